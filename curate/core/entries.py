@@ -1,0 +1,62 @@
+"""One line of the manifest: what became of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from curate.core.faces import Face
+from curate.core.geometry import Box
+from curate.core.transforms import Transform
+
+
+class Outcome(StrEnum):
+    """Whether an image entered the output."""
+
+    WRITTEN = "written"
+    WITHHELD = "withheld"
+
+
+class Route(StrEnum):
+    """How the pixels outside the masks travelled from source to output."""
+
+    COPIED = "copied"  # compressed data as in the source, only metadata removed
+    SPLICED = "spliced"  # JPEG: only the DCT blocks that a mask touches were rewritten
+    LOSSLESS = "lossless"  # decoded and encoded again without loss
+    REENCODED = "reencoded"  # lossy encoding of the whole image
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestEntry:
+    """What became of one image.
+
+    Sizes and boxes are in pixels of the image as stored, before EXIF
+    orientation. Fields that could not be learned of a withheld image are None.
+
+    Args:
+        faces: the faces of the first frame, and for images of several frames
+            the union over the frames.
+        hidden: one region per face, in the same order.
+        blurred_share: share of the image's area inside any hidden region, 0..1.
+    """
+
+    id: str
+    split: str | None
+    category: str | None
+    source_path: str
+    source_sha256: str | None
+    source_bytes: int | None
+    width: int | None = None
+    height: int | None = None
+    mode: str | None = None
+    orientation: int | None = None
+    outcome: Outcome = Outcome.WITHHELD
+    reason: str | None = None
+    route: Route | None = None
+    faces: tuple[Face, ...] = ()
+    hidden: tuple[Box, ...] = ()
+    transforms: tuple[Transform, ...] = ()
+    blurred_share: float | None = None
+    output_path: str | None = None
+    output_sha256: str | None = None
+    output_bytes: int | None = None

@@ -1,0 +1,151 @@
+"""The joints of the house: what each kind of part promises to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.core.faces import Detection, Region
+from curate.core.geometry import Box
+from curate.core.records import ImageRecord
+from curate.core.transforms import Scalar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Pixels = npt.NDArray[np.uint8]
+"""An RGB image as a detector sees it: H×W×3, uint8, upright."""
+
+Frame = npt.NDArray[Any]
+"""Stored pixels, as an obfuscator edits them: H×W or H×W×C, uint8 or uint16."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Whose numbers these are: a model behind a detector.
+
+    Args:
+        name: the detector's registered name.
+        package: the package that brings the weights, or ``file``.
+        version: that package's version.
+        weights_sha256: digest of each weights file, by file name.
+        backend: the library that ran the network, with its version.
+    """
+
+    name: str
+    package: str
+    version: str
+    weights_sha256: Mapping[str, str]
+    backend: str
+
+
+class Detector(Protocol):
+    """Finds faces.
+
+    The contract, tested for every detector: boxes are in the pixels of the
+    image given, clipped to it and non-empty; detections come sorted by
+    descending confidence, then box; the same image gives the same detections,
+    alone or in a batch; an image of any size ≥ 1×1 is accepted and left unchanged;
+    a failure is an exception, never an empty list.
+    """
+
+    name: str
+
+    def detect(self, image: Pixels) -> list[Detection]:
+        """Detect faces in one upright RGB image, H×W×3 uint8."""
+        ...
+
+    def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
+        """Detect in several images, which may differ in size; one list each, in order."""
+        ...
+
+    def models(self) -> tuple[Model, ...]:
+        """The models that take part, for the manifest."""
+        ...
+
+
+class Obfuscator(Protocol):
+    """Hides regions of an image.
+
+    The contract, tested for every obfuscator: the input is left unchanged; the
+    output has its shape and dtype; pixels outside ``reach`` are equal to the
+    input's; and, unless ``keeps`` says otherwise, no pixel inside any hidden
+    region influences the output.
+    """
+
+    name: str
+    version: str
+    keeps: str
+    """What of a face survives, in a sentence; ``nothing`` where the output is
+    independent of every hidden pixel."""
+
+    @property
+    def parameters(self) -> Mapping[str, Scalar]:
+        """Every option, for the manifest."""
+        ...
+
+    def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
+        """A copy of ``image`` (H×W or H×W×C, uint8 or uint16) with the regions hidden."""
+        ...
+
+    def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
+        """Whole-pixel boxes outside which ``apply`` changes nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedFile:
+    """A file of the dataset that is not an image.
+
+    Args:
+        path: relative to the dataset's root.
+        uri: where the source finds the bytes.
+        carried: whether it goes to the output as it is; otherwise it is only listed.
+    """
+
+    path: PurePosixPath
+    uri: str
+    carried: bool
+
+
+class Source(Protocol):
+    """A dataset in some layout, opened for reading only."""
+
+    layout: str
+
+    def records(self) -> Iterator[ImageRecord]:
+        """Every image, streaming, in a deterministic order, with unique ids."""
+        ...
+
+    def read(self, record: ImageRecord) -> bytes:
+        """The stored bytes of one image.
+
+        Raises:
+            WithheldError: if they cannot be read.
+        """
+        ...
+
+    def others(self) -> Iterator[CarriedFile]:
+        """Every file that is not an image, streaming, in a deterministic order."""
+        ...
+
+
+class Sink(Protocol):
+    """Where a shard's outputs are staged before they are committed together."""
+
+    def write(self, path: PurePosixPath, data: bytes) -> None:
+        """Write one output; durable when the shard is committed."""
+        ...
+
+
+class Executor(Protocol):
+    """Runs one function over many units of work."""
+
+    def run(self, work: Callable[[T], R], units: Iterable[T]) -> Iterator[R]:
+        """Yield results as they are done, in any order."""
+        ...

@@ -1,0 +1,29 @@
+"""An image of a dataset, named but not loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image of a dataset; no pixels inside.
+
+    Args:
+        id: unique within the dataset, stable between runs; a relative POSIX
+            path for folder layouts.
+        uri: where the source finds the bytes; never written to an output.
+        split: ``train``, ``val``, ``test`` … or None where the layout has none.
+        category: the class label, or None.
+        sensitive_features: annotated or perceived group attributes by name.
+    """
+
+    id: str
+    uri: str
+    split: str | None = None
+    category: str | None = None
+    sensitive_features: Mapping[str, str] = field(default=_NONE)
