@@ -32,22 +32,27 @@ class Box:
 
     @property
     def xyxy(self) -> tuple[float, float, float, float]:
+        """The corners as a tuple ``(x0, y0, x1, y1)``."""
         return (self.x0, self.y0, self.x1, self.y1)
 
     @property
     def width(self) -> float:
+        """Horizontal extent, pixels."""
         return self.x1 - self.x0
 
     @property
     def height(self) -> float:
+        """Vertical extent, pixels."""
         return self.y1 - self.y0
 
     @property
     def area(self) -> float:
+        """Square pixels."""
         return self.width * self.height
 
     @property
     def is_empty(self) -> bool:
+        """Whether no pixel can lie inside."""
         return self.width <= 0 or self.height <= 0
 
     @property

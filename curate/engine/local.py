@@ -1,0 +1,254 @@
+"""A pool of processes on this machine that survives the death of its workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Protocol
+
+from curate.core.errors import SetupError
+from curate.engine.shards import Shard
+
+Report = Callable[[int, Any], None]
+"""Called before each record of a shard with its index and a note for the parent."""
+
+
+class Job(Protocol):
+    """What every process of the pool does; must survive pickling."""
+
+    def open(self) -> Callable[[Shard, Report], Any]:
+        """Load models and open files, once per process; returns the shard function."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A shard's record is about to be worked on; ``note`` is the shard function's own."""
+
+    shard: int
+    index: int
+    note: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A shard is committed; ``result`` is what the shard function returned."""
+
+    shard: int
+    result: Any
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: subprocess.Popen[bytes]
+    channel: Connection
+    lifeline: int
+    ready: bool = False
+    shard: Shard | None = None
+    index: int = -1
+
+
+@dataclass(slots=True)
+class _History:
+    """The deaths that a shard has seen."""
+
+    deaths: int = 0
+    suspect: int = -1
+
+
+class LocalPool:
+    """Runs shards on a fixed number of processes.
+
+    The processes are new interpreters, never forks, and do not import the
+    caller's main module. A process that dies is replaced and its shard done
+    again; a shard that kills two is done one record at a time, and the record
+    at which another two die is withheld.
+
+    Args:
+        workers: number of processes, at least 1.
+        stop: when set, no further shard is begun; those in hand are finished.
+        inherit: descriptors that the processes keep open, such as a lock's.
+    """
+
+    def __init__(
+        self, workers: int, stop: threading.Event | None = None, inherit: tuple[int, ...] = ()
+    ) -> None:
+        self._size = workers
+        self._stop = stop or threading.Event()
+        self._inherit = inherit
+        self._workers: list[_Worker] = []
+        self._failed_starts = 0
+
+    def run(self, job: Job, shards: Iterable[Shard]) -> Iterator[Progress | Finished]:
+        """Yield progress and results as they come; results in any order.
+
+        Raises:
+            SetupError: if processes die before they are ready.
+            Exception: whatever the job raised; the run is over then.
+        """
+        queue = iter(shards)
+        again: deque[Shard] = deque()
+        histories: dict[int, _History] = {}
+        try:
+            while True:
+                self._hand_out(job, queue, again)
+                if not any(worker.shard for worker in self._workers):
+                    return
+                yield from self._collect(again, histories)
+        finally:
+            self._shut_down()
+
+    def _hand_out(self, job: Job, queue: Iterator[Shard], again: deque[Shard]) -> None:
+        """Give every idle worker a shard, starting workers as long as there is work."""
+        while not self._stop.is_set():
+            idle = next((worker for worker in self._workers if worker.shard is None), None)
+            if idle is None and len(self._workers) >= self._size:
+                return
+            shard = again.popleft() if again else next(queue, None)
+            if shard is None:
+                return
+            if idle is None:
+                idle = self._start(job)
+            idle.shard, idle.index = shard, -1
+            # A worker that has just died is noticed, and its shard given on, in _collect.
+            _send(idle.channel, shard)
+
+    def _collect(
+        self, again: deque[Shard], histories: dict[int, _History]
+    ) -> Iterator[Progress | Finished]:
+        channels = {worker.channel: worker for worker in self._workers}
+        for channel in wait(list(channels), timeout=0.2):
+            worker = channels[channel]  # type: ignore[index]
+            try:
+                kind, value = worker.channel.recv()
+            except (EOFError, ConnectionError):
+                again.extend(self._bury(worker, histories))
+                continue
+            if kind == "failed":
+                raise value
+            if kind == "ready":
+                worker.ready = True
+                self._failed_starts = 0
+            elif kind == "at" and worker.shard is not None:
+                worker.index, note = value
+                yield Progress(worker.shard.number, worker.index, note)
+            elif kind == "done" and worker.shard is not None:
+                number, worker.shard = worker.shard.number, None
+                histories.pop(number, None)
+                yield Finished(number, value)
+
+    def _bury(self, worker: _Worker, histories: dict[int, _History]) -> list[Shard]:
+        """Remove a dead worker; returns its shard, changed so that it gets through."""
+        code = worker.process.wait()
+        self._workers.remove(worker)
+        _close(worker)
+        shard = worker.shard
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts > 2 * self._size:
+                raise SetupError(
+                    f"worker processes die while they start ({_describe(code)}); "
+                    "is there enough memory? try fewer --workers"
+                )
+            return [shard] if shard else []
+        if shard is None:
+            return []
+        history = histories.setdefault(shard.number, _History())
+        if history.deaths > 3 * len(shard.records) + 3:
+            raise SetupError(
+                f"processes keep dying on shard {shard.name} ({_describe(code)}); "
+                "is there enough memory? try fewer --workers"
+            )
+        return [_after_death(shard, worker.index, history, _describe(code))]
+
+    def _start(self, job: Job) -> _Worker:
+        ours, theirs = socket.socketpair()
+        lifeline_read, lifeline_write = os.pipe()
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 - this very interpreter
+                [sys.executable, "-c", _BOOT, str(theirs.fileno()), str(lifeline_read), *_path()],
+                pass_fds=(theirs.fileno(), lifeline_read, *self._inherit),
+                stdin=subprocess.DEVNULL,
+                stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
+                env=_environment(),
+            )
+        os.close(lifeline_read)
+        worker = _Worker(process, Connection(ours.detach()), lifeline_write)
+        self._workers.append(worker)
+        _send(worker.channel, sys.path)
+        _send(worker.channel, job)
+        return worker
+
+    def _shut_down(self) -> None:
+        for worker in self._workers:
+            if worker.shard is not None:
+                worker.process.terminate()
+            _send(worker.channel, None)
+        for worker in self._workers:
+            try:
+                worker.process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+            _close(worker)
+        self._workers.clear()
+
+
+_BOOT = """\
+import sys
+sys.path[:] = sys.argv[3:]
+from curate.engine.worker import main
+main(int(sys.argv[1]), int(sys.argv[2]))
+"""
+
+
+def _path() -> list[str]:
+    return [entry or str(Path.cwd()) for entry in sys.path]
+
+
+def _environment() -> Mapping[str, str]:
+    """One thread per process: the pool is the parallelism, and sums keep their order."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {**os.environ, **dict.fromkeys(names, "1")}
+
+
+def _after_death(shard: Shard, index: int, history: _History, cause: str) -> Shard:
+    history.deaths += 1
+    if not shard.one_by_one:
+        return replace(shard, one_by_one=history.deaths >= 2)
+    if index < 0 or history.suspect != index:
+        history.suspect = index
+        return shard
+    history.suspect = -1
+    reason = f"worker: the process that worked on this image died twice ({cause})"
+    return replace(shard, withhold={**shard.withhold, shard.records[index].id: reason})
+
+
+def _describe(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"
+
+
+def _send(channel: Connection, message: object) -> None:
+    try:
+        channel.send(message)
+    except (BrokenPipeError, ConnectionError):
+        return  # its death is noticed when its answer is awaited
+
+
+def _close(worker: _Worker) -> None:
+    worker.channel.close()
+    os.close(worker.lifeline)

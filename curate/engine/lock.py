@@ -1,0 +1,68 @@
+"""One writer per output folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+from curate.core.errors import LockedError, SetupError
+
+_PATIENCE_S = 3.0  # the processes of a run that was killed let go within this time
+
+
+class FolderLock:
+    """An exclusive lock that ends with its process, however that dies.
+
+    The kernel holds the lock, so one that a dead process left behind is free.
+    Child processes that inherit ``descriptor`` keep it until they have ended.
+
+    Args:
+        path: the lock file; made if absent.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.descriptor = -1
+
+    def __enter__(self) -> FolderLock:
+        self.descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self._try():
+            if time.monotonic() > deadline:
+                holder = self._holder()
+                os.close(self.descriptor)
+                raise LockedError(
+                    f"another run is writing {str(self._path.parent.parent)!r} ({holder}); "
+                    "wait for it or choose another OUT"
+                )
+            time.sleep(0.05)
+        os.ftruncate(self.descriptor, 0)
+        note = {"pid": os.getpid(), "host": socket.gethostname()}
+        os.pwrite(self.descriptor, json.dumps(note).encode(), 0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+    def _try(self) -> bool:
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise SetupError(
+                f"the file system of {str(self._path.parent.parent)!r} cannot lock files "
+                f"({error.strerror}); choose an OUT on a local disk"
+            ) from None
+        return True
+
+    def _holder(self) -> str:
+        try:
+            note = json.loads(os.pread(self.descriptor, 4096, 0))
+            return f"process {note['pid']} on {note['host']}"
+        except (ValueError, KeyError, OSError):
+            return "its process is not known"

@@ -1,0 +1,121 @@
+"""The columns of a manifest's records, and their conversion to and from entries.
+
+Version 1. The same table, for people, is ``manifests/records-1.md``; a test
+holds the two together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from curate.core.entries import ManifestEntry, Outcome, Route
+from curate.core.faces import Face
+from curate.core.geometry import Box
+from curate.core.transforms import Transform
+
+VERSION = 1
+
+_XYXY = pa.list_(pa.float64())
+
+FACE = pa.struct(
+    [
+        pa.field("xyxy", _XYXY),
+        pa.field("hidden_xyxy", _XYXY),
+        pa.field("confidence", pa.float64()),
+        pa.field("detectors", pa.list_(pa.string())),
+        pa.field("decided_by", pa.string()),
+    ]
+)
+
+TRANSFORM = pa.struct(
+    [
+        pa.field("name", pa.string()),
+        pa.field("version", pa.string()),
+        pa.field("parameters", pa.string()),  # canonical JSON: names differ between methods
+    ]
+)
+
+RECORDS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("split", pa.string()),
+        pa.field("category", pa.string()),
+        pa.field("source_path", pa.string(), nullable=False),
+        pa.field("source_sha256", pa.string()),
+        pa.field("source_bytes", pa.int64()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("mode", pa.string()),
+        pa.field("orientation", pa.int8()),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("route", pa.string()),
+        pa.field("faces", pa.list_(FACE), nullable=False),
+        pa.field("transforms", pa.list_(TRANSFORM), nullable=False),
+        pa.field("blurred_share", pa.float64()),
+        pa.field("output_path", pa.string()),
+        pa.field("output_sha256", pa.string()),
+        pa.field("output_bytes", pa.int64()),
+    ],
+    metadata={"curate_schema_version": str(VERSION)},
+)
+
+
+def to_row(entry: ManifestEntry) -> dict[str, Any]:
+    """An entry as a row of the records table."""
+    row = {name: getattr(entry, name) for name in RECORDS.names}
+    row["outcome"] = entry.outcome.value
+    row["route"] = entry.route.value if entry.route else None
+    row["faces"] = [
+        {
+            "xyxy": list(face.box.xyxy),
+            "hidden_xyxy": list(hidden.xyxy),
+            "confidence": face.confidence,
+            "detectors": list(face.detectors),
+            "decided_by": face.decided_by,
+        }
+        for face, hidden in zip(entry.faces, entry.hidden, strict=True)
+    ]
+    row["transforms"] = [
+        {
+            "name": transform.name,
+            "version": transform.version,
+            "parameters": json.dumps(
+                dict(transform.parameters), sort_keys=True, separators=(",", ":")
+            ),
+        }
+        for transform in entry.transforms
+    ]
+    return row
+
+
+def from_row(row: Mapping[str, Any]) -> ManifestEntry:
+    """The entry that a row of the records table stands for."""
+    faces = row["faces"] or []
+    plain = {name: row[name] for name in RECORDS.names if name not in _CONVERTED}
+    return ManifestEntry(
+        **plain,
+        outcome=Outcome(row["outcome"]),
+        route=Route(row["route"]) if row["route"] else None,
+        faces=tuple(
+            Face(
+                Box(*face["xyxy"]),
+                face["confidence"],
+                tuple(face["detectors"]),
+                face["decided_by"],
+            )
+            for face in faces
+        ),
+        hidden=tuple(Box(*face["hidden_xyxy"]) for face in faces),
+        transforms=tuple(
+            Transform(step["name"], step["version"], json.loads(step["parameters"]))
+            for step in row["transforms"] or []
+        ),
+    )
+
+
+_CONVERTED = {"outcome", "route", "faces", "transforms"}
