@@ -1,0 +1,175 @@
+"""From faces to the regions where they are hidden, and the weight of what hides them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.core.errors import WithheldError
+from curate.core.faces import Region
+from curate.core.geometry import Box, clip, grow, round_out
+
+DEFAULT_MARGIN = 0.15
+"""Growth of a face on every side, as a share of its longer side."""
+
+_MARGINS = {"imagenet": 0.1}
+
+Mask = npt.NDArray[np.uint8]
+"""H×W, 1 or 0."""
+
+Weights = npt.NDArray[np.float32]
+"""H×W, share of the obfuscated layer in the output, 0..1."""
+
+
+def default_margin(method: str) -> float:
+    """The margin of a method where the user gives none."""
+    return _MARGINS.get(method, DEFAULT_MARGIN)
+
+
+def region(face: Box, margin: float, width: int, height: int) -> Region:
+    """The whole-pixel region in which nothing of a face may be left.
+
+    The face is grown by ``margin`` times its longer side, rounded outwards and
+    clipped to the image.
+
+    Args:
+        face: pixels of the image; may be fractional and reach outside.
+        margin: share of the face's longer side, 0 or more.
+        width: the image's width, pixels.
+        height: the image's height, pixels.
+
+    Raises:
+        WithheldError: if the face is empty or the region has no pixel in the
+            image. Such a box was meant for another image, size or convention, and
+            leaving it out would leave a face in.
+    """
+    hidden = clip(round_out(grow(face, margin)), width, height)
+    if face.is_empty or hidden.is_empty:
+        raise WithheldError(
+            "faces", f"face {face.xyxy} covers no pixel of a {width}×{height} image"
+        )
+    return Region(face, hidden)
+
+
+def check_regions(regions: Sequence[Region], width: int, height: int) -> None:
+    """Refuse regions that are not whole pixels of the image.
+
+    Raises:
+        WithheldError: if a hidden box is empty, fractional or not inside the image.
+    """
+    for each in regions:
+        box = each.hidden
+        inside = 0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height
+        if not inside or any(value % 1 for value in box.xyxy):
+            raise WithheldError(
+                "faces", f"hidden {box.xyxy} is not whole pixels of a {width}×{height} image"
+            )
+
+
+def longer_side(face: Box) -> float:
+    """The longer side of a face, pixels."""
+    return max(face.width, face.height)
+
+
+def feathered(each: Region, feather: float, width: int, height: int) -> Box:
+    """A hidden box grown by its feather, clipped to the image.
+
+    Args:
+        each: the region.
+        feather: width of the transition outside it, as a share of the face's longer side.
+        width: the image's width, pixels.
+        height: the image's height, pixels.
+    """
+    pad = math.ceil(feather * longer_side(each.face))
+    box = each.hidden
+    return clip(Box(box.x0 - pad, box.y0 - pad, box.x1 + pad, box.y1 + pad), width, height)
+
+
+def union(boxes: Sequence[Box], width: int, height: int) -> Mask:
+    """Where any of the whole-pixel boxes is: H×W, 1 inside and 0 outside."""
+    mask = np.zeros((height, width), dtype=np.uint8)
+    for box in boxes:
+        mask[box.slices] = 1
+    return mask
+
+
+def enclose(boxes: Sequence[Box]) -> Box:
+    """The smallest box around several."""
+    return Box(
+        min(box.x0 for box in boxes),
+        min(box.y0 for box in boxes),
+        max(box.x1 for box in boxes),
+        max(box.y1 for box in boxes),
+    )
+
+
+def clusters(boxes: Sequence[Box]) -> list[list[Box]]:
+    """Group boxes that overlap or touch, corners included, directly or through others."""
+    if len(boxes) < 2:
+        return [[box] for box in boxes]
+    x0, y0, x1, y1 = np.array([box.xyxy for box in boxes]).T
+    meets = (x0[:, None] <= x1) & (x0 <= x1[:, None]) & (y0[:, None] <= y1) & (y0 <= y1[:, None])
+    labels = np.arange(len(boxes))
+    while True:
+        lowest = np.where(meets, labels, len(boxes)).min(axis=1)
+        lowest = lowest[lowest]  # the least label of the least neighbour: long chains merge fast
+        if np.array_equal(lowest, labels):
+            break
+        labels = lowest
+    groups: dict[int, list[Box]] = {}
+    for box, label in zip(boxes, labels.tolist(), strict=True):
+        groups.setdefault(label, []).append(box)
+    return list(groups.values())
+
+
+def blend(regions: Sequence[Region], feather: float, width: int, height: int) -> Weights:
+    """Weight of the obfuscated layer: 1 in every hidden region, falling off outside only.
+
+    Args:
+        regions: the regions of one image.
+        feather: width of the fall-off, as a share of each face's longer side.
+        width: the image's width, pixels.
+        height: the image's height, pixels.
+
+    Returns:
+        H×W float32, 0..1; where several regions meet, the greatest weight.
+    """
+    weights = np.zeros((height, width), dtype=np.float32)
+    for each in regions:
+        if feather > 0:
+            box = feathered(each, feather, width, height)
+            np.maximum(weights[box.slices], _fall_off(each, feather, box), out=weights[box.slices])
+    for each in regions:
+        weights[each.hidden.slices] = 1
+    return weights
+
+
+def mix(original: npt.NDArray[Any], layer: npt.NDArray[Any], weights: Weights) -> npt.NDArray[Any]:
+    """Blend an obfuscated layer over the original.
+
+    Args:
+        original: H×W or H×W×C.
+        layer: the same shape and dtype.
+        weights: H×W, 0..1; where it is 1 the original is not read at all.
+    """
+    share = weights if original.ndim == 2 else weights[..., None]
+    source = original.astype(np.float32)
+    blended = np.floor(source + share * (layer.astype(np.float32) - source) + np.float32(0.5))
+    mixed: npt.NDArray[Any] = np.where(share >= 1, layer, blended.astype(original.dtype))
+    return mixed
+
+
+def _fall_off(each: Region, feather: float, box: Box) -> Weights:
+    """Smoothstep of the distance from pixel centres in ``box`` to the hidden region."""
+    hidden, reach = each.hidden, feather * longer_side(each.face)
+    x = np.arange(box.x0, box.x1) + 0.5
+    y = np.arange(box.y0, box.y1) + 0.5
+    dx = np.maximum(np.maximum(hidden.x0 - x, x - hidden.x1), 0)
+    dy = np.maximum(np.maximum(hidden.y0 - y, y - hidden.y1), 0)
+    near = np.maximum(1 - np.sqrt(dx**2 + dy[:, None] ** 2) / reach, 0)
+    weights: Weights = (near * near * (3 - 2 * near)).astype(np.float32)
+    return weights
