@@ -1,0 +1,64 @@
+"""Pillow behind a guard: every warning and every odd exception withholds the image."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import Image
+
+from curate.core.errors import WithheldError
+from curate.core.ports import Frame
+
+
+@contextmanager
+def open_image(data: bytes, name: str) -> Iterator[Image.Image]:
+    """Open a file with one of Pillow's readers only, and withhold it on any doubt.
+
+    The caller has checked the size in the header against its own limit, so
+    Pillow's is set aside.
+
+    Args:
+        data: the file.
+        name: Pillow's name of the format.
+
+    Raises:
+        WithheldError: ``truncated`` or ``corrupt``.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with Image.open(io.BytesIO(data), formats=(name,)) as image:
+                yield image
+    except WithheldError:
+        raise
+    except (Exception, Warning) as error:  # a decoder fed with damage raises anything
+        cause = " ".join(str(error).split()) or type(error).__name__
+        code = "truncated" if "truncated" in cause.lower() else "corrupt"
+        raise WithheldError(code, f"{name}: {cause}") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def check_size(width: int, height: int, frames: int, max_pixels: int) -> None:
+    """Refuse a file by its header, before anything is allocated.
+
+    Raises:
+        WithheldError: ``corrupt`` for an empty image, ``bomb`` for one too large.
+    """
+    if width < 1 or height < 1 or frames < 1:
+        raise WithheldError("corrupt", f"an image of {width}×{height} pixels, {frames} frames")
+    if width * height * frames > max_pixels:
+        count = f", {frames} frames" if frames > 1 else ""
+        raise WithheldError("bomb", f"{width}×{height} pixels{count}; the limit is {max_pixels}")
+
+
+def to_frame(image: Image.Image, mode: str | None = None) -> Frame:
+    """The pixels of a Pillow image as a new contiguous array, converted first if asked."""
+    converted = image if mode is None or image.mode == mode else image.convert(mode)
+    return np.array(converted)
