@@ -21,7 +21,8 @@ class Recipe:
     Nothing about the host stands here: no path, no clock, no number of workers.
 
     Args:
-        detector: a registered name, ``yunet:FILE.onnx``, or None for the profile's own.
+        detector: a registered name, or None for the profile's own.
+        weights_sha256: digest of the weights file that the user brought, or None.
         profile: ``fast``, ``balanced`` or ``thorough``.
         confidence: lowest confidence of a claim, 0..1, or None for the detector's own.
         max_side: longest side shown to the network, pixels, or None for the profile's own.
@@ -33,7 +34,8 @@ class Recipe:
         faces_sha256: digest of the file that gave the faces, or None if detected.
         keep_metadata: groups of tags that are rebuilt in the outputs, sorted.
         max_pixels: images with more pixels, over all frames, are withheld.
-        shard_size: images per unit of work and per manifest part.
+        shard_size: images per unit of work and per manifest part, or None for a size
+            that follows from the number of images.
         seed: seed of every random draw.
 
     Raises:
@@ -41,6 +43,7 @@ class Recipe:
     """
 
     detector: str | None = None
+    weights_sha256: str | None = None
     profile: str = "balanced"
     confidence: float | None = None
     max_side: int | None = None
@@ -51,7 +54,7 @@ class Recipe:
     faces_sha256: str | None = None
     keep_metadata: tuple[str, ...] = ()
     max_pixels: int = 200_000_000
-    shard_size: int = 128
+    shard_size: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,13 +69,28 @@ class Recipe:
             "max-side", self.max_side, "32 to 16384 pixels",
         )  # fmt: skip
         _require(self.margin is None or 0 <= self.margin <= 2, "margin", self.margin, "0 to 2")
-        _require(self.shard_size >= 1, "shard-size", self.shard_size, "1 or more")
+        _require(
+            self.shard_size is None or self.shard_size >= 1,
+            "shard-size",
+            self.shard_size,
+            "1 or more",
+        )
         _require(self.max_pixels >= 1, "max-pixels", self.max_pixels, "1 or more")
 
     @property
     def digest(self) -> str:
         """SHA-256 of the recipe's canonical JSON, in hexadecimal."""
         return hashlib.sha256(format_json(self.to_dict()).encode()).hexdigest()
+
+    def shard_size_for(self, images: int) -> int:
+        """Images per shard: as stated or, by default, enough shards to share out, but not too many.
+
+        Follows from the dataset alone, never from the number of workers.
+
+        Args:
+            images: how many images the dataset has.
+        """
+        return self.shard_size or min(max(images // 64, 8), 256)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON or TOML."""
@@ -138,6 +156,7 @@ def _is_options(value: Any) -> bool:
 
 _TYPES = {
     "detector": _is_text_or_none,
+    "weights_sha256": _is_text_or_none,
     "profile": _is_text,
     "confidence": lambda value: value is None or _is_number(value),
     "max_side": lambda value: value is None or _is_int(value),
@@ -148,6 +167,6 @@ _TYPES = {
     "faces_sha256": _is_text_or_none,
     "keep_metadata": lambda value: isinstance(value, (list, tuple)) and all(map(_is_text, value)),
     "max_pixels": _is_int,
-    "shard_size": _is_int,
+    "shard_size": lambda value: value is None or _is_int(value),
     "seed": _is_int,
 }

@@ -12,7 +12,8 @@
     │   ├── MissingExtraError       an optional package; names the pip line
     │   ├── WeightsError            a model's weights are absent or altered
     │   └── LockedError             another run is writing this OUT
-    └── WithheldError               one image must not enter the output
+    ├── WithheldError               one image must not enter the output
+    └── PausedError                 a run stopped as asked (exit code 130)
 
 A message says what is wrong and what to do next, in one line.
 """
@@ -98,6 +99,12 @@ class WithheldError(CurateError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.args, self.__dict__))
+
+
+class PausedError(CurateError):
+    """A run stopped as asked; the same command goes on from there."""
+
+    exit_code = 130
 
 
 def _rebuild(

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-
-_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,4 +23,9 @@ class ImageRecord:
     uri: str
     split: str | None = None
     category: str | None = None
-    sensitive_features: Mapping[str, str] = field(default=_NONE)
+    sensitive_features: Mapping[str, str] = field(default_factory=dict)
+
+
+def printable(text: str) -> str:
+    r"""Text that UTF-8 can hold; bytes of a file name that are no text become ``\xNN``."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

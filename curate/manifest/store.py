@@ -22,6 +22,7 @@ RUN = "run.json"
 RECORDS_FOLDER = "records"
 OTHERS = "others.jsonl"
 LOG = "log.jsonl"
+FILES = frozenset({RUN, OTHERS, LOG})
 
 _BATCH = 256
 
@@ -140,6 +141,11 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_bytes(data: bytes) -> str:
+    """SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def digest_parts(records: Path) -> str:
     """SHA-256 over the digests of all parts in order: one number for the whole run."""
     total = hashlib.sha256()
@@ -167,6 +173,19 @@ def save_json(value: Any, path: Path) -> None:
     partial.replace(path)
 
 
+def load_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        FileNotFoundError: if it is absent.
+        ManifestError: if it is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ManifestError(f"{path} cannot be read: {error}") from None
+
+
 def load_run(manifest: Path) -> dict[str, Any]:
     """Read a manifest's ``run.json``.
 
@@ -176,11 +195,11 @@ def load_run(manifest: Path) -> dict[str, Any]:
     """
     path = manifest / RUN
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = load_json(path)
     except FileNotFoundError:
         raise ManifestError(f"{path} is missing; is this the OUT of a finished run?") from None
-    except (OSError, ValueError) as error:
-        raise ManifestError(f"{path} cannot be read: {error}") from None
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
     if not isinstance(run, dict):
         raise ManifestError(f"{path} is not a JSON object")
     check_version(run.get("schema_version"), RUN)

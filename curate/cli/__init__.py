@@ -1,0 +1,1 @@
+"""One file per command: parse, build a Recipe, call one library function, print."""

@@ -1,0 +1,61 @@
+"""``curate verify``: check an output against its manifest, and for leaks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from pathlib import Path
+
+import click
+
+_SHOWN = 50
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    help="Compare pixels with SOURCE: equal outside the masks, hidden inside.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 4096),
+    metavar="N",
+    help="Processes. [default: one per core]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Every problem as a line of JSON on stdout.")
+@click.pass_context
+def command(
+    ctx: click.Context, out: Path, source: Path | None, workers: int | None, as_json: bool
+) -> None:
+    """Check every file of OUT against its manifest, and for leaks.
+
+    Leaks are metadata outside the allow-list, thumbnails, trailing bytes and
+    further frames. Exits 1 and names what differs.
+    """
+    from curate.manifest import store
+    from curate.pipeline.check import iter_problems
+
+    run = store.load_run(out / "manifest")
+    kinds: Counter[str] = Counter()
+    for problem in iter_problems(out, source, workers):
+        kinds[problem.kind] += 1
+        if as_json:
+            click.echo(json.dumps(dataclasses.asdict(problem), ensure_ascii=False))
+        elif kinds.total() <= _SHOWN:
+            click.echo(f"{problem.kind}: {problem.path}: {problem.detail}")
+    if kinds.total() > _SHOWN and not as_json:
+        click.echo(f"… and {kinds.total() - _SHOWN:,} more; --json lists all")
+    if kinds:
+        found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+        click.echo(f"{out} is not what its manifest says: {found}.", err=True)
+        ctx.exit(1)
+    counts = run["counts"]
+    against = " and its pixels against SOURCE" if source else ""
+    click.echo(
+        f"{out} is what its manifest says: {counts['written']:,} images checked for changes and "
+        f"leaks{against}, {counts['withheld']:,} withheld, recipe {run['recipe_sha256'][:12]}.",
+        err=True,
+    )

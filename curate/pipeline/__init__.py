@@ -1,0 +1,1 @@
+"""The only place where source, detector, obfuscator, codec and manifest meet."""

@@ -1,0 +1,355 @@
+"""The main job: obfuscate every face of a dataset folder, and account for it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from curate import obfuscators
+from curate.core.errors import (
+    CurateError,
+    DataError,
+    PausedError,
+    SetupError,
+    SourceChangedError,
+    UsageError,
+)
+from curate.core.ports import Model
+from curate.engine.local import Finished, LocalPool, Progress
+from curate.engine.lock import FolderLock
+from curate.engine.shards import Shard, iter_shards, shard_name
+from curate.formats.faces import iter_given_faces
+from curate.formats.imagefolder import ImageFolder
+from curate.manifest import store
+from curate.pipeline import finish
+from curate.pipeline.shard import TALLY, ShardJob
+from curate.pipeline.given import match_faces, save_face_index
+from curate.pipeline.tools import open_detector
+from curate.pipeline.workspace import (
+    Plan,
+    Workspace,
+    check_places,
+    describe_recipe_clash,
+    save_plan,
+)
+from curate.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """How far a run is.
+
+    Args:
+        total: images in SOURCE.
+        images: images done, those of earlier attempts included.
+        resumed: images that an earlier attempt had done.
+        faces: faces hidden so far.
+        withheld: images withheld so far, in committed shards.
+    """
+
+    total: int
+    images: int = 0
+    resumed: int = 0
+    faces: int = 0
+    withheld: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """How to run, as opposed to what to do; nothing here can change an output.
+
+    Args:
+        workers: processes; None for one per usable core, or one on CUDA.
+        faces: a file of given faces that replaces detection, or None.
+        weights: a weights file that the user brought, or None.
+        watch: called with every step forward.
+        stop: when set, the shards in hand are finished and the run pauses.
+    """
+
+    workers: int | None = None
+    faces: Path | None = None
+    weights: Path | None = None
+    watch: Callable[[Snapshot], None] = field(default=lambda _: None)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What became of a dataset.
+
+    Args:
+        out: the output folder.
+        images: images in SOURCE; each is either written or withheld.
+        reasons: number of withheld images by code of the reason.
+        seconds: wall time of this attempt.
+        images_now: images done in this attempt.
+        already_done: OUT was finished before; nothing was done.
+        recipe_sha256: digest of the recipe.
+        records_sha256: digest over the manifest's records.
+    """
+
+    out: str
+    images: int
+    written: int
+    withheld: int
+    images_with_faces: int
+    faces: int
+    routes: dict[str, int]
+    reasons: dict[str, int]
+    others: dict[str, int]
+    seconds: float
+    images_now: int
+    already_done: bool
+    recipe_sha256: str
+    records_sha256: str
+
+
+def blur(
+    source: str | Path,
+    out: str | Path,
+    recipe: Recipe | None = None,
+    session: Session | None = None,
+) -> Summary:
+    """Obfuscate every face of the images in a folder and write a manifest.
+
+    Running it again on the same OUT continues an interrupted run and returns at
+    once from a finished one.
+
+    Args:
+        source: the dataset's folder; only read.
+        out: the output folder; made if absent, on one file system.
+        recipe: what to do; the defaults if None.
+        session: how to run.
+
+    Returns:
+        What became of the images. Withheld images are counted, never raised.
+
+    Raises:
+        UsageError: if the request contradicts itself or OUT holds another run.
+        DataError: if SOURCE or an interrupted run cannot be used.
+        SetupError: if the environment lacks something, disk space included.
+    """
+    recipe, session = recipe or Recipe(), session or Session()
+    source, out = Path(source), Path(out)
+    folder = ImageFolder(source)
+    check_places(source, out)
+    began = time.time()
+    try:
+        workspace = Workspace(out.resolve())
+        fresh = not out.exists()
+        try:
+            workspace.root.mkdir(parents=True, exist_ok=True)
+            with FolderLock(workspace.lock) as lock:
+                return _run(folder, workspace, recipe, session, lock.descriptor, began)
+        finally:
+            _tidy(workspace, fresh)
+    except OSError as error:
+        raise _describe_os_error(error, out) from error
+
+
+def _run(
+    source: ImageFolder,
+    workspace: Workspace,
+    recipe: Recipe,
+    session: Session,
+    lock: int,
+    began: float,
+) -> Summary:
+    if (workspace.out / "manifest" / store.RUN).is_file():
+        summary = _already_done(source, workspace, recipe)
+        finish.remove_work(workspace)
+        return summary
+    obfuscators.make(recipe.method, dict(recipe.method_options))  # a wrong option fails here
+    done = 0
+    if not finish.is_gathered(workspace):
+        plan = save_plan(source, workspace.plan)
+        resumed = workspace.settle(recipe, plan)
+        workspace.prepare()
+        workspace.note(
+            event="resumed" if resumed else "started",
+            time=_clock(began),
+            host=socket.gethostname(),
+            python=sys.version.split()[0],
+            platform=sys.platform,
+            workers=workers_for(recipe, session),
+        )
+        _index_faces(session, workspace, plan)
+        done = _do_shards(source, workspace, recipe, session, plan, lock)
+        finish.gather(workspace, -(-plan.images // recipe.shard_size_for(plan.images)))
+        others = finish.carry(workspace, source)
+        models = _models(workspace, recipe, session)
+        obfuscator = obfuscators.make(recipe.method, dict(recipe.method_options))
+        run = finish.describe_run(workspace, recipe, models, obfuscator, others)
+        store.save_json(run, workspace.final / "manifest" / store.RUN)
+        workspace.note(event="finished", time=_clock(time.time()), images=done)
+    run = store.load_run(workspace.final / "manifest")
+    finish.show(workspace)
+    return _summary(workspace.out, run, time.time() - began, done)
+
+
+def _do_shards(
+    source: ImageFolder,
+    workspace: Workspace,
+    recipe: Recipe,
+    session: Session,
+    plan: Plan,
+    lock: int,
+) -> int:
+    """Do every shard that is not committed; returns the images done."""
+    committed: Counter[str] = Counter()
+    size = recipe.shard_size_for(plan.images)
+    for shard in iter_shards(plan.records(), size):
+        if workspace.is_committed(shard.number):
+            committed.update(_load_tally(workspace, shard))
+    resumed = committed["images"]
+    session.watch(_snapshot(plan, committed, resumed, {}))
+    job = ShardJob(
+        source=source.root,
+        work=workspace.root,
+        recipe=recipe,
+        faces=workspace.faces if session.faces else None,
+        weights=session.weights,
+    )
+    waiting = (
+        shard
+        for shard in iter_shards(plan.records(), size)
+        if not workspace.is_committed(shard.number)
+    )
+    pool = LocalPool(workers_for(recipe, session), session.stop, (lock,))
+    in_hand: dict[int, tuple[int, int]] = {}
+    for event in pool.run(job, waiting):
+        if isinstance(event, Progress):
+            in_hand[event.shard] = event.note
+        elif isinstance(event, Finished):
+            in_hand.pop(event.shard, None)
+            committed.update(_counts(event.result.tally))
+            if not (workspace.root / "models.json").exists():
+                finish.save_models(event.result.models, workspace.root / "models.json")
+        session.watch(_snapshot(plan, committed, resumed, in_hand))
+    if committed["images"] < plan.images:
+        raise PausedError(
+            f"paused after {committed['images']} of {plan.images} images; "
+            "run the same command again to go on"
+        )
+    return committed["images"] - resumed
+
+
+def _counts(tally: dict[str, Any]) -> dict[str, int]:
+    return {name: tally[name] for name in ("images", "faces", "withheld")}
+
+
+def _load_tally(workspace: Workspace, shard: Shard) -> dict[str, int]:
+    """What a committed shard counted; one that is gathered already counts images only."""
+    path = workspace.shards / shard_name(shard.number) / TALLY
+    try:
+        return _counts(store.load_json(path))
+    except FileNotFoundError:
+        return {"images": len(shard.records)}
+
+
+def _snapshot(
+    plan: Plan, committed: Counter[str], resumed: int, in_hand: dict[int, tuple[int, int]]
+) -> Snapshot:
+    return Snapshot(
+        total=plan.images,
+        images=committed["images"] + sum(images for images, _ in in_hand.values()),
+        resumed=resumed,
+        faces=committed["faces"] + sum(faces for _, faces in in_hand.values()),
+        withheld=committed["withheld"],
+    )
+
+
+def _already_done(source: ImageFolder, workspace: Workspace, recipe: Recipe) -> Summary:
+    manifest = workspace.out / "manifest"
+    run = store.load_run(manifest)
+    if run["recipe_sha256"] != recipe.digest:
+        raise UsageError(describe_recipe_clash(workspace.out, run["recipe"], recipe))
+    listed = (entry.id for entry in store.iter_entries(manifest / store.RECORDS_FOLDER))
+    present = (record.id for record in source.records())
+    for before, now in zip_longest(listed, present):
+        if before != now:
+            raise SourceChangedError(
+                f"{workspace.out} is finished, but SOURCE has changed since "
+                f"(first at {now or before!r}); choose another OUT"
+            )
+    return _summary(workspace.out, run, 0.0, 0, already_done=True)
+
+
+def _summary(
+    out: Path, run: dict[str, Any], seconds: float, images_now: int, already_done: bool = False
+) -> Summary:
+    counts = run["counts"]
+    others = {name: run["others"][name] for name in ("carried", "left_out")}
+    return Summary(
+        out=str(out),
+        **counts,
+        others=others,
+        seconds=round(seconds, 3),
+        images_now=images_now,
+        already_done=already_done,
+        recipe_sha256=run["recipe_sha256"],
+        records_sha256=run["records"]["sha256"],
+    )
+
+
+def _models(workspace: Workspace, recipe: Recipe, session: Session) -> tuple[Model, ...]:
+    if session.faces is not None:
+        return ()
+    models = finish.load_models(workspace.root / "models.json")
+    if models is None:  # killed between the first commit and the note of its models
+        models = open_detector(recipe, session.weights).models()
+    return models
+
+
+def _index_faces(session: Session, workspace: Workspace, plan: Plan) -> None:
+    if session.faces is None:
+        return
+    lines = save_face_index(iter_given_faces(session.faces), workspace.faces)
+    matched = match_faces(workspace.faces, (record.id for record in plan.records()))
+    if not matched:
+        raise DataError(
+            f"none of the {lines} images that {session.faces} speaks of is in SOURCE; "
+            "ids are paths relative to SOURCE"
+        )
+    workspace.note(event="faces", lines=lines, matched=matched, unmatched=lines - matched)
+
+
+def workers_for(recipe: Recipe, session: Session) -> int:
+    if session.workers is not None:
+        return session.workers
+    if recipe.device == "cuda":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _tidy(workspace: Workspace, fresh: bool) -> None:
+    """Leave nothing behind of a run that ended before it did any work."""
+    if workspace.root.is_dir() and not workspace.state.exists():
+        if not (workspace.out / "manifest" / store.RUN).is_file():
+            finish.remove_work(workspace)
+        if fresh and workspace.out.is_dir() and not any(workspace.out.iterdir()):
+            workspace.out.rmdir()
+
+
+def _describe_os_error(error: OSError, out: Path) -> CurateError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SetupError(
+            f"there is no space left for {out}; free some and run the same command again to go on"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return SetupError(f"{error.filename or out} cannot be written: {error.strerror}")
+    return SetupError(f"{error.filename or out}: {error.strerror or error}")

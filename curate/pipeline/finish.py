@@ -1,0 +1,155 @@
+"""Gather committed shards into what is shown: ``data/`` and ``manifest/``.
+
+Every step can be interrupted and done again: files move by rename, and the
+manifest appears last, so an OUT with a manifest is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from curate.core.errors import DataError
+from curate.core.ports import Model, Obfuscator
+from curate.core.records import printable
+from curate.engine.shards import shard_name, sync_file, sync_folder, sync_tree
+from curate.formats.carried import find_pictures
+from curate.formats.imagefolder import ImageFolder
+from curate.manifest import store
+from curate.pipeline.shard import DATA, PART
+from curate.pipeline.tools import margin_of
+from curate.pipeline.workspace import Workspace, libraries
+from curate.recipe import Recipe
+
+
+def gather(workspace: Workspace, shards: int) -> None:
+    """Move every committed shard's files to their place in the work folder's ``final``."""
+    data = workspace.final / DATA
+    records = workspace.final / "manifest" / store.RECORDS_FOLDER
+    data.mkdir(parents=True, exist_ok=True)
+    records.mkdir(parents=True, exist_ok=True)
+    for number in range(shards):
+        folder = workspace.shards / shard_name(number)
+        if not folder.is_dir():
+            continue
+        _move_files(folder / DATA, data)
+        part = folder / PART
+        if part.exists():
+            part.rename(records / store.part_name(number))
+        shutil.rmtree(folder)
+
+
+def carry(workspace: Workspace, source: ImageFolder) -> dict[str, int]:
+    """Copy annotations beside the images, and list every file that is not an image.
+
+    Returns:
+        Counts of files ``carried`` and ``left_out``.
+    """
+    counts = {"carried": 0, "left_out": 0}
+    path = workspace.final / "manifest" / store.OTHERS
+    with path.open("w", encoding="utf-8") as listing:
+        for other in source.others():
+            origin = source.root / other.uri
+            reason = find_pictures(origin) if other.carried else "not an annotation or image"
+            line: dict[str, Any] = {"path": printable(str(other.path)), "carried": reason is None}
+            if reason is None:
+                target = workspace.final / DATA / other.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(origin, target)
+                sync_file(target)
+                line |= {"sha256": store.digest_file(target), "bytes": target.stat().st_size}
+            else:
+                line["reason"] = reason
+            counts["carried" if reason is None else "left_out"] += 1
+            listing.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
+    return counts
+
+
+def describe_run(
+    workspace: Workspace,
+    recipe: Recipe,
+    models: Sequence[Model],
+    obfuscator: Obfuscator,
+    others: dict[str, int],
+) -> dict[str, Any]:
+    """The content of ``run.json``: everything that says what was done, and its digests."""
+    manifest = workspace.final / "manifest"
+    records = manifest / store.RECORDS_FOLDER
+    tally = store.Tally()
+    for entry in store.iter_entries(records):
+        tally.add(entry)
+    return {
+        "schema_version": store.VERSION,
+        "tool": {"name": "curate-dataset", "version": libraries()["curate-dataset"]},
+        "recipe": recipe.to_dict(),
+        "recipe_sha256": recipe.digest,
+        "detectors": [asdict(model) for model in models],
+        "obfuscator": {
+            "name": obfuscator.name,
+            "version": obfuscator.version,
+            "keeps": obfuscator.keeps,
+            "parameters": dict(obfuscator.parameters),
+            "margin": margin_of(recipe),
+        },
+        "libraries": libraries(),
+        "source": {"layout": ImageFolder.layout, "sha256": store.digest_sources(records)},
+        "counts": tally.to_dict(),
+        "others": {**others, "sha256": store.digest_file(manifest / store.OTHERS)},
+        "records": {
+            "parts": sum(1 for _ in store.iter_parts(records)),
+            "sha256": store.digest_parts(records),
+        },
+    }  # fmt: skip
+
+
+def show(workspace: Workspace) -> None:
+    """Make ``data/`` and then ``manifest/`` visible in OUT, and remove the work folder."""
+    final, out = workspace.final, workspace.out
+    if workspace.log.exists():
+        shutil.copyfile(workspace.log, final / "manifest" / store.LOG)
+    sync_tree(final / "manifest")
+    for name in (DATA, "manifest"):
+        if (final / name).exists():
+            (final / name).rename(out / name)
+            sync_folder(out)
+    remove_work(workspace)
+
+
+def is_gathered(workspace: Workspace) -> bool:
+    """Whether all that is left to do is to show the result."""
+    return (workspace.final / "manifest" / store.RUN).is_file()
+
+
+def remove_work(workspace: Workspace) -> None:
+    """Remove the work folder; its lock goes last."""
+    shutil.rmtree(workspace.root, ignore_errors=True)
+
+
+def _move_files(origin: Path, target: Path) -> None:
+    if not origin.is_dir():
+        return
+    for parent, _, names in os.walk(origin):
+        folder = target / Path(parent).relative_to(origin)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            Path(parent, name).rename(folder / name)
+
+
+def load_models(path: Path) -> tuple[Model, ...] | None:
+    """The models that an earlier part of an interrupted run used, if it got that far."""
+    try:
+        return tuple(Model(**model) for model in json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):
+        raise DataError(f"{path} is damaged; remove the OUT and run again") from None
+
+
+def save_models(models: Sequence[Model], path: Path) -> None:
+    """Remember the models in the work folder."""
+    store.save_json([asdict(model) for model in models], path)

@@ -1,0 +1,171 @@
+"""From the stored bytes of one image to the bytes that may be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from curate.core.entries import Route
+from curate.core.errors import WithheldError
+from curate.core.faces import Detection, Face, Region
+from curate.core.geometry import Box, clip, to_stored
+from curate.core.ports import Detector, Obfuscator
+from curate.formats import codec
+from curate.formats.codec import CodecOptions, Picture
+from curate.obfuscators import masks
+
+
+class GivenFaces(Protocol):
+    """Faces that a file or a person decided, by image."""
+
+    def boxes(self, record_id: str) -> Sequence[Box] | None:
+        """Boxes in stored pixels, empty if looked at and none; None if not looked at."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What is needed to obfuscate an image; opened once per process.
+
+    Args:
+        detector: finds faces; None where ``given`` decides.
+        given: faces decided before the run; None where the detector decides.
+        obfuscator: hides them.
+        margin: growth of each face, as a share of its longer side.
+        options: limits and metadata of the codec.
+    """
+
+    detector: Detector | None
+    given: GivenFaces | None
+    obfuscator: Obfuscator
+    margin: float
+    options: CodecOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Obfuscated:
+    """An image that may be shown.
+
+    Args:
+        data: the encoded output.
+        route: how unmasked pixels travelled.
+        regions: what was hidden, over all frames, without repetition.
+        faces: the faces behind the regions, in the same order.
+        blurred_share: share of the area inside any hidden region, 0..1.
+        note: what the codec has to say about the way the image was written, or None.
+    """
+
+    data: bytes
+    route: Route
+    regions: tuple[Region, ...]
+    faces: tuple[Face, ...]
+    blurred_share: float
+    note: str | None = None
+
+
+def detect(
+    pictures: Mapping[str, Picture], tools: Tools
+) -> dict[str, list[list[Face]] | WithheldError]:
+    """Decide the faces of every frame of several images.
+
+    Args:
+        pictures: decoded images by record id.
+        tools: what decides.
+
+    Returns:
+        By record id one list of faces per frame, or why the image is withheld.
+    """
+    if tools.given is not None:
+        return {name: _given(name, picture, tools.given) for name, picture in pictures.items()}
+    if tools.detector is None:
+        raise ValueError("neither a detector nor given faces")
+    frames = [
+        (name, index) for name, picture in pictures.items() for index in range(len(picture.frames))
+    ]
+    found = tools.detector.detect_batch(
+        [codec.upright_rgb(pictures[name], index) for name, index in frames]
+    )
+    if len(found) != len(frames):
+        raise WithheldError("detector", "it did not answer for every image")
+    faces: dict[str, list[list[Face]] | WithheldError] = {name: [] for name in pictures}
+    for (name, _), detections in zip(frames, found, strict=True):
+        per_frame = faces[name]
+        assert isinstance(per_frame, list)  # noqa: S101 - narrows the type
+        per_frame.append([_decide(detection, pictures[name]) for detection in detections])
+    return faces
+
+
+def hide(picture: Picture, faces: Sequence[Sequence[Face]], tools: Tools) -> Obfuscated:
+    """Hide the faces of every frame and encode the image.
+
+    Args:
+        picture: the decoded image.
+        faces: one list per frame, in stored pixels.
+        tools: what hides.
+
+    Raises:
+        WithheldError: if the codec cannot write it.
+    """
+    width, height = picture.width, picture.height
+    regions = [
+        [masks.region(face.box, tools.margin, width, height) for face in per_frame]
+        for per_frame in faces
+    ]
+    touched = [tools.obfuscator.reach(found, width, height) if found else [] for found in regions]
+    if any(touched):
+        frames = [
+            tools.obfuscator.apply(frame, found) if found else frame
+            for frame, found in zip(picture.frames, regions, strict=True)
+        ]
+        encoded = codec.save(picture, frames, touched, tools.options)
+    else:
+        encoded = codec.save(picture, None, [], tools.options)
+    decided = dict.fromkeys(
+        pair
+        for found, named in zip(regions, faces, strict=True)
+        for pair in zip(found, named, strict=True)
+    )
+    return Obfuscated(
+        data=encoded.data,
+        route=encoded.route,
+        regions=tuple(region for region, _ in decided),
+        faces=tuple(face for _, face in decided),
+        blurred_share=share_hidden([region.hidden for region, _ in decided], width, height),
+        note=encoded.note,
+    )
+
+
+def share_hidden(boxes: Sequence[Box], width: int, height: int) -> float:
+    """Share of a ``width`` × ``height`` image inside any of the whole-pixel boxes, 0..1."""
+    if not boxes:
+        return 0.0
+    mask = np.zeros((height, width), dtype=bool)
+    for box in boxes:
+        mask[box.slices] = True
+    return float(np.count_nonzero(mask)) / mask.size
+
+
+def _decide(detection: Detection, picture: Picture) -> Face:
+    box = to_stored(detection.box, picture.orientation, picture.width, picture.height)
+    return Face(
+        box=clip(box, picture.width, picture.height),
+        confidence=detection.confidence,
+        detectors=tuple(sorted(detection.detector.split("+"))),
+        decided_by="detector",
+    )
+
+
+def _given(name: str, picture: Picture, given: GivenFaces) -> list[list[Face]] | WithheldError:
+    boxes = given.boxes(name)
+    if boxes is None:
+        return WithheldError("not-looked-at", "the file of faces says nothing of this image")
+    faces = []
+    for box in boxes:
+        inside = clip(box, picture.width, picture.height)
+        if inside.is_empty:
+            return WithheldError("faces", f"box {box.xyxy} lies outside the image")
+        faces.append(Face(box=inside, decided_by="file"))
+    return [faces for _ in picture.frames]

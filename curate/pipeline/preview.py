@@ -1,0 +1,148 @@
+"""What a run would do, learned from a sample, without writing anything."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curate.core.entries import ManifestEntry
+from curate.core.records import ImageRecord
+from curate.engine.shards import Shard
+from curate.formats.imagefolder import ImageFolder
+from curate.manifest.store import Tally
+from curate.pipeline.blur import Session, workers_for
+from curate.pipeline.shard import process
+from curate.pipeline.tools import open_tools
+from curate.pipeline.workspace import check_places
+from curate.recipe import Recipe
+
+_SAMPLE = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A sample's outcome and what it means for the whole.
+
+    Args:
+        images: images in SOURCE.
+        carried: files beside them that are named like annotations.
+        left_out: other files.
+        splits: images by split, and by ``-`` where there is none.
+        workers: processes that a run would use.
+        sampled: the outcome of the sample.
+        seconds: estimated wall time of the whole run.
+    """
+
+    images: int
+    carried: int
+    left_out: int
+    splits: dict[str, int]
+    workers: int
+    sampled: Tally
+    seconds: float
+    recipe: Recipe
+    withheld: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for programs."""
+        return {
+            "version": 1,
+            "images": self.images,
+            "others": {"carried": self.carried, "left_out": self.left_out},
+            "splits": self.splits,
+            "workers": self.workers,
+            "recipe": self.recipe.to_dict(),
+            "recipe_sha256": self.recipe.digest,
+            "sample": {**self.sampled.to_dict(), "withheld_examples": list(self.withheld)},
+            "estimated_seconds": round(self.seconds, 1),
+        }
+
+    @property
+    def text(self) -> str:
+        """The same for a person."""
+        splits = ", ".join(f"{name} {count:,}" for name, count in self.splits.items())
+        sample = self.sampled
+        lines = [
+            f"{self.images:,} images ({splits}), {self.carried:,} files like annotations, "
+            f"{self.left_out:,} other files left out.",
+            f"Recipe {self.recipe.digest[:12]}: profile {self.recipe.profile}, "
+            f"method {self.recipe.method}, device {self.recipe.device}.",
+            f"Of {sample.images} sampled images {sample.images_with_faces} have faces "
+            f"({sample.faces} in all), {sample.withheld} would be withheld.",
+            *(f"  {line}" for line in self.withheld),
+            f"About {_duration(self.seconds)} with {self.workers} worker"
+            f"{'s' if self.workers != 1 else ''}. Nothing was written.",
+        ]
+        return "\n".join(lines)
+
+
+def preview(source: str | Path, out: str | Path, recipe: Recipe, session: Session) -> Preview:
+    """Run a recipe on a seeded sample of a dataset and estimate the whole.
+
+    Args:
+        source: the dataset's folder; only read.
+        out: where a run would write; only looked at.
+        recipe: what a run would do.
+        session: how it would run.
+
+    Raises:
+        UsageError: as for a run.
+        DataError: as for a run.
+        SetupError: as for a run.
+    """
+    folder = ImageFolder(Path(source))
+    check_places(Path(source), Path(out))
+    sample, splits = _sample(folder.records(), random.Random(recipe.seed))  # noqa: S311
+    others = [other.carried for other in folder.others()]
+    tools = open_tools(recipe, None, session.weights)
+    tally, withheld = Tally(), []
+    began = time.perf_counter()
+    for record in sample:
+        [(entry, _)] = process([record], Shard(0, (record,)), folder, tools)
+        tally.add(entry)
+        withheld += [_describe(entry)] if entry.reason else []
+    per_image = (time.perf_counter() - began) / max(len(sample), 1)
+    images = sum(splits.values())
+    workers = workers_for(recipe, session)
+    return Preview(
+        images=images,
+        carried=sum(others),
+        left_out=len(others) - sum(others),
+        splits=dict(sorted(splits.items())),
+        workers=workers,
+        sampled=tally,
+        seconds=per_image * images / workers,
+        recipe=recipe,
+        withheld=tuple(withheld[:5]),
+    )
+
+
+def _sample(
+    records: Iterable[ImageRecord], draw: random.Random
+) -> tuple[list[ImageRecord], dict[str, int]]:
+    """Draw records from a stream of unknown length (Vitter's algorithm R), and count it."""
+    kept: list[ImageRecord] = []
+    splits: dict[str, int] = {}
+    for seen, record in enumerate(records):
+        splits[record.split or "-"] = splits.get(record.split or "-", 0) + 1
+        if seen < _SAMPLE:
+            kept.append(record)
+        elif (place := draw.randint(0, seen)) < _SAMPLE:
+            kept[place] = record
+    return kept, splits
+
+
+def _describe(entry: ManifestEntry) -> str:
+    return f"{entry.id}: {entry.reason}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

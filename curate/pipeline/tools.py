@@ -1,0 +1,58 @@
+"""Open what a recipe names: the detector, the obfuscator, the faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from curate import detectors, obfuscators
+from curate.core.ports import Detector
+from curate.detectors import DetectorOptions
+from curate.formats.codec import CodecOptions
+from curate.obfuscators import masks
+from curate.pipeline.given import FaceIndex
+from curate.pipeline.image import Tools
+from curate.recipe import Recipe
+
+
+def open_detector(recipe: Recipe, weights: Path | None) -> Detector:
+    """Open the recipe's detector, with the weights file that the user brought, if any."""
+    return detectors.make(
+        DetectorOptions(
+            name=recipe.detector,
+            profile=recipe.profile,
+            confidence=recipe.confidence,
+            max_side=recipe.max_side,
+            device=recipe.device,
+            weights=weights,
+        )
+    )
+
+
+def open_tools(recipe: Recipe, faces: Path | None, weights: Path | None) -> Tools:
+    """Open what a recipe names, in the process that will use it.
+
+    Args:
+        recipe: what to do.
+        faces: an index made by ``save_face_index``, or None to detect.
+        weights: a weights file that the user brought, or None.
+
+    Raises:
+        UsageError: if a name or an option is unknown.
+        SetupError: if a package, weights or a device is missing.
+    """
+    return Tools(
+        detector=None if faces else open_detector(recipe, weights),
+        given=FaceIndex(faces) if faces else None,
+        obfuscator=obfuscators.make(recipe.method, dict(recipe.method_options)),
+        margin=margin_of(recipe),
+        options=CodecOptions(
+            max_pixels=recipe.max_pixels, keep_metadata=frozenset(recipe.keep_metadata)
+        ),
+    )
+
+
+def margin_of(recipe: Recipe) -> float:
+    """The recipe's margin, or its method's own."""
+    if recipe.margin is not None:
+        return recipe.margin
+    return masks.default_margin(recipe.method)

@@ -1,0 +1,212 @@
+"""The work folder inside OUT: what an interrupted run leaves and a later one takes up.
+
+::
+
+    OUT/.curate/lock              held while a run writes
+    OUT/.curate/state.json        recipe, libraries and plan of the run
+    OUT/.curate/plan.jsonl        the records, in order, as SOURCE was at the start
+    OUT/.curate/faces.sqlite      given faces
+    OUT/.curate/staging/          shards in work
+    OUT/.curate/shards/NNNNN/     shards committed
+    OUT/.curate/final/            data/ and manifest/, gathered before they are shown
+    OUT/.curate/log.jsonl         clock times and host facts
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import curate
+from curate.core.errors import DataError, SourceChangedError, UsageError
+from curate.core.records import ImageRecord
+from curate.engine.shards import shard_name
+from curate.formats.imagefolder import ImageFolder
+from curate.manifest.store import part_name, save_json
+from curate.recipe import Recipe
+
+WORK = ".curate"
+_LIBRARIES = (
+    "numpy", "opencv-python", "opencv-python-headless", "pillow", "jpeglib", "pyarrow", "torch",
+    "onnxruntime", "openvino",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will go through.
+
+    Args:
+        path: the list of records.
+        images: how many there are.
+        sha256: digest of ids, sizes and times of change.
+    """
+
+    path: Path
+    images: int
+    sha256: str
+
+    def records(self) -> Iterator[ImageRecord]:
+        """The records, streaming, in the source's order."""
+        with self.path.open(encoding="ascii") as file:
+            for line in file:
+                name, uri, split, category, _ = json.loads(line)
+                yield ImageRecord(id=name, uri=uri, split=split, category=category)
+
+
+class Workspace:
+    """Paths and state of one run's work folder.
+
+    Args:
+        out: the output folder.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.root = out / WORK
+        self.state = self.root / "state.json"
+        self.plan = self.root / "plan.jsonl"
+        self.faces = self.root / "faces.sqlite"
+        self.staging = self.root / "staging"
+        self.shards = self.root / "shards"
+        self.final = self.root / "final"
+        self.log = self.root / "log.jsonl"
+        self.lock = self.root / "lock"
+
+    def prepare(self) -> None:
+        """Make the folders, and drop what a killed run left half done."""
+        shutil.rmtree(self.staging, ignore_errors=True)
+        for folder in (self.staging, self.shards):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def is_committed(self, number: int) -> bool:
+        """Whether a shard's work is done, gathered or not."""
+        name = shard_name(number)
+        gathered = self.final / "manifest" / "records" / part_name(number)
+        return (self.shards / name).is_dir() or gathered.is_file()
+
+    def note(self, **facts: Any) -> None:
+        """Add a line to the log."""
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(facts, sort_keys=True, ensure_ascii=False) + "\n")
+
+    def settle(self, recipe: Recipe, plan: Plan) -> bool:
+        """Begin a run, or make sure that an interrupted one can be continued.
+
+        Returns:
+            Whether there was an interrupted run.
+
+        Raises:
+            UsageError: if its recipe was another.
+            DataError: if its libraries were others.
+            SourceChangedError: if SOURCE has changed since.
+        """
+        now = {
+            "recipe": recipe.to_dict(),
+            "recipe_sha256": recipe.digest,
+            "libraries": libraries(),
+            "plan_sha256": plan.sha256,
+        }
+        try:
+            before = json.loads(self.state.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            save_json(now, self.state)
+            return False
+        except ValueError:
+            raise DataError(f"{self.state} is damaged; remove {self.out} and run again") from None
+        if before["recipe_sha256"] != recipe.digest:
+            raise UsageError(describe_recipe_clash(self.out, before["recipe"], recipe))
+        if before["libraries"] != now["libraries"]:
+            changed = ", ".join(
+                f"{name} {before['libraries'].get(name, 'absent')} → {found}"
+                for name, found in now["libraries"].items()
+                if before["libraries"].get(name) != found
+            )
+            raise DataError(
+                f"the interrupted run in {self.out} used other libraries ({changed}); "
+                "install those again, or choose another OUT"
+            )
+        if before["plan_sha256"] != plan.sha256:
+            raise SourceChangedError(
+                f"SOURCE has changed since the run in {self.out} was interrupted; "
+                "put it back as it was, or choose another OUT"
+            )
+        return True
+
+
+def describe_recipe_clash(out: Path, before: dict[str, Any], now: Recipe) -> str:
+    """One line that says how a recipe differs from the one an OUT was begun with."""
+    wanted = now.to_dict()
+    keys = [key for key in wanted if wanted[key] != before.get(key)]
+    changes = ", ".join(f"{key} {before.get(key)!r} → {wanted[key]!r}" for key in keys)
+    digest = hashlib.sha256(
+        json.dumps(before, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    ).hexdigest()
+    return (
+        f"{out} was begun with another recipe ({changes}; {digest[:12]} → {now.digest[:12]}); "
+        "use the same options, or choose another OUT"
+    )
+
+
+def save_plan(source: ImageFolder, path: Path) -> Plan:
+    """List a dataset's images as they are now.
+
+    Raises:
+        DataError: if there is none.
+    """
+    digest = hashlib.sha256()
+    images = 0
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="ascii") as file:
+        for record in source.records():
+            stamp = source.stamp(record)
+            line = json.dumps([record.id, record.uri, record.split, record.category, stamp])
+            digest.update(line.encode() + b"\n")
+            file.write(line + "\n")
+            images += 1
+    partial.replace(path)
+    if images == 0:
+        raise DataError(f"there is no image in {source.root}")
+    return Plan(path, images, digest.hexdigest())
+
+
+def libraries() -> dict[str, str]:
+    """Versions of the libraries that can change an output; nothing is imported."""
+    found = {"curate-dataset": curate.__version__}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def check_places(source: Path, out: Path) -> None:
+    """Refuse places that would let a run read its own output or write to SOURCE.
+
+    Raises:
+        UsageError: if one lies inside the other, or OUT holds something else.
+    """
+    a, b = source.resolve(), out.resolve()
+    if a == b or b.is_relative_to(a):
+        raise UsageError(f"OUT {str(out)!r} lies inside SOURCE; choose another place for it")
+    if a.is_relative_to(b):
+        raise UsageError(f"SOURCE {str(source)!r} lies inside OUT; choose another OUT")
+    if b.exists() and not b.is_dir():
+        raise UsageError(f"OUT {str(out)!r} is a file; choose another name")
+    if b.is_dir() and not is_ours(b) and any(os.scandir(b)):
+        raise UsageError(
+            f"OUT {str(out)!r} is not empty and was not made by curate; choose a new folder"
+        )
+
+
+def is_ours(out: Path) -> bool:
+    """Whether a folder holds a run, finished or interrupted."""
+    return (out / WORK).is_dir() or (out / "manifest" / "run.json").is_file()
