@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from curate.core.faces import Region
-from curate.core.geometry import Box, clip
+from curate.core.geometry import Box, shift
 from curate.core.ports import Frame
 from curate.core.transforms import Scalar
 from curate.obfuscators import masks
@@ -19,6 +19,7 @@ from curate.obfuscators.membrane import interpolate
 from curate.obfuscators.options import require
 
 _LEAST_RING = 4
+_RING_SHARE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,12 @@ class Diffuse:
         check_frame(image)
         height, width = image.shape[:2]
         masks.check_regions(regions, width, height)
-        output = image.copy()
+        layer = image.copy()
         boxes = self.reach(regions, width, height)
         unknown = masks.union(boxes, width, height)
-        weights = masks.blend(regions, self.feather, width, height) if self.feather else None
         for group in masks.clusters(boxes):
-            _fill(planes(image), group, unknown, weights, planes(output))
-        return output
+            _fill(planes(image), group, unknown, planes(layer))
+        return masks.settle(image, layer, regions, self.feather)
 
     def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
         """Whole-pixel boxes outside which ``apply`` changes nothing."""
@@ -81,34 +81,23 @@ class Diffuse:
         return masks.blend(regions, self.feather, width, height)
 
 
-def _fill(
-    image: Frame, group: Sequence[Box], unknown: Mask, weights: Weights | None, output: Frame
-) -> None:
-    """Fill one group of regions in ``output``, reading only known pixels of ``image``."""
-    window = _window(group, *unknown.shape)
+def _fill(image: Frame, group: Sequence[Box], unknown: Mask, layer: Frame) -> None:
+    """Fill one group of boxes in ``layer``, reading only known pixels of ``image``."""
+    height, width = unknown.shape
+    ring = max(_LEAST_RING, int(masks.longer_side(masks.enclose(group))) // _RING_SHARE)
+    window = masks.surroundings(group, ring, width, height)
     known = 1 - unknown[window.slices]
     if known.any():
-        layer = from_fixed(interpolate(_seen(image[window.slices], known), known), image.dtype)
+        seen = _seen(image[window.slices], known)
+        filled = from_fixed(interpolate(seen, known), image.dtype)
     else:
-        layer = np.full_like(image[window.slices], mid_grey(image.dtype))
-    x, y = int(window.x0), int(window.y0)
+        filled = np.full_like(image[window.slices], mid_grey(image.dtype))
     for box in group:
-        rows, columns = box.slices
-        inside = layer[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
-        if weights is not None:
-            inside = masks.mix(image[rows, columns], inside, weights[rows, columns])
-        output[rows, columns] = inside
+        layer[box.slices] = filled[shift(box, -window.x0, -window.y0).slices]
 
 
 def _seen(image: Frame, known: Mask) -> Fixed:
     """The known pixels; zero in place of every other, before anything is computed."""
-    seen = np.zeros_like(image)
+    seen = np.zeros(image.shape, dtype=image.dtype)
     cv2.copyTo(image, known, seen)
     return to_fixed(seen)
-
-
-def _window(group: Sequence[Box], height: int, width: int) -> Box:
-    """A group's bounding box with a ring of surroundings to interpolate from."""
-    box = masks.enclose(group)
-    ring = max(_LEAST_RING, int(masks.longer_side(box)) // 16)
-    return clip(Box(box.x0 - ring, box.y0 - ring, box.x1 + ring, box.y1 + ring), width, height)

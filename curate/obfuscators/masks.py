@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from curate.core.errors import WithheldError
 from curate.core.faces import Region
 from curate.core.geometry import Box, clip, grow, round_out
+from curate.core.ports import Frame
 
 DEFAULT_MARGIN = 0.15
 """Growth of a face on every side, as a share of its longer side."""
@@ -107,6 +107,12 @@ def enclose(boxes: Sequence[Box]) -> Box:
     )
 
 
+def surroundings(group: Sequence[Box], ring: int, width: int, height: int) -> Box:
+    """The box around several, grown by ``ring`` pixels on every side and clipped."""
+    box = enclose(group)
+    return clip(Box(box.x0 - ring, box.y0 - ring, box.x1 + ring, box.y1 + ring), width, height)
+
+
 def clusters(boxes: Sequence[Box]) -> list[list[Box]]:
     """Group boxes that overlap or touch, corners included, directly or through others."""
     if len(boxes) < 2:
@@ -148,19 +154,35 @@ def blend(regions: Sequence[Region], feather: float, width: int, height: int) ->
     return weights
 
 
-def mix(original: npt.NDArray[Any], layer: npt.NDArray[Any], weights: Weights) -> npt.NDArray[Any]:
-    """Blend an obfuscated layer over the original.
+def settle(image: Frame, layer: Frame, regions: Sequence[Region], feather: float) -> Frame:
+    """Blend an obfuscated layer over the image.
 
     Args:
-        original: H×W or H×W×C.
-        layer: the same shape and dtype.
-        weights: H×W, 0..1; where it is 1 the original is not read at all.
+        image: H×W or H×W×C, uint8 or uint16.
+        layer: the image with every feathered region painted over.
+        regions: the regions of the image.
+        feather: width of the fall-off, as a share of each face's longer side.
+
+    Returns:
+        The layer where its weight is 1 (the original is not read there), a mixture
+        in the feather, and the image elsewhere.
     """
+    if feather <= 0:
+        return layer
+    height, width = image.shape[:2]
+    weights = blend(regions, feather, width, height)
+    output = image.copy()
+    for each in regions:
+        at = feathered(each, feather, width, height).slices
+        output[at] = _mix(image[at], layer[at], weights[at])
+    return output
+
+
+def _mix(original: Frame, layer: Frame, weights: Weights) -> Frame:
     share = weights if original.ndim == 2 else weights[..., None]
     source = original.astype(np.float32)
-    blended = np.floor(source + share * (layer.astype(np.float32) - source) + np.float32(0.5))
-    mixed: npt.NDArray[Any] = np.where(share >= 1, layer, blended.astype(original.dtype))
-    return mixed
+    mixed = np.floor(source + share * (layer.astype(np.float32) - source) + np.float32(0.5))
+    return np.where(share >= 1, layer, mixed.astype(original.dtype))
 
 
 def _fall_off(each: Region, feather: float, box: Box) -> Weights:

@@ -1,0 +1,124 @@
+"""A Gaussian blur over each face."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from curate.core.faces import Region
+from curate.core.geometry import Box, shift
+from curate.core.ports import Frame
+from curate.core.transforms import Scalar
+from curate.obfuscators import masks
+from curate.obfuscators.fixedpoint import Fixed, double, from_fixed, halve, planes, to_fixed
+from curate.obfuscators.masks import Weights
+from curate.obfuscators.options import require
+from curate.obfuscators.perface import lay_patches
+
+_LEAST_SIGMA = 2.0  # pixels; less would leave the smallest faces as they are
+_WEIGHT_STEPS = 4096.0
+_REACH = 3.0  # sigmas, after which a pixel's weight is below 0.5 %
+
+
+@dataclass(frozen=True, slots=True)
+class Gaussian:
+    """Blur each face by a Gaussian in proportion to it.
+
+    Args:
+        sigma: standard deviation, as a share of the face's longer side; at least
+            2 pixels are used.
+        feather: width of the soft edge outside the region, as a share of the face's
+            longer side.
+
+    Raises:
+        UsageError: if ``sigma`` is not within 0.1..2 or ``feather`` not within 0..1.
+    """
+
+    sigma: float = 0.3
+    feather: float = 0.0
+
+    name = "gaussian"
+    version = "1"
+    keeps = (
+        "the coarse shading of each face; from a blur of 0.3 of the face an attacker who trains "
+        "on blurred faces recognised 84 % of the test photos of 40 people, from 0.1 96 %"
+    )
+
+    def __post_init__(self) -> None:
+        require(0.1 <= self.sigma <= 2, "sigma", self.sigma, "a number from 0.1 to 2")
+        require(0 <= self.feather <= 1, "feather", self.feather, "a number from 0 to 1")
+
+    @property
+    def parameters(self) -> Mapping[str, Scalar]:
+        """Every option, for the manifest."""
+        return {"sigma": self.sigma, "feather": self.feather}
+
+    def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
+        """A copy of ``image`` with each region blurred.
+
+        Args:
+            image: H×W or H×W×C with 1–4 channels, uint8 or uint16.
+            regions: whole-pixel regions inside the image.
+
+        Raises:
+            WithheldError: if the image or a region is of another kind.
+        """
+        return lay_patches(image, regions, self.feather, self._patch)
+
+    def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
+        """Whole-pixel boxes outside which ``apply`` changes nothing."""
+        return [masks.feathered(each, self.feather, width, height) for each in regions]
+
+    def blend(self, regions: Sequence[Region], width: int, height: int) -> Weights:
+        """Weight of the blurred layer in the output, H×W, 0..1."""
+        return masks.blend(regions, self.feather, width, height)
+
+    def _patch(self, image: Frame, region: Region, box: Box) -> Frame:
+        """The blurred image inside a box."""
+        height, width = image.shape[:2]
+        sigma = max(self.sigma * masks.longer_side(region.face), _LEAST_SIGMA)
+        window = masks.surroundings([box], math.ceil(_REACH * sigma), width, height)
+        blurred = blur(to_fixed(planes(image)[window.slices]), sigma)
+        inside = blurred[shift(box, -window.x0, -window.y0).slices]
+        return from_fixed(np.ascontiguousarray(inside), image.dtype).reshape(
+            *inside.shape[:2], *image.shape[2:]
+        )
+
+
+def blur(fixed: Fixed, sigma: float) -> Fixed:
+    """Blur by a Gaussian, at a resolution that suits its width.
+
+    Each halving and each doubling by the binomial kernel adds a variance of 4ˡ pixels²
+    at level l; the Gaussian of the coarsest level supplies the rest. Weights are
+    multiples of 1/4096, so that the sums are exact in float64.
+
+    Args:
+        fixed: H×W or H×W×C, whole numbers; mirrored at its borders.
+        sigma: standard deviation, pixels.
+    """
+    levels = max(0, math.floor(math.log2(sigma / 2)))
+    added = 2 * (4**levels - 1) / 3
+    sizes = []
+    for _ in range(levels):
+        sizes.append(fixed.shape[:2])
+        fixed = np.rint(halve(fixed))
+    kernel = _kernel(math.sqrt((sigma**2 - added) / 4**levels))
+    smoothed = cv2.sepFilter2D(fixed, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
+    blurred: Fixed = np.rint(smoothed).astype(np.float32)
+    for height, width in reversed(sizes):
+        blurred = double(blurred, width, height)
+    return blurred
+
+
+def _kernel(sigma: float) -> npt.NDArray[np.float64]:
+    """A sampled Gaussian of sum 1 whose weights are multiples of 1/4096."""
+    radius = math.ceil(4 * sigma)
+    bell = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    steps: npt.NDArray[np.float64] = np.rint(bell / bell.sum() * _WEIGHT_STEPS)
+    steps[radius] += _WEIGHT_STEPS - steps.sum()
+    return steps / _WEIGHT_STEPS

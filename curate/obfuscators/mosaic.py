@@ -1,0 +1,159 @@
+"""A grid of mean colours over each face."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.core.faces import Region
+from curate.core.geometry import Box
+from curate.core.ports import Frame
+from curate.core.transforms import Scalar
+from curate.obfuscators import masks
+from curate.obfuscators.masks import Weights
+from curate.obfuscators.options import require
+from curate.obfuscators.perface import lay_patches
+
+_LEAST_CELL = 4  # pixels; a cell of one pixel would be the original
+_WEIGHT_STEPS = 4096.0
+_FINE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Mosaic:
+    """Replace each face by the mean colours of N×N cells.
+
+    The grid spans the hidden region, so that a large face keeps no more numbers than
+    a small one. Cells are at least 4 pixels wide and high; a region too small for N of
+    them has fewer.
+
+    Args:
+        cells: N, cells per side.
+        smooth: interpolate between the cells' centres (cubic B-spline) instead of
+            showing them as squares.
+        feather: width of the soft edge outside the region, as a share of the face's
+            longer side.
+
+    Raises:
+        UsageError: if ``cells`` is not within 1..16 or ``feather`` not within 0..1.
+    """
+
+    cells: int = 4
+    smooth: bool = False
+    feather: float = 0.0
+
+    name = "mosaic"
+    version = "1"
+    keeps = (
+        "the mean colours of a grid of cells on each face; from 4×4 of them an attacker who "
+        "trains on mosaics recognised 93 % of the test photos of 40 people"
+    )
+
+    def __post_init__(self) -> None:
+        require(1 <= self.cells <= 16, "cells", self.cells, "a whole number from 1 to 16")
+        require(0 <= self.feather <= 1, "feather", self.feather, "a number from 0 to 1")
+
+    @property
+    def parameters(self) -> Mapping[str, Scalar]:
+        """Every option, for the manifest."""
+        return {"cells": self.cells, "smooth": self.smooth, "feather": self.feather}
+
+    def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
+        """A copy of ``image`` with a mosaic over each region.
+
+        Args:
+            image: H×W or H×W×C with 1–4 channels, uint8 or uint16.
+            regions: whole-pixel regions inside the image.
+
+        Raises:
+            WithheldError: if the image or a region is of another kind.
+        """
+        return lay_patches(image, regions, self.feather, self._patch)
+
+    def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
+        """Whole-pixel boxes outside which ``apply`` changes nothing."""
+        return [masks.feathered(each, self.feather, width, height) for each in regions]
+
+    def blend(self, regions: Sequence[Region], width: int, height: int) -> Weights:
+        """Weight of the mosaic in the output, H×W, 0..1."""
+        return masks.blend(regions, self.feather, width, height)
+
+    def _patch(self, image: Frame, region: Region, box: Box) -> Frame:
+        """The mosaic of a region, its edge continued into the feathered box around it."""
+        inside = image[region.hidden.slices]
+        rows = _edges(inside.shape[0], self.cells)
+        columns = _edges(inside.shape[1], self.cells)
+        means = _means(inside, rows, columns)
+        paint = _interpolate if self.smooth else _repeat
+        painted = paint(means, rows, columns).astype(image.dtype)
+        around = [
+            (int(region.hidden.y0 - box.y0), int(box.y1 - region.hidden.y1)),
+            (int(region.hidden.x0 - box.x0), int(box.x1 - region.hidden.x1)),
+        ]
+        return np.pad(painted, around + [(0, 0)] * (image.ndim - 2), mode="edge")
+
+
+Levels = npt.NDArray[np.int64]
+
+
+def _edges(size: int, cells: int) -> Levels:
+    """Where cells begin and end along an axis of ``size`` pixels."""
+    count = max(1, min(cells, size // _LEAST_CELL))
+    return np.arange(count + 1) * size // count
+
+
+def _means(pixels: Frame, rows: Levels, columns: Levels) -> Levels:
+    """Mean of each cell in 1/256 level, from exact sums."""
+    sums = np.add.reduceat(pixels, rows[:-1], axis=0, dtype=np.int64)
+    sums = np.add.reduceat(sums, columns[:-1], axis=1)
+    area = np.diff(rows)[:, None] * np.diff(columns)
+    area = area.reshape(area.shape + (1,) * (pixels.ndim - 2))
+    means: Levels = (2 * _FINE * sums + area) // (2 * area)
+    return means
+
+
+def _rounded(fine: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """From 1/256 level to whole levels, halves up."""
+    return (fine + _FINE // 2) // _FINE
+
+
+def _repeat(means: Levels, rows: Levels, columns: Levels) -> npt.NDArray[Any]:
+    """Cells as squares of one colour."""
+    return _rounded(means).repeat(np.diff(rows), axis=0).repeat(np.diff(columns), axis=1)
+
+
+def _interpolate(means: Levels, rows: Levels, columns: Levels) -> npt.NDArray[Any]:
+    """A smooth surface over the cells.
+
+    Weights are multiples of 1/4096, so that the sums are exact in float64 and equal
+    on every machine.
+    """
+    down, across = _spline(rows), _spline(columns)
+    channels = means.reshape(*means.shape[:2], -1)
+    surface = np.stack(
+        [down @ channels[..., index] @ across.T for index in range(channels.shape[2])], axis=-1
+    )
+    fine = surface.reshape(surface.shape[:2] + means.shape[2:])
+    return _rounded(fine / _WEIGHT_STEPS**2)
+
+
+def _spline(edges: Levels) -> npt.NDArray[np.float64]:
+    """Uniform cubic B-spline weights, pixels × cells, in 1/4096; each row sums to 4096."""
+    size, count = int(edges[-1]), len(edges) - 1
+    place = (np.arange(size) + 0.5) * count / size - 0.5
+    first = np.floor(place)
+    t = place - first
+    basis = np.stack(
+        [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
+    )
+    steps = np.rint(basis / 6 * _WEIGHT_STEPS)
+    steps[1] += _WEIGHT_STEPS - steps.sum(axis=0)
+    weights = np.zeros((size, count))
+    for offset, step in zip(range(-1, 3), steps, strict=True):
+        nearest = np.clip(first + offset, 0, count - 1).astype(int)
+        np.add.at(weights, (np.arange(size), nearest), step)
+    return weights
