@@ -6,8 +6,10 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from curate.core.errors import WithheldError
@@ -62,3 +64,36 @@ def to_frame(image: Image.Image, mode: str | None = None) -> Frame:
     """The pixels of a Pillow image as a new contiguous array, converted first if asked."""
     converted = image if mode is None or image.mode == mode else image.convert(mode)
     return np.array(converted)
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """Palette pixels.
+
+    Args:
+        indices: H×W uint8.
+        palette: N×3 uint8, black where no pixel uses the entry.
+    """
+
+    indices: npt.NDArray[np.uint8]
+    palette: npt.NDArray[np.uint8]
+
+    def colours(self) -> Frame:
+        """The pixels as H×W×3 uint8."""
+        return np.ascontiguousarray(self.palette[self.indices])
+
+
+def used_palette(image: Image.Image) -> Indexed:
+    """A palette image's indices, and the palette as far as they use it.
+
+    Raises:
+        WithheldError: ``corrupt`` if a pixel's index has no colour.
+    """
+    indices = np.array(image, dtype=np.uint8)
+    stored = image.getpalette("RGB") or []
+    palette = np.array(stored, np.uint8).reshape(-1, 3)
+    used = np.bincount(indices.ravel(), minlength=256) > 0
+    size = int(np.flatnonzero(used)[-1]) + 1
+    if size > len(palette):
+        raise WithheldError("corrupt", "a pixel's colour is not in the palette")
+    return Indexed(indices, np.where(used[:size, None], palette[:size], np.uint8(0)))

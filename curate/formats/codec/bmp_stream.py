@@ -1,0 +1,44 @@
+"""A minimal BMP writer: header, palette, rows, and not a byte between them."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.core.ports import Frame
+
+_INFO, _V4 = 40, 108
+_BITFIELDS = 3
+_MASKS = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + b"\0" * 48
+
+
+def write_bmp(frame: Frame, palette: npt.NDArray[np.uint8] | None = None, bits: int = 0) -> bytes:
+    """A BMP file, rows from the bottom up.
+
+    Args:
+        frame: H×W×3 or H×W×4 uint8; or H×W uint8 palette indices.
+        palette: N×3 uint8, for indices.
+        bits: bits per index, 1 or 8; ignored for colours.
+    """
+    height, width = frame.shape[:2]
+    if frame.ndim == 2:
+        rows = np.packbits(frame, axis=1) if bits == 1 else frame
+    else:
+        bits = 8 * frame.shape[2]
+        order = [2, 1, 0, 3][: frame.shape[2]]
+        rows = frame[..., order].reshape(height, -1)
+    rows = np.pad(rows[::-1], ((0, 0), (0, -rows.shape[1] % 4)))
+    entries = b"" if palette is None else np.pad(palette[:, ::-1], ((0, 0), (0, 1))).tobytes()
+    deep = bits == 32
+    header = _V4 if deep else _INFO
+    start = 14 + header + len(entries)
+    parts = [
+        struct.pack("<2sIII", b"BM", start + rows.size, 0, start),
+        struct.pack("<IiiHHI", header, width, height, 1, bits, _BITFIELDS if deep else 0),
+        struct.pack("<IiiII", rows.size, 0, 0, len(entries) // 4, 0),
+        _MASKS if deep else entries,
+        np.ascontiguousarray(rows).tobytes(),
+    ]
+    return b"".join(parts)
