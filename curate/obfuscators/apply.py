@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from curate.core.errors import UsageError
 from curate.core.faces import Face
@@ -20,7 +22,7 @@ FaceLike = Face | Box | Sequence[float]
 
 def obfuscate(
     image: Frame,
-    faces: Sequence[FaceLike],
+    faces: Sequence[FaceLike] | npt.NDArray[Any],
     method: str = "diffuse",
     margin: float | None = None,
     **options: Scalar,
@@ -31,7 +33,7 @@ def obfuscate(
         image: H×W or H×W×C with 1–4 channels, uint8 or uint16; channels in the order
             red, green, blue, alpha where that matters.
         faces: where the faces are, as :class:`Face`, :class:`Box` or
-            ``(x0, y0, x1, y1)`` in pixels of the image.
+            ``(x0, y0, x1, y1)`` in pixels of the image; or N×4 numbers.
         method: a registered obfuscation method.
         margin: growth of each face on every side, as a share of its longer side; None
             for the method's own (0.15, and 0.1 for ``imagenet``).
@@ -55,7 +57,7 @@ def obfuscate(
     return obfuscator.apply(image, regions)
 
 
-def _box(face: FaceLike) -> Box:
+def _box(face: FaceLike | npt.NDArray[Any]) -> Box:
     if isinstance(face, Face):
         return face.box
     if isinstance(face, Box):

@@ -30,7 +30,8 @@ class ImageNet:
     all faces, blurs the image and the mask of the grown faces alike; the blurred mask
     mixes the blurred image with the original. Because sigma follows the largest face,
     the mask of a smaller one is diluted: beside a face ten times its size it keeps
-    81 % of its own pixels. Use it to compare, not to protect.
+    its own pixels at 81 % of their weight, on average over the face. Use it to
+    compare, not to protect.
 
     The regions' ``hidden`` boxes are not used; the faces are, as the recipe has it.
     """

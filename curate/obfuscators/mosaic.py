@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.faces import Region
-from curate.core.geometry import Box
+from curate.core.geometry import Box, clip
 from curate.core.ports import Frame
 from curate.core.transforms import Scalar
 from curate.obfuscators import masks
@@ -28,8 +29,8 @@ class Mosaic:
     """Replace each face by the mean colours of N×N cells.
 
     The grid spans the hidden region, so that a large face keeps no more numbers than
-    a small one. Cells are at least 4 pixels wide and high; a region too small for N of
-    them has fewer.
+    a small one. Cells are at least 4 pixels wide and high: a small region has fewer
+    than N, and a tiny one shares a cell with what is around it.
 
     Args:
         cells: N, cells per side.
@@ -84,20 +85,29 @@ class Mosaic:
 
     def _patch(self, image: Frame, region: Region, box: Box) -> Frame:
         """The mosaic of a region, its edge continued into the feathered box around it."""
-        inside = image[region.hidden.slices]
+        height, width = image.shape[:2]
+        grid = _at_least_a_cell(region.hidden, width, height)
+        inside = image[grid.slices]
         rows = _edges(inside.shape[0], self.cells)
         columns = _edges(inside.shape[1], self.cells)
-        means = _means(inside, rows, columns)
         paint = _interpolate if self.smooth else _repeat
-        painted = paint(means, rows, columns).astype(image.dtype)
-        around = [
-            (int(region.hidden.y0 - box.y0), int(box.y1 - region.hidden.y1)),
-            (int(region.hidden.x0 - box.x0), int(box.x1 - region.hidden.x1)),
-        ]
-        return np.pad(painted, around + [(0, 0)] * (image.ndim - 2), mode="edge")
+        painted = paint(_means(inside, rows, columns), rows, columns).astype(image.dtype)
+        if grid == box:
+            return painted
+        at_rows = np.clip(np.arange(box.y0 - grid.y0, box.y1 - grid.y0), 0, rows[-1] - 1)
+        at_columns = np.clip(np.arange(box.x0 - grid.x0, box.x1 - grid.x0), 0, columns[-1] - 1)
+        return painted[np.ix_(at_rows.astype(int), at_columns.astype(int))]
 
 
 Levels = npt.NDArray[np.int64]
+
+
+def _at_least_a_cell(hidden: Box, width: int, height: int) -> Box:
+    """A tiny region with as much of its surroundings as one cell needs."""
+    across = max(0, math.ceil((_LEAST_CELL - hidden.width) / 2))
+    down = max(0, math.ceil((_LEAST_CELL - hidden.height) / 2))
+    grown = Box(hidden.x0 - across, hidden.y0 - down, hidden.x1 + across, hidden.y1 + down)
+    return clip(grown, width, height)
 
 
 def _edges(size: int, cells: int) -> Levels:
