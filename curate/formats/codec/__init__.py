@@ -13,7 +13,7 @@ from types import MappingProxyType, ModuleType
 from curate.core.errors import UsageError, WithheldError
 from curate.core.geometry import Box
 from curate.core.ports import Frame
-from curate.formats.codec import bmp, gif, jpeg, png, webp
+from curate.formats.codec import bmp, gif, jpeg, png, tiff, webp
 from curate.formats.codec.exif import KEEPABLE
 from curate.formats.codec.picture import CodecOptions, Encoded, Metadata, Picture
 from curate.formats.codec.sniffing import sniff
@@ -34,7 +34,7 @@ __all__ = [
 
 _DEFAULTS = CodecOptions()
 _MODULES: MappingProxyType[str, ModuleType] = MappingProxyType(
-    {"JPEG": jpeg, "PNG": png, "WEBP": webp, "BMP": bmp, "GIF": gif}
+    {"JPEG": jpeg, "PNG": png, "WEBP": webp, "BMP": bmp, "GIF": gif, "TIFF": tiff}
 )
 
 

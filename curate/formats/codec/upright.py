@@ -20,7 +20,8 @@ def upright_rgb(picture: Picture, frame: int = 0) -> Pixels:
     as 12-bit data does.
     """
     pixels = _to_eight_bits(picture.frames[frame])
-    rgb = _cmyk_to_rgb(pixels) if picture.mode == "CMYK" else _to_rgb(pixels)
+    convert = {"CMYK": _cmyk_to_rgb, "LAB": _lab_to_rgb}.get(picture.mode, _to_rgb)
+    rgb = convert(pixels)
     return np.ascontiguousarray(_turn(rgb, picture.orientation))
 
 
@@ -48,6 +49,12 @@ def _to_rgb(pixels: Pixels) -> Pixels:
 def _cmyk_to_rgb(pixels: Pixels) -> Pixels:
     ink, black = pixels[..., :3].astype(np.uint16), pixels[..., 3:].astype(np.uint16)
     return np.asarray(((255 - ink) * (255 - black) + 127) // 255, np.uint8)
+
+
+def _lab_to_rgb(pixels: Pixels) -> Pixels:
+    import cv2
+
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_LAB2RGB), np.uint8)
 
 
 def _turn(pixels: Pixels, orientation: int) -> Pixels:
