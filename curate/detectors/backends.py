@@ -56,6 +56,9 @@ class OpenCvNetwork:
     def __init__(self, weights: Path) -> None:
         self.backend = f"opencv {cv2.__version__}"
         self._net = cv2.dnn.readNetFromONNX(str(weights))
+        # OpenCV 4.14 folds the batch normalisations into the transposed convolutions
+        # again whenever the input's size changes, so that the scores run away.
+        self._net.enableFusion(False)
 
     def run(self, images: Pixels) -> Heads:
         """Run on N×H×W×3 uint8; see `Network.run`."""

@@ -21,8 +21,8 @@ from curate.detectors.claims import Claims, join
 from curate.detectors.device import choose_device
 from curate.detectors.merge import strongest
 from curate.detectors.options import DetectorOptions, Sight
-from curate.detectors.tiles import plan_views
-from curate.detectors.views import View, back, check_pixels, render
+from curate.detectors.tiles import look, plan_views
+from curate.detectors.views import View, back, check_pixels, padded, shown
 from curate.detectors.weights import Weights, WeightsSpec, find_weights
 
 WEIGHTS = WeightsSpec(
@@ -80,13 +80,7 @@ class CenterFace:
 
     def claims(self, image: Pixels) -> Claims:
         """Claims about one image, clipped to it, by descending score, then box."""
-        check_pixels(image)
-        height, width = image.shape[:2]
-        found = []
-        for view in plan_views(width, height, self._sight):
-            heads = self._network.run(render(image, view)[None])
-            found.append(self._decoded(heads, 0, view))
-        return strongest(join(found).clipped(width, height), NMS_IOU)
+        return strongest(look(image, self._sight, self._find), NMS_IOU)
 
     def claims_batch(self, images: Sequence[Pixels]) -> list[Claims]:
         """Claims about several images; views of one size run together on a CUDA device."""
@@ -96,9 +90,12 @@ class CenterFace:
             check_pixels(image)
         found: list[list[Claims]] = [[] for _ in images]
         for group in self._groups(images):
-            heads = self._network.run(np.stack([render(images[i], view) for i, view in group]))
+            heads = self._network.run(
+                np.stack([padded(shown(images[i], view)) for i, view in group])
+            )
             for place, (i, view) in enumerate(group):
-                found[i].append(self._decoded(heads, place, view))
+                seen = decode(heads, place, self._confidence)
+                found[i].append(back(seen.clipped(view.width, view.height), view))
         return [
             strongest(join(parts).clipped(image.shape[1], image.shape[0]), NMS_IOU)
             for parts, image in zip(found, images, strict=True)
@@ -116,9 +113,8 @@ class CenterFace:
             for start in range(0, len(group), BATCH)
         ]
 
-    def _decoded(self, heads: Heads, place: int, view: View) -> Claims:
-        seen = decode(heads, place, self._confidence)
-        return back(seen.clipped(view.width, view.height), view)
+    def _find(self, pixels: Pixels) -> Claims:
+        return decode(self._network.run(padded(pixels)[None]), 0, self._confidence)
 
 
 def decode(heads: Heads, place: int, confidence: float) -> Claims:

@@ -34,10 +34,10 @@ class Claims:
         """The claims at these indices, or where a mask is true, in that order."""
         return Claims(self.boxes[which], self.scores[which])
 
-    def ordered(self) -> Claims:
-        """The claims by descending score, then by box."""
+    def order(self) -> Indices:
+        """Indices by descending score, then by box."""
         x0, y0, x1, y1 = self.boxes.T
-        return self.take(np.lexsort((y1, x1, y0, x0, -self.scores)))
+        return np.lexsort((y1, x1, y0, x0, -self.scores))
 
     def clipped(self, width: int, height: int) -> Claims:
         """The claims clipped to a ``width`` × ``height`` image, without those that it loses."""
@@ -49,7 +49,7 @@ class Claims:
 
     def detections(self, detector: str) -> list[Detection]:
         """The claims as values, ordered as the detector's contract demands."""
-        ordered = self.ordered()
+        ordered = self.take(self.order())
         return [
             Detection(Box(x0, y0, x1, y1), score, detector)
             for (x0, y0, x1, y1), score in zip(

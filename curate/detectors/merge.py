@@ -31,21 +31,26 @@ def strongest(claims: Claims, iou: float) -> Claims:
 
     Args:
         claims: claims about one image.
-        iou: a claim goes if it overlaps a stronger, kept one by at least this much.
+        iou: a claim goes if it overlaps a stronger, kept one by more than this.
 
     Returns:
         The kept claims by descending score, then box.
     """
-    ordered = claims.ordered()
-    alive = np.ones(len(ordered), dtype=np.bool_)
+    return claims.take(strongest_indices(claims, iou))
+
+
+def strongest_indices(claims: Claims, iou: float) -> Indices:
+    """Indices of the claims that `strongest` keeps, in its order."""
+    order = claims.order()
+    boxes = claims.boxes[order]
+    alive = np.ones(len(boxes), dtype=np.bool_)
     kept: list[int] = []
-    for index in range(len(ordered)):
-        if not alive[index]:
-            continue
-        kept.append(index)
-        rest = slice(index + 1, None)
-        alive[rest] &= overlap(ordered.boxes[index], ordered.boxes[rest]) < iou
-    return ordered.take(np.array(kept, dtype=np.intp))
+    for index in range(len(boxes)):
+        if alive[index]:
+            kept.append(index)
+            rest = slice(index + 1, None)
+            alive[rest] &= overlap(boxes[index], boxes[rest]) <= iou
+    return order[kept]
 
 
 def best_overlap(claims: Claims, others: Claims) -> Floats:

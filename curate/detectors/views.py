@@ -69,15 +69,12 @@ def whole(width: int, height: int, factor: float, mirrored: bool = False) -> Vie
     )
 
 
-def render(image: Pixels, view: View) -> Pixels:
-    """The pixels of a view, padded with black at the right and the bottom to the stride.
+def shown(image: Pixels, view: View) -> Pixels:
+    """The pixels of a view: ``view.height`` × ``view.width`` × 3 uint8.
 
     Args:
-        image: H×W×3 uint8.
-        view: the part to show.
-
-    Returns:
-        ``view.shape`` × 3 uint8, a new array.
+        image: H×W×3 uint8, left unchanged.
+        view: the part to show; where nothing is to be done, a window on ``image``.
     """
     part = image[view.y0 : view.y1, view.x0 : view.x1]
     if part.shape[:2] != (view.height, view.width):
@@ -85,10 +82,14 @@ def render(image: Pixels, view: View) -> Pixels:
         how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
         resized = cv2.resize(part, (view.width, view.height), interpolation=how)
         part = resized.astype(np.uint8, copy=False)
-    if view.mirrored:
-        part = part[:, ::-1]
-    canvas = np.zeros((*view.shape, 3), dtype=np.uint8)
-    canvas[: view.height, : view.width] = part
+    return part[:, ::-1] if view.mirrored else part
+
+
+def padded(pixels: Pixels) -> Pixels:
+    """A copy with black at the right and the bottom, so that the sides are whole strides."""
+    height, width = pixels.shape[:2]
+    canvas = np.zeros((_round_up(height), _round_up(width), 3), dtype=np.uint8)
+    canvas[:height, :width] = pixels
     return canvas
 
 
