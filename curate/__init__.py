@@ -1,5 +1,68 @@
-"""Obfuscate the faces of an image dataset, balance its groups, account for both."""
+"""Obfuscate the faces of an image dataset, balance its groups, account for both.
+
+>>> import curate
+>>> summary = curate.blur("photos", "out")                      # doctest: +SKIP
+>>> hidden = curate.obfuscate(image, [(40, 30, 90, 95)])        # doctest: +SKIP
+>>> detector = curate.make_detector(curate.DetectorOptions())   # doctest: +SKIP
+>>> faces = detector.detect(image)                              # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from curate.core.errors import CurateError as CurateError
+    from curate.core.faces import Detection as Detection
+    from curate.core.faces import Face as Face
+    from curate.core.geometry import Box as Box
+    from curate.detectors import DetectorOptions as DetectorOptions
+    from curate.detectors import make as make_detector
+    from curate.obfuscators.apply import obfuscate as obfuscate
+    from curate.pipeline.blur import Summary as Summary
+    from curate.pipeline.blur import blur as blur
+    from curate.pipeline.check import iter_problems as iter_problems
+    from curate.pipeline.session import Session as Session
+    from curate.recipe import Recipe as Recipe
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Box": "curate.core.geometry:Box",
+    "CurateError": "curate.core.errors:CurateError",
+    "Detection": "curate.core.faces:Detection",
+    "DetectorOptions": "curate.detectors:DetectorOptions",
+    "Face": "curate.core.faces:Face",
+    "Recipe": "curate.recipe:Recipe",
+    "Session": "curate.pipeline.session:Session",
+    "Summary": "curate.pipeline.blur:Summary",
+    "blur": "curate.pipeline.blur:blur",
+    "iter_problems": "curate.pipeline.check:iter_problems",
+    "make_detector": "curate.detectors:make",
+    "obfuscate": "curate.obfuscators.apply:obfuscate",
+}
+
+__all__ = [
+    "Box",
+    "CurateError",
+    "Detection",
+    "DetectorOptions",
+    "Face",
+    "Recipe",
+    "Session",
+    "Summary",
+    "blur",
+    "iter_problems",
+    "make_detector",
+    "obfuscate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``import curate`` stays light."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'curate' has no attribute {name!r}")
+    module, _, attribute = home.partition(":")
+    return getattr(importlib.import_module(module), attribute)

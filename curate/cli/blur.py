@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +126,7 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="A machine-readable summary on stdout.")
 @click.pass_context
-def command(ctx: click.Context, source: Path, out: Path, **options: Any) -> None:
+def command(ctx: click.Context, /, source: Path, out: Path, **options: Any) -> None:
     """Find every face in the images below SOURCE, hide it, and write OUT.
 
     OUT gets data/, in SOURCE's layout and names, and manifest/, from which
@@ -135,8 +134,9 @@ def command(ctx: click.Context, source: Path, out: Path, **options: Any) -> None
     to go on after an interruption. Images that cannot be processed to the end
     are withheld and listed in the manifest, never passed through.
     """
-    from curate.pipeline.blur import Session, blur
+    from curate.pipeline.blur import blur
     from curate.pipeline.preview import preview
+    from curate.pipeline.session import Session
 
     recipe, weights = build_recipe(options)
     session = Session(workers=options["workers"], faces=options["faces"], weights=weights)

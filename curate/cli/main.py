@@ -47,9 +47,7 @@ def group() -> None:
 def main() -> None:
     """Run the command line; errors raised on purpose become one line and an exit code."""
     try:
-        group.main(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        code = group.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -62,3 +60,5 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    # Without its standalone mode, click returns the code that a command exited with.
+    sys.exit(code if isinstance(code, int) else 0)

@@ -7,19 +7,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from curate.pipeline.blur import Snapshot
+    from curate.pipeline.session import Snapshot
 
 
 @contextmanager
 def watching(quiet: bool) -> Iterator[Callable[[Snapshot], None]]:
     """Show images per second, faces so far and time left; yields the run's watcher."""
-    bar: tqdm[None] | None = None
+    bar: tqdm[Any] | None = None
 
     def watch(now: Snapshot) -> None:
         nonlocal bar

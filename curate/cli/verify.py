@@ -28,7 +28,7 @@ _SHOWN = 50
 @click.option("--json", "as_json", is_flag=True, help="Every problem as a line of JSON on stdout.")
 @click.pass_context
 def command(
-    ctx: click.Context, out: Path, source: Path | None, workers: int | None, as_json: bool
+    ctx: click.Context, /, out: Path, source: Path | None, workers: int | None, as_json: bool
 ) -> None:
     """Check every file of OUT against its manifest, and for leaks.
 

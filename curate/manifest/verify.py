@@ -134,10 +134,10 @@ def check_extra(out: Path, present: Iterator[str]) -> Iterator[Problem]:
         if entry.name not in {DATA, "manifest", *_BESIDE}:
             yield Problem("extra", entry.name, "is not of this run")
     manifest = out / "manifest"
-    for path in sorted(manifest.rglob("*")):
-        known = path.parent.name == store.RECORDS_FOLDER and path.match("part-*.parquet")
-        if path.is_file() and not known and path.name not in store.FILES:
-            yield Problem("extra", str(path.relative_to(out)), "is not part of a manifest")
+    for file in sorted(manifest.rglob("*")):
+        known = file.parent.name == store.RECORDS_FOLDER and file.match("part-*.parquet")
+        if file.is_file() and not known and file.name not in store.FILES:
+            yield Problem("extra", str(file.relative_to(out)), "is not part of a manifest")
     listed = _listed(manifest)
     expected = next(listed, None)
     for path in present:

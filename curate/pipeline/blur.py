@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -32,8 +29,9 @@ from curate.formats.faces import iter_given_faces
 from curate.formats.imagefolder import ImageFolder
 from curate.manifest import store
 from curate.pipeline import finish
-from curate.pipeline.shard import TALLY, ShardJob
 from curate.pipeline.given import match_faces, save_face_index
+from curate.pipeline.session import Session, Snapshot, workers_for
+from curate.pipeline.shard import TALLY, ShardJob
 from curate.pipeline.tools import open_detector
 from curate.pipeline.workspace import (
     Plan,
@@ -43,44 +41,6 @@ from curate.pipeline.workspace import (
     save_plan,
 )
 from curate.recipe import Recipe
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """How far a run is.
-
-    Args:
-        total: images in SOURCE.
-        images: images done, those of earlier attempts included.
-        resumed: images that an earlier attempt had done.
-        faces: faces hidden so far.
-        withheld: images withheld so far, in committed shards.
-    """
-
-    total: int
-    images: int = 0
-    resumed: int = 0
-    faces: int = 0
-    withheld: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """How to run, as opposed to what to do; nothing here can change an output.
-
-    Args:
-        workers: processes; None for one per usable core, or one on CUDA.
-        faces: a file of given faces that replaces detection, or None.
-        weights: a weights file that the user brought, or None.
-        watch: called with every step forward.
-        stop: when set, the shards in hand are finished and the run pauses.
-    """
-
-    workers: int | None = None
-    faces: Path | None = None
-    weights: Path | None = None
-    watch: Callable[[Snapshot], None] = field(default=lambda _: None)
-    stop: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,14 +282,6 @@ def _index_faces(session: Session, workspace: Workspace, plan: Plan) -> None:
             "ids are paths relative to SOURCE"
         )
     workspace.note(event="faces", lines=lines, matched=matched, unmatched=lines - matched)
-
-
-def workers_for(recipe: Recipe, session: Session) -> int:
-    if session.workers is not None:
-        return session.workers
-    if recipe.device == "cuda":
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _clock(seconds: float) -> str:

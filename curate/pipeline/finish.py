@@ -21,6 +21,7 @@ from curate.engine.shards import shard_name, sync_file, sync_folder, sync_tree
 from curate.formats.carried import find_pictures
 from curate.formats.imagefolder import ImageFolder
 from curate.manifest import store
+from curate.manifest.schema import VERSION
 from curate.pipeline.shard import DATA, PART
 from curate.pipeline.tools import margin_of
 from curate.pipeline.workspace import Workspace, libraries
@@ -84,7 +85,7 @@ def describe_run(
     for entry in store.iter_entries(records):
         tally.add(entry)
     return {
-        "schema_version": store.VERSION,
+        "schema_version": VERSION,
         "tool": {"name": "curate-dataset", "version": libraries()["curate-dataset"]},
         "recipe": recipe.to_dict(),
         "recipe_sha256": recipe.digest,

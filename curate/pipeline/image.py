@@ -91,10 +91,10 @@ def detect(
     if len(found) != len(frames):
         raise WithheldError("detector", "it did not answer for every image")
     faces: dict[str, list[list[Face]] | WithheldError] = {name: [] for name in pictures}
-    for (name, _), detections in zip(frames, found, strict=True):
+    for (name, index), detections in zip(frames, found, strict=True):
         per_frame = faces[name]
         assert isinstance(per_frame, list)  # noqa: S101 - narrows the type
-        per_frame.append([_decide(detection, pictures[name]) for detection in detections])
+        per_frame.append([_decide(detection, pictures[name], index) for detection in detections])
     return faces
 
 
@@ -109,12 +109,15 @@ def hide(picture: Picture, faces: Sequence[Sequence[Face]], tools: Tools) -> Obf
     Raises:
         WithheldError: if the codec cannot write it.
     """
-    width, height = picture.width, picture.height
+    sizes = [(frame.shape[1], frame.shape[0]) for frame in picture.frames]
     regions = [
-        [masks.region(face.box, tools.margin, width, height) for face in per_frame]
-        for per_frame in faces
+        [masks.region(face.box, tools.margin, *size) for face in per_frame]
+        for per_frame, size in zip(faces, sizes, strict=True)
     ]
-    touched = [tools.obfuscator.reach(found, width, height) if found else [] for found in regions]
+    touched = [
+        tools.obfuscator.reach(found, *size) if found else []
+        for found, size in zip(regions, sizes, strict=True)
+    ]
     if any(touched):
         frames = [
             tools.obfuscator.apply(frame, found) if found else frame
@@ -133,7 +136,7 @@ def hide(picture: Picture, faces: Sequence[Sequence[Face]], tools: Tools) -> Obf
         route=encoded.route,
         regions=tuple(region for region, _ in decided),
         faces=tuple(face for _, face in decided),
-        blurred_share=share_hidden([region.hidden for region, _ in decided], width, height),
+        blurred_share=share_hidden([region.hidden for region, _ in decided], *sizes[0]),
         note=encoded.note,
     )
 
@@ -148,10 +151,10 @@ def share_hidden(boxes: Sequence[Box], width: int, height: int) -> float:
     return float(np.count_nonzero(mask)) / mask.size
 
 
-def _decide(detection: Detection, picture: Picture) -> Face:
-    box = to_stored(detection.box, picture.orientation, picture.width, picture.height)
+def _decide(detection: Detection, picture: Picture, index: int) -> Face:
+    height, width = picture.frames[index].shape[:2]
     return Face(
-        box=clip(box, picture.width, picture.height),
+        box=to_stored(detection.box, picture.orientation, width, height),
         confidence=detection.confidence,
         detectors=tuple(sorted(detection.detector.split("+"))),
         decided_by="detector",
@@ -162,10 +165,8 @@ def _given(name: str, picture: Picture, given: GivenFaces) -> list[list[Face]] |
     boxes = given.boxes(name)
     if boxes is None:
         return WithheldError("not-looked-at", "the file of faces says nothing of this image")
-    faces = []
     for box in boxes:
-        inside = clip(box, picture.width, picture.height)
-        if inside.is_empty:
+        if clip(box, picture.width, picture.height).is_empty:
             return WithheldError("faces", f"box {box.xyxy} lies outside the image")
-        faces.append(Face(box=inside, decided_by="file"))
+    faces = [Face(box=box, decided_by="file") for box in boxes]
     return [faces for _ in picture.frames]

@@ -14,7 +14,7 @@ from curate.core.records import ImageRecord
 from curate.engine.shards import Shard
 from curate.formats.imagefolder import ImageFolder
 from curate.manifest.store import Tally
-from curate.pipeline.blur import Session, workers_for
+from curate.pipeline.session import Session, workers_for
 from curate.pipeline.shard import process
 from curate.pipeline.tools import open_tools
 from curate.pipeline.workspace import check_places

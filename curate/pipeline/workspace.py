@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -108,7 +107,7 @@ class Workspace:
             DataError: if its libraries were others.
             SourceChangedError: if SOURCE has changed since.
         """
-        now = {
+        now: dict[str, Any] = {
             "recipe": recipe.to_dict(),
             "recipe_sha256": recipe.digest,
             "libraries": libraries(),
@@ -201,7 +200,7 @@ def check_places(source: Path, out: Path) -> None:
         raise UsageError(f"SOURCE {str(source)!r} lies inside OUT; choose another OUT")
     if b.exists() and not b.is_dir():
         raise UsageError(f"OUT {str(out)!r} is a file; choose another name")
-    if b.is_dir() and not is_ours(b) and any(os.scandir(b)):
+    if b.is_dir() and not is_ours(b) and any(b.iterdir()):
         raise UsageError(
             f"OUT {str(out)!r} is not empty and was not made by curate; choose a new folder"
         )

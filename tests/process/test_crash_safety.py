@@ -1,0 +1,228 @@
+"""The main job as a real process that is killed, interrupted, locked out and starved."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+Fingerprint = Callable[[Path], dict[str, str]]
+CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
+OPTIONS = ["--profile", "fast", "--shard-size", "2", "--workers", "2", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def crowd(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty small photos, some with faces, some without, one cut off."""
+    folder = tmp_path_factory.mktemp("crowd")
+    names = ["train/people/portrait.jpg", "train/cat/chelsea.jpg", "train/people/group.png"]
+    for number in range(39):
+        with Image.open(photos / names[number % 3]) as image:
+            small = image.convert("RGB").resize((160 + number, 160))
+        small.save(folder / f"{number:02d}{Path(names[number % 3]).suffix}")
+    shutil.copy(photos / "train/people/cut_off.jpg", folder)
+    (folder / "notes.txt").write_text("forty photos\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(crowd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    assert subprocess.run([*CURATE, "blur", str(crowd), str(out), *OPTIONS]).returncode == 3
+    return out
+
+
+def start(source: Path, out: Path, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*CURATE, "blur", str(source), str(out), *OPTIONS, *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.01)
+
+
+def committed(out: Path) -> int:
+    shards = out / ".curate" / "shards"
+    return len(list(shards.iterdir())) if shards.is_dir() else 0
+
+
+@pytest.mark.slow
+def test_killed_at_thirty_random_moments_and_resumed_nothing_differs(
+    crowd: Path, undisturbed: Path, tmp_path: Path, fingerprint: Fingerprint
+) -> None:
+    draw = random.Random(20261123)  # noqa: S311 - a seed to repeat the moments
+    expected = fingerprint(undisturbed)
+    began = time.monotonic()
+    start(crowd, tmp_path / "timed").communicate()
+    longest = 1.3 * (time.monotonic() - began)  # moments from the start to beyond the end
+    kills = rounds = 0
+    while kills < 30:
+        out = tmp_path / str(rounds)
+        rounds += 1
+        while True:
+            process = start(crowd, out)
+            try:
+                code = process.wait(timeout=draw.uniform(0.05, longest))
+            except subprocess.TimeoutExpired:
+                before = committed(out)
+                process.kill()
+                process.communicate()
+                kills += 1
+                assert committed(out) >= before or (out / ".curate/final").exists()
+                assert not list(out.rglob("*.partial")) or (out / ".curate").exists()
+                continue
+            process.communicate()
+            assert code == 3
+            break
+        assert fingerprint(out) == expected
+        assert sorted(path.name for path in out.iterdir()) == ["data", "manifest"]
+
+
+@pytest.mark.slow
+def test_killed_while_it_gathers_nothing_differs(
+    crowd: Path, undisturbed: Path, tmp_path: Path, fingerprint: Fingerprint
+) -> None:
+    """Kill between every two renames of the last phase, in a process of its own."""
+    script = """
+import os, signal, sys
+from pathlib import Path
+import curate
+from curate import Recipe, Session
+from curate.core.errors import CurateError
+left = int(sys.argv[3])
+rename = Path.rename
+def counted(self, target):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, target)
+Path.rename = counted
+curate.blur(sys.argv[1], sys.argv[2], Recipe(profile="fast", shard_size=2), Session(workers=2))
+"""
+    expected = fingerprint(undisturbed)
+    out = tmp_path / "out"
+    kills = 0
+    for attempt in range(60):
+        allowed = 3 * attempt  # every attempt gets a little further, from where the last one died
+        code = subprocess.run(
+            [sys.executable, "-c", script, str(crowd), str(out), str(allowed)]
+        ).returncode
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+        kills += 1
+    assert kills >= 3
+    assert fingerprint(out) == expected
+
+
+def test_ctrl_c_pauses_says_how_to_go_on_and_goes_on(
+    crowd: Path, undisturbed: Path, tmp_path: Path, fingerprint: Fingerprint
+) -> None:
+    out = tmp_path / "out"
+    process = start(crowd, out)
+    wait_for(lambda: committed(out) >= 1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "same command" in said
+    assert "Traceback" not in said
+    assert not (out / "data").exists()
+    assert not any((out / ".curate/staging").iterdir())
+    assert subprocess.run([*CURATE, "blur", str(crowd), str(out), *OPTIONS]).returncode == 3
+    assert fingerprint(out) == fingerprint(undisturbed)
+
+
+def test_a_worker_that_is_killed_is_replaced(
+    crowd: Path, undisturbed: Path, tmp_path: Path, fingerprint: Fingerprint
+) -> None:
+    out = tmp_path / "out"
+    process = start(crowd, out)
+    wait_for(lambda: committed(out) >= 1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert children
+    os.kill(int(children[0]), signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 3, said
+    assert fingerprint(out) == fingerprint(undisturbed)
+
+
+def test_a_second_writer_is_refused_and_a_stale_lock_is_not(crowd: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = start(crowd, out)
+    wait_for(lambda: committed(out) >= 1)
+    os.killpg(first.pid, signal.SIGSTOP)  # it holds its lock as long as the test needs
+    second = start(crowd, out)
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert f"process {first.pid}" in said
+    assert len(said.strip().splitlines()) == 1
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert (out / ".curate/lock").exists()
+    third = start(crowd, out)
+    third.communicate(timeout=120)
+    assert third.returncode == 3
+
+
+def limit_file_size() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+
+def test_a_write_that_fails_is_one_clear_line_and_nothing_half_written(
+    crowd: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = subprocess.run(
+        [*CURATE, "blur", str(crowd), str(out), *OPTIONS],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limit_file_size,
+    )
+    assert process.returncode == 1
+    assert len(process.stderr.strip().splitlines()) == 1, process.stderr
+    assert not (out / "data").exists()
+    assert not (out / "manifest").exists()
+
+
+def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_afterwards(
+    crowd: Path, tmp_path: Path, undisturbed: Path, fingerprint: Fingerprint
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)], capture_output=True
+    )
+    if mount.returncode != 0:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        out = disk / "out"
+        full = start(crowd, out)
+        _, said = full.communicate(timeout=120)
+        assert full.returncode == 1
+        assert "no space left" in said
+        assert len(said.strip().splitlines()) == 1, said
+        assert not (out / "data").exists()
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        assert subprocess.run([*CURATE, "blur", str(crowd), str(out), *OPTIONS]).returncode == 3
+        assert fingerprint(out) == fingerprint(undisturbed)
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=False)

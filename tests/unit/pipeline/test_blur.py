@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import curate
+from curate import Box, Recipe, Session
+from curate.core.entries import ManifestEntry, Outcome, Route
+from curate.core.errors import DataError, PausedError, SetupError, SourceChangedError, UsageError
+from curate.manifest.store import iter_entries
+
+FAST = Recipe(profile="fast", shard_size=3)
+Fingerprint = Callable[[Path], dict[str, str]]
+
+
+def entries(out: Path) -> dict[str, ManifestEntry]:
+    return {entry.id: entry for entry in iter_entries(out / "manifest" / "records")}
+
+
+@pytest.fixture(scope="module")
+def done(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("done") / "out"
+    curate.blur(photos, out, FAST, Session(workers=2))
+    return out
+
+
+def test_every_image_is_either_written_or_withheld(photos: Path, done: Path) -> None:
+    found = entries(done)
+    images = {
+        str(path.relative_to(photos))
+        for path in photos.rglob("*")
+        if path.suffix in (".jpg", ".png")
+    }
+    assert set(found) == images
+    for name, entry in found.items():
+        assert (done / "data" / name).exists() == (entry.outcome is Outcome.WRITTEN)
+
+
+def test_what_is_cut_off_is_withheld_with_its_reason(done: Path) -> None:
+    entry = entries(done)["train/people/cut_off.jpg"]
+    assert entry.outcome is Outcome.WITHHELD
+    assert entry.reason is not None
+    assert entry.reason.startswith("truncated: ")
+    assert entry.output_sha256 is None
+
+
+def test_faces_are_found_and_photos_without_one_are_copied(done: Path) -> None:
+    found = entries(done)
+    for name in ("portrait.jpg", "portrait_gps.jpg", "portrait_rotated.jpg", "portrait_alpha.png"):
+        assert len(found[f"train/people/{name}"].faces) == 1, name
+    assert len(found["train/people/group.png"].faces) == 3
+    assert found["train/people/portrait.jpg"].route is Route.SPLICED
+    assert found["train/people/group.png"].route is Route.LOSSLESS
+    assert found["val/coffee/coffee.jpg"].route is Route.COPIED
+    assert found["val/coffee/coffee.jpg"].blurred_share == 0
+
+
+def test_a_rotated_photo_has_its_face_in_stored_pixels(done: Path) -> None:
+    upright = entries(done)["train/people/portrait.jpg"].faces[0].box
+    stored = entries(done)["train/people/portrait_rotated.jpg"].faces[0].box
+    # Orientation 6 is stored turned left: upright (x, y) stands at stored (y, 448 - x).
+    assert stored.x0 == pytest.approx(upright.y0, abs=6)
+    assert stored.y1 == pytest.approx(448 - upright.x0, abs=6)
+
+
+def test_splits_and_categories_come_from_the_folders(done: Path) -> None:
+    entry = entries(done)["val/coffee/coffee.jpg"]
+    assert (entry.split, entry.category) == ("val", "coffee")
+
+
+def test_pixels_outside_the_hidden_regions_are_the_sources(photos: Path, done: Path) -> None:
+    before = np.asarray(Image.open(photos / "train/people/group.png"))
+    after = np.asarray(Image.open(done / "data/train/people/group.png"))
+    outside = np.ones(before.shape[:2], bool)
+    for hidden in entries(done)["train/people/group.png"].hidden:
+        outside[hidden.slices] = False
+        assert np.abs(before[hidden.slices].astype(int) - after[hidden.slices]).mean() > 10
+    assert (before[outside] == after[outside]).all()
+
+
+def test_annotations_are_carried_over(photos: Path, done: Path) -> None:
+    assert (done / "data/labels.csv").read_bytes() == (photos / "labels.csv").read_bytes()
+
+
+def test_nothing_of_the_work_is_left(done: Path) -> None:
+    assert sorted(path.name for path in done.iterdir()) == ["data", "manifest"]
+
+
+def test_the_number_of_workers_changes_no_byte(
+    photos: Path, done: Path, tmp_path: Path, fingerprint: Fingerprint
+) -> None:
+    for workers in (1, 3):
+        out = tmp_path / str(workers)
+        curate.blur(photos, out, FAST, Session(workers=workers))
+        assert fingerprint(out) == fingerprint(done)
+
+
+def test_a_finished_run_is_left_alone(photos: Path, done: Path, fingerprint: Fingerprint) -> None:
+    before = fingerprint(done)
+    summary = curate.blur(photos, done, FAST)
+    assert summary.already_done
+    assert summary.images == len(entries(done))
+    assert fingerprint(done) == before
+    assert sorted(path.name for path in done.iterdir()) == ["data", "manifest"]
+
+
+def test_another_recipe_on_the_same_out_is_refused_with_both_digests(
+    photos: Path, done: Path
+) -> None:
+    other = Recipe(profile="fast", shard_size=3, method="fill")
+    with pytest.raises(UsageError, match="another recipe") as refusal:
+        curate.blur(photos, done, other)
+    assert FAST.digest[:12] in str(refusal.value)
+    assert other.digest[:12] in str(refusal.value)
+
+
+@pytest.fixture
+def small(photos: Path, tmp_path: Path) -> Path:
+    source = tmp_path / "small"
+    source.mkdir()
+    for number in range(6):
+        shutil.copy(photos / "val/coins/coins.png", source / f"{number}.png")
+    return source
+
+
+def run_half(source: Path, out: Path, recipe: Recipe) -> None:
+    """Run until the first shard is committed, then stop."""
+    stop = threading.Event()
+    session = Session(workers=1, stop=stop, watch=lambda now: now.images > 0 and stop.set())
+    with pytest.raises(PausedError, match="same command"):
+        curate.blur(source, out, recipe, session)
+
+
+def test_a_paused_run_goes_on_where_it_was(
+    small: Path, tmp_path: Path, fingerprint: Fingerprint
+) -> None:
+    recipe = Recipe(profile="fast", shard_size=2)
+    run_half(small, tmp_path / "paused", recipe)
+    assert not (tmp_path / "paused" / "data").exists()
+    resumed = curate.blur(small, tmp_path / "paused", recipe)
+    whole = curate.blur(small, tmp_path / "whole", recipe)
+    assert 0 < resumed.images_now < whole.images_now == 6
+    assert fingerprint(tmp_path / "paused") == fingerprint(tmp_path / "whole")
+
+
+def test_a_paused_run_refuses_another_recipe(small: Path, tmp_path: Path) -> None:
+    run_half(small, tmp_path / "out", Recipe(profile="fast", shard_size=2))
+    with pytest.raises(UsageError, match=r"method 'diffuse' → 'fill'"):
+        curate.blur(small, tmp_path / "out", Recipe(profile="fast", shard_size=2, method="fill"))
+
+
+def test_a_paused_run_refuses_a_changed_source(small: Path, tmp_path: Path) -> None:
+    recipe = Recipe(profile="fast", shard_size=2)
+    run_half(small, tmp_path / "out", recipe)
+    (small / "7.png").write_bytes((small / "0.png").read_bytes())
+    with pytest.raises(SourceChangedError):
+        curate.blur(small, tmp_path / "out", recipe)
+
+
+def test_a_finished_run_refuses_a_changed_source(small: Path, tmp_path: Path) -> None:
+    recipe = Recipe(profile="fast", shard_size=2)
+    curate.blur(small, tmp_path / "out", recipe)
+    (small / "3.png").unlink()
+    with pytest.raises(SourceChangedError, match=r"3\.png|4\.png"):
+        curate.blur(small, tmp_path / "out", recipe)
+
+
+@pytest.mark.parametrize("place", ["photos", "photos/out", "."])
+def test_places_that_overlap_are_refused(place: str, tmp_path: Path) -> None:
+    source = tmp_path / "photos"
+    source.mkdir()
+    Image.new("RGB", (8, 8)).save(source / "a.png")
+    with pytest.raises(UsageError, match="inside"):
+        curate.blur(source, tmp_path / place, FAST)
+    assert [path.name for path in source.iterdir()] == ["a.png"]
+
+
+def test_a_folder_with_something_else_in_it_is_refused(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty"):
+        curate.blur(small, tmp_path / "out", FAST)
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_folder_without_images_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no image"):
+        curate.blur(tmp_path / "empty", tmp_path / "out", FAST)
+    assert not (tmp_path / "out").exists()
+
+
+def test_links_that_leave_source_are_refused(small: Path, tmp_path: Path) -> None:
+    (small / "link.png").symlink_to(tmp_path / "elsewhere.png")
+    (tmp_path / "elsewhere.png").write_bytes((small / "0.png").read_bytes())
+    with pytest.raises(DataError, match=r"'link\.png'.*leaves SOURCE"):
+        curate.blur(small, tmp_path / "out", FAST)
+
+
+def test_an_out_that_cannot_be_written_is_one_clear_line(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SetupError, match="file"):
+        curate.blur(small, tmp_path / "file" / "out", FAST)
+
+
+def test_source_is_left_as_it_was(photos: Path, done: Path) -> None:
+    newest = max(path.stat().st_mtime_ns for path in photos.rglob("*") if path.is_file())
+    assert newest < (done / "manifest/run.json").stat().st_mtime_ns
+
+
+def test_pictures_in_disguise_are_not_carried_over(small: Path, tmp_path: Path) -> None:
+    shutil.copy(small / "0.png", small / "notes.txt")
+    picture = "iVBORw0KGgo" + "A" * 400
+    (small / "labelme.json").write_text(json.dumps({"imageData": picture}))
+    pq.write_table(pa.table({"image": [b"bytes"]}), small / "images.parquet")
+    pq.write_table(pa.table({"label": ["cat"]}), small / "labels.parquet")
+    (small / "thumbs.db").write_bytes(b"x")
+    summary = curate.blur(small, tmp_path / "out", FAST)
+    assert summary.others == {"carried": 1, "left_out": 4}
+    lines = map(json.loads, (tmp_path / "out/manifest/others.jsonl").read_text().splitlines())
+    reasons = {line["path"]: line.get("reason") for line in lines}
+    assert reasons["notes.txt"] == "it is not text"
+    assert "base64" in reasons["labelme.json"]
+    assert "'image'" in reasons["images.parquet"]
+    assert reasons["labels.parquet"] is None
+    assert not list((tmp_path / "out/data").glob("*.db"))
+
+
+def test_names_that_are_no_text_are_withheld(small: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        shutil.copy(small / "0.png", small / name)
+    except OSError:
+        pytest.skip("the file system has no such names")
+    summary = curate.blur(small, tmp_path / "out", FAST)
+    assert summary.reasons == {"name": 1}
+    assert "caf\\xe9.png" in entries(tmp_path / "out")
+
+
+def write_coco(path: Path) -> None:
+    value = {
+        "images": [{"id": 5, "file_name": "0.png"}, {"id": 6, "file_name": "1.png"}],
+        "annotations": [{"id": 1, "image_id": 5, "bbox": [10, 20, 30, 40]}],
+    }
+    path.write_text(json.dumps(value))
+
+
+def write_imagenet(path: Path) -> None:
+    box = {"x0": 10, "y0": 20, "x1": 40, "y1": 60}
+    value = [{"url": "small/0.png", "bboxes": [box]}, {"url": "small/1.png", "bboxes": []}]
+    path.write_text(json.dumps(value))
+
+
+def write_parquet(path: Path) -> None:
+    rows = [{"id": "small/0.png", "faces": [{"xyxy": [10.0, 20.0, 40.0, 60.0]}]}]
+    rows.append({"id": "small/1.png", "faces": []})
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+@pytest.mark.parametrize("write", [write_coco, write_imagenet, write_parquet])
+def test_given_faces_replace_detection(
+    write: Callable[[Path], None], small: Path, tmp_path: Path
+) -> None:
+    faces = tmp_path / "faces"
+    write(faces)
+    (tmp_path / "parent").mkdir()
+    small.rename(tmp_path / "parent" / "small")
+    recipe = Recipe(faces_sha256="0" * 64, margin=0.0)
+    curate.blur(tmp_path / "parent", tmp_path / "out", recipe, Session(faces=faces))
+    found = entries(tmp_path / "out")
+    [face] = found["small/0.png"].faces
+    assert face.box == Box(10, 20, 40, 60)
+    assert face.decided_by == "file"
+    assert found["small/1.png"].outcome is Outcome.WRITTEN
+    # An image that the file says nothing of has not been looked at.
+    assert found["small/2.png"].outcome is Outcome.WITHHELD
+    assert str(found["small/2.png"].reason).startswith("not-looked-at")
+
+
+def test_a_given_face_outside_its_image_withholds_it(small: Path, tmp_path: Path) -> None:
+    faces = tmp_path / "faces.json"
+    faces.write_text(
+        json.dumps([{"url": "0.png", "bboxes": [{"x0": 9e3, "y0": 0, "x1": 9.1e3, "y1": 9}]}])
+    )
+    recipe = Recipe(faces_sha256="0" * 64)
+    curate.blur(small, tmp_path / "out", recipe, Session(faces=faces))
+    assert "outside" in str(entries(tmp_path / "out")["0.png"].reason)
+
+
+def test_given_faces_that_could_mean_two_images_are_refused(small: Path, tmp_path: Path) -> None:
+    (small / "a").mkdir()
+    shutil.copy(small / "0.png", small / "a" / "0.png")
+    shutil.copytree(small / "a", small / "b")
+    (small / "0.png").unlink()
+    faces = tmp_path / "faces.json"
+    faces.write_text(json.dumps([{"url": "0.png", "bboxes": []}]))
+    with pytest.raises(DataError, match="could mean"):
+        curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "neither Parquet nor JSON"),
+        ("{}", "no known file of faces"),
+        ('[{"url": "a", "bboxes": [{"x0": 5, "y0": 0, "x1": 1, "y1": 1}]}]', "reversed"),
+        ('[{"url": "a", "bboxes": [{"x0": 5}]}]', "y0"),
+        ('{"images": [], "annotations": [{"image_id": 3, "bbox": [1, 2, 3, 4]}]}', "absent"),
+    ],
+)
+def test_a_damaged_file_of_faces_is_one_clear_line(
+    content: str, message: str, small: Path, tmp_path: Path
+) -> None:
+    faces = tmp_path / "faces.json"
+    faces.write_text(content)
+    with pytest.raises(DataError, match=message):
+        curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces))
