@@ -34,6 +34,7 @@ from curate.formats.codec.quantisation import quantisation_tables
 from curate.formats.codec.splice import can_splice, splice
 
 _EXIF, _ICC = b"Exif\0\0", b"ICC_PROFILE\0"
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC_CHUNK = 65519
 _MODES = {"L": "L", "YCbCr": "RGB", "RGB": "RGB", "CMYK": "CMYK", "YCCK": "CMYK"}
 _DECODED = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
@@ -54,7 +55,8 @@ def load(data: bytes, options: CodecOptions) -> Picture:
     pixels = _decode(stream.to_bytes(), mode)
     if pixels.shape[:2] != (frame.height, frame.width):
         raise WithheldError("corrupt", "the JPEG decodes to another size than it states")
-    metadata = select_metadata(_exif_block(stream), _icc_profile(stream), options)
+    exif, xmp = (_application_data(stream, prefix) for prefix in (_EXIF, _XMP))
+    metadata = select_metadata(exif, _icc_profile(stream), options, xmp)
     return Picture(
         format="JPEG",
         mode=mode,
@@ -98,7 +100,7 @@ def find_leaks(data: bytes, options: CodecOptions) -> list[str]:
     profile = _icc_profile(stream)
     if profile is not None:
         leaks += icc_leaks(profile)
-    header = _metadata_segments(Metadata(exif=_exif_block(stream), icc=profile))
+    header = _metadata_segments(Metadata(exif=_application_data(stream, _EXIF), icc=profile))
     if not leaks and stream.to_bytes(header) != data:
         leaks.append("there are bytes between the segments, or segments that say nothing")
     return leaks
@@ -113,6 +115,7 @@ def _decode(jpeg: bytes, mode: str) -> Frame:
     except ValueError as error:
         cause = str(error).strip()
         code = "truncated" if "remature end" in cause else "corrupt"
+        code = "unsupported" if "subsampling level" in cause else code
         raise WithheldError(code, cause or "the JPEG cannot be decoded") from error
     if mode == "L":
         return np.ascontiguousarray(pixels[..., 0])
@@ -172,10 +175,11 @@ def _colour_markers(stream: JpegStream) -> tuple[Segment, ...]:
     return tuple(segment for segment in stream.application if segment.marker in (APP0, APP14))
 
 
-def _exif_block(stream: JpegStream) -> bytes | None:
+def _application_data(stream: JpegStream, prefix: bytes) -> bytes | None:
+    """What follows ``prefix`` in the first APP1 segment that starts with it."""
     for segment in stream.application:
-        if segment.marker == APP1 and segment.payload.startswith(_EXIF):
-            return segment.payload[len(_EXIF) :]
+        if segment.marker == APP1 and segment.payload.startswith(prefix):
+            return segment.payload[len(prefix) :]
     return None
 
 

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from curate.formats.codec.exif import orientation_of, parse_exif, rebuild_exif
+import re
+import struct
+from dataclasses import replace
+
+from curate.formats.codec.exif import (
+    ORIENTATION,
+    Entry,
+    orientation_of,
+    parse_exif,
+    rebuild_exif,
+)
 from curate.formats.codec.icc import rebuild_profile
 from curate.formats.codec.picture import CodecOptions, Metadata
 
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])\b")
 
-def select_metadata(exif: bytes | None, icc: bytes | None, options: CodecOptions) -> Metadata:
+
+def select_metadata(
+    exif: bytes | None, icc: bytes | None, options: CodecOptions, xmp: bytes | None = None
+) -> Metadata:
     """The allow-list applied: orientation, colour profile, and what the user named.
 
     Args:
         exif: the source's EXIF block without its ``Exif`` prefix, or None.
         icc: the source's colour profile, or None.
         options: names of further tags to keep.
+        xmp: the source's XMP packet, which some writers put the orientation in.
     """
     parsed = parse_exif(exif or b"")
+    if ORIENTATION not in parsed.main and (stated := _XMP_ORIENTATION.search(xmp or b"")):
+        value = Entry(3, 1, struct.pack(parsed.order + "H", int(stated[1])))
+        parsed = replace(parsed, main={**parsed.main, ORIENTATION: value})
     return Metadata(
         orientation=orientation_of(parsed),
         exif=rebuild_exif(parsed, options.keep_metadata),

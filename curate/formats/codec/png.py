@@ -68,7 +68,8 @@ def load(data: bytes, options: CodecOptions) -> Picture:
     count = kinds.count(b"fcTL") + (animated and _has_hidden_default(kinds)) if animated else 1
     check_size(header.width, header.height, count, options.max_pixels)
     exact = is_exact(_image_data(chunks), header.data_size(header.width, header.height))
-    metadata = select_metadata(found.get(b"eXIf"), _profile(found.get(b"iCCP")), options)
+    profile = _profile(found.get(b"iCCP"))
+    metadata = select_metadata(found.get(b"eXIf"), profile, options, _xmp(chunks))
     colour = tuple((k, p) for k, p in chunks if _COLOUR_CHUNKS.get(k) == len(p))
     if animated:
         frames, stored = _load_animation(chunks, header, count)
@@ -220,6 +221,13 @@ def _profile(payload: bytes | None) -> bytes | None:
     except zlib.error:
         return None
     return profile if inflater.eof else None
+
+
+def _xmp(chunks: list[Chunk]) -> bytes | None:
+    """The XMP packet, where it is stored plainly as the standard asks."""
+    prefix = b"XML:com.adobe.xmp\0\0\0"
+    packets = (p for k, p in chunks if k == b"iTXt" and p.startswith(prefix))
+    return next(packets, None)
 
 
 def _metadata_chunks(metadata: Metadata) -> list[Chunk]:

@@ -9,9 +9,9 @@ not depend on the machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache, reduce
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from curate.core.geometry import Box
 from curate.core.ports import Frame
 from curate.formats.codec.coefficients import Coefficients
+from curate.formats.codec.dct import forward, inverse
 from curate.formats.codec.jpeg_stream import DQT, SOS, FrameHeader, JpegStream
 from curate.formats.codec.quantisation import Table, quantisation_tables
 
@@ -34,8 +35,7 @@ _FROM_RGB = np.array(
     ]
 )
 _OFFSETS = (0.0, 128.0, 128.0)
-_TIE = 1e-6  # larger than any error of summation: halves round upwards on every machine
-_LARGEST = 1023  # a baseline coefficient has at most ten bits
+_BAND = 1 << 19  # pixels that are worked on at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def splice(
     tables = quantisation_tables(stream)
     spliced = [plane.copy() for plane in planes]
     pixels = image[..., None] if image.ndim == 2 else image
-    for window in _windows(frame, touched):
+    for window in _bands(_windows(frame, touched), frame):
         for index in range(len(frame.components)):
             _splice_window(
                 spliced[index],
@@ -124,8 +124,8 @@ def _splice_window(
     part = plane[by0:by1, bx0:bx1].reshape(-1, 64)
     kept = ~inside.all(axis=1)
     old = np.zeros_like(new)
-    old[kept] = _inverse(part[chosen][kept], component.table)
-    part[chosen] = _forward(np.where(inside, new, old), component.table)
+    old[kept] = inverse(part[chosen][kept], component.table)
+    part[chosen] = forward(np.where(inside, new, old), component.table)
     plane[by0:by1, bx0:bx1] = part.reshape(by1 - by0, bx1 - bx0, 64)
 
 
@@ -137,7 +137,8 @@ def _sample_mask(
     for x0, y0, x1, y1 in window.boxes:
         left, top = x0 - window.x0 - apron[0], y0 - window.y0 - apron[1]
         right, bottom = x1 - window.x0 + apron[0], y1 - window.y0 + apron[1]
-        mask[max(top // fy, 0) : -(-bottom // fy), max(left // fx, 0) : -(-right // fx)] = True
+        rows = slice(max(top // fy, 0), max(-(-bottom // fy), 0))
+        mask[rows, max(left // fx, 0) : max(-(-right // fx), 0)] = True
     return mask
 
 
@@ -168,24 +169,6 @@ def _to_blocks(samples: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return samples.reshape(rows, 8, columns, 8).swapaxes(1, 2).reshape(-1, 64)
 
 
-def _forward(samples: Floats, table: Table) -> Coefficients:
-    scaled = ((samples - 128.0) @ _dct_matrix().T) / table
-    return np.clip(np.floor(scaled + 0.5 + _TIE), -_LARGEST, _LARGEST).astype(np.int16)
-
-
-def _inverse(coefficients: Coefficients, table: Table) -> Floats:
-    samples = (coefficients * table) @ _dct_matrix() + 128.0
-    return np.clip(np.floor(samples + 0.5 + _TIE), 0.0, 255.0)
-
-
-@lru_cache(maxsize=1)
-def _dct_matrix() -> Floats:
-    """The two-dimensional DCT of an 8×8 block as one 64×64 matrix (T.81, A.3.3)."""
-    k, n = np.mgrid[0:8, 0:8]
-    line = np.where(k == 0, np.sqrt(0.125), 0.5) * np.cos((2 * n + 1) * k * np.pi / 16)
-    return np.kron(line, line)
-
-
 def _windows(frame: FrameHeader, touched: Sequence[Box]) -> list[Window]:
     """The boxes, gathered into rectangles of whole MCUs that share no MCU."""
     mcu = (8 * max(c.h for c in frame.components), 8 * max(c.v for c in frame.components))
@@ -197,6 +180,15 @@ def _windows(frame: FrameHeader, touched: Sequence[Box]) -> list[Window]:
             window = reduce(_join, met, window)
         windows += [window] if window else []
     return windows
+
+
+def _bands(windows: Sequence[Window], frame: FrameHeader) -> Iterator[Window]:
+    """The windows, cut into bands of whole MCU rows that bound the memory in use."""
+    mcu = 8 * max(component.v for component in frame.components)
+    for window in windows:
+        step = max(1, _BAND // ((window.x1 - window.x0) * mcu)) * mcu
+        for top in range(window.y0, window.y1, step):
+            yield replace(window, y0=top, y1=min(top + step, window.y1))
 
 
 def _window(box: Box, frame: FrameHeader, mcu: tuple[int, int]) -> Window | None:

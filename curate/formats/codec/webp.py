@@ -56,10 +56,8 @@ def load(data: bytes, options: CodecOptions) -> Picture:
     check_size(width, height, count, options.max_pixels)
     bare = _write(stored, (width, height), Metadata())
     frames = _decode(bare, count, (width, height))
-    exif = found.get(b"EXIF")
-    metadata = select_metadata(
-        exif.removeprefix(b"Exif\0\0") if exif else None, found.get(b"ICCP"), options
-    )
+    exif = found.get(b"EXIF", b"").removeprefix(b"Exif\0\0")
+    metadata = select_metadata(exif, found.get(b"ICCP"), options, found.get(b"XMP "))
     return Picture(
         format="WEBP",
         mode="RGBA" if frames[0].shape[2] == 4 else "RGB",

@@ -1,0 +1,213 @@
+"""What every kind of file may expect of the codec."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curate.core.entries import Route
+from curate.core.errors import UsageError, WithheldError
+from curate.core.geometry import Box
+from curate.formats import codec
+from tests.unit.formats.codec.samples import SAMPLES, changed
+
+CODES = {"empty", "unreadable", "unsupported", "truncated", "corrupt", "bomb", "frames"}
+LOSSY = {"jpeg-cmyk", "webp-lossy", "webp-lossy-alpha"}
+
+
+@pytest.fixture(scope="module", params=list(SAMPLES))
+def sample(request: pytest.FixtureRequest) -> tuple[str, bytes, codec.Picture]:
+    data = SAMPLES[request.param]()
+    return request.param, data, codec.load(data)
+
+
+def load_or_none(data: bytes) -> codec.Picture | None:
+    """A picture, or None where the file is withheld for a reason of the list."""
+    try:
+        return codec.load(data, codec.CodecOptions(max_pixels=1_000_000))
+    except WithheldError as error:
+        if error.code in CODES and "\n" not in error.detail:
+            return None
+        raise
+
+
+Sample = tuple[str, bytes, codec.Picture]
+
+
+def test_frames_are_what_an_obfuscator_edits(sample: Sample) -> None:
+    name, _, picture = sample
+    assert picture.format == codec.sniff(sample[1])
+    assert picture.frames[0].shape[:2] == (picture.height, picture.width)
+    assert len(picture.frames) > 1 or "animated" not in name
+    for frame in picture.frames:
+        assert frame.dtype in (np.uint8, np.uint16)
+        assert frame.ndim in (2, 3)
+        assert frame.flags.c_contiguous
+        assert frame.flags.writeable
+
+
+def test_a_detector_sees_every_frame_as_rgb(sample: Sample) -> None:
+    _, _, picture = sample
+    for index, frame in enumerate(picture.frames):
+        seen = codec.upright_rgb(picture, index)
+        assert seen.shape == (*frame.shape[:2], 3)
+        assert seen.dtype == np.uint8
+        assert seen.flags.c_contiguous
+        assert seen.std() > 3 or seen.size < 100
+
+
+def test_a_face_free_file_keeps_every_pixel(sample: Sample) -> None:
+    _, _, picture = sample
+    written = codec.save(picture, None, [[] for _ in picture.frames])
+    again = codec.load(written.data)
+    assert written.route in (Route.COPIED, Route.LOSSLESS)
+    assert again.mode == picture.mode or picture.format == "PNG"
+    for before, after in zip(picture.frames, again.frames, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_frames_given_back_untouched_count_as_face_free(sample: Sample) -> None:
+    _, _, picture = sample
+    untouched = [[] for _ in picture.frames]
+    same = codec.save(picture, picture.frames, untouched)
+    assert same == codec.save(picture, None, untouched)
+
+
+def test_a_changed_file_keeps_its_pixels_outside_the_boxes(sample: Sample) -> None:
+    name, _, picture = sample
+    frames, touched = changed(picture)
+    written = codec.save(picture, frames, touched)
+    again = codec.load(written.data)
+    assert again.format == picture.format
+    assert (written.route is Route.REENCODED) == (name in LOSSY)
+    for new, boxes, after in zip(frames, touched, again.frames, strict=True):
+        assert after.shape == new.shape
+        if written.route is Route.LOSSLESS and picture.format != "GIF":
+            np.testing.assert_array_equal(after, new)
+        elif written.route is Route.LOSSLESS:
+            outside = np.ones(new.shape[:2], bool)
+            outside[boxes[0].slices] = False
+            np.testing.assert_array_equal(after[outside], new[outside])
+        inside = boxes[0].slices
+        assert np.abs(after[inside].astype(int) - new[inside]).mean() < 12
+
+
+def test_nothing_leaks_from_what_was_written(sample: Sample) -> None:
+    _, _, picture = sample
+    frames, touched = changed(picture)
+    for written in (codec.save(picture, None, []), codec.save(picture, frames, touched)):
+        assert codec.find_leaks(written.data) == []
+
+
+def test_writing_is_deterministic_and_leaves_its_input_alone(sample: Sample) -> None:
+    _, data, picture = sample
+    frames, touched = changed(picture)
+    copies = [frame.copy() for frame in frames]
+    first = codec.save(picture, frames, touched)
+    assert first == codec.save(codec.load(data), frames, touched)
+    for frame, copy in zip(frames, copies, strict=True):
+        np.testing.assert_array_equal(frame, copy)
+
+
+def test_what_was_written_once_is_copied_the_same_again(sample: Sample) -> None:
+    _, _, picture = sample
+    once = codec.save(picture, None, [])
+    assert codec.save(codec.load(once.data), None, []).data == once.data
+
+
+def test_a_file_cut_anywhere_is_withheld(sample: Sample) -> None:
+    _, data, _ = sample
+    for share in (0.02, 0.3, 0.6, 0.9):
+        with pytest.raises(WithheldError) as caught:
+            codec.load(data[: int(len(data) * share)])
+        assert caught.value.code in CODES
+
+
+def test_the_size_is_checked_before_anything_is_decoded(sample: Sample) -> None:
+    _, data, picture = sample
+    pixels = sum(frame.shape[0] * frame.shape[1] for frame in picture.frames)
+    codec.load(data, codec.CodecOptions(max_pixels=pixels))
+    with pytest.raises(WithheldError, match="bomb"):
+        codec.load(data, codec.CodecOptions(max_pixels=pixels - 1))
+
+
+def test_bytes_behind_the_image_are_dropped_and_reported(sample: Sample) -> None:
+    _, _, picture = sample
+    written = codec.save(picture, None, []).data
+    longer = written + b"tail of something else"
+    assert codec.find_leaks(longer) != []
+    again = codec.save(codec.load(longer), None, [])
+    assert again.data == written
+
+
+def test_random_damage_is_withheld_or_is_another_image(sample: Sample) -> None:
+    _, data, _ = sample
+    rng = np.random.default_rng(5)
+    for _ in range(12):
+        damaged = bytearray(data)
+        damaged[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        picture = load_or_none(bytes(damaged))
+        if picture is not None:
+            codec.save(picture, *changed(picture))
+
+
+def test_frames_that_do_not_fit_are_refused() -> None:
+    picture = codec.load(SAMPLES["png-rgb"]())
+    boxes = [[Box(0, 0, 4, 4)]]
+    with pytest.raises(UsageError, match="shape"):
+        codec.save(picture, [picture.frames[0][:-1]], boxes)
+    with pytest.raises(UsageError, match="shape"):
+        codec.save(picture, [picture.frames[0].astype(np.uint16)], boxes)
+    with pytest.raises(UsageError, match="1 frames"):
+        codec.save(picture, [*picture.frames, *picture.frames], boxes * 2)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "empty"),
+        (b"not an image", "unreadable"),
+        (b"\0\0\0\x20ftypavif" + b"\0" * 40, "unsupported"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 40, "unsupported"),
+        (b"\0\0\1\0\1\0" + b"\0" * 40, "unsupported"),
+        (b"\xff\xd8\xff", "truncated"),
+    ],
+)
+def test_what_is_no_image_is_withheld(data: bytes, code: str) -> None:
+    with pytest.raises(WithheldError) as caught:
+        codec.load(data)
+    assert caught.value.code == code
+
+
+def test_unknown_metadata_names_are_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="gps"):
+        codec.CodecOptions(keep_metadata=frozenset({"thumbnail"}))
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_odd_files_are_withheld_or_come_out_clean(
+    shared_data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    seen = dict.fromkeys(["written", *CODES], 0)
+    for path in sorted((shared_data / "tricky").rglob("*.*")):
+        data = path.read_bytes()
+        try:
+            picture = codec.load(data)
+        except WithheldError as error:
+            seen[error.code] += 1
+            continue
+        written = [codec.save(picture, None, []), codec.save(picture, *changed(picture))]
+        for result in written:
+            assert codec.find_leaks(result.data) == [], path.name
+            again = codec.load(result.data)
+            assert again.orientation == picture.orientation, path.name
+            assert [f.shape for f in again.frames] == [f.shape for f in picture.frames], path.name
+        pairs = itertools.zip_longest(picture.frames, codec.load(written[0].data).frames)
+        assert all(np.array_equal(before, after) for before, after in pairs), path.name
+        seen["written"] += 1
+    assert seen["written"] > 150
+    assert capfd.readouterr() == ("", "")
