@@ -61,19 +61,6 @@ class CheckJob:
         return check
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The end of a verification.
-
-    Args:
-        images: outputs that were checked.
-        problems: number of problems found.
-    """
-
-    images: int
-    problems: int
-
-
 def iter_problems(out: Path, source: Path | None, workers: int | None) -> Iterator[Problem]:
     """Check an output against its manifest, streaming what is wrong.
 
@@ -123,34 +110,48 @@ def compare(
     except (OSError, WithheldError) as error:
         yield Problem("pixels", path, f"cannot be compared: {error}")
         return
-    yield from _compare_pixels(path, before, after, entry, obfuscator)
+    try:
+        yield from _compare_pixels(path, before, after, entry, obfuscator)
+    except WithheldError as error:
+        yield Problem("pixels", path, f"cannot be compared: {error}")
 
 
 def _compare_pixels(
     path: str, before: Picture, after: Picture, entry: ManifestEntry, obfuscator: Obfuscator
 ) -> Iterator[Problem]:
-    if (before.width, before.height, len(before.frames)) != (
-        after.width, after.height, len(after.frames),
-    ):  # fmt: skip
-        yield Problem("pixels", path, "its size or number of frames is not the source's")
+    shapes = [[frame.shape for frame in picture.frames] for picture in (before, after)]
+    if shapes[0] != shapes[1]:
+        yield Problem("pixels", path, "its frames or channels are not the source's")
         return
     regions = [
         Region(face.box, hidden) for face, hidden in zip(entry.faces, entry.hidden, strict=True)
     ]
-    reach = obfuscator.reach(regions, before.width, before.height) if regions else []
-    allowed = changed_mask(before, reach)
     if entry.route is not Route.REENCODED:
-        for old, new in zip(before.frames, after.frames, strict=True):
-            changed = _difference(old, new) > 0
-            if bool((changed & ~allowed).any()):
+        for index in range(len(before.frames)):
+            if _changes_outside(before, after, index, regions, obfuscator):
                 yield Problem("pixels", path, "pixels outside the masks are not the source's")
                 break
     for region in regions:
         if not any(
             _is_hidden(old, new, region, obfuscator)
             for old, new in zip(before.frames, after.frames, strict=True)
+            if region.hidden.x1 <= old.shape[1] and region.hidden.y1 <= old.shape[0]
         ):
             yield Problem("pixels", path, f"region {region.hidden.xyxy} still shows the source")
+
+
+def _changes_outside(
+    before: Picture,
+    after: Picture,
+    index: int,
+    regions: list[Region],
+    obfuscator: Obfuscator,
+) -> bool:
+    """Whether a frame differs from the source where no mask reaches."""
+    old, new = before.frames[index], after.frames[index]
+    reach = obfuscator.reach(regions, old.shape[1], old.shape[0]) if regions else []
+    allowed = changed_mask(before, reach, index)
+    return bool(((_difference(old, new) > 0) & ~allowed).any())
 
 
 def _is_hidden(old: Frame, new: Frame, region: Region, obfuscator: Obfuscator) -> bool:
@@ -168,10 +169,7 @@ def _is_hidden(old: Frame, new: Frame, region: Region, obfuscator: Obfuscator) -
 
 
 def _difference(a: Frame, b: Frame) -> Any:
-    """Largest absolute difference over the channels, H×W; everything if shapes differ."""
-    if a.shape != b.shape:
-        channels = {frame.shape[2] if frame.ndim == 3 else 1 for frame in (a, b)}
-        raise DataError(f"cannot compare frames of {sorted(channels)} channels")
+    """Largest absolute difference over the channels, H×W."""
     difference = np.abs(a.astype(np.int32) - b.astype(np.int32))
     return difference.max(axis=2) if difference.ndim == 3 else difference
 

@@ -12,7 +12,7 @@ from curate.formats.codec.jpeg_stream import JpegStream
 from curate.formats.codec.picture import Picture
 
 
-def changed_mask(picture: Picture, touched: Sequence[Box]) -> npt.NDArray[np.bool_]:
+def changed_mask(picture: Picture, touched: Sequence[Box], index: int = 0) -> npt.NDArray[np.bool_]:
     """H×W, true wherever writing ``touched`` into the picture may change a decoded pixel.
 
     For lossless formats these are the boxes themselves. For a JPEG they are the
@@ -21,9 +21,10 @@ def changed_mask(picture: Picture, touched: Sequence[Box]) -> npt.NDArray[np.boo
 
     Args:
         picture: the source, as loaded.
-        touched: whole-pixel boxes outside which the new frames are unchanged.
+        touched: whole-pixel boxes outside which the new frame is unchanged.
+        index: which frame; frames may differ in size.
     """
-    mask = np.zeros((picture.height, picture.width), dtype=bool)
+    mask = np.zeros(picture.frames[index].shape[:2], dtype=bool)
     step_x = step_y = 1
     apron_x = apron_y = 0
     if isinstance(picture.stored, JpegStream):
