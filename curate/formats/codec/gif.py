@@ -14,7 +14,7 @@ from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
 from curate.core.ports import Frame
-from curate.formats.codec.gif_stream import GifImage, GifStream, is_exact, parse_gif
+from curate.formats.codec.gif_stream import GifImage, GifStream, blank_unused, parse_gif, walk_codes
 from curate.formats.codec.palette import to_palette
 from curate.formats.codec.picture import CodecOptions, Encoded, Metadata, Picture
 from curate.formats.codec.raster import check_size, open_image, to_frame
@@ -32,7 +32,8 @@ def load(data: bytes, options: CodecOptions) -> Picture:
         check_size(image.width, image.height, 1, stream.width * stream.height)
         if image.x + image.width > stream.width or image.y + image.height > stream.height:
             raise WithheldError("corrupt", "a GIF image lies outside the screen")
-    exact = [is_exact(image) for image in stream.images]
+    walked = [walk_codes(image) for image in stream.images]
+    stream = blank_unused(stream, [used for _, used in walked])
     frames = _decode(stream)
     return Picture(
         format="GIF",
@@ -42,7 +43,7 @@ def load(data: bytes, options: CodecOptions) -> Picture:
         orientation=1,
         frames=frames,
         metadata=Metadata(),
-        stored=(stream, all(exact)),
+        stored=(stream, all(exact for exact, _ in walked)),
     )
 
 
@@ -80,8 +81,11 @@ def find_leaks(data: bytes, options: CodecOptions) -> list[str]:
     stream = parse_gif(data)
     leaks = [f"{len(stream.tail)} bytes stand behind the end of the image"] if stream.tail else []
     leaks += stream.dropped
-    if not all(is_exact(image) for image in stream.images):
+    walked = [walk_codes(image) for image in stream.images]
+    if not all(exact for exact, _ in walked):
         leaks.append("there are bytes behind the image data")
+    if blank_unused(stream, [used for _, used in walked]) != stream:
+        leaks.append("colours in a palette that no pixel uses")
     if not leaks and stream.to_bytes() != data:
         leaks.append("there are blocks or bytes that the images do not need")
     return leaks

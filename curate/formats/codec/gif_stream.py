@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from curate.core.errors import WithheldError
 
@@ -120,10 +120,13 @@ def parse_gif(data: bytes) -> GifStream:
     )
 
 
-def is_exact(image: GifImage) -> bool:
-    """Whether the coded data holds every pixel, then its end code, and nothing more.
+def walk_codes(image: GifImage) -> tuple[bool, frozenset[int]]:
+    """Follow the LZW codes without building their strings (GIF89a, appendix F).
 
-    Follows the LZW codes without building their strings (GIF89a, appendix F).
+    Returns:
+        Whether the coded data holds every pixel, then its end code, and nothing
+        more; and the palette indices that its pixels use, which are the codes
+        that stand for one pixel, since every longer string grew from them.
 
     Raises:
         WithheldError: ``truncated`` or ``corrupt``.
@@ -133,6 +136,7 @@ def is_exact(image: GifImage) -> bool:
         raise WithheldError("corrupt", "the GIF's code size is impossible")
     clear, end, wanted = 1 << size, (1 << size) + 1, image.width * image.height
     lengths = [1] * clear + [0, 0]
+    used: set[int] = set()
     previous, pixels, width, held, bits = 0, 0, size + 1, 0, 0
     position, data = 1, image.data
     while pixels < wanted:
@@ -151,6 +155,8 @@ def is_exact(image: GifImage) -> bool:
             raise WithheldError("corrupt", "the GIF's image data is damaged")
         if previous and len(lengths) < 4096:
             lengths.append(previous + 1)
+        if code < clear:
+            used.add(code)
         previous = lengths[code]
         pixels += previous
         if len(lengths) == 1 << width and width < 12:
@@ -158,7 +164,29 @@ def is_exact(image: GifImage) -> bool:
     # writers differ on the end code's width where the table is just full: its value decides
     behind = held | int.from_bytes(data[position:], "little") << bits
     left = bits + 8 * (len(data) - position)
-    return pixels == wanted and behind == end and left < width + 8
+    return pixels == wanted and behind == end and left < width + 8, frozenset(used)
+
+
+def blank_unused(stream: GifStream, used: Sequence[frozenset[int]]) -> GifStream:
+    """The file with black in place of every palette entry that no pixel uses.
+
+    Args:
+        stream: the file.
+        used: for every image, the indices that its pixels use.
+    """
+    everywhere = frozenset({stream.background}).union(
+        *(found for image, found in zip(stream.images, used, strict=True) if not image.palette)
+    )
+    images = tuple(
+        replace(image, palette=_blanked(image.palette, found))
+        for image, found in zip(stream.images, used, strict=True)
+    )
+    return replace(stream, palette=_blanked(stream.palette, everywhere), images=images)
+
+
+def _blanked(palette: bytes, used: frozenset[int]) -> bytes:
+    entries = (palette[at : at + 3] for at in range(0, len(palette), 3))
+    return b"".join(entry if index in used else b"\0\0\0" for index, entry in enumerate(entries))
 
 
 class _Reader:

@@ -123,9 +123,18 @@ def find_leaks(data: bytes, options: CodecOptions) -> list[str]:
         leaks += _chunk_leaks(kind, payload, options)
     if not is_exact(_image_data(chunks), header.data_size(header.width, header.height)):
         leaks.append("there are bytes behind the image data")
-    if header.colour in (2, 6) and any(kind == b"PLTE" for kind, _ in chunks):
-        leaks.append("a palette that no pixel uses")
-    return leaks
+    return leaks + _palette_leaks(data, header, chunks, options)
+
+
+def _palette_leaks(
+    data: bytes, header: Header, chunks: list[Chunk], options: CodecOptions
+) -> list[str]:
+    palettes = [payload for kind, payload in chunks if kind == b"PLTE"]
+    if header.colour != 3:
+        return ["a palette that no pixel uses"] * len(palettes)
+    stored: _Stored = load(data, options).stored
+    used = None if stored.copied is None else dict(stored.copied).get(b"PLTE")
+    return [] if palettes == [used] else ["colours in a palette that no pixel uses"]
 
 
 def _load_still(
