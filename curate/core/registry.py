@@ -71,6 +71,16 @@ class Registry:
             UsageError: if there is no such name.
             MissingExtraError: if a package that it needs is not installed.
         """
+        module, _, attribute = self.check(name).target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def check(self, name: str) -> Plugin:
+        """Make sure that a name can be resolved, importing nothing.
+
+        Raises:
+            UsageError: if there is no such name.
+            MissingExtraError: if a package that it needs is not installed.
+        """
         plugin = self._plugins.get(name)
         if plugin is None:
             known = ", ".join(self._plugins)
@@ -78,5 +88,4 @@ class Registry:
         for package in plugin.requires:
             if importlib.util.find_spec(package) is None:
                 raise MissingExtraError(f"the {self.kind} {name!r}", package, plugin.extra or name)
-        module, _, attribute = plugin.target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return plugin

@@ -32,7 +32,7 @@ from curate.pipeline import finish
 from curate.pipeline.given import match_faces, save_face_index
 from curate.pipeline.session import Session, Snapshot, workers_for
 from curate.pipeline.shard import TALLY, ShardJob
-from curate.pipeline.tools import open_detector
+from curate.pipeline.tools import check_recipe, open_detector
 from curate.pipeline.workspace import (
     Plan,
     Workspace,
@@ -103,16 +103,17 @@ def blur(
     source, out = Path(source), Path(out)
     folder = ImageFolder(source)
     check_places(source, out)
+    check_recipe(recipe)
     began = time.time()
     try:
         workspace = Workspace(out.resolve())
         fresh = not out.exists()
-        try:
-            workspace.root.mkdir(parents=True, exist_ok=True)
-            with FolderLock(workspace.lock) as lock:
+        workspace.root.mkdir(parents=True, exist_ok=True)
+        with FolderLock(workspace.lock) as lock:
+            try:
                 return _run(folder, workspace, recipe, session, lock.descriptor, began)
-        finally:
-            _tidy(workspace, fresh)
+            finally:
+                _tidy(workspace, fresh)
     except OSError as error:
         raise _describe_os_error(error, out) from error
 
@@ -129,7 +130,6 @@ def _run(
         summary = _already_done(source, workspace, recipe)
         finish.remove_work(workspace)
         return summary
-    obfuscators.make(recipe.method, dict(recipe.method_options))  # a wrong option fails here
     done = 0
     if not finish.is_gathered(workspace):
         plan = save_plan(source, workspace.plan)
@@ -289,12 +289,12 @@ def _clock(seconds: float) -> str:
 
 
 def _tidy(workspace: Workspace, fresh: bool) -> None:
-    """Leave nothing behind of a run that ended before it did any work."""
-    if workspace.root.is_dir() and not workspace.state.exists():
-        if not (workspace.out / "manifest" / store.RUN).is_file():
-            finish.remove_work(workspace)
-        if fresh and workspace.out.is_dir() and not any(workspace.out.iterdir()):
-            workspace.out.rmdir()
+    """Leave nothing behind of a run that ended before it had done any work."""
+    if not workspace.root.is_dir() or workspace.has_work():
+        return
+    finish.remove_work(workspace)
+    if fresh and not any(workspace.out.iterdir()):
+        workspace.out.rmdir()
 
 
 def _describe_os_error(error: OSError, out: Path) -> CurateError:

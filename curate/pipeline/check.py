@@ -24,6 +24,7 @@ from curate.formats.codec.extent import changed_mask
 from curate.formats.walk import iter_files
 from curate.manifest import store, verify
 from curate.manifest.verify import Problem
+from curate.pipeline.tools import codec_options
 from curate.recipe import Recipe
 
 
@@ -43,7 +44,7 @@ class CheckJob:
         """Returns the function that checks one part."""
         run = store.load_run(self.out / "manifest")
         recipe = Recipe.from_dict(run["recipe"])
-        options = CodecOptions(recipe.max_pixels, frozenset(recipe.keep_metadata))
+        options = codec_options(recipe)
         obfuscator = obfuscators.make(recipe.method, dict(recipe.method_options))
 
         def inspect(entry: ManifestEntry, data: bytes) -> list[str]:

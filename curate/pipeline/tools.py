@@ -16,16 +16,37 @@ from curate.recipe import Recipe
 
 def open_detector(recipe: Recipe, weights: Path | None) -> Detector:
     """Open the recipe's detector, with the weights file that the user brought, if any."""
-    return detectors.make(
-        DetectorOptions(
-            name=recipe.detector,
-            profile=recipe.profile,
-            confidence=recipe.confidence,
-            max_side=recipe.max_side,
-            device=recipe.device,
-            weights=weights,
-        )
+    return detectors.make(detector_options(recipe, weights))
+
+
+def detector_options(recipe: Recipe, weights: Path | None) -> DetectorOptions:
+    """The recipe's choices about detection."""
+    return DetectorOptions(
+        name=recipe.detector,
+        profile=recipe.profile,
+        confidence=recipe.confidence,
+        max_side=recipe.max_side,
+        device=recipe.device,
+        weights=weights,
     )
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse what can be seen to be wrong before any work is begun or any model loaded.
+
+    Raises:
+        UsageError: if a name or an option is unknown.
+        MissingExtraError: if a package that a name needs is not installed.
+    """
+    obfuscators.make(recipe.method, dict(recipe.method_options))
+    codec_options(recipe)
+    if recipe.faces_sha256 is None:
+        detectors.DETECTORS.check(detector_options(recipe, None).detector)
+
+
+def codec_options(recipe: Recipe) -> CodecOptions:
+    """The recipe's limits and metadata, for the codec."""
+    return CodecOptions(max_pixels=recipe.max_pixels, keep_metadata=frozenset(recipe.keep_metadata))
 
 
 def open_tools(recipe: Recipe, faces: Path | None, weights: Path | None) -> Tools:
@@ -45,9 +66,7 @@ def open_tools(recipe: Recipe, faces: Path | None, weights: Path | None) -> Tool
         given=FaceIndex(faces) if faces else None,
         obfuscator=obfuscators.make(recipe.method, dict(recipe.method_options)),
         margin=margin_of(recipe),
-        options=CodecOptions(
-            max_pixels=recipe.max_pixels, keep_metadata=frozenset(recipe.keep_metadata)
-        ),
+        options=codec_options(recipe),
     )
 
 

@@ -85,6 +85,10 @@ class Workspace:
         for folder in (self.staging, self.shards):
             folder.mkdir(parents=True, exist_ok=True)
 
+    def has_work(self) -> bool:
+        """Whether there is anything here that another attempt could take up."""
+        return self.final.is_dir() or (self.shards.is_dir() and any(self.shards.iterdir()))
+
     def is_committed(self, number: int) -> bool:
         """Whether a shard's work is done, gathered or not."""
         name = shard_name(number)

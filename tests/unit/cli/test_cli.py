@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from curate.cli.main import _COMMANDS
+from tests.conftest import ROOT
+
+CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
+
+
+def curate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*CURATE, *map(str, arguments)], capture_output=True, text=True)
+
+
+def one_line(text: str) -> str:
+    assert len(text.strip().splitlines()) == 1, text
+    return text
+
+
+@pytest.fixture(scope="module")
+def out(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "out"
+    done = curate("blur", photos, out, "--profile", "fast", "--json")
+    assert done.returncode == 3, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["version"] == 1
+    assert summary["images"] == summary["written"] + summary["withheld"]
+    assert summary["reasons"] == {"truncated": 1}
+    return out
+
+
+def test_every_command_has_help_and_stands_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for name in _COMMANDS:
+        shown = curate(name, "--help")
+        assert shown.returncode == 0
+        assert "Usage:" in shown.stdout
+        assert f"curate {name}" in readme
+
+
+def test_every_option_of_blur_stands_in_the_readme() -> None:
+    from curate.cli.blur import command
+
+    readme = (ROOT / "README.md").read_text()
+    for parameter in command.params:
+        for option in (o for o in parameter.opts if o.startswith("--")):
+            assert option in readme, option
+
+
+def test_a_finished_run_says_so_and_keeps_its_exit_code(photos: Path, out: Path) -> None:
+    again = curate("blur", photos, out, "--profile", "fast")
+    assert again.returncode == 3
+    assert "finished before" in again.stderr
+    assert again.stdout == ""
+
+
+def test_verify_ends_with_one_line(photos: Path, out: Path) -> None:
+    done = curate("verify", out, "--source", photos)
+    assert done.returncode == 0
+    assert "is what its manifest says" in one_line(done.stderr)
+    assert done.stdout == ""
+
+
+def test_verify_names_what_differs(photos: Path, out: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    (copy / "data/val/coffee/coffee.jpg").unlink()
+    done = curate("verify", copy)
+    assert done.returncode == 1
+    assert "missing: data/val/coffee/coffee.jpg" in done.stdout
+    as_json = curate("verify", copy, "--json")
+    assert json.loads(as_json.stdout)["kind"] == "missing"
+
+
+def test_a_dry_run_writes_nothing_and_estimates(photos: Path, tmp_path: Path) -> None:
+    done = curate("blur", photos, tmp_path / "out", "--profile", "fast", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["images"] == 12
+    assert report["sample"]["withheld"] == 1
+    assert report["estimated_seconds"] > 0
+    assert not (tmp_path / "out").exists()
+    shown = curate("blur", photos, tmp_path / "out", "--profile", "fast", "--dry-run")
+    assert "Nothing was written" in shown.stdout
+
+
+def test_a_recipe_file_is_overridden_by_the_command_line(photos: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'profile = "fast"\nmethod = "mosaic"\nshard-size = 5\n[method_options]\ncells = 3\n'
+    )
+    arguments = ["--recipe", str(recipe), "--method-option", "cells=2", "--dry-run", "--json"]
+    done = curate("blur", photos, tmp_path / "out", *arguments)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)["recipe"]
+    assert said["method"] == "mosaic"
+    assert said["method_options"] == {"cells": 2}
+    assert said["shard_size"] == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["blur", "nowhere", "out"], 1, "not a folder"),
+        (["blur", "photos"], 2, "Missing argument"),
+        (["blur", "photos", "photos/out"], 2, "inside SOURCE"),
+        (["blur", "photos", "out", "--method", "smudge"], 2, "unknown method 'smudge'"),
+        (["blur", "photos", "out", "--method-option", "n"], 2, "KEY=VALUE"),
+        (["blur", "photos", "out", "--method-option", "n=1"], 2, "n"),
+        (["blur", "photos", "out", "--detector", "eyes"], 2, "unknown detector 'eyes'"),
+        (["blur", "photos", "out", "--detector", "yunet:nofile.onnx"], 1, "nofile.onnx"),
+        (["blur", "photos", "out", "--confidence", "2"], 2, "confidence"),
+        (["blur", "photos", "out", "--margin", "-1"], 2, "margin"),
+        (["blur", "photos", "out", "--margin", "nan"], 2, "margin"),
+        (["blur", "photos", "out", "--max-side", "3"], 2, "max-side"),
+        (["blur", "photos", "out", "--shard-size", "0"], 2, "shard-size"),
+        (["blur", "photos", "out", "--keep-metadata", "soul"], 2, "soul"),
+        (["blur", "photos", "out", "--recipe", "no.toml"], 2, "no.toml"),
+        (["blur", "photos", "out", "--faces", "no.json"], 1, "no.json"),
+        (["verify", "nowhere"], 1, "is missing"),
+        (["smudge"], 2, "No such command"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line_and_writes_nothing(
+    arguments: list[str], code: int, message: str, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (20, 20)).save(tmp_path / "photos/a.png")
+    done = subprocess.run([*CURATE, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.png"]
