@@ -50,6 +50,7 @@ def load(data: bytes, options: CodecOptions) -> Picture:
     frame = stream.frame
     if frame.width * frame.height > options.max_pixels:
         raise WithheldError("bomb", f"{frame.width}×{frame.height} pixels")
+    quantisation_tables(stream)
     note = check_further_images(data, stream)
     mode = _MODES[stream.colour_space]
     pixels = _decode(stream.to_bytes(), mode)

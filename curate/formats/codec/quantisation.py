@@ -18,7 +18,8 @@ def quantisation_tables(stream: JpegStream) -> list[Table]:
     """Every component's table, as last defined.
 
     Raises:
-        WithheldError: ``corrupt`` if a component's table is not in the file.
+        WithheldError: ``corrupt`` if a component's table is not in the file, or
+            has a step of zero.
     """
     tables: dict[int, Table] = {}
     for segment in stream.coded:
@@ -26,7 +27,10 @@ def quantisation_tables(stream: JpegStream) -> list[Table]:
             tables.update(_read_tables(segment.payload))
     if any(component.table not in tables for component in stream.frame.components):
         raise WithheldError("corrupt", "the JPEG lacks a quantisation table")
-    return [tables[component.table] for component in stream.frame.components]
+    found = [tables[component.table] for component in stream.frame.components]
+    if not all(table.all() for table in found):
+        raise WithheldError("corrupt", "a JPEG quantisation table has a step of zero")
+    return found
 
 
 def _read_tables(payload: bytes) -> dict[int, Table]:

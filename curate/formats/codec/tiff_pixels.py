@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +11,13 @@ import numpy as np
 from curate.core.errors import WithheldError
 from curate.core.ports import Frame
 from curate.formats.codec import tiff_stream as tiff
+from curate.formats.codec.native_messages import libtiff_messages
 from curate.formats.codec.raster import Indexed, check_size, open_image, to_frame, used_palette
 from curate.formats.codec.tiff_stream import Page, bare_page
 
 _OLD_JPEG = 6
 _UNSIGNED = 1
+_PLANAR = 2
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK", "LAB")
 _DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
 LAB_SIGN = np.array([0, 0x80, 0x80], np.uint8)
@@ -52,14 +56,40 @@ def decode_page(page: Page, max_pixels: int) -> DecodedPage:
         check_size(page.value(tiff.TILE_WIDTH), page.value(tiff.TILE_HEIGHT), 1, max_pixels)
     size = (page.value(tiff.HEIGHT), page.value(tiff.WIDTH))
     samples = page.value(tiff.SAMPLES, 1)
+    _check_pieces(page)
     decoded = _decode_deep(page) if bits == {16} and samples > 1 else _decode(page)
     if decoded.frame.shape[:2] != size:
         raise WithheldError("corrupt", "a TIFF page has another size than it states")
     return decoded
 
 
+def _check_pieces(page: Page) -> None:
+    """Every strip or tile must be there: decoders paint what is missing black."""
+    sizes = _piece_sizes(page)
+    if len(page.pieces) != len(sizes):
+        raise WithheldError("truncated", f"{len(page.pieces)} of {len(sizes)} parts of a page")
+    plain = page.value(tiff.COMPRESSION, 1) == 1
+    if plain and any(len(piece) < size for piece, size in zip(page.pieces, sizes, strict=True)):
+        raise WithheldError("truncated", "a part of a TIFF page ends too early")
+
+
+def _piece_sizes(page: Page) -> list[int]:
+    """Bytes of every strip or tile of a page, if it were not compressed."""
+    width, height = page.value(tiff.WIDTH), page.value(tiff.HEIGHT)
+    samples = page.value(tiff.SAMPLES, 1)
+    planes, together = (samples, 1) if page.value(tiff.PLANAR, 1) == _PLANAR else (1, samples)
+    bits = page.value(tiff.BITS, 1) * together
+    across, down = page.value(tiff.TILE_WIDTH), page.value(tiff.TILE_HEIGHT)
+    if across and down:
+        count = -(-width // across) * -(-height // down) * planes
+        return [down * -(-across * bits // 8)] * count
+    down = min(page.value(tiff.ROWS_PER_STRIP) or height, height)
+    row = -(-width * bits // 8)
+    return [row * min(down, height - top) for top in range(0, height, down)] * planes
+
+
 def _decode(page: Page) -> DecodedPage:
-    with open_image(bare_page(page), "TIFF") as image:
+    with _without_messages(), open_image(bare_page(page), "TIFF") as image:
         mode = image.mode
         if mode in _DEEP_GREY:
             return DecodedPage("I;16", to_frame(image).astype(np.uint16), None)
@@ -74,6 +104,15 @@ def _decode(page: Page) -> DecodedPage:
         if mode == "RGBA":
             mode = _alpha_mode(page)
         return DecodedPage(mode, frame, None)
+
+
+@contextmanager
+def _without_messages() -> Iterator[None]:
+    """Withhold a page that libtiff complains about, even if it goes on."""
+    with libtiff_messages() as messages:
+        yield
+    if messages:
+        raise WithheldError("corrupt", f"TIFF: {messages[0]}")
 
 
 def _decode_deep(page: Page) -> DecodedPage:
