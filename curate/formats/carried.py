@@ -11,9 +11,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-_BASE64_PICTURE = re.compile(
-    rb"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkqA|TU0AK|Qk[0-3])[A-Za-z0-9+/\\]{200}"
+_PATTERN = (
+    r"(?:^|[^A-Za-z0-9+/_-])(?:[/_]9j[/_]|iVBORw0KGgo|R0lGOD|UklGR|SUkqA|TU0AK|Qk[0-3])"
+    r"[A-Za-z0-9+/_\\\s-]{200}"
 )
+"""JPEG, PNG, GIF, WebP, TIFF or BMP in base64, in one piece or in lines."""
+
+_BASE64_PICTURE = re.compile(_PATTERN.encode())
 _CHUNK = 1 << 20
 _OVERLAP = 512
 
@@ -61,7 +65,20 @@ def _find_in_parquet(path: Path) -> str | None:
     except (pa.ArrowException, OSError):
         return "it is not a readable Parquet file"
     names = [field.name for field in schema if _holds_bytes(field.type)]
-    return f"its column {names[0]!r} holds bytes" if names else None
+    if names:
+        return f"its column {names[0]!r} holds bytes"
+    return _find_in_strings(path)
+
+
+def _find_in_strings(path: Path) -> str | None:
+    """Search the values of a Parquet file as text, whatever columns they stand in."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as table:
+        for batch in table.iter_batches(batch_size=1024):
+            if _BASE64_PICTURE.search(repr(batch.to_pylist()).encode()):
+                return "it holds a picture in base64"
+    return None
 
 
 def _holds_bytes(kind: Any) -> bool:
