@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -105,11 +106,29 @@ class Stage:
 
 
 def sync_tree(folder: Path) -> None:
-    """Flush every file and folder below ``folder`` to the disk."""
+    """Flush every file and folder below ``folder`` to the disk.
+
+    Where the kernel can flush a whole file system at once (Linux), it is asked
+    to: one wait per shard instead of one per file.
+    """
+    if _sync_file_system(folder):
+        return
     for parent, _, names in os.walk(folder):
         for name in names:
             sync_file(Path(parent, name))
         sync_folder(Path(parent))
+
+
+def _sync_file_system(folder: Path) -> bool:
+    try:
+        syncfs = ctypes.CDLL(None).syncfs
+    except (OSError, AttributeError):
+        return False
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        return bool(syncfs(descriptor) == 0)
+    finally:
+        os.close(descriptor)
 
 
 def sync_file(path: Path) -> None:

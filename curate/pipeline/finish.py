@@ -17,7 +17,7 @@ from typing import Any
 from curate.core.errors import DataError
 from curate.core.ports import Model, Obfuscator
 from curate.core.records import printable
-from curate.engine.shards import shard_name, sync_file, sync_folder, sync_tree
+from curate.engine.shards import shard_name, sync_folder, sync_tree
 from curate.formats.carried import find_pictures
 from curate.formats.imagefolder import ImageFolder
 from curate.manifest import store
@@ -62,7 +62,6 @@ def carry(workspace: Workspace, source: ImageFolder) -> dict[str, int]:
                 target = workspace.final / DATA / other.path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, target)
-                sync_file(target)
                 line |= {"sha256": store.digest_file(target), "bytes": target.stat().st_size}
             else:
                 line["reason"] = reason
@@ -113,7 +112,7 @@ def show(workspace: Workspace) -> None:
     final, out = workspace.final, workspace.out
     if workspace.log.exists():
         shutil.copyfile(workspace.log, final / "manifest" / store.LOG)
-    sync_tree(final / "manifest")
+    sync_tree(final)
     for name in (DATA, "manifest"):
         if (final / name).exists():
             (final / name).rename(out / name)
