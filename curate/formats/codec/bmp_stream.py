@@ -42,3 +42,29 @@ def write_bmp(frame: Frame, palette: npt.NDArray[np.uint8] | None = None, bits: 
         np.ascontiguousarray(rows).tobytes(),
     ]
     return b"".join(parts)
+
+
+def stray_bytes(data: bytes) -> list[str]:
+    """What stands in a file that ``write_bmp`` would not have written, one line each."""
+    start, header, width, height = struct.unpack_from("<IIii", data, 10)
+    bits, colours = data[28], int.from_bytes(data[46:50], "little")
+    row = -(-width * bits // 8)
+    padded = row + -row % 4
+    fixed = _MASKS if header == _V4 else b""
+    size = padded * height
+    expected = struct.pack("<2sIII", b"BM", start + size, 0, start)
+    expected += struct.pack("<IiiHHI", header, width, height, 1, bits, _BITFIELDS * bool(fixed))
+    expected += struct.pack("<IiiII", size, 0, 0, colours, 0) + fixed
+    if data[: len(expected)] != expected or start != len(expected) + 4 * colours:
+        return ["the header says more than the image needs"]
+    if len(data) != start + size:
+        return ["there are bytes beside the header, the palette and the pixels"]
+    rows = np.frombuffer(data, np.uint8, size, start).reshape(height, padded)
+    palette = np.frombuffer(data, np.uint8, 4 * colours, len(expected)).reshape(-1, 4)
+    leaks = ["there are bytes behind the rows"] if rows[:, row:].any() else []
+    used = np.zeros(256, np.bool_)
+    used[np.unique(rows[:, :row]) if bits == 8 else slice(2)] = True
+    greys = (palette[:, :3] == np.arange(len(palette))[:, None]).all()
+    if palette[:, 3].any() or (palette[~used[: len(palette)]].any() and not greys):
+        leaks.append("colours in a palette that no pixel uses")
+    return leaks

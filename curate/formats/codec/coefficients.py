@@ -82,6 +82,11 @@ def write_coefficients(planes: list[Coefficients], frame: FrameHeader) -> bytes:
     return written
 
 
+def are_codable(plane: Coefficients) -> bool:
+    """Whether sequential Huffman coding has codes for all coefficients (T.81, F.1.2)."""
+    return int(plane.min(initial=0)) >= -1024 and int(plane.max(initial=0)) <= 1023
+
+
 def block_shapes(frame: FrameHeader) -> list[tuple[int, int]]:
     """Rows and columns of blocks of every component (T.81, A.1.1 and A.2.2)."""
     across = max(component.h for component in frame.components)

@@ -14,7 +14,7 @@ from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
 from curate.core.ports import Frame
-from curate.formats.codec.coefficients import read_coefficients, write_coefficients
+from curate.formats.codec.coefficients import are_codable, read_coefficients, write_coefficients
 from curate.formats.codec.jpeg_stream import (
     APP0,
     APP1,
@@ -29,9 +29,10 @@ from curate.formats.codec.jpeg_stream import (
 )
 from curate.formats.codec.metadata import exif_leaks, icc_leaks, select_metadata
 from curate.formats.codec.mpf import check_further_images
+from curate.formats.codec.native_messages import decoder_messages
 from curate.formats.codec.picture import CodecOptions, Encoded, Metadata, Picture
 from curate.formats.codec.quantisation import quantisation_tables
-from curate.formats.codec.splice import can_splice, splice
+from curate.formats.codec.splice import can_splice, reach, splice
 
 _EXIF, _ICC = b"Exif\0\0", b"ICC_PROFILE\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -82,10 +83,9 @@ def save(
     header = _metadata_segments(picture.metadata)
     if frames is None:
         return Encoded(stream.to_bytes(header), Route.COPIED, picture.note)
-    if can_splice(stream):
-        coded = _spliced(stream, frames[0], touched[0])
-        data = replace(stream, coded=coded).to_bytes(header)
-        return Encoded(data, Route.SPLICED, picture.note)
+    spliced = _spliced(picture, frames[0], touched[0]) if can_splice(stream) else None
+    if spliced is not None:
+        return Encoded(spliced.to_bytes(header), Route.SPLICED, picture.note)
     reencoded = parse_jpeg(_reencoded(picture, frames[0]))
     why = f"re-encoded whole: {_why_not_spliced(stream)}"
     note = f"{why}; {picture.note}" if picture.note else why
@@ -123,9 +123,29 @@ def _decode(jpeg: bytes, mode: str) -> Frame:
     return np.subtract(255, pixels) if mode == "CMYK" else pixels  # Adobe stores ink inverted
 
 
-def _spliced(stream: JpegStream, image: Frame, touched: Sequence[Box]) -> tuple[Segment, ...]:
-    planes = read_coefficients(stream.to_bytes(), stream.frame)
+def _spliced(picture: Picture, image: Frame, touched: Sequence[Box]) -> JpegStream | None:
+    """The stream with new blocks; None where that would not show the same picture elsewhere.
+
+    A damaged stream can be read in two ways, and jpeglib's is not the one that
+    the detector saw; so the result is decoded and compared.
+    """
+    stream: JpegStream = picture.stored
+    with decoder_messages() as messages:
+        planes = read_coefficients(stream.to_bytes(), stream.frame)
+    if messages or not all(are_codable(plane) for plane in planes):
+        return None
     written = parse_jpeg(write_coefficients(splice(planes, stream, image, touched), stream.frame))
+    spliced = replace(stream, coded=_with_source_headers(stream, written))
+    changed = (_decode(spliced.to_bytes(), picture.mode) != picture.frames[0]).reshape(
+        picture.height, picture.width, -1
+    )
+    for rows, columns in reach(stream.frame, touched):
+        changed[rows, columns] = False
+    return None if changed.any() else spliced
+
+
+def _with_source_headers(stream: JpegStream, written: JpegStream) -> tuple[Segment, ...]:
+    """The written scan under the source's tables and frame header."""
     tables = [segment for segment in stream.coded if segment.marker == DQT]
     wide = any(segment.payload[0] >> 4 for segment in tables)
     source = next(s.payload for s in stream.coded if s.marker == stream.frame.marker)
@@ -169,7 +189,7 @@ def _why_not_spliced(stream: JpegStream) -> str:
     space = stream.colour_space
     if space in ("CMYK", "YCCK"):
         return f"{space} cannot be spliced"
-    return "its subsampling or its scans cannot be spliced"
+    return "its subsampling, scans or coefficients cannot be spliced"
 
 
 def _colour_markers(stream: JpegStream) -> tuple[Segment, ...]:

@@ -89,6 +89,17 @@ def splice(
     return spliced
 
 
+def reach(frame: FrameHeader, touched: Sequence[Box]) -> list[tuple[slice, slice]]:
+    """Rows and columns that new blocks may show in: whole MCUs, and chroma's soft edge."""
+    found = []
+    for window in _windows(frame, touched):
+        soft_x = max(c.h for c in frame.components)
+        soft_y = max(c.v for c in frame.components)
+        rows = slice(max(window.y0 - soft_y, 0), window.y1 + soft_y)
+        found.append((rows, slice(max(window.x0 - soft_x, 0), window.x1 + soft_x)))
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class _Component:
     """A component's place in the frame: its index, its subsampling and its table."""

@@ -11,12 +11,13 @@ import numpy as np
 from curate.core.errors import WithheldError
 from curate.core.ports import Frame
 from curate.formats.codec import tiff_stream as tiff
-from curate.formats.codec.native_messages import libtiff_messages
+from curate.formats.codec.native_messages import decoder_messages
 from curate.formats.codec.raster import Indexed, check_size, open_image, to_frame, used_palette
 from curate.formats.codec.tiff_stream import Page, bare_page
 
 _OLD_JPEG = 6
 _UNSIGNED = 1
+_MOST_SAMPLES = 4
 _PLANAR = 2
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK", "LAB")
 _DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -52,6 +53,8 @@ def decode_page(page: Page, max_pixels: int) -> DecodedPage:
         raise WithheldError("unsupported", "TIFF with JPEG data of the old kind")
     if formats != {_UNSIGNED} or len(bits) > 1:
         raise WithheldError("unsupported", "TIFF with signed, floating or mixed samples")
+    if page.value(tiff.SAMPLES, 1) > _MOST_SAMPLES:
+        raise WithheldError("unsupported", "TIFF with more than four samples per pixel")
     if page.value(tiff.TILE_WIDTH):
         check_size(page.value(tiff.TILE_WIDTH), page.value(tiff.TILE_HEIGHT), 1, max_pixels)
     size = (page.value(tiff.HEIGHT), page.value(tiff.WIDTH))
@@ -109,7 +112,7 @@ def _decode(page: Page) -> DecodedPage:
 @contextmanager
 def _without_messages() -> Iterator[None]:
     """Withhold a page that libtiff complains about, even if it goes on."""
-    with libtiff_messages() as messages:
+    with decoder_messages() as messages:
         yield
     if messages:
         raise WithheldError("corrupt", f"TIFF: {messages[0]}")

@@ -240,3 +240,55 @@ def test_an_incomplete_progressive_file_is_not_spliced() -> None:
     written = codec.save(picture, [frame], [[Box(8, 8, 40, 40)]])
     assert written.route is Route.REENCODED
     assert np.abs(codec.load(written.data).frames[0].astype(int) - frame).mean() < 6
+
+
+def test_a_stream_that_reads_in_two_ways_is_not_spliced(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """libjpeg's fast path takes an unassigned code for an empty block without a word."""
+    routes = set()
+    data = samples.jpeg(400, 300, quality=40)
+    start = data.index(b"\xff\xda") + 14
+    rng = np.random.default_rng(8)
+    for _ in range(150):
+        damaged = bytearray(data)
+        at = rng.integers(start, len(data) - 4)
+        damaged[at : at + 2] = b"\xfe\xfe"
+        try:
+            picture = codec.load(bytes(damaged))
+        except WithheldError:
+            continue
+        frame = picture.frames[0].copy()
+        frame[100:140, 100:140] = 128
+        written = codec.save(picture, [frame], [[Box(100, 100, 140, 140)]])
+        routes.add(written.route)
+        if written.route is Route.SPLICED:
+            shown = codec.load(written.data).frames[0]
+            difference = (shown != picture.frames[0]).any(axis=2)
+            difference[94:162, 94:162] = False
+            assert not difference.any()
+    assert Route.SPLICED in routes
+    assert capfd.readouterr() == ("", "")
+
+
+def test_coefficients_beyond_coding_are_encoded_again() -> None:
+    picture = codec.load(samples.grey_jpeg(64, 64))
+    stream = picture.stored
+    table = next(s for s in stream.coded if s.marker == 0xDB)
+    scan = stream.to_bytes()
+    assert table.payload[1] > 0
+    # a DC difference of eleven bits in every block runs past ten bits at once
+    huffman = b"\xff\xc4\x00\x14\x00" + b"\x01" + b"\0" * 15 + b"\x0b"
+    huffman += b"\xff\xc4\x00\x14\x10" + b"\x01" + b"\0" * 15 + b"\x00"
+    head = scan[: scan.index(b"\xff\xc4")]
+    bits = "".join("0" + "10000000001" + "0" for _ in range(8)) + "".join(
+        "0" + "01111111110" + "0" for _ in range(56)
+    )
+    bits += "1" * (-len(bits) % 8)
+    packed = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    data = head + huffman + b"\xff\xda\0\x08\x01\x01\0\0\x3f\0" + packed + b"\xff\xd9"
+    strange = codec.load(data)
+    frame = strange.frames[0].copy()
+    frame[10:20, 10:20] = 99
+    written = codec.save(strange, [frame], [[Box(10, 10, 20, 20)]])
+    assert written.route is Route.REENCODED

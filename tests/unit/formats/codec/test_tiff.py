@@ -168,9 +168,9 @@ def test_what_libtiff_only_complains_about_is_withheld(
 def test_other_messages_pass_through(capfd: pytest.CaptureFixture[str]) -> None:
     import os
 
-    from curate.formats.codec.native_messages import libtiff_messages
+    from curate.formats.codec.native_messages import decoder_messages
 
-    with libtiff_messages() as messages:
+    with decoder_messages() as messages:
         os.write(2, b"Fax4Decode: Bad code word at line 3.\n")
         os.write(2, b"  3 %|#   | 5/90\n")
     assert messages == ["Fax4Decode: Bad code word at line 3."]
