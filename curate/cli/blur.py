@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.cli.progress import stop_on_interrupt, watching
-from curate.core.errors import DataError, UsageError
-from curate.detectors import DETECTORS
+from curate.core.errors import UsageError
+from curate.detectors import DETECTORS, resolve_device
 from curate.obfuscators import OBFUSCATORS
 from curate.recipe import PROFILES, Recipe
 
@@ -162,9 +162,6 @@ def build_recipe(options: dict[str, Any]) -> tuple[Recipe, Path | None]:
     Raises:
         UsageError: if a key, a type or a value is wrong.
     """
-    from curate.detectors import resolve_device
-    from curate.manifest.store import digest_file
-
     values = _load_toml(options["recipe_file"]) if options["recipe_file"] else {}
     values = {key.replace("-", "_"): value for key, value in values.items()}
     for key in (
@@ -180,17 +177,10 @@ def build_recipe(options: dict[str, Any]) -> tuple[Recipe, Path | None]:
         tags = [tag.strip() for tag in options["keep_metadata"].split(",")]
         values["keep_metadata"] = [tag for tag in tags if tag]
     name, colon, path = str(values.get("detector") or "").partition(":")
-    weights = Path(path) if colon else None
-    for key, file in (("weights_sha256", weights), ("faces_sha256", options["faces"])):
-        if file is not None:
-            try:
-                values[key] = digest_file(file)
-            except OSError as error:
-                raise DataError(f"{file} cannot be read: {error.strerror}") from None
     if colon:
         values["detector"] = name
     values["device"] = resolve_device(values.get("device", "auto"))
-    return Recipe.from_dict(values), weights
+    return Recipe.from_dict(values), Path(path) if colon else None
 
 
 def format_summary(summary: Summary) -> str:

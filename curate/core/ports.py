@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any, Protocol, TypeVar
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,6 @@ from curate.core.faces import Detection, Region
 from curate.core.geometry import Box
 from curate.core.records import ImageRecord
 from curate.core.transforms import Scalar
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 Pixels = npt.NDArray[np.uint8]
 """An RGB image as a detector sees it: H×W×3, uint8, upright."""
@@ -130,8 +127,16 @@ class Source(Protocol):
         """
         ...
 
+    def stamp(self, record: ImageRecord) -> str:
+        """A short text that changes when the stored bytes of an image do."""
+        ...
+
     def others(self) -> Iterator[CarriedFile]:
         """Every file that is not an image, streaming, in a deterministic order."""
+        ...
+
+    def locate(self, other: CarriedFile) -> Path:
+        """Where a file that is not an image can be read."""
         ...
 
 
@@ -144,8 +149,12 @@ class Sink(Protocol):
 
 
 class Executor(Protocol):
-    """Runs one function over many units of work."""
+    """Runs one job over many units of work, on whatever processes or machines it has.
 
-    def run(self, work: Callable[[T], R], units: Iterable[T]) -> Iterator[R]:
-        """Yield results as they are done, in any order."""
+    The contract: every unit's result is yielded once, in any order; a unit whose
+    process dies is done again; an error that the job raises ends the run.
+    """
+
+    def run(self, job: Any, shards: Iterable[Any]) -> Iterator[Any]:
+        """Yield progress and results as they come."""
         ...

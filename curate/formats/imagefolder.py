@@ -60,6 +60,10 @@ class ImageFolder:
                 carried = stat.S_ISREG(status.st_mode) and is_carried_name(relative)
                 yield CarriedFile(PurePosixPath(relative), relative, carried)
 
+    def locate(self, other: CarriedFile) -> Path:
+        """Where a file that is not an image can be read."""
+        return self.root / other.uri
+
     def stamp(self, record: ImageRecord) -> str:
         """Size and time of change, which tell whether the file is still the same."""
         try:

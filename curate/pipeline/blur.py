@@ -12,7 +12,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from curate import obfuscators
 from curate.core.errors import (
     CurateError,
     DataError,
@@ -21,18 +20,18 @@ from curate.core.errors import (
     SourceChangedError,
     UsageError,
 )
-from curate.core.ports import Model
+from curate.core.ports import Model, Source
 from curate.engine.local import Finished, LocalPool, Progress
 from curate.engine.lock import FolderLock
 from curate.engine.shards import Shard, iter_shards, shard_name
+from curate.formats import open_source
 from curate.formats.faces import iter_given_faces
-from curate.formats.imagefolder import ImageFolder
 from curate.manifest import store
 from curate.pipeline import finish
 from curate.pipeline.given import match_faces, save_face_index
 from curate.pipeline.session import Session, Snapshot, workers_for
 from curate.pipeline.shard import TALLY, ShardJob
-from curate.pipeline.tools import check_recipe, open_detector
+from curate.pipeline.tools import check_recipe, open_detector, pin_files
 from curate.pipeline.workspace import (
     Plan,
     Workspace,
@@ -99,41 +98,47 @@ def blur(
         DataError: if SOURCE or an interrupted run cannot be used.
         SetupError: if the environment lacks something, disk space included.
     """
-    recipe, session = recipe or Recipe(), session or Session()
-    source, out = Path(source), Path(out)
-    folder = ImageFolder(source)
-    check_places(source, out)
+    session = session or Session()
+    recipe = pin_files(recipe or Recipe(), session)
+    root, out = Path(source), Path(out)
+    opened = open_source(root)
+    check_places(root, out)
     check_recipe(recipe)
-    began = time.time()
+    workspace = Workspace(out.resolve())
+    fresh = not out.exists()
     try:
-        workspace = Workspace(out.resolve())
-        fresh = not out.exists()
         workspace.root.mkdir(parents=True, exist_ok=True)
         with FolderLock(workspace.lock) as lock:
+            run = _Run(root.resolve(), opened, workspace, recipe, session, lock.descriptor)
             try:
-                return _run(folder, workspace, recipe, session, lock.descriptor, began)
+                return _carry_out(run)
             finally:
                 _tidy(workspace, fresh)
     except OSError as error:
         raise _describe_os_error(error, out) from error
 
 
-def _run(
-    source: ImageFolder,
-    workspace: Workspace,
-    recipe: Recipe,
-    session: Session,
-    lock: int,
-    began: float,
-) -> Summary:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Everything that the steps of one run need."""
+
+    root: Path
+    source: Source
+    workspace: Workspace
+    recipe: Recipe
+    session: Session
+    lock: int
+
+
+def _carry_out(run: _Run) -> Summary:
+    workspace, began, done = run.workspace, time.time(), 0
     if (workspace.out / "manifest" / store.RUN).is_file():
-        summary = _already_done(source, workspace, recipe)
+        summary = _already_done(run)
         finish.remove_work(workspace)
         return summary
-    done = 0
+    plan = save_plan(run.source, workspace.plan)
+    resumed = workspace.settle(run.recipe, plan)
     if not finish.is_gathered(workspace):
-        plan = save_plan(source, workspace.plan)
-        resumed = workspace.settle(recipe, plan)
         workspace.prepare()
         workspace.note(
             event="resumed" if resumed else "started",
@@ -141,60 +146,42 @@ def _run(
             host=socket.gethostname(),
             python=sys.version.split()[0],
             platform=sys.platform,
-            workers=workers_for(recipe, session),
+            workers=workers_for(run.recipe, run.session),
         )
-        _index_faces(session, workspace, plan)
-        done = _do_shards(source, workspace, recipe, session, plan, lock)
-        finish.gather(workspace, -(-plan.images // recipe.shard_size_for(plan.images)))
-        others = finish.carry(workspace, source)
-        models = _models(workspace, recipe, session)
-        obfuscator = obfuscators.make(recipe.method, dict(recipe.method_options))
-        run = finish.describe_run(workspace, recipe, models, obfuscator, others)
-        store.save_json(run, workspace.final / "manifest" / store.RUN)
+        _index_faces(run, plan)
+        done = _do_shards(run, plan)
+        _gather(run, plan)
         workspace.note(event="finished", time=_clock(time.time()), images=done)
-    run = store.load_run(workspace.final / "manifest")
+    facts = store.load_run(workspace.final / "manifest")
     finish.show(workspace)
-    return _summary(workspace.out, run, time.time() - began, done)
+    return _summary(workspace.out, facts, time.time() - began, done)
 
 
-def _do_shards(
-    source: ImageFolder,
-    workspace: Workspace,
-    recipe: Recipe,
-    session: Session,
-    plan: Plan,
-    lock: int,
-) -> int:
+def _do_shards(run: _Run, plan: Plan) -> int:
     """Do every shard that is not committed; returns the images done."""
+    workspace, session = run.workspace, run.session
+    size = run.recipe.shard_size_for(plan.images)
     committed: Counter[str] = Counter()
-    size = recipe.shard_size_for(plan.images)
     for shard in iter_shards(plan.records(), size):
         if workspace.is_committed(shard.number):
             committed.update(_load_tally(workspace, shard))
     resumed = committed["images"]
     session.watch(_snapshot(plan, committed, resumed, {}))
-    job = ShardJob(
-        source=source.root,
-        work=workspace.root,
-        recipe=recipe,
-        faces=workspace.faces if session.faces else None,
-        weights=session.weights,
-    )
+    in_hand: dict[int, tuple[int, int]] = {}
+    pool = LocalPool(workers_for(run.recipe, session), session.stop, (run.lock,))
     waiting = (
         shard
         for shard in iter_shards(plan.records(), size)
         if not workspace.is_committed(shard.number)
     )
-    pool = LocalPool(workers_for(recipe, session), session.stop, (lock,))
-    in_hand: dict[int, tuple[int, int]] = {}
-    for event in pool.run(job, waiting):
+    for event in pool.run(_job(run), waiting):
         if isinstance(event, Progress):
             in_hand[event.shard] = event.note
         elif isinstance(event, Finished):
             in_hand.pop(event.shard, None)
             committed.update(_counts(event.result.tally))
-            if not (workspace.root / "models.json").exists():
-                finish.save_models(event.result.models, workspace.root / "models.json")
+            if not workspace.models.exists():
+                finish.save_models(event.result.models, workspace.models)
         session.watch(_snapshot(plan, committed, resumed, in_hand))
     if committed["images"] < plan.images:
         raise PausedError(
@@ -202,6 +189,25 @@ def _do_shards(
             "run the same command again to go on"
         )
     return committed["images"] - resumed
+
+
+def _job(run: _Run) -> ShardJob:
+    return ShardJob(
+        source=run.root,
+        work=run.workspace.root,
+        recipe=run.recipe,
+        faces=run.workspace.faces if run.session.faces else None,
+        weights=run.session.weights,
+    )
+
+
+def _gather(run: _Run, plan: Plan) -> None:
+    """Bring the committed shards together and write what describes them."""
+    size = run.recipe.shard_size_for(plan.images)
+    finish.gather(run.workspace, shards=-(-plan.images // size))
+    others = finish.carry(run.workspace, run.source)
+    facts = finish.describe_run(run.workspace, run.source, run.recipe, _models(run), others)
+    store.save_json(facts, run.workspace.final / "manifest" / store.RUN)
 
 
 def _counts(tally: dict[str, Any]) -> dict[str, int]:
@@ -229,20 +235,21 @@ def _snapshot(
     )
 
 
-def _already_done(source: ImageFolder, workspace: Workspace, recipe: Recipe) -> Summary:
+def _already_done(run: _Run) -> Summary:
+    workspace, recipe = run.workspace, run.recipe
     manifest = workspace.out / "manifest"
-    run = store.load_run(manifest)
-    if run["recipe_sha256"] != recipe.digest:
-        raise UsageError(describe_recipe_clash(workspace.out, run["recipe"], recipe))
+    facts = store.load_run(manifest)
+    if facts["recipe_sha256"] != recipe.digest:
+        raise UsageError(describe_recipe_clash(workspace.out, facts["recipe"], recipe))
     listed = (entry.id for entry in store.iter_entries(manifest / store.RECORDS_FOLDER))
-    present = (record.id for record in source.records())
+    present = (record.id for record in run.source.records())
     for before, now in zip_longest(listed, present):
         if before != now:
             raise SourceChangedError(
                 f"{workspace.out} is finished, but SOURCE has changed since "
                 f"(first at {now or before!r}); choose another OUT"
             )
-    return _summary(workspace.out, run, 0.0, 0, already_done=True)
+    return _summary(workspace.out, facts, 0.0, 0, already_done=True)
 
 
 def _summary(
@@ -262,26 +269,27 @@ def _summary(
     )
 
 
-def _models(workspace: Workspace, recipe: Recipe, session: Session) -> tuple[Model, ...]:
-    if session.faces is not None:
+def _models(run: _Run) -> tuple[Model, ...]:
+    if run.session.faces is not None:
         return ()
-    models = finish.load_models(workspace.root / "models.json")
+    models = finish.load_models(run.workspace.models)
     if models is None:  # killed between the first commit and the note of its models
-        models = open_detector(recipe, session.weights).models()
+        models = open_detector(run.recipe, run.session.weights).models()
     return models
 
 
-def _index_faces(session: Session, workspace: Workspace, plan: Plan) -> None:
-    if session.faces is None:
+def _index_faces(run: _Run, plan: Plan) -> None:
+    file = run.session.faces
+    if file is None:
         return
-    lines = save_face_index(iter_given_faces(session.faces), workspace.faces)
-    matched = match_faces(workspace.faces, (record.id for record in plan.records()))
+    lines = save_face_index(iter_given_faces(file), run.workspace.faces)
+    matched = match_faces(run.workspace.faces, (record.id for record in plan.records()))
     if not matched:
         raise DataError(
-            f"none of the {lines} images that {session.faces} speaks of is in SOURCE; "
+            f"none of the {lines} images that {file} speaks of is in SOURCE; "
             "ids are paths relative to SOURCE"
         )
-    workspace.note(event="faces", lines=lines, matched=matched, unmatched=lines - matched)
+    run.workspace.note(event="faces", lines=lines, matched=matched, unmatched=lines - matched)
 
 
 def _clock(seconds: float) -> str:

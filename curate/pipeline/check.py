@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from curate import obfuscators
 from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.errors import CurateError, DataError, WithheldError
 from curate.core.faces import Region
@@ -24,7 +23,7 @@ from curate.formats.codec.extent import changed_mask
 from curate.formats.walk import iter_files
 from curate.manifest import store, verify
 from curate.manifest.verify import Problem
-from curate.pipeline.tools import codec_options
+from curate.pipeline.tools import codec_options, open_obfuscator
 from curate.recipe import Recipe
 
 
@@ -45,7 +44,7 @@ class CheckJob:
         run = store.load_run(self.out / "manifest")
         recipe = Recipe.from_dict(run["recipe"])
         options = codec_options(recipe)
-        obfuscator = obfuscators.make(recipe.method, dict(recipe.method_options))
+        obfuscator = open_obfuscator(recipe)
 
         def inspect(entry: ManifestEntry, data: bytes) -> list[str]:
             return codec.find_leaks(data, options)

@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError
-from curate.core.ports import Model, Obfuscator
+from curate.core.ports import Model, Source
 from curate.core.records import printable
 from curate.engine.shards import shard_name, sync_folder, sync_tree
 from curate.formats.carried import find_pictures
-from curate.formats.imagefolder import ImageFolder
 from curate.manifest import store
 from curate.manifest.schema import VERSION
 from curate.pipeline.shard import DATA, PART
-from curate.pipeline.tools import margin_of
+from curate.pipeline.tools import margin_of, open_obfuscator
 from curate.pipeline.workspace import Workspace, libraries
 from curate.recipe import Recipe
 
@@ -45,7 +44,7 @@ def gather(workspace: Workspace, shards: int) -> None:
         shutil.rmtree(folder)
 
 
-def carry(workspace: Workspace, source: ImageFolder) -> dict[str, int]:
+def carry(workspace: Workspace, source: Source) -> dict[str, int]:
     """Copy annotations beside the images, and list every file that is not an image.
 
     Returns:
@@ -55,7 +54,7 @@ def carry(workspace: Workspace, source: ImageFolder) -> dict[str, int]:
     path = workspace.final / "manifest" / store.OTHERS
     with path.open("w", encoding="utf-8") as listing:
         for other in source.others():
-            origin = source.root / other.uri
+            origin = source.locate(other)
             reason = find_pictures(origin) if other.carried else "not an annotation or image"
             line: dict[str, Any] = {"path": printable(str(other.path)), "carried": reason is None}
             if reason is None:
@@ -72,14 +71,15 @@ def carry(workspace: Workspace, source: ImageFolder) -> dict[str, int]:
 
 def describe_run(
     workspace: Workspace,
+    source: Source,
     recipe: Recipe,
     models: Sequence[Model],
-    obfuscator: Obfuscator,
     others: dict[str, int],
 ) -> dict[str, Any]:
     """The content of ``run.json``: everything that says what was done, and its digests."""
     manifest = workspace.final / "manifest"
     records = manifest / store.RECORDS_FOLDER
+    obfuscator = open_obfuscator(recipe)
     tally = store.Tally()
     for entry in store.iter_entries(records):
         tally.add(entry)
@@ -97,7 +97,7 @@ def describe_run(
             "margin": margin_of(recipe),
         },
         "libraries": libraries(),
-        "source": {"layout": ImageFolder.layout, "sha256": store.digest_sources(records)},
+        "source": {"layout": source.layout, "sha256": store.digest_sources(records)},
         "counts": tally.to_dict(),
         "others": {**others, "sha256": store.digest_file(manifest / store.OTHERS)},
         "records": {

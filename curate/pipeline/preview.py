@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,14 @@ from typing import Any
 from curate.core.entries import ManifestEntry
 from curate.core.records import ImageRecord
 from curate.engine.shards import Shard
-from curate.formats.imagefolder import ImageFolder
+from curate.formats import open_source
+from curate.formats.faces import iter_given_faces
 from curate.manifest.store import Tally
+from curate.pipeline.given import match_faces, save_face_index
+from curate.pipeline.image import Tools
 from curate.pipeline.session import Session, workers_for
 from curate.pipeline.shard import process
-from curate.pipeline.tools import open_tools
+from curate.pipeline.tools import check_recipe, open_tools, pin_files
 from curate.pipeline.workspace import check_places
 from curate.recipe import Recipe
 
@@ -35,6 +40,8 @@ class Preview:
         workers: processes that a run would use.
         sampled: the outcome of the sample.
         seconds: estimated wall time of the whole run.
+        recipe: what would be done.
+        withheld: a few of the sample's reasons.
     """
 
     images: int
@@ -94,17 +101,19 @@ def preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessio
         DataError: as for a run.
         SetupError: as for a run.
     """
-    folder = ImageFolder(Path(source))
+    recipe = pin_files(recipe, session)
+    check_recipe(recipe)
+    folder = open_source(Path(source))
     check_places(Path(source), Path(out))
     sample, splits = _sample(folder.records(), random.Random(recipe.seed))  # noqa: S311
     others = [other.carried for other in folder.others()]
-    tools = open_tools(recipe, None, session.weights)
     tally, withheld = Tally(), []
-    began = time.perf_counter()
-    for record in sample:
-        [(entry, _)] = process([record], Shard(0, (record,)), folder, tools)
-        tally.add(entry)
-        withheld += [_describe(entry)] if entry.reason else []
+    with _open_tools(recipe, session, [record.id for record in sample]) as tools:
+        began = time.perf_counter()
+        for record in sample:
+            [(entry, _)] = process([record], Shard(0, (record,)), folder, tools)
+            tally.add(entry)
+            withheld += [_describe(entry)] if entry.reason else []
     per_image = (time.perf_counter() - began) / max(len(sample), 1)
     images = sum(splits.values())
     workers = workers_for(recipe, session)
@@ -119,6 +128,18 @@ def preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessio
         recipe=recipe,
         withheld=tuple(withheld[:5]),
     )
+
+
+@contextmanager
+def _open_tools(recipe: Recipe, session: Session, ids: list[str]) -> Iterator[Tools]:
+    """Open the tools; given faces are indexed in a folder that is removed afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        index = None
+        if session.faces is not None:
+            index = Path(folder, "faces.sqlite")
+            save_face_index(iter_given_faces(session.faces), index)
+            match_faces(index, ids)
+        yield open_tools(recipe, index, session.weights)
 
 
 def _sample(

@@ -9,14 +9,13 @@ from typing import Any
 
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import SetupError, WithheldError
-from curate.core.ports import Model
+from curate.core.ports import Model, Source
 from curate.core.records import ImageRecord, printable
 from curate.core.transforms import Transform
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage
-from curate.formats import codec
+from curate.formats import codec, open_source
 from curate.formats.codec import Picture
-from curate.formats.imagefolder import ImageFolder
 from curate.manifest.store import Tally, digest_bytes, save_json, save_part
 from curate.pipeline.image import Obfuscated, Tools, detect, hide
 from curate.pipeline.tools import open_tools
@@ -49,7 +48,7 @@ class ShardJob:
     def open(self) -> Callable[[Shard, Report], ShardResult]:
         """Load the models; returns the shard function."""
         tools = open_tools(self.recipe, self.faces, self.weights)
-        source = ImageFolder(self.source)
+        source = open_source(self.source)
         batch = _BATCH_ON_CUDA if self.recipe.device == "cuda" else 1
         models = tools.detector.models() if tools.detector else ()
 
@@ -93,7 +92,7 @@ class _Read:
 
 
 def process(
-    records: Sequence[ImageRecord], shard: Shard, source: ImageFolder, tools: Tools
+    records: Sequence[ImageRecord], shard: Shard, source: Source, tools: Tools
 ) -> Iterator[tuple[ManifestEntry, bytes | None]]:
     """Obfuscate a few images; yields for each its entry and, if written, its bytes."""
     reads = [_read(record, shard.withhold.get(record.id), source, tools) for record in records]
@@ -116,7 +115,7 @@ def process(
             yield _written(read, read.picture, made, tools), made.data
 
 
-def _read(record: ImageRecord, barred: str | None, source: ImageFolder, tools: Tools) -> _Read:
+def _read(record: ImageRecord, barred: str | None, source: Source, tools: Tools) -> _Read:
     if barred is not None:
         code, _, detail = barred.partition(": ")
         return _Read(record, trouble=WithheldError(code, detail))

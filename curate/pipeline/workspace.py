@@ -6,6 +6,7 @@
     OUT/.curate/state.json        recipe, libraries and plan of the run
     OUT/.curate/plan.jsonl        the records, in order, as SOURCE was at the start
     OUT/.curate/faces.sqlite      given faces
+    OUT/.curate/models.json       the models that detected
     OUT/.curate/staging/          shards in work
     OUT/.curate/shards/NNNNN/     shards committed
     OUT/.curate/final/            data/ and manifest/, gathered before they are shown
@@ -25,9 +26,9 @@ from typing import Any
 
 import curate
 from curate.core.errors import DataError, SourceChangedError, UsageError
+from curate.core.ports import Source
 from curate.core.records import ImageRecord
 from curate.engine.shards import shard_name
-from curate.formats.imagefolder import ImageFolder
 from curate.manifest.store import part_name, save_json
 from curate.recipe import Recipe
 
@@ -73,6 +74,7 @@ class Workspace:
         self.state = self.root / "state.json"
         self.plan = self.root / "plan.jsonl"
         self.faces = self.root / "faces.sqlite"
+        self.models = self.root / "models.json"
         self.staging = self.root / "staging"
         self.shards = self.root / "shards"
         self.final = self.root / "final"
@@ -158,7 +160,7 @@ def describe_recipe_clash(out: Path, before: dict[str, Any], now: Recipe) -> str
     )
 
 
-def save_plan(source: ImageFolder, path: Path) -> Plan:
+def save_plan(source: Source, path: Path) -> Plan:
     """List a dataset's images as they are now.
 
     Raises:
@@ -176,7 +178,7 @@ def save_plan(source: ImageFolder, path: Path) -> Plan:
             images += 1
     partial.replace(path)
     if images == 0:
-        raise DataError(f"there is no image in {source.root}")
+        raise DataError("there is no image in SOURCE")
     return Plan(path, images, digest.hexdigest())
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -275,8 +276,11 @@ def test_given_faces_replace_detection(
     write(faces)
     (tmp_path / "parent").mkdir()
     small.rename(tmp_path / "parent" / "small")
-    recipe = Recipe(faces_sha256="0" * 64, margin=0.0)
+    recipe = Recipe(margin=0.0)
     curate.blur(tmp_path / "parent", tmp_path / "out", recipe, Session(faces=faces))
+    run = json.loads((tmp_path / "out/manifest/run.json").read_text())
+    assert run["recipe"]["faces_sha256"] == hashlib.sha256(faces.read_bytes()).hexdigest()
+    assert run["detectors"] == []
     found = entries(tmp_path / "out")
     [face] = found["small/0.png"].faces
     assert face.box == Box(10, 20, 40, 60)
@@ -292,8 +296,7 @@ def test_a_given_face_outside_its_image_withholds_it(small: Path, tmp_path: Path
     faces.write_text(
         json.dumps([{"url": "0.png", "bboxes": [{"x0": 9e3, "y0": 0, "x1": 9.1e3, "y1": 9}]}])
     )
-    recipe = Recipe(faces_sha256="0" * 64)
-    curate.blur(small, tmp_path / "out", recipe, Session(faces=faces))
+    curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces))
     assert "outside" in str(entries(tmp_path / "out")["0.png"].reason)
 
 
