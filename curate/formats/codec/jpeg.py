@@ -136,9 +136,7 @@ def _spliced(picture: Picture, image: Frame, touched: Sequence[Box]) -> JpegStre
         return None
     written = parse_jpeg(write_coefficients(splice(planes, stream, image, touched), stream.frame))
     spliced = replace(stream, coded=_with_source_headers(stream, written))
-    changed = (_decode(spliced.to_bytes(), picture.mode) != picture.frames[0]).reshape(
-        picture.height, picture.width, -1
-    )
+    changed = _decode(spliced.to_bytes(), picture.mode) != picture.frames[0]
     for rows, columns in reach(stream.frame, touched):
         changed[rows, columns] = False
     return None if changed.any() else spliced

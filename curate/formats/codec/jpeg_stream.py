@@ -16,7 +16,7 @@ _SUPPORTED_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # sequential, progressive; H
 _PROGRESSIVE = (0xC2, 0xCA)
 _OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC8, 0xCB, 0xCD, 0xCE, 0xCF, 0xDC, 0xDE, 0xDF)
 _MOST_SCANS = 200
-_END_OF_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+_MAY_END_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +173,20 @@ def _segments(data: bytes) -> Iterator[tuple[Segment, int]]:
         if marker != SOS:
             yield Segment(marker, payload), at
             continue
-        following = _END_OF_SCAN.search(data, at)
-        if following is None:
-            raise WithheldError("truncated", "the JPEG ends inside its image data")
-        yield Segment(marker, payload, data[at : following.start()]), following.start()
-        at = following.start()
+        end = _end_of_scan(data, at)
+        yield Segment(marker, payload, data[at:end]), end
+        at = end
+
+
+def _end_of_scan(data: bytes, at: int) -> int:
+    """Where the next marker stands that is neither a stuffed byte nor a restart."""
+    while found := _MAY_END_SCAN.search(data, at):
+        at = found.start()
+        while data[at : at + 1] == b"\xff":  # any number of fill bytes may come first
+            at += 1
+        if at < len(data) and data[at] != 0 and not 0xD0 <= data[at] <= 0xD7:
+            return found.start()
+    raise WithheldError("truncated", "the JPEG ends inside its image data")
 
 
 def _next_marker(data: bytes, at: int) -> tuple[int, int]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +14,13 @@ from curate.core.geometry import Box
 from curate.core.ports import Frame
 from curate.formats.codec.metadata import exif_leaks, icc_leaks, select_metadata
 from curate.formats.codec.picture import CodecOptions, Encoded, Metadata, Picture
+from curate.formats.codec.png_animation import (
+    Animation,
+    animation_chunks,
+    animation_is_exact,
+    count_images,
+    load_animation,
+)
 from curate.formats.codec.png_stream import (
     Chunk,
     Header,
@@ -28,9 +34,7 @@ from curate.formats.codec.png_stream import (
 from curate.formats.codec.raster import check_size, open_image, to_frame
 
 _COLOUR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
-_ANIMATION = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"acTL", b"fcTL", b"fdAT"}
 _MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
-_CONTROL = struct.Struct(">IIIIIHHBB")  # fcTL
 _PROFILE_NAME = b"icc\0\0"
 
 
@@ -42,16 +46,12 @@ class _Stored:
         copied: the chunks of a face-free copy, metadata excepted; None where
             the file must be encoded again.
         colour: colour-space chunks.
-        delays: for an animation, numerator and denominator of every frame.
-        plays: how often an animation plays, 0 for ever.
-        hidden_default: whether the first frame is not part of the animation.
+        animation: how an animation plays, or None.
     """
 
     copied: tuple[Chunk, ...] | None
     colour: tuple[Chunk, ...]
-    delays: tuple[tuple[int, int], ...] = ()
-    plays: int = 0
-    hidden_default: bool = False
+    animation: Animation | None = None
 
 
 def load(data: bytes, options: CodecOptions) -> Picture:
@@ -62,18 +62,15 @@ def load(data: bytes, options: CodecOptions) -> Picture:
     """
     chunks, _ = parse_chunks(data)
     header = parse_header(chunks)
-    kinds = [kind for kind, _ in chunks]
     found = dict(reversed(chunks))  # the first chunk of each kind
-    animated = b"acTL" in kinds
-    count = kinds.count(b"fcTL") + (animated and _has_hidden_default(kinds)) if animated else 1
-    check_size(header.width, header.height, count, options.max_pixels)
+    check_size(header.width, header.height, count_images(chunks), options.max_pixels)
     exact = is_exact(_image_data(chunks), header.data_size(header.width, header.height))
     profile = _profile(found.get(b"iCCP"))
     metadata = select_metadata(found.get(b"eXIf"), profile, options, _xmp(chunks))
-    colour = tuple((k, p) for k, p in chunks if _COLOUR_CHUNKS.get(k) == len(p))
-    if animated:
-        frames, stored = _load_animation(chunks, header, count)
-        stored = replace(stored, colour=colour)
+    colour = tuple((k, found[k]) for k, n in _COLOUR_CHUNKS.items() if len(found.get(k, b"")) == n)
+    if b"acTL" in found:
+        frames, animation = load_animation(chunks, header)
+        stored = _Stored(None, colour, animation)
     else:
         frames, copied = _load_still(header, found, _image_data(chunks))
         stored = _Stored(copied if exact else None, colour)
@@ -107,8 +104,8 @@ def save(
         *stored.colour,
         *_metadata_chunks(picture.metadata),
     ]
-    if stored.delays:
-        chunks += _animation_chunks(pixels, stored)
+    if stored.animation is not None:
+        chunks += animation_chunks(pixels, stored.animation)
     else:
         chunks.append((b"IDAT", deflate(pixels[0])))
     return Encoded(write_png(chunks), Route.LOSSLESS, picture.note)
@@ -121,20 +118,24 @@ def find_leaks(data: bytes, options: CodecOptions) -> list[str]:
     leaks = [f"{len(tail)} bytes stand behind the end of the image"] if tail else []
     for kind, payload in chunks:
         leaks += _chunk_leaks(kind, payload, options)
-    if not is_exact(_image_data(chunks), header.data_size(header.width, header.height)):
+    kinds = [kind for kind, _ in chunks if kind not in (b"IDAT", b"fcTL", b"fdAT")]
+    if len(kinds) > len(set(kinds)):
+        leaks.append("chunks that are there twice")
+    size = header.data_size(header.width, header.height)
+    if not leaks and not (
+        is_exact(_image_data(chunks), size) and animation_is_exact(chunks, header)
+    ):
         leaks.append("there are bytes behind the image data")
-    return leaks + _palette_leaks(data, header, chunks, options)
+    return leaks + _palette_leaks(data, chunks, options)
 
 
-def _palette_leaks(
-    data: bytes, header: Header, chunks: list[Chunk], options: CodecOptions
-) -> list[str]:
-    palettes = [payload for kind, payload in chunks if kind == b"PLTE"]
-    if header.colour != 3:
-        return ["a palette that no pixel uses"] * len(palettes)
+def _palette_leaks(data: bytes, chunks: list[Chunk], options: CodecOptions) -> list[str]:
+    present = [chunk for chunk in chunks if chunk[0] in (b"PLTE", b"tRNS")]
+    if not present:
+        return []
     stored: _Stored = load(data, options).stored
-    used = None if stored.copied is None else dict(stored.copied).get(b"PLTE")
-    return [] if palettes == [used] else ["colours in a palette that no pixel uses"]
+    needed = [chunk for chunk in stored.copied or () if chunk[0] in (b"PLTE", b"tRNS")]
+    return [] if present == needed else ["colours in a palette that no pixel uses"]
 
 
 def _load_still(
@@ -262,51 +263,3 @@ def _chunk_leaks(kind: bytes, payload: bytes, options: CodecOptions) -> list[str
     if kind in (b"PLTE", b"tRNS", b"IDAT", b"fdAT") or sizes.get(kind) == len(payload):
         return []
     return [f"a chunk {kind.decode('latin-1')!r}"]
-
-
-def _has_hidden_default(kinds: list[bytes]) -> bool:
-    return b"fcTL" not in kinds[: kinds.index(b"IDAT")] if b"IDAT" in kinds else False
-
-
-def _load_animation(
-    chunks: list[Chunk], header: Header, count: int
-) -> tuple[tuple[Frame, ...], _Stored]:
-    if header.depth == 16:
-        raise WithheldError("frames", "an animated PNG with 16 bits per sample")
-    controls = [payload for kind, payload in chunks if kind == b"fcTL"]
-    declared = next(payload for kind, payload in chunks if kind == b"acTL")
-    if len(declared) != 8 or any(len(payload) != 26 for payload in controls):
-        raise WithheldError("corrupt", "the PNG's animation is damaged")
-    announced, plays = struct.unpack(">II", declared)
-    if announced != len(controls) or not controls:
-        raise WithheldError("corrupt", "the PNG's animation has not the frames it announces")
-    frames: list[Frame] = []
-    with open_image(write_png(c for c in chunks if c[0] in _ANIMATION), "PNG") as image:
-        if getattr(image, "n_frames", 1) != count:
-            raise WithheldError("frames", "the PNG's frames cannot all be read")
-        for index in range(count):
-            image.seek(index)
-            frames.append(to_frame(image, "RGBA"))
-    delays = tuple(_CONTROL.unpack(payload)[5:7] for payload in controls)
-    hidden = _has_hidden_default([kind for kind, _ in chunks])
-    return tuple(frames), _Stored(None, (), delays, plays, hidden)
-
-
-def _animation_chunks(frames: Sequence[Frame], stored: _Stored) -> list[Chunk]:
-    """Every frame whole, each replacing the one before it."""
-    chunks: list[Chunk] = [(b"acTL", struct.pack(">II", len(stored.delays), stored.plays))]
-    height, width = frames[0].shape[:2]
-    pixels = list(frames)
-    if stored.hidden_default:
-        chunks.append((b"IDAT", deflate(pixels.pop(0))))
-    number = 0
-    for index, ((top, bottom), frame) in enumerate(zip(stored.delays, pixels, strict=True)):
-        control = _CONTROL.pack(number, width, height, 0, 0, top, bottom, 0, 0)
-        chunks.append((b"fcTL", control))
-        number += 1
-        if index == 0 and not stored.hidden_default:
-            chunks.append((b"IDAT", deflate(frame)))
-        else:
-            chunks.append((b"fdAT", struct.pack(">I", number) + deflate(frame)))
-            number += 1
-    return chunks

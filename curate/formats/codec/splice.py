@@ -165,13 +165,14 @@ def _samples(
         tile = np.pad(tile, ((0, max(pad[0], 0)), (0, max(pad[1], 0)), (0, 0)), mode="edge")
     if not ycbcr:
         tile = tile[..., component.index : component.index + 1]
-    sums = tile.astype(np.int32)
-    if fx * fy > 1:
-        sums = sums.reshape(shape[0], fy, shape[1], fx, -1).sum(axis=(1, 3), dtype=np.int32)
+    sums = [
+        sum(tile[y::fy, x::fx, channel].astype(np.int32) for y in range(fy) for x in range(fx))
+        for channel in range(tile.shape[2])
+    ]
     if not ycbcr:
-        return sums[..., 0] / float(fx * fy)
+        return np.asarray(sums[0] / float(fx * fy), np.float64)
     weights = _FROM_RGB[component.index] / (fx * fy)
-    mixed = sums[..., 0] * weights[0] + sums[..., 1] * weights[1] + sums[..., 2] * weights[2]
+    mixed = sums[0] * weights[0] + sums[1] * weights[1] + sums[2] * weights[2]
     return np.asarray(mixed + _OFFSETS[component.index], np.float64)
 
 
