@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from curate.core.ports import Detector
 from curate.core.registry import Plugin, Registry
-from curate.detectors.options import PROFILES, DetectorOptions, Profile, Sight
+from curate.detectors.options import PROFILES, DetectorOptions, Profile
+from curate.detectors.sights import Sight
 
 __all__ = ["DETECTORS", "PROFILES", "DetectorOptions", "Profile", "Sight", "make", "resolve_device"]
 
 DETECTORS = Registry(
     "detector",
     [
+        (
+            "agreement",
+            Plugin(
+                "curate.detectors.agreement:build",
+                "two looks with CenterFace that must agree, and a check against animals' faces",
+            ),
+        ),
         (
             "centerface",
             Plugin(

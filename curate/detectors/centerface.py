@@ -20,8 +20,8 @@ from curate.detectors.backends import (
 from curate.detectors.claims import Claims, join
 from curate.detectors.device import choose_device
 from curate.detectors.merge import strongest
-from curate.detectors.options import DetectorOptions, Sight
-from curate.detectors.tiles import look, plan_views
+from curate.detectors.options import DetectorOptions
+from curate.detectors.sights import Sight, look, plan_views
 from curate.detectors.views import View, back, check_pixels, padded, shown
 from curate.detectors.weights import Weights, WeightsSpec, find_weights
 
@@ -36,6 +36,9 @@ CELL = 4
 CONFIDENCE = 0.3
 """Default least score where CenterFace decides alone."""
 NMS_IOU = 0.3
+CHIN = 0.1
+"""How far a box is drawn down, as a share of its height: CenterFace ends boxes above the
+chin of a face with a mask (by 10 % of the labelled height in the median, 23 % at worst)."""
 BATCH = 16
 """Inputs of one size that are run together on a CUDA device."""
 
@@ -53,18 +56,21 @@ class CenterFace:
     name = "centerface"
 
     def __init__(self, network: Network, weights: Weights, sight: Sight, confidence: float) -> None:
-        self._network = network
+        self.network = network
         self._weights = weights
         self._sight = sight
         self._confidence = confidence
 
     def detect(self, image: Pixels) -> list[Detection]:
         """Detect faces in one upright RGB image, H×W×3 uint8."""
-        return self.claims(image).detections(self.name)
+        return with_chin(self.claims(image), image).detections(self.name)
 
     def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
         """Detect in several images, which may differ in size; one list each, in order."""
-        return [claims.detections(self.name) for claims in self.claims_batch(images)]
+        return [
+            with_chin(claims, image).detections(self.name)
+            for claims, image in zip(self.claims_batch(images), images, strict=True)
+        ]
 
     def models(self) -> tuple[Model, ...]:
         """The one model that takes part."""
@@ -74,7 +80,7 @@ class CenterFace:
                 package=self._weights.package,
                 version=self._weights.version,
                 weights_sha256=self._weights.sha256,
-                backend=self._network.backend,
+                backend=self.network.backend,
             ),
         )
 
@@ -84,13 +90,13 @@ class CenterFace:
 
     def claims_batch(self, images: Sequence[Pixels]) -> list[Claims]:
         """Claims about several images; views of one size run together on a CUDA device."""
-        if not self._network.batches:
+        if not self.network.batches:
             return [self.claims(image) for image in images]
         for image in images:
             check_pixels(image)
         found: list[list[Claims]] = [[] for _ in images]
         for group in self._groups(images):
-            heads = self._network.run(
+            heads = self.network.run(
                 np.stack([padded(shown(images[i], view)) for i, view in group])
             )
             for place, (i, view) in enumerate(group):
@@ -114,7 +120,7 @@ class CenterFace:
         ]
 
     def _find(self, pixels: Pixels) -> Claims:
-        return decode(self._network.run(padded(pixels)[None]), 0, self._confidence)
+        return decode(self.network.run(padded(pixels)[None]), 0, self._confidence)
 
 
 def decode(heads: Heads, place: int, confidence: float) -> Claims:
@@ -138,6 +144,13 @@ def decode(heads: Heads, place: int, confidence: float) -> Claims:
     x = columns + offset[1] + 0.5
     boxes = np.stack([x - half[1], y - half[0], x + half[1], y + half[0]], axis=1)
     return Claims(boxes * CELL, heads.heat[place][rows, columns].astype(np.float64))
+
+
+def with_chin(claims: Claims, image: Pixels) -> Claims:
+    """The claims with their boxes drawn down over the chin, clipped to the image."""
+    boxes = claims.boxes.copy()
+    boxes[:, 3] += CHIN * (boxes[:, 3] - boxes[:, 1])
+    return Claims(boxes, claims.scores).clipped(image.shape[1], image.shape[0])
 
 
 def build(options: DetectorOptions, preferred: str = "opencv") -> CenterFace:

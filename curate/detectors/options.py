@@ -9,25 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from curate.core.errors import UsageError
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """How large a network sees an image, and how often.
-
-    Args:
-        factor: the network sees the image at this share of its size …
-        max_side: … but never with a side longer than this, pixels.
-        min_side: an image whose longer side is shorter than this is enlarged to it, pixels.
-        mirrored: whether the mirror image is looked at as well.
-        zoom: further passes over overlapping tiles enlarged by this factor; 1 for none.
-    """
-
-    factor: float
-    max_side: int
-    min_side: int = 128
-    mirrored: bool = False
-    zoom: int = 1
+from curate.detectors.sights import Sight
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +27,9 @@ class Profile:
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
-        "fast": Profile("centerface", Sight(factor=0.625, max_side=640)),
-        "balanced": Profile("agreement", Sight(factor=0.85, max_side=1600)),
-        "thorough": Profile("agreement", Sight(factor=1.0, max_side=1600, mirrored=True, zoom=2)),
+        "fast": Profile("centerface", Sight(factor=0.5, full_side=320, max_side=1024)),
+        "balanced": Profile("agreement", Sight(factor=0.7, full_side=416, max_side=1600)),
+        "thorough": Profile("agreement", Sight(max_side=1600, mirrored=True, zooms=(2.0,))),
     }
 )
 

@@ -56,19 +56,6 @@ def check_pixels(image: Pixels) -> None:
         )
 
 
-def whole(width: int, height: int, factor: float, mirrored: bool = False) -> View:
-    """The whole image, resized by ``factor`` on both axes, to at least one pixel."""
-    return View(
-        0,
-        0,
-        width,
-        height,
-        max(1, round(width * factor)),
-        max(1, round(height * factor)),
-        mirrored,
-    )
-
-
 def shown(image: Pixels, view: View) -> Pixels:
     """The pixels of a view: ``view.height`` × ``view.width`` × 3 uint8.
 
@@ -85,10 +72,16 @@ def shown(image: Pixels, view: View) -> Pixels:
     return part[:, ::-1] if view.mirrored else part
 
 
-def padded(pixels: Pixels) -> Pixels:
-    """A copy with black at the right and the bottom, so that the sides are whole strides."""
+def padded(pixels: Pixels, side: int | None = None) -> Pixels:
+    """A copy with black at the right and the bottom, so that the sides are whole strides.
+
+    Args:
+        pixels: H×W×3 uint8.
+        side: where given, both sides are made this long, a multiple of the stride.
+    """
     height, width = pixels.shape[:2]
-    canvas = np.zeros((_round_up(height), _round_up(width), 3), dtype=np.uint8)
+    shape = (_round_up(height), _round_up(width)) if side is None else (side, side)
+    canvas = np.zeros((*shape, 3), dtype=np.uint8)
     canvas[:height, :width] = pixels
     return canvas
 
