@@ -124,21 +124,17 @@ def walk_codes(image: GifImage) -> tuple[bool, frozenset[int]]:
     """Follow the LZW codes without building their strings (GIF89a, appendix F).
 
     Returns:
-        Whether the coded data holds every pixel, then its end code, and nothing
-        more; and the palette indices that its pixels use, which are the codes
-        that stand for one pixel, since every longer string grew from them.
+        Whether the data hold every pixel, the end code and nothing more; and the
+        palette indices in use: the codes of one pixel, as longer strings grow from them.
 
     Raises:
         WithheldError: ``truncated`` or ``corrupt``.
     """
-    size = image.data[0]
-    if not 2 <= size <= 8:
-        raise WithheldError("corrupt", "the GIF's code size is impossible")
-    clear, end, wanted = 1 << size, (1 << size) + 1, image.width * image.height
+    size, wanted = _code_size(image), image.width * image.height
+    clear, end = 1 << size, (1 << size) + 1
     lengths = [1] * clear + [0, 0]
     used: set[int] = set()
-    previous, pixels, width, held, bits = 0, 0, size + 1, 0, 0
-    position, data = 1, image.data
+    previous, pixels, width, held, bits, position, data = 0, 0, size + 1, 0, 0, 1, image.data
     while pixels < wanted:
         while bits < width and position < len(data):
             held |= data[position] << bits
@@ -155,16 +151,24 @@ def walk_codes(image: GifImage) -> tuple[bool, frozenset[int]]:
             raise WithheldError("corrupt", "the GIF's image data is damaged")
         if previous and len(lengths) < 4096:
             lengths.append(previous + 1)
-        if code < clear:
-            used.add(code)
+        used.add(code)
         previous = lengths[code]
         pixels += previous
         if len(lengths) == 1 << width and width < 12:
             width += 1
-    # writers differ on the end code's width where the table is just full: its value decides
     behind = held | int.from_bytes(data[position:], "little") << bits
     left = bits + 8 * (len(data) - position)
-    return pixels == wanted and behind == end and left < width + 8, frozenset(used)
+    # writers differ on the end code's width where the table is just full: its value decides
+    return pixels == wanted and behind == end and left < width + 8, frozenset(
+        used & set(range(clear))
+    )
+
+
+def _code_size(image: GifImage) -> int:
+    size = image.data[0]
+    if not 2 <= size <= 8:
+        raise WithheldError("corrupt", "the GIF's code size is impossible")
+    return size
 
 
 def blank_unused(stream: GifStream, used: Sequence[frozenset[int]]) -> GifStream:

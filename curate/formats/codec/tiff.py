@@ -48,18 +48,11 @@ def load(data: bytes, options: CodecOptions) -> Picture:
         WithheldError: ``truncated``, ``corrupt``, ``unsupported``, ``bomb`` or ``frames``.
     """
     every = tiff.parse_tiff(data)
-    if any(tiff.SUB_DIRECTORIES in page.entries for page in every):
-        raise WithheldError("frames", "a TIFF with further images inside a page, as raw files have")
-    pages = [page for page in every if not page.is_reduced]
-    if not pages:
-        raise WithheldError("frames", "a TIFF of nothing but thumbnails")
+    pages = _full_images(every)
     sizes = [(page.value(tiff.WIDTH), page.value(tiff.HEIGHT)) for page in pages]
     for width, height in sizes:
         check_size(width, height, 1, options.max_pixels)
     check_size(sum(width * height for width, height in sizes), 1, 1, options.max_pixels)
-    orientations = {_orientation(page) for page in pages}
-    if len(orientations) > 1:
-        raise WithheldError("frames", "the TIFF's pages have different orientations")
     decoded = [decode_page(page, options.max_pixels) for page in pages]
     if len({page.mode if page.mode in ("CMYK", "LAB") else "" for page in decoded}) > 1:
         raise WithheldError("frames", "the TIFF's pages have different kinds of colour")
@@ -132,6 +125,18 @@ def find_leaks(data: bytes, options: CodecOptions) -> list[str]:
     if not leaks and tiff.write_tiff(tiff.byte_order(data), bare, linked) != data:
         leaks.append("there are tags or bytes that the pages do not need")
     return leaks
+
+
+def _full_images(every: Sequence[Page]) -> list[Page]:
+    """The pages that are no thumbnails, if they can be treated alike."""
+    if any(tiff.SUB_DIRECTORIES in page.entries for page in every):
+        raise WithheldError("frames", "a TIFF with further images inside a page, as raw files have")
+    pages = [page for page in every if not page.is_reduced]
+    if not pages:
+        raise WithheldError("frames", "a TIFF of nothing but thumbnails")
+    if len({_orientation(page) for page in pages}) > 1:
+        raise WithheldError("frames", "the TIFF's pages have different orientations")
+    return pages
 
 
 def _orientation(page: Page) -> int:

@@ -292,3 +292,21 @@ def test_coefficients_beyond_coding_are_encoded_again() -> None:
     frame[10:20, 10:20] = 99
     written = codec.save(strange, [frame], [[Box(10, 10, 20, 20)]])
     assert written.route is Route.REENCODED
+
+
+def test_the_marker_that_gives_colours_their_meaning_stays() -> None:
+    """Components called R, G and B are YCbCr where a JFIF marker says so."""
+    data = samples.jpeg(subsampling="444")
+    frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
+    renamed = bytearray(data)
+    for index, name in enumerate(b"RGB"):
+        renamed[frame + 10 + 3 * index] = renamed[scan + 5 + 2 * index] = name
+    picture = codec.load(bytes(renamed))
+    np.testing.assert_array_equal(picture.frames[0], codec.load(data).frames[0])
+    for written in (
+        codec.save(picture, None, []).data,
+        codec.save(picture, picture.frames, [[Box(0, 0, 8, 8)]]).data,
+    ):
+        shown = np.array(Image.open(io.BytesIO(written)))
+        assert np.abs(shown.astype(int) - picture.frames[0])[8:, 8:].max() == 0
+        assert written.count(b"JFIF") == 1

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from curate.core.entries import Route
 from curate.core.geometry import Box
 from curate.formats import codec
 from curate.formats.codec.coefficients import (
@@ -18,6 +19,7 @@ from curate.formats.codec.dct import forward, inverse
 from curate.formats.codec.jpeg import _spliced, _with_ids
 from curate.formats.codec.jpeg_stream import FrameHeader, JpegStream, Segment, parse_jpeg
 from curate.formats.codec.quantisation import quantisation_tables
+from curate.formats.codec.splice import Window, _sample_mask
 from tests.unit.formats.codec import samples
 
 Array = npt.NDArray[np.uint8]
@@ -252,3 +254,29 @@ def test_nothing_is_left_in_the_temporary_folder(
     assert os.listdir(str(tmp_path)) == []  # noqa: PTH208
     monkeypatch.undo()
     assert fallback == codec.save(picture, *samples.changed(picture))
+
+
+@pytest.mark.parametrize(
+    ("fx", "apron", "kept_until", "made_until"), [(1, 0, 16, 32), (2, 1, 7, 17), (4, 2, 3, 9)]
+)
+def test_chroma_that_upsampling_carries_into_a_box_is_made_anew(
+    fx: int, apron: int, kept_until: int, made_until: int
+) -> None:
+    window = Window(0, 0, 64, 8 * fx, ((16, 0, 32, 8 * fx),))
+    mask = _sample_mask((8, 64 // fx), window, fx, fx, (apron, apron))
+    replaced = np.flatnonzero(mask.all(axis=0))
+    assert (replaced[0], replaced[-1] + 1) == (kept_until, made_until)
+
+
+def test_coefficients_of_another_picture_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If jpeglib reads a stream otherwise than the detector's decoder, it is not spliced."""
+    picture = codec.load(samples.jpeg())
+    frames, touched = samples.changed(picture)
+
+    def read_wrongly(data: bytes, frame: FrameHeader) -> list[Coefficients]:
+        planes = read_coefficients(data, frame)
+        planes[0][-1, -1, 0] += 3
+        return planes
+
+    monkeypatch.setattr("curate.formats.codec.jpeg.read_coefficients", read_wrongly)
+    assert codec.save(picture, frames, touched).route is Route.REENCODED
