@@ -199,7 +199,7 @@ def format_summary(summary: Summary) -> str:
         lines.append(f"  each with its reason in {summary.out}/manifest/records")
     if summary.others["carried"] or summary.others["left_out"]:
         lines.append(
-            f"{summary.others['carried']:,} other files carried over, "
+            f"Other files: {summary.others['carried']:,} carried over, "
             f"{summary.others['left_out']:,} left out (listed in manifest/others.jsonl)."
         )
     if summary.images_now:
