@@ -60,7 +60,12 @@ def decode_page(page: Page, max_pixels: int) -> DecodedPage:
     size = (page.value(tiff.HEIGHT), page.value(tiff.WIDTH))
     samples = page.value(tiff.SAMPLES, 1)
     _check_pieces(page)
-    decoded = _decode_deep(page) if bits == {16} and samples > 1 else _decode(page)
+    if bits != {16} or samples == 1:
+        decoded = _decode(page)
+    elif page.value(tiff.PLANAR, 1) == _PLANAR:
+        decoded = _decode_planes(page, samples)
+    else:
+        decoded = _decode_deep(page)
     if decoded.frame.shape[:2] != size:
         raise WithheldError("corrupt", "a TIFF page has another size than it states")
     return decoded
@@ -122,8 +127,7 @@ def _decode_deep(page: Page) -> DecodedPage:
     """16-bit samples in colour, which Pillow would cut to 8."""
     import cv2
 
-    if page.value(tiff.PHOTOMETRIC) != 2 or page.value(tiff.SAMPLES) not in (3, 4):
-        raise WithheldError("unsupported", "TIFF with 16-bit pixels of this kind")
+    _check_deep(page)
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         data = np.frombuffer(bare_page(page), np.uint8)
@@ -135,6 +139,33 @@ def _decode_deep(page: Page) -> DecodedPage:
     order = [2, 1, 0, 3][: pixels.shape[2]]
     mode = "RGB" if pixels.shape[2] == 3 else _alpha_mode(page)
     return DecodedPage(mode, np.ascontiguousarray(pixels[..., order]), None)
+
+
+def _decode_planes(page: Page, samples: int) -> DecodedPage:
+    """16-bit samples whose planes stand apart; OpenCV leaves memory uninitialised for them."""
+    _check_deep(page)
+    share = len(page.pieces) // samples
+    changed = {
+        tiff.SAMPLES: tiff.shorts(page.order, (1,)),
+        tiff.BITS: tiff.shorts(page.order, (16,)),
+        tiff.PHOTOMETRIC: tiff.shorts(page.order, (1,)),
+        tiff.PLANAR: tiff.shorts(page.order, (1,)),
+        tiff.SAMPLE_FORMAT: tiff.shorts(page.order, (_UNSIGNED,)),
+    }
+    kept = {tag: entry for tag, entry in page.entries.items() if tag != tiff.EXTRA_SAMPLES}
+    planes = [
+        _decode(
+            Page(page.order, {**kept, **changed}, page.pieces[at * share : (at + 1) * share])
+        ).frame
+        for at in range(samples)
+    ]
+    mode = "RGB" if samples == 3 else _alpha_mode(page)
+    return DecodedPage(mode, np.stack(planes, axis=-1), None)
+
+
+def _check_deep(page: Page) -> None:
+    if page.value(tiff.PHOTOMETRIC) != 2 or page.value(tiff.SAMPLES) not in (3, 4):
+        raise WithheldError("unsupported", "TIFF with 16-bit pixels of this kind")
 
 
 def _alpha_mode(page: Page) -> str:

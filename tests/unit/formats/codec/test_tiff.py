@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,3 +176,40 @@ def test_other_messages_pass_through(capfd: pytest.CaptureFixture[str]) -> None:
         os.write(2, b"  3 %|#   | 5/90\n")
     assert messages == ["Fax4Decode: Bad code word at line 3."]
     assert capfd.readouterr().err == "  3 %|#   | 5/90\n"
+
+
+@pytest.mark.parametrize("samples_per_pixel", [3, 4])
+@pytest.mark.parametrize("rows_per_strip", [40, 7])
+def test_sixteen_bit_planes_that_stand_apart_are_read_exactly(
+    samples_per_pixel: int, rows_per_strip: int
+) -> None:
+    """Decoders exist that leave memory uninitialised here, so that other photos shine through."""
+    pixels = np.random.default_rng(5).integers(0, 2**16, (40, 30, samples_per_pixel), np.uint16)
+    pieces = tuple(
+        pixels[top : top + rows_per_strip, :, plane].astype("<u2").tobytes()
+        for plane in range(samples_per_pixel)
+        for top in range(0, 40, rows_per_strip)
+    )
+    values = {256: 30, 257: 40, 259: 1, 262: 2, 277: samples_per_pixel, 278: rows_per_strip, 284: 2}
+    entries = {tag: shorts("<", (value,)) for tag, value in values.items()}
+    entries[258] = shorts("<", (16,) * samples_per_pixel)
+    if samples_per_pixel == 4:
+        entries[338] = shorts("<", (2,))
+    data = write_tiff("<", [Page("<", entries, pieces)])
+    for _ in range(3):
+        assert (codec.load(data).frames[0] == pixels).all()
+    saved = codec.save(codec.load(data), None, [])
+    assert (codec.load(saved.data).frames[0] == pixels).all()
+
+
+def test_every_page_of_the_tricky_files_is_decoded_alike_twice(shared_data: Path) -> None:
+    for path in sorted((shared_data / "tricky/formats").glob("*.tif*")):
+        data = path.read_bytes()
+        try:
+            once = codec.load(data).frames
+        except WithheldError:
+            continue
+        litter = [np.full((200, 200), value, np.uint16) for value in range(50)]
+        del litter
+        twice = codec.load(data).frames
+        assert all((a == b).all() for a, b in zip(once, twice, strict=True)), path.name
