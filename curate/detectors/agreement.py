@@ -2,8 +2,9 @@
 
 A first look at the whole image collects claims down to a low score. Strong ones
 are faces; of the others each is looked at again, closer. The scores of both looks
-together say how probably the claim is a face. What survives in doubt goes before
-the verifier, which tells people from animals.
+together say how probably the claim is a face. What stays in doubt goes before the
+verifier, which tells people from animals, and must be more probable in an image
+where nothing else is surely a face: faces come in company.
 """
 
 from __future__ import annotations
@@ -43,18 +44,27 @@ class Rule:
         second: weight of the second look's log-odds.
         height: weight of the logarithm of the claim's height.
         bias: the intercept.
-        accept: least probability of a face.
+        sure_chance: probability given to a claim without doubt, at the least.
+        accept: least probability of a face in company of a probable one.
+        alone: least probability of a face where none reaches ``company``.
+        company: probability that makes a face company for others.
+        crowd: with more doubtful faces than this, the verifier is not asked: animals do
+            not come in crowds with people, and it would cost more than all else.
     """
 
     least: float = 0.07
     sure: float = 0.5
     small: float = 12.0
     small_least: float = 0.25
-    first: float = 0.83
-    second: float = 1.25
-    height: float = -0.62
-    bias: float = 3.32
+    first: float = 0.72
+    second: float = 1.37
+    height: float = -0.69
+    bias: float = 3.54
+    sure_chance: float = 0.9
     accept: float = 0.08
+    alone: float = 0.25
+    company: float = 0.5
+    crowd: int = 8
 
 
 class Judge(Protocol):
@@ -107,12 +117,13 @@ class Agreement:
         heights = first.boxes[:, 3] - first.boxes[:, 1]
         sure = first.scores >= rule.sure
         small = ~sure & (heights < rule.small)
-        clear = Claims(first.boxes[sure], 0.9 + 0.1 * first.scores[sure])
-        tiny = first.take(small & (first.scores >= max(rule.small_least, rule.accept)))
+        chances = rule.sure_chance + (1 - rule.sure_chance) * first.scores[sure]
+        clear = Claims(first.boxes[sure], chances)
+        tiny = first.take(small & (first.scores >= rule.small_least))
         doubtful = self._agreed(image, first.take(~sure & ~small))
         joined = strongest(join([clear, tiny, doubtful]), NMS_IOU)
-        kept = self._judged(image, joined.take(joined.scores >= rule.accept))
-        return with_chin(kept, image).detections(self.name)
+        judged = self._judged(image, joined.take(joined.scores >= rule.accept))
+        return with_chin(in_company(rule, judged), image).detections(self.name)
 
     def _agreed(self, image: Pixels, first: Claims) -> Claims:
         """Doubtful claims with the probability that both looks give them."""
@@ -123,14 +134,23 @@ class Agreement:
 
     def _judged(self, image: Pixels, claims: Claims) -> Claims:
         """The claims without those of which the judge says that they are no person's."""
-        if self._judge is None or not len(claims):
+        doubtful = np.flatnonzero(claims.scores < self._rule.sure_chance)
+        if self._judge is None or not 0 < len(doubtful) <= self._rule.crowd:
             return claims
-        scores = self._judge.person_scores(image, [Box(*box) for box in claims.boxes.tolist()])
-        return claims.take(np.asarray(scores) >= self._veto_below)
+        boxes = [Box(*box) for box in claims.boxes[doubtful].tolist()]
+        scores = np.asarray(self._judge.person_scores(image, boxes))
+        vetoed = doubtful[~(scores >= self._veto_below)]
+        return claims.take(np.setdiff1d(np.arange(len(claims)), vetoed))
+
+
+def in_company(rule: Rule, claims: Claims) -> Claims:
+    """The claims that are probable enough, given the others in the image."""
+    company = bool((claims.scores >= rule.company).any())
+    return claims.take(claims.scores >= (rule.accept if company else rule.alone))
 
 
 def probability(rule: Rule, first: Claims, second: Claims) -> Floats:
-    """The probability that each claim is a face, N float64, 0..0.9.
+    """The probability that each claim is a face, N float64, below ``rule.sure_chance``.
 
     Args:
         rule: the weights.
@@ -144,7 +164,7 @@ def probability(rule: Rule, first: Claims, second: Claims) -> Floats:
         + rule.height * np.log(heights)
         + rule.bias
     )
-    chances: Floats = 0.9 / (1.0 + np.exp(-odds))
+    chances: Floats = rule.sure_chance / (1.0 + np.exp(-odds))
     return chances
 
 
@@ -162,6 +182,8 @@ def build(options: DetectorOptions) -> Agreement:
     """
     from curate.detectors.verifier import VETO_BELOW, Verifier
 
-    rule = Rule() if options.confidence is None else replace(Rule(), accept=options.confidence)
+    rule = Rule()
+    if options.confidence is not None:
+        rule = replace(rule, accept=options.confidence, alone=options.confidence)
     eye = build_centerface(replace(options, confidence=rule.least), preferred="torch")
     return Agreement(eye, rule, Verifier(options.threads), VETO_BELOW)

@@ -36,3 +36,13 @@ def choose_device(wanted: str) -> str:
 def _may_have_cuda() -> bool:
     """Whether a driver shows itself, so that torch is imported only where it may matter."""
     return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
+
+
+def refuse_cuda(detector: str, wanted: str) -> None:
+    """Refuse CUDA for a detector that runs on the processor only.
+
+    Raises:
+        UsageError: if CUDA is wanted.
+    """
+    if wanted == "cuda":
+        raise UsageError(f"the detector {detector!r} runs on the processor only; use --device cpu")

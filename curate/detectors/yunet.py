@@ -1,0 +1,109 @@
+"""YuNet, from an ONNX file that the user brings.
+
+Wu, Peng & Yu, *YuNet: A Tiny Millisecond-level Face Detector*, Machine Intelligence
+Research 2023; the file is ``face_detection_yunet_2023mar.onnx`` of OpenCV's model zoo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from curate.core.errors import UsageError, WeightsError, WithheldError
+from curate.core.faces import Detection
+from curate.core.ports import Model, Pixels
+from curate.detectors.claims import Claims, no_claims
+from curate.detectors.device import refuse_cuda
+from curate.detectors.merge import strongest
+from curate.detectors.options import DetectorOptions
+from curate.detectors.sights import Sight, look
+from curate.detectors.weights import Weights, weights_of_file
+
+CONFIDENCE = 0.5
+"""Default least score."""
+NMS_IOU = 0.3
+MOST = 5000
+"""Claims kept before suppression."""
+
+
+class YuNet:
+    """Finds faces with YuNet in OpenCV.
+
+    Args:
+        weights: the ONNX file.
+        sight: how large it sees an image, and how often; always at full size up to the cap.
+        confidence: least score, 0..1.
+        threads: processor threads that OpenCV may use.
+
+    Raises:
+        WeightsError: if OpenCV cannot read the file as YuNet.
+    """
+
+    name = "yunet"
+
+    def __init__(
+        self, weights: Weights, sight: Sight, confidence: float = CONFIDENCE, threads: int = 1
+    ) -> None:
+        cv2.setNumThreads(threads)
+        self._weights = weights
+        self._sight = replace(sight, factor=1.0)
+        (path,) = weights.paths.values()
+        try:
+            self._net = cv2.FaceDetectorYN.create(
+                str(path), "", (320, 320), confidence, NMS_IOU, MOST
+            )
+            self._net.detect(np.zeros((320, 320, 3), dtype=np.uint8))
+        except cv2.error as error:
+            raise WeightsError(
+                f"OpenCV cannot use {path.name} as YuNet: {error.err}; give the file "
+                "face_detection_yunet_2023mar.onnx of OpenCV's model zoo"
+            ) from error
+
+    def detect(self, image: Pixels) -> list[Detection]:
+        """Detect faces in one upright RGB image, H×W×3 uint8."""
+        return strongest(look(image, self._sight, self.find), NMS_IOU).detections(self.name)
+
+    def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
+        """Detect in several images, which may differ in size; one list each, in order."""
+        return [self.detect(image) for image in images]
+
+    def models(self) -> tuple[Model, ...]:
+        """The one model that takes part."""
+        weights = self._weights
+        backend = f"opencv {cv2.__version__}"
+        return (Model(self.name, weights.package, weights.version, weights.sha256, backend),)
+
+    def find(self, pixels: Pixels) -> Claims:
+        """Faces in one image at the size given: claims not clipped to it.
+
+        Raises:
+            WithheldError: if the network's answer is not finite.
+        """
+        height, width = pixels.shape[:2]
+        self._net.setInputSize((width, height))
+        _, found = self._net.detect(np.ascontiguousarray(pixels[:, :, ::-1]))
+        if found is None:
+            return no_claims()
+        rows = np.asarray(found, dtype=np.float64)
+        if not np.isfinite(rows).all():
+            raise WithheldError("detector_failed", "YuNet gave values that are not finite numbers")
+        corners = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
+        return Claims(corners, np.clip(rows[:, 14], 0.0, 1.0))
+
+
+def build(options: DetectorOptions) -> YuNet:
+    """YuNet as the options ask for it.
+
+    Raises:
+        UsageError: if no file is given, or it is to run on CUDA.
+        WeightsError: if the file cannot be read or used.
+    """
+    refuse_cuda("yunet", options.device)
+    if options.weights is None:
+        raise UsageError("the detector 'yunet' needs its ONNX file; give --detector yunet:PATH")
+    confidence = CONFIDENCE if options.confidence is None else options.confidence
+    weights = weights_of_file(options.weights)
+    return YuNet(weights, options.sight, confidence, options.threads)
