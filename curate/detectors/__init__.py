@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from curate.core.ports import Detector
 from curate.core.registry import Plugin, Registry
-from curate.detectors.options import PROFILES, DetectorOptions, Profile
-from curate.detectors.sights import Sight
+from curate.detectors.options import PROFILES, DetectorOptions, Profile, Sight
 
 __all__ = ["DETECTORS", "PROFILES", "DetectorOptions", "Profile", "Sight", "make", "resolve_device"]
 

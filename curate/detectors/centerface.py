@@ -20,8 +20,8 @@ from curate.detectors.backends import (
 from curate.detectors.claims import Claims, join
 from curate.detectors.device import choose_device
 from curate.detectors.merge import strongest
-from curate.detectors.options import DetectorOptions
-from curate.detectors.sights import Sight, look, plan_views
+from curate.detectors.options import DetectorOptions, Sight
+from curate.detectors.sights import look, plan_views
 from curate.detectors.views import View, back, check_pixels, padded, shown
 from curate.detectors.weights import Weights, WeightsSpec, find_weights
 

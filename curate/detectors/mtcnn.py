@@ -34,8 +34,8 @@ from curate.detectors.mtcnn_networks import (
     refine,
     resized,
 )
-from curate.detectors.options import DetectorOptions
-from curate.detectors.sights import Sight, look
+from curate.detectors.options import DetectorOptions, Sight
+from curate.detectors.sights import look
 from curate.detectors.weights import Weights
 
 MIN_FACE = 20

@@ -9,7 +9,27 @@ from pathlib import Path
 from types import MappingProxyType
 
 from curate.core.errors import UsageError
-from curate.detectors.sights import Sight
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """How large a network sees an image, and how often.
+
+    Args:
+        factor: the network sees the image at this share of its size …
+        full_side: … but not reduced below this longer side, pixels …
+        max_side: … and never with a longer side than this, pixels.
+        min_side: an image whose longer side is shorter is enlarged to this, pixels.
+        mirrored: whether the mirror image is looked at as well.
+        zooms: further looks at the whole image, at these multiples of its size in the first.
+    """
+
+    factor: float = 1.0
+    full_side: int = 0
+    max_side: int = 1600
+    min_side: int = 128
+    mirrored: bool = False
+    zooms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

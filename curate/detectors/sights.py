@@ -1,38 +1,17 @@
-"""How large a network sees an image, and how often; and the views that follow from it."""
+"""Plans the views of an image that a sight asks for, and gathers what is found in them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from curate.core.ports import Pixels
 from curate.detectors.claims import Claims, join
+from curate.detectors.options import Sight
 from curate.detectors.views import View, back, check_pixels, shown
 
 LONGEST = 3
 """An image longer than this many times its shorter side is seen in parts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """How large a network sees an image, and how often.
-
-    Args:
-        factor: the network sees the image at this share of its size …
-        full_side: … but not reduced below this longer side, pixels …
-        max_side: … and never with a longer side than this, pixels.
-        min_side: an image whose longer side is shorter is enlarged to this, pixels.
-        mirrored: whether the mirror image is looked at as well.
-        zooms: further looks at the whole image, at these multiples of its size in the first.
-    """
-
-    factor: float = 1.0
-    full_side: int = 0
-    max_side: int = 1600
-    min_side: int = 128
-    mirrored: bool = False
-    zooms: tuple[float, ...] = ()
 
 
 def plan_views(width: int, height: int, sight: Sight) -> list[View]:

@@ -17,8 +17,8 @@ from curate.core.ports import Model, Pixels
 from curate.detectors.claims import Claims
 from curate.detectors.device import refuse_cuda
 from curate.detectors.merge import strongest
-from curate.detectors.options import DetectorOptions
-from curate.detectors.sights import Sight, look
+from curate.detectors.options import DetectorOptions, Sight
+from curate.detectors.sights import look
 from curate.detectors.weights import file_sha256
 
 CONFIDENCE = 0.5

@@ -18,8 +18,8 @@ from curate.core.ports import Model, Pixels
 from curate.detectors.claims import Claims, no_claims
 from curate.detectors.device import refuse_cuda
 from curate.detectors.merge import strongest
-from curate.detectors.options import DetectorOptions
-from curate.detectors.sights import Sight, look
+from curate.detectors.options import DetectorOptions, Sight
+from curate.detectors.sights import look
 from curate.detectors.weights import Weights, weights_of_file
 
 CONFIDENCE = 0.5
