@@ -1,0 +1,214 @@
+"""How well a tool's boxes agree with labelled faces; pure.
+
+The same definitions for every tool:
+
+*Hidden*: a labelled face, clipped to the photo, counts as hidden where at least 80 %
+of its area lies inside the union of the regions that the tool hides.
+
+*Found*: the tool's boxes, not the regions that they are grown to, are matched one to one
+with labelled faces of any size: by descending confidence, each takes the free face
+with which its IoU is highest, if that is at least 0.3. Recall is the share of labelled
+faces that are matched.
+
+*Right*: precision is the share of boxes that are matched. A box that matches no face but
+overlaps one that is labelled invalid (IoU at least 0.3) counts neither way.
+
+By size: faces by the height of the label, boxes by their own height. The line of all sizes
+counts labelled faces at least 16 px high, and every box, however small.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from curate.core.geometry import Box, clip, intersection, iou
+
+MATCH_IOU = 0.3
+HIDDEN_SHARE = 0.8
+LEAST_HEIGHT = 16.0
+Z_95 = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A tool's box, before it is grown.
+
+    Args:
+        box: pixels of the photo as stored.
+        confidence: the tool's own score.
+    """
+
+    box: Box
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a tool says of one photo.
+
+    Args:
+        claims: its boxes.
+        hidden: the regions that it hides.
+    """
+
+    claims: tuple[Claim, ...] = ()
+    hidden: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPhoto:
+    """What people say of one photo.
+
+    Args:
+        file: path within the data set.
+        width: pixels.
+        height: pixels.
+        faces: the labelled faces.
+        invalid: faces that the labels call invalid; they count neither way.
+    """
+
+    file: str
+    width: int
+    height: int
+    faces: tuple[Box, ...]
+    invalid: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedFace:
+    """A labelled face: its height in pixels, whether it is matched, and its hidden share."""
+
+    height: float
+    found: bool
+    hidden: float
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedBox:
+    """A tool's box that counts: its height in pixels, and whether it is matched."""
+
+    height: float
+    right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One photo, or several added up."""
+
+    faces: tuple[JudgedFace, ...] = ()
+    boxes: tuple[JudgedBox, ...] = ()
+
+    def __add__(self, other: Judgement) -> Judgement:
+        return Judgement(self.faces + other.faces, self.boxes + other.boxes)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """``hits`` of ``total``, with Wilson's interval."""
+
+    hits: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        """The share, 0..1; NaN of nothing."""
+        return self.hits / self.total if self.total else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % score interval (Wilson, JASA 1927), 0..1."""
+        if not self.total:
+            return (0.0, 1.0)
+        n, p, z = self.total, self.value, Z_95
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+        low = 0.0 if self.hits == 0 else centre - half
+        high = 1.0 if self.hits == n else centre + half
+        return (low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The three shares of one range of sizes."""
+
+    hidden: Share
+    recall: Share
+    precision: Share
+
+
+def judge(photo: LabelledPhoto, answer: Answer) -> Judgement:
+    """Compare a tool's answer with the labels of one photo."""
+    claims = sorted(answer.claims, key=lambda claim: (-claim.confidence, claim.box))
+    matches = match([claim.box for claim in claims], photo.faces)
+    taken = set(matches)
+    faces = [
+        JudgedFace(
+            face.height,
+            number in taken,
+            share_inside(clip(face, photo.width, photo.height), answer.hidden),
+        )
+        for number, face in enumerate(photo.faces)
+    ]
+    boxes = [
+        JudgedBox(claim.box.height, matched is not None)
+        for claim, matched in zip(claims, matches, strict=True)
+        if matched is not None or not _meets(claim.box, photo.invalid)
+    ]
+    return Judgement(tuple(faces), tuple(boxes))
+
+
+def match(boxes: Sequence[Box], faces: Sequence[Box]) -> list[int | None]:
+    """Match boxes, best first, one to one with faces; the face's index for each, or None."""
+    free = set(range(len(faces)))
+    matches: list[int | None] = []
+    for box in boxes:
+        best = max(free, key=lambda number: (iou(box, faces[number]), -number), default=None)
+        if best is not None and iou(box, faces[best]) < MATCH_IOU:
+            best = None
+        if best is not None:
+            free.remove(best)
+        matches.append(best)
+    return matches
+
+
+def share_inside(box: Box, regions: Iterable[Box]) -> float:
+    """Share of a box's area inside the union of regions, 0..1; 0 for an empty box."""
+    if box.is_empty:
+        return 0.0
+    parts = [region for region in regions if intersection(box, region) > 0]
+    # Between two neighbouring edges nothing changes, so each cell is inside or outside whole.
+    xs = _edges(box.x0, box.x1, [x for part in parts for x in (part.x0, part.x1)])
+    ys = _edges(box.y0, box.y1, [y for part in parts for y in (part.y0, part.y1)])
+    inside = 0.0
+    for x0, x1 in itertools.pairwise(xs):
+        for y0, y1 in itertools.pairwise(ys):
+            x, y = (x0 + x1) / 2, (y0 + y1) / 2
+            if any(part.x0 <= x < part.x1 and part.y0 <= y < part.y1 for part in parts):
+                inside += (x1 - x0) * (y1 - y0)
+    return min(inside / box.area, 1.0)
+
+
+def summarise(judged: Judgement, low: float = LEAST_HEIGHT, high: float = math.inf) -> Scores:
+    """The shares of faces and boxes whose height is at least ``low`` and below ``high``, pixels.
+
+    Without bounds: faces at least 16 px high, and every box.
+    """
+    everything = low == LEAST_HEIGHT and high == math.inf
+    faces = [face for face in judged.faces if low <= face.height < high]
+    boxes = [box for box in judged.boxes if everything or low <= box.height < high]
+    return Scores(
+        hidden=Share(sum(face.hidden >= HIDDEN_SHARE for face in faces), len(faces)),
+        recall=Share(sum(face.found for face in faces), len(faces)),
+        precision=Share(sum(box.right for box in boxes), len(boxes)),
+    )
+
+
+def _edges(low: float, high: float, between: Iterable[float]) -> list[float]:
+    return sorted({low, high, *(value for value in between if low < value < high)})
+
+
+def _meets(box: Box, others: Iterable[Box]) -> bool:
+    return any(iou(box, other) >= MATCH_IOU for other in others)
