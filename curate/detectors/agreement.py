@@ -52,14 +52,14 @@ class Rule:
             not come in crowds with people, and it would cost more than all else.
     """
 
-    least: float = 0.07
+    least: float = 0.06
     sure: float = 0.5
-    small: float = 12.0
-    small_least: float = 0.25
-    first: float = 0.72
-    second: float = 1.37
-    height: float = -0.69
-    bias: float = 3.54
+    small: float = 14.0
+    small_least: float = 0.3
+    first: float = 0.62
+    second: float = 1.29
+    height: float = -0.35
+    bias: float = 2.47
     sure_chance: float = 0.9
     accept: float = 0.08
     alone: float = 0.25

@@ -56,15 +56,19 @@ class OpenCvNetwork:
     def __init__(self, weights: Path) -> None:
         self.backend = f"opencv {cv2.__version__}"
         self._net = cv2.dnn.readNetFromONNX(str(weights))
-        # OpenCV 4.14 folds the batch normalisations into the transposed convolutions
-        # again whenever the input's size changes, so that the scores run away.
-        self._net.enableFusion(False)
+        if int(cv2.__version__.partition(".")[0]) < 5:
+            # OpenCV 4 folds the batch normalisations into the transposed convolutions
+            # again whenever the input's size changes, so that the scores run away.
+            # OpenCV 5 does not, and has nothing to switch off.
+            self._net.enableFusion(False)
 
     def run(self, images: Pixels) -> Heads:
         """Run on N×H×W×3 uint8; see `Network.run`."""
         blob = cv2.dnn.blobFromImages(list(images), swapRB=False)
         self._net.setInput(blob)
-        return heads(*self._net.forward(OUTPUTS))
+        # OpenCV 5 gives all outputs or none; the fourth are landmarks.
+        heat, scale, offset, _ = self._net.forward((*OUTPUTS, "540"))
+        return heads(heat, scale, offset)
 
 
 class OpenVinoNetwork:
@@ -128,8 +132,8 @@ def choose_backend(wanted: str, device: str, preferred: str) -> str:
     Args:
         wanted: ``auto``, ``opencv``, ``openvino`` or ``torch``.
         device: ``cpu`` or ``cuda``.
-        preferred: what to take on a processor for ``auto``; in place of
-            ``opencv``, OpenVINO where it is installed, as it is faster.
+        preferred: what to take on a processor for ``auto`` where OpenVINO, which is
+            faster than all else, is not installed.
 
     Raises:
         UsageError: if the wanted backend does not run on the device.
@@ -141,7 +145,7 @@ def choose_backend(wanted: str, device: str, preferred: str) -> str:
     if wanted != "auto":
         return wanted
     has_openvino = importlib.util.find_spec("openvino") is not None
-    return "openvino" if preferred == "opencv" and has_openvino else preferred
+    return "openvino" if has_openvino else preferred
 
 
 def heads(heat: Any, scale: Any, offset: Any) -> Heads:

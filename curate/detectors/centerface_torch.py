@@ -19,7 +19,7 @@ from curate.detectors.onnx_graph import Graph, Node, load_graph
 
 INPUT = "input.1"
 """The graph's name of its input."""
-STRIP_PLACES = 2048
+STRIP_PLACES = 4096
 """Places of a map (rows × columns × inputs) computed at a time: what the cache holds."""
 MIN_ROWS = 8
 """Least rows of a strip: below this the overlap of the strips costs more than the cache saves."""

@@ -72,15 +72,16 @@ def shown(image: Pixels, view: View) -> Pixels:
     return part[:, ::-1] if view.mirrored else part
 
 
-def padded(pixels: Pixels, side: int | None = None) -> Pixels:
+def padded(pixels: Pixels, shape: tuple[int, int] | None = None) -> Pixels:
     """A copy with black at the right and the bottom, so that the sides are whole strides.
 
     Args:
         pixels: H×W×3 uint8.
-        side: where given, both sides are made this long, a multiple of the stride.
+        shape: rows and columns of the result, multiples of the stride; by default
+            the least that are enough.
     """
     height, width = pixels.shape[:2]
-    shape = (_round_up(height), _round_up(width)) if side is None else (side, side)
+    shape = shape or (_round_up(height), _round_up(width))
     canvas = np.zeros((*shape, 3), dtype=np.uint8)
     canvas[:height, :width] = pixels
     return canvas
