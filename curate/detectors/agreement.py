@@ -19,6 +19,7 @@ import numpy.typing as npt
 from curate.core.faces import Detection
 from curate.core.geometry import Box
 from curate.core.ports import Model, Pixels
+from curate.detectors.backends import opencv_major
 from curate.detectors.centerface import NMS_IOU, CenterFace, with_chin
 from curate.detectors.centerface import build as build_centerface
 from curate.detectors.claims import Claims, Floats, join
@@ -185,5 +186,7 @@ def build(options: DetectorOptions) -> Agreement:
     rule = Rule()
     if options.confidence is not None:
         rule = replace(rule, accept=options.confidence, alone=options.confidence)
-    eye = build_centerface(replace(options, confidence=rule.least), preferred="torch")
+    # The verifier loads torch in any case; its port beats OpenCV's old engine, not the new one.
+    preferred = "opencv" if opencv_major() >= 5 else "torch"
+    eye = build_centerface(replace(options, confidence=rule.least), preferred=preferred)
     return Agreement(eye, rule, Verifier(options.threads), VETO_BELOW)

@@ -48,6 +48,11 @@ class Network(Protocol):
         ...
 
 
+def opencv_major() -> int:
+    """The first number of OpenCV's version; 5 brought a new, faster engine."""
+    return int(cv2.__version__.partition(".")[0])
+
+
 class OpenCvNetwork:
     """CenterFace in OpenCV's DNN module."""
 
@@ -56,7 +61,7 @@ class OpenCvNetwork:
     def __init__(self, weights: Path) -> None:
         self.backend = f"opencv {cv2.__version__}"
         self._net = cv2.dnn.readNetFromONNX(str(weights))
-        if int(cv2.__version__.partition(".")[0]) < 5:
+        if opencv_major() < 5:
             # OpenCV 4 folds the batch normalisations into the transposed convolutions
             # again whenever the input's size changes, so that the scores run away.
             # OpenCV 5 does not, and has nothing to switch off.
