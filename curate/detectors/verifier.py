@@ -38,11 +38,14 @@ MIN_SIDE = 16
 """Boxes with no side this long, in pixels, show too little to be judged: they score 1."""
 
 HEAD = "verifier_head.npz"
-HEAD_SHA256 = "14ce80f2f5c9b5b4718e727bc08387402dd7ea123790c3ff8eb96bf1cc0653f3"
+HEAD_SHA256 = "5cdc9861264bf49b2489dd22f9195557eca337aecc76b54e1aea753519ca1fe3"
 MAPS = ("394", "420", "455", "481", "507")
 """The backbone's maps at strides 8, 16, 16, 32 and 32, by their names in the graph."""
-CONTEXTS = (2.0, 3.0)
-"""Sides of the squares looked at, in multiples of the box's longer side."""
+VIEWS = ((2.0, False), (3.0, True))
+"""Squares looked at: their side in multiples of the box's longer side, and whether mirrored.
+
+The second is the mirror image so that the two err less often together.
+"""
 SIDE = 96
 """Pixels to which every square is resized."""
 CENTRE_SIGMA = 0.18
@@ -147,13 +150,15 @@ class Backbone:
         for start in range(0, len(boxes), BATCH):
             part = boxes[start : start + BATCH]
             views = [
-                self._pooled(np.stack([square(image, box, context) for box in part]))
-                for context in CONTEXTS
+                self._pooled(np.stack([square(image, box, context) for box in part]), mirrored)
+                for context, mirrored in VIEWS
             ]
             rows.append(np.concatenate(views, axis=1))
         return np.concatenate(rows)
 
-    def _pooled(self, squares: Pixels) -> Features:
+    def _pooled(self, squares: Pixels, mirrored: bool) -> Features:
+        if mirrored:
+            squares = np.ascontiguousarray(squares[:, :, ::-1])
         with torch.inference_mode():
             maps = {"input.1": torch.from_numpy(squares).permute(0, 3, 1, 2).float()}
             for step in self._steps:
