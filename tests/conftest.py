@@ -9,6 +9,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time, and no deadline: a slow machine is not a wrong program.
+settings.register_profile("curate", deadline=None, derandomize=True)
+settings.load_profile("curate")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
