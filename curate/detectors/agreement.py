@@ -187,6 +187,6 @@ def build(options: DetectorOptions) -> Agreement:
     if options.confidence is not None:
         rule = replace(rule, accept=options.confidence, alone=options.confidence)
     # The verifier loads torch in any case; its port beats OpenCV's old engine, not the new one.
-    preferred = "opencv" if opencv_major() >= 5 else "torch"
+    preferred = "sized" if opencv_major() >= 5 else "torch"
     eye = build_centerface(replace(options, confidence=rule.least), preferred=preferred)
     return Agreement(eye, rule, Verifier(options.threads), VETO_BELOW)

