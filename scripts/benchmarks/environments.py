@@ -75,9 +75,10 @@ def default_install() -> Environment:
 
 @cache
 def with_openvino() -> Environment | None:
-    """The environment of this very interpreter, if it has OpenVINO."""
+    """The environment of this very interpreter, if it has OpenVINO and curate would use it."""
     here = Environment("with OpenVINO", Path(sys.prefix))
-    return here if here.has("openvino") else None
+    used = here.has("openvino") and here.versions()["opencv-python"].startswith("4.")
+    return here if used else None
 
 
 def _make(name: str, wanted: tuple[str, ...], also: str) -> Environment:

@@ -43,7 +43,8 @@ _AMORTISED, _SHORT, _FEW = 620, 60, 24
 class Case:
     """Some photos, and the tools that are timed on them."""
 
-    count: int
+    name: str
+    photos: Sequence[Path]
     tools: Sequence[Tool]
 
 
@@ -53,18 +54,25 @@ def speed(plan: Plan) -> Report:
     everything = photos.find(plan.data, *photos.MIXED)
     plain, *others = defaces()
     usual, thorough = curates("fast", "balanced"), curates("thorough")
-    cases = [
-        Case(_AMORTISED, [plain, *usual]),
-        Case(_SHORT, [plain, *others, *usual, *thorough]),
-    ]
     if plan.quick:
-        cases = [Case(_FEW, [plain, *others, *usual, *thorough])]
+        few = photos.thin(everything, _FEW)
+        cases = [Case("a mixture", few, [plain, *others, *usual, *thorough])]
+    else:
+        large = photos.find(plan.data, "imagenet", "animals")
+        mixed, few = (photos.thin(everything, count) for count in (_AMORTISED, _SHORT))
+        cases = [
+            Case("of ImageNet, as they are", large, [plain, *usual]),
+            Case("of all sets, crowds and small photos among them", mixed, [plain, *usual]),
+            Case("of all sets", few, [plain, *others, *usual, *thorough]),
+        ]
     for case in cases:
-        chosen = photos.thin(everything, case.count)
-        runs = _time(chosen, plan, case.tools, report)
-        rows = [_speed_row(tool, usages, runs, len(chosen)) for tool, usages in runs]
-        report.tables.append((f"{len(chosen)} photos:", _SPEED_HEAD, rows))
-        report.figures += [_figures(tool, len(chosen), usages) for tool, usages in runs]
+        count = len(case.photos)
+        runs = _time(case.photos, plan, case.tools, report)
+        rows = [_speed_row(tool, usages, runs, count) for tool, usages in runs]
+        report.tables.append((f"{count} photos {case.name}:", _SPEED_HEAD, rows))
+        report.figures += [
+            {**_figures(tool, count, usages), "photos": case.name} for tool, usages in runs
+        ]
     return report
 
 
