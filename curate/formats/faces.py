@@ -43,10 +43,14 @@ def _iter_parquet(path: Path) -> Iterator[Given]:
             missing = {"id", "faces"} - set(table.schema_arrow.names)
             if missing:
                 raise DataError(f"{path} has no column {sorted(missing)[0]!r}; want id and faces")
-            for batch in table.iter_batches(batch_size=1024, columns=["id", "faces"]):
+            columns = [n for n in ("id", "faces", "outcome") if n in table.schema_arrow.names]
+            for batch in table.iter_batches(batch_size=1024, columns=columns):
                 for row in batch.to_pylist():
+                    # A withheld image, or one without a list, has not been looked at.
+                    if row["faces"] is None or row.get("outcome", "written") != "written":
+                        continue
                     where = f"{path}: faces of {row['id']!r}"
-                    boxes = [face["xyxy"] for face in row["faces"] or []]
+                    boxes = [face["xyxy"] for face in row["faces"]]
                     yield str(row["id"]), [_box(xyxy, where) for xyxy in boxes]
     except (pa.ArrowException, OSError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read as a table of faces: {_line(error)}") from None
@@ -79,7 +83,7 @@ def _iter_json(path: Path) -> Iterator[Given]:
 def _iter_coco(value: Mapping[str, Any], path: Path) -> Iterator[Given]:
     names = {image["id"]: str(image["file_name"]) for image in value["images"]}
     boxes: dict[Any, list[Box]] = {key: [] for key in names}
-    for number, annotation in enumerate(value.get("annotations", [])):
+    for number, annotation in enumerate(value["annotations"]):
         where = f"{path}: annotations[{number}]"
         if annotation["image_id"] not in boxes:
             raise DataError(f"{where} belongs to image {annotation['image_id']!r}, which is absent")

@@ -92,6 +92,8 @@ def compare(
 ) -> Iterator[Problem]:
     """Compare one output with its source: equal outside the masks, hidden inside."""
     if entry.source_sha256 is None:
+        if entry.outcome is Outcome.WRITTEN:
+            yield Problem("manifest", entry.id, "is written, yet names no source digest")
         return
     try:
         original = (source / entry.source_path).read_bytes()

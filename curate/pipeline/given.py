@@ -20,7 +20,7 @@ class FaceIndex:
     """
 
     def __init__(self, path: Path) -> None:
-        self._table = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
+        self._table = sqlite3.connect(path.resolve().as_uri() + "?mode=ro&immutable=1", uri=True)
 
     def boxes(self, record_id: str) -> Sequence[Box] | None:
         """Boxes in stored pixels, empty if looked at and none; None if not looked at."""

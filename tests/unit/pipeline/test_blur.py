@@ -328,3 +328,22 @@ def test_a_damaged_file_of_faces_is_one_clear_line(
     faces.write_text(content)
     with pytest.raises(DataError, match=message):
         curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces))
+
+
+def test_what_was_not_looked_at_is_not_taken_for_faceless(small: Path, tmp_path: Path) -> None:
+    """A withheld image of an earlier run, a null, a COCO file without annotations."""
+    rows = [
+        {"id": "0.png", "faces": [], "outcome": "withheld"},
+        {"id": "1.png", "faces": None, "outcome": "written"},
+        {"id": "2.png", "faces": [], "outcome": "written"},
+    ]
+    kind = pa.list_(pa.struct([("xyxy", pa.list_(pa.float64()))]))
+    schema = pa.schema([("id", pa.string()), ("faces", kind), ("outcome", pa.string())])
+    faces = tmp_path / "faces"
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), faces)
+    curate.blur(small, tmp_path / "out#1", Recipe(), Session(faces=faces))
+    written = {e.id for e in entries(tmp_path / "out#1").values() if e.outcome is Outcome.WRITTEN}
+    assert written == {"2.png"}
+    faces.write_text(json.dumps({"images": [{"id": 1, "file_name": "0.png"}]}))
+    with pytest.raises(DataError, match="annotations"):
+        curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces))
