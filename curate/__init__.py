@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from curate.detectors import DetectorOptions as DetectorOptions
     from curate.detectors import make as make_detector
     from curate.obfuscators.apply import obfuscate as obfuscate
-    from curate.pipeline.blur import Summary as Summary
     from curate.pipeline.blur import blur as blur
     from curate.pipeline.check import iter_problems as iter_problems
     from curate.pipeline.session import Session as Session
+    from curate.pipeline.summary import Summary as Summary
     from curate.recipe import Recipe as Recipe
 
 __version__ = "0.1.0"
@@ -36,7 +36,7 @@ _HOMES = {
     "Face": "curate.core.faces:Face",
     "Recipe": "curate.recipe:Recipe",
     "Session": "curate.pipeline.session:Session",
-    "Summary": "curate.pipeline.blur:Summary",
+    "Summary": "curate.pipeline.summary:Summary",
     "blur": "curate.pipeline.blur:blur",
     "iter_problems": "curate.pipeline.check:iter_problems",
     "make_detector": "curate.detectors:make",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -12,6 +13,7 @@ from curate.core.errors import UsageError
 from curate.core.transforms import Scalar
 
 PROFILES = ("fast", "balanced", "thorough")
+FACES_MATCHES = ("exact", "suffix")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +34,14 @@ class Recipe:
         margin: growth of a face on every side, as a share of its longer side, or
             None for the method's own.
         faces_sha256: digest of the file that gave the faces, or None if detected.
+        faces_match: how ids in that file are matched with images: ``exact``, or
+            ``suffix`` where an id may be the end of an image's path.
         keep_metadata: groups of tags that are rebuilt in the outputs, sorted.
         max_pixels: images with more pixels, over all frames, are withheld.
         shard_size: images per unit of work and per manifest part, or None for a size
             that follows from the number of images.
-        seed: seed of every random draw.
+        seed: seed of every random draw; no detector or method draws as yet, so that it
+            only chooses the sample of a dry run.
 
     Raises:
         UsageError: if a value is out of range.
@@ -52,14 +57,27 @@ class Recipe:
     method_options: tuple[tuple[str, Scalar], ...] = ()
     margin: float | None = None
     faces_sha256: str | None = None
+    faces_match: str = "exact"
     keep_metadata: tuple[str, ...] = ()
     max_pixels: int = 200_000_000
     shard_size: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, fits in _TYPES.items():
+            if not fits(getattr(self, name)):
+                raise UsageError(f"recipe key {name!r} cannot be {getattr(self, name)!r}")
+        object.__setattr__(self, "method_options", tuple(sorted(self.method_options)))
+        object.__setattr__(self, "keep_metadata", tuple(sorted(set(self.keep_metadata))))
+        for name in ("confidence", "margin"):  # 1 and 1.0 are one recipe, with one digest
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, float(getattr(self, name)))
         _require(self.profile in PROFILES, "profile", self.profile, " or ".join(PROFILES))
         _require(self.device in ("cpu", "cuda"), "device", self.device, "cpu or cuda")
+        _require(
+            self.faces_match in FACES_MATCHES,
+            "faces-match", self.faces_match, " or ".join(FACES_MATCHES),
+        )  # fmt: skip
         _require(
             self.confidence is None or 0 < self.confidence < 1,
             "confidence", self.confidence, "a number between 0 and 1",
@@ -70,12 +88,13 @@ class Recipe:
         )  # fmt: skip
         _require(self.margin is None or 0 <= self.margin <= 2, "margin", self.margin, "0 to 2")
         _require(
-            self.shard_size is None or self.shard_size >= 1,
-            "shard-size",
-            self.shard_size,
-            "1 or more",
+            self.shard_size is None or 1 <= self.shard_size <= 1_000_000,
+            "shard-size", self.shard_size, "1 to 1000000 images",
+        )  # fmt: skip
+        _require(
+            1 <= self.max_pixels <= 10**12, "max-pixels", self.max_pixels, "1 to 1000000000000"
         )
-        _require(self.max_pixels >= 1, "max-pixels", self.max_pixels, "1 or more")
+        _require(0 <= self.seed < 2**63, "seed", self.seed, "0 or more, below 2^63")
 
     @property
     def digest(self) -> str:
@@ -111,12 +130,10 @@ class Recipe:
         for key, value in plain.items():
             if key not in known:
                 raise UsageError(f"unknown recipe key {key!r}; known: {', '.join(known)}")
-            if not _TYPES[key](value):
-                raise UsageError(f"recipe key {key!r} cannot be {value!r}")
-        if "method_options" in plain:
-            plain["method_options"] = tuple(sorted(plain["method_options"].items()))
-        if "keep_metadata" in plain:
-            plain["keep_metadata"] = tuple(sorted(set(plain["keep_metadata"])))
+            if key == "method_options" and isinstance(value, Mapping):
+                plain[key] = tuple(value.items())
+            elif key == "keep_metadata" and isinstance(value, list):
+                plain[key] = tuple(value)
         return cls(**plain)
 
 
@@ -137,7 +154,7 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, float) or _is_int(value)
+    return (isinstance(value, float) and math.isfinite(value)) or _is_int(value)
 
 
 def _is_text(value: Any) -> bool:
@@ -149,8 +166,12 @@ def _is_text_or_none(value: Any) -> bool:
 
 
 def _is_options(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(
-        _is_text(key) and isinstance(item, (str, int, float, bool)) for key, item in value.items()
+    return isinstance(value, tuple) and all(
+        isinstance(pair, tuple)
+        and len(pair) == 2
+        and _is_text(pair[0])
+        and (isinstance(pair[1], (str, bool)) or _is_number(pair[1]))
+        for pair in value
     )
 
 
@@ -165,7 +186,8 @@ _TYPES = {
     "method_options": _is_options,
     "margin": lambda value: value is None or _is_number(value),
     "faces_sha256": _is_text_or_none,
-    "keep_metadata": lambda value: isinstance(value, (list, tuple)) and all(map(_is_text, value)),
+    "faces_match": _is_text,
+    "keep_metadata": lambda value: isinstance(value, tuple) and all(map(_is_text, value)),
     "max_pixels": _is_int,
     "shard_size": lambda value: value is None or _is_int(value),
     "seed": _is_int,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from typing import TextIO
 
 import click
 
@@ -45,20 +47,52 @@ def group() -> None:
 
 
 def main() -> None:
-    """Run the command line; errors raised on purpose become one line and an exit code."""
+    """Run the command line; every error becomes one line and an exit code.
+
+    ``CURATE_TRACEBACK=1`` in the environment shows where an unforeseen one came from.
+    """
     try:
         code = group.main(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        context = getattr(error, "ctx", None)
+        more = f"; see {context.command_path} --help" if context else ""
+        _say(f"curate: {error.format_message().rstrip('.')}{more}")
+        code = error.exit_code
     except CurateError as error:
-        click.echo(f"curate: {error}", err=True)
-        sys.exit(error.exit_code)
+        _say(f"curate: {error}")
+        code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("curate: stopped; the same command goes on from what is committed", err=True)
-        sys.exit(130)
+        _say("curate: stopped; run the same command again")
+        code = 130
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+        _abandon(sys.stdout)
+        code = 1
+    except OSError as error:
+        _say(f"curate: {error.filename or 'the answer cannot be written'}: {error.strerror}")
+        _abandon(sys.stdout)
+        code = 1
+    except Exception as error:
+        if os.environ.get("CURATE_TRACEBACK"):
+            raise
+        line = " ".join(str(error).split())[:300]
+        _say(
+            f"curate: this should not have happened ({type(error).__name__}: {line}); "
+            "please report it, with what CURATE_TRACEBACK=1 shows"
+        )
+        code = 1
     # Without its standalone mode, click returns the code that a command exited with.
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(line: str) -> None:
+    """Write a line to stderr, if there is anyone to read it."""
+    try:
+        click.echo(line, err=True)
+    except (OSError, AttributeError):
+        _abandon(sys.stderr)
+
+
+def _abandon(stream: TextIO | None) -> None:
+    """Give a stream up that nobody reads, so that the interpreter does not flush it at its end."""
+    if stream is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,32 +17,75 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     from curate.pipeline.session import Snapshot
 
+_LINE_EVERY_S = 60.0  # a log file is read afterwards: a line a minute says enough
+
 
 @contextmanager
 def watching(quiet: bool) -> Iterator[Callable[[Snapshot], None]]:
-    """Show images per second, faces so far and time left; yields the run's watcher."""
-    bar: tqdm[Any] | None = None
+    """Show images per second, faces so far and time left; yields the run's watcher.
 
-    def watch(now: Snapshot) -> None:
-        nonlocal bar
-        if quiet:
-            return
-        if bar is None:
-            bar = tqdm(
+    In a terminal that is a bar; in a log file it is a line now and then.
+    """
+    if quiet or sys.stderr is None:
+        yield lambda _: None
+    elif not sys.stderr.isatty():
+        yield _Lines().watch
+    else:
+        bar = _Bar()
+        try:
+            yield bar.watch
+        finally:
+            bar.close()
+
+
+def telling(quiet: bool) -> Callable[[str], None]:
+    """What shows a line of a run to the user."""
+    if quiet or sys.stderr is None:
+        return lambda _: None
+    return lambda line: click.echo(line, err=True)
+
+
+class _Bar:
+    """A progress bar, drawn from the first step on."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+
+    def watch(self, now: Snapshot) -> None:
+        if self._bar is None:
+            self._bar = tqdm(
                 total=now.total,
                 initial=now.resumed,
                 unit=" images",
                 dynamic_ncols=True,
                 smoothing=0.1,
             )
-        bar.set_postfix(faces=now.faces, withheld=now.withheld, refresh=False)
-        bar.update(now.images - bar.n)
+        self._bar.set_postfix(faces=now.faces, withheld=now.withheld, refresh=False)
+        self._bar.update(now.images - self._bar.n)
 
-    try:
-        yield watch
-    finally:
-        if bar is not None:
-            bar.close()
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class _Lines:
+    """A line of progress a minute."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.monotonic()
+
+    def watch(self, now: Snapshot) -> None:
+        moment = time.monotonic()
+        if moment - self._last < _LINE_EVERY_S:
+            return
+        self._last = moment
+        rate = (now.images - now.resumed) / (moment - self._began)
+        left = f"{(now.total - now.images) / rate / 60:,.0f} min left" if rate > 0 else "starting"
+        click.echo(
+            f"{now.images:,} of {now.total:,} images, {rate:.1f} images/s, {now.faces:,} faces, "
+            f"{now.withheld:,} withheld, {left}",
+            err=True,
+        )
 
 
 @contextmanager

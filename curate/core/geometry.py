@@ -112,11 +112,6 @@ def shift(box: Box, dx: float, dy: float) -> Box:
     return Box(box.x0 + dx, box.y0 + dy, box.x1 + dx, box.y1 + dy)
 
 
-def upright_size(width: int, height: int, orientation: int) -> tuple[int, int]:
-    """Width and height after an EXIF orientation (1–8) is applied to a stored image."""
-    return (height, width) if orientation >= 5 else (width, height)
-
-
 def to_stored(box: Box, orientation: int, width: int, height: int) -> Box:
     """Map a box of the upright image back to the image as stored.
 

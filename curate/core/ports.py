@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -131,30 +131,14 @@ class Source(Protocol):
         """A short text that changes when the stored bytes of an image do."""
         ...
 
+    def size(self, record: ImageRecord) -> int | None:
+        """Stored bytes of one image, or None where only reading it would tell."""
+        ...
+
     def others(self) -> Iterator[CarriedFile]:
         """Every file that is not an image, streaming, in a deterministic order."""
         ...
 
     def locate(self, other: CarriedFile) -> Path:
         """Where a file that is not an image can be read."""
-        ...
-
-
-class Sink(Protocol):
-    """Where a shard's outputs are staged before they are committed together."""
-
-    def write(self, path: PurePosixPath, data: bytes) -> None:
-        """Write one output; durable when the shard is committed."""
-        ...
-
-
-class Executor(Protocol):
-    """Runs one job over many units of work, on whatever processes or machines it has.
-
-    The contract: every unit's result is yielded once, in any order; a unit whose
-    process dies is done again; an error that the job raises ends the run.
-    """
-
-    def run(self, job: Any, shards: Iterable[Any]) -> Iterator[Any]:
-        """Yield progress and results as they come."""
         ...

@@ -25,12 +25,14 @@ class Plugin:
         summary: one line for ``--help``.
         requires: import names that only an extra installs.
         extra: the extra that installs them.
+        brings_file: whether it works with a file that the user brings, as in ``name:FILE``.
     """
 
     target: str
     summary: str
     requires: tuple[str, ...] = ()
     extra: str | None = None
+    brings_file: bool = False
 
 
 class Registry:

@@ -41,6 +41,7 @@ DETECTORS = Registry(
             Plugin(
                 "curate.detectors.yunet:build",
                 "YuNet from an ONNX file that you bring: yunet:PATH",
+                brings_file=True,
             ),
         ),
         (

@@ -21,7 +21,8 @@ def iter_given_faces(path: Path) -> Iterator[Given]:
         path: a Parquet table with the columns ``id`` and ``faces`` (a list of
             structs with ``xyxy``), as in a manifest's records; a COCO JSON, whose
             ``bbox`` is x, y, width, height; or the JSON that ImageNet's authors
-            released, a list of ``url`` and ``bboxes`` with x0, y0, x1, y1.
+            released, a list of ``url`` and ``bboxes`` with x0, y0, x1, y1. JSON is read
+            whole, at about ten times its size in memory; a Parquet table streams.
 
     Raises:
         DataError: if it is none of these, or one of its boxes is not a box.
@@ -43,6 +44,8 @@ def _iter_parquet(path: Path) -> Iterator[Given]:
             missing = {"id", "faces"} - set(table.schema_arrow.names)
             if missing:
                 raise DataError(f"{path} has no column {sorted(missing)[0]!r}; want id and faces")
+            if not _has_boxes(table.schema_arrow.field("faces").type):
+                raise DataError(f"{path}: its faces have no xyxy; want lists of structs with xyxy")
             columns = [n for n in ("id", "faces", "outcome") if n in table.schema_arrow.names]
             for batch in table.iter_batches(batch_size=1024, columns=columns):
                 for row in batch.to_pylist():
@@ -56,10 +59,21 @@ def _iter_parquet(path: Path) -> Iterator[Given]:
         raise DataError(f"{path} cannot be read as a table of faces: {_line(error)}") from None
 
 
+def _has_boxes(kind: Any) -> bool:
+    """Whether a column's type is a list of structs with ``xyxy``, or of nothing at all."""
+    import pyarrow as pa
+
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return False
+    inner = kind.value_type
+    has_xyxy = pa.types.is_struct(inner) and inner.get_field_index("xyxy") >= 0
+    return pa.types.is_null(inner) or has_xyxy
+
+
 def _iter_json(path: Path) -> Iterator[Given]:
     try:
         value = json.loads(path.read_bytes())
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise DataError(
             f"{path} is neither Parquet nor JSON ({_line(error)}); "
             "give a Parquet table of faces, COCO JSON or ImageNet's JSON"

@@ -72,6 +72,13 @@ class ImageFolder:
             return "gone"
         return f"{status.st_size}.{status.st_mtime_ns}"
 
+    def size(self, record: ImageRecord) -> int | None:
+        """Stored bytes of one image, or None if it is gone."""
+        try:
+            return (self.root / record.uri).stat().st_size
+        except OSError:
+            return None
+
     def read(self, record: ImageRecord) -> bytes:
         """The stored bytes of one image.
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import UsageError
-from curate.core.faces import Face
+from curate.core.faces import Detection, Face
 from curate.core.geometry import Box
 from curate.core.ports import Frame
 from curate.core.transforms import Scalar
 from curate.obfuscators import make
 from curate.obfuscators.masks import default_margin, region
 
-FaceLike = Face | Box | Sequence[float]
-"""A face, its box, or ``(x0, y0, x1, y1)`` in pixels, half-open."""
+FaceLike = Face | Detection | Box | Sequence[float]
+"""A face, a detector's claim, a box, or ``(x0, y0, x1, y1)`` in pixels, half-open."""
 
 
 def obfuscate(
@@ -32,7 +33,7 @@ def obfuscate(
     Args:
         image: H×W or H×W×C with 1–4 channels, uint8 or uint16; channels in the order
             red, green, blue, alpha where that matters.
-        faces: where the faces are, as :class:`Face`, :class:`Box` or
+        faces: where the faces are, as :class:`Face`, :class:`Detection`, :class:`Box` or
             ``(x0, y0, x1, y1)`` in pixels of the image; or N×4 numbers.
         method: a registered obfuscation method.
         margin: growth of each face on every side, as a share of its longer side; None
@@ -50,19 +51,23 @@ def obfuscate(
         raise UsageError(f"the image has {image.ndim} dimensions; give H×W or H×W×C")
     obfuscator = make(method, options)
     share = default_margin(method) if margin is None else margin
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 2:
+    if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= float(share) <= 2:
         raise UsageError(f"margin cannot be {margin!r}; give a number from 0 to 2")
+    if isinstance(faces, str) or not isinstance(faces, (Iterable, np.ndarray)):
+        raise UsageError(f"faces cannot be {faces!r}; give a list, empty if there is none")
     height, width = image.shape[:2]
-    regions = [region(_box(face), share, width, height) for face in faces]
+    regions = [region(_box(face), float(share), width, height) for face in faces]
     return obfuscator.apply(image, regions)
 
 
 def _box(face: FaceLike | npt.NDArray[Any]) -> Box:
-    if isinstance(face, Face):
+    if isinstance(face, (Face, Detection)):
         return face.box
     if isinstance(face, Box):
         return face
     try:
+        if isinstance(face, (str, bytes)):
+            raise TypeError
         x0, y0, x1, y1 = (float(value) for value in face)
     except (TypeError, ValueError):
         raise UsageError(

@@ -8,17 +8,13 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from curate.core.errors import (
     CurateError,
-    DataError,
     PausedError,
     SetupError,
-    SourceChangedError,
-    UsageError,
 )
 from curate.core.ports import Model, Source
 from curate.engine.local import Finished, LocalPool, Progress
@@ -28,49 +24,18 @@ from curate.formats import open_source
 from curate.formats.faces import iter_given_faces
 from curate.manifest import store
 from curate.pipeline import finish
-from curate.pipeline.given import match_faces, save_face_index
+from curate.pipeline.given import check_matches, describe_matches, match_faces, save_face_index
 from curate.pipeline.session import Session, Snapshot, workers_for
 from curate.pipeline.shard import TALLY, ShardJob
+from curate.pipeline.summary import Summary, recall, summarize
 from curate.pipeline.tools import check_recipe, open_detector, pin_files
 from curate.pipeline.workspace import (
     Plan,
     Workspace,
     check_places,
-    describe_recipe_clash,
     save_plan,
 )
 from curate.recipe import Recipe
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What became of a dataset.
-
-    Args:
-        out: the output folder.
-        images: images in SOURCE; each is either written or withheld.
-        reasons: number of withheld images by code of the reason.
-        seconds: wall time of this attempt.
-        images_now: images done in this attempt.
-        already_done: OUT was finished before; nothing was done.
-        recipe_sha256: digest of the recipe.
-        records_sha256: digest over the manifest's records.
-    """
-
-    out: str
-    images: int
-    written: int
-    withheld: int
-    images_with_faces: int
-    faces: int
-    routes: dict[str, int]
-    reasons: dict[str, int]
-    others: dict[str, int]
-    seconds: float
-    images_now: int
-    already_done: bool
-    recipe_sha256: str
-    records_sha256: str
 
 
 def blur(
@@ -133,7 +98,7 @@ class _Run:
 def _carry_out(run: _Run) -> Summary:
     workspace, began, done = run.workspace, time.time(), 0
     if (workspace.out / "manifest" / store.RUN).is_file():
-        summary = _already_done(run)
+        summary = recall(workspace.out, run.source, run.recipe)
         finish.remove_work(workspace)
         return summary
     plan = save_plan(run.source, workspace.plan)
@@ -154,7 +119,7 @@ def _carry_out(run: _Run) -> Summary:
         workspace.note(event="finished", time=_clock(time.time()), images=done)
     facts = store.load_run(workspace.final / "manifest")
     finish.show(workspace)
-    return _summary(workspace.out, facts, time.time() - began, done)
+    return summarize(workspace.out, facts, time.time() - began, done)
 
 
 def _do_shards(run: _Run, plan: Plan) -> int:
@@ -235,40 +200,6 @@ def _snapshot(
     )
 
 
-def _already_done(run: _Run) -> Summary:
-    workspace, recipe = run.workspace, run.recipe
-    manifest = workspace.out / "manifest"
-    facts = store.load_run(manifest)
-    if facts["recipe_sha256"] != recipe.digest:
-        raise UsageError(describe_recipe_clash(workspace.out, facts["recipe"], recipe))
-    listed = (entry.id for entry in store.iter_entries(manifest / store.RECORDS_FOLDER))
-    present = (record.id for record in run.source.records())
-    for before, now in zip_longest(listed, present):
-        if before != now:
-            raise SourceChangedError(
-                f"{workspace.out} is finished, but SOURCE has changed since "
-                f"(first at {now or before!r}); choose another OUT"
-            )
-    return _summary(workspace.out, facts, 0.0, 0, already_done=True)
-
-
-def _summary(
-    out: Path, run: dict[str, Any], seconds: float, images_now: int, already_done: bool = False
-) -> Summary:
-    counts = run["counts"]
-    others = {name: run["others"][name] for name in ("carried", "left_out")}
-    return Summary(
-        out=str(out),
-        **counts,
-        others=others,
-        seconds=round(seconds, 3),
-        images_now=images_now,
-        already_done=already_done,
-        recipe_sha256=run["recipe_sha256"],
-        records_sha256=run["records"]["sha256"],
-    )
-
-
 def _models(run: _Run) -> tuple[Model, ...]:
     if run.session.faces is not None:
         return ()
@@ -279,17 +210,18 @@ def _models(run: _Run) -> tuple[Model, ...]:
 
 
 def _index_faces(run: _Run, plan: Plan) -> None:
+    """Index the given faces; images that the file does not speak of end the run, unless allowed."""
     file = run.session.faces
     if file is None:
         return
-    lines = save_face_index(iter_given_faces(file), run.workspace.faces)
-    matched = match_faces(run.workspace.faces, (record.id for record in plan.records()))
-    if not matched:
-        raise DataError(
-            f"none of the {lines} images that {file} speaks of is in SOURCE; "
-            "ids are paths relative to SOURCE"
-        )
-    run.workspace.note(event="faces", lines=lines, matched=matched, unmatched=lines - matched)
+    save_face_index(iter_given_faces(file), run.workspace.faces)
+    ids = (record.id for record in plan.records())
+    matches = match_faces(run.workspace.faces, ids, run.recipe.faces_match == "suffix")
+    run.session.tell(describe_matches(matches, file))
+    check_matches(matches, file, run.session.allow_missing)
+    run.workspace.note(
+        event="faces", lines=matches.lines, matched=matches.matched, missing=matches.missing
+    )
 
 
 def _clock(seconds: float) -> str:

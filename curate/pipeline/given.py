@@ -4,12 +4,37 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, SetupError
 from curate.core.geometry import Box
-from curate.core.records import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """How a file of faces fits a dataset.
+
+    Args:
+        lines: images that the file speaks of.
+        matched: images of the dataset that it speaks of.
+        missing: images of the dataset that it does not speak of.
+        first_missing: the id of the first of those, or None.
+        by_suffix: how many of the missing the end of a path would match.
+    """
+
+    lines: int
+    matched: int
+    missing: int
+    first_missing: str | None
+    by_suffix: int
+
+    @property
+    def unmatched(self) -> int:
+        """Images that the file speaks of and the dataset does not have."""
+        return self.lines - self.matched
 
 
 class FaceIndex:
@@ -23,78 +48,154 @@ class FaceIndex:
         self._table = sqlite3.connect(path.resolve().as_uri() + "?mode=ro&immutable=1", uri=True)
 
     def boxes(self, record_id: str) -> Sequence[Box] | None:
-        """Boxes in stored pixels, empty if looked at and none; None if not looked at."""
-        row = self._table.execute("SELECT boxes FROM faces WHERE id = ?", (record_id,)).fetchone()
+        """Boxes in stored pixels, empty if looked at and none; None if not looked at.
+
+        Raises:
+            SetupError: if the index cannot be read; no image is to blame for that.
+        """
+        try:
+            found = self._table.execute("SELECT boxes FROM faces WHERE id = ?", (record_id,))
+            row = found.fetchone()
+        except sqlite3.Error as error:
+            raise SetupError(f"the index of given faces cannot be read ({error})") from None
         return None if row is None else [Box(*xyxy) for xyxy in json.loads(row[0])]
 
 
-def save_face_index(faces: Iterable[tuple[str, Sequence[Box]]], path: Path) -> int:
-    """Write given faces as an index; boxes of an id that comes twice are joined.
-
-    Returns:
-        How many images the faces speak of.
-    """
+def save_face_index(faces: Iterable[tuple[str, Sequence[Box]]], path: Path) -> None:
+    """Write given faces as an index; boxes of an id that comes twice are joined."""
     path.unlink(missing_ok=True)
-    table = sqlite3.connect(path)
-    try:
-        table.execute("PRAGMA journal_mode = OFF")
-        table.execute("CREATE TABLE faces (id TEXT PRIMARY KEY, boxes TEXT NOT NULL)")
+    with _open(path) as table:
+        table.execute("CREATE TABLE given (id TEXT PRIMARY KEY, boxes TEXT NOT NULL)")
         for name, boxes in faces:
-            row = table.execute("SELECT boxes FROM faces WHERE id = ?", (name,)).fetchone()
+            _check_text(name)
+            row = table.execute("SELECT boxes FROM given WHERE id = ?", (name,)).fetchone()
             known = json.loads(row[0]) if row else []
             joined = known + [list(box.xyxy) for box in boxes]
-            table.execute("INSERT OR REPLACE INTO faces VALUES (?, ?)", (name, json.dumps(joined)))
-        table.commit()
-        return int(table.execute("SELECT count(*) FROM faces").fetchone()[0])
-    finally:
-        table.close()
+            line = (name, json.dumps(joined))
+            table.execute("INSERT OR REPLACE INTO given VALUES (?, ?)", line)
 
 
-def match_faces(path: Path, records: Iterable[str]) -> int:
-    """Rename the ids of an index to those of the records that they mean.
+def _check_text(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"the file of faces speaks of {name!a}, which is not valid text") from None
 
-    An id of the index means the record of the same id or, failing that, the
-    only record whose path ends with it.
+
+def match_faces(path: Path, records: Iterable[str], by_suffix: bool = False) -> Matches:
+    """Give the faces of an index to the records that they mean.
+
+    An id of the index means the record of the same id. With ``by_suffix`` an id
+    that no record has means the only record whose path ends with it; one record
+    may not be meant by two ids.
 
     Args:
         path: an index made by ``save_face_index``.
         records: every record id.
-
-    Returns:
-        How many records are matched.
+        by_suffix: whether an id may be the end of a path.
 
     Raises:
         DataError: if an id could mean two records.
     """
+    with _open(path) as table:
+        table.execute("DROP TABLE IF EXISTS faces")
+        table.execute("CREATE TABLE faces (id TEXT PRIMARY KEY, given TEXT UNIQUE, boxes TEXT)")
+        table.execute("CREATE TEMP TABLE left_over (number INTEGER PRIMARY KEY, id TEXT)")
+        for record in records:
+            row = table.execute("SELECT boxes FROM given WHERE id = ?", (record,)).fetchone()
+            if row is None:
+                table.execute("INSERT INTO left_over (id) VALUES (?)", (record,))
+            else:
+                table.execute("INSERT INTO faces VALUES (?, ?, ?)", (record, record, row[0]))
+        return _match_rest(table, by_suffix)
+
+
+def describe_matches(matches: Matches, file: Path) -> str:
+    """One line about how a file of faces fits, for a person."""
+    line = f"{file}: {matches.matched:,} images of SOURCE have their faces in it"
+    if matches.unmatched:
+        line += f"; {matches.unmatched:,} of its {matches.lines:,} ids are no image of SOURCE"
+    return line + "."
+
+
+def check_matches(matches: Matches, file: Path, allow_missing: bool) -> None:
+    """Refuse a file of faces that leaves images out: nobody has looked at those.
+
+    Raises:
+        DataError: if none of its ids is an image, or some image has no line in it
+            and that was not allowed.
+    """
+    hint = (
+        f" (the end of a path would match {matches.by_suffix:,} of them: if those are the same "
+        "images, use --faces-match suffix)"
+        if matches.by_suffix
+        else ""
+    )
+    if not matches.matched:
+        raise DataError(
+            f"none of the {matches.lines:,} images that {file} speaks of is in SOURCE; "
+            f"ids are paths relative to SOURCE{hint}"
+        )
+    if matches.missing and not allow_missing:
+        raise DataError(
+            f"{file} says nothing of {matches.missing:,} images, such as "
+            f"{matches.first_missing!r}{hint}; nobody has looked at them: complete the file, "
+            "or withhold them with --allow-missing"
+        )
+
+
+def _match_rest(table: sqlite3.Connection, by_suffix: bool) -> Matches:
+    """Look at the records that no id names in full."""
+    first, missing, could = None, 0, 0
+    for (record,) in table.execute("SELECT id FROM left_over ORDER BY number"):
+        found = _find_suffix(table, record)
+        if found is not None and by_suffix:
+            _give(table, record, *found)
+            continue
+        could += found is not None
+        missing += 1
+        first = first or record
+    lines = table.execute("SELECT count(*) FROM given").fetchone()[0]
+    matched = table.execute("SELECT count(*) FROM faces").fetchone()[0]
+    return Matches(lines, matched, missing, first, could)
+
+
+def _find_suffix(table: sqlite3.Connection, record: str) -> tuple[str, str] | None:
+    """The longest id that is the end of a record's path and no record's own id."""
+    parts = record.split("/")
+    for start in range(1, len(parts)):
+        given = "/".join(parts[start:])
+        row = table.execute(
+            "SELECT boxes FROM given WHERE id = ?1 AND NOT EXISTS "
+            "(SELECT 1 FROM faces WHERE faces.id = ?1)",
+            (given,),
+        ).fetchone()
+        if row is not None:
+            return given, row[0]
+    return None
+
+
+def _give(table: sqlite3.Connection, record: str, given: str, boxes: str) -> None:
+    try:
+        table.execute("INSERT INTO faces VALUES (?, ?, ?)", (record, given, boxes))
+    except sqlite3.IntegrityError:
+        other = table.execute("SELECT id FROM faces WHERE given = ?", (given,)).fetchone()
+        raise DataError(
+            f"{given!r} in the file of faces could mean {other[0]!r} or {record!r}; "
+            "give paths relative to SOURCE"
+        ) from None
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[sqlite3.Connection]:
+    """A database that is written once; a crash is mended by writing it anew."""
     table = sqlite3.connect(path)
     try:
         table.execute("PRAGMA journal_mode = OFF")
-        table.execute("CREATE TABLE matched (id TEXT PRIMARY KEY, given TEXT UNIQUE, boxes TEXT)")
-        for record in records:
-            _match_one(table, record)
-        table.execute("DROP TABLE faces")
-        table.execute("ALTER TABLE matched RENAME TO faces")
+        table.execute("PRAGMA synchronous = OFF")
+        yield table
         table.commit()
-        return int(table.execute("SELECT count(*) FROM faces").fetchone()[0])
+    except sqlite3.Error as error:
+        raise SetupError(f"the index of given faces cannot be written ({error})") from None
     finally:
         table.close()
-
-
-def _match_one(table: sqlite3.Connection, record: str) -> None:
-    parts = printable(record).split("/")
-    for start in range(len(parts)):
-        given = "/".join(parts[start:])
-        row = table.execute("SELECT boxes FROM faces WHERE id = ?", (given,)).fetchone()
-        if row is None:
-            continue
-        try:
-            table.execute(
-                "INSERT INTO matched VALUES (?, ?, ?)", (printable(record), given, row[0])
-            )
-        except sqlite3.IntegrityError:
-            other = table.execute("SELECT id FROM matched WHERE given = ?", (given,)).fetchone()
-            raise DataError(
-                f"{given!r} in the file of faces could mean {other[0]!r} or {record!r}; "
-                "give paths relative to SOURCE"
-            ) from None
-        return

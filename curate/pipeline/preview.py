@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.entries import ManifestEntry
+from curate.core.ports import Source
 from curate.core.records import ImageRecord
 from curate.engine.shards import Shard
 from curate.formats import open_source
 from curate.formats.faces import iter_given_faces
 from curate.manifest.store import Tally
-from curate.pipeline.given import match_faces, save_face_index
+from curate.pipeline.given import check_matches, describe_matches, match_faces, save_face_index
 from curate.pipeline.image import Tools
 from curate.pipeline.session import Session, workers_for
 from curate.pipeline.shard import process
@@ -106,9 +108,9 @@ def preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessio
     folder = open_source(Path(source))
     check_places(Path(source), Path(out))
     sample, splits = _sample(folder.records(), random.Random(recipe.seed))  # noqa: S311
-    others = [other.carried for other in folder.others()]
+    others = Counter(other.carried for other in folder.others())
     tally, withheld = Tally(), []
-    with _open_tools(recipe, session, [record.id for record in sample]) as tools:
+    with _open_tools(recipe, session, folder) as tools:
         began = time.perf_counter()
         for record in sample:
             [(entry, _)] = process([record], Shard(0, (record,)), folder, tools)
@@ -119,8 +121,8 @@ def preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessio
     workers = workers_for(recipe, session)
     return Preview(
         images=images,
-        carried=sum(others),
-        left_out=len(others) - sum(others),
+        carried=others[True],
+        left_out=others[False],
         splits=dict(sorted(splits.items())),
         workers=workers,
         sampled=tally,
@@ -131,14 +133,17 @@ def preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessio
 
 
 @contextmanager
-def _open_tools(recipe: Recipe, session: Session, ids: list[str]) -> Iterator[Tools]:
+def _open_tools(recipe: Recipe, session: Session, source: Source) -> Iterator[Tools]:
     """Open the tools; given faces are indexed in a folder that is removed afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         index = None
         if session.faces is not None:
             index = Path(folder, "faces.sqlite")
             save_face_index(iter_given_faces(session.faces), index)
-            match_faces(index, ids)
+            ids = (record.id for record in source.records())
+            matches = match_faces(index, ids, recipe.faces_match == "suffix")
+            session.tell(describe_matches(matches, session.faces))
+            check_matches(matches, session.faces, session.allow_missing)
         yield open_tools(recipe, index, session.weights)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from curate.core.errors import UsageError
 from curate.recipe import Recipe
 
 
@@ -38,15 +39,34 @@ class Session:
         workers: processes; None for one per usable core, or one on CUDA.
         faces: a file of given faces that replaces detection, or None.
         weights: a weights file that the user brought, or None.
+        allow_missing: whether images that ``faces`` says nothing of are withheld
+            rather than the end of the run.
         watch: called with every step forward.
+        tell: called with a line for the user, now and then.
         stop: when set, the shards in hand are finished and the run pauses.
+
+    Raises:
+        UsageError: if a value has the wrong type or range.
     """
 
     workers: int | None = None
     faces: Path | None = None
     weights: Path | None = None
+    allow_missing: bool = False
     watch: Callable[[Snapshot], None] = field(default=lambda _: None)
+    tell: Callable[[str], None] = field(default=lambda _: None)
     stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        workers = self.workers
+        if workers is not None and (type(workers) is not int or not 1 <= workers <= 4096):
+            raise UsageError(f"workers cannot be {workers!r}; give a whole number from 1 to 4096")
+        for name in ("faces", "weights"):
+            path = getattr(self, name)
+            if isinstance(path, str):
+                object.__setattr__(self, name, Path(path))
+            elif path is not None and not isinstance(path, Path):
+                raise UsageError(f"{name} cannot be {path!r}; give a path")
 
 
 def workers_for(recipe: Recipe, session: Session) -> int:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from curate import detectors, obfuscators
-from curate.core.errors import DataError
+from curate.core.errors import DataError, UsageError
 from curate.core.ports import Detector, Obfuscator
 from curate.detectors import DetectorOptions
 from curate.formats.codec import CodecOptions
@@ -48,18 +48,32 @@ def pin_files(recipe: Recipe, session: Session) -> Recipe:
     """The recipe with the digests of the files that the user brought.
 
     Raises:
+        UsageError: if the recipe names the digest of another file, or of one that is not given.
         DataError: if such a file cannot be read.
     """
     return replace(
         recipe,
-        faces_sha256=_digest(session.faces),
-        weights_sha256=_digest(session.weights),
+        faces_sha256=_pin("faces", recipe.faces_sha256, session.faces),
+        weights_sha256=_pin("weights", recipe.weights_sha256, session.weights),
     )
+
+
+def _pin(what: str, wanted: str | None, path: Path | None) -> str | None:
+    found = _digest(path)
+    if wanted is not None and wanted != found:
+        given = f"{path} is {found[:12]}" if found else "no such file is given"
+        raise UsageError(
+            f"the recipe wants the file of {what} with sha256 {wanted[:12]}…, but {given}; "
+            "give that file, or drop the key from the recipe"
+        )
+    return found
 
 
 def _digest(path: Path | None) -> str | None:
     if path is None:
         return None
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is not a file; write it to one first")
     try:
         return digest_file(path)
     except OSError as error:
@@ -76,7 +90,12 @@ def check_recipe(recipe: Recipe) -> None:
     open_obfuscator(recipe)
     codec_options(recipe)
     if recipe.faces_sha256 is None:
-        detectors.DETECTORS.check(detector_options(recipe, None).detector)
+        name = detector_options(recipe, None).detector
+        plugin = detectors.DETECTORS.check(name)
+        if recipe.weights_sha256 is not None and not plugin.brings_file:
+            raise UsageError(f"detector {name!r} takes no file; write --detector {name}")
+    elif recipe.weights_sha256 is not None:
+        raise UsageError("with --faces no detector runs; drop its weights file")
 
 
 def codec_options(recipe: Recipe) -> CodecOptions:

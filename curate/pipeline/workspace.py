@@ -125,15 +125,13 @@ class Workspace:
             save_json(now, self.state)
             return False
         except ValueError:
-            raise DataError(f"{self.state} is damaged; remove {self.out} and run again") from None
+            before = None
+        if not _is_state(before):
+            raise DataError(f"{self.state} is damaged; remove {self.out} and run again")
         if before["recipe_sha256"] != recipe.digest:
             raise UsageError(describe_recipe_clash(self.out, before["recipe"], recipe))
         if before["libraries"] != now["libraries"]:
-            changed = ", ".join(
-                f"{name} {before['libraries'].get(name, 'absent')} → {found}"
-                for name, found in now["libraries"].items()
-                if before["libraries"].get(name) != found
-            )
+            changed = describe_changes(before["libraries"], now["libraries"])
             raise DataError(
                 f"the interrupted run in {self.out} used other libraries ({changed}); "
                 "install those again, or choose another OUT"
@@ -144,6 +142,22 @@ class Workspace:
                 "put it back as it was, or choose another OUT"
             )
         return True
+
+
+def _is_state(value: Any) -> bool:
+    kinds = {"recipe": dict, "recipe_sha256": str, "libraries": dict, "plan_sha256": str}
+    return isinstance(value, dict) and all(
+        isinstance(value.get(key), kind) for key, kind in kinds.items()
+    )
+
+
+def describe_changes(before: dict[str, str], now: dict[str, str]) -> str:
+    """How the versions of libraries differ, in one line."""
+    return ", ".join(
+        f"{name} {before.get(name, 'absent')} → {now.get(name, 'absent')}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    )
 
 
 def describe_recipe_clash(out: Path, before: dict[str, Any], now: Recipe) -> str:
@@ -204,8 +218,9 @@ def check_places(source: Path, out: Path) -> None:
         raise UsageError(f"OUT {str(out)!r} lies inside SOURCE; choose another place for it")
     if a.is_relative_to(b):
         raise UsageError(f"SOURCE {str(source)!r} lies inside OUT; choose another OUT")
-    if b.exists() and not b.is_dir():
-        raise UsageError(f"OUT {str(out)!r} is a file; choose another name")
+    above = next(place for place in (b, *b.parents) if place.exists())
+    if not above.is_dir():
+        raise UsageError(f"OUT {str(out)!r} is or lies under a file; choose another name")
     if b.is_dir() and not is_ours(b) and any(b.iterdir()):
         raise UsageError(
             f"OUT {str(out)!r} is not empty and was not made by curate; choose a new folder"

@@ -124,6 +124,14 @@ def test_a_recipe_file_is_overridden_by_the_command_line(photos: Path, tmp_path:
         (["blur", "photos", "out", "--keep-metadata", "soul"], 2, "soul"),
         (["blur", "photos", "out", "--recipe", "no.toml"], 2, "no.toml"),
         (["blur", "photos", "out", "--faces", "no.json"], 1, "no.json"),
+        (["blur", "photos", "out", "--detector", "centerface:a.onnx"], 1, "a.onnx"),
+        (["blur", "photos", "out", "--detector", "centerface:photos/a.png"], 2, "takes no file"),
+        (["blur", "photos", "out", "--detector", ":"], 2, "NAME:FILE"),
+        (["blur", "photos", "out", "--faces", "photos"], 1, "not a file"),
+        (["blur", "photos", "out", "--shard-size", "1" + 30 * "0"], 2, "shard-size"),
+        (["blur", "photos", "out", "--workers", "0"], 2, "--workers"),
+        (["blur", "", "out"], 2, "empty path"),
+        (["blur", "photos", ""], 2, "empty path"),
         (["verify", "nowhere"], 1, "is missing"),
         (["smudge"], 2, "No such command"),
     ],
@@ -141,3 +149,55 @@ def test_wrong_usage_is_one_clear_line_and_writes_nothing(
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('method_options = "abc"', "method_options"),
+        ("margin = 'a'", "margin"),
+        ("margin = inf", "margin"),
+        ("max_pixels = 1e9", "max_pixels"),
+        ("max_pixels = inf", "max_pixels"),
+        ("seed = 'x'", "seed"),
+        ("seed = -1", "seed"),
+        ("shard_size = 1.5", "shard_size"),
+        ("detector = 5", "detector"),
+        ("device = 5", "device"),
+        ("keep_metadata = 'gps'", "keep_metadata"),
+        ("[profile]\na = 1", "profile"),
+        ("faces = 'a.json'", "unknown recipe key 'faces'"),
+    ],
+)
+def test_a_recipe_with_wrong_values_is_one_clear_line(
+    content: str, message: str, photos: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(content + "\n")
+    option = ["--method-option", "color=#000000"] if "method_options" in content else []
+    done = curate("blur", photos, tmp_path / "out", "--recipe", recipe, *option)
+    assert done.returncode == 2, done.stderr
+    assert message in one_line(done.stderr)
+
+
+def test_an_answer_that_cannot_be_written_is_one_clear_line(photos: Path, out: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*CURATE, "blur", photos, out, "--profile", "fast", "--json"],
+            stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "No space left" in one_line(done.stderr)
+
+
+def test_a_closed_stderr_stops_nothing(photos: Path, tmp_path: Path) -> None:
+    command = [*CURATE, "blur", str(photos), str(tmp_path / "out"), "--profile", "fast", "--json"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *command], stdout=subprocess.PIPE, text=True
+    )
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["written"] > 0
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *CURATE, "blur", "nowhere", str(tmp_path / "o")]
+    )
+    assert done.returncode == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from curate.core.errors import CurateError, DataError, UsageError, WithheldError
-from curate.core.faces import Face
+from curate.core.faces import Detection, Face
 from curate.core.geometry import Box
 from curate.obfuscators.apply import obfuscate
 from curate.obfuscators.diffuse import Diffuse
@@ -18,7 +18,9 @@ def test_faces_are_given_as_face_box_or_numbers() -> None:
     image = noise((60, 80, 3))
     box = Box(20, 10, 50, 45)
     expected = Diffuse().apply(image, regions_of([box], 80, 60))
-    faces: list[Any] = [Face(box), box, (20, 10, 50, 45), [20.0, 10, 50, 45], np.array(box.xyxy)]
+    claim = Detection(box, 0.5, "centerface")
+    numbers = [(20, 10, 50, 45), [20.0, 10, 50, 45], np.array(box.xyxy)]
+    faces: list[Any] = [Face(box), claim, box, *numbers]
     for face in faces:
         assert np.array_equal(obfuscate(image, [face]), expected)
 
@@ -75,3 +77,16 @@ def test_what_cannot_be_done_is_an_error_that_says_so(
     arguments: dict[str, Any] = {"image": noise((60, 80, 3)), "faces": [(20, 10, 50, 40)]}
     with pytest.raises(kind, match=message):
         obfuscate(**(arguments | change))
+
+
+@pytest.mark.parametrize("faces", [None, "1234", 5, ["1234"], [b"1234"]])
+def test_faces_that_are_none_are_refused(faces: Any) -> None:
+    with pytest.raises(UsageError, match="face"):
+        obfuscate(noise((60, 80, 3)), faces)
+
+
+def test_the_margin_may_be_any_real_number() -> None:
+    image = noise((60, 80, 3))
+    face = [(20, 10, 50, 45)]
+    expected = obfuscate(image, face, margin=0.25)
+    assert np.array_equal(obfuscate(image, face, margin=np.float32(0.25)), expected)

@@ -17,7 +17,7 @@ from PIL import Image
 import curate
 from curate import Box, Recipe, Session
 from curate.core.entries import ManifestEntry, Outcome, Route
-from curate.core.errors import DataError, PausedError, SetupError, SourceChangedError, UsageError
+from curate.core.errors import DataError, PausedError, SourceChangedError, UsageError
 from curate.manifest.store import iter_entries
 
 FAST = Recipe(profile="fast", shard_size=3)
@@ -208,9 +208,9 @@ def test_links_that_leave_source_are_refused(small: Path, tmp_path: Path) -> Non
         curate.blur(small, tmp_path / "out", FAST)
 
 
-def test_an_out_that_cannot_be_written_is_one_clear_line(small: Path, tmp_path: Path) -> None:
+def test_an_out_under_a_file_is_refused(small: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SetupError, match="file"):
+    with pytest.raises(UsageError, match="under a file"):
         curate.blur(small, tmp_path / "file" / "out", FAST)
 
 
@@ -276,8 +276,9 @@ def test_given_faces_replace_detection(
     write(faces)
     (tmp_path / "parent").mkdir()
     small.rename(tmp_path / "parent" / "small")
-    recipe = Recipe(margin=0.0)
-    curate.blur(tmp_path / "parent", tmp_path / "out", recipe, Session(faces=faces))
+    recipe = Recipe(margin=0.0, faces_match="suffix")
+    session = Session(faces=faces, allow_missing=True)
+    curate.blur(tmp_path / "parent", tmp_path / "out", recipe, session)
     run = json.loads((tmp_path / "out/manifest/run.json").read_text())
     assert run["recipe"]["faces_sha256"] == hashlib.sha256(faces.read_bytes()).hexdigest()
     assert run["detectors"] == []
@@ -296,7 +297,8 @@ def test_a_given_face_outside_its_image_withholds_it(small: Path, tmp_path: Path
     faces.write_text(
         json.dumps([{"url": "0.png", "bboxes": [{"x0": 9e3, "y0": 0, "x1": 9.1e3, "y1": 9}]}])
     )
-    curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces))
+    session = Session(faces=faces, allow_missing=True)
+    curate.blur(small, tmp_path / "out", Recipe(), session)
     assert "outside" in str(entries(tmp_path / "out")["0.png"].reason)
 
 
@@ -307,8 +309,97 @@ def test_given_faces_that_could_mean_two_images_are_refused(small: Path, tmp_pat
     (small / "0.png").unlink()
     faces = tmp_path / "faces.json"
     faces.write_text(json.dumps([{"url": "0.png", "bboxes": []}]))
+    session = Session(faces=faces, allow_missing=True)
     with pytest.raises(DataError, match="could mean"):
+        curate.blur(small, tmp_path / "out", Recipe(faces_match="suffix"), session)
+
+
+def test_a_file_made_for_another_split_is_not_taken_for_this_one(
+    small: Path, tmp_path: Path
+) -> None:
+    """An id names an image in full; the end of a path counts only where the user says so."""
+    (small / "train").mkdir()
+    for number in range(6):
+        (small / f"{number}.png").rename(small / "train" / f"{number}.png")
+    faces = tmp_path / "faces.json"
+    faces.write_text(json.dumps([{"url": f"{n}.png", "bboxes": []} for n in range(6)]))
+    with pytest.raises(DataError, match="--faces-match suffix"):
         curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces))
+    assert not (tmp_path / "out").exists()
+    summary = curate.blur(
+        small, tmp_path / "out", Recipe(faces_match="suffix"), Session(faces=faces)
+    )
+    assert summary.written == 6
+
+
+def test_an_exact_id_is_never_ambiguous(small: Path, tmp_path: Path) -> None:
+    (small / "a").mkdir()
+    shutil.copy(small / "0.png", small / "a" / "0.png")
+    faces = tmp_path / "faces.json"
+    lines = [{"url": f"{n}.png", "bboxes": []} for n in range(6)]
+    faces.write_text(json.dumps(lines))
+    session = Session(faces=faces, allow_missing=True)
+    curate.blur(small, tmp_path / "out", Recipe(faces_match="suffix"), session)
+    found = entries(tmp_path / "out")
+    assert found["0.png"].outcome is Outcome.WRITTEN
+    assert found["a/0.png"].outcome is Outcome.WITHHELD
+
+
+def test_images_that_nobody_looked_at_end_the_run_unless_allowed(
+    small: Path, tmp_path: Path
+) -> None:
+    faces = tmp_path / "faces.json"
+    urls = ["0.png", "of/another.png"]
+    faces.write_text(json.dumps([{"url": url, "bboxes": []} for url in urls]))
+    said: list[str] = []
+    with pytest.raises(DataError, match=r"says nothing of 5 images, such as '1.png'"):
+        curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces, tell=said.append))
+    assert "1 images of SOURCE" in said[0]
+    assert "1 of its 2 ids are no image of SOURCE" in said[0]
+
+
+def test_a_recipe_that_names_other_faces_is_refused(small: Path, tmp_path: Path) -> None:
+    faces = tmp_path / "faces.json"
+    faces.write_text(json.dumps([{"url": "0.png", "bboxes": []}]))
+    recipe = Recipe(faces_sha256="a" * 64)
+    for session in (Session(faces=faces), Session()):
+        with pytest.raises(UsageError, match="wants the file of faces with sha256 aaaaaaaaaaaa"):
+            curate.blur(small, tmp_path / "out", recipe, session)
+
+
+def test_a_finished_out_whose_files_have_changed_is_not_called_finished(
+    small: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    curate.blur(small, out, FAST)
+    (out / "data/3.png").unlink()
+    with pytest.raises(DataError, match=r"data/3.png is no longer"):
+        curate.blur(small, out, FAST)
+
+
+def test_a_finished_out_whose_source_was_replaced_is_not_called_finished(
+    small: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    curate.blur(small, out, FAST)
+    shutil.copy(photos / "train/people/group.png", small / "3.png")
+    with pytest.raises(SourceChangedError, match=r"first at '3\.png'"):
+        curate.blur(small, out, FAST)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "5", '{"recipe_sha256": "x"}', "\udcff"])
+def test_a_damaged_state_is_one_clear_line(content: str, small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_half(small, out, FAST)
+    (out / ".curate/state.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DataError, match="is damaged"):
+        curate.blur(small, out, FAST)
+
+
+@pytest.mark.parametrize("values", [{"workers": 0}, {"workers": "2"}, {"faces": 5}])
+def test_a_session_with_wrong_values_is_refused(values: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=next(iter(values))):
+        Session(**values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -319,6 +410,8 @@ def test_given_faces_that_could_mean_two_images_are_refused(small: Path, tmp_pat
         ('[{"url": "a", "bboxes": [{"x0": 5, "y0": 0, "x1": 1, "y1": 1}]}]', "reversed"),
         ('[{"url": "a", "bboxes": [{"x0": 5}]}]', "y0"),
         ('{"images": [], "annotations": [{"image_id": 3, "bbox": [1, 2, 3, 4]}]}', "absent"),
+        (100_000 * "[", "neither Parquet nor JSON"),
+        ('[{"url": "\\ud800", "bboxes": []}]', "not valid text"),
     ],
 )
 def test_a_damaged_file_of_faces_is_one_clear_line(
@@ -328,6 +421,16 @@ def test_a_damaged_file_of_faces_is_one_clear_line(
     faces.write_text(content)
     with pytest.raises(DataError, match=message):
         curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces))
+
+
+def test_a_table_without_boxes_is_one_clear_line(small: Path, tmp_path: Path) -> None:
+    faces = tmp_path / "faces.parquet"
+    for column in ([{"box": [1.0]}], [5], 3, "a"):
+        pq.write_table(pa.Table.from_pylist([{"id": "0.png", "faces": column}]), faces)
+        with pytest.raises(DataError, match="no xyxy"):
+            curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces))
+    pq.write_table(pa.Table.from_pylist([{"id": f"{n}.png", "faces": []} for n in range(6)]), faces)
+    assert curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces)).written == 6
 
 
 def test_what_was_not_looked_at_is_not_taken_for_faceless(small: Path, tmp_path: Path) -> None:
@@ -341,7 +444,7 @@ def test_what_was_not_looked_at_is_not_taken_for_faceless(small: Path, tmp_path:
     schema = pa.schema([("id", pa.string()), ("faces", kind), ("outcome", pa.string())])
     faces = tmp_path / "faces"
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), faces)
-    curate.blur(small, tmp_path / "out#1", Recipe(), Session(faces=faces))
+    curate.blur(small, tmp_path / "out#1", Recipe(), Session(faces=faces, allow_missing=True))
     written = {e.id for e in entries(tmp_path / "out#1").values() if e.outcome is Outcome.WRITTEN}
     assert written == {"2.png"}
     faces.write_text(json.dumps({"images": [{"id": 1, "file_name": "0.png"}]}))
