@@ -66,8 +66,9 @@ def _has_boxes(kind: Any) -> bool:
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
         return False
     inner = kind.value_type
-    has_xyxy = pa.types.is_struct(inner) and inner.get_field_index("xyxy") >= 0
-    return pa.types.is_null(inner) or has_xyxy
+    if pa.types.is_struct(inner):
+        return any(field.name == "xyxy" for field in inner)
+    return bool(pa.types.is_null(inner))
 
 
 def _iter_json(path: Path) -> Iterator[Given]:
