@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -103,27 +103,53 @@ class CarriedFile:
         path: relative to the dataset's root.
         uri: where the source finds the bytes.
         carried: whether it goes to the output as it is; otherwise it is only listed.
+        reason: why it is not carried, for the list.
     """
 
     path: PurePosixPath
     uri: str
     carried: bool
+    reason: str = "not an annotation or image"
 
 
 class Source(Protocol):
-    """A dataset in some layout, opened for reading only."""
+    """A dataset in some layout, opened for reading only.
+
+    The contract, tested for every layout: the same dataset gives the same records,
+    sorted by the bytes of their ids, which are unique; what is malformed is one
+    clear `DataError`; a record can be read in another process than the one that
+    listed it. A layout whose images stand inside larger files (shards) also
+    answers ``containers`` and ``rebuild``.
+    """
 
     layout: str
+    """The layout's registered name."""
+
+    place: str
+    """What `curate.formats.open_source` opens again in another process."""
+
+    def check(self) -> Iterator[str]:
+        """Look the annotations over before anything is done.
+
+        Yields:
+            What a user should know, a line each.
+
+        Raises:
+            DataError: if they are malformed.
+        """
+        ...
 
     def records(self) -> Iterator[ImageRecord]:
-        """Every image, streaming, in a deterministic order, with unique ids."""
+        """Every image, streaming, sorted by id."""
         ...
 
     def read(self, record: ImageRecord) -> bytes:
         """The stored bytes of one image.
 
         Raises:
-            WithheldError: if they cannot be read.
+            WithheldError: if they cannot be read, through the image's own fault.
+            DataError: if the image has gone.
+            SetupError: if the storage does not answer.
         """
         ...
 
@@ -136,9 +162,28 @@ class Source(Protocol):
         ...
 
     def others(self) -> Iterator[CarriedFile]:
-        """Every file that is not an image, streaming, in a deterministic order."""
+        """Every file that holds no image, streaming, sorted by path."""
         ...
 
-    def locate(self, other: CarriedFile) -> Path:
-        """Where a file that is not an image can be read."""
+    def open(self, other: CarriedFile) -> BinaryIO:
+        """Open a file that holds no image."""
+        ...
+
+    def containers(self) -> Iterator[str]:
+        """Paths of the files that hold several images each, sorted; none where images are files."""
+        ...
+
+    def rebuild(
+        self, container: str, outputs: Callable[[str], bytes | None], target: BinaryIO
+    ) -> Iterator[CarriedFile]:
+        """Write a container anew with obfuscated images, all else in order and as it was.
+
+        Args:
+            container: one of ``containers()``.
+            outputs: the bytes of a record's output by its id; None if it is withheld.
+            target: where to write; can be sought in.
+
+        Yields:
+            What stayed behind, and why.
+        """
         ...

@@ -1,12 +1,18 @@
-"""Dataset layouts, one file each, and the codec, the only place that touches pixels on disk."""
+"""Dataset layouts, one file each, and the codec, the only place that touches pixels on disk.
+
+A layout is one file with a class that keeps the contract of
+`curate.core.ports.Source`, and one line in `LAYOUTS`.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import cast
 
+from curate.core.errors import DataError
 from curate.core.ports import Source
 from curate.core.registry import Plugin, Registry
+from curate.formats.folder import Folder, LocalFolder
 
 LAYOUTS = Registry(
     "layout",
@@ -21,16 +27,48 @@ LAYOUTS = Registry(
     ],
 )
 
+FALLBACK = "imagefolder"
+"""The layout of a folder that no other layout recognises."""
 
-def open_source(root: Path, layout: str = "imagefolder") -> Source:
+
+def open_source(place: str, layout: str = "auto", name: str = "SOURCE") -> Source:
     """Open a dataset for reading.
 
     Args:
-        root: where it is.
-        layout: a name in ``LAYOUTS``.
+        place: where it is.
+        layout: a name in `LAYOUTS`, or ``auto`` to recognise it.
+        name: what messages call it.
 
     Raises:
         UsageError: if there is no such layout.
-        DataError: if there is no dataset of that layout.
+        DataError: if there is no dataset of that layout, or it could have several.
     """
-    return cast(Source, LAYOUTS.resolve(layout)(root))
+    folder = open_folder(place, name)
+    if layout == "auto":
+        layout, _ = recognise(folder)
+    return cast(Source, LAYOUTS.resolve(layout)(folder))
+
+
+def open_folder(place: str, name: str = "SOURCE") -> Folder:
+    """Open the place where a dataset is.
+
+    Raises:
+        DataError: if there is none.
+    """
+    return LocalFolder(Path(place), name)
+
+
+def recognise(folder: Folder) -> tuple[str, str]:
+    """Tell a dataset's layout, and by what.
+
+    Raises:
+        DataError: if it could have several layouts; names the option that decides.
+    """
+    seen: list[tuple[str, str]] = []
+    for layout in LAYOUTS:
+        if layout != FALLBACK and (why := LAYOUTS.resolve(layout).recognise(folder)):
+            seen.append((layout, why))
+    if len(seen) > 1:
+        ways = " or ".join(f"--format {layout} ({why})" for layout, why in seen)
+        raise DataError(f"{folder.name} could have several layouts; say {ways}")
+    return seen[0] if seen else (FALLBACK, LAYOUTS.resolve(FALLBACK).recognise(folder))

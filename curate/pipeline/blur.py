@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import socket
-import sys
 import time
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from curate.core.errors import (
-    CurateError,
-    PausedError,
-    SetupError,
-)
-from curate.core.ports import Model, Source
-from curate.engine.local import Finished, LocalPool, Progress
-from curate.engine.lock import FolderLock
-from curate.engine.shards import Shard, iter_shards, shard_name
+from curate.core.ports import Model
 from curate.formats import open_source
 from curate.formats.faces import iter_given_faces
 from curate.manifest import store
 from curate.pipeline import finish
 from curate.pipeline.given import check_matches, describe_matches, match_faces, save_face_index
-from curate.pipeline.session import Session, Snapshot, workers_for
-from curate.pipeline.shard import TALLY, ShardJob
+from curate.pipeline.run import Run, begin, clock, do_shards, hold
+from curate.pipeline.session import Session
+from curate.pipeline.shard import ShardJob
 from curate.pipeline.summary import Summary, recall, summarize
 from curate.pipeline.tools import check_recipe, open_detector, pin_files
-from curate.pipeline.workspace import (
-    Plan,
-    Workspace,
-    check_places,
-    save_plan,
-)
+from curate.pipeline.workspace import Plan, Workspace, check_places
 from curate.recipe import Recipe
 
 
@@ -65,100 +47,34 @@ def blur(
     """
     session = session or Session()
     recipe = pin_files(recipe or Recipe(), session)
-    root, out = Path(source), Path(out)
-    opened = open_source(root)
-    check_places(root, out)
+    opened = open_source(str(source), session.layout)
+    check_places(Path(source), Path(out))
     check_recipe(recipe)
-    workspace = Workspace(out.resolve())
-    fresh = not out.exists()
-    try:
-        workspace.root.mkdir(parents=True, exist_ok=True)
-        with FolderLock(workspace.lock) as lock:
-            run = _Run(root.resolve(), opened, workspace, recipe, session, lock.descriptor)
-            try:
-                return _carry_out(run)
-            finally:
-                _tidy(workspace, fresh)
-    except OSError as error:
-        raise _describe_os_error(error, out) from error
+    with hold(opened, Workspace(Path(out).resolve()), recipe, session) as run:
+        return _carry_out(run)
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Everything that the steps of one run need."""
-
-    root: Path
-    source: Source
-    workspace: Workspace
-    recipe: Recipe
-    session: Session
-    lock: int
-
-
-def _carry_out(run: _Run) -> Summary:
+def _carry_out(run: Run) -> Summary:
     workspace, began, done = run.workspace, time.time(), 0
     if (workspace.out / "manifest" / store.RUN).is_file():
         summary = recall(workspace.out, run.source, run.recipe)
         finish.remove_work(workspace)
         return summary
-    plan = save_plan(run.source, workspace.plan)
-    resumed = workspace.settle(run.recipe, plan)
+    plan = begin(run)
     if not finish.is_gathered(workspace):
-        workspace.prepare()
-        workspace.note(
-            event="resumed" if resumed else "started",
-            time=_clock(began),
-            host=socket.gethostname(),
-            python=sys.version.split()[0],
-            platform=sys.platform,
-            workers=workers_for(run.recipe, run.session),
-        )
         _index_faces(run, plan)
-        done = _do_shards(run, plan)
+        done = do_shards(run, plan, _job(run))
         _gather(run, plan)
-        workspace.note(event="finished", time=_clock(time.time()), images=done)
+        workspace.note(event="finished", time=clock(), images=done)
     facts = store.load_run(workspace.final / "manifest")
     finish.show(workspace)
     return summarize(workspace.out, facts, time.time() - began, done)
 
 
-def _do_shards(run: _Run, plan: Plan) -> int:
-    """Do every shard that is not committed; returns the images done."""
-    workspace, session = run.workspace, run.session
-    size = run.recipe.shard_size_for(plan.images)
-    committed: Counter[str] = Counter()
-    for shard in iter_shards(plan.records(), size):
-        if workspace.is_committed(shard.number):
-            committed.update(_load_tally(workspace, shard))
-    resumed = committed["images"]
-    session.watch(_snapshot(plan, committed, resumed, {}))
-    in_hand: dict[int, tuple[int, int]] = {}
-    pool = LocalPool(workers_for(run.recipe, session), session.stop, (run.lock,))
-    waiting = (
-        shard
-        for shard in iter_shards(plan.records(), size)
-        if not workspace.is_committed(shard.number)
-    )
-    for event in pool.run(_job(run), waiting):
-        if isinstance(event, Progress):
-            in_hand[event.shard] = event.note
-        elif isinstance(event, Finished):
-            in_hand.pop(event.shard, None)
-            committed.update(_counts(event.result.tally))
-            if not workspace.models.exists():
-                finish.save_models(event.result.models, workspace.models)
-        session.watch(_snapshot(plan, committed, resumed, in_hand))
-    if committed["images"] < plan.images:
-        raise PausedError(
-            f"paused after {committed['images']} of {plan.images} images; "
-            "run the same command again to go on"
-        )
-    return committed["images"] - resumed
-
-
-def _job(run: _Run) -> ShardJob:
+def _job(run: Run) -> ShardJob:
     return ShardJob(
-        source=run.root,
+        place=run.source.place,
+        layout=run.source.layout,
         work=run.workspace.root,
         recipe=run.recipe,
         faces=run.workspace.faces if run.session.faces else None,
@@ -166,7 +82,7 @@ def _job(run: _Run) -> ShardJob:
     )
 
 
-def _gather(run: _Run, plan: Plan) -> None:
+def _gather(run: Run, plan: Plan) -> None:
     """Bring the committed shards together and write what describes them."""
     size = run.recipe.shard_size_for(plan.images)
     finish.gather(run.workspace, shards=-(-plan.images // size))
@@ -175,32 +91,7 @@ def _gather(run: _Run, plan: Plan) -> None:
     store.save_json(facts, run.workspace.final / "manifest" / store.RUN)
 
 
-def _counts(tally: dict[str, Any]) -> dict[str, int]:
-    return {name: tally[name] for name in ("images", "faces", "withheld")}
-
-
-def _load_tally(workspace: Workspace, shard: Shard) -> dict[str, int]:
-    """What a committed shard counted; one that is gathered already counts images only."""
-    path = workspace.shards / shard_name(shard.number) / TALLY
-    try:
-        return _counts(store.load_json(path))
-    except FileNotFoundError:
-        return {"images": len(shard.records)}
-
-
-def _snapshot(
-    plan: Plan, committed: Counter[str], resumed: int, in_hand: dict[int, tuple[int, int]]
-) -> Snapshot:
-    return Snapshot(
-        total=plan.images,
-        images=committed["images"] + sum(images for images, _ in in_hand.values()),
-        resumed=resumed,
-        faces=committed["faces"] + sum(faces for _, faces in in_hand.values()),
-        withheld=committed["withheld"],
-    )
-
-
-def _models(run: _Run) -> tuple[Model, ...]:
+def _models(run: Run) -> tuple[Model, ...]:
     if run.session.faces is not None:
         return ()
     models = finish.load_models(run.workspace.models)
@@ -209,7 +100,7 @@ def _models(run: _Run) -> tuple[Model, ...]:
     return models
 
 
-def _index_faces(run: _Run, plan: Plan) -> None:
+def _index_faces(run: Run, plan: Plan) -> None:
     """Index the given faces; images that the file does not speak of end the run, unless allowed."""
     file = run.session.faces
     if file is None:
@@ -222,26 +113,3 @@ def _index_faces(run: _Run, plan: Plan) -> None:
     run.workspace.note(
         event="faces", lines=matches.lines, matched=matches.matched, missing=matches.missing
     )
-
-
-def _clock(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def _tidy(workspace: Workspace, fresh: bool) -> None:
-    """Leave nothing behind of a run that ended before it had done any work."""
-    if not workspace.root.is_dir() or workspace.has_work():
-        return
-    finish.remove_work(workspace)
-    if fresh and not any(workspace.out.iterdir()):
-        workspace.out.rmdir()
-
-
-def _describe_os_error(error: OSError, out: Path) -> CurateError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return SetupError(
-            f"there is no space left for {out}; free some and run the same command again to go on"
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return SetupError(f"{error.filename or out} cannot be written: {error.strerror}")
-    return SetupError(f"{error.filename or out}: {error.strerror or error}")

@@ -54,7 +54,7 @@ def carry(workspace: Workspace, source: Source) -> dict[str, int]:
     path = workspace.final / "manifest" / store.OTHERS
     with path.open("w", encoding="utf-8") as listing:
         for other in source.others():
-            origin = source.locate(other)
+            origin = Path(source.place) / other.uri
             reason = find_pictures(origin) if other.carried else "not an annotation or image"
             line: dict[str, Any] = {"path": printable(str(other.path)), "carried": reason is None}
             if reason is None:

@@ -105,7 +105,7 @@ def preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessio
     """
     recipe = pin_files(recipe, session)
     check_recipe(recipe)
-    folder = open_source(Path(source))
+    folder = open_source(str(source), session.layout)
     check_places(Path(source), Path(out))
     sample, splits = _sample(folder.records(), random.Random(recipe.seed))  # noqa: S311
     others = Counter(other.carried for other in folder.others())

@@ -36,6 +36,7 @@ class Session:
     """How to run, as opposed to what to do; nothing here can change an output.
 
     Args:
+        layout: SOURCE's layout, or ``auto`` to recognise it.
         workers: processes; None for one per usable core, or one on CUDA.
         faces: a file of given faces that replaces detection, or None.
         weights: a weights file that the user brought, or None.
@@ -49,6 +50,7 @@ class Session:
         UsageError: if a value has the wrong type or range.
     """
 
+    layout: str = "auto"
     workers: int | None = None
     faces: Path | None = None
     weights: Path | None = None

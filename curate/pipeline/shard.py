@@ -32,14 +32,16 @@ class ShardJob:
     """Everything a process needs to do shards; small, and survives pickling.
 
     Args:
-        source: the dataset's folder.
+        place: where the dataset is.
+        layout: its layout.
         work: the work folder inside OUT.
         recipe: what to do.
         faces: index of given faces in the work folder, or None.
         weights: a weights file that the user brought, or None.
     """
 
-    source: Path
+    place: str
+    layout: str
     work: Path
     recipe: Recipe
     faces: Path | None = None
@@ -48,7 +50,7 @@ class ShardJob:
     def open(self) -> Callable[[Shard, Report], ShardResult]:
         """Load the models; returns the shard function."""
         tools = open_tools(self.recipe, self.faces, self.weights)
-        source = open_source(self.source)
+        source = open_source(self.place, self.layout)
         batch = _BATCH_ON_CUDA if self.recipe.device == "cuda" else 1
         models = tools.detector.models() if tools.detector else ()
 

@@ -1,0 +1,125 @@
+"""A tree of files, opened for reading only."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from curate.core.errors import DataError
+from curate.formats.walk import iter_files
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One file of a tree.
+
+    Args:
+        path: relative to the tree's root, with ``/``.
+        size: bytes.
+        stamp: a short text that changes when the file does.
+        regular: whether it is a plain file, not a pipe, a socket or a device.
+    """
+
+    path: str
+    size: int
+    stamp: str
+    regular: bool = True
+
+
+class Folder(Protocol):
+    """Where a dataset's files are, on a disk or elsewhere.
+
+    Paths are relative to the folder and have ``/``. Names that are no valid text
+    are spelled as Python spells them, with lone surrogates.
+    """
+
+    name: str
+    """What messages call it, such as SOURCE."""
+
+    place: str
+    """What `curate.formats.open_folder` opens again in another process."""
+
+    def leaves(self) -> Iterator[Leaf]:
+        """Every file, streaming, in the order of the paths' bytes."""
+        ...
+
+    def names(self, path: str = "") -> frozenset[str]:
+        """Names in one folder of the tree, folders with a trailing ``/``; none if it is absent."""
+        ...
+
+    def leaf(self, path: str) -> Leaf | None:
+        """One file, or None if there is none of that name."""
+        ...
+
+    def open(self, path: str) -> BinaryIO:
+        """Open one file for reading; it can be sought in.
+
+        Raises:
+            WithheldError: if this very file cannot be read.
+            DataError: if it has gone.
+            SetupError: if its storage does not answer.
+        """
+        ...
+
+    def read(self, path: str) -> bytes:
+        """The bytes of one file; raises as ``open`` does."""
+        ...
+
+
+class LocalFolder:
+    """A folder on a file system.
+
+    Args:
+        root: the folder; links in its own path are resolved.
+        name: what messages call it.
+
+    Raises:
+        DataError: if it is not a folder.
+    """
+
+    def __init__(self, root: Path, name: str = "SOURCE") -> None:
+        self.root = root.resolve()
+        self.name = name
+        self.place = str(self.root)
+        if not self.root.is_dir():
+            raise DataError(f"{name} {str(root)!r} is not a folder")
+
+    def leaves(self) -> Iterator[Leaf]:
+        """Every file, streaming, in the order of the paths' bytes."""
+        for path, status in iter_files(self.root):
+            yield Leaf(path, status.st_size, _stamp(status), stat.S_ISREG(status.st_mode))
+
+    def names(self, path: str = "") -> frozenset[str]:
+        """Names in one folder of the tree, folders with a trailing ``/``."""
+        try:
+            return frozenset(
+                f"{entry.name}/" if entry.is_dir() else entry.name
+                for entry in (self.root / path).iterdir()
+            )
+        except OSError:
+            return frozenset()
+
+    def leaf(self, path: str) -> Leaf | None:
+        """One file, or None if there is none of that name."""
+        try:
+            status = (self.root / path).stat()
+        except (OSError, ValueError):
+            return None
+        return Leaf(path, status.st_size, _stamp(status), stat.S_ISREG(status.st_mode))
+
+    def open(self, path: str) -> BinaryIO:
+        """Open one file for reading; raises as the protocol says."""
+        return (self.root / path).open("rb")
+
+    def read(self, path: str) -> bytes:
+        """The bytes of one file."""
+        with self.open(path) as file:
+            return file.read()
+
+
+def _stamp(status: os.stat_result) -> str:
+    return f"{status.st_size}.{status.st_mtime_ns}"

@@ -1,0 +1,174 @@
+"""What every long run over a dataset has in common: one writer, shards, resuming, an end."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.core.errors import CurateError, PausedError, SetupError
+from curate.core.ports import Source
+from curate.engine.local import Finished, Job, LocalPool, Progress
+from curate.engine.lock import FolderLock
+from curate.engine.shards import Shard, iter_shards, shard_name
+from curate.manifest import store
+from curate.pipeline import finish
+from curate.pipeline.session import Session, Snapshot, workers_for
+from curate.pipeline.shard import TALLY
+from curate.pipeline.workspace import Plan, Workspace, save_plan
+from curate.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything that the steps of one run need.
+
+    Args:
+        source: the dataset.
+        workspace: where the work is kept until it is done.
+        recipe: what to do.
+        session: how to run.
+        lock: descriptor of the lock, which the processes keep open.
+    """
+
+    source: Source
+    workspace: Workspace
+    recipe: Recipe
+    session: Session
+    lock: int
+
+
+@contextmanager
+def hold(source: Source, workspace: Workspace, recipe: Recipe, session: Session) -> Iterator[Run]:
+    """Be the only writer of a work folder; one in which nothing was done is removed afterwards.
+
+    Raises:
+        SetupError: if the place cannot be written, or another run is writing it.
+    """
+    made = [place for place in (workspace.root, *workspace.root.parents) if not place.exists()]
+    try:
+        workspace.root.mkdir(parents=True, exist_ok=True)
+        with FolderLock(workspace.lock) as lock:
+            try:
+                yield Run(source, workspace, recipe, session, lock.descriptor)
+            finally:
+                _tidy(workspace, made)
+    except OSError as error:
+        raise _describe_os_error(error, workspace.out) from error
+
+
+def begin(run: Run) -> Plan:
+    """List the dataset and begin a run, or make sure that an interrupted one can go on."""
+    workspace = run.workspace
+    plan = save_plan(run.source, workspace.plan)
+    resumed = workspace.settle(run.recipe, plan)
+    if not finish.is_gathered(workspace):
+        workspace.prepare()
+        workspace.note(
+            event="resumed" if resumed else "started",
+            time=clock(),
+            host=socket.gethostname(),
+            python=sys.version.split()[0],
+            platform=sys.platform,
+            workers=workers_for(run.recipe, run.session),
+        )
+    return plan
+
+
+def do_shards(run: Run, plan: Plan, job: Job) -> int:
+    """Do every shard that is not committed.
+
+    Returns:
+        How many images were done.
+
+    Raises:
+        PausedError: if the run was stopped as asked.
+    """
+    workspace, session = run.workspace, run.session
+    size = run.recipe.shard_size_for(plan.images)
+    committed: Counter[str] = Counter()
+    for shard in iter_shards(plan.records(), size):
+        if workspace.is_committed(shard.number):
+            committed.update(_load_tally(workspace, shard))
+    resumed = committed["images"]
+    session.watch(_snapshot(plan, committed, resumed, {}))
+    in_hand: dict[int, tuple[int, int]] = {}
+    pool = LocalPool(workers_for(run.recipe, session), session.stop, (run.lock,))
+    waiting = (
+        shard
+        for shard in iter_shards(plan.records(), size)
+        if not workspace.is_committed(shard.number)
+    )
+    for event in pool.run(job, waiting):
+        if isinstance(event, Progress):
+            in_hand[event.shard] = event.note
+        elif isinstance(event, Finished):
+            in_hand.pop(event.shard, None)
+            committed.update(_counts(event.result.tally))
+            if not workspace.models.exists():
+                finish.save_models(event.result.models, workspace.models)
+        session.watch(_snapshot(plan, committed, resumed, in_hand))
+    if committed["images"] < plan.images:
+        raise PausedError(
+            f"paused after {committed['images']} of {plan.images} images; "
+            "run the same command again to go on"
+        )
+    return committed["images"] - resumed
+
+
+def _counts(tally: dict[str, Any]) -> dict[str, int]:
+    return {name: tally[name] for name in ("images", "faces", "withheld")}
+
+
+def _load_tally(workspace: Workspace, shard: Shard) -> dict[str, int]:
+    """What a committed shard counted; one that is gathered already counts images only."""
+    path = workspace.shards / shard_name(shard.number) / TALLY
+    try:
+        return _counts(store.load_json(path))
+    except FileNotFoundError:
+        return {"images": len(shard.records)}
+
+
+def _snapshot(
+    plan: Plan, committed: Counter[str], resumed: int, in_hand: dict[int, tuple[int, int]]
+) -> Snapshot:
+    return Snapshot(
+        total=plan.images,
+        images=committed["images"] + sum(images for images, _ in in_hand.values()),
+        resumed=resumed,
+        faces=committed["faces"] + sum(faces for _, faces in in_hand.values()),
+        withheld=committed["withheld"],
+    )
+
+
+def clock() -> str:
+    """The time in UTC, for the log."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _tidy(workspace: Workspace, made: list[Path]) -> None:
+    """Leave nothing behind of a run that ended before it had done any work."""
+    if not workspace.root.is_dir() or workspace.has_work():
+        return
+    finish.remove_work(workspace)
+    for place in made[1:]:  # those above the work folder, the innermost first
+        if any(place.iterdir()):
+            return
+        place.rmdir()
+
+
+def _describe_os_error(error: OSError, out: Path) -> CurateError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SetupError(
+            f"there is no space left for {out}; free some and run the same command again to go on"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return SetupError(f"{error.filename or out} cannot be written: {error.strerror}")
+    return SetupError(f"{error.filename or out}: {error.strerror or error}")
