@@ -6,8 +6,14 @@ import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from curate.core.records import escape_unprintable
+
+if TYPE_CHECKING:
+    from curate.manifest.problems import Problem
 
 _SHOWN = 50
 
@@ -35,17 +41,18 @@ def command(
     Leaks are metadata outside the allow-list, thumbnails, trailing bytes and
     further frames. Exits 1 and names what differs.
     """
-    from curate.manifest import store
-    from curate.pipeline.check import iter_problems
+    from curate.pipeline.check import iter_problems, load_facts
 
-    run = store.load_run(out / "manifest")
     kinds: Counter[str] = Counter()
-    for problem in iter_problems(out, source, workers):
-        kinds[problem.kind] += 1
-        if as_json:
-            click.echo(json.dumps(dataclasses.asdict(problem), ensure_ascii=False))
-        elif kinds.total() <= _SHOWN:
-            click.echo(f"{problem.kind}: {problem.path}: {problem.detail}")
+    try:
+        run = load_facts(out)
+        for problem in iter_problems(out, source, workers, run):
+            kinds[problem.kind] += 1
+            if as_json or kinds.total() <= _SHOWN:
+                click.echo(_format(problem, as_json))
+    except KeyboardInterrupt:
+        click.echo("curate: stopped; nothing was changed", err=True)
+        ctx.exit(130)
     if kinds.total() > _SHOWN and not as_json:
         click.echo(f"… and {kinds.total() - _SHOWN:,} more; --json lists all")
     if kinds:
@@ -59,3 +66,10 @@ def command(
         f"leaks{against}, {counts['withheld']:,} withheld, recipe {run['recipe_sha256'][:12]}.",
         err=True,
     )
+
+
+def _format(problem: Problem, as_json: bool) -> str:
+    """One line, whatever the names in it hold."""
+    if as_json:
+        return json.dumps(dataclasses.asdict(problem), ensure_ascii=True)
+    return escape_unprintable(f"{problem.kind}: {problem.path}: {problem.detail}")

@@ -34,8 +34,7 @@ class ManifestEntry:
     orientation. Fields that could not be learned of a withheld image are None.
 
     Args:
-        faces: the faces of the first frame, and for images of several frames
-            the union over the frames.
+        faces: over all frames, without repetition; each says which frames it is in.
         hidden: one region per face, in the same order.
         blurred_share: share of the image's area inside any hidden region, 0..1.
     """

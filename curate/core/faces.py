@@ -31,12 +31,14 @@ class Face:
         confidence: 0..1, or None where a person or a file said so.
         detectors: names of the detectors whose claims support it, sorted.
         decided_by: ``detector``, ``file`` or ``person``.
+        frames: indices of the frames in which it is hidden, ascending, from 0.
     """
 
     box: Box
     confidence: float | None = None
     detectors: tuple[str, ...] = ()
     decided_by: str = "detector"
+    frames: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True, slots=True)

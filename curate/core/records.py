@@ -29,3 +29,15 @@ class ImageRecord:
 def printable(text: str) -> str:
     r"""Text that UTF-8 can hold; bytes of a file name that are no text become ``\xNN``."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def escape_unprintable(text: str) -> str:
+    """Text that can do nothing to a terminal: whatever has no shape of its own as an escape.
+
+    Control characters, line ends, marks that turn the direction of writing and
+    bytes that are no text would let a file name forge lines of a report.
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )

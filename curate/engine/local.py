@@ -163,7 +163,9 @@ class LocalPool:
         if shard is None:
             return []
         history = histories.setdefault(shard.number, _History())
-        if history.deaths > 3 * len(shard.records) + 3:
+        # A shard without records has none that could be withheld.
+        patience = 3 * len(shard.records) + 3 if shard.records else 1
+        if history.deaths > patience:
             raise SetupError(
                 f"processes keep dying on shard {shard.name} ({_describe(code)}); "
                 "is there enough memory? try fewer --workers"

@@ -29,15 +29,12 @@ class FolderLock:
         self.descriptor = -1
 
     def __enter__(self) -> FolderLock:
-        self.descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         deadline = time.monotonic() + _PATIENCE_S
-        while not self._try():
+        while not self._acquire():
             if time.monotonic() > deadline:
-                holder = self._holder()
-                os.close(self.descriptor)
                 raise LockedError(
-                    f"another run is writing {str(self._path.parent.parent)!r} ({holder}); "
-                    "wait for it or choose another OUT"
+                    f"another run is writing {str(self._path.parent.parent)!r} "
+                    f"({self._holder()}); wait for it or choose another OUT"
                 )
             time.sleep(0.05)
         os.ftruncate(self.descriptor, 0)
@@ -48,9 +45,31 @@ class FolderLock:
     def __exit__(self, *_: object) -> None:
         os.close(self.descriptor)
 
-    def _try(self) -> bool:
+    def _acquire(self) -> bool:
+        """Lock the file that bears the name; a run that finishes takes file and folder away."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except FileNotFoundError:
+            return False
+        try:
+            if self._try(descriptor) and self._is_current(descriptor):
+                self.descriptor = descriptor
+                return True
+        finally:
+            if self.descriptor != descriptor:
+                os.close(descriptor)
+        return False
+
+    def _is_current(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
+
+    def _try(self, descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -62,7 +81,7 @@ class FolderLock:
 
     def _holder(self) -> str:
         try:
-            note = json.loads(os.pread(self.descriptor, 4096, 0))
+            note = json.loads(self._path.read_bytes())
             return f"process {note['pid']} on {note['host']}"
-        except (ValueError, KeyError, OSError):
+        except (ValueError, KeyError, TypeError, OSError):
             return "its process is not known"

@@ -18,16 +18,21 @@ from curate.core.geometry import Box
 from curate.core.transforms import Transform
 
 VERSION = 1
+METADATA = {"curate_schema_version": str(VERSION)}
+"""All that a part's Parquet file says beside its columns."""
 
-_XYXY = pa.list_(pa.float64())
+# Parquet's own name for a list's items: what is read back then equals what was declared.
+_ITEM = "element"
+_XYXY = pa.list_(pa.field(_ITEM, pa.float64()))
 
 FACE = pa.struct(
     [
         pa.field("xyxy", _XYXY),
         pa.field("hidden_xyxy", _XYXY),
         pa.field("confidence", pa.float64()),
-        pa.field("detectors", pa.list_(pa.string())),
+        pa.field("detectors", pa.list_(pa.field(_ITEM, pa.string()))),
         pa.field("decided_by", pa.string()),
+        pa.field("frames", pa.list_(pa.field(_ITEM, pa.int32()))),
     ]
 )
 
@@ -54,14 +59,14 @@ RECORDS = pa.schema(
         pa.field("outcome", pa.string(), nullable=False),
         pa.field("reason", pa.string()),
         pa.field("route", pa.string()),
-        pa.field("faces", pa.list_(FACE), nullable=False),
-        pa.field("transforms", pa.list_(TRANSFORM), nullable=False),
+        pa.field("faces", pa.list_(pa.field(_ITEM, FACE)), nullable=False),
+        pa.field("transforms", pa.list_(pa.field(_ITEM, TRANSFORM)), nullable=False),
         pa.field("blurred_share", pa.float64()),
         pa.field("output_path", pa.string()),
         pa.field("output_sha256", pa.string()),
         pa.field("output_bytes", pa.int64()),
     ],
-    metadata={"curate_schema_version": str(VERSION)},
+    metadata=METADATA,
 )
 
 
@@ -77,6 +82,7 @@ def to_row(entry: ManifestEntry) -> dict[str, Any]:
             "confidence": face.confidence,
             "detectors": list(face.detectors),
             "decided_by": face.decided_by,
+            "frames": list(face.frames),
         }
         for face, hidden in zip(entry.faces, entry.hidden, strict=True)
     ]
@@ -107,12 +113,13 @@ def from_row(row: Mapping[str, Any]) -> ManifestEntry:
                 face["confidence"],
                 tuple(face["detectors"]),
                 face["decided_by"],
+                tuple(face["frames"]),
             )
             for face in faces
         ),
         hidden=tuple(Box(*face["hidden_xyxy"]) for face in faces),
         transforms=tuple(
-            Transform(step["name"], step["version"], json.loads(step["parameters"]))
+            Transform(step["name"], step["version"], dict(json.loads(step["parameters"])))
             for step in row["transforms"] or []
         ),
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,14 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.core.entries import ManifestEntry, Outcome
-from curate.core.errors import ManifestError, SchemaVersionError
-from curate.manifest.schema import RECORDS, VERSION, from_row, to_row
+from curate.core.errors import DataError, ManifestError, SchemaVersionError
+from curate.core.records import escape_unprintable
+from curate.manifest.others import OTHERS as OTHERS
+from curate.manifest.regular import open_regular, read_regular
+from curate.manifest.run import check_shape
+from curate.manifest.schema import METADATA, RECORDS, VERSION, from_row, to_row
 
 RUN = "run.json"
 RECORDS_FOLDER = "records"
-OTHERS = "others.jsonl"
 LOG = "log.jsonl"
-FILES = frozenset({RUN, OTHERS, LOG})
 
 _BATCH = 256
 
@@ -32,24 +36,35 @@ def part_name(number: int) -> str:
     return f"part-{number:05d}.parquet"
 
 
+def part_number(name: str) -> int | None:
+    """Which shard's part a file of this name is, or None if it is none."""
+    digits = re.fullmatch(r"part-([0-9]{5,18})\.parquet", name)
+    number = int(digits[1]) if digits else None
+    return number if number is not None and part_name(number) == name else None
+
+
 def save_part(entries: Iterable[ManifestEntry], path: Path) -> None:
     """Write one shard's entries, sorted by id, as Parquet."""
     rows = [to_row(entry) for entry in sorted(entries, key=lambda entry: entry.id)]
-    table = pa.Table.from_pylist(rows, schema=RECORDS)
-    pq.write_table(table, path, compression="zstd", write_statistics=False)
+    # Without the Arrow schema, which would stand in the metadata as a block of bytes.
+    with pq.ParquetWriter(
+        path, RECORDS, compression="zstd", write_statistics=False, store_schema=False
+    ) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=RECORDS))
+        writer.add_key_value_metadata(METADATA)
 
 
 def iter_parts(records: Path) -> Iterator[Path]:
     """A manifest's parts in order.
 
     Raises:
-        ManifestError: if there is none, or one is missing between others.
+        ManifestError: if one is missing between others.
     """
-    paths = sorted(records.glob("part-*.parquet"), key=lambda path: (len(path.name), path.name))
-    for number, path in enumerate(paths):
-        if path.name != part_name(number):
-            raise ManifestError(f"{records / part_name(number)} is missing")
-        yield path
+    numbers = (part_number(path.name) for path in records.glob("part-*.parquet"))
+    for place, number in enumerate(sorted(number for number in numbers if number is not None)):
+        if number != place:
+            raise ManifestError(f"{records / part_name(place)} is missing")
+        yield records / part_name(number)
 
 
 def iter_entries(records: Path) -> Iterator[ManifestEntry]:
@@ -64,17 +79,47 @@ def iter_entries(records: Path) -> Iterator[ManifestEntry]:
 
 
 def iter_part(path: Path) -> Iterator[ManifestEntry]:
-    """Every entry of one part, streaming."""
+    """Every entry of one part, streaming.
+
+    Raises:
+        ManifestError: if it cannot be read, or holds anything beside the columns of a manifest.
+        SchemaVersionError: if it was written by a newer release.
+    """
     try:
-        with pq.ParquetFile(path) as file:
-            metadata = file.schema_arrow.metadata or {}
-            check_version(metadata.get(b"curate_schema_version", b"?").decode(), path.name)
-            for batch in file.iter_batches(batch_size=_BATCH):
+        with open_regular(path) as file, pq.ParquetFile(file) as table:
+            _check_part(table, file, path.name)
+            for batch in table.iter_batches(batch_size=_BATCH):
                 for row in batch.to_pylist():
                     yield from_row(row)
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except ManifestError:
+        raise
+    except (
+        *(pa.ArrowException, OSError, DataError),
+        *(KeyError, ValueError, TypeError, RecursionError),
+    ) as error:
+        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        line = escape_unprintable(text.splitlines()[0]) if text else type(error).__name__
         raise ManifestError(f"{path} cannot be read as part of a manifest: {line}") from None
+
+
+def _check_part(table: pq.ParquetFile, file: io.BufferedReader, name: str) -> None:
+    """Refuse a part in which there is room for anything but the records."""
+    footer = table.metadata
+    said = footer.metadata or {}
+    digits = said.get(b"curate_schema_version", b"")
+    check_version(int(digits) if re.fullmatch(rb"[0-9]{1,9}", digits) else None, name)
+    if set(said) != {key.encode() for key in METADATA}:
+        raise ManifestError(f"{name} has metadata beside the schema version")
+    if not table.schema_arrow.equals(RECORDS):
+        raise ManifestError(f"{name} has other columns than those of schema version {VERSION}")
+    columns = sum(
+        footer.row_group(row).column(column).total_compressed_size
+        for row in range(footer.num_row_groups)
+        for column in range(footer.num_columns)
+    )
+    # Two marks of four bytes, and the footer's length in four.
+    if os.fstat(file.fileno()).st_size != columns + footer.serialized_size + 12:
+        raise ManifestError(f"{name} has bytes that belong to no column")
 
 
 def check_version(found: Any, where: str) -> None:
@@ -84,17 +129,15 @@ def check_version(found: Any, where: str) -> None:
         SchemaVersionError: if it is newer.
         ManifestError: if it is no version at all.
     """
-    try:
-        version = int(found)
-    except (TypeError, ValueError):
-        raise ManifestError(f"{where} does not say its schema version") from None
-    if version > VERSION:
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise ManifestError(f"{where} does not say its schema version")
+    if found > VERSION:
         raise SchemaVersionError(
-            f"{where} has schema version {version}, this release reads up to {VERSION}; "
+            f"{where} has schema version {found}, this release reads up to {VERSION}; "
             "upgrade curate-dataset"
         )
-    if version < 1:
-        raise ManifestError(f"{where} has schema version {version}, which never was")
+    if found < 1:
+        raise ManifestError(f"{where} has schema version {found}, which never was")
 
 
 @dataclass(slots=True)
@@ -141,6 +184,12 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_regular(path: Path) -> str:
+    """SHA-256 of a file of an output, in hexadecimal; anything but a regular file is an OSError."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def digest_bytes(data: bytes) -> str:
     """SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
@@ -150,7 +199,7 @@ def digest_parts(records: Path) -> str:
     """SHA-256 over the digests of all parts in order: one number for the whole run."""
     total = hashlib.sha256()
     for path in iter_parts(records):
-        total.update(f"{path.name} {digest_file(path)}\n".encode())
+        total.update(f"{path.name} {digest_regular(path)}\n".encode())
     return total.hexdigest()
 
 
@@ -187,20 +236,24 @@ def load_json(path: Path) -> Any:
 
 
 def load_run(manifest: Path) -> dict[str, Any]:
-    """Read a manifest's ``run.json``.
+    """Read a manifest's ``run.json``; all keys of its schema are there, with their types.
 
     Raises:
-        ManifestError: if it is absent or damaged.
+        ManifestError: if it is absent, damaged or of another shape.
         SchemaVersionError: if it was written by a newer release.
     """
     path = manifest / RUN
     try:
-        run = load_json(path)
+        run = json.loads(read_regular(path).decode())
+        json.dumps(run, ensure_ascii=False, allow_nan=False).encode()
     except FileNotFoundError:
         raise ManifestError(f"{path} is missing; is this the OUT of a finished run?") from None
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # no JSON, no finite number, no Unicode
+        raise ManifestError(f"{path} cannot be read: {error}") from None
     if not isinstance(run, dict):
         raise ManifestError(f"{path} is not a JSON object")
     check_version(run.get("schema_version"), RUN)
+    check_shape(run)
     return run

@@ -1,40 +1,24 @@
-"""Whether an output is what its manifest says: files, digests, counts."""
+"""Whether an output is what its manifest says: digests, counts, entries."""
 
 from __future__ import annotations
 
-import heapq
-import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from curate.core.entries import ManifestEntry, Outcome
-from curate.core.errors import ManifestError
-from curate.core.geometry import clip, covered
+from curate.core.geometry import Box, clip, covered
 from curate.manifest import store
-
-DATA = "data"
-_BESIDE = frozenset({"README.md", "LICENSE", ".gitattributes", "croissant.json", ".git"})
-"""What may stand beside data/ and manifest/ in an OUT that is being published."""
+from curate.manifest.layout import DATA, MANIFEST, stays_inside
+from curate.manifest.others import Other, iter_others
+from curate.manifest.problems import Problem
+from curate.manifest.regular import read_regular
 
 Inspect = Callable[[ManifestEntry, bytes], list[str]]
 """Looks for leaks in one output; one line for each."""
 
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that differs from the manifest.
-
-    Args:
-        kind: ``manifest``, ``missing``, ``extra``, ``changed``, ``leak``, ``source`` or ``pixels``.
-        path: relative to OUT.
-        detail: one line for a person.
-    """
-
-    kind: str
-    path: str
-    detail: str
+FindPictures = Callable[[Path], str | None]
+"""Says why a file that is no image may hold pictures, or None."""
 
 
 def check_run(manifest: Path, run: Mapping[str, Any], recipe_sha256: str) -> Iterator[Problem]:
@@ -42,132 +26,141 @@ def check_run(manifest: Path, run: Mapping[str, Any], recipe_sha256: str) -> Ite
 
     Args:
         manifest: the manifest's folder.
-        run: the content of its ``run.json``.
+        run: the content of its ``run.json``, as ``store.load_run`` gives it.
         recipe_sha256: digest of the recipe in it, computed anew.
+
+    Raises:
+        ManifestError: if a part or the list of other files cannot be read.
     """
     records = manifest / store.RECORDS_FOLDER
-    tally, last = store.Tally(), ""
-    for entry in store.iter_entries(records):
-        tally.add(entry)
-        if entry.id <= last:
-            yield Problem("manifest", "manifest/records", f"{entry.id!r} is out of order or double")
-        last = entry.id
-    try:
-        claims = {
-            "recipe_sha256": (run["recipe_sha256"], recipe_sha256),
-            "counts": (run["counts"], tally.to_dict()),
-            "records.sha256": (run["records"]["sha256"], store.digest_parts(records)),
-            "records.parts": (run["records"]["parts"], sum(1 for _ in store.iter_parts(records))),
-            "source.sha256": (run["source"]["sha256"], store.digest_sources(records)),
-            "others.sha256": (run["others"]["sha256"], store.digest_file(manifest / store.OTHERS)),
-        }
-    except (KeyError, TypeError) as error:
-        yield Problem("manifest", "manifest/run.json", f"has no {error}")
-        return
-    except OSError as error:
-        yield Problem("manifest", "manifest", f"{error.filename}: {error.strerror}")
-        return
+    tally = store.Tally()
+    yield from _check_order(records, tally)
+    carried = [0, 0]
+    for other in iter_others(manifest):
+        carried[other.carried] += 1
+    claims = {
+        "recipe_sha256": (run["recipe_sha256"], recipe_sha256),
+        "counts": (run["counts"], tally.to_dict()),
+        "records.sha256": (run["records"]["sha256"], store.digest_parts(records)),
+        "records.parts": (run["records"]["parts"], sum(1 for _ in store.iter_parts(records))),
+        "source.sha256": (run["source"]["sha256"], store.digest_sources(records)),
+        "others.carried": (run["others"]["carried"], carried[True]),
+        "others.left_out": (run["others"]["left_out"], carried[False]),
+        "others.sha256": (run["others"]["sha256"], store.digest_regular(manifest / store.OTHERS)),
+    }
     for name, (said, found) in claims.items():
         if said != found:
             yield Problem("manifest", "manifest/run.json", f"{name} is {found}, but says {said}")
 
 
-def check_part(out: Path, part: Path, inspect: Inspect) -> Iterator[Problem]:
-    """Check every output that one part of the manifest speaks of."""
-    for entry in store.iter_part(part):
-        yield from _check_entry(out, entry, inspect)
+def _check_order(records: Path, tally: store.Tally) -> Iterator[Problem]:
+    """Ids and output paths ascend, so that none is there twice; counts the entries."""
+    last_id = last_path = ""
+    for entry in store.iter_entries(records):
+        tally.add(entry)
+        path = entry.output_path
+        if entry.id <= last_id:
+            yield Problem("manifest", "manifest/records", f"{entry.id!r} is out of order or double")
+        if path is not None and path <= last_path:
+            yield Problem("manifest", "manifest/records", f"{path!r} is out of order or double")
+        last_id, last_path = entry.id, last_path if path is None else path
 
 
-def _check_entry(out: Path, entry: ManifestEntry, inspect: Inspect) -> Iterator[Problem]:
-    if entry.outcome is Outcome.WITHHELD:
-        if entry.output_path is not None:
-            yield Problem("manifest", entry.id, "is withheld, yet names an output")
+def check_entry(out: Path, entry: ManifestEntry, inspect: Inspect) -> Iterator[Problem]:
+    """Check one entry by itself and, if it speaks of an output, that output."""
+    faults = list(iter_faults(entry))
+    for fault in faults:
+        yield Problem("manifest", entry.id, fault)
+    if faults or entry.outcome is Outcome.WITHHELD:
         return
     path = f"{DATA}/{entry.output_path}"
-    if (
-        entry.output_path is None
-        or ".." in Path(path).parts
-        or Path(entry.output_path).is_absolute()
-    ):
-        yield Problem("manifest", entry.id, f"its output path is {entry.output_path!r}")
-        return
     try:
-        data = (out / path).read_bytes()
+        data = read_regular(out / path)
     except OSError as error:
         yield Problem("missing", path, error.strerror or "cannot be read")
         return
     if len(data) != entry.output_bytes or store.digest_bytes(data) != entry.output_sha256:
         yield Problem("changed", path, "its bytes are not those in the manifest")
-    for face, hidden in zip(entry.faces, entry.hidden, strict=True):
-        inside = clip(face.box, entry.width or 0, entry.height or 0)
-        if covered(inside, hidden) < 1 and not inside.is_empty:
-            yield Problem("manifest", path, f"face {face.box.xyxy} is not inside its hidden region")
     for leak in inspect(entry, data):
         yield Problem("leak", path, leak)
 
 
-def check_others(out: Path, find_pictures: Callable[[Path], str | None]) -> Iterator[Problem]:
-    """Check the files that were carried over beside the images."""
-    for line in iter_others(out / "manifest"):
-        if not line["carried"]:
-            continue
-        path = f"{DATA}/{line['path']}"
-        try:
-            digest = store.digest_file(out / path)
-        except OSError as error:
-            yield Problem("missing", path, error.strerror or "cannot be read")
-            continue
-        if digest != line["sha256"]:
-            yield Problem("changed", path, "its bytes are not those in the manifest")
-        if reason := find_pictures(out / path):
-            yield Problem("leak", path, reason)
+def iter_faults(entry: ManifestEntry) -> Iterator[str]:
+    """What contradicts itself in an entry; one line for each."""
+    if not stays_inside(entry.source_path):
+        yield f"its source path is {entry.source_path!r}"
+    if entry.outcome is Outcome.WITHHELD:
+        if (entry.output_path, entry.output_sha256, entry.output_bytes) != (None, None, None):
+            yield "is withheld, yet names an output"
+        if not entry.reason:
+            yield "is withheld, yet names no reason"
+        return
+    for name in _NEEDED:
+        if getattr(entry, name) is None:
+            yield f"is written, yet has no {name}"
+    if entry.output_path is not None and not stays_inside(entry.output_path):
+        yield f"its output path is {entry.output_path!r}"
+    if any(side is not None and side < 1 for side in (entry.width, entry.height)):
+        yield f"its size is {entry.width}×{entry.height}"
+    if entry.blurred_share is not None and not 0 <= entry.blurred_share <= 1:
+        yield f"its blurred_share is {entry.blurred_share}"
+    yield from _iter_face_faults(entry)
 
 
-def check_extra(out: Path, present: Iterator[str]) -> Iterator[Problem]:
-    """Find files that the manifest does not know.
-
-    Args:
-        out: the output folder.
-        present: relative paths of the files below ``data/``, sorted.
-    """
-    for entry in sorted(out.iterdir()):
-        if entry.name not in {DATA, "manifest", *_BESIDE}:
-            yield Problem("extra", entry.name, "is not of this run")
-    manifest = out / "manifest"
-    for file in sorted(manifest.rglob("*")):
-        known = file.parent.name == store.RECORDS_FOLDER and file.match("part-*.parquet")
-        if file.is_file() and not known and file.name not in store.FILES:
-            yield Problem("extra", str(file.relative_to(out)), "is not part of a manifest")
-    listed = _listed(manifest)
-    expected = next(listed, None)
-    for path in present:
-        while expected is not None and expected < path:
-            expected = next(listed, None)  # missing files are reported with their entries
-        if expected != path:
-            yield Problem("extra", f"{DATA}/{path}", "the manifest does not know it")
+_NEEDED = (
+    *("source_sha256", "source_bytes", "width", "height", "mode", "orientation", "route"),
+    *("blurred_share", "output_path", "output_sha256", "output_bytes"),
+)
 
 
-def iter_others(manifest: Path) -> Iterator[dict[str, Any]]:
-    """The lines of ``others.jsonl``: files beside the images.
+def _iter_face_faults(entry: ManifestEntry) -> Iterator[str]:
+    if len(entry.faces) != len(entry.hidden):
+        yield f"it has {len(entry.faces)} faces and {len(entry.hidden)} hidden regions"
+        return
+    for face, hidden in zip(entry.faces, entry.hidden, strict=True):
+        frames = face.frames
+        if not frames or frames[0] < 0 or list(frames) != sorted(set(frames)):
+            yield f"face {face.box.xyxy} is in the frames {list(frames)}"
+        # Later frames may be larger than the first; the comparison with SOURCE knows their sizes.
+        width, height = (entry.width or 0, entry.height or 0) if 0 in frames else (2**31, 2**31)
+        if not _is_whole(hidden, width, height):
+            yield f"hidden region {hidden.xyxy} is not whole pixels of the image"
+        inside = clip(face.box, width, height)
+        if covered(inside, hidden) < 1 and not inside.is_empty:
+            yield f"face {face.box.xyxy} is not inside its hidden region"
 
-    Raises:
-        ManifestError: if the file is absent or damaged.
-    """
-    path = manifest / store.OTHERS
-    try:
-        with path.open(encoding="utf-8") as file:
-            for text in file:
-                line = json.loads(text)
-                yield {"path": line["path"], "carried": line["carried"], **line}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ManifestError(f"{path} cannot be read: {error}") from None
 
-
-def _listed(manifest: Path) -> Iterator[str]:
-    images = (
-        entry.output_path
-        for entry in store.iter_entries(manifest / store.RECORDS_FOLDER)
-        if entry.output_path is not None
+def _is_whole(box: Box, width: int, height: int) -> bool:
+    return (
+        0 <= box.x0 < box.x1 <= width
+        and 0 <= box.y0 < box.y1 <= height
+        and all(value.is_integer() for value in map(float, box.xyxy))
     )
-    carried = (line["path"] for line in iter_others(manifest) if line["carried"])
-    return heapq.merge(images, carried)
+
+
+def check_others(out: Path, find_pictures: FindPictures) -> Iterator[Problem]:
+    """Check the files that were carried over beside the images, and the manifest's own text."""
+    for name in (store.RUN, store.OTHERS, store.LOG):
+        path = out / MANIFEST / name
+        if path.is_file() and (reason := find_pictures(path)):
+            yield Problem("leak", f"{MANIFEST}/{name}", reason)
+    for other in iter_others(out / MANIFEST):
+        if other.carried:
+            yield from _check_carried(out, other, find_pictures)
+
+
+def _check_carried(out: Path, other: Other, find_pictures: FindPictures) -> Iterator[Problem]:
+    path = f"{DATA}/{other.path}"
+    if not stays_inside(other.path):
+        yield Problem("manifest", f"{MANIFEST}/{store.OTHERS}", f"names the path {other.path!r}")
+        return
+    try:
+        digest = store.digest_regular(out / path)
+        size = (out / path).lstat().st_size
+    except OSError as error:
+        yield Problem("missing", path, error.strerror or "cannot be read")
+        return
+    if (digest, size) != (other.sha256, other.bytes):
+        yield Problem("changed", path, "its bytes are not those in the manifest")
+    if reason := find_pictures(out / path):
+        yield Problem("leak", path, reason)

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from curate.core.entries import ManifestEntry, Outcome, Route
-from curate.core.errors import CurateError, DataError, WithheldError
-from curate.core.faces import Region
-from curate.core.ports import Frame, Obfuscator
+from curate.core.entries import ManifestEntry
+from curate.core.errors import DataError, ManifestError, SetupError, UsageError
+from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, LocalPool, Report
 from curate.engine.shards import Shard
 from curate.formats import codec
 from curate.formats.carried import find_pictures
-from curate.formats.codec import CodecOptions, Picture
-from curate.formats.codec.extent import changed_mask
+from curate.formats.codec import CodecOptions
 from curate.formats.walk import iter_files
-from curate.manifest import store, verify
-from curate.manifest.verify import Problem
+from curate.manifest import layout, store, verify
+from curate.manifest.problems import Problem
+from curate.pipeline.compare import Comparison, compare
+from curate.pipeline.os_errors import describe_os_error
+from curate.pipeline.session import Session, workers_for
 from curate.pipeline.tools import codec_options, open_obfuscator
 from curate.recipe import Recipe
 
@@ -34,150 +32,129 @@ class CheckJob:
     Args:
         out: the output folder.
         source: SOURCE, to compare pixels with, or None.
+        recipe: the recipe of the run.
     """
 
     out: Path
     source: Path | None
+    recipe: Recipe
 
     def open(self) -> Callable[[Shard, Report], list[Problem]]:
         """Returns the function that checks one part."""
-        run = store.load_run(self.out / "manifest")
-        recipe = Recipe.from_dict(run["recipe"])
-        options = codec_options(recipe)
-        obfuscator = open_obfuscator(recipe)
+        options = codec_options(self.recipe)
+        comparison = (
+            Comparison(self.source, self.out, open_obfuscator(self.recipe), options)
+            if self.source is not None
+            else None
+        )
 
         def inspect(entry: ManifestEntry, data: bytes) -> list[str]:
-            return codec.find_leaks(data, options)
+            return _find_leaks(data, options)
 
         def check(shard: Shard, report: Report) -> list[Problem]:
             report(0, None)
-            part = self.out / "manifest" / store.RECORDS_FOLDER / store.part_name(shard.number)
-            problems = list(verify.check_part(self.out, part, inspect))
-            if self.source is not None:
-                for entry in store.iter_part(part):
-                    problems += compare(self.source, self.out, entry, obfuscator, options)
+            name = f"{store.RECORDS_FOLDER}/{store.part_name(shard.number)}"
+            part = self.out / layout.MANIFEST / name
+            problems: list[Problem] = []
+            for entry in store.iter_part(part):
+                problems += verify.check_entry(self.out, entry, inspect)
+                if comparison is not None:
+                    problems += compare(entry, comparison)
+            if reason := find_pictures(part):
+                problems.append(Problem("leak", f"{layout.MANIFEST}/{name}", reason))
             return problems
 
         return check
 
 
-def iter_problems(out: Path, source: Path | None, workers: int | None) -> Iterator[Problem]:
+def iter_problems(
+    out: Path, source: Path | None, workers: int | None, run: Mapping[str, Any] | None = None
+) -> Iterator[Problem]:
     """Check an output against its manifest, streaming what is wrong.
 
     Args:
         out: the OUT of a finished run.
         source: its SOURCE, to compare pixels with, or None.
         workers: processes, or None for one per usable core.
+        run: what ``load_facts`` gave, or None to load it here.
 
     Raises:
         ManifestError: if the manifest cannot be read at all.
         DataError: if SOURCE or OUT is no folder.
+        SetupError: if a folder cannot be listed, or memory or processes fail.
     """
-    if source is not None and not source.is_dir():
-        raise DataError(f"SOURCE {source} is not a folder")
-    run = store.load_run(out / "manifest")
-    yield from verify.check_run(out / "manifest", run, _recipe_digest(run))
+    try:
+        if source is not None and not source.is_dir():
+            raise DataError(f"SOURCE {source} is not a folder")
+        run = load_facts(out) if run is None else run
+        yield from _iter_problems(out.resolve(), source and source.resolve(), workers, run)
+    except OSError as error:
+        raise describe_os_error(error, out, "read") from error
+    except MemoryError:
+        raise SetupError("there is not enough memory; try fewer --workers") from None
+
+
+def load_facts(out: Path) -> dict[str, Any]:
+    """The content of a finished run's ``run.json``.
+
+    Raises:
+        ManifestError: if it is absent or damaged.
+        DataError: if OUT is no folder.
+    """
+    try:
+        if out.exists() and not out.is_dir():
+            raise DataError(f"OUT {out} is not a folder")
+        return store.load_run(out / layout.MANIFEST)
+    except OSError as error:
+        raise describe_os_error(error, out, "read") from error
+
+
+def _iter_problems(
+    out: Path, source: Path | None, workers: int | None, run: Mapping[str, Any]
+) -> Iterator[Problem]:
+    recipe = _load_recipe(run)
+    if recipe.to_dict() != run["recipe"]:
+        yield Problem("manifest", "manifest/run.json", "its recipe is not written in full")
+    yield from layout.check_layout(out, run["records"]["parts"])
+    yield from verify.check_run(out / layout.MANIFEST, run, recipe.digest)
     yield from verify.check_others(out, find_pictures)
-    yield from verify.check_extra(out, (path for path, _ in iter_files(out / verify.DATA)))
-    parts = sum(1 for _ in store.iter_parts(out / "manifest" / store.RECORDS_FOLDER))
-    pool = LocalPool(min(workers or os.cpu_count() or 1, max(parts, 1)))
+    yield from _check_data(out)
+    parts = sum(1 for _ in store.iter_parts(out / layout.MANIFEST / store.RECORDS_FOLDER))
+    size = workers_for(Recipe(), Session(workers=workers))
+    pool = LocalPool(min(size, max(parts, 1)))
     shards = (Shard(number, ()) for number in range(parts))
-    for event in pool.run(CheckJob(out.resolve(), source and source.resolve()), shards):
+    for event in pool.run(CheckJob(out, source, recipe), shards):
         if isinstance(event, Finished):
             yield from event.result
 
 
-def compare(
-    source: Path, out: Path, entry: ManifestEntry, obfuscator: Obfuscator, options: CodecOptions
-) -> Iterator[Problem]:
-    """Compare one output with its source: equal outside the masks, hidden inside."""
-    if entry.source_sha256 is None:
-        if entry.outcome is Outcome.WRITTEN:
-            yield Problem("manifest", entry.id, "is written, yet names no source digest")
-        return
+def _check_data(out: Path) -> Iterator[Problem]:
+    """Find what is foreign below ``data/``; behind links, which are problems, nobody looks."""
+    data, links = out / layout.DATA, False
+    if not data.is_dir():
+        return  # reported with the layout
+    for problem in layout.check_kinds(data):
+        links = True
+        yield problem
+    if not links:
+        yield from layout.check_extra(out, (path for path, _ in iter_files(data)))
+
+
+def _load_recipe(run: Mapping[str, Any]) -> Recipe:
     try:
-        original = (source / entry.source_path).read_bytes()
-    except OSError as error:
-        yield Problem("source", entry.source_path, error.strerror or "cannot be read")
-        return
-    if store.digest_bytes(original) != entry.source_sha256:
-        yield Problem("source", entry.source_path, "SOURCE has another file under this name")
-        return
-    if entry.outcome is Outcome.WITHHELD:
-        return
-    path = f"{verify.DATA}/{entry.output_path}"
+        recipe = Recipe.from_dict(run["recipe"])
+        open_obfuscator(recipe)
+        codec_options(recipe)
+    except (UsageError, DataError, TypeError, ValueError, OverflowError) as error:
+        why = escape_unprintable(str(error))
+        raise ManifestError(f"run.json: recipe cannot be read: {why}") from None
+    return recipe
+
+
+def _find_leaks(data: bytes, options: CodecOptions) -> list[str]:
     try:
-        before = codec.load(original, options)
-        after = codec.load((out / path).read_bytes(), options)
-    except (OSError, WithheldError) as error:
-        yield Problem("pixels", path, f"cannot be compared: {error}")
-        return
-    try:
-        yield from _compare_pixels(path, before, after, entry, obfuscator)
-    except WithheldError as error:
-        yield Problem("pixels", path, f"cannot be compared: {error}")
-
-
-def _compare_pixels(
-    path: str, before: Picture, after: Picture, entry: ManifestEntry, obfuscator: Obfuscator
-) -> Iterator[Problem]:
-    shapes = [[frame.shape for frame in picture.frames] for picture in (before, after)]
-    if shapes[0] != shapes[1]:
-        yield Problem("pixels", path, "its frames or channels are not the source's")
-        return
-    regions = [
-        Region(face.box, hidden) for face, hidden in zip(entry.faces, entry.hidden, strict=True)
-    ]
-    if entry.route is not Route.REENCODED:
-        for index in range(len(before.frames)):
-            if _changes_outside(before, after, index, regions, obfuscator):
-                yield Problem("pixels", path, "pixels outside the masks are not the source's")
-                break
-    for region in regions:
-        if not any(
-            _is_hidden(old, new, region, obfuscator)
-            for old, new in zip(before.frames, after.frames, strict=True)
-            if region.hidden.x1 <= old.shape[1] and region.hidden.y1 <= old.shape[0]
-        ):
-            yield Problem("pixels", path, f"region {region.hidden.xyxy} still shows the source")
-
-
-def _changes_outside(
-    before: Picture,
-    after: Picture,
-    index: int,
-    regions: list[Region],
-    obfuscator: Obfuscator,
-) -> bool:
-    """Whether a frame differs from the source where no mask reaches."""
-    old, new = before.frames[index], after.frames[index]
-    reach = obfuscator.reach(regions, old.shape[1], old.shape[0]) if regions else []
-    allowed = changed_mask(before, reach, index)
-    return bool(((_difference(old, new) > 0) & ~allowed).any())
-
-
-def _is_hidden(old: Frame, new: Frame, region: Region, obfuscator: Obfuscator) -> bool:
-    """Whether a region is about as unlike the source as its method makes it.
-
-    Half of the expected change is asked for, less what lossy encoding may blur;
-    an untouched region shows none of it.
-    """
-    expected = obfuscator.apply(old, [region])
-    where = region.hidden.slices
-    wanted = float(_difference(old, expected)[where].mean())
-    found = float(_difference(old, new)[where].mean())
-    tolerance = 2.0 * (257 if old.dtype == np.uint16 else 1)
-    return found >= 0.5 * wanted - tolerance
-
-
-def _difference(a: Frame, b: Frame) -> Any:
-    """Largest absolute difference over the channels, H×W."""
-    difference = np.abs(a.astype(np.int32) - b.astype(np.int32))
-    return difference.max(axis=2) if difference.ndim == 3 else difference
-
-
-def _recipe_digest(run: dict[str, Any]) -> str:
-    try:
-        return Recipe.from_dict(run["recipe"]).digest
-    except (CurateError, KeyError, TypeError, AttributeError):
-        return "unreadable"
+        return codec.find_leaks(data, options)
+    except (MemoryError, OSError, SetupError):
+        raise
+    except Exception as error:  # whatever it is, nobody has seen that nothing leaks
+        return [f"the file cannot be looked over ({type(error).__name__})"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -53,7 +53,7 @@ class Obfuscated:
         data: the encoded output.
         route: how unmasked pixels travelled.
         regions: what was hidden, over all frames, without repetition.
-        faces: the faces behind the regions, in the same order.
+        faces: the faces behind the regions, in the same order, with their frames.
         blurred_share: share of the area inside any hidden region, 0..1.
         note: what the codec has to say about the way the image was written, or None.
     """
@@ -126,19 +126,26 @@ def hide(picture: Picture, faces: Sequence[Sequence[Face]], tools: Tools) -> Obf
         encoded = codec.save(picture, frames, touched, tools.options)
     else:
         encoded = codec.save(picture, None, [], tools.options)
-    decided = dict.fromkeys(
-        pair
-        for found, named in zip(regions, faces, strict=True)
-        for pair in zip(found, named, strict=True)
-    )
+    decided = _unite(regions, faces)
     return Obfuscated(
         data=encoded.data,
         route=encoded.route,
         regions=tuple(region for region, _ in decided),
-        faces=tuple(face for _, face in decided),
+        faces=tuple(replace(face, frames=frames) for (_, face), frames in decided.items()),
         blurred_share=share_hidden([region.hidden for region, _ in decided], *sizes[0]),
         note=encoded.note,
     )
+
+
+def _unite(
+    regions: Sequence[Sequence[Region]], faces: Sequence[Sequence[Face]]
+) -> dict[tuple[Region, Face], tuple[int, ...]]:
+    """Every region with its face, without repetition, and the frames that it is in."""
+    frames: dict[tuple[Region, Face], list[int]] = {}
+    for index, (found, named) in enumerate(zip(regions, faces, strict=True)):
+        for pair in dict.fromkeys(zip(found, named, strict=True)):
+            frames.setdefault(pair, []).append(index)
+    return {pair: tuple(found) for pair, found in frames.items()}
 
 
 def share_hidden(boxes: Sequence[Box], width: int, height: int) -> float:

@@ -60,6 +60,18 @@ class NeverStarts:
 
 
 @dataclass(frozen=True)
+class AlwaysDies:
+    """Dies over every shard, after it has said that it is at work."""
+
+    def open(self) -> Callable[[Shard, Report], None]:
+        def work(shard: Shard, report: Report) -> None:
+            report(0, None)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        return work
+
+
+@dataclass(frozen=True)
 class CannotStart:
     """Cannot open, and says why."""
 

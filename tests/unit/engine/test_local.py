@@ -16,7 +16,7 @@ from curate.core.records import ImageRecord
 from curate.engine.local import Finished, LocalPool, Progress
 from curate.engine.shards import Shard, iter_shards
 
-from .jobs import CannotStart, NeverStarts, Spell
+from .jobs import AlwaysDies, CannotStart, NeverStarts, Spell
 
 
 def shards(ids: list[str], size: int = 3) -> Iterator[Shard]:
@@ -69,6 +69,11 @@ def test_a_job_that_cannot_start_says_why() -> None:
 def test_workers_that_die_while_starting_end_the_run() -> None:
     with pytest.raises(SetupError, match=r"die while they start .*exit code 7"):
         list(LocalPool(1).run(NeverStarts(), shards(IDS)))
+
+
+def test_a_shard_without_records_that_keeps_killing_is_an_error() -> None:
+    with pytest.raises(SetupError, match=r"dying on shard 00000 \(signal SIGKILL\)"):
+        list(LocalPool(1).run(AlwaysDies(), [Shard(0, ())]))
 
 
 def test_stopping_finishes_the_shards_in_hand_and_begins_no_other(tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ def faces(draw: st.DrawFn) -> Face:
     box = Box(x, y, x + draw(numbers), y + draw(numbers))
     detectors = tuple(sorted(draw(st.sets(text, max_size=3))))
     confidence = draw(st.none() | st.floats(0, 1))
-    return Face(box, confidence, detectors, draw(st.sampled_from(["detector", "file", "person"])))
+    decided_by = draw(st.sampled_from(["detector", "file", "person"]))
+    frames = tuple(sorted(draw(st.sets(st.integers(0, 2**31 - 1), min_size=1, max_size=3))))
+    return Face(box, confidence, detectors, decided_by, frames)
 
 
 @st.composite

@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,27 +13,18 @@ import pytest
 from PIL import Image
 
 import curate
-from curate import Recipe, Session
-from curate.core.errors import ManifestError
-from curate.manifest import store
-from curate.manifest.schema import RECORDS, from_row
-from curate.manifest.verify import Problem
+from curate import Recipe
+from curate.core.errors import ManifestError, SetupError
+from curate.engine.shards import Shard
+from curate.formats import codec
+from curate.manifest import store, verify
+from curate.manifest.problems import Problem
+from curate.manifest.schema import from_row
+from curate.pipeline.check import CheckJob
 
 RECIPE = Recipe(profile="fast", shard_size=4)
 PORTRAIT = "data/train/people/portrait.jpg"
 GROUP = "data/train/people/group.png"
-
-
-@pytest.fixture(scope="module")
-def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("finished") / "out"
-    curate.blur(photos, out, RECIPE, Session(workers=2))
-    return out
-
-
-@pytest.fixture
-def out(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "out"))
 
 
 def problems(out: Path, source: Path | None = None) -> list[Problem]:
@@ -165,11 +158,48 @@ def test_a_face_outside_its_hidden_region_is_seen(out: Path) -> None:
     rows = pq.read_table(part).to_pylist()
     face = next(row["faces"][0] for row in rows if row["faces"])
     face["hidden_xyxy"][2] = face["hidden_xyxy"][0] + 1
-    table = pq.read_table(part).from_pylist(rows, schema=RECORDS)
-    pq.write_table(table, part)
+    store.save_part([from_row(row) for row in rows], part)
     assert any("not inside its hidden" in problem.detail for problem in problems(out))
 
 
 def test_a_folder_without_a_manifest_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="finished run"):
         problems(tmp_path)
+
+
+def test_an_output_that_breaks_the_check_is_a_problem(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_leaks(data: bytes, options: object) -> list[str]:
+        raise IndexError("a bug")
+
+    monkeypatch.setattr(codec, "find_leaks", find_leaks)
+    check = CheckJob(out, None, RECIPE).open()
+    found = check(Shard(0, ()), lambda index, note: None)
+    assert {problem.detail for problem in found} == {"the file cannot be looked over (IndexError)"}
+
+
+def test_want_of_memory_is_the_environments_fault(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out(*arguments: object) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(verify, "check_run", run_out)
+    with pytest.raises(SetupError, match="memory"):
+        problems(out)
+
+
+NAMES = ["a.png", "é.png", "\ue000.png", "\ufffd.png", "😀.png", "😀/a.png"]
+
+
+def test_names_in_any_script_are_in_order(tmp_path: Path) -> None:
+    for name in NAMES:
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20)).save(path)
+    (tmp_path / "photos/ü.csv").write_text("a\n")
+    curate.blur(tmp_path / "photos", tmp_path / "out", replace(RECIPE, shard_size=1))
+    assert problems(tmp_path / "out", tmp_path / "photos") == []
+    entries = store.iter_entries(tmp_path / "out/manifest/records")
+    assert len(list(entries)) == len(NAMES)

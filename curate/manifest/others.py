@@ -1,0 +1,67 @@
+"""``others.jsonl``: the files of a dataset that are not images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from curate.core.errors import ManifestError
+from curate.manifest.regular import open_regular
+
+OTHERS = "others.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Other:
+    """A file that is not an image.
+
+    Args:
+        path: relative to SOURCE and, if carried, to ``OUT/data``.
+        carried: whether it went to the output as it was.
+        sha256: digest of what was carried.
+        bytes: its size.
+        reason: why it was left out.
+    """
+
+    path: str
+    carried: bool
+    sha256: str | None = None
+    bytes: int | None = None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        said = (self.sha256, self.bytes, self.reason)
+        wanted = (str, int, type(None)) if self.carried else (type(None), type(None), str)
+        if type(self.path) is not str or type(self.carried) is not bool:
+            raise TypeError("path is not a text, or carried neither true nor false")
+        if tuple(map(type, said)) != wanted:
+            raise TypeError("give sha256 and bytes of what was carried, reason of what was not")
+        self.path.encode()  # a lone surrogate, which JSON can hold, is no name
+
+
+def iter_others(manifest: Path) -> Iterator[Other]:
+    """The lines of ``others.jsonl``, streaming.
+
+    Raises:
+        ManifestError: if the file is absent, or a line is not as it should be.
+    """
+    path, number = manifest / OTHERS, 0
+    try:
+        with open_regular(path) as file:
+            for line in file:
+                number += 1
+                yield _parse(line.decode())
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ManifestError(f"{path}, line {number}, cannot be read: {error}") from None
+
+
+def _parse(line: str) -> Other:
+    value = json.loads(line)
+    known = {field.name for field in fields(Other)}
+    if not isinstance(value, dict) or not known >= set(value) >= {"path", "carried"}:
+        raise TypeError(f"it is no object with the keys {', '.join(sorted(known))}")
+    return Other(**value)

@@ -1,0 +1,131 @@
+"""The shape of ``run.json``, version 1: what every reader of it may rely on.
+
+The same, as JSON Schema, is ``manifests/run-1.schema.json``; a test holds the
+two together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from curate.core.errors import ManifestError
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A plain value: what it is called, and whether something is one."""
+
+    name: str
+    holds: Callable[[Any], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _ListOf:
+    items: _Shape
+
+
+@dataclass(frozen=True, slots=True)
+class _AnyKeys:
+    values: _Shape
+
+
+_Shape = _Value | _ListOf | _AnyKeys | Mapping[str, Any]
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+_TEXT = _Value("a text", lambda value: isinstance(value, str))
+_COUNT = _Value("a count", lambda value: _is_int(value) and value >= 0)
+_SHARE = _Value("a number, 0 or more", lambda value: isinstance(value, (int, float)) and value >= 0)
+_SHA256 = _Value("a SHA-256 in hexadecimal", _is_sha256)
+_SCALAR = _Value(
+    "a plain value", lambda value: value is None or isinstance(value, (str, int, float))
+)
+_OBJECT = _Value("an object", lambda value: isinstance(value, dict))
+
+SHAPE: Mapping[str, Any] = {
+    "schema_version": _COUNT,
+    "tool": {"name": _TEXT, "version": _TEXT},
+    "recipe": _OBJECT,  # curate.recipe reads it, and says what is wrong with it
+    "recipe_sha256": _SHA256,
+    "detectors": _ListOf(
+        {
+            "name": _TEXT,
+            "package": _TEXT,
+            "version": _TEXT,
+            "weights_sha256": _AnyKeys(_SHA256),
+            "backend": _TEXT,
+        }
+    ),
+    "obfuscator": {
+        "name": _TEXT,
+        "version": _TEXT,
+        "keeps": _TEXT,
+        "parameters": _AnyKeys(_SCALAR),
+        "margin": _SHARE,
+    },
+    "libraries": _AnyKeys(_TEXT),
+    "source": {"layout": _TEXT, "sha256": _SHA256},
+    "counts": {
+        "images": _COUNT,
+        "written": _COUNT,
+        "withheld": _COUNT,
+        "images_with_faces": _COUNT,
+        "faces": _COUNT,
+        "routes": _AnyKeys(_COUNT),
+        "reasons": _AnyKeys(_COUNT),
+    },
+    "others": {"carried": _COUNT, "left_out": _COUNT, "sha256": _SHA256},
+    "records": {"parts": _COUNT, "sha256": _SHA256},
+}
+
+
+def check_shape(run: Any) -> None:
+    """Refuse a ``run.json`` that has not all the keys of version 1, or has others.
+
+    Raises:
+        ManifestError: at the first key that is missing, unknown or of another type.
+    """
+    for fault in _faults(run, SHAPE, ""):
+        raise ManifestError(f"run.json: {fault}")
+
+
+def _faults(value: Any, shape: _Shape, path: str) -> Iterator[str]:
+    if isinstance(shape, _Value):
+        if not shape.holds(value):
+            yield f"{path} is not {shape.name}"
+    elif isinstance(shape, _ListOf):
+        if not isinstance(value, list):
+            yield f"{path} is not a list"
+            return
+        for index, item in enumerate(value):
+            yield from _faults(item, shape.items, f"{path}[{index}]")
+    elif not isinstance(value, dict):
+        yield f"{path} is not an object"
+    elif isinstance(shape, _AnyKeys):
+        for key, item in value.items():
+            yield from _faults(item, shape.values, f"{path}[{key!r}]")
+    else:
+        yield from _faults_of_object(value, shape, f"{path}." if path else "")
+
+
+def _faults_of_object(
+    value: Mapping[str, Any], shape: Mapping[str, Any], prefix: str
+) -> Iterator[str]:
+    for key, inner in shape.items():
+        if key in value:
+            yield from _faults(value[key], inner, f"{prefix}{key}")
+        else:
+            yield f"{prefix}{key} is missing"
+    for key in value:
+        if key not in shape:
+            yield f"{prefix}{key!r} is no key of schema version 1"

@@ -1,0 +1,137 @@
+"""Compare an output with its source: equal outside the masks, hidden inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.core.entries import ManifestEntry, Outcome, Route
+from curate.core.errors import SetupError, WithheldError
+from curate.core.faces import Region
+from curate.core.ports import Frame, Obfuscator
+from curate.formats import codec
+from curate.formats.codec import CodecOptions, Picture
+from curate.formats.codec.extent import changed_mask
+from curate.manifest import store
+from curate.manifest.layout import DATA
+from curate.manifest.problems import Problem
+from curate.manifest.regular import read_regular
+from curate.manifest.verify import iter_faults
+from curate.pipeline.image import share_hidden
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What is needed to compare outputs with their sources.
+
+    Args:
+        source: the dataset's folder.
+        out: the output folder.
+        obfuscator: what hid the faces.
+        options: limits and metadata of the codec.
+    """
+
+    source: Path
+    out: Path
+    obfuscator: Obfuscator
+    options: CodecOptions
+
+
+def compare(entry: ManifestEntry, comparison: Comparison) -> Iterator[Problem]:
+    """Compare one output with its source; an entry that contradicts itself is not compared."""
+    if any(iter_faults(entry)) or entry.source_sha256 is None:
+        return
+    try:
+        original = read_regular(comparison.source / entry.source_path, follow_links=True)
+    except OSError as error:
+        yield Problem("source", entry.source_path, error.strerror or "cannot be read")
+        return
+    if store.digest_bytes(original) != entry.source_sha256:
+        yield Problem("source", entry.source_path, "SOURCE has another file under this name")
+        return
+    if entry.outcome is Outcome.WITHHELD:
+        return
+    path = f"{DATA}/{entry.output_path}"
+    try:
+        before = codec.load(original, comparison.options)
+        after = codec.load(read_regular(comparison.out / path), comparison.options)
+        for detail in _compare_pixels(before, after, entry, comparison.obfuscator):
+            yield Problem("pixels", path, detail)
+    except (OSError, WithheldError) as error:
+        yield Problem("pixels", path, f"cannot be compared: {error}")
+    except (MemoryError, SetupError):
+        raise
+    except Exception as error:  # whatever it is, nobody has seen that the faces are hidden
+        yield Problem("pixels", path, f"cannot be compared ({type(error).__name__})")
+
+
+def _compare_pixels(
+    before: Picture, after: Picture, entry: ManifestEntry, obfuscator: Obfuscator
+) -> Iterator[str]:
+    shapes = [[frame.shape for frame in picture.frames] for picture in (before, after)]
+    if shapes[0] != shapes[1]:
+        yield "its frames or channels are not the source's"
+        return
+    said = (entry.width, entry.height, entry.mode, entry.orientation)
+    if said != (before.width, before.height, before.mode, before.orientation):
+        yield f"its size, mode and orientation are not {said}"
+        return
+    share = share_hidden(entry.hidden, before.width, before.height)
+    if abs(share - (entry.blurred_share or 0)) > 1e-9:
+        yield f"blurred_share is {share}, but says {entry.blurred_share}"
+    last = max((index for face in entry.faces for index in face.frames), default=0)
+    if last >= len(before.frames):
+        yield f"a face is in frame {last}, but there are {len(before.frames)}"
+        return
+    for index in range(len(before.frames)):
+        yield from _compare_frame(before, after, index, entry, obfuscator)
+
+
+def _compare_frame(
+    before: Picture, after: Picture, index: int, entry: ManifestEntry, obfuscator: Obfuscator
+) -> Iterator[str]:
+    """Compare one frame, in which only its own faces may be hidden, and all of them must."""
+    old, new = before.frames[index], after.frames[index]
+    height, width = old.shape[:2]
+    where = f" in frame {index}" if len(before.frames) > 1 else ""
+    regions = [
+        Region(face.box, hidden)
+        for face, hidden in zip(entry.faces, entry.hidden, strict=True)
+        if index in face.frames
+    ]
+    for region in regions:
+        if region.hidden.x1 > width or region.hidden.y1 > height:
+            yield f"region {region.hidden.xyxy} is not inside the image{where}"
+            return
+    if entry.route is not Route.REENCODED:
+        reach = obfuscator.reach(regions, width, height) if regions else []
+        allowed = changed_mask(before, reach, index)
+        if ((_difference(old, new) > 0) & ~allowed).any():
+            yield f"pixels outside the masks are not the source's{where}"
+    for region in regions:
+        if not _is_hidden(old, new, region, obfuscator):
+            yield f"region {region.hidden.xyxy} still shows the source{where}"
+
+
+def _is_hidden(old: Frame, new: Frame, region: Region, obfuscator: Obfuscator) -> bool:
+    """Whether a region is about as unlike the source as its method makes it.
+
+    Half of the expected change is asked for, less what lossy encoding may blur;
+    an untouched region shows none of it.
+    """
+    expected = obfuscator.apply(old, [region])
+    where = region.hidden.slices
+    wanted = float(_difference(old, expected)[where].mean())
+    found = float(_difference(old, new)[where].mean())
+    tolerance = 2.0 * (257 if old.dtype == np.uint16 else 1)
+    return found >= 0.5 * wanted - tolerance
+
+
+def _difference(a: Frame, b: Frame) -> Any:
+    """Largest absolute difference over the channels, H×W."""
+    difference = np.abs(a.astype(np.int32) - b.astype(np.int32))
+    return difference.max(axis=2) if difference.ndim == 3 else difference
