@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from curate.cli.paths import PATH
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
@@ -19,10 +20,10 @@ _SHOWN = 50
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PATH)
 @click.option(
     "--source",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Compare pixels with SOURCE: equal outside the masks, hidden inside.",
 )
 @click.option(

@@ -118,8 +118,8 @@ class Source(Protocol):
     The contract, tested for every layout: the same dataset gives the same records,
     sorted by the bytes of their ids, which are unique; what is malformed is one
     clear `DataError`; a record can be read in another process than the one that
-    listed it. A layout whose images stand inside larger files (shards) also
-    answers ``containers`` and ``rebuild``.
+    listed it. Where images stand inside larger files (shards), those are its
+    containers: they are written anew, and are none of its ``others``.
     """
 
     layout: str
@@ -141,6 +141,10 @@ class Source(Protocol):
 
     def records(self) -> Iterator[ImageRecord]:
         """Every image, streaming, sorted by id."""
+        ...
+
+    def find(self, record_id: str) -> ImageRecord | None:
+        """The record of an id, or None if there is none; quick for ids in ascending order."""
         ...
 
     def read(self, record: ImageRecord) -> bytes:
@@ -186,4 +190,8 @@ class Source(Protocol):
         Yields:
             What stayed behind, and why.
         """
+        ...
+
+    def inspect(self, container: str) -> Iterator[str]:
+        """Look a container's other contents over for pictures; one line for each find."""
         ...

@@ -78,6 +78,11 @@ class FileLayout:
                 carried = leaf.regular and self.is_carried(leaf.path)
                 yield CarriedFile(PurePosixPath(leaf.path), leaf.path, carried)
 
+    def find(self, record_id: str) -> ImageRecord | None:
+        """The record of an id, or None if there is no such image."""
+        leaf = self.folder.leaf(record_id)
+        return self.parse(record_id) if leaf is not None and self._is_image(leaf) else None
+
     def open(self, other: CarriedFile) -> BinaryIO:
         """Open a file that is not an image."""
         return self.folder.open(other.uri)
@@ -103,6 +108,10 @@ class FileLayout:
     def rebuild(
         self, container: str, outputs: Callable[[str], bytes | None], target: BinaryIO
     ) -> Iterator[CarriedFile]:
+        """Never called, since there is no container."""
+        raise NotImplementedError(f"{self.layout} has no containers")
+
+    def inspect(self, container: str) -> Iterator[str]:
         """Never called, since there is no container."""
         raise NotImplementedError(f"{self.layout} has no containers")
 

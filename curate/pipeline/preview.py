@@ -21,6 +21,7 @@ from curate.formats.faces import iter_given_faces
 from curate.manifest.store import Tally
 from curate.pipeline.given import check_matches, describe_matches, match_faces, save_face_index
 from curate.pipeline.image import Tools
+from curate.pipeline.os_errors import describe_os_error
 from curate.pipeline.session import Session, workers_for
 from curate.pipeline.shard import process
 from curate.pipeline.tools import check_recipe, open_tools, pin_files
@@ -103,7 +104,13 @@ def preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessio
         DataError: as for a run.
         SetupError: as for a run.
     """
-    recipe = pin_files(recipe, session)
+    try:
+        return _preview(source, out, pin_files(recipe, session), session)
+    except OSError as error:
+        raise describe_os_error(error, Path(source), "read") from error
+
+
+def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Session) -> Preview:
     check_recipe(recipe)
     folder = open_source(str(source), session.layout)
     check_places(Path(source), Path(out))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import sys
 import time
@@ -13,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.core.errors import CurateError, PausedError, SetupError
+from curate.core.errors import PausedError
 from curate.core.ports import Source
 from curate.engine.local import Finished, Job, LocalPool, Progress
 from curate.engine.lock import FolderLock
 from curate.engine.shards import Shard, iter_shards, shard_name
 from curate.manifest import store
 from curate.pipeline import finish
+from curate.pipeline.os_errors import describe_os_error
 from curate.pipeline.session import Session, Snapshot, workers_for
 from curate.pipeline.shard import TALLY
 from curate.pipeline.workspace import Plan, Workspace, save_plan
@@ -61,7 +61,7 @@ def hold(source: Source, workspace: Workspace, recipe: Recipe, session: Session)
             finally:
                 _tidy(workspace, made)
     except OSError as error:
-        raise _describe_os_error(error, workspace.out) from error
+        raise describe_os_error(error, workspace.out, "written") from error
 
 
 def begin(run: Run) -> Plan:
@@ -162,13 +162,3 @@ def _tidy(workspace: Workspace, made: list[Path]) -> None:
         if any(place.iterdir()):
             return
         place.rmdir()
-
-
-def _describe_os_error(error: OSError, out: Path) -> CurateError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return SetupError(
-            f"there is no space left for {out}; free some and run the same command again to go on"
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return SetupError(f"{error.filename or out} cannot be written: {error.strerror}")
-    return SetupError(f"{error.filename or out}: {error.strerror or error}")
