@@ -230,7 +230,7 @@ def test_pictures_in_disguise_are_not_carried_over(small: Path, tmp_path: Path) 
     assert summary.others == {"carried": 1, "left_out": 4}
     lines = map(json.loads, (tmp_path / "out/manifest/others.jsonl").read_text().splitlines())
     reasons = {line["path"]: line.get("reason") for line in lines}
-    assert reasons["notes.txt"] == "it is not text"
+    assert "text" in str(reasons["notes.txt"])
     assert "base64" in reasons["labelme.json"]
     assert "'image'" in reasons["images.parquet"]
     assert reasons["labels.parquet"] is None
