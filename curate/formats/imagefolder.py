@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from curate.core.errors import DataError, WithheldError
 from curate.core.ports import CarriedFile
 from curate.core.records import ImageRecord
-from curate.formats.walk import iter_files
+from curate.formats.reading import iter_blocks
+from curate.formats.walk import is_text_path, iter_files
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -31,7 +32,8 @@ class ImageFolder:
 
     An image's id is its path relative to the folder. Its split is the first
     component, if that is a usual name of a split; its category is the name of
-    the folder that holds it, unless that is the split.
+    the folder that holds it, unless that is the split. Files whose path is not
+    valid UTF-8 are listed under a path that is (see ``iter_files``), and never read.
 
     Args:
         root: the dataset's folder.
@@ -58,7 +60,9 @@ class ImageFolder:
         for relative, status in iter_files(self.root):
             if not (stat.S_ISREG(status.st_mode) and is_image_name(relative)):
                 carried = stat.S_ISREG(status.st_mode) and is_carried_name(relative)
-                yield CarriedFile(PurePosixPath(relative), relative, carried)
+                yield CarriedFile(
+                    PurePosixPath(relative), relative, carried and is_text_path(relative)
+                )
 
     def locate(self, other: CarriedFile) -> Path:
         """Where a file that is not an image can be read."""
@@ -76,16 +80,13 @@ class ImageFolder:
         """The stored bytes of one image.
 
         Raises:
-            WithheldError: if the file cannot be read or its name is not valid text.
+            WithheldError: if this file cannot be read or its name is not valid text.
+            SourceChangedError: if it is no longer there.
+            SetupError: if SOURCE as a whole cannot be read.
         """
-        try:
-            record.id.encode()
-        except UnicodeEncodeError:
-            raise WithheldError("name", "the file name is not valid UTF-8") from None
-        try:
-            return (self.root / record.uri).read_bytes()
-        except OSError as error:
-            raise WithheldError("unreadable", error.strerror or "cannot be read") from None
+        if not is_text_path(record.uri):
+            raise WithheldError("name", "the file name is not valid UTF-8")
+        return b"".join(iter_blocks(self.root / record.uri, record.id))
 
 
 def is_image_name(path: str) -> bool:

@@ -25,8 +25,8 @@ def find_pictures(path: Path) -> str | None:
 
     Returns:
         One line for a person, or None.
+
+    Raises:
+        OSError: if it cannot be read.
     """
-    try:
-        return find_in_table(path) if path.suffix.lower() == ".parquet" else find_in_file(path)
-    except OSError as error:
-        return f"it cannot be read: {error.strerror or error}"
+    return find_in_table(path) if path.suffix.lower() == ".parquet" else find_in_file(path)

@@ -34,7 +34,9 @@ def find_in_table(path: Path) -> str | None:
         try:
             with pq.ParquetFile(stream) as table:
                 return _find_in_schema(table.schema_arrow) or _find_in_values(table)
-        except (pa.ArrowException, UnicodeDecodeError):
+        except (pa.ArrowException, ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the file system's trouble; a damaged table has no number
             return "it is not a readable Parquet file"
 
 
