@@ -14,11 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from curate.core.errors import DataError
-from curate.core.ports import Model, Source
-from curate.core.records import printable
-from curate.engine.shards import shard_name, sync_folder, sync_tree
+from curate.core.errors import DataError, WithheldError
+from curate.core.ports import CarriedFile, Model, Source
+from curate.engine.shards import shard_name, sync_file, sync_folder, sync_tree
 from curate.formats.carried import find_pictures
+from curate.formats.reading import iter_blocks
+from curate.formats.walk import is_text_path
 from curate.manifest import store
 from curate.manifest.schema import VERSION
 from curate.pipeline.shard import DATA, PART
@@ -47,26 +48,74 @@ def gather(workspace: Workspace, shards: int) -> None:
 def carry(workspace: Workspace, source: Source) -> dict[str, int]:
     """Copy annotations beside the images, and list every file that is not an image.
 
+    What is looked at is the copy, which SOURCE can no longer change. The copies
+    move to their place when the list of them does: a later attempt takes back
+    what an interrupted one has moved.
+
     Returns:
         Counts of files ``carried`` and ``left_out``.
+
+    Raises:
+        SourceChangedError: if a file that was listed is gone.
+        SetupError: if SOURCE cannot be read.
     """
+    listing = workspace.final / "manifest" / store.OTHERS
+    data = workspace.final / DATA
+    _take_back(listing, data)
+    copies = workspace.staging / "others"
+    shutil.rmtree(copies, ignore_errors=True)
+    copies.mkdir(parents=True)
     counts = {"carried": 0, "left_out": 0}
-    path = workspace.final / "manifest" / store.OTHERS
-    with path.open("w", encoding="utf-8") as listing:
+    partial = workspace.staging / store.OTHERS
+    with partial.open("w", encoding="utf-8") as file:
         for other in source.others():
-            origin = source.locate(other)
-            reason = find_pictures(origin) if other.carried else "not an annotation or image"
-            line: dict[str, Any] = {"path": printable(str(other.path)), "carried": reason is None}
-            if reason is None:
-                target = workspace.final / DATA / other.path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(origin, target)
-                line |= {"sha256": store.digest_file(target), "bytes": target.stat().st_size}
-            else:
-                line["reason"] = reason
-            counts["carried" if reason is None else "left_out"] += 1
-            listing.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
+            line = _carry_one(source, other, copies)
+            counts["carried" if line["carried"] else "left_out"] += 1
+            file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
+    sync_file(partial)
+    partial.rename(listing)
+    sync_folder(listing.parent)
+    _move_files(copies, data)
     return counts
+
+
+def _carry_one(source: Source, other: CarriedFile, copies: Path) -> dict[str, Any]:
+    """Copy one file, if it is an annotation and holds no picture; returns its line."""
+    line: dict[str, Any] = {"path": other.uri, "carried": False}
+    if not is_text_path(other.uri):
+        return line | {"reason": "its name is not valid UTF-8"}
+    if not other.carried:
+        return line | {"reason": "not an annotation or image"}
+    target = copies / other.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with target.open("wb") as copy:
+            copy.writelines(iter_blocks(source.locate(other), other.uri))
+        reason = find_pictures(target)
+    except WithheldError as error:
+        reason = f"it cannot be read: {error.detail}"
+    if reason is not None:
+        target.unlink()
+        return line | {"reason": reason}
+    return line | {
+        "carried": True,
+        "sha256": store.digest_file(target),
+        "bytes": target.stat().st_size,
+    }
+
+
+def _take_back(listing: Path, data: Path) -> None:
+    """Remove what an interrupted attempt has carried; its list goes last."""
+    try:
+        with listing.open(encoding="utf-8") as file:
+            for line in map(json.loads, file):
+                if line["carried"]:
+                    (data / line["path"]).unlink(missing_ok=True)
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{listing} is damaged; remove the OUT and run again") from None
+    listing.unlink()
 
 
 def describe_run(
