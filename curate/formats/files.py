@@ -9,6 +9,7 @@ from typing import BinaryIO
 from curate.core.ports import CarriedFile
 from curate.core.records import ImageRecord
 from curate.formats.folder import Folder, Leaf
+from curate.formats.walk import is_text_path
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -75,8 +76,7 @@ class FileLayout:
         """Every file that is not an image, in the order of its path."""
         for leaf in self.folder.leaves():
             if not self._is_image(leaf):
-                carried = leaf.regular and self.is_carried(leaf.path)
-                yield CarriedFile(PurePosixPath(leaf.path), leaf.path, carried)
+                yield self._other(leaf)
 
     def find(self, record_id: str) -> ImageRecord | None:
         """The record of an id, or None if there is no such image."""
@@ -114,6 +114,12 @@ class FileLayout:
     def inspect(self, container: str) -> Iterator[str]:
         """Never called, since there is no container."""
         raise NotImplementedError(f"{self.layout} has no containers")
+
+    def _other(self, leaf: Leaf) -> CarriedFile:
+        path = PurePosixPath(leaf.path)
+        if not is_text_path(leaf.path):
+            return CarriedFile(path, leaf.path, False, "its name is not valid UTF-8")
+        return CarriedFile(path, leaf.path, leaf.regular and self.is_carried(leaf.path))
 
     def _is_image(self, leaf: Leaf) -> bool:
         return leaf.regular and self.is_image(leaf.path)

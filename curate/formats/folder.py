@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from curate.core.errors import DataError
-from curate.formats.walk import iter_files
+from curate.core.errors import DataError, WithheldError
+from curate.formats.reading import open_file, read_file
+from curate.formats.walk import is_text_path, iter_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ class Leaf:
 class Folder(Protocol):
     """Where a dataset's files are, on a disk or elsewhere.
 
-    Paths are relative to the folder and have ``/``. Names that are no valid text
-    are spelled as Python spells them, with lone surrogates.
+    Paths are relative to the folder and have ``/``. Those that are not valid text
+    are told by a ``.`` among their parts (see `curate.formats.walk`), and never opened.
     """
 
     name: str
@@ -90,7 +91,7 @@ class LocalFolder:
 
     def leaves(self) -> Iterator[Leaf]:
         """Every file, streaming, in the order of the paths' bytes."""
-        for path, status in iter_files(self.root):
+        for path, status in iter_files(self.root, self.name):
             yield Leaf(path, status.st_size, _stamp(status), stat.S_ISREG(status.st_mode))
 
     def names(self, path: str = "") -> frozenset[str]:
@@ -113,12 +114,15 @@ class LocalFolder:
 
     def open(self, path: str) -> BinaryIO:
         """Open one file for reading; raises as the protocol says."""
-        return (self.root / path).open("rb")
+        if not is_text_path(path):
+            raise WithheldError("name", "the file name is not valid UTF-8")
+        return open_file(self.root / path, path)
 
     def read(self, path: str) -> bytes:
-        """The bytes of one file."""
-        with self.open(path) as file:
-            return file.read()
+        """The bytes of one file; raises as the protocol says."""
+        if not is_text_path(path):
+            raise WithheldError("name", "the file name is not valid UTF-8")
+        return read_file(self.root / path, path)
 
 
 def _stamp(status: os.stat_result) -> str:

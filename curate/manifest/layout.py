@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 import os
 import stat
@@ -122,21 +121,21 @@ def check_kinds(folder: Path) -> Iterator[Problem]:
                     yield Problem("extra", str(path), "an output holds regular files only")
 
 
-def check_extra(out: Path, present: Iterator[str]) -> Iterator[Problem]:
-    """Find files below ``data/`` that the manifest does not know, or knows twice.
+def check_extra(listed: Iterator[str], present: Iterator[str]) -> Iterator[Problem]:
+    """Find what stands below ``data/`` and the manifest does not know, or knows twice.
 
     Args:
-        out: the output folder.
-        present: relative paths of the files below ``data/``, sorted as bytes.
+        listed: paths that the manifest knows, relative to ``data/``, sorted as bytes.
+        present: paths that are there, sorted as bytes.
     """
-    listed = _listed(out / MANIFEST)
-    expected = next(listed, None)
+    known = map(os.fsencode, listed)
+    expected = next(known, None)
     last = None
     for path in map(os.fsencode, present):
         while expected is not None and expected <= path:
             if expected == last:
                 yield Problem("manifest", _shown(expected), "is listed more than once")
-            last, expected = expected, next(listed, None)
+            last, expected = expected, next(known, None)
             # Files that are listed and missing are reported with their entries.
         if last != path:
             yield Problem("extra", _shown(path), "the manifest does not know it")
@@ -146,12 +145,13 @@ def _shown(path: bytes) -> str:
     return f"{DATA}/{os.fsdecode(path)}"
 
 
-def _listed(manifest: Path) -> Iterator[bytes]:
-    """Paths that the manifest speaks of, in the order of their bytes."""
-    images = (
-        entry.output_path.encode()
-        for entry in store.iter_entries(manifest / store.RECORDS_FOLDER)
-        if entry.output_path is not None
-    )
-    carried = (other.path.encode() for other in iter_others(manifest) if other.carried)
-    return heapq.merge(images, carried)
+def iter_outputs(manifest: Path) -> Iterator[str]:
+    """Paths of the images that the manifest says are written, in the order of their bytes."""
+    for entry in store.iter_entries(manifest / store.RECORDS_FOLDER):
+        if entry.output_path is not None:
+            yield entry.output_path
+
+
+def iter_files_beside(manifest: Path) -> Iterator[str]:
+    """Paths of the other files that the manifest says are there, in the order of their bytes."""
+    return (other.path for other in iter_others(manifest) if other.is_there)

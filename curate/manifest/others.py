@@ -11,6 +11,7 @@ from curate.core.errors import ManifestError
 from curate.manifest.regular import open_regular
 
 OTHERS = "others.jsonl"
+FATES = ("carried", "rebuilt", "left_out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,25 +21,39 @@ class Other:
     Args:
         path: relative to SOURCE and, if carried, to ``OUT/data``.
         carried: whether it went to the output as it was.
-        sha256: digest of what was carried.
+        rebuilt: whether it holds images and was written anew around them.
+        sha256: digest of what went to the output.
         bytes: its size.
         reason: why it was left out.
     """
 
     path: str
     carried: bool
+    rebuilt: bool = False
     sha256: str | None = None
     bytes: int | None = None
     reason: str | None = None
 
     def __post_init__(self) -> None:
         said = (self.sha256, self.bytes, self.reason)
-        wanted = (str, int, type(None)) if self.carried else (type(None), type(None), str)
-        if type(self.path) is not str or type(self.carried) is not bool:
-            raise TypeError("path is not a text, or carried neither true nor false")
+        wanted = (str, int, type(None)) if self.is_there else (type(None), type(None), str)
+        if type(self.path) is not str or {type(self.carried), type(self.rebuilt)} != {bool}:
+            raise TypeError("path is not a text, or carried or rebuilt neither true nor false")
+        if self.carried and self.rebuilt:
+            raise TypeError("a file is either carried or rebuilt")
         if tuple(map(type, said)) != wanted:
-            raise TypeError("give sha256 and bytes of what was carried, reason of what was not")
+            raise TypeError("give sha256 and bytes of what is in data, reason of what is not")
         self.path.encode()  # a lone surrogate, which JSON can hold, is no name
+
+    @property
+    def fate(self) -> str:
+        """What became of it, one of `FATES`."""
+        return "carried" if self.carried else "rebuilt" if self.rebuilt else "left_out"
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the output has it."""
+        return self.carried or self.rebuilt
 
 
 def iter_others(manifest: Path) -> Iterator[Other]:

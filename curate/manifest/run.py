@@ -84,7 +84,7 @@ SHAPE: Mapping[str, Any] = {
         "routes": _AnyKeys(_COUNT),
         "reasons": _AnyKeys(_COUNT),
     },
-    "others": {"carried": _COUNT, "left_out": _COUNT, "sha256": _SHA256},
+    "others": {"carried": _COUNT, "rebuilt": _COUNT, "left_out": _COUNT, "sha256": _SHA256},
     "records": {"parts": _COUNT, "sha256": _SHA256},
 }
 

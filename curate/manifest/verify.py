@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from curate.core.entries import ManifestEntry, Outcome
 from curate.core.geometry import Box, clip, covered
 from curate.manifest import store
 from curate.manifest.layout import DATA, MANIFEST, stays_inside
-from curate.manifest.others import Other, iter_others
+from curate.manifest.others import FATES, Other, iter_others
 from curate.manifest.problems import Problem
-from curate.manifest.regular import read_regular
+
+Read = Callable[[str], bytes]
+"""Reads an output by its path in the manifest; raises OSError."""
 
 Inspect = Callable[[ManifestEntry, bytes], list[str]]
 """Looks for leaks in one output; one line for each."""
@@ -35,17 +38,14 @@ def check_run(manifest: Path, run: Mapping[str, Any], recipe_sha256: str) -> Ite
     records = manifest / store.RECORDS_FOLDER
     tally = store.Tally()
     yield from _check_order(records, tally)
-    carried = [0, 0]
-    for other in iter_others(manifest):
-        carried[other.carried] += 1
+    fates = Counter(other.fate for other in iter_others(manifest))
     claims = {
         "recipe_sha256": (run["recipe_sha256"], recipe_sha256),
         "counts": (run["counts"], tally.to_dict()),
         "records.sha256": (run["records"]["sha256"], store.digest_parts(records)),
         "records.parts": (run["records"]["parts"], sum(1 for _ in store.iter_parts(records))),
         "source.sha256": (run["source"]["sha256"], store.digest_sources(records)),
-        "others.carried": (run["others"]["carried"], carried[True]),
-        "others.left_out": (run["others"]["left_out"], carried[False]),
+        **{f"others.{fate}": (run["others"][fate], fates[fate]) for fate in FATES},
         "others.sha256": (run["others"]["sha256"], store.digest_regular(manifest / store.OTHERS)),
     }
     for name, (said, found) in claims.items():
@@ -66,7 +66,7 @@ def _check_order(records: Path, tally: store.Tally) -> Iterator[Problem]:
         last_id, last_path = entry.id, last_path if path is None else path
 
 
-def check_entry(out: Path, entry: ManifestEntry, inspect: Inspect) -> Iterator[Problem]:
+def check_entry(entry: ManifestEntry, read: Read, inspect: Inspect) -> Iterator[Problem]:
     """Check one entry by itself and, if it speaks of an output, that output."""
     faults = list(iter_faults(entry))
     for fault in faults:
@@ -75,7 +75,7 @@ def check_entry(out: Path, entry: ManifestEntry, inspect: Inspect) -> Iterator[P
         return
     path = f"{DATA}/{entry.output_path}"
     try:
-        data = read_regular(out / path)
+        data = read(str(entry.output_path))
     except OSError as error:
         yield Problem("missing", path, error.strerror or "cannot be read")
         return
@@ -87,7 +87,8 @@ def check_entry(out: Path, entry: ManifestEntry, inspect: Inspect) -> Iterator[P
 
 def iter_faults(entry: ManifestEntry) -> Iterator[str]:
     """What contradicts itself in an entry; one line for each."""
-    if not stays_inside(entry.source_path):
+    # A name that is not valid text is told by a path that no file has, and never read.
+    if entry.source_sha256 is not None and not stays_inside(entry.source_path):
         yield f"its source path is {entry.source_path!r}"
     if entry.outcome is Outcome.WITHHELD:
         if (entry.output_path, entry.output_sha256, entry.output_bytes) != (None, None, None):
@@ -145,11 +146,11 @@ def check_others(out: Path, find_pictures: FindPictures) -> Iterator[Problem]:
         if path.is_file() and (reason := find_pictures(path)):
             yield Problem("leak", f"{MANIFEST}/{name}", reason)
     for other in iter_others(out / MANIFEST):
-        if other.carried:
-            yield from _check_carried(out, other, find_pictures)
+        if other.is_there:
+            yield from _check_other(out, other, find_pictures)
 
 
-def _check_carried(out: Path, other: Other, find_pictures: FindPictures) -> Iterator[Problem]:
+def _check_other(out: Path, other: Other, find_pictures: FindPictures) -> Iterator[Problem]:
     path = f"{DATA}/{other.path}"
     if not stays_inside(other.path):
         yield Problem("manifest", f"{MANIFEST}/{store.OTHERS}", f"names the path {other.path!r}")
@@ -162,5 +163,5 @@ def _check_carried(out: Path, other: Other, find_pictures: FindPictures) -> Iter
         return
     if (digest, size) != (other.sha256, other.bytes):
         yield Problem("changed", path, "its bytes are not those in the manifest")
-    if reason := find_pictures(out / path):
+    if other.carried and (reason := find_pictures(out / path)):
         yield Problem("leak", path, reason)

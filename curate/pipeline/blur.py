@@ -10,6 +10,8 @@ from curate.formats import open_source
 from curate.formats.faces import iter_given_faces
 from curate.manifest import store
 from curate.pipeline import finish
+from curate.pipeline.carrying import carry
+from curate.pipeline.gathering import gather
 from curate.pipeline.given import check_matches, describe_matches, match_faces, save_face_index
 from curate.pipeline.run import Run, begin, clock, do_shards, hold
 from curate.pipeline.session import Session
@@ -85,8 +87,9 @@ def _job(run: Run) -> ShardJob:
 def _gather(run: Run, plan: Plan) -> None:
     """Bring the committed shards together and write what describes them."""
     size = run.recipe.shard_size_for(plan.images)
-    finish.gather(run.workspace, shards=-(-plan.images // size))
-    others = finish.carry(run.workspace, run.source)
+    loose = next(iter(run.source.containers()), None) is None
+    gather(run.workspace, -(-plan.images // size), loose)
+    others = carry(run.workspace, run.source)
     facts = finish.describe_run(run.workspace, run.source, run.recipe, _models(run), others)
     store.save_json(facts, run.workspace.final / "manifest" / store.RUN)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import heapq
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +15,13 @@ from curate.core.errors import DataError, ManifestError, SetupError, UsageError
 from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, LocalPool, Report
 from curate.engine.shards import Shard
-from curate.formats import codec
+from curate.formats import codec, open_source
 from curate.formats.carried import find_pictures
 from curate.formats.codec import CodecOptions
 from curate.formats.walk import iter_files
 from curate.manifest import layout, store, verify
 from curate.manifest.problems import Problem
+from curate.manifest.regular import read_regular
 from curate.pipeline.compare import Comparison, compare
 from curate.pipeline.os_errors import describe_os_error
 from curate.pipeline.session import Session, workers_for
@@ -31,22 +35,26 @@ class CheckJob:
 
     Args:
         out: the output folder.
-        source: SOURCE, to compare pixels with, or None.
+        source: where SOURCE is, to compare pixels with, or None.
+        layout: the layout of both.
+        in_containers: whether their images stand inside larger files.
         recipe: the recipe of the run.
     """
 
     out: Path
-    source: Path | None
+    source: str | None
+    layout: str
+    in_containers: bool
     recipe: Recipe
 
     def open(self) -> Callable[[Shard, Report], list[Problem]]:
         """Returns the function that checks one part."""
         options = codec_options(self.recipe)
-        comparison = (
-            Comparison(self.source, self.out, open_obfuscator(self.recipe), options)
-            if self.source is not None
-            else None
-        )
+        read = self._open_outputs()
+        comparison = None
+        if self.source is not None:
+            source = open_source(self.source, self.layout)
+            comparison = Comparison(source, read, open_obfuscator(self.recipe), options)
 
         def inspect(entry: ManifestEntry, data: bytes) -> list[str]:
             return _find_leaks(data, options)
@@ -57,7 +65,7 @@ class CheckJob:
             part = self.out / layout.MANIFEST / name
             problems: list[Problem] = []
             for entry in store.iter_part(part):
-                problems += verify.check_entry(self.out, entry, inspect)
+                problems += verify.check_entry(entry, read, inspect)
                 if comparison is not None:
                     problems += compare(entry, comparison)
             if reason := find_pictures(part):
@@ -66,9 +74,27 @@ class CheckJob:
 
         return check
 
+    def _open_outputs(self) -> verify.Read:
+        """What reads an output by its path in the manifest."""
+        data = self.out / layout.DATA
+        if not self.in_containers:
+            return lambda path: read_regular(data / path)
+        outputs = open_source(str(data), self.layout, "OUT")
+
+        def read(path: str) -> bytes:
+            record = outputs.find(path)
+            if record is None:
+                raise FileNotFoundError(errno.ENOENT, "is not in its container", path)
+            return outputs.read(record)
+
+        return read
+
 
 def iter_problems(
-    out: Path, source: Path | None, workers: int | None, run: Mapping[str, Any] | None = None
+    out: Path,
+    source: str | Path | None,
+    workers: int | None,
+    run: Mapping[str, Any] | None = None,
 ) -> Iterator[Problem]:
     """Check an output against its manifest, streaming what is wrong.
 
@@ -84,10 +110,11 @@ def iter_problems(
         SetupError: if a folder cannot be listed, or memory or processes fail.
     """
     try:
-        if source is not None and not source.is_dir():
-            raise DataError(f"SOURCE {source} is not a folder")
         run = load_facts(out) if run is None else run
-        yield from _iter_problems(out.resolve(), source and source.resolve(), workers, run)
+        place = None
+        if source is not None:
+            place = open_source(str(source), run["source"]["layout"]).place
+        yield from _iter_problems(out.resolve(), place, workers, run)
     except OSError as error:
         raise describe_os_error(error, out, "read") from error
     except MemoryError:
@@ -110,7 +137,7 @@ def load_facts(out: Path) -> dict[str, Any]:
 
 
 def _iter_problems(
-    out: Path, source: Path | None, workers: int | None, run: Mapping[str, Any]
+    out: Path, source: str | None, workers: int | None, run: Mapping[str, Any]
 ) -> Iterator[Problem]:
     recipe = _load_recipe(run)
     if recipe.to_dict() != run["recipe"]:
@@ -118,26 +145,40 @@ def _iter_problems(
     yield from layout.check_layout(out, run["records"]["parts"])
     yield from verify.check_run(out / layout.MANIFEST, run, recipe.digest)
     yield from verify.check_others(out, find_pictures)
-    yield from _check_data(out)
+    in_containers = run["others"]["rebuilt"] > 0
+    yield from _check_data(out, run["source"]["layout"], in_containers)
     parts = sum(1 for _ in store.iter_parts(out / layout.MANIFEST / store.RECORDS_FOLDER))
     size = workers_for(Recipe(), Session(workers=workers))
     pool = LocalPool(min(size, max(parts, 1)))
     shards = (Shard(number, ()) for number in range(parts))
-    for event in pool.run(CheckJob(out, source, recipe), shards):
+    job = CheckJob(out, source, run["source"]["layout"], in_containers, recipe)
+    for event in pool.run(job, shards):
         if isinstance(event, Finished):
             yield from event.result
 
 
-def _check_data(out: Path) -> Iterator[Problem]:
+def _check_data(out: Path, name: str, in_containers: bool) -> Iterator[Problem]:
     """Find what is foreign below ``data/``; behind links, which are problems, nobody looks."""
-    data, links = out / layout.DATA, False
+    data, manifest, links = out / layout.DATA, out / layout.MANIFEST, False
     if not data.is_dir():
         return  # reported with the layout
     for problem in layout.check_kinds(data):
         links = True
         yield problem
-    if not links:
-        yield from layout.check_extra(out, (path for path, _ in iter_files(data)))
+    if links:
+        return
+    present = (path for path, _ in iter_files(data, "OUT"))
+    beside = layout.iter_files_beside(manifest)
+    outputs = layout.iter_outputs(manifest)
+    if not in_containers:
+        yield from layout.check_extra(heapq.merge(beside, outputs, key=os.fsencode), present)
+        return
+    yield from layout.check_extra(beside, present)
+    opened = open_source(str(data), name, "OUT")
+    yield from layout.check_extra(outputs, (record.id for record in opened.records()))
+    for container in opened.containers():
+        for detail in opened.inspect(container):
+            yield Problem("leak", f"{layout.DATA}/{container}", detail)
 
 
 def _load_recipe(run: Mapping[str, Any]) -> Recipe:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,14 @@ import numpy as np
 from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.errors import SetupError, WithheldError
 from curate.core.faces import Region
-from curate.core.ports import Frame, Obfuscator
+from curate.core.ports import Frame, Obfuscator, Source
 from curate.formats import codec
 from curate.formats.codec import CodecOptions, Picture
 from curate.formats.codec.extent import changed_mask
 from curate.manifest import store
 from curate.manifest.layout import DATA
 from curate.manifest.problems import Problem
-from curate.manifest.regular import read_regular
-from curate.manifest.verify import iter_faults
+from curate.manifest.verify import Read, iter_faults
 from curate.pipeline.image import share_hidden
 
 
@@ -29,14 +27,14 @@ class Comparison:
     """What is needed to compare outputs with their sources.
 
     Args:
-        source: the dataset's folder.
-        out: the output folder.
+        source: the dataset.
+        read: reads an output by its path in the manifest.
         obfuscator: what hid the faces.
         options: limits and metadata of the codec.
     """
 
-    source: Path
-    out: Path
+    source: Source
+    read: Read
     obfuscator: Obfuscator
     options: CodecOptions
 
@@ -45,10 +43,14 @@ def compare(entry: ManifestEntry, comparison: Comparison) -> Iterator[Problem]:
     """Compare one output with its source; an entry that contradicts itself is not compared."""
     if any(iter_faults(entry)) or entry.source_sha256 is None:
         return
+    record = comparison.source.find(entry.source_path)
+    if record is None:
+        yield Problem("source", entry.source_path, "is not in SOURCE")
+        return
     try:
-        original = read_regular(comparison.source / entry.source_path, follow_links=True)
-    except OSError as error:
-        yield Problem("source", entry.source_path, error.strerror or "cannot be read")
+        original = comparison.source.read(record)
+    except WithheldError as error:
+        yield Problem("source", entry.source_path, error.detail)
         return
     if store.digest_bytes(original) != entry.source_sha256:
         yield Problem("source", entry.source_path, "SOURCE has another file under this name")
@@ -58,7 +60,7 @@ def compare(entry: ManifestEntry, comparison: Comparison) -> Iterator[Problem]:
     path = f"{DATA}/{entry.output_path}"
     try:
         before = codec.load(original, comparison.options)
-        after = codec.load(read_regular(comparison.out / path), comparison.options)
+        after = codec.load(comparison.read(str(entry.output_path)), comparison.options)
         for detail in _compare_pixels(before, after, entry, comparison.obfuscator):
             yield Problem("pixels", path, detail)
     except (OSError, WithheldError) as error:

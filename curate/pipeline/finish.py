@@ -1,13 +1,11 @@
-"""Gather committed shards into what is shown: ``data/`` and ``manifest/``.
+"""Describe a run that has done its work, and show its result.
 
-Every step can be interrupted and done again: files move by rename, and the
-manifest appears last, so an OUT with a manifest is complete.
+The manifest appears last, so an OUT with a manifest is complete.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,57 +14,13 @@ from typing import Any
 
 from curate.core.errors import DataError
 from curate.core.ports import Model, Source
-from curate.core.records import printable
-from curate.engine.shards import shard_name, sync_folder, sync_tree
-from curate.formats.carried import find_pictures
+from curate.engine.shards import sync_folder, sync_tree
 from curate.manifest import store
 from curate.manifest.schema import VERSION
-from curate.pipeline.shard import DATA, PART
+from curate.pipeline.shard import DATA
 from curate.pipeline.tools import margin_of, open_obfuscator
 from curate.pipeline.workspace import Workspace, libraries
 from curate.recipe import Recipe
-
-
-def gather(workspace: Workspace, shards: int) -> None:
-    """Move every committed shard's files to their place in the work folder's ``final``."""
-    data = workspace.final / DATA
-    records = workspace.final / "manifest" / store.RECORDS_FOLDER
-    data.mkdir(parents=True, exist_ok=True)
-    records.mkdir(parents=True, exist_ok=True)
-    for number in range(shards):
-        folder = workspace.shards / shard_name(number)
-        if not folder.is_dir():
-            continue
-        _move_files(folder / DATA, data)
-        part = folder / PART
-        if part.exists():
-            part.rename(records / store.part_name(number))
-        shutil.rmtree(folder)
-
-
-def carry(workspace: Workspace, source: Source) -> dict[str, int]:
-    """Copy annotations beside the images, and list every file that is not an image.
-
-    Returns:
-        Counts of files ``carried`` and ``left_out``.
-    """
-    counts = {"carried": 0, "left_out": 0}
-    path = workspace.final / "manifest" / store.OTHERS
-    with path.open("w", encoding="utf-8") as listing:
-        for other in source.others():
-            origin = Path(source.place) / other.uri
-            reason = find_pictures(origin) if other.carried else "not an annotation or image"
-            line: dict[str, Any] = {"path": printable(str(other.path)), "carried": reason is None}
-            if reason is None:
-                target = workspace.final / DATA / other.path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(origin, target)
-                line |= {"sha256": store.digest_file(target), "bytes": target.stat().st_size}
-            else:
-                line["reason"] = reason
-            counts["carried" if reason is None else "left_out"] += 1
-            listing.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
-    return counts
 
 
 def describe_run(
@@ -128,16 +82,6 @@ def is_gathered(workspace: Workspace) -> bool:
 def remove_work(workspace: Workspace) -> None:
     """Remove the work folder; its lock goes last."""
     shutil.rmtree(workspace.root, ignore_errors=True)
-
-
-def _move_files(origin: Path, target: Path) -> None:
-    if not origin.is_dir():
-        return
-    for parent, _, names in os.walk(origin):
-        folder = target / Path(parent).relative_to(origin)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            Path(parent, name).rename(folder / name)
 
 
 def load_models(path: Path) -> tuple[Model, ...] | None:

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.entries import ManifestEntry, Outcome
-from curate.core.errors import SetupError, WithheldError
+from curate.core.errors import WithheldError
 from curate.core.ports import Model, Source
-from curate.core.records import ImageRecord, printable
+from curate.core.records import ImageRecord
 from curate.core.transforms import Transform
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage
 from curate.formats import codec, open_source
 from curate.formats.codec import Picture
 from curate.manifest.store import Tally, digest_bytes, save_json, save_part
+from curate.pipeline.environment import describe, find_trouble
 from curate.pipeline.image import Obfuscated, Tools, detect, hide
 from curate.pipeline.tools import open_tools
 from curate.recipe import Recipe
@@ -101,7 +102,7 @@ def process(
     faces = _detect({r.record.id: r.picture for r in reads if r.picture is not None}, tools)
     for read in reads:
         if read.trouble is not None or read.picture is None:
-            yield _withheld(read, read.trouble or _internal(ValueError("no picture"))), None
+            yield _withheld(read, read.trouble or WithheldError("internal", "no picture")), None
             continue
         found = faces[read.record.id]
         if isinstance(found, WithheldError):
@@ -109,10 +110,8 @@ def process(
             continue
         try:
             made = hide(read.picture, found, tools)
-        except WithheldError as trouble:
-            yield _withheld(read, trouble), None
         except Exception as error:  # whatever it is, the image must not pass
-            yield _withheld(read, _internal(error)), None
+            yield _withheld(read, _trouble(error, read.record.id)), None
         else:
             yield _written(read, read.picture, made, tools), made.data
 
@@ -123,33 +122,30 @@ def _read(record: ImageRecord, barred: str | None, source: Source, tools: Tools)
         return _Read(record, trouble=WithheldError(code, detail))
     try:
         data = source.read(record)
-    except WithheldError as trouble:
-        return _Read(record, trouble=trouble)
+    except Exception as error:
+        return _Read(record, trouble=_trouble(error, record.id))
     digest, size = digest_bytes(data), len(data)
     try:
         return _Read(record, digest, size, codec.load(data, tools.options))
-    except WithheldError as trouble:
-        return _Read(record, digest, size, trouble=trouble)
     except Exception as error:
-        return _Read(record, digest, size, trouble=_internal(error))
+        return _Read(record, digest, size, trouble=_trouble(error, record.id))
 
 
 def _detect(pictures: dict[str, Picture], tools: Tools) -> dict[str, Any]:
     """Faces per frame by record id, or why the image is withheld.
 
     A batch that fails is done again one by one, so that only the image that
-    cannot be looked at is withheld.
+    cannot be looked at is withheld, and a batch that a GPU has no memory for
+    ends the run only if a single image is too much.
     """
     if not pictures:
         return {}
     try:
         return dict(detect(pictures, tools))
-    except SetupError:
-        raise
     except Exception as error:
         if len(pictures) == 1:
-            trouble = error if isinstance(error, WithheldError) else _undetected(error)
-            return dict.fromkeys(pictures, trouble)
+            [name] = pictures
+            return {name: _trouble(error, name, "detector", "it did not finish")}
     return {
         name: found
         for one in pictures.items()
@@ -157,17 +153,18 @@ def _detect(pictures: dict[str, Picture], tools: Tools) -> dict[str, Any]:
     }
 
 
-def _undetected(error: Exception) -> WithheldError:
-    return WithheldError("detector", f"it did not finish ({_line(error)})")
-
-
-def _internal(error: Exception) -> WithheldError:
-    return WithheldError("internal", f"the image could not be processed ({_line(error)})")
-
-
-def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+def _trouble(
+    error: Exception,
+    image: str,
+    code: str = "internal",
+    detail: str = "the image could not be processed",
+) -> WithheldError:
+    """Why an image is withheld; raises what is no image's fault."""
+    if isinstance(error, WithheldError):
+        return error
+    if ending := find_trouble(error, image):
+        raise ending from error
+    return WithheldError(code, f"{detail} ({describe(error)})")
 
 
 def _withheld(read: _Read, trouble: WithheldError) -> ManifestEntry:
@@ -205,10 +202,10 @@ def _written(read: _Read, picture: Picture, made: Obfuscated, tools: Tools) -> M
 def _named(read: _Read) -> dict[str, Any]:
     record = read.record
     return {
-        "id": printable(record.id),
-        "split": record.split and printable(record.split),
-        "category": record.category and printable(record.category),
-        "source_path": printable(record.uri),
+        "id": record.id,
+        "split": record.split,
+        "category": record.category,
+        "source_path": record.id,
         "source_sha256": read.sha256,
         "source_bytes": read.size,
     }

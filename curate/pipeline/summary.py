@@ -61,7 +61,7 @@ def summarize(
         already_done: whether OUT was finished before.
     """
     counts = run["counts"]
-    others = {name: run["others"][name] for name in ("carried", "left_out")}
+    others = {name: run["others"][name] for name in ("carried", "rebuilt", "left_out")}
     return Summary(
         out=str(out),
         **counts,
@@ -111,7 +111,10 @@ def _differ(entry: ManifestEntry | None, record: ImageRecord | None, source: Sou
 
 
 def _is_there(out: Path, entry: ManifestEntry) -> bool:
+    path = out / DATA / str(entry.output_path)
     try:
-        return (out / DATA / str(entry.output_path)).stat().st_size == entry.output_bytes
+        return path.stat().st_size == entry.output_bytes
+    except NotADirectoryError:  # inside a container
+        return next(parent for parent in path.parents if parent.exists()).is_file()
     except OSError:
         return False

@@ -9,6 +9,8 @@
     OUT/.curate/models.json       the models that detected
     OUT/.curate/staging/          shards in work
     OUT/.curate/shards/NNNNN/     shards committed
+    OUT/.curate/members/          images that wait for their containers to be rebuilt
+    OUT/.curate/rebuilt/          what stayed behind of each rebuilt container
     OUT/.curate/final/            data/ and manifest/, gathered before they are shown
     OUT/.curate/log.jsonl         clock times and host facts
 """
@@ -77,6 +79,8 @@ class Workspace:
         self.models = self.root / "models.json"
         self.staging = self.root / "staging"
         self.shards = self.root / "shards"
+        self.members = self.root / "members"
+        self.rebuilt = self.root / "rebuilt"
         self.final = self.root / "final"
         self.log = self.root / "log.jsonl"
         self.lock = self.root / "lock"

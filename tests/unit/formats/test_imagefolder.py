@@ -1,13 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.core.errors import DataError
-from curate.formats import walk
+from curate.core.errors import DataError, WithheldError
 from curate.formats.folder import LocalFolder
 from curate.formats.imagefolder import ImageFolder
 
@@ -57,28 +57,22 @@ def test_files_that_are_no_images_are_carried_or_listed(tmp_path: Path) -> None:
     }
 
 
-def test_a_long_listing_is_merged_from_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(walk, "_RUN", 7)
-    names = [f"{number * 7919 % 100:02d}.png" for number in range(100)]
-    touch(tmp_path, *names)
-    assert [record.id for record in ImageFolder(LocalFolder(tmp_path)).records()] == sorted(names)
+def test_only_regular_files_are_images(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    source = ImageFolder(LocalFolder(tmp_path))
+    assert list(source.records()) == []
+    assert [(other.uri, other.carried) for other in source.others()] == [("a.jpg", False)]
 
 
-def test_a_link_inside_is_followed_and_a_loop_is_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "a/x.png")
-    (tmp_path / "b").symlink_to(tmp_path / "a")
-    assert [r.id for r in ImageFolder(LocalFolder(tmp_path)).records()] == ["a/x.png", "b/x.png"]
-    (tmp_path / "a" / "up").symlink_to(tmp_path)
-    with pytest.raises(DataError, match="loop"):
-        list(ImageFolder(LocalFolder(tmp_path)).records())
-
-
-def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
-    (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
-    with pytest.raises(DataError, match=r"'gone\.png'.*nowhere"):
-        list(ImageFolder(LocalFolder(tmp_path)).records())
+def test_a_name_that_is_no_text_is_neither_read_nor_carried(tmp_path: Path) -> None:
+    touch(tmp_path, os.fsdecode(b"train/caf\xe9/x.png"), os.fsdecode(b"caf\xe9.csv"))
+    source = ImageFolder(LocalFolder(tmp_path))
+    [record] = source.records()
+    assert record == ImageFolder(LocalFolder(Path())).parse("train/./caf\\xe9/x.png")
+    assert (record.split, record.category) == ("train", "caf\\xe9")
+    with pytest.raises(WithheldError, match="UTF-8"):
+        source.read(record)
+    assert [other.carried for other in source.others()] == [False]
 
 
 def test_a_source_that_is_no_folder_is_named(tmp_path: Path) -> None:

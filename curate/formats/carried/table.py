@@ -1,0 +1,162 @@
+"""Pictures in Parquet: columns of bytes, lists of pixels, and text in whatever column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.formats.carried.numbers import MOST_NUMBERS
+from curate.formats.carried.text import find_in_text
+
+_ROWS = 256  # read at a time
+
+# A picture of 28 × 28 spread over columns has 784; tables of labels have fewer.
+_MOST_COLUMNS = 500
+
+
+def find_in_table(path: Path) -> str | None:
+    """Say why a Parquet file may hold pictures, or None if it holds none.
+
+    Args:
+        path: a file that should be Parquet.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as stream:
+        try:
+            with pq.ParquetFile(stream) as table:
+                return _find_in_schema(table.schema_arrow) or _find_in_values(table)
+        except (pa.ArrowException, ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the file system's trouble; a damaged table has no number
+            return "it is not a readable Parquet file"
+
+
+def _find_in_schema(schema: Any) -> str | None:
+    for field in schema:
+        if kind := _forbidden(field.type, in_list=False):
+            return f"its column {field.name!r} holds {kind}"
+    return find_in_text(_iter_metadata(schema))
+
+
+def _forbidden(kind: Any, in_list: bool) -> str | None:
+    """What a column of this type holds that no annotation does, in words, or None."""
+    import pyarrow as pa
+
+    kind = getattr(kind, "storage_type", kind)
+    if pa.types.is_dictionary(kind):
+        return _forbidden(kind.value_type, in_list)
+    if pa.types.is_nested(kind):
+        inside = in_list or not pa.types.is_struct(kind)
+        parts = (_forbidden(kind.field(i).type, inside) for i in range(kind.num_fields))
+        return next((part for part in parts if part), None)
+    if "binary" in str(kind):
+        return "bytes"
+    if in_list and str(kind) in ("int8", "uint8", "int16", "uint16"):
+        return "lists of small numbers"
+    return None
+
+
+def _iter_metadata(schema: Any) -> Iterator[bytes]:
+    """Everything that is written around the values, as text."""
+    for holder in (schema, *_iter_fields(schema)):
+        for key, value in (holder.metadata or {}).items():
+            # The names and types themselves, which the reader has decoded, in base64.
+            if key != b"ARROW:schema":
+                yield key.decode().encode() + b": " + value.decode().encode() + b"\n"
+    for field in _iter_fields(schema):
+        yield field.name.encode() + b"\n"
+
+
+def _iter_fields(parent: Any) -> Iterator[Any]:
+    import pyarrow as pa
+
+    for index in range(len(parent) if isinstance(parent, pa.Schema) else parent.num_fields):
+        field = parent.field(index)
+        yield field
+        if pa.types.is_nested(field.type):
+            yield from _iter_fields(field.type)
+
+
+def _find_in_values(table: Any) -> str | None:
+    for batch in table.iter_batches(batch_size=_ROWS):
+        small = 0
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            for leaf_name, leaf, offsets in _iter_leaves(name, column, None):
+                if _is_text(leaf):
+                    if reason := find_in_text([_join(leaf_name, leaf)]):
+                        return reason
+                elif offsets is None:
+                    small += _is_like_pixels(leaf)
+                elif _has_long_rows(leaf, offsets):
+                    return f"its column {name!r} holds a picture as numbers"
+        if small >= _MOST_COLUMNS:
+            return f"it holds {small} columns of small numbers, which may be pixels"
+    return None
+
+
+def _iter_leaves(name: str, array: Any, offsets: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Columns without nesting: name, values, and where each row's list begins and ends.
+
+    The bounds are None for values that are in no list, one for each row.
+    """
+    import pyarrow as pa
+
+    array = getattr(array, "storage", array)
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        yield from _iter_leaves(name, array.dictionary_decode(), offsets)
+    elif pa.types.is_struct(kind):
+        for index in range(kind.num_fields):
+            yield from _iter_leaves(kind.field(index).name, array.field(index), offsets)
+    elif pa.types.is_nested(kind):
+        bounds = _bounds_of(array)
+        inner = bounds if offsets is None else bounds[offsets]
+        yield from _iter_leaves(name, array.values, inner)
+    else:
+        yield name, array, offsets
+
+
+def _bounds_of(array: Any) -> Any:
+    import pyarrow as pa
+
+    if pa.types.is_fixed_size_list(array.type):
+        return (np.arange(len(array) + 1) + array.offset) * array.type.list_size
+    return array.offsets.to_numpy(zero_copy_only=False)
+
+
+def _is_text(leaf: Any) -> bool:
+    return "string" in str(leaf.type)
+
+
+def _join(name: str, leaf: Any) -> bytes:
+    """Strings as lines of JSON, so that they are searched exactly as a text file is."""
+    lead = f"{json.dumps(name)}: "
+    return "\n".join(f'{lead}"{text}"' for text in leaf.drop_null().to_pylist()).encode()
+
+
+def _has_long_rows(leaf: Any, offsets: Any) -> bool:
+    for row in np.flatnonzero(np.diff(offsets) >= MOST_NUMBERS):
+        start, stop = int(offsets[row]), int(offsets[row + 1])
+        if _is_like_pixels(leaf.slice(start, stop - start)):
+            return True
+    return False
+
+
+def _is_like_pixels(values: Any) -> bool:
+    """Whether all values are numbers from 0 to 255; those from 0 to 1 are among them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+        return False
+    extent = pc.min_max(values.cast(pa.float64(), safe=False)).as_py()
+    return extent["min"] is not None and extent["min"] >= 0 and extent["max"] <= 255

@@ -1,0 +1,74 @@
+"""Pictures in text, searched in blocks that overlap."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from curate.formats.carried.encoded import find_encoded, has_escaped_bytes, unescape
+from curate.formats.carried.masks import without_masks
+from curate.formats.carried.numbers import has_pixels, is_netpbm
+
+_BLOCK = 1 << 20
+
+# What is enough to tell a picture must lie within one overlap: a thousand numbers on
+# lines of their own, indented, are the longest.
+_OVERLAP = 1 << 16
+
+_NO_TEXT = "it is not UTF-8 or UTF-16 text"
+_CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\v\f\r") + b"\x7f"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def find_in_file(path: Path) -> str | None:
+    """Say why a text file may hold pictures, or None if it holds none.
+
+    Args:
+        path: a file that should be UTF-8, or UTF-16 with a byte order mark.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    try:
+        return find_in_text(_iter_utf8(path))
+    except UnicodeDecodeError:
+        return _NO_TEXT
+
+
+def find_in_text(pieces: Iterable[bytes]) -> str | None:
+    """Say why text may hold pictures, or None if it holds none.
+
+    Args:
+        pieces: UTF-8, cut anywhere.
+    """
+    tail = None
+    for piece in without_masks(pieces):
+        if tail is None and is_netpbm(piece):
+            return "it holds a picture as numbers"
+        block = (tail or b"") + piece
+        if reason := _find_in_block(block):
+            return reason
+        tail = block[-_OVERLAP:]
+    return None
+
+
+def _find_in_block(block: bytes) -> str | None:
+    if len(block.translate(None, _CONTROLS)) < len(block):
+        return _NO_TEXT
+    if has_escaped_bytes(block):
+        return "it holds bytes as escapes"
+    text = unescape(block)
+    if has_pixels(text):
+        return "it holds a picture as numbers"
+    return find_encoded(text)
+
+
+def _iter_utf8(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        encoding = "utf-16" if file.read(2) in _UTF16 else "utf-8"
+        file.seek(0)
+        decoder = codecs.getincrementaldecoder(encoding)("strict")
+        while block := file.read(_BLOCK):
+            yield decoder.decode(block).encode()
+        decoder.decode(b"", final=True)

@@ -1,0 +1,99 @@
+"""Take over what stands beside the images, if it holds no picture, and list what does not go."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from curate.core.errors import DataError, WithheldError
+from curate.core.ports import CarriedFile, Source
+from curate.engine.shards import sync_file, sync_folder
+from curate.formats.carried import find_pictures
+from curate.manifest import store
+from curate.pipeline.gathering import move_files, rebuild
+from curate.pipeline.shard import DATA
+from curate.pipeline.workspace import Workspace
+
+
+def carry(workspace: Workspace, source: Source) -> dict[str, int]:
+    """Copy annotations, rebuild containers, and list every file that is not an image.
+
+    What is looked at is the copy, which SOURCE can no longer change. The copies
+    move to their place when the list of them does: a later attempt takes back
+    what an interrupted one has moved.
+
+    Returns:
+        Counts of files ``carried``, ``rebuilt`` and ``left_out``.
+
+    Raises:
+        SourceChangedError: if a file that was listed is gone.
+        SetupError: if SOURCE cannot be read.
+    """
+    listing = workspace.final / "manifest" / store.OTHERS
+    data = workspace.final / DATA
+    _take_back(listing, data)
+    copies = workspace.staging / "others"
+    shutil.rmtree(copies, ignore_errors=True)
+    copies.mkdir(parents=True)
+    counts = {"carried": 0, "left_out": 0, "rebuilt": 0}
+    partial = workspace.staging / store.OTHERS
+    with partial.open("w", encoding="utf-8") as file:
+        copied = (_carry_one(source, other, copies) for other in source.others())
+        for line in heapq.merge(copied, rebuild(workspace, source), key=_path):
+            counts[_fate(line)] += 1
+            file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
+    sync_file(partial)
+    partial.rename(listing)
+    sync_folder(listing.parent)
+    move_files(copies, data)
+    return counts
+
+
+def _path(line: dict[str, Any]) -> bytes:
+    return str(line["path"]).encode()
+
+
+def _fate(line: dict[str, Any]) -> str:
+    if line["carried"]:
+        return "carried"
+    return "rebuilt" if line.get("rebuilt") else "left_out"
+
+
+def _carry_one(source: Source, other: CarriedFile, copies: Path) -> dict[str, Any]:
+    """Copy one file, if it is an annotation and holds no picture; returns its line."""
+    line: dict[str, Any] = {"path": str(other.path), "carried": False}
+    if not other.carried:
+        return line | {"reason": other.reason}
+    target = copies / other.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with source.open(other) as file, target.open("wb") as copy:
+            shutil.copyfileobj(file, copy)
+        reason = find_pictures(target)
+    except WithheldError as error:
+        reason = f"it cannot be read: {error.detail}"
+    if reason is not None:
+        target.unlink()
+        return line | {"reason": reason}
+    return line | {
+        "carried": True,
+        "sha256": store.digest_file(target),
+        "bytes": target.stat().st_size,
+    }
+
+
+def _take_back(listing: Path, data: Path) -> None:
+    """Remove what an interrupted attempt has carried; its list goes last."""
+    try:
+        with listing.open(encoding="utf-8") as file:
+            for line in map(json.loads, file):
+                if line["carried"]:
+                    (data / line["path"]).unlink(missing_ok=True)
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{listing} is damaged; remove the OUT and run again") from None
+    listing.unlink()
