@@ -38,9 +38,13 @@ _ESCAPES = (
     (b"0x", re.compile(rb"0x[0-9a-fA-F]{1,2}(?![0-9a-fA-F])")),
 )
 _PERCENT = re.compile(rb"%(?:[Ff]{2}%[Dd]8%[Ff]{2}|89PNG)")
+_URL_ESCAPES = (
+    *((b"%25", b"%"), (b"%2F", b"/"), (b"%2f", b"/"), (b"%2B", b"+"), (b"%2b", b"+")),
+    *((b"%3D", b"="), (b"%3d", b"="), (b"%0A", b"\n"), (b"%0a", b"\n"), (b"%0D", b"\n")),
+    (b"%0d", b"\n"),
+)
 _REFERENCE = re.compile(
     rb"\\u00(?P<json>[0-7][0-9a-fA-F])"
-    rb"|%(?P<url>2[BFbf]|3[Dd]|0[ADad])"
     rb"|&#(?:[xX]0*(?P<hex>[2-7]?[0-9a-fA-F])|0*(?P<decimal>[0-9]{1,2}));"
 )
 
@@ -84,8 +88,9 @@ def unescape(data: bytes) -> bytes:
             data = data.replace(b"\\\\", b"\\")
         data = data.replace(b"\\/", b"/").replace(b"\\n", b"\n").replace(b"\\r", b"\n")
     if b"%" in data:
-        data = data.replace(b"%25", b"%")
-    if b"\\u00" in data or b"%" in data or b"&#" in data:
+        for escape, character in _URL_ESCAPES:
+            data = data.replace(escape, character)
+    if b"\\u00" in data or b"&#" in data:
         data = _REFERENCE.sub(_character, data)
     return data
 

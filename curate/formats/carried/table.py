@@ -12,7 +12,7 @@ import numpy as np
 from curate.formats.carried.numbers import MOST_NUMBERS
 from curate.formats.carried.text import find_in_text
 
-_ROWS = 256  # read at a time
+_ROWS = 512  # read at a time
 
 # A picture of 28 × 28 spread over columns has 784; tables of labels have fewer.
 _MOST_COLUMNS = 500
@@ -88,18 +88,24 @@ def _iter_fields(parent: Any) -> Iterator[Any]:
 
 def _find_in_values(table: Any) -> str | None:
     for batch in table.iter_batches(batch_size=_ROWS):
-        small = 0
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            for leaf_name, leaf, offsets in _iter_leaves(name, column, None):
-                if _is_text(leaf):
-                    if reason := find_in_text([_join(leaf_name, leaf)]):
-                        return reason
-                elif offsets is None:
-                    small += _is_like_pixels(leaf)
-                elif _has_long_rows(leaf, offsets):
-                    return f"its column {name!r} holds a picture as numbers"
-        if small >= _MOST_COLUMNS:
-            return f"it holds {small} columns of small numbers, which may be pixels"
+        leaves = [
+            leaf
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+            for leaf in _iter_leaves(name, column, None)
+        ]
+        texts = (_join(name, values) for name, values, _ in leaves if _is_text(values))
+        if reason := find_in_text(texts) or _find_pixels(leaves):
+            return reason
+    return None
+
+
+def _find_pixels(leaves: list[tuple[str, Any, Any]]) -> str | None:
+    for name, values, offsets in leaves:
+        if offsets is not None and _has_long_rows(values, offsets):
+            return f"its column {name!r} holds a picture as numbers"
+    small = sum(offsets is None and _is_like_pixels(values) for _, values, offsets in leaves)
+    if small >= _MOST_COLUMNS:
+        return f"it holds {small} columns of small numbers, which may be pixels"
     return None
 
 
@@ -116,7 +122,8 @@ def _iter_leaves(name: str, array: Any, offsets: Any) -> Iterator[tuple[str, Any
         yield from _iter_leaves(name, array.dictionary_decode(), offsets)
     elif pa.types.is_struct(kind):
         for index in range(kind.num_fields):
-            yield from _iter_leaves(kind.field(index).name, array.field(index), offsets)
+            inner_name = f"{name}.{kind.field(index).name}"
+            yield from _iter_leaves(inner_name, array.field(index), offsets)
     elif pa.types.is_nested(kind):
         bounds = _bounds_of(array)
         inner = bounds if offsets is None else bounds[offsets]
@@ -139,8 +146,8 @@ def _is_text(leaf: Any) -> bool:
 
 def _join(name: str, leaf: Any) -> bytes:
     """Strings as lines of JSON, so that they are searched exactly as a text file is."""
-    lead = f"{json.dumps(name)}: "
-    return "\n".join(f'{lead}"{text}"' for text in leaf.drop_null().to_pylist()).encode()
+    lead = f"{json.dumps(name.rpartition('.')[2])}: "
+    return "".join(f'{lead}"{text}"\n' for text in leaf.drop_null().to_pylist()).encode()
 
 
 def _has_long_rows(leaf: Any, offsets: Any) -> bool:

@@ -42,15 +42,25 @@ def find_in_text(pieces: Iterable[bytes]) -> str | None:
     Args:
         pieces: UTF-8, cut anywhere.
     """
-    tail = None
-    for piece in without_masks(pieces):
-        if tail is None and is_netpbm(piece):
+    for number, block in enumerate(_overlapping(without_masks(pieces))):
+        if number == 0 and is_netpbm(block):
             return "it holds a picture as numbers"
-        block = (tail or b"") + piece
         if reason := _find_in_block(block):
             return reason
-        tail = block[-_OVERLAP:]
     return None
+
+
+def _overlapping(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """A text in blocks that are worth a search, each beginning with the end of the last."""
+    block, fresh = b"", 0
+    for piece in pieces:
+        block += piece
+        fresh += len(piece)
+        if fresh >= _OVERLAP:
+            yield block
+            block, fresh = block[-_OVERLAP:], 0
+    if fresh:
+        yield block
 
 
 def _find_in_block(block: bytes) -> str | None:

@@ -313,7 +313,7 @@ def test_a_list_of_pixels_is_found(scale: float, shape: tuple[int, ...], tmp_pat
     image = np.reshape([value * scale for value in pixels()], shape).tolist()
     rows = [{"x": {"y": None}}, {"x": {"y": [*image[:3]]}}, {"x": {"y": image}}]
     found = find_in(pa.Table.from_pylist(rows), tmp_path)
-    assert found == "its column 'x' holds a picture as numbers"
+    assert found == "its column 'x.y' holds a picture as numbers"
 
 
 def test_pixels_in_lists_of_fixed_size_are_found(tmp_path: Path) -> None:
