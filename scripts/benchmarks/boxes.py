@@ -25,11 +25,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from curate.core.geometry import Box, clip, intersection, iou
+from curate.core.intervals import Share as Share
 
 MATCH_IOU = 0.3
 HIDDEN_SHARE = 0.8
 LEAST_HEIGHT = 16.0
-Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,31 +103,6 @@ class Judgement:
 
     def __add__(self, other: Judgement) -> Judgement:
         return Judgement(self.faces + other.faces, self.boxes + other.boxes)
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """``hits`` of ``total``, with Wilson's interval."""
-
-    hits: int
-    total: int
-
-    @property
-    def value(self) -> float:
-        """The share, 0..1; NaN of nothing."""
-        return self.hits / self.total if self.total else math.nan
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % score interval (Wilson, JASA 1927), 0..1."""
-        if not self.total:
-            return (0.0, 1.0)
-        n, p, z = self.total, self.value, Z_95
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-        low = 0.0 if self.hits == 0 else centre - half
-        high = 1.0 if self.hits == n else centre + half
-        return (low, high)
 
 
 @dataclass(frozen=True, slots=True)
