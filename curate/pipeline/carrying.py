@@ -76,7 +76,7 @@ def _carry_one(source: Source, other: CarriedFile, copies: Path) -> dict[str, An
     except WithheldError as error:
         reason = f"it cannot be read: {error.detail}"
     if reason is not None:
-        target.unlink()
+        target.unlink(missing_ok=True)
         return line | {"reason": reason}
     return line | {
         "carried": True,
