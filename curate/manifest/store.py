@@ -197,6 +197,15 @@ def digest_regular(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_folder(folder: Path) -> str:
+    """SHA-256 over the paths and digests of all files below a folder, in the order of the paths."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        total.update(f"{digest_file(path)}  {name!r}\n".encode())
+    return total.hexdigest()
+
+
 def digest_bytes(data: bytes) -> str:
     """SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()

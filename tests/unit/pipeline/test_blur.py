@@ -424,13 +424,17 @@ def test_a_session_with_wrong_values_is_refused(values: dict[str, object]) -> No
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "neither Parquet nor JSON"),
-        ("{}", "no known file of faces"),
+        ("", "no known file of faces"),
+        ("{", "not whole JSON"),
+        ("{}", "no key 'images'"),
+        ("[5]", "no url and bboxes"),
+        ('{"images": [{"id": 1}], "annotations": []}', "file_name"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "dog"}]}', "only dog"),
         ('[{"url": "a", "bboxes": [{"x0": 5, "y0": 0, "x1": 1, "y1": 1}]}]', "reversed"),
         ('[{"url": "a", "bboxes": [{"x0": 5}]}]', "y0"),
         ('{"images": [], "annotations": [{"image_id": 3, "bbox": [1, 2, 3, 4]}]}', "absent"),
-        (100_000 * "[", "neither Parquet nor JSON"),
-        ('[{"url": "\\ud800", "bboxes": []}]', "not valid text"),
+        (100_000 * "[", "nested deeper than 64 levels"),
+        ('[{"url": "\\ud800", "bboxes": []}]', "none of the 1 images"),
     ],
 )
 def test_a_damaged_file_of_faces_is_one_clear_line(
