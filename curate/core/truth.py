@@ -32,11 +32,9 @@ class TruthImage:
     Args:
         id: the image's id, as SOURCE has it.
         faces: every labelled face; none where the image has none.
-        width: pixels as stored, or None where the labels do not say.
-        height: pixels as stored, or None where the labels do not say.
+        size: width and height as stored, pixels, or None where the labels do not say.
     """
 
     id: str
     faces: tuple[TruthFace, ...] = ()
-    width: int | None = None
-    height: int | None = None
+    size: tuple[int, int] | None = None

@@ -2,54 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError
 from curate.core.faces import Detection
-from curate.formats.faces import iter_labels
+from curate.formats.faces import iter_given_faces, table
 
 
 @dataclass(frozen=True, slots=True)
-class DetectedImage:
-    """What a detector says of one image.
+class Detections:
+    """What a detector says of the images of a dataset.
 
     Args:
-        id: the image's id, as SOURCE has it.
-        detections: in stored pixels; None where the image was withheld.
-        width: pixels as stored, or None where the file does not say.
-        height: pixels as stored, or None where the file does not say.
-        reason: why it was withheld, or None.
+        found: its claims by id, in stored pixels; none means looked at and found none.
+        sizes: width and height of each stored image, pixels, where the file says them.
+        withheld: why nobody has looked at an image, by id.
     """
 
-    id: str
-    detections: tuple[Detection, ...] | None
-    width: int | None = None
-    height: int | None = None
-    reason: str | None = None
+    found: Mapping[str, tuple[Detection, ...]]
+    sizes: Mapping[str, tuple[int, int]]
+    withheld: Mapping[str, str]
 
 
-def iter_detections(path: Path) -> Iterator[DetectedImage]:
-    """Read detections from any file of faces that `curate.formats.faces` knows.
+def load_detections(path: Path) -> Detections:
+    """Read detections into memory from any form in `curate.formats.faces`.
 
     A box without a confidence, as a person's, counts as certain.
 
     Raises:
         DataError: if the file is of no known form, or a line of it is no detection.
     """
-    for image in iter_labels(path):
-        if image.faces is None:
-            yield DetectedImage(image.id, None, reason=image.reason)
-            continue
-        where = f"{path}: faces of {image.id!r}"
-        detections = tuple(
-            Detection(face.box, _confidence(face.fields, where), _names(face.fields))
-            for face in image.faces
-            if not face.box.is_empty
+    found: dict[str, tuple[Detection, ...]] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    for given in iter_given_faces(path):
+        if given.relative and given.boxes:
+            raise DataError(f"{path} has boxes as shares of an image; convert them to pixels")
+        where = f"{path}: faces of {given.id!r}"
+        fields = given.fields or ({},) * len(given.boxes)
+        claims = tuple(
+            Detection(box, _confidence(each, where), _names(each))
+            for box, each in zip(given.boxes, fields, strict=True)
         )
-        yield DetectedImage(image.id, detections, image.width, image.height)
+        found[given.id] = found.get(given.id, ()) + claims
+        if given.size:
+            sizes[given.id] = given.size
+    withheld = dict(table.iter_withheld(path)) if table.recognise(path) else {}
+    return Detections(found, sizes, withheld)
 
 
 def _confidence(fields: Mapping[str, Any], where: str) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError
-from curate.formats.labels import describe
+from curate.formats.faces.given import one_line
 from curate.formats.truth import format_value
 
 Groups = Mapping[str, str]
@@ -58,7 +58,7 @@ def _iter_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     except OSError as error:
         raise DataError(f"the table of groups {path} cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a table: {describe(error)}") from None
+        raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
 
 
 def _iter_parquet(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -70,7 +70,7 @@ def _iter_parquet(path: Path) -> Iterator[Mapping[str, Any]]:
             for batch in table.iter_batches():
                 yield from batch.to_pylist()
     except pa.ArrowException as error:
-        raise DataError(f"{path} cannot be read as a table: {describe(error)}") from None
+        raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
 
 
 def _iter_separated(path: Path, separator: str) -> Iterator[Mapping[str, Any]]:
@@ -91,7 +91,7 @@ def _iter_json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}, line {number}, is no JSON: {describe(error)}") from None
+                raise DataError(f"{path}, line {number}, is no JSON: {one_line(error)}") from None
             if not isinstance(row, dict):
                 raise DataError(f"{path}, line {number}: want an object with an id")
             yield row

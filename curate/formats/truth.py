@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError
+from curate.core.geometry import Box
 from curate.core.truth import TruthFace, TruthImage
-from curate.formats.faces import iter_labels
-from curate.formats.labels import LabelledBox
+from curate.formats.faces import iter_given_faces
 
-_NEUTRAL = ("ignore", "invalid", "iscrowd")
-_OTHER = ("hidden_xyxy", "confidence", "detectors", "decided_by", "frames")
+_NEUTRAL = ("ignore", "invalid", "iscrowd", "difficult")
+_OTHER = ("xyxy", "hidden_xyxy", "confidence", "detectors", "decided_by", "frames")
 
 
-def iter_truth(path: Path) -> Iterator[TruthImage]:
-    """Read labelled images from any file of faces that `curate.formats.faces` knows.
+def load_truth(path: Path) -> dict[str, TruthImage]:
+    """Read labelled images into memory, by id, from any form in `curate.formats.faces`.
 
     Every further field of a face with a plain value is one of its attributes;
-    ``ignore``, ``invalid`` and ``iscrowd`` say that it counts neither way. Images
-    that nobody has looked at are left out.
+    ``ignore``, ``invalid``, ``iscrowd`` and ``difficult`` say that it counts neither way.
 
     Raises:
-        DataError: if the file is of no known form, or a face that counts is no box.
+        DataError: if the file is of no known form, or its boxes are not in pixels.
     """
-    for image in iter_labels(path):
-        if image.faces is None:
-            continue
-        faces = tuple(_parse_face(face, image.id, path) for face in image.faces)
-        yield TruthImage(image.id, faces, image.width, image.height)
+    images: dict[str, TruthImage] = {}
+    for given in iter_given_faces(path):
+        if given.relative and given.boxes:
+            raise DataError(f"{path} has boxes as shares of an image; convert them to pixels")
+        fields = given.fields or ({},) * len(given.boxes)
+        faces = tuple(_parse(box, each) for box, each in zip(given.boxes, fields, strict=True))
+        known = images.get(given.id, TruthImage(given.id))
+        images[given.id] = TruthImage(given.id, known.faces + faces, given.size or known.size)
+    return images
 
 
 def format_value(value: Any) -> str | None:
@@ -43,13 +46,9 @@ def format_value(value: Any) -> str | None:
     return None
 
 
-def _parse_face(face: LabelledBox, image: str, path: Path) -> TruthFace:
-    ignore = any(_is_true(face.fields.get(name)) for name in _NEUTRAL)
-    if face.box.is_empty and not ignore:
-        raise DataError(f"{path}: a face of {image!r} is empty: {face.box.xyxy}")
-    return TruthFace(
-        face.box, _attributes(face.fields), ignore, crowd=_is_true(face.fields.get("iscrowd"))
-    )
+def _parse(box: Box, fields: Mapping[str, Any]) -> TruthFace:
+    ignore = any(_is_true(fields.get(name)) for name in _NEUTRAL)
+    return TruthFace(box, _attributes(fields), ignore, crowd=_is_true(fields.get("iscrowd")))
 
 
 def _attributes(fields: Mapping[str, Any]) -> dict[str, str]:
