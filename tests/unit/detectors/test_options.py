@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from curate.core.errors import MissingExtraError, SetupError, UsageError, WeightsError
@@ -114,19 +113,6 @@ def test_openvino_is_taken_where_it_is_the_faster(monkeypatch: pytest.MonkeyPatc
     assert choose_backend("auto", "cpu", "opencv") == "opencv"
     with pytest.raises(MissingExtraError, match=r"pip install 'curate-dataset\[openvino\]'"):
         load_network("openvino", Path(), "cpu", 1)
-
-
-def test_small_and_large_inputs_get_the_same_heads_from_different_libraries() -> None:
-    weights = find_weights(WEIGHTS).paths["centerface.onnx"]
-    sized = load_network("sized", weights, "cpu", 1)
-    assert "opencv" in sized.backend
-    assert "torch" in sized.backend
-    draw = np.random.default_rng(3)
-    for shape in ((1, 96, 128, 3), (1, 640, 640, 3)):
-        images = draw.integers(0, 256, shape, np.uint8)
-        for name in ("opencv", "torch"):
-            other = load_network(name, weights, "cpu", 1).run(images)
-            assert np.allclose(sized.run(images).heat, other.heat, atol=1e-3)
 
 
 def test_a_missing_package_is_an_error_that_names_its_pip_line() -> None:
