@@ -34,7 +34,7 @@ class OpenCvBackbone:
 
     def __init__(self, weights: Path, threads: int) -> None:
         cv2.setNumThreads(threads)
-        self._net = OpenCvNet(weights, INPUT, MAPS)
+        self._net = OpenCvNet(weights, [INPUT], MAPS)
 
     def maps(self, squares: Pixels) -> list[Maps]:
         """See `Backbone.maps`."""

@@ -17,31 +17,33 @@ Maps = npt.NDArray[np.float32]
 
 
 class OpenCvNet:
-    """A part of a network, from one map to some others; for OpenCV 5.
+    """A part of a network, from some maps to some others; for OpenCV 5.
 
     OpenCV 5 computes all that a file holds, whatever is asked for, so that the part is
     cut out of the file first.
 
     Args:
         weights: the whole network's ONNX file.
-        source: name of the map that it is given.
+        sources: names of the maps that it is given.
         outputs: names of the maps that it makes.
 
     Raises:
         WeightsError: if the file cannot be read.
     """
 
-    def __init__(self, weights: Path, source: str, outputs: Sequence[str]) -> None:
-        part = np.frombuffer(cut_part(weights, [source], outputs), dtype=np.uint8)
+    def __init__(self, weights: Path, sources: Sequence[str], outputs: Sequence[str]) -> None:
+        part = np.frombuffer(cut_part(weights, sources, outputs), dtype=np.uint8)
         try:
             self._net = cv2.dnn.readNetFromONNX(part)
         except cv2.error as error:
             raise WeightsError(f"OpenCV cannot read {weights.name}: {error.err}") from error
+        self._sources = tuple(sources)
         self._outputs = tuple(outputs)
 
-    def run(self, source: Maps) -> list[Maps]:
-        """The outputs for N×C×h×w float32, in the order in which they were named."""
-        self._net.setInput(source)
+    def run(self, *sources: Maps) -> list[Maps]:
+        """The outputs for N×C×h×w float32 each, both in the order in which they were named."""
+        for name, source in zip(self._sources, sources, strict=True):
+            self._net.setInput(source, name)
         # Copies, as the next run may use the same memory.
         return [np.array(made, dtype=np.float32) for made in self._net.forward(self._outputs)]
 

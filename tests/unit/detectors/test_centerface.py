@@ -118,9 +118,9 @@ def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_opencvs_strips_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     network = load("opencv")
     images = np.random.default_rng(0).integers(0, 256, (2, 416, 352, 3), dtype=np.uint8)
+    monkeypatch.setattr("curate.detectors.centerface_opencv.STRIP", 1 << 30)
     expected = network.run(images)
-    monkeypatch.setattr("curate.detectors.centerface_opencv.LARGE", 0)
-    for pixels in (1, 352 * 2 * 100, 1 << 30):
+    for pixels in (1, 352 * 2 * 100, 352 * 2 * 300):
         monkeypatch.setattr("curate.detectors.centerface_opencv.STRIP", pixels)
         got = network.run(images)
         assert np.array_equal(got.heat, expected.heat)
