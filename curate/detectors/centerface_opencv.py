@@ -52,7 +52,27 @@ class OpenCvNetwork:
 
     def __init__(self, weights: Path) -> None:
         self.backend = f"opencv {cv2.__version__}"
+        self._weights = weights
         self._whole = OpenCvNet(weights, [INPUT], OUTPUTS)
+        self._parts: Parts | None = None
+
+    def run(self, images: Pixels) -> Heads:
+        """Run on N×H×W×3 uint8; see `Network.run`."""
+        if images[..., 0].size <= STRIP:
+            return heads(*self._whole.run(blob(images)))
+        if self._parts is None:  # loading them takes longer than a photo, and many runs need none
+            self._parts = Parts(self._weights)
+        return self._parts.run(images)
+
+
+class Parts:
+    """CenterFace in four parts, all but one of which are run in strips.
+
+    Args:
+        weights: the checked ONNX file.
+    """
+
+    def __init__(self, weights: Path) -> None:
         self._early = OpenCvNet(weights, [INPUT], [EARLY])
         self._middle = OpenCvNet(weights, [EARLY], [MIDDLE])
         self._deep = OpenCvNet(weights, [MIDDLE], [JOINED])
@@ -60,8 +80,6 @@ class OpenCvNetwork:
 
     def run(self, images: Pixels) -> Heads:
         """Run on N×H×W×3 uint8; see `Network.run`."""
-        if images[..., 0].size <= STRIP:
-            return heads(*self._whole.run(blob(images)))
         pixels = images.transpose(0, 3, 1, 2)
         width = images.shape[0] * images.shape[2]
         (early,) = in_strips(self._early, [pixels], width, Strips(4, 4, (4,), 1))
