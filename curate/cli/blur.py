@@ -17,6 +17,7 @@ from curate.cli.recipe import (
     build_recipe,
     detection_options,
     obfuscation_options,
+    run_options,
 )
 
 if TYPE_CHECKING:
@@ -45,23 +46,11 @@ Examples:
 @obfuscation_options
 @detection_options
 @click.option(
-    "--workers",
-    type=click.IntRange(1, 4096),
-    metavar="N",
-    help="Processes. [default: one per core]",
-)
-@click.option(
     "--dry-run",
     is_flag=True,
     help="Only say what would be done, from a sample, and how long it would take.",
 )
-@click.option(
-    "--quiet",
-    "-q",
-    is_flag=True,
-    help="No progress bar and no summary; errors and exit codes remain.",
-)
-@click.option("--json", "as_json", is_flag=True, help="A machine-readable summary on stdout.")
+@run_options
 @click.pass_context
 def command(ctx: click.Context, /, source: Path, out: Path, **options: Any) -> None:
     """Find every face in the images below SOURCE, hide it, and write OUT.
@@ -77,6 +66,7 @@ def command(ctx: click.Context, /, source: Path, out: Path, **options: Any) -> N
 
     recipe, weights = build_recipe(options)
     session = Session(
+        layout=options["layout"],
         workers=options["workers"],
         faces=options["faces"],
         weights=weights,

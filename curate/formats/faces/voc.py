@@ -88,6 +88,9 @@ def _parse_box(item: ElementTree.Element, where: str) -> Box:
     kind = item.findtext("name") or "nothing"
     if NAME not in kind.lower():
         raise DataError(f"{where} has an object called {kind!r}; a file of faces has only {NAME!r}")
-    corners = [item.findtext(f"bndbox/{key}") or "" for key in ("xmin", "ymin", "xmax", "ymax")]
-    box = make_box(corners, where)
-    return Box(box.x0 - 1, box.y0 - 1, box.x1, box.y1)
+    keys = ("xmin", "ymin", "xmax", "ymax")
+    try:
+        x0, y0, x1, y1 = (float(item.findtext(f"bndbox/{key}") or "") for key in keys)
+    except ValueError:
+        raise DataError(f"{where} has an object whose bndbox is not a box: {', '.join(keys)}") from None
+    return make_box((x0 - 1, y0 - 1, x1, y1), where)
