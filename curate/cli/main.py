@@ -15,6 +15,7 @@ from curate.core.errors import CurateError
 _COMMANDS = {
     "blur": "obfuscate every face of a dataset and write its manifest",
     "detect": "find the faces of a dataset and write a table of their boxes",
+    "evaluate": "measure a detector on labelled images, by size and by group",
     "verify": "check every file of an output against its manifest, and for leaks",
 }
 
