@@ -33,10 +33,11 @@ _WARNING = (
 )
 
 _INTERVALS = (
-    "Intervals are at 95 %. Those of shares of faces, and of gaps, are the cluster bootstrap's "
-    "over images, because faces in one photo are not independent; where it can say nothing, as for "
-    "a share of 0 or 100 %, they are Wilson's, and Newcombe's for a gap, marked †. All others are "
-    "Wilson's."
+    "Intervals are at 95 %. Those of shares of faces hold both Wilson's and the cluster "
+    "bootstrap's over images, and those of gaps both Newcombe's and the bootstrap's: faces in one "
+    "photo are not independent, which only the bootstrap counts in, and of few faces or a share "
+    "near 0 or 100 % the bootstrap alone promises too much. All others are Wilson's. The report in "
+    "JSON has each by itself."
 )
 
 
@@ -117,8 +118,8 @@ def _overall(evaluation: Evaluation) -> Iterator[Block]:
     if free.with_box.total:
         yield (
             f"On {free.with_box.total:,} images without any face there are {free.boxes:,} boxes: "
-            f"{free.per_image:.3f} per image{_format_ends(free.interval)}; "
-            f"{_format_share(free.with_box)} of those images have at least one."
+            f"{free.per_image:.3f} per image{_format_ends(free.interval)}. At least one box: on "
+            f"{free.with_box.hits:,} of the images, per cent {_format_share(free.with_box)}."
         )
     else:
         yield "No labelled image is free of faces, so false boxes on such images are not measured."
@@ -132,7 +133,7 @@ def _heights(evaluation: Evaluation) -> Iterator[Block]:
 
 def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
     yield _chart(f"Faces hidden, by {grouping.name}", grouping.groups, "hidden")
-    yield _table("Groups, the largest first", grouping.groups, rules)
+    yield _table(f"Groups by {grouping.name}", grouping.groups, rules)
     left_out = [group.name for group in grouping.groups if not group.compared]
     note = f"{grouping.unlabelled:,} faces have no value. " if grouping.unlabelled else ""
     if left_out:
@@ -210,8 +211,8 @@ def _group_sweep(group: GroupSweep, rules: Rules) -> Iterator[Block]:
         for each in group.equalisers
     ]
     yield Table(
-        f"Threshold that brings recall to {format_value(group.target)}, that of {group.best!r} at "
-        "the operating point",
+        f"By {group.name}: threshold that brings recall to {format_value(group.target)}, that of "
+        f"{group.best!r} at the operating point",
         ("", "threshold", "precision, were it everyone's"),
         rows,
     )
@@ -254,8 +255,7 @@ def _name(measure: str) -> str:
 
 def _format_estimate(group: GroupScore, measure: str) -> str:
     estimate = group.measures[measure]
-    mark = "" if estimate.clustered else " †"
-    return _format_share(estimate.share, estimate.shown) + (mark if estimate.share.total else "")
+    return _format_share(estimate.share, estimate.shown)
 
 
 def _format_share(share: Share, interval: Interval | None = None) -> str:
@@ -268,7 +268,7 @@ def _format_share(share: Share, interval: Interval | None = None) -> str:
 def _format_gap(gap: Gap) -> str:
     low, high = gap.shown
     text = f"{100 * gap.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-    return text.replace("-", "−") + ("" if gap.clustered else " †")
+    return text.replace("-", "−")
 
 
 def _format_pair(gap: Gap) -> str:

@@ -24,9 +24,9 @@ def render_page(page: Page) -> str:
 def _iter_blocks(section: Section) -> Iterator[tuple[str, Any]]:
     for block in section.blocks:
         if isinstance(block, BarChart):
-            yield "chart", draw_bars(block)
+            yield "chart", {"chart": block, "svg": draw_bars(block)}
         elif isinstance(block, LineChart):
-            yield "chart", draw_lines(block)
+            yield "chart", {"chart": block, "svg": draw_lines(block)}
         elif isinstance(block, Table):
             yield "table", block
         elif isinstance(block, Gallery):

@@ -15,7 +15,7 @@ from curate.report.values import Bar, BarChart, Line, LineChart
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#a6761d")
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 2", "1 4", "6 6")
 
-_WIDTH, _LABELS, _RIGHT, _ROW, _AXIS = 680, 190, 150, 26, 34
+_WIDTH, _LABELS, _RIGHT, _ROW, _AXIS = 780, 240, 200, 26, 34
 _PLOT = 320
 
 
@@ -37,7 +37,7 @@ def draw_bars(chart: BarChart) -> Markup:
     ]
     for number, bar in enumerate(chart.bars):
         middle = _ROW * number + _ROW / 2
-        parts.append(_text(_LABELS - 8, middle + 4, _cut(bar.label, 30), "end"))
+        parts.append(_text(_LABELS - 8, middle + 4, _cut(bar.label, 36), "end"))
         said = format_bar(bar, chart.percent)
         parts.append(_text(_WIDTH - _RIGHT + 10, middle + 4, said, "start"))
         if bar.value is not None:
