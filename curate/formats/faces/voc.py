@@ -17,6 +17,8 @@ from curate.core.geometry import Box
 from curate.formats.faces.given import NAME, FoundFaces, GivenFaces, make_box, one_line
 from curate.formats.walk import iter_files
 
+_FIELDS = ("pose", "truncated", "occluded", "difficult")
+
 
 def recognise(path: Path) -> bool:
     """Whether it is a folder with XML files."""
@@ -68,12 +70,18 @@ def _parse(file: Path, name: str) -> GivenFaces:
         root = ElementTree.fromstring(data)  # noqa: S314 - without declarations there are no entities
         image = root.findtext("filename") or ""
         boxes = tuple(_parse_box(item, str(file)) for item in root.iter("object"))
+        fields = tuple(_parse_fields(item) for item in root.iter("object"))
     except (ElementTree.ParseError, UnicodeError, LookupError) as error:
         raise DataError(f"{file} is not whole XML: {one_line(error)}") from None
     if not image:
         raise DataError(f"{file} names no file")
     folder = name.rpartition("/")[0]
-    return GivenFaces(f"{folder}/{image}" if folder and "/" not in image else image, boxes)
+    name = f"{folder}/{image}" if folder and "/" not in image else image
+    return GivenFaces(name, boxes, fields=fields)
+
+
+def _parse_fields(item: ElementTree.Element) -> dict[str, str]:
+    return {key: text for key in _FIELDS if (text := item.findtext(key))}
 
 
 def _parse_box(item: ElementTree.Element, where: str) -> Box:
