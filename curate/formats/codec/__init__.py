@@ -15,7 +15,13 @@ from curate.core.geometry import Box
 from curate.core.ports import Frame
 from curate.formats.codec import bmp, gif, jpeg, png, tiff, webp
 from curate.formats.codec.exif import KEEPABLE
-from curate.formats.codec.picture import CodecOptions, Encoded, Metadata, Picture
+from curate.formats.codec.picture import (
+    CodecOptions,
+    Encoded,
+    Metadata,
+    Picture,
+    digest_pixels,
+)
 from curate.formats.codec.sniffing import sniff
 from curate.formats.codec.upright import upright_rgb
 
@@ -25,6 +31,7 @@ __all__ = [
     "Encoded",
     "Metadata",
     "Picture",
+    "digest_pixels",
     "find_leaks",
     "load",
     "save",
