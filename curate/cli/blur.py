@@ -18,13 +18,20 @@ from curate.cli.recipe import (
     detection_options,
     obfuscation_options,
 )
+from curate.formats import LAYOUTS
 
 if TYPE_CHECKING:
     from curate.pipeline.summary import Summary
 
+LAYOUTS_LIST = "\n".join(f"  {name}: {summary}" for name, summary in LAYOUTS.describe())
+
 _EPILOG = f"""\b
 Methods:
 {METHODS}
+
+\b
+Formats:
+{LAYOUTS_LIST}
 
 \b
 Detectors:
@@ -44,6 +51,13 @@ Examples:
 @click.argument("out", type=PATH)
 @obfuscation_options
 @detection_options
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["auto", *LAYOUTS]),
+    default="auto",
+    help="SOURCE's layout. [default: auto, by what is in it]",
+)
 @click.option(
     "--workers",
     type=click.IntRange(1, 4096),
@@ -77,6 +91,7 @@ def command(ctx: click.Context, /, source: Path, out: Path, **options: Any) -> N
 
     recipe, weights = build_recipe(options)
     session = Session(
+        layout=options["layout"],
         workers=options["workers"],
         faces=options["faces"],
         weights=weights,

@@ -18,6 +18,7 @@ from curate.engine.shards import Shard
 from curate.formats import codec, open_source
 from curate.formats.carried import find_pictures
 from curate.formats.codec import CodecOptions
+from curate.formats.files import is_image_name
 from curate.formats.walk import iter_files
 from curate.manifest import layout, store, verify
 from curate.manifest.problems import Problem
@@ -144,7 +145,7 @@ def _iter_problems(
         yield Problem("manifest", "manifest/run.json", "its recipe is not written in full")
     yield from layout.check_layout(out, run["records"]["parts"])
     yield from verify.check_run(out / layout.MANIFEST, run, recipe.digest)
-    yield from verify.check_others(out, find_pictures)
+    yield from verify.check_others(out, _map_or_text(out / layout.DATA, run["source"]["layout"]))
     in_containers = run["others"]["rebuilt"] > 0
     yield from _check_data(out, run["source"]["layout"], in_containers)
     parts = sum(1 for _ in store.iter_parts(out / layout.MANIFEST / store.RECORDS_FOLDER))
@@ -155,6 +156,22 @@ def _iter_problems(
     for event in pool.run(job, shards):
         if isinstance(event, Finished):
             yield from event.result
+
+
+def _map_or_text(data: Path, name: str) -> verify.FindPictures:
+    """What says why a carried file may hold pictures; maps of labels are proven anew."""
+    opened = open_source(str(data), name, "OUT") if data.is_dir() else None
+
+    def find(path: Path) -> str | None:
+        inside = path.relative_to(data).as_posix()
+        try:
+            if opened and is_image_name(inside) and opened.is_map(inside, read_regular(path)):
+                return None
+        except DataError:
+            return "it is an image, and the annotations that call it a map are damaged"
+        return find_pictures(path)
+
+    return find
 
 
 def _check_data(out: Path, name: str, in_containers: bool) -> Iterator[Problem]:
