@@ -42,10 +42,10 @@ def command(
     Leaks are metadata outside the allow-list, thumbnails, trailing bytes and
     further frames. Exits 1 and names what differs.
     """
-    from curate.pipeline.check import iter_problems, load_facts
-
     kinds: Counter[str] = Counter()
     try:
+        from curate.pipeline.check import iter_problems, load_facts  # takes its time, too
+
         run = load_facts(out)
         for problem in iter_problems(out, source, workers, run):
             kinds[problem.kind] += 1

@@ -112,6 +112,25 @@ def shift(box: Box, dx: float, dy: float) -> Box:
     return Box(box.x0 + dx, box.y0 + dy, box.x1 + dx, box.y1 + dy)
 
 
+def to_upright(box: Box, orientation: int, width: int, height: int) -> Box:
+    """Map a box of the image as stored to the upright image; the inverse of `to_stored`.
+
+    Args:
+        box: a box in the stored image's pixels.
+        orientation: the EXIF orientation, 1–8 (CIPA DC-008, tag 0x0112).
+        width: width of the stored image, pixels.
+        height: height of the stored image, pixels.
+    """
+    x0, y0, x1, y1 = box.xyxy
+    if orientation in (2, 3, 7, 8):
+        x0, x1 = width - x1, width - x0
+    if orientation in (3, 4, 6, 7):
+        y0, y1 = height - y1, height - y0
+    if orientation >= 5:  # 5–8 swap the axes: upright x runs along stored y
+        x0, y0, x1, y1 = y0, x0, y1, x1
+    return Box(x0, y0, x1, y1)
+
+
 def to_stored(box: Box, orientation: int, width: int, height: int) -> Box:
     """Map a box of the upright image back to the image as stored.
 

@@ -21,7 +21,7 @@ class Plugin:
     """One registered implementation.
 
     Args:
-        target: ``"module:attribute"``.
+        target: ``"module:attribute"``, or ``"module"`` where the whole module is meant.
         summary: one line for ``--help``.
         requires: import names that only an extra installs.
         extra: the extra that installs them.
@@ -73,8 +73,9 @@ class Registry:
             UsageError: if there is no such name.
             MissingExtraError: if a package that it needs is not installed.
         """
-        module, _, attribute = self.check(name).target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        target, _, attribute = self.check(name).target.partition(":")
+        module = importlib.import_module(target)
+        return getattr(module, attribute) if attribute else module
 
     def check(self, name: str) -> Plugin:
         """Make sure that a name can be resolved, importing nothing.

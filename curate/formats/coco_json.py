@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
+from curate.formats.json_stream import iter_events
 from curate.formats.maps import MOST_SEGMENTS
 
 _LISTS = ("images", "annotations")
+_WHOLES = {f"{kind}.item": kind for kind in _LISTS}
 _STARTS = frozenset({"start_map", "start_array"})
-_FIELDS = {
-    f"{kind}.item.{key}": key
-    for kind, keys in (("images", ("id", "file_name")), ("annotations", ("id", "image_id")))
-    for key in keys
-} | {"annotations.item.file_name": "file_name"}
+_FIELDS = frozenset(
+    f"{whole}.{key}" for whole in _WHOLES for key in ("id", "image_id", "file_name")
+)
 _NUMBERS = frozenset({"annotations.item.bbox.item", "annotations.item.keypoints.item"})
-_SEGMENT = "annotations.item.segments_info.item.id"
+_TAKEN = _FIELDS | _NUMBERS | {"annotations.item.segments_info.item.id"}
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ def looks_like_coco(head: bytes) -> bool:
     return "annotations.item.image_id" in seen or {"images", "annotations"} <= seen
 
 
-def iter_items(file: BinaryIO, name: str) -> Iterator[Item]:
+def iter_annotated(file: BinaryIO, name: str) -> Iterator[Item]:
     """Every image and annotation of a COCO JSON, in the file's order.
 
     Args:
@@ -75,52 +75,38 @@ def iter_items(file: BinaryIO, name: str) -> Iterator[Item]:
         DataError: if it is cut off or damaged, or has something else in the
             place of an image or annotation.
     """
-    import ijson
-
-    try:
-        yield from _iter_items(ijson.parse(file, use_float=True), name)
-    except (ijson.JSONError, ValueError) as error:
-        line = " ".join(str(error).split())[:120]
-        raise DataError(f"{name} is no whole JSON; is it cut off? ({line})") from None
-
-
-def _iter_items(events: Iterator[tuple[str, str, Any]], name: str) -> Iterator[Item]:
-    counts = dict.fromkeys(_LISTS, 0)
-    found: set[str] = set()
-    item = Item("", 0)
-    wholes = {f"{kind}.item": kind for kind in _LISTS}
-    for prefix, event, value in events:
+    counts, found, item = dict.fromkeys(_LISTS, 0), set(), Item("", 0)
+    for prefix, event, value in iter_events(file, name):
         if event == "map_key":
             continue
-        if prefix in _FIELDS:
-            _check_scalar(event, f"{name}: {_place(item)}.{_FIELDS[prefix]}")
-            item.values[_FIELDS[prefix]] = value
-        elif prefix == _SEGMENT:
-            if len(item.segments) <= MOST_SEGMENTS:
-                item.segments.append(value)
-        elif prefix in wholes:
-            kind = wholes[prefix]
-            if event == "start_map":
-                item = Item(kind, counts[kind])
-                counts[kind] += 1
-            elif event == "end_map":
+        if prefix in _TAKEN:
+            _take(item, prefix, event, value, name)
+        elif prefix in _WHOLES:
+            kind = _WHOLES[prefix]
+            if event == "end_map":
                 yield item
-            else:
-                raise DataError(f"{name}: {kind}[{counts[kind]}] is no object")
-        elif prefix in _NUMBERS and event != "number":
-            raise DataError(f"{name}: {_place(item)}.{prefix.split('.')[2]} holds no number")
+                continue
+            _check(event == "start_map", f"{name}: {kind}[{counts[kind]}] is no object")
+            item = Item(kind, counts[kind])
+            counts[kind] += 1
         elif prefix in counts:
-            if event not in ("start_array", "end_array"):
-                raise DataError(f"{name}: {prefix} is no list")
+            _check(event in ("start_array", "end_array"), f"{name}: {prefix} is no list")
             found.add(prefix)
-    if "images" not in found:
-        raise DataError(f"{name}: images is missing; COCO's JSON lists its images there")
+    _check("images" in found, f"{name}: images is missing; COCO's JSON lists its images there")
 
 
-def _place(item: Item) -> str:
-    return f"{item.kind}[{item.number}]"
+def _take(item: Item, prefix: str, event: str, value: Any, name: str) -> None:
+    key = prefix.split(".")[2]
+    where = f"{name}: {item.kind}[{item.number}].{key}"
+    if prefix in _FIELDS:
+        _check(event not in _STARTS, f"{where} is neither a number nor a text")
+        item.values[key] = value
+    elif prefix in _NUMBERS:
+        _check(event == "number", f"{where} holds no number")
+    elif len(item.segments) <= MOST_SEGMENTS:
+        item.segments.append(value)
 
 
-def _check_scalar(event: str, where: str) -> None:
-    if event in _STARTS:
-        raise DataError(f"{where} is neither a number nor a text")
+def _check(sound: bool, line: str) -> None:
+    if not sound:
+        raise DataError(line)

@@ -11,7 +11,7 @@ from typing import Any
 
 from curate.core.errors import DataError
 from curate.formats.annotations import open_annotation, read_head, resolve, shorten
-from curate.formats.coco_json import Item, iter_items, looks_like_coco
+from curate.formats.coco_json import Item, iter_annotated, looks_like_coco
 from curate.formats.folder import Folder
 from curate.formats.on_disk import NamesOnDisk
 from curate.formats.splits import split_in
@@ -43,7 +43,7 @@ def take_survey(folder: Folder) -> Survey:
         if is_json and looks_like_coco(read_head(folder, leaf.path)):
             reader = _Reader(folder, leaf.path, names)
             with open_annotation(folder, leaf.path) as file:
-                for item in iter_items(file, leaf.path):
+                for item in iter_annotated(file, leaf.path):
                     reader.take(item)
             notes += reader.finish()
     return Survey(names, tuple(notes))

@@ -45,7 +45,11 @@ def _is_sha256(value: Any) -> bool:
 
 _TEXT = _Value("a text", lambda value: isinstance(value, str))
 _COUNT = _Value("a count", lambda value: _is_int(value) and value >= 0)
-_SHARE = _Value("a number, 0 or more", lambda value: isinstance(value, (int, float)) and value >= 0)
+_SHARE = _Value(
+    "a number, 0 or more",
+    lambda value: (_is_int(value) or isinstance(value, float)) and value >= 0,
+)
+_OURS = _Value("'curate-dataset'", lambda value: value == "curate-dataset")
 _SHA256 = _Value("a SHA-256 in hexadecimal", _is_sha256)
 _SCALAR = _Value(
     "a plain value", lambda value: value is None or isinstance(value, (str, int, float))
@@ -54,7 +58,7 @@ _OBJECT = _Value("an object", lambda value: isinstance(value, dict))
 
 SHAPE: Mapping[str, Any] = {
     "schema_version": _COUNT,
-    "tool": {"name": _TEXT, "version": _TEXT},
+    "tool": {"name": _OURS, "version": _TEXT},
     "recipe": _OBJECT,  # curate.recipe reads it, and says what is wrong with it
     "recipe_sha256": _SHA256,
     "detectors": _ListOf(

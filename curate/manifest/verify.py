@@ -143,8 +143,8 @@ def check_others(out: Path, find_pictures: FindPictures) -> Iterator[Problem]:
     """Check the files that were carried over beside the images, and the manifest's own text."""
     for name in (store.RUN, store.OTHERS, store.LOG):
         path = out / MANIFEST / name
-        if path.is_file() and (reason := find_pictures(path)):
-            yield Problem("leak", f"{MANIFEST}/{name}", reason)
+        if path.is_file():
+            yield from _look_over(path, f"{MANIFEST}/{name}", find_pictures)
     for other in iter_others(out / MANIFEST):
         if other.is_there:
             yield from _check_other(out, other, find_pictures)
@@ -163,5 +163,14 @@ def _check_other(out: Path, other: Other, find_pictures: FindPictures) -> Iterat
         return
     if (digest, size) != (other.sha256, other.bytes):
         yield Problem("changed", path, "its bytes are not those in the manifest")
-    if other.carried and (reason := find_pictures(out / path)):
+    if other.carried:
+        yield from _look_over(out / path, path, find_pictures)
+
+
+def _look_over(file: Path, path: str, find_pictures: FindPictures) -> Iterator[Problem]:
+    try:
+        reason = find_pictures(file)
+    except OSError as error:
+        reason = f"it cannot be read: {error.strerror}"
+    if reason is not None:
         yield Problem("leak", path, reason)

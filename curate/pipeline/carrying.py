@@ -65,7 +65,7 @@ def _fate(line: dict[str, Any]) -> str:
 
 def _carry_one(source: Source, other: CarriedFile, copies: Path) -> dict[str, Any]:
     """Copy one file, if it is an annotation and holds no picture; returns its line."""
-    line: dict[str, Any] = {"path": str(other.path), "carried": False}
+    line: dict[str, Any] = {"path": other.uri, "carried": False}
     if not other.carried:
         return line | {"reason": other.reason}
     target = copies / other.path
@@ -77,7 +77,7 @@ def _carry_one(source: Source, other: CarriedFile, copies: Path) -> dict[str, An
     except WithheldError as error:
         reason = f"it cannot be read: {error.detail}"
     if reason is not None:
-        target.unlink()
+        target.unlink(missing_ok=True)
         return line | {"reason": reason}
     return line | {
         "carried": True,

@@ -27,7 +27,7 @@ from curate.manifest.regular import read_regular
 from curate.pipeline.compare import Comparison, compare
 from curate.pipeline.os_errors import describe_os_error
 from curate.pipeline.session import Session, workers_for
-from curate.pipeline.tools import codec_options, open_obfuscator
+from curate.pipeline.tools import codec_options, margin_of, open_obfuscator
 from curate.recipe import Recipe
 
 
@@ -70,8 +70,7 @@ class CheckJob:
                 problems += verify.check_entry(entry, read, inspect)
                 if comparison is not None:
                     problems += compare(entry, comparison)
-            if reason := find_pictures(part):
-                problems.append(Problem("leak", f"{layout.MANIFEST}/{name}", reason))
+            problems += _check_part_file(part, f"{layout.MANIFEST}/{name}")
             return problems
 
         return check
@@ -142,18 +141,21 @@ def _iter_problems(
     out: Path, source: str | None, workers: int | None, run: Mapping[str, Any]
 ) -> Iterator[Problem]:
     recipe = _load_recipe(run)
-    if recipe.to_dict() != run["recipe"]:
-        yield Problem("manifest", "manifest/run.json", "its recipe is not written in full")
+    yield from _check_recipe(run, recipe)
     yield from layout.check_layout(out, run["records"]["parts"])
+    # First where the end of a process is survived: a forged part can kill its reader.
+    name, in_containers = run["source"]["layout"], run["others"]["rebuilt"] > 0
+    yield from _check_parts(CheckJob(out, source, name, in_containers, recipe), workers)
     yield from verify.check_run(out / layout.MANIFEST, run, recipe.digest)
-    yield from verify.check_others(out, _map_or_text(out / layout.DATA, run["source"]["layout"]))
-    in_containers = run["others"]["rebuilt"] > 0
-    yield from _check_data(out, run["source"]["layout"], in_containers)
-    parts = sum(1 for _ in store.iter_parts(out / layout.MANIFEST / store.RECORDS_FOLDER))
+    yield from verify.check_others(out, _map_or_text(out / layout.DATA, name))
+    yield from _check_data(out, name, in_containers)
+
+
+def _check_parts(job: CheckJob, workers: int | None) -> Iterator[Problem]:
+    parts = sum(1 for _ in store.iter_parts(job.out / layout.MANIFEST / store.RECORDS_FOLDER))
     size = workers_for(Recipe(), Session(workers=workers))
     pool = LocalPool(min(size, max(parts, 1)))
     shards = (Shard(number, ()) for number in range(parts))
-    job = CheckJob(out, source, run["source"]["layout"], in_containers, recipe)
     for event in pool.run(job, shards):
         if isinstance(event, Finished):
             yield from event.result
@@ -206,6 +208,32 @@ def _load_recipe(run: Mapping[str, Any]) -> Recipe:
         why = escape_unprintable(str(error))
         raise ManifestError(f"run.json: recipe cannot be read: {why}") from None
     return recipe
+
+
+def _check_recipe(run: Mapping[str, Any], recipe: Recipe) -> Iterator[Problem]:
+    """What ``run.json`` says of the method is what the recipe, read again, makes of it."""
+    if recipe.to_dict() != run["recipe"]:
+        yield Problem("manifest", "manifest/run.json", "its recipe is not written in full")
+    obfuscator, said = open_obfuscator(recipe), run["obfuscator"]
+    facts = {
+        "name": obfuscator.name,
+        "parameters": dict(obfuscator.parameters),
+        "margin": margin_of(recipe),
+    }
+    if said["version"] == obfuscator.version:  # other releases may say it in other words
+        facts["keeps"] = obfuscator.keeps
+    for name, found in facts.items():
+        if said[name] != found:
+            detail = f"obfuscator.{name} is {found!r}, but says {said[name]!r}"
+            yield Problem("manifest", "manifest/run.json", detail)
+
+
+def _check_part_file(part: Path, name: str) -> Iterator[Problem]:
+    """Look for what a part holds beside its records."""
+    if store.has_foreign_bytes(part):
+        yield Problem("leak", name, "it has bytes that belong to no column")
+    if reason := find_pictures(part):
+        yield Problem("leak", name, reason)
 
 
 def _find_leaks(data: bytes, options: CodecOptions) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from curate.core.errors import DataError, SetupError
 from curate.core.geometry import Box
+from curate.formats.faces.given import GivenFaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +48,40 @@ class FaceIndex:
     def __init__(self, path: Path) -> None:
         self._table = sqlite3.connect(path.resolve().as_uri() + "?mode=ro&immutable=1", uri=True)
 
-    def boxes(self, record_id: str) -> Sequence[Box] | None:
-        """Boxes in stored pixels, empty if looked at and none; None if not looked at.
+    def find(self, record_id: str) -> GivenFaces | None:
+        """The faces of one image, none if looked at and none; None if not looked at.
 
         Raises:
             SetupError: if the index cannot be read; no image is to blame for that.
         """
         try:
-            found = self._table.execute("SELECT boxes FROM faces WHERE id = ?", (record_id,))
-            row = found.fetchone()
+            rows = self._table.execute(
+                "SELECT relative, boxes FROM faces JOIN given ON given.id = faces.given "
+                "WHERE faces.id = ?",
+                (record_id,),
+            ).fetchall()
         except sqlite3.Error as error:
             raise SetupError(f"the index of given faces cannot be read ({error})") from None
-        return None if row is None else [Box(*xyxy) for xyxy in json.loads(row[0])]
+        if not rows:
+            return None
+        told = [json.loads(text) for _, text in rows]
+        boxes = tuple(Box(*xyxy) for xyxys, _ in told for xyxy in xyxys)
+        # Boxes that come without frames are in every one; so are then all of the image.
+        framed = all(len(xyxys) == len(frames) for xyxys, frames in told)
+        frames = tuple(tuple(one) for _, frames in told for one in frames) if framed else ()
+        return GivenFaces(record_id, boxes, bool(rows[0][0]), frames)
 
 
-def save_face_index(faces: Iterable[tuple[str, Sequence[Box]]], path: Path) -> None:
-    """Write given faces as an index; boxes of an id that comes twice are joined."""
+def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
+    """Write given faces as an index; an id may come more than once."""
     path.unlink(missing_ok=True)
     with _open(path) as table:
-        table.execute("CREATE TABLE given (id TEXT PRIMARY KEY, boxes TEXT NOT NULL)")
-        for name, boxes in faces:
-            _check_text(name)
-            row = table.execute("SELECT boxes FROM given WHERE id = ?", (name,)).fetchone()
-            known = json.loads(row[0]) if row else []
-            joined = known + [list(box.xyxy) for box in boxes]
-            line = (name, json.dumps(joined))
-            table.execute("INSERT OR REPLACE INTO given VALUES (?, ?)", line)
+        table.execute("CREATE TABLE given (id TEXT, relative INTEGER, boxes TEXT)")
+        for given in faces:
+            _check_text(given.id)
+            boxes = json.dumps([[box.xyxy for box in given.boxes], given.frames])
+            table.execute("INSERT INTO given VALUES (?, ?, ?)", (given.id, given.relative, boxes))
+        table.execute("CREATE INDEX by_id ON given (id)")
 
 
 def _check_text(name: str) -> None:
@@ -99,14 +108,14 @@ def match_faces(path: Path, records: Iterable[str], by_suffix: bool = False) -> 
     """
     with _open(path) as table:
         table.execute("DROP TABLE IF EXISTS faces")
-        table.execute("CREATE TABLE faces (id TEXT PRIMARY KEY, given TEXT UNIQUE, boxes TEXT)")
+        table.execute("CREATE TABLE faces (id TEXT PRIMARY KEY, given TEXT UNIQUE)")
         table.execute("CREATE TEMP TABLE left_over (number INTEGER PRIMARY KEY, id TEXT)")
         for record in records:
-            row = table.execute("SELECT boxes FROM given WHERE id = ?", (record,)).fetchone()
-            if row is None:
+            known = table.execute("SELECT 1 FROM given WHERE id = ? LIMIT 1", (record,)).fetchone()
+            if known is None:
                 table.execute("INSERT INTO left_over (id) VALUES (?)", (record,))
             else:
-                table.execute("INSERT INTO faces VALUES (?, ?, ?)", (record, record, row[0]))
+                table.execute("INSERT INTO faces VALUES (?, ?)", (record, record))
         return _match_rest(table, by_suffix)
 
 
@@ -150,34 +159,34 @@ def _match_rest(table: sqlite3.Connection, by_suffix: bool) -> Matches:
     for (record,) in table.execute("SELECT id FROM left_over ORDER BY number"):
         found = _find_suffix(table, record)
         if found is not None and by_suffix:
-            _give(table, record, *found)
+            _give(table, record, found)
             continue
         could += found is not None
         missing += 1
         first = first or record
-    lines = table.execute("SELECT count(*) FROM given").fetchone()[0]
+    lines = table.execute("SELECT count(DISTINCT id) FROM given").fetchone()[0]
     matched = table.execute("SELECT count(*) FROM faces").fetchone()[0]
     return Matches(lines, matched, missing, first, could)
 
 
-def _find_suffix(table: sqlite3.Connection, record: str) -> tuple[str, str] | None:
+def _find_suffix(table: sqlite3.Connection, record: str) -> str | None:
     """The longest id that is the end of a record's path and no record's own id."""
     parts = record.split("/")
     for start in range(1, len(parts)):
         given = "/".join(parts[start:])
         row = table.execute(
-            "SELECT boxes FROM given WHERE id = ?1 AND NOT EXISTS "
-            "(SELECT 1 FROM faces WHERE faces.id = ?1)",
+            "SELECT 1 FROM given WHERE id = ?1 AND NOT EXISTS "
+            "(SELECT 1 FROM faces WHERE faces.id = ?1) LIMIT 1",
             (given,),
         ).fetchone()
         if row is not None:
-            return given, row[0]
+            return given
     return None
 
 
-def _give(table: sqlite3.Connection, record: str, given: str, boxes: str) -> None:
+def _give(table: sqlite3.Connection, record: str, given: str) -> None:
     try:
-        table.execute("INSERT INTO faces VALUES (?, ?, ?)", (record, given, boxes))
+        table.execute("INSERT INTO faces VALUES (?, ?)", (record, given))
     except sqlite3.IntegrityError:
         other = table.execute("SELECT id FROM faces WHERE given = ?", (given,)).fetchone()
         raise DataError(

@@ -11,18 +11,19 @@ import numpy as np
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.faces import Detection, Face, Region
-from curate.core.geometry import Box, clip, to_stored
+from curate.core.geometry import Box, clip, scale, to_stored
 from curate.core.ports import Detector, Obfuscator
 from curate.formats import codec
 from curate.formats.codec import CodecOptions, Picture
+from curate.formats.faces.given import GivenFaces
 from curate.obfuscators import masks
 
 
-class GivenFaces(Protocol):
+class Decisions(Protocol):
     """Faces that a file or a person decided, by image."""
 
-    def boxes(self, record_id: str) -> Sequence[Box] | None:
-        """Boxes in stored pixels, empty if looked at and none; None if not looked at."""
+    def find(self, record_id: str) -> GivenFaces | None:
+        """The faces of one image, none if looked at and none; None if not looked at."""
         ...
 
 
@@ -39,7 +40,7 @@ class Tools:
     """
 
     detector: Detector | None
-    given: GivenFaces | None
+    given: Decisions | None
     obfuscator: Obfuscator
     margin: float
     options: CodecOptions
@@ -168,12 +169,25 @@ def _decide(detection: Detection, picture: Picture, index: int) -> Face:
     )
 
 
-def _given(name: str, picture: Picture, given: GivenFaces) -> list[list[Face]] | WithheldError:
-    boxes = given.boxes(name)
-    if boxes is None:
+def _given(name: str, picture: Picture, decisions: Decisions) -> list[list[Face]] | WithheldError:
+    given = decisions.find(name)
+    if given is None:
         return WithheldError("not-looked-at", "the file of faces says nothing of this image")
-    for box in boxes:
-        if clip(box, picture.width, picture.height).is_empty:
+    faces: list[list[Face]] = [[] for _ in picture.frames]
+    for index, box in enumerate(given.boxes):
+        stored = _to_pixels(box, picture) if given.relative else box
+        if clip(stored, picture.width, picture.height).is_empty:
             return WithheldError("faces", f"box {box.xyxy} lies outside the image")
-    faces = [Face(box=box, decided_by="file") for box in boxes]
-    return [faces for _ in picture.frames]
+        frames = given.frames[index] if given.frames else range(len(faces))
+        if any(frame >= len(faces) for frame in frames):
+            return WithheldError("faces", f"box {box.xyxy} is in a frame that is not there")
+        for frame in frames:
+            faces[frame].append(Face(box=stored, decided_by="file"))
+    return faces
+
+
+def _to_pixels(box: Box, picture: Picture) -> Box:
+    """A box in shares of the upright image, in pixels of the image as stored."""
+    width, height = picture.width, picture.height
+    across, down = (height, width) if picture.orientation >= 5 else (width, height)
+    return to_stored(scale(box, across, down), picture.orientation, width, height)

@@ -10,7 +10,7 @@ from curate.core.errors import DataError, UsageError
 from curate.core.ports import Detector, Obfuscator
 from curate.detectors import DetectorOptions
 from curate.formats.codec import CodecOptions
-from curate.manifest.store import digest_file
+from curate.manifest.store import digest_file, digest_folder
 from curate.obfuscators import masks
 from curate.pipeline.given import FaceIndex
 from curate.pipeline.image import Tools
@@ -72,9 +72,11 @@ def _pin(what: str, wanted: str | None, path: Path | None) -> str | None:
 def _digest(path: Path | None) -> str | None:
     if path is None:
         return None
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path} is not a file; write it to one first")
     try:
+        if path.is_dir():
+            return digest_folder(path)
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} is neither a file nor a folder; write it to one first")
         return digest_file(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None

@@ -79,7 +79,7 @@ EXAMPLE = Example(
     carried=frozenset({INSTANCES, CAPTIONS, PANOPTIC, MAP}),
     load=load,
     broken={
-        "cut off": (cut(INSTANCES), r"instances_train2017\.json is no whole JSON"),
+        "cut off": (cut(INSTANCES), r"instances_train2017\.json is not whole JSON"),
         "no images": (replace(INSTANCES, '"images"', '"pictures"'), "images is missing"),
         "images no list": (
             add(INSTANCES, '{"images": {}, "annotations": [{"image_id": 1}]}'),

@@ -17,6 +17,7 @@ from curate.core.geometry import (
     iou,
     round_out,
     to_stored,
+    to_upright,
 )
 
 coordinates = st.floats(-500, 1500, allow_nan=False)
@@ -92,6 +93,7 @@ def test_boxes_of_the_upright_image_map_to_the_same_stored_pixels(
     y0, y1 = sorted(data.draw(st.integers(0, upright.shape[0])) for _ in range(2))
     back = to_stored(Box(x0, y0, x1, y1), orientation, width, height)
     assert set(stored[back.slices].ravel()) == set(upright[y0:y1, x0:x1].ravel())
+    assert to_upright(back, orientation, width, height) == Box(x0, y0, x1, y1)
 
 
 @pytest.mark.parametrize(

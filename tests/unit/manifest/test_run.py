@@ -59,6 +59,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("recipe_sha256", "A" * 64, "recipe_sha256 is not a SHA-256"),
         ("detectors", {}, "detectors is not a list"),
         ("detectors.0.name", None, r"detectors\[0\].name is not a text"),
+        ("tool.name", "another", "tool.name is not 'curate-dataset'"),
+        ("obfuscator.margin", True, "obfuscator.margin is not a number"),
         ("secret", "x", "'secret' is no key of schema version 1"),
     ],
 )

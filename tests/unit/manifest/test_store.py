@@ -92,7 +92,7 @@ def change(path: Path, **values: Any) -> None:
 @pytest.mark.parametrize(
     "forge",
     [
-        *(with_metadata, with_the_arrow_schema, with_bytes_between_the_columns),
+        *(with_metadata, with_the_arrow_schema),
         *(with_a_column_of_bytes, without_a_column, with_another_type, with_a_null_id),
         *(with_an_unknown_outcome, with_parameters_that_are_no_object, with_parameters_without_end),
         *(with_a_box_of_three, with_a_box_that_is_no_number, with_a_null_face),
@@ -107,6 +107,14 @@ def test_a_part_that_holds_anything_else_is_refused_in_one_line(
         list(store.iter_part(path))
     assert "part-00000.parquet" in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+def test_bytes_between_the_columns_are_seen(tmp_path: Path) -> None:
+    path = tmp_path / store.part_name(0)
+    with_bytes_between_the_columns(path)
+    assert list(store.iter_part(path)) == list(store.iter_part(DEMO))
+    assert store.has_foreign_bytes(path)
+    assert not store.has_foreign_bytes(DEMO)
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_pictures_in_disguise_are_not_carried_over(small: Path, tmp_path: Path) 
     pq.write_table(pa.table({"label": ["cat"]}), small / "labels.parquet")
     (small / "thumbs.db").write_bytes(b"x")
     summary = curate.blur(small, tmp_path / "out", FAST)
-    assert summary.others == {"carried": 1, "left_out": 4}
+    assert summary.others == {"carried": 1, "rebuilt": 0, "left_out": 4}
     lines = map(json.loads, (tmp_path / "out/manifest/others.jsonl").read_text().splitlines())
     reasons = {line["path"]: line.get("reason") for line in lines}
     assert "text" in str(reasons["notes.txt"])
@@ -252,7 +252,7 @@ def test_names_that_are_no_text_are_withheld_and_share_no_id(small: Path, tmp_pa
     summary = curate.blur(small, tmp_path / "out", recipe)
     assert summary.reasons == {"name": 4}
     assert summary.written == 9
-    assert summary.others == {"carried": 0, "left_out": 1}
+    assert summary.others == {"carried": 0, "rebuilt": 0, "left_out": 1}
     listed = (tmp_path / "out/manifest/others.jsonl").read_text()
     assert json.loads(listed) == {
         "path": "./\\xe9.csv",
@@ -424,13 +424,17 @@ def test_a_session_with_wrong_values_is_refused(values: dict[str, object]) -> No
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "neither Parquet nor JSON"),
-        ("{}", "no known file of faces"),
+        ("", "no known file of faces"),
+        ("{", "not whole JSON"),
+        ("{}", "no key 'images'"),
+        ("[5]", "no url and bboxes"),
+        ('{"images": [{"id": 1}], "annotations": []}', "file_name"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "dog"}]}', "only dog"),
         ('[{"url": "a", "bboxes": [{"x0": 5, "y0": 0, "x1": 1, "y1": 1}]}]', "reversed"),
         ('[{"url": "a", "bboxes": [{"x0": 5}]}]', "y0"),
         ('{"images": [], "annotations": [{"image_id": 3, "bbox": [1, 2, 3, 4]}]}', "absent"),
-        (100_000 * "[", "neither Parquet nor JSON"),
-        ('[{"url": "\\ud800", "bboxes": []}]', "not valid text"),
+        (100_000 * "[", "nested deeper than 64 levels"),
+        ('[{"url": "\\ud800", "bboxes": []}]', "none of the 1 images"),
     ],
 )
 def test_a_damaged_file_of_faces_is_one_clear_line(

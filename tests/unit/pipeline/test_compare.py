@@ -14,6 +14,8 @@ from curate.core.faces import Face
 from curate.core.geometry import Box
 from curate.formats import codec
 from curate.formats.codec import CodecOptions
+from curate.formats.folder import LocalFolder
+from curate.formats.imagefolder import ImageFolder
 from curate.manifest.store import digest_bytes
 from curate.obfuscators import make
 from curate.pipeline.compare import Comparison, compare
@@ -44,15 +46,15 @@ def write(data: bytes, faces: Sequence[Sequence[Face]], folder: Path) -> Manifes
     """Obfuscate one image into ``folder/out``; returns its entry."""
     (folder / "source").mkdir(exist_ok=True)
     (folder / "out/data").mkdir(parents=True, exist_ok=True)
-    (folder / "source/a").write_bytes(data)
+    (folder / "source/a.png").write_bytes(data)
     picture = codec.load(data, OPTIONS)
     made = hide(picture, faces, TOOLS)
-    (folder / "out/data/a").write_bytes(made.data)
+    (folder / "out/data/a.png").write_bytes(made.data)
     return ManifestEntry(
         id="a",
         split=None,
         category=None,
-        source_path="a",
+        source_path="a.png",
         source_sha256=digest_bytes(data),
         source_bytes=len(data),
         width=picture.width,
@@ -64,14 +66,16 @@ def write(data: bytes, faces: Sequence[Sequence[Face]], folder: Path) -> Manifes
         faces=made.faces,
         hidden=tuple(region.hidden for region in made.regions),
         blurred_share=made.blurred_share,
-        output_path="a",
+        output_path="a.png",
         output_sha256=digest_bytes(made.data),
         output_bytes=len(made.data),
     )
 
 
 def details(entry: ManifestEntry, folder: Path) -> list[str]:
-    comparison = Comparison(folder / "source", folder / "out", OBFUSCATOR, OPTIONS)
+    source = ImageFolder(LocalFolder(folder / "source"))
+    data = folder / "out/data"
+    comparison = Comparison(source, lambda path: (data / path).read_bytes(), OBFUSCATOR, OPTIONS)
     return [problem.detail for problem in compare(entry, comparison)]
 
 
@@ -125,7 +129,7 @@ def test_a_page_larger_than_the_first_is_compared_in_its_own_size(tmp_path: Path
     small.save(file, "TIFF", save_all=True, append_images=[large])
     entry = write(file.getvalue(), [[A], [Face(Box(70, 50, 90, 75))]], tmp_path)
     assert details(entry, tmp_path) == []
-    (tmp_path / "out/data/a").write_bytes(file.getvalue())
+    (tmp_path / "out/data/a.png").write_bytes(file.getvalue())
     assert len(details(entry, tmp_path)) == 2
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate import Box, Recipe
+from curate import Recipe
 from curate.core.entries import Outcome
 from curate.core.errors import SetupError, SourceChangedError
 from curate.core.faces import Detection
@@ -16,6 +16,7 @@ from curate.core.ports import Model, Pixels
 from curate.engine.shards import Shard
 from curate.formats import codec
 from curate.formats.codec import CodecOptions
+from curate.formats.faces.given import GivenFaces
 from curate.formats.folder import LocalFolder
 from curate.formats.imagefolder import ImageFolder
 from curate.pipeline.image import Tools
@@ -44,7 +45,7 @@ class Detector:
 
 
 class Faces:
-    def boxes(self, record_id: str) -> Sequence[Box] | None:
+    def find(self, record_id: str) -> GivenFaces | None:
         raise sqlite3.OperationalError("disk I/O error")
 
 
@@ -104,6 +105,6 @@ def test_memory_that_runs_out_at_a_picture_ends_the_run(
 
 def test_an_image_that_is_gone_ends_the_run(source: ImageFolder) -> None:
     records = tuple(source.records())
-    (source.root / "b.png").unlink()
+    Path(source.place, "b.png").unlink()
     with pytest.raises(SourceChangedError, match=r"'b\.png'"):
         list(process(records, Shard(0, records), source, tools(Detector(ValueError(), most=3))))

@@ -13,8 +13,10 @@ import pytest
 import curate
 from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, ManifestError, SetupError
+from curate.engine.local import LocalPool
 from curate.manifest import layout, store
 from curate.manifest.problems import Problem
+from curate.pipeline import check
 
 PORTRAIT = "data/train/people/portrait.jpg"
 
@@ -172,3 +174,40 @@ def test_a_picture_in_the_text_of_a_manifest_is_seen(out: Path) -> None:
 
     found = {(p.kind, p.path) for p in edit_entries(out, edit)}
     assert ("leak", "manifest/records/part-00000.parquet") in found
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("name", "fill"), ("keeps", "all"), ("margin", 0.5), ("parameters", {"feather": 0.25})],
+)
+def test_a_method_that_is_not_the_recipes_is_seen(key: str, value: Any, out: Path) -> None:
+    said = store.load_run(out / "manifest")["obfuscator"]
+    forge_run(out, "obfuscator", said | {key: value})
+    [problem] = problems(out)
+    assert problem.detail.startswith(f"obfuscator.{key} is ")
+
+
+def test_a_part_is_opened_where_the_end_of_a_process_is_survived_before_it_is_opened_here(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow aborts over some forged footers, and nobody could say a word then."""
+
+    class Dying(LocalPool):
+        def run(self, *arguments: Any) -> Any:
+            raise SetupError("processes keep dying on shard 00000")
+
+    monkeypatch.setattr(check, "LocalPool", Dying)
+    (out / "manifest/records/part-00000.parquet").write_bytes(b"PAR1 forged PAR1")
+    with pytest.raises(SetupError, match="keep dying"):
+        problems(out)
+
+
+def test_bytes_between_the_columns_of_a_part_are_seen(out: Path) -> None:
+    path = out / "manifest/records/part-00000.parquet"
+    data = path.read_bytes()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    path.write_bytes(data[:footer] + b"a face" + data[footer:])
+    leak = Problem(
+        "leak", "manifest/records/part-00000.parquet", "it has bytes that belong to no column"
+    )
+    assert leak in problems(out)
