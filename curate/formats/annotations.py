@@ -83,7 +83,7 @@ def resolve(base: str, value: Any, where: str) -> str:
 def shorten(value: Any) -> str:
     """What an annotation holds, for a message: ASCII and of bounded length."""
     text = ascii(value) if isinstance(value, str | int | float | bool | None) else "no text"
-    return text if len(text) <= 80 else f"{text[:77]}…"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _is_text(value: str) -> bool:

@@ -26,6 +26,7 @@ from curate.core.ports import Frame
 from curate.engine.shards import Shard
 from curate.formats import LAYOUTS, open_folder, open_source, recognise
 from curate.formats.codec import CodecOptions
+from curate.formats.faces.given import GivenFaces
 from curate.pipeline.check import iter_problems
 from curate.pipeline.image import Tools
 from curate.pipeline.shard import process
@@ -63,8 +64,8 @@ class Identity:
 class OneFace:
     """One face in every image."""
 
-    def boxes(self, record_id: str) -> Sequence[Box] | None:
-        return [Box(8, 8, 20, 20)]
+    def find(self, record_id: str) -> GivenFaces | None:
+        return GivenFaces(record_id, (Box(8, 8, 20, 20),))
 
 
 @pytest.fixture(params=list(EXAMPLES))
