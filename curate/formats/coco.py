@@ -6,6 +6,7 @@ import json
 import posixpath
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import PurePosixPath
 
 from curate.core.records import ImageRecord
@@ -17,6 +18,7 @@ from curate.formats.maps import MapLayout, is_panoptic_map
 from curate.formats.splits import split_in, split_of_folders
 
 _SHOWN = 4
+_MOST_LOOKED_AT = 64  # some tools write a JSON for every image
 _IN_SPLITS = ("train", "valid", "val", "test")
 
 
@@ -32,7 +34,9 @@ class Coco(MapLayout):
     @classmethod
     def recognise(cls, folder: Folder) -> str | None:
         """COCO's JSON files in their usual places, told by how they begin."""
-        found = [path for path in _usual_places(folder) if is_coco_file(folder, path)]
+        places = (path for path in _usual_places(folder) if path.endswith(".json"))
+        looked_at = islice(places, _MOST_LOOKED_AT)
+        found = [path for path in looked_at if looks_like_coco(read_head(folder, path))]
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         return f"{', '.join(map(_with_split, found[:_SHOWN]))}{more}" if found else None
 
@@ -73,11 +77,6 @@ class Coco(MapLayout):
         return segments is not None and is_panoptic_map(data, json.loads(segments))
 
 
-def is_coco_file(folder: Folder, path: str) -> bool:
-    """Whether a file is COCO's JSON, by its name and its first bytes."""
-    return path.endswith(".json") and looks_like_coco(read_head(folder, path))
-
-
 def _with_split(path: str) -> str:
     split = split_in(PurePosixPath(path).stem)
     return f"{path} (split {split})" if split else path
@@ -87,9 +86,8 @@ def _usual_places(folder: Folder) -> Iterator[str]:
     """Where COCO's JSON files usually are, without a look into folders full of images."""
     tops = folder.names()
     for name in sorted(tops):
-        if name.endswith(".json"):
-            yield name
-        elif name.lower() == "annotations/":
+        yield name
+        if name.lower() == "annotations/":
             yield from (f"{name}{inner}" for inner in sorted(folder.names(name)))
     for split in _IN_SPLITS:  # as exported by labelling tools
         path = posixpath.join(split, "_annotations.coco.json")

@@ -93,8 +93,9 @@ class _Reader:
 
     def _locate(self, name: Any, where: str, places: list[str]) -> str | None:
         """The file that a name means; the folder that had the last one is asked first."""
-        paths = [resolve(place, name, where) for place in places]
-        for number, path in enumerate(paths):
+        name = resolve("", name, where)
+        for number, place in enumerate(places):
+            path = posixpath.normpath(posixpath.join(place, name))
             leaf = self._folder.leaf(path)
             if leaf is not None and leaf.regular:
                 places.insert(0, places.pop(number))

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from curate.core.errors import DataError
 from curate.core.records import ImageRecord
 from curate.formats.annotations import read_head, resolve
-from curate.formats.files import CARRIED_SUFFIXES, SPLITS
+from curate.formats.files import CARRIED_SUFFIXES
 from curate.formats.folder import Folder
 from curate.formats.hf_metadata import iter_file_names
 from curate.formats.imagefolder import ImageFolder
@@ -30,7 +30,7 @@ class HfFolder(ImageFolder):
 
     @classmethod
     def recognise(cls, folder: Folder) -> str | None:
-        """A metadata file that speaks of file names, in one of the first two levels of folders."""
+        """A metadata file that speaks of file names: in SOURCE, or in a folder of it or of data."""
         for place in _usual_places(folder):
             for name in NAMES:
                 path = posixpath.join(place, name)
@@ -78,9 +78,8 @@ def _usual_places(folder: Folder) -> Iterator[str]:
     yield ""
     tops = sorted(name for name in folder.names() if name.endswith("/"))
     yield from tops
-    for top in tops:
-        if top == "data/" or top[:-1].lower() in SPLITS:
-            yield from (f"{top}{name}" for name in sorted(folder.names(top)) if name[-1:] == "/")
+    if "data/" in tops:
+        yield from (f"data/{name}" for name in sorted(folder.names("data")) if name[-1:] == "/")
 
 
 def _speaks_of_files(folder: Folder, path: str) -> bool:

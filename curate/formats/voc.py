@@ -117,17 +117,23 @@ class Voc(MapLayout):
 
 
 def _find_years(folder: Folder) -> list[str]:
-    """Folders that hold ``JPEGImages`` and ``Annotations``."""
-    wanted = {f"{_IMAGES}/", f"{_ANNOTATIONS}/"}
-    tops = folder.names()
-    if wanted <= tops:
+    """Folders that hold ``JPEGImages`` and ``Annotations``; no other folder is listed."""
+    if _is_year(folder, ""):
         return [""]
     found = []
-    for top in sorted(name[:-1] for name in tops if name.endswith("/")):
-        inner = folder.names(top)
-        if wanted <= inner:
+    for top in _folders(folder, ""):
+        if _is_year(folder, top):
             found.append(top)
         elif top == "VOCdevkit":
-            years = sorted(f"{top}/{name[:-1]}" for name in inner if name.endswith("/"))
-            found += [year for year in years if wanted <= folder.names(year)]
+            years = (f"{top}/{name}" for name in _folders(folder, top))
+            found += [year for year in years if _is_year(folder, year)]
     return found
+
+
+def _folders(folder: Folder, place: str) -> list[str]:
+    return sorted(name[:-1] for name in folder.names(place) if name.endswith("/"))
+
+
+def _is_year(folder: Folder, place: str) -> bool:
+    inner = (posixpath.join(place, name) for name in (_IMAGES, _ANNOTATIONS))
+    return all(folder.names(path) for path in inner)

@@ -37,9 +37,7 @@ class Yolo(FileLayout):
         if config is not None:
             return config
         for place in ("", *(f"{split}/" for split in _SPLITS)):
-            if {"images/", "labels/"} <= folder.names(place.rstrip("/")) and _has_labels(
-                folder, f"{place}labels"
-            ):
+            if _has_labels(folder, f"{place}labels") and folder.names(f"{place}images"):
                 return f"{place}labels beside {place}images"
         return None
 

@@ -27,6 +27,7 @@ from curate.engine.shards import Shard
 from curate.formats import LAYOUTS, open_folder, open_source, recognise
 from curate.formats.codec import CodecOptions
 from curate.formats.faces.given import GivenFaces
+from curate.formats.folder import LocalFolder
 from curate.pipeline.check import iter_problems
 from curate.pipeline.image import Tools
 from curate.pipeline.shard import process
@@ -111,6 +112,28 @@ def test_auto_recognises_it_and_no_other_layout_does(example: Example, source: P
     assert layout == example.layout
     assert why
     assert "\n" not in why
+
+
+def test_recognising_walks_no_tree_and_lists_no_class(
+    example: Example, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        write(source, f"n{number}/a.jpg", b"")
+    listed: list[str] = []
+    names = LocalFolder.names
+
+    def note(self: LocalFolder, path: str = "") -> frozenset[str]:
+        found = names(self, path)
+        listed.extend([path] if found else [])
+        return found
+
+    def refuse(self: LocalFolder) -> None:
+        raise AssertionError("the whole tree is walked")
+
+    monkeypatch.setattr(LocalFolder, "names", note)
+    monkeypatch.setattr(LocalFolder, "leaves", refuse)
+    assert recognise(open_folder(str(source)))[0] == example.layout
+    assert not [path for path in listed if path.startswith("n")]
 
 
 def test_two_layouts_in_one_folder_are_an_error_that_names_the_options(tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ def load(root: Path) -> Any:
             coco = COCO(str(root / name))
         read += [coco.dataset, coco.loadAnns(coco.getAnnIds()), coco.loadImgs(coco.getImgIds())]
     read.append(json.loads((root / PANOPTIC).read_text()))
-    return [*read, (root / MAP).read_bytes()]
+    images = [path.read_bytes() for path in sorted(root.glob("*2017/*"))]
+    return [*read, (root / MAP).read_bytes(), images]
 
 
 def crowd(root: Path, count: int) -> None:
