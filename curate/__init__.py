@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from curate.obfuscators.apply import obfuscate as obfuscate
     from curate.pipeline.blur import blur as blur
     from curate.pipeline.check import iter_problems as iter_problems
+    from curate.pipeline.detect import detect as detect
     from curate.pipeline.session import Session as Session
     from curate.pipeline.summary import Summary as Summary
     from curate.recipe import Recipe as Recipe
@@ -38,6 +39,7 @@ _HOMES = {
     "Session": "curate.pipeline.session:Session",
     "Summary": "curate.pipeline.summary:Summary",
     "blur": "curate.pipeline.blur:blur",
+    "detect": "curate.pipeline.detect:detect",
     "iter_problems": "curate.pipeline.check:iter_problems",
     "make_detector": "curate.detectors:make",
     "obfuscate": "curate.obfuscators.apply:obfuscate",
@@ -53,6 +55,7 @@ __all__ = [
     "Session",
     "Summary",
     "blur",
+    "detect",
     "iter_problems",
     "make_detector",
     "obfuscate",

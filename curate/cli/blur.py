@@ -13,17 +13,16 @@ from curate.cli.paths import PATH
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.cli.recipe import (
     DETECTORS_LIST,
+    LAYOUTS_LIST,
     METHODS,
     build_recipe,
     detection_options,
     obfuscation_options,
+    run_options,
 )
-from curate.formats import LAYOUTS
 
 if TYPE_CHECKING:
     from curate.pipeline.summary import Summary
-
-LAYOUTS_LIST = "\n".join(f"  {name}: {summary}" for name, summary in LAYOUTS.describe())
 
 _EPILOG = f"""\b
 Methods:
@@ -52,30 +51,11 @@ Examples:
 @obfuscation_options
 @detection_options
 @click.option(
-    "--format",
-    "layout",
-    type=click.Choice(["auto", *LAYOUTS]),
-    default="auto",
-    help="SOURCE's layout. [default: auto, by what is in it]",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 4096),
-    metavar="N",
-    help="Processes. [default: one per core]",
-)
-@click.option(
     "--dry-run",
     is_flag=True,
     help="Only say what would be done, from a sample, and how long it would take.",
 )
-@click.option(
-    "--quiet",
-    "-q",
-    is_flag=True,
-    help="No progress bar and no summary; errors and exit codes remain.",
-)
-@click.option("--json", "as_json", is_flag=True, help="A machine-readable summary on stdout.")
+@run_options
 @click.pass_context
 def command(ctx: click.Context, /, source: Path, out: Path, **options: Any) -> None:
     """Find every face in the images below SOURCE, hide it, and write OUT.

@@ -15,6 +15,7 @@ from curate.core.records import escape_unprintable
 
 _COMMANDS = {
     "blur": "obfuscate every face of a dataset and write its manifest",
+    "detect": "find the faces of a dataset and write a table of their boxes",
     "verify": "check every file of an output against its manifest, and for leaks",
 }
 

@@ -12,10 +12,12 @@ import click
 from curate.cli.paths import PATH
 from curate.core.errors import UsageError
 from curate.detectors import DETECTORS, resolve_device
+from curate.formats import LAYOUTS
 from curate.obfuscators import OBFUSCATORS
 from curate.recipe import FACES_MATCHES, PROFILES, Recipe
 
 METHODS = "\n".join(f"  {name}: {summary}" for name, summary in OBFUSCATORS.describe())
+LAYOUTS_LIST = "\n".join(f"  {name}: {summary}" for name, summary in LAYOUTS.describe())
 DETECTORS_LIST = "\n".join(f"  {name}: {summary}" for name, summary in DETECTORS.describe())
 
 
@@ -103,6 +105,29 @@ _OBFUSCATION: Sequence[Decorator] = (
     ),
 )
 
+_RUN: Sequence[Decorator] = (
+    click.option(
+        "--format",
+        "layout",
+        type=click.Choice(["auto", *LAYOUTS]),
+        default="auto",
+        help="SOURCE's layout. [default: auto, which says what it saw]",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(1, 4096),
+        metavar="N",
+        help="Processes. [default: one per core]",
+    ),
+    click.option(
+        "--quiet",
+        "-q",
+        is_flag=True,
+        help="No progress bar and no summary; errors and exit codes remain.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="A machine-readable summary on stdout."),
+)
+
 
 def detection_options(command: Any) -> Any:
     """Give a command the options about detection, and ``--recipe``."""
@@ -112,6 +137,11 @@ def detection_options(command: Any) -> Any:
 def obfuscation_options(command: Any) -> Any:
     """Give a command the options about faces that are given and the way they are hidden."""
     return _apply(_OBFUSCATION, command)
+
+
+def run_options(command: Any) -> Any:
+    """Give a command the options about the way it runs."""
+    return _apply(_RUN, command)
 
 
 def _apply(options: Sequence[Decorator], command: Any) -> Any:

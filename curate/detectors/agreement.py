@@ -186,7 +186,7 @@ def build(options: DetectorOptions) -> Agreement:
     rule = Rule()
     if options.confidence is not None:
         rule = replace(rule, accept=options.confidence, alone=options.confidence)
-    # The verifier loads torch in any case; its port beats OpenCV's old engine, not the new one.
-    preferred = "sized" if opencv_major() >= 5 else "torch"
+    # With OpenCV 4 the verifier loads torch in any case, whose port beats its engine.
+    preferred = "opencv" if opencv_major() >= 5 else "torch"
     eye = build_centerface(replace(options, confidence=rule.least), preferred=preferred)
     return Agreement(eye, rule, Verifier(options.threads), VETO_BELOW)

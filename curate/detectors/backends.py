@@ -16,11 +16,10 @@ from curate.core.ports import Pixels
 
 Maps = npt.NDArray[np.float32]
 
+INPUT = "input.1"
+"""The graph's name of its input."""
 OUTPUTS = ("537", "538", "539")
 """The graph's names of the heat map, the scale and the offset."""
-
-LARGE = 400_000
-"""Pixels of an input beyond which OpenCV would take more than some 250 MB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,51 +55,23 @@ def opencv_major() -> int:
     return int(cv2.__version__.partition(".")[0])
 
 
-class OpenCvNetwork:
-    """CenterFace in OpenCV's DNN module."""
+class OpenCv4Network:
+    """CenterFace in the DNN module of OpenCV 4."""
 
     batches = False
 
     def __init__(self, weights: Path) -> None:
         self.backend = f"opencv {cv2.__version__}"
         self._net = cv2.dnn.readNetFromONNX(str(weights))
-        if opencv_major() < 5:
-            # OpenCV 4 folds the batch normalisations into the transposed convolutions
-            # again whenever the input's size changes, so that the scores run away.
-            # OpenCV 5 does not, and has nothing to switch off.
-            self._net.enableFusion(False)
+        # It folds the batch normalisations into the transposed convolutions again
+        # whenever the input's size changes, so that the scores run away.
+        self._net.enableFusion(False)
 
     def run(self, images: Pixels) -> Heads:
         """Run on N×H×W×3 uint8; see `Network.run`."""
         blob = cv2.dnn.blobFromImages(list(images), swapRB=False)
         self._net.setInput(blob)
-        # OpenCV 5 gives all outputs or none; the fourth are landmarks.
-        heat, scale, offset, _ = self._net.forward((*OUTPUTS, "540"))
-        return heads(heat, scale, offset)
-
-
-class SizedNetwork:
-    """CenterFace in OpenCV for small inputs, in torch for large ones.
-
-    OpenCV is the faster of the two on small inputs; on large ones they are even, and
-    torch works in strips, whose memory does not grow with the input.
-
-    Args:
-        small: runs inputs of up to ``LARGE`` pixels.
-        large: runs the others.
-    """
-
-    batches = False
-
-    def __init__(self, small: Network, large: Network) -> None:
-        self.backend = f"{small.backend}; {large.backend} beyond {LARGE} pixels"
-        self._small = small
-        self._large = large
-
-    def run(self, images: Pixels) -> Heads:
-        """Run on N×H×W×3 uint8; see `Network.run`."""
-        network = self._small if images.shape[1] * images.shape[2] <= LARGE else self._large
-        return network.run(images)
+        return heads(*self._net.forward(OUTPUTS))
 
 
 class OpenVinoNetwork:
@@ -135,8 +106,7 @@ def load_network(backend: str, weights: Path, device: str, threads: int) -> Netw
     """CenterFace on a backend.
 
     Args:
-        backend: ``opencv``, ``openvino``, ``torch`` or ``sized``, which is OpenCV for
-            small inputs and torch for large ones.
+        backend: ``opencv``, ``openvino`` or ``torch``.
         weights: the checked ONNX file.
         device: ``cpu`` or ``cuda``; only ``torch`` runs on ``cuda``.
         threads: processor threads that the library may use.
@@ -153,12 +123,13 @@ def load_network(backend: str, weights: Path, device: str, threads: int) -> Netw
         from curate.detectors.centerface_torch import TorchNetwork
 
         return TorchNetwork(weights, device, threads)
-    cv2.setNumThreads(threads)
-    if backend == "sized":
-        large = load_network("torch", weights, device, threads)
-        return SizedNetwork(OpenCvNetwork(weights), large)
     if backend != "opencv":
         raise UsageError(f"unknown backend {backend!r}; choose one of: opencv, openvino, torch")
+    cv2.setNumThreads(threads)
+    if opencv_major() < 5:
+        return OpenCv4Network(weights)
+    from curate.detectors.centerface_opencv import OpenCvNetwork
+
     return OpenCvNetwork(weights)
 
 

@@ -14,11 +14,9 @@ from torch.nn import functional
 
 from curate.core.errors import WeightsError
 from curate.core.ports import Pixels
-from curate.detectors.backends import OUTPUTS, Heads, heads
+from curate.detectors.backends import INPUT, OUTPUTS, Heads, heads
 from curate.detectors.onnx_graph import Graph, Node, load_graph
 
-INPUT = "input.1"
-"""The graph's name of its input."""
 STRIP_PLACES = 4096
 """Places of a map (rows × columns × inputs) computed at a time: what the cache holds."""
 MIN_ROWS = 8

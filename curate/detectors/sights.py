@@ -8,7 +8,7 @@ from collections.abc import Callable
 from curate.core.ports import Pixels
 from curate.detectors.claims import Claims, join
 from curate.detectors.options import Sight
-from curate.detectors.views import View, back, check_pixels, shown
+from curate.detectors.views import STRIDE, View, back, check_pixels, shown
 
 LONGEST = 3
 """An image longer than this many times its shorter side is seen in parts."""
@@ -24,8 +24,8 @@ def plan_views(width: int, height: int, sight: Sight) -> list[View]:
         factor = min(factor, sight.max_side / longer)
         for zoom in (1.0, *sight.zooms):
             size = (
-                max(1, round((x1 - x0) * factor * zoom)),
-                max(1, round((y1 - y0) * factor * zoom)),
+                _squeezed((x1 - x0) * factor * zoom, sight.squeeze),
+                _squeezed((y1 - y0) * factor * zoom, sight.squeeze),
             )
             views += [
                 View(x0, y0, x1, y1, *size, mirrored)
@@ -68,3 +68,10 @@ def _parts(width: int, height: int) -> list[tuple[int, int, int, int]]:
     if width >= height:
         return [(start, 0, start + length, height) for start in starts]
     return [(0, start, width, start + length) for start in starts]
+
+
+def _squeezed(side: float, most: float) -> int:
+    """A side in whole pixels, down to a multiple of the stride if that is near enough."""
+    whole = max(1, round(side))
+    strides = whole // STRIDE * STRIDE
+    return strides if strides >= (1 - most) * whole else whole

@@ -8,24 +8,21 @@ features does, and costs a fraction of a pass over the photo.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from curate.core.errors import WeightsError, WithheldError
 from curate.core.geometry import Box, clip
 from curate.core.ports import Model, Pixels
+from curate.detectors.backbone import Backbone, backbone_library, load_backbone
 from curate.detectors.centerface import WEIGHTS
-from curate.detectors.centerface_torch import Step, plan_steps
-from curate.detectors.onnx_graph import load_graph
+from curate.detectors.opencv_net import Maps
 from curate.detectors.views import check_pixels
 from curate.detectors.weights import Weights, file_sha256, find_weights
 
@@ -39,8 +36,6 @@ MIN_SIDE = 16
 
 HEAD = "verifier_head.npz"
 HEAD_SHA256 = "5cdc9861264bf49b2489dd22f9195557eca337aecc76b54e1aea753519ca1fe3"
-MAPS = ("394", "420", "455", "481", "507")
-"""The backbone's maps at strides 8, 16, 16, 32 and 32, by their names in the graph."""
 VIEWS = ((2.0, False), (3.0, True))
 """Squares looked at: their side in multiples of the box's longer side, and whether mirrored.
 
@@ -72,7 +67,7 @@ class Verifier:
     """Scores claims: how much like a person's face, from 0 to 1.
 
     Args:
-        threads: processor threads that torch may use.
+        threads: processor threads that the network may use.
     """
 
     name = "verifier"
@@ -103,7 +98,7 @@ class Verifier:
         judged = [i for i, box in enumerate(boxes) if max(box.width, box.height) >= MIN_SIDE]
         if judged:
             backbone, head = self._loaded()
-            features = backbone.features(image, [boxes[i] for i in judged])
+            features = pooled_features(backbone, image, [boxes[i] for i in judged])
             scores[judged] = probabilities(features, head)
         return scores
 
@@ -115,14 +110,14 @@ class Verifier:
         """
         weights = self._checked()
         digests = {**weights.sha256, HEAD: HEAD_SHA256}
-        backend = f"torch {torch.__version__}"
+        backend = backbone_library()
         return (Model(self.name, weights.package, weights.version, digests, backend),)
 
     def _loaded(self) -> tuple[Backbone, Head]:
         if self._backbone is None or self._head is None:
             path = self._checked().paths["centerface.onnx"]
             self._head = load_head()
-            self._backbone = Backbone(path, self._threads)
+            self._backbone = load_backbone(path, self._threads)
         return self._backbone, self._head
 
     def _checked(self) -> Weights:
@@ -131,40 +126,18 @@ class Verifier:
         return self._weights
 
 
-class Backbone:
-    """CenterFace's MobileNetV2 with its maps pooled.
-
-    Args:
-        weights: the checked ONNX file.
-        threads: processor threads that torch may use.
-    """
-
-    def __init__(self, weights: Path, threads: int) -> None:
-        torch.set_num_threads(threads)
-        steps = _until(MAPS[-1], plan_steps(load_graph(weights)))
-        self._steps = [_channels_last(step) for step in steps]
-
-    def features(self, image: Pixels, boxes: Sequence[Box]) -> Features:
-        """Pooled features of the squares around boxes, N×D float32."""
-        rows = []
-        for start in range(0, len(boxes), BATCH):
-            part = boxes[start : start + BATCH]
-            views = [
-                self._pooled(np.stack([square(image, box, context) for box in part]), mirrored)
-                for context, mirrored in VIEWS
-            ]
-            rows.append(np.concatenate(views, axis=1))
-        return np.concatenate(rows)
-
-    def _pooled(self, squares: Pixels, mirrored: bool) -> Features:
-        if mirrored:
-            squares = np.ascontiguousarray(squares[:, :, ::-1])
-        with torch.inference_mode():
-            maps = {"input.1": torch.from_numpy(squares).permute(0, 3, 1, 2).float()}
-            for step in self._steps:
-                maps[step.output] = _run(step, maps)
-            pooled = [pool for name in MAPS for pool in _pools(maps[name])]
-            return np.asarray(torch.cat(pooled, dim=1).numpy(), dtype=np.float32)
+def pooled_features(backbone: Backbone, image: Pixels, boxes: Sequence[Box]) -> Features:
+    """Pooled features of the squares around boxes, N×D float32."""
+    rows = []
+    for start in range(0, len(boxes), BATCH):
+        part = boxes[start : start + BATCH]
+        views = []
+        for context, mirrored in VIEWS:
+            squares = np.stack([square(image, box, context) for box in part])
+            maps = backbone.maps(squares[:, :, ::-1] if mirrored else squares)
+            views += [pool for each in maps for pool in _pools(each)]
+        rows.append(np.concatenate(views, axis=1))
+    return np.concatenate(rows)
 
 
 def probabilities(features: Features, head: Head) -> Scores:
@@ -229,38 +202,11 @@ def load_head() -> Head:
         return Head(arrays["weight"], float(arrays["bias"]), provenance)
 
 
-def _until(name: str, steps: Sequence[Step]) -> Iterator[Step]:
-    """The steps up to the one that makes a map."""
-    for step in steps:
-        yield step
-        if step.output == name:
-            return
-    raise WeightsError(f"the network has no map {name!r}")
-
-
-def _channels_last(step: Step) -> Step:
-    # The layout that torch's convolutions on processors are fastest with.
-    if step.weight is None:
-        return step
-    return replace(step, weight=step.weight.to(memory_format=torch.channels_last))
-
-
-def _run(step: Step, maps: Mapping[str, Tensor]) -> Tensor:
-    source = maps[step.sources[0]]
-    if step.kind == "add":
-        return source + maps[step.sources[1]]
-    if step.kind != "conv" or step.weight is None:
-        raise WeightsError(f"the backbone has an unexpected step {step.output!r}")
-    result = functional.conv2d(
-        source, step.weight, step.bias, step.stride, step.padding, groups=step.groups
-    )
-    return functional.relu_(result) if step.follow == "relu" else result
-
-
-def _pools(values: Tensor) -> tuple[Tensor, Tensor]:
+def _pools(values: Maps) -> tuple[Features, Features]:
     """Means of an N×C×h×w map around its centre and over the whole, each N×C."""
     side = values.shape[-1]
-    place = (torch.arange(side) + 0.5) / side - 0.5
-    window = torch.softmax(-(place**2) / (2 * CENTRE_SIGMA**2), dim=0)
-    centre = torch.einsum("nchw,h,w->nc", values, window, window)
-    return centre, values.mean(dim=(2, 3))
+    place = (np.arange(side) + 0.5) / side - 0.5
+    window = np.exp(-(place**2) / (2 * CENTRE_SIGMA**2))
+    window = (window / window.sum()).astype(np.float32)
+    centre: Features = np.einsum("nchw,h,w->nc", values, window, window)
+    return centre, values.mean(axis=(2, 3))

@@ -16,7 +16,8 @@ from typing import Any
 from curate.core.ports import Source
 from curate.engine.shards import shard_name, sync_file, sync_folder
 from curate.manifest import store
-from curate.pipeline.shard import DATA, PART
+from curate.pipeline.looking import PART
+from curate.pipeline.shard import DATA
 from curate.pipeline.workspace import Workspace
 
 

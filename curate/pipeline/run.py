@@ -21,9 +21,9 @@ from curate.engine.shards import Shard, iter_shards, shard_name
 from curate.formats import describe
 from curate.manifest import store
 from curate.pipeline import finish
+from curate.pipeline.looking import TALLY
 from curate.pipeline.os_errors import describe_os_error
 from curate.pipeline.session import Session, Snapshot, workers_for
-from curate.pipeline.shard import TALLY
 from curate.pipeline.workspace import Plan, Workspace, save_plan
 from curate.recipe import Recipe
 

@@ -67,12 +67,13 @@ class Workspace:
     """Paths and state of one run's work folder.
 
     Args:
-        out: the output folder.
+        out: the output.
+        root: the work folder; None for its usual place inside the output folder.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, root: Path | None = None) -> None:
         self.out = out
-        self.root = out / WORK
+        self.root = root or out / WORK
         self.state = self.root / "state.json"
         self.plan = self.root / "plan.jsonl"
         self.faces = self.root / "faces.sqlite"

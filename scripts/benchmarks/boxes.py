@@ -19,17 +19,17 @@ counts labelled faces at least 16 px high, and every box, however small.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from curate.core.geometry import Box, clip, intersection, iou
+from curate.core.geometry import Box, clip, iou
+from curate.core.intervals import Share as Share
+from curate.evaluation.hiding import share_inside as share_inside
 
 MATCH_IOU = 0.3
 HIDDEN_SHARE = 0.8
 LEAST_HEIGHT = 16.0
-Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,31 +106,6 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """``hits`` of ``total``, with Wilson's interval."""
-
-    hits: int
-    total: int
-
-    @property
-    def value(self) -> float:
-        """The share, 0..1; NaN of nothing."""
-        return self.hits / self.total if self.total else math.nan
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % score interval (Wilson, JASA 1927), 0..1."""
-        if not self.total:
-            return (0.0, 1.0)
-        n, p, z = self.total, self.value, Z_95
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-        low = 0.0 if self.hits == 0 else centre - half
-        high = 1.0 if self.hits == n else centre + half
-        return (low, high)
-
-
-@dataclass(frozen=True, slots=True)
 class Scores:
     """The three shares of one range of sizes."""
 
@@ -174,23 +149,6 @@ def match(boxes: Sequence[Box], faces: Sequence[Box]) -> list[int | None]:
     return matches
 
 
-def share_inside(box: Box, regions: Iterable[Box]) -> float:
-    """Share of a box's area inside the union of regions, 0..1; 0 for an empty box."""
-    if box.is_empty:
-        return 0.0
-    parts = [region for region in regions if intersection(box, region) > 0]
-    # Between two neighbouring edges nothing changes, so each cell is inside or outside whole.
-    xs = _edges(box.x0, box.x1, [x for part in parts for x in (part.x0, part.x1)])
-    ys = _edges(box.y0, box.y1, [y for part in parts for y in (part.y0, part.y1)])
-    inside = 0.0
-    for x0, x1 in itertools.pairwise(xs):
-        for y0, y1 in itertools.pairwise(ys):
-            x, y = (x0 + x1) / 2, (y0 + y1) / 2
-            if any(part.x0 <= x < part.x1 and part.y0 <= y < part.y1 for part in parts):
-                inside += (x1 - x0) * (y1 - y0)
-    return min(inside / box.area, 1.0)
-
-
 def summarise(judged: Judgement, low: float = LEAST_HEIGHT, high: float = math.inf) -> Scores:
     """The shares of faces and boxes whose height is at least ``low`` and below ``high``, pixels.
 
@@ -204,10 +162,6 @@ def summarise(judged: Judgement, low: float = LEAST_HEIGHT, high: float = math.i
         recall=Share(sum(face.found for face in faces), len(faces)),
         precision=Share(sum(box.right for box in boxes), len(boxes)),
     )
-
-
-def _edges(low: float, high: float, between: Iterable[float]) -> list[float]:
-    return sorted({low, high, *(value for value in between if low < value < high)})
 
 
 def _meets(box: Box, others: Iterable[Box]) -> bool:

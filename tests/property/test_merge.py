@@ -11,7 +11,7 @@ from curate.core.geometry import Box, iou
 from curate.detectors.claims import Claims, join
 from curate.detectors.merge import overlap, strongest
 from curate.detectors.options import Sight
-from curate.detectors.second_look import HEIGHT, WIDTH, close_view
+from curate.detectors.second_look import OWN, SHARED, close_view
 from curate.detectors.sights import plan_views
 from curate.detectors.views import View, back, padded, shown
 
@@ -119,9 +119,10 @@ def test_what_a_view_shows_is_mapped_back(w: int, h: int, mirrored: bool, size: 
 def test_what_surrounds_any_claim_can_be_shown(some: Claims, width: int, height: int) -> None:
     image = np.zeros((height, width, 3), np.uint8)
     for box in some.clipped(width, height).boxes:
-        view = close_view(box, width, height)
-        assert view.x0 <= box[0]
-        assert box[2] <= view.x1
-        assert view.y0 <= box[1]
-        assert box[3] <= view.y1
-        assert padded(shown(image, view), (HEIGHT, WIDTH)).shape == (HEIGHT, WIDTH, 3)
+        for size in (OWN, SHARED):
+            view = close_view(box, (width, height), size)
+            assert view.x0 <= box[0]
+            assert box[2] <= view.x1
+            assert view.y0 <= box[1]
+            assert box[3] <= view.y1
+            assert padded(shown(image, view), size[::-1]).shape == (*size[::-1], 3)

@@ -19,6 +19,8 @@ FORMS = Registry(
     [
         ("table", Plugin("curate.formats.faces.table", "curate's own Parquet: id and faces")),
         ("coco", Plugin("curate.formats.faces.coco", "COCO JSON with a category named face")),
+        ("list", Plugin("curate.formats.faces.plain", "JSON list of file and faces with xyxy")),
+        ("widerface", Plugin("curate.formats.faces.widerface", "WIDER FACE's text of boxes")),
         ("imagenet", Plugin("curate.formats.faces.imagenet", "JSON list of url and bboxes")),
         ("voc", Plugin("curate.formats.faces.voc", "folder of Pascal VOC's XML files")),
         ("yolo", Plugin("curate.formats.faces.yolo", "folder of images.txt and labels/*.txt")),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from curate.formats.faces.given import (
     FoundFaces,
     GivenFaces,
     make_box,
+    parse_size,
     starts_with,
 )
 from curate.formats.json_stream import iter_items, load_keys
@@ -42,10 +44,11 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
                 raise DataError(f"{path}: images[{number}] has the id of another") from None
             except UnicodeEncodeError:
                 raise DataError(f"{path}: images[{number}] has a name that is no text") from None
-            yield GivenFaces(name, ())
+            yield GivenFaces(name, (), size=parse_size(image))
         for number, annotation in enumerate(_items(path, "annotations.item")):
             if faces is None or annotation["category_id"] in faces:
-                yield _parse(annotation, names, f"{path}: annotations[{number}]")
+                found = _parse(annotation, names, f"{path}: annotations[{number}]")
+                yield replace(found, fields=(_find_fields(annotation, faces or {}),))
     finally:
         names.close()
 
@@ -89,12 +92,12 @@ def _check_keys(path: Path) -> None:
             raise DataError(f"{path} is no COCO file of faces: it has no key {key!r}")
 
 
-def _find_faces(path: Path) -> set[Any] | None:
-    """Ids of the categories that are faces; None where the file has no categories."""
+def _find_faces(path: Path) -> dict[Any, str] | None:
+    """The categories that are faces, by id; None where the file has no categories."""
     categories = [(item["id"], str(item["name"])) for item in _items(path, "categories.item")]
     if not categories:
         return None
-    faces = {key for key, name in categories if NAME in name.lower()}
+    faces = {key: name for key, name in categories if NAME in name.lower()}
     if not faces:
         others = ", ".join(name for _, name in categories[:3])
         raise DataError(f"{path} has no category of that name: {NAME!r}, only {others}")
@@ -113,3 +116,14 @@ def _parse(annotation: Any, names: sqlite3.Connection, where: str) -> GivenFaces
         raise DataError(f"{where} belongs to image {key}, which is absent")
     x, y, width, height = annotation["bbox"]
     return GivenFaces(row[0], (make_box((x, y, x + width, y + height), where),))
+
+
+def _find_fields(annotation: Any, faces: Mapping[Any, str]) -> dict[str, Any]:
+    """What else an annotation says of its face; its category only where there are several."""
+    fields = dict(annotation.get("attributes") or {})
+    fields |= {key: annotation[key] for key in ("iscrowd", "ignore") if key in annotation}
+    if "score" in annotation:
+        fields["confidence"] = annotation["score"]
+    if len(faces) > 1:
+        fields.setdefault("category", faces[annotation["category_id"]])
+    return fields

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,17 @@ class GivenFaces:
             height, 0..1, rather than pixels of the image as stored.
         frames: for each box the frames that it is in; empty where the file does
             not say, which means every frame.
+        fields: for each box whatever else the file says of it; empty where it says
+            nothing of any.
+        size: the stored image's width and height, pixels, where the file says it.
     """
 
     id: str
     boxes: tuple[Box, ...]
     relative: bool = False
     frames: tuple[tuple[int, ...], ...] = ()
+    fields: tuple[Mapping[str, Any], ...] = ()
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,14 @@ def make_box(xyxy: Sequence[Any], where: str) -> Box:
     if box.is_empty:
         raise DataError(f"{where} is empty: {box.xyxy}")
     return box
+
+
+def parse_size(line: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The ``width`` and ``height`` of a line, if both are there and are sizes."""
+    width, height = line.get("width"), line.get("height")
+    if type(width) is not int or type(height) is not int or min(width, height) < 1:
+        return None
+    return width, height
 
 
 def one_line(error: BaseException) -> str:

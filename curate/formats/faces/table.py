@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError
-from curate.formats.faces.given import GivenFaces, make_box, one_line, starts_with
+from curate.formats.faces.given import (
+    GivenFaces,
+    make_box,
+    one_line,
+    parse_size,
+    starts_with,
+)
 
 
 def recognise(path: Path) -> bool:
@@ -32,13 +38,27 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
                 raise DataError(f"{path} has no column {sorted(missing)[0]!r}; want id and faces")
             if not _has_boxes(schema.field("faces").type):
                 raise DataError(f"{path}: its faces have no xyxy; want lists of structs with xyxy")
-            columns = [n for n in ("id", "faces", "outcome", "reason") if n in schema.names]
+            wanted = ("id", "faces", "outcome", "reason", "width", "height")
+            columns = [name for name in wanted if name in schema.names]
             for batch in table.iter_batches(batch_size=1024, columns=columns):
                 for row in batch.to_pylist():
                     if _is_looked_at(row):
                         yield _parse(row, path)
     except (pa.ArrowException, OSError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read as a table of faces: {one_line(error)}") from None
+
+
+def iter_withheld(path: Path) -> Iterator[tuple[str, str]]:
+    """The images that nobody has looked at, by id, with the reason."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as table:
+        names = table.schema_arrow.names
+        columns = [name for name in ("id", "faces", "outcome", "reason") if name in names]
+        for batch in table.iter_batches(batch_size=1024, columns=columns):
+            for row in batch.to_pylist():
+                if not _is_looked_at(row):
+                    yield str(row["id"]), str(row.get("reason") or "not looked at")
 
 
 def _is_looked_at(row: dict[str, Any]) -> bool:
@@ -51,7 +71,13 @@ def _parse(row: dict[str, Any], path: Path) -> GivenFaces:
     faces = row["faces"]
     boxes = tuple(make_box(face["xyxy"], where) for face in faces)
     frames = tuple(_frames(face["frames"], where) for face in faces if face.get("frames"))
-    return GivenFaces(str(row["id"]), boxes, frames=frames if len(frames) == len(boxes) else ())
+    return GivenFaces(
+        str(row["id"]),
+        boxes,
+        frames=frames if len(frames) == len(boxes) else (),
+        fields=tuple(faces),
+        size=parse_size(row),
+    )
 
 
 def _frames(frames: Any, where: str) -> tuple[int, ...]:

@@ -17,6 +17,8 @@ from curate.core.geometry import Box
 from curate.formats.faces.given import NAME, FoundFaces, GivenFaces, make_box, one_line
 from curate.formats.walk import iter_files
 
+_FIELDS = ("pose", "truncated", "occluded", "difficult")
+
 
 def recognise(path: Path) -> bool:
     """Whether it is a folder with XML files."""
@@ -68,18 +70,29 @@ def _parse(file: Path, name: str) -> GivenFaces:
         root = ElementTree.fromstring(data)  # noqa: S314 - without declarations there are no entities
         image = root.findtext("filename") or ""
         boxes = tuple(_parse_box(item, str(file)) for item in root.iter("object"))
+        fields = tuple(_parse_fields(item) for item in root.iter("object"))
     except (ElementTree.ParseError, UnicodeError, LookupError) as error:
         raise DataError(f"{file} is not whole XML: {one_line(error)}") from None
     if not image:
         raise DataError(f"{file} names no file")
     folder = name.rpartition("/")[0]
-    return GivenFaces(f"{folder}/{image}" if folder and "/" not in image else image, boxes)
+    name = f"{folder}/{image}" if folder and "/" not in image else image
+    return GivenFaces(name, boxes, fields=fields)
+
+
+def _parse_fields(item: ElementTree.Element) -> dict[str, str]:
+    return {key: text for key in _FIELDS if (text := item.findtext(key))}
 
 
 def _parse_box(item: ElementTree.Element, where: str) -> Box:
     kind = item.findtext("name") or "nothing"
     if NAME not in kind.lower():
         raise DataError(f"{where} has an object called {kind!r}; a file of faces has only {NAME!r}")
-    corners = [item.findtext(f"bndbox/{key}") or "" for key in ("xmin", "ymin", "xmax", "ymax")]
-    box = make_box(corners, where)
-    return Box(box.x0 - 1, box.y0 - 1, box.x1, box.y1)
+    keys = ("xmin", "ymin", "xmax", "ymax")
+    try:
+        x0, y0, x1, y1 = (float(item.findtext(f"bndbox/{key}") or "") for key in keys)
+    except ValueError:
+        raise DataError(
+            f"{where} has an object whose bndbox is not a box of {', '.join(keys)}"
+        ) from None
+    return make_box((x0 - 1, y0 - 1, x1, y1), where)

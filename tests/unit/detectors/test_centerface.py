@@ -8,7 +8,7 @@ import pytest
 from curate.core.errors import WeightsError, WithheldError
 from curate.core.ports import Pixels
 from curate.detectors import DetectorOptions
-from curate.detectors.backends import Heads, Network, heads, load_network
+from curate.detectors.backends import Heads, Network, heads, load_network, opencv_major
 from curate.detectors.centerface import CELL, CHIN, WEIGHTS, CenterFace, build, decode, with_chin
 from curate.detectors.claims import Claims
 from curate.detectors.onnx_graph import load_graph
@@ -112,6 +112,20 @@ def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         got = network.run(image)
         assert got.heat == pytest.approx(expected.heat, abs=1e-5)
         assert got.scale == pytest.approx(expected.scale, abs=1e-4)
+
+
+@pytest.mark.skipif(opencv_major() < 5, reason="OpenCV 4 runs the network whole")
+def test_opencvs_strips_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = load("opencv")
+    images = np.random.default_rng(0).integers(0, 256, (2, 416, 352, 3), dtype=np.uint8)
+    monkeypatch.setattr("curate.detectors.centerface_opencv.STRIP", 1 << 30)
+    expected = network.run(images)
+    for pixels in (1, 352 * 2 * 100, 352 * 2 * 300):
+        monkeypatch.setattr("curate.detectors.centerface_opencv.STRIP", pixels)
+        got = network.run(images)
+        assert np.array_equal(got.heat, expected.heat)
+        assert np.array_equal(got.scale, expected.scale)
+        assert np.array_equal(got.offset, expected.offset)
 
 
 def test_every_face_of_a_crowd_is_found_in_its_place() -> None:

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from curate.core.errors import DataError, WeightsError, WithheldError
 from curate.core.geometry import Box
 from curate.detectors import verifier
+from curate.detectors.backbone import OpenCvBackbone, load_backbone
+from curate.detectors.backbone_torch import TorchBackbone
+from curate.detectors.backends import opencv_major
+from curate.detectors.centerface import WEIGHTS
 from curate.detectors.verifier import MIN_SIDE, SIDE, VETO_BELOW, Verifier, square
+from curate.detectors.weights import find_weights
 
 
 def packaged(name: str) -> np.ndarray:
@@ -102,6 +107,27 @@ def test_a_score_that_is_not_finite_is_an_error_not_a_veto(
     monkeypatch.setattr(judge, "_head", broken)
     with pytest.raises(WithheldError):
         judge.person_scores(packaged("chelsea.png"), [CHELSEA])
+
+
+@pytest.mark.skipif(opencv_major() < 5, reason="OpenCV 4 does not run the backbone")
+def test_opencv_and_torch_see_the_same() -> None:
+    weights = find_weights(WEIGHTS).paths["centerface.onnx"]
+    squares = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
+    one, other = OpenCvBackbone(weights, 1).maps(squares), TorchBackbone(weights, 1).maps(squares)
+    for mine, theirs in zip(one, other, strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-4)
+
+
+@pytest.mark.parametrize(("major", "library"), [(4, "torch"), (5, "opencv")])
+@pytest.mark.skipif(opencv_major() < 5, reason="OpenCV 4 does not run the backbone")
+def test_models_name_the_library_that_runs_the_backbone(
+    major: int, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.detectors.backbone.opencv_major", lambda: major)
+    (model,) = Verifier().models()
+    assert model.backend.startswith(library)
+    backbone = load_backbone(find_weights(WEIGHTS).paths["centerface.onnx"], 1)
+    assert type(backbone) is (TorchBackbone if library == "torch" else OpenCvBackbone)
 
 
 def test_the_head_says_where_it_comes_from() -> None:

@@ -16,6 +16,7 @@ from curate.core.faces import Face
 from curate.core.geometry import Box
 from curate.core.transforms import Transform
 from curate.manifest import store
+from curate.manifest.found import FACES
 from curate.manifest.schema import RECORDS, from_row, to_row
 from tests.conftest import ROOT
 
@@ -91,10 +92,11 @@ def columns(fields: pa.Schema | pa.StructType, prefix: str = "") -> dict[str, st
     return found
 
 
-def test_the_documented_columns_are_those_written() -> None:
-    rows = re.findall(r"^\| `([\w.]+)` \| (\S+) \|", (MANIFESTS / "records-1.md").read_text(), re.M)
+@pytest.mark.parametrize(("page", "schema"), [("records-1.md", RECORDS), ("faces-1.md", FACES)])
+def test_the_documented_columns_are_those_written(page: str, schema: pa.Schema) -> None:
+    rows = re.findall(r"^\| `([\w.]+)` \| (\S+) \|", (MANIFESTS / page).read_text(), re.M)
     documented = {name: kind.replace("&lt;", "<").replace("&gt;", ">") for name, kind in rows}
-    written = columns(RECORDS)
+    written = columns(schema)
     assert list(documented) == list(written)
     for name, kind in documented.items():
         assert kind.rstrip("?") == written[name].rstrip("?"), name

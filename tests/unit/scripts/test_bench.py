@@ -66,7 +66,7 @@ def test_interval_solves_the_score_equation(counts: tuple[int, int]) -> None:
     for bound in share.interval:
         if 0 < bound < 1:
             distance = abs(share.value - bound) / math.sqrt(bound * (1 - bound) / share.total)
-            assert distance == pytest.approx(boxes.Z_95, rel=1e-6)
+            assert distance == pytest.approx(1.959963984540054, rel=1e-6)
 
 
 def test_a_share_of_nothing_says_nothing() -> None:

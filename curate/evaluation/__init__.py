@@ -1,0 +1,1 @@
+"""Does a detector protect everyone equally? Detections against labelled faces; pure."""

@@ -1,0 +1,120 @@
+"""How well the faces of a group are found and hidden."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from curate.core.intervals import Floats, Interval, Share, percentiles
+from curate.evaluation.counting import Counts, count
+from curate.evaluation.judging import FaceTable
+from curate.evaluation.rules import Rules
+
+LEAST_FACES = 10
+"""Groups with fewer faces are shown, but take no part in gaps: they say next to nothing."""
+
+UNDECIDED = frozenset({"not sure", "unsure", "unknown", "undetermined", "unclear", "n/a", "none"})
+"""Values that name no group of people; shown, but no part of any gap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A share of faces.
+
+    Args:
+        share: with Wilson's interval, which takes faces for independent.
+        clustered: the cluster bootstrap's over images, which does not; None where the
+            faces are too few or too much alike for it.
+    """
+
+    share: Share
+    clustered: Interval | None
+
+    @property
+    def shown(self) -> Interval:
+        """The bootstrap's interval or, where there is none, Wilson's."""
+        return self.clustered or self.share.interval
+
+
+@dataclass(frozen=True, slots=True)
+class GroupScore:
+    """How well the faces of one group are found and hidden.
+
+    Args:
+        name: the attribute's value.
+        images: how many images they are in.
+        median_height: of the faces, pixels: groups that differ in it differ in more
+            than what names them.
+        measures: an estimate by the rules' measures.
+        compared: whether it takes part in gaps.
+    """
+
+    name: str
+    images: int
+    median_height: float
+    measures: Mapping[str, Estimate]
+    compared: bool
+
+    @property
+    def faces(self) -> int:
+        """How many faces that count belong to it."""
+        return next(iter(self.measures.values())).share.total
+
+
+def score_all(table: FaceTable, rules: Rules) -> GroupScore:
+    """Every face as one group."""
+    return score_groups(table, ["all"] * len(table), ["all"], rules)[0]
+
+
+def score_heights(table: FaceTable, rules: Rules) -> tuple[GroupScore, ...]:
+    """Faces by ranges of height, ascending; the bounds below belong to a range."""
+    pairs = [pair for pair in itertools.pairwise(rules.heights) if pair[1] > rules.least_height]
+    names = [
+        f"{max(low, rules.least_height):g} and more" if high == np.inf
+        else f"{max(low, rules.least_height):g}–{high:g}"
+        for low, high in pairs
+    ]  # fmt: skip
+    places = np.searchsorted([high for _, high in pairs], table.height, side="right")
+    first = pairs[0][0]
+    values = [
+        names[place] if height >= first else None
+        for place, height in zip(places, table.height, strict=True)
+    ]
+    return score_groups(table, values, names, rules)
+
+
+def score_groups(
+    table: FaceTable, values: Sequence[str | None], names: Sequence[str], rules: Rules
+) -> tuple[GroupScore, ...]:
+    """Score the faces of each name.
+
+    Args:
+        table: faces.
+        values: the name of each face's group, or None.
+        names: the groups, in the order wanted.
+        rules: what counts.
+    """
+    counts = count(table, values, names)
+    ratios = counts.resample(rules.seed)
+    codes = np.array(values, dtype=object)
+    return tuple(
+        GroupScore(
+            name=name,
+            images=int((counts.all[:, place] > 0).sum()),
+            median_height=float(np.median(heights)) if len(heights) else 0.0,
+            measures=_estimate(counts, ratios, place, rules),
+            compared=len(heights) >= LEAST_FACES and name.lower() not in UNDECIDED,
+        )
+        for place, name in enumerate(names)
+        for heights in [table.height[codes == name]]
+    )
+
+
+def _estimate(counts: Counts, ratios: Floats, group: int, rules: Rules) -> dict[str, Estimate]:
+    return {
+        measure: Estimate(counts.share(group, which), percentiles(ratios[:, group, which]))
+        for which, measure in enumerate(rules.measures)
+    }

@@ -1,0 +1,136 @@
+"""What another threshold would do to each group."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.core.intervals import Floats
+from curate.evaluation.curve import Curve
+from curate.evaluation.judging import FaceTable
+from curate.evaluation.scores import GroupScore
+
+_STEPS = 101
+
+
+@dataclass(frozen=True, slots=True)
+class Equaliser:
+    """The threshold that would bring a group's recall to that of the best group.
+
+    Args:
+        group: the group.
+        threshold: the highest confidence that does, or None if none of the sweep's does.
+        precision: of all detections, were they all taken from that confidence on; None
+            where there is no threshold.
+    """
+
+    group: str
+    threshold: float | None
+    precision: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSweep:
+    """Recall of each group as a function of the threshold, at the rules' first IoU.
+
+    Args:
+        name: the attribute.
+        thresholds: confidences, ascending.
+        recall: by group, at each threshold.
+        best: the group with the highest recall at the operating point, and …
+        target: … that recall.
+        equalisers: one for each compared group.
+    """
+
+    name: str
+    thresholds: tuple[float, ...]
+    recall: Mapping[str, tuple[float, ...]]
+    best: str
+    target: float
+    equalisers: tuple[Equaliser, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Detections down to a low confidence.
+
+    Args:
+        curves: by IoU of the rules.
+        groups: one for each attribute with compared groups.
+    """
+
+    curves: Mapping[float, Curve]
+    groups: tuple[GroupSweep, ...]
+
+
+def sweep_groups(
+    name: str, scores: Sequence[GroupScore], measure: str, table: FaceTable, curve: Curve
+) -> GroupSweep | None:
+    """Sweep the threshold for the groups of an attribute.
+
+    Args:
+        name: the attribute.
+        scores: its groups at the operating point.
+        measure: the recall of the rules' first IoU.
+        table: faces and what finds them down to a low confidence.
+        curve: of all these detections, at that IoU.
+
+    Returns:
+        None where fewer than two groups are compared.
+    """
+    compared = [group for group in scores if group.compared]
+    if len(compared) < 2:
+        return None
+    best = max(compared, key=lambda group: group.measures[measure].share.value)
+    target = best.measures[measure].share.value
+    values = np.array(table.attributes[name], dtype=object)
+    found = {group.name: _matched(table, values == group.name) for group in compared}
+    floor = float(curve.confidence[-1]) if len(curve.confidence) else 0.0
+    steps = np.linspace(floor, 1.0, _STEPS)
+    return GroupSweep(
+        name=name,
+        thresholds=tuple(steps.tolist()),
+        recall={group: tuple(_recall(each, steps).tolist()) for group, each in found.items()},
+        best=best.name,
+        target=target,
+        equalisers=tuple(_equalise(group, each, target, curve) for group, each in found.items()),
+    )
+
+
+def highest_threshold(matched: Floats, target: float) -> float | None:
+    """The highest confidence from which on a share of the faces is found.
+
+    Args:
+        matched: F, confidence of what finds each face; -inf where nothing does.
+        target: the share, 0..1.
+
+    Returns:
+        None where no confidence is low enough.
+    """
+    wanted = math.ceil(target * len(matched) - 1e-9)
+    if wanted == 0:
+        return 1.0
+    threshold = float(np.sort(matched)[::-1][wanted - 1])
+    return threshold if math.isfinite(threshold) else None
+
+
+def _matched(table: FaceTable, chosen: npt.NDArray[np.bool_]) -> Floats:
+    matched: Floats = np.nan_to_num(table.found[chosen, 0], nan=-np.inf)
+    return matched
+
+
+def _recall(matched: Floats, thresholds: Floats) -> Floats:
+    return np.asarray((matched[:, None] >= thresholds[None, :]).mean(axis=0), dtype=np.float64)
+
+
+def _equalise(group: str, matched: Floats, target: float, curve: Curve) -> Equaliser:
+    threshold = highest_threshold(matched, target)
+    if threshold is None:
+        return Equaliser(group, None, None)
+    taken = np.flatnonzero(curve.confidence >= threshold)
+    precision = float(curve.precision[taken[-1]]) if len(taken) else None
+    return Equaliser(group, threshold, precision)

@@ -1,0 +1,97 @@
+"""A table that says to which groups each image belongs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from curate.core.errors import DataError
+from curate.formats.faces.given import one_line
+from curate.formats.truth import format_value
+
+Groups = Mapping[str, str]
+"""Values by column name; a column without a value is absent."""
+
+_LONGEST = 2**26  # characters of a field; csv's own limit is for smaller ones
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_JSON_LINES = (".jsonl", ".ndjson")
+
+
+def load_groups(path: Path) -> dict[str, Groups]:
+    """Read a table of groups into memory, by the image's id.
+
+    Args:
+        path: a CSV, TSV, JSON Lines or Parquet file with a column ``id``; every other
+            column with plain values is a set of groups.
+
+    Raises:
+        DataError: if it is no such table, or an id comes twice.
+    """
+    groups: dict[str, Groups] = {}
+    for number, row in enumerate(_iter_rows(path), start=1):
+        name = row.get("id")
+        if not isinstance(name, (str, int)) or name == "":
+            raise DataError(f"{path}, record {number}, has no id; want a column id")
+        if str(name) in groups:
+            raise DataError(f"{path} has the id {str(name)!r} twice")
+        values = {key: format_value(value) for key, value in row.items() if key != "id"}
+        groups[str(name)] = {key: value for key, value in values.items() if value is not None}
+    return groups
+
+
+def _iter_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    ending = path.suffix.lower()
+    try:
+        with path.open("rb") as file:
+            is_parquet = file.read(4) == b"PAR1"
+        if is_parquet:
+            yield from _iter_parquet(path)
+        elif ending in _SEPARATORS:
+            yield from _iter_separated(path, _SEPARATORS[ending])
+        elif ending in _JSON_LINES:
+            yield from _iter_json_lines(path)
+        else:
+            raise DataError(f"{path} is no known table; give .csv, .tsv, .jsonl or Parquet")
+    except OSError as error:
+        raise DataError(f"the table of groups {path} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
+
+
+def _iter_parquet(path: Path) -> Iterator[Mapping[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as table:
+            for batch in table.iter_batches():
+                yield from batch.to_pylist()
+    except pa.ArrowException as error:
+        raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
+
+
+def _iter_separated(path: Path, separator: str) -> Iterator[Mapping[str, Any]]:
+    csv.field_size_limit(_LONGEST)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for row in csv.DictReader(file, delimiter=separator, strict=True):
+            if None in row or None in row.values():
+                want = "as many fields as the first line names"
+                raise DataError(f"{path}: the record of {row.get('id')!r} does not have {want}")
+            yield row
+
+
+def _iter_json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}, line {number}, is no JSON: {one_line(error)}") from None
+            if not isinstance(row, dict):
+                raise DataError(f"{path}, line {number}: want an object with an id")
+            yield row

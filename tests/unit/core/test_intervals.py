@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from curate.core.intervals import (
+    Interval,
+    Share,
+    newcombe,
+    none_seen,
+    percentiles,
+    resample_ratios,
+    wilson,
+)
+
+
+def coverage_of_wilson(p: float, n: int) -> float:
+    """Exact: the chance of each count times whether its interval holds the truth."""
+    held = 0.0
+    for hits in range(n + 1):
+        interval = wilson(Share(hits, n))
+        if interval.low <= p <= interval.high:
+            held += math.comb(n, hits) * p**hits * (1 - p) ** (n - hits)
+    return held
+
+
+def test_wilson_gives_the_figures_of_the_literature() -> None:
+    # Newcombe, Statistics in Medicine 17 (1998) 857-872, table I, method 3.
+    for hits, total, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        found = wilson(Share(hits, total))
+        assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize("n", [30, 100, 400])
+def test_wilson_holds_the_truth_about_as_often_as_it_says(n: int) -> None:
+    covered = [coverage_of_wilson(p, n) for p in np.linspace(0.05, 0.95, 37)]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.012)
+    assert min(covered) > 0.89
+
+
+def test_an_interval_of_nothing_says_nothing() -> None:
+    assert wilson(Share(0, 0)) == Interval(0.0, 1.0)
+    assert newcombe(Share(0, 0), Share(1, 2)) == Interval(-1.0, 1.0)
+    assert math.isnan(Share(0, 0).value)
+
+
+def test_newcombe_gives_the_figures_of_the_literature() -> None:
+    # Newcombe, Statistics in Medicine 17 (1998) 873-890, table II, method 10.
+    for a, b, low, high in (
+        (Share(56, 70), Share(48, 80), 0.0524, 0.3339),
+        (Share(9, 10), Share(3, 10), 0.1705, 0.8090),
+        (Share(10, 10), Share(0, 20), 0.6791, 1.0),
+        (Share(10, 10), Share(0, 10), 0.6075, 1.0),
+    ):
+        found = newcombe(a, b)
+        assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_newcombe_holds_the_true_difference_about_as_often_as_it_says() -> None:
+    random = np.random.default_rng(5)
+    held = 0
+    for hits_a, hits_b in zip(
+        random.binomial(60, 0.9, 4000), random.binomial(140, 0.75, 4000), strict=True
+    ):
+        interval = newcombe(Share(int(hits_a), 60), Share(int(hits_b), 140))
+        held += interval.low <= 0.15 <= interval.high
+    assert held / 4000 == pytest.approx(0.95, abs=0.015)
+
+
+def test_of_no_event_the_rate_is_bounded_above() -> None:
+    upper = none_seen(100).high
+    assert math.exp(-100 * upper) == pytest.approx(0.025)  # the chance of seeing none
+
+
+def simulated_photos(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """60 photos with 1 to 15 faces; each photo has its own chance, 0.8 in the mean."""
+    totals = random.integers(1, 16, size=60)
+    return random.binomial(totals, random.beta(4, 1, size=60)), totals
+
+
+def test_the_cluster_bootstrap_holds_the_truth_where_faces_hang_together() -> None:
+    random = np.random.default_rng(3)
+    held, held_by_wilson = 0, 0
+    for _ in range(500):
+        hits, totals = simulated_photos(random)
+        found = percentiles(resample_ratios(hits[:, None], totals[:, None], draws=400)[:, 0])
+        naive = wilson(Share(int(hits.sum()), int(totals.sum())))
+        assert found is not None
+        held += found.low <= 0.8 <= found.high
+        held_by_wilson += naive.low <= 0.8 <= naive.high
+    assert held / 500 == pytest.approx(0.94, abs=0.03)
+    assert held_by_wilson / 500 < 0.85  # why the bootstrap is needed
+
+
+def test_columns_share_their_clusters() -> None:
+    hits, totals = simulated_photos(np.random.default_rng(1))
+    twice = resample_ratios(np.stack([hits, hits], 1), np.stack([totals, totals], 1), draws=50)
+    assert (twice[:, 0] == twice[:, 1]).all()
+
+
+def test_a_seed_decides_and_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    hits, totals = simulated_photos(np.random.default_rng(2))
+    args = (hits[:, None], totals[:, None], 100)
+    first = resample_ratios(*args, seed=7)
+    monkeypatch.setattr("curate.core.intervals._CELLS", 600)
+    assert (resample_ratios(*args, seed=7) == first).all()
+    assert (resample_ratios(*args, seed=8) != first).any()
+
+
+def test_a_bootstrap_that_can_say_nothing_says_so() -> None:
+    ones = np.ones((20, 1))
+    assert percentiles(resample_ratios(ones, ones)[:, 0]) is None
+    rare = np.zeros((20, 1))
+    rare[0] = 1  # a group in one photo only: absent from a third of the resamples
+    assert percentiles(resample_ratios(rare, rare)[:, 0]) is None
+    assert percentiles([]) is None
