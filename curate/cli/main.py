@@ -11,6 +11,7 @@ import click
 
 import curate
 from curate.core.errors import CurateError
+from curate.core.records import escape_unprintable
 
 _COMMANDS = {
     "blur": "obfuscate every face of a dataset and write its manifest",
@@ -89,7 +90,7 @@ def main() -> None:
 def _say(line: str) -> None:
     """Write a line to stderr, if there is anyone to read it."""
     try:
-        click.echo(line, err=True)
+        click.echo(escape_unprintable(line), err=True)
     except (OSError, AttributeError):
         _abandon(sys.stderr)
 

@@ -128,7 +128,7 @@ class _Sample:
         self.layout, self.place = source.layout, source.place
         self.check, self.find, self.read = source.check, source.find, source.read
         self.stamp, self.size, self.open = source.stamp, source.size, source.open
-        self.rebuild, self.inspect = source.rebuild, source.inspect
+        self.rebuild, self.inspect, self.is_map = source.rebuild, source.inspect, source.is_map
 
     def records(self) -> Iterator[ImageRecord]:
         return iter(self._records)

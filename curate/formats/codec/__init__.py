@@ -22,11 +22,13 @@ from curate.formats.codec.picture import (
     Picture,
     digest_pixels,
 )
+from curate.formats.codec.png import UNUSED_COLOURS
 from curate.formats.codec.sniffing import sniff
 from curate.formats.codec.upright import upright_rgb
 
 __all__ = [
     "KEEPABLE",
+    "UNUSED_COLOURS",
     "CodecOptions",
     "Encoded",
     "Metadata",
