@@ -26,6 +26,20 @@ LAYOUTS = Registry(
             ),
         ),
         (
+            "parquet",
+            Plugin(
+                "curate.formats.parquet:Parquet",
+                "Parquet files with columns of {bytes, path}, as on the Hugging Face Hub",
+            ),
+        ),
+        (
+            "arrow",
+            Plugin(
+                "curate.formats.arrow_dataset:ArrowDataset",
+                "a dataset that the datasets library has saved by save_to_disk",
+            ),
+        ),
+        (
             "imagefolder",
             Plugin(
                 "curate.formats.imagefolder:ImageFolder",
