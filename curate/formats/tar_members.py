@@ -74,8 +74,9 @@ def iter_members(file: BinaryIO, tar: str) -> Iterator[Member]:
     try:
         yield from _iter_members(file, tar)
     except _MALFORMED as error:
+        line = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{tar!r} is no tar file, or damaged ({error}); make it anew or take it out of SOURCE"
+            f"{tar!r} is no tar file, or damaged ({line}); make it anew or take it out of SOURCE"
         ) from None
 
 
