@@ -93,6 +93,6 @@ def _parse_box(item: ElementTree.Element, where: str) -> Box:
         x0, y0, x1, y1 = (float(item.findtext(f"bndbox/{key}") or "") for key in keys)
     except ValueError:
         raise DataError(
-            f"{where} has an object whose bndbox is not a box: {', '.join(keys)}"
+            f"{where} has an object whose bndbox is not a box of {', '.join(keys)}"
         ) from None
     return make_box((x0 - 1, y0 - 1, x1, y1), where)
