@@ -111,7 +111,7 @@ OBJECT = (
     [
         ({"a.xml": "<annotation>"}, "not whole XML"),
         ({"a.xml": VOC.format(OBJECT.format("dog", 1))}, "called 'dog'"),
-        ({"a.xml": VOC.format(OBJECT.format("face", "one"))}, "is not a box"),
+        ({"a.xml": VOC.format(OBJECT.format("face", "one"))}, "is not a box of"),
         ({"a.xml": VOC.format(OBJECT.format("face", 9))}, "reversed"),
         ({"a.xml": '<!DOCTYPE a [<!ENTITY b "c">]>' + VOC.format("")}, "declaration"),
         ({"a.xml": "<annotation></annotation>"}, "names no file"),
