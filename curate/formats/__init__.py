@@ -13,10 +13,32 @@ from curate.core.errors import DataError
 from curate.core.ports import Source
 from curate.core.registry import Plugin, Registry
 from curate.formats.folder import Folder, LocalFolder
+from curate.formats.selection import select_files
 
 LAYOUTS = Registry(
     "layout",
     [
+        (
+            "webdataset",
+            Plugin(
+                "curate.formats.webdataset:WebDataset",
+                "tar files of samples; also one file, or a pattern such as shard-{000..127}.tar",
+            ),
+        ),
+        (
+            "parquet",
+            Plugin(
+                "curate.formats.parquet:Parquet",
+                "Parquet files with columns of {bytes, path}, as on the Hugging Face Hub",
+            ),
+        ),
+        (
+            "arrow",
+            Plugin(
+                "curate.formats.arrow_dataset:ArrowDataset",
+                "a dataset that the datasets library has saved by save_to_disk",
+            ),
+        ),
         (
             "imagefolder",
             Plugin(
@@ -46,6 +68,8 @@ LAYOUTS = Registry(
     ],
 )
 
+_SHARDS = (".tar", ".tar.gz", ".tgz", ".parquet")
+
 FALLBACK = "imagefolder"
 """The layout of a folder that no other layout recognises."""
 
@@ -69,12 +93,15 @@ def open_source(place: str, layout: str = "auto", name: str = "SOURCE") -> Sourc
 
 
 def open_folder(place: str, name: str = "SOURCE") -> Folder:
-    """Open the place where a dataset is.
+    """Open the place where a dataset is: a folder, a shard, or a pattern that names shards.
 
     Raises:
         DataError: if there is none.
     """
-    return LocalFolder(Path(place), name)
+    path = Path(place)
+    if not path.is_dir() and ("{" in place or place.lower().endswith(_SHARDS)):
+        return select_files(place, name)
+    return LocalFolder(path, name)
 
 
 def recognise(folder: Folder) -> tuple[str, str]:

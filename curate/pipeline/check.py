@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import heapq
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +26,7 @@ from curate.manifest.problems import Problem
 from curate.manifest.regular import read_regular
 from curate.pipeline.compare import Comparison, compare
 from curate.pipeline.os_errors import describe_os_error
+from curate.pipeline.outputs import open_outputs
 from curate.pipeline.session import Session, workers_for
 from curate.pipeline.tools import codec_options, margin_of, open_obfuscator
 from curate.recipe import Recipe
@@ -53,7 +53,7 @@ class CheckJob:
     def open(self) -> Callable[[Shard, Report], list[Problem]]:
         """Returns the function that checks one part."""
         options = codec_options(self.recipe)
-        read = self._open_outputs()
+        read = open_outputs(self.out, self.layout, self.in_containers)
         comparison = None
         if self.source is not None:
             source = open_source(self.source, self.layout)
@@ -75,21 +75,6 @@ class CheckJob:
             return problems
 
         return check
-
-    def _open_outputs(self) -> verify.Read:
-        """What reads an output by its path in the manifest."""
-        data = self.out / layout.DATA
-        if not self.in_containers:
-            return lambda path: read_regular(data / path)
-        outputs = open_source(str(data), self.layout, "OUT")
-
-        def read(path: str) -> bytes:
-            record = outputs.find(path)
-            if record is None:
-                raise FileNotFoundError(errno.ENOENT, "is not in its container", path)
-            return outputs.read(record)
-
-        return read
 
 
 def iter_problems(
