@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import BinaryIO, Generic, Protocol, TypeVar
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, WithheldError
 from curate.core.ports import CarriedFile
 from curate.core.records import ImageRecord
 from curate.formats.files import CARRIED_SUFFIXES, is_image_name
@@ -66,6 +66,21 @@ class ContainerLayout:
         """The container in which an image of this id would stand, or None."""
         parents = (str(parent) for parent in PurePosixPath(record_id).parents)
         return next((parent for parent in parents if parent in self._known), None)
+
+    def open_container(self, container: str) -> BinaryIO:
+        """Open one container; all its images depend on it, so none is withheld for it.
+
+        Raises:
+            DataError: if it cannot be read or has gone.
+            SetupError: if its storage does not answer.
+        """
+        try:
+            return self.folder.open(container)
+        except WithheldError as error:
+            raise DataError(
+                f"{container!r} in {self.folder.name} cannot be read: {error.detail}; "
+                "mend that and run the same command again"
+            ) from None
 
     def stamp(self, record: ImageRecord) -> str:
         """A short text that changes when the container does."""

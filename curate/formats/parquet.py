@@ -43,12 +43,12 @@ class Parquet(TableLayout):
         """Whether a file is a Parquet file with a column of images; opens it to see."""
         if not leaf.regular or not _is_parquet(leaf.path):
             return False
-        with explain(leaf.path, self.kind), self.folder.open(leaf.path) as file:
+        with explain(leaf.path, self.kind), self.open_container(leaf.path) as file:
             return any(mentions_images(field.type) for field in pq.read_schema(file))
 
     def open_table(self, container: str) -> Table:
         """Open one Parquet file."""
-        return open_or_close(ParquetTable, self.folder.open(container))
+        return open_or_close(ParquetTable, self.open_container(container))
 
 
 class ParquetTable:

@@ -95,7 +95,7 @@ class WebDataset(ContainerLayout):
             raise WithheldError("sparse", "it is stored with holes; pack the tar without --sparse")
         if not _is_plain(record.id):
             raise WithheldError("name", "its name is not valid UTF-8 or longer than 255 bytes")
-        file = self._opened.get(tar, self.folder.open)
+        file = self._opened.get(tar, self.open_container)
         file.seek(offset)
         data = file.read(size)
         if len(data) < size:
@@ -113,7 +113,7 @@ class WebDataset(ContainerLayout):
         A sample all of whose images are withheld goes as a whole.
         """
         self._images_of(container)  # what is malformed ends it before anything is written
-        with self.folder.open(container) as file:
+        with self.open_container(container) as file:
             for _, group in groupby(iter_members(file, container), key=lambda member: member.key):
                 for member, reason in _write_sample(list(group), container, outputs, file, target):
                     yield CarriedFile(PurePosixPath(container, member.path), "", False, reason)
@@ -126,7 +126,7 @@ class WebDataset(ContainerLayout):
             record = self.find(record_id)
             return None if record is None else self.read(record)
 
-        with self.folder.open(container) as file:
+        with self.open_container(container) as file:
             same = SameBytes(file)
             for left in self.rebuild(container, outputs, cast(BinaryIO, same)):
                 yield f"its member {left.path.relative_to(container)} should not be: {left.reason}"
@@ -137,7 +137,7 @@ class WebDataset(ContainerLayout):
     def _images_of(self, tar: str) -> dict[str, Member]:
         """The images of one tar by id, sorted; kept until another is asked for."""
         if self._listed is None or self._listed[0] != tar:
-            with self.folder.open(tar) as file:
+            with self.open_container(tar) as file:
                 self._listed = (tar, _index_images(iter_members(file, tar), tar))
         return self._listed[1]
 
