@@ -46,6 +46,25 @@ LAYOUTS = Registry(
                 "split/class/image, class/image or flat, any depth",
             ),
         ),
+        (
+            "hf_folder",
+            Plugin(
+                "curate.formats.hf_folder:HfFolder",
+                "images and metadata.jsonl, .csv or .parquet, as on the Hugging Face Hub",
+            ),
+        ),
+        (
+            "coco",
+            Plugin("curate.formats.coco:Coco", "images and any number of COCO JSON files"),
+        ),
+        (
+            "voc",
+            Plugin("curate.formats.voc:Voc", "Pascal VOC: Annotations, ImageSets, JPEGImages"),
+        ),
+        (
+            "yolo",
+            Plugin("curate.formats.yolo:Yolo", "Ultralytics: data.yaml, images and labels"),
+        ),
     ],
 )
 
@@ -99,3 +118,10 @@ def recognise(folder: Folder) -> tuple[str, str]:
         ways = " or ".join(f"--format {layout} ({why})" for layout, why in seen)
         raise DataError(f"{folder.name} could have several layouts; say {ways}")
     return seen[0] if seen else (FALLBACK, LAYOUTS.resolve(FALLBACK).recognise(folder))
+
+
+def describe(source: Source) -> str:
+    """One line about what a dataset was taken for, and by what, for a person."""
+    folder = open_folder(source.place)
+    why = LAYOUTS.resolve(source.layout).recognise(folder)
+    return f"SOURCE is {source.layout}: {why or 'as asked'}."

@@ -98,9 +98,7 @@ class LocalFolder:
         """Names in one folder of the tree, folders with a trailing ``/``."""
         try:
             with os.scandir(self.root / path) as entries:
-                return frozenset(
-                    f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries
-                )
+                return frozenset(f"{e.name}/" if e.is_dir() else e.name for e in entries)
         except OSError:
             return frozenset()
 
