@@ -15,10 +15,8 @@ from curate.formats.folder import Folder, Leaf
 from curate.formats.splits import split_in, split_of_folders
 from curate.formats.walk import is_text_path
 
-_FOLDERS = 32
-"""Folders of one depth that are looked into to recognise a layout."""
-
-_DEPTH = 3
+_DEPTH = 2
+_USUAL_FOLDERS = frozenset({"data", "default", "plain_text", "shards"})
 
 
 class _Closeable(Protocol):
@@ -149,25 +147,25 @@ def split_of(path: str) -> str | None:
     return split_of_folders(path) or split_in(PurePosixPath(path).name)
 
 
-def find_near(folder: Folder) -> list[str]:
-    """Paths of files near the top of a dataset: enough to recognise its layout by.
+def iter_usual_places(folder: Folder) -> Iterator[tuple[str, frozenset[str]]]:
+    """Folders in which containers usually stand, with their names: to recognise a layout by.
 
-    A few dozen folders of every depth stand for all, since a dataset of images
-    in files may have thousands.
+    Those are the top, the folders of splits, and a few more, one in another. No
+    other folder is listed: there may be thousands of them, full of images.
     """
-    found: list[str] = []
-    level = [""]
-    for _ in range(_DEPTH + 1):
-        below: list[str] = []
-        for parent in level:
-            for name in sorted(folder.names(parent), key=_rank):
-                (below if name.endswith("/") else found).append(f"{parent}{name}")
-        level = [path for path in below if not path.split("/")[-2].startswith(".")][:_FOLDERS]
-    return found
+    waiting = [""]
+    while waiting:
+        place = waiting.pop(0)
+        names = folder.names(place)
+        yield place, names
+        if place.count("/") < _DEPTH:
+            waiting += [f"{place}{name}" for name in sorted(names) if is_usual_folder(name)]
 
 
-def _rank(name: str) -> bytes:
-    return name.encode(errors="surrogateescape")
+def is_usual_folder(name: str) -> bool:
+    """Whether a name, with its trailing slash, is that of a folder of containers."""
+    plain = name.removesuffix("/")
+    return plain != name and (plain.lower() in _USUAL_FOLDERS or split_in(plain) is not None)
 
 
 def _other(leaf: Leaf, kind: str) -> CarriedFile:

@@ -16,8 +16,9 @@ from curate.formats.carried.text import find_in_blocks
 from curate.formats.containers import (
     ContainerLayout,
     LastOpened,
-    find_near,
     format_uri,
+    is_usual_folder,
+    iter_usual_places,
     parse_uri,
     split_of,
 )
@@ -59,10 +60,12 @@ class WebDataset(ContainerLayout):
 
     @classmethod
     def recognise(cls, folder: Folder) -> str | None:
-        """Tar files, and no images beside them."""
-        near = find_near(folder)
-        tars = [path for path in near if _is_tar(path) or _COMPRESSED.search(path)]
-        return tars[0] if tars and not any(map(is_image_name, near)) else None
+        """Tar files, and neither images nor folders that could hold them beside these."""
+        for place, names in iter_usual_places(folder):
+            tars = sorted(name for name in names if _is_tar(name) or _COMPRESSED.search(name))
+            if tars and not any(map(_is_foreign, names)):
+                return f"{place}{tars[0]}"
+        return None
 
     def is_container(self, leaf: Leaf) -> bool:
         """Whether a file is a tar file; a compressed one ends the listing."""
@@ -145,6 +148,13 @@ class WebDataset(ContainerLayout):
 def _is_tar(path: str) -> bool:
     name = PurePosixPath(path).name
     return name.lower().endswith(".tar") and not name.startswith(".")
+
+
+def _is_foreign(name: str) -> bool:
+    """Whether a name beside tar files says that they may not be the dataset."""
+    if name.endswith("/"):
+        return not name.startswith(".") and not is_usual_folder(name)
+    return is_image_name(name)
 
 
 def _is_image(member: Member) -> bool:

@@ -11,8 +11,8 @@ import pytest
 
 from curate.core.errors import DataError, SourceChangedError, WithheldError
 from curate.core.ports import Source
-from curate.formats import open_source
-from curate.formats.containers import find_near, split_of
+from curate.formats import open_source, recognise
+from curate.formats.containers import split_of
 from curate.formats.folder import LocalFolder
 from tests.unit.formats.shards import picture, read_all, write_tar
 from tests.unit.formats.tables import table, write_arrow, write_parquet
@@ -54,16 +54,16 @@ def test_splits_are_told_by_names(path: str, split: str | None) -> None:
     assert split_of(path) == split
 
 
-def test_a_few_folders_stand_for_all(tmp_path: Path) -> None:
-    for number in range(100):
-        (tmp_path / f"{number:03d}").mkdir()
-        (tmp_path / f"{number:03d}/x.jpg").touch()
+@pytest.mark.parametrize("place", ["", "train/", "data/", "default/validation/"])
+@pytest.mark.parametrize("write", [write_webdataset, write_hub])
+def test_containers_are_recognised_in_their_usual_places(
+    tmp_path: Path, write: Write, place: str
+) -> None:
+    path = write(tmp_path / place)
     (tmp_path / ".cache").mkdir()
-    (tmp_path / ".cache/x.tar").touch()
-    near = find_near(LocalFolder(tmp_path))
-    assert "000/x.jpg" in near
-    assert len(near) < 100
-    assert ".cache/x.tar" not in near
+    layout, why = recognise(LocalFolder(tmp_path))
+    assert layout == {".tar": "webdataset", ".parquet": "parquet"}[path.suffix]
+    assert why == f"{place}{path.name}"
 
 
 @every_layout
