@@ -187,10 +187,10 @@ def explain(container: str, kind: str) -> Iterator[None]:
     """
     try:
         yield
-    except MemoryError as error:
+    except MemoryError:
         # A damaged length asks for more than any machine has.
         raise SetupError(
-            f"{container!r} needs more memory than there is, or is damaged ({error}); "
+            f"{container!r} needs more memory than there is, or is damaged; "
             "free some memory, or make the file anew"
         ) from None
     except (pa.ArrowException, ValueError, OSError) as error:
