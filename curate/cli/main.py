@@ -16,6 +16,7 @@ from curate.core.records import escape_unprintable
 _COMMANDS = {
     "blur": "obfuscate every face of a dataset and write its manifest",
     "detect": "find the faces of a dataset and write a table of their boxes",
+    "evaluate": "measure a detector on labelled images, by size and by group",
     "verify": "check every file of an output against its manifest, and for leaks",
     "replay": "do a recorded run again and say byte-identical, pixel-identical or different",
 }

@@ -91,6 +91,10 @@ class ContainerLayout:
             if leaf.path not in self._known:
                 yield _other(leaf, self.kind)
 
+    def is_map(self, path: str, data: bytes) -> bool:
+        """Whether a file is proven to be a map of labels; none is carried here."""
+        return False
+
     def open(self, other: CarriedFile) -> BinaryIO:
         """Open a file that holds no image."""
         return self.folder.open(other.uri)

@@ -12,6 +12,7 @@ from typing import Any
 
 from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, ManifestError, SetupError, UsageError
+from curate.core.ports import Source
 from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, LocalPool, Report
 from curate.engine.shards import Shard
@@ -148,12 +149,14 @@ def _check_parts(job: CheckJob, workers: int | None) -> Iterator[Problem]:
 
 def _map_or_text(data: Path, name: str) -> verify.FindPictures:
     """What says why a carried file may hold pictures; maps of labels are proven anew."""
-    opened = open_source(str(data), name, "OUT") if data.is_dir() else None
+    opened: list[Source] = []  # annotations are read once, and only where there is a map
 
     def find(path: Path) -> str | None:
-        if opened and path.is_relative_to(data) and is_image_name(path.name):
-            with contextlib.suppress(DataError):  # damaged annotations prove nothing
-                if opened.is_map(path.relative_to(data).as_posix(), read_regular(path)):
+        if path.is_relative_to(data) and is_image_name(path.name):
+            # Damaged annotations, or a layout that is none, prove nothing.
+            with contextlib.suppress(DataError, UsageError):
+                opened[:] = opened or [open_source(str(data), name, "OUT")]
+                if opened[0].is_map(path.relative_to(data).as_posix(), read_regular(path)):
                     return None
         return find_pictures(path)
 
