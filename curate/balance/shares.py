@@ -51,6 +51,13 @@ def iter_groups(table: Table) -> list[tuple[Group, int | None]]:
     ]
 
 
+def spell(group: Group) -> str:
+    """A group as one text, ``a|b``; bars and backslashes inside several values are escaped."""
+    if len(group) == 1:
+        return group[0]
+    return "|".join(value.replace("\\", "\\\\").replace("|", "\\|") for value in group)
+
+
 def uniform(table: Table) -> dict[Group, float]:
     """The target that every group without missing values is as large as every other."""
     known = [group for group, _ in iter_groups(table) if MISSING not in group]
