@@ -80,6 +80,18 @@ def newcombe(a: Share, b: Share, level: float = LEVEL) -> Interval:
     )
 
 
+def hull(interval: Interval, other: Interval | None) -> Interval:
+    """The smallest interval that holds both; the first alone where there is no other.
+
+    Wilson's and Newcombe's are right for few trials and too narrow for trials that hang
+    together; a bootstrap is the other way round, and at a share of 0 or 1 it sees no
+    spread at all. Whoever shows one interval does well to show the hull.
+    """
+    if other is None:
+        return interval
+    return Interval(min(interval.low, other.low), max(interval.high, other.high))
+
+
 def none_seen(exposure: float, level: float = LEVEL) -> Interval:
     """Interval of a rate of which no event was seen (Garwood, Biometrika 28, 1936).
 
