@@ -62,7 +62,7 @@ class Cells:
     Args:
         columns: what is crossed.
         values: the values of each column, sorted; what is missing comes last.
-        codes: C×K, the place of each combination's values; no combination twice.
+        codes: C×K, the place of each combination's values; sorted, no combination twice.
         counts: C, all above 0.
     """
 
@@ -116,6 +116,9 @@ def collect_cells(columns: Columns, counted: Mapping[tuple[str, ...], int], orde
         code = {value: number for number, value in enumerate(values[-1])}
         codes[:, place] = [code[value] for value in column]
     counts = np.fromiter(counted.values(), dtype=np.int64, count=len(rows))
+    if columns:
+        sorting = np.lexsort(codes.T[::-1])
+        codes, counts = codes[sorting], counts[sorting]
     return Cells(columns, tuple(values), codes, counts)
 
 
