@@ -127,7 +127,11 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
         annotations.add_lines(lines(), once=not given.per_person)
     seen.check(given.table)
     fit = annotations.match()
-    facts |= asdict(fit)
+    facts |= {
+        **asdict(fit),
+        "unmatched_examples": list(fit.unmatched_examples),
+        "ambiguous_examples": list(fit.ambiguous_examples),
+    }
     if not fit.records:
         raise DataError("there are no records to audit")
     if given.table is not None and not fit.matched:

@@ -60,4 +60,3 @@ def test_what_one_site_hides_stays_hidden(people, others) -> None:
         secret = {group for group, count_ in groups if count_ is None}
         shown = {group for group, count_ in iter_groups(table) if count_ is not None}
         assert not secret & shown
-
