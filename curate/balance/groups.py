@@ -77,9 +77,7 @@ def read_units(rows: Sequence[Row], reading: Reading) -> Iterator[Unit]:
         DataError: if lists that belong together differ in length, or a number is none.
     """
     if reading.per == "record":
-        groups = tuple(
-            _join(_values(rows, name, reading), name, reading) for name in reading.attributes
-        )
+        groups = tuple(_group(rows, name, reading) for name in reading.attributes)
         yield Unit(groups, _labels(rows, reading))
         return
     for row in rows or ({},):
@@ -142,11 +140,29 @@ def _name_ranges(edges: Sequence[str]) -> tuple[str, ...]:
     return (f"<{edges[0]}", *between, f"≥{edges[-1]}")
 
 
+def _group(rows: Sequence[Row], name: str, reading: Reading) -> str:
+    """The group of a record."""
+    text = _plain(rows, name, reading)
+    return _join(_values(rows, name, reading), name, reading) if text is None else text
+
+
 def _labels(rows: Sequence[Row], reading: Reading) -> tuple[tuple[str, ...], ...]:
-    return tuple(
-        tuple(sorted({value or MISSING for value in _values(rows, name, reading)})) or (MISSING,)
-        for name in reading.labels
-    )
+    return tuple(_labels_of(rows, name, reading) for name in reading.labels)
+
+
+def _labels_of(rows: Sequence[Row], name: str, reading: Reading) -> tuple[str, ...]:
+    text = _plain(rows, name, reading)
+    if text is not None:
+        return (text,)
+    return tuple(sorted({value or MISSING for value in _values(rows, name, reading)})) or (MISSING,)
+
+
+def _plain(rows: Sequence[Row], name: str, reading: Reading) -> str | None:
+    """The group of a single text, which most values are; None for whatever needs more thought."""
+    if len(rows) != 1 or reading.separator or name in reading.bins:
+        return None
+    value = rows[0].get(name)
+    return value.strip() or MISSING if isinstance(value, str) else None
 
 
 def _values(rows: Sequence[Row], name: str, reading: Reading) -> list[str | None]:

@@ -10,6 +10,7 @@ import click
 
 from curate.cli.paths import PATH
 from curate.core.errors import UsageError
+from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
     from curate.pipeline.audit import Answer
@@ -212,7 +213,7 @@ def format_report(report: dict[str, Any]) -> str:
     if report["coverage"]:
         threshold = report["rules"]["threshold"]
         lines.append(f"{len(report['uncovered']):,} maximal patterns with fewer than {threshold}.")
-    return "\n".join([*lines, *report["statements"]])
+    return "\n".join(escape_unprintable(line) for line in (*lines, *report["statements"]))
 
 
 def _format_group(name: str, group: dict[str, Any]) -> str:

@@ -161,7 +161,7 @@ class Annotations:
     def _fill(self, statement: str, rows: Iterable[tuple[str, Row]]) -> None:
         waiting: list[tuple[str, str]] = []
         for name, row in rows:
-            waiting.append((name, json.dumps(dict(row))))
+            waiting.append((name, json.dumps(dict(row)) if row else "{}"))
             if len(waiting) == _BATCH:
                 self._write(statement, waiting)
                 waiting = []

@@ -20,6 +20,7 @@ from curate.balance.report import VERSION, count_hidden, to_dict
 from curate.balance.statements import describe
 from curate.balance.suppression import suppress
 from curate.core.errors import DataError, UsageError
+from curate.core.records import escape_unprintable
 from curate.formats import open_source
 from curate.manifest.store import digest_file
 from curate.pipeline.audit_input import OUTCOMES, Input, Record, open_input
@@ -207,7 +208,7 @@ def _iter_units(records: Iterator[Record], reading: Reading) -> Iterator[Unit]:
         try:
             yield from read_units(rows, reading)
         except DataError as error:
-            raise DataError(f"{name}: {error}") from None
+            raise DataError(f"{escape_unprintable(name)}: {error}") from None
 
 
 def _protect(census: Census, question: Question) -> tuple[Census, Budget | None]:
