@@ -81,7 +81,9 @@ def _describe(grouping: Grouping) -> str:
     parts = [f"As uneven as {found.effective:.2f} even groups would be"]
     if found.entropy is not None:
         parts.append(f"entropy {found.entropy:.3f} of 1")
-    parts.append(f"{100 * found.total_variation:.1f} % would have to be of another group")
+    parts.append(
+        f"{100 * found.total_variation:.1f} % would have to be of another group to meet the target"
+    )
     if found.kl is not None:
         parts.append(f"{found.kl:.3f} bits from the target")
     if found.fit is not None and found.fit.p is not None and found.fit.v is not None:
@@ -183,9 +185,9 @@ def _row(each: GroupShare) -> tuple[str, ...]:
 
 
 def _end(bars: Sequence[Bar]) -> float:
-    """The end of an axis that holds every interval, in steps of 5 points."""
+    """The end of an axis that holds every interval, with ticks that are round."""
     most = max((bar.high or 0.0 for bar in bars), default=0.0)
-    return min(1.0, max(0.05, -(-most // 0.05) * 0.05))
+    return next((end for end in (0.04, 0.1, 0.2, 0.4, 0.6, 0.8) if most <= end), 1.0)
 
 
 def _pair(each: Association) -> str:
@@ -206,4 +208,4 @@ def _points(value: float) -> str:
 
 
 def _probability(value: float) -> str:
-    return f"{value:.2g}"
+    return "below 0.0001" if value < 0.0001 else f"{value:.2g}"
