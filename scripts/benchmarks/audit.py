@@ -15,8 +15,8 @@ from benchmarks.tables import Report
 _METHOD = """\
 Whole `curate audit` commands in fresh processes, each writing JSON and a page. FairFace's labels \
 alone by race, gender and age, and all three crossed; and a made-up table of {rows:,} rows with 6 \
-attributes of 4 to 9 values and 50 labels, by each attribute, two of them and three of them crossed. \
-One run each."""
+attributes of 4 to 9 values and 50 labels, by each attribute, two of them and three of them \
+crossed. One run each."""
 
 _MAIN = "from curate.cli.main import main; main()"
 _COLUMNS = ("a", "b", "c", "d", "e", "f")
