@@ -80,6 +80,18 @@ def newcombe(a: Share, b: Share, level: float = LEVEL) -> Interval:
     )
 
 
+def hull(interval: Interval, other: Interval | None) -> Interval:
+    """The smallest interval that holds both; the first alone where there is no other.
+
+    Wilson's and Newcombe's are right for few trials and too narrow for trials that hang
+    together; a bootstrap is the other way round, and at a share of 0 or 1 it sees no
+    spread at all. Whoever shows one interval does well to show the hull.
+    """
+    if other is None:
+        return interval
+    return Interval(min(interval.low, other.low), max(interval.high, other.high))
+
+
 def none_seen(exposure: float, level: float = LEVEL) -> Interval:
     """Interval of a rate of which no event was seen (Garwood, Biometrika 28, 1936).
 
@@ -88,6 +100,28 @@ def none_seen(exposure: float, level: float = LEVEL) -> Interval:
         level: the confidence level, 0..1, shared between both sides.
     """
     return Interval(0.0, -math.log((1 - level) / 2) / exposure)
+
+
+def paired(differences: npt.ArrayLike, level: float = LEVEL) -> Interval:
+    """Interval of the mean of paired differences of hits; -1 to 1 of nothing.
+
+    Two pairs are added, one that gained and one that lost, so that it says something
+    where no pair changed (Bonett and Price, *Adjusted Wald confidence interval for a
+    difference of binomial proportions based on paired data*, JEBS 37, 2012). Theirs is
+    of differences -1, 0 and 1; means over several trials of a pair lie between.
+
+    Args:
+        differences: of independent pairs, each -1..1.
+        level: the confidence level, 0..1.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if not len(values):
+        return Interval(-1.0, 1.0)
+    n = len(values) + 2
+    centre = float(values.sum()) / n
+    variance = (float(values @ values) + 2) / n - centre * centre
+    half = _z(level) * math.sqrt(variance / n)
+    return Interval(max(-1.0, centre - half), min(1.0, centre + half))
 
 
 def resample_ratios(
