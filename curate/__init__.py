@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from curate.pipeline.blur import blur as blur
     from curate.pipeline.check import iter_problems as iter_problems
     from curate.pipeline.detect import detect as detect
+    from curate.pipeline.replay import replay as replay
     from curate.pipeline.session import Session as Session
     from curate.pipeline.summary import Summary as Summary
     from curate.recipe import Recipe as Recipe
@@ -42,6 +43,7 @@ _HOMES = {
     "detect": "curate.pipeline.detect:detect",
     "iter_problems": "curate.pipeline.check:iter_problems",
     "make_detector": "curate.detectors:make",
+    "replay": "curate.pipeline.replay:replay",
     "obfuscate": "curate.obfuscators.apply:obfuscate",
 }
 
@@ -59,6 +61,7 @@ __all__ = [
     "iter_problems",
     "make_detector",
     "obfuscate",
+    "replay",
 ]
 
 

@@ -13,6 +13,7 @@ from curate.cli.paths import PATH
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.cli.recipe import (
     DETECTORS_LIST,
+    LAYOUTS_LIST,
     METHODS,
     build_recipe,
     detection_options,
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 _EPILOG = f"""\b
 Methods:
 {METHODS}
+
+\b
+Formats:
+{LAYOUTS_LIST}
 
 \b
 Detectors:

@@ -11,11 +11,14 @@ import click
 
 import curate
 from curate.core.errors import CurateError
+from curate.core.records import escape_unprintable
 
 _COMMANDS = {
     "blur": "obfuscate every face of a dataset and write its manifest",
     "detect": "find the faces of a dataset and write a table of their boxes",
+    "evaluate": "measure a detector on labelled images, by size and by group",
     "verify": "check every file of an output against its manifest, and for leaks",
+    "replay": "do a recorded run again and say byte-identical, pixel-identical or different",
 }
 
 
@@ -88,7 +91,7 @@ def main() -> None:
 def _say(line: str) -> None:
     """Write a line to stderr, if there is anyone to read it."""
     try:
-        click.echo(line, err=True)
+        click.echo(escape_unprintable(line), err=True)
     except (OSError, AttributeError):
         _abandon(sys.stderr)
 

@@ -17,6 +17,7 @@ from curate.obfuscators import OBFUSCATORS
 from curate.recipe import FACES_MATCHES, PROFILES, Recipe
 
 METHODS = "\n".join(f"  {name}: {summary}" for name, summary in OBFUSCATORS.describe())
+LAYOUTS_LIST = "\n".join(f"  {name}: {summary}" for name, summary in LAYOUTS.describe())
 DETECTORS_LIST = "\n".join(f"  {name}: {summary}" for name, summary in DETECTORS.describe())
 
 

@@ -36,6 +36,8 @@ class ManifestEntry:
     Args:
         faces: over all frames, without repetition; each says which frames it is in.
         hidden: one region per face, in the same order.
+        pixels_sha256: digest of the output's decoded frames, or None where the
+            compressed data is the source's.
         blurred_share: share of the image's area inside any hidden region, 0..1.
     """
 
@@ -59,3 +61,4 @@ class ManifestEntry:
     output_path: str | None = None
     output_sha256: str | None = None
     output_bytes: int | None = None
+    pixels_sha256: str | None = None

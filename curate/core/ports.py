@@ -169,6 +169,15 @@ class Source(Protocol):
         """Every file that holds no image, streaming, sorted by path."""
         ...
 
+    def is_map(self, path: str, data: bytes) -> bool:
+        """Prove that an image file is a map of labels, in which there is no face to hide.
+
+        Args:
+            path: of one of ``others()``.
+            data: the file.
+        """
+        ...
+
     def open(self, other: CarriedFile) -> BinaryIO:
         """Open a file that holds no image."""
         ...

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.core.intervals import Interval, Share, newcombe, percentiles
+from curate.core.intervals import Interval, Share, hull, newcombe, percentiles
 from curate.evaluation.counting import Counts, count
 from curate.evaluation.judging import FaceTable
 from curate.evaluation.rules import Rules
@@ -39,8 +39,8 @@ class Gap:
 
     @property
     def shown(self) -> Interval:
-        """The bootstrap's interval or, where there is none, Newcombe's."""
-        return self.clustered or self.newcombe
+        """The hull of both: few faces and faces that hang together both widen it."""
+        return hull(self.newcombe, self.clustered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Grouping:
 
     Args:
         name: the attribute.
-        groups: by descending number of faces.
+        groups: by name.
         gaps: between those that are compared.
         unlabelled: faces of which the labels do not say it.
     """
@@ -81,9 +81,8 @@ def compare(table: FaceTable, name: str, rules: Rules) -> Grouping:
     compared = [group for group in scores if group.compared]
     if len(compared) > 1:
         gaps = _find_gaps(table, values, [group.name for group in compared], rules)
-    ordered = sorted(scores, key=lambda group: -group.faces)
     unlabelled = sum(value is None for value in values)
-    return Grouping(name, tuple(ordered), tuple(gaps), unlabelled)
+    return Grouping(name, scores, tuple(gaps), unlabelled)
 
 
 def _find_gaps(

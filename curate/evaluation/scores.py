@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.core.intervals import Floats, Interval, Share, percentiles
+from curate.core.intervals import Floats, Interval, Share, hull, percentiles
 from curate.evaluation.counting import Counts, count
 from curate.evaluation.judging import FaceTable
 from curate.evaluation.rules import Rules
@@ -35,8 +35,8 @@ class Estimate:
 
     @property
     def shown(self) -> Interval:
-        """The bootstrap's interval or, where there is none, Wilson's."""
-        return self.clustered or self.share.interval
+        """The hull of both: few faces and faces that hang together both widen it."""
+        return hull(self.share.interval, self.clustered)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,32 @@ from curate.core.errors import DataError
 from curate.core.ports import Source
 from curate.core.registry import Plugin, Registry
 from curate.formats.folder import Folder, LocalFolder
+from curate.formats.selection import select_files
 
 LAYOUTS = Registry(
     "layout",
     [
+        (
+            "webdataset",
+            Plugin(
+                "curate.formats.webdataset:WebDataset",
+                "tar files of samples; also one file, or a pattern such as shard-{000..127}.tar",
+            ),
+        ),
+        (
+            "parquet",
+            Plugin(
+                "curate.formats.parquet:Parquet",
+                "Parquet files with columns of {bytes, path}, as on the Hugging Face Hub",
+            ),
+        ),
+        (
+            "arrow",
+            Plugin(
+                "curate.formats.arrow_dataset:ArrowDataset",
+                "a dataset that the datasets library has saved by save_to_disk",
+            ),
+        ),
         (
             "imagefolder",
             Plugin(
@@ -24,8 +46,29 @@ LAYOUTS = Registry(
                 "split/class/image, class/image or flat, any depth",
             ),
         ),
+        (
+            "hf_folder",
+            Plugin(
+                "curate.formats.hf_folder:HfFolder",
+                "images and metadata.jsonl, .csv or .parquet, as on the Hugging Face Hub",
+            ),
+        ),
+        (
+            "coco",
+            Plugin("curate.formats.coco:Coco", "images and any number of COCO JSON files"),
+        ),
+        (
+            "voc",
+            Plugin("curate.formats.voc:Voc", "Pascal VOC: Annotations, ImageSets, JPEGImages"),
+        ),
+        (
+            "yolo",
+            Plugin("curate.formats.yolo:Yolo", "Ultralytics: data.yaml, images and labels"),
+        ),
     ],
 )
+
+_SHARDS = (".tar", ".tar.gz", ".tgz", ".parquet")
 
 FALLBACK = "imagefolder"
 """The layout of a folder that no other layout recognises."""
@@ -50,12 +93,15 @@ def open_source(place: str, layout: str = "auto", name: str = "SOURCE") -> Sourc
 
 
 def open_folder(place: str, name: str = "SOURCE") -> Folder:
-    """Open the place where a dataset is.
+    """Open the place where a dataset is: a folder, a shard, or a pattern that names shards.
 
     Raises:
         DataError: if there is none.
     """
-    return LocalFolder(Path(place), name)
+    path = Path(place)
+    if not path.is_dir() and ("{" in place or place.lower().endswith(_SHARDS)):
+        return select_files(place, name)
+    return LocalFolder(path, name)
 
 
 def recognise(folder: Folder) -> tuple[str, str]:
@@ -72,3 +118,10 @@ def recognise(folder: Folder) -> tuple[str, str]:
         ways = " or ".join(f"--format {layout} ({why})" for layout, why in seen)
         raise DataError(f"{folder.name} could have several layouts; say {ways}")
     return seen[0] if seen else (FALLBACK, LAYOUTS.resolve(FALLBACK).recognise(folder))
+
+
+def describe(source: Source) -> str:
+    """One line about what a dataset was taken for, and by what, for a person."""
+    folder = open_folder(source.place)
+    why = LAYOUTS.resolve(source.layout).recognise(folder)
+    return f"SOURCE is {source.layout}: {why or 'as asked'}."

@@ -57,6 +57,10 @@ class FileLayout:
         """Whether a file of this name is an image in which faces are looked for."""
         return is_image_name(path)
 
+    def is_map(self, path: str, data: bytes) -> bool:
+        """Whether a file is proven to be a map of labels; never, where none is expected."""
+        return False
+
     def is_carried(self, path: str) -> bool:
         """Whether a file of this name is an annotation that may go to the output."""
         name = PurePosixPath(path)

@@ -97,10 +97,8 @@ class LocalFolder:
     def names(self, path: str = "") -> frozenset[str]:
         """Names in one folder of the tree, folders with a trailing ``/``."""
         try:
-            return frozenset(
-                f"{entry.name}/" if entry.is_dir() else entry.name
-                for entry in (self.root / path).iterdir()
-            )
+            with os.scandir(self.root / path) as entries:
+                return frozenset(f"{e.name}/" if e.is_dir() else e.name for e in entries)
         except OSError:
             return frozenset()
 

@@ -49,6 +49,18 @@ def load_keys(file: BinaryIO, name: str) -> set[str]:
         }
 
 
+def iter_events(file: BinaryIO, name: str) -> Iterator[tuple[str, str, Any]]:
+    """Every place, event and value of a document, in ijson's notation.
+
+    Raises:
+        DataError: if it is not whole JSON, or nested too deep.
+    """
+    import ijson
+
+    with _one_line(name):
+        yield from ijson.parse(_Shallow(file, name), use_float=True)
+
+
 @contextmanager
 def _one_line(name: str) -> Iterator[None]:
     import ijson

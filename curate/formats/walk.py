@@ -57,7 +57,7 @@ def iter_files(root: Path, place: str = "SOURCE") -> Iterator[tuple[str, os.stat
             stack.pop()
             continue
         name = name.removesuffix(b"/")
-        path, shown = folder.path + b"/" + name, folder.shown + _shown(name)
+        path, shown = folder.path + b"/" + name, folder.shown + spell_name(name)
         status = _look(path, shown, place)
         if stat.S_ISLNK(status.st_mode):
             status = _follow(path, shown, top, place)
@@ -105,7 +105,8 @@ def _cannot(action: str, shown: str, place: str, error: OSError) -> DataError:
     return DataError(f"cannot {action} {what}: {error.strerror}")
 
 
-def _shown(name: bytes) -> str:
+def spell_name(name: bytes) -> str:
+    """A name as it stands in a path of ``iter_files``."""
     try:
         return name.decode()
     except UnicodeDecodeError:
@@ -113,7 +114,7 @@ def _shown(name: bytes) -> str:
 
 
 def _rank(name: bytes) -> bytes:
-    return _shown(name).encode()
+    return spell_name(name).encode()
 
 
 def _sorted_names(path: bytes, shown: str, place: str) -> Iterator[bytes]:

@@ -65,6 +65,7 @@ RECORDS = pa.schema(
         pa.field("output_path", pa.string()),
         pa.field("output_sha256", pa.string()),
         pa.field("output_bytes", pa.int64()),
+        pa.field("pixels_sha256", pa.string()),
     ],
     metadata=METADATA,
 )

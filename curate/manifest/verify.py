@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from curate.core.entries import ManifestEntry, Outcome
+from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.geometry import Box, clip, covered
 from curate.manifest import store
 from curate.manifest.layout import DATA, MANIFEST, stays_inside
@@ -99,6 +99,8 @@ def iter_faults(entry: ManifestEntry) -> Iterator[str]:
     for name in _NEEDED:
         if getattr(entry, name) is None:
             yield f"is written, yet has no {name}"
+    if (entry.pixels_sha256 is None) != (entry.route is Route.COPIED):
+        yield f"its route is {entry.route}, and pixels_sha256 does not fit that"
     if entry.output_path is not None and not stays_inside(entry.output_path):
         yield f"its output path is {entry.output_path!r}"
     if any(side is not None and side < 1 for side in (entry.width, entry.height)):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from curate.core.ports import Model
+from curate.core.errors import UsageError
+from curate.core.ports import Model, Source
 from curate.formats import open_source
-from curate.formats.faces import iter_given_faces
+from curate.formats.faces import iter_given_faces, table
+from curate.formats.faces.given import GivenFaces
 from curate.manifest import store
 from curate.pipeline import finish
 from curate.pipeline.carrying import carry
@@ -48,11 +51,17 @@ def blur(
         SetupError: if the environment lacks something, disk space included.
     """
     session = session or Session()
+    if session.replayed is not None:
+        raise UsageError("an earlier run's faces are taken by curate.replay, not by blur")
     recipe = pin_files(recipe or Recipe(), session)
-    opened = open_source(str(source), session.layout)
-    check_places(Path(source), Path(out))
     check_recipe(recipe)
-    with hold(opened, Workspace(Path(out).resolve()), recipe, session) as run:
+    return obfuscate_source(open_source(str(source), session.layout), out, recipe, session)
+
+
+def obfuscate_source(source: Source, out: str | Path, recipe: Recipe, session: Session) -> Summary:
+    """Obfuscate an opened dataset; raises as `blur` does."""
+    check_places(Path(source.place), Path(out))
+    with hold(source, Workspace(Path(out).resolve()), recipe, session) as run:
         return _carry_out(run)
 
 
@@ -79,7 +88,7 @@ def _job(run: Run) -> ShardJob:
         layout=run.source.layout,
         work=run.workspace.root,
         recipe=run.recipe,
-        faces=run.workspace.faces if run.session.faces else None,
+        faces=run.workspace.faces if run.session.faces or run.session.replayed else None,
         weights=run.session.weights,
     )
 
@@ -97,6 +106,8 @@ def _gather(run: Run, plan: Plan) -> None:
 def _models(run: Run) -> tuple[Model, ...]:
     if run.session.faces is not None:
         return ()
+    if run.session.replayed is not None:
+        return tuple(Model(**said) for said in store.load_run(run.session.replayed)["detectors"])
     models = finish.load_models(run.workspace.models)
     if models is None:  # killed between the first commit and the note of its models
         models = open_detector(run.recipe, run.session.weights).models()
@@ -105,6 +116,10 @@ def _models(run: Run) -> tuple[Model, ...]:
 
 def _index_faces(run: Run, plan: Plan) -> None:
     """Index the given faces; images that the file does not speak of end the run, unless allowed."""
+    if run.session.replayed is not None:
+        save_face_index(_iter_recorded(run.session.replayed), run.workspace.faces)
+        match_faces(run.workspace.faces, (record.id for record in plan.records()))
+        return
     file = run.session.faces
     if file is None:
         return
@@ -116,3 +131,9 @@ def _index_faces(run: Run, plan: Plan) -> None:
     run.workspace.note(
         event="faces", lines=matches.lines, matched=matches.matched, missing=matches.missing
     )
+
+
+def _iter_recorded(manifest: Path) -> Iterator[GivenFaces]:
+    """The faces of every image that an earlier run has written."""
+    for part in store.iter_parts(manifest / store.RECORDS_FOLDER):
+        yield from table.iter_faces(part)

@@ -12,6 +12,7 @@ from curate.core.errors import DataError, WithheldError
 from curate.core.ports import CarriedFile, Source
 from curate.engine.shards import sync_file, sync_folder
 from curate.formats.carried import find_pictures
+from curate.formats.files import is_image_name
 from curate.manifest import store
 from curate.pipeline.gathering import move_files, rebuild
 from curate.pipeline.shard import DATA
@@ -72,7 +73,7 @@ def _carry_one(source: Source, other: CarriedFile, copies: Path) -> dict[str, An
     try:
         with source.open(other) as file, target.open("wb") as copy:
             shutil.copyfileobj(file, copy)
-        reason = find_pictures(target)
+        reason = _find_pictures(source, other, target)
     except WithheldError as error:
         reason = f"it cannot be read: {error.detail}"
     if reason is not None:
@@ -83,6 +84,14 @@ def _carry_one(source: Source, other: CarriedFile, copies: Path) -> dict[str, An
         "sha256": store.digest_file(target),
         "bytes": target.stat().st_size,
     }
+
+
+def _find_pictures(source: Source, other: CarriedFile, copy: Path) -> str | None:
+    """Why a copy may hold pictures; a map of labels is proven anew from the copy."""
+    path = str(other.path)
+    if is_image_name(path) and source.is_map(path, copy.read_bytes()):
+        return None
+    return find_pictures(copy)
 
 
 def _take_back(listing: Path, data: Path) -> None:

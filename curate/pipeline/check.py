@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import heapq
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -12,18 +12,21 @@ from typing import Any
 
 from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, ManifestError, SetupError, UsageError
+from curate.core.ports import Source
 from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, LocalPool, Report
 from curate.engine.shards import Shard
 from curate.formats import codec, open_source
 from curate.formats.carried import find_pictures
 from curate.formats.codec import CodecOptions
+from curate.formats.files import is_image_name
 from curate.formats.walk import iter_files
 from curate.manifest import layout, store, verify
 from curate.manifest.problems import Problem
 from curate.manifest.regular import read_regular
 from curate.pipeline.compare import Comparison, compare
 from curate.pipeline.os_errors import describe_os_error
+from curate.pipeline.outputs import open_outputs
 from curate.pipeline.session import Session, workers_for
 from curate.pipeline.tools import codec_options, margin_of, open_obfuscator
 from curate.recipe import Recipe
@@ -50,7 +53,7 @@ class CheckJob:
     def open(self) -> Callable[[Shard, Report], list[Problem]]:
         """Returns the function that checks one part."""
         options = codec_options(self.recipe)
-        read = self._open_outputs()
+        read = open_outputs(self.out, self.layout, self.in_containers)
         comparison = None
         if self.source is not None:
             source = open_source(self.source, self.layout)
@@ -72,21 +75,6 @@ class CheckJob:
             return problems
 
         return check
-
-    def _open_outputs(self) -> verify.Read:
-        """What reads an output by its path in the manifest."""
-        data = self.out / layout.DATA
-        if not self.in_containers:
-            return lambda path: read_regular(data / path)
-        outputs = open_source(str(data), self.layout, "OUT")
-
-        def read(path: str) -> bytes:
-            record = outputs.find(path)
-            if record is None:
-                raise FileNotFoundError(errno.ENOENT, "is not in its container", path)
-            return outputs.read(record)
-
-        return read
 
 
 def iter_problems(
@@ -145,7 +133,7 @@ def _iter_problems(
     name, in_containers = run["source"]["layout"], run["others"]["rebuilt"] > 0
     yield from _check_parts(CheckJob(out, source, name, in_containers, recipe), workers)
     yield from verify.check_run(out / layout.MANIFEST, run, recipe.digest)
-    yield from verify.check_others(out, find_pictures)
+    yield from verify.check_others(out, _map_or_text(out / layout.DATA, name))
     yield from _check_data(out, name, in_containers)
 
 
@@ -157,6 +145,22 @@ def _check_parts(job: CheckJob, workers: int | None) -> Iterator[Problem]:
     for event in pool.run(job, shards):
         if isinstance(event, Finished):
             yield from event.result
+
+
+def _map_or_text(data: Path, name: str) -> verify.FindPictures:
+    """What says why a carried file may hold pictures; maps of labels are proven anew."""
+    opened: list[Source] = []  # annotations are read once, and only where there is a map
+
+    def find(path: Path) -> str | None:
+        if path.is_relative_to(data) and is_image_name(path.name):
+            # Damaged annotations, or a layout that is none, prove nothing.
+            with contextlib.suppress(DataError, UsageError):
+                opened[:] = opened or [open_source(str(data), name, "OUT")]
+                if opened[0].is_map(path.relative_to(data).as_posix(), read_regular(path)):
+                    return None
+        return find_pictures(path)
+
+    return find
 
 
 def _check_data(out: Path, name: str, in_containers: bool) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from curate.core.errors import SetupError, WithheldError
 from curate.core.faces import Region
 from curate.core.ports import Frame, Obfuscator, Source
 from curate.formats import codec
-from curate.formats.codec import CodecOptions, Picture
+from curate.formats.codec import CodecOptions, Picture, digest_pixels
 from curate.formats.codec.extent import changed_mask
 from curate.manifest import store
 from curate.manifest.layout import DATA
@@ -82,6 +82,8 @@ def _compare_pixels(
     if said != (before.width, before.height, before.mode, before.orientation):
         yield f"its size, mode and orientation are not {said}"
         return
+    if entry.pixels_sha256 is not None and entry.pixels_sha256 != digest_pixels(after):
+        yield "its pixels are not those in the manifest"
     share = share_hidden(entry.hidden, before.width, before.height)
     if abs(share - (entry.blurred_share or 0)) > 1e-9:
         yield f"blurred_share is {share}, but says {entry.blurred_share}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from curate.core.errors import DataError, SetupError
 from curate.core.geometry import Box
@@ -64,12 +65,13 @@ class FaceIndex:
             raise SetupError(f"the index of given faces cannot be read ({error})") from None
         if not rows:
             return None
-        told = [json.loads(text) for _, text in rows]
-        boxes = tuple(Box(*xyxy) for xyxys, _ in told for xyxy in xyxys)
+        told = [face for _, text in rows for face in json.loads(text)]
+        boxes = tuple(Box(*xyxy) for xyxy, _, _ in told)
         # Boxes that come without frames are in every one; so are then all of the image.
-        framed = all(len(xyxys) == len(frames) for xyxys, frames in told)
-        frames = tuple(tuple(one) for _, frames in told for one in frames) if framed else ()
-        return GivenFaces(record_id, boxes, bool(rows[0][0]), frames)
+        framed = all(frames for _, frames, _ in told)
+        frames = tuple(tuple(frames) for _, frames, _ in told) if framed else ()
+        fields = tuple(said for _, _, said in told)
+        return GivenFaces(record_id, boxes, bool(rows[0][0]), frames, fields)
 
 
 def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
@@ -79,9 +81,20 @@ def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
         table.execute("CREATE TABLE given (id TEXT, relative INTEGER, boxes TEXT)")
         for given in faces:
             _check_text(given.id)
-            boxes = json.dumps([[box.xyxy for box in given.boxes], given.frames])
+            boxes = json.dumps(list(_iter_faces(given)))
             table.execute("INSERT INTO given VALUES (?, ?, ?)", (given.id, given.relative, boxes))
         table.execute("CREATE INDEX by_id ON given (id)")
+
+
+def _iter_faces(given: GivenFaces) -> Iterator[tuple[Any, ...]]:
+    """Each face's box, frames, and who decided it, as far as the file says."""
+    for index, box in enumerate(given.boxes):
+        frames = given.frames[index] if given.frames else None
+        said = given.fields[index] if given.fields else {}
+        yield box.xyxy, frames, {key: said[key] for key in _DECIDED if said.get(key) is not None}
+
+
+_DECIDED = ("confidence", "detectors", "decided_by")
 
 
 def _check_text(name: str) -> None:

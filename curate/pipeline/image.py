@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -121,7 +121,7 @@ def hide(picture: Picture, faces: Sequence[Sequence[Face]], tools: Tools) -> Obf
     ]
     if any(touched):
         frames = [
-            tools.obfuscator.apply(frame, found) if found else frame
+            tools.obfuscator.apply(frame, sorted(found, key=_place)) if found else frame
             for frame, found in zip(picture.frames, regions, strict=True)
         ]
         encoded = codec.save(picture, frames, touched, tools.options)
@@ -136,6 +136,11 @@ def hide(picture: Picture, faces: Sequence[Sequence[Face]], tools: Tools) -> Obf
         blurred_share=share_hidden([region.hidden for region, _ in decided], *sizes[0]),
         note=encoded.note,
     )
+
+
+def _place(region: Region) -> tuple[Box, Box]:
+    """An order that does not depend on who found the faces, for methods in which it counts."""
+    return region.hidden, region.face
 
 
 def _unite(
@@ -181,9 +186,24 @@ def _given(name: str, picture: Picture, decisions: Decisions) -> list[list[Face]
         frames = given.frames[index] if given.frames else range(len(faces))
         if any(frame >= len(faces) for frame in frames):
             return WithheldError("faces", f"box {box.xyxy} is in a frame that is not there")
+        face = _name(stored, given.fields[index] if given.fields else {})
         for frame in frames:
-            faces[frame].append(Face(box=stored, decided_by="file"))
+            faces[frame].append(face)
     return faces
+
+
+def _name(box: Box, said: Mapping[str, Any]) -> Face:
+    """A face with what a file says of it beside its box, as far as that makes sense."""
+    confidence, detectors = said.get("confidence"), said.get("detectors") or ()
+    if not isinstance(confidence, (int, float)) or not 0 <= confidence <= 1:
+        confidence = None
+    decided_by = said.get("decided_by")
+    return Face(
+        box,
+        confidence,
+        tuple(map(str, detectors)) if isinstance(detectors, (list, tuple)) else (),
+        decided_by if decided_by in ("detector", "person") else "file",
+    )
 
 
 def _to_pixels(box: Box, picture: Picture) -> Box:

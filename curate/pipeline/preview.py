@@ -14,9 +14,9 @@ from typing import Any
 
 from curate.core.entries import ManifestEntry
 from curate.core.ports import Source
-from curate.core.records import ImageRecord
+from curate.core.records import ImageRecord, escape_unprintable
 from curate.engine.shards import Shard
-from curate.formats import open_source
+from curate.formats import describe, open_source
 from curate.formats.faces import iter_given_faces
 from curate.manifest.store import Tally
 from curate.pipeline.given import check_matches, describe_matches, match_faces, save_face_index
@@ -114,6 +114,9 @@ def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessi
     check_recipe(recipe)
     folder = open_source(str(source), session.layout)
     check_places(Path(source), Path(out))
+    notes = list(folder.check())
+    for line in (describe(folder), *notes):
+        session.tell(escape_unprintable(line))
     sample, splits = _sample(folder.records(), random.Random(recipe.seed))  # noqa: S311
     others = Counter(other.carried for other in folder.others())
     tally, withheld = Tally(), []

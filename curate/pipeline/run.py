@@ -14,9 +14,11 @@ from typing import Any
 
 from curate.core.errors import PausedError
 from curate.core.ports import Source
+from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, Job, LocalPool, Progress
 from curate.engine.lock import FolderLock
 from curate.engine.shards import Shard, iter_shards, shard_name
+from curate.formats import describe
 from curate.manifest import store
 from curate.pipeline import finish
 from curate.pipeline.looking import TALLY
@@ -67,8 +69,11 @@ def hold(source: Source, workspace: Workspace, recipe: Recipe, session: Session)
 def begin(run: Run) -> Plan:
     """List the dataset and begin a run, or make sure that an interrupted one can go on."""
     workspace = run.workspace
+    notes = list(run.source.check())
     plan = save_plan(run.source, workspace.plan)
     resumed = workspace.settle(run.recipe, plan)
+    for line in (describe(run.source), *notes):
+        run.session.tell(escape_unprintable(line))
     if not finish.is_gathered(workspace):
         workspace.prepare()
         workspace.note(

@@ -40,6 +40,8 @@ class Session:
         workers: processes; None for one per usable core, or one on CUDA.
         faces: a file of given faces that replaces detection, or None.
         weights: a weights file that the user brought, or None.
+        replayed: the manifest of an earlier run whose faces are taken instead of
+            detecting, or None; unlike ``faces`` it leaves the recipe as it was.
         allow_missing: whether images that ``faces`` says nothing of are withheld
             rather than the end of the run.
         watch: called with every step forward.
@@ -54,6 +56,7 @@ class Session:
     workers: int | None = None
     faces: Path | None = None
     weights: Path | None = None
+    replayed: Path | None = None
     allow_missing: bool = False
     watch: Callable[[Snapshot], None] = field(default=lambda _: None)
     tell: Callable[[str], None] = field(default=lambda _: None)
@@ -63,7 +66,7 @@ class Session:
         workers = self.workers
         if workers is not None and (type(workers) is not int or not 1 <= workers <= 4096):
             raise UsageError(f"workers cannot be {workers!r}; give a whole number from 1 to 4096")
-        for name in ("faces", "weights"):
+        for name in ("faces", "weights", "replayed"):
             path = getattr(self, name)
             if isinstance(path, str):
                 object.__setattr__(self, name, Path(path))

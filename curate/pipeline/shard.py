@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.core.entries import ManifestEntry, Outcome
+from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.errors import WithheldError
 from curate.core.ports import Model, Source
 from curate.core.records import ImageRecord
 from curate.core.transforms import Transform
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage
-from curate.formats import open_source
-from curate.formats.codec import Picture
+from curate.formats import codec, open_source
+from curate.formats.codec import Picture, digest_pixels
 from curate.manifest.store import Tally, digest_bytes, save_json, save_part
 from curate.pipeline.image import Obfuscated, Tools, hide
 from curate.pipeline.looking import PART, TALLY, Looked, in_batches, look, why_withheld
@@ -90,10 +90,11 @@ def process(
             continue
         try:
             made = hide(picture, looked.faces, tools)
+            entry = _written(looked, picture, made, tools)
         except Exception as error:  # whatever it is, the image must not pass
             yield _withheld(looked, why_withheld(error, looked.record.id)), None
         else:
-            yield _written(looked, picture, made, tools), made.data
+            yield entry, made.data
 
 
 def _withheld(looked: Looked, trouble: WithheldError) -> ManifestEntry:
@@ -125,7 +126,15 @@ def _written(looked: Looked, picture: Picture, made: Obfuscated, tools: Tools) -
         output_path=looked.record.id,
         output_sha256=digest_bytes(made.data),
         output_bytes=len(made.data),
+        pixels_sha256=_digest_output(made, tools),
     )
+
+
+def _digest_output(made: Obfuscated, tools: Tools) -> str | None:
+    """What the output shows; an output that cannot be read back raises, and is withheld."""
+    if made.route is Route.COPIED:
+        return None
+    return digest_pixels(codec.load(made.data, tools.options))
 
 
 def _named(looked: Looked) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import numpy as np
 from curate.formats.carried.numbers import MOST_NUMBERS
 from curate.formats.carried.text import find_in_text
 
-_ROWS = 512  # read at a time
+ROWS = 512
+"""Rows to look at together."""
 
 # A picture of 28 × 28 spread over columns has 784; tables of labels have fewer.
 _MOST_COLUMNS = 500
@@ -33,14 +34,18 @@ def find_in_table(path: Path) -> str | None:
     with path.open("rb") as stream:
         try:
             with pq.ParquetFile(stream) as table:
-                return _find_in_schema(table.schema_arrow) or _find_in_values(table)
+                if reason := find_in_schema(table.schema_arrow):
+                    return reason
+                batches = table.iter_batches(batch_size=ROWS)
+                return next(filter(None, map(find_in_batch, batches)), None)
         except (pa.ArrowException, ValueError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the file system's trouble; a damaged table has no number
             return "it is not a readable Parquet file"
 
 
-def _find_in_schema(schema: Any) -> str | None:
+def find_in_schema(schema: Any) -> str | None:
+    """Say why the columns of an Arrow schema, or its notes, may hold pictures, or None."""
     for field in schema:
         if kind := _forbidden(field.type, in_list=False):
             return f"its column {field.name!r} holds {kind}"
@@ -86,17 +91,15 @@ def _iter_fields(parent: Any) -> Iterator[Any]:
             yield from _iter_fields(field.type)
 
 
-def _find_in_values(table: Any) -> str | None:
-    for batch in table.iter_batches(batch_size=_ROWS):
-        leaves = [
-            leaf
-            for name, column in zip(batch.schema.names, batch.columns, strict=True)
-            for leaf in _iter_leaves(name, column, None)
-        ]
-        texts = (_join(name, values) for name, values, _ in leaves if _is_text(values))
-        if reason := find_in_text(texts) or _find_pixels(leaves):
-            return reason
-    return None
+def find_in_batch(batch: Any) -> str | None:
+    """Say why the rows of a record batch, of ``ROWS`` or so, may hold pictures, or None."""
+    leaves = [
+        leaf
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        for leaf in _iter_leaves(name, column, None)
+    ]
+    texts = (_join(name, values) for name, values, _ in leaves if _is_text(values))
+    return find_in_text(texts) or _find_pixels(leaves)
 
 
 def _find_pixels(leaves: list[tuple[str, Any, Any]]) -> str | None:

@@ -30,8 +30,19 @@ def find_in_file(path: Path) -> str | None:
     Raises:
         OSError: if it cannot be read.
     """
+    with path.open("rb") as file:
+        return find_in_blocks(iter(lambda: file.read(_BLOCK), b""))
+
+
+def find_in_blocks(blocks: Iterable[bytes]) -> str | None:
+    """Say why text may hold pictures, or None if it holds none.
+
+    Args:
+        blocks: a whole file, in blocks of two bytes or more: UTF-8, or UTF-16 with a byte
+            order mark.
+    """
     try:
-        return find_in_text(_iter_utf8(path))
+        return find_in_text(_iter_utf8(blocks))
     except UnicodeDecodeError:
         return _NO_TEXT
 
@@ -74,11 +85,12 @@ def _find_in_block(block: bytes) -> str | None:
     return find_encoded(text)
 
 
-def _iter_utf8(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        encoding = "utf-16" if file.read(2) in _UTF16 else "utf-8"
-        file.seek(0)
-        decoder = codecs.getincrementaldecoder(encoding)("strict")
-        while block := file.read(_BLOCK):
-            yield decoder.decode(block).encode()
+def _iter_utf8(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    decoder: codecs.IncrementalDecoder | None = None
+    for block in blocks:
+        if decoder is None:
+            encoding = "utf-16" if block[:2] in _UTF16 else "utf-8"
+            decoder = codecs.getincrementaldecoder(encoding)("strict")
+        yield decoder.decode(block).encode()
+    if decoder is not None:
         decoder.decode(b"", final=True)

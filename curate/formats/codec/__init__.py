@@ -15,16 +15,25 @@ from curate.core.geometry import Box
 from curate.core.ports import Frame
 from curate.formats.codec import bmp, gif, jpeg, png, tiff, webp
 from curate.formats.codec.exif import KEEPABLE
-from curate.formats.codec.picture import CodecOptions, Encoded, Metadata, Picture
+from curate.formats.codec.picture import (
+    CodecOptions,
+    Encoded,
+    Metadata,
+    Picture,
+    digest_pixels,
+)
+from curate.formats.codec.png import UNUSED_COLOURS
 from curate.formats.codec.sniffing import sniff
 from curate.formats.codec.upright import upright_rgb
 
 __all__ = [
     "KEEPABLE",
+    "UNUSED_COLOURS",
     "CodecOptions",
     "Encoded",
     "Metadata",
     "Picture",
+    "digest_pixels",
     "find_leaks",
     "load",
     "save",

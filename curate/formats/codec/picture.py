@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from curate.core.entries import Route
 from curate.core.errors import UsageError
@@ -91,3 +94,16 @@ class Encoded:
     data: bytes
     route: Route
     note: str | None = None
+
+
+def digest_pixels(picture: Picture) -> str:
+    """SHA-256 over every frame's shape, dtype and pixels, in hexadecimal.
+
+    Two files of equal digest show the same, whatever their compressed bytes are.
+    """
+    total = hashlib.sha256()
+    for frame in picture.frames:
+        pixels = np.ascontiguousarray(frame)
+        total.update(f"{pixels.shape} {pixels.dtype.str}\n".encode())
+        total.update(pixels.data)
+    return total.hexdigest()

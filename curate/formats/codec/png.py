@@ -36,6 +36,8 @@ from curate.formats.codec.raster import check_size, open_image, to_frame
 _COLOUR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
 _MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 _PROFILE_NAME = b"icc\0\0"
+UNUSED_COLOURS = "colours in a palette that no pixel uses"
+"""A leak, unless the palette is a fixed one that everybody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def _palette_leaks(data: bytes, chunks: list[Chunk], options: CodecOptions) -> l
         return []
     stored: _Stored = load(data, options).stored
     needed = [chunk for chunk in stored.copied or () if chunk[0] in (b"PLTE", b"tRNS")]
-    return [] if present == needed else ["colours in a palette that no pixel uses"]
+    return [] if present == needed else [UNUSED_COLOURS]
 
 
 def _load_still(

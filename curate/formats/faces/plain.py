@@ -1,4 +1,7 @@
-"""Faces as a JSON list of ``file`` and ``faces``, each with ``xyxy`` in pixels as stored."""
+"""Faces as a JSON list of ``file`` and ``faces``, each with ``xyxy`` in pixels as stored.
+
+A lone box of four noughts, which lists made from WIDER FACE have, means no face.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,8 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
             if not _is_line(item):
                 raise DataError(f"{where} has no file and faces, as those before it have")
             faces = item["faces"]
+            if [face["xyxy"] for face in faces] == [[0, 0, 0, 0]]:
+                faces = []
             boxes = tuple(
                 make_box(face["xyxy"], f"{where}.faces[{place}]")
                 for place, face in enumerate(faces)

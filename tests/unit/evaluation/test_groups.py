@@ -54,8 +54,8 @@ def faces(count: int, tone: str, found: bool) -> list[JudgedImage]:
 def test_groups_too_small_or_without_a_name_are_shown_and_not_compared() -> None:
     images = faces(12, "I", True) + faces(9, "II", False) + faces(40, "Not Sure", False)
     found = grouping(images)
-    assert [group.name for group in found.groups] == ["Not Sure", "I", "II"]
-    assert [group.compared for group in found.groups] == [False, True, False]
+    assert [group.name for group in found.groups] == ["I", "II", "Not Sure"]
+    assert [group.compared for group in found.groups] == [True, False, False]
     assert (found.gaps, found.comparisons) == ((), 0)
 
 

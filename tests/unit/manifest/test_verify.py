@@ -34,6 +34,7 @@ WRITTEN = ManifestEntry(
     output_path="a.jpg",
     output_sha256=store.digest_bytes(DATA),
     output_bytes=len(DATA),
+    pixels_sha256="0" * 64,
 )
 WITHHELD = ManifestEntry("b.jpg", None, None, "b.jpg", "0" * 64, 9, reason="truncated: cut off")
 

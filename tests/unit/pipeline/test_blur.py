@@ -373,8 +373,9 @@ def test_images_that_nobody_looked_at_end_the_run_unless_allowed(
     said: list[str] = []
     with pytest.raises(DataError, match=r"says nothing of 5 images, such as '1.png'"):
         curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces, tell=said.append))
-    assert "1 images of SOURCE" in said[0]
-    assert "1 of its 2 ids are no image of SOURCE" in said[0]
+    assert said[0] == "SOURCE is imagefolder: a folder of images."
+    assert "1 images of SOURCE" in said[1]
+    assert "1 of its 2 ids are no image of SOURCE" in said[1]
 
 
 def test_a_recipe_that_names_other_faces_is_refused(small: Path, tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ def replace_output(out: Path, path: str, data: bytes) -> None:
         for row in rows:
             if f"data/{row['output_path']}" == path:
                 row["output_sha256"], row["output_bytes"] = store.digest_bytes(data), len(data)
+                if row["pixels_sha256"] is not None:
+                    row["pixels_sha256"] = codec.digest_pixels(codec.load(data))
         entries = [from_row(row) for row in rows]
         store.save_part(entries, part)
     run = store.load_run(out / "manifest")

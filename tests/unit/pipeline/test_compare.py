@@ -69,10 +69,15 @@ def write(data: bytes, faces: Sequence[Sequence[Face]], folder: Path) -> Manifes
         output_path="a.png",
         output_sha256=digest_bytes(made.data),
         output_bytes=len(made.data),
+        pixels_sha256=codec.digest_pixels(codec.load(made.data, OPTIONS)),
     )
 
 
-def details(entry: ManifestEntry, folder: Path) -> list[str]:
+def details(entry: ManifestEntry, folder: Path, forged: bool = True) -> list[str]:
+    """What the comparison says; whoever changed an output would forge its digest as well."""
+    if forged:
+        pixels = codec.digest_pixels(codec.load((folder / "out/data/a.png").read_bytes(), OPTIONS))
+        entry = replace(entry, pixels_sha256=pixels)
     source = ImageFolder(LocalFolder(folder / "source"))
     data = folder / "out/data"
     comparison = Comparison(source, lambda path: (data / path).read_bytes(), OBFUSCATOR, OPTIONS)
@@ -148,4 +153,9 @@ def test_what_breaks_the_decoder_is_a_problem_and_no_crash(
         raise IndexError("a bug")
 
     monkeypatch.setattr(codec, "load", load)
-    assert details(entry, tmp_path) == ["cannot be compared (IndexError)"]
+    assert details(entry, tmp_path, forged=False) == ["cannot be compared (IndexError)"]
+
+
+def test_pixels_that_are_not_those_of_the_manifest_are_seen(tmp_path: Path) -> None:
+    entry = replace(write(animation("PNG"), FRAMES, tmp_path), pixels_sha256="0" * 64)
+    assert details(entry, tmp_path, forged=False) == ["its pixels are not those in the manifest"]

@@ -1,0 +1,169 @@
+"""What layouts have in common whose images stand inside larger files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import BinaryIO, Generic, Protocol, TypeVar
+
+from curate.core.errors import DataError
+from curate.core.ports import CarriedFile
+from curate.core.records import ImageRecord
+from curate.formats.files import CARRIED_SUFFIXES, is_image_name
+from curate.formats.folder import Folder, Leaf
+from curate.formats.splits import split_in, split_of_folders
+from curate.formats.walk import is_text_path
+
+_FOLDERS = 32
+"""Folders of one depth that are looked into to recognise a layout."""
+
+_DEPTH = 3
+
+
+class _Closeable(Protocol):
+    def close(self) -> None: ...
+
+
+T = TypeVar("T", bound=_Closeable)
+
+
+class ContainerLayout:
+    """A dataset whose images stand inside larger files; an image's id begins with its file's path.
+
+    A layout of this kind says which files those are. Its records' uris are two
+    numbers and the container's path, as ``format_uri`` writes them.
+
+    Args:
+        folder: where the dataset is.
+    """
+
+    layout: str
+    kind: str
+    """What a container is called in messages."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.place = folder.place
+
+    def is_container(self, leaf: Leaf) -> bool:
+        """Whether a file holds images of the dataset."""
+        raise NotImplementedError
+
+    def check(self) -> Iterator[str]:
+        """Look the annotations over; nothing to see where there are none."""
+        yield from ()
+
+    def containers(self) -> Iterator[str]:
+        """Paths of the files that hold images, sorted."""
+        yield from self._containers
+
+    def containers_by_id(self) -> list[str]:
+        """The containers in the order of their records' ids, in which a slash follows each."""
+        return sorted(self._containers, key=lambda path: f"{path}/".encode())
+
+    def container_of(self, record_id: str) -> str | None:
+        """The container in which an image of this id would stand, or None."""
+        parents = (str(parent) for parent in PurePosixPath(record_id).parents)
+        return next((parent for parent in parents if parent in self._known), None)
+
+    def stamp(self, record: ImageRecord) -> str:
+        """A short text that changes when the container does."""
+        leaf = self.folder.leaf(parse_uri(record.uri)[2])
+        return "gone" if leaf is None else leaf.stamp
+
+    def others(self) -> Iterator[CarriedFile]:
+        """Every file beside the containers, in the order of its path."""
+        for leaf in self.folder.leaves():
+            if leaf.path not in self._known:
+                yield _other(leaf, self.kind)
+
+    def is_map(self, path: str, data: bytes) -> bool:
+        """Whether a file is proven to be a map of labels; none is carried here."""
+        return False
+
+    def open(self, other: CarriedFile) -> BinaryIO:
+        """Open a file that holds no image."""
+        return self.folder.open(other.uri)
+
+    @cached_property
+    def _containers(self) -> tuple[str, ...]:
+        found = tuple(leaf.path for leaf in self.folder.leaves() if self.is_container(leaf))
+        for path in found:
+            if not is_text_path(path):
+                raise DataError(f"the name of {path!r} is not valid UTF-8; rename it")
+        return found
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self._containers)
+
+
+class LastOpened(Generic[T]):
+    """Keeps the container that was used last open for the next image, until itself goes."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[str, T] | None = None
+
+    def get(self, container: str, opener: Callable[[str], T]) -> T:
+        """The open container; another one is closed."""
+        if self._kept is None or self._kept[0] != container:
+            self.close()
+            self._kept = (container, opener(container))
+        return self._kept[1]
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._kept is not None:
+            self._kept[1].close()
+            self._kept = None
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def format_uri(first: int, second: int, container: str) -> str:
+    """Write where an image stands: two numbers, which the layout understands, and the file."""
+    return f"{first}:{second}:{container}"
+
+
+def parse_uri(uri: str) -> tuple[int, int, str]:
+    """Read what ``format_uri`` has written."""
+    first, second, container = uri.split(":", 2)
+    return int(first), int(second), container
+
+
+def split_of(path: str) -> str | None:
+    """The split that a container's folders or name tell, such as ``train-00000.tar``."""
+    return split_of_folders(path) or split_in(PurePosixPath(path).name)
+
+
+def find_near(folder: Folder) -> list[str]:
+    """Paths of files near the top of a dataset: enough to recognise its layout by.
+
+    A few dozen folders of every depth stand for all, since a dataset of images
+    in files may have thousands.
+    """
+    found: list[str] = []
+    level = [""]
+    for _ in range(_DEPTH + 1):
+        below: list[str] = []
+        for parent in level:
+            for name in sorted(folder.names(parent), key=_rank):
+                (below if name.endswith("/") else found).append(f"{parent}{name}")
+        level = [path for path in below if not path.split("/")[-2].startswith(".")][:_FOLDERS]
+    return found
+
+
+def _rank(name: str) -> bytes:
+    return name.encode(errors="surrogateescape")
+
+
+def _other(leaf: Leaf, kind: str) -> CarriedFile:
+    path = PurePosixPath(leaf.path)
+    if not is_text_path(leaf.path):
+        return CarriedFile(path, leaf.path, False, "its name is not valid UTF-8")
+    if is_image_name(leaf.path):
+        return CarriedFile(path, leaf.path, False, f"an image outside the dataset's {kind} files")
+    is_annotation = path.suffix.lower() in CARRIED_SUFFIXES and not path.name.startswith(".")
+    return CarriedFile(path, leaf.path, leaf.regular and is_annotation)

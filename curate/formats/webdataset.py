@@ -1,0 +1,244 @@
+"""The WebDataset layout: samples as members of tar files, with one name and several suffixes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby
+from pathlib import PurePosixPath
+from typing import BinaryIO, cast
+
+from curate.core.errors import DataError, WithheldError
+from curate.core.ports import CarriedFile
+from curate.core.records import ImageRecord
+from curate.formats.carried.text import find_in_blocks
+from curate.formats.containers import (
+    ContainerLayout,
+    LastOpened,
+    find_near,
+    format_uri,
+    parse_uri,
+    split_of,
+)
+from curate.formats.files import is_image_name
+from curate.formats.folder import Folder, Leaf
+from curate.formats.same_bytes import SameBytes
+from curate.formats.tar_members import END, Kind, Member, format_header, iter_members, padding
+from curate.formats.walk import is_text_path
+
+_COMPRESSED = re.compile(r"\.(?:tar\.(?:gz|bz2|xz|zst|lz4)|tgz|tbz2|txz)$", re.IGNORECASE)
+_DRAWN = frozenset({".svg", ".eps", ".ps", ".pdf", ".xpm", ".xbm"})
+"""Pictures that are written as text."""
+
+_LONGEST_NAME = 255  # bytes that file systems take
+_COPIED = 1 << 20  # bytes at a time
+_UNREAD = -1
+
+Outputs = Callable[[str], bytes | None]
+
+
+class WebDataset(ContainerLayout):
+    """Uncompressed tar files; an image's id is the tar's path and its name in it.
+
+    Every member with an image's suffix is an image, ``.seg.png`` included. Other
+    members go to the output if they are text. The tar files are written anew in
+    their order, without owners, times and extended headers.
+
+    Args:
+        folder: where the tar files are.
+    """
+
+    layout = "webdataset"
+    kind = "tar"
+
+    def __init__(self, folder: Folder) -> None:
+        super().__init__(folder)
+        self._listed: tuple[str, dict[str, Member]] | None = None
+        self._opened: LastOpened[BinaryIO] = LastOpened()
+
+    @classmethod
+    def recognise(cls, folder: Folder) -> str | None:
+        """Tar files, and no images beside them."""
+        near = find_near(folder)
+        tars = [path for path in near if _is_tar(path) or _COMPRESSED.search(path)]
+        return tars[0] if tars and not any(map(is_image_name, near)) else None
+
+    def is_container(self, leaf: Leaf) -> bool:
+        """Whether a file is a tar file; a compressed one ends the listing."""
+        if leaf.regular and _COMPRESSED.search(leaf.path):
+            raise DataError(
+                f"{leaf.path!r} in {self.folder.name} is compressed, so its members cannot be "
+                "read one by one; decompress it to a plain .tar"
+            )
+        return leaf.regular and _is_tar(leaf.path)
+
+    def records(self) -> Iterator[ImageRecord]:
+        """Every image, sorted by id; of one tar at a time the names are held."""
+        for tar in self.containers_by_id():
+            split = split_of(tar)
+            for record_id, member in self._images_of(tar).items():
+                yield _record(record_id, member, tar, split)
+
+    def find(self, record_id: str) -> ImageRecord | None:
+        """The record of an id, or None if there is no such image."""
+        tar = self.container_of(record_id)
+        member = self._images_of(tar).get(record_id) if tar is not None else None
+        if tar is None or member is None:
+            return None
+        return _record(record_id, member, tar, split_of(tar))
+
+    def read(self, record: ImageRecord) -> bytes:
+        """The stored bytes of one image; the tar stays open for the next."""
+        offset, size, tar = parse_uri(record.uri)
+        if size == _UNREAD:
+            raise WithheldError("sparse", "it is stored with holes; pack the tar without --sparse")
+        if not _is_plain(record.id):
+            raise WithheldError("name", "its name is not valid UTF-8 or longer than 255 bytes")
+        file = self._opened.get(tar, self.folder.open)
+        file.seek(offset)
+        data = file.read(size)
+        if len(data) < size:
+            raise DataError(f"{tar!r} was cut off while it was read; put it back as it was")
+        return data
+
+    def size(self, record: ImageRecord) -> int | None:
+        """Stored bytes of one image."""
+        size = parse_uri(record.uri)[1]
+        return None if size == _UNREAD else size
+
+    def rebuild(self, container: str, outputs: Outputs, target: BinaryIO) -> Iterator[CarriedFile]:
+        """Write a tar anew; yields the members that are no images and stayed behind.
+
+        A sample all of whose images are withheld goes as a whole.
+        """
+        self._images_of(container)  # what is malformed ends it before anything is written
+        with self.folder.open(container) as file:
+            for _, group in groupby(iter_members(file, container), key=lambda member: member.key):
+                for member, reason in _write_sample(list(group), container, outputs, file, target):
+                    yield CarriedFile(PurePosixPath(container, member.path), "", False, reason)
+        target.write(END)
+
+    def inspect(self, container: str) -> Iterator[str]:
+        """Whether a tar is what a rebuild would make of it, to the byte; else what it has more."""
+
+        def outputs(record_id: str) -> bytes | None:
+            record = self.find(record_id)
+            return None if record is None else self.read(record)
+
+        with self.folder.open(container) as file:
+            same = SameBytes(file)
+            for left in self.rebuild(container, outputs, cast(BinaryIO, same)):
+                yield f"its member {left.path.relative_to(container)} should not be: {left.reason}"
+            place = same.find_difference()
+        if place is not None:
+            yield f"from byte {place} on it holds something else than its members"
+
+    def _images_of(self, tar: str) -> dict[str, Member]:
+        """The images of one tar by id, sorted; kept until another is asked for."""
+        if self._listed is None or self._listed[0] != tar:
+            with self.folder.open(tar) as file:
+                self._listed = (tar, _index_images(iter_members(file, tar), tar))
+        return self._listed[1]
+
+
+def _is_tar(path: str) -> bool:
+    name = PurePosixPath(path).name
+    return name.lower().endswith(".tar") and not name.startswith(".")
+
+
+def _is_image(member: Member) -> bool:
+    return member.kind in (Kind.FILE, Kind.SPARSE) and is_image_name(member.path)
+
+
+def _is_plain(path: str) -> bool:
+    """Whether an output can have this path."""
+    return is_text_path(path) and all(
+        len(name.encode()) <= _LONGEST_NAME for name in path.split("/")
+    )
+
+
+def _record(record_id: str, member: Member, tar: str, split: str | None) -> ImageRecord:
+    size = _UNREAD if member.kind is Kind.SPARSE else member.size
+    return ImageRecord(id=record_id, uri=format_uri(member.offset, size, tar), split=split)
+
+
+def _index_images(members: Iterable[Member], tar: str) -> dict[str, Member]:
+    images: dict[str, Member] = {}
+    seen: set[str] = set()
+    for member in members:
+        if member.kind is Kind.FOLDER:
+            continue
+        if member.path in seen or not member.path:
+            raise DataError(f"{tar!r} has two members named {member.path!r}; rename one")
+        seen.add(member.path)
+        if _is_image(member):
+            images[f"{tar}/{member.path}"] = member
+    for record_id in images:
+        for parent in PurePosixPath(record_id).parents:
+            if str(parent) in images:
+                raise DataError(f"{str(parent)!r} is both an image and a folder; rename one")
+    return dict(sorted(images.items(), key=lambda item: item[0].encode()))
+
+
+def _write_sample(
+    members: list[Member], tar: str, outputs: Outputs, file: BinaryIO, target: BinaryIO
+) -> Iterator[tuple[Member, str]]:
+    """Write the members of one sample; yields those that stay behind, and why."""
+
+    def output_of(image: Member) -> bytes | None:
+        return outputs(f"{tar}/{image.path}") if _is_plain(image.path) else None
+
+    images = [member for member in members if _is_image(member)]
+    is_withheld = bool(images) and all(output_of(image) is None for image in images)
+    for member in members:
+        if _is_image(member):
+            if (data := output_of(member)) is not None:
+                _write(replace(member, kind=Kind.FILE, size=len(data)), [data], target)
+        elif is_withheld:
+            yield member, "the images of its sample are withheld"
+        elif member.kind is Kind.FOLDER:
+            if is_text_path(member.path):
+                _write(replace(member, size=0), [], target)
+        elif reason := _copy(member, file, target):
+            yield member, reason
+
+
+def _copy(member: Member, file: BinaryIO, target: BinaryIO) -> str | None:
+    """Copy a member if it is text without pictures; else say why not.
+
+    What is looked at is what is written, which the source can no longer change.
+    """
+    if member.kind is not Kind.FILE:
+        return f"it is {member.kind.value}"
+    if not is_text_path(member.path):
+        return "its name is not valid UTF-8"
+    if PurePosixPath(member.path).suffix.lower() in _DRAWN:
+        return "it may be a drawn picture"
+    start = target.tell()
+    target.write(format_header(member))
+    if reason := find_in_blocks(_iter_copied(member, file, target)):
+        target.seek(start)
+        target.truncate()
+        return reason
+    target.write(padding(member.size))
+    return None
+
+
+def _iter_copied(member: Member, file: BinaryIO, target: BinaryIO) -> Iterator[bytes]:
+    file.seek(member.offset)
+    left = member.size
+    while left:
+        block = file.read(min(left, _COPIED))
+        if not block:
+            raise DataError("a tar file was cut off while it was read; put it back as it was")
+        target.write(block)
+        left -= len(block)
+        yield block
+
+
+def _write(member: Member, blocks: Iterable[bytes], target: BinaryIO) -> None:
+    target.write(format_header(member))
+    for block in blocks:
+        target.write(block)
+    target.write(padding(member.size))

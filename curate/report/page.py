@@ -1,0 +1,39 @@
+"""A page as HTML that needs nothing else: no network, no scripts."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+
+from curate.report.svg import draw_bars, draw_lines
+from curate.report.values import BarChart, Gallery, LineChart, Page, Section, Table
+
+
+def render_page(page: Page) -> str:
+    """A page as one HTML document; every text in it is escaped."""
+    source = (files("curate.report") / "page.html").read_text(encoding="utf-8")
+    shapes = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = shapes.from_string(source)
+    return template.render(page=page, blocks=_iter_blocks, base64=_to_base64) + "\n"
+
+
+def _iter_blocks(section: Section) -> Iterator[tuple[str, Any]]:
+    for block in section.blocks:
+        if isinstance(block, BarChart):
+            yield "chart", {"chart": block, "svg": draw_bars(block)}
+        elif isinstance(block, LineChart):
+            yield "chart", {"chart": block, "svg": draw_lines(block)}
+        elif isinstance(block, Table):
+            yield "table", block
+        elif isinstance(block, Gallery):
+            yield "gallery", block
+        else:
+            yield "text", block
+
+
+def _to_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,140 @@
+"""Charts as SVG, without scripts or network; a pure function of what is drawn.
+
+Colours are Okabe and Ito's, which people with any colour vision can tell apart
+(*Color Universal Design*, 2008); lines differ in their dashes as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from markupsafe import Markup
+
+from curate.report.values import Bar, BarChart, Line, LineChart
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#a6761d")
+_DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 2", "1 4", "6 6")
+
+_WIDTH, _LABELS, _RIGHT, _ROW, _AXIS = 780, 240, 200, 26, 34
+_PLOT = 320
+
+
+def draw_bars(chart: BarChart) -> Markup:
+    """A bar chart; each bar's value and interval stand at its right as text."""
+    height = _ROW * len(chart.bars) + _AXIS
+    across = _WIDTH - _LABELS - _RIGHT
+    low, high = chart.domain
+
+    def x(value: float) -> float:
+        return _LABELS + across * (min(max(value, low), high) - low) / (high - low)
+
+    parts = [
+        Markup('<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="0" y2="{1}"/>').format(
+            x(tick), height - _AXIS
+        )
+        + _text(x(tick), height - 14, format_value(tick, chart.percent), "middle")
+        for tick in (low + (high - low) * step / 4 for step in range(5))
+    ]
+    for number, bar in enumerate(chart.bars):
+        middle = _ROW * number + _ROW / 2
+        parts.append(_text(_LABELS - 8, middle + 4, _cut(bar.label, 36), "end"))
+        said = format_bar(bar, chart.percent)
+        parts.append(_text(_WIDTH - _RIGHT + 10, middle + 4, said, "start"))
+        if bar.value is not None:
+            start, end = sorted((x(max(low, 0.0)), x(bar.value)))
+            shape = Markup('<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="14"/>')
+            parts.append(shape.format(start, middle - 7, end - start))
+            parts.append(_whisker(bar, middle, x))
+    return _frame(chart.title, height, parts)
+
+
+def draw_lines(chart: LineChart) -> Markup:
+    """A line chart with a legend at its right."""
+    left, across = 60.0, _WIDTH - 60.0 - 190.0
+    parts = []
+    for step in range(6):
+        share = step / 5
+        y, x = _PLOT * (1 - share) + 8, left + across * share
+        parts.append(
+            Markup('<line class="grid" x1="{:.0f}" x2="{:.0f}" y1="{:.1f}" y2="{:.1f}"/>').format(
+                left, left + across, y, y
+            )
+        )
+        parts.append(_text(left - 6, y + 4, format_value(share, percent=False), "end"))
+        parts.append(_text(x, _PLOT + 26, format_value(share, percent=False), "middle"))
+    parts.append(_text(left + across / 2, _PLOT + 46, chart.x, "middle"))
+    parts.append(_text(4, _PLOT / 2, chart.y, "middle", turn=True))
+    for number, line in enumerate(chart.lines):
+        parts.append(_polyline(line, number, left, across))
+        y = 16 + 20 * number
+        end = left + across
+        parts.append(_stroke(f"M{end + 14:.0f} {y}H{end + 44:.0f}", number))
+        parts.append(_text(end + 50, y + 4, _cut(line.label, 22), "start"))
+    return _frame(chart.title, _PLOT + 54, parts)
+
+
+def format_value(value: float | None, percent: bool = True, digits: int = 1) -> str:
+    """A number as text: per cent without needless noughts, or two digits; a dash for nothing."""
+    if value is None:
+        return "–"
+    if not percent:
+        return f"{value:.2f}".rstrip("0").rstrip(".")
+    text = f"{100 * value:.{digits}f}".removesuffix(".0")
+    return f"{text.replace('-', '−')} %"
+
+
+def format_bar(bar: Bar, percent: bool = True) -> str:
+    """A bar's value and interval as text."""
+    if bar.value is None or bar.low is None or bar.high is None:
+        return format_value(bar.value, percent)
+    scale = 100 if percent else 1
+    digits = 1 if percent else 2
+    low, high = (f"{scale * end:.{digits}f}".replace("-", "−") for end in (bar.low, bar.high))
+    return f"{format_value(bar.value, percent)} ({low} to {high})"
+
+
+def _polyline(line: Line, number: int, left: float, across: float) -> Markup:
+    points = [
+        (left + across * min(max(x, 0.0), 1.0), _PLOT * (1 - min(max(y, 0.0), 1.0)) + 8)
+        for x, y in line.points
+    ]
+    if not points:
+        return Markup()
+    return _stroke("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), number)
+
+
+def _stroke(path: str, number: int) -> Markup:
+    place = number % len(COLOURS)
+    return Markup('<path d="{}" fill="none" stroke="{}" stroke-width="2.2"{}/>').format(
+        path,
+        COLOURS[place],
+        Markup(' stroke-dasharray="{}"').format(_DASHES[place]) if _DASHES[place] else "",
+    )
+
+
+def _whisker(bar: Bar, y: float, x: Callable[[float], float]) -> Markup:
+    if bar.low is None or bar.high is None:
+        return Markup()
+    low, high = x(bar.low), x(bar.high)
+    return Markup('<path class="whisker" d="{}"/>').format(
+        f"M{low:.1f} {y:.1f}H{high:.1f}M{low:.1f} {y - 5:.1f}v10M{high:.1f} {y - 5:.1f}v10"
+    )
+
+
+def _text(x: float, y: float, text: str, anchor: str, turn: bool = False) -> Markup:
+    turned = Markup(' transform="rotate(-90 {:.0f} {:.0f})" dy="10"').format(x, y) if turn else ""
+    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}"{}>{}</text>').format(
+        x, y, anchor, turned, text
+    )
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _frame(title: str, height: float, parts: Iterable[Markup]) -> Markup:
+    inside = Markup("").join(parts)
+    return Markup(
+        '<svg role="img" viewBox="0 0 {} {:.0f}" xmlns="http://www.w3.org/2000/svg" '
+        'aria-label="{}"><title>{}</title>{}</svg>'
+    ).format(_WIDTH, height, title, title, inside)

@@ -1,0 +1,312 @@
+"""What every layout of datasets must keep; an example of a layout is a file in tests/layouts."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import pkgutil
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import curate
+from curate import Recipe, Session
+from curate.core.errors import CurateError, DataError
+from curate.core.faces import Region
+from curate.core.geometry import Box
+from curate.core.ports import Frame
+from curate.engine.shards import Shard
+from curate.formats import LAYOUTS, open_folder, open_source, recognise
+from curate.formats.codec import CodecOptions
+from curate.formats.faces.given import GivenFaces
+from curate.formats.files import FileLayout
+from curate.formats.folder import LocalFolder
+from curate.pipeline.check import iter_problems
+from curate.pipeline.image import Tools
+from curate.pipeline.shard import process
+from tests import layouts
+from tests.layouts.example import Example, write
+
+EXAMPLES: dict[str, Example] = {
+    example.layout: example
+    for module in pkgutil.iter_modules(layouts.__path__)
+    if (
+        example := getattr(importlib.import_module(f"tests.layouts.{module.name}"), "EXAMPLE", None)
+    )
+}
+BROKEN = [(layout, name) for layout, example in EXAMPLES.items() for name in example.broken]
+ODD = [(layout, name) for layout, example in EXAMPLES.items() for name in example.odd]
+CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
+MEMORY_MB = 40
+
+
+class Identity:
+    """Hides nothing: what is left of a dataset then is what a layout and the codec do to it."""
+
+    name = "identity"
+    version = "1"
+    keeps = "everything"
+    parameters: Mapping[str, Any] = {}
+
+    def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
+        return image.copy()
+
+    def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
+        return [Box(0, 0, width, height)]
+
+
+class OneFace:
+    """One face in every image."""
+
+    def find(self, record_id: str) -> GivenFaces | None:
+        return GivenFaces(record_id, (Box(8, 8, 20, 20),))
+
+
+@pytest.fixture(params=list(EXAMPLES))
+def example(request: pytest.FixtureRequest) -> Example:
+    return EXAMPLES[request.param]
+
+
+@pytest.fixture
+def source(example: Example, tmp_path: Path) -> Path:
+    return build(example, tmp_path)
+
+
+def build(example: Example, folder: Path) -> Path:
+    root = folder / "source"
+    root.mkdir()
+    example.build(root)
+    return root
+
+
+def save_no_faces(ids: Iterable[str], path: Path) -> Path:
+    rows = [{"id": name, "faces": []} for name in ids]
+    kind = pa.schema(
+        [("id", pa.string()), ("faces", pa.list_(pa.struct([("xyxy", pa.list_(pa.float64()))])))]
+    )
+    pq.write_table(pa.Table.from_pylist(rows, kind), path)
+    return path
+
+
+def blur(example: Example, source: Path, tmp_path: Path) -> Path:
+    """Run the main job as if somebody had looked at every image and found no face."""
+    faces = save_no_faces(example.splits, tmp_path / "faces.parquet")
+    out = tmp_path / "out"
+    curate.blur(source, out, Recipe(), Session(faces=faces, workers=1))
+    return out
+
+
+def test_every_layout_whose_images_are_files_has_an_example() -> None:
+    kinds = {name: LAYOUTS.resolve(name) for name in LAYOUTS}
+    assert {name for name, kind in kinds.items() if issubclass(kind, FileLayout)} <= set(EXAMPLES)
+
+
+def test_auto_recognises_it_and_no_other_layout_does(example: Example, source: Path) -> None:
+    layout, why = recognise(open_folder(str(source)))
+    assert layout == example.layout
+    assert why
+    assert "\n" not in why
+
+
+def test_recognising_walks_no_tree_and_lists_no_class(
+    example: Example, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        write(source, f"n{number}/a.jpg", b"")
+    listed: list[str] = []
+    names = LocalFolder.names
+
+    def note(self: LocalFolder, path: str = "") -> frozenset[str]:
+        found = names(self, path)
+        listed.extend([path] if found else [])
+        return found
+
+    def refuse(self: LocalFolder) -> None:
+        raise AssertionError("the whole tree is walked")
+
+    monkeypatch.setattr(LocalFolder, "names", note)
+    monkeypatch.setattr(LocalFolder, "leaves", refuse)
+    assert LAYOUTS.resolve(example.layout).recognise(open_folder(str(source)))
+    assert not [path for path in listed if path.startswith("n")]
+
+
+def test_two_layouts_in_one_folder_are_an_error_that_names_the_options(tmp_path: Path) -> None:
+    root = build(EXAMPLES["coco"], tmp_path)
+    EXAMPLES["yolo"].build(root)
+    with pytest.raises(DataError, match=r"say --format coco \(.*\) or --format yolo \(.*\)$"):
+        open_source(str(root))
+    assert open_source(str(root), "yolo").layout == "yolo"
+
+
+def test_records_are_sorted_and_unique_with_their_splits(example: Example, source: Path) -> None:
+    opened = open_source(str(source))
+    records = list(opened.records())
+    ids = [record.id for record in records]
+    assert ids == sorted(set(ids), key=str.encode)
+    assert {record.id: record.split for record in records} == dict(example.splits)
+    assert list(open_source(str(source)).records()) == records
+    assert [opened.find(name) for name in ids] == records
+    assert opened.find("nothing/of/that/name.jpg") is None
+    for record in records:
+        assert opened.size(record) in (None, len(opened.read(record)))
+        assert opened.stamp(record) == opened.stamp(record)
+
+
+def test_a_record_can_be_read_in_another_process(example: Example, source: Path) -> None:
+    opened = open_source(str(source))
+    records = list(opened.records())
+    wanted = [hashlib.sha256(opened.read(record)).hexdigest() for record in records]
+    code = (
+        "import hashlib, json, sys\n"
+        "from curate.core.records import ImageRecord\n"
+        "from curate.formats import open_source\n"
+        "source = open_source(sys.argv[1], sys.argv[2])\n"
+        "for name, uri in json.load(sys.stdin):\n"
+        "    data = source.read(ImageRecord(id=name, uri=uri))\n"
+        "    print(hashlib.sha256(data).hexdigest())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, opened.place, opened.layout],
+        input=json.dumps([[record.id, record.uri] for record in records]),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == wanted, done.stderr
+
+
+def test_every_other_file_is_listed_once(example: Example, source: Path) -> None:
+    write(source, "clip.mp4", b"\0\1\2")
+    opened = open_source(str(source))
+    others = list(opened.others())
+    paths = [str(other.path) for other in others]
+    assert paths == sorted(set(paths), key=str.encode)
+    assert {str(other.path) for other in others if other.carried} == example.carried
+    assert "clip.mp4" in paths
+    for other in others:
+        if other.carried:
+            with opened.open(other) as file:
+                assert file.read() == (source / other.path).read_bytes()
+
+
+def test_a_sound_dataset_gives_no_note(example: Example, source: Path) -> None:
+    assert list(open_source(str(source)).check()) == []
+
+
+def test_a_run_without_faces_changes_no_byte_and_its_reader_sees_no_difference(
+    example: Example, source: Path, tmp_path: Path
+) -> None:
+    before = open_source(str(source))
+    out = blur(example, source, tmp_path)
+    after = open_source(str(out / "data"), example.layout)
+    assert list(after.records()) == list(before.records())
+    for record in before.records():
+        assert after.read(record) == before.read(record), record.id
+    for path in example.carried:
+        assert (out / "data" / path).read_bytes() == (source / path).read_bytes(), path
+    assert example.load(out / "data") == example.load(source)
+    assert list(iter_problems(out, source, 1)) == []
+
+
+def test_an_identity_obfuscator_gives_every_lossless_image_back(
+    example: Example, source: Path
+) -> None:
+    opened = open_source(str(source))
+    records = list(opened.records())
+    tools = Tools(None, OneFace(), Identity(), 0.0, CodecOptions())
+    seen = 0
+    for record in records:
+        [(entry, data)] = process([record], Shard(0, (record,)), opened, tools)
+        assert entry.reason is None
+        assert entry.faces
+        if record.id.endswith(".png"):
+            assert data == opened.read(record)
+            seen += 1
+    assert seen
+
+
+@pytest.mark.parametrize(("layout", "name"), BROKEN)
+def test_what_is_malformed_is_one_line_and_nothing_is_written(
+    layout: str, name: str, tmp_path: Path
+) -> None:
+    source = build(EXAMPLES[layout], tmp_path)
+    damage, line = EXAMPLES[layout].broken[name]
+    damage(source)
+    told: list[str] = []
+    with pytest.raises(CurateError, match=line) as caught:
+        curate.blur(source, tmp_path / "out", Recipe(), Session(layout=layout, tell=told.append))
+    assert isinstance(caught.value, DataError)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+    assert told == []
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("layout", "name"), ODD)
+def test_what_is_odd_is_one_note_with_an_example(layout: str, name: str, tmp_path: Path) -> None:
+    source = build(EXAMPLES[layout], tmp_path)
+    damage, line = EXAMPLES[layout].odd[name]
+    damage(source)
+    notes = list(open_source(str(source), layout).check())
+    assert len([note for note in notes if re.search(line, note)]) == 1, notes
+
+
+@pytest.mark.parametrize("layout", [name for name, item in EXAMPLES.items() if item.broken])
+def test_the_command_line_says_what_is_malformed(layout: str, tmp_path: Path) -> None:
+    source = build(EXAMPLES[layout], tmp_path)
+    name = next(iter(EXAMPLES[layout].broken))
+    EXAMPLES[layout].broken[name][0](source)
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [*CURATE, "blur", str(source), str(out), "--format", layout], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("curate: ")
+    assert not out.exists()
+
+
+def test_the_command_line_says_what_it_saw(example: Example, source: Path, tmp_path: Path) -> None:
+    faces = save_no_faces(example.splits, tmp_path / "faces.parquet")
+    done = subprocess.run(
+        [*CURATE, "blur", str(source), str(tmp_path / "out"), "--faces", str(faces)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    first, *_ = done.stderr.splitlines()
+    assert first.startswith(f"SOURCE is {example.layout}: ")
+    assert first.count(f"{example.layout}: ") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", [name for name, item in EXAMPLES.items() if item.crowd])
+def test_a_million_annotations_of_one_image_need_no_more_memory(
+    layout: str, tmp_path: Path
+) -> None:
+    def peak(count: int) -> int:
+        root = tmp_path / str(count)
+        root.mkdir()
+        crowd = EXAMPLES[layout].crowd
+        assert crowd is not None
+        crowd(root, count)
+        code = (
+            "import resource, sys\n"
+            "from curate.formats import open_source\n"
+            "assert list(open_source(sys.argv[1], sys.argv[2]).check()) == []\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(root), layout], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    assert peak(1_000_000) < peak(1_000) + MEMORY_MB

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from curate.report.page import render_page
+from curate.report.svg import COLOURS, draw_bars, draw_lines, format_bar, format_value
+from curate.report.values import (
+    Bar,
+    BarChart,
+    Gallery,
+    Line,
+    LineChart,
+    Page,
+    Picture,
+    Section,
+    Table,
+)
+
+EVIL = "<script>alert('x')</script>\"'&{{ 7 * 7 }}"
+
+BARS = BarChart(
+    "Faces hidden", (Bar("I", 0.9, 0.8, 0.95), Bar("VI", 0.5, 0.2, 0.7), Bar("–", None))
+)
+LINES = LineChart(
+    "Recall", "least confidence", "recall",
+    tuple(Line(f"group {n}", ((0.0, 1.0), (0.5, 0.1 * n), (1.0, 0.0))) for n in range(8)),
+)  # fmt: skip
+PAGE = Page(
+    "A title",
+    ("The lead.",),
+    (
+        Section("One", ("A paragraph.", BARS, LINES)),
+        Section("Two", (Table("A caption", ("", "x"), (("row", "1"),)),)),
+        Section("Three", (Gallery("Mind this.", (Picture(b"\xff\xd8", "a.jpg"),)),)),
+    ),
+    "The foot.",
+)
+
+SVG = {"svg": "http://www.w3.org/2000/svg"}
+
+
+def parse(svg: str) -> ElementTree.Element:
+    return ElementTree.fromstring(svg)  # noqa: S314 - drawn by the code under test
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def tags(page: Page) -> list[tuple[str, dict[str, str | None]]]:
+    parser = Tags()
+    parser.feed(render_page(page))
+    assert parser.open == []
+    return parser.seen
+
+
+def test_a_page_needs_no_network_and_no_script() -> None:
+    text = render_page(PAGE)
+    names = {name for name, _ in tags(PAGE)}
+    assert names.isdisjoint({"script", "link", "iframe", "object"})
+    places = re.findall(r"https?://[^\s\"']+", text)
+    assert set(places) <= {"http://www.w3.org/2000/svg"}
+    assert "default-src 'none'" in text
+
+
+def test_a_page_can_be_read_without_seeing_it() -> None:
+    seen = tags(PAGE)
+    assert ("html", {"lang": "en"}) in seen
+    for name, attributes in seen:
+        if name == "svg":
+            assert (attributes["role"], bool(attributes["aria-label"])) == ("img", True)
+        if name == "img":
+            assert attributes["alt"] == "a.jpg"
+        if name == "th":
+            assert attributes["scope"] in ("row", "col")
+    assert [name for name, _ in seen].count("h1") == 1
+
+
+def test_a_page_suits_light_dark_and_paper() -> None:
+    text = render_page(PAGE)
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+
+
+def test_every_text_is_escaped() -> None:
+    bars = BarChart(EVIL, (Bar(EVIL, 0.5, 0.4, 0.6),))
+    lines = LineChart(EVIL, EVIL, EVIL, (Line(EVIL, ((0.0, 0.0),)),))
+    table = Table(EVIL, (EVIL,), ((EVIL, EVIL),))
+    gallery = Gallery(EVIL, (Picture(b"", EVIL),))
+    page = Page(EVIL, (EVIL,), (Section(EVIL, (EVIL, bars, lines, table, gallery)),), EVIL)
+    assert all(name != "script" for name, _ in tags(page))
+    text = render_page(page)
+    assert "<script" not in text
+    assert "{{ 7 * 7 }}" in text
+    for _, attributes in tags(page):
+        assert not any(name.startswith("on") for name in attributes)
+
+
+def test_a_bar_is_as_long_as_its_value_and_its_whisker_as_its_interval() -> None:
+    tree = parse(str(draw_bars(BARS)))
+    first, second = tree.findall("svg:rect", SVG)
+    ratio = float(first.attrib["width"]) / float(second.attrib["width"])
+    assert ratio == pytest.approx(0.9 / 0.5, rel=0.01)
+    [whisker, _] = [p.attrib["d"] for p in tree.findall("svg:path", SVG)]
+    start, end = map(float, re.match(r"M([\d.]+) [\d.]+H([\d.]+)", whisker).groups())  # type: ignore[union-attr]
+    assert (end - start) / float(first.attrib["width"]) == pytest.approx(0.15 / 0.9, rel=0.01)
+
+
+def test_bars_below_nought_grow_to_the_left() -> None:
+    chart = BarChart("Gaps", (Bar("a", -0.2), Bar("b", 0.2)), (-0.4, 0.4))
+    left, right = parse(str(draw_bars(chart))).findall("svg:rect", SVG)
+    middle = float(right.attrib["x"])
+    assert float(left.attrib["x"]) + float(left.attrib["width"]) == pytest.approx(middle, abs=0.1)
+
+
+def test_lines_differ_in_colour_and_dashes() -> None:
+    paths = parse(str(draw_lines(LINES))).findall("svg:path", SVG)
+    looks = {(path.attrib["stroke"], path.attrib.get("stroke-dasharray", "")) for path in paths}
+    assert len(looks) == len(COLOURS) == len({dash for _, dash in looks})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0.5, "50 %"), (0.1234, "12.3 %"), (-0.02, "−2 %"), (1.0, "100 %")],
+)
+def test_values_as_text(value: float | None, text: str) -> None:
+    assert format_value(value) == text
+
+
+def test_bars_as_text() -> None:
+    assert format_bar(Bar("", 0.5, -0.1, 0.61)) == "50 % (−10.0 to 61.0)"
+    assert format_bar(Bar("", 0.5)) == "50 %"
+    assert format_bar(Bar("", None, 0.0, 1.0)) == "–"
+    assert format_bar(Bar("", 1.5, 1.0, 2.0), percent=False) == "1.5 (1.00 to 2.00)"
