@@ -150,8 +150,8 @@ def _check_pairs(pairing: Pairing, asked: Predictions, count: int) -> dict[str, 
         if missing and not asked.allow_missing:
             others = asked.files[1 - number] if len(asked.files) == 2 else "all other files"
             raise DataError(
-                f"{missing:,} ids of {path} are not in {others}, such as {name!r}; "
-                "--allow-missing compares the others"
+                f"ids of {path} that are not of {others}: {missing:,}, such as {name!r}; "
+                "--allow-missing leaves them out"
             )
         lone[number] = missing
     if not count:

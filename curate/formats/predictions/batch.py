@@ -74,6 +74,8 @@ def make_batch(columns: Mapping[str, Any], path: Path) -> Batch:
     ids = columns["id"]
     listed = columns.get("topk")
     scores = columns[DENSE] if listed is None else columns["scores"]
+    if scores.shape[1] < 1:
+        raise DataError(f"{path} has predictions of no class")
     if not np.issubdtype(scores.dtype, np.number) or np.iscomplexobj(scores):
         raise DataError(f"{path} has scores that are no numbers")
     with np.errstate(over="ignore"):
@@ -86,8 +88,6 @@ def make_batch(columns: Mapping[str, Any], path: Path) -> Batch:
 
 
 def _check_scores(scores: npt.NDArray[np.float32], ids: Sequence[str], path: Path) -> None:
-    if scores.shape[1] < 1:
-        raise DataError(f"{path} has predictions of no class")
     finite = np.isfinite(scores).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))

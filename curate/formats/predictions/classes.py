@@ -47,7 +47,7 @@ class Classes:
         else:
             if not self.are_named:
                 raise DataError(
-                    f"{path} names classes, such as {values.flat[0]!r}; "
+                    f"{path} names classes, such as {str(values.flat[0])!r}; "
                     "give the list of names with --classes"
                 )
             known = {name: place for place, name in enumerate(self.names)}
