@@ -79,10 +79,20 @@ class ClassChange:
         moved = self.top1.difference
         if self.q > RATE or moved == 0:
             return "none"
-        follows = self.ap_difference / moved >= FOLLOWS
-        if not follows and self.confusion is not None and self.confusion.share >= ONE_CLASS:
+        followed = precision_follows(moved, self.ap_difference)
+        if not followed and self.confusion is not None and self.confusion.share >= ONE_CLASS:
             return "swap"
         return "loss" if moved < 0 else "gain"
+
+
+def precision_follows(accuracy: float, precision: float) -> bool:
+    """Whether a move of average precision is part of a move of accuracy.
+
+    Args:
+        accuracy: by how much accuracy moved; not 0.
+        precision: by how much average precision did.
+    """
+    return precision / accuracy >= FOLLOWS
 
 
 def compare_classes(experiment: Experiment, bootstrap: Bootstrap) -> list[ClassChange]:
