@@ -122,8 +122,8 @@ class _Reduced:
     def add(self, batch: Batch, places: Ints, classes: Classes) -> None:
         """Reduce the next rows."""
         kept = places >= 0
-        labels = classes.find(batch.labels, batch.ids, self.path)
         self._check_form(batch, classes)
+        labels = classes.find(batch.labels, batch.ids, self.path)
         if batch.listed is None:
             scores = self._as_comparable(batch.scores)
             ranked = rank_dense(scores, labels)
