@@ -20,8 +20,10 @@ from curate.cli.recipe import (
     obfuscation_options,
     run_options,
 )
+from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
+    from curate.pipeline.names import Names
     from curate.pipeline.summary import Summary
 
 _EPILOG = f"""\b
@@ -51,6 +53,11 @@ Examples:
 @obfuscation_options
 @detection_options
 @click.option(
+    "--flag-captions",
+    is_flag=True,
+    help="Count carried texts and file names that look like names of people; changes nothing.",
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Only say what would be done, from a sample, and how long it would take.",
@@ -66,6 +73,7 @@ def command(ctx: click.Context, /, source: Path, out: Path, **options: Any) -> N
     are withheld and listed in the manifest, never passed through.
     """
     from curate.pipeline.blur import blur
+    from curate.pipeline.names import count_names
     from curate.pipeline.preview import preview
     from curate.pipeline.session import Session
 
@@ -84,10 +92,14 @@ def command(ctx: click.Context, /, source: Path, out: Path, **options: Any) -> N
         return
     with watching(quiet=options["quiet"]) as watch, stop_on_interrupt(session.stop):
         summary = blur(source, out, recipe, dataclasses.replace(session, watch=watch))
+    names = count_names(Path(summary.out)) if options["flag_captions"] else None
     if options["as_json"]:
-        click.echo(json.dumps({"version": 1, **dataclasses.asdict(summary)}, indent=2))
+        said = {} if names is None else {"names": dataclasses.asdict(names)}
+        click.echo(json.dumps({"version": 1, **dataclasses.asdict(summary), **said}, indent=2))
     elif not options["quiet"]:
         click.echo(format_summary(summary), err=True)
+        if names is not None:
+            click.echo(escape_unprintable(format_names(names)), err=True)
     ctx.exit(3 if summary.withheld else 0)
 
 
@@ -115,3 +127,12 @@ def format_summary(summary: Summary) -> str:
         lines.append(f"{summary.seconds:,.1f} s, {rate:,.1f} images/s.")
     lines.append(f"Next: curate verify {summary.out}")
     return "\n".join(lines)
+
+
+def format_names(names: Names) -> str:
+    """What looks like names of people, in one line."""
+    such = f", such as {'; '.join(names.examples)}" if names.examples else ""
+    return (
+        f"Look like names of people: {names.texts:,} places in carried texts, "
+        f"{names.files:,} image names{such}."
+    )

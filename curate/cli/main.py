@@ -19,6 +19,7 @@ _COMMANDS = {
     "evaluate": "measure a detector on labelled images, by size and by group",
     "impact": "measure what obfuscation costs a classifier in accuracy",
     "verify": "check every file of an output against its manifest, and for leaks",
+    "manifest": "show, compare and publish manifests",
     "replay": "do a recorded run again and say byte-identical, pixel-identical or different",
 }
 

@@ -14,7 +14,7 @@ from curate.core.geometry import Box, clip
 from curate.core.intervals import Floats
 from curate.core.truth import TruthImage
 from curate.evaluation.hiding import hidden_regions, share_inside
-from curate.evaluation.matching import by_confidence, match
+from curate.evaluation.matching import Matching, by_confidence, match
 from curate.evaluation.rules import Rules
 
 
@@ -102,14 +102,9 @@ def judge(
         for number, face in enumerate(truth.faces)
         if counts[number]
     ]
-    takers = [set(each.faces) for each in matchings]
     judged = [
         JudgedClaim(
-            claim.confidence,
-            tuple(
-                None if each.neutral[number] else number in takers[place]
-                for place, each in enumerate(matchings)
-            ),
+            claim.confidence, tuple(_is_right(each, number, claim, rules) for each in matchings)
         )
         for number, claim in enumerate(claims)
     ]
@@ -120,6 +115,14 @@ def judge(
 
 def _confidence(claims: Sequence[Detection], index: int | None) -> float:
     return math.nan if index is None else claims[index].confidence
+
+
+def _is_right(matching: Matching, number: int, claim: Detection, rules: Rules) -> bool | None:
+    if number in matching.faces:
+        return True
+    # As in COCO, what is too low to be a face that counts is no false face either.
+    too_low = claim.box.height < rules.least_height
+    return None if too_low or matching.neutral[number] else False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ class Rules:
         margin: growth of a detection on every side before it hides anything, as a
             share of its longer side.
         hidden_share: least share of a face's area inside the hidden regions.
-        least_height: labelled faces lower than this, pixels, count neither way.
+        least_height: labelled faces lower than this, pixels, count neither way, and
+            nor do detections lower than this that find no face.
         heights: bounds of the ranges of height, pixels, ascending.
         seed: of the bootstrap.
 

@@ -50,7 +50,7 @@ class ArrowDataset(TableLayout):
 
     def open_table(self, container: str) -> Table:
         """Open one Arrow stream."""
-        return open_or_close(ArrowTable, self.folder.open(container))
+        return open_or_close(ArrowTable, self.open_container(container))
 
     @cached_property
     def _containers(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import BinaryIO, Generic, Protocol, TypeVar
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, WithheldError
 from curate.core.ports import CarriedFile
 from curate.core.records import ImageRecord
 from curate.formats.files import CARRIED_SUFFIXES, is_image_name
@@ -15,10 +15,8 @@ from curate.formats.folder import Folder, Leaf
 from curate.formats.splits import split_in, split_of_folders
 from curate.formats.walk import is_text_path
 
-_FOLDERS = 32
-"""Folders of one depth that are looked into to recognise a layout."""
-
-_DEPTH = 3
+_DEPTH = 2
+_USUAL_FOLDERS = frozenset({"data", "default", "plain_text", "shards"})
 
 
 class _Closeable(Protocol):
@@ -66,6 +64,21 @@ class ContainerLayout:
         """The container in which an image of this id would stand, or None."""
         parents = (str(parent) for parent in PurePosixPath(record_id).parents)
         return next((parent for parent in parents if parent in self._known), None)
+
+    def open_container(self, container: str) -> BinaryIO:
+        """Open one container; all its images depend on it, so none is withheld for it.
+
+        Raises:
+            DataError: if it cannot be read or has gone.
+            SetupError: if its storage does not answer.
+        """
+        try:
+            return self.folder.open(container)
+        except WithheldError as error:
+            raise DataError(
+                f"{container!r} in {self.folder.name} cannot be read: {error.detail}; "
+                "mend that and run the same command again"
+            ) from None
 
     def stamp(self, record: ImageRecord) -> str:
         """A short text that changes when the container does."""
@@ -138,25 +151,25 @@ def split_of(path: str) -> str | None:
     return split_of_folders(path) or split_in(PurePosixPath(path).name)
 
 
-def find_near(folder: Folder) -> list[str]:
-    """Paths of files near the top of a dataset: enough to recognise its layout by.
+def iter_usual_places(folder: Folder) -> Iterator[tuple[str, frozenset[str]]]:
+    """Folders in which containers usually stand, with their names: to recognise a layout by.
 
-    A few dozen folders of every depth stand for all, since a dataset of images
-    in files may have thousands.
+    Those are the top, the folders of splits, and a few more, one in another. No
+    other folder is listed: there may be thousands of them, full of images.
     """
-    found: list[str] = []
-    level = [""]
-    for _ in range(_DEPTH + 1):
-        below: list[str] = []
-        for parent in level:
-            for name in sorted(folder.names(parent), key=_rank):
-                (below if name.endswith("/") else found).append(f"{parent}{name}")
-        level = [path for path in below if not path.split("/")[-2].startswith(".")][:_FOLDERS]
-    return found
+    waiting = [""]
+    while waiting:
+        place = waiting.pop(0)
+        names = folder.names(place)
+        yield place, names
+        if place.count("/") < _DEPTH:
+            waiting += [f"{place}{name}" for name in sorted(names) if is_usual_folder(name)]
 
 
-def _rank(name: str) -> bytes:
-    return name.encode(errors="surrogateescape")
+def is_usual_folder(name: str) -> bool:
+    """Whether a name, with its trailing slash, is that of a folder of containers."""
+    plain = name.removesuffix("/")
+    return plain != name and (plain.lower() in _USUAL_FOLDERS or split_in(plain) is not None)
 
 
 def _other(leaf: Leaf, kind: str) -> CarriedFile:

@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 
 from curate.core.errors import CurateError
 from curate.formats.carried.table import ROWS
-from curate.formats.containers import find_near
+from curate.formats.containers import iter_usual_places
 from curate.formats.folder import Folder, Leaf
 from curate.formats.image_structs import ImageColumns, mentions_images
 from curate.formats.table_layout import TableLayout
 from curate.formats.tables import Slice, Table, explain, open_or_close, rows_at_a_time
 
 _BUFFER = 1 << 20
-_LOOKED_AT = 8  # files, to recognise the layout by
+_LOOKED_AT = 8  # files of a folder, to recognise the layout by
 
 
 class Parquet(TableLayout):
@@ -36,19 +36,24 @@ class Parquet(TableLayout):
     @classmethod
     def recognise(cls, folder: Folder) -> str | None:
         """A Parquet file with a column of images."""
-        near = [path for path in find_near(folder) if _is_parquet(path)][:_LOOKED_AT]
-        return next((path for path in near if _has_images(folder, path)), None)
+        for place, names in iter_usual_places(folder):
+            paths = [f"{place}{name}" for name in sorted(names) if _is_parquet(name)]
+            if found := next(
+                (path for path in paths[:_LOOKED_AT] if _has_images(folder, path)), None
+            ):
+                return found
+        return None
 
     def is_container(self, leaf: Leaf) -> bool:
         """Whether a file is a Parquet file with a column of images; opens it to see."""
         if not leaf.regular or not _is_parquet(leaf.path):
             return False
-        with explain(leaf.path, self.kind), self.folder.open(leaf.path) as file:
+        with explain(leaf.path, self.kind), self.open_container(leaf.path) as file:
             return any(mentions_images(field.type) for field in pq.read_schema(file))
 
     def open_table(self, container: str) -> Table:
         """Open one Parquet file."""
-        return open_or_close(ParquetTable, self.folder.open(container))
+        return open_or_close(ParquetTable, self.open_container(container))
 
 
 class ParquetTable:

@@ -23,7 +23,7 @@ from curate.formats.image_structs import (
 )
 from curate.formats.tables import Rows, Slice, Table, explain
 
-_GROUP_BYTES = 1 << 26  # held in memory and written at a time
+_GROUP_BYTES = 1 << 25  # held in memory and written at a time
 _ROW = re.compile(r"(\d{8})(?:/(.+))?", re.DOTALL)
 
 Outputs = Callable[[str], bytes | None]

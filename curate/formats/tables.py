@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, SetupError
 from curate.core.records import ImageRecord
 from curate.formats.containers import format_uri
 from curate.formats.image_structs import ImageColumns, find_images, parse_columns
@@ -183,11 +183,16 @@ def explain(container: str, kind: str) -> Iterator[None]:
 
     Raises:
         DataError: if the file cannot be read through its own fault.
+        SetupError: if there is not the memory that it asks for.
     """
     try:
         yield
     except MemoryError:
-        raise
+        # A damaged length asks for more than any machine has.
+        raise SetupError(
+            f"{container!r} needs more memory than there is, or is damaged; "
+            "free some memory, or make the file anew"
+        ) from None
     except (pa.ArrowException, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the file system's trouble; a damaged file has no number

@@ -16,8 +16,9 @@ from curate.formats.carried.text import find_in_blocks
 from curate.formats.containers import (
     ContainerLayout,
     LastOpened,
-    find_near,
     format_uri,
+    is_usual_folder,
+    iter_usual_places,
     parse_uri,
     split_of,
 )
@@ -59,10 +60,12 @@ class WebDataset(ContainerLayout):
 
     @classmethod
     def recognise(cls, folder: Folder) -> str | None:
-        """Tar files, and no images beside them."""
-        near = find_near(folder)
-        tars = [path for path in near if _is_tar(path) or _COMPRESSED.search(path)]
-        return tars[0] if tars and not any(map(is_image_name, near)) else None
+        """Tar files, and neither images nor folders that could hold them beside these."""
+        for place, names in iter_usual_places(folder):
+            tars = sorted(name for name in names if _is_tar(name) or _COMPRESSED.search(name))
+            if tars and not any(map(_is_foreign, names)):
+                return f"{place}{tars[0]}"
+        return None
 
     def is_container(self, leaf: Leaf) -> bool:
         """Whether a file is a tar file; a compressed one ends the listing."""
@@ -95,7 +98,7 @@ class WebDataset(ContainerLayout):
             raise WithheldError("sparse", "it is stored with holes; pack the tar without --sparse")
         if not _is_plain(record.id):
             raise WithheldError("name", "its name is not valid UTF-8 or longer than 255 bytes")
-        file = self._opened.get(tar, self.folder.open)
+        file = self._opened.get(tar, self.open_container)
         file.seek(offset)
         data = file.read(size)
         if len(data) < size:
@@ -113,7 +116,7 @@ class WebDataset(ContainerLayout):
         A sample all of whose images are withheld goes as a whole.
         """
         self._images_of(container)  # what is malformed ends it before anything is written
-        with self.folder.open(container) as file:
+        with self.open_container(container) as file:
             for _, group in groupby(iter_members(file, container), key=lambda member: member.key):
                 for member, reason in _write_sample(list(group), container, outputs, file, target):
                     yield CarriedFile(PurePosixPath(container, member.path), "", False, reason)
@@ -126,7 +129,7 @@ class WebDataset(ContainerLayout):
             record = self.find(record_id)
             return None if record is None else self.read(record)
 
-        with self.folder.open(container) as file:
+        with self.open_container(container) as file:
             same = SameBytes(file)
             for left in self.rebuild(container, outputs, cast(BinaryIO, same)):
                 yield f"its member {left.path.relative_to(container)} should not be: {left.reason}"
@@ -137,7 +140,7 @@ class WebDataset(ContainerLayout):
     def _images_of(self, tar: str) -> dict[str, Member]:
         """The images of one tar by id, sorted; kept until another is asked for."""
         if self._listed is None or self._listed[0] != tar:
-            with self.folder.open(tar) as file:
+            with self.open_container(tar) as file:
                 self._listed = (tar, _index_images(iter_members(file, tar), tar))
         return self._listed[1]
 
@@ -145,6 +148,13 @@ class WebDataset(ContainerLayout):
 def _is_tar(path: str) -> bool:
     name = PurePosixPath(path).name
     return name.lower().endswith(".tar") and not name.startswith(".")
+
+
+def _is_foreign(name: str) -> bool:
+    """Whether a name beside tar files says that they may not be the dataset."""
+    if name.endswith("/"):
+        return not name.startswith(".") and not is_usual_folder(name)
+    return is_image_name(name)
 
 
 def _is_image(member: Member) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -50,10 +51,11 @@ def check_layout(out: Path, parts: int) -> Iterator[Problem]:
             is_folder = entry.is_dir(follow_symlinks=False)
             if not (is_folder if entry.name in _FOLDERS else _is_regular(entry, _BESIDE)):
                 yield Problem("extra", entry.name, "is not of this run")
-    files = frozenset({store.RUN, store.OTHERS, store.LOG})
+    files = frozenset({store.RUN, store.OTHERS, store.LOG, store.KEY})
     yield from _check_folder(out, PurePosixPath(MANIFEST), files)
     yield from _check_records(out, PurePosixPath(MANIFEST, store.RECORDS_FOLDER), parts)
     yield from _check_log(out)
+    yield from _check_key(out)
 
 
 def _is_regular(entry: os.DirEntry[str], names: frozenset[str]) -> bool:
@@ -97,6 +99,18 @@ def _check_log(out: Path) -> Iterator[Problem]:
         yield Problem("manifest", str(path), error.strerror or "cannot be read")
     except (ValueError, RecursionError):
         yield Problem("manifest", str(path), f"line {number} is no JSON")
+
+
+def _check_key(out: Path) -> Iterator[Problem]:
+    path = PurePosixPath(MANIFEST, store.KEY)
+    if not os.path.lexists(out / path):
+        return
+    try:
+        with open_regular(out / path) as file:
+            if not re.fullmatch(rb"[0-9a-f]{64}\n", file.read(128)):
+                yield Problem("manifest", str(path), "is no key")
+    except OSError as error:
+        yield Problem("manifest", str(path), error.strerror or "cannot be read")
 
 
 def check_kinds(folder: Path) -> Iterator[Problem]:

@@ -26,6 +26,8 @@ from curate.manifest.schema import METADATA, RECORDS, VERSION, from_row, to_row
 RUN = "run.json"
 RECORDS_FOLDER = "records"
 LOG = "log.jsonl"
+KEY = "key.txt"
+"""The key of the public tier's ids; made when it is first published."""
 
 _BATCH = 256
 

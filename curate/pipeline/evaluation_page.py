@@ -77,7 +77,8 @@ def _lead(answer: Answer) -> Iterator[str]:
         f"{evaluation.overall.faces:,} labelled faces in {images['evaluated']:,} images, and "
         f"{evaluation.claims:,} detections. Not counted, nor any detection on them: "
         f"{evaluation.ignored:,} faces that the labels tell to ignore and "
-        f"{evaluation.too_small:,} lower than {rules.least_height:g} px. Labelled images that are "
+        f"{evaluation.too_small:,} lower than {rules.least_height:g} px; nor detections lower than "
+        "that which find no face. Labelled images that are "
         f"not in the dataset: {images['not_in_source']:,}; images without labels: "
         f"{images['not_labelled']:,}."
     )

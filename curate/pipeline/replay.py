@@ -16,6 +16,7 @@ from curate.core.ports import CarriedFile, Source
 from curate.core.records import ImageRecord
 from curate.formats import codec, open_source
 from curate.manifest import store
+from curate.manifest.diff import join_by_id
 from curate.pipeline.blur import obfuscate_source
 from curate.pipeline.outputs import open_outputs
 from curate.pipeline.session import Session
@@ -182,20 +183,11 @@ def _iter_pairs(
     recorded: Path, again: Path, sampled: bool
 ) -> Iterator[tuple[ManifestEntry | None, ManifestEntry | None]]:
     """Entries of both runs by id; of a sample only those that were done again."""
-    old = store.iter_entries(recorded / store.RECORDS_FOLDER)
-    new = store.iter_entries(again / store.RECORDS_FOLDER)
-    before, after = next(old, None), next(new, None)
-    while before is not None or after is not None:
-        if after is None or (before is not None and before.id < after.id):
-            if not sampled:
-                yield before, None
-            before = next(old, None)
-        elif before is None or after.id < before.id:
-            yield None, after
-            after = next(new, None)
-        else:
-            yield before, after
-            before, after = next(old, None), next(new, None)
+    pairs = join_by_id(
+        store.iter_entries(recorded / store.RECORDS_FOLDER),
+        store.iter_entries(again / store.RECORDS_FOLDER),
+    )
+    return ((old, new) for old, new in pairs if new is not None or not sampled)
 
 
 class _Judge:

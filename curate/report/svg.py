@@ -37,7 +37,7 @@ def draw_bars(chart: BarChart) -> Markup:
     ]
     for number, bar in enumerate(chart.bars):
         middle = _ROW * number + _ROW / 2
-        parts.append(_text(_LABELS - 8, middle + 4, _cut(bar.label, 36), "end"))
+        parts.append(_text(_LABELS - 8, middle + 4, _cut(bar.label, 32), "end"))
         said = format_bar(bar, chart.percent)
         parts.append(_text(_WIDTH - _RIGHT + 10, middle + 4, said, "start"))
         if bar.value is not None:

@@ -97,6 +97,8 @@ def test_a_table_keeps_frames_and_passes_over_what_was_not_looked_at(tmp_path: P
     [given_faces] = iter_given_faces(tmp_path / "faces.parquet")
     assert (given_faces.id, given_faces.boxes) == ("a.gif", (face.box,))
     assert given_faces.frames == ((1, 3),)
+    assert given_faces.size == (8, 8)
+    assert given_faces.fields[0]["confidence"] == 0.5
 
 
 VOC = "<annotation><filename>a.jpg</filename>{}</annotation>"

@@ -1,7 +1,7 @@
 """Faces as data, one file per form: what a person or another tool has decided.
 
-A form is one file with ``recognise(path)``, ``iter_faces(path)`` and
-``save_faces(faces, path)``, and one line in `FORMS`.
+A form is one file with ``recognise(path)``, ``iter_faces(path)`` and, if it has a
+suffix in `SUFFIXES`, ``save_faces(faces, path)``; and one line in `FORMS`.
 """
 
 from __future__ import annotations

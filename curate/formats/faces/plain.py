@@ -1,6 +1,8 @@
 """Faces as a JSON list of ``file`` and ``faces``, each with ``xyxy`` in pixels as stored.
 
-A lone box of four noughts, which lists made from WIDER FACE have, means no face.
+A box of four noughts, which lists made from WIDER FACE have where a photo has no face,
+comes as it is, as an invalid one: to measure with it changes nothing, and whoever would
+hide faces by it is in doubt about the image.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError
+from curate.core.geometry import Box
 from curate.formats.faces.given import GivenFaces, make_box, parse_size, starts_with
 from curate.formats.json_stream import iter_items
 
@@ -29,14 +32,21 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
             where = f"{path}: [{number}]"
             if not _is_line(item):
                 raise DataError(f"{where} has no file and faces, as those before it have")
-            faces = item["faces"]
-            if [face["xyxy"] for face in faces] == [[0, 0, 0, 0]]:
-                faces = []
-            boxes = tuple(
-                make_box(face["xyxy"], f"{where}.faces[{place}]")
-                for place, face in enumerate(faces)
-            )
+            faces = [_mark(face) for face in item["faces"]]
+            boxes = tuple(_parse_box(face, f"{where}.faces[{n}]") for n, face in enumerate(faces))
             yield GivenFaces(str(item["file"]), boxes, fields=tuple(faces), size=parse_size(item))
+
+
+def _parse_box(face: Any, where: str) -> Box:
+    return Box(0, 0, 0, 0) if _is_nought(face) else make_box(face["xyxy"], where)
+
+
+def _mark(face: Any) -> Any:
+    return {**face, "invalid": True} if _is_nought(face) else face
+
+
+def _is_nought(face: Any) -> bool:
+    return bool(face["xyxy"] == [0, 0, 0, 0])
 
 
 def _is_line(item: Any) -> bool:

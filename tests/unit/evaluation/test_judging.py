@@ -25,6 +25,13 @@ def test_faces_too_small_or_ignored_neither_count_nor_punish() -> None:
     assert not judged.is_face_free
 
 
+def test_a_low_detection_that_finds_no_face_is_no_false_one() -> None:
+    low, right = Box(60, 60, 70, 67), Box(10, 10, 17, 17.5)
+    truth = TruthImage("a", (TruthFace(Box(10, 10, 18, 18)),))
+    rights = {each.right[0] for each in judge(truth, [claim(low), claim(right)], RULES).claims}
+    assert rights == {True, None}
+
+
 def test_an_image_is_face_free_only_if_nothing_is_labelled() -> None:
     assert judge(TruthImage("a"), [], RULES).is_face_free
     ignored = TruthImage("a", (TruthFace(FACE, ignore=True),))

@@ -44,8 +44,14 @@ def write_arrow(folder: Path, content: pa.Table, rows: int = 2) -> Path:
     """Save as ``save_to_disk`` does, in record batches of a few rows."""
     folder.mkdir(parents=True, exist_ok=True)
     name = "data-00000-of-00001.arrow"
-    (folder / "dataset_info.json").write_text('{"features": {}}')
-    state = {"_data_files": [{"filename": name}], "_fingerprint": "0123456789abcdef"}
+    (folder / "dataset_info.json").write_text("{}")
+    state = {
+        **dict.fromkeys(("_format_columns", "_format_type", "_split")),
+        "_data_files": [{"filename": name}],
+        "_fingerprint": "0123456789abcdef",
+        "_format_kwargs": {},
+        "_output_all_columns": False,
+    }
     (folder / "state.json").write_text(json.dumps(state))
     with pa.ipc.new_stream(folder / name, content.schema) as writer:
         writer.write_table(content, max_chunksize=rows)

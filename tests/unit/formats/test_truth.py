@@ -7,7 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+import curate
 from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.core.truth import TruthFace, TruthImage
@@ -63,6 +65,29 @@ def test_a_list_of_file_and_faces(tmp_path: Path) -> None:
     [image] = load_truth(write(tmp_path / "faces.json", value)).values()
     attributes = {"mask": "yes", "age": "3"}
     assert image == TruthImage("a.jpg", (TruthFace(Box(1, 2, 3, 4), attributes),), (9, 8))
+
+
+def test_a_box_of_noughts_is_no_face_to_measure_by(tmp_path: Path) -> None:
+    value = [{"file": "a.jpg", "faces": [face((0, 0, 0, 0), blur=0)]}]
+    [image] = load_truth(write(tmp_path / "faces.json", value)).values()
+    assert image.faces[0].ignore
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[{"file": "a.png", "faces": [{"xyxy": [0, 0, 0, 0]}]}]', "a.png\n1\n5 5 0 7 0 0 0 0 0 0"],
+)
+def test_an_image_with_such_a_box_is_withheld_where_faces_are_hidden(
+    tmp_path: Path, text: str
+) -> None:
+    """Nobody can say which face it was meant for."""
+    (tmp_path / "source").mkdir()
+    Image.new("RGB", (20, 20)).save(tmp_path / "source/a.png")
+    path = write(tmp_path / "faces", text)
+    summary = curate.blur(
+        tmp_path / "source", tmp_path / "out", session=curate.Session(faces=path, workers=1)
+    )
+    assert summary.withheld == 1
 
 
 def test_coco_with_attributes_crowds_and_categories(tmp_path: Path) -> None:

@@ -1,0 +1,207 @@
+"""The public tier of a manifest: what can be shown without linking an output to a person's photo.
+
+From the sealed tier it takes sizes, outcomes, routes and boxes, and leaves out
+names, paths, digests of sources and of outputs (whoever has the originals can
+make the same outputs again), confidences, labels and order. Ids are keyed; the
+key stays in the sealed tier. Version 1: ``manifests/public-1.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+import os
+import re
+import secrets
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.core.entries import ManifestEntry
+from curate.core.errors import ManifestError, UsageError
+from curate.core.geometry import Box, clip
+from curate.manifest import store
+
+VERSION = 1
+RECORDS = "records.parquet"
+GRID = 16
+"""Boxes are rounded outwards to this many pixels: the blocks that JPEG masks touch."""
+MIN_CELL = 10
+"""The least count that is shown of a split or a class."""
+
+_ITEM = "element"
+_BOX = pa.list_(pa.field(_ITEM, pa.int32()))
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("route", pa.string()),
+        pa.field("hidden_xyxy", pa.list_(pa.field(_ITEM, _BOX)), nullable=False),
+    ]
+)
+
+
+def publish(manifest: Path, target: Path, min_cell: int = MIN_CELL) -> dict[str, Any]:
+    """Write the public tier of a sealed manifest.
+
+    Args:
+        manifest: the sealed manifest's folder; a key is added to it if it has none.
+        target: a folder that does not exist yet; appears all at once.
+        min_cell: the least count that is shown of a split or a class.
+
+    Returns:
+        The content of the public ``run.json``.
+
+    Raises:
+        ManifestError: if the sealed manifest cannot be read.
+        UsageError: if the target exists or lies inside the sealed tier.
+    """
+    if target.exists():
+        raise UsageError(f"{target} exists; name a new folder")
+    if target.resolve().is_relative_to(manifest.resolve().parent):
+        raise UsageError(f"{target} lies inside the sealed run; choose another place")
+    run = store.load_run(manifest)
+    key = load_key(manifest)
+    partial = target.with_name(f".{target.name}.partial")
+    _clear(partial)
+    partial.mkdir(parents=True)
+    splits, categories = _save_records(manifest, key, partial / RECORDS)
+    public = _describe(run, partial / RECORDS, (splits, categories), min_cell)
+    store.save_json(public, partial / store.RUN)
+    partial.rename(target)
+    return public
+
+
+def load_key(manifest: Path) -> bytes:
+    """The key of a sealed manifest, made at random if it has none.
+
+    Raises:
+        ManifestError: if it is damaged.
+    """
+    path = manifest / store.KEY
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        text = path.read_text(encoding="ascii", errors="replace").strip()
+        if not re.fullmatch("[0-9a-f]{64}", text):
+            raise ManifestError(f"{path} is no key; put the right one back") from None
+        return bytes.fromhex(text)
+    key = secrets.token_bytes(32)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(key.hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return key
+
+
+def keyed_id(key: bytes, record_id: str) -> str:
+    """HMAC-SHA-256 of an id (RFC 2104), in hexadecimal."""
+    return hmac.new(key, record_id.encode(), hashlib.sha256).hexdigest()
+
+
+def round_to_grid(box: Box, width: int, height: int) -> list[int]:
+    """A box rounded outwards to the grid and clipped to the image, as whole pixels."""
+    low = [math.floor(value / GRID) * GRID for value in (box.x0, box.y0)]
+    high = [math.ceil(value / GRID) * GRID for value in (box.x1, box.y1)]
+    return [int(value) for value in clip(Box(*low, *high), width, height).xyxy]
+
+
+def suppress(counts: Mapping[str, int], min_cell: int) -> dict[str, int | None]:
+    """Counts that sum to a known total, with small ones left out beyond recovery.
+
+    A single cell that is left out could be had by subtraction, so the smallest
+    of the others goes with it.
+
+    Returns:
+        Every name with its count, or None where it is left out.
+    """
+    hidden = {name for name, count in counts.items() if count < min_cell}
+    rest = sorted((count, name) for name, count in counts.items() if name not in hidden)
+    while hidden and rest and (len(hidden) == 1 or sum(counts[n] for n in hidden) < min_cell):
+        hidden.add(rest.pop(0)[1])
+    return {name: None if name in hidden else count for name, count in sorted(counts.items())}
+
+
+def _save_records(manifest: Path, key: bytes, path: Path) -> tuple[Counter[str], Counter[str]]:
+    """Write the records in the order of their keyed ids; counts splits and categories."""
+    splits: Counter[str] = Counter()
+    categories: Counter[str] = Counter()
+    rows = sqlite3.connect("")  # a private database on disk that goes when it is closed
+    try:
+        rows.execute("CREATE TABLE records (id TEXT PRIMARY KEY, row TEXT)")
+        for entry in store.iter_entries(manifest / store.RECORDS_FOLDER):
+            row = _to_row(entry, key)
+            rows.execute("INSERT INTO records VALUES (?, ?)", (row["id"], json.dumps(row)))
+            splits[entry.split or "-"] += 1
+            categories[entry.category or "-"] += 1
+        with pq.ParquetWriter(path, SCHEMA, compression="zstd", store_schema=False) as writer:
+            for batch in _iter_batches(rows):
+                writer.write_table(pa.Table.from_pylist(batch, schema=SCHEMA))
+            writer.add_key_value_metadata({"curate_public_version": str(VERSION)})
+    finally:
+        rows.close()
+    return splits, categories
+
+
+def _iter_batches(rows: sqlite3.Connection) -> Iterator[list[dict[str, Any]]]:
+    found = rows.execute("SELECT row FROM records ORDER BY id")
+    while batch := found.fetchmany(4096):
+        yield [json.loads(row) for (row,) in batch]
+
+
+def _to_row(entry: ManifestEntry, key: bytes) -> dict[str, Any]:
+    width, height = entry.width or 0, entry.height or 0
+    boxes = {tuple(round_to_grid(box, width, height)) for box in entry.hidden}
+    return {
+        "id": keyed_id(key, entry.id),
+        "width": entry.width,
+        "height": entry.height,
+        "outcome": entry.outcome.value,
+        "reason": (entry.reason or "").partition(":")[0] or None,
+        "route": entry.route.value if entry.route else None,
+        "hidden_xyxy": sorted(boxes),
+    }
+
+
+_PRIVATE = ("faces_sha256", "weights_sha256")
+"""Keys of a recipe that are digests of the user's files."""
+
+
+def _describe(
+    run: Mapping[str, Any], records: Path, counts: tuple[Counter[str], Counter[str]], least: int
+) -> dict[str, Any]:
+    recipe = {key: value for key, value in run["recipe"].items() if key not in _PRIVATE}
+    totals = {key: run["counts"][key] for key in ("images", "written", "withheld", "faces")}
+    return {
+        "public_version": VERSION,
+        "tool": run["tool"],
+        "recipe": recipe,
+        "faces_given": run["recipe"]["faces_sha256"] is not None,
+        "detectors": run["detectors"] if run["recipe"]["weights_sha256"] is None else [],
+        "obfuscator": run["obfuscator"],
+        "libraries": run["libraries"],
+        "layout": run["source"]["layout"],
+        "counts": totals,
+        "min_cell": least,
+        "images_by_split": suppress(counts[0], least),
+        "images_by_category": suppress(counts[1], least),
+        "grid": GRID,
+        "records_sha256": store.digest_file(records),
+    }
+
+
+def _clear(folder: Path) -> None:
+    for name in (RECORDS, store.RUN, f"{store.RUN}.partial"):
+        (folder / name).unlink(missing_ok=True)
+    if folder.exists():
+        folder.rmdir()

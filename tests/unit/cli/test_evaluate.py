@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT
+
+CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()", "evaluate"]
+BOX = [10, 10, 40, 40]
+
+
+def evaluate(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*CURATE, *map(str, arguments)], capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of three images, labels, detections of two of them, and what is none of these."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    (folder / "source").mkdir()
+    for name in ("a", "b", "c"):
+        Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(folder / f"source/{name}.png")
+    faces = [{"xyxy": BOX, "tone": "<b>VI</b>"}, {"xyxy": [0, 0, 60, 60], "tone": "I"}]
+    truth = [{"file": f"{name}.png", "faces": faces} for name in ("a", "b", "c")]
+    found = [{"file": "a.png", "faces": [{"xyxy": BOX}]}, {"file": "b.png", "faces": []}]
+    (folder / "truth.json").write_text(json.dumps(truth))
+    (folder / "found.json").write_text(json.dumps(found))
+    (folder / "no.json").write_text("[")
+    (folder / "no.csv").write_text("name\nx\n")
+    return folder
+
+
+def test_json_goes_to_stdout_figures_to_stderr_and_withheld_images_to_the_exit_code(
+    folder: Path,
+) -> None:
+    given = ("source", "--faces", "truth.json", "--detections", "found.json")
+    done = evaluate(*given, "--html", "page.html", "--by", "tone", cwd=folder)
+    assert done.returncode == 3, done.stderr
+    report = json.loads(done.stdout)
+    assert report["version"] == 1
+    assert report["images"]["withheld"] == {
+        "images": 1,
+        "faces": 2,
+        "reasons": {"not-looked-at": 1},
+    }
+    assert "2 labelled images, 1 withheld" in done.stderr
+    page = (folder / "page.html").read_text()
+    assert "&lt;b&gt;VI&lt;/b&gt;" in page
+    assert "<b>" not in page
+    assert "data:image" not in page
+
+
+def test_files_take_the_answer_and_quiet_says_nothing(folder: Path) -> None:
+    given = ("source", "--faces", "truth.json", "--detections", "found.json")
+    files = ("-o", "report.json", "--html", "shown.html", "--show-misses", "-q")
+    done = evaluate(*given, *files, cwd=folder)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    assert json.loads((folder / "report.json").read_text())["faces"]["counted"] == 4
+    assert (folder / "shown.html").read_text().count("data:image/jpeg") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["source"], 2, "--faces"),
+        (["source", "--faces", "truth.json", "--show-misses"], 2, "--html FILE"),
+        (["source", "--faces", "truth.json", "-o", "source/x.json"], 2, "inside SOURCE"),
+        (["source", "--faces", "truth.json", "-o", "absent/x.json"], 2, "cannot be written"),
+        (["source", "--faces", "truth.json", "--by", "age"], 2, "there are: tone"),
+        (["source", "--faces", "truth.json", "--least-height", "-1"], 2, "least-height"),
+        (["source", "--faces", "no.json"], 1, "not whole JSON"),
+        (["source", "--faces", "absent.json"], 1, "absent.json"),
+        (["source", "--faces", "truth.json", "--groups", "no.csv"], 1, "no id"),
+        (["source", "--faces", "truth.json", "--groups", "absent.csv"], 1, "absent.csv"),
+        (["source", "--faces", "truth.json", "--detections", "no.json"], 1, "not whole JSON"),
+        (["absent", "--faces", "truth.json"], 1, "absent"),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_line(
+    folder: Path, arguments: list[str], code: int, said: str
+) -> None:
+    done = evaluate(*arguments, cwd=folder)
+    lines = done.stderr.strip().splitlines()
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert said in lines[-1]
+    assert len([line for line in lines if line.startswith("curate: ")]) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_every_option_of_evaluate_stands_in_the_readme() -> None:
+    from curate.cli.evaluate import command
+
+    readme = (ROOT / "README.md").read_text()
+    for parameter in command.params:
+        for option in (o for o in parameter.opts if o.startswith("--")):
+            assert option in readme, option

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from curate.cli.main import group
+from curate.core.errors import ManifestError, SchemaVersionError
+from tests.conftest import ROOT
+
+DEMO = str(ROOT / "manifests/demo")
+
+
+def run(*arguments: str | Path) -> str:
+    done = CliRunner().invoke(group, ["manifest", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.output
+
+
+def test_a_page_says_what_was_done() -> None:
+    page = run("show", DEMO)
+    for words in ("layout imagefolder", "diffuse 1", "written     11", "truncated", "centerface"):
+        assert words in page
+
+
+def test_a_run_with_control_characters_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+    shutil.copytree(DEMO, tmp_path / "m")
+    facts = json.loads((tmp_path / "m/run.json").read_text())
+    facts["obfuscator"]["keeps"] = "\x1b[31mred"
+    (tmp_path / "m/run.json").write_text(json.dumps(facts))
+    assert "\x1b" not in run("show", tmp_path / "m")
+
+
+def test_a_comparison_is_for_people_and_programs(tmp_path: Path) -> None:
+    shutil.copytree(DEMO, tmp_path / "out/manifest")
+    assert "0 faces lost, 0 added" in run("diff", DEMO, tmp_path / "out")
+    found = json.loads(run("diff", DEMO, DEMO, "--json"))
+    assert found["version"] == 1
+    assert found["total"]["images"] == 12
+
+
+@pytest.mark.parametrize(
+    ("version", "error"), [(2, SchemaVersionError), (0, ManifestError), ("1", ManifestError)]
+)
+@pytest.mark.parametrize("verb", ["show", "diff", "publish"])
+def test_versions_that_this_release_does_not_read_are_refused(
+    verb: str, version: object, error: type[Exception], tmp_path: Path
+) -> None:
+    shutil.copytree(DEMO, tmp_path / "out/manifest")
+    facts = json.loads((tmp_path / "out/manifest/run.json").read_text())
+    facts["schema_version"] = version
+    (tmp_path / "out/manifest/run.json").write_text(json.dumps(facts))
+    more = {"show": [], "diff": [DEMO], "publish": [str(tmp_path / "p")]}[verb]
+    with pytest.raises(error):
+        run(verb, tmp_path / "out", *more)
+    assert not (tmp_path / "p").exists()

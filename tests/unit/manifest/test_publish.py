@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import curate
+from curate.core.errors import ManifestError, UsageError
+from curate.core.geometry import Box
+from curate.manifest import store
+from curate.manifest.publish import (
+    GRID,
+    SCHEMA,
+    keyed_id,
+    load_key,
+    publish,
+    round_to_grid,
+    suppress,
+)
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    return shutil.copytree(ROOT / "manifests/demo", tmp_path / "out/manifest")
+
+
+def test_a_linker_with_the_originals_and_without_the_key_finds_nothing(
+    sealed: Path, photos: Path, tmp_path: Path
+) -> None:
+    """By hash, by id, by a guessed key, by text, by order."""
+    public = tmp_path / "public"
+    publish(sealed, public)
+    text = (public / "run.json").read_text() + str(
+        pq.read_table(public / "records.parquet").to_pylist()
+    )
+    ids = pq.read_table(public / "records.parquet")["id"].to_pylist()
+    entries = list(store.iter_entries(sealed / "records"))
+    assert len(ids) == len(entries)
+    guesses = [b"", b"curate", b"curate-dataset", bytes(32), b"0", b"key"]
+    for entry in entries:
+        path = photos / entry.source_path
+        known = [entry.id.encode(), path.name.encode(), path.read_bytes()]
+        for name in ("md5", "sha1", "sha256", "sha512", "blake2b"):
+            for data in known:
+                assert hashlib.new(name, data).hexdigest() not in text
+                for key in guesses:
+                    assert hmac.new(key, data, name).hexdigest() not in text
+        for word in (entry.source_sha256, entry.output_sha256, entry.pixels_sha256, path.name):
+            assert word is None or word not in text
+    run = store.load_run(sealed)
+    for digest in (run["source"]["sha256"], run["records"]["sha256"], run["recipe_sha256"]):
+        assert digest not in text
+    key = load_key(sealed)
+    assert ids == sorted(ids)
+    assert ids != [keyed_id(key, entry.id) for entry in entries]
+    assert set(ids) == {keyed_id(key, entry.id) for entry in entries}  # with the key it can be told
+
+
+def test_order_says_nothing(sealed: Path) -> None:
+    """Over many keys the rank of an image's record is as good as random."""
+    ids = [entry.id for entry in store.iter_entries(sealed / "records")]
+    first = 0
+    for seed in range(600):
+        key = hashlib.sha256(str(seed).encode()).digest()
+        ranked = sorted(ids, key=lambda name: keyed_id(key, name))
+        first += ranked[0] == ids[0]
+    # By chance 600/12 = 50, standard deviation 6.8.
+    assert 25 < first < 75
+
+
+def test_the_key_stays_and_gives_the_same_ids_again(sealed: Path, tmp_path: Path) -> None:
+    publish(sealed, tmp_path / "a")
+    publish(sealed, tmp_path / "b")
+    names = ("run.json", "records.parquet")
+    assert all(
+        (tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names
+    )
+    assert {path.name for path in (tmp_path / "a").iterdir()} == set(names)
+    assert (sealed / "key.txt").stat().st_mode & 0o077 == 0
+    (sealed / "key.txt").write_text("lost")
+    with pytest.raises(ManifestError, match="is no key"):
+        publish(sealed, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_published_run_still_verifies_and_a_false_key_does_not(
+    photos: Path, tmp_path: Path
+) -> None:
+    curate.blur(photos, tmp_path / "out", curate.Recipe(profile="fast"))
+    publish(tmp_path / "out/manifest", tmp_path / "public")
+    assert list(curate.iter_problems(tmp_path / "out", None, 1)) == []
+    (tmp_path / "out/manifest/key.txt").write_text("x" * 64 + "\n")
+    [problem] = curate.iter_problems(tmp_path / "out", None, 1)
+    assert (problem.path, problem.detail) == ("manifest/key.txt", "is no key")
+
+
+@pytest.mark.parametrize("place", ["out/public", "out/manifest/public", "out"])
+def test_the_public_tier_is_kept_out_of_the_sealed_one(
+    place: str, sealed: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"new folder|sealed run"):
+        publish(sealed, tmp_path / place)
+
+
+def test_the_columns_are_those_of_the_page(sealed: Path, tmp_path: Path) -> None:
+    publish(sealed, tmp_path / "public")
+    page = (ROOT / "manifests/public-1.md").read_text()
+    documented = re.findall(r"^\| `([\w.]+)` \| (\S+) \|", page, re.M)
+    assert [name for name, _ in documented] == SCHEMA.names
+    table = pq.read_table(tmp_path / "public/records.parquet")
+    assert table.schema.names == SCHEMA.names
+    run = json.loads((tmp_path / "public/run.json").read_text())
+    assert set(run) <= set(re.findall(r"`(\w+)`", page))
+    assert run["records_sha256"] == store.digest_file(tmp_path / "public/records.parquet")
+
+
+@given(
+    st.floats(0, 500), st.floats(0, 500), st.floats(0.1, 200), st.floats(0.1, 200),
+    st.integers(1, 700), st.integers(1, 700),
+)  # fmt: skip
+def test_boxes_only_grow_and_stand_on_the_grid(
+    x: float, y: float, w: float, h: float, width: int, height: int
+) -> None:
+    box = Box(x, y, x + w, y + h)
+    x0, y0, x1, y1 = round_to_grid(box, width, height)
+    assert x0 <= max(min(box.x0, width), 0)
+    assert x1 >= min(box.x1, width)
+    assert y0 <= max(min(box.y0, height), 0)
+    assert y1 >= min(box.y1, height)
+    assert x0 % GRID == 0 or x0 == width
+    assert x1 % GRID == 0 or x1 == width
+    assert y0 % GRID == 0 or y0 == height
+    assert y1 % GRID == 0 or y1 == height
+
+
+@given(
+    st.dictionaries(st.text(max_size=3), st.integers(1, 60), min_size=1, max_size=8),
+    st.integers(1, 20),
+)
+def test_no_small_count_follows_by_subtraction(counts: dict[str, int], least: int) -> None:
+    shown = suppress(counts, least)
+    hidden = [name for name, count in shown.items() if count is None]
+    assert all(count is None or count >= least for count in shown.values())
+    if hidden:
+        # What subtraction from the total gives is a sum of several cells, and no small one.
+        rest = sum(counts[name] for name in hidden)
+        assert len(hidden) == len(counts) or (len(hidden) > 1 and rest >= least)
+    assert all(shown[name] in (None, count) for name, count in counts.items())
