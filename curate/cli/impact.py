@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,9 +101,6 @@ def predictions(original: Path, obfuscated: Path, **options: Any) -> None:
     """
     from curate.pipeline.impact import Predictions, measure_predictions
 
-    for path in filter(None, (options["output"], options["html"])):
-        if path.is_dir() or not path.parent.is_dir():
-            raise UsageError(f"{path} cannot be written: give a file in a folder that is there")
     if options["seed"] < 0:
         raise UsageError("--seed must be 0 or more")
     asked = Predictions(
@@ -114,10 +112,25 @@ def predictions(original: Path, obfuscated: Path, **options: Any) -> None:
         allow_missing=options["allow_missing"],
         seed=options["seed"],
     )
+    _check_outputs([*asked.files, asked.groups, asked.classes], options)
     answer = measure_predictions(asked)
     _write(answer, options)
     if not options["quiet"]:
         click.echo(format_answer(answer), err=True)
+
+
+def _check_outputs(inputs: Sequence[Path | str | None], options: dict[str, Any]) -> None:
+    """Refuse places that cannot be written, or must not be, before the work is done."""
+    read = {Path(path).resolve() for path in inputs if path is not None}
+    manifest = options["manifest"]
+    for path in filter(None, (options["output"], options["html"])):
+        if path.is_dir() or not path.parent.is_dir():
+            raise UsageError(f"{path} cannot be written: give a file in a folder that is there")
+        if path.resolve() in read:
+            raise UsageError(f"{path} is read; choose another place for what is written")
+        if manifest is not None and path.resolve().is_relative_to(manifest.resolve()):
+            raise UsageError(f"{path} lies inside OUT; choose another place for it")
+        read.add(path.resolve())  # both reports cannot be the same file
 
 
 def _write(answer: Answer, options: dict[str, Any]) -> None:

@@ -18,5 +18,5 @@ def control(p: Floats) -> Floats:
     order = np.argsort(p)[::-1]
     places = np.arange(len(p), 0, -1)
     q = np.empty(len(p))
-    q[order] = np.minimum.accumulate(np.minimum(1.0, p[order] * len(p) / places))
+    q[order] = np.minimum.accumulate(np.minimum(1.0, p[order] * (len(p) / places)))
     return q

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
+from scipy.special import stdtrit
 
-from curate.core.intervals import DRAWS
+from curate.core.intervals import DRAWS, LEVEL
 from curate.impact.arrays import Floats
 
 _CELLS = 4_000_000  # drawn at once, so that memory stays small whatever the data
@@ -18,7 +21,8 @@ class Bootstrap:
     """How resamples are drawn.
 
     Args:
-        models: draws×M, how much each model counts in each resample; rows add up to 1.
+        models: draws×M, how much each model counts in each resample; rows add up to 1, and
+            a model may count negatively.
         seed: the same seed gives the same resamples.
     """
 
@@ -36,11 +40,17 @@ def make_bootstrap(models: int, seed: int = 0, draws: int = DRAWS) -> Bootstrap:
 
     Images and models are drawn independently of each other, which holds both kinds of
     spread: another sample of images and other models or seeds (Owen, *The pigeonhole
-    bootstrap*, Annals of Applied Statistics 1, 2007). Of few models it is rough.
+    bootstrap*, Annals of Applied Statistics 1, 2007). Of few models a bootstrap alone is
+    far too narrow: how much they count is spread as much wider as Student's t interval
+    is than what the bootstrap makes of the normal one.
     """
+    if models == 1:
+        return Bootstrap(np.ones((draws, 1)), seed)
     random = np.random.default_rng([seed, zlib.crc32(b"models")])
     times = random.multinomial(models, np.full(models, 1 / models), size=draws)
-    return Bootstrap(times / models, seed)
+    student = stdtrit(models - 1, (1 + LEVEL) / 2) / NormalDist().inv_cdf((1 + LEVEL) / 2)
+    wider = float(student) * math.sqrt(models / (models - 1))
+    return Bootstrap((1 + wider * (times - 1)) / models, seed)
 
 
 def resample(values: Floats, bootstrap: Bootstrap, stream: str) -> Floats:

@@ -170,6 +170,9 @@ def open_pairing(folder: Path) -> Iterator[Pairing]:
         database.execute("BEGIN")
         yield Pairing(database)
     except sqlite3.OperationalError as error:
-        raise SetupError(f"the index in {folder} cannot be written: {error}") from None
+        raise SetupError(
+            f"the index of ids cannot be kept in {folder}: {error}; "
+            "make room there, or name another place with TMPDIR"
+        ) from None
     finally:
         database.close()

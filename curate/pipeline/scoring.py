@@ -9,7 +9,7 @@ from tempfile import TemporaryFile
 
 import numpy as np
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, SetupError
 from curate.formats.predictions import Batch, Classes, iter_batches
 from curate.formats.predictions.classes import number_classes
 from curate.impact.arms import Arm
@@ -87,14 +87,21 @@ def load_predictions(path: Path, places: Ints, pairs: int, classes: Classes, wor
 
     Raises:
         DataError: if a prediction cannot be used.
+        SetupError: if there is no room for the scores.
     """
-    with TemporaryFile(dir=work) as file:
-        reduced = _Reduced(path, pairs, ScoreBlocks(file, pairs, len(classes)))
-        row = 0
-        for batch in iter_batches(path):
-            reduced.add(batch, places[row : row + len(batch.ids)], classes)
-            row += len(batch.ids)
-        return reduced.finish(len(classes))
+    try:
+        with TemporaryFile(dir=work) as file:
+            reduced = _Reduced(path, pairs, ScoreBlocks(file, pairs, len(classes)))
+            row = 0
+            for batch in iter_batches(path):
+                reduced.add(batch, places[row : row + len(batch.ids)], classes)
+                row += len(batch.ids)
+            return reduced.finish(len(classes))
+    except OSError as error:
+        raise SetupError(
+            f"the scores of all classes cannot be kept in {work}: {error.strerror}; "
+            "make room there, or name another place with TMPDIR"
+        ) from None
 
 
 @dataclass(slots=True)

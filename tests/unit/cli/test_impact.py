@@ -94,6 +94,9 @@ def test_every_trouble_is_one_line_and_an_exit_code(
         ((original, obfuscated, "--by", "tone"), 2, "--by needs"),
         ((original, obfuscated, "-o", tmp_path), 2, "cannot be written"),
         ((original, obfuscated, "--html", tmp_path / "no/x.html"), 2, "cannot be written"),
+        ((original, obfuscated, "-o", original), 2, "is read; choose another place"),
+        ((original, obfuscated, "-o", "x", "--html", "./x"), 2, "is read; choose another place"),
+        ((original, obfuscated, "--manifest", tmp_path, "-o", tmp_path / "x"), 2, "inside OUT"),
         ((original, obfuscated, "--seed", "-1"), 2, "--seed must be 0 or more"),
         ((original,), 2, "Missing argument"),
     ):

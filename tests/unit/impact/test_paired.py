@@ -72,18 +72,26 @@ def draw_models(random: np.random.Generator, models: int) -> Hits:
     return Hits(np.concatenate(before, axis=1), np.concatenate(after, axis=1))
 
 
-def test_models_are_clusters() -> None:
+@pytest.mark.parametrize("models", [2, 3, 10])
+def test_models_are_clusters_of_which_few_say_little(models: int) -> None:
     random = np.random.default_rng(6)
-    bootstrap, held, held_for_images = make_bootstrap(10, draws=300), 0, 0
+    bootstrap, held, held_for_images = make_bootstrap(models, draws=300), 0, 0
     for _ in range(300):
-        hits = draw_models(random, 10)
+        hits = draw_models(random, models)
         interval = compare(hits, bootstrap, "top1").interval
         held += interval.low <= -0.05 <= interval.high
         images = percentiles(resample(hits.differences, bootstrap, "images").mean(axis=1))
         assert images is not None
         held_for_images += images.low <= -0.05 <= images.high
-    assert held / 300 > 0.9
+    assert held / 300 >= 0.95 - 4 * math.sqrt(0.95 * 0.05 / 300)
     assert held_for_images < held  # why the models are drawn, too
+
+
+def test_models_that_agree_widen_nothing() -> None:
+    one = draw_hits(np.random.default_rng(9), 400, 0.1, 0.05)
+    three = Hits(np.repeat(one.original, 3, axis=1), np.repeat(one.obfuscated, 3, axis=1))
+    single = compare(one, make_bootstrap(1), "top1")
+    assert compare(three, make_bootstrap(3), "top1").interval == pytest.approx(single.interval)
 
 
 def test_drawing_kinds_of_rows_spreads_as_drawing_rows_does() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from curate.core.errors import CurateError, DataError, ManifestError, UsageError
+from curate.core.errors import CurateError, DataError, ManifestError, SetupError, UsageError
 from curate.impact.ranking import log_softmax
 from curate.manifest.store import iter_entries
 from curate.pipeline.impact import Answer, Predictions, measure_predictions
@@ -304,3 +305,14 @@ def test_a_manifest_that_was_changed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out/manifest/records/part-00001.parquet").unlink()
     with pytest.raises(ManifestError, match="it was changed"):
         measure_predictions(Predictions((files,), manifest=tmp_path / "out"))
+
+
+def test_a_full_disk_is_trouble_of_the_environment(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(blocks: object, scores: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("curate.pipeline.score_blocks.ScoreBlocks.write", fail)
+    with pytest.raises(SetupError, match=r"No space left on device; make room there"):
+        measure_predictions(Predictions((pair,)))
