@@ -102,8 +102,8 @@ def _accuracy(impact: Impact) -> Iterator[Block]:
         yield "With so few images no drop could have been shown."
     else:
         yield (
-            f"The smallest drop that this sample would have shown with a chance of {POWER:.0%} is "
-            f"{100 * power:.2f} points (at a level of {ALPHA:g})."
+            "The smallest drop that this sample would have shown with a chance of "
+            f"{100 * POWER:g} % is {100 * power:.2f} points (at a level of {ALPHA:g})."
         )
 
 
@@ -164,8 +164,9 @@ def _grouping(grouping: Grouping) -> Iterator[Block]:
     if gap is not None:
         yield (
             f"On original images {gap.best!r} does best and {gap.worst!r} worst, by "
-            f"{_points(gap.original)} points; on obfuscated ones by {_points(gap.obfuscated)}: the "
-            f"gap grew by {_points(gap.difference)}{_ends(gap.interval)}."
+            f"{100 * gap.original:.2f} points; on obfuscated ones by {100 * gap.obfuscated:.2f}: "
+            f"the gap grew by {_points(gap.difference)}{_ends(gap.interval)}. The two are picked "
+            "after looking, so that part of the gap itself is chance."
         )
 
 
