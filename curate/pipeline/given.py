@@ -57,7 +57,7 @@ class FaceIndex:
         """
         try:
             rows = self._table.execute(
-                "SELECT relative, boxes FROM faces JOIN given ON given.id = faces.given "
+                "SELECT relative, boxes, sha256 FROM faces JOIN given ON given.id = faces.given "
                 "WHERE faces.id = ?",
                 (record_id,),
             ).fetchall()
@@ -65,24 +65,28 @@ class FaceIndex:
             raise SetupError(f"the index of given faces cannot be read ({error})") from None
         if not rows:
             return None
-        told = [face for _, text in rows for face in json.loads(text)]
+        told = [face for _, text, _ in rows for face in json.loads(text)]
         boxes = tuple(Box(*xyxy) for xyxy, _, _ in told)
         # Boxes that come without frames are in every one; so are then all of the image.
         framed = all(frames for _, frames, _ in told)
         frames = tuple(tuple(frames) for _, frames, _ in told) if framed else ()
         fields = tuple(said for _, _, said in told)
-        return GivenFaces(record_id, boxes, bool(rows[0][0]), frames, fields)
+        digests = {digest for _, _, digest in rows if digest is not None}
+        # Lines that speak of different files fit none.
+        digest = digests.pop() if len(digests) == 1 else ("contradictory" if digests else None)
+        return GivenFaces(record_id, boxes, bool(rows[0][0]), frames, fields, source_sha256=digest)
 
 
 def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
     """Write given faces as an index; an id may come more than once."""
     path.unlink(missing_ok=True)
     with _open(path) as table:
-        table.execute("CREATE TABLE given (id TEXT, relative INTEGER, boxes TEXT)")
+        table.execute("CREATE TABLE given (id TEXT, relative INTEGER, boxes TEXT, sha256 TEXT)")
         for given in faces:
             _check_text(given.id)
             boxes = json.dumps(list(_iter_faces(given)))
-            table.execute("INSERT INTO given VALUES (?, ?, ?)", (given.id, given.relative, boxes))
+            row = (given.id, given.relative, boxes, given.source_sha256)
+            table.execute("INSERT INTO given VALUES (?, ?, ?, ?)", row)
         table.execute("CREATE INDEX by_id ON given (id)")
 
 

@@ -76,9 +76,17 @@ def _read(record: ImageRecord, barred: str | None, source: Source, tools: Tools)
         return Looked(record, trouble=why_withheld(error, record.id))
     digest, size = digest_bytes(data), len(data)
     try:
+        if _is_of_another_file(record, digest, tools):
+            raise WithheldError("other-file", "its faces were found in another file of this name")
         return Looked(record, digest, size, codec.load(data, tools.options))
     except Exception as error:
         return Looked(record, digest, size, trouble=why_withheld(error, record.id))
+
+
+def _is_of_another_file(record: ImageRecord, digest: str, tools: Tools) -> bool:
+    """Whether the given faces of an image are those of a file with other bytes."""
+    given = tools.given.find(record.id) if tools.given is not None else None
+    return given is not None and given.source_sha256 not in (None, digest)
 
 
 def _detect(pictures: dict[str, Picture], tools: Tools) -> dict[str, Any]:

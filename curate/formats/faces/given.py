@@ -28,6 +28,7 @@ class GivenFaces:
         fields: for each box whatever else the file says of it; empty where it says
             nothing of any.
         size: the stored image's width and height, pixels, where the file says it.
+        source_sha256: digest of the image file that was looked at, where the file says it.
     """
 
     id: str
@@ -36,6 +37,7 @@ class GivenFaces:
     frames: tuple[tuple[int, ...], ...] = ()
     fields: tuple[Mapping[str, Any], ...] = ()
     size: tuple[int, int] | None = None
+    source_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

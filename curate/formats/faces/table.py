@@ -38,7 +38,7 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
                 raise DataError(f"{path} has no column {sorted(missing)[0]!r}; want id and faces")
             if not _has_boxes(schema.field("faces").type):
                 raise DataError(f"{path}: its faces have no xyxy; want lists of structs with xyxy")
-            wanted = ("id", "faces", "outcome", "reason", "width", "height")
+            wanted = ("id", "faces", "outcome", "reason", "width", "height", "source_sha256")
             columns = [name for name in wanted if name in schema.names]
             for batch in table.iter_batches(batch_size=1024, columns=columns):
                 for row in batch.to_pylist():
@@ -77,6 +77,7 @@ def _parse(row: dict[str, Any], path: Path) -> GivenFaces:
         frames=frames if len(frames) == len(boxes) else (),
         fields=tuple(faces),
         size=parse_size(row),
+        source_sha256=row.get("source_sha256"),
     )
 
 

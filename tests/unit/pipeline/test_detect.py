@@ -113,3 +113,15 @@ def test_places_and_forms_that_cannot_be_are_refused(photos: Path, tmp_path: Pat
     with pytest.raises(UsageError, match="not given"):
         curate.detect(photos, tmp_path / "f", FAST, Session(faces=inside))
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_faces_found_in_another_file_of_the_same_name_are_not_used(
+    table: Path, photos: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(photos, tmp_path / "photos")
+    shutil.copy(other / "train/people/group.png", other / "val/coins/coins.png")
+    session = Session(faces=table, allow_missing=True)
+    curate.blur(other, tmp_path / "out", FAST, session)
+    reasons = {e.id: e.reason for e in iter_entries(tmp_path / "out/manifest/records") if e.reason}
+    assert str(reasons.pop("val/coins/coins.png")).startswith("other-file: ")
+    assert set(reasons) == {"train/people/cut_off.jpg"}
