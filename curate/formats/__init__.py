@@ -12,8 +12,10 @@ from typing import cast
 from curate.core.errors import DataError
 from curate.core.ports import Source
 from curate.core.registry import Plugin, Registry
+from curate.formats.address import is_address
 from curate.formats.folder import Folder, LocalFolder
-from curate.formats.selection import select_files
+from curate.formats.remote import RemoteFolder
+from curate.formats.selection import select_files, select_remote_files
 
 LAYOUTS = Registry(
     "layout",
@@ -95,11 +97,20 @@ def open_source(place: str, layout: str = "auto", name: str = "SOURCE") -> Sourc
 def open_folder(place: str, name: str = "SOURCE") -> Folder:
     """Open the place where a dataset is: a folder, a shard, or a pattern that names shards.
 
+    Args:
+        place: a path, or an address such as ``s3://bucket/photos``.
+        name: what messages call it.
+
     Raises:
+        UsageError: if it is an address that cannot be used.
         DataError: if there is none.
+        SetupError: if a remote storage does not answer.
     """
+    names_files = "{" in place or place.lower().endswith(_SHARDS)
+    if is_address(place):
+        return select_remote_files(place, name) if names_files else RemoteFolder(place, name)
     path = Path(place)
-    if not path.is_dir() and ("{" in place or place.lower().endswith(_SHARDS)):
+    if names_files and not path.is_dir():
         return select_files(place, name)
     return LocalFolder(path, name)
 

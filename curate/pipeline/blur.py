@@ -60,7 +60,7 @@ def blur(
 
 def obfuscate_source(source: Source, out: str | Path, recipe: Recipe, session: Session) -> Summary:
     """Obfuscate an opened dataset; raises as `blur` does."""
-    check_places(Path(source.place), Path(out))
+    check_places(source.place, out)
     with hold(source, Workspace(Path(out).resolve()), recipe, session) as run:
         return _carry_out(run)
 

@@ -31,6 +31,7 @@ from curate.core.errors import DataError, SourceChangedError, UsageError
 from curate.core.ports import Source
 from curate.core.records import ImageRecord
 from curate.engine.shards import shard_name
+from curate.formats.address import is_address
 from curate.manifest.store import part_name, save_json
 from curate.recipe import Recipe
 
@@ -212,17 +213,20 @@ def libraries() -> dict[str, str]:
     return found
 
 
-def check_places(source: Path, out: Path) -> None:
+def check_places(source: str | Path, out: str | Path) -> None:
     """Refuse places that would let a run read its own output or write to SOURCE.
 
+    Args:
+        source: a path or an address.
+        out: the output folder.
+
     Raises:
-        UsageError: if one lies inside the other, or OUT holds something else.
+        UsageError: if one lies inside the other, or OUT is remote or holds something else.
     """
-    a, b = source.resolve(), out.resolve()
-    if a == b or b.is_relative_to(a):
-        raise UsageError(f"OUT {str(out)!r} lies inside SOURCE; choose another place for it")
-    if a.is_relative_to(b):
-        raise UsageError(f"SOURCE {str(source)!r} lies inside OUT; choose another OUT")
+    check_local(out, "OUT")
+    b = Path(out).resolve()
+    if not is_address(str(source)):
+        _check_apart(Path(source).resolve(), b)
     above = next(place for place in (b, *b.parents) if place.exists())
     if not above.is_dir():
         raise UsageError(f"OUT {str(out)!r} is or lies under a file; choose another name")
@@ -230,6 +234,23 @@ def check_places(source: Path, out: Path) -> None:
         raise UsageError(
             f"OUT {str(out)!r} is not empty and was not made by curate; choose a new folder"
         )
+
+
+def check_local(place: str | Path, name: str) -> None:
+    """Refuse an address where only a path on this machine can be.
+
+    Raises:
+        UsageError: if it is one.
+    """
+    if is_address(str(place)):
+        raise UsageError(f"{name} is not on a local disk; only SOURCE can be remote")
+
+
+def _check_apart(source: Path, out: Path) -> None:
+    if source == out or out.is_relative_to(source):
+        raise UsageError(f"OUT {str(out)!r} lies inside SOURCE; choose another place for it")
+    if source.is_relative_to(out):
+        raise UsageError(f"SOURCE {str(source)!r} lies inside OUT; choose another OUT")
 
 
 def is_ours(out: Path) -> bool:
