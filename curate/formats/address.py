@@ -16,6 +16,11 @@ def is_address(place: str) -> bool:
     return _ADDRESS.fullmatch(place) is not None
 
 
+def is_hub_place(place: str) -> bool:
+    """Whether a place is a dataset of the Hugging Face Hub, such as ``hf:owner/name``."""
+    return place.startswith("hf:") and not is_address(place)
+
+
 def parse_address(place: str, name: str) -> tuple[str, str]:
     """Split an address into its protocol and the path behind it.
 

@@ -128,7 +128,7 @@ def detect(
     _check_target(target, opened.place, exports)
     check_recipe(recipe)
     work = Workspace(target, target.with_name(f".{target.name}.curate"))
-    with hold(opened, work, recipe, session) as run:
+    with hold(lambda: opened, work, recipe, session) as run:
         before = target.exists()
         if not before:
             _find(run)

@@ -7,6 +7,7 @@
     OUT/.curate/plan.jsonl        the records, in order, as SOURCE was at the start
     OUT/.curate/faces.sqlite      given faces
     OUT/.curate/models.json       the models that detected
+    OUT/.curate/source/           a dataset of the Hub, as Parquet; source.json says which
     OUT/.curate/staging/          shards in work
     OUT/.curate/shards/NNNNN/     shards committed
     OUT/.curate/members/          images that wait for their containers to be rebuilt
@@ -31,7 +32,7 @@ from curate.core.errors import DataError, SourceChangedError, UsageError
 from curate.core.ports import Source
 from curate.core.records import ImageRecord
 from curate.engine.shards import shard_name
-from curate.formats.address import is_address
+from curate.formats.address import is_address, is_hub_place
 from curate.manifest.store import part_name, save_json
 from curate.recipe import Recipe
 
@@ -79,6 +80,7 @@ class Workspace:
         self.plan = self.root / "plan.jsonl"
         self.faces = self.root / "faces.sqlite"
         self.models = self.root / "models.json"
+        self.source = self.root / "source"
         self.staging = self.root / "staging"
         self.shards = self.root / "shards"
         self.members = self.root / "members"
@@ -95,7 +97,12 @@ class Workspace:
 
     def has_work(self) -> bool:
         """Whether there is anything here that another attempt could take up."""
-        return self.final.is_dir() or (self.shards.is_dir() and any(self.shards.iterdir()))
+        copies = (self.source, self.source.with_name("source.partial"))
+        return (
+            self.final.is_dir()
+            or any(copy.is_dir() for copy in copies)
+            or (self.shards.is_dir() and any(self.shards.iterdir()))
+        )
 
     def is_committed(self, number: int) -> bool:
         """Whether a shard's work is done, gathered or not."""
@@ -217,7 +224,7 @@ def check_places(source: str | Path, out: str | Path) -> None:
     """Refuse places that would let a run read its own output or write to SOURCE.
 
     Args:
-        source: a path or an address.
+        source: a path, an address or a place on the Hub.
         out: the output folder.
 
     Raises:
@@ -225,7 +232,7 @@ def check_places(source: str | Path, out: str | Path) -> None:
     """
     check_local(out, "OUT")
     b = Path(out).resolve()
-    if not is_address(str(source)):
+    if not is_address(str(source)) and not is_hub_place(str(source)):
         _check_apart(Path(source).resolve(), b)
     above = next(place for place in (b, *b.parents) if place.exists())
     if not above.is_dir():

@@ -84,6 +84,8 @@ def test_a_remote_folder_gives_the_same_bytes_as_a_local_one(
     assert summary.faces > 0
     assert fingerprint(out) == fingerprint(local)
     assert "very-secret" not in read_texts(out)
+    origins = [json.loads((each / "manifest/run.json").read_text()) for each in (out, local)]
+    assert [run["source"]["origin"] for run in origins] == ["s3://bucket/photos", None]
     assert list(iter_problems(out, "s3://bucket/photos", 2)) == []
     assert curate.blur("s3://bucket/photos", out, RECIPE).already_done
 
