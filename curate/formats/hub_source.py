@@ -24,6 +24,7 @@ _ROWS = 100  # in a row group, as the Hub's viewer likes it
 _SHARD_BYTES = 1 << 28
 _ORIGIN = "origin.json"
 _SHARD = re.compile(r"(.+)-(\d{5})\.parquet")
+_NAMED = re.compile(r"(.+-\d{5})-of-\d{5}\.parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ def materialize(name: str, revision: str | None, target: Path) -> None:
     partial = target.with_name(f"{target.name}.partial")
     with _explain(name):
         builder = _load_builder(name, revision)
+        _take_back_names(partial / "data")
         _begin(partial, {"name": name, "revision": revision, "origin": str(builder.base_path)})
         for split, rows in builder.as_streaming_dataset().items():
             _save_split(str(split), rows, _home_of(builder), partial / "data")
@@ -155,6 +157,13 @@ def _begin(partial: Path, origin: dict[str, Any]) -> None:
     draft = partial / f"{_ORIGIN}.partial"
     draft.write_text(json.dumps(origin, sort_keys=True), encoding="utf-8")
     draft.rename(note)
+
+
+def _take_back_names(folder: Path) -> None:
+    """Undo the last names that an attempt gave which ended while it gave them."""
+    for path in list(folder.glob("*.parquet")):
+        if named := _NAMED.fullmatch(path.name):
+            path.rename(path.with_name(f"{named[1]}.parquet"))
 
 
 def _save_split(split: str, rows: Any, home: str, folder: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import datasets
@@ -120,6 +121,28 @@ def test_what_was_interrupted_goes_on(
     train = [path for path in shards if path.name.startswith("train")]
     rows = pa.concat_tables(map(pq.read_table, train))
     assert rows.to_pylist() == table(5).to_pylist()
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_an_end_while_the_last_names_are_given_doubles_nothing(
+    moment: int, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, left = Path.rename, moment
+
+    def killed(self: Path, target: Path) -> Path:
+        nonlocal left
+        if "-of-" in str(target) or Path(target) == tmp_path / "out":
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(Path, "rename", killed)
+        materialize(str(repo), None, tmp_path / "out")
+    materialize(str(repo), None, tmp_path / "out")
+    source = open_source(str(tmp_path / "out"))
+    assert list(read_all(source).values()) == [picture(row) for row in (0, 1, 0, 1, 2, 3, 4)]
 
 
 def test_another_revision_does_not_go_on(repo: Path, tmp_path: Path) -> None:
