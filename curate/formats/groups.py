@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def load_groups(path: Path) -> dict[str, Groups]:
         DataError: if it is no such table, or an id comes twice.
     """
     groups: dict[str, Groups] = {}
-    for number, row in enumerate(_iter_rows(path), start=1):
+    for number, row in enumerate(iter_rows(path), start=1):
         name = row.get("id")
         if not isinstance(name, (str, int)) or name == "":
             raise DataError(f"{path}, record {number}, has no id; want a column id")
@@ -42,13 +42,46 @@ def load_groups(path: Path) -> dict[str, Groups]:
     return groups
 
 
-def _iter_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def load_columns(path: Path) -> tuple[str, ...]:
+    """The columns of a table; of JSON Lines, those of the first line.
+
+    Raises:
+        DataError: if it is no such table, or empty.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with path.open("rb") as file:
+            if file.read(4) == b"PAR1":
+                return tuple(pq.read_schema(path).names)
+    except pa.ArrowException as error:
+        raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
+    except OSError as error:
+        raise DataError(f"the table of groups {path} cannot be read: {error.strerror}") from None
+    first = next(iter_rows(path), None)
+    if first is None:
+        raise DataError(f"{path} is empty; want a first line with names, and records")
+    return tuple(first)
+
+
+def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapping[str, Any]]:
+    """Read a table row by row, its values as the file has them.
+
+    Args:
+        path: a CSV, TSV, JSON Lines or Parquet file.
+        columns: all that is needed; a Parquet file is read no further. Those that the
+            table does not have are left out.
+
+    Raises:
+        DataError: if it is no such table.
+    """
     ending = path.suffix.lower()
     try:
         with path.open("rb") as file:
             is_parquet = file.read(4) == b"PAR1"
         if is_parquet:
-            yield from _iter_parquet(path)
+            yield from _iter_parquet(path, columns)
         elif ending in _SEPARATORS:
             yield from _iter_separated(path, _SEPARATORS[ending])
         elif ending in _JSON_LINES:
@@ -61,13 +94,15 @@ def _iter_rows(path: Path) -> Iterator[Mapping[str, Any]]:
         raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
 
 
-def _iter_parquet(path: Path) -> Iterator[Mapping[str, Any]]:
+def _iter_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Mapping[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as table:
-            for batch in table.iter_batches():
+            names = table.schema_arrow.names
+            wanted = names if columns is None else [name for name in names if name in columns]
+            for batch in table.iter_batches(columns=wanted):
                 yield from batch.to_pylist()
     except pa.ArrowException as error:
         raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
@@ -76,7 +111,10 @@ def _iter_parquet(path: Path) -> Iterator[Mapping[str, Any]]:
 def _iter_separated(path: Path, separator: str) -> Iterator[Mapping[str, Any]]:
     csv.field_size_limit(_LONGEST)
     with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file, delimiter=separator, strict=True):
+        table = csv.DictReader(file, delimiter=separator, strict=True)
+        if len(set(table.fieldnames or ())) < len(table.fieldnames or ()):
+            raise DataError(f"{path} names a column twice in its first line")
+        for row in table:
             if None in row or None in row.values():
                 want = "as many fields as the first line names"
                 raise DataError(f"{path}: the record of {row.get('id')!r} does not have {want}")

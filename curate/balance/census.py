@@ -1,0 +1,157 @@
+"""Everything that is counted of a dataset: the only thing that figures are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from curate.balance.cells import (
+    MOST_LABELS,
+    MOST_VALUES,
+    Cells,
+    Columns,
+    Counting,
+    Order,
+    Table,
+    collect_cells,
+)
+from curate.balance.groups import Reading, Unit
+
+MOST_CROSSED = 8
+"""Attributes that coverage looks at together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to count.
+
+    Args:
+        by: the attributes to look at, alone or crossed with each other.
+        label: the column of labels, or None.
+        outcomes: columns of what became of each record, one value each.
+        crossed: the attributes that coverage looks at; none for no coverage.
+    """
+
+    by: tuple[Columns, ...]
+    label: str | None = None
+    outcomes: tuple[str, ...] = ()
+    crossed: Columns = ()
+
+    @property
+    def attributes(self) -> Columns:
+        """Every attribute, in the order in which it was first named."""
+        return tuple(dict.fromkeys(name for group in self.by for name in group))
+
+    @property
+    def labels(self) -> Columns:
+        """Columns that are told apart by group: labels and what became of each record."""
+        return (*((self.label,) if self.label else ()), *self.outcomes)
+
+    @property
+    def margins(self) -> tuple[Columns, ...]:
+        """Combinations of attributes that are counted, each with all of its parts, the least first.
+
+        The parts are what the counts of two combinations have in common, which
+        hiding small counts has to know.
+        """
+        parts = {
+            part for group in self.by for k in range(len(group) + 1) for part in _parts(group, k)
+        }
+        return tuple(sorted(parts, key=lambda part: (len(part), part)))
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What was counted.
+
+    Args:
+        plan: what was asked for.
+        records: how many records there are.
+        tables: by columns; those of a label have it as their first column.
+        single: columns of labels of which everything counted has exactly one.
+        cells: combinations of the attributes that coverage looks at, or None.
+    """
+
+    plan: Plan
+    records: int
+    tables: Mapping[Columns, Table]
+    single: frozenset[str] = frozenset()
+    cells: Cells | None = None
+
+    def table(self, *columns: str) -> Table:
+        """The table of some columns, in the order of the columns given."""
+        sorted_columns = self.key(columns)
+        table = self.tables[sorted_columns]
+        axes = [sorted_columns.index(name) for name in columns]
+        return Table(
+            columns,
+            tuple(table.values[axis] for axis in axes),
+            np.transpose(table.counts, axes),
+            np.transpose(table.hidden, axes),
+        )
+
+    def key(self, columns: Columns) -> Columns:
+        """Under which columns a table of these stands."""
+        label = tuple(name for name in columns if name in self.plan.labels)
+        return (*label, *sorted(name for name in columns if name not in label))
+
+    @property
+    def total(self) -> Table:
+        """The count of everything."""
+        return self.tables[()]
+
+
+def count(units: Iterable[Unit], reading: Reading, plan: Plan, order: Order) -> Census:
+    """Count what is in a dataset.
+
+    Args:
+        units: what is counted, with the plan's attributes and labels in their order.
+        reading: how they were read.
+        plan: what to count.
+        order: columns whose values have an order of their own.
+
+    Raises:
+        DataError: if a column has too many values.
+    """
+    attributes, places = reading.attributes, range(len(reading.labels))
+    groups = Counting(attributes, [MOST_VALUES] * len(attributes))
+    labelled = [
+        Counting((name, *attributes), [MOST_LABELS, *[MOST_VALUES] * len(attributes)])
+        for name in reading.labels
+    ]
+    single = dict.fromkeys(reading.labels, True)
+    for unit in units:
+        groups.add(unit.groups)
+        for place in places:
+            names = unit.labels[place]
+            single[reading.labels[place]] &= len(names) == 1
+            for name in names:
+                labelled[place].add((name, *unit.groups))
+    joint = collect_cells(attributes, groups.counted, order)
+    tables = {columns: joint.cross(columns) for columns in plan.margins}
+    for counting in labelled:
+        cells = collect_cells(counting.columns, counting.counted, order)
+        tables |= {
+            (cells.columns[0], *part): cells.cross((cells.columns[0], *part))
+            for part in plan.margins
+        }
+    held = frozenset(name for name, only_one in single.items() if only_one)
+    crossed = _cross(joint, plan.crossed, order) if plan.crossed else None
+    return Census(plan, joint.total, tables, held, crossed)
+
+
+def _parts(group: Columns, size: int) -> Iterator[Columns]:
+    for part in combinations(group, size):
+        yield tuple(sorted(part))
+
+
+def _cross(joint: Cells, columns: Columns, order: Order) -> Cells:
+    places = [joint.columns.index(name) for name in columns]
+    counted: dict[tuple[str, ...], int] = {}
+    for row, times in zip(joint.codes[:, places].tolist(), joint.counts.tolist(), strict=True):
+        key = tuple(joint.values[place][code] for place, code in zip(places, row, strict=True))
+        counted[key] = counted.get(key, 0) + times
+    return collect_cells(columns, counted, order)

@@ -1,0 +1,80 @@
+"""Calibrated noise on every count, so that nobody's presence shows: differential privacy.
+
+The noise is OpenDP's (the extra ``dp``): discrete Laplace, on whole numbers. One more
+or one less of what is counted changes one count of each table by one, so that the
+budget is shared out evenly over the tables (sequential composition).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from curate.balance.cells import Table
+from curate.balance.census import Census
+from curate.core.errors import MissingExtraError, UsageError
+
+MECHANISM = "discrete Laplace (OpenDP)"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What was spent.
+
+    Args:
+        epsilon: in all.
+        tables: how many tables share it.
+        scale: of the noise on each count.
+    """
+
+    epsilon: float
+    tables: int
+    scale: float
+
+
+def add_noise(census: Census, epsilon: float) -> tuple[Census, Budget]:
+    """Noise on every count; the cells behind the tables are dropped.
+
+    Which values there are is taken to be known to everybody: it is not protected.
+    A record with several labels, and a photo of several people where people are
+    counted, change more than one count; what is protected is one of what is counted
+    with one label.
+
+    Args:
+        census: what was counted.
+        epsilon: the budget, above 0.
+
+    Raises:
+        UsageError: if a record can have several labels, or the budget is none.
+        MissingExtraError: if OpenDP is not installed.
+    """
+    if epsilon <= 0:
+        raise UsageError("--epsilon must be above 0")
+    several = [name for name in census.plan.labels if name not in census.single]
+    if several:
+        raise UsageError(
+            f"--epsilon protects records with one label each, but some have several of {several[0]}"
+        )
+    if importlib.util.find_spec("opendp") is None:
+        raise MissingExtraError("--epsilon", "opendp", "dp")
+    budget = Budget(epsilon, len(census.tables), len(census.tables) / epsilon)
+    blur = _mechanism(budget.scale)
+    tables = {columns: _blur(table, blur) for columns, table in census.tables.items()}
+    total = int(tables[()].counts)
+    return replace(census, tables=tables, records=total, cells=None), budget
+
+
+def _blur(table: Table, blur: Any) -> Table:
+    """Negative counts become 0, which costs no budget."""
+    drawn = np.array(blur(table.counts.ravel().tolist()), dtype=np.int64)
+    return replace(table, counts=np.maximum(drawn, 0).reshape(table.counts.shape))
+
+
+def _mechanism(scale: float) -> Any:
+    dp = importlib.import_module("opendp.prelude")
+    dp.enable_features("contrib")
+    space = dp.vector_domain(dp.atom_domain(T=int)), dp.l1_distance(T=int)
+    return dp.m.make_laplace(*space, scale=scale)

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from curate.cli.audit import format_report
+
+CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()", "audit"]
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [*CURATE, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "people.csv"
+    rows = [f"{n}.jpg,{'FM'[n % 3 > 0]},{n % 80},{'ab'[n % 2]}" for n in range(300)]
+    path.write_text("file,gender,age,job\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def test_an_audit_goes_to_stdout_and_its_figures_to_stderr(table: Path) -> None:
+    done = run(table, "--by", "gender", "--by", "gender,age", "--bins", "age=18,65",
+               "--label", "job")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["version"] == 1
+    assert report["attributes"]["gender"]["groups"]["F"]["count"] == 100
+    assert "33.3 %" in done.stderr
+    assert "They cannot show why" in done.stderr
+
+
+def test_an_audit_can_go_to_files(table: Path, tmp_path: Path) -> None:
+    report, page = tmp_path / "audit.json", tmp_path / "audit.html"
+    done = run("--groups", table, "--by", "gender,job", "-o", report, "--html", page, "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert set(json.loads(report.read_text())["intersections"]) == {"gender,job"}
+    text = page.read_text()
+    assert "<svg" in text
+    assert "http-equiv" in text
+    assert 'src="http' not in text
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_audits_are_joined(table: Path, tmp_path: Path) -> None:
+    for site in "ab":
+        assert run(table, "--by", "gender", "-q", "-o", tmp_path / f"{site}.json").returncode == 0
+    done = run("merge", tmp_path / "a.json", tmp_path / "b.json", "-q")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["records"] == 600
+
+
+def test_names_in_the_data_cannot_write_to_the_page_or_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    evil = "<script>alert(1)</script>\x1b[2J"
+    path.write_text("".join(json.dumps({"id": n, "g": evil}) + "\n" for n in range(3)))
+    done = run(path, "--by", "g", "--html", tmp_path / "p.html", "-o", tmp_path / "r.json")
+    assert done.returncode == 0, done.stderr
+    assert "<script>" not in (tmp_path / "p.html").read_text()
+    shown = format_report(json.loads((tmp_path / "r.json").read_text()))
+    assert "\x1b" not in shown
+    assert "\\x1b[2J" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "code", "said"),
+    [
+        (b"id,a\n1,x\n", ["--by", "b"], 2, "has no column 'b'"),
+        (b"id,a\n1,x\n", [], 2, "Missing option '--by'"),
+        (b"id,a\n1,\xff\n", ["--by", "a"], 1, "cannot be read as a table"),
+        (b"id,a\n1,x\n1,x\n", ["--by", "a"], 1, "comes twice"),
+        (b"id,a\n", ["--by", "a"], 1, "is empty"),
+        (b"id,a\n1,x\n", ["--by", "a", "--bins", "a"], 2, "names no ranges"),
+        (b"id,a\n1,x\n", ["--by", "a", "--epsilon", "0"], 2, "--epsilon must be above 0"),
+        (b"id,a\n1,x\n", ["--by", "a", "--min-cell", "5"], 1, "fewer than 5"),
+        (b"id,a\n1,x\n", ["--by", "a", "--target", "none.csv"], 1, "none.csv cannot be read"),
+        (b"id,a\n1,x\n", ["--by", "a", "--manifest", "none"], 1, "run.json is missing"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    tmp_path: Path, text: bytes, arguments: list[str], code: int, said: str
+) -> None:
+    table = tmp_path / "t.csv"
+    table.write_bytes(text)
+    done = run(table, *arguments, "-o", tmp_path / "out.json", "--html", tmp_path / "out.html")
+    assert done.returncode == code
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv"]
+
+
+def test_what_is_no_audit_is_not_joined(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    done = run("merge", tmp_path / "a.json", tmp_path / "b.json")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "no audit that can be joined" in done.stderr
+
+
+def test_a_dataset_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    done = run(tmp_path / "photos", "--by", "split")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "Traceback" not in done.stderr
