@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.impact.arms import Experiment
+from curate.impact.arms import Experiment, Hits
 from curate.impact.calibration import Calibration, calibrate
 from curate.impact.classes import ClassChange, compare_classes
 from curate.impact.groups import Grouping, by_group
 from curate.impact.mcnemar import McNemar, mcnemar
 from curate.impact.paired import Change, compare
 from curate.impact.power import Power, find_power
-from curate.impact.resample import make_bootstrap
+from curate.impact.resample import Bootstrap, make_bootstrap
 from curate.impact.selective import RiskCoverage, trace_risk
 from curate.impact.strata import (
     Faces,
@@ -110,18 +110,20 @@ def measure(
             float(np.mean([each.obfuscated for each in classes])),
         ),
         classes=tuple(classes),
-        faces=None
-        if faces is None
-        else FaceImpact(
-            tuple(by_blurred_share(hits, faces, bootstrap)),
-            fit_slope(hits, faces, bootstrap),
-            tuple(by_faces(hits, faces, bootstrap)),
-            *by_presence(hits, faces, bootstrap),
-        ),
+        faces=_by_faces(hits, faces, bootstrap) if faces is not None else None,
         groupings=tuple(
             by_group(hits, name, values, bootstrap) for name, values in (groups or {}).items()
         ),
         calibration=(calibrate(before), calibrate(after)) if experiment.has_probabilities else None,
         selective=(trace_risk(before), trace_risk(after)),
         power=find_power(hits),
+    )
+
+
+def _by_faces(hits: Hits, faces: Faces, bootstrap: Bootstrap) -> FaceImpact:
+    return FaceImpact(
+        tuple(by_blurred_share(hits, faces, bootstrap)),
+        fit_slope(hits, faces, bootstrap),
+        tuple(by_faces(hits, faces, bootstrap)),
+        *by_presence(hits, faces, bootstrap),
     )

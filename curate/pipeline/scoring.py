@@ -94,8 +94,12 @@ def load_predictions(path: Path, places: Ints, pairs: int, classes: Classes, wor
             reduced = _Reduced(path, pairs, ScoreBlocks(file, pairs, len(classes)))
             row = 0
             for batch in iter_batches(path):
-                reduced.add(batch, places[row : row + len(batch.ids)], classes)
+                ahead = places[row : row + len(batch.ids)]
                 row += len(batch.ids)
+                if row <= len(places):
+                    reduced.add(batch, ahead, classes)
+            if row != len(places):
+                raise DataError(f"{path} has {len(places):,} ids and {row:,} predictions")
             return reduced.finish(len(classes))
     except OSError as error:
         raise SetupError(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import DataError
+from curate.core.records import escape_unprintable
 
 ROWS = 1024
 """Images per batch."""
@@ -47,17 +48,16 @@ def choose_columns(present: Sequence[str], path: Path) -> list[str]:
     Raises:
         DataError: if one is missing.
     """
+    names = escape_unprintable(", ".join(present))
     for name in REQUIRED:
         if name not in present:
-            raise DataError(f"{path} has no column {name!r}; it has: {', '.join(present)}")
+            raise DataError(f"{path} has no column {name!r}; it has: {names}")
     if DENSE in present:
         scores: tuple[str, ...] = (DENSE,)
     elif all(name in present for name in LISTED):
         scores = LISTED
     else:
-        raise DataError(
-            f"{path} has neither 'logits' nor 'topk' with 'scores'; it has: {', '.join(present)}"
-        )
+        raise DataError(f"{path} has neither 'logits' nor 'topk' with 'scores'; it has: {names}")
     return [*REQUIRED, *scores, *([DIGEST] if DIGEST in present else [])]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,39 +29,48 @@ from curate.formats.predictions.batch import (
 
 def iter_ids(path: Path) -> Iterator[list[str]]:
     """The images' ids, some at a time."""
-    for batch in _iter_tables(path, REQUIRED[:1]):
-        yield _texts(batch.column(0), "id", path)
+    with _reading(path):
+        for batch in _iter_tables(path, REQUIRED[:1]):
+            yield _texts(batch.column(0), "id", path)
 
 
 def iter_batches(path: Path) -> Iterator[Batch]:
     """The predictions, some at a time."""
-    for batch in _iter_tables(path, None):
-        columns: dict[str, Any] = {}
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            if name == DIGEST:
-                columns[name] = column.cast(pa.string()).to_pylist()
-            elif name == "id":
-                columns[name] = _texts(column, name, path)
-            elif name in (DENSE, *LISTED):
-                columns[name] = _matrix(column, name, path)
-            else:
-                columns[name] = _values(column, name, path)
-        yield make_batch(columns, path)
+    with _reading(path):
+        for batch in _iter_tables(path, None):
+            named = zip(batch.schema.names, batch.columns, strict=True)
+            yield make_batch({name: _convert(column, name, path) for name, column in named}, path)
 
 
-def _iter_tables(path: Path, names: Sequence[str] | None) -> Iterator[Any]:
-    """Batches of some columns, or of all that are to be read."""
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what is wrong with a file into one line."""
     try:
-        with pq.ParquetFile(path) as table:
-            columns = choose_columns(table.schema_arrow.names, path)
-            for batch in table.iter_batches(ROWS, columns=list(names or columns)):
-                if batch.num_rows:
-                    yield batch
-    except pa.ArrowException as error:
+        yield
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as predictions: {one_line(error)}") from None
     except OSError as error:
         why = error.strerror or one_line(error)
         raise DataError(f"{path} cannot be read as predictions: {why}") from None
+
+
+def _iter_tables(path: Path, names: Sequence[str] | None) -> Iterator[Any]:
+    """Batches of some columns, or of all that are to be read."""
+    with pq.ParquetFile(path) as table:
+        columns = choose_columns(table.schema_arrow.names, path)
+        for batch in table.iter_batches(ROWS, columns=list(names or columns)):
+            if batch.num_rows:
+                yield batch
+
+
+def _convert(column: Any, name: str, path: Path) -> Any:
+    if name == DIGEST:
+        return column.cast(pa.string()).to_pylist()
+    if name == "id":
+        return _texts(column, name, path)
+    if name in (DENSE, *LISTED):
+        return _matrix(column, name, path)
+    return _values(column, name, path)
 
 
 def _texts(column: Any, name: str, path: Path) -> list[str]:

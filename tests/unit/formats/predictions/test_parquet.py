@@ -61,3 +61,16 @@ def test_what_is_no_file_of_predictions_is_refused(tmp_path: Path) -> None:
         iter_batches(tmp_path / "x.parquet")
     with pytest.raises(DataError, match="cannot be read: No such file"):
         iter_batches(tmp_path / "absent.parquet")
+
+
+def test_bytes_that_are_no_text_are_refused_and_names_stay_in_one_line(tmp_path: Path) -> None:
+    broken = pa.Array.from_buffers(
+        pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 2], "<i4")), pa.py_buffer(b"a\xff")]
+    )
+    with pytest.raises(DataError, match="cannot be read as predictions"):
+        list(iter_batches(save(tmp_path / "x.parquet", id=broken)))
+    with pytest.raises(DataError, match="cannot be read as predictions"):
+        list(iter_batches(save(tmp_path / "x.parquet", label=broken)))
+    pq.write_table(pa.table({"id": ["a"], "a\nb": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"it has: id, a\\nb$"):
+        list(iter_batches(tmp_path / "x.parquet"))
