@@ -55,7 +55,7 @@ _quiet = click.option("--quiet", "-q", is_flag=True, help="Nothing on stderr but
     type=PATH,
     metavar="TABLE",
     help="CSV, TSV, JSON Lines or Parquet with a column of ids: file names or paths, of which "
-    "the end is enough where it is unique.",
+    "the end is enough where it is unique. Or COCO JSON, with attributes in its annotations.",
 )
 @click.option("--id", "id_column", metavar="COLUMN", help="The column of ids. [default: as named]")
 @click.option(
