@@ -1,7 +1,8 @@
-"""The main job over real photos in every layout whose images are files, as a user would run it."""
+"""The main job over real photos in every layout, as a user would run it."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.contract.test_layouts import EXAMPLES, build
 
 CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
@@ -22,8 +24,8 @@ def test_real_photos_in_every_layout(layout: str, shared_data: Path, tmp_path: P
     source, out = build(example, tmp_path), tmp_path / "out"
     photos = sorted((shared_data / "facemask/images").glob("*.jpg"))
     places = [source / name for name in example.splits if name.endswith(".jpg")]
-    if not all(place.is_file() for place in places):
-        pytest.skip("its images stand inside larger files")
+    if not places or not all(place.is_file() for place in places):
+        pytest.skip("its images stand inside larger files: see below")
     for place, photo in zip(places, photos, strict=False):
         place.write_bytes(photo.read_bytes())
     blur = subprocess.run(
@@ -45,3 +47,40 @@ def test_real_photos_in_every_layout(layout: str, shared_data: Path, tmp_path: P
     before, after = example.load(source), example.load(out / "data")
     assert len(after) == len(before)
     assert after != before
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize("layout", ["webdataset", "parquet", "arrow"])
+def test_real_photos_inside_larger_files(
+    layout: str, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    layouts = importlib.import_module("benchmarks.layouts")
+    paths = sorted((shared_data / "facemask/images").glob("*.jpg"))[:12]
+    images = [(path.name, path.read_bytes()) for path in paths]
+    source, out = tmp_path / "source", tmp_path / "out"
+    layouts.BUILDERS[layout](images, source)
+    blur = subprocess.run(
+        [*CURATE, "blur", str(source), str(out), "--profile", "fast", "--json", "--quiet"],
+        capture_output=True,
+        text=True,
+    )
+    assert blur.returncode == 0, blur.stderr
+    summary = json.loads(blur.stdout)
+    assert summary["written"] == 12
+    assert summary["images_with_faces"] >= 8
+    verify = subprocess.run(
+        [*CURATE, "verify", str(out), "--source", str(source)], capture_output=True, text=True
+    )
+    assert verify.returncode == 0, verify.stdout + verify.stderr
+    again = subprocess.run(
+        [*CURATE, "replay", str(source), str(out), str(tmp_path / "again"), "--json"],
+        capture_output=True,
+        text=True,
+    )
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["counts"]["byte_identical"] == 12
+    for path in (path for path in (out / "data").rglob("*") if path.is_file()):
+        other = tmp_path / "again/data" / path.relative_to(out / "data")
+        assert other.read_bytes() == path.read_bytes()
