@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.paths import PATH
+from curate.cli.paths import PATH, PLACE
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.cli.recipe import (
     DETECTORS_LIST,
@@ -48,7 +48,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("source", type=PATH)
+@click.argument("source", type=PLACE)
 @click.argument("out", type=PATH)
 @obfuscation_options
 @detection_options
@@ -64,7 +64,7 @@ Examples:
 )
 @run_options
 @click.pass_context
-def command(ctx: click.Context, /, source: Path, out: Path, **options: Any) -> None:
+def command(ctx: click.Context, /, source: str, out: Path, **options: Any) -> None:
     """Find every face in the images below SOURCE, hide it, and write OUT.
 
     OUT gets data/, in SOURCE's layout and names, and manifest/, from which

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.paths import PATH
+from curate.cli.paths import PATH, PLACE
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.cli.recipe import DETECTORS_LIST, build_recipe, detection_options, run_options
 from curate.formats.faces import SUFFIXES
@@ -30,7 +30,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("source", type=PATH)
+@click.argument("source", type=PLACE)
 @click.option(
     "--output", "-o", required=True, type=PATH, metavar="FILE", help="The Parquet table to write."
 )
@@ -44,7 +44,7 @@ Examples:
 @detection_options
 @run_options
 @click.pass_context
-def command(ctx: click.Context, /, source: Path, output: Path, **options: Any) -> None:
+def command(ctx: click.Context, /, source: str, output: Path, **options: Any) -> None:
     """Find every face in the images of SOURCE and write their boxes to a table.
 
     The table, corrected by a person or not, is what `curate blur --faces`

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.paths import PATH
+from curate.cli.paths import PATH, PLACE
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.cli.recipe import build_recipe, detection_options, run_options
 from curate.core.errors import UsageError
+from curate.formats.address import is_address
 
 if TYPE_CHECKING:
     from curate.evaluation.scores import GroupScore
@@ -28,7 +29,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("source", type=PATH)
+@click.argument("source", type=PLACE)
 @click.option(
     "--faces",
     required=True,
@@ -81,7 +82,7 @@ Examples:
 @detection_options
 @run_options
 @click.pass_context
-def command(ctx: click.Context, /, source: Path, **options: Any) -> None:
+def command(ctx: click.Context, /, source: str, **options: Any) -> None:
     """Measure a detector on the labelled images of SOURCE.
 
     Recall, precision, average precision, the share of faces that would be
@@ -119,16 +120,16 @@ def command(ctx: click.Context, /, source: Path, **options: Any) -> None:
     ctx.exit(3 if answer.facts["images"]["withheld"]["images"] else 0)
 
 
-def _check_outputs(source: Path, options: dict[str, Any]) -> None:
+def _check_outputs(source: str, options: dict[str, Any]) -> None:
     """Refuse places that cannot be written before the detector has worked for hours."""
     for path in filter(None, (options["output"], options["html"])):
         if path.is_dir() or not path.parent.is_dir():
             raise UsageError(f"{path} cannot be written: give a file in a folder that is there")
-        if path.resolve().is_relative_to(source.resolve()):
+        if not is_address(source) and path.resolve().is_relative_to(Path(source).resolve()):
             raise UsageError(f"{path} lies inside SOURCE; choose another place for it")
 
 
-def _write(answer: Answer, source: Path, options: dict[str, Any]) -> None:
+def _write(answer: Answer, source: str, options: dict[str, Any]) -> None:
     from curate.pipeline.evaluation_page import make_page
     from curate.pipeline.misses import picture_misses
     from curate.report.page import render_page

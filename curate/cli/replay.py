@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.paths import PATH
+from curate.cli.paths import PATH, PLACE
 from curate.cli.progress import stop_on_interrupt, watching
 from curate.core.records import escape_unprintable
 
@@ -20,7 +20,7 @@ _SHOWN = 50
 
 
 @click.command()
-@click.argument("source", type=PATH)
+@click.argument("source", type=PLACE)
 @click.argument("manifest", type=PATH)
 @click.argument("out", type=PATH)
 @click.option(
@@ -41,7 +41,7 @@ _SHOWN = 50
 def command(
     ctx: click.Context,
     /,
-    source: Path,
+    source: str,
     manifest: Path,
     out: Path,
     sample: int | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.paths import PATH
+from curate.cli.paths import PATH, PLACE
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _SHOWN = 50
 @click.argument("out", type=PATH)
 @click.option(
     "--source",
-    type=PATH,
+    type=PLACE,
     help="Compare pixels with SOURCE: equal outside the masks, hidden inside.",
 )
 @click.option(
@@ -35,7 +35,7 @@ _SHOWN = 50
 @click.option("--json", "as_json", is_flag=True, help="Every problem as a line of JSON on stdout.")
 @click.pass_context
 def command(
-    ctx: click.Context, /, out: Path, source: Path | None, workers: int | None, as_json: bool
+    ctx: click.Context, /, out: Path, source: str | None, workers: int | None, as_json: bool
 ) -> None:
     """Check every file of OUT against its manifest, and for leaks.
 

@@ -102,6 +102,28 @@ def none_seen(exposure: float, level: float = LEVEL) -> Interval:
     return Interval(0.0, -math.log((1 - level) / 2) / exposure)
 
 
+def paired(differences: npt.ArrayLike, level: float = LEVEL) -> Interval:
+    """Interval of the mean of paired differences of hits; -1 to 1 of nothing.
+
+    Two pairs are added, one that gained and one that lost, so that it says something
+    where no pair changed (Bonett and Price, *Adjusted Wald confidence interval for a
+    difference of binomial proportions based on paired data*, JEBS 37, 2012). Theirs is
+    of differences -1, 0 and 1; means over several trials of a pair lie between.
+
+    Args:
+        differences: of independent pairs, each -1..1.
+        level: the confidence level, 0..1.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if not len(values):
+        return Interval(-1.0, 1.0)
+    n = len(values) + 2
+    centre = float(values.sum()) / n
+    variance = (float(values @ values) + 2) / n - centre * centre
+    half = _z(level) * math.sqrt(variance / n)
+    return Interval(max(-1.0, centre - half), min(1.0, centre + half))
+
+
 def resample_ratios(
     counts: npt.ArrayLike, totals: npt.ArrayLike, draws: int = DRAWS, seed: int = 0
 ) -> Floats:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, UsageError
 from curate.core.ports import Source
 from curate.core.registry import Plugin, Registry
+from curate.formats.address import is_address, is_hub_place
 from curate.formats.folder import Folder, LocalFolder
-from curate.formats.selection import select_files
+from curate.formats.remote import RemoteFolder
+from curate.formats.selection import select_files, select_remote_files
 
 LAYOUTS = Registry(
     "layout",
@@ -95,11 +97,24 @@ def open_source(place: str, layout: str = "auto", name: str = "SOURCE") -> Sourc
 def open_folder(place: str, name: str = "SOURCE") -> Folder:
     """Open the place where a dataset is: a folder, a shard, or a pattern that names shards.
 
+    Args:
+        place: a path, or an address such as ``s3://bucket/photos``.
+        name: what messages call it.
+
     Raises:
+        UsageError: if it is an address that cannot be used, or one of the Hub.
         DataError: if there is none.
+        SetupError: if a remote storage does not answer.
     """
+    if is_hub_place(place):
+        from curate.formats.hub_source import describe_copying  # brings pyarrow
+
+        raise UsageError(f"{name} {place!r} cannot be read from afar; {describe_copying(place)}")
+    names_files = "{" in place or place.lower().endswith(_SHARDS)
+    if is_address(place):
+        return select_remote_files(place, name) if names_files else RemoteFolder(place, name)
     path = Path(place)
-    if not path.is_dir() and ("{" in place or place.lower().endswith(_SHARDS)):
+    if names_files and not path.is_dir():
         return select_files(place, name)
     return LocalFolder(path, name)
 

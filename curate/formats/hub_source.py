@@ -6,6 +6,8 @@ import itertools
 import json
 import os
 import re
+import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,11 +52,26 @@ def parse_hub_place(text: str) -> HubPlace:
     return HubPlace(name, revision or None)
 
 
+def describe_copying(place: str) -> str:
+    """How to make a copy on this disk of ``hf:NAME[@REVISION]``, in one line.
+
+    Raises:
+        DataError: if there is no name.
+    """
+    hub = parse_hub_place(place)
+    code = (
+        "import pathlib; from curate.formats.hub_source import materialize; "
+        f"materialize({hub.name!r}, {hub.revision!r}, pathlib.Path('copy'))"
+    )
+    return f"make a copy on this disk with: python -c {shlex.quote(code)}; then give copy"
+
+
 def materialize(name: str, revision: str | None, target: Path) -> None:
     """Write a dataset as ``data/SPLIT-NNNNN-of-NNNNN.parquet``, as the Hub has it.
 
     What was interrupted goes on with the shard that was not finished. The target
-    appears when all is there; one that is there already is left as it is.
+    appears when all is there; one that is there already is left as it is. Where it
+    came from stands beside it.
 
     Args:
         name: as in `HubPlace`.
@@ -67,6 +84,12 @@ def materialize(name: str, revision: str | None, target: Path) -> None:
         SetupError: if the Hub cannot be reached.
     """
     if target.is_dir():
+        note = _load_note(target)
+        if note is not None and (note["name"], note["revision"]) != (name, revision):
+            raise DataError(
+                f"{str(target)!r} was made of {note['name']!r}, revision {note['revision']}; "
+                "name the same SOURCE, or choose another OUT"
+            )
         return
     partial = target.with_name(f"{target.name}.partial")
     with _explain(name):
@@ -75,6 +98,31 @@ def materialize(name: str, revision: str | None, target: Path) -> None:
         for split, rows in builder.as_streaming_dataset().items():
             _save_split(str(split), rows, _home_of(builder), partial / "data")
     _finish(partial, target)
+
+
+def describe_origin(target: Path) -> str | None:
+    """``hf:NAME@REVISION`` of what `materialize` has made, or None if it was on this disk.
+
+    Where no revision was asked for it is the commit that was the newest.
+    """
+    note = _load_note(target)
+    if note is None or not note["origin"].startswith("hf://"):
+        return None
+    commit = note["origin"].partition("@")[2].partition("/")[0]
+    revision = note["revision"] or commit
+    return f"{PREFIX}{note['name']}" + (f"@{revision}" if revision else "")
+
+
+def _note_of(target: Path) -> Path:
+    return target.with_name(f"{target.name}.json")
+
+
+def _load_note(target: Path) -> dict[str, Any] | None:
+    try:
+        note: dict[str, Any] = json.loads(_note_of(target).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return note
 
 
 def _load_builder(name: str, revision: str | None) -> Any:
@@ -188,6 +236,7 @@ def _finish(partial: Path, target: Path) -> None:
         total = sum(other.group(1) == split for other in shards)
         name = f"{split}-{number}-of-{total:05d}.parquet"
         (partial / "data" / match.string).rename(partial / "data" / name)
+    shutil.copyfile(partial / _ORIGIN, _note_of(target))
     (partial / _ORIGIN).unlink()
     partial.rename(target)
 

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, UsageError
+from curate.formats.address import parse_address
 from curate.formats.folder import Folder, Leaf, LocalFolder
+from curate.formats.remote import RemoteFolder
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -82,6 +84,26 @@ def select_files(place: str, name: str) -> Selection:
     if any(".." in PurePosixPath(inside).parts for inside in names):
         raise DataError(f"{name} {place!r} leads upwards; give a path without '..'")
     return Selection(LocalFolder(root, name), names, str(root.resolve() / path.relative_to(root)))
+
+
+def select_remote_files(place: str, name: str) -> Selection:
+    """Open one remote file, or those that a pattern names; their folder need not be listed.
+
+    Args:
+        place: an address.
+        name: what messages call it.
+
+    Raises:
+        UsageError: if it is no address of a file.
+        DataError: if it is no pattern that can be read, or a file is not there.
+        SetupError: if the storage does not answer.
+    """
+    parse_address(place, name)
+    fixed = place.partition("{")[0].rpartition("/")[0]
+    if fixed.endswith("/"):
+        raise UsageError(f"{name} {place!r} has no folder before its file; give one")
+    names = expand_braces(place.removeprefix(f"{fixed}/"))
+    return Selection(RemoteFolder(fixed, name, is_listed=False), names, place)
 
 
 def expand_braces(pattern: str) -> list[str]:

@@ -44,6 +44,7 @@ def _is_sha256(value: Any) -> bool:
 
 
 _TEXT = _Value("a text", lambda value: isinstance(value, str))
+_TEXT_OR_NULL = _Value("a text or null", lambda value: value is None or isinstance(value, str))
 _COUNT = _Value("a count", lambda value: _is_int(value) and value >= 0)
 _SHARE = _Value(
     "a number, 0 or more",
@@ -78,7 +79,7 @@ SHAPE: Mapping[str, Any] = {
         "margin": _SHARE,
     },
     "libraries": _AnyKeys(_TEXT),
-    "source": {"layout": _TEXT, "sha256": _SHA256},
+    "source": {"layout": _TEXT, "origin": _TEXT_OR_NULL, "sha256": _SHA256},
     "counts": {
         "images": _COUNT,
         "written": _COUNT,

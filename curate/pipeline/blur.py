@@ -9,10 +9,12 @@ from pathlib import Path
 from curate.core.errors import UsageError
 from curate.core.ports import Model, Source
 from curate.formats import open_source
+from curate.formats.address import is_address, is_hub_place
 from curate.formats.faces import iter_given_faces, table
 from curate.formats.faces.given import GivenFaces
+from curate.formats.hub_source import describe_origin
 from curate.manifest import store
-from curate.pipeline import finish
+from curate.pipeline import finish, hub
 from curate.pipeline.carrying import carry
 from curate.pipeline.gathering import gather
 from curate.pipeline.given import check_matches, describe_matches, match_faces, save_face_index
@@ -37,7 +39,7 @@ def blur(
     once from a finished one.
 
     Args:
-        source: the dataset's folder; only read.
+        source: the dataset's folder, its address, or ``hf:NAME[@REVISION]``; only read.
         out: the output folder; made if absent, on one file system.
         recipe: what to do; the defaults if None.
         session: how to run.
@@ -55,13 +57,26 @@ def blur(
         raise UsageError("an earlier run's faces are taken by curate.replay, not by blur")
     recipe = pin_files(recipe or Recipe(), session)
     check_recipe(recipe)
+    if is_hub_place(str(source)):
+        return _obfuscate_hub(str(source), out, recipe, session)
     return obfuscate_source(open_source(str(source), session.layout), out, recipe, session)
 
 
 def obfuscate_source(source: Source, out: str | Path, recipe: Recipe, session: Session) -> Summary:
     """Obfuscate an opened dataset; raises as `blur` does."""
-    check_places(Path(source.place), Path(out))
-    with hold(source, Workspace(Path(out).resolve()), recipe, session) as run:
+    check_places(source.place, out)
+    with hold(lambda: source, Workspace(Path(out).resolve()), recipe, session) as run:
+        return _carry_out(run)
+
+
+def _obfuscate_hub(place: str, out: str | Path, recipe: Recipe, session: Session) -> Summary:
+    """Obfuscate a dataset of the Hub, copied to the work folder; raises as `blur` does."""
+    check_places(hub.check(place, session.layout), out)
+    workspace = Workspace(Path(out).resolve())
+    if (workspace.out / "manifest" / store.RUN).is_file():
+        hub.check_origin(place, workspace.out)
+        return recall(workspace.out, None, recipe)
+    with hold(lambda: hub.bring(place, workspace, session), workspace, recipe, session) as run:
         return _carry_out(run)
 
 
@@ -98,9 +113,15 @@ def _gather(run: Run, plan: Plan) -> None:
     size = run.recipe.shard_size_for(plan.images)
     loose = next(iter(run.source.containers()), None) is None
     gather(run.workspace, -(-plan.images // size), loose)
-    others = carry(run.workspace, run.source)
-    facts = finish.describe_run(run.workspace, run.source, run.recipe, _models(run), others)
+    others, origin = carry(run.workspace, run.source), _find_origin(run)
+    facts = finish.describe_run(run.workspace, run.source, run.recipe, _models(run), others, origin)
     store.save_json(facts, run.workspace.final / "manifest" / store.RUN)
+
+
+def _find_origin(run: Run) -> str | None:
+    """Where the dataset is if it is not on this disk; a path would differ between machines."""
+    place = run.source.place
+    return place if is_address(place) else describe_origin(run.workspace.source)
 
 
 def _models(run: Run) -> tuple[Model, ...]:

@@ -14,6 +14,7 @@ from curate.core.faces import Face
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage, shard_name, sync_file, sync_folder
 from curate.formats import open_source
+from curate.formats.address import is_address
 from curate.formats.faces import SUFFIXES, save_faces
 from curate.formats.faces.given import FoundFaces
 from curate.manifest.found import FoundEntry, iter_found, join_found, load_account, save_found
@@ -24,7 +25,7 @@ from curate.pipeline.run import Run, begin, do_shards, hold
 from curate.pipeline.session import Session
 from curate.pipeline.shard import ShardResult
 from curate.pipeline.tools import check_recipe, open_detector, open_tools, pin_files
-from curate.pipeline.workspace import Workspace, describe_recipe_clash, libraries
+from curate.pipeline.workspace import Workspace, check_local, describe_recipe_clash, libraries
 from curate.recipe import Recipe
 
 
@@ -122,11 +123,12 @@ def detect(
         raise UsageError("faces are found, not given, here; leave them out")
     recipe = pin_files(recipe or Recipe(), session)
     opened = open_source(str(source), session.layout)
+    check_local(out, "the table")
     target = Path(out).resolve()
     _check_target(target, opened.place, exports)
     check_recipe(recipe)
     work = Workspace(target, target.with_name(f".{target.name}.curate"))
-    with hold(opened, work, recipe, session) as run:
+    with hold(lambda: opened, work, recipe, session) as run:
         before = target.exists()
         if not before:
             _find(run)
@@ -191,7 +193,7 @@ def _iter_looked_at(table: Path) -> Iterator[FoundFaces]:
 def _check_target(target: Path, place: str, exports: Sequence[str]) -> None:
     if target.is_dir():
         raise UsageError(f"{target} is a folder; name the file to write, such as faces.parquet")
-    if target.is_relative_to(place):
+    if not is_address(place) and target.is_relative_to(place):
         raise UsageError(f"{target} lies inside SOURCE; choose another place for it")
     for form in exports:
         if form not in SUFFIXES:

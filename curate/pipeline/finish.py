@@ -29,8 +29,18 @@ def describe_run(
     recipe: Recipe,
     models: Sequence[Model],
     others: dict[str, int],
+    origin: str | None,
 ) -> dict[str, Any]:
-    """The content of ``run.json``: everything that says what was done, and its digests."""
+    """The content of ``run.json``: everything that says what was done, and its digests.
+
+    Args:
+        workspace: where the work is.
+        source: the dataset.
+        recipe: what was done.
+        models: what detected.
+        others: counts of what stands beside the images.
+        origin: where the dataset is if it is not on this disk.
+    """
     manifest = workspace.final / "manifest"
     records = manifest / store.RECORDS_FOLDER
     obfuscator = open_obfuscator(recipe)
@@ -51,7 +61,11 @@ def describe_run(
             "margin": margin_of(recipe),
         },
         "libraries": libraries(),
-        "source": {"layout": source.layout, "sha256": store.digest_sources(records)},
+        "source": {
+            "layout": source.layout,
+            "origin": origin,
+            "sha256": store.digest_sources(records),
+        },
         "counts": tally.to_dict(),
         "others": {**others, "sha256": store.digest_file(manifest / store.OTHERS)},
         "records": {

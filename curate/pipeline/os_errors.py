@@ -9,7 +9,7 @@ from curate.core.errors import CurateError, SetupError
 from curate.core.records import escape_unprintable
 
 
-def describe_os_error(error: OSError, place: Path, deed: str) -> CurateError:
+def describe_os_error(error: OSError, place: str | Path, deed: str) -> CurateError:
     """An error of the file system as one of ours.
 
     Args:

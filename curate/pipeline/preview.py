@@ -107,13 +107,13 @@ def preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessio
     try:
         return _preview(source, out, pin_files(recipe, session), session)
     except OSError as error:
-        raise describe_os_error(error, Path(source), "read") from error
+        raise describe_os_error(error, source, "read") from error
 
 
 def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Session) -> Preview:
     check_recipe(recipe)
     folder = open_source(str(source), session.layout)
-    check_places(Path(source), Path(out))
+    check_places(source, out)
     notes = list(folder.check())
     for line in (describe(folder), *notes):
         session.tell(escape_unprintable(line))

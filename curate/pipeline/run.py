@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +48,16 @@ class Run:
 
 
 @contextmanager
-def hold(source: Source, workspace: Workspace, recipe: Recipe, session: Session) -> Iterator[Run]:
+def hold(
+    opener: Callable[[], Source], workspace: Workspace, recipe: Recipe, session: Session
+) -> Iterator[Run]:
     """Be the only writer of a work folder; one in which nothing was done is removed afterwards.
+
+    Args:
+        opener: opens the dataset; may write to the work folder.
+        workspace: the work folder.
+        recipe: what to do.
+        session: how to run.
 
     Raises:
         SetupError: if the place cannot be written, or another run is writing it.
@@ -59,7 +67,7 @@ def hold(source: Source, workspace: Workspace, recipe: Recipe, session: Session)
         workspace.root.mkdir(parents=True, exist_ok=True)
         with FolderLock(workspace.lock) as lock:
             try:
-                yield Run(source, workspace, recipe, session, lock.descriptor)
+                yield Run(opener(), workspace, recipe, session, lock.descriptor)
             finally:
                 _tidy(workspace, made)
     except OSError as error:

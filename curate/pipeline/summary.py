@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -74,10 +75,15 @@ def summarize(
     )
 
 
-def recall(out: Path, source: Source, recipe: Recipe) -> Summary:
+def recall(out: Path, source: Source | None, recipe: Recipe) -> Summary:
     """The summary of an OUT that was finished before, if it is still what a run would give.
 
     Names and sizes are compared, not contents: for those there is ``curate verify``.
+
+    Args:
+        out: the finished OUT.
+        source: the dataset; None if it is no longer at hand, and not compared.
+        recipe: what a run would do.
 
     Raises:
         UsageError: if it was made by another recipe.
@@ -89,18 +95,26 @@ def recall(out: Path, source: Source, recipe: Recipe) -> Summary:
     if run["recipe_sha256"] != recipe.digest:
         raise UsageError(describe_recipe_clash(out, run["recipe"], recipe))
     entries = store.iter_entries(manifest / store.RECORDS_FOLDER)
-    for entry, record in zip_longest(entries, source.records()):
-        if _differ(entry, record, source):
-            raise SourceChangedError(
-                f"{out} is finished, but SOURCE has changed since "
-                f"(first at {(record or entry).id!r}); choose another OUT"
-            )
+    for entry in entries if source is None else _iter_same(entries, source, out):
         if entry.output_path is not None and not _is_there(out, entry):
             raise DataError(
                 f"{out} was finished, but {DATA}/{entry.output_path} is no longer as it was "
                 "written; see `curate verify`, or choose another OUT"
             )
     return summarize(out, run, 0.0, 0, already_done=True)
+
+
+def _iter_same(
+    entries: Iterator[ManifestEntry], source: Source, out: Path
+) -> Iterator[ManifestEntry]:
+    """The entries, as long as SOURCE has the images that they tell of."""
+    for entry, record in zip_longest(entries, source.records()):
+        if _differ(entry, record, source):
+            raise SourceChangedError(
+                f"{out} is finished, but SOURCE has changed since "
+                f"(first at {(record or entry).id!r}); choose another OUT"
+            )
+        yield entry
 
 
 def _differ(entry: ManifestEntry | None, record: ImageRecord | None, source: Source) -> bool:

@@ -7,6 +7,7 @@
     OUT/.curate/plan.jsonl        the records, in order, as SOURCE was at the start
     OUT/.curate/faces.sqlite      given faces
     OUT/.curate/models.json       the models that detected
+    OUT/.curate/source/           a dataset of the Hub, as Parquet; source.json says which
     OUT/.curate/staging/          shards in work
     OUT/.curate/shards/NNNNN/     shards committed
     OUT/.curate/members/          images that wait for their containers to be rebuilt
@@ -31,6 +32,7 @@ from curate.core.errors import DataError, SourceChangedError, UsageError
 from curate.core.ports import Source
 from curate.core.records import ImageRecord
 from curate.engine.shards import shard_name
+from curate.formats.address import is_address, is_hub_place
 from curate.manifest.store import part_name, save_json
 from curate.recipe import Recipe
 
@@ -78,6 +80,7 @@ class Workspace:
         self.plan = self.root / "plan.jsonl"
         self.faces = self.root / "faces.sqlite"
         self.models = self.root / "models.json"
+        self.source = self.root / "source"
         self.staging = self.root / "staging"
         self.shards = self.root / "shards"
         self.members = self.root / "members"
@@ -94,7 +97,12 @@ class Workspace:
 
     def has_work(self) -> bool:
         """Whether there is anything here that another attempt could take up."""
-        return self.final.is_dir() or (self.shards.is_dir() and any(self.shards.iterdir()))
+        copies = (self.source, self.source.with_name("source.partial"))
+        return (
+            self.final.is_dir()
+            or any(copy.is_dir() for copy in copies)
+            or (self.shards.is_dir() and any(self.shards.iterdir()))
+        )
 
     def is_committed(self, number: int) -> bool:
         """Whether a shard's work is done, gathered or not."""
@@ -212,17 +220,20 @@ def libraries() -> dict[str, str]:
     return found
 
 
-def check_places(source: Path, out: Path) -> None:
+def check_places(source: str | Path, out: str | Path) -> None:
     """Refuse places that would let a run read its own output or write to SOURCE.
 
+    Args:
+        source: a path, an address or a place on the Hub.
+        out: the output folder.
+
     Raises:
-        UsageError: if one lies inside the other, or OUT holds something else.
+        UsageError: if one lies inside the other, or OUT is remote or holds something else.
     """
-    a, b = source.resolve(), out.resolve()
-    if a == b or b.is_relative_to(a):
-        raise UsageError(f"OUT {str(out)!r} lies inside SOURCE; choose another place for it")
-    if a.is_relative_to(b):
-        raise UsageError(f"SOURCE {str(source)!r} lies inside OUT; choose another OUT")
+    check_local(out, "OUT")
+    b = Path(out).resolve()
+    if not is_address(str(source)) and not is_hub_place(str(source)):
+        _check_apart(Path(source).resolve(), b)
     above = next(place for place in (b, *b.parents) if place.exists())
     if not above.is_dir():
         raise UsageError(f"OUT {str(out)!r} is or lies under a file; choose another name")
@@ -230,6 +241,23 @@ def check_places(source: Path, out: Path) -> None:
         raise UsageError(
             f"OUT {str(out)!r} is not empty and was not made by curate; choose a new folder"
         )
+
+
+def check_local(place: str | Path, name: str) -> None:
+    """Refuse an address where only a path on this machine can be.
+
+    Raises:
+        UsageError: if it is one.
+    """
+    if is_address(str(place)):
+        raise UsageError(f"{name} is not on a local disk; only SOURCE can be remote")
+
+
+def _check_apart(source: Path, out: Path) -> None:
+    if source == out or out.is_relative_to(source):
+        raise UsageError(f"OUT {str(out)!r} lies inside SOURCE; choose another place for it")
+    if source.is_relative_to(out):
+        raise UsageError(f"SOURCE {str(source)!r} lies inside OUT; choose another OUT")
 
 
 def is_ours(out: Path) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -180,6 +181,29 @@ def test_a_record_can_be_read_in_another_process(example: Example, source: Path)
         text=True,
     )
     assert done.stdout.split() == wanted, done.stderr
+
+
+def test_a_remote_dataset_is_what_the_same_one_on_a_disk_is(example: Example, source: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.put(f"{source}/", f"/{example.layout}/", recursive=True)
+    try:
+        place = f"memory://{example.layout}"
+        ours, theirs = open_source(place), open_source(str(source))
+        assert (ours.layout, ours.place) == (example.layout, place)
+        assert list(ours.check()) == list(theirs.check())
+        records = list(theirs.records())
+        assert list(ours.records()) == records
+        for record in records:
+            assert ours.find(record.id) == record
+            assert ours.size(record) == theirs.size(record)
+            assert ours.read(record) == theirs.read(record)
+        others = list(theirs.others())
+        assert list(ours.others()) == others
+        for other in others:
+            with ours.open(other) as one, theirs.open(other) as two:
+                assert one.read() == two.read()
+    finally:
+        memory.rm(f"/{example.layout}", recursive=True)
 
 
 def test_every_other_file_is_listed_once(example: Example, source: Path) -> None:

@@ -8,8 +8,10 @@ import pytest
 from curate.core.intervals import (
     Interval,
     Share,
+    hull,
     newcombe,
     none_seen,
+    paired,
     percentiles,
     resample_ratios,
     wilson,
@@ -72,6 +74,36 @@ def test_newcombe_holds_the_true_difference_about_as_often_as_it_says() -> None:
         interval = newcombe(Share(int(hits_a), 60), Share(int(hits_b), 140))
         held += interval.low <= 0.15 <= interval.high
     assert held / 4000 == pytest.approx(0.95, abs=0.015)
+
+
+def bonett_price(b: int, c: int, n: int) -> tuple[float, float]:
+    """Their formula for counts: lost, gained and all pairs."""
+    lost, gained = (b + 1) / (n + 2), (c + 1) / (n + 2)
+    half = 1.959964 * math.sqrt((lost + gained - (gained - lost) ** 2) / (n + 2))
+    return gained - lost - half, gained - lost + half
+
+
+@pytest.mark.parametrize(("b", "c", "n"), [(12, 3, 60), (0, 0, 40), (5, 0, 5)])
+def test_of_single_pairs_it_is_bonett_and_prices(b: int, c: int, n: int) -> None:
+    found = paired([-1] * b + [1] * c + [0] * (n - b - c))
+    low, high = bonett_price(b, c, n)
+    assert found == pytest.approx((max(-1, low), min(1, high)), abs=1e-6)
+
+
+def test_a_paired_difference_is_held_about_as_often_as_it_says() -> None:
+    random = np.random.default_rng(6)
+    held = 0
+    for _ in range(2000):
+        differences = random.choice([-1, 0, 1], size=40, p=[0.15, 0.8, 0.05])
+        interval = paired(differences)
+        held += interval.low <= -0.1 <= interval.high
+    assert held / 2000 == pytest.approx(0.955, abs=0.02)
+    assert paired([]) == Interval(-1.0, 1.0)
+
+
+def test_a_hull_holds_both() -> None:
+    assert hull(Interval(0.1, 0.3), Interval(0.2, 0.4)) == Interval(0.1, 0.4)
+    assert hull(Interval(0.1, 0.3), None) == Interval(0.1, 0.3)
 
 
 def test_of_no_event_the_rate_is_bounded_above() -> None:

@@ -61,6 +61,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("detectors.0.name", None, r"detectors\[0\].name is not a text"),
         ("tool.name", "another", "tool.name is not 'curate-dataset'"),
         ("obfuscator.margin", True, "obfuscator.margin is not a number"),
+        ("source.origin", ..., "source.origin is missing"),
+        ("source.origin", 5, "source.origin is not a text or null"),
         ("secret", "x", "'secret' is no key of schema version 1"),
     ],
 )

@@ -1,0 +1,1 @@
+"""What obfuscation costs a classifier: statistics of paired predictions; pure."""

@@ -1,0 +1,136 @@
+"""The main job over a storage that is not on this disk: an S3 server on this machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+import curate
+from curate import Recipe, Session
+from curate.core.errors import SetupError
+from curate.formats import open_folder, open_source
+from curate.formats.folder import LocalFolder
+from curate.pipeline.check import iter_problems
+from tests.s3_server import S3Server, serve
+from tests.unit.formats.shards import write_tar
+
+pytest.importorskip("s3fs", reason="the extra s3 is not installed")
+
+Fingerprint = Callable[[Path], dict[str, str]]
+CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
+RECIPE = Recipe(profile="fast", shard_size=4)
+
+
+@pytest.fixture(scope="module")
+def local(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("local") / "out"
+    curate.blur(photos, out, RECIPE, Session(workers=2))
+    return out
+
+
+@pytest.fixture
+def server(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    bucket = tmp_path / "s3" / "bucket"
+    shutil.copytree(photos, bucket / "photos")
+    images = sorted(path for path in photos.rglob("*") if path.suffix in (".jpg", ".png"))
+    members = [(f"{n:04d}{image.suffix}", image.read_bytes()) for n, image in enumerate(images)]
+    for number in range(2):
+        write_tar(bucket / f"shards/train-{number}.tar", members[number::2])
+    with serve(tmp_path / "s3") as running:
+        fsspec.get_filesystem_class("s3").clear_instance_cache()  # it knows another test's server
+        monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        yield running
+
+
+def read_texts(out: Path) -> str:
+    return "".join(
+        path.read_text(errors="replace") for path in (out / "manifest").rglob("*") if path.is_file()
+    )
+
+
+def test_a_remote_folder_is_what_the_same_folder_on_a_disk_is(
+    server: S3Server, photos: Path
+) -> None:
+    server.page = 3
+    folder, local = open_folder("s3://bucket/photos"), LocalFolder(photos)
+    leaves = list(folder.leaves())
+    assert [(leaf.path, leaf.size) for leaf in leaves] == [
+        (leaf.path, leaf.size) for leaf in local.leaves()
+    ]
+    for leaf in leaves:
+        assert folder.leaf(leaf.path) == leaf
+        assert folder.read(leaf.path) == local.read(leaf.path)
+    assert folder.names("train") == local.names("train")
+    assert folder.names("nothing") == frozenset()
+    assert folder.leaf("nothing.jpg") is None
+
+
+@pytest.mark.slow
+def test_a_remote_folder_gives_the_same_bytes_as_a_local_one(
+    server: S3Server, local: Path, tmp_path: Path, fingerprint: Fingerprint
+) -> None:
+    out = tmp_path / "out"
+    summary = curate.blur("s3://bucket/photos", out, RECIPE, Session(workers=2))
+    assert summary.faces > 0
+    assert fingerprint(out) == fingerprint(local)
+    assert "very-secret" not in read_texts(out)
+    origins = [json.loads((each / "manifest/run.json").read_text()) for each in (out, local)]
+    assert [run["source"]["origin"] for run in origins] == ["s3://bucket/photos", None]
+    assert list(iter_problems(out, "s3://bucket/photos", 2)) == []
+    assert curate.blur("s3://bucket/photos", out, RECIPE).already_done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["s3://bucket/shards", "s3://bucket/shards/train-{0..1}.tar"])
+def test_remote_shards_come_out_as_shards(server: S3Server, tmp_path: Path, place: str) -> None:
+    out = tmp_path / "out"
+    summary = curate.blur(place, out, RECIPE, Session(workers=2))
+    assert summary.faces > 0
+    assert [path.name for path in sorted(out.rglob("*.tar"))] == ["train-0.tar", "train-1.tar"]
+    assert sum(1 for _ in open_source(str(out / "data")).records()) == summary.written
+    assert list(iter_problems(out, place, 2)) == []
+
+
+@pytest.mark.slow
+def test_a_connection_that_dies_ends_the_run_and_the_same_command_goes_on(
+    server: S3Server, local: Path, tmp_path: Path, fingerprint: Fingerprint
+) -> None:
+    out = tmp_path / "out"
+    server.lives = 6
+    command = [*CURATE, "blur", "s3://bucket/photos", str(out)]
+    options = ["--profile", "fast", "--shard-size", "4", "--workers", "1", "--quiet"]
+    died = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert died.returncode == 1
+    assert len(died.stderr.splitlines()) == 1, died.stderr
+    assert "s3://bucket/photos cannot be read" in died.stderr
+    assert "run the same command again" in died.stderr
+    assert not (out / "manifest").exists()
+    server.lives = -1
+    again = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert again.returncode == 3, again.stderr
+    assert fingerprint(out) == fingerprint(local)
+    lines = (out / "manifest/log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["started", "resumed", "finished"]
+
+
+@pytest.mark.slow
+def test_one_object_that_may_not_be_read_is_withheld_and_a_closed_bucket_ends_the_run(
+    server: S3Server, tmp_path: Path
+) -> None:
+    server.denied = frozenset({"bucket/photos/train/cat/chelsea.jpg"})
+    summary = curate.blur("s3://bucket/photos", tmp_path / "one", RECIPE, Session(workers=1))
+    assert summary.reasons["unreadable"] == 1
+    server.denied = frozenset({"*"})
+    with pytest.raises(SetupError, match="same command"):
+        curate.blur("s3://bucket/photos", tmp_path / "all", RECIPE, Session(workers=1))
+    assert not (tmp_path / "all").exists()
