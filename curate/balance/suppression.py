@@ -5,8 +5,8 @@ report are sums of each other, so that a hidden count could follow from those th
 shown. Others are therefore hidden as well (complementary suppression; Willenborg and
 de Waal, *Elements of Statistical Disclosure Control*, 2001, chapter 4) until
 
-- the counts hidden from a sum that is shown are at least two, and add up to no small
-  count themselves; and
+- the counts hidden from a sum that is shown are at least two, and any of them could be
+  as large as the least that may be shown; and
 - no hidden count is determined by the linear system of all sums.
 
 Counts of 0 are shown: they are about nobody. They are never what protects another
@@ -115,9 +115,11 @@ class _Hiding:
         while True:
             self._settle(waiting)
             found = self._determined()
-            if found is None:
+            if not found:
                 return self._hidden
-            waiting.append(self._protect(found))
+            first, *others = found
+            waiting.append(self._protect(first))
+            waiting.extend(self._protect(place) for place in others if self._open_sums(place))
 
     def _settle(self, waiting: deque[int]) -> None:
         """Mend every sum that a newly hidden count stands in, and those that this touches."""
@@ -130,9 +132,9 @@ class _Hiding:
         hidden = line.addends[self._hidden[line.addends]]
         if self._hidden[line.total]:
             return not len(hidden)
-        return bool(len(hidden)) and (
-            len(hidden) == 1 or int(self._counts[hidden].sum()) < self._least
-        )
+        # All of the others are at least 1, so that none can be larger than this.
+        most = int(self._counts[hidden].sum()) - len(hidden) + 1
+        return bool(len(hidden)) and (len(hidden) == 1 or most < self._least)
 
     def _hide_more(self, line: Sum) -> int:
         """Hide the smallest count of a sum that is still shown and about somebody."""
@@ -151,30 +153,37 @@ class _Hiding:
 
     def _protect(self, place: int) -> int:
         """Hide another count beside one that follows from the rest."""
-        lines = [self._sums[number] for number in self._of[place]]
-        shown = [
+        lines = self._open_sums(place) or [self._sums[number] for number in self._of[place]]
+        return self._hide_more(lines[0])
+
+    def _open_sums(self, place: int) -> list[Sum]:
+        """The sums around a count of which another addend is shown and about somebody."""
+        return [
             line
-            for line in lines
+            for line in (self._sums[number] for number in self._of[place])
             if (~self._hidden[line.addends] & (self._counts[line.addends] > 0)).any()
         ]
-        return self._hide_more((shown or lines)[0])
 
-    def _determined(self) -> int | None:
-        """A hidden count that has only one value in all solutions of the sums, if there is one.
+    def _determined(self) -> list[int]:
+        """Hidden counts that have only one value in all solutions of the sums.
+
+        There may be more than one: of a large system, they are mended together, which may
+        hide a little more than one by one.
 
         A random vector is projected on the differences between solutions: a count
         that never differs is 0 in all of them, and any other almost surely is not.
         """
         unknown = np.flatnonzero(self._hidden)
         if not len(unknown):
-            return None
+            return []
         system = self._system(unknown)
         random = np.random.default_rng(0).normal(size=len(unknown))
         free = random - _solve(system, system @ random)
         if float(np.abs(system @ free).max(initial=0.0)) > _WRONG:
             free = np.zeros_like(free)  # not solved: rather hide more than show too much
         fixed = np.flatnonzero(np.abs(free) < _CLOSE)
-        return int(unknown[fixed[0]]) if len(fixed) else None
+        found: list[int] = unknown[fixed].tolist()
+        return found if len(unknown) > _DENSE else found[:1]
 
     def _system(self, unknown: Ints) -> csr_array:
         """The sums as rows: 1 for a hidden addend, -1 for a hidden total."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ _quiet = click.option("--quiet", "-q", is_flag=True, help="Nothing on stderr but
     type=PATH,
     metavar="TABLE",
     help="CSV, TSV, JSON Lines or Parquet with a column of ids: file names or paths, of which "
-    "the end is enough where it is unique.",
+    "the end is enough where it is unique. Or COCO JSON, with attributes in its annotations.",
 )
 @click.option("--id", "id_column", metavar="COLUMN", help="The column of ids. [default: as named]")
 @click.option(
@@ -132,7 +133,7 @@ def dataset(source: Path | None, **options: Any) -> None:
     from curate.balance.groups import parse_bins
     from curate.pipeline.audit import Question, audit_dataset
 
-    _check_outputs(source, options)
+    _check_outputs([source, options["groups"], options["manifest"], *options["targets"]], options)
     bins = [parse_bins(text) for text in options["bins"]]
     if len(dict(bins)) < len(bins):
         raise UsageError("--bins is given twice for one column")
@@ -168,16 +169,18 @@ def merge(audits: tuple[Path, ...], **options: Any) -> None:
     """
     from curate.pipeline.audit import merge_audits
 
-    _check_outputs(None, options)
+    _check_outputs(audits, options)
     _write(merge_audits(audits), options)
 
 
-def _check_outputs(source: Path | None, options: dict[str, Any]) -> None:
+def _check_outputs(inputs: Sequence[Path | None], options: dict[str, Any]) -> None:
+    """Refuse places that cannot be written, or hold what is read, before anything is done."""
     for path in filter(None, (options["output"], options["html"])):
         if path.is_dir() or not path.parent.is_dir():
             raise UsageError(f"{path} cannot be written: give a file in a folder that is there")
-        if source is not None and path.resolve().is_relative_to(source.resolve()):
-            raise UsageError(f"{path} lies inside SOURCE; choose another place for it")
+        for given in filter(None, inputs):
+            if path.resolve().is_relative_to(given.resolve()):
+                raise UsageError(f"{path} is, or lies inside, {given}; choose another place for it")
 
 
 def _write(answer: Answer, options: dict[str, Any]) -> None:

@@ -82,6 +82,10 @@ class Annotations:
         """Take in the records, with what is known of each."""
         self._fill("INSERT INTO records VALUES (?, ?)", records)
 
+    def add_ids_as_records(self) -> None:
+        """Take every id of the table for a record of its own."""
+        self._database.execute("INSERT INTO records SELECT id, '{}' FROM ids")
+
     def match(self) -> Fit:
         """Give each id its record."""
         run = self._database.execute

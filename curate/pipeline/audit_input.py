@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,13 +12,16 @@ from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError, UsageError
 from curate.core.ports import Source
 from curate.core.records import printable
-from curate.formats.groups import iter_rows, load_columns
 from curate.manifest.layout import MANIFEST
 from curate.manifest.store import RECORDS_FOLDER, RUN, iter_entries, load_run
 from curate.pipeline.annotated import Annotations, Row, open_annotations
-
-ID_COLUMNS = ("id", "file_name", "file", "filename", "path", "image", "image_id")
-"""Columns taken for the record's id where none is named."""
+from curate.pipeline.group_table import (
+    find_id_column,
+    holds_annotations,
+    id_of,
+    iter_table,
+    list_names,
+)
 
 OUTCOMES = ("outcome", "has_face", "faces", "blurred_share")
 """What a manifest says of each record."""
@@ -78,7 +81,8 @@ def open_input(given: Input) -> Iterator[Reading]:
         if given.source is None and given.manifest is None:
             if given.table is None:
                 raise UsageError("there is nothing to audit: give SOURCE, --groups or --manifest")
-            yield Reading(_iter_table(given, annotations, facts), facts)
+            read = _iter_joined if holds_annotations(given.table) else _iter_table
+            yield Reading(read(given, annotations, facts), facts)
         else:
             yield Reading(_iter_joined(given, annotations, facts), facts)
 
@@ -91,13 +95,13 @@ def _iter_table(given: Input, annotations: Annotations, facts: dict[str, Any]) -
     lines = 0
 
     def ids() -> Iterator[tuple[str, Row]]:
-        for number, row in enumerate(iter_rows(table, [column or ""]), start=1):
-            yield _id_of(row, str(column), table, number), {}
+        for number, row in enumerate(iter_table(table, [column or ""]), start=1):
+            yield id_of(row, str(column), table, number), {}
 
     if column is not None:
         facts["ids"] = annotations.add_lines(ids(), once=not given.per_person)
     wanted = [*given.columns, *([column] if column else [])]
-    for number, row in enumerate(iter_rows(table, wanted), start=1):
+    for number, row in enumerate(iter_table(table, wanted), start=1):
         seen.add(row)
         lines = number
         yield f"{table}, record {number}", (row,)
@@ -112,19 +116,24 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
     """Records of a dataset or a manifest, with the rows of the table that speak of them."""
     seen = _Seen(given.columns)
     seen.add(dict.fromkeys(RECORD_COLUMNS))
-    annotations.add_records(_iter_records(given, facts, seen))
+    alone = given.source is None and given.manifest is None
+    if not alone:
+        annotations.add_records(_iter_records(given, facts, seen))
     if given.table is not None:
         table = given.table
         column = find_id_column(table, given.id_column, required=True)
         wanted = [*given.columns, str(column)]
 
         def lines() -> Iterator[tuple[str, Row]]:
-            for number, row in enumerate(iter_rows(table, wanted), start=1):
+            for number, row in enumerate(iter_table(table, wanted), start=1):
                 seen.add(row)
                 said = {name: row[name] for name in given.columns if name in row}
-                yield _id_of(row, str(column), table, number), said
+                yield id_of(row, str(column), table, number), said
 
-        annotations.add_lines(lines(), once=not given.per_person)
+        several = given.per_person or holds_annotations(table)
+        annotations.add_lines(lines(), once=not several)
+    if alone:
+        annotations.add_ids_as_records()
     seen.check(given.table)
     fit = annotations.match()
     facts |= {
@@ -203,39 +212,10 @@ def _by_id(out: Path) -> Callable[[str], Mapping[str, Any] | None]:
     return find
 
 
-def find_id_column(table: Path, named: str | None, required: bool) -> str | None:
-    """The column of ids of a table.
-
-    Raises:
-        UsageError: if the column that was named is not there, or there is none.
-        DataError: if the table is empty, or none.
-    """
-    columns = load_columns(table)
-    if named is not None:
-        if named not in columns:
-            raise UsageError(f"{table} has no column {named!r}; it has: {_list(columns)}")
-        return named
-    found = next((name for name in ID_COLUMNS if name in columns), None)
-    if found is None and required:
-        raise UsageError(f"name the column of ids of {table} with --id; it has: {_list(columns)}")
-    return found
-
-
-def _id_of(row: Row, column: str, table: Path, number: int) -> str:
-    value = row.get(column)
-    if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
-        raise DataError(f"{table}, record {number}, has no id in its column {column!r}")
-    return str(value).removeprefix("./")
-
-
 def _table(given: Input) -> Path:
     if given.table is None:
         raise UsageError("there is nothing to audit: give SOURCE, --groups or --manifest")
     return given.table
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(list(names)[:20])
 
 
 class _Seen:
@@ -253,5 +233,5 @@ class _Seen:
     def check(self, table: Path | None) -> None:
         if self._absent:
             where = f"{table} has" if table else "there is"
-            have = f"; there is: {_list(self._others)}" if self._others else ""
+            have = f"; there is: {list_names(self._others)}" if self._others else ""
             raise UsageError(f"{where} no column {sorted(self._absent)[0]!r}{have}")

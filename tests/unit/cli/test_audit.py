@@ -95,6 +95,15 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv"]
 
 
+def test_what_is_read_is_not_written_over(table: Path) -> None:
+    before = table.read_bytes()
+    for given in ([table], ["--groups", table]):
+        done = run(*given, "--by", "gender", "-o", table)
+        assert done.returncode == 2
+        assert "choose another place" in done.stderr
+    assert table.read_bytes() == before
+
+
 def test_what_is_no_audit_is_not_joined(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     done = run("merge", tmp_path / "a.json", tmp_path / "b.json")

@@ -307,3 +307,61 @@ def test_the_margin_of_forty_thousand_real_labels(shared_data: Path) -> None:
         for name, value in each["pattern"].items():
             matching = matching[matching[name] == value]
         assert len(matching) == each["count"] < 30
+
+
+COCO = {
+    "images": [{"id": n, "file_name": f"{n}.jpg"} for n in (1, 2, 3)],
+    "categories": [{"id": 7, "name": "person"}, {"id": 8, "name": "dog"}],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 7, "attributes": {"gender": "F", "age": 30}},
+        {"id": 2, "image_id": 1, "category_id": 7, "attributes": {"gender": "M"}},
+        {"id": 3, "image_id": 2, "category_id": 8},
+    ],
+}
+
+
+def counts_of(report: dict[str, Any], name: str) -> dict[str, int]:
+    return {key: group["count"] for key, group in report["attributes"][name]["groups"].items()}
+
+
+def test_attributes_can_stand_in_coco_annotations(tmp_path: Path) -> None:
+    path = write(tmp_path / "people.json", json.dumps(COCO))
+    report = ask(path, "gender", label="category")
+    assert counts_of(report, "gender") == {"F+M": 1, "(missing)": 2}
+    assert report["records"] == 3
+    assert {name: each["count"] for name, each in report["labels"].items()} == {
+        "person": 1, "dog": 1, "(missing)": 1,
+    }  # fmt: skip
+    people = ask(path, "gender", per="person")
+    assert counts_of(people, "gender") == {"F": 1, "M": 1, "(missing)": 2}
+    assert (people["records"], people["counted"]) == (3, 4)
+
+
+def test_coco_annotations_are_joined_with_a_dataset(tmp_path: Path) -> None:
+    path = write(tmp_path / "people.json", json.dumps(COCO))
+    (tmp_path / "photos/val").mkdir(parents=True)
+    for name in ("1.jpg", "4.jpg"):
+        Image.new("RGB", (4, 4)).save(tmp_path / "photos/val" / name)
+    report = ask(tmp_path / "photos", "gender", groups=path)
+    assert counts_of(report, "gender") == {"F+M": 1, "(missing)": 1}
+    assert report["input"]["unmatched_examples"] == ["2.jpg", "3.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"images": [{"id": 1}]}, "images[0] has no file_name"),
+        ({"images": COCO["images"] + COCO["images"]}, "images[3] has the id of another"),
+        ({"annotations": [{"image_id": 9}]}, "annotations[0] belongs to an image that is absent"),
+        ({"annotations": [{"image_id": 1, "attributes": 3}]}, "attributes is no object"),
+        ({"annotations": [3]}, "annotations[0] is no object"),
+        ({"annotations": []}, "has no column 'gender'"),
+    ],
+)
+def test_bad_coco_annotations_are_one_clear_line(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    path = write(tmp_path / "people.json", json.dumps({**COCO, **change}))
+    with pytest.raises(CurateError) as caught:
+        ask(path, "gender")
+    assert said in str(caught.value)
