@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,15 +86,27 @@ def parse_columns(schema: Any, table: str) -> ImageColumns:
     _raise_find(carried_table.find_in_schema(_text_schema(schema, names)), table)
     labels = [name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"]
     label = "label" if "label" in labels else next(iter(labels), None)
-    classes = features[label].get("names") or () if label else ()
-    return ImageColumns(tuple(sorted(names, key=str.encode)), label, tuple(map(str, classes)))
+    return ImageColumns(
+        tuple(sorted(names, key=str.encode)), label, _parse_classes(features, label, table)
+    )
+
+
+def _parse_classes(
+    features: Mapping[str, dict[str, Any]], label: str | None, table: str
+) -> tuple[str, ...]:
+    names = features[label].get("names") or [] if label else []
+    try:
+        "".join(names).encode()
+    except (TypeError, UnicodeEncodeError):
+        raise DataError(f"the names of the classes of {table!r} are no list of texts") from None
+    return tuple(names)
 
 
 def _load_features(schema: Any) -> dict[str, dict[str, Any]]:
     try:
         features = json.loads((schema.metadata or {})[_FEATURES])["info"]["features"]
         return {name: value for name, value in features.items() if isinstance(value, dict)}
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return {}  # what the types alone say is enough
 
 

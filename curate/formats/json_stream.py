@@ -33,20 +33,25 @@ def iter_items(file: BinaryIO, prefix: str, name: str) -> Iterator[Any]:
         yield from ijson.items(_Shallow(file, name), prefix, use_float=True)
 
 
-def load_keys(file: BinaryIO, name: str) -> set[str]:
-    """The keys of a document that is an object; reads it to its end.
+def load_kinds(file: BinaryIO, name: str) -> dict[str, str]:
+    """The keys of a document that is an object, each with the event that begins its value.
+
+    Reads it to its end.
 
     Raises:
         DataError: if it is not whole JSON, or nested too deep.
     """
     import ijson
 
+    kinds: dict[str, str] = {}
+    key = None
     with _one_line(name):
-        return {
-            value
-            for prefix, event, value in ijson.parse(_Shallow(file, name))
-            if event == "map_key" and prefix == ""
-        }
+        for prefix, event, value in ijson.parse(_Shallow(file, name)):
+            if prefix == "" and event == "map_key":
+                key = value
+            elif key is not None:
+                kinds[key], key = event, None
+    return kinds
 
 
 def iter_events(file: BinaryIO, name: str) -> Iterator[tuple[str, str, Any]]:

@@ -33,6 +33,7 @@ _DRAWN = frozenset({".svg", ".eps", ".ps", ".pdf", ".xpm", ".xbm"})
 """Pictures that are written as text."""
 
 _LONGEST_NAME = 255  # bytes that file systems take
+_LONGEST_PATH = 1024  # below the work folder; systems end at 4096 for the whole
 _COPIED = 1 << 20  # bytes at a time
 _UNREAD = -1
 
@@ -97,7 +98,7 @@ class WebDataset(ContainerLayout):
         if size == _UNREAD:
             raise WithheldError("sparse", "it is stored with holes; pack the tar without --sparse")
         if not _is_plain(record.id):
-            raise WithheldError("name", "its name is not valid UTF-8 or longer than 255 bytes")
+            raise WithheldError("name", "its name is not valid UTF-8 or too long")
         file = self._opened.get(tar, self.open_container)
         file.seek(offset)
         data = file.read(size)
@@ -163,8 +164,10 @@ def _is_image(member: Member) -> bool:
 
 def _is_plain(path: str) -> bool:
     """Whether an output can have this path."""
-    return is_text_path(path) and all(
-        len(name.encode()) <= _LONGEST_NAME for name in path.split("/")
+    return (
+        is_text_path(path)
+        and len(path.encode()) <= _LONGEST_PATH
+        and all(len(name.encode()) <= _LONGEST_NAME for name in path.split("/"))
     )
 
 

@@ -23,7 +23,7 @@ from curate.pipeline.session import Session
 from curate.pipeline.shard import ShardJob
 from curate.pipeline.summary import Summary, recall, summarize
 from curate.pipeline.tools import check_recipe, open_detector, pin_files
-from curate.pipeline.workspace import Plan, Workspace, check_places
+from curate.pipeline.workspace import Plan, Workspace, check_containers, check_places
 from curate.recipe import Recipe
 
 
@@ -114,6 +114,8 @@ def _gather(run: Run, plan: Plan) -> None:
     loose = next(iter(run.source.containers()), None) is None
     gather(run.workspace, -(-plan.images // size), loose)
     others, origin = carry(run.workspace, run.source), _find_origin(run)
+    if not loose:  # what was read for the images and what was read around them is one file
+        check_containers(run.source, plan)
     facts = finish.describe_run(run.workspace, run.source, run.recipe, _models(run), others, origin)
     store.save_json(facts, run.workspace.final / "manifest" / store.RUN)
 

@@ -57,36 +57,43 @@ class FaceIndex:
         """
         try:
             rows = self._table.execute(
-                "SELECT relative, boxes, sha256 FROM faces JOIN given ON given.id = faces.given "
-                "WHERE faces.id = ?",
+                "SELECT relative, boxes, sha256, width, height FROM faces "
+                "JOIN given ON given.id = faces.given WHERE faces.id = ?",
                 (record_id,),
             ).fetchall()
         except sqlite3.Error as error:
             raise SetupError(f"the index of given faces cannot be read ({error})") from None
         if not rows:
             return None
-        told = [face for _, text, _ in rows for face in json.loads(text)]
+        told = [face for _, text, *_ in rows for face in json.loads(text)]
         boxes = tuple(Box(*xyxy) for xyxy, _, _ in told)
         # Boxes that come without frames are in every one; so are then all of the image.
         framed = all(frames for _, frames, _ in told)
         frames = tuple(tuple(frames) for _, frames, _ in told) if framed else ()
         fields = tuple(said for _, _, said in told)
-        digests = {digest for _, _, digest in rows if digest is not None}
+        digests = {digest for _, _, digest, *_ in rows if digest is not None}
+        sizes = {(width, height) for *_, width, height in rows if width is not None}
         # Lines that speak of different files fit none.
         digest = digests.pop() if len(digests) == 1 else ("contradictory" if digests else None)
-        return GivenFaces(record_id, boxes, bool(rows[0][0]), frames, fields, source_sha256=digest)
+        size = min(sizes, default=None)
+        relative = bool(rows[0][0])
+        return GivenFaces(record_id, boxes, relative, frames, fields, size, digest)
 
 
 def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
     """Write given faces as an index; an id may come more than once."""
     path.unlink(missing_ok=True)
     with _open(path) as table:
-        table.execute("CREATE TABLE given (id TEXT, relative INTEGER, boxes TEXT, sha256 TEXT)")
+        table.execute(
+            "CREATE TABLE given (id TEXT, relative INTEGER, boxes TEXT, "
+            "sha256 TEXT, width INTEGER, height INTEGER)"
+        )
         for given in faces:
             _check_text(given.id)
             boxes = json.dumps(list(_iter_faces(given)))
-            row = (given.id, given.relative, boxes, given.source_sha256)
-            table.execute("INSERT INTO given VALUES (?, ?, ?, ?)", row)
+            size = given.size or (None, None)
+            row = (given.id, given.relative, boxes, given.source_sha256, *size)
+            table.execute("INSERT INTO given VALUES (?, ?, ?, ?, ?, ?)", row)
         table.execute("CREATE INDEX by_id ON given (id)")
 
 
@@ -95,10 +102,12 @@ def _iter_faces(given: GivenFaces) -> Iterator[tuple[Any, ...]]:
     for index, box in enumerate(given.boxes):
         frames = given.frames[index] if given.frames else None
         said = given.fields[index] if given.fields else {}
-        yield box.xyxy, frames, {key: said[key] for key in _DECIDED if said.get(key) is not None}
+        told = {key: said[key] for key in _DECIDED if isinstance(said.get(key), _PLAIN)}
+        yield box.xyxy, frames, told
 
 
 _DECIDED = ("confidence", "detectors", "decided_by")
+_PLAIN = (str, int, float, list)
 
 
 def _check_text(name: str) -> None:

@@ -178,6 +178,10 @@ def _given(name: str, picture: Picture, decisions: Decisions) -> list[list[Face]
     given = decisions.find(name)
     if given is None:
         return WithheldError("not-looked-at", "the file of faces says nothing of this image")
+    if given.size is not None and given.size != (picture.width, picture.height):
+        # Boxes of a resized copy, or of the image turned upright, would miss the faces.
+        said, found = f"{given.size[0]}×{given.size[1]}", f"{picture.width}×{picture.height}"
+        return WithheldError("faces", f"the file says that it is {said}, but it is {found}")
     faces: list[list[Face]] = [[] for _ in picture.frames]
     for index, box in enumerate(given.boxes):
         stored = _to_pixels(box, picture) if given.relative else box

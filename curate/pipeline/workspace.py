@@ -59,10 +59,14 @@ class Plan:
 
     def records(self) -> Iterator[ImageRecord]:
         """The records, streaming, in the source's order."""
+        return (record for record, _ in self.stamped())
+
+    def stamped(self) -> Iterator[tuple[ImageRecord, str]]:
+        """The records with the stamps that they had."""
         with self.path.open(encoding="ascii") as file:
             for line in file:
-                name, uri, split, category, _ = json.loads(line)
-                yield ImageRecord(id=name, uri=uri, split=split, category=category)
+                name, uri, split, category, stamp = json.loads(line)
+                yield ImageRecord(id=name, uri=uri, split=split, category=category), stamp
 
 
 class Workspace:
@@ -207,6 +211,26 @@ def save_plan(source: Source, path: Path) -> Plan:
     if images == 0:
         raise DataError("there is no image in SOURCE")
     return Plan(path, images, digest.hexdigest())
+
+
+def check_containers(source: Source, plan: Plan) -> None:
+    """Make sure that the files that hold several images are those that were listed.
+
+    Their stamps are asked for once a file: records of one file stand together.
+
+    Raises:
+        SourceChangedError: if one of them is another now.
+    """
+    last = None
+    for record, stamp in plan.stamped():
+        if stamp == last:
+            continue
+        last = stamp
+        if source.stamp(record) != stamp:
+            raise SourceChangedError(
+                f"{record.id!r} has changed in SOURCE since the run began; put it back as it was "
+                "and choose another OUT"
+            )
 
 
 def libraries() -> dict[str, str]:

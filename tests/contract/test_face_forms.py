@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,8 @@ OBJECT = (
         ({"images.txt": "a.jpg\n", "labels/a.txt": "0 .5 .5\n"}, "line 1, is not"),
         ({"images.txt": "a.jpg\n", "labels/a.jpg.txt": "0 .5 .5 nan .1\n"}, "not a box"),
         ({"images.txt": "a.jpg\n", "labels/a.txt": "0 .5 .5 0 .1\n"}, "empty"),
+        ({"images.txt": "a.jpg\n", "labels/a.txt": "0 .5 .5 .9 .5 .9 .9\n"}, "line 1, is not"),
+        ({"images.txt": "a.jpg\n", "labels/b.txt": "0 .5 .5 .1 .1\n"}, "no file of labels"),
         ({"readme.md": ""}, "no known file of faces"),
     ],
 )
@@ -140,3 +143,43 @@ def test_labels_of_yolos_own_naming_are_found(tmp_path: Path) -> None:
     a, b = iter_given_faces(tmp_path)
     assert a == GivenFaces("train/a.jpg", (Box(0.25, 0.375, 0.75, 0.625),), relative=True)
     assert b == GivenFaces("train/b.jpg", (), relative=True)
+
+
+CATEGORIES = [{"id": 1, "name": "face"}, {"id": 2, "name": "dog"}]
+FACE_OF_0 = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"annotations": [{**FACE_OF_0, "category_id": "1"}]}, "the category '1', which"),
+        ({"annotations": [{**FACE_OF_0, "category_id": 7}]}, "the category 7, which"),
+        ({"annotations": [{**FACE_OF_0, "category_id": True}]}, "the category True, which"),
+        ({"annotations": None}, "'annotations' is not a list"),
+        ({"annotations": {"1": FACE_OF_0}}, "'annotations' is not a list"),
+        ({"categories": {"1": "face"}}, "'categories' is not a list"),
+    ],
+)
+def test_a_coco_file_loses_no_face_in_silence(
+    changes: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    whole = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "annotations": [FACE_OF_0, {**FACE_OF_0, "id": 2, "category_id": 2}],
+        "categories": CATEGORIES,
+    }
+    path = tmp_path / "faces.json"
+    path.write_text(json.dumps(whole))
+    assert sum(len(given_faces.boxes) for given_faces in iter_given_faces(path)) == 1
+    path.write_text(json.dumps({**whole, **changes}))
+    with pytest.raises(DataError, match=message):
+        list(iter_given_faces(path))
+
+
+@pytest.mark.parametrize("faces", ["", {}, None, 5])
+def test_what_is_no_list_of_faces_is_not_taken_for_none(faces: object, tmp_path: Path) -> None:
+    path = tmp_path / "faces.json"
+    for item in ({"url": "a", "bboxes": faces}, {"file": "a", "faces": faces}):
+        path.write_text(json.dumps([item]))
+        with pytest.raises(DataError):
+            list(iter_given_faces(path))

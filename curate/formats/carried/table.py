@@ -162,11 +162,19 @@ def _has_long_rows(leaf: Any, offsets: Any) -> bool:
 
 
 def _is_like_pixels(values: Any) -> bool:
-    """Whether all values are numbers from 0 to 255; those from 0 to 1 are among them."""
+    """Whether all values are numbers as pixels are.
+
+    Those are 0 to 255, fractions from 0 to 1 among them, or whole numbers from −128 to
+    127. Fractions on both sides of nought are what embeddings are made of, too.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
         return False
     extent = pc.min_max(values.cast(pa.float64(), safe=False)).as_py()
-    return extent["min"] is not None and extent["min"] >= 0 and extent["max"] <= 255
+    low, high = extent["min"], extent["max"]
+    if low is None:
+        return False
+    signed = pa.types.is_integer(values.type) and low >= -128 and high <= 127
+    return bool(signed or (low >= 0 and high <= 255))

@@ -18,7 +18,7 @@ from curate.formats.faces.given import (
     parse_size,
     starts_with,
 )
-from curate.formats.json_stream import iter_items, load_keys
+from curate.formats.json_stream import iter_items, load_kinds
 
 
 def recognise(path: Path) -> bool:
@@ -32,7 +32,8 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
     Of a file with ``categories`` only those whose name holds ``face`` are taken.
     """
     _check_keys(path)
-    faces = _find_faces(path)
+    categories = _load_categories(path)
+    faces = {key: name for key, name in categories.items() if _names_faces(name)}
     names = sqlite3.connect("")  # a private database on disk that goes when it is closed
     try:
         names.execute("CREATE TABLE images (id TEXT PRIMARY KEY, name TEXT)")
@@ -46,9 +47,10 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
                 raise DataError(f"{path}: images[{number}] has a name that is no text") from None
             yield GivenFaces(name, (), size=parse_size(image))
         for number, annotation in enumerate(_items(path, "annotations.item")):
-            if faces is None or annotation["category_id"] in faces:
-                found = _parse(annotation, names, f"{path}: annotations[{number}]")
-                yield replace(found, fields=(_find_fields(annotation, faces or {}),))
+            where = f"{path}: annotations[{number}]"
+            if _is_face(annotation, categories, where):
+                found = _parse(annotation, names, where)
+                yield replace(found, fields=(_find_fields(annotation, faces),))
     finally:
         names.close()
 
@@ -86,22 +88,35 @@ def save_faces(images: Iterable[FoundFaces], path: Path) -> None:
 
 def _check_keys(path: Path) -> None:
     with path.open("rb") as file:
-        keys = load_keys(file, str(path))
+        kinds = load_kinds(file, str(path))
     for key in ("images", "annotations"):
-        if key not in keys:
+        if key not in kinds:
             raise DataError(f"{path} is no COCO file of faces: it has no key {key!r}")
+    for key in ("images", "annotations", "categories"):
+        if kinds.get(key, "start_array") != "start_array":
+            raise DataError(f"{path} is no COCO file of faces: its {key!r} is not a list")
 
 
-def _find_faces(path: Path) -> dict[Any, str] | None:
-    """The categories that are faces, by id; None where the file has no categories."""
-    categories = [(item["id"], str(item["name"])) for item in _items(path, "categories.item")]
-    if not categories:
-        return None
-    faces = {key: name for key, name in categories if NAME in name.lower()}
-    if not faces:
-        others = ", ".join(name for _, name in categories[:3])
+def _load_categories(path: Path) -> dict[Any, str]:
+    """Every category's name by id; none where the file has no categories."""
+    categories = {item["id"]: str(item["name"]) for item in _items(path, "categories.item")}
+    if categories and not any(map(_names_faces, categories.values())):
+        others = ", ".join(list(categories.values())[:3])
         raise DataError(f"{path} has no category of that name: {NAME!r}, only {others}")
-    return faces
+    return categories
+
+
+def _names_faces(category: str) -> bool:
+    return NAME in category.lower()
+
+
+def _is_face(annotation: Any, categories: Mapping[Any, str], where: str) -> bool:
+    if not categories:
+        return True
+    key = annotation["category_id"]
+    if key not in categories or isinstance(key, bool):
+        raise DataError(f"{where} has the category {key!r}, which the file does not have")
+    return _names_faces(categories[key])
 
 
 def _items(path: Path, prefix: str) -> Iterator[Any]:

@@ -32,7 +32,9 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
     with path.open("rb") as file:
         for number, item in enumerate(iter_items(file, "item", str(path))):
             where = f"{path}: [{number}]"
-            if not isinstance(item, dict) or not {"url", "bboxes"} <= set(item):
+            if not (
+                isinstance(item, dict) and "url" in item and isinstance(item.get("bboxes"), list)
+            ):
                 raise DataError(f"{where} has no url and bboxes, as in ImageNet's file of faces")
             corners = [[box[key] for key in _CORNERS] for box in item["bboxes"]]
             yield GivenFaces(str(item["url"]), tuple(make_box(xyxy, where) for xyxy in corners))

@@ -31,7 +31,7 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
         for number, item in enumerate(iter_items(file, "item", str(path))):
             where = f"{path}: [{number}]"
             if not _is_line(item):
-                raise DataError(f"{where} has no file and faces, as those before it have")
+                raise DataError(f"{where} has no file and list of faces, as those before it have")
             faces = [_mark(face) for face in item["faces"]]
             boxes = tuple(_parse_box(face, f"{where}.faces[{n}]") for n, face in enumerate(faces))
             yield GivenFaces(str(item["file"]), boxes, fields=tuple(faces), size=parse_size(item))
@@ -50,4 +50,4 @@ def _is_nought(face: Any) -> bool:
 
 
 def _is_line(item: Any) -> bool:
-    return isinstance(item, dict) and {"file", "faces"} <= set(item)
+    return isinstance(item, dict) and "file" in item and isinstance(item.get("faces"), list)

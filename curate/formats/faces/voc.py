@@ -77,7 +77,16 @@ def _parse(file: Path, name: str) -> GivenFaces:
         raise DataError(f"{file} names no file")
     folder = name.rpartition("/")[0]
     name = f"{folder}/{image}" if folder and "/" not in image else image
-    return GivenFaces(name, boxes, fields=fields)
+    return GivenFaces(name, boxes, fields=fields, size=_parse_stated_size(root))
+
+
+def _parse_stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
+    """Width and height, if the file states both; tools that do not know them write 0."""
+    texts = [root.findtext(f"size/{key}") or "" for key in ("width", "height")]
+    if not all(text.strip().isdecimal() for text in texts):
+        return None
+    width, height = (int(text) for text in texts)
+    return (width, height) if width and height else None
 
 
 def _parse_fields(item: ElementTree.Element) -> dict[str, str]:

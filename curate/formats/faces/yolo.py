@@ -25,10 +25,16 @@ def recognise(path: Path) -> bool:
 
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
     """Read the labels of every image in the list, in its order."""
+    listed = labelled = 0
     with (path / _IMAGES).open(encoding="utf-8", errors="surrogateescape") as images:
         for line in images:
             if name := line.rstrip("\r\n"):
-                yield GivenFaces(name, tuple(_iter_boxes(path, name)), relative=True)
+                files = [file for file in _label_files(path, name) if file.is_file()]
+                listed, labelled = listed + 1, labelled + bool(files)
+                boxes = tuple(box for file in files for box in _iter_boxes(file))
+                yield GivenFaces(name, boxes, relative=True)
+    if listed and not labelled:
+        raise DataError(f"{path / 'labels'} has no file of labels for any image of {_IMAGES}")
 
 
 def save_faces(images: Iterable[FoundFaces], path: Path) -> None:
@@ -56,18 +62,20 @@ def _iter_lines(image: FoundFaces) -> Iterator[str]:
         yield f"0 {x:.9f} {y:.9f} {shares.width:.9f} {shares.height:.9f}\n"
 
 
-def _iter_boxes(path: Path, name: str) -> Iterator[Box]:
-    for file in (f"{name}.txt", f"{name.rpartition('.')[0]}.txt"):
-        labels = path / "labels" / file
-        if labels.is_file():
-            break
-    else:
-        return
+def _label_files(path: Path, name: str) -> list[Path]:
+    stem = name.rpartition(".")[0]
+    return [path / "labels" / f"{given}.txt" for given in (name, stem) if given]
+
+
+def _iter_boxes(labels: Path) -> Iterator[Box]:
     text = labels.read_text(encoding="utf-8", errors="replace")
     for number, line in enumerate(text.splitlines(), start=1):
         where = f"{labels}, line {number},"
+        fields = line.split()
         try:
-            x, y, width, height = (float(value) for value in line.split()[1:5])
+            if len(fields) not in (5, 6):  # with a confidence; a polygon has more
+                raise ValueError
+            x, y, width, height = (float(value) for value in fields[1:5])
         except ValueError:
             raise DataError(f"{where} is not: class x y width height") from None
         xyxy = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)

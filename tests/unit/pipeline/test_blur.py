@@ -474,3 +474,18 @@ def test_what_was_not_looked_at_is_not_taken_for_faceless(small: Path, tmp_path:
     faces.write_text(json.dumps({"images": [{"id": 1, "file_name": "0.png"}]}))
     with pytest.raises(DataError, match="annotations"):
         curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces))
+
+
+def test_faces_of_a_resized_copy_are_not_used(small: Path, tmp_path: Path) -> None:
+    faces = tmp_path / "faces.json"
+    with Image.open(small / "0.png") as image:
+        width, height = image.size
+    lines = [
+        {"file": "0.png", "width": 7, "height": 9, "faces": [{"xyxy": [1, 1, 5, 5]}]},
+        {"file": "1.png", "width": width, "height": height, "faces": [{"xyxy": [1, 1, 5, 5]}]},
+    ]
+    faces.write_text(json.dumps(lines))
+    curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces, allow_missing=True))
+    found = entries(tmp_path / "out")
+    assert "says that it is 7×9" in str(found["0.png"].reason)
+    assert found["1.png"].outcome is Outcome.WRITTEN

@@ -11,8 +11,10 @@ import pytest
 
 import curate
 from curate import Recipe, Session
+from curate.core.errors import SourceChangedError
 from curate.formats import open_source
 from curate.pipeline.check import iter_problems
+from curate.pipeline.session import Snapshot
 from tests.unit.formats.shards import read_tar, write_tar
 from tests.unit.formats.tables import IMAGE, write_arrow, write_parquet
 
@@ -79,3 +81,24 @@ def test_a_hidden_picture_in_a_rebuilt_file_is_found(photos: Path, tmp_path: Pat
     write_tar(path, [*read_tar(path), ("1.bin", portrait)])
     found = {problem.kind for problem in iter_problems(out, None, workers=1)}
     assert found == {"changed", "leak"}
+
+
+@pytest.mark.parametrize("build", [as_tar, as_parquet, as_arrow])
+def test_a_container_that_changes_before_it_is_rebuilt_ends_the_run(
+    photos: Path, tmp_path: Path, build: Build
+) -> None:
+    """Else captions would come to stand beside images that they do not speak of."""
+    found = sorted(photos.rglob("*.png"))
+    source = tmp_path / "in"
+    build(source, found)
+
+    def reverse(now: Snapshot) -> None:
+        if now.images == now.total and not (tmp_path / "done").exists():
+            build(source, found[::-1])
+            (tmp_path / "done").touch()
+
+    with pytest.raises(SourceChangedError, match="has changed in SOURCE"):
+        curate.blur(
+            source, tmp_path / "out", Recipe(profile="fast"), Session(workers=1, watch=reverse)
+        )
+    assert not (tmp_path / "out/manifest").exists()
