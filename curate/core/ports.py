@@ -66,6 +66,53 @@ class Detector(Protocol):
         ...
 
 
+class Classifier(Protocol):
+    """Says of what class an image is.
+
+    The contract, tested for every kind of model: the same image gives the same
+    scores, alone or in a batch, up to rounding; an image of any size ≥ 1×1 is
+    accepted and left unchanged; a failure is an exception, never a guess.
+    """
+
+    spec: str
+    """What the user asked for, such as ``imagenet`` or ``onnx:model.onnx``."""
+
+    classes: tuple[str, ...] | None
+    """The classes' names in the order of the scores, if the model knows them."""
+
+    def prepare(self, image: Pixels) -> npt.NDArray[np.float32]:
+        """One upright RGB image, H×W×3 uint8, as the model's input, C×H×W float32."""
+        ...
+
+    def predict(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Scores before softmax, N×K float32, of N prepared images, N×C×H×W float32."""
+        ...
+
+    def features(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """What the last layer is fed with, N×D float32.
+
+        Raises:
+            UsageError: if this kind of model does not show it.
+        """
+        ...
+
+    def network(self) -> Any:
+        """The ``torch.nn.Module`` behind it, in evaluation mode.
+
+        Raises:
+            UsageError: if there is none.
+        """
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """What the report says of it, as plain values without any path.
+
+        Spec, digest of the weights, every step of the preprocessing, versions of
+        libraries, device and number type.
+        """
+        ...
+
+
 class Obfuscator(Protocol):
     """Hides regions of an image.
 

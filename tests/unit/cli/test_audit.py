@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.cli.audit import format_report
+from curate.cli.audit.answers import format_report
 
 CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()", "audit"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from curate.cli.impact import predictions
+from curate.cli.impact.predictions import command as predictions
 from tests.conftest import ROOT
 from tests.unit.pipeline.predictions import draw, save
 
