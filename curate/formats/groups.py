@@ -65,6 +65,19 @@ def load_columns(path: Path) -> tuple[str, ...]:
     return tuple(first)
 
 
+def holds_images(path: Path) -> bool:
+    """Whether it is a Parquet file with images inside, which is a dataset by itself."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from curate.formats.image_structs import mentions_images
+
+    try:
+        return any(mentions_images(field.type) for field in pq.read_schema(path))
+    except (pa.ArrowException, OSError):
+        return False
+
+
 def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapping[str, Any]]:
     """Read a table row by row, its values as the file has them.
 
