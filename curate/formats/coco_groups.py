@@ -31,7 +31,7 @@ def iter_annotation_rows(path: Path) -> Iterator[Mapping[str, Any]]:
         for _, row in iter_annotations(lambda: path.open("rb"), str(path)):
             yield row
     except OSError as error:
-        raise DataError(f"the table of groups {path} cannot be read: {error.strerror}") from None
+        raise DataError(f"the table {path} cannot be read: {error.strerror}") from None
 
 
 def iter_annotations(

@@ -64,7 +64,10 @@ def _undecided(audit: LabelAudit) -> Iterator[str]:
         "remove": "They are removed, as --undecided remove says, although nobody has found them "
         "unsafe",
     }[audit.rules.undecided]
-    yield f"{count:,} labels have fewer than {least} judgements of a question and are undecided. {what}."
+    yield (
+        f"{count:,} labels have fewer than {least} judgements of a question and are undecided. "
+        f"{what}."
+    )
 
 
 def _rules(rules: LabelRules) -> str:
