@@ -19,6 +19,9 @@ _LONGEST = 2**26  # characters of a field; csv's own limit is for smaller ones
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 
+TABLES = frozenset({*_SEPARATORS, *_JSON_LINES, ".parquet"})
+"""Endings of tables."""
+
 
 def load_groups(path: Path) -> dict[str, Groups]:
     """Read a table of groups into memory, by the image's id.

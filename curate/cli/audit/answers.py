@@ -83,6 +83,8 @@ def format_report(report: dict[str, Any]) -> str:
 def _format_group(name: str, group: dict[str, Any]) -> str:
     if group["count"] is None:
         return f"  {name[:40]:<41}{'hidden':>10}"
+    if group["share"] is None:
+        return f"  {name[:40]:<41}{group['count']:>10,}"
     low, high = group["ci95"]
     ratio = group["ratio_to_target"]
     share = f"{100 * group['share']:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
