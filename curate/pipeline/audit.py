@@ -23,7 +23,7 @@ from curate.core.errors import DataError, UsageError
 from curate.core.records import escape_unprintable
 from curate.formats import open_source
 from curate.formats.address import is_address
-from curate.formats.groups import TABLES
+from curate.formats.groups import TABLES, holds_images
 from curate.manifest.store import digest_file
 from curate.pipeline.audit_input import OUTCOMES, Input, Record, open_input
 from curate.pipeline.joined import Joint, load_audit
@@ -108,7 +108,7 @@ def audit_dataset(source: str | Path | None, question: Question) -> Answer:
         SetupError: if the environment lacks something.
     """
     if source is not None and question.groups is None and _is_table(str(source)):
-        source, question = None, replace(question, groups=Path(source))
+        source, question = None, replace(question, groups=Path(str(source)))
     plan = _plan(question)
     reading = Reading(
         attributes=plan.attributes,
@@ -122,7 +122,7 @@ def audit_dataset(source: str | Path | None, question: Question) -> Answer:
     columns = (*plan.attributes, *plan.labels)
     given = Input(
         opened, question.groups, question.manifest, question.id_column, columns,
-        question.per == "person",
+        question.per == "person", plan.attributes,
     )  # fmt: skip
     order = {name: bins.names for name, bins in reading.bins.items()}
     with open_input(given) as read:
@@ -137,7 +137,7 @@ def audit_dataset(source: str | Path | None, question: Question) -> Answer:
 def _is_table(source: str) -> bool:
     """Whether what is given is a table and no dataset; one that is not there as well."""
     path = Path(source)
-    if is_address(source) or path.is_dir():
+    if is_address(source) or path.is_dir() or path.suffix.lower() == ".tar" or holds_images(path):
         return False
     return path.is_file() or path.suffix.lower() in TABLES
 

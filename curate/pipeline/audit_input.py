@@ -11,7 +11,7 @@ from typing import Any
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError, UsageError
 from curate.core.ports import Source
-from curate.core.records import printable
+from curate.core.records import escape_unprintable, printable
 from curate.formats.groups import load_columns
 from curate.manifest.layout import MANIFEST
 from curate.manifest.store import RECORDS_FOLDER, RUN, iter_entries, load_run
@@ -45,6 +45,7 @@ class Input:
         id_column: the table's column of ids; None for the first of the usual names.
         columns: what is needed of each record.
         per_person: whether an id may come in several rows of the table.
+        of_people: those of the columns that can differ between the people of a record.
     """
 
     source: Source | None
@@ -53,6 +54,7 @@ class Input:
     id_column: str | None
     columns: tuple[str, ...]
     per_person: bool
+    of_people: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +157,23 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
             "ids are file names or paths relative to SOURCE"
         )
     for joined in annotations.iter_rows():
-        yield joined.name, _merge(joined)
+        yield joined.name, _merge(joined, given)
 
 
-def _merge(joined: Joined) -> list[Row]:
+def _merge(joined: Joined, given: Input) -> list[Row]:
     """One row for each person: the table's word counts before the dataset's own.
 
-    Several rows of the dataset cannot be told apart by those of a table: they become lists.
+    Raises:
+        DataError: if people are counted whom both speak of: nothing says who is who.
     """
     if not joined.rows:
         return [{**joined.record, **own} for own in joined.own] or [joined.record]
+    twofold = next((name for own in joined.own for name in own if name in given.of_people), None)
+    if given.per_person and len(joined.own) > 1 and twofold is not None:
+        raise DataError(
+            f"{escape_unprintable(joined.name)}: the dataset itself gives the {twofold} of several "
+            f"people, and {given.table} speaks of others; to count people, put all into the table"
+        )
     base = dict(joined.record)
     if len(joined.own) == 1:
         base |= joined.own[0]
@@ -185,10 +194,10 @@ def _iter_own(
     found: set[str] = set()
     for name, row in source.annotations(wanted) if wanted else ():
         seen.add(row)
+        # A row that says nothing of these is of somebody all the same.
         said = {column: row[column] for column in wanted if row.get(column) is not None}
-        if said:
-            found |= said.keys()
-            yield printable(name), said
+        found |= said.keys()
+        yield printable(name), said
     if found:
         facts["own_columns"] = sorted(found)
 

@@ -69,7 +69,7 @@ def _is_dataset(place: str) -> bool:
     path = Path(place)
     if is_address(place) or path.is_dir() or "{" in place or path.suffix.lower() == ".tar":
         return True
-    return path.suffix.lower() == ".parquet" and holds_images(path)
+    return holds_images(path)
 
 
 def _of_dataset(source: Source) -> dict[str, Mapping[str, str]]:
