@@ -16,9 +16,10 @@ def describe(audit: Audit, facts: Mapping[str, Any]) -> Iterator[str]:
 
     Args:
         audit: the figures.
-        facts: ``reading``, ``suppressed`` and ``noise`` of the report.
+        facts: ``reading``, ``suppressed``, ``noise`` and ``input`` of the report.
     """
     yield _counted(audit, facts["reading"]["per"])
+    yield from _misfits(facts["input"] or {})
     yield (
         "Counts can show representation: which groups are scarce, and where groups have a label "
         "at different rates. They cannot show why. Whether a label was given unfairly to a group, "
@@ -52,6 +53,16 @@ def _counted(audit: Audit, per: str) -> str:
         f"{audit.census.records:,} records are counted, each once. A record with several values "
         "of an attribute is of the group of them all, such as Female+Male."
     )
+
+
+def _misfits(given: Mapping[str, Any]) -> Iterator[str]:
+    for kind, what in (("unmatched", "are no record"), ("ambiguous", "could mean several")):
+        if given.get(kind):
+            examples = ", ".join(given[f"{kind}_examples"])
+            yield (
+                f"{given[kind]:,} ids of the table {what}, such as {examples}; what is said of "
+                "them is left out."
+            )
 
 
 def _missing(grouping: Grouping) -> Iterator[str]:

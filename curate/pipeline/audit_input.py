@@ -15,7 +15,7 @@ from curate.core.records import escape_unprintable, printable
 from curate.formats.groups import load_columns
 from curate.manifest.layout import MANIFEST
 from curate.manifest.store import RECORDS_FOLDER, RUN, iter_entries, load_run
-from curate.pipeline.annotated import Annotations, Joined, Row, open_annotations
+from curate.pipeline.annotated import Annotations, Fit, Joined, Row, open_annotations
 from curate.pipeline.group_table import (
     find_id_column,
     holds_annotations,
@@ -151,13 +151,23 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
     if not fit.records:
         raise DataError("there are no records to audit")
     if given.table is not None and not fit.matched:
-        example = (fit.unmatched_examples or fit.ambiguous_examples or ("",))[0]
-        raise DataError(
-            f"none of the {fit.ids:,} ids of {given.table}, such as {example!r}, is a record; "
-            "ids are file names or paths relative to SOURCE"
-        )
+        raise DataError(_describe_misfit(fit, given.table))
     for joined in annotations.iter_rows():
         yield joined.name, _merge(joined, given)
+
+
+def _describe_misfit(fit: Fit, table: Path) -> str:
+    """Why no id of a table is given to a record."""
+    if fit.ambiguous:
+        return (
+            f"each of the {fit.ambiguous:,} ids of {table} that could be a record, such as "
+            f"{fit.ambiguous_examples[0]!r}, could mean several; give more of their paths"
+        )
+    example = next(iter(fit.unmatched_examples), "")
+    return (
+        f"none of the {fit.ids:,} ids of {table}, such as {example!r}, is a record; "
+        "ids are file names or paths relative to SOURCE, or COCO's ids of images"
+    )
 
 
 def _merge(joined: Joined, given: Input) -> list[Row]:

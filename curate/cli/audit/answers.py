@@ -62,11 +62,6 @@ def write_answer(answer: Answer, options: dict[str, Any]) -> None:
 def format_report(report: dict[str, Any]) -> str:
     """The main figures, for a person."""
     lines = []
-    given = report["input"] or {}
-    for kind, what in (("unmatched", "are no record"), ("ambiguous", "could mean several")):
-        if given.get(kind):
-            examples = ", ".join(given[f"{kind}_examples"])
-            lines.append(f"{given[kind]:,} ids of the table {what}, such as {examples}.")
     for name, grouping in (report["attributes"] | report["intersections"]).items():
         lines.append(f"{name}:")
         groups = grouping["groups"].items()

@@ -199,3 +199,13 @@ def test_people_of_a_table_go_beside_all_that_the_dataset_says(coco: Path, tmp_p
     assert groups(report, "age") == {"old": 2, "young": 1, "(missing)": 1}
     with pytest.raises(DataError, match=r"val/a\.png: the dataset itself gives the gender of sev"):
         ask(coco, "age", "gender", **options)
+
+
+def test_ids_that_could_all_mean_several_are_told_apart_from_strangers(tmp_path: Path) -> None:
+    source = save_images(tmp_path / "photos", "a/1.png", "b/1.png")
+    (tmp_path / "t.csv").write_text("file,tone\n1.png,I\n")
+    with pytest.raises(DataError, match=r"such as '1\.png', could mean several; give more of"):
+        ask(source, "tone", groups=tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("file,tone\n2.png,I\n")
+    with pytest.raises(DataError, match=r"'2\.png', is a record; ids are file names"):
+        ask(source, "tone", groups=tmp_path / "t.csv")
