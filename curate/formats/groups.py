@@ -112,7 +112,9 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapp
             raise DataError(f"{path} is no known table; give .csv, .tsv, .jsonl or Parquet")
     except OSError as error:
         raise DataError(f"the table {path} cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text; save it anew as UTF-8") from None
+    except csv.Error as error:
         raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
 
 

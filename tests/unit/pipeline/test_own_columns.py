@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import jsonschema
 import pandas as pd
 import pyarrow as pa
@@ -21,7 +22,7 @@ from tests.unit.formats.tables import table, write_arrow, write_parquet
 SCHEMA = json.loads((ROOT / "manifests/audit-1.schema.json").read_text())
 
 
-def ask(source: Path, *by: str, **options: Any) -> dict[str, Any]:
+def ask(source: str | Path, *by: str, **options: Any) -> dict[str, Any]:
     question = Question(by=tuple(tuple(each.split(",")) for each in by), **options)
     report = audit_dataset(source, question).to_dict()
     jsonschema.validate(report, SCHEMA)
@@ -52,6 +53,22 @@ def described(tmp_path: Path) -> Path:
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (source / "train/metadata.jsonl").write_text(text)
     return source
+
+
+def test_columns_of_a_remote_dataset_are_groups(described: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.put(f"{described}/", "/described/", recursive=True)
+    try:
+        report = ask("memory://described", "tone")
+    finally:
+        memory.rm("/described", recursive=True)
+    assert groups(report, "tone") == {"I": 1, "II": 1, "(missing)": 1}
+
+
+def test_a_json_that_is_not_cocos_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a": 1}')
+    with pytest.raises(DataError, match=r"a\.json lists no images; want COCO's JSON"):
+        ask(tmp_path / "a.json", "a")
 
 
 @pytest.fixture
