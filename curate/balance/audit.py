@@ -121,9 +121,8 @@ def audit(census: Census, rules: Rules) -> Audit:
             rates += _rate(census, plan.label, columns)
         # Noise would pass for a reversal.
         reversals = [] if census.noise else list(_iter_reversals(census, plan.label))
-    uncovered = None
-    if census.cells is not None:
-        uncovered = tuple(find_uncovered(census.cells, rules.threshold))
+    cells = census.cells
+    uncovered = None if cells is None else tuple(find_uncovered(cells, rules.threshold))
     return Audit(
         census=census,
         rules=rules,

@@ -88,8 +88,7 @@ def follow(
         end(tuple(stack))
         stack.pop()
 
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
+    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
     parser.StartElementHandler, parser.EndElementHandler = start, leave
     parser.CharacterDataHandler = lambda data: text(tuple(stack), data)
     try:

@@ -11,10 +11,10 @@ from typing import Any
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError, UsageError
 from curate.core.ports import Source
-from curate.core.records import escape_unprintable, printable
+from curate.core.records import printable
 from curate.manifest.layout import MANIFEST
 from curate.manifest.store import RECORDS_FOLDER, RUN, iter_entries, load_run
-from curate.pipeline.annotated import Annotations, Fit, Joined, Row, open_annotations
+from curate.pipeline.annotated import Annotations, Row, open_annotations
 from curate.pipeline.group_table import (
     find_id_column,
     holds_annotations,
@@ -22,6 +22,7 @@ from curate.pipeline.group_table import (
     iter_table,
     list_names,
 )
+from curate.pipeline.record_rows import check_fit, merge_rows
 
 OUTCOMES = ("outcome", "has_face", "faces", "blurred_share")
 """What a manifest says of each record."""
@@ -121,21 +122,7 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
     alone = given.source is None and given.manifest is None
     if not alone:
         annotations.add_records(_iter_records(given, facts, seen))
-    in_table: set[str] = set()
-    if given.table is not None:
-        table = given.table
-        column = find_id_column(table, given.id_column, required=True)
-        wanted = [*given.columns, str(column)]
-
-        def lines() -> Iterator[tuple[str, Row]]:
-            for number, row in enumerate(iter_table(table, wanted), start=1):
-                seen.add(row)
-                said = {name: row[name] for name in given.columns if name in row}
-                in_table.update(said)
-                yield id_of(row, str(column), table, number), said
-
-        several = given.per_person or holds_annotations(table)
-        annotations.add_lines(lines(), once=not several)
+    in_table = set() if given.table is None else _add_table(given, given.table, annotations, seen)
     if alone:
         annotations.add_ids_as_records()
     if given.source is not None:
@@ -152,47 +139,27 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
     }
     if not fit.records:
         raise DataError("there are no records to audit")
-    if given.table is not None and not fit.matched:
-        raise DataError(_describe_misfit(fit, given.table))
+    if given.table is not None:
+        check_fit(fit, given.table)
+    of_people = given.of_people if given.per_person else ()
     for joined in annotations.iter_rows():
-        yield joined.name, _merge(joined, given)
+        yield joined.name, merge_rows(joined, of_people)
 
 
-def _describe_misfit(fit: Fit, table: Path) -> str:
-    """Why no id of a table is given to a record."""
-    if fit.ambiguous:
-        return (
-            f"each of the {fit.ambiguous:,} ids of {table} that could be a record, such as "
-            f"{fit.ambiguous_examples[0]!r}, could mean several; give more of their paths"
-        )
-    example = next(iter(fit.unmatched_examples), "")
-    return (
-        f"none of the {fit.ids:,} ids of {table}, such as {example!r}, is a record; "
-        "ids are file names or paths relative to SOURCE, or COCO's ids of images"
-    )
+def _add_table(given: Input, table: Path, annotations: Annotations, seen: _Seen) -> set[str]:
+    """Take in a table; returns which of the columns that are needed it has."""
+    column = str(find_id_column(table, given.id_column, required=True))
+    found: set[str] = set()
 
+    def lines() -> Iterator[tuple[str, Row]]:
+        for number, row in enumerate(iter_table(table, [*given.columns, column]), start=1):
+            seen.add(row)
+            said = {name: row[name] for name in given.columns if name in row}
+            found.update(said)
+            yield id_of(row, column, table, number), said
 
-def _merge(joined: Joined, given: Input) -> list[Row]:
-    """One row for each person: the table's word counts before the dataset's own.
-
-    Raises:
-        DataError: if people are counted whom both speak of: nothing says who is who.
-    """
-    if not joined.rows:
-        return [{**joined.record, **own} for own in joined.own] or [joined.record]
-    twofold = next((name for own in joined.own for name in own if name in given.of_people), None)
-    if given.per_person and len(joined.own) > 1 and twofold is not None:
-        raise DataError(
-            f"{escape_unprintable(joined.name)}: the dataset itself gives the {twofold} of several "
-            f"people, and {given.table} speaks of others; to count people, put all into the table"
-        )
-    base = dict(joined.record)
-    if len(joined.own) == 1:
-        base |= joined.own[0]
-    else:
-        names = dict.fromkeys(name for own in joined.own for name in own)
-        base |= {name: [own.get(name) for own in joined.own] for name in names}
-    return [{**base, **row} for row in joined.rows]
+    annotations.add_lines(lines(), once=not (given.per_person or holds_annotations(table)))
+    return found
 
 
 def _iter_own(
