@@ -38,11 +38,13 @@ class Limits:
         low: K, at the least.
         high: K, at the most.
         largest: whether as many as possible are wanted, or as few.
+        times: how many a further record would allow.
     """
 
     low: Ints
     high: Ints
     largest: bool
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,10 +98,16 @@ def solve(kinds: Kinds, goal: Goal, limits: Limits) -> Solution:
     counts = limits.high.copy() if limits.largest else limits.low.copy()
     _check_least(kinds, goal)
     gap = 0.0
+    unsolved: list[_Part] = []
     for part in _iter_parts(kinds, goal, members):
-        found, its_gap = _solve_part(part, kinds, goal, limits, members)
-        counts[part.places] = found
-        gap = max(gap, its_gap)
+        solution = _solve_part(part, goal, limits)
+        if solution is None:
+            unsolved.append(part)
+            continue
+        counts[part.places] = solution.counts
+        gap = max(gap, solution.gap)
+    if unsolved:
+        raise DataError(_explain(unsolved, kinds, goal, limits, members))
     return Solution(counts, gap)
 
 
@@ -185,9 +193,8 @@ def _spread(block: Floats, columns: Ints, width: int) -> csr_array:
     return csr_array((sparse.data, where), shape=(len(block), width))
 
 
-def _solve_part(
-    part: _Part, kinds: Kinds, goal: Goal, limits: Limits, members: Sequence[Members]
-) -> tuple[Ints, float]:
+def _solve_part(part: _Part, goal: Goal, limits: Limits) -> Solution | None:
+    """The best numbers of a part's kinds; None if nothing meets the target."""
     low, high = limits.low[part.places], limits.high[part.places]
     sign = -1.0 if limits.largest else 1.0
     least = goal.least if goal.within else 0
@@ -202,27 +209,34 @@ def _solve_part(
         options={"mip_rel_gap": 0.0, "time_limit": _SECONDS},
     )
     if answer.x is None:
-        raise DataError(_explain(part, kinds, goal, limits, members))
+        return None
     found = np.rint(answer.x).astype(np.int64)
-    return found, max(0.0, float(answer.mip_gap or 0.0))
+    return Solution(found, max(0.0, float(answer.mip_gap or 0.0)))
 
 
 def _explain(
-    part: _Part, kinds: Kinds, goal: Goal, limits: Limits, members: Sequence[Members]
+    parts: Sequence[_Part], kinds: Kinds, goal: Goal, limits: Limits, members: Sequence[Members]
 ) -> str:
     """Why nothing meets the target: the fewest records that would have to be added, and where."""
-    shortages = _find_shortages(part, kinds, goal, limits, members)
-    ways = "raise --tolerance, change the target, or collect more"
+    shortages = [
+        shortage
+        for part in parts
+        for shortage in _find_shortages(part, kinds, goal, limits, members)
+    ]
     if not shortages:
-        named = [label for label in part.labels if label is not None]
-        within = f" of {named[0]}" if len(named) == 1 else ""
+        named = [label for part in parts for label in part.labels if label is not None]
+        within = f" of {', '.join(named[:_SHOWN])}" if named else ""
         return (
             f"no whole number of records{within} meets the target within {goal.tolerance:g}; "
             "raise --tolerance"
         )
+    shortages.sort(key=lambda each: -each.needed)
     shown = "; ".join(map(str, shortages[:_SHOWN]))
     more = f"; and {len(shortages) - _SHOWN:,} more" if len(shortages) > _SHOWN else ""
-    return f"the target cannot be met for want of: {shown}{more}; {ways}"
+    return (
+        f"the target cannot be met for want of: {shown}{more}; raise --tolerance, change the "
+        "target, or collect more"
+    )
 
 
 def _find_shortages(
@@ -260,7 +274,7 @@ def _find_shortages(
             shortages.append(
                 Shortage(
                     part.labels[label], each.columns, each.groups[group], int(there),
-                    math.ceil(needed - 1e-6),
+                    math.ceil(needed / limits.times - 1e-6),
                 )
             )  # fmt: skip
-    return sorted(shortages, key=lambda each: -each.needed)
+    return shortages

@@ -44,7 +44,7 @@ def oversample(kinds: Kinds, goal: Goal) -> Correction:
         DataError: if it cannot be met so; names the cells that make it so.
     """
     most = kinds.counts * goal.most_copies
-    found = solve(kinds, goal, Limits(kinds.counts, most, largest=False))
+    found = solve(kinds, goal, Limits(kinds.counts, most, largest=False, times=goal.most_copies))
     return Correction(
         kept=kinds.counts,
         made=found.counts - kinds.counts,
