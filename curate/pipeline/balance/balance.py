@@ -96,7 +96,7 @@ def balance(
     options, task = _prepare(source, options, inputs)
     if options.writes_images:
         _check_faces(task.origin, inputs)
-    check_places(task.origin.place or str(task.table), out)
+    check_places(source or str(task.table), out)
     workspace = Workspace(Path(out).resolve())
     done = workspace.out / MANIFEST / corrections.FACTS
     if done.is_file():
@@ -211,10 +211,10 @@ def _held(
 
 def _carry_out(run: Run[Balancing], findings: Findings, task: _Task, ledger: Path) -> None:
     workspace = run.workspace
-    plan = begin(run)
+    plan = begin(run, corrections.FACTS)
     if not finish.is_gathered(workspace, corrections.FACTS):
         done = do_shards(run, plan, _job(run, task, ledger))
-        writing.gather_correction(run, plan, findings, task.origin, ledger)
+        writing.gather_correction(run, plan, findings, task.origin, task.inputs, ledger)
         workspace.note(event="finished", time=clock(), images=done)
     finish.show(workspace)
 
@@ -236,4 +236,4 @@ def _recall(out: Path, options: Balancing) -> Balanced:
     facts = corrections.load_facts(out / MANIFEST)
     if facts["recipe_sha256"] != options.digest:
         raise UsageError(describe_recipe_clash(out, facts["recipe"], options))
-    return Balanced(None, facts["report"], True, 0.0)
+    return Balanced(None, writing.load_report(out / MANIFEST), True, 0.0)

@@ -24,6 +24,7 @@ CREATE TABLE records (id TEXT PRIMARY KEY, split TEXT, kind INTEGER, rank INTEGE
 CREATE TABLE kinds (kind INTEGER PRIMARY KEY, people TEXT, labels TEXT, kept INTEGER, made INTEGER,
                     weight REAL, why TEXT);
 CREATE TABLE expected (id TEXT PRIMARY KEY, sha256 TEXT) WITHOUT ROWID;
+CREATE TABLE placed (id TEXT PRIMARY KEY, output TEXT) WITHOUT ROWID;
 CREATE TABLE made (id TEXT PRIMARY KEY, origin TEXT, number INTEGER, affine TEXT) WITHOUT ROWID;
 """
 _DECIDED = """
@@ -88,6 +89,7 @@ class Ledger:
     def expect(self, digests: Iterable[tuple[str, str]]) -> None:
         """Note which bytes images must have."""
         self._database.executemany("INSERT INTO expected VALUES (?, ?)", digests)
+        self._database.commit()
 
     def count(self) -> dict[Kind, int]:
         """How many corrected records there are of each kind."""
@@ -165,6 +167,16 @@ class Ledger:
         """Records made from one: their ids and affine maps as JSON, in order."""
         query = "SELECT id, affine FROM made WHERE origin = ? ORDER BY number"
         return self._database.execute(query, (origin,)).fetchall()
+
+    def note_placed(self, name: str, output: str) -> None:
+        """Note the id that an image has in the output's container."""
+        self._database.execute("INSERT OR REPLACE INTO placed VALUES (?, ?)", (name, output))
+
+    def placed(self, name: str) -> str:
+        """The id that an image has in the output: its own unless it has moved."""
+        query = "SELECT output FROM placed WHERE id = ?"
+        row = self._database.execute(query, (name,)).fetchone()
+        return name if row is None else str(row[0])
 
     def _write(self, rows: list[tuple[str, str | None, int, int, bool]]) -> None:
         try:
