@@ -58,11 +58,24 @@ def load_columns(path: Path) -> tuple[str, ...]:
     except pa.ArrowException as error:
         raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
     except OSError as error:
-        raise DataError(f"the table of groups {path} cannot be read: {error.strerror}") from None
+        raise DataError(f"the table {path} cannot be read: {error.strerror}") from None
     first = next(iter_rows(path), None)
     if first is None:
         raise DataError(f"{path} is empty; want a first line with names, and records")
     return tuple(first)
+
+
+def holds_images(path: Path) -> bool:
+    """Whether it is a Parquet file with images inside, which is a dataset by itself."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from curate.formats.image_structs import mentions_images
+
+    try:
+        return any(mentions_images(field.type) for field in pq.read_schema(path))
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapping[str, Any]]:
@@ -89,7 +102,7 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapp
         else:
             raise DataError(f"{path} is no known table; give .csv, .tsv, .jsonl or Parquet")
     except OSError as error:
-        raise DataError(f"the table of groups {path} cannot be read: {error.strerror}") from None
+        raise DataError(f"the table {path} cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
 
@@ -117,7 +130,7 @@ def _iter_separated(path: Path, separator: str) -> Iterator[Mapping[str, Any]]:
         for row in table:
             if None in row or None in row.values():
                 want = "as many fields as the first line names"
-                raise DataError(f"{path}: the record of {row.get('id')!r} does not have {want}")
+                raise DataError(f"{path}, line {table.line_num}, does not have {want}")
             yield row
 
 

@@ -31,14 +31,37 @@ def iter_file_names(folder: Folder, path: str) -> Iterator[Named]:
     Raises:
         DataError: if it is malformed, or a row names no image.
     """
+    for where, row in _iter_rows(folder, path):
+        yield from _names_in(where, row)
+
+
+def iter_described(folder: Folder, path: str) -> Iterator[tuple[Named, Mapping[str, Any]]]:
+    """Every image that a metadata file names, with the row that names it.
+
+    Args:
+        folder: where the file is.
+        path: the file, whose suffix tells its form.
+
+    Raises:
+        DataError: if it is malformed, or a row names no image.
+    """
+    for where, row in _iter_rows(folder, path):
+        for named in _names_in(where, row):
+            yield named, row
+
+
+def _iter_rows(folder: Folder, path: str) -> Iterator[tuple[str, Any]]:
     read = {".jsonl": _iter_jsonl, ".csv": _iter_csv}.get(path[path.rfind(".") :], _iter_parquet)
-    for where, row in read(folder, path):
-        names = list(_iter_names(row, ""))
-        if not names:
-            raise DataError(f"{where} has no file_name; want the path of its image there")
-        for key, name in names:
-            if name is not None:
-                yield where, key, name
+    return read(folder, path)
+
+
+def _names_in(where: str, row: Any) -> Iterator[Named]:
+    names = list(_iter_names(row, ""))
+    if not names:
+        raise DataError(f"{where} has no file_name; want the path of its image there")
+    for key, name in names:
+        if name is not None:
+            yield where, key, name
 
 
 def _iter_names(value: Any, above: str) -> Iterator[tuple[str, Any]]:

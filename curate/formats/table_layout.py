@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any, BinaryIO
 
@@ -72,6 +72,18 @@ class TableLayout(ContainerLayout):
         for container in self.containers_by_id():
             with self._open(container) as rows:
                 yield from rows.records()
+
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The other columns of each image's row; of class labels, the names."""
+        for container in self.containers():
+            with self._open(container) as rows:
+                yield from rows.annotations(columns)
+
+    def aliases(self) -> Iterator[tuple[str, str]]:
+        """The file names that the tables keep beside the images' bytes."""
+        for container in self.containers():
+            with self._open(container) as rows:
+                yield from rows.aliases()
 
     def find(self, record_id: str) -> ImageRecord | None:
         """The record of an id, or None if there is no such image."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePosixPath
+from typing import Any
 
 from curate.core.errors import DataError
 from curate.core.records import ImageRecord
@@ -15,6 +16,7 @@ from curate.formats.folder import Folder
 from curate.formats.maps import MapLayout, is_voc_map
 from curate.formats.on_disk import NamesOnDisk
 from curate.formats.splits import split_of_folders
+from curate.formats.voc_objects import load_objects
 from curate.formats.voc_xml import load_annotation
 
 _IMAGES, _ANNOTATIONS = "JPEGImages", "Annotations"
@@ -86,6 +88,23 @@ class Voc(MapLayout):
         kind, stem = self._kind(path)
         split = self._splits.get("split", stem) if kind == _IMAGES else None
         return ImageRecord(id=path, uri=path, split=split or split_of_folders(path))
+
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """A row for each object: its name as ``category``, and its ``pose`` and the like."""
+        for year in self._years:
+            images = posixpath.join(year, _IMAGES, "")
+            for leaf in self.folder.leaves():
+                if leaf.path.startswith(images) and self._is_image(leaf):
+                    name = PurePosixPath(leaf.path.removeprefix(images)).with_suffix(".xml")
+                    label = posixpath.join(year, _ANNOTATIONS, str(name))
+                    for said in self._iter_objects(label):
+                        yield leaf.path, said
+
+    def _iter_objects(self, label: str) -> Iterator[Mapping[str, Any]]:
+        found = self.folder.leaf(label)
+        if found is not None and found.regular:
+            with open_annotation(self.folder, label) as file:
+                yield from load_objects(file, label)
 
     def may_be_map(self, path: str) -> bool:
         """Whether a file is a PNG in a folder of segmentations."""

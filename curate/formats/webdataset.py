@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from pathlib import PurePosixPath
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from curate.core.errors import DataError, WithheldError
 from curate.core.ports import CarriedFile
@@ -25,6 +25,7 @@ from curate.formats.containers import (
 from curate.formats.files import is_image_name
 from curate.formats.folder import Folder, Leaf
 from curate.formats.same_bytes import SameBytes
+from curate.formats.sample_texts import read_sample
 from curate.formats.tar_members import END, Kind, Member, format_header, iter_members, padding
 from curate.formats.walk import is_text_path
 
@@ -83,6 +84,17 @@ class WebDataset(ContainerLayout):
             split = split_of(tar)
             for record_id, member in self._images_of(tar).items():
                 yield _record(record_id, member, tar, split)
+
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The keys of each sample's JSON, and its class as ``cls`` and ``category``."""
+        for tar in self.containers():
+            with self.open_container(tar) as file:
+                for _, group in groupby(iter_members(file, tar), key=lambda member: member.key):
+                    sample = list(group)
+                    row = read_sample(sample, file, tar)
+                    for member in sample if row else ():
+                        if _is_image(member):
+                            yield f"{tar}/{member.path}", row
 
     def find(self, record_id: str) -> ImageRecord | None:
         """The record of an id, or None if there is no such image."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePosixPath
+from typing import Any
 
 from curate.core.errors import DataError
 from curate.core.records import ImageRecord
@@ -17,6 +18,7 @@ from curate.formats.splits import split_of_folders
 from curate.formats.yolo_config import Config, find_config, load_config
 from curate.formats.yolo_labels import check_line
 
+_CATEGORY = "category"
 _SPLITS = ("train", "val", "valid", "test")
 _NOT_LABELS = frozenset({"classes.txt", "README.txt"})
 
@@ -89,11 +91,27 @@ class Yolo(FileLayout):
         split = self._lists.get("split", path) or split_of_folders(path)
         return ImageRecord(id=path, uri=path, split=split)
 
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """A row for each object: the name of its class as ``category``."""
+        if _CATEGORY not in columns:
+            return
+        for leaf in self.folder.leaves():
+            label = label_of(leaf.path)
+            found = self.folder.leaf(label) if self._is_image(leaf) else None
+            if found is not None and found.regular:
+                for number in self._iter_classes(label):
+                    yield leaf.path, {_CATEGORY: self._config.names.get(number, str(number))}
+
     def _check_label(self, path: str) -> None:
+        for _ in self._iter_classes(path):
+            pass
+
+    def _iter_classes(self, path: str) -> Iterator[int]:
+        """The class of each object that a label names, checked line by line."""
         with open_annotation(self.folder, path) as file:
             for where, line in iter_lines(file, path):
                 if line.strip():
-                    check_line(line, where, self._config)
+                    yield check_line(line, where, self._config)
 
     def _find_image(self, line: str, path: str, where: str) -> str:
         """The image that a list's line means: it counts from SOURCE or from the list's folder."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from curate.core.errors import DataError
@@ -25,12 +25,14 @@ class Config:
         keypoints: numbers per pose, or None where labels are no poses.
         lists: split and path of every list of images.
         notes: what a user should know, a line each.
+        names: what classes are called, by number; empty where that is not said.
     """
 
     classes: int | None = None
     keypoints: int | None = None
     lists: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 def find_config(folder: Folder) -> str | None:
@@ -59,7 +61,8 @@ def load_config(folder: Folder, path: str) -> Config:
                 place = _locate(folder, value, entry, where)
                 if place.endswith(".txt"):
                     lists.append((split, place))
-    return Config(classes, _keypoints(value, path), tuple(lists), tuple(notes))
+    names = _name_classes(value.get("names"))
+    return Config(classes, _keypoints(value, path), tuple(lists), tuple(notes), names)
 
 
 def _looks_like_config(head: bytes) -> bool:
@@ -97,6 +100,11 @@ def _count_classes(value: Mapping[str, Any], path: str) -> int | None:
     if names is not None and len(names) != count:
         raise DataError(f"{path}: nc is {count}, but names has {len(names)}")
     return count
+
+
+def _name_classes(names: Any) -> dict[int, str]:
+    given = names.items() if _by_number(names) else enumerate(names or ())
+    return {number: str(name) for number, name in given}
 
 
 def _by_number(names: Any) -> bool:

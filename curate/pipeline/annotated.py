@@ -7,9 +7,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from curate.core.errors import DataError, SetupError
+from curate.core.records import escape_unprintable
 
 Row = Mapping[str, Any]
 
@@ -42,12 +43,28 @@ class Fit:
     ambiguous_examples: tuple[str, ...]
 
 
+class Joined(NamedTuple):
+    """All that is said of a record.
+
+    Args:
+        name: the record's id.
+        record: what the dataset's form says of it.
+        own: rows of the dataset's annotations.
+        rows: rows of the table.
+    """
+
+    name: str
+    record: Row
+    own: list[Row]
+    rows: list[Row]
+
+
 class Annotations:
     """A table and the records that it speaks of, in a private database on disk.
 
-    An id means the record of the same id. Otherwise it means the only record whose path
-    it is the end of, or whose path is the end of it; what could be meant in two ways
-    means nothing.
+    An id means the record of the same id, or the only record of which it is another name.
+    Otherwise it means the only record whose path it is the end of, or whose path is the
+    end of it; what could be meant in two ways means nothing.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -56,6 +73,9 @@ class Annotations:
             "CREATE TABLE lines (number INTEGER PRIMARY KEY, id TEXT, row TEXT);"
             "CREATE TABLE records (id TEXT PRIMARY KEY, row TEXT) WITHOUT ROWID;"
             "CREATE TABLE ids (id TEXT PRIMARY KEY) WITHOUT ROWID;"
+            "CREATE TABLE own (number INTEGER PRIMARY KEY, id TEXT, row TEXT);"
+            "CREATE TABLE aliases (name TEXT, record TEXT, PRIMARY KEY (name, record)) "
+            "WITHOUT ROWID;"
             "CREATE TABLE claims (given TEXT, record TEXT, PRIMARY KEY (given, record));"
         )
 
@@ -82,6 +102,15 @@ class Annotations:
         """Take in the records, with what is known of each."""
         self._fill("INSERT INTO records VALUES (?, ?)", records)
 
+    def add_own(self, rows: Iterable[tuple[str, Row]]) -> None:
+        """Take in what the dataset's annotations say of records, a row or several of each."""
+        self._fill("INSERT INTO own (id, row) VALUES (?, ?)", rows)
+        self._database.execute("CREATE INDEX own_by_id ON own (id)")
+
+    def add_aliases(self, names: Iterable[tuple[str, str]]) -> None:
+        """Take in other names of records."""
+        self._batch("INSERT OR IGNORE INTO aliases VALUES (?, ?)", names)
+
     def add_ids_as_records(self) -> None:
         """Take every id of the table for a record of its own."""
         self._database.execute("INSERT INTO records SELECT id, '{}' FROM ids")
@@ -91,6 +120,11 @@ class Annotations:
         run = self._database.execute
         run("INSERT INTO claims SELECT id, id FROM ids JOIN records USING (id)")
         run("CREATE INDEX claims_by_record ON claims (record)")
+        run(
+            "INSERT INTO claims SELECT name, record FROM aliases JOIN ids ON ids.id = name "
+            "JOIN records ON records.id = record WHERE name NOT IN (SELECT given FROM claims) "
+            "AND record NOT IN (SELECT record FROM claims)"
+        )
         self._match_ends("records", "ids", "record")
         self._match_ends("ids", "records", "given")
         run(
@@ -101,23 +135,18 @@ class Annotations:
         run("CREATE INDEX given_by_record ON given (record)")
         return self._describe()
 
-    def iter_rows(self) -> Iterator[tuple[str, Row, list[Row]]]:
-        """Every record by id, with what is known of it and the rows that speak of it."""
-        query = (
-            "SELECT records.id, records.row, lines.row FROM records "
-            "LEFT JOIN given ON given.record = records.id "
-            "LEFT JOIN lines ON lines.id = given.given ORDER BY records.id, lines.number"
+    def iter_rows(self) -> Iterator[Joined]:
+        """Every record by id, with all that is said of it."""
+        run = self._database.cursor
+        own = _Groups(run().execute("SELECT id, row FROM own ORDER BY id, number"))
+        said = _Groups(
+            run().execute(
+                "SELECT record, row FROM given JOIN lines ON lines.id = given.given "
+                "ORDER BY record, number"
+            )
         )
-        current: tuple[str, Row, list[Row]] | None = None
-        for name, known, said in self._database.execute(query):
-            if current is None or current[0] != name:
-                if current is not None:
-                    yield current
-                current = (name, json.loads(known), [])
-            if said is not None:
-                current[2].append(json.loads(said))
-        if current is not None:
-            yield current
+        for name, known in run().execute("SELECT id, row FROM records ORDER BY id"):
+            yield Joined(name, json.loads(known), own.take(name), said.take(name))
 
     def _match_ends(self, long: str, short: str, side: str) -> None:
         """Claim by the longest end of what is still unclaimed that is an unclaimed other."""
@@ -163,9 +192,12 @@ class Annotations:
         )
 
     def _fill(self, statement: str, rows: Iterable[tuple[str, Row]]) -> None:
+        self._batch(statement, ((name, _dump(name, row) if row else "{}") for name, row in rows))
+
+    def _batch(self, statement: str, pairs: Iterable[tuple[str, str]]) -> None:
         waiting: list[tuple[str, str]] = []
-        for name, row in rows:
-            waiting.append((name, json.dumps(dict(row)) if row else "{}"))
+        for pair in pairs:
+            waiting.append(pair)
             if len(waiting) == _BATCH:
                 self._write(statement, waiting)
                 waiting = []
@@ -176,6 +208,45 @@ class Annotations:
             self._database.executemany(statement, rows)
         except UnicodeEncodeError:
             raise DataError("the table speaks of an id that is not valid text") from None
+
+
+class _Groups:
+    """Rows that come sorted by id, taken by ascending ids."""
+
+    def __init__(self, rows: Iterator[tuple[str, str]]) -> None:
+        self._rows = rows
+        self._next = next(rows, None)
+
+    def take(self, name: str) -> list[Row]:
+        """The rows of an id; those of ids before it are passed over."""
+        found: list[Row] = []
+        # Bytes are compared as SQLite does, which sorts them.
+        while self._next is not None and self._next[0].encode() <= name.encode():
+            if self._next[0] == name:
+                found.append(json.loads(self._next[1]))
+            self._next = next(self._rows, None)
+        return found
+
+
+def _dump(name: str, row: Row) -> str:
+    try:
+        return json.dumps(dict(row))
+    except (TypeError, ValueError):
+        for column, value in row.items():
+            if not _is_plain(value):
+                raise DataError(
+                    f"{escape_unprintable(name)}: {column} holds {str(value)[:60]!r}; "
+                    "want a text, a number or a list of them"
+                ) from None
+        raise
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 @contextmanager

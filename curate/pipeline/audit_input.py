@@ -12,9 +12,10 @@ from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError, UsageError
 from curate.core.ports import Source
 from curate.core.records import printable
+from curate.formats.groups import load_columns
 from curate.manifest.layout import MANIFEST
 from curate.manifest.store import RECORDS_FOLDER, RUN, iter_entries, load_run
-from curate.pipeline.annotated import Annotations, Row, open_annotations
+from curate.pipeline.annotated import Annotations, Joined, Row, open_annotations
 from curate.pipeline.group_table import (
     find_id_column,
     holds_annotations,
@@ -122,6 +123,8 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
     if not alone:
         seen.add(dict.fromkeys(RECORD_COLUMNS))
         annotations.add_records(_iter_records(given, facts, seen))
+    if given.source is not None:
+        annotations.add_own(_iter_own(given, given.source, facts, seen))
     if given.table is not None:
         table = given.table
         column = find_id_column(table, given.id_column, required=True)
@@ -139,6 +142,8 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
         annotations.add_lines(lines(), once=not several)
     if alone:
         annotations.add_ids_as_records()
+    elif given.source is not None and given.table is not None:
+        annotations.add_aliases(given.source.aliases())
     seen.check(given.table)
     fit = annotations.match()
     facts |= {
@@ -154,8 +159,43 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
             f"none of the {fit.ids:,} ids of {given.table}, such as {example!r}, is a record; "
             "ids are file names or paths relative to SOURCE"
         )
-    for name, record, rows in annotations.iter_rows():
-        yield name, [{**record, **row} for row in rows] or [record]
+    for joined in annotations.iter_rows():
+        yield joined.name, _merge(joined)
+
+
+def _merge(joined: Joined) -> list[Row]:
+    """One row for each person: the table's word counts before the dataset's own.
+
+    Several rows of the dataset cannot be told apart by those of a table: they become lists.
+    """
+    if not joined.rows:
+        return [{**joined.record, **own} for own in joined.own] or [joined.record]
+    base = dict(joined.record)
+    if len(joined.own) == 1:
+        base |= joined.own[0]
+    else:
+        names = dict.fromkeys(name for own in joined.own for name in own)
+        base |= {name: [own.get(name) for own in joined.own] for name in names}
+    return [{**base, **row} for row in joined.rows]
+
+
+def _iter_own(
+    given: Input, source: Source, facts: dict[str, Any], seen: _Seen
+) -> Iterator[tuple[str, Row]]:
+    """What of the columns asked for the dataset's own annotations say, if the table does not."""
+    elsewhere: set[str] = set(OUTCOMES if given.manifest is not None else ())
+    if given.table is not None and not holds_annotations(given.table):
+        elsewhere |= set(load_columns(given.table))
+    wanted = [name for name in given.columns if name not in elsewhere]
+    found: set[str] = set()
+    for name, row in source.annotations(wanted) if wanted else ():
+        seen.add(row)
+        said = {column: row[column] for column in wanted if row.get(column) is not None}
+        if said:
+            found |= said.keys()
+            yield printable(name), said
+    if found:
+        facts["own_columns"] = sorted(found)
 
 
 def _iter_records(given: Input, facts: dict[str, Any], seen: _Seen) -> Iterator[tuple[str, Row]]:

@@ -18,6 +18,7 @@ Examples:
   curate audit people.csv --by age --bins "age=child<18,adult<65,old" --min-cell 10
   curate audit photos/ --groups people.csv --by skin_tone --manifest out/
   curate audit merge site1.json site2.json -o all.json
+  curate audit labels labels.txt --judgements round1.csv
 """
 
 
@@ -98,7 +99,8 @@ def command(source: Path | None, **options: Any) -> None:
     Counts, shares and distances to a target for every attribute and
     combination; which labels go with which groups; combinations that are hardly
     there; base rates, and reversals between them. Missing values are a group of
-    their own. The report is JSON. `curate audit merge` joins those of several sites.
+    their own. The report is JSON. `curate audit merge` joins those of several sites;
+    `curate audit labels` decides which labels are safe to keep.
     """
     from curate.balance.groups import parse_bins
     from curate.pipeline.audit import Question, audit_dataset

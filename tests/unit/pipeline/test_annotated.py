@@ -12,7 +12,7 @@ def join(ids: list[str], records: list[str]) -> tuple[Fit, dict[str, list[str]]]
         annotations.add_lines(((name, {"id": name}) for name in ids), once=False)
         annotations.add_records((name, {}) for name in records)
         fit = annotations.match()
-        rows = {name: [row["id"] for row in said] for name, _, said in annotations.iter_rows()}
+        rows = {each.name: [row["id"] for row in each.rows] for each in annotations.iter_rows()}
         return fit, rows
 
 
@@ -50,7 +50,7 @@ def test_several_rows_of_an_id_come_in_their_order() -> None:
         annotations.add_records([("1.jpg", {"split": "val"})])
         fit = annotations.match()
         [found] = annotations.iter_rows()
-        assert found == ("1.jpg", {"split": "val"}, [{"age": 3}, {"age": 1}])
+        assert found == ("1.jpg", {"split": "val"}, [], [{"age": 3}, {"age": 1}])
         assert (fit.lines, fit.ids, fit.records, fit.unmatched) == (3, 2, 1, 1)
 
 
