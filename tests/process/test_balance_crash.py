@@ -44,7 +44,7 @@ def test_a_killed_correction_goes_on_to_the_same_bytes(command: list[str], tmp_p
     began = time.monotonic()
     subprocess.run([*command, str(whole)], check=True, capture_output=True)
     length = time.monotonic() - began
-    chance = random.Random(0)
+    chance = random.Random(0)  # noqa: S311 - moments to kill at
     kills = 0
     for attempt in range(3):
         out = tmp_path / f"killed{attempt}"
