@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from curate.balance.judgements import SAFETY, Tally
+from curate.balance.judgements import SAFETY
 from curate.balance.label_audit import LabelAudit
 from curate.balance.label_rules import Decision
 from curate.core.intervals import Interval, Share
@@ -14,7 +14,6 @@ from curate.pipeline.labels import Images, LabelAnswer
 from curate.report.page import render_page
 from curate.report.values import Bar, BarChart, Block, Page, Section, Table
 
-_MOST_BARS = 40
 _MOST_ROWS = 300
 
 _WARNING = "This page spells out labels that people have found offensive."
@@ -52,10 +51,15 @@ def make_labels_page(answer: LabelAnswer) -> Page:
     tool = answer.to_dict()["tool"]
     return Page(
         "Which labels are safe, and can be pictured?",
-        (_WARNING, *answer.statements),
+        (*_warn(audit), *answer.statements),
         tuple(sections),
         f"{tool['name']} {tool['version']}; judgements {digests}",
     )
+
+
+def _warn(audit: LabelAudit) -> Iterator[str]:
+    if any(tally.offensive for tally in audit.tallies.values()):
+        yield _WARNING
 
 
 def _decided(audit: LabelAudit, decision: Decision) -> list[str]:
@@ -102,19 +106,9 @@ def _images(images: Images) -> Iterator[Block]:
 
 
 def _labels(answer: LabelAnswer, labels: Sequence[str]) -> Iterator[Block]:
-    audit, rules = answer.audit, answer.audit.rules
     if not labels:
         yield "None."
         return
-    if "safety" in rules.questions:
-        ordered = sorted(labels, key=lambda label: -_unsafe(audit.tallies[label]))
-        bars = tuple(
-            _bar(label, audit.tallies[label])
-            for label in ordered[:_MOST_BARS]
-            if audit.tallies[label].unsafe
-        )
-        if bars:
-            yield BarChart("Share who call it sensitive or offensive (95 %)", bars)
     rows = [_row(answer, label) for label in labels[:_MOST_ROWS]]
     yield Table(f"{len(labels):,} labels", _head(answer), rows)
     if len(labels) > _MOST_ROWS:
@@ -126,7 +120,7 @@ def _head(answer: LabelAnswer) -> tuple[str, ...]:
     return (
         "",
         "decision",
-        *(SAFETY if "safety" in questions else ()),
+        *((*SAFETY, "unsafe, per cent (95 %)") if "safety" in questions else ()),
         *(("ratings 1 to 5", "mean", "median") if "imageability" in questions else ()),
         *(("images",) if answer.images is not None else ()),
     )
@@ -139,7 +133,9 @@ def _row(answer: LabelAnswer, label: str) -> tuple[str, ...]:
     why = " and ".join(verdict.reasons or verdict.lacking)
     lacks = "no " if verdict.decision is Decision.UNDECIDED and why else ""
     decision = f"{verdict.decision.value}{f': {lacks}{why}' if why else ''}"
-    counts = [*(map(str, tally.safety) if "safety" in questions else ())]
+    counts: list[str] = []
+    if "safety" in questions:
+        counts += [*map(str, tally.safety), _percent(Share(tally.unsafe, tally.judged))]
     if "imageability" in questions:
         counts += [" ".join(map(str, tally.imageability)), _middle(tally.mean),
                    _middle(tally.median)]  # fmt: skip
@@ -148,13 +144,11 @@ def _row(answer: LabelAnswer, label: str) -> tuple[str, ...]:
     return (f"{label} – {name}" if name else label, decision, *counts)
 
 
-def _bar(label: str, tally: Tally) -> Bar:
-    share = Share(tally.unsafe, tally.judged)
-    return Bar(label, share.value, share.interval.low, share.interval.high)
-
-
-def _unsafe(tally: Tally) -> float:
-    return tally.unsafe / tally.judged if tally.judged else -1.0
+def _percent(share: Share) -> str:
+    if not share.total:
+        return "–"
+    low, high = (100 * end for end in share.interval)
+    return f"{100 * share.value:.0f} ({low:.0f} to {high:.0f})"
 
 
 def _middle(value: Fraction | None) -> str:

@@ -78,6 +78,8 @@ EXAMPLE = Example(
     build=build,
     splits={"train2017/a.jpg": "train", "train2017/b.png": "train", "val2017/c.jpg": "val"},
     carried=frozenset({INSTANCES, CAPTIONS, PANOPTIC, MAP}),
+    said={"train2017/a.jpg": [{"category": "dog"}], "train2017/b.png": [{"category": "dog"}]},
+    aliases=frozenset({("1", "train2017/a.jpg"), ("2", "train2017/b.png"), ("3", "val2017/c.jpg")}),
     load=load,
     broken={
         "cut off": (cut(INSTANCES), r"instances_train2017\.json is not whole JSON"),

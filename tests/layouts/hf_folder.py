@@ -46,6 +46,12 @@ EXAMPLE = Example(
     build=build,
     splits={"train/a.jpg": "train", "train/deep/b.png": "train", "test/c.jpg": "test"},
     carried=frozenset({META, "test/metadata.jsonl"}),
+    said={
+        "train/a.jpg": [{"text": "ein Hund, ☺"}],
+        "train/deep/b.png": [{"text": "zwei"}],
+        "test/c.jpg": [{"text": "drei"}],
+    },
+    asked=("text",),
     load=load,
     broken={
         "cut off": (cut(META), r"train/metadata\.jsonl, line \d is not JSON"),

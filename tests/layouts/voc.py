@@ -95,6 +95,10 @@ EXAMPLE = Example(
             *(CLASSES, OBJECTS),
         }
     ),
+    said={
+        f"{YEAR}/JPEGImages/{name}": [{"category": "person", "difficult": "0"}] for name in NAMES
+    },
+    asked=("category", "difficult"),
     load=load,
     broken={
         "cut off": (cut(XML), r"2007_000027\.xml is no whole XML"),
