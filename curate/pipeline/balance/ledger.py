@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from curate.balance.correction.kinds import Kind
@@ -141,6 +142,11 @@ class Ledger:
         row = self._database.execute(f"{_DECIDED} WHERE id = ?", (name,)).fetchone()
         return None if row is None else _decision(*row)
 
+    def find_between(self, first: str, last: str) -> dict[str, Decision]:
+        """What is decided of every record from one id to another, both included."""
+        rows = self._database.execute(f"{_DECIDED} WHERE id >= ? AND id <= ?", (first, last))
+        return {row[0]: _decision(*row) for row in rows}
+
     def expected(self, name: str) -> str | None:
         """The digest that an image must have, if there is one."""
         row = self._database.execute("SELECT sha256 FROM expected WHERE id = ?", (name,)).fetchone()
@@ -197,11 +203,17 @@ def _spell_people(kind: Kind) -> str:
     return json.dumps([spell(group) for group in kind[0] if group])
 
 
+@lru_cache(maxsize=4096)
+def _texts(stored: str) -> tuple[str, ...]:
+    """A list of texts as it is stored; there are few different ones."""
+    return tuple(json.loads(stored))
+
+
 def _decision(
     name: str, split: str | None, people: str, labels: str, fixed: int, place: int | None,
     kept: int, made: int, weight: float, why: str | None,
 ) -> Decision:  # fmt: skip
-    groups, named = tuple(json.loads(people)), tuple(json.loads(labels))
+    groups, named = _texts(people), _texts(labels)
     if fixed or place is None:
         return Decision(name, split, groups, named, True, True, 0, 1.0, None)
     is_kept = place < kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -59,9 +59,12 @@ class BalanceJob:
                 open_ledger(self.ledger, fresh=False) as ledger,
                 Stage(self.work / "staging", self.work / "shards", shard.name) as stage,
             ):
-                maker = _Maker(source, ledger, stage, augmentation, self)
+                ids = [printable(record.id) for record in shard.records]
+                decisions = ledger.find_between(min(ids), max(ids))
+                maker = _Maker(source, ledger, decisions, stage, augmentation, self)
                 for index, record in enumerate(shard.records):
-                    report(index, (index, 0))
+                    if self.writes_images or not index:
+                        report(index, (index, 0))
                     rows += maker.make(record)
                 save_rows(rows, stage.path(PART))
                 tally = {"images": len(shard.records), "faces": 0, "withheld": 0}
@@ -78,6 +81,7 @@ class _Maker:
 
     source: Source
     ledger: Ledger
+    decisions: Mapping[str, Decision]
     stage: Stage
     augmentation: Augmentation | None
     job: BalanceJob
@@ -85,7 +89,7 @@ class _Maker:
     def make(self, record: ImageRecord) -> Iterator[Row]:
         """Rows of a record and of those made from it."""
         name = printable(record.id)
-        decision = self.ledger.find(name)
+        decision = self.decisions.get(name)
         if decision is None:
             raise SourceChangedError(f"{name!a} is new in SOURCE; remove the OUT and run again")
         data = self._read(record) if self.job.writes_images and decision.is_kept else None
