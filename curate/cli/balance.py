@@ -35,7 +35,7 @@ Strategies:
 \b
 Weights in PyTorch:
   table = pandas.read_parquet("OUT/manifest/weights.parquet").set_index("id")
-  weights = table.weight[ids_of_my_dataset].to_numpy()
+  weights = table.weight[ids_of_my_dataset].tolist()
   sampler = torch.utils.data.WeightedRandomSampler(weights, len(weights))
   loader = torch.utils.data.DataLoader(my_dataset, batch_size=64, sampler=sampler)
 
@@ -300,6 +300,11 @@ def format_report(report: Mapping[str, Any]) -> list[str]:
         + (f"; {counts['fixed']:,} more are not corrected" if counts["fixed"] else "")
         + "."
     ]
+    given = report["input"]
+    for kind, what in (("unmatched", "are no record"), ("ambiguous", "could mean several")):
+        if given.get(kind):
+            examples = ", ".join(given[f"{kind}_examples"])
+            lines.append(f"{given[kind]:,} ids of the table {what}, such as {examples}.")
     if report["weights"] is not None:
         weights = report["weights"]
         lines.append(

@@ -85,13 +85,14 @@ def iter_problems(out: Path, workers: int, facts: Mapping[str, Any]) -> Iterator
     has_images = bool(facts["recipe"].get("writes_images"))
     in_containers = facts["others"]["rebuilt"] > 0
     yield from _check_layout(out, facts["records"]["parts"], has_images)
-    yield from _check_facts(manifest, facts)
+    # First where the end of a process is survived: a forged part can kill its reader.
     job = CheckJob(out, facts["source"]["layout"], in_containers, has_images)
     shards = (Shard(number, ()) for number in range(facts["records"]["parts"]))
     pool = LocalPool(min(workers, max(1, facts["records"]["parts"])))
     for event in pool.run(job, shards):
         if isinstance(event, Finished):
             yield from event.result
+    yield from _check_facts(manifest, facts)
     if has_images and (out / layout.DATA).is_dir():
         yield from _check_data(out, facts, in_containers)
 
