@@ -27,11 +27,14 @@ def iter_annotation_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     Raises:
         DataError: if it is no COCO JSON.
     """
+    row = None
     try:
         for _, row in iter_annotations(lambda: path.open("rb"), str(path)):
             yield row
     except OSError as error:
         raise DataError(f"the table {path} cannot be read: {error.strerror}") from None
+    if row is None:
+        raise DataError(f"{path} lists no images; want COCO's JSON, or give another table")
 
 
 def iter_annotations(

@@ -22,6 +22,8 @@ from curate.balance.suppression import suppress
 from curate.core.errors import DataError, UsageError
 from curate.core.records import escape_unprintable
 from curate.formats import open_source
+from curate.formats.address import is_address
+from curate.formats.groups import TABLES, holds_images
 from curate.manifest.store import digest_file
 from curate.pipeline.audit_input import OUTCOMES, Input, Record, open_input
 from curate.pipeline.joined import Joint, load_audit
@@ -97,7 +99,7 @@ def audit_dataset(source: str | Path | None, question: Question) -> Answer:
     """Count the groups of a dataset and say what is uneven.
 
     Args:
-        source: the dataset, only read; a table; or None where ``question`` has all.
+        source: the dataset, only read, or its address; a table; or None where ``question`` has all.
         question: what to look at.
 
     Raises:
@@ -105,9 +107,8 @@ def audit_dataset(source: str | Path | None, question: Question) -> Answer:
         DataError: if what is given cannot be used.
         SetupError: if the environment lacks something.
     """
-    source = None if source is None else Path(source)
-    if source is not None and question.groups is None and source.is_file():
-        source, question = None, replace(question, groups=source)
+    if source is not None and question.groups is None and _is_table(str(source)):
+        source, question = None, replace(question, groups=Path(str(source)))
     plan = _plan(question)
     reading = Reading(
         attributes=plan.attributes,
@@ -121,7 +122,7 @@ def audit_dataset(source: str | Path | None, question: Question) -> Answer:
     columns = (*plan.attributes, *plan.labels)
     given = Input(
         opened, question.groups, question.manifest, question.id_column, columns,
-        question.per == "person",
+        question.per == "person", plan.attributes,
     )  # fmt: skip
     order = {name: bins.names for name, bins in reading.bins.items()}
     with open_input(given) as read:
@@ -131,6 +132,14 @@ def audit_dataset(source: str | Path | None, question: Question) -> Answer:
     census, budget = _protect(census, question)
     result = audit(census, Rules(targets, question.threshold, question.seed))
     return Answer(result, _describe(question, reading, facts, census, budget))
+
+
+def _is_table(source: str) -> bool:
+    """Whether what is given is a table and no dataset; one that is not there as well."""
+    path = Path(source)
+    if is_address(source) or path.is_dir() or path.suffix.lower() == ".tar" or holds_images(path):
+        return False
+    return path.is_file() or path.suffix.lower() in TABLES
 
 
 def merge_audits(paths: Sequence[Path]) -> Answer:
@@ -167,7 +176,7 @@ def merge_audits(paths: Sequence[Path]) -> Answer:
             "min_cell": max((part.least for part in parts if part.least), default=None),
             "counts": count_hidden(census),
         },
-        "noise": _join_noise(parts),
+        "noise": _join_noise(parts, census.noise),
     }
     return Answer(audit(census, first.rules), facts)
 
@@ -249,10 +258,12 @@ def _describe(
     }
 
 
-def _join_noise(parts: Sequence[Joint]) -> dict[str, Any] | None:
+def _join_noise(parts: Sequence[Joint], scale: float) -> dict[str, Any] | None:
     """Sites have different records: together they spend what the one spends that spends most."""
     spent = [part.noise for part in parts if part.noise is not None]
-    return dict(max(spent, key=lambda noise: noise["epsilon"])) if spent else None
+    if not spent:
+        return None
+    return {**max(spent, key=lambda noise: noise["epsilon"]), "scale": scale}
 
 
 def _tool() -> dict[str, str]:

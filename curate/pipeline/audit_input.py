@@ -11,11 +11,11 @@ from typing import Any
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError, UsageError
 from curate.core.ports import Source
-from curate.core.records import printable
+from curate.core.records import escape_unprintable, printable
 from curate.formats.groups import load_columns
 from curate.manifest.layout import MANIFEST
 from curate.manifest.store import RECORDS_FOLDER, RUN, iter_entries, load_run
-from curate.pipeline.annotated import Annotations, Joined, Row, open_annotations
+from curate.pipeline.annotated import Annotations, Fit, Joined, Row, open_annotations
 from curate.pipeline.group_table import (
     find_id_column,
     holds_annotations,
@@ -46,6 +46,7 @@ class Input:
         columns: what is needed of each record.
         per_person: whether an id may come in several rows of the table.
         by_id: whether a table alone must have ids; its records are then its ids.
+        of_people: those of the columns that can differ between the people of a record.
     """
 
     source: Source | None
@@ -55,6 +56,7 @@ class Input:
     columns: tuple[str, ...]
     per_person: bool
     by_id: bool = False
+    of_people: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,22 +156,39 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
     if not fit.records:
         raise DataError("there are no records to audit")
     if given.table is not None and not fit.matched:
-        example = (fit.unmatched_examples or fit.ambiguous_examples or ("",))[0]
-        raise DataError(
-            f"none of the {fit.ids:,} ids of {given.table}, such as {example!r}, is a record; "
-            "ids are file names or paths relative to SOURCE"
-        )
+        raise DataError(_describe_misfit(fit, given.table))
     for joined in annotations.iter_rows():
-        yield joined.name, _merge(joined)
+        yield joined.name, _merge(joined, given)
 
 
-def _merge(joined: Joined) -> list[Row]:
+def _describe_misfit(fit: Fit, table: Path) -> str:
+    """Why no id of a table is given to a record."""
+    if fit.ambiguous:
+        return (
+            f"each of the {fit.ambiguous:,} ids of {table} that could be a record, such as "
+            f"{fit.ambiguous_examples[0]!r}, could mean several; give more of their paths"
+        )
+    example = next(iter(fit.unmatched_examples), "")
+    return (
+        f"none of the {fit.ids:,} ids of {table}, such as {example!r}, is a record; "
+        "ids are file names or paths relative to SOURCE, or COCO's ids of images"
+    )
+
+
+def _merge(joined: Joined, given: Input) -> list[Row]:
     """One row for each person: the table's word counts before the dataset's own.
 
-    Several rows of the dataset cannot be told apart by those of a table: they become lists.
+    Raises:
+        DataError: if people are counted whom both speak of: nothing says who is who.
     """
     if not joined.rows:
         return [{**joined.record, **own} for own in joined.own] or [joined.record]
+    twofold = next((name for own in joined.own for name in own if name in given.of_people), None)
+    if given.per_person and len(joined.own) > 1 and twofold is not None:
+        raise DataError(
+            f"{escape_unprintable(joined.name)}: the dataset itself gives the {twofold} of several "
+            f"people, and {given.table} speaks of others; to count people, put all into the table"
+        )
     base = dict(joined.record)
     if len(joined.own) == 1:
         base |= joined.own[0]
@@ -190,10 +209,10 @@ def _iter_own(
     found: set[str] = set()
     for name, row in source.annotations(wanted) if wanted else ():
         seen.add(row)
+        # A row that says nothing of these is of somebody all the same.
         said = {column: row[column] for column in wanted if row.get(column) is not None}
-        if said:
-            found |= said.keys()
-            yield printable(name), said
+        found |= said.keys()
+        yield printable(name), said
     if found:
         facts["own_columns"] = sorted(found)
 

@@ -95,6 +95,9 @@ def _describe(grouping: Grouping) -> str:
 
 
 def _associations(audit: Audit) -> Iterator[Block]:
+    if audit.census.noise:
+        yield "Counts have noise, so that no pair is tested; the report in JSON has estimates."
+        return
     flagged = [each for each in audit.associations if each.flagged]
     yield (
         "nPMI is 0 where a label and a group go together as chance would have it, 1 where they "
@@ -111,7 +114,10 @@ def _associations(audit: Audit) -> Iterator[Block]:
     yield BarChart("nPMI of flagged pairs, the strongest", bars, (-1.0, 1.0), percent=False)
     rows = [
         (
-            _pair(each), f"{each.count:,}", _number(each.npmi, each.interval), _probability(each.q)
+            _pair(each),
+            f"{each.count:,}",
+            _number(each.npmi, each.interval),
+            "–" if each.q is None else _probability(each.q),
         )
         for each in strongest
     ]  # fmt: skip
@@ -171,7 +177,7 @@ def _uncovered(audit: Audit) -> Iterator[Block]:
 
 
 def _bar(each: GroupShare) -> Bar:
-    if each.share is None or each.interval is None:
+    if each.share is None or each.interval is None or not each.share.total:
         return Bar(spell(each.group), None)
     return Bar(spell(each.group), each.share.value, each.interval.low, each.interval.high)
 
@@ -179,6 +185,8 @@ def _bar(each: GroupShare) -> Bar:
 def _row(each: GroupShare) -> tuple[str, ...]:
     if each.share is None or each.interval is None:
         return spell(each.group), "hidden", "–", "–"
+    if not each.share.total:
+        return spell(each.group), "0", "–", "–"
     ratio = "–" if each.ratio is None else f"{each.ratio:.2f}"
     said = _percent(each.share.value, each.interval)
     return spell(each.group), f"{each.share.hits:,}", said, ratio

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +71,14 @@ def _parse(report: Mapping[str, Any]) -> Joint:
     for bins in report["reading"]["bins"].values():
         if not all(isinstance(name, str) for name in bins["names"]):
             raise ValueError("ranges without names")
+    noise = report["noise"]
+    scale = 0.0 if noise is None else float(noise["scale"])
+    census = census_from_dict(report["census"], int(report["records"]))
     return Joint(
-        census=census_from_dict(report["census"], int(report["records"])),
+        census=replace(census, noise=scale),
         rules=Rules(targets, int(rules["threshold"]), int(rules["seed"])),
         reading=report["reading"],
         sites=int(report["sites"]),
         least=report["suppressed"]["min_cell"],
-        noise=report["noise"],
+        noise=noise,
     )

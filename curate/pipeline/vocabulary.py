@@ -13,7 +13,7 @@ from curate.core.ports import Source
 from curate.core.records import printable
 from curate.formats import open_source
 from curate.formats.address import is_address
-from curate.formats.groups import holds_images, iter_rows, load_columns
+from curate.formats.groups import TABLES, holds_images, iter_rows, load_columns
 from curate.formats.truth import format_value
 from curate.manifest.store import digest_file
 from curate.pipeline.categories import iter_categories
@@ -22,7 +22,6 @@ from curate.pipeline.group_table import list_names
 MOST_LABELS = 200_000
 """Labels that a vocabulary may have."""
 
-_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _DESCRIBED_BY = ("name", "gloss")
 
 
@@ -57,7 +56,7 @@ def load_vocabulary(place: str, layout: str = "auto") -> Vocabulary:
         labels = _of_dataset(open_source(place, layout, "VOCABULARY"))
         return Vocabulary("dataset", None, labels)
     ending = path.suffix.lower()
-    form = "json" if ending == ".json" else "table" if ending in _TABLES else "text"
+    form = "json" if ending == ".json" else "table" if ending in TABLES else "text"
     read = {"json": _iter_json, "table": _iter_table, "text": _iter_lines}[form]
     try:
         labels = _collect(read(path), path)
@@ -70,7 +69,7 @@ def _is_dataset(place: str) -> bool:
     path = Path(place)
     if is_address(place) or path.is_dir() or "{" in place or path.suffix.lower() == ".tar":
         return True
-    return path.suffix.lower() == ".parquet" and holds_images(path)
+    return holds_images(path)
 
 
 def _of_dataset(source: Source) -> dict[str, Mapping[str, str]]:

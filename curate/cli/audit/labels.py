@@ -18,6 +18,7 @@ from curate.balance.label_rules import (
 from curate.cli.audit.answers import check_outputs, report_options
 from curate.cli.paths import PATH, PLACE
 from curate.core.records import escape_unprintable
+from curate.formats.address import is_address
 
 if TYPE_CHECKING:
     from curate.pipeline.labels import LabelAnswer
@@ -107,8 +108,9 @@ def command(vocabulary: str, **options: Any) -> None:
     """
     from curate.pipeline.labels import LabelQuestion, audit_labels
 
-    inputs = [Path(vocabulary), *options["judgements"]]
-    check_outputs([*inputs, *([Path(options["source"])] if options["source"] else [])], options)
+    places = (place for place in (vocabulary, options["source"]) if place)
+    local = (Path(place) for place in places if not is_address(place))
+    check_outputs([*local, *options["judgements"]], options)
     question = LabelQuestion(
         judgements=options["judgements"],
         rules=_rules(options),

@@ -52,5 +52,5 @@ def test_a_table_that_is_none_is_one_clear_line(
 def test_bytes_that_are_no_text_are_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(b"id,tone\na,\xff\n")
-    with pytest.raises(DataError, match="cannot be read as a table"):
+    with pytest.raises(DataError, match="is not UTF-8 text"):
         load_groups(path)

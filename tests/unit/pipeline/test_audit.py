@@ -115,6 +115,7 @@ def test_a_dataset_is_joined_by_the_ends_of_paths(tmp_path: Path) -> None:
     assert report["input"]["unmatched"] == 1
     assert report["input"]["unmatched_examples"] == ["images/9.png"]
     assert any("have no tone" in each for each in report["statements"])
+    assert any("1 ids of the table are no record" in each for each in report["statements"])
 
 
 def test_people_in_one_photo_count_as_asked(tmp_path: Path) -> None:
@@ -181,10 +182,45 @@ def test_noise_needs_opendp(people: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_noise_is_of_the_stated_size(people: Path) -> None:
     pytest.importorskip("opendp")
-    report = ask(people, "gender", epsilon=1.0)
-    assert report["noise"] == {"epsilon": 1.0, "tables": 2, "scale": 2.0}
-    exact = ask(people, "gender")
-    assert abs(report["counted"] - exact["counted"]) < 100
+    report = ask(people, "gender", label="job", epsilon=1.0)
+    assert report["noise"] == {"epsilon": 1.0, "tables": 4, "scale": 4.0}
+    exact = ask(people, "gender", label="job")
+    assert abs(report["counted"] - exact["counted"]) < 200
+    assert report["input"] is None
+    assert not any(each["flagged"] for each in report["associations"])
+    assert any("ε = 1, which protects each record" in each for each in report["statements"])
+    noisy, plain = (each["attributes"]["gender"]["groups"]["F"] for each in (report, exact))
+    assert noisy["ci95"][1] - noisy["ci95"][0] > plain["ci95"][1] - plain["ci95"][0]
+
+
+def test_noise_that_leaves_nothing_is_still_a_report(tmp_path: Path) -> None:
+    pytest.importorskip("opendp")
+    table = write(tmp_path / "t.csv", "id,a,l\n1,x,y\n2,z,y\n")
+    for _ in range(5):
+        report = ask(table, "a", label="l", epsilon=1e-6)
+        assert report["noise"]["scale"] == 4e6
+
+
+def test_a_label_that_nobody_has_is_no_reason_to_stop(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", "id,a,l\n1,x,\n2,y,\n")
+    report = ask(table, "a", label="l")
+    assert report["label_fits"] == {"a": None}
+    assert report["associations"] == []
+    assert report["labels"]["(missing)"]["count"] == 2
+    assert ask(table, "l", label="a")["label_fits"] == {"l": None}
+
+
+def test_labels_of_a_single_record_are_told(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", "id,a,l\n1,x,rare\n2,y,often\n3,x,often\n")
+    said = ask(table, "a", label="l")["statements"]
+    assert any("1 labels have a single record, such as rare" in each for each in said)
+
+
+def test_pmi_has_an_interval_beside_that_of_npmi(people: Path) -> None:
+    found = ask(people, "gender", label="job")["associations"]
+    for each in found:
+        assert each["pmi_ci95"][0] < each["pmi"] < each["pmi_ci95"][1]
+        assert each["ci95"][0] < each["npmi"] < each["ci95"][1]
 
 
 def test_sites_are_joined_into_the_audit_of_all(people: Path, tmp_path: Path) -> None:
