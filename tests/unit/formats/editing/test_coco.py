@@ -142,6 +142,13 @@ def test_one_image_has_one_new_id_in_all_files(root: Path) -> None:
     }
 
 
+def test_an_image_that_is_listed_twice_has_copies_of_both(root: Path) -> None:
+    build(root, annotation(), images=[{"id": n, "file_name": "a.jpg"} for n in (1, 2)])
+    found, _ = run(root, {"images/a.jpg": [None]})
+    assert [image["id"] for image in found["images"]] == [1, 3, 2, 4]
+    assert [label["image_id"] for label in found["annotations"]] == [1, 3]
+
+
 def test_ids_that_are_texts_stay_unique(root: Path) -> None:
     for seed, name in enumerate(("a.jpg", "b.jpg")):
         write(root, f"images/{name}", jpeg(seed))
@@ -381,4 +388,4 @@ def test_any_map_agrees_with_a_drawn_mask(
     assert found["area"] == pytest.approx(1000 * share, rel=0.04)
     as_mask = move(annotation(bbox=[x, y, wide, high], segmentation=runs(mask)), affine)
     assert as_mask is not None
-    np.testing.assert_allclose(as_mask["bbox"], found["bbox"], atol=1.5)
+    np.testing.assert_allclose(as_mask["bbox"], found["bbox"], atol=3)  # thin tips hold no pixel
