@@ -71,7 +71,9 @@ class CocoIndex:
         """The id of an image made from one with the id ``old``; ``number`` counts from 1."""
         if isinstance(old, str):
             return self.new_text(f"image {path}", f"{old}_aug{number}")
-        return self._greatest + int(self._names.get("made", made.id) or 0)
+        twin = f"{json.dumps(old)} {made.id}"
+        own = self._names.get(f"made in {path}", twin) or self._names.get("made", made.id)
+        return self._greatest + int(own or 0)
 
     def new_text(self, kind: str, wanted: str) -> str:
         """A text that is no id of this kind."""
@@ -109,8 +111,12 @@ class CocoIndex:
         if isinstance(item["id"], int | float):
             self._greatest = max(self._greatest, int(item["id"]))
         for made in self._edits.made_from(image) if image else ():
-            if self._names.add("made", made.id, str(self._made + 1)):
-                self._made += 1
+            number = str(self._made + 1)
+            if not self._names.add(f"seen in {path}", made.id):  # one image, listed twice
+                self._names.add(f"made in {path}", f"{key} {made.id}", number)
+            elif not self._names.add("made", made.id, number):
+                continue
+            self._made += 1
 
     def _take_label(self, item: Item, path: str) -> int:
         """Note an annotation's id; returns it, if it is a number."""

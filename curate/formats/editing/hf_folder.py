@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
@@ -50,43 +51,41 @@ class HfEditor:
 
     def _edit_text(self, path: str, target: BinaryIO) -> bool:
         """Write a file line by line, each kept one as it is; returns whether it changed."""
-        header: list[str] = []
-        changed, last = False, b"\n"
+        changed, last, end = False, b"\n", b"\n"
         for row in iter_rows(self._folder, path):
-            if row.values is None:
-                last = _write_line(target, row.stored, last)
-                continue
-            header = header or list(row.values)
-            kept, made = self._decide(row, path)
+            kept, made = (True, []) if row.values is None else self._decide(row, path)
             changed |= not kept or bool(made)
-            if kept:
-                last = _write_line(target, row.stored, last)
-            end = "\r\n" if row.stored.endswith(b"\r\n") else "\n"
-            for values in made:
-                line = _to_csv(values, header) if path.endswith(".csv") else _to_json(values, row)
-                last = _write_line(target, (line + end).encode(), last)
+            if row.stored.endswith(b"\n"):  # else it is the last line, to be ended as those before
+                end = b"\r\n" if row.stored.endswith(b"\r\n") else b"\n"
+            form = _to_csv if path.endswith(".csv") else _to_json
+            new = [form(values, row).encode() + end for values in made]
+            for line in [row.stored, *new] if kept else new:
+                if last and not last.endswith(b"\n"):
+                    target.write(end)
+                target.write(line)
+                last = line
         return changed
 
     def _edit_parquet(self, path: str, target: BinaryIO) -> bool:
+        """Write a table batch by batch; returns whether it changed."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         changed, writer = False, None
-        for schema, batch, rows in iter_batches(self._folder, path):
-            writer = writer or pq.ParquetWriter(target, schema)
-            order: list[int] = []
-            made: list[_Values] = []
-            for number, row in enumerate(rows):
-                kept, new = self._decide(row, path)
-                changed |= not kept or bool(new)
-                order += [number] if kept else []
-                order += range(len(rows) + len(made), len(rows) + len(made) + len(new))
-                made += new
-            added = pa.RecordBatch.from_pylist(made, schema=batch.schema)
-            table = pa.Table.from_batches([batch, added]).take(pa.array(order, pa.int64()))
-            writer.write_table(table.cast(schema))
-        if writer is not None:
-            writer.close()
+        with ExitStack() as stack:
+            for schema, batch, rows in iter_batches(self._folder, path):
+                writer = writer or stack.enter_context(pq.ParquetWriter(target, schema))
+                order: list[int] = []
+                made: list[_Values] = []
+                for number, row in enumerate(rows):
+                    kept, new = self._decide(row, path)
+                    changed |= not kept or bool(new)
+                    order += [number] if kept else []
+                    order += range(len(rows) + len(made), len(rows) + len(made) + len(new))
+                    made += new
+                added = pa.RecordBatch.from_pylist(made, schema=batch.schema)
+                both = pa.Table.from_batches([batch, added])
+                writer.write_table(both.take(pa.array(order, pa.int64())).cast(schema))
         return changed
 
     def _decide(self, row: Row, path: str) -> tuple[bool, list[_Values]]:
@@ -127,21 +126,13 @@ def _without(values: _Values, key: str) -> _Values:
     return {name: value for name, value in values.items() if name != key}
 
 
-def _write_line(target: BinaryIO, line: bytes, last: bytes) -> bytes:
-    """Write a line after one that may have no end, as a file's last."""
-    if last and not last.endswith(b"\n"):
-        target.write(b"\r\n" if line.endswith(b"\r\n") else b"\n")
-    target.write(line)
-    return line
-
-
 def _to_json(values: _Values, row: Row) -> str:
     """A row as JSON, with letters beyond ASCII where its source has them."""
     return json.dumps(values, ensure_ascii=row.stored.isascii())
 
 
-def _to_csv(values: _Values, header: Sequence[str]) -> str:
+def _to_csv(values: _Values, row: Row) -> str:
     line = io.StringIO()
-    texts = ["" if values[name] is None else values[name] for name in header]
+    texts = ["" if value is None else value for value in values.values()]
     csv.writer(line, lineterminator="").writerow(texts)
     return line.getvalue()

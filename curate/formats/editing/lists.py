@@ -24,11 +24,12 @@ def edit_lines(file: BinaryIO, name: str, decide: Decide, target: BinaryIO) -> b
     Raises:
         DataError: if a line is no text.
     """
-    changed, last = False, b"\n"
+    changed, last, end = False, b"\n", b"\n"
     for where, line, stored in iter_stored_lines(file, name):
         text = line.rstrip("\r\n")
         kept, added = decide(text, where)
-        end = b"\r\n" if stored.endswith(b"\r\n") else b"\n"
+        if stored.endswith(b"\n"):  # else it is the last line, to be ended as those before
+            end = b"\r\n" if stored.endswith(b"\r\n") else b"\n"
         new = [each.encode() + end for each in added]
         changed |= not kept or bool(new)
         for each in [stored, *new] if kept else new:

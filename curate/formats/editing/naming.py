@@ -51,7 +51,7 @@ def name_copy(source: Source, record: ImageRecord, number: int, suffix: str) -> 
     made = f"{stem}_aug{number}"
     if source.layout != "webdataset" and _has_twin(source, posixpath.join(folder, stem), own):
         made = f"{stem}_{own[1:]}_aug{number}"
-    ending = inner + _ending(own, suffix)
+    ending = inner + spell_suffix(own, suffix)
     while _is_taken(source, posixpath.join(folder, made), ending):
         made += "_"
     if len(f"{made}{ending}".encode()) > _LONGEST_NAME:
@@ -88,8 +88,8 @@ def _split(name: str, is_sample: bool) -> tuple[str, str]:
     return name[:cut], name[cut:]
 
 
-def _ending(own: str, suffix: str) -> str:
-    """The suffix, spelt as the source spells it where it is of the same format."""
+def spell_suffix(own: str, suffix: str) -> str:
+    """A suffix, spelt as the source spells it where it is of the same format."""
     same = own.lower() in _JPEG if suffix == ".jpg" else own.lower() == suffix
     return own if same else suffix
 

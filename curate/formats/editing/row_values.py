@@ -45,7 +45,7 @@ def move_row(values: Mapping[str, Any], made: Made, where: str) -> dict[str, Any
         if name == _OBJECTS and value:
             moved[name] = _move_objects(value, affine, made, f"{where}: {name}")
         else:
-            _refuse_geometry(name, value, where)
+            refuse_geometry(name, value, where)
             moved[name] = value
     if stated:
         for name, pixels in (("width", affine.width), ("height", affine.height)):
@@ -85,7 +85,7 @@ def _move_object(value: Any, affine: Affine, made: Made, where: str) -> dict[str
         raise DataError(f"{where} is no object, so it cannot be transformed")
     for name, item in value.items():
         if name != _BOXES:
-            _refuse_geometry(name, item, where)
+            refuse_geometry(name, item, where)
     if value.get(_BOXES) is None:
         return dict(value)
     box = parse_numbers(value[_BOXES], f"{where}.{_BOXES}", 4)
@@ -110,7 +110,12 @@ def _like(new: float, old: float) -> float:
     return round(new) if isinstance(old, int) else float(new)
 
 
-def _refuse_geometry(name: str, value: Any, where: str) -> None:
+def refuse_geometry(name: str, value: Any, where: str) -> None:
+    """Make sure that a field does not say where something is in an image.
+
+    Raises:
+        DataError: if it seems to, at any depth.
+    """
     for place in _iter_geometry(name, value):
         raise DataError(
             f"{where}: the column {place!r} seems to say where something is in the image, which "

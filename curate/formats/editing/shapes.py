@@ -95,9 +95,13 @@ def bounds(outlines: Sequence[Sequence[float]]) -> Box:
 def visible_share(value: Sequence[float], affine: Affine) -> float:
     """By what the area of a thing in a box, ``x, y, width, height``, grows and is cut off."""
     x, y, width, height = value
-    whole = width * height
-    corners = corners_of(Box(x, y, x + width, y + height))
-    return polygon_area(affine.polygon(corners)) / whole if whole > 0 else 0.0
+    whole, box = width * height, Box(x, y, x + width, y + height)
+    if whole <= 0:
+        return 0.0
+    if affine.keeps_axes:
+        seen = affine.box(box)
+        return seen.area / whole if seen else 0.0
+    return polygon_area(affine.polygon(corners_of(box))) / whole
 
 
 def move_keypoints(

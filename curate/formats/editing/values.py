@@ -52,7 +52,7 @@ class Made:
         if self.is_copy:
             return self.affine
         if size in (None, self._stored):
-            return self._from_stored
+            return self.affine if self.orientation == 1 else self._from_stored
         if size == (self.width, self.height):
             return self.affine
         said, found = f"{size[0]}×{size[1]}" if size else "", f"{self._stored[0]}×{self._stored[1]}"
