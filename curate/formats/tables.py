@@ -117,7 +117,7 @@ class Rows:
             for place, row in enumerate(piece.batch.to_pylist()):
                 said = {name: _name_class(row[name], classes.get(name)) for name in wanted}
                 for number in range(len(images)):
-                    yield self._id(piece.first + place, number), said
+                    yield self.id_of(piece.first + place, number), said
 
     def aliases(self) -> Iterator[tuple[str, str]]:
         """What the rows call their images: a path, and its last part."""
@@ -127,7 +127,7 @@ class Rows:
                 for place, path in enumerate(find_paths(batch.column(name))):
                     for alias in dict.fromkeys((path, path.rpartition("/")[2])):
                         if alias:
-                            yield alias, self._id(first + place, number)
+                            yield alias, self.id_of(first + place, number)
             first += batch.num_rows
 
     def find(self, row: int, column: str | None) -> ImageRecord | None:

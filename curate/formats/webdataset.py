@@ -93,7 +93,7 @@ class WebDataset(ContainerLayout):
                     sample = list(group)
                     row = read_sample(sample, file, tar)
                     for member in sample if row else ():
-                        if _is_image(member):
+                        if is_image(member):
                             yield f"{tar}/{member.path}", row
 
     def find(self, record_id: str) -> ImageRecord | None:

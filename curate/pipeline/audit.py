@@ -122,7 +122,7 @@ def audit_dataset(source: str | Path | None, question: Question) -> Answer:
     columns = (*plan.attributes, *plan.labels)
     given = Input(
         opened, question.groups, question.manifest, question.id_column, columns,
-        question.per == "person", plan.attributes,
+        question.per == "person", of_people=plan.attributes,
     )  # fmt: skip
     order = {name: bins.names for name, bins in reading.bins.items()}
     with open_input(given) as read:

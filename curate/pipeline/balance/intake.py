@@ -71,7 +71,7 @@ def take_in(
     )
     given = Input(
         source, table, origin.run, inputs.id_column, (*options.attributes, *labels),
-        options.per == "person", by_id=True,
+        options.per == "person", by_id=True, of_people=options.attributes,
     )  # fmt: skip
     splits: dict[str, dict[str, int]] = {"corrected": {}, "fixed": {}}
     with open_input(given) as read:
