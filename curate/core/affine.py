@@ -207,4 +207,5 @@ def _clip_half(points: Points, axis: int, limit: float, sign: int) -> Points:
         if from_end >= 0:
             kept.append(end)
     found = np.array(kept, np.float64).reshape(-1, 2)
-    return np.asarray(found[(found != np.roll(found, 1, axis=0)).any(axis=1)])
+    distinct = (found != np.roll(found, 1, axis=0)).any(axis=1)
+    return np.asarray(found[distinct])

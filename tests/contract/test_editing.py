@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from curate.core.errors import DataError
 from curate.formats import LAYOUTS, open_source
 from curate.formats.editing import EDITORS, REBUILDERS, Outcome, name_copy, open_editor
 from tests import layouts
@@ -23,6 +24,9 @@ EXAMPLES: dict[str, Example] = {
     )
 }
 IMAGES = [(layout, record_id) for layout, found in EXAMPLES.items() for record_id in found.splits]
+REFUSED = {"train/a.jpg": "'boxes'", "train/deep/b.png": "'boxes'", "test/c.jpg": "'boxes'"}
+REFUSED |= {"train2017/a.jpg": "do not tell left from right"}
+"""Images whose annotations cannot be mirrored, and what is said of them."""
 TABLES = ("parquet", "arrow")
 SINGLE = [
     (layout, record_id)
@@ -135,15 +139,17 @@ def test_a_repeated_image_has_all_that_its_source_has(
 
 
 @pytest.mark.parametrize(("layout", "record_id"), SINGLE)
-def test_an_image_can_be_removed_and_its_mirror_image_kept(
+def test_an_image_can_be_removed_and_its_mirror_image_kept_or_refused(
     layout: str, record_id: str, tmp_path: Path
 ) -> None:
-    if layout == "hf_folder" or record_id == "train2017/a.jpg":
-        pytest.skip("its rows hold boxes, or nameless keypoints, that are refused in a mirror")
     root, out = build(layout, tmp_path), tmp_path / "out"
     wide, high = (48, 40) if files_are_jpeg(root, record_id) else (40, 32)
     plan, files = plan_for(root, {record_id: [mirror(wide, high)]})
     plan.removed = frozenset({record_id})
+    if record_id in REFUSED:
+        with pytest.raises(DataError, match=REFUSED[record_id]):
+            edit(root, out, plan, files)
+        return
     done = edit(root, out, plan, files)
     after = open_source(str(out), layout)
     assert list(after.check()) == []

@@ -50,40 +50,27 @@ def move_annotation(
     Raises:
         DataError: if it is malformed, or holds what cannot be transformed.
     """
-    if "segments_info" in annotation:
-        raise DataError(
-            f"{where} is of a panoptic map, for which no image can be made yet; take the panoptic "
-            "JSON and its maps out of SOURCE, or choose a strategy that makes no images"
-        )
+    _refuse(annotation, where, is_moved=not made.is_copy)
     if made.is_copy:
         return dict(annotation)
-    for key, value in annotation.items():
-        if key not in _KNOWN and find_geometry(key, value):
-            raise DataError(
-                f"{where}.{key} seems to say where something is in the image, which cannot be "
-                "transformed; remove it, or use an augmentation that moves nothing"
-            )
     affine = made.map_for(size, where)
-    moved = dict(annotation)
-    shape = _move_segmentation(annotation.get("segmentation"), made, affine, where)
-    if shape is not None:
-        segmentation, box, ratio = shape
+    moved, ratio = dict(annotation), abs(affine.determinant)
+    if annotation.get("bbox"):
+        moved["bbox"] = move_xywh(annotation["bbox"], affine, f"{where}.bbox")
+        ratio = visible_share(annotation["bbox"], affine)
+    if (
+        shape := _move_segmentation(annotation.get("segmentation"), made, affine, where)
+    ) is not None:
+        moved["segmentation"], box, ratio = shape
         if box is None:
             return None
-        moved["segmentation"] = segmentation
-    if annotation.get("bbox"):
-        place = f"{where}.bbox"
-        moved["bbox"] = move_xywh(annotation["bbox"], affine, place)
-        if shape is None:
-            ratio = visible_share(parse_numbers(annotation["bbox"], place), affine)
-        elif not affine.keeps_axes:
-            moved["bbox"] = format_xywh(box)
-        if moved["bbox"] is None:
-            return None
-    if isinstance(area := annotation.get("area"), int | float):
-        known = shape is not None or annotation.get("bbox")
-        ratio = ratio if known else abs(affine.determinant)
-        moved["area"] = area if abs(ratio - 1) < _SAME else round_pixels(area * ratio)
+        if annotation.get("bbox") and not affine.keeps_axes:
+            moved["bbox"] = format_xywh(box)  # closer than the box around a turned box
+    if annotation.get("bbox") and moved["bbox"] is None:
+        return None
+    area = annotation.get("area")
+    if isinstance(area, int | float) and abs(ratio - 1) > _SAME:
+        moved["area"] = round_pixels(area * ratio)
     if annotation.get("keypoints"):
         swap = _swap_of(names, where) if affine.flips else None
         points = move_keypoints(annotation["keypoints"], affine, swap, f"{where}.keypoints")
@@ -91,6 +78,21 @@ def move_annotation(
         if "num_keypoints" in annotation:
             moved["num_keypoints"] = sum(value > 0 for value in points[2::3])
     return moved
+
+
+def _refuse(annotation: Mapping[str, Any], where: str, is_moved: bool) -> None:
+    """Make sure that nothing of an annotation would be wrong for the image made."""
+    if "segments_info" in annotation:
+        raise DataError(
+            f"{where} is of a panoptic map, for which no image can be made yet; take the panoptic "
+            "JSON and its maps out of SOURCE, or choose a strategy that makes no images"
+        )
+    for key, value in annotation.items() if is_moved else ():
+        if key not in _KNOWN and find_geometry(key, value):
+            raise DataError(
+                f"{where}.{key} seems to say where something is in the image, which cannot be "
+                "transformed; remove it, or use an augmentation that moves nothing"
+            )
 
 
 def _move_segmentation(
@@ -106,7 +108,7 @@ def _move_segmentation(
     if isinstance(value, Mapping):
         return _move_mask(value, made, place)
     if not isinstance(value, list):
-        raise DataError(f"{place} is {shorten(value)}; want outlines or run lengths")
+        raise DataError(f"{place} is {shorten(str(value))}; want outlines or run lengths")
     outlines = [move_outline(item, affine, f"{place}[{n}]") for n, item in enumerate(value)]
     left = [outline for outline in outlines if outline]
     if not left:
@@ -122,7 +124,7 @@ def _move_mask(
     height, width = (int(side) for side in parse_numbers(value.get("size"), f"{place}.size", 2))
     counts = value.get("counts")
     if not isinstance(counts, str | list):
-        raise DataError(f"{place}.counts is {shorten(counts)}; want run lengths")
+        raise DataError(f"{place}.counts is {shorten(str(counts))}; want run lengths")
     mask = decode_runs(counts, width, height, f"{place}.counts")
     affine = made.map_for((width, height), place)
     moved = affine.mask(mask)

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from curate.core.errors import DataError
 from curate.core.ports import Source
 from curate.core.records import ImageRecord
+from curate.formats.containers import parse_uri
 
 _JPEG = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".jif"})
 _USUAL = (
@@ -77,7 +78,7 @@ def rename_stem(written: str, record_id: str, made_id: str) -> str:
 
 
 def _name_row(record: ImageRecord, number: int) -> str:
-    container = record.uri.split(":", 2)[2]
+    container = parse_uri(record.uri)[2]
     row, slash, column = record.id[len(container) + 1 :].partition("/")
     return f"{container}/{row}_aug{number}{slash}{column}"
 

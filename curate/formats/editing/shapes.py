@@ -49,7 +49,7 @@ def parse_numbers(value: Any, where: str, count: int | None = None) -> list[floa
     )
     if not sound or (count is not None and len(value) != count):
         want = "numbers" if count is None else f"{count} numbers"
-        raise DataError(f"{where} is {shorten(value)}; want a list of {want}")
+        raise DataError(f"{where} is {shorten(str(value))}; want a list of {want}")
     return list(value)
 
 

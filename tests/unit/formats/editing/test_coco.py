@@ -269,7 +269,7 @@ def test_what_leaves_the_frame_goes_and_what_stands_over_is_clipped() -> None:
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ({"bbox": [1, 2, 3]}, r"x\.bbox is no text; want a list of 4 numbers"),
+        ({"bbox": [1, 2, 3]}, r"x\.bbox is '\[1, 2, 3\]'; want a list of 4 numbers"),
         ({"bbox": [1, 2, -3, 4]}, r"x\.bbox has a negative size"),
         ({"segmentation": [[1, 2, 3]]}, r"x\.segmentation\[0\] has 3 numbers"),
         ({"segmentation": "abc"}, "want outlines or run lengths"),

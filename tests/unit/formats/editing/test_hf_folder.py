@@ -73,7 +73,10 @@ def test_objects_as_a_list_and_sizes_are_moved_too(root: Path) -> None:
         ({"more": {"keypoints": [1, 2]}}, r"the column 'more\.keypoints' seems"),
         ({"objects": {"bbox": [[1, 2, 3, 4]], "mask": [[1]]}}, r"the column 'mask' seems"),
         ({"objects": {"bbox": [[1, 2, 3, 4]], "id": [1, 2]}}, "lists of different lengths"),
-        ({"objects": {"bbox": [[1, 2, 3]]}}, r"objects\[0\]\.bbox is no text; want a list of 4"),
+        (
+            {"objects": {"bbox": [[1, 2, 3]]}},
+            r"objects\[0\]\.bbox is '\[1, 2, 3\]'; want a list of 4",
+        ),
         ({"objects": {"bbox": [[20, 2, 40, 30]]}}, "does not lie in its image as x, y, width"),
         ({"objects": "x"}, "neither a list nor an object"),
         ({"width": 40, "height": 40}, "says that its image is 40×40, but it is 48×40"),
