@@ -12,7 +12,6 @@ from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError, UsageError
 from curate.core.ports import Source
 from curate.core.records import escape_unprintable, printable
-from curate.formats.groups import load_columns
 from curate.manifest.layout import MANIFEST
 from curate.manifest.store import RECORDS_FOLDER, RUN, iter_entries, load_run
 from curate.pipeline.annotated import Annotations, Fit, Joined, Row, open_annotations
@@ -125,27 +124,29 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
     if not alone:
         seen.add(dict.fromkeys(RECORD_COLUMNS))
         annotations.add_records(_iter_records(given, facts, seen))
-    if given.source is not None:
-        annotations.add_own(_iter_own(given, given.source, facts, seen))
+    in_table: set[str] = set()
     if given.table is not None:
         table = given.table
         column = find_id_column(table, given.id_column, required=True)
-        wanted = [*given.columns, str(column), *RECORD_COLUMNS]
-
         kept = {*given.columns, *(("split",) if alone else ())}
+        wanted = [*kept, str(column)]
 
         def lines() -> Iterator[tuple[str, Row]]:
             for number, row in enumerate(iter_table(table, wanted), start=1):
                 seen.add(row)
                 said = {name: row[name] for name in kept if name in row}
+                in_table.update(said)
                 yield id_of(row, str(column), table, number), said
 
         several = given.per_person or holds_annotations(table)
         annotations.add_lines(lines(), once=not several)
     if alone:
         annotations.add_ids_as_records()
-    elif given.source is not None and given.table is not None:
-        annotations.add_aliases(given.source.aliases())
+    if given.source is not None:
+        wanted = [name for name in given.columns if name not in in_table]
+        annotations.add_own(_iter_own(given, wanted, facts, seen))
+        if given.table is not None:
+            annotations.add_aliases(given.source.aliases())
     seen.check(given.table)
     fit = annotations.match()
     facts |= {
@@ -199,15 +200,15 @@ def _merge(joined: Joined, given: Input) -> list[Row]:
 
 
 def _iter_own(
-    given: Input, source: Source, facts: dict[str, Any], seen: _Seen
+    given: Input, columns: Sequence[str], facts: dict[str, Any], seen: _Seen
 ) -> Iterator[tuple[str, Row]]:
-    """What of the columns asked for the dataset's own annotations say, if the table does not."""
-    elsewhere: set[str] = set(OUTCOMES if given.manifest is not None else ())
-    if given.table is not None and not holds_annotations(given.table):
-        elsewhere |= set(load_columns(given.table))
-    wanted = [name for name in given.columns if name not in elsewhere]
+    """What the dataset's own annotations say in columns that the table does not have."""
+    elsewhere = OUTCOMES if given.manifest is not None else ()
+    wanted = [name for name in columns if name not in elsewhere]
+    if given.source is None or not wanted:
+        return
     found: set[str] = set()
-    for name, row in source.annotations(wanted) if wanted else ():
+    for name, row in given.source.annotations(wanted):
         seen.add(row)
         # A row that says nothing of these is of somebody all the same.
         said = {column: row[column] for column in wanted if row.get(column) is not None}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from curate.core.ports import Source
+from curate.core.records import printable
 from curate.formats.truth import format_value
 from curate.pipeline.audit_input import Input, open_input
 
@@ -38,11 +39,11 @@ def iter_categories(source: Source) -> Iterator[Labelled]:
     with open_input(given) as read:
         for name, rows in read.records:
             values = (value for row in rows for value in _values(row.get(CATEGORY)))
-            split = next((format_value(row.get(SPLIT)) for row in rows), None)
+            split = next(_values(rows[0].get(SPLIT)), None)
             yield Labelled(name, split, tuple(sorted(set(values))))
 
 
 def _values(given: object) -> Iterator[str]:
     for value in given if isinstance(given, list) else [given]:
         if (text := format_value(value)) is not None:
-            yield text
+            yield printable(text)

@@ -111,10 +111,10 @@ def _agreed(name: str, found: Agreement) -> str:
         worth = f"not surely above {TENTATIVE:g}, too little even for tentative conclusions"
     ends = ""
     if found.interval is not None:
-        ends = f" ({found.interval.low:.3f} to {found.interval.high:.3f})"
+        ends = f" ({_number(found.interval.low)} to {_number(found.interval.high)})"
     return (
-        f"{about}: Krippendorff's α {found.alpha:.3f}{ends}, {found.level}, of {found.labels:,} "
-        f"labels; {worth}."
+        f"{about}: Krippendorff's α {_number(found.alpha)}{ends}, {found.level}, of "
+        f"{found.labels:,} labels; {worth}."
     )
 
 
@@ -133,6 +133,11 @@ def _tables(judgements: Judgements) -> Iterator[str]:
                 f"{fact.unknown_labels:,} labels in table {number} are not in the vocabulary, "
                 f"such as {examples}; what is said of them is left out."
             )
+
+
+def _number(value: float) -> str:
+    # Adding 0 turns what rounds to -0 into 0.
+    return f"{round(value, 3) + 0.0:.3f}".replace("-", "−")
 
 
 def _percent(share: float) -> str:

@@ -83,6 +83,11 @@ class LabelAnswer:
     seed: int
 
     @property
+    def tool(self) -> Mapping[str, str]:
+        """What made it."""
+        return {"name": "curate-dataset", "version": curate.__version__}
+
+    @property
     def statements(self) -> tuple[str, ...]:
         """What the decisions can show and what they cannot, for people."""
         lost = None
@@ -94,7 +99,7 @@ class LabelAnswer:
         """The report, for JSON; annotators are counted, never named."""
         return {
             "version": VERSION,
-            "tool": {"name": "curate-dataset", "version": curate.__version__},
+            "tool": dict(self.tool),
             "input": {
                 "vocabulary": {
                     "form": self.vocabulary.form,

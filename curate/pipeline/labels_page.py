@@ -48,7 +48,7 @@ def make_labels_page(answer: LabelAnswer) -> Page:
         )
     ]
     digests = ", ".join(fact.sha256[:12] for fact in answer.judgements.facts)
-    tool = answer.to_dict()["tool"]
+    tool = answer.tool
     return Page(
         "Which labels are safe, and can be pictured?",
         (*_warn(audit), *answer.statements),

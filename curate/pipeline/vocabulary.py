@@ -10,7 +10,6 @@ from typing import Any
 
 from curate.core.errors import DataError
 from curate.core.ports import Source
-from curate.core.records import printable
 from curate.formats import open_source
 from curate.formats.address import is_address
 from curate.formats.groups import TABLES, holds_images, iter_rows, load_columns
@@ -76,7 +75,7 @@ def _of_dataset(source: Source) -> dict[str, Mapping[str, str]]:
     found: dict[str, Mapping[str, str]] = {}
     for record in iter_categories(source):
         for category in record.categories:
-            found.setdefault(printable(category), {})
+            found.setdefault(category, {})
             _check_size(found, source.place)
     if not found:
         raise DataError(f"no image of {source.place} has a category; give its labels as a list")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,16 @@ def test_the_images_that_a_removal_would_take_are_counted(
     assert report["labels"]["touchy"]["images"] == {}
     assert ".png" not in json.dumps(report)
     assert any("would take 3 of 6 images (50.0 %)" in each for each in report["statements"])
+
+
+def test_labels_whose_names_are_no_text_can_be_written(first: Path, tmp_path: Path) -> None:
+    for name in (os.fsdecode(b"\xff"), "kind"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "photos" / name / "1.png")
+    report = ask(tmp_path / "photos", first, source=tmp_path / "photos")
+    assert len(report["labels"]) == 2
+    assert (report["images"]["total"], report["images"]["unknown"]) == (2, 0)
+    json.dumps(report, ensure_ascii=False).encode()
 
 
 def test_an_image_of_two_labels_goes_once(first: Path, tmp_path: Path) -> None:

@@ -189,6 +189,14 @@ def test_an_annotation_in_two_files_is_one(coco: Path) -> None:
     assert groups(ask(coco, "gender", per="person"), "gender") == {"F": 2, "M": 1, "(missing)": 2}
 
 
+def test_a_table_of_annotations_goes_before_those_of_the_dataset(coco: Path) -> None:
+    table = coco / "annotations/instances_val.json"
+    want = ask(coco, "gender", label="category", per="person")
+    found = ask(coco, "gender", label="category", per="person", groups=table)
+    assert found["census"] == want["census"]
+    assert "own_columns" not in found["input"]
+
+
 def test_images_are_found_by_the_ids_of_coco(coco: Path, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image_id,tone\n40,I\n42,II\n99,I\n")
     report = ask(coco, "tone", "gender", groups=tmp_path / "t.csv")
