@@ -124,7 +124,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
 @pytest.mark.slow
-def test_a_million_annotations_need_no_more_memory(tmp_path: Path) -> None:
+def test_many_annotations_need_no_more_memory(tmp_path: Path) -> None:
     def peak(count: int) -> int:
         root = tmp_path / str(count)
         for seed, name in enumerate("abc"):
