@@ -134,7 +134,7 @@ def test_what_is_wrong_is_one_line_and_a_code(
         (b"", "is empty"),
         (b"file,gender\n", "is empty"),
         (b"file,gender\na.jpg,f\na.jpg,m\n", "comes twice"),
-        ("file,gender\na.jpg,ü\n".encode("latin-1"), "cannot be read as a table"),
+        ("file,gender\na.jpg,ü\n".encode("latin-1"), "UTF-8"),
         (
             b"file,gender\n" + b"".join(b"%d.jpg,g%d\n" % (n, n) for n in range(1500)),
             "1,000 values",
