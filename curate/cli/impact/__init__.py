@@ -8,6 +8,7 @@ import click
 
 _COMMANDS = {
     "predictions": "compare predictions of any model on the original and obfuscated images",
+    "train": "train on original and on obfuscated images, and test each network on both",
 }
 
 

@@ -40,13 +40,12 @@ def save_predictions(
     Raises:
         SetupError: if they cannot be written.
     """
-    ids = [pairs.pairing.name(int(place)) for place in lessons.test]
     try:
         folder.mkdir(exist_ok=True)
         for arm in arms:
             for tested in DATASETS:
                 path = folder / file_name(arm, tested)
-                _save(path, ids, lessons.test_labels, load_scores(work, arm, tested))
+                _save(path, pairs, lessons, load_scores(work, arm, tested))
         partial = folder / (CLASSES + ".partial")
         partial.write_text("".join(f"{name}\n" for name in pairs.classes), encoding="utf-8")
         partial.replace(folder / CLASSES)
@@ -58,18 +57,15 @@ def save_predictions(
 
 
 def _save(
-    path: Path,
-    ids: Sequence[str],
-    labels: np.typing.NDArray[np.int64],
-    scores: np.typing.NDArray[np.float32],
+    path: Path, pairs: Pairs, lessons: Lessons, scores: np.typing.NDArray[np.float32]
 ) -> None:
     partial = path.with_name(path.name + ".partial")
     with pq.ParquetWriter(partial, _SCHEMA) as writer:
-        for start in range(0, len(ids), _ROWS):
+        for start in range(0, len(scores), _ROWS):
             some = slice(start, start + _ROWS)
             table = {
-                "id": list(ids[some]),
-                "label": labels[some],
+                "id": [pairs.pairing.name(int(place)) for place in lessons.test[some]],
+                "label": lessons.test_labels[some],
                 "logits": pa.array(list(np.asarray(scores[some])), pa.list_(pa.float32())),
             }
             writer.write_table(pa.table(table, schema=_SCHEMA))

@@ -33,9 +33,9 @@ class FeatureReader:
 
     def open(self) -> Callable[[list[Pixels]], npt.NDArray[Any]]:
         """Load the model."""
-        from curate.impact.training.machine import machine_for, settle
+        import torch
 
-        settle(machine_for(self.device))
+        torch.set_num_threads(1)  # sums keep their order on any number of cores
         model = open_classifier(self.spec, self.device)
         return lambda images: read_features(model, images, self.spec)
 

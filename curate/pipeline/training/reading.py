@@ -30,9 +30,15 @@ IMAGES = 256
 class Reader(Protocol):
     """How an image becomes a row; must survive pickling."""
 
-    form: RowForm
-    batch: int
-    """Images that are read together."""
+    @property
+    def form(self) -> RowForm:
+        """Of a row."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """How many images are read together."""
+        ...
 
     def open(self) -> Callable[[list[Pixels]], npt.NDArray[Any]]:
         """Load what is needed, once per process; returns what turns n images into n rows."""
@@ -88,7 +94,7 @@ class ReadJob:
     original: str
     obfuscated: str
     layouts: tuple[str, str]
-    reader: Any
+    reader: Reader
     work: Work
 
     def open(self) -> Callable[[Shard, Report], dict[str, Any]]:

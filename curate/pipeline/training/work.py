@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.core.errors import LockedError, SetupError
+from curate.core.errors import DataError, LockedError, SetupError, UsageError
 from curate.engine.lock import FolderLock
 
 PREFIX = ".curate-train-"
@@ -136,8 +136,8 @@ class Work:
 def hold_work(folder: Path, digest: str) -> Iterator[tuple[Work, int]]:
     """Be the only one that writes a work folder; yields it and the lock's descriptor.
 
-    It is removed when all is done, and left where the run stops before: the same request
-    goes on from it.
+    It is removed when all is done, or when the data turn out not to fit, and left where the
+    run stops before: the same request goes on from it.
 
     Raises:
         SetupError: if it cannot be written, or another run is writing it.
@@ -147,7 +147,11 @@ def hold_work(folder: Path, digest: str) -> Iterator[tuple[Work, int]]:
         work.root.mkdir(mode=0o700, exist_ok=True)  # it holds faces
         with FolderLock(work.lock) as lock:
             work.prepare()
-            yield work, lock.descriptor
+            try:
+                yield work, lock.descriptor
+            except (DataError, UsageError):
+                shutil.rmtree(work.root)
+                raise
             shutil.rmtree(work.root)
     except LockedError:
         raise LockedError(
