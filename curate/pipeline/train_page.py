@@ -7,15 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from curate.core.intervals import Interval
 from curate.impact.classes import RATE
-from curate.impact.crossed import Estimate
 from curate.impact.transfer.classes import ClassCells
-from curate.impact.transfer.groups import GroupCells, Part
 from curate.impact.transfer.measure import Both, Transfer
 from curate.impact.transfer.trial import DATASETS, Cell
 from curate.pipeline.train import Answer
-from curate.report.values import Bar, BarChart, Block, Line, LineChart, Page, Section, Table
+from curate.pipeline.training.page_parts import (
+    draw_gaps,
+    format_ends,
+    format_gap,
+    format_percent,
+    format_points,
+    format_share,
+    format_trained,
+    lay_out_groups,
+    lay_out_parts,
+)
+from curate.report.values import Block, Line, LineChart, Page, Section, Table
 
 _MOST_CLASSES = 50
 
@@ -49,9 +57,9 @@ def make_page(answer: Answer) -> Page:
     sections.append(Section("By class", tuple(_classes(transfer))))
     if transfer.presence is not None:
         parts = [part for part in transfer.presence if part.n]
-        sections.append(Section("With and without faces", tuple(_parts(transfer, parts))))
+        sections.append(Section("With and without faces", tuple(lay_out_parts(transfer, parts))))
     sections += [
-        Section(f"By {grouping.name}", tuple(_grouping(transfer, grouping)))
+        Section(f"By {grouping.name}", tuple(lay_out_groups(transfer, grouping)))
         for grouping in transfer.groupings
     ]
     sections.append(Section("How it was trained", tuple(_training(answer))))
@@ -79,7 +87,7 @@ def _lead(answer: Answer) -> Iterator[str]:
     deployment = answer.transfer.gaps["deployment"].top1
     yield (
         "Trained on obfuscated images and deployed on original ones, accuracy changes by "
-        f"{_points(deployment.value)} points{_ends(deployment.interval)}."
+        f"{format_points(deployment.value)} points{format_ends(deployment.interval)}."
     )
     yield _INTERVALS
 
@@ -96,7 +104,11 @@ def _accuracy(transfer: Transfer) -> Iterator[Block]:
         "Top-1 accuracy of each seed",
         ("trained on", "tested on", *(f"seed {seed}" for seed in transfer.trial.seeds)),
         [
-            (_name(cell), cell.tested, *(_percent(value) for value in both.top1.per_seed))
+            (
+                format_trained(cell),
+                cell.tested,
+                *(format_percent(value) for value in both.top1.per_seed),
+            )
             for cell, both in transfer.accuracy.items()
         ],
     )
@@ -104,7 +116,7 @@ def _accuracy(transfer: Transfer) -> Iterator[Block]:
         "Average precision, mean over classes and seeds",
         ("trained on", *(f"tested on {name}" for name in DATASETS)),
         [
-            (name, *(_percent(transfer.precision[Cell(name, tested)]) for tested in DATASETS))
+            (name, *(format_percent(transfer.precision[Cell(name, tested)]) for tested in DATASETS))
             for name in DATASETS
         ],
     )
@@ -117,7 +129,7 @@ def _weights(transfer: Transfer) -> Iterator[Block]:
         "What the weights change in top-1 accuracy",
         ("trained on", "tested on", "change (95 %)", "p"),
         [
-            (cell.trained, cell.tested, *_difference(both.top1))
+            (cell.trained, cell.tested, *format_gap(both.top1))
             for cell, both in transfer.corrections.items()
         ],
     )
@@ -128,20 +140,23 @@ def _cells(caption: str, accuracy: Mapping[Cell, Both], weighted: bool) -> Table
         caption,
         ("trained on", *(f"tested on {name}" for name in DATASETS)),
         [
-            (name, *(_share(accuracy[Cell(name, tested, weighted)].top1) for tested in DATASETS))
+            (
+                name,
+                *(format_share(accuracy[Cell(name, tested, weighted)].top1) for tested in DATASETS),
+            )
             for name in DATASETS
         ],
     )
 
 
 def _gaps(caption: str, gaps: Mapping[str, Both]) -> Iterator[Block]:
-    yield _chart(caption, [(name, both.top1) for name, both in gaps.items()])
+    yield draw_gaps(caption, [(name, both.top1) for name, both in gaps.items()])
     yield Table(
         caption,
         ("gap", "what is compared", "top-1 (95 %)", "p", "top-5 (95 %)"),
         [
-            (name, _NAMES[name], *_difference(both.top1),
-             "–" if both.top5 is None else _difference(both.top5)[0])
+            (name, _NAMES[name], *format_gap(both.top1),
+             "–" if both.top5 is None else format_gap(both.top5)[0])
             for name, both in gaps.items()
         ],
     )  # fmt: skip
@@ -177,66 +192,15 @@ def _class_row(each: ClassCells, names: Sequence[str]) -> Sequence[str]:
         names[each.place],
         f"{each.trained:,}",
         f"{each.tested:,}",
-        _percent(each.accuracy[Cell("original", "original")]),
-        _percent(each.accuracy[Cell("obfuscated", "original")]),
-        _difference(deployment.top1)[0],
+        format_percent(each.accuracy[Cell("original", "original")]),
+        format_percent(each.accuracy[Cell("obfuscated", "original")]),
+        format_gap(deployment.top1)[0],
         f"{deployment.q:.2g}",
-        _points(deployment.ap_difference),
+        format_points(deployment.ap_difference),
         deployment.kind,
-        _difference(diagonal.top1)[0],
+        format_gap(diagonal.top1)[0],
         f"{diagonal.q:.2g}",
     )
-
-
-def _parts(transfer: Transfer, parts: Sequence[Part]) -> Iterator[Block]:
-    yield _chart("Deployment gap", [(part.name, part.gaps["deployment"]) for part in parts])
-    yield Table(
-        "Top-1 accuracy, trained on → tested on",
-        ("", "images", *(_title(cell) for cell in transfer.trial.cells)),
-        [
-            (part.name, f"{part.n:,}", *(_share(part.cells[cell]) for cell in transfer.trial.cells))
-            for part in parts
-        ],
-    )
-    yield Table(
-        "Gaps (95 %)",
-        ("", "images", *(gap.name for gap in transfer.trial.gaps)),
-        [
-            (part.name, f"{part.n:,}",
-             *(_difference(part.gaps[gap.name])[0] for gap in transfer.trial.gaps))
-            for part in parts
-        ],
-    )  # fmt: skip
-    if transfer.trial.weighted:
-        yield Table(
-            "What the weights change (95 %), trained on → tested on",
-            ("", *(_title(cell) for cell in parts[0].corrections)),
-            [
-                (part.name, *(_difference(each)[0] for each in part.corrections.values()))
-                for part in parts
-            ],
-        )
-
-
-def _grouping(transfer: Transfer, grouping: GroupCells) -> Iterator[Block]:
-    yield from _parts(transfer, grouping.groups)
-    if grouping.unlabelled:
-        yield f"{grouping.unlabelled:,} test images have no value."
-    gap = grouping.gap
-    if gap is None:
-        return
-    yield (
-        f"Trained and tested on original images {gap.best!r} does best and {gap.worst!r} worst. "
-        "The two are picked after looking, so that part of the gap there is chance; how it changes "
-        "is not."
-    )
-    rows = [(_title(cell), *_difference(each)) for cell, each in gap.cells.items()]
-    yield Table("Gap between the two groups", ("trained on → tested on", "gap (95 %)", "p"), rows)
-    changes = [(name, *_difference(each)) for name, each in gap.growth.items()]
-    changes += [
-        (f"weights, {_title(cell)}", *_difference(each)) for cell, each in gap.corrections.items()
-    ]
-    yield Table("What the gap grows by", ("", "growth (95 %)", "p"), changes)
 
 
 def _training(answer: Answer) -> Iterator[Block]:
@@ -285,43 +249,3 @@ def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
         yield prefix, ", ".join(str(part) for part in value)
     else:
         yield prefix, str(value)
-
-
-def _chart(title: str, rows: Sequence[tuple[str, Estimate]]) -> BarChart:
-    bars = tuple(Bar(name, each.value, *each.interval) for name, each in rows)
-    ends = [abs(end) for bar in bars for end in (bar.low or 0.0, bar.high or 0.0)]
-    most = min(max(-(-max(ends, default=0.0) // 0.01) * 0.01, 0.01), 1.0)
-    return BarChart(title, bars, (-most, most))
-
-
-def _name(cell: Cell) -> str:
-    return f"{cell.trained}, weighted" if cell.weighted else cell.trained
-
-
-def _title(cell: Cell) -> str:
-    return f"{_name(cell)} → {cell.tested}"
-
-
-def _share(estimate: Estimate) -> str:
-    if not estimate.n:
-        return "–"
-    low, high = estimate.interval
-    return f"{_percent(estimate.value)} ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def _difference(estimate: Estimate) -> tuple[str, str]:
-    if not estimate.n:
-        return "–", "–"
-    return _points(estimate.value) + _ends(estimate.interval), f"{estimate.p:.2g}"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f} %"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.2f}".replace("-", "−")
-
-
-def _ends(interval: Interval) -> str:
-    return f" ({_points(interval.low)} to {_points(interval.high)})"

@@ -13,7 +13,8 @@ from curate.core.errors import DataError
 from curate.core.ports import Classifier, Pixels
 from curate.pipeline.training.work import RowForm
 
-BATCH = 32
+_BATCHES = {"cpu": 8, "cuda": 64}
+"""Images that a model sees together: on a processor small ones stay in its caches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,11 @@ class FeatureReader:
     spec: str
     device: str
     form: RowForm
-    batch: int = BATCH
+
+    @property
+    def batch(self) -> int:
+        """How many images are read together."""
+        return _BATCHES[self.device]
 
     def open(self) -> Callable[[list[Pixels]], npt.NDArray[Any]]:
         """Load the model."""
