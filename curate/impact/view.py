@@ -62,7 +62,8 @@ class View:
 
     def _divide(self, prepared: npt.NDArray[np.float32]) -> Floats:
         away = np.zeros(prepared.shape, dtype=np.float64)
-        return np.divide(prepared - self.black, self.span, out=away, where=self.span != 0)
+        np.divide(prepared - self.black, self.span, out=away, where=self.span != 0)
+        return away
 
     def is_faithful(self) -> bool:
         """Whether a grey image comes back as grey, and a half white one as black and white."""

@@ -15,16 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import UsageError
-from curate.core.ports import Classifier
-from curate.impact.attribution.method import Map, Options, Subject
+from curate.impact.attribution.method import Map, Options, Shown, Subject
 
 if TYPE_CHECKING:
     import torch
 
 
-def open_gradcam(
-    classifier: Classifier, example: npt.NDArray[np.float32], options: Options
-) -> GradCam:
+def open_gradcam(classifier: Shown, example: npt.NDArray[np.float32], options: Options) -> GradCam:
     """Choose the layer.
 
     Raises:
@@ -74,12 +71,15 @@ class GradCam:
     """
 
     title = "Grad-CAM"
+    looks_inside = True
 
     def __init__(self, network: torch.nn.Module, layer: str) -> None:
         from captum.attr import LayerGradCam
 
         self._network, self._layer = network, layer
-        self._captum = LayerGradCam(network, network.get_submodule(layer))
+        self._captum = LayerGradCam(
+            lambda inputs: to_scores(network(inputs)), network.get_submodule(layer)
+        )
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -109,6 +109,16 @@ def to_input(network: torch.nn.Module, prepared: npt.NDArray[np.float32]) -> tor
     return tensor.to(device=like.device, dtype=like.dtype).requires_grad_()
 
 
+def to_scores(output: Any) -> torch.Tensor:
+    """The scores in what a network gives: itself, or its ``logits``."""
+    import torch
+
+    scores = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
+    if not isinstance(scores, torch.Tensor) or scores.ndim != 2:
+        raise UsageError("not for this architecture: its answer is not one table of scores")
+    return scores
+
+
 def _trace(
     network: torch.nn.Module, example: npt.NDArray[np.float32]
 ) -> dict[str, tuple[int, ...] | None]:
@@ -130,7 +140,7 @@ def _trace(
     hooks = [module.register_forward_hook(note(name)) for name, module in modules]
     try:
         with torch.no_grad():
-            network(to_input(network, example))
+            to_scores(network(to_input(network, example)))
     finally:
         for hook in hooks:
             hook.remove()

@@ -42,6 +42,7 @@ class LinearModel:
     """
 
     title = "LIME"
+    looks_inside = False
 
     def __init__(self, classifier: Classifier, samples: int) -> None:
         self._classifier, self._samples = classifier, samples

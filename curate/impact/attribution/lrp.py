@@ -19,9 +19,8 @@ from captum.attr._utils.lrp_rules import EpsilonRule, PropagationRule
 from torch import nn
 
 from curate.core.errors import UsageError
-from curate.core.ports import Classifier
 from curate.impact.attribution.gradcam import to_input
-from curate.impact.attribution.method import Map, Options, Subject
+from curate.impact.attribution.method import Map, Options, Shown, Subject
 from curate.impact.attribution.operations import Kind
 from curate.impact.attribution.steps import Step, to_steps
 
@@ -32,7 +31,7 @@ _TOLERANCE = 1e-3
 
 
 def open_lrp(
-    classifier: Classifier, example: npt.NDArray[np.float32], options: Options
+    classifier: Shown, example: npt.NDArray[np.float32], options: Options
 ) -> RelevancePropagation:
     """Take the network apart into steps that each have a rule.
 
@@ -40,6 +39,10 @@ def open_lrp(
         UsageError: if the classifier has no network, or it does what no rule is known for.
     """
     network = classifier.network()
+    return RelevancePropagation(network, _take_apart(network, example), example.shape)
+
+
+def _take_apart(network: nn.Module, example: npt.NDArray[np.float32]) -> list[Step]:
     inputs = to_input(network, example).detach()
     steps = to_steps(network, inputs)
     with torch.no_grad():
@@ -47,7 +50,7 @@ def open_lrp(
     spread = float((expected.max() - expected.min()).clamp(min=1e-6))
     if float((found - expected).abs().max()) > _TOLERANCE * spread:
         raise UsageError("not for this architecture: taken apart, it does not answer the same")
-    return RelevancePropagation(network, steps)
+    return steps
 
 
 class RelevancePropagation:
@@ -56,12 +59,14 @@ class RelevancePropagation:
     Args:
         network: where inputs have to be.
         steps: what it does, for inputs of one shape.
+        shape: that shape, C, H, W.
     """
 
     title = "LRP"
+    looks_inside = True
 
-    def __init__(self, network: nn.Module, steps: list[Step]) -> None:
-        self._network, self._steps = network, steps
+    def __init__(self, network: nn.Module, steps: list[Step], shape: tuple[int, ...]) -> None:
+        self._network, self._steps, self._shape = network, steps, shape
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -72,6 +77,9 @@ class RelevancePropagation:
 
     def attribute(self, subject: Subject) -> Map:
         """Relevance of every place, its channels added up."""
+        if subject.prepared.shape != self._shape:
+            self._steps = _take_apart(self._network, subject.prepared)
+            self._shape = subject.prepared.shape
         inputs = to_input(self._network, subject.prepared)
         program = _Program(self._steps)  # Captum takes the rules off when it is done
         found = LRP(program).attribute(inputs, target=subject.target)

@@ -45,6 +45,18 @@ class Subject:
     seed: int
 
 
+class Shown(Protocol):
+    """What shows its network: a classifier, or one that was made random."""
+
+    def network(self) -> Any:
+        """The ``torch.nn.Module`` behind it.
+
+        Raises:
+            UsageError: if there is none.
+        """
+        ...
+
+
 class Method(Protocol):
     """Attributes a class's score to the places of the input.
 
@@ -55,6 +67,9 @@ class Method(Protocol):
 
     title: str
     """What people call it."""
+
+    looks_inside: bool
+    """Whether it follows the network's own computation, rather than asking for scores."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:

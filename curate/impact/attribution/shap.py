@@ -36,6 +36,7 @@ class ShapleyValues:
     """
 
     title = "KernelSHAP"
+    looks_inside = False
 
     def __init__(self, classifier: Classifier, samples: int) -> None:
         self._classifier, self._samples = classifier, samples
