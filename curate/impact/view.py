@@ -55,7 +55,16 @@ class View:
         shown = self._undo(prepared).transpose(1, 2, 0)
         if shown.shape[2] != 3:
             shown = np.repeat(shown.mean(axis=2, keepdims=True), 3, axis=2)
+        elif self._is_turned():
+            shown = shown[..., ::-1]
         return np.ascontiguousarray((255 * shown + 0.5).astype(np.uint8))
+
+    def _is_turned(self) -> bool:
+        """Whether the channels are blue, green and red: where a red image has its red."""
+        red = np.zeros((*self.size, 3), dtype=np.uint8)
+        red[..., 0] = 255
+        first, _, last = self._divide(self.prepare(red)).sum(axis=(1, 2))
+        return bool(last > first)
 
     def _undo(self, prepared: npt.NDArray[np.float32]) -> Floats:
         return np.clip(self._divide(prepared), 0.0, 1.0)

@@ -8,6 +8,7 @@ import click
 
 _COMMANDS = {
     "predictions": "compare predictions of any model on the original and obfuscated images",
+    "explain": "what a classifier's answers rest on, and how much of it is faces",
 }
 
 

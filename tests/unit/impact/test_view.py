@@ -108,3 +108,12 @@ def test_a_preparation_through_which_nothing_can_be_followed_is_refused() -> Non
     for prepare in (gamma, centre):
         with pytest.raises(UsageError, match="in proportion"):
             look_through(prepare, 8, 8)
+
+
+def test_colours_are_shown_as_they_are_whatever_the_order_of_channels() -> None:
+    def turned(image: Pixels) -> npt.NDArray[np.float32]:
+        return normalise(image[..., ::-1])
+
+    image = np.random.default_rng(0).integers(0, 256, size=(9, 7, 3)).astype(np.uint8)
+    for prepare in (normalise, turned):
+        np.testing.assert_array_equal(look_through(prepare, 9, 7).show(prepare(image)), image)
