@@ -127,7 +127,7 @@ def explain_predictions(
         found.append(image[0])
         sheets += [image[1]] if question.sheet else []
     watch("explained", len(chosen.entries), len(chosen.entries))
-    names = [name for name in question.methods if name in work.methods]
+    names = [name for name in question.methods if name not in work.unavailable]
     explanation = explain(found, names, question.choice.seed)
     facts = _describe(pairs, classifier, question, chosen, work, outside)
     return Answer(explanation, facts, tuple(sheets), question.show_originals)
@@ -150,8 +150,8 @@ class _Work:
         """What the methods say of both images of a pair; None if the model sees no face of it."""
         (said,) = predict(self._classifier, [pair])
         view = self._look(pair)
-        coverage = view.map_regions(pair.inside)
-        if coverage.sum() < 0.5:
+        coverage = (view.map_regions(pair.inside) >= 0.5).astype(np.float64)
+        if not coverage.any():
             return None
         if not self.methods:
             self._open(said)

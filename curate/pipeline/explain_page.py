@@ -49,7 +49,11 @@ _SHOWN = (
 def make_page(answer: Answer) -> Page:
     """Lay out what was found."""
     explanation, facts = answer.explanation, answer.facts
-    titles = {each["method"]: each["title"] for each in facts["methods"] if each["title"]}
+    titles = {
+        each["method"]: each["title"] or each["method"]
+        for each in facts["methods"]
+        if each["unavailable"] is None
+    }
     sections = [
         Section("Share of attribution on faces", tuple(_shares(explanation, titles))),
         Section("By class", tuple(_classes(explanation, titles))),
@@ -100,7 +104,7 @@ def describe_choice(facts: Mapping[str, object]) -> str:
         left_out.append(f"among them {counts['listed_left_out']:,} that were listed")
     if counts["face_outside_input"]:
         many = counts["face_outside_input"]
-        left_out.append(f"{many:,} whose faces lie outside what the model is given")
+        left_out.append(f"{many:,} whose faces are no whole pixel of what the model is given")
     return f"{how} Left out: {', '.join(left_out)}."
 
 

@@ -55,15 +55,16 @@ def to_steps(network: nn.Module, example: torch.Tensor) -> list[Step]:
         UsageError: if it cannot be traced, or does what no rule is known for.
     """
     try:
-        graph = _Tracer().trace(network)
+        reading = _Reading(fx.GraphModule(network, _Tracer().trace(network)))
+        with torch.no_grad():
+            reading.run(example)
+    except UsageError:
+        raise
     except Exception as error:  # tracing runs foreign code with values that are not there
         line = " ".join(str(error).split())[:160]
         raise UsageError(
             f"not for this architecture: the network cannot be traced ({line})"
         ) from None
-    reading = _Reading(fx.GraphModule(network, graph))
-    with torch.no_grad():
-        reading.run(example)
     return fold(reading.finish())
 
 
@@ -96,6 +97,7 @@ class _Reading(fx.Interpreter):
 
     def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__(traced)
+        self.extra_traceback = False  # an error's text is for the user, and one line
         self.steps: list[Step] = []
         self._made: dict[fx.Node, int] = {}
         self._values: dict[fx.Node, Any] = {}
