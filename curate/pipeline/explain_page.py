@@ -36,13 +36,14 @@ _COVERED = (
     "Each picture has the original's map at the left and the obfuscated image's at the right, "
     "both drawn over the obfuscated image; the lines are the hidden regions. Inside them the "
     "original's map is drawn as its mean, so that the page shows no face and no shape of one. "
-    "Light yellow is where most speaks for the class; each map has its own scale."
+    "Light yellow is where most speaks for the class; each map has its own scale and is smoothed "
+    "a little."
 )
 
 _SHOWN = (
     "Each picture has the original at the left and the obfuscated image at the right; the lines "
     "are the hidden regions. Light yellow is where most speaks for the class; each map has its "
-    "own scale."
+    "own scale and is smoothed a little."
 )
 
 
@@ -86,8 +87,11 @@ def describe_choice(facts: Mapping[str, object]) -> str:
     if choice["way"] == "changed":
         how = (
             f"Of {counts['compared']:,} images with faces the model names another class for "
-            f"{counts['changed']:,} once they are obfuscated; the {counts['explained']:,} that "
-            "changed most are explained."
+            f"{counts['changed']:,} once they are obfuscated; "
+        ) + (
+            f"the {counts['explained']:,} that changed most are explained."
+            if counts["explained"]
+            else "so there is nothing to explain; --sample explains others."
         )
     elif choice["way"] == "sample":
         how = (
@@ -118,7 +122,7 @@ def _shares(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Blo
         for side, estimate in (
             ("original", found.original.ratio),
             ("obfuscated", found.obfuscated.ratio),
-            ("elsewhere", found.original.elsewhere),
+            ("elsewhere in the original", found.original.elsewhere),
         )
     ]
     most = max((bar.high or bar.value or 0.0 for bar in bars), default=1.0)
@@ -143,14 +147,19 @@ def _shares(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Blo
     for name, found in explanation.overall.items():
         if found.left_out:
             yield (
-                f"{titles[name]}: {found.left_out:,} images are left out, because nothing speaks "
-                "for the class that is named."
+                f"{titles[name]} is of {found.n:,} images only: in {found.left_out:,} nothing "
+                "speaks for the class that is named."
             )
-        if found.placed < found.n:
-            yield (
-                f"{titles[name]}: in {found.n - found.placed:,} images there is no room for equal "
-                "regions elsewhere."
-            )
+    room = sum(
+        math.isnan(shares.elsewhere_original)
+        for each in explanation.images
+        for shares in [next(iter(each.measured.values())).shares]
+    )
+    if room:
+        yield (
+            f"Faces leave no room for equal regions elsewhere in {room:,} of "
+            f"{len(explanation.images):,} images, which are no part of those ratios."
+        )
 
 
 def _classes(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Block]:

@@ -19,6 +19,7 @@ from curate.report.values import Picture
 
 _SIDE = 200  # of one image, pixels
 _GAP = 6  # share of the side between the two, per cent
+_SMOOTHING = 0.008  # standard deviation, as a share of the map's height
 
 # From dark violet to pale yellow: lightness alone tells more from less.
 _RAMP = np.array(
@@ -61,10 +62,11 @@ def draw_sheet(
     """
     inside = coverage > 0
     grounds = (shown[1], shown[1]) if hide else shown
-    pictures = [] if hide else [Picture(_join(*shown), "original and obfuscated")]
     if hide:
-        framed = _outline(shown[1], coverage)
-        pictures.append(Picture(_encode(framed), "obfuscated, with the faces' regions"))
+        both = _join(shown[1], _outline(shown[1], coverage))
+        pictures = [Picture(both, "obfuscated; at the right with the faces' regions")]
+    else:
+        pictures = [Picture(_join(*shown), "original and obfuscated")]
     for name, (before, after) in maps.items():
         drawn = level(before, inside) if hide else before
         sides = [
@@ -92,11 +94,13 @@ def level(values: Floats, inside: Bools) -> Floats:
 def overlay(ground: Pixels, values: Floats) -> Pixels:
     """A grey picture with a map over it, from nothing to as much as the largest places have.
 
+    The map is smoothed a little: single pixels, which LRP gives, could not be seen.
+
     Args:
         ground: H×W×3 uint8.
         values: H×W; what is negative is not drawn.
     """
-    positive = np.maximum(values, 0.0)
+    positive = ndimage.gaussian_filter(np.maximum(values, 0.0), len(values) * _SMOOTHING)
     most = float(np.quantile(positive, 0.995)) or float(positive.max())
     amount = np.clip(positive / most, 0.0, 1.0) if most > 0 else positive
     grey = ground.astype(np.float64) @ (0.299, 0.587, 0.114)
@@ -120,13 +124,9 @@ def _outline(picture: Pixels, coverage: Floats) -> Pixels:
 
 def _join(left: Pixels, right: Pixels) -> bytes:
     gap = np.full((left.shape[0], max(1, left.shape[1] * _GAP // 100), 3), 255, np.uint8)
-    return _encode(np.concatenate([left, gap, right], axis=1))
-
-
-def _encode(picture: Pixels) -> bytes:
-    height, width = picture.shape[:2]
-    factor = _SIDE / height if width <= 1.5 * height else 2 * _SIDE / width
-    return crop_jpeg(picture, Box(0, 0, width, height), round(factor * max(height, width)))
+    both = np.concatenate([left, gap, right], axis=1)
+    height, width = both.shape[:2]
+    return crop_jpeg(both, Box(0, 0, width, height), round(_SIDE * max(height, width) / height))
 
 
 def _describe(explained: Explained) -> str:

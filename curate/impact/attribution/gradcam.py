@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from captum.attr import LayerAttribution, LayerGradCam
 
 from curate.core.errors import UsageError
 from curate.impact.attribution.method import Map, Options, Shown, Subject
-
-if TYPE_CHECKING:
-    import torch
+from curate.impact.models.torch_module import exact_convolutions
 
 
 def open_gradcam(classifier: Shown, example: npt.NDArray[np.float32], options: Options) -> GradCam:
@@ -27,7 +27,7 @@ def open_gradcam(classifier: Shown, example: npt.NDArray[np.float32], options: O
     Raises:
         UsageError: if the classifier has no network, or no layer that will do.
     """
-    network = classifier.network()
+    network = open_network(classifier)
     shapes = _trace(network, example)
     if options.layer is None:
         return GradCam(network, find_layer(shapes))
@@ -43,6 +43,18 @@ def open_gradcam(classifier: Shown, example: npt.NDArray[np.float32], options: O
             "of several channels; choose an earlier one"
         )
     return GradCam(network, options.layer)
+
+
+def open_network(classifier: Shown) -> torch.nn.Module:
+    """The network behind a classifier, if its layers can be looked into.
+
+    Raises:
+        UsageError: if there is none, or it is compiled.
+    """
+    network: torch.nn.Module = classifier.network()
+    if isinstance(network, torch.jit.ScriptModule):
+        raise UsageError("not for TorchScript, which does not show its layers at work")
+    return network
 
 
 def find_layer(shapes: dict[str, tuple[int, ...] | None]) -> str:
@@ -74,8 +86,6 @@ class GradCam:
     looks_inside = True
 
     def __init__(self, network: torch.nn.Module, layer: str) -> None:
-        from captum.attr import LayerGradCam
-
         self._network, self._layer = network, layer
         self._captum = LayerGradCam(
             lambda inputs: to_scores(network(inputs)), network.get_submodule(layer)
@@ -89,12 +99,11 @@ class GradCam:
 
     def attribute(self, subject: Subject) -> Map:
         """The class activation map, scaled up to the input's size."""
-        from captum.attr import LayerAttribution
-
         inputs = to_input(self._network, subject.prepared)
-        found = self._captum.attribute(
-            inputs, target=subject.target, relu_attributions=True, attr_dim_summation=True
-        )
+        with exact_convolutions():
+            found = self._captum.attribute(
+                inputs, target=subject.target, relu_attributions=True, attr_dim_summation=True
+            )
         size = subject.prepared.shape[1:]
         scaled = LayerAttribution.interpolate(found, size, "bilinear")
         return np.asarray(scaled[0, 0].detach().cpu().numpy(), dtype=np.float64)
@@ -102,8 +111,6 @@ class GradCam:
 
 def to_input(network: torch.nn.Module, prepared: npt.NDArray[np.float32]) -> torch.Tensor:
     """One prepared image as a batch of one where the network is, with a gradient."""
-    import torch
-
     like = next(network.parameters(), torch.empty(0))
     tensor = torch.from_numpy(prepared[None].copy())
     return tensor.to(device=like.device, dtype=like.dtype).requires_grad_()
@@ -111,8 +118,6 @@ def to_input(network: torch.nn.Module, prepared: npt.NDArray[np.float32]) -> tor
 
 def to_scores(output: Any) -> torch.Tensor:
     """The scores in what a network gives: itself, or its ``logits``."""
-    import torch
-
     scores = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
     if not isinstance(scores, torch.Tensor) or scores.ndim != 2:
         raise UsageError("not for this architecture: its answer is not one table of scores")
@@ -123,8 +128,6 @@ def _trace(
     network: torch.nn.Module, example: npt.NDArray[np.float32]
 ) -> dict[str, tuple[int, ...] | None]:
     """Shapes of the outputs of all layers that run exactly once, as they come to their end."""
-    import torch
-
     shapes: dict[str, tuple[int, ...] | None] = {}
     runs: Counter[str] = Counter()
 

@@ -19,10 +19,11 @@ from captum.attr._utils.lrp_rules import EpsilonRule, PropagationRule
 from torch import nn
 
 from curate.core.errors import UsageError
-from curate.impact.attribution.gradcam import to_input
+from curate.impact.attribution.gradcam import open_network, to_input
 from curate.impact.attribution.method import Map, Options, Shown, Subject
 from curate.impact.attribution.operations import Kind
 from curate.impact.attribution.steps import Step, to_steps
+from curate.impact.models.torch_module import exact_convolutions
 
 EPSILON = 0.25
 """Share of a step's root mean square that is added to what relevance is divided by."""
@@ -38,7 +39,7 @@ def open_lrp(
     Raises:
         UsageError: if the classifier has no network, or it does what no rule is known for.
     """
-    network = classifier.network()
+    network = open_network(classifier)
     return RelevancePropagation(network, _take_apart(network, example), example.shape)
 
 
@@ -82,7 +83,8 @@ class RelevancePropagation:
             self._shape = subject.prepared.shape
         inputs = to_input(self._network, subject.prepared)
         program = _Program(self._steps)  # Captum takes the rules off when it is done
-        found = LRP(program).attribute(inputs, target=subject.target)
+        with exact_convolutions():
+            found = LRP(program).attribute(inputs, target=subject.target)
         return np.asarray(found[0].sum(dim=0).detach().cpu().numpy(), dtype=np.float64)
 
 

@@ -64,7 +64,7 @@ def test_the_sheet_says_in_words_what_it_shows() -> None:
         "1 face on 8.0 % of what the model sees."
     )
     assert [picture.caption for picture in sheet.pictures] == [
-        "obfuscated, with the faces' regions",
+        "obfuscated; at the right with the faces' regions",
         "LRP: 40 % on faces before, nothing after",
     ]
 
@@ -75,9 +75,9 @@ def test_both_sides_stand_beside_each_other() -> None:
 
 
 def test_more_is_lighter_and_nothing_leaves_the_picture_grey() -> None:
-    values = np.zeros((8, 8))
-    values[0] = np.linspace(0, 1, 8)
-    drawn = overlay(np.full((8, 8, 3), 90, np.uint8), values)
-    assert (drawn[1:] == 90).all()
+    values = np.zeros((80, 8))
+    values[:10] = np.linspace(0, 1, 8)
+    drawn = overlay(np.full((80, 8, 3), 90, np.uint8), values)
+    assert (drawn[20:] == 90).all()
     assert (np.diff(drawn[0].astype(int).sum(axis=1)[2:]) > 0).all()
     assert (overlay(OBFUSCATED, np.zeros((40, 40))) == 120).all()
