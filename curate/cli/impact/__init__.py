@@ -7,6 +7,7 @@ import importlib
 import click
 
 _COMMANDS = {
+    "evaluate": "run a classifier on the original and obfuscated images, and on control arms",
     "predictions": "compare predictions of any model on the original and obfuscated images",
     "explain": "what a classifier's answers rest on, and how much of it is faces",
 }
