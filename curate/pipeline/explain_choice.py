@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, UsageError
 from curate.core.ports import Classifier
 from curate.impact.explanation import Answer, measure_change, softmax
+from curate.pipeline.explain_kept import iter_kept
 from curate.pipeline.explain_pairs import Pair, Pairs
 
 BATCH = 16
@@ -32,6 +34,8 @@ class Choice:
         most: how many of those whose prediction changed.
         sample: how many at random instead, or None.
         ids: a file with an id a line instead, or None.
+        kept: predictions that say which changed, kept by ``curate impact evaluate``; None to
+            ask the classifier about all images with faces.
         seed: of the sample.
 
     Raises:
@@ -41,6 +45,7 @@ class Choice:
     most: int = 24
     sample: int | None = None
     ids: Path | None = None
+    kept: Path | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -48,6 +53,8 @@ class Choice:
             raise UsageError("--most and --sample must be 1 or more")
         if self.sample is not None and self.ids is not None:
             raise UsageError("--sample and --ids choose images in different ways; give one")
+        if self.kept is not None and self.way != "changed":
+            raise UsageError("--predictions say which images changed; drop --sample or --ids")
 
     @property
     def way(self) -> str:
@@ -109,14 +116,26 @@ def choose(pairs: Pairs, classifier: Classifier, choice: Choice, watch: Watch) -
             choice.sample, pairs.iter_entries(), key=lambda entry: _draw(entry.id, choice.seed)
         )
         return Chosen(tuple(sorted(drawn, key=lambda entry: entry.id.encode())))
-    found = _Changed(pairs, classifier, watch)
+    if choice.kept is None:
+        judged = _iter_judged(pairs, classifier, watch)
+    else:
+        judged = iter_kept(choice.kept, pairs, classifier)
+    counts: Counter[bool] = Counter()
     # Of equal changes the first in the order of ids comes first.
-    largest = heapq.nlargest(choice.most, found, key=lambda each: each[1])
-    return Chosen(tuple(entry for entry, _ in largest), found.compared, found.changed)
+    largest = heapq.nlargest(choice.most, _iter_changed(judged, counts), key=lambda each: each[1])
+    return Chosen(tuple(entry for entry, _ in largest), counts.total(), counts[True])
 
 
-def predict(classifier: Classifier, pairs: Sequence[Pair]) -> list[Predicted]:
-    """Ask a classifier about both images of a few pairs."""
+def predict(
+    classifier: Classifier, pairs: Sequence[Pair], names: Sequence[str] | None = None
+) -> list[Predicted]:
+    """Ask a classifier about both images of a few pairs.
+
+    Args:
+        classifier: the classifier.
+        pairs: the images.
+        names: of the classes; None for their numbers.
+    """
     prepared = [
         np.stack([classifier.prepare(pair.original), classifier.prepare(pair.obfuscated)])
         for pair in pairs
@@ -125,8 +144,8 @@ def predict(classifier: Classifier, pairs: Sequence[Pair]) -> list[Predicted]:
     return [
         Predicted(
             both,
-            _answer(classifier, before),
-            _answer(classifier, after),
+            _answer(names, before),
+            _answer(names, after),
             measure_change(before, after),
         )
         for both, (before, after) in zip(prepared, scores, strict=True)
@@ -146,30 +165,33 @@ def _predict(
     return scores.reshape(len(prepared), 2, -1)
 
 
-def _answer(classifier: Classifier, scores: npt.NDArray[np.float32]) -> Answer:
+def _answer(names: Sequence[str] | None, scores: npt.NDArray[np.float32]) -> Answer:
     best = int(scores.argmax())
-    names = classifier.classes
     return Answer(best, str(best) if names is None else names[best], float(softmax(scores)[best]))
 
 
-class _Changed:
-    """Goes over all images and yields those whose prediction changed, with how far."""
+def _iter_changed(
+    judged: Iterable[tuple[ManifestEntry, float, bool]], counts: Counter[bool]
+) -> Iterator[tuple[ManifestEntry, float]]:
+    """Those whose best class changed; all are counted."""
+    for entry, change, is_changed in judged:
+        counts[is_changed] += 1
+        if is_changed:
+            yield entry, change
 
-    def __init__(self, pairs: Pairs, classifier: Classifier, watch: Watch) -> None:
-        self._pairs, self._classifier, self._watch = pairs, classifier, watch
-        self.compared = self.changed = 0
 
-    def __iter__(self) -> Iterator[tuple[ManifestEntry, float]]:
-        total = self._pairs.run["counts"]["images_with_faces"]
-        entries = self._pairs.iter_entries()
-        while some := list(islice(entries, BATCH)):
-            found = predict(self._classifier, [self._pairs.read(entry) for entry in some])
-            self.compared += len(some)
-            self._watch("compared", self.compared, total)
-            for entry, each in zip(some, found, strict=True):
-                if each.is_changed:
-                    self.changed += 1
-                    yield entry, each.change
+def _iter_judged(
+    pairs: Pairs, classifier: Classifier, watch: Watch
+) -> Iterator[tuple[ManifestEntry, float, bool]]:
+    """Ask the classifier about all images with faces."""
+    total, done = pairs.run["counts"]["images_with_faces"], 0
+    entries = pairs.iter_entries()
+    while some := list(islice(entries, BATCH)):
+        found = predict(classifier, [pairs.read(entry) for entry in some])
+        done += len(some)
+        watch("compared", done, total)
+        for entry, each in zip(some, found, strict=True):
+            yield entry, each.change, each.is_changed
 
 
 def _take_listed(pairs: Pairs, path: Path) -> Chosen:

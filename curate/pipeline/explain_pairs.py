@@ -17,8 +17,9 @@ from curate.core.records import escape_unprintable
 from curate.formats import codec, open_source
 from curate.formats.codec import CodecOptions, Picture
 from curate.manifest import store
-from curate.manifest.layout import DATA, MANIFEST
+from curate.manifest.layout import DATA
 from curate.pipeline.outputs import open_outputs
+from curate.pipeline.recorded_faces import open_manifest
 from curate.pipeline.tools import codec_options
 from curate.recipe import Recipe
 
@@ -63,13 +64,8 @@ class Pairs:
     """
 
     def __init__(self, original: str, out: Path, layout: str = "auto") -> None:
-        self._manifest, self._out = out / MANIFEST, out
-        self.run = store.load_run(self._manifest)
-        self._records = self._manifest / store.RECORDS_FOLDER
-        if store.digest_parts(self._records) != self.run["records"]["sha256"]:
-            raise ManifestError(
-                f"{self._records} is not what {self._manifest / store.RUN} says; it was changed"
-            )
+        self._manifest, self.run = open_manifest(out)
+        self._records, self._out = self._manifest / store.RECORDS_FOLDER, out
         recorded = self.run["source"]["layout"]
         chosen = recorded if layout == "auto" else layout
         self._source: Source = open_source(original, chosen, "ORIGINAL")

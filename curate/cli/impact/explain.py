@@ -13,6 +13,7 @@ from curate.cli.impact.stages import watching_stages
 from curate.cli.paths import PATH, PLACE
 from curate.core.errors import UsageError
 from curate.formats import LAYOUTS
+from curate.formats.address import is_address
 from curate.impact.attribution import METHODS
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ Examples:
     help="The classifier, as for curate impact evaluate. [default: imagenet]",
 )
 @click.option(
+    "--classes",
+    metavar="FILE|N|imagenet",
+    help="Names of the classes in the order of the scores, as for curate impact evaluate. "
+    "[default: the model's own, or numbers]",
+)
+@click.option(
     "--methods",
     default=",".join(METHODS),
     metavar="NAMES",
@@ -54,6 +61,13 @@ Examples:
     default=24,
     help="Explain so many of the images whose prediction changed, the largest changes first. "
     "[default: 24]",
+)
+@click.option(
+    "--predictions",
+    type=PATH,
+    metavar="FOLDER",
+    help="Take from there which predictions changed: what curate impact evaluate --predictions "
+    "has kept. [default: ask the model about all images with faces]",
 )
 @click.option("--sample", type=int, help="Explain so many images with faces, drawn at random.")
 @click.option("--ids", type=PATH, metavar="FILE", help="Explain the images listed, an id a line.")
@@ -128,18 +142,28 @@ def _check(original: str, obfuscated: Path, options: dict[str, Any]) -> None:
         raise UsageError("--show-originals puts pictures into the page; name it with --html FILE")
     if options["seed"] < 0:
         raise UsageError("--seed must be 0 or more")
-    check_outputs([original, options["ids"]], {**options, "manifest": obfuscated})
+    check_outputs([options["ids"], options["classes"]], {**options, "manifest": obfuscated})
+    for path in filter(None, (options["output"], options["html"])):
+        if not is_address(original) and path.resolve().is_relative_to(Path(original).resolve()):
+            raise UsageError(f"{path} lies inside ORIGINAL; choose another place for it")
 
 
 def _ask(options: dict[str, Any]) -> Any:
     from curate.impact.attribution.method import Options
-    from curate.pipeline.explain import Question
     from curate.pipeline.explain_choice import Choice
+    from curate.pipeline.explain_question import Question
 
     return Question(
         methods=tuple(name.strip() for name in options["methods"].split(",") if name.strip()),
         options=Options(options["layer"], options["lime_samples"], options["shap_samples"]),
-        choice=Choice(options["most"], options["sample"], options["ids"], options["seed"]),
+        choice=Choice(
+            most=options["most"],
+            sample=options["sample"],
+            ids=options["ids"],
+            kept=options["predictions"],
+            seed=options["seed"],
+        ),
+        classes=options["classes"],
         target=options["target"],
         layout=options["layout"],
         sheet=options["html"] is not None,

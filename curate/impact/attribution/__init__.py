@@ -19,7 +19,7 @@ METHODS = Registry(
             "gradcam",
             Plugin(
                 f"{_ROOM}.gradcam:open_gradcam",
-                "Grad-CAM: where the last layer that still is an image speaks for the class",
+                "Grad-CAM, where the last layer that still is an image speaks for the class",
                 requires=("captum",),
                 extra="explain",
             ),
@@ -37,7 +37,7 @@ METHODS = Registry(
             "lime",
             Plugin(
                 f"{_ROOM}.lime:open_lime",
-                "LIME: a linear model of the score over superpixels that are there or not",
+                "LIME, a linear model of the score over superpixels that are there or not",
                 requires=("captum", "sklearn", "skimage"),
                 extra="explain",
             ),
@@ -46,7 +46,7 @@ METHODS = Registry(
             "shap",
             Plugin(
                 f"{_ROOM}.shap:open_shap",
-                "KernelSHAP: Shapley values of superpixels, estimated by sampling",
+                "KernelSHAP, Shapley values of superpixels, estimated by sampling",
                 requires=("captum", "sklearn", "skimage"),
                 extra="explain",
             ),

@@ -16,9 +16,10 @@ from curate.core.errors import CurateError, DataError, ManifestError, UsageError
 from curate.impact.attribution import METHODS
 from curate.impact.attribution.method import Options
 from curate.manifest.store import iter_entries
-from curate.pipeline.explain import Answer, Question, explain_predictions
+from curate.pipeline.explain import Answer, explain_predictions
 from curate.pipeline.explain_choice import Choice
 from curate.pipeline.explain_page import make_page
+from curate.pipeline.explain_question import Question
 from curate.report.page import render_page
 from tests.conftest import ROOT
 from tests.unit.impact.attribution.networks import Gated
