@@ -122,7 +122,7 @@ def _shares(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Blo
         for side, estimate in (
             ("original", found.original.ratio),
             ("obfuscated", found.obfuscated.ratio),
-            ("elsewhere in the original", found.original.elsewhere),
+            ("original elsewhere", found.original.elsewhere),
         )
     ]
     most = max((bar.high or bar.value or 0.0 for bar in bars), default=1.0)

@@ -35,6 +35,8 @@ def cut(shown: npt.NDArray[np.float64], coverage: npt.NDArray[np.float64]) -> La
     labels = slic(
         shown, n_segments=SEGMENTS, compactness=COMPACTNESS, start_label=0, channel_axis=-1
     ).astype(np.int64)
+    if len(np.unique(labels)) < SEGMENTS / 2:  # noise has no parts of similar colour
+        labels = _grid(*labels.shape)
     faces, count = ndimage.label(coverage >= 0.5)
     if count and not faces.all():
         sizes = np.bincount(faces.ravel())[1:]
@@ -43,6 +45,12 @@ def cut(shown: npt.NDArray[np.float64], coverage: npt.NDArray[np.float64]) -> La
         own = labels.max() + 1 + np.minimum(ranks, MOST_FACES)
         labels = np.where(faces > 0, own[np.maximum(faces, 1) - 1], labels)
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
+
+
+def _grid(height: int, width: int) -> Labels:
+    side = round(SEGMENTS**0.5)
+    down, across = (np.arange(length) * side // length for length in (height, width))
+    return np.asarray(down[:, None] * side + across[None], dtype=np.int64)
 
 
 def spread(weights: npt.NDArray[np.float64], superpixels: Labels) -> npt.NDArray[np.float64]:
