@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -32,6 +33,17 @@ _STEPS = (
     (REENCODED, OBFUSCATED, "hiding faces"),
     (RANDOM_REGION, OBFUSCATED, "that it is faces that are hidden"),
 )
+
+_SENTENCES = {
+    (ORIGINAL, OBFUSCATED): "In all, obfuscation changes top-1 accuracy by",
+    (ORIGINAL, REENCODED): "Encoding the same blocks again, with nothing hidden, accounts for",
+    (ORIGINAL, RANDOM_REGION): "Encoding again and hiding as much away from faces accounts for",
+    (REENCODED, RANDOM_REGION): "Hiding as much of the image away from faces accounts for",
+    (REENCODED, OBFUSCATED): "Hiding the faces accounts for",
+    (RANDOM_REGION, OBFUSCATED): (
+        "That it is faces that are hidden, and not something else, accounts for"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +123,6 @@ class Controls:
     routes: Mapping[str, int] = field(default_factory=dict)
     placement: Placement | None = None
 
-    def find(self, before: str, after: str) -> Step | None:
-        """The step between two arms, if both were run."""
-        pairs = {(step.before, step.after): step for step in self.steps}
-        return pairs.get((before, after))
-
 
 def compare_controls(
     experiment: Experiment, controls: Mapping[str, Arm], faces: Faces | None, seed: int
@@ -159,30 +166,14 @@ def compare_controls(
 
 
 def describe_controls(controls: Controls) -> Iterator[str]:
-    """What the arms tell apart, a sentence each."""
-    for line in (
-        _sentence(controls, ORIGINAL, OBFUSCATED, "In all, obfuscation changes top-1 accuracy by"),
-        _sentence(
-            controls,
-            ORIGINAL,
-            REENCODED,
-            "Encoding the same blocks again, with nothing hidden, accounts for",
-        ),
-        _sentence(
-            controls,
-            REENCODED,
-            RANDOM_REGION,
-            "Hiding as much of the image away from faces accounts for",
-        ),
-        _sentence(
-            controls,
-            RANDOM_REGION,
-            OBFUSCATED,
-            "That it is faces that are hidden, and not something else, accounts for",
-        ),
-    ):
-        if line is not None:
-            yield line
+    """What the arms tell apart, a sentence each; without control arms nothing."""
+    run = [each.arm for each in controls.accuracies]
+    chain = [arm for arm in (ORIGINAL, *CONTROLS, OBFUSCATED) if arm in run]
+    if len(chain) == 2:
+        return
+    yield _sentence(controls, ORIGINAL, OBFUSCATED)
+    for before, after in pairwise(chain):
+        yield _sentence(controls, before, after)
 
 
 def is_shown(change: Change) -> bool:
@@ -190,14 +181,12 @@ def is_shown(change: Change) -> bool:
     return not change.interval.low <= 0 <= change.interval.high
 
 
-def _sentence(controls: Controls, before: str, after: str, start: str) -> str | None:
-    step = controls.find(before, after)
-    if step is None:
-        return None
+def _sentence(controls: Controls, before: str, after: str) -> str:
+    step = next(each for each in controls.steps if (each.before, each.after) == (before, after))
     low, high = step.top1.interval
     surely = "" if is_shown(step.top1) else ", which these images cannot tell from nothing"
     return (
-        f"{start} {_points(step.top1.difference)} points "
+        f"{_SENTENCES[before, after]} {_points(step.top1.difference)} points "
         f"({_points(low)} to {_points(high)}){surely}."
     )
 
