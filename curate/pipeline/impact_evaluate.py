@@ -182,4 +182,4 @@ def _notes(answer: Answer, opened: OpenedTrial, undecoded: int) -> Iterator[str]
         if missing:
             yield f"Control arms that were not run: {', '.join(missing)}."
     if undecoded:
-        yield f"{undecoded:,} images could not be decoded and are left out."
+        yield f"Images left out because they could not be decoded: {undecoded:,}."

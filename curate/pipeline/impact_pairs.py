@@ -193,38 +193,52 @@ class Survey:
     sha256: str
 
 
+@dataclass(slots=True)
+class _Lone:
+    """Images that only one dataset has."""
+
+    count: int = 0
+    first: str = ""
+
+    def add(self, name: str) -> None:
+        self.count += 1
+        self.first = self.first or name
+
+
 def survey(datasets: Datasets, labels: Labels, allow_missing: bool) -> Survey:
     """Look over how both datasets fit.
 
     Raises:
         DataError: if an id has no pair and that is not allowed, or a label is unknown.
     """
-    lone: dict[str, list[str]] = {"ORIGINAL": [], "OBFUSCATED": []}
-    counts = {"ORIGINAL": 0, "OBFUSCATED": 0}
+    original, obfuscated = _Lone(), _Lone()
     pairs, withheld = 0, 0
     total = hashlib.sha256()
     for record, other in datasets.iter_joined():
         if _is_withheld(other):
             withheld += record is not None
-            continue
-        if record is None or other is None:
-            side = "ORIGINAL" if other is None else "OBFUSCATED"
-            counts[side] += 1
-            lone[side] = lone[side] or [(record or other).id]  # type: ignore[union-attr]
-            continue
-        pairs += 1
-        stamps = _stamps(datasets, record, other)
-        total.update(f"{record.id}\t{labels.find(record)}\t{stamps}\n".encode())
-    for side, count in counts.items():
-        if count and not allow_missing:
-            there = "OBFUSCATED" if side == "ORIGINAL" else "ORIGINAL"
-            raise DataError(
-                f"{count:,} images of {side} are not in {there}, such as {lone[side][0]!r}; "
-                "--allow-missing leaves them out"
-            )
+        elif record is not None and other is not None:
+            pairs += 1
+            said = f"{record.id}\t{labels.find(record)}\t{_stamps(datasets, record, other)}\n"
+            total.update(said.encode())
+        elif record is not None:
+            original.add(record.id)
+        elif other is not None:
+            obfuscated.add(other.id)
     if not pairs:
         raise DataError("ORIGINAL and OBFUSCATED have no image in common; ids are paths in both")
-    return Survey(pairs, counts["ORIGINAL"], counts["OBFUSCATED"], withheld, total.hexdigest())
+    if not allow_missing:
+        _refuse_lone(original, "ORIGINAL", "OBFUSCATED")
+        _refuse_lone(obfuscated, "OBFUSCATED", "ORIGINAL")
+    return Survey(pairs, original.count, obfuscated.count, withheld, total.hexdigest())
+
+
+def _refuse_lone(lone: _Lone, side: str, other: str) -> None:
+    if lone.count:
+        raise DataError(
+            f"images of {side} that are not in {other}: {lone.count:,}, such as {lone.first!r}; "
+            "--allow-missing leaves them out"
+        )
 
 
 def iter_pairs(datasets: Datasets, labels: Labels) -> Iterator[Pair]:
