@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import html
+import importlib.util
 import json
 import shutil
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from curate.core.errors import CurateError, DataError, ManifestError, UsageError
+from curate.core.errors import CurateError, DataError, ManifestError, MissingExtraError, UsageError
 from curate.impact.attribution import METHODS
 from curate.impact.attribution.method import Options
 from curate.manifest.store import iter_entries
@@ -295,3 +296,15 @@ def test_the_page_shows_the_originals_only_where_that_is_asked_for(
     assert "so that the page shows no face and no shape of one" in hidden
     assert "give nobody else a copy" in shown
     assert hidden.count("<img ") == shown.count("<img ") == 4 * 3
+
+
+def test_a_missing_package_is_an_error_that_names_the_pip_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "captum" else find(name)
+    )
+    for name in METHODS:
+        with pytest.raises(MissingExtraError, match=r"pip install 'curate-dataset\[explain\]'"):
+            Question(methods=(name,))
