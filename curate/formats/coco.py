@@ -14,7 +14,7 @@ from curate.core.records import ImageRecord
 from curate.formats.annotations import open_annotation, read_head
 from curate.formats.coco_groups import NAME, Opener, iter_annotations, iter_image_ids
 from curate.formats.coco_json import looks_like_coco
-from curate.formats.coco_places import Places, image_places
+from curate.formats.coco_names import Finder, image_places
 from curate.formats.coco_survey import Survey, take_survey
 from curate.formats.folder import Folder
 from curate.formats.maps import MapLayout, is_panoptic_map
@@ -76,7 +76,7 @@ class Coco(MapLayout):
         """
         seen = NamesOnDisk()
         for path, opener in self._jsons():
-            places = Places(self.folder, image_places(path))
+            places = Finder(self.folder, image_places(path))
             for number, row in iter_annotations(opener, path):
                 image = places.find(row[NAME], f"{path}: {NAME}")
                 said = {name: value for name, value in row.items() if name != NAME}
@@ -88,7 +88,7 @@ class Coco(MapLayout):
     def aliases(self) -> Iterator[tuple[str, str]]:
         """The ids that the JSON files give to the images."""
         for path, opener in self._jsons():
-            places = Places(self.folder, image_places(path))
+            places = Finder(self.folder, image_places(path))
             for number, name in iter_image_ids(opener, path):
                 image = places.find(name, f"{path}: {NAME}")
                 if image is not None:

@@ -11,7 +11,7 @@ from typing import Any
 from curate.core.errors import DataError
 from curate.formats.annotations import open_annotation, read_head, shorten
 from curate.formats.coco_json import Item, iter_annotated, looks_like_coco
-from curate.formats.coco_places import Places, image_places, map_places
+from curate.formats.coco_names import Finder, id_key, image_places, map_places
 from curate.formats.folder import Folder
 from curate.formats.on_disk import NamesOnDisk
 from curate.formats.splits import split_in
@@ -58,8 +58,8 @@ class _Reader:
         self._ids = NamesOnDisk()
         self._counts: Counter[str] = Counter()
         self._absent = ""
-        self._images = Places(folder, image_places(path))
-        self._maps = Places(folder, map_places(path))
+        self._images = Finder(folder, image_places(path))
+        self._maps = Finder(folder, map_places(path))
 
     def take(self, item: Item) -> None:
         where = f"{self._path}: {item.kind}[{item.number}]"
@@ -70,7 +70,7 @@ class _Reader:
             self._take_annotation(item, where)
 
     def _take_image(self, values: dict[str, Any], where: str) -> None:
-        key = _key(values.get("id"), f"{where}.id")
+        key = id_key(values.get("id"), f"{where}.id")
         if not self._ids.add("image", key):
             raise DataError(f"{where}.id is {shorten(values['id'])}, which another image has")
         path = self._images.find(values.get("file_name"), f"{where}.file_name")
@@ -82,8 +82,8 @@ class _Reader:
 
     def _take_annotation(self, item: Item, where: str) -> None:
         values = item.values
-        self._ids.add("labelled", _key(values.get("image_id"), f"{where}.image_id"))
-        if "id" in values and not self._ids.add("label", _key(values["id"], f"{where}.id")):
+        self._ids.add("labelled", id_key(values.get("image_id"), f"{where}.image_id"))
+        if "id" in values and not self._ids.add("label", id_key(values["id"], f"{where}.id")):
             raise DataError(f"{where}.id is {shorten(values['id'])}, which another annotation has")
         if "file_name" in values:
             path = self._maps.find(values["file_name"], f"{where}.file_name")
@@ -113,10 +113,3 @@ class _Reader:
             )
         self._ids.close()
         return notes
-
-
-def _key(value: Any, where: str) -> str:
-    """An id as text in which 1 and "1" differ."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise DataError(f"{where} is {shorten(value)}; want a number or a text")
-    return json.dumps(value)

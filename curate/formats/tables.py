@@ -117,7 +117,7 @@ class Rows:
             for place, row in enumerate(piece.batch.to_pylist()):
                 said = {name: _name_class(row[name], classes.get(name)) for name in wanted}
                 for number in range(len(images)):
-                    yield self._id(piece.first + place, number), said
+                    yield self.id_of(piece.first + place, number), said
 
     def aliases(self) -> Iterator[tuple[str, str]]:
         """What the rows call their images: a path, and its last part."""
@@ -127,7 +127,7 @@ class Rows:
                 for place, path in enumerate(find_paths(batch.column(name))):
                     for alias in dict.fromkeys((path, path.rpartition("/")[2])):
                         if alias:
-                            yield alias, self._id(first + place, number)
+                            yield alias, self.id_of(first + place, number)
             first += batch.num_rows
 
     def find(self, row: int, column: str | None) -> ImageRecord | None:
@@ -159,9 +159,16 @@ class Rows:
         """The ids of the images in one column of a slice; None in rows without an image."""
         number = self.columns.names.index(column)
         return [
-            self._id(piece.first + place, number) if present else None
+            self.id_of(piece.first + place, number) if present else None
             for place, present in enumerate(find_images(piece.batch.column(column)))
         ]
+
+    def id_of(self, row: int, number: int) -> str:
+        """The id of the image in a row, and in the column of that number."""
+        if row >= _MOST_ROWS:
+            raise DataError(f"{self.container!r} has more than {_MOST_ROWS:,} rows; divide it")
+        column = f"/{self.columns.names[number]}" if len(self.columns.names) > 1 else ""
+        return f"{self.container}/{row:08d}{column}"
 
     def close(self) -> None:
         """Close the table."""
@@ -173,17 +180,11 @@ class Rows:
 
     def _record(self, row: int, number: int, category: str | None) -> ImageRecord:
         return ImageRecord(
-            id=self._id(row, number),
+            id=self.id_of(row, number),
             uri=format_uri(row, number, self.container),
             split=self.split,
             category=category,
         )
-
-    def _id(self, row: int, number: int) -> str:
-        if row >= _MOST_ROWS:
-            raise DataError(f"{self.container!r} has more than {_MOST_ROWS:,} rows; divide it")
-        column = f"/{self.columns.names[number]}" if len(self.columns.names) > 1 else ""
-        return f"{self.container}/{row:08d}{column}"
 
 
 def _name_class(value: Any, names: Sequence[str] | None) -> Any:

@@ -44,7 +44,8 @@ class Yolo(FileLayout):
         return None
 
     @cached_property
-    def _config(self) -> Config:
+    def config(self) -> Config:
+        """What the dataset's configuration says."""
         path = find_config(self.folder)
         return load_config(self.folder, path) if path else Config()
 
@@ -52,11 +53,11 @@ class Yolo(FileLayout):
     def _lists(self) -> NamesOnDisk:
         """Images that lists name, with their split."""
         names = NamesOnDisk()
-        for split, path in self._config.lists or _usual_lists(self.folder):
+        for split, path in self._list_paths:
             with open_annotation(self.folder, path) as file:
                 for where, line in iter_lines(file, path):
                     if line.strip():
-                        image = self._find_image(line.strip(), path, where)
+                        image = self.find_listed(line.strip(), path, where)
                         if not names.add(f"in {split}", image):
                             raise DataError(f"{where} names {line!a}, which an earlier line has")
                         names.add("split", image, split)
@@ -68,7 +69,7 @@ class Yolo(FileLayout):
         Raises:
             DataError: if one is malformed.
         """
-        yield from self._config.notes
+        yield from self.config.notes
         names = self._lists
         for leaf in self.folder.leaves():
             if self._is_image(leaf):
@@ -100,7 +101,7 @@ class Yolo(FileLayout):
             found = self.folder.leaf(label) if self._is_image(leaf) else None
             if found is not None and found.regular:
                 for number in self._iter_classes(label):
-                    yield leaf.path, {_CATEGORY: self._config.names.get(number, str(number))}
+                    yield leaf.path, {_CATEGORY: self.config.names.get(number, str(number))}
 
     def _check_label(self, path: str) -> None:
         for _ in self._iter_classes(path):
@@ -111,13 +112,25 @@ class Yolo(FileLayout):
         with open_annotation(self.folder, path) as file:
             for where, line in iter_lines(file, path):
                 if line.strip():
-                    yield check_line(line, where, self._config)
+                    yield check_line(line, where, self.config)
 
-    def _find_image(self, line: str, path: str, where: str) -> str:
-        """The image that a list's line means: it counts from SOURCE or from the list's folder."""
+    def list_paths(self) -> frozenset[str]:
+        """Paths of the lists of images."""
+        return frozenset(path for _, path in self._list_paths)
+
+    def find_listed(self, line: str, path: str, where: str) -> str:
+        """The image that a list's line means: it counts from SOURCE or from the list's folder.
+
+        Raises:
+            DataError: if it names no file in SOURCE.
+        """
         image = resolve("", line, where)
         beside = resolve(posixpath.dirname(path), line, where)
         return image if self.folder.leaf(beside) is None else beside
+
+    @cached_property
+    def _list_paths(self) -> list[tuple[str, str]]:
+        return list(self.config.lists) or _usual_lists(self.folder)
 
 
 def label_of(path: str) -> str:

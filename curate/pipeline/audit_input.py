@@ -45,6 +45,7 @@ class Input:
         id_column: the table's column of ids; None for the first of the usual names.
         columns: what is needed of each record.
         per_person: whether an id may come in several rows of the table.
+        by_id: whether a table alone must have ids; its records are then its ids.
         of_people: those of the columns that can differ between the people of a record.
     """
 
@@ -54,6 +55,7 @@ class Input:
     id_column: str | None
     columns: tuple[str, ...]
     per_person: bool
+    by_id: bool = False
     of_people: tuple[str, ...] = ()
 
 
@@ -84,7 +86,8 @@ def open_input(given: Input) -> Iterator[Reading]:
         if given.source is None and given.manifest is None:
             if given.table is None:
                 raise UsageError("there is nothing to audit: give SOURCE, --groups or --manifest")
-            read = _iter_joined if holds_annotations(given.table) else _iter_table
+            joined = given.by_id or holds_annotations(given.table)
+            read = _iter_joined if joined else _iter_table
             yield Reading(read(given, annotations, facts), facts)
         else:
             yield Reading(_iter_joined(given, annotations, facts), facts)
@@ -117,10 +120,10 @@ def _iter_table(given: Input, annotations: Annotations, facts: dict[str, Any]) -
 
 def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) -> Iterator[Record]:
     """Records of a dataset or a manifest, with the rows of the table that speak of them."""
-    seen = _Seen(given.columns)
-    seen.add(dict.fromkeys(RECORD_COLUMNS))
     alone = given.source is None and given.manifest is None
+    seen = _Seen(given.columns)
     if not alone:
+        seen.add(dict.fromkeys(RECORD_COLUMNS))
         annotations.add_records(_iter_records(given, facts, seen))
     in_table = set() if given.table is None else _add_table(given, given.table, annotations, seen)
     if alone:
@@ -149,12 +152,14 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
 def _add_table(given: Input, table: Path, annotations: Annotations, seen: _Seen) -> set[str]:
     """Take in a table; returns which of the columns that are needed it has."""
     column = str(find_id_column(table, given.id_column, required=True))
+    alone = given.source is None and given.manifest is None
+    kept = {*given.columns, *(("split",) if alone else ())}
     found: set[str] = set()
 
     def lines() -> Iterator[tuple[str, Row]]:
-        for number, row in enumerate(iter_table(table, [*given.columns, column]), start=1):
+        for number, row in enumerate(iter_table(table, [*kept, column]), start=1):
             seen.add(row)
-            said = {name: row[name] for name in given.columns if name in row}
+            said = {name: row[name] for name in kept if name in row}
             found.update(said)
             yield id_of(row, column, table, number), said
 

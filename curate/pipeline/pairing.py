@@ -51,16 +51,23 @@ class Pairing:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
-        self._files: list[Path] = []
+        self._files = 0
 
-    def add_file(self, path: Path, batches: Iterable[list[str]]) -> None:
-        """Index the ids of the next file.
+    def add_file(
+        self, path: Path | str, batches: Iterable[list[str]], holds: str = "predictions"
+    ) -> None:
+        """Index the ids of the next file, or of the next dataset.
+
+        Args:
+            path: what messages call it.
+            batches: its ids.
+            holds: what it is empty of if it has no ids.
 
         Raises:
             DataError: if an id comes twice, or there is none.
         """
-        number, row = len(self._files), 0
-        self._files.append(path)
+        number, row = self._files, 0
+        self._files += 1
         for names in batches:
             some = [(number, name, row + place) for place, name in enumerate(names)]
             try:
@@ -72,7 +79,7 @@ class Pairing:
                 raise DataError(f"{path} has an id that is no text") from None
             row += len(names)
         if not row:
-            raise DataError(f"{path} has no predictions")
+            raise DataError(f"{path} has no {holds}")
 
     def add_entries(self, entries: Iterable[ManifestEntry]) -> None:
         """Index a manifest."""
@@ -96,7 +103,7 @@ class Pairing:
         self._database.execute(
             "INSERT INTO pairs SELECT ROW_NUMBER() OVER (ORDER BY id) - 1, id FROM rows "
             "GROUP BY id HAVING COUNT(*) = ?",
-            (len(self._files),),
+            (self._files,),
         )
         return int(self._database.execute("SELECT COUNT(*) FROM pairs").fetchone()[0])
 
@@ -134,16 +141,24 @@ class Pairing:
         query = "SELECT id FROM pairs WHERE place = ?"
         return str(self._database.execute(query, (place,)).fetchone()[0])
 
+    def find(self, name: str) -> int | None:
+        """The place of an id, or None if it has none."""
+        query = "SELECT place FROM pairs WHERE id = ?"
+        row = self._database.execute(query, (name,)).fetchone()
+        return None if row is None else int(row[0])
+
     def iter_ids(self) -> Iterator[str]:
         """The ids, by place."""
         for (name,) in self._database.execute("SELECT id FROM pairs ORDER BY place"):
             yield name
 
-    def iter_recorded(self) -> Iterator[Recorded]:
-        """What the manifest says, by place."""
+    def iter_recorded(self, start: int = 0, stop: int | None = None) -> Iterator[Recorded]:
+        """What the manifest says, by place, of all places or of some that follow each other."""
         for name, withheld, *values in self._database.execute(
             "SELECT pairs.id, withheld, share, faces, source, output FROM pairs "
-            "LEFT JOIN entries ON entries.id = pairs.id ORDER BY place"
+            "LEFT JOIN entries ON entries.id = pairs.id WHERE place >= ? AND (? IS NULL OR "
+            "place < ?) ORDER BY place",
+            (start, stop, stop),
         ):
             yield Recorded(name, None if withheld is None else bool(withheld), *values)
 

@@ -27,13 +27,29 @@ def index_manifest(out: Path, pairing: Pairing) -> Mapping[str, Any]:
     Raises:
         ManifestError: if the manifest is absent, damaged or not whole.
     """
+    manifest, run = open_manifest(out)
+    pairing.add_entries(store.iter_entries(manifest / store.RECORDS_FOLDER))
+    return run
+
+
+def open_manifest(out: Path) -> tuple[Path, Mapping[str, Any]]:
+    """Find a manifest, and make sure that it is whole.
+
+    Args:
+        out: an output folder, or its manifest.
+
+    Returns:
+        The manifest's folder and its ``run.json``.
+
+    Raises:
+        ManifestError: if the manifest is absent, damaged or not whole.
+    """
     manifest = out / MANIFEST if (out / MANIFEST).is_dir() else out
     run = store.load_run(manifest)
     records = manifest / store.RECORDS_FOLDER
     if store.digest_parts(records) != run["records"]["sha256"]:
         raise ManifestError(f"{records} is not what {manifest / store.RUN} says; it was changed")
-    pairing.add_entries(store.iter_entries(records))
-    return run
+    return manifest, run
 
 
 def load_faces(out: Path, pairing: Pairing, pairs: int) -> Faces:
@@ -54,14 +70,15 @@ def load_faces(out: Path, pairing: Pairing, pairs: int) -> Faces:
             missing, first = missing + 1, first or entry.id
         elif entry.withheld:
             raise DataError(
-                f"{_another(out)}: it withheld {entry.id!r}, of which there is an "
+                f"{describe_another(out)}: it withheld {entry.id!r}, of which there is an "
                 "obfuscated prediction"
             )
         else:
             shares[place], counts[place] = entry.share or 0.0, entry.faces or 0
     if missing:
         raise DataError(
-            f"{_another(out)}: it does not know {missing:,} of {pairs:,} images, such as {first!r}"
+            f"{describe_another(out)}: it does not know {missing:,} of {pairs:,} images, "
+            f"such as {first!r}"
         )
     return Faces(shares, counts)
 
@@ -88,9 +105,10 @@ def check_digests(out: Path, pairing: Pairing, original: Digests, obfuscated: Di
             digest = said[place] if said is not None else None
             if digest is not None and digest.lower() != recorded:
                 raise DataError(
-                    f"{_another(out)}: the {name} file of {entry.id!r} has another SHA-256"
+                    f"{describe_another(out)}: the {name} file of {entry.id!r} has another SHA-256"
                 )
 
 
-def _another(out: Path) -> str:
+def describe_another(out: Path) -> str:
+    """What is wrong with a manifest that does not know these images."""
     return f"{out} has the manifest of another dataset"

@@ -59,7 +59,8 @@ def load(root: Path) -> Any:
         read += [coco.dataset, coco.loadAnns(coco.getAnnIds()), coco.loadImgs(coco.getImgIds())]
     read.append(json.loads((root / PANOPTIC).read_text()))
     images = [path.read_bytes() for path in sorted(root.glob("*2017/*"))]
-    return [*read, (root / MAP).read_bytes(), images]
+    maps = [path.read_bytes() for path in root.glob(MAP)]
+    return [*read, maps, images]
 
 
 def crowd(root: Path, count: int) -> None:

@@ -16,7 +16,7 @@ def build(root: Path) -> None:
     write(root, "test/c.jpg", jpeg(3))
     rows = [
         {"file_name": "a.jpg", "text": "ein Hund, ☺", "boxes": [[1, 2, 3, 4]]},
-        {"file_name": "deep/b.png", "text": "zwei", "boxes": []},
+        {"file_name": "deep/b.png", "text": "zwei", "boxes": [[0, 1, 2, 3], [4, 5, 6, 7]]},
     ]
     write(root, META, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
     row = {"file_name": "c.jpg", "text": "drei", "boxes": [[5, 6, 7, 8]]}

@@ -1,22 +1,24 @@
-"""Where the files are that a COCO JSON names: it does not say from which folder its names count."""
+"""What the ids and file names in a COCO JSON mean."""
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from curate.formats.annotations import resolve
+from curate.core.errors import DataError
+from curate.formats.annotations import resolve, shorten
 from curate.formats.folder import Folder
 
 
-class Places:
-    """Folders in which names are looked up; the one that had the last name is asked first.
+class Finder:
+    """Finds the files that names in one JSON mean; the folder that had the last is asked first.
 
     Args:
         folder: the dataset.
-        places: folders in it, the likeliest first.
+        places: folders that the names may count from, the likeliest first.
     """
 
     def __init__(self, folder: Folder, places: Sequence[str]) -> None:
@@ -24,14 +26,10 @@ class Places:
         self._places = list(places)
 
     def find(self, name: Any, where: str) -> str | None:
-        """The file that a name means, or None if it is nowhere.
-
-        Args:
-            name: what stands in the JSON.
-            where: what a message calls that place.
+        """The path of a file, or None if it is not there.
 
         Raises:
-            DataError: if it is no name of a file in the dataset.
+            DataError: if the name is none of a file in the dataset.
         """
         name = resolve("", name, where)
         for number, place in enumerate(self._places):
@@ -41,6 +39,17 @@ class Places:
                 self._places.insert(0, self._places.pop(number))
                 return path
         return None
+
+
+def id_key(value: Any, where: str) -> str:
+    """An id as text in which 1 and "1" differ.
+
+    Raises:
+        DataError: if it is neither a number nor a text.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise DataError(f"{where} is {shorten(value)}; want a number or a text")
+    return json.dumps(value)
 
 
 def image_places(path: str) -> list[str]:

@@ -1,0 +1,162 @@
+"""An image classifier of transformers, from a folder or the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.core.errors import SetupError, UsageError, WeightsError
+from curate.core.ports import Classifier, Pixels
+from curate.impact.models.request import Request, is_path
+from curate.impact.models.torch_module import Loaded, TorchClassifier, digest_state
+
+_UNTOLD = {"_processor_class", "_valid_processor_keys", "image_processor_type"}
+_OFFLINE = {"OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError"}
+_LONGEST_ASPECT = 64
+"""Longer images are cut to this aspect at the centre: a processor would blow them up whole."""
+
+
+class ImageProcessor:
+    """The model's own preprocessing.
+
+    Args:
+        processor: of transformers, on Pillow and NumPy.
+    """
+
+    def __init__(self, processor: Any) -> None:
+        self._processor = processor
+
+    def apply(self, image: Pixels) -> npt.NDArray[np.float32]:
+        """The network's input, 3×H×W float32, of an H×W×3 uint8 image."""
+        from PIL import Image
+
+        # A Pillow image, because an array of 3×W×3 could be taken to have its channels first.
+        prepared = self._processor(
+            images=Image.fromarray(_without_ends(image)), return_tensors="np"
+        )
+        return np.asarray(prepared["pixel_values"][0], dtype=np.float32)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for the report."""
+        plain = self._processor.to_dict()
+        return {"processor": type(self._processor).__name__} | {
+            key: value
+            for key, value in sorted(plain.items())
+            if value is not None and key not in _UNTOLD
+        }
+
+
+def build(request: Request) -> Classifier:
+    """The model as a request asks for it.
+
+    Raises:
+        UsageError: if it is not of images, or cannot be found.
+        SetupError: if transformers cannot be imported.
+        WeightsError: if it cannot be loaded.
+    """
+    request.refuse_settings()
+    library = import_transformers()
+    module, processor = _load(library, request.what)
+    names = tuple(module.config.id2label[place] for place in sorted(module.config.id2label))
+    preprocess = ImageProcessor(processor)
+    loaded = Loaded(
+        module=module,
+        prepare=preprocess.apply,
+        preprocess=preprocess.to_dict(),
+        weights_sha256={"state_dict": digest_state(module)},
+        libraries={"transformers": str(library.__version__)},
+        classes=None if all(_is_placeholder(name) for name in names) else names,
+    )
+    return TorchClassifier(request.spec, request.public_spec, loaded, request.device)
+
+
+def import_transformers() -> Any:
+    """The library, with its own progress off stderr, where curate's is."""
+    _hide_broken_torchvision()
+    try:
+        import transformers
+    except (ImportError, RuntimeError) as error:
+        raise SetupError(f"transformers cannot be imported: {_line(error)}") from None
+    library: Any = transformers  # has no types
+    library.utils.logging.set_verbosity_error()
+    library.utils.logging.disable_progress_bar()
+    import huggingface_hub
+
+    hub: Any = huggingface_hub
+    hub.utils.logging.set_verbosity_error()  # a network that is down is said once, at the end
+    return library
+
+
+def _hide_broken_torchvision() -> None:
+    """Let transformers do without a torchvision that cannot be imported.
+
+    Other packages bring it in a build that may not be torch's. transformers uses it where
+    it is installed, not where it works, and needs it for nothing that is done here.
+    """
+    try:
+        import torchvision  # type: ignore[import-untyped]  # noqa: F401
+    except (ImportError, RuntimeError):
+        sys.modules["torchvision"] = None  # type: ignore[assignment]  # the import system's "no"
+
+
+def _load(library: Any, what: str) -> tuple[Any, Any]:
+    place = str(Path(what).expanduser()) if is_path(what) else what
+    if is_path(what) and not Path(place).is_dir():
+        raise UsageError(f"there is no folder {place}; give the one with the model's config.json")
+    try:
+        processor = library.AutoImageProcessor.from_pretrained(place, backend="pil")
+        module = library.AutoModelForImageClassification.from_pretrained(place)
+    except Exception as error:  # of whatever is between here and the Hub
+        raise WeightsError(_explain(what, error)) from None
+    return module, processor
+
+
+def _explain(what: str, error: Exception) -> str:
+    """One line for what can go wrong between here and the Hub."""
+    chain = {type(each).__name__ for each in _causes(error)}
+    text = " ".join(str(each) for each in _causes(error))
+    if "GatedRepoError" in chain or "gated repo" in text:
+        return (
+            f"the model {what!r} is gated: accept its terms at https://huggingface.co/{what}, "
+            "then log in with: hf auth login"
+        )
+    if "RepositoryNotFoundError" in chain or "not a valid model identifier" in text:
+        return (
+            f"the Hugging Face Hub has no model {what!r} that you may read; give its name as "
+            "OWNER/NAME, the folder of a model, or log in with: hf auth login"
+        )
+    if not is_path(what) and ("connect to" in text or "Can't load" in text or chain & _OFFLINE):
+        return (
+            f"the model {what!r} is not in the cache, and the Hugging Face Hub does not answer or "
+            "has no image classifier of that name; give the folder of a model, or try again with "
+            "a network"
+        )
+    return f"the model {what!r} cannot be loaded: {_line(error)}"
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and len(found) < 10:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _without_ends(image: Pixels) -> Pixels:
+    height, width = image.shape[:2]
+    most = _LONGEST_ASPECT * min(height, width)
+    top, left = max((height - most) // 2, 0), max((width - most) // 2, 0)
+    return np.ascontiguousarray(image[top : top + most, left : left + most])
+
+
+def _is_placeholder(name: str) -> bool:
+    """Whether a class has no name but the number that transformers gives it."""
+    return name.startswith("LABEL_")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,90 @@
+"""A model of PyTorch Image Models as a classifier.
+
+https://github.com/huggingface/pytorch-image-models
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from curate.core.errors import SetupError, UsageError, WeightsError
+from curate.core.ports import Classifier
+from curate.impact.models.imagenet_classes import imagenet_ids
+from curate.impact.models.preprocess import Preprocess
+from curate.impact.models.request import Request
+from curate.impact.models.torch_module import Loaded, TorchClassifier, digest_state
+
+_FITS = {"center": "shorter", "squash": "stretch"}
+_IMAGENET_TAG = "in1k"
+
+
+def build(request: Request) -> Classifier:
+    """The model as a request asks for it.
+
+    Raises:
+        UsageError: if there is no such model.
+        SetupError: if timm cannot be imported.
+        WeightsError: if its weights cannot be loaded.
+    """
+    request.refuse_settings()
+    timm = _import_timm()
+    if not timm.is_model(request.what.split("/")[-1].split(".")[0]):
+        raise UsageError(f"timm has no model {request.what!r}; timm.list_models() names them")
+    try:
+        module = timm.create_model(request.what, pretrained=True)
+    except Exception as error:  # of whatever is between here and the Hub
+        line = " ".join(str(error).split())[:200]
+        raise WeightsError(
+            f"the weights of {request.what!r} cannot be loaded ({line}); without a network, "
+            "load them once where there is one and bring the cache along"
+        ) from None
+    preprocess = _preprocess(timm.data.resolve_model_data_config(module))
+    loaded = Loaded(
+        module=module,
+        prepare=preprocess.apply,
+        preprocess=preprocess.to_dict(),
+        weights_sha256={"state_dict": digest_state(module)},
+        libraries={"timm": timm.__version__},
+        classes=_classes(module),
+    )
+    return TorchClassifier(request.spec, request.public_spec, loaded, request.device)
+
+
+def _import_timm() -> ModuleType:
+    try:
+        import timm
+    except (ImportError, RuntimeError) as error:  # torchvision of another build raises the latter
+        line = " ".join(str(error).split())[:200]
+        raise SetupError(
+            f"timm cannot be imported ({line}); it needs a torchvision of the same build as "
+            "torch: see https://pytorch.org/get-started/locally/"
+        ) from None
+    return timm  # type: ignore[no-any-return]
+
+
+def _preprocess(config: dict[str, Any]) -> Preprocess:
+    """What timm's own evaluation does, from a model's configuration."""
+    _, height, width = config["input_size"]
+    mode = config.get("crop_mode") or "center"
+    if mode not in _FITS:
+        raise UsageError(f"models that crop by {mode!r} cannot be used; choose another")
+    return Preprocess(
+        height=height,
+        width=width,
+        resize=int(max(height, width) / config["crop_pct"]),
+        fit=_FITS[mode],
+        interpolation=config["interpolation"],
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+    )
+
+
+def _classes(module: Any) -> tuple[str, ...] | None:
+    """The classes' names, as far as the configuration says them."""
+    config = module.pretrained_cfg
+    names = config.get("label_names")
+    if names:
+        return tuple(map(str, names))
+    is_imagenet = str(config.get("tag", "")).endswith(_IMAGENET_TAG)
+    return imagenet_ids() if is_imagenet and module.num_classes == 1000 else None

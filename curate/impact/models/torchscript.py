@@ -1,0 +1,46 @@
+"""A TorchScript file as a classifier."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from curate.core.errors import WeightsError
+from curate.core.ports import Classifier
+from curate.impact.models.preprocess import parse_preprocess
+from curate.impact.models.request import Request
+from curate.impact.models.torch_module import Loaded, TorchClassifier
+from curate.impact.models.weights import digest_weights
+
+
+def build(request: Request) -> Classifier:
+    """The model as a request asks for it.
+
+    Raises:
+        UsageError: if its preprocessing makes no sense.
+        WeightsError: if the file cannot be read.
+    """
+    preprocess = parse_preprocess(request.settings)
+    path = Path(request.what).expanduser()
+    digest = digest_weights(path)
+    load: Any = torch.jit.load  # has no types
+    try:
+        with warnings.catch_warnings():
+            # TorchScript is deprecated in favour of export; its files are still around.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            module = load(path, map_location="cpu")
+    except (RuntimeError, ValueError) as error:
+        line = (str(error).splitlines() or [""])[0][:200]
+        raise WeightsError(f"{path} cannot be read as TorchScript: {line}") from None
+    loaded = Loaded(
+        module=module,
+        prepare=preprocess.apply,
+        preprocess=preprocess.to_dict(),
+        weights_sha256={path.name: digest},
+        libraries={},
+    )
+    return TorchClassifier(request.spec, request.public_spec, loaded, request.device)

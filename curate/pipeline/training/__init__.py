@@ -1,0 +1,1 @@
+"""The steps of ``curate impact train``; `curate.pipeline.train` puts them together."""
