@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.balance.cells import Ints
+from curate.core.errors import MissingExtraError
 from curate.core.intervals import Floats, Interval, percentiles
 
 DRAWS = 1000
@@ -73,7 +74,10 @@ def agree(counts: npt.ArrayLike, level: Level, seed: int = 0, draws: int = DRAWS
 
 def _alpha(table: Ints, level: Level) -> float:
     """NaN where all judgements are the same."""
-    import krippendorff
+    try:
+        import krippendorff  # GPL: an extra, never needed for anything else
+    except ImportError:
+        raise MissingExtraError("agreement of annotators", "krippendorff", "labels") from None
 
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(krippendorff.alpha(value_counts=table, level_of_measurement=level))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from curate.balance.agreement import agree
+from curate.core.errors import MissingExtraError
 
 # Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), example C: four observers,
 # twelve units, values 1 to 5; a dot is a missing value.
@@ -87,3 +90,10 @@ def test_of_no_labels_at_all_nothing_is_said() -> None:
 def test_the_same_seed_gives_the_same_interval() -> None:
     assert agree(published(), "ordinal", 3) == agree(published(), "ordinal", 3)
     assert agree(published(), "ordinal", 3) != agree(published(), "ordinal", 4)
+
+
+def test_without_the_package_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "krippendorff", None)
+    table = np.array([[3, 0], [1, 2], [0, 3]])
+    with pytest.raises(MissingExtraError, match=r"pip install 'curate-dataset\[labels\]'"):
+        agree(table, "nominal", seed=0)
