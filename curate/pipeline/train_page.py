@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from curate.impact.classes import RATE
-from curate.impact.transfer.classes import ClassCells
+from curate.impact.transfer.classes import Move
 from curate.impact.transfer.measure import Both, Transfer
-from curate.impact.transfer.trial import DATASETS, Cell
+from curate.impact.transfer.trial import DATASETS, OBFUSCATED, ORIGINAL, Cell
 from curate.pipeline.train import Answer
 from curate.pipeline.training.page_parts import (
     draw_gaps,
+    format_cell,
     format_ends,
     format_gap,
     format_percent,
@@ -163,43 +164,46 @@ def _gaps(caption: str, gaps: Mapping[str, Both]) -> Iterator[Block]:
 
 
 def _classes(transfer: Transfer) -> Iterator[Block]:
-    for name in ("deployment", "diagonal"):
+    yield _CLASSES
+    for name, cell in (
+        ("deployment", Cell(OBFUSCATED, ORIGINAL)),
+        ("diagonal", Cell(OBFUSCATED, OBFUSCATED)),
+    ):
         kinds = [each.moves[name].kind for each in transfer.classes]
         yield (
             f"{name.capitalize()} gap: of {len(kinds):,} classes {kinds.count('loss'):,} lost, "
             f"{kinds.count('gain'):,} gained, {kinds.count('swap'):,} swapped labels and "
             f"{kinds.count('none'):,} did not move for sure."
         )
-    yield _CLASSES
-    shown = sorted(
-        transfer.classes,
-        key=lambda each: (
-            each.moves["deployment"].q,
-            -abs(each.moves["deployment"].top1.value),
-        ),
-    )[:_MOST_CLASSES]
-    yield Table(
-        f"The {len(shown)} classes that moved most surely in the deployment gap",
-        ("class", "trained", "tested", "original to original", "obfuscated to original",
-         "deployment gap (95 %)", "q", "average precision", "kind", "diagonal gap (95 %)", "q"),
-        [_class_row(each, transfer.trial.classes) for each in shown],
-    )  # fmt: skip
+        shown = sorted(
+            transfer.classes,
+            key=lambda each: (each.moves[name].q, -abs(each.moves[name].top1.value)),
+        )[:_MOST_CLASSES]
+        reference = Cell(ORIGINAL, ORIGINAL)
+        yield Table(
+            f"The {len(shown)} classes that moved most surely in the {name} gap",
+            ("class", "trained", "tested", format_cell(reference), format_cell(cell), "gap (95 %)",
+             "q", "average precision", "kind"),
+            [
+                (
+                    transfer.trial.classes[each.place],
+                    f"{each.trained:,}",
+                    f"{each.tested:,}",
+                    format_percent(each.accuracy[reference]),
+                    format_percent(each.accuracy[cell]),
+                    *_move(each.moves[name]),
+                )
+                for each in shown
+            ],
+        )  # fmt: skip
 
 
-def _class_row(each: ClassCells, names: Sequence[str]) -> Sequence[str]:
-    deployment, diagonal = each.moves["deployment"], each.moves["diagonal"]
+def _move(move: Move) -> Sequence[str]:
     return (
-        names[each.place],
-        f"{each.trained:,}",
-        f"{each.tested:,}",
-        format_percent(each.accuracy[Cell("original", "original")]),
-        format_percent(each.accuracy[Cell("obfuscated", "original")]),
-        format_gap(deployment.top1)[0],
-        f"{deployment.q:.2g}",
-        format_points(deployment.ap_difference),
-        deployment.kind,
-        format_gap(diagonal.top1)[0],
-        f"{diagonal.q:.2g}",
+        format_gap(move.top1)[0],
+        f"{move.q:.2g}",
+        format_points(move.ap_difference),
+        move.kind,
     )
 
 
