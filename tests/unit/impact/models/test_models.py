@@ -179,7 +179,7 @@ def raising(error: Exception, cause: Exception | None = None) -> Callable[..., N
         (OSError("x is not a valid model identifier"), RepositoryNotFoundError(),
          "has no model 'owner/name' that you may read"),
         (OSError("We couldn't connect to\nthe hub"), OfflineModeIsEnabled(),
-         "is not in the cache and the Hugging Face Hub does not answer"),
+         "is not in the cache, and the Hugging Face Hub does not answer or"),
         (ValueError("Unrecognized\nconfiguration"), None, "cannot be loaded: Unrecognized conf"),
     ],
 )  # fmt: skip
