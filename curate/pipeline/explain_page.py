@@ -35,7 +35,7 @@ _INTERVALS = (
 _COVERED = (
     "Each picture has the original's map at the left and the obfuscated image's at the right, "
     "both drawn over the obfuscated image; the lines are the hidden regions. Inside them the "
-    "original's map is drawn as its mean, so that the page shows no face and no shape of one. "
+    "original's map is drawn as its mean: the page shows no pixel that the dataset hides. "
     "Light yellow is where most speaks for the class; each map has its own scale and is smoothed "
     "a little."
 )

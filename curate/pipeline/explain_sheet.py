@@ -123,7 +123,7 @@ def _outline(picture: Pixels, coverage: Floats) -> Pixels:
 
 
 def _join(left: Pixels, right: Pixels) -> bytes:
-    gap = np.full((left.shape[0], max(1, left.shape[1] * _GAP // 100), 3), 255, np.uint8)
+    gap = np.full((left.shape[0], max(1, left.shape[1] * _GAP // 100), 3), 128, np.uint8)
     both = np.concatenate([left, gap, right], axis=1)
     height, width = both.shape[:2]
     return crop_jpeg(both, Box(0, 0, width, height), round(_SIDE * max(height, width) / height))

@@ -293,7 +293,7 @@ def test_the_page_shows_the_originals_only_where_that_is_asked_for(
         for show in (False, True)
     )
     assert "give nobody else a copy" not in hidden
-    assert "so that the page shows no face and no shape of one" in hidden
+    assert "the page shows no pixel that the dataset hides" in hidden
     assert "give nobody else a copy" in shown
     assert hidden.count("<img ") == shown.count("<img ") == 4 * 3
 
