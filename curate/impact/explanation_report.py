@@ -23,7 +23,7 @@ CAUTIONS = (
     "with the image's mean colour, which is itself a change that the model can react to.",
     "A filled region is smooth, and a method that follows edges gives it little whatever it hides: "
     "that a share falls once faces are obfuscated is partly the fill's own doing.",
-    "The images whose prediction changed were picked for that: what holds for them need not hold "
+    "Where images were picked because their prediction changed, what holds for them need not hold "
     "for all images of the dataset.",
     "A share above that of area does not mean that faces as such count: they stand where people "
     "and what they hold stand. Hold it against equal regions elsewhere in the same images.",
