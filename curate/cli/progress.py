@@ -60,7 +60,8 @@ class _Bar:
                 dynamic_ncols=True,
                 smoothing=0.1,
             )
-        self._bar.set_postfix(faces=now.faces, withheld=now.withheld, refresh=False)
+        counts = {} if now.faces is None else {"faces": now.faces}
+        self._bar.set_postfix({**counts, "withheld": now.withheld}, refresh=False)
         self._bar.update(now.images - self._bar.n)
 
     def close(self) -> None:
@@ -81,8 +82,9 @@ class _Lines:
         self._last = moment
         rate = (now.images - now.resumed) / (moment - self._began)
         left = f"{(now.total - now.images) / rate / 60:,.0f} min left" if rate > 0 else "starting"
+        faces = "" if now.faces is None else f"{now.faces:,} faces, "
         click.echo(
-            f"{now.images:,} of {now.total:,} images, {rate:.1f} images/s, {now.faces:,} faces, "
+            f"{now.images:,} of {now.total:,} images, {rate:.1f} images/s, {faces}"
             f"{now.withheld:,} withheld, {left}",
             err=True,
         )

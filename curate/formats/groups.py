@@ -58,7 +58,7 @@ def load_columns(path: Path) -> tuple[str, ...]:
     except pa.ArrowException as error:
         raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
     except OSError as error:
-        raise DataError(f"the table of groups {path} cannot be read: {error.strerror}") from None
+        raise DataError(f"the table {path} cannot be read: {error.strerror}") from None
     first = next(iter_rows(path), None)
     if first is None:
         raise DataError(f"{path} is empty; want a first line with names, and records")
@@ -89,7 +89,7 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapp
         else:
             raise DataError(f"{path} is no known table; give .csv, .tsv, .jsonl or Parquet")
     except OSError as error:
-        raise DataError(f"the table of groups {path} cannot be read: {error.strerror}") from None
+        raise DataError(f"the table {path} cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
 

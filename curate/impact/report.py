@@ -9,6 +9,7 @@ from typing import Any
 from curate.core.intervals import Interval
 from curate.impact.calibration import BINS, Calibration
 from curate.impact.classes import ClassChange
+from curate.impact.controls import Controls, Placement, describe_controls
 from curate.impact.groups import Gap, Grouping
 from curate.impact.measure import FaceImpact, Impact
 from curate.impact.paired import Change
@@ -56,6 +57,47 @@ def to_dict(impact: Impact) -> dict[str, Any]:
             "power": POWER,
         },
     }
+
+
+def controls_to_dict(controls: Controls) -> dict[str, Any]:
+    """Control arms; differences are ``to`` minus ``from``, in fractions."""
+    return {
+        "accuracy": [
+            {"arm": each.arm, "top1": _round(each.top1), "top5": _round(each.top5)}
+            for each in controls.accuracies
+        ],
+        "steps": [
+            {
+                "from": step.before,
+                "to": step.after,
+                "meaning": step.meaning,
+                "top1": _difference(step.top1),
+                "top5": _difference(step.top5) if step.top5 else None,
+                "with_faces": _difference(step.present) if step.present else None,
+                "mcnemar": {"b": step.test.b, "c": step.test.c, "p": step.test.p},
+            }
+            for step in controls.steps
+        ],
+        "routes": dict(sorted(controls.routes.items())),
+        "placement": _placement(controls.placement) if controls.placement else None,
+        "statement": list(describe_controls(controls)),
+    }
+
+
+def _placement(placement: Placement) -> dict[str, Any]:
+    return {
+        "images": placement.images,
+        "regions": placement.regions,
+        "overlapping": placement.overlapping,
+        "crowded": placement.crowded,
+        "faces_share": _round(placement.faces_share),
+        "share": _round(placement.share),
+    }
+
+
+def _difference(change: Change) -> dict[str, Any]:
+    plain = _change(change)
+    return {key: plain[key] for key in ("n", "difference", "ci95", "bootstrap")}
 
 
 def _change(change: Change) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from curate.core.entries import ManifestEntry
 from curate.core.faces import Face
 from curate.core.geometry import iou
 from curate.manifest import store
+from curate.manifest.joining import join_by_id
 
 SAME_FACE = 0.3
 """Two boxes of one image are of the same face from this intersection over union on."""
@@ -148,23 +149,6 @@ def _iter_pairs(
     old = store.iter_entries(first / store.RECORDS_FOLDER)
     new = store.iter_entries(second / store.RECORDS_FOLDER)
     yield from join_by_id(old, new)
-
-
-def join_by_id(
-    old: Iterator[ManifestEntry], new: Iterator[ManifestEntry]
-) -> Iterator[tuple[ManifestEntry | None, ManifestEntry | None]]:
-    """Entries of two runs, both sorted by id, side by side; None where one has no such image."""
-    before, after = next(old, None), next(new, None)
-    while before is not None or after is not None:
-        if after is None or (before is not None and before.id < after.id):
-            yield before, None
-            before = next(old, None)
-        elif before is None or after.id < before.id:
-            yield None, after
-            after = next(new, None)
-        else:
-            yield before, after
-            before, after = next(old, None), next(new, None)
 
 
 _TOLD_APART = ("recipe", "detectors", "obfuscator", "libraries", "source", "counts", "tool")

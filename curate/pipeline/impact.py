@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,17 +12,20 @@ import curate
 from curate.core.errors import DataError, UsageError
 from curate.formats.groups import load_groups
 from curate.formats.predictions import Classes, iter_ids, load_classes
-from curate.impact.arms import Experiment, Model
+from curate.impact.arms import Arm, Experiment, Model
+from curate.impact.controls import Controls, compare_controls
 from curate.impact.measure import Impact, measure
-from curate.impact.report import VERSION, to_dict
+from curate.impact.report import VERSION, controls_to_dict, to_dict
 from curate.impact.strata import Faces
-from curate.manifest.store import digest_file
+from curate.manifest.store import digest_file, digest_folder
 from curate.pipeline.pairing import Pairing, open_pairing
 from curate.pipeline.recorded_faces import check_digests, index_manifest, load_faces
 from curate.pipeline.scoring import Loaded, find_classes, load_predictions
 
 MOST_GROUPS = 12
 """Attributes with more values than this are passed over unless they are asked for."""
+
+NO_MANIFEST = "Nothing by blurred share or number of faces: no --manifest was given."
 
 Groups = Mapping[str, Sequence[str | None]]
 
@@ -34,26 +37,29 @@ class Predictions:
     Args:
         pairs: files of predictions on the original and on the obfuscated dataset, one
             pair for every model or seed.
-        classes: a file with the classes' names, or their number; None for logits by number.
+        classes: a file with the classes' names, or their number, or the classes themselves;
+            None for logits by number.
         manifest: the obfuscated dataset's OUT, which says where faces are, or None.
         groups: a table of groups by image, or None.
         by: attributes of that table to group by; by default those of few values.
         allow_missing: whether images that not all files have are left out.
         seed: of the bootstrap.
+        controls: predictions of the same model on control arms of the same images, by arm.
     """
 
     pairs: tuple[tuple[Path, Path], ...]
-    classes: str | None = None
+    classes: str | Classes | None = None
     manifest: Path | None = None
     groups: Path | None = None
     by: tuple[str, ...] = ()
     allow_missing: bool = False
     seed: int = 0
+    controls: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def files(self) -> list[Path]:
-        """All files of predictions: original and obfuscated in turn."""
-        return [path for pair in self.pairs for path in pair]
+        """All files of predictions: original and obfuscated in turn, then the control arms."""
+        return [*(path for pair in self.pairs for path in pair), *self.controls.values()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +70,13 @@ class Answer:
         impact: the figures.
         facts: what was compared, for the report.
         notes: what could not be measured, and why, a line each.
+        controls: the control arms; None where none was run.
     """
 
     impact: Impact
     facts: Mapping[str, Any]
     notes: tuple[str, ...]
+    controls: Controls | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report, for JSON."""
@@ -76,6 +84,7 @@ class Answer:
             "version": VERSION,
             **self.facts,
             **to_dict(self.impact),
+            **({"arms": controls_to_dict(self.controls)} if self.controls else {}),
             "notes": list(self.notes),
         }
 
@@ -93,7 +102,11 @@ def measure_predictions(asked: Predictions) -> Answer:
     joined = _join(asked)
     impact = measure(joined.experiment, joined.faces, joined.groups, asked.seed)
     notes = _note(impact, asked, joined.is_dense)
-    return Answer(impact, {**_describe(asked, joined.run), "unpaired": joined.unpaired}, notes)
+    controls = None
+    if joined.controls:
+        controls = compare_controls(joined.experiment, joined.controls, joined.faces, asked.seed)
+    facts = {**_describe(asked, joined.run), "unpaired": joined.unpaired}
+    return Answer(impact, facts, notes, controls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +114,7 @@ class _Joined:
     """Everything that is known of the images that all files have."""
 
     experiment: Experiment
+    controls: Mapping[str, Arm]
     is_dense: bool
     faces: Faces | None
     groups: Groups
@@ -109,7 +123,7 @@ class _Joined:
 
 
 def _join(asked: Predictions) -> _Joined:
-    given = load_classes(asked.classes) if asked.classes is not None else None
+    given = load_classes(asked.classes) if isinstance(asked.classes, str) else asked.classes
     with TemporaryDirectory(prefix="curate-impact-") as folder:
         work = Path(folder)
         with open_pairing(work) as pairing:
@@ -127,8 +141,17 @@ def _join(asked: Predictions) -> _Joined:
                 for number, path in enumerate(asked.files)
             ]
             _check_alike(loaded, asked, pairing)
-    experiment = _experiment(loaded, classes)
-    return _Joined(experiment, loaded[0].form.is_dense, faces, groups, run, unpaired)
+    paired = loaded[: 2 * len(asked.pairs)]
+    arms = [each.arm for each in loaded[len(paired) :]]
+    return _Joined(
+        experiment=_experiment(paired, classes),
+        controls=dict(zip(asked.controls, arms, strict=True)),
+        is_dense=loaded[0].form.is_dense,
+        faces=faces,
+        groups=groups,
+        run=run,
+        unpaired=unpaired,
+    )
 
 
 def _experiment(loaded: Sequence[Loaded], classes: Classes) -> Experiment:
@@ -156,9 +179,10 @@ def _check_pairs(pairing: Pairing, asked: Predictions, count: int) -> dict[str, 
         lone[number] = missing
     if not count:
         raise DataError(f"{asked.files[0]} and {asked.files[1]} have no id in common")
+    paired = 2 * len(asked.pairs)
     return {
-        "original": sum(lone[number] for number in range(0, len(asked.files), 2)),
-        "obfuscated": sum(lone[number] for number in range(1, len(asked.files), 2)),
+        "original": sum(lone[number] for number in range(0, paired, 2)),
+        "obfuscated": sum(lone[number] for number in range(1, paired, 2)),
         "withheld": pairing.count_withheld(),
     }
 
@@ -178,7 +202,8 @@ def _check_alike(loaded: Sequence[Loaded], asked: Predictions, pairing: Pairing)
             name = pairing.name(int(differs.argmax()))
             raise DataError(f"{path} labels {name!r} otherwise than {asked.files[0]}")
     if asked.manifest is not None:
-        for before, after in zip(loaded[::2], loaded[1::2], strict=True):
+        paired = loaded[: 2 * len(asked.pairs)]
+        for before, after in zip(paired[::2], paired[1::2], strict=True):
             check_digests(asked.manifest, pairing, before.sha256, after.sha256)
 
 
@@ -206,7 +231,7 @@ def _describe(asked: Predictions, run: Mapping[str, Any] | None) -> dict[str, An
     return {
         "tool": {"name": "curate-dataset", "version": curate.__version__},
         "predictions": [
-            {"original_sha256": digest_file(before), "obfuscated_sha256": digest_file(after)}
+            {"original_sha256": _digest(before), "obfuscated_sha256": _digest(after)}
             for before, after in asked.pairs
         ],
         "groups_sha256": digest_file(asked.groups) if asked.groups else None,
@@ -219,10 +244,14 @@ def _describe(asked: Predictions, run: Mapping[str, Any] | None) -> dict[str, An
     }
 
 
+def _digest(path: Path) -> str:
+    return digest_folder(path) if path.is_dir() else digest_file(path)
+
+
 def _note(impact: Impact, asked: Predictions, is_dense: bool) -> tuple[str, ...]:
     notes = []
     if impact.faces is None:
-        notes.append("Nothing by blurred share or number of faces: no --manifest was given.")
+        notes.append(NO_MANIFEST)
     if not impact.groupings:
         why = "has no column of 2 to 12 values" if asked.groups else "was not given"
         notes.append(f"Nothing by group: a table of groups {why}.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from curate.core.intervals import Interval
 from curate.impact.calibration import BINS, Calibration
 from curate.impact.classes import RATE, ClassChange
 from curate.impact.groups import Grouping
@@ -13,6 +12,8 @@ from curate.impact.paired import Change
 from curate.impact.power import ALPHA, POWER
 from curate.impact.strata import Stratum
 from curate.pipeline.impact import Answer
+from curate.pipeline.impact_page_arms import describe_arms, describe_model
+from curate.pipeline.impact_wording import format_ends, format_percent, format_points
 from curate.report.values import (
     Bar,
     BarChart,
@@ -57,10 +58,14 @@ def make_page(answer: Answer) -> Page:
         Section(f"By {grouping.name}", tuple(_grouping(grouping))) for grouping in impact.groupings
     ]
     sections.append(Section("Where a prediction can be trusted", tuple(_trust(impact))))
-    if answer.notes:
-        sections.append(Section("Notes", answer.notes))
     tool = answer.facts["tool"]
     first = answer.facts["predictions"][0]
+    if answer.controls is not None:
+        sections.insert(1, Section("Control arms", tuple(describe_arms(answer.controls))))
+    if "model" in answer.facts:
+        sections.append(Section("The model", tuple(describe_model(answer.facts["model"]))))
+    if answer.notes:
+        sections.append(Section("Notes", answer.notes))
     return Page(
         "What does obfuscation cost in accuracy?",
         tuple(_lead(answer)),
@@ -89,8 +94,8 @@ def _accuracy(impact: Impact) -> Iterator[Block]:
     yield _table("Share of images whose class is the best, or among the five best", rows)
     before, after = impact.precision
     yield (
-        f"Mean average precision over classes: {_percent(before)} on original and "
-        f"{_percent(after)} on obfuscated images, {_points(after - before)} points."
+        f"Mean average precision over classes: {format_percent(before)} on original and "
+        f"{format_percent(after)} on obfuscated images, {format_points(after - before)} points."
     )
     test = impact.test
     yield (
@@ -128,7 +133,7 @@ def _class_row(each: ClassChange, names: Sequence[str]) -> Sequence[str]:
     confusion = each.confusion
     return (
         *_row(names[each.place], each.top1),
-        _points(each.ap_difference),
+        format_points(each.ap_difference),
         f"{each.q:.2g}",
         each.kind,
         "–" if confusion is None or each.kind == "none" else names[confusion.place],
@@ -147,8 +152,12 @@ def _faces(faces: FaceImpact) -> Iterator[Block]:
         ends = faces.slope.interval
         yield (
             f"By least squares, each tenth of the image that is hidden changes accuracy by "
-            f"{_points(faces.slope.value / 10)} points"
-            + (f" ({_points(ends.low / 10)} to {_points(ends.high / 10)})." if ends else ".")
+            f"{format_points(faces.slope.value / 10)} points"
+            + (
+                f" ({format_points(ends.low / 10)} to {format_points(ends.high / 10)})."
+                if ends
+                else "."
+            )
         )
     counts = [(_name_count(each), each.top1) for each in faces.by_count]
     yield _table("By number of hidden faces", counts)
@@ -165,8 +174,8 @@ def _grouping(grouping: Grouping) -> Iterator[Block]:
         yield (
             f"On original images {gap.best!r} does best and {gap.worst!r} worst, by "
             f"{100 * gap.original:.2f} points; on obfuscated ones by {100 * gap.obfuscated:.2f}: "
-            f"the gap grew by {_points(gap.difference)}{_ends(gap.interval)}. The two are picked "
-            "after looking, so that part of the gap itself is chance."
+            f"the gap grew by {format_points(gap.difference)}{format_ends(gap.interval)}. The two "
+            "are picked after looking, so that part of the gap itself is chance."
         )
 
 
@@ -174,8 +183,9 @@ def _trust(impact: Impact) -> Iterator[Block]:
     if impact.calibration is not None:
         before, after = impact.calibration
         yield (
-            f"Expected calibration error over {BINS} bins of equal width: {_percent(before.ece)} "
-            f"on original and {_percent(after.ece)} on obfuscated images."
+            f"Expected calibration error over {BINS} bins of equal width: "
+            f"{format_percent(before.ece)} on original and {format_percent(after.ece)} on "
+            "obfuscated images."
         )
         said = (
             _reliability("original", before),
@@ -193,7 +203,10 @@ def _trust(impact: Impact) -> Iterator[Block]:
         "Share of errors where only the surest answers count",
         ("answers", *curves),
         [
-            (_percent(coverage), *(_percent(curve.risk[place]) for curve in curves.values()))
+            (
+                format_percent(coverage),
+                *(format_percent(curve.risk[place]) for curve in curves.values()),
+            )
             for place, coverage in enumerate(impact.selective[0].coverage)
         ],
     )
@@ -225,9 +238,9 @@ def _row(name: str, change: Change) -> Sequence[str]:
     return (
         name,
         f"{change.n:,}",
-        _percent(change.original),
-        _percent(change.obfuscated),
-        _points(change.difference) + _ends(change.interval),
+        format_percent(change.original),
+        format_percent(change.obfuscated),
+        format_points(change.difference) + format_ends(change.interval),
     )
 
 
@@ -242,15 +255,3 @@ def _name_count(stratum: Stratum) -> str:
         return f"{stratum.low:g} or more"
     ends = (f"{stratum.low:g}", f"{stratum.high:g}")
     return ends[0] if ends[0] == ends[1] else " to ".join(ends)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f} %"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.2f}".replace("-", "−")
-
-
-def _ends(interval: Interval | None) -> str:
-    return "" if interval is None else f" ({_points(interval.low)} to {_points(interval.high)})"

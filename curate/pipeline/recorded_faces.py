@@ -27,13 +27,29 @@ def index_manifest(out: Path, pairing: Pairing) -> Mapping[str, Any]:
     Raises:
         ManifestError: if the manifest is absent, damaged or not whole.
     """
+    manifest, run = open_manifest(out)
+    pairing.add_entries(store.iter_entries(manifest / store.RECORDS_FOLDER))
+    return run
+
+
+def open_manifest(out: Path) -> tuple[Path, Mapping[str, Any]]:
+    """Find a manifest, and make sure that it is whole.
+
+    Args:
+        out: an output folder, or its manifest.
+
+    Returns:
+        The manifest's folder and its ``run.json``.
+
+    Raises:
+        ManifestError: if the manifest is absent, damaged or not whole.
+    """
     manifest = out / MANIFEST if (out / MANIFEST).is_dir() else out
     run = store.load_run(manifest)
     records = manifest / store.RECORDS_FOLDER
     if store.digest_parts(records) != run["records"]["sha256"]:
         raise ManifestError(f"{records} is not what {manifest / store.RUN} says; it was changed")
-    pairing.add_entries(store.iter_entries(records))
-    return run
+    return manifest, run
 
 
 def load_faces(out: Path, pairing: Pairing, pairs: int) -> Faces:

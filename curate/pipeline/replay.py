@@ -16,7 +16,7 @@ from curate.core.ports import CarriedFile, Source
 from curate.core.records import ImageRecord
 from curate.formats import codec, open_source
 from curate.manifest import store
-from curate.manifest.diff import join_by_id
+from curate.manifest.joining import join_by_id
 from curate.pipeline.blur import obfuscate_source
 from curate.pipeline.outputs import open_outputs
 from curate.pipeline.session import Session

@@ -20,14 +20,14 @@ class Snapshot:
         total: images in SOURCE.
         images: images done, those of earlier attempts included.
         resumed: images that an earlier attempt had done.
-        faces: faces hidden so far.
+        faces: faces hidden so far; None where they are not known.
         withheld: images withheld so far, in committed shards.
     """
 
     total: int
     images: int = 0
     resumed: int = 0
-    faces: int = 0
+    faces: int | None = 0
     withheld: int = 0
 
 

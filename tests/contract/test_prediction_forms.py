@@ -101,3 +101,18 @@ def test_a_file_that_is_cut_off_is_refused(path: Path) -> None:
         path.write_bytes(data[:end])
         with pytest.raises(DataError, match="cannot be read as predictions"):
             list(iter_batches(path))
+
+
+def test_a_folder_of_parts_is_read_in_their_order(tmp_path: Path) -> None:
+    for number in (0, 1, 99_999, 100_000):
+        save(tmp_path / f"part-{number:05}.parquet", [f"{number:06}"], [0], logits=[[0.0, 1.0]])
+    (tmp_path / ".part-00002.parquet.partial").write_bytes(b"half")
+    (tmp_path / "notes.txt").write_text("not a part")
+    names = ["000000", "000001", "099999", "100000"]
+    assert [name for batch in iter_ids(tmp_path) for name in batch] == names
+    assert [name for batch in iter_batches(tmp_path) for name in batch.ids] == names
+
+
+def test_a_folder_without_parts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no part-00000\.parquet; give a file"):
+        list(iter_ids(tmp_path))

@@ -58,13 +58,20 @@ def write_answer(answer: Answer, options: dict[str, Any]) -> None:
         from curate.pipeline.impact_page import make_page
         from curate.report.page import render_page
 
-        options["html"].write_text(render_page(make_page(answer)), encoding="utf-8")
+        _save(render_page(make_page(answer)), options["html"])
     if options["output"] is None or options["as_json"]:
         click.echo(report)
     if options["output"] is not None:
-        options["output"].write_text(report + "\n", encoding="utf-8")
+        _save(report + "\n", options["output"])
     if not options["quiet"]:
         click.echo(format_answer(answer), err=True)
+
+
+def _save(text: str, path: Path) -> None:
+    """Write a file, so that a reader sees all of it or nothing."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def format_answer(answer: Answer) -> str:
@@ -85,6 +92,10 @@ def format_answer(answer: Answer) -> str:
     )
     if impact.power.detectable is not None:
         lines.append(f"smallest drop to be seen: {100 * impact.power.detectable:.2f} points")
+    if answer.controls is not None:
+        from curate.impact.controls import describe_controls
+
+        lines += list(describe_controls(answer.controls))[1:]  # the first stands above
     return "\n".join([*lines, *answer.notes])
 
 

@@ -97,6 +97,6 @@ def command(original: Path, obfuscated: Path, **options: Any) -> None:
         allow_missing=options["allow_missing"],
         seed=options["seed"],
     )
-    check_outputs([*asked.files, asked.groups, asked.classes], options)
+    check_outputs([*asked.files, asked.groups, options["classes"]], options)
     answer = measure_predictions(asked)
     write_answer(answer, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from curate.formats.predictions.batch import Batch as Batch
 from curate.formats.predictions.classes import Classes as Classes
 from curate.formats.predictions.classes import load_classes as load_classes
 
+_PART = re.compile(r"part-[0-9]{5,}\.parquet")
+
 
 def iter_ids(path: Path) -> Iterator[list[str]]:
     """The images' ids in the file's order, some at a time.
@@ -18,7 +21,8 @@ def iter_ids(path: Path) -> Iterator[list[str]]:
     Raises:
         DataError: if the file cannot be read, or has no ids.
     """
-    return parquet.iter_ids(path) if _is_parquet(path) else npz.iter_ids(path)
+    for file in _files(path):
+        yield from parquet.iter_ids(file) if _is_parquet(file) else npz.iter_ids(file)
 
 
 def iter_batches(path: Path) -> Iterator[Batch]:
@@ -27,12 +31,23 @@ def iter_batches(path: Path) -> Iterator[Batch]:
     Args:
         path: Parquet with the columns ``id``, ``label`` and either ``logits`` or ``topk``
             and ``scores``, or .npz with arrays of these names; ``sha256`` may stand
-            beside them.
+            beside them. Or a folder of such Parquet files, ``part-00000.parquet`` and so on.
 
     Raises:
         DataError: if the file cannot be read, or a prediction cannot be used.
     """
-    return parquet.iter_batches(path) if _is_parquet(path) else npz.iter_batches(path)
+    for file in _files(path):
+        yield from parquet.iter_batches(file) if _is_parquet(file) else npz.iter_batches(file)
+
+
+def _files(path: Path) -> list[Path]:
+    """The parts of a folder in order, or the one file."""
+    if not path.is_dir():
+        return [path]
+    parts = [file for file in path.iterdir() if _PART.fullmatch(file.name)]
+    if not parts:
+        raise DataError(f"{path} holds no part-00000.parquet; give a file of predictions")
+    return sorted(parts, key=lambda file: (len(file.name), file.name))
 
 
 def _is_parquet(path: Path) -> bool:

@@ -15,6 +15,7 @@ from curate.impact.models.request import Request, is_path
 from curate.impact.models.torch_module import Loaded, TorchClassifier, digest_state
 
 _UNTOLD = {"_processor_class", "_valid_processor_keys", "image_processor_type"}
+_OFFLINE = {"OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError"}
 _LONGEST_ASPECT = 64
 """Longer images are cut to this aspect at the centre: a processor would blow them up whole."""
 
@@ -83,6 +84,10 @@ def import_transformers() -> Any:
     library: Any = transformers  # has no types
     library.utils.logging.set_verbosity_error()
     library.utils.logging.disable_progress_bar()
+    import huggingface_hub
+
+    hub: Any = huggingface_hub
+    hub.utils.logging.set_verbosity_error()  # a network that is down is said once, at the end
     return library
 
 
@@ -124,11 +129,11 @@ def _explain(what: str, error: Exception) -> str:
             f"the Hugging Face Hub has no model {what!r} that you may read; give its name as "
             "OWNER/NAME, the folder of a model, or log in with: hf auth login"
         )
-    if not is_path(what) and ({"OfflineModeIsEnabled", "LocalEntryNotFoundError"} & chain
-        or "connect to" in text):  # fmt: skip
+    if not is_path(what) and ("connect to" in text or "Can't load" in text or chain & _OFFLINE):
         return (
-            f"the model {what!r} is not in the cache and the Hugging Face Hub does not answer; "
-            "give the folder of a model, or try again with a network"
+            f"the model {what!r} is not in the cache, and the Hugging Face Hub does not answer or "
+            "has no image classifier of that name; give the folder of a model, or try again with "
+            "a network"
         )
     return f"the model {what!r} cannot be loaded: {_line(error)}"
 

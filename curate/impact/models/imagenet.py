@@ -9,24 +9,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-from functools import cache
 from pathlib import Path
 
 import torch
 
 from curate.core.errors import WeightsError
 from curate.core.ports import Classifier
+from curate.impact.models.imagenet_classes import imagenet_ids
 from curate.impact.models.preprocess import Preprocess
 from curate.impact.models.request import Request
 from curate.impact.models.torch_module import Loaded, TorchClassifier
 from curate.impact.models.weights import digest_weights
-
-CLASSES = Path(__file__).with_name("imagenet_ids.txt")
-"""WordNet ids of the 1,000 classes of ILSVRC 2012, in the order of the scores.
-
-The order is that of the ids, as in
-https://github.com/tensorflow/models/blob/master/research/slim/datasets/imagenet_lsvrc_2015_synsets.txt.
-"""
 
 NAME = "efficientnet-lite0"
 WEIGHTS = "models/efficientnet-lite0-57934424.pth"
@@ -69,12 +62,6 @@ def build(request: Request) -> Classifier:
         classes=imagenet_ids(),
     )
     return TorchClassifier(request.spec, request.public_spec, loaded, request.device)
-
-
-@cache
-def imagenet_ids() -> tuple[str, ...]:
-    """WordNet ids of ImageNet's classes, in the order of the scores."""
-    return tuple(CLASSES.read_text(encoding="ascii").split())
 
 
 def _package(name: str) -> Path:

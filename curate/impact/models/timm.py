@@ -10,7 +10,7 @@ from typing import Any
 
 from curate.core.errors import SetupError, UsageError, WeightsError
 from curate.core.ports import Classifier
-from curate.impact.models.imagenet import imagenet_ids
+from curate.impact.models.imagenet_classes import imagenet_ids
 from curate.impact.models.preprocess import Preprocess
 from curate.impact.models.request import Request
 from curate.impact.models.torch_module import Loaded, TorchClassifier, digest_state

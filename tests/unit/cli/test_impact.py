@@ -90,7 +90,7 @@ def test_every_trouble_is_one_line_and_an_exit_code(
         ((original, obfuscated, "--classes", tmp_path / "names.txt"), 1, "an empty class at"),
         ((original, obfuscated, "--classes", "5"), 1, "where there are 5"),
         ((original, tmp_path / "text.parquet"), 1, "holds no predictions"),
-        ((original, tmp_path), 1, "cannot be read: Is a directory"),
+        ((original, tmp_path), 1, "holds no part-00000.parquet"),
         ((original, obfuscated, "--by", "tone"), 2, "--by needs"),
         ((original, obfuscated, "-o", tmp_path), 2, "cannot be written"),
         ((original, obfuscated, "--html", tmp_path / "no/x.html"), 2, "cannot be written"),
