@@ -268,7 +268,7 @@ def _parse_rate(text: str) -> str | float:
 
 
 def _write(done: Balanced, options: Mapping[str, Any]) -> None:
-    from curate.pipeline.audit import save_report
+    from curate.pipeline.auditing.audit import save_report
 
     if options["report"] is not None:
         save_report(done.report, options["report"])

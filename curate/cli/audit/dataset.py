@@ -104,7 +104,7 @@ def command(source: str | None, **options: Any) -> None:
     `curate audit labels` decides which labels are safe to keep.
     """
     from curate.balance.groups import parse_bins
-    from curate.pipeline.audit import Question, audit_dataset
+    from curate.pipeline.auditing.audit import Question, audit_dataset
 
     place = None if source is None or is_address(source) else Path(source)
     check_outputs([place, options["groups"], options["manifest"], *options["targets"]], options)

@@ -18,7 +18,7 @@ from curate.impact.attribution import METHODS
 
 if TYPE_CHECKING:
     from curate.impact.face_share import Estimate
-    from curate.pipeline.explain import Answer
+    from curate.pipeline.explaining.explain import Answer
 
 _METHODS_LIST = "\n".join(f"  {name}: {summary}" for name, summary in METHODS.describe())
 
@@ -127,7 +127,7 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     """
     from curate.detectors import resolve_device
     from curate.impact.models import open_model
-    from curate.pipeline.explain import explain_predictions
+    from curate.pipeline.explaining.explain import explain_predictions
 
     _check(original, obfuscated, options)
     question = _ask(options)
@@ -150,8 +150,8 @@ def _check(original: str, obfuscated: Path, options: dict[str, Any]) -> None:
 
 def _ask(options: dict[str, Any]) -> Any:
     from curate.impact.attribution.method import Options
-    from curate.pipeline.explain_choice import Choice
-    from curate.pipeline.explain_question import Question
+    from curate.pipeline.explaining.choice import Choice
+    from curate.pipeline.explaining.question import Question
 
     return Question(
         methods=tuple(name.strip() for name in options["methods"].split(",") if name.strip()),
@@ -174,7 +174,7 @@ def _ask(options: dict[str, Any]) -> Any:
 def _write(answer: Answer, options: dict[str, Any]) -> None:
     report = json.dumps(answer.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
     if options["html"] is not None:
-        from curate.pipeline.explain_page import make_page
+        from curate.pipeline.explaining.page import make_page
         from curate.report.page import render_page
 
         _save(render_page(make_page(answer)), options["html"])
@@ -195,7 +195,7 @@ def _save(text: str, path: Path) -> None:
 
 def format_answer(answer: Answer) -> str:
     """The main figures, for a person."""
-    from curate.pipeline.explain_page import describe_choice
+    from curate.pipeline.explaining.page import describe_choice
 
     lines = [describe_choice(answer.facts)]
     titles = {each["method"]: each["title"] for each in answer.facts["methods"]}

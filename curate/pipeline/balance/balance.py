@@ -19,6 +19,8 @@ from curate.formats.address import is_hub_place
 from curate.manifest import corrections, store
 from curate.manifest.layout import MANIFEST
 from curate.pipeline import finish
+from curate.pipeline.auditing.label_decisions import load_label_decisions
+from curate.pipeline.auditing.targets import load_targets
 from curate.pipeline.balance import writing
 from curate.pipeline.balance.correcting import Corrected, correct, decide
 from curate.pipeline.balance.intake import take_in
@@ -28,10 +30,8 @@ from curate.pipeline.balance.options import AUGMENTING, Balancing, Inputs
 from curate.pipeline.balance.origin import Origin, find_origin, note_expected
 from curate.pipeline.balance.report import Findings, to_dict
 from curate.pipeline.balance.shard import BalanceJob
-from curate.pipeline.label_decisions import load_label_decisions
 from curate.pipeline.run import Run, begin, clock, do_shards, hold
 from curate.pipeline.session import Session
-from curate.pipeline.targets import load_targets
 from curate.pipeline.workspace import Workspace, check_places, describe_recipe_clash
 
 LEDGER = "ledger.sqlite"

@@ -11,13 +11,13 @@ import pytest
 from curate.cli.impact.explain import command
 from curate.cli.main import main
 from curate.core.errors import DataError
-from curate.pipeline.explain_choice import Choice
-from curate.pipeline.explain_kept import iter_kept
-from curate.pipeline.explain_pairs import Pairs
+from curate.pipeline.explaining.choice import Choice
+from curate.pipeline.explaining.kept import iter_kept
+from curate.pipeline.explaining.pairs import Pairs
 from tests.conftest import ROOT
-from tests.unit.pipeline.explained import Colours, make_dataset, obfuscate
+from tests.unit.pipeline.explaining.explained import Colours, make_dataset, obfuscate
 
-COLOURS = ("--model", "python:tests.unit.pipeline.explained:Colours")
+COLOURS = ("--model", "python:tests.unit.pipeline.explaining.explained:Colours")
 QUICK = ("--methods", "gradcam,lrp")
 
 
