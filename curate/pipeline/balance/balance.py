@@ -25,7 +25,8 @@ from curate.pipeline.balance.intake import take_in
 from curate.pipeline.balance.ledger import open_ledger
 from curate.pipeline.balance.opening import Opening, opening_of
 from curate.pipeline.balance.options import AUGMENTING, Balancing, Inputs
-from curate.pipeline.balance.origin import Origin, find_origin, note_expected
+from curate.pipeline.balance.origin import Origin, find_origin
+from curate.pipeline.balance.provenance import check_provenance
 from curate.pipeline.balance.report import Findings, to_dict
 from curate.pipeline.balance.shard import BalanceJob
 from curate.pipeline.label_decisions import load_label_decisions
@@ -190,7 +191,8 @@ def _read_and_correct(task: _Task, options: Balancing, path: Path) -> Findings:
         intake = take_in(source, task.table, task.origin, options, ledger, task.inputs)
         corrected: Corrected = correct(intake, options, task.wanted, task.unwanted)
         decide(intake, corrected, ledger)
-        note_expected(task.origin, ledger)
+        if source is not None and options.writes_images:
+            check_provenance(source, task.origin, ledger)
     return Findings(intake, corrected, options)
 
 
