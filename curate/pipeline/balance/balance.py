@@ -101,7 +101,7 @@ def balance(
     workspace = Workspace(Path(out).resolve())
     done = workspace.out / MANIFEST / corrections.FACTS
     if done.is_file():
-        return _recall(workspace.out, options)
+        return _recall(workspace.out, options, task.origin)
     if (workspace.out / MANIFEST).exists():
         raise UsageError(f"OUT {str(out)!r} holds another run; choose a new folder")
     ledger = workspace.root / LEDGER
@@ -234,8 +234,10 @@ def _job(run: Run[Balancing], task: _Task, ledger: Path) -> BalanceJob:
     )
 
 
-def _recall(out: Path, options: Balancing) -> Balanced:
+def _recall(out: Path, options: Balancing, origin: Origin) -> Balanced:
     facts = corrections.load_facts(out / MANIFEST)
+    if facts["source"]["manifest_sha256"] != origin.sha256:
+        raise UsageError(f"OUT {str(out)!r} is of another SOURCE; choose a new folder")
     if facts["recipe_sha256"] != options.digest:
         raise UsageError(describe_recipe_clash(out, facts["recipe"], options))
     return Balanced(None, writing.load_report(out / MANIFEST), True, 0.0)

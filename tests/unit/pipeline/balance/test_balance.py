@@ -14,7 +14,7 @@ from PIL import Image
 
 import curate
 from curate.core.errors import CurateError, DataError, ManifestError, UsageError
-from curate.manifest import corrections
+from curate.manifest import corrections, store
 from curate.pipeline.balance.balance import Balanced, balance, preview_balance
 from curate.pipeline.balance.options import Balancing, Inputs
 from curate.pipeline.session import Session
@@ -392,3 +392,45 @@ def test_what_is_wrong_is_one_line(
         attempt()
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["report", "files"])
+def test_facts_that_lack_a_part_are_one_line(people: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    asked = options("reweigh", label=None, within=False)
+    balance(None, out, asked, Inputs(groups=people), ONE)
+    path = out / "manifest/balance.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, name: []}))
+    with pytest.raises(ManifestError, match=f"{name} is missing or of another type"):
+        list(verify(out, None, 1).problems)
+    with pytest.raises(ManifestError, match=f"{name} is missing or of another type"):
+        balance(None, out, asked, Inputs(groups=people), ONE)
+
+
+def test_verify_compares_weights_and_report_with_the_records(people: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    asked = options("reweigh", label=None, within=False)
+    balance(None, out, asked, Inputs(groups=people), ONE)
+    sound(out)
+    path, weights = out / "manifest/balance.json", out / "manifest/weights.parquet"
+    table = pq.read_table(weights)
+    values = [99.0, *table.column("weight").to_pylist()[1:]]
+    pq.write_table(table.set_column(2, table.schema.field(2), [values]), weights)
+    facts = json.loads(path.read_text())
+    facts["files"]["weights.parquet"] = store.digest_file(weights)
+    facts["report"]["counts"]["kept"] += 1
+    path.write_text(json.dumps(facts))
+    found = "\n".join(str(problem) for problem in verify(out, None, 1).problems)
+    assert "is not that of its record" in found
+    assert "report.counts is" in found
+
+
+def test_a_finished_correction_of_another_source_is_not_taken_for_this_one(
+    blurred: Path, people: Path, tmp_path: Path
+) -> None:
+    asked = options("subset")
+    run(blurred, people, tmp_path / "out", asked)
+    run(tmp_path / "out", people, tmp_path / "again", asked)
+    with pytest.raises(UsageError, match="is of another SOURCE"):
+        balance(str(blurred), tmp_path / "again", asked, Inputs(groups=people), ONE)
