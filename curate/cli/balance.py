@@ -99,9 +99,8 @@ Examples:
     "--min-per-label",
     "least",
     type=click.IntRange(0),
-    default=1,
     metavar="N",
-    help="Records that every label keeps, with --within; fewer is an error. [default: 1]",
+    help="Records that every label keeps; fewer is an error. [default: 1 with --within, else 0]",
 )
 @click.option(
     "--most-copies",
@@ -213,6 +212,9 @@ def _read(options: Mapping[str, Any]) -> tuple[Balancing, Inputs]:
     label, within = options["label"], options["within"]
     if label is not None and within is not None and label != within:
         raise UsageError("--label and --within name two columns; there can be one of labels")
+    least = options["least"]
+    if least is not None and label is None and within is None:
+        raise UsageError("--min-per-label needs --within or --label, the column of labels")
     named = [text for text in options["targets"] if text in ("uniform", "observed")]
     if len(named) > 1 or (named and len(options["targets"]) > 1):
         raise UsageError("--target is either uniform, or observed, or tables")
@@ -231,7 +233,7 @@ def _read(options: Mapping[str, Any]) -> tuple[Balancing, Inputs]:
         within=within is not None,
         target=named[0] if named else "table" if options["targets"] else "uniform",
         tolerance=options["tolerance"],
-        least=options["least"],
+        least=int(within is not None) if least is None else least,
         most_copies=options["most_copies"],
         positive=options["positive"],
         rate=_parse_rate(options["rate"]),

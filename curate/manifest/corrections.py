@@ -162,6 +162,22 @@ def save_weights(rows: Iterable[Row], path: Path) -> None:
         writer.write_table(pa.Table.from_pylist(waiting, schema=schema))
 
 
+def iter_weights(path: Path) -> Iterator[tuple[str, float]]:
+    """The id and weight of every line that `save_weights` wrote, streaming.
+
+    Raises:
+        ManifestError: if it cannot be read.
+    """
+    try:
+        with open_regular(path) as file, pq.ParquetFile(file) as table:
+            for batch in table.iter_batches(batch_size=8192, columns=["id", "weight"]):
+                for row in batch.to_pylist():
+                    yield row["id"], row["weight"]
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ManifestError(f"{path} cannot be read: {text}") from None
+
+
 def load_facts(manifest: Path) -> dict[str, Any]:
     """Read a correction's ``balance.json``.
 
@@ -209,6 +225,9 @@ def _check(facts: dict[str, Any], path: Path) -> None:
     """Refuse what lacks a key that readers rely on."""
     if not isinstance(facts.get("recipe"), dict) or not isinstance(facts.get("recipe_sha256"), str):
         raise ManifestError(f"{path}: recipe or recipe_sha256 is missing")
+    for name in ("report", "files"):
+        if not isinstance(facts.get(name), dict):
+            raise ManifestError(f"{path}: {name} is missing or of another type")
     for name, keys in _SHAPE.items():
         inner = facts.get(name)
         for key, kind in keys.items():

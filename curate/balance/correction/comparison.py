@@ -4,10 +4,11 @@ Bias amplification is told in the two ways of the field, of the corrected datase
 the one it was made from (negative is less bias than before):
 
 - Zhao et al., *Men also like shopping* (EMNLP 2017): how much larger the share of its
-  majority groups has become, averaged over labels;
+  majority groups has become, averaged over all labels, those without a majority too;
 - Wang and Russakovsky, *Directional bias amplification* (ICML 2021), group to label: how
   much further the rate of each label in each group has moved in the direction in which it
-  was off, averaged over all pairs.
+  was off, averaged over all pairs. A pair that was not off at all counts nothing here;
+  the paper's formula takes it for one that was too rare.
 """
 
 from __future__ import annotations
@@ -188,8 +189,7 @@ def _majority(before: Floats, after: Floats) -> float | None:
     is_majority = was > 1 / before.shape[1]
     if not is_majority.any():
         return None
-    moved = np.where(is_majority, is_now - was, 0.0).sum(axis=1)
-    return float(moved[is_majority.any(axis=1)].mean())
+    return float(np.where(is_majority, is_now - was, 0.0).sum(axis=1).mean())
 
 
 def _directional(before: Floats, after: Floats) -> float | None:

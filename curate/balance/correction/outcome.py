@@ -47,7 +47,11 @@ class Correction:
         return float(self.mass.sum()) ** 2 / squares if squares else 0.0
 
     def effective_counts(self) -> Ints:
-        """K, records of each kind in a sample of the effective size, to the nearest record."""
+        """K, records of each kind in a sample of the effective size.
+
+        Sums over the kinds so far are rounded, not each kind: many small ones would all be
+        rounded the same way. Kinds stand by group, so that no group is off by more than one.
+        """
         mass = self.mass
         scale = self.effective / float(mass.sum()) if mass.sum() else 0.0
-        return np.rint(mass * scale).astype(np.int64)
+        return np.diff(np.rint(np.cumsum(mass * scale)), prepend=0.0).astype(np.int64)

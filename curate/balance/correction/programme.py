@@ -13,7 +13,7 @@ SciPy's `milp`; with no gap allowed, nothing meets the target with more, or fewe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ from curate.core.errors import DataError
 from curate.core.intervals import Floats
 
 _SECONDS = 120.0
+_INFEASIBLE = 2  # of SciPy's ways to end
 _SHOWN = 4
 
 
@@ -68,16 +69,14 @@ class _Part:
         labels: the labels; one None where targets are for all records.
         places: P of the K kinds.
         rows: the constraints, R×P; each row is to be 0 at the most.
-        phantoms: the same of records that are not there, R×Q, one for each …
-        cells: … label, grouping and group, Q.
-        least: L×P, which kinds have each label.
+        having: L×P, which kinds have each label.
+        least: M×P, which kinds have each label that is to keep some records.
     """
 
     labels: tuple[str | None, ...]
     places: Ints
     rows: csr_array
-    phantoms: csr_array
-    cells: tuple[tuple[int, int, int], ...]
+    having: csr_array
     least: csr_array
 
 
@@ -96,10 +95,11 @@ def solve(kinds: Kinds, goal: Goal, limits: Limits) -> Solution:
         find_members(kinds, columns, list(target)) for columns, target in goal.targets.items()
     ]
     counts = limits.high.copy() if limits.largest else limits.low.copy()
-    _check_least(kinds, goal)
+    having = {label: kinds.having(label) for label in kinds.names()}
+    _check_least(having, kinds, goal)
     gap = 0.0
     unsolved: list[_Part] = []
-    for part in _iter_parts(kinds, goal, members):
+    for part in _iter_parts(having, kinds, goal, members):
         solution = _solve_part(part, goal, limits)
         if solution is None:
             unsolved.append(part)
@@ -111,11 +111,9 @@ def solve(kinds: Kinds, goal: Goal, limits: Limits) -> Solution:
     return Solution(counts, gap)
 
 
-def _check_least(kinds: Kinds, goal: Goal) -> None:
-    if not goal.within:
-        return
-    for label in kinds.names():
-        there = int(kinds.counts[kinds.having(label)].sum())
+def _check_least(having: Mapping[str, Ints], kinds: Kinds, goal: Goal) -> None:
+    for label, places in having.items():
+        there = int(kinds.counts[places].sum())
         if there < goal.least:
             raise DataError(
                 f"{label} has {there:,} records, fewer than the {goal.least:,} that every label "
@@ -123,12 +121,20 @@ def _check_least(kinds: Kinds, goal: Goal) -> None:
             )
 
 
-def _iter_parts(kinds: Kinds, goal: Goal, members: Sequence[Members]) -> Iterator[_Part]:
+def _iter_parts(
+    having: Mapping[str, Ints], kinds: Kinds, goal: Goal, members: Sequence[Members]
+) -> Iterator[_Part]:
     if not goal.within:
-        yield _part((None,), kinds, goal, members)
+        every = np.arange(len(kinds))
+        least = _mark(list(having.values()) if goal.least else [], every)
+        rows = _stack_rows([every], every, goal, members)
+        yield _Part((None,), every, rows, _mark([every], every), least)
         return
     for labels in _join_labels(kinds):
-        yield _part(labels, kinds, goal, members)
+        some = [having[label] for label in labels]
+        places = np.unique(np.concatenate(some))
+        marks = _mark(some, places)
+        yield _Part(labels, places, _stack_rows(some, places, goal, members), marks, marks)
 
 
 def _join_labels(kinds: Kinds) -> list[tuple[str, ...]]:
@@ -151,30 +157,23 @@ def _join_labels(kinds: Kinds) -> list[tuple[str, ...]]:
     return [tuple(names) for names in sets.values()]
 
 
-def _part(
-    labels: tuple[str | None, ...], kinds: Kinds, goal: Goal, members: Sequence[Members]
-) -> _Part:
-    having = [kinds.having(label) for label in labels]
-    places = np.unique(np.concatenate(having))
-    inside = [np.searchsorted(places, some) for some in having]
-    signs = [_signs(each.people, goal, number) for number, each in enumerate(members)]
-    shadows = [
-        _signs(np.eye(len(each.groups)), goal, number) for number, each in enumerate(members)
+def _mark(having: Sequence[Ints], places: Ints) -> csr_array:
+    """Which of some places are those of each label, as noughts and ones."""
+    rows = [_spread(np.ones((1, len(some))), np.searchsorted(places, some), len(places))
+            for some in having]  # fmt: skip
+    return csr_array(vstack(rows)) if rows else csr_array((0, len(places)))
+
+
+def _stack_rows(
+    having: Sequence[Ints], places: Ints, goal: Goal, members: Sequence[Members]
+) -> csr_array:
+    """Every label's constraints, one grouping after another."""
+    rows = [
+        _spread(_signs(each.people[some], goal, number), np.searchsorted(places, some), len(places))
+        for some in having
+        for number, each in enumerate(members)
     ]
-    rows, phantoms = [], []
-    for some, own in zip(having, inside, strict=True):
-        for block in signs:
-            rows.append(_spread(block[:, some], own, len(places)))
-        phantoms += shadows
-    ones = [_spread(np.ones((1, len(own))), own, len(places)) for own in inside]
-    cells = tuple(
-        (label, grouping, group)
-        for label in range(len(labels))
-        for grouping, each in enumerate(members)
-        for group in range(len(each.groups))
-    )
-    stacked = csr_array(block_diag(phantoms))
-    return _Part(labels, places, csr_array(vstack(rows)), stacked, cells, csr_array(vstack(ones)))
+    return csr_array(vstack(rows))
 
 
 def _signs(people: Floats, goal: Goal, grouping: int) -> Floats:
@@ -197,17 +196,20 @@ def _solve_part(part: _Part, goal: Goal, limits: Limits) -> Solution | None:
     """The best numbers of a part's kinds; None if nothing meets the target."""
     low, high = limits.low[part.places], limits.high[part.places]
     sign = -1.0 if limits.largest else 1.0
-    least = goal.least if goal.within else 0
     answer = milp(
         np.full(len(part.places), sign),
         integrality=np.ones(len(part.places)),
         bounds=Bounds(low, high),
         constraints=[
             LinearConstraint(part.rows, -np.inf, 0.0),
-            LinearConstraint(part.least, least, np.inf),
+            LinearConstraint(part.least, goal.least, np.inf),
         ],
         options={"mip_rel_gap": 0.0, "time_limit": _SECONDS},
     )
+    if answer.x is None and answer.status != _INFEASIBLE:
+        raise DataError(
+            f"no answer was found in {_SECONDS:g} s; raise --tolerance, or look at fewer attributes"
+        )
     if answer.x is None:
         return None
     found = np.rint(answer.x).astype(np.int64)
@@ -226,9 +228,11 @@ def _explain(
     if not shortages:
         named = [label for part in parts for label in part.labels if label is not None]
         within = f" of {', '.join(named[:_SHOWN])}" if named else ""
+        keeping = f" and keeps {goal.least:,} of every label" if goal.least > 1 else ""
+        lower = ", or lower --min-per-label" if keeping else ""
         return (
-            f"no whole number of records{within} meets the target within {goal.tolerance:g}; "
-            "raise --tolerance"
+            f"no whole number of records{within} meets the target within {goal.tolerance:g}"
+            f"{keeping}; raise --tolerance{lower}"
         )
     shortages.sort(key=lambda each: -each.needed)
     shown = "; ".join(map(str, shortages[:_SHOWN]))
@@ -243,17 +247,29 @@ def _find_shortages(
     part: _Part, kinds: Kinds, goal: Goal, limits: Limits, members: Sequence[Members]
 ) -> list[Shortage]:
     """An elastic programme: records may be added, each at a cost, and the cheapest are told."""
-    real, phantom = len(part.places), len(part.cells)
-    of_label = np.zeros((len(part.labels), phantom))
-    for place, (label, grouping, _) in enumerate(part.cells):
-        of_label[label, place] = grouping == 0
-    least = goal.least if goal.within else 0
+    cells = [
+        (label, grouping, group)
+        for label in range(len(part.labels))
+        for grouping, each in enumerate(members)
+        for group in range(len(each.groups))
+    ]
+    real, phantom = len(part.places), len(cells)
+    shadows = [_signs(np.eye(len(each.groups)), goal, place) for place, each in enumerate(members)]
+    of_label = np.zeros((part.least.shape[0], phantom))
+    if goal.within:
+        for place, (label, grouping, _) in enumerate(cells):
+            of_label[label, place] = grouping == 0
     answer = linprog(
         np.concatenate([np.zeros(real), np.ones(phantom)]),
         A_ub=vstack(
-            [hstack([part.rows, part.phantoms]), -hstack([part.least, csr_array(of_label)])]
+            [
+                hstack([part.rows, csr_array(block_diag(shadows * len(part.labels)))]),
+                -hstack([part.least, csr_array(of_label)]),
+            ]
         ),
-        b_ub=np.concatenate([np.zeros(part.rows.shape[0]), np.full(len(part.labels), -least)]),
+        b_ub=np.concatenate(
+            [np.zeros(part.rows.shape[0]), np.full(part.least.shape[0], -goal.least)]
+        ),
         bounds=np.stack(
             [
                 np.concatenate([limits.low[part.places], np.zeros(phantom)]),
@@ -266,10 +282,10 @@ def _find_shortages(
     if answer.x is None:
         return []
     shortages = []
-    for (label, grouping, group), needed in zip(part.cells, answer.x[real:], strict=True):
+    for (label, grouping, group), needed in zip(cells, answer.x[real:], strict=True):
         if needed > 1e-6:
             each = members[grouping]
-            own = part.least[[label]].toarray()[0] > 0
+            own = part.having[[label]].toarray()[0] > 0
             there = kinds.counts[part.places][own] @ each.people[part.places][own, group]
             shortages.append(
                 Shortage(

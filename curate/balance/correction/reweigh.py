@@ -117,5 +117,5 @@ def _note_empty(cells: list[str]) -> Iterator[str]:
         yield (
             f"{len(cells):,} cells that the target wants are empty, and no weight fills them: "
             f"{shown}{' and others' if len(cells) > _SHOWN else ''}. The groups that are there "
-            "share what was theirs."
+            "share what was theirs, and the target is not met there."
         )

@@ -27,7 +27,8 @@ from curate.pipeline.balance.intake import take_in
 from curate.pipeline.balance.ledger import open_ledger
 from curate.pipeline.balance.opening import Opening, opening_of
 from curate.pipeline.balance.options import AUGMENTING, Balancing, Inputs
-from curate.pipeline.balance.origin import Origin, find_origin, note_expected
+from curate.pipeline.balance.origin import Origin, find_origin
+from curate.pipeline.balance.provenance import check_provenance
 from curate.pipeline.balance.report import Findings, to_dict
 from curate.pipeline.balance.shard import BalanceJob
 from curate.pipeline.run import Run, begin, clock, do_shards, hold
@@ -100,7 +101,7 @@ def balance(
     workspace = Workspace(Path(out).resolve())
     done = workspace.out / MANIFEST / corrections.FACTS
     if done.is_file():
-        return _recall(workspace.out, options)
+        return _recall(workspace.out, options, task.origin)
     if (workspace.out / MANIFEST).exists():
         raise UsageError(f"OUT {str(out)!r} holds another run; choose a new folder")
     ledger = workspace.root / LEDGER
@@ -190,7 +191,8 @@ def _read_and_correct(task: _Task, options: Balancing, path: Path) -> Findings:
         intake = take_in(source, task.table, task.origin, options, ledger, task.inputs)
         corrected: Corrected = correct(intake, options, task.wanted, task.unwanted)
         decide(intake, corrected, ledger)
-        note_expected(task.origin, ledger)
+        if source is not None and options.writes_images:
+            check_provenance(source, task.origin, ledger)
     return Findings(intake, corrected, options)
 
 
@@ -232,8 +234,10 @@ def _job(run: Run[Balancing], task: _Task, ledger: Path) -> BalanceJob:
     )
 
 
-def _recall(out: Path, options: Balancing) -> Balanced:
+def _recall(out: Path, options: Balancing, origin: Origin) -> Balanced:
     facts = corrections.load_facts(out / MANIFEST)
+    if facts["source"]["manifest_sha256"] != origin.sha256:
+        raise UsageError(f"OUT {str(out)!r} is of another SOURCE; choose a new folder")
     if facts["recipe_sha256"] != options.digest:
         raise UsageError(describe_recipe_clash(out, facts["recipe"], options))
     return Balanced(None, writing.load_report(out / MANIFEST), True, 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import itertools
 import json
 import os
 from collections import Counter
@@ -129,8 +130,11 @@ def _check_facts(manifest: Path, facts: Mapping[str, Any]) -> Iterator[Problem]:
     names.close()
     fates = Counter(line["fate"] for line in iter_others(manifest))
     said = facts["counts"]
+    yield from _check_weights(manifest, facts)
     claims = {
         "recipe_sha256": (facts["recipe_sha256"], _digest(facts["recipe"])),
+        "report.counts": (facts["report"].get("counts"), said),
+        "report.recipe": (facts["report"].get("recipe"), facts["recipe"]),
         "counts.kept": (said["kept"] + said["fixed"], counts["kept"]),
         "counts.removed": (said["removed"], counts["removed"]),
         "counts.made": (said["made"], counts["made"]),
@@ -149,6 +153,23 @@ def _check_facts(manifest: Path, facts: Mapping[str, Any]) -> Iterator[Problem]:
         if claimed != found:
             text = f"{name} is {found}, but says {claimed}"
             yield Problem("manifest", f"manifest/{corrections.FACTS}", text)
+
+
+def _check_weights(manifest: Path, facts: Mapping[str, Any]) -> Iterator[Problem]:
+    """Check that the table for samplers has the weights of the records, and no others."""
+    path = manifest / corrections.WEIGHTS
+    if (facts["recipe"].get("strategy") == "reweigh") != path.exists():
+        yield Problem("manifest", f"manifest/{path.name}", "is missing, or there without weights")
+    if not path.exists():
+        return
+    rows = corrections.iter_rows(manifest / store.RECORDS_FOLDER)
+    wanted = ((row.id, row.weight) for row in rows if row.weight is not None)
+    for said, found in itertools.zip_longest(wanted, corrections.iter_weights(path)):
+        if said != found:
+            name = (said or found)[0]
+            text = f"the weight of {name!r} is not that of its record"
+            yield Problem("manifest", f"manifest/{path.name}", text)
+            return
 
 
 def _digest(recipe: Any) -> str:

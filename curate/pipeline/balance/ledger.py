@@ -25,6 +25,7 @@ CREATE TABLE records (id TEXT PRIMARY KEY, split TEXT, kind INTEGER, rank INTEGE
 CREATE TABLE kinds (kind INTEGER PRIMARY KEY, people TEXT, labels TEXT, kept INTEGER, made INTEGER,
                     weight REAL, why TEXT);
 CREATE TABLE expected (id TEXT PRIMARY KEY, sha256 TEXT) WITHOUT ROWID;
+CREATE TABLE files (path TEXT PRIMARY KEY, sha256 TEXT) WITHOUT ROWID;
 CREATE TABLE placed (id TEXT PRIMARY KEY, output TEXT) WITHOUT ROWID;
 CREATE TABLE made (id TEXT PRIMARY KEY, origin TEXT, number INTEGER, affine TEXT) WITHOUT ROWID;
 """
@@ -91,6 +92,22 @@ class Ledger:
         """Note which bytes images must have."""
         self._database.executemany("INSERT INTO expected VALUES (?, ?)", digests)
         self._database.commit()
+
+    def find_unexpected(self) -> str | None:
+        """A record of which no bytes are noted, the first by id; None if there is none."""
+        query = "SELECT id FROM records WHERE id NOT IN (SELECT id FROM expected) ORDER BY id"
+        row = self._database.execute(f"{query} LIMIT 1").fetchone()
+        return None if row is None else str(row[0])
+
+    def expect_files(self, digests: Iterable[tuple[str, str]]) -> None:
+        """Note which bytes files beside the images must have, and containers."""
+        self._database.executemany("INSERT INTO files VALUES (?, ?)", digests)
+        self._database.commit()
+
+    def expected_file(self, path: str) -> str | None:
+        """The digest that a file beside the images must have, if there is one."""
+        row = self._database.execute("SELECT sha256 FROM files WHERE path = ?", (path,)).fetchone()
+        return None if row is None else str(row[0])
 
     def count(self) -> dict[Kind, int]:
         """How many corrected records there are of each kind."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, UsageError
 from curate.formats.address import is_address
 from curate.manifest import corrections, store
 from curate.manifest.layout import DATA, MANIFEST
-from curate.pipeline.balance.ledger import Ledger
 
 TABLE = "table"
 """The layout of a table without images."""
@@ -48,12 +46,15 @@ def find_origin(source: str | None, layout: str) -> Origin:
     """Tell what SOURCE is.
 
     Raises:
+        UsageError: if there is nothing.
         ManifestError: if it is the output of a run or a correction that cannot be read.
     """
     if source is None or is_table(source):
         return Origin(None, TABLE)
     if is_address(source):
         return Origin(source, layout)
+    if not Path(source).exists():
+        raise UsageError(f"SOURCE {source!r} does not exist")
     manifest = Path(source) / MANIFEST
     if (manifest / store.RUN).is_file():
         run = store.load_run(manifest)
@@ -76,19 +77,3 @@ def is_table(source: str) -> bool:
     """Whether SOURCE is a table of records, and not a dataset."""
     path = Path(source)
     return path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".ndjson") and path.is_file()
-
-
-def note_expected(origin: Origin, ledger: Ledger) -> None:
-    """Note which bytes every image must have, as the manifest of SOURCE says."""
-    ledger.expect(_iter_digests(origin))
-
-
-def _iter_digests(origin: Origin) -> Iterator[tuple[str, str]]:
-    if origin.run is not None:
-        for entry in store.iter_entries(origin.run / store.RECORDS_FOLDER):
-            if entry.output_path is not None and entry.output_sha256 is not None:
-                yield entry.output_path, entry.output_sha256
-    elif origin.earlier is not None:
-        for row in corrections.iter_rows(origin.earlier / store.RECORDS_FOLDER):
-            if row.output_path is not None and row.output_sha256 is not None:
-                yield row.output_path, row.output_sha256

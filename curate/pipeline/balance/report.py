@@ -84,8 +84,8 @@ def describe(findings: Findings) -> Iterator[str]:
         )
         if missing:
             yield (
-                f"{missing:,} records lack a value of an attribute; no target speaks of them, and "
-                "they are left as they are."
+                f"{missing:,} records lack a value of an attribute; the targets for it do not "
+                "speak of them, and where no other does, they are left as they are."
             )
     if options.strategy == "reweigh":
         total = int(kinds.counts.sum())

@@ -32,6 +32,12 @@ def test_amplification_by_hand() -> None:
     assert found.directional == pytest.approx((42 - 33) / 50)
 
 
+def test_a_label_without_a_majority_counts_in_the_average() -> None:
+    before = np.array([[70.0, 70], [33, 17], [20, 20]])
+    after = np.array([[70.0, 70], [42, 8], [10, 30]])
+    assert amplify(before, after).majority == pytest.approx((0.84 - 0.66) / 2)
+
+
 def test_a_balanced_subset_takes_bias_away() -> None:
     kinds = kinds_of(("gender",), BIASED)
     goal = goal_of(kinds, ("gender",), within=True, tolerance=0.0)

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.balance.correction import programme
 from curate.balance.correction.goal import Goal
 from curate.balance.correction.kinds import Kinds, find_members
 from curate.balance.correction.strategies import oversample, subset
@@ -161,3 +163,40 @@ def test_a_target_is_for_groups_that_are_there() -> None:
     kinds = kinds_of(("gender",), BIASED)
     with pytest.raises(DataError, match="'Other', which no record has"):
         goal_of(kinds, ("gender",), wanted={("gender",): {("Other",): 1.0}})
+
+
+def test_labels_keep_records_where_targets_are_over_all() -> None:
+    kinds = kinds_of(("g",), [(("a",), ("x",), 40), (("a",), ("y",), 6), (("b",), ("x",), 30)])
+    goal = goal_of(kinds, ("g",), tolerance=0.0, least=5)
+    found = subset(kinds, goal)
+    kept = dict(zip(zip(kinds.people, kinds.labels, strict=True), found.kept.tolist(), strict=True))
+    assert kept[(("a",),), ("y",)] >= 5
+    assert found.kept.sum() == 60
+    with pytest.raises(DataError, match="y has 6 records, fewer than the 7"):
+        subset(kinds, goal_of(kinds, ("g",), tolerance=0.0, least=7))
+    kinds = kinds_of(("g",), [(("a",), ("y",), 9), (("b",), ("x",), 3), (("b",), ("y",), 3)])
+    with pytest.raises(DataError, match=r"x has 3 records, fewer than the 12"):
+        subset(kinds, goal_of(kinds, ("g",), tolerance=0.0, least=3 + 9))
+
+
+def test_a_search_that_runs_out_of_time_does_not_say_that_nothing_meets_the_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Ended:
+        x = None
+        status = 1
+
+    monkeypatch.setattr(programme, "milp", lambda *_, **__: Ended())
+    kinds = kinds_of(("gender",), BIASED)
+    with pytest.raises(DataError, match="no answer was found in 120 s"):
+        subset(kinds, goal_of(kinds, ("gender",)))
+
+
+@pytest.mark.slow
+def test_labels_by_the_thousand_take_seconds_each_thousand() -> None:
+    cells = [((f"g{g}",), (f"l{n}",), 5 + (n * 7 + g * 3) % 20) for g in range(3)
+             for n in range(3000)]  # fmt: skip
+    kinds = kinds_of(("g",), cells)
+    began = time.process_time()
+    subset(kinds, goal_of(kinds, ("g",), within=True, tolerance=0.1))
+    assert time.process_time() - began < 90

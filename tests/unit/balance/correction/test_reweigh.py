@@ -99,4 +99,17 @@ def test_the_effective_size_is_kishs() -> None:
     found = reweigh(kinds, goal_of(kinds, ("gender",), within=True))
     weights = np.repeat(found.weights, kinds.counts)
     assert found.effective == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
-    assert abs(int(found.effective_counts().sum()) - found.effective) < len(kinds)
+    assert abs(int(found.effective_counts().sum()) - found.effective) <= 0.5
+
+
+def test_small_kinds_are_not_all_rounded_away() -> None:
+    kinds = kinds_of(
+        ("g",), [((group,), (f"l{n}",), 1) for group in ("a", "b") for n in range(200)]
+    )
+    goal = goal_of(kinds, ("g",), wanted={("g",): {("a",): 0.95, ("b",): 0.05}})
+    found = reweigh(kinds, goal)
+    sizes = dict.fromkeys(("a", "b"), 0)
+    for [(group,)], count in zip(kinds.people, found.effective_counts().tolist(), strict=True):
+        sizes[group] += count
+    assert sizes["a"] == pytest.approx(0.95 * found.effective, abs=1)
+    assert sizes["b"] == pytest.approx(0.05 * found.effective, abs=1)

@@ -14,7 +14,7 @@ from PIL import Image
 
 import curate
 from curate.core.errors import CurateError, DataError, ManifestError, UsageError
-from curate.manifest import corrections
+from curate.manifest import corrections, store
 from curate.pipeline.balance.balance import Balanced, balance, preview_balance
 from curate.pipeline.balance.options import Balancing, Inputs
 from curate.pipeline.session import Session
@@ -246,6 +246,58 @@ def test_an_image_that_is_not_what_its_manifest_says_ends_the_run(
     assert not (tmp_path / "out/data").exists()
 
 
+@pytest.mark.parametrize("name", ["train/nurse/zz.jpg", "captions.json", "readme.txt"])
+@pytest.mark.parametrize("twice", [False, True])
+def test_nothing_goes_out_that_no_manifest_speaks_of(
+    blurred: Path, people: Path, tmp_path: Path, name: str, twice: bool
+) -> None:
+    copy = tmp_path / "copy"
+    if twice:
+        run(blurred, people, copy, options("subset"))
+    else:
+        shutil.copytree(blurred, copy)
+    save_photo(tmp_path / "face.jpg", 300)
+    (copy / "data" / name).write_bytes((tmp_path / "face.jpg").read_bytes())
+    with pytest.raises(DataError, match=f"{name} is not in the manifest of SOURCE"):
+        run(copy, people, tmp_path / "out", options("subset"))
+    with pytest.raises(DataError, match="is not in the manifest of SOURCE"):
+        preview_balance(str(copy), options("subset"), Inputs(groups=people))
+    assert not (tmp_path / "out").exists()
+    listed = options("subset", writes_images=False)
+    balance(str(copy), tmp_path / "out", listed, Inputs(groups=people), ONE)
+
+
+def test_files_beside_the_images_must_be_those_of_the_manifest(
+    people: Path, tmp_path: Path
+) -> None:
+    for number in range(4):
+        save_photo(tmp_path / f"photos/{number}.jpg", number)
+    (tmp_path / "photos/readme.txt").write_text("four photos")
+    table = tmp_path / "t.csv"
+    table.write_text("file,gender\n0.jpg,m\n1.jpg,m\n2.jpg,f\n3.jpg,f\n")
+    curate.blur(tmp_path / "photos", tmp_path / "out", curate.Recipe(profile="fast"), ONE)
+    asked = options("subset", label=None, within=False)
+    run(tmp_path / "out", table, tmp_path / "even", asked)
+    shutil.copy(tmp_path / "photos/0.jpg", tmp_path / "out/data/readme.txt")
+    with pytest.raises(DataError, match=r"readme.txt is not what the manifest of SOURCE says"):
+        run(tmp_path / "out", table, tmp_path / "even2", asked)
+    shutil.copy(tmp_path / "photos/0.jpg", tmp_path / "even/data/readme.txt")
+    with pytest.raises(DataError, match=r"readme.txt is not what the manifest of SOURCE says"):
+        run(tmp_path / "even", table, tmp_path / "even2", asked)
+
+
+def test_a_manifest_that_was_edited_vouches_for_nothing(
+    blurred: Path, people: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(blurred, copy)
+    parts = sorted((copy / "manifest/records").iterdir())
+    parts[-1].write_bytes(parts[0].read_bytes())
+    with pytest.raises(ManifestError, match="the manifest of SOURCE was changed: its records"):
+        balance(str(copy), tmp_path / "out", options("subset"), Inputs(groups=people), ONE)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_correction_can_be_corrected(blurred: Path, people: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     run(blurred, people, first, options("subset", splits=("train",)))
@@ -340,3 +392,45 @@ def test_what_is_wrong_is_one_line(
         attempt()
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["report", "files"])
+def test_facts_that_lack_a_part_are_one_line(people: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    asked = options("reweigh", label=None, within=False)
+    balance(None, out, asked, Inputs(groups=people), ONE)
+    path = out / "manifest/balance.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, name: []}))
+    with pytest.raises(ManifestError, match=f"{name} is missing or of another type"):
+        list(verify(out, None, 1).problems)
+    with pytest.raises(ManifestError, match=f"{name} is missing or of another type"):
+        balance(None, out, asked, Inputs(groups=people), ONE)
+
+
+def test_verify_compares_weights_and_report_with_the_records(people: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    asked = options("reweigh", label=None, within=False)
+    balance(None, out, asked, Inputs(groups=people), ONE)
+    sound(out)
+    path, weights = out / "manifest/balance.json", out / "manifest/weights.parquet"
+    table = pq.read_table(weights)
+    values = [99.0, *table.column("weight").to_pylist()[1:]]
+    pq.write_table(table.set_column(2, table.schema.field(2), [values]), weights)
+    facts = json.loads(path.read_text())
+    facts["files"]["weights.parquet"] = store.digest_file(weights)
+    facts["report"]["counts"]["kept"] += 1
+    path.write_text(json.dumps(facts))
+    found = "\n".join(str(problem) for problem in verify(out, None, 1).problems)
+    assert "is not that of its record" in found
+    assert "report.counts is" in found
+
+
+def test_a_finished_correction_of_another_source_is_not_taken_for_this_one(
+    blurred: Path, people: Path, tmp_path: Path
+) -> None:
+    asked = options("subset")
+    run(blurred, people, tmp_path / "out", asked)
+    run(tmp_path / "out", people, tmp_path / "again", asked)
+    with pytest.raises(UsageError, match="is of another SOURCE"):
+        balance(str(blurred), tmp_path / "again", asked, Inputs(groups=people), ONE)
