@@ -73,6 +73,7 @@ class Census:
         tables: by columns; those of a label have it as their first column.
         single: columns of labels of which everything counted has exactly one.
         cells: combinations of the attributes that coverage looks at, or None.
+        noise: the scale of Laplace noise on every count; 0 for none.
     """
 
     plan: Plan
@@ -80,6 +81,7 @@ class Census:
     tables: Mapping[Columns, Table]
     single: frozenset[str] = frozenset()
     cells: Cells | None = None
+    noise: float = 0.0
 
     def table(self, *columns: str) -> Table:
         """The table of some columns, in the order of the columns given."""
@@ -124,12 +126,12 @@ def count(units: Iterable[Unit], reading: Reading, plan: Plan, order: Order) -> 
     ]
     single = dict.fromkeys(reading.labels, True)
     for unit in units:
-        groups.add(unit.groups)
+        groups.add(unit.groups, unit.times)
         for place in places:
             names = unit.labels[place]
             single[reading.labels[place]] &= len(names) == 1
             for name in names:
-                labelled[place].add((name, *unit.groups))
+                labelled[place].add((name, *unit.groups), unit.times)
     joint = collect_cells(attributes, groups.counted, order)
     tables = {columns: joint.cross(columns) for columns in plan.margins}
     for counting in labelled:

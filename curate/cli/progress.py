@@ -91,14 +91,14 @@ class _Lines:
 
 
 @contextmanager
-def stop_on_interrupt(stop: threading.Event) -> Iterator[None]:
-    """Let the first Ctrl-C finish the shards in hand, and the second stop at once."""
+def stop_on_interrupt(stop: threading.Event, work: str = "shards") -> Iterator[None]:
+    """Let the first Ctrl-C finish the work in hand, and the second stop at once."""
 
     def ask(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        click.echo("\nFinishing the shards in hand; Ctrl-C again stops at once.", err=True)
+        click.echo(f"\nFinishing the {work} in hand; Ctrl-C again stops at once.", err=True)
 
     def now(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -65,24 +65,34 @@ class ClassChange:
 
     @property
     def kind(self) -> str:
-        """``none``, ``loss``, ``gain`` or ``swap``.
+        """``none``, ``loss``, ``gain`` or ``swap``; see `judge_kind`."""
+        return judge_kind(self.q, self.top1.difference, self.ap_difference, self.confusion)
 
-        Accuracy moved if q is at most 0.05. It is a swap if three things hold: accuracy
-        moved; average precision did not follow, which is that it moved the same way by
-        less than a quarter of accuracy's move, or the other way; and the confusion moved
-        to one class, which is that a single other class took at least half of the net
-        number of images lost, or gave at least half of those gained. The model then
-        ranks images as well as before and only draws the line between two look-alike
-        classes elsewhere, such as the Eskimo dog and the husky of Yang et al., *A Study
-        of Face Obfuscation in ImageNet* (ICML 2022). Any other move is a loss or a gain.
-        """
-        moved = self.top1.difference
-        if self.q > RATE or moved == 0:
-            return "none"
-        followed = precision_follows(moved, self.ap_difference)
-        if not followed and self.confusion is not None and self.confusion.share >= ONE_CLASS:
-            return "swap"
-        return "loss" if moved < 0 else "gain"
+
+def judge_kind(q: float, moved: float, precision: float, confusion: Confusion | None) -> str:
+    """``none``, ``loss``, ``gain`` or ``swap``.
+
+    Accuracy moved if q is at most 0.05. It is a swap if three things hold: accuracy
+    moved; average precision did not follow, which is that it moved the same way by
+    less than a quarter of accuracy's move, or the other way; and the confusion moved
+    to one class, which is that a single other class took at least half of the net
+    number of images lost, or gave at least half of those gained. The model then
+    ranks images as well as before and only draws the line between two look-alike
+    classes elsewhere, such as the Eskimo dog and the husky of Yang et al., *A Study
+    of Face Obfuscation in ImageNet* (ICML 2022). Any other move is a loss or a gain.
+
+    Args:
+        q: of the test of accuracy, controlled for the number of classes.
+        moved: by how much accuracy moved.
+        precision: by how much average precision did.
+        confusion: the class that takes or gives most, if accuracy moved at all.
+    """
+    if q > RATE or moved == 0:
+        return "none"
+    followed = precision_follows(moved, precision)
+    if not followed and confusion is not None and confusion.share >= ONE_CLASS:
+        return "swap"
+    return "loss" if moved < 0 else "gain"
 
 
 def precision_follows(accuracy: float, precision: float) -> bool:
@@ -112,7 +122,7 @@ def compare_classes(experiment: Experiment, bootstrap: Bootstrap) -> list[ClassC
             q=float(q),
             original=float(before[place]),
             obfuscated=float(after[place]),
-            confusion=_find_confusion(experiment, place, rows[place]),
+            confusion=find_confusion(experiment, place, rows[place]),
         )
         for number, (place, q) in enumerate(zip(places, control(p), strict=True))
     ]
@@ -128,8 +138,14 @@ def _mean_precision(arms: Sequence[Arm]) -> Floats:
     return np.asarray(np.mean([arm.precision for arm in arms], axis=0))
 
 
-def _find_confusion(experiment: Experiment, place: int, rows: Ints) -> Confusion | None:
-    """The other class whose predictions among a class's images moved the opposite way most."""
+def find_confusion(experiment: Experiment, place: int, rows: Ints) -> Confusion | None:
+    """The other class whose predictions among a class's images moved the opposite way most.
+
+    Args:
+        experiment: the predictions before and after.
+        place: the class.
+        rows: its images.
+    """
     classes = len(experiment.classes)
     flow = np.zeros(classes, dtype=np.int64)
     for model in experiment.models:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from curate.core.errors import PausedError
 from curate.core.ports import Source
@@ -18,18 +18,20 @@ from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, Job, LocalPool, Progress
 from curate.engine.lock import FolderLock
 from curate.engine.shards import Shard, iter_shards, shard_name
-from curate.formats import describe
+from curate.formats import LAYOUTS, describe
 from curate.manifest import store
 from curate.pipeline import finish
 from curate.pipeline.looking import TALLY
 from curate.pipeline.os_errors import describe_os_error
 from curate.pipeline.session import Session, Snapshot, workers_for
 from curate.pipeline.workspace import Plan, Workspace, save_plan
-from curate.recipe import Recipe
+from curate.recipe import Options
+
+R = TypeVar("R", bound=Options)
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Run(Generic[R]):
     """Everything that the steps of one run need.
 
     Args:
@@ -42,15 +44,15 @@ class Run:
 
     source: Source
     workspace: Workspace
-    recipe: Recipe
+    recipe: R
     session: Session
     lock: int
 
 
 @contextmanager
 def hold(
-    opener: Callable[[], Source], workspace: Workspace, recipe: Recipe, session: Session
-) -> Iterator[Run]:
+    opener: Callable[[], Source], workspace: Workspace, recipe: R, session: Session
+) -> Iterator[Run[R]]:
     """Be the only writer of a work folder; one in which nothing was done is removed afterwards.
 
     Args:
@@ -74,15 +76,20 @@ def hold(
         raise describe_os_error(error, workspace.out, "written") from error
 
 
-def begin(run: Run) -> Plan:
-    """List the dataset and begin a run, or make sure that an interrupted one can go on."""
+def begin(run: Run[R], facts: str = store.RUN) -> Plan:
+    """List the dataset and begin a run, or make sure that an interrupted one can go on.
+
+    Args:
+        run: the run.
+        facts: the file that is written last into its manifest.
+    """
     workspace = run.workspace
     notes = list(run.source.check())
     plan = save_plan(run.source, workspace.plan)
     resumed = workspace.settle(run.recipe, plan)
-    for line in (describe(run.source), *notes):
+    for line in (*_describe(run.source), *notes):
         run.session.tell(escape_unprintable(line))
-    if not finish.is_gathered(workspace):
+    if not finish.is_gathered(workspace, facts):
         workspace.prepare()
         workspace.note(
             event="resumed" if resumed else "started",
@@ -95,7 +102,7 @@ def begin(run: Run) -> Plan:
     return plan
 
 
-def do_shards(run: Run, plan: Plan, job: Job) -> int:
+def do_shards(run: Run[R], plan: Plan, job: Job) -> int:
     """Do every shard that is not committed.
 
     Returns:
@@ -134,6 +141,12 @@ def do_shards(run: Run, plan: Plan, job: Job) -> int:
             "run the same command again to go on"
         )
     return committed["images"] - resumed
+
+
+def _describe(source: Source) -> Iterator[str]:
+    """What a dataset was taken for; nothing of a table, which is no dataset."""
+    if source.layout in LAYOUTS:
+        yield describe(source)
 
 
 def _counts(tally: dict[str, Any]) -> dict[str, int]:

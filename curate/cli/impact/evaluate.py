@@ -116,8 +116,8 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     of encoding and of hiding anything. Run the same command again to go on
     after an interruption. The report is JSON.
     """
-    from curate.pipeline.impact_evaluate import evaluate_impact
-    from curate.pipeline.impact_trial import Trial
+    from curate.pipeline.impact.evaluate import evaluate_impact
+    from curate.pipeline.impact.trial import Trial
     from curate.pipeline.session import Session
 
     if options["seed"] < 0:

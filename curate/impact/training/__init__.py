@@ -1,0 +1,1 @@
+"""Small classifiers trained anew: a network from scratch, and a probe on frozen features."""

@@ -1,0 +1,1 @@
+"""Train on one dataset, test on the other: statistics of the four cells; pure."""

@@ -1,0 +1,1 @@
+"""The steps of ``curate impact train``; `curate.pipeline.training.train` puts them together."""
