@@ -102,7 +102,7 @@ Examples:
     default="auto",
     help="Where the model runs. [default: auto]",
 )
-@click.option("--batch", type=int, default=32, metavar="N", help="Images at a time. [default: 32]")
+@click.option("--batch", type=int, metavar="N", help="Images at a time. [default: 8, on CUDA 64]")
 @click.option("--seed", type=int, default=0, help="Seed of the bootstrap. [default: 0]")
 @report_options
 def command(original: str, obfuscated: Path, **options: Any) -> None:

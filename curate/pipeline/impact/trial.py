@@ -15,6 +15,8 @@ from curate.formats.groups import load_columns
 from curate.formats.predictions import Classes
 from curate.impact.controls import CONTROLS
 from curate.impact.models import open_model
+from curate.manifest.layout import MANIFEST
+from curate.manifest.store import RUN
 from curate.pipeline.impact.control_arms import Making
 from curate.pipeline.impact.model import choose_model, describe_model, find_model_classes
 from curate.pipeline.impact.pairs import Datasets, Labels, open_datasets
@@ -22,6 +24,9 @@ from curate.pipeline.impact.shard import Predicting
 from curate.pipeline.session import Session
 from curate.pipeline.tools import codec_options, open_obfuscator
 from curate.recipe import Recipe
+
+_BATCH = {"cpu": 8, "cuda": 64}
+"""Images at a time: more than a few do not stay in a processor's cache, and take twice as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,7 @@ class Trial:
         by: attributes of that table to group by; by default those of few values.
         allow_missing: whether images that only one dataset has are left out.
         device: ``auto``, ``cpu`` or ``cuda``.
-        batch: images that the model is given at a time.
+        batch: images that the model is given at a time; None for what suits the device.
         seed: of the bootstrap.
         folder: where predictions are written, and found again by a run that goes on; None
             for a temporary folder.
@@ -62,13 +67,13 @@ class Trial:
     by: tuple[str, ...] = ()
     allow_missing: bool = False
     device: str = "auto"
-    batch: int = 32
+    batch: int | None = None
     seed: int = 0
     folder: Path | None = None
     keep: bool = True
 
     def __post_init__(self) -> None:
-        if not 1 <= self.batch <= 65_536:
+        if self.batch is not None and not 1 <= self.batch <= 65_536:
             raise UsageError(f"a batch of {self.batch} images cannot be; give 1 to 65536")
         for arm in self.arms or ():
             if arm not in CONTROLS:
@@ -116,12 +121,18 @@ def open_trial(trial: Trial, session: Session) -> OpenedTrial:
     _check_groups(trial)
     datasets = open_datasets(trial.original, trial.obfuscated, session.layout)
     arms = _choose_arms(trial, datasets)
+    if datasets.run is None and (trial.obfuscated.parent / MANIFEST / RUN).is_file():
+        session.tell(
+            f"{trial.obfuscated} lies beside a manifest; name {trial.obfuscated.parent} instead "
+            "and it is used."
+        )
     for line in datasets.original.check():
         session.tell(line)
     spec = choose_model(trial.model, datasets.original, trial.labels is not None)
     classifier = open_model(spec, device)
     classes = find_model_classes(trial.classes, classifier)
     making = _open_making(datasets, session) if datasets.run is not None else None
+    batch = trial.batch or _BATCH[device]
     left_out: Counter[str] = Counter()
 
     def leave_out(name: str, why: WithheldError) -> None:
@@ -132,13 +143,13 @@ def open_trial(trial: Trial, session: Session) -> OpenedTrial:
         datasets=datasets,
         read=datasets.open_obfuscated(),
         classifier=classifier,
-        batch=trial.batch,
+        batch=batch,
         options=making.options if making else CodecOptions(),
         making=making,
         leave_out=leave_out,
     )
     labels = Labels(classes.names, trial.labels)
-    model = describe_model(classifier, classes, trial.batch)
+    model = describe_model(classifier, classes, batch)
     return OpenedTrial(datasets, labels, classes, predicting, arms, model, left_out)
 
 

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -22,6 +23,7 @@ from curate.core.errors import (
     UsageError,
 )
 from curate.engine.lock import FolderLock
+from curate.formats import open_source
 from curate.impact.controls import Step
 from curate.manifest.store import iter_entries
 from curate.pipeline.impact.evaluate import evaluate_impact
@@ -30,6 +32,8 @@ from curate.pipeline.impact.predictions import Answer, Predictions, measure_pred
 from curate.pipeline.impact.trial import Trial
 from curate.report.page import render_page
 from tests.conftest import ROOT
+from tests.unit.formats.shards import write_tar
+from tests.unit.formats.tables import IMAGE, table, write_parquet
 from tests.unit.pipeline.impact import trials
 from tests.unit.pipeline.impact.trials import IMAGES, Colours
 
@@ -329,6 +333,45 @@ def test_groups_are_compared_with_what_the_table_says(trial: Trial, tmp_path: Pa
     with pytest.raises(UsageError, match="--by needs the table"):
         evaluate_impact(replace(trial, by=("age",)))
     assert Colours.seen == 0  # said before the model has worked
+
+
+def pack_tar(photos: list[Path], folder: Path) -> None:
+    write_tar(folder / "val-0000.tar", [(path.name, path.read_bytes()) for path in photos])
+
+
+def pack_parquet(photos: list[Path], folder: Path) -> None:
+    images = [{"bytes": path.read_bytes(), "path": path.name} for path in photos]
+    rows = table(len(photos), image=pa.array(images, IMAGE))
+    write_parquet(folder / "data/val-00000-of-00001.parquet", rows)
+
+
+@pytest.mark.parametrize("pack", [pack_tar, pack_parquet])
+def test_images_that_stand_in_larger_files_are_found_there(
+    trial: Trial, source: Path, tmp_path: Path, pack: Callable[[list[Path], Path], None]
+) -> None:
+    photos = sorted(source.rglob("*.jpg"), key=lambda path: path.name)
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    pack(photos, packed)
+    names = [record.id for record in open_source(str(packed)).records()]
+    faces = json.loads((source.parent / "faces.json").read_text())
+    by_name = {Path(face["file"]).name: face for face in faces}
+    said = [
+        {**by_name[photo.name], "file": name} for name, photo in zip(names, photos, strict=True)
+    ]
+    (tmp_path / "faces.json").write_text(json.dumps(said))
+    labels = tmp_path / "labels.tsv"
+    rows = [f"{name}\t{photo.parent.name}" for name, photo in zip(names, photos, strict=True)]
+    labels.write_text("\n".join(["id\tlabel", *rows]))
+    out = trials.obfuscate(packed, tmp_path / "out")
+    changed = replace(trial, original=str(packed), obfuscated=out, labels=labels)
+    found, wanted = evaluate_impact(changed), evaluate_impact(trial)
+    assert found.impact.top1.difference == wanted.impact.top1.difference < 0
+    assert found.controls is not None
+    assert wanted.controls is not None
+    assert found.controls.accuracies == wanted.controls.accuracies
+    plain = evaluate_impact(replace(changed, obfuscated=out / "data"))
+    assert plain.impact.top1 == found.impact.top1
 
 
 def break_records(out: Path) -> None:
