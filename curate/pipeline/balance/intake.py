@@ -19,7 +19,10 @@ from curate.pipeline.balance.ledger import Ledger
 from curate.pipeline.balance.options import MAKING, Balancing, Inputs
 from curate.pipeline.balance.origin import Origin
 
-_HELD_OUT = re.compile(r"(val|valid|validation|dev|test|testing|eval)(\d|_|-|$)", re.IGNORECASE)
+_HELD_OUT = re.compile(
+    r"(?:^|[^a-z])(?:val|valid|validation|dev|test|testing|eval|evaluation|holdout)(?=$|[^a-z])",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +42,7 @@ class Intake:
 
 def is_held_out(split: str | None) -> bool:
     """Whether a split is for validation or test: nothing is ever made of its records."""
-    return split is not None and _HELD_OUT.match(split) is not None
+    return split is not None and _HELD_OUT.search(split) is not None
 
 
 def take_in(

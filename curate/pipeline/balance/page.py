@@ -82,14 +82,7 @@ def _comparison(name: str, found: Mapping[str, Any], report: Mapping[str, Any]) 
             + (f", {directional:+.3f} (directional, Wang and Russakovsky 2021)."
                if directional is not None else ".")
         ).replace("-", "−")  # fmt: skip
-    audits = report["audit"]
-    for when in ("before", "after"):
-        grouping = (audits[when]["attributes"] | audits[when]["intersections"])[name]
-        groups = list(grouping["groups"].items())
-        bars = tuple(_bar(group, said) for group, said in groups[:_MOST_BARS])
-        most = max((bar.high or 0.0 for bar in bars), default=0.0)
-        end = next((end for end in (0.04, 0.1, 0.2, 0.4, 0.6, 0.8) if most <= end), 1.0)
-        yield BarChart(f"Share of each group {when}", bars, (0.0, end))
+    yield from _shares(name, report["audit"])
     yield from _by_label(found["labels"])
     table = [
         (
@@ -101,6 +94,19 @@ def _comparison(name: str, found: Mapping[str, Any], report: Mapping[str, Any]) 
         for group, said in list(found["groups"].items())[:_MOST_ROWS]
     ]
     yield Table("Groups that have a target", ("", "target", "before", "after"), table)
+
+
+def _shares(name: str, audits: Mapping[str, Any]) -> Iterator[Block]:
+    """Each group's share before and after, on one scale."""
+    charts = {}
+    for when in ("before", "after"):
+        grouping = (audits[when]["attributes"] | audits[when]["intersections"])[name]
+        groups = list(grouping["groups"].items())[:_MOST_BARS]
+        charts[when] = tuple(_bar(group, said) for group, said in groups)
+    most = max((bar.high or 0.0 for bars in charts.values() for bar in bars), default=0.0)
+    end = next((end for end in (0.04, 0.1, 0.2, 0.4, 0.6, 0.8) if most <= end), 1.0)
+    for when, bars in charts.items():
+        yield BarChart(f"Share of each group {when}", bars, (0.0, end))
 
 
 def _by_label(labels: Mapping[str, Any]) -> Iterator[Block]:

@@ -16,6 +16,7 @@ import curate
 from curate.core.errors import CurateError, DataError, ManifestError, UsageError
 from curate.manifest import corrections, store
 from curate.pipeline.balance.balance import Balanced, balance, preview_balance
+from curate.pipeline.balance.intake import is_held_out
 from curate.pipeline.balance.options import Balancing, Inputs
 from curate.pipeline.session import Session
 from curate.pipeline.verification import verify
@@ -146,6 +147,22 @@ def test_nothing_is_ever_made_of_validation_or_test(
     assert {row.split for row in rows_of(out) if row.outcome == "made"} == {"train"}
     with pytest.raises(UsageError, match="makes no records of 'val'"):
         run(blurred, people, tmp_path / "x", options("augment", splits=("val",)))
+
+
+@pytest.mark.parametrize(
+    ("split", "held_out"),
+    [
+        *(
+            (name, True)
+            for name in ("val", "val2017", "TEST", "public_test", "test-clean", "dev.a")
+        ),
+        *((name, False) for name in ("train", "train2017", "contest", "latest", "devices", None)),
+    ],
+)
+def test_splits_for_validation_and_test_are_told_by_words(
+    split: str | None, held_out: bool
+) -> None:
+    assert is_held_out(split) is held_out
 
 
 def test_repetitions_are_the_same_bytes_and_augmentations_are_told_how(
@@ -378,6 +395,11 @@ def test_verify_sees_a_manifest_that_was_rewritten(
         ({"least": 30}, "fewer than the 30"),
         ({"strategy": "augment-positive"}, "needs --label and --positive"),
         ({"positive": "pilot"}, "--positive is for augment-positive"),
+        ({"rate": "overall"}, "--base-rate is for augment-positive"),
+        (
+            {"strategy": "augment-positive", "positive": "pilot", "target": "observed"},
+            "and no --target",
+        ),
         ({"strategy": "shrink"}, "no strategy 'shrink'"),
     ],
 )
