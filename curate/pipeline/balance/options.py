@@ -106,8 +106,10 @@ class Balancing:
             _require(self.positive is None, "--positive is for augment-positive")
             _require(self.rate == "highest", "--base-rate is for augment-positive")
             return
-        _require(self.target == "uniform",
-                 "augment-positive aims at a base rate: give --base-rate, and no --target")  # fmt: skip
+        _require(
+            self.target == "uniform",
+            "augment-positive aims at a base rate: give --base-rate, and no --target",
+        )
         _require(self.label is not None and self.positive is not None,
                  "augment-positive needs --label and --positive, the label to add")  # fmt: skip
         if not isinstance(self.rate, str):

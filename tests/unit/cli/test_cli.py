@@ -208,3 +208,15 @@ def test_a_closed_stderr_stops_nothing(photos: Path, tmp_path: Path) -> None:
         ["sh", "-c", 'exec "$@" 2>&-', "sh", *CURATE, "blur", "nowhere", str(tmp_path / "o")]
     )
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["impact.evaluate", "impact.train", "impact.explain", "audit.labels", "audit.dataset"]
+)
+def test_every_option_of_the_commands_in_groups_stands_in_the_readme(name: str) -> None:
+    from importlib import import_module
+
+    readme = (ROOT / "README.md").read_text()
+    for parameter in import_module(f"curate.cli.{name}").command.params:
+        for option in (o for o in parameter.opts if o.startswith("--")):
+            assert option in readme, option

@@ -58,9 +58,9 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path, columns: dict[str, Any],
 def test_what_is_no_file_of_predictions_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_text("id,label")
     with pytest.raises(DataError, match=r"holds no predictions; give Parquet or \.npz"):
-        iter_batches(tmp_path / "x.parquet")
+        list(iter_batches(tmp_path / "x.parquet"))
     with pytest.raises(DataError, match="cannot be read: No such file"):
-        iter_batches(tmp_path / "absent.parquet")
+        list(iter_batches(tmp_path / "absent.parquet"))
 
 
 def test_bytes_that_are_no_text_are_refused_and_names_stay_in_one_line(tmp_path: Path) -> None:
