@@ -7,13 +7,35 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from curate.core.errors import UsageError
 from curate.core.transforms import Scalar
 
 PROFILES = ("fast", "balanced", "thorough")
 FACES_MATCHES = ("exact", "suffix")
+
+
+class Options(Protocol):
+    """What every long run knows of its options, whatever the job."""
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the options' canonical JSON, in hexadecimal."""
+        ...
+
+    def shard_size_for(self, images: int) -> int:
+        """Images per shard, of a dataset with so many."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +131,7 @@ class Recipe:
         Args:
             images: how many images the dataset has.
         """
-        return self.shard_size or min(max(images // 64, 8), 256)
+        return self.shard_size or shard_size_of(images)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON or TOML."""
@@ -135,6 +157,11 @@ class Recipe:
             elif key == "keep_metadata" and isinstance(value, list):
                 plain[key] = tuple(value)
         return cls(**plain)
+
+
+def shard_size_of(images: int) -> int:
+    """Images per shard where none are stated: enough shards to share out, but not too many."""
+    return min(max(images // 64, 8), 256)
 
 
 def format_json(value: Any) -> str:

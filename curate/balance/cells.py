@@ -144,14 +144,14 @@ class Counting:
         self._most = most
         self._seen: list[set[str]] = [set() for _ in columns]
 
-    def add(self, row: tuple[str, ...]) -> None:
-        """Count one combination.
+    def add(self, row: tuple[str, ...], times: int = 1) -> None:
+        """Count one combination, once or several times.
 
         Raises:
             DataError: if a column has more values than groups can be read.
         """
-        self.counted[row] += 1
-        if self.counted[row] > 1:
+        self.counted[row] += times
+        if self.counted[row] > times:
             return
         for name, value, seen, most in zip(self.columns, row, self._seen, self._most, strict=True):
             seen.add(value)

@@ -124,12 +124,12 @@ def count(units: Iterable[Unit], reading: Reading, plan: Plan, order: Order) -> 
     ]
     single = dict.fromkeys(reading.labels, True)
     for unit in units:
-        groups.add(unit.groups)
+        groups.add(unit.groups, unit.times)
         for place in places:
             names = unit.labels[place]
             single[reading.labels[place]] &= len(names) == 1
             for name in names:
-                labelled[place].add((name, *unit.groups))
+                labelled[place].add((name, *unit.groups), unit.times)
     joint = collect_cells(attributes, groups.counted, order)
     tables = {columns: joint.cross(columns) for columns in plan.margins}
     for counting in labelled:

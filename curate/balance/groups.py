@@ -56,10 +56,14 @@ class Reading:
 
 
 class Unit(NamedTuple):
-    """What counts as one: its group per attribute, and its labels per column of labels."""
+    """What counts as one: its group per attribute, and its labels per column of labels.
+
+    With ``times``, it stands for as many that are alike.
+    """
 
     groups: tuple[str, ...]
     labels: tuple[tuple[str, ...], ...]
+    times: int = 1
 
 
 def read_units(rows: Sequence[Row], reading: Reading) -> Iterator[Unit]:

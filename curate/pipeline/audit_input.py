@@ -44,6 +44,7 @@ class Input:
         id_column: the table's column of ids; None for the first of the usual names.
         columns: what is needed of each record.
         per_person: whether an id may come in several rows of the table.
+        by_id: whether a table alone must have ids; its records are then its ids.
     """
 
     source: Source | None
@@ -52,6 +53,7 @@ class Input:
     id_column: str | None
     columns: tuple[str, ...]
     per_person: bool
+    by_id: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ def open_input(given: Input) -> Iterator[Reading]:
         if given.source is None and given.manifest is None:
             if given.table is None:
                 raise UsageError("there is nothing to audit: give SOURCE, --groups or --manifest")
-            read = _iter_joined if holds_annotations(given.table) else _iter_table
+            joined = given.by_id or holds_annotations(given.table)
+            read = _iter_joined if joined else _iter_table
             yield Reading(read(given, annotations, facts), facts)
         else:
             yield Reading(_iter_joined(given, annotations, facts), facts)
@@ -114,20 +117,22 @@ def _iter_table(given: Input, annotations: Annotations, facts: dict[str, Any]) -
 
 def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) -> Iterator[Record]:
     """Records of a dataset or a manifest, with the rows of the table that speak of them."""
-    seen = _Seen(given.columns)
-    seen.add(dict.fromkeys(RECORD_COLUMNS))
     alone = given.source is None and given.manifest is None
+    seen = _Seen(given.columns)
     if not alone:
+        seen.add(dict.fromkeys(RECORD_COLUMNS))
         annotations.add_records(_iter_records(given, facts, seen))
     if given.table is not None:
         table = given.table
         column = find_id_column(table, given.id_column, required=True)
-        wanted = [*given.columns, str(column)]
+        wanted = [*given.columns, str(column), *RECORD_COLUMNS]
+
+        kept = {*given.columns, *(("split",) if alone else ())}
 
         def lines() -> Iterator[tuple[str, Row]]:
             for number, row in enumerate(iter_table(table, wanted), start=1):
                 seen.add(row)
-                said = {name: row[name] for name in given.columns if name in row}
+                said = {name: row[name] for name in kept if name in row}
                 yield id_of(row, str(column), table, number), said
 
         several = given.per_person or holds_annotations(table)

@@ -80,7 +80,7 @@ def _obfuscate_hub(place: str, out: str | Path, recipe: Recipe, session: Session
         return _carry_out(run)
 
 
-def _carry_out(run: Run) -> Summary:
+def _carry_out(run: Run[Recipe]) -> Summary:
     workspace, began, done = run.workspace, time.time(), 0
     if (workspace.out / "manifest" / store.RUN).is_file():
         summary = recall(workspace.out, run.source, run.recipe)
@@ -97,7 +97,7 @@ def _carry_out(run: Run) -> Summary:
     return summarize(workspace.out, facts, time.time() - began, done)
 
 
-def _job(run: Run) -> ShardJob:
+def _job(run: Run[Recipe]) -> ShardJob:
     return ShardJob(
         place=run.source.place,
         layout=run.source.layout,
@@ -108,7 +108,7 @@ def _job(run: Run) -> ShardJob:
     )
 
 
-def _gather(run: Run, plan: Plan) -> None:
+def _gather(run: Run[Recipe], plan: Plan) -> None:
     """Bring the committed shards together and write what describes them."""
     size = run.recipe.shard_size_for(plan.images)
     loose = next(iter(run.source.containers()), None) is None
@@ -120,13 +120,13 @@ def _gather(run: Run, plan: Plan) -> None:
     store.save_json(facts, run.workspace.final / "manifest" / store.RUN)
 
 
-def _find_origin(run: Run) -> str | None:
+def _find_origin(run: Run[Recipe]) -> str | None:
     """Where the dataset is if it is not on this disk; a path would differ between machines."""
     place = run.source.place
     return place if is_address(place) else describe_origin(run.workspace.source)
 
 
-def _models(run: Run) -> tuple[Model, ...]:
+def _models(run: Run[Recipe]) -> tuple[Model, ...]:
     if run.session.faces is not None:
         return ()
     if run.session.replayed is not None:
@@ -137,7 +137,7 @@ def _models(run: Run) -> tuple[Model, ...]:
     return models
 
 
-def _index_faces(run: Run, plan: Plan) -> None:
+def _index_faces(run: Run[Recipe], plan: Plan) -> None:
     """Index the given faces; images that the file does not speak of end the run, unless allowed."""
     if run.session.replayed is not None:
         save_face_index(_iter_recorded(run.session.replayed), run.workspace.faces)

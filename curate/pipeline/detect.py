@@ -135,7 +135,7 @@ def detect(
         return _finish(run, exports, before)
 
 
-def _find(run: Run) -> None:
+def _find(run: Run[Recipe]) -> None:
     work, out = run.workspace, run.workspace.out
     plan = begin(run)
     job = DetectJob(run.source.place, run.source.layout, work.root, run.recipe, run.session.weights)
@@ -149,7 +149,7 @@ def _find(run: Run) -> None:
     sync_folder(out.parent)
 
 
-def _finish(run: Run, exports: Sequence[str], before: bool) -> Findings:
+def _finish(run: Run[Recipe], exports: Sequence[str], before: bool) -> Findings:
     work, out = run.workspace, run.workspace.out
     account = load_account(out) or {}
     if before and account.get("recipe_sha256") != run.recipe.digest:
@@ -167,7 +167,7 @@ def _finish(run: Run, exports: Sequence[str], before: bool) -> Findings:
     )
 
 
-def _export(run: Run, form: str) -> str:
+def _export(run: Run[Recipe], form: str) -> str:
     """Write the faces in another form beside the table; all of it appears at once."""
     out = run.workspace.out
     target = out.with_name(out.stem + SUFFIXES[form])
@@ -233,7 +233,7 @@ def _count(entries: Sequence[FoundEntry]) -> dict[str, Any]:
     }
 
 
-def _account(run: Run, parts: Sequence[Path]) -> dict[str, Any]:
+def _account(run: Run[Recipe], parts: Sequence[Path]) -> dict[str, Any]:
     """What the table says of its making; nothing about the host or the time."""
     counts = dict.fromkeys(("images", "withheld", "images_with_faces", "faces"), 0)
     for part in parts:

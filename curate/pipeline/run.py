@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from curate.core.errors import PausedError
 from curate.core.ports import Source
@@ -25,11 +25,13 @@ from curate.pipeline.looking import TALLY
 from curate.pipeline.os_errors import describe_os_error
 from curate.pipeline.session import Session, Snapshot, workers_for
 from curate.pipeline.workspace import Plan, Workspace, save_plan
-from curate.recipe import Recipe
+from curate.recipe import Options
+
+R = TypeVar("R", bound=Options)
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Run(Generic[R]):
     """Everything that the steps of one run need.
 
     Args:
@@ -42,15 +44,15 @@ class Run:
 
     source: Source
     workspace: Workspace
-    recipe: Recipe
+    recipe: R
     session: Session
     lock: int
 
 
 @contextmanager
 def hold(
-    opener: Callable[[], Source], workspace: Workspace, recipe: Recipe, session: Session
-) -> Iterator[Run]:
+    opener: Callable[[], Source], workspace: Workspace, recipe: R, session: Session
+) -> Iterator[Run[R]]:
     """Be the only writer of a work folder; one in which nothing was done is removed afterwards.
 
     Args:
@@ -74,7 +76,7 @@ def hold(
         raise describe_os_error(error, workspace.out, "written") from error
 
 
-def begin(run: Run) -> Plan:
+def begin(run: Run[R]) -> Plan:
     """List the dataset and begin a run, or make sure that an interrupted one can go on."""
     workspace = run.workspace
     notes = list(run.source.check())
@@ -95,7 +97,7 @@ def begin(run: Run) -> Plan:
     return plan
 
 
-def do_shards(run: Run, plan: Plan, job: Job) -> int:
+def do_shards(run: Run[R], plan: Plan, job: Job) -> int:
     """Do every shard that is not committed.
 
     Returns:

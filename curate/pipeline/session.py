@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.core.errors import UsageError
-from curate.recipe import Recipe
+from curate.recipe import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Session:
                 raise UsageError(f"{name} cannot be {path!r}; give a path")
 
 
-def workers_for(recipe: Recipe, session: Session) -> int:
+def workers_for(recipe: Options, session: Session) -> int:
     """Processes to use: as asked, or one per usable core, or one where a GPU does the work."""
     if session.workers is not None:
         return session.workers

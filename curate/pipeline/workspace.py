@@ -34,7 +34,7 @@ from curate.core.records import ImageRecord
 from curate.engine.shards import shard_name
 from curate.formats.address import is_address, is_hub_place
 from curate.manifest.store import part_name, save_json
-from curate.recipe import Recipe
+from curate.recipe import Options
 
 WORK = ".curate"
 _LIBRARIES = (
@@ -119,7 +119,7 @@ class Workspace:
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(facts, sort_keys=True, ensure_ascii=False) + "\n")
 
-    def settle(self, recipe: Recipe, plan: Plan) -> bool:
+    def settle(self, recipe: Options, plan: Plan) -> bool:
         """Begin a run, or make sure that an interrupted one can be continued.
 
         Returns:
@@ -177,7 +177,7 @@ def describe_changes(before: dict[str, str], now: dict[str, str]) -> str:
     )
 
 
-def describe_recipe_clash(out: Path, before: dict[str, Any], now: Recipe) -> str:
+def describe_recipe_clash(out: Path, before: dict[str, Any], now: Options) -> str:
     """One line that says how a recipe differs from the one an OUT was begun with."""
     wanted = now.to_dict()
     keys = [key for key in wanted if wanted[key] != before.get(key)]

@@ -118,6 +118,32 @@ def test_what_was_written_once_is_copied_the_same_again(sample: Sample) -> None:
     assert codec.save(codec.load(once.data), None, []).data == once.data
 
 
+def test_an_image_made_from_another_is_upright_clean_and_always_the_same(sample: Sample) -> None:
+    _, _, picture = sample
+    image = codec.upright_rgb(picture)
+    before = image.copy()
+    data = codec.encode_rgb(image, picture.format)
+    assert data == codec.encode_rgb(np.asfortranarray(image), picture.format)
+    np.testing.assert_array_equal(image, before)
+    made = codec.load(data)
+    assert made.format == ("JPEG" if picture.format == "JPEG" else "PNG")
+    assert made.orientation == 1
+    assert (made.metadata.exif, made.metadata.icc) == (None, None)
+    assert codec.find_leaks(data) == []
+    assert codec.save(made, None, []).data == data
+    if made.format == "PNG":
+        np.testing.assert_array_equal(made.frames[0], image)
+        assert codec.suffix_of_rgb(picture.format) == ".png"
+    else:
+        assert np.abs(made.frames[0].astype(int) - image).mean() < 3
+        assert codec.suffix_of_rgb(picture.format) == ".jpg"
+
+
+def test_an_image_too_long_for_a_jpeg_is_withheld() -> None:
+    with pytest.raises(WithheldError, match="65535"):
+        codec.encode_rgb(np.zeros((1, 65536, 3), np.uint8), "JPEG")
+
+
 def test_a_file_cut_anywhere_is_withheld(sample: Sample) -> None:
     _, data, _ = sample
     for share in (0.02, 0.3, 0.6, 0.9):

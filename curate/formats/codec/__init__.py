@@ -12,7 +12,7 @@ from types import MappingProxyType, ModuleType
 
 from curate.core.errors import UsageError, WithheldError
 from curate.core.geometry import Box
-from curate.core.ports import Frame
+from curate.core.ports import Frame, Pixels
 from curate.formats.codec import bmp, gif, jpeg, png, tiff, webp
 from curate.formats.codec.exif import KEEPABLE
 from curate.formats.codec.picture import (
@@ -34,10 +34,12 @@ __all__ = [
     "Metadata",
     "Picture",
     "digest_pixels",
+    "encode_rgb",
     "find_leaks",
     "load",
     "save",
     "sniff",
+    "suffix_of_rgb",
     "upright_rgb",
 ]
 
@@ -92,6 +94,26 @@ def save(
         raise UsageError("a frame has another shape or dtype than the one that was loaded")
     module = _MODULES[picture.format]
     return module.save(picture, frames, touched, options)  # type: ignore[no-any-return]
+
+
+def encode_rgb(image: Pixels, format: str) -> bytes:  # noqa: A002 - as in Picture
+    """Encode an image that was made from another, with nothing around its pixels.
+
+    A JPEG gives a JPEG of quality 95 with whole colours; all else a PNG, without loss.
+
+    Args:
+        image: upright, H×W×3 uint8.
+        format: of the image that it was made from, as in ``Picture``.
+
+    Raises:
+        WithheldError: ``unsupported`` if the format cannot hold an image of this size.
+    """
+    return jpeg.encode_rgb(image) if format == "JPEG" else png.encode_rgb(image)
+
+
+def suffix_of_rgb(format: str) -> str:  # noqa: A002 - as in Picture
+    """How the name of what ``encode_rgb`` makes for a format ends."""
+    return ".jpg" if format == "JPEG" else ".png"
 
 
 def find_leaks(data: bytes, options: CodecOptions = _DEFAULTS) -> list[str]:

@@ -13,7 +13,7 @@ from PIL import Image
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
-from curate.core.ports import Frame
+from curate.core.ports import Frame, Pixels
 from curate.formats.codec.coefficients import are_codable, read_coefficients, write_coefficients
 from curate.formats.codec.jpeg_stream import (
     APP0,
@@ -34,6 +34,8 @@ from curate.formats.codec.picture import CodecOptions, Encoded, Metadata, Pictur
 from curate.formats.codec.quantisation import quantisation_tables
 from curate.formats.codec.splice import can_splice, reach, splice
 
+_MADE_QUALITY = 95
+_LONGEST_SIDE = 65535
 _EXIF, _ICC = b"Exif\0\0", b"ICC_PROFILE\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC_CHUNK = 65519
@@ -90,6 +92,21 @@ def save(
     why = f"re-encoded whole: {_why_not_spliced(stream)}"
     note = f"{why}; {picture.note}" if picture.note else why
     return Encoded(reencoded.to_bytes(header), Route.REENCODED, note)
+
+
+def encode_rgb(image: Pixels) -> bytes:
+    """A JPEG of an upright image, H×W×3 uint8, colours in full resolution.
+
+    Raises:
+        WithheldError: ``unsupported`` if a side is longer than a JPEG's may be.
+    """
+    if max(image.shape) > _LONGEST_SIDE:
+        raise WithheldError("unsupported", f"a JPEG has at most {_LONGEST_SIDE} pixels a side")
+    buffer = io.BytesIO()
+    Image.fromarray(image, "RGB").save(
+        buffer, "JPEG", quality=_MADE_QUALITY, subsampling=0, optimize=True
+    )
+    return parse_jpeg(buffer.getvalue()).to_bytes()
 
 
 def find_leaks(data: bytes, options: CodecOptions) -> list[str]:

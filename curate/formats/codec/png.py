@@ -11,7 +11,7 @@ import numpy as np
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
-from curate.core.ports import Frame
+from curate.core.ports import Frame, Pixels
 from curate.formats.codec.metadata import exif_leaks, icc_leaks, select_metadata
 from curate.formats.codec.picture import CodecOptions, Encoded, Metadata, Picture
 from curate.formats.codec.png_animation import (
@@ -111,6 +111,11 @@ def save(
     else:
         chunks.append((b"IDAT", deflate(pixels[0])))
     return Encoded(write_png(chunks), Route.LOSSLESS, picture.note)
+
+
+def encode_rgb(image: Pixels) -> bytes:
+    """A PNG of an upright image, H×W×3 uint8."""
+    return write_png([(b"IHDR", header_for(image).to_bytes()), (b"IDAT", deflate(image))])
 
 
 def find_leaks(data: bytes, options: CodecOptions) -> list[str]:

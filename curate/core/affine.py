@@ -1,0 +1,215 @@
+"""Affine maps between two images of the same scene: points, boxes, outlines and maps of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.core.geometry import Box, clip
+
+Points = npt.NDArray[np.float64]
+"""Points as N×2 float64, x before y, pixels."""
+
+Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""Two rows ``(a, b, c)`` of x′ = a·x + b·y + c, and of y′."""
+
+_STRAIGHT = 1e-9  # of a matrix whose entries are about 1
+_BAND = 1 << 20  # pixels of a map that are looked up at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """Where the points of an image are in another one that was made from it.
+
+    Coordinates are continuous, as those of `Box`: a pixel spans one unit, and the
+    upper left corner of the first one is the origin.
+
+    Args:
+        matrix: from the image to the made one.
+        width: of the made image, pixels.
+        height: of the made image, pixels.
+    """
+
+    matrix: Matrix
+    width: int
+    height: int
+
+    @property
+    def flips(self) -> bool:
+        """Whether left and right are exchanged, as in a mirror."""
+        return self.determinant < 0
+
+    @property
+    def determinant(self) -> float:
+        """By what areas grow; negative in a mirror."""
+        (a, b, _), (d, e, _) = self.matrix
+        return a * e - b * d
+
+    @property
+    def keeps_axes(self) -> bool:
+        """Whether every upright rectangle stays one, as under flips and quarter turns."""
+        (a, b, _), (d, e, _) = self.matrix
+        return max(abs(b), abs(d)) < _STRAIGHT or max(abs(a), abs(e)) < _STRAIGHT
+
+    def is_identity(self, width: int, height: int) -> bool:
+        """Whether an image of this size keeps its size and each point its place."""
+        return self == identity(width, height)
+
+    def after(self, first: Affine) -> Affine:
+        """The map that does ``first``, then this one."""
+        linear, moved = self._parts()
+        before, shifted = first._parts()
+        product, place = linear @ before, linear @ shifted + moved
+        return Affine(_to_matrix(product, place), self.width, self.height)
+
+    def points(self, points: npt.ArrayLike) -> Points:
+        """Where points come to lie, inside the made image or not.
+
+        Args:
+            points: N×2, x before y.
+        """
+        linear, moved = self._parts()
+        return np.asarray(np.asarray(points, np.float64).reshape(-1, 2) @ linear.T + moved)
+
+    def box(self, box: Box) -> Box | None:
+        """The smallest box around a box's corners as far as it is visible; None if it is not."""
+        corners = self.points(corners_of(box))
+        (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        seen = clip(Box(x0, y0, x1, y1), self.width, self.height)
+        return None if seen.is_empty else seen
+
+    def polygon(self, outline: npt.ArrayLike) -> Points:
+        """An outline, clipped to the made image; empty, 0×2, where nothing of it is visible.
+
+        An outline that falls into pieces stays one, joined along the image's border,
+        where the joint has no area (Sutherland and Hodgman, *Reentrant polygon
+        clipping*, 1974).
+
+        Args:
+            outline: N×2, x before y, closed without repeating the first point.
+        """
+        points = self.points(outline)
+        for axis, limit, sign in ((0, 0, 1), (0, self.width, -1), (1, 0, 1), (1, self.height, -1)):
+            points = _clip_half(points, axis, float(limit), sign)
+        return points if len(points) >= 3 and polygon_area(points) > 0 else np.zeros((0, 2))
+
+    def mask(self, mask: npt.NDArray[Any], fill: int = 0) -> npt.NDArray[Any]:
+        """A map of labels, each pixel of the made image with the label of its own place.
+
+        Args:
+            mask: H×W, any dtype.
+            fill: the label of what lies outside the image.
+
+        Returns:
+            H′×W′ of the same dtype.
+        """
+        linear, moved = self._parts()
+        back = np.linalg.inv(linear)
+        made = np.full((self.height, self.width), fill, mask.dtype)
+        columns = np.arange(self.width) + 0.5
+        step = max(1, _BAND // self.width)
+        for top in range(0, self.height, step):
+            rows = np.arange(top, min(top + step, self.height))[:, None] + 0.5
+            dx, dy = columns - moved[0], rows - moved[1]
+            # A centre that falls on a border between pixels is taken to the same side always.
+            x = np.floor(back[0, 0] * dx + back[0, 1] * dy + _STRAIGHT).astype(np.int64)
+            y = np.floor(back[1, 0] * dx + back[1, 1] * dy + _STRAIGHT).astype(np.int64)
+            inside = (x >= 0) & (x < mask.shape[1]) & (y >= 0) & (y < mask.shape[0])
+            made[top : top + len(rows)][inside] = mask[y[inside], x[inside]]
+        return made
+
+    def _parts(self) -> tuple[Points, Points]:
+        """The linear part, 2×2, and the shift."""
+        matrix = np.array(self.matrix, np.float64)
+        return matrix[:, :2], matrix[:, 2]
+
+
+def identity(width: int, height: int) -> Affine:
+    """The map of an image that is repeated as it is.
+
+    Args:
+        width: of the image, pixels.
+        height: of the image, pixels.
+    """
+    return Affine(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), width, height)
+
+
+def from_stored(orientation: int, width: int, height: int) -> Affine:
+    """From the pixels of an image as stored to those of the upright image.
+
+    Args:
+        orientation: the EXIF orientation, 1–8 (CIPA DC-008, tag 0x0112).
+        width: of the stored image, pixels.
+        height: of the stored image, pixels.
+    """
+    x = (-1.0, width) if orientation in (2, 3, 7, 8) else (1.0, 0)
+    y = (-1.0, height) if orientation in (3, 4, 6, 7) else (1.0, 0)
+    if orientation >= 5:  # 5–8 swap the axes: upright x runs along stored y
+        return Affine(((0.0, y[0], float(y[1])), (x[0], 0.0, float(x[1]))), height, width)
+    return Affine(((x[0], 0.0, float(x[1])), (0.0, y[0], float(y[1]))), width, height)
+
+
+def from_corners(made: npt.ArrayLike, width: int, height: int) -> tuple[Matrix, float]:
+    """The map that takes three corners of an image where they were seen to go.
+
+    Args:
+        made: 4×2, where the corners (0, 0), (width, 0), (0, height) and
+            (width, height) of the image are now.
+        width: of the image, pixels.
+        height: of the image, pixels.
+
+    Returns:
+        The matrix, and by how many pixels it misses the fourth corner.
+    """
+    origin, right, below, across = np.asarray(made, np.float64)
+    linear = np.stack([(right - origin) / width, (below - origin) / height], axis=1)
+    miss = float(np.abs(right + below - origin - across).max())
+    return _to_matrix(linear, origin), miss
+
+
+def corners_of(box: Box) -> Points:
+    """The outline of a box, 4×2, clockwise from the upper left corner."""
+    x0, y0, x1, y1 = box.xyxy
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float64)
+
+
+def polygon_area(outline: npt.ArrayLike) -> float:
+    """The area within an outline, N×2, by the shoelace formula; square pixels."""
+    points = np.asarray(outline, np.float64).reshape(-1, 2)
+    if len(points) < 3:
+        return 0.0
+    points = points - points[0]  # far from the origin the products would lose digits
+    (x, y), (next_x, next_y) = points.T, np.roll(points, -1, axis=0).T
+    return float(abs(np.dot(x, next_y) - np.dot(y, next_x)) / 2)
+
+
+def _to_matrix(linear: Points, moved: Points) -> Matrix:
+    rows = np.column_stack([linear, moved]).tolist()
+    return (tuple(rows[0]), tuple(rows[1]))
+
+
+def _clip_half(points: Points, axis: int, limit: float, sign: int) -> Points:
+    """The part of an outline on one side of a line."""
+    kept: list[Points] = []
+    for start, end in _edges(points):
+        from_start, from_end = sign * (start[axis] - limit), sign * (end[axis] - limit)
+        if (from_start < 0) != (from_end < 0):
+            crossing = start + (end - start) * (from_start / (from_start - from_end))
+            crossing[axis] = limit
+            kept.append(crossing)
+        if from_end >= 0:
+            kept.append(end)
+    distinct = [
+        point for number, point in enumerate(kept) if not np.array_equal(point, kept[number - 1])
+    ]
+    return np.array(distinct, np.float64).reshape(-1, 2)
+
+
+def _edges(points: Points) -> Iterator[tuple[Points, Points]]:
+    """Every edge of a closed outline; the first ends at the first point."""
+    for number in range(len(points)):
+        yield points[number - 1], points[number]

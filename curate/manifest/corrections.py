@@ -1,0 +1,217 @@
+"""The manifest of a correction: ``balance.json``, and one row for every record.
+
+Version 1. The columns, for people, are ``manifests/balance-1.md``, and the schema of
+``balance.json`` is ``manifests/balance-1.schema.json``; tests hold them together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.core.errors import ManifestError, SchemaVersionError
+from curate.manifest import store
+from curate.manifest.regular import open_regular, read_regular
+
+VERSION = 1
+FACTS = "balance.json"
+WEIGHTS = "weights.parquet"
+BEFORE, AFTER = "before.json", "after.json"
+OUTCOMES = ("kept", "removed", "made")
+
+_ITEM = "element"
+_TEXTS = pa.list_(pa.field(_ITEM, pa.string()))
+COLUMNS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("split", pa.string()),
+        pa.field("groups", _TEXTS, nullable=False),
+        pa.field("labels", _TEXTS, nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("weight", pa.float64()),
+        pa.field("made_from", pa.string()),
+        pa.field("number", pa.int32()),
+        pa.field("seed", pa.int64()),
+        pa.field("parameters", pa.string()),
+        pa.field("affine", pa.string()),
+        pa.field("source_sha256", pa.string()),
+        pa.field("output_path", pa.string()),
+        pa.field("output_sha256", pa.string()),
+        pa.field("output_bytes", pa.int64()),
+    ]
+)
+_METADATA = {"curate_balance_version": str(VERSION)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What became of one record, or how one was made.
+
+    Args:
+        id: the record.
+        split: its split, or None.
+        groups: the groups of everyone in it.
+        labels: its labels.
+        outcome: one of `OUTCOMES`.
+        reason: why it was removed or made, or None.
+        weight: its weight; None of what was removed.
+        made_from: the record that it was made from, or None.
+        number: which of those made from it, from 1, or None.
+        seed: of its augmentation; None where nothing was altered.
+        parameters: what the augmentation did, as canonical JSON, or None.
+        affine: where its pixels came from: the map, row by row, and its size, as JSON.
+        source_sha256: digest of the image that it is or was made from; None if not read.
+        output_path: where it is in ``data/``; None if it is not.
+        output_sha256: digest of its bytes there.
+        output_bytes: how many they are.
+    """
+
+    id: str
+    split: str | None
+    groups: tuple[str, ...]
+    labels: tuple[str, ...]
+    outcome: str
+    reason: str | None = None
+    weight: float | None = None
+    made_from: str | None = None
+    number: int | None = None
+    seed: int | None = None
+    parameters: str | None = None
+    affine: str | None = None
+    source_sha256: str | None = None
+    output_path: str | None = None
+    output_sha256: str | None = None
+    output_bytes: int | None = None
+
+
+def save_rows(rows: Iterable[Row], path: Path) -> None:
+    """Write one part, in the order given."""
+    plain = [asdict(row) for row in rows]
+    with pq.ParquetWriter(
+        path, COLUMNS, compression="zstd", write_statistics=False, store_schema=False
+    ) as writer:
+        writer.write_table(pa.Table.from_pylist(plain, schema=COLUMNS))
+        writer.add_key_value_metadata(_METADATA)
+
+
+def iter_rows(records: Path) -> Iterator[Row]:
+    """Every row of a correction's manifest, streaming.
+
+    Raises:
+        ManifestError: if a part is missing or cannot be read.
+    """
+    for path in store.iter_parts(records):
+        yield from iter_part(path)
+
+
+def iter_part(path: Path) -> Iterator[Row]:
+    """Every row of one part.
+
+    Raises:
+        ManifestError: if it cannot be read, or has other columns.
+    """
+    try:
+        with open_regular(path) as file, pq.ParquetFile(file) as table:
+            if not table.schema_arrow.equals(COLUMNS):
+                raise ManifestError(f"{path} has other columns than a correction's manifest")
+            for batch in table.iter_batches(batch_size=256):
+                for row in batch.to_pylist():
+                    yield _parse(row)
+    except ManifestError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ManifestError(f"{path} cannot be read as part of a manifest: {text}") from None
+
+
+def _parse(row: dict[str, Any]) -> Row:
+    if row["outcome"] not in OUTCOMES:
+        raise ManifestError(f"{row['id']!r} has the outcome {row['outcome']!r}, which is none")
+    return Row(**{**row, "groups": tuple(row["groups"]), "labels": tuple(row["labels"])})
+
+
+def save_weights(rows: Iterable[Row], path: Path) -> None:
+    """Write every record's id, split and weight, in the manifest's order, in one file.
+
+    Args:
+        rows: the manifest's; what was removed is left out.
+        path: the file.
+    """
+    schema = pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("split", pa.string()),
+            pa.field("weight", pa.float64(), nullable=False),
+        ]
+    )
+    with pq.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
+        waiting: list[dict[str, Any]] = []
+        for row in rows:
+            if row.weight is not None:
+                waiting.append({"id": row.id, "split": row.split, "weight": row.weight})
+            if len(waiting) == 8192:
+                writer.write_table(pa.Table.from_pylist(waiting, schema=schema))
+                waiting = []
+        writer.write_table(pa.Table.from_pylist(waiting, schema=schema))
+
+
+def load_facts(manifest: Path) -> dict[str, Any]:
+    """Read a correction's ``balance.json``.
+
+    Raises:
+        ManifestError: if it is absent, damaged, or of another shape.
+        SchemaVersionError: if it was written by a newer release.
+    """
+    path = manifest / FACTS
+    try:
+        facts = json.loads(read_regular(path).decode())
+    except FileNotFoundError:
+        raise ManifestError(f"{path} is missing; is this the OUT of curate balance?") from None
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{path} cannot be read: {error}") from None
+    version = facts.get("schema_version") if isinstance(facts, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ManifestError(f"{path} does not say its schema version")
+    if version > VERSION:
+        raise SchemaVersionError(
+            f"{path} has schema version {version}, this release reads up to {VERSION}; upgrade "
+            "curate-dataset"
+        )
+    _check(facts, path)
+    return facts
+
+
+_SHAPE: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "tool": {"name": str, "version": str},
+    "source": {
+        "layout": str,
+        "obfuscated": bool,
+        "origin": (str, type(None)),
+        "manifest_sha256": (str, type(None)),
+        "sha256": str,
+    },
+    "counts": {"records": int, "kept": int, "removed": int, "made": int, "fixed": int},
+    "others": {"carried": int, "edited": int, "rebuilt": int, "left_out": int, "sha256": str},
+    "records": {"parts": int, "sha256": str},
+}
+
+
+def _check(facts: dict[str, Any], path: Path) -> None:
+    """Refuse what lacks a key that readers rely on."""
+    if not isinstance(facts.get("recipe"), dict) or not isinstance(facts.get("recipe_sha256"), str):
+        raise ManifestError(f"{path}: recipe or recipe_sha256 is missing")
+    for name, keys in _SHAPE.items():
+        inner = facts.get(name)
+        for key, kind in keys.items():
+            value = inner.get(key) if isinstance(inner, dict) else None
+            if not isinstance(inner, dict) or key not in inner or not isinstance(value, kind):
+                raise ManifestError(f"{path}: {name}.{key} is missing or of another type")
