@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,9 +35,11 @@ class Association:
         npmi: the same, normalised to -1..1 (Bouma, GSCL 2009, as Aka et al., AIES 2021,
             use it); 0 is chance, -1 never together, 1 never apart.
         interval: the bootstrap's, 95 %, of ``npmi``; None where it can say nothing.
-        p: of Fisher's exact test: chance of a count as far off, were groups dealt at random.
-        q: the share of chance among all that are at least as telling.
+        p: of Fisher's exact test: chance of a count as far off, were groups dealt at random;
+            None of counts with noise, which the test would take for telling.
+        q: the share of chance among all that are at least as telling; None without ``p``.
         flagged: whether ``q`` is small enough.
+        pmi_interval: the bootstrap's, 95 %, of ``pmi``; None where it can say nothing.
     """
 
     label: str
@@ -46,9 +49,10 @@ class Association:
     pmi: float | None
     npmi: float
     interval: Interval | None
-    p: float
-    q: float
+    p: float | None
+    q: float | None
     flagged: bool
+    pmi_interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class Pair:
     of_group: Ints
 
 
-def associate(pair: Pair, seed: int = 0) -> list[Association]:
+def associate(pair: Pair, seed: int = 0, tested: bool = True) -> list[Association]:
     """Every label with every group; ``q`` is left at 1 for ``control`` to fill.
 
     The bootstrap draws as many records anew with replacement. Records with the same
@@ -80,6 +84,7 @@ def associate(pair: Pair, seed: int = 0) -> list[Association]:
     Args:
         pair: the counts.
         seed: the same seed and names give the same intervals.
+        tested: whether the counts are exact; of others there are estimates and nothing else.
     """
     total = int(pair.of_group.sum())
     found: list[Association] = []
@@ -88,9 +93,7 @@ def associate(pair: Pair, seed: int = 0) -> list[Association]:
         if not of_label:
             continue
         pmi, npmi = normalised_pmi(both, np.int64(of_label), pair.of_group, total)
-        name = zlib.crc32(f"{pair.attribute}\0{label}".encode())
-        samples = _resample(both, pair.of_group, np.random.default_rng([seed, name]))
-        p = fisher_p(both, of_label, pair.of_group, total)
+        tests = _test(pair, label, both, seed) if tested else [_UNTESTED] * len(pair.groups)
         found += [
             Association(
                 label=label,
@@ -99,10 +102,11 @@ def associate(pair: Pair, seed: int = 0) -> list[Association]:
                 count=int(both[place]),
                 pmi=float(pmi[place]) if both[place] else None,
                 npmi=float(npmi[place]),
-                interval=percentiles(samples[:, place]),
-                p=float(p[place]),
-                q=1.0,
+                interval=tests[place].npmi,
+                p=tests[place].p,
+                q=None if tests[place].p is None else 1.0,
                 flagged=False,
+                pmi_interval=tests[place].pmi,
             )
             for place, group in enumerate(pair.groups)
             if pair.of_group[place]
@@ -114,14 +118,17 @@ def control(found: Iterable[Association], rate: float = FALSE_DISCOVERIES) -> li
     """Flag what is no chance, with at most a share of false flags among all flags.
 
     Args:
-        found: every association that was looked at, flagged or not.
+        found: every association that was looked at, flagged or not; those without ``p``
+            are no test.
         rate: the false-discovery rate.
     """
     everything = list(found)
-    values = benjamini_hochberg([each.p for each in everything])
-    return [
-        replace(each, q=q, flagged=q <= rate) for each, q in zip(everything, values, strict=True)
-    ]
+    values = iter(benjamini_hochberg([each.p for each in everything if each.p is not None]))
+    return [each if each.p is None else _flag(each, next(values), rate) for each in everything]
+
+
+def _flag(found: Association, q: float, rate: float) -> Association:
+    return replace(found, q=q, flagged=q <= rate)
 
 
 def benjamini_hochberg(values: Sequence[float]) -> list[float]:
@@ -172,15 +179,38 @@ def fisher_p(both: Ints, of_label: int, of_group: Ints, total: int) -> Floats:
     return p
 
 
-def _resample(both: Ints, of_group: Ints, random: np.random.Generator) -> Floats:
-    """The nPMI of one label with each group, drawn anew, DRAWS×G."""
+class _Test(NamedTuple):
+    """What is said of a label and a group beside the estimates."""
+
+    p: float | None
+    pmi: Interval | None
+    npmi: Interval | None
+
+
+_UNTESTED = _Test(None, None, None)
+
+
+def _test(pair: Pair, label: str, both: Ints, seed: int) -> list[_Test]:
+    """One for each group."""
+    name = zlib.crc32(f"{pair.attribute}\0{label}".encode())
+    pmi, npmi = _resample(both, pair.of_group, np.random.default_rng([seed, name]))
+    p = fisher_p(both, int(both.sum()), pair.of_group, int(pair.of_group.sum()))
+    return [
+        _Test(float(p[place]), percentiles(pmi[:, place]), percentiles(npmi[:, place]))
+        for place in range(len(pair.groups))
+    ]
+
+
+def _resample(both: Ints, of_group: Ints, random: np.random.Generator) -> tuple[Floats, Floats]:
+    """PMI and nPMI of one label with each group, drawn anew, DRAWS×G each."""
     total, groups = int(of_group.sum()), len(of_group)
     chances = np.concatenate([both, of_group - both]) / total
     rows = max(1, _CELLS // len(chances))
-    samples: list[Floats] = []
+    samples: list[tuple[Floats, Floats]] = []
     for start in range(0, DRAWS, rows):
         drawn = random.multinomial(total, chances, size=min(rows, DRAWS - start))
         with_label, of = drawn[:, :groups], drawn[:, :groups] + drawn[:, groups:]
         of_label = with_label.sum(axis=1, keepdims=True)
-        samples.append(normalised_pmi(with_label, of_label, of, total)[1])
-    return np.concatenate(samples)
+        samples.append(normalised_pmi(with_label, of_label, of, total))
+    pmi, npmi = zip(*samples, strict=True)
+    return np.concatenate(pmi), np.concatenate(npmi)

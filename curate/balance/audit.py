@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from curate.balance.association import Association, Pair, associate, control
+from curate.balance.association import (
+    Association,
+    Pair,
+    associate,
+    control,
+)
 from curate.balance.base_rates import Groups, LabelRates, rate
 from curate.balance.cells import Columns, Table
 from curate.balance.census import Census
@@ -113,10 +119,10 @@ def audit(census: Census, rules: Rules) -> Audit:
             associations += _associate(census, plan.label, columns, rules.seed)
             fits[",".join(columns)] = _independence(census, plan.label, columns)
             rates += _rate(census, plan.label, columns)
-        reversals = list(_iter_reversals(census, plan.label))
-    uncovered = None
-    if census.cells is not None:
-        uncovered = tuple(find_uncovered(census.cells, rules.threshold))
+        # Noise would pass for a reversal.
+        reversals = [] if census.noise else list(_iter_reversals(census, plan.label))
+    cells = census.cells
+    uncovered = None if cells is None else tuple(find_uncovered(cells, rules.threshold))
     return Audit(
         census=census,
         rules=rules,
@@ -149,11 +155,14 @@ def _group(census: Census, columns: Columns, rules: Rules) -> Grouping:
         target = margin(rules.targets[reference], reference, columns)
         if table.whole:
             check_target(target, table)
-    crossed = len(columns) == 2 and table.whole
+    crossed = len(columns) == 2 and table.whole and not census.noise
+    found = diverge(table, target)
+    if found is not None and census.noise:
+        found = replace(found, fit=None)  # the test is of counts without noise
     return Grouping(
         columns=columns,
-        shares=share_out(table, int(census.total.counts), target),
-        divergence=diverge(table, target),
+        shares=share_out(table, int(census.total.counts), target, census.noise),
+        divergence=found,
         has_reference=reference is not None,
         independence=independence(_without_missing(table)) if crossed else None,
     )
@@ -186,16 +195,17 @@ def _associate(census: Census, label: str, columns: Columns, seed: int) -> Itera
         of_group=of_group,
     )
     if of_group.any():
-        yield from associate(pair, seed)
+        yield from associate(pair, seed, tested=not census.noise)
 
 
 def _independence(census: Census, label: str, columns: Columns) -> Fit | None:
-    """None where a record may have several labels: the test is not for that."""
+    """None where a record may have several labels, or counts have noise: it is no test of that."""
     table = census.table(label, *columns)
-    if label not in census.single or not table.whole:
+    if label not in census.single or not table.whole or census.noise:
         return None
     counts = _without_missing(table)
-    return independence(counts.reshape(counts.shape[0], -1))
+    # Where nothing is known, there are no rows or no columns, and -1 could be anything.
+    return independence(counts.reshape(counts.shape[0], math.prod(counts.shape[1:])))
 
 
 def _rate(census: Census, label: str, columns: Columns) -> Iterator[LabelRates]:
@@ -207,6 +217,7 @@ def _rate(census: Census, label: str, columns: Columns) -> Iterator[LabelRates]:
         sizes=sizes.counts.ravel(),
         hidden=sizes.hidden.ravel(),
         compared=np.array([MISSING not in group for group, _ in iter_groups(sizes)]),
+        noise=census.noise,
     )
     counts, hidden = (each.reshape(len(names), -1) for each in (both.counts, both.hidden))
     for place, name in enumerate(names):

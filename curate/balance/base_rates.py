@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from curate.balance.cells import Bools, Ints
+from curate.balance.noisy import NoisyShare
 from curate.core.intervals import Interval, Share, newcombe
 
 FOUR_FIFTHS = 0.8
@@ -62,6 +63,7 @@ class Groups:
         sizes: G, how many are of each.
         hidden: G, which sizes must not be shown.
         compared: G, which may be the reference; those of missing values may not.
+        noise: the scale of noise on every count; 0 for none.
     """
 
     attribute: str
@@ -69,6 +71,7 @@ class Groups:
     sizes: Ints
     hidden: Bools
     compared: Bools
+    noise: float = 0.0
 
 
 def rate(label: str, both: Ints, hidden: Bools, groups: Groups) -> LabelRates:
@@ -82,7 +85,7 @@ def rate(label: str, both: Ints, hidden: Bools, groups: Groups) -> LabelRates:
     """
     unknown = hidden | groups.hidden
     shares = [
-        None if secret else Share(min(int(hits), int(size)), int(size))
+        None if secret else _share(int(hits), int(size), groups.noise)
         for hits, size, secret in zip(both, groups.sizes, unknown, strict=True)
     ]
     known = groups.compared & (groups.sizes > 0)
@@ -92,8 +95,16 @@ def rate(label: str, both: Ints, hidden: Bools, groups: Groups) -> LabelRates:
         rates = np.where(known, both / np.maximum(groups.sizes, 1), -1.0)
         place = int(np.argmax(rates))
         best, reference = shares[place], groups.names[place]
-    rated = (_compare(name, share, best) for name, share in zip(groups.names, shares, strict=True))
+    compare = _estimate if groups.noise else _compare
+    rated = (compare(name, share, best) for name, share in zip(groups.names, shares, strict=True))
     return LabelRates(label, groups.attribute, reference, tuple(rated))
+
+
+def _share(hits: int, size: int, noise: float) -> Share:
+    """Of those of a group; noise may have made the part larger than the whole."""
+    if not noise:
+        return Share(min(hits, size), size)
+    return NoisyShare(min(hits, size), size, noise, (hits, size))
 
 
 def _compare(name: str, share: Share | None, best: Share | None) -> BaseRate:
@@ -108,3 +119,9 @@ def _compare(name: str, share: Share | None, best: Share | None) -> BaseRate:
         ratio=ratio,
         below=None if ratio is None else ratio < FOUR_FIFTHS,
     )
+
+
+def _estimate(name: str, share: Share | None, best: Share | None) -> BaseRate:
+    """Of counts with noise: the difference and ratio, of which nothing more can be said."""
+    said = _compare(name, share, best)
+    return replace(said, interval=None, below=None)

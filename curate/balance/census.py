@@ -73,6 +73,7 @@ class Census:
         tables: by columns; those of a label have it as their first column.
         single: columns of labels of which everything counted has exactly one.
         cells: combinations of the attributes that coverage looks at, or None.
+        noise: the scale of Laplace noise on every count; 0 for none.
     """
 
     plan: Plan
@@ -80,6 +81,7 @@ class Census:
     tables: Mapping[Columns, Table]
     single: frozenset[str] = frozenset()
     cells: Cells | None = None
+    noise: float = 0.0
 
     def table(self, *columns: str) -> Table:
         """The table of some columns, in the order of the columns given."""

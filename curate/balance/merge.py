@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from curate.balance.cells import Order, add_cells, add_up
@@ -39,4 +40,6 @@ def merge(parts: Sequence[Census], order: Order) -> Census:
         },
         single=single,
         cells=add_cells(cells, order) if len(cells) == len(parts) else None,
+        # The noise of a sum is hardly ever more than noise of the sum of the scales.
+        noise=math.fsum(part.noise for part in parts),
     )

@@ -18,6 +18,10 @@ from curate.balance.census import Census
 from curate.core.errors import MissingExtraError, UsageError
 
 MECHANISM = "discrete Laplace (OpenDP)"
+"""What the noise is."""
+
+LEAST, MOST = 1e-6, 1e6
+"""Budgets that noise can be drawn for; far inside, it either hides all or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,8 @@ def add_noise(census: Census, epsilon: float) -> tuple[Census, Budget]:
         UsageError: if a record can have several labels, or the budget is none.
         MissingExtraError: if OpenDP is not installed.
     """
-    if epsilon <= 0:
-        raise UsageError("--epsilon must be above 0")
+    if not LEAST <= epsilon <= MOST:
+        raise UsageError(f"--epsilon must be a number above 0, from {LEAST:f} to {MOST:.0f}")
     several = [name for name in census.plan.labels if name not in census.single]
     if several:
         raise UsageError(
@@ -64,7 +68,8 @@ def add_noise(census: Census, epsilon: float) -> tuple[Census, Budget]:
     blur = _mechanism(budget.scale)
     tables = {columns: _blur(table, blur) for columns, table in census.tables.items()}
     total = int(tables[()].counts)
-    return replace(census, tables=tables, records=total, cells=None), budget
+    noisy = replace(census, tables=tables, records=total, cells=None, noise=budget.scale)
+    return noisy, budget
 
 
 def _blur(table: Table, blur: Any) -> Table:
@@ -76,5 +81,5 @@ def _blur(table: Table, blur: Any) -> Table:
 def _mechanism(scale: float) -> Any:
     dp = importlib.import_module("opendp.prelude")
     dp.enable_features("contrib")
-    space = dp.vector_domain(dp.atom_domain(T=int)), dp.l1_distance(T=int)
+    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l1_distance(T="i64")
     return dp.m.make_laplace(*space, scale=scale)

@@ -110,7 +110,7 @@ def _labels(census: Census) -> dict[str, Any]:
     if census.plan.label is None:
         return {}
     table = census.table(census.plan.label)
-    shares = share_out(table, int(census.total.counts), {})
+    shares = share_out(table, int(census.total.counts), {}, census.noise)
     return {spell(each.group): _share(each.share) for each in shares}
 
 
@@ -121,6 +121,7 @@ def _association(found: Association) -> dict[str, Any]:
         "group": found.group,
         "count": found.count,
         "pmi": _round(found.pmi),
+        "pmi_ci95": _interval(found.pmi_interval),
         "npmi": _round(found.npmi),
         "ci95": _interval(found.interval),
         "p": _probability(found.p),
@@ -180,7 +181,7 @@ def _interval(interval: Interval | None) -> list[float | None] | None:
 
 def _round(value: float | None) -> float | None:
     """Six digits say enough, and a share of nothing is null: JSON has no NaN."""
-    return None if value is None or math.isnan(value) else round(float(value), _DIGITS)
+    return None if value is None or not math.isfinite(value) else round(float(value), _DIGITS)
 
 
 def _probability(value: float | None) -> float | None:

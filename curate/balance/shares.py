@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from curate.balance.cells import Table
 from curate.balance.groups import MISSING
+from curate.balance.noisy import share_of
 from curate.core.errors import DataError
 from curate.core.intervals import Interval, Share
 
@@ -34,7 +35,7 @@ class GroupShare:
 
     @property
     def interval(self) -> Interval | None:
-        """Wilson's, 95 %."""
+        """Wilson's, 95 %; of counts with noise, wide enough for that as well."""
         return self.share.interval if self.share else None
 
 
@@ -99,13 +100,16 @@ def check_target(target: Mapping[Group, float], table: Table) -> None:
             )
 
 
-def share_out(table: Table, total: int, target: Mapping[Group, float]) -> tuple[GroupShare, ...]:
+def share_out(
+    table: Table, total: int, target: Mapping[Group, float], noise: float = 0.0
+) -> tuple[GroupShare, ...]:
     """The share of each group of a table, against a target.
 
     Args:
         table: counts.
         total: how many were counted.
         target: shares by group, adding up to 1; a group that it leaves out should be none.
+        noise: the scale of noise on every count; 0 for none.
     """
     groups = iter_groups(table)
     known = sum(counted or 0 for group, counted in groups if MISSING not in group)
@@ -115,6 +119,6 @@ def share_out(table: Table, total: int, target: Mapping[Group, float]) -> tuple[
         ratio = None
         if table.whole and wanted and counted is not None and known:
             ratio = counted / known / wanted
-        share = None if counted is None else Share(counted, max(total, counted))
+        share = None if counted is None else share_of(counted, total, noise)
         shares.append(GroupShare(group, share, wanted, ratio))
     return tuple(shares)

@@ -16,9 +16,10 @@ def describe(audit: Audit, facts: Mapping[str, Any]) -> Iterator[str]:
 
     Args:
         audit: the figures.
-        facts: ``reading``, ``suppressed`` and ``noise`` of the report.
+        facts: ``reading``, ``suppressed``, ``noise`` and ``input`` of the report.
     """
     yield _counted(audit, facts["reading"]["per"])
+    yield from _misfits(facts["input"] or {})
     yield (
         "Counts can show representation: which groups are scarce, and where groups have a label "
         "at different rates. They cannot show why. Whether a label was given unfairly to a group, "
@@ -28,13 +29,14 @@ def describe(audit: Audit, facts: Mapping[str, Any]) -> Iterator[str]:
     for grouping in audit.groupings:
         if len(grouping.columns) == 1:
             yield from _missing(grouping)
-    if audit.census.plan.label is not None:
+    if audit.census.plan.label is not None and not audit.census.noise:
         flagged = sum(each.flagged for each in audit.associations)
         yield (
             f"{flagged:,} of {len(audit.associations):,} pairs of label and group are flagged; "
             "of such flags, at most one in twenty is expected to be chance. A flag says that the "
             "two go together, not that it matters, nor why."
         )
+    yield from _alone(audit)
     if audit.uncovered is None and len(audit.census.plan.attributes) > MOST_CROSSED:
         yield f"Coverage is not looked at: it is for {MOST_CROSSED} attributes at most."
     yield from _protection(facts)
@@ -53,6 +55,16 @@ def _counted(audit: Audit, per: str) -> str:
     )
 
 
+def _misfits(given: Mapping[str, Any]) -> Iterator[str]:
+    for kind, what in (("unmatched", "are no record"), ("ambiguous", "could mean several")):
+        if given.get(kind):
+            examples = ", ".join(given[f"{kind}_examples"])
+            yield (
+                f"{given[kind]:,} ids of the table {what}, such as {examples}; what is said of "
+                "them is left out."
+            )
+
+
 def _missing(grouping: Grouping) -> Iterator[str]:
     for each in grouping.shares:
         if spell(each.group) == MISSING and each.share is not None and each.share.hits:
@@ -61,6 +73,26 @@ def _missing(grouping: Grouping) -> Iterator[str]:
                 f"{grouping.columns[0]}; they are a group of their own, and no part of what is "
                 "compared with a target."
             )
+
+
+def _alone(audit: Audit) -> Iterator[str]:
+    """Labels of which a single record says nothing; not of counts that are protected."""
+    census = audit.census
+    if census.plan.label is None or census.noise:
+        return
+    labels = census.table(census.plan.label)
+    if not labels.whole:
+        return
+    alone = [
+        name
+        for name, counted in zip(labels.values[0], labels.counts.tolist(), strict=True)
+        if counted == 1 and name != MISSING
+    ]
+    if alone:
+        yield (
+            f"{len(alone):,} labels have a single record, such as {alone[0]}: nothing follows from "
+            "how such a label goes with groups."
+        )
 
 
 def _protection(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -74,6 +106,8 @@ def _protection(facts: Mapping[str, Any]) -> Iterator[str]:
     if noise is not None:
         yield (
             f"Every count has noise of scale {noise['scale']:.3g}; the privacy budget spent is "
-            f"ε = {noise['epsilon']:g}. Which groups there are is not protected, tables need not "
-            "add up, and intervals do not hold the noise."
+            f"ε = {noise['epsilon']:g}, which protects each {facts['reading']['per']} that is "
+            "counted. Which groups there are is not protected, and tables need not add up. "
+            "Intervals of shares and rates hold the noise; tests, flags and reversals are left "
+            "out, for noise would pass for them."
         )

@@ -18,6 +18,7 @@ _COMMANDS = {
     "detect": "find the faces of a dataset and write a table of their boxes",
     "evaluate": "measure a detector on labelled images, by size and by group",
     "audit": "say who is in a dataset, in which numbers and under which labels",
+    "balance": "correct how groups are represented, and say what that costs",
     "impact": "measure what obfuscation costs a classifier in accuracy",
     "verify": "check every file of an output against its manifest, and for leaks",
     "manifest": "show, compare and publish manifests",

@@ -37,17 +37,17 @@ _SHOWN = 50
 def command(
     ctx: click.Context, /, out: Path, source: str | None, workers: int | None, as_json: bool
 ) -> None:
-    """Check every file of OUT against its manifest, and for leaks.
+    """Check every file of OUT, of `blur` or `balance`, against its manifest, and for leaks.
 
     Leaks are metadata outside the allow-list, thumbnails, trailing bytes and
     further frames. Exits 1 and names what differs.
     """
     kinds: Counter[str] = Counter()
     try:
-        from curate.pipeline.check import iter_problems, load_facts  # takes its time, too
+        from curate.pipeline.verification import verify  # takes its time, too
 
-        run = load_facts(out)
-        for problem in iter_problems(out, source, workers, run):
+        checked = verify(out, source, workers)
+        for problem in checked.problems:
             kinds[problem.kind] += 1
             if as_json or kinds.total() <= _SHOWN:
                 click.echo(_format(problem, as_json))
@@ -60,13 +60,7 @@ def command(
         found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
         click.echo(f"{out} is not what its manifest says: {found}.", err=True)
         ctx.exit(1)
-    counts = run["counts"]
-    against = " and its pixels against SOURCE" if source else ""
-    click.echo(
-        f"{out} is what its manifest says: {counts['written']:,} images checked for changes and "
-        f"leaks{against}, {counts['withheld']:,} withheld, recipe {run['recipe_sha256'][:12]}.",
-        err=True,
-    )
+    click.echo(f"{out} is what its manifest says: {checked.sound}.", err=True)
 
 
 def _format(problem: Problem, as_json: bool) -> str:

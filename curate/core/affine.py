@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,22 +193,19 @@ def _to_matrix(linear: Points, moved: Points) -> Matrix:
 
 def _clip_half(points: Points, axis: int, limit: float, sign: int) -> Points:
     """The part of an outline on one side of a line."""
+    away = sign * (points[:, axis] - limit)
+    if (away >= 0).all():
+        return points
     kept: list[Points] = []
-    for start, end in _edges(points):
-        from_start, from_end = sign * (start[axis] - limit), sign * (end[axis] - limit)
+    for start, end, from_start, from_end in zip(
+        np.roll(points, 1, axis=0), points, np.roll(away, 1), away, strict=True
+    ):
         if (from_start < 0) != (from_end < 0):
             crossing = start + (end - start) * (from_start / (from_start - from_end))
             crossing[axis] = limit
             kept.append(crossing)
         if from_end >= 0:
             kept.append(end)
-    distinct = [
-        point for number, point in enumerate(kept) if not np.array_equal(point, kept[number - 1])
-    ]
-    return np.array(distinct, np.float64).reshape(-1, 2)
-
-
-def _edges(points: Points) -> Iterator[tuple[Points, Points]]:
-    """Every edge of a closed outline; the first ends at the first point."""
-    for number in range(len(points)):
-        yield points[number - 1], points[number]
+    found = np.array(kept, np.float64).reshape(-1, 2)
+    distinct = (found != np.roll(found, 1, axis=0)).any(axis=1)
+    return np.asarray(found[distinct])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Protocol
@@ -210,6 +210,28 @@ class Source(Protocol):
 
     def size(self, record: ImageRecord) -> int | None:
         """Stored bytes of one image, or None where only reading it would tell."""
+        ...
+
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What the dataset itself says of its images beside split and category of a record.
+
+        Args:
+            columns: what is wanted; a layout may say more, and looks for nothing else.
+
+        Yields:
+            A record's id and a row, in no particular order; several rows of one record
+            where the annotations speak of several things in it.
+
+        Raises:
+            DataError: if the annotations are malformed.
+        """
+        ...
+
+    def aliases(self) -> Iterator[tuple[str, str]]:
+        """Other names by which a table may call an image, each with the record's id.
+
+        A name may come with several records; it then means none of them.
+        """
         ...
 
     def others(self) -> Iterator[CarriedFile]:

@@ -47,6 +47,12 @@ def iter_lines(file: BinaryIO, name: str) -> Iterator[tuple[str, str]]:
     Raises:
         DataError: if a line is not UTF-8, or far too long.
     """
+    for where, text, _ in iter_stored_lines(file, name):
+        yield where, text.rstrip("\r\n")
+
+
+def iter_stored_lines(file: BinaryIO, name: str) -> Iterator[tuple[str, str, bytes]]:
+    """Lines as ``iter_lines`` gives them but with their ends, and as they are stored."""
     number = 0
     while line := file.readline(_LONGEST + 1):
         number += 1
@@ -57,7 +63,7 @@ def iter_lines(file: BinaryIO, name: str) -> Iterator[tuple[str, str]]:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
             raise DataError(f"{where} is not UTF-8 text") from None
-        yield where, text.rstrip("\r\n")
+        yield where, text, line
 
 
 def resolve(base: str, value: Any, where: str) -> str:

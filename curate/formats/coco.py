@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import PurePosixPath
+from typing import Any
 
 from curate.core.records import ImageRecord
-from curate.formats.annotations import read_head
+from curate.formats.annotations import open_annotation, read_head
+from curate.formats.coco_groups import NAME, Opener, iter_annotations, iter_image_ids
 from curate.formats.coco_json import looks_like_coco
+from curate.formats.coco_names import Finder, image_places
 from curate.formats.coco_survey import Survey, take_survey
 from curate.formats.folder import Folder
 from curate.formats.maps import MapLayout, is_panoptic_map
+from curate.formats.on_disk import NamesOnDisk
 from curate.formats.splits import split_in, split_of_folders
 
 _SHOWN = 4
@@ -64,6 +68,37 @@ class Coco(MapLayout):
         """Read an image's split from its folders, else from the JSON that lists it."""
         split = split_of_folders(path) or self._survey.names.get("image", path)
         return ImageRecord(id=path, uri=path, split=split or None)
+
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """A row for each annotation: its category's name and its ``attributes``.
+
+        The same annotation in two files, as of instances and of keypoints, is one.
+        """
+        seen = NamesOnDisk()
+        for path, opener in self._jsons():
+            places = Finder(self.folder, image_places(path))
+            for number, row in iter_annotations(opener, path):
+                image = places.find(row[NAME], f"{path}: {NAME}")
+                said = {name: value for name, value in row.items() if name != NAME}
+                new = number is None or seen.add("annotation", f"{number!r} {image}")
+                if image is not None and new and any(value is not None for value in said.values()):
+                    yield image, said
+        seen.close()
+
+    def aliases(self) -> Iterator[tuple[str, str]]:
+        """The ids that the JSON files give to the images."""
+        for path, opener in self._jsons():
+            places = Finder(self.folder, image_places(path))
+            for number, name in iter_image_ids(opener, path):
+                image = places.find(name, f"{path}: {NAME}")
+                if image is not None:
+                    yield number, image
+
+    def _jsons(self) -> Iterator[tuple[str, Opener]]:
+        for leaf in self.folder.leaves():
+            is_json = leaf.regular and leaf.path.endswith(".json")
+            if is_json and looks_like_coco(read_head(self.folder, leaf.path)):
+                yield leaf.path, partial(open_annotation, self.folder, leaf.path)
 
     def may_be_map(self, path: str) -> bool:
         """Whether a panoptic JSON names this file as a map."""

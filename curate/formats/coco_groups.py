@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
 from curate.formats.json_stream import iter_items
 
-NAME, CATEGORY = "file_name", "category"
-"""Columns that every row has, or may have."""
+ID, NAME, CATEGORY = "id", "file_name", "category"
+"""Keys of an annotation's number, of its image's name and of its category's."""
+
+Opener = Callable[[], BinaryIO]
+"""Opens a JSON anew, from its start."""
 
 
 def iter_annotation_rows(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -24,26 +27,64 @@ def iter_annotation_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     Raises:
         DataError: if it is no COCO JSON.
     """
-    categories = {repr(item.get("id")): item.get("name") for item in _items(path, "categories")}
+    row = None
+    try:
+        for _, row in iter_annotations(lambda: path.open("rb"), str(path)):
+            yield row
+    except OSError as error:
+        raise DataError(f"the table {path} cannot be read: {error.strerror}") from None
+    if row is None:
+        raise DataError(f"{path} lists no images; want COCO's JSON, or give another table")
+
+
+def iter_annotations(
+    opener: Opener, name: str
+) -> Iterator[tuple[int | str | None, Mapping[str, Any]]]:
+    """Read annotations as rows, each with its own id; None for an image without any.
+
+    Args:
+        opener: opens the JSON.
+        name: what messages call it.
+
+    Raises:
+        DataError: if it is no COCO JSON.
+    """
+    items = _items(opener, "categories", name)
+    categories = {repr(item.get("id")): item.get("name") for item in items}
     # A private database on disk that goes when it is closed.
     with closing(sqlite3.connect("")) as names:
         names.execute("CREATE TABLE images (id TEXT PRIMARY KEY, name TEXT, told INTEGER)")
-        for number, image in enumerate(_items(path, "images")):
-            _add(names, image, f"{path}: images[{number}]")
-        for number, annotation in enumerate(_items(path, "annotations")):
+        for number, image in enumerate(_items(opener, "images", name)):
+            _add(names, image, f"{name}: images[{number}]")
+        for number, annotation in enumerate(_items(opener, "annotations", name)):
             key = repr(annotation.get("image_id"))
             row = names.execute("SELECT name, told FROM images WHERE id = ?", (key,)).fetchone()
             if row is None:
-                raise DataError(f"{path}: annotations[{number}] belongs to an image that is absent")
+                raise DataError(f"{name}: annotations[{number}] belongs to an image that is absent")
             if not row[1]:
                 names.execute("UPDATE images SET told = 1 WHERE id = ?", (key,))
             attributes = annotation.get("attributes") or {}
             if not isinstance(attributes, dict):
-                raise DataError(f"{path}: annotations[{number}].attributes is no object")
+                raise DataError(f"{name}: annotations[{number}].attributes is no object")
             category = categories.get(repr(annotation.get("category_id")))
-            yield {CATEGORY: category, **attributes, NAME: row[0]}
-        for (name,) in names.execute("SELECT name FROM images WHERE told = 0 ORDER BY rowid"):
-            yield {NAME: name}
+            yield annotation.get(ID), {CATEGORY: category, **attributes, NAME: row[0]}
+        for (image_name,) in names.execute("SELECT name FROM images WHERE told = 0 ORDER BY rowid"):
+            yield None, {NAME: image_name}
+
+
+def iter_image_ids(opener: Opener, name: str) -> Iterator[tuple[str, Any]]:
+    """The id of every image, with its name.
+
+    Args:
+        opener: opens the JSON.
+        name: what messages call it.
+
+    Raises:
+        DataError: if it is no COCO JSON.
+    """
+    for image in _items(opener, "images", name):
+        if type(image.get(ID)) in (int, str):
+            yield str(image[ID]), image.get(NAME)
 
 
 def _add(names: sqlite3.Connection, image: Mapping[str, Any], where: str) -> None:
@@ -51,19 +92,16 @@ def _add(names: sqlite3.Connection, image: Mapping[str, Any], where: str) -> Non
     if not isinstance(name, str) or not name:
         raise DataError(f"{where} has no {NAME}")
     try:
-        names.execute("INSERT INTO images VALUES (?, ?, 0)", (repr(image.get("id")), name))
+        names.execute("INSERT INTO images VALUES (?, ?, 0)", (repr(image.get(ID)), name))
     except sqlite3.IntegrityError:
         raise DataError(f"{where} has the id of another") from None
     except UnicodeEncodeError:
         raise DataError(f"{where} has a name that is no text") from None
 
 
-def _items(path: Path, key: str) -> Iterator[Mapping[str, Any]]:
-    try:
-        with path.open("rb") as file:
-            for number, item in enumerate(iter_items(file, f"{key}.item", str(path))):
-                if not isinstance(item, dict):
-                    raise DataError(f"{path}: {key}[{number}] is no object")
-                yield item
-    except OSError as error:
-        raise DataError(f"the table of groups {path} cannot be read: {error.strerror}") from None
+def _items(opener: Opener, key: str, name: str) -> Iterator[Mapping[str, Any]]:
+    with opener() as file:
+        for number, item in enumerate(iter_items(file, f"{key}.item", name)):
+            if not isinstance(item, dict):
+                raise DataError(f"{name}: {key}[{number}] is no object")
+            yield item

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import posixpath
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from curate.core.errors import DataError
-from curate.formats.annotations import open_annotation, read_head, resolve, shorten
+from curate.formats.annotations import open_annotation, read_head, shorten
 from curate.formats.coco_json import Item, iter_annotated, looks_like_coco
+from curate.formats.coco_names import Finder, id_key, image_places, map_places
 from curate.formats.folder import Folder
 from curate.formats.on_disk import NamesOnDisk
 from curate.formats.splits import split_in
@@ -58,8 +58,8 @@ class _Reader:
         self._ids = NamesOnDisk()
         self._counts: Counter[str] = Counter()
         self._absent = ""
-        self._places = list(_image_places(path))
-        self._maps = list(_map_places(path))
+        self._images = Finder(folder, image_places(path))
+        self._maps = Finder(folder, map_places(path))
 
     def take(self, item: Item) -> None:
         where = f"{self._path}: {item.kind}[{item.number}]"
@@ -70,10 +70,10 @@ class _Reader:
             self._take_annotation(item, where)
 
     def _take_image(self, values: dict[str, Any], where: str) -> None:
-        key = _key(values.get("id"), f"{where}.id")
+        key = id_key(values.get("id"), f"{where}.id")
         if not self._ids.add("image", key):
             raise DataError(f"{where}.id is {shorten(values['id'])}, which another image has")
-        path = self._locate(values.get("file_name"), f"{where}.file_name", self._places)
+        path = self._images.find(values.get("file_name"), f"{where}.file_name")
         if path is None:
             self._counts["absent"] += 1
             self._absent = self._absent or str(values["file_name"])
@@ -82,25 +82,14 @@ class _Reader:
 
     def _take_annotation(self, item: Item, where: str) -> None:
         values = item.values
-        self._ids.add("labelled", _key(values.get("image_id"), f"{where}.image_id"))
-        if "id" in values and not self._ids.add("label", _key(values["id"], f"{where}.id")):
+        self._ids.add("labelled", id_key(values.get("image_id"), f"{where}.image_id"))
+        if "id" in values and not self._ids.add("label", id_key(values["id"], f"{where}.id")):
             raise DataError(f"{where}.id is {shorten(values['id'])}, which another annotation has")
         if "file_name" in values:
-            path = self._locate(values["file_name"], f"{where}.file_name", self._maps)
+            path = self._maps.find(values["file_name"], f"{where}.file_name")
             ids = [number for number in item.segments if type(number) is int]
             if path is not None:
                 self._names.add("map", path, json.dumps(ids))
-
-    def _locate(self, name: Any, where: str, places: list[str]) -> str | None:
-        """The file that a name means; the folder that had the last one is asked first."""
-        name = resolve("", name, where)
-        for number, place in enumerate(places):
-            path = posixpath.normpath(posixpath.join(place, name))
-            leaf = self._folder.leaf(path)
-            if leaf is not None and leaf.regular:
-                places.insert(0, places.pop(number))
-                return path
-        return None
 
     def finish(self) -> list[str]:
         """What is odd about this JSON, a line each."""
@@ -124,27 +113,3 @@ class _Reader:
             )
         self._ids.close()
         return notes
-
-
-def _key(value: Any, where: str) -> str:
-    """An id as text in which 1 and "1" differ."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise DataError(f"{where} is {shorten(value)}; want a number or a text")
-    return json.dumps(value)
-
-
-def _image_places(path: str) -> list[str]:
-    """Folders that the names in a JSON may count from, the likeliest first."""
-    own, stem = posixpath.dirname(path), PurePosixPath(path).stem
-    word = stem.rpartition("_")[2]  # val2017 of instances_val2017
-    tops = dict.fromkeys([posixpath.dirname(own), own, ""])
-    inner = ("", "images", word, f"images/{word}", "train", "val", "test", "data")
-    return list(dict.fromkeys(posixpath.join(top, name) for name in inner for top in tops))
-
-
-def _map_places(path: str) -> list[str]:
-    """Folders of the maps of a panoptic JSON, such as ``annotations/panoptic_val2017``."""
-    own, stem = posixpath.dirname(path), PurePosixPath(path).stem
-    return list(
-        dict.fromkeys(posixpath.join(top, stem) for top in (own, posixpath.dirname(own), ""))
-    )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import BinaryIO, Generic, Protocol, TypeVar
+from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 from curate.core.errors import DataError, WithheldError
 from curate.core.ports import CarriedFile
@@ -84,6 +84,14 @@ class ContainerLayout:
         """A short text that changes when the container does."""
         leaf = self.folder.leaf(parse_uri(record.uri)[2])
         return "gone" if leaf is None else leaf.stamp
+
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What annotations say of the images; nothing, where the layout has none."""
+        yield from ()
+
+    def aliases(self) -> Iterator[tuple[str, str]]:
+        """Other names of the images; none, where they are called by their paths."""
+        yield from ()
 
     def others(self) -> Iterator[CarriedFile]:
         """Every file beside the containers, in the order of its path."""

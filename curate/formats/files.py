@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from curate.core.ports import CarriedFile
 from curate.core.records import ImageRecord
@@ -75,6 +75,14 @@ class FileLayout:
         for leaf in self.folder.leaves():
             if self._is_image(leaf):
                 yield self.parse(leaf.path)
+
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What annotations say of the images; nothing, where the layout has none."""
+        yield from ()
+
+    def aliases(self) -> Iterator[tuple[str, str]]:
+        """Other names of the images; none, where they are called by their paths."""
+        yield from ()
 
     def others(self) -> Iterator[CarriedFile]:
         """Every file that is not an image, in the order of its path."""

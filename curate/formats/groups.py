@@ -19,6 +19,9 @@ _LONGEST = 2**26  # characters of a field; csv's own limit is for smaller ones
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 
+TABLES = frozenset({*_SEPARATORS, *_JSON_LINES, ".parquet"})
+"""Endings of tables."""
+
 
 def load_groups(path: Path) -> dict[str, Groups]:
     """Read a table of groups into memory, by the image's id.
@@ -43,7 +46,7 @@ def load_groups(path: Path) -> dict[str, Groups]:
 
 
 def load_columns(path: Path) -> tuple[str, ...]:
-    """The columns of a table; of JSON Lines, those of the first line.
+    """The columns of a table, but for those of images; of JSON Lines, those of the first line.
 
     Raises:
         DataError: if it is no such table, or empty.
@@ -51,10 +54,14 @@ def load_columns(path: Path) -> tuple[str, ...]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from curate.formats.image_structs import mentions_images
+
     try:
         with path.open("rb") as file:
             if file.read(4) == b"PAR1":
-                return tuple(pq.read_schema(path).names)
+                return tuple(
+                    field.name for field in pq.read_schema(path) if not mentions_images(field.type)
+                )
     except pa.ArrowException as error:
         raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
     except OSError as error:
@@ -63,6 +70,21 @@ def load_columns(path: Path) -> tuple[str, ...]:
     if first is None:
         raise DataError(f"{path} is empty; want a first line with names, and records")
     return tuple(first)
+
+
+def holds_images(path: Path) -> bool:
+    """Whether it is a Parquet file with images inside, which is a dataset by itself."""
+    if path.suffix.lower() != ".parquet":
+        return False
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from curate.formats.image_structs import mentions_images
+
+    try:
+        return any(mentions_images(field.type) for field in pq.read_schema(path))
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapping[str, Any]]:
@@ -90,7 +112,9 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapp
             raise DataError(f"{path} is no known table; give .csv, .tsv, .jsonl or Parquet")
     except OSError as error:
         raise DataError(f"the table {path} cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text; save it anew as UTF-8") from None
+    except csv.Error as error:
         raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
 
 
@@ -117,7 +141,7 @@ def _iter_separated(path: Path, separator: str) -> Iterator[Mapping[str, Any]]:
         for row in table:
             if None in row or None in row.values():
                 want = "as many fields as the first line names"
-                raise DataError(f"{path}: the record of {row.get('id')!r} does not have {want}")
+                raise DataError(f"{path}, line {table.line_num}, does not have {want}")
             yield row
 
 

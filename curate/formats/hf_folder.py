@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
 from curate.core.errors import DataError
 from curate.core.records import ImageRecord
 from curate.formats.annotations import read_head, resolve
 from curate.formats.files import CARRIED_SUFFIXES
 from curate.formats.folder import Folder
-from curate.formats.hf_metadata import iter_file_names
+from curate.formats.hf_metadata import iter_described, iter_file_names
 from curate.formats.imagefolder import ImageFolder
 from curate.formats.on_disk import NamesOnDisk
 
@@ -61,6 +62,18 @@ class HfFolder(ImageFolder):
         if count:
             yield f"{count:,} images stand in no metadata file, such as {example!r}."
         names.close()
+
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The rows of the metadata, each for every image that it names.
+
+        Raises:
+            DataError: if a metadata file is malformed.
+        """
+        for leaf in self.folder.leaves():
+            if PurePosixPath(leaf.path).name in NAMES:
+                place = posixpath.dirname(leaf.path)
+                for (where, key, name), row in iter_described(self.folder, leaf.path):
+                    yield resolve(place, name, f"{where}: {key}"), row
 
     def _check_metadata(self, path: str, names: NamesOnDisk) -> None:
         place = posixpath.dirname(path)

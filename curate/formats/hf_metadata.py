@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from curate.core.errors import DataError
-from curate.formats.annotations import iter_lines, open_annotation
+from curate.formats.annotations import iter_stored_lines, open_annotation
 from curate.formats.folder import Folder
 
 Named = tuple[str, str, Any]
 """What a message calls the row, the column, and the name that it gives."""
 
 _BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a metadata file.
+
+    Args:
+        where: what a message calls it.
+        values: by column; None for what is no row, such as a header or an empty line.
+        stored: the bytes that it is in the file; none of a Parquet file.
+    """
+
+    where: str
+    values: dict[str, Any] | None
+    stored: bytes
 
 
 def iter_file_names(folder: Folder, path: str) -> Iterator[Named]:
@@ -31,14 +46,47 @@ def iter_file_names(folder: Folder, path: str) -> Iterator[Named]:
     Raises:
         DataError: if it is malformed, or a row names no image.
     """
-    read = {".jsonl": _iter_jsonl, ".csv": _iter_csv}.get(path[path.rfind(".") :], _iter_parquet)
-    for where, row in read(folder, path):
-        names = list(_iter_names(row, ""))
-        if not names:
-            raise DataError(f"{where} has no file_name; want the path of its image there")
-        for key, name in names:
-            if name is not None:
-                yield where, key, name
+    for (where, key, name), _ in iter_described(folder, path):
+        yield where, key, name
+
+
+def iter_described(folder: Folder, path: str) -> Iterator[tuple[Named, Mapping[str, Any]]]:
+    """Every image that a metadata file names, with the row that names it.
+
+    Args:
+        folder: where the file is.
+        path: the file, whose suffix tells its form.
+
+    Raises:
+        DataError: if it is malformed, or a row names no image.
+    """
+    rows = _iter_parquet(folder, path) if path.endswith(".parquet") else iter_rows(folder, path)
+    for row in rows:
+        if row.values is not None:
+            for key, name in find_names(row.values, row.where):
+                if name is not None:
+                    yield (row.where, key, name), row.values
+
+
+def find_names(values: Mapping[str, Any], where: str) -> list[tuple[str, Any]]:
+    """Where a row names images, and how.
+
+    Raises:
+        DataError: if it does not.
+    """
+    names = list(_iter_names(values, ""))
+    if not names:
+        raise DataError(f"{where} has no file_name; want the path of its image there")
+    return names
+
+
+def iter_rows(folder: Folder, path: str) -> Iterator[Row]:
+    """Every row of a ``.jsonl`` or ``.csv``, and what stands between them.
+
+    Raises:
+        DataError: if it is malformed.
+    """
+    yield from _iter_csv(folder, path) if path.endswith(".csv") else _iter_jsonl(folder, path)
 
 
 def _iter_names(value: Any, above: str) -> Iterator[tuple[str, Any]]:
@@ -57,10 +105,11 @@ def _iter_names(value: Any, above: str) -> Iterator[tuple[str, Any]]:
             yield from _iter_names(item, place)
 
 
-def _iter_jsonl(folder: Folder, path: str) -> Iterator[tuple[str, Any]]:
+def _iter_jsonl(folder: Folder, path: str) -> Iterator[Row]:
     with open_annotation(folder, path) as file:
-        for where, line in iter_lines(file, path):
+        for where, line, stored in iter_stored_lines(file, path):
             if not line.strip():
+                yield Row(where, None, stored)
                 continue
             try:
                 row = json.loads(line)
@@ -68,29 +117,43 @@ def _iter_jsonl(folder: Folder, path: str) -> Iterator[tuple[str, Any]]:
                 raise DataError(f"{where} is not JSON; is the file cut off?") from None
             if not isinstance(row, dict):
                 raise DataError(f"{where} is no JSON object")
-            yield where, row
+            yield Row(where, row, stored)
 
 
-def _iter_csv(folder: Folder, path: str) -> Iterator[tuple[str, Any]]:
-    with (
-        open_annotation(folder, path) as file,
-        io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text,
-    ):
-        table = csv.reader(text, strict=True)
+def _iter_csv(folder: Folder, path: str) -> Iterator[Row]:
+    with open_annotation(folder, path) as file:
+        read: list[bytes] = []
+
+        def lines() -> Iterator[str]:
+            for _, text, stored in iter_stored_lines(file, path):
+                read.append(stored)
+                yield text
+
+        table = csv.reader(lines(), strict=True)
         try:
             header = next(table, [])
+            yield Row(f"{path}, line 1", None, b"".join(read))
+            read.clear()
             for row in table:
                 where = f"{path}, line {table.line_num}"
                 if row and len(row) != len(header):
                     raise DataError(f"{where} has {len(row)} values for {len(header)} columns")
-                if row:
-                    yield where, {k: v or None for k, v in zip(header, row, strict=True)}
-        except (csv.Error, UnicodeDecodeError) as error:
+                values = {k: v or None for k, v in zip(header, row, strict=True)} if row else None
+                yield Row(where, values, b"".join(read))
+                read.clear()
+        except csv.Error as error:
             where = f"{path}, line {table.line_num + 1}"
             raise DataError(f"{where} is not CSV in UTF-8 ({error})") from None
 
 
-def _iter_parquet(folder: Folder, path: str) -> Iterator[tuple[str, Any]]:
+def iter_batches(folder: Folder, path: str) -> Iterator[tuple[Any, Any, list[Row]]]:
+    """Rows of a ``.parquet``, some at a time: the file's schema, a record batch, its rows.
+
+    A file without rows gives one empty batch.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -98,10 +161,19 @@ def _iter_parquet(folder: Folder, path: str) -> Iterator[tuple[str, Any]]:
     with open_annotation(folder, path) as file:
         try:
             table = pq.ParquetFile(file, pre_buffer=False)
+            schema = table.schema_arrow
+            if not table.metadata.num_rows:
+                yield schema, pa.RecordBatch.from_pylist([], schema=schema), []
             for batch in table.iter_batches(batch_size=_BATCH):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{path}, row {number}", row
+                places = (f"{path}, row {number + place + 1}" for place in range(batch.num_rows))
+                values = zip(places, batch.to_pylist(), strict=True)
+                yield schema, batch, [Row(where, row, b"") for where, row in values]
+                number += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             line = " ".join(str(error).split())[:200]
             raise DataError(f"{path} is not a readable Parquet file ({line})") from None
+
+
+def _iter_parquet(folder: Folder, path: str) -> Iterator[Row]:
+    for _, _, rows in iter_batches(folder, path):
+        yield from rows

@@ -102,6 +102,15 @@ def _parse_classes(
     return tuple(names)
 
 
+def load_classes(schema: Any) -> dict[str, tuple[str, ...]]:
+    """The names of the classes of every column of class labels, by number."""
+    return {
+        name: tuple(map(str, feature.get("names") or ()))
+        for name, feature in _load_features(schema).items()
+        if feature.get("_type") == "ClassLabel" and isinstance(feature.get("names"), list)
+    }
+
+
 def _load_features(schema: Any) -> dict[str, dict[str, Any]]:
     try:
         features = json.loads((schema.metadata or {})[_FEATURES])["info"]["features"]
@@ -157,6 +166,11 @@ def find_images(column: Any) -> list[bool]:
     """For each row of a column of images whether there is an image: bytes, or a path to them."""
     found = pc.or_(*(pc.is_valid(pc.struct_field(column, name)) for name in ("bytes", "path")))
     return list(found.to_pylist())
+
+
+def find_paths(column: Any) -> list[str]:
+    """What each row of a column of images calls its image; empty where it says nothing."""
+    return [path or "" for path in pc.struct_field(column, "path").to_pylist()]
 
 
 def read_image(column: Any) -> bytes | None:

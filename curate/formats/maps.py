@@ -15,7 +15,7 @@ import numpy.typing as npt
 from curate.core.errors import WithheldError
 from curate.core.ports import CarriedFile
 from curate.formats import codec
-from curate.formats.codec.png_stream import parse_chunks
+from curate.formats.codec.png_stream import Header, deflate, parse_chunks, write_png
 from curate.formats.files import FileLayout
 from curate.formats.folder import Folder, Leaf
 from curate.formats.on_disk import NamesOnDisk
@@ -98,6 +98,25 @@ def is_voc_map(data: bytes, classes: bool) -> bool:
     colours = {number: value for value, number in enumerate(_numbers(voc_palette()[None], False))}
     values = {colours.get(number, -1) for number in _numbers(pixels)} - {0, VOID}
     return values <= set(range(_CLASSES) if classes else range(1, len(values) + 1))
+
+
+def load_voc_map(data: bytes) -> npt.NDArray[np.uint8]:
+    """The values of a segmentation that is proven to be one, H×W uint8."""
+    pixels = _load_rgb(data, "P")
+    if pixels is None:
+        raise ValueError("no map; prove it first")
+    values = np.zeros(1 << 24, np.uint8)
+    values[_numbers(voc_palette()[None], False)] = np.arange(256, dtype=np.uint8)
+    numbers = np.array(_numbers(pixels, False), np.int64)
+    return values[numbers].reshape(pixels.shape[:2])
+
+
+def encode_voc_map(values: npt.NDArray[np.uint8]) -> bytes:
+    """A PNG of a segmentation with VOC's palette; values H×W uint8."""
+    height, width = values.shape
+    header = Header(width, height, depth=8, colour=3, interlaced=False)
+    palette = voc_palette().tobytes()
+    return write_png([(b"IHDR", header.to_bytes()), (b"PLTE", palette), (b"IDAT", deflate(values))])
 
 
 def voc_palette() -> npt.NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from typing import Any
 
 from curate.core.errors import SetupError
@@ -33,6 +34,12 @@ class NamesOnDisk:
         query = "SELECT value FROM names WHERE kind = ? AND name = ?"
         row = self._execute(query, kind, name).fetchone()
         return None if row is None else str(row[0])
+
+    def names(self, kind: str) -> Iterator[str]:
+        """The names of a kind, in the order of their bytes."""
+        query = "SELECT name FROM names WHERE kind = ? ORDER BY name"
+        for (name,) in self._execute(query, kind):
+            yield str(name)
 
     def only_in(self, kind: str, other: str) -> tuple[int, str]:
         """How many names of one kind another kind does not have, and the first of them."""

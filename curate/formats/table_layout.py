@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any, BinaryIO
 
@@ -27,6 +27,7 @@ _GROUP_BYTES = 1 << 25  # held in memory and written at a time
 _ROW = re.compile(r"(\d{8})(?:/(.+))?", re.DOTALL)
 
 Outputs = Callable[[str], bytes | None]
+Edit = Callable[[Slice, Rows, Any], Any]
 
 
 class TableLayout(ContainerLayout):
@@ -73,6 +74,18 @@ class TableLayout(ContainerLayout):
             with self._open(container) as rows:
                 yield from rows.records()
 
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The other columns of each image's row; of class labels, the names."""
+        for container in self.containers():
+            with self._open(container) as rows:
+                yield from rows.annotations(columns)
+
+    def aliases(self) -> Iterator[tuple[str, str]]:
+        """The file names that the tables keep beside the images' bytes."""
+        for container in self.containers():
+            with self._open(container) as rows:
+                yield from rows.aliases()
+
     def find(self, record_id: str) -> ImageRecord | None:
         """The record of an id, or None if there is no such image."""
         container = self.container_of(record_id)
@@ -107,19 +120,34 @@ class TableLayout(ContainerLayout):
         Groups of rows end where they did, and wherever a group would take more
         memory than there should be needed.
         """
+
+        def replaced(piece: Slice, rows: Rows, schema: Any) -> Any:
+            return _rebuild_slice(piece, rows, schema, outputs)
+
+        self.rewrite(container, replaced, target)
+        yield from ()
+
+    def rewrite(self, container: str, edit: Edit, target: BinaryIO) -> None:
+        """Write a table anew, slice by slice.
+
+        Args:
+            container: one of ``containers()``.
+            edit: gives a record batch of the schema for each slice.
+            target: where to write.
+        """
         with self._open(container) as rows:
             schema = writable_schema(rows.table.schema, rows.columns)
             held: list[Any] = []
             with rows.table.open_writer(target, schema) as writer:
                 for piece in rows.table.iter_slices(schema.names):
-                    held.append(_rebuild_slice(piece, rows, schema, outputs))
+                    held.append(edit(piece, rows, schema))
                     if piece.closes or sum(batch.nbytes for batch in held) >= _GROUP_BYTES:
                         group = pa.Table.from_batches(held, schema).combine_chunks()
                         for batch in group.to_batches():
                             check_texts(batch, rows.columns, container)
-                        writer.write_table(group)
+                        if group.num_rows:  # readers take the first group's rows for their step
+                            writer.write_table(group)
                         held = []
-        yield from ()
 
     @contextmanager
     def _open(self, container: str) -> Iterator[Rows]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
@@ -12,7 +12,13 @@ import pyarrow as pa
 from curate.core.errors import DataError, SetupError
 from curate.core.records import ImageRecord
 from curate.formats.containers import format_uri
-from curate.formats.image_structs import ImageColumns, find_images, parse_columns
+from curate.formats.image_structs import (
+    ImageColumns,
+    find_images,
+    find_paths,
+    load_classes,
+    parse_columns,
+)
 
 _MOST_ROWS = 10**8
 _SLICE_BYTES = 1 << 23
@@ -98,6 +104,32 @@ class Rows:
                     if name not in present or present[name][place]:
                         yield self._record(piece.first + place, number, category)
 
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What some columns say of every image of a row, the names of classes for their numbers."""
+        images = self.columns.names
+        wanted = [
+            name for name in self.table.schema.names if name in columns and name not in images
+        ]
+        if not wanted:
+            return
+        classes = load_classes(self.table.schema)
+        for piece in self.table.iter_slices(wanted):
+            for place, row in enumerate(piece.batch.to_pylist()):
+                said = {name: _name_class(row[name], classes.get(name)) for name in wanted}
+                for number in range(len(images)):
+                    yield self.id_of(piece.first + place, number), said
+
+    def aliases(self) -> Iterator[tuple[str, str]]:
+        """What the rows call their images: a path, and its last part."""
+        first = 0
+        for batch in self.table.iter_texts(self.columns):
+            for number, name in enumerate(self.columns.names):
+                for place, path in enumerate(find_paths(batch.column(name))):
+                    for alias in dict.fromkeys((path, path.rpartition("/")[2])):
+                        if alias:
+                            yield alias, self.id_of(first + place, number)
+            first += batch.num_rows
+
     def find(self, row: int, column: str | None) -> ImageRecord | None:
         """The record of a row, and of a column where there are several; None if it has no image."""
         names = self.columns.names
@@ -127,9 +159,16 @@ class Rows:
         """The ids of the images in one column of a slice; None in rows without an image."""
         number = self.columns.names.index(column)
         return [
-            self._id(piece.first + place, number) if present else None
+            self.id_of(piece.first + place, number) if present else None
             for place, present in enumerate(find_images(piece.batch.column(column)))
         ]
+
+    def id_of(self, row: int, number: int) -> str:
+        """The id of the image in a row, and in the column of that number."""
+        if row >= _MOST_ROWS:
+            raise DataError(f"{self.container!r} has more than {_MOST_ROWS:,} rows; divide it")
+        column = f"/{self.columns.names[number]}" if len(self.columns.names) > 1 else ""
+        return f"{self.container}/{row:08d}{column}"
 
     def close(self) -> None:
         """Close the table."""
@@ -141,17 +180,18 @@ class Rows:
 
     def _record(self, row: int, number: int, category: str | None) -> ImageRecord:
         return ImageRecord(
-            id=self._id(row, number),
+            id=self.id_of(row, number),
             uri=format_uri(row, number, self.container),
             split=self.split,
             category=category,
         )
 
-    def _id(self, row: int, number: int) -> str:
-        if row >= _MOST_ROWS:
-            raise DataError(f"{self.container!r} has more than {_MOST_ROWS:,} rows; divide it")
-        column = f"/{self.columns.names[number]}" if len(self.columns.names) > 1 else ""
-        return f"{self.container}/{row:08d}{column}"
+
+def _name_class(value: Any, names: Sequence[str] | None) -> Any:
+    """A class by its name; the value itself where it is none, or says nothing."""
+    if names is None or type(value) is not int:
+        return value
+    return names[value] if 0 <= value < len(names) else None
 
 
 def _value(row: Any, column: str | None) -> Any:

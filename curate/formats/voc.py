@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePosixPath
+from typing import Any
 
 from curate.core.errors import DataError
 from curate.core.records import ImageRecord
@@ -15,10 +16,12 @@ from curate.formats.folder import Folder
 from curate.formats.maps import MapLayout, is_voc_map
 from curate.formats.on_disk import NamesOnDisk
 from curate.formats.splits import split_of_folders
+from curate.formats.voc_objects import load_objects
 from curate.formats.voc_xml import load_annotation
 
-_IMAGES, _ANNOTATIONS = "JPEGImages", "Annotations"
-_MAPS = {"SegmentationClass": True, "SegmentationObject": False}
+IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets"
+MAPS = {"SegmentationClass": True, "SegmentationObject": False}
+"""Folders of segmentations, and whether their values are classes."""
 _SPLITS = ("train", "val", "test")  # trainval is both
 _FLAG = re.compile(r"\s+-?[01]$")
 
@@ -36,8 +39,8 @@ class Voc(MapLayout):
     def recognise(cls, folder: Folder) -> str | None:
         """The two folders, in SOURCE or in one of its first two levels of folders."""
         found = _find_years(folder)
-        shown = (posixpath.join(year, _ANNOTATIONS) for year in found)
-        return f"{', '.join(shown)} beside {_IMAGES}" if found else None
+        shown = (posixpath.join(year, ANNOTATIONS) for year in found)
+        return f"{', '.join(shown)} beside {IMAGES}" if found else None
 
     @cached_property
     def _years(self) -> list[str]:
@@ -49,7 +52,7 @@ class Voc(MapLayout):
         names = NamesOnDisk()
         for year in self._years:
             for split in _SPLITS:
-                path = posixpath.join(year, "ImageSets", "Main", f"{split}.txt")
+                path = posixpath.join(year, LISTS, "Main", f"{split}.txt")
                 leaf = self.folder.leaf(path)
                 if leaf is not None and leaf.regular:
                     self._read_list(path, year, split, names)
@@ -63,10 +66,10 @@ class Voc(MapLayout):
         """
         names, foreign = self._splits, 0
         for leaf in self.folder.leaves():
-            kind, stem = self._kind(leaf.path)
-            if kind == _IMAGES and self._is_image(leaf):
+            kind, stem = self.kind_of(leaf.path)
+            if kind == IMAGES and self._is_image(leaf):
                 names.add("image", stem)
-            elif kind == _ANNOTATIONS and leaf.regular and leaf.path.endswith(".xml"):
+            elif kind == ANNOTATIONS and leaf.regular and leaf.path.endswith(".xml"):
                 names.add("label", stem)
                 with open_annotation(self.folder, leaf.path) as file:
                     foreign += load_annotation(file, leaf.path)
@@ -83,19 +86,36 @@ class Voc(MapLayout):
 
     def parse(self, path: str) -> ImageRecord:
         """Read an image's split from the lists; from its folders where there are none."""
-        kind, stem = self._kind(path)
-        split = self._splits.get("split", stem) if kind == _IMAGES else None
+        kind, stem = self.kind_of(path)
+        split = self._splits.get("split", stem) if kind == IMAGES else None
         return ImageRecord(id=path, uri=path, split=split or split_of_folders(path))
+
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """A row for each object: its name as ``category``, and its ``pose`` and the like."""
+        for year in self._years:
+            images = posixpath.join(year, IMAGES, "")
+            for leaf in self.folder.leaves():
+                if leaf.path.startswith(images) and self._is_image(leaf):
+                    name = PurePosixPath(leaf.path.removeprefix(images)).with_suffix(".xml")
+                    label = posixpath.join(year, ANNOTATIONS, str(name))
+                    for said in self._iter_objects(label):
+                        yield leaf.path, said
+
+    def _iter_objects(self, label: str) -> Iterator[Mapping[str, Any]]:
+        found = self.folder.leaf(label)
+        if found is not None and found.regular:
+            with open_annotation(self.folder, label) as file:
+                yield from load_objects(file, label)
 
     def may_be_map(self, path: str) -> bool:
         """Whether a file is a PNG in a folder of segmentations."""
-        return self._kind(path)[0] in _MAPS and path.lower().endswith(".png")
+        return self.kind_of(path)[0] in MAPS and path.lower().endswith(".png")
 
     def is_map(self, path: str, data: bytes) -> bool:
         """Prove a segmentation by its palette and its values."""
-        return self.may_be_map(path) and is_voc_map(data, classes=_MAPS[self._kind(path)[0]])
+        return self.may_be_map(path) and is_voc_map(data, classes=MAPS[self.kind_of(path)[0]])
 
-    def _kind(self, path: str) -> tuple[str, str]:
+    def kind_of(self, path: str) -> tuple[str, str]:
         """The folder of VOC's that a file is in, and what its image is called in all of them."""
         for year in self._years:
             inside = path.removeprefix(f"{year}/") if year else path
@@ -135,5 +155,5 @@ def _folders(folder: Folder, place: str) -> list[str]:
 
 
 def _is_year(folder: Folder, place: str) -> bool:
-    inner = (posixpath.join(place, name) for name in (_IMAGES, _ANNOTATIONS))
+    inner = (posixpath.join(place, name) for name in (IMAGES, ANNOTATIONS))
     return all(folder.names(path) for path in inner)

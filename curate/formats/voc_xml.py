@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import BinaryIO
 from xml.parsers import expat
 
@@ -44,9 +45,35 @@ def load_annotation(file: BinaryIO, name: str) -> bool:
 
 def _read(file: BinaryIO, name: str) -> dict[tuple[str, ...], str]:
     """The texts of the few elements that are wanted."""
+    texts: dict[tuple[str, ...], str] = {}
+
+    def text(place: tuple[str, ...], data: str) -> None:
+        if place in _WANTED and len(texts.get(place, "")) <= _LONGEST_TEXT:
+            texts[place] = texts.get(place, "") + data
+
+    follow(file, name, text, lambda place: None)
+    return texts
+
+
+def follow(
+    file: BinaryIO,
+    name: str,
+    text: Callable[[tuple[str, ...], str], None],
+    end: Callable[[tuple[str, ...]], None],
+) -> None:
+    """Read a whole annotation as it comes.
+
+    Args:
+        file: the XML.
+        name: what a message calls it.
+        text: called with the tags around a piece of text, and the piece.
+        end: called with the tags down to an element that ends.
+
+    Raises:
+        DataError: if it is malformed, or has a document type.
+    """
     parser = expat.ParserCreate()
     stack: list[str] = []
-    texts: dict[tuple[str, ...], str] = {}
 
     def refuse(*_: object) -> None:
         # Entities can blow up memory, or read other files.
@@ -57,20 +84,14 @@ def _read(file: BinaryIO, name: str) -> dict[tuple[str, ...], str]:
         if len(stack) > _DEEPEST or stack[0] != "annotation":
             raise DataError(f"{name}: <{shorten(tag)[1:-1]}> stands where VOC has <annotation>")
 
-    def end(_: str) -> None:
+    def leave(_: str) -> None:
+        end(tuple(stack))
         stack.pop()
 
-    def text(data: str) -> None:
-        place = tuple(stack)
-        if place in _WANTED and len(texts.get(place, "")) <= _LONGEST_TEXT:
-            texts[place] = texts.get(place, "") + data
-
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler = text
+    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
+    parser.StartElementHandler, parser.EndElementHandler = start, leave
+    parser.CharacterDataHandler = lambda data: text(tuple(stack), data)
     try:
         parser.ParseFile(file)
     except expat.ExpatError as error:
         raise DataError(f"{name} is no whole XML; is it cut off? ({error})") from None
-    return texts

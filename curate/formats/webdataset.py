@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from pathlib import PurePosixPath
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from curate.core.errors import DataError, WithheldError
 from curate.core.ports import CarriedFile
@@ -25,6 +25,7 @@ from curate.formats.containers import (
 from curate.formats.files import is_image_name
 from curate.formats.folder import Folder, Leaf
 from curate.formats.same_bytes import SameBytes
+from curate.formats.sample_texts import read_sample
 from curate.formats.tar_members import END, Kind, Member, format_header, iter_members, padding
 from curate.formats.walk import is_text_path
 
@@ -84,6 +85,17 @@ class WebDataset(ContainerLayout):
             for record_id, member in self._images_of(tar).items():
                 yield _record(record_id, member, tar, split)
 
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The keys of each sample's JSON, and its class as ``cls`` and ``category``."""
+        for tar in self.containers():
+            with self.open_container(tar) as file:
+                for _, group in groupby(iter_members(file, tar), key=lambda member: member.key):
+                    sample = list(group)
+                    row = read_sample(sample, file, tar)
+                    for member in sample if row else ():
+                        if is_image(member):
+                            yield f"{tar}/{member.path}", row
+
     def find(self, record_id: str) -> ImageRecord | None:
         """The record of an id, or None if there is no such image."""
         tar = self.container_of(record_id)
@@ -97,7 +109,7 @@ class WebDataset(ContainerLayout):
         offset, size, tar = parse_uri(record.uri)
         if size == _UNREAD:
             raise WithheldError("sparse", "it is stored with holes; pack the tar without --sparse")
-        if not _is_plain(record.id):
+        if not is_plain(record.id):
             raise WithheldError("name", "its name is not valid UTF-8 or too long")
         file = self._opened.get(tar, self.open_container)
         file.seek(offset)
@@ -158,11 +170,12 @@ def _is_foreign(name: str) -> bool:
     return is_image_name(name)
 
 
-def _is_image(member: Member) -> bool:
+def is_image(member: Member) -> bool:
+    """Whether a member is an image of the dataset."""
     return member.kind in (Kind.FILE, Kind.SPARSE) and is_image_name(member.path)
 
 
-def _is_plain(path: str) -> bool:
+def is_plain(path: str) -> bool:
     """Whether an output can have this path."""
     return (
         is_text_path(path)
@@ -185,7 +198,7 @@ def _index_images(members: Iterable[Member], tar: str) -> dict[str, Member]:
         if member.path in seen or not member.path:
             raise DataError(f"{tar!r} has two members named {member.path!r}; rename one")
         seen.add(member.path)
-        if _is_image(member):
+        if is_image(member):
             images[f"{tar}/{member.path}"] = member
     for record_id in images:
         for parent in PurePosixPath(record_id).parents:
@@ -200,24 +213,24 @@ def _write_sample(
     """Write the members of one sample; yields those that stay behind, and why."""
 
     def output_of(image: Member) -> bytes | None:
-        return outputs(f"{tar}/{image.path}") if _is_plain(image.path) else None
+        return outputs(f"{tar}/{image.path}") if is_plain(image.path) else None
 
-    images = [member for member in members if _is_image(member)]
+    images = [member for member in members if is_image(member)]
     is_withheld = bool(images) and all(output_of(image) is None for image in images)
     for member in members:
-        if _is_image(member):
+        if is_image(member):
             if (data := output_of(member)) is not None:
-                _write(replace(member, kind=Kind.FILE, size=len(data)), [data], target)
+                write_member(replace(member, kind=Kind.FILE, size=len(data)), [data], target)
         elif is_withheld:
             yield member, "the images of its sample are withheld"
         elif member.kind is Kind.FOLDER:
             if is_text_path(member.path):
-                _write(replace(member, size=0), [], target)
-        elif reason := _copy(member, file, target):
+                write_member(replace(member, size=0), [], target)
+        elif reason := copy_member(member, file, target):
             yield member, reason
 
 
-def _copy(member: Member, file: BinaryIO, target: BinaryIO) -> str | None:
+def copy_member(member: Member, file: BinaryIO, target: BinaryIO) -> str | None:
     """Copy a member if it is text without pictures; else say why not.
 
     What is looked at is what is written, which the source can no longer change.
@@ -250,7 +263,8 @@ def _iter_copied(member: Member, file: BinaryIO, target: BinaryIO) -> Iterator[b
         yield block
 
 
-def _write(member: Member, blocks: Iterable[bytes], target: BinaryIO) -> None:
+def write_member(member: Member, blocks: Iterable[bytes], target: BinaryIO) -> None:
+    """Write a member with these bytes, which must be as many as it says."""
     target.write(format_header(member))
     for block in blocks:
         target.write(block)

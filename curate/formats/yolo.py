@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePosixPath
+from typing import Any
 
 from curate.core.errors import DataError
 from curate.core.records import ImageRecord
@@ -17,6 +18,7 @@ from curate.formats.splits import split_of_folders
 from curate.formats.yolo_config import Config, find_config, load_config
 from curate.formats.yolo_labels import check_line
 
+_CATEGORY = "category"
 _SPLITS = ("train", "val", "valid", "test")
 _NOT_LABELS = frozenset({"classes.txt", "README.txt"})
 
@@ -42,7 +44,8 @@ class Yolo(FileLayout):
         return None
 
     @cached_property
-    def _config(self) -> Config:
+    def config(self) -> Config:
+        """What the dataset's configuration says."""
         path = find_config(self.folder)
         return load_config(self.folder, path) if path else Config()
 
@@ -50,11 +53,11 @@ class Yolo(FileLayout):
     def _lists(self) -> NamesOnDisk:
         """Images that lists name, with their split."""
         names = NamesOnDisk()
-        for split, path in self._config.lists or _usual_lists(self.folder):
+        for split, path in self._list_paths:
             with open_annotation(self.folder, path) as file:
                 for where, line in iter_lines(file, path):
                     if line.strip():
-                        image = self._find_image(line.strip(), path, where)
+                        image = self.find_listed(line.strip(), path, where)
                         if not names.add(f"in {split}", image):
                             raise DataError(f"{where} names {line!a}, which an earlier line has")
                         names.add("split", image, split)
@@ -66,7 +69,7 @@ class Yolo(FileLayout):
         Raises:
             DataError: if one is malformed.
         """
-        yield from self._config.notes
+        yield from self.config.notes
         names = self._lists
         for leaf in self.folder.leaves():
             if self._is_image(leaf):
@@ -89,17 +92,45 @@ class Yolo(FileLayout):
         split = self._lists.get("split", path) or split_of_folders(path)
         return ImageRecord(id=path, uri=path, split=split)
 
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """A row for each object: the name of its class as ``category``."""
+        if _CATEGORY not in columns:
+            return
+        for leaf in self.folder.leaves():
+            label = label_of(leaf.path)
+            found = self.folder.leaf(label) if self._is_image(leaf) else None
+            if found is not None and found.regular:
+                for number in self._iter_classes(label):
+                    yield leaf.path, {_CATEGORY: self.config.names.get(number, str(number))}
+
     def _check_label(self, path: str) -> None:
+        for _ in self._iter_classes(path):
+            pass
+
+    def _iter_classes(self, path: str) -> Iterator[int]:
+        """The class of each object that a label names, checked line by line."""
         with open_annotation(self.folder, path) as file:
             for where, line in iter_lines(file, path):
                 if line.strip():
-                    check_line(line, where, self._config)
+                    yield check_line(line, where, self.config)
 
-    def _find_image(self, line: str, path: str, where: str) -> str:
-        """The image that a list's line means: it counts from SOURCE or from the list's folder."""
+    def list_paths(self) -> frozenset[str]:
+        """Paths of the lists of images."""
+        return frozenset(path for _, path in self._list_paths)
+
+    def find_listed(self, line: str, path: str, where: str) -> str:
+        """The image that a list's line means: it counts from SOURCE or from the list's folder.
+
+        Raises:
+            DataError: if it names no file in SOURCE.
+        """
         image = resolve("", line, where)
         beside = resolve(posixpath.dirname(path), line, where)
         return image if self.folder.leaf(beside) is None else beside
+
+    @cached_property
+    def _list_paths(self) -> list[tuple[str, str]]:
+        return list(self.config.lists) or _usual_lists(self.folder)
 
 
 def label_of(path: str) -> str:

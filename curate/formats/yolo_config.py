@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from curate.core.errors import DataError
@@ -23,14 +23,20 @@ class Config:
     Args:
         classes: how many there are, or None if that is not said.
         keypoints: numbers per pose, or None where labels are no poses.
+        dimensions: numbers per keypoint of a pose.
+        flips: for each keypoint the one on the other side, or None if that is not said.
         lists: split and path of every list of images.
         notes: what a user should know, a line each.
+        names: what classes are called, by number; empty where that is not said.
     """
 
     classes: int | None = None
     keypoints: int | None = None
+    dimensions: int = 2
+    flips: tuple[int, ...] | None = None
     lists: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 def find_config(folder: Folder) -> str | None:
@@ -59,7 +65,16 @@ def load_config(folder: Folder, path: str) -> Config:
                 place = _locate(folder, value, entry, where)
                 if place.endswith(".txt"):
                     lists.append((split, place))
-    return Config(classes, _keypoints(value, path), tuple(lists), tuple(notes))
+    keypoints, dimensions = _keypoints(value, path)
+    return Config(
+        classes=classes,
+        keypoints=keypoints * dimensions if keypoints else None,
+        dimensions=dimensions,
+        flips=_flips(value, keypoints, path),
+        lists=tuple(lists),
+        notes=tuple(notes),
+        names=_name_classes(value.get("names")),
+    )
 
 
 def _looks_like_config(head: bytes) -> bool:
@@ -99,17 +114,32 @@ def _count_classes(value: Mapping[str, Any], path: str) -> int | None:
     return count
 
 
+def _name_classes(names: Any) -> dict[int, str]:
+    given = names.items() if _by_number(names) else enumerate(names or ())
+    return {number: str(name) for number, name in given}
+
+
 def _by_number(names: Any) -> bool:
     return isinstance(names, dict) and all(type(key) is int for key in names)
 
 
-def _keypoints(value: Mapping[str, Any], path: str) -> int | None:
+def _keypoints(value: Mapping[str, Any], path: str) -> tuple[int, int]:
+    """How many keypoints a pose has, 0 where there are none, and numbers for each."""
     shape = value.get("kpt_shape")
     if shape is None:
-        return None
+        return 0, 2
     if isinstance(shape, list) and len(shape) == 2 and all(type(n) is int and n > 0 for n in shape):
-        return int(shape[0] * shape[1])
+        return int(shape[0]), int(shape[1])
     raise DataError(f"{path}: kpt_shape is {shorten(str(shape))}; want two whole numbers")
+
+
+def _flips(value: Mapping[str, Any], keypoints: int, path: str) -> tuple[int, ...] | None:
+    order = value.get("flip_idx")
+    if order is None or not keypoints:
+        return None
+    if not isinstance(order, list) or sorted(map(str, order)) != sorted(map(str, range(keypoints))):
+        raise DataError(f"{path}: flip_idx does not name each of the {keypoints} keypoints once")
+    return tuple(map(int, order))
 
 
 def _locate(folder: Folder, value: Mapping[str, Any], entry: Any, where: str) -> str:

@@ -11,8 +11,8 @@ from curate.formats.yolo_config import Config
 _SLACK = 1e-6  # a box drawn to the border, written with six digits
 
 
-def check_line(line: str, where: str, config: Config) -> None:
-    """Check a box, a polygon or a pose.
+def check_line(line: str, where: str, config: Config) -> int:
+    """Check a box, a polygon or a pose; returns the number of its class.
 
     Args:
         line: ``class x y w h``, ``class x1 y1 x2 y2 x3 y3 …`` or, with ``kpt_shape``,
@@ -39,6 +39,7 @@ def check_line(line: str, where: str, config: Config) -> None:
     for value in values:
         if not -_SLACK <= value <= 1 + _SLACK:
             raise DataError(f"{where}: {value:g} is not between 0 and 1")
+    return number
 
 
 def _class(text: str, where: str) -> int:

@@ -171,7 +171,7 @@ def load_facts(manifest: Path) -> dict[str, Any]:
     """
     path = manifest / FACTS
     try:
-        facts = json.loads(read_regular(path).decode())
+        facts: dict[str, Any] = json.loads(read_regular(path).decode())
     except FileNotFoundError:
         raise ManifestError(f"{path} is missing; is this the OUT of curate balance?") from None
     except OSError as error:

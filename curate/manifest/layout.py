@@ -16,7 +16,7 @@ from curate.manifest.regular import open_regular
 
 DATA = "data"
 MANIFEST = "manifest"
-_BESIDE = frozenset({"README.md", "LICENSE", ".gitattributes", "croissant.json"})
+BESIDE = frozenset({"README.md", "LICENSE", ".gitattributes", "croissant.json"})
 """Files that may stand beside data/ and manifest/ in an OUT that is being published."""
 _FOLDERS = frozenset({DATA, MANIFEST, ".git"})
 
@@ -49,11 +49,11 @@ def check_layout(out: Path, parts: int) -> Iterator[Problem]:
     with os.scandir(out) as found:
         for entry in sorted(found, key=lambda entry: os.fsencode(entry.name)):
             is_folder = entry.is_dir(follow_symlinks=False)
-            if not (is_folder if entry.name in _FOLDERS else _is_regular(entry, _BESIDE)):
+            if not (is_folder if entry.name in _FOLDERS else _is_regular(entry, BESIDE)):
                 yield Problem("extra", entry.name, "is not of this run")
     files = frozenset({store.RUN, store.OTHERS, store.LOG, store.KEY})
     yield from _check_folder(out, PurePosixPath(MANIFEST), files)
-    yield from _check_records(out, PurePosixPath(MANIFEST, store.RECORDS_FOLDER), parts)
+    yield from check_records(out, parts)
     yield from _check_log(out)
     yield from _check_key(out)
 
@@ -74,7 +74,14 @@ def _check_folder(out: Path, folder: PurePosixPath, names: frozenset[str]) -> It
                 yield Problem("extra", str(folder / entry.name), "is not part of a manifest")
 
 
-def _check_records(out: Path, folder: PurePosixPath, parts: int) -> Iterator[Problem]:
+def check_records(out: Path, parts: int) -> Iterator[Problem]:
+    """Find what is foreign among a manifest's parts.
+
+    Args:
+        out: the output folder.
+        parts: how many parts the manifest has.
+    """
+    folder = PurePosixPath(MANIFEST, store.RECORDS_FOLDER)
     if not (out / folder).is_dir():
         return
     with os.scandir(out / folder) as found:

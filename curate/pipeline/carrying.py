@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 import json
 import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,7 @@ from curate.pipeline.workspace import Workspace
 def carry(workspace: Workspace, source: Source) -> dict[str, int]:
     """Copy annotations, rebuild containers, and list every file that is not an image.
 
-    What is looked at is the copy, which SOURCE can no longer change. The copies
-    move to their place when the list of them does: a later attempt takes back
-    what an interrupted one has moved.
+    What is looked at is the copy, which SOURCE can no longer change.
 
     Returns:
         Counts of files ``carried``, ``rebuilt`` and ``left_out``.
@@ -33,18 +33,41 @@ def carry(workspace: Workspace, source: Source) -> dict[str, int]:
         SourceChangedError: if a file that was listed is gone.
         SetupError: if SOURCE cannot be read.
     """
+
+    def produce(copies: Path) -> Iterator[dict[str, Any]]:
+        copied = (_carry_one(source, other, copies) for other in source.others())
+        return heapq.merge(copied, rebuild(workspace, source), key=path_of)
+
+    counts = list_others(workspace, produce)
+    return {fate: counts[fate] for fate in ("carried", "left_out", "rebuilt")}
+
+
+def list_others(
+    workspace: Workspace, produce: Callable[[Path], Iterator[dict[str, Any]]]
+) -> Counter[str]:
+    """Put files beside the images, and list them.
+
+    The copies move to their place when the list of them does: a later attempt takes
+    back what an interrupted one has moved.
+
+    Args:
+        workspace: the run's work folder.
+        produce: writes copies below a folder and yields a line for each file, by path.
+
+    Returns:
+        How many files met each fate.
+    """
     listing = workspace.final / "manifest" / store.OTHERS
     data = workspace.final / DATA
     _take_back(listing, data)
     copies = workspace.staging / "others"
     shutil.rmtree(copies, ignore_errors=True)
     copies.mkdir(parents=True)
-    counts = {"carried": 0, "left_out": 0, "rebuilt": 0}
+    counts: Counter[str] = Counter()
     partial = workspace.staging / store.OTHERS
     with partial.open("w", encoding="utf-8") as file:
-        copied = (_carry_one(source, other, copies) for other in source.others())
-        for line in heapq.merge(copied, rebuild(workspace, source), key=_path):
-            counts[_fate(line)] += 1
+        for line in produce(copies):
+            counts[fate_of(line)] += 1
             file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
     sync_file(partial)
     partial.rename(listing)
@@ -53,14 +76,16 @@ def carry(workspace: Workspace, source: Source) -> dict[str, int]:
     return counts
 
 
-def _path(line: dict[str, Any]) -> bytes:
+def path_of(line: dict[str, Any]) -> bytes:
+    """What lines are sorted by."""
     return str(line["path"]).encode()
 
 
-def _fate(line: dict[str, Any]) -> str:
+def fate_of(line: dict[str, Any]) -> str:
+    """What became of a file: ``carried``, ``edited``, ``rebuilt`` or ``left_out``."""
     if line["carried"]:
         return "carried"
-    return "rebuilt" if line.get("rebuilt") else "left_out"
+    return next((fate for fate in ("edited", "rebuilt") if line.get(fate)), "left_out")
 
 
 def _carry_one(source: Source, other: CarriedFile, copies: Path) -> dict[str, Any]:
@@ -99,7 +124,7 @@ def _take_back(listing: Path, data: Path) -> None:
     try:
         with listing.open(encoding="utf-8") as file:
             for line in map(json.loads, file):
-                if line["carried"]:
+                if fate_of(line) in ("carried", "edited"):
                     (data / line["path"]).unlink(missing_ok=True)
     except FileNotFoundError:
         return

@@ -88,9 +88,14 @@ def show(workspace: Workspace) -> None:
     remove_work(workspace)
 
 
-def is_gathered(workspace: Workspace) -> bool:
-    """Whether all that is left to do is to show the result."""
-    return (workspace.final / "manifest" / store.RUN).is_file()
+def is_gathered(workspace: Workspace, facts: str = store.RUN) -> bool:
+    """Whether all that is left to do is to show the result.
+
+    Args:
+        workspace: where the work is.
+        facts: the file that is written last into the manifest.
+    """
+    return (workspace.final / "manifest" / facts).is_file()
 
 
 def remove_work(workspace: Workspace) -> None:

@@ -130,6 +130,7 @@ class _Sample:
         self.check, self.find, self.read = source.check, source.find, source.read
         self.stamp, self.size, self.open = source.stamp, source.size, source.open
         self.rebuild, self.inspect, self.is_map = source.rebuild, source.inspect, source.is_map
+        self.annotations, self.aliases = source.annotations, source.aliases
 
     def records(self) -> Iterator[ImageRecord]:
         return iter(self._records)

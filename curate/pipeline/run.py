@@ -18,7 +18,7 @@ from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, Job, LocalPool, Progress
 from curate.engine.lock import FolderLock
 from curate.engine.shards import Shard, iter_shards, shard_name
-from curate.formats import describe
+from curate.formats import LAYOUTS, describe
 from curate.manifest import store
 from curate.pipeline import finish
 from curate.pipeline.looking import TALLY
@@ -76,15 +76,20 @@ def hold(
         raise describe_os_error(error, workspace.out, "written") from error
 
 
-def begin(run: Run[R]) -> Plan:
-    """List the dataset and begin a run, or make sure that an interrupted one can go on."""
+def begin(run: Run[R], facts: str = store.RUN) -> Plan:
+    """List the dataset and begin a run, or make sure that an interrupted one can go on.
+
+    Args:
+        run: the run.
+        facts: the file that is written last into its manifest.
+    """
     workspace = run.workspace
     notes = list(run.source.check())
     plan = save_plan(run.source, workspace.plan)
     resumed = workspace.settle(run.recipe, plan)
-    for line in (describe(run.source), *notes):
+    for line in (*_describe(run.source), *notes):
         run.session.tell(escape_unprintable(line))
-    if not finish.is_gathered(workspace):
+    if not finish.is_gathered(workspace, facts):
         workspace.prepare()
         workspace.note(
             event="resumed" if resumed else "started",
@@ -136,6 +141,12 @@ def do_shards(run: Run[R], plan: Plan, job: Job) -> int:
             "run the same command again to go on"
         )
     return committed["images"] - resumed
+
+
+def _describe(source: Source) -> Iterator[str]:
+    """What a dataset was taken for; nothing of a table, which is no dataset."""
+    if source.layout in LAYOUTS:
+        yield describe(source)
 
 
 def _counts(tally: dict[str, Any]) -> dict[str, int]:

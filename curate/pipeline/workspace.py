@@ -286,4 +286,5 @@ def _check_apart(source: Path, out: Path) -> None:
 
 def is_ours(out: Path) -> bool:
     """Whether a folder holds a run, finished or interrupted."""
-    return (out / WORK).is_dir() or (out / "manifest" / "run.json").is_file()
+    names = ("run.json", "balance.json")
+    return (out / WORK).is_dir() or any((out / "manifest" / name).is_file() for name in names)

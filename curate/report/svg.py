@@ -78,7 +78,7 @@ def format_value(value: float | None, percent: bool = True, digits: int = 1) -> 
     if value is None:
         return "–"
     if not percent:
-        return f"{value:.2f}".rstrip("0").rstrip(".")
+        return f"{value:.2f}".rstrip("0").rstrip(".").replace("-", "−")
     text = f"{100 * value:.{digits}f}".removesuffix(".0")
     return f"{text.replace('-', '−')} %"
 

@@ -103,12 +103,14 @@ class Gallery:
     """Pictures side by side.
 
     Args:
-        warning: what to mind before the page is given to anyone.
+        warning: what to mind before the page is given to anyone; empty for nothing.
         pictures: in order.
+        wide: whether each is as broad as two.
     """
 
     warning: str
     pictures: tuple[Picture, ...]
+    wide: bool = False
 
 
 Block = str | BarChart | LineChart | Table | Gallery

@@ -18,7 +18,7 @@ alone by race, gender and age, and all three crossed; and a made-up table of {ro
 attributes of 4 to 9 values and 50 labels, by each attribute, two of them and three of them \
 crossed. One run each."""
 
-_MAIN = "from curate.cli.main import main; main()"
+MAIN = "from curate.cli.main import main; main()"
 _COLUMNS = ("a", "b", "c", "d", "e", "f")
 
 
@@ -33,7 +33,7 @@ def audit(plan: Plan) -> Report:
         by = ("race", "gender", "age", "race,gender,age")
         lines.append(_run("FairFace", labels, by, Path(folder)))
         table = Path(folder) / "table.csv"
-        _make(table, rows)
+        make_table(table, rows)
         crossed = (*_COLUMNS, "a,b", "c,d,e")
         lines.append(_run("made up", table, crossed, Path(folder), "--label", "label"))
     for name, count, usage in lines:
@@ -52,13 +52,13 @@ def _run(
 ) -> tuple[str, int, Usage]:
     asked = [part for each in by for part in ("--by", each)]
     outputs = ["-o", str(folder / "audit.json"), "--html", str(folder / "audit.html"), "-q"]
-    usage = measure([sys.executable, "-c", _MAIN, "audit", str(table), *asked, *more, *outputs])
+    usage = measure([sys.executable, "-c", MAIN, "audit", str(table), *asked, *more, *outputs])
     with table.open(encoding="utf-8") as file:
         return name, sum(1 for _ in file) - 1, usage
 
 
-def _make(path: Path, rows: int) -> None:
-    """People whose groups are independent, the early ones the more frequent."""
+def make_table(path: Path, rows: int) -> None:
+    """A table of people whose groups are independent, the early ones the more frequent."""
     draw = random.Random(0)  # noqa: S311 - nothing is secret here
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)

@@ -117,6 +117,17 @@ def test_auto_recognises_it_and_no_other_layout_does(example: Example, source: P
     assert "\n" not in why
 
 
+def test_what_annotations_say_is_told_by_the_ids_of_records(example: Example, source: Path) -> None:
+    opened = open_source(str(source))
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for name, row in opened.annotations(example.asked):
+        said = {column: row[column] for column in example.asked if column in row}
+        found.setdefault(name, []).append(said)
+    assert found == dict(example.said)
+    assert set(opened.aliases()) == example.aliases
+    assert {name for _, name in example.aliases} | found.keys() <= set(example.splits)
+
+
 def test_recognising_walks_no_tree_and_lists_no_class(
     example: Example, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from curate.core.errors import DataError
 from curate.formats.predictions import iter_batches, iter_ids
-from tests.unit.pipeline.predictions import draw, save
+from tests.unit.pipeline.impact.predictions import draw, save
 
 FORMS = ("parquet", "npz")
 IDS, LABELS, LOGITS = draw(n=2500, classes=4)

@@ -47,6 +47,17 @@ EXAMPLE = Example(
             ),
         }
     ),
+    said={
+        f"dev/{FILE}/00000000": [{"text": "row 0"}],
+        **{f"{TRAIN}/0000000{row}": [{"text": f"row {row}"}] for row in range(3)},
+    },
+    asked=("text",),
+    aliases=frozenset(
+        {
+            ("0.img", f"dev/{FILE}/00000000"),
+            *((f"{row}.img", f"{TRAIN}/0000000{row}") for row in range(3)),
+        }
+    ),
     load=load,
     broken={
         "cut off": (cut(TRAIN), r"data-00000-of-00001\.arrow.*damaged"),

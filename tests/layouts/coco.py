@@ -59,7 +59,8 @@ def load(root: Path) -> Any:
         read += [coco.dataset, coco.loadAnns(coco.getAnnIds()), coco.loadImgs(coco.getImgIds())]
     read.append(json.loads((root / PANOPTIC).read_text()))
     images = [path.read_bytes() for path in sorted(root.glob("*2017/*"))]
-    return [*read, (root / MAP).read_bytes(), images]
+    maps = [path.read_bytes() for path in root.glob(MAP)]
+    return [*read, maps, images]
 
 
 def crowd(root: Path, count: int) -> None:
@@ -78,6 +79,8 @@ EXAMPLE = Example(
     build=build,
     splits={"train2017/a.jpg": "train", "train2017/b.png": "train", "val2017/c.jpg": "val"},
     carried=frozenset({INSTANCES, CAPTIONS, PANOPTIC, MAP}),
+    said={"train2017/a.jpg": [{"category": "dog"}], "train2017/b.png": [{"category": "dog"}]},
+    aliases=frozenset({("1", "train2017/a.jpg"), ("2", "train2017/b.png"), ("3", "val2017/c.jpg")}),
     load=load,
     broken={
         "cut off": (cut(INSTANCES), r"instances_train2017\.json is not whole JSON"),

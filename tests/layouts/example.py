@@ -31,6 +31,9 @@ class Example:
         odd: by name, what makes a dataset odd and what the note must match.
         crowd: writes a dataset with that many annotations of one image.
         named: whether ``auto`` tells this layout by something of its own.
+        said: what annotations say in the columns of ``asked``, by record's id.
+        asked: columns of annotations.
+        aliases: other names of records, with their ids.
     """
 
     layout: str
@@ -42,6 +45,9 @@ class Example:
     odd: Mapping[str, tuple[Damage, str]] = field(default_factory=dict)
     crowd: Callable[[Path, int], None] | None = None
     named: bool = True
+    said: Mapping[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    asked: tuple[str, ...] = ("category",)
+    aliases: frozenset[tuple[str, str]] = frozenset()
 
 
 def jpeg(seed: int) -> bytes:

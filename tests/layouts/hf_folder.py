@@ -16,7 +16,7 @@ def build(root: Path) -> None:
     write(root, "test/c.jpg", jpeg(3))
     rows = [
         {"file_name": "a.jpg", "text": "ein Hund, ☺", "boxes": [[1, 2, 3, 4]]},
-        {"file_name": "deep/b.png", "text": "zwei", "boxes": []},
+        {"file_name": "deep/b.png", "text": "zwei", "boxes": [[0, 1, 2, 3], [4, 5, 6, 7]]},
     ]
     write(root, META, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
     row = {"file_name": "c.jpg", "text": "drei", "boxes": [[5, 6, 7, 8]]}
@@ -46,6 +46,12 @@ EXAMPLE = Example(
     build=build,
     splits={"train/a.jpg": "train", "train/deep/b.png": "train", "test/c.jpg": "test"},
     carried=frozenset({META, "test/metadata.jsonl"}),
+    said={
+        "train/a.jpg": [{"text": "ein Hund, ☺"}],
+        "train/deep/b.png": [{"text": "zwei"}],
+        "test/c.jpg": [{"text": "drei"}],
+    },
+    asked=("text",),
     load=load,
     broken={
         "cut off": (cut(META), r"train/metadata\.jsonl, line \d is not JSON"),

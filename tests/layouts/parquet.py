@@ -61,6 +61,19 @@ EXAMPLE = Example(
         f"{TRAIN}/00000002": "train",
     },
     carried=frozenset({"classes.parquet"}),
+    said={
+        f"{TEST}/00000000": [{"label": None, "text": "row 0"}],
+        f"{TRAIN}/00000000": [{"label": None, "text": "row 0"}],
+        f"{TRAIN}/00000001": [{"label": "cat", "text": "row 1"}],
+        f"{TRAIN}/00000002": [{"label": "dog", "text": "row 2"}],
+    },
+    asked=("label", "text", "absent"),
+    aliases=frozenset(
+        {
+            ("0.img", f"{TEST}/00000000"),
+            *((f"{row}.img", f"{TRAIN}/0000000{row}") for row in range(3)),
+        }
+    ),
     load=load,
     broken=BROKEN,
 )

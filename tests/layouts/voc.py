@@ -18,11 +18,12 @@ NAMES = ("2007_000027.jpg", "2007_000032.png", "2008_000003.jpg")
 
 
 def annotation(name: str, extra: str = "") -> str:
+    width, height = (40, 32) if name.endswith(".png") else (48, 40)
     return f"""<?xml version="1.0"?>
 <annotation><folder>VOC2012</folder><filename>{name}</filename>{extra}
-  <size><width>48</width><height>40</height><depth>3</depth></size>
+  <size><width>{width}</width><height>{height}</height><depth>3</depth></size>
   <object><name>person</name><difficult>0</difficult>
-    <bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>39</ymax></bndbox></object>
+    <bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>31</ymax></bndbox></object>
 </annotation>
 """
 
@@ -62,8 +63,12 @@ def load(root: Path) -> Any:
             ]
             image = (year / "JPEGImages" / (tree.findtext("filename") or "")).read_bytes()
             found.append((split, name, boxes, image))
-    with Image.open(root / CLASSES) as classes, Image.open(root / OBJECTS) as objects:
-        return found, np.asarray(classes).tolist(), np.asarray(objects).tolist()
+    maps = []
+    for folder in ("SegmentationClass", "SegmentationObject"):
+        for path in sorted((year / folder).glob("*.png")):
+            with Image.open(path) as image:
+                maps.append((path.name, np.asarray(image).tolist()))
+    return found, maps
 
 
 def crowd(root: Path, count: int) -> None:
@@ -95,6 +100,10 @@ EXAMPLE = Example(
             *(CLASSES, OBJECTS),
         }
     ),
+    said={
+        f"{YEAR}/JPEGImages/{name}": [{"category": "person", "difficult": "0"}] for name in NAMES
+    },
+    asked=("category", "difficult"),
     load=load,
     broken={
         "cut off": (cut(XML), r"2007_000027\.xml is no whole XML"),

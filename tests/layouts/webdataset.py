@@ -63,6 +63,13 @@ EXAMPLE = Example(
         "val/0.tar/c.jpg": "val",
     },
     carried=frozenset({"sizes.json"}),
+    said={
+        f"{TAR}/b/0.jpg": [{"caption": "zwei Hunde, ☺"}],
+        f"{TAR}/a.png": [{"cls": "1", "category": "1"}],
+        f"{TAR}/a.seg.png": [{"cls": "1", "category": "1"}],
+        "val/0.tar/c.jpg": [{"cls": "0", "category": "0"}],
+    },
+    asked=("caption", "cls", "category"),
     load=load,
     broken={
         "cut off": (cut(TAR, 0.2), r"train-0000\.tar.*damaged"),

@@ -52,6 +52,10 @@ EXAMPLE = Example(
         "images/other/c.jpg": "val",
     },
     carried=frozenset({LABEL, "labels/train/b.txt", "labels/other/c.txt", "val.txt", CONFIG}),
+    said={
+        "images/train/a.jpg": [{"category": "dog"}, {"category": "cat"}],
+        "images/other/c.jpg": [{"category": "cat"}],
+    },
     load=load,
     broken={
         "a line cut off": (add(LABEL, "0 0.5 0.5 0.2"), r"a\.txt, line 1 has 3 numbers"),

@@ -134,10 +134,10 @@ def _compare(columns: Columns, masses: Masses) -> Comparison:
 
 
 def _measure(mass: Floats, masses: Masses) -> Distances:
-    whole = _total_variation(mass[0], masses.target)
+    whole = total_variation(mass[0], masses.target)
     if len(masses.labels) == 1:
         return Distances(whole, None, None, None, None)
-    each = [_total_variation(row, masses.target) for row in mass[1:]]
+    each = [total_variation(row, masses.target) for row in mass[1:]]
     place = int(np.argmax(each))
     gap = _rate_gap(_rates(mass))
     return Distances(whole, each[place], masses.labels[place + 1], cramers_v(mass[1:]), gap)
@@ -148,7 +148,13 @@ def _rate_gap(rates: Floats) -> float:
     return float(np.ptp(known, axis=1).max()) if known.size else 0.0
 
 
-def _total_variation(mass: Floats, target: Floats) -> float:
+def total_variation(mass: Floats, target: Floats) -> float:
+    """Half the sum of the differences between shares and target, 0..1; 0 of nothing.
+
+    Args:
+        mass: G, how much there is of each group.
+        target: G, the share that each should have.
+    """
     total = mass.sum()
     return float(np.abs(mass / total - target).sum() / 2) if total else 0.0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.balance.cells import Columns, Ints, Order, Table, collect_cells
+from curate.balance.cells import MOST_VALUES, Columns, Ints, Order, Table, collect_cells
 from curate.balance.groups import MISSING, Unit
 from curate.balance.shares import Group
 from curate.core.errors import DataError
@@ -15,6 +15,9 @@ from curate.core.intervals import Floats
 
 MOST_KINDS = 200_000
 """Different records that a correction can look at."""
+
+MOST_MEMBERS = 50_000_000
+"""Groups times different records."""
 
 People = tuple[Group, ...]
 """The groups of everyone in a record, sorted; one where records are counted."""
@@ -110,7 +113,15 @@ def find_members(kinds: Kinds, columns: Columns, groups: Sequence[Group]) -> Mem
         kinds: the records.
         columns: some of their attributes.
         groups: the groups to tell apart.
+
+    Raises:
+        DataError: if there are too many.
     """
+    if len(kinds) * len(groups) > MOST_MEMBERS:
+        raise DataError(
+            f"{','.join(columns)} has {len(groups):,} groups in {len(kinds):,} different records: "
+            "too many to correct; cross fewer attributes, or use coarser bins"
+        )
     places = [kinds.attributes.index(name) for name in columns]
     column = {group: number for number, group in enumerate(groups)}
     people = np.zeros((len(kinds), len(groups)))
@@ -126,8 +137,15 @@ def collect_kinds(attributes: Columns, counted: Mapping[Kind, int]) -> Kinds:
     """Kinds in an order that depends on nothing but what they are.
 
     Raises:
-        DataError: if there are too many.
+        DataError: if there are too many, or an attribute has more values than groups can
+            be read.
     """
+    for place, name in enumerate(attributes):
+        if len({group[place] for people, _ in counted for group in people}) > MOST_VALUES:
+            raise DataError(
+                f"{name} has more than {MOST_VALUES:,} values: too many for groups; choose another "
+                "column, or give its ranges with --bins"
+            )
     if len(counted) > MOST_KINDS:
         raise DataError(
             f"there are {len(counted):,} different records, more than {MOST_KINDS:,}; look at "

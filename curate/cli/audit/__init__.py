@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-_COMMANDS = ("dataset", "merge")
+_COMMANDS = ("dataset", "labels", "merge")
 
 
 class _Audit(click.Group):

@@ -14,7 +14,7 @@ from curate.core.errors import UsageError
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
-    from curate.pipeline.audit import Answer
+    from curate.pipeline.auditing.audit import Answer
 
 _MOST_SHOWN = 12
 _OPTIONS = (
@@ -45,8 +45,8 @@ def check_outputs(inputs: Sequence[Path | None], options: dict[str, Any]) -> Non
 
 def write_answer(answer: Answer, options: dict[str, Any]) -> None:
     """Write the report where it was asked to go, and its main figures to stderr."""
-    from curate.pipeline.audit import save_report
-    from curate.pipeline.audit_page import save_page
+    from curate.pipeline.auditing.audit import save_report
+    from curate.pipeline.auditing.audit_page import save_page
 
     report = answer.to_dict()
     if options["html"] is not None:
@@ -62,11 +62,6 @@ def write_answer(answer: Answer, options: dict[str, Any]) -> None:
 def format_report(report: dict[str, Any]) -> str:
     """The main figures, for a person."""
     lines = []
-    given = report["input"] or {}
-    for kind, what in (("unmatched", "are no record"), ("ambiguous", "could mean several")):
-        if given.get(kind):
-            examples = ", ".join(given[f"{kind}_examples"])
-            lines.append(f"{given[kind]:,} ids of the table {what}, such as {examples}.")
     for name, grouping in (report["attributes"] | report["intersections"]).items():
         lines.append(f"{name}:")
         groups = grouping["groups"].items()
@@ -83,6 +78,8 @@ def format_report(report: dict[str, Any]) -> str:
 def _format_group(name: str, group: dict[str, Any]) -> str:
     if group["count"] is None:
         return f"  {name[:40]:<41}{'hidden':>10}"
+    if group["share"] is None:
+        return f"  {name[:40]:<41}{group['count']:>10,}"
     low, high = group["ci95"]
     ratio = group["ratio_to_target"]
     share = f"{100 * group['share']:.1f} % ({100 * low:.1f}–{100 * high:.1f})"

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from curate.cli.audit.answers import check_outputs, report_options, write_answer
-from curate.cli.paths import PATH
+from curate.cli.paths import PATH, PLACE
 from curate.core.errors import UsageError
+from curate.formats.address import is_address
 
 _EPILOG = """\b
 Examples:
@@ -18,11 +19,12 @@ Examples:
   curate audit people.csv --by age --bins "age=child<18,adult<65,old" --min-cell 10
   curate audit photos/ --groups people.csv --by skin_tone --manifest out/
   curate audit merge site1.json site2.json -o all.json
+  curate audit labels labels.txt --judgements round1.csv
 """
 
 
 @click.command("dataset", epilog=_EPILOG)
-@click.argument("source", type=PATH, required=False)
+@click.argument("source", type=PLACE, required=False)
 @click.option(
     "--groups",
     type=PATH,
@@ -92,18 +94,20 @@ Examples:
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of resampling. [default: 0]")
 @click.option("--format", "layout", default="auto", help="SOURCE's layout. [default: auto]")
 @report_options
-def command(source: Path | None, **options: Any) -> None:
+def command(source: str | None, **options: Any) -> None:
     """Count the groups of a dataset or table, and say what is uneven.
 
     Counts, shares and distances to a target for every attribute and
     combination; which labels go with which groups; combinations that are hardly
     there; base rates, and reversals between them. Missing values are a group of
-    their own. The report is JSON. `curate audit merge` joins those of several sites.
+    their own. The report is JSON. `curate audit merge` joins those of several sites;
+    `curate audit labels` decides which labels are safe to keep.
     """
     from curate.balance.groups import parse_bins
-    from curate.pipeline.audit import Question, audit_dataset
+    from curate.pipeline.auditing.audit import Question, audit_dataset
 
-    check_outputs([source, options["groups"], options["manifest"], *options["targets"]], options)
+    place = None if source is None or is_address(source) else Path(source)
+    check_outputs([place, options["groups"], options["manifest"], *options["targets"]], options)
     bins = [parse_bins(text) for text in options["bins"]]
     if len(dict(bins)) < len(bins):
         raise UsageError("--bins is given twice for one column")

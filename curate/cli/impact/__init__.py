@@ -10,6 +10,7 @@ _COMMANDS = {
     "evaluate": "run a classifier on the original and obfuscated images, and on control arms",
     "predictions": "compare predictions of any model on the original and obfuscated images",
     "train": "train on original and on obfuscated images, and test each network on both",
+    "explain": "what a classifier's answers rest on, and how much of it is faces",
 }
 
 

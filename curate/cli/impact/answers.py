@@ -14,7 +14,7 @@ from curate.core.errors import UsageError
 
 if TYPE_CHECKING:
     from curate.impact.paired import Change
-    from curate.pipeline.impact import Answer
+    from curate.pipeline.impact.predictions import Answer
 
 _OPTIONS = (
     click.option(
@@ -55,7 +55,7 @@ def write_answer(answer: Answer, options: dict[str, Any]) -> None:
     """Write the report where it was asked to go, and its main figures to stderr."""
     report = json.dumps(answer.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
     if options["html"] is not None:
-        from curate.pipeline.impact_page import make_page
+        from curate.pipeline.impact.page import make_page
         from curate.report.page import render_page
 
         _save(render_page(make_page(answer)), options["html"])

@@ -102,7 +102,7 @@ Examples:
     default="auto",
     help="Where the model runs. [default: auto]",
 )
-@click.option("--batch", type=int, default=32, metavar="N", help="Images at a time. [default: 32]")
+@click.option("--batch", type=int, metavar="N", help="Images at a time. [default: 8, on CUDA 64]")
 @click.option("--seed", type=int, default=0, help="Seed of the bootstrap. [default: 0]")
 @report_options
 def command(original: str, obfuscated: Path, **options: Any) -> None:
@@ -116,8 +116,8 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     of encoding and of hiding anything. Run the same command again to go on
     after an interruption. The report is JSON.
     """
-    from curate.pipeline.impact_evaluate import evaluate_impact
-    from curate.pipeline.impact_trial import Trial
+    from curate.pipeline.impact.evaluate import evaluate_impact
+    from curate.pipeline.impact.trial import Trial
     from curate.pipeline.session import Session
 
     if options["seed"] < 0:

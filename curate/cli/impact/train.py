@@ -18,7 +18,7 @@ from curate.formats import LAYOUTS
 
 if TYPE_CHECKING:
     from curate.impact.crossed import Estimate
-    from curate.pipeline.train import Answer
+    from curate.pipeline.training.train import Answer
 
 _OF_A_NETWORK = ("epochs", "size", "batch", "lr")
 
@@ -150,8 +150,8 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     Run the same command again to go on after an interruption. The report is
     JSON.
     """
-    from curate.pipeline.train import train
     from curate.pipeline.training.request import Running
+    from curate.pipeline.training.train import train
 
     request = _request(original, obfuscated, options)
     running = Running(
@@ -213,11 +213,11 @@ def _check_places(original: str, obfuscated: Path, running: Any, options: dict[s
 
 def _write(answer: Answer, options: dict[str, Any]) -> None:
     """Write the report where it was asked to go, and its main figures to stderr."""
-    from curate.pipeline.audit import save_report
+    from curate.pipeline.auditing.audit import save_report
 
     report = answer.to_dict()
     if options["html"] is not None:
-        from curate.pipeline.train_page import make_page
+        from curate.pipeline.training.page import make_page
         from curate.report.page import render_page
 
         partial = options["html"].with_name(options["html"].name + ".partial")

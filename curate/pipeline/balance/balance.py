@@ -19,6 +19,8 @@ from curate.formats.address import is_hub_place
 from curate.manifest import corrections, store
 from curate.manifest.layout import MANIFEST
 from curate.pipeline import finish
+from curate.pipeline.auditing.label_decisions import load_label_decisions
+from curate.pipeline.auditing.targets import load_targets
 from curate.pipeline.balance import writing
 from curate.pipeline.balance.correcting import Corrected, correct, decide
 from curate.pipeline.balance.intake import take_in
@@ -28,10 +30,8 @@ from curate.pipeline.balance.options import AUGMENTING, Balancing, Inputs
 from curate.pipeline.balance.origin import Origin, find_origin, note_expected
 from curate.pipeline.balance.report import Findings, to_dict
 from curate.pipeline.balance.shard import BalanceJob
-from curate.pipeline.label_decisions import load_label_decisions
 from curate.pipeline.run import Run, begin, clock, do_shards, hold
 from curate.pipeline.session import Session
-from curate.pipeline.targets import load_targets
 from curate.pipeline.workspace import Workspace, check_places, describe_recipe_clash
 
 LEDGER = "ledger.sqlite"
@@ -96,7 +96,7 @@ def balance(
     options, task = _prepare(source, options, inputs)
     if options.writes_images:
         _check_faces(task.origin, inputs)
-    check_places(task.origin.place or str(task.table), out)
+    check_places(source or str(task.table), out)
     workspace = Workspace(Path(out).resolve())
     done = workspace.out / MANIFEST / corrections.FACTS
     if done.is_file():
@@ -211,10 +211,10 @@ def _held(
 
 def _carry_out(run: Run[Balancing], findings: Findings, task: _Task, ledger: Path) -> None:
     workspace = run.workspace
-    plan = begin(run)
+    plan = begin(run, corrections.FACTS)
     if not finish.is_gathered(workspace, corrections.FACTS):
         done = do_shards(run, plan, _job(run, task, ledger))
-        writing.gather_correction(run, plan, findings, task.origin, ledger)
+        writing.gather_correction(run, plan, findings, task.origin, task.inputs, ledger)
         workspace.note(event="finished", time=clock(), images=done)
     finish.show(workspace)
 
@@ -236,4 +236,4 @@ def _recall(out: Path, options: Balancing) -> Balanced:
     facts = corrections.load_facts(out / MANIFEST)
     if facts["recipe_sha256"] != options.digest:
         raise UsageError(describe_recipe_clash(out, facts["recipe"], options))
-    return Balanced(None, facts["report"], True, 0.0)
+    return Balanced(None, writing.load_report(out / MANIFEST), True, 0.0)

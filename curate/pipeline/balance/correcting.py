@@ -58,6 +58,8 @@ def correct(
         DataError: if the target cannot be met, or is not for these groups.
     """
     kinds = intake.kinds
+    if options.label is not None and not kinds.names():
+        raise DataError(f"no record has a {options.label}; leave --within and --label out")
     targets = resolve_targets(kinds, options.by, wanted) if options.by else {}
     goal = Goal(targets, options.within, options.tolerance, options.least, options.most_copies)
     correction = _STRATEGIES[options.strategy](kinds, goal, options, unwanted)

@@ -14,7 +14,7 @@ from curate.balance.groups import Reading, read_units
 from curate.core.errors import DataError, UsageError
 from curate.core.ports import Source
 from curate.core.records import escape_unprintable
-from curate.pipeline.audit_input import Input, Record, open_input
+from curate.pipeline.auditing.audit_input import Input, Record, open_input
 from curate.pipeline.balance.ledger import Ledger
 from curate.pipeline.balance.options import MAKING, Balancing, Inputs
 from curate.pipeline.balance.origin import Origin
@@ -71,7 +71,7 @@ def take_in(
     )
     given = Input(
         source, table, origin.run, inputs.id_column, (*options.attributes, *labels),
-        options.per == "person", by_id=True,
+        options.per == "person", by_id=True, of_people=options.attributes,
     )  # fmt: skip
     splits: dict[str, dict[str, int]] = {"corrected": {}, "fixed": {}}
     with open_input(given) as read:

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from curate.balance.correction.kinds import Kind
@@ -24,6 +25,7 @@ CREATE TABLE records (id TEXT PRIMARY KEY, split TEXT, kind INTEGER, rank INTEGE
 CREATE TABLE kinds (kind INTEGER PRIMARY KEY, people TEXT, labels TEXT, kept INTEGER, made INTEGER,
                     weight REAL, why TEXT);
 CREATE TABLE expected (id TEXT PRIMARY KEY, sha256 TEXT) WITHOUT ROWID;
+CREATE TABLE placed (id TEXT PRIMARY KEY, output TEXT) WITHOUT ROWID;
 CREATE TABLE made (id TEXT PRIMARY KEY, origin TEXT, number INTEGER, affine TEXT) WITHOUT ROWID;
 """
 _DECIDED = """
@@ -88,6 +90,7 @@ class Ledger:
     def expect(self, digests: Iterable[tuple[str, str]]) -> None:
         """Note which bytes images must have."""
         self._database.executemany("INSERT INTO expected VALUES (?, ?)", digests)
+        self._database.commit()
 
     def count(self) -> dict[Kind, int]:
         """How many corrected records there are of each kind."""
@@ -139,6 +142,11 @@ class Ledger:
         row = self._database.execute(f"{_DECIDED} WHERE id = ?", (name,)).fetchone()
         return None if row is None else _decision(*row)
 
+    def find_between(self, first: str, last: str) -> dict[str, Decision]:
+        """What is decided of every record from one id to another, both included."""
+        rows = self._database.execute(f"{_DECIDED} WHERE id >= ? AND id <= ?", (first, last))
+        return {row[0]: _decision(*row) for row in rows}
+
     def expected(self, name: str) -> str | None:
         """The digest that an image must have, if there is one."""
         row = self._database.execute("SELECT sha256 FROM expected WHERE id = ?", (name,)).fetchone()
@@ -166,6 +174,16 @@ class Ledger:
         query = "SELECT id, affine FROM made WHERE origin = ? ORDER BY number"
         return self._database.execute(query, (origin,)).fetchall()
 
+    def note_placed(self, name: str, output: str) -> None:
+        """Note the id that an image has in the output's container."""
+        self._database.execute("INSERT OR REPLACE INTO placed VALUES (?, ?)", (name, output))
+
+    def placed(self, name: str) -> str:
+        """The id that an image has in the output: its own unless it has moved."""
+        query = "SELECT output FROM placed WHERE id = ?"
+        row = self._database.execute(query, (name,)).fetchone()
+        return name if row is None else str(row[0])
+
     def _write(self, rows: list[tuple[str, str | None, int, int, bool]]) -> None:
         try:
             self._database.executemany(
@@ -185,11 +203,17 @@ def _spell_people(kind: Kind) -> str:
     return json.dumps([spell(group) for group in kind[0] if group])
 
 
+@lru_cache(maxsize=4096)
+def _texts(stored: str) -> tuple[str, ...]:
+    """A list of texts as it is stored; there are few different ones."""
+    return tuple(json.loads(stored))
+
+
 def _decision(
     name: str, split: str | None, people: str, labels: str, fixed: int, place: int | None,
     kept: int, made: int, weight: float, why: str | None,
 ) -> Decision:  # fmt: skip
-    groups, named = tuple(json.loads(people)), tuple(json.loads(labels))
+    groups, named = _texts(people), _texts(labels)
     if fixed or place is None:
         return Decision(name, split, groups, named, True, True, 0, 1.0, None)
     is_kept = place < kept

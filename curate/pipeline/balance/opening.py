@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
 from curate.core.ports import CarriedFile, Source
@@ -81,6 +81,14 @@ class TableRecords:
     def size(self, record: ImageRecord) -> int | None:
         """Unknown."""
         return None
+
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """None: what the table says was read with it."""
+        yield from ()
+
+    def aliases(self) -> Iterator[tuple[str, str]]:
+        """None: the table's ids are its records."""
+        yield from ()
 
     def others(self) -> Iterator[CarriedFile]:
         """None."""

@@ -23,6 +23,9 @@ STRATEGIES: Mapping[str, str] = {
 }
 """What each strategy does, in a line."""
 
+ROWS_A_SHARD = 16_384
+"""Records per unit of work where no image is written."""
+
 MAKING = frozenset({"oversample", "augment", "augment-positive"})
 """Strategies that make records; never of a split that is for validation or test."""
 
@@ -124,6 +127,8 @@ class Balancing:
 
     def shard_size_for(self, images: int) -> int:
         """Images per shard; follows from the dataset alone, never from the number of workers."""
+        if self.shard_size is None and not self.writes_images:
+            return ROWS_A_SHARD
         return self.shard_size or shard_size_of(images)
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,7 +9,12 @@ from typing import Any
 
 import curate
 from curate.balance import report as audit_report
-from curate.balance.correction.comparison import Amplification, Comparison, Distances
+from curate.balance.correction.comparison import (
+    Amplification,
+    Comparison,
+    Distances,
+    total_variation,
+)
 from curate.balance.groups import MISSING
 from curate.balance.shares import spell
 from curate.balance.statements import describe as describe_audit
@@ -140,6 +145,7 @@ def _comparison(found: Comparison) -> dict[str, Any]:
         "before": _distances(found.before),
         "after": _distances(found.after),
         "amplification": _amplification(found.amplification),
+        "labels": _by_label(found),
         "groups": {
             spell(group): {
                 "target": _round(float(masses.target[place])),
@@ -148,6 +154,24 @@ def _comparison(found: Comparison) -> dict[str, Any]:
             }
             for place, group in enumerate(masses.groups)
         },
+    }
+
+
+def _by_label(found: Comparison) -> dict[str, Any]:
+    """How far each label is from the target, the furthest before first."""
+    masses = found.masses
+    rows = [
+        (
+            str(label),
+            total_variation(masses.before[place], masses.target),
+            total_variation(masses.after[place], masses.target),
+        )
+        for place, label in enumerate(masses.labels)
+        if label is not None
+    ]
+    return {
+        label: {"before": _round(before), "after": _round(after)}
+        for label, before, after in sorted(rows, key=lambda row: (-row[1], row[0]))
     }
 
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curate.balance.augment import Augmentation, make_augmentation
-from curate.core.affine import Affine
+from curate.core.affine import Affine, identity
 from curate.core.errors import DataError, SourceChangedError, WithheldError
 from curate.core.ports import Source
 from curate.core.records import ImageRecord, escape_unprintable, printable
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage
 from curate.formats import codec
+from curate.formats.codec import Picture
 from curate.formats.editing import name_copy
 from curate.manifest.corrections import Row, save_rows
 from curate.manifest.store import digest_bytes, save_json
+from curate.pipeline.balance.edits import Extent, format_map
 from curate.pipeline.balance.ledger import Decision, Ledger, open_ledger
 from curate.pipeline.balance.opening import Opening
 from curate.pipeline.looking import PART, TALLY
@@ -58,9 +59,12 @@ class BalanceJob:
                 open_ledger(self.ledger, fresh=False) as ledger,
                 Stage(self.work / "staging", self.work / "shards", shard.name) as stage,
             ):
-                maker = _Maker(source, ledger, stage, augmentation, self)
+                ids = [printable(record.id) for record in shard.records]
+                decisions = ledger.find_between(min(ids), max(ids))
+                maker = _Maker(source, ledger, decisions, stage, augmentation, self)
                 for index, record in enumerate(shard.records):
-                    report(index, (index, 0))
+                    if self.writes_images or not index:
+                        report(index, (index, 0))
                     rows += maker.make(record)
                 save_rows(rows, stage.path(PART))
                 tally = {"images": len(shard.records), "faces": 0, "withheld": 0}
@@ -77,6 +81,7 @@ class _Maker:
 
     source: Source
     ledger: Ledger
+    decisions: Mapping[str, Decision]
     stage: Stage
     augmentation: Augmentation | None
     job: BalanceJob
@@ -84,7 +89,7 @@ class _Maker:
     def make(self, record: ImageRecord) -> Iterator[Row]:
         """Rows of a record and of those made from it."""
         name = printable(record.id)
-        decision = self.ledger.find(name)
+        decision = self.decisions.get(name)
         if decision is None:
             raise SourceChangedError(f"{name!a} is new in SOURCE; remove the OUT and run again")
         data = self._read(record) if self.job.writes_images and decision.is_kept else None
@@ -121,17 +126,17 @@ class _Maker:
     def _copy(
         self, record: ImageRecord, decision: Decision, number: int, data: bytes | None
     ) -> Row:
-        seed, parameters, affine = None, None, None
-        made, suffix = data, None
-        if self.augmentation is not None and data is not None:
-            seed = _seed(self.job.seed, decision.id, number)
-            made, suffix, parameters, affine = self._augment(record, data, seed)
-        name = name_copy(self.source.layout, record, number, suffix)
-        if self.job.writes_images and self.source.find(name) is not None:
-            raise DataError(
-                f"{escape_unprintable(name)} would be made from "
-                f"{escape_unprintable(record.id)}, but is there already; rename it"
-            )
+        how: dict[str, Any] = {}
+        if data is None:
+            suffix, made = PurePosixPath(record.id).suffix, None
+        else:
+            picture = self._decode(record, data)
+            if self.augmentation is None:
+                suffix, made = PurePosixPath(record.id).suffix, data
+                how = {"affine": format_map(*_unchanged(picture))}
+            else:
+                suffix, made, how = self._augment(record, picture, number)
+        name = name_copy(self.source, record, number, suffix)
         return Row(
             **_said(decision),
             id=printable(name),
@@ -140,31 +145,39 @@ class _Maker:
             weight=decision.weight,
             made_from=decision.id,
             number=number,
-            seed=seed,
-            parameters=parameters,
-            affine=affine,
+            **how,
             **self._written(name, made, data),
         )
 
-    def _augment(self, record: ImageRecord, data: bytes, seed: int) -> tuple[bytes, str, str, str]:
-        assert self.augmentation is not None  # noqa: S101 - narrows the type
+    def _decode(self, record: ImageRecord, data: bytes) -> Picture:
         try:
-            picture = codec.load(data)
+            return codec.load(data)
         except WithheldError as error:
             raise DataError(
-                f"{escape_unprintable(record.id)} cannot be augmented ({error.detail}); mend or "
+                f"{escape_unprintable(record.id)} cannot be decoded ({error.detail}); mend or "
                 "remove it"
             ) from None
+
+    def _augment(
+        self, record: ImageRecord, picture: Picture, number: int
+    ) -> tuple[str, bytes, dict[str, Any]]:
+        """The suffix and bytes of an altered image, and what its row says of it."""
+        assert self.augmentation is not None  # noqa: S101 - narrows the type
         if len(picture.frames) > 1:
             raise DataError(
                 f"{escape_unprintable(record.id)} has {len(picture.frames)} frames and cannot be "
                 "augmented; use oversample, or leave it out"
             )
+        seed = _seed(self.job.seed, printable(record.id), number)
         found = self.augmentation.apply(codec.upright_rgb(picture, 0), seed)
-        form = "JPEG" if picture.format == "JPEG" else "PNG"
-        encoded = codec.encode_rgb(found.image, form)
-        suffix = ".jpg" if form == "JPEG" else ".png"
-        return encoded, suffix, format_json(dict(found.parameters)), format_affine(found.affine)
+        size, _ = _unchanged(picture)
+        how = {
+            "seed": seed,
+            "parameters": format_json(dict(found.parameters)),
+            "affine": format_map(replace(size, orientation=picture.orientation), found.affine),
+        }
+        encoded = codec.encode_rgb(found.image, picture.format)
+        return codec.suffix_of_rgb(picture.format), encoded, how
 
     def _written(self, path: str, data: bytes | None, origin: bytes | None) -> dict[str, Any]:
         """Write an image, if any, and say what it is."""
@@ -179,16 +192,10 @@ class _Maker:
         }
 
 
-def format_affine(affine: Affine) -> str:
-    """A map as JSON: two rows of three numbers, and the size of what is made."""
-    return json.dumps({"matrix": affine.matrix, "width": affine.width, "height": affine.height})
-
-
-def parse_affine(text: str) -> Affine:
-    """The map that `format_affine` wrote."""
-    value = json.loads(text)
-    rows = tuple(tuple(float(number) for number in row) for row in value["matrix"])
-    return Affine(rows, int(value["width"]), int(value["height"]))  # type: ignore[arg-type]
+def _unchanged(picture: Picture) -> tuple[Extent, Affine]:
+    """The size of the upright image, and the map of a copy of the file."""
+    height, width = codec.upright_rgb(picture, 0).shape[:2]
+    return Extent(width, height), identity(width, height)
 
 
 def _said(decision: Decision) -> dict[str, Any]:

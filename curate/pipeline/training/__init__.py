@@ -1,1 +1,1 @@
-"""The steps of ``curate impact train``; `curate.pipeline.train` puts them together."""
+"""The steps of ``curate impact train``; `curate.pipeline.training.train` puts them together."""

@@ -21,9 +21,9 @@ from curate.formats import open_source
 from curate.impact.arrays import Ints
 from curate.manifest import store
 from curate.manifest.layout import DATA, MANIFEST
-from curate.pipeline.impact_pairs import load_labels
-from curate.pipeline.pairing import Pairing, open_pairing
-from curate.pipeline.recorded_faces import index_manifest, load_faces
+from curate.pipeline.impact.pairing import Pairing, open_pairing
+from curate.pipeline.impact.pairs import load_labels
+from curate.pipeline.impact.recorded_faces import index_manifest, load_faces
 from curate.pipeline.training.parts import Listed, Parts, assign_parts, check_classes
 from curate.pipeline.training.request import Request
 from curate.pipeline.workspace import WORK

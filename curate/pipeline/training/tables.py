@@ -13,8 +13,8 @@ from curate.core.errors import DataError, UsageError
 from curate.formats.groups import iter_rows, load_columns
 from curate.formats.truth import format_value
 from curate.impact.arrays import Bools, Floats, Ints
-from curate.pipeline.group_table import id_of, list_names
-from curate.pipeline.impact import MOST_GROUPS
+from curate.pipeline.auditing.group_table import id_of, list_names
+from curate.pipeline.impact.predictions import MOST_GROUPS
 from curate.pipeline.training.pairs import Pairs
 
 Groups = Mapping[str, Sequence[str | None]]

@@ -73,11 +73,11 @@ def test_names_in_the_data_cannot_write_to_the_page_or_the_terminal(tmp_path: Pa
     [
         (b"id,a\n1,x\n", ["--by", "b"], 2, "has no column 'b'"),
         (b"id,a\n1,x\n", [], 2, "Missing option '--by'"),
-        (b"id,a\n1,\xff\n", ["--by", "a"], 1, "cannot be read as a table"),
+        (b"id,a\n1,\xff\n", ["--by", "a"], 1, "is not UTF-8 text; save it anew"),
         (b"id,a\n1,x\n1,x\n", ["--by", "a"], 1, "comes twice"),
         (b"id,a\n", ["--by", "a"], 1, "is empty"),
         (b"id,a\n1,x\n", ["--by", "a", "--bins", "a"], 2, "names no ranges"),
-        (b"id,a\n1,x\n", ["--by", "a", "--epsilon", "0"], 2, "--epsilon must be above 0"),
+        (b"id,a\n1,x\n", ["--by", "a", "--epsilon", "0"], 2, "--epsilon must be a number above 0"),
         (b"id,a\n1,x\n", ["--by", "a", "--min-cell", "5"], 1, "fewer than 5"),
         (b"id,a\n1,x\n", ["--by", "a", "--target", "none.csv"], 1, "none.csv cannot be read"),
         (b"id,a\n1,x\n", ["--by", "a", "--manifest", "none"], 1, "run.json is missing"),

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from curate.cli.impact.predictions import command as predictions
 from tests.conftest import ROOT
-from tests.unit.pipeline.predictions import draw, save
+from tests.unit.pipeline.impact.predictions import draw, save
 
 CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
 IDS, LABELS, LOGITS = draw()

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import ROOT
-from tests.unit.pipeline import trials
+from tests.unit.pipeline.impact import trials
 
 CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
-COLOURS = ("--model", "python:tests.unit.pipeline.trials:Colours")
+COLOURS = ("--model", "python:tests.unit.pipeline.impact.trials:Colours")
 
 
 @pytest.fixture(scope="module")

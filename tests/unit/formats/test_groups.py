@@ -29,8 +29,8 @@ def test_every_form_of_table_says_the_same(tmp_path: Path) -> None:
     [
         ("t.csv", "name,tone\na,b\n", "record 1, has no id"),
         ("t.csv", "id,tone\na,b\na,c\n", "has the id 'a' twice"),
-        ("t.csv", "id,tone\na\n", "the record of 'a' does not have as many fields"),
-        ("t.csv", "id,tone\na,b,c\n", "the record of 'a' does not have as many fields"),
+        ("t.csv", "id,tone\na\n", "line 2, does not have as many fields"),
+        ("t.csv", "id,tone\na,b,c\n", "line 2, does not have as many fields"),
         ("t.csv", 'id,tone\na,"b\n', "cannot be read as a table"),
         ("t.jsonl", "{\n", "line 1, is no JSON"),
         ("t.jsonl", "[]\n", "line 1: want an object"),
@@ -52,5 +52,5 @@ def test_a_table_that_is_none_is_one_clear_line(
 def test_bytes_that_are_no_text_are_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(b"id,tone\na,\xff\n")
-    with pytest.raises(DataError, match="cannot be read as a table"):
+    with pytest.raises(DataError, match="is not UTF-8 text"):
         load_groups(path)

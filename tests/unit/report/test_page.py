@@ -150,3 +150,14 @@ def test_bars_as_text() -> None:
     assert format_bar(Bar("", 0.5)) == "50 %"
     assert format_bar(Bar("", None, 0.0, 1.0)) == "–"
     assert format_bar(Bar("", 1.5, 1.0, 2.0), percent=False) == "1.5 (1.00 to 2.00)"
+
+
+def test_a_gallery_warns_only_of_what_there_is_to_mind_and_can_be_wide() -> None:
+    picture = Picture(b"\xff\xd8", "a.jpg")
+    blocks = (Gallery("", (picture,), wide=True), Gallery("Mind this.", (picture,)))
+    page = Page("A title", (), (Section("One", blocks),), "The foot.")
+    assert render_page(page).count('role="note"') == 1
+    assert [attributes["class"] for tag, attributes in tags(page) if tag == "div"] == [
+        "gallery wide",
+        "gallery",
+    ]

@@ -1,0 +1,1 @@
+"""What obfuscation costs a classifier: predictions made, paired, measured and shown."""

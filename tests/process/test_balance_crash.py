@@ -1,0 +1,65 @@
+"""A correction survives being killed at any moment."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import curate
+from curate.pipeline.session import Session
+from curate.pipeline.verification import verify
+from tests.unit.pipeline.balance.test_balance import files, save_photo
+
+CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A correction of 60 small pictures that makes 40 more."""
+    folder = tmp_path_factory.mktemp("killed")
+    rows = []
+    for number in range(60):
+        save_photo(folder / f"photos/train/a/{number:02d}.jpg", number)
+        rows.append(f"train/a/{number:02d}.jpg,{'f' if number < 10 else 'm'}")
+    (folder / "people.csv").write_text("file,gender\n" + "\n".join(rows) + "\n")
+    curate.blur(
+        folder / "photos", folder / "out", curate.Recipe(profile="fast"), Session(workers=1)
+    )
+    return [
+        *CURATE, "balance", str(folder / "out"), "--groups", str(folder / "people.csv"),
+        "--by", "gender", "--strategy", "augment", "--shard-size", "4", "--workers", "2", "-o",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_killed_correction_goes_on_to_the_same_bytes(command: list[str], tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    began = time.monotonic()
+    subprocess.run([*command, str(whole)], check=True, capture_output=True)
+    length = time.monotonic() - began
+    chance = random.Random(0)  # noqa: S311 - moments to kill at
+    kills = 0
+    for attempt in range(3):
+        out = tmp_path / f"killed{attempt}"
+        for _ in range(2):
+            process = subprocess.Popen(
+                [*command, str(out)], stderr=subprocess.DEVNULL, start_new_session=True
+            )
+            time.sleep(chance.uniform(0.3, 1.0) * length)
+            kills += process.poll() is None
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            assert not (out / "manifest/balance.json").exists() or files(out) == files(whole)
+        done = subprocess.run([*command, str(out)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert files(out) == files(whole)
+        assert not list(verify(out, None, 1).problems)
+        shutil.rmtree(out)
+    assert kills

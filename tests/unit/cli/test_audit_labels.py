@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()", "audit", "labels"]
+ROWS = "".join(f"kind,{name},safe\nrude,{name},offensive\n" for name in "abc")
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [*CURATE, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    (tmp_path / "words.txt").write_text("kind\nrude\nnew\n")
+    return tmp_path / "words.txt"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    (tmp_path / "first.csv").write_text(f"label,annotator,safety\n{ROWS}")
+    return tmp_path / "first.csv"
+
+
+def test_a_report_goes_to_stdout_and_its_figures_to_stderr(words: Path, table: Path) -> None:
+    done = run(words, "--judgements", table)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["labels"]["rude"]["decision"] == "remove"
+    assert "rude                                     offensive" in done.stderr
+    assert "1 kept, 1 removed, 1 undecided" in done.stderr
+    assert "too few judgements of safety" in done.stderr
+
+
+def test_a_report_can_go_to_files(words: Path, table: Path, tmp_path: Path) -> None:
+    report, page = tmp_path / "labels.json", tmp_path / "labels.html"
+    done = run(words, "--judgements", table, "-q", "-o", report, "--html", page,
+               "--undecided", "remove", "--unsafe-share", "0.4", "--offensive-share", "0.5",
+               "--least-imageability", "3", "--imageability", "median", "--seed", "4",
+               "--least-annotators", "2")  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    rules = json.loads(report.read_text())["rules"]
+    assert rules == {
+        "questions": ["safety"], "offensive_share": 0.5, "unsafe_share": 0.4,
+        "least_imageability": 3.0, "imageability": "median", "least_annotators": 2,
+        "undecided": "remove",
+    }  # fmt: skip
+    assert "<script" not in page.read_text()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_the_same_question_gives_the_same_report(words: Path, table: Path) -> None:
+    first = run(words, "--judgements", table, "-q")
+    assert first.stdout == run(words, "--judgements", table, "-q").stdout
+    assert str(words.parent) not in first.stdout
+
+
+def test_labels_cannot_write_to_the_page_or_the_terminal(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>\x1b[2J"
+    (tmp_path / "v.json").write_text(json.dumps([evil]))
+    rows = [{"label": evil, "annotator": n, "safety": "offensive"} for n in range(3)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = run(tmp_path / "v.json", "--judgements", tmp_path / "t.jsonl",
+               "--html", tmp_path / "p.html", "-o", tmp_path / "r.json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "<script>" not in (tmp_path / "p.html").read_text()
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "Missing option '--judgements'"),
+        (["--judgements", "none.csv"], 1, "none.csv cannot be read"),
+        (["--judgements", "first.csv", "--unsafe-share", "2"], 2, "--unsafe-share must be above 0"),
+        (["--judgements", "first.csv", "--undecided", "ask"], 2, "'ask' is not one of"),
+        (["--judgements", "first.csv", "--source", "nowhere"], 1, "nowhere"),
+        (["--judgements", "first.csv", "-o", "first.csv"], 2, "choose another place"),
+        (["--judgements", "first.csv", "--html", "words.txt"], 2, "choose another place"),
+        (["--judgements", "first.csv", "--judgements", "first.csv"], 2, "is given twice"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    words: Path,
+    table: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    done = run(words, *arguments)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from curate.cli.balance import command
+from tests.conftest import ROOT
+
+CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()", "balance"]
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*CURATE, *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Women are a quarter, and one in ten of them is a pilot; of the men, half."""
+    path = tmp_path / "people.csv"
+    rows = []
+    for n in range(400):
+        gender = "fmmm"[n % 4]
+        is_pilot = n % 40 == 0 if gender == "f" else n % 8 in (1, 2, 3)
+        rows.append(f"{n}.jpg,{gender},{n % 80},{'pilot' if is_pilot else 'nurse'}")
+    path.write_text("file,gender,age,job\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def test_a_correction_says_what_it_did_and_cost(table: Path, tmp_path: Path) -> None:
+    out, report, page = tmp_path / "out", tmp_path / "report.json", tmp_path / "page.html"
+    done = run(table, "--by", "gender", "--within", "job", "--strategy", "subset", "-o", out,
+               "--report", report, "--html", page)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "400 records: " in done.stderr
+    assert "bias amplification" in done.stderr
+    assert page.read_text().startswith("<!doctype html>")
+    said = json.loads(report.read_text())
+    assert said["comparisons"]["gender"]["after"]["worst_total_variation"] <= 0.011
+    again = run(table, "--by", "gender", "--within", "job", "--strategy", "subset", "-o", out)
+    assert "was finished before" in again.stderr
+
+
+def test_a_dry_run_writes_nothing_and_tells_programs_all(table: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    done = run(table, "--by", "gender", "--strategy", "oversample", "--dry-run", "--json", "-q")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert (
+        json.loads(done.stdout)["counts"]["made"] == 189
+    )  # 289 of 589 is the least share within 0.01 of a half
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_weights_go_into_a_sampler_as_the_help_says(table: Path, tmp_path: Path) -> None:
+    import pandas
+    import torch
+
+    done = run(table, "--by", "gender", "--within", "job", "--target", "observed", "--strategy",
+               "reweigh", "-o", tmp_path / "out", "-q")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    weights = pandas.read_parquet(tmp_path / "out/manifest/weights.parquet").set_index("id")
+    people = pandas.read_csv(table)
+    values = weights.weight[people.file].tolist()
+    draws = torch.Generator().manual_seed(0)
+    sampler = torch.utils.data.WeightedRandomSampler(values, 40_000, generator=draws)
+    drawn = people.iloc[list(sampler)]
+    rates = drawn.groupby("gender").job.apply(lambda jobs: (jobs == "pilot").mean())
+    assert abs(rates["f"] - rates["m"]) < 0.02
+    before = people.groupby("gender").job.apply(lambda jobs: (jobs == "pilot").mean())
+    assert abs(before["f"] - before["m"]) > 0.3
+
+
+def test_labels_that_were_decided_against_are_removed_and_can_be_appealed(
+    table: Path, tmp_path: Path
+) -> None:
+    judged, report = tmp_path / "judged.csv", tmp_path / "labels.json"
+    rows = [f"{job},{who},{'offensive' if job == 'pilot' else 'safe'}"
+            for job in ("pilot", "nurse") for who in ("ann", "bob", "cat")]  # fmt: skip
+    judged.write_text("label,annotator,safety\n" + "\n".join(rows) + "\n")
+    vocabulary = tmp_path / "words.txt"
+    vocabulary.write_text("pilot\nnurse\n")
+    audit = [*CURATE[:-1], "audit", "labels", str(vocabulary), "-q", "-o", str(report)]
+    subprocess.run([*audit, "--judgements", str(judged)], check=True)
+    removal = (table, "--label", "job", "--strategy", "labels", "--labels", report, "--dry-run",
+               "--json", "-q")  # fmt: skip
+    said = json.loads(run(*removal).stdout)
+    assert said["labels"]["pilot"]["after"] == 0
+    assert said["labels"]["nurse"]["after"] == said["labels"]["nurse"]["before"]
+    appeal = tmp_path / "appeal.csv"
+    appeal.write_text(judged.read_text().replace("offensive", "safe"))
+    subprocess.run([*audit, "--judgements", str(judged), "--judgements", str(appeal)], check=True)
+    done = run(*removal)
+    assert done.returncode == 1
+    assert "decides to remove no label" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--by", "eyes"), 2, "no column 'eyes'"),
+        (("--by", "gender", "--target", "even.csv"), 1, "even.csv"),
+        (
+            ("--by", "gender", "--target", "uniform", "--target", "observed"),
+            2,
+            "--target is either",
+        ),
+        (("--by", "gender", "--label", "job", "--within", "age"), 2, "two columns"),
+        (("--by", "gender", "--base-rate", "most"), 2, "--base-rate cannot be 'most'"),
+        (("--by", "gender", "--augmentation", "flip"), 2, "alters nothing"),
+        (("--by", "gender", "--bins", "age=9", "--bins", "age=8"), 2, "twice"),
+        ((), 2, "say which groups"),
+        (("--by", "gender", "--within", "file", "--min-per-label", "2"), 1, "fewer than the 2"),
+        (("--by", "gender", "--within", "age", "--tolerance", "0"), 1, "for want of"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_a_code(
+    table: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = run(table, "--strategy", "subset", "--dry-run", *arguments)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"file,gender\n", "is empty"),
+        (b"file,gender\na.jpg,f\na.jpg,m\n", "comes twice"),
+        ("file,gender\na.jpg,ü\n".encode("latin-1"), "UTF-8"),
+        (
+            b"file,gender\n" + b"".join(b"%d.jpg,g%d\n" % (n, n) for n in range(1500)),
+            "1,000 values",
+        ),
+        (b"file,gender\na.jpg,\n", "no record has a value of gender"),
+        (b"gender\nf\n", "name the column of ids"),
+    ],
+)
+def test_a_bad_table_is_one_line(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "people.csv"
+    path.write_bytes(content)
+    done = run(path, "--by", "gender", "--strategy", "subset", "-o", tmp_path / "out")
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_reports_go_nowhere_that_is_read_or_written(table: Path, tmp_path: Path) -> None:
+    done = run(table, "--by", "gender", "--strategy", "subset", "--dry-run", "--report", table)
+    assert done.returncode == 2
+    assert "choose another place" in done.stderr
+    done = run(table, "--by", "gender", "--strategy", "subset")
+    assert done.returncode == 2
+    assert "--output OUT" in done.stderr
+
+
+def test_every_option_stands_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for parameter in command.params:
+        for option in (o for o in parameter.opts if o.startswith("--")):
+            assert option in readme, option
