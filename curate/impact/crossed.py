@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -112,7 +113,7 @@ def estimate_difference(hits: Hits) -> Estimate:
     """A paired difference; the interval holds Bonett and Price's of the images alone.
 
     Where no or every image changes alike, the mean squares are 0 and say nothing: p is no
-    smaller than that of McNemar's exact test, and the interval no narrower than theirs.
+    smaller than that of McNemar's exact test, nor than 0.05 where the interval holds 0.
 
     Args:
         hits: of N images by S seeds; N may be 0.
@@ -120,11 +121,11 @@ def estimate_difference(hits: Hits) -> Estimate:
     values = hits.differences
     if not len(values):
         return _nothing(values.shape[1], Interval(-1.0, 1.0))
-    value = float(values.mean())
-    p = mcnemar(hits).p
+    value, alone = float(values.mean()), paired(values.mean(axis=1))
+    p = max(mcnemar(hits).p, _p_of(value, alone))
     if len(values) > 1:
         p = max(p, decompose([values]).p(value))
-    interval = hull(paired(values.mean(axis=1)), _around(values))
+    interval = hull(alone, _around(values))
     return Estimate(len(values), value, _clip(interval, -1.0), p, _means(values))
 
 
@@ -167,7 +168,7 @@ def _gap(best: Floats, worst: Floats, images_alone: Interval) -> Estimate:
         len(best) + len(worst),
         value,
         Interval(max(-2.0, interval.low), min(2.0, interval.high)),
-        spread.p(value),
+        max(spread.p(value), _p_of(value, images_alone)),
         tuple(float(each) for each in per_seed),
     )
 
@@ -177,6 +178,15 @@ def _residual(values: Floats) -> float:
     n, seeds = values.shape
     rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
     return float((rest**2).sum() / ((n - 1) * (seeds - 1) * n * seeds))
+
+
+def _p_of(value: float, interval: Interval) -> float:
+    """The p that belongs to an interval: 0.05 where its nearer end is 0, by normal steps."""
+    if value == 0:
+        return 1.0
+    reach = value - interval.low if value > 0 else interval.high - value
+    steps = NormalDist().inv_cdf((1 + LEVEL) / 2) * abs(value) / reach
+    return 2 * NormalDist().cdf(-steps)
 
 
 def _around(values: Floats) -> Interval | None:

@@ -70,6 +70,13 @@ Examples:
     "features: an answer in minutes. MODEL is as in curate impact evaluate, such as imagenet.",
 )
 @click.option(
+    "--labels",
+    type=PATH,
+    metavar="TABLE",
+    help="CSV, TSV, JSON Lines or Parquet with columns id and label, for a dataset whose images "
+    "are not in folders of classes.",
+)
+@click.option(
     "--weights",
     type=PATH,
     metavar="FILE",
@@ -171,8 +178,8 @@ def _request(original: str, obfuscated: Path, options: dict[str, Any]) -> Any:
         raise UsageError(
             f"--{next(iter(given))} is of networks from scratch; leave it away with --probe"
         )
-    kept = ("seeds", "seed", "probe", "weights", "groups", "by", "holdout", "device", "layout",
-            "allow_missing")  # fmt: skip
+    kept = ("seeds", "seed", "probe", "labels", "weights", "groups", "by", "holdout", "device",
+            "layout", "allow_missing")  # fmt: skip
     return Request(
         original, obfuscated, Hyperparameters(**given), **{name: options[name] for name in kept}
     )
@@ -186,7 +193,8 @@ def _work(options: dict[str, Any]) -> Path:
 
 def _check_places(original: str, obfuscated: Path, running: Any, options: dict[str, Any]) -> None:
     """Refuse places that cannot be written, or must not be, before the work is done."""
-    check_outputs([options["weights"], options["groups"]], {**options, "manifest": obfuscated})
+    tables = [options[name] for name in ("labels", "weights", "groups")]
+    check_outputs(tables, {**options, "manifest": obfuscated})
     if not running.work.is_dir():
         raise UsageError(f"--work {running.work} is no folder; make it first")
     predictions = running.predictions

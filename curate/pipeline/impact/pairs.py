@@ -133,7 +133,7 @@ class Labels:
     def __init__(self, classes: tuple[str, ...], table: Path | None = None) -> None:
         self._places = {name: place for place, name in enumerate(classes)}
         self._table = table
-        self._names = _load_labels(table) if table is not None else None
+        self._names = load_labels(table) if table is not None else None
 
     def find(self, record: ImageRecord) -> int:
         """Place of an image's class.
@@ -161,7 +161,12 @@ class Labels:
         return place
 
 
-def _load_labels(table: Path) -> NamesOnDisk:
+def load_labels(table: Path) -> NamesOnDisk:
+    """Read a table of classes by image: names of kind ``label``.
+
+    Raises:
+        DataError: if it cannot be read, a row lacks its id or label, or an id comes twice.
+    """
     names = NamesOnDisk()
     for number, row in enumerate(iter_rows(table, ("id", "label")), start=1):
         name, label = row.get("id"), row.get("label")

@@ -240,7 +240,7 @@ def _curves(answer: Answer) -> tuple[Line, ...]:
                 for place in looked
             ]
             xy = zip(((place + 1) / total for place in looked), mean, strict=True)
-            lines.append(Line(f"{trained} → {tested}", tuple(xy)))
+            lines.append(Line(f"{trained}→{tested}", tuple(xy)))
     return tuple(lines)
 
 

@@ -15,18 +15,16 @@ from curate.report.values import Bar, BarChart, Block, Table
 def lay_out_parts(transfer: Transfer, parts: Sequence[Part]) -> Iterator[Block]:
     """Accuracies and gaps of several parts of the test images."""
     yield draw_gaps("Deployment gap", [(part.name, part.gaps["deployment"]) for part in parts])
-    yield Table(
-        "Top-1 accuracy, trained on → tested on",
-        ("", "images", *(format_cell(cell) for cell in transfer.trial.cells)),
-        [
-            (
-                part.name,
-                f"{part.n:,}",
-                *(format_share(part.cells[cell]) for cell in transfer.trial.cells),
-            )
-            for part in parts
-        ],
-    )
+    for weighted in (False, True) if transfer.trial.weighted else (False,):
+        cells = [cell for cell in transfer.trial.cells if cell.weighted == weighted]
+        yield Table(
+            f"Top-1 accuracy{' with weights' if weighted else ''}, trained on → tested on",
+            ("", "images", *(f"{cell.trained} → {cell.tested}" for cell in cells)),
+            [
+                (part.name, f"{part.n:,}", *(format_share(part.cells[cell]) for cell in cells))
+                for part in parts
+            ],
+        )
     yield Table(
         "Gaps (95 %)",
         ("", "images", *(gap.name for gap in transfer.trial.gaps)),

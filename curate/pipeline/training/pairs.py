@@ -22,6 +22,7 @@ from curate.impact.arrays import Ints
 from curate.manifest import store
 from curate.manifest.layout import DATA, MANIFEST
 from curate.pipeline.impact.pairing import Pairing, open_pairing
+from curate.pipeline.impact.pairs import load_labels
 from curate.pipeline.impact.recorded_faces import index_manifest, load_faces
 from curate.pipeline.training.parts import Listed, Parts, assign_parts, check_classes
 from curate.pipeline.training.request import Request
@@ -88,7 +89,7 @@ def open_pairs(request: Request) -> Iterator[Pairs]:
         unpaired = _check_pairs(pairing, count, request)
         # A manifest of other images is told before anything is decoded.
         faces = load_faces(request.obfuscated, pairing, count).counts if run else None
-        listed, digest = _list(pairing, original, obfuscated, count, request.seed)
+        listed, digest = _list(pairing, (original, obfuscated), count, request)
         parts = assign_parts(listed, request.holdout)
         check_classes(listed.classes, listed.labels, parts.places)
         digest.update(parts.places.tobytes())
@@ -147,31 +148,39 @@ def _check_pairs(pairing: Pairing, count: int, request: Request) -> dict[str, in
 
 
 def _list(
-    pairing: Pairing, original: Source, obfuscated: Source, count: int, seed: int
+    pairing: Pairing, datasets: tuple[Source, Source], count: int, request: Request
 ) -> tuple[Listed, Any]:
-    """What the datasets say of each image, and a digest of it and of the files."""
+    """What is said of each image, and a digest of it and of the files."""
+    original, obfuscated = datasets
+    table = None if request.labels is None else load_labels(request.labels)
     splits: dict[str | None, int] = {}
     names: dict[str, int] = {}
     split, labels = np.zeros(count, dtype=np.int64), np.full(count, -1, dtype=np.int64)
     draws, digest = np.zeros(count, dtype=np.uint64), hashlib.sha256()
     both = zip(_iter_paired(original, pairing), _iter_paired(obfuscated, pairing), strict=True)
     for place, (before, after) in enumerate(both):
-        if None not in (before.category, after.category) and before.category != after.category:
-            raise DataError(
-                f"OBFUSCATED has {before.id!r} in the class {after.category!r}, ORIGINAL in "
-                f"{before.category!r}"
-            )
+        if table is None:
+            _check_alike(before, after)
+        category = before.category if table is None else table.get("label", before.id)
         split[place] = splits.setdefault(before.split, len(splits))
-        if before.category is not None:
-            labels[place] = names.setdefault(before.category, len(names))
-        draws[place] = _draw(before.id, seed)
-        line = [before.id, before.category, original.stamp(before), obfuscated.stamp(after)]
+        if category is not None:
+            labels[place] = names.setdefault(category, len(names))
+        draws[place] = _draw(before.id, request.seed)
+        line = [before.id, category, original.stamp(before), obfuscated.stamp(after)]
         digest.update(json.dumps(line).encode() + b"\n")
     ordered = sorted(names)
     places = {name: place for place, name in enumerate(ordered)}
     moved = np.array([places[name] for name in names] or [0], dtype=np.int64)
     labels = np.where(labels >= 0, moved[np.maximum(labels, 0)], -1)
     return Listed(tuple(splits), split, tuple(ordered), labels, draws), digest
+
+
+def _check_alike(before: ImageRecord, after: ImageRecord) -> None:
+    if None not in (before.category, after.category) and before.category != after.category:
+        raise DataError(
+            f"OBFUSCATED has {before.id!r} in the class {after.category!r}, ORIGINAL in "
+            f"{before.category!r}"
+        )
 
 
 def _draw(name: str, seed: int) -> int:

@@ -72,8 +72,8 @@ def assign_parts(listed: Listed, holdout: float | None) -> Parts:
     labelled = listed.labels >= 0
     if not labelled.any():
         raise DataError(
-            "no image of ORIGINAL has a class; want folders named after classes, "
-            "or a layout that names them"
+            "no image of ORIGINAL has a class; want folders named after classes, or a table with "
+            "the columns id and label: name it with --labels"
         )
     kinds = np.array([_kind(name) for name in listed.splits], dtype=np.int8)[listed.split]
     present = {int(kind) for kind in np.unique(kinds[labelled])}

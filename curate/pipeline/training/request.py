@@ -25,6 +25,7 @@ class Request:
         seeds: how many networks for each arm; None for 3, or 1 with a probe.
         seed: the first of them; also of the hold-out.
         probe: the model whose frozen features are probed instead, or None.
+        labels: a table of classes by image, or None for the original dataset's own.
         weights: a table of weights by image, or None.
         groups: a table of groups by image, or None.
         by: attributes of that table to group by; by default those of few values.
@@ -44,6 +45,7 @@ class Request:
     seeds: int | None = None
     seed: int = 0
     probe: str | None = None
+    labels: Path | None = None
     weights: Path | None = None
     groups: Path | None = None
     by: tuple[str, ...] = ()

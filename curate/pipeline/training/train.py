@@ -238,6 +238,7 @@ def _describe(
             "recipe_sha256": run["recipe_sha256"],
             "obfuscator": run["obfuscator"]["name"],
         },
+        "labels_sha256": digest_file(request.labels) if request.labels else None,
         "groups_sha256": digest_file(request.groups) if request.groups else None,
         "weights": {"sha256": digest_file(request.weights), "used": _WEIGHTS}
         if request.weights

@@ -141,6 +141,19 @@ def test_where_every_image_is_lost_p_is_that_of_the_exact_test() -> None:
     assert found.interval.high > -1
 
 
+def test_p_and_interval_agree_on_whether_there_is_an_effect() -> None:
+    random = np.random.default_rng(13)
+    close = 0
+    for _ in range(300):
+        hits = draw(random, 60, 5, 0.2, 0.02)
+        gap = estimate_growth(draw(random, 40, 5, 0.2, 0.1), draw(random, 50, 5, 0.2, 0.1))
+        for each in (estimate_difference(hits), gap):
+            excluded = not held(each.interval, 0)
+            assert each.p > 0.05 or excluded
+            close += excluded
+    assert close > 10
+
+
 def test_of_no_images_nothing_is_said_and_of_one_little() -> None:
     nothing = np.zeros((0, 3), dtype=bool)
     found = estimate_difference(Hits(nothing, nothing))

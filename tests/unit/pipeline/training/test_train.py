@@ -366,6 +366,17 @@ def test_a_request_that_contradicts_itself_is_refused(original: Path) -> None:
 
 
 @pytest.mark.slow
+def test_classes_can_come_from_a_table(tmp_path: Path, original: Path, exchanged: Path) -> None:
+    ids = [name for name in names(original) if "blue" not in name]
+    colours = ["warm" if "red" in name else "cold" for name in ids]
+    labels = write_table(tmp_path / "l.parquet", id=ids, label=colours)
+    report = check_schema(run(tmp_path, ask(original, exchanged, seeds=1, labels=labels)))
+    assert [each["category"] for each in report["per_class"]] == ["cold", "warm"]
+    assert report["images"]["without_class"] == 22
+    assert (report["images"]["train"], report["images"]["test"]) == (24, 20)
+
+
+@pytest.mark.slow
 def test_a_probe_on_frozen_features_answers_in_the_same_form(
     tmp_path: Path, original: Path, exchanged: Path
 ) -> None:
