@@ -103,7 +103,7 @@ def test_more_of_every_layout(
 def test_nothing_to_do_changes_nothing(
     layout: str, source: Path, inputs: Inputs, tmp_path: Path
 ) -> None:
-    options = Balancing(strategy="subset", by=(("group",),), tolerance=0.99)
+    options = Balancing(strategy="subset", by=(("group",),), tolerance=0.49)
     carry_out(source, tmp_path / "out", layout, inputs, options)
     load = EXAMPLES[layout].load
     assert load(tmp_path / "out/data") == load(source)

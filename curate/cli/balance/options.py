@@ -57,8 +57,9 @@ _OPTIONS = (
     click.option(
         "--tolerance",
         type=click.FloatRange(0, 1, max_open=True),
-        default=0.01,
-        help="How far a share may be from its target. [default: 0.01]",
+        metavar="SHARE",
+        help="How far each group's share may be from its target. [default: 0.01, or a tenth of the "
+        "smallest share that a target wants, if that is less]",
     ),
     click.option(
         "--min-per-label",

@@ -6,21 +6,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
-from curate.balance.audit import Audit, Rules, audit
+from curate.balance.audit import Audit, Rules, Targets, audit
 from curate.balance.cells import Ints
 from curate.balance.census import Census, count
 from curate.balance.correction.comparison import Comparison, compare
 from curate.balance.correction.goal import Goal, Wanted, resolve_targets
-from curate.balance.correction.kinds import Kinds
+from curate.balance.correction.kinds import Kinds, find_members
 from curate.balance.correction.outcome import Correction
 from curate.balance.correction.positive import Rate, add_positives
 from curate.balance.correction.reweigh import reweigh
 from curate.balance.correction.strategies import oversample, remove_labels, subset
 from curate.balance.groups import Reading
-from curate.core.errors import DataError
+from curate.balance.shares import spell
+from curate.core.errors import DataError, UsageError
 from curate.pipeline.balance.intake import Intake, plan_audit
 from curate.pipeline.balance.ledger import Ledger
-from curate.pipeline.balance.options import Balancing
+from curate.pipeline.balance.options import TOLERANCE, Balancing
+
+_SHOWN = 4
+_MEETING = frozenset({"subset", "oversample", "augment"})  # strategies that search for shares
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,10 +65,11 @@ def correct(
     if options.label is not None and not kinds.names():
         raise DataError(f"no record has a {options.label}; leave --within and --label out")
     targets = resolve_targets(kinds, options.by, wanted) if options.by else {}
-    goal = Goal(targets, options.within, options.tolerance, options.least, options.most_copies)
+    tolerance = _tolerance(targets, options)
+    goal = Goal(targets, options.within, tolerance, options.least, options.most_copies)
     correction = _STRATEGIES[options.strategy](kinds, goal, options, unwanted)
     if not correction.kept.sum():
-        raise DataError("nothing would be left of the dataset; ask for less")
+        raise DataError(_explain_nothing(kinds, goal))
     before = after = None
     if options.by:
         rules = Rules({} if isinstance(wanted, str) else wanted, seed=options.seed)
@@ -73,6 +78,46 @@ def correct(
         before = audit(_census(kinds, kinds.counts, options), rules)
         after = audit(_census(kinds, _counts_after(correction, options), options), rules)
     return Corrected(correction, compare(kinds, correction, goal), before, after, goal)
+
+
+def _tolerance(targets: Targets, options: Balancing) -> float:
+    """How far a share may be from its target; a group that is wanted must not be left out by it.
+
+    Raises:
+        UsageError: if the one that was asked for is so wide.
+    """
+    wanted = ((share, group) for target in targets.values() for group, share in target.items())
+    smallest, group = min(((share, group) for share, group in wanted if share), default=(1.0, ()))
+    if options.strategy not in _MEETING:
+        return TOLERANCE if options.tolerance is None else options.tolerance
+    if options.tolerance is None:
+        return min(TOLERANCE, smallest / 10)
+    if options.tolerance >= smallest:
+        raise UsageError(
+            f"--tolerance {options.tolerance:g} would let {spell(group)} be left out, of which the "
+            f"target wants {smallest:.2g}; give a smaller one"
+        )
+    return options.tolerance
+
+
+def _explain_nothing(kinds: Kinds, goal: Goal) -> str:
+    """Why no record would be left, in one line."""
+    absent: list[str] = []
+    for columns, target in goal.targets.items():
+        members = find_members(kinds, columns, list(target))
+        people = kinds.counts @ members.people
+        absent += [
+            spell(group)
+            for group, share, there in zip(target, target.values(), people, strict=True)
+            if share > goal.tolerance and not there
+        ]
+    if not absent:
+        return "nothing would be left of the dataset; ask for less"
+    more = f" and {len(absent) - _SHOWN:,} more" if len(absent) > _SHOWN else ""
+    return (
+        f"the target wants records of {', '.join(absent[:_SHOWN])}{more}, of which there are none; "
+        "look at coarser groups, or give a --target TABLE with a share of 0 for them"
+    )
 
 
 def decide(intake: Intake, corrected: Corrected, ledger: Ledger) -> None:

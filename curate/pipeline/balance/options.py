@@ -23,6 +23,9 @@ STRATEGIES: Mapping[str, str] = {
 }
 """What each strategy does, in a line."""
 
+TOLERANCE = 0.01
+"""How far a share may be from its target where nothing is said."""
+
 ROWS_A_SHARD = 16_384
 """Records per unit of work where no image is written."""
 
@@ -43,7 +46,8 @@ class Balancing:
         label: the column of labels, or None.
         within: whether the target is to be met within each label.
         target: ``uniform``, ``observed`` or ``table``.
-        tolerance: how far a share may be from its target, 0..1.
+        tolerance: how far a share may be from its target, 0..1; None for `TOLERANCE`, or a
+            tenth of the smallest share that a target wants, if that is less.
         least: records that each label must keep.
         most_copies: times that one record may be in the result.
         positive: the label that augment-positive is about, or None.
@@ -67,7 +71,7 @@ class Balancing:
     label: str | None = None
     within: bool = False
     target: str = "uniform"
-    tolerance: float = 0.01
+    tolerance: float | None = None
     least: int = 1
     most_copies: int = 10
     positive: str | None = None
@@ -85,7 +89,10 @@ class Balancing:
     def __post_init__(self) -> None:
         _require(self.strategy in STRATEGIES, f"there is no strategy {self.strategy!r}; choose "
                  f"one of: {', '.join(STRATEGIES)}")  # fmt: skip
-        _require(0 <= self.tolerance < 1, "--tolerance is a share from 0 to below 1")
+        _require(
+            self.tolerance is None or 0 <= self.tolerance < 1,
+            "--tolerance is a share from 0 to below 1",
+        )
         _require(self.least >= 0, "--min-per-label is 0 or more")
         _require(self.most_copies >= 2, "--most-copies is 2 or more")
         _require(0 <= self.seed < 2**63, "--seed is 0 or more, below 2^63")

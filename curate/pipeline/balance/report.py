@@ -62,6 +62,7 @@ def to_dict(findings: Findings) -> dict[str, Any]:
         },
         "weights": _weights(findings) if options.strategy == "reweigh" else None,
         "gap": _round(correction.gap),
+        "tolerance": _round(corrected.goal.tolerance),
         "labels": _labels(findings),
         "comparisons": {
             ",".join(each.columns): _comparison(each) for each in corrected.comparisons

@@ -116,6 +116,8 @@ def test_labels_that_were_decided_against_are_removed_and_can_be_appealed(
         ((), 2, "say which groups"),
         (("--by", "gender", "--within", "file", "--min-per-label", "2"), 1, "fewer than the 2"),
         (("--by", "gender", "--within", "age", "--tolerance", "0"), 1, "for want of"),
+        (("--by", "gender", "--tolerance", "0.5"), 2, "would let f be left out"),
+        (("--by", "gender,age"), 1, "wants records of f|1, f|10, f|11, f|13 and 76 more, of which"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_a_code(
