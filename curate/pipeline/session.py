@@ -32,6 +32,23 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """How far a run is.
+
+    Args:
+        what: what is being done.
+        unit: what is counted.
+        done: how many of them are done.
+        total: how many there are, or None where that is not known.
+    """
+
+    what: str
+    unit: str
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """How to run, as opposed to what to do; nothing here can change an output.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.cli.impact.answers import check_outputs, report_options
-from curate.cli.impact.stages import watching_stages
+from curate.cli.impact.steps import watching_steps
 from curate.cli.paths import PATH, PLACE
 from curate.core.errors import UsageError
 from curate.formats import LAYOUTS
@@ -132,7 +132,7 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     _check(original, obfuscated, options)
     question = _ask(options)
     classifier = open_model(options["model"], resolve_device(options["device"]))
-    with watching_stages(options["quiet"]) as watch:
+    with watching_steps(options["quiet"]) as watch:
         answer = explain_predictions(original, obfuscated, classifier, question, watch)
     _write(answer, options)
 

@@ -1,4 +1,4 @@
-"""What a person sees while something is read and trained: stderr only."""
+"""What a person sees while a command goes on in steps: stderr only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from curate.pipeline.training.request import Step
+    from curate.pipeline.session import Step
 
 _LINE_EVERY_S = 60.0  # a log file is read afterwards: a line a minute says enough
 
@@ -73,4 +73,5 @@ class _Lines:
         if now.what == self._what and moment - self._last < _LINE_EVERY_S:
             return
         self._what, self._last = now.what, moment
-        click.echo(f"{now.what}: {now.done:,} of {now.total:,} {now.unit}", err=True)
+        of = "" if now.total is None else f" of {now.total:,}"
+        click.echo(f"{now.what}: {now.done:,}{of} {now.unit}", err=True)

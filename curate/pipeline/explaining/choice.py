@@ -19,10 +19,11 @@ from curate.core.ports import Classifier
 from curate.impact.explanation import Answer, measure_change, softmax
 from curate.pipeline.explaining.kept import iter_kept
 from curate.pipeline.explaining.pairs import Pair, Pairs
+from curate.pipeline.session import Step
 
 BATCH = 16
 
-Watch = Callable[[str, int, int | None], None]
+Watch = Callable[[Step], None]
 """Told what is being done, how much of it is done, and of how much, if that is known."""
 
 
@@ -189,7 +190,7 @@ def _iter_judged(
     while some := list(islice(entries, BATCH)):
         found = predict(classifier, [pairs.read(entry) for entry in some])
         done += len(some)
-        watch("compared", done, total)
+        watch(Step("comparing", "images", done, total))
         for entry, each in zip(some, found, strict=True):
             yield entry, each.change, each.is_changed
 

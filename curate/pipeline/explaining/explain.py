@@ -16,6 +16,7 @@ from curate.pipeline.explaining.image import Explainer
 from curate.pipeline.explaining.pairs import Pairs
 from curate.pipeline.explaining.question import Question
 from curate.pipeline.explaining.sheet import Sheet
+from curate.pipeline.session import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def explain_predictions(
     obfuscated: Path,
     classifier: Classifier,
     question: Question,
-    watch: Watch = lambda *_: None,
+    watch: Watch = lambda _: None,
 ) -> Answer:
     """Explain what a classifier says of images, as they were and obfuscated.
 
@@ -66,14 +67,14 @@ def explain_predictions(
     found: list[Explained] = []
     outside, sheets = 0, []
     for number, entry in enumerate(chosen.entries):
-        watch("explained", number, len(chosen.entries))
+        watch(Step("explaining", "images", number, len(chosen.entries)))
         image = work.explain(pairs.read(entry))
         if image is None:
             outside += 1
             continue
         found.append(image[0])
         sheets += [image[1]] if question.sheet else []
-    watch("explained", len(chosen.entries), len(chosen.entries))
+    watch(Step("explaining", "images", len(chosen.entries), len(chosen.entries)))
     names = [name for name in question.methods if name not in work.unavailable]
     explanation = explain(found, names, question.choice.seed)
     facts = _describe(pairs, classifier, question, chosen, work, outside)

@@ -14,8 +14,9 @@ from curate.impact.arrays import Scores
 from curate.impact.training.hyperparameters import Hyperparameters
 from curate.impact.transfer.trial import DATASETS
 from curate.manifest.store import load_json, save_json
+from curate.pipeline.session import Step
 from curate.pipeline.training.plan import Arm, Lessons, load_lessons, paused
-from curate.pipeline.training.request import Running, Step
+from curate.pipeline.training.request import Running
 from curate.pipeline.training.work import RowForm, Work, passing_on
 
 FACTS = "facts.json"

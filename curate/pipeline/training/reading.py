@@ -19,8 +19,9 @@ from curate.formats import codec, open_source
 from curate.impact.transfer.trial import DATASETS
 from curate.manifest.store import digest_bytes, load_json, save_json
 from curate.pipeline.environment import find_trouble
+from curate.pipeline.session import Step
 from curate.pipeline.training.pairs import Pairs
-from curate.pipeline.training.request import Running, Step
+from curate.pipeline.training.request import Running
 from curate.pipeline.training.work import RowForm, Work
 
 IMAGES = 256

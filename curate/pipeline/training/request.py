@@ -10,6 +10,7 @@ from pathlib import Path
 
 from curate.core.errors import UsageError
 from curate.impact.training.hyperparameters import Hyperparameters
+from curate.pipeline.session import Step
 
 SEEDS, HOLD_OUT = 3, 0.2
 
@@ -69,23 +70,6 @@ class Request:
         """The seeds of the networks."""
         count = self.seeds if self.seeds is not None else 1 if self.probe else SEEDS
         return tuple(range(self.seed, self.seed + count))
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How far a run is.
-
-    Args:
-        what: what is being done.
-        unit: what is counted.
-        done: how many of them are done.
-        total: how many there are.
-    """
-
-    what: str
-    unit: str
-    done: int
-    total: int
 
 
 @dataclass(frozen=True, slots=True)
