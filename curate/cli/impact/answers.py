@@ -58,16 +58,16 @@ def write_answer(answer: Answer, options: dict[str, Any]) -> None:
         from curate.pipeline.impact.page import make_page
         from curate.report.page import render_page
 
-        _save(render_page(make_page(answer)), options["html"])
+        save_text(render_page(make_page(answer)), options["html"])
     if options["output"] is None or options["as_json"]:
         click.echo(report)
     if options["output"] is not None:
-        _save(report + "\n", options["output"])
+        save_text(report + "\n", options["output"])
     if not options["quiet"]:
         click.echo(format_answer(answer), err=True)
 
 
-def _save(text: str, path: Path) -> None:
+def save_text(text: str, path: Path) -> None:
     """Write a file, so that a reader sees all of it or nothing."""
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(text, encoding="utf-8")

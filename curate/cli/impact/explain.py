@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.impact.answers import check_outputs, report_options
+from curate.cli.impact.answers import check_outputs, report_options, save_text
 from curate.cli.impact.steps import watching_steps
 from curate.cli.paths import PATH, PLACE
 from curate.core.errors import UsageError
@@ -177,20 +177,13 @@ def _write(answer: Answer, options: dict[str, Any]) -> None:
         from curate.pipeline.explaining.page import make_page
         from curate.report.page import render_page
 
-        _save(render_page(make_page(answer)), options["html"])
+        save_text(render_page(make_page(answer)), options["html"])
     if options["output"] is None or options["as_json"]:
         click.echo(report)
     if options["output"] is not None:
-        _save(report + "\n", options["output"])
+        save_text(report + "\n", options["output"])
     if not options["quiet"]:
         click.echo(format_answer(answer), err=True)
-
-
-def _save(text: str, path: Path) -> None:
-    """Write a file, so that a reader sees all of it or nothing."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def format_answer(answer: Answer) -> str:
