@@ -12,7 +12,7 @@ import click
 from curate.cli.paths import PATH, PLACE
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.cli.recipe import DETECTORS_LIST, build_recipe, detection_options, run_options
-from curate.formats.faces import SUFFIXES
+from curate.layouts.faces import SUFFIXES
 
 if TYPE_CHECKING:
     from curate.pipeline.detect import Findings

@@ -13,11 +13,11 @@ from curate.cli.paths import PATH, PLACE
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.cli.recipe import build_recipe, detection_options, run_options
 from curate.core.errors import UsageError
-from curate.formats.address import is_address
+from curate.layouts.access.address import is_address
 
 if TYPE_CHECKING:
+    from curate.evaluation.run import Answer
     from curate.evaluation.scores import GroupScore
-    from curate.pipeline.evaluating.evaluate import Answer
 
 _EPILOG = """\b
 Examples:
@@ -90,7 +90,7 @@ def command(ctx: click.Context, /, source: str, **options: Any) -> None:
     attribute of the labels and by group, with the gaps between groups. Images
     that the detector withheld are counted apart. The report is JSON.
     """
-    from curate.pipeline.evaluating.evaluate import Question, evaluate_detector
+    from curate.evaluation.run import Question, evaluate_detector
     from curate.pipeline.session import Session
 
     if options["show_misses"] and options["html"] is None:
@@ -130,8 +130,8 @@ def _check_outputs(source: str, options: dict[str, Any]) -> None:
 
 
 def _write(answer: Answer, source: str, options: dict[str, Any]) -> None:
-    from curate.pipeline.evaluating.misses import picture_misses
-    from curate.pipeline.evaluating.page import make_page
+    from curate.evaluation.page import make_page
+    from curate.evaluation.run import picture_misses
     from curate.report.page import render_page
 
     if options["html"] is not None:

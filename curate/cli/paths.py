@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from curate.formats.address import is_address
+from curate.layouts.access.address import is_address
 
 
 class _FilledPath(click.Path):

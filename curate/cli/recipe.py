@@ -12,7 +12,7 @@ import click
 from curate.cli.paths import PATH
 from curate.core.errors import UsageError
 from curate.detectors import DETECTORS, resolve_device
-from curate.formats import LAYOUTS
+from curate.layouts import LAYOUTS
 from curate.obfuscators import OBFUSCATORS
 from curate.recipe import FACES_MATCHES, PROFILES, Recipe
 

@@ -173,7 +173,7 @@ class Source(Protocol):
     """The layout's registered name."""
 
     place: str
-    """What `curate.formats.open_source` opens again in another process."""
+    """What `curate.layouts.open_source` opens again in another process."""
 
     def check(self) -> Iterator[str]:
         """Look the annotations over before anything is done.

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.core.intervals import Interval, Share, hull, newcombe, percentiles
-from curate.evaluation.counting import Counts, count
-from curate.evaluation.judging import FaceTable
-from curate.evaluation.rules import Rules
-from curate.evaluation.scores import GroupScore, score_groups
+from curate.evaluation.matching import FaceTable, Rules
+from curate.evaluation.scores import Counts, GroupScore, count, score_groups
 
 
 @dataclass(frozen=True, slots=True)

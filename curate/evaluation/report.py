@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from curate.core.intervals import Interval, Share
-from curate.evaluation.curve import Curve
-from curate.evaluation.evaluate import Evaluation
 from curate.evaluation.groups import Gap, Grouping
+from curate.evaluation.measure import Evaluation
 from curate.evaluation.scores import GroupScore
-from curate.evaluation.sweep import GroupSweep, Sweep
+from curate.evaluation.sweep import Curve, GroupSweep, Sweep
 
 VERSION = 1
 

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.core.intervals import Floats, Interval, Share, hull, percentiles
-from curate.evaluation.counting import Counts, count
-from curate.evaluation.judging import FaceTable
-from curate.evaluation.rules import Rules
+from curate.core.intervals import (
+    Floats,
+    Interval,
+    Share,
+    hull,
+    none_seen,
+    percentiles,
+    resample_ratios,
+)
+from curate.evaluation.matching import FaceTable, Rules
 
 LEAST_FACES = 10
 """Groups with fewer faces are shown, but take no part in gaps: they say next to nothing."""
@@ -118,3 +124,87 @@ def _estimate(counts: Counts, ratios: Floats, group: int, rules: Rules) -> dict[
         measure: Estimate(counts.share(group, which), percentiles(ratios[:, group, which]))
         for which, measure in enumerate(rules.measures)
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Faces by image and group: good ones C×G×M, and all C×G."""
+
+    good: Floats
+    all: Floats
+
+    @property
+    def rest(self) -> Counts:
+        """The same for each group's complement."""
+        return Counts(
+            self.good.sum(axis=1, keepdims=True) - self.good,
+            self.all.sum(axis=1, keepdims=True) - self.all,
+        )
+
+    def share(self, group: int, measure: int) -> Share:
+        """The good ones of a group."""
+        return Share(int(self.good[:, group, measure].sum()), int(self.all[:, group].sum()))
+
+    def resample(self, seed: int) -> Floats:
+        """Shares of images drawn anew, draws×G×M; a single NaN for each of no images."""
+        images, groups, measures = self.good.shape
+        if not images:
+            return np.full((1, groups, measures), np.nan)
+        below = np.repeat(self.all[:, :, None], measures, axis=2)
+        ratios = resample_ratios(
+            self.good.reshape(images, -1), below.reshape(images, -1), seed=seed
+        )
+        return ratios.reshape(-1, groups, measures)
+
+
+def count(table: FaceTable, values: Sequence[str | None], names: Sequence[str]) -> Counts:
+    """Faces by image and group; images without a face of any group are left out."""
+    place = {name: number for number, name in enumerate(names)}
+    codes = np.array([place.get(value, -1) if value is not None else -1 for value in values], int)
+    known = codes >= 0
+    _, images = np.unique(table.image[known], return_inverse=True)
+    shape = (int(images.max()) + 1 if len(images) else 0, len(names))
+    everything: Floats = np.zeros(shape)
+    good: Floats = np.zeros((*shape, table.good.shape[1]))
+    np.add.at(everything, (images, codes[known]), 1.0)
+    np.add.at(good, (images, codes[known]), table.good[known])
+    return Counts(good, everything)
+
+
+@dataclass(frozen=True, slots=True)
+class FaceFree:
+    """Boxes on images without any labelled face, where each is a false one.
+
+    Args:
+        boxes: how many there are.
+        with_box: images that have at least one, with Wilson's interval.
+        interval: of boxes per image: the bootstrap's over images, because false boxes
+            come in clusters; Garwood's exact one where there is no box at all; None
+            where there is no image or the images are too much alike.
+    """
+
+    boxes: int
+    with_box: Share
+    interval: Interval | None
+
+    @property
+    def per_image(self) -> float | None:
+        """Boxes per image; None without images."""
+        return self.boxes / self.with_box.total if self.with_box.total else None
+
+
+def count_false_boxes(boxes: Sequence[int], seed: int) -> FaceFree:
+    """Count the boxes of face-free images.
+
+    Args:
+        boxes: how many boxes each of the images has.
+        seed: of the bootstrap.
+    """
+    with_box = Share(sum(count > 0 for count in boxes), len(boxes))
+    if not boxes:
+        return FaceFree(0, with_box, None)
+    if not any(boxes):
+        return FaceFree(0, with_box, none_seen(len(boxes)))
+    counts = np.array(boxes, dtype=np.float64)[:, None]
+    means = resample_ratios(counts, np.ones_like(counts), seed=seed)
+    return FaceFree(sum(boxes), with_box, percentiles(means[:, 0]))

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from curate.core.errors import ManifestError, SchemaVersionError
 from curate.manifest import store
-from curate.manifest.regular import open_regular, read_regular
+from curate.storage.regular import open_regular, read_regular
 
 VERSION = 1
 FACTS = "balance.json"

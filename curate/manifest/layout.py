@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from curate.manifest import store
 from curate.manifest.others import iter_others
 from curate.manifest.problems import Problem
-from curate.manifest.regular import open_regular
+from curate.storage.regular import open_regular
 
 DATA = "data"
 MANIFEST = "manifest"

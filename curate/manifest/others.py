@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from curate.core.errors import ManifestError
-from curate.manifest.regular import open_regular
+from curate.storage.regular import open_regular
 
 OTHERS = "others.jsonl"
 FATES = ("carried", "rebuilt", "left_out")

@@ -19,9 +19,9 @@ from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError, ManifestError, SchemaVersionError
 from curate.core.records import escape_unprintable
 from curate.manifest.others import OTHERS as OTHERS
-from curate.manifest.regular import open_regular, read_regular
 from curate.manifest.run import check_shape
 from curate.manifest.schema import METADATA, RECORDS, VERSION, from_row, to_row
+from curate.storage.regular import open_regular, read_regular
 
 RUN = "run.json"
 RECORDS_FOLDER = "records"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from curate.core.errors import UsageError
 from curate.core.ports import Model, Source
-from curate.formats import open_source
-from curate.formats.address import is_address, is_hub_place
-from curate.formats.faces import iter_given_faces, table
-from curate.formats.faces.given import GivenFaces
-from curate.formats.hub_source import describe_origin
+from curate.layouts import open_source
+from curate.layouts.access.address import is_address, is_hub_place
+from curate.layouts.access.hub import describe_origin
+from curate.layouts.faces import iter_given_faces, table
+from curate.layouts.faces.given import GivenFaces
 from curate.manifest import store
 from curate.pipeline import finish, hub
 from curate.pipeline.carrying import carry

@@ -13,8 +13,8 @@ from typing import Any
 from curate.core.errors import DataError, WithheldError
 from curate.core.ports import CarriedFile, Source
 from curate.engine.shards import sync_file, sync_folder
-from curate.formats.carried import find_pictures
-from curate.formats.files import is_image_name
+from curate.layouts.files import is_image_name
+from curate.layouts.sidecars import find_pictures
 from curate.manifest import store
 from curate.pipeline.gathering import move_files, rebuild
 from curate.pipeline.shard import DATA

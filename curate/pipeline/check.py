@@ -10,26 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curate import codec
+from curate.codec import CodecOptions
 from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, ManifestError, SetupError, UsageError
 from curate.core.ports import Source
 from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, LocalPool, Report
 from curate.engine.shards import Shard
-from curate.formats import codec, open_source
-from curate.formats.carried import find_pictures
-from curate.formats.codec import CodecOptions
-from curate.formats.files import is_image_name
-from curate.formats.walk import iter_files
+from curate.layouts import open_source
+from curate.layouts.access.walk import iter_files
+from curate.layouts.files import is_image_name
+from curate.layouts.sidecars import find_pictures
 from curate.manifest import layout, store, verify
 from curate.manifest.problems import Problem
-from curate.manifest.regular import read_regular
 from curate.pipeline.compare import Comparison, compare
-from curate.pipeline.os_errors import describe_os_error
 from curate.pipeline.outputs import open_outputs
 from curate.pipeline.session import Session, workers_for
 from curate.pipeline.tools import codec_options, margin_of, open_obfuscator
 from curate.recipe import Recipe
+from curate.storage.os_errors import describe_os_error
+from curate.storage.regular import read_regular
 
 
 @dataclass(frozen=True, slots=True)

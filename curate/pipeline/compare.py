@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from curate import codec
+from curate.codec import CodecOptions, Picture, digest_pixels
+from curate.codec.extent import changed_mask
 from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.errors import SetupError, WithheldError
 from curate.core.faces import Region
 from curate.core.ports import Frame, Obfuscator, Source
-from curate.formats import codec
-from curate.formats.codec import CodecOptions, Picture, digest_pixels
-from curate.formats.codec.extent import changed_mask
 from curate.manifest import store
 from curate.manifest.layout import DATA
 from curate.manifest.problems import Problem

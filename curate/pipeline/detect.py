@@ -13,10 +13,10 @@ from curate.core.errors import UsageError
 from curate.core.faces import Face
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage, shard_name, sync_file, sync_folder
-from curate.formats import open_source
-from curate.formats.address import is_address
-from curate.formats.faces import SUFFIXES, save_faces
-from curate.formats.faces.given import FoundFaces
+from curate.layouts import open_source
+from curate.layouts.access.address import is_address
+from curate.layouts.faces import SUFFIXES, save_faces
+from curate.layouts.faces.given import FoundFaces
 from curate.manifest.found import FoundEntry, iter_found, join_found, load_account, save_found
 from curate.manifest.store import save_json
 from curate.pipeline.finish import load_models

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from curate.core.errors import SourceChangedError, UsageError
 from curate.core.ports import Source
-from curate.formats import open_source
-from curate.formats.hub_source import PREFIX, materialize, parse_hub_place
+from curate.layouts import open_source
+from curate.layouts.access.hub import PREFIX, materialize, parse_hub_place
 from curate.manifest import store
 from curate.pipeline.session import Session
 from curate.pipeline.workspace import Workspace

@@ -8,14 +8,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from curate import codec
+from curate.codec import CodecOptions, Picture
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.faces import Detection, Face, Region
 from curate.core.geometry import Box, clip, scale, to_stored
 from curate.core.ports import Detector, Obfuscator
-from curate.formats import codec
-from curate.formats.codec import CodecOptions, Picture
-from curate.formats.faces.given import GivenFaces
+from curate.layouts.faces.given import GivenFaces
 from curate.obfuscators import masks
 
 

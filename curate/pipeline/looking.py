@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from curate import codec
+from curate.codec import Picture
 from curate.core.errors import WithheldError
 from curate.core.faces import Face
 from curate.core.ports import Source
 from curate.core.records import ImageRecord
 from curate.engine.shards import Shard
-from curate.formats import codec
-from curate.formats.codec import Picture
 from curate.manifest.store import digest_bytes
 from curate.pipeline.environment import describe, find_trouble
 from curate.pipeline.image import Tools, detect

@@ -6,9 +6,9 @@ import errno
 from collections.abc import Callable
 from pathlib import Path
 
-from curate.formats import open_source
+from curate.layouts import open_source
 from curate.manifest.layout import DATA
-from curate.manifest.regular import read_regular
+from curate.storage.regular import read_regular
 
 
 def open_outputs(out: Path, layout: str, in_containers: bool) -> Callable[[str], bytes]:

@@ -16,17 +16,17 @@ from curate.core.entries import ManifestEntry
 from curate.core.ports import Source
 from curate.core.records import ImageRecord, escape_unprintable
 from curate.engine.shards import Shard
-from curate.formats import describe, open_source
-from curate.formats.faces import iter_given_faces
+from curate.layouts import describe, open_source
+from curate.layouts.faces import iter_given_faces
 from curate.manifest.store import Tally
 from curate.pipeline.given import check_matches, describe_matches, match_faces, save_face_index
 from curate.pipeline.image import Tools
-from curate.pipeline.os_errors import describe_os_error
 from curate.pipeline.session import Session, workers_for
 from curate.pipeline.shard import process
 from curate.pipeline.tools import check_recipe, open_tools, pin_files
 from curate.pipeline.workspace import check_places
 from curate.recipe import Recipe
+from curate.storage.os_errors import describe_os_error
 
 _SAMPLE = 24
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from curate import codec
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import UsageError, WithheldError
 from curate.core.ports import CarriedFile, Source
 from curate.core.records import ImageRecord
-from curate.formats import codec, open_source
+from curate.layouts import open_source
 from curate.manifest import store
 from curate.manifest.joining import join_by_id
 from curate.pipeline.blur import obfuscate_source

@@ -16,16 +16,16 @@ from curate.core.errors import PausedError
 from curate.core.ports import Source
 from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, Job, LocalPool, Progress
-from curate.engine.lock import FolderLock
 from curate.engine.shards import Shard, iter_shards, shard_name
-from curate.formats import LAYOUTS, describe
+from curate.layouts import LAYOUTS, describe
 from curate.manifest import store
 from curate.pipeline import finish
 from curate.pipeline.looking import TALLY
-from curate.pipeline.os_errors import describe_os_error
 from curate.pipeline.session import Session, Snapshot, workers_for
 from curate.pipeline.workspace import Plan, Workspace, save_plan
 from curate.recipe import Options
+from curate.storage.lock import FolderLock
+from curate.storage.os_errors import describe_os_error
 
 R = TypeVar("R", bound=Options)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curate import codec
+from curate.codec import Picture, digest_pixels
 from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.errors import WithheldError
 from curate.core.ports import Model, Source
@@ -14,8 +16,7 @@ from curate.core.records import ImageRecord
 from curate.core.transforms import Transform
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage
-from curate.formats import codec, open_source
-from curate.formats.codec import Picture, digest_pixels
+from curate.layouts import open_source
 from curate.manifest.store import Tally, digest_bytes, save_json, save_part
 from curate.pipeline.image import Obfuscated, Tools, hide
 from curate.pipeline.looking import PART, TALLY, Looked, in_batches, look, why_withheld

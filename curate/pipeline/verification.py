@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.core.errors import SetupError, UsageError
+from curate.core.registry import Plugin, Registry
 from curate.manifest import corrections
 from curate.manifest.layout import MANIFEST
 from curate.manifest.problems import Problem
 from curate.pipeline import check
-from curate.pipeline.balance import check as correction
-from curate.pipeline.os_errors import describe_os_error
 from curate.pipeline.session import Session, workers_for
 from curate.recipe import Recipe
+from curate.storage.os_errors import describe_os_error
+
+CHECKS = Registry(
+    "check",
+    [("correction", Plugin("curate.balance.correct.check:iter_problems", "outputs of balance"))],
+)
+"""Checks of outputs that packages above this one write, resolved by name when needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ def verify(out: Path, source: str | None, workers: int | None) -> Verification:
         UsageError: if a correction is to be compared with its SOURCE.
         ManifestError: if the manifest cannot be read at all.
     """
-    if correction.is_correction(out):
+    if (out / MANIFEST / corrections.FACTS).is_file():
         return _verify_correction(out, source, workers)
     run = check.load_facts(out)
     counts = run["counts"]
@@ -70,7 +76,7 @@ def _verify_correction(out: Path, source: str | None, workers: int | None) -> Ve
 
 def _iter_problems(out: Path, workers: int, facts: dict[str, object]) -> Iterator[Problem]:
     try:
-        yield from correction.iter_problems(out.resolve(), workers, facts)
+        yield from CHECKS.resolve("correction")(out.resolve(), workers, facts)
     except OSError as error:
         raise describe_os_error(error, out, "read") from error
     except MemoryError:

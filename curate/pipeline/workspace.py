@@ -32,7 +32,7 @@ from curate.core.errors import DataError, SourceChangedError, UsageError
 from curate.core.ports import Source
 from curate.core.records import ImageRecord
 from curate.engine.shards import shard_name
-from curate.formats.address import is_address, is_hub_place
+from curate.layouts.access.address import is_address, is_hub_place
 from curate.manifest.store import part_name, save_json
 from curate.recipe import Options
 

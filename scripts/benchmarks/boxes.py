@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from curate.core.geometry import Box, clip, iou
 from curate.core.intervals import Share as Share
-from curate.evaluation.hiding import share_inside as share_inside
+from curate.evaluation.matching import share_inside as share_inside
 
 MATCH_IOU = 0.3
 HIDDEN_SHARE = 0.8

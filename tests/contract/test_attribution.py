@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from curate.core.errors import UsageError
-from curate.impact.attribution import METHODS
-from curate.impact.attribution.method import Method, Options, Subject
-from curate.impact.attribution.superpixels import cut
-from tests.unit.impact.attribution.networks import (
+from curate.impact.explain.attribution import METHODS
+from curate.impact.explain.attribution.method import Method, Options, Subject
+from curate.impact.explain.attribution.surrogate import cut
+from tests.impact.explain.attribution.networks import (
     SIDE,
     Gated,
     Small,

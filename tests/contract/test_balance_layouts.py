@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from curate.balance.correct.intake import is_held_out
+from curate.balance.correct.options import Balancing, Inputs
+from curate.balance.correct.run import balance
 from curate.core.records import printable
-from curate.formats import open_source
+from curate.layouts import open_source
 from curate.manifest import corrections
-from curate.pipeline.balance.balance import balance
-from curate.pipeline.balance.intake import is_held_out
-from curate.pipeline.balance.options import Balancing, Inputs
 from curate.pipeline.session import Session
 from curate.pipeline.verification import verify
 from tests.contract.test_layouts import EXAMPLES

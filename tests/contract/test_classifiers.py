@@ -16,8 +16,8 @@ from torch import nn
 from curate.core.errors import UsageError
 from curate.core.ports import Classifier
 from curate.impact.models import MODELS, open_model
-from tests.unit.detectors.pictures import astronaut, packaged
-from tests.unit.impact.models import networks
+from tests.detectors.pictures import astronaut, packaged
+from tests.impact.models import networks
 
 KINDS = {
     "imagenet": "imagenet",
@@ -25,8 +25,8 @@ KINDS = {
     "onnx": "onnx:{folder}/tiny.onnx,{settings}",
     "timm": "timm:tiny.v1",
     "hf": "hf:{folder}/hf",
-    "python": "python:tests.unit.impact.models.networks:TinyNet,{settings}",
-    "python, an object": "python:tests.unit.impact.models.networks:OfItsOwn",
+    "python": "python:tests.impact.models.networks:TinyNet,{settings}",
+    "python, an object": "python:tests.impact.models.networks:OfItsOwn",
 }
 WITHOUT_FEATURES = {"torchscript", "onnx"}
 WITHOUT_NETWORK = {"onnx"}
@@ -181,7 +181,7 @@ def test_says_what_it_is_in_plain_values_without_a_path(
         ("torchscript:m.pt,fit=crop,size=20x30", "fit=crop needs a square size"),
         ("python:nothing", "not of the form python:package.module:function"),
         ("python:no.such.module:f", "cannot be imported: ModuleNotFoundError"),
-        ("python:tests.unit.impact.models.networks:CLASSES", "is not a function"),
+        ("python:tests.impact.models.networks:CLASSES", "is not a function"),
     ],
 )
 def test_refuses_what_it_cannot_understand_in_one_line(spec: str, line: str) -> None:

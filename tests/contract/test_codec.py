@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from curate import codec
 from curate.core.entries import Route
 from curate.core.errors import UsageError, WithheldError
 from curate.core.geometry import Box
-from curate.formats import codec
-from tests.unit.formats.codec.samples import SAMPLES, changed
+from tests.codec.samples import SAMPLES, changed
 
 CODES = {"empty", "unreadable", "unsupported", "truncated", "corrupt", "bomb", "frames"}
 LOSSY = {"jpeg-cmyk", "webp-lossy", "webp-lossy-alpha"}

@@ -15,7 +15,7 @@ from curate.core.geometry import clip, iou
 from curate.core.ports import Detector
 from curate.detectors import DETECTORS, PROFILES, DetectorOptions, make
 from curate.detectors.backends import opencv_major
-from tests.unit.detectors.pictures import ASTRONAUT_FACE, astronaut, packaged
+from tests.detectors.pictures import ASTRONAUT_FACE, astronaut, packaged
 
 VARIANTS = {
     "agreement": DetectorOptions("agreement"),

@@ -10,17 +10,19 @@ from pathlib import Path
 import pytest
 
 from curate.core.errors import DataError
-from curate.formats import LAYOUTS, open_source
-from curate.formats.editing import EDITORS, REBUILDERS, Outcome, name_copy, open_editor
-from tests import layouts
-from tests.layouts.example import Example
-from tests.unit.formats.editing.outputs import Plan, edit, mirror, plan_for
+from curate.layouts import LAYOUTS, open_source
+from curate.layouts.editing import EDITORS, REBUILDERS, Outcome, name_copy, open_editor
+from tests.layouts import examples as layouts
+from tests.layouts.editing.outputs import Plan, edit, mirror, plan_for
+from tests.layouts.examples.example import Example
 
 EXAMPLES: dict[str, Example] = {
     example.layout: example
     for module in pkgutil.iter_modules(layouts.__path__)
     if (
-        example := getattr(importlib.import_module(f"tests.layouts.{module.name}"), "EXAMPLE", None)
+        example := getattr(
+            importlib.import_module(f"tests.layouts.examples.{module.name}"), "EXAMPLE", None
+        )
     )
 }
 IMAGES = [(layout, record_id) for layout, found in EXAMPLES.items() for record_id in found.splits]

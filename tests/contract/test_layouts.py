@@ -20,27 +20,29 @@ import pytest
 
 import curate
 from curate import Recipe, Session
+from curate.codec import CodecOptions
 from curate.core.errors import CurateError, DataError
 from curate.core.faces import Region
 from curate.core.geometry import Box
 from curate.core.ports import Frame
 from curate.engine.shards import Shard
-from curate.formats import LAYOUTS, open_folder, open_source, recognise
-from curate.formats.codec import CodecOptions
-from curate.formats.faces.given import GivenFaces
-from curate.formats.files import FileLayout
-from curate.formats.folder import LocalFolder
+from curate.layouts import LAYOUTS, open_folder, open_source, recognise
+from curate.layouts.access.folder import LocalFolder
+from curate.layouts.faces.given import GivenFaces
+from curate.layouts.files import FileLayout
 from curate.pipeline.check import iter_problems
 from curate.pipeline.image import Tools
 from curate.pipeline.shard import process
-from tests import layouts
-from tests.layouts.example import Example, write
+from tests.layouts import examples as layouts
+from tests.layouts.examples.example import Example, write
 
 EXAMPLES: dict[str, Example] = {
     example.layout: example
     for module in pkgutil.iter_modules(layouts.__path__)
     if (
-        example := getattr(importlib.import_module(f"tests.layouts.{module.name}"), "EXAMPLE", None)
+        example := getattr(
+            importlib.import_module(f"tests.layouts.examples.{module.name}"), "EXAMPLE", None
+        )
     )
 }
 BROKEN = [(layout, name) for layout, example in EXAMPLES.items() for name in example.broken]
@@ -179,7 +181,7 @@ def test_a_record_can_be_read_in_another_process(example: Example, source: Path)
     code = (
         "import hashlib, json, sys\n"
         "from curate.core.records import ImageRecord\n"
-        "from curate.formats import open_source\n"
+        "from curate.layouts import open_source\n"
         "source = open_source(sys.argv[1], sys.argv[2])\n"
         "for name, uri in json.load(sys.stdin):\n"
         "    data = source.read(ImageRecord(id=name, uri=uri))\n"
@@ -334,7 +336,7 @@ def test_a_million_annotations_of_one_image_need_no_more_memory(
         crowd(root, count)
         code = (
             "import resource, sys\n"
-            "from curate.formats import open_source\n"
+            "from curate.layouts import open_source\n"
             "assert list(open_source(sys.argv[1], sys.argv[2]).check()) == []\n"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
         )

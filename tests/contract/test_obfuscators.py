@@ -14,7 +14,7 @@ from curate.core.faces import Region
 from curate.core.geometry import Box
 from curate.core.ports import Obfuscator
 from curate.obfuscators import OBFUSCATORS, make
-from tests.unit.obfuscators.pictures import SHAPES, inside, noise, regions_of, with_other_faces
+from tests.obfuscators.pictures import SHAPES, inside, noise, regions_of, with_other_faces
 
 EIGHT_BIT_ONLY = {"imagenet"}
 KEEPS_NOTHING = {"diffuse", "fill"}

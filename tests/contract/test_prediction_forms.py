@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from curate.core.errors import DataError
-from curate.formats.predictions import iter_batches, iter_ids
-from tests.unit.pipeline.impact.predictions import draw, save
+from curate.impact.prediction_files import iter_batches, iter_ids
+from tests.impact.predictions.files import draw, save
 
 FORMS = ("parquet", "npz")
 IDS, LABELS, LOGITS = draw(n=2500, classes=4)

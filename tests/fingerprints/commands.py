@@ -15,13 +15,13 @@ from PIL import Image
 
 from curate.cli.main import group
 from curate.core.records import printable
-from curate.formats import open_source
-from tests.layouts.example import Example
-from tests.unit.impact.attribution.networks import box_mask
-from tests.unit.pipeline.explaining import explained
-from tests.unit.pipeline.impact import trials
-from tests.unit.pipeline.impact.predictions import draw, save
-from tests.unit.pipeline.training.datasets import make_dataset
+from curate.layouts import open_source
+from tests.impact.evaluate import trials
+from tests.impact.explain import explained
+from tests.impact.explain.attribution.networks import box_mask
+from tests.impact.predictions.files import draw, save
+from tests.impact.train.datasets import make_dataset
+from tests.layouts.examples.example import Example
 
 STRATEGIES = ("reweigh", "subset", "oversample", "augment")
 MODEL = "python:tests.fingerprints.commands:"

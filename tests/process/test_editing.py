@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curate.balance.augment import PRESETS, make_augmentation
-from curate.formats import codec, open_source
-from curate.formats.editing import Made, name_copy
-from tests.layouts.example import jpeg, write
-from tests.unit.formats.codec.samples import encoded
-from tests.unit.formats.editing.outputs import Plan, edit
+from curate import codec
+from curate.balance.correct.augment import PRESETS, make_augmentation
+from curate.layouts import open_source
+from curate.layouts.editing import Made, name_copy
+from tests.codec.samples import encoded
+from tests.layouts.editing.outputs import Plan, edit
+from tests.layouts.examples.example import jpeg, write
 
 MEMORY_MB = 60
 
@@ -108,8 +109,8 @@ def test_a_turned_photo_keeps_its_boxes_on_what_they_show(tmp_path: Path) -> Non
 CODE = """
 import io, resource, sys, time
 from curate.core.affine import Affine
-from curate.formats import open_source
-from curate.formats.editing import Made, open_editor
+from curate.layouts import open_source
+from curate.layouts.editing import Made, open_editor
 class Plan:
     def is_kept(self, name): return name != "b.jpg"
     def made_from(self, name):

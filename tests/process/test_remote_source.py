@@ -15,11 +15,11 @@ import pytest
 import curate
 from curate import Recipe, Session
 from curate.core.errors import SetupError
-from curate.formats import open_folder, open_source
-from curate.formats.folder import LocalFolder
+from curate.layouts import open_folder, open_source
+from curate.layouts.access.folder import LocalFolder
 from curate.pipeline.check import iter_problems
+from tests.layouts.shards import write_tar
 from tests.s3_server import S3Server, serve
-from tests.unit.formats.shards import write_tar
 
 pytest.importorskip("s3fs", reason="the extra s3 is not installed")
 

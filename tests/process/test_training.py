@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.pipeline.training.datasets import make_dataset
+from tests.impact.train.datasets import make_dataset
 
 CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
 OPTIONS = ["--epochs", "6", "--size", "16", "--batch", "4", "--seeds", "2", "--device", "cpu",

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.errors import DataError
-from curate.formats.annotations import iter_lines, resolve
-from curate.formats.coco_json import iter_annotated, looks_like_coco
-from curate.formats.maps import is_panoptic_map
-from curate.formats.voc_xml import load_annotation
-from curate.formats.yolo_config import Config
-from curate.formats.yolo_labels import check_line
-from tests.layouts.example import rgb_png
+from curate.layouts.annotations import iter_lines, resolve
+from curate.layouts.coco.json import iter_annotated, looks_like_coco
+from curate.layouts.sidecars.label_maps import is_panoptic_map
+from curate.layouts.voc.xml import load_annotation
+from curate.layouts.yolo.config import Config
+from curate.layouts.yolo.labels import check_line
+from tests.layouts.examples.example import rgb_png
 
 SHARES = st.floats(0, 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

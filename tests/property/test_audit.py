@@ -5,14 +5,13 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.balance.audit import Rules, audit
+from curate.balance.audit.exchange import census_from_dict, census_to_dict, merge
+from curate.balance.audit.measure import Rules, audit
+from curate.balance.audit.report import to_dict
+from curate.balance.audit.shares import iter_groups
+from curate.balance.audit.suppression import suppress
 from curate.balance.census import Plan, count
-from curate.balance.exchange import census_from_dict, census_to_dict
 from curate.balance.groups import Reading, Unit
-from curate.balance.merge import merge
-from curate.balance.report import to_dict
-from curate.balance.shares import iter_groups
-from curate.balance.suppression import suppress
 from curate.core.errors import DataError
 
 VALUES = st.sampled_from(["x", "y", "z", "(missing)"])

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.formats.carried.masks import without_masks
-from curate.formats.carried.text import find_in_text
+from curate.layouts.sidecars.text import find_in_text, without_masks
 
 DRAW = random.Random(7)  # noqa: S311 - the same picture every time
 JPEG = b"\xff\xd8\xff\xe0" + DRAW.randbytes(2400)

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate import codec
+from curate.codec.gif.stream import parse_gif, walk_codes
+from curate.codec.jpeg.dct import forward, inverse
+from curate.codec.metadata.exif import KEEPABLE, parse_exif, rebuild_exif
+from curate.codec.metadata.icc import rebuild_profile
+from curate.codec.png.stream import deflate, is_exact
 from curate.core.entries import Route
 from curate.core.geometry import Box
-from curate.formats import codec
-from curate.formats.codec.dct import forward, inverse
-from curate.formats.codec.exif import KEEPABLE, parse_exif, rebuild_exif
-from curate.formats.codec.gif_stream import parse_gif, walk_codes
-from curate.formats.codec.icc import rebuild_profile
-from curate.formats.codec.png_stream import deflate, is_exact
-from tests.unit.formats.codec import samples
+from tests.codec import samples
 
 QUICK = settings(max_examples=25, deadline=None)
 KINDS = ["jpeg-420", "jpeg-422", "jpeg-440", "jpeg-411", "jpeg-444", "jpeg-grey", "jpeg-odd-size"]
@@ -120,7 +120,7 @@ def test_any_exif_is_rebuilt_to_a_fixed_point(block: bytes, head: bytes) -> None
 @QUICK
 @given(data=st.data())
 def test_any_damaged_profile_is_dropped_or_rebuilt_to_a_fixed_point(data: st.DataObject) -> None:
-    from tests.unit.formats.codec.test_icc import profile
+    from tests.codec.test_icc import profile
 
     damaged = bytearray(profile(private=b"secret of the owner"))
     for _ in range(data.draw(st.integers(1, 6))):

@@ -9,11 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from curate.impact.arms import Hits
-from curate.impact.discovery import control
-from curate.impact.mcnemar import exact_p, mcnemar
-from curate.impact.paired import compare
-from curate.impact.power import find_power
-from curate.impact.precision import average_precision
+from curate.impact.predictions.metrics import average_precision
+from curate.impact.predictions.paired import compare, control, exact_p, find_power, mcnemar
 from curate.impact.resample import make_bootstrap
 
 BOOTSTRAP = {models: make_bootstrap(models, draws=100) for models in (1, 2, 3)}

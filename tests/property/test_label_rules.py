@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.balance.judgements import QUESTIONS, Tally
-from curate.balance.label_rules import Decision, LabelRules, decide
+from curate.balance.labels.judgements import QUESTIONS, Tally
+from curate.balance.labels.rules import Decision, LabelRules, decide
 
 small = st.integers(0, 6)
 tallies = st.builds(

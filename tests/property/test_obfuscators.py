@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from curate.core.faces import Region
 from curate.core.geometry import Box
 from curate.obfuscators import make, masks
-from tests.unit.obfuscators.pictures import inside, noise, regions_of, with_other_faces
+from tests.obfuscators.pictures import inside, noise, regions_of, with_other_faces
 
 METHODS_WITHOUT_LEAK = ["diffuse", "fill", "mosaic", "gaussian"]
 # A mean over a cell of at least 4×4 pixels, or a Gaussian of at least 2 pixels, gives

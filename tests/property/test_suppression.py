@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
+from curate.balance.audit.suppression import suppress
 from curate.balance.census import Census
-from curate.balance.suppression import suppress
 from curate.core.errors import DataError
-from tests.unit.balance.surveys import draw, survey
+from tests.balance.audit.surveys import draw, survey
 
 LEAST = 10
 

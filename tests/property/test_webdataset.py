@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.errors import DataError
-from curate.formats.folder import LocalFolder
-from curate.formats.tar_members import iter_members
-from curate.formats.webdataset import WebDataset
-from tests.unit.formats.shards import read_all, read_tar, rebuild, write_tar
+from curate.layouts.access.folder import LocalFolder
+from curate.layouts.webdataset.read import WebDataset
+from curate.layouts.webdataset.tar import iter_members
+from tests.layouts.shards import read_all, read_tar, rebuild, write_tar
 
 names = st.builds(
     "{}{}.{}".format,

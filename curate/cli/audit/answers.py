@@ -14,7 +14,7 @@ from curate.core.errors import UsageError
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
-    from curate.pipeline.auditing.audit import Answer
+    from curate.balance.audit.run import Answer
 
 _MOST_SHOWN = 12
 _OPTIONS = (
@@ -45,8 +45,8 @@ def check_outputs(inputs: Sequence[Path | None], options: dict[str, Any]) -> Non
 
 def write_answer(answer: Answer, options: dict[str, Any]) -> None:
     """Write the report where it was asked to go, and its main figures to stderr."""
-    from curate.pipeline.auditing.audit import save_report
-    from curate.pipeline.auditing.audit_page import save_page
+    from curate.balance.audit.page import save_page
+    from curate.balance.audit.run import save_report
 
     report = answer.to_dict()
     if options["html"] is not None:

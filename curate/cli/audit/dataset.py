@@ -10,7 +10,7 @@ import click
 from curate.cli.audit.answers import check_outputs, report_options, write_answer
 from curate.cli.paths import PATH, PLACE
 from curate.core.errors import UsageError
-from curate.formats.address import is_address
+from curate.layouts.access.address import is_address
 
 _EPILOG = """\b
 Examples:
@@ -103,8 +103,8 @@ def command(source: str | None, **options: Any) -> None:
     their own. The report is JSON. `curate audit merge` joins those of several sites;
     `curate audit labels` decides which labels are safe to keep.
     """
+    from curate.balance.audit.run import Question, audit_dataset
     from curate.balance.groups import parse_bins
-    from curate.pipeline.auditing.audit import Question, audit_dataset
 
     place = None if source is None or is_address(source) else Path(source)
     check_outputs([place, options["groups"], options["manifest"], *options["targets"]], options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from curate.balance.label_rules import (
+from curate.balance.labels.rules import (
     LEAST_ANNOTATORS,
     LEAST_IMAGEABILITY,
     OFFENSIVE_SHARE,
@@ -18,10 +18,10 @@ from curate.balance.label_rules import (
 from curate.cli.audit.answers import check_outputs, report_options
 from curate.cli.paths import PATH, PLACE
 from curate.core.records import escape_unprintable
-from curate.formats.address import is_address
+from curate.layouts.access.address import is_address
 
 if TYPE_CHECKING:
-    from curate.pipeline.auditing.labels import LabelAnswer
+    from curate.balance.labels.run import LabelAnswer
 
 _MOST_SHOWN = 12
 _EPILOG = """\b
@@ -106,7 +106,7 @@ def command(vocabulary: str, **options: Any) -> None:
     (Krippendorff's α). Nothing is removed here; the report is JSON. No list of
     words comes with curate.
     """
-    from curate.pipeline.auditing.labels import LabelQuestion, audit_labels
+    from curate.balance.labels.run import LabelQuestion, audit_labels
 
     places = (place for place in (vocabulary, options["source"]) if place)
     local = (Path(place) for place in places if not is_address(place))
@@ -135,8 +135,8 @@ def _rules(options: dict[str, Any]) -> LabelRules:
 
 def _write(answer: LabelAnswer, options: dict[str, Any]) -> None:
     """Write the report where it was asked to go, and its main figures to stderr."""
-    from curate.pipeline.auditing.audit import save_report
-    from curate.pipeline.auditing.labels_page import save_labels_page
+    from curate.balance.audit.run import save_report
+    from curate.balance.labels.page import save_labels_page
 
     report = answer.to_dict()
     if options["html"] is not None:

@@ -20,7 +20,7 @@ def command(audits: tuple[Path, ...], **options: Any) -> None:
     The same as an audit of all their records together, where no site hid any
     counts; what one hides stays hidden. A record must not be at two sites.
     """
-    from curate.pipeline.auditing.audit import merge_audits
+    from curate.balance.audit.run import merge_audits
 
     check_outputs(audits, options)
     write_answer(merge_audits(audits), options)

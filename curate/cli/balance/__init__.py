@@ -59,7 +59,7 @@ def command(source: str | None, **options: Any) -> None:
     and how bias has changed, stand in the report. Run it again to go on after an
     interruption.
     """
-    from curate.pipeline.balance.balance import balance, preview_balance
+    from curate.balance.correct.run import balance, preview_balance
     from curate.pipeline.session import Session
 
     _check_places(source, options)

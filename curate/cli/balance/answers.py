@@ -11,17 +11,17 @@ import click
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
-    from curate.pipeline.balance.balance import Balanced
+    from curate.balance.correct.run import Balanced
 
 
 def write_answer(done: Balanced, options: Mapping[str, Any]) -> None:
     """Write the report where it was asked to go, and its main figures to stderr."""
-    from curate.pipeline.auditing.audit import save_report
+    from curate.balance.audit.run import save_report
 
     if options["report"] is not None:
         save_report(done.report, options["report"])
     if options["html"] is not None:
-        from curate.pipeline.balance.page import save_page
+        from curate.balance.correct.page import save_page
 
         save_page(done.report, options["html"])
     if options["as_json"]:

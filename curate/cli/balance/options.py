@@ -12,7 +12,7 @@ from curate.cli.paths import PATH
 from curate.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from curate.pipeline.balance.options import Balancing, Inputs
+    from curate.balance.correct.options import Balancing, Inputs
 
 _STRATEGIES = ("reweigh", "subset", "oversample", "augment", "augment-positive", "labels")
 
@@ -156,9 +156,9 @@ def read_options(options: Mapping[str, Any]) -> tuple[Balancing, Inputs]:
     Raises:
         UsageError: if they contradict each other.
     """
+    from curate.balance.correct.augmentations import PRESETS
+    from curate.balance.correct.options import AUGMENTING, Balancing, Inputs
     from curate.balance.groups import parse_bins
-    from curate.balance.presets import PRESETS
-    from curate.pipeline.balance.options import AUGMENTING, Balancing, Inputs
 
     label, within = options["label"], options["within"]
     if label is not None and within is not None and label != within:

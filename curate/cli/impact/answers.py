@@ -13,8 +13,8 @@ from curate.cli.paths import PATH
 from curate.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from curate.impact.paired import Change
-    from curate.pipeline.impact.predictions import Answer
+    from curate.impact.predictions.paired import Change
+    from curate.impact.predictions.run import Answer
 
 _OPTIONS = (
     click.option(
@@ -55,7 +55,7 @@ def write_answer(answer: Answer, options: dict[str, Any]) -> None:
     """Write the report where it was asked to go, and its main figures to stderr."""
     report = json.dumps(answer.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
     if options["html"] is not None:
-        from curate.pipeline.impact.page import make_page
+        from curate.impact.predictions.page import make_page
         from curate.report.page import render_page
 
         save_text(render_page(make_page(answer)), options["html"])
@@ -93,7 +93,7 @@ def format_answer(answer: Answer) -> str:
     if impact.power.detectable is not None:
         lines.append(f"smallest drop to be seen: {100 * impact.power.detectable:.2f} points")
     if answer.controls is not None:
-        from curate.impact.controls import describe_controls
+        from curate.impact.evaluate.controls import describe_controls
 
         lines += list(describe_controls(answer.controls))[1:]  # the first stands above
     return "\n".join([*lines, *answer.notes])

@@ -12,10 +12,10 @@ from curate.cli.impact.answers import check_outputs, report_options, write_answe
 from curate.cli.paths import PATH, PLACE
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.core.errors import UsageError
-from curate.formats import LAYOUTS
-from curate.formats.address import is_address
-from curate.impact.controls import CONTROLS
+from curate.impact.evaluate.controls import CONTROLS
 from curate.impact.models import MODELS
+from curate.layouts import LAYOUTS
+from curate.layouts.access.address import is_address
 
 _NO_ARMS = "none"
 _WIDTH = max(len(name) for name in MODELS)
@@ -116,8 +116,8 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     of encoding and of hiding anything. Run the same command again to go on
     after an interruption. The report is JSON.
     """
-    from curate.pipeline.impact.evaluate import evaluate_impact
-    from curate.pipeline.impact.trial import Trial
+    from curate.impact.evaluate.run import evaluate_impact
+    from curate.impact.evaluate.trial import Trial
     from curate.pipeline.session import Session
 
     if options["seed"] < 0:

@@ -12,13 +12,13 @@ from curate.cli.impact.answers import check_outputs, report_options, save_text
 from curate.cli.impact.steps import watching_steps
 from curate.cli.paths import PATH, PLACE
 from curate.core.errors import UsageError
-from curate.formats import LAYOUTS
-from curate.formats.address import is_address
-from curate.impact.attribution import METHODS
+from curate.impact.explain.attribution import METHODS
+from curate.layouts import LAYOUTS
+from curate.layouts.access.address import is_address
 
 if TYPE_CHECKING:
-    from curate.impact.face_share import Estimate
-    from curate.pipeline.explaining.explain import Answer
+    from curate.impact.explain.face_share import Estimate
+    from curate.impact.explain.run import Answer
 
 _METHODS_LIST = "\n".join(f"  {name}: {summary}" for name, summary in METHODS.describe())
 
@@ -126,8 +126,8 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     agree. The report is JSON; the page has a contact sheet.
     """
     from curate.detectors import resolve_device
+    from curate.impact.explain.run import explain_predictions
     from curate.impact.models import open_model
-    from curate.pipeline.explaining.explain import explain_predictions
 
     _check(original, obfuscated, options)
     question = _ask(options)
@@ -149,9 +149,9 @@ def _check(original: str, obfuscated: Path, options: dict[str, Any]) -> None:
 
 
 def _ask(options: dict[str, Any]) -> Any:
-    from curate.impact.attribution.method import Options
-    from curate.pipeline.explaining.choice import Choice
-    from curate.pipeline.explaining.question import Question
+    from curate.impact.explain.attribution.method import Options
+    from curate.impact.explain.choice import Choice
+    from curate.impact.explain.question import Question
 
     return Question(
         methods=tuple(name.strip() for name in options["methods"].split(",") if name.strip()),
@@ -174,7 +174,7 @@ def _ask(options: dict[str, Any]) -> Any:
 def _write(answer: Answer, options: dict[str, Any]) -> None:
     report = json.dumps(answer.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
     if options["html"] is not None:
-        from curate.pipeline.explaining.page import make_page
+        from curate.impact.explain.page import make_page
         from curate.report.page import render_page
 
         save_text(render_page(make_page(answer)), options["html"])
@@ -188,7 +188,7 @@ def _write(answer: Answer, options: dict[str, Any]) -> None:
 
 def format_answer(answer: Answer) -> str:
     """The main figures, for a person."""
-    from curate.pipeline.explaining.page import describe_choice
+    from curate.impact.explain.page import describe_choice
 
     lines = [describe_choice(answer.facts)]
     titles = {each["method"]: each["title"] for each in answer.facts["methods"]}

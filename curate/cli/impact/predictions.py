@@ -84,7 +84,7 @@ def command(original: Path, obfuscated: Path, **options: Any) -> None:
     calibration, selective accuracy, and the smallest drop that could have
     been shown. Any model's predictions will do. The report is JSON.
     """
-    from curate.pipeline.impact.predictions import Predictions, measure_predictions
+    from curate.impact.predictions.run import Predictions, measure_predictions
 
     if options["seed"] < 0:
         raise UsageError("--seed must be 0 or more")

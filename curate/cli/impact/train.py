@@ -14,11 +14,11 @@ from curate.cli.impact.steps import watching_steps
 from curate.cli.paths import PATH, PLACE
 from curate.cli.progress import stop_on_interrupt, telling
 from curate.core.errors import UsageError
-from curate.formats import LAYOUTS
+from curate.layouts import LAYOUTS
 
 if TYPE_CHECKING:
-    from curate.impact.crossed import Estimate
-    from curate.pipeline.training.train import Answer
+    from curate.impact.train.crossed import Estimate
+    from curate.impact.train.run import Answer
 
 _OF_A_NETWORK = ("epochs", "size", "batch", "lr")
 
@@ -150,8 +150,8 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     Run the same command again to go on after an interruption. The report is
     JSON.
     """
-    from curate.pipeline.training.request import Running
-    from curate.pipeline.training.train import train
+    from curate.impact.train.plan import Running
+    from curate.impact.train.run import train
 
     request = _request(original, obfuscated, options)
     running = Running(
@@ -170,8 +170,8 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
 
 
 def _request(original: str, obfuscated: Path, options: dict[str, Any]) -> Any:
-    from curate.impact.training.hyperparameters import Hyperparameters
-    from curate.pipeline.training.request import Request
+    from curate.impact.train.hyperparameters import Hyperparameters
+    from curate.impact.train.plan import Request
 
     given = {name: options[name] for name in _OF_A_NETWORK if options[name] is not None}
     if options["probe"] is not None and given:
@@ -213,11 +213,11 @@ def _check_places(original: str, obfuscated: Path, running: Any, options: dict[s
 
 def _write(answer: Answer, options: dict[str, Any]) -> None:
     """Write the report where it was asked to go, and its main figures to stderr."""
-    from curate.pipeline.auditing.audit import save_report
+    from curate.balance.audit.run import save_report
 
     report = answer.to_dict()
     if options["html"] is not None:
-        from curate.pipeline.training.page import make_page
+        from curate.impact.train.page import make_page
         from curate.report.page import render_page
 
         partial = options["html"].with_name(options["html"].name + ".partial")

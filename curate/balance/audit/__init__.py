@@ -1,0 +1,1 @@
+"""Representation audit: group shares, associations with labels, base rates."""

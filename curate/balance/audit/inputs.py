@@ -1,0 +1,270 @@
+"""Where an audit's rows come from: a dataset, a table, the manifest of a run, or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.balance.annotated import Annotations, Row, open_annotations
+from curate.balance.record_rows import check_fit, merge_rows
+from curate.core.entries import ManifestEntry, Outcome
+from curate.core.errors import DataError, UsageError
+from curate.core.ports import Source
+from curate.core.records import printable
+from curate.layouts.group_table import (
+    find_id_column,
+    holds_annotations,
+    id_of,
+    iter_table,
+    list_names,
+)
+from curate.manifest.layout import MANIFEST
+from curate.manifest.store import RECORDS_FOLDER, RUN, iter_entries, load_run
+
+OUTCOMES = ("outcome", "has_face", "faces", "blurred_share")
+"""What a manifest says of each record."""
+
+RECORD_COLUMNS = ("split", "category")
+"""What a dataset says of each record by itself."""
+
+Record = tuple[str, Sequence[Row]]
+"""A record's name in messages, and all that is said of it: a row, or one for each person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What is read.
+
+    Args:
+        source: the dataset, or None.
+        table: the table of groups, or None.
+        manifest: the OUT of a run, or None.
+        id_column: the table's column of ids; None for the first of the usual names.
+        columns: what is needed of each record.
+        per_person: whether an id may come in several rows of the table.
+        by_id: whether a table alone must have ids; its records are then its ids.
+        of_people: those of the columns that can differ between the people of a record.
+    """
+
+    source: Source | None
+    table: Path | None
+    manifest: Path | None
+    id_column: str | None
+    columns: tuple[str, ...]
+    per_person: bool
+    by_id: bool = False
+    of_people: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is read, while it is read.
+
+    Args:
+        records: every record, streaming; a record that is only a table's may come in parts.
+        facts: how the table fits, complete when all records were read.
+    """
+
+    records: Iterator[Record]
+    facts: dict[str, Any]
+
+
+@contextmanager
+def open_input(given: Input) -> Iterator[Reading]:
+    """Open all that is given, and join it by the records' ids.
+
+    Raises:
+        UsageError: if there is nothing to read, or a column is nowhere.
+        DataError: if the table or the manifest cannot be used, or fits no record.
+        SetupError: if there is no space for the temporary index.
+    """
+    facts: dict[str, Any] = {}
+    with open_annotations() as annotations:
+        if given.source is None and given.manifest is None:
+            if given.table is None:
+                raise UsageError("there is nothing to audit: give SOURCE, --groups or --manifest")
+            joined = given.by_id or holds_annotations(given.table)
+            read = _iter_joined if joined else _iter_table
+            yield Reading(read(given, annotations, facts), facts)
+        else:
+            yield Reading(_iter_joined(given, annotations, facts), facts)
+
+
+def _iter_table(given: Input, annotations: Annotations, facts: dict[str, Any]) -> Iterator[Record]:
+    """A table alone: its rows are the records."""
+    seen = _Seen(given.columns)
+    table = _table(given)
+    column = find_id_column(table, given.id_column, required=given.per_person)
+    lines = 0
+
+    def ids() -> Iterator[tuple[str, Row]]:
+        for number, row in enumerate(iter_table(table, [column or ""]), start=1):
+            yield id_of(row, str(column), table, number), {}
+
+    if column is not None:
+        facts["ids"] = annotations.add_lines(ids(), once=not given.per_person)
+    wanted = [*given.columns, *([column] if column else [])]
+    for number, row in enumerate(iter_table(table, wanted), start=1):
+        seen.add(row)
+        lines = number
+        yield f"{table}, record {number}", (row,)
+    seen.check(table)
+    if not lines:
+        raise DataError(f"{table} has no records")
+    facts["lines"] = lines
+    facts["records"] = facts.get("ids", lines)
+
+
+def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) -> Iterator[Record]:
+    """Records of a dataset or a manifest, with the rows of the table that speak of them."""
+    alone = given.source is None and given.manifest is None
+    seen = _Seen(given.columns)
+    if not alone:
+        seen.add(dict.fromkeys(RECORD_COLUMNS))
+        annotations.add_records(_iter_records(given, facts, seen))
+    in_table = set() if given.table is None else _add_table(given, given.table, annotations, seen)
+    if alone:
+        annotations.add_ids_as_records()
+    if given.source is not None:
+        wanted = [name for name in given.columns if name not in in_table]
+        annotations.add_own(_iter_own(given, wanted, facts, seen))
+        if given.table is not None:
+            annotations.add_aliases(given.source.aliases())
+    seen.check(given.table)
+    fit = annotations.match()
+    facts |= {
+        **asdict(fit),
+        "unmatched_examples": list(fit.unmatched_examples),
+        "ambiguous_examples": list(fit.ambiguous_examples),
+    }
+    if not fit.records:
+        raise DataError("there are no records to audit")
+    if given.table is not None:
+        check_fit(fit, given.table)
+    of_people = given.of_people if given.per_person else ()
+    for joined in annotations.iter_rows():
+        yield joined.name, merge_rows(joined, of_people)
+
+
+def _add_table(given: Input, table: Path, annotations: Annotations, seen: _Seen) -> set[str]:
+    """Take in a table; returns which of the columns that are needed it has."""
+    column = str(find_id_column(table, given.id_column, required=True))
+    alone = given.source is None and given.manifest is None
+    kept = {*given.columns, *(("split",) if alone else ())}
+    found: set[str] = set()
+
+    def lines() -> Iterator[tuple[str, Row]]:
+        for number, row in enumerate(iter_table(table, [*kept, column]), start=1):
+            seen.add(row)
+            said = {name: row[name] for name in kept if name in row}
+            found.update(said)
+            yield id_of(row, column, table, number), said
+
+    annotations.add_lines(lines(), once=not (given.per_person or holds_annotations(table)))
+    return found
+
+
+def _iter_own(
+    given: Input, columns: Sequence[str], facts: dict[str, Any], seen: _Seen
+) -> Iterator[tuple[str, Row]]:
+    """What the dataset's own annotations say in columns that the table does not have."""
+    elsewhere = OUTCOMES if given.manifest is not None else ()
+    wanted = [name for name in columns if name not in elsewhere]
+    if given.source is None or not wanted:
+        return
+    found: set[str] = set()
+    for name, row in given.source.annotations(wanted):
+        seen.add(row)
+        # A row that says nothing of these is of somebody all the same.
+        said = {column: row[column] for column in wanted if row.get(column) is not None}
+        found |= said.keys()
+        yield printable(name), said
+    if found:
+        facts["own_columns"] = sorted(found)
+
+
+def _iter_records(given: Input, facts: dict[str, Any], seen: _Seen) -> Iterator[tuple[str, Row]]:
+    """Records with what the dataset and the manifest say of them."""
+    said = _by_id(given.manifest) if given.manifest is not None else None
+    if given.manifest is not None:
+        seen.add(dict.fromkeys(OUTCOMES))
+    if given.source is None:
+        for entry in _entries(given.manifest):
+            yield entry.id, {"split": entry.split, "category": entry.category, **describe(entry)}
+        return
+    described = 0
+    for record in given.source.records():
+        row: dict[str, Any] = {"split": record.split, "category": record.category}
+        row |= record.sensitive_features
+        seen.add(row)
+        name = printable(record.id)
+        entry_row = said(name) if said else None
+        described += entry_row is not None
+        yield name, {**row, **(entry_row or {})}
+    if said is not None:
+        facts["in_manifest"] = described
+        if not described:
+            raise DataError(
+                f"{given.manifest} is of other images: none of its records is in SOURCE"
+            )
+
+
+def describe(entry: ManifestEntry) -> dict[str, Any]:
+    """What a manifest says of a record; faces of a withheld image are not known."""
+    written = entry.outcome is Outcome.WRITTEN
+    return {
+        "outcome": entry.outcome.value,
+        "has_face": bool(entry.faces) if written else None,
+        "faces": len(entry.faces) if written else None,
+        "blurred_share": entry.blurred_share if written else None,
+    }
+
+
+def _entries(out: Path | None) -> Iterator[ManifestEntry]:
+    if out is None:
+        return
+    manifest = out if (out / RUN).is_file() else out / MANIFEST
+    load_run(manifest)  # says in one line what is wrong, where it is no manifest
+    yield from iter_entries(manifest / RECORDS_FOLDER)
+
+
+def _by_id(out: Path) -> Callable[[str], Mapping[str, Any] | None]:
+    """Find entries by ids that come in ascending order, as a manifest's do."""
+    entries = _entries(out)
+    current = next(entries, None)
+
+    def find(name: str) -> Mapping[str, Any] | None:
+        nonlocal current
+        while current is not None and current.id.encode() < name.encode():
+            current = next(entries, None)
+        return describe(current) if current is not None and current.id == name else None
+
+    return find
+
+
+def _table(given: Input) -> Path:
+    if given.table is None:
+        raise UsageError("there is nothing to audit: give SOURCE, --groups or --manifest")
+    return given.table
+
+
+class _Seen:
+    """Which of the columns that are needed are anywhere."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._absent = set(columns)
+        self._others: dict[str, None] = {}
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        if self._absent:
+            self._absent -= row.keys()
+            self._others |= dict.fromkeys(row)
+
+    def check(self, table: Path | None) -> None:
+        if self._absent:
+            where = f"{table} has" if table else "there is"
+            have = f"; there is: {list_names(self._others)}" if self._others else ""
+            raise UsageError(f"{where} no column {sorted(self._absent)[0]!r}{have}")

@@ -1,0 +1,270 @@
+"""Verify the OUT of a correction against its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from curate import codec
+from curate.core.errors import ManifestError
+from curate.engine.local import Finished, LocalPool, Report
+from curate.engine.shards import Shard
+from curate.layouts import open_source
+from curate.layouts.access.walk import iter_files
+from curate.manifest import corrections, layout, store
+from curate.manifest.corrections import Row
+from curate.manifest.problems import Problem
+from curate.pipeline.carrying import fate_of
+from curate.pipeline.outputs import open_outputs
+from curate.recipe import format_json
+from curate.storage.names import NamesOnDisk
+
+OTHERS_FATES = ("carried", "edited", "rebuilt", "left_out")
+_FILES = frozenset(
+    {
+        corrections.FACTS, corrections.WEIGHTS, corrections.BEFORE, corrections.AFTER,
+        store.OTHERS, store.LOG,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CheckJob:
+    """Checks parts of a correction's manifest, one per shard number.
+
+    Args:
+        out: the output folder.
+        layout: its layout.
+        in_containers: whether its images stand inside larger files.
+        read_images: whether there are images.
+    """
+
+    out: Path
+    layout: str
+    in_containers: bool
+    read_images: bool
+
+    def open(self) -> Callable[[Shard, Report], list[Problem]]:
+        """Returns the function that checks one part."""
+        read = None
+        if self.read_images:
+            read = open_outputs(self.out, self.layout, self.in_containers)
+
+        def check(shard: Shard, report: Report) -> list[Problem]:
+            report(0, None)
+            name = f"{store.RECORDS_FOLDER}/{store.part_name(shard.number)}"
+            rows = corrections.iter_part(self.out / layout.MANIFEST / name)
+            return [problem for row in rows for problem in _check_row(row, read)]
+
+        return check
+
+
+def is_correction(out: Path) -> bool:
+    """Whether an OUT is that of a correction."""
+    return (out / layout.MANIFEST / corrections.FACTS).is_file()
+
+
+def iter_problems(out: Path, workers: int, facts: Mapping[str, Any]) -> Iterator[Problem]:
+    """Check the OUT of a correction, streaming what is wrong.
+
+    Args:
+        out: the output folder.
+        workers: processes.
+        facts: its ``balance.json``.
+
+    Raises:
+        ManifestError: if the manifest cannot be read at all.
+    """
+    manifest = out / layout.MANIFEST
+    has_images = bool(facts["recipe"].get("writes_images"))
+    in_containers = facts["others"]["rebuilt"] > 0
+    yield from _check_layout(out, facts["records"]["parts"], has_images)
+    # First where the end of a process is survived: a forged part can kill its reader.
+    job = CheckJob(out, facts["source"]["layout"], in_containers, has_images)
+    shards = (Shard(number, ()) for number in range(facts["records"]["parts"]))
+    pool = LocalPool(min(workers, max(1, facts["records"]["parts"])))
+    for event in pool.run(job, shards):
+        if isinstance(event, Finished):
+            yield from event.result
+    yield from _check_facts(manifest, facts)
+    if has_images and (out / layout.DATA).is_dir():
+        yield from _check_data(out, facts, in_containers)
+
+
+def _check_layout(out: Path, parts: int, has_images: bool) -> Iterator[Problem]:
+    wanted = {layout.MANIFEST, *((layout.DATA,) if has_images else ())}
+    for name in sorted(wanted):
+        if not (out / name).is_dir():
+            yield Problem("missing", name, "is no folder")
+    with os.scandir(out) as found:
+        for entry in sorted(found, key=lambda entry: entry.name):
+            beside = entry.name in layout.BESIDE and entry.is_file(follow_symlinks=False)
+            if entry.name not in {*wanted, ".git"} and not beside:
+                yield Problem("extra", entry.name, "is not of this correction")
+    with os.scandir(out / layout.MANIFEST) as found:
+        for entry in found:
+            is_records = entry.name == store.RECORDS_FOLDER and entry.is_dir(follow_symlinks=False)
+            is_known = entry.name in _FILES and entry.is_file(follow_symlinks=False)
+            if not is_records and not is_known:
+                path = str(PurePosixPath(layout.MANIFEST, entry.name))
+                yield Problem("extra", path, "is not part of a manifest")
+    yield from layout.check_records(out, parts)
+
+
+def _check_facts(manifest: Path, facts: Mapping[str, Any]) -> Iterator[Problem]:
+    """Check ``balance.json`` against what it speaks of."""
+    records = manifest / store.RECORDS_FOLDER
+    counts: Counter[str] = Counter()
+    names = NamesOnDisk()
+    for row in corrections.iter_rows(records):
+        counts[row.outcome] += 1
+        if not names.add("id", row.id):
+            yield Problem("manifest", "manifest/records", f"{row.id!r} is there twice")
+    names.close()
+    fates = Counter(line["fate"] for line in iter_others(manifest))
+    said = facts["counts"]
+    yield from _check_weights(manifest, facts)
+    claims = {
+        "recipe_sha256": (facts["recipe_sha256"], _digest(facts["recipe"])),
+        "report.counts": (facts["report"].get("counts"), said),
+        "report.recipe": (facts["report"].get("recipe"), facts["recipe"]),
+        "counts.kept": (said["kept"] + said["fixed"], counts["kept"]),
+        "counts.removed": (said["removed"], counts["removed"]),
+        "counts.made": (said["made"], counts["made"]),
+        "records.sha256": (facts["records"]["sha256"], store.digest_parts(records)),
+        "source.sha256": (facts["source"]["sha256"], digest_rows(records)),
+        "others.sha256": (
+            facts["others"]["sha256"], store.digest_regular(manifest / store.OTHERS)
+        ),
+        **{f"others.{fate}": (facts["others"][fate], fates[fate]) for fate in OTHERS_FATES},
+        **{
+            name: (facts["files"].get(name), _digest_if_there(manifest / name))
+            for name in (corrections.WEIGHTS, corrections.BEFORE, corrections.AFTER)
+        },
+    }  # fmt: skip
+    for name, (claimed, found) in claims.items():
+        if claimed != found:
+            text = f"{name} is {found}, but says {claimed}"
+            yield Problem("manifest", f"manifest/{corrections.FACTS}", text)
+
+
+def _check_weights(manifest: Path, facts: Mapping[str, Any]) -> Iterator[Problem]:
+    """Check that the table for samplers has the weights of the records, and no others."""
+    path = manifest / corrections.WEIGHTS
+    if (facts["recipe"].get("strategy") == "reweigh") != path.exists():
+        yield Problem("manifest", f"manifest/{path.name}", "is missing, or there without weights")
+    if not path.exists():
+        return
+    rows = corrections.iter_rows(manifest / store.RECORDS_FOLDER)
+    wanted = ((row.id, row.weight) for row in rows if row.weight is not None)
+    for said, found in itertools.zip_longest(wanted, corrections.iter_weights(path)):
+        if said != found:
+            name = (said or found)[0]
+            text = f"the weight of {name!r} is not that of its record"
+            yield Problem("manifest", f"manifest/{path.name}", text)
+            return
+
+
+def _digest(recipe: Any) -> str:
+    return store.digest_bytes(format_json(recipe).encode())
+
+
+def _digest_if_there(path: Path) -> str | None:
+    return store.digest_regular(path) if path.exists() else None
+
+
+def digest_rows(records: Path) -> str:
+    """SHA-256 over the ids and source digests of all rows that were not made, in order."""
+    total = hashlib.sha256()
+    for row in corrections.iter_rows(records):
+        if row.outcome != "made":
+            total.update(f"{row.source_sha256 or '-'}  {row.id}\n".encode())
+    return total.hexdigest()
+
+
+def iter_others(manifest: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a correction's ``others.jsonl``.
+
+    Raises:
+        ManifestError: if it cannot be read.
+    """
+    path = manifest / store.OTHERS
+    try:
+        with path.open(encoding="utf-8") as file:
+            for line in map(json.loads, file):
+                if not isinstance(line["path"], str) or not isinstance(line["carried"], bool):
+                    raise ValueError("a line has no path, or does not say whether it is carried")
+                yield {**line, "fate": fate_of(line)}
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ManifestError(f"{path} cannot be read: {error}") from None
+
+
+def _check_row(row: Row, read: Callable[[str], bytes] | None) -> Iterator[Problem]:
+    """Check one row by itself and, if it speaks of an image, that image."""
+    if (row.outcome == "removed") != (row.weight is None):
+        yield Problem("manifest", row.id, "is removed and has a weight, or is there without one")
+    if (row.outcome == "made") != (row.made_from is not None):
+        yield Problem("manifest", row.id, "is made from nothing, or kept and made")
+    has_output = row.output_path is not None
+    if has_output != (read is not None and row.outcome != "removed"):
+        yield Problem("manifest", row.id, "names an image that is not to be there, or none")
+        return
+    if read is None or row.output_path is None:
+        return
+    path = f"{layout.DATA}/{row.output_path}"
+    if not layout.stays_inside(row.output_path):
+        yield Problem("manifest", row.id, f"its output path is {row.output_path!r}")
+        return
+    try:
+        data = read(row.output_path)
+    except OSError as error:
+        yield Problem("missing", path, error.strerror or "cannot be read")
+        return
+    if len(data) != row.output_bytes or store.digest_bytes(data) != row.output_sha256:
+        yield Problem("changed", path, "its bytes are not those in the manifest")
+    if row.seed is not None:
+        for leak in codec.find_leaks(data):
+            yield Problem("leak", path, leak)
+
+
+def _check_data(out: Path, facts: Mapping[str, Any], in_containers: bool) -> Iterator[Problem]:
+    """Find what is foreign, changed or missing below ``data/``."""
+    data, manifest = out / layout.DATA, out / layout.MANIFEST
+    links = list(layout.check_kinds(data))
+    yield from links
+    if links:
+        return
+    beside = []
+    for line in iter_others(manifest):
+        if line["fate"] == "left_out":
+            continue
+        path = str(line["path"])
+        beside.append(path)
+        if not layout.stays_inside(path) or not (data / path).is_file():
+            yield Problem("missing", f"{layout.DATA}/{path}", "is not there")
+        elif store.digest_regular(data / path) != line.get("sha256"):
+            yield Problem("changed", f"{layout.DATA}/{path}", "is not what the manifest says")
+    outputs = NamesOnDisk()
+    for row in corrections.iter_rows(manifest / store.RECORDS_FOLDER):
+        if row.output_path is not None:
+            outputs.add("output", row.output_path)
+    present = (path for path, _ in iter_files(data, "OUT"))
+    beside.sort(key=os.fsencode)
+    if not in_containers:
+        images = outputs.names("output")
+        yield from layout.check_extra(heapq.merge(beside, images, key=os.fsencode), present)
+        return
+    yield from layout.check_extra(iter(beside), present)
+    opened = open_source(str(data), facts["source"]["layout"], "OUT")
+    ids = (record.id for record in opened.records())
+    yield from layout.check_extra(outputs.names("output"), ids)

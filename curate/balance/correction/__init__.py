@@ -1,1 +1,0 @@
-"""Correct how groups are represented: how many of each kind of record to keep, make or weigh."""

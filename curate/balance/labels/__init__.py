@@ -1,0 +1,1 @@
+"""Label audit: which labels to keep, from annotators' judgments."""

@@ -1,0 +1,162 @@
+"""An audit of labels as a page for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from curate.balance.labels.judgements import SAFETY
+from curate.balance.labels.measure import LabelAudit
+from curate.balance.labels.rules import Decision
+from curate.balance.labels.run import Images, LabelAnswer
+from curate.core.intervals import Interval, Share
+from curate.report.page import render_page
+from curate.report.values import Bar, BarChart, Block, Page, Section, Table
+
+_MOST_ROWS = 300
+
+_WARNING = "This page spells out labels that people have found offensive."
+
+_NAMES = {
+    "safety": "safe, sensitive or offensive (nominal)",
+    "unsafe": "safe or not (nominal)",
+    "imageability": "imageability (ordinal)",
+}
+
+
+def save_labels_page(answer: LabelAnswer, path: Path) -> None:
+    """Write the page, so that a reader sees all of it or nothing."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(render_page(make_labels_page(answer)), encoding="utf-8")
+    partial.replace(path)
+
+
+def make_labels_page(answer: LabelAnswer) -> Page:
+    """Lay out an audit of labels."""
+    audit = answer.audit
+    sections = [Section("Agreement", tuple(_agreement(audit)))]
+    if answer.images is not None:
+        sections.append(Section("Images", tuple(_images(answer.images))))
+    sections += [
+        Section(title, tuple(_labels(answer, labels)))
+        for title, labels in (
+            ("Removed", _decided(audit, Decision.REMOVE)),
+            ("Undecided", _decided(audit, Decision.UNDECIDED)),
+            ("Contested", [x for x, verdict in audit.verdicts.items() if verdict.contested]),
+            ("Kept", _decided(audit, Decision.KEEP)),
+        )
+    ]
+    digests = ", ".join(fact.sha256[:12] for fact in answer.judgements.facts)
+    tool = answer.tool
+    return Page(
+        "Which labels are safe, and can be pictured?",
+        (*_warn(audit), *answer.statements),
+        tuple(sections),
+        f"{tool['name']} {tool['version']}; judgements {digests}",
+    )
+
+
+def _warn(audit: LabelAudit) -> Iterator[str]:
+    if any(tally.offensive for tally in audit.tallies.values()):
+        yield _WARNING
+
+
+def _decided(audit: LabelAudit, decision: Decision) -> list[str]:
+    return [label for label, verdict in audit.verdicts.items() if verdict.decision is decision]
+
+
+def _agreement(audit: LabelAudit) -> Iterator[Block]:
+    bars = tuple(
+        Bar(_NAMES[name].partition(" (")[0], found.alpha, *(found.interval or (None, None)))
+        for name, found in audit.agreement.items()
+    )
+    yield BarChart("Krippendorff's α (95 %)", bars, (-1.0, 1.0), percent=False)
+    rows = [
+        (_NAMES[name], f"{found.labels:,}", f"{found.judgements:,}",
+         _alpha(found.alpha, found.interval))
+        for name, found in audit.agreement.items()
+    ]  # fmt: skip
+    head = ("", "labels", "judgements", "α (95 %)")
+    yield Table("Agreement, of labels with two judgements or more", head, rows)
+    yield (
+        "α is 1 where annotators always agree and 0 where they agree no more than chance. Its "
+        "interval is the bootstrap's over labels; intervals of shares are Wilson's, 95 %."
+    )
+
+
+def _images(images: Images) -> Iterator[Block]:
+    total, removed = sum(images.total.values()), sum(images.removed.values())
+    splits = [
+        (f"split {name}", images.removed[name], count) for name, count in images.total.items()
+    ]
+    rows = [
+        (name, f"{gone:,}", f"{count:,}", f"{100 * gone / count:.1f}")
+        for name, gone, count in (("all", removed, total), *splits)
+    ]
+    yield Table("Images that a removal takes", ("", "removed", "images", "per cent"), rows)
+    if images.unlabelled:
+        yield f"{images.unlabelled:,} images have no label."
+    if images.unknown:
+        examples = ", ".join(images.unknown_examples)
+        yield (
+            f"{images.unknown:,} images have a label that the vocabulary does not have, such as "
+            f"{examples}; nothing is decided of those labels."
+        )
+
+
+def _labels(answer: LabelAnswer, labels: Sequence[str]) -> Iterator[Block]:
+    if not labels:
+        yield "None."
+        return
+    rows = [_row(answer, label) for label in labels[:_MOST_ROWS]]
+    yield Table(f"{len(labels):,} labels", _head(answer), rows)
+    if len(labels) > _MOST_ROWS:
+        yield f"{len(labels) - _MOST_ROWS:,} more are in the report in JSON."
+
+
+def _head(answer: LabelAnswer) -> tuple[str, ...]:
+    questions = answer.audit.rules.questions
+    return (
+        "",
+        "decision",
+        *((*SAFETY, "unsafe, per cent (95 %)") if "safety" in questions else ()),
+        *(("ratings 1 to 5", "mean", "median") if "imageability" in questions else ()),
+        *(("images",) if answer.images is not None else ()),
+    )
+
+
+def _row(answer: LabelAnswer, label: str) -> tuple[str, ...]:
+    tally, questions = answer.audit.tallies[label], answer.audit.rules.questions
+    verdict, said = answer.audit.verdicts[label], answer.vocabulary.labels[label]
+    name = said.get("name")
+    why = " and ".join(verdict.reasons or verdict.lacking)
+    lacks = "no " if verdict.decision is Decision.UNDECIDED and why else ""
+    decision = f"{verdict.decision.value}{f': {lacks}{why}' if why else ''}"
+    counts: list[str] = []
+    if "safety" in questions:
+        counts += [*map(str, tally.safety), _percent(Share(tally.unsafe, tally.judged))]
+    if "imageability" in questions:
+        counts += [" ".join(map(str, tally.imageability)), _middle(tally.mean),
+                   _middle(tally.median)]  # fmt: skip
+    if answer.images is not None:
+        counts.append(f"{sum(answer.images.of_label[label].values()):,}")
+    return (f"{label} – {name}" if name else label, decision, *counts)
+
+
+def _percent(share: Share) -> str:
+    if not share.total:
+        return "–"
+    low, high = (100 * end for end in share.interval)
+    return f"{100 * share.value:.0f} ({low:.0f} to {high:.0f})"
+
+
+def _middle(value: Fraction | None) -> str:
+    return "–" if value is None else f"{float(value):.2f}"
+
+
+def _alpha(alpha: float | None, interval: Interval | None) -> str:
+    if alpha is None:
+        return "cannot be said"
+    ends = f" ({interval.low:.3f} to {interval.high:.3f})" if interval else ""
+    return f"{alpha:.3f}{ends}".replace("-", "−")

@@ -1,0 +1,136 @@
+"""The labels of a dataset, from a list, a table or the dataset itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.balance.categories import iter_categories
+from curate.core.errors import DataError
+from curate.core.ports import Source
+from curate.layouts import open_source
+from curate.layouts.access.address import is_address
+from curate.layouts.faces.truth import format_value
+from curate.layouts.group_table import list_names
+from curate.layouts.groups import TABLES, holds_images, iter_rows, load_columns
+from curate.manifest.store import digest_file
+
+MOST_LABELS = 200_000
+"""Labels that a vocabulary may have."""
+
+_DESCRIBED_BY = ("name", "gloss")
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The labels that are judged.
+
+    Args:
+        form: what it was read from: ``text``, ``json``, ``table`` or ``dataset``.
+        sha256: digest of the file; None of a dataset.
+        labels: each label with what it is called and how it is explained, where that is said.
+    """
+
+    form: str
+    sha256: str | None
+    labels: Mapping[str, Mapping[str, str]]
+
+
+def load_vocabulary(place: str, layout: str = "auto") -> Vocabulary:
+    """Read a vocabulary: a text with a label a line, a list in JSON, a table, or a dataset.
+
+    Args:
+        place: where it is.
+        layout: the dataset's, if it is one.
+
+    Raises:
+        DataError: if it cannot be read, is empty, or has a label twice.
+        UsageError: if there is no such layout.
+    """
+    path = Path(place)
+    if _is_dataset(place):
+        labels = _of_dataset(open_source(place, layout, "VOCABULARY"))
+        return Vocabulary("dataset", None, labels)
+    ending = path.suffix.lower()
+    form = "json" if ending == ".json" else "table" if ending in TABLES else "text"
+    read = {"json": _iter_json, "table": _iter_table, "text": _iter_lines}[form]
+    try:
+        labels = _collect(read(path), path)
+        return Vocabulary(form, digest_file(path), labels)
+    except OSError as error:
+        raise DataError(f"the vocabulary {path} cannot be read: {error.strerror}") from None
+
+
+def _is_dataset(place: str) -> bool:
+    path = Path(place)
+    if is_address(place) or path.is_dir() or "{" in place or path.suffix.lower() == ".tar":
+        return True
+    return holds_images(path)
+
+
+def _of_dataset(source: Source) -> dict[str, Mapping[str, str]]:
+    found: dict[str, Mapping[str, str]] = {}
+    for record in iter_categories(source):
+        for category in record.categories:
+            found.setdefault(category, {})
+            _check_size(found, source.place)
+    if not found:
+        raise DataError(f"no image of {source.place} has a category; give its labels as a list")
+    return dict(sorted(found.items()))
+
+
+def _collect(rows: Iterator[tuple[str, Any, Mapping[str, Any]]], path: Path) -> dict[str, Any]:
+    found: dict[str, Mapping[str, str]] = {}
+    for where, value, row in rows:
+        label = None if isinstance(value, (bool, float)) else format_value(value)
+        if label is None:
+            raise DataError(f"{where} has no label")
+        if label in found:
+            raise DataError(f"{where} has the label {label!r}, which stands there before")
+        said = {name: format_value(row.get(name)) for name in _DESCRIBED_BY}
+        found[label] = {name: text for name, text in said.items() if text is not None}
+        _check_size(found, path)
+    if not found:
+        raise DataError(f"{path} has no labels; want one a line, a JSON list, or a column label")
+    return found
+
+
+def _check_size(found: Mapping[str, Any], place: object) -> None:
+    if len(found) > MOST_LABELS:
+        raise DataError(f"{place} has more than {MOST_LABELS:,} labels: that is no vocabulary")
+
+
+def _iter_lines(path: Path) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield f"{path}, line {number},", line, {}
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text; want a label a line") from None
+
+
+def _iter_json(path: Path) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    try:
+        items = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError):
+        raise DataError(f"{path} is no JSON; is it cut off?") from None
+    if not isinstance(items, list):
+        raise DataError(f"{path} is no JSON list of labels")
+    for number, item in enumerate(items):
+        where = f"{path}: [{number}]"
+        if isinstance(item, dict):
+            yield where, item.get("label"), item
+        else:
+            yield where, item, {}
+
+
+def _iter_table(path: Path) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    columns = load_columns(path)
+    if "label" not in columns:
+        raise DataError(f"{path} has no column 'label'; it has: {list_names(columns)}")
+    for number, row in enumerate(iter_rows(path, ("label", *_DESCRIBED_BY)), start=1):
+        yield f"{path}, record {number},", row.get("label"), row

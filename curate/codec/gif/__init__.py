@@ -1,0 +1,1 @@
+"""GIF: the container's blocks, palettes and frames."""

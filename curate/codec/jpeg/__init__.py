@@ -1,0 +1,1 @@
+"""JPEG: segments, DCT coefficients, and pixels spliced without re-encoding."""

@@ -1,0 +1,1 @@
+"""Metadata: an allow-list of EXIF tags, and ICC profiles rebuilt from color tags."""

@@ -1,0 +1,287 @@
+"""An evaluation as a page for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from curate.core.intervals import Interval, Share
+from curate.evaluation.groups import Gap, Grouping
+from curate.evaluation.matching import Rules
+from curate.evaluation.measure import Evaluation
+from curate.evaluation.run import SWEEP_FROM, Answer
+from curate.evaluation.scores import LEAST_FACES, GroupScore
+from curate.evaluation.sweep import GroupSweep, Sweep
+from curate.report.svg import format_value
+from curate.report.values import (
+    Bar,
+    BarChart,
+    Block,
+    Gallery,
+    Line,
+    LineChart,
+    Page,
+    Picture,
+    Section,
+    Table,
+)
+
+_MOST_LINES = 8
+
+_WARNING = (
+    "This page shows faces from the dataset that the detector missed. It is for those who "
+    "may see the dataset as it is; give nobody else a copy."
+)
+
+_INTERVALS = (
+    "Intervals are at 95 %. Those of shares of faces hold both Wilson's and the cluster "
+    "bootstrap's over images, and those of gaps both Newcombe's and the bootstrap's: faces in one "
+    "photo are not independent, which only the bootstrap counts in, and of few faces or a share "
+    "near 0 or 100 % the bootstrap alone promises too much. All others are Wilson's. The report in "
+    "JSON has each by itself."
+)
+
+
+def make_page(answer: Answer, pictures: Sequence[Picture] = ()) -> Page:
+    """Lay out what was measured.
+
+    Args:
+        answer: what was measured.
+        pictures: of missed faces; with any, the page must not be given away.
+    """
+    evaluation = answer.evaluation
+    sections = [
+        Section("Overall", tuple(_overall(evaluation))),
+        Section("By height", tuple(_heights(evaluation))),
+        *(
+            Section(f"By {grouping.name}", tuple(_grouping(grouping, evaluation.rules)))
+            for grouping in evaluation.groupings
+        ),
+        *([Section("Other thresholds", tuple(_sweep(evaluation)))] if evaluation.sweep else ()),
+    ]
+    if pictures:
+        gallery = Gallery(_WARNING, tuple(pictures))
+        sections.append(Section("Largest faces that would not be hidden", (gallery,)))
+    tool = answer.facts["tool"]
+    return Page(
+        "Does the detector protect everyone equally?",
+        tuple(_lead(answer)),
+        tuple(sections),
+        f"{tool['name']} {tool['version']}; labels {str(answer.facts['truth_sha256'])[:12]}",
+    )
+
+
+def _lead(answer: Answer) -> Iterator[str]:
+    evaluation, images = answer.evaluation, answer.facts["images"]
+    rules, withheld = evaluation.rules, images["withheld"]
+    yield (
+        f"{evaluation.overall.faces:,} labelled faces in {images['evaluated']:,} images, and "
+        f"{evaluation.claims:,} detections. Not counted, nor any detection on them: "
+        f"{evaluation.ignored:,} faces that the labels tell to ignore and "
+        f"{evaluation.too_small:,} lower than {rules.least_height:g} px; nor detections lower than "
+        "that which find no face. Labelled images that are "
+        f"not in the dataset: {images['not_in_source']:,}; images without labels: "
+        f"{images['not_labelled']:,}."
+    )
+    if withheld["images"]:
+        reasons = ", ".join(f"{count:,} {name}" for name, count in withheld["reasons"].items())
+        yield (
+            f"{withheld['images']:,} labelled images with {withheld['faces']:,} faces are part of "
+            f"no figure, because they were withheld ({reasons}). They are not taken for "
+            "images without faces."
+        )
+    yield (
+        f"A face is hidden where at least {100 * rules.hidden_share:g} % of its labelled box lies "
+        f"in the detections' boxes, grown by {rules.margin:g} of their longer side and rounded "
+        "outwards, as obfuscation does. It is found where a detection is matched with it: one "
+        "to one, the most confident first, at the intersection over union (IoU) stated."
+    )
+    yield _INTERVALS
+
+
+def _overall(evaluation: Evaluation) -> Iterator[Block]:
+    rows: list[tuple[str, ...]] = [
+        (_name(measure), _format_estimate(evaluation.overall, measure), f"{share.total:,} faces")
+        for measure, share in _shares(evaluation.overall)
+    ]
+    for iou, precision in evaluation.precision.items():
+        said = _format_share(precision)
+        rows.append((f"Precision, IoU {iou:g}", said, f"{precision.total:,} detections"))
+    for iou, curve in evaluation.curves.items():
+        area = format_value(curve.average_precision)
+        rows.append((f"Average precision, IoU {iou:g}", area, "all-point interpolation"))
+    yield Table("All faces that count", ("", "per cent (95 %)", "of"), rows)
+    if evaluation.curves and evaluation.sweep is None:
+        yield (
+            "Average precision is over the detections at the operating point alone: those of lower "
+            "confidence, which --sweep adds, could only raise it."
+        )
+    free = evaluation.face_free
+    if free.with_box.total:
+        yield (
+            f"On {free.with_box.total:,} images without any face there are {free.boxes:,} boxes: "
+            f"{free.per_image:.3f} per image{_format_ends(free.interval)}. At least one box: on "
+            f"{free.with_box.hits:,} of the images, per cent {_format_share(free.with_box)}."
+        )
+    else:
+        yield "No labelled image is free of faces, so false boxes on such images are not measured."
+
+
+def _heights(evaluation: Evaluation) -> Iterator[Block]:
+    rules = evaluation.rules
+    yield _chart("Faces hidden, by height in pixels", evaluation.heights, "hidden")
+    yield _table("By height of the labelled box, pixels", evaluation.heights, rules)
+
+
+def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
+    yield _chart(f"Faces hidden, by {grouping.name}", grouping.groups, "hidden")
+    yield _table(f"Groups by {grouping.name}", grouping.groups, rules)
+    left_out = [group.name for group in grouping.groups if not group.compared]
+    note = f"{grouping.unlabelled:,} faces have no value. " if grouping.unlabelled else ""
+    if left_out:
+        note += (
+            f"Shown, but part of no gap, for having fewer than {LEAST_FACES} faces or naming no "
+            f"group: {', '.join(left_out)}."
+        )
+    if note:
+        yield note
+    if not grouping.gaps:
+        return
+    gaps = [gap for gap in grouping.gaps if gap.measure in ("hidden", rules.measures[0])]
+    bars = tuple(
+        Bar(_format_pair(gap), gap.difference, gap.shown.low, gap.shown.high)
+        for gap in gaps
+        if gap.measure == "hidden"
+    )
+    yield BarChart(f"Gaps in faces hidden, by {grouping.name}", bars, _domain(bars))
+    rows = [(_format_pair(gap), _name(gap.measure), _format_gap(gap)) for gap in gaps]
+    yield Table("Gaps, percentage points", ("", "share", "gap (95 %)"), rows)
+    if grouping.comparisons > 1:
+        yield (
+            f"The best and the worst group are picked from {grouping.comparisons:,} pairs after "
+            "looking, so that some gap between them is to be expected even of a detector that is "
+            "equal to all, and their interval is too hopeful. Groups can also differ in the "
+            "height of their faces: compare the medians above."
+        )
+
+
+def _sweep(evaluation: Evaluation) -> Iterator[Block]:
+    sweep, rules = evaluation.sweep, evaluation.rules
+    if sweep is None:
+        return
+    yield (
+        f"From detections down to a confidence of {SWEEP_FROM:g}, or all that the given file has. "
+        "The detector's own rule at its operating point need not be a threshold on this score, so "
+        "that the figures above need not lie on these curves."
+    )
+    lines = tuple(
+        Line(f"IoU {iou:g}", tuple(zip(thin.recall.tolist(), thin.precision.tolist(), strict=True)))
+        for iou, curve in sweep.curves.items()
+        for thin in [curve.thin()]
+    )
+    yield LineChart("Precision and recall", "recall", "precision", lines)
+    yield _curve_table(sweep)
+    for group in sweep.groups:
+        yield from _group_sweep(group, rules)
+
+
+def _curve_table(sweep: Sweep) -> Table:
+    rows = []
+    for iou, curve in sweep.curves.items():
+        for threshold in (0.1, 0.25, 0.5, 0.75, 0.9):
+            taken = int((curve.confidence >= threshold).sum())
+            if taken:
+                recall = format_value(float(curve.recall[taken - 1]))
+                precision = format_value(float(curve.precision[taken - 1]))
+                rows.append((f"IoU {iou:g}, from {threshold:g}", recall, precision))
+    return Table("Points of the curves, by confidence", ("", "recall", "precision"), rows)
+
+
+def _group_sweep(group: GroupSweep, rules: Rules) -> Iterator[Block]:
+    lines = tuple(
+        Line(name, tuple(zip(group.thresholds, recall, strict=True)))
+        for name, recall in list(group.recall.items())[:_MOST_LINES]
+    )
+    title = f"Recall at IoU {rules.ious[0]:g} by threshold, by {group.name}"
+    yield LineChart(title, "least confidence", "recall", lines)
+    rows = [
+        (
+            each.group,
+            "none does" if each.threshold is None else f"{each.threshold:.3f}",
+            format_value(each.precision),
+        )
+        for each in group.equalisers
+    ]
+    yield Table(
+        f"By {group.name}: threshold that brings recall to {format_value(group.target)}, that of "
+        f"{group.best!r} at the operating point",
+        ("", "threshold", "precision, were it everyone's"),
+        rows,
+    )
+
+
+def _chart(title: str, groups: Sequence[GroupScore], measure: str) -> BarChart:
+    bars = []
+    for group in groups:
+        estimate = group.measures[measure]
+        value = estimate.share.value if estimate.share.total else None
+        ends = estimate.shown if value is not None else None
+        bars.append(Bar(group.name, value, ends and ends.low, ends and ends.high))
+    return BarChart(title, tuple(bars))
+
+
+def _table(caption: str, groups: Sequence[GroupScore], rules: Rules) -> Table:
+    head = ("", "faces", "images", "median height", *(_name(each) for each in rules.measures))
+    rows = [
+        (
+            group.name,
+            f"{group.faces:,}",
+            f"{group.images:,}",
+            f"{group.median_height:.0f} px" if group.faces else "–",
+            *(_format_estimate(group, measure) for measure in rules.measures),
+        )
+        for group in groups
+    ]
+    return Table(caption, head, rows)
+
+
+def _shares(group: GroupScore) -> Iterator[tuple[str, Share]]:
+    return ((name, estimate.share) for name, estimate in group.measures.items())
+
+
+def _name(measure: str) -> str:
+    if measure == "hidden":
+        return "Hidden"
+    return f"Recall, IoU {int(measure.removeprefix('recall_')) / 100:g}"
+
+
+def _format_estimate(group: GroupScore, measure: str) -> str:
+    estimate = group.measures[measure]
+    return _format_share(estimate.share, estimate.shown)
+
+
+def _format_share(share: Share, interval: Interval | None = None) -> str:
+    if not share.total:
+        return "–"
+    low, high = interval or share.interval
+    return f"{100 * share.value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _format_gap(gap: Gap) -> str:
+    low, high = gap.shown
+    text = f"{100 * gap.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return text.replace("-", "−")
+
+
+def _format_pair(gap: Gap) -> str:
+    return f"{gap.group} − {gap.against}" if gap.against is not None else f"{gap.group} − the rest"
+
+
+def _format_ends(interval: Interval | None) -> str:
+    return f" ({interval.low:.3f} to {interval.high:.3f})" if interval else ""
+
+
+def _domain(bars: Sequence[Bar]) -> tuple[float, float]:
+    """Ends of an axis around 0 that hold every interval, in steps of 5 points."""
+    most = max((abs(end) for bar in bars for end in (bar.low or 0.0, bar.high or 0.0)), default=0)
+    end = min(max(-(-most // 0.05) * 0.05, 0.05), 1.0)
+    return -end, end

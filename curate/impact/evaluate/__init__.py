@@ -1,0 +1,1 @@
+"""Run a classifier on original, obfuscated and control images."""

@@ -1,0 +1,1 @@
+"""Attribution: how much of a classifier's decision rests on faces."""

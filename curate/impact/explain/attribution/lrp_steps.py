@@ -1,0 +1,291 @@
+"""A network as a sequence of steps of three kinds, which is what LRP needs to know of it.
+
+Captum has rules for modules by their type and none for what a network does between its
+modules: a residual sum written as ``x + y`` would count relevance twice, and a module that
+runs twice is refused. So the network is traced (torch.fx), every operation becomes a step of
+its own that is known to be linear, an activation or a mere movement of values, and batch
+normalisation is folded into the convolution before it, as Montavon et al. recommend
+(*Layer-Wise Relevance Propagation: An Overview*, 2019, 10.3.1).
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from curate.core.errors import UsageError
+
+Operation = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One operation on values that depend on the input.
+
+    Args:
+        kind: what LRP makes of it.
+        run: the operation, given the values that it reads.
+        reads: which values, by the number of the step that made them; -1 is the input.
+        conv: the convolution behind it, as long as nothing is folded into it, or None.
+        norm: the batch normalisation that it is, or None.
+    """
+
+    kind: Kind
+    run: Operation
+    reads: tuple[int, ...]
+    conv: nn.Conv2d | None = None
+    norm: nn.BatchNorm2d | None = None
+
+
+def to_steps(network: nn.Module, example: torch.Tensor) -> list[Step]:
+    """Take a network apart.
+
+    Args:
+        network: in evaluation mode; left as it is.
+        example: an input, N×C×H×W; the steps are for inputs of this shape.
+
+    Raises:
+        UsageError: if it cannot be traced, or does what no rule is known for.
+    """
+    try:
+        reading = _Reading(fx.GraphModule(network, _Tracer().trace(network)))
+        with torch.no_grad():
+            reading.run(example)
+    except UsageError:
+        raise
+    except Exception as error:  # tracing runs foreign code with values that are not there
+        line = " ".join(str(error).split())[:160]
+        raise UsageError(
+            f"not for this architecture: the network cannot be traced ({line})"
+        ) from None
+    return fold(reading.finish())
+
+
+def fold(steps: list[Step]) -> list[Step]:
+    """Join every batch normalisation with the convolution that alone feeds it."""
+    uses = Counter(read for step in steps for read in step.reads)
+    became: dict[int, int] = {-1: -1}
+    kept: list[Step] = []
+    for number, step in enumerate(steps):
+        place = became[step.reads[0]] if step.reads else -1
+        conv = kept[place].conv if place >= 0 else None
+        if step.norm is not None and conv is not None and uses[step.reads[0]] == 1:
+            kept[place] = replace(kept[place], run=fuse_conv_bn_eval(conv, step.norm), conv=None)
+            became[number] = place
+            continue
+        became[number] = len(kept)
+        kept.append(replace(step, reads=tuple(became[read] for read in step.reads)))
+    return kept
+
+
+class _Tracer(fx.Tracer):
+    """Looks into every module but those that torch has, and convolutions of any make."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, nn.Conv2d) or super().is_leaf_module(m, module_qualified_name)
+
+
+class _Reading(fx.Interpreter):
+    """Runs a traced network once and notes a step for whatever depends on the input."""
+
+    def __init__(self, traced: fx.GraphModule) -> None:
+        super().__init__(traced)
+        self.extra_traceback = False  # an error's text is for the user, and one line
+        self.steps: list[Step] = []
+        self._made: dict[fx.Node, int] = {}
+        self._values: dict[fx.Node, Any] = {}
+        self._answer: fx.Node | None = None
+
+    def finish(self) -> list[Step]:
+        """The steps, the last of which gives the answer."""
+        if self._answer is None or self._made.get(self._answer, -1) != len(self.steps) - 1:
+            raise UsageError("not for this architecture: its answer is not one table of scores")
+        return self.steps
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        self._values[n] = value
+        if n.op == "placeholder":
+            if self._made:
+                raise UsageError("not for this architecture: it takes more than one input")
+            self._made[n] = -1
+        elif n.op == "output":
+            found = n.args[0]
+            self._answer = found if isinstance(found, fx.Node) else None
+        elif isinstance(value, torch.Tensor) and self._reads(n):
+            self._note(n)
+        elif self._reads(n) and not _is_plain(value):
+            raise UsageError(f"not for this architecture: {_name(n, None)} gives several values")
+        return value
+
+    def _reads(self, node: fx.Node) -> list[fx.Node]:
+        return [each for each in node.all_input_nodes if each in self._made]
+
+    def _note(self, node: fx.Node) -> None:
+        module = self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        reads = self._reads(node)
+        if module is not None and is_nothing(module):
+            self._made[node] = self._made[reads[0]]
+            return
+        kind = find_kind(node, module, len(reads))
+        if kind is None:
+            raise UsageError(
+                f"not for this architecture: no rule is known for {_name(node, module)}"
+            )
+        is_conv, is_norm = isinstance(module, nn.Conv2d), isinstance(module, nn.BatchNorm2d)
+        step = Step(
+            kind,
+            _bind(node, module, reads, self._values),
+            tuple(self._made[each] for each in reads),
+            module if is_conv else None,  # type: ignore[arg-type]
+            module if is_norm else None,  # type: ignore[arg-type]
+        )
+        self._made[node] = len(self.steps)
+        self.steps.append(step)
+
+
+def _bind(
+    node: fx.Node, module: nn.Module | None, reads: list[fx.Node], values: Mapping[fx.Node, Any]
+) -> Operation:
+    """A node's operation, with everything that does not depend on the input filled in."""
+    places = {each: place for place, each in enumerate(reads)}
+    known = dict(values)
+
+    def run(*given: torch.Tensor) -> Any:
+        def fill(each: fx.Node) -> Any:
+            return given[places[each]] if each in places else known[each]
+
+        args = fx.map_arg(node.args, fill)
+        kwargs = fx.map_arg(node.kwargs, fill)
+        if module is not None:
+            return module(*args, **kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        assert callable(node.target)  # noqa: S101 - narrows the type
+        return node.target(*args, **kwargs)
+
+    return run
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a size or the like, and no part of what the network computes."""
+    if isinstance(value, (tuple, list)):
+        return all(_is_plain(each) for each in value)
+    return not isinstance(value, torch.Tensor)
+
+
+def _name(node: fx.Node, module: nn.Module | None) -> str:
+    if module is not None:
+        return f"{type(module).__name__} ({node.target})"
+    target = node.target
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    return f"the operation {name!r}"
+
+
+class Kind(Enum):
+    """Which rule an operation takes."""
+
+    LINEAR = "linear"  # relevance goes to what was added up, in proportion
+    ACTIVATION = "activation"  # element by element, 0 to 0: relevance passes as it is
+    MOVEMENT = "movement"  # values only change places: relevance goes with them
+
+
+_LINEAR_MODULES = (
+    nn.Conv2d,
+    nn.Linear,
+    nn.BatchNorm2d,
+    nn.BatchNorm1d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+)
+_ACTIVATION_MODULES = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.Hardtanh, nn.ELU, nn.CELU, nn.SELU),
+    *(nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanh, nn.Softsign),
+)
+# A pool that takes the largest value moves it; relevance goes where the value came from.
+_MOVEMENT_MODULES = (
+    *(nn.Flatten, nn.Unflatten, nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d),
+    *(nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle),
+)
+_NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout)
+
+_LINEAR = {
+    *(torch.conv2d, functional.linear, functional.avg_pool2d, functional.adaptive_avg_pool2d),
+    *(torch.mean, torch.sum, "mean", "sum"),
+}
+_SUMS = {operator.add, operator.iadd, operator.sub, torch.add, torch.sub, "add", "add_", "sub"}
+_INVERSES = {operator.truediv, torch.div, "div", "div_"}
+_SCALINGS = {operator.mul, operator.imul, torch.mul, "mul", "mul_"} | _INVERSES
+_ACTIVATIONS = {
+    *(functional.relu, functional.relu6, functional.leaky_relu, functional.elu),
+    *(functional.gelu, functional.silu, functional.mish, functional.hardswish),
+    *(torch.relu, torch.relu_, torch.tanh, "relu", "relu_", "tanh"),
+}
+_MOVEMENTS = {
+    *(torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze, torch.permute),
+    *(torch.transpose, torch.cat, torch.clone, torch.max_pool2d, operator.getitem),
+    *(functional.pad, functional.max_pool2d, functional.pixel_shuffle),
+    *(functional.dropout, functional.dropout2d),
+    *("flatten", "view", "reshape", "squeeze", "unsqueeze", "permute", "transpose"),
+    *("contiguous", "clone", "float"),
+}
+
+
+def find_kind(node: fx.Node, module: nn.Module | None, reads: int) -> Kind | None:
+    """What kind of operation a node of a traced network is.
+
+    Args:
+        node: the node.
+        module: the module that it runs, or None.
+        reads: how many of the values that it reads depend on the input.
+
+    Returns:
+        None where no rule is known, such as for a product of two values that both depend on
+        the input, or a function that does not turn 0 into 0.
+    """
+    if module is not None:
+        return _find_module_kind(module)
+    target: Any = node.target
+    if (
+        (target in _LINEAR and reads == 1)
+        or target in _SUMS
+        or (target in _SCALINGS and reads == 1)
+    ):
+        is_inverse = target in (operator.truediv, torch.div, "div", "div_")
+        # A number divided by a value is not linear in it.
+        return None if is_inverse and not isinstance(node.args[0], fx.Node) else Kind.LINEAR
+    if target in _ACTIVATIONS:
+        return Kind.ACTIVATION
+    if target in _MOVEMENTS and _keeps_zero(node):
+        return Kind.MOVEMENT
+    return None
+
+
+def is_nothing(module: nn.Module) -> bool:
+    """Whether a module does nothing once a network is trained."""
+    return isinstance(module, _NOTHING)
+
+
+def _find_module_kind(module: nn.Module) -> Kind | None:
+    if isinstance(module, _LINEAR_MODULES):
+        return Kind.LINEAR
+    if isinstance(module, _ACTIVATION_MODULES):
+        return Kind.ACTIVATION
+    if isinstance(module, _MOVEMENT_MODULES):
+        return Kind.MOVEMENT
+    return None
+
+
+def _keeps_zero(node: fx.Node) -> bool:
+    """Whether a movement brings nothing in: padding with another value than 0 does."""
+    value = node.kwargs.get("value", node.args[3] if len(node.args) > 3 else None)
+    return node.target is not functional.pad or value in (None, 0, 0.0)

@@ -1,0 +1,1 @@
+"""Train on original and on obfuscated images, test on both."""

@@ -1,1 +1,0 @@
-"""Small classifiers trained anew: a network from scratch, and a probe on frozen features."""

@@ -1,0 +1,288 @@
+"""Datasets of the Hugging Face Hub, written to disk as Parquet with their images inside."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.core.errors import CurateError, DataError, SetupError
+
+PREFIX = "hf:"
+_ROWS = 100  # in a row group, as the Hub's viewer likes it
+_SHARD_BYTES = 1 << 28
+_ORIGIN = "origin.json"
+_SHARD = re.compile(r"(.+)-(\d{5})\.parquet")
+_NAMED = re.compile(r"(.+-\d{5})-of-\d{5}\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class HubPlace:
+    """A dataset that the `datasets` library can load.
+
+    Args:
+        name: ``owner/name``, ``owner/name/config``, or a local path that begins
+            with a dot or a slash.
+        revision: a branch, a tag or a commit; the newest commit if None.
+    """
+
+    name: str
+    revision: str | None = None
+
+
+def parse_hub_place(text: str) -> HubPlace:
+    """Read ``hf:NAME[@REVISION]``.
+
+    Raises:
+        DataError: if there is no name.
+    """
+    name, _, revision = text.removeprefix(PREFIX).partition("@")
+    if not name:
+        raise DataError(f"{text!r} names no dataset; write hf:owner/name or hf:owner/name@revision")
+    return HubPlace(name, revision or None)
+
+
+def describe_copying(place: str) -> str:
+    """How to make a copy on this disk of ``hf:NAME[@REVISION]``, in one line.
+
+    Raises:
+        DataError: if there is no name.
+    """
+    hub = parse_hub_place(place)
+    code = (
+        "import pathlib; from curate.layouts.access.hub import materialize; "
+        f"materialize({hub.name!r}, {hub.revision!r}, pathlib.Path('copy'))"
+    )
+    return f"make a copy on this disk with: python -c {shlex.quote(code)}; then give copy"
+
+
+def materialize(name: str, revision: str | None, target: Path) -> None:
+    """Write a dataset as ``data/SPLIT-NNNNN-of-NNNNN.parquet``, as the Hub has it.
+
+    What was interrupted goes on with the shard that was not finished. The target
+    appears when all is there; one that is there already is left as it is. Where it
+    came from stands beside it.
+
+    Args:
+        name: as in `HubPlace`.
+        revision: as in `HubPlace`.
+        target: the folder to make.
+
+    Raises:
+        DataError: if there is no such dataset, it cannot be read, or it has changed
+            since an interrupted attempt.
+        SetupError: if the Hub cannot be reached.
+    """
+    if target.is_dir():
+        note = _load_note(target)
+        if note is not None and (note["name"], note["revision"]) != (name, revision):
+            raise DataError(
+                f"{str(target)!r} was made of {note['name']!r}, revision {note['revision']}; "
+                "name the same SOURCE, or choose another OUT"
+            )
+        return
+    partial = target.with_name(f"{target.name}.partial")
+    with _explain(name):
+        builder = _load_builder(name, revision)
+        _take_back_names(partial / "data")
+        _begin(partial, {"name": name, "revision": revision, "origin": str(builder.base_path)})
+        for split, rows in builder.as_streaming_dataset().items():
+            _save_split(str(split), rows, _home_of(builder), partial / "data")
+    _finish(partial, target)
+
+
+def describe_origin(target: Path) -> str | None:
+    """``hf:NAME@REVISION`` of what `materialize` has made, or None if it was on this disk.
+
+    Where no revision was asked for it is the commit that was the newest.
+    """
+    note = _load_note(target)
+    if note is None or not note["origin"].startswith("hf://"):
+        return None
+    commit = note["origin"].partition("@")[2].partition("/")[0]
+    revision = note["revision"] or commit
+    return f"{PREFIX}{note['name']}" + (f"@{revision}" if revision else "")
+
+
+def _note_of(target: Path) -> Path:
+    return target.with_name(f"{target.name}.json")
+
+
+def _load_note(target: Path) -> dict[str, Any] | None:
+    try:
+        note: dict[str, Any] = json.loads(_note_of(target).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return note
+
+
+def _load_builder(name: str, revision: str | None) -> Any:
+    import datasets
+
+    datasets.disable_progress_bars()
+    is_local = name.startswith((".", "/"))
+    parts = [name] if is_local else name.split("/", 2)
+    config = parts[2] if len(parts) == 3 else None
+    return datasets.load_dataset_builder("/".join(parts[:2]), config, revision=revision)
+
+
+def _home_of(builder: Any) -> str:
+    """Where the dataset's own files are."""
+    base = str(builder.base_path)
+    return base.rstrip("/") if base.startswith("hf://") else os.path.realpath(base)
+
+
+def _begin(partial: Path, origin: dict[str, Any]) -> None:
+    """Note where the data comes from; what another commit has begun cannot be gone on with."""
+    note = partial / _ORIGIN
+    if note.exists():
+        if json.loads(note.read_text(encoding="utf-8")) != origin:
+            raise DataError(
+                f"the dataset has changed since {str(partial)!r} was begun; "
+                "remove that folder, or name the revision that it was begun with"
+            )
+        return
+    (partial / "data").mkdir(parents=True, exist_ok=True)
+    draft = partial / f"{_ORIGIN}.partial"
+    draft.write_text(json.dumps(origin, sort_keys=True), encoding="utf-8")
+    draft.rename(note)
+
+
+def _take_back_names(folder: Path) -> None:
+    """Undo the last names that an attempt gave which ended while it gave them."""
+    for path in list(folder.glob("*.parquet")):
+        if named := _NAMED.fullmatch(path.name):
+            path.rename(path.with_name(f"{named[1]}.parquet"))
+
+
+def _save_split(split: str, rows: Any, home: str, folder: Path) -> None:
+    done = [folder / f"{split}-{number:05d}.parquet" for number in range(_count(split, folder))]
+    skipped = sum(pq.read_metadata(path).num_rows for path in done)
+    tables = _iter_tables(rows.skip(skipped) if skipped else rows, home)
+    for number in itertools.count(len(done)):
+        path = folder / f"{split}-{number:05d}.parquet"
+        if not _save_shard(tables, path):
+            return
+
+
+def _count(split: str, folder: Path) -> int:
+    found = (_SHARD.fullmatch(path.name) for path in folder.iterdir())
+    return sum(match is not None and match.group(1) == split for match in found)
+
+
+def _iter_tables(rows: Any, home: str) -> Iterator[Any]:
+    """Arrow tables of a few rows, every image's bytes inside."""
+    from datasets import Image
+
+    features = rows.features
+    if features is None:
+        raise DataError("the dataset does not say what its columns hold, so none holds images")
+    images = [name for name, feature in features.items() if isinstance(feature, Image)]
+    # Row by row: read as Arrow, samples of tar files come with their columns in two orders.
+    stream = iter(rows.decode(False))
+    while batch := list(itertools.islice(stream, _ROWS)):
+        taken = [{**row, **{name: _take_in(row[name], home) for name in images}} for row in batch]
+        encoded = [features.encode_example(row) for row in taken]
+        yield pa.Table.from_pylist(encoded, schema=features.arrow_schema)
+
+
+def _take_in(image: dict[str, Any] | None, home: str) -> dict[str, Any] | None:
+    """An image with its bytes, if it is a file of the dataset itself.
+
+    A table could name any file of this machine; such an image stays a path.
+    """
+    path = (image or {}).get("path")
+    if image is None or path is None or image.get("bytes") is not None:
+        return image
+    file = path.rpartition("::")[2]
+    if not home.startswith("hf://"):
+        file = os.path.realpath(file)
+    if not file.startswith(f"{home}/") or ".." in file.split("/"):
+        return image
+    import fsspec
+
+    with fsspec.open(path, "rb") as stream:
+        return {"bytes": stream.read(), "path": path.partition("::")[0].rpartition("/")[2]}
+
+
+def _save_shard(tables: Iterator[Any], path: Path) -> bool:
+    """Write one shard; returns whether there was anything left to write."""
+    first = next(tables, None)
+    if first is None:
+        return False
+    draft = path.with_name(f"{path.name}.partial")
+    size = 0
+    with pq.ParquetWriter(draft, first.schema, write_batch_size=64) as writer:
+        for table in itertools.chain([first], tables):
+            writer.write_table(table)
+            size += table.nbytes
+            if size >= _SHARD_BYTES:
+                break
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.rename(path)
+    return True
+
+
+def _finish(partial: Path, target: Path) -> None:
+    """Give the shards the names that say how many they are, and show the folder."""
+    shards = [match for path in partial.glob("data/*") if (match := _SHARD.fullmatch(path.name))]
+    if not shards:
+        raise DataError("the dataset has no rows")
+    for match in shards:
+        split, number = match.groups()
+        total = sum(other.group(1) == split for other in shards)
+        name = f"{split}-{number}-of-{total:05d}.parquet"
+        (partial / "data" / match.string).rename(partial / "data" / name)
+    shutil.copyfile(partial / _ORIGIN, _note_of(target))
+    (partial / _ORIGIN).unlink()
+    partial.rename(target)
+
+
+@contextmanager
+def _explain(name: str) -> Iterator[None]:
+    """Turn what the libraries say into one clear line.
+
+    Raises:
+        SetupError: if the Hub cannot be reached.
+        DataError: if the dataset is at fault.
+    """
+    try:
+        yield
+    except (CurateError, MemoryError):
+        raise
+    except Exception as error:
+        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        if _is_unreachable(error):
+            raise SetupError(
+                f"cannot reach the Hugging Face Hub for {name!r} ({line}); check the network, "
+                "and that HF_HUB_OFFLINE is not set, and run the same command again to go on"
+            ) from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise DataError(
+            f"the dataset {name!r} cannot be loaded ({line}); check its name, its revision, "
+            "and for a gated or private one that you are logged in (hf auth login)"
+        ) from error
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """Whether an error, or what led to it, is one of the network."""
+    names = {"OfflineModeIsEnabled", "ConnectError", "ConnectTimeout", "ReadTimeout"}
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ConnectionError | TimeoutError) or type(seen).__name__ in names:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

@@ -1,0 +1,1 @@
+"""COCO: images and any number of JSON files with annotations."""

@@ -1,0 +1,317 @@
+"""COCO's JSON files: images and annotations dropped, and added for the images made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, BinaryIO
+
+from curate.core.errors import DataError
+from curate.core.ports import CarriedFile
+from curate.layouts.access.folder import Folder
+from curate.layouts.annotations import open_annotation, read_head
+from curate.layouts.coco.json import looks_like_coco
+from curate.layouts.coco.json_pieces import Piece, iter_pieces
+from curate.layouts.coco.read import Coco, Finder, id_key, image_places, map_places
+from curate.layouts.coco.shapes import move_annotation
+from curate.layouts.editing.changes import DROPPED, EDITED, SAME, Edits, Fate, Made, Outcome, rename
+from curate.layouts.files import is_image_name
+from curate.layouts.sidecars.mentions import Mentions
+from curate.storage.names import NamesOnDisk
+
+_EDITED = ("images", "annotations")
+
+
+class CocoEditor:
+    """Edits the JSON files of a COCO dataset.
+
+    What is not edited stays byte for byte; new items follow the one that they were
+    made from.
+
+    Args:
+        source: the dataset.
+        edits: what is to be changed.
+    """
+
+    def __init__(self, source: Coco, edits: Edits) -> None:
+        self._folder = source.folder
+        self._edits = edits
+        self._mentions = Mentions(source, edits)
+
+    @cached_property
+    def _index(self) -> CocoIndex:
+        return CocoIndex(self._folder, self._edits)
+
+    def edit(self, other: CarriedFile, target: BinaryIO) -> Fate:
+        """Edit a JSON; drop the panoptic map of a removed image; all else goes through."""
+        path = str(other.path)
+        if self._index.is_coco(path):
+            with open_annotation(self._folder, path) as file:
+                return EDITED if _Pass(path, self._index, self._edits, target).run(file) else SAME
+        if is_image_name(path):
+            return DROPPED if self._index.owns_map(path) is False else SAME
+        return Fate(Outcome.SAME, self._mentions.note(other))
+
+    def iter_new(self) -> Iterator[tuple[str, bytes]]:
+        """None: what is said of a made image stands in the JSON of its source."""
+        yield from ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """What is known of the image that an item speaks of; it has no path if it is absent."""
+
+    key: str
+    path: str = ""
+    size: tuple[int, int] | None = None
+    kept: bool = True
+    made: Sequence[Made] = ()
+
+
+class _Pass:
+    """One pass over one JSON."""
+
+    def __init__(self, path: str, index: CocoIndex, edits: Edits, target: BinaryIO) -> None:
+        self._path = path
+        self._index = index
+        self._edits = edits
+        self._list = _ListWriter(target)
+        self._next_label = index.greatest_label(path) + 1
+        self._last = _Image("")
+
+    def run(self, file: BinaryIO) -> bool:
+        """Write the JSON; returns whether anything changed."""
+        changed = False
+        for piece in iter_pieces(file, _EDITED, self._path):
+            if not piece.key:
+                self._list.write_between(piece.data)
+                continue
+            item, where = parse_item(piece, self._path)
+            field = "id" if piece.key == "images" else "image_id"
+            image = self._find(id_key(item.get(field), f"{where}.{field}"))
+            self._list.write_item(piece.data, image.kept)
+            for number, made in enumerate(image.made, start=1):
+                new = self._make(piece, item, image, made, number, where)
+                if new is not None:
+                    self._list.write_new(new, piece.data)
+            changed |= not image.kept or bool(image.made)
+        return changed
+
+    def _find(self, key: str) -> _Image:
+        """The image of an id; annotations of one image mostly follow each other."""
+        if self._last.key != key:
+            path, size = self._index.image_of(self._path, key)
+            if path is None:
+                self._last = _Image(key)
+            else:
+                kept, made = self._edits.is_kept(path), self._edits.made_from(path)
+                self._last = _Image(key, path, size, kept, made)
+        return self._last
+
+    def _make(
+        self, piece: Piece, item: Item, image: _Image, made: Made, number: int, where: str
+    ) -> Item | None:
+        """The item for an image made from the item's own; None if its object left the image."""
+        old = json.loads(image.key)
+        new_id = self._index.new_image_id(self._path, old, made, number)
+        if piece.key == "images":
+            new = {
+                **item,
+                "id": new_id,
+                "file_name": rename(item["file_name"], image.path, made.id),
+            }
+            sizes = {} if made.is_copy else _sizes(made)
+            return new | {key: value for key, value in sizes.items() if key in item}
+        names = self._index.keypoints_of(self._path, item.get("category_id"))
+        moved = move_annotation(item, made, image.size, names, where)
+        if moved is None:
+            return None
+        moved["image_id"] = new_id
+        if "id" in item:
+            moved["id"] = self._new_label(item["id"], number)
+        return moved
+
+    def _new_label(self, old: Any, number: int) -> Any:
+        if isinstance(old, str):
+            return self._index.new_text(f"label {self._path}", f"{old}_aug{number}")
+        self._next_label += 1
+        return self._next_label - 1
+
+
+def _sizes(made: Made) -> dict[str, int]:
+    return {"width": made.affine.width, "height": made.affine.height}
+
+
+class _ListWriter:
+    """Writes the pieces of a document, with a comma between any two items that are left."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._is_first = True
+        self._tail = b""  # white space after the last item
+
+    def write_between(self, data: bytes) -> None:
+        """What stands between two lists."""
+        self._target.write(self._tail + data)
+        self._is_first, self._tail = True, b""
+
+    def write_item(self, data: bytes, kept: bool) -> None:
+        """An item as it stands, unless it is dropped."""
+        body = data.rstrip()
+        if kept:
+            self._put(body, self._tail)
+        self._tail = data[len(body) :]
+
+    def write_new(self, item: Item, like: bytes) -> None:
+        """An item spelt as another one is."""
+        lead = like[: len(like) - len(like.lstrip())]
+        separators = (", ", ": ") if b'": ' in like else (",", ":")
+        text = json.dumps(item, ensure_ascii=like.isascii(), separators=separators)
+        self._put(lead + text.encode(), b"")
+
+    def _put(self, body: bytes, before: bytes) -> None:
+        self._target.write(body if self._is_first else before + b"," + body)
+        self._is_first = False
+
+
+Item = dict[str, Any]
+
+LISTS = ("images", "annotations", "categories")
+
+
+class CocoIndex:
+    """Images by their ids in each JSON, and the ids that are free.
+
+    An image has one new id in all JSON files, as instances and captions of one
+    image share theirs.
+
+    Args:
+        folder: the dataset.
+        edits: what is to be changed.
+    """
+
+    def __init__(self, folder: Folder, edits: Edits) -> None:
+        self._folder = folder
+        self._edits = edits
+        self._names = NamesOnDisk()
+        self._greatest = self._made = 0
+        for leaf in folder.leaves():
+            is_json = leaf.regular and leaf.path.endswith(".json")
+            if is_json and looks_like_coco(read_head(folder, leaf.path)):
+                self._read(leaf.path)
+
+    def is_coco(self, path: str) -> bool:
+        """Whether a file is a COCO JSON."""
+        return self._names.get("file", path) is not None
+
+    def image_of(self, path: str, key: str) -> tuple[str | None, tuple[int, int] | None]:
+        """The image of an id in a JSON, None if it is absent, and the size stated for it."""
+        found = self._names.get(f"image {path}", key)
+        if found is None:
+            return None, None
+        image, size = json.loads(found)
+        return image, tuple(size) if size else None
+
+    def keypoints_of(self, path: str, category: Any) -> list[str] | None:
+        """The names of a category's keypoints, or None."""
+        found = self._names.get(f"keypoints {path}", json.dumps(category))
+        return None if found is None else list(json.loads(found))
+
+    def greatest_label(self, path: str) -> int:
+        """The greatest number that is an annotation's id in a JSON; 0 if there is none."""
+        return int(self._names.get("labels", path) or 0)
+
+    def owns_map(self, path: str) -> bool | None:
+        """Whether an image of a map is kept; None if the map belongs to none."""
+        kept, removed = (self._names.get(kind, path) for kind in ("map kept", "map removed"))
+        return None if kept is removed is None else kept is not None
+
+    def new_image_id(self, path: str, old: Any, made: Made, number: int) -> Any:
+        """The id of an image made from one with the id ``old``; ``number`` counts from 1."""
+        if isinstance(old, str):
+            return self.new_text(f"image {path}", f"{old}_aug{number}")
+        twin = f"{json.dumps(old)} {made.id}"
+        own = self._names.get(f"made in {path}", twin) or self._names.get("made", made.id)
+        return self._greatest + int(own or 0)
+
+    def new_text(self, kind: str, wanted: str) -> str:
+        """A text that is no id of this kind."""
+        while self._names.get(kind, json.dumps(wanted)) is not None:
+            wanted += "_"
+        return wanted
+
+    def _read(self, path: str) -> None:
+        images = Finder(self._folder, image_places(path))
+        greatest, has_maps = 0, False
+        with open_annotation(self._folder, path) as file:
+            for piece in iter_pieces(file, LISTS, path):
+                if not piece.key:
+                    continue
+                item, where = parse_item(piece, path)
+                if piece.key == "images":
+                    self._take_image(item, path, images, where)
+                elif piece.key == "annotations":
+                    greatest = max(greatest, self._take_label(item, path))
+                    has_maps |= "file_name" in item
+                elif names := item.get("keypoints"):
+                    key = json.dumps(item.get("id"))
+                    self._names.add(f"keypoints {path}", key, json.dumps(list(map(str, names))))
+        if has_maps:  # their images may have stood after them
+            self._read_maps(path)
+        self._names.add("labels", path, str(greatest))
+        self._names.add("file", path)
+
+    def _take_image(self, item: Item, path: str, images: Finder, where: str) -> None:
+        image = images.find(item.get("file_name"), f"{where}.file_name")
+        size = [item.get("width"), item.get("height")]
+        stated = size if all(type(side) is int for side in size) else None
+        key = id_key(item.get("id"), f"{where}.id")
+        self._names.add(f"image {path}", key, json.dumps([image, stated]))
+        if isinstance(item["id"], int | float):
+            self._greatest = max(self._greatest, int(item["id"]))
+        for made in self._edits.made_from(image) if image else ():
+            number = str(self._made + 1)
+            if not self._names.add(f"seen in {path}", made.id):  # one image, listed twice
+                self._names.add(f"made in {path}", f"{key} {made.id}", number)
+            elif not self._names.add("made", made.id, number):
+                continue
+            self._made += 1
+
+    def _take_label(self, item: Item, path: str) -> int:
+        """Note an annotation's id; returns it, if it is a number."""
+        number = item.get("id")
+        if isinstance(number, str):
+            self._names.add(f"label {path}", json.dumps(number))
+        return int(number) if isinstance(number, int | float) else 0
+
+    def _read_maps(self, path: str) -> None:
+        """Note whose the maps of a panoptic JSON are."""
+        maps = Finder(self._folder, map_places(path))
+        with open_annotation(self._folder, path) as file:
+            for piece in iter_pieces(file, ("annotations",), path):
+                item, where = parse_item(piece, path) if piece.key else ({}, "")
+                if "file_name" not in item:
+                    continue
+                found = maps.find(item["file_name"], f"{where}.file_name")
+                image, _ = self.image_of(path, id_key(item.get("image_id"), f"{where}.image_id"))
+                if found and image:
+                    kept = "kept" if self._edits.is_kept(image) else "removed"
+                    self._names.add(f"map {kept}", found)
+
+
+def parse_item(piece: Piece, path: str) -> tuple[Item, str]:
+    """An item of a list, and what a message calls it.
+
+    Raises:
+        DataError: if it is no object.
+    """
+    where = f"{path}: {piece.key}[{piece.number}]"
+    try:
+        item = json.loads(piece.data)
+    except (ValueError, RecursionError):
+        raise DataError(f"{where} is no JSON") from None
+    if not isinstance(item, Mapping):
+        raise DataError(f"{where} is no object")
+    return dict(item), where

@@ -1,0 +1,149 @@
+"""Shapes of annotations under the map that made an image: boxes, outlines, points."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from curate.core.affine import Affine, corners_of, polygon_area
+from curate.core.errors import DataError
+from curate.core.geometry import Box
+from curate.layouts.annotations import shorten
+
+_DIGITS = 4  # of a pixel; labels are far coarser
+
+_GEOMETRY = re.compile(
+    r"(?:^|_)(?:\w*box(?:es)?|rle|masks?|poly|polygons?|segmentations?|segments?|contours?"
+    r"|(?:key)?points?|kpts?|landmarks?|coordinates?|coords?|corners?|rotation|angle|"
+    r"[xy](?:_?(?:min|max|center|centre|[0-9]))?|[xy]yxy|xywh|left|top|right|bottom)(?:$|_)",
+    re.IGNORECASE,
+)
+"""Names of fields that probably say where something is in an image."""
+
+_COUNT = re.compile(r"^(?:num|n|no|count)_|_(?:count|id|ids|type|label|labels)$", re.IGNORECASE)
+
+
+def round_pixels(value: float) -> float:
+    """A coordinate as it is written: whole where it is whole, else to a ten-thousandth."""
+    rounded = round(float(value), _DIGITS)
+    return int(rounded) if rounded == int(rounded) else rounded
+
+
+def parse_numbers(value: Any, where: str, count: int | None = None) -> list[float]:
+    """A list of numbers in an annotation.
+
+    Args:
+        value: what stands there.
+        where: what a message calls it.
+        count: how many there must be, or None for any.
+
+    Raises:
+        DataError: if it is something else.
+    """
+    sound = isinstance(value, list | tuple) and all(
+        isinstance(item, int | float) and not isinstance(item, bool) and np.isfinite(item)
+        for item in value
+    )
+    if not sound or (count is not None and len(value) != count):
+        want = "numbers" if count is None else f"{count} numbers"
+        raise DataError(f"{where} is {shorten(str(value))}; want a list of {want}")
+    return list(value)
+
+
+def move_xywh(value: Any, affine: Affine, where: str) -> list[float] | None:
+    """A box as ``x, y, width, height``, transformed; None if it left the image.
+
+    Raises:
+        DataError: if it is no such box.
+    """
+    x, y, width, height = parse_numbers(value, where, 4)
+    if width < 0 or height < 0:
+        raise DataError(f"{where} has a negative size; want x, y, width, height")
+    return format_xywh(affine.box(Box(x, y, x + width, y + height)))
+
+
+def format_xywh(box: Box | None) -> list[float] | None:
+    """A box as ``x, y, width, height``, or None where there is none left."""
+    if box is None:
+        return None
+    values = [round_pixels(value) for value in (box.x0, box.y0, box.width, box.height)]
+    return values if values[2] > 0 and values[3] > 0 else None
+
+
+def move_outline(value: Any, affine: Affine, where: str) -> list[float]:
+    """An outline as ``x, y, x, y …``, transformed and clipped; empty if it left the image.
+
+    Raises:
+        DataError: if it is no such outline.
+    """
+    numbers = parse_numbers(value, where)
+    if len(numbers) < 6 or len(numbers) % 2:
+        raise DataError(f"{where} has {len(numbers)} numbers; want three or more pairs")
+    return [round_pixels(value) for value in affine.polygon(numbers).ravel()]
+
+
+def bounds(outlines: Sequence[Sequence[float]]) -> Box:
+    """The box around outlines."""
+    points = np.concatenate([np.reshape(outline, (-1, 2)) for outline in outlines])
+    (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return Box(x0, y0, x1, y1)
+
+
+def visible_share(value: Sequence[float], affine: Affine) -> float:
+    """By what the area of a thing in a box, ``x, y, width, height``, grows and is cut off."""
+    x, y, width, height = value
+    whole, box = width * height, Box(x, y, x + width, y + height)
+    if whole <= 0:
+        return 0.0
+    if affine.keeps_axes:
+        seen = affine.box(box)
+        return seen.area / whole if seen else 0.0
+    return polygon_area(affine.polygon(corners_of(box))) / whole
+
+
+def move_keypoints(
+    value: Any, affine: Affine, swap: Sequence[int] | None, where: str
+) -> list[float]:
+    """Keypoints as ``x, y, visibility``, transformed; those that left the image are 0, 0, 0.
+
+    Their coordinates are of pixels, so they count from the centre of the first.
+
+    Args:
+        value: three numbers for each point.
+        affine: from the image to the made one.
+        swap: for each point of the result the one that stood for it before, or None.
+        where: what a message calls them.
+
+    Raises:
+        DataError: if they are no keypoints, or not as many as there are names.
+    """
+    numbers = parse_numbers(value, where)
+    if len(numbers) % 3 or (swap is not None and len(numbers) != 3 * len(swap)):
+        want = f"{3 * len(swap)}" if swap is not None else "three for each keypoint"
+        raise DataError(f"{where} has {len(numbers)} numbers; want {want}")
+    whole = all(isinstance(number, int) for number in numbers)
+    moved: list[float] = []
+    for index in swap if swap is not None else range(len(numbers) // 3):
+        x, y, visibility = numbers[3 * index : 3 * index + 3]
+        (x, y) = affine.points([[x + 0.5, y + 0.5]])[0].tolist()
+        seen = 0 <= x < affine.width and 0 <= y < affine.height
+        if visibility <= 0 or not seen:
+            moved += [0, 0, 0]
+        else:
+            place = [round_pixels(x - 0.5), round_pixels(y - 0.5)]
+            # A point in the outer half of a border pixel is that pixel's.
+            place = [round(max(0, v)) for v in place] if whole else place
+            moved += [*place, visibility]
+    return moved
+
+
+def find_geometry(name: str, value: Any) -> bool:
+    """Whether a field that is not known seems to say where something is in an image."""
+    if isinstance(value, bool | None) or value in ([], {}, ""):
+        return False
+    if _COUNT.search(name) or not _GEOMETRY.search(name):
+        return False
+    return not isinstance(value, str) or any(letter.isdigit() for letter in value)

@@ -1,0 +1,46 @@
+"""Faces as the authors of ImageNet's face annotations released them.
+
+A JSON list of ``url`` and ``bboxes``, each with x0, y0, x1, y1 in pixels
+(Yang et al., *A Study of Face Obfuscation in ImageNet*, ICML 2022).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from curate.core.errors import DataError
+from curate.layouts.faces.given import FoundFaces, GivenFaces, make_box, starts_with
+from curate.layouts.json_stream import iter_items
+
+_CORNERS = ("x0", "y0", "x1", "y1")
+
+
+def recognise(path: Path) -> bool:
+    """Whether it is a JSON list."""
+    return starts_with(path, b"[")
+
+
+def iter_faces(path: Path) -> Iterator[GivenFaces]:
+    """Read the list, streaming."""
+    with path.open("rb") as file:
+        for number, item in enumerate(iter_items(file, "item", str(path))):
+            where = f"{path}: [{number}]"
+            if not (
+                isinstance(item, dict) and "url" in item and isinstance(item.get("bboxes"), list)
+            ):
+                raise DataError(f"{where} has no url and bboxes, as in ImageNet's file of faces")
+            corners = [[box[key] for key in _CORNERS] for box in item["bboxes"]]
+            yield GivenFaces(str(item["url"]), tuple(make_box(xyxy, where) for xyxy in corners))
+
+
+def save_faces(images: Iterable[FoundFaces], path: Path) -> None:
+    """Write the list, an image a line; ``url`` is the image's id."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write("[")
+        for number, image in enumerate(images):
+            boxes = [dict(zip(_CORNERS, box.xyxy, strict=True)) for box in image.boxes]
+            line = json.dumps({"url": image.id, "bboxes": boxes})
+            file.write(("," if number else "") + "\n" + line)
+        file.write("\n]\n")

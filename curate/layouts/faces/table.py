@@ -1,0 +1,93 @@
+"""Faces as a Parquet table: curate's own form, as written by ``curate detect`` and in manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from curate.core.errors import DataError
+from curate.layouts.faces.given import GivenFaces, make_box, one_line, parse_size, starts_with
+
+
+def recognise(path: Path) -> bool:
+    """Whether it is a Parquet file."""
+    return starts_with(path, b"PAR1")
+
+
+def iter_faces(path: Path) -> Iterator[GivenFaces]:
+    """Read a table with the columns ``id`` and ``faces``, a list of structs with ``xyxy``.
+
+    Images that a run withheld (``outcome``, ``reason``), and those whose list is
+    null, have not been looked at and are passed over.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as table:
+            schema = table.schema_arrow
+            missing = {"id", "faces"} - set(schema.names)
+            if missing:
+                raise DataError(f"{path} has no column {sorted(missing)[0]!r}; want id and faces")
+            if not _has_boxes(schema.field("faces").type):
+                raise DataError(f"{path}: its faces have no xyxy; want lists of structs with xyxy")
+            wanted = ("id", "faces", "outcome", "reason", "width", "height", "source_sha256")
+            columns = [name for name in wanted if name in schema.names]
+            for batch in table.iter_batches(batch_size=1024, columns=columns):
+                for row in batch.to_pylist():
+                    if _is_looked_at(row):
+                        yield _parse(row, path)
+    except (pa.ArrowException, OSError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read as a table of faces: {one_line(error)}") from None
+
+
+def iter_withheld(path: Path) -> Iterator[tuple[str, str]]:
+    """The images that nobody has looked at, by id, with the reason."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as table:
+        names = table.schema_arrow.names
+        columns = [name for name in ("id", "faces", "outcome", "reason") if name in names]
+        for batch in table.iter_batches(batch_size=1024, columns=columns):
+            for row in batch.to_pylist():
+                if not _is_looked_at(row):
+                    yield str(row["id"]), str(row.get("reason") or "not looked at")
+
+
+def _is_looked_at(row: dict[str, Any]) -> bool:
+    withheld = row.get("outcome", "written") != "written" or row.get("reason") is not None
+    return row["faces"] is not None and not withheld
+
+
+def _parse(row: dict[str, Any], path: Path) -> GivenFaces:
+    where = f"{path}: faces of {row['id']!r}"
+    faces = row["faces"]
+    boxes = tuple(make_box(face["xyxy"], where) for face in faces)
+    frames = tuple(_frames(face["frames"], where) for face in faces if face.get("frames"))
+    return GivenFaces(
+        str(row["id"]),
+        boxes,
+        frames=frames if len(frames) == len(boxes) else (),
+        fields=tuple(faces),
+        size=parse_size(row),
+        source_sha256=row.get("source_sha256"),
+    )
+
+
+def _frames(frames: Any, where: str) -> tuple[int, ...]:
+    if not all(isinstance(frame, int) and frame >= 0 for frame in frames):
+        raise DataError(f"{where} are in the frames {frames!r}; want indices from 0")
+    return tuple(frames)
+
+
+def _has_boxes(kind: Any) -> bool:
+    """Whether a column's type is a list of structs with ``xyxy``, or of nothing at all."""
+    import pyarrow as pa
+
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return False
+    inner = kind.value_type
+    if pa.types.is_struct(inner):
+        return any(field.name == "xyxy" for field in inner)
+    return bool(pa.types.is_null(inner))

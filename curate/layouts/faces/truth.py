@@ -1,0 +1,64 @@
+"""Labelled faces, to measure a detector against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from curate.core.errors import DataError
+from curate.core.geometry import Box
+from curate.core.truth import TruthFace, TruthImage
+from curate.layouts.faces import iter_given_faces
+
+_NEUTRAL = ("ignore", "invalid", "iscrowd", "difficult")
+_OTHER = ("xyxy", "hidden_xyxy", "confidence", "detectors", "decided_by", "frames")
+
+
+def load_truth(path: Path) -> dict[str, TruthImage]:
+    """Read labelled images into memory, by id, from any form in `curate.layouts.faces`.
+
+    Every further field of a face with a plain value is one of its attributes;
+    ``ignore``, ``invalid``, ``iscrowd`` and ``difficult`` say that it counts neither way.
+
+    Raises:
+        DataError: if the file is of no known form, or its boxes are not in pixels.
+    """
+    images: dict[str, TruthImage] = {}
+    for given in iter_given_faces(path):
+        if given.relative and given.boxes:
+            raise DataError(f"{path} has boxes as shares of an image; convert them to pixels")
+        fields = given.fields or ({},) * len(given.boxes)
+        faces = tuple(_parse(box, each) for box, each in zip(given.boxes, fields, strict=True))
+        known = images.get(given.id, TruthImage(given.id))
+        images[given.id] = TruthImage(given.id, known.faces + faces, given.size or known.size)
+    return images
+
+
+def format_value(value: Any) -> str | None:
+    """An attribute's value as a text; None for nothing, and for what is no plain value."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return None if value != value else f"{value:g}"
+    if isinstance(value, (int, str)):
+        return str(value).strip() or None
+    return None
+
+
+def _parse(box: Box, fields: Mapping[str, Any]) -> TruthFace:
+    ignore = any(_is_true(fields.get(name)) for name in _NEUTRAL)
+    return TruthFace(box, _attributes(fields), ignore, crowd=_is_true(fields.get("iscrowd")))
+
+
+def _attributes(fields: Mapping[str, Any]) -> dict[str, str]:
+    values = {
+        name: format_value(value)
+        for name, value in fields.items()
+        if name not in _NEUTRAL and name not in _OTHER
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _is_true(value: Any) -> bool:
+    return format_value(value) in ("1", "yes", "true", "True")

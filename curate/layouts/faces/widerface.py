@@ -1,0 +1,64 @@
+"""Faces as WIDER FACE's own text, ``wider_face_*_bbx_gt.txt``.
+
+For each image a line with its path, one with the number of its faces, and one per
+face: x, y, width, height, blur, expression, illumination, invalid, occlusion, pose.
+An image without faces has the number 0 and, all the same, one line of noughts.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+from curate.core.errors import DataError
+from curate.core.geometry import Box
+from curate.layouts.faces.given import GivenFaces
+
+_FIELDS = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")
+_ENDINGS = (".jpg", ".jpeg", ".png")
+_START = 4096  # bytes that hold two lines
+
+
+def recognise(path: Path) -> bool:
+    """Whether it is a text that begins with the path of an image and a number."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        lines = file.read(_START).decode("utf-8", "replace").splitlines()
+    return len(lines) > 1 and lines[0].lower().endswith(_ENDINGS) and lines[1].strip().isdecimal()
+
+
+def iter_faces(path: Path) -> Iterator[GivenFaces]:
+    """Read the text, streaming.
+
+    A few faces of the training set have no width or height; they come as they
+    are, as invalid ones.
+    """
+    with path.open(encoding="utf-8", errors="surrogateescape") as file:
+        lines = enumerate((line.strip() for line in file), start=1)
+        for number, name in lines:
+            if not name:
+                continue
+            if not name.lower().endswith(_ENDINGS):
+                raise DataError(f"{path}, line {number}: want the path of an image, not {name!r}")
+            _, text = next(lines, (0, ""))
+            if not text.isdecimal():
+                raise DataError(f"{path}, line {number + 1}: want the number of faces of {name!r}")
+            rows = list(itertools.islice(lines, max(int(text), 1)))
+            if len(rows) < int(text):
+                raise DataError(f"{path} ends among the faces of {name!r}")
+            faces = [_parse_face(line, f"{path}, line {at}") for at, line in rows[: int(text)]]
+            boxes, fields = tuple(box for box, _ in faces), tuple(each for _, each in faces)
+            yield GivenFaces(name, boxes, fields=fields)
+
+
+def _parse_face(line: str, where: str) -> tuple[Box, dict[str, str]]:
+    values = line.split()
+    try:
+        x, y, width, height = (float(value) for value in values[:4])
+        fields = dict(zip(_FIELDS, values[4:], strict=True))
+        box = Box(x, y, x + width, y + height)
+    except (ValueError, DataError):
+        raise DataError(f"{where}: want ten numbers that give a box, not {line[:80]!r}") from None
+    return box, fields | {"invalid": "1"} if box.is_empty else fields

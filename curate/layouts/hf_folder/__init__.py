@@ -1,0 +1,1 @@
+"""Hugging Face folder: images with ``metadata.jsonl``, ``.csv`` or ``.parquet``."""

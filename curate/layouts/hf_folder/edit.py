@@ -1,0 +1,136 @@
+"""Rows of ``metadata`` files: dropped with their images, repeated for the images made."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import posixpath
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, BinaryIO
+
+from curate.core.errors import DataError
+from curate.core.ports import CarriedFile
+from curate.layouts.annotations import resolve
+from curate.layouts.editing.changes import EDITED, SAME, Edits, Fate, Outcome, rename
+from curate.layouts.hf_folder.read import NAMES, HfFolder, Row, find_names, iter_batches, iter_rows
+from curate.layouts.sidecars.mentions import Mentions
+from curate.layouts.tables.edit import move_row
+
+_Values = dict[str, Any]
+
+
+class HfEditor:
+    """Edits the metadata of a Hugging Face folder.
+
+    Args:
+        source: the dataset.
+        edits: what is to be changed.
+    """
+
+    def __init__(self, source: HfFolder, edits: Edits) -> None:
+        self._source = source
+        self._folder = source.folder
+        self._edits = edits
+        self._mentions = Mentions(source, edits)
+
+    def edit(self, other: CarriedFile, target: BinaryIO) -> Fate:
+        """Drop and add rows of a metadata file; any other file goes through."""
+        path = str(other.path)
+        if other.path.name not in NAMES:
+            return Fate(Outcome.SAME, self._mentions.note(other))
+        edit = self._edit_parquet if path.endswith(".parquet") else self._edit_text
+        return EDITED if edit(path, target) else SAME
+
+    def iter_new(self) -> Iterator[tuple[str, bytes]]:
+        """None: what is said of a made image stands in the file of its source."""
+        yield from ()
+
+    def _edit_text(self, path: str, target: BinaryIO) -> bool:
+        """Write a file line by line, each kept one as it is; returns whether it changed."""
+        changed, last, end = False, b"\n", b"\n"
+        for row in iter_rows(self._folder, path):
+            kept, made = (True, []) if row.values is None else self._decide(row, path)
+            changed |= not kept or bool(made)
+            if row.stored.endswith(b"\n"):  # else it is the last line, to be ended as those before
+                end = b"\r\n" if row.stored.endswith(b"\r\n") else b"\n"
+            form = _to_csv if path.endswith(".csv") else _to_json
+            new = [form(values, row).encode() + end for values in made]
+            for line in [row.stored, *new] if kept else new:
+                if last and not last.endswith(b"\n"):
+                    target.write(end)
+                target.write(line)
+                last = line
+        return changed
+
+    def _edit_parquet(self, path: str, target: BinaryIO) -> bool:
+        """Write a table batch by batch; returns whether it changed."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        changed, writer = False, None
+        with ExitStack() as stack:
+            for schema, batch, rows in iter_batches(self._folder, path):
+                writer = writer or stack.enter_context(pq.ParquetWriter(target, schema))
+                order: list[int] = []
+                made: list[_Values] = []
+                for number, row in enumerate(rows):
+                    kept, new = self._decide(row, path)
+                    changed |= not kept or bool(new)
+                    order += [number] if kept else []
+                    order += range(len(rows) + len(made), len(rows) + len(made) + len(new))
+                    made += new
+                added = pa.RecordBatch.from_pylist(made, schema=batch.schema)
+                both = pa.Table.from_batches([batch, added])
+                writer.write_table(both.take(pa.array(order, pa.int64())).cast(schema))
+        return changed
+
+    def _decide(self, row: Row, path: str) -> tuple[bool, list[_Values]]:
+        """Whether a row is kept, and the values of its new rows.
+
+        Raises:
+            DataError: if some of its images are kept and others not, or an image is to be
+                made of one of several.
+        """
+        values = row.values or {}
+        place = posixpath.dirname(path)
+        named = [
+            (key, str(name), resolve(place, name, f"{row.where}: {key}"))
+            for key, name in find_names(values, row.where)
+            if name is not None
+        ]
+        named = [item for item in named if self._source.find(item[2]) is not None]
+        kept = {self._edits.is_kept(image) for _, _, image in named}
+        if len(kept) > 1:
+            raise DataError(
+                f"{row.where} names several images, of which only some are removed; "
+                "such rows cannot be kept or dropped"
+            )
+        made = [(*names, each) for names in named for each in self._edits.made_from(names[2])]
+        if made and (len(named) > 1 or named[0][0] not in values):
+            raise DataError(
+                f"{row.where} names several images or a list, so no image can be made from one "
+                "of them alone"
+            )
+        new = [
+            move_row(_without(values, key), each, row.where) | {key: rename(name, image, each.id)}
+            for key, name, image, each in made
+        ]
+        return False not in kept, [{key: item[key] for key in values} for item in new]
+
+
+def _without(values: _Values, key: str) -> _Values:
+    return {name: value for name, value in values.items() if name != key}
+
+
+def _to_json(values: _Values, row: Row) -> str:
+    """A row as JSON, with letters beyond ASCII where its source has them."""
+    return json.dumps(values, ensure_ascii=row.stored.isascii())
+
+
+def _to_csv(values: _Values, row: Row) -> str:
+    line = io.StringIO()
+    texts = ["" if value is None else value for value in values.values()]
+    csv.writer(line, lineterminator="").writerow(texts)
+    return line.getvalue()

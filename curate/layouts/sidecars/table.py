@@ -1,0 +1,179 @@
+"""Pictures in Parquet: columns of bytes, lists of pixels, and text in whatever column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.layouts.sidecars.text import MOST_NUMBERS, find_in_text
+
+ROWS = 512
+"""Rows to look at together."""
+
+# A picture of 28 × 28 spread over columns has 784; tables of labels have fewer.
+_MOST_COLUMNS = 500
+
+
+def find_in_table(path: Path) -> str | None:
+    """Say why a Parquet file may hold pictures, or None if it holds none.
+
+    Args:
+        path: a file that should be Parquet.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as stream:
+        try:
+            with pq.ParquetFile(stream) as table:
+                if reason := find_in_schema(table.schema_arrow):
+                    return reason
+                batches = table.iter_batches(batch_size=ROWS)
+                return next(filter(None, map(find_in_batch, batches)), None)
+        except (pa.ArrowException, ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the file system's trouble; a damaged table has no number
+            return "it is not a readable Parquet file"
+
+
+def find_in_schema(schema: Any) -> str | None:
+    """Say why the columns of an Arrow schema, or its notes, may hold pictures, or None."""
+    for field in schema:
+        if kind := _forbidden(field.type, in_list=False):
+            return f"its column {field.name!r} holds {kind}"
+    return find_in_text(_iter_metadata(schema))
+
+
+def _forbidden(kind: Any, in_list: bool) -> str | None:
+    """What a column of this type holds that no annotation does, in words, or None."""
+    import pyarrow as pa
+
+    kind = getattr(kind, "storage_type", kind)
+    if pa.types.is_dictionary(kind):
+        return _forbidden(kind.value_type, in_list)
+    if pa.types.is_nested(kind):
+        inside = in_list or not pa.types.is_struct(kind)
+        parts = (_forbidden(kind.field(i).type, inside) for i in range(kind.num_fields))
+        return next((part for part in parts if part), None)
+    if "binary" in str(kind):
+        return "bytes"
+    if in_list and str(kind) in ("int8", "uint8", "int16", "uint16"):
+        return "lists of small numbers"
+    return None
+
+
+def _iter_metadata(schema: Any) -> Iterator[bytes]:
+    """Everything that is written around the values, as text."""
+    for holder in (schema, *_iter_fields(schema)):
+        for key, value in (holder.metadata or {}).items():
+            # The names and types themselves, which the reader has decoded, in base64.
+            if key != b"ARROW:schema":
+                yield key.decode().encode() + b": " + value.decode().encode() + b"\n"
+    for field in _iter_fields(schema):
+        yield field.name.encode() + b"\n"
+
+
+def _iter_fields(parent: Any) -> Iterator[Any]:
+    import pyarrow as pa
+
+    for index in range(len(parent) if isinstance(parent, pa.Schema) else parent.num_fields):
+        field = parent.field(index)
+        yield field
+        if pa.types.is_nested(field.type):
+            yield from _iter_fields(field.type)
+
+
+def find_in_batch(batch: Any) -> str | None:
+    """Say why the rows of a record batch, of ``ROWS`` or so, may hold pictures, or None."""
+    leaves = [
+        leaf
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        for leaf in _iter_leaves(name, column, None)
+    ]
+    texts = (_join(name, values) for name, values, _ in leaves if _is_text(values))
+    return find_in_text(texts) or _find_pixels(leaves)
+
+
+def _find_pixels(leaves: list[tuple[str, Any, Any]]) -> str | None:
+    for name, values, offsets in leaves:
+        if offsets is not None and _has_long_rows(values, offsets):
+            return f"its column {name!r} holds a picture as numbers"
+    small = sum(offsets is None and _is_like_pixels(values) for _, values, offsets in leaves)
+    if small >= _MOST_COLUMNS:
+        return f"it holds {small} columns of small numbers, which may be pixels"
+    return None
+
+
+def _iter_leaves(name: str, array: Any, offsets: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Columns without nesting: name, values, and where each row's list begins and ends.
+
+    The bounds are None for values that are in no list, one for each row.
+    """
+    import pyarrow as pa
+
+    array = getattr(array, "storage", array)
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        yield from _iter_leaves(name, array.dictionary_decode(), offsets)
+    elif pa.types.is_struct(kind):
+        for index in range(kind.num_fields):
+            inner_name = f"{name}.{kind.field(index).name}"
+            yield from _iter_leaves(inner_name, array.field(index), offsets)
+    elif pa.types.is_nested(kind):
+        bounds = _bounds_of(array)
+        inner = bounds if offsets is None else bounds[offsets]
+        yield from _iter_leaves(name, array.values, inner)
+    else:
+        yield name, array, offsets
+
+
+def _bounds_of(array: Any) -> Any:
+    import pyarrow as pa
+
+    if pa.types.is_fixed_size_list(array.type):
+        return (np.arange(len(array) + 1) + array.offset) * array.type.list_size
+    return array.offsets.to_numpy(zero_copy_only=False)
+
+
+def _is_text(leaf: Any) -> bool:
+    return "string" in str(leaf.type)
+
+
+def _join(name: str, leaf: Any) -> bytes:
+    """Strings as lines of JSON, so that they are searched exactly as a text file is."""
+    lead = f"{json.dumps(name.rpartition('.')[2])}: "
+    return "".join(f'{lead}"{text}"\n' for text in leaf.drop_null().to_pylist()).encode()
+
+
+def _has_long_rows(leaf: Any, offsets: Any) -> bool:
+    for row in np.flatnonzero(np.diff(offsets) >= MOST_NUMBERS):
+        start, stop = int(offsets[row]), int(offsets[row + 1])
+        if _is_like_pixels(leaf.slice(start, stop - start)):
+            return True
+    return False
+
+
+def _is_like_pixels(values: Any) -> bool:
+    """Whether all values are numbers as pixels are.
+
+    Those are 0 to 255, fractions from 0 to 1 among them, or whole numbers from −128 to
+    127. Fractions on both sides of nought are what embeddings are made of, too.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+        return False
+    extent = pc.min_max(values.cast(pa.float64(), safe=False)).as_py()
+    low, high = extent["min"], extent["max"]
+    if low is None:
+        return False
+    signed = pa.types.is_integer(values.type) and low >= -128 and high <= 127
+    return bool(signed or (low >= 0 and high <= 255))

@@ -1,0 +1,228 @@
+"""Images in Arrow tables: columns of ``{bytes, path}``, as `datasets` and the Hub store them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.core.errors import DataError
+from curate.layouts.sidecars import table as carried_table
+
+_FEATURES = b"huggingface"
+_LONGEST_NAME = 255  # bytes that file systems take
+
+
+@dataclass(frozen=True, slots=True)
+class ImageColumns:
+    """What a table's schema says of its images.
+
+    Args:
+        names: the columns that hold images, sorted by bytes.
+        label: the column of class labels, or None.
+        classes: the names of the classes, by number.
+    """
+
+    names: tuple[str, ...]
+    label: str | None = None
+    classes: tuple[str, ...] = ()
+
+    def category(self, number: Any) -> str | None:
+        """The name of a class by its number; None for a label that says nothing."""
+        known = type(number) is int and 0 <= number < len(self.classes)
+        return self.classes[number] if known else None
+
+
+def is_image_struct(kind: Any) -> bool:
+    """Whether a column of this type may hold images."""
+    if not pa.types.is_struct(kind) or kind.num_fields != 2:
+        return False
+    types = {field.name: field.type for field in kind}
+    return (
+        set(types) == {"bytes", "path"}
+        and types["bytes"] in (pa.binary(), pa.large_binary())
+        and types["path"] in (pa.string(), pa.large_string())
+    )
+
+
+def mentions_images(kind: Any) -> bool:
+    """Whether a type has an image anywhere in it, in a list for example."""
+    if is_image_struct(kind):
+        return True
+    nested = pa.types.is_nested(kind)
+    return nested and any(mentions_images(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def parse_columns(schema: Any, table: str) -> ImageColumns:
+    """Find the columns of images and of labels.
+
+    Args:
+        schema: the table's Arrow schema.
+        table: its path, for messages.
+
+    Raises:
+        DataError: if another column may hold pictures, or a name is none for a file.
+    """
+    features = _load_features(schema)
+    if len(set(schema.names)) < len(schema.names):
+        raise DataError(f"{table!r} has two columns of one name; rename one")
+    names = []
+    for field in schema:
+        stated = features.get(field.name, {}).get("_type", "Image")
+        if is_image_struct(field.type) and stated == "Image":
+            names.append(field.name)
+        elif mentions_images(field.type):
+            what = "lists of images" if stated in ("Image", "List", "Sequence") else stated
+            raise DataError(
+                f"the column {field.name!r} of {table!r} holds {what}, which cannot be looked at; "
+                "give each image a column of its own, or remove it"
+            )
+    _check_names(names, table)
+    _raise_find(carried_table.find_in_schema(_text_schema(schema, names)), table)
+    labels = [name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"]
+    label = "label" if "label" in labels else next(iter(labels), None)
+    return ImageColumns(
+        tuple(sorted(names, key=str.encode)), label, _parse_classes(features, label, table)
+    )
+
+
+def _parse_classes(
+    features: Mapping[str, dict[str, Any]], label: str | None, table: str
+) -> tuple[str, ...]:
+    names = features[label].get("names") or [] if label else []
+    try:
+        "".join(names).encode()
+    except (TypeError, UnicodeEncodeError):
+        raise DataError(f"the names of the classes of {table!r} are no list of texts") from None
+    return tuple(names)
+
+
+def load_classes(schema: Any) -> dict[str, tuple[str, ...]]:
+    """The names of the classes of every column of class labels, by number."""
+    return {
+        name: tuple(map(str, feature.get("names") or ()))
+        for name, feature in _load_features(schema).items()
+        if feature.get("_type") == "ClassLabel" and isinstance(feature.get("names"), list)
+    }
+
+
+def _load_features(schema: Any) -> dict[str, dict[str, Any]]:
+    try:
+        features = json.loads((schema.metadata or {})[_FEATURES])["info"]["features"]
+        return {name: value for name, value in features.items() if isinstance(value, dict)}
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}  # what the types alone say is enough
+
+
+def _check_names(names: Sequence[str], table: str) -> None:
+    for name in names if len(names) > 1 else ():
+        plain = name not in ("", ".", "..") and "/" not in name and "\0" not in name
+        if not plain or len(name.encode()) > _LONGEST_NAME:
+            raise DataError(f"the column {name!r} of {table!r} has no name for a file; rename it")
+
+
+def check_texts(batch: Any, columns: ImageColumns, table: str) -> None:
+    """Search all that is not an image, file names included, for pictures.
+
+    Args:
+        batch: some rows; images may be absent.
+        columns: the table's columns.
+        table: its path, for messages.
+
+    Raises:
+        DataError: if there is one; names the column.
+    """
+    arrays = [
+        pc.struct_field(array, "path") if name in columns.names else array
+        for name, array in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    texts = pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+    if reason := carried_table.find_in_batch(texts):
+        for name in texts.schema.names:
+            if carried_table.find_in_batch(texts.select([name])):
+                reason = f"column {name!r}: {reason}"
+                break
+    _raise_find(reason, table)
+
+
+def _raise_find(reason: str | None, table: str) -> None:
+    if reason is not None:
+        raise DataError(
+            f"{table!r} may hold pictures outside its columns of images ({reason}); remove them"
+        )
+
+
+def _text_schema(schema: Any, names: Sequence[str]) -> Any:
+    fields = [field.with_type(pa.string()) if field.name in names else field for field in schema]
+    return pa.schema(fields, schema.metadata)
+
+
+def find_images(column: Any) -> list[bool]:
+    """For each row of a column of images whether there is an image: bytes, or a path to them."""
+    found = pc.or_(*(pc.is_valid(pc.struct_field(column, name)) for name in ("bytes", "path")))
+    return list(found.to_pylist())
+
+
+def find_paths(column: Any) -> list[str]:
+    """What each row of a column of images calls its image; empty where it says nothing."""
+    return [path or "" for path in pc.struct_field(column, "path").to_pylist()]
+
+
+def read_image(column: Any) -> bytes | None:
+    """Bytes of the image in the first row of a column, or None if there are none."""
+    data = pc.struct_field(column, "bytes")[0].as_py()
+    return None if data is None else bytes(data)
+
+
+def writable_schema(schema: Any, columns: ImageColumns) -> Any:
+    """A schema in which a withheld image can be null."""
+    fields = [
+        pa.field(
+            field.name,
+            pa.struct([child.with_nullable(True) for child in field.type]),
+            metadata=field.metadata,
+        )
+        if field.name in columns.names
+        else field
+        for field in schema
+    ]
+    return pa.schema(fields, schema.metadata)
+
+
+def replace_images(column: Any, outputs: Sequence[bytes | None]) -> Any:
+    """A column of images with other bytes; rows without any are null, those without an image stay.
+
+    Args:
+        column: the images, n of them.
+        outputs: n outputs; None where the image is withheld, or there is none.
+    """
+    is_image = np.array(find_images(column), dtype=bool)
+    withheld = is_image & np.array([output is None for output in outputs], dtype=bool)
+    paths = pc.if_else(pa.array(~withheld), pc.struct_field(column, "path"), None)
+    children = {"bytes": outputs, "path": paths}
+    fields = [child.with_nullable(True) for child in column.type]
+    arrays = [
+        pa.array(outputs, type=child.type)
+        if child.name == "bytes"
+        else children["path"].cast(child.type)
+        for child in fields
+    ]
+    mask = pc.or_(column.is_null(), pa.array(withheld))
+    return pa.StructArray.from_arrays(arrays, fields=fields, mask=mask)
+
+
+def compact(column: Any) -> Any:
+    """A column without what its buffers hold beside the values: under nulls, or unused."""
+    if pa.types.is_dictionary(column.type):
+        fresh = column.dictionary_decode().dictionary_encode()
+        return pa.DictionaryArray.from_arrays(
+            fresh.indices.cast(column.type.index_type),
+            fresh.dictionary,
+            ordered=column.type.ordered,
+        )
+    return column.take(pa.array(np.arange(len(column))))

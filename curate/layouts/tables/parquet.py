@@ -1,0 +1,157 @@
+"""The Parquet layout, as on the Hugging Face Hub: tables with columns of ``{bytes, path}``."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import accumulate
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.core.errors import CurateError
+from curate.layouts.access.folder import Folder, Leaf
+from curate.layouts.containers import iter_usual_places
+from curate.layouts.sidecars.table import ROWS
+from curate.layouts.tables.image_structs import ImageColumns, mentions_images
+from curate.layouts.tables.layout import TableLayout
+from curate.layouts.tables.read import Slice, Table, explain, open_or_close, rows_at_a_time
+
+_BUFFER = 1 << 20
+_LOOKED_AT = 8  # files of a folder, to recognise the layout by
+
+
+class Parquet(TableLayout):
+    """Parquet files with columns of images; those without one are annotations.
+
+    Args:
+        folder: where the files are.
+    """
+
+    layout = "parquet"
+    kind = "Parquet"
+
+    @classmethod
+    def recognise(cls, folder: Folder) -> str | None:
+        """A Parquet file with a column of images."""
+        for place, names in iter_usual_places(folder):
+            paths = [f"{place}{name}" for name in sorted(names) if _is_parquet(name)]
+            if found := next(
+                (path for path in paths[:_LOOKED_AT] if _has_images(folder, path)), None
+            ):
+                return found
+        return None
+
+    def is_container(self, leaf: Leaf) -> bool:
+        """Whether a file is a Parquet file with a column of images; opens it to see."""
+        if not leaf.regular or not _is_parquet(leaf.path):
+            return False
+        with explain(leaf.path, self.kind), self.open_container(leaf.path) as file:
+            return any(mentions_images(field.type) for field in pq.read_schema(file))
+
+    def open_table(self, container: str) -> Table:
+        """Open one Parquet file."""
+        return open_or_close(ParquetTable, self.open_container(container))
+
+
+class ParquetTable:
+    """One Parquet file; of a row group only some rows are in memory.
+
+    Args:
+        file: the open file; closed with the table.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
+        self._metadata = self._parquet.metadata
+        self.schema = self._parquet.schema_arrow
+        self._ends = list(accumulate(group.num_rows for group in self._groups()))
+
+    def full_columns(self) -> frozenset[str]:
+        """Columns of images of which the statistics say that no bytes are absent."""
+        lacking = {
+            chunk.path_in_schema
+            for group in self._groups()
+            for chunk in map(group.column, range(group.num_columns))
+            if chunk.statistics is None or chunk.statistics.null_count != 0
+        }
+        return frozenset(name for name in self.schema.names if f"{name}.bytes" not in lacking)
+
+    def group_of(self, row: int) -> int:
+        """The row group of a row."""
+        return bisect.bisect_right(self._ends, row)
+
+    def iter_slices(self, columns: Sequence[str], start: int = 0) -> Iterator[Slice]:
+        """Rows in order, from the beginning of the row group of ``start``."""
+        images = any(mentions_images(self.schema.field(name).type) for name in columns)
+        for number in range(self.group_of(start), len(self._ends)):
+            group = self._metadata.row_group(number)
+            size = rows_at_a_time(group.total_byte_size, group.num_rows) if images else ROWS
+            first = self._ends[number] - group.num_rows
+            batches = self._parquet.iter_batches(
+                batch_size=size, row_groups=[number], columns=list(columns), use_threads=False
+            )
+            for batch in batches:
+                end = first + batch.num_rows
+                yield Slice(first, batch, end == self._ends[number])
+                first = end
+
+    def iter_texts(self, columns: ImageColumns) -> Iterator[Any]:
+        """Record batches of all that is not an image; no image is read."""
+        skipped = {f"{name}.bytes" for name in columns.names}
+        paths = [path for path in self._paths() if path not in skipped]
+        yield from self._parquet.iter_batches(batch_size=ROWS, columns=paths, use_threads=False)
+
+    def open_writer(self, target: BinaryIO, schema: Any) -> AbstractContextManager[Any]:
+        """Write another Parquet file with the columns' codecs."""
+        chunks = self._chunks()
+        writer: AbstractContextManager[Any] = pq.ParquetWriter(
+            target,
+            schema,
+            version=self._metadata.format_version,
+            compression={chunk.path_in_schema: _codec(chunk) for chunk in chunks},
+            use_dictionary=[chunk.path_in_schema for chunk in chunks if _has_dictionary(chunk)],
+            store_schema=b"ARROW:schema" in (self._metadata.metadata or {}),
+            write_batch_size=64,  # a page ends after so many images, or 1 MB of them
+        )
+        return writer
+
+    def close(self) -> None:
+        """Close the file."""
+        self._parquet.close()
+        self._file.close()
+
+    def _groups(self) -> Iterator[Any]:
+        yield from map(self._metadata.row_group, range(self._metadata.num_row_groups))
+
+    def _chunks(self) -> list[Any]:
+        group = next(self._groups(), None)
+        return [] if group is None else [group.column(i) for i in range(group.num_columns)]
+
+    def _paths(self) -> list[str]:
+        schema = self._metadata.schema
+        return [schema.column(number).path for number in range(len(schema))]
+
+
+def _is_parquet(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name.lower().endswith(".parquet") and not name.startswith(".")
+
+
+def _has_images(folder: Folder, path: str) -> bool:
+    try:
+        with folder.open(path) as file:
+            return any(mentions_images(field.type) for field in pq.read_schema(file))
+    except (CurateError, pa.ArrowException, ValueError, OSError):
+        return False  # what cannot be read is told when the dataset is opened
+
+
+def _codec(chunk: Any) -> str:
+    return "NONE" if chunk.compression == "UNCOMPRESSED" else str(chunk.compression)
+
+
+def _has_dictionary(chunk: Any) -> bool:
+    return any("DICTIONARY" in encoding for encoding in chunk.encodings)

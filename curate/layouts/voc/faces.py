@@ -1,0 +1,107 @@
+"""Faces as Pascal VOC's XML files: a folder with one for every image that was looked at.
+
+VOC counts pixels from 1 and includes the last one; boxes are whole pixels of
+the image as stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+from curate.core.errors import DataError
+from curate.core.geometry import Box
+from curate.layouts.access.walk import iter_files
+from curate.layouts.faces.given import NAME, FoundFaces, GivenFaces, make_box, one_line
+
+_FIELDS = ("pose", "truncated", "occluded", "difficult")
+
+
+def recognise(path: Path) -> bool:
+    """Whether it is a folder with XML files."""
+    return path.is_dir() and next(_iter_names(path), None) is not None
+
+
+def iter_faces(path: Path) -> Iterator[GivenFaces]:
+    """Read the folder in the order of its names.
+
+    An image's id is its ``filename`` if that has folders in it, else that name
+    in the XML's own folder. Objects that are not called a face are an error:
+    such a folder says nothing of faces.
+    """
+    for name in _iter_names(path):
+        yield _parse(path / name, name)
+
+
+def save_faces(images: Iterable[FoundFaces], path: Path) -> None:
+    """Write an XML for every image, named by the image's whole id."""
+    for image in images:
+        target = path / f"{image.id}.xml"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        objects = "".join(_format(box) for box in image.boxes)
+        target.write_text(
+            f"<annotation>\n  <filename>{escape(image.id)}</filename>\n"
+            f"  <size><width>{image.width}</width><height>{image.height}</height></size>\n"
+            f"{objects}</annotation>\n",
+            encoding="utf-8",
+        )
+
+
+def _iter_names(path: Path) -> Iterator[str]:
+    return (name for name, _ in iter_files(path, str(path)) if name.lower().endswith(".xml"))
+
+
+def _format(box: Box) -> str:
+    x0, y0, x1, y1 = math.floor(box.x0), math.floor(box.y0), math.ceil(box.x1), math.ceil(box.y1)
+    return (
+        f"  <object><name>{NAME}</name><bndbox><xmin>{x0 + 1}</xmin><ymin>{y0 + 1}</ymin>"
+        f"<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>\n"
+    )
+
+
+def _parse(file: Path, name: str) -> GivenFaces:
+    data = file.read_bytes()
+    if b"<!" in data:  # a document type could define entities without end
+        raise DataError(f"{file} has a declaration; want plain Pascal VOC")
+    try:
+        root = ElementTree.fromstring(data)  # noqa: S314 - without declarations there are no entities
+        image = root.findtext("filename") or ""
+        boxes = tuple(_parse_box(item, str(file)) for item in root.iter("object"))
+        fields = tuple(_parse_fields(item) for item in root.iter("object"))
+    except (ElementTree.ParseError, UnicodeError, LookupError) as error:
+        raise DataError(f"{file} is not whole XML: {one_line(error)}") from None
+    if not image:
+        raise DataError(f"{file} names no file")
+    folder = name.rpartition("/")[0]
+    name = f"{folder}/{image}" if folder and "/" not in image else image
+    return GivenFaces(name, boxes, fields=fields, size=_parse_stated_size(root))
+
+
+def _parse_stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
+    """Width and height, if the file states both; tools that do not know them write 0."""
+    texts = [root.findtext(f"size/{key}") or "" for key in ("width", "height")]
+    if not all(text.strip().isdecimal() for text in texts):
+        return None
+    width, height = (int(text) for text in texts)
+    return (width, height) if width and height else None
+
+
+def _parse_fields(item: ElementTree.Element) -> dict[str, str]:
+    return {key: text for key in _FIELDS if (text := item.findtext(key))}
+
+
+def _parse_box(item: ElementTree.Element, where: str) -> Box:
+    kind = item.findtext("name") or "nothing"
+    if NAME not in kind.lower():
+        raise DataError(f"{where} has an object called {kind!r}; a file of faces has only {NAME!r}")
+    keys = ("xmin", "ymin", "xmax", "ymax")
+    try:
+        x0, y0, x1, y1 = (float(item.findtext(f"bndbox/{key}") or "") for key in keys)
+    except ValueError:
+        raise DataError(
+            f"{where} has an object whose bndbox is not a box of {', '.join(keys)}"
+        ) from None
+    return make_box((x0 - 1, y0 - 1, x1, y1), where)

@@ -1,0 +1,1 @@
+"""WebDataset: samples as members of tar files."""

@@ -1,0 +1,178 @@
+"""Samples of WebDataset: dropped with their images, repeated for the images made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import groupby
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from curate.core.errors import DataError
+from curate.core.ports import CarriedFile
+from curate.layouts.editing.changes import Edits, Made
+from curate.layouts.editing.shapes import find_geometry
+from curate.layouts.sidecars.text import find_in_blocks
+from curate.layouts.tables.edit import move_row, refuse_geometry
+from curate.layouts.webdataset.read import WebDataset, copy_member, is_image, is_plain, write_member
+from curate.layouts.webdataset.tar import END, Kind, Member, iter_members
+
+_LARGEST = 1 << 26  # bytes of a JSON that is read whole
+
+Left = tuple[Member, str]
+
+
+def rebuild_tar(
+    source: WebDataset,
+    container: str,
+    edits: Edits,
+    image_bytes: Callable[[str], bytes | None],
+    target: BinaryIO,
+    placed: Callable[[str, str], None],
+) -> Iterator[CarriedFile]:
+    """Write a tar anew; the arguments are those of ``rebuild_edited``.
+
+    A sample all of whose images are removed goes as a whole. The sample of a made
+    image has a key of its own, and the members of its source beside the image.
+    """
+    with source.open_container(container) as file:
+        keys = {member.key for member in iter_members(file, container)}
+        file.seek(0)
+        writer = _Writer(container, edits, image_bytes, file, target, placed)
+        for _, group in groupby(iter_members(file, container), key=lambda member: member.key):
+            members = list(group)
+            made = list(writer.iter_made(members))  # refused before anything of it is written
+            for member, reason in writer.write_source(members):
+                yield CarriedFile(PurePosixPath(container, member.path), "", False, reason)
+            for image, each in made:
+                for member, reason in writer.write_made(members, image, each, keys):
+                    yield CarriedFile(PurePosixPath(container, member.path), "", False, reason)
+    target.write(END)
+
+
+class _Writer:
+    """Writes samples of one tar."""
+
+    def __init__(
+        self,
+        tar: str,
+        edits: Edits,
+        image_bytes: Callable[[str], bytes | None],
+        file: BinaryIO,
+        target: BinaryIO,
+        placed: Callable[[str, str], None],
+    ) -> None:
+        self._tar = tar
+        self._edits = edits
+        self._image_bytes = image_bytes
+        self._file = file
+        self._target = target
+        self._placed = placed
+
+    def iter_made(self, members: list[Member]) -> Iterator[tuple[Member, Made]]:
+        """What is to be made of a sample."""
+        images = [member for member in members if is_image(member)]
+        for image in images:
+            for made in self._edits.made_from(self._id(image)) if is_plain(image.path) else ():
+                if len(images) > 1:
+                    raise DataError(
+                        f"the sample {image.key!r} of {self._tar!r} has several images, so no "
+                        "image can be made from one of them alone"
+                    )
+                yield image, made
+
+    def write_source(self, members: list[Member]) -> Iterator[Left]:
+        """Write a sample as far as it is kept; yields what stays behind."""
+        images = [member for member in members if is_image(member)]
+        outputs = {member.path: self._output_of(member) for member in images}
+        is_removed = bool(images) and not any(data is not None for data in outputs.values())
+        for member in members:
+            if is_image(member):
+                if (data := outputs[member.path]) is not None:
+                    self._write_image(member, self._id(member), data)
+            elif is_removed:
+                yield member, "the images of its sample are removed or withheld"
+            elif member.kind is Kind.FOLDER:
+                if is_plain(member.path):
+                    write_member(replace(member, size=0), [], self._target)
+            elif reason := copy_member(member, self._file, self._target):
+                yield member, reason
+
+    def write_made(
+        self, members: list[Member], image: Member, made: Made, keys: set[str]
+    ) -> Iterator[Left]:
+        """Write the sample of an image that was made; yields what it lacks of its source's."""
+        data = self._image_bytes(made.id)
+        if data is None:
+            return
+        named = _renamed(image, made.id.removeprefix(f"{self._tar}/"))
+        if named.key in keys:
+            raise DataError(f"{self._tar!r} has a sample {named.key!r} already; rename it")
+        keys.add(named.key)
+        for member in members:
+            ending = member.name[len(member.key) :]
+            own = _renamed(member, named.path[: len(named.path) - _tail(named)] + ending)
+            if member is image:
+                self._write_image(named, made.id, data)
+            elif member.kind is not Kind.FOLDER:
+                reason = self._write_text(own, member, made)
+                if reason is not None:
+                    yield own, reason
+
+    def _output_of(self, image: Member) -> bytes | None:
+        is_kept = is_plain(image.path) and self._edits.is_kept(self._id(image))
+        return self._image_bytes(self._id(image)) if is_kept else None
+
+    def _write_image(self, member: Member, record_id: str, data: bytes) -> None:
+        whole = replace(member, kind=Kind.FILE, size=len(data))
+        write_member(whole, [data], self._target)
+        self._placed(record_id, f"{self._tar}/{member.path}")
+
+    def _write_text(self, own: Member, member: Member, made: Made) -> str | None:
+        """Write what is said of a made image; returns why not, or None."""
+        where = f"{self._tar}/{member.path}"
+        if made.is_copy or member.kind is not Kind.FILE or not member.size:
+            return copy_member(own, self._file, self._target)
+        if not member.path.lower().endswith(".json"):
+            words = member.name[len(member.key) :].split(".")
+            if any(find_geometry(word, "1") for word in words):
+                raise DataError(
+                    f"{where} seems to say where something is in its image, which cannot be "
+                    "transformed; use an augmentation that moves nothing, such as photometric"
+                )
+            return copy_member(own, self._file, self._target)
+        data = self._move_json(member, made, where)
+        if reason := find_in_blocks([data]):
+            return reason
+        write_member(replace(own, size=len(data)), [data], self._target)
+        return None
+
+    def _move_json(self, member: Member, made: Made, where: str) -> bytes:
+        self._file.seek(member.offset)
+        data = self._file.read(min(member.size, _LARGEST + 1))
+        try:
+            value = json.loads(data) if len(data) <= _LARGEST else None
+        except (ValueError, RecursionError):
+            value = None
+        if value is None:
+            raise DataError(f"{where} is no JSON, so it cannot be transformed with its image")
+        if not isinstance(value, dict):
+            refuse_geometry("", value, where)
+            return data
+        moved = move_row(value, made, where)
+        return json.dumps(moved, ensure_ascii=data.isascii()).encode()
+
+    def _id(self, member: Member) -> str:
+        return f"{self._tar}/{member.path}"
+
+
+def _renamed(member: Member, path: str) -> Member:
+    """A member by another path, spelt as its name is."""
+    before = member.name[: len(member.name) - len(member.path)]
+    return replace(member, name=before + path, path=path)
+
+
+def _tail(member: Member) -> int:
+    """Letters of a member's name after its key."""
+    return len(member.name) - len(member.key)

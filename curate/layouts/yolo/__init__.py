@@ -1,0 +1,1 @@
+"""YOLO as Ultralytics defines it: ``images``, ``labels``, ``data.yaml``."""

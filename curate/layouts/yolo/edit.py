@@ -1,0 +1,179 @@
+"""YOLO's lists and labels: dropped with their images, and made for the images made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import BinaryIO
+
+import numpy as np
+
+from curate.core.affine import Affine, Points
+from curate.core.errors import DataError
+from curate.core.geometry import Box
+from curate.core.ports import CarriedFile
+from curate.layouts.annotations import iter_lines, open_annotation
+from curate.layouts.editing.changes import (
+    DROPPED,
+    EDITED,
+    SAME,
+    Decide,
+    Edits,
+    Fate,
+    Made,
+    Outcome,
+    edit_lines,
+    rename,
+)
+from curate.layouts.sidecars.mentions import Mentions
+from curate.layouts.yolo.config import Config
+from curate.layouts.yolo.labels import check_line
+from curate.layouts.yolo.read import Yolo, label_of
+from curate.storage.names import NamesOnDisk
+
+
+class YoloEditor:
+    """Edits the lists of a YOLO dataset, and makes labels.
+
+    Args:
+        source: the dataset.
+        edits: what is to be changed.
+    """
+
+    def __init__(self, source: Yolo, edits: Edits) -> None:
+        self._source = source
+        self._folder = source.folder
+        self._edits = edits
+        self._mentions = Mentions(source, edits)
+
+    @cached_property
+    def _labels(self) -> NamesOnDisk:
+        """Labels whose images are kept, and those whose are removed."""
+        names = NamesOnDisk()
+        for record in self._source.records():
+            kept = "kept" if self._edits.is_kept(record.id) else "removed"
+            names.add(kept, label_of(record.id))
+        return names
+
+    def edit(self, other: CarriedFile, target: BinaryIO) -> Fate:
+        """Edit a list; drop the label of a removed image; all else goes through."""
+        path = str(other.path)
+        if path in self._source.list_paths():
+            with open_annotation(self._folder, path) as file:
+                changed = edit_lines(file, path, self._decider(path), target)
+            return EDITED if changed else SAME
+        kept, removed = (self._labels.get(kind, path) for kind in ("kept", "removed"))
+        if removed is not None and kept is None:
+            return DROPPED
+        is_label = kept is not None or other.path.suffix in (".yaml", ".yml")
+        return SAME if is_label else Fate(Outcome.SAME, self._mentions.note(other))
+
+    def iter_new(self) -> Iterator[tuple[str, bytes]]:
+        """A label for every image made from one that has a label."""
+        for record in self._source.records():
+            for made in self._edits.made_from(record.id):
+                path = label_of(record.id)
+                if self._folder.leaf(path) is not None:
+                    yield label_of(made.id), self._make_label(path, made)
+
+    def _decider(self, path: str) -> Decide:
+        def decide(line: str, where: str) -> tuple[bool, list[str]]:
+            if not line.strip():
+                return True, []
+            image = self._source.find_listed(line.strip(), path, where)
+            if self._source.find(image) is None:
+                return True, []  # absent from SOURCE, too
+            made = self._edits.made_from(image)
+            return self._edits.is_kept(image), [rename(line.rstrip(), image, m.id) for m in made]
+
+        return decide
+
+    def _make_label(self, path: str, made: Made) -> bytes:
+        """The label of an image made from the one whose label this is."""
+        if made.affine.is_identity(made.width, made.height):  # labels are of the upright image
+            return self._folder.read(path)
+        lines = []
+        with open_annotation(self._folder, path) as file:
+            for where, line in iter_lines(file, path):
+                moved = move_line(line, made, self._source.config, where) if line.strip() else line
+                if moved is not None:
+                    lines.append(f"{moved}\n")
+        return "".join(lines).encode()
+
+
+_DIGITS = 8  # behind the point; a share of a hundred million pixels
+
+
+def move_line(line: str, made: Made, config: Config, where: str) -> str | None:
+    """A line for an image that was made, or None if its object left the image.
+
+    Args:
+        line: ``class x y w h``, ``class x1 y1 x2 y2 x3 y3 …`` or a box and its
+            keypoints, as shares of the upright image.
+        made: the image made.
+        config: what the dataset's configuration says.
+        where: what a message calls the line.
+
+    Raises:
+        DataError: if it is malformed, or keypoints would be mirrored and nothing says
+            how.
+    """
+    check_line(line, where, config)
+    first, *rest = line.split()
+    values = [float(text) for text in rest]
+    if config.keypoints is None and len(values) != 4:
+        moved = _move_outline(values, made)
+    else:
+        moved = _move_box(values[:4], made)
+        if moved and len(values) > 4:
+            moved += _move_pose(values[4:], made, config, where)
+    return " ".join([first, *map(_format, moved)]) if moved else None
+
+
+def _move_box(values: list[float], made: Made) -> list[float]:
+    x, y, width, height = values
+    corners = Box(
+        (x - width / 2) * made.width,
+        (y - height / 2) * made.height,
+        (x + width / 2) * made.width,
+        (y + height / 2) * made.height,
+    )
+    box = made.affine.box(corners)
+    if box is None:
+        return []
+    across, down = made.affine.width, made.affine.height
+    centre = [(box.x0 + box.x1) / 2 / across, (box.y0 + box.y1) / 2 / down]
+    return [*centre, box.width / across, box.height / down]
+
+
+def _move_outline(values: list[float], made: Made) -> list[float]:
+    points = np.reshape(values, (-1, 2)) * (made.width, made.height)
+    return _to_shares(made.affine.polygon(points), made.affine)
+
+
+def _move_pose(values: list[float], made: Made, config: Config, where: str) -> list[float]:
+    """Keypoints; those that left the image are zeros, as those that nobody has set."""
+    points = np.reshape(values, (-1, config.dimensions))
+    if made.affine.flips:
+        if config.flips is None:
+            raise DataError(
+                f"{where} has keypoints, and data.yaml has no flip_idx that says which change "
+                "places in a mirror; add it, or use an augmentation that does not flip"
+            )
+        points = points[list(config.flips)]
+    affine = made.affine
+    places = affine.points(points[:, :2] * (made.width, made.height))
+    inside = (places >= 0).all(axis=1) & (places < (affine.width, affine.height)).all(axis=1)
+    is_set = points[:, 2] > 0 if config.dimensions > 2 else points.any(axis=1)
+    moved = points.copy()
+    moved[:, :2] = places / (affine.width, affine.height)
+    moved[~(inside & is_set)] = 0
+    return [float(value) for value in moved.ravel()]
+
+
+def _to_shares(points: Points, affine: Affine) -> list[float]:
+    return [float(value) for value in (points / (affine.width, affine.height)).ravel()]
+
+
+def _format(value: float) -> str:
+    return f"{value:.{_DIGITS}f}".rstrip("0").rstrip(".") or "0"

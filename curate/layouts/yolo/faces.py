@@ -1,0 +1,82 @@
+"""Faces as YOLO's labels: a folder with ``images.txt`` and ``labels/….txt``.
+
+Every line of ``images.txt`` is the id of an image that was looked at; the labels
+of ``a/b.jpg`` are ``labels/a/b.jpg.txt`` or ``labels/a/b.txt``, absent or empty
+where there is no face: ``class x y width height``, the box's centre and size as
+shares of the upright image, which is how YOLO's tools see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from curate.core.errors import DataError
+from curate.core.geometry import Box, scale, to_upright
+from curate.layouts.faces.given import FoundFaces, GivenFaces, make_box
+
+_IMAGES = "images.txt"
+
+
+def recognise(path: Path) -> bool:
+    """Whether it is a folder with a list of images and one of labels."""
+    return (path / _IMAGES).is_file() and (path / "labels").is_dir()
+
+
+def iter_faces(path: Path) -> Iterator[GivenFaces]:
+    """Read the labels of every image in the list, in its order."""
+    listed = labelled = 0
+    with (path / _IMAGES).open(encoding="utf-8", errors="surrogateescape") as images:
+        for line in images:
+            if name := line.rstrip("\r\n"):
+                files = [file for file in _label_files(path, name) if file.is_file()]
+                listed, labelled = listed + 1, labelled + bool(files)
+                boxes = tuple(box for file in files for box in _iter_boxes(file))
+                yield GivenFaces(name, boxes, relative=True)
+    if listed and not labelled:
+        raise DataError(f"{path / 'labels'} has no file of labels for any image of {_IMAGES}")
+
+
+def save_faces(images: Iterable[FoundFaces], path: Path) -> None:
+    """Write the list and a file of labels for every image; the only class is 0, the face."""
+    (path / "labels").mkdir(parents=True)
+    with (path / _IMAGES).open("w", encoding="utf-8") as listing:
+        for image in images:
+            if "\n" in image.id or "\r" in image.id:
+                raise DataError(f"{image.id!r} cannot stand in a line of {path / _IMAGES}")
+            listing.write(image.id + "\n")
+            target = path / "labels" / f"{image.id}.txt"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text("".join(_iter_lines(image)), encoding="utf-8")
+
+
+def _iter_lines(image: FoundFaces) -> Iterator[str]:
+    width, height = image.width, image.height
+    for box in image.boxes:
+        upright = to_upright(box, image.orientation, width, height)
+        if image.orientation >= 5:
+            shares = scale(upright, 1 / height, 1 / width)
+        else:
+            shares = scale(upright, 1 / width, 1 / height)
+        x, y = (shares.x0 + shares.x1) / 2, (shares.y0 + shares.y1) / 2
+        yield f"0 {x:.9f} {y:.9f} {shares.width:.9f} {shares.height:.9f}\n"
+
+
+def _label_files(path: Path, name: str) -> list[Path]:
+    stem = name.rpartition(".")[0]
+    return [path / "labels" / f"{given}.txt" for given in (name, stem) if given]
+
+
+def _iter_boxes(labels: Path) -> Iterator[Box]:
+    text = labels.read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), start=1):
+        where = f"{labels}, line {number},"
+        fields = line.split()
+        try:
+            if len(fields) not in (5, 6):  # with a confidence; a polygon has more
+                raise ValueError
+            x, y, width, height = (float(value) for value in fields[1:5])
+        except ValueError:
+            raise DataError(f"{where} is not: class x y width height") from None
+        xyxy = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        yield make_box(xyxy, where)

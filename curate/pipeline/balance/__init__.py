@@ -1,1 +1,0 @@
-"""Correct how groups are represented in a dataset, write what was done, and say what it cost."""

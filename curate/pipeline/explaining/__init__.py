@@ -1,1 +1,0 @@
-"""What a classifier's answers rest on: maps over images, and the shares of faces in them."""

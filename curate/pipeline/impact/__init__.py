@@ -1,1 +1,0 @@
-"""What obfuscation costs a classifier: predictions made, paired, measured and shown."""

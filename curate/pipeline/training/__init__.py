@@ -1,1 +1,0 @@
-"""The steps of ``curate impact train``; `curate.pipeline.training.train` puts them together."""

@@ -1,0 +1,1 @@
+"""Storage: locks, on-disk indices, regular files, operating-system errors."""

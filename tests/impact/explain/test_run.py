@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import html
+import importlib.util
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from torch import nn
+
+from curate.core.errors import CurateError, DataError, ManifestError, MissingExtraError, UsageError
+from curate.impact.explain.attribution import METHODS
+from curate.impact.explain.attribution.method import Options
+from curate.impact.explain.choice import Choice
+from curate.impact.explain.page import make_page
+from curate.impact.explain.question import Question
+from curate.impact.explain.run import Answer, explain_predictions
+from curate.manifest.store import iter_entries
+from curate.report.page import render_page
+from tests.conftest import ROOT
+from tests.impact.explain.attribution.networks import Gated
+from tests.impact.explain.explained import ELSEWHERE, Colours, make_dataset, obfuscate
+
+FEW = Options(lime_samples=100, shap_samples=80)
+QUICK = ("gradcam", "lrp")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    folder = tmp_path_factory.mktemp("explain")
+    make_dataset(folder / "photos")
+    obfuscate(folder / "photos", folder / "out")
+    return str(folder / "photos"), folder / "out"
+
+
+def check_schema(answer: Answer) -> dict[str, Any]:
+    report = json.loads(json.dumps(answer.to_dict(), allow_nan=False))
+    schema = json.loads((ROOT / "manifests/explain-1.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(report, schema)
+    assert isinstance(report, dict)
+    return report
+
+
+def by_method(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {row["method"]: row for row in rows}
+
+
+def test_a_model_that_looks_at_faces_is_found_out(data: tuple[str, Path]) -> None:
+    answer = explain_predictions(*data, Colours(), Question(options=FEW, sheet=True))
+    report = check_schema(answer)
+    assert report["counts"] == {
+        "withheld": 0,
+        "without_faces": 3,
+        "with_faces": 8,
+        "compared": 8,
+        "changed": 4,
+        "explained": 4,
+        "face_outside_input": 0,
+        "listed_left_out": 0,
+    }
+    # The bluest face changed most; what is left after blurring is red.
+    assert [each["id"] for each in report["images"]] == [
+        "ape/07.png",
+        "bat/06.png",
+        "ape/05.png",
+        "bat/04.png",
+    ]
+    assert {each["original"]["category"] for each in report["images"]} == {"blue"}
+    assert {each["obfuscated"]["category"] for each in report["images"]} == {"red"}
+    for name, found in by_method(report["overall"]).items():
+        assert found["original"]["share"]["value"] > (0.8 if name == "lime" else 0.95)
+        assert found["original"]["ratio"]["value"] > 3
+        assert found["original"]["elsewhere_ratio"]["value"] < 0.3
+    assert {row["category"]: row["methods"][0]["n"] for row in report["per_class"]} == {
+        "ape": 2,
+        "bat": 2,
+    }
+    assert next(each["methods"] for each in report["agreement"]) == ["gradcam", "lrp"]
+    assert [each["method"] for each in report["randomised"]] == ["gradcam", "lrp"]
+    assert len(answer.sheets) == 4
+    assert [len(sheet.pictures) for sheet in answer.sheets] == [5] * 4
+
+
+def test_a_model_that_looks_elsewhere_is_cleared(data: tuple[str, Path]) -> None:
+    question = Question(options=FEW, choice=Choice(sample=6, seed=3))
+    report = check_schema(explain_predictions(*data, Colours(ELSEWHERE), question))
+    assert report["counts"]["compared"] is report["counts"]["changed"] is None
+    assert report["counts"]["explained"] == 6
+    for found in by_method(report["overall"]).values():
+        assert found["original"]["share"]["value"] < 0.1
+        assert found["obfuscated"]["share"]["value"] < 0.1
+        low, high = found["difference"]["ci95"] or (0, 0)
+        assert low <= 0.02
+        assert high >= -0.02
+
+
+def test_the_same_question_gives_the_same_bytes_and_another_seed_another_sample(
+    data: tuple[str, Path],
+) -> None:
+    def ask(seed: int) -> tuple[str, str]:
+        question = Question(
+            methods=("lime",), options=FEW, choice=Choice(sample=2, seed=seed), sheet=True
+        )
+        answer = explain_predictions(*data, Colours(), question)
+        return json.dumps(answer.to_dict()), render_page(make_page(answer))
+
+    assert ask(1) == ask(1)
+    assert ask(1)[0] != ask(2)[0]
+
+
+def test_listed_images_are_explained_in_their_order(data: tuple[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text("bat/02.png\n\nape/01.png\nbat/08.png\n")
+    question = Question(methods=QUICK, choice=Choice(ids=tmp_path / "ids.txt"))
+    report = check_schema(explain_predictions(*data, Colours(), question))
+    assert [each["id"] for each in report["images"]] == ["bat/02.png", "ape/01.png"]
+    assert report["counts"]["listed_left_out"] == 1
+    assert report["choice"]["most"] is None
+
+
+def test_the_most_that_is_asked_for_is_explained(data: tuple[str, Path]) -> None:
+    question = Question(methods=QUICK, choice=Choice(most=2))
+    report = check_schema(explain_predictions(*data, Colours(), question))
+    assert [each["id"] for each in report["images"]] == ["ape/07.png", "bat/06.png"]
+    assert report["counts"]["changed"] == 4
+    assert report["overall"][0]["original"]["share"]["ci95"] is None
+
+
+def test_the_class_explained_is_each_images_own_or_the_originals(data: tuple[str, Path]) -> None:
+    own, same = (
+        explain_predictions(*data, Colours(), Question(methods=("lrp",), target=target))
+        for target in ("predicted", "original")
+    )
+    assert check_schema(same)["choice"]["target"] == "original"
+    for mine, other in zip(own.explanation.images, same.explanation.images, strict=True):
+        before, after = zip(mine.measured["lrp"].cells, other.measured["lrp"].cells, strict=True)
+        assert (before[0] == before[1]).all()
+        assert after[0].sum() > 2 * after[1].sum() > 0  # of red there is more than of blue
+
+
+class Other(Colours):
+    """The same answers, from a network in which LRP finds no rule."""
+
+    def network(self) -> nn.Module:
+        return Gated().eval()
+
+
+class Blind(Colours):
+    """Is shown the lower right corner only, where there is no face."""
+
+    def prepare(self, image: Any) -> Any:
+        return super().prepare(image)[:, 20:, 20:]
+
+    def predict(self, batch: Any) -> Any:
+        return np.ascontiguousarray(batch[:, :, 0, 0])
+
+
+def test_a_method_that_a_model_does_not_allow_is_named_and_the_rest_goes_on(
+    data: tuple[str, Path],
+) -> None:
+    question = Question(methods=("lrp", "gradcam"), choice=Choice(most=1))
+    answer = explain_predictions(*data, Other(), question)
+    report = check_schema(answer)
+    lrp, gradcam = report["methods"]
+    assert "no rule is known for the operation 'sigmoid'" in lrp["unavailable"]
+    assert gradcam["unavailable"] is None
+    assert gradcam["parameters"] == {"layer": "first", "kind": "Conv2d"}
+    assert [row["method"] for row in report["overall"]] == ["gradcam"]
+    assert lrp["unavailable"] in html.unescape(render_page(make_page(answer)))
+    with pytest.raises(UsageError, match="no method works with this model"):
+        explain_predictions(*data, Other(), Question(methods=("lrp",)))
+
+
+def test_faces_that_the_model_is_not_shown_are_counted(data: tuple[str, Path]) -> None:
+    question = Question(methods=("lime",), options=FEW, choice=Choice(sample=8))
+    answer = explain_predictions(*data, Blind(), question)
+    report = check_schema(answer)
+    assert report["counts"]["face_outside_input"] == 8
+    assert report["counts"]["explained"] == 0
+    assert report["overall"][0]["n"] == 0
+    page = render_page(make_page(answer))
+    assert "8 whose faces are no whole pixel of what the model is given" in page
+    assert "No image was explained" in page
+
+
+def copy_out(data: tuple[str, Path], tmp_path: Path) -> tuple[str, Path]:
+    return (
+        str(shutil.copytree(data[0], tmp_path / "photos")),
+        Path(shutil.copytree(data[1], tmp_path / "out")),
+    )
+
+
+def test_files_that_are_not_those_of_the_manifest_are_refused(
+    data: tuple[str, Path], tmp_path: Path
+) -> None:
+    photos, out = copy_out(data, tmp_path)
+    question = Question(methods=QUICK)
+    entry = next(e for e in iter_entries(out / "manifest/records") if e.hidden)
+
+    def refuse(said: str, error: type[CurateError]) -> None:
+        with pytest.raises(error, match=said) as caught:
+            explain_predictions(photos, out, Colours(), question)
+        assert "\n" not in str(caught.value)
+
+    output = out / "data" / str(entry.output_path)
+    kept = output.read_bytes()
+    output.write_bytes(kept + b" ")
+    refuse("another dataset: the obfuscated file of .* has another SHA-256", ManifestError)
+    output.unlink()
+    refuse("the obfuscated .* cannot be read: No such file", DataError)
+    output.write_bytes(kept)
+    original = Path(photos) / entry.source_path
+    original.write_bytes(kept)
+    refuse("another dataset: the original file of .* has another SHA-256", ManifestError)
+    original.unlink()
+    refuse("but not in ORIGINAL", DataError)
+    shutil.rmtree(out / "data")
+    refuse("must be the OUT of curate blur", DataError)
+    shutil.rmtree(out / "manifest")
+    refuse("is this the OUT of a finished run", ManifestError)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"methods": ()}, "name methods, each once"),
+        ({"methods": ("lrp", "lrp")}, "name methods, each once"),
+        ({"methods": ("lpr",)}, "unknown method 'lpr'"),
+        ({"target": "label"}, "unknown target"),
+        ({"options": Options(lime_samples=3)}, "must be 10 or more"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_refused(change: Mapping[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Question(**change)
+
+
+def test_choices_that_make_no_sense_are_refused(data: tuple[str, Path], tmp_path: Path) -> None:
+    for bad in ({"most": 0}, {"sample": 0}, {"sample": 2, "ids": Path("x")}):
+        with pytest.raises(UsageError):
+            Choice(**bad)  # type: ignore[arg-type]
+    listed = tmp_path / "ids.txt"
+    for text, said in (("", "lists no id"), ("bat/99.png\n", "which the manifest does not know")):
+        listed.write_text(text)
+        with pytest.raises(DataError, match=said):
+            explain_predictions(*data, Colours(), Question(choice=Choice(ids=listed)))
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        explain_predictions(*data, Colours(), Question(choice=Choice(ids=tmp_path)))
+
+
+def test_a_layer_that_will_not_do_ends_the_run_and_says_which_will(
+    data: tuple[str, Path],
+) -> None:
+    for layer, said in (("nothing", "would do are: colours, activation"), ("head", "gives 1×3")):
+        question = Question(methods=QUICK, options=Options(layer=layer))
+        with pytest.raises(UsageError, match=said):
+            explain_predictions(*data, Colours(), question)
+    question = Question(methods=("gradcam",), options=Options(layer="colours"))
+    report = check_schema(explain_predictions(*data, Colours(), question))
+    assert report["methods"][0]["parameters"]["layer"] == "colours"
+
+
+def test_scores_that_are_no_numbers_are_refused(data: tuple[str, Path]) -> None:
+    class Broken(Colours):
+        def predict(self, batch: Any) -> Any:
+            return super().predict(batch) * np.nan
+
+    with pytest.raises(DataError, match="no finite numbers"):
+        explain_predictions(*data, Broken(), Question())
+
+
+def test_every_method_is_part_of_the_schema() -> None:
+    schema = json.loads((ROOT / "manifests/explain-1.schema.json").read_text())
+    assert schema["$defs"]["method"]["enum"] == list(METHODS)
+
+
+def test_the_page_shows_the_originals_only_where_that_is_asked_for(
+    data: tuple[str, Path],
+) -> None:
+    hidden, shown = (
+        render_page(
+            make_page(
+                explain_predictions(
+                    *data, Colours(), Question(methods=QUICK, sheet=True, show_originals=show)
+                )
+            )
+        )
+        for show in (False, True)
+    )
+    assert "give nobody else a copy" not in hidden
+    assert "the page shows no pixel that the dataset hides" in hidden
+    assert "give nobody else a copy" in shown
+    assert hidden.count("<img ") == shown.count("<img ") == 4 * 3
+
+
+def test_a_missing_package_is_an_error_that_names_the_pip_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "captum" else find(name)
+    )
+    for name in METHODS:
+        with pytest.raises(MissingExtraError, match=r"pip install 'curate-dataset\[explain\]'"):
+            Question(methods=(name,))

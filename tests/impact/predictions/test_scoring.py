@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curate.core.errors import DataError
+from curate.impact.class_names import number_classes
+from curate.impact.predictions.scoring import load_predictions
+from tests.impact.predictions.files import draw, save
+
+IDS, LABELS, LOGITS = draw(n=50, classes=4)
+FOUR = number_classes(4)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return save(tmp_path / "a.npz", IDS, LABELS, logits=LOGITS)
+
+
+def test_rows_go_to_their_places_and_those_without_one_count_nowhere(
+    tmp_path: Path, path: Path
+) -> None:
+    places = np.full(50, -1)
+    places[:30] = np.arange(30)[::-1]
+    some = load_predictions(path, places, 30, FOUR, tmp_path)
+    part = save(tmp_path / "b.npz", IDS[:30], LABELS[:30], logits=LOGITS[:30])
+    alone = load_predictions(part, np.arange(30), 30, FOUR, tmp_path)
+    assert (some.labels == alone.labels[::-1]).all()
+    assert (some.arm.rank == alone.arm.rank[::-1]).all()
+    assert (some.arm.confidence == alone.arm.confidence[::-1]).all()
+    assert (some.arm.precision == alone.arm.precision).all()
+
+
+@pytest.mark.parametrize("rows", [49, 51])
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, path: Path, rows: int
+) -> None:
+    with pytest.raises(DataError, match=rf"a\.npz has {rows} ids and 50 predictions"):
+        load_predictions(path, np.arange(rows), rows, FOUR, tmp_path)
+
+
+def test_nothing_stays_in_the_work_folder(tmp_path: Path, path: Path) -> None:
+    load_predictions(path, np.arange(50), 50, FOUR, tmp_path)
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from curate.core.errors import DataError, UsageError
+from curate.impact.train.plan import NEITHER, TEST, TRAIN, Listed, assign_parts, check_classes
+
+
+def listed(splits: list[str | None], labels: list[int], classes: int = 2) -> Listed:
+    names = tuple(dict.fromkeys(splits))
+    return Listed(
+        splits=names,
+        split=np.array([names.index(split) for split in splits]),
+        classes=tuple("abcdef"[:classes]),
+        labels=np.array(labels),
+        draws=np.random.default_rng(0).integers(0, 2**63, len(labels)).astype(np.uint64),
+    )
+
+
+def test_splits_are_followed_and_what_is_in_none_takes_no_part() -> None:
+    splits = ["train", "Training", "val", "test", "extra", None, "train"]
+    found = assign_parts(listed(splits, [0, 1, 0, 1, 0, 0, -1]), None)
+    assert found.places.tolist() == [TRAIN, TRAIN, TEST, TEST, NEITHER, NEITHER, NEITHER]
+    assert found.holdout is None
+    assert found.by_split == {"train": 1, "Training": 1, "val": 1, "test": 1}
+    assert found.left_out == {"without_class": 1, "other_splits": 2}
+
+
+@pytest.mark.parametrize("split", [None, "train", "val"])
+def test_of_one_split_a_share_of_every_class_is_held_out(split: str | None) -> None:
+    labels = [0] * 20 + [1] * 5 + [2] * 2 + [-1]
+    given = listed([split] * 28, labels, 3)
+    found = assign_parts(given, None)
+    held = np.bincount(given.labels[found.places == TEST], minlength=3)
+    assert held.tolist() == [4, 1, 1]
+    assert found.places[-1] == NEITHER
+    assert found.holdout == 0.2
+    half = assign_parts(given, 0.5)
+    assert np.bincount(given.labels[half.places == TEST]).tolist() == [10, 2, 1]
+
+
+def test_images_of_no_other_split_than_unlabelled_ones_are_held_out_as_well() -> None:
+    """Test images without classes, as ImageNet's are, are no split to test on."""
+    found = assign_parts(listed(["train"] * 4 + ["test"] * 2, [0, 0, 1, 1, -1, -1]), None)
+    assert found.places.tolist().count(TEST) == 2
+    assert found.left_out["without_class"] == 2
+
+
+def test_what_contradicts_the_dataset_is_refused() -> None:
+    with pytest.raises(UsageError, match="ORIGINAL has train, val"):
+        assign_parts(listed(["train", "val"], [0, 0]), 0.2)
+    with pytest.raises(DataError, match="no image of ORIGINAL has a class"):
+        assign_parts(listed(["train", "val"], [-1, -1]), None)
+
+
+def test_a_class_without_images_is_named() -> None:
+    labels, places = np.array([0, 0, 1, 2, 2]), np.array([TRAIN, TEST, TRAIN, TEST, TEST])
+    with pytest.raises(DataError, match="the class 'c' has no training image; every class"):
+        check_classes(("a", "b", "c"), labels, places)
+    with pytest.raises(DataError, match="the class 'b' has no test image; every class"):
+        check_classes(("a", "b"), labels[:3], places[:3])
+    with pytest.raises(DataError, match=r"'b' has no test image \(and 1 more classes have none\)"):
+        check_classes(
+            ("a", "b", "c"), np.array([0, 0, 1, 2]), np.array([TRAIN, TEST, TRAIN, TRAIN])
+        )
+    with pytest.raises(DataError, match="one class only, 'a'"):
+        check_classes(("a",), labels, places)

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from curate.core.errors import DataError
+from curate.impact.train.examples import Examples
+from curate.impact.train.hyperparameters import Hyperparameters
+from curate.impact.train.network import (
+    BFLOAT16,
+    FLOAT16,
+    Machine,
+    machine_for,
+    make_network,
+    settle,
+)
+from curate.impact.train.trainer import (
+    Epoch,
+    Lesson,
+    Student,
+    digest_weights,
+    load_checkpoint,
+    predict,
+    save_checkpoint,
+    score,
+    train,
+)
+
+HOW = Hyperparameters(epochs=4, size=16, batch=8, lr=0.01)
+CPU = Machine()
+
+
+def draw_images(count: int, seed: int = 0) -> Examples:
+    """Two classes that differ in colour, in the form that images are stored in."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    pixels = random.integers(0, 120, (count, HOW.stored, HOW.stored, 3))
+    pixels[labels == 1, :, :, 0] += 120
+    return Examples(pixels.astype(np.uint8), np.arange(count), labels)
+
+
+IMAGES, TESTS = draw_images(40), draw_images(20, seed=1)
+
+
+def lesson(seed: int = 0, how: Hyperparameters = HOW, **more: object) -> Lesson:
+    return Lesson(IMAGES, 2, how, seed, tests={"original": TESTS}, **more)  # type: ignore[arg-type]
+
+
+def finish(made: Student | None) -> Student:
+    assert made is not None
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _settled() -> object:
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    settle(CPU)
+    yield
+    torch.set_num_threads(before[0])
+    torch.use_deterministic_algorithms(before[1])
+
+
+def test_it_learns_and_says_how(tmp_path: Path) -> None:
+    done = finish(train(lesson(), CPU, tmp_path / "a.pt"))
+    assert [epoch.epoch for epoch in done.curve] == [1, 2, 3, 4]
+    assert done.curve[-1].loss < done.curve[0].loss
+    assert score(done.network, TESTS, CPU, HOW.size) == 1.0
+    assert done.curve[-1].test == {"original": 1.0}
+    logs = predict(done.network, TESTS, CPU, HOW.size)
+    assert np.allclose(np.exp(logs).sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+    first, again, other = (
+        digest_weights(finish(train(lesson(seed), CPU, tmp_path / f"{number}.pt")).network)
+        for number, seed in enumerate((0, 0, 1))
+    )
+    assert first == again
+    assert first != other
+
+
+def test_both_datasets_networks_of_a_seed_begin_alike() -> None:
+    assert digest_weights(make_network(2, 5)) == digest_weights(make_network(2, 5))
+    assert digest_weights(make_network(2, 5)) != digest_weights(make_network(2, 6))
+
+
+def test_paused_at_any_epoch_and_taken_up_again_nothing_differs(tmp_path: Path) -> None:
+    whole = finish(train(lesson(), CPU, tmp_path / "whole.pt"))
+    for stop in range(HOW.epochs):
+        path = tmp_path / f"{stop}.pt"
+
+        def go_on(last: Epoch | None, stop: int = stop) -> bool:
+            return (last.epoch if last else 0) < stop
+
+        assert train(lesson(), CPU, path, go_on) is None
+        assert path.exists() == (stop > 0)
+        resumed = finish(train(lesson(), CPU, path))
+        assert digest_weights(resumed.network) == digest_weights(whole.network)
+        assert resumed.curve == whole.curve
+
+
+def test_weights_of_one_change_nothing_and_of_nought_hide_an_image(tmp_path: Path) -> None:
+    plain = finish(train(lesson(), CPU, tmp_path / "plain.pt"))
+    ones = finish(train(lesson(weights=np.ones(40)), CPU, tmp_path / "ones.pt"))
+    assert digest_weights(plain.network) == digest_weights(ones.network)
+    only_second = np.where(IMAGES.labels == 1, 2.0, 0.0)
+    how = Hyperparameters(epochs=8, size=16, batch=8, lr=0.01)
+    blind = finish(train(lesson(how=how, weights=only_second), CPU, tmp_path / "blind.pt"))
+    best = predict(blind.network, TESTS, CPU, HOW.size).argmax(axis=1)
+    assert (best == 1).all()
+
+
+def test_mixed_precision_and_channels_last_learn_as_well(tmp_path: Path) -> None:
+    """The way of an accelerator, walked on the processor."""
+    mixed = Machine("cpu", BFLOAT16, channels_last=True)
+    done = finish(train(lesson(), mixed, tmp_path / "mixed.pt"))
+    assert score(done.network, TESTS, mixed, HOW.size) == 1.0
+    assert all(value.dtype == torch.float32 for value in done.network.parameters())
+    plain = finish(train(lesson(), CPU, tmp_path / "plain.pt"))
+    assert digest_weights(done.network) != digest_weights(plain.network)
+    said = mixed.describe()
+    assert said["number_type"] == "mixed float32 and bfloat16"
+    assert said["channels_last"] is True
+
+
+def test_only_float16_needs_its_gradients_scaled() -> None:
+    assert Machine("cpu", FLOAT16).scaler().is_enabled()
+    assert not Machine("cpu", BFLOAT16).scaler().is_enabled()
+    assert machine_for("cpu") == CPU
+    assert CPU.describe()["number_type"] == "float32"
+
+
+def test_a_training_that_breaks_down_says_what_to_do(tmp_path: Path) -> None:
+    how = Hyperparameters(epochs=4, size=16, batch=8, lr=1e30)
+    with pytest.raises(DataError, match="try a lower --lr"):
+        train(lesson(how=how), CPU, tmp_path / "x.pt")
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    assert load_checkpoint(path, "cpu") is None
+    save_checkpoint({"curve": []}, path)
+    assert load_checkpoint(path, "cpu") == {"curve": []}
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match="is damaged; remove it"):
+        load_checkpoint(path, "cpu")

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curate.core.errors import CurateError, DataError, LockedError, PausedError, SetupError
+from curate.impact.train.work import PREFIX, RowForm, Work, hold_work, passing_on
+from curate.storage.lock import FolderLock
+
+FORM = RowForm((4, 4, 3), "uint8")
+
+
+@pytest.mark.parametrize(
+    ("error", "stays"), [(DataError("x"), False), (PausedError("x"), True), (SetupError("x"), True)]
+)
+def test_only_a_run_that_can_go_on_leaves_its_folder(
+    tmp_path: Path, error: CurateError, stays: bool
+) -> None:
+    with pytest.raises(type(error)), hold_work(tmp_path, "0" * 64):
+        raise error
+    assert (tmp_path / f"{PREFIX}{'0' * 12}").is_dir() == stays
+
+
+def test_two_runs_of_the_same_request_do_not_meet(tmp_path: Path) -> None:
+    root = tmp_path / f"{PREFIX}{'a' * 12}"
+    with (
+        FolderLock(root / "lock"),
+        pytest.raises(LockedError, match="another run of the same request is writing"),
+        hold_work(tmp_path, "a" * 64),
+    ):
+        pass
+
+
+def test_what_a_killed_run_left_half_done_is_dropped(tmp_path: Path) -> None:
+    root = tmp_path / f"{PREFIX}{'b' * 12}"
+    (root / "staging/00000.1").mkdir(parents=True)
+    (root / "pause").touch()
+    with hold_work(tmp_path, "b" * 64) as (work, _):
+        assert not list((root / "staging").iterdir())
+        assert not work.pause.exists()
+    assert not root.exists()
+
+
+def test_rows_are_reserved_at_once_and_read_back(tmp_path: Path) -> None:
+    work = Work(tmp_path)
+    work.reserve("original", FORM, 5)
+    assert work.rows("original").stat().st_size == 5 * 48
+    with work.rows("original").open("r+b") as file:
+        file.seek(48)
+        file.write(bytes([7]) * 48)
+    work.reserve("original", FORM, 5)  # taking a run up again loses nothing
+    rows = work.open_rows("original", FORM, 5)
+    assert rows.shape == (5, 4, 4, 3)
+    assert np.array_equal(rows.sum(axis=(1, 2, 3)), [0, 7 * 48, 0, 0, 0])
+
+
+def test_a_full_disk_is_told_before_anything_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with pytest.raises(SetupError, match=r"the images take 0\.1 GB in .* with --work"):
+        Work(tmp_path).reserve("original", RowForm((1024, 1024), "uint8"), 50)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    with (
+        pytest.raises(SetupError, match="cannot be written: No such file"),
+        hold_work(tmp_path / "absent", "c" * 64),
+    ):
+        pass
+
+
+def test_a_stop_is_passed_on_by_a_file(tmp_path: Path) -> None:
+    work, stop = Work(tmp_path), threading.Event()
+    with passing_on(stop, work):
+        time.sleep(0.15)
+        assert not work.pause.exists()
+        stop.set()
+        deadline = time.monotonic() + 20
+        while not work.pause.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from curate.layouts import open_folder, open_source, recognise
+from curate.layouts.coco.json import looks_like_coco
+from tests.layouts.examples.example import jpeg, write
+
+
+@pytest.mark.parametrize(
+    ("json_path", "image_path", "file_name", "split"),
+    [
+        ("instances.json", "a.jpg", "a.jpg", None),
+        ("instances.json", "images/a.jpg", "a.jpg", None),
+        ("instances.json", "images/a.jpg", "images/a.jpg", None),
+        ("annotations/instances_val2017.json", "images/val2017/a.jpg", "a.jpg", "val"),
+        ("annotations/instances_val2017.json", "val2017/a.jpg", "a.jpg", "val"),
+        ("annotations/instances_val2017.json", "images/a.jpg", "a.jpg", "val"),
+        ("annotations/x.json", "val2014/a.jpg", "val2014/a.jpg", "val"),
+        ("train/_annotations.coco.json", "train/a.jpg", "a.jpg", "train"),
+    ],
+)
+def test_images_are_found_in_their_usual_places(
+    json_path: str, image_path: str, file_name: str, split: str | None, tmp_path: Path
+) -> None:
+    write(tmp_path, image_path, jpeg(1))
+    images = [{"id": 1, "file_name": file_name}]
+    annotations = [{"id": 1, "image_id": 1}]
+    write(tmp_path, json_path, json.dumps({"annotations": annotations, "images": images}))
+    source = open_source(str(tmp_path))
+    assert source.layout == "coco"
+    assert list(source.check()) == []
+    [record] = source.records()
+    assert (record.id, record.split) == (image_path, split)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_coco"),
+    [
+        ('{"images": [{"id": 1, "file_name": "a', True),
+        ('{"annotations": [{"id": 1, "image_id": 3}, {"', True),
+        ('{"info": {}, "images": [], "annotations": []}', True),
+        ('[{"image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4]}]', False),
+        ('[{"file": "a.jpg", "faces": []}]', False),
+        ('{"images": ["a.jpg"]}', False),
+        ("no json", False),
+        ("", False),
+    ],
+)
+def test_coco_is_told_by_how_it_begins(text: str, is_coco: bool) -> None:
+    assert looks_like_coco(text.encode()) is is_coco
+
+
+def test_what_was_seen_is_said_in_one_line_however_much_it_is(tmp_path: Path) -> None:
+    for number in range(9):
+        write(tmp_path, f"a{number}_val2017.json", '{"images": [], "annotations": []}')
+    _, why = recognise(open_folder(str(tmp_path)))
+    assert why.startswith("a0_val2017.json (split val), ")
+    assert why.endswith(" and 5 more")
+
+
+@pytest.mark.data
+def test_real_photos_and_instances(shared_data: Path) -> None:
+    source = open_source(str(shared_data / "coco"))
+    assert source.layout == "coco"
+    assert list(source.check()) == []
+    assert sum(1 for _ in source.records()) == 50

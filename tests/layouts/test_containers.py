@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import errno
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from curate.core.errors import DataError, SourceChangedError, WithheldError
+from curate.core.ports import Source
+from curate.layouts import open_source, recognise
+from curate.layouts.access.folder import LocalFolder
+from curate.layouts.containers import split_of
+from tests.layouts.shards import picture, read_all, write_tar
+from tests.layouts.tables import table, write_arrow, write_parquet
+
+Write = Callable[[Path], Path]
+
+
+def write_webdataset(root: Path) -> Path:
+    return write_tar(root / "a.tar", [("1.jpg", picture(1)), ("2.jpg", picture(2))])
+
+
+def write_hub(root: Path) -> Path:
+    return write_parquet(root / "a.parquet", table(2))
+
+
+def write_saved(root: Path) -> Path:
+    return write_arrow(root, table(2))
+
+
+every_layout = pytest.mark.parametrize("write", [write_webdataset, write_hub, write_saved])
+
+
+class FullDisk(io.BytesIO):
+    def write(self, data: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("path", "split"),
+    [
+        ("train-0001.tar", "train"),
+        ("data/validation-00000-of-00001.parquet", "validation"),
+        ("default/test/0000.parquet", "test"),
+        ("imagenet-val-12.tar", "val"),
+        ("shard-1.tar", None),
+    ],
+)
+def test_splits_are_told_by_names(path: str, split: str | None) -> None:
+    assert split_of(path) == split
+
+
+@pytest.mark.parametrize("place", ["", "train/", "data/", "default/validation/"])
+@pytest.mark.parametrize("write", [write_webdataset, write_hub])
+def test_containers_are_recognised_in_their_usual_places(
+    tmp_path: Path, write: Write, place: str
+) -> None:
+    path = write(tmp_path / place)
+    (tmp_path / ".cache").mkdir()
+    layout, why = recognise(LocalFolder(tmp_path))
+    assert layout == {".tar": "webdataset", ".parquet": "parquet"}[path.suffix]
+    assert why == f"{place}{path.name}"
+
+
+@every_layout
+def test_a_full_disk_is_not_blamed_on_the_source(tmp_path: Path, write: Write) -> None:
+    write(tmp_path)
+    source = open_source(str(tmp_path))
+    with pytest.raises(OSError, match="No space left"):
+        _rebuild(source, FullDisk())
+
+
+def _rebuild(source: Source, target: io.BytesIO) -> None:
+    images = read_all(source)
+    for container in source.containers():
+        list(source.rebuild(container, images.get, target))
+
+
+@every_layout
+def test_a_container_that_changes_or_goes_is_no_image_s_fault(tmp_path: Path, write: Write) -> None:
+    path = write(tmp_path)
+    source = open_source(str(tmp_path))
+    [record, *_] = source.records()
+    stamp = source.stamp(record)
+    os.utime(path, ns=(1, 1))
+    assert source.stamp(record) != stamp
+    path.unlink()
+    assert source.stamp(record) == "gone"
+    with pytest.raises(SourceChangedError):
+        source.read(record)
+
+
+@every_layout
+def test_a_container_that_may_not_be_read_is_named(
+    tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path)
+    source = open_source(str(tmp_path))
+    list(source.containers())
+
+    def refuse(self: LocalFolder, path: str) -> BinaryIO:
+        raise WithheldError("unreadable", "Permission denied")
+
+    monkeypatch.setattr(LocalFolder, "open", refuse)
+    with pytest.raises(DataError, match=f"{path.name}.*Permission denied"):
+        list(source.records())
+
+
+def test_a_container_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
+    write_webdataset(tmp_path)
+    (tmp_path / "a.tar").rename(tmp_path / os.fsdecode(b"caf\xe9.tar"))
+    with pytest.raises(DataError, match="not valid UTF-8"):
+        list(open_source(str(tmp_path), "webdataset").containers())

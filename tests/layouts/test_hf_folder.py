@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curate.core.errors import DataError
+from curate.layouts import open_folder, open_source, recognise
+from curate.layouts.hf_folder.read import iter_file_names
+from tests.layouts.examples import hf_folder
+from tests.layouts.examples.example import jpeg, write
+
+ROWS = [
+    {"file_name": "a.jpg", "before_file_name": "b.jpg", "text": 'say, "what"\nis it?'},
+    {"file_name": "x/c.jpg", "before_file_name": None, "text": ""},
+]
+NAMES = [("file_name", "a.jpg"), ("before_file_name", "b.jpg"), ("file_name", "x/c.jpg")]
+
+
+def save(root: Path, suffix: str) -> None:
+    path = root / f"metadata{suffix}"
+    if suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8-sig") as file:
+            table = csv.DictWriter(file, list(ROWS[0]))
+            table.writeheader()
+            table.writerows(ROWS)
+    elif suffix == ".jsonl":
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in ROWS))
+    else:
+        pq.write_table(pa.Table.from_pylist(ROWS), path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_every_form_of_metadata_is_read(suffix: str, tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg", "x/c.jpg"):
+        write(tmp_path, name, jpeg(1))
+    save(tmp_path, suffix)
+    folder = open_folder(str(tmp_path))
+    named = iter_file_names(folder, f"metadata{suffix}")
+    assert [(key, name) for _, key, name in named] == NAMES
+    assert recognise(folder) == ("hf_folder", f"metadata{suffix}")
+    source = open_source(str(tmp_path))
+    assert list(source.check()) == []
+    assert [other.carried for other in source.others()] == [True]
+
+
+def test_names_are_found_at_any_depth_and_in_lists(tmp_path: Path) -> None:
+    row = {"pair": {"file_name": "a.jpg"}, "file_names": ["b.jpg", "c.jpg"], "text": "x"}
+    write(tmp_path, "metadata.jsonl", json.dumps(row))
+    named = iter_file_names(open_folder(str(tmp_path)), "metadata.jsonl")
+    assert [(key, name) for _, key, name in named] == [
+        ("pair.file_name", "a.jpg"),
+        ("file_names[0]", "b.jpg"),
+        ("file_names[1]", "c.jpg"),
+    ]
+
+
+def test_a_table_that_names_no_file_is_no_metadata(tmp_path: Path) -> None:
+    write(tmp_path, "a/x.jpg", jpeg(1))
+    write(tmp_path, "metadata.csv", "class,count\na,1\n")
+    assert open_source(str(tmp_path)).layout == "imagefolder"
+    with pytest.raises(DataError, match=r"metadata\.csv, line 2 has no file_name"):
+        list(open_source(str(tmp_path), "hf_folder").check())
+
+
+@pytest.mark.data
+def test_real_photos_in_a_class_folder_each(shared_data: Path, tmp_path: Path) -> None:
+    rows = []
+    for photo in sorted((shared_data / "imagenet").glob("*/*"))[:12]:
+        name = f"{photo.parent.name}/{photo.name}"
+        write(tmp_path, f"data/train/{name}", photo.read_bytes())
+        rows.append(json.dumps({"file_name": name, "label": photo.parent.name}))
+    write(tmp_path, "data/train/metadata.jsonl", "\n".join(rows))
+    source = open_source(str(tmp_path))
+    assert source.layout == "hf_folder"
+    assert list(source.check()) == []
+    assert {record.split for record in source.records()} == {"train"}
+    assert len(hf_folder.load(tmp_path)["train"]) == 12

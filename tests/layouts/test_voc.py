@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import curate
+from curate import Recipe, Session
+from curate.layouts import open_source
+from curate.pipeline.check import iter_problems
+from tests.contract.test_layouts import save_no_faces
+from tests.layouts.examples.example import jpeg, write
+from tests.layouts.examples.voc import annotation
+
+
+@pytest.mark.parametrize("place", ["", "VOC2007/", "VOCdevkit/VOC2007/"])
+def test_the_folder_of_a_year_or_one_above_can_be_given(place: str, tmp_path: Path) -> None:
+    write(tmp_path, f"{place}JPEGImages/a.jpg", jpeg(1))
+    write(tmp_path, f"{place}Annotations/a.xml", annotation("a.jpg"))
+    write(tmp_path, f"{place}ImageSets/Main/test.txt", "a 1\n")
+    source = open_source(str(tmp_path))
+    assert source.layout == "voc"
+    assert list(source.check()) == []
+    assert [(r.id, r.split) for r in source.records()] == [(f"{place}JPEGImages/a.jpg", "test")]
+
+
+def test_years_do_not_mix(tmp_path: Path) -> None:
+    for year, split in (("VOC2007", "train"), ("VOC2012", "val")):
+        write(tmp_path, f"{year}/JPEGImages/a.jpg", jpeg(1))
+        write(tmp_path, f"{year}/Annotations/a.xml", annotation("a.jpg"))
+        write(tmp_path, f"{year}/ImageSets/Main/{split}.txt", "a\n")
+    source = open_source(str(tmp_path))
+    assert list(source.check()) == []
+    assert [record.split for record in source.records()] == ["train", "val"]
+
+
+@pytest.mark.data
+def test_real_photos_with_boxes(shared_data: Path, tmp_path: Path) -> None:
+    photos = json.loads((shared_data / "facemask/faces.json").read_text())
+    for photo in photos[:12]:
+        name = Path(photo["file"]).name
+        found = shared_data / "facemask/images" / name
+        write(tmp_path, f"s/JPEGImages/{name}", found.read_bytes())
+        write(tmp_path, f"s/Annotations/{found.stem}.xml", annotation(name))
+    source = open_source(str(tmp_path / "s"))
+    ids = [record.id for record in source.records()]
+    faces = save_no_faces(ids, tmp_path / "faces.parquet")
+    summary = curate.blur(
+        tmp_path / "s", tmp_path / "out", Recipe(), Session(faces=faces, workers=1)
+    )
+    assert (summary.written, summary.others["carried"]) == (12, 12)
+    assert list(iter_problems(tmp_path / "out", tmp_path / "s", 1)) == []

@@ -1,0 +1,143 @@
+"""The main job over a dataset of the Hub; a folder of this machine stands for the Hub."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import pytest
+
+import curate
+from curate import Recipe, Session
+from curate.core.errors import DataError, PausedError, SetupError, SourceChangedError, UsageError
+from curate.layouts import open_source
+from curate.layouts.access import hub as hub_source
+from curate.layouts.access.hub import describe_origin, materialize
+from curate.pipeline import hub
+from curate.pipeline.check import iter_problems
+from tests.pipeline.test_containers import as_parquet
+
+Fingerprint = Callable[[Path], dict[str, str]]
+FAST = Recipe(profile="fast", shard_size=4)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture
+def repo(photos: Path, tmp_path: Path) -> Path:
+    found = sorted(path for path in photos.rglob("*") if path.suffix in (".jpg", ".png"))
+    as_parquet(tmp_path / "repo", found)
+    return tmp_path / "repo"
+
+
+def test_a_dataset_of_the_hub_comes_out_as_parquet(
+    repo: Path, tmp_path: Path, fingerprint: Fingerprint
+) -> None:
+    out, copy, local = tmp_path / "out", tmp_path / "copy", tmp_path / "local"
+    summary = curate.blur(f"hf:{repo}", out, FAST, Session(workers=2))
+    assert summary.faces > 0
+    assert not (out / ".curate").exists()
+    materialize(str(repo), None, copy)
+    curate.blur(copy, local, FAST, Session(workers=1))
+    assert fingerprint(out) == fingerprint(local)
+    assert list(iter_problems(out, copy, 1)) == []
+    run = json.loads((out / "manifest/run.json").read_text())
+    assert run["source"]["layout"] == "parquet"
+    assert run["source"]["origin"] is None
+    assert str(repo) not in json.dumps(run)
+    assert curate.blur(f"hf:{repo}", out, FAST).already_done
+
+
+def test_an_interrupted_copy_goes_on(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    save_shard = hub_source._save_shard
+
+    def fail(*_: object) -> bool:
+        raise ConnectionResetError("gone")
+
+    monkeypatch.setattr(hub_source, "_save_shard", fail)
+    with pytest.raises(SetupError, match="same command again to go on"):
+        curate.blur(f"hf:{repo}", out, FAST, Session(workers=1))
+    assert (out / ".curate/source.partial").is_dir()
+    monkeypatch.setattr(hub_source, "_save_shard", save_shard)
+    assert curate.blur(f"hf:{repo}", out, FAST, Session(workers=1)).faces > 0
+
+
+def test_an_interrupted_run_goes_on_with_its_copy_and_with_no_other(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    stopping = Session(workers=1)
+    stopping.stop.set()
+    with pytest.raises(PausedError):
+        curate.blur(f"hf:{repo}", out, FAST, stopping)
+    monkeypatch.setattr(hub_source, "_load_builder", lambda *_: pytest.fail("it is there"))
+    with pytest.raises(DataError, match=r"was made of .* choose another OUT"):
+        curate.blur(f"hf:{repo}@v2", out, FAST, Session(workers=1))
+    assert curate.blur(f"hf:{repo}", out, FAST, Session(workers=1)).faces > 0
+
+
+def test_what_cannot_be_brought_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="cannot be loaded"):
+        curate.blur(f"hf:{tmp_path / 'empty'}", tmp_path / "out", FAST, Session(workers=1))
+    assert not (tmp_path / "out").exists()
+
+
+def test_places_that_overlap_and_other_layouts_are_refused(repo: Path) -> None:
+    with pytest.raises(UsageError, match="inside SOURCE"):
+        curate.blur(f"hf:{repo}", repo / "out", FAST)
+    with pytest.raises(UsageError, match="comes as parquet; leave --format coco out"):
+        curate.blur("hf:owner/name", repo.parent / "out", FAST, Session(layout="coco"))
+    with pytest.raises(UsageError, match="OUT is not on a local disk"):
+        curate.blur("hf:owner/name", "s3://bucket/out", FAST)
+
+
+def test_where_a_copy_is_needed_one_line_makes_it(repo: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read from afar") as raised:
+        open_source(f"hf:{repo}")
+    line = str(raised.value)
+    assert "\n" not in line
+    words = shlex.split(line.partition("with: ")[2].partition("; then give copy")[0])
+    subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, check=True)
+    assert open_source(str(tmp_path / "copy")).layout == "parquet"
+
+
+@pytest.mark.parametrize(
+    ("revision", "origin", "said"),
+    [
+        (None, "hf://datasets/owner/name@0a1b/data", "hf:owner/name@0a1b"),
+        ("v2", "hf://datasets/owner/name@0a1b", "hf:owner/name@v2"),
+        (None, "hf://datasets/owner/name", "hf:owner/name"),
+        (None, "/home/jane/name", None),
+    ],
+)
+def test_the_origin_names_the_dataset_and_no_path(
+    revision: str | None, origin: str, said: str | None, tmp_path: Path
+) -> None:
+    note = {"name": "owner/name", "revision": revision, "origin": origin}
+    (tmp_path / "source.json").write_text(json.dumps(note))
+    assert describe_origin(tmp_path / "source") == said
+    assert describe_origin(tmp_path / "nothing") is None
+
+
+def test_a_finished_out_of_another_dataset_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = {"source": {"origin": "hf:owner/name@0a1b"}}
+    monkeypatch.setattr("curate.manifest.store.load_run", lambda _: facts)
+    for place in ("hf:owner/name", "hf:owner/name@0a1b"):
+        hub.check_origin(place, tmp_path)
+    for place in ("hf:owner/other", "hf:owner/name@v2"):
+        with pytest.raises(SourceChangedError, match="was made of hf:owner/name@0a1b"):
+            hub.check_origin(place, tmp_path)

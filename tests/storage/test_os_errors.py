@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from curate.core.errors import SetupError
+from curate.storage.os_errors import describe_os_error
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "line"),
+    [
+        (errno.ENOSPC, "out/a", "there is no space left for out; free some"),
+        (errno.EACCES, "out/a", "out/a cannot be read: Permission denied"),
+        (errno.EACCES, None, "out cannot be read: Permission denied"),
+        (errno.EIO, "out/a\n\x1b", r"out/a\n\x1b: Input/output error"),
+    ],
+)
+def test_a_refusal_of_the_system_is_one_line(number: int, name: str | None, line: str) -> None:
+    error = OSError(number, os.strerror(number), name)
+    described = describe_os_error(error, Path("out"), "read")
+    assert isinstance(described, SetupError)
+    assert str(described).startswith(line)
+    assert str(described).isprintable()
