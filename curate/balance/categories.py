@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from curate.balance.audit.inputs import Input, open_input
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.records import printable
 from curate.layouts.faces.truth import format_value
 

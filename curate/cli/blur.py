@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.paths import PATH, PLACE
-from curate.cli.progress import stop_on_interrupt, telling, watching
-from curate.cli.recipe import (
+from curate.cli.options import (
     DETECTORS_LIST,
     LAYOUTS_LIST,
     METHODS,
+    PATH,
+    PLACE,
     build_recipe,
     detection_options,
     obfuscation_options,
     run_options,
 )
+from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:

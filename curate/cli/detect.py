@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.paths import PATH, PLACE
+from curate.cli.options import (
+    DETECTORS_LIST,
+    PATH,
+    PLACE,
+    build_recipe,
+    detection_options,
+    run_options,
+)
 from curate.cli.progress import stop_on_interrupt, telling, watching
-from curate.cli.recipe import DETECTORS_LIST, build_recipe, detection_options, run_options
 from curate.layouts.faces import SUFFIXES
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.paths import PATH, PLACE
+from curate.cli.options import PATH, PLACE, build_recipe, detection_options, run_options
 from curate.cli.progress import stop_on_interrupt, telling, watching
-from curate.cli.recipe import build_recipe, detection_options, run_options
 from curate.core.errors import UsageError
 from curate.layouts.access.address import is_address
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.paths import PATH
+from curate.cli.options import PATH
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ import click
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from curate.pipeline.session import Snapshot
+    from curate.pipeline.session import Snapshot, Step
+
 
 _LINE_EVERY_S = 60.0  # a log file is read afterwards: a line a minute says enough
 
@@ -109,3 +110,63 @@ def stop_on_interrupt(stop: threading.Event, work: str = "shards") -> Iterator[N
     finally:
         signal.signal(signal.SIGINT, before[0])
         signal.signal(signal.SIGTERM, before[1])
+
+
+@contextmanager
+def watching_steps(quiet: bool) -> Iterator[Callable[[Step], None]]:
+    """Show what is being done and how far it is; yields the watcher.
+
+    In a terminal that is a bar for each thing that is done; in a log file it is a line
+    when one begins, and now and then.
+    """
+    if quiet or sys.stderr is None:
+        yield lambda _: None
+    elif not sys.stderr.isatty():
+        yield _StepLines().watch
+    else:
+        bars = _Bars()
+        try:
+            yield bars.watch
+        finally:
+            bars.close()
+
+
+class _Bars:
+    """A progress bar, and another one when something else begins."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        self._what = ""
+
+    def watch(self, now: Step) -> None:
+        if self._bar is None or now.what != self._what:
+            self.close()
+            self._what = now.what
+            self._bar = tqdm(
+                desc=now.what,
+                total=now.total,
+                initial=now.done,
+                unit=f" {now.unit}",
+                dynamic_ncols=True,
+                smoothing=0.1,
+            )
+        self._bar.update(now.done - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class _StepLines:
+    """A line when something begins, and one a minute."""
+
+    def __init__(self) -> None:
+        self._what, self._last = "", 0.0
+
+    def watch(self, now: Step) -> None:
+        moment = time.monotonic()
+        if now.what == self._what and moment - self._last < _LINE_EVERY_S:
+            return
+        self._what, self._last = now.what, moment
+        of = "" if now.total is None else f" of {now.total:,}"
+        click.echo(f"{now.what}: {now.done:,}{of} {now.unit}", err=True)

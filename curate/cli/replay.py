@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.paths import PATH, PLACE
+from curate.cli.options import PATH, PLACE
 from curate.cli.progress import stop_on_interrupt, watching
 from curate.core.records import escape_unprintable
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.paths import PATH, PLACE
+from curate.cli.options import PATH, PLACE
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from curate.codec.tiff import format as tiff
 from curate.codec.upright import upright_rgb
 from curate.core.errors import UsageError, WithheldError
 from curate.core.geometry import Box
-from curate.core.ports import Frame, Pixels
+from curate.core.protocols import Frame, Pixels
 
 __all__ = [
     "KEEPABLE",

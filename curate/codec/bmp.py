@@ -13,7 +13,7 @@ from curate.codec.raster import Indexed, check_size, open_image, to_frame, used_
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 
 _LARGEST_HEADER = 124
 _GREYS = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)

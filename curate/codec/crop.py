@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from curate.core.geometry import Box, clip, round_out
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 
 _QUALITY = 85
 

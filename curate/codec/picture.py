@@ -11,7 +11,7 @@ import numpy as np
 from curate.codec.metadata.exif import KEEPABLE
 from curate.core.entries import Route
 from curate.core.errors import UsageError
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from curate.core.errors import WithheldError
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from curate.codec.picture import Picture
-from curate.core.ports import Frame, Pixels
+from curate.core.protocols import Frame, Pixels
 
 _BRIGHT = 99.9  # the percentile of a dim 16-bit image that becomes white
 

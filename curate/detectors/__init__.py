@@ -1,12 +1,12 @@
 """Detectors: each finds faces in an upright RGB image and answers with `Detection` values.
 
 A detector is one file with a ``build(options)`` function and one line in `DETECTORS`;
-the contract that all of them keep stands in `curate.core.ports.Detector`.
+the contract that all of them keep stands in `curate.core.protocols.Detector`.
 """
 
 from __future__ import annotations
 
-from curate.core.ports import Detector
+from curate.core.protocols import Detector
 from curate.core.registry import Plugin, Registry
 from curate.detectors.options import PROFILES, DetectorOptions, Profile, Sight
 

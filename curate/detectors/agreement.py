@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from curate.core.faces import Detection
 from curate.core.geometry import Box
-from curate.core.ports import Model, Pixels
+from curate.core.protocols import Model, Pixels
 from curate.detectors.backends import opencv_major
 from curate.detectors.centerface import NMS_IOU, CenterFace, with_chin
 from curate.detectors.centerface import build as build_centerface

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import cv2
 
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from curate.detectors.backends import INPUT, opencv_major
 from curate.detectors.opencv_net import Maps, OpenCvNet, blob
 

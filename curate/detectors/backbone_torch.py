@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from curate.core.errors import WeightsError
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from curate.detectors.backbone import MAPS
 from curate.detectors.backends import INPUT
 from curate.detectors.centerface_torch import Step, plan_steps

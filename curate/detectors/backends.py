@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import MissingExtraError, UsageError, WithheldError
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 
 Maps = npt.NDArray[np.float32]
 

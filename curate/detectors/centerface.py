@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from curate.core.faces import Detection
-from curate.core.ports import Model, Pixels
+from curate.core.protocols import Model, Pixels
 from curate.detectors.backends import Heads, Network, choose_backend, load_network
 from curate.detectors.claims import Claims, join
 from curate.detectors.device import choose_device

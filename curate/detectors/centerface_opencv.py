@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from curate.detectors.backends import INPUT, OUTPUTS, Heads, heads
 from curate.detectors.opencv_net import Maps, OpenCvNet, blob
 

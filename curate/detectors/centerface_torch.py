@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from curate.core.errors import WeightsError
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from curate.detectors.backends import INPUT, OUTPUTS, Heads, heads
 from curate.detectors.onnx_graph import Graph, Node, load_graph
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from curate.core.errors import WithheldError
 from curate.core.faces import Detection
-from curate.core.ports import Model, Pixels
+from curate.core.protocols import Model, Pixels
 from curate.detectors.claims import Claims, Floats, join
 from curate.detectors.device import choose_device
 from curate.detectors.merge import strongest, strongest_indices

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import WeightsError
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from curate.detectors.onnx_part import cut_part
 
 Maps = npt.NDArray[np.float32]

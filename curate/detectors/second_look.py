@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from curate.detectors.backends import Network
 from curate.detectors.centerface import decode
 from curate.detectors.claims import Claims, Floats, Mask

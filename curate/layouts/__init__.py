@@ -1,7 +1,7 @@
 """Dataset layouts, one file each, and the codec, the only place that touches pixels on disk.
 
 A layout is one file with a class that keeps the contract of
-`curate.core.ports.Source`, and one line in `LAYOUTS`.
+`curate.core.protocols.Source`, and one line in `LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from curate.core.errors import DataError, UsageError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.registry import Plugin, Registry
 from curate.layouts.access.address import is_address, is_hub_place
 from curate.layouts.access.folder import Folder, LocalFolder

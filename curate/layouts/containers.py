@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 from curate.core.errors import DataError, WithheldError
-from curate.core.ports import CarriedFile
+from curate.core.protocols import CarriedFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder, Leaf
 from curate.layouts.access.walk import is_text_path

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from curate.core.ports import CarriedFile
+from curate.core.protocols import CarriedFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder, Leaf
 from curate.layouts.access.walk import is_text_path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from curate.core.ports import Obfuscator
+from curate.core.protocols import Obfuscator
 from curate.core.registry import Plugin, Registry
 from curate.core.transforms import Scalar
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from curate.core.errors import UsageError
 from curate.core.faces import Detection, Face
 from curate.core.geometry import Box
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 from curate.core.transforms import Scalar
 from curate.obfuscators import make
 from curate.obfuscators.masks import default_margin, region

@@ -10,7 +10,7 @@ import numpy as np
 
 from curate.core.faces import Region
 from curate.core.geometry import Box, shift
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 from curate.core.transforms import Scalar
 from curate.obfuscators import masks
 from curate.obfuscators.fixedpoint import Fixed, check_frame, from_fixed, mid_grey, planes, to_fixed

@@ -11,7 +11,7 @@ import numpy as np
 
 from curate.core.faces import Region
 from curate.core.geometry import Box
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 from curate.core.transforms import Scalar
 from curate.obfuscators import masks
 from curate.obfuscators.fixedpoint import check_frame, mid_grey

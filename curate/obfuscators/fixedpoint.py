@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import WithheldError
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 
 Fixed = npt.NDArray[np.float32]
 """H×W or H×W×C, whole numbers 0..65535."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from curate.core.faces import Region
 from curate.core.geometry import Box, shift
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 from curate.core.transforms import Scalar
 from curate.obfuscators import masks
 from curate.obfuscators.fixedpoint import Fixed, double, from_fixed, halve, planes, to_fixed

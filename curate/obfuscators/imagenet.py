@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from curate.core.errors import WithheldError
 from curate.core.faces import Region
 from curate.core.geometry import Box, clip, grow, round_out, shift
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 from curate.core.transforms import Scalar
 from curate.obfuscators import masks
 from curate.obfuscators.fixedpoint import check_frame, planes

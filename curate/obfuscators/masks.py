@@ -11,7 +11,7 @@ import numpy.typing as npt
 from curate.core.errors import WithheldError
 from curate.core.faces import Region
 from curate.core.geometry import Box, clip, grow, round_out
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 
 DEFAULT_MARGIN = 0.15
 """Growth of a face on every side, as a share of its longer side."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from curate.core.faces import Region
 from curate.core.geometry import Box, clip
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 from curate.core.transforms import Scalar
 from curate.obfuscators import masks
 from curate.obfuscators.masks import Weights

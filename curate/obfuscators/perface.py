@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from curate.core.faces import Region
 from curate.core.geometry import Box, shift
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 from curate.obfuscators import masks
 from curate.obfuscators.fixedpoint import check_frame
 

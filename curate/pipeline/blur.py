@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curate.core.errors import UsageError
-from curate.core.ports import Model, Source
+from curate.core.protocols import Model, Source
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address, is_hub_place
 from curate.layouts.access.hub import describe_origin

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError, WithheldError
-from curate.core.ports import CarriedFile, Source
+from curate.core.protocols import CarriedFile, Source
 from curate.engine.shards import sync_file, sync_folder
 from curate.layouts.files import is_image_name
 from curate.layouts.sidecars import find_pictures

@@ -14,7 +14,7 @@ from curate import codec
 from curate.codec import CodecOptions
 from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, ManifestError, SetupError, UsageError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, LocalPool, Report
 from curate.engine.shards import Shard
@@ -29,7 +29,7 @@ from curate.pipeline.outputs import open_outputs
 from curate.pipeline.session import Session, workers_for
 from curate.pipeline.tools import codec_options, margin_of, open_obfuscator
 from curate.recipe import Recipe
-from curate.storage.os_errors import describe_os_error
+from curate.storage.errors import describe_os_error
 from curate.storage.regular import read_regular
 
 

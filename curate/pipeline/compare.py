@@ -14,7 +14,7 @@ from curate.codec.extent import changed_mask
 from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.errors import SetupError, WithheldError
 from curate.core.faces import Region
-from curate.core.ports import Frame, Obfuscator, Source
+from curate.core.protocols import Frame, Obfuscator, Source
 from curate.manifest import store
 from curate.manifest.layout import DATA
 from curate.manifest.problems import Problem

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError
-from curate.core.ports import Model, Source
+from curate.core.protocols import Model, Source
 from curate.engine.shards import sync_folder, sync_tree
 from curate.manifest import store
 from curate.manifest.schema import VERSION

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.engine.shards import shard_name, sync_file, sync_folder
 from curate.manifest import store
 from curate.pipeline.looking import PART

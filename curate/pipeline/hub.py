@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from curate.core.errors import SourceChangedError, UsageError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.layouts import open_source
 from curate.layouts.access.hub import PREFIX, materialize, parse_hub_place
 from curate.manifest import store

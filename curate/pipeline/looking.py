@@ -10,7 +10,7 @@ from curate import codec
 from curate.codec import Picture
 from curate.core.errors import WithheldError
 from curate.core.faces import Face
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.engine.shards import Shard
 from curate.manifest.store import digest_bytes

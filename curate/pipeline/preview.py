@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.entries import ManifestEntry
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.records import ImageRecord, escape_unprintable
 from curate.engine.shards import Shard
 from curate.layouts import describe, open_source
@@ -26,7 +26,7 @@ from curate.pipeline.shard import process
 from curate.pipeline.tools import check_recipe, open_tools, pin_files
 from curate.pipeline.workspace import check_places
 from curate.recipe import Recipe
-from curate.storage.os_errors import describe_os_error
+from curate.storage.errors import describe_os_error
 
 _SAMPLE = 24
 

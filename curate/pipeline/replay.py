@@ -13,7 +13,7 @@ from typing import Any
 from curate import codec
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import UsageError, WithheldError
-from curate.core.ports import CarriedFile, Source
+from curate.core.protocols import CarriedFile, Source
 from curate.core.records import ImageRecord
 from curate.layouts import open_source
 from curate.manifest import store

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from curate.core.errors import PausedError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, Job, LocalPool, Progress
 from curate.engine.shards import Shard, iter_shards, shard_name
@@ -24,8 +24,8 @@ from curate.pipeline.looking import TALLY
 from curate.pipeline.session import Session, Snapshot, workers_for
 from curate.pipeline.workspace import Plan, Workspace, save_plan
 from curate.recipe import Options
+from curate.storage.errors import describe_os_error
 from curate.storage.lock import FolderLock
-from curate.storage.os_errors import describe_os_error
 
 R = TypeVar("R", bound=Options)
 

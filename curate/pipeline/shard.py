@@ -11,7 +11,7 @@ from curate import codec
 from curate.codec import Picture, digest_pixels
 from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.errors import WithheldError
-from curate.core.ports import Model, Source
+from curate.core.protocols import Model, Source
 from curate.core.records import ImageRecord
 from curate.core.transforms import Transform
 from curate.engine.local import Report

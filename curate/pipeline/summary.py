@@ -10,7 +10,7 @@ from typing import Any
 
 from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, SourceChangedError, UsageError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.manifest import store
 from curate.pipeline.shard import DATA

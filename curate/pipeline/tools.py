@@ -8,7 +8,7 @@ from pathlib import Path
 from curate import detectors, obfuscators
 from curate.codec import CodecOptions
 from curate.core.errors import DataError, UsageError
-from curate.core.ports import Detector, Obfuscator
+from curate.core.protocols import Detector, Obfuscator
 from curate.detectors import DetectorOptions
 from curate.manifest.store import digest_file, digest_folder
 from curate.obfuscators import masks

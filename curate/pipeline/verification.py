@@ -14,7 +14,7 @@ from curate.manifest.problems import Problem
 from curate.pipeline import check
 from curate.pipeline.session import Session, workers_for
 from curate.recipe import Recipe
-from curate.storage.os_errors import describe_os_error
+from curate.storage.errors import describe_os_error
 
 CHECKS = Registry(
     "check",

@@ -29,7 +29,7 @@ from typing import Any
 
 import curate
 from curate.core.errors import DataError, SourceChangedError, UsageError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.engine.shards import shard_name
 from curate.layouts.access.address import is_address, is_hub_place

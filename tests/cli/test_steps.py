@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from curate.cli.impact import steps
-from curate.cli.impact.steps import watching_steps
+from curate.cli import progress as steps
+from curate.cli.progress import watching_steps
 from curate.pipeline.session import Step
 
 

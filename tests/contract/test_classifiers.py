@@ -14,7 +14,7 @@ import pytest
 from torch import nn
 
 from curate.core.errors import UsageError
-from curate.core.ports import Classifier
+from curate.core.protocols import Classifier
 from curate.impact.models import MODELS, open_model
 from tests.detectors.pictures import astronaut, packaged
 from tests.impact.models import networks

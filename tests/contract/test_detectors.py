@@ -12,7 +12,7 @@ import pytest
 
 from curate.core.errors import DataError
 from curate.core.geometry import clip, iou
-from curate.core.ports import Detector
+from curate.core.protocols import Detector
 from curate.detectors import DETECTORS, PROFILES, DetectorOptions, make
 from curate.detectors.backends import opencv_major
 from tests.detectors.pictures import ASTRONAUT_FACE, astronaut, packaged

@@ -24,7 +24,7 @@ from curate.codec import CodecOptions
 from curate.core.errors import CurateError, DataError
 from curate.core.faces import Region
 from curate.core.geometry import Box
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 from curate.engine.shards import Shard
 from curate.layouts import LAYOUTS, open_folder, open_source, recognise
 from curate.layouts.access.folder import LocalFolder

@@ -12,7 +12,7 @@ import pytest
 from curate.core.errors import UsageError, WithheldError
 from curate.core.faces import Region
 from curate.core.geometry import Box
-from curate.core.ports import Obfuscator
+from curate.core.protocols import Obfuscator
 from curate.obfuscators import OBFUSCATORS, make
 from tests.obfuscators.pictures import SHAPES, inside, noise, regions_of, with_other_faces
 

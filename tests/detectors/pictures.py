@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from curate.core.geometry import Box
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 
 ASTRONAUT_FACE = Box(173, 66, 272, 195)
 """Drawn by hand around the face of scikit-image's astronaut."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from curate.core.geometry import Box
-from curate.core.ports import Model, Pixels
+from curate.core.protocols import Model, Pixels
 from curate.detectors import DetectorOptions, agreement, make
 from curate.detectors.agreement import Agreement, Rule, in_company, probability
 from curate.detectors.claims import Claims

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from curate.core.errors import WeightsError, WithheldError
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from curate.detectors import DetectorOptions
 from curate.detectors.backends import Heads, Network, heads, load_network, opencv_major
 from curate.detectors.centerface import CELL, CHIN, WEIGHTS, CenterFace, build, decode, with_chin

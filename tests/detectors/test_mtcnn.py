@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from curate.core.errors import WithheldError
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from curate.detectors import DetectorOptions, mtcnn
 from curate.detectors.claims import Claims
 from curate.detectors.mtcnn import Mtcnn, build, squared

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from curate.detectors import second_look
 from curate.detectors.backends import Heads, load_network
 from curate.detectors.centerface import WEIGHTS

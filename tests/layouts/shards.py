@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from curate.core.errors import WithheldError
-from curate.core.ports import CarriedFile, Source
+from curate.core.protocols import CarriedFile, Source
 from curate.layouts import open_source
 
 

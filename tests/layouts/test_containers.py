@@ -10,7 +10,7 @@ from typing import BinaryIO
 import pytest
 
 from curate.core.errors import DataError, SourceChangedError, WithheldError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.layouts import open_source, recognise
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.containers import split_of

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from curate.core.errors import SourceChangedError
-from curate.core.ports import CarriedFile
+from curate.core.protocols import CarriedFile
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.imagefolder import ImageFolder
 from curate.pipeline import carrying, gathering

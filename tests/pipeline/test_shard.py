@@ -13,7 +13,7 @@ from curate.codec import CodecOptions
 from curate.core.entries import Outcome
 from curate.core.errors import SetupError, SourceChangedError
 from curate.core.faces import Detection
-from curate.core.ports import Model, Pixels
+from curate.core.protocols import Model, Pixels
 from curate.engine.shards import Shard
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.faces.given import GivenFaces

@@ -12,7 +12,7 @@ from curate.balance.annotated import Annotations, Row, open_annotations
 from curate.balance.record_rows import check_fit, merge_rows
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError, UsageError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.records import printable
 from curate.layouts.group_table import (
     find_id_column,

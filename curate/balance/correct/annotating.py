@@ -11,7 +11,7 @@ from typing import Any
 
 from curate.balance.correct.edits import LedgerEdits
 from curate.balance.correct.ledger import Ledger
-from curate.core.ports import CarriedFile, Source
+from curate.core.protocols import CarriedFile, Source
 from curate.core.records import printable
 from curate.engine.shards import sync_file, sync_folder
 from curate.layouts.editing import Editor, Outcome, open_editor, rebuild_edited

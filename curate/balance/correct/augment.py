@@ -19,7 +19,7 @@ import numpy as np
 from curate.balance.correct.augmentations import PRESETS, check_transforms, load_transforms
 from curate.core.affine import Affine, from_corners
 from curate.core.errors import DataError, UsageError
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 
 __all__ = ["PRESETS", "Augmentation", "Augmented", "make_augmentation"]
 

@@ -25,7 +25,7 @@ from curate.manifest.problems import Problem
 from curate.pipeline.carrying import fate_of
 from curate.pipeline.outputs import open_outputs
 from curate.recipe import format_json
-from curate.storage.names import NamesOnDisk
+from curate.storage.index import NameIndex
 
 OTHERS_FATES = ("carried", "edited", "rebuilt", "left_out")
 _FILES = frozenset(
@@ -123,7 +123,7 @@ def _check_facts(manifest: Path, facts: Mapping[str, Any]) -> Iterator[Problem]:
     """Check ``balance.json`` against what it speaks of."""
     records = manifest / store.RECORDS_FOLDER
     counts: Counter[str] = Counter()
-    names = NamesOnDisk()
+    names = NameIndex()
     for row in corrections.iter_rows(records):
         counts[row.outcome] += 1
         if not names.add("id", row.id):
@@ -254,7 +254,7 @@ def _check_data(out: Path, facts: Mapping[str, Any], in_containers: bool) -> Ite
             yield Problem("missing", f"{layout.DATA}/{path}", "is not there")
         elif store.digest_regular(data / path) != line.get("sha256"):
             yield Problem("changed", f"{layout.DATA}/{path}", "is not what the manifest says")
-    outputs = NamesOnDisk()
+    outputs = NameIndex()
     for row in corrections.iter_rows(manifest / store.RECORDS_FOLDER):
         if row.output_path is not None:
             outputs.add("output", row.output_path)

@@ -16,7 +16,7 @@ from curate.balance.correct.options import MAKING, Balancing, Inputs
 from curate.balance.correct.origin import Origin
 from curate.balance.groups import Reading, read_units
 from curate.core.errors import DataError, UsageError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.records import escape_unprintable
 
 _HELD_OUT = re.compile(

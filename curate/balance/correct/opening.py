@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from curate.balance.correct.ledger import open_ledger
 from curate.balance.correct.origin import TABLE, Origin
 from curate.core.errors import DataError
-from curate.core.ports import CarriedFile, Source
+from curate.core.protocols import CarriedFile, Source
 from curate.core.records import ImageRecord
 from curate.layouts import open_source
 

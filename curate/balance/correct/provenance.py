@@ -13,7 +13,7 @@ from curate.balance.correct.check import iter_others
 from curate.balance.correct.ledger import Ledger
 from curate.balance.correct.origin import Origin
 from curate.core.errors import DataError, ManifestError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.records import escape_unprintable
 from curate.manifest import corrections, others, store
 

@@ -26,7 +26,7 @@ from curate.balance.correct.shard import BalanceJob
 from curate.balance.labels.decisions import load_label_decisions
 from curate.balance.targets import load_targets
 from curate.core.errors import DataError, UsageError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.layouts.access.address import is_hub_place
 from curate.manifest import corrections, store
 from curate.manifest.layout import MANIFEST

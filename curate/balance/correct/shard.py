@@ -16,7 +16,7 @@ from curate.balance.correct.opening import Opening
 from curate.codec import Picture
 from curate.core.affine import Affine, identity
 from curate.core.errors import DataError, SourceChangedError, WithheldError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.records import ImageRecord, escape_unprintable, printable
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage

@@ -16,7 +16,7 @@ from curate.balance.labels.rules import LabelRules
 from curate.balance.labels.statements import describe
 from curate.balance.labels.tables import Judgements, load_judgements
 from curate.balance.labels.vocabulary import Vocabulary, load_vocabulary
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.layouts import open_source
 
 NO_SPLIT = "(none)"

@@ -10,7 +10,7 @@ from typing import Any
 
 from curate.balance.categories import iter_categories
 from curate.core.errors import DataError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.layouts.faces.truth import format_value

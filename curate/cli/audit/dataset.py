@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from curate.cli.audit.answers import check_outputs, report_options, write_answer
-from curate.cli.paths import PATH, PLACE
+from curate.cli.options import PATH, PLACE
 from curate.core.errors import UsageError
 from curate.layouts.access.address import is_address
 

@@ -16,7 +16,7 @@ from curate.balance.labels.rules import (
     LabelRules,
 )
 from curate.cli.audit.answers import check_outputs, report_options
-from curate.cli.paths import PATH, PLACE
+from curate.cli.options import PATH, PLACE
 from curate.core.records import escape_unprintable
 from curate.layouts.access.address import is_address
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from curate.cli.audit.answers import check_outputs, report_options, write_answer
-from curate.cli.paths import PATH
+from curate.cli.options import PATH
 
 
 @click.command("merge")

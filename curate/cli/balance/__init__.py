@@ -10,7 +10,7 @@ import click
 
 from curate.cli.balance.answers import write_answer
 from curate.cli.balance.options import balance_options, read_options
-from curate.cli.paths import PLACE
+from curate.cli.options import PLACE
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.core.errors import UsageError
 

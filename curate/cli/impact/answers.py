@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.paths import PATH
+from curate.cli.options import PATH
 from curate.core.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from curate.cli.impact.answers import check_outputs, report_options, write_answer
-from curate.cli.paths import PATH, PLACE
+from curate.cli.options import PATH, PLACE
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.core.errors import UsageError
 from curate.impact.evaluate.controls import CONTROLS

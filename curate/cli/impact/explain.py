@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.cli.impact.answers import check_outputs, report_options, save_text
-from curate.cli.impact.steps import watching_steps
-from curate.cli.paths import PATH, PLACE
+from curate.cli.options import PATH, PLACE
+from curate.cli.progress import watching_steps
 from curate.core.errors import UsageError
 from curate.impact.explain.attribution import METHODS
 from curate.layouts import LAYOUTS

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from curate.cli.impact.answers import check_outputs, report_options, write_answer
-from curate.cli.paths import PATH
+from curate.cli.options import PATH
 from curate.core.errors import UsageError
 
 _EPILOG = """\b

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.cli.impact.answers import check_outputs, report_options
-from curate.cli.impact.steps import watching_steps
-from curate.cli.paths import PATH, PLACE
-from curate.cli.progress import stop_on_interrupt, telling
+from curate.cli.options import PATH, PLACE
+from curate.cli.progress import stop_on_interrupt, telling, watching_steps
 from curate.core.errors import UsageError
 from curate.layouts import LAYOUTS
 

@@ -17,7 +17,7 @@ from curate.codec.raster import check_size, open_image, to_frame
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 
 
 def load(data: bytes, options: CodecOptions) -> Picture:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 
 Colours = npt.NDArray[np.uint8]
 _BATCH = 4096

@@ -32,7 +32,7 @@ from curate.codec.picture import CodecOptions, Encoded, Metadata, Picture
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
-from curate.core.ports import Frame, Pixels
+from curate.core.protocols import Frame, Pixels
 
 _MADE_QUALITY = 95
 _LONGEST_SIDE = 65535

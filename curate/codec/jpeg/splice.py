@@ -21,7 +21,7 @@ from curate.codec.jpeg.dct import forward, inverse
 from curate.codec.jpeg.quantisation import Table, quantisation_tables
 from curate.codec.jpeg.stream import DQT, SOS, FrameHeader, JpegStream
 from curate.core.geometry import Box
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

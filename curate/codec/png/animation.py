@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from curate.codec.png.stream import Chunk, Header, deflate, is_exact, write_png
 from curate.codec.raster import open_image, to_frame
 from curate.core.errors import WithheldError
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 
 _NEEDED = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"acTL", b"fcTL", b"fdAT"}
 _CONTROL = struct.Struct(">IIIIIHHBB")  # fcTL

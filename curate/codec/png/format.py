@@ -31,7 +31,7 @@ from curate.codec.raster import check_size, open_image, to_frame
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
-from curate.core.ports import Frame, Pixels
+from curate.core.protocols import Frame, Pixels
 
 _COLOUR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
 _MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}

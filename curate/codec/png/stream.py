@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import WithheldError
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 Bytes2D = npt.NDArray[np.uint8]

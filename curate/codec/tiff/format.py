@@ -21,7 +21,7 @@ from curate.codec.tiff.stream import Page, longs, shorts
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 
 _DEFLATE, _DIFFERENCES = 8, 2
 _PHOTOMETRIC = {"1": 1, "L": 1, "I;16": 1, "LA": 1, "P": 3, "CMYK": 5, "LAB": 8}

@@ -13,7 +13,7 @@ from curate.codec.raster import Indexed, check_size, open_image, to_frame, used_
 from curate.codec.tiff import stream as tiff
 from curate.codec.tiff.stream import Page, bare_page
 from curate.core.errors import WithheldError
-from curate.core.ports import Frame
+from curate.core.protocols import Frame
 
 _OLD_JPEG = 6
 _UNSIGNED = 1

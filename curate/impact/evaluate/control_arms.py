@@ -17,7 +17,7 @@ from curate.core.entries import ManifestEntry, Route
 from curate.core.errors import DataError
 from curate.core.faces import Region
 from curate.core.geometry import Box, clip, intersection, shift
-from curate.core.ports import Frame, Obfuscator
+from curate.core.protocols import Frame, Obfuscator
 from curate.impact.evaluate.controls import RANDOM_REGION, REENCODED, Placement
 from curate.impact.prediction_store import PredictionStore
 from curate.pipeline.image import share_hidden

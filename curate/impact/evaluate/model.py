@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from curate.core.errors import DataError, UsageError
-from curate.core.ports import Classifier, Source
+from curate.core.protocols import Classifier, Source
 from curate.impact.models import IMAGENET
 from curate.impact.models.imagenet_classes import imagenet_ids
 from curate.impact.prediction_files import Classes, load_classes

@@ -22,8 +22,8 @@ from curate.impact.prediction_store import LOCK, PredictionStore
 from curate.impact.predictions.run import NO_MANIFEST, Answer, Predictions, measure_predictions
 from curate.pipeline.session import Session, Snapshot
 from curate.recipe import format_json
+from curate.storage.errors import describe_os_error
 from curate.storage.lock import FolderLock
-from curate.storage.os_errors import describe_os_error
 
 SHARD = 256
 """Images whose predictions are written at a time; the same for all runs, so that they agree."""

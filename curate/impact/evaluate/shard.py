@@ -11,7 +11,7 @@ import numpy.typing as npt
 from curate import codec
 from curate.codec import CodecOptions, Picture
 from curate.core.errors import DataError, WithheldError
-from curate.core.ports import Classifier, Pixels
+from curate.core.protocols import Classifier, Pixels
 from curate.impact.evaluate.control_arms import Making, make_control
 from curate.impact.evaluate.controls import OBFUSCATED, ORIGINAL
 from curate.impact.pairs import Datasets, Pair, check_digest

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, UsageError
-from curate.core.ports import Classifier
+from curate.core.protocols import Classifier
 from curate.impact.evaluate.controls import OBFUSCATED, ORIGINAL
 from curate.impact.explain.measure import Answer, measure_change, softmax
 from curate.impact.explain.pairs import Pair, Pairs

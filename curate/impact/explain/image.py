@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.core.entries import ManifestEntry
 from curate.core.errors import UsageError
-from curate.core.ports import Classifier
+from curate.core.protocols import Classifier
 from curate.impact.arrays import Floats
 from curate.impact.evaluate.model import find_model_classes
 from curate.impact.explain.agreement import correlate, to_cells

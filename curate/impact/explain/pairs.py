@@ -14,7 +14,7 @@ from curate.codec import CodecOptions, Picture
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError, ManifestError, WithheldError
 from curate.core.geometry import Box, clip, to_upright
-from curate.core.ports import Pixels, Source
+from curate.core.protocols import Pixels, Source
 from curate.core.records import escape_unprintable
 from curate.impact.recorded_faces import open_manifest
 from curate.layouts import open_source

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import curate
-from curate.core.ports import Classifier
+from curate.core.protocols import Classifier
 from curate.impact.explain.choice import Chosen, Watch, choose
 from curate.impact.explain.image import Explainer
 from curate.impact.explain.measure import Explained, Explanation, explain

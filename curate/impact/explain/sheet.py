@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from curate.codec.crop import crop_jpeg
 from curate.core.geometry import Box
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from curate.impact.arrays import Bools, Floats
 from curate.impact.explain.face_share import Shares
 from curate.impact.explain.measure import Answer, Explained

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from curate.core.errors import UsageError
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from curate.impact.arrays import Floats
 
 Prepare = Callable[[Pixels], npt.NDArray[np.float32]]

@@ -1,13 +1,13 @@
 """Classifiers: each says of what class an image is.
 
 A kind of model is one file with a ``build(request)`` function and one line in `MODELS`;
-the contract that all of them keep stands in `curate.core.ports.Classifier`.
+the contract that all of them keep stands in `curate.core.protocols.Classifier`.
 """
 
 from __future__ import annotations
 
 from curate.core.errors import UsageError
-from curate.core.ports import Classifier
+from curate.core.protocols import Classifier
 from curate.core.registry import Plugin, Registry
 from curate.impact.models.request import Request, parse_request
 

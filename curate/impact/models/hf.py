@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import SetupError, UsageError, WeightsError
-from curate.core.ports import Classifier, Pixels
+from curate.core.protocols import Classifier, Pixels
 from curate.impact.models.request import Request, is_path
 from curate.impact.models.torch_module import Loaded, TorchClassifier, digest_state
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from curate.core.errors import WeightsError
-from curate.core.ports import Classifier
+from curate.core.protocols import Classifier
 from curate.impact.models.imagenet_classes import imagenet_ids
 from curate.impact.models.preprocess import Preprocess
 from curate.impact.models.request import Request

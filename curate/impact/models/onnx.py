@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import DataError, SetupError, UsageError, WeightsError
-from curate.core.ports import Classifier, Pixels
+from curate.core.protocols import Classifier, Pixels
 from curate.impact.models.preprocess import Preprocess, parse_preprocess
 from curate.impact.models.request import Request
 from curate.impact.models.weights import digest_weights

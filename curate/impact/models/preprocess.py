@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import UsageError
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 
 Channels = tuple[float, float, float]
 

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from curate.core.errors import SetupError, UsageError
-from curate.core.ports import Classifier
+from curate.core.protocols import Classifier
 from curate.impact.models.preprocess import parse_preprocess
 from curate.impact.models.request import Request
 from curate.impact.models.torch_module import Loaded, TorchClassifier, digest_state
@@ -24,7 +24,7 @@ def build(request: Request) -> Classifier:
 
     The function takes no arguments and returns a ``torch.nn.Module``, whose
     preprocessing is then stated in the specification, or an object that keeps the
-    contract of `curate.core.ports.Classifier`. The folder that curate is started in is
+    contract of `curate.core.protocols.Classifier`. The folder that curate is started in is
     looked through first.
 
     Raises:
@@ -47,7 +47,7 @@ def build(request: Request) -> Classifier:
     if missing:
         raise UsageError(
             f"{request.what!r} returns {type(made).__name__}, which is no torch module and has no "
-            f"{missing[0]!r}; curate.core.ports.Classifier says what is expected"
+            f"{missing[0]!r}; curate.core.protocols.Classifier says what is expected"
         )
     classifier: Classifier = made
     return classifier

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from curate.core.errors import SetupError, UsageError, WeightsError
-from curate.core.ports import Classifier
+from curate.core.protocols import Classifier
 from curate.impact.models.imagenet_classes import imagenet_ids
 from curate.impact.models.preprocess import Preprocess
 from curate.impact.models.request import Request

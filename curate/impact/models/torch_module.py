@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from curate.core.errors import DataError, SetupError, UsageError
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 
 Floats = npt.NDArray[np.float32]
 

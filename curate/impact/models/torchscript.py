@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from curate.core.errors import WeightsError
-from curate.core.ports import Classifier
+from curate.core.protocols import Classifier
 from curate.impact.models.preprocess import parse_preprocess
 from curate.impact.models.request import Request
 from curate.impact.models.torch_module import Loaded, TorchClassifier

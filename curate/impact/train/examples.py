@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from curate.impact.arrays import Floats, Ints
 from curate.impact.train.hyperparameters import MEAN, STD
 

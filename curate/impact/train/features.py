@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import DataError
-from curate.core.ports import Classifier, Pixels
+from curate.core.protocols import Classifier, Pixels
 from curate.impact.train.work import RowForm
 
 _BATCHES = {"cpu": 8, "cuda": 64}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from curate.core.errors import DataError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.records import ImageRecord, printable
 from curate.impact.arrays import Ints
 from curate.impact.pairing import Pairing, open_pairing

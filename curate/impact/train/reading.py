@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from curate import codec
 from curate.core.errors import DataError, PausedError, WithheldError
-from curate.core.ports import Pixels, Source
+from curate.core.protocols import Pixels, Source
 from curate.core.records import ImageRecord
 from curate.engine.local import Finished, LocalPool, Report
 from curate.engine.shards import Shard, iter_shards, shard_name

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
-from curate.core.ports import CarriedFile
+from curate.core.protocols import CarriedFile
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import open_annotation, read_head
 from curate.layouts.coco.json import looks_like_coco
@@ -19,7 +19,7 @@ from curate.layouts.coco.shapes import move_annotation
 from curate.layouts.editing.changes import DROPPED, EDITED, SAME, Edits, Fate, Made, Outcome, rename
 from curate.layouts.files import is_image_name
 from curate.layouts.sidecars.mentions import Mentions
-from curate.storage.names import NamesOnDisk
+from curate.storage.index import NameIndex
 
 _EDITED = ("images", "annotations")
 
@@ -195,7 +195,7 @@ class CocoIndex:
     def __init__(self, folder: Folder, edits: Edits) -> None:
         self._folder = folder
         self._edits = edits
-        self._names = NamesOnDisk()
+        self._names = NameIndex()
         self._greatest = self._made = 0
         for leaf in folder.leaves():
             is_json = leaf.regular and leaf.path.endswith(".json")

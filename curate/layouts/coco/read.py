@@ -20,7 +20,7 @@ from curate.layouts.coco.groups import NAME, Opener, iter_annotations, iter_imag
 from curate.layouts.coco.json import Item, iter_annotated, looks_like_coco
 from curate.layouts.sidecars.label_maps import MapLayout, is_panoptic_map
 from curate.layouts.splits import split_in, split_of_folders
-from curate.storage.names import NamesOnDisk
+from curate.storage.index import NameIndex
 
 _SHOWN = 4
 _MOST_LOOKED_AT = 64  # some tools write a JSON for every image
@@ -75,7 +75,7 @@ class Coco(MapLayout):
 
         The same annotation in two files, as of instances and of keypoints, is one.
         """
-        seen = NamesOnDisk()
+        seen = NameIndex()
         for path, opener in self._jsons():
             places = Finder(self.folder, image_places(path))
             for number, row in iter_annotations(opener, path):
@@ -141,7 +141,7 @@ class Survey:
         notes: what a user should know, a line each.
     """
 
-    names: NamesOnDisk
+    names: NameIndex
     notes: tuple[str, ...]
 
 
@@ -151,7 +151,7 @@ def take_survey(folder: Folder) -> Survey:
     Raises:
         DataError: if one is malformed.
     """
-    names, notes = NamesOnDisk(), []
+    names, notes = NameIndex(), []
     for leaf in folder.leaves():
         is_json = leaf.regular and leaf.path.endswith(".json")
         if is_json and looks_like_coco(read_head(folder, leaf.path)):
@@ -166,10 +166,10 @@ def take_survey(folder: Folder) -> Survey:
 class _Reader:
     """Takes one JSON's items; ids are looked up in a list of its own."""
 
-    def __init__(self, folder: Folder, path: str, names: NamesOnDisk) -> None:
+    def __init__(self, folder: Folder, path: str, names: NameIndex) -> None:
         self._folder, self._path, self._names = folder, path, names
         self._split = split_in(PurePosixPath(path).stem) or ""
-        self._ids = NamesOnDisk()
+        self._ids = NameIndex()
         self._counts: Counter[str] = Counter()
         self._absent = ""
         self._images = Finder(folder, image_places(path))

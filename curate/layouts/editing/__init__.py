@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
-from curate.core.ports import CarriedFile, Source
+from curate.core.protocols import CarriedFile, Source
 from curate.core.registry import Plugin, Registry
 from curate.layouts.editing.changes import Editor, Edits, Fate, Made, Outcome, name_copy
 

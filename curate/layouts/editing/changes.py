@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Protocol
 
 from curate.core.affine import Affine, from_stored
 from curate.core.errors import DataError
-from curate.core.ports import CarriedFile, Source
+from curate.core.protocols import CarriedFile, Source
 from curate.core.records import ImageRecord
 from curate.layouts.annotations import iter_stored_lines
 from curate.layouts.containers import parse_uri

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from curate.core.ports import CarriedFile, Source
+from curate.core.protocols import CarriedFile, Source
 from curate.layouts.editing.changes import Edits, Fate, Outcome
 from curate.layouts.sidecars.mentions import Mentions
 

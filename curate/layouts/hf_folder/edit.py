@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
-from curate.core.ports import CarriedFile
+from curate.core.protocols import CarriedFile
 from curate.layouts.annotations import resolve
 from curate.layouts.editing.changes import EDITED, SAME, Edits, Fate, Outcome, rename
 from curate.layouts.hf_folder.read import NAMES, HfFolder, Row, find_names, iter_batches, iter_rows

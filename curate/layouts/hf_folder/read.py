@@ -16,7 +16,7 @@ from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import iter_stored_lines, open_annotation, read_head, resolve
 from curate.layouts.files import CARRIED_SUFFIXES
 from curate.layouts.imagefolder import ImageFolder
-from curate.storage.names import NamesOnDisk
+from curate.storage.index import NameIndex
 
 NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
@@ -54,7 +54,7 @@ class HfFolder(ImageFolder):
             DataError: if a metadata file is malformed, or names an image that is
                 absent, outside its folder or named before.
         """
-        names = NamesOnDisk()
+        names = NameIndex()
         for leaf in self.folder.leaves():
             if PurePosixPath(leaf.path).name in NAMES:
                 self._check_metadata(leaf.path, names)
@@ -77,7 +77,7 @@ class HfFolder(ImageFolder):
                 for (where, key, name), row in iter_described(self.folder, leaf.path):
                     yield resolve(place, name, f"{where}: {key}"), row
 
-    def _check_metadata(self, path: str, names: NamesOnDisk) -> None:
+    def _check_metadata(self, path: str, names: NameIndex) -> None:
         place = posixpath.dirname(path)
         for where, key, name in iter_file_names(self.folder, path):
             image = resolve(place, name, f"{where}: {key}")

@@ -15,10 +15,10 @@ import numpy.typing as npt
 from curate import codec
 from curate.codec.png.stream import Header, deflate, parse_chunks, write_png
 from curate.core.errors import WithheldError
-from curate.core.ports import CarriedFile
+from curate.core.protocols import CarriedFile
 from curate.layouts.access.folder import Folder, Leaf
 from curate.layouts.files import FileLayout
-from curate.storage.names import NamesOnDisk
+from curate.storage.index import NameIndex
 
 VOID = 255
 """VOC's number for borders and what is not labelled."""
@@ -37,7 +37,7 @@ class MapLayout(FileLayout):
 
     def __init__(self, folder: Folder) -> None:
         super().__init__(folder)
-        self._proofs = NamesOnDisk()
+        self._proofs = NameIndex()
 
     def may_be_map(self, path: str) -> bool:
         """Whether a label map is expected at this path."""

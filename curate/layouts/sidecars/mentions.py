@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import BinaryIO
 
-from curate.core.ports import CarriedFile, Source
+from curate.core.protocols import CarriedFile, Source
 from curate.layouts.editing.changes import Edits
 from curate.layouts.files import IMAGE_SUFFIXES
-from curate.storage.names import NamesOnDisk
+from curate.storage.index import NameIndex
 
 _BLOCK = 1 << 20
 _LONGEST = 512  # bytes of a name that is looked for
@@ -47,8 +47,8 @@ class Mentions:
         return None
 
     @cached_property
-    def _removed(self) -> NamesOnDisk:
-        names = NamesOnDisk()
+    def _removed(self) -> NameIndex:
+        names = NameIndex()
         for record in self._source.records():
             if not self._edits.is_kept(record.id):
                 names.add("removed", posixpath.basename(record.id))

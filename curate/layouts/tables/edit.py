@@ -11,7 +11,7 @@ import pyarrow as pa
 from curate import codec
 from curate.core.affine import Affine
 from curate.core.errors import DataError
-from curate.core.ports import CarriedFile
+from curate.core.protocols import CarriedFile
 from curate.layouts.editing.changes import Edits, Made, spell_suffix
 from curate.layouts.editing.shapes import (
     find_geometry,

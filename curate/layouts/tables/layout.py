@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from curate.core.errors import DataError, WithheldError
-from curate.core.ports import CarriedFile
+from curate.core.protocols import CarriedFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.containers import ContainerLayout, LastOpened, parse_uri, split_of

@@ -14,7 +14,7 @@ import numpy as np
 from curate.core.affine import Affine
 from curate.core.errors import DataError
 from curate.core.geometry import Box
-from curate.core.ports import CarriedFile
+from curate.core.protocols import CarriedFile
 from curate.core.records import ImageRecord
 from curate.layouts.annotations import open_annotation, resolve, shorten
 from curate.layouts.editing.changes import (
@@ -34,7 +34,7 @@ from curate.layouts.editing.shapes import find_geometry, round_pixels
 from curate.layouts.sidecars.label_maps import VOID, encode_voc_map, load_voc_map
 from curate.layouts.sidecars.mentions import Mentions
 from curate.layouts.voc.read import ANNOTATIONS, IMAGES, LISTS, MAPS, Voc
-from curate.storage.names import NamesOnDisk
+from curate.storage.index import NameIndex
 
 _LINE = re.compile(r"(\s*)(\S+)(.*)", re.DOTALL)
 
@@ -54,9 +54,9 @@ class VocEditor:
         self._mentions = Mentions(source, edits)
 
     @cached_property
-    def _names(self) -> NamesOnDisk:
+    def _names(self) -> NameIndex:
         """Images by what they are called in all folders: those kept, and those removed."""
-        names = NamesOnDisk()
+        names = NameIndex()
         for record in self._source.records():
             kind, stem = self._source.kind_of(record.id)
             if kind == IMAGES:

@@ -16,7 +16,7 @@ from curate.layouts.annotations import iter_lines, open_annotation, resolve
 from curate.layouts.sidecars.label_maps import MapLayout, is_voc_map
 from curate.layouts.splits import split_of_folders
 from curate.layouts.voc.xml import follow, load_annotation
-from curate.storage.names import NamesOnDisk
+from curate.storage.index import NameIndex
 
 IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets"
 MAPS = {"SegmentationClass": True, "SegmentationObject": False}
@@ -46,9 +46,9 @@ class Voc(MapLayout):
         return _find_years(self.folder)
 
     @cached_property
-    def _splits(self) -> NamesOnDisk:
+    def _splits(self) -> NameIndex:
         """Images by the path of their name without its suffix, with their split."""
-        names = NamesOnDisk()
+        names = NameIndex()
         for year in self._years:
             for split in _SPLITS:
                 path = posixpath.join(year, LISTS, "Main", f"{split}.txt")
@@ -123,7 +123,7 @@ class Voc(MapLayout):
                 return top, posixpath.join(year, str(PurePosixPath(name).with_suffix("")))
         return "", path
 
-    def _read_list(self, path: str, year: str, split: str, names: NamesOnDisk) -> None:
+    def _read_list(self, path: str, year: str, split: str, names: NameIndex) -> None:
         with open_annotation(self.folder, path) as file:
             for where, line in iter_lines(file, path):
                 name = _FLAG.sub("", line.strip())

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from curate.core.errors import DataError
-from curate.core.ports import CarriedFile
+from curate.core.protocols import CarriedFile
 from curate.layouts.editing.changes import Edits, Made
 from curate.layouts.editing.shapes import find_geometry
 from curate.layouts.sidecars.text import find_in_blocks

@@ -11,7 +11,7 @@ import numpy as np
 from curate.core.affine import Affine, Points
 from curate.core.errors import DataError
 from curate.core.geometry import Box
-from curate.core.ports import CarriedFile
+from curate.core.protocols import CarriedFile
 from curate.layouts.annotations import iter_lines, open_annotation
 from curate.layouts.editing.changes import (
     DROPPED,
@@ -29,7 +29,7 @@ from curate.layouts.sidecars.mentions import Mentions
 from curate.layouts.yolo.config import Config
 from curate.layouts.yolo.labels import check_line
 from curate.layouts.yolo.read import Yolo, label_of
-from curate.storage.names import NamesOnDisk
+from curate.storage.index import NameIndex
 
 
 class YoloEditor:
@@ -47,9 +47,9 @@ class YoloEditor:
         self._mentions = Mentions(source, edits)
 
     @cached_property
-    def _labels(self) -> NamesOnDisk:
+    def _labels(self) -> NameIndex:
         """Labels whose images are kept, and those whose are removed."""
-        names = NamesOnDisk()
+        names = NameIndex()
         for record in self._source.records():
             kept = "kept" if self._edits.is_kept(record.id) else "removed"
             names.add(kept, label_of(record.id))

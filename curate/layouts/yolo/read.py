@@ -16,7 +16,7 @@ from curate.layouts.files import CARRIED_SUFFIXES, FileLayout
 from curate.layouts.splits import split_of_folders
 from curate.layouts.yolo.config import Config, find_config, load_config
 from curate.layouts.yolo.labels import check_line
-from curate.storage.names import NamesOnDisk
+from curate.storage.index import NameIndex
 
 _CATEGORY = "category"
 _SPLITS = ("train", "val", "valid", "test")
@@ -50,9 +50,9 @@ class Yolo(FileLayout):
         return load_config(self.folder, path) if path else Config()
 
     @cached_property
-    def _lists(self) -> NamesOnDisk:
+    def _lists(self) -> NameIndex:
         """Images that lists name, with their split."""
-        names = NamesOnDisk()
+        names = NameIndex()
         for split, path in self._list_paths:
             with open_annotation(self.folder, path) as file:
                 for where, line in iter_lines(file, path):

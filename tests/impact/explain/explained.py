@@ -15,7 +15,7 @@ from torch import nn
 
 import curate
 from curate import Recipe, Session
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from tests.impact.explain.attribution.networks import box_mask
 
 SIDE = 64

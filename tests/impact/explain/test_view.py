@@ -8,7 +8,7 @@ from PIL import Image
 from curate.codec.upright import _turn
 from curate.core.errors import UsageError
 from curate.core.geometry import Box, to_stored, to_upright
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 from curate.impact.explain.view import Prepare, look_through
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]

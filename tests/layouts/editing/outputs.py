@@ -11,7 +11,7 @@ import numpy as np
 
 from curate import codec
 from curate.core.affine import Affine, identity
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.layouts import open_source
 from curate.layouts.editing import Made, Outcome, name_copy, open_editor, rebuild_edited

@@ -17,7 +17,7 @@ import torch
 from captum._utils.models.linear_model import SkLearnRidge
 from captum.attr import Lime
 
-from curate.core.ports import Classifier
+from curate.core.protocols import Classifier
 from curate.impact.explain.attribution.method import Map, Options, Subject
 from curate.impact.explain.attribution.surrogate import BATCH, SEGMENTS, drawing, pose, to_map
 

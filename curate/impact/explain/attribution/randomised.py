@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from curate.core.errors import UsageError
-from curate.core.ports import Classifier
+from curate.core.protocols import Classifier
 
 
 class Randomised:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from captum.attr import KernelShap
 
-from curate.core.ports import Classifier
+from curate.core.protocols import Classifier
 from curate.impact.explain.attribution.method import Map, Options, Subject
 from curate.impact.explain.attribution.surrogate import BATCH, SEGMENTS, drawing, pose, to_map
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from curate.core.errors import UsageError
-from curate.core.ports import Classifier
+from curate.core.protocols import Classifier
 from curate.impact.explain.attribution.method import Map, Subject
 
 BATCH = 16

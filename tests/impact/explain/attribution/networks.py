@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from curate.core.errors import UsageError
-from curate.core.ports import Pixels
+from curate.core.protocols import Pixels
 
 SIDE = 32
 

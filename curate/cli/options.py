@@ -1,4 +1,4 @@
-"""The options that make a recipe, shared by the commands that have one."""
+"""Paths and places of datasets as arguments."""
 
 from __future__ import annotations
 
@@ -9,12 +9,42 @@ from typing import Any
 
 import click
 
-from curate.cli.paths import PATH
 from curate.core.errors import UsageError
 from curate.detectors import DETECTORS, resolve_device
 from curate.layouts import LAYOUTS
+from curate.layouts.access.address import is_address
 from curate.obfuscators import OBFUSCATORS
 from curate.recipe import FACES_MATCHES, PROFILES, Recipe
+
+
+class _FilledPath(click.Path):
+    """A path that is not empty: an unset variable in a script must not mean the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty path is given", param, ctx)
+        if isinstance(value, str) and is_address(value):
+            self.fail("an address is given, but only SOURCE can be remote", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Place(click.types.StringParamType):
+    """A path or an address, as it was typed: a path would lose a slash of ``s3://``."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value == "":
+            self.fail("an empty path is given", param, ctx)
+        return str(value)
+
+
+PATH = _FilledPath(path_type=Path)
+"""The type of every argument and option that is a path."""
+
+PLACE = _Place()
+"""The type of every argument and option that says where a dataset is."""
+
 
 METHODS = "\n".join(f"  {name}: {summary}" for name, summary in OBFUSCATORS.describe())
 LAYOUTS_LIST = "\n".join(f"  {name}: {summary}" for name, summary in LAYOUTS.describe())

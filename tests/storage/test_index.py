@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from curate.storage.names import NamesOnDisk
+from curate.storage.index import NameIndex
 
 
 def test_a_name_is_new_once_in_its_kind() -> None:
-    names = NamesOnDisk()
+    names = NameIndex()
     assert names.add("image", "a", "train")
     assert not names.add("image", "a", "val")
     assert names.add("label", "a")
@@ -13,7 +13,7 @@ def test_a_name_is_new_once_in_its_kind() -> None:
 
 
 def test_what_only_one_kind_has_is_counted_with_an_example() -> None:
-    names = NamesOnDisk()
+    names = NameIndex()
     for name in ("c", "a", "b"):
         names.add("image", name)
     names.add("label", "b")
@@ -25,7 +25,7 @@ def test_many_names_do_not_stay_in_memory() -> None:
     import resource
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    names = NamesOnDisk()
+    names = NameIndex()
     for number in range(200_000):
         names.add("image", f"a/rather/long/name/of/a/file/{number:0100}")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 << 10

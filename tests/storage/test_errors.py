@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from curate.core.errors import SetupError
-from curate.storage.os_errors import describe_os_error
+from curate.storage.errors import describe_os_error
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,74 @@
-"""Names seen so far, kept on disk so that memory does not grow with the dataset."""
+"""On-disk indices: SQLite tables whose memory does not grow with the dataset."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from curate.core.errors import SetupError
 
 
-class NamesOnDisk:
-    """Names with a text each, in several kinds; gone when it is closed or dropped."""
+@contextmanager
+def open_index(
+    path: Path | None = None, schema: str = "", read_only: bool = False, what: str = "index"
+) -> Iterator[sqlite3.Connection]:
+    """Open an SQLite index; it is committed when the block ends without an error.
+
+    The index is not protected against a crash: whoever opens it builds it again from its inputs.
+
+    Args:
+        path: the file, or None for a temporary one that is gone when the block ends.
+        schema: SQL that creates the tables of a new index.
+        read_only: open an existing file that nobody writes.
+        what: what messages call it.
+
+    Yields:
+        The connection.
+
+    Raises:
+        SetupError: if the index cannot be read or written, as when the disk is full.
+    """
+    try:
+        database = connect_index(path, read_only)
+    except sqlite3.Error as error:
+        raise SetupError(describe_index_error(what, error)) from None
+    try:
+        if schema:
+            database.executescript(schema)
+        yield database
+        if not read_only:
+            database.commit()
+    except sqlite3.Error as error:
+        raise SetupError(describe_index_error(what, error)) from None
+    finally:
+        database.close()
+
+
+def connect_index(path: Path | None = None, read_only: bool = False) -> sqlite3.Connection:
+    """Connect to an index for an object that keeps it open; see `open_index`.
+
+    Raises:
+        sqlite3.Error: if it cannot be opened.
+    """
+    if read_only and path is not None:
+        return sqlite3.connect(path.resolve().as_uri() + "?mode=ro&immutable=1", uri=True)
+    # An empty name is a temporary file, which SQLite uses once its cache is full.
+    database = sqlite3.connect("" if path is None else path)
+    database.execute("PRAGMA journal_mode = OFF")
+    database.execute("PRAGMA synchronous = OFF")
+    return database
+
+
+def describe_index_error(what: str, error: sqlite3.Error) -> str:
+    """Return the message for an index that cannot be read or written."""
+    return f"cannot use the {what} ({error}); free disk space or set TMPDIR to a larger disk"
+
+
+class NameIndex:
+    """Names with a text each, in several kinds, in a temporary file."""
 
     def __init__(self) -> None:
         # An empty name means a temporary file, which SQLite uses once its cache is full.

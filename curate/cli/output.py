@@ -1,0 +1,77 @@
+"""Report options, shared by every command that measures, and where reports go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curate.cli.options import PATH
+from curate.core.errors import UsageError
+from curate.core.records import escape_unprintable
+from curate.layouts.access.address import is_address
+
+if TYPE_CHECKING:
+    from curate.report.document import Report
+
+OUTPUT = click.option(
+    "--output", "-o", type=PATH, metavar="FILE", help="Write the report as JSON to this file."
+)
+HTML = click.option(
+    "--html", type=PATH, metavar="FILE", help="Write the report as an HTML page to this file."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
+QUIET = click.option(
+    "--quiet", "-q", is_flag=True, help="Print no progress and no summary; errors remain."
+)
+
+
+def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--output``, ``--html``, ``--json`` and ``--quiet`` to a command."""
+    for option in (QUIET, JSON, HTML, OUTPUT):
+        command = option(command)
+    return command
+
+
+def check_outputs(inputs: Iterable[Path | str | None], outputs: Iterable[Path | None]) -> None:
+    """Refuse files that cannot be written, or that would overwrite an input, before any work.
+
+    Args:
+        inputs: files and folders that the command reads; addresses are passed over.
+        outputs: files that it is to write.
+
+    Raises:
+        UsageError: if an output is a folder, lies in no folder, is or lies inside an input, or
+            is named twice.
+    """
+    read = [Path(each) for each in inputs if each is not None and not is_address(str(each))]
+    seen: set[Path] = set()
+    for path in (each for each in outputs if each is not None):
+        if path.is_dir() or not path.parent.is_dir():
+            raise UsageError(f"cannot write {path}: give a file in an existing folder")
+        for given in read:
+            if path.resolve().is_relative_to(given.resolve()):
+                raise UsageError(f"cannot write {path}: it is, or is inside, the input {given}")
+        if path.resolve() in seen:
+            raise UsageError(f"cannot write {path} twice: give each report a file of its own")
+        seen.add(path.resolve())
+
+
+def write_report(report: Report, options: Mapping[str, Any], json: str = "output") -> None:
+    """Write a report where the options of `report_options` send it.
+
+    The summary goes to stderr unless ``--quiet``; JSON goes to stdout with ``--json``.
+
+    Args:
+        report: the result of the command.
+        options: values by parameter name.
+        json: the parameter that names the JSON file.
+    """
+    report.save(json=options[json], html=options["html"])
+    if options["as_json"]:
+        click.echo(report.to_json(), nl=False)
+    if not options["quiet"]:
+        text = "\n".join(escape_unprintable(line) for line in report.to_text().splitlines())
+        click.echo(text, err=True)

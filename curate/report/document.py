@@ -1,0 +1,60 @@
+"""Reports: results as JSON, as an HTML page and as a summary for the terminal."""
+
+from __future__ import annotations
+
+import html
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from curate.report.page import render_page
+from curate.report.values import Page
+from curate.storage.atomic import save_text
+
+
+class Report(ABC):
+    """The result of a command that measures something.
+
+    A subclass provides three forms of the same figures: `to_dict` for programs, `to_page`
+    for a browser and `to_text` for the terminal. Notebooks show the text.
+    """
+
+    @abstractmethod
+    def to_dict(self) -> Mapping[str, Any]:
+        """Plain values for JSON, with the key ``version``; see the schema in ``manifests/``."""
+
+    @abstractmethod
+    def to_page(self) -> Page:
+        """The contents of the HTML page."""
+
+    @abstractmethod
+    def to_text(self) -> str:
+        """The main figures, one per line, at most 80 columns."""
+
+    def to_json(self) -> str:
+        """The report as JSON text, without NaN or infinity."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_html(self) -> str:
+        """The report as one HTML document that needs no network."""
+        return render_page(self.to_page())
+
+    def save(self, json: Path | None = None, html: Path | None = None) -> None:
+        """Write the report to files, each atomically.
+
+        Args:
+            json: where to write the JSON, or None.
+            html: where to write the page, or None.
+
+        Raises:
+            OSError: if a file cannot be written.
+        """
+        texts = [(html, self.to_html)] if html is not None else []
+        texts += [(json, self.to_json)] if json is not None else []
+        for path, make in texts:
+            save_text(Path(path), make())
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.to_text())}</pre>"
