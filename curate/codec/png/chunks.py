@@ -34,23 +34,23 @@ _LEVEL = 6
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The IHDR chunk: size in pixels, bits per sample, colour type, interlacing."""
+    """The IHDR chunk: size in pixels, bits per sample, color type, interlacing."""
 
     width: int
     height: int
     depth: int
-    colour: int
+    color: int
     interlaced: bool
 
     @property
     def channels(self) -> int:
         """Samples per pixel, as stored."""
-        return _CHANNELS[self.colour]
+        return _CHANNELS[self.color]
 
     def to_bytes(self) -> bytes:
         """The chunk's data."""
         return struct.pack(
-            ">IIBBBBB", self.width, self.height, self.depth, self.colour, 0, 0, self.interlaced
+            ">IIBBBBB", self.width, self.height, self.depth, self.color, 0, 0, self.interlaced
         )
 
     def data_size(self, width: int, height: int) -> int:
@@ -98,11 +98,11 @@ def parse_header(chunks: list[Chunk]) -> Header:
     kind, payload = chunks[0]
     if kind != b"IHDR" or len(payload) != 13 or sum(k == b"IHDR" for k, _ in chunks) != 1:
         raise WithheldError("corrupt", "the PNG header is damaged")
-    width, height, depth, colour, method, filters, interlace = struct.unpack(">IIBBBBB", payload)
-    sound = depth in _DEPTHS.get(colour, ()) and method == filters == 0 and interlace <= 1
+    width, height, depth, color, method, filters, interlace = struct.unpack(">IIBBBBB", payload)
+    sound = depth in _DEPTHS.get(color, ()) and method == filters == 0 and interlace <= 1
     if not sound:
         raise WithheldError("corrupt", "the PNG header is damaged")
-    return Header(width, height, depth, colour, bool(interlace))
+    return Header(width, height, depth, color, bool(interlace))
 
 
 def write_png(chunks: Iterable[Chunk]) -> bytes:
@@ -135,8 +135,8 @@ def is_exact(compressed: bytes, size: int) -> bool:
 def header_for(frame: Frame) -> Header:
     """The header of a file that holds ``frame``."""
     channels = 1 if frame.ndim == 2 else frame.shape[2]
-    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    return Header(frame.shape[1], frame.shape[0], 8 * frame.dtype.itemsize, colour, False)
+    color = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    return Header(frame.shape[1], frame.shape[0], 8 * frame.dtype.itemsize, color, False)
 
 
 def deflate(frame: Frame) -> bytes:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +82,7 @@ class Indexed:
     indices: npt.NDArray[np.uint8]
     palette: npt.NDArray[np.uint8]
 
-    def colours(self) -> Frame:
+    def colors(self) -> Frame:
         """The pixels as H×W×3 uint8."""
         return np.ascontiguousarray(self.palette[self.indices])
 
@@ -87,7 +91,7 @@ def used_palette(image: Image.Image) -> Indexed:
     """A palette image's indices, and the palette as far as they use it.
 
     Raises:
-        WithheldError: ``corrupt`` if a pixel's index has no colour.
+        WithheldError: ``corrupt`` if a pixel's index has no color.
     """
     indices = np.array(image, dtype=np.uint8)
     stored = image.getpalette("RGB") or []
@@ -97,3 +101,45 @@ def used_palette(image: Image.Image) -> Indexed:
     if size > len(palette):
         raise WithheldError("corrupt", "a pixel's colour is not in the palette")
     return Indexed(indices, np.where(used[:size, None], palette[:size], np.uint8(0)))
+
+
+_STANDARD_ERROR = 2
+_COMPLAINT = re.compile(
+    rb"(?:[\w/.-]+: |Apparently should be |Corrupt JPEG data|Premature end of JPEG"
+    rb"|Inconsistent progression|Unknown Adobe color|DCT coefficient out of range).*\n?"
+)
+
+
+@contextmanager
+def decoder_messages() -> Iterator[list[str]]:
+    """Catch the lines that libtiff and libjpeg print, which their bindings do not report.
+
+    They fill what they cannot decode and go on, with a line on standard error
+    as the only sign. The lines are in the list when the block is left;
+    whatever else was written meanwhile is passed on.
+    """
+    caught: list[str] = []
+    try:
+        before = os.dup(_STANDARD_ERROR)
+    except OSError:  # no standard error: nothing can be printed either
+        yield caught
+        return
+    with _scratch_file() as file:
+        os.dup2(file.fileno(), _STANDARD_ERROR)
+        try:
+            yield caught
+        finally:
+            os.dup2(before, _STANDARD_ERROR)
+            os.close(before)
+            file.seek(0)
+            for line in file.readlines():
+                if _COMPLAINT.fullmatch(line):
+                    caught.append(line.decode("utf-8", "replace").strip())
+                else:
+                    os.write(_STANDARD_ERROR, line)
+
+
+def _scratch_file() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("messages"), "w+b")
+    return tempfile.TemporaryFile()

@@ -84,7 +84,7 @@ class JpegStream:
 
     @property
     def adobe_transform(self) -> int | None:
-        """The colour transform of the Adobe marker, or None without one."""
+        """The color transform of the Adobe marker, or None without one."""
         found = [
             segment.payload[11]
             for segment in self.application
@@ -95,7 +95,7 @@ class JpegStream:
         return found[-1] if found else None
 
     @property
-    def colour_space(self) -> str:
+    def color_space(self) -> str:
         """``L``, ``YCbCr``, ``RGB``, ``CMYK`` or ``YCCK``, by libjpeg's rules."""
         if len(self.frame.components) == 1:
             return "L"
@@ -111,7 +111,7 @@ class JpegStream:
     def to_bytes(self, metadata: tuple[Segment, ...] = ()) -> bytes:
         """A file of the coded segments and ``metadata``.
 
-        Of the source's application segments only the two that give colours
+        Of the source's application segments only the two that give colors
         their meaning come along, stripped of all else.
         """
         header = [_JFIF] if self.jfif else []
@@ -141,7 +141,7 @@ def parse_jpeg(data: bytes) -> JpegStream:
     for segment, at in _segments(data):
         end = at
         if 0xE0 <= segment.marker <= 0xEF or segment.marker == 0xFE:
-            if not scans:  # colour markers behind the first scan have no meaning
+            if not scans:  # color markers behind the first scan have no meaning
                 application.append(segment)
         elif segment.marker != EOI[1]:
             if segment.marker in _SUPPORTED_FRAMES:

@@ -24,7 +24,7 @@ class GifImage:
         width: pixels.
         height: pixels.
         interlaced: whether rows come in four passes.
-        palette: local colour table, or empty.
+        palette: local color table, or empty.
         data: code size and coded indices, unpacked from their sub-blocks.
     """
 
@@ -50,8 +50,8 @@ class GifStream:
     Args:
         width: of the screen, pixels.
         height: of the screen, pixels.
-        palette: global colour table, or empty.
-        background: index of the background colour.
+        palette: global color table, or empty.
+        background: index of the background color.
         loops: how often it plays, 0 for ever, or None where it does not say.
         images: in order.
         dropped: kinds of blocks that are left out.
