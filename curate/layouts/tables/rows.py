@@ -12,7 +12,7 @@ import pyarrow as pa
 from curate.core.errors import DataError, SetupError
 from curate.core.records import ImageRecord
 from curate.layouts.containers import format_uri
-from curate.layouts.tables.image_structs import (
+from curate.layouts.tables.images import (
     ImageColumns,
     find_images,
     find_paths,

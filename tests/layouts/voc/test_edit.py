@@ -15,7 +15,7 @@ from curate.core.affine import Affine, identity
 from curate.core.errors import DataError
 from curate.layouts import open_source
 from curate.layouts.editing import Made, Outcome
-from curate.layouts.sidecars.label_maps import encode_voc_map, is_voc_map, load_voc_map, voc_palette
+from curate.layouts.label_maps import encode_voc_map, is_voc_map, load_voc_map, voc_palette
 from curate.layouts.voc.edit import move_xml
 from tests.core.test_affine import mirror, turn
 from tests.layouts.editing.outputs import Plan, edit, plan_for

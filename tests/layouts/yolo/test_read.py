@@ -7,8 +7,7 @@ import pytest
 from curate.core.errors import DataError
 from curate.layouts import open_source
 from curate.layouts.yolo.config import Config
-from curate.layouts.yolo.labels import check_line
-from curate.layouts.yolo.read import label_of
+from curate.layouts.yolo.read import check_line, label_of
 from tests.layouts.examples.example import jpeg, write
 
 

@@ -14,7 +14,7 @@ from curate.layouts import open_source
 from curate.layouts.access import hub as hub_source
 from curate.layouts.access.hub import HubPlace, materialize, parse_hub_place
 from tests.layouts.shards import picture, read_all, write_tar
-from tests.layouts.tables import IMAGE, table, write_parquet
+from tests.layouts.tables.samples import IMAGE, table, write_parquet
 
 
 @pytest.fixture(autouse=True)

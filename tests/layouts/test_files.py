@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from curate.layouts.splits import split_in, split_of_folders
+from curate.layouts.files import split_in, split_of_folders
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from curate.layouts import open_source, recognise
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.tables.arrow import ArrowDataset
 from tests.layouts.shards import picture, read_all, rebuild
-from tests.layouts.tables import IMAGE, images, table, write_arrow
+from tests.layouts.tables.samples import IMAGE, images, table, write_arrow
 
 NAME = "data-00000-of-00001.arrow"
 

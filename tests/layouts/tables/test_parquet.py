@@ -13,7 +13,7 @@ from curate.layouts.access.folder import LocalFolder
 from curate.layouts.tables import layout as table_layout
 from curate.layouts.tables.parquet import Parquet
 from tests.layouts.shards import picture, read_all, rebuild
-from tests.layouts.tables import IMAGE, images, table, write_parquet
+from tests.layouts.tables.samples import IMAGE, images, table, write_parquet
 
 NAME = "data/train-00000-of-00001.parquet"
 BASE64 = "iVBORw0KGgo" + "A" * 400

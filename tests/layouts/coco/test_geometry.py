@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as oracle
 
 from curate.core.errors import DataError
-from curate.layouts.coco.shapes import decode_runs, encode_runs, format_counts, parse_counts
+from curate.layouts.coco.geometry import decode_runs, encode_runs, format_counts, parse_counts
 
 masks = hnp.arrays(
     np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 1)

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import BinaryIO
 
 from curate.core.protocols import CarriedFile, Source
-from curate.layouts.editing.changes import Edits
+from curate.layouts.editing.changes import Edits, Fate, Outcome
 from curate.layouts.files import IMAGE_SUFFIXES
 from curate.storage.index import NameIndex
 
@@ -67,3 +67,23 @@ def _iter_names(file: BinaryIO) -> Iterator[str]:
         for found in _NAME.finditer(data):
             yield found[0].decode(errors="replace")
         rest = data[-_LONGEST:]  # a name on the edge is found again, whole
+
+
+class PlainEditor:
+    """Carries everything unchanged, and says which files may name removed images.
+
+    Args:
+        source: the dataset.
+        edits: what is to be changed.
+    """
+
+    def __init__(self, source: Source, edits: Edits) -> None:
+        self._mentions = Mentions(source, edits)
+
+    def edit(self, other: CarriedFile, target: BinaryIO) -> Fate:
+        """Nothing to edit."""
+        return Fate(Outcome.SAME, self._mentions.note(other))
+
+    def iter_new(self) -> Iterator[tuple[str, bytes]]:
+        """None: nothing belongs to a single image."""
+        yield from ()

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.errors import DataError
-from curate.layouts.coco import json_pieces
-from curate.layouts.coco.json_pieces import iter_pieces
+from curate.layouts.coco import json as json_pieces
+from curate.layouts.coco.json import iter_pieces
 
 texts = st.text(st.sampled_from('a"\\[]{},: é\n'), max_size=6)
 values = st.recursive(

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.errors import DataError
-from curate.layouts.access import walk
-from curate.layouts.access.walk import is_text_path, iter_files
+from curate.layouts.access import folder as walk
+from curate.layouts.access.folder import is_text_path, iter_files
 
 
 def touch(root: Path, *names: str) -> None:

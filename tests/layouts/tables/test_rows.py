@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from curate.core.errors import DataError, SetupError, WithheldError
-from curate.layouts.tables.read import explain, rows_at_a_time
+from curate.layouts.tables.rows import explain, rows_at_a_time
 
 
 @pytest.mark.parametrize(

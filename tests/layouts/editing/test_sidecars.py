@@ -7,7 +7,7 @@ import pytest
 
 from curate.layouts import open_source
 from curate.layouts.editing import Outcome, open_editor
-from curate.layouts.sidecars import mentions
+from curate.layouts.editing import sidecars as mentions
 from tests.layouts.editing.outputs import Plan
 from tests.layouts.examples.example import write
 

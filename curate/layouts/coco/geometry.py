@@ -14,7 +14,7 @@ from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.layouts.annotations import shorten
 from curate.layouts.editing.changes import Made
-from curate.layouts.editing.shapes import (
+from curate.layouts.editing.geometry import (
     bounds,
     find_geometry,
     format_xywh,

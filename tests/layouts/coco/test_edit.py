@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 from curate.core.affine import Affine, identity
 from curate.core.errors import DataError
 from curate.layouts import open_source
-from curate.layouts.coco.shapes import move_annotation
+from curate.layouts.coco.geometry import move_annotation
 from curate.layouts.editing import Made, Outcome
 from tests.core.test_affine import mirror, turn
 from tests.layouts.editing.outputs import Output, Plan, edit, plan_for

@@ -13,8 +13,8 @@ from typing import Any
 
 from curate.core.errors import DataError
 from curate.core.geometry import Box
-from curate.layouts.faces.given import GivenFaces, make_box, parse_size, starts_with
-from curate.layouts.json_stream import iter_items
+from curate.layouts.annotations import iter_items
+from curate.layouts.faces.boxes import GivenFaces, make_box, parse_size, starts_with
 
 
 def recognise(path: Path) -> bool:
