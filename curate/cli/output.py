@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--output``, ``--html``, ``--json`` and ``--quiet`` to a command."""
-    return add_options((OUTPUT, HTML, JSON, QUIET), command)
+    decorated: Callable[..., Any] = add_options((OUTPUT, HTML, JSON, QUIET), command)
+    return decorated
 
 
 def check_outputs(inputs: Iterable[Path | str | None], outputs: Iterable[Path | None]) -> None:
