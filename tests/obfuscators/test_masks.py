@@ -57,11 +57,11 @@ def test_where_soft_edges_meet_the_greater_weight_counts() -> None:
     assert (both[10:20, 30:40] == 1).all()
 
 
-def test_settle_never_reads_the_original_where_the_layer_has_full_weight() -> None:
+def test_composite_never_reads_the_original_where_the_layer_has_full_weight() -> None:
     region = Region(Box(10, 10, 20, 20), Box(10, 10, 20, 20))
     layer = np.full((30, 30), 7, dtype=np.uint8)
     dark = np.zeros((30, 30), dtype=np.uint8)
-    settled = masks.settle(dark, layer, [region], 0.5)
+    settled = masks.composite(dark, layer, [region], 0.5)
     assert (settled[10:20, 10:20] == 7).all()
     assert 0 < settled[15, 21] < 7
     assert settled[15, 26] == 0
