@@ -539,7 +539,9 @@ def running_hub() -> Iterator[Hub]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     hub.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    config = uvicorn.Config(Api(hub), http=Protocol, log_level="critical", lifespan="off", ws="none")
+    config = uvicorn.Config(
+        Api(hub), http=Protocol, log_level="critical", lifespan="off", ws="none"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()

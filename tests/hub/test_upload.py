@@ -120,16 +120,12 @@ def test_faults_that_pass_are_survived(
 def test_a_rate_limit_is_waited_for_as_long_as_the_hub_asks(
     hub: Hub, tmp_path: Path, waits: list[float]
 ) -> None:
-    hub.faults.append(
-        Fault("POST", "/commit/", times=2, status=429, headers={"Retry-After": "17"})
-    )
+    hub.faults.append(Fault("POST", "/commit/", times=2, status=429, headers={"Retry-After": "17"}))
     upload(hub, tmp_path, make_files(tmp_path / "a", 3))
     assert waits == [17.0, 17.0]
 
 
-def test_a_date_in_retry_after_is_understood(
-    hub: Hub, tmp_path: Path, waits: list[float]
-) -> None:
+def test_a_date_in_retry_after_is_understood(hub: Hub, tmp_path: Path, waits: list[float]) -> None:
     from email.utils import formatdate
 
     moment = formatdate(time.time() + 30, usegmt=True)
@@ -155,7 +151,7 @@ def test_a_hub_that_never_answers_ends_the_push_with_advice(
     hub: Hub, tmp_path: Path, waits: list[float]
 ) -> None:
     hub.faults.append(Fault("POST", "/commit/", times=99, status=500))
-    with pytest.raises(SetupError, match="failed 8 times.*run the same command again"):
+    with pytest.raises(SetupError, match=r"failed 8 times.*run the same command again"):
         upload(hub, tmp_path, make_files(tmp_path / "a", 3))
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
 
@@ -239,7 +235,7 @@ def test_tokens_without_permission_and_strangers_organizations_are_one_line(
 ) -> None:
     Remote(REPO).check_token()
     Remote("team/photos").check_token()
-    with pytest.raises(SetupError, match="'nobody' is neither.*you can push to: somebody"):
+    with pytest.raises(SetupError, match=r"'nobody' is neither.*you can push to: somebody"):
         Remote("nobody/photos").check_token()
     with pytest.raises(SetupError, match="no write permission"):
         Remote("readers/photos").check_token()

@@ -1,1 +1,1 @@
-"""The dataset card: ``README.md`` and ``CITATION.cff`` from a manifest, reports and ``card.toml``."""
+"""The dataset card, written from a manifest, reports and ``card.toml``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from curate.core.errors import DataError
@@ -44,4 +43,4 @@ def describe_file(path: str, source: Path) -> LocalFile:
     """A file as it is now, for the whitelist."""
     with source.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return LocalFile(path=path, source=source, sha256=digest, bytes=os.stat(source).st_size)
+    return LocalFile(path=path, source=source, sha256=digest, bytes=source.stat().st_size)

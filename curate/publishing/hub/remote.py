@@ -156,8 +156,9 @@ class Remote:
                 lfs = item.lfs
                 sha256 = None if lfs is None else lfs.sha256
                 size = item.size if lfs is None else lfs.size
-                yield item.path, RemoteFile(
-                    path=item.path, bytes=size, sha256=sha256, git_oid=item.blob_id
+                yield (
+                    item.path,
+                    RemoteFile(path=item.path, bytes=size, sha256=sha256, git_oid=item.blob_id),
                 )
 
     def last_commits(self) -> list[tuple[str, str]]:

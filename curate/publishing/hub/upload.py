@@ -131,9 +131,7 @@ def _send_batches(upload: Upload, difference: Difference, head: str) -> str:
     for batch in iter_batches(difference):
         head = _commit(upload, batch, head)
         files, sent = files + len(batch.add), sent + batch.bytes
-        upload.watch(
-            Progress(files=files, total_files=count, bytes=sent, total_bytes=total)
-        )
+        upload.watch(Progress(files=files, total_files=count, bytes=sent, total_bytes=total))
     return head
 
 

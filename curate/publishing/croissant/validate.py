@@ -1,0 +1,31 @@
+"""Validate Croissant with ``mlcroissant``, which needs no network."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from curate.core.errors import DataError, MissingExtraError
+
+
+def validate(croissant: Mapping[str, Any]) -> None:
+    """Refuse what is not valid Croissant.
+
+    Raises:
+        DataError: naming what is wrong.
+        MissingExtraError: if ``mlcroissant`` is not installed.
+    """
+    try:
+        import mlcroissant
+    except ImportError:
+        raise MissingExtraError("croissant.json", "mlcroissant", "publish") from None
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it names every key of a newer context
+    try:
+        mlcroissant.Dataset(jsonld=dict(croissant))
+    except mlcroissant.ValidationError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise DataError(f"croissant.json is not valid Croissant: {'; '.join(lines[:4])}") from None
+    finally:
+        logging.disable(before)
