@@ -253,10 +253,11 @@ def count_withheld(dataset: Dataset) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def count_splits(dataset: Dataset) -> dict[str, int]:
-    """Images of the output by split; ``train`` where the dataset has no splits."""
-    counts = Counter[str]()
+def count_splits(dataset: Dataset) -> dict[str, tuple[int, int]]:
+    """Images of the output and their bytes by split; ``train`` where the dataset has no splits."""
+    images, sizes = Counter[str](), Counter[str]()
     for item in dataset.items():
         if item.is_written:
-            counts[item.split or "train"] += 1
-    return dict(sorted(counts.items()))
+            images[item.split or "train"] += 1
+            sizes[item.split or "train"] += item.bytes
+    return {split: (count, sizes[split]) for split, count in sorted(images.items())}

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
-from curate.publishing.dataset import Dataset
+from curate.publishing.dataset import Dataset, count_splits
 from curate.publishing.hub.batches import exceeds_limits
 
 FORMS = ("keep", "parquet", "webdataset", "imagefolder")
@@ -35,6 +35,7 @@ class Form:
         data_files: patterns by split, relative to the repository.
         features: as ``dataset_info.features`` has them in YAML.
         splits: images by split.
+        sizes: bytes of images by split.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Form:
     data_files: Mapping[str, Sequence[str]]
     features: Sequence[Mapping[str, Any]]
     splits: Mapping[str, int]
+    sizes: Mapping[str, int]
 
 
 def choose_form(dataset: Dataset, asked: str | None) -> tuple[str, str]:
@@ -83,7 +85,7 @@ def describe_form(dataset: Dataset, asked: str | None) -> Form:
         DataError: if a split's name is not one that ``datasets`` takes.
     """
     name, note = choose_form(dataset, asked)
-    splits = _count(dataset)
+    splits, sizes = _count(dataset)
     if name in ("keep", "imagefolder"):
         patterns = _keep_patterns(dataset)
         if patterns is not None:
@@ -93,6 +95,7 @@ def describe_form(dataset: Dataset, asked: str | None) -> Form:
                 return Form(
                     name=name, note=note, builder=builder, data_files=patterns,
                     features=features, splits=splits,
+                    sizes=sizes,
                 )  # fmt: skip
         name = "parquet"
         note = "published as Parquet: load_dataset cannot tell splits and classes of these folders"
@@ -106,12 +109,12 @@ def describe_form(dataset: Dataset, asked: str | None) -> Form:
         data_files={split: (f"data/{split}-*.{suffix}",) for split in splits},
         features=converted_features(dataset, name),
         splits=splits,
+        sizes=sizes,
     )
 
 
-def _count(dataset: Dataset) -> dict[str, int]:
-    from curate.publishing.dataset import count_splits
-
+def _count(dataset: Dataset) -> tuple[dict[str, int], dict[str, int]]:
+    """Images and bytes by split."""
     splits = count_splits(dataset)
     if not splits:
         raise DataError(f"{dataset.out} holds no image; there is nothing to publish")
@@ -121,7 +124,8 @@ def _count(dataset: Dataset) -> dict[str, int]:
                 f"split {split!r} is not a name that datasets takes (letters, digits, '_'); "
                 "rename its folder"
             )
-    return splits
+    images = {split: count for split, (count, _) in splits.items()}
+    return images, {split: size for split, (_, size) in splits.items()}
 
 
 def _keep_patterns(dataset: Dataset) -> dict[str, tuple[str, ...]] | None:
@@ -199,8 +203,8 @@ def _container_patterns(dataset: Dataset) -> dict[str, tuple[str, ...]] | None:
     if sum(len(found) for found in by_split.values()) != len(set().union(*by_split.values())):
         return None
     patterns = {}
-    for split, found in sorted(by_split.items()):
-        names = sorted(found)
+    for split, members in sorted(by_split.items()):
+        names = sorted(members)
         if any(_MAGIC.search(name) for name in names):
             return None
         if len(names) <= _LISTED:

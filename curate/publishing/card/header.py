@@ -99,7 +99,7 @@ def _info(form: Form, before: Any) -> dict[str, Any] | list[dict[str, Any]]:
         same = known if known.get("num_examples") == count else {}
         if not same:
             kept = {}  # sizes of another version
-        splits.append({"name": name, "num_examples": count, **same})
+        splits.append({"name": name, "num_bytes": form.sizes[name], "num_examples": count, **same})
     info = {"features": [dict(feature) for feature in form.features], "splits": splits, **kept}
     rest = [one for one in others if isinstance(one, dict) and not _is_default(one)]
     return info if not rest else [{"config_name": "default", **info}, *rest]

@@ -67,6 +67,7 @@ def is_example(data: bytes, obfuscator: Mapping[str, Any]) -> bool:
     images = [
         cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) for one in (data, expected)
     ]
-    if images[0] is None or images[0].shape != images[1].shape:
+    found, wanted = images
+    if found is None or wanted is None or found.shape != wanted.shape:
         return False
-    return bool(np.abs(images[0].astype(int) - images[1]).mean() < _TOLERANCE)
+    return bool(np.abs(found.astype(int) - wanted).mean() < _TOLERANCE)

@@ -17,7 +17,8 @@ MAX_FILES_IN_FOLDER = 10_000
 MAX_FILES_IN_REPOSITORY = 100_000
 """The limits that the Hub states for a repository."""
 CARD = "README.md"
-CARD_FILES = frozenset({CARD, "croissant.json", "CITATION.cff"})
+PUBLICATION = "manifest/publication.json"
+CARD_FILES = frozenset({CARD, "croissant.json", "CITATION.cff", PUBLICATION})
 """Files of the last commit: until it, the repository says that an upload is in progress."""
 REMOTE_ONLY = frozenset({".gitattributes"})
 """Files that the Hub itself puts into a repository; left as they are."""

@@ -68,11 +68,11 @@ class Remote:
             import huggingface_hub.utils
         except ImportError:
             raise MissingExtraError("the Hub", "huggingface_hub", "publish") from None
-        huggingface_hub.utils.disable_progress_bars()
-        huggingface_hub.utils.logging.set_verbosity_error()
         self.repo_id = repo_id
         self.endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
         self._hub: Any = huggingface_hub
+        self._hub.utils.disable_progress_bars()
+        self._hub.utils.logging.set_verbosity_error()
         self._api: Any = huggingface_hub.HfApi(endpoint=self.endpoint, library_name="curate")
         self._tell = tell
 
@@ -125,8 +125,15 @@ class Remote:
             ),
         )
 
-    def update_settings(self, **settings: Any) -> None:
-        """Set visibility or gating."""
+    def gate(self, how: str) -> None:
+        """Let readers accept the card's terms first; ``auto`` or ``manual``."""
+        self._update(gated=how)
+
+    def make_public(self) -> None:
+        """Let everybody see the repository."""
+        self._update(private=False)
+
+    def _update(self, **settings: Any) -> None:
         self._try(
             "changing the repository's settings",
             lambda: self._api.update_repo_settings(self.repo_id, repo_type="dataset", **settings),
@@ -143,6 +150,11 @@ class Remote:
             lambda: self._api.dataset_info(self.repo_id, revision=revision),
         )
         return str(info.sha)
+
+    def is_private(self) -> bool:
+        """Whether only its owner and who they let in can see it."""
+        info = self._try("reading the repository", lambda: self._api.dataset_info(self.repo_id))
+        return bool(info.private)
 
     def tree(self, revision: str) -> dict[str, RemoteFile]:
         """Every file at a revision, by path."""
@@ -298,7 +310,7 @@ def _explain(error: Exception, doing: str, repo_id: str) -> Exception:
     if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
         error = error.__cause__  # the client's threads wrap what happened to one file
     names = {kind.__name__ for kind in type(error).__mro__}
-    response = getattr(error, "response", None)
+    response: Any = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
     if "TransportError" in names or isinstance(error, ConnectionError | TimeoutError):
         return _PassingError(f"the connection to the Hub failed while {doing}", None)
