@@ -220,6 +220,7 @@ def _push(out: Path, repo_id: str, options: PushOptions, folder: Path) -> PushRe
         prepared = _bump(out, prepared, found, options, folder)
     if not exists:
         remote.create(private=True)
+        state.head = state.parent = state.title = None
     if options.gated:
         remote.gate(options.gated)
     upload = Upload(
