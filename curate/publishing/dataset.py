@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curate.balance.correct.check import is_correction
 from curate.core.entries import Outcome
 from curate.core.errors import DataError, ManifestError
 from curate.core.ports import Source
-from curate.formats import open_source
+from curate.layouts import open_source
 from curate.manifest import corrections, store
 from curate.manifest.layout import DATA, MANIFEST, stays_inside
 from curate.manifest.publish import MIN_CELL, RECORDS, publish, suppress
-from curate.manifest.regular import open_regular
-from curate.pipeline.balance.check import is_correction
 from curate.pipeline.outputs import open_outputs
+from curate.storage.regular import open_regular
 
 PUBLIC_VERSION = 1
 RUN = store.RUN

@@ -14,7 +14,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from curate.core.errors import DataError, UsageError
-from curate.formats.json_stream import iter_events
+from curate.layouts.json_stream import iter_events
 from curate.publishing import dataset as datasets
 from curate.publishing.card import governance, picture, render, sidecars
 from curate.publishing.card.evidence import load_evidence
@@ -24,7 +24,8 @@ from curate.publishing.card.questions import Answers, format_template, parse_ans
 from curate.publishing.croissant.build import PublishedFile, build_croissant, find_missing
 from curate.publishing.croissant.validate import validate
 from curate.publishing.dataset import Dataset
-from curate.publishing.form import WITH_OBJECTS, Form, describe_form
+from curate.publishing.form import WITH_OBJECTS, Form
+from curate.publishing.publication import describe_form
 
 QUESTIONS = "card.toml"
 CARD, CROISSANT, CITATION = "README.md", "croissant.json", "CITATION.cff"

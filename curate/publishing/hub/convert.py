@@ -357,16 +357,16 @@ def _row_builder(dataset: Dataset) -> dict[str, Any]:
         loaded = datasets.load_from_disk(str(dataset.data))
         parts = loaded if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
         return dict(parts)
-    from curate.publishing.form import _BUILDERS, _keep_patterns
+    from curate.publishing.publication import BUILDERS, keep_patterns
 
-    patterns = _keep_patterns(dataset)
+    patterns = keep_patterns(dataset)
     if patterns is None:
         raise DataError(
             f"{dataset.out}: splits share folders or files, so that load_dataset cannot tell them "
             "apart; give each split a folder of its own"
         )
     files = {s: [str(dataset.out / one) for one in found] for s, found in patterns.items()}
-    builder = _BUILDERS.get(dataset.layout, "imagefolder")
+    builder = BUILDERS.get(dataset.layout, "imagefolder")
     return dict(datasets.load_dataset(builder, data_files=files, streaming=True))
 
 

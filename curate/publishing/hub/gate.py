@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.core.errors import DataError
-from curate.formats import open_source
+from curate.layouts import open_source
 from curate.pipeline.verification import verify
 from curate.publishing.card.run import Card, iter_differences
 from curate.publishing.dataset import Dataset

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from xml.etree import ElementTree
 
 from curate.core.errors import DataError
-from curate.formats import open_folder
-from curate.formats.coco_json import looks_like_coco
-from curate.formats.coco_names import Finder, image_places
-from curate.formats.json_stream import iter_items
-from curate.formats.yolo import label_of
+from curate.layouts import open_folder
+from curate.layouts.coco.json import looks_like_coco
+from curate.layouts.coco.read import Finder, image_places
+from curate.layouts.json_stream import iter_items
+from curate.layouts.yolo.read import label_of
 from curate.publishing.dataset import Dataset, Item
 
 _LARGEST = 16 << 20

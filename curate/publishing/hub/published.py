@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from curate import codec
+from curate.codec import CodecOptions
 from curate.core.errors import DataError, WithheldError
-from curate.formats import codec
-from curate.formats.codec import CodecOptions
 from curate.manifest.layout import stays_inside
 from curate.manifest.problems import Problem
 from curate.publishing.card.figures import find_mismatches

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
-from curate.engine.lock import FolderLock
 from curate.publishing import dataset as datasets
 from curate.publishing.card import picture
 from curate.publishing.card.header import format_header
@@ -48,6 +47,7 @@ from curate.publishing.hub.remote import MovedError, Remote, check_repo_id
 from curate.publishing.hub.state import State, load_state
 from curate.publishing.hub.upload import PROGRESS_MARK, Progress, Upload, save_notice, send
 from curate.publishing.hub.withdraw import withdraw
+from curate.storage.lock import FolderLock
 
 GATES = ("auto", "manual")
 _MOST_OBJECTS = 1_000
