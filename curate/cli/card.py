@@ -68,7 +68,7 @@ def command(
     for note in report.notes:
         click.echo(escape_unprintable(f"note: {note}"), err=True)
     for problem in report.problems:
-        click.echo(escape_unprintable(problem))
+        click.echo(escape_unprintable(f"{problem.file}: {problem.reason}"))
     if report.problems:
         click.echo(f"The card of {out} is not what its evidence says.", err=True)
         ctx.exit(1)

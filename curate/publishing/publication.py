@@ -1,4 +1,4 @@
-"""Choose the form in which a dataset is published, and work out what ``load_dataset`` makes of it."""
+"""Choose the form in which a dataset is published, and what ``load_dataset`` makes of it."""
 
 from __future__ import annotations
 

@@ -56,18 +56,31 @@ class CardOptions:
     profile: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a file of a card differs from what its evidence makes.
+
+    Args:
+        file: the file.
+        reason: what is wrong with it.
+    """
+
+    file: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardReport:
     """What became of a card.
 
     Args:
         written: the files that were written.
-        problems: how the card differs from its evidence; one line each.
+        problems: how the card differs from its evidence.
         notes: what a user should know; one line each.
     """
 
     written: tuple[Path, ...] = ()
-    problems: tuple[str, ...] = ()
+    problems: tuple[Difference, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -374,38 +387,41 @@ def format_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def iter_differences(out: Path, card: Card) -> Iterator[str]:
-    """How the card that is there differs from what its evidence makes now; a line each."""
+def iter_differences(out: Path, card: Card) -> Iterator[Difference]:
+    """How the card that is there differs from what its evidence makes now."""
     header, body = _load_card(out)
     if not body:
-        yield f"{CARD} is missing; run `curate card {out}`"
+        yield Difference(CARD, f"is missing; run `curate card {out}`")
         return
     told = False
     for found in find_mismatches(body, card.documents):
         told = True
-        yield f"{CARD}: {found.pointer} is {found.found}, and the card says {found.shown}"
+        reason = f"{found.pointer} is {found.found}, and the card says {found.shown}"
+        yield Difference(CARD, reason)
     if not told and render.without_kept(body).strip() != render.without_kept(card.body).strip():
-        yield f"{CARD}: {_first_difference(body, card.body)}"
+        yield Difference(CARD, _first_difference(body, card.body))
     if format_header(header) != format_header(card.header):
         keys = [key for key in card.header if header.get(key) != card.header[key]]
-        yield f"{CARD}: its YAML differs in {', '.join(keys) or 'the order of its keys'}"
+        reason = f"its YAML differs in {', '.join(keys) or 'the order of its keys'}"
+        yield Difference(CARD, reason)
     for name, expected in ((CROISSANT, format_json(card.croissant)), (CITATION, card.citation)):
         path = out / name
         if not path.is_file():
-            yield f"{name} is missing"
+            yield Difference(name, f"is missing; run `curate card {out}`")
         elif path.read_text(encoding="utf-8", errors="replace") != expected:
-            yield f"{name} is not what the card's evidence makes; run `curate card {out}`"
-    yield from _iter_picture_faults(out, card)
+            yield Difference(name, f"is not what its evidence makes; run `curate card {out}`")
+    if _has_other_picture(out, card):
+        yield Difference(picture.NAME, "is not the example picture")
 
 
-def _iter_picture_faults(out: Path, card: Card) -> Iterator[str]:
+def _has_other_picture(out: Path, card: Card) -> bool:
     path = out / picture.NAME
-    if path.is_symlink() or path.exists():
-        obfuscator = card.documents["manifest/run.json"].get("obfuscator")
-        is_file = path.is_file() and not path.is_symlink()
-        known = obfuscator is not None and is_file
-        if not known or not picture.is_example(path.read_bytes(), obfuscator):
-            yield f"{picture.NAME} is not the example picture"
+    if not path.is_symlink() and not path.exists():
+        return False
+    obfuscator = card.documents["manifest/run.json"].get("obfuscator")
+    if obfuscator is None or path.is_symlink() or not path.is_file():
+        return True
+    return not picture.is_example(path.read_bytes(), obfuscator)
 
 
 def _first_difference(found: str, expected: str) -> str:

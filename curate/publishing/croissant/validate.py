@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,16 +17,20 @@ def validate(croissant: Mapping[str, Any]) -> None:
         DataError: naming what is wrong.
         MissingExtraError: if ``mlcroissant`` is not installed.
     """
-    try:
-        import mlcroissant
-    except ImportError:
-        raise MissingExtraError("croissant.json", "mlcroissant", "publish") from None
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it names every key of a newer context
     try:
-        mlcroissant.Dataset(jsonld=dict(croissant))
-    except mlcroissant.ValidationError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise DataError(f"croissant.json is not valid Croissant: {'; '.join(lines[:4])}") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its own dependencies are deprecated
+            import mlcroissant
+
+            try:
+                mlcroissant.Dataset(jsonld=dict(croissant))
+            except (mlcroissant.ValidationError, ValueError) as error:
+                lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+                told = "; ".join(lines[:4])
+                raise DataError(f"croissant.json is not valid Croissant: {told}") from None
+    except ImportError:
+        raise MissingExtraError("croissant.json", "mlcroissant", "publish") from None
     finally:
         logging.disable(before)

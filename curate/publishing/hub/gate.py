@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, ManifestError
 from curate.layouts import open_source
 from curate.pipeline.verification import verify
-from curate.publishing.card.run import Card, iter_differences
+from curate.publishing.card.run import Card, Difference, iter_differences
 from curate.publishing.dataset import Dataset
 
 _SHOWN = 50
@@ -59,8 +59,10 @@ def check_dataset(dataset: Dataset, source: str | None, workers: int | None) -> 
     Raises:
         GateError: naming files and reasons.
     """
-    found = _iter_refusals(dataset, source, workers)
-    _raise_if_any(found)
+    try:
+        _raise_if_any(_iter_refusals(dataset, source, workers))
+    except ManifestError as error:
+        raise GateError([Refusal("manifest", str(error))]) from None
 
 
 def check_card(out: Path, cards: Sequence[Card]) -> None:
@@ -73,16 +75,12 @@ def check_card(out: Path, cards: Sequence[Card]) -> None:
     Raises:
         GateError: naming what differs.
     """
+    differences: list[Difference] = []
     for card in cards:
         differences = list(iter_differences(out, card))
         if not differences:
             return
-    _raise_if_any(Refusal(*_cut(difference)) for difference in differences)
-
-
-def _cut(difference: str) -> tuple[str, str]:
-    name, _, reason = difference.partition(": ")
-    return (name, reason) if reason else ("README.md", difference)
+    _raise_if_any(Refusal(one.file, one.reason) for one in differences)
 
 
 def _raise_if_any(refusals: Iterator[Refusal]) -> None:
