@@ -84,7 +84,7 @@ def unverified(out: Path) -> None:
 
 
 def edited_record(out: Path) -> None:
-    """A record that says that an image has no face; all digests of the part are repaired but one."""
+    """Records that say that no image has a face."""
     part = next((out / "manifest/records").iterdir())
     entries = [replace(entry, faces=(), hidden=()) for entry in store.iter_part(part)]
     store.save_part(entries, part)
@@ -325,7 +325,7 @@ def test_a_new_version_deletes_what_left_and_says_what_changed(hub: Hub, place: 
     (place / "photos/train/cat/00001.bmp").unlink()
     shutil.copyfile(place / "photos/train/dog/00002.bmp", place / "photos/train/dog/new.bmp")
     text = json.loads((place / "faces.json").read_text())
-    text["images"].append({"id": 200, "file_name": "train/dog/new.bmp"})
+    text["images"].append({"id": 2000, "file_name": "train/dog/new.bmp"})
     (place / "faces.json").write_text(json.dumps(text))
     answers = (out / "card.toml").read_text()
     shutil.rmtree(out)

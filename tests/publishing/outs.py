@@ -75,10 +75,10 @@ def write_photos(folder: Path, count: int = 6) -> None:
     exif = Image.Exif()
     exif[0x010E] = CANARY.decode()
     Image.fromarray(pixels(99)).save(jpeg, "JPEG", exif=exif, comment=CANARY)
-    images.append({"id": 99, "file_name": "train/cat/exif.jpg", "width": 48, "height": 40})
+    images.append({"id": count, "file_name": "train/cat/exif.jpg", "width": 48, "height": 40})
     cut = folder / "train/cat/cut.jpg"
     cut.write_bytes(jpeg.read_bytes()[:400] + CANARY)
-    images.append({"id": 98, "file_name": "train/cat/cut.jpg"})
+    images.append({"id": count + 1, "file_name": "train/cat/cut.jpg"})
     (folder / "notes.bin").write_bytes(CANARY)
     faces = {
         "images": images,
