@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from curate.cli.paths import PATH
+from curate.cli.options import PATH
 from curate.core.records import escape_unprintable
 
 FORMS = ("keep", "parquet", "webdataset", "imagefolder")

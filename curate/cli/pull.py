@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from curate.cli.paths import PATH
+from curate.cli.options import PATH
+from curate.cli.output import QUIET
 from curate.core.records import escape_unprintable
 
 
@@ -16,7 +17,7 @@ from curate.core.records import escape_unprintable
 )
 @click.argument("repo_id", metavar="REPO_ID[@REVISION]")
 @click.argument("out", type=PATH)
-@click.option("--quiet", is_flag=True, help="No progress.")
+@QUIET
 def command(repo_id: str, out: Path, quiet: bool) -> None:
     """Download a dataset that `curate push` has published to the new folder OUT.
 

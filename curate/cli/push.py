@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.cli.card import FORMS
-from curate.cli.paths import PATH, PLACE
+from curate.cli.options import PATH, PLACE
+from curate.cli.output import JSON, QUIET
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ Examples:
 @click.option("--workers", type=click.IntRange(1, 4096), metavar="N",
               help="Processes for verification. [default: one per core]")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Send nothing; list what would be sent, and where.")
-@click.option("--json", "as_json", is_flag=True, help="A machine-readable summary on stdout.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@JSON
+@QUIET
 @click.pass_context
 def command(ctx: click.Context, /, out: Path, repo_id: str | None, **options: Any) -> None:
     """Upload OUT to the dataset repository REPO_ID, or write it to --to.

@@ -13,7 +13,7 @@ from typing import Any
 from curate.balance.correct.check import is_correction
 from curate.core.entries import Outcome
 from curate.core.errors import DataError, ManifestError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.layouts import open_source
 from curate.manifest import corrections, store
 from curate.manifest.layout import DATA, MANIFEST, stays_inside

@@ -26,6 +26,7 @@ from curate.publishing.croissant.validate import validate
 from curate.publishing.dataset import Dataset
 from curate.publishing.form import WITH_OBJECTS, Form
 from curate.publishing.publication import describe_form
+from curate.storage.atomic import save_bytes
 
 QUESTIONS = "card.toml"
 CARD, CROISSANT, CITATION = "README.md", "croissant.json", "CITATION.cff"
@@ -375,11 +376,8 @@ def _save(out: Path, card: Card) -> Iterator[Path]:
     if card.picture is not None:
         texts[picture.NAME] = card.picture
     for name, data in texts.items():
-        path = out / name
-        partial = path.with_name(f".{name}.partial")
-        partial.write_bytes(data)
-        partial.replace(path)
-        yield path
+        save_bytes(out / name, data)
+        yield out / name
 
 
 def format_json(value: Any) -> str:

@@ -47,6 +47,7 @@ from curate.publishing.hub.remote import MovedError, Remote, check_repo_id
 from curate.publishing.hub.state import State, load_state
 from curate.publishing.hub.upload import PROGRESS_MARK, Progress, Upload, save_notice, send
 from curate.publishing.hub.withdraw import withdraw
+from curate.storage.atomic import save_text
 from curate.storage.lock import FolderLock
 
 GATES = ("auto", "manual")
@@ -491,9 +492,7 @@ def _bump(
     block = f'[[changelog]]\nversion = "{version}"\ndate = {today}\nchanges = {changes}\n'
     head, mark, tail = text.partition("\n[[changelog]]")
     text = f"{head}\n{block}{mark}{tail}" if mark else f"{text.rstrip()}\n\n{block}"
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    save_text(path, text)
     options.tell(f"the repository has version {found.version}; this one is {version}")
     write_card(out, CardOptions(template=options.template, reports=options.reports,
                                 form=options.form))  # fmt: skip

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from curate.core.errors import DataError
+from curate.storage.atomic import save_text
 
 VERSION = 1
 _NAME = "push.json"
@@ -63,9 +63,5 @@ def load_state(folder: Path, repo_id: str) -> State:
 def save_state(state: State, folder: Path) -> None:
     """Write the state, so that a reader sees all of it or what was there before."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{_NAME}.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump({"version": VERSION, **asdict(state)}, file, indent=2, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / _NAME)
+    value = {"version": VERSION, **asdict(state)}
+    save_text(folder / _NAME, json.dumps(value, indent=2, sort_keys=True) + "\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import UsageError
-from curate.core.ports import Source
+from curate.core.protocols import Source
 from curate.manifest import store
 from curate.manifest.layout import MANIFEST
 from curate.publishing.dataset import Dataset
+from curate.storage.atomic import open_atomic, save_text
 
 REASON = "withdrawn: on request"
 _MENTIONS = 20
@@ -102,14 +102,10 @@ def _rebuild(dataset: Dataset) -> None:
     changes: dict[str, tuple[str, int]] = {}
     for container in sorted(holding):
         path = dataset.data / container
-        draft = path.with_name(f".{path.name}.partial")
-        with draft.open("w+b") as file:
+        with open_atomic(path) as file:
             for _ in source.rebuild(container, _output_of(source, kept), file):
                 pass
-            file.flush()
-            os.fsync(file.fileno())
-        changes[container] = (store.digest_file(draft), draft.stat().st_size)
-        draft.replace(path)
+        changes[container] = (store.digest_file(path), path.stat().st_size)
     _note_containers(dataset.out / MANIFEST / store.OTHERS, changes)
 
 
@@ -128,9 +124,7 @@ def _note_containers(path: Path, changes: dict[str, tuple[str, int]]) -> None:
         if value["path"] in changes:
             value["sha256"], value["bytes"] = changes[value["path"]]
         lines.append(json.dumps(value, sort_keys=True, ensure_ascii=False))
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    partial.replace(path)
+    save_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def _rewrite_run(manifest: Path) -> None:
