@@ -48,7 +48,7 @@ def withdraw(dataset: Dataset, ids: Collection[str]) -> list[str]:
     manifest = dataset.out / MANIFEST
     _rewrite_parts(manifest, wanted)
     if dataset.in_containers:
-        _rebuild(dataset)
+        _rebuild(dataset, wanted)
     else:
         for item in dataset.items():
             if item.id in wanted:
@@ -89,22 +89,20 @@ def _withhold(entry: ManifestEntry) -> ManifestEntry:
     )
 
 
-def _rebuild(dataset: Dataset) -> None:
-    """Write every container that holds a withheld record anew, and note its digest."""
+def _rebuild(dataset: Dataset, wanted: Collection[str]) -> None:
+    """Write the containers of withdrawn images anew, and note their digests."""
     source = dataset.open()
     kept = {item.id for item in dataset.items() if item.is_written}
     present = {record.id for record in source.records()}
-    holding = {
-        container
-        for container in source.containers()
-        if any(name.startswith(f"{container}/") and name not in kept for name in present)
-    }
     changes: dict[str, tuple[str, int]] = {}
-    for container in sorted(holding):
+    for container in source.containers():
+        if not any(name.startswith(f"{container}/") for name in wanted):
+            continue
         path = dataset.data / container
-        with open_atomic(path) as file:
-            for _ in source.rebuild(container, _output_of(source, kept), file):
-                pass
+        if any(name.startswith(f"{container}/") and name not in kept for name in present):
+            with open_atomic(path) as file:
+                for _ in source.rebuild(container, _output_of(source, kept), file):
+                    pass
         changes[container] = (store.digest_file(path), path.stat().st_size)
     _note_containers(dataset.out / MANIFEST / store.OTHERS, changes)
 
