@@ -23,6 +23,7 @@ class Form:
         features: as ``dataset_info.features`` has them in YAML.
         splits: images by split.
         sizes: bytes of images by split.
+        rows: rows that ``load_dataset`` gives by split; None where only reading would tell.
     """
 
     name: str
@@ -32,3 +33,4 @@ class Form:
     features: Sequence[Mapping[str, Any]]
     splits: Mapping[str, int]
     sizes: Mapping[str, int]
+    rows: Mapping[str, int] | None

@@ -61,6 +61,8 @@ def describe_form(dataset: Dataset, asked: str | None) -> Form:
     """
     name, note = choose_form(dataset, asked)
     splits, sizes = _count(dataset)
+    if name == "imagefolder" and dataset.layout in WITH_OBJECTS:
+        return _describe_image_folder(dataset, note, splits, sizes)
     if name in ("keep", "imagefolder"):
         patterns = keep_patterns(dataset)
         if patterns is not None:
@@ -71,6 +73,7 @@ def describe_form(dataset: Dataset, asked: str | None) -> Form:
                     name=name, note=note, builder=builder, data_files=patterns,
                     features=features, splits=splits,
                     sizes=sizes,
+                    rows=_count_rows(dataset, patterns, splits),
                 )  # fmt: skip
         name = "parquet"
         note = "published as Parquet: load_dataset cannot tell splits and classes of these folders"
@@ -85,6 +88,40 @@ def describe_form(dataset: Dataset, asked: str | None) -> Form:
         features=converted_features(dataset, name),
         splits=splits,
         sizes=sizes,
+        rows=None if _is_of_rows(dataset) else splits,
+    )
+
+
+def _describe_image_folder(
+    dataset: Dataset, note: str, splits: Mapping[str, int], sizes: Mapping[str, int]
+) -> Form:
+    """Image folders with a ``metadata.jsonl`` that has the objects, as lists by column."""
+    import datasets
+
+    suffixes: dict[str, set[str]] = defaultdict(set)
+    for item in dataset.items():
+        if item.path is not None:
+            suffixes[item.split or "train"].add(PurePosixPath(item.path).suffix)
+    objects = {
+        "bbox": datasets.List(datasets.List(datasets.Value("float64"))),
+        "category": datasets.List(datasets.Value("string")),
+    }
+    features = datasets.Features({"image": datasets.Image(), "objects": objects})
+    return Form(
+        name="imagefolder",
+        note=note,
+        builder="imagefolder",
+        data_files={
+            split: (
+                *(f"data/{split}/**/*{suffix}" for suffix in sorted(found)),
+                f"data/{split}/metadata.jsonl",
+            )
+            for split, found in sorted(suffixes.items())
+        },
+        features=features._to_yaml_list(),
+        splits=splits,
+        sizes=sizes,
+        rows=splits,
     )
 
 
@@ -101,6 +138,28 @@ def _count(dataset: Dataset) -> tuple[dict[str, int], dict[str, int]]:
             )
     images = {split: count for split, (count, _) in splits.items()}
     return images, {split: size for split, (_, size) in splits.items()}
+
+
+def _is_of_rows(dataset: Dataset) -> bool:
+    """Whether a row or sample may hold several images, or none."""
+    return dataset.in_containers or dataset.layout == "arrow"
+
+
+def _count_rows(
+    dataset: Dataset, patterns: Mapping[str, Sequence[str]], images: Mapping[str, int]
+) -> Mapping[str, int] | None:
+    """Rows by split of a dataset that is kept as it is."""
+    if not _is_of_rows(dataset):
+        return images
+    if dataset.layout != "parquet":
+        return None
+    import pyarrow.parquet as pq
+
+    found = {}
+    for split, globs in patterns.items():
+        paths = [path for glob in globs for path in dataset.out.glob(glob)]
+        found[split] = sum(pq.read_metadata(path).num_rows for path in paths)
+    return found
 
 
 def keep_patterns(dataset: Dataset) -> dict[str, tuple[str, ...]] | None:

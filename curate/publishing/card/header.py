@@ -94,13 +94,14 @@ def _info(form: Form, before: Any) -> dict[str, Any] | list[dict[str, Any]]:
         split.get("name"): split for split in own.get("splits") or [] if isinstance(split, dict)
     }
     splits = []
-    for name, count in form.splits.items():
+    for name, count in (form.rows or {}).items():
         known = sizes.get(name, {})
         same = known if known.get("num_examples") == count else {}
         if not same:
             kept = {}  # sizes of another version
         splits.append({"name": name, "num_bytes": form.sizes[name], "num_examples": count, **same})
-    info = {"features": [dict(feature) for feature in form.features], "splits": splits, **kept}
+    told = {"splits": splits} if splits else {}
+    info = {"features": [dict(feature) for feature in form.features], **told, **kept}
     rest = [one for one in others if isinstance(one, dict) and not _is_default(one)]
     return info if not rest else [{"config_name": "default", **info}, *rest]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -298,11 +299,7 @@ def check_features(
     tree: Tree, header: Mapping[str, Any], sizes: Mapping[str, int]
 ) -> Iterator[Problem]:
     """Whether the YAML's features are those of the Parquet files: stale ones break the viewer."""
-    shards = [
-        path for path in sizes if path.startswith("data/") and path.endswith(".parquet")
-        and not path.endswith("metadata.parquet")
-    ]  # fmt: skip
-    info = header.get("dataset_info")
+    info, shards = header.get("dataset_info"), _first_shards(header, sizes)
     if not shards or not isinstance(info, dict):
         return
     import datasets
@@ -313,21 +310,39 @@ def check_features(
     except (KeyError, TypeError, ValueError) as error:
         yield Problem("card", CARD, f"its features cannot be read: {error}")
         return
-    schema = pq.read_schema(tree.fetch(shards[0]))
-    found = datasets.Features.from_arrow_schema(schema)
-    if list(found) != list(declared):
-        yield Problem(
-            "card", CARD,
-            f"its features are {', '.join(declared)}, and {shards[0]} has {', '.join(found)}",
-        )  # fmt: skip
-        return
-    for name, feature in found.items():
-        plain = declared[name].arrow_schema if hasattr(declared[name], "arrow_schema") else None
-        same = declared[name] == feature or (
-            isinstance(declared[name], datasets.Image) and schema.metadata is None
-        )
-        if not same and plain is None:
-            yield Problem("card", CARD, f"its feature {name} is not that of {shards[0]}")
+    for shard in shards:
+        found = datasets.Features.from_arrow_schema(pq.read_schema(tree.fetch(shard)))
+        for name in dict.fromkeys([*declared, *found]):
+            if not _is_same_feature(declared.get(name), found.get(name)):
+                yield Problem("card", CARD, f"its feature {name!r} is not that of {shard}")
+
+
+def _is_same_feature(declared: Any, found: Any) -> bool:
+    """Equal, or an image that a Parquet file without features of its own shows as a struct."""
+    import datasets
+
+    struct = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    return bool(declared == found or (declared == datasets.Image() and found == struct))
+
+
+def _first_shards(header: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
+    """The first Parquet file of each split, by the YAML's own patterns."""
+    configs = header.get("configs")
+    files = configs[0].get("data_files") if isinstance(configs, list) and configs else None
+    shards = []
+    for item in files if isinstance(files, list) else ():
+        paths = item.get("path", ())
+        globs = [_glob(path) for path in ([paths] if isinstance(paths, str) else paths)]
+        found = (p for p in sorted(sizes) if any(glob.fullmatch(p) for glob in globs))
+        first = next(found, None)
+        if first is not None and first.endswith(".parquet"):
+            shards.append(first)
+    return shards
+
+
+def _glob(pattern: str) -> re.Pattern[str]:
+    escaped = re.escape(pattern).replace(r"\*\*/", "(?:.*/)?").replace(r"\*", "[^/]*")
+    return re.compile(escaped)
 
 
 def copy_tree_file(tree: Tree, listed: Listed, target: Path) -> None:
