@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,54 @@ from tests.layouts.examples import (
     webdataset,
     yolo,
 )
-from tests.layouts.examples.example import Example
+from tests.layouts.examples.example import Example, jpeg, write
+from tests.layouts.shards import write_tar
 from tests.publishing.outs import write_answers
+
+
+def build_samples(root: Path) -> None:
+    """Samples that all have the same fields, as ``datasets`` wants them."""
+    for split, numbers in (("train", (1, 2, 3)), ("test", (4,))):
+        members = []
+        for number in numbers:
+            members += [(f"{number}.jpg", jpeg(number)), (f"{number}.cls", b"1")]
+            members.append((f"{number}.json", json.dumps({"caption": f"no {number}"}).encode()))
+        write_tar(root / f"{split}-0000.tar", members)
+
+
+def build_jpegs(root: Path) -> None:
+    """YOLO with images of one format."""
+    for number, name in enumerate("ab"):
+        write(root, f"images/train/{name}.jpg", jpeg(number))
+        write(root, f"labels/train/{name}.txt", f"{number} 0.5 0.5 0.2 0.1\n")
+    write(root, "data.yaml", "train: images/train\nval: images/train\nnames: [dog, cat]\n")
+
 
 EXAMPLES: dict[str, Example] = {
     module.EXAMPLE.layout: module.EXAMPLE
     for module in (arrow, coco, hf_folder, imagefolder, parquet, voc, webdataset, yolo)
 }
+EXAMPLES["webdataset"] = replace(
+    webdataset.EXAMPLE,
+    build=build_samples,
+    splits={
+        **{f"train-0000.tar/{number}.jpg": "train" for number in (1, 2, 3)},
+        "test-0000.tar/4.jpg": "test",
+    },
+)
+EXAMPLES["yolo-jpeg"] = replace(
+    yolo.EXAMPLE,
+    build=build_jpegs,
+    splits={"images/train/a.jpg": "train", "images/train/b.jpg": "train"},
+)
 CASES: dict[str, tuple[str, str | None]] = {
-    **{layout: (layout, None) for layout in EXAMPLES},
+    **{layout: (layout, None) for layout in EXAMPLES if layout != "yolo-jpeg"},
     "coco-keep": ("coco", "keep"),
     "voc-imagefolder": ("voc", "imagefolder"),
     "imagefolder-parquet": ("imagefolder", "parquet"),
     "hf_folder-parquet": ("hf_folder", "parquet"),
+    "webdataset-parquet": ("webdataset", "parquet"),
+    "yolo-webdataset": ("yolo-jpeg", "webdataset"),
 }
 
 READ = """
@@ -160,13 +196,14 @@ def test_the_form_is_the_layout_s_usual_one(pushed: tuple[Hub, dict[str, Any]]) 
         "arrow": "parquet", "coco": "parquet", "voc": "parquet", "yolo": "parquet",
         "hf_folder": "keep", "imagefolder": "keep", "parquet": "keep", "webdataset": "keep",
         "coco-keep": "keep", "voc-imagefolder": "imagefolder", "imagefolder-parquet": "parquet",
-        "hf_folder-parquet": "parquet",
+        "hf_folder-parquet": "parquet", "webdataset-parquet": "parquet",
+        "yolo-webdataset": "webdataset",
     }  # fmt: skip
 
 
 def class_names(found: dict[str, Any], column: str) -> list[str]:
     feature = next(one for one in found["declared"] if one["name"] == column)
-    inner = feature["list"] if "list" in feature else [feature]
+    inner = feature.get("list", [feature])
     label = next(one for one in inner if isinstance(one.get("dtype"), dict))
     return list(label["dtype"]["class_label"]["names"].values())
 

@@ -225,8 +225,10 @@ def _distribution(form: Form, files: Sequence[PublishedFile]) -> list[dict[str, 
             "@id": f"files-{split}",
             "name": f"files-{split}",
             "description": f"Files of split {split}.",
-            "encodingFormat": sorted({_mime(pattern) for pattern in patterns}),
-            "includes": [_pattern(pattern) for pattern in patterns if "metadata.*" not in pattern],
+            "encodingFormat": sorted(
+                {_mime(pattern) for pattern in patterns if "/metadata." not in pattern}
+            ),
+            "includes": [pattern for pattern in patterns if "/metadata." not in pattern],
         }
         for split, patterns in form.data_files.items()
     ]
@@ -243,10 +245,6 @@ def _distribution(form: Form, files: Sequence[PublishedFile]) -> list[dict[str, 
         for file in files
     ]
     return [*objects, *sets]
-
-
-def _pattern(pattern: str) -> str:
-    return pattern.replace("/**/*", "/**/*")
 
 
 def _record_sets(form: Form, box: str | None) -> list[dict[str, Any]]:

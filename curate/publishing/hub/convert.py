@@ -401,8 +401,9 @@ def _iter_row_shards(
                     known.execute(
                         "INSERT OR IGNORE INTO images VALUES (?, ?)", (item.sha256, number)
                     )
+        seen = [0]
         for split, rows in _row_builder(dataset).items():
-            taken = _iter_checked_rows(rows, images, known)
+            taken = _iter_checked_rows(rows, images, known, seen)
             for number, group in groupby(taken, key=lambda pair: pair[0]):
                 shard = Shard(split, number, totals.get(split, 1))
                 path = folder / shard.name("parquet")
@@ -412,10 +413,16 @@ def _iter_row_shards(
                 draft.replace(path)
                 watch(path.name, 0)
                 yield describe_file(f"data/{path.name}", path)
+    written = sum(item.is_written for item in dataset.items())
+    if seen[0] != written:
+        raise DataError(
+            f"load_dataset reads {seen[0]:,} of the {written:,} images of {dataset.out}, so that a "
+            "conversion would lose some; use --as keep"
+        )
 
 
 def _iter_checked_rows(
-    rows: Any, images: Sequence[str], known: sqlite3.Connection
+    rows: Any, images: Sequence[str], known: sqlite3.Connection, seen: list[int]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     import datasets
 
@@ -435,6 +442,6 @@ def _iter_checked_rows(
                 raise DataError(
                     f"an image of column {name!r} is not in the manifest; run `curate verify`"
                 )
-            last = max(last, found[0])
+            last, seen[0] = max(last, found[0]), seen[0] + 1
             row[name] = {"bytes": data, "path": PurePosixPath(image.get("path") or "").name or None}
         yield last, row
