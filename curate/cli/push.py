@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.cli.card import FORMS
-from curate.cli.options import PATH, PLACE
+from curate.cli.options import PATH, SOURCE
 from curate.cli.output import JSON, QUIET
 from curate.core.records import escape_unprintable
 
@@ -33,7 +33,7 @@ Examples:
 @click.command(epilog=_EPILOG)
 @click.argument("out", type=PATH)
 @click.argument("repo_id", required=False)
-@click.option("--to", type=PLACE, help="Write to a folder or an fsspec URL instead of the Hub.")
+@click.option("--to", type=SOURCE, help="Write to a folder or an fsspec URL instead of the Hub.")
 @click.option(
     "--as", "form", type=click.Choice(FORMS), help="The form to publish in."
     " [default: keep; parquet for COCO, VOC, YOLO and save_to_disk]"
@@ -47,7 +47,7 @@ Examples:
     help="Readers accept the terms of card.toml first; granted automatically or by you.",
 )  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask before making a repository public.")
-@click.option("--source", type=PLACE, help="SOURCE of the run: compare pixels, count its records.")
+@click.option("--source", type=SOURCE, help="SOURCE of the run: compare pixels, count its records.")
 @click.option(
     "--report", "reports", type=PATH, multiple=True, metavar="FILE", help="As of `curate card`."
 )

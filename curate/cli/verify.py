@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.options import PLACE
+from curate.cli.options import SOURCE
 from curate.core.errors import UsageError
 from curate.core.records import escape_unprintable
 
@@ -22,10 +22,10 @@ _SHOWN = 50
 
 
 @click.command()
-@click.argument("out", type=PLACE)
+@click.argument("out", type=SOURCE)
 @click.option(
     "--source",
-    type=PLACE,
+    type=SOURCE,
     help="Compare pixels with SOURCE: equal outside the masks, hidden inside.",
 )
 @click.option(
