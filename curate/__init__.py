@@ -26,16 +26,23 @@ if TYPE_CHECKING:
     from curate.pipeline.replay import replay as replay
     from curate.pipeline.session import Session as Session
     from curate.pipeline.summary import Summary as Summary
+    from curate.publishing.card.run import CardOptions as CardOptions
+    from curate.publishing.card.run import write_card as write_card
+    from curate.publishing.hub.pull import pull as pull
+    from curate.publishing.hub.push import PushOptions as PushOptions
+    from curate.publishing.hub.push import push as push
     from curate.recipe import Recipe as Recipe
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Box": "curate.core.geometry:Box",
+    "CardOptions": "curate.publishing.card.run:CardOptions",
     "CurateError": "curate.core.errors:CurateError",
     "Detection": "curate.core.faces:Detection",
     "DetectorOptions": "curate.detectors:DetectorOptions",
     "Face": "curate.core.faces:Face",
+    "PushOptions": "curate.publishing.hub.push:PushOptions",
     "Recipe": "curate.recipe:Recipe",
     "Session": "curate.pipeline.session:Session",
     "Summary": "curate.pipeline.summary:Summary",
@@ -45,14 +52,19 @@ _HOMES = {
     "make_detector": "curate.detectors:make",
     "replay": "curate.pipeline.replay:replay",
     "obfuscate": "curate.obfuscators.apply:obfuscate",
+    "pull": "curate.publishing.hub.pull:pull",
+    "push": "curate.publishing.hub.push:push",
+    "write_card": "curate.publishing.card.run:write_card",
 }
 
 __all__ = [
     "Box",
+    "CardOptions",
     "CurateError",
     "Detection",
     "DetectorOptions",
     "Face",
+    "PushOptions",
     "Recipe",
     "Session",
     "Summary",
@@ -61,7 +73,10 @@ __all__ = [
     "iter_problems",
     "make_detector",
     "obfuscate",
+    "pull",
+    "push",
     "replay",
+    "write_card",
 ]
 
 
