@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from curate.pipeline.session import Session as Session
     from curate.pipeline.summary import Summary as Summary
     from curate.recipe import Recipe as Recipe
+    from curate.review.export import export_review as export_review
+    from curate.review.export import redo_reviewed as redo_reviewed
+    from curate.review.run import start_review as start_review
+    from curate.review.summary import report_review as report_review
 
 __version__ = "0.1.0"
 
@@ -41,8 +45,12 @@ _HOMES = {
     "Summary": "curate.pipeline.summary:Summary",
     "blur": "curate.pipeline.blur:blur",
     "detect": "curate.pipeline.detect:detect",
+    "export_review": "curate.review.export:export_review",
     "iter_problems": "curate.pipeline.check:iter_problems",
     "make_detector": "curate.detectors:make",
+    "redo_reviewed": "curate.review.export:redo_reviewed",
+    "report_review": "curate.review.summary:report_review",
+    "start_review": "curate.review.run:start_review",
     "replay": "curate.pipeline.replay:replay",
     "obfuscate": "curate.obfuscators.apply:obfuscate",
 }
@@ -58,10 +66,14 @@ __all__ = [
     "Summary",
     "blur",
     "detect",
+    "export_review",
     "iter_problems",
     "make_detector",
     "obfuscate",
+    "redo_reviewed",
     "replay",
+    "report_review",
+    "start_review",
 ]
 
 
