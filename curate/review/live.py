@@ -126,6 +126,7 @@ class LiveReview:
             said = {
                 "review": self.setting.review,
                 "dataset": self.setting.dataset,
+                "revision": self.journal.lines,
                 "task": self.setting.task,
                 "reviewer": reviewer,
                 "images": self._images,

@@ -172,7 +172,7 @@ async function undo() {
 
 function saved(number, answer) {
   state.known.set(number, answer.etag);
-  state.status = answer.status;
+  if (answer.status.revision >= state.status.revision) state.status = answer.status;
   render();
 }
 
@@ -291,8 +291,11 @@ const percent = (value) => `${(100 * value).toPrecision(value < 0.1 ? 2 : 3)} %`
 function renderBound(bound) {
   find("bound").hidden = !bound;
   if (!bound) return;
-  find("bound-now").textContent = bound.upper_now === null ? "Not yet known" : `at most ${percent(bound.upper_now)}`;
-  find("bound-end").textContent = `${bound.looked} of ${bound.planned} looked at, ${bound.found} with a visible face. ` + (bound.looked < bound.planned ? `If nothing more is found: at most ${percent(bound.upper_end)}. Confidence ${percent(bound.confidence)}.` : `Confidence ${percent(bound.confidence)}.`);
+  const { looked, planned, found, confidence } = bound;
+  find("bound-now").textContent = bound.valid_now ? `at most ${percent(bound.upper_now)}` : `at most ${percent(bound.upper_end)} if no more are found`;
+  const sure = `${percent(confidence)} confidence`;
+  find("bound-end").textContent = `${looked} of ${planned} looked at, ${found} with a visible face, ${sure}. `
+    + (looked >= planned ? "The sample is complete." : bound.valid_now ? "You may stop at any time." : "The bound holds once the whole sample is looked at.");
 }
 
 function renderSaved() {
