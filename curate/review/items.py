@@ -41,8 +41,8 @@ INSERT INTO items SELECT row_number() OVER (ORDER BY rank DESC, id), * FROM unor
 DROP TABLE unordered;
 """
 
-LEASE_S = 300.0
-"""Seconds for which an image that was given to one reviewer is given to no other."""
+LEASE_S = 90.0
+"""Seconds for which an image that was given to one page is given to no other; pages renew it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +218,10 @@ class Items:
             for (number,) in rows:
                 self._rows(_LEASE, client, until, key, number)
         return [number for (number,) in rows]
+
+    def release(self, client: str) -> None:
+        """End every assignment of a page that was closed."""
+        self._rows("UPDATE open SET client = NULL WHERE client = ?", client)
 
     def _key(self, reviewer: str) -> str:
         return reviewer if self.blind else ""

@@ -159,6 +159,10 @@ class LiveReview:
             for number in numbers
         ]
 
+    def release(self, client: str) -> None:
+        """Let others have the images of a page that was closed."""
+        self.items.release(client)
+
     def show(self, number: int, reviewer: str) -> tuple[dict[str, Any], bytes]:
         """An image and everything that the page says about it.
 

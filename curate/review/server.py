@@ -68,6 +68,7 @@ def build_app(review: LiveReview, token: str) -> ASGIApp:
         Route("/api/view/{number:int}", _call(_view, review, token)),
         Route("/api/frame/{number:int}/{frame:int}", _call(_frame, review, token)),
         Route("/api/thumbnail/{number:int}", _call(_thumbnail, review, token)),
+        Route("/api/release", _call(_release, review, token), methods=["POST"]),
         Route("/api/decide/{number:int}", _call(_decide, review, token), methods=["POST"]),
         Route("/api/withdraw/{number:int}", _call(_withdraw, review, token), methods=["POST"]),
     ]
@@ -226,6 +227,11 @@ def _next(review: LiveReview, request: Request, _: Any) -> Response:
     held = _numbers(request.query_params.get("held", ""))
     count = _numbers(request.query_params.get("count", "")) or [SHEET]
     return JSONResponse({"images": review.assign(page, count[0], held, confident)})
+
+
+def _release(review: LiveReview, request: Request, body: Any) -> Response:
+    review.release(str(body.get("client", ""))[:64])
+    return JSONResponse({})
 
 
 def _view(review: LiveReview, request: Request, _: Any) -> Response:

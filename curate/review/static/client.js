@@ -19,13 +19,14 @@ export class Refused extends Error {
   constructor(status, message) { super(message); this.status = status; }
 }
 
-async function ask(path, query = {}, body = undefined) {
+async function ask(path, query = {}, body = undefined, keepalive = false) {
   const words = new URLSearchParams({ ...query, reviewer: reviewer() });
   const response = await fetch(`${path}?${words}`, {
     method: body === undefined ? "GET" : "POST",
     headers: { "X-Curate-Token": token, ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
     body: body === undefined ? undefined : JSON.stringify(body),
     cache: "no-store",
+    keepalive,
   });
   if (!response.ok) {
     let line = `the server answered ${response.status}`;
@@ -41,6 +42,9 @@ export async function next(count, held, sheet = false) {
   const query = { client: page, count, held: held.slice(0, 64).join(","), sheet: sheet ? 1 : 0 };
   return (await (await ask("api/next", query)).json()).images;
 }
+
+// Lets other windows have the images that this one has not decided.
+export function release() { ask("api/release", {}, { client: page }, true).catch(() => {}); }
 
 export async function view(number) {
   const data = await (await ask(`api/view/${number}`)).arrayBuffer();

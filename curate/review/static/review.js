@@ -27,10 +27,11 @@ let outbox;
 
 // --- the queue
 
+const held = () => [...state.waiting, ...state.future, ...(state.current ? [state.current.number] : []), ...outbox.waiting.keys()];
+
 async function refill() {
-  const held = [...state.waiting, ...state.future, ...(state.current ? [state.current.number] : []), ...outbox.waiting.keys()];
   if (state.waiting.length < AHEAD / 2) {
-    for (const { number, etag } of await client.next(AHEAD * 2, held)) {
+    for (const { number, etag } of await client.next(AHEAD * 2, held())) {
       if (state.waiting.includes(number) || outbox.waiting.has(number)) continue;
       state.waiting.push(number);
       state.known.set(number, etag);
@@ -286,13 +287,14 @@ function describeRate(status) {
   return each < 1 ? `${(1 / each).toFixed(1)} images/s · ${time} left` : `${each.toFixed(1)} s/image · ${time} left`;
 }
 
-const percent = (value) => `${(100 * value).toPrecision(value < 0.1 ? 2 : 3)} %`;
+const percent = (value) => `${Number((100 * value).toPrecision(value < 0.1 ? 2 : 3))} %`;
 
 function renderBound(bound) {
   find("bound").hidden = !bound;
   if (!bound) return;
   const { looked, planned, found, confidence } = bound;
-  find("bound-now").textContent = bound.valid_now ? `at most ${percent(bound.upper_now)}` : `at most ${percent(bound.upper_end)} if no more are found`;
+  const upper = bound.valid_now ? bound.upper_now : bound.upper_end;
+  find("bound-now").textContent = upper > 0.995 ? "Not yet known" : bound.valid_now ? `at most ${percent(bound.upper_now)}` : `at most ${percent(bound.upper_end)} if no more are found`;
   const sure = `${percent(confidence)} confidence`;
   find("bound-end").textContent = `${looked} of ${planned} looked at, ${found} with a visible face, ${sure}. `
     + (looked >= planned ? "The sample is complete." : bound.valid_now ? "You may stop at any time." : "The bound holds once the whole sample is looked at.");
@@ -448,5 +450,7 @@ async function start() {
   }
 }
 
+setInterval(() => { if (outbox && held().length) client.next(0, held()).catch(() => {}); }, 30000); // stay assigned
+window.addEventListener("pagehide", () => client.release());
 window.addEventListener("beforeunload", (event) => { if (outbox && outbox.size) event.preventDefault(); });
 start();
