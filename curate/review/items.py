@@ -41,7 +41,7 @@ INSERT INTO items SELECT row_number() OVER (ORDER BY rank DESC, id), * FROM unor
 DROP TABLE unordered;
 """
 
-LEASE_S = 90.0
+LEASE_S = 40.0
 """Seconds for which an image that was given to one page is given to no other; pages renew it."""
 
 

@@ -328,6 +328,32 @@ def test_the_contact_sheet_accepts_what_is_not_marked(
     page.wait(lambda: page.shows("single") and page.text("name") == "0.png")
 
 
+def test_the_contact_sheet_shows_all_of_every_image(
+    page: Page, serve: Serve, tmp_path: Path
+) -> None:
+    folder = tmp_path / "shapes"
+    folder.mkdir()
+    for width, height in ((100, 400), (400, 100), (90, 90), (400, 300)):
+        Image.new("RGB", (width, height)).save(folder / f"{width}x{height}.png")
+    page.open(serve(folder, folder=tmp_path / "shapes.review").address)
+    page.keys("c")
+    page.wait(lambda: page.run("return document.querySelectorAll('#grid img').length") == 4)
+    for outside, shape, name in page.run(_TILES):
+        width, height = map(int, name.split(".")[0].split("x"))
+        assert not outside
+        assert shape == pytest.approx(width / height, rel=0.05)
+
+
+_TILES = """
+return [...document.querySelectorAll('#grid figure')].map((tile) => {
+  const frame = tile.querySelector('.pic').getBoundingClientRect();
+  const image = tile.querySelector('img').getBoundingClientRect();
+  const outside = image.top < frame.top - 1 || image.bottom > frame.bottom + 1
+    || image.left < frame.left - 1 || image.right > frame.right + 1;
+  return [outside, image.width / image.height, tile.getAttribute('aria-label').split(',')[0]];
+});"""
+
+
 def test_touch_draws_too_and_nothing_is_cut_off_at_390_px(
     pages: Callable[..., Page], serve: Serve, tmp_path: Path
 ) -> None:

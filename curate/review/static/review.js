@@ -31,7 +31,7 @@ const held = () => [...state.waiting, ...state.future, ...(state.current ? [stat
 
 async function refill() {
   if (state.waiting.length < AHEAD / 2) {
-    for (const { number, etag } of await client.next(AHEAD * 2, held())) {
+    for (const { number, etag } of await client.next(AHEAD, held())) {
       if (state.waiting.includes(number) || outbox.waiting.has(number)) continue;
       state.waiting.push(number);
       state.known.set(number, etag);
@@ -132,7 +132,7 @@ function finish() {
   empty.replaceChildren(left ? "No image is open for you now." : "Every image of this review is decided.");
   const more = document.createElement("small");
   more.textContent = left
-    ? "Others are assigned to another window. This page looks again when you press Space."
+    ? "Others are assigned to another window. This page looks again every few seconds."
     : "Stop the server with Ctrl-C in its terminal; it prints what comes next.";
   empty.append(more);
   render();
@@ -450,7 +450,8 @@ async function start() {
   }
 }
 
-setInterval(() => { if (outbox && held().length) client.next(0, held()).catch(() => {}); }, 30000); // stay assigned
+setInterval(() => { if (outbox && held().length) client.next(0, held()).catch(() => {}); }, 15000); // stay assigned
+setInterval(() => { if (!state.current && !state.busy && state.status && state.status.open && find("sheet").hidden) advance(); }, 5000);
 window.addEventListener("pagehide", () => client.release());
 window.addEventListener("beforeunload", (event) => { if (outbox && outbox.size) event.preventDefault(); });
 start();

@@ -44,11 +44,9 @@ export class Sheet {
     this.urls.push(url);
     picture.src = url;
     picture.alt = "";
-    const wide = image.width / image.height > 4 / 3;
-    inner.style.aspectRatio = `${image.width} / ${image.height}`;
-    inner.style[wide ? "width" : "height"] = "100%";
-    frame.style.placeItems = "center";
-    frame.style.placeContent = "stretch";
+    const shape = image.width / image.height / (4 / 3); // relative to the tile: all of the image is shown
+    inner.style.width = `${100 * Math.min(1, shape)}%`;
+    inner.style.height = `${100 * Math.min(1, 1 / shape)}%`;
     const svg = document.createElementNS(NS, "svg");
     svg.setAttribute("viewBox", `0 0 ${image.width} ${image.height}`);
     svg.setAttribute("preserveAspectRatio", "none");
