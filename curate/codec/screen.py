@@ -28,7 +28,7 @@ def encode_for_screen(image: Pixels, quality: int = 92) -> bytes:
     Raises:
         WithheldError: if it is too large for the format.
     """
-    import simplejpeg
+    import simplejpeg  # type: ignore[import-untyped]
 
     if max(image.shape[:2]) > _LONGEST:
         raise WithheldError("unsupported", "the image is too large to be shown in a browser")

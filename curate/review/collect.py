@@ -21,7 +21,7 @@ from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.layouts import open_source
 from curate.layouts.faces import iter_given_faces, table
-from curate.layouts.faces.given import GivenFaces
+from curate.layouts.faces.boxes import GivenFaces
 from curate.manifest import store
 from curate.manifest.layout import DATA, MANIFEST
 from curate.pipeline.given import FaceIndex, check_matches, match_faces, save_face_index
@@ -312,8 +312,8 @@ def _draw_checks(plan: sampling.Plan, items: Iterator[Item]) -> tuple[tuple[str,
 
 
 def is_certain(face: Face) -> bool:
-    """Whether a box is taken for a real face: by a person, or by a detector that is sure."""
-    if face.decided_by == "person":
+    """Whether a box is taken for a real face: by a person, a label, or a sure detector."""
+    if face.decided_by == "person" or (face.decided_by == "file" and face.confidence is None):
         return True
     return face.confidence is not None and face.confidence >= CERTAIN
 
