@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.cli.card import FORMS
-from curate.cli.options import PATH, SOURCE
-from curate.cli.output import JSON, QUIET
+from curate.cli.options import JSON, PATH, QUIET, SOURCE
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from curate.core.errors import DataError, UsageError
-from curate.layouts.json_stream import iter_events
+from curate.layouts.annotations import iter_events
 from curate.publishing import dataset as datasets
 from curate.publishing.card import governance, picture, render, sidecars
 from curate.publishing.card.evidence import load_evidence
