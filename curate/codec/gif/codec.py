@@ -129,7 +129,8 @@ def _encode(frame: Frame, touched: Sequence[Box], delay: bytes, transparent: boo
     # disposal: transparent frames are cleared, opaque ones are left in place
     flags = 2 << 2 | 1 if transparent else 1 << 2
     table = np.zeros((1 << max(1, (len(palette) + transparent - 1).bit_length()), 3), np.uint8)
-    table[: len(palette)] = palette
+    used = np.bincount(indices.ravel(), minlength=256)[: len(palette)] > 0
+    table[: len(palette)] = np.where(used[:, None], palette, np.uint8(0))
     control = bytes([flags]) + delay + bytes([unused])
     return replace(_compressed(indices), control=control, palette=table.tobytes())
 

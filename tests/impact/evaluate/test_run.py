@@ -234,7 +234,7 @@ def test_predictions_of_something_else_are_not_taken(
 def test_only_one_run_writes_a_folder(
     trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curate.storage.lock._PATIENCE_S", 0)
+    monkeypatch.setattr("curate.storage.lock._TIMEOUT_S", 0)
     with FolderLock(tmp_path / "kept/.lock/lock"), pytest.raises(LockedError, match="another run"):
         evaluate_impact(replace(trial, folder=tmp_path / "kept"))
 
