@@ -41,7 +41,7 @@ def test_lines_have_numbers_and_no_mark() -> None:
 
 
 def test_a_line_without_end_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.layouts.annotations._LONGEST", 1 << 20)
+    monkeypatch.setattr("curate.layouts.annotations._MAX_LINE", 1 << 20)
     with pytest.raises(DataError, match=r"f, line 2 is longer than 1 MB"):
         list(iter_lines(io.BytesIO(b"a\n" + b"x" * (2 << 20)), "f"))
 

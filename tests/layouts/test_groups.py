@@ -28,13 +28,13 @@ def test_every_form_of_table_says_the_same(tmp_path: Path) -> None:
     ("name", "text", "said"),
     [
         ("t.csv", "name,tone\na,b\n", "record 1, has no id"),
-        ("t.csv", "id,tone\na,b\na,c\n", "has the id 'a' twice"),
+        ("t.csv", "id,tone\na,b\na,c\n", "the id 'a' is duplicated"),
         ("t.csv", "id,tone\na\n", "line 2, does not have as many fields"),
         ("t.csv", "id,tone\na,b,c\n", "line 2, does not have as many fields"),
         ("t.csv", 'id,tone\na,"b\n', "cannot be read as a table"),
-        ("t.jsonl", "{\n", "line 1, is no JSON"),
-        ("t.jsonl", "[]\n", "line 1: want an object"),
-        ("t.xlsx", "PK", "no known table"),
+        ("t.jsonl", "{\n", "line 1, is not valid JSON"),
+        ("t.jsonl", "[]\n", "line 1: expected an object"),
+        ("t.xlsx", "PK", "not a supported table"),
         ("t.parquet", "PAR1 and no more", "cannot be read as a table"),
     ],
 )

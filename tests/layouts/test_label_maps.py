@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 import curate
 from curate import Recipe, Session
 from curate.layouts import open_source
-from curate.layouts.label_maps import MOST_SEGMENTS, is_panoptic_map, is_voc_map, voc_palette
+from curate.layouts.label_maps import MAX_SEGMENTS, is_panoptic_map, is_voc_map, voc_palette
 from curate.pipeline.check import iter_problems
 from tests.codec.samples import photo
 from tests.contract.test_layouts import build, save_no_faces
@@ -50,7 +50,7 @@ def test_a_panoptic_map_is_proven() -> None:
     [
         (PANOPTIC, coco.SEGMENTS[:1]),
         (PANOPTIC, ()),
-        (PANOPTIC, [*coco.SEGMENTS, *range(MOST_SEGMENTS)]),
+        (PANOPTIC, [*coco.SEGMENTS, *range(MAX_SEGMENTS)]),
         (PANOPTIC + b"tail", coco.SEGMENTS),
         (PANOPTIC[:-30], coco.SEGMENTS),
         (with_text(PANOPTIC), coco.SEGMENTS),
@@ -107,7 +107,7 @@ def test_a_photo_in_the_place_of_a_map_is_an_image_like_any_other(
     opened = open_source(str(source))
     assert path in [record.id for record in opened.records()]
     assert opened.find(path) is not None
-    assert path not in [str(other.path) for other in opened.others()]
+    assert path not in [str(other.path) for other in opened.sidecars()]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from curate.core.errors import DataError, SetupError
 from curate.layouts import open_source
 from curate.layouts.access import hub as hub_source
-from curate.layouts.access.hub import HubPlace, materialize, parse_hub_place
+from curate.layouts.access.hub import HubDataset, materialize, parse_hub_uri
 from tests.layouts.shards import picture, read_all, write_tar
 from tests.layouts.tables.samples import IMAGE, table, write_parquet
 
@@ -32,19 +32,19 @@ def repo(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("hf:owner/name", HubPlace("owner/name")),
-        ("hf:owner/name@v1.0", HubPlace("owner/name", "v1.0")),
-        ("hf:owner/name/config@main", HubPlace("owner/name/config", "main")),
-        ("hf:./folder", HubPlace("./folder")),
+        ("hf:owner/name", HubDataset("owner/name")),
+        ("hf:owner/name@v1.0", HubDataset("owner/name", "v1.0")),
+        ("hf:owner/name/config@main", HubDataset("owner/name/config", "main")),
+        ("hf:./folder", HubDataset("./folder")),
     ],
 )
-def test_places_are_parsed(text: str, place: HubPlace) -> None:
-    assert parse_hub_place(text) == place
+def test_places_are_parsed(text: str, place: HubDataset) -> None:
+    assert parse_hub_uri(text) == place
 
 
 def test_a_place_without_a_name_is_an_error() -> None:
     with pytest.raises(DataError, match="names no dataset"):
-        parse_hub_place("hf:@main")
+        parse_hub_uri("hf:@main")
 
 
 def test_splits_rows_and_features_are_kept(repo: Path, tmp_path: Path) -> None:

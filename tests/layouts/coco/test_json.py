@@ -51,13 +51,13 @@ def test_a_list_of_that_name_further_down_is_left_alone() -> None:
 
 
 def test_a_document_that_is_cut_off_is_one_line() -> None:
-    with pytest.raises(DataError, match=r"a\.json is not whole JSON"):
+    with pytest.raises(DataError, match=r"a\.json is not valid JSON"):
         cut(b'{"images": [1, 2')
 
 
 def test_an_item_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_pieces, "_BLOCK", 10)
-    monkeypatch.setattr(json_pieces, "_LONGEST", 100)
+    monkeypatch.setattr(json_pieces, "_MAX_ITEM", 100)
     with pytest.raises(DataError, match="an item of more than"):
         cut(b'{"images": ["' + b"x" * 1000 + b'"]}')
     long = b'{"info": "' + b"x" * 1000 + b'", "images": [1]}'

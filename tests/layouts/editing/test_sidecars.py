@@ -16,10 +16,10 @@ def notes(root: Path, *removed: str) -> dict[str, str | None]:
     source = open_source(str(root), "imagefolder")
     editor = open_editor(source, Plan(removed=frozenset(removed)))
     found = {}
-    for other in source.others():
-        fate = editor.edit(other, io.BytesIO())
-        assert fate.outcome is Outcome.SAME
-        found[str(other.path)] = fate.note
+    for other in source.sidecars():
+        result = editor.edit(other, io.BytesIO())
+        assert result.outcome is Outcome.SAME
+        found[str(other.path)] = result.note
     return found
 
 
@@ -31,7 +31,7 @@ def test_a_file_that_names_a_removed_image_is_told(tmp_path: Path, text: str) ->
     write(tmp_path, "x/a.jpg", b"")
     write(tmp_path, "b.jpg", b"")
     write(tmp_path, "labels.txt", text)
-    line = "it is carried as it is, and may name removed images, such as 'a.jpg'"
+    line = "it is copied unchanged and may name removed images, such as 'a.jpg'"
     assert notes(tmp_path, "x/a.jpg") == {"labels.txt": line}
     assert notes(tmp_path, "b.jpg") == {"labels.txt": None}
     assert notes(tmp_path) == {"labels.txt": None}

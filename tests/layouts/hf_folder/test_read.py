@@ -45,7 +45,7 @@ def test_every_form_of_metadata_is_read(suffix: str, tmp_path: Path) -> None:
     assert recognise(folder) == ("hf_folder", f"metadata{suffix}")
     source = open_source(str(tmp_path))
     assert list(source.check()) == []
-    assert [other.carried for other in source.others()] == [True]
+    assert [other.copied for other in source.sidecars()] == [True]
 
 
 def test_names_are_found_at_any_depth_and_in_lists(tmp_path: Path) -> None:

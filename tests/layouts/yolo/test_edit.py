@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from curate.core.affine import Affine, identity
 from curate.core.errors import DataError
-from curate.layouts.editing import Made, Outcome
+from curate.layouts.editing import GeneratedImage, Outcome
 from curate.layouts.yolo.config import Config
 from curate.layouts.yolo.edit import move_line
 from tests.core.test_affine import mirror, turn
@@ -22,7 +22,7 @@ POSE = Config(keypoints=6, dimensions=3, flips=(1, 0))
 
 
 def move(line: str, affine: Affine, config: Config = Config()) -> str | None:  # noqa: B008
-    return move_line(line, Made("a", affine, WIDTH, HEIGHT), config, "a.txt, line 1")
+    return move_line(line, GeneratedImage("a", affine, WIDTH, HEIGHT), config, "a.txt, line 1")
 
 
 @pytest.fixture
@@ -90,8 +90,8 @@ def test_lists_and_labels_are_edited_together(root: Path, tmp_path: Path) -> Non
     plan.removed = frozenset({"images/train/a.jpg"})
     out = tmp_path / "out"
     done = edit(root, out, plan, files)
-    assert done.fates["labels/train/a.txt"] is Outcome.DROPPED
-    assert done.fates["val.txt"] is Outcome.EDITED
+    assert done.results["labels/train/a.txt"] is Outcome.DROPPED
+    assert done.results["val.txt"] is Outcome.EDITED
     assert (out / "val.txt").read_text() == (
         "./images/other/c.jpg\n./images/other/c_aug1.jpg\n./images/other/c_aug2.jpg\n"
     )
@@ -123,7 +123,7 @@ def test_a_text_of_classes_is_no_label(root: Path, tmp_path: Path) -> None:
     write(root, "labels/train/classes.txt", "dog\ncat\n")
     write(root, "notes.txt", "a.jpg is blurred\n")
     done = edit(root, tmp_path / "out", Plan(removed=frozenset({"images/train/a.jpg"})))
-    assert done.fates["labels/train/classes.txt"] is Outcome.SAME
+    assert done.results["labels/train/classes.txt"] is Outcome.SAME
     assert set(done.notes) == {"notes.txt"}
 
 

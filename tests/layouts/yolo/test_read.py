@@ -67,7 +67,7 @@ def test_a_configuration_of_aliases_is_not_written_out(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x]"]
     lines += [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60)]
     write(tmp_path, "data.yaml", "\n".join([*lines, "train: images", "nc: *a59", ""]))
-    with pytest.raises(DataError, match="nc is no text; want a whole number"):
+    with pytest.raises(DataError, match="nc is no text; expected an integer"):
         list(open_source(str(tmp_path)).check())
 
 
