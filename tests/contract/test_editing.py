@@ -86,7 +86,7 @@ def test_without_edits_every_file_is_the_same(layout: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("layout", "record_id"), IMAGES)
-def test_of_a_removed_image_nothing_is_left(layout: str, record_id: str, tmp_path: Path) -> None:
+def test_nothing_of_a_removed_image_is_left(layout: str, record_id: str, tmp_path: Path) -> None:
     root, out = build(layout, tmp_path), tmp_path / "out"
     edit(root, out, Plan(removed=frozenset({record_id})))
     left = open_source(str(out), layout)
@@ -195,7 +195,7 @@ def test_the_order_of_the_calls_changes_nothing(layout: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("layout", "record_id"), IMAGES)
-def test_names_of_copies_are_free_and_stand_beside_their_source(
+def test_names_of_copies_are_free_and_in_the_folder_of_their_source(
     layout: str, record_id: str, tmp_path: Path
 ) -> None:
     source = open_source(str(build(layout, tmp_path)))

@@ -119,7 +119,7 @@ def test_auto_recognises_it_and_no_other_layout_does(example: Example, source: P
     assert "\n" not in why
 
 
-def test_what_annotations_say_is_told_by_the_ids_of_records(example: Example, source: Path) -> None:
+def test_annotations_are_returned_by_record_id(example: Example, source: Path) -> None:
     opened = open_source(str(source))
     found: dict[str, list[Mapping[str, Any]]] = {}
     rows = opened.annotations(example.columns) if isinstance(opened, AnnotatedSource) else ()
@@ -221,7 +221,7 @@ def test_a_remote_dataset_is_what_the_same_one_on_a_disk_is(example: Example, so
         memory.rm(f"/{example.layout}", recursive=True)
 
 
-def test_every_other_file_is_listed_once(example: Example, source: Path) -> None:
+def test_every_sidecar_file_is_listed_once(example: Example, source: Path) -> None:
     write(source, "clip.mp4", b"\0\1\2")
     opened = open_source(str(source))
     others = list(opened.sidecars())
@@ -235,7 +235,7 @@ def test_every_other_file_is_listed_once(example: Example, source: Path) -> None
                 assert file.read() == (source / other.path).read_bytes()
 
 
-def test_a_sound_dataset_gives_no_note(example: Example, source: Path) -> None:
+def test_a_valid_dataset_gives_no_note(example: Example, source: Path) -> None:
     assert list(open_source(str(source)).check()) == []
 
 
@@ -298,7 +298,7 @@ def test_what_is_odd_is_one_note_with_an_example(layout: str, name: str, tmp_pat
 
 
 @pytest.mark.parametrize("layout", [name for name, item in EXAMPLES.items() if item.broken])
-def test_the_command_line_says_what_is_malformed(layout: str, tmp_path: Path) -> None:
+def test_the_command_line_reports_malformed_annotations(layout: str, tmp_path: Path) -> None:
     source = build(EXAMPLES[layout], tmp_path)
     name = next(iter(EXAMPLES[layout].broken))
     EXAMPLES[layout].broken[name][0](source)
@@ -312,7 +312,9 @@ def test_the_command_line_says_what_is_malformed(layout: str, tmp_path: Path) ->
     assert not out.exists()
 
 
-def test_the_command_line_says_what_it_saw(example: Example, source: Path, tmp_path: Path) -> None:
+def test_the_command_line_reports_the_layout(
+    example: Example, source: Path, tmp_path: Path
+) -> None:
     faces = save_no_faces(example.splits, tmp_path / "faces.parquet")
     done = subprocess.run(
         [*CURATE, "blur", str(source), str(tmp_path / "out"), "--faces", str(faces)],

@@ -60,7 +60,7 @@ def test_a_panoptic_map_is_proven() -> None:
         (rgb_png(np.full((4, 4), 7, np.uint8)), (7, 7 << 8)),
     ],
 )
-def test_what_is_no_panoptic_map_is_not_proven(data: bytes, ids: Any) -> None:
+def test_other_images_are_not_proven_panoptic_maps(data: bytes, ids: Any) -> None:
     assert not is_panoptic_map(data, ids)
 
 
@@ -99,7 +99,7 @@ def test_a_voc_map_is_proven_by_its_palette_and_what_surrounds_it() -> None:
 @pytest.mark.parametrize(
     ("example", "path"), [(coco.EXAMPLE, coco.MAP), (voc.EXAMPLE, voc.CLASSES)]
 )
-def test_a_photo_in_the_place_of_a_map_is_an_image_like_any_other(
+def test_a_photo_with_the_path_of_a_map_is_an_image(
     example: Any, path: str, tmp_path: Path
 ) -> None:
     source = build(example, tmp_path)

@@ -90,7 +90,7 @@ def test_what_goes_together_is_flagged_and_the_hole_is_found(people: Path) -> No
     assert report["uncovered"] == [{"pattern": {"gender": "F", "age": "old"}, "count": 0}]
 
 
-def test_every_form_of_table_says_the_same(people: Path, tmp_path: Path) -> None:
+def test_all_table_formats_give_the_same_rows(people: Path, tmp_path: Path) -> None:
     table = pd.read_csv(people)
     table.to_csv(tmp_path / "t.tsv", sep="\t", index=False)
     table.to_json(tmp_path / "t.jsonl", orient="records", lines=True)

@@ -46,7 +46,9 @@ def root(tmp_path: Path) -> Path:
         ("x/train-000.tar", ["train-000.tar"]),
     ],
 )
-def test_only_what_is_named_is_the_dataset(root: Path, pattern: str, containers: list[str]) -> None:
+def test_only_selected_files_are_the_dataset(
+    root: Path, pattern: str, containers: list[str]
+) -> None:
     source = open_source(str(root / pattern))
     assert list(source.containers()) == containers
     assert list(source.sidecars()) == []
@@ -54,7 +56,7 @@ def test_only_what_is_named_is_the_dataset(root: Path, pattern: str, containers:
     assert read_all(again) == read_all(source) != {}
 
 
-def test_a_shard_that_is_not_there_is_named(root: Path) -> None:
+def test_a_missing_shard_is_named(root: Path) -> None:
     with pytest.raises(DataError, match=r"1 of the 3 files.*train-003\.tar"):
         open_source(str(root / "x/train-{001..003}.tar"))
     with pytest.raises(DataError, match="1 of the 1 files"):

@@ -252,7 +252,7 @@ def test_keypoints_without_sides_are_refused_in_a_mirror(
         assert move_annotation(given_annotation, made_by(affine), size, names, "x")
 
 
-def test_what_leaves_the_frame_goes_and_what_stands_over_is_clipped() -> None:
+def test_objects_outside_are_removed_and_others_clipped() -> None:
     away = Affine(((1.0, 0.0, -20.0), (0.0, 1.0, 0.0)), WIDTH, HEIGHT)
     assert move(annotation(bbox=[1, 1, 9, 9]), away) is None
     assert move(annotation(segmentation=[[1, 1, 9, 1, 9, 9]]), away) is None
@@ -328,7 +328,7 @@ def test_panoptic_maps_go_with_their_image(tmp_path: Path) -> None:
         edit(root, tmp_path / "two", plan, files)
 
 
-def test_a_table_beside_the_images_is_carried_with_a_note(root: Path) -> None:
+def test_a_table_that_names_images_is_copied_with_a_note(root: Path) -> None:
     build(root)
     write(root, "labels.csv", "name,label\nimages/a.jpg,1\nb.jpg,2\n")
     write(root, "other.json", '["c.jpg"]')

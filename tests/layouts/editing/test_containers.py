@@ -37,7 +37,7 @@ def names(path: Path) -> list[str]:
     return [name for name, _ in read_tar(path)]
 
 
-def test_a_made_sample_follows_its_source_with_its_texts(root: Path) -> None:
+def test_a_generated_sample_follows_its_source_with_its_texts(root: Path) -> None:
     said = json.dumps({"objects": OBJECTS, "text": "é"}, ensure_ascii=False).encode()
     samples(
         root,

@@ -91,7 +91,7 @@ def test_what_cannot_be_transformed_is_one_line(root: Path, row: dict[str, Any],
     assert "\n" not in str(caught.value)
 
 
-def test_a_row_of_several_images_goes_when_all_of_them_go(root: Path) -> None:
+def test_a_row_of_several_images_is_removed_with_all_of_them(root: Path) -> None:
     rows = [{"file_name": "a.jpg", "other_file_name": "b.jpg"}, {"file_name": "c.jpg"}]
     write(root, "train/metadata.jsonl", lines(*rows))
     out = flipped(root, removed=("a", "b"))

@@ -71,7 +71,7 @@ def test_a_withheld_image_is_null_in_its_row(root: Path, tmp_path: Path) -> None
     assert picture(3)[-40:] not in (tmp_path / "out" / NAME).read_bytes()
 
 
-def test_what_lies_under_a_null_is_not_copied(tmp_path: Path) -> None:
+def test_data_under_a_null_is_not_copied(tmp_path: Path) -> None:
     """A column's buffers may hold what no value shows."""
     texts = pa.array(["kept", "the name of a person"])
     mask = pa.array([False, True])
@@ -124,7 +124,7 @@ def test_malformed_descriptions_are_one_clear_line(root: Path, path: str, conten
 
 
 @pytest.mark.parametrize("key", ["_indices_files", "_indices_data_files"])
-def test_rows_that_indices_leave_out_are_not_published(root: Path, key: str) -> None:
+def test_a_dataset_with_an_indices_mapping_is_refused(root: Path, key: str) -> None:
     state = json.loads((root / "state.json").read_text())
     (root / "state.json").write_text(json.dumps({**state, key: [{"filename": "indices.arrow"}]}))
     with pytest.raises(DataError, match="flatten_indices"):
@@ -139,7 +139,7 @@ def test_a_damaged_stream_is_one_clear_line(root: Path, spoil: Any) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_offsets_that_lead_astray_are_found(tmp_path: Path) -> None:
+def test_invalid_offsets_are_found(tmp_path: Path) -> None:
     path = write_arrow(tmp_path, table(1, text=pa.array(["x" * 777])))
     offsets, astray = struct.pack("<ii", 0, 777), struct.pack("<ii", 0, 1 << 30)
     before, _, after = path.read_bytes().rpartition(offsets)
@@ -148,7 +148,7 @@ def test_offsets_that_lead_astray_are_found(tmp_path: Path) -> None:
         list(open_arrow(tmp_path).records())
 
 
-def test_a_column_that_may_hold_pictures_is_named(tmp_path: Path) -> None:
+def test_a_column_that_may_contain_images_is_named(tmp_path: Path) -> None:
     write_arrow(tmp_path, table(1, raw=pa.array([images(1)[0]["bytes"]])))
     with pytest.raises(DataError, match="'raw' holds bytes"):
         list(open_arrow(tmp_path).check())

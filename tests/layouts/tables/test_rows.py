@@ -20,7 +20,7 @@ from curate.layouts.tables.rows import rows_at_a_time, translate_errors
         (WithheldError("external", "no bytes"), WithheldError),
     ],
 )
-def test_what_a_reader_says_is_told_from_the_machine_s_trouble(
+def test_errors_of_a_reader_differ_from_those_of_the_system(
     error: Exception, kind: type[Exception]
 ) -> None:
     with pytest.raises(kind) as raised, translate_errors("a.parquet", "Parquet"):

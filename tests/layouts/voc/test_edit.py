@@ -80,7 +80,7 @@ def test_a_mirror_image_has_its_boxes_and_poses_mirrored() -> None:
     assert flipped.endswith("</annotation>\n")
 
 
-def test_what_left_the_image_goes_and_sizes_are_the_new_ones() -> None:
+def test_objects_outside_are_removed_and_sizes_adapted() -> None:
     crop = Affine(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), 25, 30)
     found = move(TEXT, crop)
     assert boxes(found) == [["11", "2", "25", "30"]]
@@ -132,7 +132,7 @@ def test_what_cannot_be_transformed_is_one_line(old: str, new: str, line: str) -
     assert "\n" not in str(caught.value)
 
 
-def test_sizes_of_zero_say_nothing() -> None:
+def test_sizes_of_zero_are_ignored() -> None:
     text = TEXT.replace("<width>48<", "<width>0<")
     assert boxes(move(text, mirror(WIDTH, HEIGHT)))[0] == ["19", "2", "38", "31"]
 

@@ -42,14 +42,14 @@ def test_a_mirror_image_has_mirrored_boxes_and_outlines() -> None:
     assert sorted(points.tolist()) == [[0.5, 0.1], [0.5, 1.0], [0.9, 0.1]]
 
 
-def test_shares_are_of_the_made_image() -> None:
+def test_relative_coordinates_refer_to_the_generated_image() -> None:
     crop = Affine(((1.0, 0.0, -12.0), (0.0, 1.0, 0.0)), 24, 20)
     assert move("0 0.5 0.25 0.25 0.5", crop) == "0 0.5 0.5 0.5 1"
     assert move("0 0.1 0.1 0.1 0.1", crop) is None
     assert move("0 0 0 0.1 0 0.1 0.1", crop) is None
 
 
-def test_keypoints_change_places_in_a_mirror() -> None:
+def test_keypoints_are_swapped_in_a_mirror() -> None:
     line = "0 0.5 0.5 0.5 0.5 0.25 0.5 2 0 0 0"
     assert move(line, mirror(WIDTH, HEIGHT), POSE) == "0 0.5 0.5 0.5 0.5 0 0 0 0.75 0.5 2"
     assert move("0 0.5 0.5 0.5 0.5", mirror(WIDTH, HEIGHT), POSE) == "0 0.5 0.5 0.5 0.5"
@@ -127,7 +127,7 @@ def test_a_text_of_classes_is_no_label(root: Path, tmp_path: Path) -> None:
     assert set(done.notes) == {"notes.txt"}
 
 
-def test_flip_idx_that_is_no_order_is_refused(root: Path) -> None:
+def test_flip_idx_that_is_not_a_permutation_is_refused(root: Path) -> None:
     from curate.layouts import open_source
 
     text = (root / "data.yaml").read_text()
