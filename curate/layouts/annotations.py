@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import posixpath
 import re
 from collections.abc import Iterator
@@ -173,6 +174,15 @@ def _json_errors(name: str) -> Iterator[None]:
     except (ijson.JSONError, UnicodeDecodeError) as error:
         line = " ".join(str(error).split())[:200]
         raise DataError(f"{name} is not valid JSON: {line}") from None
+
+
+def is_shallow(head: bytes) -> bool:
+    """Return whether the start of a JSON document is not nested too deeply."""
+    try:
+        _DepthLimitedFile(io.BytesIO(head), "").read()
+    except DataError:
+        return False
+    return True
 
 
 class _DepthLimitedFile:

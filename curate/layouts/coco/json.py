@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from curate.core.errors import DataError
-from curate.layouts.annotations import iter_events
+from curate.layouts.annotations import is_shallow, iter_events
 from curate.layouts.label_maps import MAX_SEGMENTS
 
 _LISTS = ("images", "annotations")
@@ -56,6 +56,8 @@ def looks_like_coco(head: bytes) -> bool:
     """
     import ijson
 
+    if not is_shallow(head):  # the memory of a parser grows with the square of the depth
+        return False
     seen: set[str] = set()
     events = ijson.sendable_list()
     parser = ijson.parse_coro(events)

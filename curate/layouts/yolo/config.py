@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import open_annotation, read_head, resolve, shorten
 
 _MAX_BYTES = 1 << 20
+_MAX_DEPTH = 16
 _SPLITS = ("train", "val", "test", "minival")
 _KEYS = (b"names:", b"nc:")
 
@@ -94,6 +95,7 @@ def _load_yaml(folder: Folder, path: str) -> Mapping[str, Any]:
             f"{path} is longer than {_MAX_BYTES >> 20} MB, which is too long for a configuration"
         )
     try:
+        _check_events(yaml.parse(data, Loader=yaml.SafeLoader), path)
         value = yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = " ".join(str(error).split())[:160]
@@ -101,6 +103,27 @@ def _load_yaml(folder: Folder, path: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise DataError(f"{path} is not a mapping")
     return value
+
+
+def _check_events(events: Iterable[Any], path: str) -> None:
+    """Refuse aliases, which can expand to any size, and deep nesting.
+
+    Raises:
+        DataError: if the file contains either.
+    """
+    import yaml
+
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            raise DataError(
+                f"{path} contains the YAML alias *{shorten(event.anchor)[1:-1]}; "
+                "write its value out"
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise DataError(f"{path} is nested deeper than {_MAX_DEPTH} levels")
 
 
 def _count_classes(value: Mapping[str, Any], path: str) -> int | None:
