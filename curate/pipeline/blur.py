@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curate.core.errors import UsageError
-from curate.core.protocols import Model, Source
+from curate.core.protocols import Model, Source, iter_containers
 from curate.layouts import open_source
-from curate.layouts.access.address import is_address, is_hub_place
+from curate.layouts.access.address import is_address, is_hub_uri
 from curate.layouts.access.hub import describe_origin
 from curate.layouts.faces import iter_given_faces, table
 from curate.layouts.faces.boxes import GivenFaces
@@ -57,14 +57,14 @@ def blur(
         raise UsageError("an earlier run's faces are taken by curate.replay, not by blur")
     recipe = pin_files(recipe or Recipe(), session)
     check_recipe(recipe)
-    if is_hub_place(str(source)):
+    if is_hub_uri(str(source)):
         return _obfuscate_hub(str(source), out, recipe, session)
     return obfuscate_source(open_source(str(source), session.layout), out, recipe, session)
 
 
 def obfuscate_source(source: Source, out: str | Path, recipe: Recipe, session: Session) -> Summary:
     """Obfuscate an opened dataset; raises as `blur` does."""
-    check_places(source.place, out)
+    check_places(source.uri, out)
     with hold(lambda: source, Workspace(Path(out).resolve()), recipe, session) as run:
         return _carry_out(run)
 
@@ -99,7 +99,7 @@ def _carry_out(run: Run[Recipe]) -> Summary:
 
 def _job(run: Run[Recipe]) -> ShardJob:
     return ShardJob(
-        place=run.source.place,
+        place=run.source.uri,
         layout=run.source.layout,
         work=run.workspace.root,
         recipe=run.recipe,
@@ -111,7 +111,7 @@ def _job(run: Run[Recipe]) -> ShardJob:
 def _gather(run: Run[Recipe], plan: Plan) -> None:
     """Bring the committed shards together and write what describes them."""
     size = run.recipe.shard_size_for(plan.images)
-    loose = next(iter(run.source.containers()), None) is None
+    loose = next(iter_containers(run.source), None) is None
     gather(run.workspace, -(-plan.images // size), loose)
     others, origin = carry(run.workspace, run.source), _find_origin(run)
     if not loose:  # what was read for the images and what was read around them is one file
@@ -122,7 +122,7 @@ def _gather(run: Run[Recipe], plan: Plan) -> None:
 
 def _find_origin(run: Run[Recipe]) -> str | None:
     """Where the dataset is if it is not on this disk; a path would differ between machines."""
-    place = run.source.place
+    place = run.source.uri
     return place if is_address(place) else describe_origin(run.workspace.source)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError, WithheldError
-from curate.core.protocols import CarriedFile, Source
+from curate.core.protocols import LabelMapSource, SidecarFile, SidecarSource, Source
 from curate.layouts.files import is_image_name
 from curate.layouts.sidecars import find_pictures
 from curate.manifest import store
@@ -35,7 +35,7 @@ def carry(workspace: Workspace, source: Source) -> dict[str, int]:
     """
 
     def produce(copies: Path) -> Iterator[dict[str, Any]]:
-        copied = (_carry_one(source, other, copies) for other in source.others())
+        copied = _carry_all(source, copies)
         return heapq.merge(copied, rebuild(workspace, source), key=path_of)
 
     counts = list_others(workspace, produce)
@@ -88,15 +88,21 @@ def fate_of(line: dict[str, Any]) -> str:
     return next((fate for fate in ("edited", "rebuilt") if line.get(fate)), "left_out")
 
 
-def _carry_one(source: Source, other: CarriedFile, copies: Path) -> dict[str, Any]:
+def _carry_all(source: Source, copies: Path) -> Iterator[dict[str, Any]]:
+    if isinstance(source, SidecarSource):
+        for other in source.sidecars():
+            yield _carry_one(source, other, copies)
+
+
+def _carry_one(source: SidecarSource, other: SidecarFile, copies: Path) -> dict[str, Any]:
     """Copy one file, if it is an annotation and holds no picture; returns its line."""
     line: dict[str, Any] = {"path": other.uri, "carried": False}
-    if not other.carried:
+    if not other.copied:
         return line | {"reason": other.reason}
     target = copies / other.path
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with source.open(other) as file, target.open("wb") as copy:
+        with source.open_sidecar(other) as file, target.open("wb") as copy:
             shutil.copyfileobj(file, copy)
         reason = _find_pictures(source, other, target)
     except WithheldError as error:
@@ -111,12 +117,15 @@ def _carry_one(source: Source, other: CarriedFile, copies: Path) -> dict[str, An
     }
 
 
-def _find_pictures(source: Source, other: CarriedFile, copy: Path) -> str | None:
+def _find_pictures(source: SidecarSource, other: SidecarFile, copy: Path) -> str | None:
     """Why a copy may hold pictures; a map of labels is proven anew from the copy."""
     path = str(other.path)
-    if is_image_name(path) and source.is_map(path, copy.read_bytes()):
-        return None
-    return find_pictures(copy)
+    is_map = (
+        is_image_name(path)
+        and isinstance(source, LabelMapSource)
+        and source.is_label_map(path, copy.read_bytes())
+    )
+    return None if is_map else find_pictures(copy)
 
 
 def _take_back(listing: Path, data: Path) -> None:

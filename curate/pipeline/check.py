@@ -14,7 +14,7 @@ from curate import codec
 from curate.codec import CodecOptions
 from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, ManifestError, SetupError, UsageError
-from curate.core.protocols import Source
+from curate.core.protocols import ContainerSource, LabelMapSource, Source
 from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, LocalPool, Report
 from curate.engine.shards import Shard
@@ -101,7 +101,7 @@ def iter_problems(
         run = load_facts(out) if run is None else run
         place = None
         if source is not None:
-            place = open_source(str(source), run["source"]["layout"]).place
+            place = open_source(str(source), run["source"]["layout"]).uri
         yield from _iter_problems(out.resolve(), place, workers, run)
     except OSError as error:
         raise describe_os_error(error, out, "read") from error
@@ -157,7 +157,10 @@ def _map_or_text(data: Path, name: str) -> verify.FindPictures:
             # Damaged annotations, or a layout that is none, prove nothing.
             with contextlib.suppress(DataError, UsageError):
                 opened[:] = opened or [open_source(str(data), name, "OUT")]
-                if opened[0].is_map(path.relative_to(data).as_posix(), read_regular(path)):
+                name_in_data, source = path.relative_to(data).as_posix(), opened[0]
+                if isinstance(source, LabelMapSource) and source.is_label_map(
+                    name_in_data, read_regular(path)
+                ):
                     return None
         return find_pictures(path)
 
@@ -183,6 +186,8 @@ def _check_data(out: Path, name: str, in_containers: bool) -> Iterator[Problem]:
     yield from layout.check_extra(beside, present)
     opened = open_source(str(data), name, "OUT")
     yield from layout.check_extra(outputs, (record.id for record in opened.records()))
+    if not isinstance(opened, ContainerSource):
+        return
     for container in opened.containers():
         for detail in opened.inspect(container):
             yield Problem("leak", f"{layout.DATA}/{container}", detail)

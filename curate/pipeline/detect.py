@@ -126,7 +126,7 @@ def detect(
     opened = open_source(str(source), session.layout)
     check_local(out, "the table")
     target = Path(out).resolve()
-    _check_target(target, opened.place, exports)
+    _check_target(target, opened.uri, exports)
     check_recipe(recipe)
     work = Workspace(target, target.with_name(f".{target.name}.curate"))
     with hold(lambda: opened, work, recipe, session) as run:
@@ -139,7 +139,7 @@ def detect(
 def _find(run: Run[Recipe]) -> None:
     work, out = run.workspace, run.workspace.out
     plan = begin(run)
-    job = DetectJob(run.source.place, run.source.layout, work.root, run.recipe, run.session.weights)
+    job = DetectJob(run.source.uri, run.source.layout, work.root, run.recipe, run.session.weights)
     do_shards(run, plan, job)
     shards = -(-plan.images // run.recipe.shard_size_for(plan.images))
     parts = [work.shards / shard_name(number) / PART for number in range(shards)]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from curate.core.protocols import Source
+from curate.core.protocols import ContainerSource, Source
 from curate.engine.shards import shard_name
 from curate.manifest import store
 from curate.pipeline.looking import PART
@@ -52,6 +52,8 @@ def rebuild(workspace: Workspace, source: Source) -> Iterator[dict[str, Any]]:
     Yields:
         Lines for the list of other files: each container, and what stayed behind of it.
     """
+    if not isinstance(source, ContainerSource):
+        return
     for number, container in enumerate(source.containers()):
         target = workspace.final / DATA / container
         notes = workspace.rebuilt / f"{number:05d}.jsonl"
@@ -67,7 +69,9 @@ def rebuild(workspace: Workspace, source: Source) -> Iterator[dict[str, Any]]:
             yield from map(json.loads, file)
 
 
-def _rebuild_one(workspace: Workspace, source: Source, container: str, notes: Path) -> None:
+def _rebuild_one(
+    workspace: Workspace, source: ContainerSource, container: str, notes: Path
+) -> None:
     members = workspace.members
 
     def outputs(record_id: str) -> bytes | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from curate.core.errors import SourceChangedError, UsageError
 from curate.core.protocols import Source
 from curate.layouts import open_source
-from curate.layouts.access.hub import PREFIX, materialize, parse_hub_place
+from curate.layouts.access.hub import PREFIX, materialize, parse_hub_uri
 from curate.manifest import store
 from curate.pipeline.session import Session
 from curate.pipeline.workspace import Workspace
@@ -29,7 +29,7 @@ def check(place: str, layout: str) -> str:
         UsageError: if another layout is asked for.
         DataError: if there is no name.
     """
-    name = parse_hub_place(place).name
+    name = parse_hub_uri(place).name
     if layout not in ("auto", _LAYOUT):
         raise UsageError(f"SOURCE {place!r} comes as {_LAYOUT}; leave --format {layout} out")
     return name if name.startswith((".", "/")) else place
@@ -42,7 +42,7 @@ def bring(place: str, workspace: Workspace, session: Session) -> Source:
         DataError: if there is no such dataset, or another one is there.
         SetupError: if the Hub cannot be reached.
     """
-    hub = parse_hub_place(place)
+    hub = parse_hub_uri(place)
     if not workspace.source.is_dir():
         session.tell(f"{place} is written to the work folder first.")
     materialize(hub.name, hub.revision, workspace.source)
@@ -55,7 +55,7 @@ def check_origin(place: str, out: Path) -> None:
     Raises:
         SourceChangedError: if it was made of another one.
     """
-    origin, hub = store.load_run(out / "manifest")["source"]["origin"], parse_hub_place(place)
+    origin, hub = store.load_run(out / "manifest")["source"]["origin"], parse_hub_uri(place)
     name, _, revision = (origin or "").removeprefix(PREFIX).partition("@")
     if origin is not None and (name != hub.name or hub.revision not in (None, revision)):
         raise SourceChangedError(f"{out} was made of {origin}, not {place}; choose another OUT")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.entries import ManifestEntry
-from curate.core.protocols import Source
+from curate.core.protocols import Source, iter_sidecars
 from curate.core.records import ImageRecord, escape_unprintable
 from curate.engine.shards import Shard
 from curate.layouts import describe, open_source
@@ -118,7 +118,7 @@ def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessi
     for line in (describe(folder), *notes):
         session.tell(escape_unprintable(line))
     sample, splits = _sample(folder.records(), random.Random(recipe.seed))  # noqa: S311
-    others = Counter(other.carried for other in folder.others())
+    others = Counter(other.copied for other in iter_sidecars(folder))
     tally, withheld = Tally(), []
     with _open_tools(recipe, session, folder) as tools:
         began = time.perf_counter()

@@ -13,7 +13,7 @@ from typing import Any
 from curate import codec
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import UsageError, WithheldError
-from curate.core.protocols import CarriedFile, Source
+from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.layouts import open_source
 from curate.manifest import store
@@ -127,20 +127,12 @@ class _Sample:
         self._source = source
         drawn = heapq.nsmallest(count, source.records(), key=lambda record: _draw(record, seed))
         self._records = sorted(drawn, key=lambda record: record.id.encode())
-        self.layout, self.place = source.layout, source.place
+        self.layout, self.uri = source.layout, source.uri
         self.check, self.find, self.read = source.check, source.find, source.read
-        self.stamp, self.size, self.open = source.stamp, source.size, source.open
-        self.rebuild, self.inspect, self.is_map = source.rebuild, source.inspect, source.is_map
-        self.annotations, self.aliases = source.annotations, source.aliases
+        self.stamp, self.size = source.stamp, source.size
 
     def records(self) -> Iterator[ImageRecord]:
         return iter(self._records)
-
-    def others(self) -> Iterator[CarriedFile]:
-        return iter(())
-
-    def containers(self) -> Iterator[str]:
-        return iter(())
 
 
 def _draw(record: ImageRecord, seed: int) -> bytes:

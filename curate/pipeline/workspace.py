@@ -32,7 +32,7 @@ from curate.core.errors import DataError, SourceChangedError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.engine.shards import shard_name
-from curate.layouts.access.address import is_address, is_hub_place
+from curate.layouts.access.address import is_address, is_hub_uri
 from curate.manifest.store import part_name, save_json
 from curate.recipe import Options
 
@@ -256,7 +256,7 @@ def check_places(source: str | Path, out: str | Path) -> None:
     """
     check_local(out, "OUT")
     b = Path(out).resolve()
-    if not is_address(str(source)) and not is_hub_place(str(source)):
+    if not is_address(str(source)) and not is_hub_uri(str(source)):
         _check_apart(Path(source).resolve(), b)
     above = next(place for place in (b, *b.parents) if place.exists())
     if not above.is_dir():

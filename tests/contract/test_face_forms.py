@@ -112,8 +112,8 @@ OBJECT = (
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"a.xml": "<annotation>"}, "not whole XML"),
-        ({"a.xml": VOC.format(OBJECT.format("dog", 1))}, "called 'dog'"),
+        ({"a.xml": "<annotation>"}, "not well-formed XML"),
+        ({"a.xml": VOC.format(OBJECT.format("dog", 1))}, "of class 'dog'"),
         ({"a.xml": VOC.format(OBJECT.format("face", "one"))}, "is not a box of"),
         ({"a.xml": VOC.format(OBJECT.format("face", 9))}, "reversed"),
         ({"a.xml": '<!DOCTYPE a [<!ENTITY b "c">]>' + VOC.format("")}, "declaration"),
@@ -122,8 +122,8 @@ OBJECT = (
         ({"images.txt": "a.jpg\n", "labels/a.jpg.txt": "0 .5 .5 nan .1\n"}, "not a box"),
         ({"images.txt": "a.jpg\n", "labels/a.txt": "0 .5 .5 0 .1\n"}, "empty"),
         ({"images.txt": "a.jpg\n", "labels/a.txt": "0 .5 .5 .9 .5 .9 .9\n"}, "line 1, is not"),
-        ({"images.txt": "a.jpg\n", "labels/b.txt": "0 .5 .5 .1 .1\n"}, "no file of labels"),
-        ({"readme.md": ""}, "no known file of faces"),
+        ({"images.txt": "a.jpg\n", "labels/b.txt": "0 .5 .5 .1 .1\n"}, "no label file"),
+        ({"readme.md": ""}, "not a supported face-box file"),
     ],
 )
 def test_a_damaged_folder_of_faces_is_one_clear_line(

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from curate.core.errors import SourceChangedError
-from curate.core.protocols import CarriedFile
+from curate.core.protocols import SidecarFile
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.imagefolder import ImageFolder
 from curate.pipeline import carrying, gathering
@@ -71,9 +71,9 @@ def test_what_is_carried_is_what_was_looked_at(source: Path, workspace: Workspac
     """A file that changes while it is being copied is judged by its copy."""
 
     class Changing(ImageFolder):
-        def open(self, other: CarriedFile) -> BinaryIO:
-            (source / other.uri).write_text(PICTURE)
-            return super().open(other)
+        def open_sidecar(self, file: SidecarFile) -> BinaryIO:
+            (source / file.uri).write_text(PICTURE)
+            return super().open_sidecar(file)
 
     assert carry(workspace, Changing(LocalFolder(source))) == {"carried": 0, "left_out": 4}
     assert carried(workspace) == set()
@@ -117,9 +117,9 @@ def test_an_attempt_that_ends_while_it_moves_files_leaves_nothing(
 
 def test_an_annotation_that_is_gone_ends_the_run(source: Path, workspace: Workspace) -> None:
     class Vanishing(ImageFolder):
-        def open(self, other: CarriedFile) -> BinaryIO:
-            (source / other.uri).unlink()
-            return super().open(other)
+        def open_sidecar(self, file: SidecarFile) -> BinaryIO:
+            (source / file.uri).unlink()
+            return super().open_sidecar(file)
 
     with pytest.raises(SourceChangedError, match=r"notes\.txt"):
         carry(workspace, Vanishing(LocalFolder(source)))

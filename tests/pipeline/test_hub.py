@@ -104,11 +104,11 @@ def test_places_that_overlap_and_other_layouts_are_refused(repo: Path) -> None:
 
 
 def test_where_a_copy_is_needed_one_line_makes_it(repo: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read from afar") as raised:
+    with pytest.raises(UsageError, match="cannot be streamed") as raised:
         open_source(f"hf:{repo}")
     line = str(raised.value)
     assert "\n" not in line
-    words = shlex.split(line.partition("with: ")[2].partition("; then give copy")[0])
+    words = shlex.split(line.partition("with: ")[2].partition("; then pass copy")[0])
     subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, check=True)
     assert open_source(str(tmp_path / "copy")).layout == "parquet"
 

@@ -12,7 +12,7 @@ from curate.balance.annotated import Annotations, Row, open_annotations
 from curate.balance.record_rows import check_fit, merge_rows
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError, UsageError
-from curate.core.protocols import Source
+from curate.core.protocols import AliasedSource, AnnotatedSource, Source
 from curate.core.records import printable
 from curate.layouts.groups import find_id_column, holds_annotations, id_of, iter_table, list_names
 from curate.manifest.layout import MANIFEST
@@ -125,7 +125,7 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
     if given.source is not None:
         wanted = [name for name in given.columns if name not in in_table]
         annotations.add_own(_iter_own(given, wanted, facts, seen))
-        if given.table is not None:
+        if given.table is not None and isinstance(given.source, AliasedSource):
             annotations.add_aliases(given.source.aliases())
     seen.check(given.table)
     fit = annotations.match()
@@ -167,7 +167,7 @@ def _iter_own(
     """What the dataset's own annotations say in columns that the table does not have."""
     elsewhere = OUTCOMES if given.manifest is not None else ()
     wanted = [name for name in columns if name not in elsewhere]
-    if given.source is None or not wanted:
+    if not isinstance(given.source, AnnotatedSource) or not wanted:
         return
     found: set[str] = set()
     for name, row in given.source.annotations(wanted):

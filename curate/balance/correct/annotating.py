@@ -11,7 +11,7 @@ from typing import Any
 
 from curate.balance.correct.edits import LedgerEdits
 from curate.balance.correct.ledger import Ledger
-from curate.core.protocols import CarriedFile, Source
+from curate.core.protocols import SidecarFile, SidecarSource, Source, iter_containers
 from curate.core.records import printable
 from curate.layouts.editing import Editor, Outcome, open_editor, rebuild_edited
 from curate.manifest import corrections, store
@@ -37,28 +37,36 @@ def annotate(
     """
     edits = LedgerEdits(ledger)
     editor = open_editor(source, edits)
-    beside = (_edit_one(source, other, editor, copies) for other in source.others())
+    beside = _edit_all(source, editor, copies)
     new = sorted(_write_new(editor, copies), key=path_of)
     rebuilt = _rebuild(workspace, source, edits, ledger)
     yield from heapq.merge(beside, new, rebuilt, key=path_of)
 
 
-def _edit_one(source: Source, other: CarriedFile, editor: Editor, copies: Path) -> dict[str, Any]:
+def _edit_all(source: Source, editor: Editor, copies: Path) -> Iterator[dict[str, Any]]:
+    if isinstance(source, SidecarSource):
+        for other in source.sidecars():
+            yield _edit_one(source, other, editor, copies)
+
+
+def _edit_one(
+    source: SidecarSource, other: SidecarFile, editor: Editor, copies: Path
+) -> dict[str, Any]:
     line: dict[str, Any] = {"path": other.uri, "carried": False}
-    if not other.carried:
+    if not other.copied:
         return line | {"reason": other.reason}
     target = copies / other.path
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("w+b") as file:
-        fate = editor.edit(other, file)
-    if fate.outcome is Outcome.DROPPED:
+        result = editor.edit(other, file)
+    if result.outcome is Outcome.DROPPED:
         target.unlink()
         return line | {"reason": "it belongs to an image that was removed"}
-    if fate.outcome is Outcome.SAME:
-        with source.open(other) as file, target.open("wb") as copy:
+    if result.outcome is Outcome.SAME:
+        with source.open_sidecar(other) as file, target.open("wb") as copy:
             shutil.copyfileobj(file, copy)
-    note = {"note": fate.note} if fate.note else {}
-    is_same = fate.outcome is Outcome.SAME
+    note = {"note": result.note} if result.note else {}
+    is_same = result.outcome is Outcome.SAME
     return line | {"carried": is_same, "edited": not is_same} | _digest(target) | note
 
 
@@ -74,7 +82,7 @@ def _rebuild(
     workspace: Workspace, source: Source, edits: LedgerEdits, ledger: Ledger
 ) -> Iterator[dict[str, Any]]:
     """Write every container anew; each line of it, and of what stayed behind."""
-    for container in source.containers():
+    for container in iter_containers(source):
         target = workspace.final / DATA / container
         partial = workspace.staging / "container.partial"
         target.parent.mkdir(parents=True, exist_ok=True)

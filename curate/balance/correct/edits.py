@@ -10,7 +10,7 @@ from curate.balance.correct.ledger import Ledger
 from curate.core.affine import Affine
 from curate.core.errors import ManifestError
 from curate.core.records import printable
-from curate.layouts.editing import Made
+from curate.layouts.editing import GeneratedImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def format_map(origin: Extent, affine: Affine) -> str:
     return json.dumps({"of": asdict(origin), "to": asdict(affine)}, sort_keys=True)
 
 
-def parse_map(name: str, text: str) -> Made:
+def parse_map(name: str, text: str) -> GeneratedImage:
     """The image that `format_map` wrote of.
 
     Raises:
@@ -47,7 +47,9 @@ def parse_map(name: str, text: str) -> Made:
             int(value["to"]["width"]),
             int(value["to"]["height"]),
         )
-        return Made(name, affine, **{key: int(number) for key, number in value["of"].items()})
+        return GeneratedImage(
+            name, affine, **{key: int(number) for key, number in value["of"].items()}
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise ManifestError(f"{name!a} has a map that cannot be read: {error}") from None
 
@@ -67,7 +69,7 @@ class LedgerEdits:
         decision = self._ledger.find(printable(record_id))
         return decision is None or decision.is_kept
 
-    def made_from(self, record_id: str) -> Sequence[Made]:
+    def generated_from(self, record_id: str) -> Sequence[GeneratedImage]:
         """The images made from one, in order."""
         return [
             parse_map(name, affine)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from curate.balance.correct.ledger import open_ledger
 from curate.balance.correct.origin import TABLE, Origin
 from curate.core.errors import DataError
-from curate.core.protocols import CarriedFile, Source
+from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.layouts import open_source
 
@@ -51,7 +50,7 @@ class TableRecords:
     layout = TABLE
 
     def __init__(self, ledger: Path) -> None:
-        self.place = str(ledger)
+        self.uri = str(ledger)
         self._ledger = ledger
 
     def check(self) -> Iterator[str]:
@@ -81,37 +80,3 @@ class TableRecords:
     def size(self, record: ImageRecord) -> int | None:
         """Unknown."""
         return None
-
-    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """None: what the table says was read with it."""
-        yield from ()
-
-    def aliases(self) -> Iterator[tuple[str, str]]:
-        """None: the table's ids are its records."""
-        yield from ()
-
-    def others(self) -> Iterator[CarriedFile]:
-        """None."""
-        yield from ()
-
-    def is_map(self, path: str, data: bytes) -> bool:
-        """Never: there are no files."""
-        return False
-
-    def open(self, other: CarriedFile) -> BinaryIO:
-        """Never possible: there are no files."""
-        raise DataError(f"{other.uri!a} is no file")
-
-    def containers(self) -> Iterator[str]:
-        """None."""
-        yield from ()
-
-    def rebuild(
-        self, container: str, outputs: Callable[[str], bytes | None], target: BinaryIO
-    ) -> Iterator[CarriedFile]:
-        """Never possible: there are no containers."""
-        raise DataError(f"{container!a} is no file")
-
-    def inspect(self, container: str) -> Iterator[str]:
-        """Never possible: there are no containers."""
-        raise DataError(f"{container!a} is no file")

@@ -13,7 +13,7 @@ from curate.balance.correct.check import iter_others
 from curate.balance.correct.ledger import Ledger
 from curate.balance.correct.origin import Origin
 from curate.core.errors import DataError, ManifestError
-from curate.core.protocols import Source
+from curate.core.protocols import Source, iter_containers, iter_sidecars
 from curate.core.records import escape_unprintable
 from curate.manifest import corrections, others, store
 
@@ -98,8 +98,8 @@ def _iter_files(origin: Origin) -> Iterator[tuple[str, str]]:
 
 def _iter_found(source: Source) -> Iterator[tuple[str, str]]:
     """Files that are no images and would go to OUT, as they are."""
-    for other in source.others():
-        if other.carried:
-            yield other.uri, store.digest_file(Path(source.place) / other.path)
-    for container in source.containers():
-        yield container, store.digest_file(Path(source.place) / container)
+    for other in iter_sidecars(source):
+        if other.copied:
+            yield other.uri, store.digest_file(Path(source.uri) / other.path)
+    for container in iter_containers(source):
+        yield container, store.digest_file(Path(source.uri) / container)

@@ -27,7 +27,7 @@ from curate.balance.labels.decisions import load_label_decisions
 from curate.balance.targets import load_targets
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source
-from curate.layouts.access.address import is_hub_place
+from curate.layouts.access.address import is_hub_uri
 from curate.manifest import corrections, store
 from curate.manifest.layout import MANIFEST
 from curate.pipeline import finish
@@ -123,7 +123,7 @@ class _Task:
 
 def _prepare(source: str | None, options: Balancing, inputs: Inputs) -> tuple[Balancing, _Task]:
     """Look over everything that is quick to find wrong, and pin the files that are given."""
-    if source is not None and is_hub_place(source):
+    if source is not None and is_hub_uri(source):
         raise UsageError("a dataset of the Hub is balanced after `curate blur` has brought it here")
     origin = find_origin(source, inputs.layout)
     table = inputs.groups
@@ -223,7 +223,7 @@ def _carry_out(run: Run[Balancing], findings: Findings, task: _Task, ledger: Pat
 
 def _job(run: Run[Balancing], task: _Task, ledger: Path) -> BalanceJob:
     source = run.source
-    place = None if task.origin.place is None else source.place
+    place = None if task.origin.place is None else source.uri
     return BalanceJob(
         opening=Opening(place, source.layout, ledger),
         work=run.workspace.root,

@@ -17,6 +17,7 @@ from curate.balance.correct.ledger import Ledger, open_ledger
 from curate.balance.correct.options import Balancing, Inputs
 from curate.balance.correct.origin import Origin
 from curate.balance.correct.report import Findings, to_dict
+from curate.core.protocols import iter_containers
 from curate.layouts.access.address import is_address
 from curate.manifest import corrections, store
 from curate.pipeline.carrying import list_others
@@ -44,7 +45,7 @@ def gather_correction(
     """
     workspace, options = run.workspace, run.recipe
     manifest = workspace.final / "manifest"
-    loose = next(iter(run.source.containers()), None) is None
+    loose = next(iter_containers(run.source), None) is None
     gather(workspace, -(-plan.images // options.shard_size_for(plan.images)), loose)
     records = manifest / store.RECORDS_FOLDER
     with open_ledger(ledger, fresh=False) as opened:
@@ -127,7 +128,7 @@ def _describe_augmentation(inputs: Inputs) -> dict[str, Any] | None:
 
 
 def _describe_source(run: Run[Balancing], origin: Origin, records: Path) -> dict[str, Any]:
-    place = run.source.place
+    place = run.source.uri
     return {
         "layout": run.source.layout,
         "origin": place if is_address(place) else None,

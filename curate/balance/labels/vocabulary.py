@@ -75,9 +75,9 @@ def _of_dataset(source: Source) -> dict[str, Mapping[str, str]]:
     for record in iter_categories(source):
         for category in record.categories:
             found.setdefault(category, {})
-            _check_size(found, source.place)
+            _check_size(found, source.uri)
     if not found:
-        raise DataError(f"no image of {source.place} has a category; give its labels as a list")
+        raise DataError(f"no image of {source.uri} has a category; give its labels as a list")
     return dict(sorted(found.items()))
 
 

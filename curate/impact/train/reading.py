@@ -225,7 +225,7 @@ def read_all(
     )
     running.watch(Step("reading images", "images", done, len(pairs)))
     job = ReadJob(
-        pairs.original.place, pairs.obfuscated.place,
+        pairs.original.uri, pairs.obfuscated.uri,
         (pairs.original.layout, pairs.obfuscated.layout), reader, work,
     )  # fmt: skip
     for event in LocalPool(workers, running.stop, (lock,)).run(job, _iter_waiting(pairs, work)):

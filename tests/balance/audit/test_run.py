@@ -90,7 +90,7 @@ def test_what_goes_together_is_flagged_and_the_hole_is_found(people: Path) -> No
     assert report["uncovered"] == [{"pattern": {"gender": "F", "age": "old"}, "count": 0}]
 
 
-def test_every_form_of_table_says_the_same(people: Path, tmp_path: Path) -> None:
+def test_all_table_formats_give_the_same_rows(people: Path, tmp_path: Path) -> None:
     table = pd.read_csv(people)
     table.to_csv(tmp_path / "t.tsv", sep="\t", index=False)
     table.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
@@ -257,7 +257,11 @@ def test_audits_that_do_not_fit_are_not_joined(people: Path, tmp_path: Path) -> 
         merge_audits([paths[0], paths[2]])
     with pytest.raises(UsageError, match="each once"):
         merge_audits([paths[0], paths[0]])
-    for text, said in (("{", "is no JSON"), ("[]", "no audit"), ('{"version": 9}', "version 9")):
+    for text, said in (
+        ("{", "is no JSON"),
+        ("[]", "no audit"),
+        ('{"version": 9}', "version 9"),
+    ):
         with pytest.raises(DataError, match=said):
             merge_audits([paths[0], write(tmp_path / "x.json", text)])
     forged = json.loads(paths[0].read_text())
@@ -387,10 +391,10 @@ def test_coco_annotations_are_joined_with_a_dataset(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"images": [{"id": 1}]}, "images[0] has no file_name"),
-        ({"images": COCO["images"] + COCO["images"]}, "images[3] has the id of another"),
+        ({"images": COCO["images"] + COCO["images"]}, "images[3] has a duplicate id"),
         ({"annotations": [{"image_id": 9}]}, "annotations[0] belongs to an image that is absent"),
-        ({"annotations": [{"image_id": 1, "attributes": 3}]}, "attributes is no object"),
-        ({"annotations": [3]}, "annotations[0] is no object"),
+        ({"annotations": [{"image_id": 1, "attributes": 3}]}, "attributes is not an object"),
+        ({"annotations": [3]}, "annotations[0] is not an object"),
         ({"annotations": []}, "has no column 'gender'"),
     ],
 )

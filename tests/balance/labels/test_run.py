@@ -165,7 +165,7 @@ def test_a_question_that_nobody_answered_decides_nothing(words: Path, tmp_path: 
     assert any("does not mean that it is safe" in each for each in report["statements"])
 
 
-def test_every_form_of_table_says_the_same(words: Path, first: Path, tmp_path: Path) -> None:
+def test_all_table_formats_give_the_same_rows(words: Path, first: Path, tmp_path: Path) -> None:
     table = pd.read_csv(first)
     table.to_csv(tmp_path / "t.tsv", sep="\t", index=False)
     table.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
