@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.options import PATH, SOURCE
+from curate.cli.options import JSON, PATH, QUIET, SOURCE, WORKERS
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
-    from curate.manifest.problems import Problem
+    from curate.manifest.files import Problem
 
 _SHOWN = 50
 
@@ -24,47 +23,52 @@ _SHOWN = 50
 @click.option(
     "--source",
     type=SOURCE,
+    metavar="SOURCE",
     help="Compare pixels with SOURCE: equal outside the masks, hidden inside.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 4096),
-    metavar="N",
-    help="Processes. [default: one per core]",
-)
-@click.option("--json", "as_json", is_flag=True, help="Every problem as a line of JSON on stdout.")
+@WORKERS
+@QUIET
+@JSON
 @click.pass_context
 def command(
-    ctx: click.Context, /, out: Path, source: str | None, workers: int | None, as_json: bool
+    ctx: click.Context,
+    /,
+    out: Path,
+    source: str | None,
+    workers: int | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
-    """Check every file of OUT, of `blur` or `balance`, against its manifest, and for leaks.
+    """Check every file of OUT against its manifest, and for leaks.
 
-    Leaks are metadata outside the allow-list, thumbnails, trailing bytes and
-    further frames. Exits 1 and names what differs.
+    OUT is the output of `blur` or `balance`. Leaks are metadata outside the
+    allow-list, thumbnails, trailing bytes and further frames. Every problem is
+    a line on stdout, with --json a line of JSON. Exits 1 if there is any.
     """
-    kinds: Counter[str] = Counter()
-    try:
-        from curate.pipeline.verification import verify  # takes its time, too
+    from curate.pipeline.verify import verify  # after the options: slow to import
 
-        checked = verify(out, source, workers)
-        for problem in checked.problems:
-            kinds[problem.kind] += 1
-            if as_json or kinds.total() <= _SHOWN:
-                click.echo(_format(problem, as_json))
+    shown = 0
+
+    def show(problem: Problem) -> None:
+        nonlocal shown
+        shown += 1
+        if as_json or shown <= _SHOWN:
+            click.echo(_format(problem, as_json))
+
+    try:
+        checked = verify(out, source, workers, quiet=quiet, on_problem=show)
     except KeyboardInterrupt:
-        click.echo("curate: stopped; nothing was changed", err=True)
+        click.echo("curate: interrupted; nothing was changed", err=True)
         ctx.exit(130)
-    if kinds.total() > _SHOWN and not as_json:
-        click.echo(f"… and {kinds.total() - _SHOWN:,} more; --json lists all")
-    if kinds:
-        found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-        click.echo(f"{out} is not what its manifest says: {found}.", err=True)
-        ctx.exit(1)
-    click.echo(f"{out} is what its manifest says: {checked.sound}.", err=True)
+    if shown > _SHOWN and not as_json:
+        click.echo(f"… and {shown - _SHOWN:,} more; --json lists all")
+    if not quiet:
+        click.echo(escape_unprintable(checked.to_text()), err=True)
+    ctx.exit(0 if checked.ok else 1)
 
 
 def _format(problem: Problem, as_json: bool) -> str:
-    """One line, whatever the names in it hold."""
+    """Format a problem as one line without control characters."""
     if as_json:
         return json.dumps(dataclasses.asdict(problem), ensure_ascii=True)
     return escape_unprintable(f"{problem.kind}: {problem.path}: {problem.detail}")

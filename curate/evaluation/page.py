@@ -1,16 +1,15 @@
-"""An evaluation as a page for people."""
+"""The HTML page of an measures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from curate.core.intervals import Interval, Share
-from curate.evaluation.groups import Gap, Grouping
 from curate.evaluation.matching import Rules
-from curate.evaluation.measure import Evaluation
-from curate.evaluation.run import SWEEP_FROM, Answer
-from curate.evaluation.scores import LEAST_FACES, GroupScore
-from curate.evaluation.sweep import GroupSweep, Sweep
+from curate.evaluation.measure import Measures
+from curate.evaluation.scores import MIN_FACES, Gap, Grouping, GroupScore
+from curate.evaluation.sweep import SWEEP_FROM, GroupSweep, Sweep
 from curate.report.svg import format_value
 from curate.report.values import (
     Bar,
@@ -25,11 +24,10 @@ from curate.report.values import (
     Table,
 )
 
-_MOST_LINES = 8
+_MAX_LINES = 8
 
 _WARNING = (
-    "This page shows faces from the dataset that the detector missed. It is for those who "
-    "may see the dataset as it is; give nobody else a copy."
+    "This page contains visible faces of the dataset that the detector missed; do not share it."
 )
 
 _INTERVALS = (
@@ -41,43 +39,45 @@ _INTERVALS = (
 )
 
 
-def make_page(answer: Answer, pictures: Sequence[Picture] = ()) -> Page:
-    """Lay out what was measured.
+def make_page(
+    measures: Measures, facts: Mapping[str, Any], pictures: Sequence[Picture] = ()
+) -> Page:
+    """Lay out the page.
 
     Args:
-        answer: what was measured.
-        pictures: of missed faces; with any, the page must not be given away.
+        measures: all measures.
+        facts: what was compared, of the report.
+        pictures: crops of missed faces; with any, the page shows faces.
     """
-    evaluation = answer.evaluation
     sections = [
-        Section("Overall", tuple(_overall(evaluation))),
-        Section("By height", tuple(_heights(evaluation))),
+        Section("Overall", tuple(_overall(measures))),
+        Section("By height", tuple(_heights(measures))),
         *(
-            Section(f"By {grouping.name}", tuple(_grouping(grouping, evaluation.rules)))
-            for grouping in evaluation.groupings
+            Section(f"By {grouping.name}", tuple(_grouping(grouping, measures.rules)))
+            for grouping in measures.groupings
         ),
-        *([Section("Other thresholds", tuple(_sweep(evaluation)))] if evaluation.sweep else ()),
+        *([Section("Other thresholds", tuple(_sweep(measures)))] if measures.sweep else ()),
     ]
     if pictures:
         gallery = Gallery(_WARNING, tuple(pictures))
         sections.append(Section("Largest faces that would not be hidden", (gallery,)))
-    tool = answer.facts["tool"]
+    tool = facts["tool"]
     return Page(
-        "Does the detector protect everyone equally?",
-        tuple(_lead(answer)),
+        "Detector evaluation",
+        tuple(_lead(measures, facts)),
         tuple(sections),
-        f"{tool['name']} {tool['version']}; labels {str(answer.facts['truth_sha256'])[:12]}",
+        f"{tool['name']} {tool['version']}; labels {str(facts['truth_sha256'])[:12]}",
     )
 
 
-def _lead(answer: Answer) -> Iterator[str]:
-    evaluation, images = answer.evaluation, answer.facts["images"]
-    rules, withheld = evaluation.rules, images["withheld"]
+def _lead(measures: Measures, facts: Mapping[str, Any]) -> Iterator[str]:
+    images = facts["images"]
+    rules, withheld = measures.rules, images["withheld"]
     yield (
-        f"{evaluation.overall.faces:,} labelled faces in {images['evaluated']:,} images, and "
-        f"{evaluation.claims:,} detections. Not counted, nor any detection on them: "
-        f"{evaluation.ignored:,} faces that the labels tell to ignore and "
-        f"{evaluation.too_small:,} lower than {rules.least_height:g} px; nor detections lower than "
+        f"{measures.overall.faces:,} labelled faces in {images['evaluated']:,} images, and "
+        f"{measures.detections:,} detections. Not counted, nor any detection on them: "
+        f"{measures.ignored:,} faces that the labels tell to ignore and "
+        f"{measures.too_small:,} lower than {rules.min_height:g} px; nor detections lower than "
         "that which find no face. Labelled images that are "
         f"not in the dataset: {images['not_in_source']:,}; images without labels: "
         f"{images['not_labelled']:,}."
@@ -98,24 +98,24 @@ def _lead(answer: Answer) -> Iterator[str]:
     yield _INTERVALS
 
 
-def _overall(evaluation: Evaluation) -> Iterator[Block]:
+def _overall(measures: Measures) -> Iterator[Block]:
     rows: list[tuple[str, ...]] = [
-        (_name(measure), _format_estimate(evaluation.overall, measure), f"{share.total:,} faces")
-        for measure, share in _shares(evaluation.overall)
+        (_name(measure), _format_estimate(measures.overall, measure), f"{share.total:,} faces")
+        for measure, share in _shares(measures.overall)
     ]
-    for iou, precision in evaluation.precision.items():
+    for iou, precision in measures.precision.items():
         said = _format_share(precision)
         rows.append((f"Precision, IoU {iou:g}", said, f"{precision.total:,} detections"))
-    for iou, curve in evaluation.curves.items():
+    for iou, curve in measures.curves.items():
         area = format_value(curve.average_precision)
         rows.append((f"Average precision, IoU {iou:g}", area, "all-point interpolation"))
     yield Table("All faces that count", ("", "per cent (95 %)", "of"), rows)
-    if evaluation.curves and evaluation.sweep is None:
+    if measures.curves and measures.sweep is None:
         yield (
             "Average precision is over the detections at the operating point alone: those of lower "
             "confidence, which --sweep adds, could only raise it."
         )
-    free = evaluation.face_free
+    free = measures.face_free
     if free.with_box.total:
         yield (
             f"On {free.with_box.total:,} images without any face there are {free.boxes:,} boxes: "
@@ -126,10 +126,10 @@ def _overall(evaluation: Evaluation) -> Iterator[Block]:
         yield "No labelled image is free of faces, so false boxes on such images are not measured."
 
 
-def _heights(evaluation: Evaluation) -> Iterator[Block]:
-    rules = evaluation.rules
-    yield _chart("Faces hidden, by height in pixels", evaluation.heights, "hidden")
-    yield _table("By height of the labelled box, pixels", evaluation.heights, rules)
+def _heights(measures: Measures) -> Iterator[Block]:
+    rules = measures.rules
+    yield _chart("Faces hidden, by height in pixels", measures.heights, "hidden")
+    yield _table("By height of the labelled box, pixels", measures.heights, rules)
 
 
 def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
@@ -139,7 +139,7 @@ def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
     note = f"{grouping.unlabelled:,} faces have no value. " if grouping.unlabelled else ""
     if left_out:
         note += (
-            f"Shown, but part of no gap, for having fewer than {LEAST_FACES} faces or naming no "
+            f"Shown, but part of no gap, for having fewer than {MIN_FACES} faces or naming no "
             f"group: {', '.join(left_out)}."
         )
     if note:
@@ -164,8 +164,8 @@ def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
         )
 
 
-def _sweep(evaluation: Evaluation) -> Iterator[Block]:
-    sweep, rules = evaluation.sweep, evaluation.rules
+def _sweep(measures: Measures) -> Iterator[Block]:
+    sweep, rules = measures.sweep, measures.rules
     if sweep is None:
         return
     yield (
@@ -199,7 +199,7 @@ def _curve_table(sweep: Sweep) -> Table:
 def _group_sweep(group: GroupSweep, rules: Rules) -> Iterator[Block]:
     lines = tuple(
         Line(name, tuple(zip(group.thresholds, recall, strict=True)))
-        for name, recall in list(group.recall.items())[:_MOST_LINES]
+        for name, recall in list(group.recall.items())[:_MAX_LINES]
     )
     title = f"Recall at IoU {rules.ious[0]:g} by threshold, by {group.name}"
     yield LineChart(title, "least confidence", "recall", lines)
@@ -209,7 +209,7 @@ def _group_sweep(group: GroupSweep, rules: Rules) -> Iterator[Block]:
             "none does" if each.threshold is None else f"{each.threshold:.3f}",
             format_value(each.precision),
         )
-        for each in group.equalisers
+        for each in group.group_thresholds
     ]
     yield Table(
         f"By {group.name}: threshold that brings recall to {format_value(group.target)}, that of "

@@ -18,7 +18,7 @@ from curate.layouts.sidecars.label_maps import (
     is_voc_map,
     voc_palette,
 )
-from curate.pipeline.check import iter_problems
+from curate.pipeline.verify import iter_problems
 from tests.codec.samples import photo
 from tests.contract.test_layouts import build, save_no_faces
 from tests.layouts.examples import coco, voc

@@ -16,7 +16,7 @@ from curate.core.faces import Face
 from curate.core.geometry import Box
 from curate.core.transforms import Transform
 from curate.manifest import store
-from curate.manifest.found import FACES
+from curate.manifest.faces import FACES
 from curate.manifest.schema import RECORDS, from_row, to_row
 from tests.conftest import ROOT
 

@@ -13,7 +13,7 @@ from curate import Recipe, Session
 from curate.core.errors import PausedError, UsageError
 from curate.core.geometry import covered
 from curate.layouts.faces import SUFFIXES
-from curate.manifest.found import iter_found, load_account
+from curate.manifest.faces import iter_faces, load_faces_info
 from curate.manifest.store import iter_entries
 
 FAST = Recipe(profile="fast", shard_size=3)
@@ -31,11 +31,11 @@ def table(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_table_says_what_it_is_and_leaves_nothing_beside_it(table: Path) -> None:
     names = {"faces.parquet", *(f"faces{suffix}" for suffix in SUFFIXES.values())}
     assert {path.name for path in table.parent.iterdir()} == names
-    account = load_account(table)
+    account = load_faces_info(table)
     assert account is not None
     assert account["recipe_sha256"] == FAST.digest
     assert account["detectors"][0]["name"] == "centerface"
-    entries = list(iter_found(table))
+    entries = list(iter_faces(table))
     assert account["counts"]["images"] == len(entries)
     assert [entry.id for entry in entries] == sorted(entry.id for entry in entries)
     [cut_off] = [entry for entry in entries if entry.reason]

@@ -18,8 +18,8 @@ from curate.core.errors import DataError, PausedError, SetupError, SourceChanged
 from curate.layouts import open_source
 from curate.layouts.access import hub as hub_source
 from curate.layouts.access.hub import describe_origin, materialize
-from curate.pipeline import hub
-from curate.pipeline.check import iter_problems
+from curate.pipeline import blur as hub
+from curate.pipeline.verify import iter_problems
 from tests.pipeline.test_containers import as_parquet
 
 Fingerprint = Callable[[Path], dict[str, str]]

@@ -21,7 +21,7 @@ from curate.layouts.group_table import (
     iter_table,
     list_names,
 )
-from curate.manifest.layout import MANIFEST
+from curate.manifest.files import MANIFEST
 from curate.manifest.store import RECORDS_FOLDER, RUN, iter_entries, load_run
 
 OUTCOMES = ("outcome", "has_face", "faces", "blurred_share")

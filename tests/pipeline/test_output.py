@@ -8,7 +8,7 @@ import pytest
 
 import curate
 from curate import Recipe
-from curate.pipeline.names import _FILE, _TEXT, count_names
+from curate.pipeline.output import _FILE, _TEXT, count_names
 
 
 @pytest.mark.parametrize(

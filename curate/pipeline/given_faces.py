@@ -1,4 +1,4 @@
-"""Faces given before the run, indexed on disk so that memory does not grow with the dataset."""
+"""Faces given before the run (``--faces``): an index on disk, and how ids match images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from curate.layouts.faces.given import GivenFaces
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """How a file of faces fits a dataset.
+    """How the ids of a file of faces match the images of a dataset.
 
     Args:
-        lines: images that the file speaks of.
-        matched: images of the dataset that it speaks of.
-        missing: images of the dataset that it does not speak of.
-        first_missing: the id of the first of those, or None.
-        by_suffix: how many of the missing the end of a path would match.
+        lines: ids in the file.
+        matched: images of the dataset with an entry in the file.
+        missing: images of the dataset without one.
+        first_missing: id of the first of those, or None.
+        by_suffix: missing images that the end of a path would match.
     """
 
     lines: int
@@ -35,25 +35,25 @@ class Matches:
 
     @property
     def unmatched(self) -> int:
-        """Images that the file speaks of and the dataset does not have."""
+        """Ids in the file that are not images of the dataset."""
         return self.lines - self.matched
 
 
 class FaceIndex:
-    """Given faces by record id, on disk: memory does not grow with the dataset.
+    """Given faces by record id, on disk.
 
     Args:
-        path: a file made by ``save_face_index``.
+        path: a file from `save_face_index`.
     """
 
     def __init__(self, path: Path) -> None:
         self._table = sqlite3.connect(path.resolve().as_uri() + "?mode=ro&immutable=1", uri=True)
 
     def find(self, record_id: str) -> GivenFaces | None:
-        """The faces of one image, none if looked at and none; None if not looked at.
+        """Return the faces of one image, or None if the file has no entry for it.
 
         Raises:
-            SetupError: if the index cannot be read; no image is to blame for that.
+            SetupError: if the index cannot be read.
         """
         try:
             rows = self._table.execute(
@@ -65,15 +65,15 @@ class FaceIndex:
             raise SetupError(f"the index of given faces cannot be read ({error})") from None
         if not rows:
             return None
-        told = [face for _, text, *_ in rows for face in json.loads(text)]
-        boxes = tuple(Box(*xyxy) for xyxy, _, _ in told)
-        # Boxes that come without frames are in every one; so are then all of the image.
-        framed = all(frames for _, frames, _ in told)
-        frames = tuple(tuple(frames) for _, frames, _ in told) if framed else ()
-        fields = tuple(said for _, _, said in told)
+        stored = [face for _, text, *_ in rows for face in json.loads(text)]
+        boxes = tuple(Box(*xyxy) for xyxy, _, _ in stored)
+        # A box without frames is in every frame; then so are all boxes of the image.
+        framed = all(frames for _, frames, _ in stored)
+        frames = tuple(tuple(frames) for _, frames, _ in stored) if framed else ()
+        fields = tuple(said for _, _, said in stored)
         digests = {digest for _, _, digest, *_ in rows if digest is not None}
         sizes = {(width, height) for *_, width, height in rows if width is not None}
-        # Lines that speak of different files fit none.
+        # Entries for different files match none.
         digest = digests.pop() if len(digests) == 1 else ("contradictory" if digests else None)
         size = min(sizes, default=None)
         relative = bool(rows[0][0])
@@ -81,7 +81,7 @@ class FaceIndex:
 
 
 def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
-    """Write given faces as an index; an id may come more than once."""
+    """Write an index of given faces; an id may be repeated."""
     path.unlink(missing_ok=True)
     with _open(path) as table:
         table.execute(
@@ -98,7 +98,7 @@ def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
 
 
 def _iter_faces(given: GivenFaces) -> Iterator[tuple[Any, ...]]:
-    """Each face's box, frames, and who decided it, as far as the file says."""
+    """Yield each face's box, frames, and further fields that the file has."""
     for index, box in enumerate(given.boxes):
         frames = given.frames[index] if given.frames else None
         said = given.fields[index] if given.fields else {}

@@ -10,8 +10,8 @@ from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.faces import Face
 from curate.core.geometry import Box
 from curate.manifest import store
-from curate.manifest.problems import Problem
-from curate.manifest.verify import check_entry
+from curate.manifest.checks import check_entry
+from curate.manifest.files import Problem
 
 DATA = b"an output"
 FACE = Face(Box(10, 10, 20, 20), 0.9, ("centerface",))
