@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from curate.core.errors import DataError, SetupError
 from curate.core.geometry import Box
 from curate.layouts.faces.given import GivenFaces
+from curate.storage.index import connect_index, open_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class FaceIndex:
     """
 
     def __init__(self, path: Path) -> None:
-        self._table = sqlite3.connect(path.resolve().as_uri() + "?mode=ro&immutable=1", uri=True)
+        self._table = connect_index(path, read_only=True)
 
     def find(self, record_id: str) -> GivenFaces | None:
         """Return the faces of one image, or None if the file has no entry for it.
@@ -83,7 +83,7 @@ class FaceIndex:
 def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
     """Write an index of given faces; an id may be repeated."""
     path.unlink(missing_ok=True)
-    with _open(path) as table:
+    with open_index(path, what="index of given faces") as table:
         table.execute(
             "CREATE TABLE given (id TEXT, relative INTEGER, boxes TEXT, "
             "sha256 TEXT, width INTEGER, height INTEGER)"
@@ -132,7 +132,7 @@ def match_faces(path: Path, records: Iterable[str], by_suffix: bool = False) -> 
     Raises:
         DataError: if an id could mean two records.
     """
-    with _open(path) as table:
+    with open_index(path, what="index of given faces") as table:
         table.execute("DROP TABLE IF EXISTS faces")
         table.execute("CREATE TABLE faces (id TEXT PRIMARY KEY, given TEXT UNIQUE)")
         table.execute("CREATE TEMP TABLE left_over (number INTEGER PRIMARY KEY, id TEXT)")
@@ -146,46 +146,46 @@ def match_faces(path: Path, records: Iterable[str], by_suffix: bool = False) -> 
 
 
 def describe_matches(matches: Matches, file: Path) -> str:
-    """One line about how a file of faces fits, for a person."""
-    line = f"{file}: {matches.matched:,} images of SOURCE have their faces in it"
+    """Describe how a file of faces matches SOURCE in one line."""
+    line = f"{file} has faces of {matches.matched:,} images of SOURCE"
     if matches.unmatched:
-        line += f"; {matches.unmatched:,} of its {matches.lines:,} ids are no image of SOURCE"
+        line += f"; {matches.unmatched:,} of its {matches.lines:,} ids are not in SOURCE"
     return line + "."
 
 
 def check_matches(matches: Matches, file: Path, allow_missing: bool) -> None:
-    """Refuse a file of faces that leaves images out: nobody has looked at those.
+    """Refuse a file of faces without entries for some images, in which faces may be visible.
 
     Raises:
-        DataError: if none of its ids is an image, or some image has no line in it
-            and that was not allowed.
+        DataError: if none of its ids is an image, or an image has no entry and that is not
+            allowed.
     """
     hint = (
-        f" (the end of a path would match {matches.by_suffix:,} of them: if those are the same "
-        "images, use --faces-match suffix)"
+        f" (the ends of paths match {matches.by_suffix:,} of them: if those are the same images, "
+        "use --faces-match suffix)"
         if matches.by_suffix
         else ""
     )
     if not matches.matched:
         raise DataError(
-            f"none of the {matches.lines:,} images that {file} speaks of is in SOURCE; "
+            f"none of the {matches.lines:,} images in {file} is in SOURCE; "
             f"ids are paths relative to SOURCE{hint}"
         )
     if matches.missing and not allow_missing:
         raise DataError(
-            f"{file} says nothing of {matches.missing:,} images, such as "
-            f"{matches.first_missing!r}{hint}; nobody has looked at them: complete the file, "
-            "or withhold them with --allow-missing"
+            f"{file} has no entry for {matches.missing:,} images, such as "
+            f"{matches.first_missing!r}{hint}; complete the file, or withhold them with "
+            "--allow-missing"
         )
 
 
 def _match_rest(table: sqlite3.Connection, by_suffix: bool) -> Matches:
-    """Look at the records that no id names in full."""
+    """Match the records without an entry of their whole path, by suffix if allowed."""
     first, missing, could = None, 0, 0
     for (record,) in table.execute("SELECT id FROM left_over ORDER BY number"):
         found = _find_suffix(table, record)
         if found is not None and by_suffix:
-            _give(table, record, found)
+            _assign(table, record, found)
             continue
         could += found is not None
         missing += 1
@@ -196,7 +196,7 @@ def _match_rest(table: sqlite3.Connection, by_suffix: bool) -> Matches:
 
 
 def _find_suffix(table: sqlite3.Connection, record: str) -> str | None:
-    """The longest id that is the end of a record's path and no record's own id."""
+    """Return the longest id that is the end of a record's path and not another record's id."""
     parts = record.split("/")
     for start in range(1, len(parts)):
         given = "/".join(parts[start:])
@@ -210,7 +210,7 @@ def _find_suffix(table: sqlite3.Connection, record: str) -> str | None:
     return None
 
 
-def _give(table: sqlite3.Connection, record: str, given: str) -> None:
+def _assign(table: sqlite3.Connection, record: str, given: str) -> None:
     try:
         table.execute("INSERT INTO faces VALUES (?, ?)", (record, given))
     except sqlite3.IntegrityError:
@@ -219,18 +219,3 @@ def _give(table: sqlite3.Connection, record: str, given: str) -> None:
             f"{given!r} in the file of faces could mean {other[0]!r} or {record!r}; "
             "give paths relative to SOURCE"
         ) from None
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[sqlite3.Connection]:
-    """A database that is written once; a crash is mended by writing it anew."""
-    table = sqlite3.connect(path)
-    try:
-        table.execute("PRAGMA journal_mode = OFF")
-        table.execute("PRAGMA synchronous = OFF")
-        yield table
-        table.commit()
-    except sqlite3.Error as error:
-        raise SetupError(f"the index of given faces cannot be written ({error})") from None
-    finally:
-        table.close()

@@ -57,7 +57,7 @@ def test_attributes_are_chosen_or_asked_for() -> None:
     assert [each.name for each in measure(images, RULES).groupings] == ["tone"]
     asked = measure(images, RULES, by=["name", "set", "name"])
     assert [each.name for each in asked.groupings] == ["name", "set"]
-    with pytest.raises(UsageError, match="there are: name, set, tone"):
+    with pytest.raises(UsageError, match="choose one of: name, set, tone"):
         measure(images, RULES, by=["age"])
 
 

@@ -110,7 +110,7 @@ def test_a_published_run_still_verifies_and_a_false_key_does_not(
 def test_the_public_tier_is_kept_out_of_the_sealed_one(
     place: str, sealed: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=r"new folder|sealed run"):
+    with pytest.raises(UsageError, match=r"new folder|sealed output"):
         publish_manifest(sealed, tmp_path / place)
 
 

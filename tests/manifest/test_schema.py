@@ -124,8 +124,8 @@ def test_the_committed_run_keeps_the_schema() -> None:
     ("content", "error", "message"),
     [
         ('{"schema_version": 2}', SchemaVersionError, "upgrade curate-dataset"),
-        ('{"schema_version": 0}', ManifestError, "never was"),
-        ("{}", ManifestError, "does not say"),
+        ('{"schema_version": 0}', ManifestError, "does not exist"),
+        ("{}", ManifestError, "has no schema version"),
         ("[]", ManifestError, "not a JSON object"),
         ("{", ManifestError, "cannot be read"),
     ],

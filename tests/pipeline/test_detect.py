@@ -97,7 +97,7 @@ def test_a_table_that_a_person_edited_is_never_overwritten(
     edited = tmp_path / "faces.parquet"
     pq.write_table(pq.read_table(table).replace_schema_metadata(None), edited)
     before = sha256(edited)
-    with pytest.raises(UsageError, match="edited"):
+    with pytest.raises(UsageError, match="not a table of curate detect"):
         curate.detect(photos, edited, FAST)
     assert sha256(edited) == before
 
@@ -108,7 +108,7 @@ def test_places_and_forms_that_cannot_be_are_refused(photos: Path, tmp_path: Pat
     inside = shutil.copytree(photos, tmp_path / "photos") / "faces.parquet"
     with pytest.raises(UsageError, match="inside SOURCE"):
         curate.detect(inside.parent, inside, FAST)
-    with pytest.raises(UsageError, match="unknown form 'pdf'"):
+    with pytest.raises(UsageError, match="unknown format 'pdf'"):
         curate.detect(photos, tmp_path / "f", FAST, exports=["pdf"])
     with pytest.raises(UsageError, match="not given"):
         curate.detect(photos, tmp_path / "f", FAST, Session(faces=inside))

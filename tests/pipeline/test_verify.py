@@ -316,7 +316,7 @@ def test_a_carried_file_more_or_less_is_counted(out: Path) -> None:
     with (out / "manifest/others.jsonl").open("a") as file:
         file.write(json.dumps({"path": "x.db", "carried": False, "reason": "why"}) + "\n")
     details = " ".join(problem.detail for problem in problems(out))
-    assert "others.left_out is 1, but says 0" in details
+    assert "others.left_out is 1, but is recorded as 0" in details
     assert "others.sha256" in details
 
 
@@ -335,7 +335,9 @@ def test_two_entries_with_one_output_are_seen(out: Path) -> None:
         entries[second] = replace(entries[second], output_path=entries[first].output_path)
         return entries
 
-    assert any("out of order or double" in problem.detail for problem in edit_entries(out, edit))
+    assert any(
+        "out of order or duplicated" in problem.detail for problem in edit_entries(out, edit)
+    )
 
 
 def test_one_output_that_is_an_image_and_a_carried_file_is_seen(out: Path) -> None:
