@@ -13,7 +13,7 @@ from curate.layouts import open_source
 from curate.layouts.access.address import is_address, is_hub_place
 from curate.layouts.access.hub import PREFIX, describe_origin, materialize, parse_hub_place
 from curate.layouts.faces import iter_given_faces, table
-from curate.layouts.faces.given import GivenFaces
+from curate.layouts.faces.boxes import GivenFaces
 from curate.manifest import store
 from curate.pipeline import assembly
 from curate.pipeline.given_faces import (

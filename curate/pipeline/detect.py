@@ -18,7 +18,7 @@ from curate.engine.shards import Shard, Stage, shard_name, sync_file, sync_folde
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.layouts.faces import SUFFIXES, save_faces
-from curate.layouts.faces.given import FoundFaces
+from curate.layouts.faces.boxes import FoundFaces
 from curate.manifest.faces import (
     FacesEntry,
     iter_faces,

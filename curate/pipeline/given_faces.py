@@ -11,7 +11,7 @@ from typing import Any
 
 from curate.core.errors import DataError, SetupError
 from curate.core.geometry import Box
-from curate.layouts.faces.given import GivenFaces
+from curate.layouts.faces.boxes import GivenFaces
 from curate.storage.index import connect_index, open_index
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from curate.core.faces import TruthFace, TruthImage
 from curate.core.geometry import Box, shift
-from curate.core.truth import TruthFace, TruthImage
 from curate.evaluation.matching import MatchedImage, match_image, tabulate
 from curate.evaluation.scores import Grouping, compare, score_heights
 from tests.evaluation.scenes import FACE, RULES, claim, cut, simulate
