@@ -11,15 +11,19 @@ import click
 
 from curate.cli.options import (
     DETECTORS_LIST,
+    HTML,
     LAYOUTS_LIST,
     METHODS,
     PATH,
+    SHOW_ORIGINALS,
     SOURCE,
     build_recipe,
     detection_options,
     obfuscation_options,
     run_options,
 )
+from curate.cli.output import check_outputs
+from curate.core.errors import UsageError
 from curate.core.records import escape_unprintable
 
 _EPILOG = f"""\b
@@ -58,6 +62,8 @@ Examples:
     is_flag=True,
     help="Write nothing; report what would be done and how long it takes, from a sample.",
 )
+@HTML
+@SHOW_ORIGINALS
 @run_options
 @click.pass_context
 def command(ctx: click.Context, /, source: str, out: Path, **options: Any) -> None:
@@ -73,7 +79,11 @@ def command(ctx: click.Context, /, source: str, out: Path, **options: Any) -> No
     from curate.pipeline.output import count_names
     from curate.pipeline.preview import preview
     from curate.pipeline.session import Session
+    from curate.pipeline.sheet import SheetOptions, save_sheet
 
+    if options["show_originals"] and options["html"] is None:
+        raise UsageError("--show-originals needs --html FILE")
+    check_outputs((source, out), (options["html"],))
     recipe, weights = build_recipe(options)
     session = Session(
         layout=options["layout"],
@@ -91,6 +101,9 @@ def command(ctx: click.Context, /, source: str, out: Path, **options: Any) -> No
         return
     with stop_on_interrupt(session.stop):
         summary = blur(source, out, recipe, session, quiet=quiet)
+    if options["html"] is not None:
+        originals = source if options["show_originals"] else None
+        save_sheet(summary.out, options["html"], SheetOptions(source=originals))
     names = count_names(Path(summary.out)) if options["flag_captions"] else None
     if options["as_json"]:
         counted = {} if names is None else {"names": dataclasses.asdict(names)}

@@ -31,11 +31,11 @@ _WARNING = (
 )
 
 _INTERVALS = (
-    "Intervals are at 95 %. Those of shares of faces hold both Wilson's and the cluster "
-    "bootstrap's over images, and those of gaps both Newcombe's and the bootstrap's: faces in one "
-    "photo are not independent, which only the bootstrap counts in, and of few faces or a share "
-    "near 0 or 100 % the bootstrap alone promises too much. All others are Wilson's. The report in "
-    "JSON has each by itself."
+    "Intervals are at 95 %. For shares of faces they are the hull of Wilson's interval and of a "
+    "cluster bootstrap over images, for gaps the hull of Newcombe's interval and the bootstrap: "
+    "faces in one photo are not independent, which only the bootstrap takes into account, and with "
+    "few faces or a share near 0 or 100 % the bootstrap alone is too narrow. All others are "
+    "Wilson's. The JSON report has each separately."
 )
 
 
@@ -75,25 +75,25 @@ def _lead(measures: Measures, facts: Mapping[str, Any]) -> Iterator[str]:
     rules, withheld = measures.rules, images["withheld"]
     yield (
         f"{measures.overall.faces:,} labelled faces in {images['evaluated']:,} images, and "
-        f"{measures.detections:,} detections. Not counted, nor any detection on them: "
-        f"{measures.ignored:,} faces that the labels tell to ignore and "
-        f"{measures.too_small:,} lower than {rules.min_height:g} px; nor detections lower than "
-        "that which find no face. Labelled images that are "
+        f"{measures.detections:,} detections. Ignored, with any detection on them: "
+        f"{measures.ignored:,} faces that the labels mark as ignored and "
+        f"{measures.too_small:,} lower than {rules.min_height:g} px. Unmatched detections lower "
+        "than that are ignored, too. Labelled images that are "
         f"not in the dataset: {images['not_in_source']:,}; images without labels: "
         f"{images['not_labelled']:,}."
     )
     if withheld["images"]:
         reasons = ", ".join(f"{count:,} {name}" for name, count in withheld["reasons"].items())
         yield (
-            f"{withheld['images']:,} labelled images with {withheld['faces']:,} faces are part of "
-            f"no figure, because they were withheld ({reasons}). They are not taken for "
+            f"{withheld['images']:,} labelled images with {withheld['faces']:,} faces are excluded "
+            f"from all measures, because they were withheld ({reasons}). They do not count as "
             "images without faces."
         )
     yield (
-        f"A face is hidden where at least {100 * rules.hidden_share:g} % of its labelled box lies "
-        f"in the detections' boxes, grown by {rules.margin:g} of their longer side and rounded "
-        "outwards, as obfuscation does. It is found where a detection is matched with it: one "
-        "to one, the most confident first, at the intersection over union (IoU) stated."
+        f"A face is hidden if at least {100 * rules.hidden_share:g} % of its labelled box is "
+        f"inside the detections' boxes, grown by {rules.margin:g} of their longer side and rounded "
+        "outwards, as in obfuscation. It is found if a detection is matched with it: one to one, "
+        "in descending order of confidence, at the given intersection over union (IoU)."
     )
     yield _INTERVALS
 
@@ -112,8 +112,8 @@ def _overall(measures: Measures) -> Iterator[Block]:
     yield Table("All faces that count", ("", "per cent (95 %)", "of"), rows)
     if measures.curves and measures.sweep is None:
         yield (
-            "Average precision is over the detections at the operating point alone: those of lower "
-            "confidence, which --sweep adds, could only raise it."
+            "Average precision is computed over the detections at the operating point only; those "
+            "of lower confidence, which --sweep adds, can only increase it."
         )
     free = measures.face_free
     if free.with_box.total:
@@ -123,7 +123,7 @@ def _overall(measures: Measures) -> Iterator[Block]:
             f"{free.with_box.hits:,} of the images, per cent {_format_share(free.with_box)}."
         )
     else:
-        yield "No labelled image is free of faces, so false boxes on such images are not measured."
+        yield "Every labelled image has faces, so false boxes per image are not measured."
 
 
 def _heights(measures: Measures) -> Iterator[Block]:
@@ -139,8 +139,8 @@ def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
     note = f"{grouping.unlabelled:,} faces have no value. " if grouping.unlabelled else ""
     if left_out:
         note += (
-            f"Shown, but part of no gap, for having fewer than {MIN_FACES} faces or naming no "
-            f"group: {', '.join(left_out)}."
+            f"Not compared, as they have fewer than {MIN_FACES} faces or do not name a group: "
+            f"{', '.join(left_out)}."
         )
     if note:
         yield note
@@ -157,9 +157,9 @@ def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
     yield Table("Gaps, percentage points", ("", "share", "gap (95 %)"), rows)
     if grouping.comparisons > 1:
         yield (
-            f"The best and the worst group are picked from {grouping.comparisons:,} pairs after "
-            "looking, so that some gap between them is to be expected even of a detector that is "
-            "equal to all, and their interval is too hopeful. Groups can also differ in the "
+            f"The best and the worst group are selected from {grouping.comparisons:,} pairs after "
+            "the measurement, so some gap between them is expected even without any true "
+            "difference, and its interval is too narrow. Groups can also differ in the "
             "height of their faces: compare the medians above."
         )
 
@@ -169,9 +169,9 @@ def _sweep(measures: Measures) -> Iterator[Block]:
     if sweep is None:
         return
     yield (
-        f"From detections down to a confidence of {SWEEP_FROM:g}, or all that the given file has. "
-        "The detector's own rule at its operating point need not be a threshold on this score, so "
-        "that the figures above need not lie on these curves."
+        f"Computed from detections down to a confidence of {SWEEP_FROM:g}, or from all in the "
+        "given file. The detector's rule at its operating point need not be a threshold on this "
+        "score, so the measures above need not be on these curves."
     )
     lines = tuple(
         Line(f"IoU {iou:g}", tuple(zip(thin.recall.tolist(), thin.precision.tolist(), strict=True)))
@@ -202,19 +202,19 @@ def _group_sweep(group: GroupSweep, rules: Rules) -> Iterator[Block]:
         for name, recall in list(group.recall.items())[:_MAX_LINES]
     )
     title = f"Recall at IoU {rules.ious[0]:g} by threshold, by {group.name}"
-    yield LineChart(title, "least confidence", "recall", lines)
+    yield LineChart(title, "minimum confidence", "recall", lines)
     rows = [
         (
             each.group,
-            "none does" if each.threshold is None else f"{each.threshold:.3f}",
+            "none" if each.threshold is None else f"{each.threshold:.3f}",
             format_value(each.precision),
         )
         for each in group.group_thresholds
     ]
     yield Table(
-        f"By {group.name}: threshold that brings recall to {format_value(group.target)}, that of "
+        f"By {group.name}: threshold with a recall of {format_value(group.target)}, that of "
         f"{group.best!r} at the operating point",
-        ("", "threshold", "precision, were it everyone's"),
+        ("", "threshold", "precision at it"),
         rows,
     )
 
@@ -281,7 +281,9 @@ def _format_ends(interval: Interval | None) -> str:
 
 
 def _domain(bars: Sequence[Bar]) -> tuple[float, float]:
-    """Ends of an axis around 0 that hold every interval, in steps of 5 points."""
-    most = max((abs(end) for bar in bars for end in (bar.low or 0.0, bar.high or 0.0)), default=0)
-    end = min(max(-(-most // 0.05) * 0.05, 0.05), 1.0)
+    """Range of an axis around 0 that contains every interval, in steps of 5 points."""
+    largest = max(
+        (abs(end) for bar in bars for end in (bar.low or 0.0, bar.high or 0.0)), default=0
+    )
+    end = min(max(-(-largest // 0.05) * 0.05, 0.05), 1.0)
     return -end, end

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ from curate.core.protocols import Model, Source
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address, is_hub_place
 from curate.layouts.access.hub import PREFIX, describe_origin, materialize, parse_hub_place
-from curate.layouts.faces import iter_given_faces, table
-from curate.layouts.faces.boxes import GivenFaces
 from curate.manifest import store
 from curate.pipeline import assembly
 from curate.pipeline.given_faces import (
     check_matches,
     describe_matches,
+    load_faces,
     match_faces,
     save_face_index,
 )
@@ -189,13 +187,13 @@ def _models(run: Run[Recipe]) -> tuple[Model, ...]:
 def _index_faces(run: Run[Recipe], plan: Plan) -> None:
     """Index the given faces; images without an entry end the run, unless allowed."""
     if run.session.replayed is not None:
-        save_face_index(_iter_recorded(run.session.replayed), run.workspace.faces)
+        save_face_index(load_faces(run.session.replayed), run.workspace.faces)
         match_faces(run.workspace.faces, (record.id for record in plan.records()))
         return
     file = run.session.faces
     if file is None:
         return
-    save_face_index(iter_given_faces(file), run.workspace.faces)
+    save_face_index(load_faces(file), run.workspace.faces)
     ids = (record.id for record in plan.records())
     matches = match_faces(run.workspace.faces, ids, run.recipe.faces_match == "suffix")
     run.session.tell(describe_matches(matches, file))
@@ -203,9 +201,3 @@ def _index_faces(run: Run[Recipe], plan: Plan) -> None:
     run.workspace.note(
         event="faces", lines=matches.lines, matched=matches.matched, missing=matches.missing
     )
-
-
-def _iter_recorded(manifest: Path) -> Iterator[GivenFaces]:
-    """The faces of every image that an earlier run has written."""
-    for part in store.iter_parts(manifest / store.RECORDS_FOLDER):
-        yield from table.iter_faces(part)

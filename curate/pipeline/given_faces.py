@@ -11,7 +11,9 @@ from typing import Any
 
 from curate.core.errors import DataError, SetupError
 from curate.core.geometry import Box
+from curate.layouts.faces import iter_given_faces, table
 from curate.layouts.faces.boxes import GivenFaces
+from curate.manifest import store
 from curate.storage.index import connect_index, open_index
 
 
@@ -78,6 +80,32 @@ class FaceIndex:
         size = min(sizes, default=None)
         relative = bool(rows[0][0])
         return GivenFaces(record_id, boxes, relative, frames, fields, size, digest)
+
+
+def load_faces(path: Path) -> Iterator[GivenFaces]:
+    """Iterate over the faces of a file of any format, or of the manifest of an output.
+
+    Images that the output withheld have no entry.
+
+    Args:
+        path: a file or folder of faces, an output of `blur`, or the folder of its manifest.
+
+    Raises:
+        DataError: if the format is unknown, or an entry is not valid.
+    """
+    records = find_records(path)
+    if records is None:
+        yield from iter_given_faces(path)
+        return
+    for part in store.iter_parts(records):
+        yield from table.iter_faces(part)
+
+
+def find_records(path: Path) -> Path | None:
+    """Return the folder of records if a path is an output of `blur` or its manifest, or None."""
+    manifest = store.find_manifest(path)
+    records = manifest / store.RECORDS_FOLDER
+    return records if (manifest / store.RUN).is_file() and records.is_dir() else None
 
 
 def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:

@@ -256,7 +256,7 @@ def count_names(out: Path) -> Names:
     manifest = out / store.MANIFEST
     names, texts, examples = 0, 0, list[str]()
     for path in files.iter_outputs(manifest):
-        if _FILE.search(PurePosixPath(path).stem):
+        if is_name_of_file(PurePosixPath(path).stem):
             names += 1
             examples += [PurePosixPath(path).name] if names <= _EXAMPLES else []
     for other in iter_others(manifest):
@@ -267,6 +267,20 @@ def count_names(out: Path) -> Names:
     return Names(texts, names, tuple(examples))
 
 
+def find_names(text: str) -> list[str]:
+    """Possible names of people in a text."""
+    return [match.group() for match in _TEXT.finditer(text) if _has_two_words(match.group())]
+
+
+def is_name_of_file(stem: str) -> bool:
+    """Whether a file name may be a name of a person; a repeated word, as of a class, is not."""
+    return any(_has_two_words(match.group()) for match in _FILE.finditer(stem))
+
+
+def _has_two_words(text: str) -> bool:
+    return len(set(re.findall(_WORD, text))) > 1
+
+
 def _iter_lines(path: Path) -> Iterator[str]:
     with path.open(encoding="utf-8", errors="replace") as file:
         while block := file.readline(1 << 16):  # a whole JSON file can be one line
@@ -275,4 +289,4 @@ def _iter_lines(path: Path) -> Iterator[str]:
 
 def _iter_matches(lines: Iterable[str]) -> Iterator[str]:
     for line in lines:
-        yield from (match.group() for match in _TEXT.finditer(line))
+        yield from find_names(line)

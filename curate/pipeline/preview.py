@@ -17,11 +17,11 @@ from curate.core.protocols import Source
 from curate.core.records import ImageRecord, escape_unprintable
 from curate.engine.shards import Shard
 from curate.layouts import describe, open_source
-from curate.layouts.faces import iter_given_faces
 from curate.manifest.store import Tally
 from curate.pipeline.given_faces import (
     check_matches,
     describe_matches,
+    load_faces,
     match_faces,
     save_face_index,
 )
@@ -153,7 +153,7 @@ def _open_tools(recipe: Recipe, session: Session, source: Source) -> Iterator[To
         index = None
         if session.faces is not None:
             index = Path(folder, "faces.sqlite")
-            save_face_index(iter_given_faces(session.faces), index)
+            save_face_index(load_faces(session.faces), index)
             ids = (record.id for record in source.records())
             matches = match_faces(index, ids, recipe.faces_match == "suffix")
             session.tell(describe_matches(matches, session.faces))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import html
 from collections import Counter
@@ -25,7 +24,7 @@ from curate.pipeline.progress import show_progress
 from curate.pipeline.session import Session
 from curate.pipeline.tools import codec_options
 from curate.pipeline.workspace import describe_changes
-from curate.recipe import Recipe
+from curate.recipe import Recipe, draw_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,7 +165,9 @@ class _Sample:
 
     def __init__(self, source: Source, count: int, seed: int) -> None:
         self._source = source
-        drawn = heapq.nsmallest(count, source.records(), key=lambda record: _draw(record, seed))
+        drawn = heapq.nsmallest(
+            count, source.records(), key=lambda record: draw_order(record.id, seed)
+        )
         self._records = sorted(drawn, key=lambda record: record.id.encode())
         self.layout, self.place = source.layout, source.place
         self.check, self.find, self.read = source.check, source.find, source.read
@@ -182,10 +183,6 @@ class _Sample:
 
     def containers(self) -> Iterator[str]:
         return iter(())
-
-
-def _draw(record: ImageRecord, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed} {record.id}".encode()).digest()
 
 
 def _compare(

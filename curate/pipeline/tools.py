@@ -10,9 +10,9 @@ from curate.codec import CodecOptions
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Detector, Obfuscator
 from curate.detectors import DetectorOptions
-from curate.manifest.store import digest_file, digest_folder
+from curate.manifest.store import digest_file, digest_folder, digest_parts
 from curate.obfuscators import masks
-from curate.pipeline.given_faces import FaceIndex
+from curate.pipeline.given_faces import FaceIndex, find_records
 from curate.pipeline.image import Tools
 from curate.pipeline.session import Session
 from curate.recipe import Recipe
@@ -73,6 +73,9 @@ def _digest(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
+        records = find_records(path)
+        if records is not None:
+            return digest_parts(records)
         if path.is_dir():
             return digest_folder(path)
         if path.exists() and not path.is_file():
