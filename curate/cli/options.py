@@ -88,6 +88,11 @@ HTML = click.option(
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Print no progress and no summary.")
+SHOW_ORIGINALS = click.option(
+    "--show-originals",
+    is_flag=True,
+    help="Show the originals in the HTML page. It contains visible faces; do not share.",
+)
 ALLOW_MISSING = click.option(
     "--allow-missing",
     is_flag=True,
@@ -191,7 +196,7 @@ _OBFUSCATION: Sequence[Decorator] = (
         type=PATH,
         metavar="FILE",
         help="Face boxes to use instead of running a detector: Parquet, COCO, VOC, YOLO or "
-        "ImageNet's JSON.",
+        "ImageNet's JSON, or the OUT of an earlier run.",
     ),
     click.option(
         "--faces-match",

@@ -16,8 +16,8 @@ from curate.impact.recorded_faces import open_manifest
 from curate.layouts import open_source
 from curate.layouts.groups import iter_rows
 from curate.manifest import store
-from curate.manifest.joining import join_by_id
-from curate.pipeline.outputs import open_outputs
+from curate.manifest.store import join_by_id
+from curate.pipeline.output import open_outputs
 from curate.storage.index import NameIndex
 
 

@@ -12,7 +12,7 @@ from curate.core.errors import DataError, ManifestError
 from curate.impact.pairing import Pairing
 from curate.impact.predictions.strata import Faces
 from curate.manifest import store
-from curate.manifest.layout import MANIFEST
+from curate.manifest.files import MANIFEST
 
 Digests = Sequence[str | None] | None
 

@@ -14,7 +14,7 @@ from curate.core.records import printable
 from curate.layouts import open_source
 from curate.manifest import corrections
 from curate.pipeline.session import Session
-from curate.pipeline.verification import verify
+from curate.pipeline.verify import verify
 from tests.contract.test_layouts import EXAMPLES
 
 ONE = Session(workers=1)

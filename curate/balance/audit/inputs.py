@@ -15,7 +15,7 @@ from curate.core.errors import DataError, UsageError
 from curate.core.protocols import AliasedSource, AnnotatedSource, Source
 from curate.core.records import printable
 from curate.layouts.groups import find_id_column, holds_annotations, id_of, iter_table, list_names
-from curate.manifest.layout import MANIFEST
+from curate.manifest.files import MANIFEST
 from curate.manifest.store import RECORDS_FOLDER, RUN, iter_entries, load_run
 
 OUTCOMES = ("outcome", "has_face", "faces", "blurred_share")

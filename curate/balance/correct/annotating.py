@@ -15,7 +15,7 @@ from curate.core.protocols import SidecarFile, SidecarSource, Source, iter_conta
 from curate.core.records import printable
 from curate.layouts.editing import Editor, Outcome, open_editor, rebuild_edited
 from curate.manifest import corrections, store
-from curate.pipeline.carrying import path_of
+from curate.pipeline.assembly import path_of
 from curate.pipeline.shard import DATA
 from curate.pipeline.workspace import Workspace
 from curate.storage.atomic import sync_file, sync_folder

@@ -19,11 +19,12 @@ from curate.engine.local import Finished, LocalPool, Report
 from curate.engine.shards import Shard
 from curate.layouts import open_source
 from curate.layouts.access.folder import iter_files
-from curate.manifest import corrections, layout, store
+from curate.manifest import corrections, store
+from curate.manifest import files as layout
 from curate.manifest.corrections import Row
-from curate.manifest.problems import Problem
-from curate.pipeline.carrying import fate_of
-from curate.pipeline.outputs import open_outputs
+from curate.manifest.files import Problem
+from curate.pipeline.assembly import outcome_of
+from curate.pipeline.output import open_outputs
 from curate.recipe import format_json
 from curate.storage.index import NameIndex
 
@@ -202,7 +203,7 @@ def iter_others(manifest: Path) -> Iterator[dict[str, Any]]:
             for line in map(json.loads, file):
                 if not isinstance(line["path"], str) or not isinstance(line["carried"], bool):
                     raise ValueError("a line has no path, or does not say whether it is carried")
-                yield {**line, "fate": fate_of(line)}
+                yield {**line, "fate": outcome_of(line)}
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:

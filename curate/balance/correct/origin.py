@@ -8,7 +8,7 @@ from pathlib import Path
 from curate.core.errors import DataError, UsageError
 from curate.layouts.access.address import is_address
 from curate.manifest import corrections, store
-from curate.manifest.layout import DATA, MANIFEST
+from curate.manifest.files import DATA, MANIFEST
 
 TABLE = "table"
 """The layout of a table without images."""

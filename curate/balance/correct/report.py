@@ -24,7 +24,7 @@ _DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Findings:
+class DetectionSummary:
     """Everything that a report is made from.
 
     Args:
@@ -38,7 +38,7 @@ class Findings:
     options: Balancing
 
 
-def to_dict(findings: Findings) -> dict[str, Any]:
+def to_dict(findings: DetectionSummary) -> dict[str, Any]:
     """The report: what changes, and what it costs."""
     corrected, options = findings.corrected, findings.options
     correction, kinds = corrected.correction, findings.intake.kinds
@@ -67,7 +67,7 @@ def to_dict(findings: Findings) -> dict[str, Any]:
     }
 
 
-def describe(findings: Findings) -> Iterator[str]:
+def describe(findings: DetectionSummary) -> Iterator[str]:
     """What a person should know, in plain sentences."""
     correction, options = findings.corrected.correction, findings.options
     kinds = findings.intake.kinds
@@ -112,7 +112,7 @@ def describe(findings: Findings) -> Iterator[str]:
     )
 
 
-def _weights(findings: Findings) -> dict[str, Any]:
+def _weights(findings: DetectionSummary) -> dict[str, Any]:
     correction = findings.corrected.correction
     used = correction.weights[correction.kept > 0]
     return {
@@ -123,7 +123,7 @@ def _weights(findings: Findings) -> dict[str, Any]:
     }
 
 
-def _labels(findings: Findings) -> dict[str, Any]:
+def _labels(findings: DetectionSummary) -> dict[str, Any]:
     """Records of each label before and after."""
     kinds, correction = findings.intake.kinds, findings.corrected.correction
     before: dict[str, int] = {}
@@ -195,7 +195,7 @@ def _amplification(found: Amplification | None) -> dict[str, Any] | None:
     return {"majority": _round(found.majority), "directional": _round(found.directional)}
 
 
-def _audits(findings: Findings) -> dict[str, Any]:
+def _audits(findings: DetectionSummary) -> dict[str, Any]:
     """Both audits, in the form of `curate audit`'s report."""
     options, corrected = findings.options, findings.corrected
     assert corrected.before is not None and corrected.after is not None  # noqa: S101, PT018

@@ -21,7 +21,7 @@ from curate.balance.correct.opening import Opening, opening_of
 from curate.balance.correct.options import AUGMENTING, Balancing, Inputs
 from curate.balance.correct.origin import Origin, find_origin
 from curate.balance.correct.provenance import check_provenance
-from curate.balance.correct.report import Findings, to_dict
+from curate.balance.correct.report import DetectionSummary, to_dict
 from curate.balance.correct.shard import BalanceJob
 from curate.balance.labels.decisions import load_label_decisions
 from curate.balance.targets import load_targets
@@ -29,11 +29,11 @@ from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source
 from curate.layouts.access.address import is_hub_uri
 from curate.manifest import corrections, store
-from curate.manifest.layout import MANIFEST
-from curate.pipeline import finish
-from curate.pipeline.run import Run, begin, clock, do_shards, hold
+from curate.manifest.files import MANIFEST
+from curate.pipeline import assembly
+from curate.pipeline.run import Run, begin, clock, hold, run_shards
 from curate.pipeline.session import Session
-from curate.pipeline.workspace import Workspace, check_places, describe_recipe_clash
+from curate.pipeline.workspace import Workspace, check_paths, describe_recipe_clash
 
 LEDGER = "ledger.sqlite"
 
@@ -49,7 +49,7 @@ class Balanced:
         seconds: wall time of this attempt.
     """
 
-    findings: Findings | None
+    findings: DetectionSummary | None
     report: Mapping[str, Any]
     already_done: bool
     seconds: float
@@ -97,7 +97,7 @@ def balance(
     options, task = _prepare(source, options, inputs)
     if options.writes_images:
         _check_faces(task.origin, inputs)
-    check_places(source or str(task.table), out)
+    check_paths(source or str(task.table), out)
     workspace = Workspace(Path(out).resolve())
     done = workspace.out / MANIFEST / corrections.FACTS
     if done.is_file():
@@ -183,7 +183,7 @@ def _check_faces(origin: Origin, inputs: Inputs) -> None:
         )
 
 
-def _read_and_correct(task: _Task, options: Balancing, path: Path) -> Findings:
+def _read_and_correct(task: _Task, options: Balancing, path: Path) -> DetectionSummary:
     source = None
     if task.origin.place is not None:
         source = opening_of(task.origin, path).open()
@@ -193,15 +193,15 @@ def _read_and_correct(task: _Task, options: Balancing, path: Path) -> Findings:
         decide(intake, corrected, ledger)
         if source is not None and options.writes_images:
             check_provenance(source, task.origin, ledger)
-    return Findings(intake, corrected, options)
+    return DetectionSummary(intake, corrected, options)
 
 
 @contextmanager
 def _held(
     task: _Task, workspace: Workspace, options: Balancing, session: Session, ledger: Path
-) -> Iterator[tuple[Run[Balancing], Findings]]:
+) -> Iterator[tuple[Run[Balancing], DetectionSummary]]:
     """Hold the OUT; what is decided follows from the inputs, and is worked out anew each time."""
-    found: list[Findings] = []
+    found: list[DetectionSummary] = []
 
     def opener() -> Source:
         found.append(_read_and_correct(task, options, ledger))
@@ -211,14 +211,14 @@ def _held(
         yield run, found[0]
 
 
-def _carry_out(run: Run[Balancing], findings: Findings, task: _Task, ledger: Path) -> None:
+def _carry_out(run: Run[Balancing], findings: DetectionSummary, task: _Task, ledger: Path) -> None:
     workspace = run.workspace
     plan = begin(run, corrections.FACTS)
-    if not finish.is_gathered(workspace, corrections.FACTS):
-        done = do_shards(run, plan, _job(run, task, ledger))
+    if not assembly.is_assembled(workspace, corrections.FACTS):
+        done = run_shards(run, plan, _job(run, task, ledger))
         writing.gather_correction(run, plan, findings, task.origin, task.inputs, ledger)
         workspace.note(event="finished", time=clock(), images=done)
-    finish.show(workspace)
+    assembly.move_to_output(workspace)
 
 
 def _job(run: Run[Balancing], task: _Task, ledger: Path) -> BalanceJob:

@@ -23,8 +23,7 @@ from curate.engine.shards import Shard, Stage
 from curate.layouts.editing import name_copy
 from curate.manifest.corrections import Row, save_rows
 from curate.manifest.store import digest_bytes, save_json
-from curate.pipeline.looking import PART, TALLY
-from curate.pipeline.shard import DATA, ShardResult
+from curate.pipeline.shard import DATA, PART, TALLY, ShardResult
 from curate.recipe import format_json
 
 

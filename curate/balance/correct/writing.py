@@ -16,12 +16,11 @@ from curate.balance.correct.check import OTHERS_FATES, digest_rows
 from curate.balance.correct.ledger import Ledger, open_ledger
 from curate.balance.correct.options import Balancing, Inputs
 from curate.balance.correct.origin import Origin
-from curate.balance.correct.report import Findings, to_dict
+from curate.balance.correct.report import DetectionSummary, to_dict
 from curate.core.protocols import iter_containers
 from curate.layouts.access.address import is_address
 from curate.manifest import corrections, store
-from curate.pipeline.carrying import list_others
-from curate.pipeline.gathering import gather
+from curate.pipeline.assembly import gather, list_others
 from curate.pipeline.run import Run
 from curate.pipeline.shard import DATA
 from curate.pipeline.workspace import Plan, Workspace, check_containers, libraries
@@ -30,7 +29,7 @@ _LIBRARIES = ("albumentations", "scipy")
 
 
 def gather_correction(
-    run: Run[Balancing], plan: Plan, findings: Findings, origin: Origin, inputs: Inputs,
+    run: Run[Balancing], plan: Plan, findings: DetectionSummary, origin: Origin, inputs: Inputs,
     ledger: Path,
 ) -> None:  # fmt: skip
     """Bring the committed shards together and write what describes them.

@@ -17,7 +17,7 @@ from curate.impact.evaluate.controls import OBFUSCATED, ORIGINAL
 from curate.impact.pairs import Datasets, Pair, check_digest
 from curate.impact.prediction_store import Logits, Row
 from curate.manifest.store import digest_bytes
-from curate.pipeline.looking import why_withheld
+from curate.pipeline.withhold import to_withheld
 
 Rows = dict[str, list[Row]]
 """By arm, in the order of the pairs."""
@@ -86,7 +86,7 @@ def predict_shard(
         try:
             views = dict(_look(pair, arms, predicting))
         except Exception as error:  # an image that no decoder can show must not end the run
-            predicting.leave_out(pair.record.id, why_withheld(error, pair.record.id))
+            predicting.leave_out(pair.record.id, to_withheld(error, pair.record.id))
             continue
         for arm, view in views.items():
             rows[arm].append(view.row)

@@ -19,7 +19,7 @@ from curate.impact.models import open_model
 from curate.impact.pairs import Datasets, Labels, open_datasets
 from curate.impact.prediction_files import Classes
 from curate.layouts.groups import load_columns
-from curate.manifest.layout import MANIFEST
+from curate.manifest.files import MANIFEST
 from curate.manifest.store import RUN
 from curate.pipeline.session import Session
 from curate.pipeline.tools import codec_options, open_obfuscator

@@ -19,8 +19,8 @@ from curate.core.records import escape_unprintable
 from curate.impact.recorded_faces import open_manifest
 from curate.layouts import open_source
 from curate.manifest import store
-from curate.manifest.layout import DATA
-from curate.pipeline.outputs import open_outputs
+from curate.manifest.files import DATA
+from curate.pipeline.output import open_outputs
 from curate.pipeline.tools import codec_options
 from curate.recipe import Recipe
 

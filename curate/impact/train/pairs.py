@@ -24,7 +24,7 @@ from curate.impact.recorded_faces import index_manifest, load_faces
 from curate.impact.train.plan import Listed, Parts, Request, assign_parts, check_classes
 from curate.layouts import open_source
 from curate.manifest import store
-from curate.manifest.layout import DATA, MANIFEST
+from curate.manifest.files import DATA, MANIFEST
 from curate.pipeline.workspace import WORK
 
 _IDS = 1024

@@ -22,8 +22,8 @@ from curate.impact.train.trial import DATASETS
 from curate.impact.train.work import RowForm, Work
 from curate.layouts import open_source
 from curate.manifest.store import digest_bytes, load_json, save_json
-from curate.pipeline.environment import find_trouble
 from curate.pipeline.session import Step
+from curate.pipeline.withhold import find_run_error
 
 IMAGES = 256
 """Images of a shard."""
@@ -173,7 +173,7 @@ def _read_pair(
     except WithheldError:
         return digests, None
     except Exception as error:
-        trouble = find_trouble(error, record.id)
+        trouble = find_run_error(error, record.id)
         if trouble is not None:
             raise trouble from error
         return digests, None

@@ -19,7 +19,7 @@ from curate.balance.correct.run import Balanced, balance, preview_balance
 from curate.core.errors import CurateError, DataError, ManifestError, UsageError
 from curate.manifest import corrections, store
 from curate.pipeline.session import Session
-from curate.pipeline.verification import verify
+from curate.pipeline.verify import verify
 from tests.conftest import ROOT
 
 SCHEMA = json.loads((ROOT / "manifests/balance-1.schema.json").read_text())

@@ -10,8 +10,8 @@ from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.faces import Face
 from curate.core.geometry import Box
 from curate.manifest import store
-from curate.manifest.problems import Problem
-from curate.manifest.verify import check_entry
+from curate.manifest.checks import check_entry
+from curate.manifest.files import Problem
 
 DATA = b"an output"
 FACE = Face(Box(10, 10, 20, 20), 0.9, ("centerface",))
@@ -54,15 +54,15 @@ def test_a_sound_entry_is_no_problem(entry: ManifestEntry, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("values", "detail"),
     [
-        ({"output_sha256": None}, "has no output_sha256"),
-        ({"output_path": None}, "has no output_path"),
-        ({"output_bytes": None}, "has no output_bytes"),
-        ({"source_sha256": None}, "has no source_sha256"),
-        ({"route": None}, "has no route"),
-        ({"blurred_share": None}, "has no blurred_share"),
+        ({"output_sha256": None}, "without output_sha256"),
+        ({"output_path": None}, "without output_path"),
+        ({"output_bytes": None}, "without output_bytes"),
+        ({"source_sha256": None}, "without source_sha256"),
+        ({"route": None}, "without route"),
+        ({"blurred_share": None}, "without blurred_share"),
         ({"blurred_share": float("nan")}, "blurred_share is nan"),
         ({"blurred_share": 1.5}, "blurred_share is 1.5"),
-        ({"width": None}, "has no width"),
+        ({"width": None}, "without width"),
         ({"height": 0, "faces": (), "hidden": ()}, "size is 40×0"),
         ({"width": -4, "faces": (), "hidden": ()}, "size is -4×30"),
         ({"hidden": ()}, "1 faces and 0 hidden"),
@@ -89,9 +89,9 @@ def test_a_written_entry_that_says_too_little_or_nonsense_is_a_problem(
 @pytest.mark.parametrize(
     ("values", "detail"),
     [
-        ({"output_path": "b.jpg"}, "names an output"),
-        ({"output_sha256": "0" * 64}, "names an output"),
-        ({"reason": None}, "names no reason"),
+        ({"output_path": "b.jpg"}, "has an output"),
+        ({"output_sha256": "0" * 64}, "has an output"),
+        ({"reason": None}, "without a reason"),
     ],
 )
 def test_a_withheld_entry_names_a_reason_and_no_output(

@@ -1,30 +1,32 @@
-"""Faces given before the run, indexed on disk so that memory does not grow with the dataset."""
+"""Faces given before the run (``--faces``): an index on disk, and how ids match images."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError, SetupError
 from curate.core.geometry import Box
+from curate.layouts.faces import iter_given_faces, table
 from curate.layouts.faces.boxes import GivenFaces
+from curate.manifest import store
+from curate.storage.index import connect_index, open_index
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """How a file of faces fits a dataset.
+    """How the ids of a file of faces match the images of a dataset.
 
     Args:
-        lines: images that the file speaks of.
-        matched: images of the dataset that it speaks of.
-        missing: images of the dataset that it does not speak of.
-        first_missing: the id of the first of those, or None.
-        by_suffix: how many of the missing the end of a path would match.
+        lines: ids in the file.
+        matched: images of the dataset with an entry in the file.
+        missing: images of the dataset without one.
+        first_missing: id of the first of those, or None.
+        by_suffix: missing images that the end of a path would match.
     """
 
     lines: int
@@ -35,25 +37,25 @@ class Matches:
 
     @property
     def unmatched(self) -> int:
-        """Images that the file speaks of and the dataset does not have."""
+        """Ids in the file that are not images of the dataset."""
         return self.lines - self.matched
 
 
 class FaceIndex:
-    """Given faces by record id, on disk: memory does not grow with the dataset.
+    """Given faces by record id, on disk.
 
     Args:
-        path: a file made by ``save_face_index``.
+        path: a file from `save_face_index`.
     """
 
     def __init__(self, path: Path) -> None:
-        self._table = sqlite3.connect(path.resolve().as_uri() + "?mode=ro&immutable=1", uri=True)
+        self._table = connect_index(path, read_only=True)
 
     def find(self, record_id: str) -> GivenFaces | None:
-        """The faces of one image, none if looked at and none; None if not looked at.
+        """Return the faces of one image, or None if the file has no entry for it.
 
         Raises:
-            SetupError: if the index cannot be read; no image is to blame for that.
+            SetupError: if the index cannot be read.
         """
         try:
             rows = self._table.execute(
@@ -65,16 +67,16 @@ class FaceIndex:
             raise SetupError(f"the index of given faces cannot be read ({error})") from None
         if not rows:
             return None
-        told = [face for _, text, *_ in rows for face in json.loads(text)]
-        boxes = tuple(Box(*xyxy) for xyxy, _, _ in told)
-        # Boxes that come without frames are in every one; so are then all of the image.
-        framed = all(frames for _, frames, _ in told)
-        frames = tuple(tuple(frames) for _, frames, _ in told) if framed else ()
-        fields = tuple(said for _, _, said in told)
+        stored = [face for _, text, *_ in rows for face in json.loads(text)]
+        boxes = tuple(Box(*xyxy) for xyxy, _, _ in stored)
+        # A box without frames is in every frame; then so are all boxes of the image.
+        framed = all(frames for _, frames, _ in stored)
+        frames = tuple(tuple(frames) for _, frames, _ in stored) if framed else ()
+        fields = tuple(said for _, _, said in stored)
         digests = {digest for *_, digest, _, _ in rows if digest is not None}
         states = {row[2] for row in rows}
         sizes = {(width, height) for *_, width, height in rows if width is not None}
-        # Lines that speak of different files fit none.
+        # Entries for different files match none.
         digest = digests.pop() if len(digests) == 1 else ("contradictory" if digests else None)
         size = min(sizes, default=None)
         relative = bool(rows[0][0])
@@ -82,10 +84,36 @@ class FaceIndex:
         return GivenFaces(record_id, boxes, relative, frames, fields, size, digest, review)
 
 
+def load_faces(path: Path) -> Iterator[GivenFaces]:
+    """Iterate over the faces of a file of any format, or of the manifest of an output.
+
+    Images that the output withheld have no entry.
+
+    Args:
+        path: a file or folder of faces, an output of `blur`, or the folder of its manifest.
+
+    Raises:
+        DataError: if the format is unknown, or an entry is not valid.
+    """
+    records = find_records(path)
+    if records is None:
+        yield from iter_given_faces(path)
+        return
+    for part in store.iter_parts(records):
+        yield from table.iter_faces(part)
+
+
+def find_records(path: Path) -> Path | None:
+    """Return the folder of records if a path is an output of `blur` or its manifest, or None."""
+    manifest = store.find_manifest(path)
+    records = manifest / store.RECORDS_FOLDER
+    return records if (manifest / store.RUN).is_file() and records.is_dir() else None
+
+
 def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
-    """Write given faces as an index; an id may come more than once."""
+    """Write an index of given faces; an id may be repeated."""
     path.unlink(missing_ok=True)
-    with _open(path) as table:
+    with open_index(path, what="index of given faces") as table:
         table.execute(
             "CREATE TABLE given (id TEXT, relative INTEGER, boxes TEXT, review TEXT, "
             "sha256 TEXT, width INTEGER, height INTEGER)"
@@ -100,7 +128,7 @@ def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
 
 
 def _iter_faces(given: GivenFaces) -> Iterator[tuple[Any, ...]]:
-    """Each face's box, frames, and who decided it, as far as the file says."""
+    """Yield each face's box, frames, and further fields that the file has."""
     for index, box in enumerate(given.boxes):
         frames = given.frames[index] if given.frames else None
         said = given.fields[index] if given.fields else {}
@@ -134,7 +162,7 @@ def match_faces(path: Path, records: Iterable[str], by_suffix: bool = False) -> 
     Raises:
         DataError: if an id could mean two records.
     """
-    with _open(path) as table:
+    with open_index(path, what="index of given faces") as table:
         table.execute("DROP TABLE IF EXISTS faces")
         table.execute("CREATE TABLE faces (id TEXT PRIMARY KEY, given TEXT UNIQUE)")
         table.execute("CREATE TEMP TABLE left_over (number INTEGER PRIMARY KEY, id TEXT)")
@@ -148,46 +176,46 @@ def match_faces(path: Path, records: Iterable[str], by_suffix: bool = False) -> 
 
 
 def describe_matches(matches: Matches, file: Path) -> str:
-    """One line about how a file of faces fits, for a person."""
-    line = f"{file}: {matches.matched:,} images of SOURCE have their faces in it"
+    """Describe how a file of faces matches SOURCE in one line."""
+    line = f"{file} has faces of {matches.matched:,} images of SOURCE"
     if matches.unmatched:
-        line += f"; {matches.unmatched:,} of its {matches.lines:,} ids are no image of SOURCE"
+        line += f"; {matches.unmatched:,} of its {matches.lines:,} ids are not in SOURCE"
     return line + "."
 
 
 def check_matches(matches: Matches, file: Path, allow_missing: bool) -> None:
-    """Refuse a file of faces that leaves images out: nobody has looked at those.
+    """Refuse a file of faces without entries for some images, in which faces may be visible.
 
     Raises:
-        DataError: if none of its ids is an image, or some image has no line in it
-            and that was not allowed.
+        DataError: if none of its ids is an image, or an image has no entry and that is not
+            allowed.
     """
     hint = (
-        f" (the end of a path would match {matches.by_suffix:,} of them: if those are the same "
-        "images, use --faces-match suffix)"
+        f" (the ends of paths match {matches.by_suffix:,} of them: if those are the same images, "
+        "use --faces-match suffix)"
         if matches.by_suffix
         else ""
     )
     if not matches.matched:
         raise DataError(
-            f"none of the {matches.lines:,} images that {file} speaks of is in SOURCE; "
+            f"none of the {matches.lines:,} images in {file} is in SOURCE; "
             f"ids are paths relative to SOURCE{hint}"
         )
     if matches.missing and not allow_missing:
         raise DataError(
-            f"{file} says nothing of {matches.missing:,} images, such as "
-            f"{matches.first_missing!r}{hint}; nobody has looked at them: complete the file, "
-            "or withhold them with --allow-missing"
+            f"{file} has no entry for {matches.missing:,} images, such as "
+            f"{matches.first_missing!r}{hint}; complete the file, or withhold them with "
+            "--allow-missing"
         )
 
 
 def _match_rest(table: sqlite3.Connection, by_suffix: bool) -> Matches:
-    """Look at the records that no id names in full."""
+    """Match the records without an entry of their whole path, by suffix if allowed."""
     first, missing, could = None, 0, 0
     for (record,) in table.execute("SELECT id FROM left_over ORDER BY number"):
         found = _find_suffix(table, record)
         if found is not None and by_suffix:
-            _give(table, record, found)
+            _assign(table, record, found)
             continue
         could += found is not None
         missing += 1
@@ -198,7 +226,7 @@ def _match_rest(table: sqlite3.Connection, by_suffix: bool) -> Matches:
 
 
 def _find_suffix(table: sqlite3.Connection, record: str) -> str | None:
-    """The longest id that is the end of a record's path and no record's own id."""
+    """Return the longest id that is the end of a record's path and not another record's id."""
     parts = record.split("/")
     for start in range(1, len(parts)):
         given = "/".join(parts[start:])
@@ -212,7 +240,7 @@ def _find_suffix(table: sqlite3.Connection, record: str) -> str | None:
     return None
 
 
-def _give(table: sqlite3.Connection, record: str, given: str) -> None:
+def _assign(table: sqlite3.Connection, record: str, given: str) -> None:
     try:
         table.execute("INSERT INTO faces VALUES (?, ?)", (record, given))
     except sqlite3.IntegrityError:
@@ -221,18 +249,3 @@ def _give(table: sqlite3.Connection, record: str, given: str) -> None:
             f"{given!r} in the file of faces could mean {other[0]!r} or {record!r}; "
             "give paths relative to SOURCE"
         ) from None
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[sqlite3.Connection]:
-    """A database that is written once; a crash is mended by writing it anew."""
-    table = sqlite3.connect(path)
-    try:
-        table.execute("PRAGMA journal_mode = OFF")
-        table.execute("PRAGMA synchronous = OFF")
-        yield table
-        table.commit()
-    except sqlite3.Error as error:
-        raise SetupError(f"the index of given faces cannot be written ({error})") from None
-    finally:
-        table.close()

@@ -1,4 +1,4 @@
-"""Whether an OUT holds the files of a run, and nothing else."""
+"""The files of an output: which must be there, and that there are no others."""
 
 from __future__ import annotations
 
@@ -7,27 +7,43 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from curate.manifest import store
 from curate.manifest.others import iter_others
-from curate.manifest.problems import Problem
+from curate.manifest.store import DATA as DATA
+from curate.manifest.store import MANIFEST as MANIFEST
 from curate.storage.regular import open_regular
 
-DATA = "data"
-MANIFEST = "manifest"
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One difference between an output and its manifest.
+
+    Args:
+        kind: ``manifest``, ``missing``, ``extra``, ``changed``, ``leak``, ``source`` or ``pixels``.
+        path: relative to OUT, as found; it may contain control characters.
+        detail: what differs, in one line.
+    """
+
+    kind: str
+    path: str
+    detail: str
+
+
 BESIDE = frozenset(
     {
         "README.md", "LICENSE", ".gitattributes", "croissant.json", "CITATION.cff", "card.toml",
         "before_after.jpg",
     }
 )  # fmt: skip
-"""Files that may stand beside data/ and manifest/ in an OUT that is being published."""
+"""Files that are allowed beside ``data/`` and ``manifest/``, for publishing."""
 _FOLDERS = frozenset({DATA, MANIFEST, ".git"})
 
 
 def stays_inside(path: str) -> bool:
-    """Whether a manifest's path names a file below its folder, in the one way to write it."""
+    """Whether a path in a manifest is relative, normalized, and stays below its folder."""
     pure = PurePosixPath(path)
     return (
         str(pure) == path
@@ -39,23 +55,23 @@ def stays_inside(path: str) -> bool:
 
 
 def check_layout(out: Path, parts: int) -> Iterator[Problem]:
-    """Find what is missing or foreign in OUT and its manifest; ``data/`` is not looked into.
+    """Find missing and unknown files in OUT and its manifest, but not below ``data/``.
 
     Args:
         out: the output folder.
-        parts: how many parts the manifest has.
+        parts: number of parts of the manifest.
 
     Raises:
         OSError: if a folder cannot be listed.
     """
     for name in (DATA, MANIFEST):
         if not (out / name).is_dir():
-            yield Problem("missing", name, "is no folder")
+            yield Problem("missing", name, "is not a folder")
     with os.scandir(out) as found:
         for entry in sorted(found, key=lambda entry: os.fsencode(entry.name)):
             is_folder = entry.is_dir(follow_symlinks=False)
             if not (is_folder if entry.name in _FOLDERS else _is_regular(entry, BESIDE)):
-                yield Problem("extra", entry.name, "is not of this run")
+                yield Problem("extra", entry.name, "is not part of this run")
     files = frozenset({store.RUN, store.OTHERS, store.LOG, store.KEY})
     yield from _check_folder(out, PurePosixPath(MANIFEST), files)
     yield from check_records(out, parts)
@@ -80,11 +96,11 @@ def _check_folder(out: Path, folder: PurePosixPath, names: frozenset[str]) -> It
 
 
 def check_records(out: Path, parts: int) -> Iterator[Problem]:
-    """Find what is foreign among a manifest's parts.
+    """Find unknown files among the parts of a manifest.
 
     Args:
         out: the output folder.
-        parts: how many parts the manifest has.
+        parts: number of parts of the manifest.
     """
     folder = PurePosixPath(MANIFEST, store.RECORDS_FOLDER)
     if not (out / folder).is_dir():
@@ -105,12 +121,12 @@ def _check_log(out: Path) -> Iterator[Problem]:
         with open_regular(out / path) as file:
             for number, line in enumerate(file, start=1):
                 if not isinstance(json.loads(line.decode()), dict):
-                    yield Problem("manifest", str(path), f"line {number} is no JSON object")
+                    yield Problem("manifest", str(path), f"line {number} is not a JSON object")
                     return
     except OSError as error:
         yield Problem("manifest", str(path), error.strerror or "cannot be read")
     except (ValueError, RecursionError):
-        yield Problem("manifest", str(path), f"line {number} is no JSON")
+        yield Problem("manifest", str(path), f"line {number} is not valid JSON")
 
 
 def _check_key(out: Path) -> Iterator[Problem]:
@@ -120,13 +136,13 @@ def _check_key(out: Path) -> Iterator[Problem]:
     try:
         with open_regular(out / path) as file:
             if not re.fullmatch(rb"[0-9a-f]{64}\n", file.read(128)):
-                yield Problem("manifest", str(path), "is no key")
+                yield Problem("manifest", str(path), "is not a key of 64 hexadecimal digits")
     except OSError as error:
         yield Problem("manifest", str(path), error.strerror or "cannot be read")
 
 
 def check_kinds(folder: Path) -> Iterator[Problem]:
-    """Find what is neither a file nor a folder below ``data/``; links are not followed.
+    """Find what is neither a regular file nor a folder below ``data/``; links are not followed.
 
     Args:
         folder: an OUT's ``data/``.
@@ -148,11 +164,11 @@ def check_kinds(folder: Path) -> Iterator[Problem]:
 
 
 def check_extra(listed: Iterator[str], present: Iterator[str]) -> Iterator[Problem]:
-    """Find what stands below ``data/`` and the manifest does not know, or knows twice.
+    """Find files below ``data/`` that the manifest does not list, or lists twice.
 
     Args:
-        listed: paths that the manifest knows, relative to ``data/``, sorted as bytes.
-        present: paths that are there, sorted as bytes.
+        listed: paths in the manifest, relative to ``data/``, sorted as bytes.
+        present: paths of existing files, sorted as bytes.
     """
     known = map(os.fsencode, listed)
     expected = next(known, None)
@@ -162,9 +178,9 @@ def check_extra(listed: Iterator[str], present: Iterator[str]) -> Iterator[Probl
             if expected == last:
                 yield Problem("manifest", _shown(expected), "is listed more than once")
             last, expected = expected, next(known, None)
-            # Files that are listed and missing are reported with their entries.
+            # Missing files are reported with their entries.
         if last != path:
-            yield Problem("extra", _shown(path), "the manifest does not know it")
+            yield Problem("extra", _shown(path), "is not in the manifest")
 
 
 def _shown(path: bytes) -> str:
@@ -172,12 +188,12 @@ def _shown(path: bytes) -> str:
 
 
 def iter_outputs(manifest: Path) -> Iterator[str]:
-    """Paths of the images that the manifest says are written, in the order of their bytes."""
+    """Paths of the written images in a manifest, sorted as bytes."""
     for entry in store.iter_entries(manifest / store.RECORDS_FOLDER):
         if entry.output_path is not None:
             yield entry.output_path
 
 
 def iter_files_beside(manifest: Path) -> Iterator[str]:
-    """Paths of the other files that the manifest says are there, in the order of their bytes."""
+    """Paths of the other files of an output in its manifest, sorted as bytes."""
     return (other.path for other in iter_others(manifest) if other.is_there)

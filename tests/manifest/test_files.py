@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.manifest import layout
+from curate.manifest import files as layout
 from tests.conftest import ROOT
 
 

@@ -1,4 +1,4 @@
-"""Whether an output is what its manifest says: digests, counts, entries."""
+"""Checks of a manifest: its entries, counts and digests against each other and the files."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ from typing import Any
 from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.geometry import Box, clip, covered
 from curate.manifest import store
-from curate.manifest.layout import DATA, MANIFEST, stays_inside
-from curate.manifest.others import FATES, Other, iter_others
-from curate.manifest.problems import Problem
+from curate.manifest.files import DATA, MANIFEST, Problem, stays_inside
+from curate.manifest.others import OUTCOMES, Other, iter_others
 
 Read = Callable[[str], bytes]
-"""Reads an output by its path in the manifest; raises OSError."""
+"""Reads an output image by its path in the manifest; raises OSError."""
 
 Inspect = Callable[[ManifestEntry, bytes], list[str]]
-"""Looks for leaks in one output; one line for each."""
+"""Finds leaks in one output image; one line each."""
 
 FindPictures = Callable[[Path], str | None]
-"""Says why a file that is no image may hold pictures, or None."""
+"""Returns why a file that is not an image may contain pictures, or None."""
 
 
 def check_run(manifest: Path, run: Mapping[str, Any], recipe_sha256: str) -> Iterator[Problem]:
-    """Check ``run.json`` against the records that it speaks of.
+    """Check ``run.json`` against the records that it describes.
 
     Args:
         manifest: the manifest's folder.
-        run: the content of its ``run.json``, as ``store.load_run`` gives it.
-        recipe_sha256: digest of the recipe in it, computed anew.
+        run: the content of its ``run.json``, from `store.load_run`.
+        recipe_sha256: digest of the recipe in it, computed again.
 
     Raises:
         ManifestError: if a part or the list of other files cannot be read.
@@ -38,36 +37,40 @@ def check_run(manifest: Path, run: Mapping[str, Any], recipe_sha256: str) -> Ite
     records = manifest / store.RECORDS_FOLDER
     tally = store.Tally()
     yield from _check_order(records, tally)
-    fates = Counter(other.fate for other in iter_others(manifest))
-    claims = {
+    outcomes = Counter(other.outcome for other in iter_others(manifest))
+    values = {
         "recipe_sha256": (run["recipe_sha256"], recipe_sha256),
         "counts": (run["counts"], tally.to_dict()),
         "records.sha256": (run["records"]["sha256"], store.digest_parts(records)),
         "records.parts": (run["records"]["parts"], sum(1 for _ in store.iter_parts(records))),
         "source.sha256": (run["source"]["sha256"], store.digest_sources(records)),
-        **{f"others.{fate}": (run["others"][fate], fates[fate]) for fate in FATES},
+        **{f"others.{name}": (run["others"][name], outcomes[name]) for name in OUTCOMES},
         "others.sha256": (run["others"]["sha256"], store.digest_regular(manifest / store.OTHERS)),
     }
-    for name, (said, found) in claims.items():
-        if said != found:
-            yield Problem("manifest", "manifest/run.json", f"{name} is {found}, but says {said}")
+    for name, (recorded, found) in values.items():
+        if recorded != found:
+            yield Problem(
+                "manifest", "manifest/run.json", f"{name} is {found}, but is recorded as {recorded}"
+            )
 
 
 def _check_order(records: Path, tally: store.Tally) -> Iterator[Problem]:
-    """Ids and output paths ascend, so that none is there twice; counts the entries."""
+    """Check that ids and output paths ascend, so that none is duplicated; counts the entries."""
     last_id = last_path = ""
     for entry in store.iter_entries(records):
         tally.add(entry)
         path = entry.output_path
         if entry.id <= last_id:
-            yield Problem("manifest", "manifest/records", f"{entry.id!r} is out of order or double")
+            yield Problem(
+                "manifest", "manifest/records", f"{entry.id!r} is out of order or duplicated"
+            )
         if path is not None and path <= last_path:
-            yield Problem("manifest", "manifest/records", f"{path!r} is out of order or double")
+            yield Problem("manifest", "manifest/records", f"{path!r} is out of order or duplicated")
         last_id, last_path = entry.id, last_path if path is None else path
 
 
 def check_entry(entry: ManifestEntry, read: Read, inspect: Inspect) -> Iterator[Problem]:
-    """Check one entry by itself and, if it speaks of an output, that output."""
+    """Check one entry by itself and, if it is written, its output image."""
     faults = list(iter_faults(entry))
     for fault in faults:
         yield Problem("manifest", entry.id, fault)
@@ -80,27 +83,26 @@ def check_entry(entry: ManifestEntry, read: Read, inspect: Inspect) -> Iterator[
         yield Problem("missing", path, error.strerror or "cannot be read")
         return
     if len(data) != entry.output_bytes or store.digest_bytes(data) != entry.output_sha256:
-        yield Problem("changed", path, "its bytes are not those in the manifest")
+        yield Problem("changed", path, "its bytes differ from the manifest")
     for leak in inspect(entry, data):
         yield Problem("leak", path, leak)
 
 
 def iter_faults(entry: ManifestEntry) -> Iterator[str]:
-    """What contradicts itself in an entry; one line for each."""
-    # A name that is not valid text is told by a path that no file has, and never read.
+    """Contradictions in an entry, one line each."""
     if entry.source_sha256 is not None and not stays_inside(entry.source_path):
         yield f"its source path is {entry.source_path!r}"
     if entry.outcome is Outcome.WITHHELD:
         if (entry.output_path, entry.output_sha256, entry.output_bytes) != (None, None, None):
-            yield "is withheld, yet names an output"
+            yield "is withheld, but has an output"
         if not entry.reason:
-            yield "is withheld, yet names no reason"
+            yield "is withheld without a reason"
         return
     for name in _NEEDED:
         if getattr(entry, name) is None:
-            yield f"is written, yet has no {name}"
+            yield f"is written without {name}"
     if (entry.pixels_sha256 is None) != (entry.route is Route.COPIED):
-        yield f"its route is {entry.route}, and pixels_sha256 does not fit that"
+        yield f"pixels_sha256 does not match its route {entry.route}"
     if entry.output_path is not None and not stays_inside(entry.output_path):
         yield f"its output path is {entry.output_path!r}"
     if any(side is not None and side < 1 for side in (entry.width, entry.height)):
@@ -142,11 +144,11 @@ def _is_whole(box: Box, width: int, height: int) -> bool:
 
 
 def check_others(out: Path, find_pictures: FindPictures) -> Iterator[Problem]:
-    """Check the files that were carried over beside the images, and the manifest's own text."""
+    """Check the other files of an output, and the texts of the manifest, for pictures."""
     for name in (store.RUN, store.OTHERS, store.LOG):
         path = out / MANIFEST / name
         if path.is_file():
-            yield from _look_over(path, f"{MANIFEST}/{name}", find_pictures)
+            yield from _check_pictures(path, f"{MANIFEST}/{name}", find_pictures)
     for other in iter_others(out / MANIFEST):
         if other.is_there:
             yield from _check_other(out, other, find_pictures)
@@ -155,7 +157,7 @@ def check_others(out: Path, find_pictures: FindPictures) -> Iterator[Problem]:
 def _check_other(out: Path, other: Other, find_pictures: FindPictures) -> Iterator[Problem]:
     path = f"{DATA}/{other.path}"
     if not stays_inside(other.path):
-        yield Problem("manifest", f"{MANIFEST}/{store.OTHERS}", f"names the path {other.path!r}")
+        yield Problem("manifest", f"{MANIFEST}/{store.OTHERS}", f"lists the path {other.path!r}")
         return
     try:
         digest = store.digest_regular(out / path)
@@ -164,12 +166,12 @@ def _check_other(out: Path, other: Other, find_pictures: FindPictures) -> Iterat
         yield Problem("missing", path, error.strerror or "cannot be read")
         return
     if (digest, size) != (other.sha256, other.bytes):
-        yield Problem("changed", path, "its bytes are not those in the manifest")
+        yield Problem("changed", path, "its bytes differ from the manifest")
     if other.carried:
-        yield from _look_over(out / path, path, find_pictures)
+        yield from _check_pictures(out / path, path, find_pictures)
 
 
-def _look_over(file: Path, path: str, find_pictures: FindPictures) -> Iterator[Problem]:
+def _check_pictures(file: Path, path: str, find_pictures: FindPictures) -> Iterator[Problem]:
     try:
         reason = find_pictures(file)
     except OSError as error:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from curate.core.errors import CurateError, SetupError, SourceChangedError, WithheldError
-from curate.pipeline.environment import find_trouble
+from curate.pipeline.withhold import find_run_error
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from curate.pipeline.environment import find_trouble
 def test_trouble_of_the_environment_ends_the_run_and_names_the_remedy(
     error: Exception, remedy: str
 ) -> None:
-    found = find_trouble(error, "a.jpg")
+    found = find_run_error(error, "a.jpg")
     assert isinstance(found, SetupError)
     assert remedy in str(found)
     assert "same command" in str(found)
@@ -37,7 +37,7 @@ def test_trouble_of_the_environment_ends_the_run_and_names_the_remedy(
 
 @pytest.mark.parametrize("error", [SetupError("no weights"), SourceChangedError("gone")])
 def test_errors_that_end_a_run_stay_what_they_are(error: CurateError) -> None:
-    assert find_trouble(error, "a.jpg") is error
+    assert find_run_error(error, "a.jpg") is error
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_errors_that_end_a_run_stay_what_they_are(error: CurateError) -> None:
     ],
 )
 def test_trouble_of_the_image_does_not(error: Exception) -> None:
-    assert find_trouble(error, "a.jpg") is None
+    assert find_run_error(error, "a.jpg") is None

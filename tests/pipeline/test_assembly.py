@@ -13,7 +13,8 @@ from curate.core.errors import SourceChangedError
 from curate.core.protocols import SidecarFile
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.imagefolder import ImageFolder
-from curate.pipeline import carrying, gathering
+from curate.pipeline import assembly as carrying
+from curate.pipeline import assembly as gathering
 from curate.pipeline.workspace import Workspace
 
 PICTURE = '"iVBORw0KGgo' + "A" * 400 + '"'

@@ -1,7 +1,6 @@
-"""The table of faces that ``curate detect`` writes: one Parquet file, with an account of its own.
+"""The table of faces that ``curate detect`` writes: one Parquet file; version 1.
 
-Version 1. The same table, for people, is ``manifests/faces-1.md``; a test holds
-the two together.
+Documented in ``manifests/faces-1.md``; a test compares the two.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from curate.core.faces import Face
 from curate.core.geometry import Box
 
 VERSION = 1
-ACCOUNT = b"curate_faces"
-"""Key of the file's metadata under which the account stands, as JSON."""
+INFO = b"curate_faces"
+"""Key of the file's metadata with a JSON object: tool, recipe, models, libraries, counts."""
 
 _ITEM = "element"
 
@@ -58,13 +57,13 @@ FACES = pa.schema(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundEntry:
-    """What a detector said of one image.
+class FacesEntry:
+    """The faces of one image, or why it has none.
 
     Sizes and boxes are in pixels of the image as stored, before EXIF orientation.
 
     Args:
-        reason: why it was not looked at; None where it was.
+        reason: why no detector ran to completion, or None if one did.
         faces: its faces over all frames, without repetition.
     """
 
@@ -80,32 +79,32 @@ class FoundEntry:
     faces: tuple[Face, ...] = ()
 
 
-def save_found(entries: Iterable[FoundEntry], path: Path) -> None:
+def save_faces_part(entries: Iterable[FacesEntry], path: Path) -> None:
     """Write one shard's entries, sorted by id, as a part of the table."""
     rows = [to_row(entry) for entry in sorted(entries, key=lambda entry: entry.id)]
     pq.write_table(pa.Table.from_pylist(rows, schema=FACES), path, compression="zstd")
 
 
-def join_found(parts: Iterable[Path], account: Mapping[str, Any], path: Path) -> None:
-    """Join parts into one table, a row group each, and add the account.
+def join_faces(parts: Iterable[Path], info: Mapping[str, Any], path: Path) -> None:
+    """Join parts into one table, a row group each, with its metadata.
 
     Args:
-        parts: files that ``save_found`` wrote, in order.
-        account: what was done: tool, recipe, models, libraries, source, counts.
+        parts: files that ``save_faces_part`` wrote, in order.
+        info: what was done: tool, recipe, models, libraries, source, counts.
         path: the file to write.
     """
     with pq.ParquetWriter(path, FACES, compression="zstd") as writer:
         for part in parts:
             writer.write_table(pq.read_table(part, schema=FACES))
-        text = json.dumps({"version": VERSION, **account}, sort_keys=True, ensure_ascii=False)
-        writer.add_key_value_metadata({ACCOUNT.decode(): text})
+        text = json.dumps({"version": VERSION, **info}, sort_keys=True, ensure_ascii=False)
+        writer.add_key_value_metadata({INFO.decode(): text})
 
 
-def iter_found(path: Path) -> Iterator[FoundEntry]:
-    """Every entry of a table or of a part of one, streaming.
+def iter_faces(path: Path) -> Iterator[FacesEntry]:
+    """Iterate over the entries of a table or of a part of one.
 
     Raises:
-        ManifestError: if it is no such table.
+        ManifestError: if it is not such a table.
     """
     try:
         with pq.ParquetFile(path) as table:
@@ -117,25 +116,25 @@ def iter_found(path: Path) -> Iterator[FoundEntry]:
         raise ManifestError(f"{path} cannot be read as a table of faces: {line}") from None
 
 
-def load_account(path: Path) -> dict[str, Any] | None:
-    """What a table says of its making; None if it does not say, as when it was edited.
+def load_faces_info(path: Path) -> dict[str, Any] | None:
+    """Load what a table records of its run; None if it records nothing, as after editing.
 
     Raises:
-        ManifestError: if it is no Parquet file, or its account is not whole.
+        ManifestError: if it is not a Parquet file, or its metadata is not valid.
     """
     try:
         metadata = pq.read_metadata(path).metadata or {}
-        account = json.loads(metadata[ACCOUNT]) if ACCOUNT in metadata else None
+        info = json.loads(metadata[INFO]) if INFO in metadata else None
     except (pa.ArrowException, OSError, ValueError) as error:
         line = " ".join(str(error).split())[:200]
         raise ManifestError(f"{path} cannot be read as a table of faces: {line}") from None
-    if account is not None and not isinstance(account, dict):
-        raise ManifestError(f"{path} has an account that is no object")
-    return account
+    if info is not None and not isinstance(info, dict):
+        raise ManifestError(f"{path} has metadata that is not a JSON object")
+    return info
 
 
-def to_row(entry: FoundEntry) -> dict[str, Any]:
-    """An entry as a row of the table."""
+def to_row(entry: FacesEntry) -> dict[str, Any]:
+    """Return an entry as a row of the table."""
     row = {name: getattr(entry, name) for name in FACES.names}
     row["faces"] = None if entry.reason is not None else [
         {
@@ -150,7 +149,7 @@ def to_row(entry: FoundEntry) -> dict[str, Any]:
     return row
 
 
-def _from_row(row: Mapping[str, Any]) -> FoundEntry:
+def _from_row(row: Mapping[str, Any]) -> FacesEntry:
     faces = tuple(
         Face(
             Box(*face["xyxy"]),
@@ -161,4 +160,4 @@ def _from_row(row: Mapping[str, Any]) -> FoundEntry:
         )
         for face in row["faces"] or ()
     )
-    return FoundEntry(**{**row, "faces": faces})
+    return FacesEntry(**{**row, "faces": faces})
