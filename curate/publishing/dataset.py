@@ -18,7 +18,7 @@ from curate.layouts import open_source
 from curate.manifest import corrections, store
 from curate.manifest.files import DATA, MANIFEST, stays_inside
 from curate.manifest.publish import MIN_CELL, RECORDS, publish_manifest, suppress
-from curate.pipeline.outputs import open_outputs
+from curate.pipeline.output import open_outputs
 from curate.storage.regular import open_regular
 
 PUBLIC_VERSION = 1
