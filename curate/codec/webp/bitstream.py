@@ -72,6 +72,13 @@ def trim_bitstream(image: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
     Raises:
         WithheldError: if the frame cannot be decoded.
     """
+    while (trimmed := _trim_once(image)) != image:
+        image = trimmed
+    return image
+
+
+def _trim_once(image: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
+    """Cut every partition; shorter neighbors may let the next pass cut one byte more."""
     wanted = _decode_alone(image)
     for position, (kind, payload) in enumerate(image):
         if kind == b"ALPH":
