@@ -16,7 +16,7 @@ from curate.core.errors import WithheldError
 from curate.core.faces import Detection, Face, Region
 from curate.core.geometry import Box, clip, iou, scale, to_stored
 from curate.core.protocols import Detector, Obfuscator
-from curate.layouts.faces.given import GivenFaces
+from curate.layouts.faces.boxes import GivenFaces
 from curate.obfuscators import masks
 
 _SAME_FACE = 0.5  # IoU of boxes in two appearances of a frame
