@@ -19,6 +19,9 @@ from curate.core.protocols import Frame
 UNUSED_COLORS = "colors in a palette that no pixel uses"
 """Finding of ``find_leaks``; harmless where the palette is a published standard one."""
 
+EQUAL_COLORS = "palette entries of one color, by which a picture may be hidden"
+"""Finding of ``find_leaks``."""
+
 
 @dataclass(frozen=True, slots=True)
 class CodecOptions:
