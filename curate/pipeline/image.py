@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,10 +14,12 @@ from curate.codec import CodecOptions, Picture
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.faces import Detection, Face, Region
-from curate.core.geometry import Box, clip, scale, to_stored
+from curate.core.geometry import Box, clip, iou, scale, to_stored
 from curate.core.protocols import Detector, Obfuscator
 from curate.layouts.faces.boxes import GivenFaces
 from curate.obfuscators import masks
+
+_SAME_FACE = 0.5  # IoU of boxes in two appearances of a frame
 
 
 class GivenFaceSource(Protocol):
@@ -86,17 +89,27 @@ def detect(
     frames = [
         (name, index) for name, picture in pictures.items() for index in range(len(picture.frames))
     ]
-    found = tools.detector.detect_batch(
-        [codec.upright_rgb(pictures[name], index) for name, index in frames]
-    )
-    if len(found) != len(frames):
+    shown = [codec.appearances(pictures[name], index) for name, index in frames]
+    results = tools.detector.detect_batch([image for images in shown for image in images])
+    if len(results) != sum(map(len, shown)):
         raise WithheldError("detector", "it did not answer for every image")
+    each = iter(results)
+    found = [_unite_appearances(list(islice(each, len(images)))) for images in shown]
     faces: dict[str, list[list[Face]] | WithheldError] = {name: [] for name in pictures}
     for (name, index), detections in zip(frames, found, strict=True):
         per_frame = faces[name]
         assert isinstance(per_frame, list)  # noqa: S101 - narrows the type
         per_frame.append([_decide(detection, pictures[name], index) for detection in detections])
     return faces
+
+
+def _unite_appearances(found: Sequence[Sequence[Detection]]) -> list[Detection]:
+    """Detections in all appearances of one frame, the same face only once."""
+    united: list[Detection] = []
+    for detections in found:
+        new = [d for d in detections if all(iou(d.box, other.box) < _SAME_FACE for other in united)]
+        united += new
+    return united
 
 
 def hide(picture: Picture, faces: Sequence[Sequence[Face]], tools: Tools) -> Obfuscated:
