@@ -11,7 +11,7 @@ import torch
 from curate.core.errors import UsageError
 from curate.impact.explain.attribution import METHODS
 from curate.impact.explain.attribution.method import Method, Options, Subject
-from curate.impact.explain.attribution.surrogate import cut
+from curate.impact.explain.attribution.superpixels import cut
 from tests.impact.explain.attribution.networks import (
     SIDE,
     Gated,

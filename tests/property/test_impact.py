@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from curate.impact.arms import Hits
-from curate.impact.predictions.metrics import average_precision
-from curate.impact.predictions.paired import compare, control, exact_p, find_power, mcnemar
-from curate.impact.resample import make_bootstrap
+from curate.impact.experiment import Hits
+from curate.impact.metrics import average_precision
+from curate.impact.paired import compare, control, exact_p, find_power, mcnemar
+from curate.impact.paired import make_bootstrap
 
 BOOTSTRAP = {models: make_bootstrap(models, draws=100) for models in (1, 2, 3)}
 

@@ -1,4 +1,4 @@
-"""Whether obfuscation costs some groups more than others."""
+"""Accuracy by group, and the gap between groups before and after obfuscation."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.core.intervals import Interval, percentiles
-from curate.impact.arms import Hits
-from curate.impact.predictions.paired import Change, compare
-from curate.impact.resample import Bootstrap, over_models, resample
+from curate.impact.experiment import Hits
+from curate.impact.paired import Bootstrap, Change, average_models, compare, resample
 
-LEAST_IMAGES = 30
-"""Groups of fewer images are shown and not compared with others."""
+MIN_IMAGES = 30
+"""Smaller groups are shown but not compared with others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The images of one group.
+    """One group of images.
 
     Args:
-        name: the group.
+        name: value of the attribute.
         top1: accuracy on its images.
     """
 
@@ -30,20 +29,20 @@ class Group:
 
     @property
     def compared(self) -> bool:
-        """Whether there are enough images for a gap."""
-        return self.top1.n >= LEAST_IMAGES
+        """Whether the group is large enough for a gap."""
+        return self.top1.n >= MIN_IMAGES
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """By how much accuracy is higher in one group than in another, before and after.
+    """Difference of accuracy between two groups, before and after obfuscation.
 
     Args:
         best: the group with the highest accuracy on original images.
         worst: the group with the lowest.
         original: the gap on original images, 0..1.
-        obfuscated: the same two groups' on obfuscated images; below 0 if they changed places.
-        interval: the bootstrap's, of what the gap grew by; None where it says nothing.
+        obfuscated: the gap of the same groups on obfuscated images; negative if reversed.
+        interval: bootstrap interval of the growth; None where all resamples agree.
     """
 
     best: str
@@ -54,7 +53,7 @@ class Gap:
 
     @property
     def difference(self) -> float:
-        """What the gap grew by."""
+        """Growth of the gap, obfuscated minus original."""
         return self.obfuscated - self.original
 
 
@@ -64,9 +63,9 @@ class Grouping:
 
     Args:
         name: the attribute.
-        groups: by descending number of images.
-        gap: between the best and the worst of those that are compared, if there are two.
-        unlabelled: images whose value is not known.
+        groups: by descending size.
+        gap: between the best and the worst compared group, if there are two.
+        unlabelled: number of images without a value.
     """
 
     name: str
@@ -76,18 +75,18 @@ class Grouping:
 
 
 def by_group(hits: Hits, name: str, values: Sequence[str | None], bootstrap: Bootstrap) -> Grouping:
-    """Accuracy by the values of an attribute, and the gap between them.
+    """Compute accuracy by the values of an attribute, and the gap between groups.
 
     Args:
-        hits: of N images.
+        hits: per-image correctness, N images.
         name: the attribute.
-        values: N, each image's group, or None where it is not known.
-        bootstrap: how resamples are drawn.
+        values: group of each image, length N; None where unknown.
+        bootstrap: options of the bootstrap.
     """
     column = np.asarray(["" if value is None else value for value in values])
     names = sorted({value for value in values if value is not None})
     groups = [
-        Group(value, compare(hits.of(column == value), bootstrap, f"group {name} {value}"))
+        Group(value, compare(hits.select(column == value), bootstrap, f"group {name} {value}"))
         for value in names
     ]
     ordered = tuple(sorted(groups, key=lambda group: -group.top1.n))
@@ -110,9 +109,9 @@ def _find_gap(
         return None
     worst, best = compared[0], compared[-1]
     drawn = [
-        over_models(
+        average_models(
             resample(
-                hits.of(column == group.name).differences, bootstrap, f"gap {name} {group.name}"
+                hits.select(column == group.name).differences, bootstrap, f"gap {name} {group.name}"
             ),
             bootstrap,
         )

@@ -22,9 +22,8 @@ from curate.core.errors import (
     PausedError,
     UsageError,
 )
-from curate.impact.evaluate.controls import Step
-from curate.impact.evaluate.run import evaluate_impact
-from curate.impact.evaluate.trial import Trial
+from curate.impact.evaluate.run import Trial, evaluate_impact
+from curate.impact.predictions.control_arms import Step
 from curate.impact.predictions.page import make_page
 from curate.impact.predictions.run import Answer, Predictions, measure_predictions
 from curate.layouts import open_source

@@ -5,9 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from curate.impact.explain.agreement import correlate, to_cells
-from curate.impact.explain.face_share import Shares, estimate, share_inside, summarise
-from curate.impact.explain.view import place_elsewhere
+from curate.impact.explain.input_regions import place_elsewhere
+from curate.impact.explain.measure import (
+    Shares,
+    correlate,
+    estimate,
+    share_inside,
+    summarise,
+    to_cells,
+)
 
 
 def test_only_what_speaks_for_the_class_counts() -> None:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.impact.explain.face_share import Shares
-from curate.impact.explain.measure import Answer, Explained, Measured
+from curate.impact.explain.measure import Answer, Explained, Measured, Shares
 from curate.impact.explain.sheet import Sheet, draw_sheet, level, overlay
 
 RANDOM = np.random.default_rng(0)

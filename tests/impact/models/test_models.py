@@ -19,8 +19,8 @@ from curate.core.errors import (
     UsageError,
     WeightsError,
 )
+from curate.impact.class_names import imagenet_ids
 from curate.impact.models import open_model
-from curate.impact.models.imagenet_classes import imagenet_ids
 from tests.detectors.pictures import astronaut
 from tests.impact.models import networks
 from tests.impact.models.networks import CLASSES, SETTINGS

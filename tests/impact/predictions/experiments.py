@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curate.impact.arms import Arm, Experiment, Hits, Model
-from curate.impact.predictions.metrics import average_precisions, log_softmax, rank_dense
+from curate.impact.experiment import Arm, Experiment, Hits, Model
+from curate.impact.metrics import average_precisions, log_softmax, rank_dense
 
 
 def draw_hits(

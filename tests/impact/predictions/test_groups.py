@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.impact.arms import Hits
+from curate.impact.experiment import Hits
+from curate.impact.paired import make_bootstrap
 from curate.impact.predictions.groups import by_group
-from curate.impact.resample import make_bootstrap
 from tests.impact.predictions.experiments import draw_hits
 
 QUICK = make_bootstrap(1, draws=300)

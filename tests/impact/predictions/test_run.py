@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from curate.core.errors import CurateError, DataError, ManifestError, SetupError, UsageError
-from curate.impact.predictions.metrics import log_softmax
+from curate.impact.metrics import log_softmax
 from curate.impact.predictions.page import make_page
 from curate.impact.predictions.run import Answer, Predictions, measure_predictions
 from curate.manifest.store import iter_entries

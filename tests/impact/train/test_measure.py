@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from curate.impact.train.cells import OBFUSCATED, ORIGINAL, Cell, Trial, list_cells, list_gaps
 from curate.impact.train.measure import Transfer, measure
 from curate.impact.train.report import to_dict
-from curate.impact.train.trial import OBFUSCATED, ORIGINAL, Cell, Trial, list_cells, list_gaps
 from tests.impact.predictions.experiments import draw_logits, make_arm
 
 REFERENCE, DEPLOYED = Cell(ORIGINAL, ORIGINAL), Cell(OBFUSCATED, ORIGINAL)

@@ -16,10 +16,10 @@ from PIL import Image
 
 from curate.core.errors import CurateError, DataError, PausedError, UsageError
 from curate.impact.predictions.run import Predictions, measure_predictions
+from curate.impact.train.cells import OBFUSCATED, ORIGINAL, Cell
 from curate.impact.train.page import make_page
 from curate.impact.train.plan import Request, Running, Step
 from curate.impact.train.run import Answer, train
-from curate.impact.train.trial import OBFUSCATED, ORIGINAL, Cell
 from curate.report.page import render_page
 from tests.conftest import ROOT
 from tests.impact.train.datasets import HOW, blur_dataset, make_dataset

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.impact.explain.attribution.surrogate import MOST_FACES, SEGMENTS, cut, spread
+from curate.impact.explain.attribution.superpixels import MOST_FACES, SEGMENTS, cut, spread
 
 NOISE = np.random.default_rng(0).uniform(size=(64, 64, 3))
 SHOWN = np.stack([*np.meshgrid(*([np.linspace(0, 1, 64)] * 2)), np.zeros((64, 64))], axis=-1)
