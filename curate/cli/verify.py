@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.options import PATH, PLACE
+from curate.cli.options import PATH, SOURCE
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _SHOWN = 50
 @click.argument("out", type=PATH)
 @click.option(
     "--source",
-    type=PLACE,
+    type=SOURCE,
     help="Compare pixels with SOURCE: equal outside the masks, hidden inside.",
 )
 @click.option(

@@ -114,7 +114,7 @@ class Affine:
         for top in range(0, self.height, step):
             rows = np.arange(top, min(top + step, self.height))[:, None] + 0.5
             dx, dy = columns - moved[0], rows - moved[1]
-            # A centre that falls on a border between pixels is taken to the same side always.
+            # A center that falls on a border between pixels is taken to the same side always.
             x = np.floor(back[0, 0] * dx + back[0, 1] * dy + _STRAIGHT).astype(np.int64)
             y = np.floor(back[1, 0] * dx + back[1, 1] * dy + _STRAIGHT).astype(np.int64)
             inside = (x >= 0) & (x < mask.shape[1]) & (y >= 0) & (y < mask.shape[0])

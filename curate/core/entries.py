@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from curate.core.faces import Face
 from curate.core.geometry import Box
-from curate.core.transforms import Transform
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """One step applied to an image.
+
+    Args:
+        name: registered name of the method.
+        version: version of the method's results; changes when its bytes change.
+        parameters: every option that can change the result.
+    """
+
+    name: str
+    version: str
+    parameters: Mapping[str, Scalar]
 
 
 class Outcome(StrEnum):

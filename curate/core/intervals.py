@@ -56,10 +56,10 @@ def wilson(share: Share, level: float = LEVEL) -> Interval:
     if not share.total:
         return Interval(0.0, 1.0)
     n, p, z = share.total, share.value, _z(level)
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    center = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    low = 0.0 if share.hits == 0 else centre - half
-    high = 1.0 if share.hits == n else centre + half
+    low = 0.0 if share.hits == 0 else center - half
+    high = 1.0 if share.hits == n else center + half
     return Interval(low, high)
 
 
@@ -118,10 +118,10 @@ def paired(differences: npt.ArrayLike, level: float = LEVEL) -> Interval:
     if not len(values):
         return Interval(-1.0, 1.0)
     n = len(values) + 2
-    centre = float(values.sum()) / n
-    variance = (float(values @ values) + 2) / n - centre * centre
+    center = float(values.sum()) / n
+    variance = (float(values @ values) + 2) / n - center * center
     half = _z(level) * math.sqrt(variance / n)
-    return Interval(max(-1.0, centre - half), min(1.0, centre + half))
+    return Interval(max(-1.0, center - half), min(1.0, center + half))
 
 
 def resample_ratios(

@@ -10,10 +10,10 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from curate.core.entries import Scalar
 from curate.core.faces import Detection, Region
 from curate.core.geometry import Box
 from curate.core.records import ImageRecord
-from curate.core.transforms import Scalar
 
 Pixels = npt.NDArray[np.uint8]
 """An RGB image as a detector sees it: H×W×3, uint8, upright."""

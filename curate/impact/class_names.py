@@ -92,11 +92,14 @@ def load_classes(given: str) -> Classes:
     """Read class names.
 
     Args:
-        given: the number of classes, or a file with one name per line or a JSON list of names.
+        given: ``imagenet`` for ImageNet's WordNet ids; the number of classes; or a file with one
+            name per line or a JSON list of names.
 
     Raises:
         DataError: if the file cannot be read, or a name is empty or duplicated.
     """
+    if given == IMAGENET:
+        return Classes(imagenet_ids(), are_named=True)
     if given.isdecimal() and 0 < int(given) <= 1_000_000:
         return number_classes(int(given))
     try:
@@ -163,8 +166,7 @@ def find_model_classes(requested: str | None, classifier: Classifier) -> Classes
     """
     count = count_scores(classifier)
     if requested is not None:
-        is_imagenet = requested == IMAGENET
-        given = Classes(imagenet_ids(), True) if is_imagenet else load_classes(requested)
+        given = load_classes(requested)
         source = f"--classes {requested} names {len(given):,}"
     elif classifier.classes is not None:
         given = Classes(classifier.classes, are_named=True)

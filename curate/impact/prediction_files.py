@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from curate.core.errors import DataError
 from curate.core.records import escape_unprintable
-from curate.layouts.faces.given import one_line
+from curate.layouts.faces.boxes import one_line
 
 ROWS = 1024
 """Images per batch."""

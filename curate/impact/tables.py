@@ -13,8 +13,7 @@ from curate.core.errors import DataError, UsageError
 from curate.impact.experiment import Bools, Floats
 from curate.impact.pair_index import PairIndex
 from curate.layouts.faces.truth import format_value
-from curate.layouts.group_table import id_of, list_names
-from curate.layouts.groups import iter_rows, load_columns
+from curate.layouts.groups import id_of, iter_rows, list_names, load_columns
 from curate.storage.index import NameIndex
 
 MAX_GROUPS = 12

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
+from curate.core.entries import Scalar
 from curate.core.protocols import Obfuscator
 from curate.core.registry import Plugin, Registry
-from curate.core.transforms import Scalar
 
 _HERE = "curate.obfuscators"
 
@@ -18,21 +18,21 @@ OBFUSCATORS = Registry(
             "diffuse",
             Plugin(
                 f"{_HERE}.diffuse:Diffuse",
-                "colours flow in from around the face, like a strong blur; nothing of it survives",
+                "colors flow in from around the face, like a strong blur; nothing of it survives",
             ),
         ),
         (
             "fill",
             Plugin(
                 f"{_HERE}.fill:Fill",
-                "one colour, the mean around the face or a given one; nothing of it survives",
+                "one color, the mean around the face or a given one; nothing of it survives",
             ),
         ),
         (
             "mosaic",
             Plugin(
                 f"{_HERE}.mosaic:Mosaic",
-                "N×N mean colours of each face survive, enough to identify people in a small group",
+                "N×N mean colors of each face survive, enough to identify people in a small group",
             ),
         ),
         (

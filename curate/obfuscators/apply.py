@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.core.entries import Scalar
 from curate.core.errors import UsageError
 from curate.core.faces import Detection, Face
 from curate.core.geometry import Box
 from curate.core.protocols import Frame
-from curate.core.transforms import Scalar
 from curate.obfuscators import make
 from curate.obfuscators.masks import default_margin, region
 

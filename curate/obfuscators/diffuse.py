@@ -1,4 +1,4 @@
-"""Colours flow in from around the face; the default method."""
+"""Colors flow in from around the face; the default method."""
 
 from __future__ import annotations
 
@@ -8,15 +8,83 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from curate.core.entries import Scalar
 from curate.core.faces import Region
 from curate.core.geometry import Box, shift
 from curate.core.protocols import Frame
-from curate.core.transforms import Scalar
 from curate.obfuscators import masks
-from curate.obfuscators.fixedpoint import Fixed, check_frame, from_fixed, mid_grey, planes, to_fixed
+from curate.obfuscators.fixedpoint import (
+    Fixed,
+    check_frame,
+    double,
+    from_fixed,
+    halve,
+    mid_gray,
+    planes,
+    to_fixed,
+)
 from curate.obfuscators.masks import Mask, Weights
-from curate.obfuscators.membrane import interpolate
 from curate.obfuscators.options import require
+
+_BINOMIAL = np.array([0.25, 0.5, 0.25], dtype=np.float32)
+_KNOWN_FROM = np.float32(0.25)
+_SWEEPS = 2
+_LARGE = 1 << 20  # pixels: the interpolated surface is smooth enough at this size
+
+
+def interpolate(fixed: Fixed, known: Mask) -> Fixed:
+    """Fill unknown pixels with an approximately harmonic surface through the known ones.
+
+    Push–pull (Gortler et al., *The Lumigraph*, SIGGRAPH 1996) with relaxation sweeps
+    at every level, as in cascadic multigrid (Bornemann & Deuflhard 1996): known
+    pixels are averaged into ever smaller images until none is unknown; on the way
+    back every unknown pixel is interpolated from the smaller image and relaxed towards
+    the mean of its neighbors, with the known ones held. Borders are natural (zero
+    slope). Time grows with the number of pixels.
+
+    Args:
+        fixed: H×W or H×W×C with 2–4 channels, whole numbers; **0 where unknown**, so
+            that what was there cannot enter any sum.
+        known: H×W, 1 where a pixel may be read; at least one.
+
+    Returns:
+        The same shape, smooth throughout: a filled value where a pixel was unknown, and
+        a low-pass of the known ones beside it.
+    """
+    height, width = known.shape
+    if known.all():
+        return fixed
+    coarse, coarse_known = _pull(fixed, known)
+    surface = interpolate(coarse, coarse_known)
+    cv2.copyTo(coarse, coarse_known, surface)
+    filled = double(surface, width, height)
+    if height * width < _LARGE:
+        for _ in range(_SWEEPS):
+            cv2.copyTo(fixed, known, filled)
+            filled = _relax(filled)
+    return filled
+
+
+def _relax(fixed: Fixed) -> Fixed:
+    """Every pixel towards the mean of its neighbors, by the 3×3 binomial kernel."""
+    relaxed: Fixed = cv2.sepFilter2D(  # type: ignore[assignment]
+        fixed, -1, _BINOMIAL, _BINOMIAL, borderType=cv2.BORDER_REPLICATE
+    )
+    return np.rint(relaxed, out=relaxed)
+
+
+def _pull(fixed: Fixed, known: Mask) -> tuple[Fixed, Mask]:
+    """Half the size: means of the known pixels, where they are a fair share."""
+    share = halve(known.astype(np.float32))
+    least = min(_KNOWN_FROM, share.max())
+    means = halve(fixed)
+    # Only where known meets unknown is there anything to divide.
+    edge = np.flatnonzero((share > 0) & (share < 1))
+    at_edge = share.ravel()[edge, None]
+    cells = means.reshape(share.size, -1)
+    cells[edge] = np.where(at_edge >= least, cells[edge] / at_edge, 0)
+    return np.rint(means, out=means), (share >= least).astype(np.uint8)
+
 
 _LEAST_RING = 4
 _RING_SHARE = 16
@@ -28,7 +96,7 @@ class Diffuse:
 
     No hidden pixel is ever read: all of them, of every face in the image, are unknown
     at once, and each connected group of regions is interpolated from the known pixels
-    of its surroundings. A group that fills the image becomes mid-grey.
+    of its surroundings. A group that fills the image becomes mid-gray.
 
     Args:
         feather: width of the soft edge outside the region, as a share of the face's
@@ -91,7 +159,7 @@ def _fill(image: Frame, group: Sequence[Box], unknown: Mask, layer: Frame) -> No
         seen = _seen(image[window.slices], known)
         filled = from_fixed(interpolate(seen, known), image.dtype)
     else:
-        filled = np.full_like(image[window.slices], mid_grey(image.dtype))
+        filled = np.full_like(image[window.slices], mid_gray(image.dtype))
     for box in group:
         layer[box.slices] = filled[shift(box, -window.x0, -window.y0).slices]
 

@@ -21,7 +21,7 @@ Fixed = npt.NDArray[np.float32]
 """H×W or H×W×C, whole numbers 0..65535."""
 
 _SCALES: dict[Any, float] = {np.dtype(np.uint8): 256.0, np.dtype(np.uint16): 1.0}
-_MID_GREYS: dict[Any, int] = {np.dtype(np.uint8): 128, np.dtype(np.uint16): 32768}
+_MID_GRAYS: dict[Any, int] = {np.dtype(np.uint8): 128, np.dtype(np.uint16): 32768}
 
 
 def check_frame(image: Frame) -> None:
@@ -39,9 +39,9 @@ def check_frame(image: Frame) -> None:
         )
 
 
-def mid_grey(dtype: npt.DTypeLike) -> int:
+def mid_gray(dtype: npt.DTypeLike) -> int:
     """The level in the middle of the range: 128 or 32768."""
-    return _MID_GREYS[np.dtype(dtype)]
+    return _MID_GRAYS[np.dtype(dtype)]
 
 
 def planes(image: Frame) -> Frame:

@@ -10,15 +10,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from curate.core.entries import Scalar
 from curate.core.faces import Region
 from curate.core.geometry import Box, shift
 from curate.core.protocols import Frame
-from curate.core.transforms import Scalar
 from curate.obfuscators import masks
 from curate.obfuscators.fixedpoint import Fixed, double, from_fixed, halve, planes, to_fixed
-from curate.obfuscators.masks import Weights
+from curate.obfuscators.masks import Weights, lay_patches
 from curate.obfuscators.options import require
-from curate.obfuscators.perface import lay_patches
 
 _LEAST_SIGMA = 2.0  # pixels; less would leave the smallest faces as they are
 _WEIGHT_STEPS = 4096.0

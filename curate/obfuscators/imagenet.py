@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from curate.core.entries import Scalar
 from curate.core.errors import WithheldError
 from curate.core.faces import Region
 from curate.core.geometry import Box, clip, grow, round_out, shift
 from curate.core.protocols import Frame
-from curate.core.transforms import Scalar
 from curate.obfuscators import masks
 from curate.obfuscators.fixedpoint import check_frame, planes
 from curate.obfuscators.masks import Weights

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import WithheldError
 from curate.core.faces import Region
-from curate.core.geometry import Box, clip, grow, round_out
+from curate.core.geometry import Box, clip, grow, round_out, shift
 from curate.core.protocols import Frame
+from curate.obfuscators import masks
+from curate.obfuscators.fixedpoint import check_frame
 
 DEFAULT_MARGIN = 0.15
 """Growth of a face on every side, as a share of its longer side."""
@@ -122,7 +124,7 @@ def clusters(boxes: Sequence[Box]) -> list[list[Box]]:
     labels = np.arange(len(boxes))
     while True:
         lowest = np.where(meets, labels, len(boxes)).min(axis=1)
-        lowest = lowest[lowest]  # the least label of the least neighbour: long chains merge fast
+        lowest = lowest[lowest]  # the least label of the least neighbor: long chains merge fast
         if np.array_equal(lowest, labels):
             break
         labels = lowest
@@ -186,7 +188,7 @@ def _mix(original: Frame, layer: Frame, weights: Weights) -> Frame:
 
 
 def _fall_off(each: Region, feather: float, box: Box) -> Weights:
-    """Smoothstep of the distance from pixel centres in ``box`` to the hidden region."""
+    """Smoothstep of the distance from pixel centers in ``box`` to the hidden region."""
     hidden, reach = each.hidden, feather * longer_side(each.face)
     x = np.arange(box.x0, box.x1) + 0.5
     y = np.arange(box.y0, box.y1) + 0.5
@@ -195,3 +197,38 @@ def _fall_off(each: Region, feather: float, box: Box) -> Weights:
     near = np.maximum(1 - np.sqrt(dx**2 + dy[:, None] ** 2) / reach, 0)
     weights: Weights = (near * near * (3 - 2 * near)).astype(np.float32)
     return weights
+
+
+Patch = Callable[[Frame, Region, Box], Frame]
+"""From the image, a region and its feathered box to what covers that box."""
+
+
+def lay_patches(image: Frame, regions: Sequence[Region], feather: float, patch: Patch) -> Frame:
+    """A copy of ``image`` with every region covered by its own patch.
+
+    Every patch is computed from the original. Where hidden regions overlap, the
+    larger face's patch is on top, because it is the coarser one.
+
+    Args:
+        image: H×W or H×W×C with 1–4 channels, uint8 or uint16.
+        regions: whole-pixel regions inside the image.
+        feather: width of the soft edge outside each region, as a share of the face's
+            longer side.
+        patch: computes what covers a region.
+
+    Raises:
+        WithheldError: if the image or a region is of another kind.
+    """
+    check_frame(image)
+    height, width = image.shape[:2]
+    masks.check_regions(regions, width, height)
+    layer = image.copy()
+    ordered = sorted(regions, key=lambda each: (masks.longer_side(each.face), each.face.xyxy))
+    boxes = [masks.feathered(each, feather, width, height) for each in ordered]
+    patches = [patch(image, each, box) for each, box in zip(ordered, boxes, strict=True)]
+    for box, covering in zip(boxes, patches, strict=True):
+        layer[box.slices] = covering
+    for each, box, covering in zip(ordered, boxes, patches, strict=True):
+        # Again, so that no face's soft edge lies over another's hidden region.
+        layer[each.hidden.slices] = covering[shift(each.hidden, -box.x0, -box.y0).slices]
+    return masks.settle(image, layer, regions, feather)

@@ -1,4 +1,4 @@
-"""A grid of mean colours over each face."""
+"""A grid of mean colors over each face."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.core.entries import Scalar
 from curate.core.faces import Region
 from curate.core.geometry import Box, clip
 from curate.core.protocols import Frame
-from curate.core.transforms import Scalar
 from curate.obfuscators import masks
-from curate.obfuscators.masks import Weights
+from curate.obfuscators.masks import Weights, lay_patches
 from curate.obfuscators.options import require
-from curate.obfuscators.perface import lay_patches
 
 _LEAST_CELL = 4  # pixels; a cell of one pixel would be the original
 _WEIGHT_STEPS = 4096.0
@@ -26,7 +25,7 @@ _FINE = 256
 
 @dataclass(frozen=True, slots=True)
 class Mosaic:
-    """Replace each face by the mean colours of N×N cells.
+    """Replace each face by the mean colors of N×N cells.
 
     The grid spans the hidden region, so that a large face keeps no more numbers than
     a small one. Cells are at least 4 pixels wide and high: a small region has fewer
@@ -34,7 +33,7 @@ class Mosaic:
 
     Args:
         cells: N, cells per side.
-        smooth: interpolate between the cells' centres (cubic B-spline) instead of
+        smooth: interpolate between the cells' centers (cubic B-spline) instead of
             showing them as squares.
         feather: width of the soft edge outside the region, as a share of the face's
             longer side.
@@ -132,7 +131,7 @@ def _rounded(fine: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _repeat(means: Levels, rows: Levels, columns: Levels) -> npt.NDArray[Any]:
-    """Cells as squares of one colour."""
+    """Cells as squares of one color."""
     return _rounded(means).repeat(np.diff(rows), axis=0).repeat(np.diff(columns), axis=1)
 
 

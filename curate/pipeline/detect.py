@@ -16,7 +16,7 @@ from curate.engine.shards import Shard, Stage, shard_name, sync_file, sync_folde
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.layouts.faces import SUFFIXES, save_faces
-from curate.layouts.faces.given import FoundFaces
+from curate.layouts.faces.boxes import FoundFaces
 from curate.manifest.found import FoundEntry, iter_found, join_found, load_account, save_found
 from curate.manifest.store import save_json
 from curate.pipeline.finish import load_models

@@ -12,7 +12,7 @@ from typing import Any
 
 from curate.core.errors import DataError, SetupError
 from curate.core.geometry import Box
-from curate.layouts.faces.given import GivenFaces
+from curate.layouts.faces.boxes import GivenFaces
 
 
 @dataclass(frozen=True, slots=True)

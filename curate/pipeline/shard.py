@@ -9,11 +9,10 @@ from typing import Any
 
 from curate import codec
 from curate.codec import Picture, digest_pixels
-from curate.core.entries import ManifestEntry, Outcome, Route
+from curate.core.entries import ManifestEntry, Outcome, Route, Transform
 from curate.core.errors import WithheldError
 from curate.core.protocols import Model, Source
 from curate.core.records import ImageRecord
-from curate.core.transforms import Transform
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage
 from curate.layouts import open_source

@@ -11,7 +11,7 @@ import pytest
 from curate.cli.impact.explain import command
 from curate.cli.main import main
 from curate.core.errors import DataError
-from curate.impact.explain.choice import Choice, iter_kept
+from curate.impact.explain.options import Selection, iter_kept
 from curate.impact.explain.pairs import Pairs
 from tests.conftest import ROOT
 from tests.impact.explain.explained import Colours, make_dataset, obfuscate
@@ -87,10 +87,10 @@ def test_the_report_and_the_page_come_from_a_real_process(
 def test_the_report_goes_to_stdout_unless_it_is_sent_elsewhere(
     data: tuple[Path, Path], tmp_path: Path, curate: Curate
 ) -> None:
-    one = curate(*data, *COLOURS, *QUICK, "--most", "1", "--quiet")
+    one = curate(*data, *COLOURS, *QUICK, "--max-images", "1", "--quiet")
     assert one.code == 0, one.err
     assert one.err == ""
-    both = curate(*data, *COLOURS, *QUICK, "--most", "1", "--json", "-o", tmp_path / "x.json", "-q")
+    both = curate(*data, *COLOURS, *QUICK, "--max-images", "1", "--json", "-o", tmp_path / "x.json", "-q")
     assert both.out == one.out == (tmp_path / "x.json").read_text()
 
 
@@ -108,7 +108,7 @@ def test_every_trouble_is_one_line_and_an_exit_code(
         ((photos, out, *COLOURS, "--predictions", tmp_path), 1, "impact evaluate --predictions"),
         ((photos, out, *COLOURS, "--methods", "lrp,smooth"), 2, "unknown method 'smooth'"),
         ((photos, out, *COLOURS, "--methods", ","), 2, "name methods, each once"),
-        ((photos, out, *COLOURS, "--most", "0"), 2, "must be 1 or more"),
+        ((photos, out, *COLOURS, "--max-images", "0"), 2, "must be 1 or more"),
         ((photos, out, *COLOURS, "--sample", "1", "--ids", "x"), 2, "give one"),
         ((photos, out, *COLOURS, "--sample", "1", "--predictions", "x"), 2, "drop --sample"),
         ((photos, out, *COLOURS, "--seed", "-1"), 2, "--seed must be 0 or more"),
@@ -156,7 +156,7 @@ def test_kept_predictions_choose_the_same_images(
     pairs = Pairs(str(data[0]), data[1])
     with pytest.raises(DataError, match="of another model"):
         list(iter_kept(tmp_path / "kept", pairs, Another()))
-    assert Choice(kept=tmp_path).way == "changed"
+    assert Selection(predictions=tmp_path).way == "changed"
 
 
 def test_every_option_stands_in_the_readme() -> None:

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from curate import codec
-from curate.codec.metadata.exif import KEEPABLE, Entry, write_directory
-from curate.codec.png.stream import parse_chunks, write_png
-from curate.codec.tiff import format as tiff
-from curate.codec.tiff import stream as tiff_stream
+from curate.codec.metadata.allow_list import KEEPABLE
+from curate.codec.metadata.exif import Entry, write_directory
+from curate.codec.png.chunks import parse_chunks, write_png
+from curate.codec.tiff import codec as tiff
+from curate.codec.tiff import pages as tiff_stream
 from curate.codec.tiff.pixels import DecodedPage
 from curate.core.errors import WithheldError
 from tests.codec import samples
@@ -135,7 +136,7 @@ def png_containers() -> dict[str, bytes]:
         ),
         "tail": plain + CANARY,
         "palette": write_png(stuffed[:-1]),
-        "palette of a true-colour image": write_png([header, (b"PLTE", CANARY), *body[:-1]]),
+        "palette of a true-color image": write_png([header, (b"PLTE", CANARY), *body[:-1]]),
         "behind the rows": write_png([header, (b"IDAT", zlib.compress(rows + CANARY * 3))]),
         "behind the stream": write_png([header, (b"IDAT", idat + CANARY)]),
         "animation": write_png([animation[0], *text, *animation[1:-1]]) + CANARY,
@@ -189,7 +190,7 @@ def gif_containers() -> dict[str, bytes]:
         found[name] = data[:start] + extensions + data[start:-1] + extensions + b";" + CANARY
     size = 3 << ((still[10] & 7) + 1)
     assert size == 192
-    found["unused colours"] = still[: 13 + 180] + CANARY + still[13 + 192 :]
+    found["unused colors"] = still[: 13 + 180] + CANARY + still[13 + 192 :]
     # behind the end code, inside the last sub-block of image data
     found["behind the codes"] = still[:-2] + block[:-1] + b"\0;"
     return found

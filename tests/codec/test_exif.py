@@ -6,7 +6,8 @@ import struct
 import pytest
 from PIL import Image
 
-from curate.codec.metadata.exif import KEEPABLE, orientation_of, parse_exif, rebuild_exif
+from curate.codec.metadata.allow_list import KEEPABLE, rebuild_exif
+from curate.codec.metadata.exif import orientation_of, parse_exif
 
 EVERYTHING = frozenset(KEEPABLE)
 

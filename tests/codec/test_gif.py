@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from curate import codec
-from curate.codec.gif.palette import to_palette
-from curate.codec.gif.stream import parse_gif, walk_codes
+from curate.codec.gif.blocks import parse_gif, walk_codes
+from curate.codec.gif.codec import to_palette
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
@@ -65,7 +65,7 @@ def test_see_through_pixels_stay_so() -> None:
     np.testing.assert_array_equal(codec.load(written).frames[0], edited)
 
 
-def test_colours_of_what_was_hidden_are_not_in_the_new_palette() -> None:
+def test_colors_of_what_was_hidden_are_not_in_the_new_palette() -> None:
     rng = np.random.default_rng(1)
     indices = rng.integers(0, 40, (30, 30), dtype=np.uint8)
     indices[10:20, 10:20] = rng.integers(200, 256, (10, 10), dtype=np.uint8)
@@ -76,13 +76,13 @@ def test_colours_of_what_was_hidden_are_not_in_the_new_palette() -> None:
     frame = picture.frames[0].copy()
     frame[10:20, 10:20] = (7, 7, 7)
     stream = parse_gif(codec.save(picture, [frame], [[Box(10, 10, 20, 20)]]).data)
-    kept = {tuple(colour) for colour in palette[:40]} | {(7, 7, 7), (0, 0, 0)}
+    kept = {tuple(color) for color in palette[:40]} | {(7, 7, 7), (0, 0, 0)}
     table = np.frombuffer(stream.images[0].palette, np.uint8).reshape(-1, 3)
     assert stream.palette == b""
-    assert {tuple(colour) for colour in table} <= kept
+    assert {tuple(color) for color in table} <= kept
 
 
-def test_more_colours_than_fit_are_reduced_inside_only() -> None:
+def test_more_colors_than_fit_are_reduced_inside_only() -> None:
     rng = np.random.default_rng(2)
     pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
     fixed = np.zeros((64, 64), bool)

@@ -37,7 +37,7 @@ def profile(private: bytes = b"", text: bytes = b"") -> bytes:
     return head + struct.pack(">I", len(tags)) + table + body
 
 
-def test_colours_stay_and_texts_go() -> None:
+def test_colors_stay_and_texts_go() -> None:
     source = profile(private=b"OWNER OF A DISPLAY")
     rebuilt = rebuild_profile(source)
     assert rebuilt is not None

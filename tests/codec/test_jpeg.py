@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from curate import codec
-from curate.codec.jpeg.stream import parse_jpeg
+from curate.codec.jpeg.segments import parse_jpeg
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
@@ -43,7 +43,7 @@ def test_a_face_free_jpeg_keeps_its_coded_bytes(kind: str) -> None:
 
 
 def test_pixels_are_those_of_pillow() -> None:
-    for kind in ("jpeg-422", "jpeg-grey", "jpeg-cmyk", "jpeg-rgb"):
+    for kind in ("jpeg-422", "jpeg-gray", "jpeg-cmyk", "jpeg-rgb"):
         data = samples.SAMPLES[kind]()
         with Image.open(io.BytesIO(data)) as image:
             np.testing.assert_array_equal(codec.load(data).frames[0], np.array(image), kind)
@@ -73,7 +73,7 @@ def test_an_orientation_that_only_xmp_tells_moves_to_exif() -> None:
     assert b"secret" not in written
 
 
-def test_colours_of_cmyk_survive_both_routes() -> None:
+def test_colors_of_cmyk_survive_both_routes() -> None:
     data = samples.cmyk_jpeg()
     picture = codec.load(data)
     assert picture.mode == "CMYK"
@@ -90,7 +90,7 @@ def test_colours_of_cmyk_survive_both_routes() -> None:
         assert difference.mean() <= tolerance
 
 
-def test_a_reencoded_jpeg_keeps_its_quantisation_tables() -> None:
+def test_a_reencoded_jpeg_keeps_its_quantization_tables() -> None:
     picture = codec.load(samples.cmyk_jpeg())
     written = codec.save(picture, *samples.changed(picture)).data
     before = Image.open(io.BytesIO(samples.cmyk_jpeg())).quantization
@@ -104,7 +104,7 @@ def test_what_libjpeg_can_hold_is_spliced(kind: str) -> None:
     assert codec.save(picture, *samples.changed(picture)).route is Route.SPLICED
 
 
-def test_component_ids_and_colour_markers_stay_as_they_are() -> None:
+def test_component_ids_and_color_markers_stay_as_they_are() -> None:
     source = samples.rgb_jpeg()
     picture = codec.load(source)
     written = parse_jpeg(codec.save(picture, *samples.changed(picture)).data)
@@ -154,7 +154,7 @@ def test_every_warning_of_the_decoder_withholds(capfd: pytest.CaptureFixture[str
 
 
 def test_a_scan_bomb_is_withheld() -> None:
-    stream = parse_jpeg(samples.grey_jpeg(16, 16))
+    stream = parse_jpeg(samples.gray_jpeg(16, 16))
     scan = next(segment for segment in stream.coded if segment.marker == 0xDA).to_bytes()
     data = stream.to_bytes()
     with pytest.raises(WithheldError, match="scans"):
@@ -272,7 +272,7 @@ def test_a_stream_that_reads_in_two_ways_is_not_spliced(
 
 
 def test_coefficients_beyond_coding_are_encoded_again() -> None:
-    picture = codec.load(samples.grey_jpeg(64, 64))
+    picture = codec.load(samples.gray_jpeg(64, 64))
     stream = picture.stored
     table = next(s for s in stream.coded if s.marker == 0xDB)
     scan = stream.to_bytes()
@@ -294,7 +294,7 @@ def test_coefficients_beyond_coding_are_encoded_again() -> None:
     assert written.route is Route.REENCODED
 
 
-def test_the_marker_that_gives_colours_their_meaning_stays() -> None:
+def test_the_marker_that_gives_colors_their_meaning_stays() -> None:
     """Components called R, G and B are YCbCr where a JFIF marker says so."""
     data = samples.jpeg(subsampling="444")
     frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")

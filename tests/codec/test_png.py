@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from curate import codec
-from curate.codec.png.stream import Header, deflate, parse_chunks, write_png
+from curate.codec.png.chunks import Header, deflate, parse_chunks, write_png
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
@@ -28,7 +28,7 @@ def test_a_face_free_png_keeps_its_compressed_rows(kind: str) -> None:
 
 
 def test_pixels_are_those_of_pillow() -> None:
-    for kind in ("png-rgb", "png-rgba", "png-la", "png-grey", "png-16-grey"):
+    for kind in ("png-rgb", "png-rgba", "png-la", "png-gray", "png-16-gray"):
         data = samples.SAMPLES[kind]()
         with Image.open(io.BytesIO(data)) as image:
             np.testing.assert_array_equal(codec.load(data).frames[0], np.array(image), kind)
@@ -53,21 +53,21 @@ def test_a_changed_palette_image_has_no_palette_left() -> None:
 
 
 def test_transparency_becomes_an_alpha_channel() -> None:
-    for kind in ("png-palette-alpha", "png-colour-key"):
+    for kind in ("png-palette-alpha", "png-color-key"):
         data = samples.SAMPLES[kind]()
         with Image.open(io.BytesIO(data)) as image:
             expected = np.array(image.convert("RGBA"))
         np.testing.assert_array_equal(codec.load(data).frames[0], expected, kind)
 
 
-def test_colour_space_chunks_survive_a_change() -> None:
-    colour = ((b"gAMA", b"\0\0\xb1\x8f"), (b"sRGB", b"\0"), (b"cICP", b"\x01\x0d\0\x01"))
-    picture = codec.load(samples.png(samples.photo(), colour))
+def test_color_space_chunks_survive_a_change() -> None:
+    color = ((b"gAMA", b"\0\0\xb1\x8f"), (b"sRGB", b"\0"), (b"cICP", b"\x01\x0d\0\x01"))
+    picture = codec.load(samples.png(samples.photo(), color))
     for written in (
         codec.save(picture, None, []),
         codec.save(picture, *samples.changed(picture)),
     ):
-        assert set(colour) <= set(parse_chunks(written.data)[0])
+        assert set(color) <= set(parse_chunks(written.data)[0])
 
 
 def test_interlaced_images_are_copied() -> None:

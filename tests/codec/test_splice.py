@@ -7,17 +7,18 @@ import numpy.typing as npt
 import pytest
 
 from curate import codec
+from curate.codec.jpeg.codec import _spliced, _with_ids
 from curate.codec.jpeg.coefficients import (
     Coefficients,
     block_shapes,
+    forward,
+    inverse,
+    quantization_tables,
     read_coefficients,
     write_coefficients,
 )
-from curate.codec.jpeg.dct import forward, inverse
-from curate.codec.jpeg.format import _spliced, _with_ids
-from curate.codec.jpeg.quantisation import quantisation_tables
+from curate.codec.jpeg.segments import FrameHeader, JpegStream, Segment, parse_jpeg
 from curate.codec.jpeg.splice import Window, _sample_mask
-from curate.codec.jpeg.stream import FrameHeader, JpegStream, Segment, parse_jpeg
 from curate.core.entries import Route
 from curate.core.geometry import Box
 from tests.codec import samples
@@ -29,7 +30,7 @@ KINDS = [
     "jpeg-odd-size",
     "jpeg-progressive",
     "jpeg-restart",
-    "jpeg-grey",
+    "jpeg-gray",
     "jpeg-arithmetic",
     "jpeg-rgb",
 ]
@@ -66,9 +67,9 @@ def with_coefficients(stream: JpegStream, planes: list[Coefficients]) -> bytes:
 
 
 def test_kept_samples_are_those_that_a_decoder_shows() -> None:
-    data = samples.grey_jpeg(96, 96, quality=60)
+    data = samples.gray_jpeg(96, 96, quality=60)
     (plane,), _ = coefficients(data)
-    table = quantisation_tables(parse_jpeg(data))[0]
+    table = quantization_tables(parse_jpeg(data))[0]
     blocks = inverse(plane.reshape(-1, 64), table).reshape(12, 12, 8, 8)
     image = blocks.swapaxes(1, 2).reshape(96, 96)
     np.testing.assert_array_equal(image, codec.load(data).frames[0])
@@ -104,7 +105,7 @@ def test_no_pixel_further_than_a_block_away_changes(kind: str) -> None:
     assert np.abs(after[box.slices].astype(int) - frame[box.slices]).mean() < 20
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "jpeg-grey"])
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "jpeg-gray"])
 def test_sources_that_differ_only_inside_give_the_same_bytes(kind: str) -> None:
     """Blocks strictly inside the box get other coefficients; the outputs must not tell."""
     stream = parse_jpeg(samples.SAMPLES[kind]())
@@ -147,10 +148,10 @@ def _blocks_outside(frame: FrameHeader, index: int, box: Box) -> npt.NDArray[np.
 
 def test_a_border_block_keeps_nothing_of_its_inner_samples() -> None:
     """Inner samples of blocks across the border differ, the decoded pixels outside do not."""
-    stream = parse_jpeg(samples.grey_jpeg(96, 96, quality=100))
+    stream = parse_jpeg(samples.gray_jpeg(96, 96, quality=100))
     picture = codec.load(stream.to_bytes())
     box = Box(20, 20, 76, 76)
-    table = quantisation_tables(stream)[0]
+    table = quantization_tables(stream)[0]
     (plane,) = read_coefficients(stream.to_bytes(), stream.frame)
     other = plane.copy()
     inside = np.zeros((96, 96), bool)
@@ -278,5 +279,5 @@ def test_coefficients_of_another_picture_are_noticed(monkeypatch: pytest.MonkeyP
         planes[0][-1, -1, 0] += 3
         return planes
 
-    monkeypatch.setattr("curate.codec.jpeg.format.read_coefficients", read_wrongly)
+    monkeypatch.setattr("curate.codec.jpeg.codec.read_coefficients", read_wrongly)
     assert codec.save(picture, frames, touched).route is Route.REENCODED

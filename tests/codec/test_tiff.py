@@ -10,7 +10,7 @@ from PIL import Image
 
 from curate import codec
 from curate.codec.metadata.exif import Entry
-from curate.codec.tiff.stream import (
+from curate.codec.tiff.pages import (
     KIND,
     SUB_DIRECTORIES,
     Page,
@@ -45,17 +45,17 @@ def test_others_read_what_was_written_as_the_same_pixels(mode: str) -> None:
     with Image.open(io.BytesIO(data)) as before, Image.open(io.BytesIO(written)) as after:
         assert after.mode == before.mode
         np.testing.assert_array_equal(np.array(before), np.array(after))
-        assert before.getpalette() is None or _colours(before) == _colours(after)
+        assert before.getpalette() is None or _colors(before) == _colors(after)
 
 
-def _colours(image: Image.Image) -> list[tuple[int, bytes]]:
+def _colors(image: Image.Image) -> list[tuple[int, bytes]]:
     counted = image.convert("RGB").getcolors(10_000)
     assert counted is not None
-    return sorted((count, bytes(colour)) for count, colour in counted)
+    return sorted((count, bytes(color)) for count, color in counted)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "RGBa"])
-def test_sixteen_bits_in_colour_stay_exact(mode: str) -> None:
+def test_sixteen_bits_in_color_stay_exact(mode: str) -> None:
     import cv2
 
     data = samples.deep_tiff(mode)
@@ -169,7 +169,7 @@ def test_what_libtiff_only_complains_about_is_withheld(
 def test_other_messages_pass_through(capfd: pytest.CaptureFixture[str]) -> None:
     import os
 
-    from curate.codec.native_messages import decoder_messages
+    from curate.codec.decoding import decoder_messages
 
     with decoder_messages() as messages:
         os.write(2, b"Fax4Decode: Bad code word at line 3.\n")
@@ -183,7 +183,7 @@ def test_other_messages_pass_through(capfd: pytest.CaptureFixture[str]) -> None:
 def test_sixteen_bit_planes_that_stand_apart_are_read_exactly(
     samples_per_pixel: int, rows_per_strip: int
 ) -> None:
-    """Decoders exist that leave memory uninitialised here, so that other photos shine through."""
+    """Decoders exist that leave memory uninitialized here, so that other photos shine through."""
     pixels = np.random.default_rng(5).integers(0, 2**16, (40, 30, samples_per_pixel), np.uint16)
     pieces = tuple(
         pixels[top : top + rows_per_strip, :, plane].astype("<u2").tobytes()

@@ -42,12 +42,12 @@ def test_a_box_seen_upright_maps_back_to_the_stored_pixels(orientation: int) -> 
     np.testing.assert_array_equal(np.sort(upright.ravel()), np.sort(original.ravel()))
 
 
-def test_grey_and_bilevel_fill_three_channels() -> None:
-    grey = samples.photo(channels=0)
-    np.testing.assert_array_equal(seen(samples.png(grey)), np.stack([grey] * 3, axis=2))
+def test_gray_and_bilevel_fill_three_channels() -> None:
+    gray = samples.photo(channels=0)
+    np.testing.assert_array_equal(seen(samples.png(gray)), np.stack([gray] * 3, axis=2))
 
 
-def test_colours_under_full_transparency_are_seen() -> None:
+def test_colors_under_full_transparency_are_seen() -> None:
     pixels = samples.photo(channels=4)
     pixels[..., 3] = 0
     np.testing.assert_array_equal(seen(samples.png(pixels)), pixels[..., :3])

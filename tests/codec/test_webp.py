@@ -77,8 +77,8 @@ def test_animations_keep_frames_delays_and_loops() -> None:
             assert after.info["duration"] == before.info["duration"]
 
 
-def test_colours_hidden_under_a_see_through_frame_are_not_copied() -> None:
-    """A frame laid over another may carry colours where it lets the other show."""
+def test_colors_hidden_under_a_see_through_frame_are_not_copied() -> None:
+    """A frame laid over another may carry colors where it lets the other show."""
     base = Image.new("RGBA", (32, 32), (200, 200, 200, 255))
     secret = samples.photo(32, 32, 4)
     secret[..., 3] = 0

@@ -10,7 +10,7 @@ import torch
 
 from curate.core.errors import UsageError
 from curate.impact.explain.attribution import METHODS
-from curate.impact.explain.attribution.method import Method, Options, Subject
+from curate.impact.explain.attribution import Method, Options, Subject
 from curate.impact.explain.attribution.superpixels import cut
 from tests.impact.explain.attribution.networks import (
     SIDE,

@@ -12,7 +12,7 @@ def mirror(width: int, height: int) -> Affine:
 
 
 def turn(degrees: float, width: int, height: int) -> Affine:
-    """A turn about the image's centre."""
+    """A turn about the image's center."""
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     x, y = width / 2, height / 2
     return Affine(

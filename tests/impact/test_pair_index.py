@@ -6,7 +6,7 @@ import pytest
 
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError
-from curate.impact.pair_index import open_pairing
+from curate.impact.pair_index import open_pair_index
 
 A, B = Path("a"), Path("b")
 
@@ -16,20 +16,20 @@ def entry(name: str, outcome: Outcome) -> ManifestEntry:
 
 
 def test_rows_of_the_same_id_have_the_same_place_in_the_order_of_ids(tmp_path: Path) -> None:
-    with open_pairing(tmp_path) as pairing:
+    with open_pair_index(tmp_path) as pairing:
         pairing.add_file(A, [["c", "a"], ["x"]])
         pairing.add_file(B, [["a", "y", "c"]])
         assert pairing.join() == 2
-        assert pairing.places(0).tolist() == [1, 0, -1]
-        assert pairing.places(1).tolist() == [0, -1, 1]
+        assert pairing.load_positions(0).tolist() == [1, 0, -1]
+        assert pairing.load_positions(1).tolist() == [0, -1, 1]
         assert list(pairing.iter_ids()) == ["a", "c"]
         assert pairing.name(1) == "c"
-        assert pairing.find_lone(0) == (1, "x")
-        assert pairing.find_lone(1) == (1, "y")
+        assert pairing.find_unpaired(0) == (1, "x")
+        assert pairing.find_unpaired(1) == (1, "y")
 
 
 def test_withheld_originals_are_no_surprise_and_withheld_outputs_are(tmp_path: Path) -> None:
-    with open_pairing(tmp_path) as pairing:
+    with open_pair_index(tmp_path) as pairing:
         pairing.add_file(A, [["a", "b", "c"]])
         pairing.add_file(B, [["a", "d"]])
         pairing.add_entries(
@@ -40,15 +40,15 @@ def test_withheld_originals_are_no_surprise_and_withheld_outputs_are(tmp_path: P
             ]
         )
         pairing.join()
-        assert pairing.find_lone(0) == (1, "c")
-        assert pairing.find_lone(1) == (1, "d")
+        assert pairing.find_unpaired(0) == (1, "c")
+        assert pairing.find_unpaired(1) == (1, "d")
         assert pairing.count_withheld() == 1
         [recorded] = pairing.iter_recorded()
         assert (recorded.id, recorded.withheld, recorded.share) == ("a", False, 0.25)
 
 
 def test_what_the_manifest_does_not_know_is_told_from_what_it_withheld(tmp_path: Path) -> None:
-    with open_pairing(tmp_path) as pairing:
+    with open_pair_index(tmp_path) as pairing:
         pairing.add_file(A, [["a"]])
         pairing.join()
         [recorded] = pairing.iter_recorded()
@@ -58,14 +58,14 @@ def test_what_the_manifest_does_not_know_is_told_from_what_it_withheld(tmp_path:
 @pytest.mark.parametrize("batches", [[["a", "b", "a"]], [["a"], ["b", "a"]], [["b"], ["a", "a"]]])
 def test_an_id_that_comes_twice_is_refused(tmp_path: Path, batches: list[list[str]]) -> None:
     with (
-        open_pairing(tmp_path) as pairing,
+        open_pair_index(tmp_path) as pairing,
         pytest.raises(DataError, match="b has the id 'a' twice"),
     ):
         pairing.add_file(B, batches)
 
 
 def test_a_file_of_nothing_and_an_id_that_is_no_text_are_refused(tmp_path: Path) -> None:
-    with open_pairing(tmp_path) as pairing:
+    with open_pair_index(tmp_path) as pairing:
         with pytest.raises(DataError, match="a has no predictions"):
             pairing.add_file(A, [])
         with pytest.raises(DataError, match="b has an id that is no text"):

@@ -15,7 +15,7 @@ from curate.impact.paired import (
     find_power,
     make_bootstrap,
     mcnemar,
-    over_models,
+    average_models,
     resample,
 )
 from tests.impact.predictions.experiments import draw_hits
@@ -126,7 +126,7 @@ def test_a_seed_decides_and_streams_differ(monkeypatch: pytest.MonkeyPatch) -> N
 def test_one_model_is_always_itself() -> None:
     bootstrap = make_bootstrap(1)
     columns = np.arange(bootstrap.draws, dtype=float)[:, None]
-    assert (over_models(columns, bootstrap) == columns[:, 0]).all()
+    assert (average_models(columns, bootstrap) == columns[:, 0]).all()
 
 
 @pytest.mark.parametrize(("b", "c"), [(0, 0), (5, 0), (0, 6), (3, 3), (10, 2), (480, 520)])

@@ -63,7 +63,7 @@ def test_smooth_cells_have_no_steps_and_stay_within_the_means() -> None:
     assert smooth.max() <= hard.max()
 
 
-def test_one_colour_stays_that_colour() -> None:
+def test_one_color_stays_that_color() -> None:
     image = np.full((50, 50, 3), (255, 0, 131), dtype=np.uint8)
     regions = regions_of([Box(11, 13, 37, 42)], 50, 50)
     for method in (Mosaic(), Mosaic(smooth=True, feather=0.3)):

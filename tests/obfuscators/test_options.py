@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from curate.core.entries import Scalar
 from curate.core.errors import UsageError
-from curate.core.transforms import Scalar
 from curate.obfuscators import OBFUSCATORS, make
 from curate.obfuscators.diffuse import Diffuse
 from curate.obfuscators.fill import Fill

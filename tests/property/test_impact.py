@@ -50,9 +50,9 @@ def test_the_order_of_images_does_not_matter(both: Hits, random: object) -> None
     random.shuffle(order)  # type: ignore[attr-defined]
     models = both.original.shape[1]
     first = compare(both, BOOTSTRAP[models], "x")
-    second = compare(both.of(order), BOOTSTRAP[models], "x")
+    second = compare(both.select(order), BOOTSTRAP[models], "x")
     assert second.interval == pytest.approx(first.interval)
-    powers = find_power(both), find_power(both.of(order))
+    powers = find_power(both), find_power(both.select(order))
     assert powers[0].discordant == powers[1].discordant
     assert powers[0].detectable == pytest.approx(powers[1].detectable)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from curate.cli.impact import CLASSES, DEVICE, FORMAT, LABELS, SEED, group_options
-from curate.cli.options import PATH, PLACE
+from curate.cli.impact import CLASSES, group_options
+from curate.cli.options import DEVICE, LABELS, LAYOUT, PATH, SEED, SOURCE
 from curate.cli.output import check_outputs, report_options, write_report
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.core.errors import UsageError
@@ -39,7 +39,7 @@ Examples:
 
 
 @click.command("evaluate", epilog=_EPILOG)
-@click.argument("original", type=PLACE)
+@click.argument("original", type=SOURCE)
 @click.argument("obfuscated", type=PATH)
 @click.option(
     "--model",
@@ -61,7 +61,7 @@ Examples:
     help="Keep the predictions for impact predictions and impact explain. [default: FILE.work "
     "beside --output, removed at the end]",
 )
-@FORMAT
+@LAYOUT
 @DEVICE
 @click.option("--batch", type=int, metavar="N", help="Images per batch. [default: 8, on CUDA 64]")
 @SEED

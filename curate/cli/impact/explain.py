@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from curate.cli.impact import CLASSES, DEVICE, FORMAT, SEED
-from curate.cli.options import PATH, PLACE
+from curate.cli.impact import CLASSES
+from curate.cli.options import DEVICE, LAYOUT, PATH, SEED, SOURCE
 from curate.cli.output import check_outputs, report_options, write_report
 from curate.cli.progress import watching_steps
 from curate.core.errors import UsageError
@@ -29,7 +29,7 @@ Examples:
 
 
 @click.command("explain", epilog=_EPILOG)
-@click.argument("original", type=PLACE)
+@click.argument("original", type=SOURCE)
 @click.argument("obfuscated", type=PATH)
 @click.option(
     "--model",
@@ -108,7 +108,7 @@ Examples:
 )
 @DEVICE
 @SEED
-@FORMAT
+@LAYOUT
 @report_options
 def command(original: str, obfuscated: Path, **options: Any) -> None:
     """Measure how much of a classifier's attribution lies on faces.

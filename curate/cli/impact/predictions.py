@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from curate.cli.impact import SEED, group_options
-from curate.cli.options import PATH
+from curate.cli.impact import CLASSES, group_options
+from curate.cli.options import PATH, SEED
 from curate.cli.output import check_outputs, report_options, write_report
 
 _EPILOG = """\b
@@ -48,12 +48,7 @@ Examples:
     metavar="OUT",
     help="The obfuscated dataset, whose manifest lists the faces.",
 )
-@click.option(
-    "--classes",
-    metavar="FILE|N",
-    help="Class names in the order of the scores, one per line or a JSON list; or their number. "
-    "[default: one per logit]",
-)
+@CLASSES
 @group_options
 @SEED
 @report_options

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from curate.cli.impact import DEVICE, FORMAT, LABELS, group_options
-from curate.cli.options import PATH, PLACE
+from curate.cli.impact import group_options
+from curate.cli.options import DEVICE, LABELS, LAYOUT, PATH, SEED, SOURCE, WORKERS
 from curate.cli.output import check_outputs, report_options, write_report
 from curate.cli.progress import stop_on_interrupt, watching_steps
 from curate.core.errors import UsageError
@@ -41,7 +41,7 @@ Examples:
 
 
 @click.command("train", epilog=_EPILOG)
-@click.argument("original", type=PLACE)
+@click.argument("original", type=SOURCE)
 @click.argument("obfuscated", type=PATH)
 @click.option(
     "--seeds",
@@ -49,13 +49,7 @@ Examples:
     metavar="N",
     help="Networks per dataset. [default: 3, or 1 with --probe]",
 )
-@click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Random seed: the first of --seeds, also of the hold-out.",
-)
+@SEED
 @click.option("--epochs", type=int, metavar="N", help="Number of epochs. [default: 60]")
 @click.option(
     "--size", type=int, metavar="PIXELS", help="Side of the network's input. [default: 64]"
@@ -82,14 +76,9 @@ Examples:
     metavar="SHARE",
     help="Share of each class to test on, for a dataset with one split. [default: 0.2]",
 )
-@FORMAT
+@LAYOUT
 @DEVICE
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 4096),
-    metavar="N",
-    help="Number of processes; changes no figure. [default: one per core]",
-)
+@WORKERS
 @click.option(
     "--work",
     type=PATH,

@@ -12,24 +12,143 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from curate.codec.jpeg.stream import FrameHeader
+from curate.codec.jpeg.segments import DQT, FrameHeader, JpegStream
 from curate.core.errors import WithheldError
 
+Table = npt.NDArray[np.float64]
+"""A quantization table: 64 steps, row by row."""
+
+
+def quantization_tables(stream: JpegStream) -> list[Table]:
+    """Every component's table, as last defined.
+
+    Raises:
+        WithheldError: ``corrupt`` if a component's table is not in the file, or
+            has a step of zero.
+    """
+    tables: dict[int, Table] = {}
+    for segment in stream.coded:
+        if segment.marker == DQT:
+            tables.update(_read_tables(segment.payload))
+    if any(component.table not in tables for component in stream.frame.components):
+        raise WithheldError("corrupt", "the JPEG lacks a quantisation table")
+    found = [tables[component.table] for component in stream.frame.components]
+    if not all(table.all() for table in found):
+        raise WithheldError("corrupt", "a JPEG quantisation table has a step of zero")
+    return found
+
+
+def _read_tables(payload: bytes) -> dict[int, Table]:
+    tables: dict[int, Table] = {}
+    at = 0
+    while at < len(payload):
+        wide, slot = payload[at] >> 4, payload[at] & 15
+        size = 128 if wide else 64
+        steps = np.frombuffer(payload, ">u2" if wide else "u1", 64, at + 1)
+        table = np.empty(64)
+        table[_zigzag()] = steps
+        tables[slot] = table
+        at += 1 + size
+    return tables
+
+
+@lru_cache(maxsize=1)
+def _zigzag() -> npt.NDArray[np.intp]:
+    """Row-by-row position of each coefficient in the order of the file (T.81, figure 5)."""
+    order = sorted(
+        ((y, x) for y in range(8) for x in range(8)),
+        key=lambda at: (sum(at), at[0] if sum(at) % 2 else at[1]),
+    )
+    return np.array([8 * y + x for y, x in order])
+
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 Coefficients = npt.NDArray[np.int16]
-"""Quantised coefficients of one component: block rows × block columns × 64, row by row."""
+
+_TIE = 1e-6  # larger than any error of summation: halves round upwards on every machine
+_LARGEST = 1023  # a baseline coefficient has at most ten bits
+_CONSTANT_BITS, _FIRST_PASS_BITS = 13, 2
+
+
+def forward(samples: Floats, table: Table) -> Coefficients:
+    """Quantized coefficients of blocks of samples.
+
+    Args:
+        samples: N×64, row by row, 0..255.
+        table: 64 quantization steps, row by row.
+    """
+    scaled = ((samples - 128.0) @ _matrix().T) / table
+    return np.clip(np.floor(scaled + 0.5 + _TIE), -_LARGEST, _LARGEST).astype(np.int16)
+
+
+def inverse(coefficients: Coefficients, table: Table) -> Floats:
+    """Samples of blocks as a decoder shows them: whole numbers, 0..255, N×64."""
+    values = coefficients.astype(np.int64) * table.astype(np.int64)
+    blocks = values.reshape(-1, 8, 8)
+    columns = _one_way(blocks.swapaxes(0, 1), _CONSTANT_BITS - _FIRST_PASS_BITS)
+    rows = _one_way(columns.transpose(2, 1, 0), _CONSTANT_BITS + _FIRST_PASS_BITS + 3)
+    samples = rows.transpose(1, 2, 0).reshape(-1, 64)
+    return np.clip(samples + 128, 0, 255).astype(np.float64)
+
+
+def _one_way(lines: Integers, shift: int) -> Integers:
+    """The one-dimensional inverse along the first axis, of length 8, scaled down by a shift."""
+    even = _even_part(lines)
+    odd = _odd_part(lines)
+    half = 1 << (shift - 1)
+    both = np.concatenate([even + odd, (even - odd)[::-1]])
+    return (both + half) >> shift
+
+
+def _even_part(lines: Integers) -> Integers:
+    turned = (lines[2] + lines[6]) * 4433  # √2·cos(6π/16) in 13 bits, and so on below
+    low = turned - lines[6] * 15137
+    high = turned + lines[2] * 6270
+    total = (lines[0] + lines[4]) << _CONSTANT_BITS
+    difference = (lines[0] - lines[4]) << _CONSTANT_BITS
+    return np.stack([total + high, difference + low, difference - low, total - high])
+
+
+def _odd_part(lines: Integers) -> Integers:
+    first, second = lines[7] + lines[3], lines[5] + lines[1]
+    common = (first + second) * 9633
+    first, second = common - first * 16069, common - second * 3196
+    outer = (lines[7] + lines[1]) * -7373
+    inner = (lines[5] + lines[3]) * -20995
+    return np.stack(
+        [
+            lines[1] * 12299 + outer + second,
+            lines[3] * 25172 + inner + first,
+            lines[5] * 16819 + inner + second,
+            lines[7] * 2446 + outer + first,
+        ]
+    )
+
+
+@lru_cache(maxsize=1)
+def _matrix() -> Floats:
+    """The two-dimensional forward transform of a block as one 64×64 matrix."""
+    k, n = np.mgrid[0:8, 0:8]
+    line = np.where(k == 0, np.sqrt(0.125), 0.5) * np.cos((2 * n + 1) * k * np.pi / 16)
+    return np.kron(line, line)
+
+
+"""Quantized coefficients of one component: block rows × block columns × 64, row by row."""
 
 _VERSION = "turbo210"  # jpeglib's default, 6b, cannot read arithmetic coding
-_YCBCR, _GREY = 3, 1  # libjpeg's J_COLOR_SPACE
+_YCBCR, _GRAY = 3, 1  # libjpeg's J_COLOR_SPACE
 
 
 def read_coefficients(jpeg: bytes, frame: FrameHeader) -> list[Coefficients]:
-    """The quantised coefficients of every component of a JPEG of 1 or 3 components.
+    """The quantized coefficients of every component of a JPEG of 1 or 3 components.
 
     Raises:
         WithheldError: ``corrupt`` if libjpeg refuses the file.
@@ -46,7 +165,7 @@ def read_coefficients(jpeg: bytes, frame: FrameHeader) -> list[Coefficients]:
 def write_coefficients(planes: list[Coefficients], frame: FrameHeader) -> bytes:
     """A sequential Huffman JPEG with these coefficients.
 
-    Its quantisation tables and frame header are placeholders: the caller puts
+    Its quantization tables and frame header are placeholders: the caller puts
     the source's in their place, which no coefficient depends on.
 
     Raises:
@@ -55,7 +174,7 @@ def write_coefficients(planes: list[Coefficients], frame: FrameHeader) -> bytes:
     factors = [value for c in frame.components for value in (c.v, c.h)]
     blocks = [size for shape in block_shapes(frame) for size in shape]
     contiguous = [np.ascontiguousarray(plane, np.int16) for plane in planes]
-    optimise = 1 << 6  # jpeglib's bit for optimised Huffman tables
+    optimize = 1 << 6  # jpeglib's bit for optimized Huffman tables
     with _memory_file(b"") as path:
         status = _library().write_jpeg_dct(
             None,
@@ -64,7 +183,7 @@ def write_coefficients(planes: list[Coefficients], frame: FrameHeader) -> bytes:
             (ctypes.c_int * 2)(frame.height, frame.width),
             (ctypes.c_int * len(blocks))(*blocks),
             (ctypes.c_int * len(factors))(*factors),
-            _GREY if len(planes) == 1 else _YCBCR,
+            _GRAY if len(planes) == 1 else _YCBCR,
             len(planes),
             None,
             ctypes.c_short(-1),
@@ -73,7 +192,7 @@ def write_coefficients(planes: list[Coefficients], frame: FrameHeader) -> bytes:
             None,
             None,
             None,
-            ctypes.c_uint(optimise),
+            ctypes.c_uint(optimize),
             ctypes.c_uint(0xFFFFFFFF),
         )
         written = Path(path).read_bytes()

@@ -16,10 +16,14 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from curate.codec.jpeg.coefficients import Coefficients
-from curate.codec.jpeg.dct import forward, inverse
-from curate.codec.jpeg.quantisation import Table, quantisation_tables
-from curate.codec.jpeg.stream import DQT, SOS, FrameHeader, JpegStream
+from curate.codec.jpeg.coefficients import (
+    Coefficients,
+    Table,
+    forward,
+    inverse,
+    quantization_tables,
+)
+from curate.codec.jpeg.segments import DQT, SOS, FrameHeader, JpegStream
 from curate.core.geometry import Box
 from curate.core.protocols import Frame
 
@@ -55,7 +59,7 @@ def can_splice(stream: JpegStream) -> bool:
     across = max(component.h for component in frame.components)
     down = max(component.v for component in frame.components)
     return (
-        stream.colour_space in ("L", "YCbCr", "RGB")
+        stream.color_space in ("L", "YCbCr", "RGB")
         and all(across % c.h == 0 and down % c.v == 0 for c in frame.components)
         and _is_complete(stream)
         and not _redefines_tables(stream)
@@ -74,7 +78,7 @@ def splice(
         touched: whole-pixel boxes outside which ``image`` equals the source.
     """
     frame = stream.frame
-    tables = quantisation_tables(stream)
+    tables = quantization_tables(stream)
     spliced = [plane.copy() for plane in planes]
     pixels = image[..., None] if image.ndim == 2 else image
     for window in _bands(_windows(frame, touched), frame):
@@ -84,7 +88,7 @@ def splice(
                 _Component.of(frame, index, tables[index]),
                 pixels,
                 window,
-                stream.colour_space == "YCbCr",
+                stream.color_space == "YCbCr",
             )
     return spliced
 
@@ -156,7 +160,7 @@ def _sample_mask(
 def _samples(
     pixels: Frame, component: _Component, window: Window, shape: tuple[int, int], ycbcr: bool
 ) -> Floats:
-    """The component's samples of a window, from the new pixels: box means in its colour space."""
+    """The component's samples of a window, from the new pixels: box means in its color space."""
     fx, fy = component.fx, component.fy
     tile = pixels[window.y0 : window.y1, window.x0 : window.x1]
     pad = (shape[0] * fy - tile.shape[0], shape[1] * fx - tile.shape[1])
@@ -244,6 +248,6 @@ def _is_complete(stream: JpegStream) -> bool:
 
 
 def _redefines_tables(stream: JpegStream) -> bool:
-    """Whether a quantisation table may change from scan to scan."""
+    """Whether a quantization table may change from scan to scan."""
     markers = [segment.marker for segment in stream.coded]
     return DQT in markers[markers.index(SOS) :]

@@ -1,4 +1,4 @@
-"""ICC profiles: rebuilt from the tags that turn numbers into colours.
+"""ICC profiles: rebuilt from the tags that turn numbers into colors.
 
 Layout after ICC.1:2022: a header of 128 bytes, a table of tags, their data. A
 profile can carry anything in texts and private tags, and a display calibration
@@ -12,7 +12,7 @@ from functools import lru_cache
 
 _LARGEST = 4 << 20
 _MOST_TAGS = 100
-_COLOUR_TAGS = frozenset(
+_COLOR_TAGS = frozenset(
     b"rXYZ gXYZ bXYZ rTRC gTRC bTRC kTRC wtpt bkpt chad lumi cicp gamt "
     b"A2B0 A2B1 A2B2 A2B3 B2A0 B2A1 B2A2 B2A3 pre0 pre1 pre2 "
     b"D2B0 D2B1 D2B2 D2B3 B2D0 B2D1 B2D2 B2D3".split()
@@ -23,7 +23,7 @@ _DATE = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
 
 @lru_cache(maxsize=64)
 def rebuild_profile(profile: bytes) -> bytes | None:
-    """A new profile with the colour data of ``profile`` and nothing else.
+    """A new profile with the color data of ``profile`` and nothing else.
 
     Rebuilding a rebuilt profile changes nothing.
 
@@ -34,7 +34,7 @@ def rebuild_profile(profile: bytes) -> bytes | None:
         return None
     if struct.unpack_from(">I", profile, 0)[0] != len(profile):
         return None
-    tags = _colour_tags(profile)
+    tags = _color_tags(profile)
     if not tags:
         return None
     version_4 = profile[8] >= 4
@@ -43,14 +43,14 @@ def rebuild_profile(profile: bytes) -> bytes | None:
     return _write(profile, tags)
 
 
-def _colour_tags(profile: bytes) -> dict[bytes, bytes]:
+def _color_tags(profile: bytes) -> dict[bytes, bytes]:
     count = struct.unpack_from(">I", profile, 128)[0]
     if count > _MOST_TAGS or 132 + 12 * count > len(profile):
         return {}
     tags: dict[bytes, bytes] = {}
     for index in range(count):
         name, offset, size = struct.unpack_from(">4sII", profile, 132 + 12 * index)
-        if name not in _COLOUR_TAGS or name in tags:
+        if name not in _COLOR_TAGS or name in tags:
             continue
         if size < 8 or offset < 132 + 12 * count or offset + size > len(profile):
             return {}

@@ -6,8 +6,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curate.codec.png.stream import Chunk, Header, deflate, is_exact, write_png
-from curate.codec.raster import open_image, to_frame
+from curate.codec.decoding import open_image, to_frame
+from curate.codec.png.chunks import Chunk, Header, deflate, is_exact, write_png
 from curate.core.errors import WithheldError
 from curate.core.protocols import Frame
 

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.codec.native_messages import decoder_messages
-from curate.codec.raster import Indexed, check_size, open_image, to_frame, used_palette
-from curate.codec.tiff import stream as tiff
-from curate.codec.tiff.stream import Page, bare_page
+from curate.codec.decoding import (
+    Indexed,
+    check_size,
+    decoder_messages,
+    open_image,
+    to_frame,
+    used_palette,
+)
+from curate.codec.tiff import pages as tiff
+from curate.codec.tiff.pages import Page, bare_page
 from curate.core.errors import WithheldError
 from curate.core.protocols import Frame
 
@@ -20,7 +26,7 @@ _UNSIGNED = 1
 _MOST_SAMPLES = 4
 _PLANAR = 2
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK", "LAB")
-_DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
+_DEEP_GRAY = ("I;16", "I;16B", "I;16L", "I;16N")
 LAB_SIGN = np.array([0, 0x80, 0x80], np.uint8)
 """A file holds a and b signed; a frame holds them with 128 added, so that means make sense."""
 _ALPHA_KINDS = {0: "RGBX", 1: "RGBa", 2: "RGBA"}
@@ -99,13 +105,13 @@ def _piece_sizes(page: Page) -> list[int]:
 def _decode(page: Page) -> DecodedPage:
     with _without_messages(), open_image(bare_page(page), "TIFF") as image:
         mode = image.mode
-        if mode in _DEEP_GREY:
+        if mode in _DEEP_GRAY:
             return DecodedPage("I;16", to_frame(image).astype(np.uint16), None)
         if mode not in _MODES:
             raise WithheldError("unsupported", f"TIFF with pixels of kind {mode}")
         if mode == "P":
             indexed = used_palette(image)
-            return DecodedPage(mode, indexed.colours(), indexed)
+            return DecodedPage(mode, indexed.colors(), indexed)
         frame = to_frame(image, "L" if mode == "1" else None)
         if mode == "LAB":
             frame = frame ^ LAB_SIGN
@@ -124,7 +130,7 @@ def _without_messages() -> Iterator[None]:
 
 
 def _decode_deep(page: Page) -> DecodedPage:
-    """16-bit samples in colour, which Pillow would cut to 8."""
+    """16-bit samples in color, which Pillow would cut to 8."""
     import cv2
 
     _check_deep(page)
@@ -142,7 +148,7 @@ def _decode_deep(page: Page) -> DecodedPage:
 
 
 def _decode_planes(page: Page, samples: int) -> DecodedPage:
-    """16-bit samples whose planes stand apart; OpenCV leaves memory uninitialised for them."""
+    """16-bit samples whose planes stand apart; OpenCV leaves memory uninitialized for them."""
     _check_deep(page)
     share = len(page.pieces) // samples
     changed = {

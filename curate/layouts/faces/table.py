@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError
-from curate.layouts.faces.given import GivenFaces, make_box, one_line, parse_size, starts_with
+from curate.layouts.faces.boxes import GivenFaces, make_box, one_line, parse_size, starts_with
 
 
 def recognise(path: Path) -> bool:

@@ -25,7 +25,7 @@ from curate.core.errors import (
 from curate.impact.evaluate.run import Trial, evaluate_impact
 from curate.impact.predictions.control_arms import Step
 from curate.impact.predictions.page import make_page
-from curate.impact.predictions.run import Answer, Predictions, measure_predictions
+from curate.impact.predictions.report import ImpactReport, Predictions, measure_predictions
 from curate.layouts import open_source
 from curate.manifest.store import iter_entries
 from curate.report.page import render_page
@@ -34,7 +34,7 @@ from tests.conftest import ROOT
 from tests.impact.evaluate import trials
 from tests.impact.evaluate.trials import IMAGES, Colours
 from tests.layouts.shards import write_tar
-from tests.layouts.tables import IMAGE, table, write_parquet
+from tests.layouts.tables.samples import IMAGE, table, write_parquet
 
 WITH_FACES = IMAGES * 6 // 9
 MODEL = "python:tests.impact.evaluate.trials:{}"

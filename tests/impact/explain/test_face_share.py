@@ -11,7 +11,7 @@ from curate.impact.explain.measure import (
     correlate,
     estimate,
     share_inside,
-    summarise,
+    summarize,
     to_cells,
 )
 
@@ -29,7 +29,7 @@ def make(values: list[tuple[float, ...]]) -> list[Shares]:
 
 def test_means_ratios_and_paired_differences() -> None:
     shares = make([(0.1, 0.4, 0.2, 0.1, 0.05), (0.3, 0.8, 0.4, 0.3, 0.3)])
-    found = summarise(shares, seed=0)
+    found = summarize(shares, seed=0)
     assert (found.n, found.left_out, found.placed) == (2, 0, 2)
     assert found.area == pytest.approx(0.2)
     assert found.original.share.value == pytest.approx(0.6)
@@ -43,19 +43,19 @@ def test_means_ratios_and_paired_differences() -> None:
 def test_images_without_a_share_or_without_room_are_left_out_and_counted() -> None:
     nan = math.nan
     shares = make([(0.1, 0.4, nan, 0.1, 0.1), (0.3, 0.8, 0.4, nan, nan), (0.2, 0.1, 0.1, 0.2, 0.2)])
-    found = summarise(shares, seed=0)
+    found = summarize(shares, seed=0)
     assert (found.n, found.left_out, found.placed) == (2, 1, 1)
-    nothing = summarise(shares[:1], seed=0)
+    nothing = summarize(shares[:1], seed=0)
     assert nothing.n == 0
     assert math.isnan(nothing.original.ratio.value)
-    assert summarise([], seed=0).left_out == 0
+    assert summarize([], seed=0).left_out == 0
 
 
 def test_the_same_seed_gives_the_same_intervals() -> None:
     random = np.random.default_rng(4)
     shares = make([tuple(row) for row in random.uniform(0.05, 0.9, size=(12, 5))])
-    assert summarise(shares, 3) == summarise(shares, 3)
-    assert summarise(shares, 3) != summarise(shares, 4)
+    assert summarize(shares, 3) == summarize(shares, 3)
+    assert summarize(shares, 3) != summarize(shares, 4)
 
 
 @pytest.mark.parametrize("n", [6, 20])
@@ -76,7 +76,7 @@ def test_the_ratio_of_a_model_that_looks_everywhere_alike_is_one() -> None:
         area = random.uniform(0.02, 0.3, size=20)
         noise = random.uniform(0.5, 1.5, size=(2, 20))
         rows = np.stack([area, area * noise[0], area * noise[1], area, area], axis=1)
-        found = summarise(make([tuple(row) for row in rows]), seed)
+        found = summarize(make([tuple(row) for row in rows]), seed)
         assert found.original.ratio.interval is not None
         low, high = found.original.ratio.interval
         hits += low <= 1 <= high

@@ -5,17 +5,17 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from curate.codec.upright import _turn
+from curate.codec.rgb import _turn
 from curate.core.errors import UsageError
 from curate.core.geometry import Box, to_stored, to_upright
 from curate.core.protocols import Pixels
-from curate.impact.explain.input_regions import Prepare, look_through
+from curate.impact.explain.input_regions import Prepare, map_input
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]
 STD = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
 
 
-def normalise(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def normalize(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return (image.transpose(2, 0, 1).astype(np.float32) / 255 - MEAN) / STD
 
 
@@ -24,18 +24,18 @@ def halve_and_crop(image: Pixels) -> npt.NDArray[np.float32]:
     height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
     cells = image[:height, :width].reshape(height // 2, 2, width // 2, 2, 3).mean(axis=(1, 3))
     top, left = (cells.shape[0] - 16) // 2, (cells.shape[1] - 16) // 2
-    return normalise(cells[top : top + 16, left : left + 16])
+    return normalize(cells[top : top + 16, left : left + 16])
 
 
 def letterbox(image: Pixels) -> npt.NDArray[np.float32]:
     side = max(image.shape[:2])
     padded = np.full((side, side, 3), 114, np.uint8)
     padded[: image.shape[0], : image.shape[1]] = image
-    return normalise(padded)
+    return normalize(padded)
 
 
 def bicubic(image: Pixels) -> npt.NDArray[np.float32]:
-    return normalise(np.asarray(Image.fromarray(image).resize((24, 24), Image.Resampling.BICUBIC)))
+    return normalize(np.asarray(Image.fromarray(image).resize((24, 24), Image.Resampling.BICUBIC)))
 
 
 def grey(image: Pixels) -> npt.NDArray[np.float32]:
@@ -56,7 +56,7 @@ def test_a_stored_box_arrives_where_its_pixels_do_under_every_orientation(
     assert to_stored(there, orientation, width, height) == box
     inside = np.zeros(upright.shape[:2], dtype=bool)
     inside[there.slices] = True
-    view = look_through(halve_and_crop, *upright.shape[:2])
+    view = map_input(halve_and_crop, *upright.shape[:2])
     painted = view.show(halve_and_crop(upright))[..., 0] / 255
     coverage = view.map_regions(inside)
     np.testing.assert_array_equal(coverage, painted)
@@ -66,7 +66,7 @@ def test_a_stored_box_arrives_where_its_pixels_do_under_every_orientation(
 def test_resizing_and_cropping_are_followed_to_the_pixel() -> None:
     inside = np.zeros((48, 64), dtype=bool)
     inside[20:31, 30:40] = True  # half a cell at the lower end
-    coverage = look_through(halve_and_crop, 48, 64).map_regions(inside)
+    coverage = map_input(halve_and_crop, 48, 64).map_regions(inside)
     expected = np.zeros((16, 16))
     expected[6:11, 7:12] = 1.0
     expected[11, 7:12] = 0.5
@@ -76,11 +76,11 @@ def test_resizing_and_cropping_are_followed_to_the_pixel() -> None:
 def test_what_the_crop_leaves_out_has_no_coverage() -> None:
     inside = np.zeros((48, 64), dtype=bool)
     inside[:, :8] = True
-    assert not look_through(halve_and_crop, 48, 64).map_regions(inside).any()
+    assert not map_input(halve_and_crop, 48, 64).map_regions(inside).any()
 
 
 def test_padding_lies_in_no_region_and_shows_nothing() -> None:
-    view = look_through(letterbox, 20, 32)
+    view = map_input(letterbox, 20, 32)
     coverage = view.map_regions(np.ones((20, 32), dtype=bool))
     assert (coverage[:20] == 1).all()
     assert not coverage[20:].any()
@@ -92,28 +92,28 @@ def test_padding_lies_in_no_region_and_shows_nothing() -> None:
 def test_a_soft_resize_gives_as_much_area_as_there_is(prepare: Prepare) -> None:
     inside = np.zeros((100, 130), dtype=bool)
     inside[20:60, 30:95] = True
-    coverage = look_through(prepare, 100, 130).map_regions(inside)
+    coverage = map_input(prepare, 100, 130).map_regions(inside)
     assert coverage.mean() == pytest.approx(inside.mean(), rel=0.02)
-    assert look_through(prepare, 100, 130).show(prepare(np.zeros((100, 130, 3), np.uint8))).shape
+    assert map_input(prepare, 100, 130).show(prepare(np.zeros((100, 130, 3), np.uint8))).shape
 
 
 def test_a_preparation_through_which_nothing_can_be_followed_is_refused() -> None:
     def gamma(image: Pixels) -> npt.NDArray[np.float32]:
-        return normalise(image) ** 3
+        return normalize(image) ** 3
 
     def centre(image: Pixels) -> npt.NDArray[np.float32]:
-        prepared = normalise(image)
+        prepared = normalize(image)
         return prepared - prepared.mean()
 
     for prepare in (gamma, centre):
         with pytest.raises(UsageError, match="in proportion"):
-            look_through(prepare, 8, 8)
+            map_input(prepare, 8, 8)
 
 
 def test_colours_are_shown_as_they_are_whatever_the_order_of_channels() -> None:
     def turned(image: Pixels) -> npt.NDArray[np.float32]:
-        return normalise(image[..., ::-1])
+        return normalize(image[..., ::-1])
 
     image = np.random.default_rng(0).integers(0, 256, size=(9, 7, 3)).astype(np.uint8)
-    for prepare in (normalise, turned):
-        np.testing.assert_array_equal(look_through(prepare, 9, 7).show(prepare(image)), image)
+    for prepare in (normalize, turned):
+        np.testing.assert_array_equal(map_input(prepare, 9, 7).show(prepare(image)), image)

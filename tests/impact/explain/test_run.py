@@ -15,11 +15,11 @@ from torch import nn
 
 from curate.core.errors import CurateError, DataError, ManifestError, MissingExtraError, UsageError
 from curate.impact.explain.attribution import METHODS
-from curate.impact.explain.attribution.method import Options
-from curate.impact.explain.choice import Choice
+from curate.impact.explain.attribution import Options
+from curate.impact.explain.options import Selection
 from curate.impact.explain.page import make_page
-from curate.impact.explain.question import Question
-from curate.impact.explain.run import Answer, explain_predictions
+from curate.impact.explain.options import ExplainOptions
+from curate.impact.explain.run import Answer, explain_impact
 from curate.manifest.store import iter_entries
 from curate.report.page import render_page
 from tests.conftest import ROOT
@@ -52,7 +52,7 @@ def by_method(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def test_a_model_that_looks_at_faces_is_found_out(data: tuple[str, Path]) -> None:
-    answer = explain_predictions(*data, Colours(), Question(options=FEW, sheet=True))
+    answer = explain_impact(*data, Colours(), ExplainOptions(options=FEW, sheet=True))
     report = check_schema(answer)
     assert report["counts"] == {
         "withheld": 0,
@@ -88,8 +88,8 @@ def test_a_model_that_looks_at_faces_is_found_out(data: tuple[str, Path]) -> Non
 
 
 def test_a_model_that_looks_elsewhere_is_cleared(data: tuple[str, Path]) -> None:
-    question = Question(options=FEW, choice=Choice(sample=6, seed=3))
-    report = check_schema(explain_predictions(*data, Colours(ELSEWHERE), question))
+    question = ExplainOptions(options=FEW, selection=Selection(sample=6, seed=3))
+    report = check_schema(explain_impact(*data, Colours(ELSEWHERE), question))
     assert report["counts"]["compared"] is report["counts"]["changed"] is None
     assert report["counts"]["explained"] == 6
     for found in by_method(report["overall"]).values():
@@ -104,10 +104,10 @@ def test_the_same_question_gives_the_same_bytes_and_another_seed_another_sample(
     data: tuple[str, Path],
 ) -> None:
     def ask(seed: int) -> tuple[str, str]:
-        question = Question(
-            methods=("lime",), options=FEW, choice=Choice(sample=2, seed=seed), sheet=True
+        question = ExplainOptions(
+            methods=("lime",), options=FEW, selection=Selection(sample=2, seed=seed), sheet=True
         )
-        answer = explain_predictions(*data, Colours(), question)
+        answer = explain_impact(*data, Colours(), question)
         return json.dumps(answer.to_dict()), render_page(make_page(answer))
 
     assert ask(1) == ask(1)
@@ -116,16 +116,16 @@ def test_the_same_question_gives_the_same_bytes_and_another_seed_another_sample(
 
 def test_listed_images_are_explained_in_their_order(data: tuple[str, Path], tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("bat/02.png\n\nape/01.png\nbat/08.png\n")
-    question = Question(methods=QUICK, choice=Choice(ids=tmp_path / "ids.txt"))
-    report = check_schema(explain_predictions(*data, Colours(), question))
+    question = ExplainOptions(methods=QUICK, selection=Selection(ids=tmp_path / "ids.txt"))
+    report = check_schema(explain_impact(*data, Colours(), question))
     assert [each["id"] for each in report["images"]] == ["bat/02.png", "ape/01.png"]
     assert report["counts"]["listed_left_out"] == 1
     assert report["choice"]["most"] is None
 
 
 def test_the_most_that_is_asked_for_is_explained(data: tuple[str, Path]) -> None:
-    question = Question(methods=QUICK, choice=Choice(most=2))
-    report = check_schema(explain_predictions(*data, Colours(), question))
+    question = ExplainOptions(methods=QUICK, selection=Selection(max_images=2))
+    report = check_schema(explain_impact(*data, Colours(), question))
     assert [each["id"] for each in report["images"]] == ["ape/07.png", "bat/06.png"]
     assert report["counts"]["changed"] == 4
     assert report["overall"][0]["original"]["share"]["ci95"] is None
@@ -133,7 +133,7 @@ def test_the_most_that_is_asked_for_is_explained(data: tuple[str, Path]) -> None
 
 def test_the_class_explained_is_each_images_own_or_the_originals(data: tuple[str, Path]) -> None:
     own, same = (
-        explain_predictions(*data, Colours(), Question(methods=("lrp",), target=target))
+        explain_impact(*data, Colours(), ExplainOptions(methods=("lrp",), target=target))
         for target in ("predicted", "original")
     )
     assert check_schema(same)["choice"]["target"] == "original"
@@ -163,8 +163,8 @@ class Blind(Colours):
 def test_a_method_that_a_model_does_not_allow_is_named_and_the_rest_goes_on(
     data: tuple[str, Path],
 ) -> None:
-    question = Question(methods=("lrp", "gradcam"), choice=Choice(most=1))
-    answer = explain_predictions(*data, Other(), question)
+    question = ExplainOptions(methods=("lrp", "gradcam"), selection=Selection(max_images=1))
+    answer = explain_impact(*data, Other(), question)
     report = check_schema(answer)
     lrp, gradcam = report["methods"]
     assert "no rule is known for the operation 'sigmoid'" in lrp["unavailable"]
@@ -173,12 +173,12 @@ def test_a_method_that_a_model_does_not_allow_is_named_and_the_rest_goes_on(
     assert [row["method"] for row in report["overall"]] == ["gradcam"]
     assert lrp["unavailable"] in html.unescape(render_page(make_page(answer)))
     with pytest.raises(UsageError, match="no method works with this model"):
-        explain_predictions(*data, Other(), Question(methods=("lrp",)))
+        explain_impact(*data, Other(), ExplainOptions(methods=("lrp",)))
 
 
 def test_faces_that_the_model_is_not_shown_are_counted(data: tuple[str, Path]) -> None:
-    question = Question(methods=("lime",), options=FEW, choice=Choice(sample=8))
-    answer = explain_predictions(*data, Blind(), question)
+    question = ExplainOptions(methods=("lime",), options=FEW, selection=Selection(sample=8))
+    answer = explain_impact(*data, Blind(), question)
     report = check_schema(answer)
     assert report["counts"]["face_outside_input"] == 8
     assert report["counts"]["explained"] == 0
@@ -199,12 +199,12 @@ def test_files_that_are_not_those_of_the_manifest_are_refused(
     data: tuple[str, Path], tmp_path: Path
 ) -> None:
     photos, out = copy_out(data, tmp_path)
-    question = Question(methods=QUICK)
+    question = ExplainOptions(methods=QUICK)
     entry = next(e for e in iter_entries(out / "manifest/records") if e.hidden)
 
     def refuse(said: str, error: type[CurateError]) -> None:
         with pytest.raises(error, match=said) as caught:
-            explain_predictions(photos, out, Colours(), question)
+            explain_impact(photos, out, Colours(), question)
         assert "\n" not in str(caught.value)
 
     output = out / "data" / str(entry.output_path)
@@ -237,31 +237,31 @@ def test_files_that_are_not_those_of_the_manifest_are_refused(
 )
 def test_a_question_that_makes_no_sense_is_refused(change: Mapping[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        Question(**change)
+        ExplainOptions(**change)
 
 
 def test_choices_that_make_no_sense_are_refused(data: tuple[str, Path], tmp_path: Path) -> None:
     for bad in ({"most": 0}, {"sample": 0}, {"sample": 2, "ids": Path("x")}):
         with pytest.raises(UsageError):
-            Choice(**bad)  # type: ignore[arg-type]
+            Selection(**bad)  # type: ignore[arg-type]
     listed = tmp_path / "ids.txt"
     for text, said in (("", "lists no id"), ("bat/99.png\n", "which the manifest does not know")):
         listed.write_text(text)
         with pytest.raises(DataError, match=said):
-            explain_predictions(*data, Colours(), Question(choice=Choice(ids=listed)))
+            explain_impact(*data, Colours(), ExplainOptions(selection=Selection(ids=listed)))
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
-        explain_predictions(*data, Colours(), Question(choice=Choice(ids=tmp_path)))
+        explain_impact(*data, Colours(), ExplainOptions(selection=Selection(ids=tmp_path)))
 
 
 def test_a_layer_that_will_not_do_ends_the_run_and_says_which_will(
     data: tuple[str, Path],
 ) -> None:
     for layer, said in (("nothing", "would do are: colours, activation"), ("head", "gives 1×3")):
-        question = Question(methods=QUICK, options=Options(layer=layer))
+        question = ExplainOptions(methods=QUICK, options=Options(layer=layer))
         with pytest.raises(UsageError, match=said):
-            explain_predictions(*data, Colours(), question)
-    question = Question(methods=("gradcam",), options=Options(layer="colours"))
-    report = check_schema(explain_predictions(*data, Colours(), question))
+            explain_impact(*data, Colours(), question)
+    question = ExplainOptions(methods=("gradcam",), options=Options(layer="colours"))
+    report = check_schema(explain_impact(*data, Colours(), question))
     assert report["methods"][0]["parameters"]["layer"] == "colours"
 
 
@@ -271,7 +271,7 @@ def test_scores_that_are_no_numbers_are_refused(data: tuple[str, Path]) -> None:
             return super().predict(batch) * np.nan
 
     with pytest.raises(DataError, match="no finite numbers"):
-        explain_predictions(*data, Broken(), Question())
+        explain_impact(*data, Broken(), ExplainOptions())
 
 
 def test_every_method_is_part_of_the_schema() -> None:
@@ -285,8 +285,8 @@ def test_the_page_shows_the_originals_only_where_that_is_asked_for(
     hidden, shown = (
         render_page(
             make_page(
-                explain_predictions(
-                    *data, Colours(), Question(methods=QUICK, sheet=True, show_originals=show)
+                explain_impact(
+                    *data, Colours(), ExplainOptions(methods=QUICK, sheet=True, show_originals=show)
                 )
             )
         )
@@ -307,4 +307,4 @@ def test_a_missing_package_is_an_error_that_names_the_pip_line(
     )
     for name in METHODS:
         with pytest.raises(MissingExtraError, match=r"pip install 'curate-dataset\[explain\]'"):
-            Question(methods=(name,))
+            ExplainOptions(methods=(name,))

@@ -8,7 +8,7 @@ from curate.impact.predictions.control_arms import (
     RANDOM_REGION,
     REENCODED,
     Controls,
-    compare_controls,
+    compare_arms,
     describe_controls,
     is_shown,
 )
@@ -55,7 +55,7 @@ def step(controls: Controls, before: str, after: str) -> float:
 
 
 def test_the_steps_add_up_to_the_whole() -> None:
-    controls = compare_controls(*draw(0, 4000, 0.02, 0.05, 0.2), seed=0)
+    controls = compare_arms(*draw(0, 4000, 0.02, 0.05, 0.2), seed=0)
     parts = [
         step(controls, "original", REENCODED),
         step(controls, REENCODED, RANDOM_REGION),
@@ -75,7 +75,7 @@ def test_what_each_step_costs_is_in_its_interval_as_often_as_it_says() -> None:
     held = dict.fromkeys(truth, 0)
     for seed in range(60):
         experiment, controls, faces = draw(seed, 1000, 0.02, 0.05, 0.2)
-        for each in compare_controls(experiment, controls, faces, seed).steps:
+        for each in compare_arms(experiment, controls, faces, seed).steps:
             if (each.before, each.after) in truth:
                 low, high = each.top1.interval
                 held[each.before, each.after] += low <= truth[each.before, each.after] <= high
@@ -84,7 +84,7 @@ def test_what_each_step_costs_is_in_its_interval_as_often_as_it_says() -> None:
 
 
 def test_a_cost_of_encoding_alone_is_not_laid_on_faces() -> None:
-    controls = compare_controls(*draw(1, 4000, 0.1, 0, 0), seed=0)
+    controls = compare_arms(*draw(1, 4000, 0.1, 0, 0), seed=0)
     by_name = {(each.before, each.after): each for each in controls.steps}
     assert is_shown(by_name["original", "obfuscated"].top1)
     assert is_shown(by_name["original", REENCODED].top1)
@@ -96,22 +96,22 @@ def test_images_without_faces_are_not_among_those_with() -> None:
     experiment, controls, faces = draw(2, 1000, 0, 0, 0.3)
     found = {
         (each.before, each.after): each
-        for each in compare_controls(experiment, controls, faces, 0).steps
+        for each in compare_arms(experiment, controls, faces, 0).steps
     }["original", "obfuscated"]
     assert found.present is not None
     assert found.present.n == 500
     assert found.present.difference == pytest.approx(2 * found.top1.difference)
-    unknown = compare_controls(experiment, controls, None, 0)
+    unknown = compare_arms(experiment, controls, None, 0)
     assert all(each.present is None for each in unknown.steps)
 
 
 def test_top5_is_left_out_where_fewer_are_ranked() -> None:
     experiment, controls, faces = draw(3, 100, 0, 0, 0.3)
     few = Experiment(experiment.labels, experiment.classes, experiment.models, depth=3)
-    found = compare_controls(few, controls, faces, 0)
+    found = compare_arms(few, controls, faces, 0)
     assert {each.top5 for each in found.accuracies} == {None}
     assert {each.top5 for each in found.steps} == {None}
-    assert [each.top5 for each in compare_controls(experiment, controls, faces, 0).accuracies] == [
+    assert [each.top5 for each in compare_arms(experiment, controls, faces, 0).accuracies] == [
         1.0, 1.0, 1.0, 1.0,
     ]  # fmt: skip
 
@@ -128,7 +128,7 @@ def test_top5_is_left_out_where_fewer_are_ranked() -> None:
 def test_every_choice_of_arms_is_told_in_sentences(arms: tuple[str, ...], lines: int) -> None:
     experiment, controls, faces = draw(4, 2000, 0.1, 0, 0.3)
     chosen = {name: controls[name] for name in arms}
-    told = list(describe_controls(compare_controls(experiment, chosen, faces, 0)))
+    told = list(describe_controls(compare_arms(experiment, chosen, faces, 0)))
     assert len(told) == lines
     if told:
         assert told[0].startswith("In all, obfuscation changes top-1 accuracy by −")

@@ -33,7 +33,7 @@ def draw(random: np.random.Generator, n: int, slope: float) -> tuple[Hits, Faces
 
 def test_every_image_is_in_one_bin() -> None:
     hits, faces = draw(np.random.default_rng(0), 500, 0.5)
-    for strata in (by_blurred_share(hits, faces, QUICK), by_faces(hits, faces, QUICK)):
+    for strata in (by_hidden_share(hits, faces, QUICK), by_face_count(hits, faces, QUICK)):
         assert sum(stratum.top1.n for stratum in strata) == 500
     present, absent = by_presence(hits, faces, QUICK)
     assert present.n + absent.n == 500
@@ -43,9 +43,9 @@ def test_every_image_is_in_one_bin() -> None:
 def test_bins_hold_their_upper_end_and_nothing_hidden_is_a_bin_by_itself() -> None:
     faces = Faces(np.array([0.0, 0.01, 0.0101, 1.0]), np.array([0, 1, 4, 11]))
     hits = Hits(np.ones((4, 1), dtype=bool), np.ones((4, 1), dtype=bool))
-    by_share = by_blurred_share(hits, faces, QUICK)
+    by_share = by_hidden_share(hits, faces, QUICK)
     assert [stratum.top1.n for stratum in by_share] == [1, 1, 1, 0, 0, 0, 1]
-    by_count = by_faces(hits, faces, QUICK)
+    by_count = by_face_count(hits, faces, QUICK)
     assert [(each.low, each.high, each.top1.n) for each in by_count] == [
         (0, 0, 1),
         (1, 1, 1),

@@ -14,7 +14,7 @@ import pytest
 from curate.core.errors import CurateError, DataError, ManifestError, SetupError, UsageError
 from curate.impact.metrics import log_softmax
 from curate.impact.predictions.page import make_page
-from curate.impact.predictions.run import Answer, Predictions, measure_predictions
+from curate.impact.predictions.report import ImpactReport, Predictions, measure_predictions
 from curate.manifest.store import iter_entries
 from curate.report.page import render_page
 from tests.conftest import ROOT

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from curate.core.errors import UsageError
-from curate.impact.train.hyperparameters import Hyperparameters
+from curate.impact.train.options import Hyperparameters
 
 
 def test_the_rate_rises_and_then_falls_to_nearly_nought() -> None:

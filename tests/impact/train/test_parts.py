@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from curate.core.errors import DataError, UsageError
-from curate.impact.train.plan import NEITHER, TEST, TRAIN, Listed, assign_parts, check_classes
+from curate.impact.train.splits import UNUSED, TEST, TRAIN, Images, split_images, check_classes
 
 
-def listed(splits: list[str | None], labels: list[int], classes: int = 2) -> Listed:
+def listed(splits: list[str | None], labels: list[int], classes: int = 2) -> Images:
     names = tuple(dict.fromkeys(splits))
-    return Listed(
+    return Images(
         splits=names,
         split=np.array([names.index(split) for split in splits]),
         classes=tuple("abcdef"[:classes]),
@@ -20,8 +20,8 @@ def listed(splits: list[str | None], labels: list[int], classes: int = 2) -> Lis
 
 def test_splits_are_followed_and_what_is_in_none_takes_no_part() -> None:
     splits = ["train", "Training", "val", "test", "extra", None, "train"]
-    found = assign_parts(listed(splits, [0, 1, 0, 1, 0, 0, -1]), None)
-    assert found.places.tolist() == [TRAIN, TRAIN, TEST, TEST, NEITHER, NEITHER, NEITHER]
+    found = split_images(listed(splits, [0, 1, 0, 1, 0, 0, -1]), None)
+    assert found.uses.tolist() == [TRAIN, TRAIN, TEST, TEST, UNUSED, UNUSED, UNUSED]
     assert found.holdout is None
     assert found.by_split == {"train": 1, "Training": 1, "val": 1, "test": 1}
     assert found.left_out == {"without_class": 1, "other_splits": 2}
@@ -31,27 +31,27 @@ def test_splits_are_followed_and_what_is_in_none_takes_no_part() -> None:
 def test_of_one_split_a_share_of_every_class_is_held_out(split: str | None) -> None:
     labels = [0] * 20 + [1] * 5 + [2] * 2 + [-1]
     given = listed([split] * 28, labels, 3)
-    found = assign_parts(given, None)
-    held = np.bincount(given.labels[found.places == TEST], minlength=3)
+    found = split_images(given, None)
+    held = np.bincount(given.labels[found.uses == TEST], minlength=3)
     assert held.tolist() == [4, 1, 1]
-    assert found.places[-1] == NEITHER
+    assert found.uses[-1] == UNUSED
     assert found.holdout == 0.2
-    half = assign_parts(given, 0.5)
-    assert np.bincount(given.labels[half.places == TEST]).tolist() == [10, 2, 1]
+    half = split_images(given, 0.5)
+    assert np.bincount(given.labels[half.uses == TEST]).tolist() == [10, 2, 1]
 
 
 def test_images_of_no_other_split_than_unlabelled_ones_are_held_out_as_well() -> None:
     """Test images without classes, as ImageNet's are, are no split to test on."""
-    found = assign_parts(listed(["train"] * 4 + ["test"] * 2, [0, 0, 1, 1, -1, -1]), None)
-    assert found.places.tolist().count(TEST) == 2
+    found = split_images(listed(["train"] * 4 + ["test"] * 2, [0, 0, 1, 1, -1, -1]), None)
+    assert found.uses.tolist().count(TEST) == 2
     assert found.left_out["without_class"] == 2
 
 
 def test_what_contradicts_the_dataset_is_refused() -> None:
     with pytest.raises(UsageError, match="ORIGINAL has train, val"):
-        assign_parts(listed(["train", "val"], [0, 0]), 0.2)
+        split_images(listed(["train", "val"], [0, 0]), 0.2)
     with pytest.raises(DataError, match="no image of ORIGINAL has a class"):
-        assign_parts(listed(["train", "val"], [-1, -1]), None)
+        split_images(listed(["train", "val"], [-1, -1]), None)
 
 
 def test_a_class_without_images_is_named() -> None:

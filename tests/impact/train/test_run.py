@@ -18,7 +18,7 @@ from curate.core.errors import CurateError, DataError, PausedError, UsageError
 from curate.impact.predictions.run import Predictions, measure_predictions
 from curate.impact.train.cells import OBFUSCATED, ORIGINAL, Cell
 from curate.impact.train.page import make_page
-from curate.impact.train.plan import Request, Running, Step
+from curate.impact.train.splits import Request, Running, Step
 from curate.impact.train.run import Answer, train
 from curate.report.page import render_page
 from tests.conftest import ROOT

@@ -7,26 +7,26 @@ import pytest
 import torch
 
 from curate.core.errors import DataError
-from curate.impact.train.hyperparameters import Hyperparameters
+from curate.impact.train.options import Hyperparameters
 from curate.impact.train.network import (
     BFLOAT16,
     FLOAT16,
-    Machine,
-    machine_for,
+    DeviceConfig,
+    choose_device_config,
     make_network,
-    settle,
+    set_deterministic,
 )
 from curate.impact.train.trainer import (
     Epoch,
     Examples,
-    Lesson,
-    Student,
+    TrainingJob,
+    TrainingState,
     digest_weights,
-    draw_views,
+    draw_augmentation,
     iter_batches,
-    iter_centres,
+    iter_center_crops,
     load_checkpoint,
-    normalise,
+    normalize,
     predict,
     save_checkpoint,
     score,
@@ -39,7 +39,7 @@ EXAMPLES = Examples(PIXELS, np.array([5, 0, 3, 1]), np.array([1, 0, 1, 0]))
 
 def test_views_follow_from_seed_and_epoch_alone() -> None:
     first, again, later, other = (
-        draw_views(50, 3, *numbers) for numbers in ((1, 2), (1, 2), (1, 3), (2, 2))
+        draw_augmentation(50, 3, *numbers) for numbers in ((1, 2), (1, 2), (1, 3), (2, 2))
     )
     assert np.array_equal(first.order, again.order)
     assert np.array_equal(first.corners, again.corners)
@@ -50,7 +50,7 @@ def test_views_follow_from_seed_and_epoch_alone() -> None:
 
 
 def test_an_epoch_shows_every_image_once_in_a_crop_that_lies_in_it() -> None:
-    views = draw_views(4, 1, 0, 0)
+    views = draw_augmentation(4, 1, 0, 0)
     shown = list(iter_batches(EXAMPLES, views, size=8, batch=3))
     assert [len(places) for places, _ in shown] == [3, 1]
     assert sorted(int(place) for places, _ in shown for place in places) == [0, 1, 2, 3]
@@ -64,25 +64,25 @@ def test_an_epoch_shows_every_image_once_in_a_crop_that_lies_in_it() -> None:
 
 
 def test_corners_reach_both_ends_and_half_of_the_images_are_mirrored() -> None:
-    views = draw_views(4000, 2, 0, 0)
+    views = draw_augmentation(4000, 2, 0, 0)
     assert set(views.corners.ravel().tolist()) == {0, 1, 2}
     assert abs(views.flipped.mean() - 0.5) < 0.04
 
 
 def test_test_images_come_in_order_from_the_middle() -> None:
-    shown = np.concatenate(list(iter_centres(EXAMPLES, size=7, batch=3)))
+    shown = np.concatenate(list(iter_center_crops(EXAMPLES, size=7, batch=3)))
     assert np.array_equal(shown, PIXELS[EXAMPLES.rows, 1:8, 1:8])
 
 
 def test_pixels_are_normalised_by_channel() -> None:
     grey = np.full((1, 2, 2, 3), 255, dtype=np.uint8)
-    found = normalise(grey).numpy()
+    found = normalize(grey).numpy()
     assert found.shape == (1, 3, 2, 2)
     assert np.allclose(found[0, :, 0, 0], [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, 0.594 / 0.225])
 
 
 HOW = Hyperparameters(epochs=4, size=16, batch=8, lr=0.01)
-CPU = Machine()
+CPU = DeviceConfig()
 
 
 def draw_images(count: int, seed: int = 0) -> Examples:
@@ -97,11 +97,11 @@ def draw_images(count: int, seed: int = 0) -> Examples:
 IMAGES, TESTS = draw_images(40), draw_images(20, seed=1)
 
 
-def lesson(seed: int = 0, how: Hyperparameters = HOW, **more: object) -> Lesson:
-    return Lesson(IMAGES, 2, how, seed, tests={"original": TESTS}, **more)  # type: ignore[arg-type]
+def lesson(seed: int = 0, how: Hyperparameters = HOW, **more: object) -> TrainingJob:
+    return TrainingJob(IMAGES, 2, how, seed, tests={"original": TESTS}, **more)  # type: ignore[arg-type]
 
 
-def finish(made: Student | None) -> Student:
+def finish(made: TrainingState | None) -> TrainingState:
     assert made is not None
     return made
 
@@ -109,7 +109,7 @@ def finish(made: Student | None) -> Student:
 @pytest.fixture(autouse=True)
 def _settled() -> object:
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    settle(CPU)
+    set_deterministic(CPU)
     yield
     torch.set_num_threads(before[0])
     torch.use_deterministic_algorithms(before[1])
@@ -167,7 +167,7 @@ def test_weights_of_one_change_nothing_and_of_nought_hide_an_image(tmp_path: Pat
 
 def test_mixed_precision_and_channels_last_learn_as_well(tmp_path: Path) -> None:
     """The way of an accelerator, walked on the processor."""
-    mixed = Machine("cpu", BFLOAT16, channels_last=True)
+    mixed = DeviceConfig("cpu", BFLOAT16, channels_last=True)
     done = finish(train(lesson(), mixed, tmp_path / "mixed.pt"))
     assert score(done.network, TESTS, mixed, HOW.size) == 1.0
     assert all(value.dtype == torch.float32 for value in done.network.parameters())
@@ -179,9 +179,9 @@ def test_mixed_precision_and_channels_last_learn_as_well(tmp_path: Path) -> None
 
 
 def test_only_float16_needs_its_gradients_scaled() -> None:
-    assert Machine("cpu", FLOAT16).scaler().is_enabled()
-    assert not Machine("cpu", BFLOAT16).scaler().is_enabled()
-    assert machine_for("cpu") == CPU
+    assert DeviceConfig("cpu", FLOAT16).scaler().is_enabled()
+    assert not DeviceConfig("cpu", BFLOAT16).scaler().is_enabled()
+    assert choose_device_config("cpu") == CPU
     assert CPU.describe()["number_type"] == "float32"
 
 

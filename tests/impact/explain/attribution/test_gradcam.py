@@ -7,7 +7,7 @@ from torch import nn
 
 from curate.core.errors import UsageError
 from curate.impact.explain.attribution.gradcam import open_gradcam
-from curate.impact.explain.attribution.method import Options, Subject
+from curate.impact.explain.attribution import Options, Subject
 from tests.impact.explain.attribution.networks import Small
 
 IMAGE = np.random.default_rng(0).uniform(size=(3, 16, 16)).astype(np.float32)

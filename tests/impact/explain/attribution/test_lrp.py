@@ -10,7 +10,7 @@ from curate.core.errors import UsageError
 from curate.impact.explain.attribution import lrp
 from curate.impact.explain.attribution.lrp import open_lrp
 from curate.impact.explain.attribution.lrp_steps import Kind, to_steps
-from curate.impact.explain.attribution.method import Map, Options, Subject
+from curate.impact.explain.attribution import Map, Options, Subject
 from tests.impact.explain.attribution.networks import Small, Spotlight, box_mask
 
 

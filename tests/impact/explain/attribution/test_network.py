@@ -7,24 +7,24 @@ import torch
 from torch import nn
 
 from curate.core.errors import UsageError
-from curate.impact.explain.attribution.randomised import Randomised
+from curate.impact.explain.attribution.network import RandomizedClassifier
 from tests.impact.explain.attribution.networks import Small, Spotlight, box_mask
 
 
 def test_the_last_layer_has_its_weights_shuffled_and_the_classifier_keeps_its_own() -> None:
     network = Spotlight(box_mask(slice(0, 9), slice(0, 9))).eval()
     before = copy.deepcopy(network.state_dict())
-    shuffled = Randomised(Small(network), 3).network()
+    shuffled = RandomizedClassifier(Small(network), 3).network()
     assert all((before[key] == value).all() for key, value in network.state_dict().items())
     assert not torch.equal(shuffled.head.weight, network.head.weight)
     assert torch.equal(
         shuffled.head.weight.flatten().sort().values, network.head.weight.flatten().sort().values
     )
     assert torch.equal(shuffled.second.weight, network.second.weight)
-    again = Randomised(Small(network), 3).network()
+    again = RandomizedClassifier(Small(network), 3).network()
     assert torch.equal(shuffled.head.weight, again.head.weight)
 
 
 def test_a_network_without_a_linear_layer_has_nothing_to_shuffle() -> None:
     with pytest.raises(UsageError, match="no linear layer"):
-        Randomised(Small(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Flatten())), 0)
+        RandomizedClassifier(Small(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Flatten())), 0)
