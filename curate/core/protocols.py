@@ -67,37 +67,37 @@ class Detector(Protocol):
 
 
 class Classifier(Protocol):
-    """Says of what class an image is.
+    """An image classifier.
 
-    The contract, tested for every kind of model: the same image gives the same
-    scores, alone or in a batch, up to rounding; an image of any size ≥ 1×1 is
-    accepted and left unchanged; a failure is an exception, never a guess.
+    The contract, tested for every kind of model: the same image gives the same scores, alone or
+    in a batch, up to rounding; an image of any size ≥ 1×1 is accepted and left unchanged;
+    failures raise an exception.
     """
 
     spec: str
-    """What the user asked for, such as ``imagenet`` or ``onnx:model.onnx``."""
+    """Specification, such as ``imagenet`` or ``onnx:model.onnx``."""
 
     classes: tuple[str, ...] | None
-    """The classes' names in the order of the scores, if the model knows them."""
+    """Class names in the order of the scores; None if unknown."""
 
     def prepare(self, image: Pixels) -> npt.NDArray[np.float32]:
-        """One upright RGB image, H×W×3 uint8, as the model's input, C×H×W float32."""
+        """Preprocess an upright RGB image, (H, W, 3) uint8, to the input, (C, H, W) float32."""
         ...
 
     def predict(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Scores before softmax, N×K float32, of N prepared images, N×C×H×W float32."""
+        """Return logits, (N, K) float32, for N prepared images, (N, C, H, W) float32."""
         ...
 
     def features(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """What the last layer is fed with, N×D float32.
+        """Return the input of the last layer, (N, D) float32.
 
         Raises:
-            UsageError: if this kind of model does not show it.
+            UsageError: if this kind of model does not expose it.
         """
         ...
 
     def network(self) -> Any:
-        """The ``torch.nn.Module`` behind it, in evaluation mode.
+        """Return the ``torch.nn.Module`` in evaluation mode.
 
         Raises:
             UsageError: if there is none.
@@ -105,10 +105,10 @@ class Classifier(Protocol):
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """What the report says of it, as plain values without any path.
+        """Return the entry in reports, plain values without paths.
 
-        Spec, digest of the weights, every step of the preprocessing, versions of
-        libraries, device and number type.
+        Specification, digests of the weights, preprocessing, versions of libraries, device and
+        number type.
         """
         ...
 

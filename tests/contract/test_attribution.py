@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from curate.core.errors import UsageError
-from curate.impact.explain.attribution import METHODS
-from curate.impact.explain.attribution import Method, Options, Subject
-from curate.impact.explain.attribution.superpixels import cut
+from curate.impact.explain.attribution import METHODS, Method, MethodOptions, Subject
+from curate.impact.explain.attribution.superpixels import segment
 from tests.impact.explain.attribution.networks import (
     SIDE,
     Gated,
@@ -29,11 +28,11 @@ def draw_subject(target: int = 1, seed: int = 0) -> Subject:
     random = np.random.default_rng(seed)
     image = random.uniform(-1, 1, size=(3, SIDE, SIDE)).astype(np.float32)
     shown = (image.transpose(1, 2, 0) + 1) / 2
-    return Subject(image, target, cut(shown.astype(np.float64), REGION.astype(np.float64)), 7)
+    return Subject(image, target, segment(shown.astype(np.float64), REGION.astype(np.float64)), 7)
 
 
 def open_method(name: str, classifier: Small) -> Method:
-    options = Options(lime_samples=300, shap_samples=300)
+    options = MethodOptions(lime_samples=300, shap_samples=300)
     found: Method = METHODS.resolve(name)(classifier, draw_subject().prepared, options)
     return found
 

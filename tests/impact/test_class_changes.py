@@ -38,7 +38,7 @@ def test_planted_swaps_are_found_and_nothing_else() -> None:
         assert "swap" not in kinds[2:]
         first = changes[0].confusion
         assert first is not None
-        assert first.place == 1
+        assert first.index == 1
         assert changes[0].top1.difference < 0 < changes[1].top1.difference
     assert found >= 18
 
@@ -62,7 +62,7 @@ def test_a_loss_to_one_class_is_no_swap_where_precision_goes_too() -> None:
     after[LABELS == 4, 5] += 5.0
     changes = compare(before, after)
     assert changes[4].confusion is not None
-    assert changes[4].confusion.place == 5
+    assert changes[4].confusion.index == 5
     assert changes[4].kind == "loss"
 
 
@@ -81,7 +81,7 @@ def test_identical_predictions_change_nothing_and_empty_classes_are_left_out() -
     labels = np.array([0, 0, 2])
     logits = np.eye(3)[labels]
     changes = compare_classes(make_experiment([(logits, logits)], labels), QUICK)
-    assert [change.place for change in changes] == [0, 2]
+    assert [change.index for change in changes] == [0, 2]
     assert {change.kind for change in changes} == {"none"}
     assert {change.confusion for change in changes} == {None}
 

@@ -9,13 +9,13 @@ from scipy.stats import binomtest, false_discovery_control
 from curate.core.intervals import percentiles
 from curate.impact.experiment import Hits
 from curate.impact.paired import (
+    average_models,
+    benjamini_hochberg,
     compare,
-    control,
     exact_p,
     find_power,
     make_bootstrap,
     mcnemar,
-    average_models,
     resample,
 )
 from tests.impact.predictions.experiments import draw_hits
@@ -204,9 +204,9 @@ def test_where_nothing_changed_the_drop_is_of_about_eight_images() -> None:
 
 def test_it_is_the_procedure_of_the_library() -> None:
     p = np.random.default_rng(0).random(50) ** 3
-    np.testing.assert_allclose(control(p), false_discovery_control(p))
+    np.testing.assert_allclose(benjamini_hochberg(p), false_discovery_control(p))
 
 
 def test_by_hand_in_any_order() -> None:
-    assert control(np.array([0.04, 0.01, 0.03])) == pytest.approx([0.04, 0.03, 0.04])
-    assert control(np.array([])).tolist() == []
+    assert benjamini_hochberg(np.array([0.04, 0.01, 0.03])) == pytest.approx([0.04, 0.03, 0.04])
+    assert benjamini_hochberg(np.array([])).tolist() == []

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.core.errors import DataError
-from curate.impact.prediction_files import iter_batches, load_classes
+from curate.impact.class_names import load_classes
+from curate.impact.prediction_files import iter_batches
 
 IDS, LOGITS = np.array(["a", "b"]), np.array([[0.1, 0.2], [0.3, 0.4]])
 

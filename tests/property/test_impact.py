@@ -10,8 +10,14 @@ from hypothesis.extra import numpy as arrays
 
 from curate.impact.experiment import Hits
 from curate.impact.metrics import average_precision
-from curate.impact.paired import compare, control, exact_p, find_power, mcnemar
-from curate.impact.paired import make_bootstrap
+from curate.impact.paired import (
+    benjamini_hochberg,
+    compare,
+    exact_p,
+    find_power,
+    make_bootstrap,
+    mcnemar,
+)
 
 BOOTSTRAP = {models: make_bootstrap(models, draws=100) for models in (1, 2, 3)}
 
@@ -65,7 +71,7 @@ def test_the_difference_is_inside_its_interval(both: Hits) -> None:
 
 @given(arrays.arrays(np.float64, st.integers(1, 30), elements=st.floats(0, 1)))
 def test_q_is_never_below_p_and_keeps_its_order(p: np.ndarray) -> None:
-    q = control(p)
+    q = benjamini_hochberg(p)
     assert (q >= p).all()
     assert (q <= 1).all()
     order = np.argsort(p, kind="stable")

@@ -148,9 +148,9 @@ def _causes(error: BaseException | None) -> list[BaseException]:
 
 def _without_ends(image: Pixels) -> Pixels:
     height, width = image.shape[:2]
-    most = _LONGEST_ASPECT * min(height, width)
-    top, left = max((height - most) // 2, 0), max((width - most) // 2, 0)
-    return np.ascontiguousarray(image[top : top + most, left : left + most])
+    limit = _LONGEST_ASPECT * min(height, width)
+    top, left = max((height - limit) // 2, 0), max((width - limit) // 2, 0)
+    return np.ascontiguousarray(image[top : top + limit, left : left + limit])
 
 
 def _is_pathholder(name: str) -> bool:

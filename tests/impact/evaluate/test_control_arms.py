@@ -16,16 +16,16 @@ from curate.core.errors import DataError
 from curate.core.faces import Face
 from curate.core.geometry import Box, intersection
 from curate.impact.evaluate.control_arms import (
-    Control,
-    Making,
-    draws_for,
+    ControlImage,
+    Obfuscation,
     make_control,
-    place_elsewhere,
+    make_random,
 )
+from curate.impact.placement import place_boxes
 from curate.obfuscators import make
 from tests.detectors.pictures import astronaut
 
-FILL = Making(make("fill", {"color": "#ff00ff"}), CodecOptions(), "recipe")
+FILL = Obfuscation(make("fill", {"color": "#ff00ff"}), CodecOptions(), "recipe")
 FACE, HIDDEN = Box(180, 70, 260, 180), Box(168, 58, 272, 192)
 
 
@@ -51,7 +51,7 @@ def entry(route: Route = Route.SPLICED, faces: int = 1, **more: object) -> Manif
     )
 
 
-def shown(control: Control) -> np.ndarray:
+def shown(control: ControlImage) -> np.ndarray:
     assert control.data is not None
     return codec.load(control.data).frames[0]
 
@@ -90,14 +90,14 @@ def test_regions_elsewhere_are_the_same_again() -> None:
     picture = codec.load(encode("JPEG"))
     first, again = (make_control("random-region", picture, entry(), FILL) for _ in range(2))
     assert first == again
-    other = Making(FILL.obfuscator, FILL.options, "another recipe")
+    other = Obfuscation(FILL.obfuscator, FILL.options, "another recipe")
     assert make_control("random-region", picture, entry(), other).data != first.data
 
 
 @pytest.mark.parametrize("method", ["diffuse", "fill", "mosaic", "gaussian", "imagenet"])
 @pytest.mark.parametrize("arm", ["reencoded", "random-region"])
 def test_every_method_has_its_arms(method: str, arm: str) -> None:
-    making = Making(make(method, {}), CodecOptions(), "recipe")
+    making = Obfuscation(make(method, {}), CodecOptions(), "recipe")
     picture = codec.load(encode("JPEG"))
     control = make_control(arm, picture, entry(), making)
     assert control.route is Route.SPLICED
@@ -110,7 +110,7 @@ def test_every_method_has_its_arms(method: str, arm: str) -> None:
 def test_an_image_without_faces_shows_what_it_showed(arm: str) -> None:
     picture = codec.load(encode("JPEG"))
     control = make_control(arm, picture, entry(Route.COPIED, faces=0), FILL)
-    assert control == Control(None, Route.COPIED)
+    assert control == ControlImage(None, Route.COPIED)
     webp = codec.load(encode("WEBP"))  # encoded again for other reasons than a face
     assert make_control(arm, webp, entry(Route.REENCODED, faces=0), FILL).data is not None
 
@@ -119,7 +119,7 @@ def test_a_face_that_reaches_out_of_the_image_hides_no_more_elsewhere() -> None:
     picture = codec.load(encode("PNG"))
     face, hidden = Box(-60, -60, 50, 50), Box(0, 0, 66, 66)
     at_edge = replace(entry(Route.LOSSLESS), faces=(Face(face),), hidden=(hidden,))
-    making = Making(make("imagenet", {}), CodecOptions(), "recipe")
+    making = Obfuscation(make("imagenet", {}), CodecOptions(), "recipe")
     control = make_control("random-region", picture, at_edge, making)
     changed = (shown(control) != picture.frames[0]).any(axis=2)
     rows, columns = np.nonzero(changed)
@@ -169,7 +169,7 @@ def scenes(draw: st.DrawFn) -> tuple[int, int, list[Box]]:
 @given(scenes())
 def test_sizes_stay_and_what_meets_a_face_is_said(scene: tuple[int, int, list[Box]]) -> None:
     width, height, hidden = scene
-    placed = place_elsewhere(hidden, width, height, draws_for("recipe", "a.jpg"))
+    placed = place_boxes(hidden, width, height, make_random("recipe", "a.jpg"))
     assert len(placed) == len(hidden)
     for before, after in zip(hidden, placed, strict=True):
         box = after.box
@@ -192,7 +192,7 @@ def test_sizes_stay_and_what_meets_a_face_is_said(scene: tuple[int, int, list[Bo
 def test_regions_do_not_lie_on_each_other_where_there_is_room() -> None:
     hidden = [Box(0, 0, 20, 20), Box(10, 10, 30, 30), Box(40, 0, 50, 10)]
     for number in range(50):
-        placed = place_elsewhere(hidden, 200, 120, draws_for("recipe", str(number)))
+        placed = place_boxes(hidden, 200, 120, make_random("recipe", str(number)))
         boxes = [each.box for each in placed]
         assert not any(each.overlaps for each in placed)
         assert not any(intersection(a, b) for place, a in enumerate(boxes) for b in boxes[:place])
@@ -202,7 +202,7 @@ def test_every_free_place_is_as_likely() -> None:
     # A row of five pixels whose middle is hidden: four places are left.
     counts = dict.fromkeys((0, 1, 3, 4), 0)
     for number in range(2000):
-        [placed] = place_elsewhere([Box(2, 0, 3, 1)], 5, 1, draws_for("recipe", str(number)))
+        [placed] = place_boxes([Box(2, 0, 3, 1)], 5, 1, make_random("recipe", str(number)))
         counts[int(placed.box.x0)] += 1
     assert all(
         count == pytest.approx(500, abs=4 * (2000 * 0.25 * 0.75) ** 0.5)
@@ -214,13 +214,13 @@ def test_places_follow_from_the_recipe_and_the_image_alone() -> None:
     hidden = [Box(10, 10, 30, 30)]
 
     def place(recipe: str, record: str) -> Box:
-        return place_elsewhere(hidden, 300, 200, draws_for(recipe, record))[0].box
+        return place_boxes(hidden, 300, 200, make_random(recipe, record))[0].box
 
     assert place("r", "a.jpg") == place("r", "a.jpg")
     assert len({place("r", "a.jpg"), place("r", "b.jpg"), place("s", "a.jpg")}) == 3
 
 
 def test_a_face_that_fills_the_image_is_met_again_and_said() -> None:
-    [placed] = place_elsewhere([Box(0, 0, 30, 20)], 30, 20, draws_for("r", "a"))
+    [placed] = place_boxes([Box(0, 0, 30, 20)], 30, 20, make_random("r", "a"))
     assert placed.overlaps
     assert placed.box == Box(0, 0, 30, 20)

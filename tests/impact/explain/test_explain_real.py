@@ -8,8 +8,7 @@ import pytest
 
 import curate
 from curate import Recipe, Session
-from curate.impact.explain.options import Selection
-from curate.impact.explain.options import ExplainOptions
+from curate.impact.explain.options import ExplainOptions, Selection
 from curate.impact.explain.run import explain_impact
 from curate.impact.models import open_model
 

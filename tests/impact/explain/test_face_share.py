@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from curate.impact.explain.input_regions import place_elsewhere
 from curate.impact.explain.measure import (
     Shares,
     correlate,
@@ -14,6 +13,7 @@ from curate.impact.explain.measure import (
     summarize,
     to_cells,
 )
+from curate.impact.placement import place_shapes
 
 
 def test_only_what_speaks_for_the_class_counts() -> None:
@@ -88,21 +88,21 @@ def test_regions_elsewhere_are_as_large_whole_and_off_the_faces() -> None:
     coverage[4:12, 6:15] = 1
     coverage[12, 6:15] = 0.5
     coverage[30:35, 40:44] = 1
-    found = place_elsewhere(coverage, np.random.default_rng(0), 12)
+    found = place_shapes(coverage, np.random.default_rng(0), 12)
     assert len(found) == 12
     for other in found:
         assert other.sum() == coverage.sum()
         assert not ((other > 0) & (coverage > 0)).any()
     assert len({other.tobytes() for other in found}) == 12
-    again = place_elsewhere(coverage, np.random.default_rng(0), 12)
+    again = place_shapes(coverage, np.random.default_rng(0), 12)
     assert all((a == b).all() for a, b in zip(found, again, strict=True))
 
 
 def test_where_there_is_no_room_there_is_no_region_elsewhere() -> None:
     coverage = np.zeros((20, 20))
     coverage[2:18, 2:18] = 1
-    assert place_elsewhere(coverage, np.random.default_rng(0), 3) == []
-    assert place_elsewhere(np.zeros((20, 20)), np.random.default_rng(0), 3) == []
+    assert place_shapes(coverage, np.random.default_rng(0), 3) == []
+    assert place_shapes(np.zeros((20, 20)), np.random.default_rng(0), 3) == []
 
 
 def test_maps_are_compared_by_the_ranks_of_their_cells() -> None:

@@ -14,19 +14,16 @@ import pytest
 from torch import nn
 
 from curate.core.errors import CurateError, DataError, ManifestError, MissingExtraError, UsageError
-from curate.impact.explain.attribution import METHODS
-from curate.impact.explain.attribution import Options
-from curate.impact.explain.options import Selection
-from curate.impact.explain.page import make_page
-from curate.impact.explain.options import ExplainOptions
-from curate.impact.explain.run import Answer, explain_impact
+from curate.impact.explain.attribution import METHODS, MethodOptions
+from curate.impact.explain.options import ExplainOptions, Selection
+from curate.impact.explain.report import ExplainReport
+from curate.impact.explain.run import explain_impact
 from curate.manifest.store import iter_entries
-from curate.report.page import render_page
 from tests.conftest import ROOT
 from tests.impact.explain.attribution.networks import Gated
 from tests.impact.explain.explained import ELSEWHERE, Colours, make_dataset, obfuscate
 
-FEW = Options(lime_samples=100, shap_samples=80)
+FEW = MethodOptions(lime_samples=100, shap_samples=80)
 QUICK = ("gradcam", "lrp")
 
 
@@ -38,7 +35,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return str(folder / "photos"), folder / "out"
 
 
-def check_schema(answer: Answer) -> dict[str, Any]:
+def check_schema(answer: ExplainReport) -> dict[str, Any]:
     report = json.loads(json.dumps(answer.to_dict(), allow_nan=False))
     schema = json.loads((ROOT / "manifests/explain-1.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -52,7 +49,7 @@ def by_method(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def test_a_model_that_looks_at_faces_is_found_out(data: tuple[str, Path]) -> None:
-    answer = explain_impact(*data, Colours(), ExplainOptions(options=FEW, sheet=True))
+    answer = explain_impact(*data, Colours(), ExplainOptions(method_options=FEW, sheet=True))
     report = check_schema(answer)
     assert report["counts"] == {
         "withheld": 0,
@@ -88,7 +85,7 @@ def test_a_model_that_looks_at_faces_is_found_out(data: tuple[str, Path]) -> Non
 
 
 def test_a_model_that_looks_elsewhere_is_cleared(data: tuple[str, Path]) -> None:
-    question = ExplainOptions(options=FEW, selection=Selection(sample=6, seed=3))
+    question = ExplainOptions(method_options=FEW, selection=Selection(sample=6, seed=3))
     report = check_schema(explain_impact(*data, Colours(ELSEWHERE), question))
     assert report["counts"]["compared"] is report["counts"]["changed"] is None
     assert report["counts"]["explained"] == 6
@@ -105,10 +102,13 @@ def test_the_same_question_gives_the_same_bytes_and_another_seed_another_sample(
 ) -> None:
     def ask(seed: int) -> tuple[str, str]:
         question = ExplainOptions(
-            methods=("lime",), options=FEW, selection=Selection(sample=2, seed=seed), sheet=True
+            methods=("lime",),
+            method_options=FEW,
+            selection=Selection(sample=2, seed=seed),
+            sheet=True,
         )
         answer = explain_impact(*data, Colours(), question)
-        return json.dumps(answer.to_dict()), render_page(make_page(answer))
+        return json.dumps(answer.to_dict()), answer.to_html()
 
     assert ask(1) == ask(1)
     assert ask(1)[0] != ask(2)[0]
@@ -171,19 +171,19 @@ def test_a_method_that_a_model_does_not_allow_is_named_and_the_rest_goes_on(
     assert gradcam["unavailable"] is None
     assert gradcam["parameters"] == {"layer": "first", "kind": "Conv2d"}
     assert [row["method"] for row in report["overall"]] == ["gradcam"]
-    assert lrp["unavailable"] in html.unescape(render_page(make_page(answer)))
+    assert lrp["unavailable"] in html.unescape(answer.to_html())
     with pytest.raises(UsageError, match="no method works with this model"):
         explain_impact(*data, Other(), ExplainOptions(methods=("lrp",)))
 
 
 def test_faces_that_the_model_is_not_shown_are_counted(data: tuple[str, Path]) -> None:
-    question = ExplainOptions(methods=("lime",), options=FEW, selection=Selection(sample=8))
+    question = ExplainOptions(methods=("lime",), method_options=FEW, selection=Selection(sample=8))
     answer = explain_impact(*data, Blind(), question)
     report = check_schema(answer)
     assert report["counts"]["face_outside_input"] == 8
     assert report["counts"]["explained"] == 0
     assert report["overall"][0]["n"] == 0
-    page = render_page(make_page(answer))
+    page = answer.to_html()
     assert "8 whose faces are no whole pixel of what the model is given" in page
     assert "No image was explained" in page
 
@@ -232,7 +232,7 @@ def test_files_that_are_not_those_of_the_manifest_are_refused(
         ({"methods": ("lrp", "lrp")}, "name methods, each once"),
         ({"methods": ("lpr",)}, "unknown method 'lpr'"),
         ({"target": "label"}, "unknown target"),
-        ({"options": Options(lime_samples=3)}, "must be 10 or more"),
+        ({"method_options": MethodOptions(lime_samples=3)}, "must be 10 or more"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(change: Mapping[str, Any], said: str) -> None:
@@ -257,10 +257,10 @@ def test_a_layer_that_will_not_do_ends_the_run_and_says_which_will(
     data: tuple[str, Path],
 ) -> None:
     for layer, said in (("nothing", "would do are: colours, activation"), ("head", "gives 1×3")):
-        question = ExplainOptions(methods=QUICK, options=Options(layer=layer))
+        question = ExplainOptions(methods=QUICK, method_options=MethodOptions(layer=layer))
         with pytest.raises(UsageError, match=said):
             explain_impact(*data, Colours(), question)
-    question = ExplainOptions(methods=("gradcam",), options=Options(layer="colours"))
+    question = ExplainOptions(methods=("gradcam",), method_options=MethodOptions(layer="colours"))
     report = check_schema(explain_impact(*data, Colours(), question))
     assert report["methods"][0]["parameters"]["layer"] == "colours"
 
@@ -283,18 +283,14 @@ def test_the_page_shows_the_originals_only_where_that_is_asked_for(
     data: tuple[str, Path],
 ) -> None:
     hidden, shown = (
-        render_page(
-            make_page(
-                explain_impact(
-                    *data, Colours(), ExplainOptions(methods=QUICK, sheet=True, show_originals=show)
-                )
-            )
-        )
+        explain_impact(
+            *data, Colours(), ExplainOptions(methods=QUICK, sheet=True, show_originals=show)
+        ).to_html()
         for show in (False, True)
     )
-    assert "give nobody else a copy" not in hidden
+    assert "contains visible faces" not in hidden
     assert "the page shows no pixel that the dataset hides" in hidden
-    assert "give nobody else a copy" in shown
+    assert "contains visible faces" in shown
     assert hidden.count("<img ") == shown.count("<img ") == 4 * 3
 
 

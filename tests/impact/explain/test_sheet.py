@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.impact.explain.measure import Answer, Explained, Measured, Shares
-from curate.impact.explain.sheet import Sheet, draw_sheet, level, overlay
+from curate.impact.explain.measure import Explained, Measured, Prediction, Shares
+from curate.impact.explain.sheet import Sheet, average_inside, draw_sheet, overlay
 
 RANDOM = np.random.default_rng(0)
 OBFUSCATED = np.full((40, 40, 3), 120, np.uint8)
@@ -25,8 +25,8 @@ def draw(original: np.ndarray, values: np.ndarray, hide: bool = True) -> Sheet:
         1,
         0.08,
         0.6,
-        Answer(0, "cat", 0.7),
-        Answer(1, "dog", 0.5),
+        Prediction(0, "cat", 0.7),
+        Prediction(1, "dog", 0.5),
         {"lrp": Measured(SHARES, (MAP.ravel(), MAP.ravel()))},
     )
     maps = {"lrp": (values, MAP)}
@@ -49,7 +49,7 @@ def test_a_map_is_level_inside_each_face_and_as_it_was_outside() -> None:
     inside = COVERAGE > 0
     inside[30:34, 30:34] = True
     values = MAP - 0.3
-    found = level(values, inside)
+    found = average_inside(values, inside)
     positive = np.maximum(values, 0)
     np.testing.assert_array_equal(found[~inside], positive[~inside])
     assert len(np.unique(found[inside])) == 2

@@ -6,17 +6,16 @@ import math
 import numpy as np
 import pytest
 
-from curate.impact.experiment import Hits
+from curate.impact.experiment import Faces, Hits
 from curate.impact.paired import make_bootstrap
 from curate.impact.predictions.measure import (
-    Faces,
-    by_blurred_share,
-    by_faces,
-    by_presence,
+    by_face_count,
+    by_hidden_share,
     fit_slope,
     measure,
+    measure_faces,
 )
-from curate.impact.predictions.report import to_dict
+from curate.impact.predictions.report import ImpactReport
 from tests.impact.predictions.experiments import draw_logits, make_experiment
 
 QUICK = make_bootstrap(1, draws=300)
@@ -35,7 +34,8 @@ def test_every_image_is_in_one_bin() -> None:
     hits, faces = draw(np.random.default_rng(0), 500, 0.5)
     for strata in (by_hidden_share(hits, faces, QUICK), by_face_count(hits, faces, QUICK)):
         assert sum(stratum.top1.n for stratum in strata) == 500
-    present, absent = by_presence(hits, faces, QUICK)
+    found = measure_faces(hits, faces, QUICK)
+    present, absent = found.present, found.absent
     assert present.n + absent.n == 500
     assert absent.difference == 0 > present.difference
 
@@ -86,7 +86,9 @@ def test_identical_predictions_show_no_effect_anywhere() -> None:
     logits = draw_logits(random, labels, 6, 2.0)
     faces = Faces(random.random(300), random.integers(0, 4, 300))
     groups = {"tone": [str(value) for value in random.integers(0, 2, 300)]}
-    found = to_dict(measure(make_experiment([(logits, logits)], labels), faces, groups))
+    found = ImpactReport(
+        measure(make_experiment([(logits, logits, {}).to_dict()], labels), faces, groups)
+    )
     assert found["top1"]["difference"] == found["top5"]["difference"] == 0
     assert found["mcnemar"] == {"b": 0, "c": 0, "p": 1.0}
     assert {row["kind"] for row in found["per_class"]} == {"none"}
@@ -116,7 +118,10 @@ def test_what_does_not_depend_on_faces_is_the_same_without_them() -> None:
     logits = draw_logits(random, labels, 5, 1.0)
     experiment = make_experiment([(logits, logits + random.normal(size=logits.shape))], labels)
     faces = Faces(random.random(200), random.integers(0, 4, 200))
-    with_faces, without = to_dict(measure(experiment, faces)), to_dict(measure(experiment))
+    with_faces, without = (
+        ImpactReport(measure(experiment, faces, {}).to_dict()),
+        ImpactReport(measure(experiment, {}).to_dict()),
+    )
     assert without["by_blurred_share"] == without["by_faces"] == []
     assert without["blurred_share_slope"] is without["by_presence"] is None
     for key in ("top1", "top5", "per_class", "calibration", "selective", "power"):

@@ -15,13 +15,14 @@ import pytest
 from PIL import Image
 
 from curate.core.errors import CurateError, DataError, PausedError, UsageError
-from curate.impact.predictions.run import Predictions, measure_predictions
-from curate.impact.train.cells import OBFUSCATED, ORIGINAL, Cell
-from curate.impact.train.page import make_page
-from curate.impact.train.splits import Request, Running, Step
-from curate.impact.train.run import Answer, train
-from curate.report.page import render_page
+from curate.impact.experiment import OBFUSCATED, ORIGINAL
+from curate.impact.train.cells import Cell
+from curate.impact.train.options import TrainOptions, TrainSession
+from curate.impact.train.report import TrainReport
+from curate.impact.train.run import train_impact
+from curate.pipeline.session import Step
 from tests.conftest import ROOT
+from tests.impact.predictions.files import measure
 from tests.impact.train.datasets import HOW, blur_dataset, make_dataset
 
 FACE, GONE = "val/red/03.png", ("train/red/02.png", "val/blue/05.png")
@@ -40,7 +41,7 @@ def exchanged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(original: Path, exchanged: Path, tmp_path_factory: pytest.TempPathFactory) -> Answer:
+def found(original: Path, exchanged: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainReport:
     return run(tmp_path_factory.mktemp("work"), ask(original, exchanged))
 
 
@@ -51,17 +52,21 @@ def blurred(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return blur_dataset(original, out, [FACE, "train/blue/01.png"], GONE)
 
 
+Request = tuple[Path, Path, TrainOptions]
+
+
 def ask(original: Path, obfuscated: Path, **more: Any) -> Request:
-    return Request(str(original), obfuscated, **{"how": HOW, "seeds": 2, "device": "cpu", **more})
+    options = {"hyperparameters": HOW, "seeds": 2, "device": "cpu", **more}
+    return original, obfuscated, TrainOptions(**options)
 
 
-def run(tmp_path: Path, request: Request, **more: Any) -> Answer:
-    answer = train(request, Running(work=tmp_path, workers=2, **more))
+def run(tmp_path: Path, request: Request, **more: Any) -> TrainReport:
+    answer = train_impact(*request, TrainSession(work=tmp_path, workers=2, **more))
     assert not list(tmp_path.glob(".curate-train-*"))
     return answer
 
 
-def check_schema(answer: Answer) -> dict[str, Any]:
+def check_schema(answer: TrainReport) -> dict[str, Any]:
     report = json.loads(json.dumps(answer.to_dict(), allow_nan=False))
     schema = json.loads((ROOT / "manifests/train-1.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -103,7 +108,7 @@ def test_identical_images_give_exactly_equal_cells_and_no_gap(
 
 
 @pytest.mark.slow
-def test_a_planted_effect_is_found_where_it_must_be_and_nowhere_else(found: Answer) -> None:
+def test_a_planted_effect_is_found_where_it_must_be_and_nowhere_else(found: TrainReport) -> None:
     """Trained on the other colours, every blue and red image is wrong and every green right."""
     report = check_schema(found)
     for same in (ORIGINAL, OBFUSCATED):
@@ -124,9 +129,9 @@ def test_a_planted_effect_is_found_where_it_must_be_and_nowhere_else(found: Answ
 
 @pytest.mark.slow
 def test_the_number_of_processes_changes_nothing(
-    tmp_path: Path, original: Path, exchanged: Path, found: Answer
+    tmp_path: Path, original: Path, exchanged: Path, found: TrainReport
 ) -> None:
-    alone = train(ask(original, exchanged), Running(work=tmp_path, workers=1))
+    alone = train_impact(*ask(original, exchanged), TrainSession(work=tmp_path, workers=1))
     assert alone.to_dict() == found.to_dict()
 
 
@@ -144,14 +149,14 @@ def test_a_run_is_paired_with_its_manifest_and_what_it_withheld_takes_no_part(
     assert report["by_presence"]["with_faces"]["n"] == 1
     assert report["by_presence"]["without_faces"]["n"] == 28
     assert report["notes"][0].startswith("Intervals hold for other images only")
-    page = render_page(make_page(answer))
+    page = answer.to_html()
     assert "With and without faces" in page
     assert "2 images were withheld" in page
 
 
 @pytest.mark.slow
 def test_weights_and_groups_show_what_a_correction_does_for_each_group(
-    tmp_path: Path, original: Path, exchanged: Path, found: Answer
+    tmp_path: Path, original: Path, exchanged: Path, found: TrainReport
 ) -> None:
     ids = names(original)
     weights = write_table(tmp_path / "w.parquet", id=ids, weight=[1.0 + (i % 3) for i in range(66)])
@@ -173,8 +178,8 @@ def test_weights_and_groups_show_what_a_correction_does_for_each_group(
     )
     assert set(report["weighted"]) == {"cells", "gaps", "corrections"}
     assert found.to_dict()["cells"] == report["cells"]
-    page = render_page(make_page(answer))
-    for heading in ("With weights", "By side", "What the weights change"):
+    page = answer.to_html()
+    for heading in ("With weights", "By side", "Effect of the weights"):
         assert heading in page
 
 
@@ -192,8 +197,7 @@ def test_predictions_are_what_the_other_command_reads(
         )
         for seed in (0, 1)
     )
-    asked = Predictions(pairs, classes=str(folder / "classes.txt"), manifest=blurred)
-    read = measure_predictions(asked)
+    read = measure(pairs, classes=str(folder / "classes.txt"), manifest=blurred)
     assert read.impact.top1.difference == pytest.approx(
         report["gaps"]["deployment"]["top1"]["value"]
     )
@@ -218,7 +222,7 @@ def test_a_dataset_of_one_split_keeps_the_same_images_back_from_both(tmp_path: P
 
 @pytest.mark.slow
 def test_paused_it_goes_on_where_it_was(
-    tmp_path: Path, original: Path, exchanged: Path, found: Answer
+    tmp_path: Path, original: Path, exchanged: Path, found: TrainReport
 ) -> None:
     request, stop = ask(original, exchanged), threading.Event()
 
@@ -227,7 +231,7 @@ def test_paused_it_goes_on_where_it_was(
             stop.set()
 
     with pytest.raises(PausedError, match="run the same command again"):
-        train(request, Running(work=tmp_path, workers=2, watch=watch, stop=stop))
+        train_impact(*request, TrainSession(work=tmp_path, workers=2, watch=watch, stop=stop))
     (work,) = tmp_path.glob(".curate-train-*")
     assert (work.stat().st_mode & 0o777) == 0o700
     done = len(list(work.glob("checkpoints/*.pt"))) + len(list(work.glob("results/*")))
@@ -246,7 +250,7 @@ def test_a_file_that_cannot_be_read_leaves_both_sides(tmp_path: Path, original: 
     report = check_schema(run(tmp_path, ask(original, copy, seeds=1)))
     assert report["images"]["unreadable"] == 1
     assert report["images"]["test"] == 29
-    assert "1 images cannot be read in one of both datasets, left out." in report["notes"]
+    assert "1 images are left out because a file cannot be decoded." in report["notes"]
 
 
 def spoil_manifest(original: Path, blurred: Path, place: Path) -> tuple[Path, Path]:
@@ -311,7 +315,7 @@ def test_datasets_that_do_not_fit_are_one_clear_line(
 ) -> None:
     pair = make(original, blurred, tmp_path)
     with pytest.raises(DataError) as caught:
-        train(ask(*pair), Running(work=tmp_path, workers=1))
+        train_impact(*ask(*pair), TrainSession(work=tmp_path, workers=1))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob(".curate-train-*"))
@@ -333,7 +337,7 @@ def test_tables_that_do_not_fit_are_one_clear_line(
 
     def fails(kind: type[CurateError], said: str, **more: Any) -> None:
         with pytest.raises(kind, match=said):
-            train(ask(original, exchanged, **more), Running(work=tmp_path))
+            train_impact(*ask(original, exchanged, **more), TrainSession(work=tmp_path))
         assert not list(tmp_path.glob(".curate-train-*"))
 
     write_table(table, id=ids[3:], weight=[1.0] * 63)
@@ -350,7 +354,7 @@ def test_tables_that_do_not_fit_are_one_clear_line(
     fails(UsageError, "no column 'weight'; it has: id, mass", weights=table)
     fails(UsageError, "no column 'tone'; it has", groups=table, by=("tone",))
     write_table(table, id=["x"], tone=["a"])
-    fails(DataError, "knows none of the test images", groups=table)
+    fails(DataError, "lists none of the test images", groups=table)
     fails(DataError, "cannot be read", weights=tmp_path / "absent.parquet")
 
 
@@ -389,4 +393,4 @@ def test_a_probe_on_frozen_features_answers_in_the_same_form(
     assert report["cells"][ORIGINAL][ORIGINAL]["top1"]["value"] == 1
     assert report["gaps"]["deployment"]["top1"]["ci95"][1] < 0
     assert report["runs"][0]["strength"] > 0
-    assert "Learning curves" not in render_page(make_page(answer))
+    assert "Learning curves" not in answer.to_html()

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from curate.core.errors import DataError
-from curate.impact.train.options import Hyperparameters
 from curate.impact.train.network import (
     BFLOAT16,
     FLOAT16,
@@ -16,11 +15,13 @@ from curate.impact.train.network import (
     make_network,
     set_deterministic,
 )
+from curate.impact.train.options import Hyperparameters
 from curate.impact.train.trainer import (
     Epoch,
     Examples,
     TrainingJob,
     TrainingState,
+    compute_accuracy,
     digest_weights,
     draw_augmentation,
     iter_batches,
@@ -29,7 +30,6 @@ from curate.impact.train.trainer import (
     normalize,
     predict,
     save_checkpoint,
-    score,
     train,
 )
 
@@ -119,7 +119,7 @@ def test_it_learns_and_says_how(tmp_path: Path) -> None:
     done = finish(train(lesson(), CPU, tmp_path / "a.pt"))
     assert [epoch.epoch for epoch in done.curve] == [1, 2, 3, 4]
     assert done.curve[-1].loss < done.curve[0].loss
-    assert score(done.network, TESTS, CPU, HOW.size) == 1.0
+    assert compute_accuracy(done.network, TESTS, CPU, HOW.size) == 1.0
     assert done.curve[-1].test == {"original": 1.0}
     logs = predict(done.network, TESTS, CPU, HOW.size)
     assert np.allclose(np.exp(logs).sum(axis=1), 1, atol=1e-5)
@@ -160,7 +160,9 @@ def test_weights_of_one_change_nothing_and_of_nought_hide_an_image(tmp_path: Pat
     assert digest_weights(plain.network) == digest_weights(ones.network)
     only_second = np.where(IMAGES.labels == 1, 2.0, 0.0)
     how = Hyperparameters(epochs=8, size=16, batch=8, lr=0.01)
-    blind = finish(train(lesson(how=how, weights=only_second), CPU, tmp_path / "blind.pt"))
+    blind = finish(
+        train(lesson(hyperparameters=how, weights=only_second), CPU, tmp_path / "blind.pt")
+    )
     best = predict(blind.network, TESTS, CPU, HOW.size).argmax(axis=1)
     assert (best == 1).all()
 
@@ -169,7 +171,7 @@ def test_mixed_precision_and_channels_last_learn_as_well(tmp_path: Path) -> None
     """The way of an accelerator, walked on the processor."""
     mixed = DeviceConfig("cpu", BFLOAT16, channels_last=True)
     done = finish(train(lesson(), mixed, tmp_path / "mixed.pt"))
-    assert score(done.network, TESTS, mixed, HOW.size) == 1.0
+    assert compute_accuracy(done.network, TESTS, mixed, HOW.size) == 1.0
     assert all(value.dtype == torch.float32 for value in done.network.parameters())
     plain = finish(train(lesson(), CPU, tmp_path / "plain.pt"))
     assert digest_weights(done.network) != digest_weights(plain.network)
@@ -179,8 +181,8 @@ def test_mixed_precision_and_channels_last_learn_as_well(tmp_path: Path) -> None
 
 
 def test_only_float16_needs_its_gradients_scaled() -> None:
-    assert DeviceConfig("cpu", FLOAT16).scaler().is_enabled()
-    assert not DeviceConfig("cpu", BFLOAT16).scaler().is_enabled()
+    assert DeviceConfig("cpu", FLOAT16).make_scaler().is_enabled()
+    assert not DeviceConfig("cpu", BFLOAT16).make_scaler().is_enabled()
     assert choose_device_config("cpu") == CPU
     assert CPU.describe()["number_type"] == "float32"
 
@@ -188,7 +190,7 @@ def test_only_float16_needs_its_gradients_scaled() -> None:
 def test_a_training_that_breaks_down_says_what_to_do(tmp_path: Path) -> None:
     how = Hyperparameters(epochs=4, size=16, batch=8, lr=1e30)
     with pytest.raises(DataError, match="try a lower --lr"):
-        train(lesson(how=how), CPU, tmp_path / "x.pt")
+        train(lesson(hyperparameters=how), CPU, tmp_path / "x.pt")
 
 
 def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from curate.core.errors import CurateError, DataError, LockedError, PausedError, SetupError
-from curate.impact.train.work import PREFIX, RowForm, Work, hold_work, passing_on
+from curate.impact.train.work import PREFIX, RowForm, Work, forward_stop, hold_work
 from curate.storage.lock import FolderLock
 
 FORM = RowForm((4, 4, 3), "uint8")
@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
 def test_a_stop_is_passed_on_by_a_file(tmp_path: Path) -> None:
     work, stop = Work(tmp_path), threading.Event()
-    with passing_on(stop, work):
+    with forward_stop(stop, work):
         time.sleep(0.15)
         assert not work.pause.exists()
         stop.set()

@@ -7,10 +7,9 @@ from torch import nn
 from torch.nn import functional
 
 from curate.core.errors import UsageError
-from curate.impact.explain.attribution import lrp
+from curate.impact.explain.attribution import Map, MethodOptions, Subject, lrp
 from curate.impact.explain.attribution.lrp import open_lrp
 from curate.impact.explain.attribution.lrp_steps import Kind, to_steps
-from curate.impact.explain.attribution import Map, Options, Subject
 from tests.impact.explain.attribution.networks import Small, Spotlight, box_mask
 
 
@@ -70,7 +69,7 @@ class Shared(nn.Module):
 
 def attribute(network: nn.Module, target: int = 1) -> tuple[Map, np.ndarray]:
     image = np.random.default_rng(3).normal(size=(3, 8, 8)).astype(np.float32)
-    method = open_lrp(Small(network), image, Options())
+    method = open_lrp(Small(network), image, MethodOptions())
     return method.attribute(Subject(image, target, np.zeros((8, 8), np.int64), 0)), image
 
 
@@ -106,7 +105,7 @@ def test_a_saturated_activation_passes_relevance_on_where_a_gradient_would_stop(
     network = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.ReLU6(), nn.Flatten())
     network[0].weight.data.fill_(100.0)
     image = np.full((3, 8, 8), 1.0, np.float32)
-    method = open_lrp(Small(network), image, Options())
+    method = open_lrp(Small(network), image, MethodOptions())
     found = method.attribute(Subject(image, 0, np.zeros((8, 8), np.int64), 0))
     assert found[0, 0] == pytest.approx(6.0, rel=1e-4)
     assert np.count_nonzero(np.abs(found) > 1e-6) == 1
@@ -161,7 +160,7 @@ def test_modules_without_a_rule_are_named_by_kind_and_place() -> None:
 def test_the_report_says_how_many_steps_of_each_kind_there_are() -> None:
     network = Spotlight(box_mask(slice(0, 4), slice(0, 4), 8))
     image = np.ones((3, 8, 8), np.float32)
-    assert open_lrp(Small(network), image, Options()).parameters == {
+    assert open_lrp(Small(network), image, MethodOptions()).parameters == {
         "rule": "epsilon",
         "epsilon": 0.25,
         "linear_steps": 6,

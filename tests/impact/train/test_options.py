@@ -21,7 +21,7 @@ def test_the_rate_rises_and_then_falls_to_nearly_nought() -> None:
 @pytest.mark.parametrize("epochs", [1, 3, 7, 10, 61])
 def test_the_last_epoch_is_always_looked_at_and_few_others(epochs: int) -> None:
     how = Hyperparameters(epochs=epochs)
-    looked = [epoch for epoch in range(1, epochs + 1) if how.looks_at(epoch)]
+    looked = [epoch for epoch in range(1, epochs + 1) if how.evaluates(epoch)]
     assert looked[-1] == epochs
     assert len(looked) <= 12
 

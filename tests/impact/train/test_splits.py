@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from curate.core.errors import DataError, UsageError
-from curate.impact.train.splits import UNUSED, TEST, TRAIN, Images, split_images, check_classes
+from curate.impact.train.splits import TEST, TRAIN, UNUSED, Images, check_classes, split_images
 
 
 def listed(splits: list[str | None], labels: list[int], classes: int = 2) -> Images:
@@ -64,5 +64,5 @@ def test_a_class_without_images_is_named() -> None:
         check_classes(
             ("a", "b", "c"), np.array([0, 0, 1, 2]), np.array([TRAIN, TEST, TRAIN, TRAIN])
         )
-    with pytest.raises(DataError, match="one class only, 'a'"):
+    with pytest.raises(DataError, match="only one class, 'a'"):
         check_classes(("a",), labels, places)
