@@ -23,6 +23,10 @@ FOLLOWS = 0.25
 """Share of accuracy's change by which average precision must change in the same direction."""
 ONE_CLASS = 0.5
 """Share of the net lost (or gained) images that one other class must absorb (or give)."""
+MIN_ABSORBING = 5
+"""Test images that the other class needs for a label swap: average precision of the class falls
+only if images of the other class are ranked above its own, so that with too few of them every
+loss looks like a swap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +36,12 @@ class Confusion:
     Args:
         index: the other class.
         share: its share of the net number of lost or gained images; may exceed 1.
+        images: number of test images of the other class.
     """
 
     index: int
     share: float
+    images: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +84,8 @@ def classify_change(
 
     Accuracy changed if q is at most `RATE`. The change is a label swap if average precision did
     not follow (it changed in the same direction by less than a quarter of accuracy's change, or
-    in the other direction) and a single other class absorbed, or gave, at least half of the net
-    number of images. The model then ranks images as well as before and only moved the boundary
+    in the other direction) and a single other class with at least `MIN_ABSORBING` test images
+    absorbed, or gave, at least half of the net number of images. The model then ranks images as well as before and only moved the boundary
     between two similar classes, such as Eskimo dog and husky in Yang et al., *A Study of Face
     Obfuscation in ImageNet* (ICML 2022). Any other change is a loss or a gain.
 
@@ -91,8 +97,12 @@ def classify_change(
     """
     if q > RATE or accuracy == 0:
         return "none"
-    followed = precision_follows(accuracy, precision)
-    if not followed and confusion is not None and confusion.share >= ONE_CLASS:
+    if (
+        not precision_follows(accuracy, precision)
+        and confusion is not None
+        and confusion.share >= ONE_CLASS
+        and confusion.images >= MIN_ABSORBING
+    ):
         return "swap"
     return "loss" if accuracy < 0 else "gain"
 
@@ -158,4 +168,5 @@ def find_confusion(experiment: Experiment, index: int, rows: Ints) -> Confusion 
         return None
     flow[index] = 0
     other = int(np.argmax(flow * np.sign(net)))
-    return Confusion(other, float(flow[other] / net))
+    images = int((experiment.labels == other).sum())
+    return Confusion(other, float(flow[other] / net), images)

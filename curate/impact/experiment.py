@@ -27,12 +27,14 @@ class Arm:
         confidence: probability of the predicted class, 0..1, shape (N,); its score where the
             scores are not probabilities.
         precision: average precision of each class, shape (C,); NaN for classes without images.
+        likelihood: probability of the true class, 0..1, shape (N,); None if not computed.
     """
 
     predicted: Ints
     rank: Ints
     confidence: Floats
     precision: Floats
+    likelihood: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)

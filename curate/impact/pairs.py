@@ -205,6 +205,10 @@ def open_datasets(original: str, obfuscated: Path, layout: str = "auto") -> Pair
     """
     if (obfuscated / MANIFEST).is_dir():
         manifest, run = open_manifest(obfuscated)
+        if not (obfuscated / DATA).is_dir():
+            raise DataError(
+                f"{obfuscated / DATA} is missing; OBFUSCATED must be the OUT of curate blur"
+            )
         chosen = run["source"]["layout"] if layout == "auto" else layout
         opened = open_source(original, chosen, "ORIGINAL")
         return PairedDatasets(opened, obfuscated, manifest=manifest, run=run)

@@ -98,3 +98,19 @@ def test_models_are_put_together() -> None:
     assert [change.q for change in changes] == [change.q for change in single]
     assert changes[0].confusion == single[0].confusion
     assert changes[0].kind == "swap"
+
+
+def test_a_loss_to_a_class_without_test_images_is_no_swap() -> None:
+    swaps = losses = 0
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        labels = np.repeat(np.arange(1, CLASSES), EACH)  # none of class 0
+        before = draw_logits(random, labels, CLASSES, signal=4.0)
+        after = before.copy()
+        after[labels == 1, 0] += 5.0
+        found = compare_classes(make_experiment([(before, after)], labels), QUICK)[0]
+        assert found.confusion is not None
+        assert (found.confusion.index, found.confusion.images) == (0, 0)
+        swaps += found.kind == "swap"
+        losses += found.kind == "loss"
+    assert (swaps, losses) == (0, 20)

@@ -158,3 +158,29 @@ def test_an_order_that_knows_its_errors_is_better_than_chance() -> None:
     knows = np.where(right, 0.9, 0.2)
     assert trace_risk([arm(knows, right)]).area < 0.1
     assert trace_risk([arm(random.random(1000), right)]).area == pytest.approx(0.3, abs=0.06)
+
+
+@pytest.mark.parametrize("n", [100, 500, 5000])
+@pytest.mark.parametrize("shift", [0.0, 0.03, 0.1])
+def test_the_interval_of_the_calibration_error_covers_the_truth(n: int, shift: float) -> None:
+    """Accuracy is ``shift`` below confidence everywhere, which is then the true error."""
+    held, found = 0, []
+    for seed in range(500):
+        random = np.random.default_rng([seed, n])
+        confidence = 0.1 + 0.9 * random.beta(6, 1.5, n)
+        one = calibrate([arm(confidence, random.random(n) < confidence - shift)])
+        held += one.interval.low <= shift <= one.interval.high
+        found.append((one.ece, one.debiased, one.calibrated))
+    assert held >= 0.93 * 500
+    error, debiased, calibrated = np.mean(found, axis=0)
+    assert shift <= debiased + 0.002
+    assert debiased - shift < 0.75 * max(error - shift, 0.01)
+    if shift == 0:
+        assert error == pytest.approx(calibrated, rel=0.1)
+
+
+def test_predictions_of_several_models_on_one_image_are_one_cluster() -> None:
+    random = np.random.default_rng(0)
+    confidence = random.random(400)
+    one = arm(confidence, random.random(400) < confidence)
+    assert calibrate([one, one, one]).interval == pytest.approx(calibrate([one]).interval)

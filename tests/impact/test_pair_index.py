@@ -68,5 +68,5 @@ def test_a_file_of_nothing_and_an_id_that_is_no_text_are_refused(tmp_path: Path)
     with open_pair_index(tmp_path) as pairing:
         with pytest.raises(DataError, match="a has no predictions"):
             pairing.add_file(A, [])
-        with pytest.raises(DataError, match="b has an id that is no text"):
+        with pytest.raises(DataError, match="b has an id that is not text"):
             pairing.add_file(B, [["\udcff"]])

@@ -119,7 +119,7 @@ def test_a_seed_decides_and_streams_differ(monkeypatch: pytest.MonkeyPatch) -> N
     assert (resample(values, make_bootstrap(1, 3), "a") == first).all()
     assert (resample(values, make_bootstrap(1, 4), "a") != first).any()
     assert (resample(values, make_bootstrap(1, 3), "b") != first).any()
-    monkeypatch.setattr("curate.impact.paired._CELLS", 100)
+    monkeypatch.setattr("curate.impact.paired._ELEMENTS", 100)
     assert (resample(values, make_bootstrap(1, 3), "a") == first).all()
 
 

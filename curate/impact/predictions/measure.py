@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy.special import stdtrit
 
-from curate.core.intervals import Interval, percentiles
+from curate.core.intervals import LEVEL, Interval, hull, percentiles
 from curate.impact.class_changes import ClassChange, compare_classes
 from curate.impact.experiment import Bools, Experiment, Faces, Floats, Hits
+from curate.impact.group_gaps import MIN_IMAGES
 from curate.impact.metrics import Calibration, RiskCoverage, calibrate, trace_risk
 from curate.impact.paired import (
     Bootstrap,
@@ -24,12 +27,21 @@ from curate.impact.paired import (
     mcnemar,
     resample,
 )
+from curate.impact.predictions.conformal import (
+    Reliability,
+    list_subsets,
+    measure_reliability,
+)
 from curate.impact.predictions.groups import Grouping, by_group
 
 SHARE_EDGES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 1.0)
 """Edges of the bins of the hidden share, closed at the upper end; the first bin is 0 alone."""
 FACE_EDGES = (0, 1, 2, 3, 5, 10)
 """Lower ends of the bins of the number of faces."""
+ROUGH = 1000
+"""With fewer images the slope is marked as rough."""
+
+_PSEUDO_VARIANCE = 6.0  # two pseudo-images ±1 at √3 standard deviations: 2 · 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +65,13 @@ class Slope:
 
     Args:
         value: change of accuracy per unit of hidden share.
-        interval: bootstrap interval; None where all resamples agree.
+        interval: 95 % interval.
+        rough: whether there are fewer than `ROUGH` images.
     """
 
     value: float
-    interval: Interval | None
+    interval: Interval
+    rough: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +109,8 @@ class Impact:
         groupings: by attribute.
         calibration: None where there are no probabilities.
         selective: risk-coverage curves.
+        reliability: conformal prediction sets and abstention by subset; empty where there are
+            no probabilities.
         power: smallest detectable drop.
     """
 
@@ -109,6 +125,7 @@ class Impact:
     groupings: tuple[Grouping, ...]
     calibration: tuple[Calibration, Calibration] | None
     selective: tuple[RiskCoverage, RiskCoverage]
+    reliability: tuple[Reliability, ...]
     power: Power
 
 
@@ -149,8 +166,23 @@ def measure(
         ),
         calibration=(calibrate(before), calibrate(after)) if experiment.has_probabilities else None,
         selective=(trace_risk(before), trace_risk(after)),
+        reliability=_measure_reliability(experiment, faces, groups or {}, seed),
         power=find_power(hits),
     )
+
+
+def _measure_reliability(
+    experiment: Experiment,
+    faces: Faces | None,
+    groups: Mapping[str, Sequence[str | None]],
+    seed: int,
+) -> tuple[Reliability, ...]:
+    arms = [arm for model in experiment.models for arm in (model.original, model.obfuscated)]
+    if not experiment.has_probabilities or any(arm.likelihood is None for arm in arms):
+        return ()
+    present = None if faces is None else faces.counts > 0
+    subsets = list_subsets(len(experiment), present, groups, MIN_IMAGES)
+    return measure_reliability(experiment, subsets, seed)
 
 
 def measure_faces(hits: Hits, faces: Faces, bootstrap: Bootstrap) -> FaceImpact:
@@ -198,15 +230,50 @@ def _stratum(
 
 
 def fit_slope(hits: Hits, faces: Faces, bootstrap: Bootstrap) -> Slope | None:
-    """Fit the change of accuracy over the hidden share; None if the share does not vary."""
-    x = faces.shares[:, None]
+    """Fit the change of accuracy over the hidden share; None if the share does not vary.
+
+    Hidden shares are skewed and changes are rare, so that a percentile bootstrap is too narrow.
+    The interval uses the HC3 variance (MacKinnon and White, Journal of Econometrics 29, 1985)
+    with Student's t and the degrees of freedom of Bell and McCaffrey (Survey Methodology 28,
+    2002). As in Bonett and Price's interval two pseudo-images are added, one gained and one
+    lost, here √3 standard deviations from the mean share. With several models it contains the
+    bootstrap's over images and models.
+    """
+    x, differences = faces.shares, hits.differences
     if not len(x) or np.ptp(x) == 0:
         return None
-    y = hits.differences
-    columns = np.concatenate([x, x * x, y, x * y], axis=1)
-    value = float(_slopes(columns.mean(axis=0, keepdims=True)).mean())
-    drawn = _slopes(resample(columns, bootstrap, "slope"))
-    return Slope(value, percentiles(average_models(drawn, bootstrap)))
+    n, centered = len(x), x - x.mean()
+    total = float(centered @ centered)
+    leverage = 1 / n + centered**2 / total
+    y = differences.mean(axis=1)
+    value = float(centered @ y) / total
+    residual = y - y.mean() - value * centered
+    scale = (centered / total) / np.maximum(1 - leverage, 1e-12)
+    variance = float((scale**2 * residual**2).sum()) + _PSEUDO_VARIANCE / ((n + 2) * total)
+    half = float(stdtrit(_satterthwaite(scale, leverage, centered), (1 + LEVEL) / 2))
+    half *= math.sqrt(variance)
+    interval = Interval(value - half, value + half)
+    if differences.shape[1] > 1:
+        columns = np.concatenate([x[:, None], x[:, None] ** 2, differences,
+                                  x[:, None] * differences], axis=1)  # fmt: skip
+        drawn = _slopes(resample(columns, bootstrap, "slope"))
+        interval = hull(interval, percentiles(average_models(drawn, bootstrap)))
+    return Slope(value, interval, n < ROUGH)
+
+
+def _satterthwaite(scale: Floats, leverage: Floats, centered: Floats) -> float:
+    """Degrees of freedom of the HC3 variance of a slope under equal residual variances."""
+    n, total = len(scale), float(centered @ centered)
+    weights = scale**2
+    trace = float(weights @ (1 - leverage))
+    # Sum of w_i w_j H_ij² with H_ij = 1/n + c_i c_j / total, in closed form.
+    squares = (
+        weights.sum() ** 2 / n**2
+        + 2 / (n * total) * (weights @ centered) ** 2
+        + (weights @ centered**2) ** 2 / total**2
+    )
+    squares += float(weights**2 @ ((1 - leverage) ** 2 - leverage**2))
+    return max(1.0, trace**2 / float(squares))
 
 
 def _slopes(means: Floats) -> Floats:

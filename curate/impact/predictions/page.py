@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from curate.impact.class_changes import RATE, ClassChange
+from curate.impact.class_changes import MIN_ABSORBING, RATE, ClassChange
 from curate.impact.formatting import (
     NO_VALUE,
     draw_differences,
@@ -15,6 +16,7 @@ from curate.impact.formatting import (
 )
 from curate.impact.metrics import BINS, Calibration
 from curate.impact.paired import ALPHA, POWER, Change
+from curate.impact.predictions.conformal import ANSWERED, COVERAGE, Proportion, Reliability
 from curate.impact.predictions.control_arms import lay_out_controls
 from curate.impact.predictions.groups import Grouping
 from curate.impact.predictions.measure import FaceImpact, Impact, Stratum
@@ -35,8 +37,9 @@ _INTERVALS = (
 _KINDS = (
     f"A class's accuracy counts as changed where its q is at most {RATE:g} (McNemar's exact test, "
     "Benjamini and Hochberg over all classes). The change is a label swap where average precision "
-    "did not change with it by at least a quarter as much and a single other class absorbed, or "
-    "gave, at least half of the images: then the boundary between two similar classes moved, and "
+    "did not change with it by at least a quarter as much and a single other class (with at least "
+    f"{MIN_ABSORBING} images) absorbed, or gave, at least half of the images: then the boundary "
+    "between two similar classes moved, and "
     "images are ranked as well as before. Any other change is a loss or a gain."
 )
 
@@ -147,13 +150,12 @@ def _faces(faces: FaceImpact) -> Iterator[Block]:
     yield _chart("Change of top-1 accuracy by hidden share of the image", shares)
     yield _table("By hidden share of the image's area", shares)
     if faces.slope is not None:
-        ends = faces.slope.interval
-        interval = (
-            f" ({format_points(ends.low / 10)} to {format_points(ends.high / 10)})" if ends else ""
-        )
+        slope, ends = faces.slope, faces.slope.interval
+        rough = "; with so few images this is a rough estimate" if slope.rough else ""
         yield (
             "Least-squares slope: for each tenth of the image that is hidden accuracy changes by "
-            f"{format_points(faces.slope.value / 10)} points{interval}."
+            f"{format_points(slope.value / 10)} points ({format_points(ends.low / 10)} to "
+            f"{format_points(ends.high / 10)}){rough}."
         )
     yield _table(
         "By number of hidden faces", [(_name_count(each), each.top1) for each in faces.by_count]
@@ -166,24 +168,54 @@ def _grouping(grouping: Grouping) -> Iterator[Block]:
     yield _table(f"Groups by {grouping.name}", rows)
     if grouping.unlabelled:
         yield f"{grouping.unlabelled:,} images have no value."
+    relative = [(each.name, each.relative) for each in grouping.groups if each.relative]
+    if relative:
+        yield Table(
+            "Change of accuracy relative to all other groups, in points (95 % simultaneously)",
+            ("", "difference", "p, adjusted"),
+            [
+                (
+                    name,
+                    format_points(each.value) + format_ends(each.interval),
+                    f"{each.p:.2g}",
+                )
+                for name, each in relative
+            ],
+        )
     gap = grouping.gap
     if gap is not None:
+        before, after, growth = gap.original, gap.obfuscated, gap.growth.estimate
         yield (
             f"On original images {gap.best!r} has the highest accuracy and {gap.worst!r} the "
-            f"lowest, {100 * gap.original:.2f} points apart; on obfuscated ones "
-            f"{100 * gap.obfuscated:.2f}: the gap grew by "
-            f"{format_points(gap.difference)}{format_ends(gap.interval)}. The two groups were "
-            "selected after seeing the data, so that part of the gap itself is due to chance."
+            f"lowest, {format_points(before.value)} points apart{format_ends(before.interval)}; on "
+            f"obfuscated ones {format_points(after.value)}{format_ends(after.interval)}. These "
+            "intervals hold for all pairs of groups simultaneously. The gap between the best and "
+            f"the worst group grows by {format_points(growth.value)} points"
+            f"{format_ends(growth.interval)}, measured on one half of the images for the pair "
+            "selected on the other half."
         )
 
 
 def _trust(impact: Impact) -> Iterator[Block]:
     if impact.calibration is not None:
         before, after = impact.calibration
+        yield Table(
+            f"Expected calibration error over {BINS} bins of equal width",
+            ("images", "error (95 %)", "debiased", "of a calibrated model"),
+            [
+                (
+                    name,
+                    f"{format_percent(each.ece)} ({100 * each.interval.low:.2f} to "
+                    f"{100 * each.interval.high:.2f})",
+                    format_percent(each.debiased),
+                    format_percent(each.calibrated),
+                )
+                for name, each in (("original", before), ("obfuscated", after))
+            ],
+        )
         yield (
-            f"Expected calibration error over {BINS} bins of equal width: "
-            f"{format_percent(before.ece)} on original and {format_percent(after.ece)} on "
-            "obfuscated images."
+            "Noise increases the error: the last column is the error that a perfectly calibrated "
+            "model would show on this number of images."
         )
         lines = (
             _reliability("original", before),
@@ -208,6 +240,43 @@ def _trust(impact: Impact) -> Iterator[Block]:
             for number, coverage in enumerate(impact.selective[0].coverage)
         ],
     )
+    if impact.reliability:
+        yield from _sets(impact.reliability)
+
+
+def _sets(reliability: Sequence[Reliability]) -> Iterator[Block]:
+    yield (
+        f"Prediction sets that contain the true class of {100 * COVERAGE:g} % of the originals "
+        "(split conformal prediction, calibrated on originals of the other half of the images). "
+        "“Own” sets are calibrated on the originals of the subset only."
+    )
+    yield Table(
+        "Share of images whose prediction set contains the true class (95 %)",
+        ("", "images", "original", "obfuscated", "original, own", "obfuscated, own"),
+        [
+            (
+                each.name,
+                f"{each.n:,}",
+                *(_proportion(one) for one in (*each.coverage, *each.own_coverage)),
+            )
+            for each in reliability
+        ],
+    )
+    yield Table(
+        f"Abstention at the confidence that {100 * ANSWERED:g} % of the originals reach (95 %)",
+        ("", "answered, original", "obfuscated", "error rate, original", "obfuscated"),
+        [
+            (each.name, *(_proportion(one) for one in (*each.answered, *each.risk)))
+            for each in reliability
+        ],
+    )
+
+
+def _proportion(proportion: Proportion) -> str:
+    if math.isnan(proportion.value):
+        return NO_VALUE
+    low, high = proportion.interval
+    return f"{100 * proportion.value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _reliability(name: str, calibration: Calibration) -> Line:

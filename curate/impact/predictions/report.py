@@ -10,9 +10,11 @@ from curate.impact.class_changes import ClassChange
 from curate.impact.formatting import round_interval, round_value
 from curate.impact.metrics import BINS, Calibration, RiskCoverage
 from curate.impact.paired import ALPHA, POWER, Change
+from curate.impact.predictions.conformal import ANSWERED, COVERAGE, Proportion, Reliability
 from curate.impact.predictions.control_arms import Controls, describe_controls, list_controls
 from curate.impact.predictions.groups import Gap, Grouping
 from curate.impact.predictions.measure import FaceImpact, Impact, Slope, Stratum
+from curate.impact.variance_components import Estimate
 from curate.report.document import Report
 from curate.report.values import Page
 
@@ -43,7 +45,7 @@ class ImpactReport(Report):
         return {
             "version": VERSION,
             **self.facts,
-            **_list_impact(self.impact),
+            **list_impact(self.impact),
             **({"arms": list_controls(self.controls)} if self.controls else {}),
             "notes": list(self.notes),
         }
@@ -111,7 +113,8 @@ def format_change(change: Change) -> str:
     )
 
 
-def _list_impact(impact: Impact) -> dict[str, Any]:
+def list_impact(impact: Impact) -> dict[str, Any]:
+    """Return the statistics for JSON."""
     experiment, faces = impact.experiment, impact.faces
     before, after = impact.precision
     return {
@@ -138,6 +141,13 @@ def _list_impact(impact: Impact) -> dict[str, Any]:
             "original": _list_risk(impact.selective[0]),
             "obfuscated": _list_risk(impact.selective[1]),
         },
+        "reliability": {
+            "coverage": COVERAGE,
+            "answered": ANSWERED,
+            "subsets": [_list_reliability(each) for each in impact.reliability],
+        }
+        if impact.reliability
+        else None,
         "power": {
             "detectable_drop": round_value(impact.power.detectable),
             "discordant": round_value(impact.power.discordant),
@@ -180,7 +190,11 @@ def _list_stratum(stratum: Stratum) -> dict[str, Any]:
 
 
 def _list_slope(slope: Slope) -> dict[str, Any]:
-    return {"value": round_value(slope.value), "ci95": round_interval(slope.interval)}
+    return {
+        "value": round_value(slope.value),
+        "ci95": round_interval(slope.interval),
+        "rough": slope.rough,
+    }
 
 
 def _list_presence(faces: FaceImpact) -> dict[str, Any]:
@@ -190,7 +204,12 @@ def _list_presence(faces: FaceImpact) -> dict[str, Any]:
 def _list_grouping(grouping: Grouping) -> dict[str, Any]:
     return {
         "groups": [
-            {"group": group.name, **_list_change(group.top1), "compared": group.compared}
+            {
+                "group": group.name,
+                **_list_change(group.top1),
+                "compared": group.compared,
+                "relative": _list_estimate(group.relative) if group.relative else None,
+            }
             for group in grouping.groups
         ],
         "gap": _list_gap(grouping.gap) if grouping.gap else None,
@@ -202,10 +221,20 @@ def _list_gap(gap: Gap) -> dict[str, Any]:
     return {
         "best": gap.best,
         "worst": gap.worst,
-        "original": round_value(gap.original),
-        "obfuscated": round_value(gap.obfuscated),
-        "difference": round_value(gap.difference),
-        "ci95": round_interval(gap.interval),
+        "original": _list_estimate(gap.original),
+        "obfuscated": _list_estimate(gap.obfuscated),
+        "growth": {
+            **_list_estimate(gap.growth.estimate),
+            "selected": [{"best": best, "worst": worst} for best, worst in gap.growth.pairs],
+        },
+    }
+
+
+def _list_estimate(estimate: Estimate) -> dict[str, Any]:
+    return {
+        "value": round_value(estimate.value),
+        "ci95": round_interval(estimate.interval),
+        "p": estimate.p,
     }
 
 
@@ -217,6 +246,9 @@ def _list_calibrations(pair: tuple[Calibration, Calibration]) -> dict[str, Any]:
 def _list_calibration(calibration: Calibration) -> dict[str, Any]:
     return {
         "ece": round_value(calibration.ece),
+        "ci95": round_interval(calibration.interval),
+        "debiased": round_value(calibration.debiased),
+        "calibrated": round_value(calibration.calibrated),
         "reliability": [
             {
                 "low": round_value(each.low),
@@ -228,6 +260,24 @@ def _list_calibration(calibration: Calibration) -> dict[str, Any]:
             for each in calibration.bins
         ],
     }
+
+
+def _list_reliability(each: Reliability) -> dict[str, Any]:
+    return {
+        "subset": each.name,
+        "n": each.n,
+        "coverage": _list_proportions(each.coverage),
+        "own_coverage": _list_proportions(each.own_coverage),
+        "answered": _list_proportions(each.answered),
+        "risk": _list_proportions(each.risk),
+    }
+
+
+def _list_proportions(pair: tuple[Proportion, Proportion]) -> dict[str, Any]:
+    before, after = (
+        {"value": round_value(each.value), "ci95": round_interval(each.interval)} for each in pair
+    )
+    return {"original": before, "obfuscated": after}
 
 
 def _list_risk(curve: RiskCoverage) -> dict[str, Any]:

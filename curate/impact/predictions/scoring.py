@@ -132,6 +132,7 @@ class _Reduced:
             np.zeros(self.pairs, dtype=np.int64),
             np.zeros(self.pairs, dtype=np.int64),
             np.zeros(self.pairs),
+            np.zeros(self.pairs),
         )
 
     def add(self, batch: Batch, positions: Ints, classes: Classes) -> None:
@@ -143,7 +144,9 @@ class _Reduced:
             scores = self._to_comparable(batch.scores)
             ranked = rank_dense(scores, labels)
             if not self.has_probabilities:  # then scores are log-probabilities
-                ranked = ranked._replace(confidence=np.exp(ranked.confidence))
+                ranked = ranked._replace(
+                    confidence=np.exp(ranked.confidence), likelihood=np.exp(ranked.likelihood)
+                )
         else:
             listed = classes.find(batch.listed, batch.ids, self.path)
             self.has_probabilities &= are_probabilities(batch.scores, complete=False)
@@ -162,7 +165,9 @@ class _Reduced:
         labels = np.concatenate(self._in_order)
         precision = average_precisions(self.blocks.iter_blocks(), labels, classes)
         known = self.has_probabilities or self.form.is_dense
-        return Loaded(Arm(*self.ranked, precision), self.labels, known, self.form, self.sha256)
+        predicted, rank, confidence, likelihood = self.ranked
+        arm = Arm(predicted, rank, confidence, precision, likelihood)
+        return Loaded(arm, self.labels, known, self.form, self.sha256)
 
     def _check_form(self, batch: Batch, classes: Classes) -> None:
         form = Form(batch.listed is None, batch.scores.shape[1])

@@ -20,7 +20,7 @@ from curate.impact.experiment import (
     Model,
 )
 from curate.impact.paired import benjamini_hochberg
-from curate.impact.train.variance_components import Estimate, estimate_difference
+from curate.impact.variance_components import Estimate, estimate_difference
 
 DATASETS = (ORIGINAL, OBFUSCATED)
 

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.impact.experiment import ORIGINAL, Bools
-from curate.impact.predictions.groups import MIN_IMAGES
+from curate.impact.group_gaps import (
+    MIN_IMAGES,
+    Growth,
+    Rows,
+    compare_with_rest,
+    cross_fit_growth,
+    estimate_selected_gap,
+    select_pair,
+)
 from curate.impact.train.cells import (
     Cell,
     ClassCells,
@@ -17,12 +25,10 @@ from curate.impact.train.cells import (
     list_gaps,
     measure_classes,
 )
-from curate.impact.train.variance_components import (
+from curate.impact.variance_components import (
     Estimate,
     estimate_accuracy,
     estimate_difference,
-    estimate_gap,
-    estimate_growth,
 )
 
 MIN_CLASSES = 6
@@ -62,16 +68,20 @@ class GroupGap:
     Args:
         best: the group with the highest accuracy there.
         worst: the group with the lowest.
-        cells: the gap in each cell; negative if reversed.
-        growth: growth of the gap by the name of the gap between cells.
-        corrections: growth of the gap with weights by cell; empty without weights.
+        cells: the gap in each cell, negative if reversed; the intervals allow for the
+            selection.
+        growth: cross-fitted growth of the gap by the name of the gap between cells.
+        corrections: the same with weights, by cell; empty without weights.
+        relative: by the name of the gap between cells and by group, change of accuracy minus
+            that of all other compared images.
     """
 
     best: str
     worst: str
     cells: Mapping[Cell, Estimate]
-    growth: Mapping[str, Estimate]
-    corrections: Mapping[Cell, Estimate]
+    growth: Mapping[str, Growth]
+    corrections: Mapping[Cell, Growth]
+    relative: Mapping[str, Mapping[str, Estimate]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,34 +224,29 @@ def measure_groups(results: TrainingResults, name: str, values: Sequence[str | N
         for value in sorted({value for value in values if value is not None})
     ]
     ordered = tuple(sorted(groups, key=lambda group: -group.n))
-    rows = {group.name: known & (column == group.name) for group in groups}
-    return GroupCells(name, ordered, _find_gap(results, ordered, rows), int((~known).sum()))
+    rows = {
+        group.name: np.flatnonzero(known & (column == group.name))
+        for group in groups
+        if group.compared
+    }
+    gap = _find_gap(results, rows) if len(rows) > 1 else None
+    return GroupCells(name, ordered, gap, int((~known).sum()))
 
 
-def _find_gap(
-    results: TrainingResults, groups: Sequence[Subset], rows: Mapping[str, Bools]
-) -> GroupGap | None:
-    reference = Cell(ORIGINAL, ORIGINAL)
-    compared = sorted(
-        (group for group in groups if group.compared),
-        key=lambda group: group.cells[reference].value,
-    )
-    if len(compared) < 2:
-        return None
-    worst, best = compared[0].name, compared[-1].name
-    high, low = rows[best], rows[worst]
+def _find_gap(results: TrainingResults, rows: Rows) -> GroupGap:
+    selecting = results.hits(Cell(ORIGINAL, ORIGINAL))
+    pair = select_pair(selecting, rows)
 
-    def grow(gap: Gap) -> Estimate:
-        hits = results.compare(gap)
-        return estimate_growth(hits.select(high), hits.select(low))
+    def grow(gap: Gap) -> Growth:
+        return cross_fit_growth(selecting, results.compare(gap), rows, results.seeds[0])
 
     return GroupGap(
-        best=best,
-        worst=worst,
+        best=pair[0],
+        worst=pair[1],
         cells={
-            cell: estimate_gap(results.hits(cell)[high], results.hits(cell)[low])
-            for cell in results.cells
+            cell: estimate_selected_gap(results.hits(cell), rows, pair) for cell in results.cells
         },
         growth={gap.name: grow(gap) for gap in results.gaps},
         corrections={gap.reference: grow(gap) for gap in results.corrections},
+        relative={gap.name: compare_with_rest(results.compare(gap), rows) for gap in results.gaps},
     )

@@ -19,7 +19,7 @@ from curate.impact.formatting import (
 from curate.impact.train.cells import DATASETS, Cell, ClassGap
 from curate.impact.train.measure import GroupCells, Subset, TopK, Transfer
 from curate.impact.train.report import format_cell, format_trained
-from curate.impact.train.variance_components import Estimate
+from curate.impact.variance_components import Estimate
 from curate.report.values import Bar, BarChart, Block, Line, LineChart, Page, Section, Table
 
 if TYPE_CHECKING:
@@ -305,16 +305,23 @@ def lay_out_groups(transfer: Transfer, grouping: GroupCells) -> Iterator[Block]:
     gap = grouping.gap
     if gap is None:
         return
+    for name, relative in gap.relative.items():
+        yield Table(
+            f"{name.capitalize()} gap relative to all other groups (95 % simultaneously)",
+            ("", "difference", "p, adjusted"),
+            [(group, *format_gap(each)) for group, each in relative.items()],
+        )
     yield (
         f"Trained and tested on original images {gap.best!r} has the highest and {gap.worst!r} the "
-        "lowest accuracy. The two were selected after seeing the data, so that subset of the gap "
-        "there is due to chance."
+        "lowest accuracy. The intervals of the gap between them hold for all pairs of groups "
+        "simultaneously. Its growth is measured on one half of the images for the pair that is "
+        "selected on the other half, and the reverse."
     )
     rows = [(format_cell(cell), *format_gap(each)) for cell, each in gap.cells.items()]
     yield Table("Gap between the two groups", ("trained on → tested on", "gap (95 %)", "p"), rows)
-    changes = [(name, *format_gap(each)) for name, each in gap.growth.items()]
+    changes = [(name, *format_gap(each.estimate)) for name, each in gap.growth.items()]
     changes += [
-        (f"weights, {format_cell(cell)}", *format_gap(each))
+        (f"weights, {format_cell(cell)}", *format_gap(each.estimate))
         for cell, each in gap.corrections.items()
     ]
     yield Table("Growth of the gap", ("", "growth (95 %)", "p"), changes)

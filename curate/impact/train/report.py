@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from curate.impact.formatting import round_interval, round_value
+from curate.impact.group_gaps import Growth
 from curate.impact.train.cells import DATASETS, Cell, ClassCells, ClassGap
 from curate.impact.train.measure import GroupCells, GroupGap, Subset, TopK, Transfer
-from curate.impact.train.variance_components import Estimate
+from curate.impact.variance_components import Estimate
 from curate.report.document import Report
 from curate.report.values import Page
 
@@ -41,7 +42,7 @@ class TrainReport(Report):
         return {
             "version": VERSION,
             **self.facts,
-            **_list_transfer(self.transfer),
+            **list_transfer(self.transfer),
             "runs": [dict(run) for run in self.runs],
             "notes": list(self.notes),
         }
@@ -109,8 +110,8 @@ def _list_lines(report: TrainReport) -> Iterator[str]:
     yield from report.notes
 
 
-def _list_transfer(transfer: Transfer) -> dict[str, Any]:
-    """``cells`` are nested by the dataset of training, then by the dataset of testing."""
+def list_transfer(transfer: Transfer) -> dict[str, Any]:
+    """Return the statistics; ``cells`` by dataset of training, then of testing."""
     names, presence = transfer.results.classes, transfer.presence
     return {
         "seeds": list(transfer.results.seeds),
@@ -212,14 +213,20 @@ def _list_gap(gap: GroupGap) -> dict[str, Any]:
         "best": gap.best,
         "worst": gap.worst,
         "cells": _nest(lambda cell: _list_estimate(gap.cells[cell])),
-        "growth": _list_estimates(gap.growth),
+        "growth": {name: _list_growth(each) for name, each in gap.growth.items()},
         "weighted_cells": _nest(lambda cell: _list_estimate(gap.cells[cell]), weighted=True)
         if weighted
         else None,
-        "corrections": _nest(lambda cell: _list_estimate(gap.corrections[cell]))
+        "corrections": _nest(lambda cell: _list_growth(gap.corrections[cell]))
         if weighted
         else None,
+        "relative": {name: _list_estimates(each) for name, each in gap.relative.items()},
     }
+
+
+def _list_growth(growth: Growth) -> dict[str, Any]:
+    selected = [{"best": best, "worst": worst} for best, worst in growth.pairs]
+    return {**_list_estimate(growth.estimate), "selected": selected}
 
 
 def _list_estimates(estimates: Mapping[str, Estimate]) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def test_every_frame_has_its_own_regions() -> None:
 
 def test_a_manifest_of_a_larger_image_is_refused() -> None:
     picture = codec.load(encode("JPEG"))
-    with pytest.raises(DataError, match="which is 512×512 pixels: it is of another image"):
+    with pytest.raises(DataError, match="which has 512×512 pixels: it is of another image"):
         make_control(
             "reencoded",
             picture,

@@ -106,7 +106,7 @@ def test_a_preparation_through_which_nothing_can_be_followed_is_refused() -> Non
         return prepared - prepared.mean()
 
     for prepare in (gamma, centre):
-        with pytest.raises(UsageError, match="in proportion"):
+        with pytest.raises(UsageError, match="not linear in pixel values"):
             map_input(prepare, 8, 8)
 
 

@@ -59,12 +59,12 @@ def test_a_map_is_level_inside_each_face_and_as_it_was_outside() -> None:
 def test_the_sheet_says_in_words_what_it_shows() -> None:
     sheet = draw(ORIGINAL, MAP)
     assert sheet.text == (
-        "a/1.jpg, class a. Taken for cat (70 %) before and for dog (50 %) after. "
-        "1 face on 8.0 % of what the model sees."
+        "a/1.jpg, class a. Predicted cat (70 %) before and dog (50 %) after. "
+        "1 face on 8.0 % of the model's input."
     )
     assert [picture.caption for picture in sheet.pictures] == [
-        "obfuscated; at the right with the faces' regions",
-        "LRP: 40 % on faces before, nothing after",
+        "obfuscated; at the right with the regions of faces",
+        "LRP: 40 % on faces before, none after",
     ]
 
 

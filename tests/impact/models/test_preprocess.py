@@ -91,8 +91,8 @@ def test_what_is_not_stated_is_as_usual() -> None:
         ({"size": "5000"}, "size must be 1 to 4096"),
         ({"std": "1/1/0"}, "std must be above 0"),
         ({"mean": "inf"}, "must be numbers"),
-        ({"mean": "1/2/3/4"}, "makes no sense"),
-        ({"size": "10x20x30"}, "makes no sense"),
+        ({"mean": "1/2/3/4"}, "is not valid"),
+        ({"size": "10x20x30"}, "is not valid"),
     ],
 )
 def test_what_makes_no_sense_is_refused(settings: dict[str, str], line: str) -> None:

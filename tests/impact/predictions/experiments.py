@@ -26,7 +26,13 @@ def make_arm(logits: np.ndarray, labels: np.ndarray) -> Arm:
     scores = log_softmax(logits.astype(np.float32))
     ranked = rank_dense(scores, labels)
     precision = average_precisions([(0, scores)], labels, scores.shape[1])
-    return Arm(ranked.predicted, ranked.rank, np.exp(ranked.confidence), precision)
+    return Arm(
+        ranked.predicted,
+        ranked.rank,
+        np.exp(ranked.confidence),
+        precision,
+        np.exp(ranked.likelihood),
+    )
 
 
 def make_experiment(

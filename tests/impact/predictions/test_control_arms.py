@@ -130,9 +130,9 @@ def test_every_choice_of_arms_is_told_in_sentences(arms: tuple[str, ...], lines:
     told = list(describe_controls(compare_arms(experiment, chosen, faces, 0)))
     assert len(told) == lines
     if told:
-        assert told[0].startswith("In all, obfuscation changes top-1 accuracy by −")
-        assert "cannot tell from nothing" not in told[-1]
+        assert told[0].startswith("In total, obfuscation changes top-1 accuracy by −")
+        assert "includes 0" not in told[-1]
     if len(arms) == 2:
         assert told[2].startswith("Hiding as much")
         assert "accounts for +0.00 points" in told[2]
-        assert "cannot tell from nothing" in told[2]
+        assert "includes 0" in told[2]

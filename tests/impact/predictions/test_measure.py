@@ -15,7 +15,7 @@ from curate.impact.predictions.measure import (
     measure,
     measure_faces,
 )
-from curate.impact.predictions.report import ImpactReport
+from curate.impact.predictions.report import list_impact
 from tests.impact.predictions.experiments import draw_logits, make_experiment
 
 QUICK = make_bootstrap(1, draws=300)
@@ -64,15 +64,21 @@ def test_the_slope_is_least_squares() -> None:
     assert found.value == pytest.approx(expected)
 
 
-def test_a_planted_slope_is_in_its_interval_as_often_as_it_says() -> None:
-    random = np.random.default_rng(2)
+@pytest.mark.parametrize("n", [60, 100, 300, 1000])
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
+def test_the_interval_of_the_slope_covers_the_truth(n: int, slope: float) -> None:
     held = 0
-    for _ in range(200):
-        found = fit_slope(*draw(random, 800, 0.6), QUICK)
+    for seed in range(500):
+        random = np.random.default_rng([seed, n])
+        shares = np.where(random.random(n) < 0.4, random.beta(1, 6, n), 0.0)
+        before, draws = random.random(n) < 0.8, random.random(n)
+        after = np.where(before, draws >= 0.02 + slope * shares, draws < 0.02)
+        hits = Hits(before[:, None], after[:, None])
+        found = fit_slope(hits, Faces(shares, (shares > 0).astype(np.int64)), QUICK)
         assert found is not None
-        assert found.interval is not None
-        held += found.interval.low <= -0.6 <= found.interval.high
-    assert held / 200 == pytest.approx(0.95, abs=0.05)
+        assert found.rough == (n < 1000)
+        held += found.interval.low <= -0.8 * slope <= found.interval.high
+    assert held >= 0.93 * 500
 
 
 def test_shares_that_are_all_the_same_have_no_slope() -> None:
@@ -86,14 +92,13 @@ def test_identical_predictions_show_no_effect_anywhere() -> None:
     logits = draw_logits(random, labels, 6, 2.0)
     faces = Faces(random.random(300), random.integers(0, 4, 300))
     groups = {"tone": [str(value) for value in random.integers(0, 2, 300)]}
-    found = ImpactReport(
-        measure(make_experiment([(logits, logits, {}).to_dict()], labels), faces, groups)
-    )
+    experiment = make_experiment([(logits, logits)], labels)
+    found = list_impact(measure(experiment, faces, groups))
     assert found["top1"]["difference"] == found["top5"]["difference"] == 0
     assert found["mcnemar"] == {"b": 0, "c": 0, "p": 1.0}
     assert {row["kind"] for row in found["per_class"]} == {"none"}
     assert {row["difference"] for row in found["by_blurred_share"]} <= {0, None}
-    assert found["by_group"]["tone"]["gap"]["difference"] == 0
+    assert found["by_group"]["tone"]["gap"]["growth"]["value"] == 0
     assert found["calibration"]["original"] == found["calibration"]["obfuscated"]
     assert found["average_precision"]["difference"] == 0
     json.dumps(found, allow_nan=False)
@@ -119,8 +124,8 @@ def test_what_does_not_depend_on_faces_is_the_same_without_them() -> None:
     experiment = make_experiment([(logits, logits + random.normal(size=logits.shape))], labels)
     faces = Faces(random.random(200), random.integers(0, 4, 200))
     with_faces, without = (
-        ImpactReport(measure(experiment, faces, {}).to_dict()),
-        ImpactReport(measure(experiment, {}).to_dict()),
+        list_impact(measure(experiment, faces)),
+        list_impact(measure(experiment)),
     )
     assert without["by_blurred_share"] == without["by_faces"] == []
     assert without["blurred_share_slope"] is without["by_presence"] is None

@@ -50,7 +50,7 @@ def test_nothing_stays_in_the_work_folder(tmp_path: Path, path: Path) -> None:
 def test_rows_that_are_written_come_back_as_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr("curate.impact.predictions.scoring._BLOCK", block)
+    monkeypatch.setattr("curate.impact.predictions.scoring._BLOCK_BYTES", block)
     scores = np.random.default_rng(0).random((23, 7)).astype(np.float32)
     with (tmp_path / "scores").open("w+b") as file:
         blocks = ScoreBlocks(file, 23, 7)

@@ -8,7 +8,7 @@ import pytest
 from curate.impact.experiment import OBFUSCATED, ORIGINAL
 from curate.impact.train.cells import Cell, TrainingResults, list_cells, list_gaps
 from curate.impact.train.measure import Transfer, measure
-from curate.impact.train.report import TrainReport
+from curate.impact.train.report import list_transfer
 from tests.impact.predictions.experiments import draw_logits, make_arm
 
 REFERENCE, DEPLOYED = Cell(ORIGINAL, ORIGINAL), Cell(OBFUSCATED, ORIGINAL)
@@ -112,7 +112,7 @@ def test_groups_are_followed_through_the_cells_and_weights_are_credited() -> Non
     assert gap is not None
     assert (gap.best, gap.worst) == ("many", "few")
     assert gap.cells[REFERENCE].interval.low > 0.1
-    assert gap.corrections[REFERENCE].interval.high < 0  # the weights narrow the gap
+    assert gap.corrections[REFERENCE].estimate.interval.high < 0  # the weights narrow the gap
     few = next(part for part in grouping.groups if part.name == "few")
     assert few.corrections[REFERENCE].interval.low > 0
     low, high = found.corrections[REFERENCE].top1.interval
@@ -139,7 +139,7 @@ def test_there_is_no_top5_of_five_classes() -> None:
     }
     found: Transfer = measure(make_trial(labels, logits, 5))
     assert found.accuracy[REFERENCE].top5 is None
-    report = TrainReport(found, {}, (), ()).to_dict()
+    report = list_transfer(found)
     assert report["gaps"]["deployment"]["top5"] is None
     assert report["weighted"] is report["by_presence"] is None
     assert report["cells"][OBFUSCATED][ORIGINAL]["top1"]["per_seed"] == [

@@ -75,8 +75,8 @@ def test_the_map_is_the_weighted_sum_of_channels() -> None:
     ("layer", "said"),
     [
         ("relu", "has no layer 'relu' that runs once"),
-        ("squeeze", "gives 1×4×1×1, which is no image"),
-        ("head", "gives 1×3, which is no image"),
+        ("squeeze", "returns 1×4×1×1, which has no spatial"),
+        ("head", "returns 1×3, which has no spatial"),
     ],
 )
 def test_a_layer_that_will_not_do_is_refused(layer: str, said: str) -> None:
@@ -88,5 +88,5 @@ def test_a_compiled_network_shows_no_layers() -> None:
     class Compiled(torch.jit.ScriptModule):
         pass
 
-    with pytest.raises(UsageError, match="not for TorchScript"):
+    with pytest.raises(UsageError, match="not supported for TorchScript"):
         open_gradcam(Small(Compiled()), IMAGE, MethodOptions())

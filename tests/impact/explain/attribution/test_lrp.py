@@ -131,15 +131,15 @@ def test_batch_normalisation_is_folded_where_a_convolution_alone_feeds_it() -> N
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        (lambda x: x * x.relu(), "no rule is known for the operation 'mul'"),
-        (lambda x: 1 / (x.relu() + 1), "no rule is known for the operation 'truediv'"),
+        (lambda x: x * x.relu(), "the operation 'mul' has no rule"),
+        (lambda x: 1 / (x.relu() + 1), "the operation 'truediv' has no rule"),
         (
             lambda x: functional.pad(x, (1, 1), value=2.0),
-            "no rule is known for the operation 'pad'",
+            "the operation 'pad' has no rule",
         ),
-        (lambda x: x.softmax(1), "no rule is known for the operation 'softmax'"),
-        (lambda x: x.max(1), "gives several values"),
-        (lambda x: (x, x), "its answer is not one table of scores"),
+        (lambda x: x.softmax(1), "the operation 'softmax' has no rule"),
+        (lambda x: x.max(1), "returns several values"),
+        (lambda x: (x, x), "its output is not one score table"),
     ],
 )
 def test_what_has_no_rule_is_named(function: object, said: str) -> None:
@@ -153,7 +153,7 @@ def test_what_has_no_rule_is_named(function: object, said: str) -> None:
 
 def test_modules_without_a_rule_are_named_by_kind_and_place() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4))
-    with pytest.raises(UsageError, match=r"no rule is known for GroupNorm \(1\)"):
+    with pytest.raises(UsageError, match=r"GroupNorm \(1\) has no rule"):
         to_steps(network, torch.randn(1, 3, 8, 8))
 
 

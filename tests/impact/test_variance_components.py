@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from curate.impact.experiment import Hits
-from curate.impact.train.variance_components import (
+from curate.impact.variance_components import (
     Estimate,
     decompose,
     estimate_accuracy,

@@ -54,9 +54,9 @@ class Spread:
     variance: float
     df: float
 
-    def around(self, value: float) -> Interval:
+    def around(self, value: float, level: float = LEVEL) -> Interval:
         """Return Student's t interval."""
-        half = float(stdtrit(self.df, (1 + LEVEL) / 2)) * math.sqrt(self.variance)
+        half = float(stdtrit(self.df, (1 + level) / 2)) * math.sqrt(self.variance)
         return Interval(value - half, value + half)
 
     def p(self, value: float) -> float:
@@ -119,14 +119,14 @@ def estimate_difference(hits: Hits) -> Estimate:
     if not len(values):
         return _nothing(values.shape[1], Interval(-1.0, 1.0))
     value, alone = float(values.mean()), paired(values.mean(axis=1))
-    p = max(mcnemar(hits).p, _p_of(value, alone))
+    p = max(mcnemar(hits).p, p_of_interval(value, alone))
     if len(values) > 1:
         p = max(p, decompose([values]).p(value))
     interval = hull(alone, _around(values))
     return Estimate(len(values), value, _clip(interval, -1.0), p, _means(values))
 
 
-def estimate_gap(best: Bools, worst: Bools) -> Estimate:
+def estimate_gap(best: Bools, worst: Bools, comparisons: int = 1) -> Estimate:
     """Estimate the gap of accuracy between two groups of images, same seeds.
 
     The interval contains Newcombe's over images alone.
@@ -134,12 +134,16 @@ def estimate_gap(best: Bools, worst: Bools) -> Estimate:
     Args:
         best: shape (N, S), N at least 2.
         worst: shape (M, S), M at least 2.
+        comparisons: number of intervals that hold simultaneously (Bonferroni).
     """
+    level = 1 - (1 - LEVEL) / comparisons
     high, low = (Share(round(float(each.mean()) * len(each)), len(each)) for each in (best, worst))
-    return _gap(best.astype(np.float64), worst.astype(np.float64), newcombe(high, low))
+    return _gap(
+        best.astype(np.float64), worst.astype(np.float64), newcombe(high, low, level), comparisons
+    )
 
 
-def estimate_growth(best: Hits, worst: Hits) -> Estimate:
+def estimate_growth(best: Hits, worst: Hits, comparisons: int = 1) -> Estimate:
     """Estimate the growth of a gap between two groups from one cell to another.
 
     The interval contains that of Bonett and Price's two, combined by the square-and-add method.
@@ -147,25 +151,29 @@ def estimate_growth(best: Hits, worst: Hits) -> Estimate:
     Args:
         best: shape (N, S), N at least 2.
         worst: shape (M, S), M at least 2.
+        comparisons: number of intervals that hold simultaneously (Bonferroni).
     """
+    level = 1 - (1 - LEVEL) / comparisons
     a, b = best.differences, worst.differences
     value = float(a.mean() - b.mean())
-    of_a, of_b = paired(a.mean(axis=1)), paired(b.mean(axis=1))
+    of_a, of_b = paired(a.mean(axis=1), level), paired(b.mean(axis=1), level)
     low = value - math.hypot(a.mean() - of_a.low, of_b.high - b.mean())
     high = value + math.hypot(of_a.high - a.mean(), b.mean() - of_b.low)
-    return _gap(a, b, Interval(low, high))
+    return _gap(a, b, Interval(low, high), comparisons)
 
 
-def _gap(best: Floats, worst: Floats, images_alone: Interval) -> Estimate:
+def _gap(best: Floats, worst: Floats, images_alone: Interval, comparisons: int) -> Estimate:
+    level = 1 - (1 - LEVEL) / comparisons
     value = float(best.mean() - worst.mean())
     spread = decompose([best, -worst])
     per_seed = best.mean(axis=0) - worst.mean(axis=0)
-    interval = hull(images_alone, spread.around(value))
+    interval = hull(images_alone, spread.around(value, level))
+    p = max(spread.p(value), p_of_interval(value, images_alone, level))
     return Estimate(
         len(best) + len(worst),
         value,
         Interval(max(-2.0, interval.low), min(2.0, interval.high)),
-        max(spread.p(value), _p_of(value, images_alone)),
+        min(1.0, comparisons * p),
         tuple(float(each) for each in per_seed),
     )
 
@@ -177,12 +185,12 @@ def _residual(values: Floats) -> float:
     return float((rest**2).sum() / ((n - 1) * (seeds - 1) * n * seeds))
 
 
-def _p_of(value: float, interval: Interval) -> float:
-    """The normal p-value of an interval: 0.05 where its nearer end is 0."""
+def p_of_interval(value: float, interval: Interval, level: float = LEVEL) -> float:
+    """Return the normal p-value of an interval: 1 - level where its nearer end is 0."""
     if value == 0:
         return 1.0
     reach = value - interval.low if value > 0 else interval.high - value
-    steps = NormalDist().inv_cdf((1 + LEVEL) / 2) * abs(value) / reach
+    steps = NormalDist().inv_cdf((1 + level) / 2) * abs(value) / reach
     return 2 * NormalDist().cdf(-steps)
 
 
