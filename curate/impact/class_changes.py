@@ -85,7 +85,8 @@ def classify_change(
     Accuracy changed if q is at most `RATE`. The change is a label swap if average precision did
     not follow (it changed in the same direction by less than a quarter of accuracy's change, or
     in the other direction) and a single other class with at least `MIN_ABSORBING` test images
-    absorbed, or gave, at least half of the net number of images. The model then ranks images as well as before and only moved the boundary
+    absorbed, or gave, at least half of the net number of images. The model then ranks images as
+    well as before and only moved the boundary
     between two similar classes, such as Eskimo dog and husky in Yang et al., *A Study of Face
     Obfuscation in ImageNet* (ICML 2022). Any other change is a loss or a gain.
 

@@ -221,7 +221,7 @@ def _measure_error(confidence: Floats, right: Bools) -> tuple[float, float, floa
     """Error, debiased error, error of a calibrated model, and each image's influence."""
     n, bins = len(confidence), _bin(confidence)
     residual = confidence - right
-    sums = np.bincount(bins, residual, minlength=BINS)
+    sums: Floats = np.bincount(bins, residual, minlength=BINS).astype(np.float64)
     counts = np.maximum(np.bincount(bins, minlength=BINS), 1)
     squares = np.bincount(bins, residual**2, minlength=BINS)
     error = float(np.abs(sums).sum()) / n
