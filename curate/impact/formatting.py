@@ -1,4 +1,4 @@
-"""Numbers of the reports: rounding for JSON, percent and points for people."""
+"""Numbers of the reports: rounding for JSON, percent and points for pages."""
 
 from __future__ import annotations
 

@@ -32,9 +32,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     )
 
 
-def test_the_report_goes_where_it_is_asked_to_and_the_same_bytes_come_again(
-    tmp_path: Path, pair: tuple[Path, Path]
-) -> None:
+def test_reports_are_written_and_deterministic(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     out, page = tmp_path / "impact.json", tmp_path / "impact.html"
     done = curate(*pair, "-o", out, "--html", page)
     assert done.returncode == 0, done.stderr
@@ -48,7 +46,7 @@ def test_the_report_goes_where_it_is_asked_to_and_the_same_bytes_come_again(
     assert again.stdout == out.read_text()
 
 
-def test_another_seed_moves_the_bootstrap_and_nothing_else(pair: tuple[Path, Path]) -> None:
+def test_seed_changes_only_the_bootstrap(pair: tuple[Path, Path]) -> None:
     first, second = (
         json.loads(curate(*pair, "-q", "--json", "--seed", seed).stdout) for seed in "01"
     )
@@ -69,9 +67,7 @@ def nan_row(logits: np.ndarray) -> np.ndarray:
     return changed
 
 
-def test_every_trouble_is_one_line_and_an_exit_code(
-    tmp_path: Path, pair: tuple[Path, Path]
-) -> None:
+def test_errors_are_one_line_with_an_exit_code(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     original, obfuscated = pair
     other = {
         "ids": save(tmp_path / "ids.npz", ["x", *IDS[1:]], LABELS, logits=LOGITS),
@@ -112,7 +108,7 @@ def test_every_trouble_is_one_line_and_an_exit_code(
         assert done.stdout == ""
 
 
-def test_the_group_says_what_it_holds() -> None:
+def test_group_help_lists_the_commands() -> None:
     from curate.cli.impact import command
 
     shown = CliRunner().invoke(command, ["--help"])

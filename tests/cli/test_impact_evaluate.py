@@ -33,9 +33,7 @@ def curate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
 
 
-def test_the_report_goes_where_it_is_asked_to_and_the_same_bytes_come_again(
-    source: Path, out: Path, tmp_path: Path
-) -> None:
+def test_reports_are_written_and_deterministic(source: Path, out: Path, tmp_path: Path) -> None:
     report, page = tmp_path / "impact.json", tmp_path / "impact.html"
     done = curate(source, out, *COLOURS, "-o", report, "--html", page)
     assert done.returncode == 0, done.stderr
@@ -71,9 +69,7 @@ def test_kept_predictions_are_read_by_impact_predictions(
     assert first["predictions"] == second["predictions"]
 
 
-def test_every_trouble_is_one_line_and_an_exit_code(
-    source: Path, out: Path, tmp_path: Path
-) -> None:
+def test_errors_are_one_line_with_an_exit_code(source: Path, out: Path, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("blue\n\nred\n")
     (tmp_path / "text").write_text("no network")
     for arguments, code, said in (
@@ -106,7 +102,7 @@ def test_every_trouble_is_one_line_and_an_exit_code(
         assert done.stdout == ""
 
 
-def test_a_run_that_is_killed_goes_on(source: Path, out: Path, tmp_path: Path) -> None:
+def test_killed_run_resumes(source: Path, out: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     arguments = [source, out, *COLOURS, "-q", "--json", "--predictions", kept]
     command = [*CURATE, "impact", "evaluate", *map(str, arguments)]

@@ -85,9 +85,7 @@ def test_the_report_and_the_page_come_from_a_real_process(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["explain.html", "explain.json"]
 
 
-def test_the_report_goes_to_stdout_unless_it_is_sent_elsewhere(
-    data: tuple[Path, Path], tmp_path: Path, curate: Curate
-) -> None:
+def test_json_on_stdout(data: tuple[Path, Path], tmp_path: Path, curate: Curate) -> None:
     one = curate(*data, *COLOURS, *QUICK, "--max-images", "1", "--quiet")
     assert one.code == 0, one.err
     assert one.err == ""
@@ -97,7 +95,7 @@ def test_the_report_goes_to_stdout_unless_it_is_sent_elsewhere(
     assert both.out == one.out == (tmp_path / "x.json").read_text()
 
 
-def test_every_trouble_is_one_line_and_an_exit_code(
+def test_errors_are_one_line_with_an_exit_code(
     data: tuple[Path, Path], tmp_path: Path, curate: Curate
 ) -> None:
     photos, out = data
@@ -135,7 +133,7 @@ def test_every_trouble_is_one_line_and_an_exit_code(
         assert done.out == ""
 
 
-def test_kept_predictions_choose_the_same_images(
+def test_kept_predictions_select_the_same_images(
     data: tuple[Path, Path], tmp_path: Path, curate: Curate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "labels.csv").write_text(

@@ -31,7 +31,7 @@ def exchanged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_report_goes_where_it_is_asked_to_and_the_same_bytes_come_again(
+def test_reports_are_written_and_deterministic(
     tmp_path: Path, original: Path, exchanged: Path
 ) -> None:
     out, page = tmp_path / "train.json", tmp_path / "train.html"
@@ -48,7 +48,7 @@ def test_the_report_goes_where_it_is_asked_to_and_the_same_bytes_come_again(
     assert json.loads(again.stdout)["training"]["epochs"] == 2
 
 
-def test_every_trouble_is_one_line_and_an_exit_code(
+def test_errors_are_one_line_with_an_exit_code(
     tmp_path: Path, original: Path, exchanged: Path
 ) -> None:
     both = (original, exchanged)
@@ -81,7 +81,7 @@ def test_every_trouble_is_one_line_and_an_exit_code(
         assert done.stdout == ""
 
 
-def test_the_group_and_the_help_say_what_it_does() -> None:
+def test_help_describes_the_command() -> None:
     shown = CliRunner().invoke(impact, ["--help"])
     assert "train on original and on obfuscated images" in shown.output
     shown = CliRunner().invoke(impact, ["train", "--help"])

@@ -43,7 +43,7 @@ def test_planted_swaps_are_found_and_nothing_else() -> None:
     assert found >= 18
 
 
-def test_a_class_that_loses_its_evidence_is_a_loss_and_one_that_wins_it_a_gain() -> None:
+def test_losses_and_gains_of_evidence() -> None:
     random = np.random.default_rng(2)
     before = draw_logits(random, LABELS, CLASSES, signal=3.0)
     after = before.copy()
@@ -54,7 +54,7 @@ def test_a_class_that_loses_its_evidence_is_a_loss_and_one_that_wins_it_a_gain()
     assert set(kinds) - {"loss", "gain"} == {"none"}
 
 
-def test_a_loss_to_one_class_is_no_swap_where_precision_goes_too() -> None:
+def test_loss_of_precision_is_not_a_swap() -> None:
     random = np.random.default_rng(3)
     before = draw_logits(random, LABELS, CLASSES, signal=5.0)
     after = before.copy()
@@ -66,7 +66,7 @@ def test_a_loss_to_one_class_is_no_swap_where_precision_goes_too() -> None:
     assert changes[4].kind == "loss"
 
 
-def test_of_no_effect_a_class_is_seldom_said_to_move() -> None:
+def test_false_discoveries_under_the_null() -> None:
     wrong = 0
     for seed in range(60):
         random = np.random.default_rng(seed)
@@ -86,7 +86,7 @@ def test_identical_predictions_change_nothing_and_empty_classes_are_left_out() -
     assert {change.confusion for change in changes} == {None}
 
 
-def test_models_are_put_together() -> None:
+def test_models_are_averaged_per_class() -> None:
     random = np.random.default_rng(4)
     before = look_alikes(random)
     after = before.copy()
@@ -100,7 +100,7 @@ def test_models_are_put_together() -> None:
     assert changes[0].kind == "swap"
 
 
-def test_a_loss_to_a_class_without_test_images_is_no_swap() -> None:
+def test_loss_to_a_class_without_images_is_not_a_swap() -> None:
     swaps = losses = 0
     for seed in range(20):
         random = np.random.default_rng(seed)

@@ -83,12 +83,12 @@ def test_a_case_by_hand() -> None:
     assert average_precision(scores, np.array([0, 2, 3])) == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
 
 
-def test_a_score_that_says_nothing_gets_the_share_of_positives() -> None:
+def test_constant_score_gives_the_prevalence() -> None:
     assert average_precision(np.zeros(8, dtype=np.float32), np.array([1, 5])) == 0.25
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_it_is_its_definition_with_ties_and_unlisted_images(seed: int) -> None:
+def test_average_precision_equals_its_definition(seed: int) -> None:
     random = np.random.default_rng(seed)
     scores = random.integers(0, 6, size=40).astype(np.float32)
     scores[random.random(40) < 0.2] = -np.inf
@@ -123,7 +123,7 @@ def test_calibration_by_hand() -> None:
     assert found.bins[-1].accuracy == 1
 
 
-def test_who_says_what_he_can_has_no_error_and_who_is_too_sure_has_it() -> None:
+def test_calibrated_and_overconfident_models() -> None:
     random = np.random.default_rng(0)
     said = random.random(40_000)
     assert calibrate([arm(said, random.random(40_000) < said)]).ece < 0.015
@@ -152,7 +152,7 @@ def test_images_of_equal_confidence_share_their_errors_whatever_their_order() ->
         assert trace_risk([arm(np.full(4, 0.5), order)]).area == pytest.approx(0.5)
 
 
-def test_an_order_that_knows_its_errors_is_better_than_chance() -> None:
+def test_informative_confidence_beats_chance() -> None:
     random = np.random.default_rng(0)
     right = random.random(1000) < 0.7
     knows = np.where(right, 0.9, 0.2)

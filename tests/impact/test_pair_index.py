@@ -15,7 +15,7 @@ def entry(name: str, outcome: Outcome) -> ManifestEntry:
     return ManifestEntry(name, None, None, name, "aa", 1, outcome=outcome, blurred_share=0.25)
 
 
-def test_rows_of_the_same_id_have_the_same_place_in_the_order_of_ids(tmp_path: Path) -> None:
+def test_rows_of_one_id_share_a_position(tmp_path: Path) -> None:
     with open_pair_index(tmp_path) as pairing:
         pairing.add_file(A, [["c", "a"], ["x"]])
         pairing.add_file(B, [["a", "y", "c"]])
@@ -28,7 +28,7 @@ def test_rows_of_the_same_id_have_the_same_place_in_the_order_of_ids(tmp_path: P
         assert pairing.find_unpaired(1) == (1, "y")
 
 
-def test_withheld_originals_are_no_surprise_and_withheld_outputs_are(tmp_path: Path) -> None:
+def test_withheld_originals_are_not_counted_as_unpaired(tmp_path: Path) -> None:
     with open_pair_index(tmp_path) as pairing:
         pairing.add_file(A, [["a", "b", "c"]])
         pairing.add_file(B, [["a", "d"]])
@@ -47,7 +47,7 @@ def test_withheld_originals_are_no_surprise_and_withheld_outputs_are(tmp_path: P
         assert (recorded.id, recorded.withheld, recorded.share) == ("a", False, 0.25)
 
 
-def test_what_the_manifest_does_not_know_is_told_from_what_it_withheld(tmp_path: Path) -> None:
+def test_unlisted_images_differ_from_withheld_ones(tmp_path: Path) -> None:
     with open_pair_index(tmp_path) as pairing:
         pairing.add_file(A, [["a"]])
         pairing.join()
@@ -56,7 +56,7 @@ def test_what_the_manifest_does_not_know_is_told_from_what_it_withheld(tmp_path:
 
 
 @pytest.mark.parametrize("batches", [[["a", "b", "a"]], [["a"], ["b", "a"]], [["b"], ["a", "a"]]])
-def test_an_id_that_comes_twice_is_refused(tmp_path: Path, batches: list[list[str]]) -> None:
+def test_duplicate_id_is_refused(tmp_path: Path, batches: list[list[str]]) -> None:
     with (
         open_pair_index(tmp_path) as pairing,
         pytest.raises(DataError, match="b has the id 'a' twice"),
@@ -64,7 +64,7 @@ def test_an_id_that_comes_twice_is_refused(tmp_path: Path, batches: list[list[st
         pairing.add_file(B, batches)
 
 
-def test_a_file_of_nothing_and_an_id_that_is_no_text_are_refused(tmp_path: Path) -> None:
+def test_empty_file_and_invalid_id_are_refused(tmp_path: Path) -> None:
     with open_pair_index(tmp_path) as pairing:
         with pytest.raises(DataError, match="a has no predictions"):
             pairing.add_file(A, [])

@@ -31,14 +31,14 @@ def test_shares_and_their_difference() -> None:
     assert found.difference == -0.5
 
 
-def test_of_no_images_nothing_is_said() -> None:
+def test_no_images_give_nan() -> None:
     nothing = Hits(np.zeros((0, 1), dtype=bool), np.zeros((0, 1), dtype=bool))
     found = compare(nothing, QUICK, "top1")
     assert math.isnan(found.difference)
     assert found.interval == (-1.0, 1.0)
 
 
-def test_of_identical_predictions_zero_stays_possible_and_little_else() -> None:
+def test_identical_predictions_have_a_narrow_interval() -> None:
     before = np.ones((1000, 1), dtype=bool)
     found = compare(Hits(before, before), QUICK, "top1")
     assert found.difference == 0
@@ -50,7 +50,7 @@ def test_of_identical_predictions_zero_stays_possible_and_little_else() -> None:
 @pytest.mark.parametrize(
     ("n", "lost", "gained"), [(50, 0.1, 0.02), (1000, 0.03, 0.02), (4000, 0.002, 0.002)]
 )
-def test_a_planted_drop_is_in_its_interval_as_often_as_it_says(
+def test_interval_of_a_planted_drop_has_nominal_coverage(
     n: int, lost: float, gained: float
 ) -> None:
     random = np.random.default_rng(4)
@@ -61,7 +61,7 @@ def test_a_planted_drop_is_in_its_interval_as_often_as_it_says(
     assert held / 600 >= 0.95 - 4 * math.sqrt(0.95 * 0.05 / 600)
 
 
-def test_the_bootstrap_of_many_images_is_neither_too_wide_nor_too_narrow() -> None:
+def test_bootstrap_agrees_with_theory_for_many_images() -> None:
     random = np.random.default_rng(5)
     held = 0
     for _ in range(600):
@@ -82,7 +82,7 @@ def draw_models(random: np.random.Generator, models: int) -> Hits:
 
 
 @pytest.mark.parametrize("models", [2, 3, 10])
-def test_models_are_clusters_of_which_few_say_little(models: int) -> None:
+def test_few_models_have_wide_intervals(models: int) -> None:
     random = np.random.default_rng(6)
     bootstrap, held, held_for_images = make_bootstrap(models, draws=300), 0, 0
     for _ in range(300):
@@ -96,14 +96,14 @@ def test_models_are_clusters_of_which_few_say_little(models: int) -> None:
     assert held_for_images < held  # why the models are drawn, too
 
 
-def test_models_that_agree_widen_nothing() -> None:
+def test_identical_models_do_not_widen_the_interval() -> None:
     one = draw_hits(np.random.default_rng(9), 400, 0.1, 0.05)
     three = Hits(np.repeat(one.original, 3, axis=1), np.repeat(one.obfuscated, 3, axis=1))
     single = compare(one, make_bootstrap(1), "top1")
     assert compare(three, make_bootstrap(3), "top1").interval == pytest.approx(single.interval)
 
 
-def test_drawing_kinds_of_rows_spreads_as_drawing_rows_does() -> None:
+def test_multinomial_counts_equal_drawing_rows() -> None:
     values = np.random.default_rng(7).integers(-1, 2, size=(200, 2)).astype(float)
     bootstrap = make_bootstrap(1, draws=4000)
     drawn = resample(values, bootstrap, "kinds")
@@ -123,14 +123,14 @@ def test_a_seed_decides_and_streams_differ(monkeypatch: pytest.MonkeyPatch) -> N
     assert (resample(values, make_bootstrap(1, 3), "a") == first).all()
 
 
-def test_one_model_is_always_itself() -> None:
+def test_one_model_has_unit_weight() -> None:
     bootstrap = make_bootstrap(1)
     columns = np.arange(bootstrap.draws, dtype=float)[:, None]
     assert (average_models(columns, bootstrap) == columns[:, 0]).all()
 
 
 @pytest.mark.parametrize(("b", "c"), [(0, 0), (5, 0), (0, 6), (3, 3), (10, 2), (480, 520)])
-def test_p_is_the_binomial_tests(b: int, c: int) -> None:
+def test_p_equals_the_binomial_test(b: int, c: int) -> None:
     expected = binomtest(b, b + c).pvalue if b + c else 1.0
     assert float(exact_p(b, c)) == pytest.approx(expected)
 
@@ -147,13 +147,13 @@ def test_counts_what_is_lost_and_gained() -> None:
     assert (found.b, found.c) == (2, 1)
 
 
-def test_several_models_of_one_image_are_one_witness() -> None:
+def test_models_of_one_image_are_one_observation() -> None:
     one = draw_hits(np.random.default_rng(0), 200, lost=0.05, gained=0.01)
     five = Hits(np.repeat(one.original, 5, axis=1), np.repeat(one.obfuscated, 5, axis=1))
     assert mcnemar(five) == mcnemar(one)
 
 
-def test_of_no_effect_it_finds_one_as_seldom_as_it_says() -> None:
+def test_size_of_the_test_is_nominal() -> None:
     random = np.random.default_rng(9)
     found = [mcnemar(draw_hits(random, 1000, 0.05, 0.05)).p <= 0.05 for _ in range(2000)]
     # An exact test keeps below its level; four standard errors above it is a fault.
@@ -161,7 +161,7 @@ def test_of_no_effect_it_finds_one_as_seldom_as_it_says() -> None:
     assert np.mean(found) > 0.015
 
 
-def test_of_many_images_it_is_connors_formula() -> None:
+def test_power_agrees_with_connors_formula() -> None:
     # Connor, Biometrics 43 (1987) 207-211: d √n = z(1-α/2) √ψ + z(power) √(ψ - d²).
     hits = draw_hits(np.random.default_rng(0), 50_000, 0.06, 0.04)
     power = find_power(hits)
@@ -172,7 +172,7 @@ def test_of_many_images_it_is_connors_formula() -> None:
 
 
 @pytest.mark.parametrize(("n", "share"), [(2000, 0.1), (1000, 0.02), (500, 0.004)])
-def test_a_drop_of_that_size_is_found_about_as_often_as_it_says(n: int, share: float) -> None:
+def test_detectable_drop_has_nominal_power(n: int, share: float) -> None:
     random = np.random.default_rng(1)
     kinds = draw_hits(random, n, share / 2, share / 2)
     power = find_power(kinds)
@@ -186,23 +186,23 @@ def test_a_drop_of_that_size_is_found_about_as_often_as_it_says(n: int, share: f
     assert np.mean(found) == pytest.approx(0.8, abs=0.06)
 
 
-def test_a_few_images_can_show_nothing() -> None:
+def test_few_images_have_no_detectable_drop() -> None:
     some = np.ones((5, 1), dtype=bool)
     assert find_power(Hits(some, some)).detectable is None
 
 
-def test_several_models_of_one_kind_could_show_what_one_could() -> None:
+def test_identical_models_have_the_power_of_one() -> None:
     one = draw_hits(np.random.default_rng(3), 500, 0.06, 0.04)
     three = Hits(np.repeat(one.original, 3, axis=1), np.repeat(one.obfuscated, 3, axis=1))
     assert find_power(three) == find_power(one)
 
 
-def test_where_nothing_changed_the_drop_is_of_about_eight_images() -> None:
+def test_no_discordant_images_need_eight() -> None:
     same = np.ones((1000, 1), dtype=bool)
     assert find_power(Hits(same, same)).detectable == pytest.approx(0.008, abs=0.0005)
 
 
-def test_it_is_the_procedure_of_the_library() -> None:
+def test_q_values_equal_scipys() -> None:
     p = np.random.default_rng(0).random(50) ** 3
     np.testing.assert_allclose(benjamini_hochberg(p), false_discovery_control(p))
 

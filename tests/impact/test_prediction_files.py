@@ -12,7 +12,7 @@ from curate.core.errors import DataError
 from curate.impact.class_names import load_classes
 from curate.impact.prediction_files import iter_batches
 
-IDS, LOGITS = np.array(["a", "b"]), np.array([[0.1, 0.2], [0.3, 0.4]])
+IDS, ARRAY = np.array(["a", "b"]), np.array([[0.1, 0.2], [0.3, 0.4]])
 
 
 @pytest.mark.parametrize(
@@ -20,32 +20,30 @@ IDS, LOGITS = np.array(["a", "b"]), np.array([[0.1, 0.2], [0.3, 0.4]])
     [
         ({"label": np.array([0, "x"], dtype=object)}, "as Python objects"),
         ({"label": np.array([0])}, "arrays of different length: 2 of 'id', 1 of 'label'"),
-        ({"logits": np.zeros(2)}, "'logits' with 1 dimensions; want 2"),
-        ({"logits": np.asfortranarray(LOGITS)}, "column by column"),
-        ({"logits": np.zeros((2, 0))}, "has predictions of no class"),
+        ({"logits": np.zeros(2)}, "'logits' with 1 dimensions; expected 2"),
+        ({"logits": np.asfortranarray(ARRAY)}, "Fortran order"),
+        ({"logits": np.zeros((2, 0))}, "has predictions without any class"),
     ],
 )
-def test_npz_that_cannot_be_used_is_refused(
-    tmp_path: Path, arrays: dict[str, Any], line: str
-) -> None:
-    whole = {"id": IDS, "label": np.array([0, 1]), "logits": LOGITS, **arrays}
+def test_invalid_npz_is_refused(tmp_path: Path, arrays: dict[str, Any], line: str) -> None:
+    whole = {"id": IDS, "label": np.array([0, 1]), "logits": ARRAY, **arrays}
     np.savez(tmp_path / "x.npz", **whole)
     with pytest.raises(DataError, match=line):
         list(iter_batches(tmp_path / "x.npz"))
 
 
 def test_a_compressed_archive_is_read_as_well(tmp_path: Path) -> None:
-    np.savez_compressed(tmp_path / "x.npz", id=IDS, label=np.array([0, 1]), logits=LOGITS)
+    np.savez_compressed(tmp_path / "x.npz", id=IDS, label=np.array([0, 1]), logits=ARRAY)
     [batch] = iter_batches(tmp_path / "x.npz")
-    assert batch.scores == pytest.approx(LOGITS.astype(np.float32))
+    assert batch.scores == pytest.approx(ARRAY.astype(np.float32))
 
 
 def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", id=IDS, label=np.array([0, 1]), logits=LOGITS)
+    np.savez(tmp_path / "x.npz", id=IDS, label=np.array([0, 1]), logits=ARRAY)
     data = (tmp_path / "x.npz").read_bytes()
-    place = data.index(LOGITS.tobytes())
+    place = data.index(ARRAY.tobytes())
     (tmp_path / "x.npz").write_bytes(data[:place] + b"\x01" + data[place + 1 :])
-    with pytest.raises(DataError, match="cannot be read as predictions: Bad CRC"):
+    with pytest.raises(DataError, match="as predictions: Bad CRC"):
         list(iter_batches(tmp_path / "x.npz"))
 
 
@@ -81,35 +79,33 @@ def test_names_may_be_a_dictionary_and_ids_numbers(tmp_path: Path) -> None:
         ({"logits": [[0.1, 0.2], [0.3]]}, "has lists in 'logits' of 1 to 2 classes"),
         ({"logits": [[0.1, 0.2], None]}, "has an empty value in 'logits'"),
         ({"logits": [[0.1, 0.2], [0.3, None]]}, "has an empty value in 'logits'"),
-        ({"logits": [[], []]}, "has predictions of no class"),
-        ({"logits": [0.1, 0.2]}, "has a column 'logits' of double, not of lists"),
+        ({"logits": [[], []]}, "has predictions without any class"),
+        ({"logits": [0.1, 0.2]}, "has a column 'logits' of type double, not lists"),
         ({"label": [0, None]}, "has an empty value in 'label'"),
-        ({"label": [0.0, 1.0]}, "neither whole numbers nor names"),
+        ({"label": [0.0, 1.0]}, "neither integers nor names"),
         ({"id": ["a", None]}, "has an empty value in 'id'"),
     ],
 )
-def test_parquet_that_cannot_be_used_is_refused(
-    tmp_path: Path, columns: dict[str, Any], line: str
-) -> None:
+def test_invalid_parquet_is_refused(tmp_path: Path, columns: dict[str, Any], line: str) -> None:
     with pytest.raises(DataError, match=line):
         list(iter_batches(save(tmp_path / "x.parquet", **columns)))
 
 
-def test_what_is_no_file_of_predictions_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_text("id,label")
-    with pytest.raises(DataError, match=r"holds no predictions; give Parquet or \.npz"):
+    with pytest.raises(DataError, match=r"is not a prediction file; give Parquet or \.npz"):
         list(iter_batches(tmp_path / "x.parquet"))
     with pytest.raises(DataError, match="cannot be read: No such file"):
         list(iter_batches(tmp_path / "absent.parquet"))
 
 
-def test_bytes_that_are_no_text_are_refused_and_names_stay_in_one_line(tmp_path: Path) -> None:
+def test_non_utf8_bytes_are_refused_in_one_line(tmp_path: Path) -> None:
     broken = pa.Array.from_buffers(
         pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 2], "<i4")), pa.py_buffer(b"a\xff")]
     )
-    with pytest.raises(DataError, match="cannot be read as predictions"):
+    with pytest.raises(DataError, match="as predictions"):
         list(iter_batches(save(tmp_path / "x.parquet", id=broken)))
-    with pytest.raises(DataError, match="cannot be read as predictions"):
+    with pytest.raises(DataError, match="as predictions"):
         list(iter_batches(save(tmp_path / "x.parquet", label=broken)))
     pq.write_table(pa.table({"id": ["a"], "a\nb": [1]}), tmp_path / "x.parquet")
     with pytest.raises(DataError, match=r"it has: id, a\\nb$"):
@@ -120,7 +116,7 @@ FILE = Path("predictions.npz")
 
 
 @pytest.mark.parametrize("text", ["cat\ndog\n", '["cat", "dog"]', "\ufeffcat\ndog"])
-def test_names_are_a_line_each_or_a_list(tmp_path: Path, text: str) -> None:
+def test_names_as_lines_or_json_list(tmp_path: Path, text: str) -> None:
     (tmp_path / "names").write_text(text, encoding="utf-8")
     classes = load_classes(str(tmp_path / "names"))
     assert classes.names == ("cat", "dog")
@@ -129,7 +125,7 @@ def test_names_are_a_line_each_or_a_list(tmp_path: Path, text: str) -> None:
     assert classes.find(np.array([1]), ["a"], FILE).tolist() == [1]
 
 
-def test_a_number_is_so_many_classes_without_names() -> None:
+def test_number_of_classes_without_names() -> None:
     classes = load_classes("3")
     assert classes.names == ("0", "1", "2")
     with pytest.raises(DataError, match=r"names classes, such as '1'; give the list of names"):
@@ -141,28 +137,30 @@ def test_a_number_is_so_many_classes_without_names() -> None:
     [
         ("", "is empty"),
         ("[]", "is empty"),
-        ("cat\n\ndog\n", "has an empty class at place 1"),
-        ('["cat", ""]', "has an empty class at place 1"),
-        ('["cat", 3]', "has an empty class at place 1"),
-        ("cat\ndog\ncat", "has 'cat' twice"),
-        ("[1,", "is no JSON"),
+        ("cat\n\ndog\n", "has an empty class at index 1"),
+        ('["cat", ""]', "has an empty class at index 1"),
+        ('["cat", 3]', "has an empty class at index 1"),
+        ("cat\ndog\ncat", "has the duplicate name 'cat'"),
+        ("[1,", "is not valid JSON"),
     ],
 )
-def test_a_list_that_cannot_be_used_is_refused(tmp_path: Path, text: str, line: str) -> None:
+def test_invalid_class_list_is_refused(tmp_path: Path, text: str, line: str) -> None:
     (tmp_path / "names").write_text(text)
     with pytest.raises(DataError, match=line):
         load_classes(str(tmp_path / "names"))
 
 
-def test_a_list_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
+def test_missing_or_binary_class_list_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot read"):
         load_classes(str(tmp_path / "absent"))
     (tmp_path / "names").write_bytes(b"\xff\xfe\xfd")
-    with pytest.raises(DataError, match="is no UTF-8 text"):
+    with pytest.raises(DataError, match="is not UTF-8 text"):
         load_classes(str(tmp_path / "names"))
 
 
 @pytest.mark.parametrize("value", [-1, 2])
-def test_a_class_outside_is_named_with_its_image(value: int) -> None:
-    with pytest.raises(DataError, match=rf"has the class {value} for 'b', which is none of the 2"):
+def test_unknown_class_is_reported_with_its_image(value: int) -> None:
+    with pytest.raises(
+        DataError, match=rf"has the class {value} for 'b', which is not one of the 2"
+    ):
         load_classes("2").find(np.array([0, value]), ["a", "b"], FILE)

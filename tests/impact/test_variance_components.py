@@ -36,7 +36,7 @@ def held(interval: tuple[float, float], value: float) -> bool:
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5, 10])
 @pytest.mark.parametrize(("of_images", "of_seeds"), [(0.0, 0.0), (0.3, 0.0), (0.2, 0.04)])
-def test_a_planted_drop_is_in_its_interval_as_often_as_it_says(
+def test_interval_of_a_planted_drop_has_nominal_coverage(
     seeds: int, of_images: float, of_seeds: float
 ) -> None:
     random = np.random.default_rng([7, seeds])
@@ -47,7 +47,7 @@ def test_a_planted_drop_is_in_its_interval_as_often_as_it_says(
     assert share >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 400)
 
 
-def test_of_many_seeds_the_interval_is_not_wider_than_it_must_be() -> None:
+def test_interval_is_not_too_wide_with_many_seeds() -> None:
     random = np.random.default_rng(8)
     found = [estimate_difference(draw(random, 250, 10, 0.2, 0.04)) for _ in range(400)]
     share = np.mean([held(each.interval, -DROP) for each in found])
@@ -57,7 +57,7 @@ def test_of_many_seeds_the_interval_is_not_wider_than_it_must_be() -> None:
     assert width / 2 == pytest.approx(1.96 * truth, rel=0.35)
 
 
-def test_an_interval_over_images_alone_would_not_hold_for_other_seeds() -> None:
+def test_interval_over_images_alone_undercovers_other_seeds() -> None:
     random = np.random.default_rng(9)
     alone = crossed = 0
     for _ in range(300):
@@ -69,7 +69,7 @@ def test_an_interval_over_images_alone_would_not_hold_for_other_seeds() -> None:
     assert crossed / 300 >= 0.9
 
 
-def test_under_the_null_p_is_small_no_more_often_than_it_says() -> None:
+def test_p_has_nominal_size_under_the_null() -> None:
     random = np.random.default_rng(10)
     found = []
     for _ in range(400):
@@ -82,7 +82,7 @@ def test_under_the_null_p_is_small_no_more_often_than_it_says() -> None:
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_an_accuracy_is_in_its_interval_as_often_as_it_says(seeds: int) -> None:
+def test_interval_of_accuracy_has_nominal_coverage(seeds: int) -> None:
     random = np.random.default_rng([11, seeds])
     inside = 0
     for _ in range(400):
@@ -93,7 +93,7 @@ def test_an_accuracy_is_in_its_interval_as_often_as_it_says(seeds: int) -> None:
     assert inside / 400 >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 400)
 
 
-def test_gaps_between_groups_and_their_growth_are_covered() -> None:
+def test_intervals_of_gaps_and_growth_have_nominal_coverage() -> None:
     random = np.random.default_rng(12)
     gaps = growths = 0
     for _ in range(300):
@@ -106,14 +106,14 @@ def test_gaps_between_groups_and_their_growth_are_covered() -> None:
     assert min(gaps, growths) / 300 >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 300)
 
 
-def test_of_one_seed_it_is_the_usual_t_of_paired_differences() -> None:
+def test_one_seed_gives_the_paired_t_interval() -> None:
     values = np.array([[1.0], [0.0], [-1.0], [0.0], [1.0], [1.0]])
     spread = decompose([values])
     assert spread.variance == pytest.approx(values.var(ddof=1) / 6)
     assert spread.df == 5
 
 
-def test_the_mean_squares_are_those_of_a_two_way_table() -> None:
+def test_mean_squares_equal_two_way_anova() -> None:
     values = np.random.default_rng(1).random((12, 4)) + np.arange(4) + np.arange(12)[:, None]
     rows, columns = values.mean(axis=1, keepdims=True), values.mean(axis=0, keepdims=True)
     images = 4 * ((rows - values.mean()) ** 2).sum() / 11
@@ -125,14 +125,14 @@ def test_the_mean_squares_are_those_of_a_two_way_table() -> None:
     assert spread.df == pytest.approx(total**2 / (images**2 / 11 + seeds**2 / 3 + rest**2 / 33))
 
 
-def test_identical_answers_have_a_gap_of_nought_and_little_else_is_possible() -> None:
+def test_identical_predictions_have_no_gap_and_a_narrow_interval() -> None:
     same = np.random.default_rng(2).random((500, 3)) < 0.7
     found = estimate_difference(Hits(same, same))
     assert (found.value, found.p, found.per_seed) == (0.0, 1.0, (0.0, 0.0, 0.0))
     assert -0.01 < found.interval.low < 0 < found.interval.high < 0.01
 
 
-def test_where_every_image_is_lost_p_is_that_of_the_exact_test() -> None:
+def test_p_is_the_exact_test_where_every_image_is_lost() -> None:
     right = np.ones((6, 3), dtype=bool)
     found = estimate_difference(Hits(right, ~right))
     assert found.value == -1
@@ -154,7 +154,7 @@ def test_p_and_interval_agree_on_whether_there_is_an_effect() -> None:
     assert close > 10
 
 
-def test_of_no_images_nothing_is_said_and_of_one_little() -> None:
+def test_empty_and_single_images_have_wide_intervals() -> None:
     nothing = np.zeros((0, 3), dtype=bool)
     found = estimate_difference(Hits(nothing, nothing))
     assert math.isnan(found.value)

@@ -34,13 +34,13 @@ def hits(draw: st.DrawFn) -> Hits:
 
 
 @given(counts, counts)
-def test_p_is_a_probability_and_does_not_know_directions(b: int, c: int) -> None:
+def test_p_is_a_symmetric_probability(b: int, c: int) -> None:
     assert 0 <= exact_p(b, c) <= 1
     assert exact_p(b, c) == exact_p(c, b)
 
 
 @given(hits())
-def test_exchanging_both_sides_turns_signs(both: Hits) -> None:
+def test_exchanging_sides_changes_signs(both: Hits) -> None:
     models = both.original.shape[1]
     there = compare(both, BOOTSTRAP[models], "x")
     back = compare(Hits(both.obfuscated, both.original), BOOTSTRAP[models], "x")
@@ -79,7 +79,7 @@ def test_q_is_never_below_p_and_keeps_its_order(p: np.ndarray) -> None:
 
 
 @given(scores, st.data())
-def test_average_precision_lies_between_its_ends(values: np.ndarray, data: st.DataObject) -> None:
+def test_average_precision_is_bounded(values: np.ndarray, data: st.DataObject) -> None:
     positive = data.draw(arrays.arrays(np.bool_, len(values)))
     positive[0] = True
     found = average_precision(values, np.flatnonzero(positive))

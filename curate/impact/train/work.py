@@ -2,7 +2,7 @@
 
 ::
 
-    .curate-train-DIGEST/lock               held while a run writes
+    .curate-train-DIGEST/lock               locked while a run writes
     .curate-train-DIGEST/pause              exists when workers shall stop after the epoch
     .curate-train-DIGEST/original.rows      each image as an array row, by position
     .curate-train-DIGEST/obfuscated.rows
@@ -147,7 +147,7 @@ def hold_work(folder: Path, digest: str) -> Iterator[tuple[Work, int]]:
     """
     work = Work(folder / f"{PREFIX}{digest[:12]}")
     try:
-        work.root.mkdir(mode=0o700, exist_ok=True)  # it holds faces
+        work.root.mkdir(mode=0o700, exist_ok=True)  # it contains faces
         with FolderLock(work.lock) as lock:
             work.prepare()
             try:
@@ -173,13 +173,13 @@ def forward_stop(stop: threading.Event, work: Work) -> Iterator[None]:
     """Tell the workers to stop by a file: they do not see this process's event."""
     over = threading.Event()
 
-    def look() -> None:
+    def poll() -> None:
         while not over.wait(0.05):
             if stop.is_set():
                 work.pause.touch()
                 return
 
-    watcher = threading.Thread(target=look, daemon=True)
+    watcher = threading.Thread(target=poll, daemon=True)
     watcher.start()
     try:
         yield

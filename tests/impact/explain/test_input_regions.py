@@ -43,7 +43,7 @@ def grey(image: Pixels) -> npt.NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_stored_box_arrives_where_its_pixels_do_under_every_orientation(
+def test_boxes_follow_every_exif_orientation(
     orientation: int,
 ) -> None:
     """Whole cells of a synthetic image: the box and the pixels painted there must coincide."""
@@ -63,7 +63,7 @@ def test_a_stored_box_arrives_where_its_pixels_do_under_every_orientation(
     assert coverage.sum() == 25
 
 
-def test_resizing_and_cropping_are_followed_to_the_pixel() -> None:
+def test_resizing_and_cropping_are_exact() -> None:
     inside = np.zeros((48, 64), dtype=bool)
     inside[20:31, 30:40] = True  # half a cell at the lower end
     coverage = map_input(halve_and_crop, 48, 64).map_regions(inside)
@@ -73,13 +73,13 @@ def test_resizing_and_cropping_are_followed_to_the_pixel() -> None:
     np.testing.assert_allclose(coverage, expected, atol=0.004)
 
 
-def test_what_the_crop_leaves_out_has_no_coverage() -> None:
+def test_cropped_regions_have_no_coverage() -> None:
     inside = np.zeros((48, 64), dtype=bool)
     inside[:, :8] = True
     assert not map_input(halve_and_crop, 48, 64).map_regions(inside).any()
 
 
-def test_padding_lies_in_no_region_and_shows_nothing() -> None:
+def test_padding_has_no_coverage() -> None:
     view = map_input(letterbox, 20, 32)
     coverage = view.map_regions(np.ones((20, 32), dtype=bool))
     assert (coverage[:20] == 1).all()
@@ -89,7 +89,7 @@ def test_padding_lies_in_no_region_and_shows_nothing() -> None:
 
 
 @pytest.mark.parametrize("prepare", [bicubic, grey])
-def test_a_soft_resize_gives_as_much_area_as_there_is(prepare: Prepare) -> None:
+def test_smooth_resize_keeps_area(prepare: Prepare) -> None:
     inside = np.zeros((100, 130), dtype=bool)
     inside[20:60, 30:95] = True
     coverage = map_input(prepare, 100, 130).map_regions(inside)
@@ -97,7 +97,7 @@ def test_a_soft_resize_gives_as_much_area_as_there_is(prepare: Prepare) -> None:
     assert map_input(prepare, 100, 130).show(prepare(np.zeros((100, 130, 3), np.uint8))).shape
 
 
-def test_a_preparation_through_which_nothing_can_be_followed_is_refused() -> None:
+def test_nonlinear_preprocessing_is_refused() -> None:
     def gamma(image: Pixels) -> npt.NDArray[np.float32]:
         return normalize(image) ** 3
 
@@ -110,7 +110,7 @@ def test_a_preparation_through_which_nothing_can_be_followed_is_refused() -> Non
             map_input(prepare, 8, 8)
 
 
-def test_colours_are_shown_as_they_are_whatever_the_order_of_channels() -> None:
+def test_colors_are_recovered_for_rgb_and_bgr() -> None:
     def turned(image: Pixels) -> npt.NDArray[np.float32]:
         return normalize(image[..., ::-1])
 

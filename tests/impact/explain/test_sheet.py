@@ -33,7 +33,7 @@ def draw(original: np.ndarray, values: np.ndarray, hide: bool = True) -> Sheet:
     return draw_sheet((original, OBFUSCATED), COVERAGE, maps, {"lrp": "LRP"}, found, hide=hide)
 
 
-def test_nothing_of_a_face_is_in_a_sheet_that_hides_them() -> None:
+def test_hidden_sheet_does_not_depend_on_faces() -> None:
     sheet = draw(ORIGINAL, MAP)
     assert sheet == draw(255 - ORIGINAL, MAP)
     inside = COVERAGE > 0
@@ -45,7 +45,7 @@ def test_nothing_of_a_face_is_in_a_sheet_that_hides_them() -> None:
     assert draw(ORIGINAL, MAP, hide=False) != draw(255 - ORIGINAL, MAP, hide=False)
 
 
-def test_a_map_is_level_inside_each_face_and_as_it_was_outside() -> None:
+def test_map_is_averaged_inside_each_face() -> None:
     inside = COVERAGE > 0
     inside[30:34, 30:34] = True
     values = MAP - 0.3
@@ -56,7 +56,7 @@ def test_a_map_is_level_inside_each_face_and_as_it_was_outside() -> None:
     assert found.sum() == pytest.approx(positive.sum())
 
 
-def test_the_sheet_says_in_words_what_it_shows() -> None:
+def test_sheet_text() -> None:
     sheet = draw(ORIGINAL, MAP)
     assert sheet.text == (
         "a/1.jpg, class a. Predicted cat (70 %) before and dog (50 %) after. "
@@ -68,12 +68,12 @@ def test_the_sheet_says_in_words_what_it_shows() -> None:
     ]
 
 
-def test_both_sides_stand_beside_each_other() -> None:
+def test_original_and_obfuscated_are_side_by_side() -> None:
     picture = Image.open(io.BytesIO(draw(ORIGINAL, MAP).pictures[1].jpeg))
     assert picture.width == pytest.approx(2.05 * picture.height, rel=0.02)
 
 
-def test_more_is_lighter_and_nothing_leaves_the_picture_grey() -> None:
+def test_overlay_lightness_increases_with_attribution() -> None:
     values = np.zeros((80, 8))
     values[:10] = np.linspace(0, 1, 8)
     drawn = overlay(np.full((80, 8, 3), 90, np.uint8), values)

@@ -130,7 +130,7 @@ def test_a_timm_that_cannot_be_imported_names_the_remedy(
     assert "\n" not in str(error.value)
 
 
-def test_weights_that_timm_cannot_load_are_said_in_one_line(
+def test_timm_weights_that_cannot_be_loaded_are_one_line_errors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     networks.stand_in_timm(monkeypatch)
@@ -183,7 +183,7 @@ def raising(error: Exception, cause: Exception | None = None) -> Callable[..., N
         (ValueError("Unrecognized\nconfiguration"), None, "cannot be loaded: Unrecognized conf"),
     ],
 )  # fmt: skip
-def test_what_the_hub_refuses_is_said_in_one_line(
+def test_hub_errors_are_one_line(
     monkeypatch: pytest.MonkeyPatch, error: Exception, cause: Exception | None, line: str
 ) -> None:
     skip_without("transformers")
@@ -196,7 +196,7 @@ def test_what_the_hub_refuses_is_said_in_one_line(
     assert "\n" not in str(found.value)
 
 
-def test_a_folder_that_is_not_there_is_no_name_on_the_hub() -> None:
+def test_missing_folder_is_not_looked_up_on_the_hub() -> None:
     skip_without("transformers")
     with pytest.raises(UsageError, match="there is no folder"):
         open_model("hf:./no-such")
@@ -215,14 +215,14 @@ def test_a_folder_that_is_not_there_is_no_name_on_the_hub() -> None:
         ("python:collections:Counter", "returns Counter, which is not a torch module and has no"),
     ],
 )
-def test_what_cannot_be_loaded_is_said_in_one_line(tmp_path: Path, spec: str, line: str) -> None:
+def test_load_errors_are_one_line(tmp_path: Path, spec: str, line: str) -> None:
     (tmp_path / "text").write_text("no network")
     with pytest.raises(CurateError, match=line) as error:
         open_model(spec.format(tmp_path))
     assert "\n" not in str(error.value)
 
 
-def test_a_function_is_found_in_the_folder_that_curate_is_started_in(
+def test_function_is_imported_from_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_own_model.py").write_text(
@@ -235,19 +235,19 @@ def test_a_function_is_found_in_the_folder_that_curate_is_started_in(
     sys.modules.pop("my_own_model")
 
 
-def test_no_features_are_shown_where_scores_come_from_no_linear_layer() -> None:
+def test_features_need_a_final_linear_layer() -> None:
     model = open_model(f"{NETWORKS}:WithoutHead")
     with pytest.raises(UsageError, match="do not come from one linear layer"):
         model.features(feed(2))
     assert model.predict(feed(2)).shape == (2, CLASSES)
 
 
-def test_what_is_no_classifier_is_refused(tmp_path: Path) -> None:
+def test_other_objects_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"for 2 images it returns \(2, 1, 32, 32\)"):
         open_model(f"{NETWORKS}:Segmenter").predict(feed(2))
 
 
-def test_what_a_network_cannot_take_is_said_in_one_line(tmp_path: Path) -> None:
+def test_network_input_errors_are_one_line(tmp_path: Path) -> None:
     wrong = feed(2)[:, :1]
     onnx = networks.save_onnx(tmp_path / "tiny.onnx")
     for spec in (f"{NETWORKS}:TinyNet", f"onnx:{onnx}"):
@@ -256,7 +256,7 @@ def test_what_a_network_cannot_take_is_said_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
-def test_a_gpu_that_is_full_is_trouble_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_gpu_is_a_setup_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     def full(*_: Any) -> NoReturn:
@@ -268,9 +268,7 @@ def test_a_gpu_that_is_full_is_trouble_of_the_environment(monkeypatch: pytest.Mo
         model.predict(feed(2))
 
 
-def test_a_torchvision_that_cannot_be_imported_is_not_in_the_way(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_broken_torchvision_is_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from curate.impact.models import hf
 
     (tmp_path / "torchvision.py").write_text("raise RuntimeError('of another build')")

@@ -53,7 +53,7 @@ def step(controls: Controls, before: str, after: str) -> float:
     return found.top1.difference
 
 
-def test_the_steps_add_up_to_the_whole() -> None:
+def test_steps_add_up_to_the_total() -> None:
     controls = compare_arms(*draw(0, 4000, 0.02, 0.05, 0.2), seed=0)
     parts = [
         step(controls, "original", REENCODED),
@@ -64,7 +64,7 @@ def test_the_steps_add_up_to_the_whole() -> None:
     assert step(controls, REENCODED, "obfuscated") == pytest.approx(parts[1] + parts[2])
 
 
-def test_what_each_step_costs_is_in_its_interval_as_often_as_it_says() -> None:
+def test_intervals_of_steps_have_nominal_coverage() -> None:
     # Half of the images have faces, and four fifths of these can be lost.
     truth = {
         ("original", REENCODED): -0.02 * 0.4,
@@ -82,7 +82,7 @@ def test_what_each_step_costs_is_in_its_interval_as_often_as_it_says() -> None:
         assert share / 60 >= 0.95 - 3 * (0.95 * 0.05 / 60) ** 0.5
 
 
-def test_a_cost_of_encoding_alone_is_not_laid_on_faces() -> None:
+def test_encoding_effect_is_not_attributed_to_faces() -> None:
     controls = compare_arms(*draw(1, 4000, 0.1, 0, 0), seed=0)
     by_name = {(each.before, each.after): each for each in controls.steps}
     assert excludes_zero(by_name["original", "obfuscated"].top1)
@@ -124,7 +124,7 @@ def test_top5_is_left_out_where_fewer_are_ranked() -> None:
         ((REENCODED, RANDOM_REGION), 4),
     ],
 )
-def test_every_choice_of_arms_is_told_in_sentences(arms: tuple[str, ...], lines: int) -> None:
+def test_every_selection_of_arms_is_described(arms: tuple[str, ...], lines: int) -> None:
     experiment, controls, faces = draw(4, 2000, 0.1, 0, 0.3)
     chosen = {name: controls[name] for name in arms}
     told = list(describe_controls(compare_arms(experiment, chosen, faces, 0)))

@@ -40,7 +40,7 @@ def test_every_image_is_in_one_bin() -> None:
     assert absent.difference == 0 > present.difference
 
 
-def test_bins_hold_their_upper_end_and_nothing_hidden_is_a_bin_by_itself() -> None:
+def test_bins_are_closed_at_the_upper_end() -> None:
     faces = Faces(np.array([0.0, 0.01, 0.0101, 1.0]), np.array([0, 1, 4, 11]))
     hits = Hits(np.ones((4, 1), dtype=bool), np.ones((4, 1), dtype=bool))
     by_share = by_hidden_share(hits, faces, QUICK)
@@ -81,12 +81,12 @@ def test_the_interval_of_the_slope_covers_the_truth(n: int, slope: float) -> Non
     assert held >= 0.93 * 500
 
 
-def test_shares_that_are_all_the_same_have_no_slope() -> None:
+def test_constant_share_has_no_slope() -> None:
     hits, faces = draw(np.random.default_rng(3), 50, 0.5)
     assert fit_slope(hits, Faces(np.zeros(50), faces.counts), QUICK) is None
 
 
-def test_identical_predictions_show_no_effect_anywhere() -> None:
+def test_identical_predictions_have_no_effect() -> None:
     random = np.random.default_rng(0)
     labels = random.integers(0, 6, size=300)
     logits = draw_logits(random, labels, 6, 2.0)
@@ -104,7 +104,7 @@ def test_identical_predictions_show_no_effect_anywhere() -> None:
     json.dumps(found, allow_nan=False)
 
 
-def test_of_no_effect_the_interval_of_top1_leaves_zero_out_as_seldom_as_it_says() -> None:
+def test_interval_of_top1_has_nominal_coverage_under_the_null() -> None:
     wrong = 0
     for seed in range(200):
         random = np.random.default_rng(seed)

@@ -60,7 +60,7 @@ def demo_pair(tmp_path: Path, **more: Any) -> tuple[Path, Path]:
     )
 
 
-def test_the_report_fits_its_schema_and_says_what_was_not_measured(
+def test_report_fits_its_schema_and_notes(
     pair: tuple[Path, Path],
 ) -> None:
     report = check_schema(measure((pair,)))
@@ -78,9 +78,7 @@ def test_the_report_fits_its_schema_and_says_what_was_not_measured(
     ]
 
 
-def test_neither_the_order_of_rows_nor_the_form_of_a_file_matters(
-    tmp_path: Path, pair: tuple[Path, Path]
-) -> None:
+def test_row_order_and_format_do_not_matter(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     order = np.random.default_rng(2).permutation(len(IDS))
     names = [IDS[place] for place in order]
     other = save(tmp_path / "b.npz", names, LABELS[order], logits=WORSE[order])
@@ -90,9 +88,7 @@ def test_neither_the_order_of_rows_nor_the_form_of_a_file_matters(
     assert first == second
 
 
-def test_probabilities_and_lists_of_all_classes_say_the_same_as_logits(
-    tmp_path: Path, pair: tuple[Path, Path]
-) -> None:
+def test_probabilities_and_full_lists_equal_logits(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     found = measure((pair,))
     for way in ("probabilities", "lists"):
         files = []
@@ -125,7 +121,7 @@ def test_short_lists_of_plain_scores_have_neither_top5_nor_calibration(tmp_path:
     assert "Average precision ranks classes that are not listed last." in answer.notes
 
 
-def test_names_of_classes_are_those_of_the_report(tmp_path: Path) -> None:
+def test_class_names_appear_in_the_report(tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("ant\nbee\ncow\ndog\nelk\nfox\ngnu")
     labels = np.array(["ant", "bee", "cow", "dog", "elk", "fox"])[LABELS]
@@ -137,7 +133,7 @@ def test_names_of_classes_are_those_of_the_report(tmp_path: Path) -> None:
     assert "1 of 7 classes have no image and are left out." in answer.notes
 
 
-def test_the_manifest_says_where_faces_are_and_what_was_withheld(tmp_path: Path) -> None:
+def test_faces_and_withheld_images_from_the_manifest(tmp_path: Path) -> None:
     report = check_schema(measure((demo_pair(tmp_path),), manifest=DEMO))
     assert report["pairs"] == len(WRITTEN)
     withheld = len(ENTRIES) - len(WRITTEN)
@@ -150,9 +146,7 @@ def test_the_manifest_says_where_faces_are_and_what_was_withheld(tmp_path: Path)
         "obfuscator"]["name"]  # fmt: skip
 
 
-def test_groups_are_compared_and_those_of_many_values_passed_over(
-    tmp_path: Path, pair: tuple[Path, Path]
-) -> None:
+def test_groups_with_few_values_are_compared(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     table = tmp_path / "groups.csv"
     rows = [f"{name},{'I' if n % 2 else 'VI'},p{n}" for n, name in enumerate(IDS)]
     table.write_text("\n".join(["id,tone,person", *rows]))
@@ -160,7 +154,7 @@ def test_groups_are_compared_and_those_of_many_values_passed_over(
     report = check_schema(answer)
     assert list(report["by_group"]) == ["tone"]
     assert [row["n"] for row in report["by_group"]["tone"]["groups"]] == [150, 150]
-    assert report["by_group"]["tone"]["gap"]["ci95"] is not None
+    assert report["by_group"]["tone"]["gap"]["growth"]["ci95"] is not None
     with pytest.raises(UsageError, match="has no column 'age'; it has: tone, person"):
         measure((pair,), groups=table, by=("age",))
     with pytest.raises(UsageError, match="--by needs the table"):
@@ -234,7 +228,7 @@ def with_row(array: np.ndarray, value: Any) -> np.ndarray:
         ),
     ],
 )
-def test_files_that_are_not_of_one_experiment_are_refused_in_one_line(
+def test_mismatched_files_are_one_line_errors(
     tmp_path: Path,
     pair: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -250,9 +244,7 @@ def test_files_that_are_not_of_one_experiment_are_refused_in_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_images_that_one_file_lacks_are_left_out_on_request(
-    tmp_path: Path, pair: tuple[Path, Path]
-) -> None:
+def test_unpaired_images_are_left_out_on_request(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     other = save(tmp_path / "other.npz", IDS[10:], LABELS[10:], logits=WORSE[10:])
     found = measure(((pair[0], other),), allow_missing=True)
     assert found.facts["unpaired"] == {"original": 10, "obfuscated": 0, "withheld": 0}
@@ -279,7 +271,7 @@ def test_a_manifest_of_another_dataset_is_refused(tmp_path: Path, pair: tuple[Pa
         measure(((both, both),), manifest=DEMO)
 
 
-def test_digests_of_predicted_files_are_held_against_the_manifest(tmp_path: Path) -> None:
+def test_digests_are_compared_with_the_manifest(tmp_path: Path) -> None:
     right = {
         "original": {"sha256": [entry.source_sha256 or "" for entry in ENTRIES]},
         "obfuscated": {"sha256": [entry.output_sha256 or "" for entry in WRITTEN]},
@@ -302,7 +294,7 @@ def test_a_manifest_that_was_changed_is_refused(tmp_path: Path) -> None:
         measure((files,), manifest=tmp_path / "out")
 
 
-def test_a_full_disk_is_trouble_of_the_environment(
+def test_full_disk_is_a_setup_error(
     pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(blocks: object, scores: object) -> None:
@@ -311,3 +303,27 @@ def test_a_full_disk_is_trouble_of_the_environment(
     monkeypatch.setattr("curate.impact.predictions.scoring.ScoreBlocks.write", fail)
     with pytest.raises(SetupError, match=r"No space left on device; free disk space"):
         measure((pair,))
+
+
+def test_crossed_attributes_and_frames(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    table = tmp_path / "groups.csv"
+    rows = [f"{name},{'ab'[n % 2]},{'xy'[n % 3 > 0] if n else ''}" for n, name in enumerate(IDS)]
+    table.write_text("\n".join(["id,tone,age", *rows]))
+    found = measure((pair,), groups=table, by=("tone,age", "age"))
+    report = check_schema(found)
+    assert list(report["by_group"]) == ["tone,age", "age"]
+    crossed = report["by_group"]["tone,age"]
+    assert {row["group"]: row["n"] for row in crossed["groups"]} == {
+        "a & x": 49, "a & y": 100, "b & x": 50, "b & y": 100,
+    }  # fmt: skip
+    assert crossed["unlabelled"] == 1
+    assert [row["subset"] for row in report["reliability"]["subsets"]][:2] == [
+        "all images",
+        "tone,age: a & x",
+    ]
+    frame = found.to_frame()
+    assert list(frame.index) == [row["category"] for row in report["per_class"]]
+    assert frame["difference"].tolist() == [row["difference"] for row in report["per_class"]]
+    assert repr(found).startswith("<ImpactReport: 300 pairs, top-1 ")
+    with pytest.raises(UsageError, match="has no column 'sex'"):
+        measure((pair,), groups=table, by=("tone,sex",))

@@ -19,9 +19,7 @@ def path(tmp_path: Path) -> Path:
     return save(tmp_path / "a.npz", IDS, LABELS, logits=LOGITS)
 
 
-def test_rows_go_to_their_places_and_those_without_one_count_nowhere(
-    tmp_path: Path, path: Path
-) -> None:
+def test_rows_are_moved_to_their_positions(tmp_path: Path, path: Path) -> None:
     places = np.full(50, -1)
     places[:30] = np.arange(30)[::-1]
     some = load_predictions(path, places, 30, FOUR, tmp_path)
@@ -34,14 +32,12 @@ def test_rows_go_to_their_places_and_those_without_one_count_nowhere(
 
 
 @pytest.mark.parametrize("rows", [49, 51])
-def test_a_file_that_changes_while_it_is_read_is_refused(
-    tmp_path: Path, path: Path, rows: int
-) -> None:
+def test_file_that_changes_during_reading_is_refused(tmp_path: Path, path: Path, rows: int) -> None:
     with pytest.raises(DataError, match=rf"a\.npz has {rows} ids and 50 predictions"):
         load_predictions(path, np.arange(rows), rows, FOUR, tmp_path)
 
 
-def test_nothing_stays_in_the_work_folder(tmp_path: Path, path: Path) -> None:
+def test_temporary_files_are_removed(tmp_path: Path, path: Path) -> None:
     load_predictions(path, np.arange(50), 50, FOUR, tmp_path)
     assert list(tmp_path.iterdir()) == [path]
 

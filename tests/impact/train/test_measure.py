@@ -86,7 +86,7 @@ def test_a_class_that_is_lost_is_found_and_no_other() -> None:
     assert (found.classes[4].trained, found.classes[4].tested) == (7, 80)
 
 
-def test_classes_that_networks_lean_to_by_chance_are_not_called_moved() -> None:
+def test_chance_differences_of_networks_are_not_significant() -> None:
     """McNemar's test over images alone takes what differs between networks for an effect."""
     random, labels = np.random.default_rng(3), np.arange(500) % 10
     wrong = []
@@ -96,7 +96,7 @@ def test_classes_that_networks_lean_to_by_chance_are_not_called_moved() -> None:
     assert np.mean(wrong) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 40)
 
 
-def test_groups_are_followed_through_the_cells_and_weights_are_credited() -> None:
+def test_groups_across_cells_and_effect_of_weights() -> None:
     random, labels = np.random.default_rng(4), np.arange(800) % 10
     group = np.where(np.arange(800) % 20 < 10, "many", "few")
     logits = {}
@@ -120,7 +120,7 @@ def test_groups_are_followed_through_the_cells_and_weights_are_credited() -> Non
     assert set(found.weighted_gaps) == {gap.name for gap in list_gaps()}
 
 
-def test_small_groups_are_shown_and_not_compared() -> None:
+def test_small_groups_are_not_compared() -> None:
     labels = np.arange(100) % 10
     values = ["rare"] * 20 + ["common"] * 80
     found = measure(draw_trial(np.random.default_rng(5), labels), None, {"kind": values})

@@ -8,7 +8,7 @@ from curate.core.errors import UsageError
 from curate.impact.train.options import Hyperparameters
 
 
-def test_the_rate_rises_and_then_falls_to_nearly_nought() -> None:
+def test_learning_rate_warms_up_and_decays() -> None:
     how = Hyperparameters(lr=0.5)
     rates = [how.rate(step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.05)
@@ -19,7 +19,7 @@ def test_the_rate_rises_and_then_falls_to_nearly_nought() -> None:
 
 
 @pytest.mark.parametrize("epochs", [1, 3, 7, 10, 61])
-def test_the_last_epoch_is_always_looked_at_and_few_others(epochs: int) -> None:
+def test_last_epoch_is_always_evaluated(epochs: int) -> None:
     how = Hyperparameters(epochs=epochs)
     looked = [epoch for epoch in range(1, epochs + 1) if how.evaluates(epoch)]
     assert looked[-1] == epochs
@@ -30,7 +30,7 @@ def test_the_last_epoch_is_always_looked_at_and_few_others(epochs: int) -> None:
     "wrong",
     [{"epochs": 0}, {"size": 8}, {"batch": 0}, {"lr": 0.0}, {"lr": math.nan}, {"lr": math.inf}],
 )
-def test_what_cannot_be_is_refused_by_the_option_s_name(wrong: dict[str, float]) -> None:
+def test_invalid_values_name_their_option(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=f"--{next(iter(wrong))}"):
         Hyperparameters(**wrong)  # type: ignore[arg-type]
 

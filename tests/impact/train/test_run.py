@@ -108,7 +108,7 @@ def test_identical_images_give_exactly_equal_cells_and_no_gap(
 
 
 @pytest.mark.slow
-def test_a_planted_effect_is_found_where_it_must_be_and_nowhere_else(found: TrainReport) -> None:
+def test_planted_effect_is_found_in_its_cells_only(found: TrainReport) -> None:
     """Trained on the other colours, every blue and red image is wrong and every green right."""
     report = check_schema(found)
     for same in (ORIGINAL, OBFUSCATED):
@@ -121,6 +121,8 @@ def test_a_planted_effect_is_found_where_it_must_be_and_nowhere_else(found: Trai
     assert report["gaps"]["diagonal"]["top1"]["value"] == 0
     kinds = [each["deployment"]["kind"] for each in report["per_class"]]
     assert kinds == ["loss", "none", "loss"]
+    assert found.to_frame()["deployment_kind"].tolist() == kinds
+    assert repr(found) == "<TrainReport: 2 seeds, deployment gap -66.67 points>"
     blue = report["per_class"][0]
     assert (blue["category"], blue["train"], blue["test"]) == ("blue", 12, 10)
     assert blue["deployment"]["confusion"] == {"category": "red", "share": 1}
@@ -136,9 +138,7 @@ def test_the_number_of_processes_changes_nothing(
 
 
 @pytest.mark.slow
-def test_a_run_is_paired_with_its_manifest_and_what_it_withheld_takes_no_part(
-    tmp_path: Path, original: Path, blurred: Path
-) -> None:
+def test_withheld_images_are_left_out(tmp_path: Path, original: Path, blurred: Path) -> None:
     answer = run(tmp_path, ask(original, blurred, seeds=1))
     report = check_schema(answer)
     images = report["images"]
@@ -184,9 +184,7 @@ def test_weights_and_groups_show_what_a_correction_does_for_each_group(
 
 
 @pytest.mark.slow
-def test_predictions_are_what_the_other_command_reads(
-    tmp_path: Path, original: Path, blurred: Path
-) -> None:
+def test_saved_predictions_are_readable(tmp_path: Path, original: Path, blurred: Path) -> None:
     folder = tmp_path / "predictions"
     report = run(tmp_path, ask(original, blurred), predictions=folder).to_dict()
     assert len(list(folder.iterdir())) == 9
@@ -209,7 +207,7 @@ def test_predictions_are_what_the_other_command_reads(
 
 
 @pytest.mark.slow
-def test_a_dataset_of_one_split_keeps_the_same_images_back_from_both(tmp_path: Path) -> None:
+def test_holdout_is_the_same_in_both_datasets(tmp_path: Path) -> None:
     source = make_dataset(tmp_path / "a", {"": 12})
     other = make_dataset(tmp_path / "b", {"": 12}, exchanged=True)
     folder = tmp_path / "predictions"
@@ -221,7 +219,7 @@ def test_a_dataset_of_one_split_keeps_the_same_images_back_from_both(tmp_path: P
 
 
 @pytest.mark.slow
-def test_paused_it_goes_on_where_it_was(
+def test_paused_run_resumes(
     tmp_path: Path, original: Path, exchanged: Path, found: TrainReport
 ) -> None:
     request, stop = ask(original, exchanged), threading.Event()
@@ -243,7 +241,7 @@ def test_paused_it_goes_on_where_it_was(
 
 
 @pytest.mark.slow
-def test_a_file_that_cannot_be_read_leaves_both_sides(tmp_path: Path, original: Path) -> None:
+def test_undecodable_file_is_left_out_of_both_datasets(tmp_path: Path, original: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(original, copy)
     (copy / "val/red/00.png").write_bytes((copy / "val/red/00.png").read_bytes()[:80])
@@ -306,7 +304,7 @@ def change_an_output(original: Path, blurred: Path, place: Path) -> tuple[Path, 
         (be_flat, "no image of ORIGINAL has a class"),
     ],
 )
-def test_datasets_that_do_not_fit_are_one_clear_line(
+def test_mismatched_datasets_are_one_line_errors(
     tmp_path: Path,
     original: Path,
     blurred: Path,
@@ -329,7 +327,7 @@ def test_images_that_only_one_dataset_has_can_be_left_out(tmp_path: Path, origin
     assert report["images"]["test"] == 29
 
 
-def test_tables_that_do_not_fit_are_one_clear_line(
+def test_mismatched_tables_are_one_line_errors(
     tmp_path: Path, original: Path, exchanged: Path
 ) -> None:
     ids = names(original)
@@ -358,7 +356,7 @@ def test_tables_that_do_not_fit_are_one_clear_line(
     fails(DataError, "cannot be read", weights=tmp_path / "absent.parquet")
 
 
-def test_a_request_that_contradicts_itself_is_refused(original: Path) -> None:
+def test_contradictory_options_are_refused(original: Path) -> None:
     for more, said in (
         ({"by": ("tone",)}, "--by needs"),
         ({"holdout": 1.0}, "--holdout must be"),
@@ -381,9 +379,7 @@ def test_classes_can_come_from_a_table(tmp_path: Path, original: Path, exchanged
 
 
 @pytest.mark.slow
-def test_a_probe_on_frozen_features_answers_in_the_same_form(
-    tmp_path: Path, original: Path, exchanged: Path
-) -> None:
+def test_probe_gives_the_same_report(tmp_path: Path, original: Path, exchanged: Path) -> None:
     request = ask(original, exchanged, probe="python:tests.impact.train.models:colours", seeds=None)
     answer = run(tmp_path, request)
     report = check_schema(answer)

@@ -18,7 +18,7 @@ def listed(splits: list[str | None], labels: list[int], classes: int = 2) -> Ima
     )
 
 
-def test_splits_are_followed_and_what_is_in_none_takes_no_part() -> None:
+def test_dataset_splits_are_used() -> None:
     splits = ["train", "Training", "val", "test", "extra", None, "train"]
     found = split_images(listed(splits, [0, 1, 0, 1, 0, 0, -1]), None)
     assert found.uses.tolist() == [TRAIN, TRAIN, TEST, TEST, UNUSED, UNUSED, UNUSED]
@@ -28,7 +28,7 @@ def test_splits_are_followed_and_what_is_in_none_takes_no_part() -> None:
 
 
 @pytest.mark.parametrize("split", [None, "train", "val"])
-def test_of_one_split_a_share_of_every_class_is_held_out(split: str | None) -> None:
+def test_one_split_holds_out_a_share_of_every_class(split: str | None) -> None:
     labels = [0] * 20 + [1] * 5 + [2] * 2 + [-1]
     given = listed([split] * 28, labels, 3)
     found = split_images(given, None)
@@ -40,14 +40,14 @@ def test_of_one_split_a_share_of_every_class_is_held_out(split: str | None) -> N
     assert np.bincount(given.labels[half.uses == TEST]).tolist() == [10, 2, 1]
 
 
-def test_images_of_no_other_split_than_unlabelled_ones_are_held_out_as_well() -> None:
+def test_unlabelled_test_split_is_ignored() -> None:
     """Test images without classes, as ImageNet's are, are no split to test on."""
     found = split_images(listed(["train"] * 4 + ["test"] * 2, [0, 0, 1, 1, -1, -1]), None)
     assert found.uses.tolist().count(TEST) == 2
     assert found.left_out["without_class"] == 2
 
 
-def test_what_contradicts_the_dataset_is_refused() -> None:
+def test_options_that_contradict_the_dataset_are_refused() -> None:
     with pytest.raises(UsageError, match="ORIGINAL has train, val"):
         split_images(listed(["train", "val"], [0, 0]), 0.2)
     with pytest.raises(DataError, match="no image of ORIGINAL has a class"):

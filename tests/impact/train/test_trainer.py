@@ -37,7 +37,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 9, 3), dtype=np.uint8)
 EXAMPLES = Examples(PIXELS, np.array([5, 0, 3, 1]), np.array([1, 0, 1, 0]))
 
 
-def test_views_follow_from_seed_and_epoch_alone() -> None:
+def test_augmentation_depends_on_seed_and_epoch_alone() -> None:
     first, again, later, other = (
         draw_augmentation(50, 3, *numbers) for numbers in ((1, 2), (1, 2), (1, 3), (2, 2))
     )
@@ -49,7 +49,7 @@ def test_views_follow_from_seed_and_epoch_alone() -> None:
         assert not np.array_equal(first.corners, another.corners)
 
 
-def test_an_epoch_shows_every_image_once_in_a_crop_that_lies_in_it() -> None:
+def test_every_epoch_uses_each_image_once() -> None:
     views = draw_augmentation(4, 1, 0, 0)
     shown = list(iter_batches(EXAMPLES, views, size=8, batch=3))
     assert [len(places) for places, _ in shown] == [3, 1]
@@ -63,13 +63,13 @@ def test_an_epoch_shows_every_image_once_in_a_crop_that_lies_in_it() -> None:
             )
 
 
-def test_corners_reach_both_ends_and_half_of_the_images_are_mirrored() -> None:
+def test_crops_cover_the_range_and_half_are_flipped() -> None:
     views = draw_augmentation(4000, 2, 0, 0)
     assert set(views.corners.ravel().tolist()) == {0, 1, 2}
     assert abs(views.flipped.mean() - 0.5) < 0.04
 
 
-def test_test_images_come_in_order_from_the_middle() -> None:
+def test_images_are_center_crops_in_order() -> None:
     shown = np.concatenate(list(iter_center_crops(EXAMPLES, size=7, batch=3)))
     assert np.array_equal(shown, PIXELS[EXAMPLES.rows, 1:8, 1:8])
 
@@ -115,7 +115,7 @@ def _settled() -> object:
     torch.use_deterministic_algorithms(before[1])
 
 
-def test_it_learns_and_says_how(tmp_path: Path) -> None:
+def test_training_learns_and_records_a_curve(tmp_path: Path) -> None:
     done = finish(train(lesson(), CPU, tmp_path / "a.pt"))
     assert [epoch.epoch for epoch in done.curve] == [1, 2, 3, 4]
     assert done.curve[-1].loss < done.curve[0].loss
@@ -134,12 +134,12 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Pa
     assert first != other
 
 
-def test_both_datasets_networks_of_a_seed_begin_alike() -> None:
+def test_networks_of_a_seed_share_initial_weights() -> None:
     assert digest_weights(make_network(2, 5)) == digest_weights(make_network(2, 5))
     assert digest_weights(make_network(2, 5)) != digest_weights(make_network(2, 6))
 
 
-def test_paused_at_any_epoch_and_taken_up_again_nothing_differs(tmp_path: Path) -> None:
+def test_resuming_at_any_epoch_changes_nothing(tmp_path: Path) -> None:
     whole = finish(train(lesson(), CPU, tmp_path / "whole.pt"))
     for stop in range(HOW.epochs):
         path = tmp_path / f"{stop}.pt"
@@ -154,7 +154,7 @@ def test_paused_at_any_epoch_and_taken_up_again_nothing_differs(tmp_path: Path) 
         assert resumed.curve == whole.curve
 
 
-def test_weights_of_one_change_nothing_and_of_nought_hide_an_image(tmp_path: Path) -> None:
+def test_unit_weights_change_nothing_and_zero_removes_an_image(tmp_path: Path) -> None:
     plain = finish(train(lesson(), CPU, tmp_path / "plain.pt"))
     ones = finish(train(lesson(weights=np.ones(40)), CPU, tmp_path / "ones.pt"))
     assert digest_weights(plain.network) == digest_weights(ones.network)
@@ -167,7 +167,7 @@ def test_weights_of_one_change_nothing_and_of_nought_hide_an_image(tmp_path: Pat
     assert (best == 1).all()
 
 
-def test_mixed_precision_and_channels_last_learn_as_well(tmp_path: Path) -> None:
+def test_mixed_precision_and_channels_last_learn(tmp_path: Path) -> None:
     """The way of an accelerator, walked on the processor."""
     mixed = DeviceConfig("cpu", BFLOAT16, channels_last=True)
     done = finish(train(lesson(), mixed, tmp_path / "mixed.pt"))
@@ -187,13 +187,13 @@ def test_only_float16_needs_its_gradients_scaled() -> None:
     assert CPU.describe()["number_type"] == "float32"
 
 
-def test_a_training_that_breaks_down_says_what_to_do(tmp_path: Path) -> None:
+def test_diverged_training_is_an_error(tmp_path: Path) -> None:
     how = Hyperparameters(epochs=4, size=16, batch=8, lr=1e30)
     with pytest.raises(DataError, match="try a lower --lr"):
         train(lesson(hyperparameters=how), CPU, tmp_path / "x.pt")
 
 
-def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_a_one_line_error(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     assert load_checkpoint(path, "cpu") is None
     save_checkpoint({"curve": []}, path)

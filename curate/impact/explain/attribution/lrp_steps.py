@@ -76,11 +76,11 @@ def fold(steps: list[Step]) -> list[Step]:
     became: dict[int, int] = {-1: -1}
     kept: list[Step] = []
     for number, step in enumerate(steps):
-        place = became[step.reads[0]] if step.reads else -1
-        conv = kept[place].conv if place >= 0 else None
+        source = became[step.reads[0]] if step.reads else -1
+        conv = kept[source].conv if source >= 0 else None
         if step.norm is not None and conv is not None and uses[step.reads[0]] == 1:
-            kept[place] = replace(kept[place], run=fuse_conv_bn_eval(conv, step.norm), conv=None)
-            became[number] = place
+            kept[source] = replace(kept[source], run=fuse_conv_bn_eval(conv, step.norm), conv=None)
+            became[number] = source
             continue
         became[number] = len(kept)
         kept.append(replace(step, reads=tuple(became[read] for read in step.reads)))
@@ -163,12 +163,12 @@ def _bind(
     node: fx.Node, module: nn.Module | None, reads: list[fx.Node], values: Mapping[fx.Node, Any]
 ) -> Operation:
     """A node's operation with all values bound that do not depend on the input."""
-    places = {each: place for place, each in enumerate(reads)}
+    positions = {each: position for position, each in enumerate(reads)}
     known = dict(values)
 
     def run(*given: torch.Tensor) -> Any:
         def fill(each: fx.Node) -> Any:
-            return given[places[each]] if each in places else known[each]
+            return given[positions[each]] if each in positions else known[each]
 
         args = fx.map_arg(node.args, fill)
         kwargs = fx.map_arg(node.kwargs, fill)

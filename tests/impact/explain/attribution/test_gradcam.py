@@ -44,12 +44,12 @@ class Wrapped(nn.Module):
         return Output()
 
 
-def test_the_last_layer_that_runs_once_and_gives_an_image_is_found() -> None:
+def test_last_spatial_layer_is_found() -> None:
     method = open_gradcam(Small(Two()), IMAGE, MethodOptions())
     assert method.parameters == {"layer": "block", "kind": "Sequential"}
 
 
-def test_scores_can_stand_in_an_answer_as_logits() -> None:
+def test_scores_from_an_object_with_logits() -> None:
     network = Wrapped().eval()
     subject = Subject(IMAGE, 1, np.zeros((16, 16), np.int64), 0)
     found = open_gradcam(Small(network), IMAGE, MethodOptions()).attribute(subject)
@@ -79,12 +79,12 @@ def test_the_map_is_the_weighted_sum_of_channels() -> None:
         ("head", "returns 1×3, which has no spatial"),
     ],
 )
-def test_a_layer_that_will_not_do_is_refused(layer: str, said: str) -> None:
+def test_unsuitable_layer_is_refused(layer: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         open_gradcam(Small(Two()), IMAGE, MethodOptions(layer=layer))
 
 
-def test_a_compiled_network_shows_no_layers() -> None:
+def test_compiled_network_is_refused() -> None:
     class Compiled(torch.jit.ScriptModule):
         pass
 

@@ -91,7 +91,7 @@ def test_without_biases_and_epsilon_it_is_gradient_times_input(exact: None, func
     assert found.sum() == pytest.approx(float(output.detach()), rel=1e-4)
 
 
-def test_epsilon_takes_relevance_away_and_turns_none_round() -> None:
+def test_epsilon_absorbs_relevance_without_changing_signs() -> None:
     torch.manual_seed(0)
     network = Residual().eval()
     found, image = attribute(network)
@@ -99,7 +99,7 @@ def test_epsilon_takes_relevance_away_and_turns_none_round() -> None:
     assert 0 < found.sum() / output < 0.95
 
 
-def test_a_saturated_activation_passes_relevance_on_where_a_gradient_would_stop(
+def test_saturated_activation_passes_relevance_through(
     exact: None,
 ) -> None:
     network = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.ReLU6(), nn.Flatten())
@@ -111,7 +111,7 @@ def test_a_saturated_activation_passes_relevance_on_where_a_gradient_would_stop(
     assert np.count_nonzero(np.abs(found) > 1e-6) == 1
 
 
-def test_batch_normalisation_is_folded_where_a_convolution_alone_feeds_it() -> None:
+def test_batch_normalization_is_folded() -> None:
     torch.manual_seed(1)
     network = Normalised().eval()
     image = torch.randn(1, 3, 8, 8)
@@ -142,7 +142,7 @@ def test_batch_normalisation_is_folded_where_a_convolution_alone_feeds_it() -> N
         (lambda x: (x, x), "its output is not one score table"),
     ],
 )
-def test_what_has_no_rule_is_named(function: object, said: str) -> None:
+def test_operations_without_a_rule_are_named(function: object, said: str) -> None:
     class Other(nn.Module):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             return function(image)  # type: ignore[operator]
@@ -151,13 +151,13 @@ def test_what_has_no_rule_is_named(function: object, said: str) -> None:
         to_steps(Other(), torch.randn(1, 3, 8, 8))
 
 
-def test_modules_without_a_rule_are_named_by_kind_and_place() -> None:
+def test_modules_without_a_rule_are_named() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4))
     with pytest.raises(UsageError, match=r"GroupNorm \(1\) has no rule"):
         to_steps(network, torch.randn(1, 3, 8, 8))
 
 
-def test_the_report_says_how_many_steps_of_each_kind_there_are() -> None:
+def test_parameters_count_the_steps_of_each_kind() -> None:
     network = Spotlight(box_mask(slice(0, 4), slice(0, 4), 8))
     image = np.ones((3, 8, 8), np.float32)
     assert open_lrp(Small(network), image, MethodOptions()).parameters == {

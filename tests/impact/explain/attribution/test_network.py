@@ -11,7 +11,7 @@ from curate.impact.explain.attribution.network import RandomizedClassifier
 from tests.impact.explain.attribution.networks import Small, Spotlight, box_mask
 
 
-def test_the_last_layer_has_its_weights_shuffled_and_the_classifier_keeps_its_own() -> None:
+def test_randomization_shuffles_a_copy_of_the_last_layer() -> None:
     network = Spotlight(box_mask(slice(0, 9), slice(0, 9))).eval()
     before = copy.deepcopy(network.state_dict())
     shuffled = RandomizedClassifier(Small(network), 3).network()
@@ -25,6 +25,6 @@ def test_the_last_layer_has_its_weights_shuffled_and_the_classifier_keeps_its_ow
     assert torch.equal(shuffled.head.weight, again.head.weight)
 
 
-def test_a_network_without_a_linear_layer_has_nothing_to_shuffle() -> None:
+def test_network_without_a_linear_layer_is_refused() -> None:
     with pytest.raises(UsageError, match="no linear layer"):
         RandomizedClassifier(Small(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Flatten())), 0)

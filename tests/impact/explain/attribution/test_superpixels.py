@@ -9,7 +9,7 @@ SHOWN = np.stack([*np.meshgrid(*([np.linspace(0, 1, 64)] * 2)), np.zeros((64, 64
 NONE = np.zeros((64, 64))
 
 
-def test_numbers_run_from_nought_without_gaps_and_come_again() -> None:
+def test_labels_are_contiguous_and_deterministic() -> None:
     labels = segment(SHOWN, NONE)
     assert labels.shape == (64, 64)
     assert (np.unique(labels) == np.arange(labels.max() + 1)).all()
@@ -17,7 +17,7 @@ def test_numbers_run_from_nought_without_gaps_and_come_again() -> None:
     assert (labels == segment(SHOWN, NONE)).all()
 
 
-def test_an_image_without_any_parts_is_cut_into_a_grid() -> None:
+def test_noise_is_segmented_by_a_grid() -> None:
     labels = segment(NOISE, NONE)
     assert labels.max() + 1 == SEGMENTS
     assert labels[0, 0] == labels[8, 8] != labels[0, 10]
@@ -34,7 +34,7 @@ def test_each_face_is_a_superpixel_of_its_own() -> None:
         assert ((labels == number) == face).all()
 
 
-def test_of_many_faces_the_smallest_share_one() -> None:
+def test_smallest_of_many_faces_share_a_superpixel() -> None:
     coverage = NONE.copy()
     for number in range(20):
         y, x = divmod(number, 5)
@@ -43,7 +43,7 @@ def test_of_many_faces_the_smallest_share_one() -> None:
     assert len(np.unique(labels[coverage > 0])) == MAX_FACES + 1
 
 
-def test_a_face_that_fills_the_image_leaves_the_superpixels_as_they_are() -> None:
+def test_full_image_face_leaves_superpixels_unchanged() -> None:
     assert (segment(SHOWN, np.ones((64, 64))) == segment(SHOWN, NONE)).all()
 
 
