@@ -251,7 +251,7 @@ def test_invalid_selections_are_refused(data: tuple[str, Path], tmp_path: Path) 
         listed.write_text(text)
         with pytest.raises(DataError, match=said):
             explain_impact(*data, Colours(), ExplainOptions(selection=Selection(ids=listed)))
-    with pytest.raises(DataError, match="cannot read .*: Is a directory"):
+    with pytest.raises(DataError, match=r"cannot read .*: Is a directory"):
         explain_impact(*data, Colours(), ExplainOptions(selection=Selection(ids=tmp_path)))
 
 
