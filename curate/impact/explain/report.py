@@ -16,13 +16,14 @@ from curate.impact.explain.measure import (
     Shares,
     Side,
 )
-from curate.impact.explain.sheet import Sheet
 from curate.impact.formatting import round_interval, round_value
 from curate.report.document import Report
 from curate.report.values import Page
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from curate.impact.explain.sheet import Sheet
 
 VERSION = 1
 
