@@ -51,7 +51,7 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["done/00000.json", "checkpoints/*.pt", "results/0*"])
-def test_killed_and_run_again_the_report_is_the_same_to_the_byte(
+def test_killed_training_resumes_with_the_same_bytes(
     pair: tuple[Path, Path], undisturbed: bytes, tmp_path: Path, moment: str
 ) -> None:
     out = tmp_path / "train.json"
