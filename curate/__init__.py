@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from curate.core.geometry import Box as Box
     from curate.detectors import DetectorOptions as DetectorOptions
     from curate.detectors import make as make_detector
+    from curate.duplicates.propagate import propagate_boxes as propagate_boxes
+    from curate.duplicates.run import SearchOptions as SearchOptions
+    from curate.duplicates.run import find_duplicates as find_duplicates
     from curate.obfuscators.apply import obfuscate as obfuscate
     from curate.pipeline.blur import blur as blur
     from curate.pipeline.check import iter_problems as iter_problems
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from curate.recipe import Recipe as Recipe
     from curate.review.export import export_review as export_review
     from curate.review.export import redo_reviewed as redo_reviewed
+    from curate.review.run import ReviewOptions as ReviewOptions
     from curate.review.run import start_review as start_review
     from curate.review.summary import report_review as report_review
 
@@ -41,18 +45,22 @@ _HOMES = {
     "DetectorOptions": "curate.detectors:DetectorOptions",
     "Face": "curate.core.faces:Face",
     "Recipe": "curate.recipe:Recipe",
+    "ReviewOptions": "curate.review.run:ReviewOptions",
+    "SearchOptions": "curate.duplicates.run:SearchOptions",
     "Session": "curate.pipeline.session:Session",
     "Summary": "curate.pipeline.summary:Summary",
     "blur": "curate.pipeline.blur:blur",
     "detect": "curate.pipeline.detect:detect",
     "export_review": "curate.review.export:export_review",
+    "find_duplicates": "curate.duplicates.run:find_duplicates",
     "iter_problems": "curate.pipeline.check:iter_problems",
     "make_detector": "curate.detectors:make",
+    "obfuscate": "curate.obfuscators.apply:obfuscate",
+    "propagate_boxes": "curate.duplicates.propagate:propagate_boxes",
     "redo_reviewed": "curate.review.export:redo_reviewed",
+    "replay": "curate.pipeline.replay:replay",
     "report_review": "curate.review.summary:report_review",
     "start_review": "curate.review.run:start_review",
-    "replay": "curate.pipeline.replay:replay",
-    "obfuscate": "curate.obfuscators.apply:obfuscate",
 }
 
 __all__ = [
@@ -62,14 +70,18 @@ __all__ = [
     "DetectorOptions",
     "Face",
     "Recipe",
+    "ReviewOptions",
+    "SearchOptions",
     "Session",
     "Summary",
     "blur",
     "detect",
     "export_review",
+    "find_duplicates",
     "iter_problems",
     "make_detector",
     "obfuscate",
+    "propagate_boxes",
     "redo_reviewed",
     "replay",
     "report_review",
