@@ -16,6 +16,8 @@ from curate.storage.regular import open_regular
 
 DATA = "data"
 MANIFEST = "manifest"
+REVIEW = "review.json"
+"""Result of a review of the run, if there was one."""
 BESIDE = frozenset({"README.md", "LICENSE", ".gitattributes", "croissant.json"})
 """Files that may stand beside data/ and manifest/ in an OUT that is being published."""
 _FOLDERS = frozenset({DATA, MANIFEST, ".git"})
@@ -51,7 +53,7 @@ def check_layout(out: Path, parts: int) -> Iterator[Problem]:
             is_folder = entry.is_dir(follow_symlinks=False)
             if not (is_folder if entry.name in _FOLDERS else _is_regular(entry, BESIDE)):
                 yield Problem("extra", entry.name, "is not of this run")
-    files = frozenset({store.RUN, store.OTHERS, store.LOG, store.KEY})
+    files = frozenset({store.RUN, store.OTHERS, store.LOG, store.KEY, REVIEW})
     yield from _check_folder(out, PurePosixPath(MANIFEST), files)
     yield from check_records(out, parts)
     yield from _check_log(out)

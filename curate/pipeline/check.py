@@ -24,6 +24,7 @@ from curate.layouts.files import is_image_name
 from curate.layouts.sidecars import find_pictures
 from curate.manifest import layout, store, verify
 from curate.manifest.problems import Problem
+from curate.manifest.review import check_review
 from curate.pipeline.compare import Comparison, compare
 from curate.pipeline.outputs import open_outputs
 from curate.pipeline.session import Session, workers_for
@@ -134,6 +135,7 @@ def _iter_problems(
     name, in_containers = run["source"]["layout"], run["others"]["rebuilt"] > 0
     yield from _check_parts(CheckJob(out, source, name, in_containers, recipe), workers)
     yield from verify.check_run(out / layout.MANIFEST, run, recipe.digest)
+    yield from check_review(out, run["records"]["sha256"])
     yield from verify.check_others(out, _map_or_text(out / layout.DATA, name))
     yield from _check_data(out, name, in_containers)
 

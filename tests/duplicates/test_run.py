@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 from click.testing import CliRunner
 from PIL import Image, ImageOps
@@ -16,7 +17,9 @@ from curate.manifest.found import iter_found, load_account
 from curate.pipeline.session import Session
 from curate.recipe import Recipe
 from curate.review.collect import load_contradicted
+from tests.conftest import ROOT
 
+SCHEMA = ROOT / "manifests" / "duplicates-1.schema.json"
 skimage_data = pytest.importorskip("skimage.data")
 
 
@@ -73,6 +76,7 @@ def faces(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_groups_and_splits(dataset: Path) -> None:
     found = curate.find_duplicates(dataset).to_dict()
+    jsonschema.validate(found, json.loads(SCHEMA.read_text()))
     assert found["groups"] == sorted([A, C, PLAIN])
     assert [each["images"] for each in found["across_splits"]] == [A]
     assert (found["images"], found["unreadable"], found["plain"]) == (10, 1, 3)
