@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +24,14 @@ from curate.cli.options import (
     run_options,
 )
 from curate.cli.progress import stop_on_interrupt, telling, watching
+from curate.core.errors import UsageError
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
     from curate.pipeline.names import Names
+    from curate.pipeline.session import Session
     from curate.pipeline.summary import Summary
+    from curate.recipe import Recipe
 
 _EPILOG = f"""\b
 Methods:
@@ -54,6 +60,11 @@ Examples:
 @obfuscation_options
 @detection_options
 @click.option(
+    "--propagate-boxes",
+    is_flag=True,
+    help="With --faces: hide a face in every near-duplicate of an image that has it.",
+)
+@click.option(
     "--flag-captions",
     is_flag=True,
     help="Count carried texts and file names that look like names of people; changes nothing.",
@@ -73,9 +84,6 @@ def command(ctx: click.Context, /, source: str, out: Path, **options: Any) -> No
     to go on after an interruption. Images that cannot be processed to the end
     are withheld and listed in the manifest, never passed through.
     """
-    from curate.pipeline.blur import blur
-    from curate.pipeline.names import count_names
-    from curate.pipeline.preview import preview
     from curate.pipeline.session import Session
 
     recipe, weights = build_recipe(options)
@@ -87,6 +95,42 @@ def command(ctx: click.Context, /, source: str, out: Path, **options: Any) -> No
         allow_missing=options["allow_missing"],
         tell=telling(quiet=options["quiet"]),
     )
+    with _propagated(source, session, options) as session:
+        _run(ctx, source, out, recipe, session, options)
+
+
+@contextmanager
+def _propagated(source: str, session: Session, options: dict[str, Any]) -> Iterator[Session]:
+    """The session with the boxes of near-duplicates added to its faces, if that was asked for."""
+    if not options["propagate_boxes"]:
+        yield session
+        return
+    if session.faces is None:
+        raise UsageError(
+            "--propagate-boxes adds to the boxes of --faces; run curate detect first, and give "
+            "its table"
+        )
+    from curate.duplicates.propagate import propagate_boxes
+    from curate.duplicates.run import SearchOptions
+
+    with tempfile.TemporaryDirectory(prefix="curate-faces-") as folder:
+        table = Path(folder) / "faces.parquet"
+        done = propagate_boxes(source, session.faces, table, SearchOptions(layout=session.layout))
+        session.tell(
+            f"{done.faces:,} boxes were added to {done.images:,} near-duplicates of images that "
+            "have them."
+        )
+        yield dataclasses.replace(session, faces=table)
+
+
+def _run(
+    ctx: click.Context, source: str, out: Path, recipe: Recipe, session: Session,
+    options: dict[str, Any],
+) -> None:  # fmt: skip
+    from curate.pipeline.blur import blur
+    from curate.pipeline.names import count_names
+    from curate.pipeline.preview import preview
+
     if options["dry_run"]:
         report = preview(source, out, recipe, session)
         click.echo(json.dumps(report.to_dict(), indent=2) if options["as_json"] else report.text)

@@ -27,6 +27,11 @@ _SHOWN = 50
     help="Compare pixels with SOURCE: equal outside the masks, hidden inside.",
 )
 @click.option(
+    "--twins/--no-twins",
+    default=True,
+    help="With --source: look for near-duplicates of which one is not blurred. [default: on]",
+)
+@click.option(
     "--workers",
     type=click.IntRange(1, 4096),
     metavar="N",
@@ -35,7 +40,13 @@ _SHOWN = 50
 @click.option("--json", "as_json", is_flag=True, help="Every problem as a line of JSON on stdout.")
 @click.pass_context
 def command(
-    ctx: click.Context, /, out: Path, source: str | None, workers: int | None, as_json: bool
+    ctx: click.Context,
+    /,
+    out: Path,
+    source: str | None,
+    twins: bool,
+    workers: int | None,
+    as_json: bool,
 ) -> None:
     """Check every file of OUT, of `blur` or `balance`, against its manifest, and for leaks.
 
@@ -46,7 +57,7 @@ def command(
     try:
         from curate.pipeline.verification import verify  # takes its time, too
 
-        checked = verify(out, source, workers)
+        checked = verify(out, source, workers, twins)
         for problem in checked.problems:
             kinds[problem.kind] += 1
             if as_json or kinds.total() <= _SHOWN:

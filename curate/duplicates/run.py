@@ -38,6 +38,7 @@ from curate.layouts import open_source
 from curate.layouts.faces import iter_given_faces
 from curate.manifest import store
 from curate.manifest.layout import DATA, MANIFEST
+from curate.manifest.problems import Problem
 from curate.storage.index import open_index
 
 _SCHEMA = """
@@ -117,6 +118,27 @@ def find_duplicates(
     opened = open_source(str(source), options.layout)
     with searched(opened, None if out is None else Path(out), options, watch) as found:
         return found.report()
+
+
+def iter_problems(source: str, out: Path, workers: int) -> Iterator[Problem]:
+    """Outputs without a hidden face whose near-duplicate has one, as problems of OUT.
+
+    Args:
+        source: the dataset that OUT was made from.
+        out: the output folder.
+        workers: threads.
+
+    Raises:
+        DataError: if SOURCE or OUT cannot be used.
+    """
+    layout = store.load_run(out / MANIFEST)["source"]["layout"]
+    found = find_duplicates(source, out, SearchOptions(layout=layout, workers=workers))
+    for each in found.to_dict()["unblurred"]:
+        yield Problem(
+            "leak",
+            f"{DATA}/{each['output']}",
+            f"no face is hidden in it, and its near-duplicate {each['twins'][0]!r} has one",
+        )
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.core.errors import SetupError, UsageError
+from curate.core.errors import DataError, SetupError, UsageError
 from curate.core.registry import Plugin, Registry
 from curate.manifest import corrections
 from curate.manifest.layout import MANIFEST
@@ -18,7 +20,10 @@ from curate.storage.errors import describe_os_error
 
 CHECKS = Registry(
     "check",
-    [("correction", Plugin("curate.balance.correct.check:iter_problems", "outputs of balance"))],
+    [
+        ("correction", Plugin("curate.balance.correct.check:iter_problems", "outputs of balance")),
+        ("twins", Plugin("curate.duplicates.run:iter_problems", "near-duplicates left unblurred")),
+    ],
 )
 """Checks of outputs that packages above this one write, resolved by name when needed."""
 
@@ -36,12 +41,14 @@ class Verification:
     sound: str
 
 
-def verify(out: Path, source: str | None, workers: int | None) -> Verification:
+def verify(out: Path, source: str | None, workers: int | None, twins: bool = True) -> Verification:
     """Check the OUT of a run or of a correction against its manifest.
 
     Args:
         out: the output folder.
         source: the SOURCE of a run, to compare pixels with, or None.
+        twins: whether outputs without a hidden face are compared with the other images of
+            SOURCE, in case the near-duplicate of one has a face; needs ``source``.
         workers: processes, or None for one per usable core.
 
     Raises:
@@ -53,11 +60,21 @@ def verify(out: Path, source: str | None, workers: int | None) -> Verification:
     run = check.load_facts(out)
     counts = run["counts"]
     against = " and its pixels against SOURCE" if source else ""
+    problems = check.iter_problems(out, source, workers, run)
+    if source is not None and twins:
+        problems = itertools.chain(problems, _iter_twins(out, source, workers))
     return Verification(
-        check.iter_problems(out, source, workers, run),
+        problems,
         f"{counts['written']:,} images checked for changes and leaks{against}, "
         f"{counts['withheld']:,} withheld, recipe {run['recipe_sha256'][:12]}",
     )
+
+
+def _iter_twins(out: Path, source: str, workers: int | None) -> Iterator[Problem]:
+    """Look for them where everything else has been looked at; a damaged OUT has been reported."""
+    with contextlib.suppress(DataError):
+        size = workers_for(Recipe(), Session(workers=workers))
+        yield from CHECKS.resolve("twins")(source, out, size)
 
 
 def _verify_correction(out: Path, source: str | None, workers: int | None) -> Verification:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from PIL import Image, ImageOps
 
 import curate
@@ -107,6 +107,24 @@ def test_an_unblurred_twin_in_an_output_is_a_leak(
     result = CliRunner().invoke(cli, ["duplicates", str(dataset), str(tmp_path / "out"), "--json"])
     assert result.exit_code == 1
     assert json.loads(result.stdout)["unblurred"] == found["unblurred"]
+
+
+def test_blur_hides_a_face_in_every_copy_and_verify_tells_where_it_is_not(
+    dataset: Path, faces: Path, tmp_path: Path
+) -> None:
+    def run(*words: object) -> Result:
+        return CliRunner().invoke(cli, [*map(str, words)])
+
+    common = (dataset, "--faces", faces, "--method", "fill", "--workers", 1, "--quiet")
+    assert run("blur", *common[:1], tmp_path / "plain", *common[1:]).exit_code == 3
+    options = (*common[1:], "--propagate-boxes")
+    assert run("blur", *common[:1], tmp_path / "alike", *options).exit_code == 3
+    told = run("verify", tmp_path / "plain", "--source", dataset)
+    assert (told.exit_code, told.stdout.count("near-duplicate")) == (1, 2)
+    assert run("verify", tmp_path / "plain", "--source", dataset, "--no-twins").exit_code == 0
+    assert run("verify", tmp_path / "alike", "--source", dataset).exit_code == 0
+    refused = run("blur", dataset, tmp_path / "x", "--propagate-boxes")
+    assert "run curate detect first" in str(refused.exception)
 
 
 def test_boxes_are_propagated_to_every_copy(dataset: Path, faces: Path, tmp_path: Path) -> None:
