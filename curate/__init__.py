@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from curate.pipeline.replay import replay as replay
     from curate.pipeline.session import Session as Session
     from curate.pipeline.summary import Summary as Summary
+    from curate.publishing.card.run import CardOptions as CardOptions
+    from curate.publishing.card.run import write_card as write_card
+    from curate.publishing.hub.pull import pull as pull
+    from curate.publishing.hub.push import PushOptions as PushOptions
+    from curate.publishing.hub.push import push as push
     from curate.recipe import Recipe as Recipe
     from curate.review.export import export_review as export_review
     from curate.review.export import redo_reviewed as redo_reviewed
@@ -40,10 +45,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Box": "curate.core.geometry:Box",
+    "CardOptions": "curate.publishing.card.run:CardOptions",
     "CurateError": "curate.core.errors:CurateError",
     "Detection": "curate.core.faces:Detection",
     "DetectorOptions": "curate.detectors:DetectorOptions",
     "Face": "curate.core.faces:Face",
+    "PushOptions": "curate.publishing.hub.push:PushOptions",
     "Recipe": "curate.recipe:Recipe",
     "ReviewOptions": "curate.review.run:ReviewOptions",
     "SearchOptions": "curate.duplicates.run:SearchOptions",
@@ -57,18 +64,23 @@ _HOMES = {
     "make_detector": "curate.detectors:make",
     "obfuscate": "curate.obfuscators.apply:obfuscate",
     "propagate_boxes": "curate.duplicates.propagate:propagate_boxes",
+    "pull": "curate.publishing.hub.pull:pull",
+    "push": "curate.publishing.hub.push:push",
     "redo_reviewed": "curate.review.export:redo_reviewed",
     "replay": "curate.pipeline.replay:replay",
     "report_review": "curate.review.summary:report_review",
     "start_review": "curate.review.run:start_review",
+    "write_card": "curate.publishing.card.run:write_card",
 }
 
 __all__ = [
     "Box",
+    "CardOptions",
     "CurateError",
     "Detection",
     "DetectorOptions",
     "Face",
+    "PushOptions",
     "Recipe",
     "ReviewOptions",
     "SearchOptions",
@@ -82,10 +94,13 @@ __all__ = [
     "make_detector",
     "obfuscate",
     "propagate_boxes",
+    "pull",
+    "push",
     "redo_reviewed",
     "replay",
     "report_review",
     "start_review",
+    "write_card",
 ]
 
 

@@ -23,6 +23,9 @@ _COMMANDS = {
     "balance": "correct how groups are represented, and say what that costs",
     "impact": "measure what obfuscation costs a classifier in accuracy",
     "verify": "check every file of an output against its manifest, and for leaks",
+    "card": "write a dataset card and Croissant from a manifest and its reports",
+    "push": "upload a finished dataset to the Hugging Face Hub, or export it",
+    "pull": "download a published dataset and check every byte",
     "manifest": "show, compare and publish manifests",
     "replay": "do a recorded run again and say byte-identical, pixel-identical or different",
 }

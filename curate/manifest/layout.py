@@ -18,7 +18,12 @@ DATA = "data"
 MANIFEST = "manifest"
 REVIEW = "review.json"
 """Result of a review of the run, if there was one."""
-BESIDE = frozenset({"README.md", "LICENSE", ".gitattributes", "croissant.json"})
+BESIDE = frozenset(
+    {
+        "README.md", "LICENSE", ".gitattributes", "croissant.json", "CITATION.cff", "card.toml",
+        "before_after.jpg",
+    }
+)  # fmt: skip
 """Files that may stand beside data/ and manifest/ in an OUT that is being published."""
 _FOLDERS = frozenset({DATA, MANIFEST, ".git"})
 

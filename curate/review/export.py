@@ -20,7 +20,6 @@ import curate
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import CurateError, DataError, UsageError
 from curate.core.faces import Face
-from curate.engine.shards import sync_file, sync_folder
 from curate.layouts.faces import table
 from curate.manifest import store
 from curate.manifest.found import (
@@ -42,6 +41,7 @@ from curate.review.decisions import Decision, final_faces
 from curate.review.folder import Inputs
 from curate.review.items import Item
 from curate.review.journal import NAME, iter_events, load_header
+from curate.storage.atomic import sync_file, sync_folder
 
 STATES = ("reviewed", "sampled", "not looked at")
 """What an image's state can be, in the column ``review``."""
