@@ -115,7 +115,7 @@ def test_blur_hides_a_face_in_every_copy_and_verify_tells_where_it_is_not(
     def run(*words: object) -> Result:
         return CliRunner().invoke(cli, [*map(str, words)])
 
-    common = (dataset, "--faces", faces, "--method", "fill", "--workers", 1, "--quiet")
+    common = (dataset, "--faces", faces, "--method", "fill", "--workers", 1, "--allow-missing")
     assert run("blur", *common[:1], tmp_path / "plain", *common[1:]).exit_code == 3
     options = (*common[1:], "--propagate-boxes")
     assert run("blur", *common[:1], tmp_path / "alike", *options).exit_code == 3
