@@ -13,6 +13,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from curate.balance.splits import SplitOptions as SplitOptions
+    from curate.balance.splits import suggest_splits as suggest_splits
     from curate.core.errors import CurateError as CurateError
     from curate.core.faces import Detection as Detection
     from curate.core.faces import Face as Face
@@ -55,6 +57,7 @@ _HOMES = {
     "ReviewOptions": "curate.review.run:ReviewOptions",
     "SearchOptions": "curate.duplicates.run:SearchOptions",
     "Session": "curate.pipeline.session:Session",
+    "SplitOptions": "curate.balance.splits:SplitOptions",
     "Summary": "curate.pipeline.summary:Summary",
     "blur": "curate.pipeline.blur:blur",
     "detect": "curate.pipeline.detect:detect",
@@ -70,6 +73,7 @@ _HOMES = {
     "replay": "curate.pipeline.replay:replay",
     "report_review": "curate.review.summary:report_review",
     "start_review": "curate.review.run:start_review",
+    "suggest_splits": "curate.balance.splits:suggest_splits",
     "write_card": "curate.publishing.card.run:write_card",
 }
 
@@ -85,6 +89,7 @@ __all__ = [
     "ReviewOptions",
     "SearchOptions",
     "Session",
+    "SplitOptions",
     "Summary",
     "blur",
     "detect",
@@ -100,6 +105,7 @@ __all__ = [
     "replay",
     "report_review",
     "start_review",
+    "suggest_splits",
     "write_card",
 ]
 
