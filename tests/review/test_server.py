@@ -16,7 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.core.errors import DataError, LockedError, SetupError, UsageError
+from curate.core.errors import (
+    DataError,
+    LockedError,
+    MissingExtraError,
+    SetupError,
+    UsageError,
+)
 from curate.review.collect import Queueing
 from curate.review.journal import NAME
 from curate.review.sampling import Target
@@ -394,6 +400,17 @@ def test_a_review_of_other_boxes_is_refused(serve: Serve, tmp_path: Path) -> Non
 def test_boxes_of_another_dataset_are_refused(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "faces.json").write_text('[{"file": "x/y.png", "faces": []}]')
     with pytest.raises(DataError, match="none of the 1 images"):
+        serve()
+
+
+def test_a_missing_extra_names_the_pip_line(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "uvicorn" else real(name)
+    )
+    with pytest.raises(MissingExtraError, match=r"pip install 'curate-dataset\[review\]'"):
         serve()
 
 
