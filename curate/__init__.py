@@ -24,12 +24,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from curate.balance.splits import SplitOptions as SplitOptions
+    from curate.balance.splits import suggest_splits as suggest_splits
     from curate.core.errors import CurateError as CurateError
     from curate.core.faces import Detection as Detection
     from curate.core.faces import Face as Face
     from curate.core.geometry import Box as Box
     from curate.detectors import DetectorOptions as DetectorOptions
     from curate.detectors import make as make_detector
+    from curate.duplicates.propagate import propagate_boxes as propagate_boxes
+    from curate.duplicates.run import SearchOptions as SearchOptions
+    from curate.duplicates.run import find_duplicates as find_duplicates
     from curate.evaluation.run import evaluate as evaluate
     from curate.manifest.diff import diff_manifests as diff_manifests
     from curate.manifest.publish import publish_manifest as publish_manifest
@@ -51,8 +56,10 @@ if TYPE_CHECKING:
     from curate.recipe import Recipe as Recipe
     from curate.review.export import export_review as export_review
     from curate.review.export import redo_reviewed as redo_reviewed
+    from curate.review.run import ReviewOptions as ReviewOptions
     from curate.review.run import start_review as start_review
     from curate.review.summary import report_review as report_review
+
 
 __version__ = "0.1.0"
 
@@ -66,18 +73,23 @@ _TARGETS = {
     "Face": "curate.core.faces:Face",
     "PushOptions": "curate.publishing.hub.push:PushOptions",
     "Recipe": "curate.recipe:Recipe",
+    "ReviewOptions": "curate.review.run:ReviewOptions",
+    "SearchOptions": "curate.duplicates.run:SearchOptions",
     "Session": "curate.pipeline.session:Session",
+    "SplitOptions": "curate.balance.splits:SplitOptions",
     "Summary": "curate.pipeline.output:Summary",
     "blur": "curate.pipeline.blur:blur",
     "detect": "curate.pipeline.detect:detect",
     "diff_manifests": "curate.manifest.diff:diff_manifests",
     "evaluate": "curate.evaluation.run:evaluate",
     "export_review": "curate.review.export:export_review",
+    "find_duplicates": "curate.duplicates.run:find_duplicates",
     "iter_problems": "curate.pipeline.verify:iter_problems",
     "load_manifest": "curate.manifest.show:load_manifest",
     "make_detector": "curate.detectors:make",
     "obfuscate": "curate.obfuscators.apply:obfuscate",
     "preview": "curate.pipeline.preview:preview",
+    "propagate_boxes": "curate.duplicates.propagate:propagate_boxes",
     "publish_manifest": "curate.manifest.publish:publish_manifest",
     "pull": "curate.publishing.hub.pull:pull",
     "push": "curate.publishing.hub.push:push",
@@ -85,6 +97,7 @@ _TARGETS = {
     "replay": "curate.pipeline.replay:replay",
     "report_review": "curate.review.summary:report_review",
     "start_review": "curate.review.run:start_review",
+    "suggest_splits": "curate.balance.splits:suggest_splits",
     "verify": "curate.pipeline.verify:verify",
     "write_card": "curate.publishing.card.run:write_card",
 }
@@ -98,18 +111,23 @@ __all__ = [
     "Face",
     "PushOptions",
     "Recipe",
+    "ReviewOptions",
+    "SearchOptions",
     "Session",
+    "SplitOptions",
     "Summary",
     "blur",
     "detect",
     "diff_manifests",
     "evaluate",
     "export_review",
+    "find_duplicates",
     "iter_problems",
     "load_manifest",
     "make_detector",
     "obfuscate",
     "preview",
+    "propagate_boxes",
     "publish_manifest",
     "pull",
     "push",
@@ -117,6 +135,7 @@ __all__ = [
     "replay",
     "report_review",
     "start_review",
+    "suggest_splits",
     "verify",
     "write_card",
 ]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +28,10 @@ from curate.cli.options import (
 from curate.cli.output import check_outputs
 from curate.core.errors import UsageError
 from curate.core.records import escape_unprintable
+
+if TYPE_CHECKING:
+    from curate.pipeline.session import Session
+    from curate.recipe import Recipe
 
 _EPILOG = f"""\b
 Methods:
@@ -53,6 +60,11 @@ Examples:
 @obfuscation_options
 @detection_options
 @click.option(
+    "--propagate-boxes",
+    is_flag=True,
+    help="With --faces: hide a face in every near-duplicate of an image that has it.",
+)
+@click.option(
     "--flag-captions",
     is_flag=True,
     help="Count texts of copied annotations and file names that may be names of people.",
@@ -74,12 +86,7 @@ def command(ctx: click.Context, /, source: str, out: Path, **options: Any) -> No
     to continue after an interruption. Images that cannot be processed to the
     end are withheld and listed in the manifest, never passed through.
     """
-    from curate.cli.progress import stop_on_interrupt, telling
-    from curate.pipeline.blur import blur
-    from curate.pipeline.output import count_names
-    from curate.pipeline.preview import preview
     from curate.pipeline.session import Session
-    from curate.pipeline.sheet import SheetOptions, save_sheet
 
     if options["show_originals"] and options["html"] is None:
         raise UsageError("--show-originals needs --html FILE")
@@ -92,6 +99,44 @@ def command(ctx: click.Context, /, source: str, out: Path, **options: Any) -> No
         weights=weights,
         allow_missing=options["allow_missing"],
     )
+    with _propagated(source, session, options) as session:
+        _run(ctx, source, out, recipe, session, options)
+
+
+@contextmanager
+def _propagated(source: str, session: Session, options: dict[str, Any]) -> Iterator[Session]:
+    """Add the boxes of near-duplicates to the given faces, if ``--propagate-boxes`` is given."""
+    if not options["propagate_boxes"]:
+        yield session
+        return
+    if session.faces is None:
+        raise UsageError(
+            "--propagate-boxes adds to the boxes of --faces; run curate detect first, and give "
+            "its table"
+        )
+    from curate.duplicates.propagate import propagate_boxes
+    from curate.duplicates.run import SearchOptions
+
+    with tempfile.TemporaryDirectory(prefix="curate-faces-") as folder:
+        table = Path(folder) / "faces.parquet"
+        done = propagate_boxes(source, session.faces, table, SearchOptions(layout=session.layout))
+        session.tell(
+            f"{done.faces:,} boxes were added to {done.images:,} near-duplicates of images that "
+            "have them."
+        )
+        yield dataclasses.replace(session, faces=table)
+
+
+def _run(
+    ctx: click.Context, source: str, out: Path, recipe: Recipe, session: Session,
+    options: dict[str, Any],
+) -> None:  # fmt: skip
+    from curate.cli.progress import stop_on_interrupt, telling
+    from curate.pipeline.blur import blur
+    from curate.pipeline.output import count_names
+    from curate.pipeline.preview import preview
+    from curate.pipeline.sheet import SheetOptions, save_sheet
+
     quiet = options["quiet"]
     if options["dry_run"]:
         session = dataclasses.replace(session, tell=telling(quiet=quiet))

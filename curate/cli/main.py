@@ -16,6 +16,7 @@ from curate.core.records import escape_unprintable
 COMMANDS = {
     "blur": "obfuscate every face of a dataset and write its manifest",
     "detect": "find the faces of a dataset and write a table of their boxes",
+    "duplicates": "find near-duplicate images, and copies that were not blurred",
     "review": "correct boxes on a local web page, and bound what is still missed",
     "evaluate": "measure a detector on labelled images, by face size and by group",
     "audit": "measure how groups are represented in a dataset",

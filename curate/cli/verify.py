@@ -26,6 +26,11 @@ _SHOWN = 50
     help="Compare pixels with SOURCE: equal outside the masks, hidden inside.",
 )
 @click.option(
+    "--twins/--no-twins",
+    default=True,
+    help="With --source: report near-duplicates of which one is not blurred. [default: on]",
+)
+@click.option(
     "--all", "full", is_flag=True, help="Download every file of hf:REPO_ID, not a sample."
 )
 @WORKERS
@@ -37,6 +42,7 @@ def command(
     /,
     out: str,
     source: str | None,
+    twins: bool,
     full: bool,
     workers: int | None,
     quiet: bool,
@@ -60,7 +66,7 @@ def command(
             click.echo(_format(problem, as_json))
 
     try:
-        checked = verify(out, source, workers, full=full, quiet=quiet, on_problem=show)
+        checked = verify(out, source, workers, twins=twins, full=full, quiet=quiet, on_problem=show)
     except KeyboardInterrupt:
         click.echo("curate: interrupted; nothing was changed", err=True)
         ctx.exit(130)

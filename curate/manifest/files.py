@@ -32,6 +32,9 @@ class Problem:
     detail: str
 
 
+REVIEW = "review.json"
+"""Result of a review of the run, if there was one."""
+
 BESIDE = frozenset(
     {
         "README.md", "LICENSE", ".gitattributes", "croissant.json", "CITATION.cff", "card.toml",
@@ -72,7 +75,7 @@ def check_layout(out: Path, parts: int) -> Iterator[Problem]:
             is_folder = entry.is_dir(follow_symlinks=False)
             if not (is_folder if entry.name in _FOLDERS else _is_regular(entry, BESIDE)):
                 yield Problem("extra", entry.name, "is not part of this run")
-    files = frozenset({store.RUN, store.OTHERS, store.LOG, store.KEY})
+    files = frozenset({store.RUN, store.OTHERS, store.LOG, store.KEY, REVIEW})
     yield from _check_folder(out, PurePosixPath(MANIFEST), files)
     yield from check_records(out, parts)
     yield from _check_log(out)

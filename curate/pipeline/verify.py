@@ -13,6 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from curate.layouts.files import is_image_name
 from curate.layouts.sidecars import find_pictures
 from curate.manifest import checks, corrections, files, store
 from curate.manifest.files import Problem
+from curate.manifest.review import check_review
 from curate.pipeline.compare import Comparison, compare
 from curate.pipeline.output import open_outputs
 from curate.pipeline.progress import show_steps
@@ -54,6 +56,7 @@ CHECKS = Registry(
             store.FILES,
             Plugin("curate.publishing.hub.pull:verify_published", "published datasets"),
         ),
+        ("twins", Plugin("curate.duplicates.run:iter_problems", "near-duplicates left unblurred")),
     ],
 )
 """Checks of outputs by the file in ``manifest/`` that marks them; called with the output's
@@ -115,6 +118,7 @@ def verify(
     source: str | Path | None = None,
     workers: int | None = None,
     *,
+    twins: bool = True,
     full: bool = False,
     quiet: bool = False,
     on_problem: Callable[[Problem], None] | None = None,
@@ -131,6 +135,7 @@ def verify(
         source: the SOURCE of ``blur``, to compare pixels with: equal outside the masks,
             hidden inside. None to check the output by itself.
         workers: worker processes, or None for one per usable core.
+        twins: with ``source``, also report near-duplicates of which one is not blurred.
         full: download every file of a published dataset, not a sample.
         quiet: show no progress.
         on_problem: called with each problem as soon as it is found.
@@ -148,6 +153,9 @@ def verify(
             checked, problems = _open_published(str(out), source, full)
         else:
             checked, problems = _open_check(Path(out), source, workers, watch)
+            if source is not None and twins:
+                size = workers or usable_cores()
+                problems = chain(problems, _iter_twins(Path(out), str(source), size))
         for problem in problems:
             kinds[problem.kind] += 1
             if len(kept) < MAX_PROBLEMS:
@@ -166,6 +174,12 @@ def iter_problems(
 
 _Watch = Callable[[Step], None]
 _HUB = "hf:"
+
+
+def _iter_twins(out: Path, source: str, workers: int) -> Iterator[Problem]:
+    """Search for near-duplicates after everything else; a damaged output is reported by then."""
+    with contextlib.suppress(DataError):
+        yield from CHECKS.resolve("twins")(source, out, workers)
 
 
 def _open_published(
@@ -314,6 +328,7 @@ def _iter_problems(check: _Check) -> Iterator[Problem]:
     name, in_containers = run["source"]["layout"], run["others"]["rebuilt"] > 0
     yield from _check_parts(CheckJob(out, check.source, name, in_containers, recipe), check)
     yield from checks.check_run(out / store.MANIFEST, run, recipe.digest)
+    yield from check_review(out, run["records"]["sha256"])
     yield from checks.check_others(out, _find_hidden_pictures(out / store.DATA, name))
     yield from _check_data(out, name, in_containers)
 

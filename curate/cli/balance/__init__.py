@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ Strategies:
   augment-positive  augmented records with the label --positive for the groups that have
                     it more rarely, until base rates meet --base-rate
   labels            remove what has a label that `curate audit labels` decided against
+  split             suggest a split, with near-duplicates in one part: a table of ids
 
 \b
 Weights in PyTorch:
@@ -43,6 +46,7 @@ Examples:
   curate balance out/ --groups people.csv --by gender --label job --positive doctor \\
       --strategy augment-positive -o more/
   curate balance out/ --label category --strategy labels --labels labels.json -o safe/
+  curate balance out/ --strategy split --duplicates duplicates.json -o splits.csv
 """
 
 
@@ -59,6 +63,12 @@ def command(source: str | None, **options: Any) -> None:
     and how bias has changed, stand in the report. Run it again to go on after an
     interruption.
     """
+    if options["strategy"] == "split":
+        _split(source, options)
+        return
+    for name in ("fractions", "duplicates"):
+        if options.pop(name) is not None:
+            raise UsageError(f"--{name} is for --strategy split")
     from curate.balance.correct.run import balance, preview_balance
     from curate.pipeline.session import Session
 
@@ -77,6 +87,43 @@ def command(source: str | None, **options: Any) -> None:
             with stop_on_interrupt(session.stop):
                 done = balance(source, options["out"], balancing, inputs, session)
     write_answer(done, options)
+
+
+def _split(source: str | None, options: Mapping[str, Any]) -> None:
+    """Suggest a split, and print what it comes to."""
+    from curate.balance.splits import SplitOptions, suggest_splits
+
+    if source is None or options["out"] is None:
+        raise UsageError("split needs SOURCE, and --output FILE.csv for the table")
+    fractions = {} if options["fractions"] is None else _parse_fractions(options["fractions"])
+    done = suggest_splits(
+        source,
+        options["out"],
+        SplitOptions(
+            **({"fractions": fractions} if fractions else {}),
+            duplicates=options["duplicates"],
+            groups=options["groups"],
+            by=tuple(name for each in options["by"] for name in each.split(",")),
+            layout=options["layout"],
+            seed=options["seed"],
+        ),
+    )
+    if options["as_json"]:
+        click.echo(json.dumps({"version": 1, **dataclasses.asdict(done)}, indent=2))
+    elif not options["quiet"]:
+        parts = ", ".join(f"{name} {count:,}" for name, count in done.images.items())
+        click.echo(f"{done.out}: {parts}; {done.together:,} groups of near-duplicates kept "
+                   "together.", err=True)  # fmt: skip
+
+
+def _parse_fractions(text: str) -> dict[str, float]:
+    parts = [part.partition("=") for part in text.split(",")]
+    try:
+        return {name.strip(): float(share) for name, _, share in parts}
+    except ValueError:
+        raise UsageError(
+            f"--fractions {text!r} cannot be read; give NAME=SHARE,…, as in train=0.8,test=0.2"
+        ) from None
 
 
 def _check_places(source: str | None, options: Mapping[str, Any]) -> None:

@@ -14,12 +14,23 @@ from curate.core.errors import UsageError
 if TYPE_CHECKING:
     from curate.balance.correct.options import Balancing, Inputs
 
-_STRATEGIES = ("reweigh", "subset", "oversample", "augment", "augment-positive", "labels")
+_STRATEGIES = ("reweigh", "subset", "oversample", "augment", "augment-positive", "labels", "split")
 
 _OPTIONS = (
     click.option("--output", "-o", "out", type=PATH, metavar="OUT", help="Where the result goes."),
     click.option(
         "--strategy", required=True, type=click.Choice(_STRATEGIES), help="What to do; see below."
+    ),
+    click.option(
+        "--fractions",
+        metavar="NAME=SHARE,…",
+        help="For split: the share of each part. [default: train=0.8,test=0.2]",
+    ),
+    click.option(
+        "--duplicates",
+        type=PATH,
+        metavar="FILE",
+        help="For split: JSON of curate duplicates, whose groups stay in one part.",
     ),
     click.option(
         "--groups",
