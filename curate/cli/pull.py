@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from curate.cli.options import PATH
-from curate.cli.output import QUIET
+from curate.cli.options import PATH, QUIET
 from curate.core.records import escape_unprintable
 
 

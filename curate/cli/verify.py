@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,20 @@ def _verify(out: str, source: str | None, workers: int | None, full: bool) -> Ve
         how = "every file" if full or not out.startswith("hf:") else "every digest and a sample"
         problems = verify_published(out, full, lambda line: click.echo(line, err=True))
         return Verification(problems, f"{how} checked against the public manifest")
-    return verify(Path(out), source, workers)
+    checked = verify(Path(out), source, workers)
+    return Verification(_iter_all(checked.problems, Path(out)), checked.sound)
+
+
+def _iter_all(problems: Iterator[Problem], out: Path) -> Iterator[Problem]:
+    """The problems of an OUT, then those of its card, if it has one."""
+    found = False
+    for problem in problems:
+        found = True
+        yield problem
+    if not found and any((out / name).exists() for name in ("card.toml", "before_after.jpg")):
+        from curate.publishing.card.run import iter_card_problems
+
+        yield from iter_card_problems(out)
 
 
 def _format(problem: Problem, as_json: bool) -> str:

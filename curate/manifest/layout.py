@@ -23,6 +23,8 @@ BESIDE = frozenset(
     }
 )  # fmt: skip
 """Files that may stand beside data/ and manifest/ in an OUT that is being published."""
+PICTURE = "before_after.jpg"
+"""The one of them that is a picture; whoever checks the card compares it with the example."""
 _FOLDERS = frozenset({DATA, MANIFEST, ".git"})
 
 

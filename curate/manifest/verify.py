@@ -10,7 +10,7 @@ from typing import Any
 from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.geometry import Box, clip, covered
 from curate.manifest import store
-from curate.manifest.layout import DATA, MANIFEST, stays_inside
+from curate.manifest.layout import BESIDE, DATA, MANIFEST, PICTURE, stays_inside
 from curate.manifest.others import FATES, Other, iter_others
 from curate.manifest.problems import Problem
 
@@ -147,6 +147,9 @@ def check_others(out: Path, find_pictures: FindPictures) -> Iterator[Problem]:
         path = out / MANIFEST / name
         if path.is_file():
             yield from _look_over(path, f"{MANIFEST}/{name}", find_pictures)
+    for name in sorted(BESIDE - {PICTURE}):
+        if (out / name).is_file():
+            yield from _look_over(out / name, name, find_pictures)
     for other in iter_others(out / MANIFEST):
         if other.is_there:
             yield from _check_other(out, other, find_pictures)

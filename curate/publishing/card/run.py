@@ -14,7 +14,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from curate.core.errors import DataError, UsageError
-from curate.layouts.json_stream import iter_events
+from curate.layouts.annotations import iter_events
+from curate.manifest.problems import Problem
 from curate.publishing import dataset as datasets
 from curate.publishing.card import governance, picture, render, sidecars
 from curate.publishing.card.evidence import load_evidence
@@ -24,7 +25,7 @@ from curate.publishing.card.questions import Answers, format_template, parse_ans
 from curate.publishing.croissant.build import PublishedFile, build_croissant, find_missing
 from curate.publishing.croissant.validate import validate
 from curate.publishing.dataset import Dataset
-from curate.publishing.form import WITH_OBJECTS, Form
+from curate.publishing.form import FORMS, WITH_OBJECTS, Form
 from curate.publishing.publication import describe_form
 from curate.storage.atomic import save_bytes
 
@@ -410,6 +411,36 @@ def iter_differences(out: Path, card: Card) -> Iterator[Difference]:
             yield Difference(name, f"is not what its evidence makes; run `curate card {out}`")
     if _has_other_picture(out, card):
         yield Difference(picture.NAME, "is not the example picture")
+
+
+def iter_card_problems(out: Path) -> Iterator[Problem]:
+    """What is wrong with the card of an OUT, for ``curate verify``; nothing if there is none."""
+    if not any((out / name).exists() for name in (CARD, CROISSANT, CITATION, picture.NAME)):
+        return  # card.toml alone: it is being answered
+    try:
+        dataset = datasets.open_dataset(out)
+        usual = make_card(dataset, CardOptions())
+        cards: list[Card | None] = [usual]
+        written, _ = _load_card(out)
+        if written.get("configs") != usual.header["configs"]:
+            cards += [_other_form(dataset, form) for form in FORMS if form != usual.form.name]
+    except DataError as error:
+        yield Problem("card", QUESTIONS, str(error))
+        return
+    found: list[Difference] = []
+    for card in cards:
+        found = list(iter_differences(out, card)) if card is not None else found
+        if not found:
+            return
+    for difference in found[:1] if len(cards) > 1 else found:
+        yield Problem("card", difference.file, difference.reason)
+
+
+def _other_form(dataset: Dataset, form: str) -> Card | None:
+    """The card of a form that was asked for with ``--as``; None where there is no such form."""
+    with contextlib.suppress(UsageError):
+        return make_card(dataset, CardOptions(form=form))
+    return None
 
 
 def _has_other_picture(out: Path, card: Card) -> bool:

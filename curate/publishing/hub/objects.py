@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 
 from curate.core.errors import DataError
 from curate.layouts import open_folder
+from curate.layouts.annotations import iter_items
 from curate.layouts.coco.json import looks_like_coco
 from curate.layouts.coco.read import Finder, image_places
-from curate.layouts.json_stream import iter_items
 from curate.layouts.yolo.read import label_of
 from curate.publishing.dataset import Dataset, Item
 
