@@ -14,6 +14,7 @@ import click
 from curate.cli.options import SOURCE
 from curate.core.errors import UsageError
 from curate.core.records import escape_unprintable
+from curate.layouts.access.address import is_address
 
 if TYPE_CHECKING:
     from curate.manifest.problems import Problem
@@ -90,6 +91,8 @@ def _verify(out: str, source: str | None, workers: int | None, full: bool) -> Ve
         how = "every file" if full or not out.startswith("hf:") else "every digest and a sample"
         problems = verify_published(out, full, lambda line: click.echo(line, err=True))
         return Verification(problems, f"{how} checked against the public manifest")
+    if is_address(out):
+        raise UsageError("OUT is a URI; give a local path, or hf:REPO_ID")
     checked = verify(Path(out), source, workers)
     return Verification(_iter_all(checked.problems, Path(out)), checked.sound)
 

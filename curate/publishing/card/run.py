@@ -6,7 +6,6 @@ import contextlib
 import csv
 import json
 import tempfile
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -166,8 +165,8 @@ def _write_questions(out: Path) -> CardReport:
     return CardReport(written=(path,))
 
 
-def load_answers(out: Path) -> tuple[Answers, dict[str, Any]]:
-    """What ``card.toml`` of an OUT says, and its content.
+def load_answers(out: Path) -> Answers:
+    """What ``card.toml`` of an OUT says.
 
     Raises:
         DataError: if it is absent or has faults.
@@ -181,8 +180,16 @@ def load_answers(out: Path) -> tuple[Answers, dict[str, Any]]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
-    answers = parse_answers(text, QUESTIONS)
-    return answers, json.loads(json.dumps(tomllib.loads(text), default=str))
+    return parse_answers(text, QUESTIONS)
+
+
+def _nest(answers: Answers) -> dict[str, Any]:
+    """Answers as tables, defaults included, for pointers into ``card.toml``."""
+    tables: dict[str, Any] = {}
+    for key, value in answers.values.items():
+        head, _, name = key.partition(".")
+        tables.setdefault(head, {})[name] = value
+    return tables
 
 
 def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) -> Card:
@@ -193,7 +200,7 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
         options: how.
         form: how the dataset is published; worked out if None.
     """
-    answers, asked = load_answers(dataset.out)
+    answers = load_answers(dataset.out)
     form = form or describe_form(dataset, options.form)
     evidence = load_evidence(dataset.out, dataset.facts, options.reports)
     with tempfile.TemporaryDirectory() as folder:
@@ -206,7 +213,7 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
         **evidence.documents,
         "manifest/run.json": run,
         "manifest/publication.json": publication,
-        QUESTIONS: asked,
+        QUESTIONS: _nest(answers),
     }
     before, body = _load_card(dataset.out)
     header = make_header(answers, form, before)

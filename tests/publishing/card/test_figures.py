@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.core.errors import DataError
+from curate.publishing.card.figures import (
+    FORMS,
+    Mismatch,
+    escape,
+    find_mismatches,
+    format_figure,
+    format_value,
+    plain,
+    resolve,
+)
+
+DOCUMENTS = {
+    "a.json": {"n": 1234, "m": 2468, "zero": 0, "list": [{"x": [0.1, 0.25]}], "a/b~c": {"": 7}},
+}
+
+
+@pytest.mark.parametrize(
+    ("pointer", "form", "shown"),
+    [
+        ("a.json#/n", "count", "1,234"),
+        ("a.json#/n over a.json#/m", "share", "50.0 %"),
+        ("a.json#/n over a.json#/zero", "share", "not defined"),
+        ("a.json#/list/0/x", "interval", "95 % interval 10.0 to 25.0 %"),
+        ("a.json#/a~1b~0c/", "cell", "&lt; 10"),
+        ("a.json#/zero", "cell", "0"),
+    ],
+)
+def test_a_figure_is_shown_as_its_form_says(pointer: str, form: str, shown: str) -> None:
+    text = format_figure(DOCUMENTS, pointer, form)
+    assert re.sub("<!--.*?-->", "", text) == shown
+    assert list(find_mismatches(text, DOCUMENTS)) == []
+
+
+def test_a_changed_figure_and_changed_evidence_are_found() -> None:
+    text = format_figure(DOCUMENTS, "a.json#/n", "count")
+    assert list(find_mismatches(text.replace("1,234", "1,235"), DOCUMENTS)) == [
+        Mismatch("a.json#/n", "1,235", "1,234")
+    ]
+    assert list(find_mismatches(text, {"a.json": {"n": 5}})) == [
+        Mismatch("a.json#/n", "1,234", "5")
+    ]
+    assert list(find_mismatches(text, {})) == [
+        Mismatch("a.json#/n", "1,234", "a.json is not there")
+    ]
+    assert list(find_mismatches(text, {"a.json": {"n": "many"}}))[0].found == (
+        "a value is not of the form 'count'"
+    )
+
+
+@pytest.mark.parametrize("pointer", ["b.json#/n", "a.json#/x", "a.json#/list/7", "a.json#/n/n"])
+def test_a_pointer_that_leads_nowhere_is_an_error(pointer: str) -> None:
+    with pytest.raises(DataError):
+        format_figure(DOCUMENTS, pointer, "count")
+
+
+@given(st.text())
+def test_any_key_can_be_pointed_to(key: str) -> None:
+    assert resolve({"a": {key: 1}}, f"a#/{escape(key)}") == 1
+
+
+@given(st.text())
+def test_texts_can_neither_end_a_comment_nor_open_an_element(text: str) -> None:
+    shown = plain(text)
+    assert "<" not in shown
+    assert "-->" not in shown
+    assert "\n" not in shown
+    assert re.search(r"(?<!\\)\|", shown) is None
+
+
+@given(
+    st.sampled_from(sorted(FORMS)), st.none() | st.integers() | st.text() | st.lists(st.floats())
+)
+def test_a_value_is_written_or_refused(form: str, value: object) -> None:
+    try:
+        assert isinstance(format_value(value, form), str)
+    except DataError:
+        pass
