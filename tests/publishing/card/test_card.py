@@ -89,8 +89,14 @@ def save(out: Path, name: str, value: Any) -> Path:
 
 def test_what_was_not_measured_says_so_with_the_command(out: Path) -> None:
     text = card(out)
-    for command in ("curate evaluate SOURCE", "curate audit OUT", "curate impact evaluate SOURCE",
-                    "curate review SOURCE", "curate attack SOURCE", "curate impact train SOURCE"):  # fmt: skip
+    for command in (
+        "curate evaluate SOURCE",
+        "curate audit OUT",
+        "curate impact evaluate SOURCE",
+        "curate review SOURCE",
+        "curate attack SOURCE",
+        "curate impact train SOURCE",
+    ):
         assert f"`{command}" in text
     assert text.count("ot measured") >= 4
 
@@ -190,7 +196,9 @@ def test_answers_cannot_break_out_of_the_card(out: Path) -> None:
     write_answers(out, title=evil, description=evil, source=evil)
     text = card(out)
     body = text.split("---\n", 2)[2]
-    assert "<script" not in body
+    fenced = re.compile(r"^```bibtex\n.*?^```$", re.DOTALL | re.MULTILINE)
+    assert len(fenced.findall(body)) == 1
+    assert "<script" not in fenced.sub("", body)
     assert body.count("<!-- /figure -->") == body.count("<!-- figure: ")
 
 
@@ -340,7 +348,7 @@ def test_the_example_picture_is_the_methods(out: Path) -> None:
 
     picture = cv2.imread(str(out / "before_after.jpg"))
     assert picture is not None
-    height, width, _ = picture.shape
+    _, width, _ = picture.shape
     before, after = picture[:, : width // 2], picture[:, width // 2 :]
     different = (abs(before.astype(int) - after).max(axis=2) > 40).mean()
     assert 0.05 < different < 0.3  # the face, and nothing but the face

@@ -64,7 +64,7 @@ def test_records_of_parquet_are_read(out: Path) -> None:
     assert len(records) == 5
     assert {record["images-train/label"] for record in records} == {0, 1}
     assert {record["images-train/image"].size for record in records} == {(48, 40)}
-    assert {record["images-train/split"] for record in records} == {"train"}
+    assert {record["images-train/split"] for record in records} == {b"train"}
 
 
 def test_boxes_are_read_with_their_classes(tmp_path: Path) -> None:
