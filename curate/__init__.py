@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from curate.publishing.hub.push import PushOptions as PushOptions
     from curate.publishing.hub.push import push as push
     from curate.recipe import Recipe as Recipe
+    from curate.review.export import export_review as export_review
+    from curate.review.export import redo_reviewed as redo_reviewed
+    from curate.review.run import start_review as start_review
+    from curate.review.summary import report_review as report_review
 
 __version__ = "0.1.0"
 
@@ -48,8 +52,12 @@ _HOMES = {
     "Summary": "curate.pipeline.summary:Summary",
     "blur": "curate.pipeline.blur:blur",
     "detect": "curate.pipeline.detect:detect",
+    "export_review": "curate.review.export:export_review",
     "iter_problems": "curate.pipeline.check:iter_problems",
     "make_detector": "curate.detectors:make",
+    "redo_reviewed": "curate.review.export:redo_reviewed",
+    "report_review": "curate.review.summary:report_review",
+    "start_review": "curate.review.run:start_review",
     "replay": "curate.pipeline.replay:replay",
     "obfuscate": "curate.obfuscators.apply:obfuscate",
     "pull": "curate.publishing.hub.pull:pull",
@@ -70,12 +78,16 @@ __all__ = [
     "Summary",
     "blur",
     "detect",
+    "export_review",
     "iter_problems",
     "make_detector",
     "obfuscate",
     "pull",
     "push",
+    "redo_reviewed",
     "replay",
+    "report_review",
+    "start_review",
     "write_card",
 ]
 

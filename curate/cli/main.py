@@ -16,6 +16,7 @@ from curate.core.records import escape_unprintable
 _COMMANDS = {
     "blur": "obfuscate every face of a dataset and write its manifest",
     "detect": "find the faces of a dataset and write a table of their boxes",
+    "review": "correct boxes on a local web page, and bound what is still missed",
     "evaluate": "measure a detector on labelled images, by size and by group",
     "audit": "say who is in a dataset, in which numbers and under which labels",
     "balance": "correct how groups are represented, and say what that costs",
