@@ -89,6 +89,7 @@ def make_context(
         "figure": lambda pointer, form: format_figure(documents, pointer, form),
         "interval": interval,
         "has": has,
+        "value": lambda pointer: resolve(documents, pointer),
         "shown": shown,
         "keep": keep,
         "plain": plain,

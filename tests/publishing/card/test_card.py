@@ -127,6 +127,22 @@ def test_reports_beside_out_give_figures_with_intervals(out: Path) -> None:
     assert report.problems == ()
 
 
+def test_a_review_gives_its_bound_where_it_holds(out: Path) -> None:
+    bound = {
+        "looked": 299, "found": 0, "confidence": 0.95, "upper_now": 0.00997, "valid_now": True,
+    }  # fmt: skip
+    review = {
+        "version": 1, "review": "r", "statement": "s", "images": {"reviewed": 512},
+        "manifest": {"records_sha256": None}, "bound": bound,
+    }  # fmt: skip
+    save(out, "review.json", review)
+    text = " ".join(shown(card(out)).split())
+    assert "People reviewed 512 images (`review.json`)." in text
+    assert "at 95.0 % confidence at most 1.0 % of the images do." in text
+    save(out, "review.json", {**review, "bound": {**bound, "valid_now": False}})
+    assert "They state no bound on what is left" in card(out)
+
+
 def test_small_groups_are_not_counted_out(out: Path) -> None:
     save(out, "audit.json", AUDIT)
     text = card(out)
