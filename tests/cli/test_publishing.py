@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,8 +29,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def out(finished: Path, tmp_path: Path) -> Iterator[Path]:
-    yield shutil.copytree(finished, tmp_path / "place") / "out"
+def out(finished: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished, tmp_path / "place") / "out"
 
 
 def run(*arguments: object, answer: str = "") -> Result:
@@ -153,15 +152,15 @@ def test_a_corrupted_download_ends_a_pull_that_then_goes_on(
     hub: Hub, out: Path, tmp_path: Path
 ) -> None:
     curate.push(out, REPO, curate.PushOptions(workers=1))
-    hub.faults.append(Fault("GET", r"resolve/.*00003\.bmp", times=99, corrupt=True))
-    with pytest.raises(DataError, match=r"00003\.bmp"):
+    hub.faults.append(Fault("GET", r"resolve/.*00004\.bmp", times=99, corrupt=True))
+    with pytest.raises(DataError, match=r"00004\.bmp"):
         curate.pull(REPO, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
     hub.faults.clear()
     hub.requests.clear()
     curate.pull(REPO, tmp_path / "copy")
     assert sum("00001.bmp" in path for _, path in hub.requests) == 0  # was there already
-    assert (tmp_path / "copy/data/train/cat/00003.bmp").exists()
+    assert (tmp_path / "copy/data/train/dog/00004.bmp").exists()
 
 
 def test_a_listing_cannot_lead_out_of_the_folder(hub: Hub, out: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_the_python_example_runs(
     monkeypatch.chdir(tmp_path)
     [code] = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})  # noqa: S102
-    assert capsys.readouterr().out == "keep 17\n"
+    assert capsys.readouterr().out == "keep 15\n"
     assert not (tmp_path / "copy").exists()
 
 
