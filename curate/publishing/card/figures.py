@@ -4,8 +4,8 @@ In the card's Markdown a figure is its text between two comments::
 
     <!-- figure: manifest/run.json#/counts/written as count -->1,234<!-- /figure -->
 
-The first names a file, a JSON path (RFC 6901) and how the value is written. Two pointers joined
-by ``over`` are a share.
+The first names a file, a JSON pointer (RFC 6901, as a URI fragment) and how the value is written.
+Two pointers joined by ``over`` are a share.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 from curate.core.errors import DataError
 
@@ -88,7 +89,8 @@ def resolve(documents: Documents, pointer: str) -> Any:
         raise DataError(f"{name} is not there")
     value = documents[name]
     for part in path.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
+        key = unquote_to_bytes(part).decode("utf-8", "surrogatepass")
+        key = key.replace("~1", "/").replace("~0", "~")
         try:
             value = value[int(key)] if isinstance(value, list) else value[key]
         except (KeyError, IndexError, ValueError, TypeError):
@@ -97,8 +99,12 @@ def resolve(documents: Documents, pointer: str) -> Any:
 
 
 def escape(key: str) -> str:
-    """A key as part of a JSON pointer."""
-    return str(key).replace("~", "~0").replace("/", "~1")
+    """A key as part of a JSON pointer in a URI fragment (RFC 6901, section 6).
+
+    What could end a comment, a table's cell or a line is written in per cent.
+    """
+    plain_key = str(key).replace("~", "~0").replace("/", "~1")
+    return quote(plain_key.encode("utf-8", "surrogatepass"), safe="~!$&'()*+,;=:@._")
 
 
 def format_value(value: Any, form: str) -> str:

@@ -206,6 +206,8 @@ def render_body(context: Mapping[str, Any], template: str | None, kept: Mapping[
     rest = [name for name in kept if name not in context["kept_names"]]
     blocks = [f"<!-- keep: {name} -->\n{kept[name]}<!-- /keep: {name} -->" for name in rest]
     body = re.sub(r"\n{3,}", "\n\n", body.rstrip())
+    # A line that begins with a comment would end its paragraph.
+    body = re.sub(r"(?<=[^\n])\n(?=<!-- figure: )", " ", body)
     return "\n\n".join([body, *blocks]) + "\n"
 
 

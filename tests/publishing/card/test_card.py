@@ -143,6 +143,15 @@ def test_a_review_gives_its_bound_where_it_holds(out: Path) -> None:
     assert "They state no bound on what is left" in card(out)
 
 
+def test_figures_stay_inside_their_paragraphs_and_cells(out: Path) -> None:
+    save(out, "evaluate.json", EVALUATE)
+    save(out, "audit.json", AUDIT)
+    text = card(out)
+    assert "\n<!-- figure" not in text
+    rows = [line for line in text.splitlines() if line.startswith("| gender |")]
+    assert [len(re.split(r"(?<!\\)\|", row)) for row in rows] == [7, 7, 7]
+
+
 def test_small_groups_are_not_counted_out(out: Path) -> None:
     save(out, "audit.json", AUDIT)
     text = card(out)
