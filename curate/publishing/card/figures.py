@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote_to_bytes
 from curate.core.errors import DataError
 
 MIN_CELL = 10
-"""The smallest count of people that a card shows; smaller ones are written as ``< 10``."""
+"""The smallest count of people that a card shows."""
 
 _FIGURE = re.compile(
     r"<!-- figure: (?P<pointer>.+?) as (?P<form>[a-z]+) -->(?P<text>.*?)"
@@ -143,14 +143,9 @@ def _plain(text: str) -> str:
     return cleaned.replace("[", "\\[").replace("`", "\\`")
 
 
-def _cell(value: int) -> str:
-    return f"{value:,}" if value == 0 or value >= MIN_CELL else f"&lt; {MIN_CELL}"
-
-
 Form = tuple[Callable[[Any], bool], Callable[[Any], str]]
 FORMS: Mapping[str, Form] = {
     "count": (_is_number, lambda value: f"{value:,}"),
-    "cell": (lambda value: isinstance(value, int), _cell),
     "share": (_is_number, lambda value: f"{100 * value:.1f} %"),
     "number": (_is_number, lambda value: f"{value:.3g}".replace("-", "−")),
     "points": (_is_number, lambda value: f"{_signed(100 * value)} points"),
@@ -166,6 +161,23 @@ FORMS: Mapping[str, Form] = {
     "digest": (lambda value: isinstance(value, str), lambda value: f"`{value}`"),
 }
 """How values are written, by name."""
+
+
+def find_hidden(counts: Mapping[str, Any]) -> set[str]:
+    """Groups whose count is not shown: small ones, and as many others as give them away.
+
+    Args:
+        counts: people by group, as far as they are known; they sum to a total that is shown.
+    """
+    known = {name: count for name, count in counts.items() if isinstance(count, int)}
+    hidden = {name for name, count in known.items() if 0 < count < MIN_CELL}
+    rest = sorted((count, name) for name, count in known.items() if count >= MIN_CELL)
+    unknown = len(counts) - len(known)
+    while hidden and rest and not unknown:
+        if len(hidden) > 1 and sum(known[name] for name in hidden) >= MIN_CELL:
+            break
+        hidden.add(rest.pop(0)[1])
+    return hidden | (counts.keys() - known.keys())
 
 
 def plain(text: str) -> str:

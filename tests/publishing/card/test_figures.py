@@ -12,6 +12,7 @@ from curate.publishing.card.figures import (
     FORMS,
     Mismatch,
     escape,
+    find_hidden,
     find_mismatches,
     format_figure,
     format_value,
@@ -31,8 +32,7 @@ DOCUMENTS = {
         ("a.json#/n over a.json#/m", "share", "50.0 %"),
         ("a.json#/n over a.json#/zero", "share", "not defined"),
         ("a.json#/list/0/x", "interval", "95 % interval 10.0 to 25.0 %"),
-        ("a.json#/a~1b~0c/", "cell", "&lt; 10"),
-        ("a.json#/zero", "cell", "0"),
+        ("a.json#/a~1b~0c/", "count", "7"),
     ],
 )
 def test_a_figure_is_shown_as_its_form_says(pointer: str, form: str, shown: str) -> None:
@@ -61,6 +61,19 @@ def test_a_changed_figure_and_changed_evidence_are_found() -> None:
 def test_a_pointer_that_leads_nowhere_is_an_error(pointer: str) -> None:
     with pytest.raises(DataError):
         format_figure(DOCUMENTS, pointer, "count")
+
+
+@given(st.dictionaries(st.text(max_size=3), st.none() | st.integers(0, 40), max_size=6))
+def test_a_small_count_cannot_be_had_by_subtraction(counts: dict[str, int | None]) -> None:
+    hidden = find_hidden(counts)
+    known = {name: count for name, count in counts.items() if count is not None}
+    small = {name for name, count in known.items() if 0 < count < 10}
+    assert small <= hidden
+    if small and len(known) == len(counts) and hidden != {n for n, c in known.items() if c}:
+        assert len(hidden) > 1
+        assert sum(known[name] for name in hidden) >= 10
+    if not small and len(known) == len(counts):
+        assert hidden == set()
 
 
 @given(st.text())
