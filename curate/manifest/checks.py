@@ -10,7 +10,7 @@ from typing import Any
 from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.geometry import Box, clip, covered
 from curate.manifest import store
-from curate.manifest.files import DATA, MANIFEST, Problem, stays_inside
+from curate.manifest.files import BESIDE, DATA, MANIFEST, PICTURE, Problem, stays_inside
 from curate.manifest.others import OUTCOMES, Other, iter_others
 
 Read = Callable[[str], bytes]
@@ -149,6 +149,9 @@ def check_others(out: Path, find_pictures: FindPictures) -> Iterator[Problem]:
         path = out / MANIFEST / name
         if path.is_file():
             yield from _check_pictures(path, f"{MANIFEST}/{name}", find_pictures)
+    for name in sorted(BESIDE - {PICTURE}):
+        if (out / name).is_file():
+            yield from _check_pictures(out / name, name, find_pictures)
     for other in iter_others(out / MANIFEST):
         if other.is_there:
             yield from _check_other(out, other, find_pictures)

@@ -42,6 +42,8 @@ BESIDE = frozenset(
     }
 )  # fmt: skip
 """Files that are allowed beside ``data/`` and ``manifest/``, for publishing."""
+PICTURE = "before_after.jpg"
+"""The only picture among them; the check of the card compares it with the example."""
 _FOLDERS = frozenset({DATA, MANIFEST, ".git"})
 
 

@@ -27,6 +27,7 @@ from curate.core.registry import Plugin, Registry
 from curate.engine.local import Finished, LocalPool, Report
 from curate.engine.shards import Shard
 from curate.layouts import open_source
+from curate.layouts.access.address import is_address
 from curate.layouts.access.folder import iter_files
 from curate.layouts.files import is_image_name
 from curate.layouts.sidecars import find_pictures
@@ -56,6 +57,7 @@ CHECKS = Registry(
             store.FILES,
             Plugin("curate.publishing.hub.pull:verify_published", "published datasets"),
         ),
+        ("card", Plugin("curate.publishing.card.run:iter_card_problems", "dataset cards")),
         ("twins", Plugin("curate.duplicates.run:iter_problems", "near-duplicates left unblurred")),
     ],
 )
@@ -146,6 +148,8 @@ def verify(
         DataError: if SOURCE or OUT is not a folder.
         SetupError: if a folder cannot be listed, or memory or processes fail.
     """
+    if is_address(str(out)) and not str(out).startswith(_HUB):
+        raise UsageError("OUT is a URI; give a local path, or hf:REPO_ID")
     kinds: Counter[str] = Counter()
     kept: list[Problem] = []
     with show_steps(quiet) as watch:
@@ -156,6 +160,7 @@ def verify(
             if source is not None and twins:
                 size = workers or usable_cores()
                 problems = chain(problems, _iter_twins(Path(out), str(source), size))
+            problems = _then_card(problems, Path(out))
         for problem in problems:
             kinds[problem.kind] += 1
             if len(kept) < MAX_PROBLEMS:
@@ -174,6 +179,16 @@ def iter_problems(
 
 _Watch = Callable[[Step], None]
 _HUB = "hf:"
+
+
+def _then_card(problems: Iterator[Problem], out: Path) -> Iterator[Problem]:
+    """Check the dataset card after the output; a card of a damaged output cannot be checked."""
+    found = False
+    for problem in problems:
+        found = True
+        yield problem
+    if not found and any((out / name).exists() for name in ("card.toml", files.PICTURE)):
+        yield from CHECKS.resolve("card")(out)
 
 
 def _iter_twins(out: Path, source: str, workers: int) -> Iterator[Problem]:
