@@ -65,6 +65,7 @@ def command(ctx: click.Context, /, source: str, output: Path, **options: Any) ->
         layout=options["layout"],
         workers=options["workers"],
         weights=weights,
+        skip_self_test=options["skip_self_test"],
         tell=telling(quiet=options["quiet"]),
     )
     with watching(quiet=options["quiet"]) as watch, stop_on_interrupt(session.stop):

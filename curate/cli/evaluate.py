@@ -108,6 +108,7 @@ def command(ctx: click.Context, /, source: str, **options: Any) -> None:
         layout=options["layout"],
         workers=options["workers"],
         weights=weights,
+        skip_self_test=options["skip_self_test"],
         tell=telling(quiet=options["quiet"]),
     )
     with watching(quiet=options["quiet"]) as watch, stop_on_interrupt(session.stop):

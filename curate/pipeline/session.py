@@ -57,6 +57,7 @@ class Session:
         workers: processes; None for one per usable core, or one on CUDA.
         faces: a file of given faces that replaces detection, or None.
         weights: a weights file that the user brought, or None.
+        skip_self_test: whether a provided network is not tried on a packaged picture first.
         replayed: the manifest of an earlier run whose faces are taken instead of
             detecting, or None; unlike ``faces`` it leaves the recipe as it was.
         allow_missing: whether images that ``faces`` says nothing of are withheld
@@ -73,6 +74,7 @@ class Session:
     workers: int | None = None
     faces: Path | None = None
     weights: Path | None = None
+    skip_self_test: bool = False
     replayed: Path | None = None
     allow_missing: bool = False
     watch: Callable[[Snapshot], None] = field(default=lambda _: None)
