@@ -18,6 +18,7 @@ from curate.cli.options import (
     run_options,
 )
 from curate.cli.progress import stop_on_interrupt, telling, watching
+from curate.core.errors import UsageError
 from curate.layouts.faces import SUFFIXES
 
 if TYPE_CHECKING:
@@ -32,13 +33,26 @@ Examples:
   curate detect photos/ -o faces.parquet
   curate detect photos/ -o faces.parquet --export coco
   curate blur photos/ out/ --faces faces.coco.json
+  curate detect --explain photos/one.jpg -o why.html
 """
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("source", type=SOURCE)
+@click.argument("source", type=SOURCE, required=False)
 @click.option(
-    "--output", "-o", required=True, type=PATH, metavar="FILE", help="The Parquet table to write."
+    "--output",
+    "-o",
+    required=True,
+    type=PATH,
+    metavar="FILE",
+    help="The Parquet table to write; with --explain, the HTML page.",
+)
+@click.option(
+    "--explain",
+    "image",
+    type=PATH,
+    metavar="IMAGE",
+    help="Instead of SOURCE, write a page about the candidates of one image to --output.",
 )
 @click.option(
     "--export",
@@ -50,7 +64,9 @@ Examples:
 @detection_options
 @run_options
 @click.pass_context
-def command(ctx: click.Context, /, source: str, output: Path, **options: Any) -> None:
+def command(
+    ctx: click.Context, /, source: str | None, output: Path, image: Path | None, **options: Any
+) -> None:
     """Find every face in the images of SOURCE and write their boxes to a table.
 
     The table, corrected by a person or not, is what `curate blur --faces`
@@ -61,6 +77,15 @@ def command(ctx: click.Context, /, source: str, output: Path, **options: Any) ->
     from curate.pipeline.session import Session
 
     recipe, weights = build_recipe(options)
+    if image is not None and source is None:
+        from curate.pipeline.explanation import explain
+
+        faces = explain(image, output, recipe)
+        if not options["quiet"]:
+            click.echo(f"{faces} faces; {output} shows them, so do not publish it.", err=True)
+        return
+    if image is not None or source is None:
+        raise UsageError("give either SOURCE or --explain IMAGE")
     session = Session(
         layout=options["layout"],
         workers=options["workers"],

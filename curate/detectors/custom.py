@@ -30,6 +30,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -172,7 +173,8 @@ class TorchScriptDetector:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # EgoBlur's files need it
-                self._module = torch.jit.load(str(path), map_location=device).eval()
+                load: Any = torch.jit.load
+                self._module = load(str(path), map_location=device).eval()
         except (RuntimeError, ValueError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
             raise WeightsError(f"torch cannot load {self._file}: {reason}") from error
@@ -335,9 +337,12 @@ def self_test(detector: Detector, hint: str) -> None:
     """
     path = Path(__file__).with_name(PICTURE)
     encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    picture = cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise WeightsError(f"{PICTURE} is damaged; reinstall curate-dataset")
+    picture = np.asarray(decoded[:, :, ::-1], dtype=np.uint8)
     try:
-        found = detector.detect(np.asarray(picture, dtype=np.uint8))
+        found = detector.detect(picture)
     except WithheldError as error:
         raise UsageError(f"the self-test of the detector failed: {error}; {hint}") from error
     right = any(iou(each.box, PICTURE_FACE) >= 0.3 for each in found)

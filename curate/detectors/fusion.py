@@ -65,12 +65,15 @@ class Rule:
     small: float = 14.0
     small_accept: float = 0.4
 
-    def accepts(self, probabilities: Floats, heights: Floats, crowded: bool) -> Mask:
-        """Which candidates of an image are faces, shape (N,)."""
+    def minimum(self, probabilities: Floats, heights: Floats, crowded: bool) -> Floats:
+        """The probability that each candidate of an image needs, shape (N,)."""
         has_sure = bool((probabilities >= self.sure).any())
         least = (self.crowded if crowded else self.accept) if has_sure else self.alone
-        minimum = np.where(heights < self.small, max(self.small_accept, least), least)
-        accepted: Mask = probabilities >= minimum
+        return np.where(heights < self.small, max(self.small_accept, least), least)
+
+    def accepts(self, probabilities: Floats, heights: Floats, crowded: bool) -> Mask:
+        """Which candidates of an image are faces, shape (N,)."""
+        accepted: Mask = probabilities >= self.minimum(probabilities, heights, crowded)
         return accepted
 
 
@@ -108,7 +111,7 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
     {
         "fast": Plan(
             coarse=COARSE, full=(), large=(InputScale(factor=0.5),), calibration="coarse",
-            few=6, likely=0.1, tall=0.0, rule=Rule(),
+            few=6, likely=0.1, tall=0.0, rule=Rule(crowded=0.35),
         ),
         "balanced": Plan(
             coarse=COARSE, full=(FINE,), large=(NATIVE,), calibration="full",
@@ -116,7 +119,7 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
         ),
         "thorough": Plan(
             coarse=None, full=(FINE, MIRRORED, DOUBLE), large=(FINE,), calibration="thorough",
-            few=16, likely=0.0, tall=0.0, rule=Rule(accept=0.03),
+            few=16, likely=0.0, tall=0.0, rule=Rule(accept=0.03, crowded=0.18, small_accept=0.5),
         ),
     }
 )  # fmt: skip
@@ -174,9 +177,9 @@ class Fusion:
         head: Head,
         calibrations: Mapping[str, Calibration],
     ) -> None:
+        self.plan = plan
         self._center = center
         self._crops = crops
-        self._plan = plan
         self._head = head
         self._calibrations = calibrations
 
@@ -191,8 +194,8 @@ class Fusion:
             check_pixels(image)
         small = [i for i, image in enumerate(images) if self._starts_coarse(image)]
         coarse: dict[int, Candidates] = {}
-        if small and self._plan.coarse is not None:
-            found = self._center.candidates_batch([images[i] for i in small], self._plan.coarse)
+        if small and self.plan.coarse is not None:
+            found = self._center.candidates_batch([images[i] for i in small], self.plan.coarse)
             coarse = dict(zip(small, found, strict=True))
         return [
             self._detections(image, self.decide(image, coarse.get(i)))
@@ -214,7 +217,7 @@ class Fusion:
             image: H×W×3 uint8.
             coarse: candidates of the coarse pass, if it has run already.
         """
-        plan = self._plan
+        plan = self.plan
         if plan.coarse is None or not self._starts_coarse(image):
             return self._full(image)
         if coarse is None:
@@ -237,17 +240,17 @@ class Fusion:
         return decision
 
     def _starts_coarse(self, image: Pixels) -> bool:
-        return self._plan.coarse is not None and image.shape[0] * image.shape[1] < LARGE
+        return self.plan.coarse is not None and image.shape[0] * image.shape[1] < LARGE
 
     def _full(self, image: Pixels) -> Decision:
-        plan = self._plan
+        plan = self.plan
         large = image.shape[0] * image.shape[1] >= LARGE
         scales = plan.large if large else plan.full
         names = tuple(_name(scale) for scale in scales)
         boxes, scores = cluster([self._center.candidates(image, scale) for scale in scales])
         best, mean = scores.max(axis=1, initial=0.0), scores.mean(axis=1)
         if large:  # its passes differ from those that the calibration was fitted on
-            kept = np.flatnonzero(best >= LARGE_MIN)[:MAX_CROPS]
+            kept = slice(MAX_CROPS)
             boxes, scores, best = boxes[kept], scores[kept], best[kept]
             return self._second_stage(image, "full", names, boxes, scores, best)
         heights = boxes[:, 3] - boxes[:, 1]
@@ -266,7 +269,7 @@ class Fusion:
         """Decide by the scores of the coarse pass alone."""
         heights = boxes[:, 3] - boxes[:, 1]
         chances = self._calibrations["coarse"].probabilities(log_odds(scores), heights)
-        accepted = self._plan.rule.accepts(chances, heights, crowded=True)
+        accepted = self.plan.rule.accepts(chances, heights, crowded=True)
         return Decision(stage, names, boxes, scores, None, None, chances, accepted)
 
     def _second_stage(
@@ -296,7 +299,7 @@ class Fusion:
         columns = crop_columns(best, rescored.scores, person)
         heights = boxes[:, 3] - boxes[:, 1]
         chances = self._calibrations["crops"].probabilities(columns, heights)
-        accepted = self._plan.rule.accepts(chances, heights, crowded=False)
+        accepted = self.plan.rule.accepts(chances, heights, crowded=False)
         averaged = averaged_boxes(boxes, rescored)
         return Decision(stage, names, averaged, scores, rescored, person, chances, accepted)
 
@@ -304,8 +307,6 @@ class Fusion:
         return with_chin(decision.faces, image).detections(self.name)
 
 
-LARGE_MIN = 0.08
-"""Score below which a candidate in a large image is dropped."""
 MAX_CROPS = 4000
 """Candidates of one large image that are scored again, at most; the highest-scored come first."""
 

@@ -32,6 +32,8 @@ CONTEXT = 0.6
 NOISE = 2.0
 """Standard deviation of the noise of the enlarged backgrounds, gray levels."""
 MIN_SOURCE = 40
+EDGE = 0.2
+"""Least distance of a face from the border of its source, as a share of its longer side."""
 
 _METHOD = f"""\
 {PHOTOS} photos of each size with {GRID[0] * GRID[1]} labeled faces each (of `wider` and \
@@ -139,8 +141,10 @@ def _sources(data: Path) -> Iterator[Source]:
             for face in entry["faces"]:
                 box = Box(*face["xyxy"])
                 clear = not (face.get("invalid") or face.get("blur") or face.get("occlusion"))
-                inside = box.x0 >= 0 and box.y0 >= 0
-                inside = inside and box.x1 <= entry["width"] and box.y1 <= entry["height"]
+                edge = EDGE * max(box.width, box.height)
+                inside = min(box.x0, box.y0) >= edge
+                inside = inside and box.x1 + edge <= entry["width"]
+                inside = inside and box.y1 + edge <= entry["height"]
                 if photos.is_held_out(path.name) and box.height >= MIN_SOURCE and clear and inside:
                     yield Source(path, box)
 

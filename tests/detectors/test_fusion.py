@@ -141,7 +141,7 @@ def test_boxes_are_averaged_with_those_found_in_the_wider_crop() -> None:
 
 
 def test_the_users_confidence_replaces_every_threshold() -> None:
-    rule = build(DetectorOptions(confidence=0.7))._plan.rule
+    rule = build(DetectorOptions(confidence=0.7)).plan.rule
     chances = np.array([0.69, 0.71])
     for crowded in (False, True):
         for height in (8.0, 80.0):
