@@ -13,6 +13,8 @@ from typing import Any, Protocol, Self
 from curate.core.entries import Scalar
 from curate.core.errors import UsageError
 
+VERSION = 2
+"""1: releases before the detector ``fusion``."""
 PROFILES = ("fast", "balanced", "thorough")
 FACES_MATCHES = ("exact", "suffix")
 
@@ -46,7 +48,11 @@ class Recipe:
     It has nothing about the host: no path, no clock, no number of workers.
 
     Args:
+        version: version of detection and obfuscation; raised when equal recipes give other
+            bytes than in an earlier release.
         detector: a registered name, or None for the profile's own.
+        detector_family: output format of the network in the weights file, for the
+            detector ``onnx``, or None.
         weights_sha256: digest of the user's weights file, or None.
         profile: ``fast``, ``balanced`` or ``thorough``.
         confidence: minimum confidence of a detection, 0..1, or None for the detector's default.
@@ -71,7 +77,9 @@ class Recipe:
         UsageError: if a value is out of range.
     """
 
+    version: int = VERSION
     detector: str | None = None
+    detector_family: str | None = None
     weights_sha256: str | None = None
     profile: str = "balanced"
     confidence: float | None = None
@@ -96,6 +104,7 @@ class Recipe:
         for name in ("confidence", "margin"):  # 1 and 1.0 are one recipe, with one digest
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
+        _require(self.version == VERSION, "version", self.version, f"{VERSION}, this release's")
         _require(self.profile in PROFILES, "profile", self.profile, " or ".join(PROFILES))
         _require(self.device in ("cpu", "cuda"), "device", self.device, "cpu or cuda")
         _require(
@@ -213,7 +222,9 @@ def _is_options(value: Any) -> bool:
 
 
 _TYPES = {
+    "version": _is_int,
     "detector": _is_text_or_none,
+    "detector_family": _is_text_or_none,
     "weights_sha256": _is_text_or_none,
     "profile": _is_text,
     "confidence": lambda value: value is None or _is_number(value),

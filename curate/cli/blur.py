@@ -97,6 +97,7 @@ def command(ctx: click.Context, /, source: str, out: Path, **options: Any) -> No
         workers=options["workers"],
         faces=options["faces"],
         weights=weights,
+        skip_self_test=options["skip_self_test"],
         allow_missing=options["allow_missing"],
     )
     with _propagated(source, session, options) as session:

@@ -17,6 +17,7 @@ from curate.cli.options import (
     detection_options,
     run_options,
 )
+from curate.core.errors import UsageError
 from curate.layouts.faces import SUFFIXES
 
 _EPILOG = f"""\b
@@ -28,18 +29,26 @@ Examples:
   curate detect photos/ -o faces.parquet
   curate detect photos/ -o faces.parquet --export coco
   curate blur photos/ out/ --faces faces.coco.json
+  curate detect --explain photos/one.jpg -o why.html
 """
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("source", type=SOURCE)
+@click.argument("source", type=SOURCE, required=False)
 @click.option(
     "--output",
     "-o",
     required=True,
     type=PATH,
     metavar="FILE",
-    help="Write the Parquet table of faces to this file.",
+    help="Write the Parquet table of faces, or the page of --explain, to this file.",
+)
+@click.option(
+    "--explain",
+    "image",
+    type=PATH,
+    metavar="IMAGE",
+    help="Instead of SOURCE: write an HTML page about the candidate boxes of one image.",
 )
 @click.option(
     "--export",
@@ -51,7 +60,9 @@ Examples:
 @detection_options
 @run_options
 @click.pass_context
-def command(ctx: click.Context, /, source: str, output: Path, **options: Any) -> None:
+def command(
+    ctx: click.Context, /, source: str | None, output: Path, image: Path | None, **options: Any
+) -> None:
     """Find every face in the images of SOURCE and write a table of their boxes.
 
     `curate blur --faces` accepts the table, corrected by people or not, so that
@@ -63,7 +74,22 @@ def command(ctx: click.Context, /, source: str, output: Path, **options: Any) ->
     from curate.pipeline.session import Session
 
     recipe, weights = build_recipe(options)
-    session = Session(layout=options["layout"], workers=options["workers"], weights=weights)
+    if (image is None) == (source is None):
+        raise UsageError("give either SOURCE or --explain IMAGE")
+    if image is not None:
+        from curate.pipeline.explanation import explain
+
+        faces = explain(image, output, recipe)
+        if not options["quiet"]:
+            click.echo(f"{faces} faces; {output} shows them, so do not publish it.", err=True)
+        return
+    assert source is not None  # noqa: S101 - narrows the type
+    session = Session(
+        layout=options["layout"],
+        workers=options["workers"],
+        weights=weights,
+        skip_self_test=options["skip_self_test"],
+    )
     with stop_on_interrupt(session.stop):
         found = detect(source, output, recipe, session, options["exports"], quiet=options["quiet"])
     if options["as_json"]:

@@ -97,7 +97,12 @@ def command(ctx: click.Context, /, source: str, **options: Any) -> None:
         min_height=options["min_height"],
         show_misses=options["show_misses"],
     )
-    session = Session(layout=options["layout"], workers=options["workers"], weights=weights)
+    session = Session(
+        layout=options["layout"],
+        workers=options["workers"],
+        weights=weights,
+        skip_self_test=options["skip_self_test"],
+    )
     faces: Path = options["faces"]
     with stop_on_interrupt(session.stop):
         result = evaluate(source, faces, chosen, recipe, session, quiet=options["quiet"])

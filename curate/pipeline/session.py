@@ -63,6 +63,7 @@ class Session:
         workers: worker processes, or None for one per usable core, one on CUDA.
         faces: a file of face boxes to use instead of a detector, or None.
         weights: a weights file of the user, or None.
+        skip_self_test: whether the self-test of a user's network on a packaged image is skipped.
         replayed: the manifest of an earlier run whose faces are used instead of a
             detector, or None; unlike ``faces`` it leaves the recipe as it was.
         allow_missing: whether images without an entry in ``faces`` are withheld
@@ -79,6 +80,7 @@ class Session:
     workers: int | None = None
     faces: Path | None = None
     weights: Path | None = None
+    skip_self_test: bool = False
     replayed: Path | None = None
     allow_missing: bool = False
     watch: Callable[[Snapshot], None] = ignore

@@ -41,21 +41,30 @@ def detector_options(recipe: Recipe, weights: Path | None) -> DetectorOptions:
         max_side=recipe.max_side,
         device=recipe.device,
         weights=weights,
+        family=recipe.detector_family,
+        self_test=False,  # `pin_files` has done it, once for all processes
     )
 
 
 def pin_files(recipe: Recipe, session: Session) -> Recipe:
     """Return the recipe with the digests of the user's files.
 
+    A provided network is tried on a packaged picture, unless the session skips that.
+
     Raises:
         UsageError: if the recipe names the digest of another file, or of a file that is not given.
         DataError: if such a file cannot be read.
     """
-    return replace(
+    pinned = replace(
         recipe,
         faces_sha256=_pin("faces", recipe.faces_sha256, session.faces),
         weights_sha256=_pin("weights", recipe.weights_sha256, session.weights),
     )
+    if session.weights is not None and session.faces is None and not session.skip_self_test:
+        options = detector_options(recipe, session.weights)
+        if detectors.DETECTORS.check(options.detector).brings_file:
+            detectors.make(replace(options, self_test=True))
+    return pinned
 
 
 def _pin(name: str, wanted: str | None, path: Path | None) -> str | None:
@@ -99,6 +108,8 @@ def check_recipe(recipe: Recipe) -> None:
         plugin = detectors.DETECTORS.check(name)
         if recipe.weights_sha256 is not None and not plugin.brings_file:
             raise UsageError(f"detector {name!r} takes no file; write --detector {name}")
+        if recipe.detector_family is not None and name != "onnx":
+            raise UsageError("--detector-family is for --detector onnx:FILE; leave it out")
     elif recipe.weights_sha256 is not None:
         raise UsageError("--faces runs no detector; drop its weights file")
 

@@ -39,7 +39,7 @@ from curate.recipe import Options
 WORK = ".curate"
 _LIBRARIES = (
     "numpy", "opencv-python", "opencv-python-headless", "pillow", "jpeglib", "pyarrow", "torch",
-    "onnxruntime", "openvino",
+    "onnxruntime",
 )  # fmt: skip
 
 
