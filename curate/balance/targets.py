@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from curate.balance.audit.measure import Targets
-from curate.balance.audit.shares import Group
-from curate.balance.cells import Columns
+from curate.balance.audit.representation import Group
+from curate.balance.contingency import Columns
 from curate.balance.groups import MISSING
 from curate.core.errors import DataError, UsageError
 from curate.layouts.faces.truth import format_value

@@ -18,7 +18,7 @@ from curate.storage.errors import describe_os_error
 
 CHECKS = Registry(
     "check",
-    [("correction", Plugin("curate.balance.correct.check:iter_problems", "outputs of balance"))],
+    [("correction", Plugin("curate.balance.correct.verify:iter_problems", "outputs of balance"))],
 )
 """Checks of outputs that packages above this one write, resolved by name when needed."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.balance.correct.intake import is_held_out
+from curate.balance.correct.source import is_held_out
 from curate.balance.correct.options import Balancing, Inputs
 from curate.balance.correct.run import balance
 from curate.core.records import printable

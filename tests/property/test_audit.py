@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.balance.audit.exchange import census_from_dict, census_to_dict, merge
+from curate.balance.census import census_from_dict, census_to_dict, merge
 from curate.balance.audit.measure import Rules, audit
 from curate.balance.audit.report import to_dict
-from curate.balance.audit.shares import iter_groups
+from curate.balance.audit.representation import iter_groups
 from curate.balance.audit.suppression import suppress
 from curate.balance.census import Plan, count
 from curate.balance.groups import Reading, Unit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.balance.labels.judgements import QUESTIONS, Tally
+from curate.balance.labels.rules import QUESTIONS, Tally
 from curate.balance.labels.rules import Decision, LabelRules, decide
 
 small = st.integers(0, 6)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curate.balance.cells import Ints
+from curate.balance.contingency import Ints
 from curate.core.intervals import Floats, Interval, percentiles
 
 FALSE_DISCOVERIES = 0.05

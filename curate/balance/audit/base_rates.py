@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from curate.balance.audit.noise import NoisyShare
-from curate.balance.cells import Bools, Ints
+from curate.balance.contingency import Bools, Ints
 from curate.core.intervals import Interval, Share, newcombe
 
 FOUR_FIFTHS = 0.8

@@ -16,7 +16,7 @@ from itertools import combinations
 
 import numpy as np
 
-from curate.balance.cells import Cells, Ints
+from curate.balance.contingency import Cells, Ints
 from curate.balance.groups import MISSING
 from curate.core.errors import DataError
 

@@ -11,11 +11,14 @@ import numpy as np
 from curate.balance.audit.association import Association, Pair, associate, control
 from curate.balance.audit.base_rates import Groups, LabelRates, rate
 from curate.balance.audit.coverage import THRESHOLD, Uncovered, find_uncovered
-from curate.balance.audit.divergence import Divergence, Fit, diverge, independence
-from curate.balance.audit.shares import (
+from curate.balance.audit.representation import (
+    Divergence,
+    Fit,
     Group,
     GroupShare,
     check_target,
+    diverge,
+    independence,
     iter_groups,
     margin,
     share_out,
@@ -23,8 +26,8 @@ from curate.balance.audit.shares import (
     uniform,
 )
 from curate.balance.audit.simpson import Crossing, Reversal, find_reversals
-from curate.balance.cells import Columns, Table
 from curate.balance.census import Census
+from curate.balance.contingency import Columns, Table
 from curate.balance.groups import MISSING
 
 Targets = Mapping[Columns, Mapping[Group, float]]

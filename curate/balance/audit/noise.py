@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from curate.balance.cells import Table
 from curate.balance.census import Census
+from curate.balance.contingency import Table
 from curate.core.errors import MissingExtraError, UsageError
 from curate.core.intervals import LEVEL, Interval, Share, wilson
 

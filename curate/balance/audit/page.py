@@ -8,8 +8,8 @@ from pathlib import Path
 from curate.balance.audit.association import Association
 from curate.balance.audit.base_rates import LabelRates
 from curate.balance.audit.measure import Audit, Grouping
+from curate.balance.audit.representation import GroupShare, spell
 from curate.balance.audit.run import Answer
-from curate.balance.audit.shares import GroupShare, spell
 from curate.core.intervals import Interval
 from curate.report.page import render_page
 from curate.report.values import Bar, BarChart, Block, Page, Section, Table

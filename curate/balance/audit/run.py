@@ -10,17 +10,15 @@ from typing import Any, Literal
 
 import curate
 from curate.balance.audit.coverage import THRESHOLD
-from curate.balance.audit.exchange import merge
-from curate.balance.audit.inputs import OUTCOMES, Input, Record, open_input
-from curate.balance.audit.joined import Joint, load_audit
 from curate.balance.audit.measure import Audit, Rules, audit
+from curate.balance.audit.merge import Joint, load_audit
 from curate.balance.audit.noise import Budget, add_noise
-from curate.balance.audit.report import VERSION, count_hidden, to_dict
-from curate.balance.audit.statements import describe
+from curate.balance.audit.report import VERSION, count_hidden, describe, to_dict
 from curate.balance.audit.suppression import suppress
-from curate.balance.cells import Columns
-from curate.balance.census import MOST_CROSSED, Census, Plan, count
+from curate.balance.census import MOST_CROSSED, Census, Plan, count, merge
+from curate.balance.contingency import Columns
 from curate.balance.groups import Bins, Reading, Unit, read_units
+from curate.balance.records import OUTCOMES, Input, Record, open_input
 from curate.balance.targets import load_targets
 from curate.core.errors import DataError, UsageError
 from curate.core.records import escape_unprintable

@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from curate.balance.cells import Ints
+from curate.balance.contingency import Ints
 from curate.core.intervals import LEVEL, Floats, Interval, Share, newcombe
 
 

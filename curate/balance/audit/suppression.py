@@ -24,8 +24,8 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import lsmr
 
-from curate.balance.cells import Bools, Columns, Ints, Table
 from curate.balance.census import Census
+from curate.balance.contingency import Bools, Columns, Ints, Table
 from curate.core.errors import DataError
 from curate.core.intervals import Floats
 

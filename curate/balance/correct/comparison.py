@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.balance.audit.shares import Group
-from curate.balance.cells import Columns
+from curate.balance.audit.representation import Group
+from curate.balance.contingency import Columns
 from curate.balance.correct.goal import Correction, Goal
-from curate.balance.correct.kinds import Kinds, find_members
+from curate.balance.correct.strata import Kinds, find_members
 from curate.core.intervals import Floats
 
 

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from curate.balance.audit.measure import Targets
-from curate.balance.audit.shares import Group, check_target, iter_groups, margin, uniform
-from curate.balance.cells import Columns, Ints, Table
-from curate.balance.correct.kinds import Kinds
+from curate.balance.audit.representation import Group, check_target, iter_groups, margin, uniform
+from curate.balance.contingency import Columns, Ints, Table
+from curate.balance.correct.strata import Kinds
 from curate.balance.groups import MISSING
 from curate.core.errors import DataError, UsageError
 from curate.core.intervals import Floats

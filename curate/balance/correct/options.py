@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate.balance.cells import Columns
+from curate.balance.contingency import Columns
 from curate.balance.groups import Bins
 from curate.core.errors import UsageError
 from curate.recipe import format_json, shard_size_of

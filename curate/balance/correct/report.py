@@ -9,12 +9,12 @@ from typing import Any
 
 import curate
 from curate.balance.audit import report as audit_report
-from curate.balance.audit.shares import spell
-from curate.balance.audit.statements import describe as describe_audit
+from curate.balance.audit.report import describe as describe_audit
+from curate.balance.audit.representation import spell
 from curate.balance.correct.comparison import Amplification, Comparison, Distances, total_variation
-from curate.balance.correct.decide import Corrected
-from curate.balance.correct.intake import Intake
 from curate.balance.correct.options import MAKING, Balancing
+from curate.balance.correct.source import Intake
+from curate.balance.correct.strategies import Corrected
 from curate.balance.groups import MISSING
 from curate.core.intervals import Floats
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from curate.balance.audit.shares import spell
-from curate.balance.cells import Ints
+from curate.balance.audit.representation import spell
+from curate.balance.contingency import Ints
 from curate.balance.correct.goal import Correction, Goal
-from curate.balance.correct.kinds import Kinds, Members, find_members
+from curate.balance.correct.strata import Kinds, Members, find_members
 from curate.core.errors import DataError, UsageError
 from curate.core.intervals import Floats
 

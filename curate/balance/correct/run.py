@@ -11,19 +11,17 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from curate.balance.audit.measure import Targets
-from curate.balance.correct import writing
-from curate.balance.correct.augment import make_augmentation
-from curate.balance.correct.decide import Corrected, correct, decide
+from curate.balance.correct import output as writing
+from curate.balance.correct.augmentation import make_augmentation
+from curate.balance.correct.decisions import open_ledger
 from curate.balance.correct.goal import Wanted
-from curate.balance.correct.intake import take_in
-from curate.balance.correct.ledger import open_ledger
-from curate.balance.correct.opening import Opening, opening_of
 from curate.balance.correct.options import AUGMENTING, Balancing, Inputs
-from curate.balance.correct.origin import Origin, find_origin
-from curate.balance.correct.provenance import check_provenance
 from curate.balance.correct.report import Findings, to_dict
 from curate.balance.correct.shard import BalanceJob
-from curate.balance.labels.decisions import load_label_decisions
+from curate.balance.correct.source import Opening, Origin, find_origin, opening_of, take_in
+from curate.balance.correct.strategies import Corrected, correct, decide
+from curate.balance.correct.verify import check_provenance
+from curate.balance.labels.run import load_label_decisions
 from curate.balance.targets import load_targets
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source

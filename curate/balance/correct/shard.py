@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curate import codec
-from curate.balance.correct.augment import Augmentation, make_augmentation
-from curate.balance.correct.edits import Extent, format_map
-from curate.balance.correct.ledger import Decision, Ledger, open_ledger
-from curate.balance.correct.opening import Opening
+from curate.balance.correct.augmentation import Augmentation, make_augmentation
+from curate.balance.correct.decisions import Decision, Ledger, open_ledger
+from curate.balance.correct.output import Extent, format_map
+from curate.balance.correct.source import Opening
 from curate.codec import Picture
 from curate.core.affine import Affine, identity
 from curate.core.errors import DataError, SourceChangedError, WithheldError

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from curate.balance.labels.judgements import SAFETY
 from curate.balance.labels.measure import LabelAudit
-from curate.balance.labels.rules import Decision
+from curate.balance.labels.rules import SAFETY, Decision
 from curate.balance.labels.run import Images, LabelAnswer
 from curate.core.intervals import Interval, Share
 from curate.report.page import render_page

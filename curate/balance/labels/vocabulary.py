@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.balance.categories import iter_categories
+from curate.balance.records import iter_categories
 from curate.core.errors import DataError
 from curate.core.protocols import Source
 from curate.layouts import open_source

@@ -156,7 +156,7 @@ def read_options(options: Mapping[str, Any]) -> tuple[Balancing, Inputs]:
     Raises:
         UsageError: if they contradict each other.
     """
-    from curate.balance.correct.augmentations import PRESETS
+    from curate.balance.correct.transforms import PRESETS
     from curate.balance.correct.options import AUGMENTING, Balancing, Inputs
     from curate.balance.groups import parse_bins
 

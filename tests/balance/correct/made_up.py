@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from curate.balance.correct.goal import Goal, Wanted, resolve_targets
-from curate.balance.correct.kinds import Kinds, collect_kinds
+from curate.balance.correct.strata import Kinds, collect_kinds
 
 Cell = tuple[tuple[str, ...], tuple[str, ...], int]
 """A record's group, its labels, and how many such records there are."""

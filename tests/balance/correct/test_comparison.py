@@ -5,7 +5,7 @@ import pytest
 
 from curate.balance.correct.comparison import amplify, compare, cramers_v
 from curate.balance.correct.goal import Correction
-from curate.balance.correct.programme import remove_labels, subset
+from curate.balance.correct.integer_program import remove_labels, subset
 from tests.balance.correct.made_up import BIASED, goal_of, kinds_of
 
 

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 import curate
-from curate.balance.correct.intake import is_held_out
 from curate.balance.correct.options import Balancing, Inputs
 from curate.balance.correct.run import Balanced, balance, preview_balance
+from curate.balance.correct.source import is_held_out
 from curate.core.errors import CurateError, DataError, ManifestError, UsageError
 from curate.manifest import corrections, store
 from curate.pipeline.session import Session

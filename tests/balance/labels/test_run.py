@@ -11,10 +11,9 @@ import pytest
 from PIL import Image
 
 from curate.balance.audit.run import save_report
-from curate.balance.labels.decisions import load_label_decisions
 from curate.balance.labels.page import save_labels_page
 from curate.balance.labels.rules import LabelRules
-from curate.balance.labels.run import LabelQuestion, audit_labels
+from curate.balance.labels.run import LabelQuestion, audit_labels, load_label_decisions
 from curate.balance.labels.vocabulary import load_vocabulary
 from curate.core.errors import DataError, SchemaVersionError, UsageError
 from tests.conftest import ROOT

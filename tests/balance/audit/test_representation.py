@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from curate.balance.audit.divergence import diverge, independence
-from curate.balance.audit.shares import check_target, share_out, uniform
+from curate.balance.audit.representation import (
+    check_target,
+    diverge,
+    independence,
+    share_out,
+    uniform,
+)
 from curate.balance.groups import MISSING
 from curate.core.errors import DataError
 from tests.balance.audit.surveys import survey

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from curate.balance.labels.judgements import QUESTIONS, RATINGS, SAFETY, Tally
+from curate.balance.labels.rules import QUESTIONS, RATINGS, SAFETY, Tally
 from curate.core.errors import DataError, UsageError
 from curate.layouts.faces.truth import format_value
 from curate.layouts.group_table import list_names

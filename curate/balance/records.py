@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.balance.annotated import Annotations, Row, open_annotations
-from curate.balance.record_rows import check_fit, merge_rows
+from curate.balance.join import Annotations, Fit, Joined, Row, open_annotations
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source
-from curate.core.records import printable
+from curate.core.records import escape_unprintable, printable
+from curate.layouts.faces.truth import format_value
 from curate.layouts.group_table import (
     find_id_column,
     holds_annotations,
@@ -268,3 +268,90 @@ class _Seen:
             where = f"{table} has" if table else "there is"
             have = f"; there is: {list_names(self._others)}" if self._others else ""
             raise UsageError(f"{where} no column {sorted(self._absent)[0]!r}{have}")
+
+
+def merge_rows(joined: Joined, of_people: Collection[str]) -> list[Row]:
+    """One row for each person: the table's word counts before the dataset's own.
+
+    Args:
+        joined: all that is said of a record.
+        of_people: columns in which people differ who are counted one by one.
+
+    Raises:
+        DataError: if dataset and table both speak of several people: nothing says who is who.
+    """
+    if not joined.rows:
+        return [{**joined.record, **own} for own in joined.own] or [joined.record]
+    several = joined.own if len(joined.own) > 1 else []
+    twofold = next((name for own in several for name in own if name in of_people), None)
+    if twofold is not None:
+        raise DataError(
+            f"{escape_unprintable(joined.name)}: the dataset itself gives the {twofold} of several "
+            "people, and the table speaks of others; to count people, put all into the table"
+        )
+    base = dict(joined.record)
+    if len(joined.own) == 1:
+        base |= joined.own[0]
+    else:
+        names = dict.fromkeys(name for own in joined.own for name in own)
+        base |= {name: [own.get(name) for own in joined.own] for name in names}
+    return [{**base, **row} for row in joined.rows]
+
+
+def check_fit(fit: Fit, table: Path) -> None:
+    """Refuse a table that speaks of no record.
+
+    Raises:
+        DataError: if there is no id in it that means one.
+    """
+    if fit.matched:
+        return
+    if fit.ambiguous:
+        raise DataError(
+            f"each of the {fit.ambiguous:,} ids of {table} that could be a record, such as "
+            f"{fit.ambiguous_examples[0]!r}, could mean several; give more of their paths"
+        )
+    example = next(iter(fit.unmatched_examples), "")
+    raise DataError(
+        f"none of the {fit.ids:,} ids of {table}, such as {example!r}, is a record; "
+        "ids are file names or paths relative to SOURCE, or COCO's ids of images"
+    )
+
+
+CATEGORY, SPLIT = "category", "split"
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An image's labels.
+
+    Args:
+        id: the record's id.
+        split: its split, or None.
+        categories: its labels, sorted; several where its annotations speak of several things.
+    """
+
+    id: str
+    split: str | None
+    categories: tuple[str, ...]
+
+
+def iter_categories(source: Source) -> Iterator[Labelled]:
+    """The labels of every image, by folder, class label or annotations, sorted by id.
+
+    Raises:
+        DataError: if the annotations are malformed, or there are no images.
+        SetupError: if there is no space for the temporary index.
+    """
+    given = Input(source, None, None, None, (CATEGORY,), per_person=False)
+    with open_input(given) as read:
+        for name, rows in read.records:
+            values = (value for row in rows for value in _values(row.get(CATEGORY)))
+            split = next(_values(rows[0].get(SPLIT)), None)
+            yield Labelled(name, split, tuple(sorted(set(values))))
+
+
+def _values(given: object) -> Iterator[str]:
+    for value in given if isinstance(given, list) else [given]:
+        if (text := format_value(value)) is not None:
+            yield printable(text)

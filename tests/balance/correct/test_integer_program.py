@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.balance.correct import programme
+from curate.balance.correct import integer_program as programme
 from curate.balance.correct.goal import Goal
-from curate.balance.correct.kinds import Kinds, find_members
-from curate.balance.correct.programme import oversample, subset
+from curate.balance.correct.integer_program import oversample, subset
+from curate.balance.correct.strata import Kinds, find_members
 from curate.balance.groups import MISSING
 from curate.core.errors import DataError
 from tests.balance.correct.made_up import BIASED, goal_of, kinds_of, people_of

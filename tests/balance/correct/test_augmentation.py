@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from curate.balance.correct.augment import PRESETS, Augmentation, make_augmentation
+from curate.balance.correct.augmentation import PRESETS, Augmentation, make_augmentation
 from curate.core.affine import Affine
 from curate.core.errors import DataError, UsageError
 from tests.codec.samples import photo
@@ -99,7 +99,7 @@ def test_another_process_makes_the_same_image_and_says_nothing(preset: Augmentat
         "import hashlib, socket, sys\n"
         "def refuse(*_): raise AssertionError('the network is asked')\n"
         "socket.socket.connect = refuse\n"
-        "from curate.balance.correct.augment import make_augmentation\n"
+        "from curate.balance.correct.augmentation import make_augmentation\n"
         "from tests.codec.samples import photo\n"
         "assert 'albumentations' not in sys.modules\n"
         "made = make_augmentation(sys.argv[1]).apply(photo(90, 70), 7)\n"

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.balance.correct.augmentations import PRESETS, check_transforms, load_transforms
+from curate.balance.correct.transforms import PRESETS, check_transforms, load_transforms
 from curate.core.affine import Affine, from_corners
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Pixels

@@ -20,9 +20,9 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import block_diag, coo_array, csr_array, hstack, vstack
 
-from curate.balance.cells import Bools, Ints
+from curate.balance.contingency import Bools, Ints
 from curate.balance.correct.goal import Correction, Goal, Shortage
-from curate.balance.correct.kinds import Kinds, Members, find_members
+from curate.balance.correct.strata import Kinds, Members, find_members
 from curate.core.errors import DataError
 from curate.core.intervals import Floats
 

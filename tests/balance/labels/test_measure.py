@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from curate.balance.labels.agreement import agree
+from curate.balance.labels.measure import agree
 from curate.core.errors import MissingExtraError
 
 # Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), example C: four observers,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from curate.balance.audit.shares import spell
+from curate.balance.audit.representation import spell
 from curate.balance.correct.goal import Correction
-from curate.balance.correct.kinds import Kind
+from curate.balance.correct.strata import Kind
 from curate.core.errors import DataError, SetupError
 
 _BATCH = 5_000

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from curate.balance.annotated import Fit, open_annotations
+from curate.balance.join import Fit, open_annotations
 from curate.core.errors import DataError
 
 

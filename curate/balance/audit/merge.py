@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from curate.balance.audit.exchange import census_from_dict
 from curate.balance.audit.measure import Rules
 from curate.balance.audit.report import VERSION
-from curate.balance.census import Census
+from curate.balance.census import Census, census_from_dict
 from curate.core.errors import DataError, SchemaVersionError
 
 

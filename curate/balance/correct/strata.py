@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.balance.audit.shares import Group
-from curate.balance.cells import MOST_VALUES, Columns, Ints, Order, Table, collect_cells
+from curate.balance.audit.representation import Group
+from curate.balance.contingency import MOST_VALUES, Columns, Ints, Order, Table, collect_cells
 from curate.balance.groups import MISSING, Unit
 from curate.core.errors import DataError
 from curate.core.intervals import Floats
