@@ -18,25 +18,25 @@ Bools = npt.NDArray[np.bool_]
 Columns = tuple[str, ...]
 Order = Mapping[str, Sequence[str]]
 
-MOST_VALUES = 1_000
-"""Values that an attribute may have."""
+MAX_VALUES = 1_000
+"""Maximum number of values of an attribute."""
 
-MOST_LABELS = 20_000
-"""Values that a column of labels may have."""
+MAX_LABELS = 20_000
+"""Maximum number of labels."""
 
-MOST_CELLS = 2_000_000
-"""Combinations that one table may have."""
+MAX_CELLS = 2_000_000
+"""Maximum number of cells of a table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A count for every combination of the values of some columns.
+    """A contingency table: a count for every combination of values.
 
     Args:
-        columns: what is crossed; none for the count of everything.
+        columns: the crossed columns; none for the grand total.
         values: the values of each column, in order.
-        counts: an axis for each column; 0 where hidden.
-        hidden: which counts must not be shown; as large as ``counts``.
+        counts: int64, one axis per column; 0 where suppressed.
+        hidden: bool, same shape; which counts are suppressed.
     """
 
     columns: Columns
@@ -46,24 +46,24 @@ class Table:
 
     @property
     def whole(self) -> bool:
-        """Whether every count is known."""
+        """Whether no count is suppressed."""
         return not self.hidden.any()
 
     @property
     def total(self) -> int:
-        """The sum of all counts that are known."""
+        """Sum of all counts that are not suppressed."""
         return int(self.counts.sum())
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The combinations that there are, each with its count.
+    """A sparse contingency table: the C combinations of K columns with their counts.
 
     Args:
-        columns: what is crossed.
-        values: the values of each column, sorted; what is missing comes last.
-        codes: C×K, the place of each combination's values; sorted, no combination twice.
-        counts: C, all above 0.
+        columns: the crossed columns.
+        values: the values of each column, sorted; missing values last.
+        codes: indices of the values, int64, shape (C, K); sorted and unique.
+        counts: int64, shape (C,), all above 0.
     """
 
     columns: Columns
@@ -73,26 +73,26 @@ class Cells:
 
     @property
     def total(self) -> int:
-        """How many were counted."""
+        """Sum of all counts."""
         return int(self.counts.sum())
 
     def cross(self, columns: Columns) -> Table:
-        """The table of some of the columns.
+        """The dense table of some of the columns.
 
         Raises:
             DataError: if it would have too many cells.
         """
-        places = [self.columns.index(name) for name in columns]
-        values = tuple(self.values[place] for place in places)
+        positions = [self.columns.index(name) for name in columns]
+        values = tuple(self.values[position] for position in positions)
         shape = tuple(map(len, values))
-        if math.prod(shape) > MOST_CELLS:
+        if math.prod(shape) > MAX_CELLS:
             raise DataError(
                 f"{','.join(columns)} has {math.prod(shape):,} combinations, more than "
-                f"{MOST_CELLS:,}; cross fewer columns, or bin them"
+                f"{MAX_CELLS:,}; cross fewer columns, or bin them"
             )
         flat = np.zeros(len(self.counts), dtype=np.int64)
-        for place, size in zip(places, shape, strict=True):
-            flat = flat * size + self.codes[:, place]
+        for position, size in zip(positions, shape, strict=True):
+            flat = flat * size + self.codes[:, position]
         counts = np.zeros(math.prod(shape), dtype=np.int64)
         np.add.at(counts, flat, self.counts)
         counts = counts.reshape(shape)
@@ -100,21 +100,21 @@ class Cells:
 
 
 def collect_cells(columns: Columns, counted: Mapping[tuple[str, ...], int], order: Order) -> Cells:
-    """Turn counted combinations into numbers.
+    """Create a sparse table from counted combinations.
 
     Args:
-        columns: what was crossed.
-        counted: how often each combination of values was seen.
-        order: columns whose values have an order of their own.
+        columns: the crossed columns.
+        counted: count of each combination of values.
+        order: the order of values, by column; others are sorted by name.
     """
     rows = list(counted)
     values: list[tuple[str, ...]] = []
     codes = np.empty((len(rows), len(columns)), dtype=np.int64)
-    for place, name in enumerate(columns):
-        column = [row[place] for row in rows]
+    for position, name in enumerate(columns):
+        column = [row[position] for row in rows]
         values.append(sort_values(set(column), order.get(name, ())))
         code = {value: number for number, value in enumerate(values[-1])}
-        codes[:, place] = [code[value] for value in column]
+        codes[:, position] = [code[value] for value in column]
     counts = np.fromiter(counted.values(), dtype=np.int64, count=len(rows))
     if columns:
         sorting = np.lexsort(codes.T[::-1])
@@ -123,7 +123,7 @@ def collect_cells(columns: Columns, counted: Mapping[tuple[str, ...], int], orde
 
 
 def sort_values(values: set[str], order: Sequence[str] = ()) -> tuple[str, ...]:
-    """Values in an order of their own or by name; what is missing comes last."""
+    """Sort values by a given order or by name; missing values last."""
     rank = {value: number for number, value in enumerate(order)}
     return tuple(
         sorted(values, key=lambda value: (value == MISSING, rank.get(value, len(rank)), value))
@@ -131,11 +131,11 @@ def sort_values(values: set[str], order: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 class Counting:
-    """Counts combinations as they come; refuses columns that name records, not groups.
+    """Counts combinations in a stream; rejects columns with too many values.
 
     Args:
-        columns: what is crossed.
-        most: how many values each column may have.
+        columns: the crossed columns.
+        most: maximum number of values per column.
     """
 
     def __init__(self, columns: Columns, most: Sequence[int]) -> None:
@@ -148,7 +148,7 @@ class Counting:
         """Count one combination, once or several times.
 
         Raises:
-            DataError: if a column has more values than groups can be read.
+            DataError: if a column has too many values.
         """
         self.counted[row] += times
         if self.counted[row] > times:
@@ -157,35 +157,35 @@ class Counting:
             seen.add(value)
             if len(seen) > most:
                 raise DataError(
-                    f"{name} has more than {most:,} values: too many for groups; "
+                    f"{name} has more than {most:,} values, the maximum for an attribute; "
                     "choose another column, or give its ranges with --bins"
                 )
 
 
 def add_up(parts: Sequence[Table], order: Order) -> Table:
-    """One table of the tables of several sites; what one of them hides stays hidden.
+    """Add the tables of several sites; suppressed counts stay suppressed.
 
     Args:
         parts: tables of the same columns; at least one.
-        order: columns whose values have an order of their own.
+        order: the order of values, by column.
     """
     columns = parts[0].columns
     values = _join_values([part.values for part in parts], columns, order)
     shape = tuple(map(len, values))
     counts, hidden = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.bool_)
     for part in parts:
-        places = [
-            [values[place].index(value) for value in part.values[place]]
-            for place in range(len(columns))
+        positions = [
+            [values[position].index(value) for value in part.values[position]]
+            for position in range(len(columns))
         ]
-        where = np.ix_(*places) if places else ()
+        where = np.ix_(*positions) if positions else ()
         counts[where] += part.counts
         hidden[where] |= part.hidden
     return Table(columns, values, np.where(hidden, 0, counts), hidden)
 
 
 def add_cells(parts: Sequence[Cells], order: Order) -> Cells:
-    """The combinations of several sites together."""
+    """Add the sparse tables of several sites."""
     counted: Counter[tuple[str, ...]] = Counter()
     for part in parts:
         for row, count in zip(part.codes.tolist(), part.counts.tolist(), strict=True):
@@ -197,6 +197,6 @@ def _join_values(
     lists: Sequence[Sequence[Sequence[str]]], columns: Columns, order: Order
 ) -> tuple[tuple[str, ...], ...]:
     return tuple(
-        sort_values({value for values in lists for value in values[place]}, order.get(name, ()))
-        for place, name in enumerate(columns)
+        sort_values({value for values in lists for value in values[position]}, order.get(name, ()))
+        for position, name in enumerate(columns)
     )

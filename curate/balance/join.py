@@ -1,4 +1,4 @@
-"""Rows of a table given to the records that they speak of, on disk: memory does not grow."""
+"""Join a table with records by id, on disk: memory does not grow with the dataset."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from curate.core.errors import DataError, SetupError
+from curate.core.errors import DataError
 from curate.core.records import escape_unprintable
+from curate.storage.index import open_index
 
 Row = Mapping[str, Any]
 
@@ -19,18 +20,18 @@ _BATCH = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """How a table fits the records.
+class Match:
+    """How the ids of a table match the records.
 
     Args:
         lines: rows of the table.
-        ids: different ids in it.
-        records: records that there are.
-        matched: records that have rows.
-        unmatched: ids that are no record, and …
-        unmatched_examples: … some of them.
-        ambiguous: ids that could mean several records, or the same as other ids, and …
-        ambiguous_examples: … some of them; none of them was given to a record.
+        ids: distinct ids of the table.
+        records: number of records.
+        matched: records with rows.
+        unmatched: ids that match no record.
+        unmatched_examples: some of them.
+        ambiguous: ids that match several records, or the same record as other ids.
+        ambiguous_examples: some of them; none of them is joined.
     """
 
     lines: int
@@ -44,11 +45,11 @@ class Fit:
 
 
 class Joined(NamedTuple):
-    """All that is said of a record.
+    """All values of a record.
 
     Args:
         name: the record's id.
-        record: what the dataset's form says of it.
+        record: values from the dataset's layout.
         own: rows of the dataset's annotations.
         rows: rows of the table.
     """
@@ -60,11 +61,10 @@ class Joined(NamedTuple):
 
 
 class Annotations:
-    """A table and the records that it speaks of, in a private database on disk.
+    """The rows of a table and the records, in a temporary SQLite database.
 
-    An id means the record of the same id, or the only record of which it is another name.
-    Otherwise it means the only record whose path it is the end of, or whose path is the
-    end of it; what could be meant in two ways means nothing.
+    An id matches the record with the same id or alias; otherwise the only record whose path
+    ends with the id, or that the id ends with. Ambiguous ids are not joined.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -80,43 +80,43 @@ class Annotations:
         )
 
     def add_lines(self, rows: Iterable[tuple[str, Row]], once: bool) -> int:
-        """Take in the rows of a table; returns how many different ids they have.
+        """Add the rows of a table; returns the number of distinct ids.
 
         Args:
-            rows: ids and what is said of them.
-            once: whether an id may come only once.
+            rows: ids with values.
+            once: ids must be unique.
 
         Raises:
-            DataError: if one comes twice all the same.
+            DataError: if one is duplicated.
         """
         self._fill("INSERT INTO lines (id, row) VALUES (?, ?)", rows)
         self._database.execute("CREATE INDEX lines_by_id ON lines (id)")
         twice = "SELECT id FROM lines GROUP BY id HAVING count(*) > 1 ORDER BY min(number) LIMIT 1"
         if once and (row := self._database.execute(twice).fetchone()):
             raise DataError(
-                f"the id {row[0]!r} comes twice; if each line is a person, say --per person"
+                f"the id {row[0]!r} is duplicated; if each row is a person, use --per person"
             )
         return self._database.execute("INSERT INTO ids SELECT DISTINCT id FROM lines").rowcount
 
     def add_records(self, records: Iterable[tuple[str, Row]]) -> None:
-        """Take in the records, with what is known of each."""
+        """Add records with values."""
         self._fill("INSERT INTO records VALUES (?, ?)", records)
 
     def add_own(self, rows: Iterable[tuple[str, Row]]) -> None:
-        """Take in what the dataset's annotations say of records, a row or several of each."""
+        """Add rows from the dataset's annotations, one or several per record."""
         self._fill("INSERT INTO own (id, row) VALUES (?, ?)", rows)
         self._database.execute("CREATE INDEX own_by_id ON own (id)")
 
     def add_aliases(self, names: Iterable[tuple[str, str]]) -> None:
-        """Take in other names of records."""
+        """Add aliases of records."""
         self._batch("INSERT OR IGNORE INTO aliases VALUES (?, ?)", names)
 
     def add_ids_as_records(self) -> None:
-        """Take every id of the table for a record of its own."""
+        """Make a record of every id of the table."""
         self._database.execute("INSERT INTO records SELECT id, '{}' FROM ids")
 
-    def match(self) -> Fit:
-        """Give each id its record."""
+    def match(self) -> Match:
+        """Match ids with records."""
         run = self._database.execute
         run("INSERT INTO claims SELECT id, id FROM ids JOIN records USING (id)")
         run("CREATE INDEX claims_by_record ON claims (record)")
@@ -136,7 +136,7 @@ class Annotations:
         return self._describe()
 
     def iter_rows(self) -> Iterator[Joined]:
-        """Every record by id, with all that is said of it."""
+        """All records with their rows, sorted by id."""
         run = self._database.cursor
         own = _Groups(run().execute("SELECT id, row FROM own ORDER BY id, number"))
         said = _Groups(
@@ -149,7 +149,7 @@ class Annotations:
             yield Joined(name, json.loads(known), own.take(name), said.take(name))
 
     def _match_ends(self, long: str, short: str, side: str) -> None:
-        """Claim by the longest end of what is still unclaimed that is an unclaimed other."""
+        """Match what is still unmatched by the longest path suffix."""
         other = "given" if side == "record" else "record"
         left = f"SELECT id FROM {long} WHERE id NOT IN (SELECT {side} FROM claims)"  # noqa: S608
         free = f"SELECT 1 FROM {short} WHERE id = ? AND id NOT IN exact"  # noqa: S608
@@ -168,7 +168,7 @@ class Annotations:
                 values = (pair["given"], pair["record"])
                 run("INSERT OR IGNORE INTO claims VALUES (?, ?)", values)
 
-    def _describe(self) -> Fit:
+    def _describe(self) -> Match:
         def count(what: str) -> int:
             query = f"SELECT count(*) FROM {what}"  # noqa: S608
             return int(self._database.execute(query).fetchone()[0])
@@ -180,7 +180,7 @@ class Annotations:
         claimed, given = "(SELECT given FROM claims)", "(SELECT given FROM given)"
         unmatched = f"ids WHERE id NOT IN {claimed}"
         ambiguous = f"ids WHERE id IN {claimed} AND id NOT IN {given}"
-        return Fit(
+        return Match(
             lines=count("lines"),
             ids=count("ids"),
             records=count("records"),
@@ -207,20 +207,20 @@ class Annotations:
         try:
             self._database.executemany(statement, rows)
         except UnicodeEncodeError:
-            raise DataError("the table speaks of an id that is not valid text") from None
+            raise DataError("an id of the table is not valid text") from None
 
 
 class _Groups:
-    """Rows that come sorted by id, taken by ascending ids."""
+    """Rows sorted by id, read by ascending ids."""
 
     def __init__(self, rows: Iterator[tuple[str, str]]) -> None:
         self._rows = rows
         self._next = next(rows, None)
 
     def take(self, name: str) -> list[Row]:
-        """The rows of an id; those of ids before it are passed over."""
+        """The rows of an id; rows of smaller ids are skipped."""
         found: list[Row] = []
-        # Bytes are compared as SQLite does, which sorts them.
+        # SQLite sorts by bytes.
         while self._next is not None and self._next[0].encode() <= name.encode():
             if self._next[0] == name:
                 found.append(json.loads(self._next[1]))
@@ -236,7 +236,7 @@ def _dump(name: str, row: Row) -> str:
             if not _is_plain(value):
                 raise DataError(
                     f"{escape_unprintable(name)}: {column} holds {str(value)[:60]!r}; "
-                    "want a text, a number or a list of them"
+                    "expected text, a number, or a list of them"
                 ) from None
         raise
 
@@ -250,17 +250,11 @@ def _is_plain(value: Any) -> bool:
 
 
 @contextmanager
-def open_annotations() -> Iterator[Annotations]:
-    """An empty database that goes when it is closed.
+def open_join() -> Iterator[Annotations]:
+    """Open an empty temporary database, which is removed when the block ends.
 
     Raises:
-        SetupError: if it cannot be written, as when there is no space left.
+        SetupError: if it cannot be written, as when the disk is full.
     """
-    database = sqlite3.connect("")
-    try:
-        database.execute("PRAGMA journal_mode = OFF")
+    with open_index(what="temporary index of the table") as database:
         yield Annotations(database)
-    except sqlite3.Error as error:
-        raise SetupError(f"the temporary index of the table cannot be used ({error})") from None
-    finally:
-        database.close()

@@ -1,4 +1,4 @@
-"""Where an audit's rows come from: a dataset, a table, the manifest of a run, or all of them."""
+"""Read records with group attributes and labels from a dataset, a table and a manifest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.balance.join import Annotations, Fit, Joined, Row, open_annotations
+from curate.balance.join import Annotations, Joined, Match, Row, open_join
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source
@@ -25,28 +25,28 @@ from curate.manifest.layout import MANIFEST
 from curate.manifest.store import RECORDS_FOLDER, RUN, iter_entries, load_run
 
 OUTCOMES = ("outcome", "has_face", "faces", "blurred_share")
-"""What a manifest says of each record."""
+"""Columns of a manifest."""
 
 RECORD_COLUMNS = ("split", "category")
-"""What a dataset says of each record by itself."""
+"""Columns of every dataset."""
 
 Record = tuple[str, Sequence[Row]]
-"""A record's name in messages, and all that is said of it: a row, or one for each person."""
+"""A record's name for messages, and its rows: one, or one per person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What is read.
+    """The inputs.
 
     Args:
         source: the dataset, or None.
         table: the table of groups, or None.
         manifest: the OUT of a run, or None.
         id_column: the table's column of ids; None for the first of the usual names.
-        columns: what is needed of each record.
-        per_person: whether an id may come in several rows of the table.
-        by_id: whether a table alone must have ids; its records are then its ids.
-        of_people: those of the columns that can differ between the people of a record.
+        columns: the columns to read.
+        per_person: an id may have several rows.
+        by_id: a table alone must have ids, which are its records.
+        of_people: columns that can differ between the people of a record.
     """
 
     source: Source | None
@@ -61,11 +61,11 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is read, while it is read.
+    """A stream of records.
 
     Args:
-        records: every record, streaming; a record that is only a table's may come in parts.
-        facts: how the table fits, complete when all records were read.
+        records: all records; a record of a table alone may come in several parts.
+        facts: how the table matches, complete after all records were read.
     """
 
     records: Iterator[Record]
@@ -74,18 +74,18 @@ class Reading:
 
 @contextmanager
 def open_input(given: Input) -> Iterator[Reading]:
-    """Open all that is given, and join it by the records' ids.
+    """Open the inputs and join them by record id.
 
     Raises:
-        UsageError: if there is nothing to read, or a column is nowhere.
-        DataError: if the table or the manifest cannot be used, or fits no record.
+        UsageError: if there is no input, or a column does not exist.
+        DataError: if the table or the manifest cannot be used, or matches no record.
         SetupError: if there is no space for the temporary index.
     """
     facts: dict[str, Any] = {}
-    with open_annotations() as annotations:
+    with open_join() as annotations:
         if given.source is None and given.manifest is None:
             if given.table is None:
-                raise UsageError("there is nothing to audit: give SOURCE, --groups or --manifest")
+                raise UsageError("no input; give SOURCE, --groups or --manifest")
             joined = given.by_id or holds_annotations(given.table)
             read = _iter_joined if joined else _iter_table
             yield Reading(read(given, annotations, facts), facts)
@@ -119,7 +119,7 @@ def _iter_table(given: Input, annotations: Annotations, facts: dict[str, Any]) -
 
 
 def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) -> Iterator[Record]:
-    """Records of a dataset or a manifest, with the rows of the table that speak of them."""
+    """Records of a dataset or a manifest, with their rows of the table."""
     alone = given.source is None and given.manifest is None
     seen = _Seen(given.columns)
     if not alone:
@@ -134,23 +134,23 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
         if given.table is not None:
             annotations.add_aliases(given.source.aliases())
     seen.check(given.table)
-    fit = annotations.match()
+    match = annotations.match()
     facts |= {
-        **asdict(fit),
-        "unmatched_examples": list(fit.unmatched_examples),
-        "ambiguous_examples": list(fit.ambiguous_examples),
+        **asdict(match),
+        "unmatched_examples": list(match.unmatched_examples),
+        "ambiguous_examples": list(match.ambiguous_examples),
     }
-    if not fit.records:
+    if not match.records:
         raise DataError("there are no records to audit")
     if given.table is not None:
-        check_fit(fit, given.table)
+        check_fit(match, given.table)
     of_people = given.of_people if given.per_person else ()
     for joined in annotations.iter_rows():
         yield joined.name, merge_rows(joined, of_people)
 
 
 def _add_table(given: Input, table: Path, annotations: Annotations, seen: _Seen) -> set[str]:
-    """Take in a table; returns which of the columns that are needed it has."""
+    """Add a table; returns which of the requested columns it has."""
     column = str(find_id_column(table, given.id_column, required=True))
     alone = given.source is None and given.manifest is None
     kept = {*given.columns, *(("split",) if alone else ())}
@@ -170,7 +170,7 @@ def _add_table(given: Input, table: Path, annotations: Annotations, seen: _Seen)
 def _iter_own(
     given: Input, columns: Sequence[str], facts: dict[str, Any], seen: _Seen
 ) -> Iterator[tuple[str, Row]]:
-    """What the dataset's own annotations say in columns that the table does not have."""
+    """Annotations of the dataset, for columns that the table does not have."""
     elsewhere = OUTCOMES if given.manifest is not None else ()
     wanted = [name for name in columns if name not in elsewhere]
     if given.source is None or not wanted:
@@ -178,7 +178,7 @@ def _iter_own(
     found: set[str] = set()
     for name, row in given.source.annotations(wanted):
         seen.add(row)
-        # A row that says nothing of these is of somebody all the same.
+        # A row without values still is a person.
         said = {column: row[column] for column in wanted if row.get(column) is not None}
         found |= said.keys()
         yield printable(name), said
@@ -187,7 +187,7 @@ def _iter_own(
 
 
 def _iter_records(given: Input, facts: dict[str, Any], seen: _Seen) -> Iterator[tuple[str, Row]]:
-    """Records with what the dataset and the manifest say of them."""
+    """Records with values from the dataset and the manifest."""
     said = _by_id(given.manifest) if given.manifest is not None else None
     if given.manifest is not None:
         seen.add(dict.fromkeys(OUTCOMES))
@@ -208,12 +208,12 @@ def _iter_records(given: Input, facts: dict[str, Any], seen: _Seen) -> Iterator[
         facts["in_manifest"] = described
         if not described:
             raise DataError(
-                f"{given.manifest} is of other images: none of its records is in SOURCE"
+                f"{given.manifest} belongs to another dataset: none of its records is in SOURCE"
             )
 
 
 def describe(entry: ManifestEntry) -> dict[str, Any]:
-    """What a manifest says of a record; faces of a withheld image are not known."""
+    """Columns of a manifest entry; faces of a withheld image are unknown."""
     written = entry.outcome is Outcome.WRITTEN
     return {
         "outcome": entry.outcome.value,
@@ -227,12 +227,12 @@ def _entries(out: Path | None) -> Iterator[ManifestEntry]:
     if out is None:
         return
     manifest = out if (out / RUN).is_file() else out / MANIFEST
-    load_run(manifest)  # says in one line what is wrong, where it is no manifest
+    load_run(manifest)  # raises if it is not a manifest
     yield from iter_entries(manifest / RECORDS_FOLDER)
 
 
 def _by_id(out: Path) -> Callable[[str], Mapping[str, Any] | None]:
-    """Find entries by ids that come in ascending order, as a manifest's do."""
+    """Find entries by ascending ids, in the order of a manifest."""
     entries = _entries(out)
     current = next(entries, None)
 
@@ -247,12 +247,12 @@ def _by_id(out: Path) -> Callable[[str], Mapping[str, Any] | None]:
 
 def _table(given: Input) -> Path:
     if given.table is None:
-        raise UsageError("there is nothing to audit: give SOURCE, --groups or --manifest")
+        raise UsageError("no input; give SOURCE, --groups or --manifest")
     return given.table
 
 
 class _Seen:
-    """Which of the columns that are needed are anywhere."""
+    """Requested columns that were not found yet."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._absent = set(columns)
@@ -271,14 +271,14 @@ class _Seen:
 
 
 def merge_rows(joined: Joined, of_people: Collection[str]) -> list[Row]:
-    """One row for each person: the table's word counts before the dataset's own.
+    """One row per person; the table takes precedence over the dataset.
 
     Args:
-        joined: all that is said of a record.
-        of_people: columns in which people differ who are counted one by one.
+        joined: all values of a record.
+        of_people: columns that can differ between people.
 
     Raises:
-        DataError: if dataset and table both speak of several people: nothing says who is who.
+        DataError: if both dataset and table list several people, who cannot be matched.
     """
     if not joined.rows:
         return [{**joined.record, **own} for own in joined.own] or [joined.record]
@@ -286,8 +286,8 @@ def merge_rows(joined: Joined, of_people: Collection[str]) -> list[Row]:
     twofold = next((name for own in several for name in own if name in of_people), None)
     if twofold is not None:
         raise DataError(
-            f"{escape_unprintable(joined.name)}: the dataset itself gives the {twofold} of several "
-            "people, and the table speaks of others; to count people, put all into the table"
+            f"{escape_unprintable(joined.name)}: both the dataset and the table list several "
+            f"people ({twofold}); with --per person, put all attributes into the table"
         )
     base = dict(joined.record)
     if len(joined.own) == 1:
@@ -298,23 +298,23 @@ def merge_rows(joined: Joined, of_people: Collection[str]) -> list[Row]:
     return [{**base, **row} for row in joined.rows]
 
 
-def check_fit(fit: Fit, table: Path) -> None:
-    """Refuse a table that speaks of no record.
+def check_fit(match: Match, table: Path) -> None:
+    """Refuse a table that matches no record.
 
     Raises:
-        DataError: if there is no id in it that means one.
+        DataError: if none of its ids matches.
     """
-    if fit.matched:
+    if match.matched:
         return
-    if fit.ambiguous:
+    if match.ambiguous:
         raise DataError(
-            f"each of the {fit.ambiguous:,} ids of {table} that could be a record, such as "
-            f"{fit.ambiguous_examples[0]!r}, could mean several; give more of their paths"
+            f"all {match.ambiguous:,} matching ids of {table}, such as "
+            f"{match.ambiguous_examples[0]!r}, are ambiguous; use longer paths"
         )
-    example = next(iter(fit.unmatched_examples), "")
+    example = next(iter(match.unmatched_examples), "")
     raise DataError(
-        f"none of the {fit.ids:,} ids of {table}, such as {example!r}, is a record; "
-        "ids are file names or paths relative to SOURCE, or COCO's ids of images"
+        f"none of the {match.ids:,} ids of {table}, such as {example!r}, matches a record; "
+        "ids are file names, paths relative to SOURCE, or COCO image ids"
     )
 
 
@@ -328,7 +328,7 @@ class Labelled:
     Args:
         id: the record's id.
         split: its split, or None.
-        categories: its labels, sorted; several where its annotations speak of several things.
+        categories: its labels, sorted; several if its annotations have several.
     """
 
     id: str

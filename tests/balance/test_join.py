@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from curate.balance.join import Fit, open_annotations
+from curate.balance.join import Match, open_join
 from curate.core.errors import DataError
 
 
-def join(ids: list[str], records: list[str]) -> tuple[Fit, dict[str, list[str]]]:
+def join(ids: list[str], records: list[str]) -> tuple[Match, dict[str, list[str]]]:
     """How ids fit records, and which ids each record is given."""
-    with open_annotations() as annotations:
+    with open_join() as annotations:
         annotations.add_lines(((name, {"id": name}) for name in ids), once=False)
         annotations.add_records((name, {}) for name in records)
         fit = annotations.match()
@@ -44,7 +44,7 @@ def test_the_longest_end_wins() -> None:
 
 
 def test_several_rows_of_an_id_come_in_their_order() -> None:
-    with open_annotations() as annotations:
+    with open_join() as annotations:
         people = [("1.jpg", {"age": 3}), ("2.jpg", {"age": 9}), ("1.jpg", {"age": 1})]
         assert annotations.add_lines(people, once=False) == 2
         annotations.add_records([("1.jpg", {"split": "val"})])
@@ -55,5 +55,5 @@ def test_several_rows_of_an_id_come_in_their_order() -> None:
 
 
 def test_an_id_that_comes_twice_is_an_error_where_records_count() -> None:
-    with open_annotations() as annotations, pytest.raises(DataError, match=r"'1.jpg' comes twice"):
+    with open_join() as annotations, pytest.raises(DataError, match=r"'1.jpg' comes twice"):
         annotations.add_lines([("1.jpg", {}), ("1.jpg", {})], once=True)

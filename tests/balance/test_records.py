@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from curate.balance.audit.run import Question, audit_dataset
+from curate.balance.audit.run import AuditOptions, audit
 from curate.core.errors import DataError, UsageError
 from tests.conftest import ROOT
 from tests.layouts.shards import picture, write_tar
@@ -23,8 +23,8 @@ SCHEMA = json.loads((ROOT / "manifests/audit-1.schema.json").read_text())
 
 
 def ask(source: str | Path, *by: str, **options: Any) -> dict[str, Any]:
-    question = Question(by=tuple(tuple(each.split(",")) for each in by), **options)
-    report = audit_dataset(source, question).to_dict()
+    given = {name: options.pop(name) for name in ("groups", "label", "manifest") if name in options}
+    report = audit(source, by, **given, options=AuditOptions(**options)).to_dict()
     jsonschema.validate(report, SCHEMA)
     return json.loads(json.dumps(report, allow_nan=False))
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.balance.census import census_from_dict, census_to_dict, merge
-from curate.balance.audit.measure import Rules, audit
-from curate.balance.audit.report import to_dict
+from curate.balance.audit.measure import Rules, compute_statistics
+from curate.balance.audit.report import statistics_to_dict as to_dict
 from curate.balance.audit.representation import iter_groups
 from curate.balance.audit.suppression import suppress
 from curate.balance.census import Plan, count

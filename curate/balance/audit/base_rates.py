@@ -1,4 +1,4 @@
-"""How often each group has a label, against the group that has it most often."""
+"""Base rates: how often each group has a label, compared with a reference."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FOUR_FIFTHS = 0.8
 
 @dataclass(frozen=True, slots=True)
 class BaseRate:
-    """How often a group has a label.
+    """The base rate of a label in a group.
 
     Args:
         group: its name.
-        share: those with the label, of the group; None where a count is hidden.
+        share: units with the label, of the group; None if suppressed.
         difference: the rate minus the reference's; None where there is no reference.
         interval: Newcombe's, 95 %, of the difference.
         ratio: the rate divided by the reference's; None where that is 0.
@@ -55,15 +55,15 @@ class LabelRates:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The groups of one attribute.
+    """The G groups of one attribute.
 
     Args:
         attribute: its name.
-        names: G.
-        sizes: G, how many are of each.
-        hidden: G, which sizes must not be shown.
-        compared: G, which may be the reference; those of missing values may not.
-        noise: the scale of noise on every count; 0 for none.
+        names: names of the groups.
+        sizes: int64, shape (G,).
+        hidden: bool, shape (G,); which sizes are suppressed.
+        compared: bool, shape (G,); False for missing values, which are no reference.
+        noise: scale of noise on every count; 0 for none.
     """
 
     attribute: str
@@ -75,12 +75,12 @@ class Groups:
 
 
 def rate(label: str, both: Ints, hidden: Bools, groups: Groups) -> LabelRates:
-    """Compare how often the groups have a label.
+    """Compare the base rates of a label between groups.
 
     Args:
         label: the label.
-        both: G, how many of each group have it.
-        hidden: G, which of those counts must not be shown.
+        both: units of each group with the label, int64, shape (G,).
+        hidden: bool, shape (G,); which of these counts are suppressed.
         groups: the groups.
     """
     unknown = hidden | groups.hidden
@@ -93,15 +93,15 @@ def rate(label: str, both: Ints, hidden: Bools, groups: Groups) -> LabelRates:
     reference = None
     if known.sum() > 1 and not (unknown & groups.compared).any():
         rates = np.where(known, both / np.maximum(groups.sizes, 1), -1.0)
-        place = int(np.argmax(rates))
-        best, reference = shares[place], groups.names[place]
+        position = int(np.argmax(rates))
+        best, reference = shares[position], groups.names[position]
     compare = _estimate if groups.noise else _compare
     rated = (compare(name, share, best) for name, share in zip(groups.names, shares, strict=True))
     return LabelRates(label, groups.attribute, reference, tuple(rated))
 
 
 def _share(hits: int, size: int, noise: float) -> Share:
-    """Of those of a group; noise may have made the part larger than the whole."""
+    """Share of a group; noise may have made the part larger than the whole."""
     if not noise:
         return Share(min(hits, size), size)
     return NoisyShare(min(hits, size), size, noise, (hits, size))
@@ -122,6 +122,6 @@ def _compare(name: str, share: Share | None, best: Share | None) -> BaseRate:
 
 
 def _estimate(name: str, share: Share | None, best: Share | None) -> BaseRate:
-    """Of counts with noise: the difference and ratio, of which nothing more can be said."""
+    """For counts with noise: difference and ratio without interval or test."""
     said = _compare(name, share, best)
     return replace(said, interval=None, below=None)

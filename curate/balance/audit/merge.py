@@ -1,4 +1,4 @@
-"""An audit's report, read again to be joined with those of other sites."""
+"""Load audit reports in order to merge them."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from curate.core.errors import DataError, SchemaVersionError
 
 
 @dataclass(frozen=True, slots=True)
-class Joint:
-    """What of a report is needed to join it with others.
+class SiteAudit:
+    """The parts of a report that merging needs.
 
     Args:
-        census: what was counted.
-        rules: what it was held against.
-        reading: how records were read.
-        sites: how many sites it is of already.
-        least: the least count that it shows, or None.
-        noise: the budget spent, or None.
+        census: the counts.
+        rules: the parameters.
+        reading: how records were counted.
+        sites: number of sites already merged.
+        min_cell: smallest published count, or None.
+        noise: the privacy budget spent, or None.
     """
 
     census: Census
     rules: Rules
     reading: Mapping[str, Any]
     sites: int
-    least: int | None
+    min_cell: int | None
     noise: Mapping[str, Any] | None
 
 
-def load_audit(path: Path) -> Joint:
-    """Read a report.
+def load_audit(path: Path) -> SiteAudit:
+    """Load a report.
 
     Raises:
-        DataError: if it cannot be read, or is no audit.
+        DataError: if it cannot be read or is not an audit.
         SchemaVersionError: if it was written by a newer release.
     """
     try:
@@ -47,7 +47,7 @@ def load_audit(path: Path) -> Joint:
     except OSError as error:
         raise DataError(f"the audit {path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
-        raise DataError(f"{path} is no JSON; give what curate audit wrote") from None
+        raise DataError(f"{path} is not valid JSON; give a report of curate audit") from None
     version = report.get("version") if isinstance(report, dict) else None
     if isinstance(version, int) and version > VERSION:
         raise SchemaVersionError(
@@ -58,10 +58,12 @@ def load_audit(path: Path) -> Joint:
         return _parse(report)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         line = " ".join(str(error).split())[:120]
-        raise DataError(f"{path} is no audit that can be joined ({line})") from None
+        raise DataError(
+            f"{path} is not a report of curate audit that can be merged ({line})"
+        ) from None
 
 
-def _parse(report: Mapping[str, Any]) -> Joint:
+def _parse(report: Mapping[str, Any]) -> SiteAudit:
     rules = report["rules"]
     targets = {
         tuple(target["columns"]): {tuple(group): float(share) for group, share in target["groups"]}
@@ -73,11 +75,11 @@ def _parse(report: Mapping[str, Any]) -> Joint:
     noise = report["noise"]
     scale = 0.0 if noise is None else float(noise["scale"])
     census = census_from_dict(report["census"], int(report["records"]))
-    return Joint(
+    return SiteAudit(
         census=replace(census, noise=scale),
         rules=Rules(targets, int(rules["threshold"]), int(rules["seed"])),
         reading=report["reading"],
         sites=int(report["sites"]),
-        least=report["suppressed"]["min_cell"],
+        min_cell=report["suppressed"]["min_cell"],
         noise=noise,
     )

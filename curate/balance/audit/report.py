@@ -1,27 +1,134 @@
-"""An audit as plain values, for JSON; its schema is manifests/audit-1.schema.json."""
+"""The audit as a report: JSON (manifests/audit-1.schema.json), text, page and data frame."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from curate.balance.audit.association import Association
 from curate.balance.audit.base_rates import BaseRate, LabelRates
-from curate.balance.audit.measure import Audit, Grouping, Rules
-from curate.balance.audit.representation import Divergence, Fit, GroupShare, share_out, spell
+from curate.balance.audit.measure import Grouping, Rules, Statistics
+from curate.balance.audit.page import make_page
+from curate.balance.audit.representation import (
+    ChiSquare,
+    Divergence,
+    GroupShare,
+    compute_shares,
+    format_group,
+)
 from curate.balance.audit.simpson import Reversal
-from curate.balance.census import MOST_CROSSED, Census, census_to_dict
+from curate.balance.census import MAX_CROSSED, Census, census_to_dict
 from curate.balance.groups import MISSING
 from curate.core.intervals import Interval, Share
+from curate.core.records import escape_unprintable
+from curate.report.document import Report
+from curate.report.values import Page
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSION = 1
 
 _DIGITS = 6
+_MAX_SHOWN = 12
 
 
-def to_dict(audit: Audit) -> dict[str, Any]:
-    """What was counted and what follows from it, with intervals at 95 %."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Audit(Report):
+    """The representation audit of a dataset; made by `curate.audit` and `curate.merge_audits`.
+
+    Args:
+        statistics: all statistics.
+        facts: what was read and how; part of the JSON report.
+    """
+
+    statistics: Statistics
+    facts: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        names = ", ".join(",".join(each.columns) for each in self.statistics.groupings)
+        return f"Audit({self.statistics.census.records:,} records by {names})"
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """What the statistics show and what they cannot show, one sentence or two each."""
+        return tuple(describe(self.statistics, self.facts))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values for JSON."""
+        return {
+            "version": VERSION,
+            **self.facts,
+            **statistics_to_dict(self.statistics),
+            "statements": list(self.statements),
+        }
+
+    def to_page(self) -> Page:
+        """The contents of the HTML page."""
+        return make_page(self.statistics, self.statements, self.facts["tool"])
+
+    def to_text(self) -> str:
+        """The largest groups of every grouping, then the statements."""
+        return format_audit(self.to_dict())
+
+    def to_frame(self) -> pd.DataFrame:
+        """Counts, shares and targets, one row per group, indexed by attribute and group."""
+        import pandas as pd
+
+        rows = [
+            {
+                "attribute": ",".join(each.columns),
+                "group": format_group(group.group),
+                "count": group.share.hits if group.share else None,
+                "share": group.share.value if group.share else None,
+                "low": group.interval.low if group.interval else None,
+                "high": group.interval.high if group.interval else None,
+                "target": group.target,
+                "ratio_to_target": group.ratio,
+            }
+            for each in self.statistics.groupings
+            for group in each.shares
+        ]
+        return pd.DataFrame(rows).set_index(["attribute", "group"])
+
+
+def format_audit(report: Mapping[str, Any]) -> str:
+    """The summary for the terminal.
+
+    Args:
+        report: what `Audit.to_dict` returns.
+    """
+    lines = []
+    for name, grouping in (report["attributes"] | report["intersections"]).items():
+        lines.append(f"{name}:")
+        groups = grouping["groups"].items()
+        ordered = sorted(groups, key=lambda item: -(item[1]["count"] or 0))
+        lines += [_format_line(*item) for item in ordered[:_MAX_SHOWN]]
+        if len(ordered) > _MAX_SHOWN:
+            lines.append(f"  … and {len(ordered) - _MAX_SHOWN:,} more")
+    if report["coverage"]:
+        threshold = report["rules"]["threshold"]
+        count = len(report["uncovered"])
+        lines.append(f"{count:,} maximal uncovered patterns (fewer than {threshold} records).")
+    return "\n".join(escape_unprintable(line) for line in (*lines, *report["statements"]))
+
+
+def _format_line(name: str, group: Mapping[str, Any]) -> str:
+    if group["count"] is None:
+        return f"  {name[:30]:<31}{'hidden':>10}"
+    if group["share"] is None:
+        return f"  {name[:30]:<31}{group['count']:>10,}"
+    low, high = group["ci95"]
+    ratio = group["ratio_to_target"]
+    share = f"{100 * group['share']:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+    against = "" if ratio is None else f"{ratio:.2f} of target"
+    return f"  {name[:30]:<31}{group['count']:>10,}{share:>21}{against:>16}"
+
+
+def statistics_to_dict(audit: Statistics) -> dict[str, Any]:
+    """Counts and statistics as plain values, with 95 % intervals."""
     census = audit.census
     groupings = {",".join(each.columns): _grouping(each) for each in audit.groupings}
     several = {",".join(each.columns) for each in audit.groupings if len(each.columns) > 1}
@@ -46,7 +153,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
 
 
 def count_hidden(census: Census) -> int:
-    """How many counts are hidden, over all tables."""
+    """Number of suppressed counts over all tables."""
     return sum(int(table.hidden.sum()) for table in census.tables.values())
 
 
@@ -66,7 +173,7 @@ def _rules(rules: Rules) -> dict[str, Any]:
 
 def _grouping(grouping: Grouping) -> dict[str, Any]:
     return {
-        "groups": {spell(each.group): _group(each) for each in grouping.shares},
+        "groups": {format_group(each.group): _group(each) for each in grouping.shares},
         "target": "reference" if grouping.has_reference else "uniform",
         **_divergence(grouping.divergence),
         "independence": _fit(grouping.independence),
@@ -94,12 +201,12 @@ def _divergence(divergence: Divergence | None) -> dict[str, Any]:
     }
 
 
-def _fit(fit: Fit | None) -> dict[str, Any] | None:
+def _fit(fit: ChiSquare | None) -> dict[str, Any] | None:
     if fit is None:
         return None
     return {
         "chi2": _round(fit.chi2),
-        "freedom": fit.freedom,
+        "freedom": fit.dof,
         "p": _probability(fit.p),
         "cramers_v": _round(fit.v),
     }
@@ -109,8 +216,8 @@ def _labels(census: Census) -> dict[str, Any]:
     if census.plan.label is None:
         return {}
     table = census.table(census.plan.label)
-    shares = share_out(table, int(census.total.counts), {}, census.noise)
-    return {spell(each.group): _share(each.share) for each in shares}
+    shares = compute_shares(table, int(census.total.counts), {}, census.noise)
+    return {format_group(each.group): _share(each.share) for each in shares}
 
 
 def _association(found: Association) -> dict[str, Any]:
@@ -179,29 +286,28 @@ def _interval(interval: Interval | None) -> list[float | None] | None:
 
 
 def _round(value: float | None) -> float | None:
-    """Six digits say enough, and a share of nothing is null: JSON has no NaN."""
+    """Six digits; None for NaN and infinity, which JSON does not have."""
     return None if value is None or not math.isfinite(value) else round(float(value), _DIGITS)
 
 
 def _probability(value: float | None) -> float | None:
-    """Small probabilities keep their first digits."""
+    """Six significant digits, so that small p-values do not become 0."""
     return None if value is None else float(f"{value:.6g}")
 
 
-def describe(audit: Audit, facts: Mapping[str, Any]) -> Iterator[str]:
-    """Sentences for people.
+def describe(audit: Statistics, facts: Mapping[str, Any]) -> Iterator[str]:
+    """Statements about what the statistics show and what they cannot show.
 
     Args:
-        audit: the figures.
+        audit: all statistics.
         facts: ``reading``, ``suppressed``, ``noise`` and ``input`` of the report.
     """
     yield _counted(audit, facts["reading"]["per"])
     yield from _misfits(facts["input"] or {})
     yield (
-        "Counts can show representation: which groups are scarce, and where groups have a label "
-        "at different rates. They cannot show why. Whether a label was given unfairly to a group, "
-        "or its world was unfair before (historical or label bias), follows from no count; it "
-        "takes labels that people have checked."
+        "Counts show representation: which groups are under-represented, and where base rates "
+        "differ. They cannot show why. Historical and label bias cannot be inferred from counts; "
+        "that requires verified labels."
     )
     for grouping in audit.groupings:
         if len(grouping.columns) == 1:
@@ -209,51 +315,51 @@ def describe(audit: Audit, facts: Mapping[str, Any]) -> Iterator[str]:
     if audit.census.plan.label is not None and not audit.census.noise:
         flagged = sum(each.flagged for each in audit.associations)
         yield (
-            f"{flagged:,} of {len(audit.associations):,} pairs of label and group are flagged; "
-            "of such flags, at most one in twenty is expected to be chance. A flag says that the "
-            "two go together, not that it matters, nor why."
+            f"{flagged:,} of {len(audit.associations):,} associations of a label and a group are "
+            "flagged at a false discovery rate of 5 %. A flag indicates an association, not its "
+            "size or cause."
         )
     yield from _alone(audit)
-    if audit.uncovered is None and len(audit.census.plan.attributes) > MOST_CROSSED:
-        yield f"Coverage is not looked at: it is for {MOST_CROSSED} attributes at most."
+    if audit.uncovered is None and len(audit.census.plan.attributes) > MAX_CROSSED:
+        yield f"Coverage is not computed for more than {MAX_CROSSED} attributes."
     yield from _protection(facts)
 
 
-def _counted(audit: Audit, per: str) -> str:
+def _counted(audit: Statistics, per: str) -> str:
     if per == "person":
         return (
             f"{int(audit.census.total.counts):,} people in {audit.census.records:,} records are "
-            "counted, each once. People in one photo are taken to be independent, which makes "
-            "intervals too narrow where they are alike."
+            "counted, each once. Intervals assume that people in one photo are independent; they "
+            "are too narrow if people in one photo are similar."
         )
     return (
         f"{audit.census.records:,} records are counted, each once. A record with several values "
-        "of an attribute is of the group of them all, such as Female+Male."
+        "of an attribute forms a group of its own, such as Female+Male."
     )
 
 
 def _misfits(given: Mapping[str, Any]) -> Iterator[str]:
-    for kind, what in (("unmatched", "are no record"), ("ambiguous", "could mean several")):
+    for kind, what in (("unmatched", "match no record"), ("ambiguous", "are ambiguous")):
         if given.get(kind):
             examples = ", ".join(given[f"{kind}_examples"])
             yield (
-                f"{given[kind]:,} ids of the table {what}, such as {examples}; what is said of "
-                "them is left out."
+                f"{given[kind]:,} ids of the table {what}, such as {examples}; their rows are "
+                "ignored."
             )
 
 
 def _missing(grouping: Grouping) -> Iterator[str]:
     for each in grouping.shares:
-        if spell(each.group) == MISSING and each.share is not None and each.share.hits:
+        if format_group(each.group) == MISSING and each.share is not None and each.share.hits:
             yield (
                 f"{each.share.hits:,} ({100 * each.share.value:.1f} %) have no "
-                f"{grouping.columns[0]}; they are a group of their own, and no part of what is "
-                "compared with a target."
+                f"{grouping.columns[0]}; they are a group of their own and excluded from the "
+                "comparison with a target."
             )
 
 
-def _alone(audit: Audit) -> Iterator[str]:
-    """Labels of which a single record says nothing; not of counts that are protected."""
+def _alone(audit: Statistics) -> Iterator[str]:
+    """Labels with a single record; not for protected counts."""
     census = audit.census
     if census.plan.label is None or census.noise:
         return
@@ -267,24 +373,23 @@ def _alone(audit: Audit) -> Iterator[str]:
     ]
     if alone:
         yield (
-            f"{len(alone):,} labels have a single record, such as {alone[0]}: nothing follows from "
-            "how such a label goes with groups."
+            f"{len(alone):,} labels have a single record, such as {alone[0]}; their associations "
+            "are not informative."
         )
 
 
 def _protection(facts: Mapping[str, Any]) -> Iterator[str]:
-    least, noise = facts["suppressed"]["min_cell"], facts["noise"]
-    if least is not None:
+    min_cell, noise = facts["suppressed"]["min_cell"], facts["noise"]
+    if min_cell is not None:
         yield (
-            f"Counts from 1 to {least - 1:,} are hidden, and others with them, so that none "
-            f"follows from those that are shown: {facts['suppressed']['counts']:,} in all. What "
-            "would give them away, such as coverage, is left out."
+            f"{facts['suppressed']['counts']:,} counts are suppressed: those from 1 to "
+            f"{min_cell - 1:,}, and others from which they would follow. Statistics that would "
+            "reveal them, such as coverage, are omitted."
         )
     if noise is not None:
         yield (
             f"Every count has noise of scale {noise['scale']:.3g}; the privacy budget spent is "
             f"ε = {noise['epsilon']:g}, which protects each {facts['reading']['per']} that is "
-            "counted. Which groups there are is not protected, and tables need not add up. "
-            "Intervals of shares and rates hold the noise; tests, flags and reversals are left "
-            "out, for noise would pass for them."
+            "counted. The set of groups is not protected, and tables need not add up. Intervals of "
+            "shares and rates include the noise; tests, flags and reversals are omitted."
         )

@@ -1,4 +1,4 @@
-"""How many of each group there are, and how that compares with a target."""
+"""Group shares, and their divergence from a target."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class GroupShare:
 
     Args:
         group: its values.
-        share: its count, of all that were counted; None where the count is hidden.
-        target: the share that it should have among groups without missing values, 0..1;
-            None where a value is missing.
+        share: its count, of all units; None if suppressed.
+        target: target share among groups without missing values, 0..1; None if a value is
+            missing.
         ratio: its share among groups without missing values, divided by the target; None
-            where there is no target, the target is 0, or a count is hidden.
+            if the target is missing or 0, or a count is suppressed.
     """
 
     group: Group
@@ -40,12 +40,12 @@ class GroupShare:
 
     @property
     def interval(self) -> Interval | None:
-        """Wilson's, 95 %; of counts with noise, wide enough for that as well."""
+        """95 % Wilson interval; for counts with noise, including the noise."""
         return self.share.interval if self.share else None
 
 
 def iter_groups(table: Table) -> list[tuple[Group, int | None]]:
-    """The groups of a table with their counts, None where hidden, in the order of its values."""
+    """The groups of a table with counts, None if suppressed, in the order of its values."""
     groups: list[Group] = [()]
     for values in table.values:
         groups = [(*group, value) for group in groups for value in values]
@@ -57,15 +57,15 @@ def iter_groups(table: Table) -> list[tuple[Group, int | None]]:
     ]
 
 
-def spell(group: Group) -> str:
-    """A group as one text, ``a|b``; bars and backslashes inside several values are escaped."""
+def format_group(group: Group) -> str:
+    """Format a group as ``a|b``; bars and backslashes in crossed values are escaped."""
     if len(group) == 1:
         return group[0]
     return "|".join(value.replace("\\", "\\\\").replace("|", "\\|") for value in group)
 
 
 def uniform(table: Table) -> dict[Group, float]:
-    """The target that every group without missing values is as large as every other."""
+    """The uniform target over groups without missing values."""
     known = [group for group, _ in iter_groups(table) if MISSING not in group]
     return {group: 1 / len(known) for group in known}
 
@@ -73,20 +73,20 @@ def uniform(table: Table) -> dict[Group, float]:
 def margin(
     target: Mapping[Group, float], columns: tuple[str, ...], kept: tuple[str, ...]
 ) -> dict[Group, float]:
-    """What a target for several columns says of some of them."""
-    places = [columns.index(name) for name in kept]
+    """The margin of a target for some of its columns."""
+    positions = [columns.index(name) for name in kept]
     shares: dict[Group, float] = {}
     for group, share in target.items():
-        part = tuple(group[place] for place in places)
+        part = tuple(group[position] for position in positions)
         shares[part] = shares.get(part, 0.0) + share
     return shares
 
 
 def check_target(target: Mapping[Group, float], table: Table) -> None:
-    """Refuse a target that is not for these groups; a group nobody is of may be left out.
+    """Check that a target matches the groups; empty groups may be omitted.
 
     Raises:
-        DataError: if it names a group that no record is of, or leaves one out.
+        DataError: if it names an unknown value, or omits a group.
     """
     name = ",".join(table.columns)
     known = [set(values) for values in table.values]
@@ -95,26 +95,26 @@ def check_target(target: Mapping[Group, float], table: Table) -> None:
             if value not in values:
                 have = ", ".join(sorted(values - {MISSING})[:12])
                 raise DataError(
-                    f"the target names {column} {value!r}, which no record has; it has: {have}"
+                    f"the target has {column} {value!r}, which no record has; values: {have}"
                 )
     for group, counted in iter_groups(table):
         if counted and MISSING not in group and group not in target:
             raise DataError(
-                f"the target for {name} says nothing of {'|'.join(group)!r}; "
-                "give it a share, 0 if there should be none"
+                f"the target for {name} has no row for {'|'.join(group)!r}; "
+                "add its share, which may be 0"
             )
 
 
-def share_out(
+def compute_shares(
     table: Table, total: int, target: Mapping[Group, float], noise: float = 0.0
 ) -> tuple[GroupShare, ...]:
-    """The share of each group of a table, against a target.
+    """The share of each group, compared with a target.
 
     Args:
         table: counts.
-        total: how many were counted.
-        target: shares by group, adding up to 1; a group that it leaves out should be none.
-        noise: the scale of noise on every count; 0 for none.
+        total: number of units.
+        target: shares by group, with sum 1; omitted groups have target 0.
+        noise: scale of noise on every count; 0 for none.
     """
     groups = iter_groups(table)
     known = sum(counted or 0 for group, counted in groups if MISSING not in group)
@@ -130,51 +130,49 @@ def share_out(
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class ChiSquare:
     """A χ² test.
 
     Args:
         chi2: the statistic.
-        freedom: its degrees of freedom.
-        p: chance of as large a statistic where nothing is the matter; None for no freedom.
-        v: Cramér's V, 0..1; None for no freedom.
+        dof: degrees of freedom.
+        p: p-value; None for 0 degrees of freedom.
+        v: Cramér's V, 0..1; None for 0 degrees of freedom.
     """
 
     chi2: float
-    freedom: int
+    dof: int
     p: float | None
     v: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """The groups of a table without those of missing values, as shares of their sum.
+    """Divergence of group shares from a target, without missing values.
 
     Args:
-        entropy: Shannon's, divided by that of even groups, 0..1; None for a single group.
-        effective: the number of even groups that would have this entropy (Hill, *Diversity
-            and evenness*, Ecology 54, 1973, of order 1).
-        total_variation: half the sum of the differences to the target, 0..1: the share of
-            all that would have to be of another group.
-        kl: Kullback and Leibler's divergence from the target, bits; None where it is
-            infinite, for there is a group of which the target wants none.
-        fit: of the counts to the target; V as Ben-Shachar et al. generalise it to uneven
-            targets (Mathematics 11, 2023, their פ); None where the target is 0 somewhere.
+        entropy: Shannon entropy divided by that of uniform groups, 0..1; None for a single
+            group.
+        effective: effective number of groups: Hill number of order 1 (Hill, *Diversity and
+            evenness*, Ecology 54, 1973).
+        total_variation: total variation distance from the target, 0..1.
+        kl: Kullback-Leibler divergence from the target, bits; None if infinite.
+        fit: χ² goodness of fit; its V is generalized to non-uniform targets (Ben-Shachar et
+            al., Mathematics 11, 2023, their פ); None if a target share is 0.
     """
 
     entropy: float | None
     effective: float
     total_variation: float
     kl: float | None
-    fit: Fit | None
+    fit: ChiSquare | None
 
 
-def diverge(table: Table, target: Mapping[Group, float]) -> Divergence | None:
-    """Compare a table with a target.
+def compute_divergence(table: Table, target: Mapping[Group, float]) -> Divergence | None:
+    """Compute the divergence of a table from a target.
 
     Returns:
-        None where a count is hidden, or there is nobody of a known group: what were
-        said of hidden counts could tell them.
+        None if a count is suppressed, which the figures could reveal, or all are 0.
     """
     groups = [(group, counted) for group, counted in iter_groups(table) if MISSING not in group]
     counts = np.array([counted or 0 for _, counted in groups], dtype=np.float64)
@@ -192,11 +190,11 @@ def diverge(table: Table, target: Mapping[Group, float]) -> Divergence | None:
     )
 
 
-def independence(counts: npt.NDArray[np.int64]) -> Fit | None:
-    """Test whether the rows of a table of counts are distributed alike (Pearson's χ²).
+def chi2_independence(counts: npt.NDArray[np.int64]) -> ChiSquare | None:
+    """Pearson's χ² test of independence.
 
     Args:
-        counts: R×C; rows and columns of nothing are left out.
+        counts: int64, shape (R, C); empty rows and columns are ignored.
     """
     table = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0].astype(np.float64)
     rows, columns = table.shape
@@ -207,7 +205,7 @@ def independence(counts: npt.NDArray[np.int64]) -> Fit | None:
     return _test(chi2, (rows - 1) * (columns - 1), table.sum() * (min(rows, columns) - 1))
 
 
-def _fit(counts: Floats, wanted: Floats) -> Fit | None:
+def _fit(counts: Floats, wanted: Floats) -> ChiSquare | None:
     if not (wanted > 0).all():
         return None
     expected = wanted * counts.sum()
@@ -215,11 +213,11 @@ def _fit(counts: Floats, wanted: Floats) -> Fit | None:
     return _test(chi2, len(counts) - 1, counts.sum() * (1 / wanted.min() - 1))
 
 
-def _test(chi2: float, freedom: int, most: float) -> Fit:
-    """The test of a statistic that can at most be ``most``."""
-    if not freedom:
-        return Fit(chi2, 0, None, None)
-    return Fit(chi2, freedom, float(chdtrc(freedom, chi2)), math.sqrt(min(1.0, chi2 / most)))
+def _test(chi2: float, dof: int, most: float) -> ChiSquare:
+    """The test of a statistic with maximum ``most``."""
+    if not dof:
+        return ChiSquare(chi2, 0, None, None)
+    return ChiSquare(chi2, dof, float(chdtrc(dof, chi2)), math.sqrt(min(1.0, chi2 / most)))
 
 
 def _kullback_leibler(shares: Floats, wanted: Floats) -> float | None:
@@ -230,5 +228,5 @@ def _kullback_leibler(shares: Floats, wanted: Floats) -> float | None:
 
 
 def _sum_of_logs(weights: Floats, values: Floats) -> float:
-    """The sum of each weight times the binary logarithm of its value; 0 where there is none."""
+    """Sum of weight · log2(value); 0 where the weight is 0."""
     return float((weights * np.log2(values, out=np.zeros_like(values), where=weights > 0)).sum())

@@ -1,4 +1,4 @@
-"""Simpson's reversals: a difference between two groups that turns around within every part."""
+"""Simpson's reversals: a difference between two groups that changes sign in every stratum."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from curate.core.intervals import LEVEL, Floats, Interval, Share, newcombe
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
-    """Two groups whose rates of a label compare otherwise as a whole than within every part.
+    """Two groups whose difference in rates has the opposite sign within every stratum.
 
     Args:
         label: the label.
         attribute: the attribute of the two groups.
         groups: the two.
-        within: the attribute of the parts.
-        difference: the first group's rate minus the second's.
-        interval: Newcombe's, 95 %.
-        adjusted: the same within the parts, pooled after Mantel and Haenszel.
-        adjusted_interval: Greenland and Robins' (Biometrics 41, 1985), 95 %.
-        parts: the difference within each part where both groups are.
+        within: the stratifying attribute.
+        difference: crude difference, the first group's rate minus the second's.
+        interval: 95 % Newcombe interval.
+        adjusted: Mantel-Haenszel pooled difference.
+        adjusted_interval: 95 % interval (Greenland and Robins, Biometrics 41, 1985).
+        parts: the difference in each stratum with both groups.
     """
 
     label: str
@@ -43,16 +43,16 @@ class Reversal:
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """Two attributes crossed, and how many of each combination have a label.
+    """Counts of a label in G groups by S strata.
 
     Args:
         label: the label.
         attribute: the attribute whose groups are compared.
         groups: G names.
-        within: the attribute of the parts.
-        parts: S names.
-        hits: G×S, how many have the label.
-        sizes: G×S, how many there are.
+        within: the stratifying attribute.
+        parts: S names of strata.
+        hits: units with the label, int64, shape (G, S).
+        sizes: units, int64, shape (G, S).
     """
 
     label: str
@@ -65,7 +65,7 @@ class Crossing:
 
 
 def find_reversals(crossing: Crossing) -> Iterator[Reversal]:
-    """Find reversals that are no chance: both intervals leave 0 out, on either side of it."""
+    """Find significant reversals: both intervals exclude 0, on opposite sides."""
     z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     for one, other in combinations(range(len(crossing.groups)), 2):
         both = (crossing.sizes[one] > 0) & (crossing.sizes[other] > 0)
@@ -106,7 +106,7 @@ def _touches(interval: Interval) -> bool:
 
 
 def _mantel_haenszel(hits: Floats, sizes: Floats) -> tuple[float, float]:
-    """The pooled difference and its standard error."""
+    """Pooled risk difference and its standard error."""
     (a, b), (n, m) = hits, sizes
     weight = n * m / (n + m)
     pooled = float((weight * (a / n - b / m)).sum() / weight.sum())

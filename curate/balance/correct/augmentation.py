@@ -1,6 +1,6 @@
-"""Images made from others by albumentations, and where every point of them came from.
+"""Augmentation with albumentations, and the affine map of every augmented image.
 
-albumentations is imported when it is first needed, which takes seconds.
+albumentations is imported on first use, which takes seconds.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from curate.core.protocols import Pixels
 
 __all__ = ["PRESETS", "Augmentation", "Augmented", "make_augmentation"]
 
-_MISS = 0.05  # pixels by which the fourth corner may be off; corners are kept as float32
-_NEAR = 1e-5  # what float32 leaves of a whole number
-_LONGEST_LIST = 16  # numbers; longer ones are noise, which the seed draws again
+_MISS = 0.05  # tolerance in pixels for the fourth corner; corners are float32
+_NEAR = 1e-5  # float32 rounding of a whole number
+_LONGEST_LIST = 16  # longer arrays are noise, which the seed reproduces
 _SIZES = frozenset({"shape", "rows", "cols"})
 
 
 @dataclass(frozen=True, slots=True)
 class Augmented:
-    """An image made from another.
+    """An augmented image.
 
     Args:
-        image: H×W×3 uint8.
-        affine: from the image that it was made from to this one.
-        parameters: what was drawn, by the name of each transform that took part.
+        image: uint8, shape (H, W, 3).
+        affine: map from the original to this image.
+        parameters: sampled parameters, by transform.
     """
 
     image: Pixels
@@ -45,14 +45,14 @@ class Augmented:
 
 
 class Augmentation:
-    """A composition of transforms that draws nothing but from a seed.
+    """A composition of transforms whose randomness comes from a seed only.
 
     Args:
         name: a preset's name, or ``custom``.
-        transform: the composition as albumentations serialises it.
+        transform: the composition as serialized by albumentations.
 
     Raises:
-        UsageError: if it holds something else than pixel-level and affine transforms.
+        UsageError: if it contains other than pixel-level and affine transforms.
     """
 
     def __init__(self, name: str, transform: Mapping[str, Any]) -> None:
@@ -74,24 +74,24 @@ class Augmentation:
         return (Augmentation, (self.name, self.to_dict()["transform"]))
 
     def to_dict(self) -> dict[str, Any]:
-        """The composition as albumentations serialises it, with its version; plain values."""
+        """The composition as serialized by albumentations, with its version."""
         found = _plain(_albumentations().to_dict(self._plain))
         return {"__version__": found["__version__"], "transform": found["transform"]}
 
     def apply(self, image: Pixels, seed: int) -> Augmented:
-        """Make an image.
+        """Augment an image.
 
         Args:
-            image: upright, H×W×3 uint8; left unchanged.
-            seed: decides everything that is drawn; not negative.
+            image: upright, uint8, shape (H, W, 3); not modified.
+            seed: random seed, not negative.
 
         Raises:
-            DataError: if the composition cannot be applied to this image, makes
-                something else than an image of its kind, or is not affine on it.
+            DataError: if the composition fails on this image, does not return an RGB image,
+                or is not affine.
         """
         height, width = image.shape[:2]
         _seed(self._traced, seed)
-        # Keypoints are told from the centre of the first pixel.
+        # Keypoints are relative to the center of the first pixel.
         corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float32) - 0.5
         try:
             with _silent():
@@ -104,23 +104,23 @@ class Augmentation:
         made = found["image"]
         if made.dtype != np.uint8 or made.ndim != 3 or made.shape[2] != 3 or not made.size:
             raise DataError(
-                f"the augmentation makes an array of {made.dtype} with the shape {made.shape}; "
-                "want height × width × 3 of uint8"
+                f"the augmentation returns an array of {made.dtype} with shape {made.shape}; "
+                "expected uint8 with shape (H, W, 3)"
             )
         affine = _affine(np.asarray(found["keypoints"]), (width, height), made.shape[1::-1])
         return Augmented(np.ascontiguousarray(made), affine, dict(_drawn(self._traced)))
 
 
 def make_augmentation(preset_or_file: str) -> Augmentation:
-    """An augmentation by the name of a preset, or from a file.
+    """Create an augmentation from a preset or a file.
 
     Args:
-        preset_or_file: a name in `PRESETS`, or the path of a composition that
-            ``albumentations.save`` has written, JSON or YAML.
+        preset_or_file: a name in `PRESETS`, or the path of a composition written by
+            ``albumentations.save``, JSON or YAML.
 
     Raises:
-        UsageError: if it is neither, or holds something else than pixel-level and
-            affine transforms.
+        UsageError: if it is neither, or contains other than pixel-level and affine
+            transforms.
     """
     if preset_or_file in PRESETS:
         transforms = {"__class_fullname__": "Compose", "transforms": PRESETS[preset_or_file]}
@@ -129,8 +129,8 @@ def make_augmentation(preset_or_file: str) -> Augmentation:
     if not path.is_file():
         known = ", ".join(PRESETS)
         raise UsageError(
-            f"{preset_or_file!r} is neither a preset ({known}) nor a file that "
-            "albumentations.save has written"
+            f"{preset_or_file!r} is neither a preset ({known}) nor a file written by "
+            "albumentations.save"
         )
     return Augmentation("custom", load_transforms(path))
 
@@ -157,7 +157,7 @@ def _snap(value: float) -> float:
 
 
 def _drawn(composition: Any) -> Iterator[tuple[str, Any]]:
-    """What each transform that was applied has drawn, numbered where a name comes again."""
+    """Sampled parameters of each applied transform; repeated names are numbered."""
     seen: dict[str, int] = {}
     for node in _iter_nodes(composition):
         if not hasattr(node, "transforms") and node.params:
@@ -168,7 +168,7 @@ def _drawn(composition: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Values that JSON can hold; long arrays go, as the seed draws them again."""
+    """JSON values; long arrays are dropped, as the seed reproduces them."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
@@ -184,7 +184,7 @@ def _plain(value: Any) -> Any:
 
 
 def _seed(composition: Any, seed: int) -> None:
-    """Give every part its own generators; the library's own seeding gives all the same."""
+    """Seed each transform with its own generators; the library would seed all alike."""
     for number, node in enumerate(_iter_nodes(composition)):
         root = np.random.SeedSequence([seed, number])
         node.random_generator = np.random.default_rng(root)
@@ -199,10 +199,10 @@ def _iter_nodes(node: Any) -> Iterator[Any]:
 
 
 def _build(transform: Mapping[str, Any]) -> Any:
-    """A composition from its serialised form.
+    """Create a composition from its serialized form.
 
     Raises:
-        UsageError: if the library does not take it.
+        UsageError: if albumentations rejects it.
     """
     library = _albumentations()
     try:
@@ -211,11 +211,11 @@ def _build(transform: Mapping[str, Any]) -> Any:
             return library.from_dict({"transform": dict(transform)})
     except Exception as error:  # the library raises anything
         line = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UsageError(f"albumentations does not take the augmentation: {line}") from None
+        raise UsageError(f"albumentations rejects the augmentation: {line}") from None
 
 
 def _albumentations() -> Any:
-    """The library, without its look for a newer version on the network."""
+    """Import the library without its version check on the network."""
     before = os.environ.get("NO_ALBUMENTATIONS_UPDATE")
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     try:

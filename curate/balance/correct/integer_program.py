@@ -1,13 +1,13 @@
-"""How many records of each kind to have, as an integer programme.
+"""The optimal number of records per stratum, as an integer linear program.
 
-With x the number of records of each kind, and for every label and group g of target t,
-the sum over its people S and the sum over all people of known groups N:
+With x the number of records of each stratum, and for every label and group g with target
+share t, S the number of people of g and N the number of people of any known group:
 
     (t - tolerance)·N ≤ S ≤ (t + tolerance)·N
 
-which is linear in x. Labels that no record has in common are programmes of their own.
+which is linear in x. Labels that no record shares are solved separately.
 Solved by HiGHS (Huangfu and Hall, Mathematical Programming Computation 10, 2018) through
-SciPy's `milp`; with no gap allowed, nothing meets the target with more, or fewer, records.
+SciPy's `milp`; with a relative gap of 0 the solution is optimal.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import block_diag, coo_array, csr_array, hstack, vstack
 
 from curate.balance.contingency import Bools, Ints
-from curate.balance.correct.goal import Correction, Goal, Shortage
-from curate.balance.correct.strata import Kinds, Members, find_members
+from curate.balance.correct.goal import Allocation, Goal, Shortage
+from curate.balance.correct.strata import Members, Strata, find_members
 from curate.core.errors import DataError
 from curate.core.intervals import Floats
 
@@ -33,13 +33,13 @@ _SHOWN = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Limits:
-    """Which numbers of records are to be had.
+    """Bounds and direction of the optimization over K strata.
 
     Args:
-        low: K, at the least.
-        high: K, at the most.
-        largest: whether as many as possible are wanted, or as few.
-        times: how many a further record would allow.
+        low: minimum records per stratum, int64, shape (K,).
+        high: maximum records per stratum, int64, shape (K,).
+        largest: maximize the total; minimize it if False.
+        times: records in the result that one more original record would allow.
     """
 
     low: Ints
@@ -50,11 +50,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Solution:
-    """The best numbers of records.
+    """A solution.
 
     Args:
-        counts: K.
-        gap: how much better, as a share, they could at most be.
+        counts: records per stratum, int64, shape (K,).
+        gap: relative optimality gap; 0 if optimal.
     """
 
     counts: Ints
@@ -63,83 +63,83 @@ class Solution:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """Labels that records have in common, and the kinds of those records.
+    """A separable part of the program: labels that share records, and their strata.
 
     Args:
-        labels: the labels; one None where targets are for all records.
-        places: P of the K kinds.
-        rows: the constraints, R×P; each row is to be 0 at the most.
-        having: L×P, which kinds have each label.
-        least: M×P, which kinds have each label that is to keep some records.
+        labels: the labels; a single None if targets are over all records.
+        positions: indices of P of the K strata.
+        rows: constraint matrix, shape (R, P); rows times x must be at most 0.
+        having: shape (L, P), 1 where a stratum has a label.
+        least: shape (M, P), 1 where a stratum has a label with a minimum count.
     """
 
     labels: tuple[str | None, ...]
-    places: Ints
+    positions: Ints
     rows: csr_array
     having: csr_array
     least: csr_array
 
 
-def solve(kinds: Kinds, goal: Goal, limits: Limits) -> Solution:
-    """Find the numbers of records that meet a target.
+def solve(strata: Strata, goal: Goal, limits: Limits) -> Solution:
+    """Find the optimal number of records per stratum subject to a target.
 
     Args:
-        kinds: the records.
-        goal: the target.
-        limits: what is to be had.
+        strata: the records.
+        goal: targets and tolerance.
+        limits: bounds and direction.
 
     Raises:
-        DataError: if nothing meets the target; names the cells that make it so.
+        DataError: if the target cannot be met; names the cells that are too small.
     """
     members = [
-        find_members(kinds, columns, list(target)) for columns, target in goal.targets.items()
+        find_members(strata, columns, list(target)) for columns, target in goal.targets.items()
     ]
     counts = limits.high.copy() if limits.largest else limits.low.copy()
-    having = {label: kinds.having(label) for label in kinds.names()}
-    _check_least(having, kinds, goal)
+    having = {label: strata.having(label) for label in strata.names()}
+    _check_least(having, strata, goal)
     gap = 0.0
     unsolved: list[_Part] = []
-    for part in _iter_parts(having, kinds, goal, members):
+    for part in _iter_parts(having, strata, goal, members):
         solution = _solve_part(part, goal, limits)
         if solution is None:
             unsolved.append(part)
             continue
-        counts[part.places] = solution.counts
+        counts[part.positions] = solution.counts
         gap = max(gap, solution.gap)
     if unsolved:
-        raise DataError(_explain(unsolved, kinds, goal, limits, members))
+        raise DataError(_explain(unsolved, strata, goal, limits, members))
     return Solution(counts, gap)
 
 
-def _check_least(having: Mapping[str, Ints], kinds: Kinds, goal: Goal) -> None:
-    for label, places in having.items():
-        there = int(kinds.counts[places].sum())
-        if there < goal.least:
+def _check_least(having: Mapping[str, Ints], strata: Strata, goal: Goal) -> None:
+    for label, positions in having.items():
+        there = int(strata.counts[positions].sum())
+        if there < goal.min_per_label:
             raise DataError(
-                f"{label} has {there:,} records, fewer than the {goal.least:,} that every label "
-                "must keep; lower --min-per-label"
+                f"{label} has {there:,} records, fewer than the {goal.min_per_label:,} that "
+                "every label must keep; lower --min-per-label"
             )
 
 
 def _iter_parts(
-    having: Mapping[str, Ints], kinds: Kinds, goal: Goal, members: Sequence[Members]
+    having: Mapping[str, Ints], strata: Strata, goal: Goal, members: Sequence[Members]
 ) -> Iterator[_Part]:
     if not goal.within:
-        every = np.arange(len(kinds))
-        least = _mark(list(having.values()) if goal.least else [], every)
+        every = np.arange(len(strata))
+        least = _mark(list(having.values()) if goal.min_per_label else [], every)
         rows = _stack_rows([every], every, goal, members)
         yield _Part((None,), every, rows, _mark([every], every), least)
         return
-    for labels in _join_labels(kinds):
+    for labels in _join_labels(strata):
         some = [having[label] for label in labels]
-        places = np.unique(np.concatenate(some))
-        marks = _mark(some, places)
-        yield _Part(labels, places, _stack_rows(some, places, goal, members), marks, marks)
+        positions = np.unique(np.concatenate(some))
+        marks = _mark(some, positions)
+        yield _Part(labels, positions, _stack_rows(some, positions, goal, members), marks, marks)
 
 
-def _join_labels(kinds: Kinds) -> list[tuple[str, ...]]:
-    """Labels in sets that no record crosses."""
-    above = {name: name for name in kinds.names()}
+def _join_labels(strata: Strata) -> list[tuple[str, ...]]:
+    """Connected components of labels: no record has labels of two components."""
+    above = {name: name for name in strata.names()}
 
     def top(name: str) -> str:
         while above[name] != name:
@@ -147,7 +147,7 @@ def _join_labels(kinds: Kinds) -> list[tuple[str, ...]]:
             name = above[name]
         return name
 
-    for labels in kinds.labels:
+    for labels in strata.labels:
         named = [name for name in labels if name in above]
         for name in named[1:]:
             above[top(name)] = top(named[0])
@@ -157,19 +157,23 @@ def _join_labels(kinds: Kinds) -> list[tuple[str, ...]]:
     return [tuple(names) for names in sets.values()]
 
 
-def _mark(having: Sequence[Ints], places: Ints) -> csr_array:
-    """Which of some places are those of each label, as noughts and ones."""
-    rows = [_spread(np.ones((1, len(some))), np.searchsorted(places, some), len(places))
+def _mark(having: Sequence[Ints], positions: Ints) -> csr_array:
+    """Indicator matrix, shape (labels, positions)."""
+    rows = [_spread(np.ones((1, len(some))), np.searchsorted(positions, some), len(positions))
             for some in having]  # fmt: skip
-    return csr_array(vstack(rows)) if rows else csr_array((0, len(places)))
+    return csr_array(vstack(rows)) if rows else csr_array((0, len(positions)))
 
 
 def _stack_rows(
-    having: Sequence[Ints], places: Ints, goal: Goal, members: Sequence[Members]
+    having: Sequence[Ints], positions: Ints, goal: Goal, members: Sequence[Members]
 ) -> csr_array:
-    """Every label's constraints, one grouping after another."""
+    """Constraints of every label and grouping."""
     rows = [
-        _spread(_signs(each.people[some], goal, number), np.searchsorted(places, some), len(places))
+        _spread(
+            _signs(each.people[some], goal, number),
+            np.searchsorted(positions, some),
+            len(positions),
+        )
         for some in having
         for number, each in enumerate(members)
     ]
@@ -186,29 +190,29 @@ def _signs(people: Floats, goal: Goal, grouping: int) -> Floats:
 
 
 def _spread(block: Floats, columns: Ints, width: int) -> csr_array:
-    """A block's columns at their places in a wider matrix of noughts."""
+    """Embed the columns of a block in a wider matrix of zeros."""
     sparse = coo_array(block)
     where = (sparse.coords[0], columns[sparse.coords[1]])
     return csr_array((sparse.data, where), shape=(len(block), width))
 
 
 def _solve_part(part: _Part, goal: Goal, limits: Limits) -> Solution | None:
-    """The best numbers of a part's kinds; None if nothing meets the target."""
-    low, high = limits.low[part.places], limits.high[part.places]
+    """Solve one part; None if it is infeasible."""
+    low, high = limits.low[part.positions], limits.high[part.positions]
     sign = -1.0 if limits.largest else 1.0
     answer = milp(
-        np.full(len(part.places), sign),
-        integrality=np.ones(len(part.places)),
+        np.full(len(part.positions), sign),
+        integrality=np.ones(len(part.positions)),
         bounds=Bounds(low, high),
         constraints=[
             LinearConstraint(part.rows, -np.inf, 0.0),
-            LinearConstraint(part.least, goal.least, np.inf),
+            LinearConstraint(part.least, goal.min_per_label, np.inf),
         ],
         options={"mip_rel_gap": 0.0, "time_limit": _SECONDS},
     )
     if answer.x is None and answer.status != _INFEASIBLE:
         raise DataError(
-            f"no answer was found in {_SECONDS:g} s; raise --tolerance, or look at fewer attributes"
+            f"no solution was found in {_SECONDS:g} s; raise --tolerance or use fewer attributes"
         )
     if answer.x is None:
         return None
@@ -217,18 +221,20 @@ def _solve_part(part: _Part, goal: Goal, limits: Limits) -> Solution | None:
 
 
 def _explain(
-    parts: Sequence[_Part], kinds: Kinds, goal: Goal, limits: Limits, members: Sequence[Members]
+    parts: Sequence[_Part], strata: Strata, goal: Goal, limits: Limits, members: Sequence[Members]
 ) -> str:
-    """Why nothing meets the target: the fewest records that would have to be added, and where."""
+    """Why the program is infeasible: the fewest records that would have to be added, and where."""
     shortages = [
         shortage
         for part in parts
-        for shortage in _find_shortages(part, kinds, goal, limits, members)
+        for shortage in _find_shortages(part, strata, goal, limits, members)
     ]
     if not shortages:
         named = [label for part in parts for label in part.labels if label is not None]
         within = f" of {', '.join(named[:_SHOWN])}" if named else ""
-        keeping = f" and keeps {goal.least:,} of every label" if goal.least > 1 else ""
+        keeping = (
+            f" and keeps {goal.min_per_label:,} of every label" if goal.min_per_label > 1 else ""
+        )
         lower = ", or lower --min-per-label" if keeping else ""
         return (
             f"no whole number of records{within} meets the target within {goal.tolerance:g}"
@@ -238,27 +244,29 @@ def _explain(
     shown = "; ".join(map(str, shortages[:_SHOWN]))
     more = f"; and {len(shortages) - _SHOWN:,} more" if len(shortages) > _SHOWN else ""
     return (
-        f"the target cannot be met for want of: {shown}{more}; raise --tolerance, change the "
-        "target, or collect more"
+        f"the target cannot be met; too few records of: {shown}{more}; raise --tolerance, "
+        "change the target, or collect more"
     )
 
 
 def _find_shortages(
-    part: _Part, kinds: Kinds, goal: Goal, limits: Limits, members: Sequence[Members]
+    part: _Part, strata: Strata, goal: Goal, limits: Limits, members: Sequence[Members]
 ) -> list[Shortage]:
-    """An elastic programme: records may be added, each at a cost, and the cheapest are told."""
+    """Elastic program: minimize the number of added records that make it feasible."""
     cells = [
         (label, grouping, group)
         for label in range(len(part.labels))
         for grouping, each in enumerate(members)
         for group in range(len(each.groups))
     ]
-    real, phantom = len(part.places), len(cells)
-    shadows = [_signs(np.eye(len(each.groups)), goal, place) for place, each in enumerate(members)]
+    real, phantom = len(part.positions), len(cells)
+    shadows = [
+        _signs(np.eye(len(each.groups)), goal, position) for position, each in enumerate(members)
+    ]
     of_label = np.zeros((part.least.shape[0], phantom))
     if goal.within:
-        for place, (label, grouping, _) in enumerate(cells):
-            of_label[label, place] = grouping == 0
+        for position, (label, grouping, _) in enumerate(cells):
+            of_label[label, position] = grouping == 0
     answer = linprog(
         np.concatenate([np.zeros(real), np.ones(phantom)]),
         A_ub=vstack(
@@ -268,12 +276,12 @@ def _find_shortages(
             ]
         ),
         b_ub=np.concatenate(
-            [np.zeros(part.rows.shape[0]), np.full(part.least.shape[0], -goal.least)]
+            [np.zeros(part.rows.shape[0]), np.full(part.least.shape[0], -goal.min_per_label)]
         ),
         bounds=np.stack(
             [
-                np.concatenate([limits.low[part.places], np.zeros(phantom)]),
-                np.concatenate([limits.high[part.places], np.full(phantom, np.inf)]),
+                np.concatenate([limits.low[part.positions], np.zeros(phantom)]),
+                np.concatenate([limits.high[part.positions], np.full(phantom, np.inf)]),
             ],
             axis=1,
         ),
@@ -286,7 +294,7 @@ def _find_shortages(
         if needed > 1e-6:
             each = members[grouping]
             own = part.having[[label]].toarray()[0] > 0
-            there = kinds.counts[part.places][own] @ each.people[part.places][own, group]
+            there = strata.counts[part.positions][own] @ each.people[part.positions][own, group]
             shortages.append(
                 Shortage(
                     part.labels[label], each.columns, each.groups[group], int(there),
@@ -296,63 +304,63 @@ def _find_shortages(
     return shortages
 
 
-def subset(kinds: Kinds, goal: Goal) -> Correction:
+def subset(strata: Strata, goal: Goal) -> Allocation:
     """The largest subset that meets a target.
 
     Args:
-        kinds: the records.
-        goal: the target, the tolerance, and what each label must keep.
+        strata: the records.
+        goal: targets, tolerance, and minimum per label.
 
     Raises:
-        DataError: if none meets it; names the cells that make it so.
+        DataError: if none meets it; names the cells that are too small.
     """
-    found = solve(kinds, goal, Limits(np.zeros_like(kinds.counts), kinds.counts, largest=True))
-    return Correction(
+    found = solve(strata, goal, Limits(np.zeros_like(strata.counts), strata.counts, largest=True))
+    return Allocation(
         kept=found.counts,
-        made=np.zeros_like(kinds.counts),
-        weights=np.ones(len(kinds)),
-        why=_reasons(kinds.counts > found.counts, "there are more of its group than the target"),
+        made=np.zeros_like(strata.counts),
+        weights=np.ones(len(strata)),
+        why=_reasons(strata.counts > found.counts, "its group is above the target share"),
         gap=found.gap,
     )
 
 
-def oversample(kinds: Kinds, goal: Goal) -> Correction:
-    """The fewest records to make from those that there are, none too often, to meet a target.
+def oversample(strata: Strata, goal: Goal) -> Allocation:
+    """The fewest copies to add, none of a record more than allowed, to meet a target.
 
     Args:
-        kinds: the records.
-        goal: the target, the tolerance, and how often a record may come.
+        strata: the records.
+        goal: targets, tolerance, and maximum copies.
 
     Raises:
-        DataError: if it cannot be met so; names the cells that make it so.
+        DataError: if it cannot be met; names the cells that are too small.
     """
-    most = kinds.counts * goal.most_copies
-    found = solve(kinds, goal, Limits(kinds.counts, most, largest=False, times=goal.most_copies))
-    return Correction(
-        kept=kinds.counts,
-        made=found.counts - kinds.counts,
-        weights=np.ones(len(kinds)),
-        why=_reasons(found.counts > kinds.counts, "there are fewer of its group than the target"),
+    most = strata.counts * goal.max_copies
+    found = solve(strata, goal, Limits(strata.counts, most, largest=False, times=goal.max_copies))
+    return Allocation(
+        kept=strata.counts,
+        made=found.counts - strata.counts,
+        weights=np.ones(len(strata)),
+        why=_reasons(found.counts > strata.counts, "its group is below the target share"),
         gap=found.gap,
     )
 
 
-def remove_labels(kinds: Kinds, unwanted: Mapping[str, str]) -> Correction:
-    """Remove every record that has a label which people decided against.
+def remove_labels(strata: Strata, unwanted: Mapping[str, str]) -> Allocation:
+    """Remove every record with a removed label.
 
     Args:
-        kinds: the records.
-        unwanted: why each such label goes.
+        strata: the records.
+        unwanted: the reason for each removed label.
     """
     why = tuple(
         next((f"{name}: {unwanted[name]}" for name in labels if name in unwanted), None)
-        for labels in kinds.labels
+        for labels in strata.labels
     )
     stays = np.array([reason is None for reason in why], dtype=np.bool_)
-    return Correction(
-        kept=np.where(stays, kinds.counts, 0),
-        made=np.zeros_like(kinds.counts),
-        weights=np.ones(len(kinds)),
+    return Allocation(
+        kept=np.where(stays, strata.counts, 0),
+        made=np.zeros_like(strata.counts),
+        weights=np.ones(len(strata)),
         why=why,
     )
 

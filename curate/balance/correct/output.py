@@ -1,4 +1,4 @@
-"""Which images were removed and made, for whoever edits annotations."""
+"""Write OUT: edited annotation files, rebuilt containers, and the manifest."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 
 import curate
 from curate.balance.correct.augmentation import make_augmentation
-from curate.balance.correct.decisions import Ledger, open_ledger
-from curate.balance.correct.options import Balancing, Inputs
+from curate.balance.correct.decisions import DecisionIndex, open_decisions
+from curate.balance.correct.options import BalanceInputs, BalanceOptions
 from curate.balance.correct.report import Findings, to_dict
 from curate.balance.correct.source import Origin
 from curate.balance.correct.verify import OTHERS_FATES, digest_rows
@@ -36,12 +36,12 @@ from curate.pipeline.workspace import Plan, Workspace, check_containers, librari
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The upright image that another was made from.
+    """Size of the upright original of an added image.
 
     Args:
         width: pixels.
         height: pixels.
-        orientation: the EXIF orientation that the made one has lost; 1 of a copy.
+        orientation: EXIF orientation that was applied; 1 for an identical copy.
     """
 
     width: int
@@ -50,15 +50,15 @@ class Extent:
 
 
 def format_map(origin: Extent, affine: Affine) -> str:
-    """Where a made image's pixels came from, as JSON."""
+    """Format the affine map from the original to the added image as JSON."""
     return json.dumps({"of": asdict(origin), "to": asdict(affine)}, sort_keys=True)
 
 
 def parse_map(name: str, text: str) -> Made:
-    """The image that `format_map` wrote of.
+    """Parse the output of `format_map`.
 
     Raises:
-        ManifestError: if it is not what `format_map` writes.
+        ManifestError: if it is malformed.
     """
     try:
         value = json.loads(text)
@@ -70,52 +70,52 @@ def parse_map(name: str, text: str) -> Made:
         )
         return Made(name, affine, **{key: int(number) for key, number in value["of"].items()})
     except (ValueError, KeyError, TypeError) as error:
-        raise ManifestError(f"{name!a} has a map that cannot be read: {error}") from None
+        raise ManifestError(f"{name!a} has an invalid affine map: {error}") from None
 
 
-class LedgerEdits:
-    """What a ledger says of every image.
+class DecidedEdits:
+    """Decisions as the edits that `curate.layouts.editing` applies.
 
     Args:
-        ledger: with everything that was made noted in it.
+        decisions: the index, including all added images.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, decisions: DecisionIndex) -> None:
+        self._decisions = decisions
 
     def is_kept(self, record_id: str) -> bool:
-        """Whether an image stays; one that the ledger does not know is none of ours."""
-        decision = self._ledger.find(printable(record_id))
+        """Whether an image is kept; unknown ids are not images of the dataset."""
+        decision = self._decisions.find(printable(record_id))
         return decision is None or decision.is_kept
 
     def made_from(self, record_id: str) -> Sequence[Made]:
-        """The images made from one, in order."""
+        """The images added from one, in order."""
         return [
             parse_map(name, affine)
-            for name, affine in self._ledger.made_from(printable(record_id))
+            for name, affine in self._decisions.made_from(printable(record_id))
             if affine is not None
         ]
 
 
 def annotate(
-    workspace: Workspace, source: Source, ledger: Ledger, copies: Path
+    workspace: Workspace, source: Source, decisions: DecisionIndex, copies: Path
 ) -> Iterator[dict[str, Any]]:
-    """Write annotations as they must be now, and containers.
+    """Write edited annotation files and rebuilt containers.
 
     Args:
         workspace: the run's work folder, with all images gathered.
         source: the dataset.
-        ledger: what is decided of every record, and what was made.
-        copies: the folder that annotations are written below.
+        decisions: the decisions, including all added images.
+        copies: the folder for annotation files.
 
     Yields:
-        A line for each file, by path.
+        One entry per file, sorted by path.
     """
-    edits = LedgerEdits(ledger)
+    edits = DecidedEdits(decisions)
     editor = open_editor(source, edits)
     beside = (_edit_one(source, other, editor, copies) for other in source.others())
     new = sorted(_write_new(editor, copies), key=path_of)
-    rebuilt = _rebuild(workspace, source, edits, ledger)
+    rebuilt = _rebuild(workspace, source, edits, decisions)
     yield from heapq.merge(beside, new, rebuilt, key=path_of)
 
 
@@ -129,7 +129,7 @@ def _edit_one(source: Source, other: CarriedFile, editor: Editor, copies: Path) 
         fate = editor.edit(other, file)
     if fate.outcome is Outcome.DROPPED:
         target.unlink()
-        return line | {"reason": "it belongs to an image that was removed"}
+        return line | {"reason": "its image was removed"}
     if fate.outcome is Outcome.SAME:
         with source.open(other) as file, target.open("wb") as copy:
             shutil.copyfileobj(file, copy)
@@ -147,9 +147,9 @@ def _write_new(editor: Editor, copies: Path) -> Iterator[dict[str, Any]]:
 
 
 def _rebuild(
-    workspace: Workspace, source: Source, edits: LedgerEdits, ledger: Ledger
+    workspace: Workspace, source: Source, edits: DecidedEdits, decisions: DecisionIndex
 ) -> Iterator[dict[str, Any]]:
-    """Write every container anew; each line of it, and of what stayed behind."""
+    """Rebuild all containers; yields one entry per container and per file left out."""
     for container in source.containers():
         target = workspace.final / DATA / container
         partial = workspace.staging / "container.partial"
@@ -160,7 +160,7 @@ def _rebuild(
             return path.read_bytes() if path.is_file() else None
 
         def placed(record_id: str, output_id: str) -> None:
-            ledger.note_placed(printable(record_id), printable(output_id))
+            decisions.set_output_path(printable(record_id), printable(output_id))
 
         with partial.open("w+b") as file:
             left = list(rebuild_edited(source, container, edits, image_bytes, file, placed))
@@ -176,49 +176,49 @@ def _digest(path: Path) -> dict[str, Any]:
     return {"sha256": store.digest_file(path), "bytes": path.stat().st_size}
 
 
-def place_rows(records: Path, ledger: Ledger) -> None:
-    """Say in every part where its images are now that containers are written.
+def place_rows(records: Path, decisions: DecisionIndex) -> None:
+    """Set the output paths of all rows after containers were written.
 
     Args:
         records: the manifest's parts.
-        ledger: which images have moved.
+        decisions: the output ids.
     """
     for part in list(store.iter_parts(records)):
-        rows = [_place(row, ledger) for row in corrections.iter_part(part)]
+        rows = [_place(row, decisions) for row in corrections.iter_part(part)]
         partial = part.with_name(part.name + ".partial")
         corrections.save_rows(rows, partial)
         partial.rename(part)
 
 
-def _place(row: corrections.Row, ledger: Ledger) -> corrections.Row:
+def _place(row: corrections.Row, decisions: DecisionIndex) -> corrections.Row:
     if row.output_path is None:
         return row
-    return replace(row, output_path=ledger.placed(row.id))
+    return replace(row, output_path=decisions.output_path(row.id))
 
 
 _LIBRARIES = ("albumentations", "scipy")
 
 
-def gather_correction(
-    run: Run[Balancing], plan: Plan, findings: Findings, origin: Origin, inputs: Inputs,
-    ledger: Path,
+def assemble(
+    run: Run[BalanceOptions], plan: Plan, findings: Findings, origin: Origin, inputs: BalanceInputs,
+    decisions: Path,
 ) -> None:  # fmt: skip
-    """Bring the committed shards together and write what describes them.
+    """Assemble OUT from the committed shards and write its manifest.
 
     Args:
         run: the run, with every shard committed.
-        plan: what it went through.
-        findings: what was decided.
-        origin: what SOURCE is.
-        inputs: where the augmentation is.
-        ledger: what is decided of every record.
+        plan: the plan of the run.
+        findings: the result.
+        origin: the kind of SOURCE.
+        inputs: the input files.
+        decisions: the index file.
     """
     workspace, options = run.workspace, run.recipe
     manifest = workspace.final / "manifest"
     loose = next(iter(run.source.containers()), None) is None
     gather(workspace, -(-plan.images // options.shard_size_for(plan.images)), loose)
     records = manifest / store.RECORDS_FOLDER
-    with open_ledger(ledger, fresh=False) as opened:
+    with open_decisions(decisions, fresh=False) as opened:
         opened.note_made(_iter_made(records))
         others = _write_others(workspace, run, opened)
         if options.writes_images and not loose:
@@ -253,7 +253,7 @@ def gather_correction(
 
 
 def load_report(manifest: Path) -> dict[str, Any]:
-    """The report of a correction that was finished before.
+    """The report of a finished correction.
 
     Raises:
         ManifestError: if its manifest cannot be read.
@@ -271,14 +271,16 @@ def _iter_made(records: Path) -> Iterator[tuple[str, str, int, str | None]]:
             yield row.id, row.made_from, row.number, row.affine
 
 
-def _write_others(workspace: Workspace, run: Run[Balancing], ledger: Ledger) -> Counter[str]:
+def _write_others(
+    workspace: Workspace, run: Run[BalanceOptions], decisions: DecisionIndex
+) -> Counter[str]:
     if not run.recipe.writes_images:
         return list_others(workspace, lambda _: iter(()))
-    return list_others(workspace, lambda copies: annotate(workspace, run.source, ledger, copies))
+    return list_others(workspace, lambda copies: annotate(workspace, run.source, decisions, copies))
 
 
-def _save_files(manifest: Path, options: Balancing, report: dict[str, Any]) -> dict[str, str]:
-    """Write the files beside the records; returns their digests by name."""
+def _save_files(manifest: Path, options: BalanceOptions, report: dict[str, Any]) -> dict[str, str]:
+    """Write weights and audits; returns their SHA-256 by name."""
     names = []
     if options.strategy == "reweigh":
         rows = corrections.iter_rows(manifest / store.RECORDS_FOLDER)
@@ -291,13 +293,13 @@ def _save_files(manifest: Path, options: Balancing, report: dict[str, Any]) -> d
     return {name: store.digest_file(manifest / name) for name in names}
 
 
-def _describe_augmentation(inputs: Inputs) -> dict[str, Any] | None:
+def _describe_augmentation(inputs: BalanceInputs) -> dict[str, Any] | None:
     if inputs.augmentation is None:
         return None
     return make_augmentation(inputs.augmentation).to_dict()
 
 
-def _describe_source(run: Run[Balancing], origin: Origin, records: Path) -> dict[str, Any]:
+def _describe_source(run: Run[BalanceOptions], origin: Origin, records: Path) -> dict[str, Any]:
     place = run.source.place
     return {
         "layout": run.source.layout,

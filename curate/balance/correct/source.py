@@ -1,4 +1,4 @@
-"""What SOURCE is: the output of a run, of an earlier correction, a dataset, or a table."""
+"""SOURCE of a correction: its kind, opening it in any process, loading its records."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from curate.balance.census import Plan
-from curate.balance.correct.decisions import Ledger, open_ledger
-from curate.balance.correct.options import MAKING, Balancing, Inputs
-from curate.balance.correct.strata import Kind, Kinds, collect_kinds
+from curate.balance.correct.decisions import DecisionIndex, open_decisions
+from curate.balance.correct.options import ADDING, BalanceInputs, BalanceOptions
+from curate.balance.correct.strata import Strata, Stratum, collect_strata
 from curate.balance.groups import Reading, read_units
 from curate.balance.records import Input, Record, open_input
 from curate.core.errors import DataError, UsageError
@@ -23,19 +23,19 @@ from curate.manifest import corrections, store
 from curate.manifest.layout import DATA, MANIFEST
 
 TABLE = "table"
-"""The layout of a table without images."""
+"""Layout name of a table without images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What SOURCE is.
+    """The kind of SOURCE.
 
     Args:
-        place: where its images are; None of a table alone.
-        layout: theirs, or ``auto``.
-        run: the manifest of the run that has hidden their faces, or None.
-        earlier: the manifest of the correction that made them, or None.
-        is_obfuscated: whether a run has hidden the faces.
+        place: path or URI of its images; None for a table alone.
+        layout: its layout, or ``auto``.
+        run: manifest of the `curate blur` run that wrote it, or None.
+        earlier: manifest of the correction that wrote it, or None.
+        is_obfuscated: whether its faces were obfuscated.
     """
 
     place: str | None
@@ -46,7 +46,7 @@ class Origin:
 
     @property
     def sha256(self) -> str | None:
-        """Digest of what says how the images came about, or None."""
+        """SHA-256 of ``run.json`` or ``balance.json``, or None."""
         if self.run is not None:
             return store.digest_file(self.run / store.RUN)
         if self.earlier is not None:
@@ -55,11 +55,11 @@ class Origin:
 
 
 def find_origin(source: str | None, layout: str) -> Origin:
-    """Tell what SOURCE is.
+    """Find the kind of SOURCE.
 
     Raises:
-        UsageError: if there is nothing.
-        ManifestError: if it is the output of a run or a correction that cannot be read.
+        UsageError: if it does not exist.
+        ManifestError: if its manifest cannot be read.
     """
     if source is None or is_table(source):
         return Origin(None, TABLE)
@@ -75,7 +75,9 @@ def find_origin(source: str | None, layout: str) -> Origin:
     if (manifest / corrections.FACTS).is_file():
         facts = corrections.load_facts(manifest)
         if not (Path(source) / DATA).is_dir():
-            raise DataError(f"{source} is a list of corrections without images; give its SOURCE")
+            raise DataError(
+                f"{source} is the output of --list-only and has no images; give its SOURCE"
+            )
         return Origin(
             str(Path(source) / DATA),
             facts["source"]["layout"],
@@ -86,72 +88,72 @@ def find_origin(source: str | None, layout: str) -> Origin:
 
 
 def is_table(source: str) -> bool:
-    """Whether SOURCE is a table of records, and not a dataset."""
+    """Whether SOURCE is a table of records and not a dataset."""
     path = Path(source)
     return path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".ndjson") and path.is_file()
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
-    """How what is corrected is opened.
+class SourceSpec:
+    """How to open SOURCE in a worker process.
 
     Args:
-        place: where the dataset is; None of a table alone.
+        place: path or URI of the dataset; None for a table alone.
         layout: its layout, or ``auto``.
-        ledger: what has the records of a table alone.
+        decisions: index file with the records of a table alone.
     """
 
     place: str | None
     layout: str
-    ledger: Path
+    decisions: Path
 
     def open(self) -> Source:
         """Open it; raises as `curate.layouts.open_source` does."""
         if self.place is None:
-            return TableRecords(self.ledger)
+            return TableRecords(self.decisions)
         return open_source(self.place, self.layout)
 
 
-def opening_of(origin: Origin, ledger: Path) -> Opening:
-    """How a SOURCE is opened, with the ledger of its records."""
-    return Opening(origin.place, origin.layout, ledger)
+def spec_of(origin: Origin, decisions: Path) -> SourceSpec:
+    """How to open a SOURCE."""
+    return SourceSpec(origin.place, origin.layout, decisions)
 
 
 class TableRecords:
-    """The records of a table without images, which a ledger has.
+    """The records of a table without images.
 
     Args:
-        ledger: the ledger.
+        decisions: the index file that contains them.
     """
 
     layout = TABLE
 
-    def __init__(self, ledger: Path) -> None:
-        self.place = str(ledger)
-        self._ledger = ledger
+    def __init__(self, decisions: Path) -> None:
+        self.place = str(decisions)
+        self._decisions = decisions
 
     def check(self) -> Iterator[str]:
-        """Nothing to look over: the table was read to its end."""
+        """Nothing to check: the table was read completely."""
         yield from ()
 
     def records(self) -> Iterator[ImageRecord]:
-        """Every record, by id."""
-        with open_ledger(self._ledger, fresh=False) as ledger:
-            for decision in ledger.iter_decisions():
+        """All records, sorted by id."""
+        with open_decisions(self._decisions, fresh=False) as decisions:
+            for decision in decisions.iter_decisions():
                 yield ImageRecord(id=decision.id, uri=decision.id, split=decision.split)
 
     def find(self, record_id: str) -> ImageRecord | None:
         """The record of an id, or None."""
-        with open_ledger(self._ledger, fresh=False) as ledger:
-            found = ledger.find(record_id)
+        with open_decisions(self._decisions, fresh=False) as decisions:
+            found = decisions.find(record_id)
         return None if found is None else ImageRecord(id=record_id, uri=record_id)
 
     def read(self, record: ImageRecord) -> bytes:
-        """Never possible: a table has no images."""
-        raise DataError(f"{record.id!a} is a row of a table, and no image")
+        """Raises `DataError`: a table has no images."""
+        raise DataError(f"{record.id!a} is a table row without an image")
 
     def stamp(self, record: ImageRecord) -> str:
-        """The ledger is made anew whenever the table is read."""
+        """Empty: the index is rebuilt whenever the table is read."""
         return ""
 
     def size(self, record: ImageRecord) -> int | None:
@@ -159,11 +161,11 @@ class TableRecords:
         return None
 
     def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """None: what the table says was read with it."""
+        """Empty: the table was read before."""
         yield from ()
 
     def aliases(self) -> Iterator[tuple[str, str]]:
-        """None: the table's ids are its records."""
+        """Empty: the table's ids are its records."""
         yield from ()
 
     def others(self) -> Iterator[CarriedFile]:
@@ -171,12 +173,12 @@ class TableRecords:
         yield from ()
 
     def is_map(self, path: str, data: bytes) -> bool:
-        """Never: there are no files."""
+        """Always False: there are no files."""
         return False
 
     def open(self, other: CarriedFile) -> BinaryIO:
-        """Never possible: there are no files."""
-        raise DataError(f"{other.uri!a} is no file")
+        """Raises `DataError`: there are no files."""
+        raise DataError(f"{other.uri!a} is not a file of a table")
 
     def containers(self) -> Iterator[str]:
         """None."""
@@ -185,12 +187,12 @@ class TableRecords:
     def rebuild(
         self, container: str, outputs: Callable[[str], bytes | None], target: BinaryIO
     ) -> Iterator[CarriedFile]:
-        """Never possible: there are no containers."""
-        raise DataError(f"{container!a} is no file")
+        """Raises `DataError`: there are no containers."""
+        raise DataError(f"{container!a} is not a file of a table")
 
     def inspect(self, container: str) -> Iterator[str]:
-        """Never possible: there are no containers."""
-        raise DataError(f"{container!a} is no file")
+        """Raises `DataError`: there are no containers."""
+        raise DataError(f"{container!a} is not a file of a table")
 
 
 _HELD_OUT = re.compile(
@@ -200,42 +202,46 @@ _HELD_OUT = re.compile(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Intake:
-    """What was read.
+class LoadedRecords:
+    """The loaded records.
 
     Args:
-        kinds: the records that are corrected, by kind.
-        facts: how the table fits the records.
-        splits: records of each split, of those corrected and of those left as they are.
+        strata: the records to correct.
+        facts: how the ids of the table match the records.
+        splits: records per split, of those corrected and of those left unchanged.
     """
 
-    kinds: Kinds
+    strata: Strata
     facts: Mapping[str, Any]
     splits: Mapping[str, Mapping[str, int]]
 
 
 def is_held_out(split: str | None) -> bool:
-    """Whether a split is for validation or test: nothing is ever made of its records."""
+    """Whether a split is for validation or test; nothing is added to it."""
     return split is not None and _HELD_OUT.search(split) is not None
 
 
-def take_in(
-    source: Source | None, table: Path | None, origin: Origin, options: Balancing, ledger: Ledger,
-    inputs: Inputs,
-) -> Intake:  # fmt: skip
-    """Read every record into the ledger.
+def load_records(
+    source: Source | None,
+    table: Path | None,
+    origin: Origin,
+    options: BalanceOptions,
+    decisions: DecisionIndex,
+    inputs: BalanceInputs,
+) -> LoadedRecords:
+    """Load every record with its groups and labels into the index.
 
     Args:
         source: the dataset, or None of a table alone.
         table: the table of groups, or None.
-        origin: what SOURCE is.
-        options: what to look at.
-        ledger: takes the records.
-        inputs: where the table's ids are.
+        origin: the kind of SOURCE.
+        options: attributes, label, splits and seed.
+        decisions: receives the records.
+        inputs: names the id column.
 
     Raises:
-        UsageError: if a column is nowhere, or a split is.
-        DataError: if the table cannot be used, or nothing is left to correct.
+        UsageError: if a column or split does not exist.
+        DataError: if the table cannot be used, or no record is to be corrected.
     """
     _check_splits(options)
     labels = (options.label,) if options.label is not None else ()
@@ -252,44 +258,44 @@ def take_in(
     )  # fmt: skip
     splits: dict[str, dict[str, int]] = {"corrected": {}, "fixed": {}}
     with open_input(given) as read:
-        ledger.add(_iter_kinds(read.records, reading, options, splits), options.seed)
+        decisions.add(_iter_strata(read.records, reading, options, splits), options.seed)
         facts = {key: value for key, value in read.facts.items() if key != "records"}
-    counted = ledger.count()
+    counted = decisions.count()
     unseen = set(options.splits) - splits["corrected"].keys()
     if unseen:
         have = ", ".join(sorted({*splits["corrected"], *splits["fixed"]} - {""})) or "none"
-        raise UsageError(f"no record is of the split {sorted(unseen)[0]!r}; there is: {have}")
+        raise UsageError(f"no record is in split {sorted(unseen)[0]!r}; splits: {have}")
     if not counted:
-        raise DataError("no record is left to correct: all are for validation or test")
-    return Intake(collect_kinds(options.attributes, counted), facts, splits)
+        raise DataError("there is no record to correct: all are in validation or test splits")
+    return LoadedRecords(collect_strata(options.attributes, counted), facts, splits)
 
 
-def plan_audit(options: Balancing) -> Plan:
-    """What an audit of the corrected records looks at."""
-    return Plan(options.by, options.label, (), ())
+def plan_audit(options: BalanceOptions) -> Plan:
+    """What the audits before and after count."""
+    return Plan(options.groupings, options.label, (), ())
 
 
-def _check_splits(options: Balancing) -> None:
-    if options.strategy not in MAKING:
+def _check_splits(options: BalanceOptions) -> None:
+    if options.strategy not in ADDING:
         return
     for split in options.splits:
         if is_held_out(split):
             raise UsageError(
-                f"{options.strategy} makes no records of {split!r}, a split for validation or "
-                "test; name a training split"
+                f"{options.strategy} adds no records to {split!r}, a validation or test split; "
+                "name a training split"
             )
 
 
-def _iter_kinds(
-    records: Iterator[Record], reading: Reading, options: Balancing,
+def _iter_strata(
+    records: Iterator[Record], reading: Reading, options: BalanceOptions,
     splits: Mapping[str, dict[str, int]],
-) -> Iterator[tuple[str, str | None, Kind, bool]]:  # fmt: skip
+) -> Iterator[tuple[str, str | None, Stratum, bool]]:  # fmt: skip
     for name, rows in records:
         split = next((row["split"] for row in rows if row.get("split")), None)
         if options.splits:
             is_fixed = split not in options.splits
         else:
-            is_fixed = options.strategy in MAKING and is_held_out(split)
+            is_fixed = options.strategy in ADDING and is_held_out(split)
         counts = splits["fixed" if is_fixed else "corrected"]
         counts[split or ""] = counts.get(split or "", 0) + 1
         try:

@@ -1,4 +1,4 @@
-"""Records that are alike in all that a correction looks at, counted."""
+"""Strata: records with the same groups and labels, counted."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.balance.audit.representation import Group
-from curate.balance.contingency import MOST_VALUES, Columns, Ints, Order, Table, collect_cells
+from curate.balance.contingency import MAX_VALUES, Columns, Ints, Order, Table, collect_cells
 from curate.balance.groups import MISSING, Unit
 from curate.core.errors import DataError
 from curate.core.intervals import Floats
 
-MOST_KINDS = 200_000
-"""Different records that a correction can look at."""
+MAX_STRATA = 200_000
+"""Maximum number of strata."""
 
-MOST_MEMBERS = 50_000_000
-"""Groups times different records."""
+MAX_MEMBERS = 50_000_000
+"""Maximum number of groups times strata."""
 
 People = tuple[Group, ...]
-"""The groups of everyone in a record, sorted; one where records are counted."""
+"""The groups of all people in a record, sorted; one if records are counted."""
 
 Labels = tuple[str, ...]
-"""A record's labels, sorted; none where no label is looked at."""
+"""A record's labels, sorted; empty if no label column is used."""
 
-Kind = tuple[People, Labels]
-"""All that a correction knows of a record."""
+Stratum = tuple[People, Labels]
+"""Groups and labels of a record."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kinds:
-    """Records by kind.
+class Strata:
+    """K strata and their sizes.
 
     Args:
-        attributes: what groups are made of.
-        people: K, the groups of everyone in such a record.
-        labels: K, its labels.
-        counts: K, how many such records there are.
+        attributes: the columns that a group has values of.
+        people: groups of all people in a record, per stratum.
+        labels: labels, per stratum.
+        counts: number of records, int64, shape (K,).
     """
 
     attributes: Columns
@@ -50,23 +50,23 @@ class Kinds:
 
     @property
     def are_single(self) -> bool:
-        """Whether every record counts once."""
+        """Whether every record has exactly one group."""
         return all(len(people) == 1 for people in self.people)
 
     def names(self) -> tuple[str, ...]:
-        """Every label that a record has, but for missing ones."""
+        """All labels except missing values, sorted."""
         found = {name for labels in self.labels for name in labels}
         return tuple(sorted(found - {MISSING}))
 
     def having(self, label: str | None) -> Ints:
-        """The places of the kinds with a label; of all kinds for None."""
+        """Indices of the strata with a label; of all strata for None."""
         if label is None:
             return np.arange(len(self))
-        found = [place for place, labels in enumerate(self.labels) if label in labels]
+        found = [position for position, labels in enumerate(self.labels) if label in labels]
         return np.array(found, dtype=np.int64)
 
     def table(self, columns: Columns, order: Order | None = None) -> Table:
-        """How many of each group of some attributes there are."""
+        """Contingency table of some attributes."""
         counted: dict[Group, int] = {}
         for people, count in zip(self.people, self.counts.tolist(), strict=True):
             for group in people:
@@ -74,7 +74,7 @@ class Kinds:
         return collect_cells(self.attributes, counted, order or {}).cross(columns)
 
     def units(self, counts: Ints) -> Iterator[Unit]:
-        """What an audit counts, were there so many records of each kind.
+        """The units that an audit would count if strata had these sizes.
 
         Args:
             counts: K.
@@ -87,12 +87,12 @@ class Kinds:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Members:
-    """Who in each kind of record is of which group of some attributes.
+    """Number of people of each of G groups in a record of each of K strata.
 
     Args:
         columns: the attributes.
-        groups: G, without those of missing values.
-        people: K×G, how many in such a record are of each.
+        groups: the groups, without missing values.
+        people: float64, shape (K, G).
     """
 
     columns: Columns
@@ -101,60 +101,59 @@ class Members:
 
     @property
     def known(self) -> Floats:
-        """K, how many in such a record are of any of the groups."""
+        """Number of people of any of the groups per record, shape (K,)."""
         total: Floats = self.people.sum(axis=1)
         return total
 
 
-def find_members(kinds: Kinds, columns: Columns, groups: Sequence[Group]) -> Members:
-    """Count who in each kind of record is of which group; who has no value is of none.
+def find_members(strata: Strata, columns: Columns, groups: Sequence[Group]) -> Members:
+    """Count the people of each group; people with a missing value are in no group.
 
     Args:
-        kinds: the records.
+        strata: the records.
         columns: some of their attributes.
-        groups: the groups to tell apart.
+        groups: the groups to count.
 
     Raises:
         DataError: if there are too many.
     """
-    if len(kinds) * len(groups) > MOST_MEMBERS:
+    if len(strata) * len(groups) > MAX_MEMBERS:
         raise DataError(
-            f"{','.join(columns)} has {len(groups):,} groups in {len(kinds):,} different records: "
-            "too many to correct; cross fewer attributes, or use coarser bins"
+            f"{','.join(columns)} has {len(groups):,} groups in {len(strata):,} strata, more than "
+            "can be corrected; cross fewer attributes, or use coarser bins"
         )
-    places = [kinds.attributes.index(name) for name in columns]
+    positions = [strata.attributes.index(name) for name in columns]
     column = {group: number for number, group in enumerate(groups)}
-    people = np.zeros((len(kinds), len(groups)))
-    for row, everyone in enumerate(kinds.people):
+    people = np.zeros((len(strata), len(groups)))
+    for row, everyone in enumerate(strata.people):
         for one in everyone:
-            found = column.get(tuple(one[place] for place in places))
+            found = column.get(tuple(one[position] for position in positions))
             if found is not None:
                 people[row, found] += 1
     return Members(columns, tuple(groups), people)
 
 
-def collect_kinds(attributes: Columns, counted: Mapping[Kind, int]) -> Kinds:
-    """Kinds in an order that depends on nothing but what they are.
+def collect_strata(attributes: Columns, counted: Mapping[Stratum, int]) -> Strata:
+    """Strata sorted by groups and labels.
 
     Raises:
-        DataError: if there are too many, or an attribute has more values than groups can
-            be read.
+        DataError: if there are too many strata, or an attribute has too many values.
     """
-    for place, name in enumerate(attributes):
-        if len({group[place] for people, _ in counted for group in people}) > MOST_VALUES:
+    for position, name in enumerate(attributes):
+        if len({group[position] for people, _ in counted for group in people}) > MAX_VALUES:
             raise DataError(
-                f"{name} has more than {MOST_VALUES:,} values: too many for groups; choose another "
-                "column, or give its ranges with --bins"
+                f"{name} has more than {MAX_VALUES:,} values, the maximum for an attribute; choose "
+                "another column, or give its ranges with --bins"
             )
-    if len(counted) > MOST_KINDS:
+    if len(counted) > MAX_STRATA:
         raise DataError(
-            f"there are {len(counted):,} different records, more than {MOST_KINDS:,}; look at "
-            "fewer attributes, or at coarser bins"
+            f"there are {len(counted):,} strata, more than {MAX_STRATA:,}; use fewer attributes "
+            "or coarser bins"
         )
     ordered = sorted(counted)
-    return Kinds(
+    return Strata(
         attributes,
         tuple(people for people, _ in ordered),
         tuple(labels for _, labels in ordered),
-        np.array([counted[kind] for kind in ordered], dtype=np.int64),
+        np.array([counted[stratum] for stratum in ordered], dtype=np.int64),
     )

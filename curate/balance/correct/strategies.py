@@ -1,9 +1,4 @@
-"""More positively labelled records of the groups that have the label more rarely.
-
-Where a group is scarce and its label was given more rarely than it should have been,
-adding records of the group at random makes it larger and leaves its rate as it is.
-Adding positively labelled ones raises both.
-"""
+"""The strategies: from the loaded records to an allocation and its comparison."""
 
 from __future__ import annotations
 
@@ -14,67 +9,67 @@ from typing import Literal, cast
 
 import numpy as np
 
-from curate.balance.audit.measure import Audit, Rules, Targets, audit
-from curate.balance.audit.representation import spell
+from curate.balance.audit.measure import Rules, Statistics, Targets, compute_statistics
+from curate.balance.audit.representation import format_group
 from curate.balance.census import Census, count
 from curate.balance.contingency import Ints
 from curate.balance.correct.comparison import Comparison, compare
-from curate.balance.correct.decisions import Ledger
-from curate.balance.correct.goal import Correction, Goal, Wanted, resolve_targets
+from curate.balance.correct.decisions import DecisionIndex
+from curate.balance.correct.goal import Allocation, Goal, TargetSpec, resolve_targets
 from curate.balance.correct.integer_program import oversample, remove_labels, subset
-from curate.balance.correct.options import TOLERANCE, Balancing
+from curate.balance.correct.options import TOLERANCE, BalanceOptions
 from curate.balance.correct.reweigh import reweigh
-from curate.balance.correct.source import Intake, plan_audit
-from curate.balance.correct.strata import Kinds, find_members
+from curate.balance.correct.source import LoadedRecords, plan_audit
+from curate.balance.correct.strata import Strata, find_members
 from curate.balance.groups import Reading
 from curate.core.errors import DataError, UsageError
 from curate.core.intervals import Floats
 
 Rate = Literal["highest", "overall"] | float
-"""The base rate to reach: that of the highest group, of all together, or a number, 0..1."""
+"""Target base rate: that of the highest group, of all records, or a number, 0..1."""
 
 
-def add_positives(kinds: Kinds, goal: Goal, positive: str, rate: Rate) -> Correction:
-    """The fewest positives to make so that no group's base rate is below a target.
+def add_positives(strata: Strata, goal: Goal, positive: str, rate: Rate) -> Allocation:
+    """Add the fewest positives such that no group's base rate is below a target.
 
-    A group with p positives of n needs k more where (p + k) / (n + k) reaches the rate r,
-    less the tolerance: k = (r·n - p) / (1 - r), rounded up. They are made from its
-    positives evenly. Who has no value of an attribute is left as it is.
+    A group with p positives of n needs k more so that (p + k) / (n + k) reaches the target
+    r minus the tolerance: k = (r·n - p) / (1 - r), rounded up. They are copies of its
+    positives, evenly. Records with a missing value are not changed.
 
     Args:
-        kinds: the records, each counting once.
-        goal: its one grouping, the tolerance, and how often a record may come.
-        positive: the label that is looked at.
-        rate: what to reach.
+        strata: the records, each with one group.
+        goal: one grouping, the tolerance, and the maximum copies.
+        positive: the positive label.
+        rate: the target base rate.
 
     Raises:
-        UsageError: if people are counted, not records, or there are several groupings.
+        UsageError: if people are counted instead of records, or there are several groupings.
         DataError: if a group has too few positives, or the rate cannot be reached.
     """
-    if not kinds.are_single:
-        raise UsageError("augment-positive counts records; drop --per person")
+    if not strata.are_single:
+        raise UsageError("augment-positive cannot be combined with --per person")
     if len(goal.targets) != 1:
-        raise UsageError("augment-positive takes one --by; cross attributes as in --by a,b")
+        raise UsageError("augment-positive requires exactly one --by; cross attributes as --by a,b")
     [(columns, target)] = goal.targets.items()
-    members = find_members(kinds, columns, list(target))
-    is_positive = np.array([positive in labels for labels in kinds.labels])
-    sizes = kinds.counts @ members.people
-    hits = (kinds.counts * is_positive) @ members.people
+    members = find_members(strata, columns, list(target))
+    is_positive = np.array([positive in labels for labels in strata.labels])
+    sizes = strata.counts @ members.people
+    hits = (strata.counts * is_positive) @ members.people
     if not hits.sum():
         raise DataError(f"no record of a known group has the label {positive!r}")
     wanted = _rate(hits, sizes, rate) - goal.tolerance
-    made = np.zeros_like(kinds.counts)
-    why: list[str | None] = [None] * len(kinds)
-    for place, group in enumerate(members.groups):
-        more = _needed(int(hits[place]), int(sizes[place]), wanted)
+    made = np.zeros_like(strata.counts)
+    why: list[str | None] = [None] * len(strata)
+    for position, group in enumerate(members.groups):
+        more = _needed(int(hits[position]), int(sizes[position]), wanted)
         if not more:
             continue
-        _check(more, int(hits[place]), goal, f"{spell(group)} with {positive}")
-        own = is_positive & (members.people[:, place] > 0)
-        made[own] = _deal(kinds.counts[own], more)
+        _check(more, int(hits[position]), goal, f"{format_group(group)} with {positive}")
+        own = is_positive & (members.people[:, position] > 0)
+        made[own] = _deal(strata.counts[own], more)
         for each in np.flatnonzero(own).tolist():
-            why[each] = f"{spell(group)} has {positive} more rarely than the target"
-    return Correction(kinds.counts, made, np.ones(len(kinds)), tuple(why))
+            why[each] = f"{format_group(group)} has a base rate of {positive} below the target"
+    return Allocation(strata.counts, made, np.ones(len(strata)), tuple(why))
 
 
 def _rate(hits: Floats, sizes: Floats, rate: Rate) -> float:
@@ -95,16 +90,16 @@ def _needed(hits: int, size: int, wanted: float) -> int:
 
 
 def _check(more: int, hits: int, goal: Goal, cell: str) -> None:
-    most = hits * (goal.most_copies - 1)
+    most = hits * (goal.max_copies - 1)
     if more > most:
         raise DataError(
-            f"{cell}: {more:,} more records are needed, and {hits:,} can give {most:,} at most; "
-            "raise --most-copies or --tolerance, or collect more"
+            f"{cell}: {more:,} more records are needed, but {hits:,} allow at most {most:,} "
+            "copies; raise --max-copies or --tolerance, or collect more"
         )
 
 
 def _deal(counts: Ints, more: int) -> Ints:
-    """Share out as evenly as whole numbers allow; larger remainders first, then the order."""
+    """Largest-remainder apportionment; ties by position."""
     exact = counts * more / counts.sum()
     dealt: Ints = np.floor(exact + 1e-9).astype(np.int64)
     left = more - int(dealt.sum())
@@ -114,67 +109,70 @@ def _deal(counts: Ints, more: int) -> Ints:
 
 
 _SHOWN = 4
-_MEETING = frozenset({"subset", "oversample", "augment"})  # strategies that search for shares
+_MEETING = frozenset(
+    {"subset", "oversample", "augment"}
+)  # strategies that solve the integer program
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Corrected:
-    """What becomes of a dataset.
+    """A decided correction.
 
     Args:
-        correction: what becomes of every kind of record.
-        comparisons: what that changes, for every grouping.
-        before: the audit of what there was; None where no group is looked at.
-        after: the audit of what there will be; with weights, of as many records as they are
-            worth.
-        goal: what was to be reached.
+        correction: the allocation.
+        comparisons: before and after, for every grouping.
+        before: the audit before; None without attributes.
+        after: the audit after; for weights, of as many records as the effective sample size.
+        goal: the targets.
     """
 
-    correction: Correction
+    correction: Allocation
     comparisons: tuple[Comparison, ...]
-    before: Audit | None
-    after: Audit | None
+    before: Statistics | None
+    after: Statistics | None
     goal: Goal
 
 
 def correct(
-    intake: Intake, options: Balancing, wanted: Wanted, unwanted: Mapping[str, str]
+    loaded: LoadedRecords, options: BalanceOptions, wanted: TargetSpec, unwanted: Mapping[str, str]
 ) -> Corrected:
-    """Decide what becomes of every kind of record.
+    """Apply a strategy.
 
     Args:
-        intake: what was read.
+        loaded: the records.
         options: the strategy and its options.
         wanted: the target.
-        unwanted: labels to be removed, each with its reason.
+        unwanted: labels to remove, with reasons.
 
     Raises:
-        DataError: if the target cannot be met, or is not for these groups.
+        DataError: if the target cannot be met or does not match the groups.
     """
-    kinds = intake.kinds
-    if options.label is not None and not kinds.names():
-        raise DataError(f"no record has a {options.label}; leave --within and --label out")
-    targets = resolve_targets(kinds, options.by, wanted) if options.by else {}
+    strata = loaded.strata
+    if options.label is not None and not strata.names():
+        raise DataError(f"no record has a value of {options.label}; omit --within and --label")
+    targets = resolve_targets(strata, options.groupings, wanted) if options.groupings else {}
     tolerance = _tolerance(targets, options)
-    goal = Goal(targets, options.within, tolerance, options.least, options.most_copies)
-    correction = _STRATEGIES[options.strategy](kinds, goal, options, unwanted)
+    goal = Goal(targets, options.within, tolerance, options.min_per_label, options.max_copies)
+    correction = _STRATEGIES[options.strategy](strata, goal, options, unwanted)
     if not correction.kept.sum():
-        raise DataError(_explain_nothing(kinds, goal))
+        raise DataError(_explain_nothing(strata, goal))
     before = after = None
-    if options.by:
+    if options.groupings:
         rules = Rules({} if isinstance(wanted, str) else wanted, seed=options.seed)
         if wanted == "observed":
             rules = replace(rules, targets=dict(targets))
-        before = audit(_census(kinds, kinds.counts, options), rules)
-        after = audit(_census(kinds, _counts_after(correction, options), options), rules)
-    return Corrected(correction, compare(kinds, correction, goal), before, after, goal)
+        before = compute_statistics(_census(strata, strata.counts, options), rules)
+        after = compute_statistics(
+            _census(strata, _counts_after(correction, options), options), rules
+        )
+    return Corrected(correction, compare(strata, correction, goal), before, after, goal)
 
 
-def _tolerance(targets: Targets, options: Balancing) -> float:
-    """How far a share may be from its target; a group that is wanted must not be left out by it.
+def _tolerance(targets: Targets, options: BalanceOptions) -> float:
+    """The tolerance; it must be below the smallest target share, else that group could vanish.
 
     Raises:
-        UsageError: if the one that was asked for is so wide.
+        UsageError: if --tolerance is larger.
     """
     wanted = ((share, group) for target in targets.values() for group, share in target.items())
     smallest, group = min(((share, group) for share, group in wanted if share), default=(1.0, ()))
@@ -184,60 +182,60 @@ def _tolerance(targets: Targets, options: Balancing) -> float:
         return min(TOLERANCE, smallest / 10)
     if options.tolerance >= smallest:
         raise UsageError(
-            f"--tolerance {options.tolerance:g} would let {spell(group)} be left out, of which the "
-            f"target wants {smallest:.2g}; give a smaller one"
+            f"--tolerance {options.tolerance:g} would allow removing {format_group(group)}, whose "
+            f"target share is {smallest:.2g}; give a smaller one"
         )
     return options.tolerance
 
 
-def _explain_nothing(kinds: Kinds, goal: Goal) -> str:
-    """Why no record would be left, in one line."""
+def _explain_nothing(strata: Strata, goal: Goal) -> str:
+    """Why no record would be left."""
     absent: list[str] = []
     for columns, target in goal.targets.items():
-        members = find_members(kinds, columns, list(target))
-        people = kinds.counts @ members.people
+        members = find_members(strata, columns, list(target))
+        people = strata.counts @ members.people
         absent += [
-            spell(group)
+            format_group(group)
             for group, share, there in zip(target, target.values(), people, strict=True)
             if share > goal.tolerance and not there
         ]
     if not absent:
-        return "nothing would be left of the dataset; ask for less"
+        return "no record would be left; relax the target"
     more = f" and {len(absent) - _SHOWN:,} more" if len(absent) > _SHOWN else ""
     return (
-        f"the target wants records of {', '.join(absent[:_SHOWN])}{more}, of which there are none; "
-        "look at coarser groups, or give a --target TABLE with a share of 0 for them"
+        f"the target requires records of {', '.join(absent[:_SHOWN])}{more}, but there are none; "
+        "use coarser groups, or give a --target TABLE with a share of 0 for them"
     )
 
 
-def decide(intake: Intake, corrected: Corrected, ledger: Ledger) -> None:
-    """Note what becomes of every record."""
-    kinds = zip(intake.kinds.people, intake.kinds.labels, strict=True)
-    ledger.decide(kinds, corrected.correction)
+def decide(loaded: LoadedRecords, corrected: Corrected, decisions: DecisionIndex) -> None:
+    """Store the decision for every record."""
+    strata = zip(loaded.strata.people, loaded.strata.labels, strict=True)
+    decisions.decide(strata, corrected.correction)
 
 
-def _counts_after(correction: Correction, options: Balancing) -> Ints:
+def _counts_after(correction: Allocation, options: BalanceOptions) -> Ints:
     if options.strategy == "reweigh":
         return correction.effective_counts()
     return correction.kept + correction.made
 
 
-def _census(kinds: Kinds, counts: Ints, options: Balancing) -> Census:
+def _census(strata: Strata, counts: Ints, options: BalanceOptions) -> Census:
     labels = (options.label,) if options.label is not None else ()
     reading = Reading(attributes=options.attributes, labels=labels)
     order = {name: bins.names for name, bins in options.bins.items()}
-    found = count(kinds.units(counts), reading, plan_audit(options), order)
+    found = count(strata.units(counts), reading, plan_audit(options), order)
     return replace(found, records=int(counts.sum()))
 
 
-_Strategy = Callable[[Kinds, Goal, Balancing, Mapping[str, str]], Correction]
+_Strategy = Callable[[Strata, Goal, BalanceOptions, Mapping[str, str]], Allocation]
 _STRATEGIES: Mapping[str, _Strategy] = {
-    "reweigh": lambda kinds, goal, *_: reweigh(kinds, goal),
-    "subset": lambda kinds, goal, *_: subset(kinds, goal),
-    "oversample": lambda kinds, goal, *_: oversample(kinds, goal),
-    "augment": lambda kinds, goal, *_: oversample(kinds, goal),
-    "augment-positive": lambda kinds, goal, options, _: add_positives(
-        kinds, goal, str(options.positive), cast(Rate, options.rate)
+    "reweigh": lambda strata, goal, *_: reweigh(strata, goal),
+    "subset": lambda strata, goal, *_: subset(strata, goal),
+    "oversample": lambda strata, goal, *_: oversample(strata, goal),
+    "augment": lambda strata, goal, *_: oversample(strata, goal),
+    "augment-positive": lambda strata, goal, options, _: add_positives(
+        strata, goal, str(options.positive), cast(Rate, options.rate)
     ),
-    "labels": lambda kinds, _, __, unwanted: remove_labels(kinds, unwanted),
+    "labels": lambda strata, _, __, unwanted: remove_labels(strata, unwanted),
 }

@@ -1,14 +1,12 @@
-"""Augmentations that leave every label true.
+"""Augmentation presets that preserve labels, and the check of user-defined transforms.
 
-What is drawn must not change what an image is labelled with, and least of all
-the group that a person in it is seen as. So light and colours move less than
-they do between two photos of one scene: in 19 of 20 draws the lightness L* of skin
-changes by less than 5, which is about half of one of the ten steps of the Monk
-skin tone scale, and the hue by at most 4 degrees. A test holds these numbers.
+Augmentation must not change an image's labels, in particular the group a person is
+perceived as. Changes of lightness and color are therefore smaller than between two photos of
+one scene: in 95 % of samples the lightness L* of skin changes by less than 5, about half a
+step of the ten-step Monk skin tone scale, and the hue by at most 4 degrees (tested).
 
-Where an image is moved or turned, the strip that opens at its border repeats
-the border's pixels. A mirrored strip would show people a second time, without
-their labels; a black one would teach a model to tell made images from others.
+Affine transforms replicate the border pixels. Mirrored borders would show people a second
+time without labels; black borders would let a model recognize augmented images.
 """
 
 from __future__ import annotations
@@ -71,12 +69,11 @@ PRESETS: Mapping[str, tuple[Mapping[str, Any], ...]] = MappingProxyType(
         "geometric": (_FLIP, _GEOMETRIC, *_PHOTOMETRIC),
     }
 )
-"""Transforms by preset, as albumentations serialises them.
+"""Presets as serialized by albumentations.
 
-``photometric``: light, contrast, colours, a little noise or blur; every pixel stays
-where it is. ``flip``: a mirror image every other time, too; not where left and right
-make the label, as of letters and road signs. ``geometric``: turned, scaled and moved a
-little, too.
+``photometric``: brightness, contrast, color, slight noise or blur; no geometric change.
+``flip``: also a horizontal flip with probability 0.5; not for labels that depend on left and
+right, such as letters and road signs. ``geometric``: also a small rotation, scaling and shift.
 """
 
 
@@ -90,7 +87,7 @@ _AFFINE = frozenset(
         *("SafeRotate", "ShiftScaleRotate", "SquareSymmetry", "Transpose", "VerticalFlip"),
     }
 )
-"""What moves points by an affine map, and tells exactly where to."""
+"""Affine transforms that report keypoints exactly."""
 
 _RESIZING = frozenset(
     {
@@ -113,16 +110,16 @@ _PIXELS = frozenset(
         *("Superpixels", "ToGray", "ToSepia", "UnsharpMask", "ZoomBlur"),
     }
 )
-"""What changes values and no places, and needs nothing beside the image."""
+"""Pixel-level transforms that need nothing but the image."""
 
 _MIRRORED = frozenset({2, 3, 4})  # OpenCV's BORDER_REFLECT, BORDER_WRAP, BORDER_REFLECT_101
 
 
 def load_transforms(path: Path) -> dict[str, Any]:
-    """Read a composition that ``albumentations.save`` has written, as plain values.
+    """Read a composition written by ``albumentations.save`` as plain values.
 
     Raises:
-        UsageError: if it is no such file.
+        UsageError: if the file is not valid.
     """
     try:
         data = path.read_bytes()
@@ -132,50 +129,50 @@ def load_transforms(path: Path) -> dict[str, Any]:
     transform = value.get("transform") if isinstance(value, dict) else None
     if not isinstance(transform, dict):
         raise UsageError(
-            f"{path} holds no augmentation; write it with albumentations.save(compose, path)"
+            f"{path} is not a valid augmentation; write it with albumentations.save(compose, path)"
         )
     if transform.get("__class_fullname__") != "Compose":
         transform = {"__class_fullname__": "Compose", "transforms": [transform]}
-    # What belongs to the user's own boxes and points is not asked for here.
+    # Parameters for boxes and keypoints are not used here.
     dropped = ("bbox_params", "keypoint_params", "additional_targets", "seed")
     return {key: item for key, item in transform.items() if key not in dropped}
 
 
 def check_transforms(transform: Mapping[str, Any]) -> None:
-    """Make sure that a composition moves points by an affine map, if at all.
+    """Check that a composition is affine.
 
     Args:
-        transform: as albumentations serialises it.
+        transform: as serialized by albumentations.
 
     Raises:
-        UsageError: if it does not; names the transform.
+        UsageError: if it is not; names the transform.
     """
     for node in _iter_nodes(transform):
         name = node.get("__class_fullname__")
         if name in _RESIZING or (name == "CropAndPad" and node.get("keep_size", True)):
             raise UsageError(
-                f"{name} resizes the image, after which boxes are up to half a pixel off; "
-                "leave it out of the augmentation and resize when you train"
+                f"{name} resizes the image, which moves boxes by up to half a pixel; "
+                "remove it from the augmentation and resize during training"
             )
         if name not in _CONTAINERS | _AFFINE | _PIXELS:
             raise UsageError(
-                f"the augmentation holds {name!r}; only transforms of pixels' values and affine "
-                "ones such as HorizontalFlip, Rotate, Affine and RandomCrop keep annotations true"
+                f"the augmentation contains {name!r}; only pixel-level and affine transforms, such "
+                "as HorizontalFlip, Rotate, Affine and RandomCrop, keep annotations valid"
             )
         if name in _AFFINE and node.get("border_mode") in _MIRRORED:
             raise UsageError(
-                f"{name} mirrors the image at its border, where people would be without their "
+                f"{name} mirrors the image at its border, which repeats people without their "
                 "labels; set border_mode to cv2.BORDER_CONSTANT or cv2.BORDER_REPLICATE"
             )
 
 
 def _iter_nodes(node: Any) -> Iterator[Mapping[str, Any]]:
     if not isinstance(node, Mapping):
-        raise UsageError("the augmentation has something else where a transform should be")
+        raise UsageError("the augmentation is not valid: a transform is not a mapping")
     yield node
     inner = node.get("transforms", ())
     if not isinstance(inner, list | tuple):
-        raise UsageError("the augmentation has no list of transforms where one should be")
+        raise UsageError("the augmentation is not valid: transforms is not a list")
     for item in inner:
         yield from _iter_nodes(item)
 

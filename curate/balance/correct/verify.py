@@ -1,4 +1,8 @@
-"""Verify the OUT of a correction against its manifest."""
+"""Verify the OUT of a correction, and a SOURCE before it is corrected, against manifests.
+
+A file that was added to the OUT of `curate blur` afterwards has not been obfuscated; it must not
+enter the output of a correction.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curate import codec
-from curate.balance.correct.decisions import Ledger
+from curate.balance.correct.decisions import DecisionIndex
 from curate.balance.correct.source import Origin
 from curate.core.errors import DataError, ManifestError
 from curate.core.protocols import Source
@@ -47,8 +51,8 @@ class CheckJob:
     Args:
         out: the output folder.
         layout: its layout.
-        in_containers: whether its images stand inside larger files.
-        read_images: whether there are images.
+        in_containers: whether images are members of larger files.
+        read_images: whether OUT has images.
     """
 
     out: Path
@@ -72,12 +76,12 @@ class CheckJob:
 
 
 def is_correction(out: Path) -> bool:
-    """Whether an OUT is that of a correction."""
+    """Whether a folder is the OUT of a correction."""
     return (out / layout.MANIFEST / corrections.FACTS).is_file()
 
 
 def iter_problems(out: Path, workers: int, facts: Mapping[str, Any]) -> Iterator[Problem]:
-    """Check the OUT of a correction, streaming what is wrong.
+    """Check the OUT of a correction; yields problems as they are found.
 
     Args:
         out: the output folder.
@@ -91,7 +95,7 @@ def iter_problems(out: Path, workers: int, facts: Mapping[str, Any]) -> Iterator
     has_images = bool(facts["recipe"].get("writes_images"))
     in_containers = facts["others"]["rebuilt"] > 0
     yield from _check_layout(out, facts["records"]["parts"], has_images)
-    # First where the end of a process is survived: a forged part can kill its reader.
+    # In worker processes first: a forged part can crash its reader.
     job = CheckJob(out, facts["source"]["layout"], in_containers, has_images)
     shards = (Shard(number, ()) for number in range(facts["records"]["parts"]))
     pool = LocalPool(min(workers, max(1, facts["records"]["parts"])))
@@ -107,31 +111,31 @@ def _check_layout(out: Path, parts: int, has_images: bool) -> Iterator[Problem]:
     wanted = {layout.MANIFEST, *((layout.DATA,) if has_images else ())}
     for name in sorted(wanted):
         if not (out / name).is_dir():
-            yield Problem("missing", name, "is no folder")
+            yield Problem("missing", name, "is not a folder")
     with os.scandir(out) as found:
         for entry in sorted(found, key=lambda entry: entry.name):
             beside = entry.name in layout.BESIDE and entry.is_file(follow_symlinks=False)
             if entry.name not in {*wanted, ".git"} and not beside:
-                yield Problem("extra", entry.name, "is not of this correction")
+                yield Problem("extra", entry.name, "does not belong to this output")
     with os.scandir(out / layout.MANIFEST) as found:
         for entry in found:
             is_records = entry.name == store.RECORDS_FOLDER and entry.is_dir(follow_symlinks=False)
             is_known = entry.name in _FILES and entry.is_file(follow_symlinks=False)
             if not is_records and not is_known:
                 path = str(PurePosixPath(layout.MANIFEST, entry.name))
-                yield Problem("extra", path, "is not part of a manifest")
+                yield Problem("extra", path, "does not belong to a manifest")
     yield from layout.check_records(out, parts)
 
 
 def _check_facts(manifest: Path, facts: Mapping[str, Any]) -> Iterator[Problem]:
-    """Check ``balance.json`` against what it speaks of."""
+    """Check ``balance.json`` against the files it describes."""
     records = manifest / store.RECORDS_FOLDER
     counts: Counter[str] = Counter()
     names = NameIndex()
     for row in corrections.iter_rows(records):
         counts[row.outcome] += 1
         if not names.add("id", row.id):
-            yield Problem("manifest", "manifest/records", f"{row.id!r} is there twice")
+            yield Problem("manifest", "manifest/records", f"{row.id!r} is duplicated")
     names.close()
     fates = Counter(line["fate"] for line in iter_others(manifest))
     said = facts["counts"]
@@ -156,15 +160,15 @@ def _check_facts(manifest: Path, facts: Mapping[str, Any]) -> Iterator[Problem]:
     }  # fmt: skip
     for name, (claimed, found) in claims.items():
         if claimed != found:
-            text = f"{name} is {found}, but says {claimed}"
+            text = f"{name} is {claimed}, but should be {found}"
             yield Problem("manifest", f"manifest/{corrections.FACTS}", text)
 
 
 def _check_weights(manifest: Path, facts: Mapping[str, Any]) -> Iterator[Problem]:
-    """Check that the table for samplers has the weights of the records, and no others."""
+    """Check that the table of weights equals the weights of the records."""
     path = manifest / corrections.WEIGHTS
     if (facts["recipe"].get("strategy") == "reweigh") != path.exists():
-        yield Problem("manifest", f"manifest/{path.name}", "is missing, or there without weights")
+        yield Problem("manifest", f"manifest/{path.name}", "is missing, or present without weights")
     if not path.exists():
         return
     rows = corrections.iter_rows(manifest / store.RECORDS_FOLDER)
@@ -172,7 +176,7 @@ def _check_weights(manifest: Path, facts: Mapping[str, Any]) -> Iterator[Problem
     for said, found in itertools.zip_longest(wanted, corrections.iter_weights(path)):
         if said != found:
             name = (said or found)[0]
-            text = f"the weight of {name!r} is not that of its record"
+            text = f"the weight of {name!r} differs from its record"
             yield Problem("manifest", f"manifest/{path.name}", text)
             return
 
@@ -186,7 +190,7 @@ def _digest_if_there(path: Path) -> str | None:
 
 
 def digest_rows(records: Path) -> str:
-    """SHA-256 over the ids and source digests of all rows that were not made, in order."""
+    """SHA-256 over the ids and source digests of all original records, in order."""
     total = hashlib.sha256()
     for row in corrections.iter_rows(records):
         if row.outcome != "made":
@@ -195,7 +199,7 @@ def digest_rows(records: Path) -> str:
 
 
 def iter_others(manifest: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a correction's ``others.jsonl``.
+    """The entries of a correction's ``others.jsonl``.
 
     Raises:
         ManifestError: if it cannot be read.
@@ -214,14 +218,14 @@ def iter_others(manifest: Path) -> Iterator[dict[str, Any]]:
 
 
 def _check_row(row: Row, read: Callable[[str], bytes] | None) -> Iterator[Problem]:
-    """Check one row by itself and, if it speaks of an image, that image."""
+    """Check one row and its image, if any."""
     if (row.outcome == "removed") != (row.weight is None):
-        yield Problem("manifest", row.id, "is removed and has a weight, or is there without one")
+        yield Problem("manifest", row.id, "is removed but has a weight, or kept without one")
     if (row.outcome == "made") != (row.made_from is not None):
-        yield Problem("manifest", row.id, "is made from nothing, or kept and made")
+        yield Problem("manifest", row.id, "is added without an original, or kept with one")
     has_output = row.output_path is not None
     if has_output != (read is not None and row.outcome != "removed"):
-        yield Problem("manifest", row.id, "names an image that is not to be there, or none")
+        yield Problem("manifest", row.id, "has an unexpected output path, or none")
         return
     if read is None or row.output_path is None:
         return
@@ -235,14 +239,14 @@ def _check_row(row: Row, read: Callable[[str], bytes] | None) -> Iterator[Proble
         yield Problem("missing", path, error.strerror or "cannot be read")
         return
     if len(data) != row.output_bytes or store.digest_bytes(data) != row.output_sha256:
-        yield Problem("changed", path, "its bytes are not those in the manifest")
+        yield Problem("changed", path, "its bytes differ from the manifest")
     if row.seed is not None:
         for leak in codec.find_leaks(data):
             yield Problem("leak", path, leak)
 
 
 def _check_data(out: Path, facts: Mapping[str, Any], in_containers: bool) -> Iterator[Problem]:
-    """Find what is foreign, changed or missing below ``data/``."""
+    """Find unexpected, changed or missing files below ``data/``."""
     data, manifest = out / layout.DATA, out / layout.MANIFEST
     links = list(layout.check_kinds(data))
     yield from links
@@ -255,9 +259,9 @@ def _check_data(out: Path, facts: Mapping[str, Any], in_containers: bool) -> Ite
         path = str(line["path"])
         beside.append(path)
         if not layout.stays_inside(path) or not (data / path).is_file():
-            yield Problem("missing", f"{layout.DATA}/{path}", "is not there")
+            yield Problem("missing", f"{layout.DATA}/{path}", "does not exist")
         elif store.digest_regular(data / path) != line.get("sha256"):
-            yield Problem("changed", f"{layout.DATA}/{path}", "is not what the manifest says")
+            yield Problem("changed", f"{layout.DATA}/{path}", "differs from the manifest")
     outputs = NameIndex()
     for row in corrections.iter_rows(manifest / store.RECORDS_FOLDER):
         if row.output_path is not None:
@@ -274,44 +278,43 @@ def _check_data(out: Path, facts: Mapping[str, Any], in_containers: bool) -> Ite
     yield from layout.check_extra(outputs.names("output"), ids)
 
 
-def check_provenance(source: Source, origin: Origin, ledger: Ledger) -> None:
-    """Make sure that a manifest speaks of all that is to go to OUT, and note its digests.
+def check_provenance(source: Source, origin: Origin, decisions: DecisionIndex) -> None:
+    """Check that SOURCE's manifest lists everything that would enter OUT; store the digests.
 
-    Images are only known to be spoken of afterwards; their bytes are compared when they
-    are read. A dataset without a manifest has nothing to be held to.
+    Image bytes are compared later, when they are read. Without a manifest nothing is checked.
 
     Args:
         source: the dataset.
-        origin: what it is.
-        ledger: has every record; takes the digests.
+        origin: the kind of SOURCE.
+        decisions: contains every record; receives the digests.
 
     Raises:
-        ManifestError: if the manifest is not as it was written.
-        DataError: if there is something that it does not speak of, or a changed file.
+        ManifestError: if the manifest was changed.
+        DataError: if a file is not listed or was changed.
     """
     manifest = origin.run or origin.earlier
     if manifest is None:
         return
     _check_manifest(origin, manifest)
-    ledger.expect(_iter_images(origin))
-    stranger = ledger.find_unexpected()
+    decisions.expect(_iter_images(origin))
+    stranger = decisions.find_unexpected()
     if stranger is not None:
         raise DataError(f"{escape_unprintable(stranger)} {_STRANGE}")
-    ledger.expect_files(_iter_files(origin))
+    decisions.expect_files(_iter_files(origin))
     for path, found in _iter_found(source):
-        expected = ledger.expected_file(path)
+        expected = decisions.expected_file(path)
         if expected is None:
             raise DataError(f"{escape_unprintable(path)} {_STRANGE}")
         if found != expected:
             raise DataError(
-                f"{escape_unprintable(path)} is not what the manifest of SOURCE says; see "
+                f"{escape_unprintable(path)} differs from the manifest of SOURCE; see "
                 "`curate verify`"
             )
 
 
 _STRANGE = (
-    "is not in the manifest of SOURCE, so nobody has looked for faces in it; remove it, or blur "
-    "the dataset that it belongs to again"
+    "is not in the manifest of SOURCE, so it was not checked for faces; remove it, or run "
+    "`curate blur` again on the dataset that it belongs to"
 )
 
 
@@ -324,8 +327,8 @@ def _check_manifest(origin: Origin, manifest: Path) -> None:
     for name, digest in found.items():
         if facts[name]["sha256"] != digest:
             raise ManifestError(
-                f"the manifest of SOURCE was changed: its {name} are not those that it was "
-                "written with; see `curate verify`"
+                f"the manifest of SOURCE was changed: the digest of its {name} differs; "
+                "see `curate verify`"
             )
 
 
@@ -341,7 +344,7 @@ def _iter_images(origin: Origin) -> Iterator[tuple[str, str]]:
 
 
 def _iter_files(origin: Origin) -> Iterator[tuple[str, str]]:
-    """Files that are no images, as the manifest has them."""
+    """Annotation files and containers listed in the manifest."""
     if origin.run is not None:
         for other in others.iter_others(origin.run):
             if other.sha256 is not None:
@@ -353,7 +356,7 @@ def _iter_files(origin: Origin) -> Iterator[tuple[str, str]]:
 
 
 def _iter_found(source: Source) -> Iterator[tuple[str, str]]:
-    """Files that are no images and would go to OUT, as they are."""
+    """Annotation files and containers of SOURCE that would enter OUT."""
     for other in source.others():
         if other.carried:
             yield other.uri, store.digest_file(Path(source.place) / other.path)

@@ -1,4 +1,4 @@
-"""What annotators said of labels, from tables; a later word replaces an earlier one."""
+"""Load tables of judgments; later judgments replace earlier ones."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class TableFacts:
-    """What became of a table's judgements; one is an annotator's answer on a label.
+    """Statistics of one table of judgments.
 
     Args:
         sha256: digest of the table.
-        rows: how many rows it has.
-        judgements: answers in it on labels of the vocabulary.
-        replaced: how many of them took the place of one in an earlier table, and …
-        changed: … how many of these say something else.
-        in_force: how many no later table has replaced.
-        unknown_labels: labels that the vocabulary does not have, and …
-        unknown_examples: … some of them; what is said of them is left out.
+        rows: number of rows.
+        judgements: judgments of labels in the vocabulary.
+        replaced: of these, judgments that replaced one of an earlier table.
+        changed: of these, judgments that differ from the earlier one.
+        in_force: judgments that no later table replaced.
+        unknown_labels: labels that are not in the vocabulary.
+        unknown_examples: some of them; their judgments are ignored.
     """
 
     sha256: str
@@ -48,14 +48,14 @@ class TableFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgements:
-    """All that is in force.
+class Judgments:
+    """The current judgments.
 
     Args:
         tallies: by label, in the vocabulary's order.
-        tables: by label, how many of its judgements stand in each table.
-        annotators: how many people they are from.
-        facts: of each table, in the order given.
+        tables: by label, number of judgments from each table.
+        annotators: number of annotators.
+        facts: statistics of each table, in the given order.
     """
 
     tallies: Mapping[str, Tally]
@@ -64,8 +64,8 @@ class Judgements:
     facts: tuple[TableFacts, ...]
 
 
-def load_judgements(paths: Sequence[Path], labels: Sequence[str]) -> Judgements:
-    """Read tables of judgements; each may replace what the same annotators said before.
+def load_judgments(paths: Sequence[Path], labels: Sequence[str]) -> Judgments:
+    """Load tables of judgments; each may replace judgments of the same annotators.
 
     Args:
         paths: tables with the columns ``label``, ``annotator``, and ``safety``,
@@ -74,12 +74,12 @@ def load_judgements(paths: Sequence[Path], labels: Sequence[str]) -> Judgements:
 
     Raises:
         UsageError: if there is no table, or one is given twice.
-        DataError: if a table is malformed or empty, or says something twice.
+        DataError: if a table is malformed or empty, or has duplicate judgments.
     """
     if not paths:
-        raise UsageError("give --judgements: there is no decision without any")
+        raise UsageError("no judgments; give --judgments TABLE")
     known = set(labels)
-    # Answers and the table they stand in, by label, annotator and question.
+    # Answer and number of the table, by label, annotator and question.
     in_force: dict[tuple[str, str, str], tuple[int, int]] = {}
     facts: list[TableFacts] = []
     for number, path in enumerate(paths):
@@ -88,27 +88,27 @@ def load_judgements(paths: Sequence[Path], labels: Sequence[str]) -> Judgements:
         facts.append(read.take_into(in_force))
     if not in_force:
         example = next((name for fact in facts for name in fact.unknown_examples), "")
-        raise DataError(f"no judgement is of a label of the vocabulary; one is of {example!r}")
+        raise DataError(f"no judgment is of a label in the vocabulary; one is of {example!r}")
     return _sum_up(in_force, labels, facts)
 
 
 def _check_new(sha256: str, path: Path, facts: Sequence[TableFacts]) -> None:
     if any(fact.sha256 == sha256 for fact in facts):
-        raise UsageError(f"{path} is given twice; give each table of judgements once")
+        raise UsageError(f"{path} is given twice; give each table of judgments once")
 
 
 def _sum_up(
     in_force: Mapping[tuple[str, str, str], tuple[int, int]],
     labels: Sequence[str],
     facts: Sequence[TableFacts],
-) -> Judgements:
+) -> Judgments:
     counts = {label: {name: [0] * size for name, size in QUESTIONS.items()} for label in labels}
     tables = {label: [0] * len(facts) for label in labels}
     for (label, _, question), (answer, number) in in_force.items():
         counts[label][question][answer] += 1
         tables[label][number] += 1
     standing = [sum(each[number] for each in tables.values()) for number in range(len(facts))]
-    return Judgements(
+    return Judgments(
         tallies={
             label: Tally(tuple(each["safety"]), tuple(each["imageability"]))
             for label, each in counts.items()
@@ -125,8 +125,8 @@ class _Table:
     """One table of judgements.
 
     Args:
-        path: where it is.
-        number: its place among the tables.
+        path: the file.
+        number: its index among the tables.
         known: the vocabulary.
     """
 
@@ -147,7 +147,7 @@ class _Table:
         self.sha256 = digest_file(path)
 
     def take_into(self, in_force: dict[tuple[str, str, str], tuple[int, int]]) -> TableFacts:
-        """Add the table's judgements to those that stand, in the place of earlier ones."""
+        """Add the table's judgments to the current ones; returns its statistics."""
         rows = judgements = replaced = changed = 0
         unknown: dict[str, None] = {}
         columns = (_LABEL, _ANNOTATOR, *QUESTIONS)
@@ -162,7 +162,7 @@ class _Table:
                 changed += before is not None and before[0] != answer
                 in_force[key] = (answer, self._number)
         if not self._said:
-            raise DataError(f"{self._path} holds no judgement")
+            raise DataError(f"{self._path} contains no judgments")
         examples = tuple(sorted(unknown)[:_EXAMPLES])
         return TableFacts(
             self.sha256, rows, judgements, replaced, changed, judgements, len(unknown), examples
@@ -171,12 +171,12 @@ class _Table:
     def _parse(
         self, row: Mapping[str, Any], where: str
     ) -> Iterator[tuple[tuple[str, str, str], int]]:
-        """The answers of one row; an empty field is none."""
+        """The judgments of one row; empty fields are skipped."""
         label, annotator = format_value(row.get(_LABEL)), format_value(row.get(_ANNOTATOR))
         if label is None:
             raise DataError(f"{where}, has no label")
         if annotator is None:
-            raise DataError(f"{where}, has no annotator; give everyone a name or a number")
+            raise DataError(f"{where}, has no annotator; add a name or number")
         for question in QUESTIONS:
             text = format_value(row.get(question))
             if text is None:
@@ -184,19 +184,19 @@ class _Table:
             key = (label, annotator, question)
             if key in self._said:
                 raise DataError(
-                    f"{where}: {annotator!r} judges the {question} of {label!r} twice; to change "
-                    "a judgement, give a table of its own after this one"
+                    f"{where}: {annotator!r} has two judgments of the {question} of {label!r}; to "
+                    "change a judgment, give a further table after this one"
                 )
             self._said.add(key)
             yield key, _parse_answer(question, text, where)
 
 
 def _parse_answer(question: str, text: str, where: str) -> int:
-    """The place of an answer on its scale."""
+    """Index of an answer on its scale."""
     scale = SAFETY if question == "safety" else tuple(map(str, RATINGS))
-    # What a spreadsheet makes of a whole number.
+    # Spreadsheets write whole numbers as 4.0.
     plain = text.lower() if question == "safety" else text.removesuffix(".0")
     if plain not in scale:
         want = f"{', '.join(scale[:-1])} or {scale[-1]}"
-        raise DataError(f"{where}: {question} is {text[:60]!r}; want {want}")
+        raise DataError(f"{where}: {question} is {text[:60]!r}; expected {want}")
     return scale.index(plain)

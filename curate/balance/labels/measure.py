@@ -1,4 +1,4 @@
-"""Every figure of an audit of labels, from what people said of them and nothing else."""
+"""Decisions for all labels, and inter-annotator agreement (Krippendorff's α)."""
 
 from __future__ import annotations
 
@@ -15,28 +15,26 @@ from curate.core.errors import MissingExtraError
 from curate.core.intervals import Floats, Interval, percentiles
 
 DRAWS = 1000
-"""Resamples for an interval."""
+"""Bootstrap resamples."""
 
 RELIABLE, TENTATIVE = 0.8, 0.667
-"""From where on α allows conclusions, and tentative ones (Krippendorff, *Content Analysis*, 2004,
-chapter 11)."""
+"""Minimum α for conclusions, and for tentative conclusions (Krippendorff, *Content Analysis*,
+2004, chapter 11)."""
 
 Level = Literal["nominal", "ordinal"]
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far annotators agree on a question.
+    """Inter-annotator agreement on a question.
 
     Args:
-        level: how answers differ: ``nominal``, by being different, or ``ordinal``, by how
-            many answers lie between them.
-        labels: labels with two judgements or more; the others say nothing of agreement.
-        judgements: of those labels.
-        alpha: 1 for full agreement, 0 for what chance would bring, below for less; None
-            where it cannot be said.
-        interval: the bootstrap's over labels, 95 %; None where it can say nothing.
-        unknown: why ``alpha`` cannot be said; empty where it can.
+        level: level of measurement, ``nominal`` or ``ordinal``.
+        labels: number of labels with at least two judgments.
+        judgements: number of judgments of those labels.
+        alpha: Krippendorff's α: 1 for full agreement, 0 for chance; None if undefined.
+        interval: 95 % bootstrap interval over labels, or None.
+        unknown: why ``alpha`` is undefined; empty otherwise.
     """
 
     level: Level
@@ -48,24 +46,24 @@ class Agreement:
 
 
 def agree(counts: npt.ArrayLike, level: Level, seed: int = 0, draws: int = DRAWS) -> Agreement:
-    """Krippendorff's α of the judgements of some labels.
+    """Compute Krippendorff's α.
 
-    Labels are drawn anew with replacement, each with all of its judgements. That
-    measures what other labels of this kind would bring; the annotators stay the same.
+    The bootstrap resamples labels with all their judgments; the interval is for other labels
+    and the same annotators.
 
     Args:
-        counts: L×V, how many annotators gave each label each answer, in the scale's order.
-        level: how answers differ.
-        seed: the same seed gives the same interval.
-        draws: how many resamples.
+        counts: number of annotators per label and answer, shape (L, V), in the scale's order.
+        level: level of measurement.
+        seed: random seed.
+        draws: number of resamples.
     """
     table = np.asarray(counts, dtype=np.int64)
     table = table[table.sum(axis=1) > 1] if table.size else table.reshape(0, 2)
     labels, judgements = len(table), int(table.sum())
     if not labels:
-        return Agreement(level, 0, 0, None, None, "no label has two judgements")
+        return Agreement(level, 0, 0, None, None, "no label has two judgments")
     if (table.sum(axis=0) > 0).sum() < 2:
-        unknown = "all judgements are the same, so that chance would agree as well"
+        unknown = "all judgments are the same"
         return Agreement(level, labels, judgements, None, None, unknown)
     random = np.random.default_rng(seed)
     samples: Floats = np.array(
@@ -75,9 +73,9 @@ def agree(counts: npt.ArrayLike, level: Level, seed: int = 0, draws: int = DRAWS
 
 
 def _alpha(table: Ints, level: Level) -> float:
-    """NaN where all judgements are the same."""
+    """NaN if all judgments are the same."""
     try:
-        import krippendorff  # GPL: an extra, never needed for anything else
+        import krippendorff  # GPL, therefore an extra
     except ImportError:
         raise MissingExtraError("agreement of annotators", "krippendorff", "labels") from None
 
@@ -86,15 +84,15 @@ def _alpha(table: Ints, level: Level) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelAudit:
-    """What becomes of a vocabulary.
+class LabelDecisions:
+    """Decisions for a vocabulary.
 
     Args:
-        rules: what its labels were held against.
-        tallies: the judgements of each label, in the vocabulary's order.
-        verdicts: what becomes of each.
-        agreement: how far annotators agree: on ``safety``, on ``unsafe``, which is the
-            same with sensitive and offensive as one answer, and on ``imageability``.
+        rules: the rules.
+        tallies: the judgments of each label, in the vocabulary's order.
+        verdicts: the decision for each label.
+        agreement: agreement on ``safety``, on ``unsafe`` (sensitive and offensive merged)
+            and on ``imageability``.
     """
 
     rules: LabelRules
@@ -103,26 +101,25 @@ class LabelAudit:
     agreement: Mapping[str, Agreement]
 
     def count(self, decision: Decision) -> int:
-        """How many labels are decided so."""
+        """Number of labels with this decision."""
         return sum(verdict.decision is decision for verdict in self.verdicts.values())
 
     def removed(self, label: str) -> bool | None:
-        """Whether a label's images go; None if nobody has said what undecided means."""
+        """Whether a label's images are removed; see `Verdict.removed`."""
         return self.verdicts[label].removed(self.rules)
 
 
-def audit_tallies(tallies: Mapping[str, Tally], rules: LabelRules, seed: int = 0) -> LabelAudit:
-    """Decide every label, and measure the agreement behind it.
+def audit_tallies(tallies: Mapping[str, Tally], rules: LabelRules, seed: int = 0) -> LabelDecisions:
+    """Decide every label, and measure agreement.
 
-    Safety is nominal for α: sensitive is no half of offensive. Imageability is ordinal: its
-    ratings have an order, and no equal distances.
+    α is nominal for safety and ordinal for imageability.
 
     Args:
-        tallies: the judgements of each label; none for a label that nobody judged.
-        rules: what to hold them against.
-        seed: of the bootstrap.
+        tallies: the judgments of each label.
+        rules: the rules.
+        seed: random seed of the bootstrap.
     """
-    return LabelAudit(
+    return LabelDecisions(
         rules=rules,
         tallies=tallies,
         verdicts={label: decide(tally, rules) for label, tally in tallies.items()},
@@ -144,7 +141,7 @@ def _iter_agreement(
 
 
 def asked(tallies: Mapping[str, Tally]) -> frozenset[str]:
-    """The questions that anybody has answered."""
+    """The questions with at least one judgment."""
     return frozenset(
         question
         for question in QUESTIONS

@@ -212,7 +212,7 @@ def _check_places(original: str, obfuscated: Path, running: Any, options: dict[s
 
 def _write(answer: Answer, options: dict[str, Any]) -> None:
     """Write the report where it was asked to go, and its main figures to stderr."""
-    from curate.balance.audit.run import save_report
+    from curate.storage.atomic import save_text
 
     report = answer.to_dict()
     if options["html"] is not None:
@@ -223,7 +223,7 @@ def _write(answer: Answer, options: dict[str, Any]) -> None:
         partial.write_text(render_page(make_page(answer)), encoding="utf-8")
         partial.replace(options["html"])
     if options["output"] is not None:
-        save_report(report, options["output"])
+        save_text(options["output"], json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     if options["output"] is None or options["as_json"]:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))
     if not options["quiet"]:

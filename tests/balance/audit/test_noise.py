@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from curate.balance.audit import noise
-from curate.balance.audit.measure import Rules, audit
+from curate.balance.audit.measure import Rules
 from curate.balance.audit.noise import add_noise, noise_quantile, share_of
-from curate.balance.audit.report import to_dict
+from curate.balance.audit.report import statistics_to_dict as to_dict
 from curate.balance.census import Census, Plan, count, merge
 from curate.balance.groups import Reading, Unit
 from curate.core.errors import UsageError

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curate.balance.audit.run import Question, audit_dataset, merge_audits, save_report
+from curate.balance.audit.run import AuditOptions, audit, merge_audits
 from curate.balance.groups import parse_bins
 from curate.core.errors import CurateError, DataError, MissingExtraError, UsageError
 from tests.conftest import ROOT
@@ -24,8 +24,8 @@ DEMO = ROOT / "manifests/demo"
 
 def ask(source: Path | None, *by: str, **options: Any) -> dict[str, Any]:
     """The report on a question, which always fits its schema."""
-    question = Question(by=tuple(tuple(each.split(",")) for each in by), **options)
-    report = audit_dataset(source, question).to_dict()
+    given = {name: options.pop(name) for name in ("groups", "label", "manifest") if name in options}
+    report = audit(source, by, **given, options=AuditOptions(**options)).to_dict()
     jsonschema.validate(report, SCHEMA)
     return json.loads(json.dumps(report, allow_nan=False))
 
@@ -163,7 +163,9 @@ def test_a_reference_population_is_a_target(people: Path, tmp_path: Path) -> Non
 
 
 def test_a_report_for_the_public_hides_small_counts(people: Path) -> None:
-    report = ask(people, "gender,age", label="job", bins=dict([parse_bins("age=1,2,40")]), least=10)
+    report = ask(
+        people, "gender,age", label="job", bins=dict([parse_bins("age=1,2,40")]), min_cell=10
+    )
     counts = [each["count"] for each in report["intersections"]["gender,age"]["groups"].values()]
     assert None in counts
     assert all(count is None or count == 0 or count >= 10 for count in counts)
@@ -229,8 +231,11 @@ def test_sites_are_joined_into_the_audit_of_all(people: Path, tmp_path: Path) ->
     for site in range(3):
         table[site::3].to_csv(tmp_path / f"{site}.csv", index=False)
         paths.append(tmp_path / f"{site}.json")
-        question = Question(by=(("gender",), ("gender", "age")), label="job", bins=AGES)
-        save_report(audit_dataset(tmp_path / f"{site}.csv", question).to_dict(), paths[-1])
+        options = AuditOptions(bins=AGES)
+        found = audit(
+            tmp_path / f"{site}.csv", ["gender", "gender,age"], label="job", options=options
+        )
+        found.save(json=paths[-1])
     joined = merge_audits(paths).to_dict()
     jsonschema.validate(joined, SCHEMA)
     whole = ask(people, "gender", "gender,age", label="job", bins=AGES)
@@ -241,16 +246,8 @@ def test_sites_are_joined_into_the_audit_of_all(people: Path, tmp_path: Path) ->
 
 def test_audits_that_do_not_fit_are_not_joined(people: Path, tmp_path: Path) -> None:
     paths = [tmp_path / "a.json", tmp_path / "b.json", tmp_path / "c.json"]
-    for path, question in zip(
-        paths,
-        (
-            Question(by=(("gender",),)),
-            Question(by=(("job",),)),
-            Question(by=(("gender",),), seed=1),
-        ),
-        strict=True,
-    ):
-        save_report(audit_dataset(people, question).to_dict(), path)
+    for path, by, seed in zip(paths, ("gender", "job", "gender"), (0, 0, 1), strict=True):
+        audit(people, [by], options=AuditOptions(seed=seed)).save(json=path)
     with pytest.raises(DataError, match="count different things"):
         merge_audits(paths[:2])
     with pytest.raises(DataError, match="other options"):
@@ -278,8 +275,8 @@ BAD = [
     ("id,a\n1,x\n", {"by": "a", "id_column": "name"}, "has no column 'name'; it has: id, a"),
     ("id,a\n1,x\n", {"by": "a", "bins": AGES}, "--bins is for 'age'"),
     ("id,age\n1,x\n", {"by": "age", "bins": AGES}, "record 1: age is binned, but 'x'"),
-    ("id,a\n1,x\n", {"by": "a", "least": 10}, "fewer than 10 in all"),
-    ("id,a\n1,x\n", {"by": "a", "least": 10, "epsilon": 1.0}, "choose one"),
+    ("id,a\n1,x\n", {"by": "a", "min_cell": 10}, "fewer than 10 in all"),
+    ("id,a\n1,x\n", {"by": "a", "min_cell": 10, "epsilon": 1.0}, "choose one"),
     ("id,a,a\n1,x,y\n", {"by": "a"}, "names a column twice"),
     ("id,a\n1,x,y\n", {"by": "a"}, "does not have as many fields"),
 ]

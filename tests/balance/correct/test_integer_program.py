@@ -11,34 +11,36 @@ from hypothesis import strategies as st
 from curate.balance.correct import integer_program as programme
 from curate.balance.correct.goal import Goal
 from curate.balance.correct.integer_program import oversample, subset
-from curate.balance.correct.strata import Kinds, find_members
+from curate.balance.correct.strata import Strata, find_members
 from curate.balance.groups import MISSING
 from curate.core.errors import DataError
-from tests.balance.correct.made_up import BIASED, goal_of, kinds_of, people_of
+from tests.balance.correct.made_up import BIASED, goal_of, people_of, strata_of
 
 
-def meets(kinds: Kinds, counts: np.ndarray, goal: Goal) -> bool:
+def meets(strata: Strata, counts: np.ndarray, goal: Goal) -> bool:
     """Whether numbers of records meet a goal, told in the plainest way."""
     for columns, target in goal.targets.items():
-        members = find_members(kinds, columns, list(target))
-        for label in kinds.names() if goal.within else [None]:
-            own = kinds.having(label)
+        members = find_members(strata, columns, list(target))
+        for label in strata.names() if goal.within else [None]:
+            own = strata.having(label)
             people = counts[own] @ members.people[own]
             total = people.sum()
             for share, there in zip(target.values(), people, strict=True):
                 if abs(there - share * total) > goal.tolerance * total + 1e-9:
                     return False
     return all(
-        counts[kinds.having(label)].sum() >= goal.least
-        for label in (kinds.names() if goal.within else [])
+        counts[strata.having(label)].sum() >= goal.min_per_label
+        for label in (strata.names() if goal.within else [])
     )
 
 
-def brute_force(kinds: Kinds, goal: Goal, low: np.ndarray, high: np.ndarray) -> list[int]:
+def brute_force(strata: Strata, goal: Goal, low: np.ndarray, high: np.ndarray) -> list[int]:
     """The sums of all numbers of records that meet a goal."""
     ranges = [range(a, b + 1) for a, b in zip(low, high, strict=True)]
     return [
-        sum(counts) for counts in itertools.product(*ranges) if meets(kinds, np.array(counts), goal)
+        sum(counts)
+        for counts in itertools.product(*ranges)
+        if meets(strata, np.array(counts), goal)
     ]
 
 
@@ -46,7 +48,7 @@ few = st.integers(0, 4)
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> Kinds:
+def tables(draw: st.DrawFn) -> Strata:
     cells = [
         ((gender, age), labels, draw(few))
         for gender in ("f", "m")
@@ -58,47 +60,47 @@ def tables(draw: st.DrawFn) -> Kinds:
         kept = [(("f", "old"), ("a",), 1)]
     if draw(st.booleans()):  # one that has both labels ties them together
         kept.append((("f", "young"), ("a", "b"), draw(st.integers(1, 2))))
-    return kinds_of(("gender", "age"), kept)
+    return strata_of(("gender", "age"), kept)
 
 
 @settings(max_examples=60)
 @given(
-    kinds=tables(),
+    strata=tables(),
     by=st.sampled_from([(("gender",),), (("gender",), ("age",)), (("gender", "age"),)]),
     within=st.booleans(),
     tolerance=st.sampled_from([0.0, 0.05, 0.2]),
 )
 def test_no_subset_that_meets_the_target_is_larger(
-    kinds: Kinds, by: tuple[tuple[str, ...], ...], within: bool, tolerance: float
+    strata: Strata, by: tuple[tuple[str, ...], ...], within: bool, tolerance: float
 ) -> None:
-    goal = goal_of(kinds, *by, within=within, tolerance=tolerance)
-    sums = brute_force(kinds, goal, np.zeros_like(kinds.counts), kinds.counts)
+    goal = goal_of(strata, *by, within=within, tolerance=tolerance)
+    sums = brute_force(strata, goal, np.zeros_like(strata.counts), strata.counts)
     try:
-        found = subset(kinds, goal)
+        found = subset(strata, goal)
     except DataError:
         assert not sums
         return
-    assert meets(kinds, found.kept, goal)
+    assert meets(strata, found.kept, goal)
     assert int(found.kept.sum()) == max(sums)
     assert found.gap == 0
 
 
 @settings(max_examples=40)
-@given(kinds=tables(), within=st.booleans(), tolerance=st.sampled_from([0.0, 0.1]))
-def test_no_fewer_records_can_be_made(kinds: Kinds, within: bool, tolerance: float) -> None:
-    goal = goal_of(kinds, ("gender",), within=within, tolerance=tolerance, most_copies=2)
-    if len(kinds) > 6:
+@given(strata=tables(), within=st.booleans(), tolerance=st.sampled_from([0.0, 0.1]))
+def test_no_fewer_records_can_be_made(strata: Strata, within: bool, tolerance: float) -> None:
+    goal = goal_of(strata, ("gender",), within=within, tolerance=tolerance, max_copies=2)
+    if len(strata) > 6:
         return  # too many numbers to try
-    sums = brute_force(kinds, goal, kinds.counts, 2 * kinds.counts)
+    sums = brute_force(strata, goal, strata.counts, 2 * strata.counts)
     try:
-        found = oversample(kinds, goal)
+        found = oversample(strata, goal)
     except DataError:
         assert not sums
         return
-    assert meets(kinds, found.kept + found.made, goal)
+    assert meets(strata, found.kept + found.made, goal)
     assert int((found.kept + found.made).sum()) == min(sums)
-    assert (found.kept == kinds.counts).all()
-    assert (found.made <= kinds.counts).all()
+    assert (found.kept == strata.counts).all()
+    assert (found.made <= strata.counts).all()
 
 
 @given(
@@ -114,20 +116,20 @@ def test_no_fewer_records_can_be_made(kinds: Kinds, within: bool, tolerance: flo
 def test_people_count_each_by_themselves(
     cells: list[tuple[tuple[tuple[str, ...], ...], int]],
 ) -> None:
-    kinds = people_of(("gender",), cells)
-    goal = goal_of(kinds, ("gender",), tolerance=0.1)
-    sums = brute_force(kinds, goal, np.zeros_like(kinds.counts), kinds.counts)
-    assert int(subset(kinds, goal).kept.sum()) == max(sums)
+    strata = people_of(("gender",), cells)
+    goal = goal_of(strata, ("gender",), tolerance=0.1)
+    sums = brute_force(strata, goal, np.zeros_like(strata.counts), strata.counts)
+    assert int(subset(strata, goal).kept.sum()) == max(sums)
 
 
 def test_who_has_no_value_or_no_label_stays() -> None:
-    kinds = kinds_of(
+    strata = strata_of(
         ("gender",), [*BIASED, ((MISSING,), ("nurse",), 7), (("Female",), (MISSING,), 9)]
     )
-    found = subset(kinds, goal_of(kinds, ("gender",), within=True, tolerance=0.0))
+    found = subset(strata, goal_of(strata, ("gender",), within=True, tolerance=0.0))
     kept = {
         (people[0][0], labels[0]): int(number)
-        for people, labels, number in zip(kinds.people, kinds.labels, found.kept, strict=True)
+        for people, labels, number in zip(strata.people, strata.labels, found.kept, strict=True)
     }
     assert kept == {
         ("Female", "nurse"): 20, ("Male", "nurse"): 20, (MISSING, "nurse"): 7,
@@ -136,46 +138,48 @@ def test_who_has_no_value_or_no_label_stays() -> None:
 
 
 def test_what_keeps_a_target_from_being_met_is_named() -> None:
-    kinds = kinds_of(("gender",), [*BIASED, (("Female",), ("judge",), 12)])
+    strata = strata_of(("gender",), [*BIASED, (("Female",), ("judge",), 12)])
     with pytest.raises(DataError) as said:
-        subset(kinds, goal_of(kinds, ("gender",), within=True, least=30))
+        subset(strata, goal_of(strata, ("gender",), within=True, min_per_label=30))
     assert "fewer than the 30" in str(said.value)
     with pytest.raises(DataError) as said:
-        subset(kinds, goal_of(kinds, ("gender",), within=True, least=10))
+        subset(strata, goal_of(strata, ("gender",), within=True, min_per_label=10))
     assert "gender Male of judge (there are 0; 5 more needed)" in str(said.value)
-    kinds = kinds_of(("gender",), BIASED)
+    strata = strata_of(("gender",), BIASED)
     named = "gender Female of pilot (there are 10; 20 more needed); gender Male of nurse"
     with pytest.raises(DataError, match=re.escape(named)):
         # 90 men need 90 women; 30 women, three times each.
-        oversample(kinds, goal_of(kinds, ("gender",), within=True, most_copies=3, tolerance=0.0))
+        oversample(strata, goal_of(strata, ("gender",), within=True, max_copies=3, tolerance=0.0))
 
 
 def test_whole_numbers_may_be_what_is_in_the_way() -> None:
-    kinds = kinds_of(("g",), [(("a",), ("x",), 1), (("b",), ("x",), 1), (("c",), ("x",), 1)])
+    strata = strata_of(("g",), [(("a",), ("x",), 1), (("b",), ("x",), 1), (("c",), ("x",), 1)])
     wanted = {("g",): {("a",): 0.5, ("b",): 0.25, ("c",): 0.25}}
-    goal = goal_of(kinds, ("g",), wanted=wanted, within=True, tolerance=0.01)
+    goal = goal_of(strata, ("g",), wanted=wanted, within=True, tolerance=0.01)
     with pytest.raises(DataError, match="no whole number of records of x"):
-        subset(kinds, goal)
+        subset(strata, goal)
 
 
 def test_a_target_is_for_groups_that_are_there() -> None:
-    kinds = kinds_of(("gender",), BIASED)
+    strata = strata_of(("gender",), BIASED)
     with pytest.raises(DataError, match="'Other', which no record has"):
-        goal_of(kinds, ("gender",), wanted={("gender",): {("Other",): 1.0}})
+        goal_of(strata, ("gender",), wanted={("gender",): {("Other",): 1.0}})
 
 
 def test_labels_keep_records_where_targets_are_over_all() -> None:
-    kinds = kinds_of(("g",), [(("a",), ("x",), 40), (("a",), ("y",), 6), (("b",), ("x",), 30)])
-    goal = goal_of(kinds, ("g",), tolerance=0.0, least=5)
-    found = subset(kinds, goal)
-    kept = dict(zip(zip(kinds.people, kinds.labels, strict=True), found.kept.tolist(), strict=True))
+    strata = strata_of(("g",), [(("a",), ("x",), 40), (("a",), ("y",), 6), (("b",), ("x",), 30)])
+    goal = goal_of(strata, ("g",), tolerance=0.0, min_per_label=5)
+    found = subset(strata, goal)
+    kept = dict(
+        zip(zip(strata.people, strata.labels, strict=True), found.kept.tolist(), strict=True)
+    )
     assert kept[(("a",),), ("y",)] >= 5
     assert found.kept.sum() == 60
     with pytest.raises(DataError, match="y has 6 records, fewer than the 7"):
-        subset(kinds, goal_of(kinds, ("g",), tolerance=0.0, least=7))
-    kinds = kinds_of(("g",), [(("a",), ("y",), 9), (("b",), ("x",), 3), (("b",), ("y",), 3)])
+        subset(strata, goal_of(strata, ("g",), tolerance=0.0, min_per_label=7))
+    strata = strata_of(("g",), [(("a",), ("y",), 9), (("b",), ("x",), 3), (("b",), ("y",), 3)])
     with pytest.raises(DataError, match=r"x has 3 records, fewer than the 12"):
-        subset(kinds, goal_of(kinds, ("g",), tolerance=0.0, least=3 + 9))
+        subset(strata, goal_of(strata, ("g",), tolerance=0.0, min_per_label=3 + 9))
 
 
 def test_a_search_that_runs_out_of_time_does_not_say_that_nothing_meets_the_target(
@@ -186,6 +190,6 @@ def test_a_search_that_runs_out_of_time_does_not_say_that_nothing_meets_the_targ
         status = 1
 
     monkeypatch.setattr(programme, "milp", lambda *_, **__: Ended())
-    kinds = kinds_of(("gender",), BIASED)
+    strata = strata_of(("gender",), BIASED)
     with pytest.raises(DataError, match="no answer was found in 120 s"):
-        subset(kinds, goal_of(kinds, ("gender",)))
+        subset(strata, goal_of(strata, ("gender",)))

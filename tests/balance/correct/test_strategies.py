@@ -8,16 +8,16 @@ from curate.balance.correct.comparison import compare
 from curate.balance.correct.integer_program import oversample
 from curate.balance.correct.strategies import add_positives
 from curate.core.errors import DataError, UsageError
-from tests.balance.correct.made_up import BIASED, goal_of, kinds_of
+from tests.balance.correct.made_up import BIASED, goal_of, strata_of
 
 
 def test_positives_are_added_until_rates_meet() -> None:
-    kinds = kinds_of(("gender",), BIASED)
-    goal = goal_of(kinds, ("gender",), tolerance=0.0)
-    found = add_positives(kinds, goal, "pilot", 0.5)
+    strata = strata_of(("gender",), BIASED)
+    goal = goal_of(strata, ("gender",), tolerance=0.0)
+    found = add_positives(strata, goal, "pilot", 0.5)
     made = {
         (people[0][0], labels[0]): int(number)
-        for people, labels, number in zip(kinds.people, kinds.labels, found.made, strict=True)
+        for people, labels, number in zip(strata.people, strata.labels, found.made, strict=True)
     }
     # Women: 10 of 90 are pilots, (10 + 70) / (90 + 70) = 1/2; men are above that already.
     assert made == {("Female", "pilot"): 70, ("Male", "pilot"): 0,
@@ -32,12 +32,12 @@ def test_positives_are_added_until_rates_meet() -> None:
 def test_no_fewer_positives_would_do(hits: list[int], misses: list[int], tolerance: float) -> None:
     cells = [((f"g{n}",), ("yes",), count) for n, count in enumerate(hits)]
     cells += [((f"g{n}",), ("no",), misses[n]) for n in range(len(hits))]
-    kinds = kinds_of(("g",), cells)
-    goal = goal_of(kinds, ("g",), tolerance=tolerance, most_copies=10_000)
-    found = add_positives(kinds, goal, "yes", "highest")
+    strata = strata_of(("g",), cells)
+    goal = goal_of(strata, ("g",), tolerance=tolerance, max_copies=10_000)
+    found = add_positives(strata, goal, "yes", "highest")
     best = max(h / (h + m) for h, m in zip(hits, misses, strict=False))
     for people, labels, count, more in zip(
-        kinds.people, kinds.labels, kinds.counts, found.made, strict=True
+        strata.people, strata.labels, strata.counts, found.made, strict=True
     ):
         if labels == ("no",):
             assert more == 0
@@ -50,13 +50,13 @@ def test_no_fewer_positives_would_do(hits: list[int], misses: list[int], toleran
 
 def test_random_additions_do_not_mend_what_positives_do() -> None:
     """Representation and base rate are off together: only one of the ways mends both."""
-    kinds = kinds_of(("gender",), [
+    strata = strata_of(("gender",), [
         (("f",), ("hired",), 10), (("f",), ("not",), 40),
         (("m",), ("hired",), 150), (("m",), ("not",), 100),
     ])  # fmt: skip
-    goal = goal_of(kinds, ("gender",), tolerance=0.01, most_copies=20)
-    [at_random] = compare(kinds, oversample(kinds, goal), goal)
-    [positives] = compare(kinds, add_positives(kinds, goal, "hired", "highest"), goal)
+    goal = goal_of(strata, ("gender",), tolerance=0.01, max_copies=20)
+    [at_random] = compare(strata, oversample(strata, goal), goal)
+    [positives] = compare(strata, add_positives(strata, goal, "hired", "highest"), goal)
     assert at_random.after.total_variation < positives.after.total_variation
     assert positives.after.rate_gap is not None
     assert positives.after.rate_gap < 0.011
@@ -66,17 +66,17 @@ def test_random_additions_do_not_mend_what_positives_do() -> None:
 
 
 def test_what_cannot_be_reached_is_said() -> None:
-    kinds = kinds_of(("gender",), [*BIASED[:1], *BIASED[2:], (("Other",), ("nurse",), 3)])
-    goal = goal_of(kinds, ("gender",))
+    strata = strata_of(("gender",), [*BIASED[:1], *BIASED[2:], (("Other",), ("nurse",), 3)])
+    goal = goal_of(strata, ("gender",))
     with pytest.raises(DataError, match="Other with pilot: "):
-        add_positives(kinds, goal, "pilot", "overall")
+        add_positives(strata, goal, "pilot", "overall")
     with pytest.raises(DataError, match="no record of a known group"):
-        add_positives(kinds, goal, "judge", "highest")
+        add_positives(strata, goal, "judge", "highest")
     with pytest.raises(DataError, match="rate of 1 cannot be reached"):
-        add_positives(kinds, goal_of(kinds, ("gender",), tolerance=0.0), "pilot", "highest")
+        add_positives(strata, goal_of(strata, ("gender",), tolerance=0.0), "pilot", "highest")
 
 
 def test_one_grouping_only() -> None:
-    kinds = kinds_of(("a", "b"), [(("x", "u"), ("yes",), 3)])
+    strata = strata_of(("a", "b"), [(("x", "u"), ("yes",), 3)])
     with pytest.raises(UsageError, match="one --by"):
-        add_positives(kinds, goal_of(kinds, ("a",), ("b",)), "yes", "highest")
+        add_positives(strata, goal_of(strata, ("a",), ("b",)), "yes", "highest")

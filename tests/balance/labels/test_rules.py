@@ -103,7 +103,7 @@ def test_what_becomes_of_the_undecided_is_said_or_open() -> None:
 
 def test_the_share_that_finds_it_imageable_goes_by_the_rule() -> None:
     tally = Tally(imageability=(1, 1, 1, 1, 1))
-    share = imageable(tally, LabelRules(least_imageability=3))
+    share = imageable(tally, LabelRules(min_imageability=3))
     assert share is not None
     assert (share.hits, share.total) == (3, 5)
     assert imageable(Tally(), LabelRules()) is None
@@ -115,8 +115,8 @@ def test_the_share_that_finds_it_imageable_goes_by_the_rule() -> None:
         ({"unsafe_share": 0.0}, "--unsafe-share must be above 0"),
         ({"offensive_share": 1.5}, "--offensive-share must be above 0"),
         ({"offensive_share": float("nan")}, "--offensive-share must be above 0"),
-        ({"least_imageability": 6.0}, "--least-imageability must be from 1 to 5"),
-        ({"least_annotators": 0}, "--least-annotators must be at least 1"),
+        ({"min_imageability": 6.0}, "--least-imageability must be from 1 to 5"),
+        ({"min_annotators": 0}, "--least-annotators must be at least 1"),
     ],
 )
 def test_rules_out_of_range_are_refused(options: dict[str, float], said: str) -> None:

@@ -10,10 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from curate.balance.audit.run import save_report
-from curate.balance.labels.page import save_labels_page
 from curate.balance.labels.rules import LabelRules
-from curate.balance.labels.run import LabelQuestion, audit_labels, load_label_decisions
+from curate.balance.labels.run import audit_labels, load_label_decisions
 from curate.balance.labels.vocabulary import load_vocabulary
 from curate.core.errors import DataError, SchemaVersionError, UsageError
 from tests.conftest import ROOT
@@ -52,14 +50,13 @@ def first(tmp_path: Path) -> Path:
 
 
 def ask(vocabulary: Path, *judgements: Path, source: Path | None = None, **rules: Any) -> Any:
-    question = LabelQuestion(
-        judgements=judgements,
-        rules=LabelRules(**rules),
-        source=None if source is None else str(source),
-    )
-    report = audit_labels(str(vocabulary), question).to_dict()
+    report = audit_labels(vocabulary, judgements, source, LabelRules(**rules)).to_dict()
     jsonschema.validate(report, SCHEMA)
     return json.loads(json.dumps(report, allow_nan=False))
+
+
+def save_report(report: Any, path: Path) -> None:
+    path.write_text(json.dumps(report))
 
 
 def decisions(report: Any) -> dict[str, str]:
@@ -320,7 +317,7 @@ def test_a_table_is_given_once_and_there_is_one(words: Path, first: Path, tmp_pa
 
 def test_one_judgement_a_label_cannot_say_how_far_people_agree(words: Path, tmp_path: Path) -> None:
     table = write(tmp_path / "t.csv", "label,annotator,safety\nkind,a,safe\nrude,b,offensive\n")
-    report = ask(words, table, least_annotators=1)
+    report = ask(words, table, min_annotators=1)
     assert report["agreement"]["safety"]["alpha"] is None
     assert any("cannot be said: no label has two judgements" in x for x in report["statements"])
     assert decisions(report)["rude"] == "remove"
@@ -329,8 +326,7 @@ def test_one_judgement_a_label_cannot_say_how_far_people_agree(words: Path, tmp_
 def test_the_page_says_what_the_report_says(
     words: Path, first: Path, photos: Path, tmp_path: Path
 ) -> None:
-    question = LabelQuestion(judgements=(first,), source=str(photos))
-    save_labels_page(audit_labels(str(words), question), tmp_path / "page.html")
+    audit_labels(words, [first], photos).save(html=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "Krippendorff" in page
     assert "remove: offensive" in page
