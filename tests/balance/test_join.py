@@ -55,5 +55,5 @@ def test_several_rows_of_an_id_come_in_their_order() -> None:
 
 
 def test_an_id_that_comes_twice_is_an_error_where_records_count() -> None:
-    with open_join() as annotations, pytest.raises(DataError, match=r"'1.jpg' comes twice"):
+    with open_join() as annotations, pytest.raises(DataError, match=r"'1.jpg' is duplicated"):
         annotations.add_lines([("1.jpg", {}), ("1.jpg", {})], once=True)

@@ -112,7 +112,7 @@ def test_the_table_goes_before_what_the_dataset_says(described: Path, tmp_path: 
 
 
 def test_what_is_no_plain_value_is_one_clear_line(described: Path) -> None:
-    with pytest.raises(DataError, match=r"train/3\.png: when holds .*; want a text, a number"):
+    with pytest.raises(DataError, match=r"train/3\.png: when holds .*; expected text, a number"):
         ask(described, "when")
 
 
@@ -170,7 +170,9 @@ def test_the_texts_of_samples_are_groups(tmp_path: Path) -> None:
 
 def test_a_text_of_a_sample_that_is_cut_off_is_one_clear_line(tmp_path: Path) -> None:
     write_tar(tmp_path / "s/0.tar", [("0.png", picture(0)), ("0.json", b'{"a": ')])
-    with pytest.raises(DataError, match=r"'0\.tar', member '0\.json', is no JSON; is it cut off"):
+    with pytest.raises(
+        DataError, match=r"'0\.tar', member '0\.json', is not valid JSON; is it trunc"
+    ):
         ask(tmp_path / "s", "a")
 
 
@@ -222,14 +224,14 @@ def test_people_of_a_table_go_beside_all_that_the_dataset_says(coco: Path, tmp_p
     options: dict[str, Any] = {"groups": tmp_path / "t.csv", "per": "person"}
     report = ask(coco, "age", label="category", **options)
     assert groups(report, "age") == {"old": 2, "young": 1, "(missing)": 1}
-    with pytest.raises(DataError, match=r"val/a\.png: the dataset itself gives the gender of sev"):
+    with pytest.raises(DataError, match=r"val/a\.png: both the dataset and the table list sev"):
         ask(coco, "age", "gender", **options)
 
 
 def test_ids_that_could_all_mean_several_are_told_apart_from_strangers(tmp_path: Path) -> None:
     source = save_images(tmp_path / "photos", "a/1.png", "b/1.png")
     (tmp_path / "t.csv").write_text("file,tone\n1.png,I\n")
-    with pytest.raises(DataError, match=r"such as '1\.png', could mean several; give more of"):
+    with pytest.raises(DataError, match=r"such as '1\.png', are ambiguous; use longer"):
         ask(source, "tone", groups=tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("file,tone\n2.png,I\n")
     with pytest.raises(DataError, match=r"'2\.png', is a record; ids are file names"):

@@ -48,7 +48,7 @@ def test_a_report_can_go_to_files(words: Path, table: Path, tmp_path: Path) -> N
     rules = json.loads(report.read_text())["rules"]
     assert rules == {
         "questions": ["safety"], "offensive_share": 0.5, "unsafe_share": 0.4,
-        "min_imageability": 3.0, "imageability": "median", "min_annotators": 2,
+        "least_imageability": 3.0, "imageability": "median", "least_annotators": 2,
         "undecided": "remove",
     }  # fmt: skip
     assert "<script" not in page.read_text()

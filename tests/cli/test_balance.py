@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from curate.manifest import corrections
+
 CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()", "balance"]
 
 
@@ -163,3 +165,25 @@ def test_reports_go_nowhere_that_is_read_or_written(table: Path, tmp_path: Path)
     done = run(table, "--by", "gender", "--strategy", "subset")
     assert done.returncode == 2
     assert "--output OUT" in done.stderr
+
+
+def test_ids_without_a_suffix_can_be_oversampled(tmp_path: Path) -> None:
+    table, out = tmp_path / "people.csv", tmp_path / "out"
+    table.write_text("id,gender\n" + "".join(f"{n},{'fm'[n % 4 > 0]}\n" for n in range(40)))
+    done = run(table, "--by", "gender", "--strategy", "oversample", "-o", out, "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = list(corrections.iter_rows(out / "manifest/records"))
+    assert {row.id for row in rows if row.made_from == "4"} == {"4_aug1", "4_aug2"}
+
+
+def test_a_correction_that_confounds_is_reported(tmp_path: Path) -> None:
+    table, report = tmp_path / "people.csv", tmp_path / "report.json"
+    rows = ["f,young", "f,young", "m,young", "m,young", "m,young", "m,old"] * 40
+    table.write_text("id,gender,age\n" + "".join(f"{n},{r}\n" for n, r in enumerate(rows)))
+    done = run(table, "--by", "gender", "--by", "age", "--strategy", "subset", "--dry-run",
+               "--report", report)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Warning: 1 associations grow (Cramér's V): gender and age" in done.stderr
+    found = json.loads(report.read_text())["confounding"]
+    assert [each["grows"] for each in found["associations"]] == [True]
+    assert found["emptied"]["attributes"]["cells"] == 3

@@ -13,6 +13,7 @@ SciPy's `milp`; with a relative gap of 0 the solution is optimal.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,19 +21,27 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import block_diag, coo_array, csr_array, hstack, vstack
 
-from curate.balance.contingency import Bools, Ints
-from curate.balance.correct.goal import Allocation, Goal, Shortage
-from curate.balance.correct.strata import Members, Strata, find_members
+from curate.balance.contingency import Ints
+from curate.balance.correct import proportional
+from curate.balance.correct.confounding import measure_associations
+from curate.balance.correct.goal import Goal, Shortage
+from curate.balance.correct.strata import (
+    Members,
+    Strata,
+    find_members,
+)
 from curate.core.errors import DataError
 from curate.core.intervals import Floats
 
 _SECONDS = 120.0
+_SLACK = 1e-7
+_GROWTH = 0.005  # growth of an association that counts as none
 _INFEASIBLE = 2  # of SciPy's ways to end
 _SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Limits:
+class Search:
     """Bounds and direction of the optimization over K strata.
 
     Args:
@@ -40,12 +49,16 @@ class Limits:
         high: maximum records per stratum, int64, shape (K,).
         largest: maximize the total; minimize it if False.
         times: records in the result that one more original record would allow.
+        seed: random seed of the rounding.
+        label: name of the column of labels, or None.
     """
 
     low: Ints
     high: Ints
     largest: bool
     times: int = 1
+    seed: int = 0
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,10 +68,12 @@ class Solution:
     Args:
         counts: records per stratum, int64, shape (K,).
         gap: relative optimality gap; 0 if optimal.
+        is_proportional: the second stage found a proportional allocation of this size.
     """
 
     counts: Ints
     gap: float
+    is_proportional: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +95,7 @@ class _Part:
     least: csr_array
 
 
-def solve(strata: Strata, goal: Goal, limits: Limits) -> Solution:
+def solve(strata: Strata, goal: Goal, limits: Search) -> Solution:
     """Find the optimal number of records per stratum subject to a target.
 
     Args:
@@ -97,18 +112,20 @@ def solve(strata: Strata, goal: Goal, limits: Limits) -> Solution:
     counts = limits.high.copy() if limits.largest else limits.low.copy()
     having = {label: strata.having(label) for label in strata.names()}
     _check_least(having, strata, goal)
-    gap = 0.0
+    gap, unspread = 0.0, 0
     unsolved: list[_Part] = []
     for part in _iter_parts(having, strata, goal, members):
         solution = _solve_part(part, goal, limits)
         if solution is None:
             unsolved.append(part)
             continue
-        counts[part.positions] = solution.counts
+        spread = _make_proportional(part, strata, goal, limits, members, solution.counts)
+        counts[part.positions] = solution.counts if spread is None else spread
+        unspread += spread is None
         gap = max(gap, solution.gap)
     if unsolved:
         raise DataError(_explain(unsolved, strata, goal, limits, members))
-    return Solution(counts, gap)
+    return Solution(counts, gap, unspread == 0)
 
 
 def _check_least(having: Mapping[str, Ints], strata: Strata, goal: Goal) -> None:
@@ -196,7 +213,7 @@ def _spread(block: Floats, columns: Ints, width: int) -> csr_array:
     return csr_array((sparse.data, where), shape=(len(block), width))
 
 
-def _solve_part(part: _Part, goal: Goal, limits: Limits) -> Solution | None:
+def _solve_part(part: _Part, goal: Goal, limits: Search) -> Solution | None:
     """Solve one part; None if it is infeasible."""
     low, high = limits.low[part.positions], limits.high[part.positions]
     sign = -1.0 if limits.largest else 1.0
@@ -220,8 +237,67 @@ def _solve_part(part: _Part, goal: Goal, limits: Limits) -> Solution | None:
     return Solution(found, max(0.0, float(answer.mip_gap or 0.0)))
 
 
+def _make_proportional(
+    part: _Part,
+    strata: Strata,
+    goal: Goal,
+    limits: Search,
+    members: Sequence[Members],
+    optimal: Ints,
+) -> Ints | None:
+    """Second stage: the proportional allocation of the same size; None if none was found."""
+    positions = part.positions
+    bounds = proportional.Limits(limits.low[positions], limits.high[positions])
+    totals = _totals(part, goal, members, optimal)
+    own = Strata(
+        strata.attributes,
+        tuple(strata.people[position] for position in positions),
+        tuple(strata.labels[position] for position in positions),
+        strata.counts[positions],
+    )
+    before = measure_associations(own, own.counts.astype(np.float64), limits.label)
+    values = [people[0] for people in own.people] if own.are_single else []
+    fits: list[tuple[float, Floats]] = []
+    for reference in proportional.iter_references(values, own.labels, own.counts):
+        scaled = np.maximum(reference, 1e-9) * (optimal.sum() / max(reference.sum(), 1.0))
+        fitted = proportional.fit_table(scaled, bounds, totals)
+        after = measure_associations(own, fitted, limits.label)
+        growth = max((after[pair] - before[pair] for pair in before), default=0.0)
+        fits.append((max(0.0, growth - _GROWTH), fitted))
+    fitted = min(fits, key=lambda fit: fit[0])[1]  # the first of equal ones: the observed table
+    name = zlib.crc32("\0".join(map(str, part.labels)).encode())
+    random = np.random.default_rng([limits.seed, name])
+    return proportional.round_table(fitted, bounds, totals, random)
+
+
+def _totals(
+    part: _Part, goal: Goal, members: Sequence[Members], optimal: Ints
+) -> proportional.Totals:
+    """The totals that every allocation of the optimal size has to keep."""
+    size = len(part.positions)
+    rows, low, high = (
+        [csr_array(np.ones((1, size)))],
+        [float(optimal.sum())],
+        [float(optimal.sum())],
+    )
+    for label in range(len(part.labels)):
+        own = part.having[[label]].toarray()[0]
+        for each, target in zip(members, goal.targets.values(), strict=True):
+            people = each.people[part.positions] * own[:, None]
+            known = float(people.sum(axis=1) @ optimal)
+            shares = np.array(list(target.values()))
+            rows += [csr_array(people.sum(axis=1)[None, :]), csr_array(people.T)]
+            low += [known, *(np.maximum(0.0, shares - goal.tolerance) * known - _SLACK)]
+            high += [known, *((shares + goal.tolerance) * known + _SLACK)]
+    if part.least.shape[0]:
+        rows.append(part.least)
+        low += [float(goal.min_per_label)] * part.least.shape[0]
+        high += [np.inf] * part.least.shape[0]
+    return proportional.Totals(csr_array(vstack(rows)), np.array(low), np.array(high))
+
+
 def _explain(
-    parts: Sequence[_Part], strata: Strata, goal: Goal, limits: Limits, members: Sequence[Members]
+    parts: Sequence[_Part], strata: Strata, goal: Goal, limits: Search, members: Sequence[Members]
 ) -> str:
     """Why the program is infeasible: the fewest records that would have to be added, and where."""
     shortages = [
@@ -250,7 +326,7 @@ def _explain(
 
 
 def _find_shortages(
-    part: _Part, strata: Strata, goal: Goal, limits: Limits, members: Sequence[Members]
+    part: _Part, strata: Strata, goal: Goal, limits: Search, members: Sequence[Members]
 ) -> list[Shortage]:
     """Elastic program: minimize the number of added records that make it feasible."""
     cells = [
@@ -302,68 +378,3 @@ def _find_shortages(
                 )
             )  # fmt: skip
     return shortages
-
-
-def subset(strata: Strata, goal: Goal) -> Allocation:
-    """The largest subset that meets a target.
-
-    Args:
-        strata: the records.
-        goal: targets, tolerance, and minimum per label.
-
-    Raises:
-        DataError: if none meets it; names the cells that are too small.
-    """
-    found = solve(strata, goal, Limits(np.zeros_like(strata.counts), strata.counts, largest=True))
-    return Allocation(
-        kept=found.counts,
-        made=np.zeros_like(strata.counts),
-        weights=np.ones(len(strata)),
-        why=_reasons(strata.counts > found.counts, "its group is above the target share"),
-        gap=found.gap,
-    )
-
-
-def oversample(strata: Strata, goal: Goal) -> Allocation:
-    """The fewest copies to add, none of a record more than allowed, to meet a target.
-
-    Args:
-        strata: the records.
-        goal: targets, tolerance, and maximum copies.
-
-    Raises:
-        DataError: if it cannot be met; names the cells that are too small.
-    """
-    most = strata.counts * goal.max_copies
-    found = solve(strata, goal, Limits(strata.counts, most, largest=False, times=goal.max_copies))
-    return Allocation(
-        kept=strata.counts,
-        made=found.counts - strata.counts,
-        weights=np.ones(len(strata)),
-        why=_reasons(found.counts > strata.counts, "its group is below the target share"),
-        gap=found.gap,
-    )
-
-
-def remove_labels(strata: Strata, unwanted: Mapping[str, str]) -> Allocation:
-    """Remove every record with a removed label.
-
-    Args:
-        strata: the records.
-        unwanted: the reason for each removed label.
-    """
-    why = tuple(
-        next((f"{name}: {unwanted[name]}" for name in labels if name in unwanted), None)
-        for labels in strata.labels
-    )
-    stays = np.array([reason is None for reason in why], dtype=np.bool_)
-    return Allocation(
-        kept=np.where(stays, strata.counts, 0),
-        made=np.zeros_like(strata.counts),
-        weights=np.ones(len(strata)),
-        why=why,
-    )
-
-
-def _reasons(changed: Bools, reason: str) -> tuple[str | None, ...]:
-    return tuple(reason if each else None for each in changed)

@@ -28,6 +28,9 @@ def make_page(report: Mapping[str, Any]) -> Page:
     for name, found in report["comparisons"].items():
         title = "By " + " and ".join(name.split(","))
         sections.append(Section(title, tuple(_comparison(name, found, report))))
+    if report.get("confounding"):
+        blocks = tuple(_confounding(report["confounding"]))
+        sections.append(Section("Associations between attributes and labels", blocks))
     if report["labels"]:
         sections.append(Section("Labels", tuple(_labels(report["labels"]))))
     tool = report["tool"]
@@ -38,6 +41,31 @@ def make_page(report: Mapping[str, Any]) -> Page:
         f"{tool['name']} {tool['version']}; strategy {report['recipe']['strategy']}, seed "
         f"{report['recipe']['seed']}",
     )
+
+
+def _confounding(found: Mapping[str, Any]) -> Iterator[Block]:
+    rows = [
+        (
+            " and ".join(each["columns"]),
+            f"{each['before']:.3f}",
+            f"{each['after']:.3f}" + (" ▲" if each["grows"] else ""),
+        )
+        for each in found["associations"]
+    ]
+    if rows:
+        yield Table("Cramér's V, 0 to 1; ▲ grows", ("", "before", "after"), rows)
+    for name, text in (("attributes", "the attributes"), ("with_labels", "attributes and label")):
+        each = found["emptied"][name]
+        if each is not None:
+            yield f"{each['emptied']:,} of {each['cells']:,} intersections of {text} become empty."
+    rates = sorted(found["base_rates"].items(), key=lambda item: -_change(item[1]))[:_MAX_ROWS]
+    if rates:
+        table = [(name, _percent(r["before"]), _percent(r["after"])) for name, r in rates]
+        yield Table("Share of all records with each label", ("", "before", "after"), table)
+
+
+def _change(rate: Mapping[str, float]) -> float:
+    return abs(rate["after"] - rate["before"])
 
 
 def _done(report: Mapping[str, Any]) -> Iterator[Block]:

@@ -13,6 +13,7 @@ from curate.balance.audit import report as audit_report
 from curate.balance.audit.report import describe as describe_audit
 from curate.balance.audit.representation import format_group
 from curate.balance.correct.comparison import Amplification, Comparison, Distances, total_variation
+from curate.balance.correct.confounding import GROWTH
 from curate.balance.correct.options import ADDING, BalanceOptions
 from curate.balance.correct.page import make_page
 from curate.balance.correct.source import LoadedRecords
@@ -133,6 +134,7 @@ def to_dict(findings: Findings) -> dict[str, Any]:
         "comparisons": {
             ",".join(each.columns): _comparison(each) for each in corrected.comparisons
         },
+        "confounding": corrected.confounding.to_dict(),
         "audit": None if corrected.before is None else _audits(findings),
         "statements": list(describe(findings)),
     }
@@ -142,6 +144,9 @@ def describe(findings: Findings) -> Iterator[str]:
     """Statements about the correction, a sentence or two each."""
     correction, options = findings.corrected.correction, findings.options
     strata = findings.loaded.strata
+    intended = options.positive if options.strategy == "augment-positive" else None
+    yield from findings.corrected.confounding.warnings(intended)
+    yield from _warn_of_distance(findings)
     yield from correction.notes
     if options.groupings:
         missing = sum(
@@ -176,6 +181,17 @@ def describe(findings: Findings) -> Iterator[str]:
         "Groups are as annotated. Equal counts do not make labels fair or images of equal "
         "quality; measure the effect on a model with `curate impact train`."
     )
+
+
+def _warn_of_distance(findings: Findings) -> Iterator[str]:
+    """Groupings that are farther from their target than before."""
+    for each in findings.corrected.comparisons:
+        before, after = each.before.total_variation, each.after.total_variation
+        if after > before + GROWTH:
+            yield (
+                f"Warning: the shares of {','.join(each.columns)} are farther from the target "
+                f"than before: total variation {before:.3f} -> {after:.3f}."
+            )
 
 
 def _weights(findings: Findings) -> dict[str, Any]:

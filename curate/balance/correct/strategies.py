@@ -13,10 +13,11 @@ from curate.balance.audit.measure import Rules, Statistics, Targets, compute_sta
 from curate.balance.audit.representation import format_group
 from curate.balance.census import Census, count
 from curate.balance.contingency import Ints
+from curate.balance.correct.allocation import oversample, remove_labels, subset
 from curate.balance.correct.comparison import Comparison, compare
+from curate.balance.correct.confounding import Confounding, measure_confounding
 from curate.balance.correct.decisions import DecisionIndex
 from curate.balance.correct.goal import Allocation, Goal, TargetSpec, resolve_targets
-from curate.balance.correct.integer_program import oversample, remove_labels, subset
 from curate.balance.correct.options import TOLERANCE, BalanceOptions
 from curate.balance.correct.reweigh import reweigh
 from curate.balance.correct.source import LoadedRecords, plan_audit
@@ -124,6 +125,7 @@ class Corrected:
         before: the audit before; None without attributes.
         after: the audit after; for weights, of as many records as the effective sample size.
         goal: the targets.
+        confounding: side effects on associations, cells and base rates.
     """
 
     correction: Allocation
@@ -131,6 +133,7 @@ class Corrected:
     before: Statistics | None
     after: Statistics | None
     goal: Goal
+    confounding: Confounding
 
 
 def correct(
@@ -156,6 +159,7 @@ def correct(
     correction = _STRATEGIES[options.strategy](strata, goal, options, unwanted)
     if not correction.kept.sum():
         raise DataError(_explain_nothing(strata, goal))
+    confounding = measure_confounding(strata, correction, options.label)
     before = after = None
     if options.groupings:
         rules = Rules({} if isinstance(wanted, str) else wanted, seed=options.seed)
@@ -165,7 +169,9 @@ def correct(
         after = compute_statistics(
             _census(strata, _counts_after(correction, options), options), rules
         )
-    return Corrected(correction, compare(strata, correction, goal), before, after, goal)
+    return Corrected(
+        correction, compare(strata, correction, goal), before, after, goal, confounding
+    )
 
 
 def _tolerance(targets: Targets, options: BalanceOptions) -> float:
@@ -231,9 +237,13 @@ def _census(strata: Strata, counts: Ints, options: BalanceOptions) -> Census:
 _Strategy = Callable[[Strata, Goal, BalanceOptions, Mapping[str, str]], Allocation]
 _STRATEGIES: Mapping[str, _Strategy] = {
     "reweigh": lambda strata, goal, *_: reweigh(strata, goal),
-    "subset": lambda strata, goal, *_: subset(strata, goal),
-    "oversample": lambda strata, goal, *_: oversample(strata, goal),
-    "augment": lambda strata, goal, *_: oversample(strata, goal),
+    "subset": lambda strata, goal, options, _: subset(strata, goal, options.seed, options.label),
+    "oversample": lambda strata, goal, options, _: oversample(
+        strata, goal, options.seed, options.label
+    ),
+    "augment": lambda strata, goal, options, _: oversample(
+        strata, goal, options.seed, options.label
+    ),
     "augment-positive": lambda strata, goal, options, _: add_positives(
         strata, goal, str(options.positive), cast(Rate, options.rate)
     ),

@@ -53,9 +53,9 @@ def _rules(rules: LabelRules) -> dict[str, Any]:
         "questions": sorted(rules.questions, reverse=True),
         "offensive_share": rules.offensive_share,
         "unsafe_share": rules.unsafe_share,
-        "min_imageability": rules.min_imageability,
+        "least_imageability": rules.min_imageability,
         "imageability": rules.imageability,
-        "min_annotators": rules.min_annotators,
+        "least_annotators": rules.min_annotators,
         "undecided": rules.undecided,
     }
 

@@ -58,7 +58,7 @@ def test_figures_stay_figures_whatever_the_noise(people: Census, drawn: list[flo
 
 def test_noise_passes_for_no_finding(people: Census, drawn: list[float]) -> None:
     noisy, _ = add_noise(people, 0.05)
-    found = audit(noisy, Rules())
+    found = compute_statistics(noisy, Rules())
     assert found.associations
     assert not any(each.flagged for each in found.associations)
     assert {(each.p, each.q, each.interval) for each in found.associations} == {(None, None, None)}

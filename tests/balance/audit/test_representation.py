@@ -8,6 +8,7 @@ from scipy import stats
 
 from curate.balance.audit.representation import (
     check_target,
+    chi2_independence,
     compute_divergence,
     compute_shares,
     uniform,
@@ -81,7 +82,7 @@ def test_missing_values_have_a_share_but_no_target() -> None:
 
 def test_a_target_must_be_for_these_groups() -> None:
     table = people(a=1, b=1)
-    with pytest.raises(DataError, match="names kind 'x', which no record has; it has: a, b"):
+    with pytest.raises(DataError, match="has kind 'x', which no record has; values: a, b"):
         check_target({("a",): 0.5, ("x",): 0.5}, table)
     with pytest.raises(DataError, match="says nothing of 'b'"):
         check_target({("a",): 1.0}, table)
@@ -89,9 +90,9 @@ def test_a_target_must_be_for_these_groups() -> None:
 
 def test_independence_is_pearsons() -> None:
     counts = np.array([[20, 30, 0], [25, 5, 0], [0, 0, 0]])
-    found = test_independence(counts)
+    found = chi2_independence(counts)
     assert found is not None
     known = stats.chi2_contingency(counts[:2, :2], correction=False)
     assert (found.chi2, found.p) == pytest.approx((known.statistic, known.pvalue))
     assert found.v == pytest.approx(stats.contingency.association(counts[:2, :2]))
-    assert test_independence(counts[2:]) is None
+    assert chi2_independence(counts[2:]) is None

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curate.balance.correct.allocation import remove_labels, subset
 from curate.balance.correct.comparison import amplify, compare, cramers_v
 from curate.balance.correct.goal import Allocation
-from curate.balance.correct.integer_program import remove_labels, subset
 from tests.balance.correct.made_up import BIASED, goal_of, strata_of
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.balance.correct import integer_program as programme
+from curate.balance.correct.allocation import oversample, subset
 from curate.balance.correct.goal import Goal
-from curate.balance.correct.integer_program import oversample, subset
 from curate.balance.correct.strata import Strata, find_members
 from curate.balance.groups import MISSING
 from curate.core.errors import DataError
@@ -144,9 +144,9 @@ def test_what_keeps_a_target_from_being_met_is_named() -> None:
     assert "fewer than the 30" in str(said.value)
     with pytest.raises(DataError) as said:
         subset(strata, goal_of(strata, ("gender",), within=True, min_per_label=10))
-    assert "gender Male of judge (there are 0; 5 more needed)" in str(said.value)
+    assert "gender Male of judge (0 available, 5 more needed)" in str(said.value)
     strata = strata_of(("gender",), BIASED)
-    named = "gender Female of pilot (there are 10; 20 more needed); gender Male of nurse"
+    named = "gender Female of pilot (10 available, 20 more needed); gender Male of nurse"
     with pytest.raises(DataError, match=re.escape(named)):
         # 90 men need 90 women; 30 women, three times each.
         oversample(strata, goal_of(strata, ("gender",), within=True, max_copies=3, tolerance=0.0))
@@ -191,5 +191,5 @@ def test_a_search_that_runs_out_of_time_does_not_say_that_nothing_meets_the_targ
 
     monkeypatch.setattr(programme, "milp", lambda *_, **__: Ended())
     strata = strata_of(("gender",), BIASED)
-    with pytest.raises(DataError, match="no answer was found in 120 s"):
+    with pytest.raises(DataError, match="no solution was found in 120 s"):
         subset(strata, goal_of(strata, ("gender",)))

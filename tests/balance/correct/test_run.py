@@ -394,7 +394,7 @@ def test_verify_sees_a_manifest_that_was_rewritten(
     [
         ({"by": ()}, "say which groups"),
         ({"by": (("gender", "gender"),)}, "names an attribute twice"),
-        ({"by": (("category",),)}, "both a label and an attribute"),
+        ({"by": (("category",),)}, "both the label and an attribute"),
         ({"by": (("eyes",),)}, "no column 'eyes'"),
         ({"splits": ("dev",)}, "no record is of the split 'dev'"),
         ({"least": 30}, "fewer than the 30"),

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.balance.correct.allocation import oversample
 from curate.balance.correct.comparison import compare
-from curate.balance.correct.integer_program import oversample
 from curate.balance.correct.strategies import add_positives
 from curate.core.errors import DataError, UsageError
 from tests.balance.correct.made_up import BIASED, goal_of, strata_of

@@ -115,8 +115,8 @@ def test_the_share_that_finds_it_imageable_goes_by_the_rule() -> None:
         ({"unsafe_share": 0.0}, "--unsafe-share must be above 0"),
         ({"offensive_share": 1.5}, "--offensive-share must be above 0"),
         ({"offensive_share": float("nan")}, "--offensive-share must be above 0"),
-        ({"min_imageability": 6.0}, "--least-imageability must be from 1 to 5"),
-        ({"min_annotators": 0}, "--least-annotators must be at least 1"),
+        ({"min_imageability": 6.0}, "--min-imageability must be from 1 to 5"),
+        ({"min_annotators": 0}, "--min-annotators must be at least 1"),
     ],
 )
 def test_rules_out_of_range_are_refused(options: dict[str, float], said: str) -> None:

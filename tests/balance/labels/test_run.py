@@ -257,15 +257,21 @@ def test_an_image_of_two_labels_goes_once(first: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("label,annotator,safety\nkind,a,bad\n", r"record 1: safety is 'bad'; want safe, sens"),
-        ("label,annotator,imageability\nkind,a,6\n", r"imageability is '6'; want 1, 2, 3, 4 or 5"),
+        ("label,annotator,safety\nkind,a,bad\n", r"record 1: safety is 'bad'; expected safe, sens"),
+        (
+            "label,annotator,imageability\nkind,a,6\n",
+            r"imageability is '6'; expected 1, 2, 3, 4 or 5",
+        ),
         ("label,annotator,imageability\nkind,a,4.5\n", r"imageability is '4.5'"),
         ("label,annotator,safety\nkind,,safe\n", r"record 1, has no annotator"),
         ("label,annotator,safety\n,a,safe\n", r"record 1, has no label"),
-        ("label,annotator,safety\nkind,a,safe\nkind,a,safe\n", r"record 2: 'a' judges the safety"),
+        (
+            "label,annotator,safety\nkind,a,safe\nkind,a,safe\n",
+            r"record 2: 'a' has two judgments of the safety",
+        ),
         ("label,annotator,safety\n", r"is empty"),
-        ("label,annotator,safety\nkind,a,\n", r"holds no judgement"),
-        ("label,annotator,safety\nodd,a,safe\n", r"no judgement is of a label .*'odd'"),
+        ("label,annotator,safety\nkind,a,\n", r"contains no judgments"),
+        ("label,annotator,safety\nodd,a,safe\n", r"no judgment is of a label .*'odd'"),
         ("label,who,safety\nkind,a,safe\n", r"has no column 'annotator'; it has: label, who, saf"),
         ("label,annotator,verdict\nkind,a,safe\n", r"neither a column 'safety' nor 'imageability'"),
     ],
@@ -282,9 +288,9 @@ def test_a_malformed_table_is_one_clear_line(
     ("name", "text", "said"),
     [
         ("v.txt", "", "has no labels"),
-        ("v.txt", "a\nb\na\n", r"line 3, has the label 'a', which stands there before"),
-        ("v.json", "{}", "is no JSON list"),
-        ("v.json", '["a"', "is no JSON; is it cut off"),
+        ("v.txt", "a\nb\na\n", r"line 3, has the label 'a', which is duplicated"),
+        ("v.json", "{}", "is not a JSON list"),
+        ("v.json", '["a"', "is not valid JSON; is it trunc"),
         ("v.json", '["a", null]', r"\[1\] has no label"),
         ("v.csv", "name\nx\n", r"has no column 'label'; it has: name"),
         ("v.csv", "label,name\n,x\n", "record 1, has no label"),
@@ -303,7 +309,7 @@ def test_a_vocabulary_that_is_not_there_or_no_text_is_one_clear_line(
     with pytest.raises(DataError, match=r"none\.txt cannot be read: No such file"):
         ask(tmp_path / "none.txt", first)
     (tmp_path / "v.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match="is not UTF-8"):
+    with pytest.raises(DataError, match="is not valid UTF-8"):
         ask(tmp_path / "v.txt", first)
 
 
@@ -311,7 +317,7 @@ def test_a_table_is_given_once_and_there_is_one(words: Path, first: Path, tmp_pa
     again = write(tmp_path / "again.csv", FIRST)
     with pytest.raises(UsageError, match=r"again\.csv is given twice"):
         ask(words, first, again)
-    with pytest.raises(UsageError, match="give --judgements"):
+    with pytest.raises(UsageError, match="give --judgments"):
         ask(words)
 
 
@@ -338,13 +344,13 @@ def test_the_page_says_what_the_report_says(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"version": "1"}, "is no audit of labels"),
-        ({"labels": {"a": {}}}, "is no audit of labels"),
-        ({"labels": [1]}, "is no audit of labels"),
-        ({"labels": {"a": {"decision": "keep", "removed": True, "reasons": []}}}, "no audit of la"),
+        ({"version": "1"}, "is not a label audit"),
+        ({"labels": {"a": {}}}, "is not a label audit"),
+        ({"labels": [1]}, "is not a label audit"),
+        ({"labels": {"a": {"decision": "keep", "removed": True, "reasons": []}}}, "not a label au"),
         (
             {"labels": {"a": {"decision": "x", "removed": True, "reasons": []}}},
-            "no audit of labels",
+            "not a label audit",
         ),
     ],
 )
@@ -360,9 +366,9 @@ def test_what_is_no_audit_of_labels_removes_nothing(
 def test_other_files_are_no_audit_of_labels(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         load_label_decisions(tmp_path / "none.json")
-    with pytest.raises(DataError, match="is no JSON"):
+    with pytest.raises(DataError, match="is not valid JSON"):
         load_label_decisions(write(tmp_path / "a.json", "{"))
-    with pytest.raises(DataError, match="is no audit of labels"):
+    with pytest.raises(DataError, match="is not a label audit"):
         load_label_decisions(write(tmp_path / "b.json", '{"version": 1, "records": 3}'))
     with pytest.raises(SchemaVersionError, match="upgrade"):
         load_label_decisions(write(tmp_path / "c.json", '{"version": 2}'))
