@@ -175,3 +175,35 @@ def test_cramers_v_of_pairs_is_that_of_their_table() -> None:
         ("gender", "age"), ("gender", "hair"), ("age", "hair"),
         ("label", "gender"), ("label", "age"), ("label", "hair"),
     }  # fmt: skip
+
+
+FAIRFACE = """
+Black Female 39 406 819 403 625 320 157 72 17
+Black Male 90 320 646 601 611 371 166 58 10
+EastAsian Female 67 311 1310 341 517 163 93 34 21
+EastAsian Male 124 243 840 456 553 267 159 77 18
+Indian Female 41 448 780 329 545 300 183 100 48
+Indian Male 46 291 642 394 760 452 254 102 29
+Latino Female 52 403 947 381 653 360 189 76 27
+Latino Male 33 312 711 360 722 528 331 96 14
+MiddleEastern Female 11 176 467 116 291 148 75 35 12
+MiddleEastern Male 51 191 562 213 819 537 317 176 51
+SoutheastAsian Female 30 338 833 328 419 198 123 50 39
+SoutheastAsian Male 66 325 748 367 517 276 158 72 35
+White Female 78 312 1354 305 863 345 190 86 40
+White Male 113 238 1018 273 1044 613 435 226 33
+"""
+"""Counts of 40,000 labels of FairFace (Karkkainen and Joo, WACV 2021) by race, gender, age."""
+
+
+def test_fairface_is_balanced_without_confounding() -> None:
+    cells = []
+    for line in FAIRFACE.split("\n")[1:-1]:
+        race, gender, *counts = line.split()
+        cells += [((race, gender, str(age)), (), int(n)) for age, n in enumerate(counts)]
+    strata = strata_of(("race", "gender", "age"), cells)
+    goal = goal_of(strata, ("race",), ("gender",), ("age",), tolerance=0.01, min_per_label=0)
+    kept = subset(strata, goal).kept
+    assert int(kept.sum()) == 3896
+    assert (kept > 0).all()
+    assert max(measure_associations(strata, kept.astype(float), None).values()) <= 0.05
