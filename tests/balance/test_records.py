@@ -171,7 +171,7 @@ def test_the_texts_of_samples_are_groups(tmp_path: Path) -> None:
 def test_a_text_of_a_sample_that_is_cut_off_is_one_clear_line(tmp_path: Path) -> None:
     write_tar(tmp_path / "s/0.tar", [("0.png", picture(0)), ("0.json", b'{"a": ')])
     with pytest.raises(
-        DataError, match=r"'0\.tar', member '0\.json', is not valid JSON; is it trunc"
+        DataError, match=r"'0\.tar', member '0\.json', is no JSON; is it cut off"
     ):
         ask(tmp_path / "s", "a")
 
@@ -234,5 +234,5 @@ def test_ids_that_could_all_mean_several_are_told_apart_from_strangers(tmp_path:
     with pytest.raises(DataError, match=r"such as '1\.png', are ambiguous; use longer"):
         ask(source, "tone", groups=tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("file,tone\n2.png,I\n")
-    with pytest.raises(DataError, match=r"'2\.png', is a record; ids are file names"):
+    with pytest.raises(DataError, match=r"'2\.png', matches a record; ids are file names"):
         ask(source, "tone", groups=tmp_path / "t.csv")

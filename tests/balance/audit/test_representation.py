@@ -84,7 +84,7 @@ def test_a_target_must_be_for_these_groups() -> None:
     table = people(a=1, b=1)
     with pytest.raises(DataError, match="has kind 'x', which no record has; values: a, b"):
         check_target({("a",): 0.5, ("x",): 0.5}, table)
-    with pytest.raises(DataError, match="says nothing of 'b'"):
+    with pytest.raises(DataError, match="no row for 'b'"):
         check_target({("a",): 1.0}, table)
 
 

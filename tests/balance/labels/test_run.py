@@ -110,7 +110,7 @@ def test_a_later_judgement_of_the_same_annotator_replaces_the_earlier(
     assert [fact["judgements"] for fact in facts] == [24, 2]
     assert [fact["in_force"] for fact in facts] == [22, 2]
     assert (facts[1]["replaced"], facts[1]["changed"]) == (2, 1)
-    said = "2 judgements took the place of earlier ones"
+    said = "2 judgments replaced earlier ones"
     assert any(said in each for each in report["statements"])
     # The other way round, the first word is the last.
     assert decisions(ask(words, tmp_path / "later.csv", first))["touchy"] == "remove"
@@ -129,7 +129,7 @@ def test_the_whole_way_from_judgements_to_an_appeal(
 ) -> None:
     path = tmp_path / "labels.json"
     save_report(ask(words, first), path)
-    with pytest.raises(DataError, match=r"leaves 1 labels undecided, such as 'new'; .*--undecided"):
+    with pytest.raises(DataError, match=r"has 1 undecided labels, such as 'new'; .*--undecided"):
         load_label_decisions(path)
     save_report(ask(words, first, undecided="keep"), path)
     assert load_label_decisions(path) == {
@@ -158,7 +158,7 @@ def test_a_question_that_nobody_answered_decides_nothing(words: Path, tmp_path: 
     assert set(report["agreement"]) == {"safety", "unsafe"}
     only = "".join(f"kind,{name},5\nrude,{name},1\n" for name in "abc")
     report = ask(words, write(tmp_path / "i.csv", f"label,annotator,imageability\n{only}"))
-    assert any("does not mean that it is safe" in each for each in report["statements"])
+    assert any("is not necessarily safe" in each for each in report["statements"])
 
 
 def test_every_form_of_table_says_the_same(words: Path, first: Path, tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_one_judgement_a_label_cannot_say_how_far_people_agree(words: Path, tmp_
     table = write(tmp_path / "t.csv", "label,annotator,safety\nkind,a,safe\nrude,b,offensive\n")
     report = ask(words, table, min_annotators=1)
     assert report["agreement"]["safety"]["alpha"] is None
-    assert any("cannot be said: no label has two judgements" in x for x in report["statements"])
+    assert any("is undefined: no label has two judgments" in x for x in report["statements"])
     assert decisions(report)["rude"] == "remove"
 
 
