@@ -170,9 +170,7 @@ def test_the_texts_of_samples_are_groups(tmp_path: Path) -> None:
 
 def test_a_text_of_a_sample_that_is_cut_off_is_one_clear_line(tmp_path: Path) -> None:
     write_tar(tmp_path / "s/0.tar", [("0.png", picture(0)), ("0.json", b'{"a": ')])
-    with pytest.raises(
-        DataError, match=r"'0\.tar', member '0\.json', is no JSON; is it cut off"
-    ):
+    with pytest.raises(DataError, match=r"'0\.tar', member '0\.json', is no JSON; is it cut off"):
         ask(tmp_path / "s", "a")
 
 

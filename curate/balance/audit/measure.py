@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from curate.balance.audit.adjusted import Adjusted, Crossing, Reversal, adjust, find_reversals
 from curate.balance.audit.association import Association, Pair, compute_associations, control
 from curate.balance.audit.base_rates import Groups, LabelRates, rate
 from curate.balance.audit.coverage import THRESHOLD, Uncovered, find_uncovered
@@ -25,7 +26,6 @@ from curate.balance.audit.representation import (
     margin,
     uniform,
 )
-from curate.balance.audit.simpson import Crossing, Reversal, find_reversals
 from curate.balance.census import Census
 from curate.balance.contingency import Columns, Table
 from curate.balance.groups import MISSING
@@ -81,6 +81,7 @@ class Statistics:
         base_rates: rates of each label by group.
         outcomes: rates of the outcomes of `curate blur` by group, by column.
         reversals: Simpson's reversals.
+        adjusted: differences adjusted for another attribute, for crossed attributes.
         uncovered: maximal uncovered patterns; None if not computed.
     """
 
@@ -92,6 +93,7 @@ class Statistics:
     base_rates: tuple[LabelRates, ...]
     outcomes: Mapping[str, tuple[LabelRates, ...]]
     reversals: tuple[Reversal, ...]
+    adjusted: tuple[Adjusted, ...]
     uncovered: tuple[Uncovered, ...] | None
 
 
@@ -112,13 +114,16 @@ def compute_statistics(census: Census, rules: Rules) -> Statistics:
     fits: dict[str, ChiSquare | None] = {}
     rates: list[LabelRates] = []
     reversals: list[Reversal] = []
+    adjusted: list[Adjusted] = []
     if plan.label is not None:
         for columns in groupings_:
             associations += _associate(census, plan.label, columns, rules.seed)
             fits[",".join(columns)] = _independence(census, plan.label, columns)
             rates += _rate(census, plan.label, columns)
         # Noise would look like a reversal.
-        reversals = [] if census.noise else list(_iter_reversals(census, plan.label))
+        crossings = () if census.noise else list(_iter_crossings(census, plan.label))
+        reversals = [found for each in crossings for found in find_reversals(each)]
+        adjusted = [found for each in crossings for found in adjust(each)]
     cells = census.cells
     uncovered = None if cells is None else tuple(find_uncovered(cells, rules.threshold))
     return Statistics(
@@ -133,6 +138,7 @@ def compute_statistics(census: Census, rules: Rules) -> Statistics:
             for name in plan.outcomes
         },
         reversals=tuple(reversals),
+        adjusted=tuple(adjusted),
         uncovered=uncovered,
     )
 
@@ -224,8 +230,11 @@ def _rate(census: Census, label: str, columns: Columns) -> Iterator[LabelRates]:
         yield rate(name, counts[position], hidden[position], groups)
 
 
-def _iter_reversals(census: Census, label: str) -> Iterator[Reversal]:
-    """Reversals of each attribute within each other attribute that it was crossed with."""
+def _iter_crossings(census: Census, label: str) -> Iterator[Crossing]:
+    """Each attribute within each other attribute that it was crossed with, by label.
+
+    Missing values are neither groups nor strata.
+    """
     for pair in census.plan.margins:
         if len(pair) != 2:
             continue
@@ -234,17 +243,18 @@ def _iter_reversals(census: Census, label: str) -> Iterator[Reversal]:
             hits = census.table(label, attribute, within)
             if not sizes.whole:
                 continue
-            known = [position for position, value in enumerate(sizes.values[0]) if value != MISSING]
+            known = np.ix_(
+                *([n for n, value in enumerate(each) if value != MISSING] for each in sizes.values)
+            )
+            names = [[value for value in each if value != MISSING] for each in sizes.values]
             for position, name in enumerate(hits.values[0]):
                 if name != MISSING and not hits.hidden[position].any():
-                    yield from find_reversals(
-                        Crossing(
-                            label=name,
-                            attribute=attribute,
-                            groups=[sizes.values[0][group] for group in known],
-                            within=within,
-                            parts=sizes.values[1],
-                            hits=np.minimum(hits.counts[position], sizes.counts)[known],
-                            sizes=sizes.counts[known],
-                        )
+                    yield Crossing(
+                        label=name,
+                        attribute=attribute,
+                        groups=names[0],
+                        within=within,
+                        parts=names[1],
+                        hits=np.minimum(hits.counts[position], sizes.counts)[known],
+                        sizes=sizes.counts[known],
                     )

@@ -35,6 +35,7 @@ def make_page(audit: Statistics, statements: Sequence[str], tool: Mapping[str, s
     if audit.census.plan.label is not None:
         sections.append(Section("Labels and groups", tuple(_associations(audit))))
         sections.append(Section("Base rates", tuple(_rates(audit.base_rates))))
+        sections.append(Section("Adjusted differences", tuple(_adjusted(audit))))
         sections.append(Section("Reversals", tuple(_reversals(audit))))
     if audit.outcomes:
         blocks = [block for rates in audit.outcomes.values() for block in _rates(rates)]
@@ -127,6 +128,38 @@ def _rates(rates: Sequence[LabelRates]) -> Iterator[Block]:
                 rows[:_MAX_ROWS])  # fmt: skip
     if len(rows) > _MAX_ROWS:
         yield f"{len(rows) - _MAX_ROWS:,} more rates are in the JSON report."
+
+
+def _adjusted(audit: Statistics) -> Iterator[Block]:
+    if not audit.adjusted:
+        yield "Differences are adjusted for another attribute if the two are crossed (--by a,b)."
+        return
+    ordered = sorted(
+        audit.adjusted,
+        key=lambda each: (each.kind == "same", -abs(each.crude - each.adjusted)),
+    )
+    rows = [
+        (
+            f"{each.label}: {each.attribute} {each.group}, by {each.stratum}",
+            _difference(each.crude, each.crude_interval),
+            _difference(each.adjusted, each.adjusted_interval),
+            "–" if each.heterogeneity_p is None else _probability(each.heterogeneity_p),
+            each.kind,
+        )
+        for each in ordered[:_MAX_ROWS]
+    ]
+    head = ("", "crude, points (95 %)", "adjusted (95 %)", "heterogeneity p", "")
+    yield Table("Rate of a group minus that of all others", head, rows)
+    yield (
+        "Adjusted: Mantel-Haenszel over the strata (stratified Newcombe and Sato intervals). "
+        "Heterogeneity: Breslow-Day test with Tarone's correction; if it is small, look at the "
+        "strata separately."
+    )
+
+
+def _difference(value: float, interval: Interval) -> str:
+    low, high = 100 * interval.low, 100 * interval.high
+    return f"{100 * value:+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−")
 
 
 def _reversals(audit: Statistics) -> Iterator[Block]:

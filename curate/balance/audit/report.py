@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from curate.balance.audit.adjusted import Adjusted, Reversal
 from curate.balance.audit.association import Association
 from curate.balance.audit.base_rates import BaseRate, LabelRates
 from curate.balance.audit.measure import Grouping, Rules, Statistics
@@ -18,9 +19,8 @@ from curate.balance.audit.representation import (
     compute_shares,
     format_group,
 )
-from curate.balance.audit.simpson import Reversal
-from curate.balance.census import MAX_CROSSED, Census, census_to_dict
-from curate.balance.groups import MISSING
+from curate.balance.audit.statements import describe
+from curate.balance.census import Census, census_to_dict
 from curate.core.intervals import Interval, Share
 from curate.core.records import escape_unprintable
 from curate.report.document import Report
@@ -144,6 +144,7 @@ def statistics_to_dict(audit: Statistics) -> dict[str, Any]:
         "base_rates": _rates(audit.base_rates),
         "outcomes": {name: _rates(rates) for name, rates in audit.outcomes.items()},
         "reversals": [_reversal(each) for each in audit.reversals],
+        "adjusted": [_adjusted(each) for each in audit.adjusted],
         "coverage": audit.uncovered is not None,
         "uncovered": [
             {"pattern": dict(each.pattern), "count": each.count} for each in audit.uncovered or ()
@@ -273,6 +274,21 @@ def _reversal(found: Reversal) -> dict[str, Any]:
     }
 
 
+def _adjusted(found: Adjusted) -> dict[str, Any]:
+    return {
+        "label": found.label,
+        "attribute": found.attribute,
+        "group": found.group,
+        "stratum": found.stratum,
+        "crude": _round(found.crude),
+        "crude_ci95": _interval(found.crude_interval),
+        "adjusted": _round(found.adjusted),
+        "adjusted_ci95": _interval(found.adjusted_interval),
+        "heterogeneity_p": _probability(found.heterogeneity_p),
+        "kind": found.kind,
+    }
+
+
 def _share(share: Share | None) -> dict[str, Any]:
     return {
         "count": share.hits if share else None,
@@ -293,103 +309,3 @@ def _round(value: float | None) -> float | None:
 def _probability(value: float | None) -> float | None:
     """Six significant digits, so that small p-values do not become 0."""
     return None if value is None else float(f"{value:.6g}")
-
-
-def describe(audit: Statistics, facts: Mapping[str, Any]) -> Iterator[str]:
-    """Statements about what the statistics show and what they cannot show.
-
-    Args:
-        audit: all statistics.
-        facts: ``reading``, ``suppressed``, ``noise`` and ``input`` of the report.
-    """
-    yield _counted(audit, facts["reading"]["per"])
-    yield from _misfits(facts["input"] or {})
-    yield (
-        "Counts show representation: which groups are under-represented, and where base rates "
-        "differ. They cannot show why. Historical and label bias cannot be inferred from counts; "
-        "that requires verified labels."
-    )
-    for grouping in audit.groupings:
-        if len(grouping.columns) == 1:
-            yield from _missing(grouping)
-    if audit.census.plan.label is not None and not audit.census.noise:
-        flagged = sum(each.flagged for each in audit.associations)
-        yield (
-            f"{flagged:,} of {len(audit.associations):,} associations of a label and a group are "
-            "flagged at a false discovery rate of 5 %. A flag indicates an association, not its "
-            "size or cause."
-        )
-    yield from _alone(audit)
-    if audit.uncovered is None and len(audit.census.plan.attributes) > MAX_CROSSED:
-        yield f"Coverage is not computed for more than {MAX_CROSSED} attributes."
-    yield from _protection(facts)
-
-
-def _counted(audit: Statistics, per: str) -> str:
-    if per == "person":
-        return (
-            f"{int(audit.census.total.counts):,} people in {audit.census.records:,} records are "
-            "counted, each once. Intervals assume that people in one photo are independent; they "
-            "are too narrow if people in one photo are similar."
-        )
-    return (
-        f"{audit.census.records:,} records are counted, each once. A record with several values "
-        "of an attribute forms a group of its own, such as Female+Male."
-    )
-
-
-def _misfits(given: Mapping[str, Any]) -> Iterator[str]:
-    for kind, what in (("unmatched", "match no record"), ("ambiguous", "are ambiguous")):
-        if given.get(kind):
-            examples = ", ".join(given[f"{kind}_examples"])
-            yield (
-                f"{given[kind]:,} ids of the table {what}, such as {examples}; their rows are "
-                "ignored."
-            )
-
-
-def _missing(grouping: Grouping) -> Iterator[str]:
-    for each in grouping.shares:
-        if format_group(each.group) == MISSING and each.share is not None and each.share.hits:
-            yield (
-                f"{each.share.hits:,} ({100 * each.share.value:.1f} %) have no "
-                f"{grouping.columns[0]}; they are a group of their own and excluded from the "
-                "comparison with a target."
-            )
-
-
-def _alone(audit: Statistics) -> Iterator[str]:
-    """Labels with a single record; not for protected counts."""
-    census = audit.census
-    if census.plan.label is None or census.noise:
-        return
-    labels = census.table(census.plan.label)
-    if not labels.whole:
-        return
-    alone = [
-        name
-        for name, counted in zip(labels.values[0], labels.counts.tolist(), strict=True)
-        if counted == 1 and name != MISSING
-    ]
-    if alone:
-        yield (
-            f"{len(alone):,} labels have a single record, such as {alone[0]}; their associations "
-            "are not informative."
-        )
-
-
-def _protection(facts: Mapping[str, Any]) -> Iterator[str]:
-    min_cell, noise = facts["suppressed"]["min_cell"], facts["noise"]
-    if min_cell is not None:
-        yield (
-            f"{facts['suppressed']['counts']:,} counts are suppressed: those from 1 to "
-            f"{min_cell - 1:,}, and others from which they would follow. Statistics that would "
-            "reveal them, such as coverage, are omitted."
-        )
-    if noise is not None:
-        yield (
-            f"Every count has noise of scale {noise['scale']:.3g}; the privacy budget spent is "
-            f"ε = {noise['epsilon']:g}, which protects each {facts['reading']['per']} that is "
-            "counted. The set of groups is not protected, and tables need not add up. Intervals of "
-            "shares and rates include the noise; tests, flags and reversals are omitted."
-        )

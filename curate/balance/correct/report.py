@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import curate
 from curate.balance.audit import report as audit_report
-from curate.balance.audit.report import describe as describe_audit
 from curate.balance.audit.representation import format_group
+from curate.balance.audit.statements import describe as describe_audit
 from curate.balance.correct.comparison import Amplification, Comparison, Distances, total_variation
 from curate.balance.correct.confounding import GROWTH
 from curate.balance.correct.options import ADDING, BalanceOptions

@@ -125,8 +125,9 @@ def test_fitting_is_iterative_proportional_fitting_where_no_bound_is_active() ->
         known *= (rows / known.sum(axis=1))[:, None]
         known *= columns / known.sum(axis=0)
     cells = list(product(range(2), range(3)))
-    matrix = np.array([[float(i == row) for i, _ in cells] for row in range(2)]
-                      + [[float(j == column) for _, j in cells] for column in range(3)])  # fmt: skip
+    of_row = [[float(i == row) for i, _ in cells] for row in range(2)]
+    of_column = [[float(j == column) for _, j in cells] for column in range(3)]
+    matrix = np.array(of_row + of_column)
     sums = np.concatenate([rows, columns])
     bounds = Limits(np.zeros(6, dtype=np.int64), np.full(6, 1000))
     totals = Totals(proportional.csr_array(matrix), sums, sums)
