@@ -117,10 +117,12 @@ _OPTIONS = (
     click.option(
         "--base-rate",
         "rate",
-        default="highest",
+        default="overall",
         show_default=True,
-        metavar="highest|overall|RATE",
-        help="Base rate that every group should reach (augment-positive).",
+        metavar="overall|highest|RATE",
+        help="Base rate that every group should reach (augment-positive). It assumes that groups "
+        "below it lack positives because of historical or label bias; where rates truly differ, "
+        "it costs accuracy.",
     ),
     click.option(
         "--labels", type=PATH, metavar="FILE", help="JSON report of `curate audit labels`."

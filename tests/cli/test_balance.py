@@ -187,3 +187,21 @@ def test_a_correction_that_confounds_is_reported(tmp_path: Path) -> None:
     found = json.loads(report.read_text())["confounding"]
     assert [each["grows"] for each in found["associations"]] == [True]
     assert found["emptied"]["attributes"]["cells"] == 3
+
+
+def test_reweighing_tells_what_adjusted_figures_do_not_show(tmp_path: Path) -> None:
+    """Women apply to the department that admits few; within each, rates are equal."""
+    table = tmp_path / "people.csv"
+    cells = (("f", "A", 100, 60), ("m", "A", 400, 240), ("f", "B", 400, 80), ("m", "B", 100, 20))
+    rows = [
+        f"{gender},{department},{'yes' if n < hits else 'no'}"
+        for gender, department, size, hits in cells
+        for n in range(size)
+    ]
+    lines = "".join(f"{n},{row}\n" for n, row in enumerate(rows))
+    table.write_text("id,gender,department,admitted\n" + lines)
+    done = run(table, "--by", "gender", "--by", "gender,department", "--within", "admitted",
+               "--target", "observed", "--strategy", "reweigh", "--dry-run")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "reweigh corrects the crude difference of yes for gender f (-24.0 points)" in done.stderr
+    assert "vanished when adjusted for department" in done.stderr

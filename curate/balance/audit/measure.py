@@ -9,8 +9,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from curate.balance.audit.adjusted import Adjusted, Crossing, Reversal, adjust, find_reversals
-from curate.balance.audit.association import Association, Pair, compute_associations, control
-from curate.balance.audit.base_rates import Groups, LabelRates, rate
+from curate.balance.audit.association import (
+    FALSE_DISCOVERIES,
+    Association,
+    Pair,
+    compute_associations,
+    control,
+)
+from curate.balance.audit.base_rates import Groups, LabelRates, control_rates, rate
 from curate.balance.audit.coverage import THRESHOLD, Uncovered, find_uncovered
 from curate.balance.audit.representation import (
     ChiSquare,
@@ -132,9 +138,14 @@ def compute_statistics(census: Census, rules: Rules) -> Statistics:
         groupings=groupings,
         associations=tuple(control(associations)),
         label_fits=fits,
-        base_rates=tuple(rates),
+        base_rates=tuple(control_rates(rates, FALSE_DISCOVERIES)),
         outcomes={
-            name: tuple(each for columns in groupings_ for each in _rate(census, name, columns))
+            name: tuple(
+                control_rates(
+                    [each for columns in groupings_ for each in _rate(census, name, columns)],
+                    FALSE_DISCOVERIES,
+                )
+            )
             for name in plan.outcomes
         },
         reversals=tuple(reversals),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from curate.balance.audit.association import Association
+from curate.balance.audit.association import FALSE_DISCOVERIES, Association
 from curate.balance.audit.base_rates import LabelRates
 from curate.balance.audit.measure import Grouping, Statistics
 from curate.balance.audit.representation import GroupShare, format_group
@@ -13,6 +13,7 @@ from curate.report.values import Bar, BarChart, Block, Page, Section, Table
 
 _MAX_BARS = 40
 _MAX_ROWS = 200
+_MANY_LABELS = 50  # above which labels are also counted by group
 
 _INTERVALS = (
     "Intervals are 95 %: Wilson for shares and rates, Newcombe for differences, bootstrap over "
@@ -112,22 +113,45 @@ def _associations(audit: Statistics) -> Iterator[Block]:
 
 
 def _rates(rates: Sequence[LabelRates]) -> Iterator[Block]:
+    if len({each.label for each in rates}) > _MANY_LABELS:
+        yield _count_labels(rates)
+    found = [
+        (each, rate)
+        for each in rates
+        for rate in each.rates
+        if rate.share is not None and rate.share.total
+    ]
+    found.sort(key=lambda pair: 1.0 if pair[1].q is None else pair[1].q)
     rows = [
         (
             f"{each.label}: {each.attribute} {rate.group}",
             f"{rate.share.hits:,} of {rate.share.total:,}",
             _percent(rate.share.value, rate.share.interval),
+            "–" if rate.interval is None else _difference(rate.difference, rate.interval),
             "–" if rate.ratio is None else f"{rate.ratio:.2f}" + (" ✗" if rate.below else ""),
+            "–" if rate.q is None else _probability(rate.q),
         )
-        for each in rates
-        for rate in each.rates
-        if rate.share is not None and rate.share.total
+        for each, rate in found[:_MAX_ROWS]
+        if rate.share is not None
     ]
-    head = ("", "records", "% (95 % interval)", "ratio to highest")
-    yield Table("Base rates; ✗ is below four fifths of the highest", head,
-                rows[:_MAX_ROWS])  # fmt: skip
-    if len(rows) > _MAX_ROWS:
-        yield f"{len(rows) - _MAX_ROWS:,} more rates are in the JSON report."
+    head = ("", "records", "% (95 %)", "minus the rest, points (95 %)", "ratio to the rest", "q")
+    caption = "Base rates, strongest evidence first; ✗ is below four fifths of the rest"
+    yield Table(caption, head, rows)
+    if len(found) > _MAX_ROWS:
+        yield f"{len(found) - _MAX_ROWS:,} more rates are in the JSON report."
+
+
+def _count_labels(rates: Sequence[LabelRates]) -> Table:
+    """Number of labels with a significantly lower or higher rate, by group."""
+    counts: dict[str, list[int]] = {}
+    for each in rates:
+        for rate in each.rates:
+            row = counts.setdefault(f"{each.attribute} {rate.group}", [0, 0, 0])
+            row[0] += 1
+            if rate.q is not None and rate.q <= FALSE_DISCOVERIES and rate.difference:
+                row[1 if rate.difference < 0 else 2] += 1
+    rows = [(name, *(f"{n:,}" for n in row)) for name, row in counts.items()]
+    return Table("Labels with a different rate, by group", ("", "labels", "lower", "higher"), rows)
 
 
 def _adjusted(audit: Statistics) -> Iterator[Block]:
@@ -157,9 +181,9 @@ def _adjusted(audit: Statistics) -> Iterator[Block]:
     )
 
 
-def _difference(value: float, interval: Interval) -> str:
+def _difference(value: float | None, interval: Interval) -> str:
     low, high = 100 * interval.low, 100 * interval.high
-    return f"{100 * value:+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−")
+    return f"{100 * (value or 0.0):+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−")
 
 
 def _reversals(audit: Statistics) -> Iterator[Block]:

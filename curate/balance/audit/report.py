@@ -257,6 +257,8 @@ def _base_rate(rate: BaseRate) -> dict[str, Any]:
         "difference_ci95": _interval(rate.interval),
         "ratio": _round(rate.ratio),
         "below_four_fifths": rate.below,
+        "p": _probability(rate.p),
+        "q": _probability(rate.q),
     }
 
 

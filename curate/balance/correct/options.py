@@ -78,7 +78,7 @@ class BalanceOptions:
     min_per_label: int = 1
     max_copies: int = 10
     positive: str | None = None
-    rate: str | float = "highest"
+    rate: str | float = "overall"
     augmentation: str | None = None
     splits: tuple[str, ...] = ()
     per: str = "record"
@@ -120,7 +120,7 @@ class BalanceOptions:
     def _check_positive(self) -> None:
         if self.strategy != "augment-positive":
             _require(self.positive is None, "--positive is only for strategy augment-positive")
-            _require(self.rate == "highest", "--base-rate is only for strategy augment-positive")
+            _require(self.rate == "overall", "--base-rate is only for strategy augment-positive")
             return
         _require(
             self.target == "uniform",

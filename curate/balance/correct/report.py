@@ -148,6 +148,7 @@ def describe(findings: Findings) -> Iterator[str]:
     yield from findings.corrected.confounding.warnings(intended)
     yield from _warn_of_distance(findings)
     yield from correction.notes
+    yield from _describe_assumptions(findings)
     if options.groupings:
         missing = sum(
             int(count)
@@ -181,6 +182,26 @@ def describe(findings: Findings) -> Iterator[str]:
         "Groups are as annotated. Equal counts do not make labels fair or images of equal "
         "quality; measure the effect on a model with `curate impact train`."
     )
+
+
+def _describe_assumptions(findings: Findings) -> Iterator[str]:
+    """What a strategy presupposes, and where the audit contradicts it."""
+    options, before = findings.options, findings.corrected.before
+    if options.strategy == "augment-positive":
+        yield (
+            "augment-positive assumes that groups below the base rate lack positives because of "
+            "historical or label bias. Where rates truly differ, it moves the data away from the "
+            "population and costs accuracy; counts cannot tell the two apart."
+        )
+    if options.strategy != "reweigh" or before is None:
+        return
+    for each in before.adjusted:
+        if each.kind in ("reversed", "vanished") and (each.attribute,) in options.groupings:
+            yield (
+                f"Warning: reweigh corrects the crude difference of {each.label} for "
+                f"{each.attribute} {each.group} ({100 * each.crude:+.1f} points), which is "
+                f"{each.kind} when adjusted for {each.stratum} ({100 * each.adjusted:+.1f})."
+            )
 
 
 def _warn_of_distance(findings: Findings) -> Iterator[str]:
