@@ -14,13 +14,7 @@ from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import escape_unprintable, printable
 from curate.layouts.faces.truth import format_value
-from curate.layouts.group_table import (
-    find_id_column,
-    holds_annotations,
-    id_of,
-    iter_table,
-    list_names,
-)
+from curate.layouts.groups import find_id_column, holds_annotations, id_of, iter_table, list_names
 from curate.manifest.layout import MANIFEST
 from curate.manifest.store import RECORDS_FOLDER, RUN, iter_entries, load_run
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.options import PATH, PLACE
-from curate.cli.output import HTML, JSON, QUIET, check_outputs, write_report
+from curate.cli.options import HTML, JSON, PATH, PLACE, QUIET, WORKERS
+from curate.cli.output import check_outputs, write_report
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.core.errors import UsageError
 
@@ -180,17 +180,12 @@ _OPTIONS = (
         metavar="N",
         help="Random seed.",
     ),
-    click.option(
-        "--workers",
-        type=click.IntRange(1, 4096),
-        metavar="N",
-        help="Number of processes. [default: number of CPUs]",
-    ),
+    WORKERS,
     click.option(
         "--shard-size",
         type=click.IntRange(1, 1_000_000),
         metavar="N",
-        help="Images per unit of work. [default: by the dataset's size]",
+        help="Images per shard, the unit of work. [default: chosen from the number of images]",
     ),
     click.option("--dry-run", is_flag=True, help="Report what would be done; write no OUT."),
     click.option(

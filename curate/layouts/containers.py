@@ -10,10 +10,8 @@ from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import CarriedFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import Folder, Leaf
-from curate.layouts.access.walk import is_text_path
-from curate.layouts.files import CARRIED_SUFFIXES, is_image_name
-from curate.layouts.splits import split_in, split_of_folders
+from curate.layouts.access.folder import Folder, Leaf, is_text_path
+from curate.layouts.files import CARRIED_SUFFIXES, is_image_name, split_in, split_of_folders
 
 _DEPTH = 2
 _USUAL_FOLDERS = frozenset({"data", "default", "plain_text", "shards"})

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from curate.core.protocols import CarriedFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import Folder, Leaf
-from curate.layouts.access.walk import is_text_path
+from curate.layouts.access.folder import Folder, Leaf, is_text_path
+
+_SPLIT = re.compile(
+    r"(?:^|[_.\-])(train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?)(?=$|[\d_.\-])",
+    re.IGNORECASE,
+)
+
+
+def split_in(name: str) -> str | None:
+    """The split that a name begins with or has as a word of its own, in lower case."""
+    found = _SPLIT.search(name)
+    return found.group(1).lower() if found else None
+
+
+def split_of_folders(path: str) -> str | None:
+    """The split that the outermost telling folder of a path names, or None."""
+    splits = (split_in(folder) for folder in PurePosixPath(path).parts[:-1])
+    return next((split for split in splits if split), None)
+
 
 IMAGE_SUFFIXES = frozenset(
     {

@@ -12,7 +12,7 @@ from curate.layouts import open_source
 from curate.layouts.access.address import is_address, is_hub_place
 from curate.layouts.access.hub import describe_origin
 from curate.layouts.faces import iter_given_faces, table
-from curate.layouts.faces.given import GivenFaces
+from curate.layouts.faces.boxes import GivenFaces
 from curate.manifest import store
 from curate.pipeline import finish, hub
 from curate.pipeline.carrying import carry

@@ -19,7 +19,7 @@ from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, LocalPool, Report
 from curate.engine.shards import Shard
 from curate.layouts import open_source
-from curate.layouts.access.walk import iter_files
+from curate.layouts.access.folder import iter_files
 from curate.layouts.files import is_image_name
 from curate.layouts.sidecars import find_pictures
 from curate.manifest import layout, store, verify

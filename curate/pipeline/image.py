@@ -15,7 +15,7 @@ from curate.core.errors import WithheldError
 from curate.core.faces import Detection, Face, Region
 from curate.core.geometry import Box, clip, scale, to_stored
 from curate.core.protocols import Detector, Obfuscator
-from curate.layouts.faces.given import GivenFaces
+from curate.layouts.faces.boxes import GivenFaces
 from curate.obfuscators import masks
 
 

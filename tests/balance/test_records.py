@@ -17,7 +17,7 @@ from curate.balance.audit.run import AuditOptions, audit
 from curate.core.errors import DataError, UsageError
 from tests.conftest import ROOT
 from tests.layouts.shards import picture, write_tar
-from tests.layouts.tables import table, write_arrow, write_parquet
+from tests.layouts.tables.samples import table, write_arrow, write_parquet
 
 SCHEMA = json.loads((ROOT / "manifests/audit-1.schema.json").read_text())
 

@@ -13,7 +13,7 @@ from curate.core.errors import DataError
 from curate.core.faces import Face
 from curate.core.geometry import Box, covered, scale, to_stored
 from curate.layouts.faces import FORMS, SUFFIXES, iter_given_faces, save_faces
-from curate.layouts.faces.given import FoundFaces, GivenFaces
+from curate.layouts.faces.boxes import FoundFaces, GivenFaces
 from curate.manifest.found import FoundEntry, iter_found, join_found, save_found
 
 NAMES = st.text(

@@ -28,7 +28,7 @@ from curate.core.protocols import Frame
 from curate.engine.shards import Shard
 from curate.layouts import LAYOUTS, open_folder, open_source, recognise
 from curate.layouts.access.folder import LocalFolder
-from curate.layouts.faces.given import GivenFaces
+from curate.layouts.faces.boxes import GivenFaces
 from curate.layouts.files import FileLayout
 from curate.pipeline.check import iter_problems
 from curate.pipeline.image import Tools

@@ -15,7 +15,7 @@ from curate.layouts import open_source, recognise
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.containers import split_of
 from tests.layouts.shards import picture, read_all, write_tar
-from tests.layouts.tables import table, write_arrow, write_parquet
+from tests.layouts.tables.samples import table, write_arrow, write_parquet
 
 Write = Callable[[Path], Path]
 

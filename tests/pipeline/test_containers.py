@@ -16,7 +16,7 @@ from curate.layouts import open_source
 from curate.pipeline.check import iter_problems
 from curate.pipeline.session import Snapshot
 from tests.layouts.shards import read_tar, write_tar
-from tests.layouts.tables import IMAGE, write_arrow, write_parquet
+from tests.layouts.tables.samples import IMAGE, write_arrow, write_parquet
 
 Build = Callable[[Path, list[Path]], object]
 

@@ -16,7 +16,7 @@ from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
 from curate.engine.shards import Shard
 from curate.layouts.access.folder import LocalFolder
-from curate.layouts.faces.given import GivenFaces
+from curate.layouts.faces.boxes import GivenFaces
 from curate.layouts.imagefolder import ImageFolder
 from curate.pipeline.image import Tools
 from curate.pipeline.shard import process

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from curate.core.errors import DataError
 from curate.layouts.annotations import iter_lines, resolve
 from curate.layouts.coco.json import iter_annotated, looks_like_coco
-from curate.layouts.sidecars.label_maps import is_panoptic_map
-from curate.layouts.voc.xml import load_annotation
+from curate.layouts.label_maps import is_panoptic_map
+from curate.layouts.voc.read import load_annotation
 from curate.layouts.yolo.config import Config
-from curate.layouts.yolo.labels import check_line
+from curate.layouts.yolo.read import check_line
 from tests.layouts.examples.example import rgb_png
 
 SHARES = st.floats(0, 1)

@@ -23,7 +23,6 @@ from curate.core.affine import Affine
 from curate.core.errors import ManifestError
 from curate.core.protocols import CarriedFile, Source
 from curate.core.records import printable
-from curate.engine.shards import sync_file, sync_folder
 from curate.layouts.access.address import is_address
 from curate.layouts.editing import Editor, Made, Outcome, open_editor, rebuild_edited
 from curate.manifest import corrections, store
@@ -32,6 +31,7 @@ from curate.pipeline.gathering import gather
 from curate.pipeline.run import Run
 from curate.pipeline.shard import DATA
 from curate.pipeline.workspace import Plan, Workspace, check_containers, libraries
+from curate.storage.atomic import sync_file, sync_folder
 
 
 @dataclass(frozen=True, slots=True)

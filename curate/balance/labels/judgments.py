@@ -10,8 +10,7 @@ from typing import Any
 from curate.balance.labels.rules import QUESTIONS, RATINGS, SAFETY, Tally
 from curate.core.errors import DataError, UsageError
 from curate.layouts.faces.truth import format_value
-from curate.layouts.group_table import list_names
-from curate.layouts.groups import iter_rows, load_columns
+from curate.layouts.groups import iter_rows, list_names, load_columns
 from curate.manifest.store import digest_file
 
 _LABEL, _ANNOTATOR = "label", "annotator"

@@ -14,8 +14,7 @@ from curate.core.protocols import Source
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.layouts.faces.truth import format_value
-from curate.layouts.group_table import list_names
-from curate.layouts.groups import TABLES, holds_images, iter_rows, load_columns
+from curate.layouts.groups import TABLES, holds_images, iter_rows, list_names, load_columns
 from curate.manifest.store import digest_file
 
 MAX_LABELS = 200_000

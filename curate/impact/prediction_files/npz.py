@@ -23,7 +23,7 @@ from curate.impact.prediction_files.batch import (
     choose_columns,
     make_batch,
 )
-from curate.layouts.faces.given import one_line
+from curate.layouts.faces.boxes import one_line
 
 _ENDING = ".npy"
 

@@ -24,7 +24,7 @@ from curate.impact.prediction_files.batch import (
     choose_columns,
     make_batch,
 )
-from curate.layouts.faces.given import one_line
+from curate.layouts.faces.boxes import one_line
 
 
 def iter_ids(path: Path) -> Iterator[list[str]]:

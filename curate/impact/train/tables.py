@@ -14,8 +14,7 @@ from curate.impact.arrays import Bools, Floats, Ints
 from curate.impact.predictions.run import MOST_GROUPS
 from curate.impact.train.pairs import Pairs
 from curate.layouts.faces.truth import format_value
-from curate.layouts.group_table import id_of, list_names
-from curate.layouts.groups import iter_rows, load_columns
+from curate.layouts.groups import id_of, iter_rows, list_names, load_columns
 
 Groups = Mapping[str, Sequence[str | None]]
 

@@ -12,13 +12,12 @@ from curate.core.errors import DataError
 from curate.core.protocols import CarriedFile
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import open_annotation, read_head
-from curate.layouts.coco.json import looks_like_coco
-from curate.layouts.coco.json_pieces import Piece, iter_pieces
+from curate.layouts.coco.geometry import move_annotation
+from curate.layouts.coco.json import Piece, iter_pieces, looks_like_coco
 from curate.layouts.coco.read import Coco, Finder, id_key, image_places, map_places
-from curate.layouts.coco.shapes import move_annotation
 from curate.layouts.editing.changes import DROPPED, EDITED, SAME, Edits, Fate, Made, Outcome, rename
+from curate.layouts.editing.sidecars import Mentions
 from curate.layouts.files import is_image_name
-from curate.layouts.sidecars.mentions import Mentions
 from curate.storage.index import NameIndex
 
 _EDITED = ("images", "annotations")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError
-from curate.layouts.faces.given import (
+from curate.layouts.annotations import iter_items, load_kinds
+from curate.layouts.faces.boxes import (
     NAME,
     FoundFaces,
     GivenFaces,
@@ -18,7 +19,6 @@ from curate.layouts.faces.given import (
     parse_size,
     starts_with,
 )
-from curate.layouts.json_stream import iter_items, load_kinds
 
 
 def recognise(path: Path) -> bool:

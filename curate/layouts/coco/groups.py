@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
-from curate.layouts.json_stream import iter_items
+from curate.layouts.annotations import iter_items
 
 ID, NAME, CATEGORY = "id", "file_name", "category"
 """Keys of an annotation's number, of its image's name and of its category's."""

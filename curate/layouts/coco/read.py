@@ -18,8 +18,8 @@ from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import open_annotation, read_head, resolve, shorten
 from curate.layouts.coco.groups import NAME, Opener, iter_annotations, iter_image_ids
 from curate.layouts.coco.json import Item, iter_annotated, looks_like_coco
-from curate.layouts.sidecars.label_maps import MapLayout, is_panoptic_map
-from curate.layouts.splits import split_in, split_of_folders
+from curate.layouts.files import split_in, split_of_folders
+from curate.layouts.label_maps import MapLayout, is_panoptic_map
 from curate.storage.index import NameIndex
 
 _SHOWN = 4

@@ -27,7 +27,7 @@ __all__ = [
     "rebuild_edited",
 ]
 
-_PLAIN = "curate.layouts.editing.plain:PlainEditor"
+_PLAIN = "curate.layouts.editing.sidecars:PlainEditor"
 
 EDITORS = Registry(
     "layout",

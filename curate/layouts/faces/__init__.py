@@ -12,14 +12,14 @@ from typing import Any
 
 from curate.core.errors import DataError
 from curate.core.registry import Plugin, Registry
-from curate.layouts.faces.given import GivenFaces, one_line
+from curate.layouts.faces.boxes import GivenFaces, one_line
 
 FORMS = Registry(
     "form of faces",
     [
         ("table", Plugin("curate.layouts.faces.table", "curate's own Parquet: id and faces")),
         ("coco", Plugin("curate.layouts.coco.faces", "COCO JSON with a category named face")),
-        ("list", Plugin("curate.layouts.faces.plain", "JSON list of file and faces with xyxy")),
+        ("list", Plugin("curate.layouts.faces.json_list", "JSON list of file and faces with xyxy")),
         ("widerface", Plugin("curate.layouts.faces.widerface", "WIDER FACE's text of boxes")),
         ("imagenet", Plugin("curate.layouts.faces.imagenet", "JSON list of url and bboxes")),
         ("voc", Plugin("curate.layouts.voc.faces", "folder of Pascal VOC's XML files")),

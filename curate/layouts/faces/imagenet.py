@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from curate.core.errors import DataError
-from curate.layouts.faces.given import FoundFaces, GivenFaces, make_box, starts_with
-from curate.layouts.json_stream import iter_items
+from curate.layouts.annotations import iter_items
+from curate.layouts.faces.boxes import FoundFaces, GivenFaces, make_box, starts_with
 
 _CORNERS = ("x0", "y0", "x1", "y1")
 

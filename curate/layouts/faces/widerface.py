@@ -13,7 +13,7 @@ from pathlib import Path
 
 from curate.core.errors import DataError
 from curate.core.geometry import Box
-from curate.layouts.faces.given import GivenFaces
+from curate.layouts.faces.boxes import GivenFaces
 
 _FIELDS = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")
 _ENDINGS = (".jpg", ".jpeg", ".png")

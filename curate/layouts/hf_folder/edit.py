@@ -14,8 +14,8 @@ from curate.core.errors import DataError
 from curate.core.protocols import CarriedFile
 from curate.layouts.annotations import resolve
 from curate.layouts.editing.changes import EDITED, SAME, Edits, Fate, Outcome, rename
+from curate.layouts.editing.sidecars import Mentions
 from curate.layouts.hf_folder.read import NAMES, HfFolder, Row, find_names, iter_batches, iter_rows
-from curate.layouts.sidecars.mentions import Mentions
 from curate.layouts.tables.edit import move_row
 
 _Values = dict[str, Any]

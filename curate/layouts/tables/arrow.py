@@ -14,9 +14,9 @@ import pyarrow as pa
 from curate.core.errors import DataError
 from curate.layouts.access.folder import Folder
 from curate.layouts.sidecars.table import ROWS
-from curate.layouts.tables.image_structs import ImageColumns
+from curate.layouts.tables.images import ImageColumns
 from curate.layouts.tables.layout import TableLayout
-from curate.layouts.tables.read import Slice, Table, open_or_close, rows_at_a_time
+from curate.layouts.tables.rows import Slice, Table, open_or_close, rows_at_a_time
 
 _STATE = "state.json"
 _SPLITS = "dataset_dict.json"

@@ -13,16 +13,16 @@ from curate.core.affine import Affine
 from curate.core.errors import DataError
 from curate.core.protocols import CarriedFile
 from curate.layouts.editing.changes import Edits, Made, spell_suffix
-from curate.layouts.editing.shapes import (
+from curate.layouts.editing.geometry import (
     find_geometry,
     move_xywh,
     parse_numbers,
     round_pixels,
     visible_share,
 )
-from curate.layouts.tables.image_structs import compact, replace_images
+from curate.layouts.tables.images import compact, replace_images
 from curate.layouts.tables.layout import TableLayout
-from curate.layouts.tables.read import Rows, Slice
+from curate.layouts.tables.rows import Rows, Slice
 
 _Row = dict[str, Any]
 

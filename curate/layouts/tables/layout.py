@@ -14,14 +14,14 @@ from curate.core.protocols import CarriedFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.containers import ContainerLayout, LastOpened, parse_uri, split_of
-from curate.layouts.tables.image_structs import (
+from curate.layouts.tables.images import (
     check_texts,
     compact,
     read_image,
     replace_images,
     writable_schema,
 )
-from curate.layouts.tables.read import Rows, Slice, Table, explain
+from curate.layouts.tables.rows import Rows, Slice, Table, explain
 
 _GROUP_BYTES = 1 << 25  # held in memory and written at a time
 _ROW = re.compile(r"(\d{8})(?:/(.+))?", re.DOTALL)

@@ -15,9 +15,9 @@ from curate.core.errors import CurateError
 from curate.layouts.access.folder import Folder, Leaf
 from curate.layouts.containers import iter_usual_places
 from curate.layouts.sidecars.table import ROWS
-from curate.layouts.tables.image_structs import ImageColumns, mentions_images
+from curate.layouts.tables.images import ImageColumns, mentions_images
 from curate.layouts.tables.layout import TableLayout
-from curate.layouts.tables.read import Slice, Table, explain, open_or_close, rows_at_a_time
+from curate.layouts.tables.rows import Slice, Table, explain, open_or_close, rows_at_a_time
 
 _BUFFER = 1 << 20
 _LOOKED_AT = 8  # files of a folder, to recognise the layout by

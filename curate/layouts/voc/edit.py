@@ -30,9 +30,9 @@ from curate.layouts.editing.changes import (
     rename,
     rename_stem,
 )
-from curate.layouts.editing.shapes import find_geometry, round_pixels
-from curate.layouts.sidecars.label_maps import VOID, encode_voc_map, load_voc_map
-from curate.layouts.sidecars.mentions import Mentions
+from curate.layouts.editing.geometry import find_geometry, round_pixels
+from curate.layouts.editing.sidecars import Mentions
+from curate.layouts.label_maps import VOID, encode_voc_map, load_voc_map
 from curate.layouts.voc.read import ANNOTATIONS, IMAGES, LISTS, MAPS, Voc
 from curate.storage.index import NameIndex
 

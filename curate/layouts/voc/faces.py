@@ -14,8 +14,8 @@ from xml.sax.saxutils import escape
 
 from curate.core.errors import DataError
 from curate.core.geometry import Box
-from curate.layouts.access.walk import iter_files
-from curate.layouts.faces.given import NAME, FoundFaces, GivenFaces, make_box, one_line
+from curate.layouts.access.folder import iter_files
+from curate.layouts.faces.boxes import NAME, FoundFaces, GivenFaces, make_box, one_line
 
 _FIELDS = ("pose", "truncated", "occluded", "difficult")
 

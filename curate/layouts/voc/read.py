@@ -4,19 +4,106 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
+from xml.parsers import expat
 
 from curate.core.errors import DataError
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
-from curate.layouts.annotations import iter_lines, open_annotation, resolve
-from curate.layouts.sidecars.label_maps import MapLayout, is_voc_map
-from curate.layouts.splits import split_of_folders
-from curate.layouts.voc.xml import follow, load_annotation
+from curate.layouts.annotations import iter_lines, open_annotation, resolve, shorten
+from curate.layouts.files import split_of_folders
+from curate.layouts.label_maps import MapLayout, is_voc_map
 from curate.storage.index import NameIndex
+
+_DEEPEST = 64
+_LONGEST_TEXT = 1 << 12
+_SIZES = (("annotation", "size", "width"), ("annotation", "size", "height"))
+_FILENAME = ("annotation", "filename")
+_PATH = ("annotation", "path")
+_WANTED = frozenset({*_SIZES, _FILENAME, _PATH})
+_ELSEWHERE = re.compile(r"[/\\~]|[A-Za-z]:")
+
+
+def load_annotation(file: BinaryIO, name: str) -> bool:
+    """Look an annotation over.
+
+    Args:
+        file: the XML.
+        name: what a message calls it.
+
+    Returns:
+        Whether its ``path`` names a place on some computer.
+
+    Raises:
+        DataError: if it is malformed, has a document type, or lacks the image's
+            name or size.
+    """
+    texts = _read(file, name)
+    filename = texts.get(_FILENAME, "").strip()
+    resolve("", filename, f"{name}: annotation/filename")
+    for place in _SIZES:
+        text = texts.get(place, "").strip()
+        if not re.fullmatch(r"\d{1,9}(?:\.0*)?", text, re.ASCII):
+            raise DataError(f"{name}: {'/'.join(place)} is {shorten(text)}; want a whole number")
+    return bool(_ELSEWHERE.match(texts.get(_PATH, "").strip()))
+
+
+def _read(file: BinaryIO, name: str) -> dict[tuple[str, ...], str]:
+    """The texts of the few elements that are wanted."""
+    texts: dict[tuple[str, ...], str] = {}
+
+    def text(place: tuple[str, ...], data: str) -> None:
+        if place in _WANTED and len(texts.get(place, "")) <= _LONGEST_TEXT:
+            texts[place] = texts.get(place, "") + data
+
+    follow(file, name, text, lambda place: None)
+    return texts
+
+
+def follow(
+    file: BinaryIO,
+    name: str,
+    text: Callable[[tuple[str, ...], str], None],
+    end: Callable[[tuple[str, ...]], None],
+) -> None:
+    """Read a whole annotation as it comes.
+
+    Args:
+        file: the XML.
+        name: what a message calls it.
+        text: called with the tags around a piece of text, and the piece.
+        end: called with the tags down to an element that ends.
+
+    Raises:
+        DataError: if it is malformed, or has a document type.
+    """
+    parser = expat.ParserCreate()
+    stack: list[str] = []
+
+    def refuse(*_: object) -> None:
+        # Entities can blow up memory, or read other files.
+        raise DataError(f"{name} has a document type or entities; remove them")
+
+    def start(tag: str, _: object) -> None:
+        stack.append(tag)
+        if len(stack) > _DEEPEST or stack[0] != "annotation":
+            raise DataError(f"{name}: <{shorten(tag)[1:-1]}> stands where VOC has <annotation>")
+
+    def leave(_: str) -> None:
+        end(tuple(stack))
+        stack.pop()
+
+    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
+    parser.StartElementHandler, parser.EndElementHandler = start, leave
+    parser.CharacterDataHandler = lambda data: text(tuple(stack), data)
+    try:
+        parser.ParseFile(file)
+    except expat.ExpatError as error:
+        raise DataError(f"{name} is no whole XML; is it cut off? ({error})") from None
+
 
 IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets"
 MAPS = {"SegmentationClass": True, "SegmentationObject": False}
@@ -160,7 +247,6 @@ def _is_year(folder: Folder, place: str) -> bool:
 
 _OBJECT = ("annotation", "object")
 _NAME, _CATEGORY = "name", "category"
-_LONGEST_TEXT = 1 << 12
 
 
 def load_objects(file: BinaryIO, name: str) -> list[Mapping[str, str]]:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from curate.core.errors import DataError
 from curate.core.protocols import CarriedFile
 from curate.layouts.editing.changes import Edits, Made
-from curate.layouts.editing.shapes import find_geometry
+from curate.layouts.editing.geometry import find_geometry
 from curate.layouts.sidecars.text import find_in_blocks
 from curate.layouts.tables.edit import move_row, refuse_geometry
 from curate.layouts.webdataset.read import WebDataset, copy_member, is_image, is_plain, write_member

@@ -13,8 +13,7 @@ from typing import Any, BinaryIO, cast
 from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import CarriedFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import Folder, Leaf
-from curate.layouts.access.walk import is_text_path
+from curate.layouts.access.folder import Folder, Leaf, is_text_path
 from curate.layouts.containers import (
     ContainerLayout,
     LastOpened,

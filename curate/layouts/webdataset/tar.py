@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, BinaryIO, cast
 
 from curate.core.errors import DataError
-from curate.layouts.access.walk import spell_name
+from curate.layouts.access.folder import spell_name
 
 BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * BLOCK)
@@ -37,7 +37,7 @@ class Member:
     Args:
         name: as it stands in its header.
         path: relative to the tar, in the one way to write it; a name that is not
-            valid UTF-8 as `curate.layouts.access.walk` spells it.
+            valid UTF-8 as `curate.layouts.access.folder` spells it.
         kind: what it is.
         mode: permissions.
         offset: where its bytes begin.

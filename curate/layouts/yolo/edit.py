@@ -25,10 +25,9 @@ from curate.layouts.editing.changes import (
     edit_lines,
     rename,
 )
-from curate.layouts.sidecars.mentions import Mentions
+from curate.layouts.editing.sidecars import Mentions
 from curate.layouts.yolo.config import Config
-from curate.layouts.yolo.labels import check_line
-from curate.layouts.yolo.read import Yolo, label_of
+from curate.layouts.yolo.read import Yolo, check_line, label_of
 from curate.storage.index import NameIndex
 
 

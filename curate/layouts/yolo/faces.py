@@ -13,7 +13,7 @@ from pathlib import Path
 
 from curate.core.errors import DataError
 from curate.core.geometry import Box, scale, to_upright
-from curate.layouts.faces.given import FoundFaces, GivenFaces, make_box
+from curate.layouts.faces.boxes import FoundFaces, GivenFaces, make_box
 
 _IMAGES = "images.txt"
 

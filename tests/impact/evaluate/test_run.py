@@ -35,7 +35,7 @@ from tests.conftest import ROOT
 from tests.impact.evaluate import trials
 from tests.impact.evaluate.trials import IMAGES, Colours
 from tests.layouts.shards import write_tar
-from tests.layouts.tables import IMAGE, table, write_parquet
+from tests.layouts.tables.samples import IMAGE, table, write_parquet
 
 WITH_FACES = IMAGES * 6 // 9
 MODEL = "python:tests.impact.evaluate.trials:{}"

@@ -16,7 +16,7 @@ from tests.core.test_affine import mirror
 from tests.layouts.editing.outputs import Plan, edit, plan_for
 from tests.layouts.examples.example import jpeg, png
 from tests.layouts.shards import read_tar, write_tar
-from tests.layouts.tables import IMAGE, table, write_arrow, write_parquet
+from tests.layouts.tables.samples import IMAGE, table, write_arrow, write_parquet
 
 FLIP = mirror(48, 40)
 OBJECTS = {"bbox": [[1, 2, 10, 4]], "category": [3]}

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.layouts.examples.example import Example, add, cut, remove, replace, write
 from tests.layouts.examples.parquet import content
-from tests.layouts.tables import write_arrow
+from tests.layouts.tables.samples import write_arrow
 
 FILE = "data-00000-of-00001.arrow"
 TRAIN = f"train/{FILE}"

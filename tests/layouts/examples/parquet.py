@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from tests.layouts.examples.example import Damage, Example, add, cut, jpeg, png
-from tests.layouts.tables import IMAGE, table, write_parquet
+from tests.layouts.tables.samples import IMAGE, table, write_parquet
 
 TRAIN = "data/train-00000-of-00001.parquet"
 TEST = "data/test-00000-of-00001.parquet"

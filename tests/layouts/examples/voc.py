@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.layouts.sidecars.label_maps import voc_palette
+from curate.layouts.label_maps import voc_palette
 from tests.layouts.examples.example import (
     Example,
     add,

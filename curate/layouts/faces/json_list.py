@@ -1,0 +1,53 @@
+"""Faces as a JSON list of ``file`` and ``faces``, each with ``xyxy`` in pixels as stored.
+
+A box of four noughts, which lists made from WIDER FACE have where a photo has no face,
+comes as it is, as an invalid one: to measure with it changes nothing, and whoever would
+hide faces by it is in doubt about the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from curate.core.errors import DataError
+from curate.core.geometry import Box
+from curate.layouts.annotations import iter_items
+from curate.layouts.faces.boxes import GivenFaces, make_box, parse_size, starts_with
+
+
+def recognise(path: Path) -> bool:
+    """Whether it is a JSON list whose first item has a file and faces."""
+    if not starts_with(path, b"["):
+        return False
+    with path.open("rb") as file:
+        return _is_line(next(iter_items(file, "item", str(path)), None))
+
+
+def iter_faces(path: Path) -> Iterator[GivenFaces]:
+    """Read the list, streaming."""
+    with path.open("rb") as file:
+        for number, item in enumerate(iter_items(file, "item", str(path))):
+            where = f"{path}: [{number}]"
+            if not _is_line(item):
+                raise DataError(f"{where} has no file and list of faces, as those before it have")
+            faces = [_mark(face) for face in item["faces"]]
+            boxes = tuple(_parse_box(face, f"{where}.faces[{n}]") for n, face in enumerate(faces))
+            yield GivenFaces(str(item["file"]), boxes, fields=tuple(faces), size=parse_size(item))
+
+
+def _parse_box(face: Any, where: str) -> Box:
+    return Box(0, 0, 0, 0) if _is_nought(face) else make_box(face["xyxy"], where)
+
+
+def _mark(face: Any) -> Any:
+    return {**face, "invalid": True} if _is_nought(face) else face
+
+
+def _is_nought(face: Any) -> bool:
+    return bool(face["xyxy"] == [0, 0, 0, 0])
+
+
+def _is_line(item: Any) -> bool:
+    return isinstance(item, dict) and "file" in item and isinstance(item.get("faces"), list)

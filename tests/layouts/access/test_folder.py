@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.core.errors import DataError
+from curate.layouts.access import folder as walk
+from curate.layouts.access.folder import is_text_path, iter_files
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def paths(root: Path) -> list[str]:
+    return [path for path, _ in iter_files(root)]
+
+
+def test_a_long_listing_is_merged_from_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk, "_RUN", 7)
+    names = [f"{number * 7919 % 100:02d}.png" for number in range(100)]
+    touch(tmp_path, *names, os.fsdecode(b"\xff.png"))
+    assert paths(tmp_path) == ["./\\xff.png", *sorted(names)]
+
+
+@contextmanager
+def nested(root: Path, name: str, depth: int) -> Iterator[None]:
+    """Folders in folders with a file at the end: made and removed step by step."""
+    before = Path.cwd()
+    os.chdir(root)
+    for _ in range(depth):
+        Path(name).mkdir()
+        os.chdir(name)
+    Path("x.png").touch()
+    try:
+        yield
+    finally:
+        Path("x.png").unlink()
+        for _ in range(depth):
+            os.chdir("..")
+            Path(name).rmdir()
+        os.chdir(before)
+
+
+def test_folders_may_be_nested_deeper_than_python_recurses(tmp_path: Path) -> None:
+    with nested(tmp_path, "d", 1500):
+        assert paths(tmp_path) == ["d/" * 1500 + "x.png"]
+
+
+def test_a_path_that_is_too_long_is_one_clear_line(tmp_path: Path) -> None:
+    with nested(tmp_path, "d" * 200, 30), pytest.raises(DataError, match="too long"):
+        paths(tmp_path)
+
+
+def test_a_link_inside_is_followed_and_a_loop_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "a/x.png")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert paths(tmp_path) == ["a/x.png", "b/x.png"]
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    with pytest.raises(DataError, match="'a/up' in SOURCE is a link into a loop"):
+        paths(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["nothing.png", "gone.png"])
+def test_a_link_that_leads_nowhere_is_named(target: str, tmp_path: Path) -> None:
+    (tmp_path / "gone.png").symlink_to(tmp_path / target)
+    with pytest.raises(DataError, match=r"'gone\.png'.*nowhere"):
+        paths(tmp_path)
+
+
+def test_the_folder_that_is_walked_is_called_by_its_name(tmp_path: Path) -> None:
+    touch(tmp_path, "elsewhere", "out/a.png")
+    (tmp_path / "out/b.png").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=r"'b\.png' in OUT is a link that leaves OUT"):
+        list(iter_files(tmp_path / "out", "OUT"))
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "a/x.png")
+    listing = os.scandir
+
+    def refuse(path: bytes) -> object:
+        if path.endswith(b"a"):
+            raise PermissionError(13, "Permission denied")
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match="cannot list the folder 'a' in SOURCE: Permission denied"):
+        paths(tmp_path)
+
+
+def test_a_folder_that_is_gone_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot look at SOURCE: No such file"):
+        paths(tmp_path / "nothing")
+
+
+NAMES = st.lists(
+    st.lists(st.sampled_from([b"a", b"\\xff", b"\xff", b"\\", b".", b"-", b"\xc3\xa4"]), min_size=1)
+    .map(b"".join)
+    .filter(lambda name: name.strip(b".")),
+    min_size=1,
+    max_size=3,
+).map(b"/".join)
+
+
+@given(st.sets(NAMES, min_size=1, max_size=12))
+def test_paths_are_text_never_shared_and_sorted(
+    tmp_path_factory: pytest.TempPathFactory, names: set[bytes]
+) -> None:
+    root = tmp_path_factory.mktemp("walk")
+    made = {name + b"/x.png" for name in names}
+    touch(root, *map(os.fsdecode, made))
+    found = paths(root)
+    assert len(set(found)) == len(made)
+    assert [path.encode() for path in found] == sorted(path.encode() for path in found)
+    readable = {path.encode() for path in found if is_text_path(path)}
+    assert readable == {name for name in made if name.decode(errors="ignore").encode() == name}

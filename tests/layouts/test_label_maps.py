@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+import curate
+from curate import Recipe, Session
+from curate.layouts import open_source
+from curate.layouts.label_maps import MOST_SEGMENTS, is_panoptic_map, is_voc_map, voc_palette
+from curate.pipeline.check import iter_problems
+from tests.codec.samples import photo
+from tests.contract.test_layouts import build, save_no_faces
+from tests.layouts.examples import coco, voc
+from tests.layouts.examples.example import indexed_png, jpeg, rgb_png
+
+PANOPTIC = rgb_png(coco.panoptic_pixels())
+
+
+def with_text(png: bytes) -> bytes:
+    """The same pixels with a comment."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", "a name")
+    file = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.save(file, "PNG", pnginfo=info)
+    return file.getvalue()
+
+
+def test_the_colour_map_is_vocs() -> None:
+    palette = voc_palette()
+    assert palette[:4].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
+    assert palette[20].tolist() == [0, 64, 128]
+    assert palette[255].tolist() == [224, 224, 192]
+    assert len(np.unique(palette, axis=0)) == 256
+
+
+def test_a_panoptic_map_is_proven() -> None:
+    assert is_panoptic_map(PANOPTIC, coco.SEGMENTS)
+    assert is_panoptic_map(PANOPTIC, [*coco.SEGMENTS, 99])
+
+
+@pytest.mark.parametrize(
+    ("data", "ids"),
+    [
+        (PANOPTIC, coco.SEGMENTS[:1]),
+        (PANOPTIC, ()),
+        (PANOPTIC, [*coco.SEGMENTS, *range(MOST_SEGMENTS)]),
+        (PANOPTIC + b"tail", coco.SEGMENTS),
+        (PANOPTIC[:-30], coco.SEGMENTS),
+        (with_text(PANOPTIC), coco.SEGMENTS),
+        (rgb_png(photo(40, 32)), coco.SEGMENTS),
+        (jpeg(1), coco.SEGMENTS),
+        (b"", coco.SEGMENTS),
+        (rgb_png(np.full((4, 4), 7, np.uint8)), (7, 7 << 8)),
+    ],
+)
+def test_what_is_no_panoptic_map_is_not_proven(data: bytes, ids: Any) -> None:
+    assert not is_panoptic_map(data, ids)
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "proven"),
+    [
+        ((15, 255, 3), True, True),
+        ((), True, True),
+        ((21,), True, False),
+        ((1, 2, 255), False, True),
+        ((1, 3), False, False),
+        ((2,), False, False),
+    ],
+)
+def test_a_voc_map_is_proven_by_its_values(
+    values: tuple[int, ...], classes: bool, proven: bool
+) -> None:
+    assert is_voc_map(indexed_png(voc.map_of(*values), voc_palette()), classes) is proven
+
+
+def test_a_voc_map_is_proven_by_its_palette_and_what_surrounds_it() -> None:
+    data = indexed_png(voc.map_of(1, 2), voc_palette())
+    grey = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    for other in (
+        indexed_png(voc.map_of(1, 2), grey),
+        with_text(data),
+        data + b"tail",
+        data[:-30],
+        rgb_png(voc_palette()[voc.map_of(1, 2)]),
+        rgb_png(photo(40, 32)),
+        jpeg(1),
+    ):
+        assert not is_voc_map(other, classes=True)
+
+
+@pytest.mark.parametrize(
+    ("example", "path"), [(coco.EXAMPLE, coco.MAP), (voc.EXAMPLE, voc.CLASSES)]
+)
+def test_a_photo_in_the_place_of_a_map_is_an_image_like_any_other(
+    example: Any, path: str, tmp_path: Path
+) -> None:
+    source = build(example, tmp_path)
+    (source / path).write_bytes(rgb_png(photo(40, 32)))
+    opened = open_source(str(source))
+    assert path in [record.id for record in opened.records()]
+    assert opened.find(path) is not None
+    assert path not in [str(other.path) for other in opened.others()]
+
+
+@pytest.mark.parametrize(
+    ("example", "path"), [(coco.EXAMPLE, coco.MAP), (voc.EXAMPLE, voc.CLASSES)]
+)
+def test_a_photo_that_is_put_into_an_output_as_a_map_is_a_leak(
+    example: Any, path: str, tmp_path: Path
+) -> None:
+    source = build(example, tmp_path)
+    faces = save_no_faces(example.splits, tmp_path / "faces.parquet")
+    out = tmp_path / "out"
+    curate.blur(source, out, Recipe(), Session(faces=faces, workers=1))
+    assert open_source(str(source)).find(path) is None
+    (out / "data" / path).write_bytes(rgb_png(photo(40, 32)))
+    found = {(problem.kind, problem.path) for problem in iter_problems(out, None, 1)}
+    assert {("changed", f"data/{path}"), ("leak", f"data/{path}")} <= found
+
+
+def test_a_map_whose_json_is_another_is_not_proven(tmp_path: Path) -> None:
+    source = build(coco.EXAMPLE, tmp_path)
+    value = json.loads((source / coco.PANOPTIC).read_text())
+    value["annotations"][0]["segments_info"].pop()
+    (source / coco.PANOPTIC).write_text(json.dumps(value))
+    assert coco.MAP in [record.id for record in open_source(str(source)).records()]

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from curate.core.errors import DataError
+from curate.layouts import open_source
+from curate.layouts.yolo.config import Config
+from curate.layouts.yolo.read import check_line, label_of
+from tests.layouts.examples.example import jpeg, write
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("images/train/a.jpg", "labels/train/a.txt"),
+        ("train/images/a.b.png", "train/labels/a.b.txt"),
+        ("images/images/a.jpg", "images/labels/a.txt"),
+        ("my_images/a.jpg", "my_images/a.txt"),
+    ],
+)
+def test_the_last_folder_of_images_is_replaced(image: str, label: str) -> None:
+    assert label_of(image) == label
+
+
+def test_a_dataset_as_roboflow_exports_it(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        write(tmp_path, f"{split}/images/a.jpg", jpeg(1))
+        write(tmp_path, f"{split}/labels/a.txt", "0 0.5 0.5 1 1\n")
+    write(
+        tmp_path, "data.yaml", "train: ../train/images\nval: ../valid/images\nnc: 1\nnames: [x]\n"
+    )
+    source = open_source(str(tmp_path))
+    assert source.layout == "yolo"
+    assert list(source.check()) == []
+    assert [record.split for record in source.records()] == ["train", "valid"]
+
+
+def test_trees_without_a_configuration_are_recognised(tmp_path: Path) -> None:
+    write(tmp_path, "images/val/a.jpg", jpeg(1))
+    write(tmp_path, "labels/val/a.txt", "5 0.5 0.5 1 1\n")
+    source = open_source(str(tmp_path))
+    assert source.layout == "yolo"
+    assert list(source.check()) == []
+
+
+def test_names_by_number_say_how_many_classes_there_are(tmp_path: Path) -> None:
+    write(tmp_path, "images/a.jpg", jpeg(1))
+    write(tmp_path, "labels/a.txt", "7 0.5 0.5 1 1\n")
+    write(tmp_path, "data.yaml", "train: images\nnames: {0: a, 7: b}\n")
+    assert list(open_source(str(tmp_path)).check()) == []
+    write(tmp_path, "labels/a.txt", "8 0.5 0.5 1 1\n")
+    with pytest.raises(DataError, match="class 8 is none of the 8"):
+        list(open_source(str(tmp_path)).check())
+
+
+def test_poses_have_their_keypoints() -> None:
+    config = Config(classes=1, keypoints=6)
+    check_line("0 .5 .5 .1 .1 .2 .2 2 .3 .3 0", "x", config)
+    with pytest.raises(DataError, match="kpt_shape differs"):
+        check_line("0 .5 .5 .1 .1 .2 .2 2", "x", config)
+
+
+def test_a_configuration_of_aliases_is_not_written_out(tmp_path: Path) -> None:
+    write(tmp_path, "images/a.jpg", jpeg(1))
+    lines = ["a0: &a0 [x, x]"]
+    lines += [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60)]
+    write(tmp_path, "data.yaml", "\n".join([*lines, "train: images", "nc: *a59", ""]))
+    with pytest.raises(DataError, match="nc is no text; want a whole number"):
+        list(open_source(str(tmp_path)).check())
+
+
+@pytest.mark.data
+def test_real_photos(shared_data: Path, tmp_path: Path) -> None:
+    for number, photo in enumerate(sorted((shared_data / "animals").glob("*.jpg"))[:12]):
+        write(tmp_path, f"images/train/{photo.name}", photo.read_bytes())
+        write(tmp_path, f"labels/train/{photo.stem}.txt", f"{number} 0.5 0.5 1 1\n")
+    source = open_source(str(tmp_path))
+    assert list(source.check()) == []
+    assert sum(record.split == "train" for record in source.records()) == 12
