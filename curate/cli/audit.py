@@ -13,22 +13,11 @@ from curate.balance.labels.rules import (
     OFFENSIVE_SHARE,
     UNSAFE_SHARE,
 )
-from curate.cli.options import PATH, PLACE
+from curate.cli.options import LAYOUT, PATH, PLACE, SEED
 from curate.cli.output import check_outputs, report_options, write_report
 from curate.core.errors import UsageError
 
 _COMMANDS = ("dataset", "labels", "merge")
-_SEED = click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Random seed."
-)
-_FORMAT = click.option(
-    "--format",
-    "layout",
-    default="auto",
-    show_default=True,
-    metavar="LAYOUT",
-    help="Layout of the dataset.",
-)
 
 
 class _Audit(click.Group):
@@ -130,8 +119,8 @@ Examples:
     metavar="E",
     help="For publication: differential privacy with this budget over all counts (extra dp).",
 )
-@_SEED
-@_FORMAT
+@SEED
+@LAYOUT
 @report_options
 def audit_command(source: str | None, **options: Any) -> None:
     """Audit how groups are represented in a dataset or table.
@@ -253,8 +242,8 @@ Examples:
     type=click.Choice(["keep", "remove"]),
     help="How `curate balance` treats undecided labels. [default: it refuses the report]",
 )
-@_SEED
-@_FORMAT
+@SEED
+@LAYOUT
 @report_options
 def labels_command(vocabulary: str, **options: Any) -> None:
     """Decide which labels to keep, from the judgments of several annotators.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.options import HTML, JSON, PATH, PLACE, QUIET, WORKERS
+from curate.cli.options import HTML, JSON, LAYOUT, PATH, PLACE, QUIET, SEED, WORKERS
 from curate.cli.output import check_outputs, write_report
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.core.errors import UsageError
@@ -156,14 +156,7 @@ _OPTIONS = (
         metavar="NAME=RANGES",
         help="Ranges of a numeric column: age=child<18,adult<65,old or age=18,65; can be repeated.",
     ),
-    click.option(
-        "--format",
-        "layout",
-        default="auto",
-        show_default=True,
-        metavar="LAYOUT",
-        help="Layout of the dataset.",
-    ),
+    LAYOUT,
     click.option(
         "--list-only", is_flag=True, help="Write the decision for every record, but no images."
     ),
@@ -172,14 +165,7 @@ _OPTIONS = (
         is_flag=True,
         help="Write images although SOURCE is not the OUT of `curate blur`; faces stay visible.",
     ),
-    click.option(
-        "--seed",
-        type=click.IntRange(0),
-        default=0,
-        show_default=True,
-        metavar="N",
-        help="Random seed.",
-    ),
+    SEED,
     WORKERS,
     click.option(
         "--shard-size",

@@ -17,7 +17,7 @@ from curate.balance.labels.report import VERSION, describe, format_labels, label
 from curate.balance.labels.rules import SAFETY, Decision, LabelRules
 from curate.balance.labels.vocabulary import Vocabulary, load_vocabulary
 from curate.balance.records import iter_categories
-from curate.core.errors import DataError, SchemaVersionError
+from curate.core.errors import DataError, SchemaVersionError, UsageError
 from curate.core.protocols import Source
 from curate.layouts import open_source
 from curate.report.document import Report
@@ -175,6 +175,8 @@ def audit_labels(
         DataError: if an input cannot be used.
         SetupError: if an optional package is missing.
     """
+    if seed < 0:
+        raise UsageError("--seed must be at least 0")
     words = load_vocabulary(str(vocabulary), layout)
     tables = load_judgments([Path(path) for path in judgments], tuple(words.labels))
     rules = replace(rules or LabelRules(), questions=asked(tables.tallies))
