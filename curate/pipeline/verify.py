@@ -51,7 +51,7 @@ CHECKS = Registry(
     [
         (
             corrections.FACTS,
-            Plugin("curate.balance.correct.check:iter_problems", "outputs of curate balance"),
+            Plugin("curate.balance.correct.verify:iter_problems", "outputs of curate balance"),
         ),
         (
             store.FILES,
