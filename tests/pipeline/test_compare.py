@@ -97,7 +97,7 @@ def test_every_frame_of_a_face_must_hide_it(kind: str, tmp_path: Path) -> None:
     write(animation(kind), [[A], [A, B], []], tmp_path)
     found = details(entry, tmp_path)
     assert len(found) == 2
-    assert found[0] == "pixels outside the masks are not the source's in frame 0"
+    assert found[0] == "pixels outside the masks differ from the source in frame 0"
     assert found[1].startswith("region ")
     assert found[1].endswith("still shows the source in frame 2")
 
@@ -106,14 +106,14 @@ def test_a_face_that_a_frame_lost_from_the_manifest_is_reported(tmp_path: Path) 
     entry = write(animation("PNG"), FRAMES, tmp_path)
     a, b = entry.faces
     forged = replace(entry, faces=(replace(a, frames=(1,)), b))
-    assert details(forged, tmp_path) == ["pixels outside the masks are not the source's in frame 2"]
+    assert details(forged, tmp_path) == ["pixels outside the masks differ from the source in frame 2"]
 
 
 def test_a_frame_that_is_not_there_is_reported(tmp_path: Path) -> None:
     entry = write(animation("PNG"), FRAMES, tmp_path)
     a, b = entry.faces
     forged = replace(entry, faces=(replace(a, frames=(1, 2, 3)), b))
-    assert details(forged, tmp_path) == ["a face is in frame 3, but there are 3"]
+    assert details(forged, tmp_path) == ["a face is in frame 3, but there are 3 frames"]
 
 
 def test_a_region_outside_a_later_frame_is_reported(tmp_path: Path) -> None:
@@ -156,4 +156,4 @@ def test_an_output_that_breaks_the_decoder_is_a_problem_without_a_crash(
 
 def test_pixels_that_are_not_those_of_the_manifest_are_reported(tmp_path: Path) -> None:
     entry = replace(write(animation("PNG"), FRAMES, tmp_path), pixels_sha256="0" * 64)
-    assert details(entry, tmp_path, forged=False) == ["its pixels are not those in the manifest"]
+    assert details(entry, tmp_path, forged=False) == ["its pixels differ from the manifest"]

@@ -30,7 +30,8 @@ def table(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_table_has_the_facts_of_its_run_and_no_work_files_are_left(table: Path) -> None:
-    names = {"faces.parquet", *(f"faces{suffix}" for suffix in SUFFIXES.values())}
+    exports = {f"faces{suffix}" for suffix in SUFFIXES.values()}
+    names = {"faces.parquet", *exports, *(f"{name}.digests.jsonl" for name in exports)}
     assert {path.name for path in table.parent.iterdir()} == names
     account = load_faces_info(table)
     assert account is not None

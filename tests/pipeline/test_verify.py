@@ -127,7 +127,7 @@ def test_a_changed_background_is_reported(out: Path, photos: Path) -> None:
     (out / "changed.png").unlink()
     replace_output(out, GROUP, data)
     [problem] = problems(out, photos)
-    assert problem == Problem("pixels", GROUP, "pixels outside the masks are not the source's")
+    assert problem == Problem("pixels", GROUP, "pixels outside the masks differ from the source")
 
 
 def test_a_leak_is_reported(out: Path, photos: Path) -> None:
