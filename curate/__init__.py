@@ -43,17 +43,28 @@ if TYPE_CHECKING:
     from curate.pipeline.session import Session as Session
     from curate.pipeline.verify import iter_problems as iter_problems
     from curate.pipeline.verify import verify as verify
+    from curate.publishing.card.run import CardOptions as CardOptions
+    from curate.publishing.card.run import write_card as write_card
+    from curate.publishing.hub.pull import pull as pull
+    from curate.publishing.hub.push import PushOptions as PushOptions
+    from curate.publishing.hub.push import push as push
     from curate.recipe import Recipe as Recipe
+    from curate.review.export import export_review as export_review
+    from curate.review.export import redo_reviewed as redo_reviewed
+    from curate.review.run import start_review as start_review
+    from curate.review.summary import report_review as report_review
 
 __version__ = "0.1.0"
 
 # A public name is a line here, one in TYPE_CHECKING above and one in __all__ below.
 _TARGETS = {
     "Box": "curate.core.geometry:Box",
+    "CardOptions": "curate.publishing.card.run:CardOptions",
     "CurateError": "curate.core.errors:CurateError",
     "Detection": "curate.core.faces:Detection",
     "DetectorOptions": "curate.detectors:DetectorOptions",
     "Face": "curate.core.faces:Face",
+    "PushOptions": "curate.publishing.hub.push:PushOptions",
     "Recipe": "curate.recipe:Recipe",
     "Session": "curate.pipeline.session:Session",
     "Summary": "curate.pipeline.output:Summary",
@@ -61,22 +72,31 @@ _TARGETS = {
     "detect": "curate.pipeline.detect:detect",
     "diff_manifests": "curate.manifest.diff:diff_manifests",
     "evaluate": "curate.evaluation.run:evaluate",
+    "export_review": "curate.review.export:export_review",
     "iter_problems": "curate.pipeline.verify:iter_problems",
     "load_manifest": "curate.manifest.show:load_manifest",
     "make_detector": "curate.detectors:make",
     "obfuscate": "curate.obfuscators.apply:obfuscate",
     "preview": "curate.pipeline.preview:preview",
     "publish_manifest": "curate.manifest.publish:publish_manifest",
+    "pull": "curate.publishing.hub.pull:pull",
+    "push": "curate.publishing.hub.push:push",
+    "redo_reviewed": "curate.review.export:redo_reviewed",
     "replay": "curate.pipeline.replay:replay",
+    "report_review": "curate.review.summary:report_review",
+    "start_review": "curate.review.run:start_review",
     "verify": "curate.pipeline.verify:verify",
+    "write_card": "curate.publishing.card.run:write_card",
 }
 
 __all__ = [
     "Box",
+    "CardOptions",
     "CurateError",
     "Detection",
     "DetectorOptions",
     "Face",
+    "PushOptions",
     "Recipe",
     "Session",
     "Summary",
@@ -84,14 +104,21 @@ __all__ = [
     "detect",
     "diff_manifests",
     "evaluate",
+    "export_review",
     "iter_problems",
     "load_manifest",
     "make_detector",
     "obfuscate",
     "preview",
     "publish_manifest",
+    "pull",
+    "push",
+    "redo_reviewed",
     "replay",
+    "report_review",
+    "start_review",
     "verify",
+    "write_card",
 ]
 
 

@@ -16,11 +16,15 @@ from curate.core.records import escape_unprintable
 COMMANDS = {
     "blur": "obfuscate every face of a dataset and write its manifest",
     "detect": "find the faces of a dataset and write a table of their boxes",
+    "review": "correct boxes on a local web page, and bound what is still missed",
     "evaluate": "measure a detector on labelled images, by face size and by group",
     "audit": "measure how groups are represented in a dataset",
     "balance": "correct how groups are represented, and report what that costs",
     "impact": "measure the effect of obfuscation on a classifier's accuracy",
     "verify": "check every file of an output against its manifest, and for leaks",
+    "card": "write a dataset card and Croissant from a manifest and its reports",
+    "push": "upload a finished dataset to the Hugging Face Hub, or export it",
+    "pull": "download a published dataset and check every byte",
     "manifest": "show, compare and publish manifests",
     "replay": "repeat a recorded run and compare the outputs",
 }

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.options import JSON, PATH, QUIET, SOURCE, WORKERS
+from curate.cli.options import JSON, QUIET, SOURCE, WORKERS
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ _SHOWN = 50
 
 
 @click.command()
-@click.argument("out", type=PATH)
+@click.argument("out", type=SOURCE)
 @click.option(
     "--source",
     type=SOURCE,
@@ -27,21 +26,29 @@ _SHOWN = 50
     help="Compare pixels with SOURCE: equal outside the masks, hidden inside.",
 )
 @WORKERS
+@click.option(
+    "--all",
+    "full",
+    is_flag=True,
+    help="Of a dataset on the Hub, download every file instead of a sample.",
+)
 @QUIET
 @JSON
 @click.pass_context
 def command(
     ctx: click.Context,
     /,
-    out: Path,
+    out: str,
     source: str | None,
     workers: int | None,
+    full: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Check every file of OUT against its manifest, and for leaks.
 
-    OUT is the output of `blur` or `balance`. Leaks are metadata outside the
+    OUT is the output of `blur` or `balance`, the folder of `pull`, or a dataset
+    that was published as hf:REPO_ID[@REVISION]. Leaks are metadata outside the
     allow-list, thumbnails, trailing bytes and further frames. Every problem is
     a line on stdout, with --json a line of JSON. Exits 1 if there is any.
     """
@@ -56,7 +63,7 @@ def command(
             click.echo(_format(problem, as_json))
 
     try:
-        checked = verify(out, source, workers, quiet=quiet, on_problem=show)
+        checked = verify(out, source, workers, full=full, quiet=quiet, on_problem=show)
     except KeyboardInterrupt:
         click.echo("curate: interrupted; nothing was changed", err=True)
         ctx.exit(130)

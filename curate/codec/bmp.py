@@ -1,4 +1,4 @@
-"""BMP: always written again, so that nothing between or behind its parts survives."""
+"""BMP: always encoded again, so that no bytes between or after its parts survive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from curate.core.errors import WithheldError
 from curate.core.geometry import Box
 from curate.core.protocols import Frame
 
-_LARGEST_HEADER = 124
+_MAX_HEADER = 124
 _GRAYS = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 
 
@@ -64,7 +64,7 @@ class BmpCodec:
         touched: Sequence[Sequence[Box]],
         options: CodecOptions,
     ) -> Encoded:
-        """Write a BMP without loss; a face-free one keeps its palette and its bit."""
+        """Encode a BMP without loss; an unchanged one keeps its palette and bit depth."""
         frame = picture.frames[0] if frames is None else frames[0]
         if frames is None and picture.stored is not None:
             indexed: Indexed = picture.stored
@@ -78,7 +78,7 @@ class BmpCodec:
         return Encoded(data, Route.LOSSLESS, picture.note)
 
     def find_leaks(self, data: bytes, options: CodecOptions) -> list[str]:
-        """What a BMP output carries beside its image, one line each."""
+        """List what a BMP output contains besides its pixels."""
         self.load(data, options)
         return stray_bytes(data)
 
@@ -87,7 +87,7 @@ def _size(data: bytes) -> tuple[int, int]:
     header = int.from_bytes(data[14:18], "little")
     if header == 12:
         width, height = struct.unpack_from("<HH", data, 18)
-    elif 40 <= header <= _LARGEST_HEADER:
+    elif 40 <= header <= _MAX_HEADER:
         width, height = struct.unpack_from("<ii", data, 18)
     else:
         raise WithheldError("unsupported", f"BMP with a header of {header} bytes")
@@ -100,7 +100,7 @@ _MASKS = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + b"
 
 
 def write_bmp(frame: Frame, palette: npt.NDArray[np.uint8] | None = None, bits: int = 0) -> bytes:
-    """A BMP file, rows from the bottom up.
+    """Return a BMP file, rows bottom-up.
 
     Args:
         frame: H×W×3 or H×W×4 uint8; or H×W uint8 palette indices.
@@ -130,7 +130,7 @@ def write_bmp(frame: Frame, palette: npt.NDArray[np.uint8] | None = None, bits: 
 
 
 def stray_bytes(data: bytes) -> list[str]:
-    """What stands in a file that ``write_bmp`` would not have written, one line each."""
+    """List the contents of a file that ``write_bmp`` would not have written."""
     start, header, width, height = struct.unpack_from("<IIii", data, 10)
     bits, colors = data[28], int.from_bytes(data[46:50], "little")
     row = -(-width * bits // 8)
@@ -141,12 +141,12 @@ def stray_bytes(data: bytes) -> list[str]:
     expected += struct.pack("<IiiHHI", header, width, height, 1, bits, _BITFIELDS * bool(fixed))
     expected += struct.pack("<IiiII", size, 0, 0, colors, 0) + fixed
     if data[: len(expected)] != expected or start != len(expected) + 4 * colors:
-        return ["the header says more than the image needs"]
+        return ["the header contains more than the image needs"]
     if len(data) != start + size:
-        return ["there are bytes beside the header, the palette and the pixels"]
+        return ["there are bytes besides the header, the palette and the pixels"]
     rows = np.frombuffer(data, np.uint8, size, start).reshape(height, padded)
     palette = np.frombuffer(data, np.uint8, 4 * colors, len(expected)).reshape(-1, 4)
-    leaks = ["there are bytes behind the rows"] if rows[:, row:].any() else []
+    leaks = ["there are bytes after the rows"] if rows[:, row:].any() else []
     used = np.zeros(256, np.bool_)
     used[np.unique(rows[:, :row]) if bits == 8 else slice(2)] = True
     grays = (palette[:, :3] == np.arange(len(palette))[:, None]).all()

@@ -1,4 +1,4 @@
-"""Pillow behind a guard: every warning and every odd exception withholds the image."""
+"""Guards around the decoders: every warning or unexpected exception withholds the image."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from curate.core.protocols import Frame
 
 @contextmanager
 def open_image(data: bytes, name: str) -> Iterator[Image.Image]:
-    """Open a file with one of Pillow's readers only, and withhold it on any doubt.
+    """Open a file with one specific reader of Pillow; warnings are errors.
 
     The caller has checked the size in the header against its own limit, so
-    Pillow's is set aside.
+    Pillow's limit is disabled.
 
     Args:
         data: the file.
@@ -43,7 +43,7 @@ def open_image(data: bytes, name: str) -> Iterator[Image.Image]:
                 yield image
     except WithheldError:
         raise
-    except (Exception, Warning) as error:  # a decoder fed with damage raises anything
+    except (Exception, Warning) as error:  # decoders of damaged data raise anything
         cause = " ".join(str(error).split()) or type(error).__name__
         code = "truncated" if "truncated" in cause.lower() else "corrupt"
         raise WithheldError(code, f"{name}: {cause}") from error
@@ -52,7 +52,7 @@ def open_image(data: bytes, name: str) -> Iterator[Image.Image]:
 
 
 def check_size(width: int, height: int, frames: int, max_pixels: int) -> None:
-    """Refuse a file by its header, before anything is allocated.
+    """Check the size in a file's header, before anything is allocated.
 
     Raises:
         WithheldError: ``corrupt`` for an empty image, ``bomb`` for one too large.
@@ -65,33 +65,33 @@ def check_size(width: int, height: int, frames: int, max_pixels: int) -> None:
 
 
 def to_frame(image: Image.Image, mode: str | None = None) -> Frame:
-    """The pixels of a Pillow image as a new contiguous array, converted first if asked."""
+    """Return the pixels of a Pillow image as a contiguous array, converted to ``mode`` if given."""
     converted = image if mode is None or image.mode == mode else image.convert(mode)
     return np.array(converted)
 
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """Palette pixels.
+    """Pixels of a palette image.
 
     Args:
         indices: H×W uint8.
-        palette: N×3 uint8, black where no pixel uses the entry.
+        palette: N×3 uint8; entries that no pixel uses are black.
     """
 
     indices: npt.NDArray[np.uint8]
     palette: npt.NDArray[np.uint8]
 
     def colors(self) -> Frame:
-        """The pixels as H×W×3 uint8."""
+        """Return the pixels as RGB, H×W×3 uint8."""
         return np.ascontiguousarray(self.palette[self.indices])
 
 
 def used_palette(image: Image.Image) -> Indexed:
-    """A palette image's indices, and the palette as far as they use it.
+    """Return a palette image's indices and the used entries of its palette.
 
     Raises:
-        WithheldError: ``corrupt`` if a pixel's index has no color.
+        WithheldError: ``corrupt`` if an index is outside the palette.
     """
     indices = np.array(image, dtype=np.uint8)
     stored = image.getpalette("RGB") or []
@@ -104,7 +104,7 @@ def used_palette(image: Image.Image) -> Indexed:
 
 
 _STANDARD_ERROR = 2
-_COMPLAINT = re.compile(
+_MESSAGE = re.compile(
     rb"(?:[\w/.-]+: |Apparently should be |Corrupt JPEG data|Premature end of JPEG"
     rb"|Inconsistent progression|Unknown Adobe color|DCT coefficient out of range).*\n?"
 )
@@ -112,16 +112,16 @@ _COMPLAINT = re.compile(
 
 @contextmanager
 def decoder_messages() -> Iterator[list[str]]:
-    """Catch the lines that libtiff and libjpeg print, which their bindings do not report.
+    """Capture messages of libtiff and libjpeg, which their bindings do not report.
 
-    They fill what they cannot decode and go on, with a line on standard error
-    as the only sign. The lines are in the list when the block is left;
-    whatever else was written meanwhile is passed on.
+    These libraries fill in what they cannot decode and report it only by a line on
+    standard error. The list is filled when the block ends; other output to standard
+    error is passed on.
     """
     caught: list[str] = []
     try:
         before = os.dup(_STANDARD_ERROR)
-    except OSError:  # no standard error: nothing can be printed either
+    except OSError:  # standard error is closed
         yield caught
         return
     with _scratch_file() as file:
@@ -133,7 +133,7 @@ def decoder_messages() -> Iterator[list[str]]:
             os.close(before)
             file.seek(0)
             for line in file.readlines():
-                if _COMPLAINT.fullmatch(line):
+                if _MESSAGE.fullmatch(line):
                     caught.append(line.decode("utf-8", "replace").strip())
                 else:
                     os.write(_STANDARD_ERROR, line)

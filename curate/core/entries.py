@@ -1,4 +1,4 @@
-"""One line of the manifest: what became of one image."""
+"""Manifest entries: how one image was processed, and with what result."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """One step applied to an image.
+    """One recorded processing step; enough to repeat it.
 
     Args:
-        name: registered name of the method.
-        version: version of the method's results; changes when its bytes change.
-        parameters: every option that can change the result.
+        name: registered name of the obfuscation method.
+        version: version of the method; changes when its output bytes change.
+        parameters: all options that can change the output.
     """
 
     name: str
@@ -35,25 +35,25 @@ class Outcome(StrEnum):
 
 
 class Route(StrEnum):
-    """How the pixels outside the masks travelled from source to output."""
+    """How the pixels outside the masks were kept."""
 
-    COPIED = "copied"  # compressed data as in the source, only metadata removed
-    SPLICED = "spliced"  # JPEG: only the DCT blocks that a mask touches were rewritten
-    LOSSLESS = "lossless"  # decoded and encoded again without loss
+    COPIED = "copied"  # compressed data of the source; only metadata removed
+    SPLICED = "spliced"  # JPEG: only DCT blocks that intersect a mask rewritten
+    LOSSLESS = "lossless"  # decoded and re-encoded without loss
     REENCODED = "reencoded"  # lossy encoding of the whole image
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """What became of one image.
+    """Result of processing one image.
 
     Sizes and boxes are in pixels of the image as stored, before EXIF
-    orientation. Fields that could not be learned of a withheld image are None.
+    orientation. Fields that are unknown for a withheld image are None.
 
     Args:
-        faces: over all frames, without repetition; each says which frames it is in.
+        faces: faces of all frames without duplicates; each lists its frames.
         hidden: one region per face, in the same order.
-        pixels_sha256: digest of the output's decoded frames, or None where the
+        pixels_sha256: digest of the output's decoded frames; None if the
             compressed data is the source's.
         blurred_share: share of the image's area inside any hidden region, 0..1.
     """

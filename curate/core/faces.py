@@ -1,4 +1,4 @@
-"""From a model's claim to a region that will be hidden."""
+"""Detections, decided faces, hidden regions, and labeled faces."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from curate.core.geometry import Box
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A model's claim that there is a face.
+    """A candidate face reported by a detector.
 
     Args:
-        box: where, in pixels of the image that the detector was shown.
-        confidence: the model's own score, 0..1; not comparable between models.
+        box: pixels of the image given to the detector.
+        confidence: the model's score, 0..1; not comparable between models.
         detector: the detector's registered name.
     """
 
@@ -25,12 +25,12 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A region decided to be a face, and by whom.
+    """A face that will be hidden.
 
     Args:
-        box: the face, in pixels of the image as stored.
-        confidence: 0..1, or None where a person or a file said so.
-        detectors: names of the detectors whose claims support it, sorted.
+        box: pixels of the image as stored.
+        confidence: 0..1, or None if a person or a file decided.
+        detectors: names of the detectors that found it, sorted.
         decided_by: ``detector``, ``file`` or ``person``.
         frames: indices of the frames in which it is hidden, ascending, from 0.
     """
@@ -44,7 +44,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A face and the whole-pixel box in which nothing of the original may be left.
+    """A face and the whole-pixel box in which no original pixel may survive.
 
     Args:
         face: the face as detected or given.
@@ -57,13 +57,13 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class TruthFace:
-    """A face that a person has labelled.
+    """A labeled face (ground truth).
 
     Args:
-        box: pixels of the image as stored; may be empty only where it is ignored.
-        attributes: what the labels say of the face, by name; never empty texts.
-        ignore: whether it counts neither way, as WIDER's ``invalid`` faces do.
-        crowd: whether the box stands for a crowd, in which each detection is neutral.
+        box: pixels of the image as stored; may be empty only if ``ignore``.
+        attributes: labeled attributes by name; never empty strings.
+        ignore: whether it counts neither as hit nor as miss, as WIDER FACE's ``invalid`` faces.
+        crowd: whether the box marks a crowd, in which detections are ignored (COCO ``iscrowd``).
     """
 
     box: Box
@@ -74,12 +74,12 @@ class TruthFace:
 
 @dataclass(frozen=True, slots=True)
 class TruthImage:
-    """An image whose faces a person has labelled.
+    """An image with labeled faces.
 
     Args:
-        id: the image's id, as SOURCE has it.
-        faces: every labelled face; none where the image has none.
-        size: width and height as stored, pixels, or None where the labels do not say.
+        id: the image's id in SOURCE.
+        faces: every labeled face.
+        size: width and height as stored, pixels, or None if the labels do not give them.
     """
 
     id: str

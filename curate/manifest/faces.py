@@ -81,7 +81,7 @@ class FacesEntry:
 
 def save_faces_part(entries: Iterable[FacesEntry], path: Path) -> None:
     """Write one shard's entries, sorted by id, as a part of the table."""
-    rows = [_to_row(entry) for entry in sorted(entries, key=lambda entry: entry.id)]
+    rows = [to_row(entry) for entry in sorted(entries, key=lambda entry: entry.id)]
     pq.write_table(pa.Table.from_pylist(rows, schema=FACES), path, compression="zstd")
 
 
@@ -133,7 +133,8 @@ def load_faces_info(path: Path) -> dict[str, Any] | None:
     return info
 
 
-def _to_row(entry: FacesEntry) -> dict[str, Any]:
+def to_row(entry: FacesEntry) -> dict[str, Any]:
+    """Convert an entry to a row of the table."""
     row = {name: getattr(entry, name) for name in FACES.names}
     row["faces"] = None if entry.reason is not None else [
         {

@@ -32,7 +32,12 @@ class Problem:
     detail: str
 
 
-BESIDE = frozenset({"README.md", "LICENSE", ".gitattributes", "croissant.json"})
+BESIDE = frozenset(
+    {
+        "README.md", "LICENSE", ".gitattributes", "croissant.json", "CITATION.cff", "card.toml",
+        "before_after.jpg",
+    }
+)  # fmt: skip
 """Files that are allowed beside ``data/`` and ``manifest/``, for publishing."""
 _FOLDERS = frozenset({DATA, MANIFEST, ".git"})
 

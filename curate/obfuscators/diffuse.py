@@ -1,4 +1,4 @@
-"""Colors flow in from around the face; the default method."""
+"""Diffuse: smooth interpolation from the pixels around the face; the default method."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from curate.obfuscators.masks import Mask, Weights
 from curate.obfuscators.options import require
 
 _BINOMIAL = np.array([0.25, 0.5, 0.25], dtype=np.float32)
-_KNOWN_FROM = np.float32(0.25)
+_MIN_KNOWN = np.float32(0.25)
 _SWEEPS = 2
 _LARGE = 1 << 20  # pixels: the interpolated surface is smooth enough at this size
 
@@ -37,19 +37,19 @@ def interpolate(fixed: Fixed, known: Mask) -> Fixed:
 
     Push–pull (Gortler et al., *The Lumigraph*, SIGGRAPH 1996) with relaxation sweeps
     at every level, as in cascadic multigrid (Bornemann & Deuflhard 1996): known
-    pixels are averaged into ever smaller images until none is unknown; on the way
-    back every unknown pixel is interpolated from the smaller image and relaxed towards
-    the mean of its neighbors, with the known ones held. Borders are natural (zero
-    slope). Time grows with the number of pixels.
+    pixels are averaged into ever coarser levels until none is unknown; on the way back
+    each unknown pixel is interpolated from the coarser level and relaxed towards the
+    mean of its neighbors, with known pixels fixed. Neumann boundary (zero slope).
+    Linear time in the number of pixels.
 
     Args:
         fixed: H×W or H×W×C with 2–4 channels, whole numbers; **0 where unknown**, so
-            that what was there cannot enter any sum.
-        known: H×W, 1 where a pixel may be read; at least one.
+            that no hidden pixel can enter a sum.
+        known: H×W, 1 where a pixel may be read; at least one pixel.
 
     Returns:
-        The same shape, smooth throughout: a filled value where a pixel was unknown, and
-        a low-pass of the known ones beside it.
+        The same shape: interpolated values where pixels are unknown, a low-pass of the
+        known pixels elsewhere.
     """
     height, width = known.shape
     if known.all():
@@ -66,7 +66,7 @@ def interpolate(fixed: Fixed, known: Mask) -> Fixed:
 
 
 def _relax(fixed: Fixed) -> Fixed:
-    """Every pixel towards the mean of its neighbors, by the 3×3 binomial kernel."""
+    """One relaxation sweep: the 3×3 binomial kernel."""
     relaxed: Fixed = cv2.sepFilter2D(  # type: ignore[assignment]
         fixed, -1, _BINOMIAL, _BINOMIAL, borderType=cv2.BORDER_REPLICATE
     )
@@ -74,19 +74,19 @@ def _relax(fixed: Fixed) -> Fixed:
 
 
 def _pull(fixed: Fixed, known: Mask) -> tuple[Fixed, Mask]:
-    """Half the size: means of the known pixels, where they are a fair share."""
+    """Downsample by 2: means of known pixels where at least a quarter is known."""
     share = halve(known.astype(np.float32))
-    least = min(_KNOWN_FROM, share.max())
+    threshold = min(_MIN_KNOWN, share.max())
     means = halve(fixed)
-    # Only where known meets unknown is there anything to divide.
+    # Division is needed only at the border between known and unknown.
     edge = np.flatnonzero((share > 0) & (share < 1))
     at_edge = share.ravel()[edge, None]
     cells = means.reshape(share.size, -1)
-    cells[edge] = np.where(at_edge >= least, cells[edge] / at_edge, 0)
-    return np.rint(means, out=means), (share >= least).astype(np.uint8)
+    cells[edge] = np.where(at_edge >= threshold, cells[edge] / at_edge, 0)
+    return np.rint(means, out=means), (share >= threshold).astype(np.uint8)
 
 
-_LEAST_RING = 4
+_MIN_RING = 4
 _RING_SHARE = 16
 
 
@@ -94,13 +94,13 @@ _RING_SHARE = 16
 class Diffuse:
     """Fill hidden regions smoothly from the pixels around them.
 
-    No hidden pixel is ever read: all of them, of every face in the image, are unknown
-    at once, and each connected group of regions is interpolated from the known pixels
-    of its surroundings. A group that fills the image becomes mid-gray.
+    No hidden pixel of any face is read: all are unknown, and each connected group of
+    regions is interpolated from the known pixels around it. A group that fills the
+    image becomes mid-gray.
 
     Args:
         feather: width of the soft edge outside the region, as a share of the face's
-            longer side. The soft edge is not read for the interpolation either.
+            longer side. Its pixels are unknown to the interpolation too.
 
     Raises:
         UsageError: if ``feather`` is not within 0..1.
@@ -117,11 +117,11 @@ class Diffuse:
 
     @property
     def parameters(self) -> Mapping[str, Scalar]:
-        """Every option, for the manifest."""
+        """All options, for the manifest."""
         return {"feather": self.feather}
 
     def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
-        """A copy of ``image`` with the regions filled from around them.
+        """Return a copy of ``image`` with the regions filled.
 
         Args:
             image: H×W or H×W×C with 1–4 channels, uint8 or uint16.
@@ -138,25 +138,25 @@ class Diffuse:
         unknown = masks.union(boxes, width, height)
         for group in masks.clusters(boxes):
             _fill(planes(image), group, unknown, planes(layer))
-        return masks.settle(image, layer, regions, self.feather)
+        return masks.composite(image, layer, regions, self.feather)
 
     def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
-        """Whole-pixel boxes outside which ``apply`` changes nothing."""
+        """Return whole-pixel boxes outside which ``apply`` changes nothing."""
         return [masks.feathered(each, self.feather, width, height) for each in regions]
 
     def blend(self, regions: Sequence[Region], width: int, height: int) -> Weights:
-        """Weight of the filled layer in the output, H×W, 0..1."""
+        """Return the weight of the filled layer in the output, H×W, 0..1."""
         return masks.blend(regions, self.feather, width, height)
 
 
 def _fill(image: Frame, group: Sequence[Box], unknown: Mask, layer: Frame) -> None:
     """Fill one group of boxes in ``layer``, reading only known pixels of ``image``."""
     height, width = unknown.shape
-    ring = max(_LEAST_RING, int(masks.longer_side(masks.enclose(group))) // _RING_SHARE)
+    ring = max(_MIN_RING, int(masks.longer_side(masks.enclose(group))) // _RING_SHARE)
     window = masks.surroundings(group, ring, width, height)
     known = 1 - unknown[window.slices]
     if known.any():
-        seen = _seen(image[window.slices], known)
+        seen = _known_pixels(image[window.slices], known)
         filled = from_fixed(interpolate(seen, known), image.dtype)
     else:
         filled = np.full_like(image[window.slices], mid_gray(image.dtype))
@@ -164,8 +164,8 @@ def _fill(image: Frame, group: Sequence[Box], unknown: Mask, layer: Frame) -> No
         layer[box.slices] = filled[shift(box, -window.x0, -window.y0).slices]
 
 
-def _seen(image: Frame, known: Mask) -> Fixed:
-    """The known pixels; zero in place of every other, before anything is computed."""
+def _known_pixels(image: Frame, known: Mask) -> Fixed:
+    """The known pixels, and zero for all others, before anything is computed."""
     seen = np.zeros(image.shape, dtype=image.dtype)
     cv2.copyTo(image, known, seen)
     return to_fixed(seen)

@@ -1,4 +1,4 @@
-"""From faces to the regions where they are hidden, and the weight of what hides them."""
+"""Hidden regions of faces, blend weights with feathering, and composition of the result."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from curate.core.errors import WithheldError
 from curate.core.faces import Region
 from curate.core.geometry import Box, clip, grow, round_out, shift
 from curate.core.protocols import Frame
-from curate.obfuscators import masks
 from curate.obfuscators.fixedpoint import check_frame
 
 DEFAULT_MARGIN = 0.15
-"""Growth of a face on every side, as a share of its longer side."""
+"""Default growth of a face on every side, as a share of its longer side."""
 
 _MARGINS = {"imagenet": 0.1}
 
@@ -24,30 +23,30 @@ Mask = npt.NDArray[np.uint8]
 """H×W, 1 or 0."""
 
 Weights = npt.NDArray[np.float32]
-"""H×W, share of the obfuscated layer in the output, 0..1."""
+"""H×W, weight of the obfuscated layer in the output, 0..1."""
 
 
 def default_margin(method: str) -> float:
-    """The margin of a method where the user gives none."""
+    """Return the default margin of a method."""
     return _MARGINS.get(method, DEFAULT_MARGIN)
 
 
 def region(face: Box, margin: float, width: int, height: int) -> Region:
-    """The whole-pixel region in which nothing of a face may be left.
+    """Return the whole-pixel region in which no original pixel may survive.
 
     The face is grown by ``margin`` times its longer side, rounded outwards and
     clipped to the image.
 
     Args:
-        face: pixels of the image; may be fractional and reach outside.
+        face: pixels of the image; may be fractional and extend outside.
         margin: share of the face's longer side, 0 or more.
         width: the image's width, pixels.
         height: the image's height, pixels.
 
     Raises:
         WithheldError: if the face is empty or the region has no pixel in the
-            image. Such a box was meant for another image, size or convention, and
-            leaving it out would leave a face in.
+            image. Such a box belongs to another image, size or convention; ignoring
+            it could leave a face visible.
     """
     hidden = clip(round_out(grow(face, margin)), width, height)
     if face.is_empty or hidden.is_empty:
@@ -58,7 +57,7 @@ def region(face: Box, margin: float, width: int, height: int) -> Region:
 
 
 def check_regions(regions: Sequence[Region], width: int, height: int) -> None:
-    """Refuse regions that are not whole pixels of the image.
+    """Check that regions are whole pixels of the image.
 
     Raises:
         WithheldError: if a hidden box is empty, fractional or not inside the image.
@@ -73,12 +72,12 @@ def check_regions(regions: Sequence[Region], width: int, height: int) -> None:
 
 
 def longer_side(face: Box) -> float:
-    """The longer side of a face, pixels."""
+    """Return the longer side of a face, pixels."""
     return max(face.width, face.height)
 
 
 def feathered(each: Region, feather: float, width: int, height: int) -> Box:
-    """A hidden box grown by its feather, clipped to the image.
+    """Return a hidden box grown by its feather, clipped to the image.
 
     Args:
         each: the region.
@@ -92,7 +91,7 @@ def feathered(each: Region, feather: float, width: int, height: int) -> Box:
 
 
 def union(boxes: Sequence[Box], width: int, height: int) -> Mask:
-    """Where any of the whole-pixel boxes is: H×W, 1 inside and 0 outside."""
+    """Return the union of whole-pixel boxes: H×W, 1 inside and 0 outside."""
     mask = np.zeros((height, width), dtype=np.uint8)
     for box in boxes:
         mask[box.slices] = 1
@@ -100,7 +99,7 @@ def union(boxes: Sequence[Box], width: int, height: int) -> Mask:
 
 
 def enclose(boxes: Sequence[Box]) -> Box:
-    """The smallest box around several."""
+    """Return the bounding box of several boxes."""
     return Box(
         min(box.x0 for box in boxes),
         min(box.y0 for box in boxes),
@@ -110,13 +109,13 @@ def enclose(boxes: Sequence[Box]) -> Box:
 
 
 def surroundings(group: Sequence[Box], ring: int, width: int, height: int) -> Box:
-    """The box around several, grown by ``ring`` pixels on every side and clipped."""
+    """Return the bounding box, grown by ``ring`` pixels on every side and clipped."""
     box = enclose(group)
     return clip(Box(box.x0 - ring, box.y0 - ring, box.x1 + ring, box.y1 + ring), width, height)
 
 
 def clusters(boxes: Sequence[Box]) -> list[list[Box]]:
-    """Group boxes that overlap or touch, corners included, directly or through others."""
+    """Group boxes into connected components of overlapping or touching boxes."""
     if len(boxes) < 2:
         return [[box] for box in boxes]
     x0, y0, x1, y1 = np.array([box.xyxy for box in boxes]).T
@@ -135,7 +134,7 @@ def clusters(boxes: Sequence[Box]) -> list[list[Box]]:
 
 
 def blend(regions: Sequence[Region], feather: float, width: int, height: int) -> Weights:
-    """Weight of the obfuscated layer: 1 in every hidden region, falling off outside only.
+    """Return the weight of the obfuscated layer: 1 in hidden regions, falling off outside.
 
     Args:
         regions: the regions of one image.
@@ -144,7 +143,7 @@ def blend(regions: Sequence[Region], feather: float, width: int, height: int) ->
         height: the image's height, pixels.
 
     Returns:
-        H×W float32, 0..1; where several regions meet, the greatest weight.
+        H×W float32, 0..1; the maximum where several regions meet.
     """
     weights = np.zeros((height, width), dtype=np.float32)
     for each in regions:
@@ -156,18 +155,18 @@ def blend(regions: Sequence[Region], feather: float, width: int, height: int) ->
     return weights
 
 
-def settle(image: Frame, layer: Frame, regions: Sequence[Region], feather: float) -> Frame:
-    """Blend an obfuscated layer over the image.
+def composite(image: Frame, layer: Frame, regions: Sequence[Region], feather: float) -> Frame:
+    """Composite an obfuscated layer over the image.
 
     Args:
         image: H×W or H×W×C, uint8 or uint16.
-        layer: the image with every feathered region painted over.
+        layer: the image with every feathered region replaced.
         regions: the regions of the image.
         feather: width of the fall-off, as a share of each face's longer side.
 
     Returns:
-        The layer where its weight is 1 (the original is not read there), a mixture
-        in the feather, and the image elsewhere.
+        The layer where its weight is 1 (the original is not read there), a blend in
+        the feather, and the image elsewhere.
     """
     if feather <= 0:
         return layer
@@ -200,11 +199,11 @@ def _fall_off(each: Region, feather: float, box: Box) -> Weights:
 
 
 Patch = Callable[[Frame, Region, Box], Frame]
-"""From the image, a region and its feathered box to what covers that box."""
+"""Computes the pixels of a feathered box, from the image, a region and that box."""
 
 
-def lay_patches(image: Frame, regions: Sequence[Region], feather: float, patch: Patch) -> Frame:
-    """A copy of ``image`` with every region covered by its own patch.
+def paste_patches(image: Frame, regions: Sequence[Region], feather: float, patch: Patch) -> Frame:
+    """Return a copy of ``image`` with every region replaced by its own patch.
 
     Every patch is computed from the original. Where hidden regions overlap, the
     larger face's patch is on top, because it is the coarser one.
@@ -214,21 +213,21 @@ def lay_patches(image: Frame, regions: Sequence[Region], feather: float, patch: 
         regions: whole-pixel regions inside the image.
         feather: width of the soft edge outside each region, as a share of the face's
             longer side.
-        patch: computes what covers a region.
+        patch: computes the pixels of a region.
 
     Raises:
         WithheldError: if the image or a region is of another kind.
     """
     check_frame(image)
     height, width = image.shape[:2]
-    masks.check_regions(regions, width, height)
+    check_regions(regions, width, height)
     layer = image.copy()
-    ordered = sorted(regions, key=lambda each: (masks.longer_side(each.face), each.face.xyxy))
-    boxes = [masks.feathered(each, feather, width, height) for each in ordered]
+    ordered = sorted(regions, key=lambda each: (longer_side(each.face), each.face.xyxy))
+    boxes = [feathered(each, feather, width, height) for each in ordered]
     patches = [patch(image, each, box) for each, box in zip(ordered, boxes, strict=True)]
     for box, covering in zip(boxes, patches, strict=True):
         layer[box.slices] = covering
     for each, box, covering in zip(ordered, boxes, patches, strict=True):
-        # Again, so that no face's soft edge lies over another's hidden region.
+        # Again, so that no feather covers another face's hidden region.
         layer[each.hidden.slices] = covering[shift(each.hidden, -box.x0, -box.y0).slices]
-    return masks.settle(image, layer, regions, feather)
+    return composite(image, layer, regions, feather)

@@ -19,7 +19,7 @@ from typing import Any
 
 from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import CarriedFile, Model, Source
-from curate.engine.shards import shard_name, sync_file, sync_folder, sync_tree
+from curate.engine.shards import shard_name
 from curate.layouts.files import is_image_name
 from curate.layouts.sidecars import find_pictures
 from curate.manifest import store
@@ -28,6 +28,7 @@ from curate.pipeline.shard import DATA, PART
 from curate.pipeline.tools import margin_of, open_obfuscator
 from curate.pipeline.workspace import Workspace, libraries
 from curate.recipe import Recipe
+from curate.storage.atomic import sync_file, sync_folder, sync_tree
 
 
 def describe_run(

@@ -216,7 +216,7 @@ def _written(
         route=output.route,
         faces=output.faces,
         hidden=tuple(region.hidden for region in output.regions),
-        transforms=tuple(_transforms(output, tools)),
+        transforms=(*_transforms(output, tools), *_describe_review(image.record.id, tools)),
         blurred_share=output.blurred_share,
         output_path=image.record.id,
         output_sha256=digest_bytes(output.data),
@@ -255,3 +255,10 @@ def _transforms(output: Obfuscated, tools: Tools) -> Iterable[Transform]:
         )
     if output.note:
         yield Transform("encode", "1", {"note": output.note})
+
+
+def _describe_review(record_id: str, tools: Tools) -> Iterable[Transform]:
+    """The state of a review by people, if the file of faces has it."""
+    given = tools.given.find(record_id) if tools.given is not None else None
+    if given is not None and given.review is not None:
+        yield Transform("review", "1", {"state": given.review})

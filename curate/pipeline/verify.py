@@ -33,7 +33,7 @@ from curate.manifest import checks, corrections, files, store
 from curate.manifest.files import Problem
 from curate.pipeline.compare import Comparison, compare
 from curate.pipeline.output import open_outputs
-from curate.pipeline.progress import show_steps
+from curate.pipeline.progress import make_teller, show_steps
 from curate.pipeline.session import Session, Step, usable_cores, workers_for
 from curate.pipeline.tools import codec_options, margin_of, open_obfuscator
 from curate.recipe import Recipe
@@ -43,6 +43,9 @@ from curate.storage.regular import read_regular
 if TYPE_CHECKING:
     import pandas as pd
 
+PUBLICATION = "publication.json"
+"""File of the manifest that marks a published dataset."""
+
 CHECKS = Registry(
     "check",
     [
@@ -50,10 +53,18 @@ CHECKS = Registry(
             corrections.FACTS,
             Plugin("curate.balance.correct.check:iter_problems", "outputs of curate balance"),
         ),
+        (
+            PUBLICATION,
+            Plugin("curate.publishing.hub.pull:verify_published", "datasets on the Hub"),
+        ),
     ],
 )
-"""Checks of outputs by the file in ``manifest/`` that marks them; called with the output's
-folder, the number of workers and the content of that file."""
+"""Checks of outputs of the packages above, by the file in ``manifest/`` that marks them.
+
+That of corrections is called with the output's folder, the number of workers and the content
+of the file; that of published datasets with the address, whether to read every file, and a
+function for messages.
+"""
 
 MAX_PROBLEMS = 1000
 """Problems that a `Verification` holds; further ones are counted."""
@@ -111,6 +122,7 @@ def verify(
     source: str | Path | None = None,
     workers: int | None = None,
     *,
+    full: bool = False,
     quiet: bool = False,
     on_problem: Callable[[Problem], None] | None = None,
 ) -> Verification:
@@ -121,10 +133,12 @@ def verify(
     True
 
     Args:
-        out: the output of ``blur`` or ``balance``.
+        out: the output of ``blur`` or ``balance``, the folder of ``pull``, or a dataset that
+            was published as ``hf:REPO_ID[@REVISION]``.
         source: the SOURCE of ``blur``, to compare pixels with: equal outside the masks,
             hidden inside. None to check the output by itself.
         workers: worker processes, or None for one per usable core.
+        full: of a dataset on the Hub, download every file instead of a sample.
         quiet: show no progress.
         on_problem: called with each problem as soon as it is found.
 
@@ -134,11 +148,13 @@ def verify(
         DataError: if SOURCE or OUT is not a folder.
         SetupError: if a folder cannot be listed, or memory or processes fail.
     """
-    out = Path(out)
     kinds: Counter[str] = Counter()
     kept: list[Problem] = []
     with show_steps(quiet) as watch:
-        checked, problems = _open_check(out, source, workers, watch)
+        if is_published(out):
+            checked, problems = _open_published(str(out), source, full, make_teller(quiet))
+        else:
+            checked, problems = _open_check(Path(out), source, workers, watch)
         for problem in problems:
             kinds[problem.kind] += 1
             if len(kept) < MAX_PROBLEMS:
@@ -153,6 +169,21 @@ def iter_problems(
 ) -> Iterator[Problem]:
     """Check an output as `verify` does, yielding each problem as it is found."""
     return _open_check(Path(out), source, workers, lambda _: None)[1]
+
+
+def is_published(out: str | Path) -> bool:
+    """Whether an address or a folder is a published dataset, not the output of a run."""
+    return str(out).startswith("hf:") or (Path(out) / store.MANIFEST / PUBLICATION).is_file()
+
+
+def _open_published(
+    out: str, source: str | Path | None, full: bool, tell: Callable[[str], None]
+) -> tuple[str, Iterator[Problem]]:
+    if source is not None:
+        raise UsageError("--source is for outputs of curate blur, not for published datasets")
+    files = "every file" if full or not out.startswith("hf:") else "every digest and a sample"
+    problems = CHECKS.resolve(PUBLICATION)(out, full, tell)
+    return f"{files} checked against the public manifest", problems
 
 
 _Watch = Callable[[Step], None]

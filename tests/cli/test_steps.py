@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from curate.pipeline import progress as steps
 from curate.cli.progress import watching_steps
+from curate.pipeline import progress as steps
 from curate.pipeline.session import Step
 
 

@@ -66,7 +66,7 @@ def with_coefficients(stream: JpegStream, planes: list[Coefficients]) -> bytes:
     return replace(stream, coded=coded).to_bytes()
 
 
-def test_kept_samples_are_those_that_a_decoder_shows() -> None:
+def test_kept_samples_equal_decoded_samples() -> None:
     data = samples.gray_jpeg(96, 96, quality=60)
     (plane,), _ = coefficients(data)
     table = quantization_tables(parse_jpeg(data))[0]
@@ -76,7 +76,7 @@ def test_kept_samples_are_those_that_a_decoder_shows() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_blocks_that_no_box_meets_stay_coefficient_for_coefficient(kind: str) -> None:
+def test_blocks_outside_the_boxes_keep_their_coefficients(kind: str) -> None:
     data = samples.SAMPLES[kind]()
     picture = codec.load(data)
     boxes = [box for box in BOXES if box.x1 <= picture.width and box.y1 <= picture.height]
@@ -146,7 +146,7 @@ def _blocks_outside(frame: FrameHeader, index: int, box: Box) -> npt.NDArray[np.
     )
 
 
-def test_a_border_block_keeps_nothing_of_its_inner_samples() -> None:
+def test_a_border_block_does_not_depend_on_old_samples_inside() -> None:
     """Inner samples of blocks across the border differ, the decoded pixels outside do not."""
     stream = parse_jpeg(samples.gray_jpeg(96, 96, quality=100))
     picture = codec.load(stream.to_bytes())
@@ -181,7 +181,7 @@ def test_a_border_block_keeps_nothing_of_its_inner_samples() -> None:
 
 
 @pytest.mark.parametrize("kind", ["jpeg-odd-size", "jpeg-411"])
-def test_what_lies_behind_the_edge_is_made_anew(kind: str) -> None:
+def test_padding_beyond_the_edge_is_recomputed(kind: str) -> None:
     """An encoder fills the last blocks up with copies of the pixels at the edge."""
     stream = parse_jpeg(samples.SAMPLES[kind]())
     picture = codec.load(stream.to_bytes())
@@ -197,7 +197,7 @@ def test_what_lies_behind_the_edge_is_made_anew(kind: str) -> None:
     assert codec.save(picture, [first], [[box]]).data == codec.save(twin, [second], [[box]]).data
 
 
-def test_new_pixels_may_not_lean_on_the_old_through_the_frame() -> None:
+def test_new_blocks_do_not_depend_on_old_pixels_through_padding() -> None:
     """Only the given frame decides what is inside a box, whatever the source shows there."""
     picture = codec.load(samples.jpeg(subsampling="420"))
     box = Box(16, 16, 48, 48)
@@ -229,7 +229,7 @@ def test_bands_of_a_large_box_fit_together(monkeypatch: pytest.MonkeyPatch) -> N
     assert codec.save(picture, [frame], [[box]]).data == whole
 
 
-def test_empty_and_outlying_boxes_touch_nothing() -> None:
+def test_empty_boxes_and_boxes_outside_change_nothing() -> None:
     picture = codec.load(samples.jpeg())
     stream: JpegStream = picture.stored
     planes, _ = coefficients(stream.to_bytes())
@@ -260,7 +260,7 @@ def test_nothing_is_left_in_the_temporary_folder(
 @pytest.mark.parametrize(
     ("fx", "apron", "kept_until", "made_until"), [(1, 0, 16, 32), (2, 1, 7, 17), (4, 2, 3, 9)]
 )
-def test_chroma_that_upsampling_carries_into_a_box_is_made_anew(
+def test_chroma_interpolated_into_a_box_is_recomputed(
     fx: int, apron: int, kept_until: int, made_until: int
 ) -> None:
     window = Window(0, 0, 64, 8 * fx, ((16, 0, 32, 8 * fx),))
@@ -269,7 +269,7 @@ def test_chroma_that_upsampling_carries_into_a_box_is_made_anew(
     assert (replaced[0], replaced[-1] + 1) == (kept_until, made_until)
 
 
-def test_coefficients_of_another_picture_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_coefficients_of_another_picture_are_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     """If jpeglib reads a stream otherwise than the detector's decoder, it is not spliced."""
     picture = codec.load(samples.jpeg())
     frames, touched = samples.changed(picture)

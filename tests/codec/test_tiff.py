@@ -39,7 +39,7 @@ def with_tags(data: bytes, *tags: dict[int, Entry]) -> bytes:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
-def test_others_read_what_was_written_as_the_same_pixels(mode: str) -> None:
+def test_other_decoders_read_equal_pixels(mode: str) -> None:
     data = samples.pillow_tiff(mode)
     written = codec.save(codec.load(data), None, []).data
     with Image.open(io.BytesIO(data)) as before, Image.open(io.BytesIO(written)) as after:
@@ -87,7 +87,7 @@ def test_pages_of_several_sizes_and_kinds_are_all_kept() -> None:
         np.testing.assert_array_equal(before, after)
 
 
-def test_thumbnails_of_other_pages_are_left_out() -> None:
+def test_thumbnails_of_other_pages_are_dropped() -> None:
     data = with_tags(samples.multipage_tiff(), {}, {KIND: longs("<", (1,))}, {})
     picture = codec.load(data)
     assert len(picture.frames) == 2
@@ -107,7 +107,7 @@ def test_thumbnails_of_other_pages_are_left_out() -> None:
         ({322: longs("<", (1 << 20,)), 323: longs("<", (1 << 20,))}, "bomb"),
     ],
 )
-def test_what_cannot_be_kept_is_withheld(tags: dict[int, Entry], code: str) -> None:
+def test_unsupported_tiffs_are_withheld(tags: dict[int, Entry], code: str) -> None:
     with pytest.raises(WithheldError) as caught:
         codec.load(with_tags(samples.pillow_tiff("RGB"), tags))
     assert caught.value.code in (code, "corrupt")
@@ -128,7 +128,7 @@ def test_pages_in_a_circle_are_withheld() -> None:
         codec.load(bytes(data))
 
 
-def test_parts_that_share_their_bytes_are_withheld() -> None:
+def test_overlapping_strips_are_withheld() -> None:
     """Few bytes that many strips point to would unpack to far more than they are."""
     page = parse_tiff(samples.pillow_tiff("L"))[0]
     data = write_tiff(page.order, [Page(page.order, page.entries, (page.pieces[0], b"") * 9)])
@@ -148,7 +148,7 @@ def test_missing_strips_are_withheld() -> None:
         codec.load(write_tiff(page.order, [Page(page.order, taller, page.pieces)]))
 
 
-def test_what_libtiff_only_complains_about_is_withheld(
+def test_libtiff_warnings_withhold(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     data = samples.pillow_tiff("1", compression="group4")
@@ -180,9 +180,7 @@ def test_other_messages_pass_through(capfd: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("samples_per_pixel", [3, 4])
 @pytest.mark.parametrize("rows_per_strip", [40, 7])
-def test_sixteen_bit_planes_that_stand_apart_are_read_exactly(
-    samples_per_pixel: int, rows_per_strip: int
-) -> None:
+def test_planar_sixteen_bit_color_is_exact(samples_per_pixel: int, rows_per_strip: int) -> None:
     """Decoders exist that leave memory uninitialized here, so that other photos shine through."""
     pixels = np.random.default_rng(5).integers(0, 2**16, (40, 30, samples_per_pixel), np.uint16)
     pieces = tuple(

@@ -19,7 +19,7 @@ def bitstream(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["webp-lossy", "webp-lossless", "webp-lossy-alpha"])
-def test_a_face_free_webp_keeps_its_bitstream(kind: str) -> None:
+def test_an_unchanged_webp_keeps_its_bitstream(kind: str) -> None:
     data = samples.SAMPLES[kind]()
     written = codec.save(codec.load(data), None, [])
     assert written.route is Route.COPIED
@@ -27,13 +27,13 @@ def test_a_face_free_webp_keeps_its_bitstream(kind: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_pixels_are_those_of_pillow(mode: str) -> None:
+def test_pixels_equal_pillows(mode: str) -> None:
     image = Image.fromarray(samples.photo(channels=len(mode)))
     data = samples.encoded(image, "WEBP", lossless=True, exact=True)
     np.testing.assert_array_equal(codec.load(data).frames[0], np.array(image))
 
 
-def test_a_lossy_file_says_at_what_quality_it_was_encoded_again() -> None:
+def test_a_reencoded_file_notes_its_quality() -> None:
     picture = codec.load(samples.SAMPLES["webp-lossy"]())
     written = codec.save(picture, *samples.changed(picture))
     assert written.route is Route.REENCODED

@@ -22,7 +22,7 @@ def test_one_color_around_gives_that_color(level: int) -> None:
     assert (Diffuse().apply(image, regions) == level).all()
 
 
-def test_a_slope_goes_on_through_the_region() -> None:
+def test_a_gradient_continues_through_the_region() -> None:
     image = np.broadcast_to(np.arange(40, 240, dtype=np.uint8), (200, 200)).copy()
     region = regions_of([Box(60, 60, 140, 140)], 200, 200)
     output = Diffuse().apply(image, region).astype(int)

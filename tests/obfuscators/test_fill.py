@@ -56,7 +56,7 @@ def test_a_given_color_fits_the_image(
 
 
 @pytest.mark.parametrize("color", ["", "red", "#12", "#gggggg", "256", "1,2", "1,2,3,4", "-1", "١"])
-def test_what_is_no_color_is_refused_with_what_would_be(color: str) -> None:
+def test_an_invalid_color_raises_with_the_valid_forms(color: str) -> None:
     assert parse_color(color) is None
     with pytest.raises(UsageError, match="#rrggbb"):
         Fill(color)

@@ -70,6 +70,6 @@ def test_one_color_stays_that_color() -> None:
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.05, 2.5, -1])
-def test_a_sigma_that_would_hide_nothing_is_refused(sigma: float) -> None:
+def test_a_too_small_sigma_is_refused(sigma: float) -> None:
     with pytest.raises(UsageError, match=r"from 0\.1 to 2"):
         Gaussian(sigma=sigma)

@@ -55,7 +55,7 @@ def test_text_and_plain_values_are_read(
         ("fill", {"color": None}, "give text"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_clear_line(
+def test_invalid_options_raise_one_line(
     name: str, options: dict[str, Scalar], message: str
 ) -> None:
     with pytest.raises(UsageError) as error:

@@ -1,4 +1,4 @@
-"""GIF89a as the blocks it is made of, and its image data walked code by code."""
+"""GIF89a blocks: parsing and writing, and a check of LZW image data without decoding."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class GifImage:
     """One image of a GIF.
 
     Args:
-        control: disposal flags, delay and transparent index: 4 bytes, or None.
-        x: left edge on the screen, pixels.
-        y: upper edge on the screen, pixels.
+        control: graphic control: disposal flags, delay, transparent index; 4 bytes, or None.
+        x: left edge on the canvas, pixels.
+        y: upper edge on the canvas, pixels.
         width: pixels.
         height: pixels.
-        interlaced: whether rows come in four passes.
+        interlaced: whether rows are stored in four passes.
         palette: local color table, or empty.
-        data: code size and coded indices, unpacked from their sub-blocks.
+        data: LZW minimum code size and codes, joined from their sub-blocks.
     """
 
     control: bytes | None
@@ -39,23 +39,23 @@ class GifImage:
 
     @property
     def delay(self) -> bytes:
-        """How long the image stays, two bytes, hundredths of a second."""
+        """Duration, two bytes, hundredths of a second."""
         return self.control[1:3] if self.control else b"\0\0"
 
 
 @dataclass(frozen=True, slots=True)
 class GifStream:
-    """A GIF file taken apart.
+    """The contents of a GIF file.
 
     Args:
-        width: of the screen, pixels.
-        height: of the screen, pixels.
+        width: of the canvas, pixels.
+        height: of the canvas, pixels.
         palette: global color table, or empty.
         background: index of the background color.
-        loops: how often it plays, 0 for ever, or None where it does not say.
+        loops: number of repetitions, 0 is infinite, or None if not given.
         images: in order.
-        dropped: kinds of blocks that are left out.
-        tail: bytes behind the trailer.
+        dropped: descriptions of blocks that are dropped.
+        tail: bytes after the trailer.
     """
 
     width: int
@@ -68,7 +68,7 @@ class GifStream:
     tail: bytes = b""
 
     def to_bytes(self) -> bytes:
-        """A file of these images and the loop count, nothing else."""
+        """Return a file of these images and the loop count only."""
         parts = [
             b"GIF89a",
             struct.pack("<HH", self.width, self.height),
@@ -87,7 +87,7 @@ class GifStream:
 
 
 def parse_gif(data: bytes) -> GifStream:
-    """Take a GIF file apart without decoding it.
+    """Parse a GIF file without decoding it.
 
     Raises:
         WithheldError: ``truncated`` or ``corrupt``.
@@ -121,11 +121,11 @@ def parse_gif(data: bytes) -> GifStream:
 
 
 def walk_codes(image: GifImage) -> tuple[bool, frozenset[int]]:
-    """Follow the LZW codes without building their strings (GIF89a, appendix F).
+    """Check LZW codes without building their strings (GIF89a, appendix F).
 
     Returns:
-        Whether the data hold every pixel, the end code and nothing more; and the
-        palette indices in use: the codes of one pixel, as longer strings grow from them.
+        Whether the data contain all pixels, the end code and nothing else; and the
+        used palette indices, which are the single-pixel codes that occur.
 
     Raises:
         WithheldError: ``truncated`` or ``corrupt``.
@@ -172,11 +172,11 @@ def _code_size(image: GifImage) -> int:
 
 
 def blank_unused(stream: GifStream, used: Sequence[frozenset[int]]) -> GifStream:
-    """The file with black in place of every palette entry that no pixel uses.
+    """Return the file with unused palette entries set to black.
 
     Args:
         stream: the file.
-        used: for every image, the indices that its pixels use.
+        used: palette indices in use, per image.
     """
     everywhere = frozenset({stream.background}).union(
         *(found for image, found in zip(stream.images, used, strict=True) if not image.palette)
@@ -194,7 +194,7 @@ def _blanked(palette: bytes, used: frozenset[int]) -> bytes:
 
 
 class _Reader:
-    """A cursor over the file that never reads past its end."""
+    """A bounds-checked cursor over the file."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -238,7 +238,7 @@ def _table_flags(palette: bytes) -> int:
 
 
 def _to_blocks(data: bytes) -> bytes:
-    """The code size, then the codes in sub-blocks."""
+    """The minimum code size, then the codes in sub-blocks."""
     parts = [data[:1]]
     for start in range(1, len(data), 255):
         block = data[start : start + 255]

@@ -1,4 +1,4 @@
-"""GIF: copied block by block, or every frame written again within its 256 colors."""
+"""The GIF codec: image data copied, or all frames encoded again with 256 colors each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class GifCodec:
     name = "GIF"
 
     def load(self, data: bytes, options: CodecOptions) -> Picture:
-        """Decode a GIF, every frame of it as the screen shows it.
+        """Decode a GIF to composited frames.
 
         Raises:
             WithheldError: ``truncated``, ``corrupt``, ``bomb`` or ``frames``.
@@ -58,13 +58,13 @@ class GifCodec:
         touched: Sequence[Sequence[Box]],
         options: CodecOptions,
     ) -> Encoded:
-        """Write a GIF: its own image data, or every frame whole.
+        """Encode a GIF: image data copied, or every frame on the whole canvas.
 
-        Outside the touched boxes every color is kept; inside, new colors are
-        brought to those that the frame's palette has room for.
+        Outside the touched boxes all colors are kept; inside, new colors are
+        quantized to the remaining entries of the frame's palette.
 
         Raises:
-            WithheldError: ``frames`` if a frame shows more colors than a GIF's can hold.
+            WithheldError: ``frames`` if a frame has more colors than one palette.
         """
         stream: GifStream
         stream, exact = picture.stored
@@ -72,24 +72,22 @@ class GifCodec:
             return Encoded(stream.to_bytes(), Route.COPIED, picture.note)
         pixels = picture.frames if frames is None else frames
         boxes = touched if frames is not None else [()] * len(pixels)
-        see_through = any(frame.shape[2] == 4 for frame in pixels)
+        transparent = any(frame.shape[2] == 4 for frame in pixels)
         images = tuple(
-            _encode(frame, met, image.delay, see_through)
+            _encode(frame, met, image.delay, transparent)
             for frame, met, image in zip(pixels, boxes, stream.images, strict=True)
         )
         data = replace(stream, palette=b"", background=0, images=images).to_bytes()
         return Encoded(data, Route.LOSSLESS, picture.note)
 
     def find_leaks(self, data: bytes, options: CodecOptions) -> list[str]:
-        """What a GIF output carries beside its images, one line each."""
+        """List what a GIF output contains besides its images."""
         stream = parse_gif(data)
-        leaks = (
-            [f"{len(stream.tail)} bytes stand behind the end of the image"] if stream.tail else []
-        )
+        leaks = [f"{len(stream.tail)} bytes after the end of the image"] if stream.tail else []
         leaks += stream.dropped
         walked = [walk_codes(image) for image in stream.images]
         if not all(exact for exact, _ in walked):
-            leaks.append("there are bytes behind the image data")
+            leaks.append("there are bytes after the image data")
         if blank_unused(stream, [used for _, used in walked]) != stream:
             leaks.append(UNUSED_COLORS)
         if not leaks and stream.to_bytes() != data:
@@ -110,34 +108,34 @@ def _decode(stream: GifStream) -> tuple[Frame, ...]:
     if all(frame[..., 3].min() == 255 for frame in frames):
         return tuple(np.ascontiguousarray(frame[..., :3]) for frame in frames)
     for frame in frames:
-        frame[frame[..., 3] == 0] = 0  # a transparent index has no color of its own
+        frame[frame[..., 3] == 0] = 0  # transparent pixels have no color
     return tuple(frames)
 
 
-def _encode(frame: Frame, touched: Sequence[Box], delay: bytes, see_through: bool) -> GifImage:
-    """One frame over the whole screen, with a palette of its own."""
+def _encode(frame: Frame, touched: Sequence[Box], delay: bytes, transparent: bool) -> GifImage:
+    """Encode one frame on the whole canvas, with a local palette."""
     fixed = np.ones(frame.shape[:2], np.bool_)
     for box in touched:
         fixed[box.slices] = False
     clear = frame[..., 3] < 128 if frame.shape[2] == 4 else None
-    room = 255 if see_through else 256
+    room = 255 if transparent else 256
     found = to_palette(frame[..., :3], fixed, clear, room)
     if found is None:
         raise WithheldError("frames", "a GIF frame shows more colours than one palette holds")
     indices, palette = found
-    unused = len(palette) if see_through else 0
+    unused = len(palette) if transparent else 0
     if clear is not None:
         indices[clear] = unused
-    # a see-through frame is wiped before the next, an opaque one is painted over
-    flags = 2 << 2 | 1 if see_through else 1 << 2
-    table = np.zeros((1 << max(1, (len(palette) + see_through - 1).bit_length()), 3), np.uint8)
+    # disposal: transparent frames are cleared, opaque ones are left in place
+    flags = 2 << 2 | 1 if transparent else 1 << 2
+    table = np.zeros((1 << max(1, (len(palette) + transparent - 1).bit_length()), 3), np.uint8)
     table[: len(palette)] = palette
     control = bytes([flags]) + delay + bytes([unused])
     return replace(_compressed(indices), control=control, palette=table.tobytes())
 
 
 def _compressed(indices: npt.NDArray[np.uint8]) -> GifImage:
-    """Indices in LZW; as gray levels, so that the writer leaves them as they are."""
+    """Compress indices by LZW; as gray levels, which the encoder does not change."""
     buffer = io.BytesIO()
     Image.fromarray(indices, "L").save(buffer, "GIF", optimize=False, interlace=0)
     return parse_gif(buffer.getvalue()).images[0]
@@ -150,17 +148,17 @@ _BATCH = 4096
 def to_palette(
     pixels: Frame, fixed: npt.NDArray[np.bool_], clear: npt.NDArray[np.bool_] | None, room: int
 ) -> tuple[npt.NDArray[np.uint8], Colors] | None:
-    """Palette indices of an RGB image.
+    """Quantize an RGB image to a palette, keeping given colors exactly.
 
     Args:
         pixels: H×W×3 uint8.
-        fixed: H×W, pixels whose colors are kept exactly; the others' may move.
-        clear: H×W, pixels whose color does not matter, or None.
-        room: the most colors a palette may have, up to 256.
+        fixed: H×W, pixels whose colors are kept exactly.
+        clear: H×W, transparent pixels, or None.
+        room: maximum number of palette colors, up to 256.
 
     Returns:
-        Indices, H×W uint8, and the palette, N×3 uint8; None where the fixed
-        pixels alone have more colors than there is room.
+        Indices, H×W uint8, and the palette, N×3 uint8; None if the fixed pixels
+        alone have more than ``room`` colors.
     """
     packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     shown = np.ones(fixed.shape, np.bool_) if clear is None else ~clear
@@ -178,7 +176,7 @@ def to_palette(
 
 
 def _reduced(colors: npt.NDArray[np.uint32], room: int) -> npt.NDArray[np.uint32]:
-    """At most ``room`` colors that stand for all of them, by median cut."""
+    """Reduce colors to at most ``room`` by median cut."""
     if room < 1:
         return colors[:0]
     strip = Image.fromarray(_unpack(colors)[None])
@@ -188,7 +186,7 @@ def _reduced(colors: npt.NDArray[np.uint32], room: int) -> npt.NDArray[np.uint32
 
 
 def _nearest(colors: Colors, palette: Colors) -> npt.NDArray[np.uint8]:
-    """Index of the palette's nearest color for each; the first of equals."""
+    """Index of the nearest palette color of each color; the first of equals."""
     targets = palette.astype(np.int32)
     nearest = np.empty(len(colors), np.uint8)
     for start in range(0, len(colors), _BATCH):

@@ -24,14 +24,14 @@ _GAIN_MAP_SIGNS = (
 
 
 def check_further_images(data: bytes, stream: JpegStream) -> str | None:
-    """Refuse a file with further full images; name what is left out otherwise.
+    """Raise if a file contains further full images; report what is dropped otherwise.
 
-    Previews and gain maps are made from the first image, complete without
-    them: they are left out like thumbnails. A panorama's, a stereo pair's or
-    an unknown image is a frame, and a file of frames is withheld.
+    Previews and gain maps are derived from the first image and are dropped like
+    thumbnails. Images of a panorama, a stereo pair or of unknown type are frames, and
+    a file with frames is withheld.
 
     Returns:
-        One line saying what was left out, or None.
+        One line that names what was dropped, or None.
 
     Raises:
         WithheldError: ``frames``.
@@ -93,7 +93,7 @@ def color_segments(stream: JpegStream) -> tuple[Segment, ...]:
 
 
 def application_data(stream: JpegStream, prefix: bytes) -> bytes | None:
-    """What follows ``prefix`` in the first APP1 segment that starts with it."""
+    """Return what follows ``prefix`` in the first APP1 segment that starts with it."""
     for segment in stream.application:
         if segment.marker == APP1 and segment.payload.startswith(prefix):
             return segment.payload[len(prefix) :]
@@ -101,7 +101,7 @@ def application_data(stream: JpegStream, prefix: bytes) -> bytes | None:
 
 
 def icc_profile(stream: JpegStream) -> bytes | None:
-    """The profile put together from its numbered chunks; None if they are not complete."""
+    """Return the profile assembled from its numbered chunks; None if incomplete."""
     chunks = {
         segment.payload[12]: segment.payload
         for segment in stream.application

@@ -1,4 +1,4 @@
-"""JPEG: metadata removed without touching the image data, faces spliced into it."""
+"""The JPEG codec: image data copied, spliced block by block, or encoded again."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ from curate.core.errors import WithheldError
 from curate.core.geometry import Box
 from curate.core.protocols import Frame, Pixels
 
-_MADE_QUALITY = 95
-_LONGEST_SIDE = 65535
+_RGB_QUALITY = 95
+_MAX_SIDE = 65535
 _MODES = {"L": "L", "YCbCr": "RGB", "RGB": "RGB", "CMYK": "CMYK", "YCCK": "CMYK"}
 _DECODED = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
@@ -54,7 +54,7 @@ class JpegCodec:
     name = "JPEG"
 
     def load(self, data: bytes, options: CodecOptions) -> Picture:
-        """Decode a JPEG, with every warning of the decoder an error.
+        """Decode a JPEG; warnings of the decoder are errors.
 
         Raises:
             WithheldError: ``truncated``, ``corrupt``, ``unsupported``, ``bomb`` or ``frames``.
@@ -93,7 +93,7 @@ class JpegCodec:
         touched: Sequence[Sequence[Box]],
         options: CodecOptions,
     ) -> Encoded:
-        """Write a JPEG: copied, spliced, or re-encoded where splicing is impossible."""
+        """Encode a JPEG: copied, spliced, or re-encoded if splicing is impossible."""
         stream: JpegStream = picture.stored
         header = metadata_segments(picture.metadata)
         if frames is None:
@@ -102,16 +102,14 @@ class JpegCodec:
         if spliced is not None:
             return Encoded(spliced.to_bytes(header), Route.SPLICED, picture.note)
         reencoded = parse_jpeg(_reencoded(picture, frames[0]))
-        why = f"re-encoded whole: {_why_not_spliced(stream)}"
+        why = f"re-encoded whole: {_splice_obstacle(stream)}"
         note = f"{why}; {picture.note}" if picture.note else why
         return Encoded(reencoded.to_bytes(header), Route.REENCODED, note)
 
     def find_leaks(self, data: bytes, options: CodecOptions) -> list[str]:
-        """What a JPEG output carries beside its image and the allow-list, one line each."""
+        """List what a JPEG output contains besides pixels and allow-listed metadata."""
         stream = parse_jpeg(data)
-        leaks = (
-            [f"{len(stream.tail)} bytes stand behind the end of the image"] if stream.tail else []
-        )
+        leaks = [f"{len(stream.tail)} bytes after the end of the image"] if stream.tail else []
         for segment in stream.application:
             leaks += segment_leaks(segment, options)
         profile = icc_profile(stream)
@@ -119,27 +117,27 @@ class JpegCodec:
             leaks += icc_leaks(profile)
         header = metadata_segments(Metadata(exif=application_data(stream, EXIF), icc=profile))
         if not leaks and stream.to_bytes(header) != data:
-            leaks.append("there are bytes between the segments, or segments that say nothing")
+            leaks.append("there are bytes between the segments, or segments that are not needed")
         return leaks
 
 
 def encode_jpeg(image: Pixels) -> bytes:
-    """A JPEG of an upright image, H×W×3 uint8, colors in full resolution.
+    """Return a JPEG of an upright image, H×W×3 uint8, without chroma subsampling.
 
     Raises:
-        WithheldError: ``unsupported`` if a side is longer than a JPEG's may be.
+        WithheldError: ``unsupported`` if a side exceeds 65,535 pixels.
     """
-    if max(image.shape) > _LONGEST_SIDE:
-        raise WithheldError("unsupported", f"a JPEG has at most {_LONGEST_SIDE} pixels a side")
+    if max(image.shape) > _MAX_SIDE:
+        raise WithheldError("unsupported", f"a JPEG has at most {_MAX_SIDE} pixels a side")
     buffer = io.BytesIO()
     Image.fromarray(image, "RGB").save(
-        buffer, "JPEG", quality=_MADE_QUALITY, subsampling=0, optimize=True
+        buffer, "JPEG", quality=_RGB_QUALITY, subsampling=0, optimize=True
     )
     return parse_jpeg(buffer.getvalue()).to_bytes()
 
 
 def _decode(jpeg: bytes, mode: str) -> Frame:
-    """Pixels of a JPEG; strict decoding turns libjpeg's warnings into errors."""
+    """Decode a JPEG; ``strict`` turns libjpeg's warnings into errors."""
     import simplejpeg  # type: ignore[import-untyped]
 
     try:
@@ -155,10 +153,10 @@ def _decode(jpeg: bytes, mode: str) -> Frame:
 
 
 def _spliced(picture: Picture, image: Frame, touched: Sequence[Box]) -> JpegStream | None:
-    """The stream with new blocks; None where that would not show the same picture elsewhere.
+    """The stream with new blocks; None if pixels elsewhere would change.
 
-    A damaged stream can be read in two ways, and jpeglib's is not the one that
-    the detector saw; so the result is decoded and compared.
+    Decoders may read a damaged stream differently, and jpeglib is not the decoder
+    whose pixels the detector received; so the result is decoded and compared.
     """
     stream: JpegStream = picture.stored
     with decoder_messages() as messages:
@@ -174,7 +172,7 @@ def _spliced(picture: Picture, image: Frame, touched: Sequence[Box]) -> JpegStre
 
 
 def _with_source_headers(stream: JpegStream, written: JpegStream) -> tuple[Segment, ...]:
-    """The written scan under the source's tables and frame header."""
+    """The written scan with the source's quantization tables and frame header."""
     tables = [segment for segment in stream.coded if segment.marker == DQT]
     wide = any(segment.payload[0] >> 4 for segment in tables)
     source = next(s.payload for s in stream.coded if s.marker == stream.frame.marker)
@@ -188,7 +186,7 @@ def _with_source_headers(stream: JpegStream, written: JpegStream) -> tuple[Segme
 
 
 def _with_ids(scan: Segment, stream: JpegStream) -> Segment:
-    """A scan header with the source's component ids in place of the writer's."""
+    """Replace the component ids of a scan header by the source's."""
     payload = bytearray(scan.payload)
     for index, component in enumerate(stream.frame.components):
         payload[1 + 2 * index] = component.id
@@ -214,7 +212,7 @@ def _reencoded(picture: Picture, image: Frame) -> bytes:
     return buffer.getvalue()
 
 
-def _why_not_spliced(stream: JpegStream) -> str:
+def _splice_obstacle(stream: JpegStream) -> str:
     space = stream.color_space
     if space in ("CMYK", "YCCK"):
         return f"{space} cannot be spliced"

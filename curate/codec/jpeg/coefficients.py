@@ -1,8 +1,13 @@
-"""DCT coefficients of a JPEG, read and written through jpeglib without a file on disk.
+"""DCT coefficients of a JPEG: quantization, 8×8 transforms, reading and writing.
 
-jpeglib takes file paths only, and its public functions leave a copy of the
-source in the system's temporary folder while they work. So the binding below
-them is called, on an anonymous file in memory where the system has one.
+The inverse DCT equals, integer for integer, the one that decoders use by default:
+the fast algorithm of Loeffler, Ligtenberg and Moschytz (ICASSP 1989) in the fixed-point
+form of libjpeg's accurate method. Kept samples are therefore exactly those that a
+viewer shows, and no hidden fraction of them survives.
+
+jpeglib takes file paths only, and its public functions keep a copy of the source in the
+temporary folder while they run. Its underlying binding is therefore called directly, on
+an anonymous in-memory file where the system supports it.
 """
 
 from __future__ import annotations
@@ -23,15 +28,15 @@ from curate.codec.jpeg.segments import DQT, FrameHeader, JpegStream
 from curate.core.errors import WithheldError
 
 Table = npt.NDArray[np.float64]
-"""A quantization table: 64 steps, row by row."""
+"""A quantization table: 64 steps, row-major."""
 
 
 def quantization_tables(stream: JpegStream) -> list[Table]:
-    """Every component's table, as last defined.
+    """Return every component's quantization table, as last defined.
 
     Raises:
-        WithheldError: ``corrupt`` if a component's table is not in the file, or
-            has a step of zero.
+        WithheldError: ``corrupt`` if a component's table is missing or
+            contains a zero.
     """
     tables: dict[int, Table] = {}
     for segment in stream.coded:
@@ -61,7 +66,7 @@ def _read_tables(payload: bytes) -> dict[int, Table]:
 
 @lru_cache(maxsize=1)
 def _zigzag() -> npt.NDArray[np.intp]:
-    """Row-by-row position of each coefficient in the order of the file (T.81, figure 5)."""
+    """Row-major position of each coefficient in zigzag order (T.81, figure 5)."""
     order = sorted(
         ((y, x) for y in range(8) for x in range(8)),
         key=lambda at: (sum(at), at[0] if sum(at) % 2 else at[1]),
@@ -73,34 +78,36 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Coefficients = npt.NDArray[np.int16]
 
-_TIE = 1e-6  # larger than any error of summation: halves round upwards on every machine
-_LARGEST = 1023  # a baseline coefficient has at most ten bits
+_TIE = 1e-6  # above any summation error: halves round up on every machine
+_MAX_COEFFICIENT = 1023  # baseline coefficients have at most ten bits
 _CONSTANT_BITS, _FIRST_PASS_BITS = 13, 2
 
 
 def forward(samples: Floats, table: Table) -> Coefficients:
-    """Quantized coefficients of blocks of samples.
+    """Forward DCT and quantization of blocks of samples.
 
     Args:
         samples: N×64, row by row, 0..255.
         table: 64 quantization steps, row by row.
     """
     scaled = ((samples - 128.0) @ _matrix().T) / table
-    return np.clip(np.floor(scaled + 0.5 + _TIE), -_LARGEST, _LARGEST).astype(np.int16)
+    return np.clip(np.floor(scaled + 0.5 + _TIE), -_MAX_COEFFICIENT, _MAX_COEFFICIENT).astype(
+        np.int16
+    )
 
 
 def inverse(coefficients: Coefficients, table: Table) -> Floats:
-    """Samples of blocks as a decoder shows them: whole numbers, 0..255, N×64."""
+    """Dequantization and inverse DCT: samples as decoders output them, integers 0..255, N×64."""
     values = coefficients.astype(np.int64) * table.astype(np.int64)
     blocks = values.reshape(-1, 8, 8)
-    columns = _one_way(blocks.swapaxes(0, 1), _CONSTANT_BITS - _FIRST_PASS_BITS)
-    rows = _one_way(columns.transpose(2, 1, 0), _CONSTANT_BITS + _FIRST_PASS_BITS + 3)
+    columns = _inverse_1d(blocks.swapaxes(0, 1), _CONSTANT_BITS - _FIRST_PASS_BITS)
+    rows = _inverse_1d(columns.transpose(2, 1, 0), _CONSTANT_BITS + _FIRST_PASS_BITS + 3)
     samples = rows.transpose(1, 2, 0).reshape(-1, 64)
     return np.clip(samples + 128, 0, 255).astype(np.float64)
 
 
-def _one_way(lines: Integers, shift: int) -> Integers:
-    """The one-dimensional inverse along the first axis, of length 8, scaled down by a shift."""
+def _inverse_1d(lines: Integers, shift: int) -> Integers:
+    """One-dimensional inverse DCT along the first axis (length 8), then right shift."""
     even = _even_part(lines)
     odd = _odd_part(lines)
     half = 1 << (shift - 1)
@@ -135,7 +142,7 @@ def _odd_part(lines: Integers) -> Integers:
 
 @lru_cache(maxsize=1)
 def _matrix() -> Floats:
-    """The two-dimensional forward transform of a block as one 64×64 matrix."""
+    """The two-dimensional forward DCT of a block as one 64×64 matrix."""
     k, n = np.mgrid[0:8, 0:8]
     line = np.where(k == 0, np.sqrt(0.125), 0.5) * np.cos((2 * n + 1) * k * np.pi / 16)
     return np.kron(line, line)
@@ -148,10 +155,10 @@ _YCBCR, _GRAY = 3, 1  # libjpeg's J_COLOR_SPACE
 
 
 def read_coefficients(jpeg: bytes, frame: FrameHeader) -> list[Coefficients]:
-    """The quantized coefficients of every component of a JPEG of 1 or 3 components.
+    """Read the quantized coefficients of a JPEG of 1 or 3 components.
 
     Raises:
-        WithheldError: ``corrupt`` if libjpeg refuses the file.
+        WithheldError: ``corrupt`` if libjpeg cannot read the file.
     """
     planes = [np.zeros((*shape, 64), np.int16) for shape in block_shapes(frame)]
     tables, numbers = (ctypes.c_ushort * 256)(), (ctypes.c_short * 4)()
@@ -163,13 +170,13 @@ def read_coefficients(jpeg: bytes, frame: FrameHeader) -> list[Coefficients]:
 
 
 def write_coefficients(planes: list[Coefficients], frame: FrameHeader) -> bytes:
-    """A sequential Huffman JPEG with these coefficients.
+    """Encode coefficients as a sequential Huffman JPEG.
 
-    Its quantization tables and frame header are placeholders: the caller puts
-    the source's in their place, which no coefficient depends on.
+    Its quantization tables and frame header are placeholders that the caller
+    replaces by the source's; coefficients do not depend on them.
 
     Raises:
-        WithheldError: ``corrupt`` if a coefficient cannot be coded.
+        WithheldError: ``corrupt`` if a coefficient cannot be encoded.
     """
     factors = [value for c in frame.components for value in (c.v, c.h)]
     blocks = [size for shape in block_shapes(frame) for size in shape]
@@ -202,12 +209,12 @@ def write_coefficients(planes: list[Coefficients], frame: FrameHeader) -> bytes:
 
 
 def are_codable(plane: Coefficients) -> bool:
-    """Whether sequential Huffman coding has codes for all coefficients (T.81, F.1.2)."""
+    """Whether sequential Huffman coding can represent all coefficients (T.81, F.1.2)."""
     return int(plane.min(initial=0)) >= -1024 and int(plane.max(initial=0)) <= 1023
 
 
 def block_shapes(frame: FrameHeader) -> list[tuple[int, int]]:
-    """Rows and columns of blocks of every component (T.81, A.1.1 and A.2.2)."""
+    """Return rows and columns of blocks of every component (T.81, A.1.1 and A.2.2)."""
     across = max(component.h for component in frame.components)
     down = max(component.v for component in frame.components)
     return [
@@ -231,7 +238,7 @@ def _library() -> Any:
 
 @contextmanager
 def _memory_file(content: bytes) -> Iterator[str]:
-    """A path to a file that holds ``content`` and never touches a disk, if possible."""
+    """A path to a file with ``content``, in memory where the system supports it."""
     if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
         handle = os.memfd_create("curate")
         with os.fdopen(handle, "wb") as file:

@@ -1,4 +1,4 @@
-"""A JPEG file as the segments it is made of (ITU-T T.81, annex B)."""
+"""JPEG segments: parsing without decoding (ITU-T T.81, annex B)."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ SOS, DQT, DHT, DAC, DRI = 0xDA, 0xDB, 0xC4, 0xCC, 0xDD
 _SUPPORTED_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # sequential, progressive; Huffman, arithmetic
 _PROGRESSIVE = (0xC2, 0xCA)
 _OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC8, 0xCB, 0xCD, 0xCE, 0xCF, 0xDC, 0xDE, 0xDF)
-_MOST_SCANS = 200
+_MAX_SCANS = 200
 _MAY_END_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A marker with its payload, and after a start of scan the coded data too."""
+    """A marker segment; a start of scan also has its entropy-coded data."""
 
     marker: int
     payload: bytes
     scan: bytes = b""
 
     def to_bytes(self) -> bytes:
-        """The segment as it stands in a file."""
+        """Return the segment as bytes of a file."""
         size = struct.pack(">BBH", 0xFF, self.marker, len(self.payload) + 2)
         return b"".join((size, self.payload, self.scan))
 
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One component of the frame header: its id, sampling factors and table."""
+    """One component of the frame header: id, sampling factors, quantization table."""
 
     id: int
     h: int
@@ -45,7 +45,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class FrameHeader:
-    """The start of frame: size in pixels and components."""
+    """The start of frame (SOF): size in pixels and components."""
 
     marker: int
     width: int
@@ -54,19 +54,19 @@ class FrameHeader:
 
     @property
     def progressive(self) -> bool:
-        """Whether the coefficients come in several refinements."""
+        """Whether the frame is progressive."""
         return self.marker in _PROGRESSIVE
 
 
 @dataclass(frozen=True, slots=True)
 class JpegStream:
-    """One JPEG image, taken apart.
+    """The segments of one JPEG image.
 
     Args:
         frame: the frame header.
-        coded: every segment that decoding needs, in order.
+        coded: the segments that decoding needs, in order.
         application: APPn and comment segments, in order.
-        tail: bytes behind the end of the image.
+        tail: bytes after the end of the image.
     """
 
     frame: FrameHeader
@@ -76,7 +76,7 @@ class JpegStream:
 
     @property
     def jfif(self) -> bool:
-        """Whether a JFIF marker says that three components are YCbCr."""
+        """Whether there is a JFIF marker, by which three components are YCbCr."""
         return any(
             s.marker == APP0 and s.payload[:5] == b"JFIF\0" and len(s.payload) >= 14
             for s in self.application
@@ -84,7 +84,7 @@ class JpegStream:
 
     @property
     def adobe_transform(self) -> int | None:
-        """The color transform of the Adobe marker, or None without one."""
+        """Color transform of the Adobe marker, or None without one."""
         found = [
             segment.payload[11]
             for segment in self.application
@@ -109,10 +109,10 @@ class JpegStream:
         return "RGB" if ids == b"RGB" else "YCbCr"
 
     def to_bytes(self, metadata: tuple[Segment, ...] = ()) -> bytes:
-        """A file of the coded segments and ``metadata``.
+        """Return a file of the coded segments and ``metadata``.
 
-        Of the source's application segments only the two that give colors
-        their meaning come along, stripped of all else.
+        Of the source's application segments only JFIF and Adobe are written, which
+        define the color space, without density, thumbnail or flags.
         """
         header = [_JFIF] if self.jfif else []
         header += metadata
@@ -129,7 +129,7 @@ def _adobe(transform: int) -> Segment:
 
 
 def parse_jpeg(data: bytes) -> JpegStream:
-    """Take a JPEG file apart without decoding it.
+    """Parse a JPEG file without decoding it.
 
     Raises:
         WithheldError: ``truncated``, ``corrupt``, ``unsupported`` or ``bomb``.
@@ -141,7 +141,7 @@ def parse_jpeg(data: bytes) -> JpegStream:
     for segment, at in _segments(data):
         end = at
         if 0xE0 <= segment.marker <= 0xEF or segment.marker == 0xFE:
-            if not scans:  # color markers behind the first scan have no meaning
+            if not scans:  # color markers after the first scan are ignored
                 application.append(segment)
         elif segment.marker != EOI[1]:
             if segment.marker in _SUPPORTED_FRAMES:
@@ -151,13 +151,13 @@ def parse_jpeg(data: bytes) -> JpegStream:
             coded.append(segment)
     if len(frames) != 1 or not scans:
         raise WithheldError("corrupt", "the JPEG has no image data")
-    if scans > _MOST_SCANS:
-        raise WithheldError("bomb", f"the JPEG has more than {_MOST_SCANS} scans")
+    if scans > _MAX_SCANS:
+        raise WithheldError("bomb", f"the JPEG has more than {_MAX_SCANS} scans")
     return JpegStream(frames[0], tuple(coded), tuple(application), data[end:])
 
 
 def _segments(data: bytes) -> Iterator[tuple[Segment, int]]:
-    """Every segment after the start of image, up to its end, with where it ends."""
+    """Yield every segment after SOI up to EOI, with the offset of its end."""
     at = 2
     while True:
         marker, at = _next_marker(data, at)
@@ -179,7 +179,7 @@ def _segments(data: bytes) -> Iterator[tuple[Segment, int]]:
 
 
 def _end_of_scan(data: bytes, at: int) -> int:
-    """Where the next marker stands that is neither a stuffed byte nor a restart."""
+    """Offset of the next marker that is neither a stuffed byte nor a restart marker."""
     while found := _MAY_END_SCAN.search(data, at):
         at = found.start()
         while data[at : at + 1] == b"\xff":  # any number of fill bytes may come first
@@ -223,7 +223,7 @@ def _parse_frame(segment: Segment) -> FrameHeader:
 
 
 def _check(segment: Segment, frames: list[FrameHeader]) -> None:
-    """Refuse what has no place in one image, and payloads with room for more than theirs."""
+    """Check that a segment belongs to one image and that its payload has its exact size."""
     marker, payload = segment.marker, segment.payload
     if marker in _OTHER_FRAMES:
         raise WithheldError("unsupported", f"JPEG coding process 0x{marker:02X}")
@@ -244,7 +244,7 @@ def _check(segment: Segment, frames: list[FrameHeader]) -> None:
 
 
 def _fills(payload: bytes, size_at: Callable[[int], int]) -> bool:
-    """Whether a payload is a whole number of tables."""
+    """Whether a payload consists of whole tables."""
     at = 0
     while at < len(payload):
         at += size_at(at)

@@ -1,4 +1,4 @@
-"""PNG as the chunks it is made of (W3C PNG, third edition), read and written."""
+"""PNG chunks and image data: parsing and writing (W3C PNG, third edition)."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Header:
         return _CHANNELS[self.color]
 
     def to_bytes(self) -> bytes:
-        """The chunk's data."""
+        """Return the chunk's data."""
         return struct.pack(
             ">IIBBBBB", self.width, self.height, self.depth, self.color, 0, 0, self.interlaced
         )
 
     def data_size(self, width: int, height: int) -> int:
-        """Bytes that an image of this kind inflates to, filter bytes included."""
+        """Return the uncompressed size of image data in bytes, including filter bytes."""
         bits = self.depth * self.channels
         if not self.interlaced:
             return height * (1 + -(-width * bits // 8))
@@ -67,7 +67,7 @@ class Header:
 
 
 def parse_chunks(data: bytes) -> tuple[list[Chunk], bytes]:
-    """Every chunk of a file with its checksum verified, and the bytes behind the last.
+    """Parse the chunks of a file, verifying checksums; also return trailing bytes.
 
     Raises:
         WithheldError: ``truncated`` or ``corrupt``.
@@ -90,7 +90,7 @@ def parse_chunks(data: bytes) -> tuple[list[Chunk], bytes]:
 
 
 def parse_header(chunks: list[Chunk]) -> Header:
-    """The header of a file.
+    """Parse the IHDR chunk.
 
     Raises:
         WithheldError: ``corrupt``.
@@ -106,7 +106,7 @@ def parse_header(chunks: list[Chunk]) -> Header:
 
 
 def write_png(chunks: Iterable[Chunk]) -> bytes:
-    """A file of these chunks, the end chunk excepted, which is added."""
+    """Return a file of these chunks; IEND is added."""
     parts = [SIGNATURE]
     for kind, payload in (*chunks, (b"IEND", b"")):
         checksum = zlib.crc32(payload, zlib.crc32(kind))
@@ -115,7 +115,7 @@ def write_png(chunks: Iterable[Chunk]) -> bytes:
 
 
 def is_exact(compressed: bytes, size: int) -> bool:
-    """Whether a zlib stream is whole, ends where its bytes end, and holds ``size`` bytes.
+    """Whether a zlib stream is complete, has no trailing bytes, and inflates to ``size`` bytes.
 
     Raises:
         WithheldError: ``corrupt`` or ``truncated``.
@@ -133,14 +133,14 @@ def is_exact(compressed: bytes, size: int) -> bool:
 
 
 def header_for(frame: Frame) -> Header:
-    """The header of a file that holds ``frame``."""
+    """Return the header of a file that stores ``frame``."""
     channels = 1 if frame.ndim == 2 else frame.shape[2]
     color = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     return Header(frame.shape[1], frame.shape[0], 8 * frame.dtype.itemsize, color, False)
 
 
 def deflate(frame: Frame) -> bytes:
-    """Image data of a frame: each row filtered as the standard's heuristic suggests, deflated."""
+    """Return compressed image data, rows filtered by the standard's heuristic."""
     step = frame.dtype.itemsize * (1 if frame.ndim == 2 else frame.shape[2])
     big_endian = np.ascontiguousarray(frame, frame.dtype.newbyteorder(">"))
     rows = big_endian.reshape(frame.shape[0], -1).view(np.uint8)
@@ -154,14 +154,14 @@ def deflate(frame: Frame) -> bytes:
 
 
 def _bands(rows: Bytes2D) -> Iterator[Bytes2D]:
-    """Rows in bands of about a megabyte, so that filtering stays small in memory."""
+    """Yield bands of rows of about one megabyte, to bound memory."""
     height = max(1, (1 << 20) // max(1, rows.shape[1]))
     for start in range(0, rows.shape[0], height):
         yield rows[start : start + height]
 
 
 def _filtered(rows: Bytes2D, above: Bytes2D, step: int) -> Bytes2D:
-    """Rows with their filter bytes, the filter with the smallest sum of magnitudes each."""
+    """Filter rows; each uses the filter with the minimum sum of absolute values."""
     up = np.concatenate([above, rows[:-1]])
     left, corner = np.zeros_like(rows), np.zeros_like(rows)
     left[:, step:], corner[:, step:] = rows[:, :-step], up[:, :-step]

@@ -1,4 +1,4 @@
-"""PNG and animated PNG: copied chunk by chunk, or encoded again without loss."""
+"""The PNG codec: image data copied, or all frames encoded again without loss."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _PROFILE_NAME = b"icc\0\0"
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What is needed to write a PNG again.
+    """What is needed to encode a PNG again.
 
     Args:
-        copied: the chunks of a face-free copy, metadata excepted; None where
-            the file must be encoded again.
+        copied: the chunks of an unchanged copy, without metadata; None if the file
+            must be encoded again.
         color: color-space chunks.
         animation: how an animation plays, or None.
     """
@@ -60,7 +60,7 @@ class PngCodec:
     name = "PNG"
 
     def load(self, data: bytes, options: CodecOptions) -> Picture:
-        """Decode a PNG, every frame of it.
+        """Decode a PNG, all frames.
 
         Raises:
             WithheldError: ``truncated``, ``corrupt``, ``bomb`` or ``frames``.
@@ -99,7 +99,7 @@ class PngCodec:
         touched: Sequence[Sequence[Box]],
         options: CodecOptions,
     ) -> Encoded:
-        """Write a PNG: its own image data, or all frames encoded again without loss."""
+        """Encode a PNG: image data copied, or all frames encoded again without loss."""
         stored: _Stored = picture.stored
         if frames is None and stored.copied is not None:
             header, *rest = stored.copied
@@ -118,25 +118,25 @@ class PngCodec:
         return Encoded(write_png(chunks), Route.LOSSLESS, picture.note)
 
     def find_leaks(self, data: bytes, options: CodecOptions) -> list[str]:
-        """What a PNG output carries beside its image and the allow-list, one line each."""
+        """List what a PNG output contains besides pixels and allow-listed metadata."""
         chunks, tail = parse_chunks(data)
         header = parse_header(chunks)
-        leaks = [f"{len(tail)} bytes stand behind the end of the image"] if tail else []
+        leaks = [f"{len(tail)} bytes after the end of the image"] if tail else []
         for kind, payload in chunks:
             leaks += _chunk_leaks(kind, payload, options)
         kinds = [kind for kind, _ in chunks if kind not in (b"IDAT", b"fcTL", b"fdAT")]
         if len(kinds) > len(set(kinds)):
-            leaks.append("chunks that are there twice")
+            leaks.append("duplicate chunks")
         size = header.data_size(header.width, header.height)
         if not leaks and not (
             is_exact(_image_data(chunks), size) and animation_is_exact(chunks, header)
         ):
-            leaks.append("there are bytes behind the image data")
+            leaks.append("there are bytes after the image data")
         return leaks + _palette_leaks(data, chunks, options)
 
 
 def encode_png(image: Pixels) -> bytes:
-    """A PNG of an upright image, H×W×3 uint8."""
+    """Return a PNG of an upright image, H×W×3 uint8."""
     return write_png([(b"IHDR", header_for(image).to_bytes()), (b"IDAT", deflate(image))])
 
 
@@ -183,7 +183,7 @@ def _decode(png: bytes, header: Header) -> Frame:
 
 
 def _decode_deep(png: bytes, header: Header) -> Frame:
-    """16-bit samples in color, which Pillow would cut to 8."""
+    """Decode 16-bit color, which Pillow would reduce to 8 bits."""
     import cv2
 
     pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -194,7 +194,7 @@ def _decode_deep(png: bytes, header: Header) -> Frame:
 
 
 def _with_key(pixels: Frame, header: Header, key: bytes) -> Frame:
-    """Pixels with an alpha channel in place of the one color declared transparent."""
+    """Replace the transparent color (tRNS) by an alpha channel."""
     if len(key) != 2 * header.channels:
         raise WithheldError("corrupt", "the PNG's transparent colour is damaged")
     samples = np.frombuffer(key, ">u2").astype(np.int64)
@@ -208,7 +208,7 @@ def _with_key(pixels: Frame, header: Header, key: bytes) -> Frame:
 def _used_palette(
     palette: bytes, alpha: bytes | None, indices: Frame
 ) -> tuple[bytes, bytes | None]:
-    """The palette with black in place of every entry that no pixel uses."""
+    """The palette with unused entries set to black."""
     used = np.bincount(indices.ravel(), minlength=256) > 0
     size = int(np.flatnonzero(used)[-1]) + 1
     if len(palette) % 3 or len(palette) < 3 * size:
@@ -245,7 +245,7 @@ def _profile(payload: bytes | None) -> bytes | None:
 
 
 def _xmp(chunks: list[Chunk]) -> bytes | None:
-    """The XMP packet, where it is stored plainly as the standard asks."""
+    """The XMP packet, if it is stored uncompressed as the standard requires."""
     prefix = b"XML:com.adobe.xmp\0\0\0"
     packets = (p for k, p in chunks if k == b"iTXt" and p.startswith(prefix))
     return next(packets, None)
@@ -267,9 +267,9 @@ def _chunk_leaks(kind: bytes, payload: bytes, options: CodecOptions) -> list[str
         profile = _profile(payload)
         inflater = zlib.decompressobj()
         if profile is None or not payload.startswith(_PROFILE_NAME):
-            return ["a color profile that is damaged or carries a name"]
+            return ["a color profile that is damaged or has a name"]
         inflater.decompress(payload[len(_PROFILE_NAME) :])
-        return icc_leaks(profile) + (["bytes behind the profile"] if inflater.unused_data else [])
+        return icc_leaks(profile) + (["bytes after the profile"] if inflater.unused_data else [])
     sizes = {b"IEND": 0, b"IHDR": 13, b"acTL": 8, b"fcTL": 26} | _COLOR_CHUNKS
     if kind in (b"PLTE", b"tRNS", b"IDAT", b"fdAT") or sizes.get(kind) == len(payload):
         return []

@@ -1,4 +1,4 @@
-"""TIFF: every page decoded and written again without loss, with none of its other tags."""
+"""The TIFF codec: every page decoded and encoded again without loss."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _STRUCTURE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What is needed to write a TIFF again: the pages' modes, palettes and profiles."""
+    """What is needed to encode a TIFF again: modes, palettes and profiles of the pages."""
 
     modes: tuple[str, ...]
     palettes: tuple[Indexed | None, ...]
@@ -47,7 +47,7 @@ class TiffCodec:
     name = "TIFF"
 
     def load(self, data: bytes, options: CodecOptions) -> Picture:
-        """Decode a TIFF, every page of it; thumbnails of other pages are left out.
+        """Decode a TIFF, all pages; thumbnails of other pages are dropped.
 
         Raises:
             WithheldError: ``truncated``, ``corrupt``, ``unsupported``, ``bomb`` or ``frames``.
@@ -90,7 +90,7 @@ class TiffCodec:
         touched: Sequence[Sequence[Box]],
         options: CodecOptions,
     ) -> Encoded:
-        """Write a TIFF without loss; pages that were not changed keep palette and bit depth."""
+        """Encode a TIFF without loss; unchanged pages keep their palette and bit depth."""
         stored: _Stored = picture.stored
         exif = parse_exif(picture.metadata.exif or b"II*\0\0\0\0\0")
         order = exif.order
@@ -106,7 +106,7 @@ class TiffCodec:
         return Encoded(data, Route.LOSSLESS, picture.note)
 
     def find_leaks(self, data: bytes, options: CodecOptions) -> list[str]:
-        """What a TIFF output carries beside its pages and the allow-list, one line each."""
+        """List what a TIFF output contains besides pages and allow-listed metadata."""
         pages = tiff.parse_tiff(data)
         found = parse_exif(data)
         kept = parse_exif(rebuild_exif(found, options.keep_metadata) or b"")
@@ -120,7 +120,7 @@ class TiffCodec:
             profile = _profile(page)
             leaks += icc_leaks(profile) if profile is not None else []
             if len(page.pieces) != 1 or not _fills(page):
-                leaks.append("there are bytes behind a page's image data")
+                leaks.append("there are bytes after a page's image data")
             entries = {
                 tag: entry
                 for tag, entry in page.entries.items()
@@ -134,7 +134,7 @@ class TiffCodec:
 
 
 def _full_images(every: Sequence[Page]) -> list[Page]:
-    """The pages that are no thumbnails, if they can be treated alike."""
+    """The pages that are not thumbnails; raises if they cannot be processed together."""
     if any(tiff.SUB_DIRECTORIES in page.entries for page in every):
         raise WithheldError("frames", "a TIFF with further images inside a page, as raw files have")
     pages = [page for page in every if not page.is_reduced]
@@ -168,7 +168,7 @@ def _metadata_entries(
 
 
 def _encode(page: DecodedPage, order: str) -> tuple[dict[int, Entry], bytes]:
-    """A page's directory and its image data, one deflated strip."""
+    """Encode a page: its directory and its image data as one deflated strip."""
     frame = page.frame
     height, width = frame.shape[:2]
     bits, samples = 8 * frame.dtype.itemsize, 1 if frame.ndim == 2 else frame.shape[2]
@@ -197,7 +197,7 @@ def _encode(page: DecodedPage, order: str) -> tuple[dict[int, Entry], bytes]:
 
 
 def _differences(frame: Frame) -> npt.NDArray[np.unsignedinteger]:
-    """Every sample less the one to its left, as the horizontal predictor has it."""
+    """Horizontal differencing (TIFF predictor 2)."""
     rows = frame.copy()
     rows[:, 1:] -= frame[:, :-1]
     return rows

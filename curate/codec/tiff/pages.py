@@ -1,4 +1,4 @@
-"""TIFF 6.0 as its pages: directories and the image data they point to."""
+"""TIFF 6.0 pages: directories (IFDs) and their image data, parsing and writing."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES, PLANAR = 273, 277, 278, 279
 PREDICTOR, COLOR_MAP, TILE_WIDTH, TILE_HEIGHT = 317, 320, 322, 323
 TILE_OFFSETS, TILE_SIZES, SUB_DIRECTORIES, EXTRA_SAMPLES, SAMPLE_FORMAT = 324, 325, 330, 338, 339
 KIND, ORIENTATION, EXIF_IFD, GPS_IFD, ICC = 254, 274, 0x8769, 0x8825, 34675
-_REDUCED = 1  # in KIND: a smaller version of another page
+_REDUCED = 1  # in KIND (NewSubfileType): a reduced version of another page
 
-_NEEDED_TO_DECODE = frozenset(
+_DECODING_TAGS = frozenset(
     {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, ROWS_PER_STRIP, PLANAR, PREDICTOR}
     | {COLOR_MAP, TILE_WIDTH, TILE_HEIGHT, EXTRA_SAMPLES, SAMPLE_FORMAT}
     | {266, 292, 293, 332, 347, 529, 530, 531, 532}  # bit order, fax, inks, JPEG, YCbCr
 )
-_MOST_PAGES = 10_000
+_MAX_PAGES = 10_000
 _FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 
 
@@ -33,7 +33,7 @@ class Page:
     Args:
         order: ``<`` or ``>``.
         entries: its directory.
-        pieces: its strips or tiles, as coded.
+        pieces: its strips or tiles, compressed.
     """
 
     order: str
@@ -41,25 +41,25 @@ class Page:
     pieces: tuple[bytes, ...]
 
     def values(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
-        """A tag's whole numbers, or the default where it is absent or of another type."""
+        """Return a tag's integers, or the default if it is absent or of another type."""
         entry = self.entries.get(tag)
         if entry is None or entry.kind not in _FORMATS:
             return default
         return struct.unpack(f"{self.order}{entry.count}{_FORMATS[entry.kind]}", entry.raw)
 
     def value(self, tag: int, default: int = 0) -> int:
-        """A tag's first whole number, or the default."""
+        """Return a tag's first integer, or the default."""
         values = self.values(tag)
         return values[0] if values else default
 
     @property
     def is_reduced(self) -> bool:
-        """Whether the page says that it is a thumbnail of another."""
+        """Whether the page is marked as a thumbnail of another."""
         return bool(self.value(KIND) & _REDUCED)
 
 
 def byte_order(data: bytes) -> str:
-    """``<`` or ``>``.
+    """Return ``<`` or ``>``.
 
     Raises:
         WithheldError: ``unsupported`` for BigTIFF.
@@ -73,7 +73,7 @@ def byte_order(data: bytes) -> str:
 
 
 def parse_tiff(data: bytes) -> list[Page]:
-    """Every page of a file, in order, its image data not decoded.
+    """Parse all pages of a file, in order, without decoding.
 
     Raises:
         WithheldError: ``truncated``, ``corrupt`` or ``unsupported``.
@@ -83,7 +83,7 @@ def parse_tiff(data: bytes) -> list[Page]:
     seen: set[int] = set()
     offset = int(struct.unpack_from(order + "I", data, 4)[0])
     while offset:
-        if offset in seen or len(seen) > _MOST_PAGES:
+        if offset in seen or len(seen) > _MAX_PAGES:
             raise WithheldError("corrupt", "the TIFF's pages run in a circle")
         seen.add(offset)
         if not 8 <= offset <= len(data) - 2:
@@ -99,10 +99,10 @@ def parse_tiff(data: bytes) -> list[Page]:
 
 
 def bare_page(page: Page) -> bytes:
-    """A file of one page with what its decoding needs and nothing else."""
-    entries = {tag: page.entries[tag] for tag in _NEEDED_TO_DECODE & page.entries.keys()}
+    """Return a file of one page with the tags that decoding needs only."""
+    entries = {tag: page.entries[tag] for tag in _DECODING_TAGS & page.entries.keys()}
     if EXTRA_SAMPLES in entries and page.values(EXTRA_SAMPLES)[0] == 1:
-        # read associated alpha as it is stored, not divided out
+        # decode associated alpha as stored, without unpremultiplying
         entries[EXTRA_SAMPLES] = shorts(page.order, (2,))
     tiled = TILE_OFFSETS in page.entries
     return write_tiff(page.order, [Page(page.order, entries, page.pieces)], tiled=tiled)
@@ -114,11 +114,11 @@ def write_tiff(
     linked: Sequence[Mapping[int, Entry]] = ({}, {}),
     tiled: bool = False,
 ) -> bytes:
-    """A file of these pages, without a gap.
+    """Return a file of these pages, without gaps.
 
     Args:
         order: ``<`` or ``>``.
-        pages: their directories, offsets and sizes of the image data excepted.
+        pages: their directories, without offsets and sizes of image data.
         linked: the first page's Exif and GPS directories.
         tiled: whether the image data are tiles.
     """
@@ -148,17 +148,17 @@ def write_tiff(
 
 
 def shorts(order: str, values: Sequence[int]) -> Entry:
-    """An entry of 16-bit whole numbers."""
+    """Return an entry of 16-bit integers."""
     return Entry(3, len(values), struct.pack(f"{order}{len(values)}H", *values))
 
 
 def longs(order: str, values: Sequence[int]) -> Entry:
-    """An entry of 32-bit whole numbers."""
+    """Return an entry of 32-bit integers."""
     return Entry(4, len(values), struct.pack(f"{order}{len(values)}I", *values))
 
 
 def _chained(order: str, parts: Sequence[bytes], starts: Sequence[int]) -> bytes:
-    """The file's parts behind a header, every directory pointing to the next."""
+    """Join header and parts, linking each directory to the next."""
     header = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, starts[0])
     file = bytearray(b"".join([header, *parts]))
     for start, following in pairwise(starts):

@@ -29,6 +29,8 @@ class GivenFaces:
             nothing of any.
         size: the stored image's width and height, pixels, where the file says it.
         source_sha256: digest of the image file that was looked at, where the file says it.
+        review: ``reviewed``, ``sampled`` or ``not looked at`` where people reviewed the
+            boxes, else None.
     """
 
     id: str
@@ -38,6 +40,7 @@ class GivenFaces:
     fields: tuple[Mapping[str, Any], ...] = ()
     size: tuple[int, int] | None = None
     source_sha256: str | None = None
+    review: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

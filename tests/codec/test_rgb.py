@@ -31,7 +31,7 @@ def test_orientation_is_applied_as_pillow_does(orientation: int) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_box_seen_upright_maps_back_to_the_stored_pixels(orientation: int) -> None:
+def test_an_upright_box_maps_back_to_stored_pixels(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     picture = loaded(samples.encoded(Image.fromarray(samples.photo()), "PNG", exif=exif))
@@ -47,13 +47,13 @@ def test_gray_and_bilevel_fill_three_channels() -> None:
     np.testing.assert_array_equal(seen(samples.png(gray)), np.stack([gray] * 3, axis=2))
 
 
-def test_colors_under_full_transparency_are_seen() -> None:
+def test_colors_of_transparent_pixels_are_rendered() -> None:
     pixels = samples.photo(channels=4)
     pixels[..., 3] = 0
     np.testing.assert_array_equal(seen(samples.png(pixels)), pixels[..., :3])
 
 
-def test_a_picture_drawn_by_the_alpha_channel_is_seen() -> None:
+def test_a_picture_in_the_alpha_channel_is_rendered() -> None:
     pixels = samples.photo(channels=4)
     pixels[..., :3] = (10, 10, 10)
     shown = seen(samples.png(pixels))
@@ -65,7 +65,7 @@ def test_sixteen_bits_are_scaled_to_eight() -> None:
     assert np.abs(seen(samples.png(frame)) - frame / 257).max() <= 1
 
 
-def test_twelve_bits_in_sixteen_are_not_seen_as_night() -> None:
+def test_twelve_bit_data_is_stretched() -> None:
     frame = samples.deep(0) >> 4
     shown = seen(samples.png(frame))
     assert shown.max() == 255
@@ -77,7 +77,7 @@ def test_a_black_frame_of_sixteen_bits_is_black() -> None:
 
 
 @pytest.mark.parametrize(("mode", "tolerance"), [("CMYK", 2), ("LAB", 60)])
-def test_ink_and_lab_look_like_the_photo(mode: str, tolerance: int) -> None:
+def test_cmyk_and_lab_are_converted_to_rgb(mode: str, tolerance: int) -> None:
     from PIL import ImageCms
 
     photo = samples.photo(60, 50)
@@ -90,7 +90,7 @@ def test_ink_and_lab_look_like_the_photo(mode: str, tolerance: int) -> None:
     assert np.corrcoef(shown.ravel(), photo.ravel())[0, 1] > 0.95
 
 
-def test_every_frame_of_an_animation_is_seen() -> None:
+def test_every_frame_of_an_animation_is_rendered() -> None:
     picture = loaded(samples.animated("PNG", "RGBA"))
     views = [codec.upright_rgb(picture, index) for index in range(4)]
     assert all((views[0] != view).any() for view in views[1:])
