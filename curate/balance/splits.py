@@ -17,7 +17,7 @@ from curate.core.errors import DataError, UsageError
 from curate.core.records import printable
 from curate.layouts import open_source
 from curate.layouts.groups import load_groups
-from curate.manifest.layout import DATA, MANIFEST
+from curate.manifest.files import DATA, MANIFEST
 from curate.storage.atomic import open_atomic
 from curate.storage.index import open_index
 

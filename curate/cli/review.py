@@ -265,7 +265,6 @@ def redo(ctx: click.Context, /, folder: Path, source: str, out: Path, workers: i
     FOLDER is a review of outputs (--run). The recipe is the reviewed run's, and images in
     which nothing was found give the same bytes as before.
     """
-    from curate.cli.blur import format_summary
     from curate.cli.progress import stop_on_interrupt, watching
     from curate.pipeline.session import Session
     from curate.review.export import redo_reviewed
@@ -273,5 +272,5 @@ def redo(ctx: click.Context, /, folder: Path, source: str, out: Path, workers: i
     session = Session(workers=workers, tell=telling(quiet=False))
     with watching(quiet=False) as watch, stop_on_interrupt(session.stop):
         summary = redo_reviewed(folder, source, out, dataclasses.replace(session, watch=watch))
-    click.echo(format_summary(summary), err=True)
+    click.echo(summary.to_text(), err=True)
     ctx.exit(3 if summary.withheld else 0)

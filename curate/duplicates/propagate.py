@@ -19,7 +19,7 @@ from curate.core.geometry import Box, clip, covered, scale, to_stored, to_uprigh
 from curate.duplicates.run import Search, SearchOptions, searched
 from curate.layouts import open_source
 from curate.layouts.faces import table
-from curate.manifest.found import ACCOUNT, FACES, iter_found, load_account
+from curate.manifest.faces import FACES, INFO, iter_faces, load_faces_info
 from curate.storage.atomic import open_atomic
 
 TWIN = "near-duplicate"
@@ -96,7 +96,7 @@ def _propagate(search: Search, found: Path) -> dict[str, list[Face]]:
                 ).fetchone()
                 places[number] = (os.fsdecode(row[0]), *row[1:])
     wanted = {place[0] for place in places.values()}
-    known = {e.id: e.faces for e in iter_found(found) if e.reason is None and e.id in wanted}
+    known = {e.id: e.faces for e in iter_faces(found) if e.reason is None and e.id in wanted}
     added: dict[str, list[Face]] = defaultdict(list)
     for edge in search.iter_edges():
         for a, b in ((places[edge.a], places[edge.b]), (places[edge.b], places[edge.a])):
@@ -127,7 +127,7 @@ def _map(box: Box, a: tuple[int, int, int], b: tuple[int, int, int], mirrored: b
 
 def _write(found: Path, target: Path, added: Mapping[str, list[Face]]) -> None:
     """The table again, with the boxes added and everything else as it was."""
-    account = load_account(found) or {}
+    account = load_faces_info(found) or {}
     account["propagated"] = sum(map(len, added.values()))
     try:
         with open_atomic(target) as file, pq.ParquetFile(found) as before:
@@ -139,7 +139,7 @@ def _write(found: Path, target: Path, added: Mapping[str, list[Face]]) -> None:
                         row["faces"] = _extend(row["faces"], added.get(row["id"], ()))
                     writer.write_table(pa.Table.from_pylist(rows, schema=schema))
                 text = json.dumps(account, sort_keys=True, ensure_ascii=False)
-                writer.add_key_value_metadata({ACCOUNT.decode(): text})
+                writer.add_key_value_metadata({INFO.decode(): text})
     except OSError as error:
         raise SetupError(f"{target} cannot be written: {error.strerror}") from None
 

@@ -37,8 +37,7 @@ from curate.duplicates.verify import LEAST, similarity
 from curate.layouts import open_source
 from curate.layouts.faces import iter_given_faces
 from curate.manifest import store
-from curate.manifest.layout import DATA, MANIFEST
-from curate.manifest.problems import Problem
+from curate.manifest.files import DATA, MANIFEST, Problem
 from curate.storage.index import open_index
 
 _SCHEMA = """
@@ -174,7 +173,7 @@ class _Task:
 
 def _iter_source(source: Source) -> Iterator[_Task]:
     def reopen() -> Source:
-        return open_source(source.place, source.layout)
+        return open_source(source.uri, source.layout)
 
     for record in source.records():
         yield _Task(reopen, record, False)

@@ -9,8 +9,7 @@ from typing import Any
 
 from curate.core.errors import UsageError
 from curate.manifest import store
-from curate.manifest.layout import MANIFEST, REVIEW
-from curate.manifest.problems import Problem
+from curate.manifest.files import MANIFEST, REVIEW, Problem
 from curate.storage.regular import read_regular
 
 KEYS = frozenset(

@@ -19,7 +19,7 @@ from curate.core.records import ImageRecord, escape_unprintable
 from curate.layouts import open_source
 from curate.layouts.groups import load_groups
 from curate.manifest import store
-from curate.manifest.layout import MANIFEST
+from curate.manifest.files import MANIFEST
 from curate.review import collect, folder, priority, sampling
 from curate.review.collect import Groups, Queueing
 from curate.review.folder import Inputs

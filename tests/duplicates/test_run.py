@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 import curate
 from curate.cli.main import group as cli
 from curate.core.errors import UsageError
-from curate.manifest.found import iter_found, load_account
+from curate.manifest.faces import iter_faces, load_faces_info
 from curate.pipeline.session import Session
 from curate.recipe import Recipe
 from curate.review.collect import load_contradicted
@@ -54,7 +54,7 @@ def faces(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The astronaut's face is known in one copy only."""
     from curate.core.faces import Face
     from curate.core.geometry import Box
-    from curate.manifest.found import FoundEntry, join_found, save_found
+    from curate.manifest.faces import FacesEntry, join_faces, save_faces_part
 
     folder = tmp_path_factory.mktemp("faces")
     entries = []
@@ -63,14 +63,14 @@ def faces(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         known = {"id": name, "split": None, "category": None, "source_sha256": None,
                  "source_bytes": None}  # fmt: skip
         if "damaged" in name:
-            entries.append(FoundEntry(**known, reason="unreadable: no image"))
+            entries.append(FacesEntry(**known, reason="unreadable: no image"))
             continue
         with Image.open(path) as image:
             size = {"width": image.width, "height": image.height, "orientation": 1}
         face = Face(Box(170, 60, 280, 200), 0.9, ("centerface",))
-        entries.append(FoundEntry(**known, **size, faces=(face,) if name == A[1] else ()))
-    save_found(entries, folder / "part")
-    join_found([folder / "part"], {"recipe_sha256": "x"}, folder / "faces.parquet")
+        entries.append(FacesEntry(**known, **size, faces=(face,) if name == A[1] else ()))
+    save_faces_part(entries, folder / "part")
+    join_faces([folder / "part"], {"recipe_sha256": "x"}, folder / "faces.parquet")
     return folder / "faces.parquet"
 
 
@@ -130,12 +130,12 @@ def test_blur_hides_a_face_in_every_copy_and_verify_tells_where_it_is_not(
 def test_boxes_are_propagated_to_every_copy(dataset: Path, faces: Path, tmp_path: Path) -> None:
     done = curate.propagate_boxes(dataset, faces, tmp_path / "all.parquet")
     assert (done.images, done.faces) == (2, 2)
-    entries = {entry.id: entry for entry in iter_found(tmp_path / "all.parquet")}
+    entries = {entry.id: entry for entry in iter_faces(tmp_path / "all.parquet")}
     assert [round(v) for v in entries[A[0]].faces[0].box.xyxy] == [85, 30, 140, 100]
     assert [round(v) for v in entries[A[2]].faces[0].box.xyxy] == [232, 60, 342, 200]
     assert entries[A[0]].faces[0].detectors == ("centerface", "near-duplicate")
     assert entries["train/x/alone.png"].faces == ()
-    assert load_account(tmp_path / "all.parquet")["propagated"] == 2  # type: ignore[index]
+    assert load_faces_info(tmp_path / "all.parquet")["propagated"] == 2  # type: ignore[index]
     session = Session(workers=1, faces=tmp_path / "all.parquet", allow_missing=True)
     curate.blur(dataset, tmp_path / "out", Recipe(method="fill"), session)
     assert curate.find_duplicates(dataset, tmp_path / "out").to_dict()["unblurred"] == []
