@@ -213,7 +213,7 @@ def _held(
 
 def _carry_out(run: Run[Balancing], findings: Findings, task: _Task, ledger: Path) -> None:
     workspace = run.workspace
-    plan = begin(run, corrections.FACTS)
+    plan = begin(run, corrections.FACTS, strict=True)
     if not finish.is_gathered(workspace, corrections.FACTS):
         done = do_shards(run, plan, _job(run, task, ledger))
         writing.gather_correction(run, plan, findings, task.origin, task.inputs, ledger)

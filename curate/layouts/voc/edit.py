@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import posixpath
 import re
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ from curate.layouts.editing.changes import (
 from curate.layouts.editing.geometry import find_geometry, round_pixels
 from curate.layouts.editing.sidecars import Mentions
 from curate.layouts.label_maps import VOID, encode_voc_map, load_voc_map
-from curate.layouts.voc.read import ANNOTATIONS, IMAGES, LISTS, MAPS, Voc
+from curate.layouts.voc.read import ANNOTATIONS, IMAGES, LISTS, MAPS, Voc, iter_utf8
 from curate.storage.index import NameIndex
 
 _LINE = re.compile(r"(\s*)(\S+)(.*)", re.DOTALL)
@@ -185,7 +186,8 @@ def _parse(data: bytes, where: str) -> ElementTree.Element:
     builder = ElementTree.TreeBuilder(insert_comments=True, insert_pis=True)
     try:
         parser = ElementTree.XMLParser(target=builder)  # noqa: S314 - no entities, see above
-        parser.feed(data)
+        for piece in iter_utf8(io.BytesIO(data), where):
+            parser.feed(piece.decode())
         root: ElementTree.Element = parser.close()
     except (ElementTree.ParseError, UnicodeError, LookupError) as error:
         line = " ".join(str(error).split())[:160]

@@ -130,3 +130,11 @@ def test_paths_are_text_never_shared_and_sorted(
     assert [path.encode() for path in found] == sorted(path.encode() for path in found)
     readable = {path.encode() for path in found if is_text_path(path)}
     assert readable == {name for name in made if name.decode(errors="ignore").encode() == name}
+
+
+def test_a_git_annex_file_without_content_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").symlink_to(
+        "../.git/annex/objects/Xk/7g/SHA256E-s9--0.jpg/SHA256E-s9--0.jpg"
+    )
+    with pytest.raises(DataError, match=r"'a\.jpg' in SOURCE is a git-annex file without content"):
+        list(iter_files(tmp_path))
