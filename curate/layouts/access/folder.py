@@ -247,7 +247,7 @@ class LocalFolder:
         self.name = name
         self.uri = str(self.root)
         if not self.root.is_dir():
-            raise DataError(f"{name} {str(root)!r} is not a folder")
+            raise DataError(f"{name} {str(root)!r} is not a folder{_advise(root)}")
 
     def files(self) -> Iterator[FileInfo]:
         """Iterate over all files, streaming, sorted by the bytes of their paths."""
@@ -285,6 +285,15 @@ class LocalFolder:
         if not is_text_path(path):
             raise WithheldError("name", "the file name is not valid UTF-8")
         return read_file(self.root / path, path)
+
+
+def _advise(path: Path) -> str:
+    """Return what to do with a file that was passed in place of a folder."""
+    if not path.is_file():
+        return ""
+    if path.suffix.lower() in (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"):
+        return "; unpack the archive and pass the folder"
+    return "; pass the folder that contains the file"
 
 
 def _stamp(status: os.stat_result) -> str:

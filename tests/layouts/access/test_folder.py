@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.core.errors import DataError
 from curate.layouts.access import folder as walk
-from curate.layouts.access.folder import is_text_path, iter_files
+from curate.layouts.access.folder import LocalFolder, is_text_path, iter_files
 
 
 def touch(root: Path, *names: str) -> None:
@@ -138,3 +138,20 @@ def test_a_git_annex_file_without_content_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=r"'a\.jpg' in SOURCE is a git-annex file without content"):
         list(iter_files(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("a.jpg", "; pass the folder that contains the file"),
+        ("a.zip", "; unpack the archive and pass the folder"),
+        ("nothing", ""),
+    ],
+)
+def test_a_file_in_place_of_a_folder_is_refused_with_advice(
+    name: str, advice: str, tmp_path: Path
+) -> None:
+    if name != "nothing":
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=f"is not a folder{advice}$"):
+        LocalFolder(tmp_path / name)
