@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol, Self
 
+from curate.core.entries import Scalar
 from curate.core.errors import UsageError
-from curate.core.transforms import Scalar
 
 PROFILES = ("fast", "balanced", "thorough")
 FACES_MATCHES = ("exact", "suffix")

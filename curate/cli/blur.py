@@ -14,7 +14,7 @@ from curate.cli.options import (
     LAYOUTS_LIST,
     METHODS,
     PATH,
-    PLACE,
+    SOURCE,
     build_recipe,
     detection_options,
     obfuscation_options,
@@ -49,7 +49,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("source", type=PLACE)
+@click.argument("source", type=SOURCE)
 @click.argument("out", type=PATH)
 @obfuscation_options
 @detection_options

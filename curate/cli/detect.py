@@ -12,7 +12,7 @@ import click
 from curate.cli.options import (
     DETECTORS_LIST,
     PATH,
-    PLACE,
+    SOURCE,
     build_recipe,
     detection_options,
     run_options,
@@ -36,7 +36,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("source", type=PLACE)
+@click.argument("source", type=SOURCE)
 @click.option(
     "--output", "-o", required=True, type=PATH, metavar="FILE", help="The Parquet table to write."
 )

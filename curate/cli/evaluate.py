@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.options import PATH, PLACE, build_recipe, detection_options, run_options
+from curate.cli.options import PATH, SOURCE, build_recipe, detection_options, run_options
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.core.errors import UsageError
 from curate.layouts.access.address import is_address
@@ -28,7 +28,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("source", type=PLACE)
+@click.argument("source", type=SOURCE)
 @click.option(
     "--faces",
     required=True,

@@ -16,11 +16,15 @@ from curate.core.records import escape_unprintable
 _COMMANDS = {
     "blur": "obfuscate every face of a dataset and write its manifest",
     "detect": "find the faces of a dataset and write a table of their boxes",
+    "review": "correct boxes on a local web page, and bound what is still missed",
     "evaluate": "measure a detector on labelled images, by size and by group",
     "audit": "say who is in a dataset, in which numbers and under which labels",
     "balance": "correct how groups are represented, and say what that costs",
     "impact": "measure what obfuscation costs a classifier in accuracy",
     "verify": "check every file of an output against its manifest, and for leaks",
+    "card": "write a dataset card and Croissant from a manifest and its reports",
+    "push": "upload a finished dataset to the Hugging Face Hub, or export it",
+    "pull": "download a published dataset and check every byte",
     "manifest": "show, compare and publish manifests",
     "replay": "do a recorded run again and say byte-identical, pixel-identical or different",
 }

@@ -1,4 +1,4 @@
-"""Paths and places of datasets as arguments."""
+"""Options that several commands share, each declared once, and the recipe that they build."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ from curate.obfuscators import OBFUSCATORS
 from curate.recipe import FACES_MATCHES, PROFILES, Recipe
 
 
-class _FilledPath(click.Path):
-    """A path that is not empty: an unset variable in a script must not mean the current folder."""
+class _LocalPath(click.Path):
+    """A path on a local disk; an empty one, as from an unset shell variable, is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
-            self.fail("an empty path is given", param, ctx)
+            self.fail("the path is empty", param, ctx)
         if isinstance(value, str) and is_address(value):
-            self.fail("an address is given, but only SOURCE can be remote", param, ctx)
+            self.fail("only SOURCE can be a URI; give a local path", param, ctx)
         return super().convert(value, param, ctx)
 
 
-class _Place(click.types.StringParamType):
-    """A path or an address, as it was typed: a path would lose a slash of ``s3://``."""
+class _SourcePath(click.types.StringParamType):
+    """A path or a URI as it was typed: `pathlib.Path` would drop a slash of ``s3://``."""
 
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value == "":
-            self.fail("an empty path is given", param, ctx)
+            self.fail("the path is empty", param, ctx)
         return str(value)
 
 
-PATH = _FilledPath(path_type=Path)
-"""The type of every argument and option that is a path."""
+PATH = _LocalPath(path_type=Path)
+"""The type of every argument and option that is a local path."""
 
-PLACE = _Place()
-"""The type of every argument and option that says where a dataset is."""
+SOURCE = _SourcePath()
+"""The type of every argument and option that names a dataset: a path or a URI."""
 
+PLACE = SOURCE
 
 METHODS = "\n".join(f"  {name}: {summary}" for name, summary in OBFUSCATORS.describe())
 LAYOUTS_LIST = "\n".join(f"  {name}: {summary}" for name, summary in LAYOUTS.describe())
@@ -53,47 +54,119 @@ DETECTORS_LIST = "\n".join(f"  {name}: {summary}" for name, summary in DETECTORS
 
 Decorator = Callable[[Any], Any]
 
+WORKERS = click.option(
+    "--workers",
+    type=click.IntRange(1, 4096),
+    metavar="N",
+    help="Number of worker processes. [default: one per core]",
+)
+GROUPS = click.option(
+    "--groups",
+    type=PATH,
+    metavar="TABLE",
+    help="Table with a column of image ids; its other columns are attributes (CSV, TSV, "
+    "JSON Lines or Parquet).",
+)
+BY = click.option(
+    "--by",
+    multiple=True,
+    metavar="NAME",
+    help="Attribute to group by; can be repeated. [default: all with 2 to 12 values]",
+)
+LABELS = click.option(
+    "--labels",
+    type=PATH,
+    metavar="TABLE",
+    help="Table with the columns id and label (CSV, TSV, JSON Lines or Parquet). "
+    "[default: the categories of the dataset]",
+)
+OUTPUT = click.option(
+    "--output", "-o", type=PATH, metavar="FILE", help="Write the report as JSON to this file."
+)
+HTML = click.option(
+    "--html", type=PATH, metavar="FILE", help="Write the report as an HTML page to this file."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+QUIET = click.option("--quiet", "-q", is_flag=True, help="Print no progress and no summary.")
+ALLOW_MISSING = click.option(
+    "--allow-missing",
+    is_flag=True,
+    help="Continue without the images that are missing from an input, instead of stopping.",
+)
+
+
+def seed_option(default: int | None = 0) -> Decorator:
+    """``--seed``; a command that reads a recipe file gives None to tell whether it is set."""
+    return click.option("--seed", type=int, default=default, help="Random seed. [default: 0]")
+
+
+def device_option(default: str | None = "auto") -> Decorator:
+    """``--device``; a command that reads a recipe file gives None to tell whether it is set."""
+    return click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default=default,
+        help="Device that networks run on. [default: auto]",
+    )
+
+
+def layout_option(default: str | None = "auto") -> Decorator:
+    """``--format``, which is the parameter ``layout``."""
+    return click.option(
+        "--format",
+        "layout",
+        type=click.Choice(["auto", *LAYOUTS]),
+        default=default,
+        help="Layout of the dataset. [default: auto]",
+    )
+
+
+SEED, DEVICE, LAYOUT = seed_option(), device_option(), layout_option()
+
 _DETECTION: Sequence[Decorator] = (
     click.option(
         "--detector",
         metavar="NAME",
-        help="Detector; yunet:FILE.onnx brings its own weights. [default: the profile's]",
+        help="Detector; yunet:FILE.onnx loads weights from a file. [default: the profile's]",
     ),
     click.option(
-        "--profile", type=click.Choice(PROFILES), help="Speed against recall. [default: balanced]"
+        "--profile",
+        type=click.Choice(PROFILES),
+        help="Trade-off between speed and recall. [default: balanced]",
     ),
     click.option(
         "--confidence",
         type=float,
-        help="Lowest confidence of a claim, 0 to 1. [default: the detector's]",
+        metavar="X",
+        help="Minimum confidence of a detection, 0 to 1. [default: the detector's]",
     ),
     click.option(
         "--max-side",
         type=int,
         metavar="PIXELS",
-        help="Longest side shown to the network. [default: the profile's]",
+        help="Maximum length of an image's longer side at the network's input. "
+        "[default: the profile's]",
     ),
+    device_option(None),
     click.option(
-        "--device",
-        type=click.Choice(["auto", "cpu", "cuda"]),
-        help="Where networks run. [default: auto]",
-    ),
-    click.option(
-        "--max-pixels", type=int, help="Withhold images with more pixels. [default: 200000000]"
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help="Withhold images with more pixels. [default: 200000000]",
     ),
     click.option(
         "--shard-size",
         type=int,
         metavar="N",
-        help="Images per unit of work. [default: by the dataset's size]",
+        help="Images per shard, the unit of work. [default: chosen from the number of images]",
     ),
-    click.option("--seed", type=int, help="Seed of every random draw. [default: 0]"),
+    seed_option(None),
     click.option(
         "--recipe",
         "recipe_file",
         type=PATH,
         metavar="FILE.toml",
-        help="Such options in a file, by their long names; the command line overrides it.",
+        help="TOML file of options by their long names; options on the command line override it.",
     ),
 )
 
@@ -103,95 +176,72 @@ _OBFUSCATION: Sequence[Decorator] = (
         "--method-option",
         "method_options",
         multiple=True,
-        metavar="K=V",
-        help="An option of the method; can be repeated.",
+        metavar="KEY=VALUE",
+        help="Parameter of the method; can be repeated.",
     ),
     click.option(
         "--margin",
         type=float,
-        help="Growth of a face on every side, as a share of its longer side. "
+        metavar="SHARE",
+        help="Growth of a face box on each side, as a share of its longer side. "
         "[default: the method's]",
     ),
     click.option(
         "--faces",
         type=PATH,
         metavar="FILE",
-        help="Boxes that replace detection: Parquet, COCO JSON or ImageNet's JSON.",
+        help="Face boxes to use instead of running a detector: Parquet, COCO, VOC, YOLO or "
+        "ImageNet's JSON.",
     ),
     click.option(
         "--faces-match",
         type=click.Choice(FACES_MATCHES),
-        help="Whether an id in that file may be the end of an image's path. [default: exact]",
+        help="How ids in the --faces file match images: the whole path, or its end. "
+        "[default: exact]",
     ),
-    click.option(
-        "--allow-missing",
-        is_flag=True,
-        help="Withhold images that the file says nothing of, instead of stopping.",
-    ),
+    ALLOW_MISSING,
     click.option(
         "--keep-metadata",
-        metavar="TAGS",
-        help="Groups of tags to rebuild in the outputs, such as gps,datetime.",
+        metavar="GROUPS",
+        help="Groups of metadata tags to keep, separated by commas, such as gps,datetime. "
+        "[default: none]",
     ),
-)
-
-_RUN: Sequence[Decorator] = (
-    click.option(
-        "--format",
-        "layout",
-        type=click.Choice(["auto", *LAYOUTS]),
-        default="auto",
-        help="SOURCE's layout. [default: auto, which says what it saw]",
-    ),
-    click.option(
-        "--workers",
-        type=click.IntRange(1, 4096),
-        metavar="N",
-        help="Processes. [default: one per core]",
-    ),
-    click.option(
-        "--quiet",
-        "-q",
-        is_flag=True,
-        help="No progress bar and no summary; errors and exit codes remain.",
-    ),
-    click.option("--json", "as_json", is_flag=True, help="A machine-readable summary on stdout."),
 )
 
 
 def detection_options(command: Any) -> Any:
-    """Give a command the options about detection, and ``--recipe``."""
-    return _apply(_DETECTION, command)
+    """Add the options of detection, and ``--recipe``."""
+    return add_options(_DETECTION, command)
 
 
 def obfuscation_options(command: Any) -> Any:
-    """Give a command the options about faces that are given and the way they are hidden."""
-    return _apply(_OBFUSCATION, command)
+    """Add the options of given faces and of obfuscation."""
+    return add_options(_OBFUSCATION, command)
 
 
 def run_options(command: Any) -> Any:
-    """Give a command the options about the way it runs."""
-    return _apply(_RUN, command)
+    """Add ``--format``, ``--workers``, ``--quiet`` and ``--json``."""
+    return add_options((LAYOUT, WORKERS, QUIET, JSON), command)
 
 
-def _apply(options: Sequence[Decorator], command: Any) -> Any:
+def add_options(options: Sequence[Decorator], command: Any) -> Any:
+    """Apply option decorators so that ``--help`` lists them in the order given."""
     for option in reversed(options):
         command = option(command)
     return command
 
 
 def build_recipe(options: Mapping[str, Any]) -> tuple[Recipe, Path | None]:
-    """Join a recipe file and the command line, which overrides it.
+    """Build a recipe from a recipe file and the command line, which overrides it.
 
     Args:
-        options: values by parameter name, None where not given; names that are
-            not a recipe's are passed over.
+        options: values by parameter name, None where not given; other names are ignored.
 
     Returns:
-        The recipe, and the weights file that ``yunet:FILE`` named, if any.
+        The recipe, and the weights file of ``--detector yunet:FILE``, or None.
 
     Raises:
-        UsageError: if a key, a type or a value is wrong.
+        UsageError: if a key, a type or a value is not valid.
     """
     file = options.get("recipe_file")
     values = {k.replace("-", "_"): value for k, value in (_load_toml(file) if file else {}).items()}
@@ -205,7 +255,7 @@ def build_recipe(options: Mapping[str, Any]) -> tuple[Recipe, Path | None]:
     if isinstance(values.get("detector"), str) and ":" in values["detector"]:
         values["detector"], _, path = values["detector"].partition(":")
         if not values["detector"] or not path:
-            raise UsageError("a detector reads NAME or NAME:FILE, such as yunet:yunet.onnx")
+            raise UsageError("--detector must be NAME or NAME:FILE, such as yunet:yunet.onnx")
         weights = Path(path)
     device = values.get("device", "auto")
     if device == "auto":
@@ -224,14 +274,14 @@ _PLAIN = (
 def _join_options(values: Mapping[str, Any], texts: Sequence[str]) -> dict[str, Any]:
     before = values.get("method_options", {})
     if not isinstance(before, Mapping):
-        raise UsageError(f"recipe key 'method_options' cannot be {before!r}; write a table")
+        raise UsageError(f"recipe key 'method_options' cannot be {before!r}; give a TOML table")
     return {**before, **dict(_parse_option(text) for text in texts)}
 
 
 def _parse_option(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise UsageError(f"--method-option {text!r} should read KEY=VALUE")
+        raise UsageError(f"--method-option {text!r} must be KEY=VALUE")
     if value.lower() in ("true", "false"):
         return key, value.lower() == "true"
     for kind in (int, float):
@@ -248,4 +298,4 @@ def _load_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"--recipe {path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--recipe {path} is not TOML: {error}") from None
+        raise UsageError(f"--recipe {path} is not valid TOML: {error}") from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.options import PATH
+from curate.cli.options import HTML, JSON, OUTPUT, QUIET, add_options
 from curate.core.errors import UsageError
 from curate.core.records import escape_unprintable
 from curate.layouts.access.address import is_address
@@ -16,23 +16,11 @@ from curate.layouts.access.address import is_address
 if TYPE_CHECKING:
     from curate.report.document import Report
 
-OUTPUT = click.option(
-    "--output", "-o", type=PATH, metavar="FILE", help="Write the report as JSON to this file."
-)
-HTML = click.option(
-    "--html", type=PATH, metavar="FILE", help="Write the report as an HTML page to this file."
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
-QUIET = click.option(
-    "--quiet", "-q", is_flag=True, help="Print no progress and no summary; errors remain."
-)
-
 
 def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--output``, ``--html``, ``--json`` and ``--quiet`` to a command."""
-    for option in (QUIET, JSON, HTML, OUTPUT):
-        command = option(command)
-    return command
+    decorated: Callable[..., Any] = add_options((OUTPUT, HTML, JSON, QUIET), command)
+    return decorated
 
 
 def check_outputs(inputs: Iterable[Path | str | None], outputs: Iterable[Path | None]) -> None:

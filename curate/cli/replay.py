@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.options import PATH, PLACE
+from curate.cli.options import PATH, SOURCE
 from curate.cli.progress import stop_on_interrupt, watching
 from curate.core.records import escape_unprintable
 
@@ -20,7 +20,7 @@ _SHOWN = 50
 
 
 @click.command()
-@click.argument("source", type=PLACE)
+@click.argument("source", type=SOURCE)
 @click.argument("manifest", type=PATH)
 @click.argument("out", type=PATH)
 @click.option(

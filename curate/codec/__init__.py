@@ -1,36 +1,42 @@
-"""The only place that decodes or encodes pixels.
+"""The codec: the only package that decodes or encodes image files.
 
-``load`` turns a file's bytes into a ``Picture``, ``upright_rgb`` shows it to a
-detector, ``save`` writes it with new pixels or without, and ``find_leaks``
-looks over what was written.
+``load`` decodes a file to a ``Picture``, ``upright_rgb`` renders it for a
+detector, ``save`` encodes it with new or unchanged pixels, and ``find_leaks``
+checks a file that was written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import MappingProxyType, ModuleType
+from typing import cast
 
-from curate.codec import bmp, webp
-from curate.codec.gif import format as gif
-from curate.codec.jpeg import format as jpeg
-from curate.codec.metadata.exif import KEEPABLE
-from curate.codec.picture import CodecOptions, Encoded, Metadata, Picture, digest_pixels
-from curate.codec.png import format as png
-from curate.codec.png.format import UNUSED_COLOURS
-from curate.codec.sniffing import sniff
-from curate.codec.tiff import format as tiff
-from curate.codec.upright import upright_rgb
+from curate.codec.metadata.allow_list import KEEPABLE, Metadata
+from curate.codec.picture import (
+    UNUSED_COLORS,
+    Codec,
+    CodecOptions,
+    Encoded,
+    Picture,
+    changed_mask,
+    digest_pixels,
+)
+from curate.codec.rgb import crop_jpeg, encode_rgb, suffix_of_rgb, upright_rgb
 from curate.core.errors import UsageError, WithheldError
 from curate.core.geometry import Box
-from curate.core.protocols import Frame, Pixels
+from curate.core.protocols import Frame
+from curate.core.registry import Plugin, Registry
 
 __all__ = [
+    "FORMATS",
     "KEEPABLE",
-    "UNUSED_COLOURS",
+    "UNUSED_COLORS",
+    "Codec",
     "CodecOptions",
     "Encoded",
     "Metadata",
     "Picture",
+    "changed_mask",
+    "crop_jpeg",
     "digest_pixels",
     "encode_rgb",
     "find_leaks",
@@ -41,25 +47,37 @@ __all__ = [
     "upright_rgb",
 ]
 
-_DEFAULTS = CodecOptions()
-_MODULES: MappingProxyType[str, ModuleType] = MappingProxyType(
-    {"JPEG": jpeg, "PNG": png, "WEBP": webp, "BMP": bmp, "GIF": gif, "TIFF": tiff}
+FORMATS = Registry(
+    "image format",
+    [
+        ("JPEG", Plugin("curate.codec.jpeg.codec:JpegCodec", "copied or spliced; 8 bit")),
+        ("PNG", Plugin("curate.codec.png.codec:PngCodec", "lossless; APNG; 8 and 16 bit")),
+        ("WEBP", Plugin("curate.codec.webp:WebpCodec", "lossless exactly, lossy re-encoded")),
+        ("BMP", Plugin("curate.codec.bmp:BmpCodec", "lossless; 1 to 32 bit")),
+        ("GIF", Plugin("curate.codec.gif.codec:GifCodec", "lossless outside faces; animations")),
+        ("TIFF", Plugin("curate.codec.tiff.codec:TiffCodec", "lossless; pages; 8 and 16 bit")),
+    ],
 )
+"""Image formats that can be read and written, by the name that ``sniff`` returns."""
+
+_DEFAULTS = CodecOptions()
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF"}
 
 
 def load(data: bytes, options: CodecOptions = _DEFAULTS) -> Picture:
-    """Decode a whole file, every frame of it.
+    """Decode a whole file, all frames.
 
     Args:
         data: the file.
-        options: limits, and what metadata to keep.
+        options: limits, and which metadata to keep.
 
     Raises:
-        WithheldError: with code ``empty``, ``unreadable`` (no known image
+        WithheldError: with code ``empty``, ``unreadable`` (not a known image
             format), ``unsupported``, ``truncated``, ``corrupt``, ``bomb`` (too
-            many pixels) or ``frames`` (more images than can be processed).
+            many pixels) or ``frames`` (frames that cannot be processed).
     """
-    return _module(data).load(data, options)  # type: ignore[no-any-return]
+    return _codec_of(data).load(data, options)
 
 
 def save(
@@ -68,54 +86,33 @@ def save(
     touched: Sequence[Sequence[Box]],
     options: CodecOptions = _DEFAULTS,
 ) -> Encoded:
-    """Encode a picture in its own format, with nothing around the pixels but the allow-list.
+    """Encode a picture in its own format with allow-listed metadata only.
 
     Args:
         picture: what ``load`` returned.
-        frames: the new pixels of every frame, of the shapes and dtypes of
-            ``picture.frames``; None where nothing was changed.
-        touched: for every frame, the whole-pixel boxes outside which it is unchanged.
+        frames: new pixels of every frame, same shapes and dtypes as
+            ``picture.frames``; None if nothing changed.
+        touched: per frame, the whole-pixel boxes outside which it is unchanged.
         options: as given to ``load``.
 
     Raises:
         UsageError: if the frames or boxes do not fit the picture.
-        WithheldError: if the picture cannot be written in its format.
+        WithheldError: if the picture cannot be encoded in its format.
     """
     if frames is None or not any(touched):
         frames = None
     elif len(frames) != len(picture.frames) or len(touched) != len(picture.frames):
-        raise UsageError(f"{len(picture.frames)} frames were loaded; give as many back")
+        raise UsageError(f"{len(picture.frames)} frames were loaded; give as many frames and boxes")
     elif any(
         new.shape != old.shape or new.dtype != old.dtype
         for new, old in zip(frames, picture.frames, strict=True)
     ):
-        raise UsageError("a frame has another shape or dtype than the one that was loaded")
-    module = _MODULES[picture.format]
-    return module.save(picture, frames, touched, options)  # type: ignore[no-any-return]
-
-
-def encode_rgb(image: Pixels, format: str) -> bytes:  # noqa: A002 - as in Picture
-    """Encode an image that was made from another, with nothing around its pixels.
-
-    A JPEG gives a JPEG of quality 95 with whole colours; all else a PNG, without loss.
-
-    Args:
-        image: upright, H×W×3 uint8.
-        format: of the image that it was made from, as in ``Picture``.
-
-    Raises:
-        WithheldError: ``unsupported`` if the format cannot hold an image of this size.
-    """
-    return jpeg.encode_rgb(image) if format == "JPEG" else png.encode_rgb(image)
-
-
-def suffix_of_rgb(format: str) -> str:  # noqa: A002 - as in Picture
-    """How the name of what ``encode_rgb`` makes for a format ends."""
-    return ".jpg" if format == "JPEG" else ".png"
+        raise UsageError("a frame differs in shape or dtype from the one that was loaded")
+    return _codec(picture.format).save(picture, frames, touched, options)
 
 
 def find_leaks(data: bytes, options: CodecOptions = _DEFAULTS) -> list[str]:
-    """What an output file carries beside its pixels and the allow-list.
+    """List what an output file contains besides its pixels and allow-listed metadata.
 
     Args:
         data: the file, as written by ``save``.
@@ -123,21 +120,51 @@ def find_leaks(data: bytes, options: CodecOptions = _DEFAULTS) -> list[str]:
 
     Returns:
         One line per finding: metadata, thumbnails, further frames, comments,
-        unknown chunks, trailing or slack bytes. Empty where there is none.
+        unknown chunks, trailing or slack bytes. Empty if there are none.
     """
     try:
-        return _module(data).find_leaks(data, options)  # type: ignore[no-any-return]
+        return _codec_of(data).find_leaks(data, options)
     except WithheldError as error:
         return [f"the file is damaged: {error.detail}"]
 
 
-def _module(data: bytes) -> ModuleType:
+def sniff(data: bytes) -> str | None:
+    """Return a file's format name (``JPEG``, ``PNG``, …) from its first bytes, or None.
+
+    Formats that the codec cannot write are named too, so that the reason for
+    withholding a file can be reported. File names are never consulted.
+    """
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    if data[:4] in _TIFF_SIGNATURES:
+        return "TIFF"
+    if data[:2] == b"BM" and len(data) >= 26:
+        return "BMP"
+    if data[4:8] == b"ftyp":
+        return _BRANDS.get(data[8:12])
+    if data[:4] == b"\0\0\1\0":
+        return "ICO"
+    if data[:12] == b"\0\0\0\x0cjP  \r\n\x87\n" or data[:4] == b"\xff\x4f\xff\x51":
+        return "JPEG2000"
+    return None
+
+
+def _codec_of(data: bytes) -> Codec:
     if not data:
         raise WithheldError("empty", "the file is empty")
     name = sniff(data)
     if name is None:
         raise WithheldError("unreadable", "not an image in a format known here")
-    module = _MODULES.get(name)
-    if module is None:
+    if name not in FORMATS:
         raise WithheldError("unsupported", f"{name} files cannot be written without loss")
-    return module
+    return _codec(name)
+
+
+def _codec(name: str) -> Codec:
+    return cast(Codec, FORMATS.resolve(name)())

@@ -1,4 +1,4 @@
-"""WebP (RFC 9649): container rewritten, lossless images exactly, lossy ones re-encoded."""
+"""WebP (RFC 9649): the container is rewritten; lossless images exact, lossy re-encoded."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from curate.codec.metadata.allow_list import exif_leaks, icc_leaks, select_metadata
-from curate.codec.picture import CodecOptions, Encoded, Metadata, Picture
-from curate.codec.raster import check_size, open_image, to_frame
+from curate.codec.decoding import check_size, open_image, to_frame
+from curate.codec.metadata.allow_list import Metadata, exif_leaks, icc_leaks, select_metadata
+from curate.codec.picture import CodecOptions, Encoded, Picture
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
@@ -27,13 +27,13 @@ _QUALITY = 90
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What is needed to write a WebP again.
+    """What is needed to encode a WebP again.
 
     Args:
-        images: the bitstream chunks of every frame, as in the source.
-        controls: for an animation, the 16 bytes before every frame's bitstream.
-        loop: for an animation, background colour and loop count.
-        copyable: whether the bitstreams hold nothing but what the frames show.
+        images: bitstream chunks of every frame, as in the source.
+        controls: for an animation, the 16-byte header of every frame.
+        loop: for an animation, the ANIM payload: background color and loop count.
+        copyable: whether the bitstreams contain only what the frames show.
     """
 
     images: tuple[tuple[Chunk, ...], ...]
@@ -42,77 +42,83 @@ class _Stored:
     copyable: bool
 
 
-def load(data: bytes, options: CodecOptions) -> Picture:
-    """Decode a WebP, every frame of it.
+class WebpCodec:
+    """WebP: its bitstreams copied, or changed frames encoded again."""
 
-    Raises:
-        WithheldError: ``truncated``, ``corrupt``, ``bomb`` or ``frames``.
-    """
-    chunks, _ = _parse(data)
-    found = dict(reversed(chunks))
-    stored = _stored(chunks)
-    width, height = _canvas(chunks, stored)
-    count = len(stored.images)
-    check_size(width, height, count, options.max_pixels)
-    bare = _write(stored, (width, height), Metadata())
-    frames = _decode(bare, count, (width, height))
-    exif = found.get(b"EXIF", b"").removeprefix(b"Exif\0\0")
-    metadata = select_metadata(exif, found.get(b"ICCP"), options, found.get(b"XMP "))
-    return Picture(
-        format="WEBP",
-        mode="RGBA" if frames[0].shape[2] == 4 else "RGB",
-        width=width,
-        height=height,
-        orientation=metadata.orientation,
-        frames=frames,
-        metadata=metadata,
-        stored=stored,
-    )
+    name = "WEBP"
 
+    def load(self, data: bytes, options: CodecOptions) -> Picture:
+        """Decode a WebP, all frames.
 
-def save(
-    picture: Picture,
-    frames: Sequence[Frame] | None,
-    touched: Sequence[Sequence[Box]],
-    options: CodecOptions,
-) -> Encoded:
-    """Write a WebP: its own bitstreams, or those of changed frames encoded again."""
-    stored: _Stored = picture.stored
-    size = (picture.width, picture.height)
-    if frames is None and stored.copyable:
-        return Encoded(_write(stored, size, picture.metadata), Route.COPIED, picture.note)
-    pixels = picture.frames if frames is None else tuple(frames)
-    lossless = all(chunks[-1][0] == b"VP8L" for chunks in stored.images)
-    images = tuple(_encode(frame, lossless) for frame in pixels)
-    whole = b"\0" * 6 + _triple(size[0] - 1) + _triple(size[1] - 1)
-    controls = tuple(whole + control[12:15] + b"\x02" for control in stored.controls)
-    renewed = _Stored(images, controls, stored.loop, copyable=True)
-    data = _write(renewed, size, picture.metadata)
-    if lossless:
-        return Encoded(data, Route.LOSSLESS, picture.note)
-    return Encoded(data, Route.REENCODED, f"re-encoded whole at quality {_QUALITY}")
+        Raises:
+            WithheldError: ``truncated``, ``corrupt``, ``bomb`` or ``frames``.
+        """
+        chunks, _ = _parse(data)
+        found = dict(reversed(chunks))
+        stored = _stored(chunks)
+        width, height = _canvas(chunks, stored)
+        count = len(stored.images)
+        check_size(width, height, count, options.max_pixels)
+        bare = _write(stored, (width, height), Metadata())
+        frames = _decode(bare, count, (width, height))
+        exif = found.get(b"EXIF", b"").removeprefix(b"Exif\0\0")
+        metadata = select_metadata(
+            exif, found.get(b"ICCP"), options.keep_metadata, found.get(b"XMP ")
+        )
+        return Picture(
+            format="WEBP",
+            mode="RGBA" if frames[0].shape[2] == 4 else "RGB",
+            width=width,
+            height=height,
+            orientation=metadata.orientation,
+            frames=frames,
+            metadata=metadata,
+            stored=stored,
+        )
 
+    def save(
+        self,
+        picture: Picture,
+        frames: Sequence[Frame] | None,
+        touched: Sequence[Sequence[Box]],
+        options: CodecOptions,
+    ) -> Encoded:
+        """Encode a WebP: bitstreams copied, or all frames encoded again if one changed."""
+        stored: _Stored = picture.stored
+        size = (picture.width, picture.height)
+        if frames is None and stored.copyable:
+            return Encoded(_write(stored, size, picture.metadata), Route.COPIED, picture.note)
+        pixels = picture.frames if frames is None else tuple(frames)
+        lossless = all(chunks[-1][0] == b"VP8L" for chunks in stored.images)
+        images = tuple(_encode(frame, lossless) for frame in pixels)
+        whole = b"\0" * 6 + _uint24(size[0] - 1) + _uint24(size[1] - 1)
+        controls = tuple(whole + control[12:15] + b"\x02" for control in stored.controls)
+        renewed = _Stored(images, controls, stored.loop, copyable=True)
+        data = _write(renewed, size, picture.metadata)
+        if lossless:
+            return Encoded(data, Route.LOSSLESS, picture.note)
+        return Encoded(data, Route.REENCODED, f"re-encoded whole at quality {_QUALITY}")
 
-def find_leaks(data: bytes, options: CodecOptions) -> list[str]:
-    """What a WebP output carries beside its image and the allow-list, one line each."""
-    chunks, tail = _parse(data)
-    leaks = [f"{len(tail)} bytes stand behind the end of the image"] if tail else []
-    found = dict(reversed(chunks))
-    known = (b"VP8X", b"ICCP", b"ANIM", b"ANMF", b"EXIF", *_BITSTREAM)
-    leaks += [f"a chunk {kind.decode('latin-1')!r}" for kind, _ in chunks if kind not in known]
-    exif, icc = found.get(b"EXIF"), found.get(b"ICCP")
-    leaks += exif_leaks(exif, options) if exif is not None else []
-    leaks += icc_leaks(icc) if icc is not None else []
-    if leaks:
+    def find_leaks(self, data: bytes, options: CodecOptions) -> list[str]:
+        """List what a WebP output contains besides pixels and allow-listed metadata."""
+        chunks, tail = _parse(data)
+        leaks = [f"{len(tail)} bytes after the end of the image"] if tail else []
+        found = dict(reversed(chunks))
+        known = (b"VP8X", b"ICCP", b"ANIM", b"ANMF", b"EXIF", *_BITSTREAM)
+        leaks += [f"a chunk {kind.decode('latin-1')!r}" for kind, _ in chunks if kind not in known]
+        exif, icc = found.get(b"EXIF"), found.get(b"ICCP")
+        leaks += exif_leaks(exif, options.keep_metadata) if exif is not None else []
+        leaks += icc_leaks(icc) if icc is not None else []
+        if leaks:
+            return leaks
+        stored = _stored(chunks)
+        if _write(stored, _canvas(chunks, stored), Metadata(exif=exif, icc=icc)) != data:
+            leaks.append("there are chunks or bytes that the image does not need")
         return leaks
-    stored = _stored(chunks)
-    if _write(stored, _canvas(chunks, stored), Metadata(exif=exif, icc=icc)) != data:
-        leaks.append("there are chunks or bytes that the image does not need")
-    return leaks
 
 
 def _decode(data: bytes, count: int, size: tuple[int, int]) -> tuple[Frame, ...]:
-    """Every frame as the canvas shows it; RGB where all of them are opaque."""
+    """Composited frames; RGB if all are opaque."""
     with open_image(data, "WEBP") as image:
         if getattr(image, "n_frames", 1) != count or image.size != size:
             raise WithheldError("corrupt", "the WebP holds other frames than it announces")
@@ -157,7 +163,7 @@ def _stored(chunks: list[Chunk]) -> _Stored:
         raise WithheldError("corrupt", "the WebP's animation is damaged")
     images = tuple(_bitstream(_parse_chunks(payload[16:])) for payload in frames)
     controls = tuple(payload[:15] + bytes([payload[15] & 3]) for payload in frames)
-    # a see-through frame may hide colours that no composed frame shows
+    # a transparent frame may contain colors that no composited frame shows
     return _Stored(images, controls, loop, copyable=not any(_has_alpha(i) for i in images))
 
 
@@ -191,8 +197,8 @@ def _canvas(chunks: list[Chunk], stored: _Stored) -> tuple[int, int]:
     kind, payload = chunks[0]
     if kind != b"VP8X" or len(payload) != 10:
         raise WithheldError("corrupt", "the WebP's animation has no header")
-    triples = payload[4:7], payload[7:10]
-    width, height = (int.from_bytes(triple, "little") + 1 for triple in triples)
+    sizes = payload[4:7], payload[7:10]
+    width, height = (int.from_bytes(triple, "little") + 1 for triple in sizes)
     return width, height
 
 
@@ -204,7 +210,7 @@ def _write(stored: _Stored, size: tuple[int, int], metadata: Metadata) -> bytes:
     chunks: list[Chunk] = []
     if flags or stored.images[0][0][0] == b"ALPH":
         flags |= _ALPHA_FLAG * alpha
-        header = struct.pack("<I", flags) + _triple(size[0] - 1) + _triple(size[1] - 1)
+        header = struct.pack("<I", flags) + _uint24(size[0] - 1) + _uint24(size[1] - 1)
         chunks.append((b"VP8X", header))
     chunks += [(b"ICCP", metadata.icc)] if metadata.icc else []
     if animated:
@@ -225,7 +231,7 @@ def _join(chunks: Sequence[Chunk]) -> bytes:
     return b"".join(parts)
 
 
-def _triple(value: int) -> bytes:
+def _uint24(value: int) -> bytes:
     return value.to_bytes(3, "little")
 
 

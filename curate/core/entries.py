@@ -1,13 +1,30 @@
-"""One line of the manifest: what became of one image."""
+"""Manifest entries: how one image was processed, and with what result."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from curate.core.faces import Face
 from curate.core.geometry import Box
-from curate.core.transforms import Transform
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """One recorded processing step; enough to repeat it.
+
+    Args:
+        name: registered name of the obfuscation method.
+        version: version of the method; changes when its output bytes change.
+        parameters: all options that can change the output.
+    """
+
+    name: str
+    version: str
+    parameters: Mapping[str, Scalar]
 
 
 class Outcome(StrEnum):
@@ -18,25 +35,25 @@ class Outcome(StrEnum):
 
 
 class Route(StrEnum):
-    """How the pixels outside the masks travelled from source to output."""
+    """How the pixels outside the masks were kept."""
 
-    COPIED = "copied"  # compressed data as in the source, only metadata removed
-    SPLICED = "spliced"  # JPEG: only the DCT blocks that a mask touches were rewritten
-    LOSSLESS = "lossless"  # decoded and encoded again without loss
+    COPIED = "copied"  # compressed data of the source; only metadata removed
+    SPLICED = "spliced"  # JPEG: only DCT blocks that intersect a mask rewritten
+    LOSSLESS = "lossless"  # decoded and re-encoded without loss
     REENCODED = "reencoded"  # lossy encoding of the whole image
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """What became of one image.
+    """Result of processing one image.
 
     Sizes and boxes are in pixels of the image as stored, before EXIF
-    orientation. Fields that could not be learned of a withheld image are None.
+    orientation. Fields that are unknown for a withheld image are None.
 
     Args:
-        faces: over all frames, without repetition; each says which frames it is in.
+        faces: faces of all frames without duplicates; each lists its frames.
         hidden: one region per face, in the same order.
-        pixels_sha256: digest of the output's decoded frames, or None where the
+        pixels_sha256: digest of the output's decoded frames; None if the
             compressed data is the source's.
         blurred_share: share of the image's area inside any hidden region, 0..1.
     """

@@ -1,21 +1,21 @@
-"""Every error that curate raises on purpose.
+"""Exceptions of curate.
 
 ::
 
-    CurateError                     one clear line for the user
-    ├── UsageError                  the request itself is wrong (exit code 2)
-    ├── DataError                   the data cannot be used as it is (exit code 1)
-    │   ├── ManifestError           a manifest is damaged or does not fit
-    │   │   └── SchemaVersionError  a manifest is newer than this release
-    │   └── SourceChangedError      SOURCE is not what an interrupted run saw
-    ├── SetupError                  the environment lacks something (exit code 1)
-    │   ├── MissingExtraError       an optional package; names the pip line
-    │   ├── WeightsError            a model's weights are absent or altered
-    │   └── LockedError             another run is writing this OUT
-    ├── WithheldError               one image must not enter the output
-    └── PausedError                 a run stopped as asked (exit code 130)
+    CurateError                     one-line message for the user
+    ├── UsageError                  invalid options or arguments (exit code 2)
+    ├── DataError                   unusable data (exit code 1)
+    │   ├── ManifestError           a damaged or non-matching manifest
+    │   │   └── SchemaVersionError  a manifest of a newer release
+    │   └── SourceChangedError      SOURCE changed since the interrupted run
+    ├── SetupError                  an incomplete environment (exit code 1)
+    │   ├── MissingExtraError       missing optional package; names the pip command
+    │   ├── WeightsError            model weights absent or altered
+    │   └── LockedError             another run is writing to OUT
+    ├── WithheldError               one image is kept out of the output
+    └── PausedError                 a run was interrupted (exit code 130)
 
-A message says what is wrong and what to do next, in one line.
+A message states in one line what is wrong and what to do next.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from collections.abc import Iterable
 
 
 class CurateError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base class of all exceptions of curate."""
 
     exit_code = 1
 
 
 class UsageError(CurateError):
-    """The request cannot be carried out as stated, whatever the data."""
+    """Invalid options or arguments, independent of the data."""
 
     exit_code = 2
 
 
 class DataError(CurateError):
-    """The data cannot be used as it is."""
+    """Data that cannot be used as it is."""
 
 
 class ManifestError(DataError):
@@ -48,20 +48,20 @@ class SchemaVersionError(ManifestError):
 
 
 class SourceChangedError(DataError):
-    """SOURCE differs from what an interrupted run had seen."""
+    """SOURCE changed since the interrupted run."""
 
 
 class SetupError(CurateError):
-    """The environment lacks something that the request needs."""
+    """The environment lacks something that is required."""
 
 
 class MissingExtraError(SetupError):
     """An optional package is not installed.
 
     Args:
-        what: the feature that asked for it, in the user's words.
+        what: the feature that needs it, as named in the user interface.
         package: the import name that is missing.
-        extra: the extra of ``curate-dataset`` that brings it.
+        extra: the extra of ``curate-dataset`` that installs it.
     """
 
     def __init__(self, what: str, package: str, extra: str) -> None:
@@ -77,7 +77,7 @@ class MissingExtraError(SetupError):
 
 
 class WeightsError(SetupError):
-    """A model's weights are absent, unreadable, or not the expected ones."""
+    """Model weights are absent, unreadable, or not the expected ones."""
 
 
 class LockedError(SetupError):
@@ -85,11 +85,11 @@ class LockedError(SetupError):
 
 
 class WithheldError(CurateError):
-    """An image must not enter the output.
+    """An image is kept out of the output (withheld).
 
     Args:
-        code: a short stable word for counting, such as ``truncated``.
-        detail: one line for a person.
+        code: short stable identifier for counting, such as ``truncated``.
+        detail: one-line description.
     """
 
     def __init__(self, code: str, detail: str) -> None:
@@ -102,7 +102,7 @@ class WithheldError(CurateError):
 
 
 class PausedError(CurateError):
-    """A run stopped as asked; the same command goes on from there."""
+    """A run was interrupted; the same command resumes it."""
 
     exit_code = 130
 

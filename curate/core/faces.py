@@ -1,19 +1,20 @@
-"""From a model's claim to a region that will be hidden."""
+"""Detections, decided faces, hidden regions, and labeled faces."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from curate.core.geometry import Box
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A model's claim that there is a face.
+    """A candidate face reported by a detector.
 
     Args:
-        box: where, in pixels of the image that the detector was shown.
-        confidence: the model's own score, 0..1; not comparable between models.
+        box: pixels of the image given to the detector.
+        confidence: the model's score, 0..1; not comparable between models.
         detector: the detector's registered name.
     """
 
@@ -24,12 +25,12 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A region decided to be a face, and by whom.
+    """A face that will be hidden.
 
     Args:
-        box: the face, in pixels of the image as stored.
-        confidence: 0..1, or None where a person or a file said so.
-        detectors: names of the detectors whose claims support it, sorted.
+        box: pixels of the image as stored.
+        confidence: 0..1, or None if a person or a file decided.
+        detectors: names of the detectors that found it, sorted.
         decided_by: ``detector``, ``file`` or ``person``.
         frames: indices of the frames in which it is hidden, ascending, from 0.
     """
@@ -43,7 +44,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A face and the whole-pixel box in which nothing of the original may be left.
+    """A face and the whole-pixel box in which no original pixel may survive.
 
     Args:
         face: the face as detected or given.
@@ -52,3 +53,35 @@ class Region:
 
     face: Box
     hidden: Box
+
+
+@dataclass(frozen=True, slots=True)
+class TruthFace:
+    """A labeled face (ground truth).
+
+    Args:
+        box: pixels of the image as stored; may be empty only if ``ignore``.
+        attributes: labeled attributes by name; never empty strings.
+        ignore: whether it counts neither as hit nor as miss, as WIDER FACE's ``invalid`` faces.
+        crowd: whether the box marks a crowd, in which detections are ignored (COCO ``iscrowd``).
+    """
+
+    box: Box
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    ignore: bool = False
+    crowd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TruthImage:
+    """An image with labeled faces.
+
+    Args:
+        id: the image's id in SOURCE.
+        faces: every labeled face.
+        size: width and height as stored, pixels, or None if the labels do not give them.
+    """
+
+    id: str
+    faces: tuple[TruthFace, ...] = ()
+    size: tuple[int, int] | None = None

@@ -1,4 +1,4 @@
-"""Boxes in half-open ``xyxy`` pixel coordinates, and the algebra over them."""
+"""Boxes in half-open ``xyxy`` pixel coordinates, and operations on them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Box:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no pixel can lie inside."""
+        """Whether the area is zero."""
         return self.width <= 0 or self.height <= 0
 
     @property
@@ -62,33 +62,33 @@ class Box:
 
 
 def intersection(a: Box, b: Box) -> float:
-    """Area shared by two boxes, in square pixels."""
+    """Return the area shared by two boxes, in square pixels."""
     width = min(a.x1, b.x1) - max(a.x0, b.x0)
     height = min(a.y1, b.y1) - max(a.y0, b.y0)
     return max(width, 0.0) * max(height, 0.0)
 
 
 def iou(a: Box, b: Box) -> float:
-    """Intersection over union, in 0..1; 0 where both boxes are empty."""
+    """Return the intersection over union, 0..1; 0 if both boxes are empty."""
     shared = intersection(a, b)
     union = a.area + b.area - shared
     return shared / union if union > 0 else 0.0
 
 
 def covered(box: Box, by: Box) -> float:
-    """Share of ``box`` that lies inside ``by``, in 0..1; 0 for an empty box."""
+    """Return the share of ``box`` that lies inside ``by``, 0..1; 0 for an empty box."""
     return intersection(box, by) / box.area if box.area > 0 else 0.0
 
 
 def clip(box: Box, width: int, height: int) -> Box:
-    """The part of a box inside a ``width`` × ``height`` image; empty if there is none."""
+    """Clip a box to a ``width`` × ``height`` image; empty if it lies outside."""
     x0 = min(max(box.x0, 0.0), width)
     y0 = min(max(box.y0, 0.0), height)
     return Box(x0, y0, max(x0, min(box.x1, width)), max(y0, min(box.y1, height)))
 
 
 def grow(box: Box, margin: float) -> Box:
-    """A box grown on every side by ``margin`` times its longer side.
+    """Grow a box on every side by ``margin`` times its longer side.
 
     This is the enlargement of Yang et al., *A Study of Face Obfuscation in
     ImageNet* (ICML 2022), which uses ``margin = 0.1``.
@@ -98,17 +98,17 @@ def grow(box: Box, margin: float) -> Box:
 
 
 def round_out(box: Box) -> Box:
-    """The smallest box with whole-pixel corners that contains ``box``."""
+    """Return the smallest whole-pixel box that contains ``box``."""
     return Box(math.floor(box.x0), math.floor(box.y0), math.ceil(box.x1), math.ceil(box.y1))
 
 
 def scale(box: Box, factor_x: float, factor_y: float) -> Box:
-    """A box with its coordinates multiplied, for an image resized by those factors."""
+    """Scale a box, for an image resized by these factors."""
     return Box(box.x0 * factor_x, box.y0 * factor_y, box.x1 * factor_x, box.y1 * factor_y)
 
 
 def shift(box: Box, dx: float, dy: float) -> Box:
-    """A box moved by ``(dx, dy)`` pixels."""
+    """Translate a box by ``(dx, dy)`` pixels."""
     return Box(box.x0 + dx, box.y0 + dy, box.x1 + dx, box.y1 + dy)
 
 

@@ -1,4 +1,4 @@
-"""Intervals around shares, their differences and means over clusters; numpy only."""
+"""Confidence intervals of proportions, their differences, paired means and cluster bootstraps."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 LEVEL = 0.95
-"""Confidence level where none is stated."""
+"""Default confidence level."""
 
 DRAWS = 2000
-"""Resamples of a bootstrap where none are stated."""
+"""Default number of bootstrap resamples."""
 
 Floats = npt.NDArray[np.float64]
 
-_CELLS = 4_000_000  # drawn at once, so that memory stays small whatever the data
+_CELLS = 4_000_000  # drawn at once, to bound memory
 
 
 class Interval(NamedTuple):
-    """Both ends belong to it."""
+    """A closed interval."""
 
     low: float
     high: float
@@ -30,45 +30,45 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """``hits`` of ``total`` independent trials."""
+    """A proportion: ``hits`` of ``total`` independent trials."""
 
     hits: int
     total: int
 
     @property
     def value(self) -> float:
-        """The share, 0..1; NaN of nothing."""
+        """The proportion, 0..1; NaN if ``total`` is 0."""
         return self.hits / self.total if self.total else math.nan
 
     @property
     def interval(self) -> Interval:
-        """Wilson's score interval at 95 %; 0 to 1 of nothing."""
+        """Wilson score interval at 95 %; 0 to 1 if ``total`` is 0."""
         return wilson(self)
 
 
 def wilson(share: Share, level: float = LEVEL) -> Interval:
-    """Score interval of a share (Wilson, JASA 22, 1927); 0 to 1 of nothing.
+    """Return the Wilson score interval (JASA 22, 1927); 0 to 1 if ``total`` is 0.
 
     Args:
-        share: of independent trials; faces in one photo are not quite that.
+        share: proportion of independent trials; faces of one photo are not independent.
         level: the confidence level, 0..1.
     """
     if not share.total:
         return Interval(0.0, 1.0)
     n, p, z = share.total, share.value, _z(level)
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    center = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    low = 0.0 if share.hits == 0 else centre - half
-    high = 1.0 if share.hits == n else centre + half
+    low = 0.0 if share.hits == 0 else center - half
+    high = 1.0 if share.hits == n else center + half
     return Interval(low, high)
 
 
 def newcombe(a: Share, b: Share, level: float = LEVEL) -> Interval:
-    """Interval of ``a`` minus ``b``, two independent shares; -1 to 1 if one is of nothing.
+    """Return the Newcombe interval of ``a`` minus ``b``, two independent proportions.
 
     Method 10 of Newcombe, *Interval estimation for the difference between
-    independent proportions* (Statistics in Medicine 17, 1998): the two Wilson
-    intervals joined by squares and added.
+    independent proportions* (Statistics in Medicine 17, 1998), which combines the
+    two Wilson intervals. -1 to 1 if one total is 0.
     """
     if not a.total or not b.total:
         return Interval(-1.0, 1.0)
@@ -81,11 +81,11 @@ def newcombe(a: Share, b: Share, level: float = LEVEL) -> Interval:
 
 
 def hull(interval: Interval, other: Interval | None) -> Interval:
-    """The smallest interval that holds both; the first alone where there is no other.
+    """Return the smallest interval that contains both; the first if ``other`` is None.
 
-    Wilson's and Newcombe's are right for few trials and too narrow for trials that hang
-    together; a bootstrap is the other way round, and at a share of 0 or 1 it sees no
-    spread at all. Whoever shows one interval does well to show the hull.
+    Wilson and Newcombe intervals are valid for few trials but too narrow for correlated
+    ones; the cluster bootstrap accounts for correlation but is too narrow for few trials
+    and degenerate at 0 and 1. Reports show the hull of both.
     """
     if other is None:
         return interval
@@ -93,22 +93,22 @@ def hull(interval: Interval, other: Interval | None) -> Interval:
 
 
 def none_seen(exposure: float, level: float = LEVEL) -> Interval:
-    """Interval of a rate of which no event was seen (Garwood, Biometrika 28, 1936).
+    """Return the exact Poisson interval of a rate with zero events (Garwood, Biometrika 28, 1936).
 
     Args:
-        exposure: what the rate is counted per, such as images; above 0.
-        level: the confidence level, 0..1, shared between both sides.
+        exposure: denominator of the rate, such as images; above 0.
+        level: the confidence level, 0..1, two-sided.
     """
     return Interval(0.0, -math.log((1 - level) / 2) / exposure)
 
 
 def paired(differences: npt.ArrayLike, level: float = LEVEL) -> Interval:
-    """Interval of the mean of paired differences of hits; -1 to 1 of nothing.
+    """Return the adjusted Wald interval of the mean of paired differences; -1 to 1 if empty.
 
-    Two pairs are added, one that gained and one that lost, so that it says something
-    where no pair changed (Bonett and Price, *Adjusted Wald confidence interval for a
-    difference of binomial proportions based on paired data*, JEBS 37, 2012). Theirs is
-    of differences -1, 0 and 1; means over several trials of a pair lie between.
+    Adds one gained and one lost pair, so that the interval has a positive width if no
+    pair changed (Bonett and Price, *Adjusted Wald confidence interval for a difference
+    of binomial proportions based on paired data*, JEBS 37, 2012). Their differences are
+    -1, 0 and 1; means over several trials of a pair lie between.
 
     Args:
         differences: of independent pairs, each -1..1.
@@ -118,29 +118,29 @@ def paired(differences: npt.ArrayLike, level: float = LEVEL) -> Interval:
     if not len(values):
         return Interval(-1.0, 1.0)
     n = len(values) + 2
-    centre = float(values.sum()) / n
-    variance = (float(values @ values) + 2) / n - centre * centre
+    center = float(values.sum()) / n
+    variance = (float(values @ values) + 2) / n - center * center
     half = _z(level) * math.sqrt(variance / n)
-    return Interval(max(-1.0, centre - half), min(1.0, centre + half))
+    return Interval(max(-1.0, center - half), min(1.0, center + half))
 
 
 def resample_ratios(
     counts: npt.ArrayLike, totals: npt.ArrayLike, draws: int = DRAWS, seed: int = 0
 ) -> Floats:
-    """Ratios of sums over clusters drawn anew with replacement: the cluster bootstrap.
+    """Cluster bootstrap of ratios of sums.
 
-    What hangs together inside a cluster stays together, so that the spread of the
-    ratios counts it in (Davison and Hinkley, *Bootstrap Methods*, 1997, 3.8). All
-    columns share the drawn clusters: their differences can be taken row by row.
+    Whole clusters are drawn with replacement, which preserves correlation within
+    them (Davison and Hinkley, *Bootstrap Methods*, 1997, 3.8). All columns share the
+    drawn clusters, so differences of columns are paired.
 
     Args:
-        counts: C×K, what is counted in each cluster; C at least 1.
-        totals: C×K, what it is divided by.
-        draws: how many resamples.
-        seed: the same seed gives the same ratios.
+        counts: C×K, numerators of each cluster; C at least 1.
+        totals: C×K, denominators of each cluster.
+        draws: number of resamples.
+        seed: random seed.
 
     Returns:
-        draws×K float64; NaN where a resample's total is 0.
+        draws×K float64; NaN if a resample's total is 0.
     """
     above, below = np.asarray(counts, dtype=np.float64), np.asarray(totals, dtype=np.float64)
     clusters = len(above)
@@ -158,11 +158,11 @@ def resample_ratios(
 
 
 def percentiles(samples: npt.ArrayLike, level: float = LEVEL) -> Interval | None:
-    """The middle ``level`` of resampled values; NaN is left out.
+    """Return the bootstrap percentile interval; NaN is ignored.
 
     Returns:
-        None where more than a tenth of the values is NaN or all are one value: the
-        data are then too few, or too much alike, for a bootstrap to say anything.
+        None if more than a tenth of the values is NaN or all values are equal: the
+        data are then too few or too uniform for a bootstrap.
     """
     values = np.asarray(samples, dtype=np.float64)
     known = values[np.isfinite(values)]

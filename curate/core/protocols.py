@@ -1,4 +1,4 @@
-"""The joints of the house: what each kind of part promises to the others."""
+"""Protocols of the plug-in parts: detectors, classifiers, obfuscators and dataset sources."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any, BinaryIO, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from curate.core.entries import Scalar
 from curate.core.faces import Detection, Region
 from curate.core.geometry import Box
 from curate.core.records import ImageRecord
-from curate.core.transforms import Scalar
 
 Pixels = npt.NDArray[np.uint8]
-"""An RGB image as a detector sees it: H×W×3, uint8, upright."""
+"""An upright RGB image, the input of detectors: H×W×3 uint8."""
 
 Frame = npt.NDArray[Any]
-"""Stored pixels, as an obfuscator edits them: H×W or H×W×C, uint8 or uint16."""
+"""Pixels as stored, the input of obfuscators: H×W or H×W×C, uint8 or uint16."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Whose numbers these are: a model behind a detector.
+    """A model used by a detector.
 
     Args:
         name: the detector's registered name.
-        package: the package that brings the weights, or ``file``.
+        package: the package that contains the weights, or ``file``.
         version: that package's version.
         weights_sha256: digest of each weights file, by file name.
         backend: the library that ran the network, with its version.
@@ -42,13 +42,13 @@ class Model:
 
 
 class Detector(Protocol):
-    """Finds faces.
+    """A face detector.
 
-    The contract, tested for every detector: boxes are in the pixels of the
-    image given, clipped to it and non-empty; detections come sorted by
-    descending confidence, then box; the same image gives the same detections,
-    alone or in a batch; an image of any size ≥ 1×1 is accepted and left unchanged;
-    a failure is an exception, never an empty list.
+    The contract, tested for every detector: boxes are in pixels of the given
+    image, clipped to it and non-empty; detections are sorted by descending
+    confidence, then box; equal images give equal detections, alone or in a batch;
+    images of any size ≥ 1×1 are accepted and not modified; failures raise, they
+    never return an empty list.
     """
 
     name: str
@@ -58,46 +58,46 @@ class Detector(Protocol):
         ...
 
     def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
-        """Detect in several images, which may differ in size; one list each, in order."""
+        """Detect faces in several images, which may differ in size; one list per image."""
         ...
 
     def models(self) -> tuple[Model, ...]:
-        """The models that take part, for the manifest."""
+        """Return the models used, for the manifest."""
         ...
 
 
 class Classifier(Protocol):
-    """Says of what class an image is.
+    """An image classifier.
 
-    The contract, tested for every kind of model: the same image gives the same
-    scores, alone or in a batch, up to rounding; an image of any size ≥ 1×1 is
-    accepted and left unchanged; a failure is an exception, never a guess.
+    The contract, tested for every kind of model: equal images give equal scores,
+    alone or in a batch, up to rounding; images of any size ≥ 1×1 are accepted and
+    not modified; failures raise.
     """
 
     spec: str
-    """What the user asked for, such as ``imagenet`` or ``onnx:model.onnx``."""
+    """The model as specified by the user, such as ``imagenet`` or ``onnx:model.onnx``."""
 
     classes: tuple[str, ...] | None
-    """The classes' names in the order of the scores, if the model knows them."""
+    """Class names in the order of the scores, or None if unknown."""
 
     def prepare(self, image: Pixels) -> npt.NDArray[np.float32]:
-        """One upright RGB image, H×W×3 uint8, as the model's input, C×H×W float32."""
+        """Preprocess one upright RGB image, H×W×3 uint8, to C×H×W float32."""
         ...
 
     def predict(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Scores before softmax, N×K float32, of N prepared images, N×C×H×W float32."""
+        """Return logits, N×K float32, of N preprocessed images, N×C×H×W float32."""
         ...
 
     def features(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """What the last layer is fed with, N×D float32.
+        """Return penultimate features, N×D float32.
 
         Raises:
-            UsageError: if this kind of model does not show it.
+            UsageError: if this kind of model does not provide them.
         """
         ...
 
     def network(self) -> Any:
-        """The ``torch.nn.Module`` behind it, in evaluation mode.
+        """Return the ``torch.nn.Module``, in evaluation mode.
 
         Raises:
             UsageError: if there is none.
@@ -105,27 +105,27 @@ class Classifier(Protocol):
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """What the report says of it, as plain values without any path.
+        """Return the model's description for reports, as plain values without paths.
 
-        Spec, digest of the weights, every step of the preprocessing, versions of
-        libraries, device and number type.
+        Specification, digest of the weights, preprocessing steps, library versions,
+        device and dtype.
         """
         ...
 
 
 class Obfuscator(Protocol):
-    """Hides regions of an image.
+    """An obfuscation method.
 
-    The contract, tested for every obfuscator: the input is left unchanged; the
-    output has its shape and dtype; pixels outside ``reach`` are equal to the
-    input's; and, unless ``keeps`` says otherwise, no pixel inside any hidden
-    region influences the output.
+    The contract, tested for every obfuscator: the input is not modified; the
+    output has its shape and dtype; pixels outside ``reach`` equal the input's;
+    and, unless ``keeps`` states otherwise, the output does not depend on any pixel
+    inside a hidden region.
     """
 
     name: str
     version: str
     keeps: str
-    """What of a face survives, in a sentence; ``nothing`` where the output is
+    """What of a face survives, in one sentence; ``nothing`` if the output is
     independent of every hidden pixel."""
 
     @property
@@ -134,11 +134,11 @@ class Obfuscator(Protocol):
         ...
 
     def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
-        """A copy of ``image`` (H×W or H×W×C, uint8 or uint16) with the regions hidden."""
+        """Return a copy of ``image`` (H×W or H×W×C, uint8 or uint16) with the regions hidden."""
         ...
 
     def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
-        """Whole-pixel boxes outside which ``apply`` changes nothing."""
+        """Return whole-pixel boxes outside which ``apply`` changes nothing."""
         ...
 
 

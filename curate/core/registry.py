@@ -1,7 +1,7 @@
-"""Names to implementations, resolved when first used.
+"""Registries: short names of implementations, imported on first use.
 
-A registry maps a short name to ``"module:attribute"``, so that listing what
-there is imports nothing, and a missing extra is an error that names its pip line.
+A registry maps a name to ``"module:attribute"``; listing the names imports nothing,
+and a missing optional package raises an error with its pip command.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Plugin:
     """One registered implementation.
 
     Args:
-        target: ``"module:attribute"``, or ``"module"`` where the whole module is meant.
+        target: ``"module:attribute"``, or ``"module"`` for a whole module.
         summary: one line for ``--help``.
-        requires: import names that only an extra installs.
+        requires: import names of packages that only an extra installs.
         extra: the extra that installs them.
-        brings_file: whether it works with a file that the user brings, as in ``name:FILE``.
+        brings_file: whether it takes a file of the user's, as in ``name:FILE``.
     """
 
     target: str
@@ -36,10 +36,10 @@ class Plugin:
 
 
 class Registry:
-    """An immutable set of named implementations of one kind.
+    """Immutable mapping from names to implementations of one kind.
 
     Args:
-        kind: what they are, in the singular, for messages (``detector``).
+        kind: noun in the singular, for messages (``detector``).
         plugins: pairs of name and plugin.
 
     Raises:
@@ -62,12 +62,12 @@ class Registry:
         return name in self._plugins
 
     def describe(self) -> Iterator[tuple[str, str]]:
-        """Names and one-line summaries, in the order of registration."""
+        """Yield names and one-line summaries, in the order of registration."""
         for name, plugin in self._plugins.items():
             yield name, plugin.summary
 
     def resolve(self, name: str) -> Any:
-        """Import and return what a name stands for.
+        """Import and return the implementation of a name.
 
         Raises:
             UsageError: if there is no such name.
@@ -78,7 +78,7 @@ class Registry:
         return getattr(module, attribute) if attribute else module
 
     def check(self, name: str) -> Plugin:
-        """Make sure that a name can be resolved, importing nothing.
+        """Check that a name can be resolved, importing nothing; return its plugin.
 
         Raises:
             UsageError: if there is no such name.

@@ -1,1 +1,1 @@
-"""Units of work and the processes that do them; knows nothing about images."""
+"""Execution: shards (units of work) and the executors that process them."""

@@ -1,4 +1,4 @@
-"""A pool of processes on this machine that survives the death of its workers."""
+"""Local executor: a pool of worker processes that recovers from crashed workers."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from curate.core.errors import SetupError
 from curate.engine.shards import Shard
 
 Report = Callable[[int, Any], None]
-"""Called before each record of a shard with its index and a note for the parent."""
+"""Called before each record of a shard with the record's index and a note for the parent."""
 
 
 class Job(Protocol):
-    """What every process of the pool does; must survive pickling."""
+    """Work of a pool; must be picklable."""
 
     def open(self) -> Callable[[Shard, Report], Any]:
-        """Load models and open files, once per process; returns the shard function."""
+        """Load models and open files, once per process; return the shard function."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A shard's record is about to be worked on; ``note`` is the shard function's own."""
+    """Record ``index`` of a shard is about to be processed; ``note`` is the shard function's."""
 
     shard: int
     index: int
@@ -41,7 +41,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A shard is committed; ``result`` is what the shard function returned."""
+    """A shard is done; ``result`` is what the shard function returned."""
 
     shard: int
     result: Any
@@ -59,24 +59,24 @@ class _Worker:
 
 @dataclass(slots=True)
 class _History:
-    """The deaths that a shard has seen."""
+    """Crashes of workers on one shard."""
 
-    deaths: int = 0
+    crashes: int = 0
     suspect: int = -1
 
 
 class LocalPool:
-    """Runs shards on a fixed number of processes.
+    """Runs shards on a fixed number of worker processes.
 
-    The processes are new interpreters, never forks, and do not import the
-    caller's main module. A process that dies is replaced and its shard done
-    again; a shard that kills two is done one record at a time, and the record
-    at which another two die is withheld.
+    Workers are new interpreters, not forks, and do not import the caller's main
+    module. A worker that crashes is replaced and its shard retried. After two
+    crashes the shard is processed one record at a time, and a record at which
+    two more workers crash is withheld.
 
     Args:
         workers: number of processes, at least 1.
-        stop: when set, no further shard is begun; those in hand are finished.
-        inherit: descriptors that the processes keep open, such as a lock's.
+        stop: when set, no further shard is started; running shards are finished.
+        inherit: file descriptors that workers inherit, such as a lock's.
     """
 
     def __init__(
@@ -89,41 +89,41 @@ class LocalPool:
         self._failed_starts = 0
 
     def run(self, job: Job, shards: Iterable[Shard]) -> Iterator[Progress | Finished]:
-        """Yield progress and results as they come; results in any order.
+        """Yield progress and results as they arrive; results in any order.
 
         Raises:
-            SetupError: if processes die before they are ready.
-            Exception: whatever the job raised; the run is over then.
+            SetupError: if workers crash before they are ready.
+            Exception: whatever the job raised; the run ends.
         """
         queue = iter(shards)
-        again: deque[Shard] = deque()
+        retries: deque[Shard] = deque()
         histories: dict[int, _History] = {}
         try:
             while True:
-                self._hand_out(job, queue, again)
+                self._assign(job, queue, retries)
                 if not any(worker.shard for worker in self._workers):
                     return
-                yield from self._collect(again, histories)
+                yield from self._collect(retries, histories)
         finally:
             self._shut_down()
 
-    def _hand_out(self, job: Job, queue: Iterator[Shard], again: deque[Shard]) -> None:
-        """Give every idle worker a shard, starting workers as long as there is work."""
+    def _assign(self, job: Job, queue: Iterator[Shard], retries: deque[Shard]) -> None:
+        """Assign a shard to every idle worker, starting workers while there is work."""
         while not self._stop.is_set():
             idle = next((worker for worker in self._workers if worker.shard is None), None)
             if idle is None and len(self._workers) >= self._size:
                 return
-            shard = again.popleft() if again else next(queue, None)
+            shard = retries.popleft() if retries else next(queue, None)
             if shard is None:
                 return
             if idle is None:
                 idle = self._start(job)
             idle.shard, idle.index = shard, -1
-            # A worker that has just died is noticed, and its shard given on, in _collect.
+            # A worker that has just crashed is detected in _collect, and its shard retried.
             _send(idle.channel, shard)
 
     def _collect(
-        self, again: deque[Shard], histories: dict[int, _History]
+        self, retries: deque[Shard], histories: dict[int, _History]
     ) -> Iterator[Progress | Finished]:
         channels = {worker.channel: worker for worker in self._workers}
         for channel in wait(list(channels), timeout=0.2):
@@ -131,7 +131,7 @@ class LocalPool:
             try:
                 kind, value = worker.channel.recv()
             except (EOFError, ConnectionError):
-                again.extend(self._bury(worker, histories))
+                retries.extend(self._remove(worker, histories))
                 continue
             if kind == "failed":
                 raise value
@@ -146,8 +146,8 @@ class LocalPool:
                 histories.pop(number, None)
                 yield Finished(number, value)
 
-    def _bury(self, worker: _Worker, histories: dict[int, _History]) -> list[Shard]:
-        """Remove a dead worker; returns its shard, changed so that it gets through."""
+    def _remove(self, worker: _Worker, histories: dict[int, _History]) -> list[Shard]:
+        """Remove a crashed worker; return its shard, adapted for the retry."""
         code = worker.process.wait()
         self._workers.remove(worker)
         _close(worker)
@@ -163,21 +163,28 @@ class LocalPool:
         if shard is None:
             return []
         history = histories.setdefault(shard.number, _History())
-        # A shard without records has none that could be withheld.
-        patience = 3 * len(shard.records) + 3 if shard.records else 1
-        if history.deaths > patience:
+        # A shard without records has none to withhold.
+        limit = 3 * len(shard.records) + 3 if shard.records else 1
+        if history.crashes > limit:
             raise SetupError(
                 f"processes keep dying on shard {shard.name} ({_describe(code)}); "
                 "is there enough memory? try fewer --workers"
             )
-        return [_after_death(shard, worker.index, history, _describe(code))]
+        return [_for_retry(shard, worker.index, history, _describe(code))]
 
     def _start(self, job: Job) -> _Worker:
         ours, theirs = socket.socketpair()
         lifeline_read, lifeline_write = os.pipe()
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - this very interpreter
-                [sys.executable, "-c", _BOOT, str(theirs.fileno()), str(lifeline_read), *_path()],
+                [
+                    sys.executable,
+                    "-c",
+                    _BOOTSTRAP,
+                    str(theirs.fileno()),
+                    str(lifeline_read),
+                    *_path(),
+                ],
                 pass_fds=(theirs.fileno(), lifeline_read, *self._inherit),
                 stdin=subprocess.DEVNULL,
                 stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
@@ -205,11 +212,11 @@ class LocalPool:
         self._workers.clear()
 
 
-_BOOT = """\
+_BOOTSTRAP = """\
 import sys
 sys.path[:] = sys.argv[3:]
-from curate.engine.worker import main
-main(int(sys.argv[1]), int(sys.argv[2]))
+from curate.engine.local import serve
+serve(int(sys.argv[1]), int(sys.argv[2]))
 """
 
 
@@ -218,15 +225,15 @@ def _path() -> list[str]:
 
 
 def _environment() -> Mapping[str, str]:
-    """One thread per process: the pool is the parallelism, and sums keep their order."""
+    """One thread per process: parallelism comes from the pool, and sums keep their order."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     return {**os.environ, **dict.fromkeys(names, "1")}
 
 
-def _after_death(shard: Shard, index: int, history: _History, cause: str) -> Shard:
-    history.deaths += 1
+def _for_retry(shard: Shard, index: int, history: _History, cause: str) -> Shard:
+    history.crashes += 1
     if not shard.one_by_one:
-        return replace(shard, one_by_one=history.deaths >= 2)
+        return replace(shard, one_by_one=history.crashes >= 2)
     if index < 0 or history.suspect != index:
         history.suspect = index
         return shard
@@ -248,9 +255,61 @@ def _send(channel: Connection, message: object) -> None:
     try:
         channel.send(message)
     except (BrokenPipeError, ConnectionError):
-        return  # its death is noticed when its answer is awaited
+        return  # the crash is detected when its reply is awaited
 
 
 def _close(worker: _Worker) -> None:
     worker.channel.close()
     os.close(worker.lifeline)
+
+
+def serve(channel: int, lifeline: int) -> None:
+    """Run the worker's side of the pool until the parent stops it or has ended.
+
+    Args:
+        channel: descriptor of a socket shared with the parent.
+        lifeline: descriptor of a pipe that the parent keeps open while it runs.
+    """
+    # Ctrl-C reaches the whole process group; the parent handles it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+    parent = Connection(channel)
+    try:
+        sys.path[:] = parent.recv()
+        _process_shards(parent)
+    except (EOFError, ConnectionError):
+        pass
+
+
+def _process_shards(parent: Connection) -> None:
+    try:
+        work = parent.recv().open()
+    except Exception as error:  # reported by the parent
+        parent.send(("failed", _portable(error)))
+        return
+    parent.send(("ready", None))
+    while (shard := parent.recv()) is not None:
+        try:
+            result = work(shard, lambda index, note: parent.send(("at", (index, note))))
+        except Exception as error:  # the parent stops the run and reports it
+            parent.send(("failed", _portable(error)))
+            return
+        parent.send(("done", result))
+
+
+def _portable(error: Exception) -> Exception:
+    """An error that survives pickling, with its traceback as a note for bug reports."""
+    import pickle
+    import traceback
+
+    try:
+        copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own object
+    except Exception:  # an exception class with its own signature
+        copy = RuntimeError(f"{type(error).__name__}: {error}")
+    copy.add_note("".join(traceback.format_exception(error)))
+    return copy  # type: ignore[no-any-return]
+
+
+def _die_with_parent(lifeline: int) -> None:
+    os.read(lifeline, 1)  # returns only when the parent has ended
+    os._exit(1)

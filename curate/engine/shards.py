@@ -1,8 +1,7 @@
-"""The unit of work: a run of records, staged apart and committed by one rename."""
+"""Shards: consecutive records, written to a staging folder and committed by one rename."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +10,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from curate.core.records import ImageRecord
+from curate.storage.atomic import sync_folder, sync_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +18,11 @@ class Shard:
     """Consecutive records of a dataset.
 
     Args:
-        number: position in the run, from 0; names the shard's part of the manifest.
+        number: index in the run, from 0; names the shard's part of the manifest.
         records: the records, in the source's order.
-        withhold: reasons by record id, for images that must not be opened again.
-        one_by_one: work on a single record at a time, so that the one that
-            kills its process can be told.
+        withhold: reasons by record id, for images that must not be processed again.
+        one_by_one: process a single record at a time, to identify the record
+            that kills its process.
     """
 
     number: int
@@ -32,17 +32,17 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """The shard's name in folders and manifest parts."""
+        """Name of the shard in folders and manifest parts."""
         return shard_name(self.number)
 
 
 def shard_name(number: int) -> str:
-    """The shard's name in folders and manifest parts: five digits or more."""
+    """Return a shard's name in folders and manifest parts: at least five digits."""
     return f"{number:05d}"
 
 
 def iter_shards(records: Iterable[ImageRecord], size: int) -> Iterator[Shard]:
-    """Cut a stream of records into shards of ``size`` records; the last may be shorter."""
+    """Yield shards of ``size`` records each; the last may be smaller."""
     stream = iter(records)
     number = 0
     while batch := tuple(islice(stream, size)):
@@ -51,13 +51,13 @@ def iter_shards(records: Iterable[ImageRecord], size: int) -> Iterator[Shard]:
 
 
 class Stage:
-    """A folder in which one shard's files are written until they are committed.
+    """Staging folder of one shard.
 
-    Leaving the ``with`` block without ``commit`` removes everything.
+    Leaving the ``with`` block without ``commit`` removes all files.
 
     Args:
-        staging: folder for work in progress, on the file system of ``committed``.
-        committed: folder of finished shards.
+        staging: parent folder of uncommitted shards, on the file system of ``committed``.
+        committed: folder of committed shards.
         name: the shard's name.
     """
 
@@ -74,10 +74,10 @@ class Stage:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def path(self, relative: PurePosixPath | str) -> Path:
-        """Where a file of the shard is to be written; its folder is made.
+        """Return the path at which to write a file of the shard; creates its folder.
 
         Raises:
-            ValueError: if the path would leave the shard.
+            ValueError: if the path leaves the shard's folder.
         """
         pure = PurePosixPath(relative)
         if pure.is_absolute() or ".." in pure.parts:
@@ -91,10 +91,10 @@ class Stage:
         self.path(path).write_bytes(data)
 
     def commit(self) -> None:
-        """Make the shard durable, then visible, all at once.
+        """Flush the shard to the disk, then publish it by an atomic rename.
 
-        A shard that another process has committed meanwhile is left as it is:
-        the same records and recipe give the same bytes.
+        A shard that another process committed in the meantime is kept:
+        equal records and recipe give equal bytes.
         """
         sync_tree(self._folder)
         try:
@@ -103,43 +103,3 @@ class Stage:
             if not self._target.is_dir():
                 raise
         sync_folder(self._target.parent)
-
-
-def sync_tree(folder: Path) -> None:
-    """Flush every file and folder below ``folder`` to the disk.
-
-    Where the kernel can flush a whole file system at once (Linux), it is asked
-    to: one wait per shard instead of one per file.
-    """
-    if _sync_file_system(folder):
-        return
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            sync_file(Path(parent, name))
-        sync_folder(Path(parent))
-
-
-def _sync_file_system(folder: Path) -> bool:
-    try:
-        syncfs = ctypes.CDLL(None).syncfs
-    except (OSError, AttributeError):
-        return False
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        return bool(syncfs(descriptor) == 0)
-    finally:
-        os.close(descriptor)
-
-
-def sync_file(path: Path) -> None:
-    """Flush one file to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(path: Path) -> None:
-    """Flush a folder's list of names to the disk."""
-    sync_file(path)

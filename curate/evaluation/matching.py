@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import UsageError
-from curate.core.faces import Detection
+from curate.core.faces import Detection, TruthFace, TruthImage
 from curate.core.geometry import Box, clip, grow, intersection, round_out
 from curate.core.intervals import Floats
-from curate.core.truth import TruthFace, TruthImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

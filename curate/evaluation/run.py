@@ -19,11 +19,11 @@ from typing import Any
 
 import curate
 from curate import codec
-from curate.codec.crop import crop_jpeg
+from curate.codec import crop_jpeg
 from curate.core.errors import DataError, PausedError, UsageError, WithheldError
+from curate.core.faces import TruthImage
 from curate.core.geometry import Box, grow, to_upright
 from curate.core.protocols import Source
-from curate.core.truth import TruthImage
 from curate.evaluation.detections import Detections, load_detections
 from curate.evaluation.matching import JudgedImage, Rules, judge, tabulate
 from curate.evaluation.measure import Evaluation, choose_attributes, evaluate

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate import codec
-from curate.codec.png.stream import Header, deflate, parse_chunks, write_png
+from curate.codec.png.chunks import Header, deflate, parse_chunks, write_png
 from curate.core.errors import WithheldError
 from curate.core.protocols import SidecarFile
 from curate.layouts.access.folder import FileInfo, Folder
@@ -96,7 +96,7 @@ def is_voc_map(data: bytes, classes: bool) -> bool:
     if pixels is None or not _has_voc_palette(data):
         return False
     # The whole palette is known, so unused entries contain no information.
-    if set(codec.find_leaks(data)) - {codec.UNUSED_COLOURS}:
+    if set(codec.find_leaks(data)) - {codec.UNUSED_COLORS}:
         return False
     colours = {number: value for value, number in enumerate(_numbers(voc_palette()[None], False))}
     values = {colours.get(number, -1) for number in _numbers(pixels)} - {0, VOID}
@@ -117,7 +117,7 @@ def load_voc_map(data: bytes) -> npt.NDArray[np.uint8]:
 def encode_voc_map(values: npt.NDArray[np.uint8]) -> bytes:
     """Encode a segmentation, H×W uint8, as a PNG with the VOC palette."""
     height, width = values.shape
-    header = Header(width, height, depth=8, colour=3, interlaced=False)
+    header = Header(width, height, depth=8, color=3, interlaced=False)
     palette = voc_palette().tobytes()
     return write_png([(b"IHDR", header.to_bytes()), (b"PLTE", palette), (b"IDAT", deflate(values))])
 

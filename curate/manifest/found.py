@@ -82,7 +82,7 @@ class FoundEntry:
 
 def save_found(entries: Iterable[FoundEntry], path: Path) -> None:
     """Write one shard's entries, sorted by id, as a part of the table."""
-    rows = [_to_row(entry) for entry in sorted(entries, key=lambda entry: entry.id)]
+    rows = [to_row(entry) for entry in sorted(entries, key=lambda entry: entry.id)]
     pq.write_table(pa.Table.from_pylist(rows, schema=FACES), path, compression="zstd")
 
 
@@ -134,7 +134,8 @@ def load_account(path: Path) -> dict[str, Any] | None:
     return account
 
 
-def _to_row(entry: FoundEntry) -> dict[str, Any]:
+def to_row(entry: FoundEntry) -> dict[str, Any]:
+    """An entry as a row of the table."""
     row = {name: getattr(entry, name) for name in FACES.names}
     row["faces"] = None if entry.reason is not None else [
         {

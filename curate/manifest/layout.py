@@ -16,7 +16,12 @@ from curate.storage.regular import open_regular
 
 DATA = "data"
 MANIFEST = "manifest"
-BESIDE = frozenset({"README.md", "LICENSE", ".gitattributes", "croissant.json"})
+BESIDE = frozenset(
+    {
+        "README.md", "LICENSE", ".gitattributes", "croissant.json", "CITATION.cff", "card.toml",
+        "before_after.jpg",
+    }
+)  # fmt: skip
 """Files that may stand beside data/ and manifest/ in an OUT that is being published."""
 _FOLDERS = frozenset({DATA, MANIFEST, ".git"})
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.core.entries import ManifestEntry, Outcome, Route
+from curate.core.entries import ManifestEntry, Outcome, Route, Transform
 from curate.core.faces import Face
 from curate.core.geometry import Box
-from curate.core.transforms import Transform
 
 VERSION = 1
 METADATA = {"curate_schema_version": str(VERSION)}

@@ -1,15 +1,15 @@
-"""Ways to hide faces, one file per method; what survives stands in each summary."""
+"""Obfuscation methods, one file each; every summary states what survives of a face."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import cast
 
+from curate.core.entries import Scalar
 from curate.core.protocols import Obfuscator
 from curate.core.registry import Plugin, Registry
-from curate.core.transforms import Scalar
 
-_HERE = "curate.obfuscators"
+_PACKAGE = "curate.obfuscators"
 
 OBFUSCATORS = Registry(
     "method",
@@ -17,36 +17,36 @@ OBFUSCATORS = Registry(
         (
             "diffuse",
             Plugin(
-                f"{_HERE}.diffuse:Diffuse",
-                "colours flow in from around the face, like a strong blur; nothing of it survives",
+                f"{_PACKAGE}.diffuse:Diffuse",
+                "smooth fill from the surrounding colors, like a strong blur; nothing survives",
             ),
         ),
         (
             "fill",
             Plugin(
-                f"{_HERE}.fill:Fill",
-                "one colour, the mean around the face or a given one; nothing of it survives",
+                f"{_PACKAGE}.fill:Fill",
+                "one color, the mean around the face or a given one; nothing survives",
             ),
         ),
         (
             "mosaic",
             Plugin(
-                f"{_HERE}.mosaic:Mosaic",
-                "N×N mean colours of each face survive, enough to identify people in a small group",
+                f"{_PACKAGE}.mosaic:Mosaic",
+                "N×N mean colors of each face survive, enough to identify people in a small group",
             ),
         ),
         (
             "gaussian",
             Plugin(
-                f"{_HERE}.gaussian:Gaussian",
+                f"{_PACKAGE}.gaussian:Gaussian",
                 "the coarse shading of each face survives; trained attackers can identify people",
             ),
         ),
         (
             "imagenet",
             Plugin(
-                f"{_HERE}.imagenet:ImageNet",
-                "as ImageNet did it, for comparison: small faces beside large ones stay visible",
+                f"{_PACKAGE}.imagenet:ImageNet",
+                "ImageNet's recipe, for comparison: small faces beside large ones stay visible",
             ),
         ),
     ],
@@ -54,15 +54,15 @@ OBFUSCATORS = Registry(
 
 
 def make(name: str, options: Mapping[str, Scalar]) -> Obfuscator:
-    """Build a method from its registered name and its options.
+    """Create an obfuscator from its registered name and options.
 
     Args:
         name: a name in ``OBFUSCATORS``.
-        options: values by option name; text, as a command line gives it, is read
-            as the option's own type. What is absent keeps its default.
+        options: values by option name; strings are parsed to the option's type.
+            Missing options keep their defaults.
 
     Raises:
-        UsageError: if the method or an option is unknown, or a value does not fit.
+        UsageError: if the method or an option is unknown, or a value is invalid.
     """
     from curate.obfuscators.options import parse_options
 

@@ -1,4 +1,4 @@
-"""Obfuscate faces in one image: the library's shortest way in."""
+"""``obfuscate``: hide faces in one NumPy image."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.core.entries import Scalar
 from curate.core.errors import UsageError
 from curate.core.faces import Detection, Face
 from curate.core.geometry import Box
 from curate.core.protocols import Frame
-from curate.core.transforms import Scalar
 from curate.obfuscators import make
 from curate.obfuscators.masks import default_margin, region
 
 FaceLike = Face | Detection | Box | Sequence[float]
-"""A face, a detector's claim, a box, or ``(x0, y0, x1, y1)`` in pixels, half-open."""
+"""A face, a detection, a box, or ``(x0, y0, x1, y1)`` in pixels, half-open."""
 
 
 def obfuscate(
@@ -28,22 +28,30 @@ def obfuscate(
     margin: float | None = None,
     **options: Scalar,
 ) -> Frame:
-    """A copy of an image with its faces hidden.
+    """Return a copy of an image with faces hidden.
 
     Args:
-        image: H×W or H×W×C with 1–4 channels, uint8 or uint16; channels in the order
-            red, green, blue, alpha where that matters.
-        faces: where the faces are, as :class:`Face`, :class:`Detection`, :class:`Box` or
-            ``(x0, y0, x1, y1)`` in pixels of the image; or N×4 numbers.
-        method: a registered obfuscation method.
+        image: H×W or H×W×C with 1–4 channels, uint8 or uint16; color channels in RGB(A)
+            order.
+        faces: :class:`Face`, :class:`Detection`, :class:`Box` or ``(x0, y0, x1, y1)`` in
+            pixels of the image; or an N×4 array.
+        method: a registered obfuscation method: ``diffuse``, ``fill``, ``mosaic``,
+            ``gaussian`` or ``imagenet``.
         margin: growth of each face on every side, as a share of its longer side; None
-            for the method's own (0.15, and 0.1 for ``imagenet``).
+            for the method's default (0.15; 0.1 for ``imagenet``).
         options: the method's options.
 
     Raises:
-        UsageError: if the method, an option, the margin or a face cannot be read.
+        UsageError: if the method, an option, the margin or a face is invalid.
         DataError: if a box is not finite or has its corners reversed.
         WithheldError: if the image's type is not supported, or a face lies outside it.
+
+    Example:
+        >>> import numpy as np
+        >>> image = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)
+        >>> hidden = obfuscate(image, [(20, 20, 40, 40)], method="fill", color="0")
+        >>> int(hidden[30, 30].max())
+        0
     """
     if not isinstance(image, np.ndarray):
         raise UsageError(f"the image is a {type(image).__name__}; give a NumPy array")

@@ -1,4 +1,4 @@
-"""Colours flow in from around the face; the default method."""
+"""Diffuse: smooth interpolation from the pixels around the face; the default method."""
 
 from __future__ import annotations
 
@@ -8,17 +8,85 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from curate.core.entries import Scalar
 from curate.core.faces import Region
 from curate.core.geometry import Box, shift
 from curate.core.protocols import Frame
-from curate.core.transforms import Scalar
 from curate.obfuscators import masks
-from curate.obfuscators.fixedpoint import Fixed, check_frame, from_fixed, mid_grey, planes, to_fixed
+from curate.obfuscators.fixedpoint import (
+    Fixed,
+    check_frame,
+    double,
+    from_fixed,
+    halve,
+    mid_gray,
+    planes,
+    to_fixed,
+)
 from curate.obfuscators.masks import Mask, Weights
-from curate.obfuscators.membrane import interpolate
 from curate.obfuscators.options import require
 
-_LEAST_RING = 4
+_BINOMIAL = np.array([0.25, 0.5, 0.25], dtype=np.float32)
+_MIN_KNOWN = np.float32(0.25)
+_SWEEPS = 2
+_LARGE = 1 << 20  # pixels: the interpolated surface is smooth enough at this size
+
+
+def interpolate(fixed: Fixed, known: Mask) -> Fixed:
+    """Fill unknown pixels with an approximately harmonic surface through the known ones.
+
+    Push–pull (Gortler et al., *The Lumigraph*, SIGGRAPH 1996) with relaxation sweeps
+    at every level, as in cascadic multigrid (Bornemann & Deuflhard 1996): known
+    pixels are averaged into ever coarser levels until none is unknown; on the way back
+    each unknown pixel is interpolated from the coarser level and relaxed towards the
+    mean of its neighbors, with known pixels fixed. Neumann boundary (zero slope).
+    Linear time in the number of pixels.
+
+    Args:
+        fixed: H×W or H×W×C with 2–4 channels, whole numbers; **0 where unknown**, so
+            that no hidden pixel can enter a sum.
+        known: H×W, 1 where a pixel may be read; at least one pixel.
+
+    Returns:
+        The same shape: interpolated values where pixels are unknown, a low-pass of the
+        known pixels elsewhere.
+    """
+    height, width = known.shape
+    if known.all():
+        return fixed
+    coarse, coarse_known = _pull(fixed, known)
+    surface = interpolate(coarse, coarse_known)
+    cv2.copyTo(coarse, coarse_known, surface)
+    filled = double(surface, width, height)
+    if height * width < _LARGE:
+        for _ in range(_SWEEPS):
+            cv2.copyTo(fixed, known, filled)
+            filled = _relax(filled)
+    return filled
+
+
+def _relax(fixed: Fixed) -> Fixed:
+    """One relaxation sweep: the 3×3 binomial kernel."""
+    relaxed: Fixed = cv2.sepFilter2D(  # type: ignore[assignment]
+        fixed, -1, _BINOMIAL, _BINOMIAL, borderType=cv2.BORDER_REPLICATE
+    )
+    return np.rint(relaxed, out=relaxed)
+
+
+def _pull(fixed: Fixed, known: Mask) -> tuple[Fixed, Mask]:
+    """Downsample by 2: means of known pixels where at least a quarter is known."""
+    share = halve(known.astype(np.float32))
+    threshold = min(_MIN_KNOWN, share.max())
+    means = halve(fixed)
+    # Division is needed only at the border between known and unknown.
+    edge = np.flatnonzero((share > 0) & (share < 1))
+    at_edge = share.ravel()[edge, None]
+    cells = means.reshape(share.size, -1)
+    cells[edge] = np.where(at_edge >= threshold, cells[edge] / at_edge, 0)
+    return np.rint(means, out=means), (share >= threshold).astype(np.uint8)
+
+
+_MIN_RING = 4
 _RING_SHARE = 16
 
 
@@ -26,13 +94,13 @@ _RING_SHARE = 16
 class Diffuse:
     """Fill hidden regions smoothly from the pixels around them.
 
-    No hidden pixel is ever read: all of them, of every face in the image, are unknown
-    at once, and each connected group of regions is interpolated from the known pixels
-    of its surroundings. A group that fills the image becomes mid-grey.
+    No hidden pixel of any face is read: all are unknown, and each connected group of
+    regions is interpolated from the known pixels around it. A group that fills the
+    image becomes mid-gray.
 
     Args:
         feather: width of the soft edge outside the region, as a share of the face's
-            longer side. The soft edge is not read for the interpolation either.
+            longer side. Its pixels are unknown to the interpolation too.
 
     Raises:
         UsageError: if ``feather`` is not within 0..1.
@@ -49,11 +117,11 @@ class Diffuse:
 
     @property
     def parameters(self) -> Mapping[str, Scalar]:
-        """Every option, for the manifest."""
+        """All options, for the manifest."""
         return {"feather": self.feather}
 
     def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
-        """A copy of ``image`` with the regions filled from around them.
+        """Return a copy of ``image`` with the regions filled.
 
         Args:
             image: H×W or H×W×C with 1–4 channels, uint8 or uint16.
@@ -70,34 +138,34 @@ class Diffuse:
         unknown = masks.union(boxes, width, height)
         for group in masks.clusters(boxes):
             _fill(planes(image), group, unknown, planes(layer))
-        return masks.settle(image, layer, regions, self.feather)
+        return masks.composite(image, layer, regions, self.feather)
 
     def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
-        """Whole-pixel boxes outside which ``apply`` changes nothing."""
+        """Return whole-pixel boxes outside which ``apply`` changes nothing."""
         return [masks.feathered(each, self.feather, width, height) for each in regions]
 
     def blend(self, regions: Sequence[Region], width: int, height: int) -> Weights:
-        """Weight of the filled layer in the output, H×W, 0..1."""
+        """Return the weight of the filled layer in the output, H×W, 0..1."""
         return masks.blend(regions, self.feather, width, height)
 
 
 def _fill(image: Frame, group: Sequence[Box], unknown: Mask, layer: Frame) -> None:
     """Fill one group of boxes in ``layer``, reading only known pixels of ``image``."""
     height, width = unknown.shape
-    ring = max(_LEAST_RING, int(masks.longer_side(masks.enclose(group))) // _RING_SHARE)
+    ring = max(_MIN_RING, int(masks.longer_side(masks.enclose(group))) // _RING_SHARE)
     window = masks.surroundings(group, ring, width, height)
     known = 1 - unknown[window.slices]
     if known.any():
-        seen = _seen(image[window.slices], known)
+        seen = _known_pixels(image[window.slices], known)
         filled = from_fixed(interpolate(seen, known), image.dtype)
     else:
-        filled = np.full_like(image[window.slices], mid_grey(image.dtype))
+        filled = np.full_like(image[window.slices], mid_gray(image.dtype))
     for box in group:
         layer[box.slices] = filled[shift(box, -window.x0, -window.y0).slices]
 
 
-def _seen(image: Frame, known: Mask) -> Fixed:
-    """The known pixels; zero in place of every other, before anything is computed."""
+def _known_pixels(image: Frame, known: Mask) -> Fixed:
+    """The known pixels, and zero for all others, before anything is computed."""
     seen = np.zeros(image.shape, dtype=image.dtype)
     cv2.copyTo(image, known, seen)
     return to_fixed(seen)

@@ -1,4 +1,4 @@
-"""One colour over the face."""
+"""Fill: one color over each group of faces."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from curate.core.entries import Scalar
 from curate.core.faces import Region
 from curate.core.geometry import Box
 from curate.core.protocols import Frame
-from curate.core.transforms import Scalar
 from curate.obfuscators import masks
-from curate.obfuscators.fixedpoint import check_frame, mid_grey
+from curate.obfuscators.fixedpoint import check_frame, mid_gray
 from curate.obfuscators.masks import Mask, Weights
 from curate.obfuscators.options import require
 
-_LEAST_RING = 2
+_MIN_RING = 2
 _RING_SHARE = 8
-_COLORS = "'mean', R,G,B, #rrggbb, #rgb or a grey level, with levels from 0 to 255"
+_COLORS = "'mean', R,G,B, #rrggbb, #rgb or a gray level, with levels from 0 to 255"
 
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """Cover hidden regions with one colour.
+    """Cover hidden regions with one color.
 
     Args:
-        color: ``mean`` of a ring around each connected group of regions, without a
-            single hidden pixel; or ``R,G,B``, ``#rrggbb``, ``#rgb`` or a grey level,
-            in levels of 8 bits. A group that fills the image becomes mid-grey. A
-            given colour is opaque where the image has alpha (2 or 4 channels).
+        color: ``mean`` of a ring around each connected group of regions, which
+            excludes all hidden pixels; or ``R,G,B``, ``#rrggbb``, ``#rgb`` or a gray level,
+            in levels of 8 bits. A group that fills the image becomes mid-gray. A
+            given color is opaque where the image has alpha (2 or 4 channels).
         feather: width of the soft edge outside the region, as a share of the face's
             longer side.
 
     Raises:
-        UsageError: if ``color`` cannot be read or ``feather`` is not within 0..1.
+        UsageError: if ``color`` is invalid or ``feather`` is not within 0..1.
     """
 
     color: str = "mean"
@@ -53,11 +53,11 @@ class Fill:
 
     @property
     def parameters(self) -> Mapping[str, Scalar]:
-        """Every option, for the manifest."""
+        """All options, for the manifest."""
         return {"color": self.color, "feather": self.feather}
 
     def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
-        """A copy of ``image`` with the regions covered.
+        """Return a copy of ``image`` with the regions covered.
 
         Args:
             image: H×W or H×W×C with 1–4 channels, uint8 or uint16.
@@ -78,19 +78,19 @@ class Fill:
             for box in group:
                 row = (int(box.width), *image.shape[2:])
                 layer[box.slices] = np.broadcast_to(color, row).copy()
-        return masks.settle(image, layer, regions, self.feather)
+        return masks.composite(image, layer, regions, self.feather)
 
     def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
-        """Whole-pixel boxes outside which ``apply`` changes nothing."""
+        """Return whole-pixel boxes outside which ``apply`` changes nothing."""
         return [masks.feathered(each, self.feather, width, height) for each in regions]
 
     def blend(self, regions: Sequence[Region], width: int, height: int) -> Weights:
-        """Weight of the colour in the output, H×W, 0..1."""
+        """Return the weight of the color in the output, H×W, 0..1."""
         return masks.blend(regions, self.feather, width, height)
 
 
 def parse_color(text: str) -> tuple[int, int, int] | None:
-    """Read ``R,G,B``, ``#rrggbb``, ``#rgb`` or a grey level; None if it is none of them."""
+    """Parse ``R,G,B``, ``#rrggbb``, ``#rgb`` or a gray level; None if invalid."""
     text = text.strip()
     if re.fullmatch(r"#[0-9a-fA-F]{3}|#[0-9a-fA-F]{6}", text):
         digits = text[1:] if len(text) == 7 else "".join(digit * 2 for digit in text[1:])
@@ -104,7 +104,7 @@ def parse_color(text: str) -> tuple[int, int, int] | None:
 
 
 def _fit(color: tuple[int, int, int], image: Frame) -> Frame:
-    """A colour in the image's channels and depth; grey by the luma of ITU-R BT.601."""
+    """Convert a color to the image's channels and depth; gray is ITU-R BT.601 luma."""
     red, green, blue = color
     channels = image.shape[2] if image.ndim == 3 else 1
     if channels < 3:
@@ -116,17 +116,17 @@ def _fit(color: tuple[int, int, int], image: Frame) -> Frame:
 
 
 def _mean_around(image: Frame, group: Sequence[Box], unknown: Mask) -> Frame:
-    """Mean of the known pixels around a group of boxes, rounded; mid-grey if there is none."""
+    """Rounded mean of the known pixels around a group of boxes; mid-gray if there are none."""
     height, width = unknown.shape
-    ring = max(_LEAST_RING, int(masks.longer_side(masks.enclose(group))) // _RING_SHARE)
+    ring = max(_MIN_RING, int(masks.longer_side(masks.enclose(group))) // _RING_SHARE)
     at = masks.surroundings(group, ring, width, height).slices
     known = 1 - unknown[at]
     count = int(np.count_nonzero(known))
     if count == 0:
-        return np.array(mid_grey(image.dtype), dtype=image.dtype)
+        return np.array(mid_gray(image.dtype), dtype=image.dtype)
     seen = np.zeros(image[at].shape, dtype=image.dtype)
     cv2.copyTo(image[at], known, seen)
-    total = [int(channel) for channel in cv2.sumElems(seen)]  # whole numbers, exact in float64
+    total = [int(channel) for channel in cv2.sumElems(seen)]  # integers, exact in float64
     mean = [(2 * channel + count) // (2 * count) for channel in total]
     channels = image.shape[2] if image.ndim == 3 else 1
     return np.array(mean[:channels], dtype=image.dtype)

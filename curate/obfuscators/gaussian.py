@@ -1,4 +1,4 @@
-"""A Gaussian blur over each face."""
+"""Gaussian: a blur of each face, for comparison; the coarse shading survives."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from curate.core.entries import Scalar
 from curate.core.faces import Region
 from curate.core.geometry import Box, shift
 from curate.core.protocols import Frame
-from curate.core.transforms import Scalar
 from curate.obfuscators import masks
 from curate.obfuscators.fixedpoint import Fixed, double, from_fixed, halve, planes, to_fixed
-from curate.obfuscators.masks import Weights
+from curate.obfuscators.masks import Weights, paste_patches
 from curate.obfuscators.options import require
-from curate.obfuscators.perface import lay_patches
 
-_LEAST_SIGMA = 2.0  # pixels; less would leave the smallest faces as they are
+_MIN_SIGMA = 2.0  # pixels; smaller values would leave the smallest faces unchanged
 _WEIGHT_STEPS = 4096.0
-_REACH = 3.0  # sigmas, after which a pixel's weight is below 0.5 %
+_SUPPORT = 3.0  # sigmas; beyond, a pixel's weight is below 0.5 %
 
 
 @dataclass(frozen=True, slots=True)
 class Gaussian:
-    """Blur each face by a Gaussian in proportion to it.
+    """Blur each face by a Gaussian proportional to its size.
 
     Args:
         sigma: standard deviation, as a share of the face's longer side; at least
@@ -55,11 +54,11 @@ class Gaussian:
 
     @property
     def parameters(self) -> Mapping[str, Scalar]:
-        """Every option, for the manifest."""
+        """All options, for the manifest."""
         return {"sigma": self.sigma, "feather": self.feather}
 
     def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
-        """A copy of ``image`` with each region blurred.
+        """Return a copy of ``image`` with each region blurred.
 
         Args:
             image: H×W or H×W×C with 1–4 channels, uint8 or uint16.
@@ -68,21 +67,21 @@ class Gaussian:
         Raises:
             WithheldError: if the image or a region is of another kind.
         """
-        return lay_patches(image, regions, self.feather, self._patch)
+        return paste_patches(image, regions, self.feather, self._patch)
 
     def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
-        """Whole-pixel boxes outside which ``apply`` changes nothing."""
+        """Return whole-pixel boxes outside which ``apply`` changes nothing."""
         return [masks.feathered(each, self.feather, width, height) for each in regions]
 
     def blend(self, regions: Sequence[Region], width: int, height: int) -> Weights:
-        """Weight of the blurred layer in the output, H×W, 0..1."""
+        """Return the weight of the blurred layer in the output, H×W, 0..1."""
         return masks.blend(regions, self.feather, width, height)
 
     def _patch(self, image: Frame, region: Region, box: Box) -> Frame:
         """The blurred image inside a box."""
         height, width = image.shape[:2]
-        sigma = max(self.sigma * masks.longer_side(region.face), _LEAST_SIGMA)
-        window = masks.surroundings([box], math.ceil(_REACH * sigma), width, height)
+        sigma = max(self.sigma * masks.longer_side(region.face), _MIN_SIGMA)
+        window = masks.surroundings([box], math.ceil(_SUPPORT * sigma), width, height)
         blurred = blur(to_fixed(planes(image)[window.slices]), sigma)
         inside = blurred[shift(box, -window.x0, -window.y0).slices]
         return from_fixed(np.ascontiguousarray(inside), image.dtype).reshape(
@@ -91,14 +90,14 @@ class Gaussian:
 
 
 def blur(fixed: Fixed, sigma: float) -> Fixed:
-    """Blur by a Gaussian, at a resolution that suits its width.
+    """Gaussian blur on an image pyramid.
 
-    Each halving and each doubling by the binomial kernel adds a variance of 4ˡ pixels²
-    at level l; the Gaussian of the coarsest level supplies the rest. Weights are
-    multiples of 1/4096, so that the sums are exact in float64.
+    Each down- and upsampling step at level l adds a variance of 4ˡ pixels²; a Gaussian
+    at the coarsest level adds the rest. Weights are multiples of 1/4096, so sums are
+    exact in float64.
 
     Args:
-        fixed: H×W or H×W×C, whole numbers; mirrored at its borders.
+        fixed: H×W or H×W×C, integers; reflected at the borders.
         sigma: standard deviation, pixels.
     """
     levels = max(0, math.floor(math.log2(sigma / 2)))
@@ -116,7 +115,7 @@ def blur(fixed: Fixed, sigma: float) -> Fixed:
 
 
 def _kernel(sigma: float) -> npt.NDArray[np.float64]:
-    """A sampled Gaussian of sum 1 whose weights are multiples of 1/4096."""
+    """Sampled Gaussian of sum 1 with weights that are multiples of 1/4096."""
     radius = math.ceil(4 * sigma)
     bell = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     steps: npt.NDArray[np.float64] = np.rint(bell / bell.sum() * _WEIGHT_STEPS)

@@ -1,4 +1,4 @@
-"""The recipe with which ImageNet's faces were blurred, kept for comparison."""
+"""ImageNet: the published face-blurring recipe of ImageNet, for comparison."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from curate.core.entries import Scalar
 from curate.core.errors import WithheldError
 from curate.core.faces import Region
 from curate.core.geometry import Box, clip, grow, round_out, shift
 from curate.core.protocols import Frame
-from curate.core.transforms import Scalar
 from curate.obfuscators import masks
 from curate.obfuscators.fixedpoint import check_frame, planes
 from curate.obfuscators.masks import Weights
@@ -26,14 +26,14 @@ _PASSES = 3  # box filters by which Pillow approximates a Gaussian
 class ImageNet:
     """Blur as in Yang et al., *A Study of Face Obfuscation in ImageNet* (ICML 2022).
 
-    Every face is grown by 0.1 of its longer side; one sigma, 0.1 of the longest side of
-    all faces, blurs the image and the mask of the grown faces alike; the blurred mask
-    mixes the blurred image with the original. Because sigma follows the largest face,
-    the mask of a smaller one is diluted: beside a face ten times its size it keeps
-    its own pixels at 81 % of their weight, on average over the face. Use it to
-    compare, not to protect.
+    Every face is grown by 0.1 of its longer side. One sigma, 0.1 of the longest side of
+    all faces, blurs both the image and the mask of the grown faces; the blurred mask
+    blends the blurred image with the original. Because sigma follows the largest face,
+    the mask of a small face is washed out: beside a face ten times its size, 81 % of
+    the weight of its original pixels remains on average. For comparison only; it does
+    not protect small faces.
 
-    The regions' ``hidden`` boxes are not used; the faces are, as the recipe has it.
+    Uses the regions' ``face`` boxes, not ``hidden``, as the recipe does.
     """
 
     name = "imagenet"
@@ -45,11 +45,11 @@ class ImageNet:
 
     @property
     def parameters(self) -> Mapping[str, Scalar]:
-        """The recipe's constants, for the manifest; it has no options."""
+        """Constants of the recipe, for the manifest; there are no options."""
         return {"growth": _SHARE, "sigma": _SHARE}
 
     def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
-        """A copy of ``image`` blurred by the recipe.
+        """Return a copy of ``image`` blurred by the recipe.
 
         Args:
             image: H×W or H×W×C with 1–4 channels, uint8.
@@ -68,7 +68,7 @@ class ImageNet:
         output = image.copy()
         if not regions:
             return output
-        # Pixels further out than the filter reaches cannot matter to those inside.
+        # Pixels beyond the filter's support do not influence those inside.
         touched = self.reach(regions, width, height)
         support = _support(_sigma(regions))
         at = masks.surroundings(touched, support, width, height)
@@ -80,7 +80,7 @@ class ImageNet:
         return output
 
     def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
-        """Whole-pixel boxes outside which ``apply`` changes nothing."""
+        """Return whole-pixel boxes outside which ``apply`` changes nothing."""
         if not regions:
             return []
         pad = _support(_sigma(regions)) + 1  # one more for the drawn rectangle's rounding
@@ -92,7 +92,7 @@ class ImageNet:
         return boxes
 
     def blend(self, regions: Sequence[Region], width: int, height: int) -> Weights:
-        """Weight of the blurred image in the output, H×W, 0..1."""
+        """Return the weight of the blurred image in the output, H×W, 0..1."""
         if not regions:
             return np.zeros((height, width), dtype=np.float32)
         mask = np.asarray(_mask(regions, Box(0, 0, width, height)))
@@ -104,12 +104,12 @@ def _sigma(regions: Sequence[Region]) -> float:
 
 
 def _support(sigma: float) -> int:
-    """Pixels that Pillow's Gaussian reaches to each side; its boxes are extended by one."""
+    """Support radius of Pillow's Gaussian, pixels; its box filters are extended by one."""
     return _PASSES * (math.floor((math.sqrt(12 * sigma**2 / _PASSES + 1) - 1) / 2) + 1)
 
 
 def _mask(regions: Sequence[Region], window: Box) -> Image.Image:
-    """The blurred mask inside a window: 255 where the original stays."""
+    """The blurred mask inside a window: 255 keeps the original."""
     mask = Image.new("L", (int(window.width), int(window.height)), "white")
     draw = ImageDraw.Draw(mask)
     for each in regions:

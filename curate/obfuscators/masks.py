@@ -1,20 +1,21 @@
-"""From faces to the regions where they are hidden, and the weight of what hides them."""
+"""Hidden regions of faces, blend weights with feathering, and composition of the result."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import WithheldError
 from curate.core.faces import Region
-from curate.core.geometry import Box, clip, grow, round_out
+from curate.core.geometry import Box, clip, grow, round_out, shift
 from curate.core.protocols import Frame
+from curate.obfuscators.fixedpoint import check_frame
 
 DEFAULT_MARGIN = 0.15
-"""Growth of a face on every side, as a share of its longer side."""
+"""Default growth of a face on every side, as a share of its longer side."""
 
 _MARGINS = {"imagenet": 0.1}
 
@@ -22,30 +23,30 @@ Mask = npt.NDArray[np.uint8]
 """H×W, 1 or 0."""
 
 Weights = npt.NDArray[np.float32]
-"""H×W, share of the obfuscated layer in the output, 0..1."""
+"""H×W, weight of the obfuscated layer in the output, 0..1."""
 
 
 def default_margin(method: str) -> float:
-    """The margin of a method where the user gives none."""
+    """Return the default margin of a method."""
     return _MARGINS.get(method, DEFAULT_MARGIN)
 
 
 def region(face: Box, margin: float, width: int, height: int) -> Region:
-    """The whole-pixel region in which nothing of a face may be left.
+    """Return the whole-pixel region in which no original pixel may survive.
 
     The face is grown by ``margin`` times its longer side, rounded outwards and
     clipped to the image.
 
     Args:
-        face: pixels of the image; may be fractional and reach outside.
+        face: pixels of the image; may be fractional and extend outside.
         margin: share of the face's longer side, 0 or more.
         width: the image's width, pixels.
         height: the image's height, pixels.
 
     Raises:
         WithheldError: if the face is empty or the region has no pixel in the
-            image. Such a box was meant for another image, size or convention, and
-            leaving it out would leave a face in.
+            image. Such a box belongs to another image, size or convention; ignoring
+            it could leave a face visible.
     """
     hidden = clip(round_out(grow(face, margin)), width, height)
     if face.is_empty or hidden.is_empty:
@@ -56,7 +57,7 @@ def region(face: Box, margin: float, width: int, height: int) -> Region:
 
 
 def check_regions(regions: Sequence[Region], width: int, height: int) -> None:
-    """Refuse regions that are not whole pixels of the image.
+    """Check that regions are whole pixels of the image.
 
     Raises:
         WithheldError: if a hidden box is empty, fractional or not inside the image.
@@ -71,12 +72,12 @@ def check_regions(regions: Sequence[Region], width: int, height: int) -> None:
 
 
 def longer_side(face: Box) -> float:
-    """The longer side of a face, pixels."""
+    """Return the longer side of a face, pixels."""
     return max(face.width, face.height)
 
 
 def feathered(each: Region, feather: float, width: int, height: int) -> Box:
-    """A hidden box grown by its feather, clipped to the image.
+    """Return a hidden box grown by its feather, clipped to the image.
 
     Args:
         each: the region.
@@ -90,7 +91,7 @@ def feathered(each: Region, feather: float, width: int, height: int) -> Box:
 
 
 def union(boxes: Sequence[Box], width: int, height: int) -> Mask:
-    """Where any of the whole-pixel boxes is: H×W, 1 inside and 0 outside."""
+    """Return the union of whole-pixel boxes: H×W, 1 inside and 0 outside."""
     mask = np.zeros((height, width), dtype=np.uint8)
     for box in boxes:
         mask[box.slices] = 1
@@ -98,7 +99,7 @@ def union(boxes: Sequence[Box], width: int, height: int) -> Mask:
 
 
 def enclose(boxes: Sequence[Box]) -> Box:
-    """The smallest box around several."""
+    """Return the bounding box of several boxes."""
     return Box(
         min(box.x0 for box in boxes),
         min(box.y0 for box in boxes),
@@ -108,13 +109,13 @@ def enclose(boxes: Sequence[Box]) -> Box:
 
 
 def surroundings(group: Sequence[Box], ring: int, width: int, height: int) -> Box:
-    """The box around several, grown by ``ring`` pixels on every side and clipped."""
+    """Return the bounding box, grown by ``ring`` pixels on every side and clipped."""
     box = enclose(group)
     return clip(Box(box.x0 - ring, box.y0 - ring, box.x1 + ring, box.y1 + ring), width, height)
 
 
 def clusters(boxes: Sequence[Box]) -> list[list[Box]]:
-    """Group boxes that overlap or touch, corners included, directly or through others."""
+    """Group boxes into connected components of overlapping or touching boxes."""
     if len(boxes) < 2:
         return [[box] for box in boxes]
     x0, y0, x1, y1 = np.array([box.xyxy for box in boxes]).T
@@ -122,7 +123,7 @@ def clusters(boxes: Sequence[Box]) -> list[list[Box]]:
     labels = np.arange(len(boxes))
     while True:
         lowest = np.where(meets, labels, len(boxes)).min(axis=1)
-        lowest = lowest[lowest]  # the least label of the least neighbour: long chains merge fast
+        lowest = lowest[lowest]  # the least label of the least neighbor: long chains merge fast
         if np.array_equal(lowest, labels):
             break
         labels = lowest
@@ -133,7 +134,7 @@ def clusters(boxes: Sequence[Box]) -> list[list[Box]]:
 
 
 def blend(regions: Sequence[Region], feather: float, width: int, height: int) -> Weights:
-    """Weight of the obfuscated layer: 1 in every hidden region, falling off outside only.
+    """Return the weight of the obfuscated layer: 1 in hidden regions, falling off outside.
 
     Args:
         regions: the regions of one image.
@@ -142,7 +143,7 @@ def blend(regions: Sequence[Region], feather: float, width: int, height: int) ->
         height: the image's height, pixels.
 
     Returns:
-        H×W float32, 0..1; where several regions meet, the greatest weight.
+        H×W float32, 0..1; the maximum where several regions meet.
     """
     weights = np.zeros((height, width), dtype=np.float32)
     for each in regions:
@@ -154,18 +155,18 @@ def blend(regions: Sequence[Region], feather: float, width: int, height: int) ->
     return weights
 
 
-def settle(image: Frame, layer: Frame, regions: Sequence[Region], feather: float) -> Frame:
-    """Blend an obfuscated layer over the image.
+def composite(image: Frame, layer: Frame, regions: Sequence[Region], feather: float) -> Frame:
+    """Composite an obfuscated layer over the image.
 
     Args:
         image: H×W or H×W×C, uint8 or uint16.
-        layer: the image with every feathered region painted over.
+        layer: the image with every feathered region replaced.
         regions: the regions of the image.
         feather: width of the fall-off, as a share of each face's longer side.
 
     Returns:
-        The layer where its weight is 1 (the original is not read there), a mixture
-        in the feather, and the image elsewhere.
+        The layer where its weight is 1 (the original is not read there), a blend in
+        the feather, and the image elsewhere.
     """
     if feather <= 0:
         return layer
@@ -186,7 +187,7 @@ def _mix(original: Frame, layer: Frame, weights: Weights) -> Frame:
 
 
 def _fall_off(each: Region, feather: float, box: Box) -> Weights:
-    """Smoothstep of the distance from pixel centres in ``box`` to the hidden region."""
+    """Smoothstep of the distance from pixel centers in ``box`` to the hidden region."""
     hidden, reach = each.hidden, feather * longer_side(each.face)
     x = np.arange(box.x0, box.x1) + 0.5
     y = np.arange(box.y0, box.y1) + 0.5
@@ -195,3 +196,38 @@ def _fall_off(each: Region, feather: float, box: Box) -> Weights:
     near = np.maximum(1 - np.sqrt(dx**2 + dy[:, None] ** 2) / reach, 0)
     weights: Weights = (near * near * (3 - 2 * near)).astype(np.float32)
     return weights
+
+
+Patch = Callable[[Frame, Region, Box], Frame]
+"""Computes the pixels of a feathered box, from the image, a region and that box."""
+
+
+def paste_patches(image: Frame, regions: Sequence[Region], feather: float, patch: Patch) -> Frame:
+    """Return a copy of ``image`` with every region replaced by its own patch.
+
+    Every patch is computed from the original. Where hidden regions overlap, the
+    larger face's patch is on top, because it is the coarser one.
+
+    Args:
+        image: H×W or H×W×C with 1–4 channels, uint8 or uint16.
+        regions: whole-pixel regions inside the image.
+        feather: width of the soft edge outside each region, as a share of the face's
+            longer side.
+        patch: computes the pixels of a region.
+
+    Raises:
+        WithheldError: if the image or a region is of another kind.
+    """
+    check_frame(image)
+    height, width = image.shape[:2]
+    check_regions(regions, width, height)
+    layer = image.copy()
+    ordered = sorted(regions, key=lambda each: (longer_side(each.face), each.face.xyxy))
+    boxes = [feathered(each, feather, width, height) for each in ordered]
+    patches = [patch(image, each, box) for each, box in zip(ordered, boxes, strict=True)]
+    for box, covering in zip(boxes, patches, strict=True):
+        layer[box.slices] = covering
+    for each, box, covering in zip(ordered, boxes, patches, strict=True):
+        # Again, so that no feather covers another face's hidden region.
+        layer[each.hidden.slices] = covering[shift(each.hidden, -box.x0, -box.y0).slices]
+    return composite(image, layer, regions, feather)

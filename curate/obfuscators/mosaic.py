@@ -1,4 +1,4 @@
-"""A grid of mean colours over each face."""
+"""Mosaic (pixelation): a grid of mean colors over each face, for comparison."""
 
 from __future__ import annotations
 
@@ -10,32 +10,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.core.entries import Scalar
 from curate.core.faces import Region
 from curate.core.geometry import Box, clip
 from curate.core.protocols import Frame
-from curate.core.transforms import Scalar
 from curate.obfuscators import masks
-from curate.obfuscators.masks import Weights
+from curate.obfuscators.masks import Weights, paste_patches
 from curate.obfuscators.options import require
-from curate.obfuscators.perface import lay_patches
 
-_LEAST_CELL = 4  # pixels; a cell of one pixel would be the original
+_MIN_CELL = 4  # pixels; a cell of one pixel would be the original
 _WEIGHT_STEPS = 4096.0
 _FINE = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Mosaic:
-    """Replace each face by the mean colours of N×N cells.
+    """Replace each face by the mean colors of N×N cells.
 
-    The grid spans the hidden region, so that a large face keeps no more numbers than
-    a small one. Cells are at least 4 pixels wide and high: a small region has fewer
-    than N, and a tiny one shares a cell with what is around it.
+    The grid spans the hidden region, so a large face keeps no more numbers than a small
+    one. Cells are at least 4×4 pixels: a small region has fewer than N per side, and a
+    tiny one shares a cell with its surroundings.
 
     Args:
         cells: N, cells per side.
-        smooth: interpolate between the cells' centres (cubic B-spline) instead of
-            showing them as squares.
+        smooth: interpolate between cell centers (cubic B-spline) instead of constant
+            squares.
         feather: width of the soft edge outside the region, as a share of the face's
             longer side.
 
@@ -60,11 +59,11 @@ class Mosaic:
 
     @property
     def parameters(self) -> Mapping[str, Scalar]:
-        """Every option, for the manifest."""
+        """All options, for the manifest."""
         return {"cells": self.cells, "smooth": self.smooth, "feather": self.feather}
 
     def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
-        """A copy of ``image`` with a mosaic over each region.
+        """Return a copy of ``image`` with a mosaic over each region.
 
         Args:
             image: H×W or H×W×C with 1–4 channels, uint8 or uint16.
@@ -73,20 +72,20 @@ class Mosaic:
         Raises:
             WithheldError: if the image or a region is of another kind.
         """
-        return lay_patches(image, regions, self.feather, self._patch)
+        return paste_patches(image, regions, self.feather, self._patch)
 
     def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
-        """Whole-pixel boxes outside which ``apply`` changes nothing."""
+        """Return whole-pixel boxes outside which ``apply`` changes nothing."""
         return [masks.feathered(each, self.feather, width, height) for each in regions]
 
     def blend(self, regions: Sequence[Region], width: int, height: int) -> Weights:
-        """Weight of the mosaic in the output, H×W, 0..1."""
+        """Return the weight of the mosaic in the output, H×W, 0..1."""
         return masks.blend(regions, self.feather, width, height)
 
     def _patch(self, image: Frame, region: Region, box: Box) -> Frame:
-        """The mosaic of a region, its edge continued into the feathered box around it."""
+        """The mosaic of a region, extended by its edge values into the feathered box."""
         height, width = image.shape[:2]
-        grid = _at_least_a_cell(region.hidden, width, height)
+        grid = _grown_to_cell(region.hidden, width, height)
         inside = image[grid.slices]
         rows = _edges(inside.shape[0], self.cells)
         columns = _edges(inside.shape[1], self.cells)
@@ -102,22 +101,22 @@ class Mosaic:
 Levels = npt.NDArray[np.int64]
 
 
-def _at_least_a_cell(hidden: Box, width: int, height: int) -> Box:
-    """A tiny region with as much of its surroundings as one cell needs."""
-    across = max(0, math.ceil((_LEAST_CELL - hidden.width) / 2))
-    down = max(0, math.ceil((_LEAST_CELL - hidden.height) / 2))
+def _grown_to_cell(hidden: Box, width: int, height: int) -> Box:
+    """Grow a tiny region to the size of one cell."""
+    across = max(0, math.ceil((_MIN_CELL - hidden.width) / 2))
+    down = max(0, math.ceil((_MIN_CELL - hidden.height) / 2))
     grown = Box(hidden.x0 - across, hidden.y0 - down, hidden.x1 + across, hidden.y1 + down)
     return clip(grown, width, height)
 
 
 def _edges(size: int, cells: int) -> Levels:
-    """Where cells begin and end along an axis of ``size`` pixels."""
-    count = max(1, min(cells, size // _LEAST_CELL))
+    """Cell borders along an axis of ``size`` pixels."""
+    count = max(1, min(cells, size // _MIN_CELL))
     return np.arange(count + 1) * size // count
 
 
 def _means(pixels: Frame, rows: Levels, columns: Levels) -> Levels:
-    """Mean of each cell in 1/256 level, from exact sums."""
+    """Mean of each cell in 1/256 level, from integer sums."""
     sums = np.add.reduceat(pixels, rows[:-1], axis=0, dtype=np.int64)
     sums = np.add.reduceat(sums, columns[:-1], axis=1)
     area = np.diff(rows)[:, None] * np.diff(columns)
@@ -127,20 +126,20 @@ def _means(pixels: Frame, rows: Levels, columns: Levels) -> Levels:
 
 
 def _rounded(fine: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """From 1/256 level to whole levels, halves up."""
+    """Round 1/256 level to levels, halves up."""
     return (fine + _FINE // 2) // _FINE
 
 
 def _repeat(means: Levels, rows: Levels, columns: Levels) -> npt.NDArray[Any]:
-    """Cells as squares of one colour."""
+    """Cells as constant squares."""
     return _rounded(means).repeat(np.diff(rows), axis=0).repeat(np.diff(columns), axis=1)
 
 
 def _interpolate(means: Levels, rows: Levels, columns: Levels) -> npt.NDArray[Any]:
-    """A smooth surface over the cells.
+    """Cubic B-spline surface over the cells.
 
-    Weights are multiples of 1/4096, so that the sums are exact in float64 and equal
-    on every machine.
+    Weights are multiples of 1/4096, so sums are exact in float64 and equal on every
+    machine.
     """
     down, across = _spline(rows), _spline(columns)
     channels = means.reshape(*means.shape[:2], -1)
@@ -154,9 +153,9 @@ def _interpolate(means: Levels, rows: Levels, columns: Levels) -> npt.NDArray[An
 def _spline(edges: Levels) -> npt.NDArray[np.float64]:
     """Uniform cubic B-spline weights, pixels × cells, in 1/4096; each row sums to 4096."""
     size, count = int(edges[-1]), len(edges) - 1
-    place = (np.arange(size) + 0.5) * count / size - 0.5
-    first = np.floor(place)
-    t = place - first
+    position = (np.arange(size) + 0.5) * count / size - 0.5
+    first = np.floor(position)
+    t = position - first
     basis = np.stack(
         [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
     )

@@ -1,4 +1,4 @@
-"""Options of a method, from text or plain values to what its dataclass takes."""
+"""Parsing of method options from strings or plain values."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from curate.core.entries import Scalar
 from curate.core.errors import UsageError
-from curate.core.transforms import Scalar
 
-_TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 def parse_options(method: str, kind: type[Any], options: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Read options as the types of the dataclass fields that they set.
+    """Convert options to the types of the dataclass fields that they set.
 
     Args:
         method: the method's registered name, for messages.
         kind: its dataclass.
-        options: values by option name; text is parsed.
+        options: values by option name; strings are parsed.
 
     Raises:
         UsageError: if an option is unknown or its value has the wrong type.
@@ -30,28 +30,28 @@ def parse_options(method: str, kind: type[Any], options: Mapping[str, Scalar]) -
         if name not in types:
             known = ", ".join(types) or "none"
             raise UsageError(f"method {method!r} has no option {name!r}; its options: {known}")
-        wanted, read = _READERS[types[name]]
+        expected, read = _READERS[types[name]]
         try:
             parsed[name] = read(value)
         except (TypeError, ValueError, KeyError, OverflowError):
             raise UsageError(
-                f"option {name!r} of method {method!r} cannot be {value!r}; give {wanted}"
+                f"option {name!r} of method {method!r} cannot be {value!r}; give {expected}"
             ) from None
     return parsed
 
 
-def require(valid: bool, option: str, value: object, wanted: str) -> None:
-    """Refuse an option's value unless it is valid.
+def require(valid: bool, option: str, value: object, expected: str) -> None:
+    """Raise unless an option's value is valid.
 
     Raises:
-        UsageError: naming the option, its value, and what is wanted.
+        UsageError: names the option, its value, and what is expected.
     """
     if not valid:
-        raise UsageError(f"option {option!r} cannot be {value!r}; give {wanted}")
+        raise UsageError(f"option {option!r} cannot be {value!r}; give {expected}")
 
 
 def _read_bool(value: Scalar) -> bool:
-    return value if isinstance(value, bool) else _TRUTHS[str(value).strip().lower()]
+    return value if isinstance(value, bool) else _BOOLEANS[str(value).strip().lower()]
 
 
 def _read_int(value: Scalar) -> int:

@@ -12,13 +12,13 @@ from typing import Any
 
 from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import LabelMapSource, SidecarFile, SidecarSource, Source
-from curate.engine.shards import sync_file, sync_folder
 from curate.layouts.files import is_image_name
 from curate.layouts.sidecars import find_pictures
 from curate.manifest import store
 from curate.pipeline.gathering import move_files, rebuild
 from curate.pipeline.shard import DATA
 from curate.pipeline.workspace import Workspace
+from curate.storage.atomic import sync_file, sync_folder
 
 
 def carry(workspace: Workspace, source: Source) -> dict[str, int]:

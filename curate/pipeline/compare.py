@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from curate import codec
-from curate.codec import CodecOptions, Picture, digest_pixels
-from curate.codec.extent import changed_mask
+from curate.codec import CodecOptions, Picture, changed_mask, digest_pixels
 from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.errors import SetupError, WithheldError
 from curate.core.faces import Region

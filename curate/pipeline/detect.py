@@ -12,7 +12,7 @@ import curate
 from curate.core.errors import UsageError
 from curate.core.faces import Face
 from curate.engine.local import Report
-from curate.engine.shards import Shard, Stage, shard_name, sync_file, sync_folder
+from curate.engine.shards import Shard, Stage, shard_name
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.layouts.faces import SUFFIXES, save_faces
@@ -27,6 +27,7 @@ from curate.pipeline.shard import ShardResult
 from curate.pipeline.tools import check_recipe, open_detector, open_tools, pin_files
 from curate.pipeline.workspace import Workspace, check_local, describe_recipe_clash, libraries
 from curate.recipe import Recipe
+from curate.storage.atomic import sync_file, sync_folder
 
 
 @dataclass(frozen=True, slots=True)

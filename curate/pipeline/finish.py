@@ -14,13 +14,13 @@ from typing import Any
 
 from curate.core.errors import DataError
 from curate.core.protocols import Model, Source
-from curate.engine.shards import sync_folder, sync_tree
 from curate.manifest import store
 from curate.manifest.schema import VERSION
 from curate.pipeline.shard import DATA
 from curate.pipeline.tools import margin_of, open_obfuscator
 from curate.pipeline.workspace import Workspace, libraries
 from curate.recipe import Recipe
+from curate.storage.atomic import sync_folder, sync_tree
 
 
 def describe_run(

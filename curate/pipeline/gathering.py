@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.protocols import ContainerSource, Source
-from curate.engine.shards import shard_name, sync_file, sync_folder
+from curate.engine.shards import shard_name
 from curate.manifest import store
 from curate.pipeline.looking import PART
 from curate.pipeline.shard import DATA
 from curate.pipeline.workspace import Workspace
+from curate.storage.atomic import sync_file, sync_folder
 
 
 def gather(workspace: Workspace, shards: int, loose: bool) -> None:

@@ -57,7 +57,7 @@ class FaceIndex:
         """
         try:
             rows = self._table.execute(
-                "SELECT relative, boxes, sha256, width, height FROM faces "
+                "SELECT relative, boxes, review, sha256, width, height FROM faces "
                 "JOIN given ON given.id = faces.given WHERE faces.id = ?",
                 (record_id,),
             ).fetchall()
@@ -71,13 +71,15 @@ class FaceIndex:
         framed = all(frames for _, frames, _ in told)
         frames = tuple(tuple(frames) for _, frames, _ in told) if framed else ()
         fields = tuple(said for _, _, said in told)
-        digests = {digest for _, _, digest, *_ in rows if digest is not None}
+        digests = {digest for *_, digest, _, _ in rows if digest is not None}
+        states = {row[2] for row in rows}
         sizes = {(width, height) for *_, width, height in rows if width is not None}
         # Lines that speak of different files fit none.
         digest = digests.pop() if len(digests) == 1 else ("contradictory" if digests else None)
         size = min(sizes, default=None)
         relative = bool(rows[0][0])
-        return GivenFaces(record_id, boxes, relative, frames, fields, size, digest)
+        review = states.pop() if len(states) == 1 else None
+        return GivenFaces(record_id, boxes, relative, frames, fields, size, digest, review)
 
 
 def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
@@ -85,15 +87,15 @@ def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
     path.unlink(missing_ok=True)
     with _open(path) as table:
         table.execute(
-            "CREATE TABLE given (id TEXT, relative INTEGER, boxes TEXT, "
+            "CREATE TABLE given (id TEXT, relative INTEGER, boxes TEXT, review TEXT, "
             "sha256 TEXT, width INTEGER, height INTEGER)"
         )
         for given in faces:
             _check_text(given.id)
             boxes = json.dumps(list(_iter_faces(given)))
             size = given.size or (None, None)
-            row = (given.id, given.relative, boxes, given.source_sha256, *size)
-            table.execute("INSERT INTO given VALUES (?, ?, ?, ?, ?, ?)", row)
+            row = (given.id, given.relative, boxes, given.review, given.source_sha256, *size)
+            table.execute("INSERT INTO given VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         table.execute("CREATE INDEX by_id ON given (id)")
 
 

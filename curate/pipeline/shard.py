@@ -9,11 +9,10 @@ from typing import Any
 
 from curate import codec
 from curate.codec import Picture, digest_pixels
-from curate.core.entries import ManifestEntry, Outcome, Route
+from curate.core.entries import ManifestEntry, Outcome, Route, Transform
 from curate.core.errors import WithheldError
 from curate.core.protocols import Model, Source
 from curate.core.records import ImageRecord
-from curate.core.transforms import Transform
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage
 from curate.layouts import open_source
@@ -122,7 +121,7 @@ def _written(looked: Looked, picture: Picture, made: Obfuscated, tools: Tools) -
         route=made.route,
         faces=made.faces,
         hidden=tuple(region.hidden for region in made.regions),
-        transforms=tuple(_transforms(made, tools)),
+        transforms=(*_transforms(made, tools), *_describe_review(looked.record.id, tools)),
         blurred_share=made.blurred_share,
         output_path=looked.record.id,
         output_sha256=digest_bytes(made.data),
@@ -161,3 +160,10 @@ def _transforms(made: Obfuscated, tools: Tools) -> Iterable[Transform]:
         )
     if made.note:
         yield Transform("encode", "1", {"note": made.note})
+
+
+def _describe_review(record_id: str, tools: Tools) -> Iterable[Transform]:
+    """What people did about the faces, where the file of faces says it."""
+    given = tools.given.find(record_id) if tools.given is not None else None
+    if given is not None and given.review is not None:
+        yield Transform("review", "1", {"state": given.review})

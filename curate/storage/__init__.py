@@ -1,1 +1,1 @@
-"""Storage: locks, on-disk indices, regular files, operating-system errors."""
+"""Storage: atomic and durable writes, locks, on-disk indices, regular files, OS errors."""

@@ -1,7 +1,8 @@
-"""Atomic writes: a reader sees the whole file or none of it."""
+"""Atomic and durable writes: readers see the whole file or none of it."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,3 +50,42 @@ def save_bytes(path: Path, data: bytes) -> None:
 def save_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically; raises `OSError` if it cannot be written."""
     save_bytes(path, text.encode("utf-8"))
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below ``folder`` to the disk.
+
+    On Linux one ``syncfs`` call flushes the whole file system instead of file by file.
+    """
+    if _sync_file_system(folder):
+        return
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            sync_file(Path(parent, name))
+        sync_folder(Path(parent))
+
+
+def _sync_file_system(folder: Path) -> bool:
+    try:
+        syncfs = ctypes.CDLL(None).syncfs
+    except (OSError, AttributeError):
+        return False
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        return bool(syncfs(descriptor) == 0)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Flush one file to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's directory entries to the disk."""
+    sync_file(path)

@@ -1,4 +1,4 @@
-"""What the operating system refused, as one line that says what to do."""
+"""Errors of the operating system as one-line `CurateError` messages."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from curate.core.errors import CurateError, SetupError
 from curate.core.records import escape_unprintable
 
 
-def describe_os_error(error: OSError, place: str | Path, deed: str) -> CurateError:
-    """An error of the file system as one of ours.
+def describe_os_error(error: OSError, path: str | Path, action: str) -> CurateError:
+    """Convert an error of the file system to a `SetupError`.
 
     Args:
         error: what was raised.
-        place: the folder in work, for errors that name no file.
-        deed: what was being done to it: ``read`` or ``written``.
+        path: the folder being processed, for errors that name no file.
+        action: what was being done to it: ``read`` or ``written``.
     """
-    name = escape_unprintable(str(error.filename or place))
+    name = escape_unprintable(str(error.filename or path))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SetupError(
-            f"there is no space left for {place}; free some and run the same command again"
+            f"there is no space left for {path}; free some and run the same command again"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return SetupError(f"{name} cannot be {deed}: {error.strerror}")
+        return SetupError(f"{name} cannot be {action}: {error.strerror}")
     return SetupError(f"{name}: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""One writer per output folder."""
+"""Exclusive lock of an output folder."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from pathlib import Path
 
 from curate.core.errors import LockedError, SetupError
 
-_PATIENCE_S = 3.0  # the processes of a run that was killed let go within this time
+_TIMEOUT_S = 3.0  # processes of a killed run release the lock within this time
 
 
 class FolderLock:
-    """An exclusive lock that ends with its process, however that dies.
+    """Exclusive lock that is released when its process ends, even by a crash.
 
-    The kernel holds the lock, so one that a dead process left behind is free.
-    Child processes that inherit ``descriptor`` keep it until they have ended.
+    The kernel owns the lock (``flock``), so there are no stale locks.
+    Child processes that inherit ``descriptor`` hold it until they end.
 
     Args:
-        path: the lock file; made if absent.
+        path: the lock file; created if absent.
+
+    Raises:
+        LockedError: on entering, if another process holds the lock.
+        SetupError: on entering, if the file system does not support locks.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,7 +33,7 @@ class FolderLock:
         self.descriptor = -1
 
     def __enter__(self) -> FolderLock:
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + _TIMEOUT_S
         while not self._acquire():
             if time.monotonic() > deadline:
                 raise LockedError(
@@ -46,7 +50,7 @@ class FolderLock:
         os.close(self.descriptor)
 
     def _acquire(self) -> bool:
-        """Lock the file that bears the name; a run that finishes takes file and folder away."""
+        """Lock the current file of that name; a run that finishes removes file and folder."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -84,4 +88,4 @@ class FolderLock:
             note = json.loads(self._path.read_bytes())
             return f"process {note['pid']} on {note['host']}"
         except (ValueError, KeyError, TypeError, OSError):
-            return "its process is not known"
+            return "unknown process"

@@ -1,7 +1,4 @@
-"""Open files that somebody else may have laid out: regular ones only.
-
-A pipe would make a reader wait for ever, a device never end, a link lead elsewhere.
-"""
+"""Reading of untrusted paths: regular files only, never pipes, devices or links."""
 
 from __future__ import annotations
 
@@ -15,16 +12,16 @@ _NOT_REGULAR = "not a regular file"
 
 
 def open_regular(path: Path, follow_links: bool = False) -> io.BufferedReader:
-    """Open a file for reading, without waiting for anyone.
+    """Open a regular file for reading, without blocking.
 
     Args:
         path: the file.
-        follow_links: whether the last part of the path may be a link.
+        follow_links: whether the last component of the path may be a symbolic link.
 
     Raises:
         OSError: if it cannot be opened or is anything but a regular file.
     """
-    # O_NONBLOCK: opening a pipe that nobody writes to returns at once.
+    # O_NONBLOCK: opening a pipe without a writer returns immediately.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow_links else os.O_NOFOLLOW)
     try:
         descriptor = os.open(path, flags)
@@ -39,7 +36,7 @@ def open_regular(path: Path, follow_links: bool = False) -> io.BufferedReader:
 
 
 def read_regular(path: Path, follow_links: bool = False) -> bytes:
-    """The bytes of a regular file.
+    """Read a regular file.
 
     Raises:
         OSError: if it cannot be read or is anything but a regular file.

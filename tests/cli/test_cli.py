@@ -110,10 +110,10 @@ def test_a_recipe_file_is_overridden_by_the_command_line(photos: Path, tmp_path:
     [
         (["blur", "nowhere", "out"], 1, "not a folder"),
         (["blur", "photos"], 2, "Missing argument"),
-        (["blur", "photos", "s3://bucket/out"], 2, "only SOURCE can be remote"),
+        (["blur", "photos", "s3://bucket/out"], 2, "only SOURCE can be a URI"),
         (["blur", "s3://me:pass@bucket/photos", "out"], 2, "s3:// address of SOURCE has a user"),
         (["blur", "nothing://photos", "out"], 2, "'nothing://photos' has an unknown protocol"),
-        (["detect", "photos", "-o", "s3://bucket/t"], 2, "only SOURCE can be remote"),
+        (["detect", "photos", "-o", "s3://bucket/t"], 2, "only SOURCE can be a URI"),
         (["blur", "photos", "photos/out"], 2, "inside SOURCE"),
         (["blur", "photos", "out", "--method", "smudge"], 2, "unknown method 'smudge'"),
         (["blur", "photos", "out", "--method-option", "n"], 2, "KEY=VALUE"),

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from curate import codec
-from curate.codec.png.stream import deflate, header_for, write_png
-from curate.codec.tiff import format as tiff
-from curate.codec.tiff import stream as tiff_stream
+from curate.codec.png.chunks import deflate, header_for, write_png
+from curate.codec.tiff import codec as tiff
+from curate.codec.tiff import pages as tiff_stream
 from curate.codec.tiff.pixels import DecodedPage
 
 Array = npt.NDArray[Any]
@@ -31,7 +31,7 @@ SUBSAMPLINGS = {
 
 
 def photo(width: int = 90, height: int = 70, channels: int = 3, seed: int = 1) -> Array:
-    """Soft colours with some grain, like a photo's."""
+    """Soft colors with some grain, like a photo's."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (6, 7, max(channels, 1)), dtype=np.uint8)
     soft = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -66,7 +66,7 @@ def jpeg(width: int = 90, height: int = 70, subsampling: str = "420", **options:
     return data.tobytes()
 
 
-def grey_jpeg(width: int = 90, height: int = 70, quality: int = 85) -> bytes:
+def gray_jpeg(width: int = 90, height: int = 70, quality: int = 85) -> bytes:
     return encoded(Image.fromarray(photo(width, height, 0)), "JPEG", quality=quality)
 
 
@@ -145,22 +145,22 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
     "jpeg-one-pixel": lambda: jpeg(1, 1),
     "jpeg-progressive": lambda: jpeg(progressive=1),
     "jpeg-restart": lambda: jpeg(restart=2),
-    "jpeg-grey": grey_jpeg,
+    "jpeg-gray": gray_jpeg,
     "jpeg-arithmetic": arithmetic_jpeg,
     "jpeg-rgb": rgb_jpeg,
     "jpeg-cmyk": cmyk_jpeg,
     "png-rgb": lambda: png(photo()),
-    "png-grey": lambda: png(photo(channels=0)),
+    "png-gray": lambda: png(photo(channels=0)),
     "png-rgba": lambda: png(photo(channels=4)),
     "png-la": lambda: png(photo(channels=2)),
-    "png-16-grey": lambda: png(deep(0)),
+    "png-16-gray": lambda: png(deep(0)),
     "png-16-la": lambda: png(deep(2)),
     "png-16-rgb": lambda: png(deep(3)),
     "png-16-rgba": lambda: png(deep(4)),
     "png-bilevel": lambda: encoded(Image.fromarray(photo()).convert("1"), "PNG"),
     "png-palette": lambda: encoded(palette_image(), "PNG"),
     "png-palette-alpha": lambda: encoded(palette_image(), "PNG", transparency=bytes(range(40))),
-    "png-colour-key": lambda: encoded(Image.fromarray(photo()), "PNG", transparency=(9, 9, 9)),
+    "png-color-key": lambda: encoded(Image.fromarray(photo()), "PNG", transparency=(9, 9, 9)),
     "png-animated": lambda: animated("PNG", "RGBA"),
     "png-hidden-default": lambda: animated("PNG", default_image=True),
     "webp-lossy": lambda: encoded(Image.fromarray(photo()), "WEBP", quality=80),
@@ -175,7 +175,7 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
     "gif-see-through": see_through_gif,
     "gif-animated": lambda: animated("GIF", loop=3),
     "bmp-rgb": lambda: encoded(Image.fromarray(photo()), "BMP"),
-    "bmp-grey": lambda: encoded(Image.fromarray(photo(channels=0)), "BMP"),
+    "bmp-gray": lambda: encoded(Image.fromarray(photo(channels=0)), "BMP"),
     "bmp-palette": lambda: encoded(palette_image(), "BMP"),
     "bmp-bilevel": lambda: encoded(Image.fromarray(photo()).convert("1"), "BMP"),
     **{

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from curate import codec
-from curate.codec.metadata.exif import KEEPABLE, Entry, write_directory
-from curate.codec.png.stream import parse_chunks, write_png
-from curate.codec.tiff import format as tiff
-from curate.codec.tiff import stream as tiff_stream
+from curate.codec.metadata.allow_list import KEEPABLE
+from curate.codec.metadata.exif import Entry, write_directory
+from curate.codec.png.chunks import parse_chunks, write_png
+from curate.codec.tiff import codec as tiff
+from curate.codec.tiff import pages as tiff_stream
 from curate.codec.tiff.pixels import DecodedPage
 from curate.core.errors import WithheldError
 from tests.codec import samples
@@ -135,7 +136,7 @@ def png_containers() -> dict[str, bytes]:
         ),
         "tail": plain + CANARY,
         "palette": write_png(stuffed[:-1]),
-        "palette of a true-colour image": write_png([header, (b"PLTE", CANARY), *body[:-1]]),
+        "palette of a true-color image": write_png([header, (b"PLTE", CANARY), *body[:-1]]),
         "behind the rows": write_png([header, (b"IDAT", zlib.compress(rows + CANARY * 3))]),
         "behind the stream": write_png([header, (b"IDAT", idat + CANARY)]),
         "animation": write_png([animation[0], *text, *animation[1:-1]]) + CANARY,
@@ -189,7 +190,7 @@ def gif_containers() -> dict[str, bytes]:
         found[name] = data[:start] + extensions + data[start:-1] + extensions + b";" + CANARY
     size = 3 << ((still[10] & 7) + 1)
     assert size == 192
-    found["unused colours"] = still[: 13 + 180] + CANARY + still[13 + 192 :]
+    found["unused colors"] = still[: 13 + 180] + CANARY + still[13 + 192 :]
     # behind the end code, inside the last sub-block of image data
     found["behind the codes"] = still[:-2] + block[:-1] + b"\0;"
     return found
@@ -262,7 +263,7 @@ def unpacked(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", CONTAINERS)
-def test_no_container_carries_a_canary_out(kind: str) -> None:
+def test_no_canary_survives_in_any_format(kind: str) -> None:
     written_once = False
     for name, data in CONTAINERS[kind]().items():
         assert CANARY in unpacked(data) or name in ("padding of rows", "reserved"), name
@@ -291,7 +292,7 @@ WITHHELD = {
 
 @pytest.mark.parametrize("name", sorted(KEEPABLE))
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "tiff"])
-def test_kept_metadata_is_exactly_what_was_named(kind: str, name: str) -> None:
+def test_only_the_named_metadata_is_kept(kind: str, name: str) -> None:
     options = codec.CodecOptions(keep_metadata=frozenset({name}))
     containers = CONTAINERS[kind]()
     data = containers["exif" if kind in ("jpeg", "png") else next(iter(containers))]
@@ -309,7 +310,7 @@ def test_kept_metadata_is_exactly_what_was_named(kind: str, name: str) -> None:
         assert codec.find_leaks(written) != []
 
 
-def test_kept_gps_is_read_as_it_was() -> None:
+def test_kept_gps_is_unchanged() -> None:
     options = codec.CodecOptions(keep_metadata=frozenset({"gps"}))
     for data in (jpeg_containers()["exif"], jpeg_containers()["exif-little"]):
         written = codec.save(codec.load(data, options), None, [], options).data
@@ -317,7 +318,7 @@ def test_kept_gps_is_read_as_it_was() -> None:
         assert (gps[1], [float(value) for value in gps[2]]) == ("N", [51.0, 30.0, 7.0])
 
 
-def test_pixels_are_not_disturbed_by_what_is_dropped() -> None:
+def test_dropping_metadata_keeps_pixels() -> None:
     data = jpeg_containers()["every APPn"]
     plain = codec.load(samples.jpeg())
     np.testing.assert_array_equal(codec.load(data).frames[0], plain.frames[0])

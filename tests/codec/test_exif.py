@@ -6,7 +6,8 @@ import struct
 import pytest
 from PIL import Image
 
-from curate.codec.metadata.exif import KEEPABLE, orientation_of, parse_exif, rebuild_exif
+from curate.codec.metadata.allow_list import KEEPABLE, rebuild_exif
+from curate.codec.metadata.exif import orientation_of, parse_exif
 
 EVERYTHING = frozenset(KEEPABLE)
 
@@ -36,7 +37,7 @@ def test_by_default_only_the_orientation_is_kept() -> None:
     assert len(rebuilt) == 26
 
 
-def test_named_groups_are_read_back_as_they_were() -> None:
+def test_named_groups_of_tags_are_unchanged() -> None:
     source = read(pillow_exif())
     rebuilt = rebuild_exif(parse_exif(pillow_exif()), EVERYTHING)
     assert rebuilt is not None
@@ -47,13 +48,13 @@ def test_named_groups_are_read_back_as_they_were() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(KEEPABLE))
-def test_rebuilding_again_changes_nothing(name: str) -> None:
+def test_rebuilding_is_idempotent(name: str) -> None:
     rebuilt = rebuild_exif(parse_exif(pillow_exif()), frozenset({name}))
     assert rebuilt is not None
     assert rebuild_exif(parse_exif(rebuilt), frozenset({name})) == rebuilt
 
 
-def test_nothing_to_keep_is_no_block_at_all() -> None:
+def test_nothing_to_keep_gives_no_exif_block() -> None:
     exif = Image.Exif()
     exif[0x010F] = "Maker"
     assert rebuild_exif(parse_exif(exif.tobytes()[6:]), frozenset()) is None
@@ -69,14 +70,14 @@ def test_a_text_ends_at_its_first_nul() -> None:
     assert read(rebuilt)[0x010F] == "Maker"
 
 
-def test_a_payload_is_not_a_value() -> None:
+def test_long_values_are_dropped() -> None:
     exif = Image.Exif()
     exif[0x010E] = "x" * 5000
     assert rebuild_exif(parse_exif(exif.tobytes()[6:]), frozenset({"description"})) is None
 
 
 @pytest.mark.parametrize("cut", range(0, 60, 3))
-def test_a_cut_block_is_read_as_far_as_it_goes(cut: int) -> None:
+def test_a_truncated_block_is_read_partially(cut: int) -> None:
     block = pillow_exif()[:cut]
     assert orientation_of(parse_exif(block)) in (1, 3)
     rebuild_exif(parse_exif(block), EVERYTHING)
@@ -95,7 +96,7 @@ def test_impossible_directories_do_not_raise(block: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", [1, 3, 4])
-def test_orientation_may_be_stored_in_any_whole_number(kind: int) -> None:
+def test_orientation_is_read_from_any_integer_type(kind: int) -> None:
     value = {1: b"\x06\0\0\0", 3: b"\0\x06\0\0", 4: b"\0\0\0\x06"}[kind]
     block = b"MM\0*\0\0\0\x08\0\x01" + struct.pack(">HHI", 0x0112, kind, 1) + value + b"\0" * 4
     assert orientation_of(parse_exif(block)) == 6

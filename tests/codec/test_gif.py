@@ -7,15 +7,15 @@ import pytest
 from PIL import Image
 
 from curate import codec
-from curate.codec.gif.palette import to_palette
-from curate.codec.gif.stream import parse_gif, walk_codes
+from curate.codec.gif.blocks import parse_gif, walk_codes
+from curate.codec.gif.codec import to_palette
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
 from tests.codec import samples
 
 
-def test_a_face_free_gif_keeps_its_codes() -> None:
+def test_an_unchanged_gif_keeps_its_codes() -> None:
     for kind in ("gif-still", "gif-animated", "gif-see-through"):
         data = samples.SAMPLES[kind]()
         written = codec.save(codec.load(data), None, [])
@@ -25,7 +25,7 @@ def test_a_face_free_gif_keeps_its_codes() -> None:
         assert after.loops == before.loops
 
 
-def test_frames_are_what_pillow_shows() -> None:
+def test_frames_equal_pillows() -> None:
     data = samples.animated("GIF")
     with Image.open(io.BytesIO(data)) as image:
         for index, frame in enumerate(codec.load(data).frames):
@@ -53,7 +53,7 @@ def test_a_changed_animation_keeps_delays_loops_and_everything_outside() -> None
             assert boxes
 
 
-def test_see_through_pixels_stay_so() -> None:
+def test_transparent_pixels_stay_transparent() -> None:
     picture = codec.load(samples.see_through_gif())
     frame = picture.frames[0]
     assert frame.shape[2] == 4
@@ -65,7 +65,7 @@ def test_see_through_pixels_stay_so() -> None:
     np.testing.assert_array_equal(codec.load(written).frames[0], edited)
 
 
-def test_colours_of_what_was_hidden_are_not_in_the_new_palette() -> None:
+def test_colors_of_hidden_pixels_are_not_in_the_new_palette() -> None:
     rng = np.random.default_rng(1)
     indices = rng.integers(0, 40, (30, 30), dtype=np.uint8)
     indices[10:20, 10:20] = rng.integers(200, 256, (10, 10), dtype=np.uint8)
@@ -76,13 +76,13 @@ def test_colours_of_what_was_hidden_are_not_in_the_new_palette() -> None:
     frame = picture.frames[0].copy()
     frame[10:20, 10:20] = (7, 7, 7)
     stream = parse_gif(codec.save(picture, [frame], [[Box(10, 10, 20, 20)]]).data)
-    kept = {tuple(colour) for colour in palette[:40]} | {(7, 7, 7), (0, 0, 0)}
+    kept = {tuple(color) for color in palette[:40]} | {(7, 7, 7), (0, 0, 0)}
     table = np.frombuffer(stream.images[0].palette, np.uint8).reshape(-1, 3)
     assert stream.palette == b""
-    assert {tuple(colour) for colour in table} <= kept
+    assert {tuple(color) for color in table} <= kept
 
 
-def test_more_colours_than_fit_are_reduced_inside_only() -> None:
+def test_excess_colors_are_quantized_inside_only() -> None:
     rng = np.random.default_rng(2)
     pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
     fixed = np.zeros((64, 64), bool)
@@ -97,7 +97,7 @@ def test_more_colours_than_fit_are_reduced_inside_only() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (250, 250), (400, 300)])
-def test_every_code_of_a_written_gif_is_followed(size: tuple[int, int]) -> None:
+def test_lzw_codes_of_written_gifs_are_exact(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(3)
     indices = rng.integers(0, 250, size, dtype=np.uint8)
     indices[: size[0] // 2] //= 60
@@ -107,7 +107,7 @@ def test_every_code_of_a_written_gif_is_followed(size: tuple[int, int]) -> None:
     assert used == set(np.unique(indices).tolist())
 
 
-def test_an_image_outside_the_screen_is_withheld() -> None:
+def test_an_image_outside_the_canvas_is_withheld() -> None:
     data = bytearray(samples.encoded(samples.palette_image(), "GIF"))
     data[6:8] = (20).to_bytes(2, "little")
     with pytest.raises(WithheldError):

@@ -37,7 +37,7 @@ def profile(private: bytes = b"", text: bytes = b"") -> bytes:
     return head + struct.pack(">I", len(tags)) + table + body
 
 
-def test_colours_stay_and_texts_go() -> None:
+def test_color_tags_are_kept_and_texts_dropped() -> None:
     source = profile(private=b"OWNER OF A DISPLAY")
     rebuilt = rebuild_profile(source)
     assert rebuilt is not None
@@ -52,7 +52,7 @@ def test_colours_stay_and_texts_go() -> None:
     np.testing.assert_array_equal(before, after)
 
 
-def test_rebuilding_again_changes_nothing() -> None:
+def test_rebuilding_is_idempotent() -> None:
     rebuilt = rebuild_profile(profile(private=b"x"))
     assert rebuilt is not None
     assert rebuild_profile(rebuilt) == rebuilt
@@ -71,11 +71,11 @@ def test_rebuilding_again_changes_nothing() -> None:
         lambda data: b"",
     ],
 )
-def test_what_is_no_profile_is_dropped(damage: object) -> None:
+def test_an_invalid_profile_is_dropped(damage: object) -> None:
     assert callable(damage)
     assert rebuild_profile(damage(profile())) is None
 
 
-def test_a_profile_larger_than_any_real_one_is_dropped() -> None:
+def test_an_oversized_profile_is_dropped() -> None:
     data = profile() + b"\0" * (5 << 20)
     assert rebuild_profile(struct.pack(">I", len(data)) + data[4:]) is None

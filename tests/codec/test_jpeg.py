@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from curate import codec
-from curate.codec.jpeg.stream import parse_jpeg
+from curate.codec.jpeg.segments import parse_jpeg
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
@@ -34,7 +34,7 @@ def exif_block(orientation: int) -> bytes:
 @pytest.mark.parametrize(
     "kind", ["jpeg-420", "jpeg-progressive", "jpeg-restart", "jpeg-arithmetic"]
 )
-def test_a_face_free_jpeg_keeps_its_coded_bytes(kind: str) -> None:
+def test_an_unchanged_jpeg_keeps_its_coded_bytes(kind: str) -> None:
     data = samples.SAMPLES[kind]()
     written = codec.save(codec.load(data), None, [])
     assert written.route is Route.COPIED
@@ -42,8 +42,8 @@ def test_a_face_free_jpeg_keeps_its_coded_bytes(kind: str) -> None:
     assert behind_metadata(data) in data
 
 
-def test_pixels_are_those_of_pillow() -> None:
-    for kind in ("jpeg-422", "jpeg-grey", "jpeg-cmyk", "jpeg-rgb"):
+def test_pixels_equal_pillows() -> None:
+    for kind in ("jpeg-422", "jpeg-gray", "jpeg-cmyk", "jpeg-rgb"):
         data = samples.SAMPLES[kind]()
         with Image.open(io.BytesIO(data)) as image:
             np.testing.assert_array_equal(codec.load(data).frames[0], np.array(image), kind)
@@ -59,13 +59,13 @@ def test_orientation_is_kept_and_applied_only_for_the_detector() -> None:
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
-def test_an_impossible_orientation_is_none(value: int) -> None:
+def test_an_invalid_orientation_is_ignored(value: int) -> None:
     picture = codec.load(with_segments(samples.jpeg(), (0xE1, exif_block(value))))
     assert picture.orientation == 1
     assert b"Exif" not in codec.save(picture, None, []).data
 
 
-def test_an_orientation_that_only_xmp_tells_moves_to_exif() -> None:
+def test_an_orientation_in_xmp_moves_to_exif() -> None:
     packet = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta tiff:Orientation="8" secret="yes"/>'
     picture = codec.load(with_segments(samples.jpeg(), (0xE1, packet)))
     written = codec.save(picture, None, []).data
@@ -73,7 +73,7 @@ def test_an_orientation_that_only_xmp_tells_moves_to_exif() -> None:
     assert b"secret" not in written
 
 
-def test_colours_of_cmyk_survive_both_routes() -> None:
+def test_colors_of_cmyk_survive_both_routes() -> None:
     data = samples.cmyk_jpeg()
     picture = codec.load(data)
     assert picture.mode == "CMYK"
@@ -90,7 +90,7 @@ def test_colours_of_cmyk_survive_both_routes() -> None:
         assert difference.mean() <= tolerance
 
 
-def test_a_reencoded_jpeg_keeps_its_quantisation_tables() -> None:
+def test_a_reencoded_jpeg_keeps_its_quantization_tables() -> None:
     picture = codec.load(samples.cmyk_jpeg())
     written = codec.save(picture, *samples.changed(picture)).data
     before = Image.open(io.BytesIO(samples.cmyk_jpeg())).quantization
@@ -99,12 +99,12 @@ def test_a_reencoded_jpeg_keeps_its_quantisation_tables() -> None:
 
 
 @pytest.mark.parametrize("kind", ["jpeg-rgb", "jpeg-progressive", "jpeg-arithmetic", "jpeg-411"])
-def test_what_libjpeg_can_hold_is_spliced(kind: str) -> None:
+def test_supported_sampling_is_spliced(kind: str) -> None:
     picture = codec.load(samples.SAMPLES[kind]())
     assert codec.save(picture, *samples.changed(picture)).route is Route.SPLICED
 
 
-def test_component_ids_and_colour_markers_stay_as_they_are() -> None:
+def test_component_ids_and_color_markers_are_kept() -> None:
     source = samples.rgb_jpeg()
     picture = codec.load(source)
     written = parse_jpeg(codec.save(picture, *samples.changed(picture)).data)
@@ -134,7 +134,7 @@ def test_damaged_streams_are_withheld(damage: object, code: str) -> None:
     assert caught.value.code == code
 
 
-def test_every_warning_of_the_decoder_withholds(capfd: pytest.CaptureFixture[str]) -> None:
+def test_decoder_warnings_withhold(capfd: pytest.CaptureFixture[str]) -> None:
     """Bits are flipped in the coded data; OpenCV prints what libjpeg warns about."""
     import cv2
 
@@ -154,7 +154,7 @@ def test_every_warning_of_the_decoder_withholds(capfd: pytest.CaptureFixture[str
 
 
 def test_a_scan_bomb_is_withheld() -> None:
-    stream = parse_jpeg(samples.grey_jpeg(16, 16))
+    stream = parse_jpeg(samples.gray_jpeg(16, 16))
     scan = next(segment for segment in stream.coded if segment.marker == 0xDA).to_bytes()
     data = stream.to_bytes()
     with pytest.raises(WithheldError, match="scans"):
@@ -185,7 +185,7 @@ def test_further_images_withhold_the_file(kind: int) -> None:
     assert caught.value.code == "frames"
 
 
-def test_previews_and_gain_maps_are_left_out_and_told() -> None:
+def test_previews_and_gain_maps_are_dropped_and_noted() -> None:
     small = samples.jpeg(40, 30)
     gain_map = with_segments(small, (0xE2, b"urn:iso:std:iso:ts:21496:-1\0" + b"\0" * 8))
     for kind, second, word in ((0x010002, small, "preview"), (0, gain_map, "gain map")):
@@ -242,7 +242,7 @@ def test_an_incomplete_progressive_file_is_not_spliced() -> None:
     assert np.abs(codec.load(written.data).frames[0].astype(int) - frame).mean() < 6
 
 
-def test_a_stream_that_reads_in_two_ways_is_not_spliced(
+def test_an_ambiguous_stream_is_not_spliced(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """libjpeg's fast path takes an unassigned code for an empty block without a word."""
@@ -271,8 +271,8 @@ def test_a_stream_that_reads_in_two_ways_is_not_spliced(
     assert capfd.readouterr() == ("", "")
 
 
-def test_coefficients_beyond_coding_are_encoded_again() -> None:
-    picture = codec.load(samples.grey_jpeg(64, 64))
+def test_out_of_range_coefficients_are_reencoded() -> None:
+    picture = codec.load(samples.gray_jpeg(64, 64))
     stream = picture.stored
     table = next(s for s in stream.coded if s.marker == 0xDB)
     scan = stream.to_bytes()
@@ -294,7 +294,7 @@ def test_coefficients_beyond_coding_are_encoded_again() -> None:
     assert written.route is Route.REENCODED
 
 
-def test_the_marker_that_gives_colours_their_meaning_stays() -> None:
+def test_the_color_marker_is_kept() -> None:
     """Components called R, G and B are YCbCr where a JFIF marker says so."""
     data = samples.jpeg(subsampling="444")
     frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")

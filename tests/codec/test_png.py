@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from curate import codec
-from curate.codec.png.stream import Header, deflate, parse_chunks, write_png
+from curate.codec.png.chunks import Header, deflate, parse_chunks, write_png
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
@@ -20,15 +20,15 @@ def idat(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["png-rgb", "png-palette", "png-bilevel", "png-16-rgb"])
-def test_a_face_free_png_keeps_its_compressed_rows(kind: str) -> None:
+def test_an_unchanged_png_keeps_its_compressed_rows(kind: str) -> None:
     data = samples.SAMPLES[kind]()
     written = codec.save(codec.load(data), None, [])
     assert written.route is Route.COPIED
     assert idat(written.data) == idat(data)
 
 
-def test_pixels_are_those_of_pillow() -> None:
-    for kind in ("png-rgb", "png-rgba", "png-la", "png-grey", "png-16-grey"):
+def test_pixels_equal_pillows() -> None:
+    for kind in ("png-rgb", "png-rgba", "png-la", "png-gray", "png-16-gray"):
         data = samples.SAMPLES[kind]()
         with Image.open(io.BytesIO(data)) as image:
             np.testing.assert_array_equal(codec.load(data).frames[0], np.array(image), kind)
@@ -45,7 +45,7 @@ def test_sixteen_bits_stay_exact(channels: int) -> None:
     np.testing.assert_array_equal(codec.load(written).frames[0], edited)
 
 
-def test_a_changed_palette_image_has_no_palette_left() -> None:
+def test_a_changed_palette_image_becomes_rgb() -> None:
     picture = codec.load(samples.SAMPLES["png-palette"]())
     assert picture.mode == "P"
     written = codec.save(picture, *samples.changed(picture)).data
@@ -53,21 +53,21 @@ def test_a_changed_palette_image_has_no_palette_left() -> None:
 
 
 def test_transparency_becomes_an_alpha_channel() -> None:
-    for kind in ("png-palette-alpha", "png-colour-key"):
+    for kind in ("png-palette-alpha", "png-color-key"):
         data = samples.SAMPLES[kind]()
         with Image.open(io.BytesIO(data)) as image:
             expected = np.array(image.convert("RGBA"))
         np.testing.assert_array_equal(codec.load(data).frames[0], expected, kind)
 
 
-def test_colour_space_chunks_survive_a_change() -> None:
-    colour = ((b"gAMA", b"\0\0\xb1\x8f"), (b"sRGB", b"\0"), (b"cICP", b"\x01\x0d\0\x01"))
-    picture = codec.load(samples.png(samples.photo(), colour))
+def test_color_space_chunks_survive_a_change() -> None:
+    color = ((b"gAMA", b"\0\0\xb1\x8f"), (b"sRGB", b"\0"), (b"cICP", b"\x01\x0d\0\x01"))
+    picture = codec.load(samples.png(samples.photo(), color))
     for written in (
         codec.save(picture, None, []),
         codec.save(picture, *samples.changed(picture)),
     ):
-        assert set(colour) <= set(parse_chunks(written.data)[0])
+        assert set(color) <= set(parse_chunks(written.data)[0])
 
 
 def test_interlaced_images_are_copied() -> None:
@@ -124,14 +124,14 @@ def test_a_wrong_checksum_is_withheld() -> None:
         codec.load(bytes(data))
 
 
-def test_a_bomb_is_withheld_before_it_is_unpacked() -> None:
+def test_a_bomb_is_withheld_before_decompression() -> None:
     header = Header(60_000, 60_000, 8, 2, interlaced=False)
     chunks = [(b"IHDR", header.to_bytes()), (b"IDAT", zlib.compress(b"\0" * 1000))]
     with pytest.raises(WithheldError, match="bomb"):
         codec.load(write_png(chunks))
 
 
-def test_rows_can_be_read_by_others() -> None:
+def test_rows_are_readable_by_other_decoders() -> None:
     for frame in (samples.photo(), samples.photo(channels=0), samples.photo(700, 900)):
         data = samples.png(frame)
         np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(data))), frame)

@@ -7,17 +7,18 @@ import numpy.typing as npt
 import pytest
 
 from curate import codec
+from curate.codec.jpeg.codec import _spliced, _with_ids
 from curate.codec.jpeg.coefficients import (
     Coefficients,
     block_shapes,
+    forward,
+    inverse,
+    quantization_tables,
     read_coefficients,
     write_coefficients,
 )
-from curate.codec.jpeg.dct import forward, inverse
-from curate.codec.jpeg.format import _spliced, _with_ids
-from curate.codec.jpeg.quantisation import quantisation_tables
+from curate.codec.jpeg.segments import FrameHeader, JpegStream, Segment, parse_jpeg
 from curate.codec.jpeg.splice import Window, _sample_mask
-from curate.codec.jpeg.stream import FrameHeader, JpegStream, Segment, parse_jpeg
 from curate.core.entries import Route
 from curate.core.geometry import Box
 from tests.codec import samples
@@ -29,7 +30,7 @@ KINDS = [
     "jpeg-odd-size",
     "jpeg-progressive",
     "jpeg-restart",
-    "jpeg-grey",
+    "jpeg-gray",
     "jpeg-arithmetic",
     "jpeg-rgb",
 ]
@@ -65,17 +66,17 @@ def with_coefficients(stream: JpegStream, planes: list[Coefficients]) -> bytes:
     return replace(stream, coded=coded).to_bytes()
 
 
-def test_kept_samples_are_those_that_a_decoder_shows() -> None:
-    data = samples.grey_jpeg(96, 96, quality=60)
+def test_kept_samples_equal_decoded_samples() -> None:
+    data = samples.gray_jpeg(96, 96, quality=60)
     (plane,), _ = coefficients(data)
-    table = quantisation_tables(parse_jpeg(data))[0]
+    table = quantization_tables(parse_jpeg(data))[0]
     blocks = inverse(plane.reshape(-1, 64), table).reshape(12, 12, 8, 8)
     image = blocks.swapaxes(1, 2).reshape(96, 96)
     np.testing.assert_array_equal(image, codec.load(data).frames[0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_blocks_that_no_box_meets_stay_coefficient_for_coefficient(kind: str) -> None:
+def test_blocks_outside_the_boxes_keep_their_coefficients(kind: str) -> None:
     data = samples.SAMPLES[kind]()
     picture = codec.load(data)
     boxes = [box for box in BOXES if box.x1 <= picture.width and box.y1 <= picture.height]
@@ -104,7 +105,7 @@ def test_no_pixel_further_than_a_block_away_changes(kind: str) -> None:
     assert np.abs(after[box.slices].astype(int) - frame[box.slices]).mean() < 20
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "jpeg-grey"])
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "jpeg-gray"])
 def test_sources_that_differ_only_inside_give_the_same_bytes(kind: str) -> None:
     """Blocks strictly inside the box get other coefficients; the outputs must not tell."""
     stream = parse_jpeg(samples.SAMPLES[kind]())
@@ -145,12 +146,12 @@ def _blocks_outside(frame: FrameHeader, index: int, box: Box) -> npt.NDArray[np.
     )
 
 
-def test_a_border_block_keeps_nothing_of_its_inner_samples() -> None:
+def test_a_border_block_does_not_depend_on_old_samples_inside() -> None:
     """Inner samples of blocks across the border differ, the decoded pixels outside do not."""
-    stream = parse_jpeg(samples.grey_jpeg(96, 96, quality=100))
+    stream = parse_jpeg(samples.gray_jpeg(96, 96, quality=100))
     picture = codec.load(stream.to_bytes())
     box = Box(20, 20, 76, 76)
-    table = quantisation_tables(stream)[0]
+    table = quantization_tables(stream)[0]
     (plane,) = read_coefficients(stream.to_bytes(), stream.frame)
     other = plane.copy()
     inside = np.zeros((96, 96), bool)
@@ -180,7 +181,7 @@ def test_a_border_block_keeps_nothing_of_its_inner_samples() -> None:
 
 
 @pytest.mark.parametrize("kind", ["jpeg-odd-size", "jpeg-411"])
-def test_what_lies_behind_the_edge_is_made_anew(kind: str) -> None:
+def test_padding_beyond_the_edge_is_recomputed(kind: str) -> None:
     """An encoder fills the last blocks up with copies of the pixels at the edge."""
     stream = parse_jpeg(samples.SAMPLES[kind]())
     picture = codec.load(stream.to_bytes())
@@ -196,7 +197,7 @@ def test_what_lies_behind_the_edge_is_made_anew(kind: str) -> None:
     assert codec.save(picture, [first], [[box]]).data == codec.save(twin, [second], [[box]]).data
 
 
-def test_new_pixels_may_not_lean_on_the_old_through_the_frame() -> None:
+def test_new_blocks_do_not_depend_on_old_pixels_through_padding() -> None:
     """Only the given frame decides what is inside a box, whatever the source shows there."""
     picture = codec.load(samples.jpeg(subsampling="420"))
     box = Box(16, 16, 48, 48)
@@ -228,7 +229,7 @@ def test_bands_of_a_large_box_fit_together(monkeypatch: pytest.MonkeyPatch) -> N
     assert codec.save(picture, [frame], [[box]]).data == whole
 
 
-def test_empty_and_outlying_boxes_touch_nothing() -> None:
+def test_empty_boxes_and_boxes_outside_change_nothing() -> None:
     picture = codec.load(samples.jpeg())
     stream: JpegStream = picture.stored
     planes, _ = coefficients(stream.to_bytes())
@@ -259,7 +260,7 @@ def test_nothing_is_left_in_the_temporary_folder(
 @pytest.mark.parametrize(
     ("fx", "apron", "kept_until", "made_until"), [(1, 0, 16, 32), (2, 1, 7, 17), (4, 2, 3, 9)]
 )
-def test_chroma_that_upsampling_carries_into_a_box_is_made_anew(
+def test_chroma_interpolated_into_a_box_is_recomputed(
     fx: int, apron: int, kept_until: int, made_until: int
 ) -> None:
     window = Window(0, 0, 64, 8 * fx, ((16, 0, 32, 8 * fx),))
@@ -268,7 +269,7 @@ def test_chroma_that_upsampling_carries_into_a_box_is_made_anew(
     assert (replaced[0], replaced[-1] + 1) == (kept_until, made_until)
 
 
-def test_coefficients_of_another_picture_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_coefficients_of_another_picture_are_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     """If jpeglib reads a stream otherwise than the detector's decoder, it is not spliced."""
     picture = codec.load(samples.jpeg())
     frames, touched = samples.changed(picture)
@@ -278,5 +279,5 @@ def test_coefficients_of_another_picture_are_noticed(monkeypatch: pytest.MonkeyP
         planes[0][-1, -1, 0] += 3
         return planes
 
-    monkeypatch.setattr("curate.codec.jpeg.format.read_coefficients", read_wrongly)
+    monkeypatch.setattr("curate.codec.jpeg.codec.read_coefficients", read_wrongly)
     assert codec.save(picture, frames, touched).route is Route.REENCODED

@@ -10,7 +10,7 @@ from PIL import Image
 
 from curate import codec
 from curate.codec.metadata.exif import Entry
-from curate.codec.tiff.stream import (
+from curate.codec.tiff.pages import (
     KIND,
     SUB_DIRECTORIES,
     Page,
@@ -39,23 +39,23 @@ def with_tags(data: bytes, *tags: dict[int, Entry]) -> bytes:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
-def test_others_read_what_was_written_as_the_same_pixels(mode: str) -> None:
+def test_other_decoders_read_equal_pixels(mode: str) -> None:
     data = samples.pillow_tiff(mode)
     written = codec.save(codec.load(data), None, []).data
     with Image.open(io.BytesIO(data)) as before, Image.open(io.BytesIO(written)) as after:
         assert after.mode == before.mode
         np.testing.assert_array_equal(np.array(before), np.array(after))
-        assert before.getpalette() is None or _colours(before) == _colours(after)
+        assert before.getpalette() is None or _colors(before) == _colors(after)
 
 
-def _colours(image: Image.Image) -> list[tuple[int, bytes]]:
+def _colors(image: Image.Image) -> list[tuple[int, bytes]]:
     counted = image.convert("RGB").getcolors(10_000)
     assert counted is not None
-    return sorted((count, bytes(colour)) for count, colour in counted)
+    return sorted((count, bytes(color)) for count, color in counted)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "RGBa"])
-def test_sixteen_bits_in_colour_stay_exact(mode: str) -> None:
+def test_sixteen_bits_in_color_stay_exact(mode: str) -> None:
     import cv2
 
     data = samples.deep_tiff(mode)
@@ -87,7 +87,7 @@ def test_pages_of_several_sizes_and_kinds_are_all_kept() -> None:
         np.testing.assert_array_equal(before, after)
 
 
-def test_thumbnails_of_other_pages_are_left_out() -> None:
+def test_thumbnails_of_other_pages_are_dropped() -> None:
     data = with_tags(samples.multipage_tiff(), {}, {KIND: longs("<", (1,))}, {})
     picture = codec.load(data)
     assert len(picture.frames) == 2
@@ -107,7 +107,7 @@ def test_thumbnails_of_other_pages_are_left_out() -> None:
         ({322: longs("<", (1 << 20,)), 323: longs("<", (1 << 20,))}, "bomb"),
     ],
 )
-def test_what_cannot_be_kept_is_withheld(tags: dict[int, Entry], code: str) -> None:
+def test_unsupported_tiffs_are_withheld(tags: dict[int, Entry], code: str) -> None:
     with pytest.raises(WithheldError) as caught:
         codec.load(with_tags(samples.pillow_tiff("RGB"), tags))
     assert caught.value.code in (code, "corrupt")
@@ -128,7 +128,7 @@ def test_pages_in_a_circle_are_withheld() -> None:
         codec.load(bytes(data))
 
 
-def test_parts_that_share_their_bytes_are_withheld() -> None:
+def test_overlapping_strips_are_withheld() -> None:
     """Few bytes that many strips point to would unpack to far more than they are."""
     page = parse_tiff(samples.pillow_tiff("L"))[0]
     data = write_tiff(page.order, [Page(page.order, page.entries, (page.pieces[0], b"") * 9)])
@@ -148,7 +148,7 @@ def test_missing_strips_are_withheld() -> None:
         codec.load(write_tiff(page.order, [Page(page.order, taller, page.pieces)]))
 
 
-def test_what_libtiff_only_complains_about_is_withheld(
+def test_libtiff_warnings_withhold(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     data = samples.pillow_tiff("1", compression="group4")
@@ -169,7 +169,7 @@ def test_what_libtiff_only_complains_about_is_withheld(
 def test_other_messages_pass_through(capfd: pytest.CaptureFixture[str]) -> None:
     import os
 
-    from curate.codec.native_messages import decoder_messages
+    from curate.codec.decoding import decoder_messages
 
     with decoder_messages() as messages:
         os.write(2, b"Fax4Decode: Bad code word at line 3.\n")
@@ -180,10 +180,8 @@ def test_other_messages_pass_through(capfd: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("samples_per_pixel", [3, 4])
 @pytest.mark.parametrize("rows_per_strip", [40, 7])
-def test_sixteen_bit_planes_that_stand_apart_are_read_exactly(
-    samples_per_pixel: int, rows_per_strip: int
-) -> None:
-    """Decoders exist that leave memory uninitialised here, so that other photos shine through."""
+def test_planar_sixteen_bit_color_is_exact(samples_per_pixel: int, rows_per_strip: int) -> None:
+    """Decoders exist that leave memory uninitialized here, so that other photos shine through."""
     pixels = np.random.default_rng(5).integers(0, 2**16, (40, 30, samples_per_pixel), np.uint16)
     pieces = tuple(
         pixels[top : top + rows_per_strip, :, plane].astype("<u2").tobytes()

@@ -19,7 +19,7 @@ def bitstream(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["webp-lossy", "webp-lossless", "webp-lossy-alpha"])
-def test_a_face_free_webp_keeps_its_bitstream(kind: str) -> None:
+def test_an_unchanged_webp_keeps_its_bitstream(kind: str) -> None:
     data = samples.SAMPLES[kind]()
     written = codec.save(codec.load(data), None, [])
     assert written.route is Route.COPIED
@@ -27,13 +27,13 @@ def test_a_face_free_webp_keeps_its_bitstream(kind: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_pixels_are_those_of_pillow(mode: str) -> None:
+def test_pixels_equal_pillows(mode: str) -> None:
     image = Image.fromarray(samples.photo(channels=len(mode)))
     data = samples.encoded(image, "WEBP", lossless=True, exact=True)
     np.testing.assert_array_equal(codec.load(data).frames[0], np.array(image))
 
 
-def test_a_lossy_file_says_at_what_quality_it_was_encoded_again() -> None:
+def test_a_reencoded_file_notes_its_quality() -> None:
     picture = codec.load(samples.SAMPLES["webp-lossy"]())
     written = codec.save(picture, *samples.changed(picture))
     assert written.route is Route.REENCODED
@@ -77,8 +77,8 @@ def test_animations_keep_frames_delays_and_loops() -> None:
             assert after.info["duration"] == before.info["duration"]
 
 
-def test_colours_hidden_under_a_see_through_frame_are_not_copied() -> None:
-    """A frame laid over another may carry colours where it lets the other show."""
+def test_colors_hidden_under_a_see_through_frame_are_not_copied() -> None:
+    """A frame laid over another may carry colors where it lets the other show."""
     base = Image.new("RGBA", (32, 32), (200, 200, 200, 255))
     secret = samples.photo(32, 32, 4)
     secret[..., 3] = 0

@@ -49,7 +49,7 @@ def test_frames_are_what_an_obfuscator_edits(sample: Sample) -> None:
         assert frame.flags.writeable
 
 
-def test_a_detector_sees_every_frame_as_rgb(sample: Sample) -> None:
+def test_every_frame_renders_as_rgb(sample: Sample) -> None:
     _, _, picture = sample
     for index, frame in enumerate(picture.frames):
         seen = codec.upright_rgb(picture, index)
@@ -59,7 +59,7 @@ def test_a_detector_sees_every_frame_as_rgb(sample: Sample) -> None:
         assert seen.std() > 3 or seen.size < 100
 
 
-def test_a_face_free_file_keeps_every_pixel(sample: Sample) -> None:
+def test_an_unchanged_file_keeps_every_pixel(sample: Sample) -> None:
     _, _, picture = sample
     written = codec.save(picture, None, [[] for _ in picture.frames])
     again = codec.load(written.data)
@@ -69,7 +69,7 @@ def test_a_face_free_file_keeps_every_pixel(sample: Sample) -> None:
         np.testing.assert_array_equal(before, after)
 
 
-def test_frames_given_back_untouched_count_as_face_free(sample: Sample) -> None:
+def test_untouched_frames_count_as_unchanged(sample: Sample) -> None:
     _, _, picture = sample
     untouched = [[] for _ in picture.frames]
     same = codec.save(picture, picture.frames, untouched)
@@ -112,7 +112,7 @@ def test_writing_is_deterministic_and_leaves_its_input_alone(sample: Sample) -> 
         np.testing.assert_array_equal(frame, copy)
 
 
-def test_what_was_written_once_is_copied_the_same_again(sample: Sample) -> None:
+def test_copying_an_output_is_idempotent(sample: Sample) -> None:
     _, _, picture = sample
     once = codec.save(picture, None, [])
     assert codec.save(codec.load(once.data), None, []).data == once.data
@@ -160,7 +160,7 @@ def test_the_size_is_checked_before_anything_is_decoded(sample: Sample) -> None:
         codec.load(data, codec.CodecOptions(max_pixels=pixels - 1))
 
 
-def test_bytes_behind_the_image_are_dropped_and_reported(sample: Sample) -> None:
+def test_trailing_bytes_are_dropped_and_reported(sample: Sample) -> None:
     _, _, picture = sample
     written = codec.save(picture, None, []).data
     longer = written + b"tail of something else"
@@ -202,7 +202,7 @@ def test_frames_that_do_not_fit_are_refused() -> None:
         (b"\xff\xd8\xff", "truncated"),
     ],
 )
-def test_what_is_no_image_is_withheld(data: bytes, code: str) -> None:
+def test_non_images_are_withheld(data: bytes, code: str) -> None:
     with pytest.raises(WithheldError) as caught:
         codec.load(data)
     assert caught.value.code == code

@@ -110,7 +110,7 @@ def test_every_hidden_region_changes(method: Obfuscator, regions: list[Region]) 
 
 
 @only(KEEPS_NOTHING)
-def test_what_keeps_nothing_does_not_depend_on_one_hidden_pixel(
+def test_methods_that_keep_nothing_do_not_depend_on_hidden_pixels(
     method: Obfuscator, regions: list[Region]
 ) -> None:
     for image in images(method):
@@ -205,7 +205,7 @@ def test_an_image_of_another_kind_is_refused(method: Obfuscator, image: Any) -> 
     assert error.value.code == "unsupported"
 
 
-def test_it_says_who_it_is_and_can_be_built_again(method: Obfuscator) -> None:
+def test_name_version_and_parameters_rebuild_the_method(method: Obfuscator) -> None:
     assert OBFUSCATORS.resolve(method.name) is type(method)
     assert method.version
     assert (method.keeps == "nothing") == (method.name in KEEPS_NOTHING)

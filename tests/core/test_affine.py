@@ -12,7 +12,7 @@ def mirror(width: int, height: int) -> Affine:
 
 
 def turn(degrees: float, width: int, height: int) -> Affine:
-    """A turn about the image's centre."""
+    """A turn about the image's center."""
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     x, y = width / 2, height / 2
     return Affine(
@@ -33,7 +33,7 @@ def test_identity_changes_nothing() -> None:
     np.testing.assert_array_equal(same.mask(mask), mask)
 
 
-def test_a_mirror_exchanges_left_and_right() -> None:
+def test_a_reflection_flips() -> None:
     flip = mirror(30, 20)
     assert flip.flips
     assert flip.box(Box(1, 2, 3, 5)) == Box(27, 2, 29, 5)
@@ -42,7 +42,7 @@ def test_a_mirror_exchanges_left_and_right() -> None:
     np.testing.assert_array_equal(flip.mask(mask), mask[:, ::-1])
 
 
-def test_a_half_turn_is_no_mirror() -> None:
+def test_a_half_turn_is_not_a_reflection() -> None:
     half = turn(180, 30, 20)
     assert not half.flips
     assert half.keeps_axes
@@ -60,7 +60,7 @@ def test_orientations_agree_with_the_boxes_of_the_main_job(orientation: int) -> 
     assert upright.flips == (orientation in (2, 4, 5, 7))
 
 
-def test_what_leaves_the_frame_is_none_and_what_stands_over_is_clipped() -> None:
+def test_boxes_are_clipped_and_invisible_ones_none() -> None:
     moved = Affine(((1.0, 0.0, 25.0), (0.0, 1.0, 0.0)), 30, 20)
     assert moved.box(Box(1, 1, 9, 9)) == Box(26, 1, 30, 9)
     assert moved.box(Box(5, 1, 9, 9)) is None
@@ -73,7 +73,7 @@ def test_what_leaves_the_frame_is_none_and_what_stands_over_is_clipped() -> None
     assert moved.mask(mask).sum() == 5 * 20
 
 
-def test_an_outline_that_falls_into_pieces_keeps_the_area_of_all() -> None:
+def test_a_clipped_polygon_keeps_its_area() -> None:
     fork = [[2, 2], [10, 2], [10, 4], [4, 4], [4, 8], [10, 8], [10, 10], [2, 10]]
     moved = Affine(((1.0, 0.0, -4.0), (0.0, 1.0, 0.0)), 30, 20)
     assert polygon_area(moved.polygon(fork)) == pytest.approx(6 * 2 + 6 * 2)
@@ -87,7 +87,7 @@ def test_areas_grow_by_the_determinant() -> None:
     assert not scaled.keeps_axes
 
 
-def test_a_map_is_found_from_where_corners_go() -> None:
+def test_a_transform_is_fitted_to_corners() -> None:
     true = turn(12, 300, 200)
     seen = true.points([[0, 0], [300, 0], [0, 200], [300, 200]])
     matrix, miss = from_corners(seen, 300, 200)
@@ -97,7 +97,7 @@ def test_a_map_is_found_from_where_corners_go() -> None:
     assert from_corners(seen, 300, 200)[1] == pytest.approx(2)
 
 
-def test_a_warped_map_agrees_with_the_warped_outline() -> None:
+def test_a_transformed_mask_agrees_with_the_polygon() -> None:
     cv2 = pytest.importorskip("cv2")
     turned = turn(23, 300, 200)
     mask = np.zeros((200, 300), np.uint8)
@@ -110,7 +110,7 @@ def test_a_warped_map_agrees_with_the_warped_outline() -> None:
     assert np.count_nonzero(made != drawn) < 2 * (80 + 140) * 1.5
 
 
-def test_large_maps_are_made_band_by_band() -> None:
+def test_large_masks_are_transformed_in_bands() -> None:
     flip = mirror(1500, 1500)
     mask = np.arange(1500 * 1500, dtype=np.int32).reshape(1500, 1500)
     np.testing.assert_array_equal(flip.mask(mask), mask[:, ::-1])

@@ -41,13 +41,13 @@ def test_wilson_gives_the_figures_of_the_literature() -> None:
 
 
 @pytest.mark.parametrize("n", [30, 100, 400])
-def test_wilson_holds_the_truth_about_as_often_as_it_says(n: int) -> None:
+def test_wilson_covers_at_its_level(n: int) -> None:
     covered = [coverage_of_wilson(p, n) for p in np.linspace(0.05, 0.95, 37)]
     assert np.mean(covered) == pytest.approx(0.95, abs=0.012)
     assert min(covered) > 0.89
 
 
-def test_an_interval_of_nothing_says_nothing() -> None:
+def test_intervals_without_trials_are_vacuous() -> None:
     assert wilson(Share(0, 0)) == Interval(0.0, 1.0)
     assert newcombe(Share(0, 0), Share(1, 2)) == Interval(-1.0, 1.0)
     assert math.isnan(Share(0, 0).value)
@@ -65,7 +65,7 @@ def test_newcombe_gives_the_figures_of_the_literature() -> None:
         assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
 
 
-def test_newcombe_holds_the_true_difference_about_as_often_as_it_says() -> None:
+def test_newcombe_covers_at_its_level() -> None:
     random = np.random.default_rng(5)
     held = 0
     for hits_a, hits_b in zip(
@@ -90,7 +90,7 @@ def test_of_single_pairs_it_is_bonett_and_prices(b: int, c: int, n: int) -> None
     assert found == pytest.approx((max(-1, low), min(1, high)), abs=1e-6)
 
 
-def test_a_paired_difference_is_held_about_as_often_as_it_says() -> None:
+def test_paired_covers_at_its_level() -> None:
     random = np.random.default_rng(6)
     held = 0
     for _ in range(2000):
@@ -101,12 +101,12 @@ def test_a_paired_difference_is_held_about_as_often_as_it_says() -> None:
     assert paired([]) == Interval(-1.0, 1.0)
 
 
-def test_a_hull_holds_both() -> None:
+def test_hull_contains_both() -> None:
     assert hull(Interval(0.1, 0.3), Interval(0.2, 0.4)) == Interval(0.1, 0.4)
     assert hull(Interval(0.1, 0.3), None) == Interval(0.1, 0.3)
 
 
-def test_of_no_event_the_rate_is_bounded_above() -> None:
+def test_zero_events_bound_the_rate() -> None:
     upper = none_seen(100).high
     assert math.exp(-100 * upper) == pytest.approx(0.025)  # the chance of seeing none
 
@@ -117,7 +117,7 @@ def simulated_photos(random: np.random.Generator) -> tuple[np.ndarray, np.ndarra
     return random.binomial(totals, random.beta(4, 1, size=60)), totals
 
 
-def test_the_cluster_bootstrap_holds_the_truth_where_faces_hang_together() -> None:
+def test_the_cluster_bootstrap_covers_with_correlated_faces() -> None:
     random = np.random.default_rng(3)
     held, held_by_wilson = 0, 0
     for _ in range(500):
@@ -146,7 +146,7 @@ def test_a_seed_decides_and_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch
     assert (resample_ratios(*args, seed=8) != first).any()
 
 
-def test_a_bootstrap_that_can_say_nothing_says_so() -> None:
+def test_degenerate_bootstraps_return_none() -> None:
     ones = np.ones((20, 1))
     assert percentiles(resample_ratios(ones, ones)[:, 0]) is None
     rare = np.zeros((20, 1))

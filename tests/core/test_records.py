@@ -15,5 +15,5 @@ from curate.core.records import escape_unprintable
         ("\u2028\x85\x7f", r"\u2028\x85\x7f"),
     ],
 )
-def test_nothing_but_shapes_reaches_a_terminal(text: str, shown: str) -> None:
+def test_unprintable_characters_are_escaped(text: str, shown: str) -> None:
     assert escape_unprintable(text) == shown

@@ -20,12 +20,12 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         registry.resolve("c")
 
 
-def test_a_name_cannot_be_taken_twice() -> None:
+def test_duplicate_names_raise() -> None:
     with pytest.raises(ValueError, match="twice"):
         Registry("thing", [("a", Plugin("m:a", "")), ("a", Plugin("m:b", ""))])
 
 
-def test_a_missing_package_names_its_pip_line() -> None:
+def test_a_missing_package_names_its_pip_command() -> None:
     plugin = Plugin("m:a", "", requires=("no_such_package",), extra="some")
     with pytest.raises(MissingExtraError, match=r"pip install 'curate-dataset\[some\]'"):
         Registry("thing", [("a", plugin)]).resolve("a")
@@ -34,7 +34,7 @@ def test_a_missing_package_names_its_pip_line() -> None:
 @pytest.mark.parametrize(
     "error", [WithheldError("truncated", "the file ends early"), MissingExtraError("x", "y", "z")]
 )
-def test_errors_cross_processes_whole(error: Exception) -> None:
+def test_errors_survive_pickling(error: Exception) -> None:
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301
     assert type(copy) is type(error)
     assert str(copy) == str(error)

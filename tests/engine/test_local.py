@@ -42,12 +42,12 @@ def test_progress_names_the_record_before_it_is_worked_on(tmp_path: Path) -> Non
     assert isinstance(events[-1], Finished)
 
 
-def test_a_worker_that_dies_is_replaced_and_its_shard_done_again(tmp_path: Path) -> None:
+def test_a_crashed_worker_is_replaced_and_its_shard_retried(tmp_path: Path) -> None:
     ids = [*IDS[:4], "kill-once", *IDS[4:]]
     assert results(LocalPool(2).run(Spell(tmp_path), shards(ids))) == ids
 
 
-def test_the_record_that_always_kills_is_withheld_and_no_other(tmp_path: Path) -> None:
+def test_only_the_record_that_crashes_workers_is_withheld(tmp_path: Path) -> None:
     ids = [*IDS[:4], "kill-always", *IDS[4:], "kill-always-too"]
     spelled = results(LocalPool(2).run(Spell(tmp_path), shards(ids)))
     withheld = [line for line in spelled if "withheld" in line]
@@ -76,7 +76,7 @@ def test_a_shard_without_records_that_keeps_killing_is_an_error() -> None:
         list(LocalPool(1).run(AlwaysDies(), [Shard(0, ())]))
 
 
-def test_stopping_finishes_the_shards_in_hand_and_begins_no_other(tmp_path: Path) -> None:
+def test_stopping_finishes_running_shards_only(tmp_path: Path) -> None:
     stop = threading.Event()
     done = []
     for event in LocalPool(1, stop).run(Spell(tmp_path), shards(["sleep-1", "b", "c", "d"], 2)):

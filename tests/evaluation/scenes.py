@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from curate.core.faces import Detection
+from curate.core.faces import Detection, TruthFace, TruthImage
 from curate.core.geometry import Box, shift
-from curate.core.truth import TruthFace, TruthImage
 from curate.evaluation.matching import JudgedImage, Rules, judge
 
 RULES = Rules()

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curate.core.faces import Detection
+from curate.core.faces import Detection, TruthFace, TruthImage
 from curate.core.geometry import Box
-from curate.core.truth import TruthFace, TruthImage
 from curate.evaluation.matching import Rules, judge
 from curate.evaluation.measure import evaluate
 

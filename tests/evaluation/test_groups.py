@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from curate.core.faces import TruthFace, TruthImage
 from curate.core.geometry import Box, shift
-from curate.core.truth import TruthFace, TruthImage
 from curate.evaluation.groups import Grouping, compare
 from curate.evaluation.matching import JudgedImage, judge, tabulate
 from curate.evaluation.scores import score_heights

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.core.faces import TruthFace, TruthImage
 from curate.core.geometry import Box, shift
-from curate.core.truth import TruthFace, TruthImage
 from curate.evaluation.matching import Rules, hidden_regions, judge, share_inside, tabulate
 from curate.obfuscators.masks import region
 from tests.evaluation.scenes import FACE, RULES, claim

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.core.faces import Detection
+from curate.core.faces import Detection, TruthFace
 from curate.core.geometry import Box, covered, iou, shift
-from curate.core.truth import TruthFace
 from curate.evaluation.matching import by_confidence, match, overlaps
 from tests.evaluation.scenes import FACE, claim
 

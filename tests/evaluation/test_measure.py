@@ -5,9 +5,9 @@ import json
 import pytest
 
 from curate.core.errors import UsageError
+from curate.core.faces import TruthFace, TruthImage
 from curate.core.geometry import shift
 from curate.core.intervals import Interval
-from curate.core.truth import TruthFace, TruthImage
 from curate.evaluation.matching import Rules, judge
 from curate.evaluation.measure import evaluate
 from curate.evaluation.report import to_dict

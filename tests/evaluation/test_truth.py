@@ -11,8 +11,8 @@ from PIL import Image
 
 import curate
 from curate.core.errors import DataError
+from curate.core.faces import TruthFace, TruthImage
 from curate.core.geometry import Box
-from curate.core.truth import TruthFace, TruthImage
 from curate.layouts.faces import iter_given_faces
 from curate.layouts.faces.truth import load_truth
 

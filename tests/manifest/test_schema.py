@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.core.entries import ManifestEntry, Outcome, Route
+from curate.core.entries import ManifestEntry, Outcome, Route, Transform
 from curate.core.errors import ManifestError, SchemaVersionError
 from curate.core.faces import Face
 from curate.core.geometry import Box
-from curate.core.transforms import Transform
 from curate.manifest import store
 from curate.manifest.found import FACES
 from curate.manifest.schema import RECORDS, from_row, to_row

@@ -14,7 +14,7 @@ from curate.obfuscators.imagenet import ImageNet
 from tests.obfuscators.pictures import noise, regions_of
 
 
-def test_faces_are_given_as_face_box_or_numbers() -> None:
+def test_faces_may_be_faces_boxes_or_numbers() -> None:
     image = noise((60, 80, 3))
     box = Box(20, 10, 50, 45)
     expected = Diffuse().apply(image, regions_of([box], 80, 60))
@@ -25,7 +25,7 @@ def test_faces_are_given_as_face_box_or_numbers() -> None:
         assert np.array_equal(obfuscate(image, [face]), expected)
 
 
-def test_several_faces_may_come_as_an_array() -> None:
+def test_faces_may_be_an_array() -> None:
     image = noise((60, 80))
     boxes = np.array([[5, 5, 20, 25], [40, 10, 60, 40]])
     expected = obfuscate(image, [Box(5, 5, 20, 25), Box(40, 10, 60, 40)])
@@ -71,7 +71,7 @@ def test_no_face_gives_an_equal_copy() -> None:
         ({"strength": 9}, UsageError, "no option 'strength'"),
     ],
 )
-def test_what_cannot_be_done_is_an_error_that_says_so(
+def test_invalid_arguments_raise(
     change: dict[str, Any], kind: type[CurateError], message: str
 ) -> None:
     arguments: dict[str, Any] = {"image": noise((60, 80, 3)), "faces": [(20, 10, 50, 40)]}
@@ -80,7 +80,7 @@ def test_what_cannot_be_done_is_an_error_that_says_so(
 
 
 @pytest.mark.parametrize("faces", [None, "1234", 5, ["1234"], [b"1234"]])
-def test_faces_that_are_none_are_refused(faces: Any) -> None:
+def test_invalid_faces_raise(faces: Any) -> None:
     with pytest.raises(UsageError, match="face"):
         obfuscate(noise((60, 80, 3)), faces)
 

@@ -8,21 +8,21 @@ from curate.obfuscators.diffuse import Diffuse
 from tests.obfuscators.pictures import inside, noise, regions_of
 
 
-@pytest.mark.parametrize(("dtype", "grey"), [(np.uint8, 128), (np.uint16, 32768)])
-def test_a_face_that_fills_the_image_becomes_mid_grey(dtype: type, grey: int) -> None:
+@pytest.mark.parametrize(("dtype", "gray"), [(np.uint8, 128), (np.uint16, 32768)])
+def test_a_face_that_fills_the_image_becomes_mid_gray(dtype: type, gray: int) -> None:
     image = noise((20, 30, 3), dtype)
-    assert (Diffuse().apply(image, regions_of([Box(0, 0, 30, 20)], 30, 20)) == grey).all()
+    assert (Diffuse().apply(image, regions_of([Box(0, 0, 30, 20)], 30, 20)) == gray).all()
 
 
 @pytest.mark.parametrize("level", [0, 37, 255])
-def test_one_colour_around_gives_that_colour(level: int) -> None:
+def test_one_color_around_gives_that_color(level: int) -> None:
     image = noise((100, 100, 3))
     regions = regions_of([Box(20, 30, 70, 80), Box(60, 10, 90, 50)], 100, 100)
     image[~inside(regions, image.shape)] = level
     assert (Diffuse().apply(image, regions) == level).all()
 
 
-def test_a_slope_goes_on_through_the_region() -> None:
+def test_a_gradient_continues_through_the_region() -> None:
     image = np.broadcast_to(np.arange(40, 240, dtype=np.uint8), (200, 200)).copy()
     region = regions_of([Box(60, 60, 140, 140)], 200, 200)
     output = Diffuse().apply(image, region).astype(int)

@@ -22,17 +22,17 @@ def test_the_mean_is_that_of_a_ring_around_the_region(dtype: type) -> None:
     assert (output[40:60, 30:70] == output[50, 50]).all()
 
 
-def test_touching_regions_share_a_colour_and_read_none_of_each_other() -> None:
+def test_touching_regions_share_a_color_and_read_none_of_each_other() -> None:
     image = np.full((60, 80), 50, dtype=np.uint8)
     image[20:40, 10:50] = 255
     regions = regions_of([Box(10, 20, 30, 40), Box(30, 20, 50, 40)], 80, 60, margin=0)
     assert (Fill().apply(image, regions) == 50).all()
 
 
-@pytest.mark.parametrize(("dtype", "grey"), [(np.uint8, 128), (np.uint16, 32768)])
-def test_a_face_that_fills_the_image_becomes_mid_grey(dtype: type, grey: int) -> None:
+@pytest.mark.parametrize(("dtype", "gray"), [(np.uint8, 128), (np.uint16, 32768)])
+def test_a_face_that_fills_the_image_becomes_mid_gray(dtype: type, gray: int) -> None:
     image = noise((20, 30, 4), dtype)
-    assert (Fill().apply(image, regions_of([Box(0, 0, 30, 20)], 30, 20)) == grey).all()
+    assert (Fill().apply(image, regions_of([Box(0, 0, 30, 20)], 30, 20)) == gray).all()
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_face_that_fills_the_image_becomes_mid_grey(dtype: type, grey: int) ->
         (" 1, 2 ,3 ", (40, 40, 3), np.uint8, [1, 2, 3]),
     ],
 )
-def test_a_given_colour_fits_the_image(
+def test_a_given_color_fits_the_image(
     color: str, shape: tuple[int, ...], dtype: type, expected: object
 ) -> None:
     regions = regions_of([Box(10, 10, 20, 20)], 40, 40)
@@ -56,7 +56,7 @@ def test_a_given_colour_fits_the_image(
 
 
 @pytest.mark.parametrize("color", ["", "red", "#12", "#gggggg", "256", "1,2", "1,2,3,4", "-1", "١"])
-def test_what_is_no_colour_is_refused_with_what_would_be(color: str) -> None:
+def test_an_invalid_color_raises_with_the_valid_forms(color: str) -> None:
     assert parse_color(color) is None
     with pytest.raises(UsageError, match="#rrggbb"):
         Fill(color)

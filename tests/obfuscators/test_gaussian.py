@@ -60,7 +60,7 @@ def test_the_smallest_face_is_blurred_by_at_least_two_pixels() -> None:
     assert Gaussian(sigma=0.1).apply(image, region)[10, 10] <= 255 / (2 * np.pi * 4) + 1
 
 
-def test_one_colour_stays_that_colour() -> None:
+def test_one_color_stays_that_color() -> None:
     image = np.full((150, 150, 3), (255, 0, 131), dtype=np.uint8)
     for feather in (0.0, 0.3):
         output = Gaussian(feather=feather).apply(
@@ -70,6 +70,6 @@ def test_one_colour_stays_that_colour() -> None:
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.05, 2.5, -1])
-def test_a_sigma_that_would_hide_nothing_is_refused(sigma: float) -> None:
+def test_a_too_small_sigma_is_refused(sigma: float) -> None:
     with pytest.raises(UsageError, match=r"from 0\.1 to 2"):
         Gaussian(sigma=sigma)

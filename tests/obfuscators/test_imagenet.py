@@ -79,7 +79,7 @@ def test_a_small_face_beside_a_large_one_keeps_its_own_pixels(
     assert original[200 + side // 2, 600 + side // 2] == pytest.approx(at_its_centre, abs=0.015)
 
 
-def test_so_it_fails_the_property_that_the_other_methods_hold() -> None:
+def test_the_output_depends_on_hidden_pixels() -> None:
     regions = regions_of([Box(60, 60, 260, 260), Box(600, 200, 650, 250)], 800, 400, margin=0.1)
     weights = ImageNet().blend(regions, 800, 400)
     assert weights[inside(regions, weights.shape)].min() < 0.3

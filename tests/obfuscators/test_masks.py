@@ -19,7 +19,7 @@ def test_a_face_grows_by_its_longer_side_rounds_outwards_and_is_clipped() -> Non
 @pytest.mark.parametrize(
     "face", [Box(110, 0, 120, 10), Box(-20, 5, -3, 9), Box(5, 5, 5, 9), Box(5, 5, 5, 5)]
 )
-def test_a_face_that_covers_no_pixel_is_an_error_not_a_face_left_in(face: Box) -> None:
+def test_a_face_outside_the_image_raises(face: Box) -> None:
     with pytest.raises(WithheldError, match="covers no pixel of a 100×80 image") as error:
         masks.region(face, 0.15, 100, 80)
     assert error.value.code == "faces"
@@ -48,7 +48,7 @@ def test_feather_falls_off_outside_the_hidden_region_only() -> None:
     assert (beside[10:] == 0).all()
 
 
-def test_where_soft_edges_meet_the_greater_weight_counts() -> None:
+def test_overlapping_feathers_use_the_maximum_weight() -> None:
     left = Region(Box(10, 10, 20, 20), Box(10, 10, 20, 20))
     right = Region(Box(30, 10, 40, 20), Box(30, 10, 40, 20))
     both = masks.blend([left, right], 1.0, 50, 30)
@@ -57,11 +57,11 @@ def test_where_soft_edges_meet_the_greater_weight_counts() -> None:
     assert (both[10:20, 30:40] == 1).all()
 
 
-def test_settle_never_reads_the_original_where_the_layer_has_full_weight() -> None:
+def test_composite_never_reads_the_original_where_the_layer_has_full_weight() -> None:
     region = Region(Box(10, 10, 20, 20), Box(10, 10, 20, 20))
     layer = np.full((30, 30), 7, dtype=np.uint8)
     dark = np.zeros((30, 30), dtype=np.uint8)
-    settled = masks.settle(dark, layer, [region], 0.5)
+    settled = masks.composite(dark, layer, [region], 0.5)
     assert (settled[10:20, 10:20] == 7).all()
     assert 0 < settled[15, 21] < 7
     assert settled[15, 26] == 0

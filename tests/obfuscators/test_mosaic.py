@@ -11,7 +11,7 @@ from tests.obfuscators.pictures import noise, regions_of
 
 @pytest.mark.parametrize("side", [16, 41, 203])
 @pytest.mark.parametrize("cells", [1, 3, 4])
-def test_a_face_of_any_size_keeps_as_many_means(side: int, cells: int) -> None:
+def test_the_number_of_means_does_not_grow_with_the_face(side: int, cells: int) -> None:
     image = noise((220, 220))
     regions = regions_of([Box(5, 5, 5 + side, 5 + side)], 220, 220, margin=0)
     output = Mosaic(cells=cells).apply(image, regions)[5 : 5 + side, 5 : 5 + side]
@@ -63,7 +63,7 @@ def test_smooth_cells_have_no_steps_and_stay_within_the_means() -> None:
     assert smooth.max() <= hard.max()
 
 
-def test_one_colour_stays_that_colour() -> None:
+def test_one_color_stays_that_color() -> None:
     image = np.full((50, 50, 3), (255, 0, 131), dtype=np.uint8)
     regions = regions_of([Box(11, 13, 37, 42)], 50, 50)
     for method in (Mosaic(), Mosaic(smooth=True, feather=0.3)):
@@ -71,6 +71,6 @@ def test_one_colour_stays_that_colour() -> None:
 
 
 @pytest.mark.parametrize("cells", [0, 17])
-def test_cells_beyond_reason_are_refused(cells: int) -> None:
+def test_invalid_cells_are_refused(cells: int) -> None:
     with pytest.raises(UsageError, match="from 1 to 16"):
         Mosaic(cells=cells)

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from curate.core.entries import Scalar
 from curate.core.errors import UsageError
-from curate.core.transforms import Scalar
 from curate.obfuscators import OBFUSCATORS, make
 from curate.obfuscators.diffuse import Diffuse
 from curate.obfuscators.fill import Fill
@@ -55,7 +55,7 @@ def test_text_and_plain_values_are_read(
         ("fill", {"color": None}, "give text"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_clear_line(
+def test_invalid_options_raise_one_line(
     name: str, options: dict[str, Scalar], message: str
 ) -> None:
     with pytest.raises(UsageError) as error:

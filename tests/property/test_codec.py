@@ -8,17 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import codec
-from curate.codec.gif.stream import parse_gif, walk_codes
-from curate.codec.jpeg.dct import forward, inverse
-from curate.codec.metadata.exif import KEEPABLE, parse_exif, rebuild_exif
+from curate.codec.gif.blocks import parse_gif, walk_codes
+from curate.codec.jpeg.coefficients import forward, inverse
+from curate.codec.metadata.allow_list import KEEPABLE, rebuild_exif
+from curate.codec.metadata.exif import parse_exif
 from curate.codec.metadata.icc import rebuild_profile
-from curate.codec.png.stream import deflate, is_exact
+from curate.codec.png.chunks import deflate, is_exact
 from curate.core.entries import Route
 from curate.core.geometry import Box
 from tests.codec import samples
 
 QUICK = settings(max_examples=25, deadline=None)
-KINDS = ["jpeg-420", "jpeg-422", "jpeg-440", "jpeg-411", "jpeg-444", "jpeg-grey", "jpeg-odd-size"]
+KINDS = ["jpeg-420", "jpeg-422", "jpeg-440", "jpeg-411", "jpeg-444", "jpeg-gray", "jpeg-odd-size"]
 
 
 @st.composite
@@ -92,14 +93,14 @@ def test_every_png_frame_comes_back(
 @given(
     width=st.integers(1, 60),
     height=st.integers(1, 60),
-    colours=st.integers(1, 256),
+    colors=st.integers(1, 256),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_every_gif_code_is_followed(width: int, height: int, colours: int, seed: int) -> None:
+def test_every_gif_code_is_followed(width: int, height: int, colors: int, seed: int) -> None:
     from PIL import Image
 
     rng = np.random.default_rng(seed)
-    indices = rng.integers(0, colours, (height, width), dtype=np.uint8)
+    indices = rng.integers(0, colors, (height, width), dtype=np.uint8)
     data = samples.encoded(Image.fromarray(indices), "GIF", optimize=False)
     exact, used = walk_codes(parse_gif(data).images[0])
     assert exact

@@ -99,6 +99,6 @@ def test_boxes_of_the_upright_image_map_to_the_same_stored_pixels(
 @pytest.mark.parametrize(
     "xyxy", [(0, 0, math.nan, 1), (0, 0, math.inf, 1), (2, 0, 1, 1), (0, 2, 1, 1)]
 )
-def test_what_is_no_box_is_refused(xyxy: tuple[float, float, float, float]) -> None:
+def test_invalid_boxes_raise(xyxy: tuple[float, float, float, float]) -> None:
     with pytest.raises(DataError, match="box"):
         Box(*xyxy)

@@ -51,7 +51,7 @@ def small_beside_large(draw: st.DrawFn) -> tuple[int, int, list[Region]]:
 
 @given(scenes(), st.sampled_from(["diffuse", "fill"]), st.sampled_from([0.0, 0.1, 0.6]))
 @settings(max_examples=150, deadline=None)
-def test_images_that_differ_only_inside_the_regions_come_out_the_same(
+def test_images_that_differ_only_inside_regions_give_equal_outputs(
     scene: tuple[Any, list[Region]], name: str, feather: float
 ) -> None:
     image, regions = scene
@@ -142,7 +142,7 @@ def test_a_region_contains_its_face_and_lies_in_the_image(
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 40)] * 2, *[st.integers(1, 12)] * 2), max_size=9))
-def test_clusters_are_what_is_connected_on_paper(corners: list[tuple[int, int, int, int]]) -> None:
+def test_clusters_equal_connected_components(corners: list[tuple[int, int, int, int]]) -> None:
     boxes = [Box(x, y, x + w, y + h) for x, y, w, h in corners]
     groups = masks.clusters(boxes)
     assert sorted(box for group in groups for box in group) == sorted(boxes)

@@ -19,7 +19,7 @@ from curate.storage.errors import describe_os_error
         (errno.EIO, "out/a\n\x1b", r"out/a\n\x1b: Input/output error"),
     ],
 )
-def test_a_refusal_of_the_system_is_one_line(number: int, name: str | None, line: str) -> None:
+def test_os_errors_become_one_line(number: int, name: str | None, line: str) -> None:
     error = OSError(number, os.strerror(number), name)
     described = describe_os_error(error, Path("out"), "read")
     assert isinstance(described, SetupError)

@@ -12,7 +12,7 @@ def test_a_name_is_new_once_in_its_kind() -> None:
     assert names.get("image", "b") is None
 
 
-def test_what_only_one_kind_has_is_counted_with_an_example() -> None:
+def test_names_of_one_kind_only_are_counted() -> None:
     names = NameIndex()
     for name in ("c", "a", "b"):
         names.add("image", name)

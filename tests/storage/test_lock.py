@@ -36,14 +36,14 @@ def test_a_lock_that_is_held_names_its_holder(path: Path, monkeypatch: pytest.Mo
         pytest.fail("two runs hold one lock")
 
 
-def test_a_lock_that_is_let_go_can_be_taken(path: Path) -> None:
+def test_a_released_lock_can_be_acquired(path: Path) -> None:
     with FolderLock(path):
         pass
     with FolderLock(path) as again:
         assert again.descriptor >= 0
 
 
-def test_whoever_waited_for_a_run_that_finished_locks_the_file_that_is_there(path: Path) -> None:
+def test_a_waiter_locks_the_current_file(path: Path) -> None:
     """A run that finishes removes its work folder, lock included, and then lets go."""
     descriptor = hold(path)
 

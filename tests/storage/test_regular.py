@@ -25,7 +25,7 @@ def make_link(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [make_fifo, make_socket, make_link, Path.mkdir])
-def test_what_is_no_regular_file_is_refused_at_once(
+def test_non_regular_files_raise_without_blocking(
     make: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # a socket's path is short

@@ -13,12 +13,12 @@ from curate.balance.correct.edits import LedgerEdits
 from curate.balance.correct.ledger import Ledger
 from curate.core.protocols import SidecarFile, SidecarSource, Source, iter_containers
 from curate.core.records import printable
-from curate.engine.shards import sync_file, sync_folder
 from curate.layouts.editing import Editor, Outcome, open_editor, rebuild_edited
 from curate.manifest import corrections, store
 from curate.pipeline.carrying import path_of
 from curate.pipeline.shard import DATA
 from curate.pipeline.workspace import Workspace
+from curate.storage.atomic import sync_file, sync_folder
 
 
 def annotate(

@@ -1,1 +1,1 @@
-"""GIF: the container's blocks, palettes and frames."""
+"""GIF: blocks, image data and palettes."""

@@ -1,1 +1,1 @@
-"""JPEG: segments, DCT coefficients, and pixels spliced without re-encoding."""
+"""JPEG: segments, DCT coefficients, and block-wise editing without re-encoding."""

@@ -1,10 +1,9 @@
-"""New pixels into a JPEG by rewriting only the DCT blocks that they touch.
+"""Splicing: new pixels in a JPEG by rewriting only the DCT blocks they touch.
 
-In those blocks, samples outside the touched boxes are the source's decoded
-samples, rounded and clamped as a decoder shows them; samples inside come from
-the new pixels alone, so that nothing of what was there enters the new
-coefficients. All sums are exact integers or ordered so that the result does
-not depend on the machine.
+In these blocks, samples outside the touched boxes are the source's decoded samples,
+rounded and clamped as decoders do; samples inside come from the new pixels only, so
+the new coefficients do not depend on the old pixels inside. All sums are exact integers
+or have a fixed order, so results do not depend on the machine.
 """
 
 from __future__ import annotations
@@ -16,10 +15,14 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from curate.codec.jpeg.coefficients import Coefficients
-from curate.codec.jpeg.dct import forward, inverse
-from curate.codec.jpeg.quantisation import Table, quantisation_tables
-from curate.codec.jpeg.stream import DQT, SOS, FrameHeader, JpegStream
+from curate.codec.jpeg.coefficients import (
+    Coefficients,
+    Table,
+    forward,
+    inverse,
+    quantization_tables,
+)
+from curate.codec.jpeg.segments import DQT, SOS, FrameHeader, JpegStream
 from curate.core.geometry import Box
 from curate.core.protocols import Frame
 
@@ -35,12 +38,12 @@ _FROM_RGB = np.array(
     ]
 )
 _OFFSETS = (0.0, 128.0, 128.0)
-_BAND = 1 << 19  # pixels that are worked on at a time
+_BAND = 1 << 19  # pixels processed at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rectangle of whole MCUs and the boxes inside it, in pixels."""
+    """A rectangle of whole MCUs and the boxes inside, in pixels."""
 
     x0: int
     y0: int
@@ -55,7 +58,7 @@ def can_splice(stream: JpegStream) -> bool:
     across = max(component.h for component in frame.components)
     down = max(component.v for component in frame.components)
     return (
-        stream.colour_space in ("L", "YCbCr", "RGB")
+        stream.color_space in ("L", "YCbCr", "RGB")
         and all(across % c.h == 0 and down % c.v == 0 for c in frame.components)
         and _is_complete(stream)
         and not _redefines_tables(stream)
@@ -65,7 +68,7 @@ def can_splice(stream: JpegStream) -> bool:
 def splice(
     planes: Sequence[Coefficients], stream: JpegStream, image: Frame, touched: Sequence[Box]
 ) -> list[Coefficients]:
-    """The coefficients with the blocks that ``touched`` meets made anew.
+    """Return coefficients in which the blocks that intersect ``touched`` are recomputed.
 
     Args:
         planes: the source's coefficients, one array per component.
@@ -74,7 +77,7 @@ def splice(
         touched: whole-pixel boxes outside which ``image`` equals the source.
     """
     frame = stream.frame
-    tables = quantisation_tables(stream)
+    tables = quantization_tables(stream)
     spliced = [plane.copy() for plane in planes]
     pixels = image[..., None] if image.ndim == 2 else image
     for window in _bands(_windows(frame, touched), frame):
@@ -84,13 +87,13 @@ def splice(
                 _Component.of(frame, index, tables[index]),
                 pixels,
                 window,
-                stream.colour_space == "YCbCr",
+                stream.color_space == "YCbCr",
             )
     return spliced
 
 
 def reach(frame: FrameHeader, touched: Sequence[Box]) -> list[tuple[slice, slice]]:
-    """Rows and columns that new blocks may show in: whole MCUs, and chroma's soft edge."""
+    """Return rows and columns that new blocks may change: whole MCUs and interpolated chroma."""
     found = []
     for window in _windows(frame, touched):
         soft_x = max(c.h for c in frame.components)
@@ -102,7 +105,7 @@ def reach(frame: FrameHeader, touched: Sequence[Box]) -> list[tuple[slice, slice
 
 @dataclass(frozen=True, slots=True)
 class _Component:
-    """A component's place in the frame: its index, its subsampling and its table."""
+    """A component's index, subsampling factors and quantization table."""
 
     index: int
     fx: int
@@ -143,7 +146,7 @@ def _splice_window(
 def _sample_mask(
     shape: tuple[int, int], window: Window, fx: int, fy: int, apron: tuple[int, int]
 ) -> Mask:
-    """Samples of a window whose footprint, grown by the apron, meets a box."""
+    """Samples of a window whose footprint, grown by the apron, intersects a box."""
     mask = np.zeros(shape, np.bool_)
     for x0, y0, x1, y1 in window.boxes:
         left, top = x0 - window.x0 - apron[0], y0 - window.y0 - apron[1]
@@ -156,7 +159,7 @@ def _sample_mask(
 def _samples(
     pixels: Frame, component: _Component, window: Window, shape: tuple[int, int], ycbcr: bool
 ) -> Floats:
-    """The component's samples of a window, from the new pixels: box means in its colour space."""
+    """The component's samples of a window: means of the new pixels in its color space."""
     fx, fy = component.fx, component.fy
     tile = pixels[window.y0 : window.y1, window.x0 : window.x1]
     pad = (shape[0] * fy - tile.shape[0], shape[1] * fx - tile.shape[1])
@@ -182,12 +185,12 @@ def _to_blocks(samples: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 
 
 def _windows(frame: FrameHeader, touched: Sequence[Box]) -> list[Window]:
-    """The boxes, gathered into rectangles of whole MCUs that share no MCU."""
+    """Group the boxes into rectangles of whole MCUs that share no MCU."""
     mcu = (8 * max(c.h for c in frame.components), 8 * max(c.v for c in frame.components))
     windows: list[Window] = []
     for box in touched:
         window = _window(box, frame, mcu)
-        while window and (met := [other for other in windows if _meet(other, window)]):
+        while window and (met := [other for other in windows if _intersect(other, window)]):
             windows = [other for other in windows if other not in met]
             window = reduce(_join, met, window)
         windows += [window] if window else []
@@ -195,7 +198,7 @@ def _windows(frame: FrameHeader, touched: Sequence[Box]) -> list[Window]:
 
 
 def _bands(windows: Sequence[Window], frame: FrameHeader) -> Iterator[Window]:
-    """The windows, cut into bands of whole MCU rows that bound the memory in use."""
+    """Cut the windows into bands of whole MCU rows, to bound memory."""
     mcu = 8 * max(component.v for component in frame.components)
     for window in windows:
         step = max(1, _BAND // ((window.x1 - window.x0) * mcu)) * mcu
@@ -209,13 +212,13 @@ def _window(box: Box, frame: FrameHeader, mcu: tuple[int, int]) -> Window | None
     x1, y1 = min(int(box.x1), frame.width), min(int(box.y1), frame.height)
     if x1 <= x0 or y1 <= y0:
         return None
-    # what lies behind the right and lower edge repeats the pixels at the edge
+    # padding beyond the right and lower edges repeats the edge pixels
     right, bottom = -(-x1 // across) * across, -(-y1 // down) * down
     x1, y1 = right if x1 == frame.width else x1, bottom if y1 == frame.height else y1
     return Window(x0 // across * across, y0 // down * down, right, bottom, ((x0, y0, x1, y1),))
 
 
-def _meet(a: Window, b: Window) -> bool:
+def _intersect(a: Window, b: Window) -> bool:
     return a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 and b.y0 < a.y1
 
 
@@ -226,9 +229,9 @@ def _join(a: Window, b: Window) -> Window:
 
 
 def _is_complete(stream: JpegStream) -> bool:
-    """Whether a progressive file refines every coefficient to its last bit.
+    """Whether a progressive file refines all coefficients to the last bit.
 
-    A decoder smooths what is missing; coefficients written back would not be.
+    Decoders smooth missing bits; coefficients that are written back would not be.
     """
     if not stream.frame.progressive:
         return True
@@ -244,6 +247,6 @@ def _is_complete(stream: JpegStream) -> bool:
 
 
 def _redefines_tables(stream: JpegStream) -> bool:
-    """Whether a quantisation table may change from scan to scan."""
+    """Whether quantization tables are redefined between scans."""
     markers = [segment.marker for segment in stream.coded]
     return DQT in markers[markers.index(SOS) :]

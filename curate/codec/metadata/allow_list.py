@@ -1,49 +1,145 @@
-"""From what a file carries beside its pixels to what the output may carry."""
+"""The metadata allow-list: which EXIF tags and ICC data an output may contain."""
 
 from __future__ import annotations
 
 import re
 import struct
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from curate.codec.metadata.exif import ORIENTATION, Entry, orientation_of, parse_exif, rebuild_exif
+from curate.codec.metadata.exif import (
+    ORIENTATION,
+    Entry,
+    Exif,
+    orientation_of,
+    parse_exif,
+    write_exif,
+)
 from curate.codec.metadata.icc import rebuild_profile
-from curate.codec.picture import CodecOptions, Metadata
 
+_MAX_VALUE_BYTES = 4096  # a kept tag is a number or a short text, never a payload
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])\b")
 
 
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Metadata of an output; everything else of the source's metadata is dropped.
+
+    Args:
+        orientation: EXIF orientation, 1–8.
+        exif: a rebuilt EXIF block (a TIFF file without the ``Exif`` prefix), or None.
+        icc: a rebuilt color profile, or None.
+    """
+
+    orientation: int = 1
+    exif: bytes | None = None
+    icc: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTags:
+    """The EXIF tags of one group of ``keep_metadata``, by directory."""
+
+    main: frozenset[int] = frozenset()
+    photo: frozenset[int] = frozenset()
+    gps: frozenset[int] = frozenset()
+
+
+KEEPABLE: Mapping[str, KeptTags] = MappingProxyType(
+    {
+        "camera": KeptTags(
+            main=frozenset({0x010F, 0x0110}),  # make, model; never serial numbers or owner
+            photo=frozenset({0xA432, 0xA433, 0xA434}),
+        ),
+        "copyright": KeptTags(main=frozenset({0x013B, 0x8298})),
+        "datetime": KeptTags(
+            main=frozenset({0x0132}),
+            photo=frozenset(
+                {0x9003, 0x9004, 0x9010, 0x9011, 0x9012, 0x9290, 0x9291, 0x9292},
+            ),
+        ),
+        "description": KeptTags(main=frozenset({0x010E})),
+        "exposure": KeptTags(
+            photo=frozenset(
+                {0x829A, 0x829D, 0x8822, 0x8827, 0x8830, 0x8831, 0x8832}
+                | {0x9201, 0x9202, 0x9203, 0x9204, 0x9205, 0x9206, 0x9207, 0x9208, 0x9209}
+                | {0x920A, 0xA402, 0xA403, 0xA404, 0xA405, 0xA406},
+            ),
+        ),
+        "gps": KeptTags(gps=frozenset(range(0x20))),
+        "resolution": KeptTags(main=frozenset({0x011A, 0x011B, 0x0128})),
+    }
+)
+"""Groups of EXIF tags that ``keep_metadata`` accepts. Thumbnails, maker notes, serial
+numbers and owner names are in none of them."""
+
+
 def select_metadata(
-    exif: bytes | None, icc: bytes | None, options: CodecOptions, xmp: bytes | None = None
+    exif: bytes | None, icc: bytes | None, keep: frozenset[str], xmp: bytes | None = None
 ) -> Metadata:
-    """The allow-list applied: orientation, colour profile, and what the user named.
+    """Apply the allow-list to a source's metadata.
 
     Args:
         exif: the source's EXIF block without its ``Exif`` prefix, or None.
-        icc: the source's colour profile, or None.
-        options: names of further tags to keep.
-        xmp: the source's XMP packet, which some writers put the orientation in.
+        icc: the source's color profile, or None.
+        keep: names of further groups of EXIF tags to keep, from ``KEEPABLE``.
+        xmp: the source's XMP packet, in which some writers store the orientation.
     """
     parsed = parse_exif(exif or b"")
-    if ORIENTATION not in parsed.main and (stated := _XMP_ORIENTATION.search(xmp or b"")):
-        value = Entry(3, 1, struct.pack(parsed.order + "H", int(stated[1])))
+    if ORIENTATION not in parsed.main and (found := _XMP_ORIENTATION.search(xmp or b"")):
+        value = Entry(3, 1, struct.pack(parsed.order + "H", int(found[1])))
         parsed = replace(parsed, main={**parsed.main, ORIENTATION: value})
     return Metadata(
         orientation=orientation_of(parsed),
-        exif=rebuild_exif(parsed, options.keep_metadata),
+        exif=rebuild_exif(parsed, keep),
         icc=rebuild_profile(icc) if icc else None,
     )
 
 
-def exif_leaks(block: bytes, options: CodecOptions) -> list[str]:
-    """What an output's EXIF block holds beyond the allow-list, one line each."""
-    if rebuild_exif(parse_exif(block), options.keep_metadata) == block:
+def rebuild_exif(exif: Exif, keep: frozenset[str]) -> bytes | None:
+    """Write a new EXIF block with the orientation and the named groups of tags only.
+
+    Equal tags give equal bytes, and rebuilding a rebuilt block changes nothing;
+    this is how an output is checked for leaks.
+
+    Returns:
+        The block without its ``Exif`` prefix, or None if it would be empty.
+    """
+    groups = [KEEPABLE[name] for name in sorted(keep)]
+    orientation = orientation_of(exif)
+    main = _selected(exif.main, frozenset().union(*(group.main for group in groups)))
+    photo = _selected(exif.photo, frozenset().union(*(group.photo for group in groups)))
+    gps = _selected(exif.gps, frozenset().union(*(group.gps for group in groups)))
+    if orientation != 1:
+        main[ORIENTATION] = Entry(3, 1, struct.pack(exif.order + "H", orientation))
+    if not (main or photo or gps):
+        return None
+    return write_exif(Exif(exif.order, main, photo, gps))
+
+
+def exif_leaks(block: bytes, keep: frozenset[str]) -> list[str]:
+    """List what an output's EXIF block contains beyond the allow-list."""
+    if rebuild_exif(parse_exif(block), keep) == block:
         return []
-    return ["EXIF holds more than the orientation and the tags that were asked for"]
+    return ["EXIF contains more than the orientation and the requested tags"]
 
 
 def icc_leaks(profile: bytes) -> list[str]:
-    """What an output's colour profile holds beyond colour data, one line each."""
+    """List what an output's color profile contains beyond color data."""
     if rebuild_profile(profile) == profile:
         return []
-    return ["the colour profile holds more than colour data"]
+    return ["the color profile contains more than color data"]
+
+
+def _selected(entries: Mapping[int, Entry], tags: frozenset[int]) -> dict[int, Entry]:
+    selected = {tag: _without_tail(entries[tag]) for tag in sorted(tags & entries.keys())}
+    return {tag: entry for tag, entry in selected.items() if len(entry.raw) <= _MAX_VALUE_BYTES}
+
+
+def _without_tail(entry: Entry) -> Entry:
+    """Cut a text at its first NUL; what follows is not part of the value."""
+    if entry.kind != 2:
+        return entry
+    text = entry.raw.split(b"\0", 1)[0] + b"\0"
+    return Entry(2, len(text), text)

@@ -1,8 +1,8 @@
-"""EXIF: read without trust, and written again from an allow-list of tags.
+"""EXIF blocks: reading and writing of tags.
 
-Layout after CIPA DC-008 (Exif 3.0) and TIFF 6.0: a byte-order mark, then image
-file directories of 12-byte entries. Damage never raises here: an entry that
-cannot be read is an entry that will not be kept.
+Format: CIPA DC-008 (Exif 3.0) and TIFF 6.0: a byte-order mark, then image file
+directories (IFDs) of 12-byte entries. Damaged entries raise no error; they are
+skipped, and therefore dropped from the output.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 ORIENTATION = 0x0112
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-_MOST_ENTRIES = 512
-_LONGEST_VALUE = 4096  # a kept tag is a number or a short text, never a payload
+_MAX_ENTRIES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Exif:
-    """The three directories of an EXIF block that can be kept.
+    """The directories of an EXIF block whose tags can be kept.
 
     Args:
         order: ``<`` or ``>``, as in ``struct``.
@@ -51,46 +49,8 @@ class Exif:
     gps: Mapping[int, Entry] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class KeptTags:
-    """The tags behind one name of ``keep_metadata``."""
-
-    main: frozenset[int] = frozenset()
-    photo: frozenset[int] = frozenset()
-    gps: frozenset[int] = frozenset()
-
-
-KEEPABLE: Mapping[str, KeptTags] = MappingProxyType(
-    {
-        "camera": KeptTags(
-            main=frozenset({0x010F, 0x0110}),  # make, model; never serial numbers or owner
-            photo=frozenset({0xA432, 0xA433, 0xA434}),
-        ),
-        "copyright": KeptTags(main=frozenset({0x013B, 0x8298})),
-        "datetime": KeptTags(
-            main=frozenset({0x0132}),
-            photo=frozenset(
-                {0x9003, 0x9004, 0x9010, 0x9011, 0x9012, 0x9290, 0x9291, 0x9292},
-            ),
-        ),
-        "description": KeptTags(main=frozenset({0x010E})),
-        "exposure": KeptTags(
-            photo=frozenset(
-                {0x829A, 0x829D, 0x8822, 0x8827, 0x8830, 0x8831, 0x8832}
-                | {0x9201, 0x9202, 0x9203, 0x9204, 0x9205, 0x9206, 0x9207, 0x9208, 0x9209}
-                | {0x920A, 0xA402, 0xA403, 0xA404, 0xA405, 0xA406},
-            ),
-        ),
-        "gps": KeptTags(gps=frozenset(range(0x20))),
-        "resolution": KeptTags(main=frozenset({0x011A, 0x011B, 0x0128})),
-    }
-)
-"""Names that ``keep_metadata`` accepts. Thumbnails, maker notes, serial numbers
-and owner names belong to none of them."""
-
-
 def parse_exif(block: bytes) -> Exif:
-    """Read an EXIF block (a TIFF header and its directories), as far as it goes."""
+    """Read an EXIF block (a TIFF header and its directories), skipping damaged parts."""
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
     if order is None or len(block) < 8:
         return Exif()
@@ -104,38 +64,17 @@ def parse_exif(block: bytes) -> Exif:
 
 
 def orientation_of(exif: Exif) -> int:
-    """The orientation, 1–8; 1 where it is absent or invalid."""
+    """Return the orientation, 1–8; 1 if it is absent or invalid."""
     value = _number(exif.main.get(ORIENTATION), exif.order)
     return value if value is not None and 1 <= value <= 8 else 1
 
 
-def rebuild_exif(exif: Exif, keep: frozenset[str]) -> bytes | None:
-    """A new EXIF block with the orientation and the named tags only.
-
-    The same tags always give the same bytes, and rebuilding a rebuilt block
-    changes nothing: that is how a file is checked for leaks.
-
-    Returns:
-        The block without its ``Exif`` prefix, or None where nothing is to be kept.
-    """
-    groups = [KEEPABLE[name] for name in sorted(keep)]
-    orientation = orientation_of(exif)
-    main = _chosen(exif.main, frozenset().union(*(group.main for group in groups)))
-    photo = _chosen(exif.photo, frozenset().union(*(group.photo for group in groups)))
-    gps = _chosen(exif.gps, frozenset().union(*(group.gps for group in groups)))
-    if orientation != 1:
-        main[ORIENTATION] = Entry(3, 1, struct.pack(exif.order + "H", orientation))
-    if not (main or photo or gps):
-        return None
-    return _write_block(exif.order, main, photo, gps)
-
-
 def read_directory(block: bytes, offset: int, order: str) -> dict[int, Entry]:
-    """The readable entries of the directory at ``offset``, by tag."""
+    """Return the readable entries of the directory at ``offset``, by tag."""
     entries: dict[int, Entry] = {}
     if not 8 <= offset <= len(block) - 2:
         return entries
-    count = min(struct.unpack_from(order + "H", block, offset)[0], _MOST_ENTRIES)
+    count = min(struct.unpack_from(order + "H", block, offset)[0], _MAX_ENTRIES)
     for start in range(offset + 2, offset + 2 + 12 * count, 12):
         if start + 12 > len(block):
             break
@@ -158,23 +97,10 @@ def _number(entry: Entry | None, order: str) -> int | None:
     return int(struct.unpack(order + {1: "B", 3: "H", 4: "I"}[entry.kind], entry.raw)[0])
 
 
-def _chosen(entries: Mapping[int, Entry], tags: frozenset[int]) -> dict[int, Entry]:
-    chosen = {tag: _without_tail(entries[tag]) for tag in sorted(tags & entries.keys())}
-    return {tag: entry for tag, entry in chosen.items() if len(entry.raw) <= _LONGEST_VALUE}
-
-
-def _without_tail(entry: Entry) -> Entry:
-    """A text ends at its first NUL; what stands behind it is not part of the value."""
-    if entry.kind != 2:
-        return entry
-    text = entry.raw.split(b"\0", 1)[0] + b"\0"
-    return Entry(2, len(text), text)
-
-
-def _write_block(
-    order: str, main: dict[int, Entry], photo: dict[int, Entry], gps: dict[int, Entry]
-) -> bytes:
-    main = dict(main)
+def write_exif(exif: Exif) -> bytes:
+    """Return an EXIF block with these tags, without the ``Exif`` prefix."""
+    order, photo, gps = exif.order, exif.photo, exif.gps
+    main = dict(exif.main)
     placeholder = Entry(4, 1, b"\0\0\0\0")
     main.update({_EXIF_IFD: placeholder} if photo else {})
     main.update({_GPS_IFD: placeholder} if gps else {})
@@ -198,13 +124,13 @@ def _directory_size(entries: Mapping[int, Entry]) -> int:
 def write_directory(
     order: str, entries: Mapping[int, Entry], offset: int, following: int = 0
 ) -> bytes:
-    """One image file directory with its values behind it.
+    """Return one image file directory followed by its values.
 
     Args:
         order: ``<`` or ``>``.
         entries: by tag, their bytes in that order.
-        offset: where in the file it will stand.
-        following: offset of the next directory, 0 for none.
+        offset: its position in the file, bytes.
+        following: offset of the next directory; 0 if there is none.
     """
     table = [struct.pack(order + "H", len(entries))]
     values: list[bytes] = []

@@ -1,8 +1,8 @@
-"""ICC profiles: rebuilt from the tags that turn numbers into colours.
+"""ICC profiles, rebuilt from their color tags only.
 
-Layout after ICC.1:2022: a header of 128 bytes, a table of tags, their data. A
-profile can carry anything in texts and private tags, and a display calibration
-names its owner's monitor, so texts are replaced and unknown tags left out.
+Format: ICC.1:2022: a 128-byte header, a tag table, tag data. Text and private tags
+can contain anything (display profiles name the owner's monitor), so texts are replaced
+and unknown tags dropped.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 
-_LARGEST = 4 << 20
-_MOST_TAGS = 100
-_COLOUR_TAGS = frozenset(
+_MAX_BYTES = 4 << 20
+_MAX_TAGS = 100
+_COLOR_TAGS = frozenset(
     b"rXYZ gXYZ bXYZ rTRC gTRC bTRC kTRC wtpt bkpt chad lumi cicp gamt "
     b"A2B0 A2B1 A2B2 A2B3 B2A0 B2A1 B2A2 B2A3 pre0 pre1 pre2 "
     b"D2B0 D2B1 D2B2 D2B3 B2D0 B2D1 B2D2 B2D3".split()
@@ -23,18 +23,18 @@ _DATE = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
 
 @lru_cache(maxsize=64)
 def rebuild_profile(profile: bytes) -> bytes | None:
-    """A new profile with the colour data of ``profile`` and nothing else.
+    """Return a new profile with the color data of ``profile`` only.
 
     Rebuilding a rebuilt profile changes nothing.
 
     Returns:
-        The profile, or None where ``profile`` is not one.
+        The profile, or None if ``profile`` is invalid.
     """
-    if not 132 <= len(profile) <= _LARGEST or profile[36:40] != b"acsp":
+    if not 132 <= len(profile) <= _MAX_BYTES or profile[36:40] != b"acsp":
         return None
     if struct.unpack_from(">I", profile, 0)[0] != len(profile):
         return None
-    tags = _colour_tags(profile)
+    tags = _color_tags(profile)
     if not tags:
         return None
     version_4 = profile[8] >= 4
@@ -43,14 +43,14 @@ def rebuild_profile(profile: bytes) -> bytes | None:
     return _write(profile, tags)
 
 
-def _colour_tags(profile: bytes) -> dict[bytes, bytes]:
+def _color_tags(profile: bytes) -> dict[bytes, bytes]:
     count = struct.unpack_from(">I", profile, 128)[0]
-    if count > _MOST_TAGS or 132 + 12 * count > len(profile):
+    if count > _MAX_TAGS or 132 + 12 * count > len(profile):
         return {}
     tags: dict[bytes, bytes] = {}
     for index in range(count):
         name, offset, size = struct.unpack_from(">4sII", profile, 132 + 12 * index)
-        if name not in _COLOUR_TAGS or name in tags:
+        if name not in _COLOR_TAGS or name in tags:
             continue
         if size < 8 or offset < 132 + 12 * count or offset + size > len(profile):
             return {}
@@ -62,7 +62,7 @@ def _colour_tags(profile: bytes) -> dict[bytes, bytes]:
 
 
 def _exact(data: bytes) -> bytes | None:
-    """A tag's data cut to the size that its own type declares; None if it does not add up."""
+    """Cut a tag's data to the size that its type declares; None if it is too short."""
     kind = data[:4]
     size = len(data)
     if kind in (b"mAB ", b"mBA ", b"mpet"):
@@ -108,14 +108,14 @@ def _old_description(text: bytes) -> bytes:
 def _write(profile: bytes, tags: dict[bytes, bytes]) -> bytes:
     table: list[bytes] = []
     body: list[bytes] = []
-    places: dict[bytes, int] = {}
+    offsets: dict[bytes, int] = {}
     at = 132 + 12 * len(tags)
     for name, data in sorted(tags.items()):
-        if data not in places:  # the three curves of a profile are often one
-            places[data] = at
+        if data not in offsets:  # tags may share data, as equal R, G and B curves do
+            offsets[data] = at
             body.append(data + b"\0" * (-len(data) % 4))
             at += len(body[-1])
-        table.append(struct.pack(">4sII", name, places[data], len(data)))
+        table.append(struct.pack(">4sII", name, offsets[data], len(data)))
     header = struct.pack(">I4x4s", at, profile[8:10] + b"\0\0") + profile[12:24] + _DATE + b"acsp"
     header += b"\0" * 24 + profile[64:68] + profile[68:80] + b"\0" * 48
     return header + struct.pack(">I", len(tags)) + b"".join(table) + b"".join(body)

@@ -1,4 +1,4 @@
-"""Animated PNG: every frame as the canvas shows it, and back."""
+"""Animated PNG (APNG): decoding to composited frames, and encoding."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curate.codec.png.stream import Chunk, Header, deflate, is_exact, write_png
-from curate.codec.raster import open_image, to_frame
+from curate.codec.decoding import open_image, to_frame
+from curate.codec.png.chunks import Chunk, Header, deflate, is_exact, write_png
 from curate.core.errors import WithheldError
 from curate.core.protocols import Frame
 
@@ -17,12 +17,12 @@ _CONTROL = struct.Struct(">IIIIIHHBB")  # fcTL
 
 @dataclass(frozen=True, slots=True)
 class Animation:
-    """How an animated PNG plays.
+    """Timing of an animated PNG.
 
     Args:
-        delays: numerator and denominator of every frame's seconds.
-        plays: how often it plays, 0 for ever.
-        hidden_default: whether the file's first image is not part of the animation.
+        delays: numerator and denominator of every frame's duration, seconds.
+        plays: number of repetitions; 0 is infinite.
+        hidden_default: whether the default image is not part of the animation.
     """
 
     delays: tuple[tuple[int, int], ...]
@@ -31,7 +31,7 @@ class Animation:
 
 
 def count_images(chunks: Sequence[Chunk]) -> int:
-    """Images in a file: one, or an animation's frames and its hidden default image."""
+    """Return the number of images: 1, or an animation's frames and hidden default image."""
     kinds = [kind for kind, _ in chunks]
     if b"acTL" not in kinds:
         return 1
@@ -39,7 +39,7 @@ def count_images(chunks: Sequence[Chunk]) -> int:
 
 
 def load_animation(chunks: Sequence[Chunk], header: Header) -> tuple[tuple[Frame, ...], Animation]:
-    """Every frame of an animation as RGBA, with how it plays.
+    """Decode all frames of an animation as RGBA, with their timing.
 
     Raises:
         WithheldError: ``corrupt`` or ``frames``.
@@ -66,7 +66,7 @@ def load_animation(chunks: Sequence[Chunk], header: Header) -> tuple[tuple[Frame
 
 
 def animation_chunks(frames: Sequence[Frame], animation: Animation) -> list[Chunk]:
-    """Every frame whole, each replacing the one before it."""
+    """Return the chunks of an animation in which each frame replaces the whole canvas."""
     chunks: list[Chunk] = [
         (b"acTL", struct.pack(">II", len(animation.delays), animation.plays)),
     ]
@@ -88,7 +88,7 @@ def animation_chunks(frames: Sequence[Frame], animation: Animation) -> list[Chun
 
 
 def animation_is_exact(chunks: Sequence[Chunk], header: Header) -> bool:
-    """Whether the data of every frame behind the first hold its rows and nothing more."""
+    """Whether the data of all later frames contain exactly their rows."""
     parts: dict[int, bytes] = {}
     sizes: dict[int, int] = {}
     number = -1

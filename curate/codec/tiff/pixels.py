@@ -1,4 +1,4 @@
-"""The pixels of one TIFF page, read without rounding any of them."""
+"""Exact decoding of the pixels of one TIFF page."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.codec.native_messages import decoder_messages
-from curate.codec.raster import Indexed, check_size, open_image, to_frame, used_palette
-from curate.codec.tiff import stream as tiff
-from curate.codec.tiff.stream import Page, bare_page
+from curate.codec.decoding import (
+    Indexed,
+    check_size,
+    decoder_messages,
+    open_image,
+    to_frame,
+    used_palette,
+)
+from curate.codec.tiff import pages as tiff
+from curate.codec.tiff.pages import Page, bare_page
 from curate.core.errors import WithheldError
 from curate.core.protocols import Frame
 
 _OLD_JPEG = 6
 _UNSIGNED = 1
-_MOST_SAMPLES = 4
+_MAX_SAMPLES = 4
 _PLANAR = 2
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK", "LAB")
-_DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
+_DEEP_GRAY = ("I;16", "I;16B", "I;16L", "I;16N")
 LAB_SIGN = np.array([0, 0x80, 0x80], np.uint8)
-"""A file holds a and b signed; a frame holds them with 128 added, so that means make sense."""
+"""Files store a* and b* signed; frames store them with offset 128, as means require."""
 _ALPHA_KINDS = {0: "RGBX", 1: "RGBa", 2: "RGBA"}
 
 
@@ -53,7 +59,7 @@ def decode_page(page: Page, max_pixels: int) -> DecodedPage:
         raise WithheldError("unsupported", "TIFF with JPEG data of the old kind")
     if formats != {_UNSIGNED} or len(bits) > 1:
         raise WithheldError("unsupported", "TIFF with signed, floating or mixed samples")
-    if page.value(tiff.SAMPLES, 1) > _MOST_SAMPLES:
+    if page.value(tiff.SAMPLES, 1) > _MAX_SAMPLES:
         raise WithheldError("unsupported", "TIFF with more than four samples per pixel")
     if page.value(tiff.TILE_WIDTH):
         check_size(page.value(tiff.TILE_WIDTH), page.value(tiff.TILE_HEIGHT), 1, max_pixels)
@@ -72,7 +78,7 @@ def decode_page(page: Page, max_pixels: int) -> DecodedPage:
 
 
 def _check_pieces(page: Page) -> None:
-    """Every strip or tile must be there: decoders paint what is missing black."""
+    """Check that all strips or tiles exist; decoders fill missing ones with black."""
     sizes = _piece_sizes(page)
     if len(page.pieces) != len(sizes):
         raise WithheldError("truncated", f"{len(page.pieces)} of {len(sizes)} parts of a page")
@@ -82,7 +88,7 @@ def _check_pieces(page: Page) -> None:
 
 
 def _piece_sizes(page: Page) -> list[int]:
-    """Bytes of every strip or tile of a page, if it were not compressed."""
+    """Uncompressed size of every strip or tile of a page, bytes."""
     width, height = page.value(tiff.WIDTH), page.value(tiff.HEIGHT)
     samples = page.value(tiff.SAMPLES, 1)
     planes, together = (samples, 1) if page.value(tiff.PLANAR, 1) == _PLANAR else (1, samples)
@@ -99,13 +105,13 @@ def _piece_sizes(page: Page) -> list[int]:
 def _decode(page: Page) -> DecodedPage:
     with _without_messages(), open_image(bare_page(page), "TIFF") as image:
         mode = image.mode
-        if mode in _DEEP_GREY:
+        if mode in _DEEP_GRAY:
             return DecodedPage("I;16", to_frame(image).astype(np.uint16), None)
         if mode not in _MODES:
             raise WithheldError("unsupported", f"TIFF with pixels of kind {mode}")
         if mode == "P":
             indexed = used_palette(image)
-            return DecodedPage(mode, indexed.colours(), indexed)
+            return DecodedPage(mode, indexed.colors(), indexed)
         frame = to_frame(image, "L" if mode == "1" else None)
         if mode == "LAB":
             frame = frame ^ LAB_SIGN
@@ -116,7 +122,7 @@ def _decode(page: Page) -> DecodedPage:
 
 @contextmanager
 def _without_messages() -> Iterator[None]:
-    """Withhold a page that libtiff complains about, even if it goes on."""
+    """Raise if libtiff reports a problem, even if it continues."""
     with decoder_messages() as messages:
         yield
     if messages:
@@ -124,7 +130,7 @@ def _without_messages() -> Iterator[None]:
 
 
 def _decode_deep(page: Page) -> DecodedPage:
-    """16-bit samples in colour, which Pillow would cut to 8."""
+    """Decode 16-bit color, which Pillow would reduce to 8 bits."""
     import cv2
 
     _check_deep(page)
@@ -142,7 +148,7 @@ def _decode_deep(page: Page) -> DecodedPage:
 
 
 def _decode_planes(page: Page, samples: int) -> DecodedPage:
-    """16-bit samples whose planes stand apart; OpenCV leaves memory uninitialised for them."""
+    """Decode planar 16-bit color, for which OpenCV returns uninitialized memory."""
     _check_deep(page)
     share = len(page.pieces) // samples
     changed = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from curate.codec.crop import crop_jpeg
+from curate.codec import crop_jpeg
 from curate.core.geometry import Box
 from curate.core.protocols import Pixels
 from curate.impact.arrays import Bools, Floats

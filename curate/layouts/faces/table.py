@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError
 from curate.layouts.faces.boxes import GivenFaces, make_box, one_line, parse_size, starts_with
+
+REVIEW_STATES = ("reviewed", "sampled", "not looked at")
+"""What the column ``review`` can say about an image."""
 
 
 def recognise(path: Path) -> bool:
@@ -36,7 +40,10 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
                 raise DataError(
                     f"{path}: its faces have no xyxy; expected lists of structs with xyxy"
                 )
-            wanted = ("id", "faces", "outcome", "reason", "width", "height", "source_sha256")
+            wanted = (
+                *("id", "faces", "outcome", "reason", "width", "height", "source_sha256"),
+                *("review", "transforms"),
+            )
             columns = [name for name in wanted if name in schema.names]
             for batch in table.iter_batches(batch_size=1024, columns=columns):
                 for row in batch.to_pylist():
@@ -78,7 +85,18 @@ def _parse(row: dict[str, Any], path: Path) -> GivenFaces:
         fields=tuple(faces),
         size=parse_size(row),
         source_sha256=row.get("source_sha256"),
+        review=_find_state(row),
     )
+
+
+def _find_state(row: dict[str, Any]) -> str | None:
+    """Whether people looked: from an exported review, or as a manifest recorded it."""
+    state = row.get("review")
+    steps = row.get("transforms")
+    for step in steps if isinstance(steps, list) else ():
+        if isinstance(step, dict) and step.get("name") == "review":
+            state = json.loads(step["parameters"]).get("state")
+    return state if state in REVIEW_STATES else None
 
 
 def _frames(frames: Any, where: str) -> tuple[int, ...]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError
+from curate.core.faces import TruthFace, TruthImage
 from curate.core.geometry import Box
-from curate.core.truth import TruthFace, TruthImage
 from curate.layouts.faces import iter_given_faces
 
 _NEUTRAL = ("ignore", "invalid", "iscrowd", "difficult")

@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from curate import codec
-from curate.codec import CodecOptions
-from curate.codec.extent import changed_mask
+from curate.codec import CodecOptions, changed_mask
 from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.errors import DataError
 from curate.core.faces import Face

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from curate.codec.upright import _turn
+from curate.codec.rgb import _turn
 from curate.core.errors import UsageError
 from curate.core.geometry import Box, to_stored, to_upright
 from curate.core.protocols import Pixels

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from curate import codec
-from curate.codec.png.stream import deflate, header_for, write_png
+from curate.codec.png.chunks import deflate, header_for, write_png
 from tests.codec.samples import photo
 
 Damage = Callable[[Path], None]

@@ -1,0 +1,81 @@
+"""``curate card``: write a dataset card, Croissant and a citation file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from curate.cli.options import PATH
+from curate.core.records import escape_unprintable
+
+FORMS = ("keep", "parquet", "webdataset", "imagefolder")
+
+_EPILOG = """\b
+Examples:
+  curate card out/ --init          # writes out/card.toml; answer its questions
+  curate card out/
+  curate card out/ --check         # exit 1 if a figure is no longer true
+  curate card out/ --profile neurips2026
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("out", type=PATH)
+@click.option("--init", is_flag=True, help="Write OUT/card.toml with every question explained.")
+@click.option(
+    "--check", is_flag=True, help="Write nothing; recompute every figure and compare. Exit 1 names"
+    " what differs."
+)  # fmt: skip
+@click.option(
+    "--report", "reports", type=PATH, multiple=True, metavar="FILE",
+    help="A report of evaluate, audit, impact or review. Those beside OUT are found without.",
+)  # fmt: skip
+@click.option("--template", type=PATH, metavar="FILE", help="A Jinja template for the body.")
+@click.option(
+    "--as", "form", type=click.Choice(FORMS), help="The form in which it will be published."
+    " [default: keep; parquet for COCO, VOC, YOLO and save_to_disk]"
+)  # fmt: skip
+@click.option(
+    "--profile", type=click.Choice(["neurips2026", "eu"]),
+    help="Fail on any empty required RAI field (neurips2026), or on any governance row without"
+    " evidence (eu).",
+)  # fmt: skip
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    out: Path,
+    init: bool,
+    check: bool,
+    reports: tuple[Path, ...],
+    template: Path | None,
+    form: str | None,
+    profile: str | None,
+) -> None:
+    """Write README.md, croissant.json and CITATION.cff of OUT, from its manifest and reports.
+
+    OUT is that of `curate blur` or `curate balance`. Every figure points to its
+    evidence; what was not measured says so. Text between the keep comments, and
+    YAML that others added, survive.
+    """
+    import curate
+
+    options = curate.CardOptions(
+        init=init, check=check, template=template, reports=reports, form=form, profile=profile
+    )
+    report = curate.write_card(out, options)
+    for note in report.notes:
+        click.echo(escape_unprintable(f"note: {note}"), err=True)
+    for problem in report.problems:
+        click.echo(escape_unprintable(f"{problem.file}: {problem.reason}"))
+    if report.problems:
+        click.echo(f"The card of {out} is not what its evidence says.", err=True)
+        ctx.exit(1)
+    if check:
+        click.echo(f"The card of {out} is what its evidence says.", err=True)
+    elif init:
+        click.echo(f"Wrote {report.written[0]}. Answer it, then: curate card {out}", err=True)
+    else:
+        names = ", ".join(path.name for path in report.written)
+        click.echo(f"Wrote {names} in {out}.", err=True)

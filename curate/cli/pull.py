@@ -1,0 +1,38 @@
+"""``curate pull``: download a published dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from curate.cli.options import PATH, QUIET
+from curate.core.records import escape_unprintable
+
+
+@click.command(
+    epilog="\b\nExamples:\n  curate pull my-lab/street-scenes copy/\n"
+    "  curate pull my-lab/street-scenes@curate-0123456789abcdef copy/\n"
+)
+@click.argument("repo_id", metavar="REPO_ID[@REVISION]")
+@click.argument("out", type=PATH)
+@QUIET
+def command(repo_id: str, out: Path, quiet: bool) -> None:
+    """Download a dataset that `curate push` has published to the new folder OUT.
+
+    OUT appears when every file is there and is what the public manifest lists.
+    Run the same command again to go on after an interruption.
+    """
+    import curate
+
+    tell = (lambda _: None) if quiet else _tell
+    report = curate.pull(repo_id, out, tell)
+    click.echo(
+        f"{report.out}: {report.files:,} files at revision {report.revision}, each as the manifest "
+        "lists it.",
+        err=True,
+    )
+
+
+def _tell(line: str) -> None:
+    click.echo(escape_unprintable(line), err=True)

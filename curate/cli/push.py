@@ -1,0 +1,148 @@
+"""``curate push``: upload a finished dataset to the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curate.cli.card import FORMS
+from curate.cli.options import JSON, PATH, QUIET, SOURCE
+from curate.core.records import escape_unprintable
+
+if TYPE_CHECKING:
+    from curate.publishing.hub.push import PushReport
+    from curate.publishing.hub.upload import Progress
+
+_LISTED = 20
+
+_EPILOG = """\b
+Examples:
+  curate push out/ my-lab/street-scenes --dry-run
+  curate push out/ my-lab/street-scenes
+  curate push out/ my-lab/street-scenes --public --gated manual
+  curate push out/ my-lab/street-scenes --withdraw train/cat/0001.jpg
+  curate push out/ --to s3://bucket/street-scenes
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("out", type=PATH)
+@click.argument("repo_id", required=False)
+@click.option("--to", type=SOURCE, help="Write to a folder or an fsspec URL instead of the Hub.")
+@click.option(
+    "--as", "form", type=click.Choice(FORMS), help="The form to publish in."
+    " [default: keep; parquet for COCO, VOC, YOLO and save_to_disk]"
+)  # fmt: skip
+@click.option(
+    "--public/--private", default=False, show_default=True,
+    help="Who can see the repository; it becomes public when everything is there.",
+)  # fmt: skip
+@click.option(
+    "--gated", type=click.Choice(["auto", "manual"]),
+    help="Readers accept the terms of card.toml first; granted automatically or by you.",
+)  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask before making a repository public.")
+@click.option("--source", type=SOURCE, help="SOURCE of the run: compare pixels, count its records.")
+@click.option(
+    "--report", "reports", type=PATH, multiple=True, metavar="FILE", help="As of `curate card`."
+)
+@click.option("--template", type=PATH, metavar="FILE", help="As of `curate card`.")
+@click.option(
+    "--verify", type=click.Choice(["sample", "all"]), default="sample", show_default=True,
+    help="How much is downloaded again and compared afterwards.",
+)  # fmt: skip
+@click.option(
+    "--withdraw", multiple=True, metavar="ID",
+    help="Remove a record from OUT and from what is published; may be given several times.",
+)  # fmt: skip
+@click.option(
+    "--parent", metavar="COMMIT",
+    help="Go on from this commit, which somebody else made; what differs is replaced.",
+)  # fmt: skip
+@click.option(
+    "--state", type=PATH, metavar="FOLDER",
+    help="Where the state and converted files are. [default: OUT.push beside OUT]",
+)  # fmt: skip
+@click.option("--workers", type=click.IntRange(1, 4096), metavar="N",
+              help="Processes for verification. [default: one per core]")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Send nothing; list what would be sent, and where.")
+@JSON
+@QUIET
+@click.pass_context
+def command(ctx: click.Context, /, out: Path, repo_id: str | None, **options: Any) -> None:
+    """Upload OUT to the dataset repository REPO_ID, or write it to --to.
+
+    Before a single byte is sent OUT is verified, every record accounted for and
+    the card compared with its evidence. The upload is built from the manifest,
+    never from what lies in a folder. Run the same command again to go on after
+    an interruption.
+    """
+    import curate
+    from curate.publishing.hub.gate import GateError
+
+    public = options.pop("public")
+    if public and not options["yes"] and not options["dry_run"]:
+        click.confirm(f"Make {repo_id} visible to everybody?", abort=True, err=True)
+    quiet, as_json = options.pop("quiet"), options.pop("as_json")
+    del options["yes"]
+    full = options.pop("verify") == "all"
+    try:
+        report = curate.push(
+            out,
+            repo_id,
+            curate.PushOptions(
+                **options,
+                public=public,
+                full=full,
+                watch=(lambda _: None) if quiet else _show,
+                tell=(lambda _: None) if quiet else _tell,
+            ),
+        )
+    except GateError as error:
+        for refusal in error.refusals:
+            click.echo(escape_unprintable(f"refused: {refusal.file}: {refusal.reason}"), err=True)
+        raise
+    if as_json:
+        click.echo(json.dumps({"version": 1, **_to_json(report)}, indent=2))
+        return
+    if report.dry_run:
+        for path, size in report.files.items():
+            click.echo(escape_unprintable(f"{size:>14,}  {path}"))
+    click.echo(escape_unprintable(format_report(report)), err=True)
+
+
+def _to_json(report: PushReport) -> dict[str, Any]:
+    value = dataclasses.asdict(report)
+    return {**{key: item for key, item in value.items() if key != "version"},
+            "dataset_version": report.version}  # fmt: skip
+
+
+def format_report(report: PushReport) -> str:
+    """What a push did, in a few words."""
+    total = sum(report.files.values())
+    size = f"{len(report.files):,} files, {total:,} bytes, as {report.form}"
+    if report.dry_run:
+        return f"Would send {size} to {report.to}; nothing was sent."
+    if report.revision is None:
+        return f"Wrote {size} to {report.to}."
+    changes = f" Changes: {'; '.join(report.changes)}." if report.changes else ""
+    return (
+        f"{report.to}: version {report.version}, {size}. Revision {report.revision}, tag "
+        f"{report.tag}; {report.checked:,} files downloaded again and compared.{changes}"
+    )
+
+
+def _show(progress: Progress) -> None:
+    click.echo(
+        f"{progress.files:,} of {progress.total_files:,} files, {progress.bytes:,} of "
+        f"{progress.total_bytes:,} bytes",
+        err=True,
+    )
+
+
+def _tell(line: str) -> None:
+    click.echo(escape_unprintable(line), err=True)

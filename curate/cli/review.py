@@ -1,0 +1,272 @@
+"""``curate review``: people correct boxes, and a bound on what is still missed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curate.cli.options import PATH, PLACE
+from curate.cli.progress import telling
+from curate.core.errors import UsageError
+from curate.layouts import LAYOUTS
+from curate.review.priority import ORDERS
+from curate.review.sampling import STRATA
+
+if TYPE_CHECKING:
+    from curate.review.export import Exported
+    from curate.review.run import ReviewState
+
+_EPILOG = """\b
+Orders:
+{orders}
+
+\b
+Further commands, each with --help:
+  curate review export   write the reviewed boxes for curate blur --faces
+  curate review report   write review.json and a page
+  curate review redo     blur again with the faces that a review of OUT has found
+
+\b
+Examples:
+  curate review photos/ --faces faces.parquet
+  curate review export faces.review -o reviewed.parquet
+  curate blur photos/ out/ --faces reviewed.parquet
+  curate review photos/ --run out/ --sample --at-most 1%
+""".format(orders="\n".join(f"  {name}: {what}" for name, what in ORDERS.items()))
+
+
+class _Share(click.ParamType[float]):
+    """A share, as 0.01 or 1%."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, float):
+            return value
+        text = str(value).strip()
+        try:
+            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            self.fail(f"{value!r} is not a share; give 0.01 or 1%", param, ctx)
+
+
+class _Review(click.Group):
+    """A group whose first argument may be SOURCE: `curate review photos/` starts a review."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[0] not in self.commands:
+            args = ["start", *args]
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in super().list_commands(ctx) if name != "start"]
+
+
+@click.group(cls=_Review)
+def command() -> None:
+    """Correct the boxes of a detector, and bound what is still missed."""
+
+
+SHARE = _Share()
+
+
+@command.command("start", epilog=_EPILOG)
+@click.argument("source", type=PLACE, required=False)
+@click.option("--faces", type=PATH, metavar="FILE", help="Proposed boxes, as from curate detect.")
+@click.option("--run", type=PATH, metavar="OUT", help="Review the outputs of a run instead.")
+@click.option(
+    "--folder", type=PATH, metavar="DIR", help="The review folder. [default: FILE.review]"
+)
+@click.option("--order", type=click.Choice(list(ORDERS)), default="found", help="See Orders below.")
+@click.option(
+    "--filter", "filters", multiple=True, metavar="CONDITION",
+    help="Only such images, as faces=0, confidence<0.5 or split=train; can be repeated.",
+)  # fmt: skip
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many images.")
+@click.option(
+    "--groups", type=PATH, metavar="TABLE",
+    help="Group labels by id: groups with more missed faces come first.",
+)  # fmt: skip
+@click.option("--by", metavar="NAME", help="The column of TABLE that divides a sample.")
+@click.option(
+    "--duplicates", type=PATH, metavar="FILE",
+    help="JSON of curate duplicates: copies without a face whose twin has one come first.",
+)  # fmt: skip
+@click.option("--reviewer", metavar="NAME", help="Your name. [default: the user's]")
+@click.option(
+    "--blind", is_flag=True, help="Every reviewer decides every image, without seeing the others'."
+)
+@click.option("--sample", is_flag=True, help="Look at a random sample and state a bound.")
+@click.option("--at-most", type=SHARE, help="Share of images that may show a face. [default: 1%]")
+@click.option("--confidence", type=SHARE, help="Of the bound, one-sided. [default: 95%]")
+@click.option("--allowed", type=click.IntRange(0), help="Finds that the sample allows for.")
+@click.option("--stratify", type=click.Choice(STRATA), help="By what it is divided.")
+@click.option(
+    "--checks", type=click.IntRange(0), metavar="N",
+    help="Hidden checks: images in which one real box is not shown. [default: 0]",
+)  # fmt: skip
+@click.option("--early", is_flag=True, help="You may stop before the end; needs a larger sample.")
+@click.option("--seed", type=int, default=0, help="Random seed. [default: 0]")
+@click.option("--format", "layout", type=click.Choice(["auto", *LAYOUTS]), default="auto",
+              help="SOURCE's layout. [default: auto]")  # fmt: skip
+@click.option("--port", type=click.IntRange(1, 65535), help="[default: the last one, or any]")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option("--json", "as_json", is_flag=True, help="How far the review is, at its end.")
+def start(source: str | None, **options: Any) -> None:
+    """Correct the boxes of SOURCE on a web page of this machine.
+
+    Every decision is on the disk before the page says saved; run the same command again to
+    go on. --sample draws images of what would be published and states an upper bound on the
+    share that shows a face.
+    """
+    from curate.review.run import start_review
+
+    state = start_review(
+        source,
+        build_options(options),
+        tell=telling(quiet=False) if options["as_json"] else click.echo,
+        browser=not options["no_browser"],
+    )
+    if options["as_json"]:
+        click.echo(json.dumps({"version": 1, **dataclasses.asdict(state)}, indent=2))
+    else:
+        click.echo(format_state(state))
+
+
+def build_options(options: dict[str, Any]) -> Any:
+    """The options of a review from those of the command line."""
+    from curate.review.collect import Queueing, load_contradicted
+    from curate.review.run import ReviewOptions
+    from curate.review.sampling import Target
+
+    said = {
+        name: options[name]
+        for name in ("at_most", "confidence", "allowed", "stratify", "checks")
+        if options[name] is not None
+    }
+    if not options["sample"] and (said or options["early"]):
+        name = next(iter(said), "early").replace("_", "-")
+        raise UsageError(f"--{name} is for --sample; add it")
+    target = Target(**said, early=options["early"], seed=options["seed"])
+    duplicates = options["duplicates"]
+    return ReviewOptions(
+        faces=options["faces"],
+        run=options["run"],
+        folder=options["folder"],
+        layout=options["layout"],
+        reviewer=options["reviewer"],
+        blind=options["blind"],
+        queueing=Queueing(
+            order=options["order"],
+            filters=options["filters"],
+            limit=options["limit"],
+            seed=options["seed"],
+            contradicted=load_contradicted(duplicates) if duplicates else frozenset(),
+        ),
+        groups=options["groups"],
+        by=options["by"],
+        sample=target if options["sample"] else None,
+        port=options["port"],
+    )
+
+
+def format_state(state: ReviewState) -> str:
+    """How far a review is, for a person."""
+    lines = [
+        f"{state.decided:,} of {state.images:,} images decided: {state.added:,} boxes added, "
+        f"{state.rejected:,} rejected, {state.changed:,} changed."
+    ]
+    if state.bound is not None:
+        lines.append(format_bound(state.bound))
+        lines.append(f"Next: curate review report {state.folder} --html review.html")
+    else:
+        lines.append(f"Next: curate review export {state.folder} -o reviewed.parquet")
+    return "\n".join(lines)
+
+
+def format_bound(bound: Any) -> str:
+    """What a sample says, in one line."""
+    said = f"{bound['looked']:,} of {bound['planned']:,} looked at, {bound['found']:,} with a "
+    said += f"visible face: at most {100 * bound['upper_now']:.3g} % of the "
+    said += f"{bound['population']:,} images show one ({100 * bound['confidence']:g} % confidence)"
+    if not bound["valid_now"]:
+        said += "; this holds only once the whole sample is looked at"
+    return said + "."
+
+
+@command.command()
+@click.argument("folder", type=PATH, required=False)
+@click.option("--output", "-o", required=True, type=PATH, metavar="FILE", help="The table.")
+@click.option("--json", "as_json", is_flag=True, help="Counts as JSON on stdout.")
+def export(folder: Path | None, output: Path, as_json: bool) -> None:
+    """Write the boxes of the review in FOLDER for `curate blur --faces`.
+
+    Every box says who decided it, a person or the detector, and every image whether it was
+    reviewed, sampled or not looked at.
+    """
+    from curate.review.export import export_review
+
+    done = export_review(folder, output)
+    if as_json:
+        click.echo(json.dumps({"version": 1, **dataclasses.asdict(done)}, indent=2))
+    else:
+        click.echo(format_export(done), err=True)
+
+
+def format_export(done: Exported) -> str:
+    """What was exported, for a person."""
+    lines = [
+        f"{done.images:,} images: {done.reviewed:,} reviewed, {done.sampled:,} sampled, "
+        f"{done.not_looked_at:,} not looked at, {done.withheld:,} withheld.",
+        f"{done.faces:,} faces, {done.by_person:,} of them decided by a person.",
+    ]
+    if done.outdated:
+        lines.append(f"{done.outdated:,} decisions are about other bytes and were left out.")
+    lines.append(f"Next: curate blur SOURCE OUT --faces {done.out}")
+    return "\n".join(lines)
+
+
+@command.command()
+@click.argument("folder", type=PATH, required=False)
+@click.option("--output", "-o", type=PATH, metavar="FILE", help="Write the JSON here.")
+@click.option("--html", type=PATH, metavar="FILE", help="Write a page for people.")
+def report(folder: Path | None, output: Path | None, html: Path | None) -> None:
+    """State what the review in FOLDER has found, and the bound of its sample.
+
+    The report is JSON, on stdout without --output.
+    """
+    from curate.review.report import describe_result
+    from curate.review.summary import report_review
+
+    said = report_review(folder, output, html)
+    if output is None:
+        click.echo(json.dumps(said, indent=2))
+    click.echo(describe_result(said), err=True)
+
+
+@command.command()
+@click.argument("folder", type=PATH)
+@click.argument("source", type=PLACE)
+@click.argument("out", type=PATH)
+@click.option("--workers", type=click.IntRange(1, 4096), metavar="N", help="Processes.")
+@click.pass_context
+def redo(ctx: click.Context, /, folder: Path, source: str, out: Path, workers: int | None) -> None:
+    """Blur SOURCE again into a new OUT, with the faces that the review in FOLDER has found.
+
+    FOLDER is a review of outputs (--run). The recipe is the reviewed run's, and images in
+    which nothing was found give the same bytes as before.
+    """
+    from curate.cli.blur import format_summary
+    from curate.cli.progress import stop_on_interrupt, watching
+    from curate.pipeline.session import Session
+    from curate.review.export import redo_reviewed
+
+    session = Session(workers=workers, tell=telling(quiet=False))
+    with watching(quiet=False) as watch, stop_on_interrupt(session.stop):
+        summary = redo_reviewed(folder, source, out, dataclasses.replace(session, watch=watch))
+    click.echo(format_summary(summary), err=True)
+    ctx.exit(3 if summary.withheld else 0)

@@ -1,0 +1,145 @@
+"""Guards around the decoders: every warning or unexpected exception withholds the image."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from curate.core.errors import WithheldError
+from curate.core.protocols import Frame
+
+
+@contextmanager
+def open_image(data: bytes, name: str) -> Iterator[Image.Image]:
+    """Open a file with one specific reader of Pillow; warnings are errors.
+
+    The caller has checked the size in the header against its own limit, so
+    Pillow's limit is disabled.
+
+    Args:
+        data: the file.
+        name: Pillow's name of the format.
+
+    Raises:
+        WithheldError: ``truncated`` or ``corrupt``.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with Image.open(io.BytesIO(data), formats=(name,)) as image:
+                yield image
+    except WithheldError:
+        raise
+    except (Exception, Warning) as error:  # decoders of damaged data raise anything
+        cause = " ".join(str(error).split()) or type(error).__name__
+        code = "truncated" if "truncated" in cause.lower() else "corrupt"
+        raise WithheldError(code, f"{name}: {cause}") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def check_size(width: int, height: int, frames: int, max_pixels: int) -> None:
+    """Check the size in a file's header, before anything is allocated.
+
+    Raises:
+        WithheldError: ``corrupt`` for an empty image, ``bomb`` for one too large.
+    """
+    if width < 1 or height < 1 or frames < 1:
+        raise WithheldError("corrupt", f"an image of {width}×{height} pixels, {frames} frames")
+    if width * height * frames > max_pixels:
+        count = f", {frames} frames" if frames > 1 else ""
+        raise WithheldError("bomb", f"{width}×{height} pixels{count}; the limit is {max_pixels}")
+
+
+def to_frame(image: Image.Image, mode: str | None = None) -> Frame:
+    """Return the pixels of a Pillow image as a contiguous array, converted to ``mode`` if given."""
+    converted = image if mode is None or image.mode == mode else image.convert(mode)
+    return np.array(converted)
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """Pixels of a palette image.
+
+    Args:
+        indices: H×W uint8.
+        palette: N×3 uint8; entries that no pixel uses are black.
+    """
+
+    indices: npt.NDArray[np.uint8]
+    palette: npt.NDArray[np.uint8]
+
+    def colors(self) -> Frame:
+        """Return the pixels as RGB, H×W×3 uint8."""
+        return np.ascontiguousarray(self.palette[self.indices])
+
+
+def used_palette(image: Image.Image) -> Indexed:
+    """Return a palette image's indices and the used entries of its palette.
+
+    Raises:
+        WithheldError: ``corrupt`` if an index is outside the palette.
+    """
+    indices = np.array(image, dtype=np.uint8)
+    stored = image.getpalette("RGB") or []
+    palette = np.array(stored, np.uint8).reshape(-1, 3)
+    used = np.bincount(indices.ravel(), minlength=256) > 0
+    size = int(np.flatnonzero(used)[-1]) + 1
+    if size > len(palette):
+        raise WithheldError("corrupt", "a pixel's colour is not in the palette")
+    return Indexed(indices, np.where(used[:size, None], palette[:size], np.uint8(0)))
+
+
+_STANDARD_ERROR = 2
+_MESSAGE = re.compile(
+    rb"(?:[\w/.-]+: |Apparently should be |Corrupt JPEG data|Premature end of JPEG"
+    rb"|Inconsistent progression|Unknown Adobe color|DCT coefficient out of range).*\n?"
+)
+
+
+@contextmanager
+def decoder_messages() -> Iterator[list[str]]:
+    """Capture messages of libtiff and libjpeg, which their bindings do not report.
+
+    These libraries fill in what they cannot decode and report it only by a line on
+    standard error. The list is filled when the block ends; other output to standard
+    error is passed on.
+    """
+    caught: list[str] = []
+    try:
+        before = os.dup(_STANDARD_ERROR)
+    except OSError:  # standard error is closed
+        yield caught
+        return
+    with _scratch_file() as file:
+        os.dup2(file.fileno(), _STANDARD_ERROR)
+        try:
+            yield caught
+        finally:
+            os.dup2(before, _STANDARD_ERROR)
+            os.close(before)
+            file.seek(0)
+            for line in file.readlines():
+                if _MESSAGE.fullmatch(line):
+                    caught.append(line.decode("utf-8", "replace").strip())
+                else:
+                    os.write(_STANDARD_ERROR, line)
+
+
+def _scratch_file() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("messages"), "w+b")
+    return tempfile.TemporaryFile()

@@ -1,0 +1,200 @@
+"""The GIF codec: image data copied, or all frames encoded again with 256 colors each."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from curate.codec.decoding import check_size, open_image, to_frame
+from curate.codec.gif.blocks import GifImage, GifStream, blank_unused, parse_gif, walk_codes
+from curate.codec.metadata.allow_list import Metadata
+from curate.codec.picture import UNUSED_COLORS, CodecOptions, Encoded, Picture
+from curate.core.entries import Route
+from curate.core.errors import WithheldError
+from curate.core.geometry import Box
+from curate.core.protocols import Frame
+
+
+class GifCodec:
+    """GIF: its image data copied, or every frame encoded again with at most 256 colors."""
+
+    name = "GIF"
+
+    def load(self, data: bytes, options: CodecOptions) -> Picture:
+        """Decode a GIF to composited frames.
+
+        Raises:
+            WithheldError: ``truncated``, ``corrupt``, ``bomb`` or ``frames``.
+        """
+        stream = replace(parse_gif(data), dropped=(), tail=b"")
+        check_size(stream.width, stream.height, len(stream.images), options.max_pixels)
+        for image in stream.images:
+            check_size(image.width, image.height, 1, stream.width * stream.height)
+            if image.x + image.width > stream.width or image.y + image.height > stream.height:
+                raise WithheldError("corrupt", "a GIF image lies outside the screen")
+        walked = [walk_codes(image) for image in stream.images]
+        stream = blank_unused(stream, [used for _, used in walked])
+        frames = _decode(stream)
+        return Picture(
+            format="GIF",
+            mode="P",
+            width=stream.width,
+            height=stream.height,
+            orientation=1,
+            frames=frames,
+            metadata=Metadata(),
+            stored=(stream, all(exact for exact, _ in walked)),
+        )
+
+    def save(
+        self,
+        picture: Picture,
+        frames: Sequence[Frame] | None,
+        touched: Sequence[Sequence[Box]],
+        options: CodecOptions,
+    ) -> Encoded:
+        """Encode a GIF: image data copied, or every frame on the whole canvas.
+
+        Outside the touched boxes all colors are kept; inside, new colors are
+        quantized to the remaining entries of the frame's palette.
+
+        Raises:
+            WithheldError: ``frames`` if a frame has more colors than one palette.
+        """
+        stream: GifStream
+        stream, exact = picture.stored
+        if frames is None and exact:
+            return Encoded(stream.to_bytes(), Route.COPIED, picture.note)
+        pixels = picture.frames if frames is None else frames
+        boxes = touched if frames is not None else [()] * len(pixels)
+        transparent = any(frame.shape[2] == 4 for frame in pixels)
+        images = tuple(
+            _encode(frame, met, image.delay, transparent)
+            for frame, met, image in zip(pixels, boxes, stream.images, strict=True)
+        )
+        data = replace(stream, palette=b"", background=0, images=images).to_bytes()
+        return Encoded(data, Route.LOSSLESS, picture.note)
+
+    def find_leaks(self, data: bytes, options: CodecOptions) -> list[str]:
+        """List what a GIF output contains besides its images."""
+        stream = parse_gif(data)
+        leaks = [f"{len(stream.tail)} bytes after the end of the image"] if stream.tail else []
+        leaks += stream.dropped
+        walked = [walk_codes(image) for image in stream.images]
+        if not all(exact for exact, _ in walked):
+            leaks.append("there are bytes after the image data")
+        if blank_unused(stream, [used for _, used in walked]) != stream:
+            leaks.append(UNUSED_COLORS)
+        if not leaks and stream.to_bytes() != data:
+            leaks.append("there are blocks or bytes that the images do not need")
+        return leaks
+
+
+def _decode(stream: GifStream) -> tuple[Frame, ...]:
+    with open_image(stream.to_bytes(), "GIF") as image:
+        if getattr(image, "n_frames", 1) != len(stream.images):
+            raise WithheldError("frames", "the GIF's frames cannot all be read")
+        if image.size != (stream.width, stream.height):
+            raise WithheldError("corrupt", "the GIF has another size than it states")
+        frames = []
+        for index in range(len(stream.images)):
+            image.seek(index)
+            frames.append(to_frame(image, "RGBA"))
+    if all(frame[..., 3].min() == 255 for frame in frames):
+        return tuple(np.ascontiguousarray(frame[..., :3]) for frame in frames)
+    for frame in frames:
+        frame[frame[..., 3] == 0] = 0  # transparent pixels have no color
+    return tuple(frames)
+
+
+def _encode(frame: Frame, touched: Sequence[Box], delay: bytes, transparent: bool) -> GifImage:
+    """Encode one frame on the whole canvas, with a local palette."""
+    fixed = np.ones(frame.shape[:2], np.bool_)
+    for box in touched:
+        fixed[box.slices] = False
+    clear = frame[..., 3] < 128 if frame.shape[2] == 4 else None
+    room = 255 if transparent else 256
+    found = to_palette(frame[..., :3], fixed, clear, room)
+    if found is None:
+        raise WithheldError("frames", "a GIF frame shows more colours than one palette holds")
+    indices, palette = found
+    unused = len(palette) if transparent else 0
+    if clear is not None:
+        indices[clear] = unused
+    # disposal: transparent frames are cleared, opaque ones are left in place
+    flags = 2 << 2 | 1 if transparent else 1 << 2
+    table = np.zeros((1 << max(1, (len(palette) + transparent - 1).bit_length()), 3), np.uint8)
+    table[: len(palette)] = palette
+    control = bytes([flags]) + delay + bytes([unused])
+    return replace(_compressed(indices), control=control, palette=table.tobytes())
+
+
+def _compressed(indices: npt.NDArray[np.uint8]) -> GifImage:
+    """Compress indices by LZW; as gray levels, which the encoder does not change."""
+    buffer = io.BytesIO()
+    Image.fromarray(indices, "L").save(buffer, "GIF", optimize=False, interlace=0)
+    return parse_gif(buffer.getvalue()).images[0]
+
+
+Colors = npt.NDArray[np.uint8]
+_BATCH = 4096
+
+
+def to_palette(
+    pixels: Frame, fixed: npt.NDArray[np.bool_], clear: npt.NDArray[np.bool_] | None, room: int
+) -> tuple[npt.NDArray[np.uint8], Colors] | None:
+    """Quantize an RGB image to a palette, keeping given colors exactly.
+
+    Args:
+        pixels: H×W×3 uint8.
+        fixed: H×W, pixels whose colors are kept exactly.
+        clear: H×W, transparent pixels, or None.
+        room: maximum number of palette colors, up to 256.
+
+    Returns:
+        Indices, H×W uint8, and the palette, N×3 uint8; None if the fixed pixels
+        alone have more than ``room`` colors.
+    """
+    packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    shown = np.ones(fixed.shape, np.bool_) if clear is None else ~clear
+    kept = np.unique(packed[fixed & shown])
+    if len(kept) > room:
+        return None
+    free = np.setdiff1d(packed[~fixed & shown], kept)
+    added = free if len(kept) + len(free) <= room else _reduced(free, room - len(kept))
+    palette = _unpack(np.concatenate([kept, added]))
+    if not len(palette):
+        palette = np.zeros((1, 3), np.uint8)
+    colors, inverse = np.unique(packed, return_inverse=True)
+    nearest = _nearest(_unpack(colors), palette)
+    return nearest[inverse].reshape(fixed.shape), palette
+
+
+def _reduced(colors: npt.NDArray[np.uint32], room: int) -> npt.NDArray[np.uint32]:
+    """Reduce colors to at most ``room`` by median cut."""
+    if room < 1:
+        return colors[:0]
+    strip = Image.fromarray(_unpack(colors)[None])
+    reduced = strip.quantize(room, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    chosen = np.array(reduced.convert("RGB")).reshape(-1, 3).astype(np.uint32)
+    return np.unique(chosen @ np.array([1 << 16, 1 << 8, 1], np.uint32))[:room]
+
+
+def _nearest(colors: Colors, palette: Colors) -> npt.NDArray[np.uint8]:
+    """Index of the nearest palette color of each color; the first of equals."""
+    targets = palette.astype(np.int32)
+    nearest = np.empty(len(colors), np.uint8)
+    for start in range(0, len(colors), _BATCH):
+        batch = colors[start : start + _BATCH].astype(np.int32)
+        distances = ((batch[:, None] - targets[None]) ** 2).sum(axis=2)
+        nearest[start : start + _BATCH] = distances.argmin(axis=1)
+    return nearest
+
+
+def _unpack(packed: npt.NDArray[np.uint32]) -> Colors:
+    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1).astype(np.uint8)

@@ -1,0 +1,117 @@
+"""Upright RGB: pictures as a detector receives them, and images encoded from RGB."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from curate.codec.picture import Picture
+from curate.core.geometry import Box, clip, round_out
+from curate.core.protocols import Frame, Pixels
+
+_BRIGHT = 99.9  # the percentile of a dim 16-bit image that becomes white
+
+
+def upright_rgb(picture: Picture, frame: int = 0) -> Pixels:
+    """Return a frame as upright RGB, H×W×3 uint8, contiguous.
+
+    Colors of transparent pixels are rendered as stored, because anyone can
+    recover them; if all colors are equal and the alpha channel varies, the alpha
+    channel is rendered instead. Samples of 16 bits are scaled to 8, and stretched if
+    they fill less than half of their range, as 12-bit data does.
+    """
+    pixels = _to_eight_bits(picture.frames[frame])
+    convert = {"CMYK": _cmyk_to_rgb, "LAB": _lab_to_rgb}.get(picture.mode, _to_rgb)
+    rgb = convert(pixels)
+    return np.ascontiguousarray(_turn(rgb, picture.orientation))
+
+
+def _to_eight_bits(pixels: Frame) -> Pixels:
+    if pixels.dtype == np.uint8:
+        return np.asarray(pixels, np.uint8)
+    white = float(np.percentile(pixels, _BRIGHT))
+    if not 0 < white < 0x8000:
+        white = 0xFFFF
+    scaled = pixels.astype(np.float32) * np.float32(255 / white) + np.float32(0.5)
+    return np.asarray(np.minimum(scaled, 255), np.uint8)
+
+
+def _to_rgb(pixels: Pixels) -> Pixels:
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    channels = pixels.shape[2]
+    if channels in (2, 4):
+        colors, alpha = pixels[..., :-1], pixels[..., -1:]
+        flat = not np.ptp(colors, axis=(0, 1)).any()
+        pixels = alpha if flat and np.ptp(alpha) else colors
+    return pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
+
+
+def _cmyk_to_rgb(pixels: Pixels) -> Pixels:
+    ink, black = pixels[..., :3].astype(np.uint16), pixels[..., 3:].astype(np.uint16)
+    return np.asarray(((255 - ink) * (255 - black) + 127) // 255, np.uint8)
+
+
+def _lab_to_rgb(pixels: Pixels) -> Pixels:
+    import cv2
+
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_LAB2RGB), np.uint8)
+
+
+def _turn(pixels: Pixels, orientation: int) -> Pixels:
+    """Apply an EXIF orientation (CIPA DC-008, tag 0x0112)."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+_QUALITY = 85
+
+
+def encode_rgb(image: Pixels, format: str) -> bytes:  # noqa: A002 - as in Picture
+    """Encode an image that was derived from another, without metadata.
+
+    Args:
+        image: upright, H×W×3 uint8.
+        format: format of the image it was derived from, as in ``Picture``. ``JPEG``
+            gives a JPEG of quality 95 without chroma subsampling; others a PNG.
+
+    Raises:
+        WithheldError: ``unsupported`` if the format cannot hold an image of this size.
+    """
+    if format == "JPEG":
+        from curate.codec.jpeg.codec import encode_jpeg
+
+        return encode_jpeg(image)
+    from curate.codec.png.codec import encode_png
+
+    return encode_png(image)
+
+
+def suffix_of_rgb(format: str) -> str:  # noqa: A002 - as in Picture
+    """Return the file name suffix of what ``encode_rgb`` returns for a format."""
+    return ".jpg" if format == "JPEG" else ".png"
+
+
+def crop_jpeg(pixels: Pixels, box: Box, side: int) -> bytes:
+    """Encode a crop of an image as a JPEG thumbnail whose longer side is ``side`` pixels.
+
+    Args:
+        pixels: upright RGB, H×W×3 uint8.
+        box: pixels of that image; must contain at least one of them.
+        side: pixels.
+    """
+    from PIL import Image
+
+    inside = clip(round_out(box), pixels.shape[1], pixels.shape[0])
+    part = Image.fromarray(pixels[inside.slices])
+    factor = side / max(part.size)
+    size = (max(1, round(part.width * factor)), max(1, round(part.height * factor)))
+    file = io.BytesIO()
+    part.resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()

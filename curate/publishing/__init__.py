@@ -1,0 +1,1 @@
+"""Dataset card, Croissant metadata, and exchange with the Hugging Face Hub."""

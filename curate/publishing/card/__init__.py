@@ -1,0 +1,1 @@
+"""The dataset card, written from a manifest, reports and ``card.toml``."""

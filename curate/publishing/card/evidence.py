@@ -1,0 +1,159 @@
+"""The evidence behind a card: the public manifest, and the reports that lie beside OUT."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curate.core.errors import DataError, UsageError
+
+_LARGEST = 64 << 20
+_DETECTION = ("detector", "profile", "confidence", "max_side", "weights_sha256")
+"""Keys of a recipe that decide what a detector finds."""
+
+SIGNS: Mapping[str, tuple[str, ...]] = {
+    "evaluate": ("truth_sha256", "overall", "face_free"),
+    "audit": ("attributes", "census", "records"),
+    "balance": ("recipe", "comparisons", "labels", "counts"),
+    "impact": ("pairs", "top1", "mcnemar"),
+    "train": ("cells", "gaps", "runs"),
+    "review": ("review", "bound"),
+    "attack": ("attacks",),
+}
+"""Keys by which a report of each command is known."""
+
+COMMANDS: Mapping[str, str] = {
+    "evaluate": "curate evaluate SOURCE --faces LABELS -o evaluate.json",
+    "audit": "curate audit OUT/data --groups TABLE --by ATTRIBUTE -o audit.json",
+    "balance": "curate balance OUT/data --groups TABLE --by ATTRIBUTE -o BALANCED",
+    "impact": "curate impact evaluate SOURCE OUT -o impact.json",
+    "train": "curate impact train SOURCE OUT -o train.json",
+    "review": "curate review SOURCE",
+    "attack": "curate attack SOURCE OUT",
+}
+"""The command that measures what a report would show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Reports by kind, and why others were left out.
+
+    Args:
+        names: the name that pointers use, by kind.
+        documents: their content, by that name.
+        notes: a line for each file that was left out.
+    """
+
+    names: dict[str, str] = field(default_factory=dict)
+    documents: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def load_evidence(
+    out: Path, facts: Mapping[str, Any], given: Sequence[Path], search: bool = True
+) -> Evidence:
+    """Find the reports of a dataset.
+
+    Args:
+        out: the dataset's OUT.
+        facts: its ``run.json`` or ``balance.json``.
+        given: report files that the user named.
+        search: whether JSON files beside OUT are looked at as well.
+
+    Raises:
+        UsageError: if a named file is not a report of this dataset, or two are of one kind.
+        DataError: if a named file cannot be read.
+    """
+    evidence = Evidence()
+    for path in given:
+        value = _load(path)
+        kind = _kind_of(value)
+        if kind is None:
+            raise UsageError(f"--report {path} is not a report of curate that a card can use")
+        if fault := _find_fault(kind, value, facts):
+            raise UsageError(f"--report {path} {fault}")
+        _add(evidence, kind, path.name, value)
+    if search:
+        _search(evidence, out, facts, {path.resolve() for path in given})
+    _add_own(evidence, out, facts)
+    return evidence
+
+
+def _search(evidence: Evidence, out: Path, facts: Mapping[str, Any], given: set[Path]) -> None:
+    """Take the reports beside OUT; of a kind that the user named none is taken."""
+    named = set(evidence.names)
+    for path in sorted(out.resolve().parent.glob("*.json")):
+        if path.resolve() in given or not path.is_file():
+            continue
+        try:
+            value = _load(path)
+        except DataError:
+            continue
+        kind = _kind_of(value)
+        if kind is None or kind in named:
+            continue
+        if fault := _find_fault(kind, value, facts):
+            evidence.notes.append(f"{path.name} is left out: it {fault}")
+            continue
+        _add(evidence, kind, path.name, value)
+
+
+def _add(evidence: Evidence, kind: str, name: str, value: Any) -> None:
+    if kind in evidence.names:
+        raise UsageError(
+            f"{evidence.names[kind]} and {name} are both reports of {kind}; name the one to use "
+            "with --report"
+        )
+    evidence.names[kind] = name
+    evidence.documents[name] = value
+
+
+def _add_own(evidence: Evidence, out: Path, facts: Mapping[str, Any]) -> None:
+    """The audits that a correction keeps in its own manifest."""
+    if "report" not in facts:
+        return
+    evidence.names["balance"] = "manifest/balance.json"
+    evidence.documents["manifest/balance.json"] = facts["report"]
+    for kind in ("before", "after"):
+        path = out / "manifest" / f"{kind}.json"
+        if path.is_file():
+            evidence.names[kind] = f"manifest/{kind}.json"
+            evidence.documents[f"manifest/{kind}.json"] = _load(path)
+
+
+def _load(path: Path) -> Any:
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise DataError(f"{path} is larger than {_LARGEST >> 20} MiB")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise DataError(f"{path} is not valid JSON") from None
+
+
+def _kind_of(value: Any) -> str | None:
+    if not isinstance(value, dict):
+        return None
+    found = [kind for kind, keys in SIGNS.items() if all(key in value for key in keys)]
+    return found[0] if len(found) == 1 else None
+
+
+def _find_fault(kind: str, value: Mapping[str, Any], facts: Mapping[str, Any]) -> str | None:
+    """Why a report is not of this dataset, or None."""
+    if value.get("version") != 1:
+        return f"has version {value.get('version')!r}, and this release reads 1"
+    manifest = value.get("manifest")
+    if isinstance(manifest, dict):
+        own_records = facts["records"]["sha256"]
+        if manifest.get("records_sha256", own_records) != own_records:
+            return "was made from another OUT (manifest.records_sha256 differs)"
+    recipe, own = value.get("recipe"), facts.get("recipe", {})
+    if kind == "evaluate" and isinstance(recipe, dict) and "profile" in own:
+        differing = [key for key in _DETECTION if recipe.get(key) != own.get(key)]
+        if differing:
+            return f"is of another detector than OUT ({', '.join(differing)} differ)"
+    return None

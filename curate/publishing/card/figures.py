@@ -1,0 +1,167 @@
+"""Figures with pointers: each number of a card says where it comes from, and can be recomputed.
+
+In the card's Markdown a figure is its text between two comments::
+
+    <!-- figure: manifest/run.json#/counts/written as count -->1,234<!-- /figure -->
+
+The first names a file, a JSON path (RFC 6901) and how the value is written. Two pointers joined
+by ``over`` are a share.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from curate.core.errors import DataError
+
+MIN_CELL = 10
+"""The smallest count of people that a card shows; smaller ones are written as ``< 10``."""
+
+_FIGURE = re.compile(
+    r"<!-- figure: (?P<pointer>.+?) as (?P<form>[a-z]+) -->(?P<text>.*?)"
+    r"<!-- /figure -->",
+    re.DOTALL,
+)
+
+Documents = Mapping[str, Any]
+"""JSON documents by the name that pointers use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A figure that no longer is what its evidence says.
+
+    Args:
+        pointer: where it comes from.
+        shown: what the card says.
+        found: what the evidence says now, or why it cannot be said.
+    """
+
+    pointer: str
+    shown: str
+    found: str
+
+
+def format_figure(documents: Documents, pointer: str, form: str) -> str:
+    """A figure in the card's Markdown.
+
+    Raises:
+        DataError: if the pointer leads nowhere.
+    """
+    text = format_value(resolve(documents, pointer), form)
+    return f"<!-- figure: {pointer} as {form} -->{text}<!-- /figure -->"
+
+
+def find_mismatches(text: str, documents: Documents) -> Iterator[Mismatch]:
+    """Recompute every figure of a card.
+
+    Args:
+        text: the card.
+        documents: the evidence as it is now.
+    """
+    for found in _FIGURE.finditer(text):
+        try:
+            now = format_value(resolve(documents, found["pointer"]), found["form"])
+        except DataError as error:
+            now = str(error)
+        if now != found["text"]:
+            yield Mismatch(found["pointer"], found["text"], now)
+
+
+def resolve(documents: Documents, pointer: str) -> Any:
+    """The value that a pointer names.
+
+    Raises:
+        DataError: if it leads nowhere.
+    """
+    if " over " in pointer:
+        above, _, below = pointer.partition(" over ")
+        a, b = resolve(documents, above), resolve(documents, below)
+        if not _is_number(a) or not _is_number(b):
+            raise DataError(f"{pointer} is not of two numbers")
+        return None if b == 0 else a / b
+    name, _, path = pointer.partition("#")
+    if name not in documents:
+        raise DataError(f"{name} is not there")
+    value = documents[name]
+    for part in path.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        try:
+            value = value[int(key)] if isinstance(value, list) else value[key]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise DataError(f"{name} has nothing at {path}") from None
+    return value
+
+
+def escape(key: str) -> str:
+    """A key as part of a JSON pointer."""
+    return str(key).replace("~", "~0").replace("/", "~1")
+
+
+def format_value(value: Any, form: str) -> str:
+    """A value in words.
+
+    Raises:
+        DataError: if it is not of that form.
+    """
+    if value is None:
+        return "not defined"
+    if form not in FORMS:
+        raise DataError(f"{form!r} is not a form of figures")
+    holds, write = FORMS[form]
+    if not holds(value):
+        raise DataError(f"a value is not of the form {form!r}")
+    return write(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_interval(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
+def _signed(value: float, places: int = 2) -> str:
+    return f"{value:+.{places}f}".replace("-", "−")
+
+
+def _plain(text: str) -> str:
+    """Text that can neither end a comment nor open an element nor break a table."""
+    cleaned = " ".join(text.split())
+    for mark, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
+        cleaned = cleaned.replace(mark, entity)
+    return cleaned.replace("[", "\\[").replace("`", "\\`")
+
+
+def _cell(value: int) -> str:
+    return f"{value:,}" if value == 0 or value >= MIN_CELL else f"&lt; {MIN_CELL}"
+
+
+Form = tuple[Callable[[Any], bool], Callable[[Any], str]]
+FORMS: Mapping[str, Form] = {
+    "count": (_is_number, lambda value: f"{value:,}"),
+    "cell": (lambda value: isinstance(value, int), _cell),
+    "share": (_is_number, lambda value: f"{100 * value:.1f} %"),
+    "number": (_is_number, lambda value: f"{value:.3g}".replace("-", "−")),
+    "points": (_is_number, lambda value: f"{_signed(100 * value)} points"),
+    "interval": (
+        _is_interval,
+        lambda value: f"95 % interval {100 * value[0]:.1f} to {100 * value[1]:.1f} %",
+    ),
+    "pointsinterval": (
+        _is_interval,
+        lambda value: f"95 % interval {_signed(100 * value[0])} to {_signed(100 * value[1])}",
+    ),
+    "text": (lambda value: isinstance(value, str), _plain),
+    "digest": (lambda value: isinstance(value, str), lambda value: f"`{value}`"),
+}
+"""How values are written, by name."""
+
+
+def plain(text: str) -> str:
+    """Text of a person or a file as Markdown in which nothing is marked up."""
+    return _plain(text)

@@ -1,0 +1,267 @@
+"""A card's Markdown from its template, its citation files, and the sections that people wrote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+import jinja2.sandbox
+import yaml
+
+from curate.core.errors import DataError, UsageError
+from curate.publishing.card.evidence import COMMANDS, Evidence
+from curate.publishing.card.figures import (
+    MIN_CELL,
+    Documents,
+    escape,
+    format_figure,
+    plain,
+    resolve,
+)
+from curate.publishing.card.governance import DELAYED, NOTE, Row, as_of
+from curate.publishing.card.questions import Answers
+
+_KEPT = re.compile(
+    r"<!-- keep: (?P<name>[a-z0-9-]+) -->\n(?P<text>.*?)<!-- /keep: (?P=name) -->", re.DOTALL
+)
+_MOST_GROUPS = 60
+_AUDITS = (
+    ("before", "Before correction"),
+    ("after", "After correction"),
+    ("audit", "As published"),
+)
+
+
+def find_kept(body: str) -> dict[str, str]:
+    """The sections of a card that people wrote, by name."""
+    return {found["name"]: found["text"] for found in _KEPT.finditer(body)}
+
+
+def without_kept(body: str) -> str:
+    """A card's body with every section that people wrote left empty."""
+    return _KEPT.sub(lambda found: f"<!-- keep: {found['name']} -->", body)
+
+
+def make_context(
+    answers: Answers,
+    documents: Documents,
+    evidence: Evidence,
+    governance: Sequence[Row],
+    kept: Mapping[str, str],
+) -> dict[str, Any]:
+    """What a template can use; see ``curate/publishing/README.md``.
+
+    Args:
+        answers: what ``card.toml`` says.
+        documents: everything that pointers lead into.
+        evidence: the reports.
+        governance: the governance table.
+        kept: sections that people wrote, by name.
+    """
+    run, publication = documents["manifest/run.json"], documents["manifest/publication.json"]
+    used: set[str] = set()
+
+    def keep(name: str, default: str) -> str:
+        used.add(name)
+        text = kept.get(name, f"{default}\n" if default else "")
+        return f"<!-- keep: {name} -->\n{text}<!-- /keep: {name} -->"
+
+    def has(pointer: str) -> bool:
+        try:
+            return resolve(documents, pointer) is not None
+        except DataError:
+            return False
+
+    def shown(pointer: str) -> bool:
+        value = resolve(documents, pointer) if has(pointer) else None
+        return isinstance(value, int | float) and (value == 0 or value >= MIN_CELL)
+
+    def interval(pointer: str) -> str:
+        name = "clustered" if has(f"{pointer}/clustered") else "wilson"
+        return format_figure(documents, f"{pointer}/{name}", "interval")
+
+    return {
+        **_answer_context(answers),
+        "figure": lambda pointer, form: format_figure(documents, pointer, form),
+        "interval": interval,
+        "has": has,
+        "shown": shown,
+        "keep": keep,
+        "plain": plain,
+        "escape": escape,
+        "kept_names": used,
+        "correction": run.get("kind") == "correction",
+        "faces_given": run.get("faces_given", False),
+        "threshold": _threshold(run, documents),
+        "detectors": len(run.get("detectors", ())),
+        "weights": [sorted(model["weights_sha256"]) for model in run.get("detectors", ())],
+        "splits": list(publication["splits"]),
+        "reasons": list(publication["reasons"]),
+        "sidecars": [(kind, list(keys)) for kind, keys in publication["sidecars"].items()],
+        "objects_box": publication.get("objects_box"),
+        "reports": evidence.names,
+        "commands": COMMANDS,
+        "audits": list(_iter_audits(evidence)),
+        "counted": {
+            name: "people" if _per(document) == "person" else "records"
+            for name, document in evidence.documents.items()
+        },
+        "governance": [asdict_row(row) for row in governance],
+        "governance_note": NOTE,
+        "governance_as_of": as_of(),
+        "governance_dates": DELAYED,
+    }
+
+
+def asdict_row(row: Row) -> dict[str, str]:
+    """A governance row as plain values."""
+    return {key: str(value) for key, value in asdict(row).items()}
+
+
+def _answer_context(answers: Answers) -> dict[str, Any]:
+    name, mail = answers["maintainer.name"], answers["maintainer.email"]
+    link = answers["dataset.license_link"] or ""
+    license_text = answers["dataset.license"]
+    if license_text == "other":
+        license_text = f"{answers['dataset.license_name']} ({link})"
+    source = plain(answers["dataset.source"])
+    if answers["dataset.source_url"]:
+        source += f" ({answers['dataset.source_url']})"
+    optional = {
+        key: plain(answers[f"use.{key}"]) if answers[f"use.{key}"] else ""
+        for key in ("limitations", "biases", "sensitive")
+    }
+    return {
+        "title": plain(answers["dataset.title"]),
+        "description": plain(answers["dataset.description"]),
+        "version": answers["dataset.version"],
+        "date": answers["dataset.date"],
+        "license": plain(license_text),
+        "maintainer": plain(name),
+        "contact": f"{plain(name)}, {plain(mail)}",
+        "source": source,
+        "url": answers["dataset.url"],
+        "intended": plain(answers["use.intended"]),
+        "out_of_scope": plain(answers["use.out_of_scope"]),
+        "removal_contact": plain(answers["removal.contact"]),
+        "removal_days": answers["removal.days"],
+        "changelog": answers.changelog,
+        "bibtex": format_bibtex(answers),
+        **optional,
+    }
+
+
+def _threshold(run: Mapping[str, Any], documents: Documents) -> str:
+    if run.get("recipe", {}).get("confidence") is None:
+        return "the profile's own"
+    return format_figure(documents, "manifest/run.json#/recipe/confidence", "number")
+
+
+def _per(document: Any) -> str:
+    reading = document.get("reading") if isinstance(document, dict) else None
+    return str(reading.get("per")) if isinstance(reading, dict) else ""
+
+
+def _iter_audits(evidence: Evidence) -> Any:
+    for kind, stage in _AUDITS:
+        if kind not in evidence.names:
+            continue
+        name = evidence.names[kind]
+        attributes = evidence.documents[name].get("attributes", {})
+        listed = [
+            (attribute, list(found["groups"])[:_MOST_GROUPS])
+            for attribute, found in attributes.items()
+        ]
+        if listed:
+            yield stage, name, listed
+
+
+def render_body(context: Mapping[str, Any], template: str | None, kept: Mapping[str, str]) -> str:
+    """A card's Markdown, without its header.
+
+    Args:
+        context: as `make_context` makes it.
+        template: a Jinja template to use instead of the package's own, or None.
+        kept: sections that people wrote; those that the template has no place for come last.
+
+    Raises:
+        UsageError: if the template cannot be rendered.
+    """
+    text = template
+    if text is None:
+        text = (files("curate.publishing.card") / "card.md.j2").read_text(encoding="utf-8")
+    environment = jinja2.sandbox.SandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )
+    try:
+        body = environment.from_string(text).render(context)
+    except (jinja2.TemplateError, TypeError, KeyError) as error:
+        where = f", line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else ""
+        raise UsageError(f"the template{where} cannot be rendered: {error}") from None
+    rest = [name for name in kept if name not in context["kept_names"]]
+    blocks = [f"<!-- keep: {name} -->\n{kept[name]}<!-- /keep: {name} -->" for name in rest]
+    body = re.sub(r"\n{3,}", "\n\n", body.rstrip())
+    return "\n\n".join([body, *blocks]) + "\n"
+
+
+def format_bibtex(answers: Answers) -> str:
+    """The dataset as a BibTeX entry."""
+    key = re.sub(r"[^a-z0-9]+", "-", str(answers["dataset.title"]).lower()).strip("-") or "dataset"
+    fields = {
+        "title": f"{{{_tex(answers['dataset.title'])}}}",
+        "author": " and ".join(map(_tex, answers["citation.authors"])),
+        "year": str(answers["dataset.date"])[:4],
+        "version": answers["dataset.version"],
+        "url": answers["dataset.url"],
+    }
+    if answers["citation.doi"]:
+        fields["doi"] = answers["citation.doi"]
+    lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
+    return f"@misc{{{key},\n{lines}\n}}"
+
+
+def _tex(text: str) -> str:
+    return re.sub(r"([&%$#_{}])", r"\\\1", " ".join(str(text).split()))
+
+
+_SPDX = {
+    "apache-2.0": "Apache-2.0", "mit": "MIT", "cc0-1.0": "CC0-1.0", "odc-by": "ODC-By-1.0",
+    "odbl": "ODbL-1.0", "pddl": "PDDL-1.0", "cdla-permissive-2.0": "CDLA-Permissive-2.0",
+    "cdla-permissive-1.0": "CDLA-Permissive-1.0", "cdla-sharing-1.0": "CDLA-Sharing-1.0",
+    "etalab-2.0": "etalab-2.0", "c-uda": "C-UDA-1.0", "bsd-3-clause": "BSD-3-Clause",
+}  # fmt: skip
+
+
+def spdx_of(license_id: str) -> str | None:
+    """The SPDX identifier of a license of the Hub's list, or None where there is none."""
+    if license_id.startswith("cc-by") and license_id[-1].isdigit():
+        return license_id.upper()
+    return _SPDX.get(license_id)
+
+
+def format_citation(answers: Answers) -> str:
+    """``CITATION.cff``, version 1.2.0."""
+    authors = []
+    for author in answers["citation.authors"]:
+        family, comma, given = author.partition(",")
+        names = {"family-names": family.strip(), "given-names": given.strip()}
+        authors.append(names if comma else {"name": author.strip()})
+    value = {
+        "cff-version": "1.2.0",
+        "message": "If you use this dataset, please cite it as below.",
+        "type": "dataset",
+        "title": answers["dataset.title"],
+        "version": answers["dataset.version"],
+        "date-released": str(answers["dataset.date"]),
+        "authors": authors,
+        "url": answers["dataset.url"],
+        "abstract": answers["dataset.description"],
+        "license": spdx_of(answers["dataset.license"]),
+        "doi": answers["citation.doi"],
+    }
+    plain_values = {key: item for key, item in value.items() if item}
+    return str(yaml.safe_dump(plain_values, sort_keys=False, allow_unicode=True, width=100))

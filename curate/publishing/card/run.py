@@ -1,0 +1,464 @@
+"""Write and check the card of an OUT: reading and writing; what is decided is in its siblings."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from curate.core.errors import DataError, UsageError
+from curate.layouts.annotations import iter_events
+from curate.publishing import dataset as datasets
+from curate.publishing.card import governance, picture, render, sidecars
+from curate.publishing.card.evidence import load_evidence
+from curate.publishing.card.figures import find_mismatches
+from curate.publishing.card.header import check_header, format_header, make_header, split_card
+from curate.publishing.card.questions import Answers, format_template, parse_answers
+from curate.publishing.croissant.build import PublishedFile, build_croissant, find_missing
+from curate.publishing.croissant.validate import validate
+from curate.publishing.dataset import Dataset
+from curate.publishing.form import WITH_OBJECTS, Form
+from curate.publishing.publication import describe_form
+from curate.storage.atomic import save_bytes
+
+QUESTIONS = "card.toml"
+CARD, CROISSANT, CITATION = "README.md", "croissant.json", "CITATION.cff"
+PROFILES = ("neurips2026", "eu")
+PUBLICATION_VERSION = 1
+_LARGEST_CARD = 4 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardOptions:
+    """How to write a card.
+
+    Args:
+        init: write ``card.toml`` with every question, and nothing else.
+        check: write nothing; compare the card with its evidence.
+        template: a Jinja template to use instead of the package's own.
+        reports: report files; those beside OUT are found without.
+        form: one of ``keep``, ``parquet``, ``webdataset``, ``imagefolder``; None for the layout's
+            usual one.
+        profile: ``neurips2026`` or ``eu``, which refuse a card that lacks what they ask for.
+    """
+
+    init: bool = False
+    check: bool = False
+    template: Path | None = None
+    reports: Sequence[Path] = ()
+    form: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a file of a card differs from what its evidence makes.
+
+    Args:
+        file: the file.
+        reason: what is wrong with it.
+    """
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardReport:
+    """What became of a card.
+
+    Args:
+        written: the files that were written.
+        problems: how the card differs from its evidence.
+        notes: what a user should know; one line each.
+    """
+
+    written: tuple[Path, ...] = ()
+    problems: tuple[Difference, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A card as its evidence makes it now.
+
+    Args:
+        answers: what ``card.toml`` says.
+        form: how the dataset is published.
+        header: the YAML header.
+        body: the Markdown.
+        croissant: the content of ``croissant.json``.
+        citation: the content of ``CITATION.cff``.
+        picture: the example before and after, or None.
+        publication: the content of ``manifest/publication.json``.
+        documents: everything that pointers lead into.
+        rows: the governance table.
+        notes: what a user should know.
+    """
+
+    answers: Answers
+    form: Form
+    header: Mapping[str, Any]
+    body: str
+    croissant: Mapping[str, Any]
+    citation: str
+    picture: bytes | None
+    publication: Mapping[str, Any]
+    documents: Mapping[str, Any]
+    rows: Sequence[governance.Row]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def text(self) -> str:
+        """The content of ``README.md``."""
+        return f"---\n{format_header(self.header)}---\n\n{self.body}"
+
+
+def write_card(out: str | Path, options: CardOptions | None = None) -> CardReport:
+    """Write ``README.md``, ``croissant.json`` and ``CITATION.cff`` of a finished OUT.
+
+    Args:
+        out: the OUT of ``curate blur`` or ``curate balance``.
+        options: how; the defaults if None.
+
+    Returns:
+        What was written, or with ``check`` how the card differs from its evidence.
+
+    Raises:
+        DataError: if ``card.toml`` or a report cannot be used, or a profile's fields are empty.
+        ManifestError: if there is no manifest.
+        UsageError: if the options contradict each other.
+        MissingExtraError: if a package of the extra ``publish`` is not installed.
+
+    >>> import curate
+    >>> curate.write_card("out", curate.CardOptions(init=True))  # doctest: +SKIP
+    """
+    options, out = options or CardOptions(), Path(out)
+    if options.profile is not None and options.profile not in PROFILES:
+        raise UsageError(f"profile {options.profile!r} is unknown; choose {' or '.join(PROFILES)}")
+    if options.init:
+        return _write_questions(out)
+    dataset = datasets.open_dataset(out)
+    card = make_card(dataset, options)
+    if options.profile:
+        _check_profile(card, options.profile)
+    if options.check:
+        return CardReport(problems=tuple(iter_differences(out, card)), notes=card.notes)
+    return CardReport(written=tuple(_save(out, card)), notes=card.notes)
+
+
+def _write_questions(out: Path) -> CardReport:
+    datasets.open_dataset(out)
+    path = out / QUESTIONS
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(format_template())
+    except FileExistsError:
+        raise UsageError(f"{path} exists; edit it, or remove it first") from None
+    return CardReport(written=(path,))
+
+
+def load_answers(out: Path) -> tuple[Answers, dict[str, Any]]:
+    """What ``card.toml`` of an OUT says, and its content.
+
+    Raises:
+        DataError: if it is absent or has faults.
+    """
+    path = out / QUESTIONS
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} is missing; run `curate card {out} --init`, answer its questions, run again"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    answers = parse_answers(text, QUESTIONS)
+    return answers, json.loads(json.dumps(tomllib.loads(text), default=str))
+
+
+def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) -> Card:
+    """A card as its evidence makes it now; nothing is written to OUT.
+
+    Args:
+        dataset: the dataset.
+        options: how.
+        form: how the dataset is published; worked out if None.
+    """
+    answers, asked = load_answers(dataset.out)
+    form = form or describe_form(dataset, options.form)
+    evidence = load_evidence(dataset.out, dataset.facts, options.reports)
+    with tempfile.TemporaryDirectory() as folder:
+        public = Path(folder) / "public"
+        run = datasets.save_public_tier(dataset, public)
+        publication = describe_publication(
+            dataset, answers, form, datasets.digest_public_tier(public)
+        )
+    documents = {
+        **evidence.documents,
+        "manifest/run.json": run,
+        "manifest/publication.json": publication,
+        QUESTIONS: asked,
+    }
+    before, body = _load_card(dataset.out)
+    header = make_header(answers, form, before)
+    check_header(header)
+    kept = render.find_kept(body)
+    rows = governance.make_rows(documents, evidence.names, answers.governance)
+    context = render.make_context(answers, documents, evidence, rows, kept)
+    croissant = build_croissant(answers, form, documents, (), publication["objects_box"])
+    validate(croissant)
+    return Card(
+        answers=answers,
+        form=form,
+        header=header,
+        body=render.render_body(context, _load_template(options.template), kept),
+        croissant=croissant,
+        citation=render.format_citation(answers),
+        picture=picture.draw_example(run["obfuscator"]) if "obfuscator" in run else None,
+        publication=publication,
+        documents=documents,
+        rows=rows,
+        notes=(*evidence.notes, *([form.note] if form.note else [])),
+    )
+
+
+def _load_template(path: Path | None) -> str | None:
+    try:
+        return None if path is None else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--template {path} cannot be read: {error}") from None
+
+
+def describe_publication(
+    dataset: Dataset, answers: Answers, form: Form, manifest_sha256: str
+) -> dict[str, Any]:
+    """The content of ``manifest/publication.json``: what is published, in which form."""
+    counts = dataset.facts["counts"]
+    with_faces = {} if dataset.is_correction else {"images_with_faces": counts["images_with_faces"]}
+    return {
+        "version": PUBLICATION_VERSION,
+        "title": answers["dataset.title"],
+        "dataset_version": answers["dataset.version"],
+        "form": form.name,
+        "layout": dataset.layout,
+        "builder": form.builder,
+        "manifest_sha256": manifest_sha256,
+        "counts": with_faces,
+        "reasons": datasets.count_withheld(dataset),
+        "splits": dict(form.splits),
+        "sidecars": sidecars.merge_counts(_iter_sidecar_counts(dataset)),
+        "objects_box": _box_of(dataset, form),
+    }
+
+
+def _box_of(dataset: Dataset, form: Form) -> str | None:
+    if form.name == "keep" or dataset.layout not in WITH_OBJECTS:
+        return None
+    from curate.publishing.hub.objects import CocoObjects, VocObjects, YoloObjects
+
+    kinds = {"coco": CocoObjects.box, "voc": VocObjects.box, "yolo": YoloObjects.box}
+    return kinds[dataset.layout]
+
+
+def _iter_sidecar_counts(dataset: Dataset) -> Iterator[dict[str, dict[str, int]]]:
+    for carried in dataset.carried():
+        if carried.is_container and not carried.path.endswith(".parquet"):
+            continue
+        path = dataset.data / carried.path
+        suffix = path.suffix.lower()
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if suffix == ".json":
+                yield _count_json(path)
+            elif suffix in (".csv", ".tsv"):
+                yield _count_csv(path)
+            elif suffix == ".jsonl":
+                with path.open(encoding="utf-8") as lines:
+                    yield sidecars.count_keys(sidecars.iter_json_lines(lines))
+            elif suffix == ".xml":
+                yield _count_xml(path)
+            elif suffix == ".parquet":
+                yield _count_parquet(path)
+
+
+def _count_json(path: Path) -> dict[str, dict[str, int]]:
+    """Keys of a JSON document of any size, with values that are plain; streamed."""
+
+    def pairs(file: Any) -> Iterator[dict[str, Any]]:
+        key, floats = None, 0
+        for _, event, value in iter_events(file, path.name):
+            if event == "map_key":
+                key, floats = value, 0
+            elif event in ("string", "boolean"):
+                if key is not None and value not in ("", None):
+                    yield {key: value}
+                key = None if floats == 0 else key
+            elif event == "number":
+                floats += isinstance(value, float)
+                if floats == 64 and key is not None and "segment" not in key:
+                    yield {key: [0.5] * 64}
+                elif floats == 0 and key is not None:
+                    yield {key: value}
+                    key = None
+
+    with path.open("rb") as file:
+        try:
+            return sidecars.count_keys(pairs(file))
+        except DataError:
+            return {}
+
+
+def _count_csv(path: Path) -> dict[str, dict[str, int]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        delimiter = "\t" if path.suffix == ".tsv" else ","
+        try:
+            rows = csv.DictReader(file, delimiter=delimiter)
+            return sidecars.count_keys({str(k): v for k, v in row.items()} for row in rows)
+        except csv.Error:
+            return {}
+
+
+def _count_xml(path: Path) -> dict[str, dict[str, int]]:
+    data = path.read_bytes()[: 16 << 20]
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        return {}
+    try:
+        root = ElementTree.fromstring(data)  # noqa: S314 - entities were refused above
+    except ElementTree.ParseError:
+        return {}
+    texts = ({item.tag: item.text.strip()} for item in root.iter() if item.text)
+    return sidecars.count_keys(texts)
+
+
+def _count_parquet(path: Path) -> dict[str, dict[str, int]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found: dict[str, dict[str, int]] = {}
+    try:
+        with pq.ParquetFile(path) as table:
+            rows = table.metadata.num_rows
+            for name in table.schema_arrow.names:
+                kind = sidecars.kind_of(name, None)
+                if kind is not None:
+                    found.setdefault(kind, {})[name] = rows
+    except (pa.ArrowException, OSError):
+        return {}
+    return found
+
+
+def _load_card(out: Path) -> tuple[dict[str, Any], str]:
+    """Header and body of the card that is there; empty if there is none."""
+    path = out / CARD
+    try:
+        if path.stat().st_size > _LARGEST_CARD:
+            raise DataError(f"{path} is larger than {_LARGEST_CARD >> 20} MiB; it is no card")
+        return split_card(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+
+
+def _save(out: Path, card: Card) -> Iterator[Path]:
+    texts = {
+        CARD: card.text.encode(),
+        CROISSANT: format_json(card.croissant).encode(),
+        CITATION: card.citation.encode(),
+    }
+    if card.picture is not None:
+        texts[picture.NAME] = card.picture
+    for name, data in texts.items():
+        save_bytes(out / name, data)
+        yield out / name
+
+
+def format_json(value: Any) -> str:
+    """JSON for people and programs."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def iter_differences(out: Path, card: Card) -> Iterator[Difference]:
+    """How the card that is there differs from what its evidence makes now."""
+    header, body = _load_card(out)
+    if not body:
+        yield Difference(CARD, f"is missing; run `curate card {out}`")
+        return
+    told = False
+    for found in find_mismatches(body, card.documents):
+        told = True
+        reason = f"{found.pointer} is {found.found}, and the card says {found.shown}"
+        yield Difference(CARD, reason)
+    if not told and render.without_kept(body).strip() != render.without_kept(card.body).strip():
+        yield Difference(CARD, _first_difference(body, card.body))
+    if format_header(header) != format_header(card.header):
+        keys = [key for key in card.header if header.get(key) != card.header[key]]
+        reason = f"its YAML differs in {', '.join(keys) or 'the order of its keys'}"
+        yield Difference(CARD, reason)
+    for name, expected in ((CROISSANT, format_json(card.croissant)), (CITATION, card.citation)):
+        path = out / name
+        if not path.is_file():
+            yield Difference(name, f"is missing; run `curate card {out}`")
+        elif path.read_text(encoding="utf-8", errors="replace") != expected:
+            yield Difference(name, f"is not what its evidence makes; run `curate card {out}`")
+    if _has_other_picture(out, card):
+        yield Difference(picture.NAME, "is not the example picture")
+
+
+def _has_other_picture(out: Path, card: Card) -> bool:
+    path = out / picture.NAME
+    if not path.is_symlink() and not path.exists():
+        return False
+    obfuscator = card.documents["manifest/run.json"].get("obfuscator")
+    if obfuscator is None or path.is_symlink() or not path.is_file():
+        return True
+    return not picture.is_example(path.read_bytes(), obfuscator)
+
+
+def _first_difference(found: str, expected: str) -> str:
+    pairs = zip(
+        render.without_kept(found).strip().splitlines(),
+        render.without_kept(expected).strip().splitlines(),
+        strict=False,
+    )
+    for number, (a, b) in enumerate(pairs, start=1):
+        if a != b:
+            return f"line {number} of its body is {a[:80]!r}, expected {b[:80]!r}"
+    return "lines are missing or added at its end"
+
+
+def _check_profile(card: Card, profile: str) -> None:
+    """Refuse a card that lacks what a profile asks for.
+
+    Raises:
+        DataError: naming every empty field.
+    """
+    if profile == "neurips2026":
+        missing = find_missing(card.croissant)
+        if missing:
+            raise DataError(
+                f"profile neurips2026: {', '.join(missing)} are empty; answer them in {QUESTIONS}"
+            )
+        return
+    empty = [row.id for row in card.rows if row.status == "none"]
+    if empty:
+        raise DataError(
+            f"profile eu: no evidence for {', '.join(empty)}; add it to [governance] of "
+            f"{QUESTIONS}, or say why a row does not apply"
+        )
+
+
+def with_files(card: Card, files: Sequence[PublishedFile]) -> Card:
+    """A card whose Croissant names the files of the distribution with their digests."""
+    croissant = build_croissant(
+        card.answers, card.form, card.documents, files, card.publication["objects_box"]
+    )
+    validate(croissant)
+    return replace(card, croissant=croissant)

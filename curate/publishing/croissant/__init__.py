@@ -1,0 +1,1 @@
+"""Croissant 1.1 metadata with the RAI vocabulary."""

@@ -1,0 +1,36 @@
+"""The form in which a dataset is published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+FORMS = ("keep", "parquet", "webdataset", "imagefolder")
+WITH_OBJECTS = frozenset({"coco", "voc", "yolo"})
+"""Layouts whose boxes become the column ``objects``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How a dataset is published.
+
+    Args:
+        name: one of `FORMS`.
+        note: why it is not the one that was asked for or is usual; empty if it is.
+        builder: the builder of ``datasets`` that reads it.
+        data_files: patterns by split, relative to the repository.
+        features: as ``dataset_info.features`` has them in YAML.
+        splits: images by split.
+        sizes: bytes of images by split.
+        rows: rows that ``load_dataset`` gives by split; None where only reading would tell.
+    """
+
+    name: str
+    note: str
+    builder: str
+    data_files: Mapping[str, Sequence[str]]
+    features: Sequence[Mapping[str, Any]]
+    splits: Mapping[str, int]
+    sizes: Mapping[str, int]
+    rows: Mapping[str, int] | None

@@ -1,0 +1,1 @@
+"""Upload to, download from, and verification of the Hugging Face Hub."""

@@ -1,0 +1,142 @@
+"""The gate before an upload: nothing is sent unless every check here passes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.core.errors import DataError, ManifestError
+from curate.layouts import open_source
+from curate.pipeline.verification import verify
+from curate.publishing.card.run import Card, Difference, iter_differences
+from curate.publishing.dataset import Dataset
+
+_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why nothing is sent.
+
+    Args:
+        file: the file or record at fault.
+        reason: what is wrong with it.
+    """
+
+    file: str
+    reason: str
+
+
+class GateError(DataError):
+    """The gate refused an upload; nothing was sent.
+
+    Args:
+        refusals: what is wrong, the first of them.
+        more: how many more there are.
+    """
+
+    def __init__(self, refusals: Sequence[Refusal], more: int = 0) -> None:
+        first = refusals[0]
+        count = len(refusals) + more
+        others = f" and {count - 1:,} more" if count > 1 else ""
+        super().__init__(
+            f"nothing was sent: {first.file}: {first.reason}{others}; repair OUT, or make it again"
+        )
+        self.refusals = tuple(refusals)
+        self.more = more
+
+
+def check_dataset(dataset: Dataset, source: str | None, workers: int | None) -> None:
+    """Refuse an OUT that is not what its manifest says, or is not complete.
+
+    Args:
+        dataset: the dataset.
+        source: its SOURCE, to count records and compare pixels with, or None.
+        workers: processes for verification.
+
+    Raises:
+        GateError: naming files and reasons.
+    """
+    try:
+        _raise_if_any(_iter_refusals(dataset, source, workers))
+    except ManifestError as error:
+        raise GateError([Refusal("manifest", str(error))]) from None
+
+
+def check_card(out: Path, cards: Sequence[Card]) -> None:
+    """Refuse a card that is none of those that its evidence makes.
+
+    Args:
+        out: the OUT.
+        cards: the card for each form that it may have been written for.
+
+    Raises:
+        GateError: naming what differs.
+    """
+    differences: list[Difference] = []
+    for card in cards:
+        differences = list(iter_differences(out, card))
+        if not differences:
+            return
+    _raise_if_any(Refusal(one.file, one.reason) for one in differences)
+
+
+def _raise_if_any(refusals: Iterator[Refusal]) -> None:
+    shown: list[Refusal] = []
+    more = 0
+    for refusal in refusals:
+        if len(shown) < _SHOWN:
+            shown.append(refusal)
+        else:
+            more += 1
+    if shown:
+        raise GateError(shown, more)
+
+
+def _iter_refusals(dataset: Dataset, source: str | None, workers: int | None) -> Iterator[Refusal]:
+    checked = verify(dataset.out, source if not dataset.is_correction else None, workers)
+    failed = False
+    for problem in checked.problems:
+        failed = True
+        yield Refusal(problem.path, f"{problem.kind}: {problem.detail}")
+    if not failed:
+        yield from _iter_incomplete(dataset, source)
+
+
+def _iter_incomplete(dataset: Dataset, source: str | None) -> Iterator[Refusal]:
+    """Whether every record is in the output or withheld with a reason, by split and class."""
+    written, planned = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for item in dataset.items():
+        key = (item.split or "-", item.category or "-")
+        planned[key] += 1
+        if item.is_written:
+            written[key] += 1
+        elif not item.reason:
+            yield Refusal(item.id, "is neither in the output nor withheld with a reason")
+    if not dataset.is_correction:
+        yield from _iter_count_faults("data", written, _count_records(str(dataset.data), dataset))
+        if source is not None:
+            found = _count_records(source, dataset)
+            yield from _iter_count_faults("SOURCE", planned, found)
+
+
+def _count_records(place: str, dataset: Dataset) -> Counter[tuple[str, str]]:
+    counts = Counter[tuple[str, str]]()
+    for record in open_source(place, dataset.layout).records():
+        counts[record.split or "-", record.category or "-"] += 1
+    return counts
+
+
+def _iter_count_faults(
+    where: str, listed: Counter[tuple[str, str]], found: Counter[tuple[str, str]]
+) -> Iterator[Refusal]:
+    for split, category in sorted({*listed, *found}):
+        a, b = listed[split, category], found[split, category]
+        if a != b:
+            yield Refusal(
+                where,
+                f"has {b:,} images of split {split!r} and class {category!r}, and the manifest "
+                f"accounts for {a:,}",
+            )

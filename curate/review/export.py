@@ -1,0 +1,360 @@
+"""Write what a review decided: boxes for ``curate blur --faces``, and outputs made again."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import curate
+from curate.core.entries import ManifestEntry, Outcome
+from curate.core.errors import CurateError, DataError, UsageError
+from curate.core.faces import Face
+from curate.layouts.faces import table
+from curate.manifest import store
+from curate.manifest.found import (
+    ACCOUNT,
+    FACES,
+    VERSION,
+    FoundEntry,
+    iter_found,
+    load_account,
+    to_row,
+)
+from curate.manifest.layout import MANIFEST
+from curate.pipeline.blur import blur
+from curate.pipeline.session import Session
+from curate.pipeline.summary import Summary
+from curate.recipe import Recipe
+from curate.review import collect, folder
+from curate.review.decisions import Decision, final_faces
+from curate.review.folder import Inputs
+from curate.review.items import Item
+from curate.review.journal import NAME, iter_events, load_header
+from curate.storage.atomic import sync_file, sync_folder
+
+STATES = ("reviewed", "sampled", "not looked at")
+"""What an image's state can be, in the column ``review``."""
+
+REVIEWED = FACES.append(pa.field("review", pa.string()))
+_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was exported.
+
+    Args:
+        out: the table.
+        images: images in it.
+        reviewed: images whose boxes a person has corrected.
+        sampled: images that a person has looked at as part of a sample.
+        not_looked_at: images that have the detector's boxes.
+        withheld: images that nobody could look at.
+        faces: faces in all.
+        by_person: faces that a person decided.
+        outdated: decisions about other bytes than those that the boxes are for.
+    """
+
+    out: str
+    images: int
+    reviewed: int
+    sampled: int
+    not_looked_at: int
+    withheld: int
+    faces: int
+    by_person: int
+    outdated: int
+
+
+def export_review(place: str | Path | None, out: str | Path) -> Exported:
+    """Write the boxes of a review as a table that `curate.blur` takes as ``faces``.
+
+    Every face says whether a person or a detector decided it, and every image has a state:
+    ``reviewed``, ``sampled`` or ``not looked at``. Images that nobody has looked at keep the
+    proposed boxes. The digests of the reviewed bytes go along, so that an image that has
+    changed since is withheld.
+
+    Args:
+        place: the review folder; None for the only one in the current folder.
+        out: the Parquet table to write; replaced if it is one of this review.
+
+    Raises:
+        DataError: if there is no such review, or its inputs have changed.
+        UsageError: if ``out`` cannot be written there.
+    """
+    path = folder.find_folder(None if place is None else Path(place))
+    target = Path(out)
+    header, inputs = load_header(path), folder.load_inputs(path)
+    _check(target, path, header, inputs)
+    tally: Counter[str] = Counter()
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        with _decisions(path) as decisions:
+            account = {**_load_account(inputs), "review": _describe(path, header)}
+            _write(_iter_rows(inputs, decisions, path, tally), account, tally, partial)
+        sync_file(partial)
+        partial.replace(target)
+        sync_folder(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+    return Exported(
+        out=str(target),
+        images=tally["images"],
+        reviewed=tally["reviewed"],
+        sampled=tally["sampled"],
+        not_looked_at=tally["not looked at"],
+        withheld=tally["withheld"],
+        faces=tally["faces"],
+        by_person=tally["by_person"],
+        outdated=tally["outdated"],
+    )
+
+
+def redo_reviewed(
+    place: str | Path | None, source: str | Path, out: str | Path, session: Session | None = None
+) -> Summary:
+    """Obfuscate a dataset again with the faces that a review of its outputs has found.
+
+    The recipe is that of the reviewed run, so that every image without a change gives the
+    same bytes as before.
+
+    Args:
+        place: the review folder of the outputs; None for the only one in the current folder.
+        source: the dataset that the run was made from; only read.
+        out: the new output folder.
+        session: how to run.
+
+    Raises:
+        UsageError: if the review is not one of outputs.
+        DataError: if SOURCE or the review cannot be used.
+    """
+    path = folder.find_folder(None if place is None else Path(place))
+    inputs = folder.load_inputs(path)
+    if inputs.run is None:
+        raise UsageError(
+            f"{path} is not a review of outputs; export it, and give the table to "
+            "curate blur --faces"
+        )
+    faces = path / "reviewed.parquet"
+    export_review(path, faces)
+    run = store.load_run(Path(inputs.run) / MANIFEST)
+    recipe = replace(
+        Recipe.from_dict(run["recipe"]), faces_sha256=None, faces_match="exact", detector=None,
+        weights_sha256=None,
+    )  # fmt: skip
+    session = replace(
+        session or Session(), layout=run["source"]["layout"], faces=faces, allow_missing=True
+    )
+    return blur(source, out, recipe, session)
+
+
+def _check(target: Path, path: Path, header: Mapping[str, Any], inputs: Inputs) -> None:
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder; name the file to write, such as reviewed.parquet")
+    if not target.parent.is_dir():
+        raise UsageError(f"there is no folder {target.parent}; make it first")
+    if inputs.faces is not None and target.exists() and target.samefile(inputs.faces):
+        raise UsageError(
+            f"{target} is the table that is reviewed; name another file, such as reviewed.parquet"
+        )
+    if target.exists() and not _is_ours(target):
+        raise UsageError(f"{target} is there already and is not of a review; name another file")
+    for key, value in collect.digest_inputs(inputs).items():
+        if header.get(key) != value:
+            what = inputs.faces or inputs.run
+            raise DataError(f"{what} has changed since the review in {path} was begun; "
+                            "put it back, or review it again")  # fmt: skip
+
+
+def _is_ours(target: Path) -> bool:
+    try:
+        return "review" in (load_account(target) or {})
+    except CurateError:
+        return False
+
+
+def _load_account(inputs: Inputs) -> dict[str, Any]:
+    """What the table says of how its boxes were found."""
+    account: dict[str, Any] = {}
+    if inputs.run is not None:
+        run = store.load_run(Path(inputs.run) / MANIFEST)
+        account = {key: run[key] for key in ("recipe", "recipe_sha256", "detectors", "libraries")}
+    elif inputs.faces is not None and table.recognise(Path(inputs.faces)):
+        account = load_account(Path(inputs.faces)) or {}
+    account["tool"] = {"name": "curate-dataset", "version": curate.__version__}
+    return account
+
+
+def _describe(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
+    reviewers = {
+        event["reviewer"] for _, event in iter_events(path) if event["event"] == "decision"
+    }
+    return {
+        "id": header["review"],
+        "task": header["task"],
+        "blind": header["blind"],
+        "reviewers": len(reviewers),
+        "journal_sha256": store.digest_file(path / NAME),
+    }
+
+
+@contextmanager
+def _decisions(path: Path) -> Iterator[sqlite3.Connection]:
+    """The last decision of every reviewer about every image, on disk."""
+    file = path / "export.sqlite"
+    file.unlink(missing_ok=True)
+    connection = sqlite3.connect(file)
+    try:
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute(
+            "CREATE TABLE decisions (id BLOB, reviewer TEXT, decision TEXT, "
+            "PRIMARY KEY (id, reviewer)) WITHOUT ROWID"
+        )
+        blind = bool(load_header(path).get("blind"))
+        for _, event in iter_events(path):
+            if event["event"] in ("decision", "withdrawal"):
+                key = (os.fsencode(event["id"]), event["reviewer"] if blind else "")
+                connection.execute("DELETE FROM decisions WHERE id = ? AND reviewer = ?", key)
+                if event["event"] == "decision":
+                    connection.execute(
+                        "INSERT INTO decisions VALUES (?, ?, ?)", (*key, json.dumps(event))
+                    )
+        yield connection
+    finally:
+        connection.close()
+        file.unlink(missing_ok=True)
+
+
+def _iter_rows(
+    inputs: Inputs, decisions: sqlite3.Connection, path: Path, tally: Counter[str]
+) -> Iterator[tuple[FoundEntry, str]]:
+    """Every image with its faces after review and its state.
+
+    Images that have decisions and no proposed row come last.
+    """
+    for entry, digest in _iter_proposed(inputs, path):
+        yield _decide(entry, digest, _take(decisions, os.fsencode(entry.id)), tally)
+    rest = "SELECT DISTINCT id FROM decisions ORDER BY id"
+    for (key,) in decisions.execute(rest).fetchall():
+        yield _decide(_make_entry(os.fsdecode(key)), None, _take(decisions, key), tally)
+
+
+def _take(decisions: sqlite3.Connection, key: bytes) -> list[Decision]:
+    """The decisions about an image; none of them is left."""
+    rows = decisions.execute(
+        "SELECT decision FROM decisions WHERE id = ? ORDER BY reviewer", (key,)
+    ).fetchall()
+    if rows:
+        decisions.execute("DELETE FROM decisions WHERE id = ?", (key,))
+    return [Decision.from_dict(json.loads(text)) for (text,) in rows]
+
+
+def _iter_proposed(inputs: Inputs, path: Path) -> Iterator[tuple[FoundEntry, str | None]]:
+    """Every image with its proposed faces, and the digest that decisions must be about."""
+    if inputs.run is not None:
+        for entry in store.iter_entries(Path(inputs.run) / MANIFEST / store.RECORDS_FOLDER):
+            yield _from_manifest(entry), entry.output_sha256
+    elif inputs.faces is not None and _is_whole_table(Path(inputs.faces)):
+        for found in iter_found(Path(inputs.faces)):
+            yield found, found.source_sha256
+    else:
+        source = collect.open_reviewed(inputs)
+        with collect.collected(inputs, source, path / "proposed.sqlite") as list_items:
+            for item in list_items():
+                yield _from_item(item), item.sha256
+
+
+def _is_whole_table(faces: Path) -> bool:
+    if not table.recognise(faces):
+        return False
+    return set(FACES.names) <= set(pq.read_schema(faces).names)
+
+
+def _from_manifest(entry: ManifestEntry) -> FoundEntry:
+    withheld = entry.outcome is Outcome.WITHHELD
+    return _make_entry(
+        entry.id,
+        split=entry.split,
+        category=entry.category,
+        source_sha256=entry.source_sha256,
+        source_bytes=entry.source_bytes,
+        width=entry.width,
+        height=entry.height,
+        orientation=entry.orientation,
+        reason=entry.reason or "withheld" if withheld else None,
+        faces=entry.faces,
+    )
+
+
+def _from_item(item: Item) -> FoundEntry:
+    width, height = item.size or (None, None)
+    return _make_entry(
+        item.record.id,
+        split=item.record.split,
+        category=item.record.category,
+        source_sha256=item.sha256,
+        width=width,
+        height=height,
+        reason=item.note,
+        faces=item.faces,
+    )
+
+
+def _make_entry(record_id: str, **known: Any) -> FoundEntry:
+    names = ("split", "category", "source_sha256", "source_bytes")
+    return FoundEntry(id=record_id, **{**dict.fromkeys(names), **known})
+
+
+def _decide(
+    entry: FoundEntry, digest: str | None, decisions: list[Decision], tally: Counter[str]
+) -> tuple[FoundEntry, str]:
+    """An image after review; decisions about other bytes do not count."""
+    current = [each for each in decisions if digest is None or each.sha256 == digest]
+    tally["outdated"] += len(decisions) - len(current)
+    faces, state = final_faces(current, entry.faces)
+    tally["images"] += 1
+    if entry.reason is not None:
+        tally["withheld"] += 1
+        return entry, STATES[-1]
+    tally[state] += 1
+    tally["faces"] += len(faces)
+    tally["images_with_faces"] += bool(faces)
+    tally["by_person"] += sum(face.decided_by == "person" for face in faces)
+    if current and digest is None:  # nobody had said which bytes the boxes are for
+        width, height = current[-1].size
+        entry = replace(entry, source_sha256=current[-1].sha256, width=width, height=height)
+    return replace(entry, faces=_sort(faces)), state
+
+
+def _sort(faces: Iterable[Face]) -> tuple[Face, ...]:
+    return tuple(sorted(faces, key=lambda face: (face.frames, face.box)))
+
+
+def _write(
+    rows: Iterator[tuple[FoundEntry, str]],
+    account: Mapping[str, Any],
+    tally: Counter[str],
+    path: Path,
+) -> None:
+    with pq.ParquetWriter(path, REVIEWED, compression="zstd") as writer:
+        while batch := list(islice(rows, _BATCH)):
+            lines = [{**to_row(entry), "review": state} for entry, state in batch]
+            writer.write_table(pa.Table.from_pylist(lines, schema=REVIEWED))
+        counts = {
+            name: tally[name] for name in ("images", "withheld", "images_with_faces", "faces")
+        }
+        review = {**account["review"], "states": {name: tally[name] for name in STATES}}
+        said = {"version": VERSION, **account, "counts": counts, "review": review}
+        text = json.dumps(said, sort_keys=True, ensure_ascii=False)
+        writer.add_key_value_metadata({ACCOUNT.decode(): text})

@@ -1,0 +1,189 @@
+"""The folder of a review: its journal, what it is about, and the draw of its sample.
+
+::
+
+    faces.review/
+      journal.jsonl   every decision; the only file that cannot be made again
+      inputs.json     where SOURCE, the boxes or OUT are on this machine
+      sample.json     which images were drawn, and how
+      server.json     port and token of the last server, so that an open page can go on
+      queue.sqlite    made anew at every start
+
+It contains file names and boxes of faces, never pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.core.errors import DataError, LockedError, UsageError
+from curate.manifest.store import save_json
+from curate.review import journal
+from curate.review.sampling import Plan
+from curate.storage.lock import FolderLock
+
+QUEUE = "queue.sqlite"
+_INPUTS, _SAMPLE, _SERVER = "inputs.json", "sample.json", "server.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """Where everything is that a review is about; on this machine only.
+
+    Args:
+        source: the dataset, or None where outputs are reviewed without it.
+        layout: its layout, or ``auto``.
+        faces: a file of proposed boxes, or None.
+        run: an OUT whose outputs are reviewed, or None.
+    """
+
+    source: str | None
+    layout: str = "auto"
+    faces: str | None = None
+    run: str | None = None
+
+
+def choose_folder(inputs: Inputs, given: Path | None, sample: bool) -> Path:
+    """The review folder: as given, or named after the boxes, OUT or SOURCE.
+
+    Args:
+        inputs: what the review is about.
+        given: what the user said, or None.
+        sample: whether it is a sample, which is a review of its own.
+    """
+    ending = ".sample" if sample else ".review"
+    if given is not None:
+        return given
+    if inputs.faces is not None:
+        return Path(inputs.faces).with_suffix(ending)
+    if inputs.run is not None:
+        out = Path(inputs.run).resolve()
+        return out.with_name(out.name + ending)
+    name = (inputs.source or "").rstrip("/").rpartition("/")[2] or "dataset"
+    return Path(name.split(".")[0] + ending)
+
+
+def find_folder(given: Path | None) -> Path:
+    """The folder of a review that was begun: as given, or the only one in the current folder.
+
+    Raises:
+        UsageError: if none is given and there is none, or several.
+    """
+    if given is not None:
+        return given
+    found = sorted(path.parent for path in Path().glob(f"*/{journal.NAME}"))
+    if len(found) == 1:
+        return found[0]
+    several = ", ".join(map(str, found))
+    raise UsageError(
+        f"there are several reviews here ({several}); name one"
+        if found
+        else "there is no review in this folder; name its folder, such as faces.review"
+    )
+
+
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Be the only server of a review.
+
+    Raises:
+        LockedError: if another one is running.
+    """
+    if folder.is_file():
+        raise UsageError(f"the review folder {folder} is a file; choose another with --folder")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        with FolderLock(folder / "lock"):
+            yield
+    except LockedError:
+        raise LockedError(
+            f"another curate review is running on {folder}; use its page, or stop it"
+        ) from None
+
+
+def save_inputs(folder: Path, inputs: Inputs) -> None:
+    """Remember where everything is."""
+    save_json(asdict(inputs), folder / _INPUTS)
+
+
+def load_inputs(folder: Path) -> Inputs:
+    """Where everything was when the review was last started.
+
+    Raises:
+        DataError: if that is not known.
+    """
+    try:
+        return Inputs(**json.loads((folder / _INPUTS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise DataError(
+            f"{folder} holds no review that was begun here; start it with curate review SOURCE"
+        ) from None
+
+
+def check_header(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """What the journal's first line must say: of a new review, or of the one that was begun.
+
+    Args:
+        folder: the review folder.
+        about: the task, and digests of what is reviewed.
+
+    Raises:
+        DataError: if the journal is about something else.
+    """
+    path = folder / journal.NAME
+    if not path.exists() or path.stat().st_size == 0:
+        return {"review": secrets.token_hex(8), **about}
+    header = journal.load_header(folder)
+    for key, value in about.items():
+        if header.get(key) != value:
+            raise DataError(
+                f"{folder} is a review of something else ({key} differs); choose another "
+                "folder with --folder, or give the same inputs as before"
+            )
+    return header
+
+
+def save_plan(folder: Path, plan: Plan) -> None:
+    """Record a draw before anyone looks."""
+    save_json({"version": 1, **plan.to_dict()}, folder / _SAMPLE)
+
+
+def load_plan(folder: Path) -> Plan | None:
+    """The recorded draw, or None if there is none.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    try:
+        return Plan.from_dict(json.loads((folder / _SAMPLE).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise DataError(f"{folder / _SAMPLE} is damaged; restore it from a backup") from None
+
+
+def load_server(folder: Path) -> tuple[int, str]:
+    """Port and token of the last server; 0 and a new token where there was none."""
+    try:
+        said = json.loads((folder / _SERVER).read_text(encoding="utf-8"))
+        port, token = said["port"], said["token"]
+        if type(port) is int and 0 < port < 65536 and isinstance(token, str) and len(token) > 20:
+            return port, token
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return 0, secrets.token_urlsafe(24)
+
+
+def save_server(folder: Path, port: int, token: str) -> None:
+    """Remember port and token, readable by this user only."""
+    path = folder / _SERVER
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({"port": port, "token": token}, file)

@@ -1,0 +1,174 @@
+"""The journal of a review: every decision, appended and synchronized before it counts.
+
+One JSON object a line. Nothing is ever changed or removed: a later decision replaces an
+earlier one of the same image, and a withdrawal makes it open again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from curate.core.errors import DataError, SetupError
+
+NAME = "journal.jsonl"
+VERSION = 1
+_LONGEST = 4_000_000  # bytes of a line; a decision of 2,000 boxes has about 300,000
+
+
+class Journal:
+    """A journal open for appending; one process at a time.
+
+    Args:
+        folder: the review folder; must exist.
+        header: what the first line says about the review, for a new journal.
+
+    Raises:
+        DataError: if the file is not a journal of this version.
+        SetupError: if it cannot be written.
+    """
+
+    def __init__(self, folder: Path, header: Mapping[str, Any]) -> None:
+        self.path = folder / NAME
+        self.note: str | None = None
+        try:
+            new = not self.path.exists() or self.path.stat().st_size == 0
+            if not new:
+                self.note = _set_aside_tail(self.path)
+            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise SetupError(f"{self.path} cannot be opened: {error.strerror}") from None
+        self.lines = 0 if new else sum(1 for _ in iter_events(folder))
+        if new or self.lines == 0:
+            self.append({"event": "header", "version": VERSION, **header})
+            _sync_folder(folder)
+
+    def append(self, event: Mapping[str, Any]) -> int:
+        """Write one line and wait until it is on the disk.
+
+        Returns:
+            The line's number, from 1.
+
+        Raises:
+            SetupError: if it cannot be written; nothing of it then counts.
+        """
+        line = json.dumps(event, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n"
+        data = line.encode("ascii")
+        end = os.fstat(self._file).st_size
+        try:
+            written = os.write(self._file, data)
+            if written != len(data):
+                raise OSError(0, "the disk is full")
+            os.fsync(self._file)
+        except OSError as error:
+            os.ftruncate(self._file, end)
+            raise SetupError(
+                f"{self.path} cannot be written: {error.strerror}; the decision was not saved"
+            ) from None
+        self.lines += 1
+        return self.lines
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def iter_events(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Every line of a journal with its number, from 1; a cut last line is left out.
+
+    Raises:
+        DataError: if there is no journal, or a line other than the last is damaged.
+    """
+    path = folder / NAME
+    number = 0
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(_LONGEST):
+                if not line.endswith(b"\n"):
+                    if file.read(1):
+                        raise DataError(f"{path}, line {number + 1}, is too long for a decision")
+                    return
+                number += 1
+                event = _parse(line, path, number)
+                if number == 1:
+                    _check_header(event, path)
+                yield number, event
+    except FileNotFoundError:
+        raise DataError(f"{folder} holds no review; start one with curate review SOURCE") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def load_header(folder: Path) -> dict[str, Any]:
+    """What the first line of a journal says about the review.
+
+    Raises:
+        DataError: if there is no journal.
+    """
+    for _, event in iter_events(folder):
+        return event
+    raise DataError(f"{folder / NAME} is empty; start the review again")
+
+
+def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        event = None
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        raise DataError(
+            f"{path}, line {number}, is damaged; restore the file from a backup, or remove "
+            "that line to lose its decision only"
+        )
+    return event
+
+
+def _check_header(event: Mapping[str, Any], path: Path) -> None:
+    if event["event"] != "header" or type(event.get("version")) is not int:
+        raise DataError(f"{path} is not a journal of curate review")
+    if event["version"] > VERSION:
+        raise DataError(
+            f"{path} was written by a newer release (version {event['version']}); "
+            "upgrade curate-dataset"
+        )
+
+
+def _set_aside_tail(path: Path) -> str | None:
+    """Move what follows the last whole line to a file of its own, so that appending is safe."""
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        start = max(0, end - _LONGEST)
+        file.seek(start)
+        tail = file.read()
+        whole = tail.rfind(b"\n") + 1
+        if whole == len(tail):
+            return None
+        cut = tail[whole:]
+        aside = path.with_name("journal.cut")
+        with aside.open("ab") as other:
+            other.write(cut + b"\n")
+            other.flush()
+            os.fsync(other.fileno())
+        file.truncate(start + whole)
+        os.fsync(file.fileno())
+    return (
+        f"the last line of {path.name} was cut off ({len(cut)} bytes) and was set aside in "
+        f"{aside.name}; every decision before it is kept"
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,161 @@
+"""What a review has found, as ``review.json`` and as a page for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from curate.report.svg import format_value
+from curate.report.values import Bar, BarChart, Block, Page, Section, Table
+
+VERSION = 1
+
+CAVEATS = (
+    "A bound on what reviewers can see: a face that no person recognizes at this size and "
+    "quality is not counted.",
+    "Hidden checks show faces that a detector or a person found. Faces that were missed are "
+    "harder, so that the measured sensitivity is optimistic.",
+)
+"""What a reader must know before quoting the bound."""
+
+
+def make_page(report: Mapping[str, Any]) -> Page:
+    """The page of a review.
+
+    Args:
+        report: as `curate.report_review` returns it.
+    """
+    sections = [_images(report), _reviewers(report)]
+    if report["sample"] is not None:
+        sections.insert(0, _sample(report["sample"]))
+    if report["agreement"] is not None:
+        sections.append(_agreement(report["agreement"]))
+    tool = report["tool"]
+    return Page(
+        title="Review",
+        lead=(describe_result(report),),
+        sections=tuple(sections),
+        foot=f"{tool['name']} {tool['version']}, review {report['review']}, "
+        f"journal {report['journal_sha256'][:12]}",
+    )
+
+
+def describe_result(report: Mapping[str, Any]) -> str:
+    """The result in a sentence, for the page, the dataset card and the terminal."""
+    sample = report["sample"]
+    images = report["images"]
+    if sample is None:
+        return (
+            f"People reviewed {images['reviewed']:,} of {images['queue']:,} images: "
+            f"{report['boxes']['added']:,} boxes added, {report['boxes']['rejected']:,} "
+            f"rejected, {report['boxes']['changed']:,} changed. No sample was drawn, so "
+            "nothing is stated about what is still missed."
+        )
+    said = (
+        f"{sample['looked']:,} of {sample['planned']:,} sampled images were looked at, and "
+        f"{sample['found']:,} showed a visible face"
+    )
+    if not sample["valid_now"]:
+        return f"{said}. The sample is not complete, so that no bound is stated yet."
+    return (
+        f"{said}: with {format_value(sample['confidence'])} confidence at most "
+        f"{_percent(sample['upper_now'])} of the {sample['population']:,} images do."
+    )
+
+
+def _sample(sample: Mapping[str, Any]) -> Section:
+    blocks: list[Block] = [
+        f"Target: at most {_percent(sample['at_most'])} of the images, "
+        f"{format_value(sample['confidence'])} confidence, one-sided. "
+        + ("The target is met." if sample["accepted"] else "The target is not met."),
+        f"Method: {sample['method']}.",
+    ]
+    if len(sample["strata"]) > 1:
+        top = max([sample["at_most"], *(each["upper"] for each in sample["strata"])])
+        blocks.append(
+            BarChart(
+                "Upper bound by stratum",
+                tuple(Bar(each["name"], each["upper"]) for each in sample["strata"]),
+                domain=(0.0, min(1.0, 1.1 * top)),
+            )
+        )
+    blocks.append(
+        Table(
+            "The sample",
+            ("stratum", "images", "planned", "looked at", "visible face", "upper bound"),
+            [
+                (
+                    each["name"], f"{each['population']:,}", f"{each['planned']:,}",
+                    f"{each['looked']:,}", f"{each['found']:,}", _percent(each["upper"]),
+                )
+                for each in sample["strata"]
+            ],
+        )
+    )  # fmt: skip
+    blocks += CAVEATS
+    return Section("Bound on what is missed", tuple(blocks))
+
+
+def _images(report: Mapping[str, Any]) -> Section:
+    images, boxes = report["images"], report["boxes"]
+    return Section(
+        "What was reviewed",
+        (
+            Table(
+                "Images",
+                ("state", "images"),
+                [(name.replace("_", " "), f"{count:,}") for name, count in images.items()],
+            ),
+            Table(
+                "Boxes of reviewed images",
+                ("what became of them", "boxes"),
+                [(name, f"{count:,}") for name, count in boxes.items()],
+            ),
+        ),
+    )
+
+
+def _reviewers(report: Mapping[str, Any]) -> Section:
+    head = ("reviewer", "images", "seconds an image", "checks", "found", "sensitivity, at least")
+    measured = {}
+    if report["sample"] is not None:
+        measured = {each["reviewer"]: each for each in report["sample"]["reviewers"]}
+    rows: list[Sequence[str]] = []
+    for each in report["reviewers"]:
+        check = measured.get(each["reviewer"])
+        rows.append(
+            (
+                each["reviewer"], f"{each['images']:,}", f"{each['seconds_per_image']:.1f}",
+                f"{check['checks']:,}" if check else "–", f"{check['found']:,}" if check else "–",
+                _percent(check["sensitivity_lower"]) if check else "–",
+            )
+        )  # fmt: skip
+    return Section("Reviewers", (Table("Who decided", head, rows),))
+
+
+def _agreement(agreement: Mapping[str, Any]) -> Section:
+    alpha = "not defined, since all answers are alike"
+    if agreement["alpha"] is not None:
+        alpha = f"{agreement['alpha']:.2f}"
+    return Section(
+        "Two blind reviewers",
+        (
+            Table(
+                "Images in which a face was found",
+                ("by", "images"),
+                [
+                    ("both", f"{agreement['both']:,}"),
+                    ("the first only", f"{agreement['only_first']:,}"),
+                    ("the second only", f"{agreement['only_second']:,}"),
+                ],
+            ),
+            f"Krippendorff's alpha is {alpha}, over {agreement['images']:,} images.",
+            f"Chapman's estimate of the images with a face is {agreement['chapman']:.1f} "
+            f"(standard error {agreement['chapman_se']:.1f}): a lower bound, since a face that "
+            "one reviewer misses is likelier missed by the other as well.",
+        ),
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.3g} %"

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from curate import codec
+from curate.core.geometry import Box, to_stored
+from tests.codec import samples
+
+
+def loaded(data: bytes) -> codec.Picture:
+    return codec.load(data)
+
+
+def seen(data: bytes) -> Any:
+    return codec.upright_rgb(loaded(data)).astype(int)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_as_pillow_does(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = samples.encoded(Image.fromarray(samples.photo()), "PNG", exif=exif)
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.array(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(codec.upright_rgb(loaded(data)), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_upright_box_maps_back_to_stored_pixels(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = loaded(samples.encoded(Image.fromarray(samples.photo()), "PNG", exif=exif))
+    box = Box(5, 7, 21, 16)
+    stored = to_stored(box, orientation, picture.width, picture.height)
+    upright = codec.upright_rgb(picture)[box.slices]
+    original = picture.frames[0][stored.slices]
+    np.testing.assert_array_equal(np.sort(upright.ravel()), np.sort(original.ravel()))
+
+
+def test_gray_and_bilevel_fill_three_channels() -> None:
+    gray = samples.photo(channels=0)
+    np.testing.assert_array_equal(seen(samples.png(gray)), np.stack([gray] * 3, axis=2))
+
+
+def test_colors_of_transparent_pixels_are_rendered() -> None:
+    pixels = samples.photo(channels=4)
+    pixels[..., 3] = 0
+    np.testing.assert_array_equal(seen(samples.png(pixels)), pixels[..., :3])
+
+
+def test_a_picture_in_the_alpha_channel_is_rendered() -> None:
+    pixels = samples.photo(channels=4)
+    pixels[..., :3] = (10, 10, 10)
+    shown = seen(samples.png(pixels))
+    np.testing.assert_array_equal(shown, np.repeat(pixels[..., 3:], 3, axis=2))
+
+
+def test_sixteen_bits_are_scaled_to_eight() -> None:
+    frame = samples.deep(3)
+    assert np.abs(seen(samples.png(frame)) - frame / 257).max() <= 1
+
+
+def test_twelve_bit_data_is_stretched() -> None:
+    frame = samples.deep(0) >> 4
+    shown = seen(samples.png(frame))
+    assert shown.max() == 255
+    assert np.abs(shown[..., 0] - frame / frame.max() * 255).max() <= 2
+
+
+def test_a_black_frame_of_sixteen_bits_is_black() -> None:
+    assert not seen(samples.png(np.zeros((20, 20), np.uint16))).any()
+
+
+@pytest.mark.parametrize(("mode", "tolerance"), [("CMYK", 2), ("LAB", 60)])
+def test_cmyk_and_lab_are_converted_to_rgb(mode: str, tolerance: int) -> None:
+    from PIL import ImageCms
+
+    photo = samples.photo(60, 50)
+    image = Image.fromarray(photo)
+    if mode == "LAB":
+        profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        image = ImageCms.profileToProfile(image, *profiles, outputMode="LAB")
+    shown = seen(samples.encoded(image if mode == "LAB" else image.convert(mode), "TIFF"))
+    assert np.abs(shown - photo).mean() < tolerance / 2
+    assert np.corrcoef(shown.ravel(), photo.ravel())[0, 1] > 0.95
+
+
+def test_every_frame_of_an_animation_is_rendered() -> None:
+    picture = loaded(samples.animated("PNG", "RGBA"))
+    views = [codec.upright_rgb(picture, index) for index in range(4)]
+    assert all((views[0] != view).any() for view in views[1:])
