@@ -18,6 +18,7 @@ from curate.layouts.files import (
     split_in,
     split_of_folders,
 )
+from curate.layouts.sidecars.table import open_compacted
 
 _MAX_DEPTH = 2
 _MAX_LISTED = 64  # folders
@@ -98,8 +99,10 @@ class ContainerLayout:
                 yield _to_sidecar(info, self.kind)
 
     def open_sidecar(self, file: SidecarFile) -> BinaryIO:
-        """Open a sidecar file for reading."""
-        return self.folder.open(file.uri)
+        """Open a sidecar file for reading; Parquet is rewritten, see `open_compacted`."""
+        opened = self.folder.open(file.uri)
+        is_table = file.copied and file.path.suffix.lower() == ".parquet"
+        return open_compacted(opened) if is_table else opened
 
     @cached_property
     def _containers(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from curate.core.errors import WithheldError
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import FileInfo, Folder, is_text_path
+from curate.layouts.sidecars.table import open_compacted
 
 _SPLIT = re.compile(
     r"(?:^|[_.\-])(train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?)(?=$|[\d_.\-])",
@@ -112,8 +113,10 @@ class FileLayout:
         return self.parse(record_id) if info is not None and self._is_image(info) else None
 
     def open_sidecar(self, file: SidecarFile) -> BinaryIO:
-        """Open a sidecar file for reading."""
-        return self.folder.open(file.uri)
+        """Open a sidecar file for reading; Parquet is rewritten, see `open_compacted`."""
+        opened = self.folder.open(file.uri)
+        is_table = file.copied and file.path.suffix.lower() == ".parquet"
+        return open_compacted(opened) if is_table else opened
 
     def read(self, record: ImageRecord) -> bytes:
         """Return the stored bytes of an image."""
