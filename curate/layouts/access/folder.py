@@ -92,7 +92,7 @@ def _look(path: bytes, shown: str, name: str) -> os.stat_result:
     try:
         return os.lstat(path)
     except OSError as error:
-        raise _cannot("look at", shown, name, error) from None
+        raise _cannot("access", shown, name, error) from None
 
 
 def _follow(path: bytes, shown: str, top: bytes, name: str) -> os.stat_result:
@@ -101,7 +101,7 @@ def _follow(path: bytes, shown: str, top: bytes, name: str) -> os.stat_result:
         status = Path(os.fsdecode(path)).stat()
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ELOOP):
-            raise _cannot("look at", shown, name, error) from None
+            raise _cannot("access", shown, name, error) from None
         if "/.git/annex/" in str(Path(os.fsdecode(path)).readlink()):
             raise DataError(
                 f"{shown!r} in {name} is a git-annex file without content; run `git annex get`"

@@ -133,11 +133,11 @@ class StemEditor(CopyingEditor):
         """
         for file in self._source.sidecars():
             image = self._image_of(file) if file.copied else None
-            for made in self._edits.generated_from(image) if image is not None else ():
+            for generated in self._edits.generated_from(image) if image is not None else ():
                 with self._source.open_sidecar(file) as opened:
                     data = opened.read(_MAX_CAPTION + 1)
-                _check_caption(data, file, is_moved=not made.is_copy)
-                yield posixpath.splitext(made.id)[0] + file.path.suffix, data
+                _check_caption(data, file, is_moved=not generated.is_copy)
+                yield posixpath.splitext(generated.id)[0] + file.path.suffix, data
 
     def _image_of(self, file: SidecarFile) -> str | None:
         stem = posixpath.splitext(file.uri)[0]

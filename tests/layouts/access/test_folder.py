@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_listed_is_named(
 
 
 def test_a_folder_that_is_gone_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot look at SOURCE: No such file"):
+    with pytest.raises(DataError, match="cannot access SOURCE: No such file"):
         paths(tmp_path / "nothing")
 
 
