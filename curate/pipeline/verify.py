@@ -46,8 +46,6 @@ from curate.storage.regular import read_regular
 if TYPE_CHECKING:
     import pandas as pd
 
-"""File of the manifest that marks a published dataset."""
-
 CHECKS = Registry(
     "check",
     [
