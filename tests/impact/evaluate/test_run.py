@@ -229,7 +229,7 @@ def test_predictions_of_another_subject_are_refused(
 def test_concurrent_run_is_refused(
     trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curate.storage.lock._PATIENCE_S", 0)
+    monkeypatch.setattr("curate.storage.lock._TIMEOUT_S", 0)
     with FolderLock(tmp_path / "kept/.lock/lock"), pytest.raises(LockedError, match="another run"):
         evaluate(replace(trial, folder=tmp_path / "kept"))
 
