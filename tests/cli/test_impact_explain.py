@@ -60,7 +60,7 @@ def test_the_report_and_the_page_come_from_a_real_process(
     assert done.stdout == ""
     steps, lines = told_apart(done.stderr)
     assert steps[0] == "comparing: 8 of 8 images"
-    assert lines[0].startswith("Of 8 images with faces the model names another class for 4")
+    assert lines[0].startswith("The prediction on 4 of 8 images with faces changed")
     assert lines[1].startswith("Grad-CAM: 100.0 % of attribution on faces before")
     assert len(lines) == 3
     assert json.loads(out.read_text())["version"] == 1
