@@ -14,9 +14,8 @@ from curate.core.protocols import Source
 from curate.core.records import ImageRecord, printable
 from curate.layouts import open_source
 from curate.manifest import store
-from curate.manifest.joining import join_by_id
-from curate.manifest.layout import DATA, MANIFEST
-from curate.pipeline.outputs import open_outputs
+from curate.manifest.store import DATA, MANIFEST, join_by_id
+from curate.pipeline.output import open_outputs
 from curate.pipeline.workspace import WORK
 from curate.storage.index import NameIndex
 

@@ -92,7 +92,7 @@ def _ask(plan: Plan, files: Sequence[Path], report: Report) -> list[tuple[Tool, 
     with TemporaryDirectory(prefix="curate-bench-") as folder:
         source = Path(folder) / "photos"
         photos.copy(files, plan.data, source)
-        tools: list[Tool] = [*defaces(), *curates(*PROFILES, openvino=False)]
+        tools: list[Tool] = [*defaces(), *curates(*PROFILES)]
         for tool in tools:
             print(f"  {tool.name}", file=sys.stderr)
             try:

@@ -17,7 +17,7 @@ from curate.impact.pairs import Labels, Pair, PairReader
 from curate.impact.prediction_store import Logits, Row
 from curate.impact.predictions.control_arms import OBFUSCATED, ORIGINAL
 from curate.manifest.store import digest_bytes
-from curate.pipeline.looking import why_withheld
+from curate.pipeline.withhold import to_withheld
 
 Rows = dict[str, list[Row]]
 """By arm, in the order of the pairs."""
@@ -87,7 +87,7 @@ def predict_shard(
         try:
             versions = dict(_load(pair, label, arms, predictor))
         except Exception as error:  # an image that cannot be decoded must not end the run
-            predictor.leave_out(pair.id, why_withheld(error, pair.id))
+            predictor.leave_out(pair.id, to_withheld(error, pair.id))
             continue
         for arm, version in versions.items():
             rows[arm].append(version.row)

@@ -31,7 +31,7 @@ from curate.impact.predictions.control_arms import CONTROLS, OBFUSCATED, ORIGINA
 from curate.impact.predictions.report import ImpactReport
 from curate.impact.predictions.run import NO_MANIFEST, PredictionOptions, measure_files
 from curate.impact.tables import check_groups
-from curate.manifest.layout import MANIFEST
+from curate.manifest.files import MANIFEST
 from curate.manifest.store import RUN
 from curate.pipeline.session import Session, Snapshot
 from curate.pipeline.tools import codec_options, open_obfuscator

@@ -23,8 +23,7 @@ from curate.impact.explain.measure import Prediction, measure_change, softmax
 from curate.impact.explain.options import Selection
 from curate.impact.prediction_files import iter_batches
 from curate.impact.prediction_store import STATE, Logits
-from curate.manifest.joining import join_by_id
-from curate.manifest.store import load_json
+from curate.manifest.store import join_by_id, load_json
 from curate.pipeline.session import Step
 
 BATCH = 16

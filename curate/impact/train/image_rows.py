@@ -23,8 +23,8 @@ from curate.impact.train.paired_images import FileDigests, PairedImages
 from curate.impact.train.work import RowForm, Work
 from curate.layouts import open_source
 from curate.manifest.store import digest_bytes, load_json, save_json
-from curate.pipeline.environment import find_trouble
 from curate.pipeline.session import Step
+from curate.pipeline.withhold import find_run_error
 
 IMAGES = 256
 """Images per shard."""
@@ -223,7 +223,7 @@ def _read_pair(
     except WithheldError:
         return digests, None
     except Exception as error:
-        trouble = find_trouble(error, record.id)
+        trouble = find_run_error(error, record.id)
         if trouble is not None:
             raise trouble from error
         return digests, None
@@ -268,7 +268,7 @@ def read_all(
     )
     session.watch(Step("reading images", "images", done, len(images)))
     original, output = images.datasets.original, images.output
-    datasets = ((original.place, original.layout), (output.place, output.layout))
+    datasets = ((original.uri, original.layout), (output.uri, output.layout))
     job = ReadJob(datasets, reader, work)
     pool = LocalPool(workers, session.stop, (lock,))
     for event in pool.run(job, _iter_waiting(images, work)):
