@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from curate import codec
@@ -53,6 +54,23 @@ def test_a_face_in_the_alpha_channel_only_is_hidden() -> None:
     written = codec.load(hide(picture, faces, tools()).data)
     assert (written.frames[0][10:20, 30:50] == (7, 7, 7, 255)).all()
     assert not np.array_equal(written.frames[0][5:25, 20:55], pixels[5:25, 20:55])
+
+
+def test_frames_are_detected_in_batches_that_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.pipeline.image._BATCH_PIXELS", 3000)
+    sizes: list[int] = []
+    found = Brightest.detect_batch
+
+    def counted(self: Brightest, images: Sequence[Pixels]) -> list[list[Detection]]:
+        sizes.append(len(images))
+        return found(self, images)
+
+    picture = codec.load(samples.SAMPLES["gif-animated"]())
+    together = detect({"a": picture, "b": picture}, tools())
+    monkeypatch.setattr(Brightest, "detect_batch", counted)
+    assert detect({"a": picture, "b": picture}, tools()) == together
+    assert sum(sizes) == 2 * len(picture.frames)
+    assert len(sizes) > 1
 
 
 def test_a_face_in_several_appearances_is_one_face() -> None:
