@@ -223,11 +223,17 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
     context = render.make_context(answers, documents, evidence, rows, kept)
     croissant = build_croissant(answers, form, documents, (), publication["objects_box"])
     validate(croissant)
+    text = render.render_body(context, _load_template(options.template), kept)
+    if embedded := render.find_embedded(f"{format_header(header)}\n{text}"):
+        raise DataError(
+            f"{CARD}: it would hold {embedded}, which could be a picture; take it out of "
+            f"{QUESTIONS}, the template or the kept sections"
+        )
     return Card(
         answers=answers,
         form=form,
         header=header,
-        body=render.render_body(context, _load_template(options.template), kept),
+        body=text,
         croissant=croissant,
         citation=render.format_citation(answers),
         picture=picture.draw_example(run["obfuscator"]) if "obfuscator" in run else None,

@@ -208,6 +208,7 @@ def _state_folder(out: Path, options: PushOptions) -> Path:
 
 
 def _push(out: Path, repo_id: str, options: PushOptions, folder: Path) -> PushReport:
+    datasets.open_dataset(out)  # what is no OUT is refused before anybody is asked
     remote = Remote(repo_id, options.tell)
     remote.check_token()
     _withdraw(out, options)
