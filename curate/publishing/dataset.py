@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.balance.correct.check import is_correction
+from curate.balance.correct.verify import is_correction
 from curate.core.entries import Outcome
 from curate.core.errors import DataError, ManifestError
 from curate.core.protocols import Source

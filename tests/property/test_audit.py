@@ -36,8 +36,8 @@ def test_joined_parts_are_the_audit_of_the_whole(people, sites) -> None:
         if (chosen := [one for one, where in zip(people, sites, strict=False) if where == site])
     ]
     rules = Rules(threshold=3, seed=5)
-    joined = audit(merge(parts, ORDER), rules)
-    assert to_dict(joined) == to_dict(audit(census(people), rules))
+    joined = compute_statistics(merge(parts, ORDER), rules)
+    assert to_dict(joined) == to_dict(compute_statistics(census(people), rules))
 
 
 @given(PEOPLE)
