@@ -91,7 +91,7 @@ def _notes(found: Solution) -> tuple[str, ...]:
     if found.is_proportional:
         return ()
     return (
-        "No proportional allocation of this size was found in the time limit; attributes and "
+        "No proportional allocation of this size was found; attributes and "
         "labels may have become associated. See the associations in the report.",
     )
 
