@@ -69,7 +69,7 @@ def add_positives(strata: Strata, goal: Goal, positive: str, rate: Rate) -> Allo
         own = is_positive & (members.people[:, position] > 0)
         made[own] = _deal(strata.counts[own], more)
         for each in np.flatnonzero(own).tolist():
-            why[each] = f"{format_group(group)} has a base rate of {positive} below the target"
+            why[each] = f"{format_group(group)} has {positive} more rarely than the target"
     return Allocation(strata.counts, made, np.ones(len(strata)), tuple(why))
 
 

@@ -112,7 +112,7 @@ def test_a_subset_meets_its_target_and_copies_the_rest_as_it_is(
     }  # fmt: skip
     for row in rows_of(out):
         if row.outcome == "removed":
-            assert row.reason == "its group is above the target share"
+            assert row.reason == "there are more of its group than the target"
             assert not (out / "data" / row.id).exists()
         else:
             assert (out / "data" / row.id).read_bytes() == (blurred / "data" / row.id).read_bytes()
