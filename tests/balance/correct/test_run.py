@@ -220,7 +220,7 @@ def test_positives_are_added_where_they_are_rarer(
         / (counted[("train", "pilot", g)] + counted[("train", "nurse", g)])
         for g in "fm"
     }
-    assert rates["f"] >= rates["m"]
+    assert 20 / 39 <= rates["f"] < rates["m"]  # the overall rate of those whose gender is known
     assert found["after"]["rate_gap"] < found["before"]["rate_gap"]
 
 
