@@ -41,6 +41,8 @@ LARGE = 1_000_000
 """Pixels from which an image counts as a photo at camera resolution."""
 PLAUSIBLE = 0.02
 """Probability below which a candidate is not scored again."""
+PROMISING = 0.01
+"""Probability by the coarse pass alone below which a candidate is dropped."""
 FOUND = 0.1
 """Score in a crop from which its box is averaged with the candidate's."""
 
@@ -102,7 +104,8 @@ class Plan:
     rule: Rule
 
 
-COARSE = InputScale(factor=0.6, full_side=160)
+COARSE = InputScale(factor=0.6, full_side=256)
+COARSER = InputScale(factor=0.5, full_side=256)
 FINE = InputScale(factor=1.5)
 MIRRORED = InputScale(factor=1.5, mirrored=True)
 DOUBLE = InputScale(factor=2.0)
@@ -110,8 +113,8 @@ NATIVE = InputScale()
 PLANS: Mapping[str, Plan] = MappingProxyType(
     {
         "fast": Plan(
-            coarse=COARSE, full=(), large=(InputScale(factor=0.5),), calibration="coarse",
-            few=6, likely=0.1, tall=0.0, rule=Rule(crowded=0.35),
+            coarse=COARSER, full=(), large=(InputScale(factor=0.5),), calibration="coarse",
+            few=4, likely=0.1, tall=0.0, rule=Rule(crowded=0.35),
         ),
         "balanced": Plan(
             coarse=COARSE, full=(FINE,), large=(NATIVE,), calibration="full",
@@ -222,6 +225,10 @@ class Fusion:
             return self._full(image)
         if coarse is None:
             coarse = self._center.candidates(image, plan.coarse)
+        chances = self._calibrations["coarse"].probabilities(
+            log_odds(coarse.scores)[:, None], coarse.heights
+        )
+        coarse = coarse.take(chances >= PROMISING)
         scores = coarse.scores[:, None]
         if not len(coarse):
             return self._decided("coarse", ("coarse",), coarse.boxes, scores)
