@@ -109,6 +109,7 @@ def command(ctx: click.Context, /, source: str, **options: Any) -> None:
         workers=options["workers"],
         weights=weights,
         skip_self_test=options["skip_self_test"],
+        profile_time=options["profile_time"],
         tell=telling(quiet=options["quiet"]),
     )
     with watching(quiet=options["quiet"]) as watch, stop_on_interrupt(session.stop):

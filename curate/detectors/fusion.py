@@ -21,6 +21,7 @@ import numpy as np
 
 from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
+from curate.core.stages import stage as timed
 from curate.detectors import centerface
 from curate.detectors.calibration import FILE, SHA256, Calibration, load_calibrations, log_odds
 from curate.detectors.candidates import Candidates, Floats, Mask, concatenate, nms, overlap
@@ -198,7 +199,8 @@ class Fusion:
         small = [i for i, image in enumerate(images) if self._starts_coarse(image)]
         coarse: dict[int, Candidates] = {}
         if small and self.plan.coarse is not None:
-            found = self._center.candidates_batch([images[i] for i in small], self.plan.coarse)
+            with timed("gate"):
+                found = self._center.candidates_batch([images[i] for i in small], self.plan.coarse)
             coarse = dict(zip(small, found, strict=True))
         return [
             self._detections(image, self.decide(image, coarse.get(i)))
@@ -224,7 +226,8 @@ class Fusion:
         if plan.coarse is None or not self._starts_coarse(image):
             return self._full(image)
         if coarse is None:
-            coarse = self._center.candidates(image, plan.coarse)
+            with timed("gate"):
+                coarse = self._center.candidates(image, plan.coarse)
         chances = self._calibrations["coarse"].probabilities(
             log_odds(coarse.scores)[:, None], coarse.heights
         )
@@ -301,7 +304,8 @@ class Fusion:
         if not len(boxes):
             none = np.zeros(0)
             return Decision(stage, names, boxes, scores, None, None, none, none.astype(bool))
-        rescored = rescore(self._crops, image, boxes)
+        with timed("verify"):
+            rescored = rescore(self._crops, image, boxes)
         person = rescored.person_logits(self._head)
         columns = crop_columns(best, rescored.scores, person)
         heights = boxes[:, 3] - boxes[:, 1]

@@ -1,8 +1,8 @@
 """Measure a detector on labelled images: does it protect everyone equally?
 
 The detector's own rule decides at the operating point, where it need not be one
-threshold on one score: ``agreement`` asks more of a face that is alone in its image,
-and a second model has a veto. A sweep therefore takes its figures from two runs: the
+threshold on one score: ``fusion`` asks more of a face that is alone in its image,
+and of a small one. A sweep therefore takes its figures from two runs: the
 operating point from one with the recipe as it is, and the curves from one that lets
 everything through from a low confidence on.
 """

@@ -11,6 +11,7 @@ from typing import Any
 import curate
 from curate.core.errors import UsageError
 from curate.core.faces import Face
+from curate.core.stages import take_times
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage, shard_name
 from curate.layouts import open_source
@@ -89,7 +90,7 @@ class DetectJob:
                 save_found(entries, stage.path(PART))
                 save_json(tally, stage.path(TALLY))
                 stage.commit()
-            return ShardResult(tally, models)
+            return ShardResult(tally, models, take_times())
 
         return work
 

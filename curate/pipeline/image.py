@@ -15,6 +15,7 @@ from curate.core.errors import WithheldError
 from curate.core.faces import Detection, Face, Region
 from curate.core.geometry import Box, clip, scale, to_stored
 from curate.core.protocols import Detector, Obfuscator
+from curate.core.stages import stage
 from curate.layouts.faces.boxes import GivenFaces
 from curate.obfuscators import masks
 
@@ -86,9 +87,10 @@ def detect(
     frames = [
         (name, index) for name, picture in pictures.items() for index in range(len(picture.frames))
     ]
-    found = tools.detector.detect_batch(
-        [codec.upright_rgb(pictures[name], index) for name, index in frames]
-    )
+    with stage("detect"):
+        found = tools.detector.detect_batch(
+            [codec.upright_rgb(pictures[name], index) for name, index in frames]
+        )
     if len(found) != len(frames):
         raise WithheldError("detector", "it did not answer for every image")
     faces: dict[str, list[list[Face]] | WithheldError] = {name: [] for name in pictures}
@@ -120,13 +122,16 @@ def hide(picture: Picture, faces: Sequence[Sequence[Face]], tools: Tools) -> Obf
         for found, size in zip(regions, sizes, strict=True)
     ]
     if any(touched):
-        frames = [
-            tools.obfuscator.apply(frame, sorted(found, key=_place)) if found else frame
-            for frame, found in zip(picture.frames, regions, strict=True)
-        ]
-        encoded = codec.save(picture, frames, touched, tools.options)
+        with stage("obfuscate"):
+            frames = [
+                tools.obfuscator.apply(frame, sorted(found, key=_place)) if found else frame
+                for frame, found in zip(picture.frames, regions, strict=True)
+            ]
+        with stage("encode"):
+            encoded = codec.save(picture, frames, touched, tools.options)
     else:
-        encoded = codec.save(picture, None, [], tools.options)
+        with stage("encode"):
+            encoded = codec.save(picture, None, [], tools.options)
     decided = _unite(regions, faces)
     return Obfuscated(
         data=encoded.data,

@@ -12,6 +12,7 @@ from curate.core.errors import WithheldError
 from curate.core.faces import Face
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord
+from curate.core.stages import stage
 from curate.engine.shards import Shard
 from curate.manifest.store import digest_bytes
 from curate.pipeline.environment import describe, find_trouble
@@ -74,11 +75,14 @@ def _read(record: ImageRecord, barred: str | None, source: Source, tools: Tools)
         data = source.read(record)
     except Exception as error:
         return Looked(record, trouble=why_withheld(error, record.id))
-    digest, size = digest_bytes(data), len(data)
+    with stage("hash"):
+        digest, size = digest_bytes(data), len(data)
     try:
         if _is_of_another_file(record, digest, tools):
             raise WithheldError("other-file", "its faces were found in another file of this name")
-        return Looked(record, digest, size, codec.load(data, tools.options))
+        with stage("decode"):
+            picture = codec.load(data, tools.options)
+        return Looked(record, digest, size, picture)
     except Exception as error:
         return Looked(record, digest, size, trouble=why_withheld(error, record.id))
 

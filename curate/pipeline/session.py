@@ -62,6 +62,7 @@ class Session:
             detecting, or None; unlike ``faces`` it leaves the recipe as it was.
         allow_missing: whether images that ``faces`` says nothing of are withheld
             rather than the end of the run.
+        profile_time: whether `tell` is given the CPU time by stage at the end.
         watch: called with every step forward.
         tell: called with a line for the user, now and then.
         stop: when set, the shards in hand are finished and the run pauses.
@@ -77,6 +78,7 @@ class Session:
     skip_self_test: bool = False
     replayed: Path | None = None
     allow_missing: bool = False
+    profile_time: bool = False
     watch: Callable[[Snapshot], None] = field(default=lambda _: None)
     tell: Callable[[str], None] = field(default=lambda _: None)
     stop: threading.Event = field(default_factory=threading.Event)

@@ -13,6 +13,8 @@ from curate.core.entries import ManifestEntry, Outcome, Route, Transform
 from curate.core.errors import WithheldError
 from curate.core.protocols import Model, Source
 from curate.core.records import ImageRecord
+from curate.core.stages import stage as timed
+from curate.core.stages import take_times
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage
 from curate.layouts import open_source
@@ -59,23 +61,26 @@ class ShardJob:
                     report(start, (tally.images, tally.faces))
                     for entry, data in process(records, shard, source, tools):
                         if data is not None:
-                            stage.write(f"{DATA}/{entry.output_path}", data)
+                            with timed("write"):
+                                stage.write(f"{DATA}/{entry.output_path}", data)
                         entries.append(entry)
                         tally.add(entry)
-                save_part(entries, stage.path(PART))
-                save_json(tally.to_dict(), stage.path(TALLY))
-                stage.commit()
-            return ShardResult(tally.to_dict(), models)
+                with timed("write"):
+                    save_part(entries, stage.path(PART))
+                    save_json(tally.to_dict(), stage.path(TALLY))
+                    stage.commit()
+            return ShardResult(tally.to_dict(), models, take_times())
 
         return work
 
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """What the parent learns of a committed shard."""
+    """What the parent learns of a committed shard; ``times`` are CPU seconds by stage."""
 
     tally: dict[str, Any]
     models: tuple[Model, ...]
+    times: dict[str, float]
 
 
 def process(
@@ -90,7 +95,8 @@ def process(
             continue
         try:
             made = hide(picture, looked.faces, tools)
-            entry = _written(looked, picture, made, tools)
+            with timed("hash"):
+                entry = _written(looked, picture, made, tools)
         except Exception as error:  # whatever it is, the image must not pass
             yield _withheld(looked, why_withheld(error, looked.record.id)), None
         else:
