@@ -24,7 +24,8 @@ def test_equal_choices_have_one_digest_however_they_are_written() -> None:
 
 def test_every_field_changes_the_digest() -> None:
     others: dict[str, Any] = {
-        "detector": "mtcnn", "detector_family": "scrfd", "weights_sha256": "a", "profile": "fast", "confidence": 0.5,
+        "detector": "mtcnn", "detector_family": "scrfd", "weights_sha256": "a",
+        "profile": "fast", "confidence": 0.5,
         "max_side": 64, "device": "cuda", "method": "fill", "method_options": (("a", 1),),
         "margin": 0.5, "faces_sha256": "a", "faces_match": "suffix", "keep_metadata": ("gps",),
         "max_pixels": 5, "shard_size": 5, "seed": 5,

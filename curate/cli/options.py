@@ -96,6 +96,11 @@ _PROFILE_TIME = click.option(
 )
 
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Print no progress and no summary.")
+SHOW_ORIGINALS = click.option(
+    "--show-originals",
+    is_flag=True,
+    help="Show the originals in the HTML page. It contains visible faces; do not share.",
+)
 ALLOW_MISSING = click.option(
     "--allow-missing",
     is_flag=True,
@@ -210,7 +215,7 @@ _OBFUSCATION: Sequence[Decorator] = (
         type=PATH,
         metavar="FILE",
         help="Face boxes to use instead of running a detector: Parquet, COCO, VOC, YOLO or "
-        "ImageNet's JSON.",
+        "ImageNet's JSON, or the OUT of an earlier run.",
     ),
     click.option(
         "--faces-match",
