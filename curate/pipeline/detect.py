@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import curate
 from curate.core.errors import SourceChangedError, UsageError
 from curate.core.faces import Face
+from curate.core.stages import take_times
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage, shard_name
 from curate.layouts import open_source
@@ -134,7 +135,7 @@ class DetectJob:
                 save_faces_part(entries, stage.path(PART))
                 save_json(tally, stage.path(TALLY))
                 stage.commit()
-            return ShardResult(tally, models)
+            return ShardResult(tally, models, take_times())
 
         return work
 

@@ -16,6 +16,7 @@ from curate.core.errors import WithheldError
 from curate.core.faces import Detection, Face, Region
 from curate.core.geometry import Box, clip, iou, scale, to_stored
 from curate.core.protocols import Detector, Obfuscator
+from curate.core.stages import stage
 from curate.layouts.faces.boxes import GivenFaces
 from curate.obfuscators import masks
 
@@ -90,7 +91,8 @@ def detect(
     faces: dict[str, list[list[Face]] | WithheldError] = {name: [] for name in pictures}
     for frames in _frame_batches(pictures):
         shown = [codec.appearances(pictures[name], index) for name, index in frames]
-        results = tools.detector.detect_batch([image for images in shown for image in images])
+        with stage("detect"):
+            results = tools.detector.detect_batch([image for images in shown for image in images])
         if len(results) != sum(map(len, shown)):
             raise WithheldError("detector", "it did not answer for every image")
         each = iter(results)
@@ -148,13 +150,16 @@ def hide(picture: Picture, faces: Sequence[Sequence[Face]], tools: Tools) -> Obf
         for found, size in zip(regions, sizes, strict=True)
     ]
     if any(touched):
-        frames = [
-            tools.obfuscator.apply(frame, sorted(found, key=_region_key)) if found else frame
-            for frame, found in zip(picture.frames, regions, strict=True)
-        ]
-        encoded = codec.save(picture, frames, touched, tools.options)
+        with stage("obfuscate"):
+            frames = [
+                tools.obfuscator.apply(frame, sorted(found, key=_region_key)) if found else frame
+                for frame, found in zip(picture.frames, regions, strict=True)
+            ]
+        with stage("encode"):
+            encoded = codec.save(picture, frames, touched, tools.options)
     else:
-        encoded = codec.save(picture, None, [], tools.options)
+        with stage("encode"):
+            encoded = codec.save(picture, None, [], tools.options)
     decided = _collect_frames(regions, faces)
     return Obfuscated(
         data=encoded.data,

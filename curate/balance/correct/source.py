@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from curate.balance.correct.decisions import DecisionIndex, open_decisions
 from curate.balance.correct.options import ADDING, BalanceInputs, BalanceOptions
