@@ -24,6 +24,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from curate.balance.audit.run import AuditOptions as AuditOptions
+    from curate.balance.audit.run import audit as audit
+    from curate.balance.audit.run import merge_audits as merge_audits
+    from curate.balance.correct.options import BalanceInputs as BalanceInputs
+    from curate.balance.correct.options import BalanceOptions as BalanceOptions
+    from curate.balance.correct.run import rebalance as rebalance
+    from curate.balance.labels.run import audit_labels as audit_labels
     from curate.balance.splits import SplitOptions as SplitOptions
     from curate.balance.splits import suggest_splits as suggest_splits
     from curate.core.errors import CurateError as CurateError
@@ -35,7 +42,16 @@ if TYPE_CHECKING:
     from curate.duplicates.propagate import propagate_boxes as propagate_boxes
     from curate.duplicates.run import SearchOptions as SearchOptions
     from curate.duplicates.run import find_duplicates as find_duplicates
+    from curate.evaluation.run import EvaluationOptions as EvaluationOptions
     from curate.evaluation.run import evaluate as evaluate
+    from curate.impact.evaluate.run import EvaluateOptions as EvaluateOptions
+    from curate.impact.evaluate.run import evaluate_impact as evaluate_impact
+    from curate.impact.explain.options import ExplainOptions as ExplainOptions
+    from curate.impact.explain.run import explain_impact as explain_impact
+    from curate.impact.predictions.run import PredictionOptions as PredictionOptions
+    from curate.impact.predictions.run import measure_impact as measure_impact
+    from curate.impact.train.options import TrainOptions as TrainOptions
+    from curate.impact.train.run import train_impact as train_impact
     from curate.manifest.diff import diff_manifests as diff_manifests
     from curate.manifest.publish import publish_manifest as publish_manifest
     from curate.manifest.show import load_manifest as load_manifest
@@ -65,12 +81,19 @@ __version__ = "0.1.0"
 
 # A public name is a line here, one in TYPE_CHECKING above and one in __all__ below.
 _TARGETS = {
+    "AuditOptions": "curate.balance.audit.run:AuditOptions",
+    "BalanceInputs": "curate.balance.correct.options:BalanceInputs",
+    "BalanceOptions": "curate.balance.correct.options:BalanceOptions",
     "Box": "curate.core.geometry:Box",
     "CardOptions": "curate.publishing.card.run:CardOptions",
     "CurateError": "curate.core.errors:CurateError",
     "Detection": "curate.core.faces:Detection",
     "DetectorOptions": "curate.detectors:DetectorOptions",
+    "EvaluateOptions": "curate.impact.evaluate.run:EvaluateOptions",
+    "EvaluationOptions": "curate.evaluation.run:EvaluationOptions",
+    "ExplainOptions": "curate.impact.explain.options:ExplainOptions",
     "Face": "curate.core.faces:Face",
+    "PredictionOptions": "curate.impact.predictions.run:PredictionOptions",
     "PushOptions": "curate.publishing.hub.prepare:PushOptions",
     "Recipe": "curate.recipe:Recipe",
     "ReviewOptions": "curate.review.run:ReviewOptions",
@@ -78,37 +101,53 @@ _TARGETS = {
     "Session": "curate.pipeline.session:Session",
     "SplitOptions": "curate.balance.splits:SplitOptions",
     "Summary": "curate.pipeline.output:Summary",
+    "TrainOptions": "curate.impact.train.options:TrainOptions",
+    "audit": "curate.balance.audit.run:audit",
+    "audit_labels": "curate.balance.labels.run:audit_labels",
     "blur": "curate.pipeline.blur:blur",
     "detect": "curate.pipeline.detect:detect",
     "diff_manifests": "curate.manifest.diff:diff_manifests",
     "evaluate": "curate.evaluation.run:evaluate",
+    "evaluate_impact": "curate.impact.evaluate.run:evaluate_impact",
+    "explain_impact": "curate.impact.explain.run:explain_impact",
     "export_review": "curate.review.export:export_review",
     "find_duplicates": "curate.duplicates.run:find_duplicates",
     "iter_problems": "curate.pipeline.verify:iter_problems",
     "load_manifest": "curate.manifest.show:load_manifest",
     "make_detector": "curate.detectors:make",
+    "measure_impact": "curate.impact.predictions.run:measure_impact",
+    "merge_audits": "curate.balance.audit.run:merge_audits",
     "obfuscate": "curate.obfuscators.apply:obfuscate",
     "preview": "curate.pipeline.preview:preview",
     "propagate_boxes": "curate.duplicates.propagate:propagate_boxes",
     "publish_manifest": "curate.manifest.publish:publish_manifest",
     "pull": "curate.publishing.hub.pull:pull",
     "push": "curate.publishing.hub.push:push",
+    "rebalance": "curate.balance.correct.run:rebalance",
     "redo_reviewed": "curate.review.export:redo_reviewed",
     "replay": "curate.pipeline.replay:replay",
     "report_review": "curate.review.summary:report_review",
     "start_review": "curate.review.run:start_review",
     "suggest_splits": "curate.balance.splits:suggest_splits",
+    "train_impact": "curate.impact.train.run:train_impact",
     "verify": "curate.pipeline.verify:verify",
     "write_card": "curate.publishing.card.run:write_card",
 }
 
 __all__ = [
+    "AuditOptions",
+    "BalanceInputs",
+    "BalanceOptions",
     "Box",
     "CardOptions",
     "CurateError",
     "Detection",
     "DetectorOptions",
+    "EvaluateOptions",
+    "EvaluationOptions",
+    "ExplainOptions",
     "Face",
+    "PredictionOptions",
     "PushOptions",
     "Recipe",
     "ReviewOptions",
@@ -116,26 +155,35 @@ __all__ = [
     "Session",
     "SplitOptions",
     "Summary",
+    "TrainOptions",
+    "audit",
+    "audit_labels",
     "blur",
     "detect",
     "diff_manifests",
     "evaluate",
+    "evaluate_impact",
+    "explain_impact",
     "export_review",
     "find_duplicates",
     "iter_problems",
     "load_manifest",
     "make_detector",
+    "measure_impact",
+    "merge_audits",
     "obfuscate",
     "preview",
     "propagate_boxes",
     "publish_manifest",
     "pull",
     "push",
+    "rebalance",
     "redo_reviewed",
     "replay",
     "report_review",
     "start_review",
     "suggest_splits",
+    "train_impact",
     "verify",
     "write_card",
 ]
