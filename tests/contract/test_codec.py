@@ -196,17 +196,6 @@ def test_frames_that_do_not_fit_are_refused() -> None:
         codec.save(picture, [*picture.frames, *picture.frames], boxes * 2)
 
 
-@pytest.mark.parametrize(
-    ("data", "code"),
-    [
-        (b"", "empty"),
-        (b"not an image", "unreadable"),
-        (b"\0\0\0\x20ftypavif" + b"\0" * 40, "unsupported"),
-        (b"\0\0\0\x18ftypheic" + b"\0" * 40, "unsupported"),
-        (b"\0\0\1\0\1\0" + b"\0" * 40, "unsupported"),
-        (b"\xff\xd8\xff", "truncated"),
-    ],
-)
 def hidden_in_indices(kind: str) -> bytes:
     """A palette image of one color whose indices draw a picture."""
     palette = np.full((256, 3), 77, np.uint8)
@@ -250,6 +239,17 @@ def test_too_many_frames_withhold_the_file(kind: str) -> None:
         codec.load(data)
 
 
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "empty"),
+        (b"not an image", "unreadable"),
+        (b"\0\0\0\x20ftypavif" + b"\0" * 40, "unsupported"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 40, "unsupported"),
+        (b"\0\0\1\0\1\0" + b"\0" * 40, "unsupported"),
+        (b"\xff\xd8\xff", "truncated"),
+    ],
+)
 def test_non_images_are_withheld(data: bytes, code: str) -> None:
     with pytest.raises(WithheldError) as caught:
         codec.load(data)
