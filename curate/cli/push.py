@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.cli.card import FORMS
-from curate.cli.options import JSON, PATH, QUIET, SOURCE
+from curate.cli.options import JSON, PATH, QUIET, SOURCE, WORKERS
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ Examples:
     "--state", type=PATH, metavar="FOLDER",
     help="Where the state and converted files are. [default: OUT.push beside OUT]",
 )  # fmt: skip
-@click.option("--workers", type=click.IntRange(1, 4096), metavar="N",
-              help="Processes for verification. [default: one per core]")  # fmt: skip
+@WORKERS
 @click.option("--dry-run", is_flag=True, help="Send nothing; list what would be sent, and where.")
 @JSON
 @QUIET

@@ -31,9 +31,9 @@ from curate.layouts import LAYOUTS, open_folder, open_source, recognise
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.faces.boxes import GivenFaces
 from curate.layouts.files import FileLayout
-from curate.pipeline.check import iter_problems
 from curate.pipeline.image import Tools
 from curate.pipeline.shard import process
+from curate.pipeline.verify import iter_problems
 from tests.layouts import examples as layouts
 from tests.layouts.examples.example import Example, write
 

@@ -373,3 +373,28 @@ def test_yaml_and_sections_of_others_survive_a_regeneration(hub: Hub, out: Path)
     card = hub.tree(REPO)["README.md"].decode()
     assert "arxiv: '2401.00001'" in card
     assert "Written by a person." in card
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (Fault("POST", "/repos/create", times=9, status=402), "storage quota is used up"),
+        (Fault("POST", "/repos/create", times=9, status=403), "no permission for this"),
+        (Fault("PUT", "/lfs/", times=99, status=507), "storage quota is used up"),
+        (Fault("POST", "/preupload/", times=9, status=413), "use --as parquet"),
+        (
+            Fault("GET", r"datasets/[^/]+/[^/]+$", times=9, status=403,
+                  headers={"X-Error-Code": "GatedRepo"}),
+            "is gated; ask for access",
+        ),
+    ],
+    ids=lambda value: str(getattr(value, "status", "")),
+)  # fmt: skip
+def test_what_the_hub_does_not_allow_is_one_clear_line(
+    hub: Hub, out: Path, waits: list[float], fault: Fault, message: str
+) -> None:
+    hub.faults.append(fault)
+    with pytest.raises(SetupError, match=message) as raised:
+        push(out)
+    assert "\n" not in str(raised.value)
+    assert waits == []

@@ -13,7 +13,7 @@ import curate
 from curate import Recipe, Session
 from curate.layouts import open_source
 from curate.layouts.label_maps import MAX_SEGMENTS, is_panoptic_map, is_voc_map, voc_palette
-from curate.pipeline.check import iter_problems
+from curate.pipeline.verify import iter_problems
 from tests.codec.samples import photo
 from tests.contract.test_layouts import build, save_no_faces
 from tests.layouts.examples import coco, voc

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from curate import codec
-from curate.balance.correct.augment import PRESETS, make_augmentation
+from curate.balance.correct.augmentation import PRESETS, make_augmentation
 from curate.layouts import open_source
 from curate.layouts.editing import GeneratedImage, name_copy
 from tests.codec.samples import encoded

@@ -17,7 +17,7 @@ from curate import Recipe, Session
 from curate.core.errors import SetupError
 from curate.layouts import open_folder, open_source
 from curate.layouts.access.folder import LocalFolder
-from curate.pipeline.check import iter_problems
+from curate.pipeline.verify import iter_problems
 from tests.layouts.shards import write_tar
 from tests.s3_server import S3Server, serve
 

@@ -178,7 +178,8 @@ def name_copy(source: Source, record: ImageRecord, number: int, suffix: str) -> 
         return _name_row(record, number)
     folder, name = posixpath.split(record.id)
     stem, ending = _split(name, is_sample=source.layout == "webdataset")
-    inner, own = ending[: ending.rfind(".")], ending[ending.rfind(".") :]
+    cut = max(ending.rfind("."), 0)
+    inner, own = ending[:cut], ending[cut:]
     generated = f"{stem}_aug{number}"
     if source.layout != "webdataset" and _has_twin(source, posixpath.join(folder, stem), own):
         generated = f"{stem}_{own[1:]}_aug{number}"
@@ -220,7 +221,8 @@ def _name_row(record: ImageRecord, number: int) -> str:
 
 def _split(name: str, is_sample: bool) -> tuple[str, str]:
     """Split a name into stem and suffix; the stem (key) of a sample ends at the first dot."""
-    cut = name.index(".", 1) if is_sample else name.rindex(".")
+    cut = name.find(".", 1) if is_sample else name.rfind(".")
+    cut = len(name) if cut < 0 else cut  # ids of a table need not be file names
     return name[:cut], name[cut:]
 
 

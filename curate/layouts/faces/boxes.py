@@ -28,8 +28,8 @@ class GivenFaces:
         fields: for each box the other fields in the file; empty if there are none.
         size: width and height of the stored image in pixels, if the file states them.
         source_sha256: digest of the image file in which faces were detected, if stated.
-        review: ``reviewed``, ``sampled`` or ``not looked at`` where people reviewed the boxes, else
-            None.
+        review: ``reviewed``, ``sampled`` or ``not looked at`` where people reviewed the
+            boxes, else None.
     """
 
     id: str

@@ -20,7 +20,7 @@ SIGNS: Mapping[str, tuple[str, ...]] = {
     "balance": ("recipe", "comparisons", "labels", "counts"),
     "impact": ("pairs", "top1", "mcnemar"),
     "train": ("cells", "gaps", "runs"),
-    "review": ("review", "bound"),
+    "review": ("review", "statement", "bound", "images"),
     "attack": ("attacks",),
 }
 """Keys by which a report of each command is known."""
@@ -31,7 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "balance": "curate balance OUT/data --groups TABLE --by ATTRIBUTE -o BALANCED",
     "impact": "curate impact evaluate SOURCE OUT -o impact.json",
     "train": "curate impact train SOURCE OUT -o train.json",
-    "review": "curate review SOURCE",
+    "review": "curate review SOURCE --run OUT --sample",
     "attack": "curate attack SOURCE OUT",
 }
 """The command that measures what a report would show."""
@@ -112,7 +112,10 @@ def _add(evidence: Evidence, kind: str, name: str, value: Any) -> None:
 
 
 def _add_own(evidence: Evidence, out: Path, facts: Mapping[str, Any]) -> None:
-    """The audits that a correction keeps in its own manifest."""
+    """The reports that a manifest holds: a review's, and the audits of a correction."""
+    review = out / "manifest" / "review.json"
+    if "review" not in evidence.names and review.is_file():
+        _add(evidence, "review", "manifest/review.json", _load(review))
     if "report" not in facts:
         return
     evidence.names["balance"] = "manifest/balance.json"
@@ -144,12 +147,12 @@ def _kind_of(value: Any) -> str | None:
 
 def _find_fault(kind: str, value: Mapping[str, Any], facts: Mapping[str, Any]) -> str | None:
     """Why a report is not of this dataset, or None."""
-    if value.get("version") != 1:
-        return f"has version {value.get('version')!r}, and this release reads 1"
+    if type(value.get("version")) is not int:
+        return "does not state its version"
     manifest = value.get("manifest")
     if isinstance(manifest, dict):
         own_records = facts["records"]["sha256"]
-        if manifest.get("records_sha256", own_records) != own_records:
+        if manifest.get("records_sha256") not in (None, own_records):
             return "was made from another OUT (manifest.records_sha256 differs)"
     recipe, own = value.get("recipe"), facts.get("recipe", {})
     if kind == "evaluate" and isinstance(recipe, dict) and "profile" in own:

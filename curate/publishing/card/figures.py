@@ -4,8 +4,8 @@ In the card's Markdown a figure is its text between two comments::
 
     <!-- figure: manifest/run.json#/counts/written as count -->1,234<!-- /figure -->
 
-The first names a file, a JSON path (RFC 6901) and how the value is written. Two pointers joined
-by ``over`` are a share.
+The first names a file, a JSON pointer (RFC 6901, as a URI fragment) and how the value is written.
+Two pointers joined by ``over`` are a share.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 from curate.core.errors import DataError
 
 MIN_CELL = 10
-"""The smallest count of people that a card shows; smaller ones are written as ``< 10``."""
+"""The smallest count of people that a card shows."""
 
 _FIGURE = re.compile(
     r"<!-- figure: (?P<pointer>.+?) as (?P<form>[a-z]+) -->(?P<text>.*?)"
@@ -88,7 +89,8 @@ def resolve(documents: Documents, pointer: str) -> Any:
         raise DataError(f"{name} is not there")
     value = documents[name]
     for part in path.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
+        key = unquote_to_bytes(part).decode("utf-8", "surrogatepass")
+        key = key.replace("~1", "/").replace("~0", "~")
         try:
             value = value[int(key)] if isinstance(value, list) else value[key]
         except (KeyError, IndexError, ValueError, TypeError):
@@ -97,8 +99,12 @@ def resolve(documents: Documents, pointer: str) -> Any:
 
 
 def escape(key: str) -> str:
-    """A key as part of a JSON pointer."""
-    return str(key).replace("~", "~0").replace("/", "~1")
+    """A key as part of a JSON pointer in a URI fragment (RFC 6901, section 6).
+
+    What could end a comment, a table's cell or a line is written in per cent.
+    """
+    plain_key = str(key).replace("~", "~0").replace("/", "~1")
+    return quote(plain_key.encode("utf-8", "surrogatepass"), safe="~!$&'()*+,;=:@._")
 
 
 def format_value(value: Any, form: str) -> str:
@@ -137,14 +143,9 @@ def _plain(text: str) -> str:
     return cleaned.replace("[", "\\[").replace("`", "\\`")
 
 
-def _cell(value: int) -> str:
-    return f"{value:,}" if value == 0 or value >= MIN_CELL else f"&lt; {MIN_CELL}"
-
-
 Form = tuple[Callable[[Any], bool], Callable[[Any], str]]
 FORMS: Mapping[str, Form] = {
     "count": (_is_number, lambda value: f"{value:,}"),
-    "cell": (lambda value: isinstance(value, int), _cell),
     "share": (_is_number, lambda value: f"{100 * value:.1f} %"),
     "number": (_is_number, lambda value: f"{value:.3g}".replace("-", "−")),
     "points": (_is_number, lambda value: f"{_signed(100 * value)} points"),
@@ -160,6 +161,23 @@ FORMS: Mapping[str, Form] = {
     "digest": (lambda value: isinstance(value, str), lambda value: f"`{value}`"),
 }
 """How values are written, by name."""
+
+
+def find_hidden(counts: Mapping[str, Any]) -> set[str]:
+    """Groups whose count is not shown: small ones, and as many others as give them away.
+
+    Args:
+        counts: people by group, as far as they are known; they sum to a total that is shown.
+    """
+    known = {name: count for name, count in counts.items() if isinstance(count, int)}
+    hidden = {name for name, count in known.items() if 0 < count < MIN_CELL}
+    rest = sorted((count, name) for name, count in known.items() if count >= MIN_CELL)
+    unknown = len(counts) - len(known)
+    while hidden and rest and not unknown:
+        if len(hidden) > 1 and sum(known[name] for name in hidden) >= MIN_CELL:
+            break
+        hidden.add(rest.pop(0)[1])
+    return hidden | (counts.keys() - known.keys())
 
 
 def plain(text: str) -> str:

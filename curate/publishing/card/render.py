@@ -18,6 +18,7 @@ from curate.publishing.card.figures import (
     MIN_CELL,
     Documents,
     escape,
+    find_hidden,
     format_figure,
     plain,
     resolve,
@@ -76,10 +77,6 @@ def make_context(
         except DataError:
             return False
 
-    def shown(pointer: str) -> bool:
-        value = resolve(documents, pointer) if has(pointer) else None
-        return isinstance(value, int | float) and (value == 0 or value >= MIN_CELL)
-
     def interval(pointer: str) -> str:
         name = "clustered" if has(f"{pointer}/clustered") else "wilson"
         return format_figure(documents, f"{pointer}/{name}", "interval")
@@ -89,7 +86,8 @@ def make_context(
         "figure": lambda pointer, form: format_figure(documents, pointer, form),
         "interval": interval,
         "has": has,
-        "shown": shown,
+        "value": lambda pointer: resolve(documents, pointer),
+        "min_cell": MIN_CELL,
         "keep": keep,
         "plain": plain,
         "escape": escape,
@@ -173,11 +171,16 @@ def _iter_audits(evidence: Evidence) -> Any:
         name = evidence.names[kind]
         attributes = evidence.documents[name].get("attributes", {})
         listed = [
-            (attribute, list(found["groups"])[:_MOST_GROUPS])
-            for attribute, found in attributes.items()
+            (attribute, _shown_groups(found["groups"])) for attribute, found in attributes.items()
         ]
         if listed:
             yield stage, name, listed
+
+
+def _shown_groups(groups: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    """Names of groups, and whether their counts are shown."""
+    hidden = find_hidden({name: group.get("count") for name, group in groups.items()})
+    return [(name, name not in hidden) for name in groups][:_MOST_GROUPS]
 
 
 def render_body(context: Mapping[str, Any], template: str | None, kept: Mapping[str, str]) -> str:
@@ -205,7 +208,22 @@ def render_body(context: Mapping[str, Any], template: str | None, kept: Mapping[
     rest = [name for name in kept if name not in context["kept_names"]]
     blocks = [f"<!-- keep: {name} -->\n{kept[name]}<!-- /keep: {name} -->" for name in rest]
     body = re.sub(r"\n{3,}", "\n\n", body.rstrip())
+    body = _join_paragraphs(body)
     return "\n\n".join([body, *blocks]) + "\n"
+
+
+def _join_paragraphs(body: str) -> str:
+    """Markdown in which no line of a paragraph begins with a comment, which would end it."""
+    lines: list[str] = []
+    for line in body.split("\n"):
+        inside = (
+            bool(lines) and bool(lines[-1]) and not lines[-1].startswith(("#", "|", "<", "```"))
+        )
+        if inside and line.startswith("<!-- figure: "):
+            lines[-1] += f" {line}"
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def format_bibtex(answers: Answers) -> str:

@@ -6,7 +6,6 @@ import contextlib
 import csv
 import json
 import tempfile
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from xml.etree import ElementTree
 
 from curate.core.errors import DataError, UsageError
 from curate.layouts.annotations import iter_events
+from curate.manifest.files import Problem
 from curate.publishing import dataset as datasets
 from curate.publishing.card import governance, picture, render, sidecars
 from curate.publishing.card.evidence import load_evidence
@@ -24,7 +24,7 @@ from curate.publishing.card.questions import Answers, format_template, parse_ans
 from curate.publishing.croissant.build import PublishedFile, build_croissant, find_missing
 from curate.publishing.croissant.validate import validate
 from curate.publishing.dataset import Dataset
-from curate.publishing.form import WITH_OBJECTS, Form
+from curate.publishing.form import FORMS, WITH_OBJECTS, Form
 from curate.publishing.publication import describe_form
 from curate.storage.atomic import save_bytes
 
@@ -165,8 +165,8 @@ def _write_questions(out: Path) -> CardReport:
     return CardReport(written=(path,))
 
 
-def load_answers(out: Path) -> tuple[Answers, dict[str, Any]]:
-    """What ``card.toml`` of an OUT says, and its content.
+def load_answers(out: Path) -> Answers:
+    """What ``card.toml`` of an OUT says.
 
     Raises:
         DataError: if it is absent or has faults.
@@ -180,8 +180,16 @@ def load_answers(out: Path) -> tuple[Answers, dict[str, Any]]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
-    answers = parse_answers(text, QUESTIONS)
-    return answers, json.loads(json.dumps(tomllib.loads(text), default=str))
+    return parse_answers(text, QUESTIONS)
+
+
+def _nest(answers: Answers) -> dict[str, Any]:
+    """Answers as tables, defaults included, for pointers into ``card.toml``."""
+    tables: dict[str, Any] = {}
+    for key, value in answers.values.items():
+        head, _, name = key.partition(".")
+        tables.setdefault(head, {})[name] = value
+    return tables
 
 
 def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) -> Card:
@@ -192,7 +200,7 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
         options: how.
         form: how the dataset is published; worked out if None.
     """
-    answers, asked = load_answers(dataset.out)
+    answers = load_answers(dataset.out)
     form = form or describe_form(dataset, options.form)
     evidence = load_evidence(dataset.out, dataset.facts, options.reports)
     with tempfile.TemporaryDirectory() as folder:
@@ -205,7 +213,7 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
         **evidence.documents,
         "manifest/run.json": run,
         "manifest/publication.json": publication,
-        QUESTIONS: asked,
+        QUESTIONS: _nest(answers),
     }
     before, body = _load_card(dataset.out)
     header = make_header(answers, form, before)
@@ -410,6 +418,36 @@ def iter_differences(out: Path, card: Card) -> Iterator[Difference]:
             yield Difference(name, f"is not what its evidence makes; run `curate card {out}`")
     if _has_other_picture(out, card):
         yield Difference(picture.NAME, "is not the example picture")
+
+
+def iter_card_problems(out: Path) -> Iterator[Problem]:
+    """What is wrong with the card of an OUT, for ``curate verify``; nothing if there is none."""
+    if not any((out / name).exists() for name in (CARD, CROISSANT, CITATION, picture.NAME)):
+        return  # card.toml alone: it is being answered
+    try:
+        dataset = datasets.open_dataset(out)
+        usual = make_card(dataset, CardOptions())
+        cards: list[Card | None] = [usual]
+        written, _ = _load_card(out)
+        if written.get("configs") != usual.header["configs"]:
+            cards += [_other_form(dataset, form) for form in FORMS if form != usual.form.name]
+    except DataError as error:
+        yield Problem("card", QUESTIONS, str(error))
+        return
+    found: list[Difference] = []
+    for card in cards:
+        found = list(iter_differences(out, card)) if card is not None else found
+        if not found:
+            return
+    for difference in found[:1] if len(cards) > 1 else found:
+        yield Problem("card", difference.file, difference.reason)
+
+
+def _other_form(dataset: Dataset, form: str) -> Card | None:
+    """The card of a form that was asked for with ``--as``; None where there is no such form."""
+    with contextlib.suppress(UsageError):
+        return make_card(dataset, CardOptions(form=form))
+    return None
 
 
 def _has_other_picture(out: Path, card: Card) -> bool:

@@ -206,7 +206,7 @@ def _canonical(value: Any) -> str:
 
 
 _MIME = {
-    "parquet": "application/vnd.apache.parquet", "tar": "application/x-tar", "jpg": "image/jpeg",
+    "parquet": "application/x-parquet", "tar": "application/x-tar", "jpg": "image/jpeg",
     "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif",
     "tif": "image/tiff", "tiff": "image/tiff", "bmp": "image/bmp", "json": "application/json",
     "jsonl": "application/jsonlines", "csv": "text/csv", "xml": "application/xml",

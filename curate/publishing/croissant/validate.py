@@ -9,6 +9,9 @@ from typing import Any
 
 from curate.core.errors import DataError, MissingExtraError
 
+REQUIRED = ("name", "description", "license", "url", "creator", "datePublished")
+"""Properties that Croissant 1.1 requires; ``mlcroissant`` only warns of some of them."""
+
 
 def validate(croissant: Mapping[str, Any]) -> None:
     """Refuse what is not valid Croissant.
@@ -17,6 +20,9 @@ def validate(croissant: Mapping[str, Any]) -> None:
         DataError: naming what is wrong.
         MissingExtraError: if ``mlcroissant`` is not installed.
     """
+    missing = [key for key in REQUIRED if croissant.get(key) in (None, "", [], {})]
+    if missing:
+        raise DataError(f"croissant.json is not valid Croissant: {', '.join(missing)} is missing")
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it names every key of a newer context
     try:

@@ -12,7 +12,7 @@ from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import UsageError
 from curate.core.protocols import ContainerSource, Source
 from curate.manifest import store
-from curate.manifest.layout import MANIFEST
+from curate.manifest.files import MANIFEST
 from curate.publishing.dataset import Dataset
 from curate.storage.atomic import open_atomic, save_text
 

@@ -10,7 +10,7 @@ import curate
 from curate import Recipe, Session
 from curate.layouts import open_source
 from curate.layouts.sidecars import find_pictures
-from curate.pipeline.check import iter_problems
+from curate.pipeline.verify import iter_problems
 from tests.contract.test_layouts import save_no_faces
 from tests.layouts.examples.example import jpeg, write
 from tests.layouts.examples.voc import annotation

@@ -1,0 +1,381 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import curate
+from curate.core.errors import DataError, UsageError
+from curate.publishing.card.figures import find_mismatches
+from curate.publishing.card.governance import make_rows
+from curate.publishing.card.sidecars import count_keys
+from curate.publishing.croissant.build import NEURIPS_2026
+from tests.publishing.outs import make_out, write_answers
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    make_out(folder)
+    return folder
+
+
+@pytest.fixture
+def out(finished: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished, tmp_path / "place") / "out"
+
+
+def card(out: Path, **options: Any) -> str:
+    curate.write_card(out, curate.CardOptions(**options))
+    return (out / "README.md").read_text()
+
+
+def shown(text: str) -> str:
+    """A card without its comments."""
+    return re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+
+
+EVALUATE = {
+    "version": 1,
+    "truth_sha256": "0" * 64,
+    "recipe": None,
+    "images": {"evaluated": 120},
+    "faces": {"counted": 345},
+    "overall": {
+        "hidden": {"value": 0.951, "wilson": [0.92, 0.97], "clustered": [0.91, 0.98]},
+        "recall_30": {"value": 0.93, "wilson": [0.9, 0.95], "clustered": None},
+    },
+    "face_free": {"with_box": {"value": 0.02, "wilson": [0.01, 0.04]}},
+}
+AUDIT = {
+    "version": 1,
+    "census": {},
+    "records": 500,
+    "counted": 500,
+    "reading": {"per": "person"},
+    "attributes": {
+        "gender": {
+            "groups": {
+                "f|x": {"count": 300, "share": 0.6, "ci95": [0.55, 0.64]},
+                "m": {"count": 196, "share": 0.392, "ci95": [0.35, 0.43]},
+                "rare": {"count": 4, "share": 0.008, "ci95": [0.0, 0.02]},
+            }
+        }
+    },
+}
+
+
+def impact(records_sha256: str) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "pairs": 600,
+        "mcnemar": {},
+        "manifest": {"records_sha256": records_sha256},
+        "top1": {"original": 0.757, "obfuscated": 0.737, "difference": -0.02,
+                 "ci95": [-0.032, -0.0079]},
+    }  # fmt: skip
+
+
+def save(out: Path, name: str, value: Any) -> Path:
+    path = out.with_name(name)
+    path.write_text(json.dumps(value))
+    return path
+
+
+def test_what_was_not_measured_says_so_with_the_command(out: Path) -> None:
+    text = card(out)
+    for command in (
+        "curate evaluate SOURCE",
+        "curate audit OUT",
+        "curate impact evaluate SOURCE",
+        "curate review SOURCE",
+        "curate attack SOURCE",
+        "curate impact train SOURCE",
+    ):
+        assert f"`{command}" in text
+    assert text.count("ot measured") >= 4
+
+
+def test_every_number_from_the_run_has_a_pointer(out: Path) -> None:
+    text = card(out)
+    assert "| Images | <!-- figure: manifest/run.json#/counts/written as count -->7<" in text
+    assert "| Withheld: truncated | " in text
+    body = text.split("---\n", 2)[2]
+    bare = re.sub(r"<!-- figure: .*?<!-- /figure -->", "", body, flags=re.DOTALL)
+    bare = bare[: bare.index("## Limits")]
+    allowed = {"1.0.0", "2026", "03", "01", "4.0", "1", "0.3", "0.5"}
+    assert set(re.findall(r"\d+(?:\.\d+)*", bare)) <= allowed
+
+
+def test_reports_beside_out_give_figures_with_intervals(out: Path) -> None:
+    run = json.loads((out / "manifest/run.json").read_text())
+    save(out, "evaluate.json", EVALUATE)
+    save(out, "audit.json", AUDIT)
+    save(out, "impact.json", impact(run["records"]["sha256"]))
+    text = shown(card(out))
+    assert "| Faces hidden | 95.1 % | 95 % interval 91.0 to 98.0 % |" in text
+    assert "| Recall at IoU 0.3 | 93.0 % | 95 % interval 90.0 to 95.0 % |" in text
+    assert "−2.00 points" in text
+    assert "95 % interval −3.20 to −0.79" in text
+    assert "| gender | f\\|x | 300 | 60.0 % | 95 % interval 55.0 to 64.0 % |" in text
+    report = curate.write_card(out, curate.CardOptions(check=True))
+    assert report.problems == ()
+
+
+def test_a_review_gives_its_bound_where_it_holds(out: Path) -> None:
+    bound = {
+        "looked": 299, "found": 0, "confidence": 0.95, "upper_now": 0.00997, "valid_now": True,
+    }  # fmt: skip
+    review = {
+        "version": 1, "review": "r", "statement": "s", "images": {"reviewed": 512},
+        "manifest": {"records_sha256": None}, "bound": bound,
+    }  # fmt: skip
+    save(out, "review.json", review)
+    text = " ".join(shown(card(out)).split())
+    assert "People reviewed 512 images (`review.json`)." in text
+    assert "at 95.0 % confidence at most 1.0 % of the images do." in text
+    save(out, "review.json", {**review, "bound": {**bound, "valid_now": False}})
+    assert "They state no bound on what is left" in card(out)
+
+
+def test_figures_stay_inside_their_paragraphs_and_cells(out: Path) -> None:
+    save(out, "evaluate.json", EVALUATE)
+    save(out, "audit.json", AUDIT)
+    text = card(out)
+    assert "\n<!-- figure" not in text
+    rows = [line for line in text.splitlines() if line.startswith("| gender |")]
+    assert [len(re.split(r"(?<!\\)\|", row)) for row in rows] == [7, 7, 7]
+
+
+def test_small_groups_cannot_be_counted_out(out: Path) -> None:
+    """Neither by their own figures nor by subtraction from the total."""
+    save(out, "audit.json", AUDIT)
+    text = shown(card(out))
+    assert "| gender | rare | not shown | not shown |  |" in text
+    assert "| gender | m | not shown | not shown |  |" in text
+    assert "| gender | f\\|x | 300 | 60.0 % |" in text
+    assert "0.8 %" not in text
+
+
+def test_check_fails_where_evidence_or_card_has_changed(out: Path) -> None:
+    path = save(out, "evaluate.json", EVALUATE)
+    card(out)
+    changed = json.loads(json.dumps(EVALUATE))
+    changed["overall"]["hidden"]["value"] = 0.5
+    path.write_text(json.dumps(changed))
+    report = curate.write_card(out, curate.CardOptions(check=True))
+    reasons = [problem.reason for problem in report.problems]
+    assert "evaluate.json#/overall/hidden/value is 50.0 %, and the card says 95.1 %" in reasons
+    path.unlink()
+    report = curate.write_card(out, curate.CardOptions(check=True))
+    assert any("evaluate.json is not there" in problem.reason for problem in report.problems)
+
+
+def test_a_sentence_added_outside_a_kept_section_is_noticed(out: Path) -> None:
+    text = card(out)
+    (out / "README.md").write_text(text.replace("## Limits\n", "## Limits\n\nNobody is left.\n"))
+    [problem] = curate.write_card(out, curate.CardOptions(check=True)).problems
+    assert "Nobody is left." in problem.reason
+
+
+def test_a_report_of_another_out_is_not_used(out: Path) -> None:
+    path = save(out, "impact.json", impact("f" * 64))
+    report = curate.write_card(out)
+    assert "impact.json is left out: it was made from another OUT" in report.notes[0]
+    assert "Top-1" not in (out / "README.md").read_text()
+    with pytest.raises(UsageError, match="was made from another OUT"):
+        card(out, reports=(path,))
+
+
+def test_a_report_of_another_detector_is_not_used(out: Path) -> None:
+    run = json.loads((out / "manifest/run.json").read_text())
+    recipe = {**run["recipe"], "profile": "thorough"}
+    path = save(out, "evaluate.json", {**EVALUATE, "recipe": recipe})
+    with pytest.raises(UsageError, match=r"another detector than OUT \(profile differ\)"):
+        card(out, reports=(path,))
+
+
+def test_two_reports_of_one_kind_must_be_chosen_between(out: Path) -> None:
+    save(out, "a.json", AUDIT)
+    chosen = save(out, "b.json", AUDIT)
+    with pytest.raises(UsageError, match=r"a\.json and b\.json are both reports of audit"):
+        card(out)
+    assert "(`b.json`" in card(out, reports=(chosen,))
+
+
+def test_files_that_are_no_report_are_refused_when_named(out: Path) -> None:
+    with pytest.raises(UsageError, match="is not a report of curate"):
+        card(out, reports=(save(out, "x.json", {"a": 1}),))
+    path = out.with_name("y.json")
+    path.write_text("{")
+    with pytest.raises(DataError, match=r"y\.json is not valid JSON"):
+        card(out, reports=(path,))
+
+
+def test_answers_cannot_break_out_of_the_card(out: Path) -> None:
+    evil = '"</table><script>alert(1)</script> | a <!-- /figure --> `x` [b](c)"'
+    write_answers(out, title=evil, description=evil, source=evil)
+    text = card(out)
+    body = text.split("---\n", 2)[2]
+    fenced = re.compile(r"^```bibtex\n.*?^```$", re.DOTALL | re.MULTILINE)
+    assert len(fenced.findall(body)) == 1
+    body = fenced.sub("", body)
+    assert "<script" not in body
+    assert body.count("<!-- /figure -->") == body.count("<!-- figure: ")
+
+
+def test_kept_sections_survive_even_where_a_template_has_no_place(
+    out: Path, tmp_path: Path
+) -> None:
+    text = card(out)
+    own = "<!-- keep: notes -->\nBy hand: 1 | 2 <b>.\n<!-- /keep: notes -->"
+    text = text.replace("<!-- keep: notes -->\n<!-- /keep: notes -->", own)
+    (out / "README.md").write_text(text)
+    assert own in card(out)
+    template = tmp_path / "t.md.j2"
+    template.write_text(
+        '# {{ title }}\n{{ figure("manifest/run.json#/counts/images", "count") }}\n'
+    )
+    short = card(out, template=template)
+    assert short.split("---\n", 2)[2].startswith("\n# Street scenes\n")
+    assert own in short
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{{ nothing }}", "nothing"),
+        ("{% if %}", "line 1"),
+        ('{{ figure("manifest/run.json#/x", "count") }}', "has nothing at /x"),
+        ("{{ ''.__class__.__mro__ }}", "unsafe|not.*defined|security"),
+    ],
+)
+def test_a_template_that_fails_is_one_line(
+    out: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    template = tmp_path / "t.md.j2"
+    template.write_text(text)
+    with pytest.raises((UsageError, DataError), match=message):
+        card(out, template=template)
+
+
+def test_the_citation_file_and_bibtex(out: Path) -> None:
+    write_answers(out, authors='["Researcher, A.", "The Lab"]', doi='"10.5281/zenodo.1"')
+    text = card(out)
+    citation = yaml.safe_load((out / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["type"] == "dataset"
+    assert citation["license"] == "CC-BY-4.0"
+    assert citation["authors"] == [
+        {"family-names": "Researcher", "given-names": "A."}, {"name": "The Lab"},
+    ]  # fmt: skip
+    assert "@misc{street-scenes," in text
+    assert "author = {Researcher, A. and The Lab}" in text
+    assert "doi = {10.5281/zenodo.1}" in text
+
+
+def test_init_asks_and_never_overwrites(out: Path) -> None:
+    (out / "card.toml").unlink()
+    with pytest.raises(DataError, match="--init"):
+        card(out)
+    curate.write_card(out, curate.CardOptions(init=True))
+    with pytest.raises(DataError, match=r"dataset\.title has no answer"):
+        card(out)
+    with pytest.raises(UsageError, match="exists"):
+        curate.write_card(out, curate.CardOptions(init=True))
+
+
+def test_the_profile_of_neurips_needs_every_field(out: Path) -> None:
+    with pytest.raises(DataError, match=r"rai:dataLimitations, rai:dataBiases, rai:personalSens"):
+        card(out, profile="neurips2026")
+    write_answers(
+        out, limitations='"a"', biases='"b"', sensitive='"c"', social_impact='"d"',
+        synthetic="false",
+    )  # fmt: skip
+    card(out, profile="neurips2026")
+    croissant = json.loads((out / "croissant.json").read_text())
+    for name in NEURIPS_2026:
+        assert croissant[name] not in (None, "", [], {})
+    assert croissant["rai:hasSyntheticData"] is False
+
+
+def test_the_profile_of_the_eu_needs_evidence_for_every_row(out: Path) -> None:
+    with pytest.raises(DataError, match=r"no evidence for gdpr-5-1-a.*gdpr-35.*ai-act-10-2-f"):
+        card(out, profile="eu")
+    save(out, "audit.json", AUDIT)
+    run = json.loads((out / "manifest/run.json").read_text())
+    save(out, "impact.json", impact(run["records"]["sha256"]))
+    write_answers(out, limitations='"a"', biases='"b"', plan='"c"', annotators='"d"')
+    text = (
+        (out / "card.toml")
+        .read_text()
+        .replace(
+            "[governance]\n",
+            '[governance]\ngdpr-5-1-a = { evidence = "Consent forms" }\n'
+            'gdpr-35 = { evidence = "DPIA of 2026-02-01" }\n'
+            'ai-act-10-5 = { not_applicable = "no special categories" }\n'
+            'ai-act-10-2-g = { not_applicable = "nothing was corrected" }\n',
+        )
+    )
+    (out / "card.toml").write_text(text)
+    found = shown(card(out, profile="eu"))
+    assert "DPIA of 2026-02-01" in found
+    assert "not applicable | no special categories |" in found
+    assert "It is not legal advice" in found
+
+
+def test_an_unknown_governance_row_is_named() -> None:
+    with pytest.raises(DataError, match=r"governance\.gdpr-99 is not a row; the rows are"):
+        make_rows({}, {}, {"gdpr-99": {"evidence": "x"}})
+
+
+def test_what_sidecars_still_contain_is_told_by_key(out: Path) -> None:
+    assert count_keys(
+        [
+            {"exif": {"GPSLatitude": 1.5, "Make": "x"}, "url": "https://example.org/a.jpg"},
+            {"photographer": "A. Person", "embedding": [0.1] * 128, "bbox": [1, 2, 3, 4]},
+            {"caption": "a street", "sha256": "00", "keypoints": [1.0] * 51},
+            {"segmentation": [[1.5] * 200], "width": 5, "id": 7},
+        ]
+    ) == {
+        "EXIF data": {"exif": 1},
+        "digests of originals": {"sha256": 1},
+        "embeddings": {"embedding": 1},
+        "free text": {"caption": 1},
+        "landmarks of faces and bodies": {"keypoints": 1},
+        "names of people or accounts": {"photographer": 1},
+        "places (GPS)": {"GPSLatitude": 1},
+        "web addresses": {"url": 1},
+    }
+
+
+def test_sidecars_in_the_card(tmp_path: Path) -> None:
+    folder = tmp_path / "place"
+    from tests.publishing.outs import write_photos
+
+    write_photos(folder / "photos")
+    rows = [{"file": "a", "author": "x", "flickr_url": "https://example.org"}] * 3
+    (folder / "photos/train/rows.json").write_text(json.dumps({"rows": rows}))
+    (folder / "photos/train/table.csv").write_text("name,latitude\na,1.5\nb,\n")
+    out = make_out(folder)
+    text = (out / "README.md").read_text()
+    assert "| web addresses | flickr_url | " in text
+    assert "| places (GPS) | latitude | " in text
+    assert list(find_mismatches(text, {})) != []
+    assert curate.write_card(out, curate.CardOptions(check=True)).problems == ()
+
+
+def test_the_example_picture_is_the_methods(out: Path) -> None:
+    import cv2
+
+    picture = cv2.imread(str(out / "before_after.jpg"))
+    assert picture is not None
+    _, width, _ = picture.shape
+    before, after = picture[:, : width // 2], picture[:, width // 2 :]
+    different = (abs(before.astype(int) - after).max(axis=2) > 40).mean()
+    assert 0.05 < different < 0.3  # the face, and nothing but the face
