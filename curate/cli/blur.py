@@ -98,6 +98,7 @@ def command(ctx: click.Context, /, source: str, out: Path, **options: Any) -> No
         faces=options["faces"],
         weights=weights,
         skip_self_test=options["skip_self_test"],
+        profile_time=options["profile_time"],
         allow_missing=options["allow_missing"],
     )
     with _propagated(source, session, options) as session:

@@ -89,6 +89,7 @@ def command(
         workers=options["workers"],
         weights=weights,
         skip_self_test=options["skip_self_test"],
+        profile_time=options["profile_time"],
     )
     with stop_on_interrupt(session.stop):
         found = detect(source, output, recipe, session, options["exports"], quiet=options["quiet"])

@@ -88,6 +88,13 @@ HTML = click.option(
     "--html", type=PATH, metavar="FILE", help="Write the report as an HTML page to this file."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+_PROFILE_TIME = click.option(
+    "--profile-time",
+    is_flag=True,
+    help="Print the CPU time per image by stage: decode, gate, detect, verify, obfuscate, encode, "
+    "hash, write.",
+)
+
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Print no progress and no summary.")
 SHOW_ORIGINALS = click.option(
     "--show-originals",
@@ -237,8 +244,8 @@ def obfuscation_options(command: Any) -> Any:
 
 
 def run_options(command: Any) -> Any:
-    """Add ``--format``, ``--workers``, ``--quiet`` and ``--json``."""
-    return add_options((LAYOUT, WORKERS, QUIET, JSON), command)
+    """Add ``--format``, ``--workers``, ``--quiet``, ``--json`` and ``--profile-time``."""
+    return add_options((LAYOUT, WORKERS, QUIET, JSON, _PROFILE_TIME), command)
 
 
 def add_options(options: Sequence[Decorator], command: Any) -> Any:

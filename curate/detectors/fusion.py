@@ -21,6 +21,7 @@ import numpy as np
 
 from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
+from curate.core.stages import stage as timed
 from curate.detectors import centerface
 from curate.detectors.calibration import FILE, SHA256, Calibration, load_calibrations, log_odds
 from curate.detectors.candidates import Candidates, Floats, Mask, concatenate, nms, overlap
@@ -41,6 +42,8 @@ LARGE = 1_000_000
 """Pixels from which an image counts as a photo at camera resolution."""
 PLAUSIBLE = 0.02
 """Probability below which a candidate is not scored again."""
+PROMISING = 0.01
+"""Probability by the coarse pass alone below which a candidate is dropped."""
 FOUND = 0.1
 """Score in a crop from which its box is averaged with the candidate's."""
 
@@ -102,7 +105,8 @@ class Plan:
     rule: Rule
 
 
-COARSE = InputScale(factor=0.6, full_side=160)
+COARSE = InputScale(factor=0.6, full_side=256)
+COARSER = InputScale(factor=0.5, full_side=256)
 FINE = InputScale(factor=1.5)
 MIRRORED = InputScale(factor=1.5, mirrored=True)
 DOUBLE = InputScale(factor=2.0)
@@ -110,8 +114,8 @@ NATIVE = InputScale()
 PLANS: Mapping[str, Plan] = MappingProxyType(
     {
         "fast": Plan(
-            coarse=COARSE, full=(), large=(InputScale(factor=0.5),), calibration="coarse",
-            few=6, likely=0.1, tall=0.0, rule=Rule(crowded=0.35),
+            coarse=COARSER, full=(), large=(InputScale(factor=0.5),), calibration="coarse",
+            few=4, likely=0.1, tall=0.0, rule=Rule(crowded=0.35),
         ),
         "balanced": Plan(
             coarse=COARSE, full=(FINE,), large=(NATIVE,), calibration="full",
@@ -195,7 +199,8 @@ class Fusion:
         small = [i for i, image in enumerate(images) if self._starts_coarse(image)]
         coarse: dict[int, Candidates] = {}
         if small and self.plan.coarse is not None:
-            found = self._center.candidates_batch([images[i] for i in small], self.plan.coarse)
+            with timed("gate"):
+                found = self._center.candidates_batch([images[i] for i in small], self.plan.coarse)
             coarse = dict(zip(small, found, strict=True))
         return [
             self._detections(image, self.decide(image, coarse.get(i)))
@@ -221,7 +226,12 @@ class Fusion:
         if plan.coarse is None or not self._starts_coarse(image):
             return self._full(image)
         if coarse is None:
-            coarse = self._center.candidates(image, plan.coarse)
+            with timed("gate"):
+                coarse = self._center.candidates(image, plan.coarse)
+        chances = self._calibrations["coarse"].probabilities(
+            log_odds(coarse.scores)[:, None], coarse.heights
+        )
+        coarse = coarse.take(chances >= PROMISING)
         scores = coarse.scores[:, None]
         if not len(coarse):
             return self._decided("coarse", ("coarse",), coarse.boxes, scores)
@@ -294,7 +304,8 @@ class Fusion:
         if not len(boxes):
             none = np.zeros(0)
             return Decision(stage, names, boxes, scores, None, None, none, none.astype(bool))
-        rescored = rescore(self._crops, image, boxes)
+        with timed("verify"):
+            rescored = rescore(self._crops, image, boxes)
         person = rescored.person_logits(self._head)
         columns = crop_columns(best, rescored.scores, person)
         heights = boxes[:, 3] - boxes[:, 1]

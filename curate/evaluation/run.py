@@ -1,8 +1,8 @@
 """Evaluate a detector on labelled images.
 
 At the operating point the detector's own rule decides, which need not be a threshold on one
-score: ``agreement`` requires more of a face that is alone in its image, and a second model
-rejects some. A sweep therefore needs two runs: one with the recipe as it is for the operating
+score: ``fusion`` requires more of a face that is alone in its image, and of a small
+one. A sweep therefore needs two runs: one with the recipe as it is for the operating
 point, and one with a low minimum confidence for the curves.
 """
 

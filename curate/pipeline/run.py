@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from curate.core.errors import PausedError
 from curate.core.protocols import Source
 from curate.core.records import escape_unprintable
+from curate.core.stages import format_times
 from curate.engine.local import Finished, Job, LocalPool, Progress
 from curate.engine.shards import Shard, iter_shards, shard_name
 from curate.layouts import LAYOUTS, describe
@@ -121,6 +122,7 @@ def run_shards(run: Run[R], plan: Plan, job: Job) -> int:
     resumed = committed["images"]
     session.watch(_snapshot(plan, committed, resumed, {}))
     in_work: dict[int, tuple[int, int]] = {}
+    times: Counter[str] = Counter()
     pool = LocalPool(workers_for(run.recipe, session), session.stop, (run.lock,))
     waiting = (
         shard
@@ -133,9 +135,12 @@ def run_shards(run: Run[R], plan: Plan, job: Job) -> int:
         elif isinstance(event, Finished):
             in_work.pop(event.shard, None)
             committed.update(_counts(event.result.tally))
+            times.update(event.result.times)
             if not workspace.models.exists():
                 assembly.save_models(event.result.models, workspace.models)
         session.watch(_snapshot(plan, committed, resumed, in_work))
+    if session.profile_time:
+        session.tell(format_times(times, committed["images"] - resumed))
     if committed["images"] < plan.images:
         raise PausedError(
             f"paused after {committed['images']} of {plan.images} images; "

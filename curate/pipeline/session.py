@@ -68,6 +68,7 @@ class Session:
             detector, or None; unlike ``faces`` it leaves the recipe as it was.
         allow_missing: whether images without an entry in ``faces`` are withheld
             instead of ending the run.
+        profile_time: whether `tell` is given the CPU time by stage at the end.
         watch: called with the progress of the run.
         tell: called with messages for the user, a line each.
         stop: when set, the shards in work are finished and the run pauses.
@@ -83,6 +84,7 @@ class Session:
     skip_self_test: bool = False
     replayed: Path | None = None
     allow_missing: bool = False
+    profile_time: bool = False
     watch: Callable[[Snapshot], None] = ignore
     tell: Callable[[str], None] = ignore
     stop: threading.Event = field(default_factory=threading.Event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from curate.core.errors import WithheldError
 from curate.core.faces import Face
 from curate.core.protocols import Model, Source
 from curate.core.records import ImageRecord
+from curate.core.stages import stage as timed
+from curate.core.stages import take_times
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage
 from curate.layouts import open_source
@@ -81,11 +83,14 @@ def _read(record: ImageRecord, barred: str | None, source: Source, tools: Tools)
         data = source.read(record)
     except Exception as error:
         return DetectedImage(record, trouble=to_withheld(error, record.id))
-    digest, size = digest_bytes(data), len(data)
+    with timed("hash"):
+        digest, size = digest_bytes(data), len(data)
     try:
         if _is_of_another_file(record, digest, tools):
             raise WithheldError("other-file", "its faces were found in another file of this name")
-        return DetectedImage(record, digest, size, codec.load(data, tools.options))
+        with timed("decode"):
+            picture = codec.load(data, tools.options)
+        return DetectedImage(record, digest, size, picture)
     except Exception as error:
         return DetectedImage(record, digest, size, trouble=to_withheld(error, record.id))
 
@@ -152,23 +157,32 @@ class ShardJob:
                     report(start, (tally.images, tally.faces))
                     for entry, data in process(records, shard, source, tools):
                         if data is not None:
-                            stage.write(f"{DATA}/{entry.output_path}", data)
+                            with timed("write"):
+                                stage.write(f"{DATA}/{entry.output_path}", data)
                         entries.append(entry)
                         tally.add(entry)
-                save_part(entries, stage.path(PART))
-                save_json(tally.to_dict(), stage.path(TALLY))
-                stage.commit()
-            return ShardResult(tally.to_dict(), models)
+                with timed("write"):
+                    save_part(entries, stage.path(PART))
+                    save_json(tally.to_dict(), stage.path(TALLY))
+                    stage.commit()
+            return ShardResult(tally.to_dict(), models, take_times())
 
         return work
 
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """What the parent process learns of a committed shard: its counts, and the models used."""
+    """What the parent process learns of a committed shard.
+
+    Args:
+        tally: its counts.
+        models: the models used.
+        times: CPU seconds by stage.
+    """
 
     tally: dict[str, Any]
     models: tuple[Model, ...]
+    times: dict[str, float] = field(default_factory=dict)
 
 
 def process(
@@ -183,7 +197,8 @@ def process(
             continue
         try:
             output = hide(picture, image.faces, tools)
-            entry = _written(image, picture, output, tools)
+            with timed("hash"):
+                entry = _written(image, picture, output, tools)
         except Exception as error:  # whatever it is, the image must not pass
             yield _withheld(image, to_withheld(error, image.record.id)), None
         else:

@@ -33,12 +33,12 @@ manifest; deface: the rectangles, grown as its mask is, around the ellipses that
 *Recall* of the same faces and *precision* of all boxes, matched one to one at IoU 0.3; boxes \
 on faces that WIDER calls invalid count neither way. Sizes are heights, of the label or, for \
 precision, of the box. The background faces of `facemask` can be unlabelled, which lowers \
-everyone's precision. *Held out* are photos on which curate's verifier was never trained."""
+everyone's precision. *Held out* are photos that took no part in training or in any choice."""
 
 _ANIMALS = """\
 Photos on which a tool puts any box, of photos that show animals and no person: every box is a \
-false one. Per cent, with Wilson's 95 % intervals. curate's verifier was trained on none of them; \
-how doubtful claims are weighed was tuned with them in view."""
+false one. Per cent, with Wilson's 95 % intervals. *Held out* are photos that took no part in \
+training curate's detector or in any choice."""
 
 
 def coverage(plan: Plan) -> Report:
@@ -77,11 +77,15 @@ def animals(plan: Plan) -> Report:
     files = plan.few(photos.find(plan.data, "animals"))
     rows: list[Sequence[str]] = []
     for tool, answers in _ask(plan, files, report):
-        boxed = [p.name for p in files if answers[photos.flat_name(p, plan.data)].claims]
-        share = Share(len(boxed), len(files))
-        rows.append((tool.name, f"{share.hits} of {share.total}", format_share(share)))
-        report.figures.append({"tool": tool.name, "boxed": share_figures(share), "files": boxed})
-    head = ("tool", "photos with a box", "per cent")
+        for which in ("all", "held out"):
+            chosen = [p for p in files if which == "all" or photos.is_held_out(p.name)]
+            boxed = [p.name for p in chosen if answers[photos.flat_name(p, plan.data)].claims]
+            share = Share(len(boxed), len(chosen))
+            rows.append((tool.name, which, f"{share.hits} of {share.total}", format_share(share)))
+            report.figures.append(
+                {"tool": tool.name, "which": which, "boxed": share_figures(share), "files": boxed}
+            )
+    head = ("tool", "photos", "with a box", "per cent")
     report.tables = [("", head, rows)]
     return report
 

@@ -36,7 +36,7 @@ two, on the same {count} photos on two cores, in turn; medians over {rounds}, ra
 least and greatest. *Once started* leaves the start-up out, which no worker shortens: the time \
 of the same command on {few} photos is taken off both times and both counts."""
 
-_AMORTISED, _SHORT, _FEW = 620, 60, 24
+_SHORT, _FEW = 60, 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +49,28 @@ class Case:
 
 
 def speed(plan: Plan) -> Report:
-    """Photos per second, CPU time and memory, against deface."""
-    report = Report("Speed and memory against deface", _SPEED.format(rounds=_rounds(plan)))
-    everything = photos.find(plan.data, *photos.MIXED)
+    """Photos per second, CPU time and memory, against deface, on photos like ImageNet's."""
     plain, *others = defaces()
     usual, thorough = curates("fast", "balanced"), curates("thorough")
-    if plan.quick:
-        few = photos.thin(everything, _FEW)
-        cases = [Case("a mixture", few, [plain, *others, *usual, *thorough])]
-    else:
-        large = photos.find(plan.data, "imagenet", "animals")
-        mixed, few = (photos.thin(everything, count) for count in (_AMORTISED, _SHORT))
-        cases = [
-            Case("of ImageNet, as they are", large, [plain, *usual]),
-            Case("of all sets, crowds and small photos among them", mixed, [plain, *usual]),
-            Case("of all sets", few, [plain, *others, *usual, *thorough]),
-        ]
+    everything = photos.find(plan.data, *photos.MIXED)
+    few = photos.thin(everything, _FEW if plan.quick else _SHORT)
+    cases = [Case("of all sets", few, [plain, *others, *usual, *thorough])]
+    if not plan.quick:
+        like = photos.find(plan.data, "imagenet", "animals", "coco/images", "imagenette/val")
+        cases.insert(0, Case("like ImageNet's", like, [plain, *usual]))
+    return _compare(plan, "Speed and memory against deface", cases)
+
+
+def crowds(plan: Plan) -> Report:
+    """The same on photos of crowds."""
+    found = plan.few(photos.find(plan.data, "facemask/images", "wider/images"))
+    tools = [defaces()[0], *curates("fast", "balanced")]
+    case = Case("of crowds (`wider`, `facemask`)", found, tools)
+    return _compare(plan, "Speed against deface on crowds", [case])
+
+
+def _compare(plan: Plan, title: str, cases: Sequence[Case]) -> Report:
+    report = Report(title, _SPEED.format(rounds=_rounds(plan)))
     for case in cases:
         count = len(case.photos)
         runs = _time(case.photos, plan, case.tools, report)
