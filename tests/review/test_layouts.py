@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,3 +73,26 @@ def test_a_storage_that_stops_answering_is_one_line(
     assert status == 500
     assert "\n" not in said["error"]
     assert served.ask("GET", "/api/status")[1]["open"] == 6, "the image is not given up"
+
+
+@pytest.mark.parametrize("layout", ["webdataset", "parquet", "coco"])
+def test_outputs_of_a_run_in_every_kind_of_layout_are_reviewed(
+    serve: Serve, tmp_path: Path, layout: str
+) -> None:
+    source = tmp_path / "data"
+    source.mkdir()
+    EXAMPLES[layout].build(source)
+    names = list(EXAMPLES[layout].splits)
+    rows = [{"file": name, "faces": [{"xyxy": [4, 4, 20, 20]}]} for name in names]
+    (tmp_path / "given.json").write_text(json.dumps(rows))
+    session = Session(workers=1, layout=layout, faces=tmp_path / "given.json")
+    curate.blur(source, tmp_path / "out", Recipe(method="fill"), session)
+    served = serve(None, run=tmp_path / "out")
+    assert served.view(1)["boxes"][0]["xyxy"] == [4, 4, 20, 20]
+    seen = {**ADDED, "xyxy": [22, 22, 30, 30]}
+    assert served.decide(1, [{"state": "kept", "origin": 0}, seen])[0] == 200
+    served.stop()  # type: ignore[attr-defined]
+    done = curate.redo_reviewed(
+        tmp_path / "out.review", source, tmp_path / "again", Session(workers=1)
+    )
+    assert done.faces == len(names) + 1
