@@ -1,10 +1,21 @@
 """Obfuscate the faces of an image dataset, balance its groups, account for both.
 
+Every command of ``curate`` is a function here, with the same defaults:
+
 >>> import curate
->>> summary = curate.blur("photos", "out")                      # doctest: +SKIP
->>> hidden = curate.obfuscate(image, [(40, 30, 90, 95)])        # doctest: +SKIP
+>>> curate.blur("photos", "out")                                # doctest: +SKIP
+<Summary of 'out': 128 written, 0 withheld, 231 faces hidden>
+>>> curate.verify("out", source="photos").ok                    # doctest: +SKIP
+True
+
+Single images, as arrays:
+
 >>> detector = curate.make_detector(curate.DetectorOptions())   # doctest: +SKIP
 >>> faces = detector.detect(image)                              # doctest: +SKIP
+>>> hidden = curate.obfuscate(image, [(40, 30, 90, 95)])        # doctest: +SKIP
+
+Results print as a short line, show as HTML in a notebook, and give pandas tables with
+``.to_frame()``. Errors are subclasses of `CurateError`.
 """
 
 from __future__ import annotations
@@ -13,19 +24,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from curate.balance.splits import SplitOptions as SplitOptions
+    from curate.balance.splits import suggest_splits as suggest_splits
     from curate.core.errors import CurateError as CurateError
     from curate.core.faces import Detection as Detection
     from curate.core.faces import Face as Face
     from curate.core.geometry import Box as Box
     from curate.detectors import DetectorOptions as DetectorOptions
     from curate.detectors import make as make_detector
+    from curate.duplicates.propagate import propagate_boxes as propagate_boxes
+    from curate.duplicates.run import SearchOptions as SearchOptions
+    from curate.duplicates.run import find_duplicates as find_duplicates
+    from curate.evaluation.run import evaluate as evaluate
+    from curate.manifest.diff import diff_manifests as diff_manifests
+    from curate.manifest.publish import publish_manifest as publish_manifest
+    from curate.manifest.show import load_manifest as load_manifest
     from curate.obfuscators.apply import obfuscate as obfuscate
     from curate.pipeline.blur import blur as blur
-    from curate.pipeline.check import iter_problems as iter_problems
     from curate.pipeline.detect import detect as detect
+    from curate.pipeline.output import Summary as Summary
+    from curate.pipeline.preview import preview as preview
     from curate.pipeline.replay import replay as replay
     from curate.pipeline.session import Session as Session
-    from curate.pipeline.summary import Summary as Summary
+    from curate.pipeline.verify import iter_problems as iter_problems
+    from curate.pipeline.verify import verify as verify
     from curate.publishing.card.run import CardOptions as CardOptions
     from curate.publishing.card.run import write_card as write_card
     from curate.publishing.hub.prepare import PushOptions as PushOptions
@@ -34,12 +56,15 @@ if TYPE_CHECKING:
     from curate.recipe import Recipe as Recipe
     from curate.review.export import export_review as export_review
     from curate.review.export import redo_reviewed as redo_reviewed
+    from curate.review.run import ReviewOptions as ReviewOptions
     from curate.review.run import start_review as start_review
     from curate.review.summary import report_review as report_review
 
+
 __version__ = "0.1.0"
 
-_HOMES = {
+# A public name is a line here, one in TYPE_CHECKING above and one in __all__ below.
+_TARGETS = {
     "Box": "curate.core.geometry:Box",
     "CardOptions": "curate.publishing.card.run:CardOptions",
     "CurateError": "curate.core.errors:CurateError",
@@ -48,20 +73,32 @@ _HOMES = {
     "Face": "curate.core.faces:Face",
     "PushOptions": "curate.publishing.hub.prepare:PushOptions",
     "Recipe": "curate.recipe:Recipe",
+    "ReviewOptions": "curate.review.run:ReviewOptions",
+    "SearchOptions": "curate.duplicates.run:SearchOptions",
     "Session": "curate.pipeline.session:Session",
-    "Summary": "curate.pipeline.summary:Summary",
+    "SplitOptions": "curate.balance.splits:SplitOptions",
+    "Summary": "curate.pipeline.output:Summary",
     "blur": "curate.pipeline.blur:blur",
     "detect": "curate.pipeline.detect:detect",
+    "diff_manifests": "curate.manifest.diff:diff_manifests",
+    "evaluate": "curate.evaluation.run:evaluate",
     "export_review": "curate.review.export:export_review",
-    "iter_problems": "curate.pipeline.check:iter_problems",
+    "find_duplicates": "curate.duplicates.run:find_duplicates",
+    "iter_problems": "curate.pipeline.verify:iter_problems",
+    "load_manifest": "curate.manifest.show:load_manifest",
     "make_detector": "curate.detectors:make",
-    "redo_reviewed": "curate.review.export:redo_reviewed",
-    "report_review": "curate.review.summary:report_review",
-    "start_review": "curate.review.run:start_review",
-    "replay": "curate.pipeline.replay:replay",
     "obfuscate": "curate.obfuscators.apply:obfuscate",
+    "preview": "curate.pipeline.preview:preview",
+    "propagate_boxes": "curate.duplicates.propagate:propagate_boxes",
+    "publish_manifest": "curate.manifest.publish:publish_manifest",
     "pull": "curate.publishing.hub.pull:pull",
     "push": "curate.publishing.hub.push:push",
+    "redo_reviewed": "curate.review.export:redo_reviewed",
+    "replay": "curate.pipeline.replay:replay",
+    "report_review": "curate.review.summary:report_review",
+    "start_review": "curate.review.run:start_review",
+    "suggest_splits": "curate.balance.splits:suggest_splits",
+    "verify": "curate.pipeline.verify:verify",
     "write_card": "curate.publishing.card.run:write_card",
 }
 
@@ -74,28 +111,47 @@ __all__ = [
     "Face",
     "PushOptions",
     "Recipe",
+    "ReviewOptions",
+    "SearchOptions",
     "Session",
+    "SplitOptions",
     "Summary",
     "blur",
     "detect",
+    "diff_manifests",
+    "evaluate",
     "export_review",
+    "find_duplicates",
     "iter_problems",
+    "load_manifest",
     "make_detector",
     "obfuscate",
+    "preview",
+    "propagate_boxes",
+    "publish_manifest",
     "pull",
     "push",
     "redo_reviewed",
     "replay",
     "report_review",
     "start_review",
+    "suggest_splits",
+    "verify",
     "write_card",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that ``import curate`` stays light."""
-    home = _HOMES.get(name)
-    if home is None:
+    """Import a public name when it is first used, so that ``import curate`` stays fast."""
+    target = _TARGETS.get(name)
+    if target is None:
         raise AttributeError(f"module 'curate' has no attribute {name!r}")
-    module, _, attribute = home.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    module, _, attribute = target.partition(":")
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted([*__all__, "__version__"])

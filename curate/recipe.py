@@ -1,23 +1,26 @@
-"""Every option that can change an output, frozen and hashable."""
+"""The recipe of a run: every option that can change an output, frozen and hashable."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
 from typing import Any, Protocol, Self
 
 from curate.core.entries import Scalar
 from curate.core.errors import UsageError
 
+VERSION = 2
+"""1: releases before the detector ``fusion``."""
 PROFILES = ("fast", "balanced", "thorough")
 FACES_MATCHES = ("exact", "suffix")
 
 
 class Options(Protocol):
-    """What every long run knows of its options, whatever the job."""
+    """What a long run needs of its options, whatever the job."""
 
     @property
     def device(self) -> str:
@@ -30,46 +33,53 @@ class Options(Protocol):
         ...
 
     def shard_size_for(self, images: int) -> int:
-        """Images per shard, of a dataset with so many."""
+        """Images per shard of a dataset with this number of images."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
+        """Return plain values for JSON."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What a run does to a dataset; two runs with equal recipes give equal bytes.
+    """What a run does to a dataset; runs with equal recipes write equal bytes.
 
-    Nothing about the host stands here: no path, no clock, no number of workers.
+    It has nothing about the host: no path, no clock, no number of workers.
 
     Args:
+        version: version of detection and obfuscation; raised when equal recipes give other
+            bytes than in an earlier release.
         detector: a registered name, or None for the profile's own.
-        weights_sha256: digest of the weights file that the user brought, or None.
+        detector_family: output format of the network in the weights file, for the
+            detector ``onnx``, or None.
+        weights_sha256: digest of the user's weights file, or None.
         profile: ``fast``, ``balanced`` or ``thorough``.
-        confidence: lowest confidence of a claim, 0..1, or None for the detector's own.
-        max_side: longest side shown to the network, pixels, or None for the profile's own.
-        device: ``cpu`` or ``cuda``; the two agree within a tolerance, not to the bit.
+        confidence: minimum confidence of a detection, 0..1, or None for the detector's default.
+        max_side: maximum length of an image's longer side at the network's input, pixels,
+            or None for the profile's default.
+        device: ``cpu`` or ``cuda``; results of the two agree within a tolerance.
         method: a registered obfuscation method.
         method_options: the method's options, as sorted pairs.
         margin: growth of a face on every side, as a share of its longer side, or
-            None for the method's own.
-        faces_sha256: digest of the file that gave the faces, or None if detected.
+            None for the method's default.
+        faces_sha256: digest of the file of given faces, or None if faces are detected.
         faces_match: how ids in that file are matched with images: ``exact``, or
-            ``suffix`` where an id may be the end of an image's path.
-        keep_metadata: groups of tags that are rebuilt in the outputs, sorted.
+            ``suffix`` if an id may be the end of an image's path.
+        keep_metadata: groups of metadata tags to keep, sorted.
         max_pixels: images with more pixels, over all frames, are withheld.
-        shard_size: images per unit of work and per manifest part, or None for a size
-            that follows from the number of images.
-        seed: seed of every random draw; no detector or method draws as yet, so that it
-            only chooses the sample of a dry run.
+        shard_size: images per shard and manifest part, or None to choose it from the number
+            of images.
+        seed: random seed; no detector or method is random yet, so it only selects the
+            samples of a dry run and of a replay.
 
     Raises:
         UsageError: if a value is out of range.
     """
 
+    version: int = VERSION
     detector: str | None = None
+    detector_family: str | None = None
     weights_sha256: str | None = None
     profile: str = "balanced"
     confidence: float | None = None
@@ -94,6 +104,7 @@ class Recipe:
         for name in ("confidence", "margin"):  # 1 and 1.0 are one recipe, with one digest
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
+        _require(self.version == VERSION, "version", self.version, f"{VERSION}, this release's")
         _require(self.profile in PROFILES, "profile", self.profile, " or ".join(PROFILES))
         _require(self.device in ("cpu", "cuda"), "device", self.device, "cpu or cuda")
         _require(
@@ -124,17 +135,15 @@ class Recipe:
         return hashlib.sha256(format_json(self.to_dict()).encode()).hexdigest()
 
     def shard_size_for(self, images: int) -> int:
-        """Images per shard: as stated or, by default, enough shards to share out, but not too many.
-
-        Follows from the dataset alone, never from the number of workers.
+        """Images per shard: as given, or chosen from the number of images alone.
 
         Args:
-            images: how many images the dataset has.
+            images: number of images of the dataset.
         """
         return self.shard_size or shard_size_of(images)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON or TOML."""
+        """Return plain values for JSON or TOML."""
         plain = asdict(self)
         plain["method_options"] = dict(self.method_options)
         plain["keep_metadata"] = list(self.keep_metadata)
@@ -142,7 +151,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build a recipe from plain values; keys that are absent keep their defaults.
+        """Build a recipe from plain values; absent keys have their defaults.
 
         Raises:
             UsageError: if a key is unknown or a value has the wrong type.
@@ -151,7 +160,7 @@ class Recipe:
         known = {field.name: field.type for field in fields(cls)}
         for key, value in plain.items():
             if key not in known:
-                raise UsageError(f"unknown recipe key {key!r}; known: {', '.join(known)}")
+                raise UsageError(f"unknown recipe key {key!r}{_suggest(key, known)}")
             if key == "method_options" and isinstance(value, Mapping):
                 plain[key] = tuple(value.items())
             elif key == "keep_metadata" and isinstance(value, list):
@@ -160,15 +169,25 @@ class Recipe:
 
 
 def shard_size_of(images: int) -> int:
-    """Images per shard where none are stated: enough shards to share out, but not too many."""
+    """Default number of images per shard: about 64 shards of 8 to 256 images."""
     return min(max(images // 64, 8), 256)
 
 
+def draw_order(name: str, seed: int) -> bytes:
+    """Sort key of a random order of names: whether one is drawn depends on its name only."""
+    return hashlib.sha256(f"{seed} {name}".encode()).digest()
+
+
 def format_json(value: Any) -> str:
-    """Canonical JSON: sorted keys, no spaces, no NaN."""
+    """Return canonical JSON: sorted keys, no spaces, no NaN."""
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
+
+
+def _suggest(key: str, known: Iterable[str]) -> str:
+    close = get_close_matches(key, known, 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; choose one of: {', '.join(known)}"
 
 
 def _require(valid: bool, name: str, value: object, wanted: str) -> None:
@@ -203,7 +222,9 @@ def _is_options(value: Any) -> bool:
 
 
 _TYPES = {
+    "version": _is_int,
     "detector": _is_text_or_none,
+    "detector_family": _is_text_or_none,
     "weights_sha256": _is_text_or_none,
     "profile": _is_text,
     "confidence": lambda value: value is None or _is_number(value),

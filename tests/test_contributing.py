@@ -39,7 +39,9 @@ def test_the_layout_of_contributing_works(tmp_path: Path) -> None:
     source = open_source(str(tmp_path))
     assert source.layout == "tsv"
     assert [(r.id, r.split) for r in source.records()] == [("b.jpg", None), ("x/a.jpg", "val")]
-    assert [(str(other.path), other.carried) for other in source.others()] == [("splits.tsv", True)]
+    assert [(str(other.path), other.copied) for other in source.sidecars()] == [
+        ("splits.tsv", True)
+    ]
     assert list(source.check()) == ["1 images of splits.tsv are absent, such as 'c.jpg'."]
 
 

@@ -1,40 +1,22 @@
 from __future__ import annotations
 
-import subprocess
-import sys
+import doctest
+import importlib
+import inspect
+import pydoc
+from pathlib import Path
 
 import pytest
 
 import curate
-
-HEAVY = ("torch", "cv2", "datasets", "ray", "PIL", "pyarrow", "openvino", "onnxruntime")
-
-
-def loaded_by(code: str) -> set[str]:
-    script = f"import sys\n{code}\nprint(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    return set(done.stdout.splitlines()[-1].split())
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import curate",
-        "from click.testing import CliRunner; from curate.cli.main import group\n"
-        "assert CliRunner().invoke(group, ['--help']).exit_code == 0",
-        "from click.testing import CliRunner; from curate.cli.main import group\n"
-        "assert CliRunner().invoke(group, ['blur', '--help']).exit_code == 0",
-    ],
-)
-def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
-    assert loaded_by(code).isdisjoint(HEAVY)
+from curate.core.errors import UsageError
+from tests.conftest import ROOT
 
 
 def test_all_public_names_resolve_and_are_sorted() -> None:
     assert curate.__all__ == sorted(curate.__all__)
-    assert set(curate.__all__) == set(curate._HOMES)
+    assert set(curate.__all__) == set(curate._TARGETS)
+    assert dir(curate) == sorted([*curate.__all__, "__version__"])
     for name in curate.__all__:
         assert getattr(curate, name) is not None
 
@@ -42,3 +24,34 @@ def test_all_public_names_resolve_and_are_sorted() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such"):
         curate.no_such  # noqa: B018
+
+
+FUNCTIONS = [name for name in curate.__all__ if inspect.isfunction(getattr(curate, name))]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_help_describes_every_parameter(name: str) -> None:
+    function = getattr(curate, name)
+    text = pydoc.plain(pydoc.render_doc(function))
+    assert function.__doc__
+    assert function.__doc__.splitlines()[0].endswith((".", ":"))
+    if "Args:" in text:
+        for parameter in inspect.signature(function).parameters:
+            assert f"{parameter}:" in function.__doc__, parameter
+
+
+@pytest.mark.parametrize(
+    "module", sorted({target.partition(":")[0] for target in curate._TARGETS.values()} | {"curate"})
+)
+def test_examples_in_docstrings_run(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    result = doctest.testmod(importlib.import_module(module), extraglobs={"curate": curate})
+    assert result.failed == 0
+
+
+def test_an_unknown_option_is_named_with_the_closest_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown option 'metod'; did you mean 'method'"):
+        curate.blur(tmp_path, tmp_path / "out", metod="fill")
+    with pytest.raises(UsageError, match="recipe key 'seed' cannot be 'x'"):
+        curate.detect(tmp_path, tmp_path / "faces.parquet", seed="x")
+    assert not list(tmp_path.iterdir())

@@ -24,12 +24,13 @@ def test_equal_choices_have_one_digest_however_they_are_written() -> None:
 
 def test_every_field_changes_the_digest() -> None:
     others: dict[str, Any] = {
-        "detector": "mtcnn", "weights_sha256": "a", "profile": "fast", "confidence": 0.5,
+        "detector": "mtcnn", "detector_family": "scrfd", "weights_sha256": "a",
+        "profile": "fast", "confidence": 0.5,
         "max_side": 64, "device": "cuda", "method": "fill", "method_options": (("a", 1),),
         "margin": 0.5, "faces_sha256": "a", "faces_match": "suffix", "keep_metadata": ("gps",),
         "max_pixels": 5, "shard_size": 5, "seed": 5,
     }  # fmt: skip
-    assert set(others) == set(Recipe().to_dict())
+    assert set(others) | {"version"} == set(Recipe().to_dict())
     digests = {Recipe(**{name: value}).digest for name, value in others.items()}
     assert len(digests | {Recipe().digest}) == len(others) + 1
 
@@ -41,6 +42,8 @@ def test_every_field_changes_the_digest() -> None:
         {"margin": "a"},
         {"max_pixels": float("inf")},
         {"max_pixels": 0},
+        {"version": 1},
+        {"version": 3},
         {"seed": "x"},
         {"seed": True},
         {"shard_size": 10**30},

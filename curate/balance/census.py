@@ -1,27 +1,32 @@
-"""Everything that is counted of a dataset: the only thing that figures are made from."""
+"""The counts of a dataset, from which all statistics are computed; serialization and merging."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
-from curate.balance.cells import (
-    MOST_LABELS,
-    MOST_VALUES,
+from curate.balance.contingency import (
+    MAX_LABELS,
+    MAX_VALUES,
     Cells,
     Columns,
     Counting,
     Order,
     Table,
+    add_cells,
+    add_up,
     collect_cells,
 )
 from curate.balance.groups import Reading, Unit
+from curate.core.errors import DataError
 
-MOST_CROSSED = 8
-"""Attributes that coverage looks at together."""
+MAX_CROSSED = 8
+"""Maximum number of attributes for coverage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +34,10 @@ class Plan:
     """What to count.
 
     Args:
-        by: the attributes to look at, alone or crossed with each other.
+        by: attributes, alone or crossed.
         label: the column of labels, or None.
-        outcomes: columns of what became of each record, one value each.
-        crossed: the attributes that coverage looks at; none for no coverage.
+        outcomes: columns with the outcome of `curate blur` for each record.
+        crossed: the attributes for coverage; empty for no coverage.
     """
 
     by: tuple[Columns, ...]
@@ -47,15 +52,14 @@ class Plan:
 
     @property
     def labels(self) -> Columns:
-        """Columns that are told apart by group: labels and what became of each record."""
+        """Columns whose rates are compared between groups: labels and outcomes."""
         return (*((self.label,) if self.label else ()), *self.outcomes)
 
     @property
     def margins(self) -> tuple[Columns, ...]:
-        """Combinations of attributes that are counted, each with all of its parts, the least first.
+        """Combinations of attributes to count, including all subsets, smallest first.
 
-        The parts are what the counts of two combinations have in common, which
-        hiding small counts has to know.
+        The subsets are the margins that tables share, which suppression depends on.
         """
         parts = {
             part for group in self.by for k in range(len(group) + 1) for part in _parts(group, k)
@@ -65,15 +69,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What was counted.
+    """The counts of a dataset.
 
     Args:
-        plan: what was asked for.
-        records: how many records there are.
-        tables: by columns; those of a label have it as their first column.
-        single: columns of labels of which everything counted has exactly one.
-        cells: combinations of the attributes that coverage looks at, or None.
-        noise: the scale of Laplace noise on every count; 0 for none.
+        plan: what was counted.
+        records: number of records.
+        tables: contingency tables by columns; a label is the first column.
+        single: columns of labels with exactly one label per unit.
+        cells: sparse table of the attributes for coverage, or None.
+        noise: scale of Laplace noise on every count; 0 for none.
     """
 
     plan: Plan
@@ -96,42 +100,42 @@ class Census:
         )
 
     def key(self, columns: Columns) -> Columns:
-        """Under which columns a table of these stands."""
+        """The key of ``tables`` for these columns."""
         label = tuple(name for name in columns if name in self.plan.labels)
         return (*label, *sorted(name for name in columns if name not in label))
 
     @property
     def total(self) -> Table:
-        """The count of everything."""
+        """The grand total."""
         return self.tables[()]
 
 
 def count(units: Iterable[Unit], reading: Reading, plan: Plan, order: Order) -> Census:
-    """Count what is in a dataset.
+    """Count the units of a dataset.
 
     Args:
-        units: what is counted, with the plan's attributes and labels in their order.
-        reading: how they were read.
+        units: the units, with the plan's attributes and labels in order.
+        reading: how they were converted.
         plan: what to count.
-        order: columns whose values have an order of their own.
+        order: the order of values, by column.
 
     Raises:
         DataError: if a column has too many values.
     """
-    attributes, places = reading.attributes, range(len(reading.labels))
-    groups = Counting(attributes, [MOST_VALUES] * len(attributes))
+    attributes, positions = reading.attributes, range(len(reading.labels))
+    groups = Counting(attributes, [MAX_VALUES] * len(attributes))
     labelled = [
-        Counting((name, *attributes), [MOST_LABELS, *[MOST_VALUES] * len(attributes)])
+        Counting((name, *attributes), [MAX_LABELS, *[MAX_VALUES] * len(attributes)])
         for name in reading.labels
     ]
     single = dict.fromkeys(reading.labels, True)
     for unit in units:
         groups.add(unit.groups, unit.times)
-        for place in places:
-            names = unit.labels[place]
-            single[reading.labels[place]] &= len(names) == 1
+        for position in positions:
+            names = unit.labels[position]
+            single[reading.labels[position]] &= len(names) == 1
             for name in names:
-                labelled[place].add((name, *unit.groups), unit.times)
+                labelled[position].add((name, *unit.groups), unit.times)
     joint = collect_cells(attributes, groups.counted, order)
     tables = {columns: joint.cross(columns) for columns in plan.margins}
     for counting in labelled:
@@ -151,9 +155,126 @@ def _parts(group: Columns, size: int) -> Iterator[Columns]:
 
 
 def _cross(joint: Cells, columns: Columns, order: Order) -> Cells:
-    places = [joint.columns.index(name) for name in columns]
+    positions = [joint.columns.index(name) for name in columns]
     counted: dict[tuple[str, ...], int] = {}
-    for row, times in zip(joint.codes[:, places].tolist(), joint.counts.tolist(), strict=True):
-        key = tuple(joint.values[place][code] for place, code in zip(places, row, strict=True))
+    for row, times in zip(joint.codes[:, positions].tolist(), joint.counts.tolist(), strict=True):
+        key = tuple(
+            joint.values[position][code] for position, code in zip(positions, row, strict=True)
+        )
         counted[key] = counted.get(key, 0) + times
     return collect_cells(columns, counted, order)
+
+
+def census_to_dict(census: Census) -> dict[str, Any]:
+    """Plain values for JSON; suppressed counts are null."""
+    plan = census.plan
+    return {
+        "plan": {
+            "by": [list(group) for group in plan.by],
+            "label": plan.label,
+            "outcomes": list(plan.outcomes),
+            "crossed": list(plan.crossed),
+        },
+        "single": sorted(census.single),
+        "tables": [_table_to_dict(table) for table in census.tables.values()],
+        "cells": None if census.cells is None else _cells_to_dict(census.cells),
+    }
+
+
+def census_from_dict(value: Mapping[str, Any], records: int) -> Census:
+    """Parse the output of `census_to_dict`.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is malformed.
+    """
+    plan = Plan(
+        by=tuple(tuple(group) for group in value["plan"]["by"]),
+        label=value["plan"]["label"],
+        outcomes=tuple(value["plan"]["outcomes"]),
+        crossed=tuple(value["plan"]["crossed"]),
+    )
+    tables = {tuple(each["columns"]): _table_from_dict(each) for each in value["tables"]}
+    wanted: set[Columns] = {
+        (*label, *part)
+        for part in plan.margins
+        for label in ((), *((name,) for name in plan.labels))
+    }
+    if set(tables) != wanted:
+        raise ValueError("its tables do not match its plan")
+    cells = None if value["cells"] is None else _cells_from_dict(value["cells"])
+    return Census(plan, records, tables, frozenset(value["single"]), cells)
+
+
+def _table_to_dict(table: Table) -> dict[str, Any]:
+    counts = zip(table.counts.ravel().tolist(), table.hidden.ravel().tolist(), strict=True)
+    return {
+        "columns": list(table.columns),
+        "values": [list(values) for values in table.values],
+        "counts": [None if hidden else count for count, hidden in counts],
+    }
+
+
+def _table_from_dict(value: Mapping[str, Any]) -> Table:
+    values = tuple(tuple(map(str, each)) for each in value["values"])
+    shape = tuple(map(len, values))
+    hidden = np.array([count is None for count in value["counts"]], dtype=np.bool_)
+    counts = np.array([_to_count(count or 0) for count in value["counts"]], dtype=np.int64)
+    return Table(tuple(value["columns"]), values, counts.reshape(shape), hidden.reshape(shape))
+
+
+def _cells_to_dict(cells: Cells) -> dict[str, Any]:
+    return {
+        "columns": list(cells.columns),
+        "values": [list(values) for values in cells.values],
+        "rows": np.column_stack([cells.codes, cells.counts]).tolist(),
+    }
+
+
+def _cells_from_dict(value: Mapping[str, Any]) -> Cells:
+    values = tuple(tuple(map(str, each)) for each in value["values"])
+    rows = np.array(value["rows"], dtype=np.int64).reshape(-1, len(values) + 1)
+    codes, counts = rows[:, :-1], rows[:, -1]
+    if (codes < 0).any() or (codes >= [len(each) for each in values]).any() or (counts < 1).any():
+        raise ValueError("a cell has an unknown value or no count")
+    return Cells(tuple(value["columns"]), values, codes, counts)
+
+
+def _to_count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{value!r} is not a count")
+    return value
+
+
+def merge(parts: Sequence[Census], order: Order) -> Census:
+    """Add the counts of several sites; equals counting all records together.
+
+    Suppressed counts stay suppressed. No record may be counted at two sites.
+
+    Args:
+        parts: at least one; all with the same plan.
+        order: the order of values, by column.
+
+    Raises:
+        DataError: if the plans differ.
+    """
+    plan = parts[0].plan
+    for part in parts[1:]:
+        if part.plan != plan:
+            raise DataError(
+                "the audits count different things and cannot be merged; "
+                "run each with the same --by, --label and --manifest"
+            )
+    cells = [part.cells for part in parts if part.cells is not None]
+    single = frozenset.intersection(*(part.single for part in parts))
+    return Census(
+        plan=plan,
+        records=sum(part.records for part in parts),
+        tables={
+            columns: add_up([part.tables[columns] for part in parts], order)
+            for columns in parts[0].tables
+        },
+        single=single,
+        cells=add_cells(cells, order) if len(cells) == len(parts) else None,
+        # Noise of the summed scale bounds the noise of the sum.
+        noise=math.fsum(part.noise for part in parts),
+    )

@@ -1,4 +1,4 @@
-"""Which groups a record is of: values, bins, missing values, several people in one photo."""
+"""Group attributes of records: values, bins, missing values, several people in one photo."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from typing import Any, Literal, NamedTuple
 from curate.core.errors import DataError, UsageError
 
 MISSING = "(missing)"
-"""The group of what has no value; a group like any other."""
+"""The group of records without a value."""
 
-TOGETHER = "+"
-"""Joins the values of a record that has several, where records are counted."""
+JOINER = "+"
+"""Joins several values of one record if records are counted."""
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """Names for the ranges of a number.
+    """Ranges of a number.
 
     Args:
-        names: one more than edges, from the lowest range up.
-        edges: ascending; a number on an edge is of the range above it.
+        names: names of the ranges, ascending; one more than edges.
+        edges: ascending; a number equal to an edge is in the range above it.
     """
 
     names: tuple[str, ...]
     edges: tuple[float, ...]
 
-    def place(self, number: float) -> str:
-        """The name of the range that a number is in."""
+    def find(self, number: float) -> str:
+        """The name of the range that contains a number."""
         return self.names[sum(number >= edge for edge in self.edges)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How rows become what is counted.
+    """How rows are converted to units of counting.
 
     Args:
         attributes: columns whose groups are counted.
-        labels: columns of labels, of which a record may have several at once.
-        per: whether each record counts once, or each person in it.
-        separator: what stands between several values in one text; None for nothing.
-        bins: ranges of the columns that are numbers.
+        labels: columns of labels; a record may have several labels.
+        per: count each record once, or each person in it.
+        separator: separator of several values in one text field, or None.
+        bins: ranges of numeric columns.
     """
 
     attributes: tuple[str, ...]
@@ -56,9 +56,9 @@ class Reading:
 
 
 class Unit(NamedTuple):
-    """What counts as one: its group per attribute, and its labels per column of labels.
+    """One unit of counting: its value per attribute and its labels per column of labels.
 
-    With ``times``, it stands for as many that are alike.
+    ``times`` identical units can be given as one.
     """
 
     groups: tuple[str, ...]
@@ -67,18 +67,18 @@ class Unit(NamedTuple):
 
 
 def read_units(rows: Sequence[Row], reading: Reading) -> Iterator[Unit]:
-    """What is counted of one record.
+    """Convert one record to units of counting.
 
-    Per record, a record is one unit; where it has several values of an attribute, its
-    group is that of them all, such as ``Female+Male``: groups never overlap. Per person,
-    each row is a person, and so is each place in a row's lists, which belong together.
+    Per record, a record is one unit; several values of an attribute form a group of their
+    own, such as ``Female+Male``, so that groups are disjoint. Per person, each row is a
+    person, and so is each index of a row's lists, which are parallel.
 
     Args:
-        rows: what the table says of the record, a row or several; none is all missing.
-        reading: what to count, and how.
+        rows: the rows of the record; none means that all values are missing.
+        reading: how to convert them.
 
     Raises:
-        DataError: if lists that belong together differ in length, or a number is none.
+        DataError: if parallel lists differ in length, or a number is not valid.
     """
     if reading.per == "record":
         groups = tuple(_group(rows, name, reading) for name in reading.attributes)
@@ -91,8 +91,8 @@ def read_units(rows: Sequence[Row], reading: Reading) -> Iterator[Unit]:
         for name, each in zip(reading.attributes, values, strict=True):
             if len(each) not in (0, 1, people):
                 raise DataError(
-                    f"a record has {len(each)} values of {name} and {people} of another "
-                    "attribute: to count people, give one of each to everyone"
+                    f"a record has {len(each)} values of {name} and {people} of another attribute; "
+                    "with --per person, lists must have equal lengths"
                 )
         for person in range(people):
             groups = tuple(
@@ -102,11 +102,19 @@ def read_units(rows: Sequence[Row], reading: Reading) -> Iterator[Unit]:
             yield Unit(groups, labels)
 
 
+def parse_groupings(by: Sequence[str | Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    """Split ``"gender,age"`` into columns; tuples are kept."""
+    return tuple(
+        tuple(part.strip() for part in each.split(",")) if isinstance(each, str) else tuple(each)
+        for each in by
+    )
+
+
 def parse_bins(text: str) -> tuple[str, Bins]:
-    """Read ``age=child<18,adult<65,old`` or, without names, ``age=18,65``.
+    """Parse ``age=child<18,adult<65,old`` or, without names, ``age=18,65``.
 
     Raises:
-        UsageError: if it is neither.
+        UsageError: if it is not valid.
     """
     name, _, ranges = text.partition("=")
     parts = [part.strip() for part in ranges.split(",")]
@@ -122,7 +130,7 @@ def parse_bins(text: str) -> tuple[str, Bins]:
             raise ValueError
     except ValueError:
         raise UsageError(
-            f"{text!r} names no ranges; want NAME=child<18,adult<65,old with ascending edges, "
+            f"--bins {text!r} is not valid; use NAME=child<18,adult<65,old with ascending edges, "
             "or the edges alone, NAME=18,65"
         ) from None
     return name, Bins(names, edges)
@@ -162,7 +170,7 @@ def _labels_of(rows: Sequence[Row], name: str, reading: Reading) -> tuple[str, .
 
 
 def _plain(rows: Sequence[Row], name: str, reading: Reading) -> str | None:
-    """The group of a single text, which most values are; None for whatever needs more thought."""
+    """Fast path for a single text value; None for everything else."""
     if len(rows) != 1 or reading.separator or name in reading.bins:
         return None
     value = rows[0].get(name)
@@ -170,7 +178,7 @@ def _plain(rows: Sequence[Row], name: str, reading: Reading) -> str | None:
 
 
 def _values(rows: Sequence[Row], name: str, reading: Reading) -> list[str | None]:
-    """Every value of a column as a text, None for each that is missing."""
+    """All values of a column as text, None for missing ones."""
     bins = reading.bins.get(name)
     found: list[str | None] = []
     for row in rows:
@@ -197,7 +205,7 @@ def _format(value: Any, name: str, bins: Bins | None) -> str | None:
         return f"{value:g}"
     if isinstance(value, int):
         return str(value)
-    raise DataError(f"{name} holds {str(value)[:60]!r}; want a text, a number or a list of them")
+    raise DataError(f"{name} holds {str(value)[:60]!r}; expected text, a number, or a list of them")
 
 
 def _bin(value: Any, name: str, bins: Bins) -> str | None:
@@ -206,8 +214,8 @@ def _bin(value: Any, name: str, bins: Bins) -> str | None:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise DataError(f"{name} is binned, but {str(value)[:60]!r} is no number") from None
-    return None if math.isnan(number) else bins.place(number)
+        raise DataError(f"{name} is binned, but {str(value)[:60]!r} is not a number") from None
+    return None if math.isnan(number) else bins.find(number)
 
 
 def _join(values: Sequence[str | None], name: str, reading: Reading) -> str:
@@ -215,10 +223,10 @@ def _join(values: Sequence[str | None], name: str, reading: Reading) -> str:
     if len(known) < 2:
         return next(iter(known), MISSING)
     if name in reading.bins:
-        return TOGETHER.join(each for each in reading.bins[name].names if each in known)
-    return TOGETHER.join(sorted(known))
+        return JOINER.join(each for each in reading.bins[name].names if each in known)
+    return JOINER.join(sorted(known))
 
 
 def _of_person(values: Sequence[str | None], person: int) -> Sequence[str | None]:
-    """One person's value: what is said once is said of everyone in the record."""
+    """One person's value; a single value applies to everyone in the record."""
     return values if len(values) < 2 else values[person : person + 1]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from curate.balance.audit.measure import Targets
-from curate.balance.audit.shares import Group
-from curate.balance.cells import Columns
+from curate.balance.audit.representation import Group
+from curate.balance.contingency import Columns
 from curate.balance.groups import MISSING
 from curate.core.errors import DataError, UsageError
 from curate.layouts.faces.truth import format_value
@@ -18,14 +18,14 @@ _AMOUNTS = ("share", "count")
 
 
 def load_targets(paths: Sequence[Path], attributes: Columns) -> Targets:
-    """Read reference populations: a row for each group, with its share or count.
+    """Read reference populations: one row per group, with its share or count.
 
     Args:
         paths: tables with a column ``share`` or ``count``, and one for each attribute.
-        attributes: those that are looked at.
+        attributes: the requested attributes.
 
     Raises:
-        UsageError: if two tables are for the same attributes, or one is for none.
+        UsageError: if two tables have the same attributes, or one has none.
         DataError: if a table is malformed.
     """
     targets: dict[Columns, dict[Group, float]] = {}
@@ -33,8 +33,8 @@ def load_targets(paths: Sequence[Path], attributes: Columns) -> Targets:
         columns, target = _load(path)
         unknown = [name for name in columns if name not in attributes]
         if unknown or not columns:
-            said = f"no --by looks at {unknown[0]!r}" if unknown else "it names no attribute"
-            raise UsageError(f"{path} cannot be a target: {said}")
+            said = f"{unknown[0]!r} is not in --by" if unknown else "it has no attribute column"
+            raise UsageError(f"{path} is not a valid target: {said}")
         if columns in targets:
             raise UsageError(f"{path} is a second target for {','.join(columns)}")
         targets[columns] = target
@@ -47,18 +47,18 @@ def _load(path: Path) -> tuple[Columns, dict[Group, float]]:
     for number, row in enumerate(iter_rows(path), start=1):
         amount = next((name for name in _AMOUNTS if name in row), None)
         if amount is None:
-            raise DataError(f"{path} has no column share or count; want one, and the attributes'")
+            raise DataError(f"{path} has no column share or count; add one beside the attributes")
         if columns is None:
             columns = tuple(name for name in row if name not in _AMOUNTS)
         group = tuple(format_value(row.get(name)) or MISSING for name in columns)
         if group in amounts:
-            raise DataError(f"{path} has {'|'.join(group)!r} twice")
+            raise DataError(f"{path} has a duplicate row for {'|'.join(group)!r}")
         amounts[group] = _parse_amount(row[amount], f"{path}, record {number}")
     total = math.fsum(amounts.values())
     if columns is None or not total > 0:
         raise DataError(f"{path} is an empty target; give shares or counts above 0")
     if any(MISSING in group for group in amounts):
-        raise DataError(f"{path} has a group without a name; what is missing has no target")
+        raise DataError(f"{path} has an empty group; missing values cannot have a target")
     return columns, {group: amount / total for group, amount in amounts.items()}
 
 
@@ -68,5 +68,5 @@ def _parse_amount(value: object, where: str) -> float:
     except ValueError:
         amount = math.nan
     if not (math.isfinite(amount) and amount >= 0):
-        raise DataError(f"{where}: {value!r} is no share or count")
+        raise DataError(f"{where}: {value!r} is not a share or count")
     return amount

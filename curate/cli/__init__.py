@@ -1,1 +1,1 @@
-"""One file per command: parse, build a Recipe, call one library function, print."""
+"""One file per command: parse options, call one public function, print its result."""

@@ -1,9 +1,12 @@
-"""``curate blur``: the main job."""
+"""``curate blur``: obfuscate every face of a dataset."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,21 +14,24 @@ import click
 
 from curate.cli.options import (
     DETECTORS_LIST,
+    HTML,
     LAYOUTS_LIST,
     METHODS,
     PATH,
+    SHOW_ORIGINALS,
     SOURCE,
     build_recipe,
     detection_options,
     obfuscation_options,
     run_options,
 )
-from curate.cli.progress import stop_on_interrupt, telling, watching
+from curate.cli.output import check_outputs
+from curate.core.errors import UsageError
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
-    from curate.pipeline.names import Names
-    from curate.pipeline.summary import Summary
+    from curate.pipeline.session import Session
+    from curate.recipe import Recipe
 
 _EPILOG = f"""\b
 Methods:
@@ -54,86 +60,102 @@ Examples:
 @obfuscation_options
 @detection_options
 @click.option(
+    "--propagate-boxes",
+    is_flag=True,
+    help="With --faces: hide a face in every near-duplicate of an image that has it.",
+)
+@click.option(
     "--flag-captions",
     is_flag=True,
-    help="Count carried texts and file names that look like names of people; changes nothing.",
+    help="Count texts of copied annotations and file names that may be names of people.",
 )
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Only say what would be done, from a sample, and how long it would take.",
+    help="Write nothing; report what would be done and how long it takes, from a sample.",
 )
+@HTML
+@SHOW_ORIGINALS
 @run_options
 @click.pass_context
 def command(ctx: click.Context, /, source: str, out: Path, **options: Any) -> None:
-    """Find every face in the images below SOURCE, hide it, and write OUT.
+    """Find and obfuscate every face in the images of SOURCE, and write OUT.
 
     OUT gets data/, in SOURCE's layout and names, and manifest/, from which
     `curate verify` checks it. SOURCE is only read. Run the same command again
-    to go on after an interruption. Images that cannot be processed to the end
-    are withheld and listed in the manifest, never passed through.
+    to continue after an interruption. Images that cannot be processed to the
+    end are withheld and listed in the manifest, never passed through.
     """
-    from curate.pipeline.blur import blur
-    from curate.pipeline.names import count_names
-    from curate.pipeline.preview import preview
     from curate.pipeline.session import Session
 
+    if options["show_originals"] and options["html"] is None:
+        raise UsageError("--show-originals needs --html FILE")
+    check_outputs((source, out), (options["html"],))
     recipe, weights = build_recipe(options)
     session = Session(
         layout=options["layout"],
         workers=options["workers"],
         faces=options["faces"],
         weights=weights,
+        skip_self_test=options["skip_self_test"],
         allow_missing=options["allow_missing"],
-        tell=telling(quiet=options["quiet"]),
     )
-    if options["dry_run"]:
-        report = preview(source, out, recipe, session)
-        click.echo(json.dumps(report.to_dict(), indent=2) if options["as_json"] else report.text)
+    with _propagated(source, session, options) as session:
+        _run(ctx, source, out, recipe, session, options)
+
+
+@contextmanager
+def _propagated(source: str, session: Session, options: dict[str, Any]) -> Iterator[Session]:
+    """Add the boxes of near-duplicates to the given faces, if ``--propagate-boxes`` is given."""
+    if not options["propagate_boxes"]:
+        yield session
         return
-    with watching(quiet=options["quiet"]) as watch, stop_on_interrupt(session.stop):
-        summary = blur(source, out, recipe, dataclasses.replace(session, watch=watch))
+    if session.faces is None:
+        raise UsageError(
+            "--propagate-boxes adds to the boxes of --faces; run curate detect first, and give "
+            "its table"
+        )
+    from curate.duplicates.propagate import propagate_boxes
+    from curate.duplicates.run import SearchOptions
+
+    with tempfile.TemporaryDirectory(prefix="curate-faces-") as folder:
+        table = Path(folder) / "faces.parquet"
+        done = propagate_boxes(source, session.faces, table, SearchOptions(layout=session.layout))
+        session.tell(
+            f"{done.faces:,} boxes were added to {done.images:,} near-duplicates of images that "
+            "have them."
+        )
+        yield dataclasses.replace(session, faces=table)
+
+
+def _run(
+    ctx: click.Context, source: str, out: Path, recipe: Recipe, session: Session,
+    options: dict[str, Any],
+) -> None:  # fmt: skip
+    from curate.cli.progress import stop_on_interrupt, telling
+    from curate.pipeline.blur import blur
+    from curate.pipeline.output import count_names
+    from curate.pipeline.preview import preview
+    from curate.pipeline.sheet import SheetOptions, save_sheet
+
+    quiet = options["quiet"]
+    if options["dry_run"]:
+        session = dataclasses.replace(session, tell=telling(quiet=quiet))
+        sample = preview(source, out, recipe, session)
+        text = "\n".join(escape_unprintable(line) for line in sample.to_text().splitlines())
+        click.echo(json.dumps(sample.to_dict(), indent=2) if options["as_json"] else text)
+        return
+    with stop_on_interrupt(session.stop):
+        summary = blur(source, out, recipe, session, quiet=quiet)
+    if options["html"] is not None:
+        originals = source if options["show_originals"] else None
+        save_sheet(summary.out, options["html"], SheetOptions(source=originals))
     names = count_names(Path(summary.out)) if options["flag_captions"] else None
     if options["as_json"]:
-        said = {} if names is None else {"names": dataclasses.asdict(names)}
-        click.echo(json.dumps({"version": 1, **dataclasses.asdict(summary), **said}, indent=2))
-    elif not options["quiet"]:
-        click.echo(format_summary(summary), err=True)
+        counted = {} if names is None else {"names": dataclasses.asdict(names)}
+        click.echo(json.dumps({"version": 1, **dataclasses.asdict(summary), **counted}, indent=2))
+    elif not quiet:
+        click.echo(summary.to_text(), err=True)
         if names is not None:
-            click.echo(escape_unprintable(format_names(names)), err=True)
+            click.echo(escape_unprintable(names.to_text()), err=True)
     ctx.exit(3 if summary.withheld else 0)
-
-
-def format_summary(summary: Summary) -> str:
-    """A run's outcome for a person."""
-    lines = []
-    if summary.already_done:
-        lines.append(f"{summary.out} was finished before; nothing was done.")
-    lines.append(
-        f"{summary.images:,} images: {summary.written:,} written "
-        f"({summary.images_with_faces:,} with faces, {summary.faces:,} faces hidden), "
-        f"{summary.withheld:,} withheld."
-    )
-    for code, count in summary.reasons.items():
-        lines.append(f"  withheld {count:,}: {code}")
-    if summary.withheld:
-        lines.append(f"  each with its reason in {summary.out}/manifest/records")
-    if summary.others["carried"] or summary.others["left_out"]:
-        lines.append(
-            f"Other files: {summary.others['carried']:,} carried over, "
-            f"{summary.others['left_out']:,} left out (listed in manifest/others.jsonl)."
-        )
-    if summary.images_now:
-        rate = summary.images_now / max(summary.seconds, 1e-9)
-        lines.append(f"{summary.seconds:,.1f} s, {rate:,.1f} images/s.")
-    lines.append(f"Next: curate verify {summary.out}")
-    return "\n".join(lines)
-
-
-def format_names(names: Names) -> str:
-    """What looks like names of people, in one line."""
-    such = f", such as {'; '.join(names.examples)}" if names.examples else ""
-    return (
-        f"Look like names of people: {names.texts:,} places in carried texts, "
-        f"{names.files:,} image names{such}."
-    )

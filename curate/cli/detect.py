@@ -1,11 +1,11 @@
-"""``curate detect``: boxes only."""
+"""``curate detect``: face boxes only."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,11 +17,8 @@ from curate.cli.options import (
     detection_options,
     run_options,
 )
-from curate.cli.progress import stop_on_interrupt, telling, watching
+from curate.core.errors import UsageError
 from curate.layouts.faces import SUFFIXES
-
-if TYPE_CHECKING:
-    from curate.pipeline.detect import Findings
 
 _EPILOG = f"""\b
 Detectors:
@@ -32,58 +29,71 @@ Examples:
   curate detect photos/ -o faces.parquet
   curate detect photos/ -o faces.parquet --export coco
   curate blur photos/ out/ --faces faces.coco.json
+  curate detect --explain photos/one.jpg -o why.html
 """
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("source", type=SOURCE)
+@click.argument("source", type=SOURCE, required=False)
 @click.option(
-    "--output", "-o", required=True, type=PATH, metavar="FILE", help="The Parquet table to write."
+    "--output",
+    "-o",
+    required=True,
+    type=PATH,
+    metavar="FILE",
+    help="Write the Parquet table of faces, or the page of --explain, to this file.",
+)
+@click.option(
+    "--explain",
+    "image",
+    type=PATH,
+    metavar="IMAGE",
+    help="Instead of SOURCE: write an HTML page about the candidate boxes of one image.",
 )
 @click.option(
     "--export",
     "exports",
     multiple=True,
     type=click.Choice(list(SUFFIXES)),
-    help="Write the faces in this form as well, beside the table; can be repeated.",
+    help="Also write the faces in this format, beside the table; can be repeated.",
 )
 @detection_options
 @run_options
 @click.pass_context
-def command(ctx: click.Context, /, source: str, output: Path, **options: Any) -> None:
-    """Find every face in the images of SOURCE and write their boxes to a table.
+def command(
+    ctx: click.Context, /, source: str | None, output: Path, image: Path | None, **options: Any
+) -> None:
+    """Find every face in the images of SOURCE and write a table of their boxes.
 
-    The table, corrected by a person or not, is what `curate blur --faces`
-    takes: detection and obfuscation can happen at different places and times.
-    Images that cannot be looked at stand in it with the reason.
+    `curate blur --faces` accepts the table, corrected by people or not, so that
+    detection and obfuscation can run at different times on different machines.
+    Images in which no detector ran to completion are listed with the reason.
     """
+    from curate.cli.progress import stop_on_interrupt
     from curate.pipeline.detect import detect
     from curate.pipeline.session import Session
 
     recipe, weights = build_recipe(options)
+    if (image is None) == (source is None):
+        raise UsageError("give either SOURCE or --explain IMAGE")
+    if image is not None:
+        from curate.pipeline.explanation import explain
+
+        faces = explain(image, output, recipe)
+        if not options["quiet"]:
+            click.echo(f"{faces} faces; {output} shows them, so do not publish it.", err=True)
+        return
+    assert source is not None  # noqa: S101 - narrows the type
     session = Session(
         layout=options["layout"],
         workers=options["workers"],
         weights=weights,
-        tell=telling(quiet=options["quiet"]),
+        skip_self_test=options["skip_self_test"],
     )
-    with watching(quiet=options["quiet"]) as watch, stop_on_interrupt(session.stop):
-        session = dataclasses.replace(session, watch=watch)
-        found = detect(source, output, recipe, session, options["exports"])
+    with stop_on_interrupt(session.stop):
+        found = detect(source, output, recipe, session, options["exports"], quiet=options["quiet"])
     if options["as_json"]:
         click.echo(json.dumps({"version": 1, **dataclasses.asdict(found)}, indent=2))
     elif not options["quiet"]:
-        click.echo(format_findings(found), err=True)
+        click.echo(found.to_text(), err=True)
     ctx.exit(3 if found.withheld else 0)
-
-
-def format_findings(found: Findings) -> str:
-    """What was found, for a person."""
-    lines = [f"{found.out} was there before; nothing was done."] if found.already_done else []
-    lines.append(
-        f"{found.images:,} images: {found.faces:,} faces in {found.images_with_faces:,} of them, "
-        f"{found.withheld:,} could not be looked at."
-    )
-    lines += [f"As {form}: {path}" for form, path in found.exports.items()]
-    lines.append(f"Next: look them over, then curate blur SOURCE OUT --faces {found.out}")
-    return "\n".join(lines)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.options import PATH
+from curate.cli.options import JSON, PATH
+from curate.core.errors import ManifestError
 from curate.core.records import escape_unprintable
-
-if TYPE_CHECKING:
-    from curate.manifest.diff import Comparison
 
 
 @click.group()
@@ -22,41 +20,47 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("place", type=PATH)
-def show(place: Path) -> None:
-    """Show what a run did, on one page.
+@click.argument("path", type=PATH)
+@click.option("--withheld", is_flag=True, help="List the withheld images with their reasons.")
+@JSON
+def show(path: Path, withheld: bool, as_json: bool) -> None:
+    """Show what a run did.
 
-    PLACE is an OUT, its manifest folder, or a table that curate detect wrote.
+    PATH is an OUT, the folder of its manifest, or a table of curate detect.
     """
-    from curate.core.errors import ManifestError
-    from curate.manifest.found import load_account
-    from curate.manifest.show import format_account, format_page
+    from curate.manifest.faces import load_faces_info
+    from curate.manifest.show import format_faces_info, load_manifest
 
-    if place.is_file():
-        account = load_account(place)
-        if account is None:
-            raise ManifestError(f"{place} does not say how it was made; was it edited?")
-        _print(format_account(account, place.name))
+    if withheld:
+        for name, reason in _iter_withheld(path):
+            line = json.dumps({"id": name, "reason": reason}) if as_json else f"{name}: {reason}"
+            _print(line)
+    elif path.is_file():
+        info = load_faces_info(path)
+        if info is None:
+            raise ManifestError(f"{path} does not record its run; it was edited")
+        _print(json.dumps(info, indent=2) if as_json else format_faces_info(info, path.name))
     else:
-        _print(format_page(_find(place)))
+        manifest = load_manifest(path)
+        _print(json.dumps(manifest.run, indent=2) if as_json else manifest.to_text())
 
 
 @command.command()
 @click.argument("first", type=PATH)
 @click.argument("second", type=PATH)
-@click.option("--json", "as_json", is_flag=True, help="A machine-readable comparison.")
+@JSON
 def diff(first: Path, second: Path, as_json: bool) -> None:
     """Compare two runs: recipes, outcomes, faces added and lost, by class.
 
-    FIRST and SECOND are OUTs or their manifest folders.
+    FIRST and SECOND are OUTs or the folders of their manifests.
     """
-    from curate.manifest.diff import compare
+    from curate.manifest.diff import diff_manifests
 
-    found = compare(_find(first), _find(second))
+    found = diff_manifests(first, second)
     if as_json:
         click.echo(json.dumps({"version": 1, **dataclasses.asdict(found)}, indent=2))
     else:
-        _print(format_comparison(found))
+        _print(found.to_text())
 
 
 @command.command()
@@ -66,53 +70,37 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
     "--min-cell",
     type=click.IntRange(1),
     default=10,
-    help="The least count shown of a split or a class. [default: 10]",
+    metavar="N",
+    show_default=True,
+    help="Minimum count shown of a split or a class.",
 )
 def publish(out: Path, public: Path, min_cell: int) -> None:
     """Write the public tier of OUT's manifest to the new folder PUBLIC.
 
-    It has no names, paths or digests of images; ids are keyed, and the key
-    stays in OUT/manifest/key.txt. Boxes and sizes can still link a record to a
-    photo for who has the photo: see manifests/public-1.md.
+    It has no names, paths or digests of images. Ids are keyed; the key stays in
+    OUT/manifest/key.txt. With the original photos at hand, boxes and sizes can
+    still link a record to a photo: see manifests/public-1.md.
     """
-    from curate.manifest.publish import publish as publish_manifest
+    from curate.manifest.publish import publish_manifest
+    from curate.manifest.store import KEY, find_manifest
 
-    facts = publish_manifest(_find(out), public, min_cell)
+    facts = publish_manifest(out, public, min_cell)
     click.echo(
-        f"{public}: {facts['counts']['images']:,} records, no names and no digests of images. "
-        f"Keep {_find(out) / 'key.txt'} to yourself.",
+        f"{public}: {facts['counts']['images']:,} records without names or digests of images.\n"
+        f"Do not share {find_manifest(out) / KEY}.",
         err=True,
     )
 
 
-def format_comparison(found: Comparison) -> str:
-    """How two runs differ, for a person."""
-    lines = [f"{key}: {a!r} → {b!r}" for key, (a, b) in found.facts.items()]
-    if found.only_first or found.only_second:
-        lines.append(
-            f"Images only in the first: {found.only_first:,}; "
-            f"only in the second: {found.only_second:,}."
-        )
-    total = found.total
-    lines.append(
-        f"{total.images:,} images in both: {total.faces_lost:,} faces lost, "
-        f"{total.faces_added:,} added; {total.now_withheld:,} now withheld, "
-        f"{total.now_written:,} now written; {found.changed_outputs:,} outputs and "
-        f"{found.changed_sources:,} sources are other files."
-    )
-    for name, change in found.by_category.items():
-        lines.append(
-            f"  {name}: {change.faces_lost:,} lost, {change.faces_added:,} added, "
-            f"{change.now_withheld:,} now withheld, {change.now_written:,} now written"
-        )
-    if found.examples:
-        lines.append("Look at: " + ", ".join(found.examples[:5]))
-    return "\n".join(lines)
+def _iter_withheld(path: Path) -> Iterator[tuple[str, str]]:
+    """Ids and reasons of withheld images, of an output or of a table of faces."""
+    from curate.manifest.faces import iter_faces
+    from curate.manifest.show import load_manifest
 
-
-def _find(place: Path) -> Path:
-    inside = place / "manifest"
-    return inside if (inside / "run.json").is_file() else place
+    entries = iter_faces(path) if path.is_file() else load_manifest(path).withheld()
+    for entry in entries:
+        if entry.reason is not None:
+            yield entry.id, entry.reason
 
 
 def _print(text: str) -> None:

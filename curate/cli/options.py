@@ -11,6 +11,7 @@ import click
 
 from curate.core.errors import UsageError
 from curate.detectors import DETECTORS, resolve_device
+from curate.detectors.options import FAMILIES
 from curate.layouts import LAYOUTS
 from curate.layouts.access.address import is_address
 from curate.obfuscators import OBFUSCATORS
@@ -88,6 +89,11 @@ HTML = click.option(
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Print no progress and no summary.")
+SHOW_ORIGINALS = click.option(
+    "--show-originals",
+    is_flag=True,
+    help="Show the originals in the HTML page. It contains visible faces; do not share.",
+)
 ALLOW_MISSING = click.option(
     "--allow-missing",
     is_flag=True,
@@ -127,7 +133,18 @@ _DETECTION: Sequence[Decorator] = (
     click.option(
         "--detector",
         metavar="NAME",
-        help="Detector; yunet:FILE.onnx loads weights from a file. [default: the profile's]",
+        help="Detector; yunet:FILE, onnx:FILE and torchscript:FILE load a network that you "
+        "provide. [default: the profile's]",
+    ),
+    click.option(
+        "--detector-family",
+        type=click.Choice(FAMILIES),
+        help="Output format of the network of onnx:FILE. [default: none]",
+    ),
+    click.option(
+        "--skip-self-test",
+        is_flag=True,
+        help="Do not try a provided network on a packaged picture of one face first.",
     ),
     click.option(
         "--profile",
@@ -191,7 +208,7 @@ _OBFUSCATION: Sequence[Decorator] = (
         type=PATH,
         metavar="FILE",
         help="Face boxes to use instead of running a detector: Parquet, COCO, VOC, YOLO or "
-        "ImageNet's JSON.",
+        "ImageNet's JSON, or the OUT of an earlier run.",
     ),
     click.option(
         "--faces-match",
@@ -238,7 +255,7 @@ def build_recipe(options: Mapping[str, Any]) -> tuple[Recipe, Path | None]:
         options: values by parameter name, None where not given; other names are ignored.
 
     Returns:
-        The recipe, and the weights file of ``--detector yunet:FILE``, or None.
+        The recipe, and the file of ``--detector NAME:FILE``, or None.
 
     Raises:
         UsageError: if a key, a type or a value is not valid.
@@ -266,8 +283,8 @@ def build_recipe(options: Mapping[str, Any]) -> tuple[Recipe, Path | None]:
 
 
 _PLAIN = (
-    "detector", "profile", "confidence", "max_side", "method", "margin", "faces_match",
-    "max_pixels", "device", "shard_size", "seed",
+    "detector", "detector_family", "profile", "confidence", "max_side", "method", "margin",
+    "faces_match", "max_pixels", "device", "shard_size", "seed",
 )  # fmt: skip
 
 

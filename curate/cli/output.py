@@ -1,8 +1,8 @@
-"""Report options, shared by every command that measures, and where reports go."""
+"""Reports of commands that measure: their options, and where they are written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,22 +17,21 @@ if TYPE_CHECKING:
     from curate.report.document import Report
 
 
-def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def report_options(command: Any) -> Any:
     """Add ``--output``, ``--html``, ``--json`` and ``--quiet`` to a command."""
-    decorated: Callable[..., Any] = add_options((OUTPUT, HTML, JSON, QUIET), command)
-    return decorated
+    return add_options((OUTPUT, HTML, JSON, QUIET), command)
 
 
 def check_outputs(inputs: Iterable[Path | str | None], outputs: Iterable[Path | None]) -> None:
     """Refuse files that cannot be written, or that would overwrite an input, before any work.
 
     Args:
-        inputs: files and folders that the command reads; addresses are passed over.
+        inputs: files and folders that the command reads; URIs are ignored.
         outputs: files that it is to write.
 
     Raises:
-        UsageError: if an output is a folder, lies in no folder, is or lies inside an input, or
-            is named twice.
+        UsageError: if an output is a folder, is in no existing folder, is or is inside an input,
+            or is given twice.
     """
     read = [Path(each) for each in inputs if each is not None and not is_address(str(each))]
     seen: set[Path] = set()

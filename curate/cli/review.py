@@ -232,20 +232,25 @@ def format_export(done: Exported) -> str:
 
 @command.command()
 @click.argument("folder", type=PATH, required=False)
-@click.option("--output", "-o", type=PATH, metavar="FILE", help="Write the JSON here.")
+@click.option("--output", "-o", type=PATH, metavar="FILE", help="Write the report as JSON.")
 @click.option("--html", type=PATH, metavar="FILE", help="Write a page for people.")
-def report(folder: Path | None, output: Path | None, html: Path | None) -> None:
+@click.option(
+    "--attach", type=PATH, metavar="OUT",
+    help="Put the report into the manifest of OUT, without reviewers' names.",
+)  # fmt: skip
+def report(
+    folder: Path | None, output: Path | None, html: Path | None, attach: Path | None
+) -> None:
     """State what the review in FOLDER has found, and the bound of its sample.
 
     The report is JSON, on stdout without --output.
     """
-    from curate.review.report import describe_result
     from curate.review.summary import report_review
 
-    said = report_review(folder, output, html)
+    said = report_review(folder, output, html, attach)
     if output is None:
         click.echo(json.dumps(said, indent=2))
-    click.echo(describe_result(said), err=True)
+    click.echo(said["statement"], err=True)
 
 
 @command.command()
@@ -260,7 +265,6 @@ def redo(ctx: click.Context, /, folder: Path, source: str, out: Path, workers: i
     FOLDER is a review of outputs (--run). The recipe is the reviewed run's, and images in
     which nothing was found give the same bytes as before.
     """
-    from curate.cli.blur import format_summary
     from curate.cli.progress import stop_on_interrupt, watching
     from curate.pipeline.session import Session
     from curate.review.export import redo_reviewed
@@ -268,5 +272,5 @@ def redo(ctx: click.Context, /, folder: Path, source: str, out: Path, workers: i
     session = Session(workers=workers, tell=telling(quiet=False))
     with watching(quiet=False) as watch, stop_on_interrupt(session.stop):
         summary = redo_reviewed(folder, source, out, dataclasses.replace(session, watch=watch))
-    click.echo(format_summary(summary), err=True)
+    click.echo(summary.to_text(), err=True)
     ctx.exit(3 if summary.withheld else 0)

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.options import SOURCE
-from curate.core.errors import UsageError
+from curate.cli.options import JSON, QUIET, SOURCE, WORKERS
 from curate.core.records import escape_unprintable
-from curate.layouts.access.address import is_address
 
 if TYPE_CHECKING:
-    from curate.manifest.problems import Problem
-    from curate.pipeline.verification import Verification
+    from curate.manifest.files import Problem
 
 _SHOWN = 50
 
@@ -28,89 +22,63 @@ _SHOWN = 50
 @click.option(
     "--source",
     type=SOURCE,
+    metavar="SOURCE",
     help="Compare pixels with SOURCE: equal outside the masks, hidden inside.",
 )
 @click.option(
-    "--workers",
-    type=click.IntRange(1, 4096),
-    metavar="N",
-    help="Processes. [default: one per core]",
+    "--twins/--no-twins",
+    default=True,
+    help="With --source: report near-duplicates of which one is not blurred. [default: on]",
 )
 @click.option(
-    "--all", "full", is_flag=True,
-    help="Of hf:REPO_ID: download every file, not a sample.",
-)  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Every problem as a line of JSON on stdout.")
+    "--all", "full", is_flag=True, help="Download every file of hf:REPO_ID, not a sample."
+)
+@WORKERS
+@QUIET
+@JSON
 @click.pass_context
 def command(
     ctx: click.Context,
     /,
     out: str,
     source: str | None,
-    workers: int | None,
+    twins: bool,
     full: bool,
+    workers: int | None,
+    quiet: bool,
     as_json: bool,
 ) -> None:
-    """Check every file of OUT, of `blur` or `balance`, against its manifest, and for leaks.
+    """Check every file of OUT against its manifest, and for leaks.
 
-    OUT can also be hf:REPO_ID[@REVISION], a dataset that `push` has published, or
-    the folder that `pull` made of one.
-
-    Leaks are metadata outside the allow-list, thumbnails, trailing bytes and
-    further frames. Exits 1 and names what differs.
+    OUT is the output of `blur` or `balance`, a dataset that `push` published
+    (hf:REPO_ID[@REVISION]), or the folder that `pull` wrote. Leaks are metadata outside the
+    allow-list, thumbnails, trailing bytes and further frames. Every problem is
+    a line on stdout, with --json a line of JSON. Exits 1 if there is any.
     """
-    kinds: Counter[str] = Counter()
+    from curate.pipeline.verify import verify  # after the options: slow to import
+
+    shown = 0
+
+    def show(problem: Problem) -> None:
+        nonlocal shown
+        shown += 1
+        if as_json or shown <= _SHOWN:
+            click.echo(_format(problem, as_json))
+
     try:
-        checked = _verify(out, source, workers, full)
-        for problem in checked.problems:
-            kinds[problem.kind] += 1
-            if as_json or kinds.total() <= _SHOWN:
-                click.echo(_format(problem, as_json))
+        checked = verify(out, source, workers, twins=twins, full=full, quiet=quiet, on_problem=show)
     except KeyboardInterrupt:
-        click.echo("curate: stopped; nothing was changed", err=True)
+        click.echo("curate: interrupted; nothing was changed", err=True)
         ctx.exit(130)
-    if kinds.total() > _SHOWN and not as_json:
-        click.echo(f"… and {kinds.total() - _SHOWN:,} more; --json lists all")
-    if kinds:
-        found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-        click.echo(f"{out} is not what its manifest says: {found}.", err=True)
-        ctx.exit(1)
-    click.echo(f"{out} is what its manifest says: {checked.sound}.", err=True)
-
-
-def _verify(out: str, source: str | None, workers: int | None, full: bool) -> Verification:
-    """Check a run's OUT, or a published dataset."""
-    from curate.pipeline.verification import Verification, verify  # takes its time, too
-    from curate.publishing.hub.published import is_published
-
-    if out.startswith("hf:") or is_published(Path(out)):
-        from curate.publishing.hub.pull import verify_published
-
-        if source is not None:
-            raise UsageError("--source is for the OUT of a run, not for a published dataset")
-        how = "every file" if full or not out.startswith("hf:") else "every digest and a sample"
-        problems = verify_published(out, full, lambda line: click.echo(line, err=True))
-        return Verification(problems, f"{how} checked against the public manifest")
-    if is_address(out):
-        raise UsageError("OUT is a URI; give a local path, or hf:REPO_ID")
-    checked = verify(Path(out), source, workers)
-    return Verification(_iter_all(checked.problems, Path(out)), checked.sound)
-
-
-def _iter_all(problems: Iterator[Problem], out: Path) -> Iterator[Problem]:
-    """The problems of an OUT, then those of its card, if it has one."""
-    found = False
-    for problem in problems:
-        found = True
-        yield problem
-    if not found and any((out / name).exists() for name in ("card.toml", "before_after.jpg")):
-        from curate.publishing.card.run import iter_card_problems
-
-        yield from iter_card_problems(out)
+    if shown > _SHOWN and not as_json:
+        click.echo(f"… and {shown - _SHOWN:,} more; --json lists all")
+    if not quiet:
+        click.echo(escape_unprintable(checked.to_text()), err=True)
+    ctx.exit(0 if checked.ok else 1)
 
 
 def _format(problem: Problem, as_json: bool) -> str:
-    """One line, whatever the names in it hold."""
+    """Format a problem as one line without control characters."""
     if as_json:
         return json.dumps(dataclasses.asdict(problem), ensure_ascii=True)
     return escape_unprintable(f"{problem.kind}: {problem.path}: {problem.detail}")

@@ -1,6 +1,6 @@
 """The codec: the only package that decodes or encodes image files.
 
-``load`` decodes a file to a ``Picture``, ``upright_rgb`` renders it for a
+``load`` decodes a file to a ``Picture``, ``appearances`` renders it for a
 detector, ``save`` encodes it with new or unchanged pixels, and ``find_leaks``
 checks a file that was written.
 """
@@ -20,7 +20,7 @@ from curate.codec.picture import (
     changed_mask,
     digest_pixels,
 )
-from curate.codec.rgb import crop_jpeg, encode_rgb, suffix_of_rgb, upright_rgb
+from curate.codec.rgb import appearances, crop_jpeg, encode_rgb, suffix_of_rgb, upright_rgb
 from curate.core.errors import UsageError, WithheldError
 from curate.core.geometry import Box
 from curate.core.protocols import Frame
@@ -35,6 +35,7 @@ __all__ = [
     "Encoded",
     "Metadata",
     "Picture",
+    "appearances",
     "changed_mask",
     "crop_jpeg",
     "digest_pixels",
@@ -52,7 +53,7 @@ FORMATS = Registry(
     [
         ("JPEG", Plugin("curate.codec.jpeg.codec:JpegCodec", "copied or spliced; 8 bit")),
         ("PNG", Plugin("curate.codec.png.codec:PngCodec", "lossless; APNG; 8 and 16 bit")),
-        ("WEBP", Plugin("curate.codec.webp:WebpCodec", "lossless exactly, lossy re-encoded")),
+        ("WEBP", Plugin("curate.codec.webp.codec:WebpCodec", "lossless exactly, lossy re-encoded")),
         ("BMP", Plugin("curate.codec.bmp:BmpCodec", "lossless; 1 to 32 bit")),
         ("GIF", Plugin("curate.codec.gif.codec:GifCodec", "lossless outside faces; animations")),
         ("TIFF", Plugin("curate.codec.tiff.codec:TiffCodec", "lossless; pages; 8 and 16 bit")),

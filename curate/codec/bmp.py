@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from curate.codec.decoding import Indexed, check_size, open_image, to_frame, used_palette
 from curate.codec.metadata.allow_list import Metadata
-from curate.codec.picture import UNUSED_COLORS, CodecOptions, Encoded, Picture
+from curate.codec.picture import EQUAL_COLORS, UNUSED_COLORS, CodecOptions, Encoded, Picture
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
@@ -150,6 +150,9 @@ def stray_bytes(data: bytes) -> list[str]:
     used = np.zeros(256, np.bool_)
     used[np.unique(rows[:, :row]) if bits == 8 else slice(2)] = True
     grays = (palette[:, :3] == np.arange(len(palette))[:, None]).all()
+    shown = np.flatnonzero(used[: len(palette)]) if bits == 8 else np.arange(0)
+    if len(np.unique(palette[shown], axis=0)) < len(shown):
+        leaks.append(EQUAL_COLORS)
     if palette[:, 3].any() or (palette[~used[: len(palette)]].any() and not grays):
         leaks.append(UNUSED_COLORS)
     return leaks

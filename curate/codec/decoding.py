@@ -19,6 +19,9 @@ from PIL import Image
 from curate.core.errors import WithheldError
 from curate.core.protocols import Frame
 
+MAX_FRAMES = 1000
+"""Maximum number of frames or pages of a file, each of which a detector must process."""
+
 
 @contextmanager
 def open_image(data: bytes, name: str) -> Iterator[Image.Image]:
@@ -51,14 +54,31 @@ def open_image(data: bytes, name: str) -> Iterator[Image.Image]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
+def merge_equal_colors(
+    indices: npt.NDArray[np.uint8], colors: npt.NDArray[np.generic]
+) -> npt.NDArray[np.uint8]:
+    """Return indices of which each color has one, the first; else indices could hide a picture.
+
+    Args:
+        indices: H×W uint8.
+        colors: N×C, the palette.
+    """
+    _, first, inverse = np.unique(colors, axis=0, return_index=True, return_inverse=True)
+    table = first[inverse.ravel()].astype(np.uint8)
+    return np.asarray(table[indices], np.uint8)
+
+
 def check_size(width: int, height: int, frames: int, max_pixels: int) -> None:
     """Check the size in a file's header, before anything is allocated.
 
     Raises:
-        WithheldError: ``corrupt`` for an empty image, ``bomb`` for one too large.
+        WithheldError: ``corrupt`` for an empty image, ``bomb`` for one too large or
+            with more than ``MAX_FRAMES`` frames.
     """
     if width < 1 or height < 1 or frames < 1:
         raise WithheldError("corrupt", f"an image of {width}×{height} pixels, {frames} frames")
+    if frames > MAX_FRAMES:
+        raise WithheldError("bomb", f"{frames:,} frames; the limit is {MAX_FRAMES:,}")
     if width * height * frames > max_pixels:
         count = f", {frames} frames" if frames > 1 else ""
         raise WithheldError("bomb", f"{width}×{height} pixels{count}; the limit is {max_pixels}")
@@ -88,7 +108,7 @@ class Indexed:
 
 
 def used_palette(image: Image.Image) -> Indexed:
-    """Return a palette image's indices and the used entries of its palette.
+    """Return a palette image's indices and the used entries of its palette, each color once.
 
     Raises:
         WithheldError: ``corrupt`` if an index is outside the palette.
@@ -96,10 +116,11 @@ def used_palette(image: Image.Image) -> Indexed:
     indices = np.array(image, dtype=np.uint8)
     stored = image.getpalette("RGB") or []
     palette = np.array(stored, np.uint8).reshape(-1, 3)
+    if int(indices.max()) >= len(palette):
+        raise WithheldError("corrupt", "a pixel's colour is not in the palette")
+    indices = merge_equal_colors(indices, palette)
     used = np.bincount(indices.ravel(), minlength=256) > 0
     size = int(np.flatnonzero(used)[-1]) + 1
-    if size > len(palette):
-        raise WithheldError("corrupt", "a pixel's colour is not in the palette")
     return Indexed(indices, np.where(used[:size, None], palette[:size], np.uint8(0)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,9 @@ from curate.core.protocols import Frame
 
 UNUSED_COLORS = "colors in a palette that no pixel uses"
 """Finding of ``find_leaks``; harmless where the palette is a published standard one."""
+
+EQUAL_COLORS = "palette entries of one color, by which a picture may be hidden"
+"""Finding of ``find_leaks``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class Picture:
             rewritten: 1×1 for lossless formats, the MCU for JPEG.
         edit_apron: pixels on each side of a rewritten unit whose decoded values may
             change: one chroma sample for subsampled JPEG, which decoders interpolate.
+        layer: decodes a frame of an animation before compositing, H×W×4, where it may
+            contain colors that the composited frames do not show; else None.
     """
 
     format: str
@@ -75,6 +80,7 @@ class Picture:
     note: str | None = None
     edit_unit: tuple[int, int] = (1, 1)
     edit_apron: tuple[int, int] = (0, 0)
+    layer: Callable[[int], Frame] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,48 @@ def upright_rgb(picture: Picture, frame: int = 0) -> Pixels:
     return np.ascontiguousarray(_turn(rgb, picture.orientation))
 
 
+def appearances(picture: Picture, frame: int = 0) -> list[Pixels]:
+    """Return every rendering of a frame that a viewer may show, without duplicates.
+
+    These are the colors as stored (``upright_rgb``, first); if the alpha channel varies,
+    the alpha channel itself and the composites on white and on black; for CMYK the
+    black plate and the other plates; and the frame of an animation before compositing.
+
+    Args:
+        picture: a decoded image.
+        frame: which frame.
+
+    Returns:
+        Upright RGB images of equal size, H×W×3 uint8.
+    """
+    shown = [upright_rgb(picture, frame)]
+    pixels = _to_eight_bits(picture.frames[frame])
+    stored = _renderings(pixels, picture.mode)
+    if picture.layer is not None:
+        layer = picture.layer(frame)
+        stored += [layer[..., :3], *_renderings(layer, "RGBA")]
+    for rendering in stored:
+        turned = np.ascontiguousarray(_turn(_to_rgb(rendering), picture.orientation))
+        if not any(np.array_equal(turned, other) for other in shown):
+            shown.append(turned)
+    return shown
+
+
+def _renderings(pixels: Pixels, mode: str) -> list[Pixels]:
+    """Further renderings of stored pixels, H×W or H×W×3."""
+    if mode == "CMYK":
+        return [255 - pixels[..., 3], 255 - pixels[..., :3]]
+    if pixels.ndim == 2 or pixels.shape[2] not in (2, 4) or not np.ptp(pixels[..., -1]):
+        return []
+    alpha = pixels[..., -1]
+    if mode == "RGBa":  # premultiplied
+        faded = pixels[..., :-1].astype(np.uint16)
+    else:
+        faded = (pixels[..., :-1].astype(np.uint16) * alpha[..., None] + 127) // 255
+    white = np.minimum(faded + (255 - alpha[..., None]), 255)
+    return [alpha, *(np.squeeze(each.astype(np.uint8)) for each in (faded, white))]
+
+
 def _to_eight_bits(pixels: Frame) -> Pixels:
     if pixels.dtype == np.uint8:
         return np.asarray(pixels, np.uint8)

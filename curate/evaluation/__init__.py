@@ -1,1 +1,1 @@
-"""Does a detector protect everyone equally? Detections against labelled faces; pure."""
+"""Evaluation of detectors on labelled faces, by face size and by group."""

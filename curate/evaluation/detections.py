@@ -1,4 +1,4 @@
-"""A detector's claims in a file, to be measured."""
+"""Detections of a whole dataset, from a file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from curate.layouts.faces import iter_given_faces, table
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """What a detector says of the images of a dataset.
+    """The detections of a dataset's images.
 
     Args:
-        found: its claims by id, in stored pixels; none means looked at and found none.
-        sizes: width and height of each stored image, pixels, where the file says them.
-        withheld: why nobody has looked at an image, by id.
+        found: detections by id, in stored pixels; an empty tuple for an image without faces.
+        sizes: width and height of stored images, pixels, by id, if the file has them.
+        withheld: why no detector ran to completion, by id.
     """
 
     found: Mapping[str, tuple[Detection, ...]]
@@ -28,12 +28,12 @@ class Detections:
 
 
 def load_detections(path: Path) -> Detections:
-    """Read detections into memory from any form in `curate.layouts.faces`.
+    """Load detections from any format of `curate.layouts.faces` into memory.
 
-    A box without a confidence, as a person's, counts as certain.
+    A box without a confidence, as one drawn by a person, has confidence 1.
 
     Raises:
-        DataError: if the file is of no known form, or a line of it is no detection.
+        DataError: if the format is unknown, or an entry is not valid.
     """
     found: dict[str, tuple[Detection, ...]] = {}
     sizes: dict[str, tuple[int, int]] = {}
@@ -42,11 +42,11 @@ def load_detections(path: Path) -> Detections:
             raise DataError(f"{path} has boxes as shares of an image; convert them to pixels")
         where = f"{path}: faces of {given.id!r}"
         fields = given.fields or ({},) * len(given.boxes)
-        claims = tuple(
+        detections = tuple(
             Detection(box, _confidence(each, where), _names(each))
             for box, each in zip(given.boxes, fields, strict=True)
         )
-        found[given.id] = found.get(given.id, ()) + claims
+        found[given.id] = found.get(given.id, ()) + detections
         if given.size:
             sizes[given.id] = given.size
     withheld = dict(table.iter_withheld(path)) if table.recognise(path) else {}
@@ -58,7 +58,7 @@ def _confidence(fields: Mapping[str, Any], where: str) -> float:
     if value is None:
         return 1.0
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-        raise DataError(f"{where}: a confidence is {value!r}; want a number")
+        raise DataError(f"{where}: a confidence is {value!r}, not a number")
     return float(value)
 
 

@@ -1,4 +1,4 @@
-"""Which detection finds which labelled face."""
+"""Match detections with labelled faces: by intersection over union, and by hidden area."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ from curate.core.intervals import Floats
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the figures of an evaluation mean.
+    """Definitions of an evaluation's measures.
 
     Args:
-        ious: least intersection over union of a detection and the face that it finds;
-            the first is the one that the sweep uses.
-        margin: growth of a detection on every side before it hides anything, as a
-            share of its longer side.
-        hidden_share: least share of a face's area inside the hidden regions.
-        least_height: labelled faces lower than this, pixels, count neither way, and
-            nor do detections lower than this that find no face.
-        heights: bounds of the ranges of height, pixels, ascending.
-        seed: of the bootstrap.
+        ious: minimum intersection over union (IoU) of a detection and the face it matches;
+            the sweep uses the first.
+        margin: growth of a detection on each side by obfuscation, as a share of its longer
+            side.
+        hidden_share: minimum share of a face's area inside the hidden regions.
+        min_height: labelled faces lower than this, pixels, are ignored, and so are detections
+            lower than this that match no face.
+        heights: bounds of the height ranges, pixels, ascending.
+        seed: random seed of the bootstrap.
 
     Raises:
-        UsageError: if the least height cannot be one.
+        UsageError: if ``min_height`` is negative or not finite.
     """
 
     ious: tuple[float, ...] = (0.3, 0.5)
     margin: float = 0.15
     hidden_share: float = 0.8
-    least_height: float = 8.0
+    min_height: float = 8.0
     heights: tuple[float, ...] = (8.0, 16.0, 32.0, 64.0, math.inf)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.least_height < math.inf:
-            raise UsageError(f"least-height cannot be {self.least_height}; give 0 or more pixels")
+        if not 0 <= self.min_height < math.inf:
+            raise UsageError(f"min-height cannot be {self.min_height}; give 0 or more pixels")
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """Names of what is measured of each face: a recall per IoU, and whether it is hidden."""
+        """Names of the measures of each face: a recall per IoU, and ``hidden``."""
         return (*(f"recall_{round(100 * iou)}" for iou in self.ious), "hidden")
 
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """How detections and labelled faces of one image belong together.
+    """A matching of detections with the labelled faces of one image.
 
     Args:
-        faces: for each face, the index of the detection that finds it, or None.
-        neutral: for each detection, whether it counts neither way.
+        faces: for each face, the index of its detection, or None.
+        neutral: for each detection, whether it is ignored.
     """
 
     faces: tuple[int | None, ...]
@@ -66,7 +66,7 @@ class Matching:
 
 
 def by_confidence(detections: Sequence[Detection]) -> list[Detection]:
-    """Detections by descending confidence, then box: the order in which they take faces."""
+    """Sort detections by descending confidence, then box: the order of matching."""
     return sorted(detections, key=lambda each: (-each.confidence, each.box))
 
 
@@ -78,19 +78,18 @@ def match(
 ) -> Matching:
     """Match one to one and greedily, as PASCAL VOC and COCO do.
 
-    Each detection, the most confident first, takes of the free faces that count
-    the one with which its IoU is highest, if that is at least ``iou``. A detection
-    that takes none is neutral where it overlaps a face that does not count by as
-    much, or where that share of it lies inside a crowd.
+    Each detection, in descending order of confidence, is matched with the free face of the
+    highest IoU, if that is at least ``iou``. A detection without a match is ignored if its
+    IoU with an ignored face is as high, or if that share of it is inside a crowd region.
 
-    Because the most confident go first, leaving out the detections below some
-    confidence changes none of the matches that remain.
+    Because of the order, removing the detections below some confidence changes none of the
+    other matches.
 
     Args:
         detections: as `by_confidence` sorts them.
         faces: every labelled face.
-        counts: for each face, whether it counts.
-        iou: least intersection over union, 0..1.
+        counts: for each face, whether it counts; others are ignored.
+        iou: minimum intersection over union, 0..1.
     """
     ious, inside = overlaps([each.box for each in detections], [each.box for each in faces])
     crowd = np.array([face.crowd for face in faces], dtype=bool)
@@ -115,7 +114,7 @@ def overlaps(boxes: Sequence[Box], others: Sequence[Box]) -> tuple[Floats, Float
     """Intersection over union of boxes with others, and share of each box inside each other.
 
     Returns:
-        Twice N×M float64, 0..1; 0 where the divisor is empty.
+        Two float64 arrays of shape (N, M), 0..1; 0 where the denominator is 0.
     """
     a = np.array([box.xyxy for box in boxes], dtype=np.float64).reshape(-1, 1, 4)
     b = np.array([box.xyxy for box in others], dtype=np.float64).reshape(1, -1, 4)
@@ -134,12 +133,12 @@ def _divide(above: Floats, below: Floats) -> Floats:
 def hidden_regions(
     detections: Iterable[Detection], margin: float, size: tuple[int, int] | None
 ) -> list[Box]:
-    """The regions that an obfuscator hides: boxes grown, rounded outwards, clipped.
+    """Return the regions that an obfuscator hides: boxes grown, rounded outwards, clipped.
 
     Args:
         detections: in stored pixels.
         margin: growth on every side, as a share of a box's longer side.
-        size: the image's width and height, pixels; None where they are not known.
+        size: the image's width and height, pixels, or None if unknown.
     """
     grown = (round_out(grow(each.box, margin)) for each in detections)
     return [clip(box, *size) if size else box for box in grown]
@@ -150,7 +149,7 @@ def share_inside(box: Box, regions: Sequence[Box]) -> float:
     if box.is_empty:
         return 0.0
     parts = [region for region in regions if intersection(box, region) > 0]
-    # Between two neighbouring edges nothing changes, so each cell is inside or outside whole.
+    # Each cell between neighboring edges is either inside or outside as a whole.
     xs = _edges(box.x0, box.x1, [x for part in parts for x in (part.x0, part.x1)])
     ys = _edges(box.y0, box.y1, [y for part in parts for y in (part.y0, part.y1)])
     inside = 0.0
@@ -167,15 +166,14 @@ def _edges(low: float, high: float, between: Iterable[float]) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedFace:
+class MatchedFace:
     """A labelled face that counts.
 
     Args:
         box: as labelled, stored pixels.
-        found: for each IoU of the rules, the confidence of the detection that finds
-            it; NaN where none does.
+        found: for each IoU of the rules, the confidence of the matched detection, or NaN.
         hidden: share of its area inside the hidden regions, 0..1.
-        attributes: what the labels say of it.
+        attributes: its attributes in the labels.
     """
 
     box: Box
@@ -185,13 +183,12 @@ class JudgedFace:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedClaim:
+class MatchedDetection:
     """A detection.
 
     Args:
-        confidence: the detector's own score.
-        right: for each IoU of the rules, whether it finds a face; None where it
-            counts neither way.
+        confidence: the detector's score.
+        right: for each IoU of the rules, whether it matches a face; None if ignored.
     """
 
     confidence: float
@@ -199,77 +196,78 @@ class JudgedClaim:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedImage:
-    """One image.
+class MatchedImage:
+    """The matched faces and detections of one image.
 
     Args:
         id: the image's id.
         faces: its labelled faces that count.
-        claims: its detections, by descending confidence.
-        ignored: labelled faces that the labels tell to ignore.
-        too_small: further labelled faces that are lower than the rules' least height.
+        detections: its detections, by descending confidence.
+        ignored: faces that the labels mark as ignored.
+        too_small: further labelled faces below the minimum height.
     """
 
     id: str
-    faces: tuple[JudgedFace, ...]
-    claims: tuple[JudgedClaim, ...]
+    faces: tuple[MatchedFace, ...]
+    detections: tuple[MatchedDetection, ...]
     ignored: int = 0
     too_small: int = 0
 
     @property
     def is_face_free(self) -> bool:
-        """Whether nothing at all is labelled, so that every detection is a false one."""
+        """Whether the image has no labelled face at all, so that every detection is false."""
         return not (self.faces or self.ignored or self.too_small)
 
 
-def judge(
+def match_image(
     truth: TruthImage,
     detections: Sequence[Detection],
     rules: Rules,
     size: tuple[int, int] | None = None,
-) -> JudgedImage:
-    """Compare the detections of one image with its labels.
+) -> MatchedImage:
+    """Match the detections of one image with its labels.
 
     Args:
         truth: the labels.
         detections: in stored pixels.
-        rules: what counts.
-        size: the image's width and height, pixels; None where they are not known.
+        rules: definitions of the measures.
+        size: the image's width and height, pixels, or None if unknown.
     """
-    claims = by_confidence(detections)
-    counts = [not face.ignore and face.box.height >= rules.least_height for face in truth.faces]
-    matchings = [match(claims, truth.faces, counts, iou) for iou in rules.ious]
-    regions = hidden_regions(claims, rules.margin, size)
+    ordered = by_confidence(detections)
+    counts = [not face.ignore and face.box.height >= rules.min_height for face in truth.faces]
+    matchings = [match(ordered, truth.faces, counts, iou) for iou in rules.ious]
+    regions = hidden_regions(ordered, rules.margin, size)
     faces = [
-        JudgedFace(
+        MatchedFace(
             face.box,
-            tuple(_confidence(claims, each.faces[number]) for each in matchings),
+            tuple(_confidence(ordered, each.faces[number]) for each in matchings),
             share_inside(clip(face.box, *size) if size else face.box, regions),
             face.attributes,
         )
         for number, face in enumerate(truth.faces)
         if counts[number]
     ]
-    judged = [
-        JudgedClaim(
-            claim.confidence, tuple(_is_right(each, number, claim, rules) for each in matchings)
+    matched = [
+        MatchedDetection(
+            each.confidence,
+            tuple(_is_right(matching, number, each, rules) for matching in matchings),
         )
-        for number, claim in enumerate(claims)
+        for number, each in enumerate(ordered)
     ]
     ignored = sum(face.ignore for face in truth.faces)
     too_small = len(truth.faces) - len(faces) - ignored
-    return JudgedImage(truth.id, tuple(faces), tuple(judged), ignored, too_small)
+    return MatchedImage(truth.id, tuple(faces), tuple(matched), ignored, too_small)
 
 
-def _confidence(claims: Sequence[Detection], index: int | None) -> float:
-    return math.nan if index is None else claims[index].confidence
+def _confidence(detections: Sequence[Detection], index: int | None) -> float:
+    return math.nan if index is None else detections[index].confidence
 
 
-def _is_right(matching: Matching, number: int, claim: Detection, rules: Rules) -> bool | None:
+def _is_right(matching: Matching, number: int, detection: Detection, rules: Rules) -> bool | None:
     if number in matching.faces:
         return True
-    # As in COCO, what is too low to be a face that counts is no false face either.
-    too_low = claim.box.height < rules.least_height
+    # As in COCO, a detection below the minimum height is not a false one.
+    too_low = detection.box.height < rules.min_height
     return None if too_low or matching.neutral[number] else False
 
 
@@ -278,11 +276,11 @@ class FaceTable:
     """The faces of many images, a row each.
 
     Args:
-        image: F int64, the number of the image that a face is in.
-        height: F float64, pixels.
-        found: F×I float64, confidence of the detection that finds it, by IoU; NaN if none.
-        good: F×M bool, whether it is found, by IoU, and hidden: the rules' measures.
-        attributes: F texts by attribute name; None where the labels do not say.
+        image: index of the image of each face, int64, shape (F,).
+        height: pixels, float64, shape (F,).
+        found: confidence of the matched detection by IoU, or NaN, float64, shape (F, I).
+        good: whether each of the rules' measures holds, bool, shape (F, M).
+        attributes: F values by attribute name; None for no label.
     """
 
     image: npt.NDArray[np.int64]
@@ -295,8 +293,8 @@ class FaceTable:
         return len(self.image)
 
 
-def tabulate(images: Sequence[JudgedImage], rules: Rules) -> FaceTable:
-    """The faces of judged images as a table."""
+def tabulate(images: Sequence[MatchedImage], rules: Rules) -> FaceTable:
+    """Return the faces of matched images as a table."""
     rows = [(number, face) for number, image in enumerate(images) for face in image.faces]
     found = np.array([face.found for _, face in rows], dtype=np.float64)
     found = found.reshape(len(rows), len(rules.ious))

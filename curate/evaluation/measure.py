@@ -1,4 +1,4 @@
-"""Everything that is measured of a detector on labelled images."""
+"""All measures of a detector on labelled images."""
 
 from __future__ import annotations
 
@@ -7,45 +7,46 @@ from dataclasses import dataclass
 
 from curate.core.errors import UsageError
 from curate.core.intervals import Share
-from curate.evaluation.groups import Grouping, compare
-from curate.evaluation.matching import FaceTable, JudgedImage, Rules, tabulate
+from curate.evaluation.matching import FaceTable, MatchedImage, Rules, tabulate
 from curate.evaluation.scores import (
     FaceFree,
+    Grouping,
     GroupScore,
+    compare,
     count_false_boxes,
     score_all,
     score_heights,
 )
 from curate.evaluation.sweep import Curve, GroupSweep, Sweep, draw_curve, sweep_groups
 
-MOST_VALUES = 12
-"""Attributes with more values than this are passed over unless they are asked for."""
+MAX_VALUES = 12
+"""Attributes with more values than this are skipped unless they are requested."""
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What a detector does on labelled images.
+class Measures:
+    """The measures of a detector on labelled images.
 
     Args:
-        rules: what the figures mean.
-        images: how many images were compared.
-        ignored: labelled faces that the labels tell to ignore.
-        too_small: labelled faces below the least height.
-        claims: how many detections there are.
+        rules: definitions of the measures.
+        images: number of images.
+        ignored: faces that the labels mark as ignored.
+        too_small: labelled faces below the minimum height.
+        detections: number of detections.
         overall: all faces that count.
-        precision: by IoU, the share of detections that find a face, of those that count.
-        curves: by IoU, precision and recall by confidence, from the sweep if there is one.
+        precision: by IoU, the share of the detections that count that match a face.
+        curves: by IoU, precision–recall curves, from the sweep if there is one.
         face_free: false boxes on images without any face.
-        heights: faces by height.
-        groupings: faces by each attribute.
-        sweep: what other thresholds would do, or None.
+        heights: scores by height.
+        groupings: scores and gaps by each attribute.
+        sweep: curves at other thresholds, or None.
     """
 
     rules: Rules
     images: int
     ignored: int
     too_small: int
-    claims: int
+    detections: int
     overall: GroupScore
     precision: Mapping[float, Share]
     curves: Mapping[float, Curve]
@@ -55,23 +56,22 @@ class Evaluation:
     sweep: Sweep | None = None
 
 
-def evaluate(
-    images: Sequence[JudgedImage],
+def measure(
+    images: Sequence[MatchedImage],
     rules: Rules,
     by: Sequence[str] = (),
-    swept: Sequence[JudgedImage] | None = None,
-) -> Evaluation:
-    """Measure a detector.
+    swept: Sequence[MatchedImage] | None = None,
+) -> Measures:
+    """Compute all measures.
 
     Args:
-        images: judged at the operating point.
-        rules: what counts.
-        by: attributes to group faces by; by default every one that has at least two
-            values and not too many.
-        swept: the same images, judged with detections down to a low confidence.
+        images: matched at the operating point.
+        rules: definitions of the measures.
+        by: attributes to group faces by; by default all with 2 to `MAX_VALUES` values.
+        swept: the same images, matched with detections down to a low confidence, or None.
 
     Raises:
-        UsageError: if no face has an attribute that is asked for.
+        UsageError: if no face has a requested attribute.
     """
     table = tabulate(images, rules)
     groupings = tuple(compare(table, name, rules) for name in choose_attributes(table, by))
@@ -80,21 +80,21 @@ def evaluate(
     if swept is not None:
         curves = _draw(swept, len(table), rules)
         sweep = _sweep(tabulate(swept, rules), groupings, curves, rules)
-    return Evaluation(
+    return Measures(
         rules=rules,
         images=len(images),
         ignored=sum(image.ignored for image in images),
         too_small=sum(image.too_small for image in images),
-        claims=sum(len(image.claims) for image in images),
+        detections=sum(len(image.detections) for image in images),
         overall=score_all(table, rules),
         precision={
             iou: Share(sum(right), len(right))
-            for place, iou in enumerate(rules.ious)
-            for _, right in [_counted(images, place)]
+            for index, iou in enumerate(rules.ious)
+            for _, right in [_counted(images, index)]
         },
         curves=curves,
         face_free=count_false_boxes(
-            [len(image.claims) for image in images if image.is_face_free], rules.seed
+            [len(image.detections) for image in images if image.is_face_free], rules.seed
         ),
         heights=score_heights(table, rules),
         groupings=groupings,
@@ -102,41 +102,41 @@ def evaluate(
     )
 
 
-def choose_attributes(table: FaceTable, asked: Sequence[str]) -> list[str]:
-    """The attributes to group faces by.
+def choose_attributes(table: FaceTable, requested: Sequence[str]) -> list[str]:
+    """Return the attributes to group faces by.
 
     Raises:
-        UsageError: if no face has one that is asked for; names those that there are.
+        UsageError: if no face has a requested attribute; lists the existing ones.
     """
-    for name in asked:
+    for name in requested:
         if name not in table.attributes:
             known = ", ".join(table.attributes) or "none"
-            raise UsageError(f"no face that counts has the attribute {name!r}; there are: {known}")
-    if asked:
-        return list(dict.fromkeys(asked))
+            raise UsageError(f"no labelled face has the attribute {name!r}; choose one of: {known}")
+    if requested:
+        return list(dict.fromkeys(requested))
     return [
         name
         for name, values in table.attributes.items()
-        if 2 <= len({value for value in values if value is not None}) <= MOST_VALUES
+        if 2 <= len({value for value in values if value is not None}) <= MAX_VALUES
     ]
 
 
-def _counted(images: Iterable[JudgedImage], place: int) -> tuple[list[float], list[bool]]:
-    """Confidence of each detection that counts at an IoU, and whether it finds a face."""
-    claims = [
-        (claim.confidence, right)
+def _counted(images: Iterable[MatchedImage], index: int) -> tuple[list[float], list[bool]]:
+    """Confidence of each detection that counts at an IoU, and whether it matches a face."""
+    counted = [
+        (detection.confidence, right)
         for image in images
-        for claim in image.claims
-        if (right := claim.right[place]) is not None
+        for detection in image.detections
+        if (right := detection.right[index]) is not None
     ]
-    return [confidence for confidence, _ in claims], [right for _, right in claims]
+    return [confidence for confidence, _ in counted], [right for _, right in counted]
 
 
-def _draw(images: Sequence[JudgedImage], faces: int, rules: Rules) -> dict[float, Curve]:
+def _draw(images: Sequence[MatchedImage], faces: int, rules: Rules) -> dict[float, Curve]:
     if not faces:
         return {}
     return {
-        iou: draw_curve(*_counted(images, place), faces) for place, iou in enumerate(rules.ious)
+        iou: draw_curve(*_counted(images, index), faces) for index, iou in enumerate(rules.ious)
     }
 
 

@@ -1,16 +1,15 @@
-"""An evaluation as a page for people."""
+"""The HTML page of an measures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from curate.core.intervals import Interval, Share
-from curate.evaluation.groups import Gap, Grouping
 from curate.evaluation.matching import Rules
-from curate.evaluation.measure import Evaluation
-from curate.evaluation.run import SWEEP_FROM, Answer
-from curate.evaluation.scores import LEAST_FACES, GroupScore
-from curate.evaluation.sweep import GroupSweep, Sweep
+from curate.evaluation.measure import Measures
+from curate.evaluation.scores import MIN_FACES, Gap, Grouping, GroupScore
+from curate.evaluation.sweep import SWEEP_FROM, GroupSweep, Sweep
 from curate.report.svg import format_value
 from curate.report.values import (
     Bar,
@@ -25,97 +24,98 @@ from curate.report.values import (
     Table,
 )
 
-_MOST_LINES = 8
+_MAX_LINES = 8
 
 _WARNING = (
-    "This page shows faces from the dataset that the detector missed. It is for those who "
-    "may see the dataset as it is; give nobody else a copy."
+    "This page contains visible faces of the dataset that the detector missed; do not share it."
 )
 
 _INTERVALS = (
-    "Intervals are at 95 %. Those of shares of faces hold both Wilson's and the cluster "
-    "bootstrap's over images, and those of gaps both Newcombe's and the bootstrap's: faces in one "
-    "photo are not independent, which only the bootstrap counts in, and of few faces or a share "
-    "near 0 or 100 % the bootstrap alone promises too much. All others are Wilson's. The report in "
-    "JSON has each by itself."
+    "Intervals are at 95 %. For shares of faces they are the hull of Wilson's interval and of a "
+    "cluster bootstrap over images, for gaps the hull of Newcombe's interval and the bootstrap: "
+    "faces in one photo are not independent, which only the bootstrap takes into account, and with "
+    "few faces or a share near 0 or 100 % the bootstrap alone is too narrow. All others are "
+    "Wilson's. The JSON report has each separately."
 )
 
 
-def make_page(answer: Answer, pictures: Sequence[Picture] = ()) -> Page:
-    """Lay out what was measured.
+def make_page(
+    measures: Measures, facts: Mapping[str, Any], pictures: Sequence[Picture] = ()
+) -> Page:
+    """Lay out the page.
 
     Args:
-        answer: what was measured.
-        pictures: of missed faces; with any, the page must not be given away.
+        measures: all measures.
+        facts: what was compared, of the report.
+        pictures: crops of missed faces; with any, the page shows faces.
     """
-    evaluation = answer.evaluation
     sections = [
-        Section("Overall", tuple(_overall(evaluation))),
-        Section("By height", tuple(_heights(evaluation))),
+        Section("Overall", tuple(_overall(measures))),
+        Section("By height", tuple(_heights(measures))),
         *(
-            Section(f"By {grouping.name}", tuple(_grouping(grouping, evaluation.rules)))
-            for grouping in evaluation.groupings
+            Section(f"By {grouping.name}", tuple(_grouping(grouping, measures.rules)))
+            for grouping in measures.groupings
         ),
-        *([Section("Other thresholds", tuple(_sweep(evaluation)))] if evaluation.sweep else ()),
+        *([Section("Other thresholds", tuple(_sweep(measures)))] if measures.sweep else ()),
     ]
     if pictures:
         gallery = Gallery(_WARNING, tuple(pictures))
         sections.append(Section("Largest faces that would not be hidden", (gallery,)))
-    tool = answer.facts["tool"]
+    tool = facts["tool"]
     return Page(
-        "Does the detector protect everyone equally?",
-        tuple(_lead(answer)),
+        "Detector evaluation",
+        tuple(_lead(measures, facts)),
         tuple(sections),
-        f"{tool['name']} {tool['version']}; labels {str(answer.facts['truth_sha256'])[:12]}",
+        f"{tool['name']} {tool['version']}; labels {str(facts['truth_sha256'])[:12]}",
     )
 
 
-def _lead(answer: Answer) -> Iterator[str]:
-    evaluation, images = answer.evaluation, answer.facts["images"]
-    rules, withheld = evaluation.rules, images["withheld"]
+def _lead(measures: Measures, facts: Mapping[str, Any]) -> Iterator[str]:
+    images = facts["images"]
+    rules, withheld = measures.rules, images["withheld"]
     yield (
-        f"{evaluation.overall.faces:,} labelled faces in {images['evaluated']:,} images, and "
-        f"{evaluation.claims:,} detections. Not counted, nor any detection on them: "
-        f"{evaluation.ignored:,} faces that the labels tell to ignore and "
-        f"{evaluation.too_small:,} lower than {rules.least_height:g} px; nor detections lower than "
-        "that which find no face. Labelled images that are "
+        f"{measures.overall.faces:,} labelled faces in {images['evaluated']:,} images, and "
+        f"{measures.detections:,} detections. Ignored, with any detection on them: "
+        f"{measures.ignored:,} faces that the labels mark as ignored and "
+        f"{measures.too_small:,} lower than {rules.min_height:g} px. Unmatched detections lower "
+        "than that are ignored, too. Labelled images that are "
         f"not in the dataset: {images['not_in_source']:,}; images without labels: "
         f"{images['not_labelled']:,}."
     )
     if withheld["images"]:
         reasons = ", ".join(f"{count:,} {name}" for name, count in withheld["reasons"].items())
         yield (
-            f"{withheld['images']:,} labelled images with {withheld['faces']:,} faces are part of "
-            f"no figure, because they were withheld ({reasons}). They are not taken for "
+            f"{withheld['images']:,} labelled images with {withheld['faces']:,} faces are excluded "
+            f"from all measures, because they were withheld ({reasons}). They do not count as "
             "images without faces."
         )
     yield (
-        f"A face is hidden where at least {100 * rules.hidden_share:g} % of its labelled box lies "
-        f"in the detections' boxes, grown by {rules.margin:g} of their longer side and rounded "
-        "outwards, as obfuscation does. It is found where a detection is matched with it: one "
-        "to one, the most confident first, at the intersection over union (IoU) stated."
+        f"A face is hidden if at least {100 * rules.hidden_share:g} % of its labelled box is "
+        f"inside the detections' boxes, grown by {rules.margin:g} of their longer side and rounded "
+        "outwards, as in obfuscation. It is found if a detection is matched with it: one to one, "
+        "in descending order of confidence, at the given intersection over union (IoU)."
     )
     yield _INTERVALS
 
 
-def _overall(evaluation: Evaluation) -> Iterator[Block]:
+def _overall(measures: Measures) -> Iterator[Block]:
     rows: list[tuple[str, ...]] = [
-        (_name(measure), _format_estimate(evaluation.overall, measure), f"{share.total:,} faces")
-        for measure, share in _shares(evaluation.overall)
+        (_name(measure), _format_estimate(measures.overall, measure), f"{share.total:,} faces")
+        for measure, share in _shares(measures.overall)
     ]
-    for iou, precision in evaluation.precision.items():
+    for iou, precision in measures.precision.items():
         said = _format_share(precision)
         rows.append((f"Precision, IoU {iou:g}", said, f"{precision.total:,} detections"))
-    for iou, curve in evaluation.curves.items():
+    for iou, curve in measures.curves.items():
         area = format_value(curve.average_precision)
         rows.append((f"Average precision, IoU {iou:g}", area, "all-point interpolation"))
     yield Table("All faces that count", ("", "per cent (95 %)", "of"), rows)
-    if evaluation.curves and evaluation.sweep is None:
+    if measures.curves and measures.sweep is None:
         yield (
-            "Average precision is over the detections at the operating point alone: those of lower "
-            "confidence, which --sweep adds, could only raise it."
+            "Average precision is computed over the detections at the operating point only; those "
+            "of lower confidence, which --sweep adds, can only increase it."
         )
-    free = evaluation.face_free
+    free = measures.face_free
     if free.with_box.total:
         yield (
             f"On {free.with_box.total:,} images without any face there are {free.boxes:,} boxes: "
@@ -123,13 +123,13 @@ def _overall(evaluation: Evaluation) -> Iterator[Block]:
             f"{free.with_box.hits:,} of the images, per cent {_format_share(free.with_box)}."
         )
     else:
-        yield "No labelled image is free of faces, so false boxes on such images are not measured."
+        yield "Every labelled image has faces, so false boxes per image are not measured."
 
 
-def _heights(evaluation: Evaluation) -> Iterator[Block]:
-    rules = evaluation.rules
-    yield _chart("Faces hidden, by height in pixels", evaluation.heights, "hidden")
-    yield _table("By height of the labelled box, pixels", evaluation.heights, rules)
+def _heights(measures: Measures) -> Iterator[Block]:
+    rules = measures.rules
+    yield _chart("Faces hidden, by height in pixels", measures.heights, "hidden")
+    yield _table("By height of the labelled box, pixels", measures.heights, rules)
 
 
 def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
@@ -139,8 +139,8 @@ def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
     note = f"{grouping.unlabelled:,} faces have no value. " if grouping.unlabelled else ""
     if left_out:
         note += (
-            f"Shown, but part of no gap, for having fewer than {LEAST_FACES} faces or naming no "
-            f"group: {', '.join(left_out)}."
+            f"Not compared, as they have fewer than {MIN_FACES} faces or do not name a group: "
+            f"{', '.join(left_out)}."
         )
     if note:
         yield note
@@ -157,21 +157,21 @@ def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
     yield Table("Gaps, percentage points", ("", "share", "gap (95 %)"), rows)
     if grouping.comparisons > 1:
         yield (
-            f"The best and the worst group are picked from {grouping.comparisons:,} pairs after "
-            "looking, so that some gap between them is to be expected even of a detector that is "
-            "equal to all, and their interval is too hopeful. Groups can also differ in the "
+            f"The best and the worst group are selected from {grouping.comparisons:,} pairs after "
+            "the measurement, so some gap between them is expected even without any true "
+            "difference, and its interval is too narrow. Groups can also differ in the "
             "height of their faces: compare the medians above."
         )
 
 
-def _sweep(evaluation: Evaluation) -> Iterator[Block]:
-    sweep, rules = evaluation.sweep, evaluation.rules
+def _sweep(measures: Measures) -> Iterator[Block]:
+    sweep, rules = measures.sweep, measures.rules
     if sweep is None:
         return
     yield (
-        f"From detections down to a confidence of {SWEEP_FROM:g}, or all that the given file has. "
-        "The detector's own rule at its operating point need not be a threshold on this score, so "
-        "that the figures above need not lie on these curves."
+        f"Computed from detections down to a confidence of {SWEEP_FROM:g}, or from all in the "
+        "given file. The detector's rule at its operating point need not be a threshold on this "
+        "score, so the measures above need not be on these curves."
     )
     lines = tuple(
         Line(f"IoU {iou:g}", tuple(zip(thin.recall.tolist(), thin.precision.tolist(), strict=True)))
@@ -199,22 +199,22 @@ def _curve_table(sweep: Sweep) -> Table:
 def _group_sweep(group: GroupSweep, rules: Rules) -> Iterator[Block]:
     lines = tuple(
         Line(name, tuple(zip(group.thresholds, recall, strict=True)))
-        for name, recall in list(group.recall.items())[:_MOST_LINES]
+        for name, recall in list(group.recall.items())[:_MAX_LINES]
     )
     title = f"Recall at IoU {rules.ious[0]:g} by threshold, by {group.name}"
-    yield LineChart(title, "least confidence", "recall", lines)
+    yield LineChart(title, "minimum confidence", "recall", lines)
     rows = [
         (
             each.group,
-            "none does" if each.threshold is None else f"{each.threshold:.3f}",
+            "none" if each.threshold is None else f"{each.threshold:.3f}",
             format_value(each.precision),
         )
-        for each in group.equalisers
+        for each in group.group_thresholds
     ]
     yield Table(
-        f"By {group.name}: threshold that brings recall to {format_value(group.target)}, that of "
+        f"By {group.name}: threshold with a recall of {format_value(group.target)}, that of "
         f"{group.best!r} at the operating point",
-        ("", "threshold", "precision, were it everyone's"),
+        ("", "threshold", "precision at it"),
         rows,
     )
 
@@ -281,7 +281,9 @@ def _format_ends(interval: Interval | None) -> str:
 
 
 def _domain(bars: Sequence[Bar]) -> tuple[float, float]:
-    """Ends of an axis around 0 that hold every interval, in steps of 5 points."""
-    most = max((abs(end) for bar in bars for end in (bar.low or 0.0, bar.high or 0.0)), default=0)
-    end = min(max(-(-most // 0.05) * 0.05, 0.05), 1.0)
+    """Range of an axis around 0 that contains every interval, in steps of 5 points."""
+    largest = max(
+        (abs(end) for bar in bars for end in (bar.low or 0.0, bar.high or 0.0)), default=0
+    )
+    end = min(max(-(-largest // 0.05) * 0.05, 0.05), 1.0)
     return -end, end

@@ -1,43 +1,164 @@
-"""An evaluation as plain values, for JSON; its schema is manifests/evaluate-1.schema.json."""
+"""The result of an evaluation; its JSON schema is ``manifests/evaluate-1.schema.json``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from curate.core.geometry import Box
 from curate.core.intervals import Interval, Share
-from curate.evaluation.groups import Gap, Grouping
-from curate.evaluation.measure import Evaluation
-from curate.evaluation.scores import GroupScore
+from curate.evaluation.measure import Measures
+from curate.evaluation.scores import Estimate, Gap, Grouping, GroupScore
 from curate.evaluation.sweep import Curve, GroupSweep, Sweep
+from curate.report.document import Report
+from curate.report.values import Page, Picture
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSION = 1
 
 _DIGITS = 6
 
 
-def to_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """What was measured, with intervals at 95 %."""
-    rules, free = evaluation.rules, evaluation.face_free
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A labelled face that would not be hidden.
+
+    Args:
+        id: the image.
+        box: the labelled box, stored pixels.
+        hidden: share of its area inside the hidden regions, 0..1.
+    """
+
+    id: str
+    box: Box
+    hidden: float
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation(Report):
+    """The result of `evaluate`: recall, precision and hidden faces of a detector, by group.
+
+    Args:
+        measures: all measures, with intervals at 95 %.
+        facts: what was compared: tool, digests of the inputs, recipe, models, images.
+        misses: labelled faces that would not be hidden, the highest first.
+        pictures: crops of misses for the HTML page, which then shows faces.
+    """
+
+    measures: Measures
+    facts: Mapping[str, Any]
+    misses: tuple[Miss, ...]
+    pictures: tuple[Picture, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"version": VERSION, **self.facts, **to_dict(self.measures)}
+
+    def to_page(self) -> Page:
+        """The contents of the HTML page."""
+        from curate.evaluation.page import make_page
+
+        return make_page(self.measures, self.facts, self.pictures)
+
+    def to_text(self) -> str:
+        """The main measures, for the terminal."""
+        images, measures = self.facts["images"], self.measures
+        lines = [
+            f"{images['evaluated']:,} labelled images, {images['withheld']['images']:,} withheld; "
+            f"{images['not_in_source']:,} not in SOURCE.",
+            *_format_scores("", (measures.overall,)),
+            *_format_scores("height, pixels", measures.heights),
+        ]
+        for grouping in measures.groupings:
+            lines += _format_scores(grouping.name, grouping.groups)
+        for iou, share in measures.precision.items():
+            lines.append(f"Precision at IoU {iou:g}: {_percent(share)} of {share.total:,}.")
+        return "\n".join(lines)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The measures of every group: a row per grouping, group and measure."""
+        import pandas as pd
+
+        measures = self.measures
+        groupings = {"all": (measures.overall,), "height": measures.heights}
+        groupings |= {grouping.name: grouping.groups for grouping in measures.groupings}
+        rows = [
+            {
+                "grouping": name,
+                "group": group.name,
+                "faces": group.faces,
+                "images": group.images,
+                "measure": measure,
+                "value": estimate.share.value,
+                "low": estimate.shown.low,
+                "high": estimate.shown.high,
+            }
+            for name, groups in groupings.items()
+            for group in groups
+            for measure, estimate in group.measures.items()
+        ]
+        return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        scores = ", ".join(
+            f"{name} {_percent(each.share)}"
+            for name, each in self.measures.overall.measures.items()
+        )
+        return f"<Evaluation of {self.measures.overall.faces:,} labelled faces: {scores}>"
+
+
+_LABEL, _CELL = 24, 18
+
+
+def _format_scores(title: str, groups: Iterable[GroupScore]) -> list[str]:
+    """A table of at most 80 columns: a row per group, a column per measure."""
+    groups = list(groups)
+    names = list(groups[0].measures) if groups else []
+    head = f"{title[:_LABEL]:<{_LABEL}}{'faces':>8}" + "".join(f"{n:>{_CELL}}" for n in names)
+    return [head[:80], *(_format_row(group) for group in groups)]
+
+
+def _format_row(group: GroupScore) -> str:
+    cells = "".join(f"{_format_estimate(each):>{_CELL}}" for each in group.measures.values())
+    return f"  {group.name[: _LABEL - 3]:<{_LABEL - 2}}{group.faces:>8,}{cells}".rstrip()
+
+
+def _format_estimate(estimate: Estimate) -> str:
+    if not estimate.share.total:
+        return "–"
+    low, high = estimate.shown
+    return f"{100 * estimate.share.value:.1f} ({100 * low:.0f}–{100 * high:.0f})"
+
+
+def _percent(share: Share) -> str:
+    return f"{100 * share.value:.1f} %" if share.total else "–"
+
+
+def to_dict(measures: Measures) -> dict[str, Any]:
+    """Convert the measures to plain values."""
+    rules, free = measures.rules, measures.face_free
     return {
         "rules": {
             "ious": list(rules.ious),
             "margin": rules.margin,
             "hidden_share": rules.hidden_share,
-            "least_height": rules.least_height,
+            "least_height": rules.min_height,
             "seed": rules.seed,
         },
         "faces": {
-            "counted": evaluation.overall.faces,
-            "ignored": evaluation.ignored,
-            "too_small": evaluation.too_small,
+            "counted": measures.overall.faces,
+            "ignored": measures.ignored,
+            "too_small": measures.too_small,
         },
-        "detections": evaluation.claims,
-        "overall": _score(evaluation.overall)["measures"],
-        "precision": {_key(iou): _share(each) for iou, each in evaluation.precision.items()},
+        "detections": measures.detections,
+        "overall": _score(measures.overall)["measures"],
+        "precision": {_key(iou): _share(each) for iou, each in measures.precision.items()},
         "average_precision": {
-            _key(iou): _round(curve.average_precision) for iou, curve in evaluation.curves.items()
+            _key(iou): _round(curve.average_precision) for iou, curve in measures.curves.items()
         },
         "face_free": {
             "images": free.with_box.total,
@@ -45,9 +166,9 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
             "with_box": _share(free.with_box),
             "per_image": {"value": _round(free.per_image), "interval": _interval(free.interval)},
         },
-        "by_height": _scores(evaluation.heights),
-        "by": {grouping.name: _grouping(grouping) for grouping in evaluation.groupings},
-        "sweep": _sweep(evaluation.sweep) if evaluation.sweep else None,
+        "by_height": _scores(measures.heights),
+        "by": {grouping.name: _grouping(grouping) for grouping in measures.groupings},
+        "sweep": _sweep(measures.sweep) if measures.sweep else None,
     }
 
 
@@ -116,7 +237,7 @@ def _group_sweep(group: GroupSweep) -> dict[str, Any]:
                 "threshold": _round(each.threshold),
                 "precision": _round(each.precision),
             }
-            for each in group.equalisers
+            for each in group.group_thresholds
         ],
     }
 
@@ -143,5 +264,5 @@ def _key(iou: float) -> str:
 
 
 def _round(value: float | None) -> float | None:
-    """Six digits say enough, and a share of nothing is null: JSON has no NaN."""
+    """Round to six digits; NaN, the share of nothing, becomes null."""
     return None if value is None or math.isnan(value) else round(float(value), _DIGITS)

@@ -1,17 +1,16 @@
-"""Measure a detector on labelled images: does it protect everyone equally?
+"""Evaluate a detector on labelled images.
 
-The detector's own rule decides at the operating point, where it need not be one
-threshold on one score: ``agreement`` asks more of a face that is alone in its image,
-and a second model has a veto. A sweep therefore takes its figures from two runs: the
-operating point from one with the recipe as it is, and the curves from one that lets
-everything through from a low confidence on.
+At the operating point the detector's own rule decides, which need not be a threshold on one
+score: ``agreement`` requires more of a face that is alone in its image, and a second model
+rejects some. A sweep therefore needs two runs: one with the recipe as it is for the operating
+point, and one with a low minimum confidence for the curves.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,103 +21,115 @@ from curate import codec
 from curate.codec import crop_jpeg
 from curate.core.errors import DataError, PausedError, UsageError, WithheldError
 from curate.core.faces import TruthImage
-from curate.core.geometry import Box, grow, to_upright
+from curate.core.geometry import grow, to_upright
 from curate.core.protocols import Source
 from curate.evaluation.detections import Detections, load_detections
-from curate.evaluation.matching import JudgedImage, Rules, judge, tabulate
-from curate.evaluation.measure import Evaluation, choose_attributes, evaluate
-from curate.evaluation.report import VERSION, to_dict
+from curate.evaluation.matching import MatchedImage, Rules, match_image, tabulate
+from curate.evaluation.measure import choose_attributes, measure
+from curate.evaluation.report import Evaluation, Miss
+from curate.evaluation.sweep import SWEEP_FROM
 from curate.layouts import open_source
 from curate.layouts.faces import table
 from curate.layouts.faces.truth import load_truth
 from curate.layouts.groups import load_groups
-from curate.manifest.found import load_account
+from curate.manifest.faces import load_faces_info
 from curate.manifest.store import digest_file, digest_folder
 from curate.pipeline.detect import detect
-from curate.pipeline.session import Session
+from curate.pipeline.progress import show_progress
+from curate.pipeline.session import Session, configure
 from curate.pipeline.tools import margin_of
 from curate.recipe import Recipe
 from curate.report.values import Picture
 
-SWEEP_FROM = 0.02
-"""Confidence from which on a sweep's run lets claims through."""
-
-Counts = dict[str, int]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What to measure.
+class EvaluationOptions:
+    """Options of an evaluation.
 
     Args:
-        truth: the labelled faces.
-        groups: a table of further attributes of whole images, or None.
-        by: attributes to group faces by; by default all with few values.
-        detections: what a detector found, or None to run it.
-        sweep: whether to look at other thresholds as well.
-        least_height: labelled faces lower than this, pixels, count neither way.
+        groups: a table of further attributes of images, or None.
+        by: attributes to group faces by; by default all with 2 to 12 values.
+        detections: a file of detections, or None to run the recipe's detector.
+        sweep: whether to compute curves at other thresholds; detects twice.
+        min_height: labelled faces lower than this, pixels, are ignored.
+        show_misses: whether the HTML page shows crops of missed faces.
     """
 
-    truth: Path
     groups: Path | None = None
     by: tuple[str, ...] = ()
     detections: Path | None = None
     sweep: bool = False
-    least_height: float = 8.0
+    min_height: float = 8.0
+    show_misses: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("groups", "detections"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, Path(getattr(self, name)))
+        object.__setattr__(self, "by", (self.by,) if isinstance(self.by, str) else tuple(self.by))
 
 
-@dataclass(frozen=True, slots=True)
-class Miss:
-    """A labelled face that would not be hidden."""
-
-    id: str
-    box: Box
-    hidden: float
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What was measured.
-
-    Args:
-        evaluation: the figures.
-        facts: what was compared with what, for the report.
-        misses: faces that would not be hidden, the highest first.
-    """
-
-    evaluation: Evaluation
-    facts: Mapping[str, Any]
-    misses: tuple[Miss, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report, for JSON."""
-        return {"version": VERSION, **self.facts, **to_dict(self.evaluation)}
-
-
-def evaluate_detector(
+def evaluate(
     source: str | Path,
-    question: Question,
+    faces: str | Path,
+    options: EvaluationOptions | None = None,
     recipe: Recipe | None = None,
     session: Session | None = None,
-) -> Answer:
-    """Measure a detector on the labelled images of a dataset.
+    *,
+    quiet: bool = False,
+    **values: Any,
+) -> Evaluation:
+    """Measure a detector on labelled images: recall, precision and hidden faces, by group.
+
+    >>> result = curate.evaluate("photos", "labels.json", groups="people.csv")   # doctest: +SKIP
+    >>> result                                                                   # doctest: +SKIP
+    <Evaluation of 231 labelled faces: recall_30 97.0 %, recall_50 95.7 %, hidden 96.1 %>
 
     Args:
-        source: the dataset; only read.
-        question: what to measure.
-        recipe: how to detect, and by which margin boxes grow.
-        session: how to run.
+        source: path or URI of the dataset; only read.
+        faces: the labelled faces, in any format that `blur` accepts, with boxes in pixels.
+        options: options of the evaluation, or None for the defaults.
+        recipe: how to detect, and how much boxes grow, or None for the defaults.
+        session: how to run, or None for the defaults.
+        quiet: show no progress and no messages.
+        values: fields of `EvaluationOptions`, such as ``groups``, ``by`` or ``sweep``, of
+            `Recipe`, such as ``profile``, and of `Session`; they override them.
 
     Raises:
-        UsageError: if the request contradicts itself.
+        UsageError: if the options contradict each other.
         DataError: if a file cannot be used, or none of the labelled images is in SOURCE.
-        SetupError: if the environment lacks something.
+        SetupError: if something is missing from the environment.
     """
-    recipe, session = recipe or Recipe(), session or Session()
-    rules = Rules(margin=margin_of(recipe), least_height=question.least_height, seed=recipe.seed)
-    opened = open_source(str(source), session.layout)
-    truth = load_truth(question.truth)
-    known, unlabelled = _find_labelled(opened, truth, question.truth)
+    own = {each.name for each in fields(EvaluationOptions)}
+    options = replace(
+        options or EvaluationOptions(), **{n: v for n, v in values.items() if n in own}
+    )
+    further = {name: value for name, value in values.items() if name not in own}
+    recipe, session = configure(recipe, session, further)
+    with show_progress(session, quiet) as session:
+        request = _Request(str(source), Path(faces), options, recipe, session)
+        result = _evaluate(request)
+        if options.show_misses:
+            pictures = picture_misses(source, session.layout, result.misses)
+            result = replace(result, pictures=pictures)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    source: str
+    labels: Path
+    options: EvaluationOptions
+    recipe: Recipe
+    session: Session
+
+
+def _evaluate(request: _Request) -> Evaluation:
+    options, recipe = request.options, request.recipe
+    rules = Rules(margin=margin_of(recipe), min_height=options.min_height, seed=recipe.seed)
+    opened = open_source(request.source, request.session.layout)
+    truth = load_truth(request.labels)
+    known, unlabelled = _find_labelled(opened, truth, request.labels)
     counts: dict[str, Any] = {
         "labelled": len(truth),
         "not_in_source": len(truth) - len(known),
@@ -126,29 +137,32 @@ def evaluate_detector(
     }
     images = [truth[name] for name in known]
     counts["groups"] = None
-    if question.groups is not None:
-        images, counts["groups"] = _join_groups(images, question.groups)
-    # Whatever is wrong with the request is said before the detector has worked for hours.
-    choose_attributes(tabulate([judge(image, (), rules) for image in images], rules), question.by)
-    found, account = _look(source, question, recipe, session)
-    swept = _look_closer(source, question, recipe, session) if question.sweep else None
-    images, withheld = _sort_out(images, [found, swept or found])
+    if options.groups is not None:
+        images, counts["groups"] = _join_groups(images, options.groups)
+    # Options are checked before the detector runs, which can take hours.
+    labelled = [match_image(image, (), rules) for image in images]
+    choose_attributes(tabulate(labelled, rules), options.by)
+    found, info = _detect(request, recipe)
+    swept = None
+    if options.sweep and options.detections is None:
+        swept = _detect(request, replace(recipe, confidence=SWEEP_FROM))[0]
+    images, withheld = _select_images(images, [found, swept or found])
     if not images:
         why = "; ".join(f"{reason} ({count:,})" for reason, count in withheld.reasons.items())
-        raise DataError(f"no detector has looked at any of the labelled images: {why}")
-    judged = [_judge(image, found, rules) for image in images]
-    everything = judged if question.sweep else None
+        raise DataError(f"no detector ran to completion on any of the labelled images: {why}")
+    matched = [_match(image, found, rules) for image in images]
+    everything = matched if options.sweep else None
     if swept is not None:
-        everything = [_judge(image, swept, rules) for image in images]
-    evaluation = evaluate(judged, rules, question.by, everything)
+        everything = [_match(image, swept, rules) for image in images]
+    measures = measure(matched, rules, options.by, everything)
     counts |= {"evaluated": len(images), "withheld": asdict(withheld)}
-    facts = _describe(question, counts, account)
-    return Answer(evaluation, facts, tuple(_find_misses(judged, rules)))
+    facts = _describe(request, counts, info)
+    return Evaluation(measures, facts, tuple(_find_misses(matched, rules)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Withheld:
-    """Labelled images that are part of no figure, their faces, and why."""
+    """Labelled images without detections, their faces, and the reasons."""
 
     images: int
     faces: int
@@ -167,14 +181,16 @@ def _find_labelled(
             unlabelled += 1
     if not known:
         raise DataError(
-            f"none of the {len(truth):,} images that {file} speaks of is in SOURCE; "
+            f"none of the {len(truth):,} images in {file} is in SOURCE; "
             "ids are paths relative to SOURCE"
         )
     return known, unlabelled
 
 
-def _join_groups(images: Sequence[TruthImage], file: Path) -> tuple[list[TruthImage], Counts]:
-    """The images with the table's columns as attributes of every face, and how ids fit."""
+def _join_groups(
+    images: Sequence[TruthImage], file: Path
+) -> tuple[list[TruthImage], dict[str, int]]:
+    """Add a table's columns as attributes to every face; returns how many ids matched, too."""
     groups, joined, matched = load_groups(file), [], 0
     for image in images:
         values = groups.get(image.id, {})
@@ -191,66 +207,55 @@ def _join_groups(images: Sequence[TruthImage], file: Path) -> tuple[list[TruthIm
     return joined, {"lines": len(groups), "matched": matched}
 
 
-def _look(
-    source: str | Path, question: Question, recipe: Recipe, session: Session
-) -> tuple[Detections, dict[str, Any] | None]:
-    """What the detector finds as it is, or the given file, and the account of its making."""
-    file = question.detections
+def _detect(request: _Request, recipe: Recipe) -> tuple[Detections, dict[str, Any] | None]:
+    """Detections of the recipe's detector, or of the given file, and how they were made."""
+    file = request.options.detections
     if file is not None:
-        session.tell(f"Detections are those of {file}.")
-        return load_detections(file), load_account(file) if table.recognise(file) else None
+        request.session.tell(f"Detections are read from {file}.")
+        return load_detections(file), load_faces_info(file) if table.recognise(file) else None
     with TemporaryDirectory(prefix="curate-evaluate-") as folder:
         file = Path(folder) / "faces.parquet"
         try:
-            detect(source, file, recipe, session)
+            detect(request.source, file, recipe, request.session, quiet=True)
         except PausedError:
             raise PausedError(
-                "stopped; nothing is kept: for a dataset that takes long, run curate detect and "
-                "give its table as --detections"
+                "interrupted; no detections were kept: for a large dataset, run curate detect "
+                "and give its table with --detections"
             ) from None
-        return load_detections(file), load_account(file)
+        return load_detections(file), load_faces_info(file)
 
 
-def _look_closer(
-    source: str | Path, question: Question, recipe: Recipe, session: Session
-) -> Detections | None:
-    """What the detector finds from a low confidence on; None where a file is given."""
-    if question.detections is not None:
-        return None
-    return _look(source, question, replace(recipe, confidence=SWEEP_FROM), session)[0]
-
-
-def _sort_out(
-    images: Sequence[TruthImage], all_found: Sequence[Detections]
+def _select_images(
+    images: Sequence[TruthImage], runs: Sequence[Detections]
 ) -> tuple[list[TruthImage], _Withheld]:
-    """The images that every run has looked at, at the size that the labels are for."""
+    """Select the images with detections in every run, at the size of their labels."""
     kept: list[TruthImage] = []
     reasons: Counter[str] = Counter()
     faces = 0
     for image in images:
-        trouble = next(filter(None, (_trouble(image, found) for found in all_found)), None)
-        if trouble is None:
+        reason = next(filter(None, (_exclusion_reason(image, found) for found in runs)), None)
+        if reason is None:
             kept.append(image)
         else:
-            reasons[trouble] += 1
+            reasons[reason] += 1
             faces += len(image.faces)
     return kept, _Withheld(reasons.total(), faces, dict(reasons.most_common()))
 
 
-def _trouble(image: TruthImage, found: Detections) -> str | None:
-    """Why an image cannot be part of the figures: a short word, to count."""
+def _exclusion_reason(image: TruthImage, found: Detections) -> str | None:
+    """Return the code of the reason to exclude an image, or None."""
     if image.id not in found.found:
         return found.withheld.get(image.id, "not-looked-at").partition(":")[0]
     size = found.sizes.get(image.id)
     return "other-size" if image.size and size and image.size != size else None
 
 
-def _judge(image: TruthImage, found: Detections, rules: Rules) -> JudgedImage:
+def _match(image: TruthImage, found: Detections, rules: Rules) -> MatchedImage:
     size = found.sizes.get(image.id, image.size)
-    return judge(image, found.found[image.id], rules, size)
+    return match_image(image, found.found[image.id], rules, size)
 
 
-def _find_misses(images: Sequence[JudgedImage], rules: Rules) -> list[Miss]:
+def _find_misses(images: Sequence[MatchedImage], rules: Rules) -> list[Miss]:
     misses = [
         Miss(image.id, face.box, face.hidden)
         for image in images
@@ -261,17 +266,17 @@ def _find_misses(images: Sequence[JudgedImage], rules: Rules) -> list[Miss]:
 
 
 def _describe(
-    question: Question, counts: Mapping[str, Any], account: Mapping[str, Any] | None
+    request: _Request, counts: Mapping[str, Any], info: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """What was compared with what; nothing about the host, the time or paths."""
-    made = account or {}
+    """Describe the inputs, without paths, host or time."""
+    origin = info or {}
     return {
         "tool": {"name": "curate-dataset", "version": curate.__version__},
-        "truth_sha256": _digest(question.truth),
-        "groups_sha256": _digest(question.groups),
-        "detections_sha256": _digest(question.detections),
-        "recipe": made.get("recipe"),
-        "detectors": made.get("detectors", []),
+        "truth_sha256": _digest(request.labels),
+        "groups_sha256": _digest(request.options.groups),
+        "detections_sha256": _digest(request.options.detections),
+        "recipe": origin.get("recipe"),
+        "detectors": origin.get("detectors", []),
         "images": dict(counts),
     }
 
@@ -282,23 +287,22 @@ def _digest(path: Path | None) -> str | None:
     return digest_folder(path) if path.is_dir() else digest_file(path)
 
 
-MOST = 48
-"""More pictures than this nobody looks at."""
+MAX_PICTURES = 48
 
 _CONTEXT, _SIDE = 0.6, 136
 
 
 def picture_misses(source: str | Path, layout: str, misses: Iterable[Miss]) -> tuple[Picture, ...]:
-    """The first misses as small pictures with some of their surroundings.
+    """Crop the first misses with some of their surroundings.
 
     Args:
-        source: the dataset; only read.
+        source: path or URI of the dataset; only read.
         layout: its layout, or ``auto``.
-        misses: the most important first.
+        misses: faces, in order of importance.
     """
     opened = open_source(str(source), layout)
     pictures: list[Picture] = []
-    for miss in islice(misses, MOST):
+    for miss in islice(misses, MAX_PICTURES):
         record = opened.find(miss.id)
         if record is None:
             continue

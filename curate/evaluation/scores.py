@@ -1,9 +1,9 @@
-"""How well the faces of a group are found and hidden."""
+"""Scores of groups of faces, and gaps between groups, with 95 % intervals."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,17 +13,18 @@ from curate.core.intervals import (
     Interval,
     Share,
     hull,
+    newcombe,
     none_seen,
     percentiles,
     resample_ratios,
 )
 from curate.evaluation.matching import FaceTable, Rules
 
-LEAST_FACES = 10
-"""Groups with fewer faces are shown, but take no part in gaps: they say next to nothing."""
+MIN_FACES = 10
+"""Groups with fewer faces are shown, but are not compared with others."""
 
 UNDECIDED = frozenset({"not sure", "unsure", "unknown", "undetermined", "unclear", "n/a", "none"})
-"""Values that name no group of people; shown, but no part of any gap."""
+"""Values that do not name a group of people; shown, but not compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,9 @@ class Estimate:
     """A share of faces.
 
     Args:
-        share: with Wilson's interval, which takes faces for independent.
-        clustered: the cluster bootstrap's over images, which does not; None where the
-            faces are too few or too much alike for it.
+        share: with Wilson's interval, which assumes independent faces.
+        clustered: interval of the cluster bootstrap over images, which does not; None if
+            there are too few faces or too little variation.
     """
 
     share: Share
@@ -41,21 +42,20 @@ class Estimate:
 
     @property
     def shown(self) -> Interval:
-        """The hull of both: few faces and faces that hang together both widen it."""
+        """The hull of both intervals: conservative for few faces and for correlated faces."""
         return hull(self.share.interval, self.clustered)
 
 
 @dataclass(frozen=True, slots=True)
 class GroupScore:
-    """How well the faces of one group are found and hidden.
+    """The measures of one group of faces.
 
     Args:
         name: the attribute's value.
-        images: how many images they are in.
-        median_height: of the faces, pixels: groups that differ in it differ in more
-            than what names them.
-        measures: an estimate by the rules' measures.
-        compared: whether it takes part in gaps.
+        images: number of images with such a face.
+        median_height: of the faces, pixels; a possible confounder of gaps.
+        measures: estimates by the names of the rules' measures.
+        compared: whether it is compared with other groups.
     """
 
     name: str
@@ -66,28 +66,28 @@ class GroupScore:
 
     @property
     def faces(self) -> int:
-        """How many faces that count belong to it."""
+        """Number of its faces that count."""
         return next(iter(self.measures.values())).share.total
 
 
 def score_all(table: FaceTable, rules: Rules) -> GroupScore:
-    """Every face as one group."""
+    """Score all faces as one group."""
     return score_groups(table, ["all"] * len(table), ["all"], rules)[0]
 
 
 def score_heights(table: FaceTable, rules: Rules) -> tuple[GroupScore, ...]:
-    """Faces by ranges of height, ascending; the bounds below belong to a range."""
-    pairs = [pair for pair in itertools.pairwise(rules.heights) if pair[1] > rules.least_height]
+    """Score faces by ranges of height, ascending, each with its lower bound."""
+    pairs = [pair for pair in itertools.pairwise(rules.heights) if pair[1] > rules.min_height]
     names = [
-        f"{max(low, rules.least_height):g} and more" if high == np.inf
-        else f"{max(low, rules.least_height):g}–{high:g}"
+        f"{max(low, rules.min_height):g} and more" if high == np.inf
+        else f"{max(low, rules.min_height):g}–{high:g}"
         for low, high in pairs
     ]  # fmt: skip
-    places = np.searchsorted([high for _, high in pairs], table.height, side="right")
+    indices = np.searchsorted([high for _, high in pairs], table.height, side="right")
     first = pairs[0][0]
     values = [
-        names[place] if height >= first else None
-        for place, height in zip(places, table.height, strict=True)
+        names[index] if height >= first else None
+        for index, height in zip(indices, table.height, strict=True)
     ]
     return score_groups(table, values, names, rules)
 
@@ -100,8 +100,8 @@ def score_groups(
     Args:
         table: faces.
         values: the name of each face's group, or None.
-        names: the groups, in the order wanted.
-        rules: what counts.
+        names: the groups, in the order of the result.
+        rules: definitions of the measures.
     """
     counts = count(table, values, names)
     ratios = counts.resample(rules.seed)
@@ -109,12 +109,12 @@ def score_groups(
     return tuple(
         GroupScore(
             name=name,
-            images=int((counts.all[:, place] > 0).sum()),
+            images=int((counts.all[:, index] > 0).sum()),
             median_height=float(np.median(heights)) if len(heights) else 0.0,
-            measures=_estimate(counts, ratios, place, rules),
-            compared=len(heights) >= LEAST_FACES and name.lower() not in UNDECIDED,
+            measures=_estimate(counts, ratios, index, rules),
+            compared=len(heights) >= MIN_FACES and name.lower() not in UNDECIDED,
         )
-        for place, name in enumerate(names)
+        for index, name in enumerate(names)
         for heights in [table.height[codes == name]]
     )
 
@@ -128,7 +128,12 @@ def _estimate(counts: Counts, ratios: Floats, group: int, rules: Rules) -> dict[
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Faces by image and group: good ones C×G×M, and all C×G."""
+    """Counts of faces by image and group.
+
+    Args:
+        good: faces for which a measure holds, shape (images, groups, measures).
+        all: faces, shape (images, groups).
+    """
 
     good: Floats
     all: Floats
@@ -142,11 +147,11 @@ class Counts:
         )
 
     def share(self, group: int, measure: int) -> Share:
-        """The good ones of a group."""
+        """Return the share of a group's faces for which a measure holds."""
         return Share(int(self.good[:, group, measure].sum()), int(self.all[:, group].sum()))
 
     def resample(self, seed: int) -> Floats:
-        """Shares of images drawn anew, draws×G×M; a single NaN for each of no images."""
+        """Return shares of bootstrap samples of images, shape (samples, groups, measures)."""
         images, groups, measures = self.good.shape
         if not images:
             return np.full((1, groups, measures), np.nan)
@@ -158,9 +163,9 @@ class Counts:
 
 
 def count(table: FaceTable, values: Sequence[str | None], names: Sequence[str]) -> Counts:
-    """Faces by image and group; images without a face of any group are left out."""
-    place = {name: number for number, name in enumerate(names)}
-    codes = np.array([place.get(value, -1) if value is not None else -1 for value in values], int)
+    """Count faces by image and group; images without a face of any group are omitted."""
+    index = {name: number for number, name in enumerate(names)}
+    codes = np.array([index.get(value, -1) if value is not None else -1 for value in values], int)
     known = codes >= 0
     _, images = np.unique(table.image[known], return_inverse=True)
     shape = (int(images.max()) + 1 if len(images) else 0, len(names))
@@ -173,14 +178,14 @@ def count(table: FaceTable, values: Sequence[str | None], names: Sequence[str]) 
 
 @dataclass(frozen=True, slots=True)
 class FaceFree:
-    """Boxes on images without any labelled face, where each is a false one.
+    """False boxes on images without any labelled face.
 
     Args:
-        boxes: how many there are.
-        with_box: images that have at least one, with Wilson's interval.
-        interval: of boxes per image: the bootstrap's over images, because false boxes
-            come in clusters; Garwood's exact one where there is no box at all; None
-            where there is no image or the images are too much alike.
+        boxes: number of boxes.
+        with_box: share of images with at least one, with Wilson's interval.
+        interval: of boxes per image: bootstrap over images, because false boxes are
+            clustered; Garwood's exact interval if there is no box; None if there is no
+            image or too little variation.
     """
 
     boxes: int
@@ -189,7 +194,7 @@ class FaceFree:
 
     @property
     def per_image(self) -> float | None:
-        """Boxes per image; None without images."""
+        """Boxes per image, or None without images."""
         return self.boxes / self.with_box.total if self.with_box.total else None
 
 
@@ -197,8 +202,8 @@ def count_false_boxes(boxes: Sequence[int], seed: int) -> FaceFree:
     """Count the boxes of face-free images.
 
     Args:
-        boxes: how many boxes each of the images has.
-        seed: of the bootstrap.
+        boxes: number of boxes of each image.
+        seed: random seed of the bootstrap.
     """
     with_box = Share(sum(count > 0 for count in boxes), len(boxes))
     if not boxes:
@@ -208,3 +213,110 @@ def count_false_boxes(boxes: Sequence[int], seed: int) -> FaceFree:
     counts = np.array(boxes, dtype=np.float64)[:, None]
     means = resample_ratios(counts, np.ones_like(counts), seed=seed)
     return FaceFree(sum(boxes), with_box, percentiles(means[:, 0]))
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The difference of a measure between two groups.
+
+    Args:
+        kind: ``extremes`` for the best and the worst group, ``rest`` for a group and
+            all other compared groups together.
+        measure: which measure.
+        group: the first group.
+        against: the second group, or None for the rest.
+        difference: ``group`` minus ``against``, -1..1.
+        newcombe: Newcombe's interval, which assumes independent faces.
+        clustered: interval of the cluster bootstrap over images, or None.
+    """
+
+    kind: str
+    measure: str
+    group: str
+    against: str | None
+    difference: float
+    newcombe: Interval
+    clustered: Interval | None
+
+    @property
+    def shown(self) -> Interval:
+        """The hull of both intervals: conservative for few faces and for correlated faces."""
+        return hull(self.newcombe, self.clustered)
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """Scores and gaps by the values of one attribute.
+
+    Args:
+        name: the attribute.
+        groups: scores, sorted by name.
+        gaps: between the compared groups.
+        unlabelled: number of faces without the attribute.
+    """
+
+    name: str
+    groups: tuple[GroupScore, ...]
+    gaps: tuple[Gap, ...]
+    unlabelled: int
+
+    @property
+    def comparisons(self) -> int:
+        """Number of pairs from which the best and the worst group were chosen, per measure."""
+        compared = sum(group.compared for group in self.groups)
+        return compared * (compared - 1) // 2
+
+
+def compare(table: FaceTable, name: str, rules: Rules) -> Grouping:
+    """Score the groups of an attribute and the gaps between them.
+
+    Args:
+        table: faces; ``name`` is one of its attributes.
+        name: the attribute.
+        rules: definitions of the measures.
+    """
+    values = table.attributes[name]
+    names = sorted({value for value in values if value is not None})
+    scores = score_groups(table, values, names, rules)
+    gaps: list[Gap] = []
+    compared = [group for group in scores if group.compared]
+    if len(compared) > 1:
+        gaps = _find_gaps(table, values, [group.name for group in compared], rules)
+    unlabelled = sum(value is None for value in values)
+    return Grouping(name, scores, tuple(gaps), unlabelled)
+
+
+def _find_gaps(
+    table: FaceTable, values: Sequence[str | None], names: Sequence[str], rules: Rules
+) -> list[Gap]:
+    """Compare the best with the worst group, and each with the rest, by measure."""
+    counts = count(table, values, names)
+    both = Counts(
+        np.concatenate([counts.good, counts.rest.good], axis=1),
+        np.concatenate([counts.all, counts.rest.all], axis=1),
+    )
+    ratios, size = both.resample(rules.seed), len(names)
+    gaps: list[Gap] = []
+    for which, measure in enumerate(rules.measures):
+        shares = [both.share(index, which) for index in range(2 * size)]
+        for one, other in _pairs(shares[:size]):
+            gaps.append(
+                Gap(
+                    kind="extremes" if other < size else "rest",
+                    measure=measure,
+                    group=names[one],
+                    against=names[other] if other < size else None,
+                    difference=shares[one].value - shares[other].value,
+                    newcombe=newcombe(shares[one], shares[other]),
+                    clustered=percentiles(ratios[:, one, which] - ratios[:, other, which]),
+                )
+            )
+    return gaps
+
+
+def _pairs(shares: Sequence[Share]) -> Iterator[tuple[int, int]]:
+    """Yield the best and the worst group, then each group and its rest."""
+    order = sorted(range(len(shares)), key=lambda index: shares[index].value)
+    yield order[-1], order[0]
+    if len(shares) > 2:  # with two groups, the rest is the other group
+        yield from ((index, len(shares) + index) for index in range(len(shares)))

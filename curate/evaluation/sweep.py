@@ -1,4 +1,4 @@
-"""What another threshold would do to each group."""
+"""Precision and recall by confidence threshold, of all faces and of each group."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ _STEPS = 101
 
 
 @dataclass(frozen=True, slots=True)
-class Equaliser:
-    """The threshold that would bring a group's recall to that of the best group.
+class GroupThreshold:
+    """The threshold at which a group's recall equals that of the best group.
 
     Args:
         group: the group.
-        threshold: the highest confidence that does, or None if none of the sweep's does.
-        precision: of all detections, were they all taken from that confidence on; None
-            where there is no threshold.
+        threshold: the highest such confidence, or None if there is none in the sweep.
+        precision: of all detections at that threshold, or None.
     """
 
     group: str
@@ -40,9 +39,9 @@ class GroupSweep:
         name: the attribute.
         thresholds: confidences, ascending.
         recall: by group, at each threshold.
-        best: the group with the highest recall at the operating point, and …
-        target: … that recall.
-        equalisers: one for each compared group.
+        best: the group with the highest recall at the operating point.
+        target: that recall.
+        group_thresholds: one for each compared group.
     """
 
     name: str
@@ -50,12 +49,12 @@ class GroupSweep:
     recall: Mapping[str, tuple[float, ...]]
     best: str
     target: float
-    equalisers: tuple[Equaliser, ...]
+    group_thresholds: tuple[GroupThreshold, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Detections down to a low confidence.
+    """Curves over detections down to a low confidence.
 
     Args:
         curves: by IoU of the rules.
@@ -75,11 +74,11 @@ def sweep_groups(
         name: the attribute.
         scores: its groups at the operating point.
         measure: the recall of the rules' first IoU.
-        table: faces and what finds them down to a low confidence.
+        table: faces, matched with detections down to a low confidence.
         curve: of all these detections, at that IoU.
 
     Returns:
-        None where fewer than two groups are compared.
+        None if fewer than two groups are compared.
     """
     compared = [group for group in scores if group.compared]
     if len(compared) < 2:
@@ -96,19 +95,21 @@ def sweep_groups(
         recall={group: tuple(_recall(each, steps).tolist()) for group, each in found.items()},
         best=best.name,
         target=target,
-        equalisers=tuple(_equalise(group, each, target, curve) for group, each in found.items()),
+        group_thresholds=tuple(
+            _find_group_threshold(group, each, target, curve) for group, each in found.items()
+        ),
     )
 
 
 def highest_threshold(matched: Floats, target: float) -> float | None:
-    """The highest confidence from which on a share of the faces is found.
+    """Return the highest threshold at which a share of the faces is found.
 
     Args:
-        matched: F, confidence of what finds each face; -inf where nothing does.
+        matched: confidence of each face's detection, -inf for none, shape (F,).
         target: the share, 0..1.
 
     Returns:
-        None where no confidence is low enough.
+        None if no threshold is low enough.
     """
     wanted = math.ceil(target * len(matched) - 1e-9)
     if wanted == 0:
@@ -126,26 +127,31 @@ def _recall(matched: Floats, thresholds: Floats) -> Floats:
     return np.asarray((matched[:, None] >= thresholds[None, :]).mean(axis=0), dtype=np.float64)
 
 
-def _equalise(group: str, matched: Floats, target: float, curve: Curve) -> Equaliser:
+def _find_group_threshold(
+    group: str, matched: Floats, target: float, curve: Curve
+) -> GroupThreshold:
     threshold = highest_threshold(matched, target)
     if threshold is None:
-        return Equaliser(group, None, None)
+        return GroupThreshold(group, None, None)
     taken = np.flatnonzero(curve.confidence >= threshold)
     precision = float(curve.precision[taken[-1]]) if len(taken) else None
-    return Equaliser(group, threshold, precision)
+    return GroupThreshold(group, threshold, precision)
 
 
-_MOST_POINTS = 200
+_MAX_POINTS = 200
+
+SWEEP_FROM = 0.02
+"""Minimum confidence of a sweep's detections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A point for each confidence that occurs, descending.
+    """A precision–recall curve: a point per distinct confidence, descending.
 
     Args:
-        confidence: detections from this confidence on are taken.
-        recall: share of the faces that they find.
-        precision: share of them that find a face.
+        confidence: threshold.
+        recall: share of the faces that are found.
+        precision: share of the detections that match a face.
     """
 
     confidence: Floats
@@ -154,29 +160,29 @@ class Curve:
 
     @property
     def average_precision(self) -> float:
-        """Area under the curve, each precision raised to the best at the same recall or a higher.
+        """Area under the curve, with precision interpolated to the maximum at a higher recall.
 
         All-point interpolation, as PASCAL VOC since 2010 (Everingham et al.,
-        IJCV 88, 2010); COCO takes 101 points of the same curve.
+        IJCV 88, 2010); COCO samples 101 points of the same curve.
         """
         raised = np.maximum.accumulate(self.precision[::-1])[::-1]
         return float((np.diff(self.recall, prepend=0.0) * raised).sum())
 
     def thin(self) -> Curve:
-        """At most 200 points, evenly chosen, both ends among them; for drawing."""
-        if len(self.confidence) <= _MOST_POINTS:
+        """Return at most 200 evenly spaced points, both ends included, to draw."""
+        if len(self.confidence) <= _MAX_POINTS:
             return self
-        chosen = np.linspace(0, len(self.confidence) - 1, _MOST_POINTS).round().astype(int)
+        chosen = np.linspace(0, len(self.confidence) - 1, _MAX_POINTS).round().astype(int)
         return Curve(self.confidence[chosen], self.recall[chosen], self.precision[chosen])
 
 
 def draw_curve(confidence: npt.ArrayLike, right: npt.ArrayLike, faces: int) -> Curve:
-    """Precision and recall over detections; those of one confidence come together.
+    """Compute precision and recall over detections, with ties as one point.
 
     Args:
-        confidence: N, of the detections that count.
-        right: N bool, whether each finds a face.
-        faces: how many faces count; at least 1.
+        confidence: of the detections that count, shape (N,).
+        right: whether each matches a face, bool, shape (N,).
+        faces: number of faces that count, at least 1.
     """
     scores = np.asarray(confidence, dtype=np.float64)
     order = np.argsort(-scores, kind="stable")

@@ -1,1 +1,1 @@
-"""What obfuscation costs a classifier: statistics of paired predictions; pure."""
+"""Effect of obfuscation on image classifiers: predictions, evaluation, training, attribution."""

@@ -1,82 +1,116 @@
-"""The images of a dataset beside their obfuscated forms, with the class of each."""
+"""The pair loader: images of a dataset with their obfuscated versions, read only."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from curate.core.entries import ManifestEntry, Outcome
-from curate.core.errors import DataError
+from curate.core.errors import DataError, ManifestError
 from curate.core.protocols import Source
-from curate.core.records import ImageRecord
-from curate.impact.recorded_faces import open_manifest
+from curate.core.records import ImageRecord, printable
 from curate.layouts import open_source
-from curate.layouts.groups import iter_rows
 from curate.manifest import store
-from curate.manifest.joining import join_by_id
-from curate.pipeline.outputs import open_outputs
+from curate.manifest.store import DATA, MANIFEST, join_by_id
+from curate.pipeline.output import open_outputs
+from curate.pipeline.workspace import WORK
 from curate.storage.index import NameIndex
+
+Joined = tuple[ImageRecord | None, ManifestEntry | ImageRecord | None]
+"""An image in the original and in the obfuscated dataset; None where one does not have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An image in both datasets.
+    """One image in both datasets.
 
     Args:
         record: the original.
-        label: place of its class.
-        entry: what the manifest says of it; None where there is no manifest.
-        other: the obfuscated image, where there is no manifest.
+        obfuscated: its manifest entry, or its record in a dataset without a manifest.
     """
 
     record: ImageRecord
-    label: int
-    entry: ManifestEntry | None = None
-    other: ImageRecord | None = None
+    obfuscated: ManifestEntry | ImageRecord
+
+    @property
+    def id(self) -> str:
+        """The image id."""
+        return self.record.id
+
+    @property
+    def entry(self) -> ManifestEntry | None:
+        """Its manifest entry; None without a manifest."""
+        return self.obfuscated if isinstance(self.obfuscated, ManifestEntry) else None
 
 
 @dataclass(frozen=True, slots=True)
-class Datasets:
-    """Both datasets, opened for reading.
+class PairedDatasets:
+    """A dataset and its obfuscated version, opened for reading; see `open_datasets`.
 
     Args:
-        original: the dataset as it was.
-        obfuscated: the OUT of a run, or a plain dataset of the same layout.
+        original: the original dataset.
+        out: the OUT of a run, or a dataset of the same layout.
         plain: the latter, opened; None where there is a manifest.
-        manifest: the former's manifest folder; None where there is none.
-        run: its ``run.json``.
+        manifest: manifest folder; None without one.
+        run: contents of ``run.json``; None without a manifest.
     """
 
     original: Source
-    obfuscated: Path
+    out: Path
     plain: Source | None = None
     manifest: Path | None = None
     run: Mapping[str, Any] | None = None
 
-    def iter_joined(
-        self,
-    ) -> Iterator[tuple[ImageRecord | None, ManifestEntry | ImageRecord | None]]:
-        """Both datasets by id; None where one has no such image."""
-        if self.plain is not None:
-            return join_by_id(self.original.records(), self.plain.records())
-        assert self.manifest is not None  # noqa: S101 - one of both is there
-        entries = store.iter_entries(self.manifest / store.RECORDS_FOLDER)
-        return join_by_id(self.original.records(), entries)
+    def iter_joined(self) -> Iterator[Joined]:
+        """Iterate over both datasets, joined and sorted by id.
 
-    def open_obfuscated(self) -> Callable[[Pair], bytes]:
-        """What reads the obfuscated image of a pair.
-
-        It raises `WithheldError` or `DataError` if that cannot be read.
+        Images whose id is not text are left out: they cannot be opened, nor obfuscated.
         """
+        records = (each for each in self.original.records() if printable(each.id) == each.id)
         if self.plain is not None:
-            return self._read_plain
+            yield from join_by_id(records, self.plain.records())
+        else:
+            yield from join_by_id(records, self.iter_entries())
+
+    def iter_pairs(self) -> Iterator[Pair]:
+        """Iterate over the images that both datasets have, sorted by id."""
+        for record, other in self.iter_joined():
+            if record is not None and other is not None and not is_withheld(other):
+                yield Pair(record, other)
+
+    def iter_entries(self) -> Iterator[ManifestEntry]:
+        """Iterate over the manifest, sorted by id."""
+        if self.manifest is None:
+            raise ManifestError(f"{self.out} has no manifest; give the OUT of curate blur")
+        return store.iter_entries(self.manifest / store.RECORDS_FOLDER)
+
+    def find_pair(self, entry: ManifestEntry) -> Pair:
+        """Return the pair of a manifest entry.
+
+        Raises:
+            DataError: if the original dataset does not have the image.
+        """
+        record = self.original.find(entry.source_path)
+        if record is None:
+            raise DataError(f"{entry.id!r} is in {self.out} but not in ORIGINAL")
+        return Pair(record, entry)
+
+    def open_output(self) -> Source:
+        """Open the obfuscated images as a dataset, which can be opened again elsewhere."""
+        if self.plain is not None:
+            return self.plain
+        return open_source(str(self.out / DATA), self.original.layout, "OBFUSCATED")
+
+    def open_reader(self) -> PairReader:
+        """Return a reader for the files of pairs."""
+        if self.plain is not None:
+            return PairReader(self, self._read_plain)
         assert self.run is not None  # noqa: S101 - there is a manifest
-        read = open_outputs(
-            self.obfuscated, self.run["source"]["layout"], self.run["others"]["rebuilt"] > 0
-        )
+        layout, is_rebuilt = self.run["source"]["layout"], self.run["others"]["rebuilt"] > 0
+        read = open_outputs(self.out, layout, is_rebuilt)
 
         def read_output(pair: Pair) -> bytes:
             assert pair.entry is not None  # noqa: S101 - there is a manifest
@@ -84,200 +118,271 @@ class Datasets:
                 return read(str(pair.entry.output_path))
             except OSError as error:
                 raise DataError(
-                    f"{self.obfuscated} lacks the obfuscated {pair.record.id!r} "
-                    f"({error.strerror}); curate verify says what else is amiss"
+                    f"cannot read the obfuscated {pair.id!r} in {self.out} "
+                    f"({error.strerror or error}); run curate verify to check the dataset"
                 ) from None
 
-        return read_output
+        return PairReader(self, read_output)
 
     def _read_plain(self, pair: Pair) -> bytes:
-        assert self.plain is not None  # noqa: S101 - its only caller has seen to it
-        assert pair.other is not None  # noqa: S101 - there is no manifest
-        return self.plain.read(pair.other)
+        assert self.plain is not None  # noqa: S101 - checked by the only caller
+        assert isinstance(pair.obfuscated, ImageRecord)  # noqa: S101 - there is no manifest
+        return self.plain.read(pair.obfuscated)
 
 
-def open_datasets(original: str, obfuscated: Path, layout: str = "auto") -> Datasets:
-    """Open both datasets.
+@dataclass(frozen=True, slots=True)
+class PairReader:
+    """Reads the files of pairs and checks them against the manifest.
 
     Args:
-        original: the dataset as it was: a path or an address.
-        obfuscated: the OUT of `curate blur`, or a plain dataset of the same layout.
-        layout: the original's layout, or ``auto``: the manifest's, or recognised.
+        datasets: both datasets.
+        read_output: reads the obfuscated file of a pair.
+    """
+
+    datasets: PairedDatasets
+    read_output: Callable[[Pair], bytes]
+
+    def read_original(self, pair: Pair) -> tuple[bytes, str]:
+        """Return the original file and its SHA-256.
+
+        Raises:
+            WithheldError: if the image cannot be read.
+            DataError: if it is not the file of the manifest.
+        """
+        data = self.datasets.original.read(pair.record)
+        return data, check_digest(self.datasets.out, pair, "original", store.digest_bytes(data))
+
+    def read_obfuscated(self, pair: Pair) -> tuple[bytes, str]:
+        """Return the obfuscated file and its SHA-256; raises as `read_original`."""
+        data = self.read_output(pair)
+        return data, check_digest(self.datasets.out, pair, "obfuscated", store.digest_bytes(data))
+
+
+def check_digest(out: Path, pair: Pair, which: str, sha256: str) -> str:
+    """Compare a file's digest with the manifest, if there is one, and return it.
+
+    Args:
+        out: the obfuscated dataset, for messages.
+        pair: the image.
+        which: ``original`` or ``obfuscated``.
+        sha256: of the file that was read.
+
+    Raises:
+        DataError: if they differ.
+    """
+    if pair.entry is not None:
+        is_original = which == "original"
+        recorded = pair.entry.source_sha256 if is_original else pair.entry.output_sha256
+        if sha256 != recorded:
+            raise DataError(
+                f"{describe_mismatch(out)}: the {which} file of {pair.id!r} has another SHA-256"
+            )
+    return sha256
+
+
+def describe_mismatch(out: Path) -> str:
+    """Return the start of the message for a manifest that does not fit the images."""
+    return f"{out} has the manifest of another dataset"
+
+
+def is_withheld(other: ManifestEntry | ImageRecord | None) -> bool:
+    """Return whether an image was withheld from the obfuscated dataset."""
+    return isinstance(other, ManifestEntry) and other.outcome is Outcome.WITHHELD
+
+
+def open_datasets(original: str, obfuscated: Path, layout: str = "auto") -> PairedDatasets:
+    """Open a dataset and its obfuscated version.
+
+    Args:
+        original: the original dataset, a path or URI.
+        obfuscated: the OUT of `curate blur`, or a dataset of the same layout.
+        layout: layout of the original; ``auto`` for the manifest's, or to detect it.
 
     Raises:
         DataError: if one of them cannot be used.
-        ManifestError: if there is a manifest, and it is damaged.
+        ManifestError: if the manifest is damaged.
     """
-    if not (obfuscated / "manifest").is_dir():
-        opened = open_source(original, layout, "ORIGINAL")
-        plain = open_source(str(obfuscated), opened.layout, "OBFUSCATED")
-        return Datasets(opened, obfuscated, plain=plain)
-    manifest, run = open_manifest(obfuscated)
-    wanted = run["source"]["layout"] if layout == "auto" else layout
-    opened = open_source(original, wanted, "ORIGINAL")
-    return Datasets(opened, obfuscated, manifest=manifest, run=run)
+    if (obfuscated / MANIFEST).is_dir():
+        manifest, run = open_manifest(obfuscated)
+        if not (obfuscated / DATA).is_dir():
+            raise DataError(
+                f"{obfuscated / DATA} is missing; OBFUSCATED must be the OUT of curate blur"
+            )
+        chosen = run["source"]["layout"] if layout == "auto" else layout
+        opened = open_source(original, chosen, "ORIGINAL")
+        return PairedDatasets(opened, obfuscated, manifest=manifest, run=run)
+    if (obfuscated / WORK).is_dir():
+        raise DataError(
+            f"{obfuscated} is an unfinished run of curate blur; run it again to finish it"
+        )
+    opened = open_source(original, layout, "ORIGINAL")
+    plain = open_source(str(obfuscated), opened.layout, "OBFUSCATED")
+    return PairedDatasets(opened, obfuscated, plain=plain)
+
+
+def open_manifest(out: Path) -> tuple[Path, Mapping[str, Any]]:
+    """Find a manifest and check that it is complete.
+
+    Args:
+        out: an output folder, or its manifest folder.
+
+    Returns:
+        The manifest folder and the contents of its ``run.json``.
+
+    Raises:
+        ManifestError: if the manifest is missing, damaged or incomplete.
+    """
+    manifest = out / MANIFEST if (out / MANIFEST).is_dir() else out
+    run = store.load_run(manifest)
+    records = manifest / store.RECORDS_FOLDER
+    if store.digest_parts(records) != run["records"]["sha256"]:
+        raise ManifestError(
+            f"{records} differs from the digest in {manifest / store.RUN}; it was changed"
+        )
+    return manifest, run
+
+
+@dataclass(slots=True)
+class Unpaired:
+    """Images that only one dataset has.
+
+    Args:
+        original: number of images that only the original dataset has.
+        obfuscated: number of images that only the obfuscated dataset has.
+        withheld: number of originals that were withheld from the obfuscated dataset.
+    """
+
+    original: int = 0
+    obfuscated: int = 0
+    withheld: int = 0
+    _first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, record: ImageRecord | None, other: ManifestEntry | ImageRecord | None) -> bool:
+        """Count an image of `PairedDatasets.iter_joined`; returns whether it is a pair."""
+        if is_withheld(other):
+            self.withheld += record is not None
+            return False
+        if other is None and record is not None:
+            self.original += 1
+            self._first.setdefault("ORIGINAL", record.id)
+        elif record is None and other is not None:
+            self.obfuscated += 1
+            self._first.setdefault("OBFUSCATED", other.id)
+        return record is not None and other is not None
+
+    def check(self, pairs: int, allow_missing: bool) -> None:
+        """Check the counts after the last image.
+
+        Raises:
+            DataError: if there is no pair, or an image has no pair and that is not allowed.
+        """
+        if not pairs:
+            examples = " and ".join(repr(name) for name in self._first.values())
+            raise DataError(
+                "ORIGINAL and OBFUSCATED have no image in common"
+                + (f", by ids such as {examples}" if examples else "")
+            )
+        sides = (
+            ("ORIGINAL", "OBFUSCATED", self.original),
+            ("OBFUSCATED", "ORIGINAL", self.obfuscated),
+        )
+        for side, other, count in sides:
+            if count and not allow_missing:
+                raise DataError(
+                    f"images of {side} that are not in {other}: {count:,}, such as "
+                    f"{self._first[side]!r}; --allow-missing leaves them out"
+                )
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the counts for the report."""
+        return {
+            "original": self.original,
+            "obfuscated": self.obfuscated,
+            "withheld": self.withheld,
+        }
 
 
 class Labels:
     """Finds the class of each image.
 
     Args:
-        classes: names of the classes, in the order of the scores.
-        table: a table with the columns ``id`` and ``label``, or None for the dataset's
-            own categories.
+        classes: class names in the order of the scores.
+        table: a table with the columns ``id`` and ``label``; None for the dataset's categories.
 
     Raises:
-        DataError: if the table cannot be read, lacks a column, or has an id twice.
+        DataError: if the table cannot be read, lacks a column, or has a duplicate id.
     """
 
     def __init__(self, classes: tuple[str, ...], table: Path | None = None) -> None:
-        self._places = {name: place for place, name in enumerate(classes)}
+        self._indices = {name: index for index, name in enumerate(classes)}
         self._table = table
-        self._names = load_labels(table) if table is not None else None
+        self._names: NameIndex | None = None
+        if table is not None:
+            from curate.impact.tables import load_labels
+
+            self._names = load_labels(table)
 
     def find(self, record: ImageRecord) -> int:
-        """Place of an image's class.
+        """Return the class index of an image.
 
         Raises:
-            DataError: if it has none, or one that the model does not know.
+            DataError: if it has no class, or one that the model does not know.
         """
         name = record.category
         if self._names is not None:
             name = self._names.get("label", record.id)
             if name is None:
-                raise DataError(f"{self._table} has no label of {record.id!r}")
+                raise DataError(f"{self._table} has no label for {record.id!r}")
         if name is None:
             raise DataError(
                 f"{record.id!r} has no category in ORIGINAL; give labels with --labels TABLE, "
                 "a table with the columns id and label"
             )
-        place = self._places.get(name)
-        if place is None:
+        index = self._indices.get(name)
+        if index is None:
             raise DataError(
-                f"the label {name!r} of {record.id!r} is none of the model's "
-                f"{len(self._places):,} classes, such as {next(iter(self._places))!r}; "
-                "name them as the dataset does with --classes FILE"
+                f"the label {name!r} of {record.id!r} is not one of the model's "
+                f"{len(self._indices):,} classes, such as {next(iter(self._indices))!r}; "
+                "list the dataset's names with --classes FILE"
             )
-        return place
-
-
-def load_labels(table: Path) -> NameIndex:
-    """Read a table of classes by image: names of kind ``label``.
-
-    Raises:
-        DataError: if it cannot be read, a row lacks its id or label, or an id comes twice.
-    """
-    names = NameIndex()
-    for number, row in enumerate(iter_rows(table, ("id", "label")), start=1):
-        name, label = row.get("id"), row.get("label")
-        if name in (None, "") or label in (None, ""):
-            what = "id" if name in (None, "") else "label"
-            raise DataError(f"{table}, record {number}, has no {what}; want columns id and label")
-        if not names.add("label", str(name), str(label)):
-            raise DataError(f"{table} has the id {str(name)!r} twice")
-    return names
+        return index
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """How both datasets fit, before any image is read.
+    """How two datasets fit, before any image is read.
 
     Args:
-        pairs: images in both.
-        original: images that only the original has.
-        obfuscated: images that only the obfuscated one has.
-        withheld: images that were withheld from the obfuscated one.
-        sha256: digest over the ids and labels of all pairs and, where no manifest holds
-            digests of the files, over what tells that these changed.
+        pairs: number of images in both.
+        unpaired: images in one of them only.
+        sha256: digest over ids and labels and, without a manifest, over the files' stamps.
     """
 
     pairs: int
-    original: int
-    obfuscated: int
-    withheld: int
+    unpaired: Unpaired
     sha256: str
 
 
-@dataclass(slots=True)
-class _Lone:
-    """Images that only one dataset has."""
-
-    count: int = 0
-    first: str = ""
-
-    def add(self, name: str) -> None:
-        self.count += 1
-        self.first = self.first or name
-
-
-def survey(datasets: Datasets, labels: Labels, allow_missing: bool) -> Survey:
-    """Look over how both datasets fit.
+def survey(datasets: PairedDatasets, labels: Labels, allow_missing: bool) -> Survey:
+    """Check that two datasets and their labels fit.
 
     Raises:
-        DataError: if an id has no pair and that is not allowed, or a label is unknown.
+        DataError: if an image has no pair and that is not allowed, or a label is unknown.
     """
-    original, obfuscated = _Lone(), _Lone()
-    pairs, withheld = 0, 0
-    total = hashlib.sha256()
+    pairs, unpaired, digest = 0, Unpaired(), hashlib.sha256()
     for record, other in datasets.iter_joined():
-        if _is_withheld(other):
-            withheld += record is not None
-        elif record is not None and other is not None:
+        if unpaired.add(record, other) and record is not None and other is not None:
             pairs += 1
-            said = f"{record.id}\t{labels.find(record)}\t{_stamps(datasets, record, other)}\n"
-            total.update(said.encode())
-        elif record is not None:
-            original.add(record.id)
-        elif other is not None:
-            obfuscated.add(other.id)
-    if not pairs:
-        raise DataError("ORIGINAL and OBFUSCATED have no image in common; ids are paths in both")
-    if not allow_missing:
-        _refuse_lone(original, "ORIGINAL", "OBFUSCATED")
-        _refuse_lone(obfuscated, "OBFUSCATED", "ORIGINAL")
-    return Survey(pairs, original.count, obfuscated.count, withheld, total.hexdigest())
+            line = f"{record.id}\t{labels.find(record)}\t{format_stamps(datasets, record, other)}\n"
+            digest.update(line.encode())
+    unpaired.check(pairs, allow_missing)
+    return Survey(pairs, unpaired, digest.hexdigest())
 
 
-def _refuse_lone(lone: _Lone, side: str, other: str) -> None:
-    if lone.count:
-        raise DataError(
-            f"images of {side} that are not in {other}: {lone.count:,}, such as {lone.first!r}; "
-            "--allow-missing leaves them out"
-        )
-
-
-def iter_pairs(datasets: Datasets, labels: Labels) -> Iterator[Pair]:
-    """Every pair, sorted by id, streaming; what has no pair is left out."""
-    for record, other in datasets.iter_joined():
-        if record is None or other is None or _is_withheld(other):
-            continue
-        if isinstance(other, ManifestEntry):
-            yield Pair(record, labels.find(record), entry=other)
-        else:
-            yield Pair(record, labels.find(record), other=other)
-
-
-def check_digest(which: str, pair: Pair, sha256: str, out: Path) -> None:
-    """Hold a file against the manifest, where there is one.
-
-    Raises:
-        DataError: if it is another file.
-    """
-    if pair.entry is None:
-        return
-    wanted = pair.entry.source_sha256 if which == "original" else pair.entry.output_sha256
-    if sha256 != wanted:
-        raise DataError(
-            f"{out} has the manifest of another dataset: the {which} file of {pair.record.id!r} "
-            "has another SHA-256"
-        )
-
-
-def _is_withheld(other: ManifestEntry | ImageRecord | None) -> bool:
-    return isinstance(other, ManifestEntry) and other.outcome is Outcome.WITHHELD
-
-
-def _stamps(datasets: Datasets, record: ImageRecord, other: ManifestEntry | ImageRecord) -> str:
+def format_stamps(
+    datasets: PairedDatasets, record: ImageRecord, other: ManifestEntry | ImageRecord
+) -> str:
+    """Return a text that changes when a pair's files do; empty where a manifest has digests."""
     if datasets.plain is None or not isinstance(other, ImageRecord):
         return ""
     return f"{datasets.original.stamp(record)} {datasets.plain.stamp(other)}"

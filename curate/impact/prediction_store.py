@@ -1,8 +1,7 @@
-"""Predictions of several arms on disk, written shard by shard so that a run can go on."""
+"""On-disk predictions of several arms, written in shards so that a run can be resumed."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,12 @@ import pyarrow.parquet as pq
 
 from curate.core.errors import DataError, ManifestError, UsageError
 from curate.manifest.store import load_json, part_name, save_json
+from curate.storage.atomic import open_atomic
 
 Logits = npt.NDArray[np.float32]
 
 STATE = "state.json"
-"""What the predictions are of; beside the arms' folders."""
+"""File that describes the model and the images, beside the folders of the arms."""
 
 VERSION = 1
 LOCK = ".lock"
@@ -42,18 +42,18 @@ COLUMNS = pa.schema(
 
 @dataclass(slots=True)
 class Row:
-    """A prediction.
+    """One prediction.
 
     Args:
-        id: the image.
-        label: place of its class.
-        sha256: of the file that was predicted on; None where it shows what the original shows.
-        logits: scores of all classes; None until they are known.
-        route: how pixels travelled into it; None of what was only read.
-        regions: how many regions are hidden in a control arm's image.
-        overlapping: how many of them meet a hidden face.
+        id: image id.
+        label: index of its class.
+        sha256: digest of the classified file; None where it has the original's pixels.
+        logits: scores of all classes; None until they are computed.
+        route: how the pixels of a control arm's image were written.
+        regions: number of hidden regions in a control arm's image.
+        overlapping: number of these that overlap a hidden face.
         hidden_share: share of its area that they hide, 0..1.
-        faces_share: share of its area that hides faces in the obfuscated image, 0..1.
+        faces_share: share of its area that the obfuscated image hides, 0..1.
     """
 
     id: str
@@ -68,23 +68,23 @@ class Row:
 
 
 class PredictionStore:
-    """A folder with a folder for every arm, in which each shard is a Parquet file.
+    """A folder with one folder per arm and one Parquet file per shard.
 
     Args:
-        folder: made if absent.
+        folder: created if missing.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def begin(self, subject: Mapping[str, Any]) -> None:
-        """Say what the predictions are of, or make sure that those there are of the same.
+        """Record what the predictions depend on, or check that the stored ones match.
 
         Args:
             subject: plain values.
 
         Raises:
-            UsageError: if the folder holds anything else.
+            UsageError: if the folder has other contents.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         wanted = {"version": VERSION, **subject}
@@ -94,8 +94,8 @@ class PredictionStore:
             others = {path.name for path in self._folder.iterdir()} - {f"{STATE}.partial", LOCK}
             if others:
                 raise UsageError(
-                    f"{self._folder} holds other files, such as {min(others)!r}; "
-                    "give a folder that is empty or not there"
+                    f"{self._folder} contains other files, such as {min(others)!r}; "
+                    "give an empty or new folder"
                 ) from None
             save_json(wanted, self._folder / STATE)
             return
@@ -104,32 +104,28 @@ class PredictionStore:
         differing = sorted(key for key in {*wanted, *found} if found.get(key) != wanted.get(key))
         if differing:
             raise UsageError(
-                f"{self._folder} holds predictions of something else "
-                f"({', '.join(differing)} differs); remove it, or give another folder"
+                f"{self._folder} contains predictions with another {', '.join(differing)}; "
+                "remove it, or give another folder"
             )
 
     def arm(self, name: str) -> Path:
-        """The folder of an arm's parts."""
+        """Return the folder of an arm."""
         return self._folder / name
 
     def has(self, arm: str, number: int) -> bool:
-        """Whether a shard of an arm is there."""
+        """Return whether a shard of an arm is stored."""
         return (self.arm(arm) / part_name(number)).exists()
 
     def save(self, arm: str, number: int, rows: Sequence[Row]) -> None:
-        """Write a shard of an arm, so that a reader sees all of it or nothing."""
+        """Write a shard of an arm, atomically."""
         self.arm(arm).mkdir(exist_ok=True)
-        path = self.arm(arm) / part_name(number)
-        partial = path.with_name(f".{path.name}.partial")
         columns = [pa.array(values, field.type) for field, values in _columns(rows)]
         table = pa.table(columns, schema=COLUMNS)
-        pq.write_table(table, partial, compression="zstd", store_schema=False)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with open_atomic(self.arm(arm) / part_name(number)) as file:
+            pq.write_table(table, file, compression="zstd", store_schema=False)
 
     def load_logits(self, arm: str, number: int) -> dict[str, Logits]:
-        """Scores of a shard by id.
+        """Return the scores of a shard by id.
 
         Raises:
             DataError: if it cannot be read.
@@ -138,7 +134,9 @@ class PredictionStore:
         try:
             table = pq.read_table(path, columns=["id", "logits"])
         except (pa.ArrowException, OSError):
-            raise DataError(f"{path} is damaged; remove it and run the same command") from None
+            raise DataError(
+                f"{path} is damaged; remove it and run the same command again"
+            ) from None
         names = table.column("id").to_pylist()
         if not names:
             return {}
@@ -146,8 +144,8 @@ class PredictionStore:
         rows = np.asarray(scores.to_numpy(zero_copy_only=False), np.float32)
         return dict(zip(names, rows.reshape(len(names), -1), strict=True))
 
-    def iter_facts(self, arm: str, names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-        """Some columns of an arm beside its scores, row by row."""
+    def iter_columns(self, arm: str, names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+        """Iterate over the rows of an arm, some columns other than its scores."""
         for path in sorted(self.arm(arm).glob("part-*.parquet")):
             with pq.ParquetFile(path) as table:
                 for batch in table.iter_batches(columns=list(names)):

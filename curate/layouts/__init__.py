@@ -1,7 +1,7 @@
-"""Dataset layouts, one file each, and the codec, the only place that touches pixels on disk.
+"""Dataset layouts, one package each, recognised by their content.
 
-A layout is one file with a class that keeps the contract of
-`curate.core.protocols.Source`, and one line in `LAYOUTS`.
+A layout is a class that implements `curate.core.protocols.Source` and one line in
+`LAYOUTS`; see the README of this package.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import cast
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source
 from curate.core.registry import Plugin, Registry
-from curate.layouts.access.address import is_address, is_hub_place
+from curate.layouts.access.address import is_address, is_hub_uri
 from curate.layouts.access.folder import Folder, LocalFolder
 from curate.layouts.access.remote import RemoteFolder
 from curate.layouts.access.selection import select_files, select_remote_files
@@ -73,57 +73,57 @@ LAYOUTS = Registry(
 _SHARDS = (".tar", ".tar.gz", ".tgz", ".parquet")
 
 FALLBACK = "imagefolder"
-"""The layout of a folder that no other layout recognises."""
+"""Layout of a folder that no other layout recognises."""
 
 
-def open_source(place: str, layout: str = "auto", name: str = "SOURCE") -> Source:
+def open_source(uri: str, layout: str = "auto", name: str = "SOURCE") -> Source:
     """Open a dataset for reading.
 
     Args:
-        place: where it is.
-        layout: a name in `LAYOUTS`, or ``auto`` to recognise it.
-        name: what messages call it.
+        uri: path or URI of the dataset.
+        layout: name in `LAYOUTS`, or ``auto`` to recognise it.
+        name: name in messages.
 
     Raises:
-        UsageError: if there is no such layout.
-        DataError: if there is no dataset of that layout, or it could have several.
+        UsageError: if the layout is unknown.
+        DataError: if the dataset does not exist, or matches several layouts.
     """
-    folder = open_folder(place, name)
+    folder = open_folder(uri, name)
     if layout == "auto":
         layout, _ = recognise(folder)
     return cast(Source, LAYOUTS.resolve(layout)(folder))
 
 
-def open_folder(place: str, name: str = "SOURCE") -> Folder:
-    """Open the place where a dataset is: a folder, a shard, or a pattern that names shards.
+def open_folder(uri: str, name: str = "SOURCE") -> Folder:
+    """Open the files of a dataset: a folder, a shard, or a pattern that names shards.
 
     Args:
-        place: a path, or an address such as ``s3://bucket/photos``.
-        name: what messages call it.
+        uri: path, or URI such as ``s3://bucket/photos``.
+        name: name in messages.
 
     Raises:
-        UsageError: if it is an address that cannot be used, or one of the Hub.
-        DataError: if there is none.
-        SetupError: if a remote storage does not answer.
+        UsageError: if the URI is invalid, or names a dataset of the Hub.
+        DataError: if it does not exist.
+        SetupError: if a remote storage does not respond.
     """
-    if is_hub_place(place):
-        from curate.layouts.access.hub import describe_copying  # brings pyarrow
+    if is_hub_uri(uri):
+        from curate.layouts.access.hub import describe_copying  # imports pyarrow
 
-        raise UsageError(f"{name} {place!r} cannot be read from afar; {describe_copying(place)}")
-    names_files = "{" in place or place.lower().endswith(_SHARDS)
-    if is_address(place):
-        return select_remote_files(place, name) if names_files else RemoteFolder(place, name)
-    path = Path(place)
+        raise UsageError(f"{name} {uri!r} cannot be streamed; {describe_copying(uri)}")
+    names_files = "{" in uri or uri.lower().endswith(_SHARDS)
+    if is_address(uri):
+        return select_remote_files(uri, name) if names_files else RemoteFolder(uri, name)
+    path = Path(uri)
     if names_files and not path.is_dir():
-        return select_files(place, name)
+        return select_files(uri, name)
     return LocalFolder(path, name)
 
 
 def recognise(folder: Folder) -> tuple[str, str]:
-    """Tell a dataset's layout, and by what.
+    """Return the layout of a dataset and the file or folder by which it is recognised.
 
     Raises:
-        DataError: if it could have several layouts; names the option that decides.
+        DataError: if it matches several layouts; names the option that selects one.
     """
     seen: list[tuple[str, str]] = []
     for layout in LAYOUTS:
@@ -131,12 +131,12 @@ def recognise(folder: Folder) -> tuple[str, str]:
             seen.append((layout, why))
     if len(seen) > 1:
         ways = " or ".join(f"--format {layout} ({why})" for layout, why in seen)
-        raise DataError(f"{folder.name} could have several layouts; say {ways}")
+        raise DataError(f"{folder.name} matches several layouts; use {ways}")
     return seen[0] if seen else (FALLBACK, LAYOUTS.resolve(FALLBACK).recognise(folder))
 
 
 def describe(source: Source) -> str:
-    """One line about what a dataset was taken for, and by what, for a person."""
-    folder = open_folder(source.place)
+    """Describe in one line which layout a dataset has, and why."""
+    folder = open_folder(source.uri)
     why = LAYOUTS.resolve(source.layout).recognise(folder)
     return f"SOURCE is {source.layout}: {why or 'as asked'}."

@@ -1,7 +1,8 @@
-"""Read annotation files that nobody vouches for: line by line, and the paths in them."""
+"""Bounded reading of untrusted annotation files: lines, paths, and JSON of any size."""
 
 from __future__ import annotations
 
+import io
 import posixpath
 import re
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import numpy as np
 from curate.core.errors import DataError, WithheldError
 from curate.layouts.access.folder import Folder
 
-_LONGEST = 16 << 20  # bytes of one line; a polygon of a million points fits in
+_MAX_LINE = 16 << 20  # bytes of a line; enough for a polygon of a million points
 _ELSEWHERE = re.compile(r"[/\\]|[A-Za-z]:[/\\]|[A-Za-z][\w+.-]*://")
 _HEAD = 1 << 16
 
@@ -23,7 +24,7 @@ def open_annotation(folder: Folder, path: str) -> BinaryIO:
 
     Raises:
         DataError: if it cannot be read.
-        SetupError: if its storage does not answer.
+        SetupError: if its storage does not respond.
     """
     try:
         return folder.open(path)
@@ -32,7 +33,7 @@ def open_annotation(folder: Folder, path: str) -> BinaryIO:
 
 
 def read_head(folder: Folder, path: str) -> bytes:
-    """The first bytes of an annotation file, enough to tell its kind; none if unreadable."""
+    """Return the first bytes of an annotation file to recognise it by; empty if unreadable."""
     try:
         with folder.open(path) as file:
             return file.read(_HEAD)
@@ -41,27 +42,32 @@ def read_head(folder: Folder, path: str) -> bytes:
 
 
 def iter_lines(file: BinaryIO, name: str) -> Iterator[tuple[str, str]]:
-    """Lines of a text with what a message calls each; memory does not grow with the text.
+    """Iterate over the lines of a text file in constant memory.
 
     Args:
-        file: UTF-8, with or without a byte order mark.
-        name: what a message calls the file.
+        file: UTF-8 text, with or without a byte order mark.
+        name: name of the file in messages.
+
+    Yields:
+        The name of the line in messages, and its text without the line end.
 
     Raises:
-        DataError: if a line is not UTF-8, or far too long.
+        DataError: if a line is not UTF-8, or longer than 16 MB.
     """
     for where, text, _ in iter_stored_lines(file, name):
         yield where, text.rstrip("\r\n")
 
 
 def iter_stored_lines(file: BinaryIO, name: str) -> Iterator[tuple[str, str, bytes]]:
-    """Lines as ``iter_lines`` gives them but with their ends, and as they are stored."""
+    """Iterate over lines as `iter_lines` does, with line ends, and with the stored bytes."""
     number = 0
-    while line := file.readline(_LONGEST + 1):
+    while line := file.readline(_MAX_LINE + 1):
         number += 1
         where = f"{name}, line {number}"
-        if len(line) > _LONGEST:
-            raise DataError(f"{where} is longer than {_LONGEST >> 20} MB; that is no annotation")
+        if len(line) > _MAX_LINE:
+            raise DataError(
+                f"{where} is longer than {_MAX_LINE >> 20} MB, which is too long for an annotation"
+            )
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
@@ -70,15 +76,15 @@ def iter_stored_lines(file: BinaryIO, name: str) -> Iterator[tuple[str, str, byt
 
 
 def resolve(base: str, value: Any, where: str) -> str:
-    """The path in the dataset that an annotation means.
+    """Resolve a path in an annotation to a path in the dataset.
 
     Args:
-        base: the folder that the annotation counts from; empty for the root.
-        value: what stands in the annotation.
-        where: what a message calls that place.
+        base: folder to which the path is relative; empty for the root.
+        value: value in the annotation.
+        where: name of the field in messages.
 
     Raises:
-        DataError: if it is no path, absolute, or leads out of the folder.
+        DataError: if it is not a path, is absolute, or contains ``..``.
     """
     if not isinstance(value, str) or not value.strip() or "\0" in value or not _is_text(value):
         raise DataError(f"{where} is {shorten(value)}, which names no file")
@@ -90,7 +96,7 @@ def resolve(base: str, value: Any, where: str) -> str:
 
 
 def shorten(value: Any) -> str:
-    """What an annotation holds, for a message: ASCII and of bounded length."""
+    """Format a value for a message: ASCII, of bounded length."""
     text = ascii(value) if isinstance(value, str | int | float | bool | None) else "no text"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -103,43 +109,43 @@ def _is_text(value: str) -> bool:
     return True
 
 
-_DEEPEST = 64  # annotations are nested less than ten deep; a parser's memory grows with the depth
+_MAX_DEPTH = 64  # annotations nest less than ten deep; parser memory grows with the depth
 _DEPTHS = np.zeros(256, np.int8)
 _DEPTHS[list(b"[{")] = 1
 _DEPTHS[list(b"]}")] = -1
 
 
 def iter_items(file: BinaryIO, prefix: str, name: str) -> Iterator[Any]:
-    """The values at one place of a JSON document.
+    """Iterate over the values with one prefix in a JSON document.
 
     Args:
         file: the document, from its start.
-        prefix: the place, in ijson's notation, such as ``images.item``.
-        name: what messages call the file.
+        prefix: prefix in the notation of ijson, such as ``images.item``.
+        name: name of the file in messages.
 
     Raises:
-        DataError: if it is not whole JSON, or nested too deep.
+        DataError: if it is not valid JSON, or nested too deeply.
     """
     import ijson
 
-    with _one_line(name):
-        yield from ijson.items(_Shallow(file, name), prefix, use_float=True)
+    with _json_errors(name):
+        yield from ijson.items(_DepthLimitedFile(file, name), prefix, use_float=True)
 
 
 def load_kinds(file: BinaryIO, name: str) -> dict[str, str]:
-    """The keys of a document that is an object, each with the event that begins its value.
+    """Return the keys of a JSON object with the ijson event that starts each value.
 
-    Reads it to its end.
+    Reads the document to its end.
 
     Raises:
-        DataError: if it is not whole JSON, or nested too deep.
+        DataError: if it is not valid JSON, or nested too deeply.
     """
     import ijson
 
     kinds: dict[str, str] = {}
     key = None
-    with _one_line(name):
-        for prefix, event, value in ijson.parse(_Shallow(file, name)):
+    with _json_errors(name):
+        for prefix, event, value in ijson.parse(_DepthLimitedFile(file, name)):
             if prefix == "" and event == "map_key":
                 key = value
             elif key is not None:
@@ -148,34 +154,43 @@ def load_kinds(file: BinaryIO, name: str) -> dict[str, str]:
 
 
 def iter_events(file: BinaryIO, name: str) -> Iterator[tuple[str, str, Any]]:
-    """Every place, event and value of a document, in ijson's notation.
+    """Iterate over the prefixes, events and values of a document, as ijson does.
 
     Raises:
-        DataError: if it is not whole JSON, or nested too deep.
+        DataError: if it is not valid JSON, or nested too deeply.
     """
     import ijson
 
-    with _one_line(name):
-        yield from ijson.parse(_Shallow(file, name), use_float=True)
+    with _json_errors(name):
+        yield from ijson.parse(_DepthLimitedFile(file, name), use_float=True)
 
 
 @contextmanager
-def _one_line(name: str) -> Iterator[None]:
+def _json_errors(name: str) -> Iterator[None]:
     import ijson
 
     try:
         yield
     except (ijson.JSONError, UnicodeDecodeError) as error:
         line = " ".join(str(error).split())[:200]
-        raise DataError(f"{name} is not whole JSON: {line}") from None
+        raise DataError(f"{name} is not valid JSON: {line}") from None
 
 
-class _Shallow:
-    """A file that refuses to be read on where its JSON is nested too deep.
+def is_shallow(head: bytes) -> bool:
+    """Return whether the start of a JSON document is not nested too deeply."""
+    try:
+        _DepthLimitedFile(io.BytesIO(head), "").read()
+    except DataError:
+        return False
+    return True
+
+
+class _DepthLimitedFile:
+    """File that raises `DataError` where its JSON is nested too deeply.
 
     Args:
-        file: what is read.
-        name: what messages call it.
+        file: file to read.
+        name: name in messages.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
@@ -191,7 +206,7 @@ class _Shallow:
         return data
 
     def _follow(self, data: bytes) -> None:
-        """Keep count of brackets outside strings."""
+        """Count brackets outside strings."""
         text = (self._escaped + data).replace(b"\\\\", b"").replace(b'\\"', b"")
         self._escaped = b"\\" if text.endswith(b"\\") else b""
         symbols = np.frombuffer(text, np.uint8)
@@ -200,5 +215,5 @@ class _Shallow:
         depths = self._depth + np.cumsum(steps, dtype=np.int64)
         if depths.size:
             self._in_string, self._depth = bool(quotes[-1] % 2), int(depths[-1])
-            if depths.max() > _DEEPEST:
-                raise DataError(f"{self._name} is nested deeper than {_DEEPEST} levels")
+            if depths.max() > _MAX_DEPTH:
+                raise DataError(f"{self._name} is nested deeper than {_MAX_DEPTH} levels")

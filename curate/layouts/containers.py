@@ -1,19 +1,19 @@
-"""What layouts have in common whose images stand inside larger files."""
+"""Layouts in which images are stored inside larger files (containers)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, Generic, Protocol, TypeVar
+from typing import BinaryIO, Generic, Protocol, TypeVar
 
 from curate.core.errors import DataError, WithheldError
-from curate.core.protocols import CarriedFile
+from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import Folder, Leaf, is_text_path
-from curate.layouts.files import CARRIED_SUFFIXES, is_image_name, split_in, split_of_folders
+from curate.layouts.access.folder import FileInfo, Folder, is_text_path
+from curate.layouts.files import ANNOTATION_SUFFIXES, is_image_name, split_in, split_of_folders
 
-_DEPTH = 2
+_MAX_DEPTH = 2
 _USUAL_FOLDERS = frozenset({"data", "default", "plain_text", "shards"})
 
 
@@ -25,89 +25,77 @@ T = TypeVar("T", bound=_Closeable)
 
 
 class ContainerLayout:
-    """A dataset whose images stand inside larger files; an image's id begins with its file's path.
+    """Dataset with images inside larger files; an image id starts with the container's path.
 
-    A layout of this kind says which files those are. Its records' uris are two
-    numbers and the container's path, as ``format_uri`` writes them.
+    A subclass defines which files are containers. The URI of a record consists of two
+    numbers and the path of the container, see `format_uri`.
 
     Args:
-        folder: where the dataset is.
+        folder: files of the dataset.
     """
 
     layout: str
     kind: str
-    """What a container is called in messages."""
+    """Name of the container format in messages."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
-        self.place = folder.place
+        self.uri = folder.uri
 
-    def is_container(self, leaf: Leaf) -> bool:
-        """Whether a file holds images of the dataset."""
+    def is_container(self, info: FileInfo) -> bool:
+        """Return whether a file contains images of the dataset."""
         raise NotImplementedError
 
     def check(self) -> Iterator[str]:
-        """Look the annotations over; nothing to see where there are none."""
+        """Check the annotations; the default has none."""
         yield from ()
 
     def containers(self) -> Iterator[str]:
-        """Paths of the files that hold images, sorted."""
+        """Iterate over the paths of the containers, sorted."""
         yield from self._containers
 
     def containers_by_id(self) -> list[str]:
-        """The containers in the order of their records' ids, in which a slash follows each."""
+        """Return the containers in the order of their record ids, which append a slash."""
         return sorted(self._containers, key=lambda path: f"{path}/".encode())
 
     def container_of(self, record_id: str) -> str | None:
-        """The container in which an image of this id would stand, or None."""
+        """Return the container to which a record id belongs, or None."""
         parents = (str(parent) for parent in PurePosixPath(record_id).parents)
         return next((parent for parent in parents if parent in self._known), None)
 
     def open_container(self, container: str) -> BinaryIO:
-        """Open one container; all its images depend on it, so none is withheld for it.
+        """Open a container; all its images depend on it, so an error ends the run.
 
         Raises:
-            DataError: if it cannot be read or has gone.
-            SetupError: if its storage does not answer.
+            DataError: if it cannot be read or no longer exists.
+            SetupError: if the storage does not respond.
         """
         try:
             return self.folder.open(container)
         except WithheldError as error:
             raise DataError(
                 f"{container!r} in {self.folder.name} cannot be read: {error.detail}; "
-                "mend that and run the same command again"
+                "fix this and run the same command again"
             ) from None
 
     def stamp(self, record: ImageRecord) -> str:
-        """A short text that changes when the container does."""
-        leaf = self.folder.leaf(parse_uri(record.uri)[2])
-        return "gone" if leaf is None else leaf.stamp
+        """Return a short text that changes when the container changes."""
+        info = self.folder.info(parse_uri(record.uri)[2])
+        return "gone" if info is None else info.stamp
 
-    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """What annotations say of the images; nothing, where the layout has none."""
-        yield from ()
+    def sidecars(self) -> Iterator[SidecarFile]:
+        """Iterate over all files that are not containers, sorted by path."""
+        for info in self.folder.files():
+            if info.path not in self._known:
+                yield _to_sidecar(info, self.kind)
 
-    def aliases(self) -> Iterator[tuple[str, str]]:
-        """Other names of the images; none, where they are called by their paths."""
-        yield from ()
-
-    def others(self) -> Iterator[CarriedFile]:
-        """Every file beside the containers, in the order of its path."""
-        for leaf in self.folder.leaves():
-            if leaf.path not in self._known:
-                yield _other(leaf, self.kind)
-
-    def is_map(self, path: str, data: bytes) -> bool:
-        """Whether a file is proven to be a map of labels; none is carried here."""
-        return False
-
-    def open(self, other: CarriedFile) -> BinaryIO:
-        """Open a file that holds no image."""
-        return self.folder.open(other.uri)
+    def open_sidecar(self, file: SidecarFile) -> BinaryIO:
+        """Open a sidecar file for reading."""
+        return self.folder.open(file.uri)
 
     @cached_property
     def _containers(self) -> tuple[str, ...]:
-        found = tuple(leaf.path for leaf in self.folder.leaves() if self.is_container(leaf))
+        found = tuple(info.path for info in self.folder.files() if self.is_container(info))
         for path in found:
             if not is_text_path(path):
                 raise DataError(f"the name of {path!r} is not valid UTF-8; rename it")
@@ -119,20 +107,20 @@ class ContainerLayout:
 
 
 class LastOpened(Generic[T]):
-    """Keeps the container that was used last open for the next image, until itself goes."""
+    """Cache of the container that was used last."""
 
     def __init__(self) -> None:
         self._kept: tuple[str, T] | None = None
 
     def get(self, container: str, opener: Callable[[str], T]) -> T:
-        """The open container; another one is closed."""
+        """Return the open container; closes the previous one if it differs."""
         if self._kept is None or self._kept[0] != container:
             self.close()
             self._kept = (container, opener(container))
         return self._kept[1]
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the cached container."""
         if self._kept is not None:
             self._kept[1].close()
             self._kept = None
@@ -142,47 +130,47 @@ class LastOpened(Generic[T]):
 
 
 def format_uri(first: int, second: int, container: str) -> str:
-    """Write where an image stands: two numbers, which the layout understands, and the file."""
+    """Format the URI of an image: two numbers defined by the layout, and the container."""
     return f"{first}:{second}:{container}"
 
 
 def parse_uri(uri: str) -> tuple[int, int, str]:
-    """Read what ``format_uri`` has written."""
+    """Parse a URI written by `format_uri`."""
     first, second, container = uri.split(":", 2)
     return int(first), int(second), container
 
 
 def split_of(path: str) -> str | None:
-    """The split that a container's folders or name tell, such as ``train-00000.tar``."""
+    """Return the split named by the folders or the name of a container, or None."""
     return split_of_folders(path) or split_in(PurePosixPath(path).name)
 
 
-def iter_usual_places(folder: Folder) -> Iterator[tuple[str, frozenset[str]]]:
-    """Folders in which containers usually stand, with their names: to recognise a layout by.
+def iter_usual_folders(folder: Folder) -> Iterator[tuple[str, frozenset[str]]]:
+    """Iterate over the folders that usually contain containers, with the names in them.
 
-    Those are the top, the folders of splits, and a few more, one in another. No
+    These are the root, folders named after splits and a few others, two levels deep. No
     other folder is listed: there may be thousands of them, full of images.
     """
     waiting = [""]
     while waiting:
-        place = waiting.pop(0)
-        names = folder.names(place)
-        yield place, names
-        if place.count("/") < _DEPTH:
-            waiting += [f"{place}{name}" for name in sorted(names) if is_usual_folder(name)]
+        folder_path = waiting.pop(0)
+        names = folder.list_names(folder_path)
+        yield folder_path, names
+        if folder_path.count("/") < _MAX_DEPTH:
+            waiting += [f"{folder_path}{name}" for name in sorted(names) if is_usual_folder(name)]
 
 
 def is_usual_folder(name: str) -> bool:
-    """Whether a name, with its trailing slash, is that of a folder of containers."""
+    """Return whether a name with a trailing slash is a usual folder of containers."""
     plain = name.removesuffix("/")
     return plain != name and (plain.lower() in _USUAL_FOLDERS or split_in(plain) is not None)
 
 
-def _other(leaf: Leaf, kind: str) -> CarriedFile:
-    path = PurePosixPath(leaf.path)
-    if not is_text_path(leaf.path):
-        return CarriedFile(path, leaf.path, False, "its name is not valid UTF-8")
-    if is_image_name(leaf.path):
-        return CarriedFile(path, leaf.path, False, f"an image outside the dataset's {kind} files")
-    is_annotation = path.suffix.lower() in CARRIED_SUFFIXES and not path.name.startswith(".")
-    return CarriedFile(path, leaf.path, leaf.regular and is_annotation)
+def _to_sidecar(info: FileInfo, kind: str) -> SidecarFile:
+    path = PurePosixPath(info.path)
+    if not is_text_path(info.path):
+        return SidecarFile(path, info.path, False, "its name is not valid UTF-8")
+    if is_image_name(info.path):
+        return SidecarFile(path, info.path, False, f"an image outside the dataset's {kind} files")
+    is_annotation = path.suffix.lower() in ANNOTATION_SUFFIXES and not path.name.startswith(".")
+    return SidecarFile(path, info.path, info.regular and is_annotation)

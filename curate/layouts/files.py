@@ -1,15 +1,15 @@
-"""What layouts have in common whose images are files of their own."""
+"""Layouts in which each image is a file of its own, and the split named by a path."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from curate.core.protocols import CarriedFile
+from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import Folder, Leaf, is_text_path
+from curate.layouts.access.folder import FileInfo, Folder, is_text_path
 
 _SPLIT = re.compile(
     r"(?:^|[_.\-])(train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?)(?=$|[\d_.\-])",
@@ -18,13 +18,13 @@ _SPLIT = re.compile(
 
 
 def split_in(name: str) -> str | None:
-    """The split that a name begins with or has as a word of its own, in lower case."""
+    """Return the split that a name contains as a word, in lower case, or None."""
     found = _SPLIT.search(name)
     return found.group(1).lower() if found else None
 
 
 def split_of_folders(path: str) -> str | None:
-    """The split that the outermost telling folder of a path names, or None."""
+    """Return the split named by the outermost folder of a path that names one, or None."""
     splits = (split_in(folder) for folder in PurePosixPath(path).parts[:-1])
     return next((split for split in splits if split), None)
 
@@ -36,126 +36,100 @@ IMAGE_SUFFIXES = frozenset(
         *(".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".tga", ".psd", ".dng", ".cr2", ".nef", ".arw"),
     }
 )
-"""What is treated as an image; formats that the codec does not know are withheld."""
+"""Suffixes of image files; images in formats that the codec does not support are withheld."""
 
-CARRIED_SUFFIXES = frozenset({".txt", ".json", ".csv", ".xml", ".parquet"})
-"""Annotations that go to the output as they are."""
+ANNOTATION_SUFFIXES = frozenset({".txt", ".json", ".csv", ".xml", ".parquet"})
+"""Suffixes of annotation files, which are copied to the output."""
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
-"""Usual names of splits, in lower case."""
+"""Common split names, in lower case."""
 
 
 class FileLayout:
-    """A dataset whose images are files; an image's id is its path.
+    """Dataset in which each image is a file; the id of an image is its path.
 
-    A layout of this kind says what it is called, how it is recognised, which
-    files besides images it carries, and what split and category an image has.
+    A subclass defines the name of the layout, how it is recognised, the suffixes of its
+    annotation files, and the split and category of an image.
 
     Args:
-        folder: where the dataset is.
+        folder: files of the dataset.
     """
 
     layout: str
-    carried_suffixes = CARRIED_SUFFIXES
+    annotation_suffixes = ANNOTATION_SUFFIXES
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
-        self.place = folder.place
+        self.uri = folder.uri
 
     @classmethod
     def recognise(cls, folder: Folder) -> str | None:
-        """What speaks for this layout, for a person; None if nothing does."""
+        """Return the file or folder by which the layout is recognised; None if it is not."""
         raise NotImplementedError
 
     def check(self) -> Iterator[str]:
-        """Look the annotations over; nothing to see where there are none."""
+        """Check the annotations; the default has none."""
         yield from ()
 
     def is_image(self, path: str) -> bool:
-        """Whether a file of this name is an image in which faces are looked for."""
+        """Return whether a file name is that of an image to detect faces in."""
         return is_image_name(path)
 
-    def is_map(self, path: str, data: bytes) -> bool:
-        """Whether a file is proven to be a map of labels; never, where none is expected."""
-        return False
-
-    def is_carried(self, path: str) -> bool:
-        """Whether a file of this name is an annotation that may go to the output."""
+    def is_annotation(self, path: str) -> bool:
+        """Return whether a file name is that of an annotation file to copy."""
         name = PurePosixPath(path)
-        return name.suffix.lower() in self.carried_suffixes and not name.name.startswith(".")
+        return name.suffix.lower() in self.annotation_suffixes and not name.name.startswith(".")
 
     def parse(self, path: str) -> ImageRecord:
-        """Read what an image's path says of it."""
+        """Return the record of an image, with the split and category given by its path."""
         return ImageRecord(id=path, uri=path)
 
     def records(self) -> Iterator[ImageRecord]:
-        """Every image, in the order of its path."""
-        for leaf in self.folder.leaves():
-            if self._is_image(leaf):
-                yield self.parse(leaf.path)
+        """Iterate over all images, sorted by path."""
+        for info in self.folder.files():
+            if self._is_image(info):
+                yield self.parse(info.path)
 
-    def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """What annotations say of the images; nothing, where the layout has none."""
-        yield from ()
-
-    def aliases(self) -> Iterator[tuple[str, str]]:
-        """Other names of the images; none, where they are called by their paths."""
-        yield from ()
-
-    def others(self) -> Iterator[CarriedFile]:
-        """Every file that is not an image, in the order of its path."""
-        for leaf in self.folder.leaves():
-            if not self._is_image(leaf):
-                yield self._other(leaf)
+    def sidecars(self) -> Iterator[SidecarFile]:
+        """Iterate over all files that are not images, sorted by path."""
+        for info in self.folder.files():
+            if not self._is_image(info):
+                yield self._to_sidecar(info)
 
     def find(self, record_id: str) -> ImageRecord | None:
-        """The record of an id, or None if there is no such image."""
-        leaf = self.folder.leaf(record_id)
-        return self.parse(record_id) if leaf is not None and self._is_image(leaf) else None
+        """Return the record with an id, or None."""
+        info = self.folder.info(record_id)
+        return self.parse(record_id) if info is not None and self._is_image(info) else None
 
-    def open(self, other: CarriedFile) -> BinaryIO:
-        """Open a file that is not an image."""
-        return self.folder.open(other.uri)
+    def open_sidecar(self, file: SidecarFile) -> BinaryIO:
+        """Open a sidecar file for reading."""
+        return self.folder.open(file.uri)
 
     def read(self, record: ImageRecord) -> bytes:
-        """The stored bytes of one image."""
+        """Return the stored bytes of an image."""
         return self.folder.read(record.uri)
 
     def stamp(self, record: ImageRecord) -> str:
-        """A short text that changes when the file does."""
-        leaf = self.folder.leaf(record.uri)
-        return "gone" if leaf is None else leaf.stamp
+        """Return a short text that changes when the file changes."""
+        info = self.folder.info(record.uri)
+        return "gone" if info is None else info.stamp
 
     def size(self, record: ImageRecord) -> int | None:
-        """Stored bytes of one image, or None if it is gone."""
-        leaf = self.folder.leaf(record.uri)
-        return None if leaf is None else leaf.size
+        """Return the size of an image in bytes, or None if it no longer exists."""
+        info = self.folder.info(record.uri)
+        return None if info is None else info.size
 
-    def containers(self) -> Iterator[str]:
-        """None: every image is a file."""
-        yield from ()
+    def _to_sidecar(self, info: FileInfo) -> SidecarFile:
+        path = PurePosixPath(info.path)
+        if not is_text_path(info.path):
+            return SidecarFile(path, info.path, False, "its name is not valid UTF-8")
+        return SidecarFile(path, info.path, info.regular and self.is_annotation(info.path))
 
-    def rebuild(
-        self, container: str, outputs: Callable[[str], bytes | None], target: BinaryIO
-    ) -> Iterator[CarriedFile]:
-        """Never called, since there is no container."""
-        raise NotImplementedError(f"{self.layout} has no containers")
-
-    def inspect(self, container: str) -> Iterator[str]:
-        """Never called, since there is no container."""
-        raise NotImplementedError(f"{self.layout} has no containers")
-
-    def _other(self, leaf: Leaf) -> CarriedFile:
-        path = PurePosixPath(leaf.path)
-        if not is_text_path(leaf.path):
-            return CarriedFile(path, leaf.path, False, "its name is not valid UTF-8")
-        return CarriedFile(path, leaf.path, leaf.regular and self.is_carried(leaf.path))
-
-    def _is_image(self, leaf: Leaf) -> bool:
-        return leaf.regular and self.is_image(leaf.path)
+    def _is_image(self, info: FileInfo) -> bool:
+        return info.regular and self.is_image(info.path)
 
 
 def is_image_name(path: str) -> bool:
-    """Whether a file of this name is treated as an image."""
+    """Return whether a file name has the suffix of an image."""
     name = PurePosixPath(path)
     return name.suffix.lower() in IMAGE_SUFFIXES and not name.name.startswith("._")

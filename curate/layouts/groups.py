@@ -1,4 +1,4 @@
-"""A table that says to which groups each image belongs."""
+"""Tables of sensitive features: CSV, TSV, JSON Lines, Parquet and COCO JSON, by image id."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from curate.layouts.faces.boxes import one_line
 from curate.layouts.faces.truth import format_value
 
 Groups = Mapping[str, str]
-"""Values by column name; a column without a value is absent."""
+"""Values by column name; columns without a value are omitted."""
 
-_LONGEST = 2**26  # characters of a field; csv's own limit is for smaller ones
+_MAX_FIELD = 2**26  # characters; the default limit of csv is 131,072
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 
 TABLES = frozenset({*_SEPARATORS, *_JSON_LINES, ".parquet"})
-"""Endings of tables."""
+"""Suffixes of tables."""
 
 
 def load_groups(path: Path) -> dict[str, Groups]:
-    """Read a table of groups into memory, by the image's id.
+    """Load a table of sensitive features into memory, by image id.
 
     Args:
-        path: a CSV, TSV, JSON Lines or Parquet file with a column ``id``; every other
-            column with plain values is a set of groups.
+        path: CSV, TSV, JSON Lines or Parquet file with a column ``id``; every other column
+            with plain values is a sensitive feature.
 
     Raises:
-        DataError: if it is no such table, or an id comes twice.
+        DataError: if the table is invalid, or an id is duplicated.
     """
     groups: dict[str, Groups] = {}
     for number, row in enumerate(iter_rows(path), start=1):
         name = row.get("id")
         if not isinstance(name, (str, int)) or name == "":
-            raise DataError(f"{path}, record {number}, has no id; want a column id")
+            raise DataError(f"{path}, record {number}, has no id; expected a column id")
         if str(name) in groups:
-            raise DataError(f"{path} has the id {str(name)!r} twice")
+            raise DataError(f"{path}: the id {str(name)!r} is duplicated")
         values = {key: format_value(value) for key, value in row.items() if key != "id"}
         groups[str(name)] = {key: value for key, value in values.items() if value is not None}
     return groups
 
 
 def load_columns(path: Path) -> tuple[str, ...]:
-    """The columns of a table, but for those of images; of JSON Lines, those of the first line.
+    """Return the columns of a table without image columns; JSON Lines: of the first line.
 
     Raises:
-        DataError: if it is no such table, or empty.
+        DataError: if the table is invalid or empty.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -69,12 +69,12 @@ def load_columns(path: Path) -> tuple[str, ...]:
         raise DataError(f"the table {path} cannot be read: {error.strerror}") from None
     first = next(iter_rows(path), None)
     if first is None:
-        raise DataError(f"{path} is empty; want a first line with names, and records")
+        raise DataError(f"{path} is empty; expected a first line with names, and records")
     return tuple(first)
 
 
 def holds_images(path: Path) -> bool:
-    """Whether it is a Parquet file with images inside, which is a dataset by itself."""
+    """Return whether a file is a Parquet file with image columns, i.e. a dataset of its own."""
     if path.suffix.lower() != ".parquet":
         return False
     import pyarrow as pa
@@ -89,15 +89,14 @@ def holds_images(path: Path) -> bool:
 
 
 def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapping[str, Any]]:
-    """Read a table row by row, its values as the file has them.
+    """Iterate over the rows of a table, with values as stored.
 
     Args:
-        path: a CSV, TSV, JSON Lines or Parquet file.
-        columns: all that is needed; a Parquet file is read no further. Those that the
-            table does not have are left out.
+        path: CSV, TSV, JSON Lines or Parquet file.
+        columns: columns to read from a Parquet file; missing ones are skipped.
 
     Raises:
-        DataError: if it is no such table.
+        DataError: if the table is invalid.
     """
     ending = path.suffix.lower()
     try:
@@ -110,11 +109,11 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapp
         elif ending in _JSON_LINES:
             yield from _iter_json_lines(path)
         else:
-            raise DataError(f"{path} is no known table; give .csv, .tsv, .jsonl or Parquet")
+            raise DataError(f"{path} is not a supported table; use .csv, .tsv, .jsonl or Parquet")
     except OSError as error:
         raise DataError(f"the table {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text; save it anew as UTF-8") from None
+        raise DataError(f"{path} is not UTF-8 text; save it as UTF-8") from None
     except csv.Error as error:
         raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
 
@@ -134,11 +133,11 @@ def _iter_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Mapping
 
 
 def _iter_separated(path: Path, separator: str) -> Iterator[Mapping[str, Any]]:
-    csv.field_size_limit(_LONGEST)
+    csv.field_size_limit(_MAX_FIELD)
     with path.open(encoding="utf-8-sig", newline="") as file:
         table = csv.DictReader(file, delimiter=separator, strict=True)
         if len(set(table.fieldnames or ())) < len(table.fieldnames or ()):
-            raise DataError(f"{path} names a column twice in its first line")
+            raise DataError(f"{path} has a duplicate column name in its header")
         for row in table:
             if None in row or None in row.values():
                 want = "as many fields as the first line names"
@@ -154,28 +153,30 @@ def _iter_json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}, line {number}, is no JSON: {one_line(error)}") from None
+                raise DataError(
+                    f"{path}, line {number}, is not valid JSON: {one_line(error)}"
+                ) from None
             if not isinstance(row, dict):
-                raise DataError(f"{path}, line {number}: want an object with an id")
+                raise DataError(f"{path}, line {number}: expected an object with an id")
             yield row
 
 
 ID_COLUMNS = ("id", "file_name", "file", "filename", "path", "image", "image_id")
-"""Columns taken for the record's id where none is named."""
+"""Default names of the id column, in order of preference."""
 
-_MOST_LISTED = 20
+_MAX_LISTED = 20
 
 
 def holds_annotations(table: Path) -> bool:
-    """Whether it is COCO JSON, which has a row for each annotation and not for each image."""
+    """Return whether a table is COCO JSON, which has one row per annotation, not per image."""
     return table.suffix.lower() == ".json"
 
 
 def iter_table(table: Path, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    """Read a table row by row; of some forms no more than the columns asked for.
+    """Iterate over the rows of a table, COCO JSON included; see `iter_rows`.
 
     Raises:
-        DataError: if it cannot be read.
+        DataError: if the table cannot be read.
     """
     if holds_annotations(table):
         return coco_groups.iter_annotation_rows(table)
@@ -183,11 +184,11 @@ def iter_table(table: Path, columns: Sequence[str]) -> Iterator[Mapping[str, Any
 
 
 def find_id_column(table: Path, named: str | None, required: bool) -> str | None:
-    """The column of ids of a table.
+    """Return the id column of a table.
 
     Raises:
-        UsageError: if the column that was named is not there, or there is none.
-        DataError: if the table is empty, or none.
+        UsageError: if the named column is missing, or no column is an id column.
+        DataError: if the table is invalid or empty.
     """
     if holds_annotations(table):
         return coco_groups.NAME
@@ -199,15 +200,15 @@ def find_id_column(table: Path, named: str | None, required: bool) -> str | None
     found = next((name for name in ID_COLUMNS if name in columns), None)
     if found is None and required:
         have = list_names(columns)
-        raise UsageError(f"name the column of ids of {table} with --id; it has: {have}")
+        raise UsageError(f"select the id column of {table} with --id; it has: {have}")
     return found
 
 
 def id_of(row: Mapping[str, Any], column: str, table: Path, number: int) -> str:
-    """The id of a row.
+    """Return the id of a row.
 
     Raises:
-        DataError: if it has none.
+        DataError: if the row has no id.
     """
     value = row.get(column)
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
@@ -216,5 +217,5 @@ def id_of(row: Mapping[str, Any], column: str, table: Path, number: int) -> str:
 
 
 def list_names(names: Iterable[str]) -> str:
-    """Some names, for a message."""
-    return ", ".join(list(names)[:_MOST_LISTED])
+    """Join names for a message, at most 20."""
+    return ", ".join(list(names)[:_MAX_LISTED])

@@ -1,4 +1,4 @@
-"""The ImageFolder layout: ``split/class/image``, ``class/image`` or flat, any depth."""
+"""ImageFolder layout: ``split/class/image``, ``class/image`` or flat, at any depth."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from curate.layouts.files import SPLITS, FileLayout
 
 
 class ImageFolder(FileLayout):
-    """A folder of images and nothing that says more of them than their paths.
+    """Folder of images described by their paths only.
 
-    An image's split is the first component of its path, if that is a usual name
-    of a split; its category is the name of the folder that holds it, unless that
-    is the split.
+    The split of an image is the first component of its path, if that is a common split
+    name; its category is the name of its parent folder, unless that is the split.
     """
 
     layout = "imagefolder"
 
     @classmethod
     def recognise(cls, folder: Folder) -> str | None:
-        """Any folder can be one; the more telling layouts are asked first."""
+        """Accept any folder; the other layouts are tried first."""
         return "a folder of images"
 
     def parse(self, path: str) -> ImageRecord:
-        """Read split and category from an image's path."""
+        """Parse split and category from the path of an image."""
         folders = PurePosixPath(path).parts[:-1]
         split = folders[0] if folders and folders[0].lower() in SPLITS else None
         classes = folders[1:] if split else folders

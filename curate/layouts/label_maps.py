@@ -1,8 +1,7 @@
-"""Label maps: PNGs whose pixels are numbers of segments, not a picture of anything.
+"""Label maps: PNG files whose pixels are class or segment ids.
 
-A map goes to the output byte for byte, and no face is looked for in it. So it
-must be proven first that it is one: an image in the maps' folder may be a photo.
-What cannot be proven is an image like any other.
+A label map is copied without detecting faces in it, so it must be proven to be one: a file
+in a folder of label maps may be a photo. A file without proof is an image like any other.
 """
 
 from __future__ import annotations
@@ -15,84 +14,88 @@ import numpy.typing as npt
 from curate import codec
 from curate.codec.png.chunks import Header, deflate, parse_chunks, write_png
 from curate.core.errors import WithheldError
-from curate.core.protocols import CarriedFile
-from curate.layouts.access.folder import Folder, Leaf
+from curate.core.protocols import SidecarFile
+from curate.layouts.access.folder import FileInfo, Folder
 from curate.layouts.files import FileLayout
 from curate.storage.index import NameIndex
 
 VOID = 255
-"""VOC's number for borders and what is not labelled."""
+"""Value of borders and unlabelled pixels in VOC."""
 
 _CLASSES = 21
-MOST_SEGMENTS = 1024
-"""A photo has more colours than this; a scene has fewer segments."""
+MAX_SEGMENTS = 1024
+"""Photos have more colours than this; scenes have fewer segments."""
 
 
-class MapLayout(FileLayout):
-    """A layout of image files that may carry label maps as annotations.
+class LabelMapLayout(FileLayout):
+    """Layout of image files whose annotations may include label maps.
 
     Args:
-        folder: where the dataset is.
+        folder: files of the dataset.
     """
 
     def __init__(self, folder: Folder) -> None:
         super().__init__(folder)
         self._proofs = NameIndex()
 
-    def may_be_map(self, path: str) -> bool:
-        """Whether a label map is expected at this path."""
+    def may_be_label_map(self, path: str) -> bool:
+        """Return whether a label map is expected at a path."""
         raise NotImplementedError
 
-    def _is_image(self, leaf: Leaf) -> bool:
-        return super()._is_image(leaf) and not self._holds_map(leaf)
+    def is_label_map(self, path: str, data: bytes) -> bool:
+        """Prove that an image file is a label map; see `LabelMapSource`."""
+        raise NotImplementedError
 
-    def _other(self, leaf: Leaf) -> CarriedFile:
-        other = super()._other(leaf)
-        if not other.carried and super()._is_image(leaf):  # it is no image, so it is a map
-            return CarriedFile(other.path, leaf.path, True)
-        return other
+    def _is_image(self, info: FileInfo) -> bool:
+        return super()._is_image(info) and not self._holds_map(info)
 
-    def _holds_map(self, leaf: Leaf) -> bool:
-        """Whether a file is proven to be a map; each is looked at once, unless it changes."""
-        if not self.may_be_map(leaf.path):
+    def _to_sidecar(self, info: FileInfo) -> SidecarFile:
+        sidecar = super()._to_sidecar(info)
+        if not sidecar.copied and super()._is_image(info):  # not an image, so a label map
+            return SidecarFile(sidecar.path, info.path, True)
+        return sidecar
+
+    def _holds_map(self, info: FileInfo) -> bool:
+        """Return whether a file is proven to be a label map; the result is cached by stamp."""
+        if not self.may_be_label_map(info.path):
             return False
-        known = self._proofs.get(leaf.stamp, leaf.path)
+        known = self._proofs.get(info.stamp, info.path)
         if known is None:
             try:
-                known = "map" if self.is_map(leaf.path, self.folder.read(leaf.path)) else ""
+                known = "map" if self.is_label_map(info.path, self.folder.read(info.path)) else ""
             except WithheldError:
                 known = ""
-            self._proofs.add(leaf.stamp, leaf.path, known)
+            self._proofs.add(info.stamp, info.path, known)
         return bool(known)
 
 
 def is_panoptic_map(data: bytes, ids: Collection[int]) -> bool:
-    """Prove that a PNG is a panoptic map: every colour R + 256 G + 256² B is a segment or void.
+    """Prove that a PNG is a panoptic map: every value R + 256 G + 256² B is a segment or void.
 
     Args:
-        data: the file.
-        ids: ids of the segments that the annotations give for this very file.
+        data: content of the file.
+        ids: ids of the segments that the annotations list for this file.
     """
-    if not 0 < len(ids) <= MOST_SEGMENTS or codec.sniff(data) != "PNG" or codec.find_leaks(data):
+    if not 0 < len(ids) <= MAX_SEGMENTS or codec.sniff(data) != "PNG" or codec.find_leaks(data):
         return False
     pixels = _load_rgb(data, "RGB")
     return pixels is not None and set(_numbers(pixels)) <= {0, *ids}
 
 
 def is_voc_map(data: bytes, classes: bool) -> bool:
-    """Prove that a PNG is a segmentation of Pascal VOC, with VOC's own palette.
+    """Prove that a PNG is a Pascal VOC segmentation with the VOC palette.
 
     Args:
-        data: the file.
-        classes: whether its values are classes, 0 to 20 and 255; otherwise they
-            are objects, numbered from 1 without a gap.
+        data: content of the file.
+        classes: whether its values are classes, 0 to 20 and 255; otherwise they are
+            objects, numbered from 1 without gaps.
     """
     if codec.sniff(data) != "PNG":
         return False
     pixels = _load_rgb(data, "P")
     if pixels is None or not _has_voc_palette(data):
         return False
-    # The whole palette is known, so entries that no pixel uses tell nothing.
+    # The whole palette is known, so unused entries contain no information.
     if set(codec.find_leaks(data)) - {codec.UNUSED_COLORS}:
         return False
     colours = {number: value for value, number in enumerate(_numbers(voc_palette()[None], False))}
@@ -101,10 +104,10 @@ def is_voc_map(data: bytes, classes: bool) -> bool:
 
 
 def load_voc_map(data: bytes) -> npt.NDArray[np.uint8]:
-    """The values of a segmentation that is proven to be one, H×W uint8."""
+    """Return the values of a proven segmentation, H×W uint8."""
     pixels = _load_rgb(data, "P")
     if pixels is None:
-        raise ValueError("no map; prove it first")
+        raise ValueError("not a label map")
     values = np.zeros(1 << 24, np.uint8)
     values[_numbers(voc_palette()[None], False)] = np.arange(256, dtype=np.uint8)
     numbers = np.array(_numbers(pixels, False), np.int64)
@@ -112,7 +115,7 @@ def load_voc_map(data: bytes) -> npt.NDArray[np.uint8]:
 
 
 def encode_voc_map(values: npt.NDArray[np.uint8]) -> bytes:
-    """A PNG of a segmentation with VOC's palette; values H×W uint8."""
+    """Encode a segmentation, H×W uint8, as a PNG with the VOC palette."""
     height, width = values.shape
     header = Header(width, height, depth=8, color=3, interlaced=False)
     palette = voc_palette().tobytes()
@@ -120,7 +123,7 @@ def encode_voc_map(values: npt.NDArray[np.uint8]) -> bytes:
 
 
 def voc_palette() -> npt.NDArray[np.uint8]:
-    """VOC's colour map, 256×3: the bits of a value spread over the colours' highest bits."""
+    """Return the VOC color map, 256×3: bits of a value spread over the high bits of the colors."""
     values = np.arange(256, dtype=np.uint8)
     palette = np.zeros((256, 3), np.uint8)
     for bit in range(8):
@@ -135,7 +138,7 @@ def _has_voc_palette(data: bytes) -> bool:
 
 
 def _load_rgb(data: bytes, mode: str) -> npt.NDArray[np.uint8] | None:
-    """The one frame of an opaque 8-bit image of a mode, H×W×3, or None if it is not that."""
+    """Return the frame of an opaque 8-bit single-frame image of a mode, H×W×3, or None."""
     try:
         picture = codec.load(data)
     except WithheldError:
@@ -147,7 +150,7 @@ def _load_rgb(data: bytes, mode: str) -> npt.NDArray[np.uint8] | None:
 
 
 def _numbers(pixels: npt.NDArray[np.uint8], unique: bool = True) -> list[int]:
-    """R + 256 G + 256² B of H×W×3 pixels: those that occur, or all in order."""
+    """Return R + 256 G + 256² B of H×W×3 pixels: the unique values, or all in order."""
     red, green, blue = (pixels[..., channel].astype(np.int64) for channel in range(3))
     packed = (red + (green << 8) + (blue << 16)).ravel()
     numbers: list[int] = (np.unique(packed) if unique else packed).tolist()

@@ -1,1 +1,1 @@
-"""What was done to a dataset, written so that anyone can check it."""
+"""Manifests: what was done to a dataset, so that anyone can check it."""

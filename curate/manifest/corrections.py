@@ -1,7 +1,7 @@
-"""The manifest of a correction: ``balance.json``, and one row for every record.
+"""The manifest of a correction: ``balance.json``, and one row per record.
 
-Version 1. The columns, for people, are ``manifests/balance-1.md``, and the schema of
-``balance.json`` is ``manifests/balance-1.schema.json``; tests hold them together.
+Version 1. The columns are documented in ``manifests/balance-1.md``; the schema of
+``balance.json`` is ``manifests/balance-1.schema.json``.
 """
 
 from __future__ import annotations
@@ -52,25 +52,25 @@ _METADATA = {"curate_balance_version": str(VERSION)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What became of one record, or how one was made.
+    """One record, kept, removed or added.
 
     Args:
-        id: the record.
+        id: the record's id.
         split: its split, or None.
-        groups: the groups of everyone in it.
+        groups: the groups of all people in it.
         labels: its labels.
         outcome: one of `OUTCOMES`.
-        reason: why it was removed or made, or None.
-        weight: its weight; None of what was removed.
-        made_from: the record that it was made from, or None.
-        number: which of those made from it, from 1, or None.
-        seed: of its augmentation; None where nothing was altered.
-        parameters: what the augmentation did, as canonical JSON, or None.
-        affine: where its pixels came from: the map, row by row, and its size, as JSON.
-        source_sha256: digest of the image that it is or was made from; None if not read.
-        output_path: where it is in ``data/``; None if it is not.
-        output_sha256: digest of its bytes there.
-        output_bytes: how many they are.
+        reason: why it was removed or added, or None.
+        weight: its weight; None if removed.
+        made_from: id of the original of an added record, or None.
+        number: number of the copy, from 1, or None.
+        seed: random seed of its augmentation, or None.
+        parameters: parameters of the augmentation as canonical JSON, or None.
+        affine: affine map from the original, and sizes, as JSON, or None.
+        source_sha256: digest of the original image; None if not read.
+        output_path: path below ``data/``, or None.
+        output_sha256: digest of the output image, or None.
+        output_bytes: size of the output image, or None.
     """
 
     id: str
@@ -92,7 +92,7 @@ class Row:
 
 
 def save_rows(rows: Iterable[Row], path: Path) -> None:
-    """Write one part, in the order given."""
+    """Write one part in the given order."""
     plain = [asdict(row) for row in rows]
     with pq.ParquetWriter(
         path, COLUMNS, compression="zstd", write_statistics=False, store_schema=False
@@ -120,7 +120,7 @@ def iter_part(path: Path) -> Iterator[Row]:
     try:
         with open_regular(path) as file, pq.ParquetFile(file) as table:
             if not table.schema_arrow.equals(COLUMNS):
-                raise ManifestError(f"{path} has other columns than a correction's manifest")
+                raise ManifestError(f"{path} has other columns than the manifest of a correction")
             for batch in table.iter_batches(batch_size=256):
                 for row in batch.to_pylist():
                     yield _parse(row)
@@ -133,15 +133,15 @@ def iter_part(path: Path) -> Iterator[Row]:
 
 def _parse(row: dict[str, Any]) -> Row:
     if row["outcome"] not in OUTCOMES:
-        raise ManifestError(f"{row['id']!r} has the outcome {row['outcome']!r}, which is none")
+        raise ManifestError(f"{row['id']!r} has the unknown outcome {row['outcome']!r}")
     return Row(**{**row, "groups": tuple(row["groups"]), "labels": tuple(row["labels"])})
 
 
 def save_weights(rows: Iterable[Row], path: Path) -> None:
-    """Write every record's id, split and weight, in the manifest's order, in one file.
+    """Write id, split and weight of every kept record to one file.
 
     Args:
-        rows: the manifest's; what was removed is left out.
+        rows: rows of the manifest; removed records are skipped.
         path: the file.
     """
     schema = pa.schema(
@@ -163,7 +163,7 @@ def save_weights(rows: Iterable[Row], path: Path) -> None:
 
 
 def iter_weights(path: Path) -> Iterator[tuple[str, float]]:
-    """The id and weight of every line that `save_weights` wrote, streaming.
+    """Id and weight of every row of `save_weights`, streaming.
 
     Raises:
         ManifestError: if it cannot be read.
@@ -179,10 +179,10 @@ def iter_weights(path: Path) -> Iterator[tuple[str, float]]:
 
 
 def load_facts(manifest: Path) -> dict[str, Any]:
-    """Read a correction's ``balance.json``.
+    """Load ``balance.json``.
 
     Raises:
-        ManifestError: if it is absent, damaged, or of another shape.
+        ManifestError: if it is missing, damaged, or incomplete.
         SchemaVersionError: if it was written by a newer release.
     """
     path = manifest / FACTS
@@ -196,7 +196,7 @@ def load_facts(manifest: Path) -> dict[str, Any]:
         raise ManifestError(f"{path} cannot be read: {error}") from None
     version = facts.get("schema_version") if isinstance(facts, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ManifestError(f"{path} does not say its schema version")
+        raise ManifestError(f"{path} has no schema version")
     if version > VERSION:
         raise SchemaVersionError(
             f"{path} has schema version {version}, this release reads up to {VERSION}; upgrade "
@@ -222,7 +222,7 @@ _SHAPE: dict[str, dict[str, type | tuple[type, ...]]] = {
 
 
 def _check(facts: dict[str, Any], path: Path) -> None:
-    """Refuse what lacks a key that readers rely on."""
+    """Check the keys that readers rely on."""
     if not isinstance(facts.get("recipe"), dict) or not isinstance(facts.get("recipe_sha256"), str):
         raise ManifestError(f"{path}: recipe or recipe_sha256 is missing")
     for name in ("report", "files"):

@@ -1,31 +1,36 @@
-"""How two runs differ: recipes, outcomes, faces added and lost, by class."""
+"""The differences between two runs: recipes, outcomes, faces added and lost, by class."""
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curate.core.entries import ManifestEntry
 from curate.core.faces import Face
 from curate.core.geometry import iou
+from curate.core.records import escape_unprintable
 from curate.manifest import store
-from curate.manifest.joining import join_by_id
+from curate.manifest.store import join_by_id
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SAME_FACE = 0.3
-"""Two boxes of one image are of the same face from this intersection over union on."""
+"""Minimum intersection over union of two boxes of the same face."""
 
 
 @dataclass(slots=True)
 class Change:
-    """What changed among some images, from the first run to the second.
+    """Changes among some images, from the first run to the second.
 
     Args:
         images: images in both runs.
-        faces_lost: faces of the first that the second has not.
-        faces_added: faces of the second that the first had not.
+        faces_lost: faces of the first run only.
+        faces_added: faces of the second run only.
         now_written: images that were withheld.
         now_withheld: images that were written.
     """
@@ -42,19 +47,19 @@ class Change:
         return bool(self.faces_lost or self.faces_added or self.now_written or self.now_withheld)
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """How two runs differ.
+@dataclass(frozen=True, slots=True, repr=False)
+class ManifestDiff:
+    """The differences between two runs.
 
     Args:
-        facts: what differs in ``run.json``, by key path: the value of each run.
-        only_first: images of the first run alone.
-        only_second: images of the second run alone.
-        changed_sources: images whose source file is another.
-        changed_outputs: images whose output file is another.
+        facts: values that differ in ``run.json``, by key path, of both runs.
+        only_first: images of the first run only.
+        only_second: images of the second run only.
+        changed_sources: images with different source files.
+        changed_outputs: images with different output files.
         total: over all images in both.
-        by_category: by class; ``-`` where there is none. Those without a change are left out.
-        examples: ids of images with a change of faces or outcome, the first of them.
+        by_category: by class, ``-`` for none; classes without a change are omitted.
+        examples: ids of the first images with a change of faces or outcome.
     """
 
     facts: dict[str, tuple[Any, Any]]
@@ -66,20 +71,57 @@ class Comparison:
     by_category: dict[str, Change]
     examples: tuple[str, ...] = field(default=())
 
+    def to_text(self) -> str:
+        """The differences, for the terminal."""
+        lines = [f"{key}: {a!r} → {b!r}" for key, (a, b) in self.facts.items()]
+        if self.only_first or self.only_second:
+            lines.append(
+                f"Images only in the first: {self.only_first:,}; "
+                f"only in the second: {self.only_second:,}."
+            )
+        lines += [
+            f"{self.total.images:,} images in both: {_describe_change(self.total)}.",
+            f"Different files: {self.changed_outputs:,} outputs, {self.changed_sources:,} sources.",
+            *(f"  {name}: {_describe_change(each)}" for name, each in self.by_category.items()),
+        ]
+        if self.examples:
+            lines.append("Examples: " + ", ".join(self.examples[:5]))
+        return "\n".join(lines)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The changes by class, a row each."""
+        import pandas as pd
+
+        rows = {name: asdict(change) for name, change in self.by_category.items()}
+        names = [each.name for each in fields(Change)]
+        return pd.DataFrame.from_dict(rows, orient="index", columns=names)
+
+    def __repr__(self) -> str:
+        return f"<ManifestDiff: {_describe_change(self.total)}>"
+
+    def _repr_html_(self) -> str:
+        text = "\n".join(escape_unprintable(line) for line in self.to_text().splitlines())
+        return f"<pre>{html.escape(text)}</pre>"
+
 
 _SHOWN = 20
 
 
-def compare(first: Path, second: Path) -> Comparison:
-    """Compare two manifests, streaming.
+def diff_manifests(first: str | Path, second: str | Path) -> ManifestDiff:
+    """Compare the manifests of two runs.
+
+    >>> import curate
+    >>> curate.diff_manifests("manifests/demo", "manifests/demo")
+    <ManifestDiff: 0 faces lost, 0 added; 0 now withheld, 0 now written>
 
     Args:
-        first: a manifest's folder.
-        second: another's.
+        first: an output, or the folder of its manifest.
+        second: another.
 
     Raises:
         ManifestError: if one of them cannot be read.
     """
+    first, second = store.find_manifest(Path(first)), store.find_manifest(Path(second))
     runs = store.load_run(first), store.load_run(second)
     counts: Counter[str] = Counter()
     total, by_category, examples = Change(), dict[str, Change](), list[str]()
@@ -94,7 +136,7 @@ def compare(first: Path, second: Path) -> Comparison:
         _add(by_category.setdefault(after.category or "-", Change()), change)
         if change.is_any and len(examples) < _SHOWN:
             examples.append(after.id)
-    return Comparison(
+    return ManifestDiff(
         facts=_compare_facts(*runs),
         only_first=counts["first"],
         only_second=counts["second"],
@@ -107,7 +149,7 @@ def compare(first: Path, second: Path) -> Comparison:
 
 
 def count_unmatched(faces: Sequence[Face], others: Sequence[Face]) -> int:
-    """How many faces have no partner among the others, one to one, best overlap first."""
+    """Count the faces without a match among the others, one to one, best overlap first."""
     pairs = sorted(
         (
             (iou(face.box, other.box), i, j)
@@ -122,6 +164,13 @@ def count_unmatched(faces: Sequence[Face], others: Sequence[Face]) -> int:
             left.remove(i)
             right.remove(j)
     return len(left)
+
+
+def _describe_change(change: Change) -> str:
+    return (
+        f"{change.faces_lost:,} faces lost, {change.faces_added:,} added; "
+        f"{change.now_withheld:,} now withheld, {change.now_written:,} now written"
+    )
 
 
 def _compare_entries(before: ManifestEntry, after: ManifestEntry) -> Change:
@@ -151,27 +200,27 @@ def _iter_pairs(
     yield from join_by_id(old, new)
 
 
-_TOLD_APART = ("recipe", "detectors", "obfuscator", "libraries", "source", "counts", "tool")
+_COMPARED = ("recipe", "detectors", "obfuscator", "libraries", "source", "counts", "tool")
 
 
 def _compare_facts(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    told = dict[str, tuple[Any, Any]]()
-    for key in _TOLD_APART:
-        told |= _differences(_by_name(first.get(key)), _by_name(second.get(key)), key)
-    return told
+    found = dict[str, tuple[Any, Any]]()
+    for key in _COMPARED:
+        found |= _differences(_by_name(first.get(key)), _by_name(second.get(key)), key)
+    return found
 
 
 def _by_name(value: Any) -> Any:
-    """A list of named things as an object, so that they are compared one by one."""
+    """A list of objects with names as one object, to compare them by name."""
     return {item["name"]: item for item in value} if isinstance(value, list) else value
 
 
 def _differences(a: Any, b: Any, path: str) -> dict[str, tuple[Any, Any]]:
     if isinstance(a, dict) and isinstance(b, dict):
-        told = dict[str, tuple[Any, Any]]()
+        found = dict[str, tuple[Any, Any]]()
         for key in sorted({*a, *b}):
-            told |= _differences(_of(a, key), _of(b, key), f"{path}.{key}")
-        return told
+            found |= _differences(_of(a, key), _of(b, key), f"{path}.{key}")
+        return found
     return {} if a == b else {path: (_short(a), _short(b))}
 
 
@@ -180,5 +229,5 @@ def _of(value: dict[str, Any], key: str) -> Any:
 
 
 def _short(value: Any) -> Any:
-    """Whole objects are only said to be there: their digests stand in the manifests."""
+    """A nested object is only reported as present."""
     return "present" if isinstance(value, dict) else value

@@ -1,4 +1,4 @@
-"""``others.jsonl``: the files of a dataset that are not images."""
+"""``others.jsonl``: the files of a dataset that are not images, and what became of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from curate.core.errors import ManifestError
 from curate.storage.regular import open_regular
 
 OTHERS = "others.jsonl"
-FATES = ("carried", "rebuilt", "left_out")
+OUTCOMES = ("carried", "rebuilt", "left_out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,10 +19,10 @@ class Other:
     """A file that is not an image.
 
     Args:
-        path: relative to SOURCE and, if carried, to ``OUT/data``.
-        carried: whether it went to the output as it was.
-        rebuilt: whether it holds images and was written anew around them.
-        sha256: digest of what went to the output.
+        path: relative to SOURCE and, if copied, to ``OUT/data``.
+        carried: whether it was copied unchanged.
+        rebuilt: whether it contains images and was written again with their outputs.
+        sha256: digest of the file in the output.
         bytes: its size.
         reason: why it was left out.
     """
@@ -38,21 +38,21 @@ class Other:
         said = (self.sha256, self.bytes, self.reason)
         wanted = (str, int, type(None)) if self.is_there else (type(None), type(None), str)
         if type(self.path) is not str or {type(self.carried), type(self.rebuilt)} != {bool}:
-            raise TypeError("path is not a text, or carried or rebuilt neither true nor false")
+            raise TypeError("path is not a string, or carried or rebuilt not a boolean")
         if self.carried and self.rebuilt:
-            raise TypeError("a file is either carried or rebuilt")
+            raise TypeError("carried and rebuilt cannot both be true")
         if tuple(map(type, said)) != wanted:
-            raise TypeError("give sha256 and bytes of what is in data, reason of what is not")
-        self.path.encode()  # a lone surrogate, which JSON can hold, is no name
+            raise TypeError("a file in the output has sha256 and bytes, any other has a reason")
+        self.path.encode()  # a lone surrogate, which JSON can contain, is not a valid name
 
     @property
-    def fate(self) -> str:
-        """What became of it, one of `FATES`."""
+    def outcome(self) -> str:
+        """What became of it, one of `OUTCOMES`."""
         return "carried" if self.carried else "rebuilt" if self.rebuilt else "left_out"
 
     @property
     def is_there(self) -> bool:
-        """Whether the output has it."""
+        """Whether it is in the output."""
         return self.carried or self.rebuilt
 
 
@@ -60,7 +60,7 @@ def iter_others(manifest: Path) -> Iterator[Other]:
     """The lines of ``others.jsonl``, streaming.
 
     Raises:
-        ManifestError: if the file is absent, or a line is not as it should be.
+        ManifestError: if the file is absent, or a line is not valid.
     """
     path, number = manifest / OTHERS, 0
     try:
@@ -78,5 +78,5 @@ def _parse(line: str) -> Other:
     value = json.loads(line)
     known = {field.name for field in fields(Other)}
     if not isinstance(value, dict) or not known >= set(value) >= {"path", "carried"}:
-        raise TypeError(f"it is no object with the keys {', '.join(sorted(known))}")
+        raise TypeError(f"it is not an object with the keys {', '.join(sorted(known))}")
     return Other(**value)

@@ -1,9 +1,9 @@
-"""The public tier of a manifest: what can be shown without linking an output to a person's photo.
+"""The public tier of a manifest, which does not link an output to a person's photo; version 1.
 
-From the sealed tier it takes sizes, outcomes, routes and boxes, and leaves out
-names, paths, digests of sources and of outputs (whoever has the originals can
-make the same outputs again), confidences, labels and order. Ids are keyed; the
-key stays in the sealed tier. Version 1: ``manifests/public-1.md``.
+It has sizes, outcomes, routes and boxes of the sealed tier, without names, paths, digests of
+sources and outputs (anyone with the originals can compute the outputs again), confidences,
+labels and order. Ids are keyed; the key stays in the sealed tier. Documented in
+``manifests/public-1.md``.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ from curate.core.entries import ManifestEntry
 from curate.core.errors import ManifestError, UsageError
 from curate.core.geometry import Box, clip
 from curate.manifest import store
+from curate.storage.index import open_index
 
 VERSION = 1
 RECORDS = "records.parquet"
 GRID = 16
-"""Boxes are rounded outwards to this many pixels: the blocks that JPEG masks touch."""
+"""Boxes are rounded outwards to multiples of this, pixels: the blocks of JPEG masks."""
 MIN_CELL = 10
-"""The least count that is shown of a split or a class."""
+"""Minimum count that is shown of a split or a class."""
 
 _ITEM = "element"
 _BOX = pa.list_(pa.field(_ITEM, pa.int32()))
@@ -51,25 +52,31 @@ SCHEMA = pa.schema(
 )
 
 
-def publish(manifest: Path, target: Path, min_cell: int = MIN_CELL) -> dict[str, Any]:
-    """Write the public tier of a sealed manifest.
+def publish_manifest(
+    manifest: str | Path, target: str | Path, min_cell: int = MIN_CELL
+) -> dict[str, Any]:
+    """Write the public tier of a sealed manifest to a new folder, atomically.
+
+    >>> curate.publish_manifest("out", "public")["counts"]["images"]   # doctest: +SKIP
+    128
 
     Args:
-        manifest: the sealed manifest's folder; a key is added to it if it has none.
-        target: a folder that does not exist yet; appears all at once.
-        min_cell: the least count that is shown of a split or a class.
+        manifest: an output, or the folder of its manifest; a key is added if it has none.
+        target: the folder to create.
+        min_cell: minimum count that is shown of a split or a class.
 
     Returns:
         The content of the public ``run.json``.
 
     Raises:
         ManifestError: if the sealed manifest cannot be read.
-        UsageError: if the target exists or lies inside the sealed tier.
+        UsageError: if the target exists or is inside the sealed output.
     """
+    manifest, target = store.find_manifest(Path(manifest)), Path(target)
     if target.exists():
-        raise UsageError(f"{target} exists; name a new folder")
+        raise UsageError(f"{target} exists; give a new folder")
     if target.resolve().is_relative_to(manifest.resolve().parent):
-        raise UsageError(f"{target} lies inside the sealed run; choose another place")
+        raise UsageError(f"{target} is inside the sealed output; choose another folder")
     run = store.load_run(manifest)
     key = load_key(manifest)
     partial = target.with_name(f".{target.name}.partial")
@@ -83,7 +90,7 @@ def publish(manifest: Path, target: Path, min_cell: int = MIN_CELL) -> dict[str,
 
 
 def load_key(manifest: Path) -> bytes:
-    """The key of a sealed manifest, made at random if it has none.
+    """Load the key of a sealed manifest; a random one is generated if it has none.
 
     Raises:
         ManifestError: if it is damaged.
@@ -94,7 +101,9 @@ def load_key(manifest: Path) -> bytes:
     except FileExistsError:
         text = path.read_text(encoding="ascii", errors="replace").strip()
         if not re.fullmatch("[0-9a-f]{64}", text):
-            raise ManifestError(f"{path} is no key; put the right one back") from None
+            raise ManifestError(
+                f"{path} is not a key of 64 hexadecimal digits; restore it"
+            ) from None
         return bytes.fromhex(text)
     key = secrets.token_bytes(32)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -117,13 +126,13 @@ def round_to_grid(box: Box, width: int, height: int) -> list[int]:
 
 
 def suppress(counts: Mapping[str, int], min_cell: int) -> dict[str, int | None]:
-    """Counts that sum to a known total, with small ones left out beyond recovery.
+    """Suppress small counts of a known total (primary and complementary cell suppression).
 
-    A single cell that is left out could be had by subtraction, so the smallest
-    of the others goes with it.
+    A single suppressed cell could be computed by subtraction, so the smallest of the others
+    is suppressed with it.
 
     Returns:
-        Every name with its count, or None where it is left out.
+        Every name with its count, or None where it is suppressed.
     """
     hidden = {name for name, count in counts.items() if count < min_cell}
     rest = sorted((count, name) for name, count in counts.items() if name not in hidden)
@@ -133,12 +142,11 @@ def suppress(counts: Mapping[str, int], min_cell: int) -> dict[str, int | None]:
 
 
 def _save_records(manifest: Path, key: bytes, path: Path) -> tuple[Counter[str], Counter[str]]:
-    """Write the records in the order of their keyed ids; counts splits and categories."""
+    """Write the records sorted by keyed id, and count splits and categories."""
     splits: Counter[str] = Counter()
     categories: Counter[str] = Counter()
-    rows = sqlite3.connect("")  # a private database on disk that goes when it is closed
-    try:
-        rows.execute("CREATE TABLE records (id TEXT PRIMARY KEY, row TEXT)")
+    schema = "CREATE TABLE records (id TEXT PRIMARY KEY, row TEXT)"
+    with open_index(schema=schema, what="index of records") as rows:
         for entry in store.iter_entries(manifest / store.RECORDS_FOLDER):
             row = _to_row(entry, key)
             rows.execute("INSERT INTO records VALUES (?, ?)", (row["id"], json.dumps(row)))
@@ -148,8 +156,6 @@ def _save_records(manifest: Path, key: bytes, path: Path) -> tuple[Counter[str],
             for batch in _iter_batches(rows):
                 writer.write_table(pa.Table.from_pylist(batch, schema=SCHEMA))
             writer.add_key_value_metadata({"curate_public_version": str(VERSION)})
-    finally:
-        rows.close()
     return splits, categories
 
 
@@ -174,11 +180,11 @@ def _to_row(entry: ManifestEntry, key: bytes) -> dict[str, Any]:
 
 
 _PRIVATE = ("faces_sha256", "weights_sha256")
-"""Keys of a recipe that are digests of the user's files."""
+"""Keys of a recipe that are digests of the user's files; not published."""
 
 
 def _describe(
-    run: Mapping[str, Any], records: Path, counts: tuple[Counter[str], Counter[str]], least: int
+    run: Mapping[str, Any], records: Path, counts: tuple[Counter[str], Counter[str]], min_cell: int
 ) -> dict[str, Any]:
     recipe = {key: value for key, value in run["recipe"].items() if key not in _PRIVATE}
     totals = {key: run["counts"][key] for key in ("images", "written", "withheld", "faces")}
@@ -192,9 +198,9 @@ def _describe(
         "libraries": run["libraries"],
         "layout": run["source"]["layout"],
         "counts": totals,
-        "min_cell": least,
-        "images_by_split": suppress(counts[0], least),
-        "images_by_category": suppress(counts[1], least),
+        "min_cell": min_cell,
+        "images_by_split": suppress(counts[0], min_cell),
+        "images_by_category": suppress(counts[1], min_cell),
         "grid": GRID,
         "records_sha256": store.digest_file(records),
     }

@@ -1,7 +1,6 @@
-"""The shape of ``run.json``, version 1: what every reader of it may rely on.
+"""Validation of ``run.json``, version 1, without a JSON Schema library.
 
-The same, as JSON Schema, is ``manifests/run-1.schema.json``; a test holds the
-two together.
+The schema is ``manifests/run-1.schema.json``; a test compares the two.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from curate.core.errors import ManifestError
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A plain value: what it is called, and whether something is one."""
+    """A plain value: its name in messages, and a test for it."""
 
     name: str
     holds: Callable[[Any], bool]
@@ -43,8 +42,8 @@ def _is_sha256(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
-_TEXT = _Value("a text", lambda value: isinstance(value, str))
-_TEXT_OR_NULL = _Value("a text or null", lambda value: value is None or isinstance(value, str))
+_TEXT = _Value("a string", lambda value: isinstance(value, str))
+_TEXT_OR_NULL = _Value("a string or null", lambda value: value is None or isinstance(value, str))
 _COUNT = _Value("a count", lambda value: _is_int(value) and value >= 0)
 _SHARE = _Value(
     "a number, 0 or more",
@@ -60,7 +59,7 @@ _OBJECT = _Value("an object", lambda value: isinstance(value, dict))
 SHAPE: Mapping[str, Any] = {
     "schema_version": _COUNT,
     "tool": {"name": _OURS, "version": _TEXT},
-    "recipe": _OBJECT,  # curate.recipe reads it, and says what is wrong with it
+    "recipe": _OBJECT,  # curate.recipe validates it
     "recipe_sha256": _SHA256,
     "detectors": _ListOf(
         {
@@ -95,7 +94,7 @@ SHAPE: Mapping[str, Any] = {
 
 
 def check_shape(run: Any) -> None:
-    """Refuse a ``run.json`` that has not all the keys of version 1, or has others.
+    """Refuse a ``run.json`` with missing, unknown or wrongly typed keys.
 
     Raises:
         ManifestError: at the first key that is missing, unknown or of another type.
@@ -133,4 +132,4 @@ def _faults_of_object(
             yield f"{prefix}{key} is missing"
     for key in value:
         if key not in shape:
-            yield f"{prefix}{key!r} is no key of schema version 1"
+            yield f"{prefix}{key!r} is not a key of schema version 1"

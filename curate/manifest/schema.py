@@ -1,7 +1,6 @@
-"""The columns of a manifest's records, and their conversion to and from entries.
+"""Columns of a manifest's records, and conversion to and from entries; version 1.
 
-Version 1. The same table, for people, is ``manifests/records-1.md``; a test
-holds the two together.
+Documented in ``manifests/records-1.md``; a test compares the two.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from curate.core.geometry import Box
 
 VERSION = 1
 METADATA = {"curate_schema_version": str(VERSION)}
-"""All that a part's Parquet file says beside its columns."""
+"""The only key-value metadata of a part's Parquet file."""
 
-# Parquet's own name for a list's items: what is read back then equals what was declared.
+# Parquet's standard name of list items: the schema that is read equals the one declared.
 _ITEM = "element"
 _XYXY = pa.list_(pa.field(_ITEM, pa.float64()))
 
@@ -39,7 +38,7 @@ TRANSFORM = pa.struct(
     [
         pa.field("name", pa.string()),
         pa.field("version", pa.string()),
-        pa.field("parameters", pa.string()),  # canonical JSON: names differ between methods
+        pa.field("parameters", pa.string()),  # canonical JSON, as methods have different parameters
     ]
 )
 
@@ -71,7 +70,7 @@ RECORDS = pa.schema(
 
 
 def to_row(entry: ManifestEntry) -> dict[str, Any]:
-    """An entry as a row of the records table."""
+    """Convert an entry to a row of the records table."""
     row = {name: getattr(entry, name) for name in RECORDS.names}
     row["outcome"] = entry.outcome.value
     row["route"] = entry.route.value if entry.route else None
@@ -100,7 +99,7 @@ def to_row(entry: ManifestEntry) -> dict[str, Any]:
 
 
 def from_row(row: Mapping[str, Any]) -> ManifestEntry:
-    """The entry that a row of the records table stands for."""
+    """Convert a row of the records table to an entry."""
     faces = row["faces"] or []
     plain = {name: row[name] for name in RECORDS.names if name not in _CONVERTED}
     return ManifestEntry(

@@ -1,39 +1,107 @@
-"""A manifest as a page for a person at a terminal."""
+"""A manifest to read: in a notebook, at a terminal, as a table."""
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from curate.core.entries import Outcome
+from curate.core.entries import ManifestEntry, Outcome
+from curate.core.records import escape_unprintable
 from curate.manifest import store
+from curate.manifest.schema import to_row
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _CLASSES = 12
 
 
-def format_page(manifest: Path) -> str:
-    """What a run did, its counts, its models, and what was withheld.
+@dataclass(frozen=True, slots=True, repr=False)
+class Manifest:
+    """The sealed manifest of a run.
 
     Args:
-        manifest: the manifest's folder.
+        path: its folder.
+        run: the content of ``run.json``.
+    """
+
+    path: Path
+    run: Mapping[str, Any]
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        """Images, written and withheld images, faces, routes and reasons."""
+        counts: Mapping[str, Any] = self.run["counts"]
+        return counts
+
+    def entries(self) -> Iterator[ManifestEntry]:
+        """Iterate over the entries, one per image, sorted by id."""
+        return store.iter_entries(self.path / store.RECORDS_FOLDER)
+
+    def withheld(self) -> Iterator[ManifestEntry]:
+        """Iterate over the entries of images that were withheld."""
+        return (entry for entry in self.entries() if entry.outcome is Outcome.WITHHELD)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The records as a table, a row per image; needs memory for all of them."""
+        import pandas as pd
+
+        return pd.DataFrame([to_row(entry) for entry in self.entries()])
+
+    def to_text(self) -> str:
+        """What was done, how often, with which models, and what was withheld."""
+        lines = (*_iter_facts(self.run), *_iter_classes(self.entries()))
+        return "\n".join(line.rstrip() for line in lines)
+
+    def __repr__(self) -> str:
+        counts = self.counts
+        return (
+            f"<Manifest {str(self.path)!r}: {counts['written']:,} written, "
+            f"{counts['withheld']:,} withheld, {counts['faces']:,} faces>"
+        )
+
+    def _repr_html_(self) -> str:
+        text = "\n".join(escape_unprintable(line) for line in self.to_text().splitlines())
+        return f"<pre>{html.escape(text)}</pre>"
+
+
+def load_manifest(path: str | Path) -> Manifest:
+    """Load the manifest of an output of `blur`.
+
+    >>> import curate
+    >>> manifest = curate.load_manifest("manifests/demo")
+    >>> manifest.counts["images"]
+    12
+    >>> len(manifest.to_frame())
+    12
+
+    Args:
+        path: the output, or the folder of its manifest.
 
     Raises:
         ManifestError: if it cannot be read.
         SchemaVersionError: if it was written by a newer release.
     """
-    run = store.load_run(manifest)
-    return "\n".join(line.rstrip() for line in (*_iter_facts(run), *_iter_classes(manifest)))
+    folder = store.find_manifest(Path(path))
+    return Manifest(folder, store.load_run(folder))
 
 
-def format_account(account: Mapping[str, Any], name: str) -> str:
-    """What ``curate detect`` says of a table of faces that it wrote."""
-    counts = account["counts"]
+def format_faces_info(info: Mapping[str, Any], name: str) -> str:
+    """Describe a table of faces by the metadata that ``curate detect`` wrote.
+
+    Args:
+        info: from `curate.manifest.faces.load_faces_info`.
+        name: the table's file name.
+    """
+    counts = info["counts"]
     lines = [
-        f"{name}: faces found by {_tool(account)}",
-        *_iter_recipe(account),
-        *_iter_models(account["detectors"]),
+        f"{name}: faces found by {_tool(info)}",
+        *_iter_recipe(info),
+        *_iter_models(info["detectors"]),
         "",
         *_iter_table({key.replace("_", " "): f"{value:,}" for key, value in counts.items()}),
     ]
@@ -63,7 +131,7 @@ def _iter_facts(run: Mapping[str, Any]) -> Iterator[str]:
     others = run["others"]
     yield ""
     yield (
-        f"Other files: {others['carried']:,} carried, {others['rebuilt']:,} rebuilt, "
+        f"Other files: {others['carried']:,} copied, {others['rebuilt']:,} rebuilt, "
         f"{others['left_out']:,} left out"
     )
     yield f"Digests: recipe {run['recipe_sha256'][:16]}, records {run['records']['sha256'][:16]}"
@@ -88,10 +156,10 @@ def _iter_models(detectors: list[Mapping[str, Any]]) -> Iterator[str]:
         )
 
 
-def _iter_classes(manifest: Path) -> Iterator[str]:
+def _iter_classes(entries: Iterator[ManifestEntry]) -> Iterator[str]:
     images: Counter[str] = Counter()
     with_faces: Counter[str] = Counter()
-    for entry in store.iter_entries(manifest / store.RECORDS_FOLDER):
+    for entry in entries:
         if entry.outcome is Outcome.WRITTEN and entry.category is not None:
             images[entry.category] += 1
             with_faces[entry.category] += bool(entry.faces)

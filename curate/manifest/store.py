@@ -1,4 +1,4 @@
-"""Reading and writing a manifest's files."""
+"""Load and save the files of a manifest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,15 +21,58 @@ from curate.core.records import escape_unprintable
 from curate.manifest.others import OTHERS as OTHERS
 from curate.manifest.run import check_shape
 from curate.manifest.schema import METADATA, RECORDS, VERSION, from_row, to_row
+from curate.storage.atomic import save_text
 from curate.storage.regular import open_regular, read_regular
+
+FILES = "files.jsonl"
+"""Of a published dataset: every file with its digest."""
+
+
+class HasId(Protocol):
+    """A record, an entry, or anything else with the id of an image."""
+
+    @property
+    def id(self) -> str:
+        """Unique in its stream."""
+        ...
+
+
+A = TypeVar("A", bound=HasId)
+B = TypeVar("B", bound=HasId)
+
+
+def join_by_id(first: Iterator[A], second: Iterator[B]) -> Iterator[tuple[A | None, B | None]]:
+    """Join two streams that are sorted by id; None where one has no such image."""
+    a, b = next(first, None), next(second, None)
+    while a is not None or b is not None:
+        if b is None or (a is not None and a.id < b.id):
+            yield a, None
+            a = next(first, None)
+        elif a is None or b.id < a.id:
+            yield None, b
+            b = next(second, None)
+        else:
+            yield a, b
+            a, b = next(first, None), next(second, None)
+
+
+DATA = "data"
+MANIFEST = "manifest"
+"""Folders of an output: the dataset, and the account of it."""
 
 RUN = "run.json"
 RECORDS_FOLDER = "records"
 LOG = "log.jsonl"
 KEY = "key.txt"
-"""The key of the public tier's ids; made when it is first published."""
+"""The key of the public tier's ids; generated when it is first published."""
 
 _BATCH = 256
+
+
+def find_manifest(path: Path) -> Path:
+    """Return the manifest's folder of an output; another folder is returned as it is."""
+    inside = path / MANIFEST
+    return inside if (inside / RUN).is_file() else path
 
 
 def part_name(number: int) -> str:
@@ -38,7 +81,7 @@ def part_name(number: int) -> str:
 
 
 def part_number(name: str) -> int | None:
-    """Which shard's part a file of this name is, or None if it is none."""
+    """Number of the shard whose part has this file name, or None if it is not a part."""
     digits = re.fullmatch(r"part-([0-9]{5,18})\.parquet", name)
     number = int(digits[1]) if digits else None
     return number if number is not None and part_name(number) == name else None
@@ -47,7 +90,7 @@ def part_number(name: str) -> int | None:
 def save_part(entries: Iterable[ManifestEntry], path: Path) -> None:
     """Write one shard's entries, sorted by id, as Parquet."""
     rows = [to_row(entry) for entry in sorted(entries, key=lambda entry: entry.id)]
-    # Without the Arrow schema, which would stand in the metadata as a block of bytes.
+    # Without the Arrow schema, which would be an opaque block of bytes in the metadata.
     with pq.ParquetWriter(
         path, RECORDS, compression="zstd", write_statistics=False, store_schema=False
     ) as writer:
@@ -62,14 +105,14 @@ def iter_parts(records: Path) -> Iterator[Path]:
         ManifestError: if one is missing between others.
     """
     numbers = (part_number(path.name) for path in records.glob("part-*.parquet"))
-    for place, number in enumerate(sorted(number for number in numbers if number is not None)):
-        if number != place:
-            raise ManifestError(f"{records / part_name(place)} is missing")
+    for expected, number in enumerate(sorted(number for number in numbers if number is not None)):
+        if number != expected:
+            raise ManifestError(f"{records / part_name(expected)} is missing")
         yield records / part_name(number)
 
 
 def iter_entries(records: Path) -> Iterator[ManifestEntry]:
-    """Every entry of a manifest, streaming, in the order of ids.
+    """Iterate over the entries of a manifest, sorted by id.
 
     Raises:
         ManifestError: if a part is missing or cannot be read.
@@ -80,10 +123,10 @@ def iter_entries(records: Path) -> Iterator[ManifestEntry]:
 
 
 def iter_part(path: Path) -> Iterator[ManifestEntry]:
-    """Every entry of one part, streaming.
+    """Iterate over the entries of one part.
 
     Raises:
-        ManifestError: if it cannot be read, or holds anything beside the columns of a manifest.
+        ManifestError: if it cannot be read, or has other columns or metadata.
         SchemaVersionError: if it was written by a newer release.
     """
     try:
@@ -104,20 +147,20 @@ def iter_part(path: Path) -> Iterator[ManifestEntry]:
 
 
 def _check_part(table: pq.ParquetFile, name: str) -> None:
-    """Refuse a part that says more or less than its columns."""
-    said = table.metadata.metadata or {}
-    digits = said.get(b"curate_schema_version", b"")
+    """Refuse a part with other metadata or columns."""
+    metadata = table.metadata.metadata or {}
+    digits = metadata.get(b"curate_schema_version", b"")
     check_version(int(digits) if re.fullmatch(rb"[0-9]{1,9}", digits) else None, name)
-    if set(said) != {key.encode() for key in METADATA}:
-        raise ManifestError(f"{name} has metadata beside the schema version")
+    if set(metadata) != {key.encode() for key in METADATA}:
+        raise ManifestError(f"{name} has further metadata")
     if not table.schema_arrow.equals(RECORDS):
-        raise ManifestError(f"{name} has other columns than those of schema version {VERSION}")
+        raise ManifestError(f"{name} does not have the columns of schema version {VERSION}")
 
 
 def has_foreign_bytes(path: Path) -> bool:
-    """Whether a part that can be read has bytes that belong neither to a column nor the footer.
+    """Whether a readable part has bytes outside its columns and footer.
 
-    Arrow ends the process over a footer that was made to deceive; ask where that is survived.
+    A forged footer can make Arrow end the process: call this in a worker process.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -127,31 +170,31 @@ def has_foreign_bytes(path: Path) -> bool:
             for row in range(footer.num_row_groups)
             for column in range(footer.num_columns)
         )
-        # Two marks of four bytes, and the footer's length in four.
+        # Two magic numbers of four bytes, and the footer's length in four.
         return bool(size != columns + footer.serialized_size + 12)
 
 
 def check_version(found: Any, where: str) -> None:
-    """Refuse a schema version that this release does not know.
+    """Refuse a schema version that this release cannot read.
 
     Raises:
         SchemaVersionError: if it is newer.
-        ManifestError: if it is no version at all.
+        ManifestError: if it is not a version.
     """
     if not isinstance(found, int) or isinstance(found, bool):
-        raise ManifestError(f"{where} does not say its schema version")
+        raise ManifestError(f"{where} has no schema version")
     if found > VERSION:
         raise SchemaVersionError(
             f"{where} has schema version {found}, this release reads up to {VERSION}; "
             "upgrade curate-dataset"
         )
     if found < 1:
-        raise ManifestError(f"{where} has schema version {found}, which never was")
+        raise ManifestError(f"{where} has schema version {found}, which does not exist")
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts over a run, the same whether added up at once or shard by shard."""
+    """Counts over a run."""
 
     images: int = 0
     written: int = 0
@@ -175,7 +218,7 @@ class Tally:
             self.routes[entry.route.value] += 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values with sorted keys."""
+        """Return the counts as plain values with sorted keys."""
         return {
             "images": self.images,
             "written": self.written,
@@ -194,7 +237,7 @@ def digest_file(path: Path) -> str:
 
 
 def digest_regular(path: Path) -> str:
-    """SHA-256 of a file of an output, in hexadecimal; anything but a regular file is an OSError."""
+    """SHA-256 of a regular file, in hexadecimal; raises OSError for anything else."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -214,7 +257,7 @@ def digest_bytes(data: bytes) -> str:
 
 
 def digest_parts(records: Path) -> str:
-    """SHA-256 over the digests of all parts in order: one number for the whole run."""
+    """SHA-256 over the digests of all parts in order."""
     total = hashlib.sha256()
     for path in iter_parts(records):
         total.update(f"{path.name} {digest_regular(path)}\n".encode())
@@ -230,18 +273,13 @@ def digest_sources(records: Path) -> str:
 
 
 def save_json(value: Any, path: Path) -> None:
-    """Write JSON for people and programs, so that a reader sees all of it or nothing."""
+    """Write indented JSON with sorted keys, atomically."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    save_text(path, text + "\n")
 
 
 def load_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Load a JSON file.
 
     Raises:
         FileNotFoundError: if it is absent.
@@ -254,10 +292,10 @@ def load_json(path: Path) -> Any:
 
 
 def load_run(manifest: Path) -> dict[str, Any]:
-    """Read a manifest's ``run.json``; all keys of its schema are there, with their types.
+    """Load and validate a manifest's ``run.json``.
 
     Raises:
-        ManifestError: if it is absent, damaged or of another shape.
+        ManifestError: if it is absent, damaged or not valid.
         SchemaVersionError: if it was written by a newer release.
     """
     path = manifest / RUN
@@ -268,7 +306,7 @@ def load_run(manifest: Path) -> dict[str, Any]:
         raise ManifestError(f"{path} is missing; is this the OUT of a finished run?") from None
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # no JSON, no finite number, no Unicode
+    except (ValueError, RecursionError) as error:  # not JSON, not finite, not Unicode
         raise ManifestError(f"{path} cannot be read: {error}") from None
     if not isinstance(run, dict):
         raise ManifestError(f"{path} is not a JSON object")

@@ -17,6 +17,9 @@ from curate.obfuscators.fixedpoint import check_frame
 DEFAULT_MARGIN = 0.15
 """Default growth of a face on every side, as a share of its longer side."""
 
+MAX_REGIONS = 4096
+"""Maximum number of faces per image, which bounds time and memory."""
+
 _MARGINS = {"imagenet": 0.1}
 
 Mask = npt.NDArray[np.uint8]
@@ -60,8 +63,11 @@ def check_regions(regions: Sequence[Region], width: int, height: int) -> None:
     """Check that regions are whole pixels of the image.
 
     Raises:
-        WithheldError: if a hidden box is empty, fractional or not inside the image.
+        WithheldError: if there are more than ``MAX_REGIONS``, or a hidden box is empty,
+            fractional or not inside the image.
     """
+    if len(regions) > MAX_REGIONS:
+        raise WithheldError("faces", f"{len(regions):,} faces; at most {MAX_REGIONS:,} per image")
     for each in regions:
         box = each.hidden
         inside = 0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height
@@ -115,21 +121,28 @@ def surroundings(group: Sequence[Box], ring: int, width: int, height: int) -> Bo
 
 
 def clusters(boxes: Sequence[Box]) -> list[list[Box]]:
-    """Group boxes into connected components of overlapping or touching boxes."""
+    """Group boxes into connected components of overlapping or touching boxes.
+
+    Boxes that share only a corner are connected. Memory is linear in the number of boxes.
+    """
     if len(boxes) < 2:
         return [[box] for box in boxes]
     x0, y0, x1, y1 = np.array([box.xyxy for box in boxes]).T
-    meets = (x0[:, None] <= x1) & (x0 <= x1[:, None]) & (y0[:, None] <= y1) & (y0 <= y1[:, None])
-    labels = np.arange(len(boxes))
-    while True:
-        lowest = np.where(meets, labels, len(boxes)).min(axis=1)
-        lowest = lowest[lowest]  # the least label of the least neighbor: long chains merge fast
-        if np.array_equal(lowest, labels):
-            break
-        labels = lowest
+    label = np.full(len(boxes), -1)
+    for first in range(len(boxes)):
+        if label[first] >= 0:
+            continue
+        label[first] = first
+        pending = [first]
+        while pending:
+            at = pending.pop()
+            near = (x0 <= x1[at]) & (x1 >= x0[at]) & (y0 <= y1[at]) & (y1 >= y0[at])
+            found = np.flatnonzero(near & (label < 0))
+            label[found] = first
+            pending += found.tolist()
     groups: dict[int, list[Box]] = {}
-    for box, label in zip(boxes, labels.tolist(), strict=True):
-        groups.setdefault(label, []).append(box)
+    for box, first in zip(boxes, label.tolist(), strict=True):
+        groups.setdefault(first, []).append(box)
     return list(groups.values())
 
 

@@ -1,1 +1,1 @@
-"""The only place where source, detector, obfuscator, codec and manifest meet."""
+"""The main job and what runs over a dataset share: blur, detect, verify, replay."""

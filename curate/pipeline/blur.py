@@ -1,30 +1,35 @@
-"""The main job: obfuscate every face of a dataset folder, and account for it."""
+"""The main job: obfuscate every face of a dataset, and record what was done."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from curate.core.errors import UsageError
-from curate.core.protocols import Model, Source
+from curate.core.errors import SourceChangedError, UsageError
+from curate.core.protocols import Model, Source, iter_containers
 from curate.layouts import open_source
-from curate.layouts.access.address import is_address, is_hub_place
-from curate.layouts.access.hub import describe_origin
-from curate.layouts.faces import iter_given_faces, table
-from curate.layouts.faces.boxes import GivenFaces
+from curate.layouts.access.address import is_address, is_hub_uri
+from curate.layouts.access.hub import PREFIX, describe_origin, materialize, parse_hub_uri
 from curate.manifest import store
-from curate.pipeline import finish, hub
-from curate.pipeline.carrying import carry
-from curate.pipeline.gathering import gather
-from curate.pipeline.given import check_matches, describe_matches, match_faces, save_face_index
-from curate.pipeline.run import Run, begin, clock, do_shards, hold
-from curate.pipeline.session import Session
+from curate.pipeline import assembly
+from curate.pipeline.given_faces import (
+    check_matches,
+    describe_matches,
+    load_faces,
+    match_faces,
+    save_face_index,
+)
+from curate.pipeline.output import Summary, load_summary, summarize
+from curate.pipeline.progress import show_progress
+from curate.pipeline.run import Run, begin, clock, hold, run_shards
+from curate.pipeline.session import Session, configure
 from curate.pipeline.shard import ShardJob
-from curate.pipeline.summary import Summary, recall, summarize
 from curate.pipeline.tools import check_recipe, open_detector, pin_files
-from curate.pipeline.workspace import Plan, Workspace, check_containers, check_places
+from curate.pipeline.workspace import Plan, Workspace, check_containers, check_paths
 from curate.recipe import Recipe
+
+_HUB_LAYOUT = "parquet"
 
 
 def blur(
@@ -32,74 +37,114 @@ def blur(
     out: str | Path,
     recipe: Recipe | None = None,
     session: Session | None = None,
+    *,
+    quiet: bool = False,
+    **options: Any,
 ) -> Summary:
-    """Obfuscate every face of the images in a folder and write a manifest.
+    """Obfuscate every face of a dataset and write it, with a manifest, in the same layout.
 
-    Running it again on the same OUT continues an interrupted run and returns at
-    once from a finished one.
+    Running it again with the same OUT continues an interrupted run, and returns at once
+    from a finished one.
+
+    >>> curate.blur("photos", "out", method="fill", workers=4)   # doctest: +SKIP
+    <Summary of 'out': 128 written, 0 withheld, 231 faces hidden>
 
     Args:
-        source: the dataset's folder, its address, or ``hf:NAME[@REVISION]``; only read.
-        out: the output folder; made if absent, on one file system.
-        recipe: what to do; the defaults if None.
-        session: how to run.
+        source: path or URI of the dataset, or ``hf:NAME[@REVISION]``; only read.
+        out: the output folder; created if absent.
+        recipe: what to do, or None for the defaults.
+        session: how to run, or None for the defaults.
+        quiet: show no progress and no messages.
+        options: fields of `Recipe`, such as ``method`` or ``profile``, and of `Session`,
+            such as ``workers``, ``faces`` or ``layout``; they override both.
 
     Returns:
-        What became of the images. Withheld images are counted, never raised.
+        How many images were written and withheld. A withheld image raises nothing.
 
     Raises:
-        UsageError: if the request contradicts itself or OUT holds another run.
+        UsageError: if the options contradict each other, or OUT holds another run.
         DataError: if SOURCE or an interrupted run cannot be used.
-        SetupError: if the environment lacks something, disk space included.
+        SetupError: if something is missing from the environment, disk space included.
     """
-    session = session or Session()
+    recipe, session = configure(recipe, session, options)
     if session.replayed is not None:
-        raise UsageError("an earlier run's faces are taken by curate.replay, not by blur")
-    recipe = pin_files(recipe or Recipe(), session)
+        raise UsageError("use curate.replay to repeat a run with its recorded faces")
+    recipe = pin_files(recipe, session)
     check_recipe(recipe)
-    if is_hub_place(str(source)):
-        return _obfuscate_hub(str(source), out, recipe, session)
-    return obfuscate_source(open_source(str(source), session.layout), out, recipe, session)
+    with show_progress(session, quiet) as session:
+        if is_hub_uri(str(source)):
+            return _obfuscate_hub(str(source), out, recipe, session)
+        return obfuscate_source(open_source(str(source), session.layout), out, recipe, session)
 
 
 def obfuscate_source(source: Source, out: str | Path, recipe: Recipe, session: Session) -> Summary:
     """Obfuscate an opened dataset; raises as `blur` does."""
-    check_places(source.place, out)
+    check_paths(source.uri, out)
     with hold(lambda: source, Workspace(Path(out).resolve()), recipe, session) as run:
-        return _carry_out(run)
+        return _execute(run)
 
 
-def _obfuscate_hub(place: str, out: str | Path, recipe: Recipe, session: Session) -> Summary:
-    """Obfuscate a dataset of the Hub, copied to the work folder; raises as `blur` does."""
-    check_places(hub.check(place, session.layout), out)
+def _obfuscate_hub(uri: str, out: str | Path, recipe: Recipe, session: Session) -> Summary:
+    """Obfuscate a dataset of the Hugging Face Hub, downloaded to the work folder first."""
+    check_paths(_check_hub(uri, session.layout), out)
     workspace = Workspace(Path(out).resolve())
-    if (workspace.out / "manifest" / store.RUN).is_file():
-        hub.check_origin(place, workspace.out)
-        return recall(workspace.out, None, recipe)
-    with hold(lambda: hub.bring(place, workspace, session), workspace, recipe, session) as run:
-        return _carry_out(run)
+    if (workspace.out / store.MANIFEST / store.RUN).is_file():
+        _check_hub_origin(uri, workspace.out)
+        return load_summary(workspace.out, None, recipe)
+    with hold(lambda: _download(uri, workspace, session), workspace, recipe, session) as run:
+        return _execute(run)
 
 
-def _carry_out(run: Run[Recipe]) -> Summary:
+def _check_hub(uri: str, layout: str) -> str:
+    """Check the address of a dataset on the Hub; returns what OUT must not overlap with."""
+    name = parse_hub_uri(uri).name
+    if layout not in ("auto", _HUB_LAYOUT):
+        raise UsageError(f"SOURCE {uri!r} is read as {_HUB_LAYOUT}; drop --format {layout}")
+    return name if name.startswith((".", "/")) else uri
+
+
+def _download(uri: str, workspace: Workspace, session: Session) -> Source:
+    """Copy a dataset of the Hub to the work folder, or continue that, and open it."""
+    hub = parse_hub_uri(uri)
+    if not workspace.source.is_dir():
+        session.tell(f"{uri} is downloaded to the work folder first.")
+    materialize(hub.name, hub.revision, workspace.source)
+    return open_source(str(workspace.source), _HUB_LAYOUT)
+
+
+def _check_hub_origin(uri: str, out: Path) -> None:
+    """Refuse a finished output that has another origin than this dataset of the Hub."""
+    origin, hub = store.load_run(out / store.MANIFEST)["source"]["origin"], parse_hub_uri(uri)
+    if origin is None and Path(hub.name).exists():
+        return  # a local copy in the Hub's form, whose path is not recorded
+    name, _, revision = (origin or "").removeprefix(PREFIX).partition("@")
+    if name != hub.name or hub.revision not in (None, revision):
+        found = origin or "a local dataset"
+        raise SourceChangedError(
+            f"{out} is the output of {found}, not of {uri}; choose another OUT"
+        )
+
+
+def _execute(run: Run[Recipe]) -> Summary:
     workspace, began, done = run.workspace, time.time(), 0
-    if (workspace.out / "manifest" / store.RUN).is_file():
-        summary = recall(workspace.out, run.source, run.recipe)
-        finish.remove_work(workspace)
+    if (workspace.out / store.MANIFEST / store.RUN).is_file():
+        summary = load_summary(workspace.out, run.source, run.recipe)
+        assembly.remove_work(workspace)
         return summary
     plan = begin(run)
-    if not finish.is_gathered(workspace):
+    if not assembly.is_assembled(workspace):
         _index_faces(run, plan)
-        done = do_shards(run, plan, _job(run))
-        _gather(run, plan)
+        done = run_shards(run, plan, _make_job(run))
+        _assemble(run, plan)
         workspace.note(event="finished", time=clock(), images=done)
-    facts = store.load_run(workspace.final / "manifest")
-    finish.show(workspace)
+    facts = store.load_run(workspace.final / store.MANIFEST)
+    assembly.move_to_output(workspace)
     return summarize(workspace.out, facts, time.time() - began, done)
 
 
-def _job(run: Run[Recipe]) -> ShardJob:
+def _make_job(run: Run[Recipe]) -> ShardJob:
     return ShardJob(
-        place=run.source.place,
+        place=run.source.uri,
         layout=run.source.layout,
         work=run.workspace.root,
         recipe=run.recipe,
@@ -108,45 +153,47 @@ def _job(run: Run[Recipe]) -> ShardJob:
     )
 
 
-def _gather(run: Run[Recipe], plan: Plan) -> None:
-    """Bring the committed shards together and write what describes them."""
+def _assemble(run: Run[Recipe], plan: Plan) -> None:
+    """Assemble the output from the committed shards, and write its ``run.json``."""
     size = run.recipe.shard_size_for(plan.images)
-    loose = next(iter(run.source.containers()), None) is None
-    gather(run.workspace, -(-plan.images // size), loose)
-    others, origin = carry(run.workspace, run.source), _find_origin(run)
-    if not loose:  # what was read for the images and what was read around them is one file
+    loose = next(iter_containers(run.source), None) is None
+    assembly.gather(run.workspace, -(-plan.images // size), loose)
+    others = assembly.copy_other_files(run.workspace, run.source)
+    if not loose:  # the images and what is around them were read from the same files
         check_containers(run.source, plan)
-    facts = finish.describe_run(run.workspace, run.source, run.recipe, _models(run), others, origin)
-    store.save_json(facts, run.workspace.final / "manifest" / store.RUN)
+    facts = assembly.describe_run(
+        run.workspace, run.source, run.recipe, _models(run), others, _find_origin(run)
+    )
+    store.save_json(facts, run.workspace.final / store.MANIFEST / store.RUN)
 
 
 def _find_origin(run: Run[Recipe]) -> str | None:
-    """Where the dataset is if it is not on this disk; a path would differ between machines."""
-    place = run.source.place
-    return place if is_address(place) else describe_origin(run.workspace.source)
+    """The URI of a remote dataset; a local path would differ between machines."""
+    uri = run.source.uri
+    return uri if is_address(uri) else describe_origin(run.workspace.source)
 
 
 def _models(run: Run[Recipe]) -> tuple[Model, ...]:
     if run.session.faces is not None:
         return ()
     if run.session.replayed is not None:
-        return tuple(Model(**said) for said in store.load_run(run.session.replayed)["detectors"])
-    models = finish.load_models(run.workspace.models)
+        return tuple(Model(**model) for model in store.load_run(run.session.replayed)["detectors"])
+    models = assembly.load_models(run.workspace.models)
     if models is None:  # killed between the first commit and the note of its models
         models = open_detector(run.recipe, run.session.weights).models()
     return models
 
 
 def _index_faces(run: Run[Recipe], plan: Plan) -> None:
-    """Index the given faces; images that the file does not speak of end the run, unless allowed."""
+    """Index the given faces; images without an entry end the run, unless allowed."""
     if run.session.replayed is not None:
-        save_face_index(_iter_recorded(run.session.replayed), run.workspace.faces)
+        save_face_index(load_faces(run.session.replayed), run.workspace.faces)
         match_faces(run.workspace.faces, (record.id for record in plan.records()))
         return
     file = run.session.faces
     if file is None:
         return
-    save_face_index(iter_given_faces(file), run.workspace.faces)
+    save_face_index(load_faces(file), run.workspace.faces)
     ids = (record.id for record in plan.records())
     matches = match_faces(run.workspace.faces, ids, run.recipe.faces_match == "suffix")
     run.session.tell(describe_matches(matches, file))
@@ -154,9 +201,3 @@ def _index_faces(run: Run[Recipe], plan: Plan) -> None:
     run.workspace.note(
         event="faces", lines=matches.lines, matched=matches.matched, missing=matches.missing
     )
-
-
-def _iter_recorded(manifest: Path) -> Iterator[GivenFaces]:
-    """The faces of every image that an earlier run has written."""
-    for part in store.iter_parts(manifest / store.RECORDS_FOLDER):
-        yield from table.iter_faces(part)

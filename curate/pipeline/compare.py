@@ -1,4 +1,4 @@
-"""Compare an output with its source: equal outside the masks, hidden inside."""
+"""Compare an output image with its source: equal outside the masks, hidden inside."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from curate.core.errors import SetupError, WithheldError
 from curate.core.faces import Region
 from curate.core.protocols import Frame, Obfuscator, Source
 from curate.manifest import store
-from curate.manifest.layout import DATA
-from curate.manifest.problems import Problem
-from curate.manifest.verify import Read, iter_faults
+from curate.manifest.checks import Read, iter_faults
+from curate.manifest.files import DATA, Problem
 from curate.pipeline.image import share_hidden
 
 
@@ -27,8 +26,8 @@ class Comparison:
 
     Args:
         source: the dataset.
-        read: reads an output by its path in the manifest.
-        obfuscator: what hid the faces.
+        read: reads an output image by its path in the manifest.
+        obfuscator: the recipe's obfuscator.
         options: limits and metadata of the codec.
     """
 
@@ -39,7 +38,7 @@ class Comparison:
 
 
 def compare(entry: ManifestEntry, comparison: Comparison) -> Iterator[Problem]:
-    """Compare one output with its source; an entry that contradicts itself is not compared."""
+    """Compare one output image with its source; an inconsistent entry is not compared."""
     if any(iter_faults(entry)) or entry.source_sha256 is None:
         return
     record = comparison.source.find(entry.source_path)
@@ -52,7 +51,7 @@ def compare(entry: ManifestEntry, comparison: Comparison) -> Iterator[Problem]:
         yield Problem("source", entry.source_path, error.detail)
         return
     if store.digest_bytes(original) != entry.source_sha256:
-        yield Problem("source", entry.source_path, "SOURCE has another file under this name")
+        yield Problem("source", entry.source_path, "SOURCE has another file of this name")
         return
     if entry.outcome is Outcome.WITHHELD:
         return
@@ -66,7 +65,7 @@ def compare(entry: ManifestEntry, comparison: Comparison) -> Iterator[Problem]:
         yield Problem("pixels", path, f"cannot be compared: {error}")
     except (MemoryError, SetupError):
         raise
-    except Exception as error:  # whatever it is, nobody has seen that the faces are hidden
+    except Exception as error:  # an image that cannot be compared is not known to be obfuscated
         yield Problem("pixels", path, f"cannot be compared ({type(error).__name__})")
 
 
@@ -75,20 +74,20 @@ def _compare_pixels(
 ) -> Iterator[str]:
     shapes = [[frame.shape for frame in picture.frames] for picture in (before, after)]
     if shapes[0] != shapes[1]:
-        yield "its frames or channels are not the source's"
+        yield "its frames or channels differ from the source"
         return
-    said = (entry.width, entry.height, entry.mode, entry.orientation)
-    if said != (before.width, before.height, before.mode, before.orientation):
-        yield f"its size, mode and orientation are not {said}"
+    recorded = (entry.width, entry.height, entry.mode, entry.orientation)
+    if recorded != (before.width, before.height, before.mode, before.orientation):
+        yield f"its size, mode and orientation are not {recorded}"
         return
     if entry.pixels_sha256 is not None and entry.pixels_sha256 != digest_pixels(after):
-        yield "its pixels are not those in the manifest"
+        yield "its pixels differ from the manifest"
     share = share_hidden(entry.hidden, before.width, before.height)
     if abs(share - (entry.blurred_share or 0)) > 1e-9:
-        yield f"blurred_share is {share}, but says {entry.blurred_share}"
+        yield f"blurred_share is {share}, but is recorded as {entry.blurred_share}"
     last = max((index for face in entry.faces for index in face.frames), default=0)
     if last >= len(before.frames):
-        yield f"a face is in frame {last}, but there are {len(before.frames)}"
+        yield f"a face is in frame {last}, but there are {len(before.frames)} frames"
         return
     for index in range(len(before.frames)):
         yield from _compare_frame(before, after, index, entry, obfuscator)
@@ -97,7 +96,7 @@ def _compare_pixels(
 def _compare_frame(
     before: Picture, after: Picture, index: int, entry: ManifestEntry, obfuscator: Obfuscator
 ) -> Iterator[str]:
-    """Compare one frame, in which only its own faces may be hidden, and all of them must."""
+    """Compare one frame: all of its faces, and nothing else, must be hidden."""
     old, new = before.frames[index], after.frames[index]
     height, width = old.shape[:2]
     where = f" in frame {index}" if len(before.frames) > 1 else ""
@@ -114,17 +113,17 @@ def _compare_frame(
         reach = obfuscator.reach(regions, width, height) if regions else []
         allowed = changed_mask(before, reach, index)
         if ((_difference(old, new) > 0) & ~allowed).any():
-            yield f"pixels outside the masks are not the source's{where}"
+            yield f"pixels outside the masks differ from the source{where}"
     for region in regions:
         if not _is_hidden(old, new, region, obfuscator):
             yield f"region {region.hidden.xyxy} still shows the source{where}"
 
 
 def _is_hidden(old: Frame, new: Frame, region: Region, obfuscator: Obfuscator) -> bool:
-    """Whether a region is about as unlike the source as its method makes it.
+    """Whether a region differs from the source about as much as its method makes it.
 
-    Half of the expected change is asked for, less what lossy encoding may blur;
-    an untouched region shows none of it.
+    At least half of the expected mean change is required, less a tolerance for lossy encoding;
+    an untouched region shows none.
     """
     expected = obfuscator.apply(old, [region])
     where = region.hidden.slices

@@ -1,15 +1,17 @@
-"""Find the faces of a dataset and write them down, for a person to look before they are hidden."""
+"""Find the faces of a dataset and write a table of their boxes, which people can correct."""
 
 from __future__ import annotations
 
+import html
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import curate
-from curate.core.errors import UsageError
+from curate.core.errors import SourceChangedError, UsageError
 from curate.core.faces import Face
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage, shard_name
@@ -17,31 +19,47 @@ from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.layouts.faces import SUFFIXES, save_faces
 from curate.layouts.faces.boxes import FoundFaces
-from curate.manifest.found import FoundEntry, iter_found, join_found, load_account, save_found
+from curate.manifest.faces import (
+    FacesEntry,
+    iter_faces,
+    join_faces,
+    load_faces_info,
+    save_faces_part,
+)
 from curate.manifest.store import save_json
-from curate.pipeline.finish import load_models
-from curate.pipeline.looking import PART, TALLY, Looked, in_batches, look
-from curate.pipeline.run import Run, begin, do_shards, hold
-from curate.pipeline.session import Session
-from curate.pipeline.shard import ShardResult
+from curate.pipeline.assembly import load_models
+from curate.pipeline.progress import show_progress
+from curate.pipeline.run import Run, begin, hold, run_shards
+from curate.pipeline.session import Session, configure
+from curate.pipeline.shard import (
+    PART,
+    TALLY,
+    DetectedImage,
+    ShardResult,
+    detect_images,
+    iter_batches,
+)
 from curate.pipeline.tools import check_recipe, open_detector, open_tools, pin_files
 from curate.pipeline.workspace import Workspace, check_local, describe_recipe_clash, libraries
 from curate.recipe import Recipe
 from curate.storage.atomic import sync_file, sync_folder
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What was found in a dataset.
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DetectionSummary:
+    """The result of `detect`: how many faces were found, and where the table is.
 
     Args:
         out: the table of faces.
         images: images in SOURCE.
-        withheld: those that could not be looked at.
-        images_with_faces: those with at least one face.
-        faces: faces in all.
-        exports: the same in other forms, by form.
-        already_done: the table was there before; nothing was done.
+        withheld: images in which no detector ran to completion.
+        images_with_faces: images with at least one face.
+        faces: faces in all images.
+        exports: files in other formats, by format.
+        already_done: the table existed; nothing was done.
         recipe_sha256: digest of the recipe.
     """
 
@@ -54,17 +72,43 @@ class Findings:
     already_done: bool
     recipe_sha256: str
 
+    def to_text(self) -> str:
+        """The summary for the terminal, at most 80 columns but for long paths."""
+        lines = [f"{self.out} exists already; nothing was done."] if self.already_done else []
+        lines += [
+            f"{self.images:,} images: {self.faces:,} faces in {self.images_with_faces:,} of them, "
+            f"{self.withheld:,} withheld.",
+            *(f"Exported as {form}: {path}" for form, path in self.exports.items()),
+            f"Next: review the boxes, then curate blur SOURCE OUT --faces {self.out}",
+        ]
+        return "\n".join(lines)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table of faces, a row per image; needs memory for all of them."""
+        import pandas as pd
+
+        return pd.read_parquet(self.out)
+
+    def __repr__(self) -> str:
+        return (
+            f"<DetectionSummary of {self.out!r}: {self.faces:,} faces in {self.images:,} images, "
+            f"{self.withheld:,} withheld>"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.to_text())}</pre>"
+
 
 @dataclass(frozen=True, slots=True)
 class DetectJob:
-    """Everything a process needs to find faces; small, and survives pickling.
+    """Everything a worker process needs to find faces; small, and picklable.
 
     Args:
-        place: where the dataset is.
+        place: path or URI of the dataset.
         layout: its layout.
         work: the work folder.
         recipe: what to do.
-        weights: a weights file that the user brought, or None.
+        weights: a weights file of the user, or None.
     """
 
     place: str
@@ -74,19 +118,19 @@ class DetectJob:
     weights: Path | None = None
 
     def open(self) -> Callable[[Shard, Report], ShardResult]:
-        """Load the models; returns the shard function."""
+        """Load the models and return the shard function."""
         tools = open_tools(self.recipe, None, self.weights)
         source = open_source(self.place, self.layout)
         models = tools.detector.models() if tools.detector else ()
 
         def work(shard: Shard, report: Report) -> ShardResult:
-            entries: list[FoundEntry] = []
+            entries: list[FacesEntry] = []
             with Stage(self.work / "staging", self.work / "shards", shard.name) as stage:
-                for start, records in in_batches(shard, self.recipe.device):
+                for start, records in iter_batches(shard, self.recipe.device):
                     report(start, (len(entries), sum(len(entry.faces) for entry in entries)))
-                    entries += map(_describe, look(records, shard, source, tools))
+                    entries += map(_to_entry, detect_images(records, shard, source, tools))
                 tally = _count(entries)
-                save_found(entries, stage.path(PART))
+                save_faces_part(entries, stage.path(PART))
                 save_json(tally, stage.path(TALLY))
                 stage.commit()
             return ShardResult(tally, models)
@@ -100,76 +144,109 @@ def detect(
     recipe: Recipe | None = None,
     session: Session | None = None,
     exports: Sequence[str] = (),
-) -> Findings:
-    """Find every face of a dataset and write a Parquet table of them.
+    *,
+    quiet: bool = False,
+    **options: Any,
+) -> DetectionSummary:
+    """Find every face of a dataset and write a Parquet table of their boxes.
 
-    Running it again with the same table continues an interrupted run and returns
-    at once from a finished one. `curate.blur` takes the table as ``faces``.
+    Running it again with the same table continues an interrupted run, and returns at once
+    from a finished one. `blur` accepts the table, corrected or not, as ``faces``.
+
+    >>> curate.detect("photos", "faces.parquet", profile="thorough")   # doctest: +SKIP
+    <DetectionSummary of 'faces.parquet': 231 faces in 128 images, 0 withheld>
 
     Args:
-        source: the dataset; only read.
+        source: path or URI of the dataset; only read.
         out: the table to write, such as ``faces.parquet``.
-        recipe: what to do, of which only the parts about detection count.
-        session: how to run.
-        exports: forms to write the faces in as well, beside the table: ``coco``,
-            ``imagenet``, ``voc``, ``yolo``.
+        recipe: what to do, or None for the defaults; only detection matters.
+        session: how to run, or None for the defaults.
+        exports: further formats, written beside the table: ``coco``, ``imagenet``,
+            ``voc``, ``yolo``.
+        quiet: show no progress and no messages.
+        options: fields of `Recipe`, such as ``detector`` or ``profile``, and of `Session`,
+            such as ``workers`` or ``layout``; they override both.
 
     Raises:
-        UsageError: if the request contradicts itself or the table is of another recipe.
-        DataError: if SOURCE or an interrupted run cannot be used.
-        SetupError: if the environment lacks something, disk space included.
+        UsageError: if the options contradict each other, or the table has another recipe.
+        DataError: if SOURCE or an interrupted run cannot be used, or the table is of
+            another SOURCE.
+        SetupError: if something is missing from the environment, disk space included.
     """
-    session = session or Session()
+    recipe, session = configure(recipe, session, options)
     if session.faces is not None:
-        raise UsageError("faces are found, not given, here; leave them out")
-    recipe = pin_files(recipe or Recipe(), session)
+        raise UsageError("detect finds faces and takes none; drop the file of faces")
+    recipe = pin_files(recipe, session)
     opened = open_source(str(source), session.layout)
     check_local(out, "the table")
     target = Path(out).resolve()
-    _check_target(target, opened.place, exports)
+    _check_target(target, opened.uri, exports)
     check_recipe(recipe)
     work = Workspace(target, target.with_name(f".{target.name}.curate"))
-    with hold(lambda: opened, work, recipe, session) as run:
-        before = target.exists()
-        if not before:
-            _find(run)
-        return _finish(run, exports, before)
+    with (
+        show_progress(session, quiet) as session,
+        hold(lambda: opened, work, recipe, session) as run,
+    ):
+        existed = target.exists()
+        if existed:
+            _check_table(run)
+        else:
+            _find_faces(run)
+        return _finish(run, exports, existed)
 
 
-def _find(run: Run[Recipe]) -> None:
+def _find_faces(run: Run[Recipe]) -> None:
     work, out = run.workspace, run.workspace.out
     plan = begin(run)
-    job = DetectJob(run.source.place, run.source.layout, work.root, run.recipe, run.session.weights)
-    do_shards(run, plan, job)
+    job = DetectJob(run.source.uri, run.source.layout, work.root, run.recipe, run.session.weights)
+    run_shards(run, plan, job)
     shards = -(-plan.images // run.recipe.shard_size_for(plan.images))
     parts = [work.shards / shard_name(number) / PART for number in range(shards)]
     partial = work.staging / "faces.parquet"
-    join_found(parts, _account(run, parts), partial)
+    join_faces(parts, _describe_run(run, parts), partial)
     sync_file(partial)
     partial.replace(out)
     sync_folder(out.parent)
 
 
-def _finish(run: Run[Recipe], exports: Sequence[str], before: bool) -> Findings:
+def _check_table(run: Run[Recipe]) -> None:
+    """Refuse an existing table of another recipe or of another SOURCE."""
+    out = run.workspace.out
+    info = load_faces_info(out) or {}
+    if info.get("recipe_sha256") != run.recipe.digest:
+        if "recipe" not in info:
+            raise UsageError(f"{out} exists and is not a table of curate detect; choose another")
+        raise UsageError(describe_recipe_clash(out, info["recipe"], run.recipe))
+    for entry, record in zip_longest(iter_faces(out), run.source.records()):
+        size = run.source.size(record) if record is not None else None
+        known = entry.source_bytes if entry is not None else None
+        if (
+            entry is None
+            or record is None
+            or entry.id != record.id
+            or (None not in (size, known) and size != known)
+        ):
+            raise SourceChangedError(
+                f"{out} exists, but has other images than SOURCE "
+                f"(first at {(record or entry).id!r}); choose another table"
+            )
+
+
+def _finish(run: Run[Recipe], exports: Sequence[str], existed: bool) -> DetectionSummary:
     work, out = run.workspace, run.workspace.out
-    account = load_account(out) or {}
-    if before and account.get("recipe_sha256") != run.recipe.digest:
-        if "recipe" not in account:
-            raise UsageError(f"{out} was not made by curate detect, or edited; choose another name")
-        raise UsageError(describe_recipe_clash(out, account["recipe"], run.recipe))
     written = {form: _export(run, form) for form in exports}
     shutil.rmtree(work.root, ignore_errors=True)
-    return Findings(
+    return DetectionSummary(
         out=str(out),
-        **account["counts"],
+        **(load_faces_info(out) or {})["counts"],
         exports=written,
-        already_done=before,
+        already_done=existed,
         recipe_sha256=run.recipe.digest,
     )
 
 
 def _export(run: Run[Recipe], form: str) -> str:
-    """Write the faces in another form beside the table; all of it appears at once."""
+    """Write the faces in another format beside the table, atomically."""
     out = run.workspace.out
     target = out.with_name(out.stem + SUFFIXES[form])
     if target.exists():
@@ -178,45 +255,45 @@ def _export(run: Run[Recipe], form: str) -> str:
     if partial.is_dir():
         shutil.rmtree(partial)
     partial.unlink(missing_ok=True)
-    save_faces(_iter_looked_at(out), partial, form)
+    save_faces(_iter_detected(out), partial, form)
     partial.replace(target)
     return str(target)
 
 
-def _iter_looked_at(table: Path) -> Iterator[FoundFaces]:
-    for entry in iter_found(table):
+def _iter_detected(table: Path) -> Iterator[FoundFaces]:
+    for entry in iter_faces(table):
         if entry.reason is None:
             boxes = tuple(face.box for face in entry.faces)
             width, height = entry.width or 0, entry.height or 0
             yield FoundFaces(entry.id, width, height, entry.orientation or 1, boxes)
 
 
-def _check_target(target: Path, place: str, exports: Sequence[str]) -> None:
+def _check_target(target: Path, source: str, exports: Sequence[str]) -> None:
     if target.is_dir():
-        raise UsageError(f"{target} is a folder; name the file to write, such as faces.parquet")
-    if not is_address(place) and target.is_relative_to(place):
-        raise UsageError(f"{target} lies inside SOURCE; choose another place for it")
+        raise UsageError(f"{target} is a folder; give the file to write, such as faces.parquet")
+    if not is_address(source) and target.is_relative_to(source):
+        raise UsageError(f"{target} is inside SOURCE; choose another path")
     for form in exports:
         if form not in SUFFIXES:
-            raise UsageError(f"unknown form {form!r}; choose one of: {', '.join(SUFFIXES)}")
+            raise UsageError(f"unknown format {form!r}; choose one of: {', '.join(SUFFIXES)}")
 
 
-def _describe(looked: Looked) -> FoundEntry:
-    record, picture = looked.record, looked.picture
+def _to_entry(image: DetectedImage) -> FacesEntry:
+    record, picture = image.record, image.picture
     frames: dict[Face, list[int]] = {}
-    for index, faces in enumerate(looked.faces):
+    for index, faces in enumerate(image.faces):
         for face in dict.fromkeys(faces):
             frames.setdefault(face, []).append(index)
-    return FoundEntry(
+    return FacesEntry(
         id=record.id,
         split=record.split,
         category=record.category,
-        source_sha256=looked.sha256,
-        source_bytes=looked.size,
+        source_sha256=image.sha256,
+        source_bytes=image.size,
         width=picture.width if picture else None,
         height=picture.height if picture else None,
         orientation=picture.orientation if picture else None,
-        reason=str(looked.trouble) if looked.trouble else None,
+        reason=str(image.trouble) if image.trouble else None,
         faces=tuple(_in_frames(face, found) for face, found in frames.items()),
     )
 
@@ -225,7 +302,7 @@ def _in_frames(face: Face, frames: Sequence[int]) -> Face:
     return Face(face.box, face.confidence, face.detectors, face.decided_by, tuple(frames))
 
 
-def _count(entries: Sequence[FoundEntry]) -> dict[str, Any]:
+def _count(entries: Sequence[FacesEntry]) -> dict[str, Any]:
     return {
         "images": len(entries),
         "withheld": sum(entry.reason is not None for entry in entries),
@@ -234,11 +311,11 @@ def _count(entries: Sequence[FoundEntry]) -> dict[str, Any]:
     }
 
 
-def _account(run: Run[Recipe], parts: Sequence[Path]) -> dict[str, Any]:
-    """What the table says of its making; nothing about the host or the time."""
+def _describe_run(run: Run[Recipe], parts: Sequence[Path]) -> dict[str, Any]:
+    """What the table records of the run; nothing about the host or the time."""
     counts = dict.fromkeys(("images", "withheld", "images_with_faces", "faces"), 0)
     for part in parts:
-        for name, count in _count(list(iter_found(part))).items():
+        for name, count in _count(list(iter_faces(part))).items():
             counts[name] += count
     models = load_models(run.workspace.models)
     if models is None:  # killed between the first commit and the note of its models

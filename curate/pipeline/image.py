@@ -1,9 +1,10 @@
-"""From the stored bytes of one image to the bytes that may be shown."""
+"""Obfuscate one image: decide its faces, hide them, encode the output."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,34 +14,36 @@ from curate.codec import CodecOptions, Picture
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.faces import Detection, Face, Region
-from curate.core.geometry import Box, clip, scale, to_stored
+from curate.core.geometry import Box, clip, iou, scale, to_stored
 from curate.core.protocols import Detector, Obfuscator
 from curate.layouts.faces.boxes import GivenFaces
 from curate.obfuscators import masks
 
+_SAME_FACE = 0.5  # IoU of boxes in two appearances of a frame
 
-class Decisions(Protocol):
-    """Faces that a file or a person decided, by image."""
+
+class GivenFaceSource(Protocol):
+    """Faces given by a file, by image."""
 
     def find(self, record_id: str) -> GivenFaces | None:
-        """The faces of one image, none if looked at and none; None if not looked at."""
+        """Return the faces of one image, or None if the file has no entry for it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What is needed to obfuscate an image; opened once per process.
+    """Detector, obfuscator and options to obfuscate images; opened once per process.
 
     Args:
-        detector: finds faces; None where ``given`` decides.
-        given: faces decided before the run; None where the detector decides.
+        detector: finds faces, or None if they are given.
+        given: faces given before the run, or None to run the detector.
         obfuscator: hides them.
         margin: growth of each face, as a share of its longer side.
         options: limits and metadata of the codec.
     """
 
     detector: Detector | None
-    given: Decisions | None
+    given: GivenFaceSource | None
     obfuscator: Obfuscator
     margin: float
     options: CodecOptions
@@ -48,15 +51,15 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Obfuscated:
-    """An image that may be shown.
+    """The output of one image.
 
     Args:
         data: the encoded output.
-        route: how unmasked pixels travelled.
-        regions: what was hidden, over all frames, without repetition.
+        route: how the pixels outside the masks were kept.
+        regions: the hidden regions of all frames, without repetition.
         faces: the faces behind the regions, in the same order, with their frames.
         blurred_share: share of the area inside any hidden region, 0..1.
-        note: what the codec has to say about the way the image was written, or None.
+        note: the codec's remark about the encoding, or None.
     """
 
     data: bytes
@@ -74,10 +77,10 @@ def detect(
 
     Args:
         pictures: decoded images by record id.
-        tools: what decides.
+        tools: the detector or the given faces.
 
     Returns:
-        By record id one list of faces per frame, or why the image is withheld.
+        By record id, one list of faces per frame, or the reason to withhold the image.
     """
     if tools.given is not None:
         return {name: _given(name, picture, tools.given) for name, picture in pictures.items()}
@@ -86,11 +89,12 @@ def detect(
     frames = [
         (name, index) for name, picture in pictures.items() for index in range(len(picture.frames))
     ]
-    found = tools.detector.detect_batch(
-        [codec.upright_rgb(pictures[name], index) for name, index in frames]
-    )
-    if len(found) != len(frames):
+    shown = [codec.appearances(pictures[name], index) for name, index in frames]
+    results = tools.detector.detect_batch([image for images in shown for image in images])
+    if len(results) != sum(map(len, shown)):
         raise WithheldError("detector", "it did not answer for every image")
+    each = iter(results)
+    found = [_unite_appearances(list(islice(each, len(images)))) for images in shown]
     faces: dict[str, list[list[Face]] | WithheldError] = {name: [] for name in pictures}
     for (name, index), detections in zip(frames, found, strict=True):
         per_frame = faces[name]
@@ -99,13 +103,22 @@ def detect(
     return faces
 
 
+def _unite_appearances(found: Sequence[Sequence[Detection]]) -> list[Detection]:
+    """Detections in all appearances of one frame, the same face only once."""
+    united: list[Detection] = []
+    for detections in found:
+        new = [d for d in detections if all(iou(d.box, other.box) < _SAME_FACE for other in united)]
+        united += new
+    return united
+
+
 def hide(picture: Picture, faces: Sequence[Sequence[Face]], tools: Tools) -> Obfuscated:
     """Hide the faces of every frame and encode the image.
 
     Args:
         picture: the decoded image.
         faces: one list per frame, in stored pixels.
-        tools: what hides.
+        tools: the obfuscator.
 
     Raises:
         WithheldError: if the codec cannot write it.
@@ -121,13 +134,13 @@ def hide(picture: Picture, faces: Sequence[Sequence[Face]], tools: Tools) -> Obf
     ]
     if any(touched):
         frames = [
-            tools.obfuscator.apply(frame, sorted(found, key=_place)) if found else frame
+            tools.obfuscator.apply(frame, sorted(found, key=_region_key)) if found else frame
             for frame, found in zip(picture.frames, regions, strict=True)
         ]
         encoded = codec.save(picture, frames, touched, tools.options)
     else:
         encoded = codec.save(picture, None, [], tools.options)
-    decided = _unite(regions, faces)
+    decided = _collect_frames(regions, faces)
     return Obfuscated(
         data=encoded.data,
         route=encoded.route,
@@ -138,15 +151,15 @@ def hide(picture: Picture, faces: Sequence[Sequence[Face]], tools: Tools) -> Obf
     )
 
 
-def _place(region: Region) -> tuple[Box, Box]:
-    """An order that does not depend on who found the faces, for methods in which it counts."""
+def _region_key(region: Region) -> tuple[Box, Box]:
+    """Sort key that does not depend on the order of detection, which some methods depend on."""
     return region.hidden, region.face
 
 
-def _unite(
+def _collect_frames(
     regions: Sequence[Sequence[Region]], faces: Sequence[Sequence[Face]]
 ) -> dict[tuple[Region, Face], tuple[int, ...]]:
-    """Every region with its face, without repetition, and the frames that it is in."""
+    """Return every region with its face, without repetition, and the frames with it."""
     frames: dict[tuple[Region, Face], list[int]] = {}
     for index, (found, named) in enumerate(zip(regions, faces, strict=True)):
         for pair in dict.fromkeys(zip(found, named, strict=True)):
@@ -174,14 +187,16 @@ def _decide(detection: Detection, picture: Picture, index: int) -> Face:
     )
 
 
-def _given(name: str, picture: Picture, decisions: Decisions) -> list[list[Face]] | WithheldError:
+def _given(
+    name: str, picture: Picture, decisions: GivenFaceSource
+) -> list[list[Face]] | WithheldError:
     given = decisions.find(name)
     if given is None:
         return WithheldError("not-looked-at", "the file of faces says nothing of this image")
     if given.size is not None and given.size != (picture.width, picture.height):
         # Boxes of a resized copy, or of the image turned upright, would miss the faces.
-        said, found = f"{given.size[0]}×{given.size[1]}", f"{picture.width}×{picture.height}"
-        return WithheldError("faces", f"the file says that it is {said}, but it is {found}")
+        expected, found = f"{given.size[0]}×{given.size[1]}", f"{picture.width}×{picture.height}"
+        return WithheldError("faces", f"the file says that it is {expected}, but it is {found}")
     faces: list[list[Face]] = [[] for _ in picture.frames]
     for index, box in enumerate(given.boxes):
         stored = _to_pixels(box, picture) if given.relative else box
@@ -190,18 +205,18 @@ def _given(name: str, picture: Picture, decisions: Decisions) -> list[list[Face]
         frames = given.frames[index] if given.frames else range(len(faces))
         if any(frame >= len(faces) for frame in frames):
             return WithheldError("faces", f"box {box.xyxy} is in a frame that is not there")
-        face = _name(stored, given.fields[index] if given.fields else {})
+        face = _to_face(stored, given.fields[index] if given.fields else {})
         for frame in frames:
             faces[frame].append(face)
     return faces
 
 
-def _name(box: Box, said: Mapping[str, Any]) -> Face:
-    """A face with what a file says of it beside its box, as far as that makes sense."""
-    confidence, detectors = said.get("confidence"), said.get("detectors") or ()
+def _to_face(box: Box, fields: Mapping[str, Any]) -> Face:
+    """A face with the valid fields that the file has for it."""
+    confidence, detectors = fields.get("confidence"), fields.get("detectors") or ()
     if not isinstance(confidence, (int, float)) or not 0 <= confidence <= 1:
         confidence = None
-    decided_by = said.get("decided_by")
+    decided_by = fields.get("decided_by")
     return Face(
         box,
         confidence,
@@ -211,7 +226,7 @@ def _name(box: Box, said: Mapping[str, Any]) -> Face:
 
 
 def _to_pixels(box: Box, picture: Picture) -> Box:
-    """A box in shares of the upright image, in pixels of the image as stored."""
+    """Convert a box from shares of the upright image to pixels of the stored image."""
     width, height = picture.width, picture.height
     across, down = (height, width) if picture.orientation >= 5 else (width, height)
     return to_stored(scale(box, across, down), picture.orientation, width, height)

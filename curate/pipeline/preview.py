@@ -1,4 +1,4 @@
-"""What a run would do, learned from a sample, without writing anything."""
+"""Estimate a run from a sample of the dataset, without writing anything (``--dry-run``)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.entries import ManifestEntry
-from curate.core.protocols import Source
+from curate.core.protocols import Source, iter_sidecars
 from curate.core.records import ImageRecord, escape_unprintable
 from curate.engine.shards import Shard
 from curate.layouts import describe, open_source
-from curate.layouts.faces import iter_given_faces
 from curate.manifest.store import Tally
-from curate.pipeline.given import check_matches, describe_matches, match_faces, save_face_index
+from curate.pipeline.given_faces import (
+    check_matches,
+    describe_matches,
+    load_faces,
+    match_faces,
+    save_face_index,
+)
 from curate.pipeline.image import Tools
 from curate.pipeline.session import Session, workers_for
 from curate.pipeline.shard import process
 from curate.pipeline.tools import check_recipe, open_tools, pin_files
-from curate.pipeline.workspace import check_places
+from curate.pipeline.workspace import check_paths
 from curate.recipe import Recipe
 from curate.storage.errors import describe_os_error
 
@@ -33,18 +38,18 @@ _SAMPLE = 24
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A sample's outcome and what it means for the whole.
+    """The results of a sample, and an estimate for the whole dataset.
 
     Args:
         images: images in SOURCE.
-        carried: files beside them that are named like annotations.
+        carried: annotation files that would be copied.
         left_out: other files.
-        splits: images by split, and by ``-`` where there is none.
-        workers: processes that a run would use.
-        sampled: the outcome of the sample.
-        seconds: estimated wall time of the whole run.
+        splits: images by split, ``-`` for none.
+        workers: worker processes of a run.
+        sampled: counts of the sample.
+        seconds: estimated wall time of a run.
         recipe: what would be done.
-        withheld: a few of the sample's reasons.
+        withheld: the first reasons to withhold an image of the sample.
     """
 
     images: int
@@ -58,7 +63,7 @@ class Preview:
     withheld: tuple[str, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for programs."""
+        """Return plain values for JSON."""
         return {
             "version": 1,
             "images": self.images,
@@ -71,18 +76,17 @@ class Preview:
             "estimated_seconds": round(self.seconds, 1),
         }
 
-    @property
-    def text(self) -> str:
-        """The same for a person."""
+    def to_text(self) -> str:
+        """The estimate, for the terminal."""
         splits = ", ".join(f"{name} {count:,}" for name, count in self.splits.items())
         sample = self.sampled
         lines = [
-            f"{self.images:,} images ({splits}), {self.carried:,} files like annotations, "
-            f"{self.left_out:,} other files left out.",
+            f"{self.images:,} images ({splits}), "
+            f"{self.carried:,} annotation files, {self.left_out:,} other files left out.",
             f"Recipe {self.recipe.digest[:12]}: profile {self.recipe.profile}, "
             f"method {self.recipe.method}, device {self.recipe.device}.",
-            f"Of {sample.images} sampled images {sample.images_with_faces} have faces "
-            f"({sample.faces} in all), {sample.withheld} would be withheld.",
+            f"Sample of {sample.images}: {sample.images_with_faces} images with "
+            f"{sample.faces} faces, {sample.withheld} would be withheld.",
             *(f"  {line}" for line in self.withheld),
             f"About {_duration(self.seconds)} with {self.workers} worker"
             f"{'s' if self.workers != 1 else ''}. Nothing was written.",
@@ -91,11 +95,11 @@ class Preview:
 
 
 def preview(source: str | Path, out: str | Path, recipe: Recipe, session: Session) -> Preview:
-    """Run a recipe on a seeded sample of a dataset and estimate the whole.
+    """Run a recipe on a random sample of a dataset and estimate a whole run.
 
     Args:
-        source: the dataset's folder; only read.
-        out: where a run would write; only looked at.
+        source: path or URI of the dataset; only read.
+        out: the output folder of a run; only checked.
         recipe: what a run would do.
         session: how it would run.
 
@@ -113,12 +117,12 @@ def preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessio
 def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Session) -> Preview:
     check_recipe(recipe)
     folder = open_source(str(source), session.layout)
-    check_places(source, out)
+    check_paths(source, out)
     notes = list(folder.check())
     for line in (describe(folder), *notes):
         session.tell(escape_unprintable(line))
     sample, splits = _sample(folder.records(), random.Random(recipe.seed))  # noqa: S311
-    others = Counter(other.carried for other in folder.others())
+    others = Counter(other.copied for other in iter_sidecars(folder))
     tally, withheld = Tally(), []
     with _open_tools(recipe, session, folder) as tools:
         began = time.perf_counter()
@@ -144,12 +148,12 @@ def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessi
 
 @contextmanager
 def _open_tools(recipe: Recipe, session: Session, source: Source) -> Iterator[Tools]:
-    """Open the tools; given faces are indexed in a folder that is removed afterwards."""
+    """Open the tools, with an index of given faces in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         index = None
         if session.faces is not None:
             index = Path(folder, "faces.sqlite")
-            save_face_index(iter_given_faces(session.faces), index)
+            save_face_index(load_faces(session.faces), index)
             ids = (record.id for record in source.records())
             matches = match_faces(index, ids, recipe.faces_match == "suffix")
             session.tell(describe_matches(matches, session.faces))
@@ -160,15 +164,15 @@ def _open_tools(recipe: Recipe, session: Session, source: Source) -> Iterator[To
 def _sample(
     records: Iterable[ImageRecord], draw: random.Random
 ) -> tuple[list[ImageRecord], dict[str, int]]:
-    """Draw records from a stream of unknown length (Vitter's algorithm R), and count it."""
+    """Draw records from a stream (reservoir sampling, Vitter's algorithm R), and count splits."""
     kept: list[ImageRecord] = []
     splits: dict[str, int] = {}
     for seen, record in enumerate(records):
         splits[record.split or "-"] = splits.get(record.split or "-", 0) + 1
         if seen < _SAMPLE:
             kept.append(record)
-        elif (place := draw.randint(0, seen)) < _SAMPLE:
-            kept[place] = record
+        elif (index := draw.randint(0, seen)) < _SAMPLE:
+            kept[index] = record
     return kept, splits
 
 

@@ -1,47 +1,51 @@
-"""Do a recorded run again, and say what came out otherwise."""
+"""Repeat a recorded run and compare the outputs."""
 
 from __future__ import annotations
 
-import hashlib
 import heapq
+import html
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curate import codec
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import UsageError, WithheldError
-from curate.core.protocols import CarriedFile, Source
+from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.layouts import open_source
 from curate.manifest import store
-from curate.manifest.joining import join_by_id
+from curate.manifest.store import join_by_id
 from curate.pipeline.blur import obfuscate_source
-from curate.pipeline.outputs import open_outputs
+from curate.pipeline.output import open_outputs
+from curate.pipeline.progress import show_progress
 from curate.pipeline.session import Session
 from curate.pipeline.tools import codec_options
 from curate.pipeline.workspace import describe_changes
-from curate.recipe import Recipe
+from curate.recipe import Recipe, draw_order
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BYTES, PIXELS, WITHHELD, DIFFERENT = (
     "byte_identical", "pixel_identical", "withheld_again", "different",
 )  # fmt: skip
-"""How an image came out: the file is the same; another file that shows the same;
-withheld both times; or anything else."""
+"""Results for an image: the same file; another file with the same pixels; withheld both
+times; anything else."""
 
 _SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An image that did not come out byte for byte.
+    """An image that is not byte-identical.
 
     Args:
         id: which image.
         kind: ``pixel_identical`` or ``different``.
-        detail: one line for a person.
+        detail: the reason, in one line.
     """
 
     id: str
@@ -49,17 +53,17 @@ class Difference:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Replay:
-    """How a recorded run came out when it was done again.
+    """The comparison of a recorded run with its repetition.
 
     Args:
         out: the new output folder.
-        images: how many images were compared.
-        counts: how many came out in each way.
-        records_identical: whether the manifest's records are the same to the byte.
-        changed: libraries and methods whose versions differ, in one line; empty if none.
-        differences: the first of those that did not come out byte for byte.
+        images: number of images compared.
+        counts: images by result.
+        records_identical: whether the compared images have equal records in both manifests.
+        changed: libraries and methods with different versions, in one line; empty if none.
+        differences: the first images that are not byte-identical.
     """
 
     out: str
@@ -69,6 +73,38 @@ class Replay:
     changed: str
     differences: tuple[Difference, ...]
 
+    @property
+    def ok(self) -> bool:
+        """Whether no image is different."""
+        return not self.counts[DIFFERENT]
+
+    def to_text(self) -> str:
+        """The comparison, for the terminal."""
+        results = ", ".join(
+            f"{count:,} {kind.replace('_', ' ')}" for kind, count in self.counts.items() if count
+        )
+        lines = [f"{self.images:,} images: {results}."]
+        if self.records_identical:
+            lines.append("The records of both manifests are identical.")
+        if self.changed:
+            lines.append(f"Different versions: {self.changed}.")
+        lines.append(f"The repeated run is in {self.out}.")
+        return "\n".join(lines)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The differences as a table with the columns id, kind and detail."""
+        import pandas as pd
+
+        rows = [asdict(difference) for difference in self.differences]
+        return pd.DataFrame(rows, columns=["id", "kind", "detail"])
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in self.counts.items() if count)
+        return f"<Replay in {self.out!r}: {counts}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.to_text())}</pre>"
+
 
 def replay(
     source: str | Path,
@@ -76,88 +112,84 @@ def replay(
     out: str | Path,
     session: Session | None = None,
     sample: int | None = None,
+    *,
+    quiet: bool = False,
+    **options: Any,
 ) -> Replay:
-    """Do a recorded run again with its own recipe and faces, and compare.
+    """Repeat a recorded run with its own recipe and faces, and compare the outputs.
 
-    No detector runs. The sealed manifest is all that is needed beside SOURCE:
-    outputs are compared by the digests of their bytes and of their pixels.
+    No detector runs. Only SOURCE and the sealed manifest are needed: outputs are compared
+    by the digests of their bytes and of their pixels.
+
+    >>> curate.replay("photos", "out", "again", sample=20).ok   # doctest: +SKIP
+    True
 
     Args:
-        source: the dataset that was obfuscated; only read.
-        manifest: the manifest's folder, or the OUT that holds it.
+        source: path or URI of the dataset that was obfuscated; only read.
+        manifest: the recorded output, or the folder of its manifest.
         out: a new output folder.
-        session: how to run.
-        sample: how many images, drawn by the recipe's seed; None for all.
+        session: how to run, or None for the defaults.
+        sample: number of images, drawn with the recipe's seed, or None for all.
+        quiet: show no progress and no messages.
+        options: fields of `Session`, such as ``workers``; they override it.
 
     Raises:
         ManifestError: if the manifest cannot be read.
-        UsageError: if places overlap or OUT holds another run.
+        UsageError: if paths overlap or OUT holds another run.
         DataError: if SOURCE cannot be used.
         SetupError: if the environment lacks something, disk space included.
     """
     if sample is not None and sample < 1:
-        raise UsageError(f"a sample of {sample} images is none; give 1 or more")
-    recorded = _find_manifest(Path(manifest))
+        raise UsageError(f"sample cannot be {sample}; give 1 or more")
+    recorded = store.find_manifest(Path(manifest)).resolve()
     facts = store.load_run(recorded)
     recipe = Recipe.from_dict(facts["recipe"])
     opened = open_source(str(source), facts["source"]["layout"])
     if sample is not None:
         opened = _Sample(opened, sample, recipe.seed)
-    session = replace(session or Session(), replayed=recorded)
-    summary = obfuscate_source(opened, out, recipe, session)
+    session = replace(session or Session(), replayed=recorded, **options)
+    with show_progress(session, quiet) as session:
+        summary = obfuscate_source(opened, out, recipe, session)
     again = Path(summary.out)
     return _compare(recorded, facts, again, opened, sample is not None)
 
 
-def _find_manifest(place: Path) -> Path:
-    inside = place / "manifest"
-    return (inside if (inside / store.RUN).is_file() else place).resolve()
-
-
 class _Sample:
-    """A dataset of which only some images are asked for, and nothing beside them.
+    """A random sample of a dataset's images, without its other files.
 
     Args:
         source: the whole dataset.
-        count: how many images.
-        seed: seed of the draw; an image's place in it follows from its id alone.
+        count: number of images.
+        seed: random seed; whether an image is drawn depends on its id only.
     """
 
     def __init__(self, source: Source, count: int, seed: int) -> None:
         self._source = source
-        drawn = heapq.nsmallest(count, source.records(), key=lambda record: _draw(record, seed))
+        drawn = heapq.nsmallest(
+            count, source.records(), key=lambda record: draw_order(record.id, seed)
+        )
         self._records = sorted(drawn, key=lambda record: record.id.encode())
-        self.layout, self.place = source.layout, source.place
+        self.layout, self.uri = source.layout, source.uri
         self.check, self.find, self.read = source.check, source.find, source.read
-        self.stamp, self.size, self.open = source.stamp, source.size, source.open
-        self.rebuild, self.inspect, self.is_map = source.rebuild, source.inspect, source.is_map
-        self.annotations, self.aliases = source.annotations, source.aliases
+        self.stamp, self.size = source.stamp, source.size
 
     def records(self) -> Iterator[ImageRecord]:
         return iter(self._records)
-
-    def others(self) -> Iterator[CarriedFile]:
-        return iter(())
-
-    def containers(self) -> Iterator[str]:
-        return iter(())
-
-
-def _draw(record: ImageRecord, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed} {record.id}".encode()).digest()
 
 
 def _compare(
     recorded: Path, facts: Mapping[str, Any], again: Path, source: Source, sampled: bool
 ) -> Replay:
-    """Compare the manifests of both runs, and pixels where they do not decide."""
+    """Compare the manifests of both runs, and pixels where digests do not decide."""
     now = store.load_run(again / "manifest")
-    judge = _Judge(source, again, now)
+    comparer = _Comparer(source, again, now)
     counts: Counter[str] = Counter()
     shown: list[Difference] = []
+    identical = True
     for before, after in _iter_pairs(recorded, again / "manifest", sampled):
-        kind, detail = judge.judge(before, after)
+        kind, detail = comparer.compare(before, after)
         counts[kind] += 1
+        identical = identical and before == after
         if kind in (PIXELS, DIFFERENT) and len(shown) < _SHOWN:
             entry = before or after
             assert entry is not None  # noqa: S101 - narrows the type
@@ -166,14 +198,10 @@ def _compare(
         out=str(again),
         images=counts.total(),
         counts={kind: counts[kind] for kind in (BYTES, PIXELS, WITHHELD, DIFFERENT)},
-        records_identical=_digest(recorded) == _digest(again / "manifest"),
+        records_identical=identical,
         changed=describe_changes(_versions(facts), _versions(now)),
         differences=tuple(shown),
     )
-
-
-def _digest(manifest: Path) -> str:
-    return store.digest_parts(manifest / store.RECORDS_FOLDER)
 
 
 def _versions(run: Mapping[str, Any]) -> dict[str, str]:
@@ -184,7 +212,7 @@ def _versions(run: Mapping[str, Any]) -> dict[str, str]:
 def _iter_pairs(
     recorded: Path, again: Path, sampled: bool
 ) -> Iterator[tuple[ManifestEntry | None, ManifestEntry | None]]:
-    """Entries of both runs by id; of a sample only those that were done again."""
+    """Pair the entries of both runs by id; for a sample, only of the images in it."""
     pairs = join_by_id(
         store.iter_entries(recorded / store.RECORDS_FOLDER),
         store.iter_entries(again / store.RECORDS_FOLDER),
@@ -192,8 +220,8 @@ def _iter_pairs(
     return ((old, new) for old, new in pairs if new is not None or not sampled)
 
 
-class _Judge:
-    """Tells how one image came out.
+class _Comparer:
+    """Compares one image of both runs.
 
     Args:
         source: the dataset.
@@ -207,14 +235,14 @@ class _Judge:
         layout, in_containers = run["source"]["layout"], run["others"]["rebuilt"] > 0
         self._read = open_outputs(again, layout, in_containers)
 
-    def judge(self, before: ManifestEntry | None, after: ManifestEntry | None) -> tuple[str, str]:
-        """How an image came out, and why in one line."""
+    def compare(self, before: ManifestEntry | None, after: ManifestEntry | None) -> tuple[str, str]:
+        """Return the result for an image, and the reason in one line."""
         if after is None:
             return DIFFERENT, "is not in SOURCE"
         if before is None:
             return DIFFERENT, "is not in the manifest"
         if before.source_sha256 != after.source_sha256:
-            return DIFFERENT, "SOURCE has another file under this name"
+            return DIFFERENT, "SOURCE has another file of this name"
         if before.outcome is not after.outcome:
             was = f"{before.outcome.value}{f' ({before.reason})' if before.reason else ''}"
             now = f"{after.outcome.value}{f' ({after.reason})' if after.reason else ''}"
@@ -224,13 +252,13 @@ class _Judge:
         if before.output_sha256 == after.output_sha256:
             return BYTES, ""
         if before.pixels_sha256 is not None and before.pixels_sha256 == after.pixels_sha256:
-            return PIXELS, "another file that shows the same"
+            return PIXELS, "another file with the same pixels"
         if before.pixels_sha256 is None and self._shows_source(after):
-            return PIXELS, "another file that shows what SOURCE shows, as the recorded one did"
-        return DIFFERENT, "its pixels are others"
+            return PIXELS, "another file with the pixels of SOURCE, as recorded"
+        return DIFFERENT, "its pixels differ"
 
     def _shows_source(self, entry: ManifestEntry) -> bool:
-        """Whether an output shows the same as its source."""
+        """Whether an output has the same pixels as its source."""
         record = self._source.find(entry.source_path)
         if record is None:
             return False

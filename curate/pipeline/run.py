@@ -1,4 +1,4 @@
-"""What every long run over a dataset has in common: one writer, shards, resuming, an end."""
+"""Long runs over a dataset: one writer at a time, shards, resuming, clean-up."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from curate.engine.local import Finished, Job, LocalPool, Progress
 from curate.engine.shards import Shard, iter_shards, shard_name
 from curate.layouts import LAYOUTS, describe
 from curate.manifest import store
-from curate.pipeline import finish
-from curate.pipeline.looking import TALLY
+from curate.pipeline import assembly
 from curate.pipeline.session import Session, Snapshot, workers_for
+from curate.pipeline.shard import TALLY
 from curate.pipeline.workspace import Plan, Workspace, save_plan
 from curate.recipe import Options
 from curate.storage.errors import describe_os_error
@@ -32,14 +32,14 @@ R = TypeVar("R", bound=Options)
 
 @dataclass(frozen=True, slots=True)
 class Run(Generic[R]):
-    """Everything that the steps of one run need.
+    """A run: its dataset, work folder, recipe and session.
 
     Args:
         source: the dataset.
-        workspace: where the work is kept until it is done.
+        workspace: the work folder.
         recipe: what to do.
         session: how to run.
-        lock: descriptor of the lock, which the processes keep open.
+        lock: descriptor of the lock file, which worker processes keep open.
     """
 
     source: Source
@@ -53,7 +53,7 @@ class Run(Generic[R]):
 def hold(
     opener: Callable[[], Source], workspace: Workspace, recipe: R, session: Session
 ) -> Iterator[Run[R]]:
-    """Be the only writer of a work folder; one in which nothing was done is removed afterwards.
+    """Lock a work folder for a run; one without any work is removed afterwards.
 
     Args:
         opener: opens the dataset; may write to the work folder.
@@ -62,26 +62,26 @@ def hold(
         session: how to run.
 
     Raises:
-        SetupError: if the place cannot be written, or another run is writing it.
+        SetupError: if the folder cannot be written, or another run is writing it.
     """
-    made = [place for place in (workspace.root, *workspace.root.parents) if not place.exists()]
+    created = [path for path in (workspace.root, *workspace.root.parents) if not path.exists()]
     try:
         workspace.root.mkdir(parents=True, exist_ok=True)
         with FolderLock(workspace.lock) as lock:
             try:
                 yield Run(opener(), workspace, recipe, session, lock.descriptor)
             finally:
-                _tidy(workspace, made)
+                _clean_up(workspace, created)
     except OSError as error:
         raise describe_os_error(error, workspace.out, "written") from error
 
 
 def begin(run: Run[R], facts: str = store.RUN) -> Plan:
-    """List the dataset and begin a run, or make sure that an interrupted one can go on.
+    """List the dataset and begin a run, or continue an interrupted one.
 
     Args:
         run: the run.
-        facts: the file that is written last into its manifest.
+        facts: the file of the manifest that is written last.
     """
     workspace = run.workspace
     notes = list(run.source.check())
@@ -89,7 +89,7 @@ def begin(run: Run[R], facts: str = store.RUN) -> Plan:
     resumed = workspace.settle(run.recipe, plan)
     for line in (*_describe(run.source), *notes):
         run.session.tell(escape_unprintable(line))
-    if not finish.is_gathered(workspace, facts):
+    if not assembly.is_assembled(workspace, facts):
         workspace.prepare()
         workspace.note(
             event="resumed" if resumed else "started",
@@ -102,14 +102,14 @@ def begin(run: Run[R], facts: str = store.RUN) -> Plan:
     return plan
 
 
-def do_shards(run: Run[R], plan: Plan, job: Job) -> int:
-    """Do every shard that is not committed.
+def run_shards(run: Run[R], plan: Plan, job: Job) -> int:
+    """Run every shard that is not committed.
 
     Returns:
-        How many images were done.
+        Number of images that were processed.
 
     Raises:
-        PausedError: if the run was stopped as asked.
+        PausedError: if the session stopped the run.
     """
     workspace, session = run.workspace, run.session
     size = run.recipe.shard_size_for(plan.images)
@@ -119,7 +119,7 @@ def do_shards(run: Run[R], plan: Plan, job: Job) -> int:
             committed.update(_load_tally(workspace, shard))
     resumed = committed["images"]
     session.watch(_snapshot(plan, committed, resumed, {}))
-    in_hand: dict[int, tuple[int, int]] = {}
+    in_work: dict[int, tuple[int, int]] = {}
     pool = LocalPool(workers_for(run.recipe, session), session.stop, (run.lock,))
     waiting = (
         shard
@@ -128,23 +128,23 @@ def do_shards(run: Run[R], plan: Plan, job: Job) -> int:
     )
     for event in pool.run(job, waiting):
         if isinstance(event, Progress):
-            in_hand[event.shard] = event.note
+            in_work[event.shard] = event.note
         elif isinstance(event, Finished):
-            in_hand.pop(event.shard, None)
+            in_work.pop(event.shard, None)
             committed.update(_counts(event.result.tally))
             if not workspace.models.exists():
-                finish.save_models(event.result.models, workspace.models)
-        session.watch(_snapshot(plan, committed, resumed, in_hand))
+                assembly.save_models(event.result.models, workspace.models)
+        session.watch(_snapshot(plan, committed, resumed, in_work))
     if committed["images"] < plan.images:
         raise PausedError(
             f"paused after {committed['images']} of {plan.images} images; "
-            "run the same command again to go on"
+            "run the same command again to continue"
         )
     return committed["images"] - resumed
 
 
 def _describe(source: Source) -> Iterator[str]:
-    """What a dataset was taken for; nothing of a table, which is no dataset."""
+    """Describe the recognized layout of a dataset; nothing for a table of groups."""
     if source.layout in LAYOUTS:
         yield describe(source)
 
@@ -154,7 +154,7 @@ def _counts(tally: dict[str, Any]) -> dict[str, int]:
 
 
 def _load_tally(workspace: Workspace, shard: Shard) -> dict[str, int]:
-    """What a committed shard counted; one that is gathered already counts images only."""
+    """Counts of a committed shard; after its files were gathered, only of its images."""
     path = workspace.shards / shard_name(shard.number) / TALLY
     try:
         return _counts(store.load_json(path))
@@ -163,13 +163,13 @@ def _load_tally(workspace: Workspace, shard: Shard) -> dict[str, int]:
 
 
 def _snapshot(
-    plan: Plan, committed: Counter[str], resumed: int, in_hand: dict[int, tuple[int, int]]
+    plan: Plan, committed: Counter[str], resumed: int, in_work: dict[int, tuple[int, int]]
 ) -> Snapshot:
     return Snapshot(
         total=plan.images,
-        images=committed["images"] + sum(images for images, _ in in_hand.values()),
+        images=committed["images"] + sum(images for images, _ in in_work.values()),
         resumed=resumed,
-        faces=committed["faces"] + sum(faces for _, faces in in_hand.values()),
+        faces=committed["faces"] + sum(faces for _, faces in in_work.values()),
         withheld=committed["withheld"],
     )
 
@@ -179,12 +179,12 @@ def clock() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _tidy(workspace: Workspace, made: list[Path]) -> None:
-    """Leave nothing behind of a run that ended before it had done any work."""
+def _clean_up(workspace: Workspace, created: list[Path]) -> None:
+    """Remove the folders of a run that ended before it had done any work."""
     if not workspace.root.is_dir() or workspace.has_work():
         return
-    finish.remove_work(workspace)
-    for place in made[1:]:  # those above the work folder, the innermost first
-        if any(place.iterdir()):
+    assembly.remove_work(workspace)
+    for path in created[1:]:  # those above the work folder, the innermost first
+        if any(path.iterdir()):
             return
-        place.rmdir()
+        path.rmdir()

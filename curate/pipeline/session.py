@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from curate.core.errors import UsageError
-from curate.recipe import Options
+from curate.recipe import Options, Recipe
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """How far a run is.
+    """Progress of a run over a dataset.
 
     Args:
         total: images in SOURCE.
         images: images done, those of earlier attempts included.
         resumed: images that an earlier attempt had done.
-        faces: faces hidden so far; None where they are not known.
+        faces: faces hidden so far, or None where they are not counted.
         withheld: images withheld so far, in committed shards.
     """
 
@@ -33,13 +35,13 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far a run is.
+    """Progress of one step of a run.
 
     Args:
-        what: what is being done.
-        unit: what is counted.
-        done: how many of them are done.
-        total: how many there are, or None where that is not known.
+        what: the step.
+        unit: what is counted, in the plural.
+        done: how many are done.
+        total: how many there are, or None if unknown.
     """
 
     what: str
@@ -48,35 +50,41 @@ class Step:
     total: int | None
 
 
+def ignore(_: object) -> None:
+    """Ignore progress and messages."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """How to run, as opposed to what to do; nothing here can change an output.
 
     Args:
-        layout: SOURCE's layout, or ``auto`` to recognise it.
-        workers: processes; None for one per usable core, or one on CUDA.
-        faces: a file of given faces that replaces detection, or None.
-        weights: a weights file that the user brought, or None.
-        replayed: the manifest of an earlier run whose faces are taken instead of
-            detecting, or None; unlike ``faces`` it leaves the recipe as it was.
-        allow_missing: whether images that ``faces`` says nothing of are withheld
-            rather than the end of the run.
-        watch: called with every step forward.
-        tell: called with a line for the user, now and then.
-        stop: when set, the shards in hand are finished and the run pauses.
+        layout: SOURCE's layout, or ``auto`` to recognize it.
+        workers: worker processes, or None for one per usable core, one on CUDA.
+        faces: a file of face boxes to use instead of a detector, or None.
+        weights: a weights file of the user, or None.
+        skip_self_test: whether the self-test of a user's network on a packaged image is skipped.
+        replayed: the manifest of an earlier run whose faces are used instead of a
+            detector, or None; unlike ``faces`` it leaves the recipe as it was.
+        allow_missing: whether images without an entry in ``faces`` are withheld
+            instead of ending the run.
+        watch: called with the progress of the run.
+        tell: called with messages for the user, a line each.
+        stop: when set, the shards in work are finished and the run pauses.
 
     Raises:
-        UsageError: if a value has the wrong type or range.
+        UsageError: if a value has the wrong type or is out of range.
     """
 
     layout: str = "auto"
     workers: int | None = None
     faces: Path | None = None
     weights: Path | None = None
+    skip_self_test: bool = False
     replayed: Path | None = None
     allow_missing: bool = False
-    watch: Callable[[Snapshot], None] = field(default=lambda _: None)
-    tell: Callable[[str], None] = field(default=lambda _: None)
+    watch: Callable[[Snapshot], None] = ignore
+    tell: Callable[[str], None] = ignore
     stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -91,10 +99,46 @@ class Session:
                 raise UsageError(f"{name} cannot be {path!r}; give a path")
 
 
+def configure(
+    recipe: Recipe | None, session: Session | None, options: Mapping[str, Any]
+) -> tuple[Recipe, Session]:
+    """Apply keyword arguments of a public function to a recipe and a session.
+
+    Args:
+        recipe: what to do, or None for the defaults.
+        session: how to run, or None for the defaults.
+        options: values by the name of a field of `Recipe` or of `Session`.
+
+    Raises:
+        UsageError: if a name is not such a field, or a value is not valid.
+    """
+    recipe, session = recipe or Recipe(), session or Session()
+    of_recipe = {each.name for each in fields(Recipe)}
+    of_session = {each.name for each in fields(Session)}
+    for name in options:
+        if name not in of_recipe | of_session:
+            close = get_close_matches(name, sorted(of_recipe | of_session), 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise UsageError(f"unknown option {name!r}{hint}")
+    chosen = {name: value for name, value in options.items() if name in of_recipe}
+    if chosen:
+        recipe = Recipe.from_dict({**_shallow(recipe), **chosen})
+    return recipe, replace(session, **{n: v for n, v in options.items() if n in of_session})
+
+
+def _shallow(recipe: Recipe) -> dict[str, Any]:
+    return {each.name: getattr(recipe, each.name) for each in fields(recipe)}
+
+
 def workers_for(recipe: Options, session: Session) -> int:
-    """Processes to use: as asked, or one per usable core, or one where a GPU does the work."""
+    """Worker processes of a run: as given, else one per usable core, one on CUDA."""
     if session.workers is not None:
         return session.workers
     if recipe.device == "cuda":
         return 1
+    return usable_cores()
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

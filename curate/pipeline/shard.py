@@ -1,9 +1,9 @@
-"""The shard function: the same on every executor."""
+"""The shard job: read, detect, obfuscate and write a few hundred images; same on every executor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +11,124 @@ from curate import codec
 from curate.codec import Picture, digest_pixels
 from curate.core.entries import ManifestEntry, Outcome, Route, Transform
 from curate.core.errors import WithheldError
+from curate.core.faces import Face
 from curate.core.protocols import Model, Source
 from curate.core.records import ImageRecord
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage
 from curate.layouts import open_source
+from curate.manifest.store import DATA as DATA
 from curate.manifest.store import Tally, digest_bytes, save_json, save_part
-from curate.pipeline.image import Obfuscated, Tools, hide
-from curate.pipeline.looking import PART, TALLY, Looked, in_batches, look, why_withheld
+from curate.pipeline.image import Obfuscated, Tools, detect, hide
 from curate.pipeline.tools import open_tools
+from curate.pipeline.withhold import to_withheld
 from curate.recipe import Recipe
 
-DATA = "data"
+PART = "part.parquet"
+TALLY = "tally.json"
+_BATCH_ON_CUDA = 16
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedImage:
+    """An image with its faces, or the reason to withhold it.
+
+    Args:
+        record: which image.
+        sha256: digest of its stored bytes, if they could be read.
+        size: number of stored bytes.
+        picture: its pixels, if they could be decoded.
+        faces: its faces, a list per frame, if detection ran to completion.
+        trouble: why it is withheld; None if and only if detection ran to completion.
+    """
+
+    record: ImageRecord
+    sha256: str | None = None
+    size: int | None = None
+    picture: Picture | None = None
+    faces: Sequence[Sequence[Face]] = ()
+    trouble: WithheldError | None = None
+
+
+def detect_images(
+    records: Sequence[ImageRecord], shard: Shard, source: Source, tools: Tools
+) -> Iterator[DetectedImage]:
+    """Read a few images and find their faces; yields one result each, in order."""
+    reads = [_read(record, shard.withhold.get(record.id), source, tools) for record in records]
+    faces = _detect({r.record.id: r.picture for r in reads if r.picture is not None}, tools)
+    for read in reads:
+        found = faces.get(read.record.id)
+        if read.trouble is not None or found is None:
+            yield read
+        elif isinstance(found, WithheldError):
+            yield replace(read, trouble=found)
+        else:
+            yield replace(read, faces=found)
+
+
+def iter_batches(shard: Shard, device: str) -> Iterator[tuple[int, Sequence[ImageRecord]]]:
+    """Yield a shard's records in batches for the device, each with the index of its first."""
+    size = _BATCH_ON_CUDA if device == "cuda" and not shard.one_by_one else 1
+    for start in range(0, len(shard.records), size):
+        yield start, shard.records[start : start + size]
+
+
+def _read(record: ImageRecord, barred: str | None, source: Source, tools: Tools) -> DetectedImage:
+    if barred is not None:
+        code, _, detail = barred.partition(": ")
+        return DetectedImage(record, trouble=WithheldError(code, detail))
+    try:
+        data = source.read(record)
+    except Exception as error:
+        return DetectedImage(record, trouble=to_withheld(error, record.id))
+    digest, size = digest_bytes(data), len(data)
+    try:
+        if _is_of_another_file(record, digest, tools):
+            raise WithheldError("other-file", "its faces were found in another file of this name")
+        return DetectedImage(record, digest, size, codec.load(data, tools.options))
+    except Exception as error:
+        return DetectedImage(record, digest, size, trouble=to_withheld(error, record.id))
+
+
+def _is_of_another_file(record: ImageRecord, digest: str, tools: Tools) -> bool:
+    """Whether the given faces of an image belong to a file with other bytes."""
+    given = tools.given.find(record.id) if tools.given is not None else None
+    return given is not None and given.source_sha256 not in (None, digest)
+
+
+def _detect(pictures: dict[str, Picture], tools: Tools) -> dict[str, Any]:
+    """Return faces per frame by record id, or the reason to withhold the image.
+
+    A batch that fails is repeated image by image, so that only the image that cannot be
+    processed is withheld, and a GPU without memory for a batch ends the run only if it
+    has none for a single image.
+    """
+    if not pictures:
+        return {}
+    try:
+        return dict(detect(pictures, tools))
+    except Exception as error:
+        if len(pictures) == 1:
+            [name] = pictures
+            return {name: to_withheld(error, name, "detector", "it did not finish")}
+    return {
+        name: found
+        for one in pictures.items()
+        for name, found in _detect(dict([one]), tools).items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class ShardJob:
-    """Everything a process needs to do shards; small, and survives pickling.
+    """Everything a worker process needs to obfuscate shards; small, and picklable.
 
     Args:
-        place: where the dataset is.
+        place: path or URI of the dataset.
         layout: its layout.
         work: the work folder inside OUT.
         recipe: what to do.
         faces: index of given faces in the work folder, or None.
-        weights: a weights file that the user brought, or None.
+        weights: a weights file of the user, or None.
     """
 
     place: str
@@ -46,7 +139,7 @@ class ShardJob:
     weights: Path | None = None
 
     def open(self) -> Callable[[Shard, Report], ShardResult]:
-        """Load the models; returns the shard function."""
+        """Load the models and return the shard function."""
         tools = open_tools(self.recipe, self.faces, self.weights)
         source = open_source(self.place, self.layout)
         models = tools.detector.models() if tools.detector else ()
@@ -55,7 +148,7 @@ class ShardJob:
             entries: list[ManifestEntry] = []
             tally = Tally()
             with Stage(self.work / "staging", self.work / "shards", shard.name) as stage:
-                for start, records in in_batches(shard, self.recipe.device):
+                for start, records in iter_batches(shard, self.recipe.device):
                     report(start, (tally.images, tally.faces))
                     for entry, data in process(records, shard, source, tools):
                         if data is not None:
@@ -72,7 +165,7 @@ class ShardJob:
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """What the parent learns of a committed shard."""
+    """What the parent process learns of a committed shard: its counts, and the models used."""
 
     tally: dict[str, Any]
     models: tuple[Model, ...]
@@ -81,26 +174,26 @@ class ShardResult:
 def process(
     records: Sequence[ImageRecord], shard: Shard, source: Source, tools: Tools
 ) -> Iterator[tuple[ManifestEntry, bytes | None]]:
-    """Obfuscate a few images; yields for each its entry and, if written, its bytes."""
-    for looked in look(records, shard, source, tools):
-        picture = looked.picture
-        if looked.trouble is not None or picture is None:
-            trouble = looked.trouble or WithheldError("internal", "no picture")
-            yield _withheld(looked, trouble), None
+    """Obfuscate a few images; yields for each its manifest entry and, if written, its bytes."""
+    for image in detect_images(records, shard, source, tools):
+        picture = image.picture
+        if image.trouble is not None or picture is None:
+            trouble = image.trouble or WithheldError("internal", "no picture")
+            yield _withheld(image, trouble), None
             continue
         try:
-            made = hide(picture, looked.faces, tools)
-            entry = _written(looked, picture, made, tools)
+            output = hide(picture, image.faces, tools)
+            entry = _written(image, picture, output, tools)
         except Exception as error:  # whatever it is, the image must not pass
-            yield _withheld(looked, why_withheld(error, looked.record.id)), None
+            yield _withheld(image, to_withheld(error, image.record.id)), None
         else:
-            yield entry, made.data
+            yield entry, output.data
 
 
-def _withheld(looked: Looked, trouble: WithheldError) -> ManifestEntry:
-    picture = looked.picture
+def _withheld(image: DetectedImage, trouble: WithheldError) -> ManifestEntry:
+    picture = image.picture
     return ManifestEntry(
-        **_named(looked),
+        **_identify(image),
         width=picture.width if picture else None,
         height=picture.height if picture else None,
         mode=picture.mode if picture else None,
@@ -110,60 +203,62 @@ def _withheld(looked: Looked, trouble: WithheldError) -> ManifestEntry:
     )
 
 
-def _written(looked: Looked, picture: Picture, made: Obfuscated, tools: Tools) -> ManifestEntry:
+def _written(
+    image: DetectedImage, picture: Picture, output: Obfuscated, tools: Tools
+) -> ManifestEntry:
     return ManifestEntry(
-        **_named(looked),
+        **_identify(image),
         width=picture.width,
         height=picture.height,
         mode=picture.mode,
         orientation=picture.orientation,
         outcome=Outcome.WRITTEN,
-        route=made.route,
-        faces=made.faces,
-        hidden=tuple(region.hidden for region in made.regions),
-        transforms=(*_transforms(made, tools), *_describe_review(looked.record.id, tools)),
-        blurred_share=made.blurred_share,
-        output_path=looked.record.id,
-        output_sha256=digest_bytes(made.data),
-        output_bytes=len(made.data),
-        pixels_sha256=_digest_output(made, tools),
+        route=output.route,
+        faces=output.faces,
+        hidden=tuple(region.hidden for region in output.regions),
+        transforms=(*_transforms(output, tools), *_describe_review(image.record.id, tools)),
+        blurred_share=output.blurred_share,
+        output_path=image.record.id,
+        output_sha256=digest_bytes(output.data),
+        output_bytes=len(output.data),
+        pixels_sha256=_digest_output(output, tools),
     )
 
 
-def _digest_output(made: Obfuscated, tools: Tools) -> str | None:
-    """What the output shows; an output that cannot be read back raises, and is withheld."""
-    if made.route is Route.COPIED:
+def _digest_output(output: Obfuscated, tools: Tools) -> str | None:
+    """Digest of an output's pixels; one that cannot be decoded again raises, and is withheld."""
+    if output.route is Route.COPIED:
         return None
-    return digest_pixels(codec.load(made.data, tools.options))
+    return digest_pixels(codec.load(output.data, tools.options))
 
 
-def _named(looked: Looked) -> dict[str, Any]:
-    record = looked.record
+def _identify(image: DetectedImage) -> dict[str, Any]:
+    record = image.record
     return {
         "id": record.id,
         "split": record.split,
         "category": record.category,
         "source_path": record.id,
-        "source_sha256": looked.sha256,
-        "source_bytes": looked.size,
+        "source_sha256": image.sha256,
+        "source_bytes": image.size,
     }
 
 
-def _transforms(made: Obfuscated, tools: Tools) -> Iterable[Transform]:
+def _transforms(output: Obfuscated, tools: Tools) -> Iterable[Transform]:
     kept = ",".join(("icc", "orientation", *sorted(tools.options.keep_metadata)))
     yield Transform("strip_metadata", "1", {"keeps": kept})
-    if made.regions:
+    if output.regions:
         yield Transform(
             tools.obfuscator.name,
             tools.obfuscator.version,
             {**tools.obfuscator.parameters, "margin": tools.margin},
         )
-    if made.note:
-        yield Transform("encode", "1", {"note": made.note})
+    if output.note:
+        yield Transform("encode", "1", {"note": output.note})
 
 
 def _describe_review(record_id: str, tools: Tools) -> Iterable[Transform]:
-    """What people did about the faces, where the file of faces says it."""
+    """Yield the review state of the given faces, where the file of faces states one."""
     given = tools.given.find(record_id) if tools.given is not None else None
     if given is not None and given.review is not None:
         yield Transform("review", "1", {"state": given.review})

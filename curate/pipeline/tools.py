@@ -1,4 +1,4 @@
-"""Open what a recipe names: the detector, the obfuscator, the faces."""
+"""Open the detector, the obfuscator and the given faces that a recipe names."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from curate.codec import CodecOptions
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Detector, Obfuscator
 from curate.detectors import DetectorOptions
-from curate.manifest.store import digest_file, digest_folder
+from curate.manifest.store import digest_file, digest_folder, digest_parts
 from curate.obfuscators import masks
-from curate.pipeline.given import FaceIndex
+from curate.pipeline.given_faces import FaceIndex, find_records
 from curate.pipeline.image import Tools
 from curate.pipeline.session import Session
 from curate.recipe import Recipe
 
 
 def open_detector(recipe: Recipe, weights: Path | None) -> Detector:
-    """Open the recipe's detector, with the weights file that the user brought, if any."""
+    """Open the recipe's detector, with the user's weights file, if any."""
     return detectors.make(detector_options(recipe, weights))
 
 
 def open_obfuscator(recipe: Recipe) -> Obfuscator:
-    """The recipe's obfuscator.
+    """Return the recipe's obfuscator.
 
     Raises:
         UsageError: if its name or an option is unknown.
@@ -33,7 +33,7 @@ def open_obfuscator(recipe: Recipe) -> Obfuscator:
 
 
 def detector_options(recipe: Recipe, weights: Path | None) -> DetectorOptions:
-    """The recipe's choices about detection."""
+    """Return the recipe's options of detection."""
     return DetectorOptions(
         name=recipe.detector,
         profile=recipe.profile,
@@ -41,30 +41,39 @@ def detector_options(recipe: Recipe, weights: Path | None) -> DetectorOptions:
         max_side=recipe.max_side,
         device=recipe.device,
         weights=weights,
+        family=recipe.detector_family,
+        self_test=False,  # `pin_files` has done it, once for all processes
     )
 
 
 def pin_files(recipe: Recipe, session: Session) -> Recipe:
-    """The recipe with the digests of the files that the user brought.
+    """Return the recipe with the digests of the user's files.
+
+    A provided network is tried on a packaged picture, unless the session skips that.
 
     Raises:
-        UsageError: if the recipe names the digest of another file, or of one that is not given.
+        UsageError: if the recipe names the digest of another file, or of a file that is not given.
         DataError: if such a file cannot be read.
     """
-    return replace(
+    pinned = replace(
         recipe,
         faces_sha256=_pin("faces", recipe.faces_sha256, session.faces),
         weights_sha256=_pin("weights", recipe.weights_sha256, session.weights),
     )
+    if session.weights is not None and session.faces is None and not session.skip_self_test:
+        options = detector_options(recipe, session.weights)
+        if detectors.DETECTORS.check(options.detector).brings_file:
+            detectors.make(replace(options, self_test=True))
+    return pinned
 
 
-def _pin(what: str, wanted: str | None, path: Path | None) -> str | None:
+def _pin(name: str, wanted: str | None, path: Path | None) -> str | None:
     found = _digest(path)
     if wanted is not None and wanted != found:
-        given = f"{path} is {found[:12]}" if found else "no such file is given"
+        given = f"{path} has {found[:12]}" if found else "no such file is given"
         raise UsageError(
-            f"the recipe wants the file of {what} with sha256 {wanted[:12]}…, but {given}; "
-            "give that file, or drop the key from the recipe"
+            f"the recipe needs the {name} file with sha256 {wanted[:12]}…, but {given}; "
+            "give that file, or remove the key from the recipe"
         )
     return found
 
@@ -73,6 +82,9 @@ def _digest(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
+        records = find_records(path)
+        if records is not None:
+            return digest_parts(records)
         if path.is_dir():
             return digest_folder(path)
         if path.exists() and not path.is_file():
@@ -83,11 +95,11 @@ def _digest(path: Path | None) -> str | None:
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Refuse what can be seen to be wrong before any work is begun or any model loaded.
+    """Check names and options of a recipe before any work begins or a model is loaded.
 
     Raises:
         UsageError: if a name or an option is unknown.
-        MissingExtraError: if a package that a name needs is not installed.
+        MissingExtraError: if a required package is not installed.
     """
     open_obfuscator(recipe)
     codec_options(recipe)
@@ -96,22 +108,24 @@ def check_recipe(recipe: Recipe) -> None:
         plugin = detectors.DETECTORS.check(name)
         if recipe.weights_sha256 is not None and not plugin.brings_file:
             raise UsageError(f"detector {name!r} takes no file; write --detector {name}")
+        if recipe.detector_family is not None and name != "onnx":
+            raise UsageError("--detector-family is for --detector onnx:FILE; leave it out")
     elif recipe.weights_sha256 is not None:
-        raise UsageError("with --faces no detector runs; drop its weights file")
+        raise UsageError("--faces runs no detector; drop its weights file")
 
 
 def codec_options(recipe: Recipe) -> CodecOptions:
-    """The recipe's limits and metadata, for the codec."""
+    """Return the recipe's limits and metadata groups, for the codec."""
     return CodecOptions(max_pixels=recipe.max_pixels, keep_metadata=frozenset(recipe.keep_metadata))
 
 
 def open_tools(recipe: Recipe, faces: Path | None, weights: Path | None) -> Tools:
-    """Open what a recipe names, in the process that will use it.
+    """Open the tools of a recipe, in the process that uses them.
 
     Args:
         recipe: what to do.
-        faces: an index made by ``save_face_index``, or None to detect.
-        weights: a weights file that the user brought, or None.
+        faces: an index from `save_face_index`, or None to run the detector.
+        weights: a weights file of the user, or None.
 
     Raises:
         UsageError: if a name or an option is unknown.
@@ -127,7 +141,7 @@ def open_tools(recipe: Recipe, faces: Path | None, weights: Path | None) -> Tool
 
 
 def margin_of(recipe: Recipe) -> float:
-    """The recipe's margin, or its method's own."""
+    """Return the recipe's margin, or the default of its method."""
     if recipe.margin is not None:
         return recipe.margin
     return masks.default_margin(recipe.method)

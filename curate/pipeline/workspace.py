@@ -1,19 +1,19 @@
-"""The work folder inside OUT: what an interrupted run leaves and a later one takes up.
+"""The work folder inside OUT, from which a later run continues an interrupted one.
 
 ::
 
-    OUT/.curate/lock              held while a run writes
+    OUT/.curate/lock              lock file of the running process
     OUT/.curate/state.json        recipe, libraries and plan of the run
-    OUT/.curate/plan.jsonl        the records, in order, as SOURCE was at the start
+    OUT/.curate/plan.jsonl        the records of SOURCE at the start, in order
     OUT/.curate/faces.sqlite      given faces
     OUT/.curate/models.json       the models that detected
     OUT/.curate/source/           a dataset of the Hub, as Parquet; source.json says which
-    OUT/.curate/staging/          shards in work
+    OUT/.curate/staging/          shards in progress
     OUT/.curate/shards/NNNNN/     shards committed
-    OUT/.curate/members/          images that wait for their containers to be rebuilt
-    OUT/.curate/rebuilt/          what stayed behind of each rebuilt container
-    OUT/.curate/final/            data/ and manifest/, gathered before they are shown
-    OUT/.curate/log.jsonl         clock times and host facts
+    OUT/.curate/members/          images to be written into their containers
+    OUT/.curate/rebuilt/          what was left out of each rebuilt container
+    OUT/.curate/final/            data/ and manifest/, assembled before they are moved to OUT
+    OUT/.curate/log.jsonl         clock times and facts of the host
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from curate.core.errors import DataError, SourceChangedError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.engine.shards import shard_name
-from curate.layouts.access.address import is_address, is_hub_place
+from curate.layouts.access.address import is_address, is_hub_uri
 from curate.manifest.store import part_name, save_json
 from curate.recipe import Options
 
 WORK = ".curate"
 _LIBRARIES = (
     "numpy", "opencv-python", "opencv-python-headless", "pillow", "jpeglib", "pyarrow", "torch",
-    "onnxruntime", "openvino",
+    "onnxruntime",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run will go through.
+    """The images of a run.
 
     Args:
         path: the list of records.
-        images: how many there are.
-        sha256: digest of ids, sizes and times of change.
+        images: number of records.
+        sha256: digest of ids, sizes and modification times.
     """
 
     path: Path
@@ -58,11 +58,11 @@ class Plan:
     sha256: str
 
     def records(self) -> Iterator[ImageRecord]:
-        """The records, streaming, in the source's order."""
+        """Iterate over the records in the source's order."""
         return (record for record, _ in self.stamped())
 
     def stamped(self) -> Iterator[tuple[ImageRecord, str]]:
-        """The records with the stamps that they had."""
+        """Iterate over the records with their stamps (size and modification time)."""
         with self.path.open(encoding="ascii") as file:
             for line in file:
                 name, uri, split, category, stamp = json.loads(line)
@@ -74,7 +74,7 @@ class Workspace:
 
     Args:
         out: the output.
-        root: the work folder; None for its usual place inside the output folder.
+        root: the work folder, or None for ``.curate`` inside the output folder.
     """
 
     def __init__(self, out: Path, root: Path | None = None) -> None:
@@ -94,13 +94,13 @@ class Workspace:
         self.lock = self.root / "lock"
 
     def prepare(self) -> None:
-        """Make the folders, and drop what a killed run left half done."""
+        """Create the folders, and remove unfinished shards of a killed run."""
         shutil.rmtree(self.staging, ignore_errors=True)
         for folder in (self.staging, self.shards):
             folder.mkdir(parents=True, exist_ok=True)
 
     def has_work(self) -> bool:
-        """Whether there is anything here that another attempt could take up."""
+        """Whether there is any work that another attempt could continue."""
         copies = (self.source, self.source.with_name("source.partial"))
         return (
             self.final.is_dir()
@@ -109,7 +109,7 @@ class Workspace:
         )
 
     def is_committed(self, number: int) -> bool:
-        """Whether a shard's work is done, gathered or not."""
+        """Whether a shard is committed, gathered or not."""
         name = shard_name(number)
         gathered = self.final / "manifest" / "records" / part_name(number)
         return (self.shards / name).is_dir() or gathered.is_file()
@@ -120,14 +120,14 @@ class Workspace:
             file.write(json.dumps(facts, sort_keys=True, ensure_ascii=False) + "\n")
 
     def settle(self, recipe: Options, plan: Plan) -> bool:
-        """Begin a run, or make sure that an interrupted one can be continued.
+        """Note the state of a new run, or check that an interrupted one can be continued.
 
         Returns:
             Whether there was an interrupted run.
 
         Raises:
-            UsageError: if its recipe was another.
-            DataError: if its libraries were others.
+            UsageError: if it had another recipe.
+            DataError: if it had other versions of libraries.
             SourceChangedError: if SOURCE has changed since.
         """
         now: dict[str, Any] = {
@@ -169,7 +169,7 @@ def _is_state(value: Any) -> bool:
 
 
 def describe_changes(before: dict[str, str], now: dict[str, str]) -> str:
-    """How the versions of libraries differ, in one line."""
+    """Describe the differences between versions of libraries in one line."""
     return ", ".join(
         f"{name} {before.get(name, 'absent')} → {now.get(name, 'absent')}"
         for name in sorted({*before, *now})
@@ -178,7 +178,7 @@ def describe_changes(before: dict[str, str], now: dict[str, str]) -> str:
 
 
 def describe_recipe_clash(out: Path, before: dict[str, Any], now: Options) -> str:
-    """One line that says how a recipe differs from the one an OUT was begun with."""
+    """Describe how a recipe differs from the recipe of an existing OUT in one line."""
     wanted = now.to_dict()
     keys = [key for key in wanted if wanted[key] != before.get(key)]
     changes = ", ".join(f"{key} {before.get(key)!r} → {wanted[key]!r}" for key in keys)
@@ -192,10 +192,10 @@ def describe_recipe_clash(out: Path, before: dict[str, Any], now: Options) -> st
 
 
 def save_plan(source: Source, path: Path) -> Plan:
-    """List a dataset's images as they are now.
+    """Write the list of a dataset's images.
 
     Raises:
-        DataError: if there is none.
+        DataError: if it has none.
     """
     digest = hashlib.sha256()
     images = 0
@@ -209,17 +209,17 @@ def save_plan(source: Source, path: Path) -> Plan:
             images += 1
     partial.replace(path)
     if images == 0:
-        raise DataError("there is no image in SOURCE")
+        raise DataError("SOURCE has no images")
     return Plan(path, images, digest.hexdigest())
 
 
 def check_containers(source: Source, plan: Plan) -> None:
-    """Make sure that the files that hold several images are those that were listed.
+    """Check that the containers of a dataset have not changed since they were listed.
 
-    Their stamps are asked for once a file: records of one file stand together.
+    Records of one container are consecutive, so each is checked once.
 
     Raises:
-        SourceChangedError: if one of them is another now.
+        SourceChangedError: if one of them has changed.
     """
     last = None
     for record, stamp in plan.stamped():
@@ -234,7 +234,7 @@ def check_containers(source: Source, plan: Plan) -> None:
 
 
 def libraries() -> dict[str, str]:
-    """Versions of the libraries that can change an output; nothing is imported."""
+    """Return the versions of libraries that can change an output; imports none."""
     found = {"curate-dataset": curate.__version__}
     for name in _LIBRARIES:
         try:
@@ -244,47 +244,43 @@ def libraries() -> dict[str, str]:
     return found
 
 
-def check_places(source: str | Path, out: str | Path) -> None:
-    """Refuse places that would let a run read its own output or write to SOURCE.
+def check_paths(source: str | Path, out: str | Path) -> None:
+    """Refuse paths with which a run would read its own output or write to SOURCE.
 
     Args:
-        source: a path, an address or a place on the Hub.
+        source: a path, a URI or ``hf:NAME``.
         out: the output folder.
 
     Raises:
-        UsageError: if one lies inside the other, or OUT is remote or holds something else.
+        UsageError: if one is inside the other, or OUT is remote or has other content.
     """
     check_local(out, "OUT")
     b = Path(out).resolve()
-    if not is_address(str(source)) and not is_hub_place(str(source)):
+    if not is_address(str(source)) and not is_hub_uri(str(source)):
         _check_apart(Path(source).resolve(), b)
-    above = next(place for place in (b, *b.parents) if place.exists())
+    above = next(path for path in (b, *b.parents) if path.exists())
     if not above.is_dir():
-        raise UsageError(f"OUT {str(out)!r} is or lies under a file; choose another name")
+        raise UsageError(f"OUT {str(out)!r} is a file or inside one; choose another path")
     if b.is_dir() and not is_ours(b) and any(b.iterdir()):
         raise UsageError(
             f"OUT {str(out)!r} is not empty and was not made by curate; choose a new folder"
         )
 
 
-def check_local(place: str | Path, name: str) -> None:
-    """Refuse an address where only a path on this machine can be.
-
-    Raises:
-        UsageError: if it is one.
-    """
-    if is_address(str(place)):
-        raise UsageError(f"{name} is not on a local disk; only SOURCE can be remote")
+def check_local(path: str | Path, name: str) -> None:
+    """Refuse a URI for a path that must be local; raises `UsageError`."""
+    if is_address(str(path)):
+        raise UsageError(f"{name} must be a local path; only SOURCE can be a URI")
 
 
 def _check_apart(source: Path, out: Path) -> None:
     if source == out or out.is_relative_to(source):
-        raise UsageError(f"OUT {str(out)!r} lies inside SOURCE; choose another place for it")
+        raise UsageError(f"OUT {str(out)!r} is inside SOURCE; choose another path")
     if source.is_relative_to(out):
-        raise UsageError(f"SOURCE {str(source)!r} lies inside OUT; choose another OUT")
+        raise UsageError(f"SOURCE {str(source)!r} is inside OUT; choose another OUT")
 
 
 def is_ours(out: Path) -> bool:
-    """Whether a folder holds a run, finished or interrupted."""
+    """Whether a folder is the output of a run, finished or interrupted."""
     names = ("run.json", "balance.json")
     return (out / WORK).is_dir() or any((out / "manifest" / name).is_file() for name in names)

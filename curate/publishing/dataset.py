@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.balance.correct.check import is_correction
+from curate.balance.correct.verify import is_correction
 from curate.core.entries import Outcome
 from curate.core.errors import DataError, ManifestError
-from curate.core.protocols import Source
+from curate.core.protocols import Source, iter_containers
 from curate.layouts import open_source
 from curate.manifest import corrections, store
-from curate.manifest.layout import DATA, MANIFEST, stays_inside
-from curate.manifest.publish import MIN_CELL, RECORDS, publish, suppress
-from curate.pipeline.outputs import open_outputs
+from curate.manifest.files import DATA, MANIFEST, stays_inside
+from curate.manifest.publish import MIN_CELL, RECORDS, publish_manifest, suppress
+from curate.pipeline.output import open_outputs
 from curate.storage.regular import open_regular
 
 PUBLIC_VERSION = 1
@@ -121,7 +121,7 @@ class Dataset:
 
     def carried(self) -> Iterator[Carried]:
         """Every other file of the output, in the order of the paths."""
-        containers = set(self.open().containers()) if self.in_containers else set[str]()
+        containers = set(iter_containers(self.open())) if self.in_containers else set[str]()
         path = self.out / MANIFEST / store.OTHERS
         try:
             with open_regular(path) as file:
@@ -190,7 +190,7 @@ def open_dataset(out: Path) -> Dataset:
         facts=facts,
         is_correction=corrected,
         layout=layout,
-        in_containers=next(iter(source.containers()), None) is not None,
+        in_containers=next(iter_containers(source), None) is not None,
     )
 
 
@@ -207,7 +207,7 @@ def save_public_tier(dataset: Dataset, folder: Path) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     if not dataset.is_correction:
-        return publish(dataset.out / MANIFEST, folder)
+        return publish_manifest(dataset.out / MANIFEST, folder)
     folder.mkdir()
     public = _describe_correction(dataset)
     store.save_json(public, folder / store.RUN)

@@ -1,1 +1,1 @@
-"""Pages and charts for people: pure functions over frozen values, written as HTML and SVG."""
+"""Reports of commands: JSON, self-contained HTML pages, charts."""

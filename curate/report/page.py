@@ -1,4 +1,4 @@
-"""A page as HTML that needs nothing else: no network, no scripts."""
+"""Rendering of a page as one HTML file, without scripts or network access."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from curate.report.values import BarChart, Gallery, LineChart, Page, Section, Ta
 
 
 def render_page(page: Page) -> str:
-    """A page as one HTML document; every text in it is escaped."""
+    """Render a page as one HTML document; every text is escaped."""
     source = (files("curate.report") / "page.html").read_text(encoding="utf-8")
-    shapes = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = shapes.from_string(source)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(source)
     return template.render(page=page, blocks=_iter_blocks, base64=_to_base64) + "\n"
 
 

@@ -1,7 +1,7 @@
-"""Charts as SVG, without scripts or network; a pure function of what is drawn.
+"""Charts as SVG, without scripts or network access.
 
-Colours are Okabe and Ito's, which people with any colour vision can tell apart
-(*Color Universal Design*, 2008); lines differ in their dashes as well.
+Colors are those of Okabe and Ito (*Color Universal Design*, 2008), which are distinguishable
+with color-vision deficiencies; lines differ in their dashes, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from curate.report.values import Bar, BarChart, Line, LineChart
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#a6761d")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#a6761d")
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 2", "1 4", "6 6")
 
 _WIDTH, _LABELS, _RIGHT, _ROW, _AXIS = 780, 240, 200, 26, 34
@@ -20,7 +20,7 @@ _PLOT = 320
 
 
 def draw_bars(chart: BarChart) -> Markup:
-    """A bar chart; each bar's value and interval stand at its right as text."""
+    """Draw a bar chart, with values and intervals as text on the right."""
     height = _ROW * len(chart.bars) + _AXIS
     across = _WIDTH - _LABELS - _RIGHT
     low, high = chart.domain
@@ -38,8 +38,8 @@ def draw_bars(chart: BarChart) -> Markup:
     for number, bar in enumerate(chart.bars):
         middle = _ROW * number + _ROW / 2
         parts.append(_text(_LABELS - 8, middle + 4, _cut(bar.label, 32), "end"))
-        said = format_bar(bar, chart.percent)
-        parts.append(_text(_WIDTH - _RIGHT + 10, middle + 4, said, "start"))
+        value = format_bar(bar, chart.percent)
+        parts.append(_text(_WIDTH - _RIGHT + 10, middle + 4, value, "start"))
         if bar.value is not None:
             start, end = sorted((x(max(low, 0.0)), x(bar.value)))
             shape = Markup('<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="14"/>')
@@ -49,7 +49,7 @@ def draw_bars(chart: BarChart) -> Markup:
 
 
 def draw_lines(chart: LineChart) -> Markup:
-    """A line chart with a legend at its right."""
+    """Draw a line chart with a legend on the right."""
     left, across = 60.0, _WIDTH - 60.0 - 190.0
     parts = []
     for step in range(6):
@@ -74,7 +74,7 @@ def draw_lines(chart: LineChart) -> Markup:
 
 
 def format_value(value: float | None, percent: bool = True, digits: int = 1) -> str:
-    """A number as text: per cent without needless noughts, or two digits; a dash for nothing."""
+    """Format a number: in percent or with two digits, without trailing zeros; a dash for None."""
     if value is None:
         return "–"
     if not percent:
@@ -84,7 +84,7 @@ def format_value(value: float | None, percent: bool = True, digits: int = 1) -> 
 
 
 def format_bar(bar: Bar, percent: bool = True) -> str:
-    """A bar's value and interval as text."""
+    """Format a bar's value and interval."""
     if bar.value is None or bar.low is None or bar.high is None:
         return format_value(bar.value, percent)
     scale = 100 if percent else 1
@@ -104,11 +104,11 @@ def _polyline(line: Line, number: int, left: float, across: float) -> Markup:
 
 
 def _stroke(path: str, number: int) -> Markup:
-    place = number % len(COLOURS)
+    index = number % len(COLORS)
     return Markup('<path d="{}" fill="none" stroke="{}" stroke-width="2.2"{}/>').format(
         path,
-        COLOURS[place],
-        Markup(' stroke-dasharray="{}"').format(_DASHES[place]) if _DASHES[place] else "",
+        COLORS[index],
+        Markup(' stroke-dasharray="{}"').format(_DASHES[index]) if _DASHES[index] else "",
     )
 
 
@@ -128,8 +128,8 @@ def _text(x: float, y: float, text: str, anchor: str, turn: bool = False) -> Mar
     )
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _frame(title: str, height: float, parts: Iterable[Markup]) -> Markup:

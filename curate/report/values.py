@@ -1,4 +1,4 @@
-"""What a page holds, before it is drawn."""
+"""The contents of an HTML page, before it is rendered."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Bar:
     """A value with its interval.
 
     Args:
-        label: what it is of.
-        value: the value; None is drawn as an empty row.
+        label: name of the row.
+        value: the value, or None for an empty row.
         low: lower end of its interval, or None.
         high: upper end of its interval, or None.
     """
@@ -25,13 +25,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class BarChart:
-    """Bars below each other, from 0, with whiskers for the intervals.
+    """A horizontal bar chart with intervals.
 
     Args:
-        title: what a person who cannot see it is told first.
+        title: its title, also for screen readers.
         bars: from top to bottom.
-        domain: the axis's ends; values outside are cut off there.
-        percent: whether 1 is written as 100 %.
+        domain: the range of the axis; values outside are clipped.
+        percent: whether values are shown in percent.
     """
 
     title: str
@@ -42,11 +42,11 @@ class BarChart:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Points joined by a line.
+    """One line of a chart.
 
     Args:
         label: its name in the legend.
-        points: x and y, in order.
+        points: pairs of x and y, in order.
     """
 
     label: str
@@ -55,13 +55,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class LineChart:
-    """Lines over a common axis; both axes run from 0 to 1.
+    """A line chart; both axes have the range 0 to 1.
 
     Args:
-        title: what a person who cannot see it is told first.
-        x: the name of the axis across.
-        y: the name of the axis up.
-        lines: at most eight, or they cannot be told apart.
+        title: its title, also for screen readers.
+        x: label of the horizontal axis.
+        y: label of the vertical axis.
+        lines: at most eight, so that they can be distinguished.
     """
 
     title: str
@@ -72,12 +72,12 @@ class LineChart:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text; the first cell of each names its row.
+    """A table of text; the first cell of a row is its name.
 
     Args:
-        caption: a few words above it.
-        head: the columns' names.
-        rows: as many cells each.
+        caption: its caption.
+        head: names of the columns.
+        rows: a cell per column each.
     """
 
     caption: str
@@ -87,11 +87,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A small picture that the page carries inside.
+    """A small image, embedded in the page.
 
     Args:
-        jpeg: the encoded picture.
-        caption: a few words, also its text for those who cannot see it.
+        jpeg: the encoded image.
+        caption: its caption, also for screen readers.
     """
 
     jpeg: bytes
@@ -100,12 +100,12 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """Pictures side by side.
+    """Images side by side.
 
     Args:
-        warning: what to mind before the page is given to anyone; empty for nothing.
+        warning: shown above, such as that the page must not be shared; may be empty.
         pictures: in order.
-        wide: whether each is as broad as two.
+        wide: whether each has double width.
     """
 
     warning: str
@@ -119,7 +119,7 @@ Block = str | BarChart | LineChart | Table | Gallery
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and what stands below it."""
+    """A heading and the blocks below it."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -127,13 +127,13 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page by itself.
+    """A page.
 
     Args:
         title: its heading.
         lead: paragraphs before the first section.
         sections: in order.
-        foot: the last line: by what and from what the page was made.
+        foot: the last line: tool, version and digests of the inputs.
     """
 
     title: str

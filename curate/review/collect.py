@@ -23,8 +23,8 @@ from curate.layouts import open_source
 from curate.layouts.faces import iter_given_faces, table
 from curate.layouts.faces.boxes import GivenFaces
 from curate.manifest import store
-from curate.manifest.layout import DATA, MANIFEST
-from curate.pipeline.given import FaceIndex, check_matches, match_faces, save_face_index
+from curate.manifest.files import DATA, MANIFEST
+from curate.pipeline.given_faces import FaceIndex, check_matches, match_faces, save_face_index
 from curate.review import priority, sampling
 from curate.review.folder import Inputs
 from curate.review.items import Item

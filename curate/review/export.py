@@ -22,19 +22,19 @@ from curate.core.errors import CurateError, DataError, UsageError
 from curate.core.faces import Face
 from curate.layouts.faces import table
 from curate.manifest import store
-from curate.manifest.found import (
-    ACCOUNT,
+from curate.manifest.faces import (
     FACES,
+    INFO,
     VERSION,
-    FoundEntry,
-    iter_found,
-    load_account,
+    FacesEntry,
+    iter_faces,
+    load_faces_info,
     to_row,
 )
-from curate.manifest.layout import MANIFEST
+from curate.manifest.files import MANIFEST
 from curate.pipeline.blur import blur
+from curate.pipeline.output import Summary
 from curate.pipeline.session import Session
-from curate.pipeline.summary import Summary
 from curate.recipe import Recipe
 from curate.review import collect, folder
 from curate.review.decisions import Decision, final_faces
@@ -179,7 +179,7 @@ def _check(target: Path, path: Path, header: Mapping[str, Any], inputs: Inputs) 
 
 def _is_ours(target: Path) -> bool:
     try:
-        return "review" in (load_account(target) or {})
+        return "review" in (load_faces_info(target) or {})
     except CurateError:
         return False
 
@@ -191,7 +191,7 @@ def _load_account(inputs: Inputs) -> dict[str, Any]:
         run = store.load_run(Path(inputs.run) / MANIFEST)
         account = {key: run[key] for key in ("recipe", "recipe_sha256", "detectors", "libraries")}
     elif inputs.faces is not None and table.recognise(Path(inputs.faces)):
-        account = load_account(Path(inputs.faces)) or {}
+        account = load_faces_info(Path(inputs.faces)) or {}
     account["tool"] = {"name": "curate-dataset", "version": curate.__version__}
     return account
 
@@ -238,7 +238,7 @@ def _decisions(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _iter_rows(
     inputs: Inputs, decisions: sqlite3.Connection, path: Path, tally: Counter[str]
-) -> Iterator[tuple[FoundEntry, str]]:
+) -> Iterator[tuple[FacesEntry, str]]:
     """Every image with its faces after review and its state.
 
     Images that have decisions and no proposed row come last.
@@ -260,13 +260,13 @@ def _take(decisions: sqlite3.Connection, key: bytes) -> list[Decision]:
     return [Decision.from_dict(json.loads(text)) for (text,) in rows]
 
 
-def _iter_proposed(inputs: Inputs, path: Path) -> Iterator[tuple[FoundEntry, str | None]]:
+def _iter_proposed(inputs: Inputs, path: Path) -> Iterator[tuple[FacesEntry, str | None]]:
     """Every image with its proposed faces, and the digest that decisions must be about."""
     if inputs.run is not None:
         for entry in store.iter_entries(Path(inputs.run) / MANIFEST / store.RECORDS_FOLDER):
             yield _from_manifest(entry), entry.output_sha256
     elif inputs.faces is not None and _is_whole_table(Path(inputs.faces)):
-        for found in iter_found(Path(inputs.faces)):
+        for found in iter_faces(Path(inputs.faces)):
             yield found, found.source_sha256
     else:
         source = collect.open_reviewed(inputs)
@@ -281,7 +281,7 @@ def _is_whole_table(faces: Path) -> bool:
     return set(FACES.names) <= set(pq.read_schema(faces).names)
 
 
-def _from_manifest(entry: ManifestEntry) -> FoundEntry:
+def _from_manifest(entry: ManifestEntry) -> FacesEntry:
     withheld = entry.outcome is Outcome.WITHHELD
     return _make_entry(
         entry.id,
@@ -297,7 +297,7 @@ def _from_manifest(entry: ManifestEntry) -> FoundEntry:
     )
 
 
-def _from_item(item: Item) -> FoundEntry:
+def _from_item(item: Item) -> FacesEntry:
     width, height = item.size or (None, None)
     return _make_entry(
         item.record.id,
@@ -311,14 +311,14 @@ def _from_item(item: Item) -> FoundEntry:
     )
 
 
-def _make_entry(record_id: str, **known: Any) -> FoundEntry:
+def _make_entry(record_id: str, **known: Any) -> FacesEntry:
     names = ("split", "category", "source_sha256", "source_bytes")
-    return FoundEntry(id=record_id, **{**dict.fromkeys(names), **known})
+    return FacesEntry(id=record_id, **{**dict.fromkeys(names), **known})
 
 
 def _decide(
-    entry: FoundEntry, digest: str | None, decisions: list[Decision], tally: Counter[str]
-) -> tuple[FoundEntry, str]:
+    entry: FacesEntry, digest: str | None, decisions: list[Decision], tally: Counter[str]
+) -> tuple[FacesEntry, str]:
     """An image after review; decisions about other bytes do not count."""
     current = [each for each in decisions if digest is None or each.sha256 == digest]
     tally["outdated"] += len(decisions) - len(current)
@@ -342,7 +342,7 @@ def _sort(faces: Iterable[Face]) -> tuple[Face, ...]:
 
 
 def _write(
-    rows: Iterator[tuple[FoundEntry, str]],
+    rows: Iterator[tuple[FacesEntry, str]],
     account: Mapping[str, Any],
     tally: Counter[str],
     path: Path,
@@ -357,4 +357,4 @@ def _write(
         review = {**account["review"], "states": {name: tally[name] for name in STATES}}
         said = {"version": VERSION, **account, "counts": counts, "review": review}
         text = json.dumps(said, sort_keys=True, ensure_ascii=False)
-        writer.add_key_value_metadata({ACCOUNT.decode(): text})
+        writer.add_key_value_metadata({INFO.decode(): text})

@@ -25,6 +25,7 @@ THUMBNAIL = 288
 """Longest side of an image on the contact sheet, pixels."""
 
 _CACHE_BYTES = 96_000_000
+_CACHE_IMAGES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,8 @@ class Pictures:
                 return
             self._cache[name] = shown
             self._cached += shown.size
-            while self._cached > _CACHE_BYTES and len(self._cache) > 1:
+            while len(self._cache) > 1 and (
+                self._cached > _CACHE_BYTES or len(self._cache) > _CACHE_IMAGES
+            ):
                 _, old = self._cache.popitem(last=False)
                 self._cached -= old.size

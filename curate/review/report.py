@@ -26,8 +26,8 @@ def make_page(report: Mapping[str, Any]) -> Page:
         report: as `curate.report_review` returns it.
     """
     sections = [_images(report), _reviewers(report)]
-    if report["sample"] is not None:
-        sections.insert(0, _sample(report["sample"]))
+    if report["bound"] is not None:
+        sections.insert(0, _sample(report["bound"]))
     if report["agreement"] is not None:
         sections.append(_agreement(report["agreement"]))
     tool = report["tool"]
@@ -42,7 +42,7 @@ def make_page(report: Mapping[str, Any]) -> Page:
 
 def describe_result(report: Mapping[str, Any]) -> str:
     """The result in a sentence, for the page, the dataset card and the terminal."""
-    sample = report["sample"]
+    sample = report["bound"]
     images = report["images"]
     if sample is None:
         return (
@@ -118,8 +118,8 @@ def _images(report: Mapping[str, Any]) -> Section:
 def _reviewers(report: Mapping[str, Any]) -> Section:
     head = ("reviewer", "images", "seconds an image", "checks", "found", "sensitivity, at least")
     measured = {}
-    if report["sample"] is not None:
-        measured = {each["reviewer"]: each for each in report["sample"]["reviewers"]}
+    if report["bound"] is not None:
+        measured = {each["reviewer"]: each for each in report["bound"]["reviewers"]}
     rows: list[Sequence[str]] = []
     for each in report["reviewers"]:
         check = measured.get(each["reviewer"])

@@ -19,7 +19,7 @@ from curate.core.records import ImageRecord, escape_unprintable
 from curate.layouts import open_source
 from curate.layouts.groups import load_groups
 from curate.manifest import store
-from curate.manifest.layout import MANIFEST
+from curate.manifest.files import MANIFEST
 from curate.review import collect, folder, priority, sampling
 from curate.review.collect import Groups, Queueing
 from curate.review.folder import Inputs
@@ -120,6 +120,8 @@ def start_review(
     from curate.review import server  # Starlette and uvicorn come with an extra
 
     with opened(source, options, tell) as (review, path):
+        if review.measure is not None:
+            tell(describe_sample(review.measure()))
         port, token = folder.load_server(path)
         try:
             listener = server.open_socket(port if options.port is None else options.port)
@@ -144,6 +146,16 @@ def start_review(
         rejected=said["rejected"],
         changed=said["changed"],
         bound=said.get("bound"),
+    )
+
+
+def describe_sample(said: Mapping[str, Any]) -> str:
+    """How many images are to be looked at, and what that can show, in one line."""
+    left, upper = said["planned"] - said["looked"], 100 * said["upper_end"]
+    return (
+        f"Sample: {left:,} of {said['planned']:,} images are left to look at, drawn from "
+        f"{said['population']:,}; if no more faces are found, at most {upper:.3g} % of the "
+        f"images show one ({100 * said['confidence']:g} % confidence)."
     )
 
 

@@ -209,7 +209,8 @@ def summarize(
     Returns:
         ``upper_now`` is the current bound, which holds if ``valid_now``: always for a sample
         that may be stopped early, at its end for any other. ``upper_end`` is the bound at the
-        end of the sample if nothing more is found.
+        end of the sample if nothing more is found; ``stated_upper`` is for a card: the current
+        bound rounded up to a tenth of a per cent, None where it does not hold.
     """
     target, confidence = plan.target, plan.target.bound_confidence
     expected = target.at_most / 2
@@ -238,6 +239,7 @@ def summarize(
         "method": _name_method(plan),
         "upper_now": now,
         "valid_now": valid,
+        "stated_upper": math.ceil(1000 * now) / 1000 if valid else None,
         "upper_end": end,
         "accepted": valid and now <= target.at_most,
         "strata": [

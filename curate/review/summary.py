@@ -9,16 +9,21 @@ from typing import Any
 
 import curate
 from curate.manifest import store
+from curate.manifest.review import attach_review
 from curate.report.page import render_page
 from curate.review import folder, sampling
 from curate.review.decisions import Decision
 from curate.review.folder import Inputs
 from curate.review.journal import NAME, iter_events, load_header
-from curate.review.report import VERSION, make_page
+from curate.review.report import VERSION, describe_result, make_page
+from curate.storage.atomic import save_text
 
 
 def report_review(
-    place: str | Path | None, out: str | Path | None = None, html: str | Path | None = None
+    place: str | Path | None,
+    out: str | Path | None = None,
+    html: str | Path | None = None,
+    attach: str | Path | None = None,
 ) -> dict[str, Any]:
     """State what a review has found, and the bound of its sample.
 
@@ -26,6 +31,7 @@ def report_review(
         place: the review folder; None for the only one in the current folder.
         out: where to write ``review.json``, or None.
         html: where to write a page, or None.
+        attach: the OUT whose manifest gets the report, without reviewers' names, or None.
 
     Returns:
         The content of ``review.json``; see ``manifests/review-1.schema.json``.
@@ -38,10 +44,9 @@ def report_review(
     if out is not None:
         store.save_json(report, Path(out))
     if html is not None:
-        target = Path(html)
-        partial = target.with_name(target.name + ".partial")
-        partial.write_text(render_page(make_page(report)), encoding="utf-8")
-        partial.replace(target)
+        save_text(Path(html), render_page(make_page(report)))
+    if attach is not None:
+        attach_review(Path(attach), report)
     return report
 
 
@@ -68,7 +73,7 @@ def _summarize(path: Path) -> dict[str, Any]:
             found[name] = found.get(name, False) or bool(hit)
         pairs[name][decision["reviewer"]] = bool(hit) if hit is not None else decision["corrects"]
     roles.update(images.values())
-    return {
+    report = {
         "version": VERSION,
         "tool": {"name": "curate-dataset", "version": curate.__version__},
         "review": header["review"],
@@ -79,6 +84,7 @@ def _summarize(path: Path) -> dict[str, Any]:
             "faces_sha256": header.get("faces_sha256"),
             "run_sha256": header.get("run_sha256"),
         },
+        "manifest": {"records_sha256": header.get("run_sha256")},
         "journal_sha256": store.digest_file(path / NAME),
         "images": {
             "queue": _count_queue(path),
@@ -96,9 +102,10 @@ def _summarize(path: Path) -> dict[str, Any]:
             }
             for name, seconds in sorted(reviewers.items())
         ],
-        "sample": None if plan is None else _describe_sample(plan, found, checks),
+        "bound": None if plan is None else _describe_sample(plan, found, checks),
         "agreement": _compare(pairs) if header.get("blind") else None,
     }
+    return {**report, "statement": describe_result(report)}
 
 
 def _count_queue(path: Path) -> int:

@@ -149,7 +149,7 @@ def match(boxes: Sequence[Box], faces: Sequence[Box]) -> list[int | None]:
     return matches
 
 
-def summarise(judged: Judgement, low: float = LEAST_HEIGHT, high: float = math.inf) -> Scores:
+def summarize(judged: Judgement, low: float = LEAST_HEIGHT, high: float = math.inf) -> Scores:
     """The shares of faces and boxes whose height is at least ``low`` and below ``high``, pixels.
 
     Without bounds: faces at least 16 px high, and every box.

@@ -13,7 +13,7 @@ from benchmarks.processes import BenchError
 
 ROOT = Path(__file__).resolve().parents[2]
 _FOLDER = ROOT / ".cache" / "bench"
-_TOLD = ("curate-dataset", "deface", "numpy", "opencv-python", "torch", "openvino", "onnxruntime")
+_TOLD = ("curate-dataset", "deface", "numpy", "opencv-python", "torch", "onnxruntime")
 
 # deface with the versions that `pip install deface` brought when this was written. Its
 # OpenCV backend is what plain pip gives; with onnx and onnxruntime beside it `auto` takes
@@ -71,14 +71,6 @@ def default_install() -> Environment:
         (ROOT / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "constraints.txt")
     )
     return _make("default install", _DEFAULT, wanted)
-
-
-@cache
-def with_openvino() -> Environment | None:
-    """The environment of this very interpreter, if it has OpenVINO and curate would use it."""
-    here = Environment("with OpenVINO", Path(sys.prefix))
-    used = here.has("openvino") and here.versions()["opencv-python"].startswith("4.")
-    return here if used else None
 
 
 def _make(name: str, wanted: tuple[str, ...], also: str) -> Environment:

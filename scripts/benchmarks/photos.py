@@ -66,7 +66,7 @@ def load_labels(data: Path, name: str) -> list[LabelledPhoto]:
 
 
 def is_held_out(file: str) -> bool:
-    """Whether scripts/train_verifier never trained on a photo, by the hash of its file name."""
+    """Whether scripts/train_detector never trained on a photo, by the hash of its file name."""
     return int(sha256(Path(file).name.encode()).hexdigest(), 16) % 2 == 1
 
 

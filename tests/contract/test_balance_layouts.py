@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from curate.balance.correct.intake import is_held_out
-from curate.balance.correct.options import Balancing, Inputs
-from curate.balance.correct.run import balance
+from curate.balance.correct.options import BalanceInputs, BalanceOptions
+from curate.balance.correct.run import rebalance
+from curate.balance.correct.source import is_held_out
 from curate.core.records import printable
 from curate.layouts import open_source
 from curate.manifest import corrections
 from curate.pipeline.session import Session
-from curate.pipeline.verification import verify
+from curate.pipeline.verify import verify
 from tests.contract.test_layouts import EXAMPLES
 
 ONE = Session(workers=1)
@@ -56,17 +56,19 @@ def sample_of(record_id: str) -> str:
 
 
 @pytest.fixture
-def inputs(layout: str, groups: dict[str, str], tmp_path: Path) -> Inputs:
+def inputs(layout: str, groups: dict[str, str], tmp_path: Path) -> BalanceInputs:
     table, target = tmp_path / "groups.tsv", tmp_path / "target.csv"
     table.write_text("id\tgroup\n" + "".join(f"{n}\t{g}\n" for n, g in groups.items()))
     target.write_text("group,share\na,0.75\nb,0.25\n")
-    return Inputs(groups=table, targets=(target,), layout=layout, shows_faces=True,
+    return BalanceInputs(groups=table, targets=(target,), layout=layout, visible_faces=True,
                   augmentation="photometric")  # fmt: skip
 
 
-def carry_out(source: Path, out: Path, layout: str, inputs: Inputs, options: Balancing) -> Counter:
+def carry_out(
+    source: Path, out: Path, layout: str, inputs: BalanceInputs, options: BalanceOptions
+) -> Counter:
     """What became of every record, after everything that must hold was looked at."""
-    balance(str(source), out, options, inputs, ONE)
+    rebalance(str(source), out, options, inputs, ONE)
     assert [str(problem) for problem in verify(out, None, 1).problems] == []
     opened = open_source(str(out / "data"), layout)
     list(opened.check())
@@ -77,21 +79,26 @@ def carry_out(source: Path, out: Path, layout: str, inputs: Inputs, options: Bal
 
 
 def test_a_subset_of_every_layout(
-    layout: str, source: Path, groups: dict[str, str], inputs: Inputs, tmp_path: Path
+    layout: str, source: Path, groups: dict[str, str], inputs: BalanceInputs, tmp_path: Path
 ) -> None:
-    options = Balancing(strategy="subset", by=(("group",),), tolerance=0.0)
+    options = BalanceOptions(strategy="subset", by=(("group",),), tolerance=0.0)
     done = carry_out(source, tmp_path / "out", layout, inputs, options)
     assert done == {"kept": 2, **({"removed": len(groups) - 2} if len(groups) > 2 else {})}
 
 
 @pytest.mark.parametrize("strategy", ["oversample", "augment"])
 def test_more_of_every_layout(
-    layout: str, source: Path, groups: dict[str, str], inputs: Inputs, tmp_path: Path, strategy: str
+    layout: str,
+    source: Path,
+    groups: dict[str, str],
+    inputs: BalanceInputs,
+    tmp_path: Path,
+    strategy: str,
 ) -> None:
     records = list(open_source(str(source), layout).records())
     others = sum(not is_held_out(each.split) for each in records) - 1
-    options = Balancing(
-        strategy=strategy, by=(("group",),), tolerance=0.0, target="table", most_copies=60,
+    options = BalanceOptions(
+        strategy=strategy, by=(("group",),), tolerance=0.0, target="table", max_copies=60,
         augmentation="photometric" if strategy == "augment" else None,
     )  # fmt: skip
     if not others:
@@ -101,9 +108,9 @@ def test_more_of_every_layout(
 
 
 def test_nothing_to_do_changes_nothing(
-    layout: str, source: Path, inputs: Inputs, tmp_path: Path
+    layout: str, source: Path, inputs: BalanceInputs, tmp_path: Path
 ) -> None:
-    options = Balancing(strategy="subset", by=(("group",),), tolerance=0.49)
+    options = BalanceOptions(strategy="subset", by=(("group",),), tolerance=0.49)
     carry_out(source, tmp_path / "out", layout, inputs, options)
     load = EXAMPLES[layout].load
     assert load(tmp_path / "out/data") == load(source)

@@ -66,7 +66,7 @@ def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_every_registered_kind_is_held_to_the_contract() -> None:
+def test_every_registered_kind_is_tested() -> None:
     assert {name.partition(",")[0] for name in KINDS} == set(MODELS)
 
 
@@ -81,7 +81,7 @@ def test_scores_are_a_row_for_each_image(classifier: Classifier) -> None:
     assert not np.allclose(scores[0], scores[1])
 
 
-def test_the_same_alone_and_in_a_batch_whatever_was_seen_before(classifier: Classifier) -> None:
+def test_scores_do_not_depend_on_the_batch(classifier: Classifier) -> None:
     images = [astronaut(), packaged("coffee.png"), noise(40, 90), astronaut()]
     batch = np.stack([classifier.prepare(image) for image in images])
     together = classifier.predict(batch)
@@ -111,23 +111,23 @@ def test_leaves_the_image_as_it_was(classifier: Classifier) -> None:
     assert np.array_equal(batch, fed)
 
 
-def test_does_not_mind_how_the_array_lies_in_memory(classifier: Classifier) -> None:
+def test_memory_layout_does_not_matter(classifier: Classifier) -> None:
     flipped = astronaut()[:, ::-1]
     expected = classifier.prepare(np.ascontiguousarray(flipped))
     assert np.array_equal(classifier.prepare(flipped), expected)
 
 
-def test_sees_colours_and_the_right_way_up(classifier: Classifier) -> None:
+def test_colors_and_orientation(classifier: Classifier) -> None:
     image = astronaut()
     plain = classifier.predict(classifier.prepare(image)[None])
     swapped = classifier.predict(classifier.prepare(image[..., ::-1])[None])
     assert not np.allclose(plain, swapped, atol=1e-4)
 
 
-def test_features_are_what_the_last_layer_is_fed_with(kind: str, classifier: Classifier) -> None:
+def test_features_are_the_input_of_the_last_layer(kind: str, classifier: Classifier) -> None:
     batch = np.stack([classifier.prepare(astronaut()), classifier.prepare(noise(50, 70))])
     if kind in WITHOUT_FEATURES:
-        with pytest.raises(UsageError, match="shows no features") as error:
+        with pytest.raises(UsageError, match="has no features") as error:
             classifier.features(batch)
         assert "\n" not in str(error.value)
         return
@@ -149,9 +149,7 @@ def test_the_network_is_a_module_in_evaluation_mode(kind: str, classifier: Class
         assert not classifier.network().training
 
 
-def test_says_what_it_is_in_plain_values_without_a_path(
-    classifier: Classifier, folder: Path
-) -> None:
+def test_description_is_plain_values_without_paths(classifier: Classifier, folder: Path) -> None:
     said = classifier.describe()
     assert set(said) >= {
         "spec", "weights_sha256", "preprocess", "libraries", "device", "dtype",
@@ -166,15 +164,15 @@ def test_says_what_it_is_in_plain_values_without_a_path(
     ("spec", "line"),
     [
         ("resnet", "unknown model 'resnet'; choose one of: imagenet, torchscript"),
-        ("onnx", "lacks what comes after 'onnx': it is an ONNX file: onnx:FILE"),
-        ("imagenet:resnet", "takes nothing after it"),
-        ("imagenet,size=99", "brings its own preprocessing; leave out size"),
+        ("onnx", "needs a name after 'onnx': it is an ONNX file: onnx:FILE"),
+        ("imagenet:resnet", "takes no name"),
+        ("imagenet,size=99", "defines its own preprocessing; leave out size"),
         ("onnx:m.onnx,size=9,size=8", "states size twice"),
         ("torchscript:m.pt,sise=9", "preprocessing has no 'sise'; it has: size, resize"),
-        ("torchscript:m.pt,size=big", "size=big makes no sense"),
+        ("torchscript:m.pt,size=big", "size=big is not valid"),
         ("torchscript:m.pt,size=64,resize=32", r"resize must be 64 \(the size\) or more, not 32"),
         ("torchscript:m.pt,interpolation=magic", "interpolation cannot be 'magic'; choose one of"),
-        ("torchscript:m.pt,mean=1/2", "mean=1/2 makes no sense"),
+        ("torchscript:m.pt,mean=1/2", "mean=1/2 is not valid"),
         ("torchscript:m.pt,std=0", "std must be above 0"),
         ("torchscript:m.pt,range=nan", "must be numbers"),
         ("torchscript:m.pt,size=0", "size must be 1 to 4096"),
@@ -184,7 +182,7 @@ def test_says_what_it_is_in_plain_values_without_a_path(
         ("python:tests.impact.models.networks:CLASSES", "is not a function"),
     ],
 )
-def test_refuses_what_it_cannot_understand_in_one_line(spec: str, line: str) -> None:
+def test_invalid_specifications_are_one_line_errors(spec: str, line: str) -> None:
     with pytest.raises(UsageError, match=line) as error:
         open_model(spec)
     assert "\n" not in str(error.value)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from curate import codec
+from curate.codec.decoding import MAX_FRAMES
 from curate.core.entries import Route
 from curate.core.errors import UsageError, WithheldError
 from curate.core.geometry import Box
+from tests.codec import samples
 from tests.codec.samples import SAMPLES, changed
 
 CODES = {"empty", "unreadable", "unsupported", "truncated", "corrupt", "bomb", "frames"}
@@ -202,6 +207,49 @@ def test_frames_that_do_not_fit_are_refused() -> None:
         (b"\xff\xd8\xff", "truncated"),
     ],
 )
+def hidden_in_indices(kind: str) -> bytes:
+    """A palette image of one color whose indices draw a picture."""
+    palette = np.full((256, 3), 77, np.uint8)
+    image = Image.fromarray(samples.photo(40, 30, 0), "P")
+    image.putpalette(palette.tobytes())
+    options: dict[str, Any] = {"optimize": False} if kind == "GIF" else {}
+    if kind == "GIF-transparent":
+        options = {"optimize": False, "transparency": 255}
+    if kind == "GIF-local":
+        options = {"optimize": False, "save_all": True, "append_images": [image.rotate(180)]}
+    if kind == "PNG-alpha":
+        options = {"transparency": bytes([255] * 256)}
+    return samples.encoded(image, kind.split("-")[0], **options)
+
+
+@pytest.mark.parametrize(
+    "kind", ["PNG", "PNG-alpha", "BMP", "TIFF", "GIF", "GIF-transparent", "GIF-local"]
+)
+def test_indices_of_equal_colors_cannot_hide_a_picture(kind: str) -> None:
+    data = hidden_in_indices(kind)
+    picture = codec.load(data)
+    written = codec.save(picture, None, [])
+    assert written.route is not Route.COPIED
+    assert codec.find_leaks(written.data) == []
+    assert codec.digest_pixels(codec.load(written.data)) == codec.digest_pixels(picture)
+    with Image.open(io.BytesIO(written.data)) as image:
+        if image.mode == "P":
+            assert len(np.unique(np.array(image))) <= 2
+    if kind not in ("TIFF", "PNG-alpha"):
+        assert codec.find_leaks(data)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_too_many_frames_withhold_the_file(kind: str) -> None:
+    first, *rest = [Image.new("L", (1, 1), index % 251) for index in range(MAX_FRAMES + 1)]
+    if kind in ("PNG", "WEBP"):
+        first, rest = first.convert("RGB"), [image.convert("RGB") for image in rest]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = samples.encoded(first, kind, save_all=True, append_images=rest, duration=40, **options)
+    with pytest.raises(WithheldError, match=r"1,001 frames; the limit is 1,000"):
+        codec.load(data)
+
+
 def test_non_images_are_withheld(data: bytes, code: str) -> None:
     with pytest.raises(WithheldError) as caught:
         codec.load(data)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from curate.core.errors import DataError
+from curate.core.protocols import iter_containers
 from curate.layouts import LAYOUTS, open_source
 from curate.layouts.editing import EDITORS, REBUILDERS, Outcome, name_copy, open_editor
 from tests.layouts import examples as layouts
@@ -27,7 +28,7 @@ EXAMPLES: dict[str, Example] = {
 }
 IMAGES = [(layout, record_id) for layout, found in EXAMPLES.items() for record_id in found.splits]
 REFUSED = {"train/a.jpg": "'boxes'", "train/deep/b.png": "'boxes'", "test/c.jpg": "'boxes'"}
-REFUSED |= {"train2017/a.jpg": "do not tell left from right"}
+REFUSED |= {"train2017/a.jpg": "do not distinguish left and right"}
 """Images whose annotations cannot be mirrored, and what is said of them."""
 TABLES = ("parquet", "arrow")
 SINGLE = [
@@ -70,12 +71,12 @@ def test_every_layout_can_be_edited() -> None:
 def test_without_edits_every_file_is_the_same(layout: str, tmp_path: Path) -> None:
     root = build(layout, tmp_path)
     done = edit(root, tmp_path / "out", Plan())
-    assert set(done.fates.values()) == {Outcome.SAME}
+    assert set(done.results.values()) == {Outcome.SAME}
     assert done.notes == {}
     assert done.new == []
     source = open_source(str(root))
     rebuilt = {}
-    for container in source.containers():
+    for container in iter_containers(source):
         target = io.BytesIO()
         list(source.rebuild(container, lambda name: source.read(source.find(name)), target))
         rebuilt[container] = target.getvalue()
@@ -85,7 +86,7 @@ def test_without_edits_every_file_is_the_same(layout: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("layout", "record_id"), IMAGES)
-def test_of_a_removed_image_nothing_is_left(layout: str, record_id: str, tmp_path: Path) -> None:
+def test_nothing_of_a_removed_image_is_left(layout: str, record_id: str, tmp_path: Path) -> None:
     root, out = build(layout, tmp_path), tmp_path / "out"
     edit(root, out, Plan(removed=frozenset({record_id})))
     left = open_source(str(out), layout)
@@ -178,15 +179,15 @@ def test_the_order_of_the_calls_changes_nothing(layout: str, tmp_path: Path) -> 
     plan, _ = plan_for(root, {makable: [None]})
     plan.removed = frozenset({removed})
     source = open_source(str(root))
-    others = [other for other in source.others() if other.carried]
+    others = [other for other in source.sidecars() if other.copied]
 
     def run(order: list[int]) -> dict[str, tuple[str, bytes]]:
         editor, found = open_editor(source, plan), {}
         for number in order:
             target = io.BytesIO()
-            fate = editor.edit(others[number], target)
-            data = target.getvalue() if fate.outcome is Outcome.EDITED else b""
-            found[str(others[number].path)] = (str(fate), data)
+            result = editor.edit(others[number], target)
+            data = target.getvalue() if result.outcome is Outcome.EDITED else b""
+            found[str(others[number].path)] = (str(result), data)
         return found
 
     places = list(range(len(others)))
@@ -194,7 +195,7 @@ def test_the_order_of_the_calls_changes_nothing(layout: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("layout", "record_id"), IMAGES)
-def test_names_of_copies_are_free_and_stand_beside_their_source(
+def test_names_of_copies_are_free_and_in_the_folder_of_their_source(
     layout: str, record_id: str, tmp_path: Path
 ) -> None:
     source = open_source(str(build(layout, tmp_path)))

@@ -14,7 +14,7 @@ from curate.core.faces import Face
 from curate.core.geometry import Box, covered, scale, to_stored
 from curate.layouts.faces import FORMS, SUFFIXES, iter_given_faces, save_faces
 from curate.layouts.faces.boxes import FoundFaces, GivenFaces
-from curate.manifest.found import FoundEntry, iter_found, join_found, save_found
+from curate.manifest.faces import FacesEntry, iter_faces, join_faces, save_faces_part
 
 NAMES = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"), min_size=1, max_size=8
@@ -83,18 +83,18 @@ def test_every_form_that_can_be_written_is_exported() -> None:
 def test_a_table_keeps_frames_and_passes_over_what_was_not_looked_at(tmp_path: Path) -> None:
     face = Face(Box(1, 2, 3.5, 4), 0.5, ("centerface",), "detector", (1, 3))
     entries = [
-        FoundEntry(
+        FacesEntry(
             id="a.gif", split="train", category=None, source_sha256="0" * 64, source_bytes=9,
             width=8, height=8, orientation=1, faces=(face,),
         ),
-        FoundEntry(
+        FacesEntry(
             id="b.jpg", split=None, category=None, source_sha256=None, source_bytes=None,
             reason="truncated: cut off",
         ),
     ]  # fmt: skip
-    save_found(entries, tmp_path / "part")
-    join_found([tmp_path / "part"], {"counts": {}}, tmp_path / "faces.parquet")
-    assert list(iter_found(tmp_path / "faces.parquet")) == entries
+    save_faces_part(entries, tmp_path / "part")
+    join_faces([tmp_path / "part"], {"counts": {}}, tmp_path / "faces.parquet")
+    assert list(iter_faces(tmp_path / "faces.parquet")) == entries
     [given_faces] = iter_given_faces(tmp_path / "faces.parquet")
     assert (given_faces.id, given_faces.boxes) == ("a.gif", (face.box,))
     assert given_faces.frames == ((1, 3),)
@@ -112,8 +112,8 @@ OBJECT = (
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"a.xml": "<annotation>"}, "not whole XML"),
-        ({"a.xml": VOC.format(OBJECT.format("dog", 1))}, "called 'dog'"),
+        ({"a.xml": "<annotation>"}, "not well-formed XML"),
+        ({"a.xml": VOC.format(OBJECT.format("dog", 1))}, "of class 'dog'"),
         ({"a.xml": VOC.format(OBJECT.format("face", "one"))}, "is not a box of"),
         ({"a.xml": VOC.format(OBJECT.format("face", 9))}, "reversed"),
         ({"a.xml": '<!DOCTYPE a [<!ENTITY b "c">]>' + VOC.format("")}, "declaration"),
@@ -122,8 +122,8 @@ OBJECT = (
         ({"images.txt": "a.jpg\n", "labels/a.jpg.txt": "0 .5 .5 nan .1\n"}, "not a box"),
         ({"images.txt": "a.jpg\n", "labels/a.txt": "0 .5 .5 0 .1\n"}, "empty"),
         ({"images.txt": "a.jpg\n", "labels/a.txt": "0 .5 .5 .9 .5 .9 .9\n"}, "line 1, is not"),
-        ({"images.txt": "a.jpg\n", "labels/b.txt": "0 .5 .5 .1 .1\n"}, "no file of labels"),
-        ({"readme.md": ""}, "no known file of faces"),
+        ({"images.txt": "a.jpg\n", "labels/b.txt": "0 .5 .5 .1 .1\n"}, "no label file"),
+        ({"readme.md": ""}, "not a supported face-box file"),
     ],
 )
 def test_a_damaged_folder_of_faces_is_one_clear_line(

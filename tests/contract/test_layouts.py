@@ -24,15 +24,15 @@ from curate.codec import CodecOptions
 from curate.core.errors import CurateError, DataError
 from curate.core.faces import Region
 from curate.core.geometry import Box
-from curate.core.protocols import Frame
+from curate.core.protocols import AliasedSource, AnnotatedSource, Frame
 from curate.engine.shards import Shard
 from curate.layouts import LAYOUTS, open_folder, open_source, recognise
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.faces.boxes import GivenFaces
 from curate.layouts.files import FileLayout
-from curate.pipeline.check import iter_problems
 from curate.pipeline.image import Tools
 from curate.pipeline.shard import process
+from curate.pipeline.verify import iter_problems
 from tests.layouts import examples as layouts
 from tests.layouts.examples.example import Example, write
 
@@ -119,14 +119,16 @@ def test_auto_recognises_it_and_no_other_layout_does(example: Example, source: P
     assert "\n" not in why
 
 
-def test_what_annotations_say_is_told_by_the_ids_of_records(example: Example, source: Path) -> None:
+def test_annotations_are_returned_by_record_id(example: Example, source: Path) -> None:
     opened = open_source(str(source))
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for name, row in opened.annotations(example.asked):
-        said = {column: row[column] for column in example.asked if column in row}
+    rows = opened.annotations(example.columns) if isinstance(opened, AnnotatedSource) else ()
+    for name, row in rows:
+        said = {column: row[column] for column in example.columns if column in row}
         found.setdefault(name, []).append(said)
-    assert found == dict(example.said)
-    assert set(opened.aliases()) == example.aliases
+    assert found == dict(example.rows)
+    aliases = set(opened.aliases()) if isinstance(opened, AliasedSource) else set()
+    assert aliases == example.aliases
     assert {name for _, name in example.aliases} | found.keys() <= set(example.splits)
 
 
@@ -136,7 +138,7 @@ def test_recognising_walks_no_tree_and_lists_no_class(
     for number in range(3):
         write(source, f"n{number}/a.jpg", b"")
     listed: list[str] = []
-    names = LocalFolder.names
+    names = LocalFolder.list_names
 
     def note(self: LocalFolder, path: str = "") -> frozenset[str]:
         found = names(self, path)
@@ -146,8 +148,8 @@ def test_recognising_walks_no_tree_and_lists_no_class(
     def refuse(self: LocalFolder) -> None:
         raise AssertionError("the whole tree is walked")
 
-    monkeypatch.setattr(LocalFolder, "names", note)
-    monkeypatch.setattr(LocalFolder, "leaves", refuse)
+    monkeypatch.setattr(LocalFolder, "list_names", note)
+    monkeypatch.setattr(LocalFolder, "files", refuse)
     assert LAYOUTS.resolve(example.layout).recognise(open_folder(str(source)))
     assert not [path for path in listed if path.startswith("n")]
 
@@ -155,7 +157,7 @@ def test_recognising_walks_no_tree_and_lists_no_class(
 def test_two_layouts_in_one_folder_are_an_error_that_names_the_options(tmp_path: Path) -> None:
     root = build(EXAMPLES["coco"], tmp_path)
     EXAMPLES["yolo"].build(root)
-    with pytest.raises(DataError, match=r"say --format coco \(.*\) or --format yolo \(.*\)$"):
+    with pytest.raises(DataError, match=r"use --format coco \(.*\) or --format yolo \(.*\)$"):
         open_source(str(root))
     assert open_source(str(root), "yolo").layout == "yolo"
 
@@ -188,7 +190,7 @@ def test_a_record_can_be_read_in_another_process(example: Example, source: Path)
         "    print(hashlib.sha256(data).hexdigest())\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, opened.place, opened.layout],
+        [sys.executable, "-c", code, opened.uri, opened.layout],
         input=json.dumps([[record.id, record.uri] for record in records]),
         capture_output=True,
         text=True,
@@ -202,7 +204,7 @@ def test_a_remote_dataset_is_what_the_same_one_on_a_disk_is(example: Example, so
     try:
         place = f"memory://{example.layout}"
         ours, theirs = open_source(place), open_source(str(source))
-        assert (ours.layout, ours.place) == (example.layout, place)
+        assert (ours.layout, ours.uri) == (example.layout, place)
         assert list(ours.check()) == list(theirs.check())
         records = list(theirs.records())
         assert list(ours.records()) == records
@@ -210,30 +212,30 @@ def test_a_remote_dataset_is_what_the_same_one_on_a_disk_is(example: Example, so
             assert ours.find(record.id) == record
             assert ours.size(record) == theirs.size(record)
             assert ours.read(record) == theirs.read(record)
-        others = list(theirs.others())
-        assert list(ours.others()) == others
+        others = list(theirs.sidecars())
+        assert list(ours.sidecars()) == others
         for other in others:
-            with ours.open(other) as one, theirs.open(other) as two:
+            with ours.open_sidecar(other) as one, theirs.open_sidecar(other) as two:
                 assert one.read() == two.read()
     finally:
         memory.rm(f"/{example.layout}", recursive=True)
 
 
-def test_every_other_file_is_listed_once(example: Example, source: Path) -> None:
+def test_every_sidecar_file_is_listed_once(example: Example, source: Path) -> None:
     write(source, "clip.mp4", b"\0\1\2")
     opened = open_source(str(source))
-    others = list(opened.others())
+    others = list(opened.sidecars())
     paths = [str(other.path) for other in others]
     assert paths == sorted(set(paths), key=str.encode)
-    assert {str(other.path) for other in others if other.carried} == example.carried
+    assert {str(other.path) for other in others if other.copied} == example.copied
     assert "clip.mp4" in paths
     for other in others:
-        if other.carried:
-            with opened.open(other) as file:
+        if other.copied:
+            with opened.open_sidecar(other) as file:
                 assert file.read() == (source / other.path).read_bytes()
 
 
-def test_a_sound_dataset_gives_no_note(example: Example, source: Path) -> None:
+def test_a_valid_dataset_gives_no_note(example: Example, source: Path) -> None:
     assert list(open_source(str(source)).check()) == []
 
 
@@ -246,7 +248,7 @@ def test_a_run_without_faces_changes_no_byte_and_its_reader_sees_no_difference(
     assert list(after.records()) == list(before.records())
     for record in before.records():
         assert after.read(record) == before.read(record), record.id
-    for path in example.carried:
+    for path in example.copied:
         assert (out / "data" / path).read_bytes() == (source / path).read_bytes(), path
     assert example.load(out / "data") == example.load(source)
     assert list(iter_problems(out, source, 1)) == []
@@ -296,7 +298,7 @@ def test_what_is_odd_is_one_note_with_an_example(layout: str, name: str, tmp_pat
 
 
 @pytest.mark.parametrize("layout", [name for name, item in EXAMPLES.items() if item.broken])
-def test_the_command_line_says_what_is_malformed(layout: str, tmp_path: Path) -> None:
+def test_the_command_line_reports_malformed_annotations(layout: str, tmp_path: Path) -> None:
     source = build(EXAMPLES[layout], tmp_path)
     name = next(iter(EXAMPLES[layout].broken))
     EXAMPLES[layout].broken[name][0](source)
@@ -310,7 +312,9 @@ def test_the_command_line_says_what_is_malformed(layout: str, tmp_path: Path) ->
     assert not out.exists()
 
 
-def test_the_command_line_says_what_it_saw(example: Example, source: Path, tmp_path: Path) -> None:
+def test_the_command_line_reports_the_layout(
+    example: Example, source: Path, tmp_path: Path
+) -> None:
     faces = save_no_faces(example.splits, tmp_path / "faces.parquet")
     done = subprocess.run(
         [*CURATE, "blur", str(source), str(tmp_path / "out"), "--faces", str(faces)],

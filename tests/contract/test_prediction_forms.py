@@ -31,7 +31,7 @@ def read_all(path: Path) -> dict[str, Any]:
     }
 
 
-def test_what_is_written_is_read_in_pieces(path: Path) -> None:
+def test_predictions_are_read_in_batches(path: Path) -> None:
     save(path, IDS, LABELS, logits=LOGITS)
     found = read_all(path)
     assert found["ids"] == IDS == [name for names in iter_ids(path) for name in names]
@@ -61,16 +61,16 @@ def test_lists_names_and_digests_are_read(path: Path) -> None:
     [
         ({}, "has neither 'logits' nor 'topk' with 'scores'; it has: id, label"),
         ({"topk": [[0], [1]]}, "has neither 'logits' nor 'topk' with 'scores'"),
-        ({"logits": [[0.0, np.nan], [0, 1]]}, "has a score of 'a' that is NaN"),
-        ({"logits": [[0.0, 1], [np.inf, 1]]}, "has a score of 'b' that is infinite"),
-        ({"logits": [["x"], ["y"]]}, "has scores that are no numbers"),
+        ({"logits": [[0.0, np.nan], [0, 1]]}, "has a score for 'a' that is NaN"),
+        ({"logits": [[0.0, 1], [np.inf, 1]]}, "has a score for 'b' that is infinite"),
+        ({"logits": [["x"], ["y"]]}, "has scores that are not numbers"),
         ({"topk": [[0, 1], [1, 0]], "scores": [[0.1, 0.9], [1, 0]]}, "'a' that do not descend"),
         ({"topk": [[0, 1], [1, 1]], "scores": [[0.9, 0.1], [1, 0]]}, "a class twice for 'b'"),
-        ({"topk": [["x"], ["y"]], "scores": [[1, 0], [1, 0]]}, "has not one score for each"),
-        ({"topk": [[0.5], [1.5]], "scores": [[1], [1]]}, "neither whole numbers nor names"),
+        ({"topk": [["x"], ["y"]], "scores": [[1, 0], [1, 0]]}, "does not have one score for each"),
+        ({"topk": [[0.5], [1.5]], "scores": [[1], [1]]}, "neither integers nor names"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_one_line(
+def test_invalid_predictions_are_one_line_errors(
     path: Path, arrays: dict[str, Any], line: str
 ) -> None:
     save(path, ["a", "b"], [0, 1], **arrays)
@@ -94,12 +94,12 @@ def test_a_file_without_ids_is_refused(path: Path) -> None:
         list(iter_ids(other))
 
 
-def test_a_file_that_is_cut_off_is_refused(path: Path) -> None:
+def test_truncated_file_is_refused(path: Path) -> None:
     save(path, IDS, LABELS, logits=LOGITS)
     data = path.read_bytes()
     for end in (len(data) // 2, 10):
         path.write_bytes(data[:end])
-        with pytest.raises(DataError, match="cannot be read as predictions"):
+        with pytest.raises(DataError, match="as predictions"):
             list(iter_batches(path))
 
 
@@ -114,5 +114,5 @@ def test_a_folder_of_parts_is_read_in_their_order(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_parts_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no part-00000\.parquet; give a file"):
+    with pytest.raises(DataError, match=r"contains no part-00000\.parquet; give a prediction file"):
         list(iter_ids(tmp_path))

@@ -13,7 +13,7 @@ import torch
 from curate.core.errors import WithheldError
 from curate.core.protocols import Pixels
 from curate.detectors import DetectorOptions, mtcnn
-from curate.detectors.claims import Claims
+from curate.detectors.candidates import Candidates
 from curate.detectors.mtcnn import Mtcnn, build, squared
 from tests.detectors.pictures import astronaut, crowd
 
@@ -95,7 +95,7 @@ def test_boxes_equal_the_reference_implementations(
 
 
 def test_squares_keep_the_centre_and_the_longer_side() -> None:
-    some = Claims(np.array([[0.0, 10, 20, 50]]), np.array([1.0]))
+    some = Candidates(np.array([[0.0, 10, 20, 50]]), np.array([1.0]))
     assert squared(some).boxes[0].tolist() == [-10, 10, 30, 50]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from curate.core.faces import Detection, TruthFace, TruthImage
 from curate.core.geometry import Box, shift
-from curate.evaluation.matching import JudgedImage, Rules, judge
+from curate.evaluation.matching import MatchedImage, Rules, match_image
 
 RULES = Rules()
 FACE = Box(10, 10, 30, 30)
@@ -20,7 +20,7 @@ def claim(box: Box, confidence: float = 0.9) -> Detection:
 
 def simulate(
     recall: Mapping[str, float], photos: int = 200, seed: int = 0, least: float = 0.5
-) -> list[JudgedImage]:
+) -> list[MatchedImage]:
     """Photos with one to four faces, of one of the groups each, found as often as stated.
 
     A face that is found has a confidence between ``least`` and 1; one that is not has one
@@ -38,10 +38,10 @@ def simulate(
             confidence = random.uniform(least, 1) if found else random.uniform(0, least)
             claims.append(claim(box, confidence))
         images.append((TruthImage(f"{number}.jpg", tuple(faces)), claims))
-    return [judge(truth, claims, RULES) for truth, claims in images]
+    return [match_image(truth, claims, RULES) for truth, claims in images]
 
 
-def cut(images: list[JudgedImage], threshold: float) -> list[JudgedImage]:
+def cut(images: list[MatchedImage], threshold: float) -> list[MatchedImage]:
     """The same photos, with the detections from a confidence on."""
     again = []
     for image in images:
@@ -51,5 +51,5 @@ def cut(images: list[JudgedImage], threshold: float) -> list[JudgedImage]:
         claims = [
             claim(face.box, face.found[0]) for face in image.faces if face.found[0] >= threshold
         ]
-        again.append(judge(truth, claims, RULES))
+        again.append(match_image(truth, claims, RULES))
     return again

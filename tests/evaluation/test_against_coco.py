@@ -12,10 +12,10 @@ import pytest
 
 from curate.core.faces import Detection, TruthFace, TruthImage
 from curate.core.geometry import Box
-from curate.evaluation.matching import Rules, judge
-from curate.evaluation.measure import evaluate
+from curate.evaluation.matching import Rules, match_image
+from curate.evaluation.measure import measure
 
-RULES = Rules(ious=(0.3, 0.5), least_height=0)
+RULES = Rules(ious=(0.3, 0.5), min_height=0)
 Scene = tuple[TruthImage, list[Detection]]
 
 
@@ -76,13 +76,13 @@ def evaluate_by_coco(scenes: list[Scene], iou: float) -> tuple[float, Any]:
             for each in claims
         ]
     )
-    judge_of_coco = cocoeval.COCOeval(truth, found, "bbox")
-    judge_of_coco.params.iouThrs = np.array([iou])
-    judge_of_coco.params.maxDets = [1, 10, 1000]
-    judge_of_coco.evaluate()
-    judge_of_coco.accumulate()
-    precision = judge_of_coco.eval["precision"][0, :, 0, 0, -1]
-    return float(judge_of_coco.eval["recall"][0, 0, 0, -1]), precision
+    evaluator = cocoeval.COCOeval(truth, found, "bbox")
+    evaluator.params.iouThrs = np.array([iou])
+    evaluator.params.maxDets = [1, 10, 1000]
+    evaluator.evaluate()
+    evaluator.accumulate()
+    precision = evaluator.eval["precision"][0, :, 0, 0, -1]
+    return float(evaluator.eval["recall"][0, 0, 0, -1]), precision
 
 
 @pytest.mark.parametrize("iou", RULES.ious)
@@ -92,9 +92,9 @@ def test_recall_and_precision_are_cocos(iou: float, seed: int) -> None:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         recall, precision = evaluate_by_coco(scenes, iou)
-    found = evaluate([judge(truth, claims, RULES) for truth, claims in scenes], RULES)
-    measure = RULES.measures[RULES.ious.index(iou)]
-    assert found.overall.measures[measure].share.value == pytest.approx(recall)
+    found = measure([match_image(truth, claims, RULES) for truth, claims in scenes], RULES)
+    name = RULES.measures[RULES.ious.index(iou)]
+    assert found.overall.measures[name].share.value == pytest.approx(recall)
     curve = found.curves[iou]
     ours = [
         curve.precision[curve.recall >= least].max(initial=0.0) for least in np.linspace(0, 1, 101)

@@ -4,13 +4,12 @@ import pytest
 
 from curate.core.faces import TruthFace, TruthImage
 from curate.core.geometry import Box, shift
-from curate.evaluation.groups import Grouping, compare
-from curate.evaluation.matching import JudgedImage, judge, tabulate
-from curate.evaluation.scores import score_heights
+from curate.evaluation.matching import MatchedImage, match_image, tabulate
+from curate.evaluation.scores import Grouping, compare, score_heights
 from tests.evaluation.scenes import FACE, RULES, claim, cut, simulate
 
 
-def grouping(images: list[JudgedImage]) -> Grouping:
+def grouping(images: list[MatchedImage]) -> Grouping:
     return compare(tabulate(images, RULES), "tone", RULES)
 
 
@@ -46,9 +45,9 @@ def test_equal_groups_are_called_different_about_as_rarely_as_the_level_says() -
     assert wrong <= 9  # 5 % of 60 are 3; more than 9 has a chance below 0.001
 
 
-def faces(count: int, tone: str, found: bool) -> list[JudgedImage]:
+def faces(count: int, tone: str, found: bool) -> list[MatchedImage]:
     truth = TruthImage("a", (TruthFace(FACE, {"tone": tone}),))
-    return [judge(truth, [claim(FACE)] if found else [], RULES) for _ in range(count)]
+    return [match_image(truth, [claim(FACE)] if found else [], RULES) for _ in range(count)]
 
 
 def test_groups_too_small_or_without_a_name_are_shown_and_not_compared() -> None:
@@ -68,7 +67,7 @@ def test_where_all_faces_are_alike_the_interval_is_not_a_point() -> None:
 
 
 def test_unlabelled_faces_are_counted() -> None:
-    plain = judge(TruthImage("b", (TruthFace(FACE),)), [], RULES)
+    plain = match_image(TruthImage("b", (TruthFace(FACE),)), [], RULES)
     assert grouping([*faces(3, "I", True), plain]).unlabelled == 1
 
 
@@ -76,7 +75,7 @@ def test_ranges_of_height_hold_their_lower_bound() -> None:
     heights = [8, 15.9, 16, 32, 64, 300]
     boxes = [shift(Box(0, 0, 20, height), 400 * n, 0) for n, height in enumerate(heights)]
     truth = TruthImage("a", tuple(TruthFace(box) for box in boxes))
-    scores = score_heights(tabulate([judge(truth, [], RULES)], RULES), RULES)
+    scores = score_heights(tabulate([match_image(truth, [], RULES)], RULES), RULES)
     assert [(score.name, score.faces) for score in scores] == [
         ("8–16", 2),
         ("16–32", 1),

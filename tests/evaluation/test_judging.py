@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from curate.core.faces import TruthFace, TruthImage
 from curate.core.geometry import Box, shift
-from curate.evaluation.matching import Rules, hidden_regions, judge, share_inside, tabulate
+from curate.evaluation.matching import Rules, hidden_regions, match_image, share_inside, tabulate
 from curate.obfuscators.masks import region
 from tests.evaluation.scenes import FACE, RULES, claim
 
@@ -15,9 +15,9 @@ from tests.evaluation.scenes import FACE, RULES, claim
 def test_faces_too_small_or_ignored_neither_count_nor_punish() -> None:
     small, ignored = Box(0, 0, 7, 7), shift(FACE, 100, 0)
     truth = TruthImage("a", (TruthFace(FACE), TruthFace(small), TruthFace(ignored, ignore=True)))
-    judged = judge(truth, [claim(FACE), claim(small), claim(ignored)], RULES)
+    judged = match_image(truth, [claim(FACE), claim(small), claim(ignored)], RULES)
     assert (len(judged.faces), judged.ignored, judged.too_small) == (1, 1, 1)
-    rights = [each.right for each in judged.claims]
+    rights = [each.right for each in judged.detections]
     assert rights.count((True, True)) == 1
     assert rights.count((None, None)) == 2
     assert not judged.is_face_free
@@ -26,19 +26,21 @@ def test_faces_too_small_or_ignored_neither_count_nor_punish() -> None:
 def test_a_low_detection_that_finds_no_face_is_no_false_one() -> None:
     low, right = Box(60, 60, 70, 67), Box(10, 10, 17, 17.5)
     truth = TruthImage("a", (TruthFace(Box(10, 10, 18, 18)),))
-    rights = {each.right[0] for each in judge(truth, [claim(low), claim(right)], RULES).claims}
+    rights = {
+        each.right[0] for each in match_image(truth, [claim(low), claim(right)], RULES).detections
+    }
     assert rights == {True, None}
 
 
 def test_an_image_is_face_free_only_if_nothing_is_labelled() -> None:
-    assert judge(TruthImage("a"), [], RULES).is_face_free
+    assert match_image(TruthImage("a"), [], RULES).is_face_free
     ignored = TruthImage("a", (TruthFace(FACE, ignore=True),))
-    assert not judge(ignored, [], RULES).is_face_free
+    assert not match_image(ignored, [], RULES).is_face_free
 
 
 def test_a_face_can_be_hidden_by_boxes_that_do_not_find_it() -> None:
     halves = [claim(Box(10, 10, 20, 30)), claim(Box(20, 10, 30, 30))]
-    [face] = judge(TruthImage("a", (TruthFace(FACE),)), halves, Rules(ious=(0.6,))).faces
+    [face] = match_image(TruthImage("a", (TruthFace(FACE),)), halves, Rules(ious=(0.6,))).faces
     assert np.isnan(face.found[0])
     assert face.hidden == pytest.approx(1.0)
 
@@ -46,8 +48,8 @@ def test_a_face_can_be_hidden_by_boxes_that_do_not_find_it() -> None:
 def test_the_part_of_a_face_outside_the_image_need_not_be_hidden() -> None:
     truth = TruthImage("a", (TruthFace(Box(-30, 10, 10, 50)),))
     inside = [claim(Box(0, 10, 10, 50))]
-    assert judge(truth, inside, RULES, (100, 100)).faces[0].hidden == pytest.approx(1.0)
-    assert judge(truth, inside, RULES).faces[0].hidden < 0.5
+    assert match_image(truth, inside, RULES, (100, 100)).faces[0].hidden == pytest.approx(1.0)
+    assert match_image(truth, inside, RULES).faces[0].hidden < 0.5
 
 
 @given(
@@ -80,8 +82,8 @@ def test_the_share_inside_a_union_is_a_count_of_pixels(
 
 def test_the_table_has_a_row_for_each_face_that_counts() -> None:
     images = [
-        judge(TruthImage("a", (TruthFace(FACE, {"tone": "I"}),)), [claim(FACE, 0.4)], RULES),
-        judge(TruthImage("b", (TruthFace(FACE, {"age": "old"}),)), [], RULES),
+        match_image(TruthImage("a", (TruthFace(FACE, {"tone": "I"}),)), [claim(FACE, 0.4)], RULES),
+        match_image(TruthImage("b", (TruthFace(FACE, {"age": "old"}),)), [], RULES),
     ]
     table = tabulate(images, RULES)
     assert table.image.tolist() == [0, 1]

@@ -8,8 +8,8 @@ from curate.core.errors import UsageError
 from curate.core.faces import TruthFace, TruthImage
 from curate.core.geometry import shift
 from curate.core.intervals import Interval
-from curate.evaluation.matching import Rules, judge
-from curate.evaluation.measure import evaluate
+from curate.evaluation.matching import Rules, match_image
+from curate.evaluation.measure import measure
 from curate.evaluation.report import to_dict
 from curate.evaluation.scores import count_false_boxes
 from tests.evaluation.scenes import FACE, RULES, claim, cut, simulate
@@ -19,54 +19,54 @@ def test_a_case_done_by_hand() -> None:
     """Two faces, one of them found; one false box there, and two on a face-free photo."""
     away = shift(FACE, 200, 0)
     images = [
-        judge(
+        match_image(
             TruthImage("a", (TruthFace(FACE), TruthFace(shift(FACE, 90, 0)))),
             [claim(FACE, 0.9), claim(away, 0.8)],
             RULES,
         ),
-        judge(TruthImage("b"), [claim(FACE, 0.3), claim(away, 0.2)], RULES),
-        judge(TruthImage("c"), [], RULES),
+        match_image(TruthImage("b"), [claim(FACE, 0.3), claim(away, 0.2)], RULES),
+        match_image(TruthImage("c"), [], RULES),
     ]
-    found = evaluate(images, RULES)
+    found = measure(images, RULES)
     assert found.overall.measures["recall_30"].share.value == 0.5
     assert found.overall.measures["hidden"].share.value == 0.5
     assert found.precision[0.5].value == 0.25
     assert found.curves[0.5].average_precision == 0.5
     assert (found.face_free.boxes, found.face_free.per_image) == (2, 1.0)
     assert (found.face_free.with_box.hits, found.face_free.with_box.total) == (1, 2)
-    assert found.claims == 4
+    assert found.detections == 4
 
 
 def test_without_any_face_there_are_no_shares_and_no_crash() -> None:
-    found = evaluate([judge(TruthImage("a"), [claim(FACE)], RULES)], RULES, swept=[])
+    found = measure([match_image(TruthImage("a"), [claim(FACE)], RULES)], RULES, swept=[])
     plain = to_dict(found)
     assert plain["overall"]["hidden"]["value"] is None
     assert plain["average_precision"] == {}
     assert plain["sweep"] is None
     json.dumps(plain, allow_nan=False)
-    json.dumps(to_dict(evaluate([], RULES)), allow_nan=False)
+    json.dumps(to_dict(measure([], RULES)), allow_nan=False)
 
 
 def test_attributes_are_chosen_or_asked_for() -> None:
     values = [{"tone": "I", "name": f"{n}", "set": "one"} for n in range(20)]
     values[0]["tone"] = "VI"
     images = [
-        judge(TruthImage(f"{n}", (TruthFace(FACE, each),)), [], RULES)
+        match_image(TruthImage(f"{n}", (TruthFace(FACE, each),)), [], RULES)
         for n, each in enumerate(values)
     ]
-    assert [each.name for each in evaluate(images, RULES).groupings] == ["tone"]
-    asked = evaluate(images, RULES, by=["name", "set", "name"])
+    assert [each.name for each in measure(images, RULES).groupings] == ["tone"]
+    asked = measure(images, RULES, by=["name", "set", "name"])
     assert [each.name for each in asked.groupings] == ["name", "set"]
-    with pytest.raises(UsageError, match="there are: name, set, tone"):
-        evaluate(images, RULES, by=["age"])
+    with pytest.raises(UsageError, match="choose one of: name, set, tone"):
+        measure(images, RULES, by=["age"])
 
 
 def test_the_same_images_give_the_same_figures() -> None:
     swept = simulate({"I": 0.9, "VI": 0.5}, photos=50)
     images = cut(swept, 0.5)
-    first = json.dumps(to_dict(evaluate(images, RULES, swept=swept)), allow_nan=False)
-    assert json.dumps(to_dict(evaluate(images, RULES, swept=swept))) == first
-    assert json.dumps(to_dict(evaluate(images, Rules(seed=1), swept=swept))) != first
+    first = json.dumps(to_dict(measure(images, RULES, swept=swept)), allow_nan=False)
+    assert json.dumps(to_dict(measure(images, RULES, swept=swept))) == first
+    assert json.dumps(to_dict(measure(images, Rules(seed=1), swept=swept))) != first
 
 
 def test_false_boxes_on_face_free_images() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,8 @@ import pytest
 from PIL import Image
 
 from curate.core.errors import DataError, UsageError
-from curate.evaluation.page import make_page
-from curate.evaluation.run import Answer, Question, evaluate_detector, picture_misses
-from curate.report.page import render_page
+from curate.evaluation.report import Evaluation
+from curate.evaluation.run import evaluate, picture_misses
 from tests.conftest import ROOT
 
 BOX = [10.0, 10.0, 40.0, 40.0]
@@ -48,7 +48,7 @@ def truth(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def detections(tmp_path: Path) -> Path:
-    """Tone I is always found; of VI every other one is; 26 has a false box; 24 was withheld."""
+    """All faces of tone I are found, half of VI; 26 has a false box; 24 is withheld."""
     rows = []
     for n in range(30):
         found = n < 25 and (n % 2 == 1 or n % 4 == 0)
@@ -61,8 +61,8 @@ def detections(tmp_path: Path) -> Path:
     return path
 
 
-def check_schema(answer: Answer) -> dict[str, Any]:
-    report = json.loads(json.dumps(answer.to_dict(), allow_nan=False))
+def check_schema(result: Evaluation) -> dict[str, Any]:
+    report = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     schema = json.loads((ROOT / "manifests/evaluate-1.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(report, schema)
@@ -70,11 +70,8 @@ def check_schema(answer: Answer) -> dict[str, Any]:
     return report
 
 
-def test_the_report_says_what_was_compared_and_what_came_of_it(
-    source: Path, truth: Path, detections: Path
-) -> None:
-    question = Question(truth=truth, detections=detections, sweep=True)
-    report = check_schema(evaluate_detector(source, question))
+def test_the_report_has_inputs_and_measures(source: Path, truth: Path, detections: Path) -> None:
+    report = check_schema(evaluate(source, truth, detections=detections, sweep=True))
     assert report["images"] == {
         "labelled": 28,
         "not_in_source": 1,
@@ -94,17 +91,16 @@ def test_the_report_says_what_was_compared_and_what_came_of_it(
     assert report["sweep"]["by"]["tone"]["equalisers"][1]["threshold"] is None
 
 
-def test_without_a_sweep_and_with_nothing_found_the_report_is_whole(
+def test_the_report_is_complete_without_a_sweep_and_without_detections(
     source: Path, tmp_path: Path
 ) -> None:
     faces = [{"file": "00.png", "faces": [{"xyxy": [1, 1, 5, 5]}]}]
     nothing = label(tmp_path / "nothing.json", [{"file": "00.png", "faces": []}])
-    question = Question(truth=label(tmp_path / "truth.json", faces), detections=nothing)
-    answer = evaluate_detector(source, question)
-    report = check_schema(answer)
+    result = evaluate(source, label(tmp_path / "truth.json", faces), detections=nothing)
+    report = check_schema(result)
     assert report["overall"]["hidden"]["value"] is None
     assert report["faces"] == {"counted": 0, "ignored": 0, "too_small": 1}
-    assert "Does the detector" in render_page(make_page(answer))
+    assert "Detector evaluation" in result.to_html()
 
 
 def test_a_table_of_groups_joins_the_labels(
@@ -113,80 +109,76 @@ def test_a_table_of_groups_joins_the_labels(
     table = tmp_path / "groups.csv"
     lines = [f"{n:02}.png,{'north' if n < 12 else 'south'}" for n in range(20)]
     table.write_text("\n".join(["id,place", *lines, "elsewhere.png,west"]))
-    question = Question(truth=truth, groups=table, detections=detections)
-    report = check_schema(evaluate_detector(source, question))
+    report = check_schema(evaluate(source, truth, groups=table, detections=detections))
     assert report["images"]["groups"] == {"lines": 21, "matched": 20}
     assert set(report["by"]) == {"tone", "place"}
     assert report["by"]["place"]["unlabelled"] == 4
-    only = Question(truth=truth, groups=table, detections=detections, by=("place",))
-    assert set(evaluate_detector(source, only).to_dict()["by"]) == {"place"}
+    only = evaluate(source, truth, groups=str(table), detections=detections, by="place")
+    assert set(only.to_dict()["by"]) == {"place"}
 
 
-def test_labels_for_an_image_of_another_size_are_part_of_no_figure(
+def test_labels_for_an_image_of_another_size_are_excluded(
     source: Path, detections: Path, tmp_path: Path
 ) -> None:
     images = [
         {"file": "00.png", "width": 240, "height": 200, "faces": [{"xyxy": BOX}]},
         {"file": "01.png", "width": 120, "height": 100, "faces": [{"xyxy": BOX}]},
     ]
-    question = Question(truth=label(tmp_path / "t.json", images), detections=detections)
-    report = evaluate_detector(source, question).to_dict()
+    truth = label(tmp_path / "t.json", images)
+    report = evaluate(source, truth, detections=detections).to_dict()
     assert report["images"]["withheld"]["reasons"] == {"other-size": 1}
     assert report["faces"]["counted"] == 1
 
 
-def test_what_cannot_be_compared_is_one_clear_line(
+def test_unusable_inputs_are_clear_errors(
     source: Path, truth: Path, detections: Path, tmp_path: Path
 ) -> None:
     absent = label(tmp_path / "absent.json", [{"file": "x/00.png", "faces": []}])
     with pytest.raises(DataError, match="none of the 1 images"):
-        evaluate_detector(source, Question(truth=absent, detections=detections))
+        evaluate(source, absent, detections=detections)
     with pytest.raises(DataError, match="not-looked-at"):
-        evaluate_detector(source, Question(truth=truth, detections=absent))
-    with pytest.raises(UsageError, match="there are: tone"):
-        evaluate_detector(source, Question(truth=truth, detections=detections, by=("age",)))
+        evaluate(source, truth, detections=absent)
+    with pytest.raises(UsageError, match="choose one of: tone"):
+        evaluate(source, truth, detections=detections, by=("age",))
     table = tmp_path / "groups.csv"
     table.write_text("id,tone\n00.png,I\n")
     with pytest.raises(UsageError, match="both have 'tone'"):
-        evaluate_detector(source, Question(truth=truth, detections=detections, groups=table))
+        evaluate(source, truth, detections=detections, groups=table)
     table.write_text("id,tone\nx.png,I\n")
     with pytest.raises(DataError, match="none of the 1 ids"):
-        evaluate_detector(source, Question(truth=truth, detections=detections, groups=table))
+        evaluate(source, truth, detections=detections, groups=table)
 
 
-def test_the_request_is_looked_over_before_the_detector_runs(source: Path, truth: Path) -> None:
-    """No detections are given, and yet no detector is opened."""
-    with pytest.raises(UsageError, match="no face that counts has the attribute 'age'"):
-        evaluate_detector(source, Question(truth=truth, by=("age",)))
-    with pytest.raises(UsageError, match="least-height"):
-        evaluate_detector(source, Question(truth=truth, least_height=-1))
+def test_options_are_checked_before_the_detector_runs(source: Path, truth: Path) -> None:
+    """No detections are given, and no detector is opened."""
+    with pytest.raises(UsageError, match="no labelled face has the attribute 'age'"):
+        evaluate(source, truth, by=("age",))
+    with pytest.raises(UsageError, match="min-height"):
+        evaluate(source, truth, min_height=-1)
 
 
-def test_misses_come_highest_first_and_as_pictures_only_on_request(
+def test_misses_are_sorted_by_height_and_shown_only_on_request(
     source: Path, truth: Path, detections: Path
 ) -> None:
-    answer = evaluate_detector(source, Question(truth=truth, detections=detections))
-    assert [miss.id for miss in answer.misses] == [f"{n:02}.png" for n in (2, 6, 10, 14, 18, 22)]
-    assert "data:image" not in render_page(make_page(answer))
-    pictures = picture_misses(source, "auto", answer.misses)
+    result = evaluate(source, truth, detections=detections)
+    assert [miss.id for miss in result.misses] == [f"{n:02}.png" for n in (2, 6, 10, 14, 18, 22)]
+    assert "data:image" not in result.to_html()
+    pictures = picture_misses(source, "auto", result.misses)
     assert len(pictures) == 6
     assert pictures[0].caption == "02.png: 30 px high, 0 % hidden"
-    page = render_page(make_page(answer, pictures))
+    page = replace(result, pictures=pictures).to_html()
     assert page.count("data:image/jpeg") == 6
-    assert "give nobody else a copy" in page
+    assert "do not share it" in page
 
 
 def test_the_margin_decides_what_is_hidden(source: Path, truth: Path, tmp_path: Path) -> None:
-    from curate import Recipe
-
     inner = [14.0, 14.0, 36.0, 36.0]  # 54 % of the face; grown by 0.2 all of it
     found = label(
         tmp_path / "found.json",
         [{"file": f"{n:02}.png", "faces": [{"xyxy": inner}]} for n in range(27)],
     )
-    question = Question(truth=truth, detections=found)
     for margin, hits in ((0.0, 0), (0.2, 25)):
-        report = evaluate_detector(source, question, Recipe(margin=margin)).to_dict()
+        report = evaluate(source, truth, detections=found, margin=margin).to_dict()
         assert report["overall"]["hidden"]["hits"] == hits
 
 
@@ -194,8 +186,6 @@ def test_the_margin_decides_what_is_hidden(source: Path, truth: Path, tmp_path: 
 def test_real_faces_are_found_and_the_sweep_runs_from_a_low_confidence(
     shared_data: Path, tmp_path: Path
 ) -> None:
-    from curate import Recipe, Session
-
     labels = json.loads((shared_data / "facemask/faces.json").read_text())[:12]
     folder = tmp_path / "source/images"
     folder.mkdir(parents=True)
@@ -203,10 +193,21 @@ def test_real_faces_are_found_and_the_sweep_runs_from_a_low_confidence(
         (folder.parent / each["file"]).write_bytes(
             (shared_data / "facemask" / each["file"]).read_bytes()
         )
-    question = Question(truth=label(tmp_path / "t.json", labels), sweep=True, least_height=16)
-    answer = evaluate_detector(folder.parent, question, Recipe(profile="fast"), Session(workers=1))
-    report = check_schema(answer)
+    truth = label(tmp_path / "t.json", labels)
+    result = evaluate(folder.parent, truth, sweep=True, min_height=16, profile="fast", workers=1)
+    report = check_schema(result)
     assert report["overall"]["hidden"]["value"] > 0.8
     assert report["recipe"]["profile"] == "fast"
     assert report["detectors"]
     assert report["sweep"]["curves"]["30"]["confidence"][-1] < 0.1
+
+
+def test_the_result_prints_and_gives_a_table(source: Path, truth: Path, detections: Path) -> None:
+    result = evaluate(source, truth, detections=detections)
+    assert repr(result).startswith("<Evaluation of 24 labelled faces: recall_30 75.0 %")
+    text = result.to_text()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "26 labelled images, 1 withheld; 1 not in SOURCE." in text
+    frame = result.to_frame().set_index(["grouping", "group", "measure"])
+    assert frame.loc[("tone", "VI", "hidden"), "value"] == 0.5
+    assert text in result._repr_html_()

@@ -157,19 +157,19 @@ def test_the_same_file_can_be_given_to_be_hidden(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("", "no known file of faces"),
-        ("[{", "not whole JSON"),
-        ([{"file": "a", "faces": [{}]}], "a key or value is not as it should be"),
+        ("", "not a supported face-box file"),
+        ("[{", "not valid JSON"),
+        ([{"file": "a", "faces": [{}]}], "unexpected key or value"),
         ([{"file": "a", "faces": 5}], "no url and bboxes"),
         ([{"file": "a", "faces": []}, {"url": "b"}], "[1] has no file and list of faces"),
         ([{"file": "a", "faces": [face((3, 2, 1, 4))]}], "faces[0] is not a box"),
         ([{"file": "a", "faces": [face((1, 2, 1, 4))]}], "faces[0] is empty"),
         ("a.jpg\n2\n1 2 3 4 0 0 0 0 0 0\n", "ends among the faces of 'a.jpg'"),
-        ("a.jpg\n1\n1 2 3 4 0 0 0 0 0\n", "line 3: want ten numbers"),
-        ("a.jpg\n1\n1 2 3 x 0 0 0 0 0 0\n", "line 3: want ten numbers"),
-        ("a.jpg\n1\n1 2 -3 4 0 0 0 0 0 0\n", "line 3: want ten numbers"),
-        ("a.jpg\n1\n1 2 3 4 0 0 0 0 0 0\nb\n", "line 4: want the path of an image"),
-        ("a.jpg\n1\n1 2 3 4 0 0 0 0 0 0\nb.jpg\n", "line 5: want the number of faces"),
+        ("a.jpg\n1\n1 2 3 4 0 0 0 0 0\n", "line 3: expected ten numbers"),
+        ("a.jpg\n1\n1 2 3 x 0 0 0 0 0 0\n", "line 3: expected ten numbers"),
+        ("a.jpg\n1\n1 2 -3 4 0 0 0 0 0 0\n", "line 3: expected ten numbers"),
+        ("a.jpg\n1\n1 2 3 4 0 0 0 0 0 0\nb\n", "line 4: expected the path of an image"),
+        ("a.jpg\n1\n1 2 3 4 0 0 0 0 0 0\nb.jpg\n", "line 5: expected the number of faces"),
     ],
 )
 def test_a_file_of_no_known_form_is_one_clear_line(tmp_path: Path, value: Any, said: str) -> None:

@@ -162,13 +162,13 @@ def run_audit(root: Path) -> Path:
     curate("audit", table, *asked, "-q", "-o", out / "audit.json", "--html", out / "audit.html")
     curate("audit", table, *asked, "-q", "--min-cell", "10", "-o", out / "public.json")
     shutil.copy(out / "audit.json", root / "other.json")
-    merged = curate("audit", "merge", out / "audit.json", root / "other.json", "-q")
+    merged = curate("audit", "merge", out / "audit.json", root / "other.json", "--json", "-q")
     save_text(out / "merged.json", merged)
     (root / "words.txt").write_text("kind\nrude\nnew\n")
     votes = [f"kind,{name},safe\nrude,{name},offensive\nnew,{name},sensitive" for name in "abcd"]
     (root / "votes.csv").write_text("label,annotator,safety\n" + "\n".join(votes) + "\n")
     curate(
-        "audit", "labels", root / "words.txt", "--judgements", root / "votes.csv", "-q",
+        "audit", "labels", root / "words.txt", "--judgments", root / "votes.csv", "-q",
         "-o", out / "labels.json", "--html", out / "labels.html",
     )  # fmt: skip
     return out

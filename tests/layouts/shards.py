@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from curate.core.errors import WithheldError
-from curate.core.protocols import CarriedFile, Source
+from curate.core.protocols import SidecarFile, Source, iter_containers
 from curate.layouts import open_source
 
 
@@ -63,18 +63,18 @@ def read_all(source: Source) -> dict[str, bytes]:
 
 def rebuild(
     source: Source, outputs: Mapping[str, bytes], target: Path
-) -> tuple[Source, list[CarriedFile]]:
+) -> tuple[Source, list[SidecarFile]]:
     """Write every container anew, with the annotations beside; what stayed behind of them."""
-    left: list[CarriedFile] = []
-    for container in source.containers():
+    left: list[SidecarFile] = []
+    for container in iter_containers(source):
         path = target / container
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w+b") as file:
             left += source.rebuild(container, outputs.get, file)
-    for other in source.others():
-        if other.carried:
+    for other in source.sidecars():
+        if other.copied:
             path = target / other.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            with source.open(other) as stream:
+            with source.open_sidecar(other) as stream:
                 path.write_bytes(stream.read())
     return open_source(str(target), source.layout, "OUT"), left

@@ -28,20 +28,20 @@ def test_a_path_counts_from_its_base(base: str, value: str, path: str) -> None:
         *("file:///a", "http://a/b.jpg", "", "  ", "a\0b", "\ud800", None, 7, [], {}),
     ],
 )
-def test_a_path_that_is_none_or_leads_elsewhere_is_named(value: object) -> None:
+def test_an_invalid_or_outside_path_is_named(value: object) -> None:
     with pytest.raises(DataError, match=r"^here is ") as caught:
         resolve("train", value, "here")
     str(caught.value).encode()
 
 
-def test_lines_have_numbers_and_no_mark() -> None:
+def test_lines_have_numbers_and_no_byte_order_mark() -> None:
     file = io.BytesIO("\ufeffä\r\n\nlast".encode())
     lines = list(iter_lines(file, "f.txt"))
     assert lines == [("f.txt, line 1", "ä"), ("f.txt, line 2", ""), ("f.txt, line 3", "last")]
 
 
 def test_a_line_without_end_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.layouts.annotations._LONGEST", 1 << 20)
+    monkeypatch.setattr("curate.layouts.annotations._MAX_LINE", 1 << 20)
     with pytest.raises(DataError, match=r"f, line 2 is longer than 1 MB"):
         list(iter_lines(io.BytesIO(b"a\n" + b"x" * (2 << 20)), "f"))
 

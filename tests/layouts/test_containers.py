@@ -50,13 +50,13 @@ class FullDisk(io.BytesIO):
         ("shard-1.tar", None),
     ],
 )
-def test_splits_are_told_by_names(path: str, split: str | None) -> None:
+def test_splits_are_named_by_paths(path: str, split: str | None) -> None:
     assert split_of(path) == split
 
 
 @pytest.mark.parametrize("place", ["", "train/", "data/", "default/validation/"])
 @pytest.mark.parametrize("write", [write_webdataset, write_hub])
-def test_containers_are_recognised_in_their_usual_places(
+def test_containers_are_recognised_in_their_usual_folders(
     tmp_path: Path, write: Write, place: str
 ) -> None:
     path = write(tmp_path / place)
@@ -110,7 +110,7 @@ def test_a_container_that_may_not_be_read_is_named(
         list(source.records())
 
 
-def test_a_container_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
+def test_a_container_name_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     write_webdataset(tmp_path)
     (tmp_path / "a.tar").rename(tmp_path / os.fsdecode(b"caf\xe9.tar"))
     with pytest.raises(DataError, match="not valid UTF-8"):

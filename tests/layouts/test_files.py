@@ -20,10 +20,10 @@ from curate.layouts.files import split_in, split_of_folders
         ("", None),
     ],
 )
-def test_a_name_tells_a_split(name: str, split: str | None) -> None:
+def test_a_name_contains_a_split(name: str, split: str | None) -> None:
     assert split_in(name) == split
 
 
-def test_folders_tell_a_split_and_the_file_does_not() -> None:
+def test_folders_name_a_split_and_the_file_does_not() -> None:
     assert split_of_folders("images/val2017/train.jpg") == "val"
     assert split_of_folders("images/train.jpg") is None

@@ -12,7 +12,7 @@ from curate.layouts.groups import load_groups
 WANT = {"a.jpg": {"tone": "VI", "site": "1"}, "b.jpg": {"tone": "I"}}
 
 
-def test_every_form_of_table_says_the_same(tmp_path: Path) -> None:
+def test_all_table_formats_give_the_same_rows(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\ufeffid,tone,site\na.jpg,VI,1\nb.jpg,I,\n")
     (tmp_path / "t.tsv").write_text("tone\tid\tsite\nVI\ta.jpg\t1\nI\tb.jpg\t\n")
     (tmp_path / "t.jsonl").write_text(
@@ -28,17 +28,17 @@ def test_every_form_of_table_says_the_same(tmp_path: Path) -> None:
     ("name", "text", "said"),
     [
         ("t.csv", "name,tone\na,b\n", "record 1, has no id"),
-        ("t.csv", "id,tone\na,b\na,c\n", "has the id 'a' twice"),
+        ("t.csv", "id,tone\na,b\na,c\n", "the id 'a' is duplicated"),
         ("t.csv", "id,tone\na\n", "line 2, does not have as many fields"),
         ("t.csv", "id,tone\na,b,c\n", "line 2, does not have as many fields"),
         ("t.csv", 'id,tone\na,"b\n', "cannot be read as a table"),
-        ("t.jsonl", "{\n", "line 1, is no JSON"),
-        ("t.jsonl", "[]\n", "line 1: want an object"),
-        ("t.xlsx", "PK", "no known table"),
+        ("t.jsonl", "{\n", "line 1, is not valid JSON"),
+        ("t.jsonl", "[]\n", "line 1: expected an object"),
+        ("t.xlsx", "PK", "not a supported table"),
         ("t.parquet", "PAR1 and no more", "cannot be read as a table"),
     ],
 )
-def test_a_table_that_is_none_is_one_clear_line(
+def test_an_invalid_table_is_one_clear_line(
     tmp_path: Path, name: str, text: str, said: str
 ) -> None:
     path = tmp_path / name
@@ -49,7 +49,7 @@ def test_a_table_that_is_none_is_one_clear_line(
     assert "\n" not in str(caught.value)
 
 
-def test_bytes_that_are_no_text_are_one_clear_line(tmp_path: Path) -> None:
+def test_invalid_utf_8_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(b"id,tone\na,\xff\n")
     with pytest.raises(DataError, match="is not UTF-8 text"):

@@ -42,10 +42,10 @@ def test_split_and_category(path: str, split: str | None, category: str | None) 
     assert (record.id, record.split, record.category) == (path, split, category)
 
 
-def test_files_that_are_no_images_are_carried_or_listed(tmp_path: Path) -> None:
+def test_sidecar_files_are_copied_or_listed(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "labels.csv", "b/notes.txt", "clip.mp4", ".DS_Store", "._a.jpg", "x")
     others = {
-        str(other.path): other.carried for other in ImageFolder(LocalFolder(tmp_path)).others()
+        str(other.path): other.copied for other in ImageFolder(LocalFolder(tmp_path)).sidecars()
     }
     assert others == {
         "labels.csv": True,
@@ -61,10 +61,10 @@ def test_only_regular_files_are_images(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     source = ImageFolder(LocalFolder(tmp_path))
     assert list(source.records()) == []
-    assert [(other.uri, other.carried) for other in source.others()] == [("a.jpg", False)]
+    assert [(other.uri, other.copied) for other in source.sidecars()] == [("a.jpg", False)]
 
 
-def test_a_name_that_is_no_text_is_neither_read_nor_carried(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_is_neither_read_nor_copied(tmp_path: Path) -> None:
     touch(tmp_path, os.fsdecode(b"train/caf\xe9/x.png"), os.fsdecode(b"caf\xe9.csv"))
     source = ImageFolder(LocalFolder(tmp_path))
     [record] = source.records()
@@ -72,10 +72,10 @@ def test_a_name_that_is_no_text_is_neither_read_nor_carried(tmp_path: Path) -> N
     assert (record.split, record.category) == ("train", "caf\\xe9")
     with pytest.raises(WithheldError, match="UTF-8"):
         source.read(record)
-    assert [other.carried for other in source.others()] == [False]
+    assert [other.copied for other in source.sidecars()] == [False]
 
 
-def test_a_source_that_is_no_folder_is_named(tmp_path: Path) -> None:
+def test_a_source_that_is_not_a_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a folder"):
         ImageFolder(LocalFolder(tmp_path / "nothing"))
 

@@ -12,8 +12,8 @@ from PIL import Image, PngImagePlugin
 import curate
 from curate import Recipe, Session
 from curate.layouts import open_source
-from curate.layouts.label_maps import MOST_SEGMENTS, is_panoptic_map, is_voc_map, voc_palette
-from curate.pipeline.check import iter_problems
+from curate.layouts.label_maps import MAX_SEGMENTS, is_panoptic_map, is_voc_map, voc_palette
+from curate.pipeline.verify import iter_problems
 from tests.codec.samples import photo
 from tests.contract.test_layouts import build, save_no_faces
 from tests.layouts.examples import coco, voc
@@ -50,7 +50,7 @@ def test_a_panoptic_map_is_proven() -> None:
     [
         (PANOPTIC, coco.SEGMENTS[:1]),
         (PANOPTIC, ()),
-        (PANOPTIC, [*coco.SEGMENTS, *range(MOST_SEGMENTS)]),
+        (PANOPTIC, [*coco.SEGMENTS, *range(MAX_SEGMENTS)]),
         (PANOPTIC + b"tail", coco.SEGMENTS),
         (PANOPTIC[:-30], coco.SEGMENTS),
         (with_text(PANOPTIC), coco.SEGMENTS),
@@ -60,7 +60,7 @@ def test_a_panoptic_map_is_proven() -> None:
         (rgb_png(np.full((4, 4), 7, np.uint8)), (7, 7 << 8)),
     ],
 )
-def test_what_is_no_panoptic_map_is_not_proven(data: bytes, ids: Any) -> None:
+def test_other_images_are_not_proven_panoptic_maps(data: bytes, ids: Any) -> None:
     assert not is_panoptic_map(data, ids)
 
 
@@ -99,7 +99,7 @@ def test_a_voc_map_is_proven_by_its_palette_and_what_surrounds_it() -> None:
 @pytest.mark.parametrize(
     ("example", "path"), [(coco.EXAMPLE, coco.MAP), (voc.EXAMPLE, voc.CLASSES)]
 )
-def test_a_photo_in_the_place_of_a_map_is_an_image_like_any_other(
+def test_a_photo_with_the_path_of_a_map_is_an_image(
     example: Any, path: str, tmp_path: Path
 ) -> None:
     source = build(example, tmp_path)
@@ -107,7 +107,7 @@ def test_a_photo_in_the_place_of_a_map_is_an_image_like_any_other(
     opened = open_source(str(source))
     assert path in [record.id for record in opened.records()]
     assert opened.find(path) is not None
-    assert path not in [str(other.path) for other in opened.others()]
+    assert path not in [str(other.path) for other in opened.sidecars()]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_a_file_that_is_gone_means_that_source_has_changed(tmp_path: Path) -> No
         read(tmp_path / "file" / "a.jpg")
 
 
-def test_what_is_no_file_is_withheld_and_never_waited_for(tmp_path: Path) -> None:
+def test_a_special_file_is_withheld_without_blocking(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     with pytest.raises(WithheldError, match="unreadable: it is not a regular file"):
         read(tmp_path / "a.jpg")
@@ -37,7 +37,7 @@ def test_what_is_no_file_is_withheld_and_never_waited_for(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG])
-def test_trouble_of_one_file_withholds_it(
+def test_an_error_of_one_file_withholds_it(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "open", lambda *_: raise_error(code))
@@ -52,7 +52,7 @@ def test_trouble_of_one_file_withholds_it(
         *(errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EREMOTEIO),
     ],
 )
-def test_trouble_of_the_whole_source_ends_the_run(
+def test_an_error_of_the_storage_ends_the_run(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "open", lambda *_: raise_error(code))

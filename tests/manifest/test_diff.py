@@ -10,7 +10,7 @@ from curate.core.entries import ManifestEntry, Outcome
 from curate.core.faces import Face
 from curate.core.geometry import Box, shift
 from curate.manifest import store
-from curate.manifest.diff import compare, count_unmatched
+from curate.manifest.diff import count_unmatched, diff_manifests
 from tests.conftest import ROOT
 
 DEMO = ROOT / "manifests/demo"
@@ -25,7 +25,7 @@ def rewrite(target: Path, change: Callable[[ManifestEntry], ManifestEntry | None
 
 
 def test_a_run_does_not_differ_from_itself() -> None:
-    found = compare(DEMO, DEMO)
+    found = diff_manifests(DEMO, DEMO)
     assert found.facts == {}
     assert found.by_category == {}
     assert found.total.images == 12
@@ -49,7 +49,7 @@ def test_faces_outcomes_and_facts_that_changed_are_told_by_class(tmp_path: Path)
     run["recipe"]["profile"] = "fast"
     run["detectors"] = run["detectors"][:1]
     (other / "run.json").write_text(json.dumps(run))
-    found = compare(DEMO, other)
+    found = diff_manifests(DEMO, other)
     assert found.facts["recipe.profile"] == ("balanced", "fast")
     assert found.facts["detectors.verifier"] == ("present", "absent")
     assert (found.only_first, found.only_second) == (1, 0)
@@ -58,7 +58,7 @@ def test_faces_outcomes_and_facts_that_changed_are_told_by_class(tmp_path: Path)
     assert found.by_category["coins"].now_withheld == 1
     assert set(found.by_category) == {"people", "coins"}
     assert found.changed_outputs == 1
-    assert compare(other, DEMO).total.now_written == 1
+    assert diff_manifests(other, DEMO).total.now_written == 1
 
 
 def test_faces_are_matched_one_to_one_best_first() -> None:

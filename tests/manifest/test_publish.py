@@ -21,7 +21,7 @@ from curate.manifest.publish import (
     SCHEMA,
     keyed_id,
     load_key,
-    publish,
+    publish_manifest,
     round_to_grid,
     suppress,
 )
@@ -38,7 +38,7 @@ def test_a_linker_with_the_originals_and_without_the_key_finds_nothing(
 ) -> None:
     """By hash, by id, by a guessed key, by text, by order."""
     public = tmp_path / "public"
-    publish(sealed, public)
+    publish_manifest(sealed, public)
     text = (public / "run.json").read_text() + str(
         pq.read_table(public / "records.parquet").to_pylist()
     )
@@ -78,8 +78,8 @@ def test_order_says_nothing(sealed: Path) -> None:
 
 
 def test_the_key_stays_and_gives_the_same_ids_again(sealed: Path, tmp_path: Path) -> None:
-    publish(sealed, tmp_path / "a")
-    publish(sealed, tmp_path / "b")
+    publish_manifest(sealed, tmp_path / "a")
+    publish_manifest(sealed, tmp_path / "b")
     names = ("run.json", "records.parquet")
     assert all(
         (tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names
@@ -87,8 +87,8 @@ def test_the_key_stays_and_gives_the_same_ids_again(sealed: Path, tmp_path: Path
     assert {path.name for path in (tmp_path / "a").iterdir()} == set(names)
     assert (sealed / "key.txt").stat().st_mode & 0o077 == 0
     (sealed / "key.txt").write_text("lost")
-    with pytest.raises(ManifestError, match="is no key"):
-        publish(sealed, tmp_path / "c")
+    with pytest.raises(ManifestError, match="is not a key"):
+        publish_manifest(sealed, tmp_path / "c")
     assert not (tmp_path / "c").exists()
 
 
@@ -96,23 +96,26 @@ def test_a_published_run_still_verifies_and_a_false_key_does_not(
     photos: Path, tmp_path: Path
 ) -> None:
     curate.blur(photos, tmp_path / "out", curate.Recipe(profile="fast"))
-    publish(tmp_path / "out/manifest", tmp_path / "public")
+    publish_manifest(tmp_path / "out/manifest", tmp_path / "public")
     assert list(curate.iter_problems(tmp_path / "out", None, 1)) == []
     (tmp_path / "out/manifest/key.txt").write_text("x" * 64 + "\n")
     [problem] = curate.iter_problems(tmp_path / "out", None, 1)
-    assert (problem.path, problem.detail) == ("manifest/key.txt", "is no key")
+    assert (problem.path, problem.detail) == (
+        "manifest/key.txt",
+        "is not a key of 64 hexadecimal digits",
+    )
 
 
 @pytest.mark.parametrize("place", ["out/public", "out/manifest/public", "out"])
 def test_the_public_tier_is_kept_out_of_the_sealed_one(
     place: str, sealed: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=r"new folder|sealed run"):
-        publish(sealed, tmp_path / place)
+    with pytest.raises(UsageError, match=r"new folder|sealed output"):
+        publish_manifest(sealed, tmp_path / place)
 
 
 def test_the_columns_are_those_of_the_page(sealed: Path, tmp_path: Path) -> None:
-    publish(sealed, tmp_path / "public")
+    publish_manifest(sealed, tmp_path / "public")
     page = (ROOT / "manifests/public-1.md").read_text()
     documented = re.findall(r"^\| `([\w.]+)` \| (\S+) \|", page, re.M)
     assert [name for name, _ in documented] == SCHEMA.names

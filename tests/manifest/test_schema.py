@@ -15,7 +15,7 @@ from curate.core.errors import ManifestError, SchemaVersionError
 from curate.core.faces import Face
 from curate.core.geometry import Box
 from curate.manifest import store
-from curate.manifest.found import FACES
+from curate.manifest.faces import FACES
 from curate.manifest.schema import RECORDS, from_row, to_row
 from tests.conftest import ROOT
 
@@ -123,8 +123,8 @@ def test_the_committed_run_keeps_the_schema() -> None:
     ("content", "error", "message"),
     [
         ('{"schema_version": 2}', SchemaVersionError, "upgrade curate-dataset"),
-        ('{"schema_version": 0}', ManifestError, "never was"),
-        ("{}", ManifestError, "does not say"),
+        ('{"schema_version": 0}', ManifestError, "does not exist"),
+        ("{}", ManifestError, "has no schema version"),
         ("[]", ManifestError, "not a JSON object"),
         ("{", ManifestError, "cannot be read"),
     ],

@@ -6,7 +6,7 @@ import pytest
 from curate.core.errors import WithheldError
 from curate.core.faces import Region
 from curate.core.geometry import Box
-from curate.obfuscators import masks
+from curate.obfuscators import OBFUSCATORS, make, masks
 
 
 def test_a_face_grows_by_its_longer_side_rounds_outwards_and_is_clipped() -> None:
@@ -55,6 +55,13 @@ def test_overlapping_feathers_use_the_maximum_weight() -> None:
     alone = [masks.blend([each], 1.0, 50, 30) for each in (left, right)]
     assert np.array_equal(both, np.maximum(*alone))
     assert (both[10:20, 30:40] == 1).all()
+
+
+@pytest.mark.parametrize("method", list(OBFUSCATORS))
+def test_too_many_faces_withhold_the_image(method: str) -> None:
+    regions = [Region(Box(0, 0, 4, 4), Box(0, 0, 5, 5))] * (masks.MAX_REGIONS + 1)
+    with pytest.raises(WithheldError, match="at most 4,096 per image"):
+        make(method, {}).apply(np.zeros((8, 8, 3), np.uint8), regions)
 
 
 def test_composite_never_reads_the_original_where_the_layer_has_full_weight() -> None:

@@ -13,8 +13,8 @@ import curate
 from curate import Recipe, Session
 from curate.core.errors import SourceChangedError
 from curate.layouts import open_source
-from curate.pipeline.check import iter_problems
 from curate.pipeline.session import Snapshot
+from curate.pipeline.verify import iter_problems
 from tests.layouts.shards import read_tar, write_tar
 from tests.layouts.tables.samples import IMAGE, write_arrow, write_parquet
 

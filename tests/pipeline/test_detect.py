@@ -13,7 +13,7 @@ from curate import Recipe, Session
 from curate.core.errors import PausedError, UsageError
 from curate.core.geometry import covered
 from curate.layouts.faces import SUFFIXES
-from curate.manifest.found import iter_found, load_account
+from curate.manifest.faces import iter_faces, load_faces_info
 from curate.manifest.store import iter_entries
 
 FAST = Recipe(profile="fast", shard_size=3)
@@ -31,11 +31,11 @@ def table(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_table_says_what_it_is_and_leaves_nothing_beside_it(table: Path) -> None:
     names = {"faces.parquet", *(f"faces{suffix}" for suffix in SUFFIXES.values())}
     assert {path.name for path in table.parent.iterdir()} == names
-    account = load_account(table)
+    account = load_faces_info(table)
     assert account is not None
     assert account["recipe_sha256"] == FAST.digest
     assert account["detectors"][0]["name"] == "centerface"
-    entries = list(iter_found(table))
+    entries = list(iter_faces(table))
     assert account["counts"]["images"] == len(entries)
     assert [entry.id for entry in entries] == sorted(entry.id for entry in entries)
     [cut_off] = [entry for entry in entries if entry.reason]
@@ -97,7 +97,7 @@ def test_a_table_that_a_person_edited_is_never_overwritten(
     edited = tmp_path / "faces.parquet"
     pq.write_table(pq.read_table(table).replace_schema_metadata(None), edited)
     before = sha256(edited)
-    with pytest.raises(UsageError, match="edited"):
+    with pytest.raises(UsageError, match="not a table of curate detect"):
         curate.detect(photos, edited, FAST)
     assert sha256(edited) == before
 
@@ -108,7 +108,7 @@ def test_places_and_forms_that_cannot_be_are_refused(photos: Path, tmp_path: Pat
     inside = shutil.copytree(photos, tmp_path / "photos") / "faces.parquet"
     with pytest.raises(UsageError, match="inside SOURCE"):
         curate.detect(inside.parent, inside, FAST)
-    with pytest.raises(UsageError, match="unknown form 'pdf'"):
+    with pytest.raises(UsageError, match="unknown format 'pdf'"):
         curate.detect(photos, tmp_path / "f", FAST, exports=["pdf"])
     with pytest.raises(UsageError, match="not given"):
         curate.detect(photos, tmp_path / "f", FAST, Session(faces=inside))

@@ -18,8 +18,8 @@ from curate.core.errors import DataError, PausedError, SetupError, SourceChanged
 from curate.layouts import open_source
 from curate.layouts.access import hub as hub_source
 from curate.layouts.access.hub import describe_origin, materialize
-from curate.pipeline import hub
-from curate.pipeline.check import iter_problems
+from curate.pipeline import blur as hub
+from curate.pipeline.verify import iter_problems
 from tests.pipeline.test_containers import as_parquet
 
 Fingerprint = Callable[[Path], dict[str, str]]
@@ -66,7 +66,7 @@ def test_an_interrupted_copy_goes_on(
         raise ConnectionResetError("gone")
 
     monkeypatch.setattr(hub_source, "_save_shard", fail)
-    with pytest.raises(SetupError, match="same command again to go on"):
+    with pytest.raises(SetupError, match="same command again"):
         curate.blur(f"hf:{repo}", out, FAST, Session(workers=1))
     assert (out / ".curate/source.partial").is_dir()
     monkeypatch.setattr(hub_source, "_save_shard", save_shard)
@@ -82,7 +82,7 @@ def test_an_interrupted_run_goes_on_with_its_copy_and_with_no_other(
     with pytest.raises(PausedError):
         curate.blur(f"hf:{repo}", out, FAST, stopping)
     monkeypatch.setattr(hub_source, "_load_builder", lambda *_: pytest.fail("it is there"))
-    with pytest.raises(DataError, match=r"was made of .* choose another OUT"):
+    with pytest.raises(DataError, match=r"is the output of .* choose another OUT"):
         curate.blur(f"hf:{repo}@v2", out, FAST, Session(workers=1))
     assert curate.blur(f"hf:{repo}", out, FAST, Session(workers=1)).faces > 0
 
@@ -97,18 +97,18 @@ def test_what_cannot_be_brought_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_places_that_overlap_and_other_layouts_are_refused(repo: Path) -> None:
     with pytest.raises(UsageError, match="inside SOURCE"):
         curate.blur(f"hf:{repo}", repo / "out", FAST)
-    with pytest.raises(UsageError, match="comes as parquet; leave --format coco out"):
+    with pytest.raises(UsageError, match="is read as parquet; drop --format coco"):
         curate.blur("hf:owner/name", repo.parent / "out", FAST, Session(layout="coco"))
-    with pytest.raises(UsageError, match="OUT is not on a local disk"):
+    with pytest.raises(UsageError, match="OUT must be a local path"):
         curate.blur("hf:owner/name", "s3://bucket/out", FAST)
 
 
 def test_where_a_copy_is_needed_one_line_makes_it(repo: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read from afar") as raised:
+    with pytest.raises(UsageError, match="cannot be streamed") as raised:
         open_source(f"hf:{repo}")
     line = str(raised.value)
     assert "\n" not in line
-    words = shlex.split(line.partition("with: ")[2].partition("; then give copy")[0])
+    words = shlex.split(line.partition("with: ")[2].partition("; then pass copy")[0])
     subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, check=True)
     assert open_source(str(tmp_path / "copy")).layout == "parquet"
 
@@ -131,13 +131,21 @@ def test_the_origin_names_the_dataset_and_no_path(
     assert describe_origin(tmp_path / "nothing") is None
 
 
-def test_a_finished_out_of_another_dataset_is_refused(
+def test_a_finished_output_of_another_dataset_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts = {"source": {"origin": "hf:owner/name@0a1b"}}
     monkeypatch.setattr("curate.manifest.store.load_run", lambda _: facts)
     for place in ("hf:owner/name", "hf:owner/name@0a1b"):
-        hub.check_origin(place, tmp_path)
+        hub._check_hub_origin(place, tmp_path)
     for place in ("hf:owner/other", "hf:owner/name@v2"):
-        with pytest.raises(SourceChangedError, match="was made of hf:owner/name@0a1b"):
-            hub.check_origin(place, tmp_path)
+        with pytest.raises(SourceChangedError, match="is the output of hf:owner/name@0a1b"):
+            hub._check_hub_origin(place, tmp_path)
+
+
+def test_a_finished_output_of_a_local_dataset_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.manifest.store.load_run", lambda _: {"source": {"origin": None}})
+    with pytest.raises(SourceChangedError, match="is the output of a local dataset"):
+        hub._check_hub_origin("hf:owner/name", tmp_path)

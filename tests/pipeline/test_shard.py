@@ -104,6 +104,6 @@ def test_memory_that_runs_out_at_a_picture_ends_the_run(
 
 def test_an_image_that_is_gone_ends_the_run(source: ImageFolder) -> None:
     records = tuple(source.records())
-    Path(source.place, "b.png").unlink()
+    Path(source.uri, "b.png").unlink()
     with pytest.raises(SourceChangedError, match=r"'b\.png'"):
         list(process(records, Shard(0, records), source, tools(Detector(ValueError(), most=3))))

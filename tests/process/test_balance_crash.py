@@ -14,7 +14,7 @@ import pytest
 
 import curate
 from curate.pipeline.session import Session
-from curate.pipeline.verification import verify
+from curate.pipeline.verify import verify
 from tests.balance.correct.test_run import files, save_photo
 
 CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from curate import codec
-from curate.balance.correct.augment import PRESETS, make_augmentation
+from curate.balance.correct.augmentation import PRESETS, make_augmentation
 from curate.layouts import open_source
-from curate.layouts.editing import Made, name_copy
+from curate.layouts.editing import GeneratedImage, name_copy
 from tests.codec.samples import encoded
 from tests.layouts.editing.outputs import Plan, edit
 from tests.layouts.examples.example import jpeg, write
@@ -27,7 +27,7 @@ MEMORY_MB = 60
 def augment(root: Path, preset: str, every: int) -> tuple[Plan, dict[str, bytes]]:
     """Make an image of every so many."""
     source, augmentation = open_source(str(root), "coco"), make_augmentation(preset)
-    made: dict[str, list[Made]] = {}
+    made: dict[str, list[GeneratedImage]] = {}
     files: dict[str, bytes] = {}
     for number, record in enumerate(source.records()):
         if number % every:
@@ -38,7 +38,7 @@ def augment(root: Path, preset: str, every: int) -> tuple[Plan, dict[str, bytes]
         name = name_copy(source, record, 1, codec.suffix_of_rgb(picture.format))
         files[name] = codec.encode_rgb(result.image, picture.format)
         height, width = image.shape[:2]
-        made[record.id] = [Made(name, result.affine, width, height, picture.orientation)]
+        made[record.id] = [GeneratedImage(name, result.affine, width, height, picture.orientation)]
     return Plan(made=made), files
 
 
@@ -110,16 +110,16 @@ CODE = """
 import io, resource, sys, time
 from curate.core.affine import Affine
 from curate.layouts import open_source
-from curate.layouts.editing import Made, open_editor
+from curate.layouts.editing import GeneratedImage, open_editor
 class Plan:
     def is_kept(self, name): return name != "b.jpg"
-    def made_from(self, name):
+    def generated_from(self, name):
         flip = Affine(((-1.0, 0.0, 48.0), (0.0, 1.0, 0.0)), 48, 40)
-        return [Made("a_aug1.jpg", flip, 48, 40)] if name == "a.jpg" else []
+        return [GeneratedImage("a_aug1.jpg", flip, 48, 40)] if name == "a.jpg" else []
 source = open_source(sys.argv[1], "coco")
 editor = open_editor(source, Plan())
 with open(sys.argv[2], "wb") as target:
-    print(*[editor.edit(other, target).outcome for other in source.others()])
+    print(*[editor.edit(other, target).outcome for other in source.sidecars()])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 

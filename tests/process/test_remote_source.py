@@ -17,7 +17,7 @@ from curate import Recipe, Session
 from curate.core.errors import SetupError
 from curate.layouts import open_folder, open_source
 from curate.layouts.access.folder import LocalFolder
-from curate.pipeline.check import iter_problems
+from curate.pipeline.verify import iter_problems
 from tests.layouts.shards import write_tar
 from tests.s3_server import S3Server, serve
 
@@ -63,16 +63,16 @@ def test_a_remote_folder_is_what_the_same_folder_on_a_disk_is(
 ) -> None:
     server.page = 3
     folder, local = open_folder("s3://bucket/photos"), LocalFolder(photos)
-    leaves = list(folder.leaves())
-    assert [(leaf.path, leaf.size) for leaf in leaves] == [
-        (leaf.path, leaf.size) for leaf in local.leaves()
+    leaves = list(folder.files())
+    assert [(info.path, info.size) for info in leaves] == [
+        (info.path, info.size) for info in local.files()
     ]
-    for leaf in leaves:
-        assert folder.leaf(leaf.path) == leaf
-        assert folder.read(leaf.path) == local.read(leaf.path)
-    assert folder.names("train") == local.names("train")
-    assert folder.names("nothing") == frozenset()
-    assert folder.leaf("nothing.jpg") is None
+    for info in leaves:
+        assert folder.info(info.path) == info
+        assert folder.read(info.path) == local.read(info.path)
+    assert folder.list_names("train") == local.names("train")
+    assert folder.list_names("nothing") == frozenset()
+    assert folder.info("nothing.jpg") is None
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["done/00000.json", "checkpoints/*.pt", "results/0*"])
-def test_killed_and_run_again_the_report_is_the_same_to_the_byte(
+def test_killed_training_resumes_with_the_same_bytes(
     pair: tuple[Path, Path], undisturbed: bytes, tmp_path: Path, moment: str
 ) -> None:
     out = tmp_path / "train.json"
@@ -80,7 +80,7 @@ def test_the_first_ctrl_c_pauses_and_the_next_run_goes_on(
     process.send_signal(signal.SIGINT)
     said = process.communicate()[1]
     assert process.returncode == 130, said
-    assert "Finishing the epochs in hand; Ctrl-C again stops at once." in said
+    assert "Finishing the epochs in progress; press Ctrl-C again to stop now." in said
     assert "epochs; run the same command again to go on" in said.splitlines()[-1]
     again = start(pair, out)
     said = again.communicate()[1]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.balance.audit.exchange import census_from_dict, census_to_dict, merge
-from curate.balance.audit.measure import Rules, audit
-from curate.balance.audit.report import to_dict
-from curate.balance.audit.shares import iter_groups
+from curate.balance.audit.measure import Rules, compute_statistics
+from curate.balance.audit.report import statistics_to_dict as to_dict
+from curate.balance.audit.representation import iter_groups
 from curate.balance.audit.suppression import suppress
-from curate.balance.census import Plan, count
+from curate.balance.census import Plan, census_from_dict, census_to_dict, count, merge
 from curate.balance.groups import Reading, Unit
 from curate.core.errors import DataError
 
@@ -36,8 +35,8 @@ def test_joined_parts_are_the_audit_of_the_whole(people, sites) -> None:
         if (chosen := [one for one, where in zip(people, sites, strict=False) if where == site])
     ]
     rules = Rules(threshold=3, seed=5)
-    joined = audit(merge(parts, ORDER), rules)
-    assert to_dict(joined) == to_dict(audit(census(people), rules))
+    joined = compute_statistics(merge(parts, ORDER), rules)
+    assert to_dict(joined) == to_dict(compute_statistics(census(people), rules))
 
 
 @given(PEOPLE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,10 +15,14 @@ from curate.codec.jpeg.coefficients import forward, inverse
 from curate.codec.metadata.allow_list import KEEPABLE, rebuild_exif
 from curate.codec.metadata.exif import parse_exif
 from curate.codec.metadata.icc import rebuild_profile
-from curate.codec.png.chunks import deflate, is_exact
+from curate.codec.png.chunks import deflate, is_exact, parse_chunks, write_png
+from curate.codec.webp.bitstream import join_chunks, parse_webp
+from curate.codec.webp.bitstream import parse_chunks as parse_webp_chunks
 from curate.core.entries import Route
+from curate.core.errors import WithheldError
 from curate.core.geometry import Box
 from tests.codec import samples
+from tests.codec.test_canary import unpacked
 
 QUICK = settings(max_examples=25, deadline=None)
 KINDS = ["jpeg-420", "jpeg-422", "jpeg-440", "jpeg-411", "jpeg-444", "jpeg-gray", "jpeg-odd-size"]
@@ -130,3 +136,112 @@ def test_any_damaged_profile_is_dropped_or_rebuilt_to_a_fixed_point(data: st.Dat
     if rebuilt is not None:
         assert b"secret" not in rebuilt
         assert rebuild_profile(rebuilt) == rebuilt
+
+
+CANARIES = (
+    b"CANARY-7f3a91c04d-CANARY",
+    b"\xff\xd8\xff\xe0CANARYCANARYCANARY",
+    b"\0\0\0\x10CANARYCANARYCANARY",
+)
+
+
+def check_no_canary(data: bytes, original: str, canary: bytes) -> None:
+    """What is written from a file with a canary has none, unless the canary became pixels."""
+    try:
+        picture = codec.load(data)
+        written = codec.save(picture, None, []).data
+    except WithheldError:
+        return
+    assert codec.find_leaks(written) == []
+    if codec.digest_pixels(picture) == original:
+        assert canary not in unpacked(written)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(sorted(samples.SAMPLES)), st.sampled_from(CANARIES), st.floats(0, 1), st.data()
+)
+def test_a_canary_at_any_offset_is_dropped_or_withholds(
+    kind: str, canary: bytes, share: float, data: st.DataObject
+) -> None:
+    whole = samples.SAMPLES[kind]()
+    at = round(share * len(whole))
+    at += data.draw(st.integers(-min(at, 40), min(len(whole) - at, 40)))
+    original = codec.digest_pixels(codec.load(whole))
+    check_no_canary(whole[:at] + canary + whole[at:], original, canary)
+
+
+def jpeg_parts(data: bytes) -> list[bytes]:
+    """A JPEG with a longer payload in one segment, or another segment after it."""
+    found = []
+    at = 2
+    while data[at + 1] != 0xDA:
+        size = int.from_bytes(data[at + 2 : at + 4], "big")
+        end = at + 2 + size
+        longer = data[at : at + 2] + (size + len(CANARIES[0])).to_bytes(2, "big")
+        found.append(data[:at] + longer + data[at + 4 : end] + CANARIES[0] + data[end:])
+        comment = b"\xff\xfe" + (2 + len(CANARIES[0])).to_bytes(2, "big") + CANARIES[0]
+        found.append(data[:end] + comment + data[end:])
+        at = end
+    return [*found, data[:-2] + CANARIES[0] + data[-2:], data + CANARIES[0]]
+
+
+def png_parts(data: bytes) -> list[bytes]:
+    """A PNG with a longer chunk, or another chunk before it."""
+    chunks, _ = parse_chunks(data)
+    chunks = chunks[:-1]
+    found = []
+    for index, (name, payload) in enumerate(chunks):
+        before, after = chunks[:index], chunks[index + 1 :]
+        found.append(write_png([*before, (name, payload + CANARIES[0]), *after]))
+        for kind in (b"tEXt", b"teSt", b"tRNS", b"PLTE", b"IDAT", b"pHYs", b"gAMA", b"sBIT"):
+            found.append(write_png([*before, (kind, CANARIES[0]), *chunks[index:]]))
+    return [*found, data + CANARIES[0]]
+
+
+def webp_parts(data: bytes) -> list[bytes]:
+    """A WebP with a longer chunk, or another chunk before it, in frames too."""
+
+    def whole(chunks: list[tuple[bytes, bytes]]) -> bytes:
+        body = b"WEBP" + join_chunks(chunks)
+        return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+    def variants(chunks: list[tuple[bytes, bytes]]) -> list[list[tuple[bytes, bytes]]]:
+        made = []
+        for index, (name, payload) in enumerate(chunks):
+            before, after = chunks[:index], chunks[index + 1 :]
+            made.append([*before, (name, payload + CANARIES[0]), *after])
+            for kind in (b"ALPH", b"VP8L", b"XMP ", b"JUNK"):
+                made.append([*before, (kind, CANARIES[0]), *chunks[index:]])
+            if name == b"ANMF":
+                for inner in variants(parse_webp_chunks(payload[16:])):
+                    made.append([*before, (name, payload[:16] + join_chunks(inner)), *after])
+        return made
+
+    return [*map(whole, variants(parse_webp(data)[0])), data + CANARIES[0]]
+
+
+def gif_parts(data: bytes) -> list[bytes]:
+    """A GIF with another block in each image's data, or other extensions before it."""
+    block = bytes([len(CANARIES[0])]) + CANARIES[0]
+    found = [data + CANARIES[0]]
+    stream = parse_gif(data)
+    for index, image in enumerate(stream.images):
+        longer = replace(image, data=image.data + CANARIES[0])
+        images = (*stream.images[:index], longer, *stream.images[index + 1 :])
+        found.append(replace(stream, images=images).to_bytes())
+    head = 13 + len(stream.palette)
+    for label in (0xFE, 0x01, 0xFF, 0xF9):
+        found.append(data[:head] + bytes([0x21, label]) + block + b"\0" + data[head:])
+    return found
+
+
+PARTS = {"jpeg": jpeg_parts, "png": png_parts, "webp": webp_parts, "gif": gif_parts}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in samples.SAMPLES if kind.split("-")[0] in PARTS])
+def test_a_canary_in_any_part_is_dropped_or_withholds(kind: str) -> None:
+    whole = samples.SAMPLES[kind]()
+    original = codec.digest_pixels(codec.load(whole))
+    for data in PARTS[kind.split("-")[0]](whole):
+        check_no_canary(data, original, CANARIES[0])

@@ -8,10 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from curate.impact.arms import Hits
-from curate.impact.predictions.metrics import average_precision
-from curate.impact.predictions.paired import compare, control, exact_p, find_power, mcnemar
-from curate.impact.resample import make_bootstrap
+from curate.impact.experiment import Hits
+from curate.impact.metrics import average_precision
+from curate.impact.paired import (
+    benjamini_hochberg,
+    compare,
+    exact_p,
+    find_power,
+    make_bootstrap,
+    mcnemar,
+)
 
 BOOTSTRAP = {models: make_bootstrap(models, draws=100) for models in (1, 2, 3)}
 
@@ -28,13 +34,13 @@ def hits(draw: st.DrawFn) -> Hits:
 
 
 @given(counts, counts)
-def test_p_is_a_probability_and_does_not_know_directions(b: int, c: int) -> None:
+def test_p_is_a_symmetric_probability(b: int, c: int) -> None:
     assert 0 <= exact_p(b, c) <= 1
     assert exact_p(b, c) == exact_p(c, b)
 
 
 @given(hits())
-def test_exchanging_both_sides_turns_signs(both: Hits) -> None:
+def test_exchanging_sides_changes_signs(both: Hits) -> None:
     models = both.original.shape[1]
     there = compare(both, BOOTSTRAP[models], "x")
     back = compare(Hits(both.obfuscated, both.original), BOOTSTRAP[models], "x")
@@ -50,9 +56,9 @@ def test_the_order_of_images_does_not_matter(both: Hits, random: object) -> None
     random.shuffle(order)  # type: ignore[attr-defined]
     models = both.original.shape[1]
     first = compare(both, BOOTSTRAP[models], "x")
-    second = compare(both.of(order), BOOTSTRAP[models], "x")
+    second = compare(both.select(order), BOOTSTRAP[models], "x")
     assert second.interval == pytest.approx(first.interval)
-    powers = find_power(both), find_power(both.of(order))
+    powers = find_power(both), find_power(both.select(order))
     assert powers[0].discordant == powers[1].discordant
     assert powers[0].detectable == pytest.approx(powers[1].detectable)
 
@@ -65,7 +71,7 @@ def test_the_difference_is_inside_its_interval(both: Hits) -> None:
 
 @given(arrays.arrays(np.float64, st.integers(1, 30), elements=st.floats(0, 1)))
 def test_q_is_never_below_p_and_keeps_its_order(p: np.ndarray) -> None:
-    q = control(p)
+    q = benjamini_hochberg(p)
     assert (q >= p).all()
     assert (q <= 1).all()
     order = np.argsort(p, kind="stable")
@@ -73,7 +79,7 @@ def test_q_is_never_below_p_and_keeps_its_order(p: np.ndarray) -> None:
 
 
 @given(scores, st.data())
-def test_average_precision_lies_between_its_ends(values: np.ndarray, data: st.DataObject) -> None:
+def test_average_precision_is_bounded(values: np.ndarray, data: st.DataObject) -> None:
     positive = data.draw(arrays.arrays(np.bool_, len(values)))
     positive[0] = True
     found = average_precision(values, np.flatnonzero(positive))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.balance.labels.judgements import QUESTIONS, Tally
-from curate.balance.labels.rules import Decision, LabelRules, decide
+from curate.balance.labels.rules import QUESTIONS, Decision, LabelRules, Tally, decide
 
 small = st.integers(0, 6)
 tallies = st.builds(
@@ -19,9 +18,9 @@ rules = st.builds(
     questions=st.sets(st.sampled_from(sorted(QUESTIONS)), min_size=1).map(frozenset),
     offensive_share=st.sampled_from([0.01, 0.25, 0.3, 0.5, 1.0]),
     unsafe_share=st.sampled_from([0.1, 0.33, 0.5, 0.7, 1.0]),
-    least_imageability=st.sampled_from([1.0, 2.5, 3.3, 4.0, 5.0]),
+    min_imageability=st.sampled_from([1.0, 2.5, 3.3, 4.0, 5.0]),
     imageability=st.sampled_from(["mean", "median"]),
-    least_annotators=st.integers(1, 5),
+    min_annotators=st.integers(1, 5),
 )
 
 
@@ -56,14 +55,14 @@ def test_every_removal_can_be_appealed(tally: Tally, rule: LabelRules) -> None:
             (*tally.imageability[:4], tally.imageability[4] + 2000),
         )
         # A mean of 5 cannot be reached once somebody has given less.
-        hopeless = rule.least_imageability == 5.0 and rule.imageability == "mean"
+        hopeless = rule.min_imageability == 5.0 and rule.imageability == "mean"
         assert hopeless or decide(kind, rule).decision is Decision.KEEP
 
 
 @given(tallies, rules)
 def test_too_few_judgements_never_keep(tally: Tally, rule: LabelRules) -> None:
     verdict = decide(tally, rule)
-    enough = all(sum(getattr(tally, name)) >= rule.least_annotators for name in rule.questions)
+    enough = all(sum(getattr(tally, name)) >= rule.min_annotators for name in rule.questions)
     assert (verdict.decision is Decision.KEEP) <= enough
     assert (verdict.decision is Decision.UNDECIDED) == (
         bool(verdict.lacking) and not verdict.reasons

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from curate.report.page import render_page
-from curate.report.svg import COLOURS, draw_bars, draw_lines, format_bar, format_value
+from curate.report.svg import COLORS, draw_bars, draw_lines, format_bar, format_value
 from curate.report.values import (
     Bar,
     BarChart,
@@ -134,7 +134,7 @@ def test_bars_below_nought_grow_to_the_left() -> None:
 def test_lines_differ_in_colour_and_dashes() -> None:
     paths = parse(str(draw_lines(LINES))).findall("svg:path", SVG)
     looks = {(path.attrib["stroke"], path.attrib.get("stroke-dasharray", "")) for path in paths}
-    assert len(looks) == len(COLOURS) == len({dash for _, dash in looks})
+    assert len(looks) == len(COLORS) == len({dash for _, dash in looks})
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import curate
 from curate.core.errors import DataError, UsageError
 from curate.layouts.faces import iter_given_faces
 from curate.manifest import store
-from curate.manifest.found import load_account
+from curate.manifest.faces import load_faces_info
 from curate.pipeline.session import Session
 from curate.recipe import Recipe
 from curate.review.collect import Queueing
@@ -96,9 +96,9 @@ def test_a_table_of_detect_keeps_its_rows_and_its_account(
     before, after = rows(found), rows(tmp_path / "reviewed.parquet")
     assert list(after) == list(before)
     assert after["broken.png"]["faces"] is None
-    account = load_account(tmp_path / "reviewed.parquet")
+    account = load_faces_info(tmp_path / "reviewed.parquet")
     assert account is not None
-    assert account["recipe_sha256"] == load_account(found)["recipe_sha256"]  # type: ignore[index]
+    assert account["recipe_sha256"] == load_faces_info(found)["recipe_sha256"]  # type: ignore[index]
     assert account["review"]["states"] == {"reviewed": 1, "sampled": 0, "not looked at": 5}
     # The exported table can be reviewed in turn.
     again = serve(faces=tmp_path / "reviewed.parquet", sample=Target(at_most=0.5))

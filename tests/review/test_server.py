@@ -16,9 +16,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.core.errors import DataError, LockedError, SetupError, UsageError
+from curate.core.errors import (
+    DataError,
+    LockedError,
+    MissingExtraError,
+    SetupError,
+    UsageError,
+)
 from curate.review.collect import Queueing
 from curate.review.journal import NAME
+from curate.review.sampling import Target
 from tests.review.conftest import Serve, Served
 
 ADDED = {"state": "added", "origin": None, "xyxy": [70, 10, 90, 30]}
@@ -66,6 +73,44 @@ def test_filters_and_limits_choose_the_images(
     served = serve(queueing=Queueing(filters=filters))
     count = served.ask("GET", "/api/status")[1]["images"]
     assert {served.view(number + 1)["name"] for number in range(count)} == names
+
+
+def test_a_limit_takes_the_first_of_the_order(serve: Serve) -> None:
+    served = serve(queueing=Queueing(order="confidence", limit=2))
+    assert served.ask("GET", "/api/status")[1]["images"] == 2
+    assert {served.view(number)["name"] for number in (1, 2)} == {"5.png", "4.png"}
+
+
+def test_a_copy_without_a_face_comes_first_and_never_stands_on_the_contact_sheet(
+    serve: Serve,
+) -> None:
+    served = serve(queueing=Queueing(contradicted=frozenset({"0.png"})))
+    assert served.view(1)["name"] == "0.png"
+    numbers = [each["number"] for each in served.ask("GET", "/api/next?sheet=1")[1]["images"]]
+    assert 1 not in numbers
+
+
+def test_groups_that_the_detector_serves_worse_come_first(
+    serve: Serve, dataset: Path, tmp_path: Path
+) -> None:
+    faces = [{"file": f"{n}.png", "faces": []} for n in range(6)]
+    (tmp_path / "faces.json").write_text(json.dumps(faces))
+    rows = "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(6))
+    (tmp_path / "groups.csv").write_text("id,tone\n" + rows)
+    served = serve(queueing=Queueing(order="id"), groups=tmp_path / "groups.csv")
+    for number in (1, 2):  # 0.png of group a has no more faces, 1.png of group b has three
+        more = [{**ADDED, "xyxy": [x, 10, x + 9, 30]} for x in (10, 40, 70)]
+        assert served.decide(number, more if number == 2 else [])[0] == 200
+    served.stop()  # type: ignore[attr-defined]
+    again = serve(groups=tmp_path / "groups.csv")
+    order = [again.view(number)["name"] for number in range(1, 7)]
+    assert set(order[:3]) == {"1.png", "3.png", "5.png"}
+
+
+def test_a_sample_says_how_many_images_to_look_at(serve: Serve) -> None:
+    served = serve(sample=Target(at_most=0.5))
+    [line] = [line for line in served.lines if line.startswith("Sample: ")]
+    assert "of 3 images are left to look at, drawn from 6" in line
 
 
 def test_an_empty_queue_and_a_filter_that_cannot_be_read_are_one_line(serve: Serve) -> None:
@@ -355,6 +400,17 @@ def test_a_review_of_other_boxes_is_refused(serve: Serve, tmp_path: Path) -> Non
 def test_boxes_of_another_dataset_are_refused(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "faces.json").write_text('[{"file": "x/y.png", "faces": []}]')
     with pytest.raises(DataError, match="none of the 1 images"):
+        serve()
+
+
+def test_a_missing_extra_names_the_pip_line(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "uvicorn" else real(name)
+    )
+    with pytest.raises(MissingExtraError, match=r"pip install 'curate-dataset\[review\]'"):
         serve()
 
 

@@ -27,7 +27,7 @@ def hold(path: Path) -> int:
 
 
 def test_a_lock_that_is_held_names_its_holder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(lock, "_TIMEOUT_S", 0.1)
     with (
         FolderLock(path),
         pytest.raises(LockedError, match=f"process {os.getpid()} on"),

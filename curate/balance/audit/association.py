@@ -1,4 +1,4 @@
-"""Which labels go with which groups more, or less, often than chance would have it."""
+"""Associations between labels and groups: nPMI, Fisher's exact test, false-discovery control."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curate.balance.cells import Ints
+from curate.balance.contingency import Ints
 from curate.core.intervals import Floats, Interval, percentiles
 
 FALSE_DISCOVERIES = 0.05
-"""The share of what is flagged that may be chance (Benjamini and Hochberg)."""
+"""False discovery rate (Benjamini and Hochberg)."""
 
 DRAWS = 1000
-"""Resamples for an interval."""
+"""Bootstrap resamples."""
 
-_CELLS = 4_000_000  # drawn at once, so that memory stays small whatever the data
+_CELLS = 4_000_000  # drawn at once, which bounds memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,15 @@ class Association:
         label: the label.
         attribute: the attribute, or several joined by commas.
         group: its value, or several joined by bars.
-        count: how many have both.
-        pmi: pointwise mutual information, bits; None where none has both.
-        npmi: the same, normalised to -1..1 (Bouma, GSCL 2009, as Aka et al., AIES 2021,
-            use it); 0 is chance, -1 never together, 1 never apart.
-        interval: the bootstrap's, 95 %, of ``npmi``; None where it can say nothing.
-        p: of Fisher's exact test: chance of a count as far off, were groups dealt at random;
-            None of counts with noise, which the test would take for telling.
-        q: the share of chance among all that are at least as telling; None without ``p``.
-        flagged: whether ``q`` is small enough.
-        pmi_interval: the bootstrap's, 95 %, of ``pmi``; None where it can say nothing.
+        count: number of units with both.
+        pmi: pointwise mutual information, bits; None if the count is 0.
+        npmi: normalized PMI, -1..1 (Bouma, GSCL 2009; Aka et al., AIES 2021): 0 for
+            independence, -1 if never together, 1 if always together.
+        interval: 95 % bootstrap interval of ``npmi``, or None.
+        p: p-value of Fisher's exact test; None for counts with noise.
+        q: p-value adjusted for the false discovery rate; None without ``p``.
+        flagged: whether ``q`` is at most the false discovery rate.
+        pmi_interval: 95 % bootstrap interval of ``pmi``, or None.
     """
 
     label: str
@@ -57,14 +56,14 @@ class Association:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A column of labels and an attribute, with the counts that associations are made of.
+    """Counts of L labels by G groups.
 
     Args:
         attribute: the attribute's name.
         labels: L names.
-        groups: G names; no record is of two.
-        both: L×G, how many have both.
-        of_group: G, how many are of each group; a record may have several labels or none.
+        groups: G names of disjoint groups.
+        both: int64, shape (L, G).
+        of_group: group sizes, int64, shape (G,); a record may have several labels or none.
     """
 
     attribute: str
@@ -74,17 +73,16 @@ class Pair:
     of_group: Ints
 
 
-def associate(pair: Pair, seed: int = 0, tested: bool = True) -> list[Association]:
-    """Every label with every group; ``q`` is left at 1 for ``control`` to fill.
+def compute_associations(pair: Pair, seed: int = 0, tested: bool = True) -> list[Association]:
+    """Associations of every label with every group; `control` computes ``q``.
 
-    The bootstrap draws as many records anew with replacement. Records with the same
-    labels and group are alike, so that only their counts need drawing: multinomially,
-    for each label over its 2×G cells.
+    The bootstrap resamples records; as records of one cell are exchangeable, it is a
+    multinomial draw over the 2·G cells of each label.
 
     Args:
         pair: the counts.
-        seed: the same seed and names give the same intervals.
-        tested: whether the counts are exact; of others there are estimates and nothing else.
+        seed: random seed.
+        tested: compute tests and intervals; not valid for counts with noise.
     """
     total = int(pair.of_group.sum())
     found: list[Association] = []
@@ -99,28 +97,27 @@ def associate(pair: Pair, seed: int = 0, tested: bool = True) -> list[Associatio
                 label=label,
                 attribute=pair.attribute,
                 group=group,
-                count=int(both[place]),
-                pmi=float(pmi[place]) if both[place] else None,
-                npmi=float(npmi[place]),
-                interval=tests[place].npmi,
-                p=tests[place].p,
-                q=None if tests[place].p is None else 1.0,
+                count=int(both[position]),
+                pmi=float(pmi[position]) if both[position] else None,
+                npmi=float(npmi[position]),
+                interval=tests[position].npmi,
+                p=tests[position].p,
+                q=None if tests[position].p is None else 1.0,
                 flagged=False,
-                pmi_interval=tests[place].pmi,
+                pmi_interval=tests[position].pmi,
             )
-            for place, group in enumerate(pair.groups)
-            if pair.of_group[place]
+            for position, group in enumerate(pair.groups)
+            if pair.of_group[position]
         ]
     return found
 
 
 def control(found: Iterable[Association], rate: float = FALSE_DISCOVERIES) -> list[Association]:
-    """Flag what is no chance, with at most a share of false flags among all flags.
+    """Flag associations, controlling the false discovery rate.
 
     Args:
-        found: every association that was looked at, flagged or not; those without ``p``
-            are no test.
-        rate: the false-discovery rate.
+        found: all associations; those without ``p`` are not tests.
+        rate: the false discovery rate.
     """
     everything = list(found)
     values = iter(benjamini_hochberg([each.p for each in everything if each.p is not None]))
@@ -149,13 +146,13 @@ def normalised_pmi(
     of_group: npt.NDArray[np.int64],
     total: int,
 ) -> tuple[Floats, Floats]:
-    """PMI in bits and nPMI; -1 where the two are never together, NaN where one is never seen.
+    """PMI in bits and nPMI; -1 for a joint count of 0, NaN for a marginal count of 0.
 
     Args:
-        both: how many have the label and are of the group; any shape.
-        of_label: how many have the label; broadcast with ``both``.
-        of_group: how many are of the group; broadcast with ``both``.
-        total: how many there are.
+        both: joint counts; any shape.
+        of_label: label counts; broadcast with ``both``.
+        of_group: group counts; broadcast with ``both``.
+        total: number of units.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         joint = both / total
@@ -167,11 +164,11 @@ def normalised_pmi(
 
 
 def fisher_p(both: Ints, of_label: int, of_group: Ints, total: int) -> Floats:
-    """Fisher's exact test, two-sided: the exact law of a permutation test of one group.
+    """Two-sided Fisher's exact test: twice the smaller hypergeometric tail, at most 1.
 
-    Twice the smaller tail, at most 1, which never rejects more often than it says.
+    It is conservative.
     """
-    from scipy.stats import hypergeom  # takes its time to import
+    from scipy.stats import hypergeom  # slow import
 
     below = hypergeom.cdf(both, total, of_label, of_group)
     above = hypergeom.sf(both - 1, total, of_label, of_group)
@@ -180,7 +177,7 @@ def fisher_p(both: Ints, of_label: int, of_group: Ints, total: int) -> Floats:
 
 
 class _Test(NamedTuple):
-    """What is said of a label and a group beside the estimates."""
+    """p-value and intervals of one pair."""
 
     p: float | None
     pmi: Interval | None
@@ -196,13 +193,13 @@ def _test(pair: Pair, label: str, both: Ints, seed: int) -> list[_Test]:
     pmi, npmi = _resample(both, pair.of_group, np.random.default_rng([seed, name]))
     p = fisher_p(both, int(both.sum()), pair.of_group, int(pair.of_group.sum()))
     return [
-        _Test(float(p[place]), percentiles(pmi[:, place]), percentiles(npmi[:, place]))
-        for place in range(len(pair.groups))
+        _Test(float(p[position]), percentiles(pmi[:, position]), percentiles(npmi[:, position]))
+        for position in range(len(pair.groups))
     ]
 
 
 def _resample(both: Ints, of_group: Ints, random: np.random.Generator) -> tuple[Floats, Floats]:
-    """PMI and nPMI of one label with each group, drawn anew, DRAWS×G each."""
+    """Bootstrap samples of PMI and nPMI of one label, each of shape (DRAWS, G)."""
     total, groups = int(of_group.sum()), len(of_group)
     chances = np.concatenate([both, of_group - both]) / total
     rows = max(1, _CELLS // len(chances))

@@ -1,4 +1,9 @@
-"""How often each group has a label, against the group that has it most often."""
+"""Base rates: how often each group has a label, compared with all other groups.
+
+The reference of a group is the rest of the population, not the group with the highest rate: a
+maximum over small groups is high by chance. Rates are marked only if Fisher's exact test supports
+a difference, at a false discovery rate of 5 % over all labels and groups.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +12,31 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from curate.balance.audit.association import benjamini_hochberg, fisher_p
 from curate.balance.audit.noise import NoisyShare
-from curate.balance.cells import Bools, Ints
+from curate.balance.contingency import Bools, Ints
 from curate.core.intervals import Interval, Share, newcombe
 
 FOUR_FIFTHS = 0.8
-"""Rates below this share of the highest one are marked (EEOC, *Uniform Guidelines*, 1978)."""
+"""Rates below this share of the reference are marked (EEOC, *Uniform Guidelines*, 1978)."""
+
+MIN_REFERENCE = 30
+"""Minimum size of the rest of the population."""
 
 
 @dataclass(frozen=True, slots=True)
 class BaseRate:
-    """How often a group has a label.
+    """The base rate of a label in a group.
 
     Args:
         group: its name.
-        share: those with the label, of the group; None where a count is hidden.
-        difference: the rate minus the reference's; None where there is no reference.
-        interval: Newcombe's, 95 %, of the difference.
-        ratio: the rate divided by the reference's; None where that is 0.
-        below: whether the ratio fails the four-fifths rule; None where there is none.
+        share: units with the label, of the group; None if suppressed.
+        difference: the rate minus that of the rest; None if that is too small.
+        interval: 95 % Newcombe interval of the difference.
+        ratio: the rate divided by that of the rest; None if that is 0.
+        below: whether the ratio fails the four-fifths rule and ``q`` is small; None if untested.
+        p: p-value of Fisher's exact test; None if untested.
+        q: p-value adjusted for the false discovery rate.
     """
 
     group: str
@@ -34,6 +45,8 @@ class BaseRate:
     interval: Interval | None = None
     ratio: float | None = None
     below: bool | None = None
+    p: float | None = None
+    q: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +56,27 @@ class LabelRates:
     Args:
         label: the label.
         attribute: the attribute.
-        reference: the group with the highest rate; None where a count is hidden.
+        compared: whether groups were compared; False if counts are suppressed.
         rates: one for each group.
     """
 
     label: str
     attribute: str
-    reference: str | None
+    compared: bool
     rates: tuple[BaseRate, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The groups of one attribute.
+    """The G groups of one attribute.
 
     Args:
         attribute: its name.
-        names: G.
-        sizes: G, how many are of each.
-        hidden: G, which sizes must not be shown.
-        compared: G, which may be the reference; those of missing values may not.
-        noise: the scale of noise on every count; 0 for none.
+        names: names of the groups.
+        sizes: int64, shape (G,).
+        hidden: bool, shape (G,); which sizes are suppressed.
+        compared: bool, shape (G,); False for missing values, which are no reference.
+        noise: scale of noise on every count; 0 for none.
     """
 
     attribute: str
@@ -75,12 +88,12 @@ class Groups:
 
 
 def rate(label: str, both: Ints, hidden: Bools, groups: Groups) -> LabelRates:
-    """Compare how often the groups have a label.
+    """Compare the base rates of a label between groups.
 
     Args:
         label: the label.
-        both: G, how many of each group have it.
-        hidden: G, which of those counts must not be shown.
+        both: units of each group with the label, int64, shape (G,).
+        hidden: bool, shape (G,); which of these counts are suppressed.
         groups: the groups.
     """
     unknown = hidden | groups.hidden
@@ -89,39 +102,66 @@ def rate(label: str, both: Ints, hidden: Bools, groups: Groups) -> LabelRates:
         for hits, size, secret in zip(both, groups.sizes, unknown, strict=True)
     ]
     known = groups.compared & (groups.sizes > 0)
-    best: Share | None = None
-    reference = None
-    if known.sum() > 1 and not (unknown & groups.compared).any():
-        rates = np.where(known, both / np.maximum(groups.sizes, 1), -1.0)
-        place = int(np.argmax(rates))
-        best, reference = shares[place], groups.names[place]
-    compare = _estimate if groups.noise else _compare
-    rated = (compare(name, share, best) for name, share in zip(groups.names, shares, strict=True))
-    return LabelRates(label, groups.attribute, reference, tuple(rated))
+    if known.sum() < 2 or (unknown & groups.compared).any():
+        rated = tuple(BaseRate(*each) for each in zip(groups.names, shares, strict=True))
+        return LabelRates(label, groups.attribute, False, rated)
+    all_hits, all_sizes = int(both[known].sum()), int(groups.sizes[known].sum())
+    rates = []
+    for position, (name, share) in enumerate(zip(groups.names, shares, strict=True)):
+        own = bool(known[position])
+        rest = _share(
+            all_hits - int(both[position]) * own,
+            all_sizes - int(groups.sizes[position]) * own,
+            groups.noise,
+        )
+        rates.append(_compare(name, share, rest, tested=not groups.noise))
+    return LabelRates(label, groups.attribute, True, tuple(rates))
+
+
+def control_rates(found: Sequence[LabelRates], rate: float) -> list[LabelRates]:
+    """Adjust the p-values of all rates for the false discovery rate, and mark low rates.
+
+    Args:
+        found: the rates of one column of labels, all attributes.
+        rate: the false discovery rate.
+    """
+    values = [each.p for rates in found for each in rates.rates if each.p is not None]
+    adjusted = iter(benjamini_hochberg(values))
+    return [
+        replace(
+            rates,
+            rates=tuple(
+                each if each.p is None else _mark(each, next(adjusted), rate)
+                for each in rates.rates
+            ),
+        )
+        for rates in found
+    ]
+
+
+def _mark(found: BaseRate, q: float, rate: float) -> BaseRate:
+    below = None if found.ratio is None else found.ratio < FOUR_FIFTHS and q <= rate
+    return replace(found, q=q, below=below)
 
 
 def _share(hits: int, size: int, noise: float) -> Share:
-    """Of those of a group; noise may have made the part larger than the whole."""
+    """Share of a group; noise may have made the part larger than the whole."""
+    hits, size = max(hits, 0), max(size, 0)
     if not noise:
         return Share(min(hits, size), size)
     return NoisyShare(min(hits, size), size, noise, (hits, size))
 
 
-def _compare(name: str, share: Share | None, best: Share | None) -> BaseRate:
-    if share is None or best is None or not share.total:
+def _compare(name: str, share: Share | None, rest: Share, tested: bool) -> BaseRate:
+    if share is None or not share.total or rest.total < MIN_REFERENCE:
         return BaseRate(name, share)
-    ratio = share.value / best.value if best.hits else None
+    total, hits = share.total + rest.total, share.hits + rest.hits
+    p = fisher_p(np.array([share.hits]), hits, np.array([share.total]), total) if tested else None
     return BaseRate(
         group=name,
         share=share,
-        difference=share.value - best.value,
-        interval=newcombe(share, best),
-        ratio=ratio,
-        below=None if ratio is None else ratio < FOUR_FIFTHS,
+        difference=share.value - rest.value,
+        interval=newcombe(share, rest) if tested else None,
+        ratio=share.value / rest.value if rest.hits else None,
+        p=None if p is None else float(p[0]),
     )
-
-
-def _estimate(name: str, share: Share | None, best: Share | None) -> BaseRate:
-    """Of counts with noise: the difference and ratio, of which nothing more can be said."""
-    said = _compare(name, share, best)
-    return replace(said, interval=None, below=None)

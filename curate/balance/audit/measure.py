@@ -1,4 +1,4 @@
-"""Every figure of an audit, from what was counted and nothing else."""
+"""All statistics of an audit, as a function of the counts."""
 
 from __future__ import annotations
 
@@ -8,37 +8,46 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from curate.balance.audit.association import Association, Pair, associate, control
-from curate.balance.audit.base_rates import Groups, LabelRates, rate
+from curate.balance.audit.adjusted import Adjusted, Crossing, Reversal, adjust, find_reversals
+from curate.balance.audit.association import (
+    FALSE_DISCOVERIES,
+    Association,
+    Pair,
+    compute_associations,
+    control,
+)
+from curate.balance.audit.base_rates import Groups, LabelRates, control_rates, rate
 from curate.balance.audit.coverage import THRESHOLD, Uncovered, find_uncovered
-from curate.balance.audit.divergence import Divergence, Fit, diverge, independence
-from curate.balance.audit.shares import (
+from curate.balance.audit.representation import (
+    ChiSquare,
+    Divergence,
     Group,
     GroupShare,
     check_target,
+    chi2_independence,
+    compute_divergence,
+    compute_shares,
+    format_group,
     iter_groups,
     margin,
-    share_out,
-    spell,
     uniform,
 )
-from curate.balance.audit.simpson import Crossing, Reversal, find_reversals
-from curate.balance.cells import Columns, Table
 from curate.balance.census import Census
+from curate.balance.contingency import Columns, Table
 from curate.balance.groups import MISSING
 
 Targets = Mapping[Columns, Mapping[Group, float]]
-"""Shares by group, adding up to 1, for each combination of attributes that has any."""
+"""Target shares by group, with sum 1, by combination of attributes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What counts are held against.
+    """Parameters of the statistics.
 
     Args:
-        targets: reference populations; whatever none of them covers should be even.
-        threshold: records from which on a pattern is covered.
-        seed: of the bootstrap.
+        targets: reference populations; the target of other groupings is uniform.
+        threshold: minimum number of records of a covered pattern.
+        seed: random seed of the bootstrap.
     """
 
     targets: Targets = field(default_factory=dict)
@@ -52,89 +61,100 @@ class Grouping:
 
     Args:
         columns: the attributes.
-        shares: one for each group.
-        divergence: how far they are from the target; None where counts are hidden.
-        has_reference: whether the target is a reference population; otherwise, it is even.
-        independence: of two attributes crossed, from each other; None for any other number.
+        shares: one per group.
+        divergence: from the target; None if counts are suppressed.
+        has_reference: whether the target is a reference population; uniform otherwise.
+        independence: test of two crossed attributes; None for other numbers.
     """
 
     columns: Columns
     shares: tuple[GroupShare, ...]
     divergence: Divergence | None
     has_reference: bool
-    independence: Fit | None
+    independence: ChiSquare | None
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
-    """Who is in a dataset, in which numbers and under which labels.
+class Statistics:
+    """All statistics of an audit.
 
     Args:
-        census: what was counted.
-        rules: what it was held against.
-        groupings: single attributes, then the combinations that were asked for.
+        census: the counts.
+        rules: the parameters.
+        groupings: single attributes, then the requested combinations.
         associations: of each label with each group.
-        label_fits: whether labels and groups are independent, by attribute.
-        base_rates: how often each group has each label, and …
-        outcomes: … what became of each group's records, by column.
-        reversals: Simpson's.
-        uncovered: maximal uncovered patterns; None where they were not looked for.
+        label_fits: tests of independence of labels and groups, by attribute.
+        base_rates: rates of each label by group.
+        outcomes: rates of the outcomes of `curate blur` by group, by column.
+        reversals: Simpson's reversals.
+        adjusted: differences adjusted for another attribute, for crossed attributes.
+        uncovered: maximal uncovered patterns; None if not computed.
     """
 
     census: Census
     rules: Rules
     groupings: tuple[Grouping, ...]
     associations: tuple[Association, ...]
-    label_fits: Mapping[str, Fit | None]
+    label_fits: Mapping[str, ChiSquare | None]
     base_rates: tuple[LabelRates, ...]
     outcomes: Mapping[str, tuple[LabelRates, ...]]
     reversals: tuple[Reversal, ...]
+    adjusted: tuple[Adjusted, ...]
     uncovered: tuple[Uncovered, ...] | None
 
 
-def audit(census: Census, rules: Rules) -> Audit:
-    """Work out every figure.
+def compute_statistics(census: Census, rules: Rules) -> Statistics:
+    """Compute all statistics.
 
     Args:
-        census: what was counted; hidden counts make what hangs on them unknown.
-        rules: what to hold it against.
+        census: the counts; statistics that depend on suppressed ones are omitted.
+        rules: the parameters.
 
     Raises:
-        DataError: if a target is not for these groups.
+        DataError: if a target does not match the groups.
     """
     plan = census.plan
-    looked_at = _looked_at(census)
-    groupings = tuple(_group(census, columns, rules) for columns in looked_at)
+    groupings_ = _groupings(census)
+    groupings = tuple(_group(census, columns, rules) for columns in groupings_)
     associations: list[Association] = []
-    fits: dict[str, Fit | None] = {}
+    fits: dict[str, ChiSquare | None] = {}
     rates: list[LabelRates] = []
     reversals: list[Reversal] = []
+    adjusted: list[Adjusted] = []
     if plan.label is not None:
-        for columns in looked_at:
+        for columns in groupings_:
             associations += _associate(census, plan.label, columns, rules.seed)
             fits[",".join(columns)] = _independence(census, plan.label, columns)
             rates += _rate(census, plan.label, columns)
-        # Noise would pass for a reversal.
-        reversals = [] if census.noise else list(_iter_reversals(census, plan.label))
+        # Noise would look like a reversal.
+        crossings = () if census.noise else list(_iter_crossings(census, plan.label))
+        reversals = [found for each in crossings for found in find_reversals(each)]
+        adjusted = [found for each in crossings for found in adjust(each)]
     cells = census.cells
     uncovered = None if cells is None else tuple(find_uncovered(cells, rules.threshold))
-    return Audit(
+    return Statistics(
         census=census,
         rules=rules,
         groupings=groupings,
         associations=tuple(control(associations)),
         label_fits=fits,
-        base_rates=tuple(rates),
+        base_rates=tuple(control_rates(rates, FALSE_DISCOVERIES)),
         outcomes={
-            name: tuple(each for columns in looked_at for each in _rate(census, name, columns))
+            name: tuple(
+                control_rates(
+                    [each for columns in groupings_ for each in _rate(census, name, columns)],
+                    FALSE_DISCOVERIES,
+                )
+            )
             for name in plan.outcomes
         },
         reversals=tuple(reversals),
+        adjusted=tuple(adjusted),
         uncovered=uncovered,
     )
 
 
-def _looked_at(census: Census) -> tuple[Columns, ...]:
+def _groupings(census: Census) -> tuple[Columns, ...]:
     """Each attribute alone, then the combinations."""
     plan = census.plan
     singles = ((name,) for name in plan.attributes)
@@ -151,56 +171,58 @@ def _group(census: Census, columns: Columns, rules: Rules) -> Grouping:
         if table.whole:
             check_target(target, table)
     crossed = len(columns) == 2 and table.whole and not census.noise
-    found = diverge(table, target)
+    found = compute_divergence(table, target)
     if found is not None and census.noise:
-        found = replace(found, fit=None)  # the test is of counts without noise
+        found = replace(found, fit=None)  # the test requires exact counts
     return Grouping(
         columns=columns,
-        shares=share_out(table, int(census.total.counts), target, census.noise),
+        shares=compute_shares(table, int(census.total.counts), target, census.noise),
         divergence=found,
         has_reference=reference is not None,
-        independence=independence(_without_missing(table)) if crossed else None,
+        independence=chi2_independence(_without_missing(table)) if crossed else None,
     )
 
 
 def _without_missing(table: Table) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     counts = table.counts
     for axis, values in enumerate(table.values):
-        known = [place for place, value in enumerate(values) if value != MISSING]
+        known = [position for position, value in enumerate(values) if value != MISSING]
         counts = np.take(counts, known, axis=axis)
     return counts
 
 
 def _associate(census: Census, label: str, columns: Columns, seed: int) -> Iterator[Association]:
-    """Associations of those labels of which every count is known."""
+    """Associations of the labels without suppressed counts."""
     sizes, both = census.table(*columns), census.table(label, *columns)
     if not sizes.whole:
         return
     names = both.values[0]
     counts, hidden = (each.reshape(len(names), -1) for each in (both.counts, both.hidden))
     known = [
-        place for place, name in enumerate(names) if name != MISSING and not hidden[place].any()
+        position
+        for position, name in enumerate(names)
+        if name != MISSING and not hidden[position].any()
     ]
     of_group = sizes.counts.ravel()
     pair = Pair(
         attribute=",".join(columns),
-        labels=[names[place] for place in known],
-        groups=[spell(group) for group, _ in iter_groups(sizes)],
+        labels=[names[position] for position in known],
+        groups=[format_group(group) for group, _ in iter_groups(sizes)],
         both=np.minimum(counts[known], of_group),
         of_group=of_group,
     )
     if of_group.any():
-        yield from associate(pair, seed, tested=not census.noise)
+        yield from compute_associations(pair, seed, tested=not census.noise)
 
 
-def _independence(census: Census, label: str, columns: Columns) -> Fit | None:
-    """None where a record may have several labels, or counts have noise: it is no test of that."""
+def _independence(census: Census, label: str, columns: Columns) -> ChiSquare | None:
+    """None if a record may have several labels or counts have noise: the test is not valid."""
     table = census.table(label, *columns)
     if label not in census.single or not table.whole or census.noise:
         return None
     counts = _without_missing(table)
-    # Where nothing is known, there are no rows or no columns, and -1 could be anything.
-    return independence(counts.reshape(counts.shape[0], math.prod(counts.shape[1:])))
+    # An explicit size: without rows or columns, -1 would be ambiguous.
+    return chi2_independence(counts.reshape(counts.shape[0], math.prod(counts.shape[1:])))
 
 
 def _rate(census: Census, label: str, columns: Columns) -> Iterator[LabelRates]:
@@ -208,19 +230,22 @@ def _rate(census: Census, label: str, columns: Columns) -> Iterator[LabelRates]:
     names = both.values[0]
     groups = Groups(
         attribute=",".join(columns),
-        names=[spell(group) for group, _ in iter_groups(sizes)],
+        names=[format_group(group) for group, _ in iter_groups(sizes)],
         sizes=sizes.counts.ravel(),
         hidden=sizes.hidden.ravel(),
         compared=np.array([MISSING not in group for group, _ in iter_groups(sizes)]),
         noise=census.noise,
     )
     counts, hidden = (each.reshape(len(names), -1) for each in (both.counts, both.hidden))
-    for place, name in enumerate(names):
-        yield rate(name, counts[place], hidden[place], groups)
+    for position, name in enumerate(names):
+        yield rate(name, counts[position], hidden[position], groups)
 
 
-def _iter_reversals(census: Census, label: str) -> Iterator[Reversal]:
-    """Reversals of each attribute within each other one that it was crossed with."""
+def _iter_crossings(census: Census, label: str) -> Iterator[Crossing]:
+    """Each attribute within each other attribute that it was crossed with, by label.
+
+    Missing values are neither groups nor strata.
+    """
     for pair in census.plan.margins:
         if len(pair) != 2:
             continue
@@ -229,17 +254,18 @@ def _iter_reversals(census: Census, label: str) -> Iterator[Reversal]:
             hits = census.table(label, attribute, within)
             if not sizes.whole:
                 continue
-            known = [place for place, value in enumerate(sizes.values[0]) if value != MISSING]
-            for place, name in enumerate(hits.values[0]):
-                if name != MISSING and not hits.hidden[place].any():
-                    yield from find_reversals(
-                        Crossing(
-                            label=name,
-                            attribute=attribute,
-                            groups=[sizes.values[0][group] for group in known],
-                            within=within,
-                            parts=sizes.values[1],
-                            hits=np.minimum(hits.counts[place], sizes.counts)[known],
-                            sizes=sizes.counts[known],
-                        )
+            known = np.ix_(
+                *([n for n, value in enumerate(each) if value != MISSING] for each in sizes.values)
+            )
+            names = [[value for value in each if value != MISSING] for each in sizes.values]
+            for position, name in enumerate(hits.values[0]):
+                if name != MISSING and not hits.hidden[position].any():
+                    yield Crossing(
+                        label=name,
+                        attribute=attribute,
+                        groups=names[0],
+                        within=within,
+                        parts=names[1],
+                        hits=np.minimum(hits.counts[position], sizes.counts)[known],
+                        sizes=sizes.counts[known],
                     )

@@ -1,8 +1,8 @@
-"""Calibrated noise on every count, so that nobody's presence shows: differential privacy.
+"""Differential privacy: calibrated noise on every count.
 
-The noise is OpenDP's (the extra ``dp``): discrete Laplace, on whole numbers. One more
-or one less of what is counted changes one count of each table by one, so that the
-budget is shared out evenly over the tables (sequential composition).
+The mechanism is OpenDP's discrete Laplace (extra ``dp``). Adding or removing one unit changes
+one count of each table by one; the budget is split evenly over the tables (sequential
+composition).
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any
 
 import numpy as np
 
-from curate.balance.cells import Table
 from curate.balance.census import Census
+from curate.balance.contingency import Table
 from curate.core.errors import MissingExtraError, UsageError
 from curate.core.intervals import LEVEL, Interval, Share, wilson
 
 MECHANISM = "discrete Laplace (OpenDP)"
-"""What the noise is."""
+"""Name of the mechanism in reports."""
 
 LEAST, MOST = 1e-6, 1e6
-"""Budgets that noise can be drawn for; far inside, it either hides all or nothing."""
+"""Range of accepted budgets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What was spent.
+    """The privacy budget spent.
 
     Args:
-        epsilon: in all.
-        tables: how many tables share it.
-        scale: of the noise on each count.
+        epsilon: total budget.
+        tables: number of tables that share it.
+        scale: scale of the noise on each count.
     """
 
     epsilon: float
@@ -42,19 +42,17 @@ class Budget:
 
 
 def add_noise(census: Census, epsilon: float) -> tuple[Census, Budget]:
-    """Noise on every count; the cells behind the tables are dropped.
+    """Add noise to every count; the sparse table is dropped.
 
-    Which values there are is taken to be known to everybody: it is not protected.
-    A record with several labels, and a photo of several people where people are
-    counted, change more than one count; what is protected is one of what is counted
-    with one label.
+    The set of values is assumed to be public. One unit with one label is protected; a photo
+    of several people counts as several units with ``per="person"``.
 
     Args:
-        census: what was counted.
+        census: the counts.
         epsilon: the budget, above 0.
 
     Raises:
-        UsageError: if a record can have several labels, or the budget is none.
+        UsageError: if a record can have several labels, or the budget is out of range.
         MissingExtraError: if OpenDP is not installed.
     """
     if not LEAST <= epsilon <= MOST:
@@ -62,7 +60,7 @@ def add_noise(census: Census, epsilon: float) -> tuple[Census, Budget]:
     several = [name for name in census.plan.labels if name not in census.single]
     if several:
         raise UsageError(
-            f"--epsilon protects records with one label each, but some have several of {several[0]}"
+            f"--epsilon requires one label per record, but some have several of {several[0]}"
         )
     if importlib.util.find_spec("opendp") is None:
         raise MissingExtraError("--epsilon", "opendp", "dp")
@@ -89,11 +87,11 @@ def _mechanism(scale: float) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class NoisyShare(Share):
-    """A share of which both counts carry discrete Laplace noise.
+    """A share of two counts with discrete Laplace noise.
 
     Args:
-        scale: of the noise.
-        drawn: the two counts as they were drawn, of which the first may be the larger.
+        scale: scale of the noise.
+        drawn: the noisy counts; the first may be the larger.
     """
 
     scale: float
@@ -101,7 +99,7 @@ class NoisyShare(Share):
 
     @property
     def interval(self) -> Interval:
-        """Wilson's, at 95 % together with the noise on both counts (Bonferroni's bound)."""
+        """95 % Wilson interval including the noise on both counts (Bonferroni bound)."""
         error = (1 - LEVEL) / 3
         most = noise_quantile(self.scale, error)
         hits, total = self.drawn
@@ -114,12 +112,12 @@ class NoisyShare(Share):
 
 
 def share_of(hits: int, total: int, noise: float) -> Share:
-    """A share of counts that may carry noise.
+    """A share of counts that may have noise.
 
     Args:
-        hits: how many.
-        total: of how many; noise can make it the smaller of the two.
-        noise: the scale of the noise on both; 0 for none.
+        hits: numerator.
+        total: denominator; noise can make it the smaller of the two.
+        noise: scale of the noise on both; 0 for none.
     """
     if not noise:
         return Share(hits, max(total, hits))
@@ -127,10 +125,10 @@ def share_of(hits: int, total: int, noise: float) -> Share:
 
 
 def noise_quantile(scale: float, error: float) -> int:
-    """How far discrete Laplace noise strays at most, but for a share ``error`` of all draws.
+    """Bound on the absolute discrete Laplace noise that holds with probability 1 - ``error``.
 
-    Noise k has the chance (1 - a)/(1 + a)·a^|k| with a = exp(-1/scale) (Ghosh, Roughgarden
-    and Sundararajan, STOC 2009), so that |k| is above m with the chance 2·a^(m + 1)/(1 + a).
+    Noise k has probability (1 - a)/(1 + a)·a^|k| with a = exp(-1/scale) (Ghosh, Roughgarden
+    and Sundararajan, STOC 2009), so that P(|k| > m) is 2·a^(m + 1)/(1 + a).
     """
     a = math.exp(-1 / scale)
     return max(0, math.ceil(scale * math.log(2 / (error * (1 + a)))) - 1)

@@ -1,44 +1,34 @@
-"""An audit as a page for people."""
+"""The HTML page of an audit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
-from curate.balance.audit.association import Association
+from curate.balance.audit.association import FALSE_DISCOVERIES, Association
 from curate.balance.audit.base_rates import LabelRates
-from curate.balance.audit.measure import Audit, Grouping
-from curate.balance.audit.run import Answer
-from curate.balance.audit.shares import GroupShare, spell
+from curate.balance.audit.measure import Grouping, Statistics
+from curate.balance.audit.representation import GroupShare, format_group
 from curate.core.intervals import Interval
-from curate.report.page import render_page
 from curate.report.values import Bar, BarChart, Block, Page, Section, Table
 
-_MOST_BARS = 40
-_MOST_ROWS = 200
+_MAX_BARS = 40
+_MAX_ROWS = 200
+_MANY_LABELS = 50  # above which labels are also counted by group
 
 _INTERVALS = (
-    "Intervals are at 95 %: Wilson's for shares and rates, Newcombe's for differences, the "
-    "bootstrap's over records for associations."
+    "Intervals are 95 %: Wilson for shares and rates, Newcombe for differences, bootstrap over "
+    "records for associations."
 )
 
 
-def save_page(answer: Answer, statements: Sequence[str], path: Path) -> None:
-    """Write the page, so that a reader sees all of it or nothing."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(render_page(make_page(answer, statements)), encoding="utf-8")
-    partial.replace(path)
-
-
-def make_page(answer: Answer, statements: Sequence[str]) -> Page:
-    """Lay out an audit.
+def make_page(audit: Statistics, statements: Sequence[str], tool: Mapping[str, str]) -> Page:
+    """The contents of the page.
 
     Args:
-        answer: the audit.
-        statements: what it can show and what it cannot.
+        audit: all statistics.
+        statements: paragraphs shown first.
+        tool: ``name`` and ``version`` of this software.
     """
-    audit = answer.audit
-    tool = answer.facts["tool"]
     sections = [
         Section("By " + " and ".join(grouping.columns), tuple(_grouping(grouping)))
         for grouping in audit.groupings
@@ -46,14 +36,15 @@ def make_page(answer: Answer, statements: Sequence[str]) -> Page:
     if audit.census.plan.label is not None:
         sections.append(Section("Labels and groups", tuple(_associations(audit))))
         sections.append(Section("Base rates", tuple(_rates(audit.base_rates))))
+        sections.append(Section("Adjusted differences", tuple(_adjusted(audit))))
         sections.append(Section("Reversals", tuple(_reversals(audit))))
     if audit.outcomes:
         blocks = [block for rates in audit.outcomes.values() for block in _rates(rates)]
-        sections.append(Section("What became of each group's records", tuple(blocks)))
+        sections.append(Section("Outcomes by group", tuple(blocks)))
     if audit.uncovered is not None:
-        sections.append(Section("Hardly there", tuple(_uncovered(audit))))
+        sections.append(Section("Under-represented intersections", tuple(_uncovered(audit))))
     return Page(
-        "Who is in this dataset?",
+        "Representation audit",
         (*statements, _INTERVALS),
         tuple(sections),
         f"{tool['name']} {tool['version']}; {audit.census.records:,} records",
@@ -62,56 +53,53 @@ def make_page(answer: Answer, statements: Sequence[str]) -> Page:
 
 def _grouping(grouping: Grouping) -> Iterator[Block]:
     shown = sorted(grouping.shares, key=lambda each: -(each.share.hits if each.share else -1))
-    bars = tuple(_bar(each) for each in shown[:_MOST_BARS])
+    bars = tuple(_bar(each) for each in shown[:_MAX_BARS])
     name = " and ".join(grouping.columns)
-    yield BarChart(f"Share of all, by {name}", bars, (0.0, _end(bars)))
-    target = "a reference population" if grouping.has_reference else "even groups"
-    rows = [_row(each) for each in shown[:_MOST_ROWS]]
-    head = ("", "count", "per cent (95 %)", "of its target")
-    yield Table(f"Groups by {name}, against {target}", head, rows)
-    if len(shown) > _MOST_ROWS:
-        yield f"The {len(shown) - _MOST_ROWS:,} smallest groups are in the report in JSON."
+    yield BarChart(f"Share by {name}", bars, (0.0, _end(bars)))
+    target = "a reference population" if grouping.has_reference else "uniform shares"
+    rows = [_row(each) for each in shown[:_MAX_ROWS]]
+    head = ("", "count", "% (95 % interval)", "ratio to target")
+    yield Table(f"Groups by {name}, compared with {target}", head, rows)
+    if len(shown) > _MAX_ROWS:
+        yield f"The {len(shown) - _MAX_ROWS:,} smallest groups are in the JSON report."
     yield _describe(grouping)
 
 
 def _describe(grouping: Grouping) -> str:
     found = grouping.divergence
     if found is None:
-        return "Counts are hidden here, so that nothing is said of the whole."
-    parts = [f"As uneven as {found.effective:.2f} even groups would be"]
+        return "Counts are suppressed; statistics of the whole table are omitted."
+    parts = [f"Effective number of groups {found.effective:.2f}"]
     if found.entropy is not None:
-        parts.append(f"entropy {found.entropy:.3f} of 1")
-    parts.append(
-        f"{100 * found.total_variation:.1f} % would have to be of another group to meet the target"
-    )
+        parts.append(f"normalized entropy {found.entropy:.3f}")
+    parts.append(f"total variation from the target {found.total_variation:.3f}")
     if found.kl is not None:
-        parts.append(f"{found.kl:.3f} bits from the target")
+        parts.append(f"KL divergence {found.kl:.3f} bits")
     if found.fit is not None and found.fit.p is not None and found.fit.v is not None:
         parts.append(f"χ² {found.fit.chi2:,.1f}, p {_probability(found.fit.p)}, "
                      f"Cramér's V {found.fit.v:.3f}")  # fmt: skip
     if grouping.independence is not None and grouping.independence.v is not None:
-        parts.append(f"Cramér's V between the two {grouping.independence.v:.3f}")
+        parts.append(f"Cramér's V between the attributes {grouping.independence.v:.3f}")
     return "; ".join(parts) + "."
 
 
-def _associations(audit: Audit) -> Iterator[Block]:
+def _associations(audit: Statistics) -> Iterator[Block]:
     if audit.census.noise:
-        yield "Counts have noise, so that no pair is tested; the report in JSON has estimates."
+        yield "Counts have noise, so that no pair is tested; estimates are in the JSON report."
         return
     flagged = [each for each in audit.associations if each.flagged]
     yield (
-        "nPMI is 0 where a label and a group go together as chance would have it, 1 where they "
-        "are never apart and -1 where they are never together. Flagged is what remains after "
-        "Benjamini and Hochberg's control over all pairs."
+        "nPMI is 0 for independence, 1 if a label and a group always occur together and -1 if "
+        "never. Pairs are flagged at a false discovery rate of 5 % (Benjamini and Hochberg)."
     )
     if not flagged:
         yield "No pair is flagged."
         return
-    strongest = sorted(flagged, key=lambda each: -abs(each.npmi))[:_MOST_BARS]
+    strongest = sorted(flagged, key=lambda each: -abs(each.npmi))[:_MAX_BARS]
     bars = tuple(
         Bar(_pair(each), each.npmi, *(each.interval or (None, None))) for each in strongest
     )
-    yield BarChart("nPMI of flagged pairs, the strongest", bars, (-1.0, 1.0), percent=False)
+    yield BarChart("nPMI of the strongest flagged pairs", bars, (-1.0, 1.0), percent=False)
     rows = [
         (
             _pair(each),
@@ -121,42 +109,98 @@ def _associations(audit: Audit) -> Iterator[Block]:
         )
         for each in strongest
     ]  # fmt: skip
-    yield Table("Flagged pairs, the strongest", ("", "count", "nPMI (95 %)", "q"), rows)
+    yield Table("Strongest flagged pairs", ("", "count", "nPMI (95 %)", "q"), rows)
 
 
 def _rates(rates: Sequence[LabelRates]) -> Iterator[Block]:
+    if len({each.label for each in rates}) > _MANY_LABELS:
+        yield _count_labels(rates)
+    found = [
+        (each, rate)
+        for each in rates
+        for rate in each.rates
+        if rate.share is not None and rate.share.total
+    ]
+    found.sort(key=lambda pair: 1.0 if pair[1].q is None else pair[1].q)
     rows = [
         (
             f"{each.label}: {each.attribute} {rate.group}",
             f"{rate.share.hits:,} of {rate.share.total:,}",
             _percent(rate.share.value, rate.share.interval),
+            "–" if rate.interval is None else _difference(rate.difference, rate.interval),
             "–" if rate.ratio is None else f"{rate.ratio:.2f}" + (" ✗" if rate.below else ""),
+            "–" if rate.q is None else _probability(rate.q),
         )
-        for each in rates
-        for rate in each.rates
-        if rate.share is not None and rate.share.total
+        for each, rate in found[:_MAX_ROWS]
+        if rate.share is not None
     ]
-    head = ("", "records", "per cent (95 %)", "of the highest rate")
-    yield Table("How often each group has each label; ✗ is below four fifths", head,
-                rows[:_MOST_ROWS])  # fmt: skip
-    if len(rows) > _MOST_ROWS:
-        yield f"{len(rows) - _MOST_ROWS:,} more rates are in the report in JSON."
+    head = ("", "records", "% (95 %)", "minus the rest, points (95 %)", "ratio to the rest", "q")
+    caption = "Base rates, strongest evidence first; ✗ is below four fifths of the rest"
+    yield Table(caption, head, rows)
+    if len(found) > _MAX_ROWS:
+        yield f"{len(found) - _MAX_ROWS:,} more rates are in the JSON report."
 
 
-def _reversals(audit: Audit) -> Iterator[Block]:
+def _count_labels(rates: Sequence[LabelRates]) -> Table:
+    """Number of labels with a significantly lower or higher rate, by group."""
+    counts: dict[str, list[int]] = {}
+    for each in rates:
+        for rate in each.rates:
+            row = counts.setdefault(f"{each.attribute} {rate.group}", [0, 0, 0])
+            row[0] += 1
+            if rate.q is not None and rate.q <= FALSE_DISCOVERIES and rate.difference:
+                row[1 if rate.difference < 0 else 2] += 1
+    rows = [(name, *(f"{n:,}" for n in row)) for name, row in counts.items()]
+    return Table("Labels with a different rate, by group", ("", "labels", "lower", "higher"), rows)
+
+
+def _adjusted(audit: Statistics) -> Iterator[Block]:
+    if not audit.adjusted:
+        yield "Differences are adjusted for another attribute if the two are crossed (--by a,b)."
+        return
+    ordered = sorted(
+        audit.adjusted,
+        key=lambda each: (each.kind == "same", -abs(each.crude - each.adjusted)),
+    )
+    rows = [
+        (
+            f"{each.label}: {each.attribute} {each.group}, by {each.stratum}",
+            _difference(each.crude, each.crude_interval),
+            _difference(each.adjusted, each.adjusted_interval),
+            "–" if each.heterogeneity_p is None else _probability(each.heterogeneity_p),
+            each.kind,
+        )
+        for each in ordered[:_MAX_ROWS]
+    ]
+    head = ("", "crude, points (95 %)", "adjusted (95 %)", "heterogeneity p", "")
+    yield Table("Rate of a group minus that of all others", head, rows)
+    yield (
+        "Adjusted: Mantel-Haenszel over the strata (stratified Newcombe and Sato intervals). "
+        "Heterogeneity: Breslow-Day test with Tarone's correction; if it is small, look at the "
+        "strata separately."
+    )
+
+
+def _difference(value: float | None, interval: Interval) -> str:
+    low, high = 100 * interval.low, 100 * interval.high
+    return f"{100 * (value or 0.0):+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−")
+
+
+def _reversals(audit: Statistics) -> Iterator[Block]:
     if not audit.reversals:
-        yield "No difference between two groups turns around within every part of another."
-    for found in audit.reversals[:_MOST_ROWS]:
+        yield "No difference between two groups changes sign within every stratum."
+    for found in audit.reversals[:_MAX_ROWS]:
         one, other = found.groups
         yield (
-            f"{found.label}: {one} has it {_points(found.difference)} more often than {other} as "
-            f"a whole, but {_points(found.adjusted)} within the parts by {found.within}: "
+            f"{found.label}: {one} compared with {other} has a crude difference of "
+            f"{_points(found.difference)}, but {_points(found.adjusted)} adjusted for "
+            f"{found.within} (Mantel-Haenszel); within strata: "
             + ", ".join(f"{name} {_points(value)}" for name, value in found.parts.items())
             + "."
         )
 
 
-def _uncovered(audit: Audit) -> Iterator[Block]:
+def _uncovered(audit: Statistics) -> Iterator[Block]:
     found = audit.uncovered or ()
     if not found:
         yield f"Every combination has at least {audit.rules.threshold:,} records."
@@ -164,36 +208,36 @@ def _uncovered(audit: Audit) -> Iterator[Block]:
     rows = [
         (", ".join(f"{name} {value}" for name, value in each.pattern.items()) or "everything",
          f"{each.count:,}")
-        for each in found[:_MOST_ROWS]
+        for each in found[:_MAX_ROWS]
     ]  # fmt: skip
     yield Table(
-        f"Patterns with fewer than {audit.rules.threshold:,} records, of which each more general "
-        "one has enough",
+        f"Maximal uncovered patterns: fewer than {audit.rules.threshold:,} records, while every "
+        "more general pattern has enough",
         ("", "records"),
         rows,
     )
-    if len(found) > _MOST_ROWS:
-        yield f"{len(found) - _MOST_ROWS:,} more are in the report in JSON."
+    if len(found) > _MAX_ROWS:
+        yield f"{len(found) - _MAX_ROWS:,} more are in the JSON report."
 
 
 def _bar(each: GroupShare) -> Bar:
     if each.share is None or each.interval is None or not each.share.total:
-        return Bar(spell(each.group), None)
-    return Bar(spell(each.group), each.share.value, each.interval.low, each.interval.high)
+        return Bar(format_group(each.group), None)
+    return Bar(format_group(each.group), each.share.value, each.interval.low, each.interval.high)
 
 
 def _row(each: GroupShare) -> tuple[str, ...]:
     if each.share is None or each.interval is None:
-        return spell(each.group), "hidden", "–", "–"
+        return format_group(each.group), "hidden", "–", "–"
     if not each.share.total:
-        return spell(each.group), "0", "–", "–"
+        return format_group(each.group), "0", "–", "–"
     ratio = "–" if each.ratio is None else f"{each.ratio:.2f}"
     said = _percent(each.share.value, each.interval)
-    return spell(each.group), f"{each.share.hits:,}", said, ratio
+    return format_group(each.group), f"{each.share.hits:,}", said, ratio
 
 
 def _end(bars: Sequence[Bar]) -> float:
-    """The end of an axis that holds every interval, with ticks that are round."""
+    """End of an axis that contains every interval, with round ticks."""
     most = max((bar.high or 0.0 for bar in bars), default=0.0)
     return next((end for end in (0.04, 0.1, 0.2, 0.4, 0.6, 0.8) if most <= end), 1.0)
 

@@ -1,28 +1,134 @@
-"""An audit as plain values, for JSON; its schema is manifests/audit-1.schema.json."""
+"""The audit as a report: JSON (manifests/audit-1.schema.json), text, page and data frame."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from curate.balance.audit.adjusted import Adjusted, Reversal
 from curate.balance.audit.association import Association
 from curate.balance.audit.base_rates import BaseRate, LabelRates
-from curate.balance.audit.divergence import Divergence, Fit
-from curate.balance.audit.exchange import census_to_dict
-from curate.balance.audit.measure import Audit, Grouping, Rules
-from curate.balance.audit.shares import GroupShare, share_out, spell
-from curate.balance.audit.simpson import Reversal
-from curate.balance.census import Census
+from curate.balance.audit.measure import Grouping, Rules, Statistics
+from curate.balance.audit.page import make_page
+from curate.balance.audit.representation import (
+    ChiSquare,
+    Divergence,
+    GroupShare,
+    compute_shares,
+    format_group,
+)
+from curate.balance.audit.statements import describe
+from curate.balance.census import Census, census_to_dict
 from curate.core.intervals import Interval, Share
+from curate.core.records import escape_unprintable
+from curate.report.document import Report
+from curate.report.values import Page
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSION = 1
 
 _DIGITS = 6
+_MAX_SHOWN = 12
 
 
-def to_dict(audit: Audit) -> dict[str, Any]:
-    """What was counted and what follows from it, with intervals at 95 %."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Audit(Report):
+    """The representation audit of a dataset; made by `curate.audit` and `curate.merge_audits`.
+
+    Args:
+        statistics: all statistics.
+        facts: what was read and how; part of the JSON report.
+    """
+
+    statistics: Statistics
+    facts: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        names = ", ".join(",".join(each.columns) for each in self.statistics.groupings)
+        return f"Audit({self.statistics.census.records:,} records by {names})"
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """What the statistics show and what they cannot show, one sentence or two each."""
+        return tuple(describe(self.statistics, self.facts))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values for JSON."""
+        return {
+            "version": VERSION,
+            **self.facts,
+            **statistics_to_dict(self.statistics),
+            "statements": list(self.statements),
+        }
+
+    def to_page(self) -> Page:
+        """The contents of the HTML page."""
+        return make_page(self.statistics, self.statements, self.facts["tool"])
+
+    def to_text(self) -> str:
+        """The largest groups of every grouping, then the statements."""
+        return format_audit(self.to_dict())
+
+    def to_frame(self) -> pd.DataFrame:
+        """Counts, shares and targets, one row per group, indexed by attribute and group."""
+        import pandas as pd
+
+        rows = [
+            {
+                "attribute": ",".join(each.columns),
+                "group": format_group(group.group),
+                "count": group.share.hits if group.share else None,
+                "share": group.share.value if group.share else None,
+                "low": group.interval.low if group.interval else None,
+                "high": group.interval.high if group.interval else None,
+                "target": group.target,
+                "ratio_to_target": group.ratio,
+            }
+            for each in self.statistics.groupings
+            for group in each.shares
+        ]
+        return pd.DataFrame(rows).set_index(["attribute", "group"])
+
+
+def format_audit(report: Mapping[str, Any]) -> str:
+    """The summary for the terminal.
+
+    Args:
+        report: what `Audit.to_dict` returns.
+    """
+    lines = []
+    for name, grouping in (report["attributes"] | report["intersections"]).items():
+        lines.append(f"{name}:")
+        groups = grouping["groups"].items()
+        ordered = sorted(groups, key=lambda item: -(item[1]["count"] or 0))
+        lines += [_format_line(*item) for item in ordered[:_MAX_SHOWN]]
+        if len(ordered) > _MAX_SHOWN:
+            lines.append(f"  … and {len(ordered) - _MAX_SHOWN:,} more")
+    if report["coverage"]:
+        threshold = report["rules"]["threshold"]
+        count = len(report["uncovered"])
+        lines.append(f"{count:,} maximal uncovered patterns (fewer than {threshold} records).")
+    return "\n".join(escape_unprintable(line) for line in (*lines, *report["statements"]))
+
+
+def _format_line(name: str, group: Mapping[str, Any]) -> str:
+    if group["count"] is None:
+        return f"  {name[:30]:<31}{'hidden':>10}"
+    if group["share"] is None:
+        return f"  {name[:30]:<31}{group['count']:>10,}"
+    low, high = group["ci95"]
+    ratio = group["ratio_to_target"]
+    share = f"{100 * group['share']:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+    against = "" if ratio is None else f"{ratio:.2f} of target"
+    return f"  {name[:30]:<31}{group['count']:>10,}{share:>21}{against:>16}"
+
+
+def statistics_to_dict(audit: Statistics) -> dict[str, Any]:
+    """Counts and statistics as plain values, with 95 % intervals."""
     census = audit.census
     groupings = {",".join(each.columns): _grouping(each) for each in audit.groupings}
     several = {",".join(each.columns) for each in audit.groupings if len(each.columns) > 1}
@@ -38,6 +144,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
         "base_rates": _rates(audit.base_rates),
         "outcomes": {name: _rates(rates) for name, rates in audit.outcomes.items()},
         "reversals": [_reversal(each) for each in audit.reversals],
+        "adjusted": [_adjusted(each) for each in audit.adjusted],
         "coverage": audit.uncovered is not None,
         "uncovered": [
             {"pattern": dict(each.pattern), "count": each.count} for each in audit.uncovered or ()
@@ -47,7 +154,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
 
 
 def count_hidden(census: Census) -> int:
-    """How many counts are hidden, over all tables."""
+    """Number of suppressed counts over all tables."""
     return sum(int(table.hidden.sum()) for table in census.tables.values())
 
 
@@ -67,7 +174,7 @@ def _rules(rules: Rules) -> dict[str, Any]:
 
 def _grouping(grouping: Grouping) -> dict[str, Any]:
     return {
-        "groups": {spell(each.group): _group(each) for each in grouping.shares},
+        "groups": {format_group(each.group): _group(each) for each in grouping.shares},
         "target": "reference" if grouping.has_reference else "uniform",
         **_divergence(grouping.divergence),
         "independence": _fit(grouping.independence),
@@ -95,12 +202,12 @@ def _divergence(divergence: Divergence | None) -> dict[str, Any]:
     }
 
 
-def _fit(fit: Fit | None) -> dict[str, Any] | None:
+def _fit(fit: ChiSquare | None) -> dict[str, Any] | None:
     if fit is None:
         return None
     return {
         "chi2": _round(fit.chi2),
-        "freedom": fit.freedom,
+        "freedom": fit.dof,
         "p": _probability(fit.p),
         "cramers_v": _round(fit.v),
     }
@@ -110,8 +217,8 @@ def _labels(census: Census) -> dict[str, Any]:
     if census.plan.label is None:
         return {}
     table = census.table(census.plan.label)
-    shares = share_out(table, int(census.total.counts), {}, census.noise)
-    return {spell(each.group): _share(each.share) for each in shares}
+    shares = compute_shares(table, int(census.total.counts), {}, census.noise)
+    return {format_group(each.group): _share(each.share) for each in shares}
 
 
 def _association(found: Association) -> dict[str, Any]:
@@ -150,6 +257,8 @@ def _base_rate(rate: BaseRate) -> dict[str, Any]:
         "difference_ci95": _interval(rate.interval),
         "ratio": _round(rate.ratio),
         "below_four_fifths": rate.below,
+        "p": _probability(rate.p),
+        "q": _probability(rate.q),
     }
 
 
@@ -167,6 +276,21 @@ def _reversal(found: Reversal) -> dict[str, Any]:
     }
 
 
+def _adjusted(found: Adjusted) -> dict[str, Any]:
+    return {
+        "label": found.label,
+        "attribute": found.attribute,
+        "group": found.group,
+        "stratum": found.stratum,
+        "crude": _round(found.crude),
+        "crude_ci95": _interval(found.crude_interval),
+        "adjusted": _round(found.adjusted),
+        "adjusted_ci95": _interval(found.adjusted_interval),
+        "heterogeneity_p": _probability(found.heterogeneity_p),
+        "kind": found.kind,
+    }
+
+
 def _share(share: Share | None) -> dict[str, Any]:
     return {
         "count": share.hits if share else None,
@@ -180,10 +304,10 @@ def _interval(interval: Interval | None) -> list[float | None] | None:
 
 
 def _round(value: float | None) -> float | None:
-    """Six digits say enough, and a share of nothing is null: JSON has no NaN."""
+    """Six digits; None for NaN and infinity, which JSON does not have."""
     return None if value is None or not math.isfinite(value) else round(float(value), _DIGITS)
 
 
 def _probability(value: float | None) -> float | None:
-    """Small probabilities keep their first digits."""
+    """Six significant digits, so that small p-values do not become 0."""
     return None if value is None else float(f"{value:.6g}")

@@ -1,8 +1,7 @@
-"""Say who is in a dataset, in which numbers and under which labels."""
+"""Audit a dataset: read it, count it, compute the statistics, describe the result."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,17 +9,15 @@ from typing import Any, Literal
 
 import curate
 from curate.balance.audit.coverage import THRESHOLD
-from curate.balance.audit.exchange import merge
-from curate.balance.audit.inputs import OUTCOMES, Input, Record, open_input
-from curate.balance.audit.joined import Joint, load_audit
-from curate.balance.audit.measure import Audit, Rules, audit
+from curate.balance.audit.measure import Rules, compute_statistics
+from curate.balance.audit.merge import SiteAudit, load_audit
 from curate.balance.audit.noise import Budget, add_noise
-from curate.balance.audit.report import VERSION, count_hidden, to_dict
-from curate.balance.audit.statements import describe
+from curate.balance.audit.report import Audit, count_hidden
 from curate.balance.audit.suppression import suppress
-from curate.balance.cells import Columns
-from curate.balance.census import MOST_CROSSED, Census, Plan, count
-from curate.balance.groups import Bins, Reading, Unit, read_units
+from curate.balance.census import MAX_CROSSED, Census, Plan, count, merge
+from curate.balance.contingency import Columns
+from curate.balance.groups import Bins, Reading, Unit, parse_groupings, read_units
+from curate.balance.records import OUTCOMES, Input, Record, open_input
 from curate.balance.targets import load_targets
 from curate.core.errors import DataError, UsageError
 from curate.core.records import escape_unprintable
@@ -33,131 +30,138 @@ DEFAULT_BINS: Mapping[str, Bins] = {
     "faces": Bins(("none", "one", "2 to 4", "5 or more"), (1.0, 2.0, 5.0)),
     "blurred_share": Bins(("nothing", "below 1 %", "1 to 10 %", "10 % or more"), (1e-9, 0.01, 0.1)),
 }
-"""Ranges of the numbers that a manifest holds, where no others are given."""
+"""Default ranges of the numeric columns of a manifest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What to count, and what to hold it against.
+class AuditOptions:
+    """Options of an audit.
 
     Args:
-        groups: a table of groups, or None.
-        id_column: its column of ids; None for the first of the usual names.
-        manifest: the OUT of a run, or None.
-        by: attributes to look at, alone or crossed.
-        label: the column of labels, or None.
-        per: whether each record counts once, or each person in it.
-        separator: what stands between several values in one text.
-        bins: ranges of columns that are numbers.
+        id_column: the table's column of ids; None for the first of the usual names.
+        per: count each record once, or each person in it.
+        separator: separator of several values in one text field, or None.
+        bins: ranges of numeric columns, by column.
         targets: tables of reference populations.
-        threshold: records from which on a pattern is covered.
-        least: the least count that may be shown, or None to show all.
-        epsilon: the privacy budget of noise on all counts, or None for none.
-        seed: of the bootstrap.
-        layout: the dataset's, or ``auto``.
+        threshold: records below which a combination of values is uncovered.
+        min_cell: smallest count to publish; smaller ones are suppressed. None shows all.
+        epsilon: privacy budget of Laplace noise on all counts, or None for none.
+        seed: random seed of the bootstrap.
+        layout: the dataset's layout, or ``auto``.
     """
 
-    groups: Path | None = None
     id_column: str | None = None
-    manifest: Path | None = None
-    by: tuple[Columns, ...]
-    label: str | None = None
     per: Literal["record", "person"] = "record"
     separator: str | None = None
     bins: Mapping[str, Bins] = field(default_factory=dict)
     targets: tuple[Path, ...] = ()
     threshold: int = THRESHOLD
-    least: int | None = None
+    min_cell: int | None = None
     epsilon: float | None = None
     seed: int = 0
     layout: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An audit and how it came about.
+class _Request:
+    """The arguments of `audit`, checked."""
+
+    plan: Plan
+    groups: Path | None
+    manifest: Path | None
+    options: AuditOptions
+
+
+def audit(
+    source: str | Path | None,
+    by: Sequence[str | Columns],
+    groups: str | Path | None = None,
+    label: str | None = None,
+    manifest: str | Path | None = None,
+    options: AuditOptions | None = None,
+) -> Audit:
+    """Audit how groups are represented in a dataset or table.
+
+    >>> import curate
+    >>> result = curate.audit("photos", by=["gender", "gender,age"],
+    ...                       groups="people.csv", label="category")  # doctest: +SKIP
+    >>> result.to_frame()                                             # doctest: +SKIP
 
     Args:
-        audit: the figures.
-        facts: what was read, for the report.
-    """
-
-    audit: Audit
-    facts: Mapping[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report, for JSON."""
-        return {
-            "version": VERSION,
-            **self.facts,
-            **to_dict(self.audit),
-            "statements": list(describe(self.audit, self.facts)),
-        }
-
-
-def audit_dataset(source: str | Path | None, question: Question) -> Answer:
-    """Count the groups of a dataset and say what is uneven.
-
-    Args:
-        source: the dataset, only read, or its address; a table; or None where ``question`` has all.
-        question: what to look at.
+        source: the dataset (path or URI), or a table of groups, or None if ``groups`` or
+            ``manifest`` is given.
+        by: attributes; several crossed as ``"gender,age"`` or ``("gender", "age")``.
+        groups: table with an id column and the attributes, or COCO JSON.
+        label: the column of labels, or None.
+        manifest: the OUT of `curate.blur`, for outcomes by group.
+        options: everything else.
 
     Raises:
-        UsageError: if the request contradicts itself or names a column that is nowhere.
-        DataError: if what is given cannot be used.
-        SetupError: if the environment lacks something.
+        UsageError: if the arguments contradict each other or a column does not exist.
+        DataError: if an input cannot be used.
+        SetupError: if an optional package is missing.
     """
-    if source is not None and question.groups is None and _is_table(str(source)):
-        source, question = None, replace(question, groups=Path(str(source)))
-    plan = _plan(question)
+    options = options or AuditOptions()
+    table = None if groups is None else Path(groups)
+    if source is not None and table is None and _is_table(str(source)):
+        source, table = None, Path(str(source))
+    folder = None if manifest is None else Path(manifest)
+    plan = _plan(parse_groupings(by), label, folder is not None, options)
+    question = _Request(plan, table, folder, options)
+    return _audit(source, question)
+
+
+def _audit(source: str | Path | None, request: _Request) -> Audit:
+    plan, options = request.plan, request.options
     reading = Reading(
         attributes=plan.attributes,
         labels=plan.labels,
-        per=question.per,
-        separator=question.separator,
-        bins=_bins(question, plan),
+        per=options.per,
+        separator=options.separator,
+        bins=_bins(request),
     )
-    targets = load_targets(question.targets, plan.attributes)
-    opened = None if source is None else open_source(str(source), question.layout)
+    targets = load_targets(options.targets, plan.attributes)
+    opened = None if source is None else open_source(str(source), options.layout)
     columns = (*plan.attributes, *plan.labels)
     given = Input(
-        opened, question.groups, question.manifest, question.id_column, columns,
-        question.per == "person", of_people=plan.attributes,
+        opened, request.groups, request.manifest, options.id_column, columns,
+        options.per == "person", of_people=plan.attributes,
     )  # fmt: skip
     order = {name: bins.names for name, bins in reading.bins.items()}
     with open_input(given) as read:
         census = count(_iter_units(read.records, reading), reading, plan, order)
         facts = dict(read.facts)
     census = replace(census, records=facts.pop("records"))
-    census, budget = _protect(census, question)
-    result = audit(census, Rules(targets, question.threshold, question.seed))
-    return Answer(result, _describe(question, reading, facts, census, budget))
+    census, budget = _protect(census, options)
+    result = compute_statistics(census, Rules(targets, options.threshold, options.seed))
+    return Audit(result, _describe(request, reading, facts, census, budget))
 
 
 def _is_table(source: str) -> bool:
-    """Whether what is given is a table and no dataset; one that is not there as well."""
+    """Whether SOURCE is a table; also for a table that does not exist."""
     path = Path(source)
     if is_address(source) or path.is_dir() or path.suffix.lower() == ".tar" or holds_images(path):
         return False
     return path.is_file() or path.suffix.lower() in TABLES
 
 
-def merge_audits(paths: Sequence[Path]) -> Answer:
-    """Join the audits of several sites into one.
+def merge_audits(paths: Sequence[str | Path]) -> Audit:
+    """Merge the audits of several sites into one.
 
-    Where nothing was hidden, it is the audit of all their records together. What one
-    site hides stays hidden, and a record must not be at two sites.
+    Without suppression the result equals an audit of all records together. Counts that one
+    site suppressed stay suppressed. A record must not be counted at two sites.
 
     Args:
-        paths: reports in JSON.
+        paths: audit reports in JSON.
 
     Raises:
         UsageError: if there are fewer than two, or one is given twice.
-        DataError: if a file is no audit, or they do not count the same.
+        DataError: if a file is not an audit, or they count different things.
     """
-    if len(paths) < 2 or len({path.resolve() for path in paths}) < len(paths):
-        raise UsageError("give two audits or more, each once")
-    parts = [load_audit(path) for path in paths]
+    files = [Path(path) for path in paths]
+    if len(files) < 2 or len({path.resolve() for path in files}) < len(files):
+        raise UsageError("give two or more different audits")
+    parts = [load_audit(path) for path in files]
     first = parts[0]
     for path, part in zip(paths, parts, strict=True):
         if (part.rules, part.reading) != (first.rules, first.reading):
@@ -173,42 +177,40 @@ def merge_audits(paths: Sequence[Path]) -> Answer:
         "sites": sum(part.sites for part in parts),
         "reading": first.reading,
         "suppressed": {
-            "min_cell": max((part.least for part in parts if part.least), default=None),
+            "min_cell": max((part.min_cell for part in parts if part.min_cell), default=None),
             "counts": count_hidden(census),
         },
         "noise": _join_noise(parts, census.noise),
     }
-    return Answer(audit(census, first.rules), facts)
+    return Audit(compute_statistics(census, first.rules), facts)
 
 
-def _plan(question: Question) -> Plan:
-    attributes = tuple(dict.fromkeys(name for group in question.by for name in group))
+def _plan(
+    by: tuple[Columns, ...], label: str | None, has_manifest: bool, options: AuditOptions
+) -> Plan:
+    attributes = tuple(dict.fromkeys(name for group in by for name in group))
     if not attributes:
-        raise UsageError("say which attributes to look at, as with --by gender --by gender,age")
-    for group in question.by:
+        raise UsageError("no attributes given; use for example --by gender --by gender,age")
+    for group in by:
         if len(set(group)) < len(group) or not all(group):
             raise UsageError(f"--by {','.join(group)} names an attribute twice, or none")
-    if question.label in attributes:
-        raise UsageError(f"{question.label} is both a label and an attribute; choose")
-    if question.least is not None and question.epsilon is not None:
-        raise UsageError("--min-cell and --epsilon protect in different ways; choose one")
-    outcomes = tuple(
-        name
-        for name in OUTCOMES
-        if question.manifest is not None and name not in (*attributes, question.label)
-    )
-    crossed = attributes if len(attributes) <= MOST_CROSSED else ()
-    return Plan(question.by, question.label, outcomes, crossed)
+    if label in attributes:
+        raise UsageError(f"{label} is both the label and an attribute; choose one")
+    if options.min_cell is not None and options.epsilon is not None:
+        raise UsageError("--min-cell and --epsilon exclude each other; choose one")
+    outcomes = tuple(name for name in OUTCOMES if has_manifest and name not in (*attributes, label))
+    crossed = attributes if len(attributes) <= MAX_CROSSED else ()
+    return Plan(by, label, outcomes, crossed)
 
 
-def _bins(question: Question, plan: Plan) -> dict[str, Bins]:
-    """Ranges of the columns that are looked at."""
-    columns = (*plan.attributes, *plan.labels)
-    for name in question.bins:
+def _bins(request: _Request) -> dict[str, Bins]:
+    """Ranges of the columns that are counted."""
+    columns = (*request.plan.attributes, *request.plan.labels)
+    for name in request.options.bins:
         if name not in columns:
-            raise UsageError(f"--bins is for {name!r}, which is no --by and no --label")
-    derived = DEFAULT_BINS if question.manifest is not None else {}
-    every = {**derived, **question.bins}
+            raise UsageError(f"--bins names {name!r}, which is not in --by or --label")
+    derived = DEFAULT_BINS if request.manifest is not None else {}
+    every = {**derived, **request.options.bins}
     return {name: bins for name, bins in every.items() if name in columns}
 
 
@@ -220,27 +222,28 @@ def _iter_units(records: Iterator[Record], reading: Reading) -> Iterator[Unit]:
             raise DataError(f"{escape_unprintable(name)}: {error}") from None
 
 
-def _protect(census: Census, question: Question) -> tuple[Census, Budget | None]:
-    if question.least is not None:
-        return suppress(census, question.least), None
-    if question.epsilon is not None:
-        return add_noise(census, question.epsilon)
+def _protect(census: Census, options: AuditOptions) -> tuple[Census, Budget | None]:
+    if options.min_cell is not None:
+        return suppress(census, options.min_cell), None
+    if options.epsilon is not None:
+        return add_noise(census, options.epsilon)
     return census, None
 
 
 def _describe(
-    question: Question,
+    request: _Request,
     reading: Reading,
     facts: Mapping[str, Any],
     census: Census,
     budget: Budget | None,
 ) -> dict[str, Any]:
-    """How the audit came about; nothing about the host, the time or paths.
+    """Provenance of the audit, without the host, the time or paths.
 
-    A report that is meant for the public says nothing exact of its input, and no ids.
+    A report meant for publication contains no exact counts of its input and no ids.
     """
-    is_public = question.least is not None or question.epsilon is not None
-    digest = None if question.groups is None else digest_file(question.groups)
+    options = request.options
+    is_public = options.min_cell is not None or options.epsilon is not None
+    digest = None if request.groups is None else digest_file(request.groups)
     return {
         "tool": _tool(),
         "input": None if is_public else {"groups_sha256": digest, **facts},
@@ -253,13 +256,13 @@ def _describe(
                 for name, bins in reading.bins.items()
             },
         },
-        "suppressed": {"min_cell": question.least, "counts": count_hidden(census)},
+        "suppressed": {"min_cell": options.min_cell, "counts": count_hidden(census)},
         "noise": None if budget is None else asdict(budget),
     }
 
 
-def _join_noise(parts: Sequence[Joint], scale: float) -> dict[str, Any] | None:
-    """Sites have different records: together they spend what the one spends that spends most."""
+def _join_noise(parts: Sequence[SiteAudit], scale: float) -> dict[str, Any] | None:
+    """Sites have disjoint records: parallel composition spends the largest budget."""
     spent = [part.noise for part in parts if part.noise is not None]
     if not spent:
         return None
@@ -268,11 +271,3 @@ def _join_noise(parts: Sequence[Joint], scale: float) -> dict[str, Any] | None:
 
 def _tool() -> dict[str, str]:
     return {"name": "curate-dataset", "version": curate.__version__}
-
-
-def save_report(report: Mapping[str, Any], path: Path) -> None:
-    """Write a report, so that a reader sees all of it or nothing."""
-    partial = path.with_name(path.name + ".partial")
-    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)

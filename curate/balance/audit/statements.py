@@ -1,30 +1,29 @@
-"""What an audit's figures can show and what they cannot, in plain sentences."""
+"""Statements of an audit: what the statistics show and what they cannot show."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from curate.balance.audit.measure import Audit, Grouping
-from curate.balance.audit.shares import spell
-from curate.balance.census import MOST_CROSSED
+from curate.balance.audit.measure import Grouping, Statistics
+from curate.balance.audit.representation import format_group
+from curate.balance.census import MAX_CROSSED
 from curate.balance.groups import MISSING
 
 
-def describe(audit: Audit, facts: Mapping[str, Any]) -> Iterator[str]:
-    """Sentences for people.
+def describe(audit: Statistics, facts: Mapping[str, Any]) -> Iterator[str]:
+    """Statements about what the statistics show and what they cannot show.
 
     Args:
-        audit: the figures.
+        audit: all statistics.
         facts: ``reading``, ``suppressed``, ``noise`` and ``input`` of the report.
     """
     yield _counted(audit, facts["reading"]["per"])
     yield from _misfits(facts["input"] or {})
     yield (
-        "Counts can show representation: which groups are scarce, and where groups have a label "
-        "at different rates. They cannot show why. Whether a label was given unfairly to a group, "
-        "or its world was unfair before (historical or label bias), follows from no count; it "
-        "takes labels that people have checked."
+        "Counts show representation: which groups are under-represented, and where base rates "
+        "differ. They cannot show why. Historical and label bias cannot be inferred from counts; "
+        "that requires verified labels."
     )
     for grouping in audit.groupings:
         if len(grouping.columns) == 1:
@@ -32,51 +31,66 @@ def describe(audit: Audit, facts: Mapping[str, Any]) -> Iterator[str]:
     if audit.census.plan.label is not None and not audit.census.noise:
         flagged = sum(each.flagged for each in audit.associations)
         yield (
-            f"{flagged:,} of {len(audit.associations):,} pairs of label and group are flagged; "
-            "of such flags, at most one in twenty is expected to be chance. A flag says that the "
-            "two go together, not that it matters, nor why."
+            f"{flagged:,} of {len(audit.associations):,} associations of a label and a group are "
+            "flagged at a false discovery rate of 5 %. A flag indicates an association, not its "
+            "size or cause."
         )
+    yield from _describe_adjusted(audit)
     yield from _alone(audit)
-    if audit.uncovered is None and len(audit.census.plan.attributes) > MOST_CROSSED:
-        yield f"Coverage is not looked at: it is for {MOST_CROSSED} attributes at most."
+    if audit.uncovered is None and len(audit.census.plan.attributes) > MAX_CROSSED:
+        yield f"Coverage is not computed for more than {MAX_CROSSED} attributes."
     yield from _protection(facts)
 
 
-def _counted(audit: Audit, per: str) -> str:
+def _counted(audit: Statistics, per: str) -> str:
     if per == "person":
         return (
             f"{int(audit.census.total.counts):,} people in {audit.census.records:,} records are "
-            "counted, each once. People in one photo are taken to be independent, which makes "
-            "intervals too narrow where they are alike."
+            "counted, each once. Intervals assume that people in one photo are independent; they "
+            "are too narrow if people in one photo are similar."
         )
     return (
         f"{audit.census.records:,} records are counted, each once. A record with several values "
-        "of an attribute is of the group of them all, such as Female+Male."
+        "of an attribute forms a group of its own, such as Female+Male."
     )
 
 
 def _misfits(given: Mapping[str, Any]) -> Iterator[str]:
-    for kind, what in (("unmatched", "are no record"), ("ambiguous", "could mean several")):
+    for kind, what in (("unmatched", "match no record"), ("ambiguous", "are ambiguous")):
         if given.get(kind):
             examples = ", ".join(given[f"{kind}_examples"])
             yield (
-                f"{given[kind]:,} ids of the table {what}, such as {examples}; what is said of "
-                "them is left out."
+                f"{given[kind]:,} ids of the table {what}, such as {examples}; their rows are "
+                "ignored."
             )
 
 
 def _missing(grouping: Grouping) -> Iterator[str]:
     for each in grouping.shares:
-        if spell(each.group) == MISSING and each.share is not None and each.share.hits:
+        if format_group(each.group) == MISSING and each.share is not None and each.share.hits:
             yield (
                 f"{each.share.hits:,} ({100 * each.share.value:.1f} %) have no "
-                f"{grouping.columns[0]}; they are a group of their own, and no part of what is "
-                "compared with a target."
+                f"{grouping.columns[0]}; they are a group of their own and excluded from the "
+                "comparison with a target."
             )
 
 
-def _alone(audit: Audit) -> Iterator[str]:
-    """Labels of which a single record says nothing; not of counts that are protected."""
+def _describe_adjusted(audit: Statistics) -> Iterator[str]:
+    flagged = [each for each in audit.adjusted if each.kind != "same"]
+    if not flagged:
+        return
+    worst = max(flagged, key=lambda each: abs(each.crude - each.adjusted))
+    verb = {"reversed": "reverse", "vanished": "vanish", "emerged": "emerge"}[worst.kind]
+    yield (
+        f"{len(flagged):,} of {len(audit.adjusted):,} differences of base rates reverse, vanish "
+        f"or emerge when adjusted for another attribute: {worst.label} of {worst.attribute} "
+        f"{worst.group} {100 * worst.crude:+.1f} points crude, {100 * worst.adjusted:+.1f} "
+        f"adjusted for {worst.stratum} ({verb}s)."
+    )
+
+
+def _alone(audit: Statistics) -> Iterator[str]:
+    """Labels with a single record; not for protected counts."""
     census = audit.census
     if census.plan.label is None or census.noise:
         return
@@ -90,24 +104,23 @@ def _alone(audit: Audit) -> Iterator[str]:
     ]
     if alone:
         yield (
-            f"{len(alone):,} labels have a single record, such as {alone[0]}: nothing follows from "
-            "how such a label goes with groups."
+            f"{len(alone):,} labels have a single record, such as {alone[0]}; their associations "
+            "are not informative."
         )
 
 
 def _protection(facts: Mapping[str, Any]) -> Iterator[str]:
-    least, noise = facts["suppressed"]["min_cell"], facts["noise"]
-    if least is not None:
+    min_cell, noise = facts["suppressed"]["min_cell"], facts["noise"]
+    if min_cell is not None:
         yield (
-            f"Counts from 1 to {least - 1:,} are hidden, and others with them, so that none "
-            f"follows from those that are shown: {facts['suppressed']['counts']:,} in all. What "
-            "would give them away, such as coverage, is left out."
+            f"{facts['suppressed']['counts']:,} counts are suppressed: those from 1 to "
+            f"{min_cell - 1:,}, and others from which they would follow. Statistics that would "
+            "reveal them, such as coverage, are omitted."
         )
     if noise is not None:
         yield (
             f"Every count has noise of scale {noise['scale']:.3g}; the privacy budget spent is "
             f"ε = {noise['epsilon']:g}, which protects each {facts['reading']['per']} that is "
-            "counted. Which groups there are is not protected, and tables need not add up. "
-            "Intervals of shares and rates hold the noise; tests, flags and reversals are left "
-            "out, for noise would pass for them."
+            "counted. The set of groups is not protected, and tables need not add up. Intervals of "
+            "shares and rates include the noise; tests, flags and reversals are omitted."
         )

@@ -1,1 +1,1 @@
-"""Correction: weights, subsets and augmented sets that meet a target."""
+"""Allocation: weights, subsets and augmented sets that meet a target."""

@@ -1,14 +1,13 @@
-"""What a correction changed: shares, associations and base rates, before and after.
+"""Shares, associations and base rates before and after a correction.
 
-Bias amplification is told in the two ways of the field, of the corrected dataset against
-the one it was made from (negative is less bias than before):
+Bias amplification of the corrected against the original dataset (negative: less bias):
 
-- Zhao et al., *Men also like shopping* (EMNLP 2017): how much larger the share of its
-  majority groups has become, averaged over all labels, those without a majority too;
-- Wang and Russakovsky, *Directional bias amplification* (ICML 2021), group to label: how
-  much further the rate of each label in each group has moved in the direction in which it
-  was off, averaged over all pairs. A pair that was not off at all counts nothing here;
-  the paper's formula takes it for one that was too rare.
+- Zhao et al., *Men also like shopping* (EMNLP 2017): increase of the share of majority
+  groups, averaged over all labels, including those without a majority group;
+- Wang and Russakovsky, *Directional bias amplification* (ICML 2021), attribute to label:
+  change of P(label | group) in the direction of the original difference from P(label),
+  averaged over all pairs. Pairs without a difference contribute 0 here; the paper's
+  formula treats them as negative ones.
 """
 
 from __future__ import annotations
@@ -18,23 +17,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.balance.audit.shares import Group
-from curate.balance.cells import Columns
-from curate.balance.correct.goal import Correction, Goal
-from curate.balance.correct.kinds import Kinds, find_members
+from curate.balance.audit.representation import Group
+from curate.balance.contingency import Columns
+from curate.balance.correct.goal import Allocation, Goal
+from curate.balance.correct.strata import Strata, find_members
 from curate.core.intervals import Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Masses:
-    """How much there is of each label and group.
+    """Total weight of L labels by G groups before and after.
 
     Args:
-        labels: L; the first is None, for everything.
-        groups: G, those with a target.
-        target: G, the share that each should have.
-        before: L×G.
-        after: L×G.
+        labels: the labels; the first is None, for all records.
+        groups: the groups with a target.
+        target: target shares, float64, shape (G,).
+        before: float64, shape (L, G).
+        after: float64, shape (L, G).
     """
 
     labels: tuple[str | None, ...]
@@ -46,11 +45,11 @@ class Masses:
 
 @dataclass(frozen=True, slots=True)
 class Amplification:
-    """How much bias there is more; negative for less.
+    """Bias amplification; negative for less bias.
 
     Args:
-        majority: after Zhao et al.; None where there is nothing to average.
-        directional: after Wang and Russakovsky; None where there is nothing to average.
+        majority: Zhao et al.; None if undefined.
+        directional: Wang and Russakovsky; None if undefined.
     """
 
     majority: float | None
@@ -59,14 +58,14 @@ class Amplification:
 
 @dataclass(frozen=True, slots=True)
 class Distances:
-    """How far groups are from their target, and from independence of the label.
+    """Distances from the target and from independence of groups and labels.
 
     Args:
-        total_variation: of all records, 0..1.
-        worst: the largest total variation of a label, 0..1; None without labels.
-        worst_label: which label has it.
+        total_variation: of all records from the target, 0..1.
+        worst: the largest total variation over labels, 0..1; None without labels.
+        worst_label: the label with the largest total variation.
         association: Cramér's V of labels and groups, 0..1; None without labels.
-        rate_gap: the largest difference of a label's rate between two groups, 0..1; None
+        rate_gap: largest difference of a label's rate between two groups, 0..1; None
             without labels.
     """
 
@@ -83,7 +82,7 @@ class Comparison:
 
     Args:
         columns: the attributes.
-        masses: how much there is of each label and group.
+        masses: total weight of each label and group.
         before: distances before.
         after: distances after.
         amplification: None without labels.
@@ -96,28 +95,28 @@ class Comparison:
     amplification: Amplification | None
 
 
-def compare(kinds: Kinds, correction: Correction, goal: Goal) -> tuple[Comparison, ...]:
-    """Compare a dataset with what a correction makes of it, one answer for each grouping."""
+def compare(strata: Strata, correction: Allocation, goal: Goal) -> tuple[Comparison, ...]:
+    """Compare the dataset before and after, one result per grouping."""
     return tuple(
-        _compare(columns, _masses(kinds, correction, columns, target))
+        _compare(columns, _masses(strata, correction, columns, target))
         for columns, target in goal.targets.items()
     )
 
 
 def _masses(
-    kinds: Kinds, correction: Correction, columns: Columns, target: Mapping[Group, float]
+    strata: Strata, correction: Allocation, columns: Columns, target: Mapping[Group, float]
 ) -> Masses:
-    members = find_members(kinds, columns, list(target))
-    labels: list[str | None] = [None, *kinds.names()]
+    members = find_members(strata, columns, list(target))
+    labels: list[str | None] = [None, *strata.names()]
     before, after = np.zeros((2, len(labels), len(target)))
-    was, is_now = kinds.counts.astype(np.float64), correction.mass
+    was, is_now = strata.counts.astype(np.float64), correction.mass
     row = {label: number for number, label in enumerate(labels)}
     before[0], after[0] = was @ members.people, is_now @ members.people
-    for place, named in enumerate(kinds.labels):
+    for position, named in enumerate(strata.labels):
         for name in named:
             if name in row:
-                before[row[name]] += was[place] * members.people[place]
-                after[row[name]] += is_now[place] * members.people[place]
+                before[row[name]] += was[position] * members.people[position]
+                after[row[name]] += is_now[position] * members.people[position]
     shares = np.array(list(target.values()))
     return Masses(tuple(labels), members.groups, shares, before, after)
 
@@ -138,9 +137,9 @@ def _measure(mass: Floats, masses: Masses) -> Distances:
     if len(masses.labels) == 1:
         return Distances(whole, None, None, None, None)
     each = [total_variation(row, masses.target) for row in mass[1:]]
-    place = int(np.argmax(each))
+    position = int(np.argmax(each))
     gap = _rate_gap(_rates(mass))
-    return Distances(whole, each[place], masses.labels[place + 1], cramers_v(mass[1:]), gap)
+    return Distances(whole, each[position], masses.labels[position + 1], cramers_v(mass[1:]), gap)
 
 
 def _rate_gap(rates: Floats) -> float:
@@ -149,18 +148,18 @@ def _rate_gap(rates: Floats) -> float:
 
 
 def total_variation(mass: Floats, target: Floats) -> float:
-    """Half the sum of the differences between shares and target, 0..1; 0 of nothing.
+    """Total variation distance of shares from a target, 0..1; 0 if empty.
 
     Args:
-        mass: G, how much there is of each group.
-        target: G, the share that each should have.
+        mass: total weight of each group, shape (G,).
+        target: target shares, shape (G,).
     """
     total = mass.sum()
     return float(np.abs(mass / total - target).sum() / 2) if total else 0.0
 
 
 def cramers_v(mass: Floats) -> float:
-    """Cramér's V of a table of masses, L×G, 0 where rows and columns are independent."""
+    """Cramér's V of a contingency table, shape (L, G); 0 for independence."""
     table = mass[mass.sum(axis=1) > 0][:, mass.sum(axis=0) > 0]
     if min(table.shape) < 2:
         return 0.0
@@ -174,8 +173,8 @@ def amplify(before: Floats, after: Floats) -> Amplification:
     """Bias amplification.
 
     Args:
-        before: L×G masses, the first row of everything.
-        after: the same of the corrected dataset.
+        before: total weights, shape (L, G), the first row for all records.
+        after: the same after the correction.
     """
     return Amplification(_majority(before[1:], after[1:]), _directional(before, after))
 
@@ -203,7 +202,7 @@ def _directional(before: Floats, after: Floats) -> float | None:
 
 
 def _rates(mass: Floats) -> Floats:
-    """How often each group has each label, L×G; NaN of a group that nobody is of."""
+    """P(label | group), shape (L - 1, G); NaN for empty groups."""
     sizes = np.broadcast_to(mass[0], mass[1:].shape)
     rates = np.full_like(mass[1:], np.nan)
     np.divide(mass[1:], sizes, out=rates, where=sizes > 0)

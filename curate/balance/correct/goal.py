@@ -1,4 +1,4 @@
-"""What a correction is to reach."""
+"""Targets of a correction, and the allocation that meets them."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from typing import Literal
 import numpy as np
 
 from curate.balance.audit.measure import Targets
-from curate.balance.audit.shares import Group, check_target, iter_groups, margin, uniform
-from curate.balance.cells import Columns, Ints, Table
-from curate.balance.correct.kinds import Kinds
+from curate.balance.audit.representation import Group, check_target, iter_groups, margin, uniform
+from curate.balance.contingency import Columns, Ints, Table
+from curate.balance.correct.strata import Strata
 from curate.balance.groups import MISSING
 from curate.core.errors import DataError, UsageError
 from curate.core.intervals import Floats
 
-Wanted = Literal["uniform", "observed"] | Targets
-"""Even groups, the groups' shares as they are, or reference populations."""
+TargetSpec = Literal["uniform", "observed"] | Targets
+"""Uniform, the current shares, or reference populations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a correction is to reach.
+    """Targets and constraints of a correction.
 
     Args:
-        targets: for each grouping the share that every group should have.
-        within: whether the target is to be met within each label, or over all records.
-        tolerance: how far a share may be from its target, 0..1.
-        least: records that each label must keep.
-        most_copies: times that one record may be in the result.
+        targets: target share of every group, by grouping.
+        within: meet the target within each label; over all records if False.
+        tolerance: maximum difference of a share from its target, 0..1.
+        min_per_label: minimum records to keep per label.
+        max_copies: maximum occurrences of a record in the result.
     """
 
     targets: Targets
     within: bool = False
     tolerance: float = 0.01
-    least: int = 1
-    most_copies: int = 10
+    min_per_label: int = 1
+    max_copies: int = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """A cell that keeps a target from being met.
+    """A cell with too few records.
 
     Args:
-        label: the label, or None where targets are for all records.
+        label: the label, or None if targets are over all records.
         columns: the attributes.
         group: their values.
-        there: how many of it there are.
-        needed: how many more it would take, at the least.
+        there: number of records.
+        needed: minimum number of additional records.
     """
 
     label: str | None
@@ -61,32 +61,32 @@ class Shortage:
         pairs = zip(self.columns, self.group, strict=True)
         said = ", ".join(f"{name} {value}" for name, value in pairs)
         within = "" if self.label is None else f" of {self.label}"
-        return f"{said}{within} (there are {self.there:,}; {self.needed:,} more needed)"
+        return f"{said}{within} ({self.there:,} available, {self.needed:,} more needed)"
 
 
-def resolve_targets(kinds: Kinds, by: tuple[Columns, ...], wanted: Wanted) -> Targets:
-    """The share that every group of every grouping should have.
+def resolve_targets(strata: Strata, by: tuple[Columns, ...], wanted: TargetSpec) -> Targets:
+    """The target share of every group of every grouping.
 
-    A reference population for several attributes says what is wanted of some of them,
-    too; groupings that none speaks of should be even.
+    A reference population for several attributes also gives the margins of some of them;
+    groupings without a reference population get uniform targets.
 
     Args:
-        kinds: the records.
+        strata: the records.
         by: the groupings.
-        wanted: what to aim at.
+        wanted: the requested target.
 
     Raises:
-        UsageError: if a reference population is for no grouping.
+        UsageError: if a reference population matches no grouping.
         DataError: if a target does not fit the groups, or there is no group.
     """
     if not isinstance(wanted, str):
         for names in wanted:
             if not any(set(columns) <= set(names) for columns in by):
-                raise UsageError(f"the target for {','.join(names)} is for no --by")
-    return {columns: _resolve(kinds.table(columns), wanted) for columns in by}
+                raise UsageError(f"the target for {','.join(names)} matches no --by")
+    return {columns: _resolve(strata.table(columns), wanted) for columns in by}
 
 
-def _resolve(table: Table, wanted: Wanted) -> Mapping[Group, float]:
+def _resolve(table: Table, wanted: TargetSpec) -> Mapping[Group, float]:
     known = {group: counted or 0 for group, counted in iter_groups(table) if MISSING not in group}
     if not sum(known.values()):
         raise DataError(f"no record has a value of {','.join(table.columns)}")
@@ -105,17 +105,16 @@ def _find(targets: Targets, columns: Columns) -> Mapping[Group, float] | None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Correction:
-    """What becomes of each kind of record.
+class Allocation:
+    """The number of records to keep and add per stratum, and their weights (K strata).
 
     Args:
-        kept: K, how many records stay.
-        made: K, how many are made from those that stay.
-        weights: K, the weight of each of them.
-        why: K, the reason for what is removed or made; None where nothing is.
-        gap: how much better, as a share, a solution could at most be; None where there is
-            nothing to search for, 0 where none is better.
-        notes: what a user should know, a line each.
+        kept: records to keep, int64, shape (K,).
+        made: copies to add, int64, shape (K,).
+        weights: weight of each record, float64, shape (K,).
+        why: reason for removing or adding, per stratum; None where nothing changes.
+        gap: relative optimality gap; None if nothing was optimized.
+        notes: remarks for the report.
     """
 
     kept: Ints
@@ -127,12 +126,12 @@ class Correction:
 
     @property
     def mass(self) -> Floats:
-        """K, how much each kind counts for afterwards."""
+        """Total weight per stratum after the correction, shape (K,)."""
         return (self.kept + self.made) * self.weights
 
     @property
     def effective(self) -> float:
-        """Records of equal weight that would be worth as much (Kish, *Survey Sampling*, 1965).
+        """Effective sample size (Kish, *Survey Sampling*, 1965).
 
         The squared sum of the weights over the sum of their squares.
         """
@@ -143,8 +142,8 @@ class Correction:
     def effective_counts(self) -> Ints:
         """K, records of each kind in a sample of the effective size.
 
-        Sums over the kinds so far are rounded, not each kind: many small ones would all be
-        rounded the same way. Kinds stand by group, so that no group is off by more than one.
+        Sums over the strata so far are rounded, not each kind: many small ones would all be
+        rounded the same way. Strata stand by group, so that no group is off by more than one.
         """
         mass = self.mass
         scale = self.effective / float(mass.sum()) if mass.sum() else 0.0

@@ -1,47 +1,41 @@
-"""A correction's report as a page for people."""
+"""The HTML page of a correction."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from curate.report.page import render_page
 from curate.report.values import Bar, BarChart, Block, Page, Section, Table
 
-_MOST_ROWS = 200
-_MOST_BARS = 30
+_MAX_ROWS = 200
+_MAX_BARS = 30
 
 _FIGURES = (
-    ("total_variation", "Share of all that is of another group than the target wants"),
-    ("worst_total_variation", "The same of the label that is furthest off"),
-    ("cramers_v", "Association of labels and groups (Cramér's V, 0 is none)"),
-    ("rate_gap", "Largest gap between two groups' base rates of a label"),
+    ("total_variation", "Total variation distance from the target"),
+    ("worst_total_variation", "Total variation distance of the worst label"),
+    ("cramers_v", "Association of labels and groups (Cramér's V)"),
+    ("rate_gap", "Largest base-rate gap between two groups"),
 )
 
 
-def save_page(report: Mapping[str, Any], path: Path) -> None:
-    """Write the page, so that a reader sees all of it or nothing."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(render_page(make_page(report)), encoding="utf-8")
-    partial.replace(path)
-
-
 def make_page(report: Mapping[str, Any]) -> Page:
-    """Lay out a correction.
+    """The contents of the page.
 
     Args:
-        report: what `curate.balance.correct.report.to_dict` gives.
+        report: what `curate.balance.correct.report.to_dict` returns.
     """
-    sections = [Section("What was done", tuple(_done(report)))]
+    sections = [Section("Records", tuple(_done(report)))]
     for name, found in report["comparisons"].items():
         title = "By " + " and ".join(name.split(","))
         sections.append(Section(title, tuple(_comparison(name, found, report))))
+    if report.get("confounding"):
+        blocks = tuple(_confounding(report["confounding"]))
+        sections.append(Section("Associations between attributes and labels", blocks))
     if report["labels"]:
         sections.append(Section("Labels", tuple(_labels(report["labels"]))))
     tool = report["tool"]
     return Page(
-        "What was corrected, and what it cost",
+        "Correction of group representation",
         tuple(report["statements"]),
         tuple(sections),
         f"{tool['name']} {tool['version']}; strategy {report['recipe']['strategy']}, seed "
@@ -49,20 +43,45 @@ def make_page(report: Mapping[str, Any]) -> Page:
     )
 
 
+def _confounding(found: Mapping[str, Any]) -> Iterator[Block]:
+    rows = [
+        (
+            " and ".join(each["columns"]),
+            f"{each['before']:.3f}",
+            f"{each['after']:.3f}" + (" ▲" if each["grows"] else ""),
+        )
+        for each in found["associations"]
+    ]
+    if rows:
+        yield Table("Cramér's V, 0 to 1; ▲ grows", ("", "before", "after"), rows)
+    for name, text in (("attributes", "the attributes"), ("with_labels", "attributes and label")):
+        each = found["emptied"][name]
+        if each is not None:
+            yield f"{each['emptied']:,} of {each['cells']:,} intersections of {text} become empty."
+    rates = sorted(found["base_rates"].items(), key=lambda item: -_change(item[1]))[:_MAX_ROWS]
+    if rates:
+        table = [(name, _percent(r["before"]), _percent(r["after"])) for name, r in rates]
+        yield Table("Share of all records with each label", ("", "before", "after"), table)
+
+
+def _change(rate: Mapping[str, float]) -> float:
+    return abs(rate["after"] - rate["before"])
+
+
 def _done(report: Mapping[str, Any]) -> Iterator[Block]:
     counts = report["counts"]
     rows = [
         ("kept", f"{counts['kept']:,}"),
         ("removed", f"{counts['removed']:,}"),
-        ("made from others", f"{counts['made']:,}"),
-        ("of splits that are not corrected", f"{counts['fixed']:,}"),
+        ("added", f"{counts['made']:,}"),
+        ("in splits left unchanged", f"{counts['fixed']:,}"),
     ]
     yield Table(f"Of {counts['records']:,} records", ("", "records"), rows)
     weights = report["weights"]
     if weights is not None:
         yield (
-            f"Weights are from {weights['least']:.3g} to {weights['greatest']:.3g}. They are worth "
-            f"{weights['effective_sample_size']:,.0f} records of equal weight (Kish)."
+            f"Weights range from {weights['least']:.3g} to {weights['greatest']:.3g}; the "
+            f"effective sample size (Kish) is {weights['effective_sample_size']:,.0f}."
         )
 
 
@@ -77,7 +96,7 @@ def _comparison(name: str, found: Mapping[str, Any], report: Mapping[str, Any]) 
     if bias is not None and bias["majority"] is not None:
         directional = bias["directional"]
         yield (
-            f"Bias amplification against the dataset before, negative for less: "
+            f"Bias amplification relative to the original dataset (negative: less bias): "
             f"{bias['majority']:+.3f} (majority groups, Zhao et al. 2017)"
             + (f", {directional:+.3f} (directional, Wang and Russakovsky 2021)."
                if directional is not None else ".")
@@ -91,17 +110,17 @@ def _comparison(name: str, found: Mapping[str, Any], report: Mapping[str, Any]) 
             f"{said['before']['count']:,.0f} ({_percent(said['before']['share'])})",
             f"{said['after']['count']:,.6g} ({_percent(said['after']['share'])})",
         )
-        for group, said in list(found["groups"].items())[:_MOST_ROWS]
+        for group, said in list(found["groups"].items())[:_MAX_ROWS]
     ]
-    yield Table("Groups that have a target", ("", "target", "before", "after"), table)
+    yield Table("Groups with a target", ("", "target", "before", "after"), table)
 
 
 def _shares(name: str, audits: Mapping[str, Any]) -> Iterator[Block]:
-    """Each group's share before and after, on one scale."""
+    """Share of each group before and after, on one scale."""
     charts = {}
     for when in ("before", "after"):
         grouping = (audits[when]["attributes"] | audits[when]["intersections"])[name]
-        groups = list(grouping["groups"].items())[:_MOST_BARS]
+        groups = list(grouping["groups"].items())[:_MAX_BARS]
         charts[when] = tuple(_bar(group, said) for group, said in groups)
     most = max((bar.high or 0.0 for bars in charts.values() for bar in bars), default=0.0)
     end = next((end for end in (0.04, 0.1, 0.2, 0.4, 0.6, 0.8) if most <= end), 1.0)
@@ -114,22 +133,22 @@ def _by_label(labels: Mapping[str, Any]) -> Iterator[Block]:
         return
     rows = [
         (name, f"{said['before']:.3f}", f"{said['after']:.3f}")
-        for name, said in list(labels.items())[:_MOST_BARS]
+        for name, said in list(labels.items())[:_MAX_BARS]
     ]
-    caption = "Share of each label that is of another group than the target wants"
+    caption = "Total variation distance from the target, by label"
     yield Table(caption, ("", "before", "after"), rows)
-    if len(labels) > _MOST_BARS:
-        yield f"{len(labels) - _MOST_BARS:,} labels that were nearer are in the report in JSON."
+    if len(labels) > _MAX_BARS:
+        yield f"{len(labels) - _MAX_BARS:,} more labels are in the JSON report."
 
 
 def _labels(labels: Mapping[str, Any]) -> Iterator[Block]:
     rows = [
         (name, f"{said['before']:,}", f"{said['after']:,.6g}")
-        for name, said in list(labels.items())[:_MOST_ROWS]
+        for name, said in list(labels.items())[:_MAX_ROWS]
     ]
-    yield Table("Records of each label", ("", "before", "after"), rows)
-    if len(labels) > _MOST_ROWS:
-        yield f"{len(labels) - _MOST_ROWS:,} more labels are in the report in JSON."
+    yield Table("Records per label", ("", "before", "after"), rows)
+    if len(labels) > _MAX_ROWS:
+        yield f"{len(labels) - _MAX_ROWS:,} more labels are in the JSON report."
 
 
 def _bar(group: str, said: Mapping[str, Any]) -> Bar:

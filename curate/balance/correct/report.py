@@ -1,22 +1,31 @@
-"""A correction's report, as plain values for JSON."""
+"""The report of a correction: JSON (manifests/balance-report-1.schema.json), text, page."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import curate
 from curate.balance.audit import report as audit_report
-from curate.balance.audit.shares import spell
+from curate.balance.audit.representation import format_group
 from curate.balance.audit.statements import describe as describe_audit
 from curate.balance.correct.comparison import Amplification, Comparison, Distances, total_variation
-from curate.balance.correct.decide import Corrected
-from curate.balance.correct.intake import Intake
-from curate.balance.correct.options import MAKING, Balancing
+from curate.balance.correct.confounding import GROWTH
+from curate.balance.correct.options import ADDING, BalanceOptions
+from curate.balance.correct.page import make_page
+from curate.balance.correct.source import LoadedRecords
+from curate.balance.correct.strategies import Corrected
 from curate.balance.groups import MISSING
 from curate.core.intervals import Floats
+from curate.core.records import escape_unprintable
+from curate.report.document import Report
+from curate.report.values import Page
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSION = 1
 
@@ -25,35 +34,98 @@ _DIGITS = 6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Findings:
-    """Everything that a report is made from.
+    """Everything that the report is computed from.
 
     Args:
-        intake: what was read.
-        corrected: what becomes of it.
-        options: what was asked for.
+        loaded: the records.
+        corrected: the decided correction.
+        options: the options.
     """
 
-    intake: Intake
+    loaded: LoadedRecords
     corrected: Corrected
-    options: Balancing
+    options: BalanceOptions
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Correction(Report):
+    """The result of `curate.rebalance`.
+
+    Args:
+        report: plain values, as in the JSON report.
+        out: the output folder; None of a dry run.
+        already_done: whether OUT was finished before.
+        seconds: wall time of this run.
+    """
+
+    report: Mapping[str, Any]
+    out: Path | None = None
+    already_done: bool = False
+    seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        counts = self.report["counts"]
+        return (
+            f"Correction({self.report['recipe']['strategy']}: {counts['kept']:,} kept, "
+            f"{counts['removed']:,} removed, {counts['made']:,} added)"
+        )
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """The report as plain values for JSON."""
+        return self.report
+
+    def to_page(self) -> Page:
+        """The contents of the HTML page."""
+        return make_page(self.report)
+
+    def to_text(self) -> str:
+        """Counts, distances before and after, and the statements."""
+        return "\n".join([*format_report(self.report), self._where()])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Targets, counts and shares before and after, one row per group."""
+        import pandas as pd
+
+        rows = [
+            {
+                "attribute": name,
+                "group": group,
+                "target": entry["target"],
+                "count_before": entry["before"]["count"],
+                "share_before": entry["before"]["share"],
+                "count_after": entry["after"]["count"],
+                "share_after": entry["after"]["share"],
+            }
+            for name, found in self.report["comparisons"].items()
+            for group, entry in found["groups"].items()
+        ]
+        columns = ["attribute", "group"]
+        return pd.DataFrame(rows).set_index(columns) if rows else pd.DataFrame(columns=columns)
+
+    def _where(self) -> str:
+        if self.out is None:
+            return "Dry run: no output was written."
+        if self.already_done:
+            return f"{self.out} was already finished; nothing was done."
+        return f"Wrote {self.out} in {self.seconds:,.1f} s; check it with `curate verify`."
 
 
 def to_dict(findings: Findings) -> dict[str, Any]:
-    """The report: what changes, and what it costs."""
+    """The report as plain values for JSON."""
     corrected, options = findings.corrected, findings.options
-    correction, kinds = corrected.correction, findings.intake.kinds
+    correction, strata = corrected.correction, findings.loaded.strata
     return {
         "version": VERSION,
         "tool": {"name": "curate-dataset", "version": curate.__version__},
         "recipe": options.to_dict(),
-        "input": dict(findings.intake.facts),
-        "splits": {name: dict(counts) for name, counts in findings.intake.splits.items()},
+        "input": dict(findings.loaded.facts),
+        "splits": {name: dict(counts) for name, counts in findings.loaded.splits.items()},
         "counts": {
-            "records": int(kinds.counts.sum()),
+            "records": int(strata.counts.sum()),
             "kept": int(correction.kept.sum()),
-            "removed": int((kinds.counts - correction.kept).sum()),
+            "removed": int((strata.counts - correction.kept).sum()),
             "made": int(correction.made.sum()),
-            "fixed": sum(findings.intake.splits["fixed"].values()),
+            "fixed": sum(findings.loaded.splits["fixed"].values()),
         },
         "weights": _weights(findings) if options.strategy == "reweigh" else None,
         "gap": _round(correction.gap),
@@ -62,54 +134,85 @@ def to_dict(findings: Findings) -> dict[str, Any]:
         "comparisons": {
             ",".join(each.columns): _comparison(each) for each in corrected.comparisons
         },
+        "confounding": corrected.confounding.to_dict(),
         "audit": None if corrected.before is None else _audits(findings),
         "statements": list(describe(findings)),
     }
 
 
 def describe(findings: Findings) -> Iterator[str]:
-    """What a person should know, in plain sentences."""
+    """Statements about the correction, a sentence or two each."""
     correction, options = findings.corrected.correction, findings.options
-    kinds = findings.intake.kinds
+    strata = findings.loaded.strata
+    intended = options.positive if options.strategy == "augment-positive" else None
+    yield from findings.corrected.confounding.warnings(intended)
+    yield from _warn_of_distance(findings)
     yield from correction.notes
-    if options.by:
+    yield from _describe_assumptions(findings)
+    if options.groupings:
         missing = sum(
             int(count)
-            for people, count in zip(kinds.people, kinds.counts, strict=True)
+            for people, count in zip(strata.people, strata.counts, strict=True)
             if any(MISSING in group for group in people)
         )
         if missing:
             yield (
-                f"{missing:,} records lack a value of an attribute; the targets for it do not "
-                "speak of them, and where no other does, they are left as they are."
+                f"{missing:,} records have a missing value of an attribute; its targets do not "
+                "apply to them, and without other targets they are left unchanged."
             )
     if options.strategy == "reweigh":
-        total = int(kinds.counts.sum())
+        total = int(strata.counts.sum())
         yield (
-            f"The weights of {total:,} records are worth {correction.effective:,.0f} records of "
-            "equal weight; the audit after it is of so many, and its intervals are as wide."
+            f"The effective sample size of the {total:,} weighted records is "
+            f"{correction.effective:,.0f}; the audit after the correction is for that many."
         )
     if correction.gap is not None and correction.gap > 0:
-        yield (
-            f"The search ended before the best was proven: at most {100 * correction.gap:.2g} % "
-            "better is possible."
-        )
-    fixed = sum(findings.intake.splits["fixed"].values())
+        yield (f"The optimization stopped early; its relative gap is {100 * correction.gap:.2g} %.")
+    fixed = sum(findings.loaded.splits["fixed"].values())
     if fixed:
-        yield (
-            f"{fixed:,} records are of splits that are not corrected and stay as they are"
-            f"{'; none is made for validation or test' if options.strategy in MAKING else ''}."
-        )
+        adds = options.strategy in ADDING
+        more = "; nothing is added to validation or test splits" if adds else ""
+        yield f"{fixed:,} records are in splits that are left unchanged{more}."
     if correction.made.sum():
         yield (
-            "Records that are made show no new people and no new situations: they shift weight to "
-            "those that are there."
+            "Added records show no new people and no new situations; they increase the weight of "
+            "existing ones."
         )
     yield (
-        "Groups are as the annotations have them. Equal numbers do not make labels fair, nor "
-        "pictures of a group alike in quality; measure what a model makes of it with `curate "
-        "impact train`."
+        "Groups are as annotated. Equal counts do not make labels fair or images of equal "
+        "quality; measure the effect on a model with `curate impact train`."
     )
+
+
+def _describe_assumptions(findings: Findings) -> Iterator[str]:
+    """What a strategy presupposes, and where the audit contradicts it."""
+    options, before = findings.options, findings.corrected.before
+    if options.strategy == "augment-positive":
+        yield (
+            "augment-positive assumes that groups below the base rate lack positives because of "
+            "historical or label bias. Where rates truly differ, it moves the data away from the "
+            "population and costs accuracy; counts cannot tell the two apart."
+        )
+    if options.strategy != "reweigh" or before is None:
+        return
+    for each in before.adjusted:
+        if each.kind in ("reversed", "vanished") and (each.attribute,) in options.groupings:
+            yield (
+                f"Warning: reweigh corrects the crude difference of {each.label} for "
+                f"{each.attribute} {each.group} ({100 * each.crude:+.1f} points), which is "
+                f"{each.kind} when adjusted for {each.stratum} ({100 * each.adjusted:+.1f})."
+            )
+
+
+def _warn_of_distance(findings: Findings) -> Iterator[str]:
+    """Groupings that are farther from their target than before."""
+    for each in findings.corrected.comparisons:
+        before, after = each.before.total_variation, each.after.total_variation
+        if after > before + GROWTH:
+            yield (
+                f"Warning: the shares of {','.join(each.columns)} are farther from the target "
+                f"than before: total variation {before:.3f} -> {after:.3f}."
+            )
 
 
 def _weights(findings: Findings) -> dict[str, Any]:
@@ -124,14 +227,14 @@ def _weights(findings: Findings) -> dict[str, Any]:
 
 
 def _labels(findings: Findings) -> dict[str, Any]:
-    """Records of each label before and after."""
-    kinds, correction = findings.intake.kinds, findings.corrected.correction
+    """Records per label before and after."""
+    strata, correction = findings.loaded.strata, findings.corrected.correction
     before: dict[str, int] = {}
     after: dict[str, float] = {}
-    for place, names in enumerate(kinds.labels):
+    for position, names in enumerate(strata.labels):
         for name in names:
-            before[name] = before.get(name, 0) + int(kinds.counts[place])
-            after[name] = after.get(name, 0.0) + float(correction.mass[place])
+            before[name] = before.get(name, 0) + int(strata.counts[position])
+            after[name] = after.get(name, 0.0) + float(correction.mass[position])
     return {name: {"before": before[name], "after": _round(after[name])} for name in sorted(before)}
 
 
@@ -143,26 +246,26 @@ def _comparison(found: Comparison) -> dict[str, Any]:
         "amplification": _amplification(found.amplification),
         "labels": _by_label(found),
         "groups": {
-            spell(group): {
-                "target": _round(float(masses.target[place])),
-                "before": _mass(masses.before[0], place),
-                "after": _mass(masses.after[0], place),
+            format_group(group): {
+                "target": _round(float(masses.target[position])),
+                "before": _mass(masses.before[0], position),
+                "after": _mass(masses.after[0], position),
             }
-            for place, group in enumerate(masses.groups)
+            for position, group in enumerate(masses.groups)
         },
     }
 
 
 def _by_label(found: Comparison) -> dict[str, Any]:
-    """How far each label is from the target, the furthest before first."""
+    """Total variation of each label from the target, the largest before first."""
     masses = found.masses
     rows = [
         (
             str(label),
-            total_variation(masses.before[place], masses.target),
-            total_variation(masses.after[place], masses.target),
+            total_variation(masses.before[position], masses.target),
+            total_variation(masses.after[position], masses.target),
         )
-        for place, label in enumerate(masses.labels)
+        for position, label in enumerate(masses.labels)
         if label is not None
     ]
     return {
@@ -171,11 +274,11 @@ def _by_label(found: Comparison) -> dict[str, Any]:
     }
 
 
-def _mass(row: Floats, place: int) -> dict[str, Any]:
+def _mass(row: Floats, position: int) -> dict[str, Any]:
     total = float(row.sum())
     return {
-        "count": _round(float(row[place])),
-        "share": _round(float(row[place]) / total) if total else None,
+        "count": _round(float(row[position])),
+        "share": _round(float(row[position]) / total) if total else None,
     }
 
 
@@ -196,7 +299,7 @@ def _amplification(found: Amplification | None) -> dict[str, Any] | None:
 
 
 def _audits(findings: Findings) -> dict[str, Any]:
-    """Both audits, in the form of `curate audit`'s report."""
+    """Both audits, in the format of `curate audit`."""
     options, corrected = findings.options, findings.corrected
     assert corrected.before is not None and corrected.after is not None  # noqa: S101, PT018
     facts: Mapping[str, Any] = {
@@ -215,7 +318,7 @@ def _audits(findings: Findings) -> dict[str, Any]:
         name: {
             "version": audit_report.VERSION,
             **facts,
-            **audit_report.to_dict(each),
+            **audit_report.statistics_to_dict(each),
             "statements": list(describe_audit(each, facts)),
         }
         for name, each in (("before", corrected.before), ("after", corrected.after))
@@ -223,5 +326,48 @@ def _audits(findings: Findings) -> dict[str, Any]:
 
 
 def _round(value: float | None) -> float | None:
-    """Six digits say enough; JSON has no NaN."""
+    """Six digits; None for NaN, which JSON does not have."""
     return None if value is None or math.isnan(value) else round(float(value), _DIGITS)
+
+
+def format_report(report: Mapping[str, Any]) -> list[str]:
+    """The summary for the terminal, one line each; unprintable characters are escaped."""
+    counts = report["counts"]
+    lines = [
+        f"{counts['records']:,} records: {counts['kept']:,} kept, {counts['removed']:,} removed, "
+        f"{counts['made']:,} added"
+        + (f"; {counts['fixed']:,} in splits left unchanged" if counts["fixed"] else "")
+        + "."
+    ]
+    given = report["input"]
+    for kind, what in (("unmatched", "match no record"), ("ambiguous", "are ambiguous")):
+        if given.get(kind):
+            examples = ", ".join(given[f"{kind}_examples"])
+            lines.append(f"{given[kind]:,} ids of the table {what}, such as {examples}.")
+    if report["weights"] is not None:
+        weights = report["weights"]
+        lines.append(
+            f"weights {weights['least']:.3g} to {weights['greatest']:.3g}; effective sample size "
+            f"{weights['effective_sample_size']:,.0f}"
+        )
+    for name, found in report["comparisons"].items():
+        before, after = found["before"], found["after"]
+        lines.append(f"{name}:")
+        rows = (
+            ("distance from target", "total_variation"),
+            ("distance from target, worst label", "worst_total_variation"),
+            ("label and group, Cramér's V", "cramers_v"),
+            ("largest base-rate gap", "rate_gap"),
+        )
+        lines += [
+            f"  {text:<34}{before[key]:>8.3f} -> {after[key]:.3f}"
+            for text, key in rows
+            if before[key] is not None and after[key] is not None
+        ]
+        bias = found["amplification"]
+        if bias is not None and bias["majority"] is not None and bias["directional"] is not None:
+            lines.append(
+                f"  bias amplification: majority {bias['majority']:+.3f}, directional "
+                f"{bias['directional']:+.3f}"
+            )
+    return [escape_unprintable(line) for line in (*lines, *report["statements"])]

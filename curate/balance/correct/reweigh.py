@@ -1,8 +1,8 @@
-"""Weights that make groups and labels independent, or bring groups to a target.
+"""Reweighing: weights that make groups and labels independent, or meet a target.
 
 Kamiran and Calders, *Data preprocessing techniques for classification without
 discrimination* (KAIS 33, 2012): a record of group g and label l weighs
-P(g)·P(l) / P(g, l). With a target, its share of g takes the place of P(g). Several
+P(g)·P(l) / P(g, l). With a target, its share of g replaces P(g). Several
 groupings at once are raked (Deming and Stephan, Annals of Mathematical Statistics 11,
 1940): the same step for each in turn until all fit; for one, the first step is the formula.
 """
@@ -13,73 +13,72 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from curate.balance.audit.shares import spell
-from curate.balance.cells import Ints
-from curate.balance.correct.goal import Correction, Goal
-from curate.balance.correct.kinds import Kinds, Members, find_members
+from curate.balance.audit.representation import format_group
+from curate.balance.contingency import Ints
+from curate.balance.correct.goal import Allocation, Goal
+from curate.balance.correct.strata import Members, Strata, find_members
 from curate.core.errors import DataError, UsageError
 from curate.core.intervals import Floats
 
 _ROUNDS = 2_000
-_CLOSE = 1e-10  # relative error of a group's mass at which raking has arrived
+_CLOSE = 1e-10  # convergence tolerance, relative error of a group's weight
 _SHOWN = 3
 
 
-def reweigh(kinds: Kinds, goal: Goal) -> Correction:
-    """Weigh every record; labels keep their sums of weights.
+def reweigh(strata: Strata, goal: Goal) -> Allocation:
+    """Compute a weight for every record; the total weight of each label is unchanged.
 
-    Labels of a record with several count as one label, the set of them. Who has no value
-    of an attribute is left as it is by that attribute's target, and so is who has no label
-    where targets are within labels.
+    A set of several labels counts as one label. Records with a missing value are not
+    changed by that attribute's target, nor are records without a label by targets within labels.
 
     Args:
-        kinds: the records, each counting once.
+        strata: the records, each with one group.
         goal: the target.
 
     Raises:
-        UsageError: if people are counted, and not records.
+        UsageError: if people are counted instead of records.
         DataError: if several targets contradict each other.
     """
-    if not kinds.are_single:
-        raise UsageError("a weight is of a record: count --per record for reweigh")
-    weights = np.ones(len(kinds))
+    if not strata.are_single:
+        raise UsageError("reweigh computes weights of records; use --per record")
+    weights = np.ones(len(strata))
     empty: list[str] = []
     members = [
-        find_members(kinds, columns, list(target)) for columns, target in goal.targets.items()
+        find_members(strata, columns, list(target)) for columns, target in goal.targets.items()
     ]
     wanted = [np.array(list(target.values())) for target in goal.targets.values()]
-    for label, places in _parts(kinds, goal):
-        some = [Members(each.columns, each.groups, each.people[places]) for each in members]
+    for label, positions in _parts(strata, goal):
+        some = [Members(each.columns, each.groups, each.people[positions]) for each in members]
         empty += [
-            f"{spell(group)}{label}"
+            f"{format_group(group)}{label}"
             for each, shares in zip(some, wanted, strict=True)
             for group, there, share in zip(
-                each.groups, kinds.counts[places] @ each.people, shares, strict=True
+                each.groups, strata.counts[positions] @ each.people, shares, strict=True
             )
             if share > 0 and not there
         ]
-        weights[places] = _rake(kinds.counts[places], some, wanted, label)
-    return Correction(
-        kept=kinds.counts,
-        made=np.zeros_like(kinds.counts),
+        weights[positions] = _rake(strata.counts[positions], some, wanted, label)
+    return Allocation(
+        kept=strata.counts,
+        made=np.zeros_like(strata.counts),
         weights=weights,
-        why=(None,) * len(kinds),
+        why=(None,) * len(strata),
         notes=tuple(_note_empty(empty)),
     )
 
 
-def _parts(kinds: Kinds, goal: Goal) -> Iterator[tuple[str, Ints]]:
-    """The kinds of each label, with what messages call it."""
+def _parts(strata: Strata, goal: Goal) -> Iterator[tuple[str, Ints]]:
+    """The strata of each set of labels, with its name for messages."""
     if not goal.within:
-        yield "", np.arange(len(kinds))
+        yield "", np.arange(len(strata))
         return
     by_label: dict[tuple[str, ...], list[int]] = {}
-    known = set(kinds.names())
-    for place, labels in enumerate(kinds.labels):
+    known = set(strata.names())
+    for position, labels in enumerate(strata.labels):
         if known.issuperset(labels):
-            by_label.setdefault(labels, []).append(place)
-    for labels, places in by_label.items():
-        yield f" of {'+'.join(labels)}", np.array(places, dtype=np.int64)
+            by_label.setdefault(labels, []).append(position)
+    for labels, positions in by_label.items():
+        yield f" of {'+'.join(labels)}", np.array(positions, dtype=np.int64)
 
 
 def _rake(counts: Ints, members: list[Members], wanted: list[Floats], label: str) -> Floats:
@@ -99,13 +98,13 @@ def _rake(counts: Ints, members: list[Members], wanted: list[Floats], label: str
         if worst < _CLOSE or len(members) == 1:
             return weights
     raise DataError(
-        f"no weights meet all targets{label} at once; cross fewer attributes, or give the targets "
-        "of the crossed attributes"
+        f"no weights meet all targets{label} together; cross fewer attributes, or give targets "
+        "for the crossed attributes"
     )
 
 
 def _present(members: Members, counts: Ints, shares: Floats) -> Floats:
-    """The target among the groups that are there, adding up to 1."""
+    """The target over the groups that exist, normalized to 1."""
     there = np.where(counts @ members.people > 0, shares, 0.0)
     return there / there.sum() if there.sum() else there
 
@@ -114,7 +113,7 @@ def _note_empty(cells: list[str]) -> Iterator[str]:
     if cells:
         shown = "; ".join(cells[:_SHOWN])
         yield (
-            f"{len(cells):,} cells that the target wants are empty, and no weight fills them: "
-            f"{shown}{' and others' if len(cells) > _SHOWN else ''}. The groups that are there "
-            "share what was theirs, and the target is not met there."
+            f"{len(cells):,} cells with a target share are empty, which no weight can fill: "
+            f"{shown}{' and others' if len(cells) > _SHOWN else ''}. Their share is distributed "
+            "over the existing groups, and the target is not met there."
         )

@@ -1,4 +1,4 @@
-"""One shard of a correction: copy what stays, make what is made, and write a row for each."""
+"""The job of one shard: copy kept images, write added ones, and a row for each."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curate import codec
-from curate.balance.correct.augment import Augmentation, make_augmentation
-from curate.balance.correct.edits import Extent, format_map
-from curate.balance.correct.ledger import Decision, Ledger, open_ledger
-from curate.balance.correct.opening import Opening
+from curate.balance.correct.augmentation import Augmentation, make_augmentation
+from curate.balance.correct.decisions import Decision, DecisionIndex, open_decisions
+from curate.balance.correct.output import Extent, format_map
+from curate.balance.correct.source import SourceSpec
 from curate.codec import Picture
 from curate.core.affine import Affine, identity
 from curate.core.errors import DataError, SourceChangedError, WithheldError
@@ -23,8 +23,7 @@ from curate.engine.shards import Shard, Stage
 from curate.layouts.editing import name_copy
 from curate.manifest.corrections import Row, save_rows
 from curate.manifest.store import digest_bytes, save_json
-from curate.pipeline.looking import PART, TALLY
-from curate.pipeline.shard import DATA, ShardResult
+from curate.pipeline.shard import DATA, PART, TALLY, ShardResult
 from curate.recipe import format_json
 
 
@@ -33,17 +32,17 @@ class BalanceJob:
     """Does shards of one correction; opened once per process.
 
     Args:
-        opening: how SOURCE is opened.
+        opening: how to open SOURCE.
         work: the work folder.
-        ledger: what is decided.
-        augmentation: a preset's name or a file, or None for repetition.
-        writes_images: whether images are written, or only rows.
-        seed: of augmentations.
+        decisions: the index file.
+        augmentation: a preset's name or a file; None for identical copies.
+        writes_images: write images; only rows if False.
+        seed: random seed of augmentations.
     """
 
-    opening: Opening
+    opening: SourceSpec
     work: Path
-    ledger: Path
+    decisions: Path
     augmentation: str | None
     writes_images: bool
     seed: int
@@ -56,12 +55,12 @@ class BalanceJob:
         def work(shard: Shard, report: Report) -> ShardResult:
             rows: list[Row] = []
             with (
-                open_ledger(self.ledger, fresh=False) as ledger,
+                open_decisions(self.decisions, fresh=False) as decisions,
                 Stage(self.work / "staging", self.work / "shards", shard.name) as stage,
             ):
                 ids = [printable(record.id) for record in shard.records]
-                decisions = ledger.find_between(min(ids), max(ids))
-                maker = _Maker(source, ledger, decisions, stage, augmentation, self)
+                by_id = decisions.find_between(min(ids), max(ids))
+                maker = _Maker(source, decisions, by_id, stage, augmentation, self)
                 for index, record in enumerate(shard.records):
                     if self.writes_images or not index:
                         report(index, (index, 0))
@@ -77,21 +76,21 @@ class BalanceJob:
 
 @dataclass(frozen=True, slots=True)
 class _Maker:
-    """Carries out what is decided of a record."""
+    """Applies the decision for a record."""
 
     source: Source
-    ledger: Ledger
-    decisions: Mapping[str, Decision]
+    decisions: DecisionIndex
+    by_id: Mapping[str, Decision]
     stage: Stage
     augmentation: Augmentation | None
     job: BalanceJob
 
     def make(self, record: ImageRecord) -> Iterator[Row]:
-        """Rows of a record and of those made from it."""
+        """Rows of a record and of the copies added."""
         name = printable(record.id)
-        decision = self.decisions.get(name)
+        decision = self.by_id.get(name)
         if decision is None:
-            raise SourceChangedError(f"{name!a} is new in SOURCE; remove the OUT and run again")
+            raise SourceChangedError(f"{name!a} is new in SOURCE; remove OUT and run again")
         data = self._read(record) if self.job.writes_images and decision.is_kept else None
         yield self._row(record, decision, data)
         for number in range(1, decision.copies + 1):
@@ -102,13 +101,13 @@ class _Maker:
             data = self.source.read(record)
         except WithheldError as error:
             raise DataError(
-                f"{escape_unprintable(record.id)} cannot be read ({error.detail}); mend or remove "
-                "it, or say --list-only"
+                f"{escape_unprintable(record.id)} cannot be read ({error.detail}); repair or "
+                "remove it, or use --list-only"
             ) from None
-        expected = self.ledger.expected(printable(record.id))
+        expected = self.decisions.expected(printable(record.id))
         if expected is not None and digest_bytes(data) != expected:
             raise DataError(
-                f"{escape_unprintable(record.id)} is not what the manifest of SOURCE says; see "
+                f"{escape_unprintable(record.id)} differs from the manifest of SOURCE; see "
                 "`curate verify`"
             )
         return data
@@ -154,19 +153,19 @@ class _Maker:
             return codec.load(data)
         except WithheldError as error:
             raise DataError(
-                f"{escape_unprintable(record.id)} cannot be decoded ({error.detail}); mend or "
+                f"{escape_unprintable(record.id)} cannot be decoded ({error.detail}); repair or "
                 "remove it"
             ) from None
 
     def _augment(
         self, record: ImageRecord, picture: Picture, number: int
     ) -> tuple[str, bytes, dict[str, Any]]:
-        """The suffix and bytes of an altered image, and what its row says of it."""
+        """Suffix and bytes of an augmented image, and the columns that describe it."""
         assert self.augmentation is not None  # noqa: S101 - narrows the type
         if len(picture.frames) > 1:
             raise DataError(
                 f"{escape_unprintable(record.id)} has {len(picture.frames)} frames and cannot be "
-                "augmented; use oversample, or leave it out"
+                "augmented; use oversample, or exclude it"
             )
         seed = _seed(self.job.seed, printable(record.id), number)
         found = self.augmentation.apply(codec.upright_rgb(picture, 0), seed)
@@ -180,7 +179,7 @@ class _Maker:
         return codec.suffix_of_rgb(picture.format), encoded, how
 
     def _written(self, path: str, data: bytes | None, origin: bytes | None) -> dict[str, Any]:
-        """Write an image, if any, and say what it is."""
+        """Write an image, if any; returns its columns."""
         if data is None or origin is None:
             return {}
         self.stage.write(f"{DATA}/{path}", data)
@@ -193,7 +192,7 @@ class _Maker:
 
 
 def _unchanged(picture: Picture) -> tuple[Extent, Affine]:
-    """The size of the upright image, and the map of a copy of the file."""
+    """Size of the upright image and the identity map."""
     height, width = codec.upright_rgb(picture, 0).shape[:2]
     return Extent(width, height), identity(width, height)
 
@@ -203,6 +202,6 @@ def _said(decision: Decision) -> dict[str, Any]:
 
 
 def _seed(seed: int, name: str, number: int) -> int:
-    """A seed that follows from the run's, the record and the number of the copy."""
+    """Random seed of one copy, from the run's seed, the record and the copy's number."""
     digest = hashlib.blake2b(f"{seed}\0{name}\0{number}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") % (2**31)

@@ -1,22 +1,22 @@
-"""An audit of labels as a page for people."""
+"""The HTML page of a label audit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from curate.balance.labels.judgements import SAFETY
-from curate.balance.labels.measure import LabelAudit
-from curate.balance.labels.rules import Decision
-from curate.balance.labels.run import Images, LabelAnswer
+from curate.balance.labels.measure import LabelDecisions
+from curate.balance.labels.rules import SAFETY, Decision
 from curate.core.intervals import Interval, Share
-from curate.report.page import render_page
 from curate.report.values import Bar, BarChart, Block, Page, Section, Table
 
-_MOST_ROWS = 300
+if TYPE_CHECKING:
+    from curate.balance.labels.run import Images, LabelAudit
 
-_WARNING = "This page spells out labels that people have found offensive."
+_MAX_ROWS = 300
+
+_WARNING = "This page contains labels that annotators judged offensive."
 
 _NAMES = {
     "safety": "safe, sensitive or offensive (nominal)",
@@ -25,15 +25,8 @@ _NAMES = {
 }
 
 
-def save_labels_page(answer: LabelAnswer, path: Path) -> None:
-    """Write the page, so that a reader sees all of it or nothing."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(render_page(make_labels_page(answer)), encoding="utf-8")
-    partial.replace(path)
-
-
-def make_labels_page(answer: LabelAnswer) -> Page:
-    """Lay out an audit of labels."""
+def make_page(answer: LabelAudit) -> Page:
+    """The contents of the page."""
     audit = answer.audit
     sections = [Section("Agreement", tuple(_agreement(audit)))]
     if answer.images is not None:
@@ -50,23 +43,23 @@ def make_labels_page(answer: LabelAnswer) -> Page:
     digests = ", ".join(fact.sha256[:12] for fact in answer.judgements.facts)
     tool = answer.tool
     return Page(
-        "Which labels are safe, and can be pictured?",
+        "Label audit",
         (*_warn(audit), *answer.statements),
         tuple(sections),
-        f"{tool['name']} {tool['version']}; judgements {digests}",
+        f"{tool['name']} {tool['version']}; judgments {digests}",
     )
 
 
-def _warn(audit: LabelAudit) -> Iterator[str]:
+def _warn(audit: LabelDecisions) -> Iterator[str]:
     if any(tally.offensive for tally in audit.tallies.values()):
         yield _WARNING
 
 
-def _decided(audit: LabelAudit, decision: Decision) -> list[str]:
+def _decided(audit: LabelDecisions, decision: Decision) -> list[str]:
     return [label for label, verdict in audit.verdicts.items() if verdict.decision is decision]
 
 
-def _agreement(audit: LabelAudit) -> Iterator[Block]:
+def _agreement(audit: LabelDecisions) -> Iterator[Block]:
     bars = tuple(
         Bar(_NAMES[name].partition(" (")[0], found.alpha, *(found.interval or (None, None)))
         for name, found in audit.agreement.items()
@@ -77,11 +70,11 @@ def _agreement(audit: LabelAudit) -> Iterator[Block]:
          _alpha(found.alpha, found.interval))
         for name, found in audit.agreement.items()
     ]  # fmt: skip
-    head = ("", "labels", "judgements", "α (95 %)")
-    yield Table("Agreement, of labels with two judgements or more", head, rows)
+    head = ("", "labels", "judgments", "α (95 %)")
+    yield Table("Agreement on labels with at least two judgments", head, rows)
     yield (
-        "α is 1 where annotators always agree and 0 where they agree no more than chance. Its "
-        "interval is the bootstrap's over labels; intervals of shares are Wilson's, 95 %."
+        "α is 1 for full agreement and 0 for agreement by chance; its 95 % interval is a bootstrap "
+        "over labels. Intervals of shares are 95 % Wilson intervals."
     )
 
 
@@ -94,39 +87,39 @@ def _images(images: Images) -> Iterator[Block]:
         (name, f"{gone:,}", f"{count:,}", f"{100 * gone / count:.1f}")
         for name, gone, count in (("all", removed, total), *splits)
     ]
-    yield Table("Images that a removal takes", ("", "removed", "images", "per cent"), rows)
+    yield Table("Images affected by removal", ("", "removed", "images", "%"), rows)
     if images.unlabelled:
         yield f"{images.unlabelled:,} images have no label."
     if images.unknown:
         examples = ", ".join(images.unknown_examples)
         yield (
-            f"{images.unknown:,} images have a label that the vocabulary does not have, such as "
-            f"{examples}; nothing is decided of those labels."
+            f"{images.unknown:,} images have a label that is not in the vocabulary, such as "
+            f"{examples}; those labels are not decided."
         )
 
 
-def _labels(answer: LabelAnswer, labels: Sequence[str]) -> Iterator[Block]:
+def _labels(answer: LabelAudit, labels: Sequence[str]) -> Iterator[Block]:
     if not labels:
         yield "None."
         return
-    rows = [_row(answer, label) for label in labels[:_MOST_ROWS]]
+    rows = [_row(answer, label) for label in labels[:_MAX_ROWS]]
     yield Table(f"{len(labels):,} labels", _head(answer), rows)
-    if len(labels) > _MOST_ROWS:
-        yield f"{len(labels) - _MOST_ROWS:,} more are in the report in JSON."
+    if len(labels) > _MAX_ROWS:
+        yield f"{len(labels) - _MAX_ROWS:,} more are in the JSON report."
 
 
-def _head(answer: LabelAnswer) -> tuple[str, ...]:
+def _head(answer: LabelAudit) -> tuple[str, ...]:
     questions = answer.audit.rules.questions
     return (
         "",
         "decision",
-        *((*SAFETY, "unsafe, per cent (95 %)") if "safety" in questions else ()),
+        *((*SAFETY, "unsafe, % (95 %)") if "safety" in questions else ()),
         *(("ratings 1 to 5", "mean", "median") if "imageability" in questions else ()),
         *(("images",) if answer.images is not None else ()),
     )
 
 
-def _row(answer: LabelAnswer, label: str) -> tuple[str, ...]:
+def _row(answer: LabelAudit, label: str) -> tuple[str, ...]:
     tally, questions = answer.audit.tallies[label], answer.audit.rules.questions
     verdict, said = answer.audit.verdicts[label], answer.vocabulary.labels[label]
     name = said.get("name")
@@ -157,6 +150,6 @@ def _middle(value: Fraction | None) -> str:
 
 def _alpha(alpha: float | None, interval: Interval | None) -> str:
     if alpha is None:
-        return "cannot be said"
+        return "undefined"
     ends = f" ({interval.low:.3f} to {interval.high:.3f})" if interval else ""
     return f"{alpha:.3f}{ends}".replace("-", "−")

@@ -1,59 +1,46 @@
-"""Decide which labels of a dataset are kept, from what annotators said of them."""
+"""Audit a label vocabulary: load judgments, decide, count images; load the decisions again."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import curate
-from curate.balance.categories import iter_categories
-from curate.balance.labels.measure import LabelAudit, asked, audit_tallies
-from curate.balance.labels.report import VERSION, label_to_dict, to_dict
-from curate.balance.labels.rules import LabelRules
-from curate.balance.labels.statements import describe
-from curate.balance.labels.tables import Judgements, load_judgements
+from curate.balance.labels.judgments import Judgments, load_judgments
+from curate.balance.labels.measure import LabelDecisions, asked, audit_tallies
+from curate.balance.labels.page import make_page
+from curate.balance.labels.report import VERSION, describe, format_labels, label_to_dict, to_dict
+from curate.balance.labels.rules import SAFETY, Decision, LabelRules
 from curate.balance.labels.vocabulary import Vocabulary, load_vocabulary
+from curate.balance.records import iter_categories
+from curate.core.errors import DataError, SchemaVersionError, UsageError
 from curate.core.protocols import Source
 from curate.layouts import open_source
+from curate.report.document import Report
+from curate.report.values import Page
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NO_SPLIT = "(none)"
-"""The name of the split of images that have none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelQuestion:
-    """What to judge labels by.
-
-    Args:
-        judgements: tables of judgements; a later one replaces what the same annotator said
-            of the same label in an earlier one.
-        rules: when a label is removed; which questions were asked is seen from the tables.
-        source: a dataset of which to count the images that would go, or None.
-        layout: that dataset's layout, and that of a vocabulary that is one, or ``auto``.
-        seed: of the bootstrap.
-    """
-
-    judgements: tuple[Path, ...]
-    rules: LabelRules = field(default_factory=LabelRules)
-    source: str | None = None
-    layout: str = "auto"
-    seed: int = 0
+"""Name of the split of images without a split."""
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """The images of a dataset, by what becomes of their labels.
+    """Images of a dataset by the decision for their labels.
 
     Args:
-        total: by split, all of them.
-        removed: by split, those of which a label is removed.
-        unlabelled: how many have no label.
-        unknown: how many have a label that the vocabulary does not have, and …
-        unknown_examples: … some of these labels.
-        of_label: by label, its images by split; an image of two labels counts for both.
+        total: images by split.
+        removed: images with a removed label, by split.
+        unlabelled: images without a label.
+        unknown: images with a label that is not in the vocabulary.
+        unknown_examples: some of these labels.
+        of_label: images by label and split; an image with two labels counts for both.
     """
 
     total: Mapping[str, int]
@@ -64,39 +51,43 @@ class Images:
     of_label: Mapping[str, Mapping[str, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class LabelAnswer:
-    """An audit of labels and how it came about.
+@dataclass(frozen=True, slots=True, repr=False)
+class LabelAudit(Report):
+    """The audit of a label vocabulary; made by `curate.audit_labels`.
 
     Args:
-        audit: the decisions.
+        audit: decisions and agreement.
         vocabulary: the labels.
-        judgements: what they were decided from.
-        images: what a removal would take, or None where no dataset was given.
-        seed: of the bootstrap.
+        judgements: the judgments that the decisions follow from.
+        images: images per label, or None if no dataset was given.
+        seed: random seed of the bootstrap.
     """
 
-    audit: LabelAudit
+    audit: LabelDecisions
     vocabulary: Vocabulary
-    judgements: Judgements
+    judgements: Judgments
     images: Images | None
     seed: int
 
+    def __repr__(self) -> str:
+        keep, remove, undecided = (self.audit.count(decision) for decision in Decision)
+        return f"LabelAudit({keep:,} kept, {remove:,} removed, {undecided:,} undecided)"
+
     @property
     def tool(self) -> Mapping[str, str]:
-        """What made it."""
+        """Name and version of this software."""
         return {"name": "curate-dataset", "version": curate.__version__}
 
     @property
     def statements(self) -> tuple[str, ...]:
-        """What the decisions can show and what they cannot, for people."""
+        """What the decisions show and what they cannot show."""
         lost = None
         if self.images is not None:
             lost = sum(self.images.removed.values()), sum(self.images.total.values())
         return tuple(describe(self.audit, self.judgements, lost))
 
     def to_dict(self) -> dict[str, Any]:
-        """The report, for JSON; annotators are counted, never named."""
+        """The report as plain values for JSON; annotators are counted, never named."""
         return {
             "version": VERSION,
             "tool": dict(self.tool),
@@ -116,6 +107,33 @@ class LabelAnswer:
             "statements": list(self.statements),
         }
 
+    def to_page(self) -> Page:
+        """The contents of the HTML page."""
+        return make_page(self)
+
+    def to_text(self) -> str:
+        """Labels to remove and undecided ones, then the statements."""
+        return format_labels(self.to_dict())
+
+    def to_frame(self) -> pd.DataFrame:
+        """Decisions and judgments, one row per label."""
+        import pandas as pd
+
+        rows = {}
+        for label, verdict in self.audit.verdicts.items():
+            tally = self.audit.tallies[label]
+            rows[label] = {
+                "decision": verdict.decision.value,
+                "reasons": " and ".join(verdict.reasons),
+                "contested": verdict.contested,
+                **dict(zip(SAFETY, tally.safety, strict=True)),
+                "imageability": None if tally.mean is None else float(tally.mean),
+                "images": (
+                    None if self.images is None else sum(self.images.of_label[label].values())
+                ),
+            }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("label")
+
     def _label(self, label: str) -> dict[str, Any]:
         said = self.vocabulary.labels[label]
         return {
@@ -127,32 +145,50 @@ class LabelAnswer:
         }
 
 
-def audit_labels(vocabulary: str, question: LabelQuestion) -> LabelAnswer:
-    """Decide every label of a vocabulary, and count the images that its removal would take.
+def audit_labels(
+    vocabulary: str | Path,
+    judgments: Sequence[str | Path],
+    source: str | Path | None = None,
+    rules: LabelRules | None = None,
+    layout: str = "auto",
+    seed: int = 0,
+) -> LabelAudit:
+    """Decide which labels of a vocabulary to keep, and count the images of each.
 
-    Nothing is removed: that is for ``curate balance``, which reads the report.
+    Nothing is removed; `curate.rebalance` with the strategy ``labels`` applies the report.
+
+    >>> import curate
+    >>> result = curate.audit_labels("labels.txt", ["round1.csv"])  # doctest: +SKIP
+    >>> result.to_frame()                                           # doctest: +SKIP
 
     Args:
         vocabulary: a list or table of labels, or a dataset.
-        question: what to judge them by.
+        judgments: tables of judgments; a later one replaces earlier judgments of the same
+            annotator on the same label.
+        source: a dataset whose images are counted, or None.
+        rules: when a label is removed; its questions are taken from the tables.
+        layout: layout of the datasets, or ``auto``.
+        seed: random seed of the bootstrap.
 
     Raises:
-        UsageError: if the request contradicts itself.
-        DataError: if what is given cannot be used.
-        SetupError: if the environment lacks something.
+        UsageError: if the arguments contradict each other.
+        DataError: if an input cannot be used.
+        SetupError: if an optional package is missing.
     """
-    words = load_vocabulary(vocabulary, question.layout)
-    judgements = load_judgements(question.judgements, tuple(words.labels))
-    rules = replace(question.rules, questions=asked(judgements.tallies))
-    audit = audit_tallies(judgements.tallies, rules, question.seed)
+    if seed < 0:
+        raise UsageError("--seed must be at least 0")
+    words = load_vocabulary(str(vocabulary), layout)
+    tables = load_judgments([Path(path) for path in judgments], tuple(words.labels))
+    rules = replace(rules or LabelRules(), questions=asked(tables.tallies))
+    audit = audit_tallies(tables.tallies, rules, seed)
     images = None
-    if question.source is not None:
-        images = count_images(open_source(question.source, question.layout), audit)
-    return LabelAnswer(audit, words, judgements, images, question.seed)
+    if source is not None:
+        images = count_images(open_source(str(source), layout), audit)
+    return LabelAudit(audit, words, tables, images, seed)
 
 
-def count_images(source: Source, audit: LabelAudit) -> Images:
-    """Count the images of each label, and those that would go: an image goes with any label."""
+def count_images(source: Source, audit: LabelDecisions) -> Images:
+    """Count the images of each label, and those with at least one removed label."""
     total: Counter[str] = Counter()
     removed: Counter[str] = Counter()
     of_label: dict[str, Counter[str]] = {label: Counter() for label in audit.verdicts}
@@ -199,3 +235,70 @@ def _images(images: Images) -> dict[str, Any]:
         "unknown": images.unknown,
         "unknown_examples": list(images.unknown_examples),
     }
+
+
+UNDECIDED = "undecided"
+"""Reason of an undecided label that is removed."""
+
+
+def load_label_decisions(path: Path) -> Mapping[str, str]:
+    """Load the removed labels of a report, with reasons.
+
+    Reasons are ``offensive``, ``sensitive``, ``not imageable``, one of the first two ``and
+    not imageable``, or ``undecided``. Other labels are kept or unknown.
+
+    Args:
+        path: JSON report of ``curate audit labels``.
+
+    Raises:
+        DataError: if it cannot be read, is not a label audit, or has undecided labels
+            and no ``--undecided``.
+        SchemaVersionError: if it was written by a newer release.
+    """
+    report = _load(path)
+    try:
+        decided = dict(_iter_decided(report["labels"]))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DataError(
+            f"{path} is not a label audit; give a JSON report of curate audit labels"
+        ) from (None)
+    open_labels = sorted(label for label, removed in decided.items() if removed is None)
+    if open_labels:
+        raise DataError(
+            f"{path} has {len(open_labels):,} undecided labels, such as {open_labels[0]!r}; add "
+            "judgments or --undecided keep|remove, and run curate audit labels again"
+        )
+    return {label: removed for label, removed in decided.items() if removed}
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"the label audit {path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise DataError(f"{path} is not valid JSON; give a report of curate audit labels") from None
+    version = report.get("version") if isinstance(report, dict) else None
+    if type(version) is int and version > VERSION:
+        raise SchemaVersionError(
+            f"{path} has version {version}, this release reads up to {VERSION}; upgrade "
+            "curate-dataset"
+        )
+    if version != VERSION or not isinstance(report, dict) or "decisions" not in report:
+        raise DataError(f"{path} is not a label audit; give a JSON report of curate audit labels")
+    return report
+
+
+def _iter_decided(labels: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str | None]]:
+    """Each label with the reason of its removal: empty if kept, None if undecided."""
+    for label, said in labels.items():
+        decision = Decision(said["decision"])
+        removed, reasons = said["removed"], said["reasons"]
+        if removed not in (True, False, None) or not all(isinstance(r, str) for r in reasons):
+            raise ValueError(label)
+        if decision is not Decision.UNDECIDED and removed is not (decision is Decision.REMOVE):
+            raise ValueError(label)
+        if removed is None:
+            yield label, None
+        else:
+            yield label, (" and ".join(reasons) or UNDECIDED) if removed else ""

@@ -1,4 +1,4 @@
-"""The labels of a dataset, from a list, a table or the dataset itself."""
+"""Load a vocabulary of labels from a list, a table or a dataset."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.balance.categories import iter_categories
+from curate.balance.records import iter_categories
 from curate.core.errors import DataError
 from curate.core.protocols import Source
 from curate.layouts import open_source
@@ -17,20 +17,20 @@ from curate.layouts.faces.truth import format_value
 from curate.layouts.groups import TABLES, holds_images, iter_rows, list_names, load_columns
 from curate.manifest.store import digest_file
 
-MOST_LABELS = 200_000
-"""Labels that a vocabulary may have."""
+MAX_LABELS = 200_000
+"""Maximum number of labels of a vocabulary."""
 
 _DESCRIBED_BY = ("name", "gloss")
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The labels that are judged.
+    """The labels to decide.
 
     Args:
-        form: what it was read from: ``text``, ``json``, ``table`` or ``dataset``.
-        sha256: digest of the file; None of a dataset.
-        labels: each label with what it is called and how it is explained, where that is said.
+        form: format: ``text``, ``json``, ``table`` or ``dataset``.
+        sha256: digest of the file; None for a dataset.
+        labels: each label with its ``name`` and ``gloss``, if given.
     """
 
     form: str
@@ -39,15 +39,15 @@ class Vocabulary:
 
 
 def load_vocabulary(place: str, layout: str = "auto") -> Vocabulary:
-    """Read a vocabulary: a text with a label a line, a list in JSON, a table, or a dataset.
+    """Load a vocabulary: text with one label per line, a JSON list, a table, or a dataset.
 
     Args:
-        place: where it is.
-        layout: the dataset's, if it is one.
+        place: path or URI.
+        layout: layout of a dataset.
 
     Raises:
-        DataError: if it cannot be read, is empty, or has a label twice.
-        UsageError: if there is no such layout.
+        DataError: if it cannot be read, is empty, or has a duplicate label.
+        UsageError: if the layout is unknown.
     """
     path = Path(place)
     if _is_dataset(place):
@@ -75,9 +75,9 @@ def _of_dataset(source: Source) -> dict[str, Mapping[str, str]]:
     for record in iter_categories(source):
         for category in record.categories:
             found.setdefault(category, {})
-            _check_size(found, source.place)
+            _check_size(found, source.uri)
     if not found:
-        raise DataError(f"no image of {source.place} has a category; give its labels as a list")
+        raise DataError(f"no image of {source.uri} has a category; give the labels as a list")
     return dict(sorted(found.items()))
 
 
@@ -88,18 +88,20 @@ def _collect(rows: Iterator[tuple[str, Any, Mapping[str, Any]]], path: Path) -> 
         if label is None:
             raise DataError(f"{where} has no label")
         if label in found:
-            raise DataError(f"{where} has the label {label!r}, which stands there before")
+            raise DataError(f"{where} has the label {label!r}, which is duplicated")
         said = {name: format_value(row.get(name)) for name in _DESCRIBED_BY}
         found[label] = {name: text for name, text in said.items() if text is not None}
         _check_size(found, path)
     if not found:
-        raise DataError(f"{path} has no labels; want one a line, a JSON list, or a column label")
+        raise DataError(
+            f"{path} has no labels; expected one per line, a JSON list, or a column label"
+        )
     return found
 
 
 def _check_size(found: Mapping[str, Any], place: object) -> None:
-    if len(found) > MOST_LABELS:
-        raise DataError(f"{place} has more than {MOST_LABELS:,} labels: that is no vocabulary")
+    if len(found) > MAX_LABELS:
+        raise DataError(f"{place} has more than {MAX_LABELS:,} labels, the maximum of a vocabulary")
 
 
 def _iter_lines(path: Path) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
@@ -109,16 +111,16 @@ def _iter_lines(path: Path) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
                 if line.strip():
                     yield f"{path}, line {number},", line, {}
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text; want a label a line") from None
+        raise DataError(f"{path} is not valid UTF-8 text; expected one label per line") from None
 
 
 def _iter_json(path: Path) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
     try:
         items = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError):
-        raise DataError(f"{path} is no JSON; is it cut off?") from None
+        raise DataError(f"{path} is not valid JSON; is it truncated?") from None
     if not isinstance(items, list):
-        raise DataError(f"{path} is no JSON list of labels")
+        raise DataError(f"{path} is not a JSON list of labels")
     for number, item in enumerate(items):
         where = f"{path}: [{number}]"
         if isinstance(item, dict):

@@ -1,21 +1,38 @@
-"""``curate impact``: what obfuscation costs a classifier; a file for each way to measure it."""
+"""``curate impact``: the effect of obfuscation on classifiers; one file per command."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from typing import Any
 
 import click
 
+from curate.cli.options import ALLOW_MISSING, BY, GROUPS, add_options
+
 _COMMANDS = {
-    "evaluate": "run a classifier on the original and obfuscated images, and on control arms",
-    "predictions": "compare predictions of any model on the original and obfuscated images",
+    "evaluate": "run a classifier on original and obfuscated images, and on control arms",
+    "predictions": "compare a model's prediction files for original and obfuscated images",
     "train": "train on original and on obfuscated images, and test each network on both",
-    "explain": "what a classifier's answers rest on, and how much of it is faces",
+    "explain": "measure how much of a classifier's attribution lies on faces",
 }
 
+CLASSES = click.option(
+    "--classes",
+    metavar="FILE|N|imagenet",
+    help="Class names in the order of the scores, one per line or a JSON list; their number; or "
+    "ImageNet's WordNet ids. [default: the model's own]",
+)
 
-class _Ways(click.Group):
-    """Finds a way's module by its name."""
+
+def group_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--groups``, ``--by`` and ``--allow-missing`` to a command."""
+    decorated: Callable[..., Any] = add_options((GROUPS, BY, ALLOW_MISSING), command)
+    return decorated
+
+
+class _Commands(click.Group):
+    """Imports the module of a command when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -32,6 +49,6 @@ class _Ways(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-@click.group(cls=_Ways)
+@click.group(cls=_Commands)
 def command() -> None:
-    """Measure what obfuscation costs a classifier in accuracy."""
+    """Measure the effect of obfuscation on a classifier."""

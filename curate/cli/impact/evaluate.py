@@ -8,14 +8,13 @@ from typing import Any
 
 import click
 
-from curate.cli.impact.answers import check_outputs, report_options, write_answer
-from curate.cli.options import PATH, PLACE
+from curate.cli.impact import CLASSES, group_options
+from curate.cli.options import DEVICE, LABELS, LAYOUT, PATH, SEED, SOURCE
+from curate.cli.output import check_outputs, report_options, write_report
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.core.errors import UsageError
-from curate.impact.evaluate.controls import CONTROLS
 from curate.impact.models import MODELS
-from curate.layouts import LAYOUTS
-from curate.layouts.access.address import is_address
+from curate.impact.predictions.control_arms import CONTROLS
 
 _NO_ARMS = "none"
 _WIDTH = max(len(name) for name in MODELS)
@@ -24,10 +23,10 @@ _MODELS = "\n".join(f"  {name:<{_WIDTH}}  {line}" for name, line in MODELS.descr
 _EPILOG = f"""\b
 Models:
 {_MODELS}
-What a torchscript, onnx or python model is fed with is stated after it, where
-it differs from ImageNet's usual: size=224 resize=256 fit=shorter|crop|stretch
+The preprocessing of a torchscript, onnx or python model is stated after it
+where it differs from ImageNet's: size=224 resize=256 fit=shorter|crop|stretch
 interpolation=bilinear range=1 mean=0.485/0.456/0.406 std=0.229/0.224/0.225
-order=rgb|bgr. A model is a program: run only those that you trust.
+order=rgb|bgr. A model is a program: run only models that you trust.
 
 \b
 Examples:
@@ -40,112 +39,64 @@ Examples:
 
 
 @click.command("evaluate", epilog=_EPILOG)
-@click.argument("original", type=PLACE)
+@click.argument("original", type=SOURCE)
 @click.argument("obfuscated", type=PATH)
 @click.option(
     "--model",
     metavar="MODEL",
-    help="The classifier, as below. [default: imagenet, where categories are WordNet ids]",
+    help="The classifier, see below. [default: imagenet, where categories are WordNet ids]",
 )
-@click.option(
-    "--classes",
-    metavar="FILE|N|imagenet",
-    help="Names of the classes in the order of the scores, a line each or a JSON list; how many "
-    "there are; or ImageNet's WordNet ids. [default: the model's own]",
-)
-@click.option(
-    "--labels",
-    type=PATH,
-    metavar="TABLE",
-    help="CSV, TSV, JSON Lines or Parquet with columns id and label. [default: the categories of "
-    "ORIGINAL]",
-)
+@CLASSES
+@LABELS
 @click.option(
     "--arms",
     metavar="LIST",
     help=f"Control arms, {','.join(CONTROLS)}; or none. [default: both, if there is a manifest]",
 )
-@click.option(
-    "--groups",
-    type=PATH,
-    metavar="TABLE",
-    help="A table with a column id; its other columns are attributes.",
-)
-@click.option(
-    "--by",
-    multiple=True,
-    metavar="NAME",
-    help="An attribute to group images by; can be repeated. [default: all with 2 to 12 values]",
-)
-@click.option(
-    "--allow-missing",
-    is_flag=True,
-    help="Leave images out that only one dataset has, instead of stopping.",
-)
+@group_options
 @click.option(
     "--predictions",
     type=PATH,
     metavar="FOLDER",
-    help="Keep the predictions there; impact predictions reads them. [default: FILE.work beside "
-    "--output, until done]",
+    help="Keep the predictions for impact predictions and impact explain. [default: FILE.work "
+    "beside --output, removed at the end]",
 )
-@click.option(
-    "--format",
-    "layout",
-    type=click.Choice(["auto", *LAYOUTS]),
-    default="auto",
-    help="Layout of ORIGINAL. [default: auto]",
-)
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    help="Where the model runs. [default: auto]",
-)
-@click.option("--batch", type=int, metavar="N", help="Images at a time. [default: 8, on CUDA 64]")
-@click.option("--seed", type=int, default=0, help="Seed of the bootstrap. [default: 0]")
+@LAYOUT
+@DEVICE
+@click.option("--batch", type=int, metavar="N", help="Images per batch. [default: 8, on CUDA 64]")
+@SEED
 @report_options
 def command(original: str, obfuscated: Path, **options: Any) -> None:
     """Run a classifier on ORIGINAL and on OBFUSCATED, and compare.
 
-    OBFUSCATED is the OUT of curate blur, or a plain dataset of the same
-    layout. All that impact predictions says, and, with OUT's manifest, two
-    control arms that are made on the fly: reencoded (the same blocks encoded
-    again, nothing hidden) and random-region (as much hidden by the same
-    method, away from the faces). They tell the cost of hiding faces from that
-    of encoding and of hiding anything. Run the same command again to go on
-    after an interruption. The report is JSON.
+    OBFUSCATED is the OUT of curate blur, or a dataset of the same layout.
+    Measures all that impact predictions does and, with OUT's manifest, two
+    control arms that are generated on the fly: reencoded (the same blocks
+    encoded again, nothing hidden) and random-region (as much hidden by the
+    same method, away from the faces). They separate the effect of hiding
+    faces from that of encoding and of hiding any region. Run the same command
+    again to resume after an interruption.
     """
-    from curate.impact.evaluate.run import evaluate_impact
-    from curate.impact.evaluate.trial import Trial
+    from curate.impact.evaluate.run import EvaluateOptions, evaluate_impact
     from curate.pipeline.session import Session
 
-    if options["seed"] < 0:
-        raise UsageError("--seed must be 0 or more")
-    _check_places(original, obfuscated, options)
+    names = ("model", "classes", "labels", "groups", "by", "allow_missing", "device", "batch")
     folder, output = options["predictions"], options["output"]
     if folder is None and output is not None:
         folder = output.with_name(f"{output.name}.work")
-    trial = Trial(
-        original=original,
-        obfuscated=obfuscated,
-        model=options["model"],
-        classes=options["classes"],
-        labels=options["labels"],
+    chosen = EvaluateOptions(
+        **{name: options[name] for name in names},
         arms=_parse_arms(options["arms"]),
-        groups=options["groups"],
-        by=options["by"],
-        allow_missing=options["allow_missing"],
-        device=options["device"],
-        batch=options["batch"],
         seed=options["seed"],
         folder=folder,
         keep=options["predictions"] is not None,
     )
+    _check_outputs(original, obfuscated, options)
     session = Session(layout=options["layout"], tell=telling(quiet=options["quiet"]))
     with watching(quiet=options["quiet"]) as watch, stop_on_interrupt(session.stop):
-        answer = evaluate_impact(trial, dataclasses.replace(session, watch=watch))
-    write_answer(answer, options)
+        session = dataclasses.replace(session, watch=watch)
+        report = evaluate_impact(original, obfuscated, chosen, session)
+    write_report(report, options)
 
 
 def _parse_arms(text: str | None) -> tuple[str, ...] | None:
@@ -156,18 +107,14 @@ def _parse_arms(text: str | None) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",")))
 
 
-def _check_places(original: str, obfuscated: Path, options: dict[str, Any]) -> None:
-    """Refuse places that would be written into a dataset."""
-    inputs = [options[name] for name in ("labels", "groups", "classes")]
-    check_outputs(inputs, {**options, "manifest": obfuscated})
-    datasets = [obfuscated, *([] if is_address(original) else [Path(original)])]
-    for name in ("output", "html", "predictions"):
-        path = options[name]
-        if path is None:
-            continue
-        for dataset in datasets:
-            if path.resolve().is_relative_to(dataset.resolve()):
-                raise UsageError(f"{path} lies inside {dataset}; choose another place for it")
+def _check_outputs(original: str, obfuscated: Path, options: dict[str, Any]) -> None:
+    tables = [options[name] for name in ("labels", "groups", "classes")]
+    check_outputs([original, obfuscated, *tables], (options["output"], options["html"]))
     folder = options["predictions"]
-    if folder is not None and (folder.is_file() or not folder.parent.is_dir()):
-        raise UsageError(f"{folder} cannot be written: give a folder whose parent is there")
+    if folder is not None:
+        if folder.is_file() or not folder.parent.is_dir():
+            raise UsageError(f"cannot write {folder}: give a folder in an existing folder")
+        check_outputs([original, obfuscated], [folder / "state.json"] if folder.is_dir() else [])
+        for dataset in (Path(original), obfuscated):
+            if folder.resolve().is_relative_to(dataset.resolve()):
+                raise UsageError(f"cannot write {folder}: it is inside the input {dataset}")

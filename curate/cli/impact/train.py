@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from curate.cli.impact.answers import check_outputs, report_options
-from curate.cli.options import PATH, PLACE
-from curate.cli.progress import stop_on_interrupt, telling, watching_steps
+from curate.cli.impact import group_options
+from curate.cli.options import DEVICE, LABELS, LAYOUT, PATH, SEED, SOURCE, WORKERS
+from curate.cli.output import check_outputs, report_options, write_report
+from curate.cli.progress import stop_on_interrupt, watching_steps
 from curate.core.errors import UsageError
-from curate.layouts import LAYOUTS
 
-if TYPE_CHECKING:
-    from curate.impact.train.crossed import Estimate
-    from curate.impact.train.run import Answer
-
-_OF_A_NETWORK = ("epochs", "size", "batch", "lr")
+_HYPERPARAMETERS = ("epochs", "size", "batch", "lr")
 
 _EPILOG = """\b
-Networks start from scratch. For each seed one is trained on original and one on
-obfuscated images, with the same first weights, order of images and crops, and
-each is tested on both:
+Networks are trained from scratch. For each seed one is trained on original and
+one on obfuscated images, with the same initial weights, order of images and
+crops, and each is tested on both:
   deployment  trained on obfuscated, tested on original images
   diagonal    trained and tested on obfuscated images
   unadapted   trained on original, tested on obfuscated images
-all minus trained and tested on original images.
+all relative to trained and tested on original images.
 
 \b
-ORIGINAL's train split is trained on and its val or test split tested on; of a
-dataset with one split --holdout keeps images back. --weights multiplies each
+ORIGINAL's train split is trained on and its val or test split tested on; for a
+dataset with one split --holdout sets images aside. --weights multiplies each
 image's loss by its weight (no sampler: networks with and without weights then
 see the same images in the same order) and trains the networks without weights
 as well, so that every group's accuracy is compared.
@@ -47,216 +41,110 @@ Examples:
 
 
 @click.command("train", epilog=_EPILOG)
-@click.argument("original", type=PLACE)
+@click.argument("original", type=SOURCE)
 @click.argument("obfuscated", type=PATH)
 @click.option(
     "--seeds",
     type=int,
     metavar="N",
-    help="Networks for each dataset. [default: 3, or 1 with --probe]",
+    help="Networks per dataset. [default: 3, or 1 with --probe]",
 )
+@SEED
+@click.option("--epochs", type=int, metavar="N", help="Number of epochs. [default: 60]")
 @click.option(
-    "--seed", type=int, default=0, help="The first seed, also of the hold-out. [default: 0]"
+    "--size", type=int, metavar="PIXELS", help="Side of the network's input. [default: 64]"
 )
-@click.option("--epochs", type=int, metavar="N", help="Times each image is seen. [default: 60]")
-@click.option("--size", type=int, metavar="PX", help="Side of what the network sees. [default: 64]")
-@click.option("--batch", type=int, metavar="N", help="Images per step. [default: 32]")
+@click.option("--batch", type=int, metavar="N", help="Images per batch. [default: 32]")
 @click.option("--lr", type=float, metavar="X", help="Highest learning rate. [default: 0.002]")
 @click.option(
     "--probe",
     metavar="MODEL",
-    help="Instead of networks from scratch, fit a linear classifier on this model's frozen "
-    "features: an answer in minutes. MODEL is as in curate impact evaluate, such as imagenet.",
+    help="Fit a linear classifier on this model's frozen features instead of training from "
+    "scratch, which takes minutes. MODEL is as in curate impact evaluate, such as imagenet.",
 )
-@click.option(
-    "--labels",
-    type=PATH,
-    metavar="TABLE",
-    help="CSV, TSV, JSON Lines or Parquet with columns id and label, for a dataset whose images "
-    "are not in folders of classes.",
-)
+@LABELS
 @click.option(
     "--weights",
     type=PATH,
-    metavar="FILE",
-    help="A table with columns id and weight, as curate balance writes it.",
-)
-@click.option(
-    "--groups",
-    type=PATH,
     metavar="TABLE",
-    help="CSV, TSV, JSON Lines or Parquet with a column id; its other columns are attributes.",
+    help="A table with columns id and weight, as written by curate balance.",
 )
-@click.option(
-    "--by",
-    multiple=True,
-    metavar="NAME",
-    help="An attribute to group test images by; can be repeated. [default: all with 2 to 12 "
-    "values]",
-)
+@group_options
 @click.option(
     "--holdout",
     type=float,
     metavar="SHARE",
-    help="Share of each class to test on, for a dataset of one split. [default: 0.2]",
+    help="Share of each class to test on, for a dataset with one split. [default: 0.2]",
 )
-@click.option(
-    "--allow-missing",
-    is_flag=True,
-    help="Leave images out that only one dataset has, instead of stopping. Those that the "
-    "manifest says were withheld are left out anyway.",
-)
-@click.option(
-    "--format",
-    "layout",
-    type=click.Choice(["auto", *LAYOUTS]),
-    default="auto",
-    help="Layout of both datasets. [default: auto]",
-)
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    help="[default: auto, CUDA where there is one]",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 4096),
-    metavar="N",
-    help="Processes; changes no figure. [default: one per core]",
-)
+@LAYOUT
+@DEVICE
+@WORKERS
 @click.option(
     "--work",
     type=PATH,
-    metavar="DIR",
-    help="Where small copies of the images and checkpoints are kept until all is done. "
-    "[default: beside the report]",
+    metavar="FOLDER",
+    help="Folder for resized images and checkpoints, removed at the end. [default: that of the "
+    "report]",
 )
 @click.option(
     "--predictions",
     type=PATH,
-    metavar="DIR",
+    metavar="FOLDER",
     help="Also write every network's predictions, for curate impact predictions.",
 )
 @report_options
 def command(original: str, obfuscated: Path, **options: Any) -> None:
     """Train on ORIGINAL and on OBFUSCATED, and test each network on both.
 
-    What does a model lose that was trained on obfuscated images and is used
-    on ordinary ones? OBFUSCATED is the OUT of curate blur, or a dataset of
-    the same images. Four accuracies with the gaps between them, intervals
-    over seeds and images; by class, by faces and by group; learning curves.
-    Run the same command again to go on after an interruption. The report is
-    JSON.
+    How much accuracy does a model lose that is trained on obfuscated images
+    and used on original ones? OBFUSCATED is the OUT of curate blur, or a
+    dataset of the same images. Reports four accuracies with the gaps between
+    them, with intervals over seeds and images; by class, by faces and by
+    group; and learning curves. Run the same command again to resume after an
+    interruption.
     """
-    from curate.impact.train.plan import Running
-    from curate.impact.train.run import train
+    from curate.impact.train.options import TrainSession
+    from curate.impact.train.run import train_impact
 
-    request = _request(original, obfuscated, options)
-    running = Running(
-        work=_work(options),
-        workers=options["workers"],
-        predictions=options["predictions"],
-        tell=telling(quiet=options["quiet"]),
-    )
-    _check_places(original, obfuscated, running, options)
-    with (
-        watching_steps(quiet=options["quiet"]) as watch,
-        stop_on_interrupt(running.stop, "epochs"),
-    ):
-        answer = train(request, dataclasses.replace(running, watch=watch))
-    _write(answer, options)
+    chosen = _make_options(options)
+    work = options["work"] or (options["output"].parent if options["output"] else Path())
+    _check_outputs(original, obfuscated, work, options)
+    with watching_steps(quiet=options["quiet"]) as watch:
+        session = TrainSession(
+            work=work,
+            workers=options["workers"],
+            predictions=options["predictions"],
+            watch=watch,
+        )
+        with stop_on_interrupt(session.stop, "epochs"):
+            report = train_impact(original, obfuscated, chosen, session)
+    write_report(report, options)
 
 
-def _request(original: str, obfuscated: Path, options: dict[str, Any]) -> Any:
-    from curate.impact.train.hyperparameters import Hyperparameters
-    from curate.impact.train.plan import Request
+def _make_options(options: dict[str, Any]) -> Any:
+    from curate.impact.train.options import Hyperparameters, TrainOptions
 
-    given = {name: options[name] for name in _OF_A_NETWORK if options[name] is not None}
+    given = {name: options[name] for name in _HYPERPARAMETERS if options[name] is not None}
     if options["probe"] is not None and given:
         raise UsageError(
-            f"--{next(iter(given))} is of networks from scratch; leave it away with --probe"
+            f"--{next(iter(given))} is for networks trained from scratch; leave it out with --probe"
         )
-    kept = ("seeds", "seed", "probe", "labels", "weights", "groups", "by", "holdout", "device",
-            "layout", "allow_missing")  # fmt: skip
-    return Request(
-        original, obfuscated, Hyperparameters(**given), **{name: options[name] for name in kept}
+    names = ("seeds", "seed", "probe", "labels", "weights", "groups", "by", "holdout", "device",
+             "layout", "allow_missing")  # fmt: skip
+    return TrainOptions(
+        hyperparameters=Hyperparameters(**given), **{name: options[name] for name in names}
     )
 
 
-def _work(options: dict[str, Any]) -> Path:
-    if options["work"] is not None:
-        return Path(options["work"])
-    return Path(options["output"]).parent if options["output"] is not None else Path()
-
-
-def _check_places(original: str, obfuscated: Path, running: Any, options: dict[str, Any]) -> None:
-    """Refuse places that cannot be written, or must not be, before the work is done."""
+def _check_outputs(original: str, obfuscated: Path, work: Path, options: dict[str, Any]) -> None:
     tables = [options[name] for name in ("labels", "weights", "groups")]
-    check_outputs(tables, {**options, "manifest": obfuscated})
-    if not running.work.is_dir():
-        raise UsageError(f"--work {running.work} is no folder; make it first")
-    predictions = running.predictions
+    check_outputs([original, obfuscated, *tables], (options["output"], options["html"]))
+    if not work.is_dir():
+        raise UsageError(f"--work {work} is not a folder; create it first")
+    predictions = options["predictions"]
     if predictions is not None and not (predictions.is_dir() or predictions.parent.is_dir()):
-        raise UsageError(f"--predictions {predictions} lies in no folder; make that first")
-    for dataset, name in ((Path(original), "ORIGINAL"), (obfuscated, "OBFUSCATED")):
-        if not dataset.is_dir():
-            continue
-        for place, option in (
-            (running.work, "the work folder"), (predictions, "--predictions"),
-            (options["output"], "the report"), (options["html"], "the page"),
-        ):  # fmt: skip
-            if place is not None and place.resolve().is_relative_to(dataset.resolve()):
-                raise UsageError(f"{option} would lie inside {name}; choose another place for it")
-
-
-def _write(answer: Answer, options: dict[str, Any]) -> None:
-    """Write the report where it was asked to go, and its main figures to stderr."""
-    from curate.balance.audit.run import save_report
-
-    report = answer.to_dict()
-    if options["html"] is not None:
-        from curate.impact.train.page import make_page
-        from curate.report.page import render_page
-
-        partial = options["html"].with_name(options["html"].name + ".partial")
-        partial.write_text(render_page(make_page(answer)), encoding="utf-8")
-        partial.replace(options["html"])
-    if options["output"] is not None:
-        save_report(report, options["output"])
-    if options["output"] is None or options["as_json"]:
-        click.echo(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))
-    if not options["quiet"]:
-        click.echo(format_answer(answer), err=True)
-
-
-def format_answer(answer: Answer) -> str:
-    """The main figures, for a person."""
-    transfer, images = answer.transfer, answer.facts["images"]
-    seeds = len(transfer.trial.seeds)
-    lines = [
-        f"{images['train']:,} images trained on, {images['test']:,} tested on, "
-        f"{len(transfer.trial.classes):,} classes, {seeds} seed{'s' if seeds > 1 else ''}"
-    ]
-    for cell, both in transfer.accuracy.items():
-        weights = " with weights" if cell.weighted else ""
-        name = f"trained on {cell.trained}{weights}, tested on {cell.tested}"
-        lines.append(f"{name}: {_share(both.top1)}")
-    for name, both in transfer.gaps.items():
-        lines.append(f"{name} gap: {_points(both.top1)}")
-    for name, both in transfer.weighted_gaps.items():
-        lines.append(f"{name} gap with weights: {_points(both.top1)}")
-    return "\n".join([*lines, *answer.notes])
-
-
-def _share(estimate: Estimate) -> str:
-    low, high = estimate.interval
-    return f"{100 * estimate.value:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
-
-
-def _points(estimate: Estimate) -> str:
-    low, high = estimate.interval
-    return (
-        f"{100 * estimate.value:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f}), "
-        f"p {estimate.p:.3g}"
-    )
+        raise UsageError(f"--predictions {predictions} is not in an existing folder")
+    for dataset in (Path(original), obfuscated):
+        for path in filter(None, (work, predictions)):
+            if dataset.is_dir() and path.resolve().is_relative_to(dataset.resolve()):
+                raise UsageError(f"cannot write {path}: it is, or is inside, the input {dataset}")

@@ -10,14 +10,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from curate.codec.decoding import check_size, open_image, to_frame
+from curate.codec.decoding import check_size, merge_equal_colors, open_image, to_frame
 from curate.codec.gif.blocks import GifImage, GifStream, blank_unused, parse_gif, walk_codes
 from curate.codec.metadata.allow_list import Metadata
-from curate.codec.picture import UNUSED_COLORS, CodecOptions, Encoded, Picture
+from curate.codec.picture import EQUAL_COLORS, UNUSED_COLORS, CodecOptions, Encoded, Picture
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
 from curate.core.protocols import Frame
+
+_GRAYS = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 
 
 class GifCodec:
@@ -38,6 +40,14 @@ class GifCodec:
             if image.x + image.width > stream.width or image.y + image.height > stream.height:
                 raise WithheldError("corrupt", "a GIF image lies outside the screen")
         walked = [walk_codes(image) for image in stream.images]
+        equal = [_has_equal_colors(stream, i, used) for i, (_, used) in enumerate(walked)]
+        if any(equal):
+            images = zip(stream.images, equal, strict=True)
+            stream = replace(
+                stream,
+                images=tuple(_with_one_index(stream, i) if e else i for i, e in images),
+            )
+            walked = [walk_codes(image) for image in stream.images]
         stream = blank_unused(stream, [used for _, used in walked])
         frames = _decode(stream)
         return Picture(
@@ -48,7 +58,7 @@ class GifCodec:
             orientation=1,
             frames=frames,
             metadata=Metadata(),
-            stored=(stream, all(exact for exact, _ in walked)),
+            stored=(stream, all(exact for exact, _ in walked), any(equal)),
         )
 
     def save(
@@ -67,9 +77,10 @@ class GifCodec:
             WithheldError: ``frames`` if a frame has more colors than one palette.
         """
         stream: GifStream
-        stream, exact = picture.stored
+        stream, exact, recoded = picture.stored
         if frames is None and exact:
-            return Encoded(stream.to_bytes(), Route.COPIED, picture.note)
+            route = Route.LOSSLESS if recoded else Route.COPIED
+            return Encoded(stream.to_bytes(), route, picture.note)
         pixels = picture.frames if frames is None else frames
         boxes = touched if frames is not None else [()] * len(pixels)
         transparent = any(frame.shape[2] == 4 for frame in pixels)
@@ -90,6 +101,8 @@ class GifCodec:
             leaks.append("there are bytes after the image data")
         if blank_unused(stream, [used for _, used in walked]) != stream:
             leaks.append(UNUSED_COLORS)
+        if any(_has_equal_colors(stream, at, used) for at, (_, used) in enumerate(walked)):
+            leaks.append(EQUAL_COLORS)
         if not leaks and stream.to_bytes() != data:
             leaks.append("there are blocks or bytes that the images do not need")
         return leaks
@@ -112,6 +125,35 @@ def _decode(stream: GifStream) -> tuple[Frame, ...]:
     return tuple(frames)
 
 
+def _has_equal_colors(stream: GifStream, number: int, used: frozenset[int]) -> bool:
+    """Whether pixels of an image use several palette entries of one color."""
+    image = stream.images[number]
+    palette = image.palette or stream.palette
+    opaque = {index for index in used if 3 * index < len(palette)} - {_transparent_index(image)}
+    return len({palette[3 * index : 3 * index + 3] for index in opaque}) < len(opaque)
+
+
+def _with_one_index(stream: GifStream, image: GifImage) -> GifImage:
+    """The image with one index for each color."""
+    palette = np.frombuffer(image.palette or stream.palette, np.uint8).reshape(-1, 3)
+    alone = replace(image, x=0, y=0, control=None, palette=_GRAYS.tobytes())
+    file = replace(stream, width=image.width, height=image.height, palette=b"", images=(alone,))
+    with open_image(replace(file, background=0, loops=None).to_bytes(), "GIF") as opened:
+        indices = to_frame(opened.convert("RGB"))[..., 0]
+    colors = np.full((256, 4), 2, np.uint8)  # no color, and therefore not merged
+    colors[:, 0] = np.arange(256)
+    colors[: len(palette)] = np.pad(palette, ((0, 0), (0, 1)))
+    if (index := _transparent_index(image)) is not None:
+        colors[index, 3] = 1
+    merged = merge_equal_colors(indices, colors)
+    recoded = _compressed(merged)
+    return replace(image, data=recoded.data, interlaced=False)
+
+
+def _transparent_index(image: GifImage) -> int | None:
+    return image.control[3] if image.control and image.control[0] & 1 else None
+
+
 def _encode(frame: Frame, touched: Sequence[Box], delay: bytes, transparent: bool) -> GifImage:
     """Encode one frame on the whole canvas, with a local palette."""
     fixed = np.ones(frame.shape[:2], np.bool_)
@@ -129,7 +171,8 @@ def _encode(frame: Frame, touched: Sequence[Box], delay: bytes, transparent: boo
     # disposal: transparent frames are cleared, opaque ones are left in place
     flags = 2 << 2 | 1 if transparent else 1 << 2
     table = np.zeros((1 << max(1, (len(palette) + transparent - 1).bit_length()), 3), np.uint8)
-    table[: len(palette)] = palette
+    used = np.bincount(indices.ravel(), minlength=256)[: len(palette)] > 0
+    table[: len(palette)] = np.where(used[:, None], palette, np.uint8(0))
     control = bytes([flags]) + delay + bytes([unused])
     return replace(_compressed(indices), control=control, palette=table.tobytes())
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from curate.core.errors import WithheldError
 
@@ -13,7 +13,7 @@ SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 SOS, DQT, DHT, DAC, DRI = 0xDA, 0xDB, 0xC4, 0xCC, 0xDD
 _SUPPORTED_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # sequential, progressive; Huffman, arithmetic
-_PROGRESSIVE = (0xC2, 0xCA)
+_PROGRESSIVE, _ARITHMETIC = (0xC2, 0xCA), (0xC9, 0xCA)
 _OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC8, 0xCB, 0xCD, 0xCE, 0xCF, 0xDC, 0xDE, 0xDF)
 _MAX_SCANS = 200
 _MAY_END_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
@@ -153,7 +153,8 @@ def parse_jpeg(data: bytes) -> JpegStream:
         raise WithheldError("corrupt", "the JPEG has no image data")
     if scans > _MAX_SCANS:
         raise WithheldError("bomb", f"the JPEG has more than {_MAX_SCANS} scans")
-    return JpegStream(frames[0], tuple(coded), tuple(application), data[end:])
+    needed = drop_unused_tables(coded, frames[0])
+    return JpegStream(frames[0], needed, tuple(application), data[end:])
 
 
 def _segments(data: bytes) -> Iterator[tuple[Segment, int]]:
@@ -241,6 +242,75 @@ def _check(segment: Segment, frames: list[FrameHeader]) -> None:
         sound = marker in _SUPPORTED_FRAMES and len(frames) == 1
     if not sound:
         raise WithheldError("corrupt", f"the JPEG segment 0x{marker:02X} is damaged")
+
+
+def drop_unused_tables(coded: Sequence[Segment], frame: FrameHeader) -> tuple[Segment, ...]:
+    """Return the segments without quantization, Huffman and arithmetic tables that no scan uses.
+
+    A definition is used by the scans between it and the next definition of the same
+    table; a component takes its quantization table at its first scan (T.81, B.2.4.1).
+
+    Raises:
+        WithheldError: ``corrupt`` if a Huffman table that is used has a symbol twice.
+    """
+    entropy = DAC if frame.marker in _ARITHMETIC else DHT
+    current: dict[tuple[int, int], tuple[int, int]] = {}  # table to segment and number
+    used: set[tuple[int, int]] = set()
+    started: set[int] = set()
+    for at, segment in enumerate(coded):
+        if segment.marker in (DQT, entropy):
+            for number, (name, _) in enumerate(_tables(segment)):
+                current[segment.marker, name] = (at, number)
+        elif segment.marker == SOS:
+            for key in _tables_of_scan(segment, frame, entropy, started):
+                used.update({current[key]} if key in current else ())
+    kept: list[Segment] = []
+    for at, segment in enumerate(coded):
+        if segment.marker in (DQT, DHT, DAC):
+            tables = [t for n, (_, t) in enumerate(_tables(segment)) if (at, n) in used]
+            if any(segment.marker == DHT and len(set(t[17:])) < len(t[17:]) for t in tables):
+                raise WithheldError("corrupt", "a JPEG Huffman table has a symbol twice")
+            segment = replace(segment, payload=b"".join(tables))
+            if not tables:
+                continue
+        kept.append(segment)
+    return tuple(kept)
+
+
+def _tables(segment: Segment) -> list[tuple[int, bytes]]:
+    """Destination (class and number) and bytes of every table of a segment."""
+    tables: list[tuple[int, bytes]] = []
+    payload, at = segment.payload, 0
+    while at < len(payload):
+        size = 2
+        if segment.marker == DQT:
+            size = 65 + 64 * (payload[at] >> 4)
+        elif segment.marker == DHT:
+            size = 17 + sum(payload[at + 1 : at + 17])
+        name = payload[at] & 15 if segment.marker == DQT else payload[at]
+        tables.append((name, payload[at : at + size]))
+        at += size
+    return tables
+
+
+def _tables_of_scan(
+    scan: Segment, frame: FrameHeader, entropy: int, started: set[int]
+) -> Iterator[tuple[int, int]]:
+    """Marker and destination of the tables that a scan uses (T.81, B.2.3, and G.1.1)."""
+    count = scan.payload[0]
+    start, _, approximation = scan.payload[1 + 2 * count :]
+    tables = {component.id: component.table for component in frame.components}
+    for id_, selected in zip(
+        scan.payload[1 : 1 + 2 * count : 2], scan.payload[2 : 2 + 2 * count : 2], strict=True
+    ):
+        if id_ not in started and id_ in tables:
+            started.add(id_)
+            yield DQT, tables[id_]
+        is_dc = start == 0 and not (frame.progressive and approximation >> 4)
+        if is_dc or not frame.progressive:
+            yield entropy, selected >> 4
+        if start or not frame.progressive:
+            yield entropy, 16 + (selected & 15)
 
 
 def _fills(payload: bytes, size_at: Callable[[int], int]) -> bool:

@@ -187,14 +187,20 @@ def _to_blocks(samples: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 def _windows(frame: FrameHeader, touched: Sequence[Box]) -> list[Window]:
     """Group the boxes into rectangles of whole MCUs that share no MCU."""
     mcu = (8 * max(c.h for c in frame.components), 8 * max(c.v for c in frame.components))
-    windows: list[Window] = []
-    for box in touched:
-        window = _window(box, frame, mcu)
-        while window and (met := [other for other in windows if _intersect(other, window)]):
-            windows = [other for other in windows if other not in met]
-            window = reduce(_join, met, window)
-        windows += [window] if window else []
-    return windows
+    windows = [window for box in touched if (window := _window(box, frame, mcu))]
+    x0, y0, x1, y1 = np.array([(w.x0, w.y0, w.x1, w.y1) for w in windows], int).reshape(-1, 4).T
+    separate = np.zeros(len(windows), np.bool_)
+    for at, window in enumerate(windows):
+        while True:
+            meets = (x0 < window.x1) & (x1 > window.x0) & (y0 < window.y1) & (y1 > window.y0)
+            met = np.flatnonzero(meets & separate).tolist()
+            if not met:
+                break
+            separate[met] = False
+            window = reduce(_join, [windows[other] for other in met], window)
+        windows[at], separate[at] = window, True
+        x0[at], y0[at], x1[at], y1[at] = window.x0, window.y0, window.x1, window.y1
+    return [windows[at] for at in np.flatnonzero(separate).tolist()]
 
 
 def _bands(windows: Sequence[Window], frame: FrameHeader) -> Iterator[Window]:
@@ -216,10 +222,6 @@ def _window(box: Box, frame: FrameHeader, mcu: tuple[int, int]) -> Window | None
     right, bottom = -(-x1 // across) * across, -(-y1 // down) * down
     x1, y1 = right if x1 == frame.width else x1, bottom if y1 == frame.height else y1
     return Window(x0 // across * across, y0 // down * down, right, bottom, ((x0, y0, x1, y1),))
-
-
-def _intersect(a: Window, b: Window) -> bool:
-    return a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 and b.y0 < a.y1
 
 
 def _join(a: Window, b: Window) -> Window:

@@ -18,7 +18,12 @@ from curate.codec.metadata.exif import (
 )
 from curate.codec.metadata.icc import rebuild_profile
 
-_MAX_VALUE_BYTES = 4096  # a kept tag is a number or a short text, never a payload
+_ASCII, _UNDEFINED = 2, 7  # TIFF field types
+_BYTE, _INTEGER, _RATIONAL = frozenset({1}), frozenset({3, 4}), frozenset({5, 10})
+_TEXT_BYTES = 256
+_LONG_TEXT_BYTES = 1024
+_LONG_TEXTS = frozenset({0x010E, 0x8298})  # description, copyright
+_ASCII_PREFIX = b"ASCII\0\0\0"
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])\b")
 
 
@@ -45,6 +50,30 @@ class KeptTags:
     photo: frozenset[int] = frozenset()
     gps: frozenset[int] = frozenset()
 
+
+_NUMBERS: Mapping[int, tuple[frozenset[int], int]] = MappingProxyType(
+    {
+        **dict.fromkeys((0x011A, 0x011B), (_RATIONAL, 1)),
+        **dict.fromkeys((0x0128, 0x8822, 0x8827, 0x8830, 0x8831, 0x8832), (_INTEGER, 1)),
+        **dict.fromkeys((0x829A, 0x829D, *range(0x9201, 0x9207), 0x920A), (_RATIONAL, 1)),
+        **dict.fromkeys((0x9207, 0x9208, 0x9209), (_INTEGER, 1)),
+        **dict.fromkeys((0xA402, 0xA403, 0xA405, 0xA406), (_INTEGER, 1)),
+        0xA404: (_RATIONAL, 1),
+        0xA432: (_RATIONAL, 4),
+    }
+)
+"""Field types and number of values of the kept numeric tags (CIPA DC-008); all others are text."""
+
+_GPS_NUMBERS: Mapping[int, tuple[frozenset[int], int]] = MappingProxyType(
+    {
+        0: (_BYTE, 4),
+        5: (_BYTE, 1),
+        30: (_INTEGER, 1),
+        **dict.fromkeys((2, 4, 7, 20, 22), (_RATIONAL, 3)),
+        **dict.fromkeys((6, 11, 13, 15, 17, 24, 26, 31), (_RATIONAL, 1)),
+    }
+)
+_GPS_UNDEFINED = frozenset({27, 28})  # processing method, area: text with a character code
 
 KEEPABLE: Mapping[str, KeptTags] = MappingProxyType(
     {
@@ -108,9 +137,9 @@ def rebuild_exif(exif: Exif, keep: frozenset[str]) -> bytes | None:
     """
     groups = [KEEPABLE[name] for name in sorted(keep)]
     orientation = orientation_of(exif)
-    main = _selected(exif.main, frozenset().union(*(group.main for group in groups)))
-    photo = _selected(exif.photo, frozenset().union(*(group.photo for group in groups)))
-    gps = _selected(exif.gps, frozenset().union(*(group.gps for group in groups)))
+    main = _selected(exif.main, frozenset().union(*(group.main for group in groups)), _NUMBERS)
+    photo = _selected(exif.photo, frozenset().union(*(group.photo for group in groups)), _NUMBERS)
+    gps = _selected(exif.gps, frozenset().union(*(group.gps for group in groups)), _GPS_NUMBERS)
     if orientation != 1:
         main[ORIENTATION] = Entry(3, 1, struct.pack(exif.order + "H", orientation))
     if not (main or photo or gps):
@@ -132,14 +161,49 @@ def icc_leaks(profile: bytes) -> list[str]:
     return ["the color profile contains more than color data"]
 
 
-def _selected(entries: Mapping[int, Entry], tags: frozenset[int]) -> dict[int, Entry]:
-    selected = {tag: _without_tail(entries[tag]) for tag in sorted(tags & entries.keys())}
-    return {tag: entry for tag, entry in selected.items() if len(entry.raw) <= _MAX_VALUE_BYTES}
+def _selected(
+    entries: Mapping[int, Entry],
+    tags: frozenset[int],
+    numbers: Mapping[int, tuple[frozenset[int], int]],
+) -> dict[int, Entry]:
+    """The tags whose values have the type and size that the standard gives them."""
+    selected: dict[int, Entry] = {}
+    for tag in sorted(tags & entries.keys()):
+        entry: Entry | None = entries[tag]
+        assert entry is not None  # noqa: S101 - narrows the type
+        if tag in numbers:
+            kinds, count = numbers[tag]
+            entry = entry if entry.kind in kinds and entry.count == count else None
+        elif numbers is _GPS_NUMBERS and tag in _GPS_UNDEFINED:
+            entry = _coded_text(entry)
+        else:
+            entry = _text(entry, _LONG_TEXT_BYTES if tag in _LONG_TEXTS else _TEXT_BYTES)
+        if entry is not None:
+            selected[tag] = entry
+    return selected
 
 
-def _without_tail(entry: Entry) -> Entry:
-    """Cut a text at its first NUL; what follows is not part of the value."""
-    if entry.kind != 2:
-        return entry
-    text = entry.raw.split(b"\0", 1)[0] + b"\0"
-    return Entry(2, len(text), text)
+def _text(entry: Entry, limit: int) -> Entry | None:
+    """A text up to its first NUL, after which nothing belongs to the value; None if not text."""
+    text = entry.raw.split(b"\0", 1)[0]
+    if entry.kind != _ASCII or not _is_printable(text, limit):
+        return None
+    return Entry(_ASCII, len(text) + 1, text + b"\0")
+
+
+def _coded_text(entry: Entry) -> Entry | None:
+    """A text with a character code of 8 bytes, of which only ASCII is kept."""
+    text = entry.raw.removeprefix(_ASCII_PREFIX).rstrip(b"\0")
+    coded = entry.raw.startswith(_ASCII_PREFIX)
+    if entry.kind != _UNDEFINED or not coded or not _is_printable(text, _TEXT_BYTES):
+        return None
+    return Entry(_UNDEFINED, len(_ASCII_PREFIX + text), _ASCII_PREFIX + text)
+
+
+def _is_printable(text: bytes, limit: int) -> bool:
+    """Whether bytes are at most ``limit`` bytes of printable UTF-8 (or Latin-1) text."""
+    try:
+        decoded = text.decode("utf-8")
+    except UnicodeDecodeError:
+        decoded = text.decode("latin-1")
+    return len(text) <= limit and all(c.isprintable() or c in "\t\r\n" for c in decoded)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.codec.decoding import check_size, open_image, to_frame
+from curate.codec.decoding import check_size, merge_equal_colors, open_image, to_frame
 from curate.codec.metadata.allow_list import Metadata, exif_leaks, icc_leaks, select_metadata
 from curate.codec.picture import UNUSED_COLORS, CodecOptions, Encoded, Picture
 from curate.codec.png.animation import (
@@ -151,7 +151,7 @@ def _palette_leaks(data: bytes, chunks: list[Chunk], options: CodecOptions) -> l
 
 def _load_still(
     header: Header, found: dict[bytes, bytes], compressed: bytes
-) -> tuple[tuple[Frame, ...], tuple[Chunk, ...]]:
+) -> tuple[tuple[Frame, ...], tuple[Chunk, ...] | None]:
     needed = [(b"IHDR", header.to_bytes())]
     if header.color == 3:
         needed.append((b"PLTE", found.get(b"PLTE", b"")))
@@ -169,7 +169,10 @@ def _load_still(
         needed.append((b"tRNS", alpha))
         opaque = np.frombuffer(alpha.ljust(len(colors), b"\xff"), np.uint8)
         colors = np.concatenate([colors, opaque[:, None]], axis=1)
-    return (np.ascontiguousarray(colors[pixels]),), (*needed, (b"IDAT", compressed))
+    frame = np.ascontiguousarray(colors[pixels])
+    if (merge_equal_colors(pixels, colors) != pixels).any():
+        return (frame,), None
+    return (frame,), (*needed, (b"IDAT", compressed))
 
 
 def _decode(png: bytes, header: Header) -> Frame:

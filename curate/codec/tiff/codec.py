@@ -58,6 +58,7 @@ class TiffCodec:
         for width, height in sizes:
             check_size(width, height, 1, options.max_pixels)
         check_size(sum(width * height for width, height in sizes), 1, 1, options.max_pixels)
+        check_size(1, 1, len(pages), options.max_pixels)
         decoded = [decode_page(page, options.max_pixels) for page in pages]
         if len({page.mode if page.mode in ("CMYK", "LAB") else "" for page in decoded}) > 1:
             raise WithheldError("frames", "the TIFF's pages have different kinds of colour")

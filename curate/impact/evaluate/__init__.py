@@ -1,1 +1,1 @@
-"""Run a classifier on original, obfuscated and control images."""
+"""Evaluation of a classifier on original, obfuscated and control images."""

@@ -1,178 +1,327 @@
-"""Run a classifier on a dataset and on its obfuscated form, and measure what that costs."""
+"""Run a classifier on a dataset and its obfuscated version, and measure the difference."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from curate.core.errors import LockedError, PausedError
-from curate.impact.evaluate.control_arms import count_placement, count_routes
-from curate.impact.evaluate.controls import CONTROLS, OBFUSCATED, ORIGINAL
-from curate.impact.evaluate.shard import predict_shard
-from curate.impact.evaluate.trial import OpenedTrial, Trial, open_trial
-from curate.impact.pairs import Pair, Survey, iter_pairs, survey
+from curate.codec import CodecOptions
+from curate.core.errors import LockedError, PausedError, UsageError, WithheldError
+from curate.detectors import resolve_device
+from curate.impact.class_names import (
+    Classes,
+    choose_model,
+    describe_model,
+    find_model_classes,
+)
+from curate.impact.evaluate.control_arms import Obfuscation, count_placement, count_routes
+from curate.impact.evaluate.predict import Predictor, predict_shard
+from curate.impact.models import open_model
+from curate.impact.pairs import Labels, Pair, PairedDatasets, Survey, open_datasets, survey
 from curate.impact.prediction_store import LOCK, PredictionStore
-from curate.impact.predictions.run import NO_MANIFEST, Answer, Predictions, measure_predictions
+from curate.impact.predictions.control_arms import CONTROLS, OBFUSCATED, ORIGINAL
+from curate.impact.predictions.report import ImpactReport
+from curate.impact.predictions.run import NO_MANIFEST, PredictionOptions, measure_files
+from curate.impact.tables import check_groups
+from curate.manifest.files import MANIFEST
+from curate.manifest.store import RUN
 from curate.pipeline.session import Session, Snapshot
-from curate.recipe import format_json
+from curate.pipeline.tools import codec_options, open_obfuscator
+from curate.recipe import Recipe, format_json
 from curate.storage.errors import describe_os_error
 from curate.storage.lock import FolderLock
 
 SHARD = 256
-"""Images whose predictions are written at a time; the same for all runs, so that they agree."""
+"""Images per shard of predictions; fixed, so that interrupted runs can be resumed."""
+
+_BATCH = {"cpu": 8, "cuda": 64}  # small batches stay in a processor's cache
 
 
-def evaluate_impact(trial: Trial, session: Session | None = None) -> Answer:
-    """Run a classifier on both datasets and on the control arms, and measure the difference.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateOptions:
+    """Options of `evaluate_impact`.
 
     Args:
-        trial: what to measure.
-        session: layout of the original, and whom to tell how far it is.
+        model: specification of a classifier (see `curate.impact.models.open_model`); None for
+            ImageNet's where the dataset's categories are its WordNet ids.
+        classes: a file of class names, their number, or ``imagenet``; None for the model's own.
+        labels: a table with the columns ``id`` and ``label``; None for the dataset's categories.
+        arms: control arms to run; None for all where there is a manifest.
+        groups: a table of groups by image id, or None.
+        by: attributes to group by, or intersections such as ``gender,age``; empty for every
+            column with 2 to 12 values.
+        allow_missing: leave out images that only one dataset has, instead of stopping.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        batch: images per batch; None for 8, or 64 on CUDA.
+        seed: random seed of the bootstrap.
+        folder: where predictions are written, and resumed from; None for a temporary folder.
+        keep: whether they are kept at the end.
 
     Raises:
-        UsageError: if the request contradicts itself.
+        UsageError: if a value is out of range.
+    """
+
+    model: str | None = None
+    classes: str | None = None
+    labels: Path | None = None
+    arms: tuple[str, ...] | None = None
+    groups: Path | None = None
+    by: tuple[str, ...] = ()
+    allow_missing: bool = False
+    device: str = "auto"
+    batch: int | None = None
+    seed: int = 0
+    folder: Path | None = None
+    keep: bool = True
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and not 1 <= self.batch <= 65_536:
+            raise UsageError(f"--batch cannot be {self.batch}; give 1 to 65536")
+        if self.seed < 0:
+            raise UsageError("--seed must be 0 or more")
+        for arm in self.arms or ():
+            if arm not in CONTROLS:
+                raise UsageError(
+                    f"unknown control arm {arm!r}; choose from {', '.join(CONTROLS)}, or none"
+                )
+
+
+def evaluate_impact(
+    original: str | Path,
+    obfuscated: str | Path,
+    options: EvaluateOptions | None = None,
+    session: Session | None = None,
+) -> ImpactReport:
+    """Run a classifier on both datasets and on control arms, and measure the difference.
+
+    >>> report = curate.evaluate_impact("photos", "out")    # doctest: +SKIP
+
+    Args:
+        original: the original dataset, a path or URI.
+        obfuscated: the OUT of `curate.blur`, or a dataset of the same layout.
+        options: model, classes, arms and groups.
+        session: layout of the original, progress callbacks and the stop event.
+
+    Raises:
+        UsageError: if the options contradict each other.
         DataError: if a dataset cannot be used, or they do not fit each other or the model.
         SetupError: if the environment lacks something.
         PausedError: if the session was asked to stop.
     """
-    session = session or Session()
-    opened = open_trial(trial, session)
-    fits = survey(opened.datasets, opened.labels, trial.allow_missing)
-    with _work(trial) as folder:
-        store = PredictionStore(folder)
-        store.begin(_subject(opened, fits))
-        _predict(opened, store, fits, session)
-        answer = _measure(trial, opened, store, fits)
-    if trial.folder is not None and not trial.keep:
-        shutil.rmtree(trial.folder)
-    return answer
+    options, session = options or EvaluateOptions(), session or Session()
+    opened = _open(str(original), Path(obfuscated), options, session)
+    fit = survey(opened.datasets, opened.predictor.labels, options.allow_missing)
+    with _open_store(options) as store:
+        store.begin(_describe_subject(opened, fit))
+        _predict(opened, store, fit, session)
+        report = _measure(options, opened, store, fit)
+    if options.folder is not None and not options.keep:
+        shutil.rmtree(options.folder)
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """Open datasets and model.
+
+    Args:
+        datasets: both datasets.
+        classes: in the order of the model's scores.
+        predictor: the model, and what reads and generates the images.
+        arms: control arms to run.
+        model: the model's entry in the report.
+        left_out: images that could not be decoded, by reason.
+    """
+
+    datasets: PairedDatasets
+    classes: Classes
+    predictor: Predictor
+    arms: tuple[str, ...]
+    model: Mapping[str, Any]
+    left_out: Counter[str]
+
+
+def _open(original: str, obfuscated: Path, options: EvaluateOptions, session: Session) -> _Opened:
+    """Open both datasets and the model, and check that they fit."""
+    device = resolve_device(options.device)
+    check_groups(options.groups, options.by)
+    datasets = open_datasets(original, obfuscated, session.layout)
+    arms = _choose_arms(options, datasets)
+    if datasets.run is None and (obfuscated.parent / MANIFEST / RUN).is_file():
+        session.tell(
+            f"{obfuscated} is the data folder of a run; give {obfuscated.parent} to use its "
+            "manifest."
+        )
+    for line in datasets.original.check():
+        session.tell(line)
+    spec = choose_model(options.model, datasets.original, options.labels is not None)
+    classifier = open_model(spec, device)
+    classes = find_model_classes(options.classes, classifier)
+    obfuscation = _open_obfuscation(datasets, session) if datasets.run is not None else None
+    batch = options.batch or _BATCH[device]
+    left_out: Counter[str] = Counter()
+
+    def leave_out(name: str, why: WithheldError) -> None:
+        left_out[why.code] += 1
+        session.tell(f"{name!r} is left out: {why.detail}")
+
+    predictor = Predictor(
+        reader=datasets.open_reader(),
+        labels=Labels(classes.names, options.labels),
+        classifier=classifier,
+        batch=batch,
+        options=obfuscation.options if obfuscation else CodecOptions(),
+        obfuscation=obfuscation,
+        leave_out=leave_out,
+    )
+    model = describe_model(classifier, classes, batch)
+    return _Opened(datasets, classes, predictor, arms, model, left_out)
+
+
+def _choose_arms(options: EvaluateOptions, datasets: PairedDatasets) -> tuple[str, ...]:
+    if datasets.run is not None:
+        return CONTROLS if options.arms is None else options.arms
+    if options.arms:
+        raise UsageError(
+            f"control arms need a manifest, and {datasets.out} has none; "
+            "give the OUT of curate blur, or --arms none"
+        )
+    return ()
+
+
+def _open_obfuscation(datasets: PairedDatasets, session: Session) -> Obfuscation:
+    assert datasets.run is not None  # noqa: S101 - checked by the only caller
+    recipe = Recipe.from_dict(datasets.run["recipe"])
+    obfuscator, recorded = open_obfuscator(recipe), datasets.run["obfuscator"]
+    if obfuscator.version != recorded["version"]:
+        session.tell(
+            f"The manifest was written with version {recorded['version']} of {recorded['name']}; "
+            f"random regions are hidden with version {obfuscator.version}."
+        )
+    return Obfuscation(obfuscator, codec_options(recipe), recipe.digest)
 
 
 @contextmanager
-def _work(trial: Trial) -> Iterator[Path]:
-    """The folder of predictions, for this run alone."""
-    if trial.folder is None:
+def _open_store(options: EvaluateOptions) -> Iterator[PredictionStore]:
+    """The folder of predictions, locked for this run."""
+    if options.folder is None:
         with TemporaryDirectory(prefix="curate-impact-") as folder, _described(Path(folder)):
-            yield Path(folder)
+            yield PredictionStore(Path(folder))
         return
     try:
-        with _described(trial.folder), FolderLock(trial.folder / LOCK / "lock"):
+        with _described(options.folder), FolderLock(options.folder / LOCK / "lock"):
             try:
-                yield trial.folder
+                yield PredictionStore(options.folder)
             finally:
-                shutil.rmtree(trial.folder / LOCK, ignore_errors=True)
+                shutil.rmtree(options.folder / LOCK, ignore_errors=True)
     except LockedError:
         raise LockedError(
-            f"another run is writing {str(trial.folder)!r}; wait for it, or give another folder"
+            f"another run is writing {str(options.folder)!r}; wait for it, or give another folder"
         ) from None
 
 
 @contextmanager
 def _described(folder: Path) -> Iterator[None]:
-    """Turn what the file system refuses into one line."""
+    """Turn file system errors into one line."""
     try:
         yield
     except OSError as error:
         raise describe_os_error(error, folder, "written") from None
 
 
-def _subject(opened: OpenedTrial, fits: Survey) -> dict[str, Any]:
-    """What predictions depend on; those of anything else are not these."""
+def _describe_subject(opened: _Opened, fit: Survey) -> dict[str, Any]:
+    """All that predictions depend on; a folder with another subject is refused."""
     run = opened.datasets.run
     names = format_json(list(opened.classes.names)).encode()
     return {
         "model": opened.model,
         "classes_sha256": hashlib.sha256(names).hexdigest(),
-        "images_sha256": fits.sha256,
+        "images_sha256": fit.sha256,
         "manifest_sha256": run["records"]["sha256"] if run else None,
         "recipe_sha256": run["recipe_sha256"] if run else None,
         "shard": SHARD,
     }
 
 
-def _predict(opened: OpenedTrial, store: PredictionStore, fits: Survey, session: Session) -> None:
-    """Predict every shard of every arm that is not there yet."""
+def _predict(opened: _Opened, store: PredictionStore, fit: Survey, session: Session) -> None:
+    """Predict every shard of every arm that is not stored yet."""
     arms = (ORIGINAL, OBFUSCATED, *opened.arms)
     is_plain = opened.datasets.run is None
     done = resumed = faces = 0
-    for number, pairs in enumerate(_in_shards(iter_pairs(opened.datasets, opened.labels))):
+    for number, pairs in enumerate(_iter_shards(opened.datasets.iter_pairs())):
         missing = [arm for arm in arms if not store.has(arm, number)]
         if not missing:
             resumed += len(pairs)
         elif session.stop.is_set():
             raise PausedError(
-                f"stopped after {done:,} of {fits.pairs:,} images; "
-                "run the same command again to go on"
+                f"stopped after {done:,} of {fit.pairs:,} images; "
+                "run the same command again to resume"
             )
         else:
             known = None if ORIGINAL in missing else store.load_logits(ORIGINAL, number)
+            before = Snapshot(fit.pairs, done, resumed, None if is_plain else faces)
 
-            before = Snapshot(fits.pairs, done, resumed, None if is_plain else faces)
-
-            def step(place: int, before: Snapshot = before) -> None:
+            def step(count: int, before: Snapshot = before) -> None:
                 withheld = opened.left_out.total()
-                session.watch(replace(before, images=before.images + place, withheld=withheld))
+                session.watch(replace(before, images=before.images + count, withheld=withheld))
 
-            rows = predict_shard(pairs, missing, known, opened.predicting, step)
+            rows = predict_shard(pairs, missing, known, opened.predictor, step)
             for arm in missing:
                 store.save(arm, number, rows[arm])
         done += len(pairs)
         faces += sum(len(pair.entry.faces) for pair in pairs if pair.entry is not None)
-    last = Snapshot(fits.pairs, done, resumed, None if is_plain else faces)
+    last = Snapshot(fit.pairs, done, resumed, None if is_plain else faces)
     session.watch(replace(last, withheld=opened.left_out.total()))
 
 
-def _in_shards(pairs: Iterable[Pair]) -> Iterator[Sequence[Pair]]:
+def _iter_shards(pairs: Iterable[Pair]) -> Iterator[Sequence[Pair]]:
     stream = iter(pairs)
     while shard := tuple(islice(stream, SHARD)):
         yield shard
 
 
-def _measure(trial: Trial, opened: OpenedTrial, store: PredictionStore, fits: Survey) -> Answer:
-    """What `curate impact predictions` measures, and the control arms."""
-    manifest = trial.obfuscated if opened.datasets.run is not None else None
-    answer = measure_predictions(
-        Predictions(
-            pairs=((store.arm(ORIGINAL), store.arm(OBFUSCATED)),),
+def _measure(
+    options: EvaluateOptions, opened: _Opened, store: PredictionStore, fit: Survey
+) -> ImpactReport:
+    """Measure the stored predictions and the control arms."""
+    report = measure_files(
+        [(store.arm(ORIGINAL), store.arm(OBFUSCATED))],
+        PredictionOptions(
             classes=opened.classes,
-            manifest=manifest,
-            groups=trial.groups,
-            by=trial.by,
+            manifest=opened.datasets.out if opened.datasets.run is not None else None,
+            groups=options.groups,
+            by=options.by,
             allow_missing=True,  # what is missing here could not be decoded
-            seed=trial.seed,
-            controls={arm: store.arm(arm) for arm in opened.arms},
-        )
+            seed=options.seed,
+        ),
+        {arm: store.arm(arm) for arm in opened.arms},
     )
-    controls = answer.controls
+    controls = report.controls
     if controls is not None:
         controls = replace(controls, routes=count_routes(store), placement=count_placement(store))
-    undecoded = fits.pairs - len(answer.impact.experiment)
+    undecoded = fit.pairs - len(report.impact.experiment)
     facts = {
-        **answer.facts,
-        "unpaired": {
-            "original": fits.original,
-            "obfuscated": fits.obfuscated,
-            "withheld": fits.withheld,
-        },
+        **report.facts,
+        "unpaired": fit.unpaired.to_dict(),
         "model": {**opened.model, "undecoded": undecoded},
     }
-    notes = tuple(_notes(answer, opened, undecoded))
-    return replace(answer, facts=facts, notes=notes, controls=controls)
+    notes = tuple(_list_notes(report, opened, undecoded))
+    return replace(report, facts=facts, notes=notes, controls=controls)
 
 
-def _notes(answer: Answer, opened: OpenedTrial, undecoded: int) -> Iterator[str]:
-    """What could not be measured, and why."""
-    for note in answer.notes:
+def _list_notes(report: ImpactReport, opened: _Opened, undecoded: int) -> Iterator[str]:
+    for note in report.notes:
         if note == NO_MANIFEST:
             yield (
-                "Nothing by blurred share or number of faces, and no control arms: the obfuscated "
+                "Nothing by hidden share or number of faces, and no control arms: the obfuscated "
                 "dataset has no manifest."
             )
         else:

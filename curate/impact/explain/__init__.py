@@ -1,1 +1,1 @@
-"""Attribution: how much of a classifier's decision rests on faces."""
+"""Attribution: how much of a classifier's evidence lies on faces."""

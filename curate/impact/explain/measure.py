@@ -1,62 +1,245 @@
-"""What a classifier's answers rest on, before and after obfuscation."""
+"""Statistics of attribution maps: share on faces, agreement of methods."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
+from scipy.stats import rankdata
 
-from curate.impact.arrays import Floats
-from curate.impact.explain.agreement import correlate
-from curate.impact.explain.face_share import Estimate, FaceShare, Shares, estimate, summarise
+from curate.core.intervals import LEVEL, Interval, percentiles
+from curate.impact.experiment import Floats
+from curate.impact.paired import make_bootstrap, resample
+
+CELLS = 14
+"""Cells per side of the grid on which maps are compared."""
+
+
+def to_cells(attribution: Floats) -> Floats:
+    """Return positive attribution summed over the cells of a grid, flattened.
+
+    This makes maps of pixels and of superpixels comparable.
+
+    Args:
+        attribution: a map, shape (H, W).
+    """
+    positive = np.maximum(attribution, 0.0)
+    rows, columns = (min(CELLS, length) for length in positive.shape)
+    down = np.linspace(0, positive.shape[0], rows, endpoint=False).round().astype(int)
+    across = np.linspace(0, positive.shape[1], columns, endpoint=False).round().astype(int)
+    sums = np.add.reduceat(np.add.reduceat(positive, down, axis=0), across, axis=1)
+    return np.asarray(sums.ravel())
+
+
+def correlate(a: Floats, b: Floats) -> float:
+    """Return Spearman's rank correlation of two maps, -1..1; NaN if one is constant."""
+    ranks = [rankdata(each) for each in (a, b)]
+    centered = [each - each.mean() for each in ranks]
+    size = math.sqrt(float((centered[0] @ centered[0]) * (centered[1] @ centered[1])))
+    return float(centered[0] @ centered[1]) / size if size > 0 else math.nan
+
+
+MIN_IMAGES = 5
+"""Intervals are given from this number of images on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a classifier says of an image.
+class Shares:
+    """One method's shares on one image; NaN where no attribution is positive.
 
     Args:
-        place: the best class, by number.
-        name: its name, or its number where the model knows none.
-        confidence: its share of the softmax, 0..1.
+        area: share of the model's input inside faces.
+        original: share of positive attribution inside faces, on the original.
+        obfuscated: the same on the obfuscated image.
+        elsewhere_original: the same inside equal regions elsewhere; NaN where there is no space.
+        elsewhere_obfuscated: the same on the obfuscated image.
     """
 
-    place: int
+    area: float
+    original: float
+    obfuscated: float
+    elsewhere_original: float
+    elsewhere_obfuscated: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value, NaN without images, and its interval, None with too few."""
+
+    value: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One method on the original or on the obfuscated images.
+
+    Args:
+        share: mean share of attribution inside faces.
+        ratio: that divided by the mean share of area; 1 is chance level.
+        elsewhere: the ratio of equal regions elsewhere in the same images.
+    """
+
+    share: Estimate
+    ratio: Estimate
+    elsewhere: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class FaceShare:
+    """One method on some images.
+
+    Args:
+        n: number of images with a share.
+        left_out: number of images without positive attribution.
+        placed: number of images with space for equal regions elsewhere.
+        area: mean share of area inside faces.
+        original: on originals.
+        obfuscated: on obfuscated images.
+        difference: mean paired difference of shares, obfuscated minus original.
+    """
+
+    n: int
+    left_out: int
+    placed: int
+    area: float
+    original: Side
+    obfuscated: Side
+    difference: Estimate
+
+
+def share_inside(attribution: Floats, coverage: Floats) -> float:
+    """Return the share of positive attribution inside regions, 0..1; NaN if there is none.
+
+    Args:
+        attribution: a map, shape (H, W).
+        coverage: share of each position inside the regions, shape (H, W), 0..1.
+    """
+    positive = np.maximum(attribution, 0.0)
+    total = float(positive.sum())
+    return float((positive * coverage).sum()) / total if total > 0 else math.nan
+
+
+def summarize(shares: Sequence[Shares], seed: int) -> FaceShare:
+    """Return means over images with bootstrap intervals."""
+    table = np.array(
+        [
+            (
+                *(each.area, each.original, each.obfuscated),
+                *(each.elsewhere_original, each.elsewhere_obfuscated),
+            )
+            for each in shares
+        ]
+    ).reshape(-1, 5)
+    known = table[np.isfinite(table[:, 1]) & np.isfinite(table[:, 2])]
+    placed = known[np.isfinite(known[:, 3]) & np.isfinite(known[:, 4])]
+    return FaceShare(
+        n=len(known),
+        left_out=len(table) - len(known),
+        placed=len(placed),
+        area=_mean(known[:, 0]),
+        original=_side(known, placed, 1, seed),
+        obfuscated=_side(known, placed, 2, seed),
+        difference=estimate(known[:, 2] - known[:, 1], seed),
+    )
+
+
+def estimate(values: npt.ArrayLike, seed: int) -> Estimate:
+    """Return the mean of values, one per image, with its interval."""
+    column = np.asarray(values, dtype=np.float64).reshape(-1, 1)
+    means = _resample(column, seed)
+    return Estimate(
+        _mean(column), means if means is None else _widened_percentiles(means[:, 0], len(column))
+    )
+
+
+def _side(known: Floats, placed: Floats, column: int, seed: int) -> Side:
+    return Side(
+        share=estimate(known[:, column], seed),
+        ratio=_ratio(known[:, [column, 0]], seed),
+        elsewhere=_ratio(placed[:, [column + 2, 0]], seed),
+    )
+
+
+def _ratio(pairs: Floats, seed: int) -> Estimate:
+    """A ratio of means; a mean of ratios would be dominated by the smallest faces."""
+    if not len(pairs):
+        return Estimate(math.nan, None)
+    above, below = pairs.mean(axis=0)
+    means = _resample(pairs, seed)
+    ends = None if means is None else _widened_percentiles(means[:, 0] / means[:, 1], len(pairs))
+    return Estimate(float(above / below), ends)
+
+
+def _resample(values: Floats, seed: int) -> Floats | None:
+    if len(values) < MIN_IMAGES:
+        return None
+    return resample(values, make_bootstrap(1, seed), "images")
+
+
+def _widened_percentiles(samples: Floats, n: int) -> Interval | None:
+    """A percentile interval, widened by Student's t for n images.
+
+    Hesterberg, *What Teachers Should Know About the Bootstrap* (The American Statistician 69,
+    2015), 3.4: with few images the plain interval is too narrow.
+    """
+    wide = math.sqrt(n / (n - 1)) * float(stdtrit(n - 1, (1 + LEVEL) / 2))
+    return percentiles(samples, 2 * NormalDist().cdf(wide) - 1)
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if values.size else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Predicted class of an image.
+
+    Args:
+        index: the class.
+        name: its name, or its index where the model has no names.
+        confidence: its softmax probability, 0..1.
+    """
+
+    index: int
     name: str
     confidence: float
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one method says of one image.
+    """One method on one image.
 
     Args:
-        shares: of its attribution, inside faces.
-        cells: its maps of the original and of the obfuscated image on a grid, each flat.
-        randomised: rank correlation of the original's map with that of a model whose last
-            layer was shuffled; None where that was not looked at.
+        shares: of its attribution inside faces.
+        cells: its maps of the original and the obfuscated image on a grid, flattened.
+        randomized: rank correlation of the original's map with that of a model whose last
+            layer was shuffled; None where not computed.
     """
 
     shares: Shares
     cells: tuple[Floats, Floats]
-    randomised: float | None = None
+    randomized: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """One image, as it was and obfuscated.
+    """One image, original and obfuscated.
 
     Args:
-        id: which image.
-        category: its class as the dataset has it, or None.
-        faces: how many regions are hidden.
+        id: image id.
+        category: its category in the dataset, or None.
+        faces: number of hidden regions.
         area: share of the model's input inside them.
-        change: half the sum of absolute differences of both softmaxes, 0..1.
-        original: what the classifier says of the original.
-        obfuscated: what it says of the obfuscated image.
+        change: total variation distance of both softmaxes, 0..1.
+        original: prediction on the original.
+        obfuscated: prediction on the obfuscated image.
         measured: by method.
     """
 
@@ -65,24 +248,24 @@ class Explained:
     faces: int
     area: float
     change: float
-    original: Answer
-    obfuscated: Answer
+    original: Prediction
+    obfuscated: Prediction
     measured: Mapping[str, Measured]
 
     @property
     def label(self) -> str:
-        """What it is grouped by: its category, or else what the original is taken for."""
+        """Its category, or else the class predicted on the original."""
         return self.original.name if self.category is None else self.category
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Mean rank correlation of two maps, NaN of nothing.
+    """Mean rank correlation of two maps, NaN without images.
 
     Args:
-        n: images on which both say something.
+        n: number of images on which both have a map.
         original: on the originals.
-        obfuscated: on the obfuscated images; None where there is nothing to compare.
+        obfuscated: on the obfuscated images; None where not compared.
     """
 
     n: int
@@ -92,30 +275,30 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What was found of all images.
+    """All statistics.
 
     Args:
-        images: one by one, in the order that was asked for.
+        images: single images, in the order of the selection.
         overall: by method.
-        by_class: by class, those with the most images first, then by method.
+        by_class: by class, largest first, then by method.
         agreement: by pair of methods.
-        randomised: by method that looks inside, of trained and shuffled model.
+        randomized: correlation of trained and shuffled model, by gradient method.
     """
 
     images: tuple[Explained, ...]
     overall: Mapping[str, FaceShare]
     by_class: Mapping[str, Mapping[str, FaceShare]]
     agreement: Mapping[tuple[str, str], Agreement]
-    randomised: Mapping[str, Agreement]
+    randomized: Mapping[str, Agreement]
 
 
 def explain(images: Sequence[Explained], methods: Sequence[str], seed: int) -> Explanation:
-    """Draw together what was found of single images.
+    """Summarize single images.
 
     Args:
-        images: each with all of the methods.
-        methods: their names.
-        seed: of the bootstrap.
+        images: each with all methods.
+        methods: names of the methods.
+        seed: random seed of the bootstrap.
     """
     labels: dict[str, list[Explained]] = {}
     for each in images:
@@ -123,48 +306,46 @@ def explain(images: Sequence[Explained], methods: Sequence[str], seed: int) -> E
     order = sorted(labels, key=lambda label: (-len(labels[label]), label))
     return Explanation(
         images=tuple(images),
-        overall=_summarise(images, methods, seed),
-        by_class={label: _summarise(labels[label], methods, seed) for label in order},
+        overall=_summarize(images, methods, seed),
+        by_class={label: _summarize(labels[label], methods, seed) for label in order},
         agreement={
             (a, b): _agree(
                 [(each.measured[a].cells, each.measured[b].cells) for each in images], seed
             )
             for a, b in combinations(methods, 2)
         },
-        randomised={
+        randomized={
             name: _agreement([found], seed)
             for name in methods
-            for found in [[each.measured[name].randomised for each in images]]
+            for found in [[each.measured[name].randomized for each in images]]
             if any(value is not None for value in found)
         },
     )
 
 
 def measure_change(before: npt.ArrayLike, after: npt.ArrayLike) -> float:
-    """Half the sum of absolute differences of two softmaxes: 0 is none and 1 is all.
-
-    That is the total variation distance.
+    """Return the total variation distance of two softmaxes, 0..1.
 
     Args:
-        before: scores before softmax, K.
-        after: the same.
+        before: logits, shape (K,).
+        after: logits, shape (K,).
     """
     p, q = softmax(before), softmax(after)
     return float(np.abs(p - q).sum() / 2)
 
 
 def softmax(scores: npt.ArrayLike) -> Floats:
-    """Scores as shares that add up to 1, K."""
+    """Return the softmax, shape (K,)."""
     values = np.asarray(scores, dtype=np.float64)
     raised = np.exp(values - values.max())
     return np.asarray(raised / raised.sum())
 
 
-def _summarise(
+def _summarize(
     images: Sequence[Explained], methods: Sequence[str], seed: int
 ) -> dict[str, FaceShare]:
     return {
-        name: summarise([each.measured[name].shares for each in images], seed) for name in methods
+        name: summarize([each.measured[name].shares for each in images], seed) for name in methods
     }
 
 

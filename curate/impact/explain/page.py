@@ -1,55 +1,58 @@
-"""What a classifier's answers rest on, as a page for people."""
+"""HTML page of `explain_impact`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from curate.core.intervals import Interval
-from curate.impact.explain.face_share import LEAST, Estimate, FaceShare
-from curate.impact.explain.measure import Explanation
-from curate.impact.explain.report import CAUTIONS
-from curate.impact.explain.run import Answer
+from curate.impact.explain.measure import MIN_IMAGES, Estimate, Explanation, FaceShare
+from curate.impact.explain.report import CAUTIONS, describe_selection
+from curate.impact.formatting import NO_VALUE
 from curate.report.values import Bar, BarChart, Block, Gallery, Page, Section, Table
 
-_MOST_CLASSES = 50
+if TYPE_CHECKING:
+    from curate.impact.explain.report import ExplainReport
+
+_MAX_CLASSES = 50
 
 _WARNING = (
-    "This page shows the original photos with their faces. It is for those who may see the dataset "
-    "as it is; give nobody else a copy."
+    "This page contains visible faces of the original dataset; share it only with people who have "
+    "access to that dataset."
 )
 
 _MEASURE = (
-    "Share of attribution on faces: of all that speaks for the class that the model names, how "
-    "much lies inside the hidden regions, as far as the model is given them. The ratio divides "
-    "it by these regions' share of the image: 1 is as much as chance. Elsewhere is the same ratio "
-    "for regions of equal shape and size, put at random places of the same images where there is "
-    "no face: the middle of a photo is looked at more than its corners anyhow."
+    "Share of attribution on faces: the share of positive attribution to the predicted class that "
+    "lies inside the hidden regions of the model's input. The ratio divides it by the regions' "
+    "share of the area: 1 is chance level. “Elsewhere” is the same ratio for regions of equal "
+    "shape and size at random positions of the same images without faces, because the center of "
+    "an image receives more attribution than its corners."
 )
 
 _INTERVALS = (
-    "Intervals are at 95 %, from a bootstrap over images, the same draws before and after, widened "
-    f"as Student's t is for few images; of fewer than {LEAST} images none is given."
+    "95 % intervals are from a bootstrap over images, with the same draws before and after, "
+    "widened "
+    f"by Student's t; none is given for fewer than {MIN_IMAGES} images."
 )
 
 _COVERED = (
     "Each picture has the original's map at the left and the obfuscated image's at the right, "
     "both drawn over the obfuscated image; the lines are the hidden regions. Inside them the "
-    "original's map is drawn as its mean: the page shows no pixel that the dataset hides. "
-    "Light yellow is where most speaks for the class; each map has its own scale and is smoothed "
-    "a little."
+    "original's map is drawn as its mean, so that the page shows no pixel that the dataset hides. "
+    "Light yellow is the highest attribution; each map has its own scale and is slightly smoothed."
 )
 
 _SHOWN = (
     "Each picture has the original at the left and the obfuscated image at the right; the lines "
-    "are the hidden regions. Light yellow is where most speaks for the class; each map has its "
-    "own scale and is smoothed a little."
+    "are the hidden regions. Light yellow is the highest attribution; each map has its own scale "
+    "and is slightly smoothed."
 )
 
 
-def make_page(answer: Answer) -> Page:
-    """Lay out what was found."""
-    explanation, facts = answer.explanation, answer.facts
+def make_page(report: ExplainReport) -> Page:
+    """Lay out the report."""
+    explanation, facts = report.explanation, report.facts
     titles = {
         each["method"]: each["title"] or each["method"]
         for each in facts["methods"]
@@ -58,15 +61,15 @@ def make_page(answer: Answer) -> Page:
     sections = [
         Section("Share of attribution on faces", tuple(_shares(explanation, titles))),
         Section("By class", tuple(_classes(explanation, titles))),
-        Section("Do the methods agree?", tuple(_agreement(explanation, titles))),
-        Section("How the maps were made", tuple(_methods(facts))),
-        Section("What a map can and cannot show", CAUTIONS),
+        Section("Agreement of the methods", tuple(_agreement(explanation, titles))),
+        Section("Methods", tuple(_methods(facts))),
+        Section("Limits of attribution maps", CAUTIONS),
     ]
-    if answer.sheets:
-        sections.append(Section("Contact sheet", tuple(_sheets(answer))))
+    if report.sheets:
+        sections.append(Section("Contact sheet", tuple(_sheets(report))))
     tool = facts["tool"]
     return Page(
-        "Does the model look at faces?",
+        "Attribution on faces",
         tuple(_lead(facts)),
         tuple(sections),
         f"{tool['name']} {tool['version']}; model {facts['model'].get('spec', '')}; manifest "
@@ -74,42 +77,10 @@ def make_page(answer: Answer) -> Page:
     )
 
 
-def _lead(facts: Mapping[str, object]) -> Iterator[str]:
-    yield describe_choice(facts)
+def _lead(facts: Mapping[str, Any]) -> Iterator[str]:
+    yield describe_selection(facts)
     yield _MEASURE
     yield _INTERVALS
-
-
-def describe_choice(facts: Mapping[str, object]) -> str:
-    """Which images were explained, and which were not, in a few sentences."""
-    counts, choice = facts["counts"], facts["choice"]
-    assert isinstance(counts, Mapping) and isinstance(choice, Mapping)  # noqa: S101, PT018
-    if choice["way"] == "changed":
-        how = (
-            f"Of {counts['compared']:,} images with faces the model names another class for "
-            f"{counts['changed']:,} once they are obfuscated; "
-        ) + (
-            f"the {counts['explained']:,} that changed most are explained."
-            if counts["explained"]
-            else "so there is nothing to explain; --sample explains others."
-        )
-    elif choice["way"] == "sample":
-        how = (
-            f"{counts['explained']:,} of {counts['with_faces']:,} images with faces, drawn at "
-            "random, are explained."
-        )
-    else:
-        how = f"{counts['explained']:,} listed images are explained."
-    left_out = [
-        f"{counts['without_faces']:,} without a hidden face",
-        f"{counts['withheld']:,} withheld",
-    ]
-    if counts["listed_left_out"]:
-        left_out.append(f"among them {counts['listed_left_out']:,} that were listed")
-    if counts["face_outside_input"]:
-        many = counts["face_outside_input"]
-        left_out.append(f"{many:,} whose faces are no whole pixel of what the model is given")
-    return f"{how} Left out: {', '.join(left_out)}."
 
 
 def _shares(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Block]:
@@ -125,16 +96,16 @@ def _shares(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Blo
             ("original elsewhere", found.original.elsewhere),
         )
     ]
-    most = max((bar.high or bar.value or 0.0 for bar in bars), default=1.0)
+    limit = max((bar.high or bar.value or 0.0 for bar in bars), default=1.0)
     title = "Share of attribution on faces, divided by their share of the image"
-    yield BarChart(title, tuple(bars), (0.0, float(max(2, math.ceil(most)))), percent=False)
+    yield BarChart(title, tuple(bars), (0.0, float(max(2, math.ceil(limit)))), percent=False)
     yield Table(
         "Share of attribution on faces, per cent",
         ("", "images", "area", "original (95 %)", "obfuscated (95 %)", "difference (95 %)"),
         [_share_row(titles[name], found) for name, found in explanation.overall.items()],
     )
     yield Table(
-        "Ratio of that share to area: 1 is as much as chance",
+        "Ratio of that share to the area: 1 is chance level",
         (
             "",
             "original (95 %)",
@@ -147,8 +118,9 @@ def _shares(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Blo
     for name, found in explanation.overall.items():
         if found.left_out:
             yield (
-                f"{titles[name]} is of {found.n:,} images only: in {found.left_out:,} nothing "
-                "speaks for the class that is named."
+                f"{titles[name]} covers {found.n:,} images only: {found.left_out:,} have no "
+                "positive "
+                "attribution."
             )
     room = sum(
         math.isnan(shares.elsewhere_original)
@@ -157,13 +129,13 @@ def _shares(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Blo
     )
     if room:
         yield (
-            f"Faces leave no room for equal regions elsewhere in {room:,} of "
-            f"{len(explanation.images):,} images, which are no part of those ratios."
+            f"Faces leave no space for equal regions elsewhere in {room:,} of "
+            f"{len(explanation.images):,} images, which are left out of those ratios."
         )
 
 
 def _classes(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Block]:
-    shown = list(explanation.by_class.items())[:_MOST_CLASSES]
+    shown = list(explanation.by_class.items())[:_MAX_CLASSES]
     if len(explanation.by_class) > len(shown):
         yield f"The {len(shown)} classes with the most images of {len(explanation.by_class):,}."
     for name, title in titles.items():
@@ -181,51 +153,51 @@ def _class_row(label: str, found: FaceShare) -> Sequence[str]:
 def _agreement(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Block]:
     if explanation.agreement:
         yield Table(
-            "Rank correlation of two methods' maps on a grid (Spearman; 1 is alike, 0 unrelated)",
+            "Rank correlation of two methods' maps on a grid (Spearman)",
             ("", "images", "original (95 %)", "obfuscated (95 %)"),
             [
                 (
                     f"{titles[a]} and {titles[b]}",
                     f"{found.n:,}",
                     _number(found.original),
-                    _number(found.obfuscated) if found.obfuscated else "–",
+                    _number(found.obfuscated) if found.obfuscated else NO_VALUE,
                 )
                 for (a, b), found in explanation.agreement.items()
             ],
         )
-    if explanation.randomised:
+    if explanation.randomized:
         yield Table(
             "Rank correlation with the map of a model whose last layer is shuffled",
             ("", "images", "original (95 %)"),
             [
                 (titles[name], f"{found.n:,}", _number(found.original))
-                for name, found in explanation.randomised.items()
+                for name, found in explanation.randomized.items()
             ],
         )
         yield (
-            "The lower, the more a method's maps have to do with what the model learned. Methods "
-            "that only ask the model for scores are not tried."
+            "The lower, the more a method's maps depend on what the model learned. Methods that "
+            "use "
+            "only the model's scores are not tested."
         )
 
 
-def _methods(facts: Mapping[str, object]) -> Iterator[Block]:
+def _methods(facts: Mapping[str, Any]) -> Iterator[Block]:
     methods = facts["methods"]
-    assert isinstance(methods, Sequence)  # noqa: S101 - narrows the type
     for each in methods:
         if each["unavailable"] is not None:
             yield f"{each['method']}: {each['unavailable']}."
         else:
-            said = ", ".join(
+            settings = ", ".join(
                 f"{key.replace('_', ' ')} {value}" for key, value in each["parameters"].items()
             )
-            yield f"{each['title']}: {said}."
+            yield f"{each['title']}: {settings}."
 
 
-def _sheets(answer: Answer) -> Iterator[Block]:
-    if answer.shows_originals:
+def _sheets(report: ExplainReport) -> Iterator[Block]:
+    if report.shows_originals:
         yield Gallery(_WARNING, ())
-    yield _SHOWN if answer.shows_originals else _COVERED
-    for sheet in answer.sheets:
+    yield _SHOWN if report.shows_originals else _COVERED
+    for sheet in report.sheets:
         yield sheet.text
         yield Gallery("", sheet.pictures, wide=True)
 
@@ -234,7 +206,7 @@ def _share_row(label: str, found: FaceShare) -> Sequence[str]:
     return (
         label,
         f"{found.n:,}",
-        "–" if math.isnan(found.area) else f"{100 * found.area:.1f}",
+        NO_VALUE if math.isnan(found.area) else f"{100 * found.area:.1f}",
         _percent(found.original.share),
         _percent(found.obfuscated.share),
         _percent(found.difference, sign="+"),
@@ -268,7 +240,7 @@ def _number(estimate: Estimate) -> str:
 
 def _format(estimate: Estimate, scale: float, form: str) -> str:
     if math.isnan(estimate.value):
-        return "–"
+        return NO_VALUE
     text = f"{scale * estimate.value:{form}}"
     ends: Interval | None = estimate.interval
     if ends is not None:

@@ -1,129 +1,113 @@
-"""Say what a classifier's answers rest on, before and after obfuscation."""
+"""Explain predictions on original and obfuscated images by attribution."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import curate
 from curate.core.protocols import Classifier
-from curate.impact.explain.choice import Chosen, Watch, choose
-from curate.impact.explain.image import Explainer
-from curate.impact.explain.measure import Explained, Explanation, explain
-from curate.impact.explain.pairs import Pairs
-from curate.impact.explain.question import Question
-from curate.impact.explain.report import VERSION, to_dict
+from curate.detectors import resolve_device
+from curate.impact.explain.explainer import Explainer
+from curate.impact.explain.images import ImagePairs, open_images
+from curate.impact.explain.measure import Explained, explain
+from curate.impact.explain.options import ExplainOptions
+from curate.impact.explain.report import ExplainReport
+from curate.impact.explain.selection import Selected, Watch, select_images
 from curate.impact.explain.sheet import Sheet
+from curate.impact.formatting import describe_run, describe_tool
+from curate.impact.models import IMAGENET, open_model
+from curate.impact.pairs import open_datasets
 from curate.pipeline.session import Step
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What was found.
-
-    Args:
-        explanation: the figures.
-        facts: what was explained and how, for the report.
-        sheets: pictures of each image, in the order of the images; empty unless asked for.
-        shows_originals: whether they show the originals as they are.
-    """
-
-    explanation: Explanation
-    facts: Mapping[str, Any]
-    sheets: tuple[Sheet, ...]
-    shows_originals: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report, for JSON."""
-        return {"version": VERSION, **self.facts, **to_dict(self.explanation)}
-
-
-def explain_predictions(
-    original: str,
-    obfuscated: Path,
-    classifier: Classifier,
-    question: Question,
+def explain_impact(
+    original: str | Path,
+    obfuscated: str | Path,
+    model: str | Classifier = IMAGENET,
+    options: ExplainOptions | None = None,
     watch: Watch = lambda _: None,
-) -> Answer:
-    """Explain what a classifier says of images, as they were and obfuscated.
+) -> ExplainReport:
+    """Measure how much of a classifier's attribution lies on faces, before and after.
+
+    >>> report = curate.explain_impact("photos", "out")    # doctest: +SKIP
 
     Args:
-        original: the dataset before.
-        obfuscated: the OUT of ``curate blur``, whose manifest says where faces are.
-        classifier: whose answers.
-        question: which images, and how.
-        watch: told how far it is.
+        original: the original dataset, a path or URI.
+        obfuscated: the OUT of `curate.blur`, whose manifest lists the faces.
+        model: specification of a classifier, opened on the best device, or a classifier.
+        options: methods, selection of images, contact sheet.
+        watch: called with the progress.
 
     Raises:
-        UsageError: if the request contradicts itself, or no method works with the classifier.
-        DataError: if a dataset cannot be used, or is not the one of the manifest.
+        UsageError: if the options are invalid, or no method works with the classifier.
+        DataError: if a dataset cannot be used, or differs from the manifest.
         MissingExtraError: if the packages of a method are not installed.
     """
-    pairs = Pairs(original, obfuscated, question.layout)
-    work = Explainer(classifier, question)
-    chosen = choose(pairs, classifier, question.choice, watch)
+    options = options or ExplainOptions()
+    classifier = open_model(model, resolve_device("auto")) if isinstance(model, str) else model
+    images = open_images(open_datasets(str(original), Path(obfuscated), options.layout))
+    explainer = Explainer(classifier, options)
+    selected = select_images(images, classifier, options.selection, watch)
     found: list[Explained] = []
-    outside, sheets = 0, []
-    for number, entry in enumerate(chosen.entries):
-        watch(Step("explaining", "images", number, len(chosen.entries)))
-        image = work.explain(pairs.read(entry))
+    sheets: list[Sheet] = []
+    outside = 0
+    for number, entry in enumerate(selected.entries):
+        watch(Step("explaining", "images", number, len(selected.entries)))
+        image = explainer.explain(images.load(entry))
         if image is None:
             outside += 1
             continue
         found.append(image[0])
-        sheets += [image[1]] if question.sheet else []
-    watch(Step("explaining", "images", len(chosen.entries), len(chosen.entries)))
-    names = [name for name in question.methods if name not in work.unavailable]
-    explanation = explain(found, names, question.choice.seed)
-    facts = _describe(pairs, classifier, question, chosen, work, outside)
-    return Answer(explanation, facts, tuple(sheets), question.show_originals)
+        sheets += [image[1]] if options.sheet else []
+    watch(Step("explaining", "images", len(selected.entries), len(selected.entries)))
+    names = [name for name in options.methods if name not in explainer.unavailable]
+    return ExplainReport(
+        explanation=explain(found, names, options.selection.seed),
+        facts=_describe(images, classifier, options, (selected, outside), explainer),
+        sheets=tuple(sheets),
+        shows_originals=options.show_originals,
+    )
 
 
 def _describe(
-    pairs: Pairs,
+    images: ImagePairs,
     classifier: Classifier,
-    question: Question,
-    chosen: Chosen,
-    work: Explainer,
-    outside: int,
+    options: ExplainOptions,
+    chosen: tuple[Selected, int],
+    explainer: Explainer,
 ) -> dict[str, Any]:
     """What was explained; nothing about the host, the time or paths."""
-    run, choice, tally = pairs.run, question.choice, pairs.tally
+    selection, counts = options.selection, images.counts
+    selected, outside = chosen
     return {
-        "tool": {"name": "curate-dataset", "version": curate.__version__},
+        "tool": describe_tool(),
         "model": dict(classifier.describe()),
-        "manifest": {
-            "records_sha256": run["records"]["sha256"],
-            "recipe_sha256": run["recipe_sha256"],
-            "obfuscator": run["obfuscator"]["name"],
-        },
+        "manifest": describe_run(images.datasets.run),
         "choice": {
-            "way": choice.way,
-            "most": choice.most if choice.way == "changed" else choice.sample,
-            "target": question.target,
-            "seed": choice.seed,
+            "way": selection.way,
+            "max_images": selection.max_images if selection.way == "changed" else selection.sample,
+            "target": options.target,
+            "seed": selection.seed,
         },
         "counts": {
-            "withheld": tally.withheld,
-            "without_faces": tally.without_faces,
-            "with_faces": tally.with_faces,
-            "compared": chosen.compared,
-            "changed": chosen.changed,
-            "explained": len(chosen.entries) - outside,
+            "withheld": counts.withheld,
+            "without_faces": counts.without_faces,
+            "with_faces": counts.with_faces,
+            "compared": selected.compared,
+            "changed": selected.changed,
+            "explained": len(selected.entries) - outside,
             "face_outside_input": outside,
-            "listed_left_out": chosen.left_out,
+            "listed_left_out": selected.left_out,
         },
-        "methods": [_describe_method(name, work) for name in question.methods],
+        "methods": [_describe_method(name, explainer) for name in options.methods],
     }
 
 
-def _describe_method(name: str, work: Explainer) -> dict[str, Any]:
-    method = work.methods.get(name)
+def _describe_method(name: str, explainer: Explainer) -> dict[str, Any]:
+    method = explainer.methods.get(name)
     return {
         "method": name,
         "title": None if method is None else method.title,
         "parameters": {} if method is None else dict(method.parameters),
-        "unavailable": work.unavailable.get(name),
+        "unavailable": explainer.unavailable.get(name),
     }

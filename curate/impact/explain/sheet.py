@@ -1,4 +1,4 @@
-"""Pictures of what a classifier looks at, original and obfuscated side by side."""
+"""Contact sheet: attribution maps over original and obfuscated images, side by side."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from scipy import ndimage
 from curate.codec import crop_jpeg
 from curate.core.geometry import Box
 from curate.core.protocols import Pixels
-from curate.impact.arrays import Bools, Floats
-from curate.impact.explain.face_share import Shares
-from curate.impact.explain.measure import Answer, Explained
+from curate.impact.experiment import Bools, Floats
+from curate.impact.explain.measure import Explained, Prediction, Shares
 from curate.report.values import Picture
 
 _SIDE = 200  # of one image, pixels
 _GAP = 6  # share of the side between the two, per cent
 _SMOOTHING = 0.008  # standard deviation, as a share of the map's height
 
-# From dark violet to pale yellow: lightness alone tells more from less.
+# From dark violet to pale yellow with increasing lightness.
 _RAMP = np.array(
     [(59, 15, 112), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191)], np.float64
 )
@@ -29,11 +28,11 @@ _RAMP = np.array(
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """One image's part of the contact sheet.
+    """One image of the contact sheet.
 
     Args:
-        text: which image, and what is said of it.
-        pictures: each holds the original's side at the left and the obfuscated at the right.
+        text: image id and predictions.
+        pictures: each with the original at the left and the obfuscated image at the right.
     """
 
     text: str
@@ -49,26 +48,26 @@ def draw_sheet(
     *,
     hide: bool,
 ) -> Sheet:
-    """Draw an image and the maps of all methods over it.
+    """Draw an image with the maps of all methods.
 
     Args:
-        shown: the original and the obfuscated image as the model is given them, H×W×3 uint8.
-        coverage: how much of each place lies inside faces, H×W, 0..1.
-        maps: of the original and of the obfuscated image, by method, H×W.
-        titles: what people call the methods.
-        explained: what was found.
-        hide: draw the original's side over the obfuscated image, and its maps inside each face
-            as their mean, so that the sheet shows nothing of a face.
+        shown: the model's input for both images, shape (H, W, 3), uint8.
+        coverage: share of each position inside faces, shape (H, W), 0..1.
+        maps: of the original and of the obfuscated image, by method, shape (H, W).
+        titles: names of the methods.
+        explained: the image's results.
+        hide: draw the original's maps over the obfuscated image, and inside each face as their
+            mean, so that the sheet shows nothing of a face.
     """
     inside = coverage > 0
     grounds = (shown[1], shown[1]) if hide else shown
     if hide:
         both = _join(shown[1], _outline(shown[1], coverage))
-        pictures = [Picture(both, "obfuscated; at the right with the faces' regions")]
+        pictures = [Picture(both, "obfuscated; at the right with the regions of faces")]
     else:
         pictures = [Picture(_join(*shown), "original and obfuscated")]
     for name, (before, after) in maps.items():
-        drawn = level(before, inside) if hide else before
+        drawn = average_inside(before, inside) if hide else before
         sides = [
             _outline(overlay(ground, values), coverage)
             for ground, values in zip(grounds, (drawn, after), strict=True)
@@ -78,11 +77,11 @@ def draw_sheet(
     return Sheet(_describe(explained), tuple(pictures))
 
 
-def level(values: Floats, inside: Bools) -> Floats:
-    """A map with what lies inside each region replaced by its mean there.
+def average_inside(values: Floats, inside: Bools) -> Floats:
+    """Replace a map inside each region by its mean there.
 
-    So that the map's shape inside a face, which follows the face, is not shown. Negative
-    values are taken for 0 first, as nothing else is drawn.
+    The shape of a map inside a face follows the face and must not be shown. Negative values are
+    set to 0 first.
     """
     drawn = np.maximum(values, 0.0)
     labels, count = ndimage.label(inside)
@@ -92,24 +91,24 @@ def level(values: Floats, inside: Bools) -> Floats:
 
 
 def overlay(ground: Pixels, values: Floats) -> Pixels:
-    """A grey picture with a map over it, from nothing to as much as the largest places have.
+    """Draw a map over a gray image.
 
-    The map is smoothed a little: single pixels, which LRP gives, could not be seen.
+    The map is smoothed slightly, so that the single pixels of LRP are visible.
 
     Args:
-        ground: H×W×3 uint8.
-        values: H×W; what is negative is not drawn.
+        ground: shape (H, W, 3), uint8.
+        values: shape (H, W); negative values are not drawn.
     """
     positive = ndimage.gaussian_filter(np.maximum(values, 0.0), len(values) * _SMOOTHING)
-    most = float(np.quantile(positive, 0.995)) or float(positive.max())
-    amount = np.clip(positive / most, 0.0, 1.0) if most > 0 else positive
-    grey = ground.astype(np.float64) @ (0.299, 0.587, 0.114)
-    place = amount * (len(_RAMP) - 1)
-    low = np.minimum(place.astype(int), len(_RAMP) - 2)
-    part = (place - low)[..., None]
-    colour = _RAMP[low] * (1 - part) + _RAMP[low + 1] * part
+    limit = float(np.quantile(positive, 0.995)) or float(positive.max())
+    amount = np.clip(positive / limit, 0.0, 1.0) if limit > 0 else positive
+    gray = ground.astype(np.float64) @ (0.299, 0.587, 0.114)
+    position = amount * (len(_RAMP) - 1)
+    low = np.minimum(position.astype(int), len(_RAMP) - 2)
+    part = (position - low)[..., None]
+    color = _RAMP[low] * (1 - part) + _RAMP[low + 1] * part
     weight = (0.85 * np.sqrt(amount))[..., None]
-    mixed = grey[..., None] * (1 - weight) + colour * weight
+    mixed = gray[..., None] * (1 - weight) + color * weight
     return np.asarray(mixed + 0.5, dtype=np.uint8)
 
 
@@ -137,22 +136,22 @@ def _sentences(explained: Explained) -> Iterator[str]:
     of = f", class {explained.category}" if explained.category is not None else ""
     yield f"{explained.id}{of}"
     before, after = explained.original, explained.obfuscated
-    said = f"Taken for {_format_answer(before)} before"
-    if before.place == after.place:
-        yield f"{said} and for the same ({100 * after.confidence:.0f} %) after"
+    start = f"Predicted {_format_prediction(before)} before"
+    if before.index == after.index:
+        yield f"{start} and the same ({100 * after.confidence:.0f} %) after"
     else:
-        yield f"{said} and for {_format_answer(after)} after"
+        yield f"{start} and {_format_prediction(after)} after"
     many = "1 face" if explained.faces == 1 else f"{explained.faces:,} faces"
-    yield f"{many} on {100 * explained.area:.1f} % of what the model sees"
+    yield f"{many} on {100 * explained.area:.1f} % of the model's input"
 
 
-def _format_answer(answer: Answer) -> str:
-    return f"{answer.name} ({100 * answer.confidence:.0f} %)"
+def _format_prediction(prediction: Prediction) -> str:
+    return f"{prediction.name} ({100 * prediction.confidence:.0f} %)"
 
 
 def _format_shares(shares: Shares) -> str:
     before, after = (
-        "nothing" if math.isnan(value) else f"{100 * value:.0f} %"
+        "none" if math.isnan(value) else f"{100 * value:.0f} %"
         for value in (shares.original, shares.obfuscated)
     )
     return f"{before} on faces before, {after} after"

@@ -1,7 +1,7 @@
-"""Classifiers: each says of what class an image is.
+"""Classifiers from ImageNet, TorchScript, ONNX, timm, transformers and Python functions.
 
-A kind of model is one file with a ``build(request)`` function and one line in `MODELS`;
-the contract that all of them keep stands in `curate.core.protocols.Classifier`.
+A kind of model is one file with a ``build(request)`` function and one entry in `MODELS`; all
+of them implement `curate.core.protocols.Classifier`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 from curate.core.errors import UsageError
 from curate.core.protocols import Classifier
 from curate.core.registry import Plugin, Registry
+from curate.impact.class_names import IMAGENET
 from curate.impact.models.request import Request, parse_request
 
 __all__ = ["IMAGENET", "MODELS", "Request", "open_model", "parse_request"]
-
-IMAGENET = "imagenet"
-"""The model for datasets whose classes are WordNet ids: nothing else needs to be brought."""
 
 MODELS = Registry(
     "model",
@@ -70,7 +68,7 @@ MODELS = Registry(
             "python",
             Plugin(
                 "curate.impact.models.python:build",
-                "what a function of yours returns: python:package.module:function",
+                "the return value of your function: python:package.module:function",
                 brings_file=True,
             ),
         ),
@@ -79,26 +77,26 @@ MODELS = Registry(
 
 
 def open_model(spec: str, device: str = "cpu") -> Classifier:
-    """The classifier that a specification asks for, loaded and ready.
+    """Load a classifier.
 
-    Loading a model can run code that its author wrote: open only models that you trust.
+    Loading a model can run code of its author: open only models that you trust.
 
     Args:
-        spec: ``imagenet``, or ``KIND:WHAT`` of a kind in `MODELS`. Where a model does not
-            bring its preprocessing, ``,key=value`` parts after it state what differs from
-            ImageNet's usual one; see `curate.impact.models.preprocess`.
+        spec: ``imagenet``, or ``KIND:NAME`` of a kind in `MODELS`. Where a model does not define
+            its preprocessing, ``,key=value`` parts state the difference from ImageNet's usual
+            one; see `curate.impact.models.preprocess`.
         device: ``cpu`` or ``cuda``.
 
     Raises:
-        UsageError: if the specification cannot be understood.
+        UsageError: if the specification is invalid.
         SetupError: if a package, the weights or the device is missing.
     """
     request = parse_request(spec, device)
     plugin = MODELS.check(request.kind)
     if plugin.brings_file and not request.what:
-        raise UsageError(f"the model {spec!r} lacks what comes after {request.kind!r}: it is "
+        raise UsageError(f"the model {spec!r} needs a name after {request.kind!r}: it is "
                          f"{plugin.summary}")  # fmt: skip
     if not plugin.brings_file and request.what:
-        raise UsageError(f"the model {request.kind!r} takes nothing after it; write only that")
+        raise UsageError(f"the model {request.kind!r} takes no name; write only that")
     classifier: Classifier = MODELS.resolve(request.kind)(request)
     return classifier

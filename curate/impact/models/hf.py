@@ -1,4 +1,4 @@
-"""An image classifier of transformers, from a folder or the Hugging Face Hub."""
+"""Image classifier of transformers, from a folder or the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from curate.impact.models.torch_module import Loaded, TorchClassifier, digest_st
 _UNTOLD = {"_processor_class", "_valid_processor_keys", "image_processor_type"}
 _OFFLINE = {"OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError"}
 _LONGEST_ASPECT = 64
-"""Longer images are cut to this aspect at the centre: a processor would blow them up whole."""
+"""Longer images are cropped to this aspect ratio at the center, to bound the resized size."""
 
 
 class ImageProcessor:
@@ -31,7 +31,7 @@ class ImageProcessor:
         self._processor = processor
 
     def apply(self, image: Pixels) -> npt.NDArray[np.float32]:
-        """The network's input, 3×H×W float32, of an H×W×3 uint8 image."""
+        """Return the network's input, shape (3, H, W), float32, from (H, W, 3) uint8."""
         from PIL import Image
 
         # A Pillow image, because an array of 3×W×3 could be taken to have its channels first.
@@ -41,7 +41,7 @@ class ImageProcessor:
         return np.asarray(prepared["pixel_values"][0], dtype=np.float32)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for the report."""
+        """Return plain values for the report."""
         plain = self._processor.to_dict()
         return {"processor": type(self._processor).__name__} | {
             key: value
@@ -51,17 +51,17 @@ class ImageProcessor:
 
 
 def build(request: Request) -> Classifier:
-    """The model as a request asks for it.
+    """Load the model of a specification.
 
     Raises:
-        UsageError: if it is not of images, or cannot be found.
+        UsageError: if it is not for images, or not found.
         SetupError: if transformers cannot be imported.
         WeightsError: if it cannot be loaded.
     """
     request.refuse_settings()
     library = import_transformers()
     module, processor = _load(library, request.what)
-    names = tuple(module.config.id2label[place] for place in sorted(module.config.id2label))
+    names = tuple(module.config.id2label[path] for path in sorted(module.config.id2label))
     preprocess = ImageProcessor(processor)
     loaded = Loaded(
         module=module,
@@ -69,54 +69,54 @@ def build(request: Request) -> Classifier:
         preprocess=preprocess.to_dict(),
         weights_sha256={"state_dict": digest_state(module)},
         libraries={"transformers": str(library.__version__)},
-        classes=None if all(_is_placeholder(name) for name in names) else names,
+        classes=None if all(_is_pathholder(name) for name in names) else names,
     )
     return TorchClassifier(request.spec, request.public_spec, loaded, request.device)
 
 
 def import_transformers() -> Any:
-    """The library, with its own progress off stderr, where curate's is."""
+    """Import the library with its own progress output disabled."""
     _hide_broken_torchvision()
     try:
         import transformers
     except (ImportError, RuntimeError) as error:
-        raise SetupError(f"transformers cannot be imported: {_line(error)}") from None
+        raise SetupError(f"cannot import transformers: {_line(error)}") from None
     library: Any = transformers  # has no types
     library.utils.logging.set_verbosity_error()
     library.utils.logging.disable_progress_bar()
     import huggingface_hub
 
     hub: Any = huggingface_hub
-    hub.utils.logging.set_verbosity_error()  # a network that is down is said once, at the end
+    hub.utils.logging.set_verbosity_error()  # a missing network is reported once, at the end
     return library
 
 
 def _hide_broken_torchvision() -> None:
-    """Let transformers do without a torchvision that cannot be imported.
+    """Hide a torchvision that cannot be imported from transformers.
 
-    Other packages bring it in a build that may not be torch's. transformers uses it where
-    it is installed, not where it works, and needs it for nothing that is done here.
+    Other packages install it in builds that may not match torch. transformers uses it wherever
+    it is installed, and does not need it here.
     """
     try:
         import torchvision  # type: ignore[import-untyped]  # noqa: F401
     except (ImportError, RuntimeError):
-        sys.modules["torchvision"] = None  # type: ignore[assignment]  # the import system's "no"
+        sys.modules["torchvision"] = None  # type: ignore[assignment]  # makes the import fail
 
 
 def _load(library: Any, what: str) -> tuple[Any, Any]:
-    place = str(Path(what).expanduser()) if is_path(what) else what
-    if is_path(what) and not Path(place).is_dir():
-        raise UsageError(f"there is no folder {place}; give the one with the model's config.json")
+    path = str(Path(what).expanduser()) if is_path(what) else what
+    if is_path(what) and not Path(path).is_dir():
+        raise UsageError(f"there is no folder {path}; give the one with the model's config.json")
     try:
-        processor = library.AutoImageProcessor.from_pretrained(place, backend="pil")
-        module = library.AutoModelForImageClassification.from_pretrained(place)
-    except Exception as error:  # of whatever is between here and the Hub
+        processor = library.AutoImageProcessor.from_pretrained(path, backend="pil")
+        module = library.AutoModelForImageClassification.from_pretrained(path)
+    except Exception as error:  # any error of the network or the Hub
         raise WeightsError(_explain(what, error)) from None
     return module, processor
 
 
 def _explain(what: str, error: Exception) -> str:
-    """One line for what can go wrong between here and the Hub."""
+    """One line for errors of the network or the Hub."""
     chain = {type(each).__name__ for each in _causes(error)}
     text = " ".join(str(each) for each in _causes(error))
     if "GatedRepoError" in chain or "gated repo" in text:
@@ -148,13 +148,13 @@ def _causes(error: BaseException | None) -> list[BaseException]:
 
 def _without_ends(image: Pixels) -> Pixels:
     height, width = image.shape[:2]
-    most = _LONGEST_ASPECT * min(height, width)
-    top, left = max((height - most) // 2, 0), max((width - most) // 2, 0)
-    return np.ascontiguousarray(image[top : top + most, left : left + most])
+    limit = _LONGEST_ASPECT * min(height, width)
+    top, left = max((height - limit) // 2, 0), max((width - limit) // 2, 0)
+    return np.ascontiguousarray(image[top : top + limit, left : left + limit])
 
 
-def _is_placeholder(name: str) -> bool:
-    """Whether a class has no name but the number that transformers gives it."""
+def _is_pathholder(name: str) -> bool:
+    """Whether a class has only the default name of transformers."""
     return name.startswith("LABEL_")
 
 

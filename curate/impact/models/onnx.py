@@ -1,4 +1,4 @@
-"""An ONNX file as a classifier, run by ONNX Runtime."""
+"""Classifier from an ONNX file, run by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import numpy.typing as npt
 from curate.core.errors import DataError, SetupError, UsageError, WeightsError
 from curate.core.protocols import Classifier, Pixels
 from curate.impact.models.preprocess import Preprocess, parse_preprocess
-from curate.impact.models.request import Request
-from curate.impact.models.weights import digest_weights
+from curate.impact.models.request import Request, digest_weights
 
 Floats = npt.NDArray[np.float32]
 
@@ -22,13 +21,13 @@ _ERRORS_ONLY = 3
 
 
 class OnnxClassifier:
-    """An ONNX Runtime session behind the contract of `Classifier`.
+    """An ONNX Runtime session as a `Classifier`.
 
     Args:
-        request: what the user asked for.
-        preprocess: what goes before the network.
+        request: the specification.
+        preprocess: the preprocessing.
         session: the network.
-        weights_sha256: digest of each of its files, by name.
+        weights_sha256: digest of each file, by name.
     """
 
     classes: tuple[str, ...] | None = None
@@ -54,7 +53,7 @@ class OnnxClassifier:
 
     def predict(self, batch: Floats) -> Floats:
         """See `Classifier.predict`."""
-        # A network that was exported for a fixed number of images is run as often as it takes.
+        # A network that was exported for a fixed batch size is run several times.
         size = self._input.shape[0] if self._input.shape else None
         step = size if isinstance(size, int) and size > 0 else len(batch)
         parts = [
@@ -63,15 +62,15 @@ class OnnxClassifier:
         return np.concatenate(parts)
 
     def features(self, batch: Floats) -> Floats:
-        """ONNX files name no layer that could be taken for the last.
+        """Not supported: ONNX files do not mark the last layer.
 
         Raises:
             UsageError: always.
         """
-        self._refuse("shows no features")
+        self._refuse("has no features")
 
     def network(self) -> Any:
-        """There is no torch module.
+        """Not supported: there is no torch module.
 
         Raises:
             UsageError: always.
@@ -94,20 +93,22 @@ class OnnxClassifier:
     def _run(self, batch: Floats, step: int) -> Floats:
         spec = self._request.public_spec
         missing = step - len(batch)
-        fed = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
+        inputs = (
+            np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
+        )
         try:
-            (scores,) = self._session.run([self._output], {self._input.name: fed})
-        except Exception as error:  # its errors have no common base but this one
+            (scores,) = self._session.run([self._output], {self._input.name: inputs})
+        except Exception as error:  # its errors have no other common base
             line = " ".join(str(error).split())[-200:]
             raise DataError(
-                f"the model {spec!r} cannot be run on what it is fed with ({line}); "
-                "does its preprocessing fit it?"
+                f"the model {spec!r} failed on its input ({line}); check its preprocessing"
             ) from None
         scores = np.asarray(scores)
-        if scores.ndim != 2 or len(scores) != len(fed):
+        if scores.ndim != 2 or len(scores) != len(inputs):
             raise UsageError(
-                f"the model {spec!r} is no image classifier: of {len(fed)} images it gives "
-                f"{scores.shape}, not a row of scores for each"
+                f"the model {spec!r} is not an image classifier: for {len(inputs)} images it "
+                "returns "
+                f"shape {scores.shape}, not one row of scores each"
             )
         return np.asarray(scores[: len(batch)], dtype=np.float32)
 
@@ -119,10 +120,10 @@ class OnnxClassifier:
 
 
 def build(request: Request) -> Classifier:
-    """The model as a request asks for it.
+    """Load the model of a specification.
 
     Raises:
-        UsageError: if its preprocessing makes no sense.
+        UsageError: if its preprocessing is invalid.
         SetupError: if ONNX Runtime has no CUDA and it was asked for.
         WeightsError: if the file cannot be read.
     """
@@ -140,14 +141,14 @@ def build(request: Request) -> Classifier:
     options.log_severity_level = _ERRORS_ONLY
     try:
         session = onnxruntime.InferenceSession(path, options, providers=[provider])
-    except Exception as error:  # its errors have no common base but this one
+    except Exception as error:  # its errors have no other common base
         line = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{path} cannot be read as ONNX: {line}") from None
+        raise WeightsError(f"cannot read {path} as ONNX: {line}") from None
     return OnnxClassifier(request, preprocess, session, digests)
 
 
 def _digests(path: Path) -> dict[str, str]:
-    """Digests of the file and of those beside it that hold its weights, whose names it says."""
+    """Digests of the file and of the files beside it with its weights, which it names."""
     digests = {path.name: digest_weights(path)}
     graph = path.read_bytes()
     for other in sorted(path.parent.iterdir()):

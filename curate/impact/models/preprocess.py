@@ -1,7 +1,7 @@
-"""From an image to what a network is fed with.
+"""Preprocessing: from an image to a network's input.
 
-Preprocessing is part of a model: the same weights lose several points of accuracy
-under another one. What a model does not bring is stated by ``key=value`` pairs:
+Preprocessing is part of a model: the same weights lose several points of accuracy with
+another one. Where a model does not define it, it is stated by ``key=value`` pairs:
 
 =============  ====================================================  ================
 key            meaning                                               default
@@ -9,10 +9,10 @@ key            meaning                                               default
 size           side of the input, or HEIGHTxWIDTH, pixels            224
 resize         shorter side before cropping, pixels                  size / 0.875;
                                                                      stretch: size
-fit            ``shorter``: resize, then crop the centre;            shorter
+fit            ``shorter``: resize, then crop the center;            shorter
                ``crop``: crop the share size/resize, then resize;
                ``stretch``: both sides become resize, whatever
-               the aspect, and the centre is cropped
+               the aspect, and the center is cropped
 interpolation  nearest, box, bilinear, hamming, bicubic, lanczos     bilinear
 range          what a sample of 255 becomes before mean and std      1
 mean           subtracted; one number, or three as A/B/C             .485/.456/.406
@@ -41,23 +41,23 @@ FITS = ("shorter", "crop", "stretch")
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 ORDERS = ("rgb", "bgr")
 CROP_SHARE = 0.875
-"""Share of the resized shorter side that is kept by default: 224 of 256."""
+"""Default share of the resized shorter side that is kept: 224 of 256."""
 MEAN: Channels = (0.485, 0.456, 0.406)
 STD: Channels = (0.229, 0.224, 0.225)
-"""Of ImageNet's training images, in 0..1; what most published weights were trained with."""
+"""Of ImageNet's training images, in 0..1; used by most published weights."""
 LARGEST = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocess:
-    """Every step from an upright RGB image to the network's input.
+    """Preprocessing of an upright RGB image.
 
     Args:
         height: of the input, pixels.
         width: of the input, pixels.
         resize: the shorter side before cropping, pixels.
-        fit: how an image of another aspect is made to fit; one of `FITS`.
-        interpolation: one of `INTERPOLATIONS`, with antialiasing as Pillow does it.
+        fit: how images of another aspect ratio are resized; one of `FITS`.
+        interpolation: one of `INTERPOLATIONS`, with Pillow's antialiasing.
         range: what a sample of 255 becomes before mean and standard deviation.
         mean: subtracted from each channel.
         std: each channel is divided by it.
@@ -96,53 +96,53 @@ class Preprocess:
             raise UsageError("std must be above 0")
 
     def apply(self, image: Pixels) -> npt.NDArray[np.float32]:
-        """The network's input: 3×height×width float32, of an H×W×3 uint8 image."""
+        """Return the network's input, shape (3, height, width), from (H, W, 3) uint8."""
         from PIL import Image
 
         method = Image.Resampling[self.interpolation.upper()]
         box = self.window(image.shape[1], image.shape[0])
-        # Resizing a window is resizing all and cropping, without the memory that a very
-        # long image would take.
+        # Resizing a window equals resizing and cropping, with bounded memory for very long
+        # images.
         small = Image.fromarray(image).resize((self.width, self.height), method, box=box)
         samples = np.asarray(small, dtype=np.float32)
         if self.order == "bgr":
             samples = samples[..., ::-1]
         samples = samples * np.float32(self.range / 255)
         mean, std = np.array(self.mean, dtype=np.float32), np.array(self.std, dtype=np.float32)
-        normalised = (samples - mean) / std
-        return np.ascontiguousarray(normalised.transpose(2, 0, 1), dtype=np.float32)
+        normalized = (samples - mean) / std
+        return np.ascontiguousarray(normalized.transpose(2, 0, 1), dtype=np.float32)
 
     def window(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """What of a ``width`` × ``height`` image the network sees: x0, y0, x1, y1 in its pixels."""
+        """Return the part of an image that the network sees: x0, y0, x1, y1 in its pixels."""
         if self.fit == "stretch":
             across, down = width * self.width / self.resize, height * self.height / self.resize
-            return _centred(width, height, across, down)
+            return _centered(width, height, across, down)
         shorter = min(width, height)
         if self.fit == "crop":
             side = max(int(self.height / self.resize * shorter), 1)
             left, top = (width - side + 1) // 2, (height - side + 1) // 2
             return (float(left), float(top), float(left + side), float(top + side))
-        # Whole pixels of the resized image are cropped, as torchvision does it.
+        # Whole pixels of the resized image are cropped, as in torchvision.
         resized = (
             self.resize if width == shorter else int(self.resize * width / height),
             self.resize if height == shorter else int(self.resize * height / width),
         )
         left, top = round((resized[0] - self.width) / 2), round((resized[1] - self.height) / 2)
-        x0, x1 = (place * width / resized[0] for place in (left, left + self.width))
-        y0, y1 = (place * height / resized[1] for place in (top, top + self.height))
+        x0, x1 = (edge * width / resized[0] for edge in (left, left + self.width))
+        y0, y1 = (edge * height / resized[1] for edge in (top, top + self.height))
         return (x0, y0, min(x1, width), min(y1, height))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for the report."""
+        """Return plain values for the report."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         return plain | {"mean": list(self.mean), "std": list(self.std)}
 
 
 def parse_preprocess(settings: Mapping[str, str]) -> Preprocess:
-    """Preprocessing from ``key=value`` pairs; keys that are absent keep their defaults.
+    """Parse ``key=value`` pairs; missing keys keep their defaults.
 
     Raises:
-        UsageError: if a key is unknown or its value makes no sense.
+        UsageError: if a key is unknown or its value is invalid.
     """
     values: dict[str, Any] = {}
     for key, text in settings.items():
@@ -151,7 +151,7 @@ def parse_preprocess(settings: Mapping[str, str]) -> Preprocess:
         try:
             values[key] = _PARSERS[key](text)
         except ValueError:
-            raise UsageError(f"preprocessing: {key}={text} makes no sense") from None
+            raise UsageError(f"preprocessing: {key}={text} is not valid") from None
     if "size" in values:
         values["height"], values["width"] = values.pop("size")
     longer = max(values.get("height", 224), values.get("width", 224))
@@ -160,7 +160,7 @@ def parse_preprocess(settings: Mapping[str, str]) -> Preprocess:
     return Preprocess(**values)
 
 
-def _centred(
+def _centered(
     width: int, height: int, across: float, down: float
 ) -> tuple[float, float, float, float]:
     left, top = (width - across) / 2, (height - down) / 2

@@ -1,4 +1,4 @@
-"""What a function of the user's own returns, as a classifier."""
+"""Classifier from a Python function of the user."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ _CONTRACT = ("spec", "classes", "prepare", "predict", "features", "network", "de
 
 
 def build(request: Request) -> Classifier:
-    """The model as a request asks for it.
+    """Load the model of a specification.
 
     The function takes no arguments and returns a ``torch.nn.Module``, whose
-    preprocessing is then stated in the specification, or an object that keeps the
-    contract of `curate.core.protocols.Classifier`. The folder that curate is started in is
-    looked through first.
+    preprocessing is then stated in the specification, or an object that implements
+    `curate.core.protocols.Classifier`. Modules are searched in the current folder first.
 
     Raises:
-        UsageError: if there is no such function, or what it returns is no model.
+        UsageError: if there is no such function, or it does not return a model.
         SetupError: if it fails.
     """
     preprocess = parse_preprocess(request.settings)
@@ -46,8 +45,9 @@ def build(request: Request) -> Classifier:
     missing = [name for name in _CONTRACT if not hasattr(made, name)]
     if missing:
         raise UsageError(
-            f"{request.what!r} returns {type(made).__name__}, which is no torch module and has no "
-            f"{missing[0]!r}; curate.core.protocols.Classifier says what is expected"
+            f"{request.what!r} returns {type(made).__name__}, which is not a torch module and has "
+            "no "
+            f"{missing[0]!r}; see curate.core.protocols.Classifier"
         )
     classifier: Classifier = made
     return classifier

@@ -1,26 +1,27 @@
-"""What a user asks for when naming a model."""
+"""Specification of a model, and digests of its weights files."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from curate.core.errors import UsageError
+from curate.core.errors import UsageError, WeightsError
 
 _SETTING = re.compile(r",(?=[A-Za-z_]+=)")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A specification, taken apart.
+    """A parsed specification.
 
     Args:
         spec: as the user wrote it.
-        kind: which kind of model.
-        what: which of them: a file or a name; empty where there is only one.
-        settings: the preprocessing that is stated, as text by key.
+        kind: kind of model.
+        what: a file or name; empty where there is only one.
+        settings: stated preprocessing, text by key.
         device: ``cpu`` or ``cuda``.
     """
 
@@ -32,29 +33,29 @@ class Request:
 
     @property
     def public_spec(self) -> str:
-        """The specification without folders, which say where its user keeps files."""
+        """The specification without folders, for reports."""
         what = Path(self.what).name if is_path(self.what) else self.what
         settings = [f"{key}={value}" for key, value in self.settings.items()]
         return ",".join([f"{self.kind}:{what}" if what else self.kind, *settings])
 
     def refuse_settings(self) -> None:
-        """Refuse to state the preprocessing of a model that brings its own.
+        """Refuse preprocessing settings for a model that defines its own.
 
         Raises:
             UsageError: if any is stated.
         """
         if self.settings:
             raise UsageError(
-                f"the model {self.kind!r} brings its own preprocessing; "
+                f"the model {self.kind!r} defines its own preprocessing; "
                 f"leave out {', '.join(self.settings)}"
             )
 
 
 def parse_request(spec: str, device: str = "cpu") -> Request:
-    """Take a specification apart: ``KIND[:WHAT][,key=value …]``.
+    """Parse a specification, ``KIND[:NAME][,key=value …]``.
 
     Raises:
-        UsageError: if a key comes twice.
+        UsageError: if a key is duplicated.
     """
     name, *parts = _SETTING.split(spec)
     kind, _, what = name.partition(":")
@@ -68,5 +69,20 @@ def parse_request(spec: str, device: str = "cpu") -> Request:
 
 
 def is_path(what: str) -> bool:
-    """Whether a name is meant as a place on this machine's disk."""
+    """Return whether a name is a path on this machine."""
     return what.startswith((".", "/", "~")) or Path(what).exists()
+
+
+def digest_weights(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal.
+
+    Raises:
+        WeightsError: if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(
+            f"cannot read the model {path}: {error.strerror}; give the path of an existing file"
+        ) from None

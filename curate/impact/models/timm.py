@@ -1,4 +1,4 @@
-"""A model of PyTorch Image Models as a classifier.
+"""Classifier from PyTorch Image Models (timm).
 
 https://github.com/huggingface/pytorch-image-models
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from curate.core.errors import SetupError, UsageError, WeightsError
 from curate.core.protocols import Classifier
-from curate.impact.models.imagenet_classes import imagenet_ids
+from curate.impact.class_names import imagenet_ids
 from curate.impact.models.preprocess import Preprocess
 from curate.impact.models.request import Request
 from curate.impact.models.torch_module import Loaded, TorchClassifier, digest_state
@@ -20,7 +20,7 @@ _IMAGENET_TAG = "in1k"
 
 
 def build(request: Request) -> Classifier:
-    """The model as a request asks for it.
+    """Load the model of a specification.
 
     Raises:
         UsageError: if there is no such model.
@@ -30,14 +30,14 @@ def build(request: Request) -> Classifier:
     request.refuse_settings()
     timm = _import_timm()
     if not timm.is_model(request.what.split("/")[-1].split(".")[0]):
-        raise UsageError(f"timm has no model {request.what!r}; timm.list_models() names them")
+        raise UsageError(f"timm has no model {request.what!r}; see timm.list_models()")
     try:
         module = timm.create_model(request.what, pretrained=True)
-    except Exception as error:  # of whatever is between here and the Hub
+    except Exception as error:  # any error of the network or the Hub
         line = " ".join(str(error).split())[:200]
         raise WeightsError(
-            f"the weights of {request.what!r} cannot be loaded ({line}); without a network, "
-            "load them once where there is one and bring the cache along"
+            f"cannot load the weights of {request.what!r} ({line}); without a network, download "
+            "them elsewhere and copy the cache"
         ) from None
     preprocess = _preprocess(timm.data.resolve_model_data_config(module))
     loaded = Loaded(
@@ -64,7 +64,7 @@ def _import_timm() -> ModuleType:
 
 
 def _preprocess(config: dict[str, Any]) -> Preprocess:
-    """What timm's own evaluation does, from a model's configuration."""
+    """The preprocessing of timm's evaluation, from a model's configuration."""
     _, height, width = config["input_size"]
     mode = config.get("crop_mode") or "center"
     if mode not in _FITS:
@@ -81,7 +81,7 @@ def _preprocess(config: dict[str, Any]) -> Preprocess:
 
 
 def _classes(module: Any) -> tuple[str, ...] | None:
-    """The classes' names, as far as the configuration says them."""
+    """The class names, if the configuration has them."""
     config = module.pretrained_cfg
     names = config.get("label_names")
     if names:

@@ -1,4 +1,4 @@
-"""A torch module as a classifier."""
+"""Classifier from a torch module."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A module that was loaded, with what is known of it.
+    """A loaded module with its preprocessing and metadata.
 
     Args:
-        module: gives scores before softmax, N×K, of N×3×H×W float32, or something that
-            holds them as ``logits``.
-        prepare: from an H×W×3 uint8 image to 3×H×W float32.
-        preprocess: the same in plain values, for the report.
+        module: returns logits, shape (N, K), for float32 of shape (N, 3, H, W), or an object
+            with ``logits``.
+        prepare: converts an image, shape (H, W, 3), uint8, to (3, H, W) float32.
+        preprocess: the same as plain values, for the report.
         weights_sha256: digest of each weights file, by name.
-        libraries: versions of the packages that took part, by name.
-        classes: the classes' names in the order of the scores, if known.
+        libraries: versions of the packages, by name.
+        classes: class names in the order of the scores, if known.
     """
 
     module: nn.Module
@@ -42,16 +42,16 @@ class Loaded:
 
 
 class TorchClassifier:
-    """A module in evaluation mode behind the contract of `Classifier`.
+    """A module in evaluation mode as a `Classifier`.
 
     Args:
-        spec: what the user asked for.
-        public_spec: the same without any folder.
+        spec: the user's specification.
+        public_spec: the same without folders.
         loaded: the module.
         device: ``cpu`` or ``cuda``.
 
     Raises:
-        SetupError: if the module does not fit the device.
+        SetupError: if the device has too little memory.
     """
 
     def __init__(self, spec: str, public_spec: str, loaded: Loaded, device: str) -> None:
@@ -60,7 +60,7 @@ class TorchClassifier:
         self._public_spec = public_spec
         self._loaded = loaded
         self._device = device
-        with _understood(self._public_spec):
+        with _Described(self._public_spec):
             self._module = loaded.module.to(device).eval()
 
     def prepare(self, image: Pixels) -> Floats:
@@ -69,17 +69,17 @@ class TorchClassifier:
 
     def predict(self, batch: Floats) -> Floats:
         """See `Classifier.predict`."""
-        with torch.inference_mode(), _understood(self._public_spec), exact_convolutions():
+        with torch.inference_mode(), _Described(self._public_spec), exact_convolutions():
             scores = find_scores(self._module(self._tensor(batch)), len(batch), self._public_spec)
             return _array(scores)
 
     def features(self, batch: Floats) -> Floats:
         """See `Classifier.features`."""
-        with torch.inference_mode(), _understood(self._public_spec), exact_convolutions():
+        with torch.inference_mode(), _Described(self._public_spec), exact_convolutions():
             return _array(head_input(self._module, self._tensor(batch), self._public_spec))
 
     def network(self) -> nn.Module:
-        """The module in evaluation mode; it gives N×K scores, or something with ``logits``."""
+        """Return the module in evaluation mode."""
         return self._module
 
     def describe(self) -> Mapping[str, Any]:
@@ -98,23 +98,24 @@ class TorchClassifier:
 
 
 def find_scores(output: Any, count: int, spec: str) -> Tensor:
-    """The scores in what a module gave.
+    """Return the scores in a module's output.
 
     Raises:
-        UsageError: if there are none, or not a row for each image.
+        UsageError: if there are none, or not one row per image.
     """
     scores = output if isinstance(output, Tensor) else getattr(output, "logits", None)
     if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != count:
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(output).__name__
         raise UsageError(
-            f"the model {spec!r} is no image classifier: of {count} images it gives {shape}, "
-            "not a row of scores for each"
+            f"the model {spec!r} is not an image classifier: for {count} images it returns "
+            f"{shape}, "
+            "not one row of scores each"
         )
     return scores
 
 
 def head_input(module: nn.Module, batch: Tensor, spec: str) -> Tensor:
-    """What the linear layer that makes the scores is fed with, N×D.
+    """Return the input of the linear layer that computes the scores, shape (N, D).
 
     Raises:
         UsageError: if the scores do not come from such a layer.
@@ -136,13 +137,13 @@ def head_input(module: nn.Module, batch: Tensor, spec: str) -> Tensor:
             hook.remove()
     if not last or last[0][0].ndim != 2 or not torch.equal(last[0][1], scores):
         raise UsageError(
-            f"the model {spec!r} shows no features: its scores do not come from one linear layer"
+            f"the model {spec!r} has no features: its scores do not come from one linear layer"
         )
     return last[0][0]
 
 
 def digest_state(module: nn.Module) -> str:
-    """SHA-256 over names, types, shapes and bytes of all parameters and buffers."""
+    """Return the SHA-256 of all parameters and buffers, hexadecimal."""
     total = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
         if isinstance(value, Tensor):
@@ -153,14 +154,14 @@ def digest_state(module: nn.Module) -> str:
 
 
 def exact_convolutions() -> AbstractContextManager[None]:
-    """On CUDA: full float32, and the same algorithm every time."""
+    """Use full float32 and deterministic algorithms on CUDA."""
     return torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     )
 
 
-class _understood:  # noqa: N801 - reads as a sentence after ``with``
-    """Turns what a network throws into one line."""
+class _Described:
+    """Turns errors of a network into one line."""
 
     def __init__(self, spec: str) -> None:
         self._spec = spec
@@ -171,14 +172,13 @@ class _understood:  # noqa: N801 - reads as a sentence after ``with``
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, torch.OutOfMemoryError):
             raise SetupError(
-                f"the model {self._spec!r} has no room on the GPU; use a smaller --batch, "
+                f"the model {self._spec!r} does not fit into GPU memory; use a smaller --batch, "
                 "or --device cpu"
             ) from None
         if isinstance(error, (RuntimeError, ValueError, TypeError, IndexError)):
             line = " ".join(str(error).split())[-200:]
             raise DataError(
-                f"the model {self._spec!r} cannot be run on what it is fed with ({line}); "
-                "does its preprocessing fit it?"
+                f"the model {self._spec!r} failed on its input ({line}); check its preprocessing"
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""A TorchScript file as a classifier."""
+"""Classifier from a TorchScript file."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ import torch
 from curate.core.errors import WeightsError
 from curate.core.protocols import Classifier
 from curate.impact.models.preprocess import parse_preprocess
-from curate.impact.models.request import Request
+from curate.impact.models.request import Request, digest_weights
 from curate.impact.models.torch_module import Loaded, TorchClassifier
-from curate.impact.models.weights import digest_weights
 
 
 def build(request: Request) -> Classifier:
-    """The model as a request asks for it.
+    """Load the model of a specification.
 
     Raises:
-        UsageError: if its preprocessing makes no sense.
+        UsageError: if its preprocessing is invalid.
         WeightsError: if the file cannot be read.
     """
     preprocess = parse_preprocess(request.settings)
@@ -29,13 +28,13 @@ def build(request: Request) -> Classifier:
     load: Any = torch.jit.load  # has no types
     try:
         with warnings.catch_warnings():
-            # TorchScript is deprecated in favour of export; its files are still around.
+            # TorchScript is deprecated in favor of export.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
             module = load(path, map_location="cpu")
     except (RuntimeError, ValueError) as error:
         line = (str(error).splitlines() or [""])[0][:200]
-        raise WeightsError(f"{path} cannot be read as TorchScript: {line}") from None
+        raise WeightsError(f"cannot read {path} as TorchScript: {line}") from None
     loaded = Loaded(
         module=module,
         prepare=preprocess.apply,

@@ -1,1 +1,1 @@
-"""Statistics of paired predictions."""
+"""Statistics of paired prediction files."""

@@ -1,4 +1,4 @@
-"""Whether obfuscation costs some groups more than others."""
+"""Accuracy by group, and whether obfuscation affects some groups more than others."""
 
 from __future__ import annotations
 
@@ -7,55 +7,58 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.core.intervals import Interval, percentiles
-from curate.impact.arms import Hits
-from curate.impact.predictions.paired import Change, compare
-from curate.impact.resample import Bootstrap, over_models, resample
-
-LEAST_IMAGES = 30
-"""Groups of fewer images are shown and not compared with others."""
+from curate.impact.experiment import Hits
+from curate.impact.group_gaps import (
+    MIN_IMAGES,
+    Growth,
+    Rows,
+    compare_with_rest,
+    cross_fit_growth,
+    estimate_selected_gap,
+    select_pair,
+)
+from curate.impact.paired import Bootstrap, Change, compare
+from curate.impact.variance_components import Estimate
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The images of one group.
+    """One group of images.
 
     Args:
-        name: the group.
+        name: value of the attribute.
         top1: accuracy on its images.
+        relative: change of accuracy minus that of all other compared images; None for groups
+            that are too small.
     """
 
     name: str
     top1: Change
+    relative: Estimate | None
 
     @property
     def compared(self) -> bool:
-        """Whether there are enough images for a gap."""
-        return self.top1.n >= LEAST_IMAGES
+        """Whether the group is large enough to be compared."""
+        return self.top1.n >= MIN_IMAGES
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """By how much accuracy is higher in one group than in another, before and after.
+    """Gap of accuracy between two groups, before and after obfuscation.
 
     Args:
         best: the group with the highest accuracy on original images.
         worst: the group with the lowest.
-        original: the gap on original images, 0..1.
-        obfuscated: the same two groups' on obfuscated images; below 0 if they changed places.
-        interval: the bootstrap's, of what the gap grew by; None where it says nothing.
+        original: the gap on original images; its interval allows for the selection.
+        obfuscated: the gap of the same groups on obfuscated images; negative if reversed.
+        growth: cross-fitted growth of the gap.
     """
 
     best: str
     worst: str
-    original: float
-    obfuscated: float
-    interval: Interval | None
-
-    @property
-    def difference(self) -> float:
-        """What the gap grew by."""
-        return self.obfuscated - self.original
+    original: Estimate
+    obfuscated: Estimate
+    growth: Growth
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,9 @@ class Grouping:
 
     Args:
         name: the attribute.
-        groups: by descending number of images.
-        gap: between the best and the worst of those that are compared, if there are two.
-        unlabelled: images whose value is not known.
+        groups: by descending size.
+        gap: between the best and the worst compared group, if there are two.
+        unlabelled: number of images without a value.
     """
 
     name: str
@@ -76,52 +79,42 @@ class Grouping:
 
 
 def by_group(hits: Hits, name: str, values: Sequence[str | None], bootstrap: Bootstrap) -> Grouping:
-    """Accuracy by the values of an attribute, and the gap between them.
+    """Compute accuracy by the values of an attribute, and compare the groups.
 
     Args:
-        hits: of N images.
+        hits: per-image correctness, N images.
         name: the attribute.
-        values: N, each image's group, or None where it is not known.
-        bootstrap: how resamples are drawn.
+        values: group of each image, length N; None where unknown.
+        bootstrap: options of the bootstrap.
     """
-    column = np.asarray(["" if value is None else value for value in values])
-    names = sorted({value for value in values if value is not None})
+    rows: dict[str, list[int]] = {}
+    for row, value in enumerate(values):
+        if value is not None:
+            rows.setdefault(value, []).append(row)
+    indices = {value: np.array(own, dtype=np.int64) for value, own in sorted(rows.items())}
+    compared = {value: own for value, own in indices.items() if len(own) >= MIN_IMAGES}
+    relative = compare_with_rest(hits, compared) if len(compared) > 1 else {}
     groups = [
-        Group(value, compare(hits.of(column == value), bootstrap, f"group {name} {value}"))
-        for value in names
-    ]
-    ordered = tuple(sorted(groups, key=lambda group: -group.top1.n))
-    unlabelled = sum(value is None for value in values)
-    return Grouping(name, ordered, _find_gap(hits, name, column, ordered, bootstrap), unlabelled)
-
-
-def _find_gap(
-    hits: Hits,
-    name: str,
-    column: np.typing.NDArray[np.str_],
-    groups: Sequence[Group],
-    bootstrap: Bootstrap,
-) -> Gap | None:
-    """The gap of the same two groups before and after, so that it is a paired difference."""
-    compared = sorted(
-        (group for group in groups if group.compared), key=lambda group: group.top1.original
-    )
-    if len(compared) < 2:
-        return None
-    worst, best = compared[0], compared[-1]
-    drawn = [
-        over_models(
-            resample(
-                hits.of(column == group.name).differences, bootstrap, f"gap {name} {group.name}"
-            ),
-            bootstrap,
+        Group(
+            value,
+            compare(hits.select(own), bootstrap, f"group {name} {value}"),
+            relative.get(value),
         )
-        for group in (best, worst)
+        for value, own in indices.items()
     ]
+    return Grouping(
+        name,
+        tuple(sorted(groups, key=lambda group: -group.top1.n)),
+        _find_gap(hits, compared, bootstrap.seed) if len(compared) > 1 else None,
+        sum(value is None for value in values),
+    )
+
+
+def _find_gap(hits: Hits, rows: Rows, seed: int) -> Gap:
+    pair = select_pair(hits.original, rows)
     return Gap(
-        best.name,
-        worst.name,
-        best.top1.original - worst.top1.original,
-        best.top1.obfuscated - worst.top1.obfuscated,
-        percentiles(drawn[0] - drawn[1]),
+        *pair,
+        estimate_selected_gap(hits.original, rows, pair),
+        estimate_selected_gap(hits.obfuscated, rows, pair),
+        cross_fit_growth(hits.original, hits, rows, seed),
     )

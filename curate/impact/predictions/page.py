@@ -1,78 +1,89 @@
-"""What obfuscation costs a classifier, as a page for people."""
+"""HTML page of `measure_impact` and `evaluate_impact`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from curate.impact.predictions.classes import RATE, ClassChange
+from curate.impact.class_changes import MIN_ABSORBING, RATE, ClassChange
+from curate.impact.formatting import (
+    NO_VALUE,
+    draw_differences,
+    format_ends,
+    format_percent,
+    format_points,
+)
+from curate.impact.metrics import BINS, Calibration
+from curate.impact.paired import ALPHA, POWER, Change
+from curate.impact.predictions.conformal import ANSWERED, COVERAGE, Proportion, Reliability
+from curate.impact.predictions.control_arms import lay_out_controls
 from curate.impact.predictions.groups import Grouping
-from curate.impact.predictions.measure import FaceImpact, Impact
-from curate.impact.predictions.metrics import BINS, Calibration
-from curate.impact.predictions.page_arms import describe_arms, describe_model
-from curate.impact.predictions.paired import ALPHA, POWER, Change
-from curate.impact.predictions.run import Answer
-from curate.impact.predictions.strata import Stratum
-from curate.impact.wording import format_ends, format_percent, format_points
+from curate.impact.predictions.measure import FaceImpact, Impact, Stratum
 from curate.report.values import Bar, BarChart, Block, Line, LineChart, Page, Section, Table
 
-_MOST_CLASSES = 50
+if TYPE_CHECKING:
+    from curate.impact.predictions.report import ImpactReport
+
+_MAX_CLASSES = 50
 
 _INTERVALS = (
-    "Differences are obfuscated minus original, in percentage points; intervals are at 95 %. They "
-    "hold both the bootstrap's over images and models and Bonett and Price's for pairs: of few "
-    "changed images the bootstrap alone promises too much. The report in JSON has the bootstrap's "
-    "by itself."
+    "Differences are obfuscated minus original, in percentage points, with 95 % intervals. Each "
+    "interval contains both the bootstrap's over images and models and Bonett and Price's for "
+    "paired proportions: with few discordant images the bootstrap alone is too narrow. The JSON "
+    "report lists the bootstrap's separately."
 )
 
 _KINDS = (
-    f"A class's accuracy counts as moved where its q is at most {RATE:g} (McNemar's exact test, "
-    "Benjamini and Hochberg over all classes). It is a swap where average precision did not move "
-    "with it by at least a quarter as much and a single other class took, or gave, at least half "
-    "of the images: then the line between two look-alike classes lies elsewhere, and the model "
-    "sees as much as before. Any other move is a loss or a gain."
+    f"A class's accuracy counts as changed where its q is at most {RATE:g} (McNemar's exact test, "
+    "Benjamini and Hochberg over all classes). The change is a label swap where average precision "
+    "did not change with it by at least a quarter as much and a single other class (with at least "
+    f"{MIN_ABSORBING} images) absorbed, or gave, at least half of the images: then the boundary "
+    "between two similar classes moved, and "
+    "images are ranked as well as before. Any other change is a loss or a gain."
 )
 
 _HEAD = ("", "images", "original", "obfuscated", "difference (95 %)")
 
 
-def make_page(answer: Answer) -> Page:
-    """Lay out what was measured."""
-    impact = answer.impact
+def make_page(report: ImpactReport) -> Page:
+    """Lay out the report."""
+    impact = report.impact
     sections = [
         Section("Accuracy", tuple(_accuracy(impact))),
         Section("By class", tuple(_classes(impact))),
     ]
     if impact.faces is not None:
-        sections.append(Section("By what is hidden", tuple(_faces(impact.faces))))
+        sections.append(Section("By hidden share and number of faces", tuple(_faces(impact.faces))))
     sections += [
         Section(f"By {grouping.name}", tuple(_grouping(grouping))) for grouping in impact.groupings
     ]
-    sections.append(Section("Where a prediction can be trusted", tuple(_trust(impact))))
-    tool = answer.facts["tool"]
-    first = answer.facts["predictions"][0]
-    if answer.controls is not None:
-        sections.insert(1, Section("Control arms", tuple(describe_arms(answer.controls))))
-    if "model" in answer.facts:
-        sections.append(Section("The model", tuple(describe_model(answer.facts["model"]))))
-    if answer.notes:
-        sections.append(Section("Notes", answer.notes))
+    sections.append(Section("Calibration and selective accuracy", tuple(_trust(impact))))
+    tool = report.facts["tool"]
+    first = report.facts["predictions"][0]
+    if report.controls is not None:
+        sections.insert(1, Section("Control arms", tuple(lay_out_controls(report.controls))))
+    if "model" in report.facts:
+        sections.append(Section("The model", tuple(_model(report.facts["model"]))))
+    if report.notes:
+        sections.append(Section("Notes", report.notes))
     return Page(
-        "What does obfuscation cost in accuracy?",
-        tuple(_lead(answer)),
+        "Effect of obfuscation on accuracy",
+        tuple(_lead(report)),
         tuple(sections),
         f"{tool['name']} {tool['version']}; predictions {first['original_sha256'][:12]} and "
         f"{first['obfuscated_sha256'][:12]}",
     )
 
 
-def _lead(answer: Answer) -> Iterator[str]:
-    impact, unpaired = answer.impact, answer.facts["unpaired"]
+def _lead(report: ImpactReport) -> Iterator[str]:
+    impact, unpaired = report.impact, report.facts["unpaired"]
     models = len(impact.experiment.models)
     by = f" by each of {models} models" if models > 1 else ""
     yield (
-        f"{len(impact.experiment):,} images were classified{by} as they are and obfuscated. Left "
-        f"out for having no pair: {unpaired['original'] + unpaired['obfuscated']:,}, and "
-        f"{unpaired['withheld']:,} more that were withheld from the obfuscated dataset."
+        f"{len(impact.experiment):,} images were classified{by}, original and obfuscated. "
+        f"{unpaired['original'] + unpaired['obfuscated']:,} images without a pair are left out, "
+        f"and {unpaired['withheld']:,} that were withheld from the obfuscated dataset."
     )
     yield _INTERVALS
 
@@ -81,7 +92,7 @@ def _accuracy(impact: Impact) -> Iterator[Block]:
     rows = [("Top-1", impact.top1)]
     if impact.top5 is not None:
         rows.append(("Top-5", impact.top5))
-    yield _table("Share of images whose class is the best, or among the five best", rows)
+    yield _table("Top-1 and top-5 accuracy", rows)
     before, after = impact.precision
     yield (
         f"Mean average precision over classes: {format_percent(before)} on original and "
@@ -89,16 +100,16 @@ def _accuracy(impact: Impact) -> Iterator[Block]:
     )
     test = impact.test
     yield (
-        f"{test.b:,} images were lost and {test.c:,} gained; a split as uneven as this has a "
-        f"chance of {test.p:.2g} if obfuscation does nothing (McNemar's exact test)."
+        f"{test.b:,} images were lost and {test.c:,} gained; McNemar's exact test gives "
+        f"p = {test.p:.2g}."
     )
     power = impact.power.detectable
     if power is None:
-        yield "With so few images no drop could have been shown."
+        yield "The sample is too small to detect any drop."
     else:
         yield (
-            "The smallest drop that this sample would have shown with a chance of "
-            f"{100 * POWER:g} % is {100 * power:.2f} points (at a level of {ALPHA:g})."
+            f"The smallest drop that this sample detects with a probability of {100 * POWER:g} % "
+            f"is {100 * power:.2f} points (at a level of {ALPHA:g})."
         )
 
 
@@ -108,25 +119,25 @@ def _classes(impact: Impact) -> Iterator[Block]:
     yield (
         f"Of {len(kinds):,} classes with images {kinds.count('loss'):,} lost, "
         f"{kinds.count('gain'):,} gained, {kinds.count('swap'):,} swapped labels and "
-        f"{kinds.count('none'):,} did not move for sure."
+        f"{kinds.count('none'):,} did not change significantly."
     )
     yield _KINDS
     shown = sorted(impact.classes, key=lambda each: (each.q, -abs(each.top1.difference)))
     yield Table(
-        f"The {min(len(shown), _MOST_CLASSES)} classes that moved most surely",
+        f"The {min(len(shown), _MAX_CLASSES)} classes with the most significant change",
         (*_HEAD, "average precision", "q", "kind", "mostly with"),
-        [_class_row(each, names) for each in shown[:_MOST_CLASSES]],
+        [_class_row(each, names) for each in shown[:_MAX_CLASSES]],
     )
 
 
 def _class_row(each: ClassChange, names: Sequence[str]) -> Sequence[str]:
     confusion = each.confusion
     return (
-        *_row(names[each.place], each.top1),
+        *_row(names[each.index], each.top1),
         format_points(each.ap_difference),
         f"{each.q:.2g}",
         each.kind,
-        "–" if confusion is None or each.kind == "none" else names[confusion.place],
+        NO_VALUE if confusion is None or each.kind == "none" else names[confusion.index],
     )
 
 
@@ -136,21 +147,19 @@ def _faces(faces: FaceImpact) -> Iterator[Block]:
         [("with faces", faces.present), ("without faces", faces.absent)],
     )
     shares = [(_name_share(each), each.top1) for each in faces.by_share]
-    yield _chart("Change of top-1 accuracy by the share of the image that is hidden", shares)
-    yield _table("By the share of the image's area that is hidden", shares)
+    yield _chart("Change of top-1 accuracy by hidden share of the image", shares)
+    yield _table("By hidden share of the image's area", shares)
     if faces.slope is not None:
-        ends = faces.slope.interval
+        slope, ends = faces.slope, faces.slope.interval
+        rough = "; with so few images this is a rough estimate" if slope.rough else ""
         yield (
-            f"By least squares, each tenth of the image that is hidden changes accuracy by "
-            f"{format_points(faces.slope.value / 10)} points"
-            + (
-                f" ({format_points(ends.low / 10)} to {format_points(ends.high / 10)})."
-                if ends
-                else "."
-            )
+            "Least-squares slope: for each tenth of the image that is hidden accuracy changes by "
+            f"{format_points(slope.value / 10)} points ({format_points(ends.low / 10)} to "
+            f"{format_points(ends.high / 10)}){rough}."
         )
-    counts = [(_name_count(each), each.top1) for each in faces.by_count]
-    yield _table("By number of hidden faces", counts)
+    yield _table(
+        "By number of hidden faces", [(_name_count(each), each.top1) for each in faces.by_count]
+    )
 
 
 def _grouping(grouping: Grouping) -> Iterator[Block]:
@@ -159,47 +168,115 @@ def _grouping(grouping: Grouping) -> Iterator[Block]:
     yield _table(f"Groups by {grouping.name}", rows)
     if grouping.unlabelled:
         yield f"{grouping.unlabelled:,} images have no value."
+    relative = [(each.name, each.relative) for each in grouping.groups if each.relative]
+    if relative:
+        yield Table(
+            "Change of accuracy relative to all other groups, in points (95 % simultaneously)",
+            ("", "difference", "p, adjusted"),
+            [
+                (
+                    name,
+                    format_points(each.value) + format_ends(each.interval),
+                    f"{each.p:.2g}",
+                )
+                for name, each in relative
+            ],
+        )
     gap = grouping.gap
     if gap is not None:
+        before, after, growth = gap.original, gap.obfuscated, gap.growth.estimate
         yield (
-            f"On original images {gap.best!r} does best and {gap.worst!r} worst, by "
-            f"{100 * gap.original:.2f} points; on obfuscated ones by {100 * gap.obfuscated:.2f}: "
-            f"the gap grew by {format_points(gap.difference)}{format_ends(gap.interval)}. The two "
-            "are picked after looking, so that part of the gap itself is chance."
+            f"On original images {gap.best!r} has the highest accuracy and {gap.worst!r} the "
+            f"lowest, {format_points(before.value)} points apart{format_ends(before.interval)}; on "
+            f"obfuscated ones {format_points(after.value)}{format_ends(after.interval)}. These "
+            "intervals hold for all pairs of groups simultaneously. The gap between the best and "
+            f"the worst group grows by {format_points(growth.value)} points"
+            f"{format_ends(growth.interval)}, measured on one half of the images for the pair "
+            "selected on the other half."
         )
 
 
 def _trust(impact: Impact) -> Iterator[Block]:
     if impact.calibration is not None:
         before, after = impact.calibration
-        yield (
-            f"Expected calibration error over {BINS} bins of equal width: "
-            f"{format_percent(before.ece)} on original and {format_percent(after.ece)} on "
-            "obfuscated images."
+        yield Table(
+            f"Expected calibration error over {BINS} bins of equal width",
+            ("images", "error (95 %)", "debiased", "of a calibrated model"),
+            [
+                (
+                    name,
+                    f"{format_percent(each.ece)} ({100 * each.interval.low:.2f} to "
+                    f"{100 * each.interval.high:.2f})",
+                    format_percent(each.debiased),
+                    format_percent(each.calibrated),
+                )
+                for name, each in (("original", before), ("obfuscated", after))
+            ],
         )
-        said = (
+        yield (
+            "Noise increases the error: the last column is the error that a perfectly calibrated "
+            "model would show on this number of images."
+        )
+        lines = (
             _reliability("original", before),
             _reliability("obfuscated", after),
-            Line("as often as said", ((0.0, 0.0), (1.0, 1.0))),
+            Line("perfect calibration", ((0.0, 0.0), (1.0, 1.0))),
         )
-        yield LineChart("Reliability", "confidence", "accuracy", said)
+        yield LineChart("Reliability", "confidence", "accuracy", lines)
     curves = dict(zip(("original", "obfuscated"), impact.selective, strict=True))
-    lines = tuple(
+    curve_lines = tuple(
         Line(name, tuple(zip(curve.coverage, curve.risk, strict=True)))
         for name, curve in curves.items()
     )
-    yield LineChart("Errors among the surest answers", "coverage", "risk", lines)
+    yield LineChart("Risk-coverage curve", "coverage", "risk", curve_lines)
     yield Table(
-        "Share of errors where only the surest answers count",
-        ("answers", *curves),
+        "Error rate among the most confident predictions",
+        ("coverage", *curves),
         [
             (
                 format_percent(coverage),
-                *(format_percent(curve.risk[place]) for curve in curves.values()),
+                *(format_percent(curve.risk[number]) for curve in curves.values()),
             )
-            for place, coverage in enumerate(impact.selective[0].coverage)
+            for number, coverage in enumerate(impact.selective[0].coverage)
         ],
     )
+    if impact.reliability:
+        yield from _sets(impact.reliability)
+
+
+def _sets(reliability: Sequence[Reliability]) -> Iterator[Block]:
+    yield (
+        f"Prediction sets that contain the true class of {100 * COVERAGE:g} % of the originals "
+        "(split conformal prediction, calibrated on originals of the other half of the images). "
+        "“Own” sets are calibrated on the originals of the subset only."
+    )
+    yield Table(
+        "Share of images whose prediction set contains the true class (95 %)",
+        ("", "images", "original", "obfuscated", "original, own", "obfuscated, own"),
+        [
+            (
+                each.name,
+                f"{each.n:,}",
+                *(_proportion(one) for one in (*each.coverage, *each.own_coverage)),
+            )
+            for each in reliability
+        ],
+    )
+    yield Table(
+        f"Abstention at the confidence that {100 * ANSWERED:g} % of the originals reach (95 %)",
+        ("", "answered, original", "obfuscated", "error rate, original", "obfuscated"),
+        [
+            (each.name, *(_proportion(one) for one in (*each.answered, *each.risk)))
+            for each in reliability
+        ],
+    )
+
+
+def _proportion(proportion: Proportion) -> str:
+    if math.isnan(proportion.value):
+        return NO_VALUE
+    low, high = proportion.interval
+    return f"{100 * proportion.value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _reliability(name: str, calibration: Calibration) -> Line:
@@ -208,14 +285,27 @@ def _reliability(name: str, calibration: Calibration) -> Line:
     )
 
 
+def _model(model: Mapping[str, Any]) -> Iterator[Block]:
+    yield (
+        f"{model['spec']}: {model['classes']:,} classes, on {model['device']} in {model['dtype']}, "
+        f"batches of {model['batch']:,} images."
+    )
+    rows = [(f"preprocessing: {key}", _plain(value)) for key, value in model["preprocess"].items()]
+    rows += [(key, value) for key, value in model["libraries"].items()]
+    rows += [(f"sha256 of {key}", value) for key, value in model["weights_sha256"].items()]
+    yield Table("Model and preprocessing", ("", "value"), rows)
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(_plain, value)) if isinstance(value, list) else str(value)
+
+
 def _chart(title: str, rows: Sequence[tuple[str, Change]]) -> BarChart:
-    bars = tuple(
+    bars = [
         Bar(name, change.difference, *change.interval) if change.n else Bar(name, None)
         for name, change in rows
-    )
-    ends = [abs(end) for bar in bars for end in (bar.low or 0.0, bar.high or 0.0)]
-    most = min(max(-(-max(ends, default=0.0) // 0.01) * 0.01, 0.01), 1.0)
-    return BarChart(title, bars, (-most, most))
+    ]
+    return draw_differences(title, bars)
 
 
 def _table(caption: str, rows: Sequence[tuple[str, Change]]) -> Table:
@@ -224,7 +314,7 @@ def _table(caption: str, rows: Sequence[tuple[str, Change]]) -> Table:
 
 def _row(name: str, change: Change) -> Sequence[str]:
     if not change.n:
-        return (name, "0", "–", "–", "–")
+        return (name, "0", NO_VALUE, NO_VALUE, NO_VALUE)
     return (
         name,
         f"{change.n:,}",
@@ -236,7 +326,7 @@ def _row(name: str, change: Change) -> Sequence[str]:
 
 def _name_share(stratum: Stratum) -> str:
     if not stratum.high:
-        return "nothing"
+        return "0 %"
     return f"{100 * stratum.low:g} to {100 * stratum.high:g} %"
 
 

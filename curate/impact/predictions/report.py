@@ -1,27 +1,120 @@
-"""An impact as plain values, for JSON; its schema is manifests/impact-1.schema.json."""
+"""The report of `measure_impact` and `evaluate_impact`; schema manifests/impact-1.schema.json."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from curate.core.intervals import Interval
-from curate.impact.evaluate.controls import Controls, Placement, describe_controls
-from curate.impact.predictions.classes import ClassChange
+from curate.impact.class_changes import ClassChange
+from curate.impact.formatting import round_interval, round_value
+from curate.impact.metrics import BINS, Calibration, RiskCoverage
+from curate.impact.paired import ALPHA, POWER, Change
+from curate.impact.predictions.conformal import ANSWERED, COVERAGE, Proportion, Reliability
+from curate.impact.predictions.control_arms import Controls, describe_controls, list_controls
 from curate.impact.predictions.groups import Gap, Grouping
-from curate.impact.predictions.measure import FaceImpact, Impact
-from curate.impact.predictions.metrics import BINS, Calibration, RiskCoverage
-from curate.impact.predictions.paired import ALPHA, POWER, Change
-from curate.impact.predictions.strata import Slope, Stratum
+from curate.impact.predictions.measure import FaceImpact, Impact, Slope, Stratum
+from curate.impact.variance_components import Estimate
+from curate.report.document import Report
+from curate.report.values import Page
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSION = 1
 
-_DIGITS = 8
+
+@dataclass(frozen=True, repr=False)
+class ImpactReport(Report):
+    """Effect of obfuscation on a classifier.
+
+    Args:
+        impact: the statistics.
+        facts: what was compared.
+        notes: what could not be measured and why, one line each.
+        controls: control arms; None where none was run.
+    """
+
+    impact: Impact
+    facts: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+    controls: Controls | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report for JSON; differences are obfuscated minus original, fractions."""
+        return {
+            "version": VERSION,
+            **self.facts,
+            **list_impact(self.impact),
+            **({"arms": list_controls(self.controls)} if self.controls else {}),
+            "notes": list(self.notes),
+        }
+
+    def to_page(self) -> Page:
+        """Return the HTML page's contents."""
+        from curate.impact.predictions.page import make_page
+
+        return make_page(self)
+
+    def to_text(self) -> str:
+        """Return the main figures, one per line."""
+        return "\n".join(_list_lines(self))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per class, by class name."""
+        import pandas as pd
+
+        rows = [_list_class(each, self.impact.experiment.classes) for each in self.impact.classes]
+        frame = pd.DataFrame(rows).set_index("category")
+        ends = pd.DataFrame(frame.pop("ci95").tolist(), index=frame.index, columns=["low", "high"])
+        frame = frame.drop(columns=["bootstrap", "confusion"]).join(ends)
+        frame["confused_with"] = [
+            None if each.confusion is None else self.impact.experiment.classes[each.confusion.index]
+            for each in self.impact.classes
+        ]
+        return frame
+
+    def __repr__(self) -> str:
+        change = self.impact.top1
+        return (
+            f"<ImpactReport: {change.n:,} pairs, top-1 {100 * change.original:.2f} % -> "
+            f"{100 * change.obfuscated:.2f} %>"
+        )
 
 
-def to_dict(impact: Impact) -> dict[str, Any]:
-    """What was measured; differences are obfuscated minus original, in fractions."""
+def _list_lines(report: ImpactReport) -> Iterator[str]:
+    impact = report.impact
+    count, models = len(impact.experiment), len(impact.experiment.models)
+    yield f"{count:,} pairs of images" + (f", {models} models" if models > 1 else "")
+    yield (
+        f"top-1: {format_change(impact.top1)}, McNemar p {impact.test.p:.3g} "
+        f"({impact.test.b:,} lost, {impact.test.c:,} gained)"
+    )
+    if impact.top5 is not None:
+        yield f"top-5: {format_change(impact.top5)}"
+    kinds = [each.kind for each in impact.classes]
+    yield (
+        f"classes: {kinds.count('loss')} lost, {kinds.count('gain')} gained, "
+        f"{kinds.count('swap')} swapped, {kinds.count('none')} unchanged"
+    )
+    if impact.power.detectable is not None:
+        yield f"smallest detectable drop: {100 * impact.power.detectable:.2f} points"
+    if report.controls is not None:
+        yield from list(describe_controls(report.controls))[1:]  # the first is printed above
+    yield from report.notes
+
+
+def format_change(change: Change) -> str:
+    """Format a change of accuracy with its interval."""
+    low, high = change.interval
+    return (
+        f"{100 * change.original:.2f} % -> {100 * change.obfuscated:.2f} %, "
+        f"{100 * change.difference:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
+    )
+
+
+def list_impact(impact: Impact) -> dict[str, Any]:
+    """Return the statistics for JSON."""
     experiment, faces = impact.experiment, impact.faces
     before, after = impact.precision
     return {
@@ -29,171 +122,167 @@ def to_dict(impact: Impact) -> dict[str, Any]:
         "models": len(experiment.models),
         "seed": impact.seed,
         "classes": {"total": len(experiment.classes), "with_images": len(impact.classes)},
-        "top1": _change(impact.top1),
-        "top5": _change(impact.top5) if impact.top5 else None,
+        "top1": _list_change(impact.top1),
+        "top5": _list_change(impact.top5) if impact.top5 else None,
         "average_precision": {
-            "original": _round(before),
-            "obfuscated": _round(after),
-            "difference": _round(after - before),
+            "original": round_value(before),
+            "obfuscated": round_value(after),
+            "difference": round_value(after - before),
         },
         "mcnemar": {"b": impact.test.b, "c": impact.test.c, "p": impact.test.p},
-        "per_class": [_class(each, experiment.classes) for each in impact.classes],
-        "by_blurred_share": [_stratum(each) for each in faces.by_share] if faces else [],
-        "blurred_share_slope": _slope(faces.slope) if faces and faces.slope else None,
-        "by_faces": [_stratum(each) for each in faces.by_count] if faces else [],
-        "by_presence": _presence(faces) if faces else None,
-        "by_group": {grouping.name: _grouping(grouping) for grouping in impact.groupings},
-        "calibration": _calibrations(impact.calibration) if impact.calibration else None,
+        "per_class": [_list_class(each, experiment.classes) for each in impact.classes],
+        "by_blurred_share": [_list_stratum(each) for each in faces.by_share] if faces else [],
+        "blurred_share_slope": _list_slope(faces.slope) if faces and faces.slope else None,
+        "by_faces": [_list_stratum(each) for each in faces.by_count] if faces else [],
+        "by_presence": _list_presence(faces) if faces else None,
+        "by_group": {grouping.name: _list_grouping(grouping) for grouping in impact.groupings},
+        "calibration": _list_calibrations(impact.calibration) if impact.calibration else None,
         "selective": {
-            "original": _risk(impact.selective[0]),
-            "obfuscated": _risk(impact.selective[1]),
+            "original": _list_risk(impact.selective[0]),
+            "obfuscated": _list_risk(impact.selective[1]),
         },
+        "reliability": {
+            "coverage": COVERAGE,
+            "answered": ANSWERED,
+            "subsets": [_list_reliability(each) for each in impact.reliability],
+        }
+        if impact.reliability
+        else None,
         "power": {
-            "detectable_drop": _round(impact.power.detectable),
-            "discordant": _round(impact.power.discordant),
+            "detectable_drop": round_value(impact.power.detectable),
+            "discordant": round_value(impact.power.discordant),
             "alpha": ALPHA,
             "power": POWER,
         },
     }
 
 
-def controls_to_dict(controls: Controls) -> dict[str, Any]:
-    """Control arms; differences are ``to`` minus ``from``, in fractions."""
-    return {
-        "accuracy": [
-            {"arm": each.arm, "top1": _round(each.top1), "top5": _round(each.top5)}
-            for each in controls.accuracies
-        ],
-        "steps": [
-            {
-                "from": step.before,
-                "to": step.after,
-                "meaning": step.meaning,
-                "top1": _difference(step.top1),
-                "top5": _difference(step.top5) if step.top5 else None,
-                "with_faces": _difference(step.present) if step.present else None,
-                "mcnemar": {"b": step.test.b, "c": step.test.c, "p": step.test.p},
-            }
-            for step in controls.steps
-        ],
-        "routes": dict(sorted(controls.routes.items())),
-        "placement": _placement(controls.placement) if controls.placement else None,
-        "statement": list(describe_controls(controls)),
-    }
-
-
-def _placement(placement: Placement) -> dict[str, Any]:
-    return {
-        "images": placement.images,
-        "regions": placement.regions,
-        "overlapping": placement.overlapping,
-        "crowded": placement.crowded,
-        "faces_share": _round(placement.faces_share),
-        "share": _round(placement.share),
-    }
-
-
-def _difference(change: Change) -> dict[str, Any]:
-    plain = _change(change)
-    return {key: plain[key] for key in ("n", "difference", "ci95", "bootstrap")}
-
-
-def _change(change: Change) -> dict[str, Any]:
+def _list_change(change: Change) -> dict[str, Any]:
     return {
         "n": change.n,
-        "original": _round(change.original),
-        "obfuscated": _round(change.obfuscated),
-        "difference": _round(change.difference),
-        "ci95": _interval(change.interval),
-        "bootstrap": _interval(change.bootstrap),
+        "original": round_value(change.original),
+        "obfuscated": round_value(change.obfuscated),
+        "difference": round_value(change.difference),
+        "ci95": round_interval(change.interval),
+        "bootstrap": round_interval(change.bootstrap),
     }
 
 
-def _class(each: ClassChange, names: Sequence[str]) -> dict[str, Any]:
+def _list_class(each: ClassChange, names: Sequence[str]) -> dict[str, Any]:
+    confusion = each.confusion
     return {
-        "category": names[each.place],
-        **_change(each.top1),
+        "category": names[each.index],
+        **_list_change(each.top1),
         "p": each.p,
         "q": each.q,
-        "ap_original": _round(each.original),
-        "ap_obfuscated": _round(each.obfuscated),
-        "ap_difference": _round(each.ap_difference),
+        "ap_original": round_value(each.original),
+        "ap_obfuscated": round_value(each.obfuscated),
+        "ap_difference": round_value(each.ap_difference),
         "kind": each.kind,
         "confusion": None
-        if each.confusion is None
-        else {
-            "category": names[each.confusion.place],
-            "share": _round(each.confusion.share),
-        },
+        if confusion is None
+        else {"category": names[confusion.index], "share": round_value(confusion.share)},
     }
 
 
-def _stratum(stratum: Stratum) -> dict[str, Any]:
-    return {"low": stratum.low, "high": stratum.high, **_change(stratum.top1)}
+def _list_stratum(stratum: Stratum) -> dict[str, Any]:
+    return {"low": stratum.low, "high": stratum.high, **_list_change(stratum.top1)}
 
 
-def _slope(slope: Slope) -> dict[str, Any]:
-    return {"value": _round(slope.value), "ci95": _interval(slope.interval)}
+def _list_slope(slope: Slope) -> dict[str, Any]:
+    return {
+        "value": round_value(slope.value),
+        "ci95": round_interval(slope.interval),
+        "rough": slope.rough,
+    }
 
 
-def _presence(faces: FaceImpact) -> dict[str, Any]:
-    return {"with_faces": _change(faces.present), "without_faces": _change(faces.absent)}
+def _list_presence(faces: FaceImpact) -> dict[str, Any]:
+    return {"with_faces": _list_change(faces.present), "without_faces": _list_change(faces.absent)}
 
 
-def _grouping(grouping: Grouping) -> dict[str, Any]:
+def _list_grouping(grouping: Grouping) -> dict[str, Any]:
     return {
         "groups": [
-            {"group": group.name, **_change(group.top1), "compared": group.compared}
+            {
+                "group": group.name,
+                **_list_change(group.top1),
+                "compared": group.compared,
+                "relative": _list_estimate(group.relative) if group.relative else None,
+            }
             for group in grouping.groups
         ],
-        "gap": _gap(grouping.gap) if grouping.gap else None,
+        "gap": _list_gap(grouping.gap) if grouping.gap else None,
         "unlabelled": grouping.unlabelled,
     }
 
 
-def _gap(gap: Gap) -> dict[str, Any]:
+def _list_gap(gap: Gap) -> dict[str, Any]:
     return {
         "best": gap.best,
         "worst": gap.worst,
-        "original": _round(gap.original),
-        "obfuscated": _round(gap.obfuscated),
-        "difference": _round(gap.difference),
-        "ci95": _interval(gap.interval),
+        "original": _list_estimate(gap.original),
+        "obfuscated": _list_estimate(gap.obfuscated),
+        "growth": {
+            **_list_estimate(gap.growth.estimate),
+            "selected": [{"best": best, "worst": worst} for best, worst in gap.growth.pairs],
+        },
     }
 
 
-def _calibrations(pair: tuple[Calibration, Calibration]) -> dict[str, Any]:
-    return {"bins": BINS, "original": _calibration(pair[0]), "obfuscated": _calibration(pair[1])}
-
-
-def _calibration(calibration: Calibration) -> dict[str, Any]:
+def _list_estimate(estimate: Estimate) -> dict[str, Any]:
     return {
-        "ece": _round(calibration.ece),
+        "value": round_value(estimate.value),
+        "ci95": round_interval(estimate.interval),
+        "p": estimate.p,
+    }
+
+
+def _list_calibrations(pair: tuple[Calibration, Calibration]) -> dict[str, Any]:
+    before, after = (_list_calibration(each) for each in pair)
+    return {"bins": BINS, "original": before, "obfuscated": after}
+
+
+def _list_calibration(calibration: Calibration) -> dict[str, Any]:
+    return {
+        "ece": round_value(calibration.ece),
+        "ci95": round_interval(calibration.interval),
+        "debiased": round_value(calibration.debiased),
+        "calibrated": round_value(calibration.calibrated),
         "reliability": [
             {
-                "low": _round(each.low),
-                "high": _round(each.high),
+                "low": round_value(each.low),
+                "high": round_value(each.high),
                 "n": each.n,
-                "confidence": _round(each.confidence),
-                "accuracy": _round(each.accuracy),
+                "confidence": round_value(each.confidence),
+                "accuracy": round_value(each.accuracy),
             }
             for each in calibration.bins
         ],
     }
 
 
-def _risk(curve: RiskCoverage) -> dict[str, Any]:
+def _list_reliability(each: Reliability) -> dict[str, Any]:
     return {
-        "area": _round(curve.area),
-        "coverage": [_round(value) for value in curve.coverage],
-        "risk": [_round(value) for value in curve.risk],
+        "subset": each.name,
+        "n": each.n,
+        "coverage": _list_proportions(each.coverage),
+        "own_coverage": _list_proportions(each.own_coverage),
+        "answered": _list_proportions(each.answered),
+        "risk": _list_proportions(each.risk),
     }
 
 
-def _interval(interval: Interval | None) -> list[float | None] | None:
-    return None if interval is None else [_round(interval.low), _round(interval.high)]
+def _list_proportions(pair: tuple[Proportion, Proportion]) -> dict[str, Any]:
+    before, after = (
+        {"value": round_value(each.value), "ci95": round_interval(each.interval)} for each in pair
+    )
+    return {"original": before, "obfuscated": after}
 
 
-def _round(value: float | None) -> float | None:
-    """Eight digits say enough, and a share of nothing is null: JSON has no NaN."""
-    return None if value is None or math.isnan(value) else round(float(value), _DIGITS)
+def _list_risk(curve: RiskCoverage) -> dict[str, Any]:
+    return {
+        "area": round_value(curve.area),
+        "coverage": [round_value(value) for value in curve.coverage],
+        "risk": [round_value(value) for value in curve.risk],
+    }

@@ -1,120 +1,128 @@
-"""Measure what obfuscation costs a classifier, from files of predictions."""
+"""Measure the effect of obfuscation from prediction files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import curate
 from curate.core.errors import DataError, UsageError
-from curate.impact.arms import Arm, Experiment, Model
-from curate.impact.evaluate.controls import Controls, compare_controls
-from curate.impact.pairing import Pairing, open_pairing
-from curate.impact.prediction_files import Classes, iter_ids, load_classes
-from curate.impact.predictions.measure import Impact, measure
-from curate.impact.predictions.report import VERSION, controls_to_dict, to_dict
+from curate.impact.class_names import Classes, load_classes
+from curate.impact.experiment import Arm, Experiment, Faces, Model
+from curate.impact.formatting import describe_run, describe_tool
+from curate.impact.pair_index import PairIndex, check_digests, load_faces, open_pair_index
+from curate.impact.prediction_files import iter_ids
+from curate.impact.predictions.control_arms import compare_arms
+from curate.impact.predictions.measure import measure
+from curate.impact.predictions.report import ImpactReport
 from curate.impact.predictions.scoring import Loaded, find_classes, load_predictions
-from curate.impact.predictions.strata import Faces
-from curate.impact.recorded_faces import check_digests, index_manifest, load_faces
-from curate.layouts.groups import load_groups
+from curate.impact.tables import Groups, check_groups, load_groups
 from curate.manifest.store import digest_file, digest_folder
 
-MOST_GROUPS = 12
-"""Attributes with more values than this are passed over unless they are asked for."""
-
-NO_MANIFEST = "Nothing by blurred share or number of faces: no --manifest was given."
-
-Groups = Mapping[str, Sequence[str | None]]
+NO_MANIFEST = "Nothing by hidden share or number of faces: no --manifest was given."
 
 
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """What is compared.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionOptions:
+    """Options of `measure_impact`.
 
     Args:
-        pairs: files of predictions on the original and on the obfuscated dataset, one
-            pair for every model or seed.
-        classes: a file with the classes' names, or their number, or the classes themselves;
-            None for logits by number.
-        manifest: the obfuscated dataset's OUT, which says where faces are, or None.
-        groups: a table of groups by image, or None.
-        by: attributes of that table to group by; by default those of few values.
-        allow_missing: whether images that not all files have are left out.
-        seed: of the bootstrap.
-        controls: predictions of the same model on control arms of the same images, by arm.
+        classes: a file of class names, their number, or the classes; None for one per logit.
+        manifest: OUT of the run that obfuscated the dataset, which lists the faces; or None.
+        groups: a table of groups by image id, or None.
+        by: attributes to group by, or intersections such as ``gender,age``; empty for every
+            column with 2 to 12 values.
+        allow_missing: leave out images that not all files have, instead of stopping.
+        seed: random seed of the bootstrap.
+
+    Raises:
+        UsageError: if a value is out of range.
     """
 
-    pairs: tuple[tuple[Path, Path], ...]
     classes: str | Classes | None = None
     manifest: Path | None = None
     groups: Path | None = None
     by: tuple[str, ...] = ()
     allow_missing: bool = False
     seed: int = 0
-    controls: Mapping[str, Path] = field(default_factory=dict)
 
-    @property
-    def files(self) -> list[Path]:
-        """All files of predictions: original and obfuscated in turn, then the control arms."""
-        return [*(path for pair in self.pairs for path in pair), *self.controls.values()]
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise UsageError("--seed must be 0 or more")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What was measured.
+Paths = str | Path | Sequence[str | Path]
+
+
+def measure_impact(
+    original: Paths, obfuscated: Paths, options: PredictionOptions | None = None
+) -> ImpactReport:
+    """Measure the effect of obfuscation on a classifier from its predictions.
+
+    >>> report = curate.measure_impact("original.npz", "blurred.npz")    # doctest: +SKIP
+    >>> report.to_frame()                                                # doctest: +SKIP
 
     Args:
-        impact: the figures.
-        facts: what was compared, for the report.
-        notes: what could not be measured, and why, a line each.
-        controls: the control arms; None where none was run.
-    """
-
-    impact: Impact
-    facts: Mapping[str, Any]
-    notes: tuple[str, ...]
-    controls: Controls | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report, for JSON."""
-        return {
-            "version": VERSION,
-            **self.facts,
-            **to_dict(self.impact),
-            **({"arms": controls_to_dict(self.controls)} if self.controls else {}),
-            "notes": list(self.notes),
-        }
-
-
-def measure_predictions(asked: Predictions) -> Answer:
-    """Measure what obfuscation costs.
+        original: file of predictions on the original images; several for several models or
+            seeds.
+        obfuscated: files of predictions on the obfuscated images, in the same order.
+        options: classes, manifest, groups and seed.
 
     Raises:
-        UsageError: if the request contradicts itself.
-        DataError: if a file cannot be used, or the files are not of the same images.
-        SetupError: if there is no room for the work.
+        UsageError: if the options contradict each other.
+        DataError: if a file is invalid, or the files are not of the same images.
+        SetupError: if temporary files cannot be written.
     """
-    if asked.by and asked.groups is None:
-        raise UsageError("--by needs the table of groups: name it with --groups")
-    joined = _join(asked)
-    impact = measure(joined.experiment, joined.faces, joined.groups, asked.seed)
-    notes = _note(impact, asked, joined.is_dense)
+    before, after = _as_paths(original), _as_paths(obfuscated)
+    if len(before) != len(after) or not before:
+        raise UsageError(
+            f"there are {len(before):,} files for the original and {len(after):,} for the "
+            "obfuscated images; give one of each per model"
+        )
+    pairs = tuple(zip(before, after, strict=True))
+    return measure_files(pairs, options or PredictionOptions())
+
+
+def measure_files(
+    pairs: Sequence[tuple[Path, Path]],
+    options: PredictionOptions,
+    arms: Mapping[str, Path] | None = None,
+) -> ImpactReport:
+    """Measure pairs of prediction files, and control arms of the first model.
+
+    Args:
+        pairs: files of predictions on original and obfuscated images, one pair per model.
+        options: see `measure_impact`.
+        arms: files of predictions on control arms, by name.
+    """
+    check_groups(options.groups, options.by)
+    joined = _join(pairs, options, arms or {})
+    impact = measure(joined.experiment, joined.faces, joined.groups, options.seed)
     controls = None
-    if joined.controls:
-        controls = compare_controls(joined.experiment, joined.controls, joined.faces, asked.seed)
-    facts = {**_describe(asked, joined.run), "unpaired": joined.unpaired}
-    return Answer(impact, facts, notes, controls)
+    if joined.arms:
+        controls = compare_arms(joined.experiment, joined.arms, joined.faces, options.seed)
+    facts = {**_describe(pairs, options, joined.run), "unpaired": joined.unpaired}
+    report = ImpactReport(impact=impact, facts=facts, controls=controls)
+    return ImpactReport(
+        impact=impact,
+        facts=facts,
+        controls=controls,
+        notes=_list_notes(report, options, joined.is_dense),
+    )
+
+
+def _as_paths(paths: Paths) -> list[Path]:
+    return [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
 
 
 @dataclass(frozen=True, slots=True)
 class _Joined:
-    """Everything that is known of the images that all files have."""
+    """All that is known about the images that all files have."""
 
     experiment: Experiment
-    controls: Mapping[str, Arm]
+    arms: Mapping[str, Arm]
     is_dense: bool
     faces: Faces | None
     groups: Groups
@@ -122,30 +130,36 @@ class _Joined:
     unpaired: Mapping[str, int]
 
 
-def _join(asked: Predictions) -> _Joined:
-    given = load_classes(asked.classes) if isinstance(asked.classes, str) else asked.classes
+def _join(
+    pairs: Sequence[tuple[Path, Path]], options: PredictionOptions, arms: Mapping[str, Path]
+) -> _Joined:
+    given = load_classes(options.classes) if isinstance(options.classes, str) else options.classes
+    files = [*(path for pair in pairs for path in pair), *arms.values()]
     with TemporaryDirectory(prefix="curate-impact-") as folder:
         work = Path(folder)
-        with open_pairing(work) as pairing:
-            for path in asked.files:
-                pairing.add_file(path, iter_ids(path))
-            run = index_manifest(asked.manifest, pairing) if asked.manifest else None
-            count = pairing.join()
-            unpaired = _check_pairs(pairing, asked, count)
-            # What is quick to find wrong is said before the scores are read.
-            faces = load_faces(asked.manifest, pairing, count) if asked.manifest else None
-            groups = _load_groups(asked.groups, asked.by, pairing) if asked.groups else {}
-            classes = find_classes(asked.files[0], given)
+        with open_pair_index(work) as index:
+            for path in files:
+                index.add_file(path, iter_ids(path))
+            run = index.add_manifest(options.manifest) if options.manifest else None
+            count = index.join()
+            unpaired = _check_pairs(index, files, len(pairs), count, options.allow_missing)
+            # Errors that are quick to find are reported before the scores are read.
+            faces = load_faces(options.manifest, index, count) if options.manifest else None
+            groups = load_groups(options.groups, options.by, index) if options.groups else {}
+            classes = find_classes(files[0], given)
             loaded = [
-                load_predictions(path, pairing.places(number), count, classes, work)
-                for number, path in enumerate(asked.files)
+                load_predictions(path, index.load_positions(number), count, classes, work)
+                for number, path in enumerate(files)
             ]
-            _check_alike(loaded, asked, pairing)
-    paired = loaded[: 2 * len(asked.pairs)]
-    arms = [each.arm for each in loaded[len(paired) :]]
+            _check_alike(loaded, files, index)
+            if options.manifest is not None:
+                paired = loaded[: 2 * len(pairs)]
+                for before, after in zip(paired[::2], paired[1::2], strict=True):
+                    check_digests(options.manifest, index, before.sha256, after.sha256)
+    paired = loaded[: 2 * len(pairs)]
     return _Joined(
-        experiment=_experiment(paired, classes),
-        controls=dict(zip(asked.controls, arms, strict=True)),
+        experiment=_make_experiment(paired, classes),
+        arms=dict(zip(arms, [each.arm for each in loaded[len(paired) :]], strict=True)),
         is_dense=loaded[0].form.is_dense,
         faces=faces,
         groups=groups,
@@ -154,7 +168,7 @@ def _join(asked: Predictions) -> _Joined:
     )
 
 
-def _experiment(loaded: Sequence[Loaded], classes: Classes) -> Experiment:
+def _make_experiment(loaded: Sequence[Loaded], classes: Classes) -> Experiment:
     pairs = zip(loaded[::2], loaded[1::2], strict=True)
     return Experiment(
         labels=loaded[0].labels,
@@ -165,82 +179,58 @@ def _experiment(loaded: Sequence[Loaded], classes: Classes) -> Experiment:
     )
 
 
-def _check_pairs(pairing: Pairing, asked: Predictions, count: int) -> dict[str, int]:
-    """Count what has no pair, and refuse it unless that is allowed."""
-    lone = {}
-    for number, path in enumerate(asked.files):
-        missing, name = pairing.find_lone(number)
-        if missing and not asked.allow_missing:
-            others = asked.files[1 - number] if len(asked.files) == 2 else "all other files"
+def _check_pairs(
+    index: PairIndex, files: Sequence[Path], pairs: int, count: int, allow_missing: bool
+) -> dict[str, int]:
+    """Count images without a pair, and refuse them unless allowed."""
+    unpaired = {}
+    for number, path in enumerate(files):
+        missing, name = index.find_unpaired(number)
+        if missing and not allow_missing:
+            others = files[1 - number] if len(files) == 2 else "all other files"
             raise DataError(
-                f"ids of {path} that are not of {others}: {missing:,}, such as {name!r}; "
+                f"ids of {path} that are not in {others}: {missing:,}, such as {name!r}; "
                 "--allow-missing leaves them out"
             )
-        lone[number] = missing
+        unpaired[number] = missing
     if not count:
-        raise DataError(f"{asked.files[0]} and {asked.files[1]} have no id in common")
-    paired = 2 * len(asked.pairs)
+        raise DataError(f"{files[0]} and {files[1]} have no id in common")
     return {
-        "original": sum(lone[number] for number in range(0, paired, 2)),
-        "obfuscated": sum(lone[number] for number in range(1, paired, 2)),
-        "withheld": pairing.count_withheld(),
+        "original": sum(unpaired[number] for number in range(0, 2 * pairs, 2)),
+        "obfuscated": sum(unpaired[number] for number in range(1, 2 * pairs, 2)),
+        "withheld": index.count_withheld(),
     }
 
 
-def _check_alike(loaded: Sequence[Loaded], asked: Predictions, pairing: Pairing) -> None:
+def _check_alike(loaded: Sequence[Loaded], files: Sequence[Path], index: PairIndex) -> None:
+    """Check that all files have the same form and labels."""
     first = loaded[0]
-    for path, each in zip(asked.files[1:], loaded[1:], strict=True):
+    for path, each in zip(files[1:], loaded[1:], strict=True):
         if each.form != first.form:
             raise DataError(
                 f"{path} ranks {each.form.depth:,} classes"
-                f"{'' if each.form.is_dense else ' in lists'}, {asked.files[0]} "
+                f"{'' if each.form.is_dense else ' in lists'}, {files[0]} "
                 f"{first.form.depth:,}{'' if first.form.is_dense else ' in lists'}; "
                 "give both in the same form"
             )
         differs = each.labels != first.labels
         if differs.any():
-            name = pairing.name(int(differs.argmax()))
-            raise DataError(f"{path} labels {name!r} otherwise than {asked.files[0]}")
-    if asked.manifest is not None:
-        paired = loaded[: 2 * len(asked.pairs)]
-        for before, after in zip(paired[::2], paired[1::2], strict=True):
-            check_digests(asked.manifest, pairing, before.sha256, after.sha256)
+            name = index.name(int(differs.argmax()))
+            raise DataError(f"{path} and {files[0]} have different labels for {name!r}")
 
 
-def _load_groups(path: Path, by: Sequence[str], pairing: Pairing) -> Groups:
-    table = load_groups(path)
-    rows = [table.get(name, {}) for name in pairing.iter_ids()]
-    if not any(rows):
-        raise DataError(f"{path} knows none of the images")
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    for name in by:
-        if name not in names:
-            raise UsageError(f"{path} has no {name!r}; it has: {', '.join(names)}")
-    columns = {name: [row.get(name) for row in rows] for name in by or names}
-    if by:
-        return columns
-    return {
-        name: values
-        for name, values in columns.items()
-        if 2 <= len({value for value in values if value is not None}) <= MOST_GROUPS
-    }
-
-
-def _describe(asked: Predictions, run: Mapping[str, Any] | None) -> dict[str, Any]:
+def _describe(
+    pairs: Sequence[tuple[Path, Path]], options: PredictionOptions, run: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """What was compared; nothing about the host, the time or paths."""
     return {
-        "tool": {"name": "curate-dataset", "version": curate.__version__},
+        "tool": describe_tool(),
         "predictions": [
             {"original_sha256": _digest(before), "obfuscated_sha256": _digest(after)}
-            for before, after in asked.pairs
+            for before, after in pairs
         ],
-        "groups_sha256": digest_file(asked.groups) if asked.groups else None,
-        "manifest": run
-        and {
-            "records_sha256": run["records"]["sha256"],
-            "recipe_sha256": run["recipe_sha256"],
-            "obfuscator": run["obfuscator"]["name"],
-        },
+        "groups_sha256": digest_file(options.groups) if options.groups else None,
+        "manifest": describe_run(run),
     }
 
 
@@ -248,19 +238,21 @@ def _digest(path: Path) -> str:
     return digest_folder(path) if path.is_dir() else digest_file(path)
 
 
-def _note(impact: Impact, asked: Predictions, is_dense: bool) -> tuple[str, ...]:
-    notes = []
+def _list_notes(
+    report: ImpactReport, options: PredictionOptions, is_dense: bool
+) -> tuple[str, ...]:
+    impact, notes = report.impact, []
     if impact.faces is None:
         notes.append(NO_MANIFEST)
     if not impact.groupings:
-        why = "has no column of 2 to 12 values" if asked.groups else "was not given"
+        why = "has no column with 2 to 12 values" if options.groups else "was not given"
         notes.append(f"Nothing by group: a table of groups {why}.")
     if impact.top5 is None:
         notes.append(f"No top-5: only {impact.experiment.depth} classes are ranked.")
     if impact.calibration is None:
-        notes.append("No calibration: the scores are no probabilities.")
+        notes.append("No calibration: the scores are not probabilities.")
     if not is_dense:
-        notes.append("Average precision takes classes that are not listed as ranked last.")
+        notes.append("Average precision ranks classes that are not listed last.")
     empty = len(impact.experiment.classes) - len(impact.classes)
     if empty:
         total = len(impact.experiment.classes)

@@ -1,4 +1,4 @@
-"""Reduce a file of predictions to what is kept of it."""
+"""Loading of a prediction file: reduced to ranks, confidences and average precision."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from typing import BinaryIO
 import numpy as np
 
 from curate.core.errors import DataError, SetupError
-from curate.impact.arms import Arm
-from curate.impact.arrays import Floats, Ints, Scores
-from curate.impact.class_names import number_classes
-from curate.impact.prediction_files import Batch, Classes, iter_batches
-from curate.impact.predictions.metrics import (
+from curate.impact.class_names import Classes, number_classes
+from curate.impact.experiment import Arm, Ints, Scores
+from curate.impact.metrics import (
     Ranked,
     are_probabilities,
     average_precisions,
@@ -24,15 +22,19 @@ from curate.impact.predictions.metrics import (
     rank_listed,
     spread,
 )
+from curate.impact.prediction_files import Batch, iter_batches
+
+_BLOCK_BYTES = 2**26  # of scores in memory at once
+_ITEM = 4  # bytes of a float32
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What all files of a comparison must have in common.
+    """Form of the predictions, which all files of a comparison must share.
 
     Args:
         is_dense: whether every class has a score.
-        depth: how many classes are ranked.
+        depth: number of ranked classes.
     """
 
     is_dense: bool
@@ -41,14 +43,14 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A file of predictions, reduced.
+    """A prediction file, reduced.
 
     Args:
-        arm: what is kept, by place.
-        labels: N, by place.
+        arm: predictions by position.
+        labels: true classes by position, shape (N,).
         has_probabilities: whether confidences are probabilities.
-        form: how it lists its classes.
-        sha256: N, of the predicted files, by place; None where none is said.
+        form: form of the predictions.
+        sha256: digests of the image files by position; None if the file has none.
     """
 
     arm: Arm
@@ -59,10 +61,10 @@ class Loaded:
 
 
 def find_classes(path: Path, given: Classes | None) -> Classes:
-    """The classes: those that are given, or as many as there are logits.
+    """Return the given classes, or one for each logit.
 
     Raises:
-        DataError: if they are not known.
+        DataError: if their number is unknown.
     """
     if given is not None:
         return given
@@ -71,46 +73,48 @@ def find_classes(path: Path, given: Classes | None) -> Classes:
             return number_classes(batch.scores.shape[1])
         break
     raise DataError(
-        f"{path} lists the best classes only; give all with --classes, or how many there are"
+        f"{path} lists only the best classes; give the names or number of all with --classes"
     )
 
 
-def load_predictions(path: Path, places: Ints, pairs: int, classes: Classes, work: Path) -> Loaded:
-    """Read a file of predictions and reduce it, a batch at a time.
+def load_predictions(
+    path: Path, positions: Ints, pairs: int, classes: Classes, work: Path
+) -> Loaded:
+    """Read and reduce a prediction file, one batch at a time.
 
     Args:
         path: the file.
-        places: for every row its image's place, or -1 to leave it out.
-        pairs: how many places there are.
-        classes: what labels and lists are found in.
-        work: a folder for what memory need not hold.
+        positions: position of the image of every row, -1 to leave it out.
+        pairs: number of positions.
+        classes: the classes.
+        work: a folder for temporary files.
 
     Raises:
-        DataError: if a prediction cannot be used.
-        SetupError: if there is no room for the scores.
+        DataError: if a prediction is invalid.
+        SetupError: if the temporary files cannot be written.
     """
     try:
         with TemporaryFile(dir=work) as file:
             reduced = _Reduced(path, pairs, ScoreBlocks(file, pairs, len(classes)))
             row = 0
             for batch in iter_batches(path):
-                ahead = places[row : row + len(batch.ids)]
+                some = positions[row : row + len(batch.ids)]
                 row += len(batch.ids)
-                if row <= len(places):
-                    reduced.add(batch, ahead, classes)
-            if row != len(places):
-                raise DataError(f"{path} has {len(places):,} ids and {row:,} predictions")
+                if row <= len(positions):
+                    reduced.add(batch, some, classes)
+            if row != len(positions):
+                raise DataError(f"{path} has {len(positions):,} ids and {row:,} predictions")
             return reduced.finish(len(classes))
     except OSError as error:
         raise SetupError(
-            f"the scores of all classes cannot be kept in {work}: {error.strerror}; "
-            "make room there, or name another place with TMPDIR"
+            f"cannot write the scores of all classes to {work}: {error.strerror}; "
+            "free disk space or set TMPDIR to a larger disk"
         ) from None
 
 
 @dataclass(slots=True)
 class _Reduced:
-    """The part of a file that is reduced so far."""
+    """The part of a file that has been read."""
 
     path: Path
     pairs: int
@@ -128,18 +132,21 @@ class _Reduced:
             np.zeros(self.pairs, dtype=np.int64),
             np.zeros(self.pairs, dtype=np.int64),
             np.zeros(self.pairs),
+            np.zeros(self.pairs),
         )
 
-    def add(self, batch: Batch, places: Ints, classes: Classes) -> None:
+    def add(self, batch: Batch, positions: Ints, classes: Classes) -> None:
         """Reduce the next rows."""
-        kept = places >= 0
+        kept = positions >= 0
         self._check_form(batch, classes)
         labels = classes.find(batch.labels, batch.ids, self.path)
         if batch.listed is None:
-            scores = self._as_comparable(batch.scores)
+            scores = self._to_comparable(batch.scores)
             ranked = rank_dense(scores, labels)
-            if not self.has_probabilities:  # then scores are logarithms
-                ranked = ranked._replace(confidence=np.exp(ranked.confidence))
+            if not self.has_probabilities:  # then scores are log-probabilities
+                ranked = ranked._replace(
+                    confidence=np.exp(ranked.confidence), likelihood=np.exp(ranked.likelihood)
+                )
         else:
             listed = classes.find(batch.listed, batch.ids, self.path)
             self.has_probabilities &= are_probabilities(batch.scores, complete=False)
@@ -147,25 +154,26 @@ class _Reduced:
             scores = spread(listed, batch.scores, len(classes))
         self.blocks.write(scores[kept])
         self._in_order.append(labels[kept])
-        self.labels[places[kept]] = labels[kept]
+        self.labels[positions[kept]] = labels[kept]
         for whole, part in zip(self.ranked, ranked, strict=True):
-            whole[places[kept]] = part[kept]
-        self._note_digests(batch, places)
+            whole[positions[kept]] = part[kept]
+        self._keep_digests(batch, positions)
 
     def finish(self, classes: int) -> Loaded:
-        """Everything, once all rows are in."""
-        assert self.form is not None  # noqa: S101 - a file without predictions was refused
+        """Return the whole file after the last row."""
+        assert self.form is not None  # noqa: S101 - empty files are refused
         labels = np.concatenate(self._in_order)
-        precision: Floats = average_precisions(self.blocks.iter_blocks(), labels, classes)
-        arm = Arm(*self.ranked, precision)
+        precision = average_precisions(self.blocks.iter_blocks(), labels, classes)
         known = self.has_probabilities or self.form.is_dense
+        predicted, rank, confidence, likelihood = self.ranked
+        arm = Arm(predicted, rank, confidence, precision, likelihood)
         return Loaded(arm, self.labels, known, self.form, self.sha256)
 
     def _check_form(self, batch: Batch, classes: Classes) -> None:
         form = Form(batch.listed is None, batch.scores.shape[1])
         if form.is_dense and form.depth != len(classes):
             raise DataError(
-                f"{self.path} has scores of {form.depth:,} classes where there are "
+                f"{self.path} has scores for {form.depth:,} classes where there are "
                 f"{len(classes):,}; is it of another model?"
             )
         if self.form is None:
@@ -176,36 +184,32 @@ class _Reduced:
                 f"{self.path} has lists of {self.form.depth:,} and of {form.depth:,} classes"
             )
 
-    def _as_comparable(self, scores: Scores) -> Scores:
-        """Probabilities as they are, anything else as logarithms of what softmax makes of it."""
+    def _to_comparable(self, scores: Scores) -> Scores:
+        """Probabilities as they are, logits as log-probabilities."""
         if not self.has_probabilities:
             return log_softmax(scores)
         if not are_probabilities(scores, complete=True):
             raise DataError(f"{self.path} has probabilities as logits of some images, not of all")
         return scores
 
-    def _note_digests(self, batch: Batch, places: Ints) -> None:
+    def _keep_digests(self, batch: Batch, positions: Ints) -> None:
         if batch.sha256 is None:
             return
         if self.sha256 is None:
             self.sha256 = [None] * self.pairs
-        for place, digest in zip(places, batch.sha256, strict=True):
-            if place >= 0:
-                self.sha256[place] = digest or None
-
-
-_BLOCK = 2**26  # bytes of a block: what memory holds at once
-_ITEM = 4
+        for position, digest in zip(positions, batch.sha256, strict=True):
+            if position >= 0:
+                self.sha256[position] = digest or None
 
 
 @dataclass(slots=True)
 class ScoreBlocks:
-    """A matrix that is written by rows and read by columns, which memory need not hold.
+    """A matrix on disk that is written by rows and read by columns.
 
     Args:
         file: empty, open for reading and writing.
-        images: rows.
-        classes: columns.
+        images: number of rows.
+        classes: number of columns.
     """
 
     file: BinaryIO
@@ -214,7 +218,7 @@ class ScoreBlocks:
     _written: int = 0
 
     def write(self, scores: Scores) -> None:
-        """Write the next rows: n×C."""
+        """Write the next rows, shape (n, C)."""
         for first in range(0, self.classes, self._width):
             part = np.ascontiguousarray(scores[:, first : first + self._width])
             rows_before = self._written * part.shape[1]
@@ -223,7 +227,7 @@ class ScoreBlocks:
         self._written += len(scores)
 
     def iter_blocks(self) -> Iterator[tuple[int, Scores]]:
-        """A class's place, and the N×K scores of it and the next K - 1 classes."""
+        """Iterate over class indices with the scores, shape (N, K), of the next K classes."""
         for first in range(0, self.classes, self._width):
             width = min(self._width, self.classes - first)
             self.file.seek(_ITEM * first * self.images)
@@ -232,4 +236,4 @@ class ScoreBlocks:
 
     @property
     def _width(self) -> int:
-        return max(1, min(self.classes, _BLOCK // (_ITEM * max(1, self.images))))
+        return max(1, min(self.classes, _BLOCK_BYTES // (_ITEM * max(1, self.images))))

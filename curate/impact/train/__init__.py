@@ -1,1 +1,1 @@
-"""Train on original and on obfuscated images, test on both."""
+"""Training on original and on obfuscated images, tested on both."""

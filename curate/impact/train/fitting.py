@@ -1,4 +1,4 @@
-"""Train every network in a pool of processes, each on one thread: their number changes nothing."""
+"""Training of all networks in a pool of single-threaded processes, whose number changes nothing."""
 
 from __future__ import annotations
 
@@ -10,63 +10,73 @@ import numpy as np
 
 from curate.engine.local import Finished, LocalPool, Progress, Report
 from curate.engine.shards import Shard, Stage, shard_name
-from curate.impact.arrays import Scores
-from curate.impact.train.hyperparameters import Hyperparameters
-from curate.impact.train.plan import Arm, Lessons, Running, load_lessons, paused
-from curate.impact.train.trial import DATASETS
-from curate.impact.train.work import RowForm, Work, passing_on
+from curate.impact.experiment import Scores
+from curate.impact.train.cells import DATASETS
+from curate.impact.train.options import Hyperparameters, TrainSession
+from curate.impact.train.work import (
+    Network,
+    RowForm,
+    TrainTestRows,
+    Work,
+    forward_stop,
+    load_rows,
+    make_pause,
+)
 from curate.manifest.store import load_json, save_json
 from curate.pipeline.session import Step
 
 FACTS = "facts.json"
 
+Fitted = tuple[dict[str, Scores], dict[str, Any]]
+"""Log-probabilities by tested dataset, and the network's entry in the report."""
+
 
 @dataclass(frozen=True, slots=True)
 class FitJob:
-    """Everything a process needs to train; small, and survives pickling.
+    """Everything that a worker process needs to train; can be pickled.
 
     Args:
         work: the work folder.
-        arms: every network.
-        form: of the images' rows.
-        images: how many rows there are.
-        classes: how many there are.
+        networks: every network.
+        form: shape and type of the images' rows.
+        images: number of rows.
+        classes: number of classes.
         device: ``cpu`` or ``cuda``.
-        how: of a network from scratch; None to probe.
+        hyperparameters: of networks from scratch; None for probes.
     """
 
     work: Work
-    arms: tuple[Arm, ...]
+    networks: tuple[Network, ...]
     form: RowForm
     images: int
     classes: int
     device: str
-    how: Hyperparameters | None
+    hyperparameters: Hyperparameters | None
 
     def open(self) -> Callable[[Shard, Report], bool]:
-        """Returns what trains one network; that returns ``False`` if it was paused."""
-        from curate.impact.train.network import machine_for, settle
+        """Return the function that trains one network; it returns False if it was paused."""
+        from curate.impact.train.network import choose_device_config, set_deterministic
 
-        machine = machine_for(self.device if self.how is not None else "cpu")
-        settle(machine)
-        lessons = load_lessons(self.work.examples)
+        config = choose_device_config(self.device if self.hyperparameters is not None else "cpu")
+        set_deterministic(config)
+        rows = load_rows(self.work.examples)
 
         def work(shard: Shard, report: Report) -> bool:
-            arm = self.arms[shard.number]
+            network = self.networks[shard.number]
 
-            def go_on(epochs: int) -> bool:
+            def proceed(epochs: int) -> bool:
                 report(epochs, None)
                 return not self.work.pause.exists()
 
-            if self.how is None:
-                found = _probe(self, arm, lessons) if go_on(0) else None
+            if self.hyperparameters is None:
+                found = _fit_probe(self, network, rows) if proceed(0) else None
             else:
-                found = _train(self, self.how, arm, lessons, machine, go_on)
+                found = _train(self, self.hyperparameters, network, rows, (config, proceed))
             if found is None:
                 return False
-            answers, facts = found
+            predicted, facts = found
             with Stage(self.work.root / "staging", self.work.results, shard.name) as stage:
-                for dataset, scores in answers.items():
+                for dataset, scores in predicted.items():
                     np.save(stage.path(f"{dataset}.npy"), scores)
                 save_json(facts, stage.path(FACTS))
                 stage.commit()
@@ -76,115 +86,111 @@ class FitJob:
         return work
 
 
-Answers = tuple[dict[str, Scores], dict[str, Any]]
-"""Logarithms of probabilities by the dataset that was tested, and what the report says."""
-
-
 def _train(
     job: FitJob,
-    how: Hyperparameters,
-    arm: Arm,
-    lessons: Lessons,
-    machine: Any,
-    go_on: Callable[[int], bool],
-) -> Answers | None:
-    from curate.impact.train.examples import Examples
-    from curate.impact.train.trainer import Lesson, digest_weights, predict, train
+    hyperparameters: Hyperparameters,
+    network: Network,
+    rows: TrainTestRows,
+    tools: tuple[Any, Callable[[int], bool]],
+) -> Fitted | None:
+    from curate.impact.train.trainer import Examples, TrainingJob, digest_weights, predict, train
 
-    rows = {name: job.work.open_rows(name, job.form, job.images) for name in DATASETS}
-    tests = {name: Examples(own, lessons.test, lessons.test_labels) for name, own in rows.items()}
-    student = train(
-        Lesson(
-            Examples(rows[arm.trained], lessons.train, lessons.train_labels),
+    config, proceed = tools
+    data = {name: job.work.open_rows(name, job.form, job.images) for name in DATASETS}
+    tests = {name: Examples(own, rows.test, rows.test_labels) for name, own in data.items()}
+    state = train(
+        TrainingJob(
+            Examples(data[network.trained], rows.train, rows.train_labels),
             job.classes,
-            how,
-            arm.seed,
-            lessons.weights if arm.weighted else None,
+            hyperparameters,
+            network.seed,
+            rows.weights if network.weighted else None,
             tests,
         ),
-        machine,
-        job.work.checkpoint(shard_name(arm.number)),
-        lambda last: go_on(last.epoch if last else 0),
+        config,
+        job.work.checkpoint(shard_name(network.number)),
+        lambda last: proceed(last.epoch if last else 0),
     )
-    if student is None:
+    if state is None:
         return None
-    answers = {
-        name: predict(student.network, examples, machine, how.size)
+    predicted = {
+        name: predict(state.network, examples, config, hyperparameters.size)
         for name, examples in tests.items()
     }
-    return answers, {
-        "weights_sha256": digest_weights(student.network),
-        "curve": [asdict(epoch) for epoch in student.curve],
+    return predicted, {
+        "weights_sha256": digest_weights(state.network),
+        "curve": [asdict(epoch) for epoch in state.curve],
     }
 
 
-def _probe(job: FitJob, arm: Arm, lessons: Lessons) -> Answers:
+def _fit_probe(job: FitJob, network: Network, rows: TrainTestRows) -> Fitted:
     from curate.impact.train.probe import STRENGTHS, Features, fit_probe
 
-    rows = {name: job.work.open_rows(name, job.form, job.images) for name in DATASETS}
+    data = {name: job.work.open_rows(name, job.form, job.images) for name in DATASETS}
     probe = fit_probe(
-        Features(rows[arm.trained], lessons.train),
-        lessons.train_labels,
+        Features(data[network.trained], rows.train),
+        rows.train_labels,
         job.classes,
-        arm.seed,
-        lessons.weights if arm.weighted else None,
+        network.seed,
+        rows.weights if network.weighted else None,
     )
-    answers = {name: probe.predict(Features(own, lessons.test)) for name, own in rows.items()}
+    predicted = {name: probe.predict(Features(own, rows.test)) for name, own in data.items()}
     tried = zip(STRENGTHS, probe.held_out, strict=True)
-    return answers, {
+    return predicted, {
         "strength": probe.strength,
         "steps": probe.steps,
         "held_out": [{"strength": strength, "accuracy": share} for strength, share in tried],
     }
 
 
-def fit_all(job: FitJob, lock: int, running: Running, workers: int) -> list[dict[str, Any]]:
+def fit_all(job: FitJob, lock: int, session: TrainSession, workers: int) -> list[dict[str, Any]]:
     """Train every network that is not trained yet.
 
     Args:
         job: what to train.
-        lock: descriptor of the work folder's lock.
-        running: how to go about it.
-        workers: processes.
+        lock: file descriptor of the work folder's lock.
+        session: progress and stop event.
+        workers: number of processes.
 
     Returns:
-        What the report says of each.
+        Each network's entry in the report.
 
     Raises:
-        PausedError: if the run was stopped as asked.
+        PausedError: if the run was stopped as requested.
     """
-    epochs = job.how.epochs if job.how is not None else 1
-    unit = "epochs" if job.how is not None else "probes"
+    epochs = job.hyperparameters.epochs if job.hyperparameters is not None else 1
+    unit = "epochs" if job.hyperparameters is not None else "probes"
+    total = epochs * len(job.networks)
     done = {
-        arm.number: epochs if job.work.result(shard_name(arm.number)).is_dir() else 0
-        for arm in job.arms
+        network.number: epochs if job.work.result(shard_name(network.number)).is_dir() else 0
+        for network in job.networks
     }
 
     def watch() -> None:
-        running.watch(Step("training", unit, sum(done.values()), epochs * len(job.arms)))
+        session.watch(Step("training", unit, sum(done.values()), total))
 
     watch()
-    waiting = [Shard(arm.number, ()) for arm in job.arms if not done[arm.number]]
-    pool = LocalPool(min(workers, max(1, len(waiting))), running.stop, (lock,))
-    with passing_on(running.stop, job.work):
+    waiting = [Shard(each.number, ()) for each in job.networks if not done[each.number]]
+    pool = LocalPool(min(workers, max(1, len(waiting))), session.stop, (lock,))
+    with forward_stop(session.stop, job.work):
         for event in pool.run(job, waiting):
             if isinstance(event, Progress):
                 done[event.shard] = event.index
             elif isinstance(event, Finished) and event.result:
                 done[event.shard] = epochs
             watch()
-    if sum(done.values()) < epochs * len(job.arms):
-        raise paused(sum(done.values()), epochs * len(job.arms), unit)
-    return _load_facts(job.work, job.arms)
+    if sum(done.values()) < total:
+        raise make_pause(sum(done.values()), total, unit)
+    return _load_facts(job.work, job.networks)
 
 
-def _load_facts(work: Work, arms: Sequence[Arm]) -> list[dict[str, Any]]:
+def _load_facts(work: Work, networks: Sequence[Network]) -> list[dict[str, Any]]:
     return [
         {
-            "seed": arm.seed,
-            "trained": arm.trained,
-            "weighted": arm.weighted,
-            **load_json(work.result(shard_name(arm.number)) / FACTS),
+            "seed": network.seed,
+            "trained": network.trained,
+            "weighted": network.weighted,
+            **load_json(work.result(shard_name(network.number)) / FACTS),
         }
-        for arm in arms
+        for network in networks
     ]

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 WIDTHS = (32, 64, 128)
-"""Channels of each stage; each stage but the first halves height and width."""
+"""Channels of each stage; each stage after the first halves height and width."""
 
 
 class Block(nn.Module):
-    """Two convolutions, added to what came in.
+    """Residual block of two convolutions.
 
     Args:
-        before: channels that come in.
-        after: channels that go out.
-        stride: pixels between two places of the first convolution.
+        before: input channels.
+        after: output channels.
+        stride: of the first convolution.
     """
 
     def __init__(self, before: int, after: int, stride: int) -> None:
@@ -35,17 +35,17 @@ class Block(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pass N×C×H×W on."""
+        """Apply the block to a tensor of shape (N, C, H, W)."""
         y = functional.relu(self.first_norm(self.first(x)))
         y = self.second_norm(self.second(y))
         return functional.relu(y + self.past(x))
 
 
 class SmallResNet(nn.Module):
-    """A convolution of stride 2, a block per stage, the mean over all places, one layer.
+    """A convolution of stride 2, one block per stage, global average pooling, a linear layer.
 
     Args:
-        classes: how many scores it gives.
+        classes: number of scores.
     """
 
     def __init__(self, classes: int) -> None:
@@ -59,20 +59,20 @@ class SmallResNet(nn.Module):
         self.last = nn.Linear(WIDTHS[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores before softmax, N×classes, of normalised images, N×3×H×W."""
+        """Return logits, shape (N, classes), of normalized images, shape (N, 3, H, W)."""
         x = functional.relu(self.stem_norm(self.stem(x)))
         return self.last(self.stages(x).mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
 
 def make_network(classes: int, seed: int) -> SmallResNet:
-    """A network whose weights follow from the seed alone."""
+    """Return a network whose initial weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return SmallResNet(classes)
 
 
 def describe_network() -> dict[str, Any]:
-    """What the report says of it, whatever the classes."""
+    """Return its entry in the report, independent of the classes."""
     network = make_network(1, 0)
     return {
         "name": "small ResNet, from scratch",
@@ -92,42 +92,42 @@ FLOAT32, BFLOAT16, FLOAT16 = "float32", "bfloat16", "float16"
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """A device and its numbers.
+class DeviceConfig:
+    """Device, precision and memory format.
 
     Args:
-        device: torch's name of it, ``cpu`` or ``cuda``.
+        device: ``cpu`` or ``cuda``.
         number_type: ``float32``; or ``bfloat16`` or ``float16`` for mixed precision, where
             weights and sums stay in float32.
-        channels_last: whether pixels of one place stand together, as tensor cores like it.
+        channels_last: whether tensors are stored with channels last, for tensor cores.
     """
 
     device: str = "cpu"
     number_type: str = FLOAT32
     channels_last: bool = False
 
-    def cast(self) -> torch.autocast:
-        """A context in which layers compute in the number type."""
+    def autocast(self) -> torch.autocast:
+        """Return a context in which layers compute in the number type."""
         dtype = getattr(torch, self.number_type)
         mixed = self.number_type != FLOAT32
         return torch.autocast(self.device, dtype=dtype if mixed else None, enabled=mixed)
 
-    def scaler(self) -> torch.amp.GradScaler:
-        """What keeps small gradients from vanishing in float16; idle in other numbers."""
+    def make_scaler(self) -> torch.amp.GradScaler:
+        """Return the gradient scaler, which is active in float16 only."""
         return torch.amp.GradScaler(self.device, enabled=self.number_type == FLOAT16)
 
-    def place(self, value: Tensor) -> Tensor:
-        """Images, N×3×H×W, on the device and in its order."""
+    def move_images(self, value: Tensor) -> Tensor:
+        """Return images, shape (N, 3, H, W), on the device in its memory format."""
         order = torch.channels_last if self.channels_last else torch.contiguous_format
         return value.to(self.device, memory_format=order)
 
-    def house(self, network: nn.Module) -> nn.Module:
-        """A network on the device, in its order."""
+    def move_network(self, network: nn.Module) -> nn.Module:
+        """Return a network on the device in its memory format."""
         order = torch.channels_last if self.channels_last else torch.preserve_format
         return network.to(self.device, memory_format=order)  # type: ignore[call-overload, no-any-return]
 
     def describe(self) -> dict[str, Any]:
-        """For the report."""
+        """Return the entry in the report."""
         mixed = self.number_type != FLOAT32
         return {
             "device": self.device,
@@ -137,20 +137,20 @@ class Machine:
         }
 
 
-def machine_for(device: str) -> Machine:
-    """The numbers to use on a device, ``cpu`` or ``cuda``.
+def choose_device_config(device: str) -> DeviceConfig:
+    """Return the precision for a device, ``cpu`` or ``cuda``.
 
-    On the processor everything is float32 and, for one thread, the same every time. On
-    CUDA precision is mixed: bfloat16 where the card has it, or else float16.
+    On the CPU everything is float32 and, on one thread, deterministic. On CUDA precision is
+    mixed: bfloat16 where the GPU supports it, else float16.
     """
     if device == "cpu":
-        return Machine()
+        return DeviceConfig()
     native = torch.cuda.is_bf16_supported(including_emulation=False)
-    return Machine(device, BFLOAT16 if native else FLOAT16, channels_last=True)
+    return DeviceConfig(device, BFLOAT16 if native else FLOAT16, channels_last=True)
 
 
-def settle(machine: Machine) -> None:
-    """Make this process compute in the same way every time, as far as the device can."""
+def set_deterministic(config: DeviceConfig) -> None:
+    """Make this process deterministic, as far as the device supports it."""
     torch.set_num_threads(1)  # sums keep their order on any number of cores
-    torch.use_deterministic_algorithms(machine.device == "cpu")
+    torch.use_deterministic_algorithms(config.device == "cpu")
     torch.backends.cudnn.benchmark = False

@@ -11,25 +11,25 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from curate.impact.arrays import Floats, Ints, Scores
-from curate.impact.predictions.metrics import log_softmax
+from curate.impact.experiment import Floats, Ints, Scores
+from curate.impact.metrics import log_softmax
 
 STRENGTHS = tuple(10.0**power for power in range(1, -6, -1))
-"""Penalties that are tried, the strongest first: each fit begins where the last one ended."""
+"""Penalties to try, strongest first; each fit starts from the previous one."""
 HELD_OUT = 0.2
-"""The share of each class's training images by which the strength is chosen."""
-MOST_STEPS = 300
+"""Share of each class's training images that is held out to select the strength."""
+MAX_STEPS = 300
 _TOLERANCE = 1e-5
-_ROWS = 4096  # looked at together, so that memory does not grow
+_ROWS = 4096  # at a time, which bounds the memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """Some images' features.
+    """Features of some images.
 
     Args:
-        values: of all images, P×D float32; may lie on disk.
-        rows: N, which of them.
+        values: of all images, shape (P, D), float32; may be a memory map.
+        rows: indices of the images, shape (N,).
     """
 
     values: npt.NDArray[np.float32]
@@ -38,12 +38,12 @@ class Features:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def of(self, places: Ints) -> Features:
-        """Some of these."""
-        return Features(self.values, self.rows[places])
+    def select(self, rows: Ints) -> Features:
+        """Return some of them."""
+        return Features(self.values, self.rows[rows])
 
     def block(self, start: int) -> npt.NDArray[np.float64]:
-        """The next features."""
+        """Return the features from ``start`` on, at most a fixed number of rows."""
         return self.values[self.rows[start : start + _ROWS]].astype(np.float64)
 
 
@@ -52,12 +52,12 @@ class Probe:
     """A fitted probe.
 
     Args:
-        weights: (D+1)×C, the last row the bias; of standardised features.
-        mean: D, of the training images' features.
-        scale: D, their standard deviation.
-        strength: the penalty that was chosen.
-        steps: of L-BFGS in the last fit.
-        held_out: accuracy on the held-out part by strength.
+        weights: of standardized features, shape (D + 1, C), the last row the bias.
+        mean: of the training images' features, shape (D,).
+        scale: their standard deviation, shape (D,).
+        strength: the selected penalty.
+        steps: L-BFGS iterations of the last fit.
+        held_out: accuracy on held-out images by strength.
     """
 
     weights: Floats
@@ -68,7 +68,7 @@ class Probe:
     held_out: tuple[float, ...]
 
     def predict(self, features: Features) -> Scores:
-        """Logarithms of probabilities, N×C float32."""
+        """Return log-probabilities, shape (N, C), float32."""
         parts = []
         for start in range(0, len(features), _ROWS):
             scores = _extend((features.block(start) - self.mean) / self.scale) @ self.weights
@@ -77,37 +77,37 @@ class Probe:
 
 
 def describe_probe() -> dict[str, Any]:
-    """What the report says of the method."""
+    """Return the entry in the report."""
     return {
-        "method": "multinomial logistic regression on standardised features, by L-BFGS",
+        "method": "multinomial logistic regression on standardized features, by L-BFGS",
         "penalty": "half the strength times the sum of squared weights, bias free",
         "strengths": list(STRENGTHS),
         "held_out": HELD_OUT,
-        "most_steps": MOST_STEPS,
+        "most_steps": MAX_STEPS,
     }
 
 
 def fit_probe(
     features: Features, labels: Ints, classes: int, seed: int, weights: Floats | None = None
 ) -> Probe:
-    """Fit a probe; its strength is the best on a held-out part, and then all images count.
+    """Select the strength on held-out images, then fit a probe on all images.
 
     Args:
         features: of N training images.
-        labels: N, their classes.
-        classes: how many there are.
-        seed: of the held-out part.
-        weights: N, how much each image counts, 1 in the mean; None for all alike.
+        labels: their classes, shape (N,).
+        classes: number of classes.
+        seed: random seed of the hold-out.
+        weights: of the images, shape (N,), with mean 1; None for equal weights.
     """
     counts = np.ones(len(labels)) if weights is None else weights
-    mean, scale = _standardise(features)
+    mean, scale = _standardize(features)
     kept, held = hold_out(labels, HELD_OUT, seed)
     fitted = np.zeros((features.values.shape[1] + 1, classes))
     losses, shares = [], []
     for strength in STRENGTHS:
-        part = _Task(features.of(kept), labels[kept], counts[kept], mean, scale, strength)
+        part = _Task(features.select(kept), labels[kept], counts[kept], mean, scale, strength)
         fitted, _ = _fit(part, fitted)
-        scores = Probe(fitted, mean, scale, strength, 0, ()).predict(features.of(held))
+        scores = Probe(fitted, mean, scale, strength, 0, ()).predict(features.select(held))
         own = scores[np.arange(len(held)), labels[held]]
         losses.append(-float(np.average(own, weights=counts[held] + 1e-12)))
         shares.append(float((scores.argmax(axis=1) == labels[held]).mean()))
@@ -118,9 +118,9 @@ def fit_probe(
 
 
 def hold_out(labels: Ints, share: float, seed: int) -> tuple[Ints, Ints]:
-    """Places that stay and places that are held out, the share of each class and one at least.
+    """Split rows into kept and held out: a share of each class, at least one image.
 
-    A class of one image stays whole.
+    A class with one image is kept.
     """
     random = np.random.default_rng(seed)
     held = np.zeros(len(labels), dtype=bool)
@@ -132,7 +132,7 @@ def hold_out(labels: Ints, share: float, seed: int) -> tuple[Ints, Ints]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Task:
-    """What is minimised: the weighted mean of cross entropies, and the penalty."""
+    """The objective: weighted mean of cross entropies plus the penalty."""
 
     features: Features
     labels: Ints
@@ -142,7 +142,7 @@ class _Task:
     strength: float
 
     def value(self, flat: Floats, classes: int) -> tuple[float, Floats]:
-        """The objective and its gradient."""
+        """Return the objective and its gradient."""
         weights = torch.from_numpy(flat.reshape(-1, classes))
         total, slope = 0.0, torch.zeros_like(weights)
         for start in range(0, len(self.features), _ROWS):
@@ -177,13 +177,13 @@ def _fit(task: _Task, start: Floats) -> tuple[Floats, int]:
         args=(start.shape[1],),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": MOST_STEPS, "gtol": _TOLERANCE, "ftol": 0.0},
+        options={"maxiter": MAX_STEPS, "gtol": _TOLERANCE, "ftol": 0.0},
     )
     return np.asarray(found.x).reshape(start.shape), int(found.nit)
 
 
-def _standardise(features: Features) -> tuple[Floats, Floats]:
-    """Means and standard deviations; a feature that does not vary keeps its size."""
+def _standardize(features: Features) -> tuple[Floats, Floats]:
+    """Means and standard deviations; 1 for constant features."""
     total = np.zeros(features.values.shape[1])
     squares = np.zeros_like(total)
     for start in range(0, len(features), _ROWS):
@@ -196,5 +196,5 @@ def _standardise(features: Features) -> tuple[Floats, Floats]:
 
 
 def _extend(values: Floats) -> Floats:
-    """A column of ones for the bias."""
+    """Append a column of ones for the bias."""
     return np.concatenate([values, np.ones((len(values), 1))], axis=1)

@@ -4,69 +4,68 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import curate
-from curate.core.errors import DataError
 from curate.detectors.device import choose_device
-from curate.impact.arrays import Bools
-from curate.impact.recorded_faces import describe_another
-from curate.impact.train.answers import make_trial
+from curate.impact.experiment import Bools, Floats
+from curate.impact.formatting import describe_run, describe_tool
+from curate.impact.tables import Groups, load_groups, load_weights
 from curate.impact.train.fitting import FitJob, fit_all
+from curate.impact.train.image_rows import PixelReader, Reader, read_all
 from curate.impact.train.measure import Transfer, measure
-from curate.impact.train.pairs import Pairs, open_pairs
-from curate.impact.train.plan import (
-    NEITHER,
-    TEST,
-    TRAIN,
-    Lessons,
-    Request,
-    Running,
-    check_classes,
-    list_arms,
-    save_lessons,
-)
-from curate.impact.train.predictions import save_predictions
-from curate.impact.train.reading import PixelReader, Reader, read_all
-from curate.impact.train.report import VERSION, to_dict
-from curate.impact.train.tables import Groups, load_groups, load_weights
-from curate.impact.train.work import Work, hold_work
+from curate.impact.train.options import TrainOptions, TrainSession
+from curate.impact.train.paired_images import PairedImages, open_paired_images
+from curate.impact.train.predictions import load_results, save_predictions
+from curate.impact.train.report import TrainReport
+from curate.impact.train.splits import TEST, TRAIN, UNUSED, check_classes
+from curate.impact.train.work import TrainTestRows, Work, hold_work, list_networks
 from curate.manifest.store import digest_file
 
 _LIBRARIES = ("numpy", "scipy", "opencv-python", "torch")
 _WEIGHTS = "each image's loss is multiplied by its weight, 1 in the mean of the training images"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What was measured.
+def train_impact(
+    original: str | Path,
+    obfuscated: str | Path,
+    options: TrainOptions | None = None,
+    session: TrainSession | None = None,
+) -> TrainReport:
+    """Train networks on original and on obfuscated images, and test each on both.
+
+    An interrupted run resumes when it is called again with the same options.
+
+    >>> report = curate.train_impact("photos", "out")    # doctest: +SKIP
 
     Args:
-        transfer: the figures.
-        facts: what was trained and how, for the report.
-        runs: what is told of every network: its learning curve, or how its probe was fitted.
-        notes: what could not be measured, and why, a line each.
+        original: the original dataset, a path or URI.
+        obfuscated: the OUT of `curate.blur`, or a dataset of the same images.
+        options: seeds, hyperparameters or probe, tables.
+        session: work folder, processes, progress and stop event.
+
+    Raises:
+        UsageError: if the options contradict each other or the datasets.
+        DataError: if a dataset or a table cannot be used, or they do not fit each other.
+        SetupError: if the environment lacks something, such as disk space.
+        PausedError: if the run was stopped as requested.
     """
-
-    transfer: Transfer
-    facts: Mapping[str, Any]
-    runs: tuple[Mapping[str, Any], ...]
-    notes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report, for JSON."""
-        return {
-            "version": VERSION,
-            **self.facts,
-            **to_dict(self.transfer),
-            "runs": [dict(run) for run in self.runs],
-            "notes": list(self.notes),
-        }
+    options, session = options or TrainOptions(), session or TrainSession()
+    method = _choose_method(options)
+    with open_paired_images(str(original), Path(obfuscated), options) as images:
+        wanted = images.split.uses == TRAIN
+        weights = load_weights(options.weights, images.index, wanted) if options.weights else None
+        # Errors that are quick to find are reported before anything is trained.
+        _load_groups(options, images, images.split.uses == TEST)
+        digest = _digest_inputs(options, images, method)
+        with hold_work(session.work, digest) as held:
+            return _run(options, session, method, (images, weights), held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,200 +74,153 @@ class _Method:
 
     reader: Reader
     device: str
-    described: Mapping[str, Any]
-
-
-def train(request: Request, running: Running | None = None) -> Answer:
-    """Train the networks that are asked for, and measure them.
-
-    Run again with the same request after an interruption, it goes on where it stopped.
-
-    Args:
-        request: what to train.
-        running: how to go about it.
-
-    Raises:
-        UsageError: if the request contradicts itself or the datasets.
-        DataError: if a dataset or a table cannot be used, or they do not fit each other.
-        SetupError: if the environment lacks something, disk space included.
-        PausedError: if the run was stopped as asked.
-    """
-    running = running or Running()
-    method = _choose(request)
-    with open_pairs(request) as pairs:
-        wanted = pairs.parts.places == TRAIN
-        weights = load_weights(request.weights, pairs, wanted) if request.weights else None
-        rows = np.flatnonzero(pairs.parts.places == TEST)
-        # What is quick to find wrong is said before anything is trained.
-        if request.groups is not None:
-            load_groups(request.groups, request.by, pairs, rows)
-        digest = _digest(request, pairs, method)
-        with hold_work(running.work, digest) as (work, lock):
-            return _run(request, running, method, (pairs, weights), (work, lock))
+    description: Mapping[str, Any]
 
 
 def _run(
-    request: Request,
-    running: Running,
+    options: TrainOptions,
+    session: TrainSession,
     method: _Method,
-    data: tuple[Pairs, np.typing.NDArray[np.float64] | None],
-    place: tuple[Work, int],
-) -> Answer:
-    (pairs, weights), (work, lock) = data, place
-    workers = running.processes(method.device)
-    readable = read_all(
-        pairs, method.reader, work, lock, running, workers, _make_check(request, pairs)
-    )
-    lessons = _plan_lessons(pairs, readable, weights)
-    save_lessons(lessons, work.examples)
-    arms = list_arms(request.all_seeds, weights is not None)
+    data: tuple[PairedImages, Floats | None],
+    held: tuple[Work, int],
+) -> TrainReport:
+    (images, weights), (work, lock) = data, held
+    workers = session.count_processes(method.device)
+    readable = read_all(images, method.reader, held, session, workers)
+    rows = _select_rows(images, readable, weights)
+    rows.save(work.examples)
+    networks = list_networks(options.all_seeds, weights is not None)
     job = FitJob(
         work,
-        arms,
+        networks,
         method.reader.form,
-        len(pairs),
-        len(pairs.classes),
+        len(images),
+        len(images.classes),
         method.device,
-        None if request.probe else request.how,
+        None if options.probe else options.hyperparameters,
     )
-    runs = fit_all(job, lock, running, workers)
-    groups: Groups = {}
-    if request.groups is not None:
-        groups = load_groups(request.groups, request.by, pairs, lessons.test)
-    present = None if pairs.faces is None else pairs.faces[lessons.test] > 0
-    transfer = measure(make_trial(work, arms, lessons, pairs.classes), present, groups)
-    if running.predictions is not None:
-        save_predictions(running.predictions, pairs, lessons, work, arms)
-    facts = _describe(request, pairs, readable, lessons, method)
-    return Answer(transfer, facts, tuple(runs), _note(request, transfer, facts))
+    runs = fit_all(job, lock, session, workers)
+    tested = np.zeros(len(images), dtype=bool)
+    tested[rows.test] = True
+    groups = _load_groups(options, images, tested)
+    present = None if images.faces is None else images.faces[rows.test] > 0
+    results = load_results(work, networks, rows, images.classes)
+    transfer = measure(results, present, groups)
+    if session.predictions is not None:
+        save_predictions(session.predictions, images, rows, work, networks)
+    facts = _describe(options, images, readable, rows, method)
+    notes = _list_notes(options, transfer, facts)
+    return TrainReport(transfer=transfer, facts=facts, runs=tuple(runs), notes=notes)
 
 
-def _choose(request: Request) -> _Method:
+def _load_groups(options: TrainOptions, images: PairedImages, rows: Bools) -> Groups:
+    if options.groups is None:
+        return {}
+    return load_groups(options.groups, options.by, images.index, rows)
+
+
+def _choose_method(options: TrainOptions) -> _Method:
     """Choose the device, and open the model that is probed, if any."""
-    device = choose_device(request.device)
+    device = choose_device(options.device)
     libraries = {name: version(name) for name in _LIBRARIES}
-    if request.probe is not None:
-        from curate.impact.train.features import open_reader
+    if options.probe is not None:
+        from curate.impact.train.image_rows import open_reader
         from curate.impact.train.probe import describe_probe
 
-        reader, model = open_reader(request.probe, device)
-        said = {"kind": "probe", "model": dict(model), "features": reader.form.shape[0]}
-        return _Method(reader, device, {**said, "probe": describe_probe(), "libraries": libraries})
-    from curate.impact.train.network import describe_network, machine_for
+        reader, model = open_reader(options.probe, device)
+        facts = {"kind": "probe", "model": dict(model), "features": reader.form.shape[0]}
+        return _Method(reader, device, {**facts, "probe": describe_probe(), "libraries": libraries})
+    from curate.impact.train.network import choose_device_config, describe_network
 
-    described = {
+    description = {
         "kind": "network",
         "network": describe_network(),
-        **request.how.describe(),
-        **machine_for(device).describe(),
+        **options.hyperparameters.describe(),
+        **choose_device_config(device).describe(),
         "libraries": libraries,
     }
-    return _Method(PixelReader(request.how.stored), device, described)
+    return _Method(PixelReader(options.hyperparameters.stored), device, description)
 
 
-def _digest(request: Request, pairs: Pairs, method: _Method) -> str:
-    """Of everything that can change what a network says."""
-    said = {
+def _digest_inputs(options: TrainOptions, images: PairedImages, method: _Method) -> str:
+    """Digest of everything that can change a network."""
+    inputs = {
         "curate": curate.__version__,
-        "pairs": pairs.sha256,
-        "method": method.described,
+        "pairs": images.sha256,
+        "method": method.description,
         "form": asdict(method.reader.form),
-        "seeds": request.all_seeds,
-        "weights": digest_file(request.weights) if request.weights else None,
+        "seeds": options.all_seeds,
+        "weights": digest_file(options.weights) if options.weights else None,
     }
-    text = json.dumps(said, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(inputs, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _make_check(
-    request: Request, pairs: Pairs
-) -> Callable[[int, list[tuple[str | None, str | None]]], None]:
-    """What holds the files that were read against the manifest."""
-
-    def check(first: int, digests: list[tuple[str | None, str | None]]) -> None:
-        if pairs.run is None:
-            return
-        recorded = pairs.pairing.iter_recorded(first, first + len(digests))
-        for entry, said in zip(recorded, digests, strict=True):
-            for name, digest, known in (
-                ("original", said[0], entry.source),
-                ("obfuscated", said[1], entry.output),
-            ):
-                if digest is not None and digest != known:
-                    raise DataError(
-                        f"{describe_another(request.obfuscated)}: the {name} file of "
-                        f"{entry.id!r} has another SHA-256"
-                    )
-
-    return check
-
-
-def _plan_lessons(
-    pairs: Pairs, readable: Bools, weights: np.typing.NDArray[np.float64] | None
-) -> Lessons:
-    places = np.where(readable, pairs.parts.places, NEITHER)
-    check_classes(pairs.classes, pairs.labels, places)
-    rows, test = np.flatnonzero(places == TRAIN), np.flatnonzero(places == TEST)
-    return Lessons(
-        rows,
-        pairs.labels[rows],
+def _select_rows(images: PairedImages, readable: Bools, weights: Floats | None) -> TrainTestRows:
+    uses = np.where(readable, images.split.uses, UNUSED)
+    check_classes(images.classes, images.labels, uses)
+    train, test = np.flatnonzero(uses == TRAIN), np.flatnonzero(uses == TEST)
+    return TrainTestRows(
+        train,
+        images.labels[train],
         test,
-        pairs.labels[test],
-        None if weights is None else weights[rows] / weights[rows].mean(),
+        images.labels[test],
+        None if weights is None else weights[train] / weights[train].mean(),
     )
 
 
 def _describe(
-    request: Request, pairs: Pairs, readable: Bools, lessons: Lessons, method: _Method
+    options: TrainOptions,
+    images: PairedImages,
+    readable: Bools,
+    rows: TrainTestRows,
+    method: _Method,
 ) -> dict[str, Any]:
     """What was trained and how; nothing about the host, the time or paths."""
-    faces, run = pairs.faces, pairs.run
+    faces, split = images.faces, images.split
     return {
-        "tool": {"name": "curate-dataset", "version": curate.__version__},
-        "seed": request.seed,
+        "tool": describe_tool(),
+        "seed": options.seed,
         "images": {
-            "train": len(lessons.train),
-            "test": len(lessons.test),
-            "train_with_faces": None if faces is None else int((faces[lessons.train] > 0).sum()),
-            "test_with_faces": None if faces is None else int((faces[lessons.test] > 0).sum()),
-            "by_split": pairs.parts.by_split,
-            "holdout": pairs.parts.holdout,
-            "withheld": pairs.unpaired["withheld"],
-            "unreadable": int((~readable & (pairs.parts.places != NEITHER)).sum()),
-            "only_in_original": pairs.unpaired["original"],
-            "only_in_obfuscated": pairs.unpaired["obfuscated"],
-            **pairs.parts.left_out,
+            "train": len(rows.train),
+            "test": len(rows.test),
+            "train_with_faces": None if faces is None else int((faces[rows.train] > 0).sum()),
+            "test_with_faces": None if faces is None else int((faces[rows.test] > 0).sum()),
+            "by_split": split.by_split,
+            "holdout": split.holdout,
+            "withheld": images.unpaired["withheld"],
+            "unreadable": int((~readable & (split.uses != UNUSED)).sum()),
+            "only_in_original": images.unpaired["original"],
+            "only_in_obfuscated": images.unpaired["obfuscated"],
+            **split.left_out,
         },
-        "manifest": run
-        and {
-            "records_sha256": run["records"]["sha256"],
-            "recipe_sha256": run["recipe_sha256"],
-            "obfuscator": run["obfuscator"]["name"],
-        },
-        "labels_sha256": digest_file(request.labels) if request.labels else None,
-        "groups_sha256": digest_file(request.groups) if request.groups else None,
-        "weights": {"sha256": digest_file(request.weights), "used": _WEIGHTS}
-        if request.weights
+        "manifest": describe_run(images.datasets.run),
+        "labels_sha256": digest_file(options.labels) if options.labels else None,
+        "groups_sha256": digest_file(options.groups) if options.groups else None,
+        "weights": {"sha256": digest_file(options.weights), "used": _WEIGHTS}
+        if options.weights
         else None,
-        "training": dict(method.described),
+        "training": dict(method.description),
     }
 
 
-def _note(request: Request, transfer: Transfer, facts: Mapping[str, Any]) -> tuple[str, ...]:
+def _list_notes(
+    options: TrainOptions, transfer: Transfer, facts: Mapping[str, Any]
+) -> tuple[str, ...]:
     notes = []
-    if len(transfer.trial.seeds) == 1:
-        what = "probe" if request.probe else "network"
-        notes.append(f"Intervals hold for other images only: there is one {what} for each dataset.")
+    if len(transfer.results.seeds) == 1:
+        what = "probe" if options.probe else "network"
+        notes.append(f"Intervals hold for other images only: there is one {what} per dataset.")
     if transfer.presence is None:
         notes.append("Nothing by faces: OBFUSCATED has no manifest.")
     if not transfer.groupings:
-        why = "has no column of 2 to 12 values" if request.groups else "was not given"
+        why = "has no column with 2 to 12 values" if options.groups else "was not given"
         notes.append(f"Nothing by group: a table of groups {why}.")
     if transfer.gaps["deployment"].top5 is None:
         notes.append("No top-5: there are fewer than 6 classes.")
     unreadable = facts["images"]["unreadable"]
     if unreadable:
-        notes.append(f"{unreadable:,} images cannot be read in one of both datasets, left out.")
+        notes.append(f"{unreadable:,} images are left out because a file cannot be decoded.")
     if not facts["training"].get("deterministic", True):
-        notes.append("On this device another run gives figures that differ a little.")
+        notes.append("On this device another run gives slightly different figures.")
     return tuple(notes)

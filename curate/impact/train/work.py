@@ -1,19 +1,19 @@
-"""The work folder of a training, which goes when its report is made.
+"""The work folder of a training, removed when the report is complete.
 
 ::
 
-    .curate-train-DIGEST/lock               held while a run writes
-    .curate-train-DIGEST/pause              there when what is in hand shall be the last
-    .curate-train-DIGEST/original.rows      each image as a row of numbers, by place
+    .curate-train-DIGEST/lock               locked while a run writes
+    .curate-train-DIGEST/pause              exists when workers shall stop after the epoch
+    .curate-train-DIGEST/original.rows      each image as an array row, by position
     .curate-train-DIGEST/obfuscated.rows
-    .curate-train-DIGEST/done/NNNNN.json    which rows are there, and which images have none
-    .curate-train-DIGEST/examples.npz       who is trained on and tested on
-    .curate-train-DIGEST/checkpoints/       networks in training
-    .curate-train-DIGEST/staging/           results in work
-    .curate-train-DIGEST/results/NNNNN/     what a trained network says of the test images
+    .curate-train-DIGEST/done/NNNNN.json    rows that are written, and images without one
+    .curate-train-DIGEST/examples.npz       positions and labels of training and test images
+    .curate-train-DIGEST/checkpoints/       checkpoints of networks in training
+    .curate-train-DIGEST/staging/           results being written
+    .curate-train-DIGEST/results/NNNNN/     a trained network's scores of the test images
 
-The digest is of everything that can change a result, so that another request has another
-folder and the same one goes on where it stopped.
+The digest is of everything that can change a result, so that other options get another folder
+and the same ones resume.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.core.errors import DataError, LockedError, SetupError, UsageError
+from curate.core.errors import DataError, LockedError, PausedError, SetupError, UsageError
+from curate.impact.experiment import Floats, Ints
+from curate.impact.train.cells import DATASETS
+from curate.storage.atomic import open_atomic
 from curate.storage.lock import FolderLock
 
 PREFIX = ".curate-train-"
@@ -40,11 +43,11 @@ PREFIX = ".curate-train-"
 
 @dataclass(frozen=True, slots=True)
 class RowForm:
-    """How an image is kept.
+    """Shape and type of one image's row.
 
     Args:
-        shape: of one image's numbers.
-        dtype: NumPy's name of their type.
+        shape: of one row.
+        dtype: name of a NumPy dtype.
     """
 
     shape: tuple[int, ...]
@@ -52,7 +55,7 @@ class RowForm:
 
     @property
     def bytes(self) -> int:
-        """Of one image."""
+        """Size of one row."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
@@ -68,49 +71,49 @@ class Work:
 
     @property
     def lock(self) -> Path:
-        """Held by the one that writes."""
+        """Lock file of the running process."""
         return self.root / "lock"
 
     @property
     def pause(self) -> Path:
-        """There when the processes shall stop at the next epoch."""
+        """Marker that tells the workers to stop after the epoch."""
         return self.root / "pause"
 
     @property
     def examples(self) -> Path:
-        """Rows, labels and weights."""
+        """Positions, labels and weights of the images."""
         return self.root / "examples.npz"
 
     @property
     def results(self) -> Path:
-        """Finished networks' answers."""
+        """Folder of the trained networks' scores."""
         return self.root / "results"
 
     def rows(self, dataset: str) -> Path:
-        """A dataset's images as rows."""
+        """File of a dataset's images as rows."""
         return self.root / f"{dataset}.rows"
 
     def done(self, shard: str) -> Path:
-        """Which images of a shard have rows."""
+        """File that lists the images of a shard without rows."""
         return self.root / "done" / f"{shard}.json"
 
     def checkpoint(self, shard: str) -> Path:
-        """A network in training."""
+        """Checkpoint of a network in training."""
         return self.root / "checkpoints" / f"{shard}.pt"
 
     def result(self, shard: str) -> Path:
-        """A finished network's answers."""
+        """Folder of a trained network's scores."""
         return self.results / shard
 
     def prepare(self) -> None:
-        """Make the folders, and drop what a killed run left half done."""
+        """Create the folders and remove unfinished results of a killed run."""
         shutil.rmtree(self.root / "staging", ignore_errors=True)
         for name in ("staging", "results", "checkpoints", "done"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         self.pause.unlink(missing_ok=True)
 
     def reserve(self, dataset: str, form: RowForm, images: int) -> None:
-        """Take the disk space of a dataset's rows at once, lest it run out half-way.
+        """Allocate the disk space of a dataset's rows.
 
         Raises:
             SetupError: if there is too little.
@@ -123,28 +126,28 @@ class Work:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     raise
                 raise SetupError(
-                    f"the images take {2 * size / 1e9:,.1f} GB in {self.root.parent}, which has "
-                    "less room; free some, or name another place with --work"
+                    f"the images need {2 * size / 1e9:,.1f} GB in {self.root.parent}, which has "
+                    "less space; free some, or name another folder with --work"
                 ) from None
 
     def open_rows(self, dataset: str, form: RowForm, images: int) -> npt.NDArray[Any]:
-        """A dataset's rows, images×shape, read from the disk as they are asked for."""
+        """Return a dataset's rows as a memory map, shape (images, *shape)."""
         return np.memmap(self.rows(dataset), form.dtype, "r", shape=(images, *form.shape))
 
 
 @contextmanager
 def hold_work(folder: Path, digest: str) -> Iterator[tuple[Work, int]]:
-    """Be the only one that writes a work folder; yields it and the lock's descriptor.
+    """Lock a work folder; yields it and the lock's file descriptor.
 
-    It is removed when all is done, or when the data turn out not to fit, and left where the
-    run stops before: the same request goes on from it.
+    It is removed at the end, or if the data do not fit, and kept if the run stops before: the
+    same options resume from it.
 
     Raises:
         SetupError: if it cannot be written, or another run is writing it.
     """
     work = Work(folder / f"{PREFIX}{digest[:12]}")
     try:
-        work.root.mkdir(mode=0o700, exist_ok=True)  # it holds faces
+        work.root.mkdir(mode=0o700, exist_ok=True)  # it contains faces
         with FolderLock(work.lock) as lock:
             work.prepare()
             try:
@@ -155,31 +158,110 @@ def hold_work(folder: Path, digest: str) -> Iterator[tuple[Work, int]]:
             shutil.rmtree(work.root)
     except LockedError:
         raise LockedError(
-            f"another run of the same request is writing {work.root}; wait for it"
+            f"another run with the same options is writing {work.root}; wait for it"
         ) from None
     except OSError as error:
         line = error.strerror or str(error)
         raise SetupError(
-            f"{error.filename or work.root} cannot be written: {line}; "
-            "make room there, or name another place with --work"
+            f"cannot write {error.filename or work.root}: {line}; "
+            "free disk space, or name another folder with --work"
         ) from error
 
 
 @contextmanager
-def passing_on(stop: threading.Event, work: Work) -> Iterator[None]:
-    """Tell the processes by a file when they shall stop: they see no event of this one."""
+def forward_stop(stop: threading.Event, work: Work) -> Iterator[None]:
+    """Tell the workers to stop by a file: they do not see this process's event."""
     over = threading.Event()
 
-    def look() -> None:
+    def poll() -> None:
         while not over.wait(0.05):
             if stop.is_set():
                 work.pause.touch()
                 return
 
-    watcher = threading.Thread(target=look, daemon=True)
+    watcher = threading.Thread(target=poll, daemon=True)
     watcher.start()
     try:
         yield
     finally:
         over.set()
         watcher.join()
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One network or probe to train.
+
+    Args:
+        number: names its result.
+        seed: of its initial weights, the order of images and the crops.
+        trained: the dataset it is trained on.
+        weighted: whether its training images are weighted.
+    """
+
+    number: int
+    seed: int
+    trained: str
+    weighted: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainTestRows:
+    """Images that every network is trained and tested on, by position.
+
+    Args:
+        train: positions of training images.
+        train_labels: their classes.
+        test: positions of test images.
+        test_labels: their classes.
+        weights: of the training images, or None.
+    """
+
+    train: Ints
+    train_labels: Ints
+    test: Ints
+    test_labels: Ints
+    weights: Floats | None
+
+    def save(self, path: Path) -> None:
+        """Write them for the worker processes."""
+        with open_atomic(path) as file:
+            np.savez(
+                file,
+                train=self.train,
+                train_labels=self.train_labels,
+                test=self.test,
+                test_labels=self.test_labels,
+                weights=np.zeros(0) if self.weights is None else self.weights,
+            )
+
+
+def load_rows(path: Path) -> TrainTestRows:
+    """Read them in a worker process."""
+    with np.load(path) as found:
+        weights = found["weights"]
+        return TrainTestRows(
+            found["train"],
+            found["train_labels"],
+            found["test"],
+            found["test_labels"],
+            weights if len(weights) else None,
+        )
+
+
+def list_networks(seeds: tuple[int, ...], weighted: bool) -> tuple[Network, ...]:
+    """Return the networks by seed, those without weights first."""
+    kinds = [
+        (seed, trained, with_weights)
+        for seed in seeds
+        for with_weights in ((False, True) if weighted else (False,))
+        for trained in DATASETS
+    ]
+    return tuple(Network(number, *kind) for number, kind in enumerate(kinds))
+
+
+def make_pause(done: int, total: int, unit: str) -> PausedError:
+    """Return the error for a run that stops as requested."""
+    return PausedError(
+        f"paused after {done:,} of {total:,} {unit}; run the same command again to resume"
+    )

@@ -25,84 +25,85 @@ class _Folder:
     identity: tuple[int, int]
 
 
-def iter_files(root: Path, place: str = "SOURCE") -> Iterator[tuple[str, os.stat_result]]:
-    r"""Relative POSIX paths and status of all files below a folder, sorted.
+def iter_files(root: Path, name: str = "SOURCE") -> Iterator[tuple[str, os.stat_result]]:
+    r"""Iterate over all files below a folder: relative POSIX path and status, sorted.
 
-    The order is that of the whole path as bytes, so it does not depend on the
-    locale or the file system. Links that stay inside the folder are followed.
+    The order is that of the bytes of the whole path, independent of the locale and the
+    file system. Symbolic links that stay inside the folder are followed.
 
-    A name that is not valid UTF-8 is told by a ``./`` before it, which no other
-    path has, and has ``\xNN`` for its odd bytes and ``\\`` for a backslash: two
-    files never share a path, and every path is text. ``is_text_path`` tells.
+    A name that is not valid UTF-8 is preceded by ``./``, which no other path contains,
+    with ``\xNN`` for its invalid bytes and ``\\`` for a backslash: no two files share
+    a path, and every path is text. See `is_text_path`.
 
     Args:
         root: the folder.
-        place: what the user calls the folder.
+        name: name of the folder in messages.
 
     Raises:
-        DataError: if a link leaves the folder, leads nowhere or into a loop, or
-            if a folder cannot be listed.
+        DataError: if a symbolic link points outside the folder, is broken or forms a
+            loop, or if a folder cannot be listed.
     """
     top = os.path.realpath(os.fsencode(root))
-    # Folders wait on a stack of our own: Python's ends at about a thousand.
-    stack = [_open_folder(top, "", _look(top, "", place), place)]
+    # An explicit stack: Python's recursion limit is about a thousand.
+    stack = [_open_folder(top, "", _look(top, "", name), name)]
     while stack:
         folder = stack[-1]
-        name = next(folder.names, None)
-        if name is None:
+        entry = next(folder.names, None)
+        if entry is None:
             stack.pop()
             continue
-        name = name.removesuffix(b"/")
-        path, shown = folder.path + b"/" + name, folder.shown + spell_name(name)
-        status = _look(path, shown, place)
+        entry = entry.removesuffix(b"/")
+        path, shown = folder.path + b"/" + entry, folder.shown + spell_name(entry)
+        status = _look(path, shown, name)
         if stat.S_ISLNK(status.st_mode):
-            status = _follow(path, shown, top, place)
+            status = _follow(path, shown, top, name)
         if not stat.S_ISDIR(status.st_mode):
             yield shown, status
             continue
         if any((status.st_dev, status.st_ino) == above.identity for above in stack):
-            raise DataError(f"{shown!r} in {place} is a link into a loop; remove it")
-        stack.append(_open_folder(path, f"{shown}/", status, place))
+            raise DataError(f"{shown!r} in {name} is a symbolic link that forms a loop; remove it")
+        stack.append(_open_folder(path, f"{shown}/", status, name))
 
 
 def is_text_path(path: str) -> bool:
-    """Whether all names of a path of ``iter_files`` are valid UTF-8."""
+    """Return whether all names in a path of `iter_files` are valid UTF-8."""
     return "." not in path.split("/")
 
 
-def _open_folder(path: bytes, shown: str, status: os.stat_result, place: str) -> _Folder:
-    return _Folder(path, shown, _sorted_names(path, shown, place), (status.st_dev, status.st_ino))
+def _open_folder(path: bytes, shown: str, status: os.stat_result, name: str) -> _Folder:
+    return _Folder(path, shown, _sorted_names(path, shown, name), (status.st_dev, status.st_ino))
 
 
-def _look(path: bytes, shown: str, place: str) -> os.stat_result:
+def _look(path: bytes, shown: str, name: str) -> os.stat_result:
     try:
         return os.lstat(path)
     except OSError as error:
-        raise _cannot("look at", shown, place, error) from None
+        raise _cannot("look at", shown, name, error) from None
 
 
-def _follow(path: bytes, shown: str, top: bytes, place: str) -> os.stat_result:
-    """Status of what a link leads to, which must be inside the folder."""
+def _follow(path: bytes, shown: str, top: bytes, name: str) -> os.stat_result:
+    """Return the status of the target of a link, which must be inside the folder."""
     try:
         status = Path(os.fsdecode(path)).stat()
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ELOOP):
-            raise _cannot("look at", shown, place, error) from None
-        raise DataError(f"{shown!r} in {place} is a link that leads nowhere; remove it") from None
+            raise _cannot("look at", shown, name, error) from None
+        raise DataError(f"{shown!r} in {name} is a broken symbolic link; remove it") from None
     if not (os.path.realpath(path) + b"/").startswith(top.rstrip(b"/") + b"/"):
         raise DataError(
-            f"{shown!r} in {place} is a link that leaves {place}; replace it by the file itself"
+            f"{shown!r} in {name} is a symbolic link that points outside {name}; "
+            "replace it with the file"
         )
     return status
 
 
-def _cannot(action: str, shown: str, place: str, error: OSError) -> DataError:
-    what = f"{shown.removesuffix('/')!r} in {place}" if shown else place
+def _cannot(action: str, shown: str, name: str, error: OSError) -> DataError:
+    what = f"{shown.removesuffix('/')!r} in {name}" if shown else name
     return DataError(f"cannot {action} {what}: {error.strerror}")
 
 
 def spell_name(name: bytes) -> str:
-    """A name as it stands in a path of ``iter_files``."""
+    """Return a file name as it appears in the paths of `iter_files`."""
     try:
         return name.decode()
     except UnicodeDecodeError:
@@ -113,10 +114,10 @@ def _rank(name: bytes) -> bytes:
     return spell_name(name).encode()
 
 
-def _sorted_names(path: bytes, shown: str, place: str) -> Iterator[bytes]:
-    """Names in one folder, sorted as they are shown; beyond one run they are merged from disk.
+def _sorted_names(path: bytes, shown: str, name: str) -> Iterator[bytes]:
+    """Iterate over the names in a folder, sorted as shown; long listings are merged on disk.
 
-    Folders end in a slash and sort so, as they do inside a whole path.
+    Folder names end in a slash, so that they sort as they do inside a whole path.
     """
     runs: list[Iterator[bytes]] = []
     names: list[bytes] = []
@@ -128,7 +129,7 @@ def _sorted_names(path: bytes, shown: str, place: str) -> Iterator[bytes]:
                     runs.append(_spill(sorted(names, key=_rank)))
                     names = []
     except OSError as error:
-        raise _cannot("list the folder", shown, place, error) from None
+        raise _cannot("list the folder", shown, name, error) from None
     names.sort(key=_rank)
     yield from heapq.merge(*runs, names, key=_rank) if runs else names
 
@@ -137,7 +138,7 @@ def _is_folder(entry: os.DirEntry[bytes]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return False  # a link to itself; the walk says so when it comes to it
+        return False  # a link to itself, reported when the walk reaches it
 
 
 def _spill(names: list[bytes]) -> Iterator[bytes]:
@@ -156,14 +157,14 @@ def _read_run(run: IO[bytes]) -> Iterator[bytes]:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
-    """One file of a tree.
+class FileInfo:
+    """A file in a folder tree.
 
     Args:
-        path: relative to the tree's root, with ``/``.
-        size: bytes.
-        stamp: a short text that changes when the file does.
-        regular: whether it is a plain file, not a pipe, a socket or a device.
+        path: path relative to the root, with ``/``.
+        size: size in bytes.
+        stamp: short text that changes when the file changes.
+        regular: whether it is a regular file rather than a pipe, a socket or a device.
     """
 
     path: str
@@ -173,51 +174,51 @@ class Leaf:
 
 
 class Folder(Protocol):
-    """Where a dataset's files are, on a disk or elsewhere.
+    """Storage of the files of a dataset, local or remote.
 
-    Paths are relative to the folder and have ``/``. Those that are not valid text
-    are told by a ``.`` among their parts (see `curate.layouts.access.folder`), and never opened.
+    Paths are relative to the folder, with ``/``. Paths that are not valid text contain
+    the component ``.`` (see `iter_files`) and are never opened.
     """
 
     name: str
-    """What messages call it, such as SOURCE."""
+    """Name in messages, such as SOURCE."""
 
-    place: str
-    """What `curate.layouts.open_folder` opens again in another process."""
+    uri: str
+    """Path or URI from which `curate.layouts.open_folder` opens the folder in any process."""
 
-    def leaves(self) -> Iterator[Leaf]:
-        """Every file, streaming, in the order of the paths' bytes."""
+    def files(self) -> Iterator[FileInfo]:
+        """Iterate over all files, streaming, sorted by the bytes of their paths."""
         ...
 
-    def names(self, path: str = "") -> frozenset[str]:
-        """Names in one folder of the tree, folders with a trailing ``/``; none if it is absent."""
+    def list_names(self, path: str = "") -> frozenset[str]:
+        """Return the names in a subfolder, folders with a trailing ``/``; empty if missing."""
         ...
 
-    def leaf(self, path: str) -> Leaf | None:
-        """One file, or None if there is none of that name."""
+    def info(self, path: str) -> FileInfo | None:
+        """Return a file, or None if it does not exist."""
         ...
 
     def open(self, path: str) -> BinaryIO:
-        """Open one file for reading; it can be sought in.
+        """Open a seekable file for reading.
 
         Raises:
-            WithheldError: if this very file cannot be read.
-            DataError: if it has gone.
-            SetupError: if its storage does not answer.
+            WithheldError: if only this file cannot be read.
+            DataError: if it no longer exists.
+            SetupError: if the storage does not respond.
         """
         ...
 
     def read(self, path: str) -> bytes:
-        """The bytes of one file; raises as ``open`` does."""
+        """Return the content of a file; raises like `open`."""
         ...
 
 
 class LocalFolder:
-    """A folder on a file system.
+    """Folder on a local file system.
 
     Args:
-        root: the folder; links in its own path are resolved.
-        name: what messages call it.
+        root: path of the folder; symbolic links in it are resolved.
+        name: name in messages.
 
     Raises:
         DataError: if it is not a folder.
@@ -226,39 +227,39 @@ class LocalFolder:
     def __init__(self, root: Path, name: str = "SOURCE") -> None:
         self.root = root.resolve()
         self.name = name
-        self.place = str(self.root)
+        self.uri = str(self.root)
         if not self.root.is_dir():
             raise DataError(f"{name} {str(root)!r} is not a folder")
 
-    def leaves(self) -> Iterator[Leaf]:
-        """Every file, streaming, in the order of the paths' bytes."""
+    def files(self) -> Iterator[FileInfo]:
+        """Iterate over all files, streaming, sorted by the bytes of their paths."""
         for path, status in iter_files(self.root, self.name):
-            yield Leaf(path, status.st_size, _stamp(status), stat.S_ISREG(status.st_mode))
+            yield FileInfo(path, status.st_size, _stamp(status), stat.S_ISREG(status.st_mode))
 
-    def names(self, path: str = "") -> frozenset[str]:
-        """Names in one folder of the tree, folders with a trailing ``/``."""
+    def list_names(self, path: str = "") -> frozenset[str]:
+        """Return the names in a subfolder, folders with a trailing ``/``."""
         try:
             with os.scandir(self.root / path) as entries:
                 return frozenset(f"{e.name}/" if e.is_dir() else e.name for e in entries)
         except OSError:
             return frozenset()
 
-    def leaf(self, path: str) -> Leaf | None:
-        """One file, or None if there is none of that name."""
+    def info(self, path: str) -> FileInfo | None:
+        """Return a file, or None if it does not exist."""
         try:
             status = (self.root / path).stat()
         except (OSError, ValueError):
             return None
-        return Leaf(path, status.st_size, _stamp(status), stat.S_ISREG(status.st_mode))
+        return FileInfo(path, status.st_size, _stamp(status), stat.S_ISREG(status.st_mode))
 
     def open(self, path: str) -> BinaryIO:
-        """Open one file for reading; raises as the protocol says."""
+        """Open a file for reading; see `Folder.open`."""
         if not is_text_path(path):
             raise WithheldError("name", "the file name is not valid UTF-8")
         return open_file(self.root / path, path)
 
     def read(self, path: str) -> bytes:
-        """The bytes of one file; raises as the protocol says."""
+        """Return the content of a file; see `Folder.read`."""
         if not is_text_path(path):
             raise WithheldError("name", "the file name is not valid UTF-8")
         return read_file(self.root / path, path)
@@ -278,17 +279,17 @@ _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 def open_file(path: Path, name: str) -> BinaryIO:
-    """Open a regular file for reading, without waiting for anyone.
+    """Open a regular file for reading without blocking.
 
     Args:
-        path: where the file is.
-        name: what the user calls it.
+        path: path of the file.
+        name: name of the file in messages.
 
     Raises:
-        WithheldError: ``unreadable``, if this very file cannot be read.
-        SourceChangedError: if it is no longer there.
-        SetupError: if opening fails for a reason that is not this file's, such
-            as a disk or a network that is gone.
+        WithheldError: ``unreadable``, if only this file cannot be read.
+        SourceChangedError: if it no longer exists.
+        SetupError: if opening fails for another reason, such as an unavailable disk or
+            network.
     """
     try:
         file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - the caller closes it
@@ -301,7 +302,7 @@ def open_file(path: Path, name: str) -> BinaryIO:
 
 
 def read_file(path: Path, name: str) -> bytes:
-    """The bytes of a regular file; raises as ``open_file`` does."""
+    """Return the content of a regular file; raises like `open_file`."""
     with open_file(path, name) as file:
         try:
             return file.read()
@@ -310,7 +311,7 @@ def read_file(path: Path, name: str) -> bytes:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting: a pipe in the file's place may have nobody to write to it."""
+    """Open without blocking: a named pipe may have no writer."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
@@ -320,10 +321,10 @@ def _explain(error: OSError, name: str) -> CurateError:
         return WithheldError("unreadable", cause)
     if error.errno in _GONE:
         return SourceChangedError(
-            f"{name!r} is gone from SOURCE since the run began; "
-            "put SOURCE back as it was and run the same command again to go on"
+            f"{name!r} was removed from SOURCE during the run; "
+            "restore SOURCE and run the same command again to resume"
         )
     return SetupError(
         f"{name!r} in SOURCE cannot be read: {cause}; "
-        "mend that and run the same command again to go on"
+        "fix this and run the same command again to resume"
     )

@@ -1,4 +1,4 @@
-"""Datasets of the Hugging Face Hub, written to disk as Parquet with their images inside."""
+"""Download datasets of the Hugging Face Hub as Parquet files that contain the images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from curate.core.errors import CurateError, DataError, SetupError
 
 PREFIX = "hf:"
-_ROWS = 100  # in a row group, as the Hub's viewer likes it
+_ROWS = 100  # per row group, as recommended for the dataset viewer of the Hub
 _SHARD_BYTES = 1 << 28
 _ORIGIN = "origin.json"
 _SHARD = re.compile(r"(.+)-(\d{5})\.parquet")
@@ -28,68 +28,67 @@ _NAMED = re.compile(r"(.+-\d{5})-of-\d{5}\.parquet")
 
 
 @dataclass(frozen=True, slots=True)
-class HubPlace:
-    """A dataset that the `datasets` library can load.
+class HubDataset:
+    """Name of a dataset that the `datasets` library can load.
 
     Args:
-        name: ``owner/name``, ``owner/name/config``, or a local path that begins
-            with a dot or a slash.
-        revision: a branch, a tag or a commit; the newest commit if None.
+        name: ``owner/name``, ``owner/name/config``, or a local path that starts with a
+            dot or a slash.
+        revision: branch, tag or commit; the latest commit if None.
     """
 
     name: str
     revision: str | None = None
 
 
-def parse_hub_place(text: str) -> HubPlace:
-    """Read ``hf:NAME[@REVISION]``.
+def parse_hub_uri(text: str) -> HubDataset:
+    """Parse ``hf:NAME[@REVISION]``.
 
     Raises:
-        DataError: if there is no name.
+        DataError: if the name is missing.
     """
     name, _, revision = text.removeprefix(PREFIX).partition("@")
     if not name:
-        raise DataError(f"{text!r} names no dataset; write hf:owner/name or hf:owner/name@revision")
-    return HubPlace(name, revision or None)
+        raise DataError(f"{text!r} names no dataset; use hf:owner/name or hf:owner/name@revision")
+    return HubDataset(name, revision or None)
 
 
-def describe_copying(place: str) -> str:
-    """How to make a copy on this disk of ``hf:NAME[@REVISION]``, in one line.
+def describe_copying(uri: str) -> str:
+    """Return one line that tells how to download ``hf:NAME[@REVISION]``.
 
     Raises:
-        DataError: if there is no name.
+        DataError: if the name is missing.
     """
-    hub = parse_hub_place(place)
+    hub = parse_hub_uri(uri)
     code = (
         "import pathlib; from curate.layouts.access.hub import materialize; "
         f"materialize({hub.name!r}, {hub.revision!r}, pathlib.Path('copy'))"
     )
-    return f"make a copy on this disk with: python -c {shlex.quote(code)}; then give copy"
+    return f"download a copy with: python -c {shlex.quote(code)}; then pass copy"
 
 
 def materialize(name: str, revision: str | None, target: Path) -> None:
-    """Write a dataset as ``data/SPLIT-NNNNN-of-NNNNN.parquet``, as the Hub has it.
+    """Download a dataset as ``data/SPLIT-NNNNN-of-NNNNN.parquet``, the layout of the Hub.
 
-    What was interrupted goes on with the shard that was not finished. The target
-    appears when all is there; one that is there already is left as it is. Where it
-    came from stands beside it.
+    An interrupted download resumes with the unfinished shard. The target appears once it
+    is complete; an existing target is kept. Its origin is recorded next to it.
 
     Args:
-        name: as in `HubPlace`.
-        revision: as in `HubPlace`.
-        target: the folder to make.
+        name: see `HubDataset`.
+        revision: see `HubDataset`.
+        target: folder to create.
 
     Raises:
-        DataError: if there is no such dataset, it cannot be read, or it has changed
-            since an interrupted attempt.
+        DataError: if the dataset does not exist, cannot be read, or has changed since an
+            interrupted attempt.
         SetupError: if the Hub cannot be reached.
     """
     if target.is_dir():
         note = _load_note(target)
         if note is not None and (note["name"], note["revision"]) != (name, revision):
             raise DataError(
-                f"{str(target)!r} was made of {note['name']!r}, revision {note['revision']}; "
-                "name the same SOURCE, or choose another OUT"
+                f"{str(target)!r} was created from {note['name']!r}, revision {note['revision']}; "
+                "pass the same SOURCE, or choose another OUT"
             )
         return
     partial = target.with_name(f"{target.name}.partial")
@@ -103,9 +102,9 @@ def materialize(name: str, revision: str | None, target: Path) -> None:
 
 
 def describe_origin(target: Path) -> str | None:
-    """``hf:NAME@REVISION`` of what `materialize` has made, or None if it was on this disk.
+    """Return the ``hf:NAME@REVISION`` of a download, or None if the dataset was local.
 
-    Where no revision was asked for it is the commit that was the newest.
+    Without an explicit revision it is the commit that was downloaded.
     """
     note = _load_note(target)
     if note is None or not note["origin"].startswith("hf://"):
@@ -138,19 +137,19 @@ def _load_builder(name: str, revision: str | None) -> Any:
 
 
 def _home_of(builder: Any) -> str:
-    """Where the dataset's own files are."""
+    """Return the folder of the files of a dataset."""
     base = str(builder.base_path)
     return base.rstrip("/") if base.startswith("hf://") else os.path.realpath(base)
 
 
 def _begin(partial: Path, origin: dict[str, Any]) -> None:
-    """Note where the data comes from; what another commit has begun cannot be gone on with."""
+    """Record the origin of the data; a download of another commit cannot be resumed."""
     note = partial / _ORIGIN
     if note.exists():
         if json.loads(note.read_text(encoding="utf-8")) != origin:
             raise DataError(
-                f"the dataset has changed since {str(partial)!r} was begun; "
-                "remove that folder, or name the revision that it was begun with"
+                f"the dataset has changed since {str(partial)!r} was started; "
+                "remove that folder, or pass the revision that it was started with"
             )
         return
     (partial / "data").mkdir(parents=True, exist_ok=True)
@@ -160,7 +159,7 @@ def _begin(partial: Path, origin: dict[str, Any]) -> None:
 
 
 def _take_back_names(folder: Path) -> None:
-    """Undo the last names that an attempt gave which ended while it gave them."""
+    """Undo the final renames of an attempt that was interrupted during them."""
     for path in list(folder.glob("*.parquet")):
         if named := _NAMED.fullmatch(path.name):
             path.rename(path.with_name(f"{named[1]}.parquet"))
@@ -182,12 +181,12 @@ def _count(split: str, folder: Path) -> int:
 
 
 def _iter_tables(rows: Any, home: str) -> Iterator[Any]:
-    """Arrow tables of a few rows, every image's bytes inside."""
+    """Iterate over Arrow tables of a few rows that contain the bytes of their images."""
     from datasets import Image
 
     features = rows.features
     if features is None:
-        raise DataError("the dataset does not say what its columns hold, so none holds images")
+        raise DataError("the dataset has no features, so its image columns are unknown")
     images = [name for name, feature in features.items() if isinstance(feature, Image)]
     # Row by row: read as Arrow, samples of tar files come with their columns in two orders.
     stream = iter(rows.decode(False))
@@ -198,9 +197,9 @@ def _iter_tables(rows: Any, home: str) -> Iterator[Any]:
 
 
 def _take_in(image: dict[str, Any] | None, home: str) -> dict[str, Any] | None:
-    """An image with its bytes, if it is a file of the dataset itself.
+    """Return an image with its bytes, if it is a file of the dataset itself.
 
-    A table could name any file of this machine; such an image stays a path.
+    A table could name any local file; such an image remains a path.
     """
     path = (image or {}).get("path")
     if image is None or path is None or image.get("bytes") is not None:
@@ -217,7 +216,7 @@ def _take_in(image: dict[str, Any] | None, home: str) -> dict[str, Any] | None:
 
 
 def _save_shard(tables: Iterator[Any], path: Path) -> bool:
-    """Write one shard; returns whether there was anything left to write."""
+    """Write one shard; returns whether there were rows left to write."""
     first = next(tables, None)
     if first is None:
         return False
@@ -236,7 +235,7 @@ def _save_shard(tables: Iterator[Any], path: Path) -> bool:
 
 
 def _finish(partial: Path, target: Path) -> None:
-    """Give the shards the names that say how many they are, and show the folder."""
+    """Rename the shards to include their count, and move the folder to its target."""
     shards = [match for path in partial.glob("data/*") if (match := _SHARD.fullmatch(path.name))]
     if not shards:
         raise DataError("the dataset has no rows")
@@ -252,11 +251,11 @@ def _finish(partial: Path, target: Path) -> None:
 
 @contextmanager
 def _explain(name: str) -> Iterator[None]:
-    """Turn what the libraries say into one clear line.
+    """Convert exceptions of the libraries to one clear line.
 
     Raises:
         SetupError: if the Hub cannot be reached.
-        DataError: if the dataset is at fault.
+        DataError: if the dataset cannot be loaded.
     """
     try:
         yield
@@ -267,7 +266,7 @@ def _explain(name: str) -> Iterator[None]:
         if _is_unreachable(error):
             raise SetupError(
                 f"cannot reach the Hugging Face Hub for {name!r} ({line}); check the network, "
-                "and that HF_HUB_OFFLINE is not set, and run the same command again to go on"
+                "and that HF_HUB_OFFLINE is not set, and run the same command again to resume"
             ) from error
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -278,7 +277,7 @@ def _explain(name: str) -> Iterator[None]:
 
 
 def _is_unreachable(error: BaseException) -> bool:
-    """Whether an error, or what led to it, is one of the network."""
+    """Return whether an error, or one of its causes, is a network error."""
     names = {"OfflineModeIsEnabled", "ConnectError", "ConnectTimeout", "ReadTimeout"}
     seen: BaseException | None = error
     while seen is not None:

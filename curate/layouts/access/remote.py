@@ -1,4 +1,4 @@
-"""A tree of files on a storage that fsspec knows, opened for reading only."""
+"""Folders on remote storages supported by fsspec, opened for reading only."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ from curate.core.errors import (
     WithheldError,
 )
 from curate.layouts.access.address import parse_address
-from curate.layouts.access.folder import Leaf
+from curate.layouts.access.folder import FileInfo
 
 _DIGESTS = ("ETag", "etag", "md5Hash", "content_md5", "blob_id")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
-_LONGEST_NAME = 255  # bytes that file systems take
+_MAX_NAME = 255  # bytes, the limit of file systems
 _AHEAD = 1 << 20  # bytes fetched at a time of a file that is read piece by piece
 
 
 class RemoteFolder:
-    """A folder on a remote storage.
+    """Folder on a remote storage.
 
-    Of every folder on the way to the current file the names, sizes and stamps are
-    held, since storages list whole folders; nothing else grows with the dataset.
-    Credentials come from the protocol's own settings, and are never looked at.
+    Names, sizes and stamps of the folders on the path to the current file are held in
+    memory, since storages list whole folders; nothing else grows with the dataset.
+    Credentials come from the configuration of the protocol and are never read.
 
     Args:
-        place: its address, such as ``s3://bucket/photos``.
-        name: what messages call it.
-        is_listed: whether the folder itself must be there; not where only the
-            files in it are asked for, which some storages give without a list.
+        uri: for example ``s3://bucket/photos``.
+        name: name in messages.
+        is_listed: whether the folder itself must exist; False where only named files in
+            it are read, which some storages allow without listing.
 
     Raises:
-        UsageError: if the address cannot be used.
+        UsageError: if the URI is invalid.
         DataError: if it is not a folder.
-        SetupError: if the storage does not answer, or its package is missing.
+        SetupError: if the storage does not respond, or its package is missing.
     """
 
-    def __init__(self, place: str, name: str = "SOURCE", is_listed: bool = True) -> None:
+    def __init__(self, uri: str, name: str = "SOURCE", is_listed: bool = True) -> None:
         self.name = name
-        self._storage, self._root = connect(place, name)
-        self.place = place.rstrip("/")
-        self._last: Leaf | None = None
+        self._storage, self._root = connect(uri, name)
+        self.uri = uri.rstrip("/")
+        self._last: FileInfo | None = None
         if is_listed and self._kind_of_root() != "directory":
-            raise DataError(f"{name} {place!r} is not a folder")
+            raise DataError(f"{name} {uri!r} is not a folder")
 
-    def leaves(self) -> Iterator[Leaf]:
-        """Every file, streaming, in the order of the paths' bytes."""
+    def files(self) -> Iterator[FileInfo]:
+        """Iterate over all files, streaming, sorted by the bytes of their paths."""
         stack = [iter(self._list(""))]
         try:
             while stack:
@@ -71,99 +71,100 @@ class RemoteFolder:
         finally:
             self._last = None
 
-    def names(self, path: str = "") -> frozenset[str]:
-        """Names in one folder of the tree, folders with a trailing ``/``; none if it is absent."""
+    def list_names(self, path: str = "") -> frozenset[str]:
+        """Return the names in a subfolder, folders with a trailing ``/``; empty if missing."""
         try:
             return frozenset(
-                f"{name}/" if info["type"] == "directory" else name
-                for name, info in self._entries(path.rstrip("/"))
+                f"{name}/" if details["type"] == "directory" else name
+                for name, details in self._entries(path.rstrip("/"))
             )
         except SourceChangedError:
             return frozenset()
 
-    def leaf(self, path: str) -> Leaf | None:
-        """One file, or None if there is none of that name."""
+    def info(self, path: str) -> FileInfo | None:
+        """Return a file, or None if it does not exist."""
         if self._last is not None and self._last.path == path:
-            return self._last  # listed a moment ago: asking again for every image takes hours
+            return self._last  # just listed: another request per image would take hours
         if not _is_path(path):
             return None
         try:
-            with self._explained(path, "looked at"):
-                info = self._storage.info(self._full(path))
+            with self._translated_errors(path, "accessed"):
+                details = self._storage.info(self._full(path))
         except SourceChangedError:
             return None
-        return None if info["type"] == "directory" else self._leaf_of(path, info)
+        return None if details["type"] == "directory" else self._info_of(path, details)
 
     def open(self, path: str) -> BinaryIO:
-        """Open one file for reading; raises as the protocol says."""
+        """Open a file for reading; see `Folder.open`."""
         _check_path(path)
-        leaf = self.leaf(path)
-        if leaf is None:
+        info = self.info(path)
+        if info is None:
             raise self._gone(path)
-        return io.BufferedReader(_RemoteFile(self, leaf), _AHEAD)
+        return io.BufferedReader(_RemoteFile(self, info), _AHEAD)
 
     def read(self, path: str) -> bytes:
-        """The bytes of one file; raises as the protocol says."""
+        """Return the content of a file; see `Folder.read`."""
         _check_path(path)
-        with self._explained(path, "read"):
+        with self._translated_errors(path, "read"):
             return bytes(self._storage.cat_file(self._full(path)))
 
     def fetch(self, path: str, start: int, end: int) -> bytes:
-        """Some bytes of one file, all of which it must have; raises as ``read`` does."""
-        with self._explained(path, "read"):
+        """Return a range of bytes of a file, which must exist; raises like `read`."""
+        with self._translated_errors(path, "read"):
             data = bytes(self._storage.cat_file(self._full(path), start=start, end=end))
         if len(data) != end - start:
             raise SourceChangedError(
-                f"{path!r} in {self.name} was cut off while it was read; put it back as it was "
-                "and run the same command again to go on"
+                f"{path!r} in {self.name} was truncated while it was read; restore it "
+                "and run the same command again to resume"
             )
         return data
 
-    def _list(self, path: str) -> list[Leaf | str]:
-        """What is in one folder, sorted as whole paths are; folders are their paths."""
+    def _list(self, path: str) -> list[FileInfo | str]:
+        """Return the entries of a folder, sorted by whole path; subfolders as paths."""
         entries = self._entries(path)
-        files = {name for name, info in entries if info["type"] != "directory"}
-        found: list[tuple[bytes, Leaf | str]] = []
-        for name, info in entries:
+        files = {name for name, details in entries if details["type"] != "directory"}
+        found: list[tuple[bytes, FileInfo | str]] = []
+        for name, details in entries:
             inner = f"{path}/{name}" if path else name
-            if info["type"] != "directory":
-                found.append((inner.encode(), self._leaf_of(inner, info)))
+            if details["type"] != "directory":
+                found.append((inner.encode(), self._info_of(inner, details)))
             elif name in files:
-                raise DataError(f"{inner!r} in {self.name} is a file and a folder; rename one")
+                raise DataError(f"{inner!r} in {self.name} is both a file and a folder; rename one")
             else:
                 found.append((f"{inner}/".encode(), inner))
         return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
 
     def _entries(self, path: str) -> list[tuple[str, dict[str, Any]]]:
         folder = self._full(path)
-        with self._explained(path, "listed"):
+        with self._translated_errors(path, "listed"):
             found = self._storage.ls(folder, detail=True)
-            self._storage.invalidate_cache()  # which would grow, and hide what changes
+            self._storage.invalidate_cache()  # it would grow, and hide changes
         entries = []
-        for info in found:
-            name = info["name"].removeprefix(f"{folder}/")
-            if info["name"].rstrip("/") == folder and info["type"] != "directory":
-                continue  # a marker, by which some tools make an empty folder
+        for details in found:
+            name = details["name"].removeprefix(f"{folder}/")
+            if details["name"].rstrip("/") == folder and details["type"] != "directory":
+                continue  # a marker object by which some tools create an empty folder
             name = name.removesuffix("/") if name != "/" else name
             if not _is_name(name):
                 raise DataError(
-                    f"{info['name']!r} in {self.name} is no name that a file can have on a disk; "
-                    "rename it"
+                    f"{details['name']!r} in {self.name} is not a valid file name; rename it"
                 )
-            entries.append((name, info))
+            entries.append((name, details))
         return entries
 
-    def _leaf_of(self, path: str, info: dict[str, Any]) -> Leaf:
-        if info.get("size") is None:
-            with self._explained(path, "looked at"):
-                info = {**info, **self._storage.info(self._full(path))}
-        if info.get("size") is None:
-            raise SetupError(f"{self.place} does not say how large {path!r} is; copy it to a disk")
-        return Leaf(path, info["size"], _stamp(info), info["type"] == "file")
+    def _info_of(self, path: str, details: dict[str, Any]) -> FileInfo:
+        if details.get("size") is None:
+            with self._translated_errors(path, "accessed"):
+                details = {**details, **self._storage.info(self._full(path))}
+        if details.get("size") is None:
+            raise SetupError(
+                f"{self.uri} does not report the size of {path!r}; copy the dataset to a local disk"
+            )
+        return FileInfo(path, details["size"], _stamp(details), details["type"] == "file")
 
     def _kind_of_root(self) -> str | None:
         try:
-            with self._explained("", "looked at"):
+            with self._translated_errors("", "accessed"):
                 return str(self._storage.info(self._root)["type"])
         except SourceChangedError:
             return None
@@ -173,15 +174,15 @@ class RemoteFolder:
 
     def _gone(self, path: str) -> SourceChangedError:
         return SourceChangedError(
-            f"{path!r} is gone from {self.name} since the run began; "
-            f"put {self.name} back as it was and run the same command again to go on"
+            f"{path!r} was removed from {self.name} during the run; "
+            f"restore {self.name} and run the same command again to resume"
         )
 
     @contextmanager
-    def _explained(self, path: str, deed: str) -> Iterator[None]:
-        """Tell one file's trouble from that of the whole storage.
+    def _translated_errors(self, path: str, action: str) -> Iterator[None]:
+        """Distinguish errors of one file from errors of the storage.
 
-        The libraries' own texts may quote signed addresses, so they are not repeated.
+        Messages of the libraries may contain signed URLs, so they are not repeated.
         """
         try:
             yield
@@ -190,18 +191,18 @@ class RemoteFolder:
         except (FileNotFoundError, NotADirectoryError):
             raise self._gone(path) from None
         except (PermissionError, IsADirectoryError) as error:
-            if deed == "read" and self._answers():
+            if action == "read" and self._is_accessible():
                 raise WithheldError("unreadable", cause(error)) from None
-            raise self._silent(path, deed, error) from None
+            raise self._storage_error(path, action, error) from None
         except Exception as error:
-            raise self._silent(path, deed, error) from None
+            raise self._storage_error(path, action, error) from None
 
-    def _silent(self, path: str, deed: str, error: Exception) -> SetupError:
-        what = f"{path!r} in {self.place}" if path else self.place
-        return SetupError(f"{what} cannot be {deed}: {cause(error)}; {AGAIN}")
+    def _storage_error(self, path: str, action: str, error: Exception) -> SetupError:
+        what = f"{path!r} in {self.uri}" if path else self.uri
+        return SetupError(f"{what} cannot be {action}: {cause(error)}; {AGAIN}")
 
-    def _answers(self) -> bool:
-        """Whether the folder itself can be looked at; not with credentials that have run out."""
+    def _is_accessible(self) -> bool:
+        """Return whether the folder itself is accessible; False with expired credentials."""
         try:
             self._storage.info(self._root)
         except Exception:
@@ -210,11 +211,11 @@ class RemoteFolder:
 
 
 class _RemoteFile(io.RawIOBase):
-    """A file of a remote folder, fetched in pieces; no connection is held in between."""
+    """Remote file, read in ranges; no connection is held between reads."""
 
-    def __init__(self, folder: RemoteFolder, leaf: Leaf) -> None:
+    def __init__(self, folder: RemoteFolder, info: FileInfo) -> None:
         self._folder = folder
-        self._leaf = leaf
+        self._leaf = info
         self._position = 0
 
     def readable(self) -> bool:
@@ -242,12 +243,14 @@ class _RemoteFile(io.RawIOBase):
         return size
 
 
-def _stamp(info: dict[str, Any]) -> str:
-    """Size, and what else changes with a file: a digest, or else a time."""
+def _stamp(details: dict[str, Any]) -> str:
+    """Return the size together with a digest or else a modification time."""
     for key in (*_DIGESTS, *_TIMES):
-        if value := info.get(key):
-            return f"{info['size']}.{value.timestamp() if isinstance(value, datetime) else value}"
-    return str(info["size"])
+        if value := details.get(key):
+            return (
+                f"{details['size']}.{value.timestamp() if isinstance(value, datetime) else value}"
+            )
+    return str(details["size"])
 
 
 def _is_name(name: str) -> bool:
@@ -255,7 +258,7 @@ def _is_name(name: str) -> bool:
         size = len(name.encode())
     except UnicodeEncodeError:
         return False
-    return size <= _LONGEST_NAME and name not in ("", ".", "..") and not {"/", "\0"} & set(name)
+    return size <= _MAX_NAME and name not in ("", ".", "..") and not {"/", "\0"} & set(name)
 
 
 def _is_path(path: str) -> bool:
@@ -264,10 +267,10 @@ def _is_path(path: str) -> bool:
 
 def _check_path(path: str) -> None:
     if not _is_path(path):
-        raise WithheldError("name", "its path is none that a file can have on a disk")
+        raise WithheldError("name", "its path is not a valid file path")
 
 
-AGAIN = "mend that and run the same command again to go on"
+AGAIN = "fix this and run the same command again to resume"
 _EXTRAS = {
     "s3": ("s3fs", "s3"),
     "s3a": ("s3fs", "s3"),
@@ -276,37 +279,37 @@ _EXTRAS = {
 }
 
 
-def connect(place: str, name: str) -> tuple[Any, str]:
-    """The file system of an address, and the path that it has there.
+def connect(uri: str, name: str) -> tuple[Any, str]:
+    """Return the file system of a URI and its path there.
 
     Args:
-        place: such as ``s3://bucket/photos``.
-        name: what messages call it.
+        uri: for example ``s3://bucket/photos``.
+        name: name in messages.
 
     Raises:
-        UsageError: if the address cannot be used.
+        UsageError: if the URI is invalid.
         SetupError: if it cannot be opened, or a package is missing.
     """
-    protocol, _ = parse_address(place, name)
+    protocol, _ = parse_address(uri, name)
     import fsspec
 
     if protocol not in fsspec.available_protocols():
-        raise UsageError(f"{name} {place!r} has an unknown protocol; s3, gs and hf are some")
+        raise UsageError(f"{name} {uri!r} has an unknown protocol; use for example s3, gs or hf")
     try:
-        storage, root = fsspec.core.url_to_fs(place)
+        storage, root = fsspec.core.url_to_fs(uri)
     except ImportError as error:
         if protocol in _EXTRAS:
-            raise MissingExtraError(f"{name} {place!r}", *_EXTRAS[protocol]) from error
+            raise MissingExtraError(f"{name} {uri!r}", *_EXTRAS[protocol]) from error
         raise SetupError(
-            f"{name} {place!r} needs a package that is not installed; see fsspec's list "
+            f"{name} {uri!r} needs a package that is not installed; see fsspec's list "
             f"of protocols for the one of {protocol}://"
         ) from error
     except Exception as error:
-        raise SetupError(f"{name} {place!r} cannot be opened: {cause(error)}; {AGAIN}") from None
+        raise SetupError(f"{name} {uri!r} cannot be opened: {cause(error)}; {AGAIN}") from None
     return storage, str(root).rstrip("/")
 
 
 def cause(error: Exception) -> str:
-    """What went wrong, without the library's own text, which may quote a signed address."""
+    """Describe an error without the message of the library, which may contain a signed URL."""
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number is not None else type(error).__name__

@@ -1,4 +1,4 @@
-"""Some files of a folder as a dataset: one file, or those that a pattern in braces names."""
+"""Datasets given as single files, or as files named by a brace pattern."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from curate.core.errors import DataError, UsageError
 from curate.layouts.access.address import parse_address
-from curate.layouts.access.folder import Folder, Leaf, LocalFolder
+from curate.layouts.access.folder import FileInfo, Folder, LocalFolder
 from curate.layouts.access.remote import RemoteFolder
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -19,98 +19,98 @@ _MOST = 1_000_000  # files that one pattern may name
 
 
 class Selection:
-    """Those files of a folder that were asked for.
+    """Selected files of a folder.
 
     Args:
-        folder: where they are.
+        folder: folder that contains them.
         paths: their paths in it.
-        place: what opens the selection again.
+        uri: path or URI that opens the selection again.
 
     Raises:
-        DataError: if one of them is not there.
+        DataError: if one of them is missing.
     """
 
-    def __init__(self, folder: Folder, paths: list[str], place: str) -> None:
+    def __init__(self, folder: Folder, paths: list[str], uri: str) -> None:
         self.folder = folder
         self.name = folder.name
-        self.place = place
+        self.uri = uri
         self._paths = frozenset(paths)
-        missing = [path for path in paths if folder.leaf(path) is None]
+        missing = [path for path in paths if folder.info(path) is None]
         if missing:
             raise DataError(
-                f"{len(missing)} of the {len(paths)} files that {self.name} names are not there; "
+                f"{len(missing)} of the {len(paths)} files that {self.name} names are missing; "
                 f"the first is {missing[0]!r}"
             )
 
-    def leaves(self) -> Iterator[Leaf]:
-        """Every file that was asked for, in the order of the paths' bytes."""
+    def files(self) -> Iterator[FileInfo]:
+        """Iterate over the selected files, sorted by the bytes of their paths."""
         for path in sorted(self._paths, key=str.encode):
-            leaf = self.leaf(path)
-            if leaf is not None:
-                yield leaf
+            info = self.info(path)
+            if info is not None:
+                yield info
 
-    def names(self, path: str = "") -> frozenset[str]:
-        """Names in one folder of the tree, folders with a trailing ``/``."""
+    def list_names(self, path: str = "") -> frozenset[str]:
+        """Return the names in a subfolder, folders with a trailing ``/``."""
         prefix = f"{path.rstrip('/')}/" if path else ""
         inside = (name.removeprefix(prefix) for name in self._paths if name.startswith(prefix))
         return frozenset(re.sub(r"/.*", "/", name) for name in inside)
 
-    def leaf(self, path: str) -> Leaf | None:
-        """One file, or None if it was not asked for or is gone."""
-        return self.folder.leaf(path) if path in self._paths else None
+    def info(self, path: str) -> FileInfo | None:
+        """Return a file, or None if it is not selected or does not exist."""
+        return self.folder.info(path) if path in self._paths else None
 
     def open(self, path: str) -> BinaryIO:
-        """Open one file for reading."""
+        """Open a file for reading."""
         return self.folder.open(path)
 
     def read(self, path: str) -> bytes:
-        """The bytes of one file."""
+        """Return the content of a file."""
         return self.folder.read(path)
 
 
-def select_files(place: str, name: str) -> Selection:
-    """Open one file, or the files that a pattern such as ``shard-{000..127}.tar`` names.
+def select_files(uri: str, name: str) -> Selection:
+    """Open a file, or the files of a pattern such as ``shard-{000..127}.tar``.
 
     Args:
-        place: a path that is no folder.
-        name: what messages call it.
+        uri: path that is not a folder.
+        name: name in messages.
 
     Raises:
-        DataError: if it is no pattern that can be read, or a file is not there.
+        DataError: if the pattern is invalid, or a file is missing.
     """
-    path = Path(place)
+    path = Path(uri)
     root = next(parent for parent in path.parents if parent.is_dir())
     names = expand_braces(str(path.relative_to(root)))
     if any(".." in PurePosixPath(inside).parts for inside in names):
-        raise DataError(f"{name} {place!r} leads upwards; give a path without '..'")
+        raise DataError(f"{name} {uri!r} contains '..'; pass a path without it")
     return Selection(LocalFolder(root, name), names, str(root.resolve() / path.relative_to(root)))
 
 
-def select_remote_files(place: str, name: str) -> Selection:
-    """Open one remote file, or those that a pattern names; their folder need not be listed.
+def select_remote_files(uri: str, name: str) -> Selection:
+    """Open a remote file, or the files of a pattern; their folder need not be listable.
 
     Args:
-        place: an address.
-        name: what messages call it.
+        uri: URI of the files.
+        name: name in messages.
 
     Raises:
-        UsageError: if it is no address of a file.
-        DataError: if it is no pattern that can be read, or a file is not there.
-        SetupError: if the storage does not answer.
+        UsageError: if it is not the URI of a file.
+        DataError: if the pattern is invalid, or a file is missing.
+        SetupError: if the storage does not respond.
     """
-    parse_address(place, name)
-    fixed = place.partition("{")[0].rpartition("/")[0]
+    parse_address(uri, name)
+    fixed = uri.partition("{")[0].rpartition("/")[0]
     if fixed.endswith("/"):
-        raise UsageError(f"{name} {place!r} has no folder before its file; give one")
-    names = expand_braces(place.removeprefix(f"{fixed}/"))
-    return Selection(RemoteFolder(fixed, name, is_listed=False), names, place)
+        raise UsageError(f"{name} {uri!r} has no folder before its file; give one")
+    names = expand_braces(uri.removeprefix(f"{fixed}/"))
+    return Selection(RemoteFolder(fixed, name, is_listed=False), names, uri)
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """Every name that a pattern stands for, as a shell expands ``{000..127}`` and ``{a,b}``.
+    """Expand a pattern as a shell expands ``{000..127}`` and ``{a,b}``.
 
     Raises:
-        DataError: if the braces do not match, are nested, or name too many files.
+        DataError: if the braces are unbalanced or nested, or expand to too many files.
     """
     pieces = _BRACES.split(pattern)
     if any(brace in text for text in pieces[::2] for brace in "{}"):
@@ -123,7 +123,7 @@ def expand_braces(pattern: str) -> list[str]:
     for choice in choices:
         total *= len(choice)
     if total > _MOST:
-        raise DataError(f"{pattern!r} names more than {_MOST:,} files; give their folder instead")
+        raise DataError(f"{pattern!r} names more than {_MOST:,} files; pass their folder instead")
     return ["".join(parts) for parts in itertools.product(*choices)]
 
 
@@ -135,5 +135,7 @@ def _choices_of(inside: str, pattern: str) -> list[str]:
         width = len(first) if len(first) == len(last) or first.startswith("0") else 1
         return [f"{number:0{width}d}" for number in range(int(first), int(last) + 1)]
     if "," not in inside:
-        raise DataError(f"{{{inside}}} in {pattern!r} is no range such as {{000..127}} and no list")
+        raise DataError(
+            f"{{{inside}}} in {pattern!r} is neither a range such as {{000..127}} nor a list"
+        )
     return inside.split(",")

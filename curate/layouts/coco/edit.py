@@ -1,4 +1,4 @@
-"""COCO's JSON files: images and annotations dropped, and added for the images made."""
+"""Editing of COCO JSON files: images and annotations are removed and added."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ from functools import cached_property
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
-from curate.core.protocols import CarriedFile
+from curate.core.protocols import SidecarFile
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import open_annotation, read_head
 from curate.layouts.coco.geometry import move_annotation
 from curate.layouts.coco.json import Piece, iter_pieces, looks_like_coco
-from curate.layouts.coco.read import Coco, Finder, id_key, image_places, map_places
-from curate.layouts.editing.changes import DROPPED, EDITED, SAME, Edits, Fate, Made, Outcome, rename
+from curate.layouts.coco.read import Coco, Finder, id_key, image_folders, map_folders
+from curate.layouts.editing.changes import (
+    DROPPED,
+    EDITED,
+    SAME,
+    EditResult,
+    Edits,
+    GeneratedImage,
+    Outcome,
+    rename,
+)
 from curate.layouts.editing.sidecars import Mentions
 from curate.layouts.files import is_image_name
 from curate.storage.index import NameIndex
@@ -24,14 +33,13 @@ _EDITED = ("images", "annotations")
 
 
 class CocoEditor:
-    """Edits the JSON files of a COCO dataset.
+    """Editor of the JSON files of a COCO dataset.
 
-    What is not edited stays byte for byte; new items follow the one that they were
-    made from.
+    Unedited items are kept byte for byte; new items follow their source.
 
     Args:
         source: the dataset.
-        edits: what is to be changed.
+        edits: edits to apply.
     """
 
     def __init__(self, source: Coco, edits: Edits) -> None:
@@ -43,45 +51,45 @@ class CocoEditor:
     def _index(self) -> CocoIndex:
         return CocoIndex(self._folder, self._edits)
 
-    def edit(self, other: CarriedFile, target: BinaryIO) -> Fate:
-        """Edit a JSON; drop the panoptic map of a removed image; all else goes through."""
+    def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:
+        """Edit a JSON file; drop the panoptic map of a removed image; copy other files."""
         path = str(other.path)
         if self._index.is_coco(path):
             with open_annotation(self._folder, path) as file:
                 return EDITED if _Pass(path, self._index, self._edits, target).run(file) else SAME
         if is_image_name(path):
             return DROPPED if self._index.owns_map(path) is False else SAME
-        return Fate(Outcome.SAME, self._mentions.note(other))
+        return EditResult(Outcome.SAME, self._mentions.note(other))
 
     def iter_new(self) -> Iterator[tuple[str, bytes]]:
-        """None: what is said of a made image stands in the JSON of its source."""
+        """Return no files: annotations of a generated image are in the JSON of its source."""
         yield from ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """What is known of the image that an item speaks of; it has no path if it is absent."""
+    """Image to which an item refers; without a path if it is missing."""
 
     key: str
     path: str = ""
     size: tuple[int, int] | None = None
     kept: bool = True
-    made: Sequence[Made] = ()
+    made: Sequence[GeneratedImage] = ()
 
 
 class _Pass:
-    """One pass over one JSON."""
+    """Pass over one JSON file."""
 
     def __init__(self, path: str, index: CocoIndex, edits: Edits, target: BinaryIO) -> None:
         self._path = path
         self._index = index
         self._edits = edits
         self._list = _ListWriter(target)
-        self._next_label = index.greatest_label(path) + 1
+        self._next_label = index.max_annotation_id(path) + 1
         self._last = _Image("")
 
     def run(self, file: BinaryIO) -> bool:
-        """Write the JSON; returns whether anything changed."""
+        """Write the JSON file; returns whether it changed."""
         changed = False
         for piece in iter_pieces(file, _EDITED, self._path):
             if not piece.key:
@@ -99,20 +107,20 @@ class _Pass:
         return changed
 
     def _find(self, key: str) -> _Image:
-        """The image of an id; annotations of one image mostly follow each other."""
+        """Return the image with an id; annotations of one image are mostly consecutive."""
         if self._last.key != key:
             path, size = self._index.image_of(self._path, key)
             if path is None:
                 self._last = _Image(key)
             else:
-                kept, made = self._edits.is_kept(path), self._edits.made_from(path)
+                kept, made = self._edits.is_kept(path), self._edits.generated_from(path)
                 self._last = _Image(key, path, size, kept, made)
         return self._last
 
     def _make(
-        self, piece: Piece, item: Item, image: _Image, made: Made, number: int, where: str
+        self, piece: Piece, item: Item, image: _Image, made: GeneratedImage, number: int, where: str
     ) -> Item | None:
-        """The item for an image made from the item's own; None if its object left the image."""
+        """Return the item of a generated image; None if its object left the image."""
         old = json.loads(image.key)
         new_id = self._index.new_image_id(self._path, old, made, number)
         if piece.key == "images":
@@ -139,12 +147,12 @@ class _Pass:
         return self._next_label - 1
 
 
-def _sizes(made: Made) -> dict[str, int]:
+def _sizes(made: GeneratedImage) -> dict[str, int]:
     return {"width": made.affine.width, "height": made.affine.height}
 
 
 class _ListWriter:
-    """Writes the pieces of a document, with a comma between any two items that are left."""
+    """Writer of the pieces of a document, with commas between the remaining items."""
 
     def __init__(self, target: BinaryIO) -> None:
         self._target = target
@@ -152,19 +160,19 @@ class _ListWriter:
         self._tail = b""  # white space after the last item
 
     def write_between(self, data: bytes) -> None:
-        """What stands between two lists."""
+        """Write the text between two lists."""
         self._target.write(self._tail + data)
         self._is_first, self._tail = True, b""
 
     def write_item(self, data: bytes, kept: bool) -> None:
-        """An item as it stands, unless it is dropped."""
+        """Write an item as stored, unless it is dropped."""
         body = data.rstrip()
         if kept:
             self._put(body, self._tail)
         self._tail = data[len(body) :]
 
     def write_new(self, item: Item, like: bytes) -> None:
-        """An item spelt as another one is."""
+        """Write a new item in the formatting of another one."""
         lead = like[: len(like) - len(like.lstrip())]
         separators = (", ", ": ") if b'": ' in like else (",", ":")
         text = json.dumps(item, ensure_ascii=like.isascii(), separators=separators)
@@ -181,14 +189,14 @@ LISTS = ("images", "annotations", "categories")
 
 
 class CocoIndex:
-    """Images by their ids in each JSON, and the ids that are free.
+    """Index of the images of all JSON files by id, and of free ids.
 
-    An image has one new id in all JSON files, as instances and captions of one
-    image share theirs.
+    A generated image has the same id in all JSON files, like instances and captions of one
+    image.
 
     Args:
-        folder: the dataset.
-        edits: what is to be changed.
+        folder: files of the dataset.
+        edits: edits to apply.
     """
 
     def __init__(self, folder: Folder, edits: Edits) -> None:
@@ -196,17 +204,17 @@ class CocoIndex:
         self._edits = edits
         self._names = NameIndex()
         self._greatest = self._made = 0
-        for leaf in folder.leaves():
-            is_json = leaf.regular and leaf.path.endswith(".json")
-            if is_json and looks_like_coco(read_head(folder, leaf.path)):
-                self._read(leaf.path)
+        for info in folder.files():
+            is_json = info.regular and info.path.endswith(".json")
+            if is_json and looks_like_coco(read_head(folder, info.path)):
+                self._read(info.path)
 
     def is_coco(self, path: str) -> bool:
-        """Whether a file is a COCO JSON."""
+        """Return whether a file is a COCO JSON file."""
         return self._names.get("file", path) is not None
 
     def image_of(self, path: str, key: str) -> tuple[str | None, tuple[int, int] | None]:
-        """The image of an id in a JSON, None if it is absent, and the size stated for it."""
+        """Return the path of an image id in a JSON file, or None, and its stated size."""
         found = self._names.get(f"image {path}", key)
         if found is None:
             return None, None
@@ -214,21 +222,21 @@ class CocoIndex:
         return image, tuple(size) if size else None
 
     def keypoints_of(self, path: str, category: Any) -> list[str] | None:
-        """The names of a category's keypoints, or None."""
+        """Return the keypoint names of a category, or None."""
         found = self._names.get(f"keypoints {path}", json.dumps(category))
         return None if found is None else list(json.loads(found))
 
-    def greatest_label(self, path: str) -> int:
-        """The greatest number that is an annotation's id in a JSON; 0 if there is none."""
+    def max_annotation_id(self, path: str) -> int:
+        """Return the greatest numeric annotation id in a JSON file; 0 if there is none."""
         return int(self._names.get("labels", path) or 0)
 
     def owns_map(self, path: str) -> bool | None:
-        """Whether an image of a map is kept; None if the map belongs to none."""
+        """Return whether the image of a label map is kept; None if it belongs to no image."""
         kept, removed = (self._names.get(kind, path) for kind in ("map kept", "map removed"))
         return None if kept is removed is None else kept is not None
 
-    def new_image_id(self, path: str, old: Any, made: Made, number: int) -> Any:
-        """The id of an image made from one with the id ``old``; ``number`` counts from 1."""
+    def new_image_id(self, path: str, old: Any, made: GeneratedImage, number: int) -> Any:
+        """Return the id of the generated image ``number``, from 1, of the image id ``old``."""
         if isinstance(old, str):
             return self.new_text(f"image {path}", f"{old}_aug{number}")
         twin = f"{json.dumps(old)} {made.id}"
@@ -236,13 +244,13 @@ class CocoIndex:
         return self._greatest + int(own or 0)
 
     def new_text(self, kind: str, wanted: str) -> str:
-        """A text that is no id of this kind."""
+        """Return a string that is not yet an id of this kind."""
         while self._names.get(kind, json.dumps(wanted)) is not None:
             wanted += "_"
         return wanted
 
     def _read(self, path: str) -> None:
-        images = Finder(self._folder, image_places(path))
+        images = Finder(self._folder, image_folders(path))
         greatest, has_maps = 0, False
         with open_annotation(self._folder, path) as file:
             for piece in iter_pieces(file, LISTS, path):
@@ -257,7 +265,7 @@ class CocoIndex:
                 elif names := item.get("keypoints"):
                     key = json.dumps(item.get("id"))
                     self._names.add(f"keypoints {path}", key, json.dumps(list(map(str, names))))
-        if has_maps:  # their images may have stood after them
+        if has_maps:  # their images may come after them
             self._read_maps(path)
         self._names.add("labels", path, str(greatest))
         self._names.add("file", path)
@@ -270,24 +278,24 @@ class CocoIndex:
         self._names.add(f"image {path}", key, json.dumps([image, stated]))
         if isinstance(item["id"], int | float):
             self._greatest = max(self._greatest, int(item["id"]))
-        for made in self._edits.made_from(image) if image else ():
+        for made in self._edits.generated_from(image) if image else ():
             number = str(self._made + 1)
-            if not self._names.add(f"seen in {path}", made.id):  # one image, listed twice
+            if not self._names.add(f"seen in {path}", made.id):  # an image that is listed twice
                 self._names.add(f"made in {path}", f"{key} {made.id}", number)
             elif not self._names.add("made", made.id, number):
                 continue
             self._made += 1
 
     def _take_label(self, item: Item, path: str) -> int:
-        """Note an annotation's id; returns it, if it is a number."""
+        """Index the id of an annotation; returns it if it is a number."""
         number = item.get("id")
         if isinstance(number, str):
             self._names.add(f"label {path}", json.dumps(number))
         return int(number) if isinstance(number, int | float) else 0
 
     def _read_maps(self, path: str) -> None:
-        """Note whose the maps of a panoptic JSON are."""
-        maps = Finder(self._folder, map_places(path))
+        """Index the images of the label maps of a panoptic JSON file."""
+        maps = Finder(self._folder, map_folders(path))
         with open_annotation(self._folder, path) as file:
             for piece in iter_pieces(file, ("annotations",), path):
                 item, where = parse_item(piece, path) if piece.key else ({}, "")
@@ -301,16 +309,16 @@ class CocoIndex:
 
 
 def parse_item(piece: Piece, path: str) -> tuple[Item, str]:
-    """An item of a list, and what a message calls it.
+    """Parse an item of a list; returns it with its name in messages.
 
     Raises:
-        DataError: if it is no object.
+        DataError: if it is not an object.
     """
     where = f"{path}: {piece.key}[{piece.number}]"
     try:
         item = json.loads(piece.data)
     except (ValueError, RecursionError):
-        raise DataError(f"{where} is no JSON") from None
+        raise DataError(f"{where} is not valid JSON") from None
     if not isinstance(item, Mapping):
-        raise DataError(f"{where} is no object")
+        raise DataError(f"{where} is not an object")
     return dict(item), where

@@ -1,4 +1,4 @@
-"""Faces as COCO JSON: ``images``, ``annotations`` with ``bbox`` x, y, width, height in pixels."""
+"""Face boxes in COCO JSON: ``images`` and ``annotations`` with ``bbox`` in pixels."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ from curate.layouts.faces.boxes import (
     parse_size,
     starts_with,
 )
+from curate.storage.index import open_index
+
+_SCHEMA = "CREATE TABLE images (id TEXT PRIMARY KEY, name TEXT)"
 
 
 def recognise(path: Path) -> bool:
-    """Whether it is a JSON object."""
+    """Return whether a file is a JSON object."""
     return starts_with(path, b"{")
 
 
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
-    """Read the images, then their annotations; the file is streamed, its ids are kept on disk.
+    """Iterate over the images, then over their annotations; ids are indexed on disk.
 
-    Of a file with ``categories`` only those whose name holds ``face`` are taken.
+    Of a file with ``categories`` only those whose name contains ``face`` are used.
     """
     _check_keys(path)
     categories = _load_categories(path)
     faces = {key: name for key, name in categories.items() if _names_faces(name)}
-    names = sqlite3.connect("")  # a private database on disk that goes when it is closed
-    try:
-        names.execute("CREATE TABLE images (id TEXT PRIMARY KEY, name TEXT)")
+    with open_index(schema=_SCHEMA, what="index of image ids") as names:
         for number, image in enumerate(_items(path, "images.item")):
             name = str(image["file_name"])
             try:
                 names.execute("INSERT INTO images VALUES (?, ?)", (repr(image["id"]), name))
             except sqlite3.IntegrityError:
-                raise DataError(f"{path}: images[{number}] has the id of another") from None
+                raise DataError(f"{path}: images[{number}] has a duplicate id") from None
             except UnicodeEncodeError:
-                raise DataError(f"{path}: images[{number}] has a name that is no text") from None
+                raise DataError(
+                    f"{path}: images[{number}] has a name that is not valid text"
+                ) from None
             yield GivenFaces(name, (), size=parse_size(image))
         for number, annotation in enumerate(_items(path, "annotations.item")):
             where = f"{path}: annotations[{number}]"
             if _is_face(annotation, categories, where):
                 found = _parse(annotation, names, where)
                 yield replace(found, fields=(_find_fields(annotation, faces),))
-    finally:
-        names.close()
 
 
 def save_faces(images: Iterable[FoundFaces], path: Path) -> None:
-    """Write COCO JSON with one category, ``face``; boxes are in pixels as stored.
+    """Write COCO JSON with the category ``face``; boxes are in pixels of the stored image.
 
-    Annotations stand beside their images in the order of the images; both lists
-    are written in two passes over a temporary file, so memory does not grow.
+    Annotations are collected in a temporary file, so memory does not grow.
     """
     aside = path.with_name(path.name + ".annotations")
     count = 0
@@ -91,14 +91,14 @@ def _check_keys(path: Path) -> None:
         kinds = load_kinds(file, str(path))
     for key in ("images", "annotations"):
         if key not in kinds:
-            raise DataError(f"{path} is no COCO file of faces: it has no key {key!r}")
+            raise DataError(f"{path} is not a COCO file of face boxes: it has no key {key!r}")
     for key in ("images", "annotations", "categories"):
         if kinds.get(key, "start_array") != "start_array":
-            raise DataError(f"{path} is no COCO file of faces: its {key!r} is not a list")
+            raise DataError(f"{path} is not a COCO file of face boxes: its {key!r} is not a list")
 
 
 def _load_categories(path: Path) -> dict[Any, str]:
-    """Every category's name by id; none where the file has no categories."""
+    """Return category names by id; empty if the file has no categories."""
     categories = {item["id"]: str(item["name"]) for item in _items(path, "categories.item")}
     if categories and not any(map(_names_faces, categories.values())):
         others = ", ".join(list(categories.values())[:3])
@@ -134,7 +134,7 @@ def _parse(annotation: Any, names: sqlite3.Connection, where: str) -> GivenFaces
 
 
 def _find_fields(annotation: Any, faces: Mapping[Any, str]) -> dict[str, Any]:
-    """What else an annotation says of its face; its category only where there are several."""
+    """Return the other fields of an annotation, and its category if there are several."""
     fields = dict(annotation.get("attributes") or {})
     fields |= {key: annotation[key] for key in ("iscrowd", "ignore") if key in annotation}
     if "score" in annotation:

@@ -1,4 +1,4 @@
-"""One annotation of COCO, for an image that was made from its own."""
+"""Transform of a COCO annotation for a generated image, and COCO run-length encoding."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from curate.core.affine import Affine, polygon_area
 from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.layouts.annotations import shorten
-from curate.layouts.editing.changes import Made
+from curate.layouts.editing.changes import GeneratedImage
 from curate.layouts.editing.geometry import (
     bounds,
     find_geometry,
     format_xywh,
     move_keypoints,
-    move_outline,
+    move_polygon,
     move_xywh,
     parse_numbers,
     round_pixels,
@@ -33,22 +33,22 @@ _SIDES = re.compile("left|right", re.IGNORECASE)
 
 def move_annotation(
     annotation: Mapping[str, Any],
-    made: Made,
+    made: GeneratedImage,
     size: tuple[int, int] | None,
     names: Sequence[str] | None,
     where: str,
 ) -> dict[str, Any] | None:
-    """An annotation for an image that was made, or None if its object left the image.
+    """Return an annotation for a generated image, or None if its object left the image.
 
     Args:
-        annotation: as it stands in the JSON.
-        made: the image made.
-        size: width and height that the JSON states for the source image, or None.
-        names: of the keypoints of its category, or None if it has none.
-        where: what a message calls the annotation.
+        annotation: annotation as parsed from the JSON file.
+        made: the generated image.
+        size: width and height that the JSON file states for the source image, or None.
+        names: keypoint names of its category, or None if it has none.
+        where: name of the annotation in messages.
 
     Raises:
-        DataError: if it is malformed, or holds what cannot be transformed.
+        DataError: if it is malformed, or contains something that cannot be transformed.
     """
     _refuse(annotation, where, is_moved=not made.is_copy)
     if made.is_copy:
@@ -65,7 +65,7 @@ def move_annotation(
         if box is None:
             return None
         if annotation.get("bbox") and not affine.keeps_axes:
-            moved["bbox"] = format_xywh(box)  # closer than the box around a turned box
+            moved["bbox"] = format_xywh(box)  # tighter than the box around a rotated box
     if annotation.get("bbox") and moved["bbox"] is None:
         return None
     area = annotation.get("area")
@@ -81,36 +81,36 @@ def move_annotation(
 
 
 def _refuse(annotation: Mapping[str, Any], where: str, is_moved: bool) -> None:
-    """Make sure that nothing of an annotation would be wrong for the image made."""
+    """Refuse an annotation with content that cannot be transformed."""
     if "segments_info" in annotation:
         raise DataError(
-            f"{where} is of a panoptic map, for which no image can be made yet; take the panoptic "
-            "JSON and its maps out of SOURCE, or choose a strategy that makes no images"
+            f"{where} belongs to a panoptic map, for which images cannot be generated; remove the "
+            "panoptic JSON and its maps from SOURCE, or use a strategy that generates no images"
         )
     for key, value in annotation.items() if is_moved else ():
         if key not in _KNOWN and find_geometry(key, value):
             raise DataError(
-                f"{where}.{key} seems to say where something is in the image, which cannot be "
-                "transformed; remove it, or use an augmentation that moves nothing"
+                f"{where}.{key} seems to contain coordinates, which cannot be "
+                "transformed; remove it, or use an augmentation that keeps the geometry"
             )
 
 
 def _move_segmentation(
-    value: Any, made: Made, affine: Affine, where: str
+    value: Any, made: GeneratedImage, affine: Affine, where: str
 ) -> tuple[Any, Box | None, float] | None:
-    """A segmentation, the box around it, and by what its area changed; None if there is none.
+    """Return a segmentation, its bounding box and its ratio of areas; None if there is none.
 
-    The box is None where nothing of it is left.
+    The box is None if the segmentation left the image.
     """
     if not value:
         return None
-    place = f"{where}.segmentation"
+    field = f"{where}.segmentation"
     if isinstance(value, Mapping):
-        return _move_mask(value, made, place)
+        return _move_mask(value, made, field)
     if not isinstance(value, list):
-        raise DataError(f"{place} is {shorten(str(value))}; want outlines or run lengths")
-    outlines = [move_outline(item, affine, f"{place}[{n}]") for n, item in enumerate(value)]
-    left = [outline for outline in outlines if outline]
+        raise DataError(f"{field} is {shorten(str(value))}; expected polygons or run lengths")
+    polygons = [move_polygon(item, affine, f"{field}[{n}]") for n, item in enumerate(value)]
+    left = [polygon for polygon in polygons if polygon]
     if not left:
         return [], None, 0.0
     before, after = sum(map(polygon_area, value)), sum(map(polygon_area, left))
@@ -119,14 +119,14 @@ def _move_segmentation(
 
 
 def _move_mask(
-    value: Mapping[str, Any], made: Made, place: str
+    value: Mapping[str, Any], made: GeneratedImage, field: str
 ) -> tuple[Any, Box | None, float] | None:
-    height, width = (int(side) for side in parse_numbers(value.get("size"), f"{place}.size", 2))
+    height, width = (int(side) for side in parse_numbers(value.get("size"), f"{field}.size", 2))
     counts = value.get("counts")
     if not isinstance(counts, str | list):
-        raise DataError(f"{place}.counts is {shorten(str(counts))}; want run lengths")
-    mask = decode_runs(counts, width, height, f"{place}.counts")
-    affine = made.map_for((width, height), place)
+        raise DataError(f"{field}.counts is {shorten(str(counts))}; expected run lengths")
+    mask = decode_runs(counts, width, height, f"{field}.counts")
+    affine = made.map_for((width, height), field)
     moved = affine.mask(mask)
     if not moved.any():
         return {}, None, 0.0
@@ -139,7 +139,7 @@ def _move_mask(
 
 
 def _swap_of(names: Sequence[str] | None, where: str) -> list[int]:
-    """For each keypoint the one on the other side.
+    """Return for each keypoint the index of its mirror image.
 
     Raises:
         DataError: if the names do not tell.
@@ -147,14 +147,14 @@ def _swap_of(names: Sequence[str] | None, where: str) -> list[int]:
     hint = "use an augmentation that does not flip, or name the keypoints"
     if names is None or (len(names) > 1 and not any(map(_SIDES.search, names))):
         raise DataError(
-            f"{where} has keypoints, whose names do not tell left from right, so they cannot be "
-            f"mirrored; {hint}"
+            f"{where} has keypoints, whose names do not distinguish left and right, so they "
+            f"cannot be mirrored; {hint}"
         )
     swap = []
     for name in names:
         other = _SIDES.sub(_other_side, name)
         if other not in names:
-            raise DataError(f"{where} has a keypoint {name!a} but none {other!a}; {hint}")
+            raise DataError(f"{where} has a keypoint {name!a} but no {other!a}; {hint}")
         swap.append(list(names).index(other))
     return swap
 
@@ -170,30 +170,32 @@ def _other_side(found: re.Match[str]) -> str:
 Mask = npt.NDArray[np.uint8]
 
 _OFFSET, _MORE, _SIGN, _BITS = 48, 0x20, 0x10, 5
-_MOST_GROUPS = 13  # of a count of 64 bits
+_MAX_GROUPS = 13  # of a count of 64 bits
 
 
 def decode_runs(counts: Sequence[int] | str, width: int, height: int, where: str) -> Mask:
-    """A mask of zeros and ones, H×W uint8, from its runs.
+    """Decode run lengths to a mask of zeros and ones, H×W uint8.
 
     Args:
-        counts: numbers of pixels, or their compressed text.
-        width: of the mask, pixels.
-        height: of the mask, pixels.
-        where: what a message calls them.
+        counts: run lengths, or their compressed string.
+        width: width of the mask in pixels.
+        height: height of the mask in pixels.
+        where: name of the field in messages.
 
     Raises:
-        DataError: if they are no run lengths of a mask of this size.
+        DataError: if they are not the run lengths of a mask of this size.
     """
     runs = parse_counts(counts, where) if isinstance(counts, str) else counts
     if not all(type(run) is int and run >= 0 for run in runs) or sum(runs) != width * height:
-        raise DataError(f"{where} holds no run lengths of a mask of {width}×{height} pixels")
+        raise DataError(
+            f"{where} does not contain the run lengths of a mask of {width}×{height} pixels"
+        )
     values = np.arange(len(runs), dtype=np.uint8) & 1
     return np.repeat(values, runs).reshape(width, height).T
 
 
 def encode_runs(mask: Mask) -> list[int]:
-    """The runs of a mask, H×W, in which what is not zero counts as one."""
+    """Return the run lengths of a mask, H×W; nonzero pixels are the foreground."""
     flat = (mask.T != 0).ravel()
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     edges = np.concatenate([[0], changes, [flat.size]])
@@ -202,17 +204,17 @@ def encode_runs(mask: Mask) -> list[int]:
 
 
 def parse_counts(text: str, where: str) -> list[int]:
-    """The counts of a compressed text.
+    """Parse a compressed string of run lengths.
 
     Raises:
-        DataError: if it is none.
+        DataError: if it is invalid.
     """
     counts: list[int] = []
     value = group = 0
     for letter in text:
         code = ord(letter) - _OFFSET
-        if not 0 <= code < 2 * _MORE or group == _MOST_GROUPS:
-            raise DataError(f"{where} holds {letter!a}, which is no compressed run length")
+        if not 0 <= code < 2 * _MORE or group == _MAX_GROUPS:
+            raise DataError(f"{where} holds {letter!a}, which is not a compressed run length")
         value |= (code & 0x1F) << _BITS * group
         group += 1
         if not code & _MORE:
@@ -226,7 +228,7 @@ def parse_counts(text: str, where: str) -> list[int]:
 
 
 def format_counts(counts: Sequence[int]) -> str:
-    """The compressed text of counts."""
+    """Format run lengths as a compressed string."""
     letters: list[str] = []
     for number, count in enumerate(counts):
         value = count - counts[number - 2] if number > 2 else count

@@ -1,7 +1,9 @@
-"""COCO's JSON as a stream of images and annotations; memory does not grow with the file.
+"""Streaming COCO JSON: its images and annotations, and a lossless split into pieces.
 
-Only numbers and names are picked out of it: a polygon of a million points, or an
-image with a million annotations, is never held.
+`iter_annotated` extracts only numbers and names: a polygon of a million points, or an image
+with a million annotations, is never held in memory. `iter_pieces` cuts a document into the
+items of some lists and the text between them; joined again they are the document byte for
+byte, so whatever is not edited stays as written.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from curate.core.errors import DataError
-from curate.layouts.annotations import iter_events
-from curate.layouts.label_maps import MOST_SEGMENTS
+from curate.layouts.annotations import is_shallow, iter_events
+from curate.layouts.label_maps import MAX_SEGMENTS
 
 _LISTS = ("images", "annotations")
 _WHOLES = {f"{kind}.item": kind for kind in _LISTS}
@@ -30,14 +32,14 @@ _TAKEN = _FIELDS | _NUMBERS | {"annotations.item.segments_info.item.id"}
 
 @dataclass(slots=True)
 class Item:
-    """One image or annotation.
+    """Image or annotation.
 
     Args:
         kind: ``images`` or ``annotations``.
-        number: its place in that list, from 0.
-        values: those of its ``id``, ``image_id`` and ``file_name`` that are there.
-        segments: ids of a panoptic annotation's segments, one more than there
-            may be at most.
+        number: index in that list, from 0.
+        values: those of ``id``, ``image_id`` and ``file_name`` that are present.
+        segments: ids of the segments of a panoptic annotation, at most one more than
+            allowed.
     """
 
     kind: str
@@ -47,18 +49,20 @@ class Item:
 
 
 def looks_like_coco(head: bytes) -> bool:
-    """Whether a JSON begins like COCO's: a list of images with names, or of annotations of them.
+    """Return whether a file starts like COCO JSON: a list of named images or of annotations.
 
     Args:
-        head: the first bytes of a file.
+        head: first bytes of the file.
     """
     import ijson
 
+    if not is_shallow(head):  # the memory of a parser grows with the square of the depth
+        return False
     seen: set[str] = set()
     events = ijson.sendable_list()
     parser = ijson.parse_coro(events)
     with contextlib.suppress(ijson.JSONError, ValueError):
-        parser.send(head)  # what comes before any damage tells enough
+        parser.send(head)  # the part before an error is enough
     for prefix, event, value in events:
         if event == "map_key" and prefix in ("", "images.item", "annotations.item"):
             seen.add(f"{prefix}.{value}" if prefix else value)
@@ -68,15 +72,14 @@ def looks_like_coco(head: bytes) -> bool:
 
 
 def iter_annotated(file: BinaryIO, name: str) -> Iterator[Item]:
-    """Every image and annotation of a COCO JSON, in the file's order.
+    """Iterate over the images and annotations of a COCO JSON file, in its order.
 
     Args:
-        file: the JSON.
-        name: what a message calls it.
+        file: the JSON file.
+        name: name in messages.
 
     Raises:
-        DataError: if it is cut off or damaged, or has something else in the
-            place of an image or annotation.
+        DataError: if it is not valid COCO JSON.
     """
     counts, found, item = dict.fromkeys(_LISTS, 0), set(), Item("", 0)
     for prefix, event, value in iter_events(file, name):
@@ -89,11 +92,11 @@ def iter_annotated(file: BinaryIO, name: str) -> Iterator[Item]:
             if event == "end_map":
                 yield item
                 continue
-            _check(event == "start_map", f"{name}: {kind}[{counts[kind]}] is no object")
+            _check(event == "start_map", f"{name}: {kind}[{counts[kind]}] is not an object")
             item = Item(kind, counts[kind])
             counts[kind] += 1
         elif prefix in counts:
-            _check(event in ("start_array", "end_array"), f"{name}: {prefix} is no list")
+            _check(event in ("start_array", "end_array"), f"{name}: {prefix} is not a list")
             found.add(prefix)
     _check("images" in found, f"{name}: images is missing; COCO's JSON lists its images there")
 
@@ -102,11 +105,11 @@ def _take(item: Item, prefix: str, event: str, value: Any, name: str) -> None:
     key = prefix.split(".")[2]
     where = f"{name}: {item.kind}[{item.number}].{key}"
     if prefix in _FIELDS:
-        _check(event not in _STARTS, f"{where} is neither a number nor a text")
+        _check(event not in _STARTS, f"{where} is neither a number nor a string")
         item.values[key] = value
     elif prefix in _NUMBERS:
-        _check(event == "number", f"{where} holds no number")
-    elif len(item.segments) <= MOST_SEGMENTS:
+        _check(event == "number", f"{where} contains a value that is not a number")
+    elif len(item.segments) <= MAX_SEGMENTS:
         item.segments.append(value)
 
 
@@ -116,7 +119,7 @@ def _check(sound: bool, line: str) -> None:
 
 
 _BLOCK = 1 << 20
-_LONGEST = 1 << 28  # bytes of one item, or of a key
+_MAX_ITEM = 1 << 28  # bytes of an item or a key
 _DEPTHS = np.zeros(256, np.int8)
 _DEPTHS[list(b"[{")] = 1
 _DEPTHS[list(b"]}")] = -1
@@ -126,14 +129,13 @@ _MARKS[list(b'[{]},:"')] = True
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of the document.
+    """Part of a document.
 
     Args:
-        key: of the list at the top whose item it is; empty for what stands between,
-            which ends where a list's first item begins.
-        data: the bytes; of an item with the white space around it but without the
-            comma before it.
-        number: which item of its list it is, from 0.
+        key: key of the top-level list of which this is an item; empty for the text between
+            lists, which ends where the first item of a list starts.
+        data: bytes; of an item with surrounding white space, without the comma before it.
+        number: index of the item in its list, from 0.
     """
 
     key: str
@@ -142,15 +144,15 @@ class Piece:
 
 
 def iter_pieces(file: BinaryIO, keys: Collection[str], name: str) -> Iterator[Piece]:
-    """Cut a document that is an object.
+    """Cut a JSON object into pieces; memory grows with the largest item only.
 
     Args:
-        file: the document, which is known to be whole JSON.
-        keys: of the lists whose items are wanted.
-        name: what messages call it.
+        file: the document, which was checked to be valid JSON.
+        keys: keys of the lists to cut into items.
+        name: name in messages.
 
     Raises:
-        DataError: if an item is far too long, or the document is no whole JSON after all.
+        DataError: if an item is larger than 256 MB, or the document is not valid JSON.
     """
     cutter = _Cutter(frozenset(keys), name)
     while block := file.read(_BLOCK):
@@ -159,20 +161,20 @@ def iter_pieces(file: BinaryIO, keys: Collection[str], name: str) -> Iterator[Pi
 
 
 class _Cutter:
-    """Takes a document block by block; brackets and commas of the two upper levels cut it.
+    """Cuts a document block by block at brackets and commas of its two upper levels.
 
-    Places are counted from the beginning of the document.
+    Offsets count from the start of the document.
     """
 
     def __init__(self, keys: frozenset[str], name: str) -> None:
         self._keys = keys
         self._name = name
         self._buffer = b""
-        self._base = 0  # place of the buffer's first byte
-        self._given = 0  # up to where pieces were given out
+        self._base = 0  # offset of the first byte of the buffer
+        self._yielded = 0  # offset up to which pieces were yielded
         self._key_start = 0
-        self._key: str | None = None  # at the top, from its colon to the next comma
-        self._list: str | None = None  # whose items are being cut
+        self._key: str | None = None  # current top-level key, from its colon to the next comma
+        self._list: str | None = None  # key of the list being cut
         self._number = 0
         self._depth = 0
         self._in_string = False
@@ -182,48 +184,48 @@ class _Cutter:
         start = self._base + len(self._buffer)
         self._buffer += block
         end = start + len(block)
-        for place, symbol, depth in self._find_marks(block):
-            yield from self._step(start + place, symbol, depth)
+        for offset, symbol, depth in self._find_marks(block):
+            yield from self._step(start + offset, symbol, depth)
         if self._list is None:
             yield from self._text(end if self._key is not None else self._key_start)
-        if end - self._given > _LONGEST:
-            raise DataError(f"{self._name} has an item of more than {_LONGEST >> 20} MB")
-        self._buffer = self._buffer[self._given - self._base :]
-        self._base = self._given
+        if end - self._yielded > _MAX_ITEM:
+            raise DataError(f"{self._name} has an item of more than {_MAX_ITEM >> 20} MB")
+        self._buffer = self._buffer[self._yielded - self._base :]
+        self._base = self._yielded
 
     def finish(self) -> Iterator[Piece]:
         if self._depth or self._in_string:
-            raise DataError(f"{self._name} is not whole JSON; is it cut off?")
+            raise DataError(f"{self._name} is not valid JSON; the file may be truncated")
         yield from self._text(self._base + len(self._buffer))
 
-    def _step(self, place: int, symbol: str, depth: int) -> Iterator[Piece]:
-        """Take one mark; a bracket stands as deep as what it is in."""
+    def _step(self, offset: int, symbol: str, depth: int) -> Iterator[Piece]:
+        """Process one mark; the depth of a bracket is that of the value around it."""
         if self._list is not None:
             if symbol == "," and depth == 2:
-                yield self._item(place)
-                self._given = place + 1
+                yield self._item(offset)
+                self._yielded = offset + 1
             elif symbol == "]" and depth == 1:
-                if self._slice(self._given, place).strip():
-                    yield self._item(place)
-                    self._given = place
+                if self._slice(self._yielded, offset).strip():
+                    yield self._item(offset)
+                    self._yielded = offset
                 self._list = None
         elif depth == 1 and symbol == ":":
-            self._key = self._read_key(place)
+            self._key = self._read_key(offset)
         elif depth == 1 and symbol == "[" and self._key in self._keys:
-            yield from self._text(place + 1)
+            yield from self._text(offset + 1)
             self._list, self._number = self._key, 0
         elif (depth == 1 and symbol == ",") or (depth == 0 and symbol == "{"):
-            self._key, self._key_start = None, place + 1
+            self._key, self._key_start = None, offset + 1
 
     def _find_marks(self, block: bytes) -> Iterator[tuple[int, str, int]]:
-        """Places, symbols and depths of what may cut the document, outside strings."""
+        """Iterate over offsets, symbols and depths of possible cuts outside strings."""
         text = (b"\\" if self._escaped else b"") + block
         text = text.replace(b"\\\\", b"__").replace(b'\\"', b"__")
-        carried = int(self._escaped)
+        prefix = int(self._escaped)
         self._escaped = text.endswith(b"\\")
-        symbols = np.frombuffer(text, np.uint8)[carried:]
-        places = np.flatnonzero(_MARKS[symbols])
-        marks = symbols[places]
+        symbols = np.frombuffer(text, np.uint8)[prefix:]
+        offsets = np.flatnonzero(_MARKS[symbols])
+        marks = symbols[offsets]
         quotes = marks == ord('"')
         outside = (np.cumsum(quotes) + self._in_string) % 2 == 0
         steps = np.where(outside, _DEPTHS[marks], 0)
@@ -234,23 +236,23 @@ class _Cutter:
         shallow = (depths < 2) | ((depths == 2) & (marks == ord(",")))
         chosen = np.flatnonzero(outside & ~quotes & shallow)
         for index in chosen.tolist():
-            yield int(places[index]), chr(marks[index]), int(depths[index])
+            yield int(offsets[index]), chr(marks[index]), int(depths[index])
 
-    def _read_key(self, place: int) -> str:
+    def _read_key(self, offset: int) -> str:
         try:
-            return str(json.loads(self._slice(self._key_start, place)))
+            return str(json.loads(self._slice(self._key_start, offset)))
         except (ValueError, RecursionError):
-            raise DataError(f"{self._name} is not whole JSON at byte {place}") from None
+            raise DataError(f"{self._name} is not valid JSON at byte {offset}") from None
 
     def _item(self, end: int) -> Piece:
-        piece = Piece(self._list or "", self._slice(self._given, end), self._number)
+        piece = Piece(self._list or "", self._slice(self._yielded, end), self._number)
         self._number += 1
         return piece
 
     def _text(self, end: int) -> Iterator[Piece]:
-        if end > self._given:
-            yield Piece("", self._slice(self._given, end))
-            self._given = end
+        if end > self._yielded:
+            yield Piece("", self._slice(self._yielded, end))
+            self._yielded = end
 
     def _slice(self, start: int, end: int) -> bytes:
         return self._buffer[start - self._base : end - self._base]

@@ -1,4 +1,4 @@
-"""COCO: images, and any number of JSON files with ``images`` and ``annotations``."""
+"""COCO layout: images and any number of JSON files with ``images`` and ``annotations``."""
 
 from __future__ import annotations
 
@@ -19,97 +19,101 @@ from curate.layouts.annotations import open_annotation, read_head, resolve, shor
 from curate.layouts.coco.groups import NAME, Opener, iter_annotations, iter_image_ids
 from curate.layouts.coco.json import Item, iter_annotated, looks_like_coco
 from curate.layouts.files import split_in, split_of_folders
-from curate.layouts.label_maps import MapLayout, is_panoptic_map
+from curate.layouts.label_maps import LabelMapLayout, is_panoptic_map
 from curate.storage.index import NameIndex
 
 _SHOWN = 4
-_MOST_LOOKED_AT = 64  # some tools write a JSON for every image
+_MAX_EXAMINED = 64  # some tools write a JSON file per image
 _IN_SPLITS = ("train", "valid", "val", "test")
 
 
-class Coco(MapLayout):
-    """Images that COCO's JSON files speak of: instances, keypoints, captions, panoptic and so on.
+class Coco(LabelMapLayout):
+    """Images and COCO JSON files: instances, keypoints, captions, panoptic and others.
 
-    An image's split is told by its folders (``train2017``), or by the name of the
-    JSON that lists it. Panoptic maps are carried where they are proven to be maps.
+    The split of an image is named by its folders (``train2017``), or by the name of the
+    JSON file that lists it. Panoptic maps are copied if they are proven to be label maps.
     """
 
     layout = "coco"
 
     @classmethod
     def recognise(cls, folder: Folder) -> str | None:
-        """COCO's JSON files in their usual places, told by how they begin."""
-        places = (path for path in _usual_places(folder) if path.endswith(".json"))
-        looked_at = islice(places, _MOST_LOOKED_AT)
-        found = [path for path in looked_at if looks_like_coco(read_head(folder, path))]
+        """Look for COCO JSON files in their usual folders, recognised by their start."""
+        candidates = (path for path in _usual_files(folder) if path.endswith(".json"))
+        examined = islice(candidates, _MAX_EXAMINED)
+        found = [path for path in examined if looks_like_coco(read_head(folder, path))]
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         return f"{', '.join(map(_with_split, found[:_SHOWN]))}{more}" if found else None
 
     @cached_property
     def _survey(self) -> Survey:
-        """What all the JSON files say; read when it is first needed, in each process."""
+        """Content of all JSON files; read on first use, in each process."""
         return take_survey(self.folder)
 
     def check(self) -> Iterator[str]:
-        """Read every JSON file to its end.
+        """Read all JSON files to their ends.
 
         Raises:
             DataError: if one is malformed.
         """
         yield from self._survey.notes
         names = self._survey.names
-        for leaf in self.folder.leaves():
-            if self._is_image(leaf):
-                names.add("there", leaf.path)
+        for info in self.folder.files():
+            if self._is_image(info):
+                names.add("there", info.path)
         count, example = names.only_in("there", "image")
         if count:
-            yield f"{count:,} images stand in no COCO JSON, such as {example!r}."
+            yield f"{count:,} images are not listed in any COCO JSON, such as {example!r}."
 
     def parse(self, path: str) -> ImageRecord:
-        """Read an image's split from its folders, else from the JSON that lists it."""
+        """Return the record of an image; its split is named by a folder or a JSON file."""
         split = split_of_folders(path) or self._survey.names.get("image", path)
         return ImageRecord(id=path, uri=path, split=split or None)
 
     def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """A row for each annotation: its category's name and its ``attributes``.
+        """Iterate over rows, one per annotation: category name and ``attributes``.
 
-        The same annotation in two files, as of instances and of keypoints, is one.
+        An annotation that occurs in two files, such as instances and keypoints, is one row.
         """
         seen = NameIndex()
         for path, opener in self._jsons():
-            places = Finder(self.folder, image_places(path))
+            finder = Finder(self.folder, image_folders(path))
             for number, row in iter_annotations(opener, path):
-                image = places.find(row[NAME], f"{path}: {NAME}")
-                said = {name: value for name, value in row.items() if name != NAME}
+                image = finder.find(row[NAME], f"{path}: {NAME}")
+                values = {name: value for name, value in row.items() if name != NAME}
                 new = number is None or seen.add("annotation", f"{number!r} {image}")
-                if image is not None and new and any(value is not None for value in said.values()):
-                    yield image, said
+                if (
+                    image is not None
+                    and new
+                    and any(value is not None for value in values.values())
+                ):
+                    yield image, values
         seen.close()
 
     def aliases(self) -> Iterator[tuple[str, str]]:
-        """The ids that the JSON files give to the images."""
+        """Iterate over the image ids in the JSON files."""
         for path, opener in self._jsons():
-            places = Finder(self.folder, image_places(path))
+            finder = Finder(self.folder, image_folders(path))
             for number, name in iter_image_ids(opener, path):
-                image = places.find(name, f"{path}: {NAME}")
+                image = finder.find(name, f"{path}: {NAME}")
                 if image is not None:
                     yield number, image
 
     def _jsons(self) -> Iterator[tuple[str, Opener]]:
-        for leaf in self.folder.leaves():
-            is_json = leaf.regular and leaf.path.endswith(".json")
-            if is_json and looks_like_coco(read_head(self.folder, leaf.path)):
-                yield leaf.path, partial(open_annotation, self.folder, leaf.path)
+        for info in self.folder.files():
+            is_json = info.regular and info.path.endswith(".json")
+            if is_json and looks_like_coco(read_head(self.folder, info.path)):
+                yield info.path, partial(open_annotation, self.folder, info.path)
 
-    def may_be_map(self, path: str) -> bool:
-        """Whether a panoptic JSON names this file as a map."""
+    def may_be_label_map(self, path: str) -> bool:
+        """Return whether a panoptic JSON file names a file as a label map."""
         in_folder = any(name.startswith("panoptic") for name in path.split("/")[:-1])
         is_png = path.lower().endswith(".png")
         return is_png and in_folder and self._survey.names.get("map", path) is not None
 
-    def is_map(self, path: str, data: bytes) -> bool:
-        """Prove a panoptic map against the segments that its JSON gives for it."""
-        segments = self._survey.names.get("map", path) if self.may_be_map(path) else None
+    def is_label_map(self, path: str, data: bytes) -> bool:
+        """Prove a panoptic map by the segments that its JSON file lists for it."""
+        segments = self._survey.names.get("map", path) if self.may_be_label_map(path) else None
         return segments is not None and is_panoptic_map(data, json.loads(segments))
 
 
@@ -118,27 +122,27 @@ def _with_split(path: str) -> str:
     return f"{path} (split {split})" if split else path
 
 
-def _usual_places(folder: Folder) -> Iterator[str]:
-    """Where COCO's JSON files usually are, without a look into folders full of images."""
-    tops = folder.names()
+def _usual_files(folder: Folder) -> Iterator[str]:
+    """Iterate over the usual paths of COCO JSON files, without listing folders of images."""
+    tops = folder.list_names()
     for name in sorted(tops):
         yield name
         if name.lower() == "annotations/":
-            yield from (f"{name}{inner}" for inner in sorted(folder.names(name)))
+            yield from (f"{name}{inner}" for inner in sorted(folder.list_names(name)))
     for split in _IN_SPLITS:  # as exported by labelling tools
         path = posixpath.join(split, "_annotations.coco.json")
-        if f"{split}/" in tops and folder.leaf(path) is not None:
+        if f"{split}/" in tops and folder.info(path) is not None:
             yield path
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What the JSON files say.
+    """Content of the JSON files.
 
     Args:
-        names: of kind ``image`` the paths that they list, with the split; of
-            kind ``map`` the panoptic maps, with the ids of their segments.
-        notes: what a user should know, a line each.
+        names: kind ``image``: listed paths, with the split; kind ``map``: panoptic maps,
+            with the ids of their segments.
+        notes: notes for the user, one line each.
     """
 
     names: NameIndex
@@ -146,25 +150,25 @@ class Survey:
 
 
 def take_survey(folder: Folder) -> Survey:
-    """Read every COCO JSON below a folder to its end.
+    """Read all COCO JSON files below a folder to their ends.
 
     Raises:
         DataError: if one is malformed.
     """
     names, notes = NameIndex(), []
-    for leaf in folder.leaves():
-        is_json = leaf.regular and leaf.path.endswith(".json")
-        if is_json and looks_like_coco(read_head(folder, leaf.path)):
-            reader = _Reader(folder, leaf.path, names)
-            with open_annotation(folder, leaf.path) as file:
-                for item in iter_annotated(file, leaf.path):
+    for info in folder.files():
+        is_json = info.regular and info.path.endswith(".json")
+        if is_json and looks_like_coco(read_head(folder, info.path)):
+            reader = _Reader(folder, info.path, names)
+            with open_annotation(folder, info.path) as file:
+                for item in iter_annotated(file, info.path):
                     reader.take(item)
             notes += reader.finish()
     return Survey(names, tuple(notes))
 
 
 class _Reader:
-    """Takes one JSON's items; ids are looked up in a list of its own."""
+    """Reader of the items of one JSON file, with an index of its ids."""
 
     def __init__(self, folder: Folder, path: str, names: NameIndex) -> None:
         self._folder, self._path, self._names = folder, path, names
@@ -172,8 +176,8 @@ class _Reader:
         self._ids = NameIndex()
         self._counts: Counter[str] = Counter()
         self._absent = ""
-        self._images = Finder(folder, image_places(path))
-        self._maps = Finder(folder, map_places(path))
+        self._images = Finder(folder, image_folders(path))
+        self._maps = Finder(folder, map_folders(path))
 
     def take(self, item: Item) -> None:
         where = f"{self._path}: {item.kind}[{item.number}]"
@@ -186,7 +190,7 @@ class _Reader:
     def _take_image(self, values: dict[str, Any], where: str) -> None:
         key = id_key(values.get("id"), f"{where}.id")
         if not self._ids.add("image", key):
-            raise DataError(f"{where}.id is {shorten(values['id'])}, which another image has")
+            raise DataError(f"{where}.id is {shorten(values['id'])}, which is duplicated")
         path = self._images.find(values.get("file_name"), f"{where}.file_name")
         if path is None:
             self._counts["absent"] += 1
@@ -198,7 +202,7 @@ class _Reader:
         values = item.values
         self._ids.add("labelled", id_key(values.get("image_id"), f"{where}.image_id"))
         if "id" in values and not self._ids.add("label", id_key(values["id"], f"{where}.id")):
-            raise DataError(f"{where}.id is {shorten(values['id'])}, which another annotation has")
+            raise DataError(f"{where}.id is {shorten(values['id'])}, which is duplicated")
         if "file_name" in values:
             path = self._maps.find(values["file_name"], f"{where}.file_name")
             ids = [number for number in item.segments if type(number) is int]
@@ -206,18 +210,18 @@ class _Reader:
                 self._names.add("map", path, json.dumps(ids))
 
     def finish(self) -> list[str]:
-        """What is odd about this JSON, a line each."""
+        """Return notes on inconsistencies of this JSON file, one line each."""
         images, notes = self._counts["images"], []
         if self._absent:
             there = images - self._counts["absent"]
             notes.append(
                 f"{self._path}: {there:,} of its {images:,} images are in {self._folder.name}; "
-                f"absent are such as {shorten(self._absent)}."
+                f"missing are for example {shorten(self._absent)}."
             )
         strangers, example = self._ids.only_in("labelled", "image")
         if strangers:
             notes.append(
-                f"{self._path}: annotations belong to {strangers:,} images that it does not list, "
+                f"{self._path}: annotations refer to {strangers:,} images that it does not list, "
                 f"such as {example}."
             )
         bare, example = self._ids.only_in("image", "labelled")
@@ -230,46 +234,46 @@ class _Reader:
 
 
 class Finder:
-    """Finds the files that names in one JSON mean; the folder that had the last is asked first.
+    """Finder of the files named in one JSON file; tries the folder of the last match first.
 
     Args:
-        folder: the dataset.
-        places: folders that the names may count from, the likeliest first.
+        folder: files of the dataset.
+        folders: folders to which the names may be relative, the likeliest first.
     """
 
-    def __init__(self, folder: Folder, places: Sequence[str]) -> None:
+    def __init__(self, folder: Folder, folders: Sequence[str]) -> None:
         self._folder = folder
-        self._places = list(places)
+        self._folders = list(folders)
 
     def find(self, name: Any, where: str) -> str | None:
-        """The path of a file, or None if it is not there.
+        """Return the path of a file, or None if it does not exist.
 
         Raises:
-            DataError: if the name is none of a file in the dataset.
+            DataError: if the name is not a relative path in the dataset.
         """
         name = resolve("", name, where)
-        for number, place in enumerate(self._places):
-            path = posixpath.normpath(posixpath.join(place, name))
-            leaf = self._folder.leaf(path)
-            if leaf is not None and leaf.regular:
-                self._places.insert(0, self._places.pop(number))
+        for number, parent in enumerate(self._folders):
+            path = posixpath.normpath(posixpath.join(parent, name))
+            info = self._folder.info(path)
+            if info is not None and info.regular:
+                self._folders.insert(0, self._folders.pop(number))
                 return path
         return None
 
 
 def id_key(value: Any, where: str) -> str:
-    """An id as text in which 1 and "1" differ.
+    """Format an id such that 1 and "1" differ.
 
     Raises:
-        DataError: if it is neither a number nor a text.
+        DataError: if it is neither a number nor a string.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise DataError(f"{where} is {shorten(value)}; want a number or a text")
+        raise DataError(f"{where} is {shorten(value)}; expected a number or a string")
     return json.dumps(value)
 
 
-def image_places(path: str) -> list[str]:
-    """Folders that the names in a JSON may count from, the likeliest first."""
+def image_folders(path: str) -> list[str]:
+    """Return the folders to which names in a JSON file may be relative, likeliest first."""
     own, stem = posixpath.dirname(path), PurePosixPath(path).stem
     word = stem.rpartition("_")[2]  # val2017 of instances_val2017
     tops = dict.fromkeys([posixpath.dirname(own), own, ""])
@@ -277,8 +281,8 @@ def image_places(path: str) -> list[str]:
     return list(dict.fromkeys(posixpath.join(top, name) for name in inner for top in tops))
 
 
-def map_places(path: str) -> list[str]:
-    """Folders of the maps of a panoptic JSON, such as ``annotations/panoptic_val2017``."""
+def map_folders(path: str) -> list[str]:
+    """Return the folders of the maps of a panoptic JSON file, such as ``panoptic_val2017``."""
     own, stem = posixpath.dirname(path), PurePosixPath(path).stem
     return list(
         dict.fromkeys(posixpath.join(top, stem) for top in (own, posixpath.dirname(own), ""))

@@ -1,8 +1,7 @@
-"""Annotations of a dataset after images were removed from it and made for it.
+"""Editing of annotations after images were removed from or added to a dataset.
 
-One file for each layout, with a class that keeps the contract of
-`curate.layouts.editing.changes.Editor`, and one line in `EDITORS`. Where images
-stand in containers, these are written anew by ``rebuild_edited``.
+Each layout has a class that implements `curate.layouts.editing.changes.Editor`, and one
+line in `EDITORS`. Containers are rewritten by `rebuild_edited`.
 """
 
 from __future__ import annotations
@@ -10,24 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
-from curate.core.protocols import CarriedFile, Source
+from curate.core.protocols import SidecarFile, Source
 from curate.core.registry import Plugin, Registry
-from curate.layouts.editing.changes import Editor, Edits, Fate, Made, Outcome, name_copy
+from curate.layouts.editing.changes import (
+    Editor,
+    EditResult,
+    Edits,
+    GeneratedImage,
+    Outcome,
+    name_copy,
+)
 
 __all__ = [
     "EDITORS",
     "REBUILDERS",
+    "EditResult",
     "Editor",
     "Edits",
-    "Fate",
-    "Made",
+    "GeneratedImage",
     "Outcome",
     "name_copy",
     "open_editor",
     "rebuild_edited",
 ]
 
-_PLAIN = "curate.layouts.editing.sidecars:PlainEditor"
+_PLAIN = "curate.layouts.editing.sidecars:CopyingEditor"
 
 EDITORS = Registry(
     "layout",
@@ -54,11 +60,11 @@ REBUILDERS = Registry(
 
 
 def open_editor(source: Source, edits: Edits) -> Editor:
-    """What edits the files beside a dataset's images.
+    """Return the editor of the annotation files of a dataset.
 
     Args:
-        source: the dataset; its annotations have been checked.
-        edits: what is to be changed.
+        source: dataset whose annotations have been checked.
+        edits: edits to apply.
     """
     return cast(Editor, EDITORS.resolve(source.layout)(source, edits))
 
@@ -70,25 +76,25 @@ def rebuild_edited(
     image_bytes: Callable[[str], bytes | None],
     target: BinaryIO,
     placed: Callable[[str, str], None] = lambda record_id, output_id: None,
-) -> Iterator[CarriedFile]:
-    """Write a container without what was removed, and what was made after its source.
+) -> Iterator[SidecarFile]:
+    """Rewrite a container without removed images and with generated ones after their source.
 
     Args:
         source: the dataset.
         container: one of ``source.containers()``.
-        edits: what is to be changed.
-        image_bytes: the bytes of an image that is kept or made, by its id; None if it
-            is withheld.
-        target: where to write; can be sought in.
-        placed: told the id of every image written, and the id that it has in the
-            output: rows of tables move.
+        edits: edits to apply.
+        image_bytes: returns the bytes of a kept or generated image by id; None if it is
+            withheld.
+        target: seekable file to write to.
+        placed: called with the id of every image written and its id in the output, since
+            rows of tables move.
 
     Yields:
-        What stayed behind, and why.
+        What was left out, with the reason.
 
     Raises:
-        DataError: if the container is damaged, or holds geometry that cannot be
-            transformed with an image that was made; names the place.
+        DataError: if the container is invalid, or contains coordinates that cannot be
+            transformed for a generated image.
     """
     rebuild = REBUILDERS.resolve(source.layout)
     yield from rebuild(source, container, edits, image_bytes, target, placed)

@@ -1,4 +1,4 @@
-"""What is to be changed about a dataset, and what became of each of its files."""
+"""Edits of a dataset, the result for each of its files, and names of generated images."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import Any, BinaryIO, Protocol
 
 from curate.core.affine import Affine, from_stored
 from curate.core.errors import DataError
-from curate.core.protocols import CarriedFile, Source
+from curate.core.protocols import SidecarFile, Source
 from curate.core.records import ImageRecord
 from curate.layouts.annotations import iter_stored_lines
 from curate.layouts.containers import parse_uri
 
 
 @dataclass(frozen=True)
-class Made:
-    """An image that was made from another one.
+class GeneratedImage:
+    """Image generated from another image of the dataset.
 
     Args:
-        id: of the new image in the output, in the folder of the one that it was made from.
-        affine: from the upright image to the made one; `curate.core.affine.identity`
-            for a repetition.
-        width: of the upright image that it was made from, pixels.
-        height: of the upright image that it was made from, pixels.
-        orientation: EXIF orientation of the image that it was made from, which the
-            made one has lost; 1 also for a copy of the file, which keeps it.
+        id: id in the output, in the folder of the source image.
+        affine: transform from the upright source image to the generated one;
+            `curate.core.affine.identity` for a copy.
+        width: width of the upright source image in pixels.
+        height: height of the upright source image in pixels.
+        orientation: EXIF orientation of the source image, which the generated image no
+            longer has; 1 also for a copy of the file, which keeps it.
     """
 
     id: str
@@ -40,19 +40,19 @@ class Made:
 
     @property
     def is_copy(self) -> bool:
-        """Whether every point is where it was, in the file as stored, too."""
+        """Whether the stored pixels have the same coordinates as in the source image."""
         return self.orientation == 1 and self.affine.is_identity(self.width, self.height)
 
     def map_for(self, size: tuple[int, int] | None, where: str) -> Affine:
-        """Where the points of an annotation of the source image are in the made one.
+        """Return the transform of the coordinates of an annotation of the source image.
 
         Args:
-            size: width and height that the annotation states, or None. As stored or
-                upright tells which of the two it speaks of; stored if that is the same.
-            where: what a message calls the annotation.
+            size: width and height stated by the annotation, or None. They tell whether its
+                coordinates refer to the stored or the upright image; stored if both agree.
+            where: name of the annotation in messages.
 
         Raises:
-            DataError: if it speaks of an image of another size.
+            DataError: if the annotation states another size.
         """
         if self.is_copy:
             return self.affine
@@ -60,10 +60,10 @@ class Made:
             return self.affine if self.orientation == 1 else self._from_stored
         if size == (self.width, self.height):
             return self.affine
-        said, found = f"{size[0]}×{size[1]}" if size else "", f"{self._stored[0]}×{self._stored[1]}"
+        stated, found = (f"{width}×{height}" for width, height in (size or (0, 0), self._stored))
         raise DataError(
-            f"{where} says that its image is {said}, but it is {found}; mend the annotation, "
-            "since no image can be made with it"
+            f"{where} states an image size of {stated}, but the image has {found}; "
+            "fix the annotation, since no image can be generated with it"
         )
 
     @property
@@ -77,71 +77,71 @@ class Made:
 
 
 class Edits(Protocol):
-    """What is to be changed; asked about every image, some of them often."""
+    """Edits to apply to a dataset; queried for every image, possibly several times."""
 
     def is_kept(self, record_id: str) -> bool:
-        """Whether an image is in the output; removed otherwise."""
+        """Return whether an image is kept; otherwise it is removed."""
         ...
 
-    def made_from(self, record_id: str) -> Sequence[Made]:
-        """The images made from one, in order; also from one that is removed."""
+    def generated_from(self, record_id: str) -> Sequence[GeneratedImage]:
+        """Return the images generated from one, in order; it may itself be removed."""
         ...
 
 
 class Outcome(StrEnum):
-    """What became of a file beside the images."""
+    """Outcome of editing a sidecar file."""
 
-    SAME = "same"  # nothing changes: copy it
-    EDITED = "edited"  # the target holds it anew
-    DROPPED = "dropped"  # it belongs to a removed image
+    SAME = "same"  # unchanged: copy it
+    EDITED = "edited"  # the target contains the edited file
+    DROPPED = "dropped"  # belongs to a removed image
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """What became of one file beside the images.
+class EditResult:
+    """Result of editing a sidecar file.
 
     Args:
-        outcome: whether to copy it, to take the target, or to leave it out. Unless it
-            is edited, what was written to the target means nothing.
-        note: what a user should know, a line without the file's name, or None.
+        outcome: whether to copy the file, use the target, or leave the file out. The
+            content of the target is meaningful only if the file was edited.
+        note: note for the user in one line without the file name, or None.
     """
 
     outcome: Outcome
     note: str | None = None
 
 
-SAME = Fate(Outcome.SAME)
-EDITED = Fate(Outcome.EDITED)
-DROPPED = Fate(Outcome.DROPPED)
+SAME = EditResult(Outcome.SAME)
+EDITED = EditResult(Outcome.EDITED)
+DROPPED = EditResult(Outcome.DROPPED)
 
 
 class Editor(Protocol):
-    """The annotations of a dataset after its images were changed.
+    """Edits the annotations of a dataset to match its changed images.
 
-    The contract, tested for every layout: without edits every file is the same; of
-    a removed image no mention is left, and nothing that belongs to it; what is not
-    understood goes through unchanged; memory does not grow with the dataset, and
-    the result does not depend on the order of the calls.
+    The contract, tested for every layout: without edits every file is unchanged; no
+    mention of a removed image remains, and nothing that belongs to it; unknown content is
+    kept unchanged; memory does not grow with the dataset; the result does not depend on
+    the order of the calls.
     """
 
     def __init__(self, source: Any, edits: Edits) -> None: ...
 
-    def edit(self, other: CarriedFile, target: BinaryIO) -> Fate:
-        """Write one of ``source.others()`` that is carried, as it must be now.
+    def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:
+        """Write the edited version of a sidecar file that is copied.
 
         Raises:
-            DataError: if it is malformed, or holds what cannot be transformed with an
-                image that was made; names the place.
+            DataError: if it is malformed, or contains coordinates that cannot be
+                transformed for a generated image.
         """
         ...
 
     def iter_new(self) -> Iterator[tuple[str, bytes]]:
-        """Paths and contents of files that belong to the images made, sorted by their sources."""
+        """Iterate over path and content of new files of the generated images, by source image."""
         ...
 
 
 _JPEG = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".jif"})
-_USUAL = (
+_COMMON_SUFFIXES = (
     ".jpg",
     ".png",
     ".jpeg",
@@ -155,21 +155,21 @@ _USUAL = (
     ".tiff",
 )
 _TABLES = frozenset({"parquet", "arrow"})
-_LONGEST_NAME = 255  # bytes that file systems take
+_MAX_NAME = 255  # bytes that file systems take
 
 
 def name_copy(source: Source, record: ImageRecord, number: int, suffix: str) -> str:
-    """The id of an image that is made from another, in the same layout.
+    """Return the id of an image generated from another, in the same layout.
 
-    ``train/dog/a.jpg`` gives ``train/dog/a_aug1.jpg``. A name that SOURCE has is left
-    to it: an underscore follows. Rows of tables have no names of their own, so theirs
-    says only what they were made from.
+    ``train/dog/a.jpg`` gives ``train/dog/a_aug1.jpg``. If SOURCE contains that name, an
+    underscore is appended. Rows of tables have no names, so their ids only state which
+    row they were generated from.
 
     Args:
         source: the dataset.
-        record: the image that it is made from.
-        number: which of the images made from it, from 1.
-        suffix: of the format that it is encoded in, ``.jpg`` or ``.png``.
+        record: the source image.
+        number: number of the image among those generated from the same source, from 1.
+        suffix: suffix of the encoded format, ``.jpg`` or ``.png``.
 
     Raises:
         DataError: if the name would be too long.
@@ -178,23 +178,29 @@ def name_copy(source: Source, record: ImageRecord, number: int, suffix: str) -> 
         return _name_row(record, number)
     folder, name = posixpath.split(record.id)
     stem, ending = _split(name, is_sample=source.layout == "webdataset")
-    inner, own = ending[: ending.rfind(".")], ending[ending.rfind(".") :]
+    cut = max(ending.rfind("."), 0)
+    inner, own = ending[:cut], ending[cut:]
     made = f"{stem}_aug{number}"
     if source.layout != "webdataset" and _has_twin(source, posixpath.join(folder, stem), own):
         made = f"{stem}_{own[1:]}_aug{number}"
     ending = inner + spell_suffix(own, suffix)
     while _is_taken(source, posixpath.join(folder, made), ending):
         made += "_"
-    if len(f"{made}{ending}".encode()) > _LONGEST_NAME:
+    if len(f"{made}{ending}".encode()) > _MAX_NAME:
         raise DataError(f"the name of {record.id!r} is too long to name a copy after it")
     return posixpath.join(folder, made + ending)
 
 
 def rename(written: str, record_id: str, made_id: str) -> str:
-    """The name of an image as an annotation wrote it, for the image that was made.
+    """Return the name in an annotation adapted to a generated image.
+
+    Args:
+        written: name of the source image in the annotation.
+        record_id: id of the source image.
+        made_id: id of the generated image.
 
     Raises:
-        ValueError: if they are not in one folder.
+        ValueError: if the two images are not in the same folder.
     """
     if posixpath.dirname(record_id) != posixpath.dirname(made_id):
         raise ValueError(f"{made_id!r} is not in the folder of {record_id!r}")
@@ -203,7 +209,7 @@ def rename(written: str, record_id: str, made_id: str) -> str:
 
 
 def rename_stem(written: str, record_id: str, made_id: str) -> str:
-    """As ``rename``, for a name that was written without its suffix."""
+    """Like `rename`, for a name without a suffix."""
     return str(PurePosixPath(rename(written, record_id, made_id)).with_suffix(""))
 
 
@@ -214,50 +220,55 @@ def _name_row(record: ImageRecord, number: int) -> str:
 
 
 def _split(name: str, is_sample: bool) -> tuple[str, str]:
-    """A name's stem and ending; a sample's stem, its key, ends at the first dot."""
-    cut = name.index(".", 1) if is_sample else name.rindex(".")
+    """Split a name into stem and suffix; the stem (key) of a sample ends at the first dot."""
+    cut = name.find(".", 1) if is_sample else name.rfind(".")
+    cut = len(name) if cut < 0 else cut  # ids of a table need not be file names
     return name[:cut], name[cut:]
 
 
 def spell_suffix(own: str, suffix: str) -> str:
-    """A suffix, spelt as the source spells it where it is of the same format."""
+    """Return a suffix as the source image spells it, if the format is the same."""
     same = own.lower() in _JPEG if suffix == ".jpg" else own.lower() == suffix
     return own if same else suffix
 
 
 def _is_taken(source: Source, stem: str, ending: str) -> bool:
-    """Whether SOURCE has an image of this name; labels go by the name without its suffix."""
+    """Return whether SOURCE contains an image of this name; labels share its stem."""
     endings = {ending, ".jpg", ".png"}
     return any(source.find(f"{stem}{each}") is not None for each in endings)
 
 
 def _has_twin(source: Source, stem: str, own: str) -> bool:
-    """Whether another image differs in its suffix only, after which copies could be called."""
-    return any(each != own and source.find(f"{stem}{each}") is not None for each in _USUAL)
+    """Return whether another image differs in its suffix only, so that copies would clash."""
+    return any(
+        each != own and source.find(f"{stem}{each}") is not None for each in _COMMON_SUFFIXES
+    )
 
 
 Decide = Callable[[str, str], tuple[bool, Iterable[str]]]
-"""Says of a line without its end, and of what a message calls it, whether it is kept, and
-which lines follow."""
+"""Decides from a line without its end, and its name in messages, whether it is kept and which
+lines to insert after it."""
 
 
 def edit_lines(file: BinaryIO, name: str, decide: Decide, target: BinaryIO) -> bool:
-    """Write a list with each kept line as it is stored; returns whether it changed.
+    """Write a text file with each kept line as stored; returns whether it changed.
 
     Args:
-        file: the list.
-        name: what messages call it.
-        decide: what becomes of each line.
-        target: where to write.
+        file: file to edit.
+        name: name of the file in messages.
+        decide: decision for each line.
+        target: file to write to.
 
     Raises:
-        DataError: if a line is no text.
+        DataError: if a line is not text.
     """
     changed, last, end = False, b"\n", b"\n"
     for where, line, stored in iter_stored_lines(file, name):
         text = line.rstrip("\r\n")
         kept, added = decide(text, where)
-        if stored.endswith(b"\n"):  # else it is the last line, to be ended as those before
+        if stored.endswith(
+            b"\n"
+        ):  # otherwise the last line, which gets the line end of the previous ones
             end = b"\r\n" if stored.endswith(b"\r\n") else b"\n"
         new = [each.encode() + end for each in added]
         changed |= not kept or bool(new)

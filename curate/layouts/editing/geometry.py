@@ -1,4 +1,4 @@
-"""Shapes of annotations under the map that made an image: boxes, outlines, points."""
+"""Affine transforms of annotation geometry: boxes, polygons, keypoints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.layouts.annotations import shorten
 
-_DIGITS = 4  # of a pixel; labels are far coarser
+_DIGITS = 4  # decimal places of a pixel
 
 _GEOMETRY = re.compile(
     r"(?:^|_)(?:\w*box(?:es)?|rle|masks?|poly|polygons?|segmentations?|segments?|contours?"
@@ -21,27 +21,27 @@ _GEOMETRY = re.compile(
     r"[xy](?:_?(?:min|max|center|centre|[0-9]))?|[xy]yxy|xywh|left|top|right|bottom)(?:$|_)",
     re.IGNORECASE,
 )
-"""Names of fields that probably say where something is in an image."""
+"""Names of fields that probably contain coordinates."""
 
 _COUNT = re.compile(r"^(?:num|n|no|count)_|_(?:count|id|ids|type|label|labels)$", re.IGNORECASE)
 
 
 def round_pixels(value: float) -> float:
-    """A coordinate as it is written: whole where it is whole, else to a ten-thousandth."""
+    """Round a coordinate to 1/10,000 pixel; integral values become integers."""
     rounded = round(float(value), _DIGITS)
     return int(rounded) if rounded == int(rounded) else rounded
 
 
 def parse_numbers(value: Any, where: str, count: int | None = None) -> list[float]:
-    """A list of numbers in an annotation.
+    """Parse a list of numbers in an annotation.
 
     Args:
-        value: what stands there.
-        where: what a message calls it.
-        count: how many there must be, or None for any.
+        value: value in the annotation.
+        where: name of the field in messages.
+        count: required length, or None for any.
 
     Raises:
-        DataError: if it is something else.
+        DataError: if it is not such a list.
     """
     sound = isinstance(value, list | tuple) and all(
         isinstance(item, int | float) and not isinstance(item, bool) and np.isfinite(item)
@@ -49,51 +49,51 @@ def parse_numbers(value: Any, where: str, count: int | None = None) -> list[floa
     )
     if not sound or (count is not None and len(value) != count):
         want = "numbers" if count is None else f"{count} numbers"
-        raise DataError(f"{where} is {shorten(str(value))}; want a list of {want}")
+        raise DataError(f"{where} is {shorten(str(value))}; expected a list of {want}")
     return list(value)
 
 
 def move_xywh(value: Any, affine: Affine, where: str) -> list[float] | None:
-    """A box as ``x, y, width, height``, transformed; None if it left the image.
+    """Transform a box ``x, y, width, height``; None if it left the image.
 
     Raises:
-        DataError: if it is no such box.
+        DataError: if it is not such a box.
     """
     x, y, width, height = parse_numbers(value, where, 4)
     if width < 0 or height < 0:
-        raise DataError(f"{where} has a negative size; want x, y, width, height")
+        raise DataError(f"{where} has a negative size; expected x, y, width, height")
     return format_xywh(affine.box(Box(x, y, x + width, y + height)))
 
 
 def format_xywh(box: Box | None) -> list[float] | None:
-    """A box as ``x, y, width, height``, or None where there is none left."""
+    """Format a box as ``x, y, width, height``; None if it is None or empty."""
     if box is None:
         return None
     values = [round_pixels(value) for value in (box.x0, box.y0, box.width, box.height)]
     return values if values[2] > 0 and values[3] > 0 else None
 
 
-def move_outline(value: Any, affine: Affine, where: str) -> list[float]:
-    """An outline as ``x, y, x, y …``, transformed and clipped; empty if it left the image.
+def move_polygon(value: Any, affine: Affine, where: str) -> list[float]:
+    """Transform and clip a polygon ``x, y, x, y …``; empty if it left the image.
 
     Raises:
-        DataError: if it is no such outline.
+        DataError: if it is not a polygon.
     """
     numbers = parse_numbers(value, where)
     if len(numbers) < 6 or len(numbers) % 2:
-        raise DataError(f"{where} has {len(numbers)} numbers; want three or more pairs")
+        raise DataError(f"{where} has {len(numbers)} numbers; expected three or more pairs")
     return [round_pixels(value) for value in affine.polygon(numbers).ravel()]
 
 
-def bounds(outlines: Sequence[Sequence[float]]) -> Box:
-    """The box around outlines."""
-    points = np.concatenate([np.reshape(outline, (-1, 2)) for outline in outlines])
+def bounds(polygons: Sequence[Sequence[float]]) -> Box:
+    """Return the bounding box of polygons."""
+    points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in polygons])
     (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
     return Box(x0, y0, x1, y1)
 
 
 def visible_share(value: Sequence[float], affine: Affine) -> float:
-    """By what the area of a thing in a box, ``x, y, width, height``, grows and is cut off."""
+    """Return the ratio of the visible area after a transform to that of a box x, y, w, h."""
     x, y, width, height = value
     whole, box = width * height, Box(x, y, x + width, y + height)
     if whole <= 0:
@@ -107,23 +107,23 @@ def visible_share(value: Sequence[float], affine: Affine) -> float:
 def move_keypoints(
     value: Any, affine: Affine, swap: Sequence[int] | None, where: str
 ) -> list[float]:
-    """Keypoints as ``x, y, visibility``, transformed; those that left the image are 0, 0, 0.
+    """Transform keypoints ``x, y, visibility``; those that left the image become 0, 0, 0.
 
-    Their coordinates are of pixels, so they count from the centre of the first.
+    Coordinates are pixel indices, so 0 is the center of the first pixel.
 
     Args:
-        value: three numbers for each point.
-        affine: from the image to the made one.
-        swap: for each point of the result the one that stood for it before, or None.
-        where: what a message calls them.
+        value: three numbers per keypoint.
+        affine: transform to the generated image.
+        swap: for each keypoint of the result the index of its source, or None.
+        where: name of the field in messages.
 
     Raises:
-        DataError: if they are no keypoints, or not as many as there are names.
+        DataError: if they are not keypoints, or their number differs from ``swap``.
     """
     numbers = parse_numbers(value, where)
     if len(numbers) % 3 or (swap is not None and len(numbers) != 3 * len(swap)):
         want = f"{3 * len(swap)}" if swap is not None else "three for each keypoint"
-        raise DataError(f"{where} has {len(numbers)} numbers; want {want}")
+        raise DataError(f"{where} has {len(numbers)} numbers; expected {want}")
     whole = all(isinstance(number, int) for number in numbers)
     moved: list[float] = []
     for index in swap if swap is not None else range(len(numbers) // 3):
@@ -133,15 +133,15 @@ def move_keypoints(
         if visibility <= 0 or not seen:
             moved += [0, 0, 0]
         else:
-            place = [round_pixels(x - 0.5), round_pixels(y - 0.5)]
-            # A point in the outer half of a border pixel is that pixel's.
-            place = [round(max(0, v)) for v in place] if whole else place
-            moved += [*place, visibility]
+            point = [round_pixels(x - 0.5), round_pixels(y - 0.5)]
+            # A point in the outer half of a border pixel belongs to that pixel.
+            point = [round(max(0, v)) for v in point] if whole else point
+            moved += [*point, visibility]
     return moved
 
 
 def find_geometry(name: str, value: Any) -> bool:
-    """Whether a field that is not known seems to say where something is in an image."""
+    """Return whether an unknown field seems to contain coordinates."""
     if isinstance(value, bool | None) or value in ([], {}, ""):
         return False
     if _COUNT.search(name) or not _GEOMETRY.search(name):

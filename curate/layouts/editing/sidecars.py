@@ -1,4 +1,4 @@
-"""Whether a file that nobody understands still names images that were removed."""
+"""Sidecar files that are copied unchanged, and the removed images that they still name."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import BinaryIO
 
-from curate.core.protocols import CarriedFile, Source
-from curate.layouts.editing.changes import Edits, Fate, Outcome
+from curate.core.protocols import SidecarFile, SidecarSource
+from curate.layouts.editing.changes import EditResult, Edits, Outcome
 from curate.layouts.files import IMAGE_SUFFIXES
 from curate.storage.index import NameIndex
 
 _BLOCK = 1 << 20
-_LONGEST = 512  # bytes of a name that is looked for
+_MAX_NAME = 512  # bytes
 _ENDINGS = b"|".join(re.escape(suffix[1:].encode()) for suffix in sorted(IMAGE_SUFFIXES))
 _NAME = re.compile(
     rb"""[^\s,;:|<>"'/\\]{1,255}\.(?:""" + _ENDINGS + rb""")(?![\w.])""", re.IGNORECASE
@@ -23,27 +23,27 @@ _COMPRESSED = (".parquet",)
 
 
 class Mentions:
-    """Names of removed images, to be found in files that go through as they are.
+    """Search for names of removed images in files that are copied unchanged.
 
     Args:
         source: the dataset.
-        edits: what is removed of it.
+        edits: edits to apply.
     """
 
-    def __init__(self, source: Source, edits: Edits) -> None:
+    def __init__(self, source: SidecarSource, edits: Edits) -> None:
         self._source = source
         self._edits = edits
 
-    def note(self, other: CarriedFile) -> str | None:
-        """What to tell of a file that is carried unchanged, or None."""
+    def note(self, other: SidecarFile) -> str | None:
+        """Return a note on a file that is copied unchanged, or None."""
         if not self._any:
             return None
         if other.path.suffix.lower() in _COMPRESSED:
-            return "it is carried as it is, and may name images that were removed"
-        with self._source.open(other) as file:
+            return "it is copied unchanged and may name images that were removed"
+        with self._source.open_sidecar(other) as file:
             for name in _iter_names(file):
                 if self._removed.get("removed", name) is not None:
-                    return f"it is carried as it is, and may name removed images, such as {name!a}"
+                    return f"it is copied unchanged and may name removed images, such as {name!a}"
         return None
 
     @cached_property
@@ -60,30 +60,30 @@ class Mentions:
 
 
 def _iter_names(file: BinaryIO) -> Iterator[str]:
-    """Words of a text that end as the names of images do."""
+    """Iterate over the words of a text that end in the suffix of an image."""
     rest = b""
     while block := file.read(_BLOCK):
         data = rest + block
         for found in _NAME.finditer(data):
             yield found[0].decode(errors="replace")
-        rest = data[-_LONGEST:]  # a name on the edge is found again, whole
+        rest = data[-_MAX_NAME:]  # a name at the end of a block is found again
 
 
-class PlainEditor:
-    """Carries everything unchanged, and says which files may name removed images.
+class CopyingEditor:
+    """Editor that copies all files unchanged and notes which may name removed images.
 
     Args:
         source: the dataset.
-        edits: what is to be changed.
+        edits: edits to apply.
     """
 
-    def __init__(self, source: Source, edits: Edits) -> None:
+    def __init__(self, source: SidecarSource, edits: Edits) -> None:
         self._mentions = Mentions(source, edits)
 
-    def edit(self, other: CarriedFile, target: BinaryIO) -> Fate:
-        """Nothing to edit."""
-        return Fate(Outcome.SAME, self._mentions.note(other))
+    def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:
+        """Copy the file."""
+        return EditResult(Outcome.SAME, self._mentions.note(other))
 
     def iter_new(self) -> Iterator[tuple[str, bytes]]:
-        """None: nothing belongs to a single image."""
+        """Return no files: none belongs to a single image."""
         yield from ()

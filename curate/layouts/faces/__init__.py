@@ -1,7 +1,7 @@
-"""Faces as data, one file per form: what a person or another tool has decided.
+"""Face boxes in files: reading and writing of the common formats, one module each.
 
-A form is one file with ``recognise(path)``, ``iter_faces(path)`` and, if it has a
-suffix in `SUFFIXES`, ``save_faces(faces, path)``; and one line in `FORMS`.
+A format is a module with ``recognise(path)``, ``iter_faces(path)`` and, if it has a suffix
+in `SUFFIXES`, ``save_faces(faces, path)``; and one line in `FORMS`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from curate.core.registry import Plugin, Registry
 from curate.layouts.faces.boxes import GivenFaces, one_line
 
 FORMS = Registry(
-    "form of faces",
+    "face-box format",
     [
         ("table", Plugin("curate.layouts.faces.table", "curate's own Parquet: id and faces")),
         ("coco", Plugin("curate.layouts.coco.faces", "COCO JSON with a category named face")),
@@ -28,17 +28,17 @@ FORMS = Registry(
 )
 
 SUFFIXES = {"coco": ".coco.json", "imagenet": ".imagenet.json", "voc": ".voc", "yolo": ".yolo"}
-"""What is added to a table's name to name its copy in another form."""
+"""Suffix of an exported file, by format."""
 
 
 def iter_given_faces(path: Path) -> Iterator[GivenFaces]:
-    """Read a file of faces; its form is recognised by its content.
+    """Read a file or folder of face boxes; the format is recognised by its content.
 
-    Memory does not grow with the file. An image may come more than once; its
-    faces are then all that are said of it.
+    Memory does not grow with the file. An image may occur several times; its faces are
+    then those of all occurrences.
 
     Raises:
-        DataError: if it is of no known form, or one of its boxes is not a box.
+        DataError: if the format is unknown, or a box is invalid.
     """
     for name in FORMS:
         form = FORMS.resolve(name)
@@ -48,23 +48,21 @@ def iter_given_faces(path: Path) -> Iterator[GivenFaces]:
                 return
         except OSError as error:
             raise DataError(
-                f"the file of faces {path} cannot be read: {error.strerror or error}"
+                f"the face-box file {path} cannot be read: {error.strerror or error}"
             ) from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(
-                f"{path}: a key or value is not as it should be: {one_line(error)}"
-            ) from None
+            raise DataError(f"{path}: unexpected key or value: {one_line(error)}") from None
     forms = "; ".join(f"{name}: {summary}" for name, summary in FORMS.describe())
-    raise DataError(f"{path} is no known file of faces ({forms})")
+    raise DataError(f"{path} is not a supported face-box file ({forms})")
 
 
 def save_faces(faces: Iterable[Any], path: Path, form: str) -> None:
-    """Write found faces in another form.
+    """Write detected faces in a format.
 
     Args:
-        faces: `FoundFaces` by image; withheld images among them are left out, since
-            nobody has looked at them.
-        path: the file or folder to write; must not exist.
-        form: a name in `FORMS` that has a suffix in `SUFFIXES`.
+        faces: `FoundFaces` of each image; omit withheld images, in which no face was
+            searched.
+        path: file or folder to write; must not exist.
+        form: name in `SUFFIXES`.
     """
     FORMS.resolve(form).save_faces(faces, path)

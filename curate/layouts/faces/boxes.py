@@ -1,4 +1,4 @@
-"""The faces of one image, as a file states them, and the checks that all forms share."""
+"""Face boxes of one image, and the checks shared by all formats."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from curate.core.errors import DataError
 from curate.core.geometry import Box
 
 NAME = "face"
-"""What the forms that name their objects call a face."""
+"""Class name of a face in formats with class names."""
 
 
 @dataclass(frozen=True, slots=True)
 class GivenFaces:
-    """What a file says of one image.
+    """Face boxes of one image, as read from a file.
 
     Args:
-        id: the image's id in the file.
-        boxes: its faces; none means looked at and found none.
-        relative: whether the boxes are shares of the upright image's width and
-            height, 0..1, rather than pixels of the image as stored.
-        frames: for each box the frames that it is in; empty where the file does
-            not say, which means every frame.
-        fields: for each box whatever else the file says of it; empty where it says
-            nothing of any.
-        size: the stored image's width and height, pixels, where the file says it.
-        source_sha256: digest of the image file that was looked at, where the file says it.
+        id: id of the image in the file.
+        boxes: boxes of its faces; empty if no face was found.
+        relative: whether boxes are relative to the width and height of the upright image,
+            0 to 1, rather than in pixels of the image as stored.
+        frames: for each box the frames that contain it; empty if the file does not state
+            them, which means all frames.
+        fields: for each box the other fields in the file; empty if there are none.
+        size: width and height of the stored image in pixels, if the file states them.
+        source_sha256: digest of the image file in which faces were detected, if stated.
         review: ``reviewed``, ``sampled`` or ``not looked at`` where people reviewed the
             boxes, else None.
     """
@@ -45,14 +44,14 @@ class GivenFaces:
 
 @dataclass(frozen=True, slots=True)
 class FoundFaces:
-    """What a detector says of one image; how forms are written.
+    """Detected faces of one image, to be written to a file.
 
     Args:
-        id: the image's id.
-        width: of the image as stored, pixels.
-        height: of the image as stored, pixels.
-        orientation: its EXIF orientation, 1–8.
-        boxes: its faces, in pixels of the image as stored.
+        id: id of the image.
+        width: width of the stored image in pixels.
+        height: height of the stored image in pixels.
+        orientation: EXIF orientation, 1 to 8.
+        boxes: boxes of its faces in pixels of the stored image.
     """
 
     id: str
@@ -63,10 +62,10 @@ class FoundFaces:
 
 
 def make_box(xyxy: Sequence[Any], where: str) -> Box:
-    """A box from four numbers.
+    """Create a box from four numbers.
 
     Raises:
-        DataError: saying where, if it is not a box or an empty one.
+        DataError: if it is not a box, or empty.
     """
     try:
         x0, y0, x1, y1 = (float(value) for value in xyxy)
@@ -79,7 +78,7 @@ def make_box(xyxy: Sequence[Any], where: str) -> Box:
 
 
 def parse_size(line: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The ``width`` and ``height`` of a line, if both are there and are sizes."""
+    """Return ``width`` and ``height`` of a row, if both are positive integers."""
     width, height = line.get("width"), line.get("height")
     if type(width) is not int or type(height) is not int or min(width, height) < 1:
         return None
@@ -87,13 +86,13 @@ def parse_size(line: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's text in one line of bounded length."""
+    """Format the message of an exception in one line of bounded length."""
     text = " ".join(str(error).split())
     return text[:200] or type(error).__name__
 
 
 def starts_with(path: Path, *beginnings: bytes) -> bool:
-    """Whether a file's first bytes, white space left aside, are one of these."""
+    """Return whether a file starts with one of some bytes, ignoring white space."""
     if not path.is_file():
         return False
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Faces as the authors of ImageNet's face annotations released them.
+"""Format of the ImageNet face annotations.
 
 A JSON list of ``url`` and ``bboxes``, each with x0, y0, x1, y1 in pixels
 (Yang et al., *A Study of Face Obfuscation in ImageNet*, ICML 2022).
@@ -18,25 +18,27 @@ _CORNERS = ("x0", "y0", "x1", "y1")
 
 
 def recognise(path: Path) -> bool:
-    """Whether it is a JSON list."""
+    """Return whether a file is a JSON list."""
     return starts_with(path, b"[")
 
 
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
-    """Read the list, streaming."""
+    """Iterate over the images of the list, streaming."""
     with path.open("rb") as file:
         for number, item in enumerate(iter_items(file, "item", str(path))):
             where = f"{path}: [{number}]"
             if not (
                 isinstance(item, dict) and "url" in item and isinstance(item.get("bboxes"), list)
             ):
-                raise DataError(f"{where} has no url and bboxes, as in ImageNet's file of faces")
+                raise DataError(
+                    f"{where} has no url and bboxes, as in the ImageNet face annotations"
+                )
             corners = [[box[key] for key in _CORNERS] for box in item["bboxes"]]
             yield GivenFaces(str(item["url"]), tuple(make_box(xyxy, where) for xyxy in corners))
 
 
 def save_faces(images: Iterable[FoundFaces], path: Path) -> None:
-    """Write the list, an image a line; ``url`` is the image's id."""
+    """Write the list, one image per line; ``url`` is the id of the image."""
     with path.open("w", encoding="utf-8") as file:
         file.write("[")
         for number, image in enumerate(images):

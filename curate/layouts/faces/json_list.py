@@ -1,8 +1,7 @@
-"""Faces as a JSON list of ``file`` and ``faces``, each with ``xyxy`` in pixels as stored.
+"""JSON list of ``file`` and ``faces``, each with ``xyxy`` in pixels of the stored image.
 
-A box of four noughts, which lists made from WIDER FACE have where a photo has no face,
-comes as it is, as an invalid one: to measure with it changes nothing, and whoever would
-hide faces by it is in doubt about the image.
+A box of four zeros, which lists derived from WIDER FACE contain for images without a face,
+is returned and marked as invalid: evaluation ignores it, and obfuscation withholds the image.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from curate.layouts.faces.boxes import GivenFaces, make_box, parse_size, starts_
 
 
 def recognise(path: Path) -> bool:
-    """Whether it is a JSON list whose first item has a file and faces."""
+    """Return whether a file is a JSON list whose first item has a file and faces."""
     if not starts_with(path, b"["):
         return False
     with path.open("rb") as file:
@@ -26,26 +25,26 @@ def recognise(path: Path) -> bool:
 
 
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
-    """Read the list, streaming."""
+    """Iterate over the images of the list, streaming."""
     with path.open("rb") as file:
         for number, item in enumerate(iter_items(file, "item", str(path))):
             where = f"{path}: [{number}]"
             if not _is_line(item):
-                raise DataError(f"{where} has no file and list of faces, as those before it have")
+                raise DataError(f"{where} has no file and list of faces")
             faces = [_mark(face) for face in item["faces"]]
             boxes = tuple(_parse_box(face, f"{where}.faces[{n}]") for n, face in enumerate(faces))
             yield GivenFaces(str(item["file"]), boxes, fields=tuple(faces), size=parse_size(item))
 
 
 def _parse_box(face: Any, where: str) -> Box:
-    return Box(0, 0, 0, 0) if _is_nought(face) else make_box(face["xyxy"], where)
+    return Box(0, 0, 0, 0) if _is_zero(face) else make_box(face["xyxy"], where)
 
 
 def _mark(face: Any) -> Any:
-    return {**face, "invalid": True} if _is_nought(face) else face
+    return {**face, "invalid": True} if _is_zero(face) else face
 
 
-def _is_nought(face: Any) -> bool:
+def _is_zero(face: Any) -> bool:
     return bool(face["xyxy"] == [0, 0, 0, 0])
 
 

@@ -1,4 +1,4 @@
-"""Faces as a Parquet table: curate's own form, as written by ``curate detect`` and in manifests."""
+"""Parquet table of faces, as written by ``curate detect`` and in manifests."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ REVIEW_STATES = ("reviewed", "sampled", "not looked at")
 
 
 def recognise(path: Path) -> bool:
-    """Whether it is a Parquet file."""
+    """Return whether a file is a Parquet file."""
     return starts_with(path, b"PAR1")
 
 
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
     """Read a table with the columns ``id`` and ``faces``, a list of structs with ``xyxy``.
 
-    Images that a run withheld (``outcome``, ``reason``), and those whose list is
-    null, have not been looked at and are passed over.
+    Images that a run withheld (``outcome``, ``reason``) and those whose list is null were
+    not examined and are skipped.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -33,9 +33,13 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
             schema = table.schema_arrow
             missing = {"id", "faces"} - set(schema.names)
             if missing:
-                raise DataError(f"{path} has no column {sorted(missing)[0]!r}; want id and faces")
+                raise DataError(
+                    f"{path} has no column {sorted(missing)[0]!r}; expected id and faces"
+                )
             if not _has_boxes(schema.field("faces").type):
-                raise DataError(f"{path}: its faces have no xyxy; want lists of structs with xyxy")
+                raise DataError(
+                    f"{path}: its faces have no xyxy; expected lists of structs with xyxy"
+                )
             wanted = (
                 *("id", "faces", "outcome", "reason", "width", "height", "source_sha256"),
                 *("review", "transforms"),
@@ -43,14 +47,16 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
             columns = [name for name in wanted if name in schema.names]
             for batch in table.iter_batches(batch_size=1024, columns=columns):
                 for row in batch.to_pylist():
-                    if _is_looked_at(row):
+                    if _is_examined(row):
                         yield _parse(row, path)
     except (pa.ArrowException, OSError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read as a table of faces: {one_line(error)}") from None
+        raise DataError(
+            f"{path} cannot be read as a table of face boxes: {one_line(error)}"
+        ) from None
 
 
 def iter_withheld(path: Path) -> Iterator[tuple[str, str]]:
-    """The images that nobody has looked at, by id, with the reason."""
+    """Iterate over the ids of images that were not examined, with the reason."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as table:
@@ -58,11 +64,11 @@ def iter_withheld(path: Path) -> Iterator[tuple[str, str]]:
         columns = [name for name in ("id", "faces", "outcome", "reason") if name in names]
         for batch in table.iter_batches(batch_size=1024, columns=columns):
             for row in batch.to_pylist():
-                if not _is_looked_at(row):
+                if not _is_examined(row):
                     yield str(row["id"]), str(row.get("reason") or "not looked at")
 
 
-def _is_looked_at(row: dict[str, Any]) -> bool:
+def _is_examined(row: dict[str, Any]) -> bool:
     withheld = row.get("outcome", "written") != "written" or row.get("reason") is not None
     return row["faces"] is not None and not withheld
 
@@ -95,12 +101,12 @@ def _find_state(row: dict[str, Any]) -> str | None:
 
 def _frames(frames: Any, where: str) -> tuple[int, ...]:
     if not all(isinstance(frame, int) and frame >= 0 for frame in frames):
-        raise DataError(f"{where} are in the frames {frames!r}; want indices from 0")
+        raise DataError(f"{where} are in the frames {frames!r}; expected indices from 0")
     return tuple(frames)
 
 
 def _has_boxes(kind: Any) -> bool:
-    """Whether a column's type is a list of structs with ``xyxy``, or of nothing at all."""
+    """Return whether the type of a column is a list of structs with ``xyxy``, or of null."""
     import pyarrow as pa
 
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):

@@ -1,4 +1,4 @@
-"""Labelled faces, to measure a detector against."""
+"""Labelled faces for the evaluation of detectors."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _OTHER = ("xyxy", "hidden_xyxy", "confidence", "detectors", "decided_by", "frame
 
 
 def load_truth(path: Path) -> dict[str, TruthImage]:
-    """Read labelled images into memory, by id, from any form in `curate.layouts.faces`.
+    """Load labelled images into memory, by id, from any format in `curate.layouts.faces`.
 
-    Every further field of a face with a plain value is one of its attributes;
-    ``ignore``, ``invalid``, ``iscrowd`` and ``difficult`` say that it counts neither way.
+    Other fields of a face with plain values become its attributes; faces with ``ignore``,
+    ``invalid``, ``iscrowd`` or ``difficult`` count neither as hits nor as misses.
 
     Raises:
-        DataError: if the file is of no known form, or its boxes are not in pixels.
+        DataError: if the format is unknown, or boxes are not in pixels.
     """
     images: dict[str, TruthImage] = {}
     for given in iter_given_faces(path):
         if given.relative and given.boxes:
-            raise DataError(f"{path} has boxes as shares of an image; convert them to pixels")
+            raise DataError(f"{path} has boxes relative to the image size; convert them to pixels")
         fields = given.fields or ({},) * len(given.boxes)
         faces = tuple(_parse(box, each) for box, each in zip(given.boxes, fields, strict=True))
         known = images.get(given.id, TruthImage(given.id))
@@ -36,7 +36,7 @@ def load_truth(path: Path) -> dict[str, TruthImage]:
 
 
 def format_value(value: Any) -> str | None:
-    """An attribute's value as a text; None for nothing, and for what is no plain value."""
+    """Format the value of an attribute; None if it is missing or not a plain value."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

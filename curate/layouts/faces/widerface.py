@@ -1,8 +1,8 @@
-"""Faces as WIDER FACE's own text, ``wider_face_*_bbx_gt.txt``.
+"""WIDER FACE annotations, ``wider_face_*_bbx_gt.txt``.
 
-For each image a line with its path, one with the number of its faces, and one per
-face: x, y, width, height, blur, expression, illumination, invalid, occlusion, pose.
-An image without faces has the number 0 and, all the same, one line of noughts.
+For each image one line with its path, one with the number of faces, and one per face:
+x, y, width, height, blur, expression, illumination, invalid, occlusion, pose. An image
+without faces has the number 0 followed by one line of zeros.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _START = 4096  # bytes that hold two lines
 
 
 def recognise(path: Path) -> bool:
-    """Whether it is a text that begins with the path of an image and a number."""
+    """Return whether a file is a text that starts with the path of an image and a number."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -30,10 +30,9 @@ def recognise(path: Path) -> bool:
 
 
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
-    """Read the text, streaming.
+    """Iterate over the images of the file, streaming.
 
-    A few faces of the training set have no width or height; they come as they
-    are, as invalid ones.
+    A few faces of the training set have no width or height; they are marked as invalid.
     """
     with path.open(encoding="utf-8", errors="surrogateescape") as file:
         lines = enumerate((line.strip() for line in file), start=1)
@@ -41,10 +40,14 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
             if not name:
                 continue
             if not name.lower().endswith(_ENDINGS):
-                raise DataError(f"{path}, line {number}: want the path of an image, not {name!r}")
+                raise DataError(
+                    f"{path}, line {number}: expected the path of an image, not {name!r}"
+                )
             _, text = next(lines, (0, ""))
             if not text.isdecimal():
-                raise DataError(f"{path}, line {number + 1}: want the number of faces of {name!r}")
+                raise DataError(
+                    f"{path}, line {number + 1}: expected the number of faces of {name!r}"
+                )
             rows = list(itertools.islice(lines, max(int(text), 1)))
             if len(rows) < int(text):
                 raise DataError(f"{path} ends among the faces of {name!r}")
@@ -60,5 +63,7 @@ def _parse_face(line: str, where: str) -> tuple[Box, dict[str, str]]:
         fields = dict(zip(_FIELDS, values[4:], strict=True))
         box = Box(x, y, x + width, y + height)
     except (ValueError, DataError):
-        raise DataError(f"{where}: want ten numbers that give a box, not {line[:80]!r}") from None
+        raise DataError(
+            f"{where}: expected ten numbers that give a box, not {line[:80]!r}"
+        ) from None
     return box, fields | {"invalid": "1"} if box.is_empty else fields

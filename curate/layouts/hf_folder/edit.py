@@ -1,4 +1,4 @@
-"""Rows of ``metadata`` files: dropped with their images, repeated for the images made."""
+"""Editing of ``metadata`` files: rows are removed and added with their images."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
-from curate.core.protocols import CarriedFile
+from curate.core.protocols import SidecarFile
 from curate.layouts.annotations import resolve
-from curate.layouts.editing.changes import EDITED, SAME, Edits, Fate, Outcome, rename
+from curate.layouts.editing.changes import EDITED, SAME, EditResult, Edits, Outcome, rename
 from curate.layouts.editing.sidecars import Mentions
 from curate.layouts.hf_folder.read import NAMES, HfFolder, Row, find_names, iter_batches, iter_rows
 from curate.layouts.tables.edit import move_row
@@ -22,11 +22,11 @@ _Values = dict[str, Any]
 
 
 class HfEditor:
-    """Edits the metadata of a Hugging Face folder.
+    """Editor of the metadata files of a Hugging Face image folder.
 
     Args:
         source: the dataset.
-        edits: what is to be changed.
+        edits: edits to apply.
     """
 
     def __init__(self, source: HfFolder, edits: Edits) -> None:
@@ -35,25 +35,25 @@ class HfEditor:
         self._edits = edits
         self._mentions = Mentions(source, edits)
 
-    def edit(self, other: CarriedFile, target: BinaryIO) -> Fate:
-        """Drop and add rows of a metadata file; any other file goes through."""
+    def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:
+        """Remove and add rows of a metadata file; copy other files."""
         path = str(other.path)
         if other.path.name not in NAMES:
-            return Fate(Outcome.SAME, self._mentions.note(other))
+            return EditResult(Outcome.SAME, self._mentions.note(other))
         edit = self._edit_parquet if path.endswith(".parquet") else self._edit_text
         return EDITED if edit(path, target) else SAME
 
     def iter_new(self) -> Iterator[tuple[str, bytes]]:
-        """None: what is said of a made image stands in the file of its source."""
+        """Return no files: rows of generated images are in the file of their source."""
         yield from ()
 
     def _edit_text(self, path: str, target: BinaryIO) -> bool:
-        """Write a file line by line, each kept one as it is; returns whether it changed."""
+        """Write a file line by line, kept lines as stored; returns whether it changed."""
         changed, last, end = False, b"\n", b"\n"
         for row in iter_rows(self._folder, path):
             kept, made = (True, []) if row.values is None else self._decide(row, path)
             changed |= not kept or bool(made)
-            if row.stored.endswith(b"\n"):  # else it is the last line, to be ended as those before
+            if row.stored.endswith(b"\n"):  # otherwise the last line
                 end = b"\r\n" if row.stored.endswith(b"\r\n") else b"\n"
             form = _to_csv if path.endswith(".csv") else _to_json
             new = [form(values, row).encode() + end for values in made]
@@ -65,7 +65,7 @@ class HfEditor:
         return changed
 
     def _edit_parquet(self, path: str, target: BinaryIO) -> bool:
-        """Write a table batch by batch; returns whether it changed."""
+        """Write a table in batches; returns whether it changed."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -87,16 +87,16 @@ class HfEditor:
         return changed
 
     def _decide(self, row: Row, path: str) -> tuple[bool, list[_Values]]:
-        """Whether a row is kept, and the values of its new rows.
+        """Return whether a row is kept, and the values of its new rows.
 
         Raises:
-            DataError: if some of its images are kept and others not, or an image is to be
-                made of one of several.
+            DataError: if only some of its images are kept, or an image is to be generated
+                from one of several.
         """
         values = row.values or {}
-        place = posixpath.dirname(path)
+        base = posixpath.dirname(path)
         named = [
-            (key, str(name), resolve(place, name, f"{row.where}: {key}"))
+            (key, str(name), resolve(base, name, f"{row.where}: {key}"))
             for key, name in find_names(values, row.where)
             if name is not None
         ]
@@ -107,11 +107,11 @@ class HfEditor:
                 f"{row.where} names several images, of which only some are removed; "
                 "such rows cannot be kept or dropped"
             )
-        made = [(*names, each) for names in named for each in self._edits.made_from(names[2])]
+        made = [(*names, each) for names in named for each in self._edits.generated_from(names[2])]
         if made and (len(named) > 1 or named[0][0] not in values):
             raise DataError(
-                f"{row.where} names several images or a list, so no image can be made from one "
-                "of them alone"
+                f"{row.where} names several images or a list, so no image can be generated from "
+                "one of them alone"
             )
         new = [
             move_row(_without(values, key), each, row.where) | {key: rename(name, image, each.id)}
@@ -125,7 +125,7 @@ def _without(values: _Values, key: str) -> _Values:
 
 
 def _to_json(values: _Values, row: Row) -> str:
-    """A row as JSON, with letters beyond ASCII where its source has them."""
+    """Format a row as JSON, with non-ASCII characters if its source has them."""
     return json.dumps(values, ensure_ascii=row.stored.isascii())
 
 

@@ -1,4 +1,4 @@
-"""The Hugging Face folder: images, and ``metadata.jsonl``, ``.csv`` or ``.parquet`` beside them."""
+"""Hugging Face image folder: images with ``metadata.jsonl``, ``.csv`` or ``.parquet``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from curate.core.errors import DataError
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import iter_stored_lines, open_annotation, read_head, resolve
-from curate.layouts.files import CARRIED_SUFFIXES
+from curate.layouts.files import ANNOTATION_SUFFIXES
 from curate.layouts.imagefolder import ImageFolder
 from curate.storage.index import NameIndex
 
@@ -22,101 +22,103 @@ NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 
 class HfFolder(ImageFolder):
-    """Images that ``metadata`` files name, as the ``imagefolder`` loader of `datasets` reads them.
+    """Images with ``metadata`` files, as the ``imagefolder`` loader of `datasets` reads them.
 
-    Every ``metadata`` file speaks of the images in its own folder and below. Split
-    and category are read from the folders, never from a column.
+    A ``metadata`` file describes the images in its folder and below. Split and category
+    are given by the folders, never by a column.
     """
 
     layout = "hf_folder"
-    carried_suffixes = CARRIED_SUFFIXES | {".jsonl"}
+    annotation_suffixes = ANNOTATION_SUFFIXES | {".jsonl"}
 
     @classmethod
     def recognise(cls, folder: Folder) -> str | None:
-        """A metadata file that speaks of file names: in SOURCE, or in a folder of it or of data."""
-        for place in _usual_places(folder):
+        """Look for a metadata file with file names in SOURCE, its folders and those of data."""
+        for parent in _usual_folders(folder):
             for name in NAMES:
-                path = posixpath.join(place, name)
-                if folder.leaf(path) is not None and _speaks_of_files(folder, path):
+                path = posixpath.join(parent, name)
+                if folder.info(path) is not None and _has_file_names(folder, path):
                     return path
         return None
 
     def parse(self, path: str) -> ImageRecord:
-        """Read split and category from an image's path; a leading ``data/`` says nothing."""
+        """Parse split and category from the path of an image; a leading ``data/`` is ignored."""
         inner = path.removeprefix("data/")
-        said = super().parse(inner)
-        return ImageRecord(id=path, uri=path, split=said.split, category=said.category)
+        record = super().parse(inner)
+        return ImageRecord(id=path, uri=path, split=record.split, category=record.category)
 
     def check(self) -> Iterator[str]:
-        """Look for every image that the metadata names.
+        """Look for all images that the metadata names.
 
         Raises:
-            DataError: if a metadata file is malformed, or names an image that is
-                absent, outside its folder or named before.
+            DataError: if a metadata file is malformed, or names an image that is missing,
+                outside its folder or a duplicate.
         """
         names = NameIndex()
-        for leaf in self.folder.leaves():
-            if PurePosixPath(leaf.path).name in NAMES:
-                self._check_metadata(leaf.path, names)
-            elif self._is_image(leaf):
-                names.add("there", leaf.path)
+        for info in self.folder.files():
+            if PurePosixPath(info.path).name in NAMES:
+                self._check_metadata(info.path, names)
+            elif self._is_image(info):
+                names.add("there", info.path)
         count, example = names.only_in("there", "named")
         if count:
-            yield f"{count:,} images stand in no metadata file, such as {example!r}."
+            yield f"{count:,} images are not listed in any metadata file, such as {example!r}."
         names.close()
 
     def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """The rows of the metadata, each for every image that it names.
+        """Iterate over the rows of the metadata, once per image that they name.
 
         Raises:
             DataError: if a metadata file is malformed.
         """
-        for leaf in self.folder.leaves():
-            if PurePosixPath(leaf.path).name in NAMES:
-                place = posixpath.dirname(leaf.path)
-                for (where, key, name), row in iter_described(self.folder, leaf.path):
-                    yield resolve(place, name, f"{where}: {key}"), row
+        for info in self.folder.files():
+            if PurePosixPath(info.path).name in NAMES:
+                base = posixpath.dirname(info.path)
+                for (where, key, name), row in iter_described(self.folder, info.path):
+                    yield resolve(base, name, f"{where}: {key}"), row
 
     def _check_metadata(self, path: str, names: NameIndex) -> None:
-        place = posixpath.dirname(path)
+        base = posixpath.dirname(path)
         for where, key, name in iter_file_names(self.folder, path):
-            image = resolve(place, name, f"{where}: {key}")
-            leaf = self.folder.leaf(image)
-            if leaf is None or not leaf.regular:
+            image = resolve(base, name, f"{where}: {key}")
+            info = self.folder.info(image)
+            if info is None or not info.regular:
                 raise DataError(f"{where}: {key} is {name!a}, and {image!a} is not there")
-            # Columns of further images may share them; a row's own image is its id.
+            # Rows may share additional images, but not the image of ``file_name``.
             if not names.add("named", image) and key == "file_name":
-                raise DataError(f"{where}: {key} is {name!a}, which an earlier row has")
+                raise DataError(f"{where}: {key} is {name!a}, which is duplicated")
 
 
-def _usual_places(folder: Folder) -> Iterator[str]:
+def _usual_folders(folder: Folder) -> Iterator[str]:
     yield ""
-    tops = sorted(name for name in folder.names() if name.endswith("/"))
+    tops = sorted(name for name in folder.list_names() if name.endswith("/"))
     yield from tops
     if "data/" in tops:
-        yield from (f"data/{name}" for name in sorted(folder.names("data")) if name[-1:] == "/")
+        yield from (
+            f"data/{name}" for name in sorted(folder.list_names("data")) if name[-1:] == "/"
+        )
 
 
-def _speaks_of_files(folder: Folder, path: str) -> bool:
+def _has_file_names(folder: Folder, path: str) -> bool:
     if path.endswith(".parquet"):
-        return True  # its column names stand at its end; no other layout has a file of this name
+        return True  # column names are at its end; no other layout has a file of this name
     return b"file_name" in read_head(folder, path)
 
 
 Named = tuple[str, str, Any]
-"""What a message calls the row, the column, and the name that it gives."""
+"""Name of a row in messages, column, and the file name in it."""
 
 _BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a metadata file.
+    """Row of a metadata file.
 
     Args:
-        where: what a message calls it.
-        values: by column; None for what is no row, such as a header or an empty line.
-        stored: the bytes that it is in the file; none of a Parquet file.
+        where: name of the row in messages.
+        values: values by column; None for lines that are not rows, such as the header.
+        stored: bytes of the row in the file; empty for Parquet.
     """
 
     where: str
@@ -125,14 +127,14 @@ class Row:
 
 
 def iter_file_names(folder: Folder, path: str) -> Iterator[Named]:
-    """Every image that a metadata file names, in its order, streaming.
+    """Iterate over the images that a metadata file names, in its order, streaming.
 
-    As for the loader of `datasets`, ``file_name`` and ``…_file_name`` hold one
-    name, ``file_names`` and ``…_file_names`` a list of them, at any depth.
+    As in the loader of `datasets`, ``file_name`` and ``…_file_name`` contain one name,
+    ``file_names`` and ``…_file_names`` a list of names, at any depth.
 
     Args:
-        folder: where the file is.
-        path: the file, whose suffix tells its form.
+        folder: files of the dataset.
+        path: path of the file; its suffix determines its format.
 
     Raises:
         DataError: if it is malformed, or a row names no image.
@@ -142,11 +144,11 @@ def iter_file_names(folder: Folder, path: str) -> Iterator[Named]:
 
 
 def iter_described(folder: Folder, path: str) -> Iterator[tuple[Named, Mapping[str, Any]]]:
-    """Every image that a metadata file names, with the row that names it.
+    """Iterate over the images that a metadata file names, with their rows.
 
     Args:
-        folder: where the file is.
-        path: the file, whose suffix tells its form.
+        folder: files of the dataset.
+        path: path of the file; its suffix determines its format.
 
     Raises:
         DataError: if it is malformed, or a row names no image.
@@ -160,19 +162,19 @@ def iter_described(folder: Folder, path: str) -> Iterator[tuple[Named, Mapping[s
 
 
 def find_names(values: Mapping[str, Any], where: str) -> list[tuple[str, Any]]:
-    """Where a row names images, and how.
+    """Return the columns of a row that name images, with the names.
 
     Raises:
-        DataError: if it does not.
+        DataError: if there are none.
     """
     names = list(_iter_names(values, ""))
     if not names:
-        raise DataError(f"{where} has no file_name; want the path of its image there")
+        raise DataError(f"{where} has no file_name; expected the path of its image there")
     return names
 
 
 def iter_rows(folder: Folder, path: str) -> Iterator[Row]:
-    """Every row of a ``.jsonl`` or ``.csv``, and what stands between them.
+    """Iterate over the rows of a ``.jsonl`` or ``.csv`` file, and the lines between them.
 
     Raises:
         DataError: if it is malformed.
@@ -186,14 +188,14 @@ def _iter_names(value: Any, above: str) -> Iterator[tuple[str, Any]]:
             yield from _iter_names(item, f"{above}[{number}]")
         return
     for key, item in value.items() if isinstance(value, Mapping) else ():
-        place = f"{above}.{key}".lstrip(".")
+        key_path = f"{above}.{key}".lstrip(".")
         if key == "file_name" or str(key).endswith("_file_name"):
-            yield place, item
+            yield key_path, item
         elif key == "file_names" or str(key).endswith("_file_names"):
             items = item if isinstance(item, list) else [item]
-            yield from ((f"{place}[{number}]", name) for number, name in enumerate(items))
+            yield from ((f"{key_path}[{number}]", name) for number, name in enumerate(items))
         else:
-            yield from _iter_names(item, place)
+            yield from _iter_names(item, key_path)
 
 
 def _iter_jsonl(folder: Folder, path: str) -> Iterator[Row]:
@@ -205,9 +207,9 @@ def _iter_jsonl(folder: Folder, path: str) -> Iterator[Row]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError):
-                raise DataError(f"{where} is not JSON; is the file cut off?") from None
+                raise DataError(f"{where} is not valid JSON; the file may be truncated") from None
             if not isinstance(row, dict):
-                raise DataError(f"{where} is no JSON object")
+                raise DataError(f"{where} is not a JSON object")
             yield Row(where, row, stored)
 
 
@@ -238,7 +240,7 @@ def _iter_csv(folder: Folder, path: str) -> Iterator[Row]:
 
 
 def iter_batches(folder: Folder, path: str) -> Iterator[tuple[Any, Any, list[Row]]]:
-    """Rows of a ``.parquet``, some at a time: the file's schema, a record batch, its rows.
+    """Iterate over batches of a ``.parquet`` file: schema, record batch, rows.
 
     A file without rows gives one empty batch.
 
@@ -256,8 +258,8 @@ def iter_batches(folder: Folder, path: str) -> Iterator[tuple[Any, Any, list[Row
             if not table.metadata.num_rows:
                 yield schema, pa.RecordBatch.from_pylist([], schema=schema), []
             for batch in table.iter_batches(batch_size=_BATCH):
-                places = (f"{path}, row {number + place + 1}" for place in range(batch.num_rows))
-                values = zip(places, batch.to_pylist(), strict=True)
+                locations = (f"{path}, row {number + index + 1}" for index in range(batch.num_rows))
+                values = zip(locations, batch.to_pylist(), strict=True)
                 yield schema, batch, [Row(where, row, b"") for where, row in values]
                 number += batch.num_rows
         except (pa.ArrowException, OSError) as error:

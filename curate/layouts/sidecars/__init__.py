@@ -1,8 +1,7 @@
-"""Whether a file beside the images may go to the output as it is.
+"""Search of sidecar files for encoded images, which would bypass face detection.
 
-Annotations are text or tables. A file that holds pictures in another form
-(a renamed photo, LabelMe's ``imageData``, FER2013's ``pixels``, a Parquet column
-of bytes) would carry faces past the detector, so it stays behind.
+Annotations are text or tables. A file that contains images in another form (a renamed photo,
+``imageData`` of LabelMe, ``pixels`` of FER2013, a Parquet column of bytes) is left out.
 """
 
 from __future__ import annotations
@@ -16,15 +15,10 @@ __all__ = ["find_pictures"]
 
 
 def find_pictures(path: Path) -> str | None:
-    """Say why a file may hold pictures, or None if it holds none.
-
-    Memory does not grow with the file.
+    """Return in one line why a file may contain images, or None; memory is bounded.
 
     Args:
-        path: a file whose suffix is on the allow-list of annotations.
-
-    Returns:
-        One line for a person, or None.
+        path: file with the suffix of an annotation file.
 
     Raises:
         OSError: if it cannot be read.

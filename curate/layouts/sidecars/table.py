@@ -1,4 +1,4 @@
-"""Pictures in Parquet: columns of bytes, lists of pixels, and text in whatever column."""
+"""Encoded images in tables: columns of bytes, lists of pixel values, and encoded text."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from curate.layouts.sidecars.text import MOST_NUMBERS, find_in_text
+from curate.layouts.sidecars.text import MAX_NUMBERS, find_in_text
 
 ROWS = 512
-"""Rows to look at together."""
+"""Rows searched together."""
 
-# A picture of 28 × 28 spread over columns has 784; tables of labels have fewer.
-_MOST_COLUMNS = 500
+# An image of 28 × 28 pixels spread over columns has 784; label tables have fewer.
+_MAX_COLUMNS = 500
 
 
 def find_in_table(path: Path) -> str | None:
-    """Say why a Parquet file may hold pictures, or None if it holds none.
+    """Return why a Parquet file may contain images, or None.
 
     Args:
-        path: a file that should be Parquet.
+        path: Parquet file.
 
     Raises:
         OSError: if it cannot be read.
@@ -39,12 +39,12 @@ def find_in_table(path: Path) -> str | None:
                 return next(filter(None, map(find_in_batch, batches)), None)
         except (pa.ArrowException, ValueError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # the file system's trouble; a damaged table has no number
+                raise  # an error of the file system; invalid files have no errno
             return "it is not a readable Parquet file"
 
 
 def find_in_schema(schema: Any) -> str | None:
-    """Say why the columns of an Arrow schema, or its notes, may hold pictures, or None."""
+    """Return why the columns of an Arrow schema, or its metadata, may contain images, or None."""
     for field in schema:
         if kind := _forbidden(field.type, in_list=False):
             return f"its column {field.name!r} holds {kind}"
@@ -52,7 +52,7 @@ def find_in_schema(schema: Any) -> str | None:
 
 
 def _forbidden(kind: Any, in_list: bool) -> str | None:
-    """What a column of this type holds that no annotation does, in words, or None."""
+    """Return what a column type contains that annotations do not, or None."""
     import pyarrow as pa
 
     kind = getattr(kind, "storage_type", kind)
@@ -70,10 +70,10 @@ def _forbidden(kind: Any, in_list: bool) -> str | None:
 
 
 def _iter_metadata(schema: Any) -> Iterator[bytes]:
-    """Everything that is written around the values, as text."""
+    """Iterate over metadata and field names as text."""
     for holder in (schema, *_iter_fields(schema)):
         for key, value in (holder.metadata or {}).items():
-            # The names and types themselves, which the reader has decoded, in base64.
+            # The serialized schema, which the reader has decoded already.
             if key != b"ARROW:schema":
                 yield key.decode().encode() + b": " + value.decode().encode() + b"\n"
     for field in _iter_fields(schema):
@@ -91,7 +91,7 @@ def _iter_fields(parent: Any) -> Iterator[Any]:
 
 
 def find_in_batch(batch: Any) -> str | None:
-    """Say why the rows of a record batch, of ``ROWS`` or so, may hold pictures, or None."""
+    """Return why the rows of a record batch of about `ROWS` may contain images, or None."""
     leaves = [
         leaf
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
@@ -106,15 +106,15 @@ def _find_pixels(leaves: list[tuple[str, Any, Any]]) -> str | None:
         if offsets is not None and _has_long_rows(values, offsets):
             return f"its column {name!r} holds a picture as numbers"
     small = sum(offsets is None and _is_like_pixels(values) for _, values, offsets in leaves)
-    if small >= _MOST_COLUMNS:
+    if small >= _MAX_COLUMNS:
         return f"it holds {small} columns of small numbers, which may be pixels"
     return None
 
 
 def _iter_leaves(name: str, array: Any, offsets: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Columns without nesting: name, values, and where each row's list begins and ends.
+    """Iterate over flattened columns: name, values, and list offsets of each row.
 
-    The bounds are None for values that are in no list, one for each row.
+    The offsets are None for values outside lists, which are one per row.
     """
     import pyarrow as pa
 
@@ -147,13 +147,13 @@ def _is_text(leaf: Any) -> bool:
 
 
 def _join(name: str, leaf: Any) -> bytes:
-    """Strings as lines of JSON, so that they are searched exactly as a text file is."""
+    """Format strings as lines of JSON, so that they are searched like a text file."""
     lead = f"{json.dumps(name.rpartition('.')[2])}: "
     return "".join(f'{lead}"{text}"\n' for text in leaf.drop_null().to_pylist()).encode()
 
 
 def _has_long_rows(leaf: Any, offsets: Any) -> bool:
-    for row in np.flatnonzero(np.diff(offsets) >= MOST_NUMBERS):
+    for row in np.flatnonzero(np.diff(offsets) >= MAX_NUMBERS):
         start, stop = int(offsets[row]), int(offsets[row + 1])
         if _is_like_pixels(leaf.slice(start, stop - start)):
             return True
@@ -161,10 +161,10 @@ def _has_long_rows(leaf: Any, offsets: Any) -> bool:
 
 
 def _is_like_pixels(values: Any) -> bool:
-    """Whether all values are numbers as pixels are.
+    """Return whether all values are in the range of pixels.
 
-    Those are 0 to 255, fractions from 0 to 1 among them, or whole numbers from −128 to
-    127. Fractions on both sides of nought are what embeddings are made of, too.
+    These are 0 to 255, including fractions from 0 to 1, or integers from −128 to 127.
+    Fractions of both signs also occur in embeddings.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

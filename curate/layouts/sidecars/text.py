@@ -1,4 +1,4 @@
-"""Pictures in text, searched in blocks that overlap."""
+"""Encoded images in text: base64, hexadecimal, escapes and lists of pixel values."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ import numpy.typing as npt
 
 
 def table_of(alphabet: bytes) -> bytes:
-    """A table for ``iter_runs``: 0 for the characters of an alphabet, 1 for all others."""
+    """Return a table for `iter_runs`: 0 for the characters of an alphabet, 1 for others."""
     return bytes(code not in alphabet for code in range(256))
 
 
-def iter_runs(data: bytes, table: bytes, least: int) -> Iterator[tuple[int, int]]:
-    """Start and end of every run of at least ``least`` characters of an alphabet.
+def iter_runs(data: bytes, table: bytes, min_length: int) -> Iterator[tuple[int, int]]:
+    """Iterate over start and end of runs of at least ``min_length`` characters of an alphabet.
 
     Args:
-        data: what to search.
-        table: the alphabet, from ``table_of``.
-        least: characters, 15 or more.
+        data: data to search.
+        table: alphabet, from `table_of`.
+        min_length: number of characters, at least 15.
     """
     marks = data.translate(table)
-    # Eight characters at a time: a run holds this many whole words without a break.
+    # Eight characters at a time: a run contains this many whole words.
     clean = np.frombuffer(marks + b"\1" * (-len(marks) % 8), dtype=np.uint64) == 0
     edges = np.flatnonzero(np.diff(clean, prepend=False, append=False))
     starts, stops = edges[::2], edges[1::2]
-    for index in np.flatnonzero(stops - starts >= max((least - 7) // 8, 1)):
+    for index in np.flatnonzero(stops - starts >= max((min_length - 7) // 8, 1)):
         start = marks.rfind(b"\1", 0, int(starts[index]) * 8) + 1
         stop = marks.find(b"\1", int(stops[index]) * 8)
         stop = len(marks) if stop < 0 else stop
-        if stop - start >= least:
+        if stop - start >= min_length:
             yield start, stop
 
 
 _KEY = re.compile(rb"counts\\*[\"']\s{0,9}:\s{0,9}b?(?:\\*[\"']|\[)")
-_LONGEST_KEY = 64
+_MAX_KEY = 64
 
 # Compressed run lengths use the characters 48 to 111; base64 of a picture has the
 # rest of the alphabet within a few characters, and is looked at from there on.
@@ -48,13 +48,12 @@ _PLAIN = re.compile(rb"[0-9,\s]*+")
 
 
 def without_masks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Text without the values of its ``counts`` keys, as far as they are run lengths.
+    """Remove the values of ``counts`` keys from a text, as far as they are run lengths.
 
-    A mask of thousands of runs is one string without a break, or a list of
-    thousands of small numbers.
+    A mask of thousands of runs is a long string, or a list of thousands of small numbers.
 
     Args:
-        pieces: a text in pieces, cut anywhere.
+        pieces: text in pieces, cut anywhere.
     """
     rest = b""
     value: re.Pattern[bytes] | None = None
@@ -73,7 +72,7 @@ def without_masks(pieces: Iterable[bytes]) -> Iterator[bytes]:
             kept.append(data[place : key.end()])
             place = key.end()
             value = _PLAIN if data[place - 1 : place] == b"[" else _COMPRESSED
-        cut = max(place, len(data) - _LONGEST_KEY)
+        cut = max(place, len(data) - _MAX_KEY)
         rest = data[cut:]
         yield b"".join([*kept, data[place:cut]])
     yield rest
@@ -91,10 +90,10 @@ def _end_of(value: re.Pattern[bytes], data: bytes, place: int) -> int:
     return found.end() if found else place
 
 
-_LONGEST_WORD = 1000
-"""Characters without a break; no annotation has such a word."""
+_MAX_WORD = 1000
+"""Characters without a break; annotations have no such words."""
 
-_LEAST_LINE = 40
+_MIN_LINE = 40
 """Characters; programs that break base64 into lines break it at 57 or more."""
 
 _ALPHABET = rb"A-Za-z0-9+/_\-"
@@ -133,24 +132,24 @@ _REFERENCE = re.compile(
 
 
 def find_encoded(data: bytes) -> str | None:
-    """Say how text holds a picture or other binary data, or None if it does not.
+    """Return how text contains an image or other binary data, or None.
 
     Args:
-        data: text as UTF-8, unescaped by ``unescape``.
+        data: UTF-8 text, unescaped by `unescape`.
     """
-    for start, stop in iter_runs(data, _BASE64, _LEAST_LINE):
+    for start, stop in iter_runs(data, _BASE64, _MIN_LINE):
         if _SIGNED.match(data, start):
             return "it holds a picture in base64 or hexadecimal"
-        if stop - start >= _LONGEST_WORD:
+        if stop - start >= _MAX_WORD:
             return f"it holds {stop - start} characters of base64 or hexadecimal without a break"
     return None
 
 
 def has_escaped_bytes(data: bytes) -> bool:
-    r"""Whether text holds bytes as escapes: ``\xff\xd8``, ``\u00ff``, ``\377``, ``0xff``.
+    r"""Return whether text contains escaped bytes: ``\xff\xd8``, ``\u00ff``, ``\377``, ``0xff``.
 
     Args:
-        data: text as UTF-8, as it stands in the file.
+        data: UTF-8 text as stored in the file.
     """
     if b"%" in data and _PERCENT.search(data):
         return True
@@ -165,7 +164,7 @@ def has_escaped_bytes(data: bytes) -> bool:
 
 
 def unescape(data: bytes) -> bytes:
-    r"""Text with what JSON, XML and URLs write for ``+``, ``/``, ``=`` and line ends."""
+    r"""Replace what JSON, XML and URLs write for ``+``, ``/``, ``=`` and line ends."""
     if b"\\" in data:
         while b"\\\\" in data:
             data = data.replace(b"\\\\", b"\\")
@@ -185,12 +184,11 @@ def _character(match: re.Match[bytes]) -> bytes:
 
 # Half of the smallest data set of faces as numbers (FER2013, 48 × 48), and more than
 # COCO's keypoints (51) or any but the most intricate polygon (two per corner).
-MOST_NUMBERS = 1000
-"""As many whole numbers of one byte in sequence are a picture."""
+MAX_NUMBERS = 1000
+"""A sequence of this many integers from 0 to 255 is an image."""
 
-# Rows of a table of labels or boxes are shorter, and so is a column of labels;
-# a picture of fewer columns shows nobody.
-_LEAST_IN_ROW = 8
+# Rows of a table of labels or boxes are shorter, and so is a column of labels.
+_MIN_IN_ROW = 8
 
 # A minus sign separates too, for bytes that Java writes as -128 to 127.
 _NUMERIC = table_of(b"0123456789 \t\r\n,;|()[]-")
@@ -199,21 +197,21 @@ _NETPBM = re.compile(rb"(?:\xef\xbb\xbf)?P[1-6]\s+(?:#[^\n]*\n\s*)*\d+\s+\d+\s")
 
 
 def is_netpbm(head: bytes) -> bool:
-    """Whether a text begins as a PBM, PGM or PPM does."""
+    """Return whether a text starts like a PBM, PGM or PPM file."""
     return _NETPBM.match(head) is not None
 
 
 def has_pixels(data: bytes) -> bool:
-    """Whether text holds a thousand or more numbers from 0 to 255 in sequence.
+    """Return whether text contains a sequence of a thousand or more numbers from 0 to 255.
 
-    Between them stand only spaces, line ends, commas, semicolons, bars and
-    brackets. Lines of a few bare numbers are a table or a column of labels and
-    do not count, unless a comma or a bracket carries the list over the line end.
+    The numbers are separated by spaces, line ends, commas, semicolons, bars and brackets
+    only. Lines of a few bare numbers are a table or a column of labels and do not count,
+    unless a comma or a bracket continues the list over the line end.
     """
-    least = 2 * MOST_NUMBERS - 1  # a digit and a separator each
+    min_length = 2 * MAX_NUMBERS - 1  # a digit and a separator each
     return any(
-        _longest_sequence(data[start:stop]) >= MOST_NUMBERS
-        for start, stop in iter_runs(data, _NUMERIC, least)
+        _longest_sequence(data[start:stop]) >= MAX_NUMBERS
+        for start, stop in iter_runs(data, _NUMERIC, min_length)
     )
 
 
@@ -221,7 +219,7 @@ def _longest_sequence(text: bytes) -> int:
     codes = np.frombuffer(text, dtype=np.uint8)
     edges = np.flatnonzero(np.diff((codes >= 48) & (codes <= 57), prepend=False, append=False))
     starts, stops = edges[::2], edges[1::2]
-    if len(starts) < MOST_NUMBERS:
+    if len(starts) < MAX_NUMBERS:
         return 0
     counted = _fits_a_byte(codes, starts, stops) & _in_long_rows(codes, starts, stops)
     breaks = np.flatnonzero(~counted)
@@ -247,13 +245,13 @@ def _in_long_rows(
     left, right = stops[:-1], starts[1:]
     ends = (line_ends[right] > line_ends[left - 1]) & (joins[right] == joins[left - 1])
     rows = np.concatenate(([0], np.cumsum(ends)))
-    return np.asarray(np.bincount(rows)[rows] >= _LEAST_IN_ROW)
+    return np.asarray(np.bincount(rows)[rows] >= _MIN_IN_ROW)
 
 
 _BLOCK = 1 << 20
 
-# What is enough to tell a picture must lie within one overlap: a thousand numbers on
-# lines of their own, indented, are the longest.
+# What is sufficient to recognise an image must fit into one overlap: a thousand numbers on
+# separate indented lines are the longest.
 _OVERLAP = 1 << 16
 
 _NO_TEXT = "it is not UTF-8 or UTF-16 text"
@@ -262,10 +260,10 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def find_in_file(path: Path) -> str | None:
-    """Say why a text file may hold pictures, or None if it holds none.
+    """Return why a text file may contain images, or None.
 
     Args:
-        path: a file that should be UTF-8, or UTF-16 with a byte order mark.
+        path: text file, UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
         OSError: if it cannot be read.
@@ -275,11 +273,11 @@ def find_in_file(path: Path) -> str | None:
 
 
 def find_in_blocks(blocks: Iterable[bytes]) -> str | None:
-    """Say why text may hold pictures, or None if it holds none.
+    """Return why text may contain images, or None.
 
     Args:
-        blocks: a whole file, in blocks of two bytes or more: UTF-8, or UTF-16 with a byte
-            order mark.
+        blocks: whole file in blocks of two bytes or more: UTF-8, or UTF-16 with a byte order
+            mark.
     """
     try:
         return find_in_text(_iter_utf8(blocks))
@@ -288,10 +286,10 @@ def find_in_blocks(blocks: Iterable[bytes]) -> str | None:
 
 
 def find_in_text(pieces: Iterable[bytes]) -> str | None:
-    """Say why text may hold pictures, or None if it holds none.
+    """Return why text may contain images, or None.
 
     Args:
-        pieces: UTF-8, cut anywhere.
+        pieces: UTF-8 text, cut anywhere.
     """
     for number, block in enumerate(_overlapping(without_masks(pieces))):
         if number == 0 and is_netpbm(block):
@@ -302,7 +300,7 @@ def find_in_text(pieces: Iterable[bytes]) -> str | None:
 
 
 def _overlapping(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """A text in blocks that are worth a search, each beginning with the end of the last."""
+    """Join pieces to blocks to search, each starting with the end of the previous one."""
     block, fresh = b"", 0
     for piece in pieces:
         block += piece

@@ -1,4 +1,4 @@
-"""Rows of tables with images: dropped with their images, repeated for the images made."""
+"""Editing of tables: rows are removed and added with their images."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pyarrow as pa
 from curate import codec
 from curate.core.affine import Affine
 from curate.core.errors import DataError
-from curate.core.protocols import CarriedFile
-from curate.layouts.editing.changes import Edits, Made, spell_suffix
+from curate.core.protocols import SidecarFile
+from curate.layouts.editing.changes import Edits, GeneratedImage, spell_suffix
 from curate.layouts.editing.geometry import (
     find_geometry,
     move_xywh,
@@ -34,11 +34,11 @@ def rebuild_table(
     image_bytes: Callable[[str], bytes | None],
     target: BinaryIO,
     placed: Callable[[str, str], None],
-) -> Iterator[CarriedFile]:
-    """Write a table anew; the arguments are those of ``rebuild_edited``.
+) -> Iterator[SidecarFile]:
+    """Rewrite a table; for the arguments see `curate.layouts.editing.rebuild_edited`.
 
-    A row all of whose images are removed goes; of the others a removed image becomes
-    null. Rows without an image stay. Nothing stays behind.
+    A row whose images are all removed is removed; otherwise a removed image becomes null.
+    Rows without an image are kept. Nothing is left out.
     """
     editor = _RowEditor(edits, image_bytes, placed)
     source.rewrite(container, editor.edit, target)
@@ -46,7 +46,7 @@ def rebuild_table(
 
 
 class _RowEditor:
-    """Edits the slices of one table in their order."""
+    """Editor of the slices of a table, in order."""
 
     def __init__(
         self,
@@ -60,19 +60,19 @@ class _RowEditor:
         self._written = 0  # rows
 
     def edit(self, piece: Slice, rows: Rows, schema: Any) -> Any:
-        """The rows that take the place of a slice's."""
+        """Return the rows that replace a slice."""
         names = rows.columns.names
         ids = {name: rows.ids_in(name, piece) for name in names}
         kept: list[int] = []
         order: list[tuple[bool, int]] = []  # of kept rows and of made ones
         outputs: dict[str, list[bytes | None]] = {name: [] for name in names}
         made: list[_Row] = []
-        for place in range(piece.batch.num_rows):
-            own = {name: each for name, found in ids.items() if (each := found[place]) is not None}
-            new = list(self._iter_made(piece, place, own, rows))
+        for index in range(piece.batch.num_rows):
+            own = {name: each for name, found in ids.items() if (each := found[index]) is not None}
+            new = list(self._iter_made(piece, index, own, rows))
             if not own or any(self._edits.is_kept(record_id) for record_id in own.values()):
                 order.append((False, len(kept)))
-                kept.append(place)
+                kept.append(index)
                 for name in names:
                     outputs[name].append(self._output_of(own.get(name), name, rows))
                 self._written += 1
@@ -85,20 +85,20 @@ class _RowEditor:
         return _merge(stayed, pa.RecordBatch.from_pylist(made, schema=schema), order, schema)
 
     def _iter_made(
-        self, piece: Slice, place: int, own: dict[str, str], rows: Rows
+        self, piece: Slice, index: int, own: dict[str, str], rows: Rows
     ) -> Iterator[tuple[_Row, str, str]]:
-        """Rows for the images made from one row's, with the id of each and its column."""
-        where = f"{rows.container}, row {piece.first + place + 1}"
+        """Iterate over the rows of images generated from a row, with id and column."""
+        where = f"{rows.container}, row {piece.first + index + 1}"
         for name, record_id in own.items():
-            for made in self._edits.made_from(record_id):
+            for made in self._edits.generated_from(record_id):
                 if len(own) > 1:
                     raise DataError(
-                        f"{where} has several images, so no image can be made from one of them "
-                        "alone"
+                        f"{where} has several images, so no image can be generated from one of "
+                        "them alone"
                     )
                 data = self._image_bytes(made.id)
                 if data is not None:
-                    row = _to_values(piece, place)
+                    row = _to_values(piece, index)
                     path = (row[name] or {}).get("path")
                     image = {"bytes": data, "path": _name(path, made, data, rows.container)}
                     plain = {
@@ -119,13 +119,13 @@ class _RowEditor:
         self._placed(record_id, rows.id_of(self._written, number))
 
 
-def _to_values(piece: Slice, place: int) -> _Row:
-    [row] = piece.batch.slice(place, 1).to_pylist()
+def _to_values(piece: Slice, index: int) -> _Row:
+    [row] = piece.batch.slice(index, 1).to_pylist()
     return dict(row)
 
 
-def _name(path: str | None, made: Made, data: bytes, container: str) -> str | None:
-    """The name of a made image after its source's, with the number that its id has."""
+def _name(path: str | None, made: GeneratedImage, data: bytes, container: str) -> str | None:
+    """Return the file name of a generated image: that of its source and the number in its id."""
     if path is None:
         return None
     stem, own = posixpath.splitext(path)
@@ -137,7 +137,7 @@ def _name(path: str | None, made: Made, data: bytes, container: str) -> str | No
 def _take(
     piece: Slice, kept: list[int], outputs: dict[str, list[bytes | None]], schema: Any
 ) -> Any:
-    """The rows of a slice that are kept, with their images' outputs."""
+    """Return the kept rows of a slice with the outputs of their images."""
     chosen = piece.batch.take(pa.array(kept, pa.int64()))
     columns = [
         replace_images(column, outputs[name]) if name in outputs else compact(column)
@@ -147,34 +147,33 @@ def _take(
 
 
 def _merge(stayed: Any, made: Any, order: list[tuple[bool, int]], schema: Any) -> Any:
-    """Rows of two record batches in one order."""
+    """Merge the rows of two record batches in an order."""
     if not made.num_rows:
         return stayed
-    places = [index + stayed.num_rows * is_made for is_made, index in order]
-    table = pa.Table.from_batches([stayed, made], schema).take(pa.array(places, pa.int64()))
+    indices = [index + stayed.num_rows * is_made for is_made, index in order]
+    table = pa.Table.from_batches([stayed, made], schema).take(pa.array(indices, pa.int64()))
     [batch] = table.combine_chunks().to_batches()
     return batch
 
 
 _OBJECTS, _BOXES, _AREA = "objects", "bbox", "area"
-_SLACK = 1.0  # pixels by which a box may stand over
+_TOLERANCE = 1.0  # pixels by which a box may exceed the image
 
 
-def move_row(values: Mapping[str, Any], made: Made, where: str) -> dict[str, Any]:
-    """A row's values for an image that was made from the row's own.
+def move_row(values: Mapping[str, Any], made: GeneratedImage, where: str) -> dict[str, Any]:
+    """Return the values of a row for a generated image.
 
-    Boxes in ``objects``, as ``bbox`` of x, y, width, height, are transformed; those that
-    left the image go with all that is said of their objects. ``width`` and ``height``
-    become those of the made image. All else stays.
+    Boxes in ``objects``, as ``bbox`` of x, y, width, height, are transformed; objects that
+    left the image are removed. ``width`` and ``height`` become those of the generated image.
+    Other values are kept.
 
     Args:
-        values: by column.
-        made: the image made.
-        where: what a message calls the row.
+        values: values by column.
+        made: the generated image.
+        where: name of the row in messages.
 
     Raises:
-        DataError: if another column says where something is, and the image's points
-            are not where they were; names the column.
+        DataError: if another column contains coordinates and the geometry has changed.
     """
     if made.is_copy:
         return dict(values)
@@ -189,7 +188,7 @@ def move_row(values: Mapping[str, Any], made: Made, where: str) -> dict[str, Any
             moved[name] = value
     if stated:
         for name, pixels in (("width", affine.width), ("height", affine.height)):
-            moved[name] = type(values[name])(pixels)  # in a CSV it is a text
+            moved[name] = type(values[name])(pixels)  # a string in a CSV file
     return moved
 
 
@@ -201,7 +200,7 @@ def _stated_size(values: Mapping[str, Any]) -> tuple[int, int] | None:
     return width, height
 
 
-def _move_objects(value: Any, affine: Affine, made: Made, where: str) -> Any:
+def _move_objects(value: Any, affine: Affine, made: GeneratedImage, where: str) -> Any:
     if isinstance(value, list):
         objects = [
             _move_object(item, affine, made, f"{where}[{n}]") for n, item in enumerate(value)
@@ -219,17 +218,19 @@ def _move_objects(value: Any, affine: Affine, made: Made, where: str) -> Any:
     return {key: [item[key] for item in single if item is not None] for key in value}
 
 
-def _move_object(value: Any, affine: Affine, made: Made, where: str) -> dict[str, Any] | None:
-    """What is said of one object, or None if it left the image."""
+def _move_object(
+    value: Any, affine: Affine, made: GeneratedImage, where: str
+) -> dict[str, Any] | None:
+    """Return the values of an object, or None if it left the image."""
     if not isinstance(value, Mapping):
-        raise DataError(f"{where} is no object, so it cannot be transformed")
+        raise DataError(f"{where} is not an object, so it cannot be transformed")
     for name, item in value.items():
         if name != _BOXES:
             refuse_geometry(name, item, where)
     if value.get(_BOXES) is None:
         return dict(value)
     box = parse_numbers(value[_BOXES], f"{where}.{_BOXES}", 4)
-    longest = max(made.width, made.height) + _SLACK
+    longest = max(made.width, made.height) + _TOLERANCE
     if max(box[0] + box[2], box[1] + box[3]) > longest:
         raise DataError(
             f"{where}.{_BOXES} does not lie in its image as x, y, width, height in pixels, "
@@ -246,20 +247,20 @@ def _move_object(value: Any, affine: Affine, made: Made, where: str) -> dict[str
 
 
 def _like(new: float, old: float) -> float:
-    """A number of the kind that stood there: a column of Parquet has one kind."""
+    """Convert a number to the type of the old one: a Parquet column has one type."""
     return round(new) if isinstance(old, int) else float(new)
 
 
 def refuse_geometry(name: str, value: Any, where: str) -> None:
-    """Make sure that a field does not say where something is in an image.
+    """Refuse a field that seems to contain coordinates.
 
     Raises:
-        DataError: if it seems to, at any depth.
+        DataError: if it does, at any depth.
     """
-    for place in _iter_geometry(name, value):
+    for column in _iter_geometry(name, value):
         raise DataError(
-            f"{where}: the column {place!r} seems to say where something is in the image, which "
-            "cannot be transformed; remove it, or use an augmentation that moves nothing, such as "
+            f"{where}: the column {column!r} seems to contain coordinates, which cannot be "
+            "transformed; remove it, or use an augmentation that keeps the geometry, such as "
             "photometric"
         )
 

@@ -1,4 +1,4 @@
-"""Images in Arrow tables: columns of ``{bytes, path}``, as `datasets` and the Hub store them."""
+"""Image columns of Arrow tables: structs of ``{bytes, path}``, as in `datasets` and the Hub."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from curate.core.errors import DataError
 from curate.layouts.sidecars import table as carried_table
 
 _FEATURES = b"huggingface"
-_LONGEST_NAME = 255  # bytes that file systems take
+_MAX_NAME = 255  # bytes, the limit of file systems
 
 
 @dataclass(frozen=True, slots=True)
 class ImageColumns:
-    """What a table's schema says of its images.
+    """Image and label columns of a schema.
 
     Args:
-        names: the columns that hold images, sorted by bytes.
-        label: the column of class labels, or None.
-        classes: the names of the classes, by number.
+        names: image columns, sorted by bytes.
+        label: column of class labels, or None.
+        classes: class names by number.
     """
 
     names: tuple[str, ...]
@@ -33,13 +33,13 @@ class ImageColumns:
     classes: tuple[str, ...] = ()
 
     def category(self, number: Any) -> str | None:
-        """The name of a class by its number; None for a label that says nothing."""
+        """Return the name of a class by its number, or None."""
         known = type(number) is int and 0 <= number < len(self.classes)
         return self.classes[number] if known else None
 
 
 def is_image_struct(kind: Any) -> bool:
-    """Whether a column of this type may hold images."""
+    """Return whether a column of this type may contain images."""
     if not pa.types.is_struct(kind) or kind.num_fields != 2:
         return False
     types = {field.name: field.type for field in kind}
@@ -51,7 +51,7 @@ def is_image_struct(kind: Any) -> bool:
 
 
 def mentions_images(kind: Any) -> bool:
-    """Whether a type has an image anywhere in it, in a list for example."""
+    """Return whether a type contains an image struct at any depth, e.g. in a list."""
     if is_image_struct(kind):
         return True
     nested = pa.types.is_nested(kind)
@@ -59,18 +59,18 @@ def mentions_images(kind: Any) -> bool:
 
 
 def parse_columns(schema: Any, table: str) -> ImageColumns:
-    """Find the columns of images and of labels.
+    """Find the image and label columns of a schema.
 
     Args:
-        schema: the table's Arrow schema.
-        table: its path, for messages.
+        schema: Arrow schema of the table.
+        table: path of the table, for messages.
 
     Raises:
-        DataError: if another column may hold pictures, or a name is none for a file.
+        DataError: if another column may contain images, or a name is not a file name.
     """
     features = _load_features(schema)
     if len(set(schema.names)) < len(schema.names):
-        raise DataError(f"{table!r} has two columns of one name; rename one")
+        raise DataError(f"{table!r} has duplicate column names; rename one")
     names = []
     for field in schema:
         stated = features.get(field.name, {}).get("_type", "Image")
@@ -79,8 +79,8 @@ def parse_columns(schema: Any, table: str) -> ImageColumns:
         elif mentions_images(field.type):
             what = "lists of images" if stated in ("Image", "List", "Sequence") else stated
             raise DataError(
-                f"the column {field.name!r} of {table!r} holds {what}, which cannot be looked at; "
-                "give each image a column of its own, or remove it"
+                f"the column {field.name!r} of {table!r} holds {what}, which cannot be searched "
+                "for faces; give each image a column of its own, or remove it"
             )
     _check_names(names, table)
     _raise_find(carried_table.find_in_schema(_text_schema(schema, names)), table)
@@ -98,12 +98,12 @@ def _parse_classes(
     try:
         "".join(names).encode()
     except (TypeError, UnicodeEncodeError):
-        raise DataError(f"the names of the classes of {table!r} are no list of texts") from None
+        raise DataError(f"the class names of {table!r} are not a list of strings") from None
     return tuple(names)
 
 
 def load_classes(schema: Any) -> dict[str, tuple[str, ...]]:
-    """The names of the classes of every column of class labels, by number."""
+    """Return the class names of all columns of class labels."""
     return {
         name: tuple(map(str, feature.get("names") or ()))
         for name, feature in _load_features(schema).items()
@@ -116,26 +116,26 @@ def _load_features(schema: Any) -> dict[str, dict[str, Any]]:
         features = json.loads((schema.metadata or {})[_FEATURES])["info"]["features"]
         return {name: value for name, value in features.items() if isinstance(value, dict)}
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
-        return {}  # what the types alone say is enough
+        return {}  # the types alone are sufficient
 
 
 def _check_names(names: Sequence[str], table: str) -> None:
     for name in names if len(names) > 1 else ():
         plain = name not in ("", ".", "..") and "/" not in name and "\0" not in name
-        if not plain or len(name.encode()) > _LONGEST_NAME:
-            raise DataError(f"the column {name!r} of {table!r} has no name for a file; rename it")
+        if not plain or len(name.encode()) > _MAX_NAME:
+            raise DataError(f"the column {name!r} of {table!r} is not a valid file name; rename it")
 
 
 def check_texts(batch: Any, columns: ImageColumns, table: str) -> None:
-    """Search all that is not an image, file names included, for pictures.
+    """Search all columns except image bytes, including file names, for encoded images.
 
     Args:
-        batch: some rows; images may be absent.
-        columns: the table's columns.
-        table: its path, for messages.
+        batch: rows of the table; image bytes may be missing.
+        columns: image columns of the table.
+        table: path of the table, for messages.
 
     Raises:
-        DataError: if there is one; names the column.
+        DataError: if an image is found; names the column.
     """
     arrays = [
         pc.struct_field(array, "path") if name in columns.names else array
@@ -153,7 +153,7 @@ def check_texts(batch: Any, columns: ImageColumns, table: str) -> None:
 def _raise_find(reason: str | None, table: str) -> None:
     if reason is not None:
         raise DataError(
-            f"{table!r} may hold pictures outside its columns of images ({reason}); remove them"
+            f"{table!r} may contain images outside its image columns ({reason}); remove them"
         )
 
 
@@ -163,24 +163,24 @@ def _text_schema(schema: Any, names: Sequence[str]) -> Any:
 
 
 def find_images(column: Any) -> list[bool]:
-    """For each row of a column of images whether there is an image: bytes, or a path to them."""
+    """Return for each row of an image column whether it has bytes or a path."""
     found = pc.or_(*(pc.is_valid(pc.struct_field(column, name)) for name in ("bytes", "path")))
     return list(found.to_pylist())
 
 
 def find_paths(column: Any) -> list[str]:
-    """What each row of a column of images calls its image; empty where it says nothing."""
+    """Return the path in each row of an image column; empty if missing."""
     return [path or "" for path in pc.struct_field(column, "path").to_pylist()]
 
 
 def read_image(column: Any) -> bytes | None:
-    """Bytes of the image in the first row of a column, or None if there are none."""
+    """Return the image bytes in the first row of a column, or None."""
     data = pc.struct_field(column, "bytes")[0].as_py()
     return None if data is None else bytes(data)
 
 
 def writable_schema(schema: Any, columns: ImageColumns) -> Any:
-    """A schema in which a withheld image can be null."""
+    """Return a schema in which withheld images can be null."""
     fields = [
         pa.field(
             field.name,
@@ -195,11 +195,11 @@ def writable_schema(schema: Any, columns: ImageColumns) -> Any:
 
 
 def replace_images(column: Any, outputs: Sequence[bytes | None]) -> Any:
-    """A column of images with other bytes; rows without any are null, those without an image stay.
+    """Replace the bytes of an image column; withheld images become null.
 
     Args:
-        column: the images, n of them.
-        outputs: n outputs; None where the image is withheld, or there is none.
+        column: image column with n rows.
+        outputs: n outputs; None where the image is withheld or missing.
     """
     is_image = np.array(find_images(column), dtype=bool)
     withheld = is_image & np.array([output is None for output in outputs], dtype=bool)
@@ -217,7 +217,7 @@ def replace_images(column: Any, outputs: Sequence[bytes | None]) -> Any:
 
 
 def compact(column: Any) -> Any:
-    """A column without what its buffers hold beside the values: under nulls, or unused."""
+    """Return a column without data under nulls, outside slices, or in unused dictionary entries."""
     if pa.types.is_dictionary(column.type):
         fresh = column.dictionary_decode().dictionary_encode()
         return pa.DictionaryArray.from_arrays(

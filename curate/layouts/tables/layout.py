@@ -1,4 +1,4 @@
-"""What layouts have in common whose containers are tables with columns of images."""
+"""Layouts whose containers are tables with image columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from curate.core.errors import DataError, WithheldError
-from curate.core.protocols import CarriedFile
+from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.containers import ContainerLayout, LastOpened, parse_uri, split_of
@@ -21,9 +21,9 @@ from curate.layouts.tables.images import (
     replace_images,
     writable_schema,
 )
-from curate.layouts.tables.rows import Rows, Slice, Table, explain
+from curate.layouts.tables.rows import Rows, Slice, Table, translate_errors
 
-_GROUP_BYTES = 1 << 25  # held in memory and written at a time
+_GROUP_BYTES = 1 << 25  # bytes of a row group held in memory
 _ROW = re.compile(r"(\d{8})(?:/(.+))?", re.DOTALL)
 
 Outputs = Callable[[str], bytes | None]
@@ -31,14 +31,13 @@ Edit = Callable[[Slice, Rows, Any], Any]
 
 
 class TableLayout(ContainerLayout):
-    """Tables with columns of images; an image's id is the table's path and the row's number.
+    """Tables with image columns; the id of an image is the path of the table and the row number.
 
-    Where a table has several columns of images, the column's name follows. A row
-    without an image is no record and stays as it is. A withheld image becomes
-    null, in its row.
+    In tables with several image columns, the column name is appended. A row without an image
+    is not a record and is kept. A withheld image becomes null in its row.
 
     Args:
-        folder: where the tables are.
+        folder: files of the dataset.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -46,22 +45,22 @@ class TableLayout(ContainerLayout):
         self._opened: LastOpened[Rows] = LastOpened()
 
     def open_table(self, container: str) -> Table:
-        """Open one container."""
+        """Open a container."""
         raise NotImplementedError
 
     def split_of(self, container: str) -> str | None:
-        """The split of a container's images."""
+        """Return the split of the images of a container."""
         return split_of(container)
 
     def check(self) -> Iterator[str]:
-        """Search all that is not an image for pictures, before anything is done."""
+        """Search all columns except image bytes for encoded images."""
         for container in self.containers():
             with self._open(container) as rows:
                 _check_texts(rows)
         yield from ()
 
     def inspect(self, container: str) -> Iterator[str]:
-        """Search all that is not an image for pictures."""
+        """Search all columns except image bytes for encoded images; see `check`."""
         try:
             with self._open(container) as rows:
                 _check_texts(rows)
@@ -69,56 +68,55 @@ class TableLayout(ContainerLayout):
             yield str(error)
 
     def records(self) -> Iterator[ImageRecord]:
-        """Every image, sorted by id."""
+        """Iterate over all images, sorted by id."""
         for container in self.containers_by_id():
             with self._open(container) as rows:
                 yield from rows.records()
 
     def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """The other columns of each image's row; of class labels, the names."""
+        """Iterate over the other columns of the rows, with class names for class labels."""
         for container in self.containers():
             with self._open(container) as rows:
                 yield from rows.annotations(columns)
 
     def aliases(self) -> Iterator[tuple[str, str]]:
-        """The file names that the tables keep beside the images' bytes."""
+        """Iterate over the file names stored with the image bytes."""
         for container in self.containers():
             with self._open(container) as rows:
                 yield from rows.aliases()
 
     def find(self, record_id: str) -> ImageRecord | None:
-        """The record of an id, or None if there is no such image."""
+        """Return the record with an id, or None."""
         container = self.container_of(record_id)
         match = _ROW.fullmatch(record_id[len(container) + 1 :]) if container else None
         if container is None or match is None:
             return None
-        with explain(container, self.kind):
+        with translate_errors(container, self.kind):
             return self._opened.get(container, self._load_rows).find(
                 int(match.group(1)), match.group(2)
             )
 
     def read(self, record: ImageRecord) -> bytes:
-        """The stored bytes of one image; the place in the table is kept for the next."""
+        """Return the stored bytes of an image; the position in the table is cached."""
         row, number, container = parse_uri(record.uri)
-        with explain(container, self.kind):
+        with translate_errors(container, self.kind):
             rows = self._opened.get(container, self._load_rows)
             found = rows.row(row)
             if found is None:
-                raise DataError(f"{container!r} has lost rows since it was listed; put it back")
+                raise DataError(f"{container!r} has lost rows since it was listed; restore it")
             data = read_image(found.column(rows.columns.names[number]))
         if data is None:
             raise WithheldError("external", "the table holds only its path, not its bytes")
         return data
 
     def size(self, record: ImageRecord) -> int | None:
-        """None: only reading the table would tell."""
+        """Return None: only reading the table would tell."""
         return None
 
-    def rebuild(self, container: str, outputs: Outputs, target: BinaryIO) -> Iterator[CarriedFile]:
-        """Write a table anew; nothing stays behind.
+    def rebuild(self, container: str, outputs: Outputs, target: BinaryIO) -> Iterator[SidecarFile]:
+        """Rewrite a table; nothing is left out.
 
-        Groups of rows end where they did, and wherever a group would take more
-        memory than there should be needed.
+        Row groups end where they did, and wherever a group would exceed the memory limit.
         """
 
         def replaced(piece: Slice, rows: Rows, schema: Any) -> Any:
@@ -128,12 +126,12 @@ class TableLayout(ContainerLayout):
         yield from ()
 
     def rewrite(self, container: str, edit: Edit, target: BinaryIO) -> None:
-        """Write a table anew, slice by slice.
+        """Rewrite a table, slice by slice.
 
         Args:
             container: one of ``containers()``.
-            edit: gives a record batch of the schema for each slice.
-            target: where to write.
+            edit: returns a record batch of the schema for each slice.
+            target: file to write to.
         """
         with self._open(container) as rows:
             schema = writable_schema(rows.table.schema, rows.columns)
@@ -145,13 +143,13 @@ class TableLayout(ContainerLayout):
                         group = pa.Table.from_batches(held, schema).combine_chunks()
                         for batch in group.to_batches():
                             check_texts(batch, rows.columns, container)
-                        if group.num_rows:  # readers take the first group's rows for their step
+                        if group.num_rows:  # readers use the size of the first group as batch size
                             writer.write_table(group)
                         held = []
 
     @contextmanager
     def _open(self, container: str) -> Iterator[Rows]:
-        with explain(container, self.kind), closing(self._load_rows(container)) as rows:
+        with translate_errors(container, self.kind), closing(self._load_rows(container)) as rows:
             yield rows
 
     def _load_rows(self, container: str) -> Rows:

@@ -1,4 +1,4 @@
-"""The Parquet layout, as on the Hugging Face Hub: tables with columns of ``{bytes, path}``."""
+"""Parquet layout of the Hugging Face Hub: tables with columns of ``{bytes, path}``."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.core.errors import CurateError
-from curate.layouts.access.folder import Folder, Leaf
-from curate.layouts.containers import iter_usual_places
+from curate.layouts.access.folder import FileInfo, Folder
+from curate.layouts.containers import iter_usual_folders
 from curate.layouts.sidecars.table import ROWS
 from curate.layouts.tables.images import ImageColumns, mentions_images
 from curate.layouts.tables.layout import TableLayout
-from curate.layouts.tables.rows import Slice, Table, explain, open_or_close, rows_at_a_time
+from curate.layouts.tables.rows import Slice, Table, open_or_close, rows_at_a_time, translate_errors
 
 _BUFFER = 1 << 20
-_LOOKED_AT = 8  # files of a folder, to recognise the layout by
+_MAX_EXAMINED = 8  # files per folder, when recognising the layout
 
 
 class Parquet(TableLayout):
-    """Parquet files with columns of images; those without one are annotations.
+    """Parquet files with image columns; files without one are annotations.
 
     Args:
-        folder: where the files are.
+        folder: files of the dataset.
     """
 
     layout = "parquet"
@@ -35,32 +35,32 @@ class Parquet(TableLayout):
 
     @classmethod
     def recognise(cls, folder: Folder) -> str | None:
-        """A Parquet file with a column of images."""
-        for place, names in iter_usual_places(folder):
-            paths = [f"{place}{name}" for name in sorted(names) if _is_parquet(name)]
+        """Look for a Parquet file with an image column."""
+        for folder_path, names in iter_usual_folders(folder):
+            paths = [f"{folder_path}{name}" for name in sorted(names) if _is_parquet(name)]
             if found := next(
-                (path for path in paths[:_LOOKED_AT] if _has_images(folder, path)), None
+                (path for path in paths[:_MAX_EXAMINED] if _has_images(folder, path)), None
             ):
                 return found
         return None
 
-    def is_container(self, leaf: Leaf) -> bool:
-        """Whether a file is a Parquet file with a column of images; opens it to see."""
-        if not leaf.regular or not _is_parquet(leaf.path):
+    def is_container(self, info: FileInfo) -> bool:
+        """Return whether a file is a Parquet file with an image column; reads its schema."""
+        if not info.regular or not _is_parquet(info.path):
             return False
-        with explain(leaf.path, self.kind), self.open_container(leaf.path) as file:
+        with translate_errors(info.path, self.kind), self.open_container(info.path) as file:
             return any(mentions_images(field.type) for field in pq.read_schema(file))
 
     def open_table(self, container: str) -> Table:
-        """Open one Parquet file."""
+        """Open a Parquet file."""
         return open_or_close(ParquetTable, self.open_container(container))
 
 
 class ParquetTable:
-    """One Parquet file; of a row group only some rows are in memory.
+    """Parquet file, of which a few rows are in memory at a time.
 
     Args:
-        file: the open file; closed with the table.
+        file: open file; closed with the table.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -71,7 +71,7 @@ class ParquetTable:
         self._ends = list(accumulate(group.num_rows for group in self._groups()))
 
     def full_columns(self) -> frozenset[str]:
-        """Columns of images of which the statistics say that no bytes are absent."""
+        """Return the image columns without missing bytes according to the statistics."""
         lacking = {
             chunk.path_in_schema
             for group in self._groups()
@@ -81,11 +81,11 @@ class ParquetTable:
         return frozenset(name for name in self.schema.names if f"{name}.bytes" not in lacking)
 
     def group_of(self, row: int) -> int:
-        """The row group of a row."""
+        """Return the row group of a row."""
         return bisect.bisect_right(self._ends, row)
 
     def iter_slices(self, columns: Sequence[str], start: int = 0) -> Iterator[Slice]:
-        """Rows in order, from the beginning of the row group of ``start``."""
+        """Iterate over rows in order, from the start of the row group of ``start``."""
         images = any(mentions_images(self.schema.field(name).type) for name in columns)
         for number in range(self.group_of(start), len(self._ends)):
             group = self._metadata.row_group(number)
@@ -100,13 +100,13 @@ class ParquetTable:
                 first = end
 
     def iter_texts(self, columns: ImageColumns) -> Iterator[Any]:
-        """Record batches of all that is not an image; no image is read."""
+        """Iterate over record batches of all columns except image bytes, which are not read."""
         skipped = {f"{name}.bytes" for name in columns.names}
         paths = [path for path in self._paths() if path not in skipped]
         yield from self._parquet.iter_batches(batch_size=ROWS, columns=paths, use_threads=False)
 
     def open_writer(self, target: BinaryIO, schema: Any) -> AbstractContextManager[Any]:
-        """Write another Parquet file with the columns' codecs."""
+        """Open a writer of another Parquet file with the same compression."""
         chunks = self._chunks()
         writer: AbstractContextManager[Any] = pq.ParquetWriter(
             target,
@@ -115,7 +115,7 @@ class ParquetTable:
             compression={chunk.path_in_schema: _codec(chunk) for chunk in chunks},
             use_dictionary=[chunk.path_in_schema for chunk in chunks if _has_dictionary(chunk)],
             store_schema=b"ARROW:schema" in (self._metadata.metadata or {}),
-            write_batch_size=64,  # a page ends after so many images, or 1 MB of them
+            write_batch_size=64,  # a page ends after this many images, or 1 MB
         )
         return writer
 
@@ -146,7 +146,7 @@ def _has_images(folder: Folder, path: str) -> bool:
         with folder.open(path) as file:
             return any(mentions_images(field.type) for field in pq.read_schema(file))
     except (CurateError, pa.ArrowException, ValueError, OSError):
-        return False  # what cannot be read is told when the dataset is opened
+        return False  # errors are reported when the dataset is opened
 
 
 def _codec(chunk: Any) -> str:

@@ -1,4 +1,4 @@
-"""Tables with columns of images: what a file of them offers, and how to go through its rows."""
+"""Rows of tables with image columns, independent of the file format."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from curate.layouts.tables.images import (
     parse_columns,
 )
 
-_MOST_ROWS = 10**8
+_MAX_ROWS = 10**8
 _SLICE_BYTES = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Some consecutive rows of a table.
+    """Consecutive rows of a table.
 
     Args:
-        first: number of the first row, from 0.
-        batch: the rows, an Arrow record batch.
-        closes: whether a group of rows ends here.
+        first: index of the first row, from 0.
+        batch: Arrow record batch of the rows.
+        closes: whether a row group ends here.
     """
 
     first: int
@@ -40,28 +40,28 @@ class Slice:
 
 
 class Table(Protocol):
-    """One file that holds a table, opened for reading."""
+    """File that contains a table, opened for reading."""
 
     schema: Any
 
     def full_columns(self) -> frozenset[str]:
-        """Columns of images of which the file says that no bytes are absent."""
+        """Return the image columns that are known to have no missing bytes."""
         ...
 
     def group_of(self, row: int) -> int:
-        """Which group a row belongs to; a group is read from its beginning."""
+        """Return the row group of a row; a group is read from its start."""
         ...
 
     def iter_slices(self, columns: Sequence[str], start: int = 0) -> Iterator[Slice]:
-        """Rows in order, a few MB at a time, from the beginning of the group of ``start``."""
+        """Iterate over rows in order, a few MB at a time, from the start of a row group."""
         ...
 
     def iter_texts(self, columns: ImageColumns) -> Iterator[Any]:
-        """Record batches of all that is not an image, of a few hundred rows."""
+        """Iterate over record batches of a few hundred rows; image bytes may be omitted."""
         ...
 
     def open_writer(self, target: BinaryIO, schema: Any) -> AbstractContextManager[Any]:
-        """Write another file of this kind; has ``write_table``, which writes one group."""
+        """Open a writer of another file, whose ``write_table`` writes one row group."""
         ...
 
     def close(self) -> None:
@@ -70,15 +70,15 @@ class Table(Protocol):
 
 
 class Rows:
-    """One table, and the place in it that was read last.
+    """Table with a cache of the rows that were read last.
 
     Args:
-        container: the table's path.
-        table: the open file.
-        split: the split of its images.
+        container: path of the table.
+        table: open table.
+        split: split of its images.
 
     Raises:
-        DataError: if its columns cannot be accounted for.
+        DataError: if a column may contain images outside the image columns.
     """
 
     def __init__(self, container: str, table: Table, split: str | None) -> None:
@@ -90,7 +90,7 @@ class Rows:
         self._current: Slice | None = None
 
     def records(self) -> Iterator[ImageRecord]:
-        """Every image, in the order of rows and columns; images themselves are hardly read."""
+        """Iterate over all images in the order of rows and columns, mostly without their bytes."""
         columns = self.columns
         full = self.table.full_columns()
         lacking = [name for name in columns.names if name not in full]
@@ -98,14 +98,14 @@ class Rows:
         for piece in self.table.iter_slices([*lacking, *label]):
             present = {name: find_images(piece.batch.column(name)) for name in lacking}
             labels = piece.batch.column(label[0]).to_pylist() if label else None
-            for place in range(piece.batch.num_rows):
-                category = columns.category(labels[place]) if labels else None
+            for index in range(piece.batch.num_rows):
+                category = columns.category(labels[index]) if labels else None
                 for number, name in enumerate(columns.names):
-                    if name not in present or present[name][place]:
-                        yield self._record(piece.first + place, number, category)
+                    if name not in present or present[name][index]:
+                        yield self._record(piece.first + index, number, category)
 
     def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """What some columns say of every image of a row, the names of classes for their numbers."""
+        """Iterate over the values of columns for each image, with class names for class labels."""
         images = self.columns.names
         wanted = [
             name for name in self.table.schema.names if name in columns and name not in images
@@ -114,24 +114,24 @@ class Rows:
             return
         classes = load_classes(self.table.schema)
         for piece in self.table.iter_slices(wanted):
-            for place, row in enumerate(piece.batch.to_pylist()):
-                said = {name: _name_class(row[name], classes.get(name)) for name in wanted}
+            for index, row in enumerate(piece.batch.to_pylist()):
+                values = {name: _name_class(row[name], classes.get(name)) for name in wanted}
                 for number in range(len(images)):
-                    yield self.id_of(piece.first + place, number), said
+                    yield self.id_of(piece.first + index, number), values
 
     def aliases(self) -> Iterator[tuple[str, str]]:
-        """What the rows call their images: a path, and its last part."""
+        """Iterate over the paths of the images, and their last components, with the ids."""
         first = 0
         for batch in self.table.iter_texts(self.columns):
             for number, name in enumerate(self.columns.names):
-                for place, path in enumerate(find_paths(batch.column(name))):
+                for index, path in enumerate(find_paths(batch.column(name))):
                     for alias in dict.fromkeys((path, path.rpartition("/")[2])):
                         if alias:
-                            yield alias, self.id_of(first + place, number)
+                            yield alias, self.id_of(first + index, number)
             first += batch.num_rows
 
     def find(self, row: int, column: str | None) -> ImageRecord | None:
-        """The record of a row, and of a column where there are several; None if it has no image."""
+        """Return the record of a row, and column if there are several; None if it has no image."""
         names = self.columns.names
         number = 0 if column is None else names.index(column) if column in names else None
         if number is None or (column is None) != (len(names) == 1):
@@ -143,7 +143,7 @@ class Rows:
         return self._record(row, number, self.columns.category(_value(found, label)))
 
     def row(self, row: int) -> Any:
-        """One row as a record batch, or None if there are not so many; quick for ascending rows."""
+        """Return a row as a record batch, or None; fast for ascending rows."""
         current = self._current
         if current is None or self._is_elsewhere(current, row):
             label = self.columns.label
@@ -156,17 +156,17 @@ class Rows:
         return None if current is None else current.batch.slice(row - current.first, 1)
 
     def ids_in(self, column: str, piece: Slice) -> list[str | None]:
-        """The ids of the images in one column of a slice; None in rows without an image."""
+        """Return the image ids in a column of a slice; None in rows without an image."""
         number = self.columns.names.index(column)
         return [
-            self.id_of(piece.first + place, number) if present else None
-            for place, present in enumerate(find_images(piece.batch.column(column)))
+            self.id_of(piece.first + index, number) if present else None
+            for index, present in enumerate(find_images(piece.batch.column(column)))
         ]
 
     def id_of(self, row: int, number: int) -> str:
-        """The id of the image in a row, and in the column of that number."""
-        if row >= _MOST_ROWS:
-            raise DataError(f"{self.container!r} has more than {_MOST_ROWS:,} rows; divide it")
+        """Return the id of the image in a row and an image column."""
+        if row >= _MAX_ROWS:
+            raise DataError(f"{self.container!r} has more than {_MAX_ROWS:,} rows; split it")
         column = f"/{self.columns.names[number]}" if len(self.columns.names) > 1 else ""
         return f"{self.container}/{row:08d}{column}"
 
@@ -188,7 +188,7 @@ class Rows:
 
 
 def _name_class(value: Any, names: Sequence[str] | None) -> Any:
-    """A class by its name; the value itself where it is none, or says nothing."""
+    """Return the name of a class label; other values unchanged."""
     if names is None or type(value) is not int:
         return value
     return names[value] if 0 <= value < len(names) else None
@@ -199,7 +199,7 @@ def _value(row: Any, column: str | None) -> Any:
 
 
 def open_or_close(kind: Callable[[BinaryIO], Table], file: BinaryIO) -> Table:
-    """Read the beginning of a table from an open file, which is closed if that fails."""
+    """Open a table from an open file, which is closed if that fails."""
     try:
         return kind(file)
     except BaseException:
@@ -208,36 +208,36 @@ def open_or_close(kind: Callable[[BinaryIO], Table], file: BinaryIO) -> Table:
 
 
 def rows_at_a_time(size: int, rows: int) -> int:
-    """Rows that make up a slice of a few MB.
+    """Return the number of rows in a slice of a few MB.
 
     Args:
         size: bytes of all rows.
-        rows: how many they are.
+        rows: number of all rows.
     """
     return max(1, min(512, _SLICE_BYTES * max(rows, 1) // max(size, 1)))
 
 
 @contextmanager
-def explain(container: str, kind: str) -> Iterator[None]:
-    """Turn what a reader says of a damaged file into one clear line.
+def translate_errors(container: str, kind: str) -> Iterator[None]:
+    """Convert exceptions of a reader to one clear line.
 
     Raises:
-        DataError: if the file cannot be read through its own fault.
-        SetupError: if there is not the memory that it asks for.
+        DataError: if the file is invalid.
+        SetupError: if there is not enough memory.
     """
     try:
         yield
     except MemoryError:
-        # A damaged length asks for more than any machine has.
+        # A corrupt length requires more than any machine has.
         raise SetupError(
-            f"{container!r} needs more memory than there is, or is damaged; "
-            "free some memory, or make the file anew"
+            f"{container!r} needs more memory than is available, or is damaged; "
+            "free memory, or recreate the file"
         ) from None
     except (pa.ArrowException, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the file system's trouble; a damaged file has no number
+            raise  # an error of the file system; invalid files have no errno
         line = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{container!r} is no {kind} file, or damaged ({line}); "
-            "make it anew or take it out of SOURCE"
+            f"{container!r} is not a valid {kind} file ({line}); "
+            "recreate it or remove it from SOURCE"
         ) from None

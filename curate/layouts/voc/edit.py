@@ -1,4 +1,4 @@
-"""Pascal VOC's XML, lists and segmentations: dropped with their images, made for those made."""
+"""Editing of Pascal VOC: XML files, lists and segmentations of removed and generated images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from curate.core.affine import Affine
 from curate.core.errors import DataError
 from curate.core.geometry import Box
-from curate.core.protocols import CarriedFile
+from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.annotations import open_annotation, resolve, shorten
 from curate.layouts.editing.changes import (
@@ -22,9 +22,9 @@ from curate.layouts.editing.changes import (
     EDITED,
     SAME,
     Decide,
+    EditResult,
     Edits,
-    Fate,
-    Made,
+    GeneratedImage,
     Outcome,
     edit_lines,
     rename,
@@ -40,11 +40,11 @@ _LINE = re.compile(r"(\s*)(\S+)(.*)", re.DOTALL)
 
 
 class VocEditor:
-    """Edits the lists of Pascal VOC, and makes XML and segmentations.
+    """Editor of the lists of Pascal VOC; generates XML files and segmentations.
 
     Args:
         source: the dataset.
-        edits: what is to be changed.
+        edits: edits to apply.
     """
 
     def __init__(self, source: Voc, edits: Edits) -> None:
@@ -55,7 +55,7 @@ class VocEditor:
 
     @cached_property
     def _names(self) -> NameIndex:
-        """Images by what they are called in all folders: those kept, and those removed."""
+        """Kept and removed images, by their name without folder and suffix."""
         names = NameIndex()
         for record in self._source.records():
             kind, stem = self._source.kind_of(record.id)
@@ -64,8 +64,8 @@ class VocEditor:
                 names.add(kept, stem, record.id)
         return names
 
-    def edit(self, other: CarriedFile, target: BinaryIO) -> Fate:
-        """Edit a list; drop what belongs to a removed image; all else goes through."""
+    def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:
+        """Edit a list; drop files of removed images; copy other files."""
         path = str(other.path)
         kind, stem = self._source.kind_of(path)
         if kind == LISTS and path.endswith(".txt"):
@@ -74,16 +74,16 @@ class VocEditor:
             return EDITED if changed else SAME
         if kind == ANNOTATIONS or kind in MAPS:
             return SAME if self._is_kept(stem) else DROPPED
-        return Fate(Outcome.SAME, self._mentions.note(other))
+        return EditResult(Outcome.SAME, self._mentions.note(other))
 
     def iter_new(self) -> Iterator[tuple[str, bytes]]:
-        """An XML and segmentations for every image made from one that has them."""
+        """Iterate over the XML files and segmentations of generated images."""
         for record in self._source.records():
-            for made in self._edits.made_from(record.id):
+            for made in self._edits.generated_from(record.id):
                 yield from self._make_files(record, made)
 
     def _is_kept(self, stem: str) -> bool:
-        """Whether an image is kept, or none of this name was there."""
+        """Return whether an image is kept, or does not exist."""
         return self._names.get("removed", stem) is None or self._names.get("kept", stem) is not None
 
     def _decider(self, path: str) -> Decide:
@@ -99,13 +99,13 @@ class VocEditor:
                 return True, []  # such as a class in a list of classes
             added = [
                 before + rename_stem(name, image, made.id) + after
-                for made in self._edits.made_from(image)
+                for made in self._edits.generated_from(image)
             ]
             return self._is_kept(stem), added
 
         return decide
 
-    def _make_files(self, record: ImageRecord, made: Made) -> Iterator[tuple[str, bytes]]:
+    def _make_files(self, record: ImageRecord, made: GeneratedImage) -> Iterator[tuple[str, bytes]]:
         kind, stem = self._source.kind_of(record.id)
         year = record.id.rpartition(f"{IMAGES}/")[0]
         if kind != IMAGES:
@@ -113,25 +113,25 @@ class VocEditor:
         name = stem[len(year) :]
         new = posixpath.relpath(self._source.kind_of(made.id)[1], year or ".")
         path = f"{year}{ANNOTATIONS}/{name}.xml"
-        if self._folder.leaf(path) is not None:
+        if self._folder.info(path) is not None:
             data = move_xml(self._folder.read(path), record.id, made, path)
             yield f"{year}{ANNOTATIONS}/{new}.xml", data
         for folder, is_classes in MAPS.items():
             path = f"{year}{folder}/{name}.png"
-            if self._folder.leaf(path) is None:
+            if self._folder.info(path) is None:
                 continue
             data = self._folder.read(path)
-            if self._source.is_map(path, data):
+            if self._source.is_label_map(path, data):
                 made_map = data if made.is_copy else _move_map(data, made, is_classes, path)
                 yield f"{year}{folder}/{new}.png", made_map
 
 
-def _move_map(data: bytes, made: Made, is_classes: bool, where: str) -> bytes:
-    """A segmentation for an image that was made; what nobody has labelled is void."""
+def _move_map(data: bytes, made: GeneratedImage, is_classes: bool, where: str) -> bytes:
+    """Transform a segmentation for a generated image; unlabelled pixels become void."""
     values = load_voc_map(data)
     affine = made.map_for((values.shape[1], values.shape[0]), where)
     moved = affine.mask(values, fill=VOID)
-    if not is_classes:  # objects are numbered without a gap, in the order of the XML
+    if not is_classes:  # objects are numbered without gaps, in the order of the XML file
         numbers = np.setdiff1d(np.unique(moved), [0, VOID])
         order = np.arange(256, dtype=np.uint8)
         order[numbers] = np.arange(1, len(numbers) + 1, dtype=np.uint8)
@@ -145,20 +145,20 @@ _SIDES = {"Left": "Right", "Right": "Left"}
 _DECLARED = re.compile(rb"\s*<\?xml[^>]*\?>[ \t]*\r?\n?")
 
 
-def move_xml(data: bytes, record_id: str, made: Made, where: str) -> bytes:
-    """An XML with the made image's name, size and boxes; all else stays.
+def move_xml(data: bytes, record_id: str, made: GeneratedImage, where: str) -> bytes:
+    """Return an XML file with the name, size and boxes of a generated image.
 
-    VOC counts pixels from 1 and includes the last one. An object that left the image
-    goes, and so does a part of one. In a mirror the poses Left and Right change places.
+    VOC counts pixels from 1 and includes the last one. Objects and parts that left the image
+    are removed. Mirroring swaps the poses Left and Right.
 
     Args:
-        data: the XML of the source image.
-        record_id: the source image.
-        made: the image made.
-        where: what a message calls the XML.
+        data: XML file of the source image.
+        record_id: id of the source image.
+        made: the generated image.
+        where: name of the XML file in messages.
 
     Raises:
-        DataError: if it is malformed, or holds shapes that cannot be transformed.
+        DataError: if it is malformed, or contains coordinates that cannot be transformed.
     """
     root = _parse(data, where)
     for tag in ("filename", "path"):
@@ -189,7 +189,9 @@ def _parse(data: bytes, where: str) -> ElementTree.Element:
         root: ElementTree.Element = parser.close()
     except (ElementTree.ParseError, UnicodeError, LookupError) as error:
         line = " ".join(str(error).split())[:160]
-        raise DataError(f"{where} is no whole XML; is it cut off? ({line})") from None
+        raise DataError(
+            f"{where} is not well-formed XML; the file may be truncated ({line})"
+        ) from None
     return root
 
 
@@ -198,7 +200,7 @@ def _is_utf8(declaration: bytes) -> bool:
 
 
 def _stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """Width and height, if the XML states both; tools that do not know them write 0."""
+    """Return width and height, if the XML file states both; some tools write 0."""
     texts = [(root.findtext(f"size/{tag}") or "").strip() for tag in ("width", "height")]
     if not all(re.fullmatch(r"\d{1,9}(?:\.0*)?", text, re.ASCII) for text in texts):
         return None
@@ -212,14 +214,14 @@ def _refuse_shapes(root: ElementTree.Element, where: str) -> None:
             text = "1" if len(inner) else (inner.text or "").strip()
             if inner.tag not in _KNOWN and find_geometry(str(inner.tag), text):
                 raise DataError(
-                    f"{where}: <{shorten(inner.tag)[1:-1]}> seems to say where something is in the "
-                    "image, which cannot be transformed; remove it, or use an augmentation that "
-                    "moves nothing"
+                    f"{where}: <{shorten(inner.tag)[1:-1]}> seems to contain coordinates, "
+                    "which cannot be transformed; remove it, or use an augmentation that "
+                    "keeps the geometry"
                 )
 
 
 def _iter_inside(item: ElementTree.Element) -> Iterator[ElementTree.Element]:
-    """Elements of an object, but not those of its boxes and points."""
+    """Iterate over the elements of an object except those of boxes and points."""
     for inner in item:
         if isinstance(inner.tag, str):
             yield inner
@@ -229,26 +231,26 @@ def _iter_inside(item: ElementTree.Element) -> Iterator[ElementTree.Element]:
 
 def _move_objects(parent: ElementTree.Element, tag: str, affine: Affine, where: str) -> None:
     for number, item in enumerate(parent.findall(tag)):
-        place = f"{where}[{number}]"
-        if not _move_boxes(item, affine, place):
+        item_where = f"{where}[{number}]"
+        if not _move_boxes(item, affine, item_where):
             _remove(parent, item)
             continue
-        _move_objects(item, "part", affine, f"{place}/part")
+        _move_objects(item, "part", affine, f"{item_where}/part")
         for point in item.findall("point"):
-            _move_point(item, point, affine, f"{place}/point")
+            _move_point(item, point, affine, f"{item_where}/point")
         for pose in item.findall("pose") if affine.flips else ():
             text = (pose.text or "").strip()
             pose.text = _SIDES.get(text, pose.text)
 
 
 def _move_boxes(item: ElementTree.Element, affine: Affine, where: str) -> bool:
-    """Move the box of an object; returns whether something of it is left."""
+    """Transform the box of an object; returns whether any of it is left."""
     for bndbox in item.findall("bndbox"):
         texts = [(bndbox.findtext(tag) or "").strip() for tag in _CORNERS]
         try:
             x0, y0, x1, y1 = map(float, texts)
         except ValueError:
-            raise DataError(f"{where}/bndbox is no box of {', '.join(_CORNERS)}") from None
+            raise DataError(f"{where}/bndbox is not a box with {', '.join(_CORNERS)}") from None
         try:
             box = affine.box(Box(x0 - 1, y0 - 1, x1, y1))
         except DataError as error:
@@ -263,7 +265,7 @@ def _move_boxes(item: ElementTree.Element, affine: Affine, where: str) -> bool:
 
 
 def _format_box(box: Box, is_whole: bool) -> list[str] | None:
-    """Corners as VOC counts them; None where no pixel is left."""
+    """Format corners as in VOC; None if no pixel is left."""
     if not is_whole:
         return [str(round_pixels(value)) for value in (box.x0 + 1, box.y0 + 1, box.x1, box.y1)]
     x0, y0, x1, y1 = (round(value) for value in box.xyxy)
@@ -273,12 +275,12 @@ def _format_box(box: Box, is_whole: bool) -> list[str] | None:
 def _move_point(
     parent: ElementTree.Element, point: ElementTree.Element, affine: Affine, where: str
 ) -> None:
-    """Move a point, the centre of a pixel that is counted from 1; it goes if it left."""
+    """Transform a point, the center of a pixel counted from 1; removed if it left the image."""
     texts = [(point.findtext(tag) or "").strip() for tag in ("x", "y")]
     try:
         x, y = (float(text) - 0.5 for text in texts)
     except ValueError:
-        raise DataError(f"{where} is no point of x and y") from None
+        raise DataError(f"{where} is not a point with x and y") from None
     x, y = affine.points([[x, y]])[0].tolist()
     if not (0 <= x < affine.width and 0 <= y < affine.height):
         _remove(parent, point)
@@ -290,8 +292,8 @@ def _move_point(
 
 
 def _remove(parent: ElementTree.Element, item: ElementTree.Element) -> None:
-    """Remove an element with the white space that leads to it."""
-    place = list(parent).index(item)
-    if item is parent[-1] and place:
-        parent[place - 1].tail = item.tail
+    """Remove an element with the white space before it."""
+    index = list(parent).index(item)
+    if item is parent[-1] and index:
+        parent[index - 1].tail = item.tail
     parent.remove(item)

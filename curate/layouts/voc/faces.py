@@ -1,7 +1,7 @@
-"""Faces as Pascal VOC's XML files: a folder with one for every image that was looked at.
+"""Face boxes in Pascal VOC XML: a folder with one file per examined image.
 
-VOC counts pixels from 1 and includes the last one; boxes are whole pixels of
-the image as stored.
+VOC counts pixels from 1 and includes the last one; boxes are whole pixels of the stored
+image.
 """
 
 from __future__ import annotations
@@ -21,23 +21,22 @@ _FIELDS = ("pose", "truncated", "occluded", "difficult")
 
 
 def recognise(path: Path) -> bool:
-    """Whether it is a folder with XML files."""
+    """Return whether a path is a folder with XML files."""
     return path.is_dir() and next(_iter_names(path), None) is not None
 
 
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
-    """Read the folder in the order of its names.
+    """Iterate over the files of the folder, sorted by name.
 
-    An image's id is its ``filename`` if that has folders in it, else that name
-    in the XML's own folder. Objects that are not called a face are an error:
-    such a folder says nothing of faces.
+    The id of an image is its ``filename`` if that contains folders, otherwise that name in
+    the folder of the XML file. Objects of another class than face are an error.
     """
     for name in _iter_names(path):
         yield _parse(path / name, name)
 
 
 def save_faces(images: Iterable[FoundFaces], path: Path) -> None:
-    """Write an XML for every image, named by the image's whole id."""
+    """Write one XML file per image, named by the whole id of the image."""
     for image in images:
         target = path / f"{image.id}.xml"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -65,14 +64,14 @@ def _format(box: Box) -> str:
 def _parse(file: Path, name: str) -> GivenFaces:
     data = file.read_bytes()
     if b"<!" in data:  # a document type could define entities without end
-        raise DataError(f"{file} has a declaration; want plain Pascal VOC")
+        raise DataError(f"{file} has a declaration; expected plain Pascal VOC")
     try:
         root = ElementTree.fromstring(data)  # noqa: S314 - without declarations there are no entities
         image = root.findtext("filename") or ""
         boxes = tuple(_parse_box(item, str(file)) for item in root.iter("object"))
         fields = tuple(_parse_fields(item) for item in root.iter("object"))
     except (ElementTree.ParseError, UnicodeError, LookupError) as error:
-        raise DataError(f"{file} is not whole XML: {one_line(error)}") from None
+        raise DataError(f"{file} is not well-formed XML: {one_line(error)}") from None
     if not image:
         raise DataError(f"{file} names no file")
     folder = name.rpartition("/")[0]
@@ -81,7 +80,7 @@ def _parse(file: Path, name: str) -> GivenFaces:
 
 
 def _parse_stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """Width and height, if the file states both; tools that do not know them write 0."""
+    """Return width and height, if the file states both; some tools write 0."""
     texts = [root.findtext(f"size/{key}") or "" for key in ("width", "height")]
     if not all(text.strip().isdecimal() for text in texts):
         return None
@@ -96,7 +95,9 @@ def _parse_fields(item: ElementTree.Element) -> dict[str, str]:
 def _parse_box(item: ElementTree.Element, where: str) -> Box:
     kind = item.findtext("name") or "nothing"
     if NAME not in kind.lower():
-        raise DataError(f"{where} has an object called {kind!r}; a file of faces has only {NAME!r}")
+        raise DataError(
+            f"{where} has an object of class {kind!r}; a face-box file has only {NAME!r}"
+        )
     keys = ("xmin", "ymin", "xmax", "ymax")
     try:
         x0, y0, x1, y1 = (float(item.findtext(f"bndbox/{key}") or "") for key in keys)

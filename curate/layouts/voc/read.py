@@ -1,4 +1,4 @@
-"""Pascal VOC: ``Annotations``, ``ImageSets`` and ``JPEGImages``, of one year or several."""
+"""Pascal VOC: ``Annotations``, ``ImageSets`` and ``JPEGImages``, of one or several years."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import iter_lines, open_annotation, resolve, shorten
 from curate.layouts.files import split_of_folders
-from curate.layouts.label_maps import MapLayout, is_voc_map
+from curate.layouts.label_maps import LabelMapLayout, is_voc_map
 from curate.storage.index import NameIndex
 
-_DEEPEST = 64
-_LONGEST_TEXT = 1 << 12
+_MAX_DEPTH = 64
+_MAX_TEXT = 1 << 12
 _SIZES = (("annotation", "size", "width"), ("annotation", "size", "height"))
 _FILENAME = ("annotation", "filename")
 _PATH = ("annotation", "path")
@@ -28,69 +28,69 @@ _ELSEWHERE = re.compile(r"[/\\~]|[A-Za-z]:")
 
 
 def load_annotation(file: BinaryIO, name: str) -> bool:
-    """Look an annotation over.
+    """Check an annotation.
 
     Args:
-        file: the XML.
-        name: what a message calls it.
+        file: XML file.
+        name: name in messages.
 
     Returns:
-        Whether its ``path`` names a place on some computer.
+        Whether its ``path`` is an absolute path of some computer.
 
     Raises:
-        DataError: if it is malformed, has a document type, or lacks the image's
-            name or size.
+        DataError: if it is malformed, has a document type declaration, or lacks the name
+            or size of the image.
     """
     texts = _read(file, name)
     filename = texts.get(_FILENAME, "").strip()
     resolve("", filename, f"{name}: annotation/filename")
-    for place in _SIZES:
-        text = texts.get(place, "").strip()
+    for tags in _SIZES:
+        text = texts.get(tags, "").strip()
         if not re.fullmatch(r"\d{1,9}(?:\.0*)?", text, re.ASCII):
-            raise DataError(f"{name}: {'/'.join(place)} is {shorten(text)}; want a whole number")
+            raise DataError(f"{name}: {'/'.join(tags)} is {shorten(text)}; expected an integer")
     return bool(_ELSEWHERE.match(texts.get(_PATH, "").strip()))
 
 
 def _read(file: BinaryIO, name: str) -> dict[tuple[str, ...], str]:
-    """The texts of the few elements that are wanted."""
+    """Return the texts of the elements to check."""
     texts: dict[tuple[str, ...], str] = {}
 
-    def text(place: tuple[str, ...], data: str) -> None:
-        if place in _WANTED and len(texts.get(place, "")) <= _LONGEST_TEXT:
-            texts[place] = texts.get(place, "") + data
+    def text(tags: tuple[str, ...], data: str) -> None:
+        if tags in _WANTED and len(texts.get(tags, "")) <= _MAX_TEXT:
+            texts[tags] = texts.get(tags, "") + data
 
-    follow(file, name, text, lambda place: None)
+    parse_xml(file, name, text, lambda tags: None)
     return texts
 
 
-def follow(
+def parse_xml(
     file: BinaryIO,
     name: str,
     text: Callable[[tuple[str, ...], str], None],
     end: Callable[[tuple[str, ...]], None],
 ) -> None:
-    """Read a whole annotation as it comes.
+    """Parse an annotation as a stream: no tree, no entities, constant memory.
 
     Args:
-        file: the XML.
-        name: what a message calls it.
-        text: called with the tags around a piece of text, and the piece.
-        end: called with the tags down to an element that ends.
+        file: XML file.
+        name: name in messages.
+        text: called with the open tags and a piece of text in them.
+        end: called with the open tags when the innermost one ends.
 
     Raises:
-        DataError: if it is malformed, or has a document type.
+        DataError: if it is malformed, or has a document type declaration.
     """
     parser = expat.ParserCreate()
     stack: list[str] = []
 
     def refuse(*_: object) -> None:
-        # Entities can blow up memory, or read other files.
+        # Entities can exhaust memory, or read other files.
         raise DataError(f"{name} has a document type or entities; remove them")
 
     def start(tag: str, _: object) -> None:
         stack.append(tag)
-        if len(stack) > _DEEPEST or stack[0] != "annotation":
-            raise DataError(f"{name}: <{shorten(tag)[1:-1]}> stands where VOC has <annotation>")
+        if len(stack) > _MAX_DEPTH or stack[0] != "annotation":
+            raise DataError(f"{name}: <{shorten(tag)[1:-1]}> found where VOC has <annotation>")
 
     def leave(_: str) -> None:
         end(tuple(stack))
@@ -102,7 +102,9 @@ def follow(
     try:
         parser.ParseFile(file)
     except expat.ExpatError as error:
-        raise DataError(f"{name} is no whole XML; is it cut off? ({error})") from None
+        raise DataError(
+            f"{name} is not well-formed XML; the file may be truncated ({error})"
+        ) from None
 
 
 IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets"
@@ -112,18 +114,18 @@ _SPLITS = ("train", "val", "test")  # trainval is both
 _FLAG = re.compile(r"\s+-?[01]$")
 
 
-class Voc(MapLayout):
-    """Images in ``JPEGImages`` with an XML each in ``Annotations``, and lists in ``ImageSets``.
+class Voc(LabelMapLayout):
+    """Images in ``JPEGImages``, XML files in ``Annotations`` and lists in ``ImageSets``.
 
-    An image's split is the list of ``ImageSets/Main`` that names it. Segmentations
-    are carried where they are proven to be maps.
+    The split of an image is the list of ``ImageSets/Main`` that names it. Segmentations
+    are copied if they are proven to be label maps.
     """
 
     layout = "voc"
 
     @classmethod
     def recognise(cls, folder: Folder) -> str | None:
-        """The two folders, in SOURCE or in one of its first two levels of folders."""
+        """Look for both folders in SOURCE and in its first two levels of folders."""
         found = _find_years(folder)
         shown = (posixpath.join(year, ANNOTATIONS) for year in found)
         return f"{', '.join(shown)} beside {IMAGES}" if found else None
@@ -134,33 +136,33 @@ class Voc(MapLayout):
 
     @cached_property
     def _splits(self) -> NameIndex:
-        """Images by the path of their name without its suffix, with their split."""
+        """Splits of images, by path without folder and suffix."""
         names = NameIndex()
         for year in self._years:
             for split in _SPLITS:
                 path = posixpath.join(year, LISTS, "Main", f"{split}.txt")
-                leaf = self.folder.leaf(path)
-                if leaf is not None and leaf.regular:
+                info = self.folder.info(path)
+                if info is not None and info.regular:
                     self._read_list(path, year, split, names)
         return names
 
     def check(self) -> Iterator[str]:
-        """Read every list and every XML.
+        """Read all lists and XML files.
 
         Raises:
             DataError: if one is malformed.
         """
         names, foreign = self._splits, 0
-        for leaf in self.folder.leaves():
-            kind, stem = self.kind_of(leaf.path)
-            if kind == IMAGES and self._is_image(leaf):
+        for info in self.folder.files():
+            kind, stem = self.kind_of(info.path)
+            if kind == IMAGES and self._is_image(info):
                 names.add("image", stem)
-            elif kind == ANNOTATIONS and leaf.regular and leaf.path.endswith(".xml"):
+            elif kind == ANNOTATIONS and info.regular and info.path.endswith(".xml"):
                 names.add("label", stem)
-                with open_annotation(self.folder, leaf.path) as file:
-                    foreign += load_annotation(file, leaf.path)
+                with open_annotation(self.folder, info.path) as file:
+                    foreign += load_annotation(file, info.path)
         if foreign:
-            yield f"{foreign:,} XML files name a place on some disk in <path>; carried as they are."
+            yield f"{foreign:,} XML files contain a local path in <path>; copied unchanged."
         for one, other, text in (
             ("image", "label", "images have no XML in Annotations"),
             ("label", "image", "XML files have no image in JPEGImages"),
@@ -171,38 +173,38 @@ class Voc(MapLayout):
                 yield f"{count:,} {text}, such as {example!r}."
 
     def parse(self, path: str) -> ImageRecord:
-        """Read an image's split from the lists; from its folders where there are none."""
+        """Return the record of an image; its split is given by the lists, else its folders."""
         kind, stem = self.kind_of(path)
         split = self._splits.get("split", stem) if kind == IMAGES else None
         return ImageRecord(id=path, uri=path, split=split or split_of_folders(path))
 
     def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """A row for each object: its name as ``category``, and its ``pose`` and the like."""
+        """Iterate over rows, one per object: its name as ``category``, ``pose`` and others."""
         for year in self._years:
             images = posixpath.join(year, IMAGES, "")
-            for leaf in self.folder.leaves():
-                if leaf.path.startswith(images) and self._is_image(leaf):
-                    name = PurePosixPath(leaf.path.removeprefix(images)).with_suffix(".xml")
+            for info in self.folder.files():
+                if info.path.startswith(images) and self._is_image(info):
+                    name = PurePosixPath(info.path.removeprefix(images)).with_suffix(".xml")
                     label = posixpath.join(year, ANNOTATIONS, str(name))
-                    for said in self._iter_objects(label):
-                        yield leaf.path, said
+                    for row in self._iter_objects(label):
+                        yield info.path, row
 
     def _iter_objects(self, label: str) -> Iterator[Mapping[str, Any]]:
-        found = self.folder.leaf(label)
+        found = self.folder.info(label)
         if found is not None and found.regular:
             with open_annotation(self.folder, label) as file:
                 yield from load_objects(file, label)
 
-    def may_be_map(self, path: str) -> bool:
-        """Whether a file is a PNG in a folder of segmentations."""
+    def may_be_label_map(self, path: str) -> bool:
+        """Return whether a file is a PNG in a folder of segmentations."""
         return self.kind_of(path)[0] in MAPS and path.lower().endswith(".png")
 
-    def is_map(self, path: str, data: bytes) -> bool:
+    def is_label_map(self, path: str, data: bytes) -> bool:
         """Prove a segmentation by its palette and its values."""
-        return self.may_be_map(path) and is_voc_map(data, classes=MAPS[self.kind_of(path)[0]])
+        return self.may_be_label_map(path) and is_voc_map(data, classes=MAPS[self.kind_of(path)[0]])
 
     def kind_of(self, path: str) -> tuple[str, str]:
-        """The folder of VOC's that a file is in, and what its image is called in all of them."""
+        """Return the VOC folder of a file, and the path shared by all files of its image."""
         for year in self._years:
             inside = path.removeprefix(f"{year}/") if year else path
             top, slash, name = inside.partition("/")
@@ -218,12 +220,12 @@ class Voc(MapLayout):
                     continue
                 stem = resolve(year, name, where)
                 if not names.add(f"in {split}", stem):
-                    raise DataError(f"{where} names {name!a}, which an earlier line has")
+                    raise DataError(f"{where} names {name!a}, which is duplicated")
                 names.add("split", stem, split)
 
 
 def _find_years(folder: Folder) -> list[str]:
-    """Folders that hold ``JPEGImages`` and ``Annotations``; no other folder is listed."""
+    """Return the folders with ``JPEGImages`` and ``Annotations``; lists no other folder."""
     if _is_year(folder, ""):
         return [""]
     found = []
@@ -236,13 +238,13 @@ def _find_years(folder: Folder) -> list[str]:
     return found
 
 
-def _folders(folder: Folder, place: str) -> list[str]:
-    return sorted(name[:-1] for name in folder.names(place) if name.endswith("/"))
+def _folders(folder: Folder, parent: str) -> list[str]:
+    return sorted(name[:-1] for name in folder.list_names(parent) if name.endswith("/"))
 
 
-def _is_year(folder: Folder, place: str) -> bool:
-    inner = (posixpath.join(place, name) for name in (IMAGES, ANNOTATIONS))
-    return all(folder.names(path) for path in inner)
+def _is_year(folder: Folder, parent: str) -> bool:
+    inner = (posixpath.join(parent, name) for name in (IMAGES, ANNOTATIONS))
+    return all(folder.list_names(path) for path in inner)
 
 
 _OBJECT = ("annotation", "object")
@@ -250,14 +252,14 @@ _NAME, _CATEGORY = "name", "category"
 
 
 def load_objects(file: BinaryIO, name: str) -> list[Mapping[str, str]]:
-    """A row for each object of an annotation.
+    """Return one row per object of an annotation.
 
-    Its ``name`` is the column ``category``; each other element with nothing but a text,
-    such as ``pose``, is a column of its own name. Boxes and parts are passed over.
+    Its ``name`` becomes the column ``category``; other elements with only text, such as
+    ``pose``, become columns of the same name. Boxes and parts are skipped.
 
     Args:
-        file: the XML.
-        name: what a message calls it.
+        file: XML file.
+        name: name in messages.
 
     Raises:
         DataError: if it is malformed.
@@ -265,15 +267,15 @@ def load_objects(file: BinaryIO, name: str) -> list[Mapping[str, str]]:
     rows: list[Mapping[str, str]] = []
     row: dict[str, str] = {}
 
-    def text(place: tuple[str, ...], data: str) -> None:
-        if place[:2] == _OBJECT and len(place) == 3 and len(row.get(place[2], "")) < _LONGEST_TEXT:
-            row[place[2]] = row.get(place[2], "") + data
+    def text(tags: tuple[str, ...], data: str) -> None:
+        if tags[:2] == _OBJECT and len(tags) == 3 and len(row.get(tags[2], "")) < _MAX_TEXT:
+            row[tags[2]] = row.get(tags[2], "") + data
 
-    def end(place: tuple[str, ...]) -> None:
-        if place == _OBJECT:
+    def end(tags: tuple[str, ...]) -> None:
+        if tags == _OBJECT:
             plain = {key: value.strip() for key, value in row.items() if value.strip()}
             rows.append({_CATEGORY if key == _NAME else key: v for key, v in plain.items()})
             row.clear()
 
-    follow(file, name, text, end)
+    parse_xml(file, name, text, end)
     return rows

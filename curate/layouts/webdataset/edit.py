@@ -1,4 +1,4 @@
-"""Samples of WebDataset: dropped with their images, repeated for the images made."""
+"""Editing of WebDataset: samples are removed and added with their images."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from curate.core.errors import DataError
-from curate.core.protocols import CarriedFile
-from curate.layouts.editing.changes import Edits, Made
+from curate.core.protocols import SidecarFile
+from curate.layouts.editing.changes import Edits, GeneratedImage
 from curate.layouts.editing.geometry import find_geometry
 from curate.layouts.sidecars.text import find_in_blocks
 from curate.layouts.tables.edit import move_row, refuse_geometry
 from curate.layouts.webdataset.read import WebDataset, copy_member, is_image, is_plain, write_member
 from curate.layouts.webdataset.tar import END, Kind, Member, iter_members
 
-_LARGEST = 1 << 26  # bytes of a JSON that is read whole
+_MAX_JSON = 1 << 26  # bytes of a JSON member
 
 Left = tuple[Member, str]
 
@@ -30,11 +30,11 @@ def rebuild_tar(
     image_bytes: Callable[[str], bytes | None],
     target: BinaryIO,
     placed: Callable[[str, str], None],
-) -> Iterator[CarriedFile]:
-    """Write a tar anew; the arguments are those of ``rebuild_edited``.
+) -> Iterator[SidecarFile]:
+    """Rewrite a tar file; for the arguments see `curate.layouts.editing.rebuild_edited`.
 
-    A sample all of whose images are removed goes as a whole. The sample of a made
-    image has a key of its own, and the members of its source beside the image.
+    A sample whose images are all removed is removed as a whole. A generated image gets a
+    sample with its own key and copies of the other members of its source.
     """
     with source.open_container(container) as file:
         keys = {member.key for member in iter_members(file, container)}
@@ -42,17 +42,17 @@ def rebuild_tar(
         writer = _Writer(container, edits, image_bytes, file, target, placed)
         for _, group in groupby(iter_members(file, container), key=lambda member: member.key):
             members = list(group)
-            made = list(writer.iter_made(members))  # refused before anything of it is written
+            made = list(writer.iter_made(members))  # errors are raised before the sample is written
             for member, reason in writer.write_source(members):
-                yield CarriedFile(PurePosixPath(container, member.path), "", False, reason)
+                yield SidecarFile(PurePosixPath(container, member.path), "", False, reason)
             for image, each in made:
                 for member, reason in writer.write_made(members, image, each, keys):
-                    yield CarriedFile(PurePosixPath(container, member.path), "", False, reason)
+                    yield SidecarFile(PurePosixPath(container, member.path), "", False, reason)
     target.write(END)
 
 
 class _Writer:
-    """Writes samples of one tar."""
+    """Writer of the samples of a tar file."""
 
     def __init__(
         self,
@@ -70,20 +70,20 @@ class _Writer:
         self._target = target
         self._placed = placed
 
-    def iter_made(self, members: list[Member]) -> Iterator[tuple[Member, Made]]:
-        """What is to be made of a sample."""
+    def iter_made(self, members: list[Member]) -> Iterator[tuple[Member, GeneratedImage]]:
+        """Iterate over the images to generate from a sample."""
         images = [member for member in members if is_image(member)]
         for image in images:
-            for made in self._edits.made_from(self._id(image)) if is_plain(image.path) else ():
+            for made in self._edits.generated_from(self._id(image)) if is_plain(image.path) else ():
                 if len(images) > 1:
                     raise DataError(
                         f"the sample {image.key!r} of {self._tar!r} has several images, so no "
-                        "image can be made from one of them alone"
+                        "image can be generated from one of them alone"
                     )
                 yield image, made
 
     def write_source(self, members: list[Member]) -> Iterator[Left]:
-        """Write a sample as far as it is kept; yields what stays behind."""
+        """Write the kept members of a sample; yields those that are left out."""
         images = [member for member in members if is_image(member)]
         outputs = {member.path: self._output_of(member) for member in images}
         is_removed = bool(images) and not any(data is not None for data in outputs.values())
@@ -100,9 +100,9 @@ class _Writer:
                 yield member, reason
 
     def write_made(
-        self, members: list[Member], image: Member, made: Made, keys: set[str]
+        self, members: list[Member], image: Member, made: GeneratedImage, keys: set[str]
     ) -> Iterator[Left]:
-        """Write the sample of an image that was made; yields what it lacks of its source's."""
+        """Write the sample of a generated image; yields members that are left out."""
         data = self._image_bytes(made.id)
         if data is None:
             return
@@ -129,8 +129,8 @@ class _Writer:
         write_member(whole, [data], self._target)
         self._placed(record_id, f"{self._tar}/{member.path}")
 
-    def _write_text(self, own: Member, member: Member, made: Made) -> str | None:
-        """Write what is said of a made image; returns why not, or None."""
+    def _write_text(self, own: Member, member: Member, made: GeneratedImage) -> str | None:
+        """Write a text member of a generated image; returns why it is left out, or None."""
         where = f"{self._tar}/{member.path}"
         if made.is_copy or member.kind is not Kind.FILE or not member.size:
             return copy_member(own, self._file, self._target)
@@ -138,8 +138,8 @@ class _Writer:
             words = member.name[len(member.key) :].split(".")
             if any(find_geometry(word, "1") for word in words):
                 raise DataError(
-                    f"{where} seems to say where something is in its image, which cannot be "
-                    "transformed; use an augmentation that moves nothing, such as photometric"
+                    f"{where} seems to contain coordinates, which cannot be "
+                    "transformed; use an augmentation that keeps the geometry, such as photometric"
                 )
             return copy_member(own, self._file, self._target)
         data = self._move_json(member, made, where)
@@ -148,15 +148,17 @@ class _Writer:
         write_member(replace(own, size=len(data)), [data], self._target)
         return None
 
-    def _move_json(self, member: Member, made: Made, where: str) -> bytes:
+    def _move_json(self, member: Member, made: GeneratedImage, where: str) -> bytes:
         self._file.seek(member.offset)
-        data = self._file.read(min(member.size, _LARGEST + 1))
+        data = self._file.read(min(member.size, _MAX_JSON + 1))
         try:
-            value = json.loads(data) if len(data) <= _LARGEST else None
+            value = json.loads(data) if len(data) <= _MAX_JSON else None
         except (ValueError, RecursionError):
             value = None
         if value is None:
-            raise DataError(f"{where} is no JSON, so it cannot be transformed with its image")
+            raise DataError(
+                f"{where} is not valid JSON, so it cannot be transformed with its image"
+            )
         if not isinstance(value, dict):
             refuse_geometry("", value, where)
             return data
@@ -168,11 +170,11 @@ class _Writer:
 
 
 def _renamed(member: Member, path: str) -> Member:
-    """A member by another path, spelt as its name is."""
+    """Return a member with another path, with the prefix of its name."""
     before = member.name[: len(member.name) - len(member.path)]
     return replace(member, name=before + path, path=path)
 
 
 def _tail(member: Member) -> int:
-    """Letters of a member's name after its key."""
+    """Return the number of characters of a member's name after its key."""
     return len(member.name) - len(member.key)

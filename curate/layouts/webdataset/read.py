@@ -1,4 +1,4 @@
-"""The WebDataset layout: samples as members of tar files, with one name and several suffixes."""
+"""WebDataset layout: samples are members of tar files with the same key."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from curate.core.errors import DataError, WithheldError
-from curate.core.protocols import CarriedFile
+from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import Folder, Leaf, is_text_path
+from curate.layouts.access.folder import FileInfo, Folder, is_text_path
 from curate.layouts.containers import (
     ContainerLayout,
     LastOpened,
     format_uri,
     is_usual_folder,
-    iter_usual_places,
+    iter_usual_folders,
     parse_uri,
     split_of,
 )
@@ -28,26 +28,26 @@ from curate.layouts.sidecars.text import find_in_blocks
 from curate.layouts.webdataset.tar import END, Kind, Member, format_header, iter_members, padding
 
 _COMPRESSED = re.compile(r"\.(?:tar\.(?:gz|bz2|xz|zst|lz4)|tgz|tbz2|txz)$", re.IGNORECASE)
-_DRAWN = frozenset({".svg", ".eps", ".ps", ".pdf", ".xpm", ".xbm"})
-"""Pictures that are written as text."""
+_VECTOR_SUFFIXES = frozenset({".svg", ".eps", ".ps", ".pdf", ".xpm", ".xbm"})
+"""Vector images, which are text."""
 
-_LONGEST_NAME = 255  # bytes that file systems take
-_LONGEST_PATH = 1024  # below the work folder; systems end at 4096 for the whole
-_COPIED = 1 << 20  # bytes at a time
+_MAX_NAME = 255  # bytes, the limit of file systems
+_MAX_PATH = 1024  # bytes below the work folder; the limit of the whole path is 4096
+_BLOCK = 1 << 20  # bytes copied at a time
 _UNREAD = -1
 
 Outputs = Callable[[str], bytes | None]
 
 
 class WebDataset(ContainerLayout):
-    """Uncompressed tar files; an image's id is the tar's path and its name in it.
+    """Uncompressed tar files; the id of an image is the path of the tar file and its name.
 
-    Every member with an image's suffix is an image, ``.seg.png`` included. Other
-    members go to the output if they are text. The tar files are written anew in
-    their order, without owners, times and extended headers.
+    Each member with an image suffix is an image, including ``.seg.png``. Other members are
+    copied if they are text. Tar files are rewritten in order, without owners, times and
+    extended headers.
 
     Args:
-        folder: where the tar files are.
+        folder: files of the dataset.
     """
 
     layout = "webdataset"
@@ -60,31 +60,31 @@ class WebDataset(ContainerLayout):
 
     @classmethod
     def recognise(cls, folder: Folder) -> str | None:
-        """Tar files, and neither images nor folders that could hold them beside these."""
-        for place, names in iter_usual_places(folder):
+        """Look for tar files in a folder without images and without folders of images."""
+        for folder_path, names in iter_usual_folders(folder):
             tars = sorted(name for name in names if _is_tar(name) or _COMPRESSED.search(name))
             if tars and not any(map(_is_foreign, names)):
-                return f"{place}{tars[0]}"
+                return f"{folder_path}{tars[0]}"
         return None
 
-    def is_container(self, leaf: Leaf) -> bool:
-        """Whether a file is a tar file; a compressed one ends the listing."""
-        if leaf.regular and _COMPRESSED.search(leaf.path):
+    def is_container(self, info: FileInfo) -> bool:
+        """Return whether a file is a tar file; raises `DataError` for compressed ones."""
+        if info.regular and _COMPRESSED.search(info.path):
             raise DataError(
-                f"{leaf.path!r} in {self.folder.name} is compressed, so its members cannot be "
+                f"{info.path!r} in {self.folder.name} is compressed, so its members cannot be "
                 "read one by one; decompress it to a plain .tar"
             )
-        return leaf.regular and _is_tar(leaf.path)
+        return info.regular and _is_tar(info.path)
 
     def records(self) -> Iterator[ImageRecord]:
-        """Every image, sorted by id; of one tar at a time the names are held."""
+        """Iterate over all images, sorted by id; holds the names of one tar file at a time."""
         for tar in self.containers_by_id():
             split = split_of(tar)
             for record_id, member in self._images_of(tar).items():
                 yield _record(record_id, member, tar, split)
 
     def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """The keys of each sample's JSON, and its class as ``cls`` and ``category``."""
+        """Iterate over the JSON of each sample, with its class as ``cls`` and ``category``."""
         for tar in self.containers():
             with self.open_container(tar) as file:
                 for _, group in groupby(iter_members(file, tar), key=lambda member: member.key):
@@ -95,7 +95,7 @@ class WebDataset(ContainerLayout):
                             yield f"{tar}/{member.path}", row
 
     def find(self, record_id: str) -> ImageRecord | None:
-        """The record of an id, or None if there is no such image."""
+        """Return the record with an id, or None."""
         tar = self.container_of(record_id)
         member = self._images_of(tar).get(record_id) if tar is not None else None
         if tar is None or member is None:
@@ -103,7 +103,7 @@ class WebDataset(ContainerLayout):
         return _record(record_id, member, tar, split_of(tar))
 
     def read(self, record: ImageRecord) -> bytes:
-        """The stored bytes of one image; the tar stays open for the next."""
+        """Return the stored bytes of an image; the tar file stays open for the next one."""
         offset, size, tar = parse_uri(record.uri)
         if size == _UNREAD:
             raise WithheldError("sparse", "it is stored with holes; pack the tar without --sparse")
@@ -113,43 +113,43 @@ class WebDataset(ContainerLayout):
         file.seek(offset)
         data = file.read(size)
         if len(data) < size:
-            raise DataError(f"{tar!r} was cut off while it was read; put it back as it was")
+            raise DataError(f"{tar!r} was truncated while it was read; restore it")
         return data
 
     def size(self, record: ImageRecord) -> int | None:
-        """Stored bytes of one image."""
+        """Return the size of an image in bytes."""
         size = parse_uri(record.uri)[1]
         return None if size == _UNREAD else size
 
-    def rebuild(self, container: str, outputs: Outputs, target: BinaryIO) -> Iterator[CarriedFile]:
-        """Write a tar anew; yields the members that are no images and stayed behind.
+    def rebuild(self, container: str, outputs: Outputs, target: BinaryIO) -> Iterator[SidecarFile]:
+        """Rewrite a tar file; yields the members that were left out.
 
-        A sample all of whose images are withheld goes as a whole.
+        A sample whose images are all withheld is left out as a whole.
         """
-        self._images_of(container)  # what is malformed ends it before anything is written
+        self._images_of(container)  # errors are raised before anything is written
         with self.open_container(container) as file:
             for _, group in groupby(iter_members(file, container), key=lambda member: member.key):
                 for member, reason in _write_sample(list(group), container, outputs, file, target):
-                    yield CarriedFile(PurePosixPath(container, member.path), "", False, reason)
+                    yield SidecarFile(PurePosixPath(container, member.path), "", False, reason)
         target.write(END)
 
     def inspect(self, container: str) -> Iterator[str]:
-        """Whether a tar is what a rebuild would make of it, to the byte; else what it has more."""
+        """Compare a tar file with its rewritten version; yields the differences."""
 
         def outputs(record_id: str) -> bytes | None:
             record = self.find(record_id)
             return None if record is None else self.read(record)
 
         with self.open_container(container) as file:
-            same = SameBytes(file)
+            same = ComparingTarget(file)
             for left in self.rebuild(container, outputs, cast(BinaryIO, same)):
                 yield f"its member {left.path.relative_to(container)} should not be: {left.reason}"
-            place = same.find_difference()
-        if place is not None:
-            yield f"from byte {place} on it holds something else than its members"
+            offset = same.find_difference()
+        if offset is not None:
+            yield f"from byte {offset} on it differs from its members"
 
     def _images_of(self, tar: str) -> dict[str, Member]:
-        """The images of one tar by id, sorted; kept until another is asked for."""
+        """Return the images of a tar file by id, sorted; cached for one tar file."""
         if self._listed is None or self._listed[0] != tar:
             with self.open_container(tar) as file:
                 self._listed = (tar, _index_images(iter_members(file, tar), tar))
@@ -162,23 +162,23 @@ def _is_tar(path: str) -> bool:
 
 
 def _is_foreign(name: str) -> bool:
-    """Whether a name beside tar files says that they may not be the dataset."""
+    """Return whether a name next to tar files suggests that they are not the dataset."""
     if name.endswith("/"):
         return not name.startswith(".") and not is_usual_folder(name)
     return is_image_name(name)
 
 
 def is_image(member: Member) -> bool:
-    """Whether a member is an image of the dataset."""
+    """Return whether a member is an image of the dataset."""
     return member.kind in (Kind.FILE, Kind.SPARSE) and is_image_name(member.path)
 
 
 def is_plain(path: str) -> bool:
-    """Whether an output can have this path."""
+    """Return whether an output can have a path."""
     return (
         is_text_path(path)
-        and len(path.encode()) <= _LONGEST_PATH
-        and all(len(name.encode()) <= _LONGEST_NAME for name in path.split("/"))
+        and len(path.encode()) <= _MAX_PATH
+        and all(len(name.encode()) <= _MAX_NAME for name in path.split("/"))
     )
 
 
@@ -208,7 +208,7 @@ def _index_images(members: Iterable[Member], tar: str) -> dict[str, Member]:
 def _write_sample(
     members: list[Member], tar: str, outputs: Outputs, file: BinaryIO, target: BinaryIO
 ) -> Iterator[tuple[Member, str]]:
-    """Write the members of one sample; yields those that stay behind, and why."""
+    """Write the members of a sample; yields those that are left out, with the reason."""
 
     def output_of(image: Member) -> bytes | None:
         return outputs(f"{tar}/{image.path}") if is_plain(image.path) else None
@@ -229,16 +229,16 @@ def _write_sample(
 
 
 def copy_member(member: Member, file: BinaryIO, target: BinaryIO) -> str | None:
-    """Copy a member if it is text without pictures; else say why not.
+    """Copy a member if it is text without images; otherwise return the reason.
 
-    What is looked at is what is written, which the source can no longer change.
+    The bytes that are checked are those that are written.
     """
     if member.kind is not Kind.FILE:
         return f"it is {member.kind.value}"
     if not is_text_path(member.path):
         return "its name is not valid UTF-8"
-    if PurePosixPath(member.path).suffix.lower() in _DRAWN:
-        return "it may be a drawn picture"
+    if PurePosixPath(member.path).suffix.lower() in _VECTOR_SUFFIXES:
+        return "it may be a vector drawing"
     start = target.tell()
     target.write(format_header(member))
     if reason := find_in_blocks(_iter_copied(member, file, target)):
@@ -253,77 +253,77 @@ def _iter_copied(member: Member, file: BinaryIO, target: BinaryIO) -> Iterator[b
     file.seek(member.offset)
     left = member.size
     while left:
-        block = file.read(min(left, _COPIED))
+        block = file.read(min(left, _BLOCK))
         if not block:
-            raise DataError("a tar file was cut off while it was read; put it back as it was")
+            raise DataError("a tar file was truncated while it was read; restore it")
         target.write(block)
         left -= len(block)
         yield block
 
 
 def write_member(member: Member, blocks: Iterable[bytes], target: BinaryIO) -> None:
-    """Write a member with these bytes, which must be as many as it says."""
+    """Write a member with its content, whose length must match its size."""
     target.write(format_header(member))
     for block in blocks:
         target.write(block)
     target.write(padding(member.size))
 
 
-class SameBytes:
-    """Takes the place of a target and remembers where it first differs from a file.
+class ComparingTarget:
+    """Target that compares what is written with a file and records the first difference.
 
     Args:
-        reference: the file to compare with.
+        reference: file to compare with.
     """
 
     def __init__(self, reference: BinaryIO) -> None:
         self._reference = reference
-        self._place = 0
+        self._offset = 0
         self._differs: int | None = None
 
     def write(self, data: bytes) -> int:
-        """Compare the next bytes."""
-        self._reference.seek(self._place)
+        """Compare bytes with the reference."""
+        self._reference.seek(self._offset)
         if self._differs is None and self._reference.read(len(data)) != data:
-            self._differs = self._place
-        self._place += len(data)
+            self._differs = self._offset
+        self._offset += len(data)
         return len(data)
 
     def tell(self) -> int:
-        """Where the next bytes belong."""
-        return self._place
+        """Return the offset."""
+        return self._offset
 
-    def seek(self, place: int) -> int:
-        """Go back to a place."""
-        self._place = place
-        return place
+    def seek(self, offset: int) -> int:
+        """Change the offset."""
+        self._offset = offset
+        return offset
 
     def truncate(self) -> None:
-        """Forget what was written after the current place; it differed or it did not."""
+        """Discard what was written after the offset; it was compared already."""
 
     def find_difference(self) -> int | None:
-        """Where the two differ, or None if they are the same from end to end."""
-        self._reference.seek(self._place)
+        """Return the offset of the first difference, or None if there is none."""
+        self._reference.seek(self._offset)
         if self._differs is None and self._reference.read(1):
-            return self._place
+            return self._offset
         return self._differs
 
 
-_LARGEST = 16 << 20  # bytes of one text
+_MAX_TEXT = 16 << 20  # bytes of a text member
 _CLASS = "cls"
 _CATEGORY = "category"
 
 
 def read_sample(members: Sequence[Member], file: BinaryIO, tar: str) -> Mapping[str, Any]:
-    """The keys of a sample's JSON as columns, and its ``.cls`` as ``cls`` and ``category``.
+    """Return the JSON of a sample as columns, and its ``.cls`` as ``cls`` and ``category``.
 
     Args:
-        members: those of the sample.
-        file: the open tar; sought in.
+        members: members of the sample.
+        file: open tar file.
         tar: its path, for messages.
 
     Raises:
-        DataError: if a JSON is malformed, or a text is far too long.
+        DataError: if a JSON member is malformed, or a text is longer than 16 MB.
     """
     row: dict[str, Any] = {}
     for member in members:
@@ -336,16 +336,18 @@ def read_sample(members: Sequence[Member], file: BinaryIO, tar: str) -> Mapping[
             row |= {_CLASS: text.strip(), _CATEGORY: text.strip()}
             continue
         try:
-            said = json.loads(text)
+            values = json.loads(text)
         except (ValueError, RecursionError):
-            raise DataError(f"{where} is no JSON; is it cut off?") from None
-        row |= said if isinstance(said, dict) else {}
+            raise DataError(f"{where} is not valid JSON; the file may be truncated") from None
+        row |= values if isinstance(values, dict) else {}
     return row
 
 
 def _read(member: Member, file: BinaryIO, where: str) -> str:
-    if member.size > _LARGEST:
-        raise DataError(f"{where} is longer than {_LARGEST >> 20} MB; that is no annotation")
+    if member.size > _MAX_TEXT:
+        raise DataError(
+            f"{where} is longer than {_MAX_TEXT >> 20} MB, which is too long for an annotation"
+        )
     file.seek(member.offset)
     try:
         return file.read(member.size).decode("utf-8-sig")

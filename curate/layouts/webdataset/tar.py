@@ -1,4 +1,4 @@
-"""The members of an uncompressed tar file, one after the other, and headers that name nobody."""
+"""Streaming members of uncompressed tar files, and headers without owner and time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from curate.layouts.access.folder import spell_name
 
 BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * BLOCK)
-"""What ends a tar file."""
+"""End-of-archive marker."""
 
 _KEY = re.compile(r"((?:.*/|)[^.]+)[.][^/]*")
 _MALFORMED = (tarfile.TarError, ValueError, OverflowError, IndexError, RecursionError)
 
 
 class Kind(Enum):
-    """What a member is."""
+    """Kind of a member."""
 
     FILE = "file"
     FOLDER = "folder"
@@ -32,16 +32,16 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member of a tar file.
+    """Member of a tar file.
 
     Args:
-        name: as it stands in its header.
-        path: relative to the tar, in the one way to write it; a name that is not
-            valid UTF-8 as `curate.layouts.access.folder` spells it.
-        kind: what it is.
+        name: name in its header.
+        path: normalized path relative to the tar file; names that are not valid UTF-8 are
+            written as by `curate.layouts.access.folder.spell_name`.
+        kind: kind of the member.
         mode: permissions.
-        offset: where its bytes begin.
-        size: how many they are.
+        offset: offset of its content.
+        size: size of its content in bytes.
     """
 
     name: str
@@ -53,30 +53,29 @@ class Member:
 
     @property
     def key(self) -> str:
-        """What the members of one sample share: the path up to the first dot of the name."""
+        """Key shared by the members of a sample: the path up to the first dot of the name."""
         found = _KEY.fullmatch(self.name)
         return found.group(1) if found else self.name
 
 
 def iter_members(file: BinaryIO, tar: str) -> Iterator[Member]:
-    """The members of a tar file, in its order; nothing of them is held.
+    """Iterate over the members of a tar file, in its order and in constant memory.
 
-    The file may be read and sought in between two members.
+    The file may be read and its position changed between two members.
 
     Args:
-        file: the open file.
+        file: open tar file.
         tar: its path, for messages.
 
     Raises:
-        DataError: if it is no tar file, is damaged or cut off, or if a name
-            leads out of it.
+        DataError: if it is not a valid tar file, is truncated, or a name points outside it.
     """
     try:
         yield from _iter_members(file, tar)
     except _MALFORMED as error:
         line = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{tar!r} is no tar file, or damaged ({line}); make it anew or take it out of SOURCE"
+            f"{tar!r} is not a valid tar file ({line}); recreate it or remove it from SOURCE"
         ) from None
 
 
@@ -86,7 +85,7 @@ def _iter_members(file: BinaryIO, tar: str) -> Iterator[Member]:
         while (info := found.next()) is not None:
             end = found.offset
             if end <= last or info.size < 0:
-                raise tarfile.ReadError(f"the header at byte {info.offset} leads backwards")
+                raise tarfile.ReadError(f"the header at byte {info.offset} points backwards")
             last = end
             cast(Any, found).members.clear()
             yield Member(
@@ -98,7 +97,7 @@ def _iter_members(file: BinaryIO, tar: str) -> Iterator[Member]:
                 size=info.size,
             )
         file.seek(found.offset)
-        # The reader takes a damaged header for the end.
+        # tarfile takes an invalid header for the end.
         if file.read(BLOCK).strip(b"\0"):
             raise tarfile.ReadError(f"no header at byte {found.offset}")
 
@@ -116,12 +115,14 @@ def _kind_of(info: tarfile.TarInfo) -> Kind:
 def _path_of(name: str, tar: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or "\0" in name:
-        raise DataError(f"{tar!r} has a member {name!r}, which leads out of it; make it anew")
+        raise DataError(
+            f"{tar!r} has a member {name!r}, which points outside it; recreate the tar file"
+        )
     return "/".join(spell_name(part.encode(errors="surrogateescape")) for part in parts)
 
 
 def format_header(member: Member) -> bytes:
-    """A header with a member's name, size and permissions, and no owner or time."""
+    """Format a header with name, size and permissions of a member, without owner and time."""
     info = tarfile.TarInfo(member.name)
     info.size, info.mode = member.size, member.mode
     if member.kind is Kind.FOLDER:
@@ -130,5 +131,5 @@ def format_header(member: Member) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """Zeros that fill the last block of a member."""
+    """Return the zeros that fill the last block of a member."""
     return bytes(-size % BLOCK)

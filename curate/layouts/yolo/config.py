@@ -1,9 +1,9 @@
-"""``data.yaml``: what Ultralytics' configuration says of a dataset."""
+"""``data.yaml``, the dataset configuration of Ultralytics YOLO."""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,23 +11,24 @@ from curate.core.errors import DataError
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import open_annotation, read_head, resolve, shorten
 
-_LARGEST = 1 << 20
+_MAX_BYTES = 1 << 20
+_MAX_DEPTH = 16
 _SPLITS = ("train", "val", "test", "minival")
 _KEYS = (b"names:", b"nc:")
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What matters of a ``data.yaml``.
+    """Parsed ``data.yaml``.
 
     Args:
-        classes: how many there are, or None if that is not said.
-        keypoints: numbers per pose, or None where labels are no poses.
-        dimensions: numbers per keypoint of a pose.
-        flips: for each keypoint the one on the other side, or None if that is not said.
-        lists: split and path of every list of images.
-        notes: what a user should know, a line each.
-        names: what classes are called, by number; empty where that is not said.
+        classes: number of classes, or None if not stated.
+        keypoints: numbers per pose, or None if labels are not poses.
+        dimensions: numbers per keypoint.
+        flips: for each keypoint the index of its mirror image, or None if not stated.
+        lists: split and path of each list of images.
+        notes: notes for the user, one line each.
+        names: class names by number; empty if not stated.
     """
 
     classes: int | None = None
@@ -40,31 +41,31 @@ class Config:
 
 
 def find_config(folder: Folder) -> str | None:
-    """The dataset's configuration: a YAML in SOURCE with classes and splits, or None."""
-    names = (name for name in sorted(folder.names()) if name.endswith((".yaml", ".yml")))
+    """Return the path of a YAML file in SOURCE with classes and splits, or None."""
+    names = (name for name in sorted(folder.list_names()) if name.endswith((".yaml", ".yml")))
     return next((name for name in names if _looks_like_config(read_head(folder, name))), None)
 
 
 def load_config(folder: Folder, path: str) -> Config:
-    """Read a configuration.
+    """Load a configuration.
 
     Raises:
-        DataError: if it is no YAML, a value has the wrong type, or a path in it is
-            absolute or leaves the dataset.
+        DataError: if it is not valid YAML, a value has the wrong type, or a path in it is
+            absolute or outside the dataset.
     """
     value = _load_yaml(folder, path)
     classes = _count_classes(value, path)
     lists, notes = [], []
     if isinstance(value.get("path"), str) and value["path"].startswith(("/", "~", "..")):
-        notes.append(f"{path}: path is {shorten(value['path'])}; carried as it is.")
+        notes.append(f"{path}: path is {shorten(value['path'])}; copied unchanged.")
     for split in _SPLITS:
         entries = value.get(split)
         for number, entry in enumerate(entries if isinstance(entries, list) else [entries]):
             if entry is not None:
                 where = f"{path}: {split}" + (f"[{number}]" if isinstance(entries, list) else "")
-                place = _locate(folder, value, entry, where)
-                if place.endswith(".txt"):
-                    lists.append((split, place))
+                found = _locate(folder, value, entry, where)
+                if found.endswith(".txt"):
+                    lists.append((split, found))
     keypoints, dimensions = _keypoints(value, path)
     return Config(
         classes=classes,
@@ -88,27 +89,51 @@ def _load_yaml(folder: Folder, path: str) -> Mapping[str, Any]:
     import yaml
 
     with open_annotation(folder, path) as file:
-        data = file.read(_LARGEST + 1)
-    if len(data) > _LARGEST:
-        raise DataError(f"{path} is longer than {_LARGEST >> 20} MB; that is no configuration")
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise DataError(
+            f"{path} is longer than {_MAX_BYTES >> 20} MB, which is too long for a configuration"
+        )
     try:
+        _check_events(yaml.parse(data, Loader=yaml.SafeLoader), path)
         value = yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = " ".join(str(error).split())[:160]
-        raise DataError(f"{path} is no YAML ({line})") from None
+        raise DataError(f"{path} is not valid YAML ({line})") from None
     if not isinstance(value, Mapping):
-        raise DataError(f"{path} is no table of keys and values")
+        raise DataError(f"{path} is not a mapping")
     return value
+
+
+def _check_events(events: Iterable[Any], path: str) -> None:
+    """Refuse aliases, which can expand to any size, and deep nesting.
+
+    Raises:
+        DataError: if the file contains either.
+    """
+    import yaml
+
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            raise DataError(
+                f"{path} contains the YAML alias *{shorten(event.anchor)[1:-1]}; "
+                "write its value out"
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise DataError(f"{path} is nested deeper than {_MAX_DEPTH} levels")
 
 
 def _count_classes(value: Mapping[str, Any], path: str) -> int | None:
     names, count = value.get("names"), value.get("nc")
     if names is not None and not isinstance(names, list | dict):
-        raise DataError(f"{path}: names is {shorten(names)}; want a list or a table")
+        raise DataError(f"{path}: names is {shorten(names)}; expected a list or a mapping")
     if count is None:
         return None if names is None else max([*names, -1]) + 1 if _by_number(names) else len(names)
     if type(count) is not int or count < 0:
-        raise DataError(f"{path}: nc is {shorten(count)}; want a whole number")
+        raise DataError(f"{path}: nc is {shorten(count)}; expected an integer")
     if names is not None and len(names) != count:
         raise DataError(f"{path}: nc is {count}, but names has {len(names)}")
     return count
@@ -124,13 +149,13 @@ def _by_number(names: Any) -> bool:
 
 
 def _keypoints(value: Mapping[str, Any], path: str) -> tuple[int, int]:
-    """How many keypoints a pose has, 0 where there are none, and numbers for each."""
+    """Return the number of keypoints of a pose, 0 if there are none, and numbers per keypoint."""
     shape = value.get("kpt_shape")
     if shape is None:
         return 0, 2
     if isinstance(shape, list) and len(shape) == 2 and all(type(n) is int and n > 0 for n in shape):
         return int(shape[0]), int(shape[1])
-    raise DataError(f"{path}: kpt_shape is {shorten(str(shape))}; want two whole numbers")
+    raise DataError(f"{path}: kpt_shape is {shorten(str(shape))}; expected two integers")
 
 
 def _flips(value: Mapping[str, Any], keypoints: int, path: str) -> tuple[int, ...] | None:
@@ -143,15 +168,15 @@ def _flips(value: Mapping[str, Any], keypoints: int, path: str) -> tuple[int, ..
 
 
 def _locate(folder: Folder, value: Mapping[str, Any], entry: Any, where: str) -> str:
-    """The file or folder in SOURCE that a split's entry means."""
+    """Return the file or folder in SOURCE to which the entry of a split refers."""
     if isinstance(entry, str) and entry.startswith("../"):
-        inside = entry[3:]  # as Roboflow writes it; Ultralytics takes it so, too
-        if posixpath.dirname(inside) and f"{inside.split('/')[0]}/" in folder.names():
+        inside = entry[3:]  # written by Roboflow, and read this way by Ultralytics
+        if posixpath.dirname(inside) and f"{inside.split('/')[0]}/" in folder.list_names():
             entry = inside
-    place = resolve("", entry, where)
+    found = resolve("", entry, where)
     root = value.get("path")
-    if isinstance(root, str) and folder.leaf(place) is None:
-        inside = posixpath.normpath(posixpath.join(root, place))
-        if not inside.startswith(("/", "~", "..")) and folder.leaf(inside) is not None:
+    if isinstance(root, str) and folder.info(found) is None:
+        inside = posixpath.normpath(posixpath.join(root, found))
+        if not inside.startswith(("/", "~", "..")) and folder.info(inside) is not None:
             return inside
-    return place
+    return found

@@ -1,4 +1,4 @@
-"""YOLO's lists and labels: dropped with their images, and made for the images made."""
+"""Editing of YOLO lists and labels of removed and generated images."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from curate.core.affine import Affine, Points
 from curate.core.errors import DataError
 from curate.core.geometry import Box
-from curate.core.protocols import CarriedFile
+from curate.core.protocols import SidecarFile
 from curate.layouts.annotations import iter_lines, open_annotation
 from curate.layouts.editing.changes import (
     DROPPED,
     EDITED,
     SAME,
     Decide,
+    EditResult,
     Edits,
-    Fate,
-    Made,
+    GeneratedImage,
     Outcome,
     edit_lines,
     rename,
@@ -32,11 +32,11 @@ from curate.storage.index import NameIndex
 
 
 class YoloEditor:
-    """Edits the lists of a YOLO dataset, and makes labels.
+    """Editor of the lists of a YOLO dataset; generates labels.
 
     Args:
         source: the dataset.
-        edits: what is to be changed.
+        edits: edits to apply.
     """
 
     def __init__(self, source: Yolo, edits: Edits) -> None:
@@ -47,15 +47,15 @@ class YoloEditor:
 
     @cached_property
     def _labels(self) -> NameIndex:
-        """Labels whose images are kept, and those whose are removed."""
+        """Label files of kept and of removed images."""
         names = NameIndex()
         for record in self._source.records():
             kept = "kept" if self._edits.is_kept(record.id) else "removed"
             names.add(kept, label_of(record.id))
         return names
 
-    def edit(self, other: CarriedFile, target: BinaryIO) -> Fate:
-        """Edit a list; drop the label of a removed image; all else goes through."""
+    def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:
+        """Edit a list; drop the labels of removed images; copy other files."""
         path = str(other.path)
         if path in self._source.list_paths():
             with open_annotation(self._folder, path) as file:
@@ -65,14 +65,14 @@ class YoloEditor:
         if removed is not None and kept is None:
             return DROPPED
         is_label = kept is not None or other.path.suffix in (".yaml", ".yml")
-        return SAME if is_label else Fate(Outcome.SAME, self._mentions.note(other))
+        return SAME if is_label else EditResult(Outcome.SAME, self._mentions.note(other))
 
     def iter_new(self) -> Iterator[tuple[str, bytes]]:
-        """A label for every image made from one that has a label."""
+        """Iterate over the label files of generated images."""
         for record in self._source.records():
-            for made in self._edits.made_from(record.id):
+            for made in self._edits.generated_from(record.id):
                 path = label_of(record.id)
-                if self._folder.leaf(path) is not None:
+                if self._folder.info(path) is not None:
                     yield label_of(made.id), self._make_label(path, made)
 
     def _decider(self, path: str) -> Decide:
@@ -81,15 +81,15 @@ class YoloEditor:
                 return True, []
             image = self._source.find_listed(line.strip(), path, where)
             if self._source.find(image) is None:
-                return True, []  # absent from SOURCE, too
-            made = self._edits.made_from(image)
+                return True, []  # missing in SOURCE as well
+            made = self._edits.generated_from(image)
             return self._edits.is_kept(image), [rename(line.rstrip(), image, m.id) for m in made]
 
         return decide
 
-    def _make_label(self, path: str, made: Made) -> bytes:
-        """The label of an image made from the one whose label this is."""
-        if made.affine.is_identity(made.width, made.height):  # labels are of the upright image
+    def _make_label(self, path: str, made: GeneratedImage) -> bytes:
+        """Return the label file of a generated image from that of its source."""
+        if made.affine.is_identity(made.width, made.height):  # labels refer to the upright image
             return self._folder.read(path)
         lines = []
         with open_annotation(self._folder, path) as file:
@@ -100,28 +100,27 @@ class YoloEditor:
         return "".join(lines).encode()
 
 
-_DIGITS = 8  # behind the point; a share of a hundred million pixels
+_DIGITS = 8  # decimal places
 
 
-def move_line(line: str, made: Made, config: Config, where: str) -> str | None:
-    """A line for an image that was made, or None if its object left the image.
+def move_line(line: str, made: GeneratedImage, config: Config, where: str) -> str | None:
+    """Transform a line for a generated image; None if its object left the image.
 
     Args:
-        line: ``class x y w h``, ``class x1 y1 x2 y2 x3 y3 …`` or a box and its
-            keypoints, as shares of the upright image.
-        made: the image made.
-        config: what the dataset's configuration says.
-        where: what a message calls the line.
+        line: ``class x y w h``, ``class x1 y1 x2 y2 x3 y3 …`` or a box and its keypoints,
+            relative to the size of the upright image.
+        made: the generated image.
+        config: configuration of the dataset.
+        where: name of the line in messages.
 
     Raises:
-        DataError: if it is malformed, or keypoints would be mirrored and nothing says
-            how.
+        DataError: if it is malformed, or keypoints are to be mirrored without ``flip_idx``.
     """
     check_line(line, where, config)
     first, *rest = line.split()
     values = [float(text) for text in rest]
     if config.keypoints is None and len(values) != 4:
-        moved = _move_outline(values, made)
+        moved = _move_polygon(values, made)
     else:
         moved = _move_box(values[:4], made)
         if moved and len(values) > 4:
@@ -129,7 +128,7 @@ def move_line(line: str, made: Made, config: Config, where: str) -> str | None:
     return " ".join([first, *map(_format, moved)]) if moved else None
 
 
-def _move_box(values: list[float], made: Made) -> list[float]:
+def _move_box(values: list[float], made: GeneratedImage) -> list[float]:
     x, y, width, height = values
     corners = Box(
         (x - width / 2) * made.width,
@@ -145,32 +144,36 @@ def _move_box(values: list[float], made: Made) -> list[float]:
     return [*centre, box.width / across, box.height / down]
 
 
-def _move_outline(values: list[float], made: Made) -> list[float]:
+def _move_polygon(values: list[float], made: GeneratedImage) -> list[float]:
     points = np.reshape(values, (-1, 2)) * (made.width, made.height)
-    return _to_shares(made.affine.polygon(points), made.affine)
+    return _to_relative(made.affine.polygon(points), made.affine)
 
 
-def _move_pose(values: list[float], made: Made, config: Config, where: str) -> list[float]:
-    """Keypoints; those that left the image are zeros, as those that nobody has set."""
+def _move_pose(
+    values: list[float], made: GeneratedImage, config: Config, where: str
+) -> list[float]:
+    """Transform keypoints; those that left the image become zeros, like unset ones."""
     points = np.reshape(values, (-1, config.dimensions))
     if made.affine.flips:
         if config.flips is None:
             raise DataError(
-                f"{where} has keypoints, and data.yaml has no flip_idx that says which change "
-                "places in a mirror; add it, or use an augmentation that does not flip"
+                f"{where} has keypoints, and data.yaml has no flip_idx to mirror them; "
+                "add it, or use an augmentation that does not flip"
             )
         points = points[list(config.flips)]
     affine = made.affine
-    places = affine.points(points[:, :2] * (made.width, made.height))
-    inside = (places >= 0).all(axis=1) & (places < (affine.width, affine.height)).all(axis=1)
+    moved_points = affine.points(points[:, :2] * (made.width, made.height))
+    inside = (moved_points >= 0).all(axis=1) & (moved_points < (affine.width, affine.height)).all(
+        axis=1
+    )
     is_set = points[:, 2] > 0 if config.dimensions > 2 else points.any(axis=1)
     moved = points.copy()
-    moved[:, :2] = places / (affine.width, affine.height)
+    moved[:, :2] = moved_points / (affine.width, affine.height)
     moved[~(inside & is_set)] = 0
     return [float(value) for value in moved.ravel()]
 
 
-def _to_shares(points: Points, affine: Affine) -> list[float]:
+def _to_relative(points: Points, affine: Affine) -> list[float]:
     return [float(value) for value in (points / (affine.width, affine.height)).ravel()]
 
 

@@ -1,9 +1,8 @@
-"""Faces as YOLO's labels: a folder with ``images.txt`` and ``labels/….txt``.
+"""Face boxes in YOLO labels: a folder with ``images.txt`` and ``labels/….txt``.
 
-Every line of ``images.txt`` is the id of an image that was looked at; the labels
-of ``a/b.jpg`` are ``labels/a/b.jpg.txt`` or ``labels/a/b.txt``, absent or empty
-where there is no face: ``class x y width height``, the box's centre and size as
-shares of the upright image, which is how YOLO's tools see it.
+Each line of ``images.txt`` is the id of an examined image; the labels of ``a/b.jpg`` are
+``labels/a/b.jpg.txt`` or ``labels/a/b.txt``, missing or empty if there is no face:
+``class x y width height``, center and size of the box relative to the upright image.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ _IMAGES = "images.txt"
 
 
 def recognise(path: Path) -> bool:
-    """Whether it is a folder with a list of images and one of labels."""
+    """Return whether a path is a folder with a list of images and a folder of labels."""
     return (path / _IMAGES).is_file() and (path / "labels").is_dir()
 
 
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
-    """Read the labels of every image in the list, in its order."""
+    """Iterate over the images in the list, in its order, with their labels."""
     listed = labelled = 0
     with (path / _IMAGES).open(encoding="utf-8", errors="surrogateescape") as images:
         for line in images:
@@ -34,16 +33,16 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
                 boxes = tuple(box for file in files for box in _iter_boxes(file))
                 yield GivenFaces(name, boxes, relative=True)
     if listed and not labelled:
-        raise DataError(f"{path / 'labels'} has no file of labels for any image of {_IMAGES}")
+        raise DataError(f"{path / 'labels'} has no label file for any image of {_IMAGES}")
 
 
 def save_faces(images: Iterable[FoundFaces], path: Path) -> None:
-    """Write the list and a file of labels for every image; the only class is 0, the face."""
+    """Write the list and one label file per image; the only class is 0, face."""
     (path / "labels").mkdir(parents=True)
     with (path / _IMAGES).open("w", encoding="utf-8") as listing:
         for image in images:
             if "\n" in image.id or "\r" in image.id:
-                raise DataError(f"{image.id!r} cannot stand in a line of {path / _IMAGES}")
+                raise DataError(f"{image.id!r} cannot be written as a line of {path / _IMAGES}")
             listing.write(image.id + "\n")
             target = path / "labels" / f"{image.id}.txt"
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -55,11 +54,11 @@ def _iter_lines(image: FoundFaces) -> Iterator[str]:
     for box in image.boxes:
         upright = to_upright(box, image.orientation, width, height)
         if image.orientation >= 5:
-            shares = scale(upright, 1 / height, 1 / width)
+            relative = scale(upright, 1 / height, 1 / width)
         else:
-            shares = scale(upright, 1 / width, 1 / height)
-        x, y = (shares.x0 + shares.x1) / 2, (shares.y0 + shares.y1) / 2
-        yield f"0 {x:.9f} {y:.9f} {shares.width:.9f} {shares.height:.9f}\n"
+            relative = scale(upright, 1 / width, 1 / height)
+        x, y = (relative.x0 + relative.x1) / 2, (relative.y0 + relative.y1) / 2
+        yield f"0 {x:.9f} {y:.9f} {relative.width:.9f} {relative.height:.9f}\n"
 
 
 def _label_files(path: Path, name: str) -> list[Path]:

@@ -31,7 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "balance": "curate balance OUT/data --groups TABLE --by ATTRIBUTE -o BALANCED",
     "impact": "curate impact evaluate SOURCE OUT -o impact.json",
     "train": "curate impact train SOURCE OUT -o train.json",
-    "review": "curate review SOURCE",
+    "review": "curate review SOURCE --run OUT --sample",
     "attack": "curate attack SOURCE OUT",
 }
 """The command that measures what a report would show."""
@@ -112,7 +112,10 @@ def _add(evidence: Evidence, kind: str, name: str, value: Any) -> None:
 
 
 def _add_own(evidence: Evidence, out: Path, facts: Mapping[str, Any]) -> None:
-    """The audits that a correction keeps in its own manifest."""
+    """The reports that a manifest holds: a review's, and the audits of a correction."""
+    review = out / "manifest" / "review.json"
+    if "review" not in evidence.names and review.is_file():
+        _add(evidence, "review", "manifest/review.json", _load(review))
     if "report" not in facts:
         return
     evidence.names["balance"] = "manifest/balance.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
-from curate.manifest.problems import Problem
+from curate.manifest.files import Problem
 from curate.publishing import dataset as datasets
 from curate.publishing.card import governance, picture, render, sidecars
 from curate.publishing.card.evidence import load_evidence

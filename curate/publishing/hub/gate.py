@@ -9,7 +9,7 @@ from pathlib import Path
 
 from curate.core.errors import DataError, ManifestError
 from curate.layouts import open_source
-from curate.pipeline.verification import verify
+from curate.pipeline.verify import verify
 from curate.publishing.card.run import Card, Difference, iter_differences
 from curate.publishing.dataset import Dataset
 

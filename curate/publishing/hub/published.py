@@ -15,8 +15,7 @@ from typing import Any, Protocol
 from curate import codec
 from curate.codec import CodecOptions
 from curate.core.errors import DataError, WithheldError
-from curate.manifest.layout import stays_inside
-from curate.manifest.problems import Problem
+from curate.manifest.files import Problem, stays_inside
 from curate.publishing.card.figures import find_mismatches
 from curate.publishing.card.header import check_header, split_card
 from curate.publishing.croissant.validate import validate

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.core.errors import DataError, UsageError
-from curate.manifest.problems import Problem
+from curate.manifest.files import Problem
 from curate.publishing.hub.batches import CARD_FILES
 from curate.publishing.hub.published import (
     FILES,

@@ -10,9 +10,9 @@ from typing import Any
 
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import UsageError
-from curate.core.protocols import Source
+from curate.core.protocols import ContainerSource, Source
 from curate.manifest import store
-from curate.manifest.layout import MANIFEST
+from curate.manifest.files import MANIFEST
 from curate.publishing.dataset import Dataset
 from curate.storage.atomic import open_atomic, save_text
 
@@ -92,6 +92,8 @@ def _withhold(entry: ManifestEntry) -> ManifestEntry:
 def _rebuild(dataset: Dataset, wanted: Collection[str]) -> None:
     """Write the containers of withdrawn images anew, and note their digests."""
     source = dataset.open()
+    if not isinstance(source, ContainerSource):
+        return
     kept = {item.id for item in dataset.items() if item.is_written}
     present = {record.id for record in source.records()}
     changes: dict[str, tuple[str, int]] = {}

@@ -4,7 +4,7 @@ import * as client from "./client.js";
 import { Stage } from "./stage.js";
 import { Sheet } from "./sheet.js";
 
-const AHEAD = 12; // images fetched and decoded before they are needed
+const AHEAD = 20; // images fetched and decoded before they are needed
 const BACK = 3; // images kept after they were decided
 const IDLE_S = 60; // a longer pause on one image is not counted as work
 
@@ -29,8 +29,11 @@ let outbox;
 
 const held = () => [...state.waiting, ...state.future, ...(state.current ? [state.current.number] : []), ...outbox.waiting.keys()];
 
-async function refill() {
-  if (state.waiting.length < AHEAD / 2) {
+let filling = null;
+function refill() { filling = filling || fill().finally(() => { filling = null; }); return filling; }
+
+async function fill() {
+  if (state.waiting.length < AHEAD * 0.7) {
     for (const { number, etag } of await client.next(AHEAD, held())) {
       if (state.waiting.includes(number) || outbox.waiting.has(number)) continue;
       state.waiting.push(number);
@@ -90,7 +93,7 @@ async function advance() {
       if (number === undefined) { finish(); break; }
       if (await show(number)) break;
     }
-    if (state.waiting.length < AHEAD / 2) refill().catch(report); else prefetch();
+    if (state.waiting.length < AHEAD * 0.7) refill().catch(report); else prefetch();
   } catch (error) {
     report(error, advance);
   } finally {

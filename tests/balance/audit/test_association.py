@@ -8,8 +8,8 @@ from scipy import stats
 
 from curate.balance.audit.association import (
     Pair,
-    associate,
     benjamini_hochberg,
+    compute_associations,
     control,
     fisher_p,
     normalised_pmi,
@@ -84,7 +84,7 @@ def test_of_what_is_flagged_no_more_is_noise_than_stated() -> None:
     for _ in range(80):
         flags = {
             (each.label, each.group)
-            for each in control(associate(simulate(random, joint, 4000)))
+            for each in control(compute_associations(simulate(random, joint, 4000)))
             if each.flagged
         }
         shares.append(len(flags - planted) / max(1, len(flags)))
@@ -98,7 +98,7 @@ def test_a_planted_association_is_found_with_its_sign() -> None:
     joint = np.full((4, 2), 1 / 8)
     joint[2] = [0.18, 0.07]
     found = {(each.label, each.group): each for each in
-             control(associate(simulate(random, joint, 2000)))}  # fmt: skip
+             control(compute_associations(simulate(random, joint, 2000)))}  # fmt: skip
     assert found["l2", "g0"].flagged
     assert found["l2", "g0"].npmi > 0
     assert found["l2", "g1"].npmi < 0
@@ -116,14 +116,14 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     )[1]
     held = []
     for _ in range(150):
-        for each in associate(simulate(random, joint, 1500), seed=1)[:3]:
+        for each in compute_associations(simulate(random, joint, 1500), seed=1)[:3]:
             assert each.interval is not None
             held.append(each.interval.low <= truth[int(each.group[1])] <= each.interval.high)
     assert np.mean(held) == pytest.approx(0.95, abs=0.03)
 
 
 def test_a_label_of_one_record_says_nothing_and_breaks_nothing() -> None:
-    found = control(associate(pair([[1, 0], [50, 49], [0, 0]], [51, 49])))
+    found = control(compute_associations(pair([[1, 0], [50, 49], [0, 0]], [51, 49])))
     assert [each.label for each in found] == ["l0", "l0", "l1", "l1"]
     assert not any(each.flagged for each in found)
     assert found[1].npmi == -1
@@ -131,7 +131,7 @@ def test_a_label_of_one_record_says_nothing_and_breaks_nothing() -> None:
 
 
 def test_intervals_do_not_depend_on_the_order_of_labels() -> None:
-    straight = associate(pair([[10, 20], [30, 40]], [40, 60]), seed=3)
+    straight = compute_associations(pair([[10, 20], [30, 40]], [40, 60]), seed=3)
     turned = Pair("kind", ["l1", "l0"], ["g0", "g1"], np.array([[30, 40], [10, 20]]),
                   np.array([40, 60]))  # fmt: skip
-    assert associate(turned, seed=3)[2:] == straight[:2]
+    assert compute_associations(turned, seed=3)[2:] == straight[:2]

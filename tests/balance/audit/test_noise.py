@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from curate.balance.audit import noise
-from curate.balance.audit.exchange import merge
-from curate.balance.audit.measure import Rules, audit
+from curate.balance.audit.measure import Rules, compute_statistics
 from curate.balance.audit.noise import add_noise, noise_quantile, share_of
-from curate.balance.audit.report import to_dict
-from curate.balance.census import Census, Plan, count
+from curate.balance.audit.report import statistics_to_dict as to_dict
+from curate.balance.census import Census, Plan, count, merge
 from curate.balance.groups import Reading, Unit
 from curate.core.errors import UsageError
 from curate.core.intervals import Share
@@ -53,13 +52,13 @@ def test_the_budget_is_shared_out_over_all_tables(people: Census, drawn: list[fl
 def test_figures_stay_figures_whatever_the_noise(people: Census, drawn: list[float]) -> None:
     noisy, _ = add_noise(people, 0.05)
     assert all((table.counts >= 0).all() for table in noisy.tables.values())
-    for group in to_dict(audit(noisy, Rules()))["base_rates"]["c0"]["a,b"].values():
+    for group in to_dict(compute_statistics(noisy, Rules()))["base_rates"]["c0"]["a,b"].values():
         assert group["rate"] is None or 0 <= group["rate"] <= 1
 
 
 def test_noise_passes_for_no_finding(people: Census, drawn: list[float]) -> None:
     noisy, _ = add_noise(people, 0.05)
-    found = audit(noisy, Rules())
+    found = compute_statistics(noisy, Rules())
     assert found.associations
     assert not any(each.flagged for each in found.associations)
     assert {(each.p, each.q, each.interval) for each in found.associations} == {(None, None, None)}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curate.balance.audit.run import Question, audit_dataset, merge_audits, save_report
+from curate.balance.audit.run import AuditOptions, audit, merge_audits
 from curate.balance.groups import parse_bins
 from curate.core.errors import CurateError, DataError, MissingExtraError, UsageError
 from tests.conftest import ROOT
@@ -24,8 +23,8 @@ DEMO = ROOT / "manifests/demo"
 
 def ask(source: Path | None, *by: str, **options: Any) -> dict[str, Any]:
     """The report on a question, which always fits its schema."""
-    question = Question(by=tuple(tuple(each.split(",")) for each in by), **options)
-    report = audit_dataset(source, question).to_dict()
+    given = {name: options.pop(name) for name in ("groups", "label", "manifest") if name in options}
+    report = audit(source, by, **given, options=AuditOptions(**options)).to_dict()
     jsonschema.validate(report, SCHEMA)
     return json.loads(json.dumps(report, allow_nan=False))
 
@@ -115,7 +114,7 @@ def test_a_dataset_is_joined_by_the_ends_of_paths(tmp_path: Path) -> None:
     assert report["input"]["unmatched"] == 1
     assert report["input"]["unmatched_examples"] == ["images/9.png"]
     assert any("have no tone" in each for each in report["statements"])
-    assert any("1 ids of the table are no record" in each for each in report["statements"])
+    assert any("1 ids of the table match no record" in each for each in report["statements"])
 
 
 def test_people_in_one_photo_count_as_asked(tmp_path: Path) -> None:
@@ -133,7 +132,7 @@ def test_lines_of_one_id_are_people_where_people_count(tmp_path: Path) -> None:
     table = write(tmp_path / "t.csv", "id,gender\n1,F\n1,M\n2,F\n")
     report = ask(table, "gender", per="person")
     assert (report["records"], report["counted"]) == (2, 3)
-    with pytest.raises(DataError, match=r"the id '1' comes twice; .* --per person"):
+    with pytest.raises(DataError, match=r"the id '1' is duplicated; .* --per person"):
         ask(table, "gender")
 
 
@@ -163,7 +162,9 @@ def test_a_reference_population_is_a_target(people: Path, tmp_path: Path) -> Non
 
 
 def test_a_report_for_the_public_hides_small_counts(people: Path) -> None:
-    report = ask(people, "gender,age", label="job", bins=dict([parse_bins("age=1,2,40")]), least=10)
+    report = ask(
+        people, "gender,age", label="job", bins=dict([parse_bins("age=1,2,40")]), min_cell=10
+    )
     counts = [each["count"] for each in report["intersections"]["gender,age"]["groups"].values()]
     assert None in counts
     assert all(count is None or count == 0 or count >= 10 for count in counts)
@@ -229,8 +230,11 @@ def test_sites_are_joined_into_the_audit_of_all(people: Path, tmp_path: Path) ->
     for site in range(3):
         table[site::3].to_csv(tmp_path / f"{site}.csv", index=False)
         paths.append(tmp_path / f"{site}.json")
-        question = Question(by=(("gender",), ("gender", "age")), label="job", bins=AGES)
-        save_report(audit_dataset(tmp_path / f"{site}.csv", question).to_dict(), paths[-1])
+        options = AuditOptions(bins=AGES)
+        found = audit(
+            tmp_path / f"{site}.csv", ["gender", "gender,age"], label="job", options=options
+        )
+        found.save(json=paths[-1])
     joined = merge_audits(paths).to_dict()
     jsonschema.validate(joined, SCHEMA)
     whole = ask(people, "gender", "gender,age", label="job", bins=AGES)
@@ -241,23 +245,19 @@ def test_sites_are_joined_into_the_audit_of_all(people: Path, tmp_path: Path) ->
 
 def test_audits_that_do_not_fit_are_not_joined(people: Path, tmp_path: Path) -> None:
     paths = [tmp_path / "a.json", tmp_path / "b.json", tmp_path / "c.json"]
-    for path, question in zip(
-        paths,
-        (
-            Question(by=(("gender",),)),
-            Question(by=(("job",),)),
-            Question(by=(("gender",),), seed=1),
-        ),
-        strict=True,
-    ):
-        save_report(audit_dataset(people, question).to_dict(), path)
+    for path, by, seed in zip(paths, ("gender", "job", "gender"), (0, 0, 1), strict=True):
+        audit(people, [by], options=AuditOptions(seed=seed)).save(json=path)
     with pytest.raises(DataError, match="count different things"):
         merge_audits(paths[:2])
     with pytest.raises(DataError, match="other options"):
         merge_audits([paths[0], paths[2]])
-    with pytest.raises(UsageError, match="each once"):
+    with pytest.raises(UsageError, match="two or more different"):
         merge_audits([paths[0], paths[0]])
-    for text, said in (("{", "is no JSON"), ("[]", "no audit"), ('{"version": 9}', "version 9")):
+    for text, said in (
+        ("{", "is not valid JSON"),
+        ("[]", "not a report of curate audit"),
+        ('{"version": 9}', "version 9"),
+    ):
         with pytest.raises(DataError, match=said):
             merge_audits([paths[0], write(tmp_path / "x.json", text)])
     forged = json.loads(paths[0].read_text())
@@ -270,16 +270,16 @@ BAD = [
     ("id,a\n1,x\n", {"by": "b"}, "has no column 'b'; there is: id, a"),
     ("id,a\n", {"by": "a"}, "is empty"),
     ("", {"by": "a"}, "is empty"),
-    ("id,a\n1,x\n1,y\n", {"by": "a"}, "'1' comes twice"),
+    ("id,a\n1,x\n1,y\n", {"by": "a"}, "'1' is duplicated"),
     ("id,a\n1,x\n,y\n", {"by": "a"}, "record 2, has no id"),
     ("id,a\n" + "".join(f"{n},v{n}\n" for n in range(10_000)), {"by": "a"}, "1,000 values"),
     ("id,a\n1,x\n", {"by": "a,a"}, "names an attribute twice"),
-    ("id,a\n1,x\n", {"by": "a", "label": "a"}, "both a label and an attribute"),
+    ("id,a\n1,x\n", {"by": "a", "label": "a"}, "both the label and an attribute"),
     ("id,a\n1,x\n", {"by": "a", "id_column": "name"}, "has no column 'name'; it has: id, a"),
-    ("id,a\n1,x\n", {"by": "a", "bins": AGES}, "--bins is for 'age'"),
+    ("id,a\n1,x\n", {"by": "a", "bins": AGES}, "--bins names 'age'"),
     ("id,age\n1,x\n", {"by": "age", "bins": AGES}, "record 1: age is binned, but 'x'"),
-    ("id,a\n1,x\n", {"by": "a", "least": 10}, "fewer than 10 in all"),
-    ("id,a\n1,x\n", {"by": "a", "least": 10, "epsilon": 1.0}, "choose one"),
+    ("id,a\n1,x\n", {"by": "a", "min_cell": 10}, "fewer than --min-cell 10"),
+    ("id,a\n1,x\n", {"by": "a", "min_cell": 10, "epsilon": 1.0}, "choose one"),
     ("id,a,a\n1,x,y\n", {"by": "a"}, "names a column twice"),
     ("id,a\n1,x,y\n", {"by": "a"}, "does not have as many fields"),
 ]
@@ -299,14 +299,14 @@ def test_bad_input_is_one_clear_line(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("gender,share\nX,1\n", "names gender 'X', which no record has; it has: F, M"),
-        ("gender,share\nF,1\n", "says nothing of 'M'"),
+        ("gender,share\nX,1\n", "has gender 'X', which no record has; values: F, M"),
+        ("gender,share\nF,1\n", "no row for 'M'"),
         ("gender\nF\n", "no column share or count"),
         ("gender,share\n", "is an empty target"),
-        ("gender,share\nF,-1\n", "record 1: '-1' is no share"),
-        ("gender,share\nF,1\nF,2\n", "has 'F' twice"),
-        ("height,share\nF,1\n", "no --by looks at 'height'"),
-        ("share\n1\n", "names no attribute"),
+        ("gender,share\nF,-1\n", "record 1: '-1' is not a share"),
+        ("gender,share\nF,1\nF,2\n", "duplicate row for 'F'"),
+        ("height,share\nF,1\n", "'height' is not in --by"),
+        ("share\n1\n", "no attribute column"),
     ],
 )
 def test_a_bad_target_is_one_clear_line(people: Path, tmp_path: Path, text: str, said: str) -> None:
@@ -325,9 +325,7 @@ def test_ids_that_fit_nothing_are_one_clear_line(tmp_path: Path, people: Path) -
 @pytest.mark.data
 def test_the_margin_of_forty_thousand_real_labels(shared_data: Path) -> None:
     table = shared_data / "fairface/train_labels_only.csv"
-    start = time.perf_counter()
     report = ask(table, "race", "gender", "age", "race,gender,age")
-    assert time.perf_counter() - start < 10
     frame = pd.read_csv(table)
     counts = frame.groupby(["race", "gender", "age"]).size()
     crossed = report["intersections"]["race,gender,age"]["groups"]

@@ -5,33 +5,33 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from curate.balance.correct.goal import Goal, Wanted, resolve_targets
-from curate.balance.correct.kinds import Kinds, collect_kinds
+from curate.balance.correct.goal import Goal, TargetSpec, resolve_targets
+from curate.balance.correct.strata import Strata, collect_strata
 
 Cell = tuple[tuple[str, ...], tuple[str, ...], int]
 """A record's group, its labels, and how many such records there are."""
 
 
-def kinds_of(attributes: tuple[str, ...], cells: Iterable[Cell]) -> Kinds:
+def strata_of(attributes: tuple[str, ...], cells: Iterable[Cell]) -> Strata:
     counted: Counter[tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]] = Counter()
     for group, labels, count in cells:
         counted[((group,), labels)] += count
-    return collect_kinds(attributes, counted)
+    return collect_strata(attributes, counted)
 
 
 def people_of(
     attributes: tuple[str, ...], cells: Iterable[tuple[tuple[tuple[str, ...], ...], int]]
-) -> Kinds:
+) -> Strata:
     counted: Counter[tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]] = Counter()
     for people, count in cells:
         counted[(tuple(sorted(people)), ())] += count
-    return collect_kinds(attributes, counted)
+    return collect_strata(attributes, counted)
 
 
 def goal_of(
-    kinds: Kinds, *by: tuple[str, ...], wanted: Wanted = "uniform", **options: object
+    strata: Strata, *by: tuple[str, ...], wanted: TargetSpec = "uniform", **options: object
 ) -> Goal:
-    return Goal(resolve_targets(kinds, by, wanted), **options)  # type: ignore[arg-type]
+    return Goal(resolve_targets(strata, by, wanted), **options)  # type: ignore[arg-type]
 
 
 BIASED = (

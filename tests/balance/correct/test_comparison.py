@@ -3,24 +3,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curate.balance.correct.allocation import remove_labels, subset
 from curate.balance.correct.comparison import amplify, compare, cramers_v
-from curate.balance.correct.goal import Correction
-from curate.balance.correct.programme import remove_labels, subset
-from tests.balance.correct.made_up import BIASED, goal_of, kinds_of
+from curate.balance.correct.goal import Allocation
+from tests.balance.correct.made_up import BIASED, goal_of, strata_of
 
 
 def test_nothing_changes_nothing() -> None:
-    kinds = kinds_of(("gender",), BIASED)
-    goal = goal_of(kinds, ("gender",))
-    same = Correction(
-        kinds.counts, np.zeros_like(kinds.counts), np.ones(len(kinds)), (None,) * len(kinds)
+    strata = strata_of(("gender",), BIASED)
+    goal = goal_of(strata, ("gender",))
+    same = Allocation(
+        strata.counts, np.zeros_like(strata.counts), np.ones(len(strata)), (None,) * len(strata)
     )
-    [found] = compare(kinds, same, goal)
+    [found] = compare(strata, same, goal)
     assert found.before == found.after
     assert found.amplification is not None
     assert found.amplification.majority == 0
     assert found.amplification.directional == 0
-    assert same.effective == kinds.counts.sum()
+    assert same.effective == strata.counts.sum()
 
 
 def test_amplification_by_hand() -> None:
@@ -39,9 +39,9 @@ def test_a_label_without_a_majority_counts_in_the_average() -> None:
 
 
 def test_a_balanced_subset_takes_bias_away() -> None:
-    kinds = kinds_of(("gender",), BIASED)
-    goal = goal_of(kinds, ("gender",), within=True, tolerance=0.0)
-    [found] = compare(kinds, subset(kinds, goal), goal)
+    strata = strata_of(("gender",), BIASED)
+    goal = goal_of(strata, ("gender",), within=True, tolerance=0.0)
+    [found] = compare(strata, subset(strata, goal), goal)
     assert found.after.worst == 0
     assert found.after.association == 0
     assert found.after.rate_gap == 0
@@ -59,9 +59,9 @@ def test_cramers_v_of_what_is_told_apart_wholly_is_1() -> None:
 
 
 def test_labels_that_people_decided_against_go_with_all_their_records() -> None:
-    kinds = kinds_of(("g",), [(("x",), ("cat",), 3), (("x",), ("cat", "slur"), 2),
+    strata = strata_of(("g",), [(("x",), ("cat",), 3), (("x",), ("cat", "slur"), 2),
                               (("x",), ("slur",), 4)])  # fmt: skip
-    found = remove_labels(kinds, {"slur": "offensive"})
-    kept = dict(zip(kinds.labels, found.kept.tolist(), strict=True))
+    found = remove_labels(strata, {"slur": "offensive"})
+    kept = dict(zip(strata.labels, found.kept.tolist(), strict=True))
     assert kept == {("cat",): 3, ("cat", "slur"): 0, ("slur",): 0}
     assert set(found.why) == {None, "slur: offensive"}

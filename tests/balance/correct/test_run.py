@@ -13,13 +13,14 @@ import pytest
 from PIL import Image
 
 import curate
-from curate.balance.correct.intake import is_held_out
-from curate.balance.correct.options import Balancing, Inputs
-from curate.balance.correct.run import Balanced, balance, preview_balance
+from curate.balance.correct.options import BalanceInputs, BalanceOptions
+from curate.balance.correct.report import Correction
+from curate.balance.correct.run import rebalance
+from curate.balance.correct.source import is_held_out
 from curate.core.errors import CurateError, DataError, ManifestError, UsageError
 from curate.manifest import corrections, store
 from curate.pipeline.session import Session
-from curate.pipeline.verification import verify
+from curate.pipeline.verify import verify
 from tests.conftest import ROOT
 
 SCHEMA = json.loads((ROOT / "manifests/balance-1.schema.json").read_text())
@@ -58,9 +59,9 @@ def people(blurred: Path) -> Path:
     return path
 
 
-def options(strategy: str, **more: Any) -> Balancing:
+def options(strategy: str, **more: Any) -> BalanceOptions:
     given = {"strategy": strategy, "by": (("gender",),), "label": "category", "within": True}
-    return Balancing(**{**given, "tolerance": 0.0, **more})
+    return BalanceOptions(**{**given, "tolerance": 0.0, **more})
 
 
 def rows_of(out: Path) -> list[corrections.Row]:
@@ -82,8 +83,8 @@ def sound(out: Path) -> None:
     jsonschema.validate(facts, SCHEMA)
 
 
-def run(blurred: Path, people: Path, out: Path, asked: Balancing, **more: Any) -> Balanced:
-    done = balance(str(blurred), out, asked, Inputs(groups=people, **more), ONE)
+def run(blurred: Path, people: Path, out: Path, asked: BalanceOptions, **more: Any) -> Correction:
+    done = rebalance(str(blurred), out, asked, BalanceInputs(groups=people, **more), ONE)
     jsonschema.validate(done.report, REPORT)
     sound(out)
     return done
@@ -124,9 +125,9 @@ def test_the_same_again_is_the_same_and_another_seed_chooses_others(
     blurred: Path, people: Path, tmp_path: Path
 ) -> None:
     asked = options("augment", augmentation="flip", shard_size=8)
-    more = Inputs(groups=people, augmentation="flip")
+    more = BalanceInputs(groups=people, augmentation="flip")
     for name, workers in (("a", 1), ("b", 2)):
-        balance(str(blurred), tmp_path / name, asked, more, Session(workers=workers))
+        rebalance(str(blurred), tmp_path / name, asked, more, Session(workers=workers))
     assert files(tmp_path / "a") == files(tmp_path / "b")
     run(blurred, people, tmp_path / "c", options("subset", seed=1))
     run(blurred, people, tmp_path / "d", options("subset", seed=2))
@@ -209,7 +210,7 @@ def test_positives_are_added_where_they_are_rarer(
     blurred: Path, people: Path, tmp_path: Path
 ) -> None:
     asked = options(
-        "augment-positive", within=False, positive="pilot", augmentation="flip", most_copies=20
+        "augment-positive", within=False, positive="pilot", augmentation="flip", max_copies=20
     )
     done = run(blurred, people, tmp_path / "out", asked, augmentation="flip")
     found = done.report["comparisons"]["gender"]
@@ -228,7 +229,7 @@ def test_a_preview_says_the_same_and_writes_nothing(
 ) -> None:
     asked = options("subset")
     before = files(blurred)
-    said = preview_balance(str(blurred), asked, Inputs(groups=people)).report
+    said = rebalance(str(blurred), None, asked, BalanceInputs(groups=people)).report
     done = run(blurred, people, tmp_path / "out", asked).report
     assert said == done
     assert files(blurred) == before
@@ -239,14 +240,14 @@ def test_faces_that_no_run_has_hidden_go_nowhere_by_mistake(
 ) -> None:
     photos = str(blurred.parent / "photos")
     with pytest.raises(UsageError, match="its faces would go to OUT as they are"):
-        balance(photos, tmp_path / "x", options("subset"), Inputs(groups=people), ONE)
+        rebalance(photos, tmp_path / "x", options("subset"), BalanceInputs(groups=people), ONE)
     assert not (tmp_path / "x").exists()
     listed = options("subset", writes_images=False)
-    balance(photos, tmp_path / "list", listed, Inputs(groups=people), ONE)
+    rebalance(photos, tmp_path / "list", listed, BalanceInputs(groups=people), ONE)
     assert not (tmp_path / "list/data").exists()
     sound(tmp_path / "list")
-    shown = Inputs(groups=people, shows_faces=True)
-    balance(photos, tmp_path / "shown", options("subset"), shown, ONE)
+    shown = BalanceInputs(groups=people, visible_faces=True)
+    rebalance(photos, tmp_path / "shown", options("subset"), shown, ONE)
     facts = json.loads((tmp_path / "shown/manifest/balance.json").read_text())
     assert facts["source"]["obfuscated"] is False
     assert "never hidden" in verify(tmp_path / "shown", None, 1).sound
@@ -259,7 +260,9 @@ def test_an_image_that_is_not_what_its_manifest_says_ends_the_run(
     shutil.copytree(blurred, source)
     save_photo(source / "data/train/nurse/02.jpg", 999)
     with pytest.raises(DataError, match=r"02\.jpg is not what the manifest of SOURCE says"):
-        balance(str(source), tmp_path / "out", options("subset"), Inputs(groups=people), ONE)
+        rebalance(
+            str(source), tmp_path / "out", options("subset"), BalanceInputs(groups=people), ONE
+        )
     assert not (tmp_path / "out/data").exists()
 
 
@@ -278,10 +281,10 @@ def test_nothing_goes_out_that_no_manifest_speaks_of(
     with pytest.raises(DataError, match=f"{name} is not in the manifest of SOURCE"):
         run(copy, people, tmp_path / "out", options("subset"))
     with pytest.raises(DataError, match="is not in the manifest of SOURCE"):
-        preview_balance(str(copy), options("subset"), Inputs(groups=people))
+        rebalance(str(copy), None, options("subset"), BalanceInputs(groups=people))
     assert not (tmp_path / "out").exists()
     listed = options("subset", writes_images=False)
-    balance(str(copy), tmp_path / "out", listed, Inputs(groups=people), ONE)
+    rebalance(str(copy), tmp_path / "out", listed, BalanceInputs(groups=people), ONE)
 
 
 def test_files_beside_the_images_must_be_those_of_the_manifest(
@@ -311,14 +314,16 @@ def test_a_manifest_that_was_edited_vouches_for_nothing(
     parts = sorted((copy / "manifest/records").iterdir())
     parts[-1].write_bytes(parts[0].read_bytes())
     with pytest.raises(ManifestError, match="the manifest of SOURCE was changed: its records"):
-        balance(str(copy), tmp_path / "out", options("subset"), Inputs(groups=people), ONE)
+        rebalance(str(copy), tmp_path / "out", options("subset"), BalanceInputs(groups=people), ONE)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_correction_can_be_corrected(blurred: Path, people: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     run(blurred, people, first, options("subset", splits=("train",)))
-    done = balance(str(first), second, options("subset", within=False), Inputs(groups=people), ONE)
+    done = rebalance(
+        str(first), second, options("subset", within=False), BalanceInputs(groups=people), ONE
+    )
     sound(second)
     facts = json.loads((second / "manifest/balance.json").read_text())
     assert facts["source"]["obfuscated"] is True
@@ -330,16 +335,16 @@ def test_a_finished_correction_is_not_done_again(
 ) -> None:
     out = tmp_path / "out"
     first = run(blurred, people, out, options("subset"))
-    again = balance(str(blurred), out, options("subset"), Inputs(groups=people), ONE)
+    again = rebalance(str(blurred), out, options("subset"), BalanceInputs(groups=people), ONE)
     assert again.already_done
     assert again.report == first.report
     with pytest.raises(UsageError, match="another recipe"):
-        balance(str(blurred), out, options("subset", seed=5), Inputs(groups=people), ONE)
+        rebalance(str(blurred), out, options("subset", seed=5), BalanceInputs(groups=people), ONE)
 
 
 def test_a_table_alone_gets_a_list(people: Path, tmp_path: Path) -> None:
     asked = options("subset", label=None, within=False)
-    balance(str(people), tmp_path / "out", asked, Inputs(), ONE)
+    rebalance(str(people), tmp_path / "out", asked, BalanceInputs(), ONE)
     sound(tmp_path / "out")
     kept = [row for row in rows_of(tmp_path / "out") if row.outcome == "kept"]
     assert Counter(row.groups[0] for row in kept) == {"f": 21, "m": 21}
@@ -389,7 +394,7 @@ def test_verify_sees_a_manifest_that_was_rewritten(
     [
         ({"by": ()}, "say which groups"),
         ({"by": (("gender", "gender"),)}, "names an attribute twice"),
-        ({"by": (("category",),)}, "both a label and an attribute"),
+        ({"by": (("category",),)}, "both the label and an attribute"),
         ({"by": (("eyes",),)}, "no column 'eyes'"),
         ({"splits": ("dev",)}, "no record is of the split 'dev'"),
         ({"least": 30}, "fewer than the 30"),
@@ -408,7 +413,7 @@ def test_what_is_wrong_is_one_line(
 ) -> None:
     def attempt() -> None:
         asked = options(**{"strategy": "subset", **more})
-        balance(str(blurred), tmp_path / "out", asked, Inputs(groups=people), ONE)
+        rebalance(str(blurred), tmp_path / "out", asked, BalanceInputs(groups=people), ONE)
 
     with pytest.raises(CurateError, match=said) as error:
         attempt()
@@ -420,20 +425,20 @@ def test_what_is_wrong_is_one_line(
 def test_facts_that_lack_a_part_are_one_line(people: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / "out"
     asked = options("reweigh", label=None, within=False)
-    balance(None, out, asked, Inputs(groups=people), ONE)
+    rebalance(None, out, asked, BalanceInputs(groups=people), ONE)
     path = out / "manifest/balance.json"
     facts = json.loads(path.read_text())
     path.write_text(json.dumps({**facts, name: []}))
     with pytest.raises(ManifestError, match=f"{name} is missing or of another type"):
         list(verify(out, None, 1).problems)
     with pytest.raises(ManifestError, match=f"{name} is missing or of another type"):
-        balance(None, out, asked, Inputs(groups=people), ONE)
+        rebalance(None, out, asked, BalanceInputs(groups=people), ONE)
 
 
 def test_verify_compares_weights_and_report_with_the_records(people: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     asked = options("reweigh", label=None, within=False)
-    balance(None, out, asked, Inputs(groups=people), ONE)
+    rebalance(None, out, asked, BalanceInputs(groups=people), ONE)
     sound(out)
     path, weights = out / "manifest/balance.json", out / "manifest/weights.parquet"
     table = pq.read_table(weights)
@@ -455,4 +460,4 @@ def test_a_finished_correction_of_another_source_is_not_taken_for_this_one(
     run(blurred, people, tmp_path / "out", asked)
     run(tmp_path / "out", people, tmp_path / "again", asked)
     with pytest.raises(UsageError, match="is of another SOURCE"):
-        balance(str(blurred), tmp_path / "again", asked, Inputs(groups=people), ONE)
+        rebalance(str(blurred), tmp_path / "again", asked, BalanceInputs(groups=people), ONE)

@@ -1,11 +1,35 @@
 from __future__ import annotations
 
-import pytest
+import statistics
+from fractions import Fraction
 
-from curate.balance.labels.judgements import Tally
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from curate.balance.labels.measure import asked, audit_tallies
-from curate.balance.labels.rules import Decision, LabelRules, decide, imageable
+from curate.balance.labels.rules import RATINGS, Decision, LabelRules, Tally, decide, imageable
 from curate.core.errors import UsageError
+
+
+@given(st.lists(st.sampled_from(RATINGS), min_size=1, max_size=15))
+def test_mean_and_median_are_those_of_the_ratings(ratings: list[int]) -> None:
+    tally = Tally(imageability=tuple(ratings.count(rating) for rating in RATINGS))
+    assert tally.mean == Fraction(sum(ratings), len(ratings))
+    assert tally.median == Fraction(statistics.median(ratings))
+    assert tally.rated == len(ratings)
+
+
+def test_of_no_rating_nothing_is_said() -> None:
+    assert (Tally().mean, Tally().median, Tally().rated, Tally().judged) == (None, None, 0, 0)
+
+
+def test_one_more_judgement_is_one_more_of_its_question() -> None:
+    tally = Tally((1, 0, 2), (0, 1, 0, 0, 0))
+    assert tally.add("safety", 1) == Tally((1, 1, 2), (0, 1, 0, 0, 0))
+    assert tally.add("imageability", 4) == Tally((1, 0, 2), (0, 1, 0, 0, 1))
+    assert (tally.unsafe, tally.offensive, tally.judged) == (2, 2, 3)
+
 
 SAFETY_ONLY = LabelRules(questions=frozenset({"safety"}))
 EASY = (0, 0, 0, 0, 5)
@@ -79,7 +103,7 @@ def test_what_becomes_of_the_undecided_is_said_or_open() -> None:
 
 def test_the_share_that_finds_it_imageable_goes_by_the_rule() -> None:
     tally = Tally(imageability=(1, 1, 1, 1, 1))
-    share = imageable(tally, LabelRules(least_imageability=3))
+    share = imageable(tally, LabelRules(min_imageability=3))
     assert share is not None
     assert (share.hits, share.total) == (3, 5)
     assert imageable(Tally(), LabelRules()) is None
@@ -91,8 +115,8 @@ def test_the_share_that_finds_it_imageable_goes_by_the_rule() -> None:
         ({"unsafe_share": 0.0}, "--unsafe-share must be above 0"),
         ({"offensive_share": 1.5}, "--offensive-share must be above 0"),
         ({"offensive_share": float("nan")}, "--offensive-share must be above 0"),
-        ({"least_imageability": 6.0}, "--least-imageability must be from 1 to 5"),
-        ({"least_annotators": 0}, "--least-annotators must be at least 1"),
+        ({"min_imageability": 6.0}, "--min-imageability must be from 1 to 5"),
+        ({"min_annotators": 0}, "--min-annotators must be at least 1"),
     ],
 )
 def test_rules_out_of_range_are_refused(options: dict[str, float], said: str) -> None:

@@ -10,11 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from curate.balance.audit.run import save_report
-from curate.balance.labels.decisions import load_label_decisions
-from curate.balance.labels.page import save_labels_page
 from curate.balance.labels.rules import LabelRules
-from curate.balance.labels.run import LabelQuestion, audit_labels
+from curate.balance.labels.run import audit_labels, load_label_decisions
 from curate.balance.labels.vocabulary import load_vocabulary
 from curate.core.errors import DataError, SchemaVersionError, UsageError
 from tests.conftest import ROOT
@@ -53,14 +50,13 @@ def first(tmp_path: Path) -> Path:
 
 
 def ask(vocabulary: Path, *judgements: Path, source: Path | None = None, **rules: Any) -> Any:
-    question = LabelQuestion(
-        judgements=judgements,
-        rules=LabelRules(**rules),
-        source=None if source is None else str(source),
-    )
-    report = audit_labels(str(vocabulary), question).to_dict()
+    report = audit_labels(vocabulary, judgements, source, LabelRules(**rules)).to_dict()
     jsonschema.validate(report, SCHEMA)
     return json.loads(json.dumps(report, allow_nan=False))
+
+
+def save_report(report: Any, path: Path) -> None:
+    path.write_text(json.dumps(report))
 
 
 def decisions(report: Any) -> dict[str, str]:
@@ -114,7 +110,7 @@ def test_a_later_judgement_of_the_same_annotator_replaces_the_earlier(
     assert [fact["judgements"] for fact in facts] == [24, 2]
     assert [fact["in_force"] for fact in facts] == [22, 2]
     assert (facts[1]["replaced"], facts[1]["changed"]) == (2, 1)
-    said = "2 judgements took the place of earlier ones"
+    said = "2 judgments replaced earlier ones"
     assert any(said in each for each in report["statements"])
     # The other way round, the first word is the last.
     assert decisions(ask(words, tmp_path / "later.csv", first))["touchy"] == "remove"
@@ -133,7 +129,7 @@ def test_the_whole_way_from_judgements_to_an_appeal(
 ) -> None:
     path = tmp_path / "labels.json"
     save_report(ask(words, first), path)
-    with pytest.raises(DataError, match=r"leaves 1 labels undecided, such as 'new'; .*--undecided"):
+    with pytest.raises(DataError, match=r"has 1 undecided labels, such as 'new'; .*--undecided"):
         load_label_decisions(path)
     save_report(ask(words, first, undecided="keep"), path)
     assert load_label_decisions(path) == {
@@ -162,10 +158,10 @@ def test_a_question_that_nobody_answered_decides_nothing(words: Path, tmp_path: 
     assert set(report["agreement"]) == {"safety", "unsafe"}
     only = "".join(f"kind,{name},5\nrude,{name},1\n" for name in "abc")
     report = ask(words, write(tmp_path / "i.csv", f"label,annotator,imageability\n{only}"))
-    assert any("does not mean that it is safe" in each for each in report["statements"])
+    assert any("is not necessarily safe" in each for each in report["statements"])
 
 
-def test_every_form_of_table_says_the_same(words: Path, first: Path, tmp_path: Path) -> None:
+def test_all_table_formats_give_the_same_rows(words: Path, first: Path, tmp_path: Path) -> None:
     table = pd.read_csv(first)
     table.to_csv(tmp_path / "t.tsv", sep="\t", index=False)
     table.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
@@ -261,15 +257,21 @@ def test_an_image_of_two_labels_goes_once(first: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("label,annotator,safety\nkind,a,bad\n", r"record 1: safety is 'bad'; want safe, sens"),
-        ("label,annotator,imageability\nkind,a,6\n", r"imageability is '6'; want 1, 2, 3, 4 or 5"),
+        ("label,annotator,safety\nkind,a,bad\n", r"record 1: safety is 'bad'; expected safe, sens"),
+        (
+            "label,annotator,imageability\nkind,a,6\n",
+            r"imageability is '6'; expected 1, 2, 3, 4 or 5",
+        ),
         ("label,annotator,imageability\nkind,a,4.5\n", r"imageability is '4.5'"),
         ("label,annotator,safety\nkind,,safe\n", r"record 1, has no annotator"),
         ("label,annotator,safety\n,a,safe\n", r"record 1, has no label"),
-        ("label,annotator,safety\nkind,a,safe\nkind,a,safe\n", r"record 2: 'a' judges the safety"),
+        (
+            "label,annotator,safety\nkind,a,safe\nkind,a,safe\n",
+            r"record 2: 'a' has two judgments of the safety",
+        ),
         ("label,annotator,safety\n", r"is empty"),
-        ("label,annotator,safety\nkind,a,\n", r"holds no judgement"),
-        ("label,annotator,safety\nodd,a,safe\n", r"no judgement is of a label .*'odd'"),
+        ("label,annotator,safety\nkind,a,\n", r"contains no judgments"),
+        ("label,annotator,safety\nodd,a,safe\n", r"no judgment is of a label .*'odd'"),
         ("label,who,safety\nkind,a,safe\n", r"has no column 'annotator'; it has: label, who, saf"),
         ("label,annotator,verdict\nkind,a,safe\n", r"neither a column 'safety' nor 'imageability'"),
     ],
@@ -286,9 +288,9 @@ def test_a_malformed_table_is_one_clear_line(
     ("name", "text", "said"),
     [
         ("v.txt", "", "has no labels"),
-        ("v.txt", "a\nb\na\n", r"line 3, has the label 'a', which stands there before"),
-        ("v.json", "{}", "is no JSON list"),
-        ("v.json", '["a"', "is no JSON; is it cut off"),
+        ("v.txt", "a\nb\na\n", r"line 3, has the label 'a', which is duplicated"),
+        ("v.json", "{}", "is not a JSON list"),
+        ("v.json", '["a"', "is not valid JSON; is it trunc"),
         ("v.json", '["a", null]', r"\[1\] has no label"),
         ("v.csv", "name\nx\n", r"has no column 'label'; it has: name"),
         ("v.csv", "label,name\n,x\n", "record 1, has no label"),
@@ -307,7 +309,7 @@ def test_a_vocabulary_that_is_not_there_or_no_text_is_one_clear_line(
     with pytest.raises(DataError, match=r"none\.txt cannot be read: No such file"):
         ask(tmp_path / "none.txt", first)
     (tmp_path / "v.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match="is not UTF-8"):
+    with pytest.raises(DataError, match="is not valid UTF-8"):
         ask(tmp_path / "v.txt", first)
 
 
@@ -315,23 +317,22 @@ def test_a_table_is_given_once_and_there_is_one(words: Path, first: Path, tmp_pa
     again = write(tmp_path / "again.csv", FIRST)
     with pytest.raises(UsageError, match=r"again\.csv is given twice"):
         ask(words, first, again)
-    with pytest.raises(UsageError, match="give --judgements"):
+    with pytest.raises(UsageError, match="give --judgments"):
         ask(words)
 
 
 def test_one_judgement_a_label_cannot_say_how_far_people_agree(words: Path, tmp_path: Path) -> None:
     table = write(tmp_path / "t.csv", "label,annotator,safety\nkind,a,safe\nrude,b,offensive\n")
-    report = ask(words, table, least_annotators=1)
+    report = ask(words, table, min_annotators=1)
     assert report["agreement"]["safety"]["alpha"] is None
-    assert any("cannot be said: no label has two judgements" in x for x in report["statements"])
+    assert any("is undefined: no label has two judgments" in x for x in report["statements"])
     assert decisions(report)["rude"] == "remove"
 
 
 def test_the_page_says_what_the_report_says(
     words: Path, first: Path, photos: Path, tmp_path: Path
 ) -> None:
-    question = LabelQuestion(judgements=(first,), source=str(photos))
-    save_labels_page(audit_labels(str(words), question), tmp_path / "page.html")
+    audit_labels(words, [first], photos).save(html=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "Krippendorff" in page
     assert "remove: offensive" in page
@@ -343,13 +344,13 @@ def test_the_page_says_what_the_report_says(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"version": "1"}, "is no audit of labels"),
-        ({"labels": {"a": {}}}, "is no audit of labels"),
-        ({"labels": [1]}, "is no audit of labels"),
-        ({"labels": {"a": {"decision": "keep", "removed": True, "reasons": []}}}, "no audit of la"),
+        ({"version": "1"}, "is not a label audit"),
+        ({"labels": {"a": {}}}, "is not a label audit"),
+        ({"labels": [1]}, "is not a label audit"),
+        ({"labels": {"a": {"decision": "keep", "removed": True, "reasons": []}}}, "not a label au"),
         (
             {"labels": {"a": {"decision": "x", "removed": True, "reasons": []}}},
-            "no audit of labels",
+            "not a label audit",
         ),
     ],
 )
@@ -365,9 +366,9 @@ def test_what_is_no_audit_of_labels_removes_nothing(
 def test_other_files_are_no_audit_of_labels(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         load_label_decisions(tmp_path / "none.json")
-    with pytest.raises(DataError, match="is no JSON"):
+    with pytest.raises(DataError, match="is not valid JSON"):
         load_label_decisions(write(tmp_path / "a.json", "{"))
-    with pytest.raises(DataError, match="is no audit of labels"):
+    with pytest.raises(DataError, match="is not a label audit"):
         load_label_decisions(write(tmp_path / "b.json", '{"version": 1, "records": 3}'))
     with pytest.raises(SchemaVersionError, match="upgrade"):
         load_label_decisions(write(tmp_path / "c.json", '{"version": 2}'))

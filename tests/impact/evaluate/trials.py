@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,8 @@ from PIL import Image
 
 import curate
 from curate import Recipe, Session
+from curate.impact.evaluate.run import EvaluateOptions, evaluate_impact
+from curate.impact.predictions.report import ImpactReport
 
 COLOURS = {"blue": 2, "green": 1, "red": 0}
 IMAGES = 36
@@ -43,6 +46,19 @@ def obfuscate(source: Path, out: Path, **options: Any) -> Path:
     recipe = Recipe(method="fill", method_options=(("color", "#000000"),), shard_size=8, **options)
     curate.blur(source, out, recipe, Session(workers=1, faces=source.parent / "faces.json"))
     return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(EvaluateOptions):
+    """Options with the datasets that they are used on."""
+
+    original: str
+    obfuscated: Path
+
+
+def evaluate(trial: Trial, session: Session | None = None) -> ImpactReport:
+    """Run the classifier of a trial."""
+    return evaluate_impact(trial.original, trial.obfuscated, trial, session)
 
 
 class Colours:

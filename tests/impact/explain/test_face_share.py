@@ -5,12 +5,18 @@ import math
 import numpy as np
 import pytest
 
-from curate.impact.explain.agreement import correlate, to_cells
-from curate.impact.explain.face_share import Shares, estimate, share_inside, summarise
-from curate.impact.explain.view import place_elsewhere
+from curate.impact.explain.measure import (
+    Shares,
+    correlate,
+    estimate,
+    share_inside,
+    summarize,
+    to_cells,
+)
+from curate.impact.placement import place_shapes
 
 
-def test_only_what_speaks_for_the_class_counts() -> None:
+def test_only_positive_attribution_counts() -> None:
     attribution = np.array([[3.0, -9.0], [1.0, 0.0]])
     coverage = np.array([[0.5, 1.0], [0.0, 1.0]])
     assert share_inside(attribution, coverage) == pytest.approx(1.5 / 4)
@@ -23,7 +29,7 @@ def make(values: list[tuple[float, ...]]) -> list[Shares]:
 
 def test_means_ratios_and_paired_differences() -> None:
     shares = make([(0.1, 0.4, 0.2, 0.1, 0.05), (0.3, 0.8, 0.4, 0.3, 0.3)])
-    found = summarise(shares, seed=0)
+    found = summarize(shares, seed=0)
     assert (found.n, found.left_out, found.placed) == (2, 0, 2)
     assert found.area == pytest.approx(0.2)
     assert found.original.share.value == pytest.approx(0.6)
@@ -34,26 +40,26 @@ def test_means_ratios_and_paired_differences() -> None:
     assert found.original.share.interval is None  # of two images
 
 
-def test_images_without_a_share_or_without_room_are_left_out_and_counted() -> None:
+def test_images_without_share_or_space_are_counted() -> None:
     nan = math.nan
     shares = make([(0.1, 0.4, nan, 0.1, 0.1), (0.3, 0.8, 0.4, nan, nan), (0.2, 0.1, 0.1, 0.2, 0.2)])
-    found = summarise(shares, seed=0)
+    found = summarize(shares, seed=0)
     assert (found.n, found.left_out, found.placed) == (2, 1, 1)
-    nothing = summarise(shares[:1], seed=0)
+    nothing = summarize(shares[:1], seed=0)
     assert nothing.n == 0
     assert math.isnan(nothing.original.ratio.value)
-    assert summarise([], seed=0).left_out == 0
+    assert summarize([], seed=0).left_out == 0
 
 
 def test_the_same_seed_gives_the_same_intervals() -> None:
     random = np.random.default_rng(4)
     shares = make([tuple(row) for row in random.uniform(0.05, 0.9, size=(12, 5))])
-    assert summarise(shares, 3) == summarise(shares, 3)
-    assert summarise(shares, 3) != summarise(shares, 4)
+    assert summarize(shares, 3) == summarize(shares, 3)
+    assert summarize(shares, 3) != summarize(shares, 4)
 
 
 @pytest.mark.parametrize("n", [6, 20])
-def test_the_interval_holds_the_true_mean_as_often_as_it_says(n: int) -> None:
+def test_interval_of_the_mean_has_nominal_coverage(n: int) -> None:
     random = np.random.default_rng(n)
     truth, hits, rounds = 0.25, 0, 400
     for seed in range(rounds):
@@ -63,40 +69,40 @@ def test_the_interval_holds_the_true_mean_as_often_as_it_says(n: int) -> None:
     assert 0.92 <= hits / rounds <= 0.99
 
 
-def test_the_ratio_of_a_model_that_looks_everywhere_alike_is_one() -> None:
+def test_uniform_attribution_has_ratio_one() -> None:
     random = np.random.default_rng(1)
     hits = 0
     for seed in range(150):
         area = random.uniform(0.02, 0.3, size=20)
         noise = random.uniform(0.5, 1.5, size=(2, 20))
         rows = np.stack([area, area * noise[0], area * noise[1], area, area], axis=1)
-        found = summarise(make([tuple(row) for row in rows]), seed)
+        found = summarize(make([tuple(row) for row in rows]), seed)
         assert found.original.ratio.interval is not None
         low, high = found.original.ratio.interval
         hits += low <= 1 <= high
     assert hits / 150 >= 0.9
 
 
-def test_regions_elsewhere_are_as_large_whole_and_off_the_faces() -> None:
+def test_moved_shapes_keep_their_size_and_avoid_faces() -> None:
     coverage = np.zeros((40, 50))
     coverage[4:12, 6:15] = 1
     coverage[12, 6:15] = 0.5
     coverage[30:35, 40:44] = 1
-    found = place_elsewhere(coverage, np.random.default_rng(0), 12)
+    found = place_shapes(coverage, np.random.default_rng(0), 12)
     assert len(found) == 12
     for other in found:
         assert other.sum() == coverage.sum()
         assert not ((other > 0) & (coverage > 0)).any()
     assert len({other.tobytes() for other in found}) == 12
-    again = place_elsewhere(coverage, np.random.default_rng(0), 12)
+    again = place_shapes(coverage, np.random.default_rng(0), 12)
     assert all((a == b).all() for a, b in zip(found, again, strict=True))
 
 
-def test_where_there_is_no_room_there_is_no_region_elsewhere() -> None:
+def test_no_space_gives_no_placement() -> None:
     coverage = np.zeros((20, 20))
     coverage[2:18, 2:18] = 1
-    assert place_elsewhere(coverage, np.random.default_rng(0), 3) == []
-    assert place_elsewhere(np.zeros((20, 20)), np.random.default_rng(0), 3) == []
+    assert place_shapes(coverage, np.random.default_rng(0), 3) == []
+    assert place_shapes(np.zeros((20, 20)), np.random.default_rng(0), 3) == []
 
 
 def test_maps_are_compared_by_the_ranks_of_their_cells() -> None:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.impact.explain.face_share import Shares
-from curate.impact.explain.measure import Answer, Explained, Measured
-from curate.impact.explain.sheet import Sheet, draw_sheet, level, overlay
+from curate.impact.explain.measure import Explained, Measured, Prediction, Shares
+from curate.impact.explain.sheet import Sheet, average_inside, draw_sheet, overlay
 
 RANDOM = np.random.default_rng(0)
 OBFUSCATED = np.full((40, 40, 3), 120, np.uint8)
@@ -26,15 +25,15 @@ def draw(original: np.ndarray, values: np.ndarray, hide: bool = True) -> Sheet:
         1,
         0.08,
         0.6,
-        Answer(0, "cat", 0.7),
-        Answer(1, "dog", 0.5),
+        Prediction(0, "cat", 0.7),
+        Prediction(1, "dog", 0.5),
         {"lrp": Measured(SHARES, (MAP.ravel(), MAP.ravel()))},
     )
     maps = {"lrp": (values, MAP)}
     return draw_sheet((original, OBFUSCATED), COVERAGE, maps, {"lrp": "LRP"}, found, hide=hide)
 
 
-def test_nothing_of_a_face_is_in_a_sheet_that_hides_them() -> None:
+def test_hidden_sheet_does_not_depend_on_faces() -> None:
     sheet = draw(ORIGINAL, MAP)
     assert sheet == draw(255 - ORIGINAL, MAP)
     inside = COVERAGE > 0
@@ -46,35 +45,35 @@ def test_nothing_of_a_face_is_in_a_sheet_that_hides_them() -> None:
     assert draw(ORIGINAL, MAP, hide=False) != draw(255 - ORIGINAL, MAP, hide=False)
 
 
-def test_a_map_is_level_inside_each_face_and_as_it_was_outside() -> None:
+def test_map_is_averaged_inside_each_face() -> None:
     inside = COVERAGE > 0
     inside[30:34, 30:34] = True
     values = MAP - 0.3
-    found = level(values, inside)
+    found = average_inside(values, inside)
     positive = np.maximum(values, 0)
     np.testing.assert_array_equal(found[~inside], positive[~inside])
     assert len(np.unique(found[inside])) == 2
     assert found.sum() == pytest.approx(positive.sum())
 
 
-def test_the_sheet_says_in_words_what_it_shows() -> None:
+def test_sheet_text() -> None:
     sheet = draw(ORIGINAL, MAP)
     assert sheet.text == (
-        "a/1.jpg, class a. Taken for cat (70 %) before and for dog (50 %) after. "
-        "1 face on 8.0 % of what the model sees."
+        "a/1.jpg, class a. Predicted cat (70 %) before and dog (50 %) after. "
+        "1 face on 8.0 % of the model's input."
     )
     assert [picture.caption for picture in sheet.pictures] == [
-        "obfuscated; at the right with the faces' regions",
-        "LRP: 40 % on faces before, nothing after",
+        "obfuscated; at the right with the regions of faces",
+        "LRP: 40 % on faces before, none after",
     ]
 
 
-def test_both_sides_stand_beside_each_other() -> None:
+def test_original_and_obfuscated_are_side_by_side() -> None:
     picture = Image.open(io.BytesIO(draw(ORIGINAL, MAP).pictures[1].jpeg))
     assert picture.width == pytest.approx(2.05 * picture.height, rel=0.02)
 
 
-def test_more_is_lighter_and_nothing_leaves_the_picture_grey() -> None:
+def test_overlay_lightness_increases_with_attribution() -> None:
     values = np.zeros((80, 8))
     values[:10] = np.linspace(0, 1, 8)
     drawn = overlay(np.full((80, 8, 3), 90, np.uint8), values)

@@ -19,8 +19,8 @@ from curate.core.errors import (
     UsageError,
     WeightsError,
 )
+from curate.impact.class_names import imagenet_ids
 from curate.impact.models import open_model
-from curate.impact.models.imagenet_classes import imagenet_ids
 from tests.detectors.pictures import astronaut
 from tests.impact.models import networks
 from tests.impact.models.networks import CLASSES, SETTINGS
@@ -130,7 +130,7 @@ def test_a_timm_that_cannot_be_imported_names_the_remedy(
     assert "\n" not in str(error.value)
 
 
-def test_weights_that_timm_cannot_load_are_said_in_one_line(
+def test_timm_weights_that_cannot_be_loaded_are_one_line_errors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     networks.stand_in_timm(monkeypatch)
@@ -139,7 +139,7 @@ def test_weights_that_timm_cannot_load_are_said_in_one_line(
         raise OSError("no network\nat all")
 
     monkeypatch.setattr(sys.modules["timm"], "create_model", fail)
-    with pytest.raises(WeightsError, match=r"cannot be loaded .no network at all.; without"):
+    with pytest.raises(WeightsError, match=r"cannot load the weights of .*no network at all"):
         open_model("timm:tiny.v1")
 
 
@@ -183,7 +183,7 @@ def raising(error: Exception, cause: Exception | None = None) -> Callable[..., N
         (ValueError("Unrecognized\nconfiguration"), None, "cannot be loaded: Unrecognized conf"),
     ],
 )  # fmt: skip
-def test_what_the_hub_refuses_is_said_in_one_line(
+def test_hub_errors_are_one_line(
     monkeypatch: pytest.MonkeyPatch, error: Exception, cause: Exception | None, line: str
 ) -> None:
     skip_without("transformers")
@@ -196,7 +196,7 @@ def test_what_the_hub_refuses_is_said_in_one_line(
     assert "\n" not in str(found.value)
 
 
-def test_a_folder_that_is_not_there_is_no_name_on_the_hub() -> None:
+def test_missing_folder_is_not_looked_up_on_the_hub() -> None:
     skip_without("transformers")
     with pytest.raises(UsageError, match="there is no folder"):
         open_model("hf:./no-such")
@@ -205,24 +205,24 @@ def test_a_folder_that_is_not_there_is_no_name_on_the_hub() -> None:
 @pytest.mark.parametrize(
     ("spec", "line"),
     [
-        ("torchscript:{0}/none.pt", "none.pt cannot be read: No such file"),
-        ("torchscript:{0}/text", "text cannot be read as TorchScript"),
-        ("onnx:{0}/none.onnx", "none.onnx cannot be read: No such file"),
-        ("onnx:{0}/text", "text cannot be read as ONNX"),
+        ("torchscript:{0}/none.pt", "none.pt: No such file"),
+        ("torchscript:{0}/text", "text as TorchScript"),
+        ("onnx:{0}/none.onnx", "none.onnx: No such file"),
+        ("onnx:{0}/text", "text as ONNX"),
         (NETWORKS + ":fails", "failed: FileNotFoundError: no such file: weights.pt"),
         (NETWORKS + ":save_hf", "failed: TypeError"),
         (NETWORKS + ":dict", "cannot be imported: AttributeError"),
-        ("python:collections:Counter", "returns Counter, which is no torch module and has no"),
+        ("python:collections:Counter", "returns Counter, which is not a torch module and has no"),
     ],
 )
-def test_what_cannot_be_loaded_is_said_in_one_line(tmp_path: Path, spec: str, line: str) -> None:
+def test_load_errors_are_one_line(tmp_path: Path, spec: str, line: str) -> None:
     (tmp_path / "text").write_text("no network")
     with pytest.raises(CurateError, match=line) as error:
         open_model(spec.format(tmp_path))
     assert "\n" not in str(error.value)
 
 
-def test_a_function_is_found_in_the_folder_that_curate_is_started_in(
+def test_function_is_imported_from_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_own_model.py").write_text(
@@ -235,28 +235,28 @@ def test_a_function_is_found_in_the_folder_that_curate_is_started_in(
     sys.modules.pop("my_own_model")
 
 
-def test_no_features_are_shown_where_scores_come_from_no_linear_layer() -> None:
+def test_features_need_a_final_linear_layer() -> None:
     model = open_model(f"{NETWORKS}:WithoutHead")
     with pytest.raises(UsageError, match="do not come from one linear layer"):
         model.features(feed(2))
     assert model.predict(feed(2)).shape == (2, CLASSES)
 
 
-def test_what_is_no_classifier_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"of 2 images it gives \(2, 1, 32, 32\)"):
+def test_other_objects_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"for 2 images it returns \(2, 1, 32, 32\)"):
         open_model(f"{NETWORKS}:Segmenter").predict(feed(2))
 
 
-def test_what_a_network_cannot_take_is_said_in_one_line(tmp_path: Path) -> None:
+def test_network_input_errors_are_one_line(tmp_path: Path) -> None:
     wrong = feed(2)[:, :1]
     onnx = networks.save_onnx(tmp_path / "tiny.onnx")
     for spec in (f"{NETWORKS}:TinyNet", f"onnx:{onnx}"):
-        with pytest.raises(DataError, match="does its preprocessing fit it") as error:
+        with pytest.raises(DataError, match="check its preprocessing") as error:
             open_model(spec).predict(wrong)
         assert "\n" not in str(error.value)
 
 
-def test_a_gpu_that_is_full_is_trouble_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_gpu_is_a_setup_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     def full(*_: Any) -> NoReturn:
@@ -264,13 +264,11 @@ def test_a_gpu_that_is_full_is_trouble_of_the_environment(monkeypatch: pytest.Mo
 
     model = open_model(f"{NETWORKS}:TinyNet")
     monkeypatch.setattr(networks.TinyNet, "forward", full)
-    with pytest.raises(SetupError, match="no room on the GPU; use a smaller --batch"):
+    with pytest.raises(SetupError, match="does not fit into GPU memory; use a smaller --batch"):
         model.predict(feed(2))
 
 
-def test_a_torchvision_that_cannot_be_imported_is_not_in_the_way(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_broken_torchvision_is_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from curate.impact.models import hf
 
     (tmp_path / "torchvision.py").write_text("raise RuntimeError('of another build')")

@@ -32,7 +32,7 @@ def cropped_by_hand(pixels: np.ndarray, resize: int, size: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 400), (512, 201), (90, 90), (40, 300)])
-def test_a_window_is_resized_as_if_all_were_and_then_cropped(height: int, width: int) -> None:
+def test_window_equals_resize_and_crop(height: int, width: int) -> None:
     preprocess = Preprocess(height=64, width=64, resize=72, **PLAIN)
     found = preprocess.apply(image(height, width)).transpose(1, 2, 0)
     wanted = cropped_by_hand(image(height, width), 72, 64)
@@ -56,7 +56,7 @@ def test_a_very_long_image_takes_no_more_memory_than_its_pixels() -> None:
     assert Preprocess().apply(long).shape == (3, 224, 224)
 
 
-def test_samples_are_brought_to_range_mean_std_and_order() -> None:
+def test_range_mean_std_and_channel_order() -> None:
     one = np.full((9, 9, 3), [255, 0, 51], dtype=np.uint8)
     small = {"height": 4, "width": 4, "resize": 4}
     usual = Preprocess(**small).apply(one)[:, 0, 0]
@@ -74,7 +74,7 @@ def test_stretching_shows_all_of_the_image() -> None:
     assert part.window(90, 30) == (22.5, 7.5, 67.5, 22.5)
 
 
-def test_what_is_not_stated_is_as_usual() -> None:
+def test_defaults_are_imagenets() -> None:
     assert parse_preprocess({}) == Preprocess()
     assert parse_preprocess({"size": "299"}).resize == 342
     found = parse_preprocess({"size": "100x200", "mean": "0.5", "std": "1/2/3"})
@@ -91,16 +91,16 @@ def test_what_is_not_stated_is_as_usual() -> None:
         ({"size": "5000"}, "size must be 1 to 4096"),
         ({"std": "1/1/0"}, "std must be above 0"),
         ({"mean": "inf"}, "must be numbers"),
-        ({"mean": "1/2/3/4"}, "makes no sense"),
-        ({"size": "10x20x30"}, "makes no sense"),
+        ({"mean": "1/2/3/4"}, "is not valid"),
+        ({"size": "10x20x30"}, "is not valid"),
     ],
 )
-def test_what_makes_no_sense_is_refused(settings: dict[str, str], line: str) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, str], line: str) -> None:
     with pytest.raises(UsageError, match=line):
         parse_preprocess(settings)
 
 
-def test_a_specification_is_taken_apart() -> None:
+def test_specification_is_parsed() -> None:
     request = parse_request("onnx:/home/me/a,b=.onnx,size=96,mean=0.5/0.5/0.5")
     assert (request.kind, request.what) == ("onnx", "/home/me/a")
     assert dict(request.settings) == {"b": ".onnx", "size": "96", "mean": "0.5/0.5/0.5"}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curate.impact.arms import Arm, Experiment, Hits, Model
-from curate.impact.predictions.metrics import average_precisions, log_softmax, rank_dense
+from curate.impact.experiment import Arm, Experiment, Hits, Model
+from curate.impact.metrics import average_precisions, log_softmax, rank_dense
 
 
 def draw_hits(
@@ -26,7 +26,13 @@ def make_arm(logits: np.ndarray, labels: np.ndarray) -> Arm:
     scores = log_softmax(logits.astype(np.float32))
     ranked = rank_dense(scores, labels)
     precision = average_precisions([(0, scores)], labels, scores.shape[1])
-    return Arm(ranked.predicted, ranked.rank, np.exp(ranked.confidence), precision)
+    return Arm(
+        ranked.predicted,
+        ranked.rank,
+        np.exp(ranked.confidence),
+        precision,
+        np.exp(ranked.likelihood),
+    )
 
 
 def make_experiment(

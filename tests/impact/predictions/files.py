@@ -10,6 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.impact.predictions.report import ImpactReport
+from curate.impact.predictions.run import PredictionOptions, measure_impact
+
 
 def save(path: Path, ids: Sequence[str], labels: Any, **arrays: Any) -> Path:
     """As .npz or Parquet, by the ending."""
@@ -31,3 +34,9 @@ def draw(
     logits = random.normal(size=(n, classes)).astype(np.float32)
     logits[np.arange(n), labels] += signal
     return [f"val/{place:05}.jpg" for place in range(n)], labels, logits
+
+
+def measure(pairs: Sequence[tuple[Path, Path]], **options: Any) -> ImpactReport:
+    """Measure pairs of files with options of `PredictionOptions`."""
+    before, after = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    return measure_impact(before, after, PredictionOptions(**options))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import shutil
@@ -12,13 +11,11 @@ import numpy as np
 import pytest
 
 from curate.core.errors import CurateError, DataError, ManifestError, SetupError, UsageError
-from curate.impact.predictions.metrics import log_softmax
-from curate.impact.predictions.page import make_page
-from curate.impact.predictions.run import Answer, Predictions, measure_predictions
+from curate.impact.metrics import log_softmax
+from curate.impact.predictions.report import ImpactReport
 from curate.manifest.store import iter_entries
-from curate.report.page import render_page
 from tests.conftest import ROOT
-from tests.impact.predictions.files import draw, save
+from tests.impact.predictions.files import draw, measure, save
 
 DEMO = ROOT / "manifests/demo"
 ENTRIES = list(iter_entries(DEMO / "records"))
@@ -28,7 +25,7 @@ WORSE = LOGITS.copy()
 WORSE[::3, :] += np.random.default_rng(1).normal(0, 2, WORSE[::3].shape).astype(np.float32)
 
 
-def check_schema(answer: Answer) -> dict[str, Any]:
+def check_schema(answer: ImpactReport) -> dict[str, Any]:
     report = json.loads(json.dumps(answer.to_dict(), allow_nan=False))
     schema = json.loads((ROOT / "manifests/impact-1.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -63,10 +60,10 @@ def demo_pair(tmp_path: Path, **more: Any) -> tuple[Path, Path]:
     )
 
 
-def test_the_report_fits_its_schema_and_says_what_was_not_measured(
+def test_report_fits_its_schema_and_notes(
     pair: tuple[Path, Path],
 ) -> None:
-    report = check_schema(measure_predictions(Predictions((pair,))))
+    report = check_schema(measure((pair,)))
     assert report["pairs"] == 300
     before, after = (logits.argmax(axis=1) == LABELS for logits in (LOGITS, WORSE))
     assert report["top1"]["original"] == pytest.approx(before.mean())
@@ -76,27 +73,23 @@ def test_the_report_fits_its_schema_and_says_what_was_not_measured(
     low, high = report["top1"]["ci95"]
     assert low < report["top1"]["difference"] < high
     assert report["notes"] == [
-        "Nothing by blurred share or number of faces: no --manifest was given.",
+        "Nothing by hidden share or number of faces: no --manifest was given.",
         "Nothing by group: a table of groups was not given.",
     ]
 
 
-def test_neither_the_order_of_rows_nor_the_form_of_a_file_matters(
-    tmp_path: Path, pair: tuple[Path, Path]
-) -> None:
+def test_row_order_and_format_do_not_matter(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     order = np.random.default_rng(2).permutation(len(IDS))
     names = [IDS[place] for place in order]
     other = save(tmp_path / "b.npz", names, LABELS[order], logits=WORSE[order])
-    first = measure_predictions(Predictions((pair,))).to_dict()
-    second = measure_predictions(Predictions(((pair[0], other),))).to_dict()
+    first = measure((pair,)).to_dict()
+    second = measure(((pair[0], other),)).to_dict()
     del first["predictions"], second["predictions"]
     assert first == second
 
 
-def test_probabilities_and_lists_of_all_classes_say_the_same_as_logits(
-    tmp_path: Path, pair: tuple[Path, Path]
-) -> None:
-    found = measure_predictions(Predictions((pair,)))
+def test_probabilities_and_full_lists_equal_logits(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    found = measure((pair,))
     for way in ("probabilities", "lists"):
         files = []
         for name, logits in (("a", LOGITS), ("b", WORSE)):
@@ -106,7 +99,7 @@ def test_probabilities_and_lists_of_all_classes_say_the_same_as_logits(
             if way == "lists":
                 arrays = {"topk": best, "scores": np.take_along_axis(p, best, axis=1)}
             files.append(save(tmp_path / f"{name}.npz", IDS, LABELS, **arrays))
-        other = measure_predictions(Predictions(((files[0], files[1]),), classes="6"))
+        other = measure(((files[0], files[1]),), classes="6")
         assert other.impact.top1 == found.impact.top1
         assert other.impact.test == found.impact.test
         assert other.impact.precision == pytest.approx(found.impact.precision, abs=1e-3)
@@ -120,28 +113,28 @@ def test_short_lists_of_plain_scores_have_neither_top5_nor_calibration(tmp_path:
     best = np.argsort(-LOGITS, axis=1)[:, :2]
     scores = np.take_along_axis(LOGITS, best, axis=1)
     file = save(tmp_path / "a.parquet", IDS, LABELS, topk=best, scores=scores)
-    answer = measure_predictions(Predictions(((file, file),), classes="6"))
+    answer = measure(((file, file),), classes="6")
     report = check_schema(answer)
     assert report["top5"] is report["calibration"] is None
     assert "No top-5: only 2 classes are ranked." in answer.notes
-    assert "No calibration: the scores are no probabilities." in answer.notes
-    assert "Average precision takes classes that are not listed as ranked last." in answer.notes
+    assert "No calibration: the scores are not probabilities." in answer.notes
+    assert "Average precision ranks classes that are not listed last." in answer.notes
 
 
-def test_names_of_classes_are_those_of_the_report(tmp_path: Path) -> None:
+def test_class_names_appear_in_the_report(tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("ant\nbee\ncow\ndog\nelk\nfox\ngnu")
     labels = np.array(["ant", "bee", "cow", "dog", "elk", "fox"])[LABELS]
     logits = np.concatenate([LOGITS, LOGITS[:, :1] - 9], axis=1)
     file = save(tmp_path / "a.parquet", IDS, labels, logits=logits)
-    answer = measure_predictions(Predictions(((file, file),), classes=str(names)))
+    answer = measure(((file, file),), classes=str(names))
     report = check_schema(answer)
     assert [row["category"] for row in report["per_class"]][:2] == ["ant", "bee"]
     assert "1 of 7 classes have no image and are left out." in answer.notes
 
 
-def test_the_manifest_says_where_faces_are_and_what_was_withheld(tmp_path: Path) -> None:
-    report = check_schema(measure_predictions(Predictions((demo_pair(tmp_path),), manifest=DEMO)))
+def test_faces_and_withheld_images_from_the_manifest(tmp_path: Path) -> None:
+    report = check_schema(measure((demo_pair(tmp_path),), manifest=DEMO))
     assert report["pairs"] == len(WRITTEN)
     withheld = len(ENTRIES) - len(WRITTEN)
     assert report["unpaired"] == {"original": 0, "obfuscated": 0, "withheld": withheld}
@@ -153,31 +146,27 @@ def test_the_manifest_says_where_faces_are_and_what_was_withheld(tmp_path: Path)
         "obfuscator"]["name"]  # fmt: skip
 
 
-def test_groups_are_compared_and_those_of_many_values_passed_over(
-    tmp_path: Path, pair: tuple[Path, Path]
-) -> None:
+def test_groups_with_few_values_are_compared(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     table = tmp_path / "groups.csv"
     rows = [f"{name},{'I' if n % 2 else 'VI'},p{n}" for n, name in enumerate(IDS)]
     table.write_text("\n".join(["id,tone,person", *rows]))
-    answer = measure_predictions(Predictions((pair,), groups=table))
+    answer = measure((pair,), groups=table)
     report = check_schema(answer)
     assert list(report["by_group"]) == ["tone"]
     assert [row["n"] for row in report["by_group"]["tone"]["groups"]] == [150, 150]
-    assert report["by_group"]["tone"]["gap"]["ci95"] is not None
-    with pytest.raises(UsageError, match="has no 'age'; it has: tone, person"):
-        measure_predictions(Predictions((pair,), groups=table, by=("age",)))
+    assert report["by_group"]["tone"]["gap"]["growth"]["ci95"] is not None
+    with pytest.raises(UsageError, match="has no column 'age'; it has: tone, person"):
+        measure((pair,), groups=table, by=("age",))
     with pytest.raises(UsageError, match="--by needs the table"):
-        measure_predictions(Predictions((pair,), by=("age",)))
+        measure((pair,), by=("age",))
     table.write_text("id,tone\nother,I")
-    with pytest.raises(DataError, match="knows none of the images"):
-        measure_predictions(Predictions((pair,), groups=table))
+    with pytest.raises(DataError, match="lists none of the images"):
+        measure((pair,), groups=table)
 
 
 def test_several_models_are_clusters(tmp_path: Path, pair: tuple[Path, Path]) -> None:
-    same = measure_predictions(Predictions((pair, pair)))
-    assert same.impact.top1.difference == measure_predictions(
-        Predictions((pair,))
-    ).impact.top1.difference  # fmt: skip
+    same = measure((pair, pair))
+    assert same.impact.top1.difference == measure((pair,)).impact.top1.difference  # fmt: skip
     report = check_schema(same)
     assert report["models"] == 2
     assert len(report["predictions"]) == 2
@@ -190,15 +179,12 @@ def test_the_page_shows_everything_and_escapes_names(
     names.write_text("\n".join(["<b>ant", "bee", "cow", "dog", "elk", "fox"]))
     table = tmp_path / "groups.csv"
     table.write_text("\n".join(["id,tone", *(f"{name},{n % 2}" for n, name in enumerate(IDS))]))
-    asked = Predictions((pair,), classes=str(names), groups=table)
-    page = render_page(make_page(measure_predictions(asked)))
+    page = measure((pair,), classes=str(names), groups=table).to_html()
     assert "&lt;b&gt;ant" in page
     assert "<b>ant" not in page
     for text in ("By tone", "Reliability", "McNemar", "smallest drop", "no --manifest"):
         assert text in page
-    page = render_page(
-        make_page(measure_predictions(Predictions((demo_pair(tmp_path),), manifest=DEMO)))
-    )
+    page = measure((demo_pair(tmp_path),), manifest=DEMO).to_html()
     assert "By number of hidden faces" in page
 
 
@@ -219,9 +205,14 @@ def with_row(array: np.ndarray, value: Any) -> np.ndarray:
         ),
         ([*IDS, "x"], [*LABELS, 0], {"logits": [*WORSE, WORSE[0]]}, "such as 'x'; --allow-missing"),
         (IDS, with_row(LABELS, 6), {"logits": WORSE}, "has the class 6 for 'val/00003.jpg'"),
-        (IDS, with_row(LABELS, (LABELS[3] + 1) % 6), {"logits": WORSE}, "labels 'val/00003.jpg'"),
-        (IDS, LABELS, {"logits": WORSE[:, :5]}, "has scores of 5 classes where there are 6"),
-        (IDS, LABELS, {"logits": with_row(WORSE, np.nan)}, "of 'val/00003.jpg' that is NaN"),
+        (
+            IDS,
+            with_row(LABELS, (LABELS[3] + 1) % 6),
+            {"logits": WORSE},
+            "different labels for 'val/00003.jpg'",
+        ),
+        (IDS, LABELS, {"logits": WORSE[:, :5]}, "has scores for 5 classes where there are 6"),
+        (IDS, LABELS, {"logits": with_row(WORSE, np.nan)}, "for 'val/00003.jpg' that is NaN"),
         (["a", *IDS[2:], "a"], LABELS, {"logits": WORSE}, "has the id 'a' twice"),
         (
             IDS,
@@ -237,7 +228,7 @@ def with_row(array: np.ndarray, value: Any) -> np.ndarray:
         ),
     ],
 )
-def test_files_that_are_not_of_one_experiment_are_refused_in_one_line(
+def test_mismatched_files_are_one_line_errors(
     tmp_path: Path,
     pair: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -246,73 +237,93 @@ def test_files_that_are_not_of_one_experiment_are_refused_in_one_line(
     arrays: dict[str, Any],
     line: str,
 ) -> None:
-    monkeypatch.setattr("curate.impact.prediction_files.npz.ROWS", 100)
+    monkeypatch.setattr("curate.impact.prediction_files.ROWS", 100)
     other = save(tmp_path / "other.npz", ids, labels, **arrays)
     with pytest.raises(CurateError, match=line) as error:
-        measure_predictions(Predictions(((pair[0], other),)))
+        measure(((pair[0], other),))
     assert "\n" not in str(error.value)
 
 
-def test_images_that_one_file_lacks_are_left_out_on_request(
-    tmp_path: Path, pair: tuple[Path, Path]
-) -> None:
+def test_unpaired_images_are_left_out_on_request(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     other = save(tmp_path / "other.npz", IDS[10:], LABELS[10:], logits=WORSE[10:])
-    asked = Predictions(((pair[0], other),), allow_missing=True)
-    found = measure_predictions(asked)
+    found = measure(((pair[0], other),), allow_missing=True)
     assert found.facts["unpaired"] == {"original": 10, "obfuscated": 0, "withheld": 0}
     part = save(tmp_path / "part.npz", IDS[10:], LABELS[10:], logits=LOGITS[10:])
-    first, second = found.to_dict(), measure_predictions(Predictions(((part, other),))).to_dict()
+    first, second = found.to_dict(), measure(((part, other),)).to_dict()
     assert {name for name in first if first[name] != second[name]} == {"predictions", "unpaired"}
     nothing = save(tmp_path / "nothing.npz", ["x"], [0], logits=WORSE[:1])
     with pytest.raises(DataError, match="have no id in common"):
-        measure_predictions(Predictions(((pair[0], nothing),), allow_missing=True))
+        measure(((pair[0], nothing),), allow_missing=True)
 
 
 def test_lists_need_the_number_of_classes(tmp_path: Path) -> None:
     file = save(tmp_path / "a.npz", ["a"], [0], topk=[[0]], scores=[[1.0]])
-    with pytest.raises(DataError, match="give all with --classes, or how many there are"):
-        measure_predictions(Predictions(((file, file),)))
+    with pytest.raises(DataError, match="give the names or number of all with --classes"):
+        measure(((file, file),))
 
 
 def test_a_manifest_of_another_dataset_is_refused(tmp_path: Path, pair: tuple[Path, Path]) -> None:
-    with pytest.raises(DataError, match="another dataset: it does not know 300 of 300 images"):
-        measure_predictions(Predictions((pair,), manifest=DEMO))
+    with pytest.raises(DataError, match="another dataset: it does not list 300 of 300 images"):
+        measure((pair,), manifest=DEMO)
     ids = [entry.id for entry in ENTRIES]
     both = save(tmp_path / "all.npz", ids, [0] * len(ids), logits=np.eye(2)[[0] * len(ids)])
     with pytest.raises(DataError, match="another dataset: it withheld 'train/people/"):
-        measure_predictions(Predictions(((both, both),), manifest=DEMO))
+        measure(((both, both),), manifest=DEMO)
 
 
-def test_digests_of_predicted_files_are_held_against_the_manifest(tmp_path: Path) -> None:
+def test_digests_are_compared_with_the_manifest(tmp_path: Path) -> None:
     right = {
         "original": {"sha256": [entry.source_sha256 or "" for entry in ENTRIES]},
         "obfuscated": {"sha256": [entry.output_sha256 or "" for entry in WRITTEN]},
     }
-    asked = Predictions((demo_pair(tmp_path, **right),), manifest=DEMO)
-    measure_predictions(asked)
+    measure((demo_pair(tmp_path, **right),), manifest=DEMO)
     for which in right:
         wrong = {**right, which: {"sha256": ["0" * 64] * len(right[which]["sha256"])}}
         files = demo_pair(tmp_path, **wrong)
         line = f"another dataset: the {which} file of 'train/cat/chelsea.jpg' has another SHA-256"
         with pytest.raises(DataError, match=line):
-            measure_predictions(dataclasses.replace(asked, pairs=(files,)))
+            measure((files,), manifest=DEMO)
 
 
 def test_a_manifest_that_was_changed_is_refused(tmp_path: Path) -> None:
     shutil.copytree(DEMO, tmp_path / "out/manifest")
     files = demo_pair(tmp_path)
-    measure_predictions(Predictions((files,), manifest=tmp_path / "out"))
+    measure((files,), manifest=tmp_path / "out")
     (tmp_path / "out/manifest/records/part-00001.parquet").unlink()
     with pytest.raises(ManifestError, match="it was changed"):
-        measure_predictions(Predictions((files,), manifest=tmp_path / "out"))
+        measure((files,), manifest=tmp_path / "out")
 
 
-def test_a_full_disk_is_trouble_of_the_environment(
+def test_full_disk_is_a_setup_error(
     pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(blocks: object, scores: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("curate.impact.predictions.scoring.ScoreBlocks.write", fail)
-    with pytest.raises(SetupError, match=r"No space left on device; make room there"):
-        measure_predictions(Predictions((pair,)))
+    with pytest.raises(SetupError, match=r"No space left on device; free disk space"):
+        measure((pair,))
+
+
+def test_crossed_attributes_and_frames(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+    table = tmp_path / "groups.csv"
+    rows = [f"{name},{'ab'[n % 2]},{'xy'[n % 3 > 0] if n else ''}" for n, name in enumerate(IDS)]
+    table.write_text("\n".join(["id,tone,age", *rows]))
+    found = measure((pair,), groups=table, by=("tone,age", "age"))
+    report = check_schema(found)
+    assert list(report["by_group"]) == ["tone,age", "age"]
+    crossed = report["by_group"]["tone,age"]
+    assert {row["group"]: row["n"] for row in crossed["groups"]} == {
+        "a & x": 49, "a & y": 100, "b & x": 50, "b & y": 100,
+    }  # fmt: skip
+    assert crossed["unlabelled"] == 1
+    assert [row["subset"] for row in report["reliability"]["subsets"]][:2] == [
+        "all images",
+        "tone,age: a & x",
+    ]
+    frame = found.to_frame()
+    assert list(frame.index) == [row["category"] for row in report["per_class"]]
+    assert frame["difference"].tolist() == [row["difference"] for row in report["per_class"]]
+    assert repr(found).startswith("<ImpactReport: 300 pairs, top-1 ")
+    with pytest.raises(UsageError, match="has no column 'sex'"):
+        measure((pair,), groups=table, by=("tone,sex",))

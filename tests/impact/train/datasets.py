@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 import curate
-from curate.impact.train.hyperparameters import Hyperparameters
+from curate.impact.train.options import Hyperparameters
 from curate.recipe import Recipe
 
 HOW = Hyperparameters(epochs=4, size=16, batch=8, lr=0.01)

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from curate.impact.experiment import OBFUSCATED, ORIGINAL
+from curate.impact.train.cells import Cell, TrainingResults, list_cells, list_gaps
 from curate.impact.train.measure import Transfer, measure
-from curate.impact.train.report import to_dict
-from curate.impact.train.trial import OBFUSCATED, ORIGINAL, Cell, Trial, list_cells, list_gaps
+from curate.impact.train.report import list_transfer
 from tests.impact.predictions.experiments import draw_logits, make_arm
 
 REFERENCE, DEPLOYED = Cell(ORIGINAL, ORIGINAL), Cell(OBFUSCATED, ORIGINAL)
@@ -15,9 +16,9 @@ REFERENCE, DEPLOYED = Cell(ORIGINAL, ORIGINAL), Cell(OBFUSCATED, ORIGINAL)
 
 def make_trial(
     labels: np.ndarray, logits: Mapping[Cell, list[np.ndarray]], classes: int = 10
-) -> Trial:
+) -> TrainingResults:
     first = next(iter(logits.values()))
-    return Trial(
+    return TrainingResults(
         labels=labels,
         classes=tuple(f"class {place}" for place in range(classes)),
         trained=np.full(classes, 7),
@@ -32,7 +33,7 @@ def draw_trial(
     signals: Mapping[Cell, float] | None = None,
     leaning: float = 0.0,
     weighted: bool = False,
-) -> Trial:
+) -> TrainingResults:
     """Three networks for each cell; every network leans to some classes by chance."""
     cells = list_cells() + (list_cells(weighted=True) if weighted else ())
     logits = {
@@ -53,7 +54,7 @@ def test_the_same_networks_everywhere_have_equal_cells_and_no_gaps() -> None:
     assert len({each.top1.value for each in found.accuracy.values()}) == 1
     assert {both.top1.value for both in found.gaps.values()} == {0.0}
     assert {both.top1.p for both in found.gaps.values()} == {1.0}
-    assert all(move.kind == "none" for each in found.classes for move in each.moves.values())
+    assert all(move.kind == "none" for each in found.classes for move in each.gaps.values())
 
 
 def test_a_planted_gap_is_found_in_its_own_cell_and_in_no_other() -> None:
@@ -79,23 +80,23 @@ def test_a_class_that_is_lost_is_found_and_no_other() -> None:
     for each in logits[DEPLOYED]:
         each[labels == 4, 4] -= 3.0
     found = measure(make_trial(labels, logits))
-    kinds = [each.moves["deployment"].kind for each in found.classes]
+    kinds = [each.gaps["deployment"].kind for each in found.classes]
     assert kinds == ["loss" if place == 4 else "none" for place in range(10)]
-    assert found.classes[4].moves["deployment"].q < 0.01
+    assert found.classes[4].gaps["deployment"].q < 0.01
     assert (found.classes[4].trained, found.classes[4].tested) == (7, 80)
 
 
-def test_classes_that_networks_lean_to_by_chance_are_not_called_moved() -> None:
+def test_chance_differences_of_networks_are_not_significant() -> None:
     """McNemar's test over images alone takes what differs between networks for an effect."""
     random, labels = np.random.default_rng(3), np.arange(500) % 10
     wrong = []
     for _ in range(40):
         found = measure(draw_trial(random, labels, leaning=0.7))
-        wrong.append(any(each.moves["deployment"].kind != "none" for each in found.classes))
+        wrong.append(any(each.gaps["deployment"].kind != "none" for each in found.classes))
     assert np.mean(wrong) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 40)
 
 
-def test_groups_are_followed_through_the_cells_and_weights_are_credited() -> None:
+def test_groups_across_cells_and_effect_of_weights() -> None:
     random, labels = np.random.default_rng(4), np.arange(800) % 10
     group = np.where(np.arange(800) % 20 < 10, "many", "few")
     logits = {}
@@ -111,7 +112,7 @@ def test_groups_are_followed_through_the_cells_and_weights_are_credited() -> Non
     assert gap is not None
     assert (gap.best, gap.worst) == ("many", "few")
     assert gap.cells[REFERENCE].interval.low > 0.1
-    assert gap.corrections[REFERENCE].interval.high < 0  # the weights narrow the gap
+    assert gap.corrections[REFERENCE].estimate.interval.high < 0  # the weights narrow the gap
     few = next(part for part in grouping.groups if part.name == "few")
     assert few.corrections[REFERENCE].interval.low > 0
     low, high = found.corrections[REFERENCE].top1.interval
@@ -119,7 +120,7 @@ def test_groups_are_followed_through_the_cells_and_weights_are_credited() -> Non
     assert set(found.weighted_gaps) == {gap.name for gap in list_gaps()}
 
 
-def test_small_groups_are_shown_and_not_compared() -> None:
+def test_small_groups_are_not_compared() -> None:
     labels = np.arange(100) % 10
     values = ["rare"] * 20 + ["common"] * 80
     found = measure(draw_trial(np.random.default_rng(5), labels), None, {"kind": values})
@@ -138,7 +139,7 @@ def test_there_is_no_top5_of_five_classes() -> None:
     }
     found: Transfer = measure(make_trial(labels, logits, 5))
     assert found.accuracy[REFERENCE].top5 is None
-    report = to_dict(found)
+    report = list_transfer(found)
     assert report["gaps"]["deployment"]["top5"] is None
     assert report["weighted"] is report["by_presence"] is None
     assert report["cells"][OBFUSCATED][ORIGINAL]["top1"]["per_seed"] == [

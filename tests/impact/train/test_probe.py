@@ -22,7 +22,7 @@ def accuracy(probe: Probe, features: Features, labels: np.ndarray) -> float:
     return float((probe.predict(features).argmax(axis=1) == labels).mean())
 
 
-def test_it_tells_classes_apart_and_is_the_same_every_time() -> None:
+def test_probe_separates_classes_deterministically() -> None:
     features, labels = draw_features(300, 4, 8, 1.0)
     probe = fit_probe(features, labels, 4, seed=0)
     again = fit_probe(features, labels, 4, seed=0)
@@ -89,7 +89,7 @@ def test_a_part_of_every_class_is_held_out_but_never_all_of_it() -> None:
     assert not np.array_equal(held, hold_out(labels, 0.2, seed=1)[1])
 
 
-def test_a_feature_that_never_varies_does_no_harm() -> None:
+def test_constant_features_are_harmless() -> None:
     features, labels = draw_features(60, 2, 3, 2.0)
     values = np.concatenate([features.values, np.ones((60, 1), np.float32)], axis=1)
     probe = fit_probe(Features(values, np.arange(60)), labels, 2, seed=0)

@@ -15,13 +15,14 @@ import pytest
 from PIL import Image
 
 from curate.core.errors import CurateError, DataError, PausedError, UsageError
-from curate.impact.predictions.run import Predictions, measure_predictions
-from curate.impact.train.page import make_page
-from curate.impact.train.plan import Request, Running, Step
-from curate.impact.train.run import Answer, train
-from curate.impact.train.trial import OBFUSCATED, ORIGINAL, Cell
-from curate.report.page import render_page
+from curate.impact.experiment import OBFUSCATED, ORIGINAL
+from curate.impact.train.cells import Cell
+from curate.impact.train.options import TrainOptions, TrainSession
+from curate.impact.train.report import TrainReport
+from curate.impact.train.run import train_impact
+from curate.pipeline.session import Step
 from tests.conftest import ROOT
+from tests.impact.predictions.files import measure
 from tests.impact.train.datasets import HOW, blur_dataset, make_dataset
 
 FACE, GONE = "val/red/03.png", ("train/red/02.png", "val/blue/05.png")
@@ -40,7 +41,7 @@ def exchanged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(original: Path, exchanged: Path, tmp_path_factory: pytest.TempPathFactory) -> Answer:
+def found(original: Path, exchanged: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainReport:
     return run(tmp_path_factory.mktemp("work"), ask(original, exchanged))
 
 
@@ -51,17 +52,21 @@ def blurred(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return blur_dataset(original, out, [FACE, "train/blue/01.png"], GONE)
 
 
+Request = tuple[Path, Path, TrainOptions]
+
+
 def ask(original: Path, obfuscated: Path, **more: Any) -> Request:
-    return Request(str(original), obfuscated, **{"how": HOW, "seeds": 2, "device": "cpu", **more})
+    options = {"hyperparameters": HOW, "seeds": 2, "device": "cpu", **more}
+    return original, obfuscated, TrainOptions(**options)
 
 
-def run(tmp_path: Path, request: Request, **more: Any) -> Answer:
-    answer = train(request, Running(work=tmp_path, workers=2, **more))
+def run(tmp_path: Path, request: Request, **more: Any) -> TrainReport:
+    answer = train_impact(*request, TrainSession(work=tmp_path, workers=2, **more))
     assert not list(tmp_path.glob(".curate-train-*"))
     return answer
 
 
-def check_schema(answer: Answer) -> dict[str, Any]:
+def check_schema(answer: TrainReport) -> dict[str, Any]:
     report = json.loads(json.dumps(answer.to_dict(), allow_nan=False))
     schema = json.loads((ROOT / "manifests/train-1.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -103,7 +108,7 @@ def test_identical_images_give_exactly_equal_cells_and_no_gap(
 
 
 @pytest.mark.slow
-def test_a_planted_effect_is_found_where_it_must_be_and_nowhere_else(found: Answer) -> None:
+def test_planted_effect_is_found_in_its_cells_only(found: TrainReport) -> None:
     """Trained on the other colours, every blue and red image is wrong and every green right."""
     report = check_schema(found)
     for same in (ORIGINAL, OBFUSCATED):
@@ -116,6 +121,8 @@ def test_a_planted_effect_is_found_where_it_must_be_and_nowhere_else(found: Answ
     assert report["gaps"]["diagonal"]["top1"]["value"] == 0
     kinds = [each["deployment"]["kind"] for each in report["per_class"]]
     assert kinds == ["loss", "none", "loss"]
+    assert found.to_frame()["deployment_kind"].tolist() == kinds
+    assert repr(found) == "<TrainReport: 2 seeds, deployment gap -66.67 points>"
     blue = report["per_class"][0]
     assert (blue["category"], blue["train"], blue["test"]) == ("blue", 12, 10)
     assert blue["deployment"]["confusion"] == {"category": "red", "share": 1}
@@ -124,16 +131,14 @@ def test_a_planted_effect_is_found_where_it_must_be_and_nowhere_else(found: Answ
 
 @pytest.mark.slow
 def test_the_number_of_processes_changes_nothing(
-    tmp_path: Path, original: Path, exchanged: Path, found: Answer
+    tmp_path: Path, original: Path, exchanged: Path, found: TrainReport
 ) -> None:
-    alone = train(ask(original, exchanged), Running(work=tmp_path, workers=1))
+    alone = train_impact(*ask(original, exchanged), TrainSession(work=tmp_path, workers=1))
     assert alone.to_dict() == found.to_dict()
 
 
 @pytest.mark.slow
-def test_a_run_is_paired_with_its_manifest_and_what_it_withheld_takes_no_part(
-    tmp_path: Path, original: Path, blurred: Path
-) -> None:
+def test_withheld_images_are_left_out(tmp_path: Path, original: Path, blurred: Path) -> None:
     answer = run(tmp_path, ask(original, blurred, seeds=1))
     report = check_schema(answer)
     images = report["images"]
@@ -144,14 +149,14 @@ def test_a_run_is_paired_with_its_manifest_and_what_it_withheld_takes_no_part(
     assert report["by_presence"]["with_faces"]["n"] == 1
     assert report["by_presence"]["without_faces"]["n"] == 28
     assert report["notes"][0].startswith("Intervals hold for other images only")
-    page = render_page(make_page(answer))
+    page = answer.to_html()
     assert "With and without faces" in page
     assert "2 images were withheld" in page
 
 
 @pytest.mark.slow
 def test_weights_and_groups_show_what_a_correction_does_for_each_group(
-    tmp_path: Path, original: Path, exchanged: Path, found: Answer
+    tmp_path: Path, original: Path, exchanged: Path, found: TrainReport
 ) -> None:
     ids = names(original)
     weights = write_table(tmp_path / "w.parquet", id=ids, weight=[1.0 + (i % 3) for i in range(66)])
@@ -173,15 +178,13 @@ def test_weights_and_groups_show_what_a_correction_does_for_each_group(
     )
     assert set(report["weighted"]) == {"cells", "gaps", "corrections"}
     assert found.to_dict()["cells"] == report["cells"]
-    page = render_page(make_page(answer))
-    for heading in ("With weights", "By side", "What the weights change"):
+    page = answer.to_html()
+    for heading in ("With weights", "By side", "Effect of the weights"):
         assert heading in page
 
 
 @pytest.mark.slow
-def test_predictions_are_what_the_other_command_reads(
-    tmp_path: Path, original: Path, blurred: Path
-) -> None:
+def test_saved_predictions_are_readable(tmp_path: Path, original: Path, blurred: Path) -> None:
     folder = tmp_path / "predictions"
     report = run(tmp_path, ask(original, blurred), predictions=folder).to_dict()
     assert len(list(folder.iterdir())) == 9
@@ -192,8 +195,7 @@ def test_predictions_are_what_the_other_command_reads(
         )
         for seed in (0, 1)
     )
-    asked = Predictions(pairs, classes=str(folder / "classes.txt"), manifest=blurred)
-    read = measure_predictions(asked)
+    read = measure(pairs, classes=str(folder / "classes.txt"), manifest=blurred)
     assert read.impact.top1.difference == pytest.approx(
         report["gaps"]["deployment"]["top1"]["value"]
     )
@@ -205,7 +207,7 @@ def test_predictions_are_what_the_other_command_reads(
 
 
 @pytest.mark.slow
-def test_a_dataset_of_one_split_keeps_the_same_images_back_from_both(tmp_path: Path) -> None:
+def test_holdout_is_the_same_in_both_datasets(tmp_path: Path) -> None:
     source = make_dataset(tmp_path / "a", {"": 12})
     other = make_dataset(tmp_path / "b", {"": 12}, exchanged=True)
     folder = tmp_path / "predictions"
@@ -217,8 +219,8 @@ def test_a_dataset_of_one_split_keeps_the_same_images_back_from_both(tmp_path: P
 
 
 @pytest.mark.slow
-def test_paused_it_goes_on_where_it_was(
-    tmp_path: Path, original: Path, exchanged: Path, found: Answer
+def test_paused_run_resumes(
+    tmp_path: Path, original: Path, exchanged: Path, found: TrainReport
 ) -> None:
     request, stop = ask(original, exchanged), threading.Event()
 
@@ -227,7 +229,7 @@ def test_paused_it_goes_on_where_it_was(
             stop.set()
 
     with pytest.raises(PausedError, match="run the same command again"):
-        train(request, Running(work=tmp_path, workers=2, watch=watch, stop=stop))
+        train_impact(*request, TrainSession(work=tmp_path, workers=2, watch=watch, stop=stop))
     (work,) = tmp_path.glob(".curate-train-*")
     assert (work.stat().st_mode & 0o777) == 0o700
     done = len(list(work.glob("checkpoints/*.pt"))) + len(list(work.glob("results/*")))
@@ -239,14 +241,14 @@ def test_paused_it_goes_on_where_it_was(
 
 
 @pytest.mark.slow
-def test_a_file_that_cannot_be_read_leaves_both_sides(tmp_path: Path, original: Path) -> None:
+def test_undecodable_file_is_left_out_of_both_datasets(tmp_path: Path, original: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(original, copy)
     (copy / "val/red/00.png").write_bytes((copy / "val/red/00.png").read_bytes()[:80])
     report = check_schema(run(tmp_path, ask(original, copy, seeds=1)))
     assert report["images"]["unreadable"] == 1
     assert report["images"]["test"] == 29
-    assert "1 images cannot be read in one of both datasets, left out." in report["notes"]
+    assert "1 images are left out because a file cannot be decoded." in report["notes"]
 
 
 def spoil_manifest(original: Path, blurred: Path, place: Path) -> tuple[Path, Path]:
@@ -302,7 +304,7 @@ def change_an_output(original: Path, blurred: Path, place: Path) -> tuple[Path, 
         (be_flat, "no image of ORIGINAL has a class"),
     ],
 )
-def test_datasets_that_do_not_fit_are_one_clear_line(
+def test_mismatched_datasets_are_one_line_errors(
     tmp_path: Path,
     original: Path,
     blurred: Path,
@@ -311,7 +313,7 @@ def test_datasets_that_do_not_fit_are_one_clear_line(
 ) -> None:
     pair = make(original, blurred, tmp_path)
     with pytest.raises(DataError) as caught:
-        train(ask(*pair), Running(work=tmp_path, workers=1))
+        train_impact(*ask(*pair), TrainSession(work=tmp_path, workers=1))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob(".curate-train-*"))
@@ -325,7 +327,7 @@ def test_images_that_only_one_dataset_has_can_be_left_out(tmp_path: Path, origin
     assert report["images"]["test"] == 29
 
 
-def test_tables_that_do_not_fit_are_one_clear_line(
+def test_mismatched_tables_are_one_line_errors(
     tmp_path: Path, original: Path, exchanged: Path
 ) -> None:
     ids = names(original)
@@ -333,7 +335,7 @@ def test_tables_that_do_not_fit_are_one_clear_line(
 
     def fails(kind: type[CurateError], said: str, **more: Any) -> None:
         with pytest.raises(kind, match=said):
-            train(ask(original, exchanged, **more), Running(work=tmp_path))
+            train_impact(*ask(original, exchanged, **more), TrainSession(work=tmp_path))
         assert not list(tmp_path.glob(".curate-train-*"))
 
     write_table(table, id=ids[3:], weight=[1.0] * 63)
@@ -350,11 +352,11 @@ def test_tables_that_do_not_fit_are_one_clear_line(
     fails(UsageError, "no column 'weight'; it has: id, mass", weights=table)
     fails(UsageError, "no column 'tone'; it has", groups=table, by=("tone",))
     write_table(table, id=["x"], tone=["a"])
-    fails(DataError, "knows none of the test images", groups=table)
+    fails(DataError, "lists none of the test images", groups=table)
     fails(DataError, "cannot be read", weights=tmp_path / "absent.parquet")
 
 
-def test_a_request_that_contradicts_itself_is_refused(original: Path) -> None:
+def test_contradictory_options_are_refused(original: Path) -> None:
     for more, said in (
         ({"by": ("tone",)}, "--by needs"),
         ({"holdout": 1.0}, "--holdout must be"),
@@ -377,9 +379,7 @@ def test_classes_can_come_from_a_table(tmp_path: Path, original: Path, exchanged
 
 
 @pytest.mark.slow
-def test_a_probe_on_frozen_features_answers_in_the_same_form(
-    tmp_path: Path, original: Path, exchanged: Path
-) -> None:
+def test_probe_gives_the_same_report(tmp_path: Path, original: Path, exchanged: Path) -> None:
     request = ask(original, exchanged, probe="python:tests.impact.train.models:colours", seeds=None)
     answer = run(tmp_path, request)
     report = check_schema(answer)
@@ -389,4 +389,4 @@ def test_a_probe_on_frozen_features_answers_in_the_same_form(
     assert report["cells"][ORIGINAL][ORIGINAL]["top1"]["value"] == 1
     assert report["gaps"]["deployment"]["top1"]["ci95"][1] < 0
     assert report["runs"][0]["strength"] > 0
-    assert "Learning curves" not in render_page(make_page(answer))
+    assert "Learning curves" not in answer.to_html()

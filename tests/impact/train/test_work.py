@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from curate.core.errors import CurateError, DataError, LockedError, PausedError, SetupError
-from curate.impact.train.work import PREFIX, RowForm, Work, hold_work, passing_on
+from curate.impact.train.work import PREFIX, RowForm, Work, forward_stop, hold_work
 from curate.storage.lock import FolderLock
 
 FORM = RowForm((4, 4, 3), "uint8")
@@ -19,15 +19,13 @@ FORM = RowForm((4, 4, 3), "uint8")
 @pytest.mark.parametrize(
     ("error", "stays"), [(DataError("x"), False), (PausedError("x"), True), (SetupError("x"), True)]
 )
-def test_only_a_run_that_can_go_on_leaves_its_folder(
-    tmp_path: Path, error: CurateError, stays: bool
-) -> None:
+def test_folder_is_kept_only_for_resuming(tmp_path: Path, error: CurateError, stays: bool) -> None:
     with pytest.raises(type(error)), hold_work(tmp_path, "0" * 64):
         raise error
     assert (tmp_path / f"{PREFIX}{'0' * 12}").is_dir() == stays
 
 
-def test_two_runs_of_the_same_request_do_not_meet(tmp_path: Path) -> None:
+def test_concurrent_runs_are_refused(tmp_path: Path) -> None:
     root = tmp_path / f"{PREFIX}{'a' * 12}"
     with (
         FolderLock(root / "lock"),
@@ -37,7 +35,7 @@ def test_two_runs_of_the_same_request_do_not_meet(tmp_path: Path) -> None:
         pass
 
 
-def test_what_a_killed_run_left_half_done_is_dropped(tmp_path: Path) -> None:
+def test_unfinished_results_are_removed(tmp_path: Path) -> None:
     root = tmp_path / f"{PREFIX}{'b' * 12}"
     (root / "staging/00000.1").mkdir(parents=True)
     (root / "pause").touch()
@@ -47,7 +45,7 @@ def test_what_a_killed_run_left_half_done_is_dropped(tmp_path: Path) -> None:
     assert not root.exists()
 
 
-def test_rows_are_reserved_at_once_and_read_back(tmp_path: Path) -> None:
+def test_rows_are_allocated_and_read_back(tmp_path: Path) -> None:
     work = Work(tmp_path)
     work.reserve("original", FORM, 5)
     assert work.rows("original").stat().st_size == 5 * 48
@@ -60,7 +58,7 @@ def test_rows_are_reserved_at_once_and_read_back(tmp_path: Path) -> None:
     assert np.array_equal(rows.sum(axis=(1, 2, 3)), [0, 7 * 48, 0, 0, 0])
 
 
-def test_a_full_disk_is_told_before_anything_is_decoded(
+def test_full_disk_is_reported_before_decoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: int) -> None:
@@ -71,7 +69,7 @@ def test_a_full_disk_is_told_before_anything_is_decoded(
         Work(tmp_path).reserve("original", RowForm((1024, 1024), "uint8"), 50)
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+def test_unwritable_folder_is_a_one_line_error(tmp_path: Path) -> None:
     with (
         pytest.raises(SetupError, match="cannot be written: No such file"),
         hold_work(tmp_path / "absent", "c" * 64),
@@ -79,9 +77,9 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         pass
 
 
-def test_a_stop_is_passed_on_by_a_file(tmp_path: Path) -> None:
+def test_stop_is_forwarded_by_a_file(tmp_path: Path) -> None:
     work, stop = Work(tmp_path), threading.Event()
-    with passing_on(stop, work):
+    with forward_stop(stop, work):
         time.sleep(0.15)
         assert not work.pause.exists()
         stop.set()

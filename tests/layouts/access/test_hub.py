@@ -12,7 +12,7 @@ import pytest
 from curate.core.errors import DataError, SetupError
 from curate.layouts import open_source
 from curate.layouts.access import hub as hub_source
-from curate.layouts.access.hub import HubPlace, materialize, parse_hub_place
+from curate.layouts.access.hub import HubDataset, materialize, parse_hub_uri
 from tests.layouts.shards import picture, read_all, write_tar
 from tests.layouts.tables.samples import IMAGE, table, write_parquet
 
@@ -32,19 +32,19 @@ def repo(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("hf:owner/name", HubPlace("owner/name")),
-        ("hf:owner/name@v1.0", HubPlace("owner/name", "v1.0")),
-        ("hf:owner/name/config@main", HubPlace("owner/name/config", "main")),
-        ("hf:./folder", HubPlace("./folder")),
+        ("hf:owner/name", HubDataset("owner/name")),
+        ("hf:owner/name@v1.0", HubDataset("owner/name", "v1.0")),
+        ("hf:owner/name/config@main", HubDataset("owner/name/config", "main")),
+        ("hf:./folder", HubDataset("./folder")),
     ],
 )
-def test_places_are_parsed(text: str, place: HubPlace) -> None:
-    assert parse_hub_place(text) == place
+def test_hub_uris_are_parsed(text: str, place: HubDataset) -> None:
+    assert parse_hub_uri(text) == place
 
 
-def test_a_place_without_a_name_is_an_error() -> None:
+def test_a_hub_uri_without_a_name_is_an_error() -> None:
     with pytest.raises(DataError, match="names no dataset"):
-        parse_hub_place("hf:@main")
+        parse_hub_uri("hf:@main")
 
 
 def test_splits_rows_and_features_are_kept(repo: Path, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_splits_rows_and_features_are_kept(repo: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("out.partial"))
 
 
-def test_images_in_files_are_taken_in(tmp_path: Path) -> None:
+def test_images_in_files_are_embedded(tmp_path: Path) -> None:
     for number in range(4):
         path = tmp_path / f"repo/train/{'ab'[number % 2]}/{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def test_images_in_files_are_taken_in(tmp_path: Path) -> None:
     assert {record.category for record in source.records()} == {"a", "b"}
 
 
-def test_images_in_tar_files_are_taken_in(tmp_path: Path) -> None:
+def test_images_in_tar_files_are_embedded(tmp_path: Path) -> None:
     members = [("1.png", picture(1)), ("1.cls", b"0"), ("2.png", picture(2)), ("2.cls", b"1")]
     write_tar(tmp_path / "repo/train-0.tar", members)
     materialize(str(tmp_path / "repo"), None, tmp_path / "out")
@@ -82,7 +82,7 @@ def test_images_in_tar_files_are_taken_in(tmp_path: Path) -> None:
     assert list(read_all(source).values()) == [picture(1), picture(2)]
 
 
-def test_a_table_takes_in_no_file_of_this_machine(tmp_path: Path) -> None:
+def test_local_files_named_by_a_table_are_not_embedded(tmp_path: Path) -> None:
     (tmp_path / "mine.png").write_bytes(picture(9))
     values = [
         {"bytes": None, "path": str(tmp_path / "mine.png")},
@@ -95,7 +95,7 @@ def test_a_table_takes_in_no_file_of_this_machine(tmp_path: Path) -> None:
     assert read_all(source) == {}
 
 
-def test_what_was_interrupted_goes_on(
+def test_an_interrupted_download_resumes(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_source, "_ROWS", 1)
@@ -125,7 +125,7 @@ def test_what_was_interrupted_goes_on(
 
 
 @pytest.mark.parametrize("moment", range(4))
-def test_an_end_while_the_last_names_are_given_doubles_nothing(
+def test_an_interruption_of_the_final_renames_duplicates_nothing(
     moment: int, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rename, left = Path.rename, moment
@@ -146,7 +146,7 @@ def test_an_end_while_the_last_names_are_given_doubles_nothing(
     assert list(read_all(source).values()) == [picture(row) for row in (0, 1, 0, 1, 2, 3, 4)]
 
 
-def test_another_revision_does_not_go_on(repo: Path, tmp_path: Path) -> None:
+def test_another_revision_does_not_resume(repo: Path, tmp_path: Path) -> None:
     partial = tmp_path / "out.partial"
     partial.mkdir()
     (partial / "origin.json").write_text("{}")
@@ -154,13 +154,13 @@ def test_another_revision_does_not_go_on(repo: Path, tmp_path: Path) -> None:
         materialize(str(repo), None, tmp_path / "out")
 
 
-def test_what_is_there_is_left_as_it_is(tmp_path: Path) -> None:
+def test_an_existing_download_is_kept(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     materialize("owner/nothing", None, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_hub_out_of_reach_is_one_clear_line(
+def test_an_unreachable_hub_is_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

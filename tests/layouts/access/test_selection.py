@@ -46,20 +46,22 @@ def root(tmp_path: Path) -> Path:
         ("x/train-000.tar", ["train-000.tar"]),
     ],
 )
-def test_only_what_is_named_is_the_dataset(root: Path, pattern: str, containers: list[str]) -> None:
+def test_only_selected_files_are_the_dataset(
+    root: Path, pattern: str, containers: list[str]
+) -> None:
     source = open_source(str(root / pattern))
     assert list(source.containers()) == containers
-    assert list(source.others()) == []
-    again = open_source(source.place, source.layout)
+    assert list(source.sidecars()) == []
+    again = open_source(source.uri, source.layout)
     assert read_all(again) == read_all(source) != {}
 
 
-def test_a_shard_that_is_not_there_is_named(root: Path) -> None:
+def test_a_missing_shard_is_named(root: Path) -> None:
     with pytest.raises(DataError, match=r"1 of the 3 files.*train-003\.tar"):
         open_source(str(root / "x/train-{001..003}.tar"))
     with pytest.raises(DataError, match="1 of the 1 files"):
         open_source(str(root / "x/nothing.tar"))
-    with pytest.raises(DataError, match="upwards"):
+    with pytest.raises(DataError, match=r"contains '\.\.'"):
         open_source(str(root / "no/../x/train-{000..001}.tar"))
 
 
@@ -67,4 +69,4 @@ def test_a_folder_with_braces_in_its_name_is_a_folder(root: Path) -> None:
     (root / "x").rename(root / "x{1,2}")
     assert len(list(open_source(str(root / "x{1,2}")).containers())) == 3
     source = open_source(str(root / "x{1,2}" / "train-{000..001}.tar"))
-    assert len(read_all(open_source(source.place))) == 2
+    assert len(read_all(open_source(source.uri))) == 2

@@ -17,7 +17,7 @@ from curate.core.affine import Affine, identity
 from curate.core.errors import DataError
 from curate.layouts import open_source
 from curate.layouts.coco.geometry import move_annotation
-from curate.layouts.editing import Made, Outcome
+from curate.layouts.editing import GeneratedImage, Outcome
 from tests.core.test_affine import mirror, turn
 from tests.layouts.editing.outputs import Output, Plan, edit, plan_for
 from tests.layouts.examples.coco import EXAMPLE, INSTANCES, MAP, PANOPTIC
@@ -68,8 +68,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "source"
 
 
-def made_by(affine: Affine) -> Made:
-    return Made("images/a_aug1.jpg", affine, WIDTH, HEIGHT)
+def made_by(affine: Affine) -> GeneratedImage:
+    return GeneratedImage("images/a_aug1.jpg", affine, WIDTH, HEIGHT)
 
 
 def move(given_annotation: dict[str, Any], affine: Affine) -> dict[str, Any] | None:
@@ -103,7 +103,7 @@ def test_items_that_stay_keep_every_byte(root: Path) -> None:
 def test_new_items_have_ids_above_all_and_follow_their_source(root: Path) -> None:
     build(root, annotation(bbox=[1, 2, 3, 4], more=["é"]), annotation(id=9, image_id=4, area=7))
     found, done = run(root, {"images/a.jpg": [None, mirror(WIDTH, HEIGHT)]}, ("images/b.jpg",))
-    assert done.fates == {"instances.json": Outcome.EDITED}
+    assert done.results == {"instances.json": Outcome.EDITED}
     assert [(i["id"], i["file_name"], i["width"], i.get("license")) for i in found["images"]] == [
         (1, "a.jpg", 48, 3),
         (5, "a_aug1.jpg", 48, 3),
@@ -236,9 +236,9 @@ def test_keypoints_change_sides_in_a_mirror_only() -> None:
 @pytest.mark.parametrize(
     ("names", "line"),
     [
-        (None, "do not tell left from right"),
-        (["1", "2", "3"], "do not tell left from right"),
-        (["nose", "left_eye", "left_ear"], "'left_eye' but none 'right_eye'"),
+        (None, "do not distinguish left and right"),
+        (["1", "2", "3"], "do not distinguish left and right"),
+        (["nose", "left_eye", "left_ear"], "'left_eye' but no 'right_eye'"),
     ],
 )
 def test_keypoints_without_sides_are_refused_in_a_mirror(
@@ -252,7 +252,7 @@ def test_keypoints_without_sides_are_refused_in_a_mirror(
         assert move_annotation(given_annotation, made_by(affine), size, names, "x")
 
 
-def test_what_leaves_the_frame_goes_and_what_stands_over_is_clipped() -> None:
+def test_objects_outside_are_removed_and_others_clipped() -> None:
     away = Affine(((1.0, 0.0, -20.0), (0.0, 1.0, 0.0)), WIDTH, HEIGHT)
     assert move(annotation(bbox=[1, 1, 9, 9]), away) is None
     assert move(annotation(segmentation=[[1, 1, 9, 1, 9, 9]]), away) is None
@@ -269,14 +269,17 @@ def test_what_leaves_the_frame_goes_and_what_stands_over_is_clipped() -> None:
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ({"bbox": [1, 2, 3]}, r"x\.bbox is '\[1, 2, 3\]'; want a list of 4 numbers"),
+        ({"bbox": [1, 2, 3]}, r"x\.bbox is '\[1, 2, 3\]'; expected a list of 4 numbers"),
         ({"bbox": [1, 2, -3, 4]}, r"x\.bbox has a negative size"),
         ({"segmentation": [[1, 2, 3]]}, r"x\.segmentation\[0\] has 3 numbers"),
-        ({"segmentation": "abc"}, "want outlines or run lengths"),
-        ({"segmentation": {"size": [40, 48], "counts": [1]}}, "no run lengths of a mask"),
-        ({"segmentation": {"size": [9, 9], "counts": [81]}}, "says that its image is 9×9"),
-        ({"keypoints": [1, 2]}, "has 2 numbers; want 9"),
-        ({"face_box": [1, 2, 3, 4]}, r"x\.face_box seems to say where"),
+        ({"segmentation": "abc"}, "expected polygons or run lengths"),
+        (
+            {"segmentation": {"size": [40, 48], "counts": [1]}},
+            "not contain the run lengths of a mask",
+        ),
+        ({"segmentation": {"size": [9, 9], "counts": [81]}}, "states an image size of 9×9"),
+        ({"keypoints": [1, 2]}, "has 2 numbers; expected 9"),
+        ({"face_box": [1, 2, 3, 4]}, r"x\.face_box seems to contain coordinates"),
         ({"segments_info": []}, "panoptic"),
     ],
 )
@@ -290,7 +293,7 @@ def test_boxes_of_another_size_are_refused_unless_nothing_moves(root: Path) -> N
     build(root, annotation(bbox=[1, 2, 3, 4]))
     text = (root / "instances.json").read_text().replace('"width": 48', '"width": 96')
     (root / "instances.json").write_text(text)
-    with pytest.raises(DataError, match=r"annotations\[0\] says that its image is 96×40, but it"):
+    with pytest.raises(DataError, match=r"annotations\[0\] states an image size of 96×40, but the"):
         run(root, {"images/a.jpg": [mirror(WIDTH, HEIGHT)]})
     found, _ = run(root, {"images/a.jpg": [identity(WIDTH, HEIGHT)]})
     assert found["annotations"][1]["bbox"] == [1, 2, 3, 4]
@@ -301,7 +304,7 @@ def test_boxes_are_of_the_stored_image_unless_its_size_says_upright(orientation:
     from curate.core.geometry import Box, to_upright
 
     wide, high = (HEIGHT, WIDTH) if orientation >= 5 else (WIDTH, HEIGHT)
-    made = Made("a_aug1.jpg", identity(wide, high), wide, high, orientation)
+    made = GeneratedImage("a_aug1.jpg", identity(wide, high), wide, high, orientation)
     stored = move_annotation(annotation(bbox=[1, 2, 10, 20]), made, (WIDTH, HEIGHT), None, "x")
     box = to_upright(Box(1, 2, 11, 22), orientation, WIDTH, HEIGHT)
     assert stored is not None
@@ -317,22 +320,22 @@ def test_panoptic_maps_go_with_their_image(tmp_path: Path) -> None:
     root.mkdir()
     EXAMPLE.build(root)
     done = edit(root, out, Plan(removed=frozenset({"val2017/c.jpg"})))
-    assert done.fates[MAP] is Outcome.DROPPED
+    assert done.results[MAP] is Outcome.DROPPED
     assert json.loads((out / PANOPTIC).read_text()) == {"images": [], "annotations": []}
-    assert done.fates[INSTANCES] is Outcome.SAME
+    assert done.results[INSTANCES] is Outcome.SAME
     plan, files = plan_for(root, {"val2017/c.jpg": [None]})
-    with pytest.raises(DataError, match="panoptic map, for which no image can be made"):
+    with pytest.raises(DataError, match="panoptic map, for which images cannot be generated"):
         edit(root, tmp_path / "two", plan, files)
 
 
-def test_a_table_beside_the_images_is_carried_with_a_note(root: Path) -> None:
+def test_a_table_that_names_images_is_copied_with_a_note(root: Path) -> None:
     build(root)
     write(root, "labels.csv", "name,label\nimages/a.jpg,1\nb.jpg,2\n")
     write(root, "other.json", '["c.jpg"]')
     _, done = run(root, {}, ("images/b.jpg",))
-    assert done.fates["labels.csv"] is Outcome.SAME
+    assert done.results["labels.csv"] is Outcome.SAME
     assert done.notes == {
-        "labels.csv": "it is carried as it is, and may name removed images, such as 'b.jpg'"
+        "labels.csv": "it is copied unchanged and may name removed images, such as 'b.jpg'"
     }
 
 

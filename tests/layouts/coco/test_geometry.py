@@ -43,6 +43,6 @@ def test_large_masks_agree_too() -> None:
 
 
 @pytest.mark.parametrize("counts", [[1, 2], [20, -8], [6.0, 6.0], "", "!", "o", "P" * 20, "12é"])
-def test_what_is_no_run_length_is_one_line(counts: list[int] | str) -> None:
+def test_invalid_run_lengths_are_one_line(counts: list[int] | str) -> None:
     with pytest.raises(DataError, match=r"^x "):
         decode_runs(counts, 3, 4, "x")

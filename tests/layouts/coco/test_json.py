@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.core.errors import DataError
 from curate.layouts.coco import json as json_pieces
-from curate.layouts.coco.json import iter_pieces
+from curate.layouts.coco.json import iter_pieces, looks_like_coco
 
 texts = st.text(st.sampled_from('a"\\[]{},: é\n'), max_size=6)
 values = st.recursive(
@@ -51,14 +52,24 @@ def test_a_list_of_that_name_further_down_is_left_alone() -> None:
 
 
 def test_a_document_that_is_cut_off_is_one_line() -> None:
-    with pytest.raises(DataError, match=r"a\.json is not whole JSON"):
+    with pytest.raises(DataError, match=r"a\.json is not valid JSON"):
         cut(b'{"images": [1, 2')
 
 
 def test_an_item_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_pieces, "_BLOCK", 10)
-    monkeypatch.setattr(json_pieces, "_LONGEST", 100)
+    monkeypatch.setattr(json_pieces, "_MAX_ITEM", 100)
     with pytest.raises(DataError, match="an item of more than"):
         cut(b'{"images": ["' + b"x" * 1000 + b'"]}')
     long = b'{"info": "' + b"x" * 1000 + b'", "images": [1]}'
     assert cut(long) == (long, [1])
+
+
+@pytest.mark.parametrize("unit", [b"[", b'{"a":', b'[{"images":', b"[[1],"])
+def test_deep_nesting_is_not_coco_and_needs_little_memory(unit: bytes) -> None:
+    tracemalloc.start()
+    try:
+        assert not looks_like_coco(unit * ((1 << 16) // len(unit)))
+        assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    finally:
+        tracemalloc.stop()

@@ -50,11 +50,11 @@ def test_images_are_found_in_their_usual_places(
         ("", False),
     ],
 )
-def test_coco_is_told_by_how_it_begins(text: str, is_coco: bool) -> None:
+def test_coco_is_recognised_by_its_start(text: str, is_coco: bool) -> None:
     assert looks_like_coco(text.encode()) is is_coco
 
 
-def test_what_was_seen_is_said_in_one_line_however_much_it_is(tmp_path: Path) -> None:
+def test_many_json_files_are_described_in_one_line(tmp_path: Path) -> None:
     for number in range(9):
         write(tmp_path, f"a{number}_val2017.json", '{"images": [], "annotations": []}')
     _, why = recognise(open_folder(str(tmp_path)))

@@ -11,10 +11,10 @@ import numpy as np
 
 from curate import codec
 from curate.core.affine import Affine, identity
-from curate.core.protocols import Source
+from curate.core.protocols import Source, iter_containers
 from curate.core.records import ImageRecord
 from curate.layouts import open_source
-from curate.layouts.editing import Made, Outcome, name_copy, open_editor, rebuild_edited
+from curate.layouts.editing import GeneratedImage, Outcome, name_copy, open_editor, rebuild_edited
 from tests.layouts.examples.example import write
 
 
@@ -23,12 +23,12 @@ class Plan:
     """Edits that are held in memory."""
 
     removed: frozenset[str] = frozenset()
-    made: Mapping[str, Sequence[Made]] = field(default_factory=dict)
+    made: Mapping[str, Sequence[GeneratedImage]] = field(default_factory=dict)
 
     def is_kept(self, record_id: str) -> bool:
         return record_id not in self.removed
 
-    def made_from(self, record_id: str) -> Sequence[Made]:
+    def generated_from(self, record_id: str) -> Sequence[GeneratedImage]:
         return self.made.get(record_id, ())
 
 
@@ -37,7 +37,7 @@ class Output:
     """What came out."""
 
     notes: dict[str, str] = field(default_factory=dict)
-    fates: dict[str, Outcome] = field(default_factory=dict)
+    results: dict[str, Outcome] = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
     placed: dict[str, str] = field(default_factory=dict)
 
@@ -48,7 +48,7 @@ def mirror(width: int, height: int) -> Affine:
 
 def make(
     source: Source, record_id: str, affines: Sequence[Affine | None]
-) -> tuple[list[Made], dict[str, bytes]]:
+) -> tuple[list[GeneratedImage], dict[str, bytes]]:
     """Images made from one by each map, repetitions for None; their bytes are right, too."""
     record = source.find(record_id)
     assert record is not None
@@ -56,16 +56,16 @@ def make(
     picture = codec.load(data)
     image = codec.upright_rgb(picture)
     height, width = image.shape[:2]
-    made: list[Made] = []
+    made: list[GeneratedImage] = []
     files: dict[str, bytes] = {}
     for number, affine in enumerate(affines, start=1):
         suffix = codec.suffix_of_rgb(picture.format)
         name = name_copy(source, record, number, suffix)
         if affine is None:
-            made.append(Made(name, identity(width, height), width, height))
+            made.append(GeneratedImage(name, identity(width, height), width, height))
             files[name] = data
             continue
-        made.append(Made(name, affine, width, height, picture.orientation))
+        made.append(GeneratedImage(name, affine, width, height, picture.orientation))
         channels = [affine.mask(image[..., channel]) for channel in range(3)]
         files[name] = codec.encode_rgb(np.stack(channels, axis=2), picture.format)
     return made, files
@@ -86,25 +86,25 @@ def edit(
         record = source.find(record_id)
         return files[record_id] if record is None else source.read(record)
 
-    containers = list(source.containers())
+    containers = list(iter_containers(source))
     for record in source.records() if not containers else ():
         if plan.is_kept(record.id):
             write(out, record.id, source.read(record))
-        for made in plan.made_from(record.id):
+        for made in plan.generated_from(record.id):
             write(out, made.id, files[made.id])
     editor = open_editor(source, plan)
-    for other in source.others():
-        if not other.carried:
+    for other in source.sidecars():
+        if not other.copied:
             continue
         target = io.BytesIO()
-        fate = editor.edit(other, target)
-        done.fates[str(other.path)] = fate.outcome
-        if fate.note:
-            done.notes[str(other.path)] = fate.note
-        if fate.outcome is Outcome.EDITED:
+        result = editor.edit(other, target)
+        done.results[str(other.path)] = result.outcome
+        if result.note:
+            done.notes[str(other.path)] = result.note
+        if result.outcome is Outcome.EDITED:
             write(out, str(other.path), target.getvalue())
-        elif fate.outcome is Outcome.SAME:
-            with source.open(other) as file:
+        elif result.outcome is Outcome.SAME:
+            with source.open_sidecar(other) as file:
                 write(out, str(other.path), file.read())
     for path, data in editor.iter_new():
         assert not (out / path).exists(), path

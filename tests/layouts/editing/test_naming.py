@@ -19,7 +19,7 @@ def names(root: Path, record_id: str, suffix: str = ".jpg", layout: str = "auto"
     return [name_copy(source, record, number, suffix) for number in (1, 2)]
 
 
-def test_a_copy_stands_beside_its_source(tmp_path: Path) -> None:
+def test_a_copy_is_in_the_folder_of_its_source(tmp_path: Path) -> None:
     for name in ("train/dog/a.jpg", "B.c.JPEG", "x.webp"):
         write(tmp_path, name, b"")
     assert names(tmp_path, "train/dog/a.jpg") == ["train/dog/a_aug1.jpg", "train/dog/a_aug2.jpg"]
@@ -56,7 +56,7 @@ def test_a_name_that_would_be_too_long_is_one_line(tmp_path: Path) -> None:
         names(tmp_path, "é" * 124 + ".jpg")
 
 
-def test_an_annotations_way_to_write_a_name_is_kept() -> None:
+def test_the_spelling_of_a_name_in_an_annotation_is_kept() -> None:
     assert rename("./x/a.jpg", "train/x/a.jpg", "train/x/a_aug1.jpg") == "./x/a_aug1.jpg"
     assert rename("C:\\x\\a.jpg", "a.jpg", "a_aug1.jpg") == "C:\\x\\a_aug1.jpg"
     assert rename_stem("x/a.b", "x/a.b.jpg", "x/a.b_aug1.jpg") == "x/a.b_aug1"

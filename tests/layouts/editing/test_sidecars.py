@@ -16,10 +16,10 @@ def notes(root: Path, *removed: str) -> dict[str, str | None]:
     source = open_source(str(root), "imagefolder")
     editor = open_editor(source, Plan(removed=frozenset(removed)))
     found = {}
-    for other in source.others():
-        fate = editor.edit(other, io.BytesIO())
-        assert fate.outcome is Outcome.SAME
-        found[str(other.path)] = fate.note
+    for other in source.sidecars():
+        result = editor.edit(other, io.BytesIO())
+        assert result.outcome is Outcome.SAME
+        found[str(other.path)] = result.note
     return found
 
 
@@ -27,17 +27,17 @@ def notes(root: Path, *removed: str) -> dict[str, str | None]:
     "text",
     ["x/a.jpg,3", '{"file": "x\\\\a.jpg"}', "<f>a.jpg</f>", "'a.jpg'", "n;a.jpg;", "é/a.jpg\t"],
 )
-def test_a_file_that_names_a_removed_image_is_told(tmp_path: Path, text: str) -> None:
+def test_a_file_that_names_a_removed_image_is_noted(tmp_path: Path, text: str) -> None:
     write(tmp_path, "x/a.jpg", b"")
     write(tmp_path, "b.jpg", b"")
     write(tmp_path, "labels.txt", text)
-    line = "it is carried as it is, and may name removed images, such as 'a.jpg'"
+    line = "it is copied unchanged and may name removed images, such as 'a.jpg'"
     assert notes(tmp_path, "x/a.jpg") == {"labels.txt": line}
     assert notes(tmp_path, "b.jpg") == {"labels.txt": None}
     assert notes(tmp_path) == {"labels.txt": None}
 
 
-def test_a_name_on_the_edge_of_what_is_read_at_a_time_is_found(
+def test_a_name_at_a_block_boundary_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mentions, "_BLOCK", 100)
@@ -47,7 +47,7 @@ def test_a_name_on_the_edge_of_what_is_read_at_a_time_is_found(
         assert notes(tmp_path, "picture.jpg")["labels.txt"], pad
 
 
-def test_of_a_table_that_is_compressed_it_is_said_that_it_may(tmp_path: Path) -> None:
+def test_a_compressed_table_is_noted(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg", b"")
     write(tmp_path, "labels.parquet", b"")
     assert notes(tmp_path) == {"labels.parquet": None}

@@ -37,7 +37,7 @@ EXAMPLE = Example(
         f"{TRAIN}/00000001": "train",
         f"{TRAIN}/00000002": "train",
     },
-    carried=frozenset(
+    copied=frozenset(
         {
             "dataset_dict.json",
             *(
@@ -47,11 +47,11 @@ EXAMPLE = Example(
             ),
         }
     ),
-    said={
+    rows={
         f"dev/{FILE}/00000000": [{"text": "row 0"}],
         **{f"{TRAIN}/0000000{row}": [{"text": f"row {row}"}] for row in range(3)},
     },
-    asked=("text",),
+    columns=("text",),
     aliases=frozenset(
         {
             ("0.img", f"dev/{FILE}/00000000"),
@@ -60,13 +60,16 @@ EXAMPLE = Example(
     ),
     load=load,
     broken={
-        "cut off": (cut(TRAIN), r"data-00000-of-00001\.arrow.*damaged"),
-        "no stream": (add(TRAIN, "no stream at all"), "is no Arrow file"),
-        "a state cut off": (cut(STATE), r"train/state\.json.*no JSON object"),
+        "cut off": (cut(TRAIN), r"data-00000-of-00001\.arrow.*not a valid"),
+        "no stream": (add(TRAIN, "no stream at all"), "is not a valid Arrow file"),
+        "a state cut off": (cut(STATE), r"train/state\.json.*not a JSON object"),
         "no state": (remove(STATE), r"train/state\.json.*is not in"),
         "not there": (remove(TRAIN), "which state.json names"),
-        "escapes": (replace(STATE, FILE, f"../dev/{FILE}"), "no name of a file beside it"),
-        "a split that escapes": (replace("dataset_dict.json", "dev", "../x"), "no name of a file"),
+        "escapes": (replace(STATE, FILE, f"../dev/{FILE}"), "not the name of a file next to it"),
+        "a split that escapes": (
+            replace("dataset_dict.json", "dev", "../x"),
+            "not the name of a file",
+        ),
         "shuffled": (add("train/indices.arrow", ""), "flatten_indices"),
     },
 )

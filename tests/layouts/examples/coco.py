@@ -88,20 +88,20 @@ EXAMPLE = Example(
     layout="coco",
     build=build,
     splits={"train2017/a.jpg": "train", "train2017/b.png": "train", "val2017/c.jpg": "val"},
-    carried=frozenset({INSTANCES, CAPTIONS, PANOPTIC, MAP}),
-    said={"train2017/a.jpg": [{"category": "dog"}], "train2017/b.png": [{"category": "dog"}]},
+    copied=frozenset({INSTANCES, CAPTIONS, PANOPTIC, MAP}),
+    rows={"train2017/a.jpg": [{"category": "dog"}], "train2017/b.png": [{"category": "dog"}]},
     aliases=frozenset({("1", "train2017/a.jpg"), ("2", "train2017/b.png"), ("3", "val2017/c.jpg")}),
     load=load,
     broken={
-        "cut off": (cut(INSTANCES), r"instances_train2017\.json is not whole JSON"),
+        "cut off": (cut(INSTANCES), r"instances_train2017\.json is not valid JSON"),
         "no images": (replace(INSTANCES, '"images"', '"pictures"'), "images is missing"),
         "images no list": (
             add(INSTANCES, '{"images": {}, "annotations": [{"image_id": 1}]}'),
-            "images is no list",
+            "images is not a list",
         ),
         "an image no object": (
             add(INSTANCES, '{"images": [[1]], "annotations": []}'),
-            r"images\[0\] is no object",
+            r"images\[0\] is not an object",
         ),
         "ids twice": (replace(INSTANCES, '"id": 2', '"id": 1'), r"images\[1\]\.id is 1, which"),
         "labels twice": (replace(INSTANCES, '"id": 8', '"id": 7'), r"annotations\[1\]\.id is 7"),
@@ -116,7 +116,7 @@ EXAMPLE = Example(
         "a NUL": (replace(INSTANCES, "b.png", "b\\u0000.png"), "names no file"),
         "a box of words": (
             replace(INSTANCES, "2.5", '"x"'),
-            r"annotations\[0\]\.bbox holds no num",
+            r"annotations\[0\]\.bbox contains a value that is not a num",
         ),
         "no image_id": (replace(CAPTIONS, '"image_id": 3, ', ""), r"\[0\]\.image_id is None"),
     },
@@ -124,7 +124,7 @@ EXAMPLE = Example(
         "an absent image": (remove("train2017/a.jpg"), r"1 of its 2 images.*'a\.jpg'"),
         "a label of no image": (
             replace(CAPTIONS, '"image_id": 3', '"image_id": 9'),
-            "belong to 1 images.*such as 9",
+            "refer to 1 images.*such as 9",
         ),
         "an image without a label": (
             replace(INSTANCES, '"image_id": 2', '"image_id": 1'),

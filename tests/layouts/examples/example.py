@@ -25,28 +25,28 @@ class Example:
         layout: the registered name.
         build: writes it into an empty folder, with `jpeg` and `png` as images.
         splits: every record's id, with its split.
-        carried: paths of the files that go to the output as they are.
+        copied: paths of the files that are copied to the output.
         load: what the field's own reader makes of a folder, as comparable values.
         broken: by name, what breaks a dataset and what the one line must match.
         odd: by name, what makes a dataset odd and what the note must match.
         crowd: writes a dataset with that many annotations of one image.
         named: whether ``auto`` tells this layout by something of its own.
-        said: what annotations say in the columns of ``asked``, by record's id.
-        asked: columns of annotations.
+        rows: annotations in `columns`, by record id.
+        columns: columns of annotations to read.
         aliases: other names of records, with their ids.
     """
 
     layout: str
     build: Callable[[Path], None]
     splits: Mapping[str, str | None]
-    carried: frozenset[str]
+    copied: frozenset[str]
     load: Callable[[Path], Any]
     broken: Mapping[str, tuple[Damage, str]] = field(default_factory=dict)
     odd: Mapping[str, tuple[Damage, str]] = field(default_factory=dict)
     crowd: Callable[[Path, int], None] | None = None
     named: bool = True
-    said: Mapping[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    asked: tuple[str, ...] = ("category",)
+    rows: Mapping[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    columns: tuple[str, ...] = ("category",)
     aliases: frozenset[tuple[str, str]] = frozenset()
 
 

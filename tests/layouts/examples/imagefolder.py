@@ -30,7 +30,7 @@ EXAMPLE = Example(
     layout="imagefolder",
     build=build,
     splits={"train/cat/a.jpg": "train", "train/dog/b.png": "train", "val/cat/c.jpg": "val"},
-    carried=frozenset({"classes.txt"}),
+    copied=frozenset({"classes.txt"}),
     load=load,
     named=False,
 )

@@ -43,12 +43,12 @@ def column(**columns: Any) -> Damage:
 
 
 BROKEN: Mapping[str, tuple[Damage, str]] = {
-    "cut off": (cut(TRAIN), r"train-00000-of-00001\.parquet.*damaged"),
-    "no table": (add(TRAIN, "no table at all"), r"is no Parquet file"),
+    "cut off": (cut(TRAIN), r"train-00000-of-00001\.parquet.*not a valid"),
+    "no table": (add(TRAIN, "no table at all"), r"is not a valid Parquet file"),
     "bytes": (column(raw=pa.array([b"x"])), "'raw' holds bytes"),
     "a list": (column(many=pa.array([[]], pa.list_(IMAGE))), "'many'.*lists of images"),
     "a picture as text": (column(text=pa.array([PICTURE])), "'text'.*base64"),
-    "escapes": (column(**{"../mask": pa.array([None], IMAGE)}), "no name for a file"),
+    "escapes": (column(**{"../mask": pa.array([None], IMAGE)}), "not a valid file name"),
 }
 
 EXAMPLE = Example(
@@ -60,14 +60,14 @@ EXAMPLE = Example(
         f"{TRAIN}/00000001": "train",
         f"{TRAIN}/00000002": "train",
     },
-    carried=frozenset({"classes.parquet"}),
-    said={
+    copied=frozenset({"classes.parquet"}),
+    rows={
         f"{TEST}/00000000": [{"label": None, "text": "row 0"}],
         f"{TRAIN}/00000000": [{"label": None, "text": "row 0"}],
         f"{TRAIN}/00000001": [{"label": "cat", "text": "row 1"}],
         f"{TRAIN}/00000002": [{"label": "dog", "text": "row 2"}],
     },
-    asked=("label", "text", "absent"),
+    columns=("label", "text", "absent"),
     aliases=frozenset(
         {
             ("0.img", f"{TEST}/00000000"),

@@ -103,32 +103,32 @@ EXAMPLE = Example(
         f"{YEAR}/JPEGImages/{name}": split
         for name, split in zip(NAMES, ("train", "train", "val"), strict=True)
     },
-    carried=frozenset(
+    copied=frozenset(
         {
             *(f"{YEAR}/Annotations/{name[:-4]}.xml" for name in NAMES),
             *(f"{YEAR}/ImageSets/Main/{name}.txt" for name in ("train", "val", "person_train")),
             *(CLASSES, OBJECTS),
         }
     ),
-    said={
+    rows={
         f"{YEAR}/JPEGImages/{name}": [{"category": "person", "difficult": "0"}] for name in NAMES
     },
-    asked=("category", "difficult"),
+    columns=("category", "difficult"),
     load=load,
     broken={
-        "cut off": (cut(XML), r"2007_000027\.xml is no whole XML"),
-        "empty": (add(XML, ""), "is no whole XML"),
+        "cut off": (cut(XML), r"2007_000027\.xml is not well-formed XML"),
+        "empty": (add(XML, ""), "is not well-formed XML"),
         "a document type": (add(XML, BOMB), "has a document type"),
-        "another root": (add(XML, "<a></a>"), "<a> stands where"),
+        "another root": (add(XML, "<a></a>"), "<a> found where"),
         "no name": (replace(XML, "<filename>2007_000027.jpg</filename>", ""), "names no file"),
         "no size": (replace(XML, "<width>48</width>", ""), "annotation/size/width is ''"),
-        "a size of words": (replace(XML, ">48<", ">wide<"), "want a whole number"),
+        "a size of words": (replace(XML, ">48<", ">wide<"), "expected an integer"),
         "escapes": (replace(XML, ">2007_000027.jpg", ">../x.jpg"), "leaves its folder"),
         "absolute": (replace(XML, ">2007_000027.jpg", ">/home/x.jpg"), "relative to the dataset"),
         "a list that escapes": (replace(TRAIN, "2007_000032", "../x"), "line 2.*leaves its folder"),
         "a list with a name twice": (
             replace(TRAIN, "2007_000032", "2007_000027"),
-            "line 2.*earlier",
+            "line 2.*duplicated",
         ),
     },
     odd={
@@ -140,7 +140,7 @@ EXAMPLE = Example(
         "a list of no image": (replace(TRAIN, "000032", "000099"), "1 names in ImageSets.*000099"),
         "a path of some disk": (
             add(XML, annotation(NAMES[0], "<path>C:\\Users\\x\\a.jpg</path>")),
-            "1 XML files name a place",
+            "1 XML files contain a local path",
         ),
     },
     crowd=crowd,

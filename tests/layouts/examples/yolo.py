@@ -51,8 +51,8 @@ EXAMPLE = Example(
         "images/train/b.png": "train",
         "images/other/c.jpg": "val",
     },
-    carried=frozenset({LABEL, "labels/train/b.txt", "labels/other/c.txt", "val.txt", CONFIG}),
-    said={
+    copied=frozenset({LABEL, "labels/train/b.txt", "labels/other/c.txt", "val.txt", CONFIG}),
+    rows={
         "images/train/a.jpg": [{"category": "dog"}, {"category": "cat"}],
         "images/other/c.jpg": [{"category": "cat"}],
     },
@@ -60,14 +60,14 @@ EXAMPLE = Example(
     broken={
         "a line cut off": (add(LABEL, "0 0.5 0.5 0.2"), r"a\.txt, line 1 has 3 numbers"),
         "odd points": (add(LABEL, "0 .1 .1 .2 .2 .3 .3 .4"), "line 1 has 7 numbers"),
-        "no number": (replace(LABEL, "0.2", "wide"), "line 1: 'wide' is no number"),
-        "not finite": (replace(LABEL, "0.2", "nan"), "line 1: 'nan' is no number"),
+        "no number": (replace(LABEL, "0.2", "wide"), "line 1: 'wide' is not a number"),
+        "not finite": (replace(LABEL, "0.2", "nan"), "line 1: 'nan' is not a number"),
         "pixels": (replace(LABEL, "0.2", "117"), "line 1: 117 is not between 0 and 1"),
         "negative": (replace(LABEL, "0.2", "-0.2"), "line 1: -0.2 is not between"),
         "class unknown": (replace(LABEL, "1 0.1", "2 0.1"), "line 2: class 2 is none of the 2"),
         "class no number": (replace(LABEL, "1 0.1", "x 0.1"), "line 2: the class is 'x'"),
         "not text": (add(LABEL, b"\xff\xfe\n"), "line 1 is not UTF-8"),
-        "no YAML": (replace(CONFIG, "nc: 2", "nc: [2"), r"data\.yaml is no YAML"),
+        "no YAML": (replace(CONFIG, "nc: 2", "nc: [2"), r"data\.yaml is not valid YAML"),
         "nc of words": (replace(CONFIG, "nc: 2", "nc: two"), "nc is 'two'"),
         "nc and names differ": (replace(CONFIG, "nc: 2", "nc: 3"), "nc is 3, but names has 2"),
         "a split that escapes": (
@@ -82,7 +82,7 @@ EXAMPLE = Example(
         "a list that is absolute": (replace("val.txt", "./", "/data/"), "line 1.*relative"),
         "a list with a name twice": (
             add("val.txt", "./images/other/c.jpg\nimages/other/c.jpg\n"),
-            "line 2.*earlier",
+            "line 2.*duplicated",
         ),
     },
     odd={
@@ -94,7 +94,7 @@ EXAMPLE = Example(
         "a list of no image": (replace("val.txt", "c.jpg", "d.jpg"), "1 images of the lists"),
         "an absolute root": (
             replace(CONFIG, "path: .", "path: /data/x"),
-            "path is '/data/x'; carr",
+            "path is '/data/x'; copied",
         ),
     },
     crowd=crowd,

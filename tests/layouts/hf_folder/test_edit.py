@@ -69,17 +69,17 @@ def test_objects_as_a_list_and_sizes_are_moved_too(root: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "line"),
     [
-        ({"boxes": [[1, 2, 3, 4]]}, "the column 'boxes' seems to say where"),
+        ({"boxes": [[1, 2, 3, 4]]}, "the column 'boxes' seems to contain coordinates"),
         ({"more": {"keypoints": [1, 2]}}, r"the column 'more\.keypoints' seems"),
         ({"objects": {"bbox": [[1, 2, 3, 4]], "mask": [[1]]}}, r"the column 'mask' seems"),
         ({"objects": {"bbox": [[1, 2, 3, 4]], "id": [1, 2]}}, "lists of different lengths"),
         (
             {"objects": {"bbox": [[1, 2, 3]]}},
-            r"objects\[0\]\.bbox is '\[1, 2, 3\]'; want a list of 4",
+            r"objects\[0\]\.bbox is '\[1, 2, 3\]'; expected a list of 4",
         ),
         ({"objects": {"bbox": [[20, 2, 40, 30]]}}, "does not lie in its image as x, y, width"),
         ({"objects": "x"}, "neither a list nor an object"),
-        ({"width": 40, "height": 40}, "says that its image is 40×40, but it is 48×40"),
+        ({"width": 40, "height": 40}, "states an image size of 40×40, but the image has 48×40"),
         ({"mask_file_name": "b.jpg"}, "names several images"),
     ],
 )
@@ -91,7 +91,7 @@ def test_what_cannot_be_transformed_is_one_line(root: Path, row: dict[str, Any],
     assert "\n" not in str(caught.value)
 
 
-def test_a_row_of_several_images_goes_when_all_of_them_go(root: Path) -> None:
+def test_a_row_of_several_images_is_removed_with_all_of_them(root: Path) -> None:
     rows = [{"file_name": "a.jpg", "other_file_name": "b.jpg"}, {"file_name": "c.jpg"}]
     write(root, "train/metadata.jsonl", lines(*rows))
     out = flipped(root, removed=("a", "b"))
@@ -133,4 +133,4 @@ def test_parquet_keeps_its_types(root: Path) -> None:
 def test_without_edits_even_an_odd_file_is_the_same(root: Path) -> None:
     write(root, "train/metadata.csv", "\ufefffile_name,x\na.jpg,1\n\nb.jpg,2\nc.jpg,3")
     done = edit(root, root.parent / "out", Plan())
-    assert set(done.fates.values()) == {Outcome.SAME}
+    assert set(done.results.values()) == {Outcome.SAME}

@@ -35,7 +35,7 @@ def save(root: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_every_form_of_metadata_is_read(suffix: str, tmp_path: Path) -> None:
+def test_all_metadata_formats_are_read(suffix: str, tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg", "x/c.jpg"):
         write(tmp_path, name, jpeg(1))
     save(tmp_path, suffix)
@@ -45,7 +45,7 @@ def test_every_form_of_metadata_is_read(suffix: str, tmp_path: Path) -> None:
     assert recognise(folder) == ("hf_folder", f"metadata{suffix}")
     source = open_source(str(tmp_path))
     assert list(source.check()) == []
-    assert [other.carried for other in source.others()] == [True]
+    assert [other.copied for other in source.sidecars()] == [True]
 
 
 def test_names_are_found_at_any_depth_and_in_lists(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_names_are_found_at_any_depth_and_in_lists(tmp_path: Path) -> None:
     ]
 
 
-def test_a_table_that_names_no_file_is_no_metadata(tmp_path: Path) -> None:
+def test_a_table_without_file_names_is_not_metadata(tmp_path: Path) -> None:
     write(tmp_path, "a/x.jpg", jpeg(1))
     write(tmp_path, "metadata.csv", "class,count\na,1\n")
     assert open_source(str(tmp_path)).layout == "imagefolder"

@@ -150,7 +150,7 @@ def test_tables_without_images_are_annotations(root: Path) -> None:
     write_parquet(root / "labels.parquet", pa.table({"a": [1]}))
     source = open_parquet(root)
     assert list(source.containers()) == [NAME]
-    assert [(other.uri, other.carried) for other in source.others()] == [("labels.parquet", True)]
+    assert [(other.uri, other.copied) for other in source.sidecars()] == [("labels.parquet", True)]
     assert recognise(source.folder) == ("parquet", NAME)
     (root / NAME).unlink()
     assert recognise(source.folder)[0] == "imagefolder"
@@ -167,7 +167,7 @@ def test_tables_without_images_are_annotations(root: Path) -> None:
         ({"image": pa.array([{"bytes": b"x", "path": BASE64}], IMAGE)}, "'image': .*base64"),
     ],
 )
-def test_a_column_that_may_hold_pictures_is_named(
+def test_a_column_that_may_contain_images_is_named(
     tmp_path: Path, column: dict[str, Any], reason: str
 ) -> None:
     write_parquet(tmp_path / "in/a.parquet", table(1, **column))
@@ -180,7 +180,7 @@ def test_a_column_that_may_hold_pictures_is_named(
         rebuild(source, {"a.parquet/00000000": b"x"}, tmp_path / "out")
 
 
-def test_notes_of_a_table_are_searched(tmp_path: Path) -> None:
+def test_table_metadata_is_searched(tmp_path: Path) -> None:
     content = table(1)
     content = content.replace_schema_metadata({**content.schema.metadata, "thumbnail": BASE64})
     write_parquet(tmp_path / "a.parquet", content)
@@ -188,7 +188,7 @@ def test_notes_of_a_table_are_searched(tmp_path: Path) -> None:
         list(open_parquet(tmp_path).records())
 
 
-def test_the_statistics_hold_no_picture_of_the_source(root: Path, tmp_path: Path) -> None:
+def test_statistics_contain_nothing_of_the_source_images(root: Path, tmp_path: Path) -> None:
     source = open_parquet(root)
     rebuild(source, dict.fromkeys(read_all(source), b"hidden"), tmp_path / "out")
     written = (tmp_path / "out" / NAME).read_bytes()
@@ -198,7 +198,7 @@ def test_the_statistics_hold_no_picture_of_the_source(root: Path, tmp_path: Path
 @pytest.mark.parametrize("spoil", [lambda data: data[:-100], lambda _: b"", lambda _: b"PAR1" * 9])
 def test_a_damaged_table_is_one_clear_line(root: Path, spoil: Any) -> None:
     (root / NAME).write_bytes(spoil((root / NAME).read_bytes()))
-    with pytest.raises(DataError, match="is no Parquet file, or damaged") as raised:
+    with pytest.raises(DataError, match="is not a valid Parquet file") as raised:
         list(open_parquet(root).records())
     assert "\n" not in str(raised.value)
 
@@ -208,14 +208,14 @@ def test_a_damaged_page_is_one_clear_line(root: Path) -> None:
     source = open_parquet(root)
     records = list(source.records())
     (root / NAME).write_bytes(data[:4] + bytes(200) + data[204:])
-    with pytest.raises(DataError, match="is no Parquet file, or damaged"):
+    with pytest.raises(DataError, match="is not a valid Parquet file"):
         open_parquet(root).read(records[0])
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "x" * 300])
-def test_a_column_whose_name_leads_out_is_named(tmp_path: Path, name: str) -> None:
+def test_a_column_name_that_is_not_a_file_name_is_refused(tmp_path: Path, name: str) -> None:
     write_parquet(tmp_path / "a.parquet", table(1, **{name: pa.array(images(1), IMAGE)}))
-    with pytest.raises(DataError, match="no name for a file"):
+    with pytest.raises(DataError, match="not a valid file name"):
         list(open_parquet(tmp_path).records())
 
 
@@ -240,5 +240,5 @@ def test_datasets_reads_the_same(root: Path, tmp_path: Path) -> None:
 
 def test_a_record_is_read_in_another_process_than_its_own(root: Path) -> None:
     source = open_source(str(root))
-    again = open_source(source.place, source.layout)
+    again = open_source(source.uri, source.layout)
     assert [again.read(record) for record in source.records()] == list(read_all(source).values())

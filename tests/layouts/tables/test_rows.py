@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from curate.core.errors import DataError, SetupError, WithheldError
-from curate.layouts.tables.rows import explain, rows_at_a_time
+from curate.layouts.tables.rows import rows_at_a_time, translate_errors
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,10 @@ from curate.layouts.tables.rows import explain, rows_at_a_time
         (WithheldError("external", "no bytes"), WithheldError),
     ],
 )
-def test_what_a_reader_says_is_told_from_the_machine_s_trouble(
+def test_errors_of_a_reader_differ_from_those_of_the_system(
     error: Exception, kind: type[Exception]
 ) -> None:
-    with pytest.raises(kind) as raised, explain("a.parquet", "Parquet"):
+    with pytest.raises(kind) as raised, translate_errors("a.parquet", "Parquet"):
         raise error
     assert "\n" not in str(raised.value)
 

@@ -14,7 +14,7 @@ from PIL import Image
 from curate.core.affine import Affine, identity
 from curate.core.errors import DataError
 from curate.layouts import open_source
-from curate.layouts.editing import Made, Outcome
+from curate.layouts.editing import GeneratedImage, Outcome
 from curate.layouts.label_maps import encode_voc_map, is_voc_map, load_voc_map, voc_palette
 from curate.layouts.voc.edit import move_xml
 from tests.core.test_affine import mirror, turn
@@ -48,7 +48,7 @@ TEXT = """<?xml version="1.0" encoding="UTF-8"?>
 
 def move(text: str, affine: Affine, orientation: int = 1) -> str:
     wide, high = (HEIGHT, WIDTH) if orientation >= 5 else (WIDTH, HEIGHT)
-    made = Made("JPEGImages/a_aug1.jpg", affine, wide, high, orientation)
+    made = GeneratedImage("JPEGImages/a_aug1.jpg", affine, wide, high, orientation)
     return move_xml(text.encode(), "JPEGImages/a.jpg", made, "a.xml").decode()
 
 
@@ -80,7 +80,7 @@ def test_a_mirror_image_has_its_boxes_and_poses_mirrored() -> None:
     assert flipped.endswith("</annotation>\n")
 
 
-def test_what_left_the_image_goes_and_sizes_are_the_new_ones() -> None:
+def test_objects_outside_are_removed_and_sizes_adapted() -> None:
     crop = Affine(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), 25, 30)
     found = move(TEXT, crop)
     assert boxes(found) == [["11", "2", "25", "30"]]
@@ -99,7 +99,7 @@ def test_a_mirror_image_of_a_mirror_image_is_the_image(x: int, y: int, w: int, h
     )
     once = move(first, mirror(WIDTH, HEIGHT))
     assert boxes(once) == [[str(WIDTH - x - w + 1), str(y + 1), str(WIDTH - x), str(y + h)]]
-    back = Made("JPEGImages/a.jpg", mirror(WIDTH, HEIGHT), WIDTH, HEIGHT)
+    back = GeneratedImage("JPEGImages/a.jpg", mirror(WIDTH, HEIGHT), WIDTH, HEIGHT)
     twice = move_xml(once.encode(), "JPEGImages/a_aug1.jpg", back, "a.xml").decode()
     assert twice == first
 
@@ -107,14 +107,22 @@ def test_a_mirror_image_of_a_mirror_image_is_the_image(x: int, y: int, w: int, h
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
-        ("<xmin>11</xmin>", "<xmin>x</xmin>", r"object\[0\]/bndbox is no box of"),
+        ("<xmin>11</xmin>", "<xmin>x</xmin>", r"object\[0\]/bndbox is not a box with"),
         ("<xmin>11</xmin>", "<xmin>99</xmin>", r"object\[0\]/bndbox: box .* reversed"),
-        ("<x>12</x>", "<x></x>", "point is no point"),
-        ("<name>dog</name>", "<robndbox><cx>1</cx></robndbox>", "<robndbox> seems to say where"),
-        ("<name>dog</name>", "<polygon><x1>1</x1></polygon>", "<polygon> seems to say where"),
-        ("</annotation>\n", "", "no whole XML"),
+        ("<x>12</x>", "<x></x>", "point is not a point"),
+        (
+            "<name>dog</name>",
+            "<robndbox><cx>1</cx></robndbox>",
+            "<robndbox> seems to contain coordinates",
+        ),
+        (
+            "<name>dog</name>",
+            "<polygon><x1>1</x1></polygon>",
+            "<polygon> seems to contain coordinates",
+        ),
+        ("</annotation>\n", "", "not well-formed XML"),
         ("<annotation v", "<!DOCTYPE a><annotation v", "document type"),
-        ("<width>48<", "<width>40<", "says that its image is 40×40"),
+        ("<width>48<", "<width>40<", "states an image size of 40×40"),
     ],
 )
 def test_what_cannot_be_transformed_is_one_line(old: str, new: str, line: str) -> None:
@@ -124,7 +132,7 @@ def test_what_cannot_be_transformed_is_one_line(old: str, new: str, line: str) -
     assert "\n" not in str(caught.value)
 
 
-def test_sizes_of_zero_say_nothing() -> None:
+def test_sizes_of_zero_are_ignored() -> None:
     text = TEXT.replace("<width>48<", "<width>0<")
     assert boxes(move(text, mirror(WIDTH, HEIGHT)))[0] == ["19", "2", "38", "31"]
 
@@ -157,8 +165,8 @@ def test_lists_lose_and_gain_lines_with_their_flags(root: Path, tmp_path: Path) 
     lists = tmp_path / "out" / YEAR / "ImageSets/Main"
     assert (lists / "train.txt").read_text() == "2007_000027\n2007_000027_aug1\n"
     assert (lists / "person_train.txt").read_text() == "2007_000027  1\n2007_000027_aug1  1\n"
-    assert done.fates[f"{YEAR}/ImageSets/Main/val.txt"] is Outcome.SAME
-    assert done.fates[f"{YEAR}/Annotations/2007_000032.xml"] is Outcome.DROPPED
+    assert done.results[f"{YEAR}/ImageSets/Main/val.txt"] is Outcome.SAME
+    assert done.results[f"{YEAR}/Annotations/2007_000032.xml"] is Outcome.DROPPED
     assert done.new == [
         f"{YEAR}/Annotations/2007_000027_aug1.xml",
         f"{YEAR}/SegmentationClass/2007_000027_aug1.png",
@@ -172,7 +180,7 @@ def test_maps_are_warped_with_their_image_and_stay_maps(root: Path, tmp_path: Pa
     out = tmp_path / "out"
     edit(root, out, plan, files)
     after = open_source(str(out))
-    maps = {str(other.path) for other in after.others() if "Segmentation" in str(other.path)}
+    maps = {str(other.path) for other in after.sidecars() if "Segmentation" in str(other.path)}
     for number, affine in enumerate(affines, start=1):
         for path, first in ((CLASSES, map_of(15, 255, 3)), (OBJECTS, map_of(1, 2, 255))):
             name = path.replace(".png", f"_aug{number}.png")
@@ -204,9 +212,9 @@ def test_a_name_of_two_images_keeps_its_xml_until_both_are_gone(root: Path, tmp_
     twin = f"{YEAR}/JPEGImages/2007_000027.jpeg"
     write(root, twin, jpeg(8))
     done = edit(root, tmp_path / "one", Plan(removed=frozenset({twin})))
-    assert done.fates[XML] is Outcome.SAME
+    assert done.results[XML] is Outcome.SAME
     done = edit(root, tmp_path / "two", Plan(removed=frozenset({twin, IMAGE})))
-    assert done.fates[XML] is Outcome.DROPPED
+    assert done.results[XML] is Outcome.DROPPED
     plan, files = plan_for(root, {IMAGE: [None], twin: [None]})
     done = edit(root, tmp_path / "three", plan, files)
     assert len(set(done.new)) == 6

@@ -8,7 +8,7 @@ import pytest
 import curate
 from curate import Recipe, Session
 from curate.layouts import open_source
-from curate.pipeline.check import iter_problems
+from curate.pipeline.verify import iter_problems
 from tests.contract.test_layouts import save_no_faces
 from tests.layouts.examples.example import jpeg, write
 from tests.layouts.examples.voc import annotation

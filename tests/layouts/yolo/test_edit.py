@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from curate.core.affine import Affine, identity
 from curate.core.errors import DataError
-from curate.layouts.editing import Made, Outcome
+from curate.layouts.editing import GeneratedImage, Outcome
 from curate.layouts.yolo.config import Config
 from curate.layouts.yolo.edit import move_line
 from tests.core.test_affine import mirror, turn
@@ -22,7 +22,7 @@ POSE = Config(keypoints=6, dimensions=3, flips=(1, 0))
 
 
 def move(line: str, affine: Affine, config: Config = Config()) -> str | None:  # noqa: B008
-    return move_line(line, Made("a", affine, WIDTH, HEIGHT), config, "a.txt, line 1")
+    return move_line(line, GeneratedImage("a", affine, WIDTH, HEIGHT), config, "a.txt, line 1")
 
 
 @pytest.fixture
@@ -42,14 +42,14 @@ def test_a_mirror_image_has_mirrored_boxes_and_outlines() -> None:
     assert sorted(points.tolist()) == [[0.5, 0.1], [0.5, 1.0], [0.9, 0.1]]
 
 
-def test_shares_are_of_the_made_image() -> None:
+def test_relative_coordinates_refer_to_the_generated_image() -> None:
     crop = Affine(((1.0, 0.0, -12.0), (0.0, 1.0, 0.0)), 24, 20)
     assert move("0 0.5 0.25 0.25 0.5", crop) == "0 0.5 0.5 0.5 1"
     assert move("0 0.1 0.1 0.1 0.1", crop) is None
     assert move("0 0 0 0.1 0 0.1 0.1", crop) is None
 
 
-def test_keypoints_change_places_in_a_mirror() -> None:
+def test_keypoints_are_swapped_in_a_mirror() -> None:
     line = "0 0.5 0.5 0.5 0.5 0.25 0.5 2 0 0 0"
     assert move(line, mirror(WIDTH, HEIGHT), POSE) == "0 0.5 0.5 0.5 0.5 0 0 0 0.75 0.5 2"
     assert move("0 0.5 0.5 0.5 0.5", mirror(WIDTH, HEIGHT), POSE) == "0 0.5 0.5 0.5 0.5"
@@ -90,8 +90,8 @@ def test_lists_and_labels_are_edited_together(root: Path, tmp_path: Path) -> Non
     plan.removed = frozenset({"images/train/a.jpg"})
     out = tmp_path / "out"
     done = edit(root, out, plan, files)
-    assert done.fates["labels/train/a.txt"] is Outcome.DROPPED
-    assert done.fates["val.txt"] is Outcome.EDITED
+    assert done.results["labels/train/a.txt"] is Outcome.DROPPED
+    assert done.results["val.txt"] is Outcome.EDITED
     assert (out / "val.txt").read_text() == (
         "./images/other/c.jpg\n./images/other/c_aug1.jpg\n./images/other/c_aug2.jpg\n"
     )
@@ -123,11 +123,11 @@ def test_a_text_of_classes_is_no_label(root: Path, tmp_path: Path) -> None:
     write(root, "labels/train/classes.txt", "dog\ncat\n")
     write(root, "notes.txt", "a.jpg is blurred\n")
     done = edit(root, tmp_path / "out", Plan(removed=frozenset({"images/train/a.jpg"})))
-    assert done.fates["labels/train/classes.txt"] is Outcome.SAME
+    assert done.results["labels/train/classes.txt"] is Outcome.SAME
     assert set(done.notes) == {"notes.txt"}
 
 
-def test_flip_idx_that_is_no_order_is_refused(root: Path) -> None:
+def test_flip_idx_that_is_not_a_permutation_is_refused(root: Path) -> None:
     from curate.layouts import open_source
 
     text = (root / "data.yaml").read_text()

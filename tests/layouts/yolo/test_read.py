@@ -62,12 +62,28 @@ def test_poses_have_their_keypoints() -> None:
         check_line("0 .5 .5 .1 .1 .2 .2 2", "x", config)
 
 
-def test_a_configuration_of_aliases_is_not_written_out(tmp_path: Path) -> None:
+ALIASES = "\n".join(
+    ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60))]
+)
+MERGED = "\n".join(
+    ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 60))]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"{ALIASES}\nnames: *a59", r"contains the YAML alias \*a0"),
+        (f"{ALIASES}\nkpt_shape: [*a59, 1]\nnames: [x]", r"contains the YAML alias \*a0"),
+        (f"{MERGED}\nnames: *a59", r"contains the YAML alias \*a0"),
+        (f"names: {'[' * 5000}", "nested deeper than 16 levels"),
+        (f"names: {'{a: ' * 5000}", "nested deeper than 16 levels"),
+    ],
+)
+def test_a_configuration_that_expands_is_refused(text: str, line: str, tmp_path: Path) -> None:
     write(tmp_path, "images/a.jpg", jpeg(1))
-    lines = ["a0: &a0 [x, x]"]
-    lines += [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60)]
-    write(tmp_path, "data.yaml", "\n".join([*lines, "train: images", "nc: *a59", ""]))
-    with pytest.raises(DataError, match="nc is no text; want a whole number"):
+    write(tmp_path, "data.yaml", f"{text}\ntrain: images\n")
+    with pytest.raises(DataError, match=line):
         list(open_source(str(tmp_path)).check())
 
 

@@ -1,8 +1,8 @@
-"""Grad-CAM, through Captum.
+"""Grad-CAM, by Captum.
 
 Selvaraju et al., *Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
-Localization*, ICCV 2017: a layer's channels, each weighted by the mean gradient of the
-class's score, added up; what is negative is left out.
+Localization*, ICCV 2017: the positive part of a layer's channels, weighted by the mean gradient
+of the class's score.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ import torch
 from captum.attr import LayerAttribution, LayerGradCam
 
 from curate.core.errors import UsageError
-from curate.impact.explain.attribution.method import Map, Options, Shown, Subject
+from curate.impact.explain.attribution import HasNetwork, Map, MethodOptions, Subject
+from curate.impact.explain.attribution.network import open_network, to_input, to_scores
 from curate.impact.models.torch_module import exact_convolutions
 
 
-def open_gradcam(classifier: Shown, example: npt.NDArray[np.float32], options: Options) -> GradCam:
-    """Choose the layer.
+def open_gradcam(
+    classifier: HasNetwork, example: npt.NDArray[np.float32], options: MethodOptions
+) -> GradCam:
+    """Open Grad-CAM at the given or at the last suitable layer.
 
     Raises:
-        UsageError: if the classifier has no network, or no layer that will do.
+        UsageError: if the classifier has no network, or no suitable layer.
     """
     network = open_network(classifier)
     shapes = _trace(network, example)
@@ -34,34 +37,23 @@ def open_gradcam(classifier: Shown, example: npt.NDArray[np.float32], options: O
     if options.layer not in shapes:
         known = ", ".join([name for name, shape in shapes.items() if _is_image(shape)][-5:])
         raise UsageError(
-            f"the network has no layer {options.layer!r} that runs once; the last ones that "
-            f"would do are: {known or 'none'}"
+            f"the network has no layer {options.layer!r} that runs once; the last suitable "
+            f"ones are: {known or 'none'}"
         )
     if not _is_image(shapes[options.layer]):
         raise UsageError(
-            f"layer {options.layer!r} gives {_format(shapes[options.layer])}, which is no image "
-            "of several channels; choose an earlier one"
+            f"layer {options.layer!r} returns {_format(shapes[options.layer])}, which has no "
+            "spatial "
+            "dimensions; choose an earlier one"
         )
     return GradCam(network, options.layer)
 
 
-def open_network(classifier: Shown) -> torch.nn.Module:
-    """The network behind a classifier, if its layers can be looked into.
-
-    Raises:
-        UsageError: if there is none, or it is compiled.
-    """
-    network: torch.nn.Module = classifier.network()
-    if isinstance(network, torch.jit.ScriptModule):
-        raise UsageError("not for TorchScript, which does not show its layers at work")
-    return network
-
-
 def find_layer(shapes: dict[str, tuple[int, ...] | None]) -> str:
-    """The last layer whose output is still an image.
+    """Return the last layer whose output has spatial dimensions.
 
     Args:
-        shapes: of the outputs by name, in the order in which layers come to their end.
+        shapes: of the outputs by name, in the order in which layers finish.
 
     Raises:
         UsageError: if there is none.
@@ -70,7 +62,7 @@ def find_layer(shapes: dict[str, tuple[int, ...] | None]) -> str:
         if _is_image(shapes[name]):
             return name
     raise UsageError(
-        "not for this architecture: no layer is seen to give an image of several channels"
+        "not supported for this architecture: no layer has an output with spatial dimensions"
     )
 
 
@@ -83,7 +75,7 @@ class GradCam:
     """
 
     title = "Grad-CAM"
-    looks_inside = True
+    is_gradient = True
 
     def __init__(self, network: torch.nn.Module, layer: str) -> None:
         self._network, self._layer = network, layer
@@ -93,12 +85,12 @@ class GradCam:
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """The layer, by its name in the network, and its kind."""
+        """Name and type of the layer."""
         kind = type(self._network.get_submodule(self._layer)).__name__
         return {"layer": self._layer, "kind": kind}
 
     def attribute(self, subject: Subject) -> Map:
-        """The class activation map, scaled up to the input's size."""
+        """Return the class activation map, resized to the input."""
         inputs = to_input(self._network, subject.prepared)
         with exact_convolutions():
             found = self._captum.attribute(
@@ -109,25 +101,10 @@ class GradCam:
         return np.asarray(scaled[0, 0].detach().cpu().numpy(), dtype=np.float64)
 
 
-def to_input(network: torch.nn.Module, prepared: npt.NDArray[np.float32]) -> torch.Tensor:
-    """One prepared image as a batch of one where the network is, with a gradient."""
-    like = next(network.parameters(), torch.empty(0))
-    tensor = torch.from_numpy(prepared[None].copy())
-    return tensor.to(device=like.device, dtype=like.dtype).requires_grad_()
-
-
-def to_scores(output: Any) -> torch.Tensor:
-    """The scores in what a network gives: itself, or its ``logits``."""
-    scores = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
-    if not isinstance(scores, torch.Tensor) or scores.ndim != 2:
-        raise UsageError("not for this architecture: its answer is not one table of scores")
-    return scores
-
-
 def _trace(
     network: torch.nn.Module, example: npt.NDArray[np.float32]
 ) -> dict[str, tuple[int, ...] | None]:
-    """Shapes of the outputs of all layers that run exactly once, as they come to their end."""
+    """Shapes of the outputs of all layers that run exactly once, in the order of finishing."""
     shapes: dict[str, tuple[int, ...] | None] = {}
     runs: Counter[str] = Counter()
 

@@ -1,9 +1,9 @@
-"""Layer-wise relevance propagation, through Captum.
+"""Layer-wise relevance propagation, by Captum.
 
 Bach et al., *On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise
 Relevance Propagation*, PLOS ONE 10, 2015. The rule is LRP-ε at every linear step, with ε as
 a share of the step's root mean square (Montavon et al., *Layer-Wise Relevance Propagation: An
-Overview*, 2019, 10.2); activations pass relevance on as it is.
+Overview*, 2019, 10.2); activations pass relevance through.
 """
 
 from __future__ import annotations
@@ -19,37 +19,39 @@ from captum.attr._utils.lrp_rules import EpsilonRule, PropagationRule
 from torch import nn
 
 from curate.core.errors import UsageError
-from curate.impact.explain.attribution.gradcam import open_network, to_input
+from curate.impact.explain.attribution import HasNetwork, Map, MethodOptions, Subject
 from curate.impact.explain.attribution.lrp_steps import Kind, Step, to_steps
-from curate.impact.explain.attribution.method import Map, Options, Shown, Subject
+from curate.impact.explain.attribution.network import open_network, to_input
 from curate.impact.models.torch_module import exact_convolutions
 
 EPSILON = 0.25
-"""Share of a step's root mean square that is added to what relevance is divided by."""
+"""Share of a step's root mean square that is added to the denominator."""
 
 _TOLERANCE = 1e-3
 
 
 def open_lrp(
-    classifier: Shown, example: npt.NDArray[np.float32], options: Options
+    classifier: HasNetwork, example: npt.NDArray[np.float32], options: MethodOptions
 ) -> RelevancePropagation:
-    """Take the network apart into steps that each have a rule.
+    """Decompose the network into steps that each have a rule.
 
     Raises:
-        UsageError: if the classifier has no network, or it does what no rule is known for.
+        UsageError: if the classifier has no network, or an operation has no rule.
     """
     network = open_network(classifier)
-    return RelevancePropagation(network, _take_apart(network, example), example.shape)
+    return RelevancePropagation(network, _decompose(network, example), example.shape)
 
 
-def _take_apart(network: nn.Module, example: npt.NDArray[np.float32]) -> list[Step]:
+def _decompose(network: nn.Module, example: npt.NDArray[np.float32]) -> list[Step]:
     inputs = to_input(network, example).detach()
     steps = to_steps(network, inputs)
     with torch.no_grad():
         expected, found = network(inputs), _Program(steps)(inputs)
     spread = float((expected.max() - expected.min()).clamp(min=1e-6))
     if float((found - expected).abs().max()) > _TOLERANCE * spread:
-        raise UsageError("not for this architecture: taken apart, it does not answer the same")
+        raise UsageError(
+            "not supported for this architecture: the decomposed network differs from the original"
+        )
     return steps
 
 
@@ -57,38 +59,38 @@ class RelevancePropagation:
     """LRP-ε over the steps of a network.
 
     Args:
-        network: where inputs have to be.
-        steps: what it does, for inputs of one shape.
-        shape: that shape, C, H, W.
+        network: the network.
+        steps: its operations, for inputs of one shape.
+        shape: that shape, (C, H, W).
     """
 
     title = "LRP"
-    looks_inside = True
+    is_gradient = True
 
     def __init__(self, network: nn.Module, steps: list[Step], shape: tuple[int, ...]) -> None:
         self._network, self._steps, self._shape = network, steps, shape
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """The rule and its ε, and how many steps of each kind there are."""
+        """Rule, ε and number of steps of each kind."""
         kinds = [step.kind.value for step in self._steps]
         counts = {f"{kind.value}_steps": kinds.count(kind.value) for kind in Kind}
         return {"rule": "epsilon", "epsilon": EPSILON, **counts}
 
     def attribute(self, subject: Subject) -> Map:
-        """Relevance of every place, its channels added up."""
+        """Return the relevance of every position, summed over channels."""
         if subject.prepared.shape != self._shape:
-            self._steps = _take_apart(self._network, subject.prepared)
+            self._steps = _decompose(self._network, subject.prepared)
             self._shape = subject.prepared.shape
         inputs = to_input(self._network, subject.prepared)
-        program = _Program(self._steps)  # Captum takes the rules off when it is done
+        program = _Program(self._steps)  # Captum removes the rules afterwards
         with exact_convolutions():
             found = LRP(program).attribute(inputs, target=subject.target)
         return np.asarray(found[0].sum(dim=0).detach().cpu().numpy(), dtype=np.float64)
 
 
 class _Program(nn.Module):
-    """Steps in order, each as a module with the rule that Captum shall use."""
+    """Steps in order, each as a module with the rule for Captum."""
 
     def __init__(self, steps: list[Step]) -> None:
         super().__init__()
@@ -123,7 +125,7 @@ class _StepModule(nn.Module):
 
 
 class _PassOn(torch.autograd.Function):
-    """An activation that gives what comes back on as it is."""
+    """An activation that passes the gradient through."""
 
     @staticmethod
     def forward(ctx: Any, value: torch.Tensor, run: Callable[..., Any]) -> torch.Tensor:
@@ -136,7 +138,7 @@ class _PassOn(torch.autograd.Function):
 
 
 class _RelativeEpsilonRule(EpsilonRule):  # type: ignore[misc]
-    """LRP-ε with an ε that follows the size of what is divided by."""
+    """LRP-ε with an ε relative to the root mean square of the denominator."""
 
     def _create_backward_hook_output(self, outputs: torch.Tensor) -> Any:
         def hook(grad: torch.Tensor) -> torch.Tensor:
@@ -149,7 +151,7 @@ class _RelativeEpsilonRule(EpsilonRule):  # type: ignore[misc]
 
 
 class _StraightRule(PropagationRule):  # type: ignore[misc]
-    """Relevance goes the way of the gradient, unchanged."""
+    """Relevance follows the gradient, unchanged."""
 
     def _create_backward_hook_input(self, inputs: torch.Tensor) -> Any:
         return lambda grad: grad

@@ -1,10 +1,10 @@
-"""A network as a sequence of steps of three kinds, which is what LRP needs to know of it.
+"""Decomposition of a network into steps of three kinds, for LRP.
 
-Captum has rules for modules by their type and none for what a network does between its
-modules: a residual sum written as ``x + y`` would count relevance twice, and a module that
-runs twice is refused. So the network is traced (torch.fx), every operation becomes a step of
-its own that is known to be linear, an activation or a mere movement of values, and batch
-normalisation is folded into the convolution before it, as Montavon et al. recommend
+Captum has rules for modules by their type and none for operations between modules: a residual
+sum written as ``x + y`` would count relevance twice, and a module that runs twice is refused.
+The network is therefore traced (torch.fx), every operation becomes a step that is linear, an
+activation or a movement of values, and batch normalization is folded into the preceding
+convolution, as Montavon et al. recommend
 (*Layer-Wise Relevance Propagation: An Overview*, 2019, 10.3.1).
 """
 
@@ -32,11 +32,11 @@ class Step:
     """One operation on values that depend on the input.
 
     Args:
-        kind: what LRP makes of it.
-        run: the operation, given the values that it reads.
-        reads: which values, by the number of the step that made them; -1 is the input.
-        conv: the convolution behind it, as long as nothing is folded into it, or None.
-        norm: the batch normalisation that it is, or None.
+        kind: determines the rule.
+        run: the operation, called with the values that it reads.
+        reads: these values, by the number of their step; -1 is the input.
+        conv: its convolution, while nothing is folded into it, or None.
+        norm: its batch normalization, or None.
     """
 
     kind: Kind
@@ -47,14 +47,14 @@ class Step:
 
 
 def to_steps(network: nn.Module, example: torch.Tensor) -> list[Step]:
-    """Take a network apart.
+    """Decompose a network.
 
     Args:
-        network: in evaluation mode; left as it is.
-        example: an input, N×C×H×W; the steps are for inputs of this shape.
+        network: in evaluation mode; left unchanged.
+        example: an input, shape (N, C, H, W); the steps are for inputs of this shape.
 
     Raises:
-        UsageError: if it cannot be traced, or does what no rule is known for.
+        UsageError: if it cannot be traced, or an operation has no rule.
     """
     try:
         reading = _Reading(fx.GraphModule(network, _Tracer().trace(network)))
@@ -62,25 +62,25 @@ def to_steps(network: nn.Module, example: torch.Tensor) -> list[Step]:
             reading.run(example)
     except UsageError:
         raise
-    except Exception as error:  # tracing runs foreign code with values that are not there
+    except Exception as error:  # tracing runs arbitrary code with proxy values
         line = " ".join(str(error).split())[:160]
         raise UsageError(
-            f"not for this architecture: the network cannot be traced ({line})"
+            f"not supported for this architecture: the network cannot be traced ({line})"
         ) from None
     return fold(reading.finish())
 
 
 def fold(steps: list[Step]) -> list[Step]:
-    """Join every batch normalisation with the convolution that alone feeds it."""
+    """Fold every batch normalization into its convolution."""
     uses = Counter(read for step in steps for read in step.reads)
     became: dict[int, int] = {-1: -1}
     kept: list[Step] = []
     for number, step in enumerate(steps):
-        place = became[step.reads[0]] if step.reads else -1
-        conv = kept[place].conv if place >= 0 else None
+        source = became[step.reads[0]] if step.reads else -1
+        conv = kept[source].conv if source >= 0 else None
         if step.norm is not None and conv is not None and uses[step.reads[0]] == 1:
-            kept[place] = replace(kept[place], run=fuse_conv_bn_eval(conv, step.norm), conv=None)
-            became[number] = place
+            kept[source] = replace(kept[source], run=fuse_conv_bn_eval(conv, step.norm), conv=None)
+            became[number] = source
             continue
         became[number] = len(kept)
         kept.append(replace(step, reads=tuple(became[read] for read in step.reads)))
@@ -88,14 +88,14 @@ def fold(steps: list[Step]) -> list[Step]:
 
 
 class _Tracer(fx.Tracer):
-    """Looks into every module but those that torch has, and convolutions of any make."""
+    """Traces into every module except torch's own and convolutions."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, nn.Conv2d) or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Reading(fx.Interpreter):
-    """Runs a traced network once and notes a step for whatever depends on the input."""
+    """Runs a traced network once and records a step for each value that depends on the input."""
 
     def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__(traced)
@@ -106,9 +106,11 @@ class _Reading(fx.Interpreter):
         self._answer: fx.Node | None = None
 
     def finish(self) -> list[Step]:
-        """The steps, the last of which gives the answer."""
+        """Return the steps; the last one returns the scores."""
         if self._answer is None or self._made.get(self._answer, -1) != len(self.steps) - 1:
-            raise UsageError("not for this architecture: its answer is not one table of scores")
+            raise UsageError(
+                "not supported for this architecture: its output is not one score table"
+            )
         return self.steps
 
     def run_node(self, n: fx.Node) -> Any:
@@ -116,7 +118,9 @@ class _Reading(fx.Interpreter):
         self._values[n] = value
         if n.op == "placeholder":
             if self._made:
-                raise UsageError("not for this architecture: it takes more than one input")
+                raise UsageError(
+                    "not supported for this architecture: it takes more than one input"
+                )
             self._made[n] = -1
         elif n.op == "output":
             found = n.args[0]
@@ -124,7 +128,9 @@ class _Reading(fx.Interpreter):
         elif isinstance(value, torch.Tensor) and self._reads(n):
             self._note(n)
         elif self._reads(n) and not _is_plain(value):
-            raise UsageError(f"not for this architecture: {_name(n, None)} gives several values")
+            raise UsageError(
+                f"not supported for this architecture: {_name(n, None)} returns several values"
+            )
         return value
 
     def _reads(self, node: fx.Node) -> list[fx.Node]:
@@ -133,13 +139,13 @@ class _Reading(fx.Interpreter):
     def _note(self, node: fx.Node) -> None:
         module = self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
         reads = self._reads(node)
-        if module is not None and is_nothing(module):
+        if module is not None and is_identity(module):
             self._made[node] = self._made[reads[0]]
             return
         kind = find_kind(node, module, len(reads))
         if kind is None:
             raise UsageError(
-                f"not for this architecture: no rule is known for {_name(node, module)}"
+                f"not supported for this architecture: {_name(node, module)} has no rule"
             )
         is_conv, is_norm = isinstance(module, nn.Conv2d), isinstance(module, nn.BatchNorm2d)
         step = Step(
@@ -156,13 +162,13 @@ class _Reading(fx.Interpreter):
 def _bind(
     node: fx.Node, module: nn.Module | None, reads: list[fx.Node], values: Mapping[fx.Node, Any]
 ) -> Operation:
-    """A node's operation, with everything that does not depend on the input filled in."""
-    places = {each: place for place, each in enumerate(reads)}
+    """A node's operation with all values bound that do not depend on the input."""
+    positions = {each: position for position, each in enumerate(reads)}
     known = dict(values)
 
     def run(*given: torch.Tensor) -> Any:
         def fill(each: fx.Node) -> Any:
-            return given[places[each]] if each in places else known[each]
+            return given[positions[each]] if each in positions else known[each]
 
         args = fx.map_arg(node.args, fill)
         kwargs = fx.map_arg(node.kwargs, fill)
@@ -177,7 +183,7 @@ def _bind(
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value is a size or the like, and no part of what the network computes."""
+    """Whether a value is a size or the like, not a tensor."""
     if isinstance(value, (tuple, list)):
         return all(_is_plain(each) for each in value)
     return not isinstance(value, torch.Tensor)
@@ -192,11 +198,11 @@ def _name(node: fx.Node, module: nn.Module | None) -> str:
 
 
 class Kind(Enum):
-    """Which rule an operation takes."""
+    """Kind of an operation, which determines its rule."""
 
-    LINEAR = "linear"  # relevance goes to what was added up, in proportion
-    ACTIVATION = "activation"  # element by element, 0 to 0: relevance passes as it is
-    MOVEMENT = "movement"  # values only change places: relevance goes with them
+    LINEAR = "linear"  # relevance is distributed in proportion to the summands
+    ACTIVATION = "activation"  # elementwise, 0 to 0: relevance passes through
+    MOVEMENT = "movement"  # values change positions: relevance moves with them
 
 
 _LINEAR_MODULES = (
@@ -211,12 +217,12 @@ _ACTIVATION_MODULES = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.Hardtanh, nn.ELU, nn.CELU, nn.SELU),
     *(nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanh, nn.Softsign),
 )
-# A pool that takes the largest value moves it; relevance goes where the value came from.
+# Max pooling moves a value; relevance moves back to its position.
 _MOVEMENT_MODULES = (
     *(nn.Flatten, nn.Unflatten, nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d),
     *(nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle),
 )
-_NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout)
+_IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout)
 
 _LINEAR = {
     *(torch.conv2d, functional.linear, functional.avg_pool2d, functional.adaptive_avg_pool2d),
@@ -241,16 +247,16 @@ _MOVEMENTS = {
 
 
 def find_kind(node: fx.Node, module: nn.Module | None, reads: int) -> Kind | None:
-    """What kind of operation a node of a traced network is.
+    """Return the kind of a node of a traced network.
 
     Args:
         node: the node.
         module: the module that it runs, or None.
-        reads: how many of the values that it reads depend on the input.
+        reads: number of values it reads that depend on the input.
 
     Returns:
-        None where no rule is known, such as for a product of two values that both depend on
-        the input, or a function that does not turn 0 into 0.
+        None without a rule, such as for a product of two values that both depend on the input,
+        or a function that does not map 0 to 0.
     """
     if module is not None:
         return _find_module_kind(module)
@@ -260,7 +266,7 @@ def find_kind(node: fx.Node, module: nn.Module | None, reads: int) -> Kind | Non
         or target in _SUMS
         or (target in _SCALINGS and reads == 1)
     ):
-        is_inverse = target in (operator.truediv, torch.div, "div", "div_")
+        is_inverse = target in _INVERSES
         # A number divided by a value is not linear in it.
         return None if is_inverse and not isinstance(node.args[0], fx.Node) else Kind.LINEAR
     if target in _ACTIVATIONS:
@@ -270,9 +276,9 @@ def find_kind(node: fx.Node, module: nn.Module | None, reads: int) -> Kind | Non
     return None
 
 
-def is_nothing(module: nn.Module) -> bool:
-    """Whether a module does nothing once a network is trained."""
-    return isinstance(module, _NOTHING)
+def is_identity(module: nn.Module) -> bool:
+    """Return whether a module is the identity in evaluation mode."""
+    return isinstance(module, _IDENTITIES)
 
 
 def _find_module_kind(module: nn.Module) -> Kind | None:
@@ -286,6 +292,6 @@ def _find_module_kind(module: nn.Module) -> Kind | None:
 
 
 def _keeps_zero(node: fx.Node) -> bool:
-    """Whether a movement brings nothing in: padding with another value than 0 does."""
+    """Whether a movement adds only zeros; padding with another value does not."""
     value = node.kwargs.get("value", node.args[3] if len(node.args) > 3 else None)
     return node.target is not functional.pad or value in (None, 0, 0.0)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from curate.core.errors import UsageError
+from curate.impact.explain.attribution import MethodOptions, Subject
 from curate.impact.explain.attribution.gradcam import open_gradcam
-from curate.impact.explain.attribution.method import Options, Subject
 from tests.impact.explain.attribution.networks import Small
 
 IMAGE = np.random.default_rng(0).uniform(size=(3, 16, 16)).astype(np.float32)
@@ -44,23 +44,23 @@ class Wrapped(nn.Module):
         return Output()
 
 
-def test_the_last_layer_that_runs_once_and_gives_an_image_is_found() -> None:
-    method = open_gradcam(Small(Two()), IMAGE, Options())
+def test_last_spatial_layer_is_found() -> None:
+    method = open_gradcam(Small(Two()), IMAGE, MethodOptions())
     assert method.parameters == {"layer": "block", "kind": "Sequential"}
 
 
-def test_scores_can_stand_in_an_answer_as_logits() -> None:
+def test_scores_from_an_object_with_logits() -> None:
     network = Wrapped().eval()
     subject = Subject(IMAGE, 1, np.zeros((16, 16), np.int64), 0)
-    found = open_gradcam(Small(network), IMAGE, Options()).attribute(subject)
-    plain = open_gradcam(Small(network.inner), IMAGE, Options()).attribute(subject)
+    found = open_gradcam(Small(network), IMAGE, MethodOptions()).attribute(subject)
+    plain = open_gradcam(Small(network.inner), IMAGE, MethodOptions()).attribute(subject)
     np.testing.assert_array_equal(found, plain)
 
 
 def test_the_map_is_the_weighted_sum_of_channels() -> None:
     torch.manual_seed(0)
     network = Two().eval().requires_grad_(False)
-    method = open_gradcam(Small(network), IMAGE, Options(layer="stem"))
+    method = open_gradcam(Small(network), IMAGE, MethodOptions(layer="stem"))
     found = method.attribute(Subject(IMAGE, 2, np.zeros((16, 16), np.int64), 0))
     channels = network.stem(torch.from_numpy(IMAGE[None])).requires_grad_()
     x = network.relu(network.block(network.relu(channels)))
@@ -75,18 +75,18 @@ def test_the_map_is_the_weighted_sum_of_channels() -> None:
     ("layer", "said"),
     [
         ("relu", "has no layer 'relu' that runs once"),
-        ("squeeze", "gives 1×4×1×1, which is no image"),
-        ("head", "gives 1×3, which is no image"),
+        ("squeeze", "returns 1×4×1×1, which has no spatial"),
+        ("head", "returns 1×3, which has no spatial"),
     ],
 )
-def test_a_layer_that_will_not_do_is_refused(layer: str, said: str) -> None:
+def test_unsuitable_layer_is_refused(layer: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        open_gradcam(Small(Two()), IMAGE, Options(layer=layer))
+        open_gradcam(Small(Two()), IMAGE, MethodOptions(layer=layer))
 
 
-def test_a_compiled_network_shows_no_layers() -> None:
+def test_compiled_network_is_refused() -> None:
     class Compiled(torch.jit.ScriptModule):
         pass
 
-    with pytest.raises(UsageError, match="not for TorchScript"):
-        open_gradcam(Small(Compiled()), IMAGE, Options())
+    with pytest.raises(UsageError, match="not supported for TorchScript"):
+        open_gradcam(Small(Compiled()), IMAGE, MethodOptions())

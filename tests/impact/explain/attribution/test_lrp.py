@@ -7,10 +7,9 @@ from torch import nn
 from torch.nn import functional
 
 from curate.core.errors import UsageError
-from curate.impact.explain.attribution import lrp
+from curate.impact.explain.attribution import Map, MethodOptions, Subject, lrp
 from curate.impact.explain.attribution.lrp import open_lrp
 from curate.impact.explain.attribution.lrp_steps import Kind, to_steps
-from curate.impact.explain.attribution.method import Map, Options, Subject
 from tests.impact.explain.attribution.networks import Small, Spotlight, box_mask
 
 
@@ -70,7 +69,7 @@ class Shared(nn.Module):
 
 def attribute(network: nn.Module, target: int = 1) -> tuple[Map, np.ndarray]:
     image = np.random.default_rng(3).normal(size=(3, 8, 8)).astype(np.float32)
-    method = open_lrp(Small(network), image, Options())
+    method = open_lrp(Small(network), image, MethodOptions())
     return method.attribute(Subject(image, target, np.zeros((8, 8), np.int64), 0)), image
 
 
@@ -92,7 +91,7 @@ def test_without_biases_and_epsilon_it_is_gradient_times_input(exact: None, func
     assert found.sum() == pytest.approx(float(output.detach()), rel=1e-4)
 
 
-def test_epsilon_takes_relevance_away_and_turns_none_round() -> None:
+def test_epsilon_absorbs_relevance_without_changing_signs() -> None:
     torch.manual_seed(0)
     network = Residual().eval()
     found, image = attribute(network)
@@ -100,19 +99,19 @@ def test_epsilon_takes_relevance_away_and_turns_none_round() -> None:
     assert 0 < found.sum() / output < 0.95
 
 
-def test_a_saturated_activation_passes_relevance_on_where_a_gradient_would_stop(
+def test_saturated_activation_passes_relevance_through(
     exact: None,
 ) -> None:
     network = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.ReLU6(), nn.Flatten())
     network[0].weight.data.fill_(100.0)
     image = np.full((3, 8, 8), 1.0, np.float32)
-    method = open_lrp(Small(network), image, Options())
+    method = open_lrp(Small(network), image, MethodOptions())
     found = method.attribute(Subject(image, 0, np.zeros((8, 8), np.int64), 0))
     assert found[0, 0] == pytest.approx(6.0, rel=1e-4)
     assert np.count_nonzero(np.abs(found) > 1e-6) == 1
 
 
-def test_batch_normalisation_is_folded_where_a_convolution_alone_feeds_it() -> None:
+def test_batch_normalization_is_folded() -> None:
     torch.manual_seed(1)
     network = Normalised().eval()
     image = torch.randn(1, 3, 8, 8)
@@ -132,18 +131,18 @@ def test_batch_normalisation_is_folded_where_a_convolution_alone_feeds_it() -> N
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        (lambda x: x * x.relu(), "no rule is known for the operation 'mul'"),
-        (lambda x: 1 / (x.relu() + 1), "no rule is known for the operation 'truediv'"),
+        (lambda x: x * x.relu(), "the operation 'mul' has no rule"),
+        (lambda x: 1 / (x.relu() + 1), "the operation 'truediv' has no rule"),
         (
             lambda x: functional.pad(x, (1, 1), value=2.0),
-            "no rule is known for the operation 'pad'",
+            "the operation 'pad' has no rule",
         ),
-        (lambda x: x.softmax(1), "no rule is known for the operation 'softmax'"),
-        (lambda x: x.max(1), "gives several values"),
-        (lambda x: (x, x), "its answer is not one table of scores"),
+        (lambda x: x.softmax(1), "the operation 'softmax' has no rule"),
+        (lambda x: x.max(1), "returns several values"),
+        (lambda x: (x, x), "its output is not one score table"),
     ],
 )
-def test_what_has_no_rule_is_named(function: object, said: str) -> None:
+def test_operations_without_a_rule_are_named(function: object, said: str) -> None:
     class Other(nn.Module):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             return function(image)  # type: ignore[operator]
@@ -152,16 +151,16 @@ def test_what_has_no_rule_is_named(function: object, said: str) -> None:
         to_steps(Other(), torch.randn(1, 3, 8, 8))
 
 
-def test_modules_without_a_rule_are_named_by_kind_and_place() -> None:
+def test_modules_without_a_rule_are_named() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4))
-    with pytest.raises(UsageError, match=r"no rule is known for GroupNorm \(1\)"):
+    with pytest.raises(UsageError, match=r"GroupNorm \(1\) has no rule"):
         to_steps(network, torch.randn(1, 3, 8, 8))
 
 
-def test_the_report_says_how_many_steps_of_each_kind_there_are() -> None:
+def test_parameters_count_the_steps_of_each_kind() -> None:
     network = Spotlight(box_mask(slice(0, 4), slice(0, 4), 8))
     image = np.ones((3, 8, 8), np.float32)
-    assert open_lrp(Small(network), image, Options()).parameters == {
+    assert open_lrp(Small(network), image, MethodOptions()).parameters == {
         "rule": "epsilon",
         "epsilon": 0.25,
         "linear_steps": 6,

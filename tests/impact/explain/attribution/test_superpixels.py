@@ -2,23 +2,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.impact.explain.attribution.surrogate import MOST_FACES, SEGMENTS, cut, spread
+from curate.impact.explain.attribution.superpixels import MAX_FACES, SEGMENTS, segment, spread
 
 NOISE = np.random.default_rng(0).uniform(size=(64, 64, 3))
 SHOWN = np.stack([*np.meshgrid(*([np.linspace(0, 1, 64)] * 2)), np.zeros((64, 64))], axis=-1)
 NONE = np.zeros((64, 64))
 
 
-def test_numbers_run_from_nought_without_gaps_and_come_again() -> None:
-    labels = cut(SHOWN, NONE)
+def test_labels_are_contiguous_and_deterministic() -> None:
+    labels = segment(SHOWN, NONE)
     assert labels.shape == (64, 64)
     assert (np.unique(labels) == np.arange(labels.max() + 1)).all()
     assert SEGMENTS / 2 < labels.max() + 1 <= 2 * SEGMENTS
-    assert (labels == cut(SHOWN, NONE)).all()
+    assert (labels == segment(SHOWN, NONE)).all()
 
 
-def test_an_image_without_any_parts_is_cut_into_a_grid() -> None:
-    labels = cut(NOISE, NONE)
+def test_noise_is_segmented_by_a_grid() -> None:
+    labels = segment(NOISE, NONE)
     assert labels.max() + 1 == SEGMENTS
     assert labels[0, 0] == labels[8, 8] != labels[0, 10]
 
@@ -28,23 +28,23 @@ def test_each_face_is_a_superpixel_of_its_own() -> None:
     coverage[4:20, 5:15] = 1
     coverage[40:50, 40:60] = 0.6
     coverage[50, 40:60] = 0.4
-    labels = cut(SHOWN, coverage)
+    labels = segment(SHOWN, coverage)
     for face in (coverage == 1, coverage == 0.6):
         (number,) = np.unique(labels[face])
         assert ((labels == number) == face).all()
 
 
-def test_of_many_faces_the_smallest_share_one() -> None:
+def test_smallest_of_many_faces_share_a_superpixel() -> None:
     coverage = NONE.copy()
     for number in range(20):
         y, x = divmod(number, 5)
         coverage[16 * y : 16 * y + 3 + number % 7, 12 * x : 12 * x + 4] = 1
-    labels = cut(SHOWN, coverage)
-    assert len(np.unique(labels[coverage > 0])) == MOST_FACES + 1
+    labels = segment(SHOWN, coverage)
+    assert len(np.unique(labels[coverage > 0])) == MAX_FACES + 1
 
 
-def test_a_face_that_fills_the_image_leaves_the_superpixels_as_they_are() -> None:
-    assert (cut(SHOWN, np.ones((64, 64))) == cut(SHOWN, NONE)).all()
+def test_full_image_face_leaves_superpixels_unchanged() -> None:
+    assert (segment(SHOWN, np.ones((64, 64))) == segment(SHOWN, NONE)).all()
 
 
 def test_a_weight_is_spread_evenly_over_its_superpixel() -> None:

@@ -1,0 +1,7 @@
+"""``python -m curate``: the command line."""
+
+from __future__ import annotations
+
+from curate.cli.main import main
+
+main()

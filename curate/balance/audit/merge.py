@@ -1,0 +1,85 @@
+"""Load audit reports in order to merge them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from curate.balance.audit.measure import Rules
+from curate.balance.audit.report import VERSION
+from curate.balance.census import Census, census_from_dict
+from curate.core.errors import DataError, SchemaVersionError
+
+
+@dataclass(frozen=True, slots=True)
+class SiteAudit:
+    """The parts of a report that merging needs.
+
+    Args:
+        census: the counts.
+        rules: the parameters.
+        reading: how records were counted.
+        sites: number of sites already merged.
+        min_cell: smallest published count, or None.
+        noise: the privacy budget spent, or None.
+    """
+
+    census: Census
+    rules: Rules
+    reading: Mapping[str, Any]
+    sites: int
+    min_cell: int | None
+    noise: Mapping[str, Any] | None
+
+
+def load_audit(path: Path) -> SiteAudit:
+    """Load a report.
+
+    Raises:
+        DataError: if it cannot be read or is not an audit.
+        SchemaVersionError: if it was written by a newer release.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"the audit {path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise DataError(f"{path} is not valid JSON; give a report of curate audit") from None
+    version = report.get("version") if isinstance(report, dict) else None
+    if isinstance(version, int) and version > VERSION:
+        raise SchemaVersionError(
+            f"{path} has version {version}, this release reads up to {VERSION}; upgrade "
+            "curate-dataset"
+        )
+    try:
+        return _parse(report)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        line = " ".join(str(error).split())[:120]
+        raise DataError(
+            f"{path} is not a report of curate audit that can be merged ({line})"
+        ) from None
+
+
+def _parse(report: Mapping[str, Any]) -> SiteAudit:
+    rules = report["rules"]
+    targets = {
+        tuple(target["columns"]): {tuple(group): float(share) for group, share in target["groups"]}
+        for target in rules["targets"]
+    }
+    for bins in report["reading"]["bins"].values():
+        if not all(isinstance(name, str) for name in bins["names"]):
+            raise ValueError("ranges without names")
+    noise = report["noise"]
+    scale = 0.0 if noise is None else float(noise["scale"])
+    census = census_from_dict(report["census"], int(report["records"]))
+    return SiteAudit(
+        census=replace(census, noise=scale),
+        rules=Rules(targets, int(rules["threshold"]), int(rules["seed"])),
+        reading=report["reading"],
+        sites=int(report["sites"]),
+        min_cell=report["suppressed"]["min_cell"],
+        noise=noise,
+    )

@@ -1,0 +1,282 @@
+"""``curate balance``: correct group representation, and report what that costs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curate.cli.options import HTML, JSON, LAYOUT, PATH, PLACE, QUIET, SEED, WORKERS
+from curate.cli.output import check_outputs, write_report
+from curate.cli.progress import stop_on_interrupt, telling, watching
+from curate.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from curate.balance.correct.options import BalanceInputs, BalanceOptions
+
+_STRATEGIES = ("reweigh", "subset", "oversample", "augment", "augment-positive", "labels")
+
+_EPILOG = """\b
+Strategies:
+  reweigh           a weight per record (Kamiran and Calders): within each label,
+                    groups get the target's share; with --target observed, groups
+                    and labels become independent
+  subset            the largest subset that meets the target
+  oversample        repeat records of under-represented groups until the target is met
+  augment           like oversample, but with augmented copies
+  augment-positive  augmented copies with the label --positive for groups whose base
+                    rate is below --base-rate
+  labels            remove records with a label that `curate audit labels` removed
+
+\b
+Weights in PyTorch:
+  table = pandas.read_parquet("OUT/manifest/weights.parquet").set_index("id")
+  weights = table.weight[ids_of_my_dataset].tolist()
+  sampler = torch.utils.data.WeightedRandomSampler(weights, len(weights))
+  loader = torch.utils.data.DataLoader(my_dataset, batch_size=64, sampler=sampler)
+
+\b
+Examples:
+  curate balance out/ --groups people.csv --by gender,age --strategy subset -o even/
+  curate balance out/ --groups people.csv --by gender --within category \\
+      --target observed --strategy reweigh -o weights/
+  curate balance out/ --groups people.csv --by gender --within category \\
+      --strategy augment --augmentation flip -o more/
+  curate balance out/ --groups people.csv --by gender --label job --positive doctor \\
+      --strategy augment-positive -o more/
+  curate balance out/ --label category --strategy labels --labels labels.json -o safe/
+"""
+
+_OPTIONS = (
+    click.option("--output", "-o", "out", type=PATH, metavar="OUT", help="Output folder."),
+    click.option(
+        "--strategy", required=True, type=click.Choice(_STRATEGIES), help="See Strategies below."
+    ),
+    click.option(
+        "--groups",
+        type=PATH,
+        metavar="TABLE",
+        help="Group attributes per image: CSV, TSV, JSON Lines or Parquet with a column of ids "
+        "(file names, paths or unique path suffixes), or COCO JSON with attributes in its "
+        "annotations.",
+    ),
+    click.option(
+        "--id",
+        "id_column",
+        metavar="COLUMN",
+        help="Column of ids in the table. [default: first of the usual names]",
+    ),
+    click.option(
+        "--by",
+        multiple=True,
+        metavar="NAME[,NAME…]",
+        help="Attribute, or several crossed, to bring to the target; can be repeated, and all "
+        "targets are then met together.",
+    ),
+    click.option(
+        "--within",
+        metavar="NAME",
+        help="Column of labels: meet the target within each label. [default: over all records]",
+    ),
+    click.option(
+        "--label", metavar="NAME", help="Column of labels, for the audits, --positive and --labels."
+    ),
+    click.option(
+        "--target",
+        "targets",
+        multiple=True,
+        metavar="uniform|observed|TABLE",
+        help="uniform; observed: current shares, in every label; or a reference population: "
+        "columns named like the attributes, and share or count. [default: uniform]",
+    ),
+    click.option(
+        "--tolerance",
+        type=click.FloatRange(0, 1, max_open=True),
+        metavar="SHARE",
+        help="Maximum difference of a group's share from its target. [default: 0.01, or a tenth "
+        "of the smallest target share if that is less]",
+    ),
+    click.option(
+        "--min-per-label",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Minimum records to keep per label. [default: 1 with --within, else 0]",
+    ),
+    click.option(
+        "--max-copies",
+        type=click.IntRange(2),
+        default=10,
+        show_default=True,
+        metavar="N",
+        help="Maximum occurrences of a record in the result, including the original.",
+    ),
+    click.option("--positive", metavar="LABEL", help="The label that augment-positive adds."),
+    click.option(
+        "--base-rate",
+        "rate",
+        default="overall",
+        show_default=True,
+        metavar="overall|highest|RATE",
+        help="Base rate that every group should reach (augment-positive). It assumes that groups "
+        "below it lack positives because of historical or label bias; where rates truly differ, "
+        "it costs accuracy.",
+    ),
+    click.option(
+        "--labels", type=PATH, metavar="FILE", help="JSON report of `curate audit labels`."
+    ),
+    click.option(
+        "--augmentation",
+        metavar="PRESET|FILE",
+        help="photometric (colors), flip (mirroring and colors), geometric (also small rotation "
+        "and scaling), or a file written by albumentations.save. [default: flip]",
+    ),
+    click.option(
+        "--split",
+        "splits",
+        multiple=True,
+        metavar="NAME",
+        help="Correct only this split; can be repeated. [default: all; nothing is added to "
+        "validation or test splits]",
+    ),
+    click.option(
+        "--per",
+        type=click.Choice(["record", "person"]),
+        default="record",
+        show_default=True,
+        help="Unit of counting. record: each image once; several values form a group of their own "
+        "(Female+Male). person: each row of an id, and each element of a list.",
+    ),
+    click.option("--separator", metavar="TEXT", help="Separator of several values in one field."),
+    click.option(
+        "--bins",
+        multiple=True,
+        metavar="NAME=RANGES",
+        help="Ranges of a numeric column: age=child<18,adult<65,old or age=18,65; can be repeated.",
+    ),
+    LAYOUT,
+    click.option(
+        "--list-only", is_flag=True, help="Write the decision for every record, but no images."
+    ),
+    click.option(
+        "--visible-faces",
+        is_flag=True,
+        help="Write images although SOURCE is not the OUT of `curate blur`; faces stay visible.",
+    ),
+    SEED,
+    WORKERS,
+    click.option(
+        "--shard-size",
+        type=click.IntRange(1, 1_000_000),
+        metavar="N",
+        help="Images per shard, the unit of work. [default: chosen from the number of images]",
+    ),
+    click.option("--dry-run", is_flag=True, help="Report what would be done; write no OUT."),
+    click.option(
+        "--report", type=PATH, metavar="FILE", help="Write the report as JSON to this file."
+    ),
+    HTML,
+    JSON,
+    QUIET,
+)
+
+
+def _add_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("source", type=PLACE, required=False)
+@_add_options
+def command(source: str | None, **options: Any) -> None:
+    """Correct group representation in SOURCE, and write OUT.
+
+    SOURCE is the OUT of `curate blur` or of an earlier `curate balance`, a dataset, or a
+    table; it is only read. OUT gets data/, in SOURCE's layout with matching annotations,
+    and manifest/, with a row per record: kept, removed (and why), or added (and from
+    which); for weights, manifest/weights.parquet. The report has audits before and after,
+    what was removed and added, and bias amplification. Run the same command again to
+    continue after an interruption.
+    """
+    from curate.balance.correct.run import rebalance
+    from curate.pipeline.session import Session
+
+    if options["out"] is None and not options["dry_run"]:
+        raise UsageError("no output folder; give --output OUT or --dry-run")
+    inputs = [source, options["groups"], options["labels"], options["out"]]
+    check_outputs(inputs, (options["report"], options["html"]))
+    asked, given = read_options(options)
+    session = Session(
+        layout=options["layout"],
+        workers=options["workers"],
+        tell=telling(quiet=options["quiet"]),
+    )
+    if options["dry_run"]:
+        done = rebalance(source, None, asked, given, session)
+    else:
+        with watching(options["quiet"]) as watch, stop_on_interrupt(session.stop):
+            session = dataclasses.replace(session, watch=watch)
+            done = rebalance(source, options["out"], asked, given, session)
+    write_report(done, options, json="report")
+
+
+def read_options(options: Mapping[str, Any]) -> tuple[BalanceOptions, BalanceInputs]:
+    """Convert command-line options; raises `UsageError` if they contradict each other."""
+    from curate.balance.correct.options import AUGMENTING, BalanceInputs, BalanceOptions
+    from curate.balance.correct.transforms import PRESETS
+    from curate.balance.groups import parse_bins
+
+    label, within, minimum = options["label"], options["within"], options["min_per_label"]
+    if label is not None and within is not None and label != within:
+        raise UsageError("--label and --within name different columns; give one column of labels")
+    if minimum is not None and label is None and within is None:
+        raise UsageError("--min-per-label requires --within or --label")
+    named = [text for text in options["targets"] if text in ("uniform", "observed")]
+    if len(named) > 1 or (named and len(options["targets"]) > 1):
+        raise UsageError("--target must be either uniform, or observed, or tables")
+    alters = options["strategy"] in AUGMENTING
+    if options["augmentation"] is not None and not alters:
+        raise UsageError(f"--augmentation is not an option of strategy {options['strategy']}")
+    augmentation = (options["augmentation"] or "flip") if alters else None
+    preset = augmentation if augmentation is None or augmentation in PRESETS else "file"
+    bins = [parse_bins(text) for text in options["bins"]]
+    if len(dict(bins)) < len(bins):
+        raise UsageError("--bins is given twice for the same column")
+    same = ("strategy", "tolerance", "max_copies", "positive", "per", "separator", "seed")
+    balancing = BalanceOptions(
+        **{name: options[name] for name in (*same, "by", "shard_size")},
+        label=label or within,
+        within=within is not None,
+        target=named[0] if named else "table" if options["targets"] else "uniform",
+        min_per_label=int(within is not None) if minimum is None else minimum,
+        rate=_parse_rate(options["rate"]),
+        augmentation=preset,
+        splits=tuple(dict.fromkeys(options["splits"])),
+        bins=dict(bins),
+        writes_images=not options["list_only"],
+    )
+    inputs = BalanceInputs(
+        groups=options["groups"],
+        id_column=options["id_column"],
+        targets=() if named else tuple(Path(text) for text in options["targets"]),
+        labels=options["labels"],
+        augmentation=augmentation,
+        layout=options["layout"],
+        visible_faces=options["visible_faces"],
+    )
+    return balancing, inputs
+
+
+def _parse_rate(text: str) -> str | float:
+    if text in ("highest", "overall"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(
+            f"--base-rate cannot be {text!r}; give highest, overall or a number"
+        ) from None

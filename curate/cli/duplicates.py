@@ -1,0 +1,66 @@
+"""``curate duplicates``: near-duplicate images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from curate.cli.options import PATH, PLACE
+from curate.cli.output import check_outputs, report_options, write_report
+from curate.cli.progress import watching_steps
+from curate.duplicates.hashing import THRESHOLD
+from curate.layouts import LAYOUTS
+
+_EPILOG = """\b
+Examples:
+  curate duplicates photos/
+  curate duplicates photos/ --faces faces.parquet -o duplicates.json
+  curate review photos/ --faces faces.parquet --duplicates duplicates.json
+  curate duplicates photos/ out/
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("source", type=PLACE)
+@click.argument("out", type=PATH, required=False)
+@click.option(
+    "--faces", type=PATH, metavar="FILE",
+    help="Faces of SOURCE: which copies of a picture have one, and which have none.",
+)  # fmt: skip
+@click.option(
+    "--threshold", type=click.IntRange(0, 31), default=THRESHOLD,
+    help=f"Bits of 256 in which hashes may differ. [default: {THRESHOLD}]",
+)  # fmt: skip
+@click.option("--format", "layout", type=click.Choice(["auto", *LAYOUTS]), default="auto",
+              help="SOURCE's layout. [default: auto]")  # fmt: skip
+@click.option(
+    "--workers", type=click.IntRange(1, 256), metavar="N", help="Threads. [default: one per core]"
+)
+@report_options
+@click.pass_context
+def command(ctx: click.Context, /, source: str, out: Path | None, **options: Any) -> None:
+    """Find images of SOURCE that show the same picture, and copies that were not blurred.
+
+    Re-encoded, rescaled, brighter or darker, mirrored and slightly cropped copies are found.
+    With OUT, an output without a hidden face whose copy in SOURCE has one is a leak: exit
+    code 1.
+    """
+    from curate.duplicates.run import SearchOptions, find_duplicates
+    from curate.pipeline.session import Session, Step, workers_for
+    from curate.recipe import Recipe
+
+    check_outputs([source, out, options["faces"]], [options["output"], options["html"]])
+    search = SearchOptions(
+        faces=options["faces"],
+        layout=options["layout"],
+        threshold=options["threshold"],
+        workers=workers_for(Recipe(), Session(workers=options["workers"])),
+    )
+    with watching_steps(options["quiet"]) as watch:
+        found = find_duplicates(
+            source, out, search, lambda done: watch(Step("reading", "images", done, None))
+        )
+    write_report(found, options)
+    ctx.exit(1 if any(group.leaks for group in found.groups) else 0)

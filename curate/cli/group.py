@@ -1,0 +1,42 @@
+"""Groups of commands that are imported when they are called."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+import click
+
+
+class CommandGroup(click.Group):
+    """A group whose commands are modules, imported when they are called.
+
+    A command is the attribute ``command`` of its module. Without a command, the group prints
+    its help.
+
+    Args:
+        package: the package of the modules.
+        summaries: one line of help by command name, in the order of ``--help``.
+        kwargs: arguments of `click.Group`.
+    """
+
+    def __init__(self, package: str, summaries: Mapping[str, str], **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]  # click's own names
+        self._package, self._summaries = package, summaries
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return list(self._summaries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command, or None if there is no such command."""
+        if cmd_name not in self._summaries:
+            return None
+        command = importlib.import_module(f"{self._package}.{cmd_name}").command
+        assert isinstance(command, click.Command)  # noqa: S101 - narrows the type
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self._summaries.items()))

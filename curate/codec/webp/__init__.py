@@ -1,0 +1,1 @@
+"""WebP: chunks, bitstreams and frames."""

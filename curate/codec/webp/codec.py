@@ -1,0 +1,219 @@
+"""WebP (RFC 9649): the container is rewritten; lossless images exact, lossy re-encoded."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from curate.codec.decoding import check_size, open_image, to_frame
+from curate.codec.metadata.allow_list import Metadata, exif_leaks, icc_leaks, select_metadata
+from curate.codec.picture import CodecOptions, Encoded, Picture
+from curate.codec.webp.bitstream import (
+    ALPHA_FLAG,
+    Chunk,
+    bitstream_size,
+    has_alpha,
+    join_chunks,
+    parse_chunks,
+    parse_webp,
+    select_bitstream,
+    trim_bitstream,
+    uint24,
+    write_still,
+)
+from curate.core.entries import Route
+from curate.core.errors import WithheldError
+from curate.core.geometry import Box
+from curate.core.protocols import Frame
+
+_ICC_FLAG, _EXIF_FLAG, _ANIMATION_FLAG = 0x20, 0x08, 0x02
+_BITSTREAM = (b"ALPH", b"VP8 ", b"VP8L")
+_QUALITY = 90
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What is needed to encode a WebP again.
+
+    Args:
+        images: bitstream chunks of every frame, as in the source.
+        controls: for an animation, the 16-byte header of every frame.
+        loop: for an animation, the ANIM payload: background color and loop count.
+    """
+
+    images: tuple[tuple[Chunk, ...], ...]
+    controls: tuple[bytes, ...]
+    loop: bytes
+
+
+class WebpCodec:
+    """WebP: its bitstreams copied, or changed frames encoded again."""
+
+    name = "WEBP"
+
+    def load(self, data: bytes, options: CodecOptions) -> Picture:
+        """Decode a WebP, all frames.
+
+        Raises:
+            WithheldError: ``truncated``, ``corrupt``, ``bomb`` or ``frames``.
+        """
+        chunks, _ = parse_webp(data)
+        found = dict(reversed(chunks))
+        stored = _stored(chunks)
+        width, height = _canvas(chunks, stored)
+        count = len(stored.images)
+        check_size(width, height, count, options.max_pixels)
+        bare = _write(stored, (width, height), Metadata())
+        frames = _decode(bare, count, (width, height))
+        exif = found.get(b"EXIF", b"").removeprefix(b"Exif\0\0")
+        metadata = select_metadata(
+            exif, found.get(b"ICCP"), options.keep_metadata, found.get(b"XMP ")
+        )
+        return Picture(
+            format="WEBP",
+            mode="RGBA" if frames[0].shape[2] == 4 else "RGB",
+            width=width,
+            height=height,
+            orientation=metadata.orientation,
+            frames=frames,
+            metadata=metadata,
+            stored=stored,
+            layer=_layer(stored, (width, height)),
+        )
+
+    def save(
+        self,
+        picture: Picture,
+        frames: Sequence[Frame] | None,
+        touched: Sequence[Sequence[Box]],
+        options: CodecOptions,
+    ) -> Encoded:
+        """Encode a WebP: bitstreams copied, or all frames encoded again if one changed."""
+        stored: _Stored = picture.stored
+        size = (picture.width, picture.height)
+        if frames is None:
+            exact = replace(stored, images=tuple(trim_bitstream(i) for i in stored.images))
+            return Encoded(_write(exact, size, picture.metadata), Route.COPIED, picture.note)
+        pixels = tuple(frames)
+        lossless = all(chunks[-1][0] == b"VP8L" for chunks in stored.images)
+        images = tuple(_encode(frame, lossless) for frame in pixels)
+        whole = b"\0" * 6 + uint24(size[0] - 1) + uint24(size[1] - 1)
+        controls = tuple(whole + control[12:15] + b"\x02" for control in stored.controls)
+        renewed = _Stored(images, controls, stored.loop)
+        data = _write(renewed, size, picture.metadata)
+        if lossless:
+            return Encoded(data, Route.LOSSLESS, picture.note)
+        return Encoded(data, Route.REENCODED, f"re-encoded whole at quality {_QUALITY}")
+
+    def find_leaks(self, data: bytes, options: CodecOptions) -> list[str]:
+        """List what a WebP output contains besides pixels and allow-listed metadata."""
+        chunks, tail = parse_webp(data)
+        leaks = [f"{len(tail)} bytes after the end of the image"] if tail else []
+        found = dict(reversed(chunks))
+        known = (b"VP8X", b"ICCP", b"ANIM", b"ANMF", b"EXIF", *_BITSTREAM)
+        leaks += [f"a chunk {kind.decode('latin-1')!r}" for kind, _ in chunks if kind not in known]
+        exif, icc = found.get(b"EXIF"), found.get(b"ICCP")
+        leaks += exif_leaks(exif, options.keep_metadata) if exif is not None else []
+        leaks += icc_leaks(icc) if icc is not None else []
+        if leaks:
+            return leaks
+        stored = _stored(chunks)
+        stored = replace(stored, images=tuple(trim_bitstream(i) for i in stored.images))
+        if _write(stored, _canvas(chunks, stored), Metadata(exif=exif, icc=icc)) != data:
+            leaks.append("there are chunks or bytes that the image does not need")
+        return leaks
+
+
+def _decode(data: bytes, count: int, size: tuple[int, int]) -> tuple[Frame, ...]:
+    """Composited frames; RGB if all are opaque."""
+    with open_image(data, "WEBP") as image:
+        if getattr(image, "n_frames", 1) != count or image.size != size:
+            raise WithheldError("corrupt", "the WebP holds other frames than it announces")
+        frames = []
+        for index in range(count):
+            image.seek(index)
+            frames.append(to_frame(image, image.mode if image.mode == "RGBA" else "RGB"))
+    if all(frame.shape[2] == 4 and frame[..., 3].min() == 255 for frame in frames):
+        return tuple(np.ascontiguousarray(frame[..., :3]) for frame in frames)
+    return tuple(frames)
+
+
+def _stored(chunks: list[Chunk]) -> _Stored:
+    frames = [payload for kind, payload in chunks if kind == b"ANMF"]
+    if not frames:
+        still = select_bitstream(chunks)
+        return _Stored((still,), (), b"")
+    loop = next((payload for kind, payload in chunks if kind == b"ANIM"), b"")
+    if len(loop) != 6 or any(len(payload) < 24 for payload in frames):
+        raise WithheldError("corrupt", "the WebP's animation is damaged")
+    images = tuple(select_bitstream(parse_chunks(payload[16:])) for payload in frames)
+    controls = tuple(payload[:15] + bytes([payload[15] & 3]) for payload in frames)
+    return _Stored(images, controls, loop)
+
+
+def _layer(stored: _Stored, size: tuple[int, int]) -> Callable[[int], Frame] | None:
+    """Decode frames of a transparent animation before compositing, on their own canvas.
+
+    Transparent pixels of a frame may have colors that no composited frame shows.
+    """
+    if not stored.controls or not any(has_alpha(image) for image in stored.images):
+        return None
+
+    def decode(index: int) -> Frame:
+        control, image = stored.controls[index], stored.images[index]
+        with open_image(write_still(image), "WEBP") as opened:
+            frame = to_frame(opened, "RGBA")
+        x, y = (2 * int.from_bytes(control[at : at + 3], "little") for at in (0, 3))
+        layer = np.zeros((size[1], size[0], 4), np.uint8)
+        place = layer[y : y + frame.shape[0], x : x + frame.shape[1]]
+        place[:] = frame[: place.shape[0], : place.shape[1]]
+        return layer
+
+    return decode
+
+
+def _canvas(chunks: list[Chunk], stored: _Stored) -> tuple[int, int]:
+    if not stored.controls:
+        return bitstream_size(stored.images[0])
+    kind, payload = chunks[0]
+    if kind != b"VP8X" or len(payload) != 10:
+        raise WithheldError("corrupt", "the WebP's animation has no header")
+    sizes = payload[4:7], payload[7:10]
+    width, height = (int.from_bytes(triple, "little") + 1 for triple in sizes)
+    return width, height
+
+
+def _write(stored: _Stored, size: tuple[int, int], metadata: Metadata) -> bytes:
+    animated = bool(stored.controls)
+    alpha = any(has_alpha(image) for image in stored.images)
+    flags = _ICC_FLAG * bool(metadata.icc) | _EXIF_FLAG * bool(metadata.exif)
+    flags |= _ANIMATION_FLAG * animated
+    chunks: list[Chunk] = []
+    if flags or stored.images[0][0][0] == b"ALPH":
+        flags |= ALPHA_FLAG * alpha
+        header = struct.pack("<I", flags) + uint24(size[0] - 1) + uint24(size[1] - 1)
+        chunks.append((b"VP8X", header))
+    chunks += [(b"ICCP", metadata.icc)] if metadata.icc else []
+    if animated:
+        chunks.append((b"ANIM", stored.loop))
+        for control, image in zip(stored.controls, stored.images, strict=True):
+            chunks.append((b"ANMF", control + join_chunks(image)))
+    else:
+        chunks += stored.images[0]
+    chunks += [(b"EXIF", metadata.exif)] if metadata.exif else []
+    body = b"WEBP" + join_chunks(chunks)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _encode(frame: Frame, lossless: bool) -> tuple[Chunk, ...]:
+    buffer = io.BytesIO()
+    quality = 50 if lossless else _QUALITY  # of a lossless file: effort, not fidelity
+    Image.fromarray(frame).save(
+        buffer, "WEBP", lossless=lossless, quality=quality, method=4, exact=True
+    )
+    return trim_bitstream(select_bitstream(parse_webp(buffer.getvalue())[0]))

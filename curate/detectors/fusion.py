@@ -1,0 +1,393 @@
+"""The detector of the three profiles: passes of CenterFace at several scales, calibrated.
+
+1. A coarse pass of CenterFace looks for candidate boxes down to a low score. An image
+   without any has no face. (`thorough` and large images skip this stage.)
+2. Few candidates are scored again on crops of their own (`curate.detectors.verifier`). If
+   none of them is probable, the image has no face; if those that are probable are large,
+   the crops decide.
+3. Else full passes follow, at the input scales at which the network knows small faces.
+   Their candidates are clustered; few plausible ones are scored again on crops.
+4. A calibrated regression (`curate.detectors.calibration`) gives each candidate a
+   probability, which the profile's `Rule` accepts or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from curate.core.faces import Detection
+from curate.core.protocols import Model, Pixels
+from curate.detectors import centerface
+from curate.detectors.calibration import FILE, SHA256, Calibration, load_calibrations, log_odds
+from curate.detectors.candidates import Candidates, Floats, Mask, concatenate, nms, overlap
+from curate.detectors.centerface import CenterFace, with_chin
+from curate.detectors.device import choose_device
+from curate.detectors.network import Network
+from curate.detectors.options import DetectorOptions, InputScale
+from curate.detectors.passes import check_pixels
+from curate.detectors.verifier import HEAD, HEAD_SHA256, Head, Rescored, load_head, rescore
+
+MIN_SCORE = 0.05
+"""Boxes with a lower score are no candidates."""
+CLUSTER_IOU = 0.4
+"""IoU from which boxes of several passes are one candidate."""
+NMS_IOU = 0.3
+"""IoU above which the less probable of two accepted boxes is dropped."""
+LARGE = 1_000_000
+"""Pixels from which an image counts as a photo at camera resolution."""
+PLAUSIBLE = 0.02
+"""Probability below which a candidate is not scored again."""
+FOUND = 0.1
+"""Score in a crop from which its box is averaged with the candidate's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When a probability is enough.
+
+    Args:
+        accept: minimum probability in an image with a sure face.
+        crowded: the same where candidates are too many to be scored again on crops.
+        alone: minimum probability in an image without a sure face.
+        sure: probability from which a face is sure.
+        small: boxes lower than this, pixels, …
+        small_accept: … need at least this probability.
+    """
+
+    accept: float = 0.05
+    crowded: float = 0.2
+    alone: float = 0.5
+    sure: float = 0.6
+    small: float = 14.0
+    small_accept: float = 0.4
+
+    def minimum(self, probabilities: Floats, heights: Floats, crowded: bool) -> Floats:
+        """The probability that each candidate of an image needs, shape (N,)."""
+        has_sure = bool((probabilities >= self.sure).any())
+        least = (self.crowded if crowded else self.accept) if has_sure else self.alone
+        return np.where(heights < self.small, max(self.small_accept, least), least)
+
+    def accepts(self, probabilities: Floats, heights: Floats, crowded: bool) -> Mask:
+        """Which candidates of an image are faces, shape (N,)."""
+        accepted: Mask = probabilities >= self.minimum(probabilities, heights, crowded)
+        return accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a profile runs.
+
+    Args:
+        coarse: the pass that every small image gets; None to start with the full passes.
+        full: the full passes; none where the coarse pass is all.
+        large: passes over large images.
+        calibration: name of the calibration of the full passes' mean score.
+        few: up to so many candidates are scored again on crops.
+        likely: probability from which a candidate of the coarse pass is followed up.
+        tall: candidates at least this high, pixels, need no full pass.
+        rule: when a probability is enough.
+    """
+
+    coarse: InputScale | None
+    full: tuple[InputScale, ...]
+    large: tuple[InputScale, ...]
+    calibration: str
+    few: int
+    likely: float
+    tall: float
+    rule: Rule
+
+
+COARSE = InputScale(factor=0.6, full_side=160)
+FINE = InputScale(factor=1.5)
+MIRRORED = InputScale(factor=1.5, mirrored=True)
+DOUBLE = InputScale(factor=2.0)
+NATIVE = InputScale()
+PLANS: Mapping[str, Plan] = MappingProxyType(
+    {
+        "fast": Plan(
+            coarse=COARSE, full=(), large=(InputScale(factor=0.5),), calibration="coarse",
+            few=6, likely=0.1, tall=0.0, rule=Rule(crowded=0.35),
+        ),
+        "balanced": Plan(
+            coarse=COARSE, full=(FINE,), large=(NATIVE,), calibration="full",
+            few=12, likely=0.05, tall=32.0, rule=Rule(),
+        ),
+        "thorough": Plan(
+            coarse=None, full=(FINE, MIRRORED, DOUBLE), large=(FINE,), calibration="thorough",
+            few=16, likely=0.0, tall=0.0, rule=Rule(accept=0.03, crowded=0.18, small_accept=0.5),
+        ),
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """How one image was decided.
+
+    Args:
+        stage: the last stage: ``coarse``, ``crops`` or ``full``.
+        passes: names of the passes, in the order of the columns of ``scores``.
+        boxes: float64, shape (N, 4), pixels of the image, before the chin is added.
+        scores: float64, shape (N, P): the best score in each pass, 0 where there is none.
+        rescored: the second stage, or None where it did not run.
+        person: log-odds of the verifier's head, shape (N,), or None.
+        probabilities: float64, shape (N,).
+        accepted: bool, shape (N,), before suppression.
+    """
+
+    stage: str
+    passes: tuple[str, ...]
+    boxes: Floats
+    scores: Floats
+    rescored: Rescored | None
+    person: Floats | None
+    probabilities: Floats
+    accepted: Mask
+
+    @property
+    def faces(self) -> Candidates:
+        """The accepted boxes with their probabilities, after suppression."""
+        found = Candidates(self.boxes[self.accepted], self.probabilities[self.accepted])
+        return nms(found, NMS_IOU)
+
+
+class Fusion:
+    """Detector that fuses passes of CenterFace.
+
+    Args:
+        center: CenterFace, for the passes.
+        crops: CenterFace's network with the maps that the verifier reads.
+        plan: the passes and the rule.
+        head: the verifier's head.
+        calibrations: by name; ``crops`` is that of the second stage.
+    """
+
+    name = "fusion"
+
+    def __init__(
+        self,
+        center: CenterFace,
+        crops: Network,
+        plan: Plan,
+        head: Head,
+        calibrations: Mapping[str, Calibration],
+    ) -> None:
+        self.plan = plan
+        self._center = center
+        self._crops = crops
+        self._head = head
+        self._calibrations = calibrations
+
+    def detect(self, image: Pixels) -> list[Detection]:
+        """Detect faces in one upright RGB image, H×W×3 uint8."""
+        check_pixels(image)
+        return self._detections(image, self.decide(image))
+
+    def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
+        """Detect in several images, which may differ in size; one list each, in order."""
+        for image in images:
+            check_pixels(image)
+        small = [i for i, image in enumerate(images) if self._starts_coarse(image)]
+        coarse: dict[int, Candidates] = {}
+        if small and self.plan.coarse is not None:
+            found = self._center.candidates_batch([images[i] for i in small], self.plan.coarse)
+            coarse = dict(zip(small, found, strict=True))
+        return [
+            self._detections(image, self.decide(image, coarse.get(i)))
+            for i, image in enumerate(images)
+        ]
+
+    def models(self) -> tuple[Model, ...]:
+        """The networks that take part, and the files that decide, for the manifest."""
+        (center,) = self._center.models()
+        verifier = replace(
+            center, name="verifier", weights_sha256={HEAD: HEAD_SHA256, FILE: SHA256}
+        )
+        return (center, verifier)
+
+    def decide(self, image: Pixels, coarse: Candidates | None = None) -> Decision:
+        """Find candidates in one image and decide which are faces.
+
+        Args:
+            image: H×W×3 uint8.
+            coarse: candidates of the coarse pass, if it has run already.
+        """
+        plan = self.plan
+        if plan.coarse is None or not self._starts_coarse(image):
+            return self._full(image)
+        if coarse is None:
+            coarse = self._center.candidates(image, plan.coarse)
+        scores = coarse.scores[:, None]
+        if not len(coarse):
+            return self._decided("coarse", ("coarse",), coarse.boxes, scores)
+        crowded = len(coarse) > plan.few
+        if crowded and plan.full:
+            return self._full(image)
+        if crowded:
+            return self._decided("coarse", ("coarse",), coarse.boxes, scores)
+        decision = self._second_stage(
+            image, "crops", ("coarse",), coarse.boxes, scores, scores[:, 0]
+        )
+        likely = decision.probabilities >= plan.likely
+        heights = decision.boxes[likely, 3] - decision.boxes[likely, 1]
+        if plan.full and len(heights) and (heights < plan.tall).any():
+            return self._full(image)
+        return decision
+
+    def _starts_coarse(self, image: Pixels) -> bool:
+        return self.plan.coarse is not None and image.shape[0] * image.shape[1] < LARGE
+
+    def _full(self, image: Pixels) -> Decision:
+        plan = self.plan
+        large = image.shape[0] * image.shape[1] >= LARGE
+        scales = plan.large if large else plan.full
+        names = tuple(_name(scale) for scale in scales)
+        boxes, scores = cluster([self._center.candidates(image, scale) for scale in scales])
+        best, mean = scores.max(axis=1, initial=0.0), scores.mean(axis=1)
+        if large:  # its passes differ from those that the calibration was fitted on
+            kept = slice(MAX_CROPS)
+            boxes, scores, best = boxes[kept], scores[kept], best[kept]
+            return self._second_stage(image, "full", names, boxes, scores, best)
+        heights = boxes[:, 3] - boxes[:, 1]
+        calibration = self._calibrations[plan.calibration]
+        chances = calibration.probabilities(log_odds(mean)[:, None], heights)
+        plausible = chances >= PLAUSIBLE
+        if np.count_nonzero(plausible) <= plan.few:
+            boxes, scores, best = boxes[plausible], scores[plausible], best[plausible]
+            return self._second_stage(image, "full", names, boxes, scores, best)
+        accepted = plan.rule.accepts(chances, heights, crowded=True)
+        return Decision("full", names, boxes, scores, None, None, chances, accepted)
+
+    def _decided(
+        self, stage: str, names: tuple[str, ...], boxes: Floats, scores: Floats
+    ) -> Decision:
+        """Decide by the scores of the coarse pass alone."""
+        heights = boxes[:, 3] - boxes[:, 1]
+        chances = self._calibrations["coarse"].probabilities(log_odds(scores), heights)
+        accepted = self.plan.rule.accepts(chances, heights, crowded=True)
+        return Decision(stage, names, boxes, scores, None, None, chances, accepted)
+
+    def _second_stage(
+        self,
+        image: Pixels,
+        stage: str,
+        names: tuple[str, ...],
+        boxes: Floats,
+        scores: Floats,
+        best: Floats,
+    ) -> Decision:
+        """Score candidates again on crops, and decide.
+
+        Args:
+            image: H×W×3 uint8.
+            stage: name of the stage.
+            names: of the passes.
+            boxes: float64, shape (N, 4).
+            scores: float64, shape (N, P).
+            best: CenterFace's best score, shape (N,).
+        """
+        if not len(boxes):
+            none = np.zeros(0)
+            return Decision(stage, names, boxes, scores, None, None, none, none.astype(bool))
+        rescored = rescore(self._crops, image, boxes)
+        person = rescored.person_logits(self._head)
+        columns = crop_columns(best, rescored.scores, person)
+        heights = boxes[:, 3] - boxes[:, 1]
+        chances = self._calibrations["crops"].probabilities(columns, heights)
+        accepted = self.plan.rule.accepts(chances, heights, crowded=False)
+        averaged = averaged_boxes(boxes, rescored)
+        return Decision(stage, names, averaged, scores, rescored, person, chances, accepted)
+
+    def _detections(self, image: Pixels, decision: Decision) -> list[Detection]:
+        return with_chin(decision.faces, image).detections(self.name)
+
+
+MAX_CROPS = 4000
+"""Candidates of one large image that are scored again, at most; the highest-scored come first."""
+
+
+def crop_columns(best: Floats, crops: Floats, person: Floats) -> Floats:
+    """Columns of the calibration ``crops``: log-odds, shape (N, 4).
+
+    Args:
+        best: CenterFace's best score in the passes, shape (N,).
+        crops: scores on the two crops, shape (2, N).
+        person: log-odds of the verifier's head, shape (N,).
+    """
+    return np.column_stack([log_odds(best), *log_odds(crops), np.clip(person, -8.0, 8.0)])
+
+
+def averaged_boxes(boxes: Floats, rescored: Rescored) -> Floats:
+    """Mean of each candidate's box and that in its wider crop, where one was found there."""
+    found = rescored.scores[0] >= FOUND
+    return np.where(found[:, None], (boxes + rescored.boxes[0]) / 2, boxes)
+
+
+def cluster(parts: Sequence[Candidates]) -> tuple[Floats, Floats]:
+    """Join the candidates of several passes.
+
+    Args:
+        parts: candidates by pass.
+
+    Returns:
+        The highest-scored box of each cluster, float64, shape (N, 4), and the best score in
+        each pass, shape (N, P), 0 where there is none; by descending best score.
+    """
+    if len(parts) == 1:
+        return parts[0].boxes, parts[0].scores[:, None]
+    joined = concatenate(parts)
+    source = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    order = joined.order()
+    joined, source = joined.take(order), source[order]
+    free = np.ones(len(joined), dtype=np.bool_)
+    chosen: list[int] = []
+    table: list[Floats] = []
+    for i in range(len(joined)):
+        if free[i]:
+            members = free & (overlap(joined.boxes[i], joined.boxes) >= CLUSTER_IOU)
+            members[i] = True
+            free &= ~members
+            row = np.zeros(len(parts))
+            np.maximum.at(row, source[members], joined.scores[members])
+            chosen.append(i)
+            table.append(row)
+    return joined.boxes[chosen].reshape(-1, 4), np.array(table).reshape(-1, len(parts))
+
+
+def _name(scale: InputScale) -> str:
+    return f"× {scale.factor:g}{', mirrored' if scale.mirrored else ''}"
+
+
+def build(options: DetectorOptions) -> Fusion:
+    """The detector of a profile.
+
+    Raises:
+        SetupError: if a package, its weights or the device is missing.
+    """
+    device = choose_device(options.device)
+    plan = limited(PLANS[options.profile], options)
+    if options.confidence is not None:
+        value = options.confidence
+        plan = replace(
+            plan,
+            rule=replace(plan.rule, accept=value, crowded=value, alone=value, small_accept=value),
+        )
+    network, weights = centerface.load(device, options.threads)
+    crops, _ = centerface.load(device, options.threads, centerface.FEATURES)
+    center = CenterFace(network, weights, plan.coarse or NATIVE, MIN_SCORE)
+    return Fusion(center, crops, plan, load_head(), load_calibrations())
+
+
+def limited(plan: Plan, options: DetectorOptions) -> Plan:
+    """The plan with the user's cap on the longer side of every pass."""
+    return replace(
+        plan,
+        coarse=options.limited(plan.coarse) if plan.coarse else None,
+        full=tuple(map(options.limited, plan.full)),
+        large=tuple(map(options.limited, plan.large)),
+    )

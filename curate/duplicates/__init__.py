@@ -1,0 +1,1 @@
+"""Near-duplicate images: copies, re-encodings, rescaled, mirrored and slightly cropped ones."""

@@ -1,0 +1,159 @@
+"""Give near-duplicates the same boxes, so that a face is hidden in every copy of a picture."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.core.errors import SetupError, UsageError
+from curate.core.faces import Face
+from curate.core.geometry import Box, clip, covered, scale, to_stored, to_upright
+from curate.duplicates.run import Search, SearchOptions, searched
+from curate.layouts import open_source
+from curate.layouts.faces import table
+from curate.manifest.faces import FACES, INFO, iter_faces, load_faces_info
+from curate.storage.atomic import open_atomic
+
+TWIN = "near-duplicate"
+"""Detector name of a face that was found in a copy of the image only."""
+
+_HIDDEN = 0.5  # share of a box inside another from which both are one face
+
+
+@dataclass(frozen=True, slots=True)
+class Propagated:
+    """What was propagated.
+
+    Args:
+        out: the table.
+        images: images that got a box.
+        faces: boxes that were added.
+    """
+
+    out: str
+    images: int
+    faces: int
+
+
+def propagate_boxes(
+    source: str | Path,
+    faces: str | Path,
+    out: str | Path,
+    options: SearchOptions | None = None,
+    watch: Callable[[int], None] = lambda _: None,
+) -> Propagated:
+    """Copy the boxes of a table of faces to near-duplicates that lack them.
+
+    A box is scaled to its copy's size, and mirrored where the copy is. Images that nobody
+    could look at stay as they are.
+
+    Args:
+        source: the dataset; only read.
+        faces: a table as from ``curate detect`` or ``curate review export``.
+        out: the table to write.
+        options: how near-duplicates are searched.
+        watch: called with the number of images read so far.
+
+    Raises:
+        UsageError: if ``faces`` is of another form.
+        DataError: if SOURCE or the table cannot be used.
+    """
+    found, target = Path(faces), Path(out)
+    if not found.is_file() or not table.recognise(found) or not _is_whole(found):
+        raise UsageError(
+            f"{found} is not a table of faces; boxes are propagated from the Parquet table of "
+            "curate detect or curate review export"
+        )
+    options = replace(options or SearchOptions(), faces=found)
+    opened = open_source(str(source), options.layout)
+    with searched(opened, None, options, watch) as search:
+        added = _propagate(search, found)
+    images, count = len(added), sum(map(len, added.values()))
+    _write(found, target, added)
+    return Propagated(str(target), images, count)
+
+
+def _is_whole(found: Path) -> bool:
+    return set(FACES.names) <= set(pq.read_schema(found).names)
+
+
+def _propagate(search: Search, found: Path) -> dict[str, list[Face]]:
+    """Boxes that images get from their copies, by id; only images with copies are in memory."""
+    places = {}
+    for edge in search.iter_edges():
+        for number in (edge.a, edge.b):
+            if number not in places:
+                row = search.table.execute(
+                    "SELECT id, width, height, orientation FROM images WHERE number = ?", (number,)
+                ).fetchone()
+                places[number] = (os.fsdecode(row[0]), *row[1:])
+    wanted = {place[0] for place in places.values()}
+    known = {e.id: e.faces for e in iter_faces(found) if e.reason is None and e.id in wanted}
+    added: dict[str, list[Face]] = defaultdict(list)
+    for edge in search.iter_edges():
+        for a, b in ((places[edge.a], places[edge.b]), (places[edge.b], places[edge.a])):
+            if a[0] not in known or b[0] not in known:
+                continue
+            for face in known[a[0]]:
+                box = _map(face.box, a[1:], b[1:], edge.mirrored)
+                have = [*known[b[0]], *added[b[0]]]
+                if not box.is_empty and all(covered(box, f.box) < _HIDDEN for f in have):
+                    added[b[0]].append(replace(face, box=box, detectors=_name(face), frames=(0,)))
+    return {name: faces for name, faces in added.items() if faces}
+
+
+def _name(face: Face) -> tuple[str, ...]:
+    return tuple(sorted({*face.detectors, TWIN}))
+
+
+def _map(box: Box, a: tuple[int, int, int], b: tuple[int, int, int], mirrored: bool) -> Box:
+    """A stored box of one image in the stored pixels of its copy."""
+    upright = to_upright(box, a[2], a[0], a[1])
+    width, height = (a[1], a[0]) if a[2] >= 5 else (a[0], a[1])
+    if mirrored:
+        upright = Box(width - upright.x1, upright.y0, width - upright.x0, upright.y1)
+    across, down = (b[1], b[0]) if b[2] >= 5 else (b[0], b[1])
+    scaled = clip(scale(upright, across / width, down / height), across, down)
+    return to_stored(scaled, b[2], b[0], b[1])
+
+
+def _write(found: Path, target: Path, added: Mapping[str, list[Face]]) -> None:
+    """The table again, with the boxes added and everything else as it was."""
+    account = load_faces_info(found) or {}
+    account["propagated"] = sum(map(len, added.values()))
+    try:
+        with open_atomic(target) as file, pq.ParquetFile(found) as before:
+            schema = before.schema_arrow.remove_metadata()
+            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+                for batch in before.iter_batches(batch_size=1024):
+                    rows = batch.to_pylist()
+                    for row in rows:
+                        row["faces"] = _extend(row["faces"], added.get(row["id"], ()))
+                    writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+                text = json.dumps(account, sort_keys=True, ensure_ascii=False)
+                writer.add_key_value_metadata({INFO.decode(): text})
+    except OSError as error:
+        raise SetupError(f"{target} cannot be written: {error.strerror}") from None
+
+
+def _extend(faces: list[Any] | None, more: Sequence[Face]) -> list[Any] | None:
+    if faces is None or not more:
+        return faces
+    return faces + [
+        {
+            "xyxy": list(face.box.xyxy),
+            "confidence": face.confidence,
+            "detectors": list(face.detectors),
+            "decided_by": face.decided_by,
+            "frames": list(face.frames),
+        }
+        for face in more
+    ]

@@ -1,0 +1,182 @@
+"""Near-duplicates as a report: JSON, page and text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from curate.report.document import Report
+from curate.report.values import Block, Page, Section, Table
+
+VERSION = 1
+_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An image of a group.
+
+    Args:
+        id: its id.
+        split: its split, or None.
+        faces: its faces; None where nobody has looked.
+    """
+
+    id: str
+    split: str | None
+    faces: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Images that show one picture.
+
+    Args:
+        images: of SOURCE, two or more, sorted by id; one where only an output is alike.
+        unblurred: ids of outputs without a hidden face.
+    """
+
+    images: tuple[Member, ...]
+    unblurred: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that it is in."""
+        return tuple(sorted({each.split for each in self.images if each.split is not None}))
+
+    @property
+    def is_across_splits(self) -> bool:
+        """Whether copies of one picture are in different splits."""
+        return len(self.splits) > 1
+
+    @property
+    def with_faces(self) -> tuple[str, ...]:
+        """Images in which a face is known."""
+        return tuple(each.id for each in self.images if each.faces)
+
+    @property
+    def without_faces(self) -> tuple[str, ...]:
+        """Images in which none was found."""
+        return tuple(each.id for each in self.images if each.faces == 0)
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether one copy has a face and another has none."""
+        return bool(self.with_faces and self.without_faces)
+
+    @property
+    def leaks(self) -> tuple[str, ...]:
+        """Outputs without a hidden face whose near-duplicate in SOURCE has one."""
+        return tuple(
+            name for name in self.unblurred if any(other != name for other in self.with_faces)
+        )
+
+
+@dataclass(frozen=True)
+class Duplicates(Report):
+    """The near-duplicates of a dataset.
+
+    Args:
+        layout: SOURCE's layout.
+        images: images of SOURCE.
+        unreadable: those that could not be decoded.
+        plain: those with too little detail for a hash, compared by their bytes alone.
+        threshold: bits in which two hashes may differ.
+        pairs: verified pairs.
+        unverified: pairs whose hashes are near and whose pictures are not.
+        groups: groups of two or more, and outputs that leak.
+    """
+
+    layout: str
+    images: int
+    unreadable: int
+    plain: int
+    threshold: int
+    pairs: int
+    unverified: int
+    groups: tuple[Group, ...]
+
+    @property
+    def copies(self) -> int:
+        """Images that could go without losing a picture."""
+        return sum(len(group.images) - 1 for group in self.groups)
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """Plain values, as in ``manifests/duplicates-1.schema.json``."""
+        groups = [group for group in self.groups if len(group.images) > 1]
+        return {
+            "version": VERSION,
+            "source": {"layout": self.layout},
+            "images": self.images,
+            "unreadable": self.unreadable,
+            "plain": self.plain,
+            "threshold": self.threshold,
+            "pairs": self.pairs,
+            "unverified": self.unverified,
+            "copies": self.copies,
+            "groups": [[each.id for each in group.images] for group in groups],
+            "across_splits": [
+                {"splits": list(group.splits), "images": [each.id for each in group.images]}
+                for group in groups
+                if group.is_across_splits
+            ],
+            "contradictions": [
+                {"with": list(group.with_faces), "without": list(group.without_faces)}
+                for group in groups
+                if group.is_contradicted
+            ],
+            "unblurred": [
+                {"output": name, "twins": [other for other in group.with_faces if other != name]}
+                for group in self.groups
+                for name in group.leaks
+            ],
+        }
+
+    def to_text(self) -> str:
+        """The main figures."""
+        said = self.to_dict()
+        return "\n".join(
+            (
+                f"{self.images:,} images: {self.copies:,} near-duplicates in "
+                f"{len(said['groups']):,} groups.",
+                f"Groups across splits: {len(said['across_splits']):,}",
+                f"Groups with a face in one copy and none in another: "
+                f"{len(said['contradictions']):,}",
+                f"Unblurred outputs whose twin has a face: {len(said['unblurred']):,}",
+            )
+        )
+
+    def to_page(self) -> Page:
+        """Tables of the groups that matter; long lists are cut."""
+        said = self.to_dict()
+        sections = (
+            _section("Unblurred outputs", "Each shows a picture whose copy has a face.",
+                     ("output", "copy with a face"),
+                     [(each["output"], each["twins"][0]) for each in said["unblurred"]]),
+            _section("A face in one copy only", "Review the copies in which none was found.",
+                     ("without a face", "with a face"),
+                     [(each["without"][0], each["with"][0]) for each in said["contradictions"]]),
+            _section("Across splits", "A picture in training and test data inflates results.",
+                     ("splits", "images"),
+                     [(", ".join(each["splits"]), ", ".join(each["images"][:3]))
+                      for each in said["across_splits"]]),
+            _section("Groups", "Every group of near-duplicates.", ("images", "count"),
+                     [(", ".join(group[:3]), f"{len(group):,}") for group in said["groups"]]),
+        )  # fmt: skip
+        return Page(
+            title="Near-duplicates",
+            lead=tuple(self.to_text().splitlines()),
+            sections=sections,
+            foot=f"Hashes of 256 bits, up to {self.threshold} of which differ; "
+            f"{self.unverified:,} pairs were near and did not show the same picture.",
+        )
+
+
+def _section(title: str, note: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Section:
+    if not rows:
+        return Section(title, ("None.",))
+    blocks: list[Block] = [note, Table(title, head, rows[:_SHOWN])]
+    if len(rows) > _SHOWN:
+        blocks.append(f"… and {len(rows) - _SHOWN:,} more; the JSON lists all.")
+    return Section(title, tuple(blocks))

@@ -1,0 +1,379 @@
+"""Find the near-duplicates of a dataset; memory grows by 100 bytes an image at most."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from curate import codec
+from curate.core.entries import Outcome
+from curate.core.errors import DataError, SetupError, UsageError, WithheldError
+from curate.core.protocols import Source
+from curate.core.records import ImageRecord
+from curate.duplicates import search
+from curate.duplicates.groups import UnionFind
+from curate.duplicates.hashing import (
+    MIN_QUALITY,
+    SIDE,
+    THRESHOLD,
+    WORDS,
+    Fingerprint,
+    Gray,
+    Hashes,
+    make_fingerprint,
+)
+from curate.duplicates.report import Duplicates, Group, Member
+from curate.duplicates.verify import LEAST, similarity
+from curate.layouts import open_source
+from curate.layouts.faces import iter_given_faces
+from curate.manifest import store
+from curate.manifest.files import DATA, MANIFEST, Problem
+from curate.storage.index import open_index
+
+_SCHEMA = """
+CREATE TABLE faces (id BLOB PRIMARY KEY, count INTEGER) WITHOUT ROWID;
+CREATE TABLE images (
+    number INTEGER PRIMARY KEY, id BLOB, output INTEGER, split TEXT, faces INTEGER,
+    width INTEGER, height INTEGER, orientation INTEGER, sha256 TEXT);
+CREATE TABLE hashed (place INTEGER PRIMARY KEY, number INTEGER);
+CREATE TABLE edges (a INTEGER, b INTEGER, mirrored INTEGER);
+"""
+_AHEAD = 256  # images in work at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """How near-duplicates are searched.
+
+    Args:
+        faces: a file of faces, to find copies of which one has a face and another none.
+        layout: SOURCE's layout, or ``auto``.
+        threshold: bits in which two hashes may differ, 0 to 31.
+        workers: threads that read and hash.
+
+    Raises:
+        UsageError: if a value is out of range.
+    """
+
+    faces: Path | None = None
+    layout: str = "auto"
+    threshold: int = THRESHOLD
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= search.MAX_DISTANCE:
+            raise UsageError(f"--threshold cannot be {self.threshold}; give 0 to 31 bits")
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Two images that show one picture.
+
+    Args:
+        a: number of the one.
+        b: number of the other.
+        mirrored: whether one is the mirror image of the other.
+    """
+
+    a: int
+    b: int
+    mirrored: bool
+
+
+def find_duplicates(
+    source: str | Path,
+    out: str | Path | None = None,
+    options: SearchOptions | None = None,
+    watch: Callable[[int], None] = lambda _: None,
+) -> Duplicates:
+    """Find images of a dataset that show the same picture.
+
+    Copies, re-encodings, rescaled, brighter or darker, mirrored and slightly cropped images are
+    found; crops of more than about 3 % are not. With ``out``, outputs in which nothing was
+    hidden are compared with SOURCE too: one whose twin has a face is a leak.
+
+    Args:
+        source: the dataset; only read.
+        out: the OUT of a run, or None.
+        options: how.
+        watch: called with the number of images read so far.
+
+    Raises:
+        UsageError: if the request contradicts itself.
+        DataError: if SOURCE, OUT or the faces cannot be used.
+        SetupError: if the temporary folder has no space.
+    """
+    options = options or SearchOptions()
+    opened = open_source(str(source), options.layout)
+    with searched(opened, None if out is None else Path(out), options, watch) as found:
+        return found.report()
+
+
+def iter_problems(source: str, out: Path, workers: int) -> Iterator[Problem]:
+    """Outputs without a hidden face whose near-duplicate has one, as problems of OUT.
+
+    Args:
+        source: the dataset that OUT was made from.
+        out: the output folder.
+        workers: threads.
+
+    Raises:
+        DataError: if SOURCE or OUT cannot be used.
+    """
+    layout = store.load_run(out / MANIFEST)["source"]["layout"]
+    found = find_duplicates(source, out, SearchOptions(layout=layout, workers=workers))
+    for each in found.to_dict()["unblurred"]:
+        yield Problem(
+            "leak",
+            f"{DATA}/{each['output']}",
+            f"no face is hidden in it, and its near-duplicate {each['twins'][0]!r} has one",
+        )
+
+
+@contextmanager
+def searched(
+    source: Source, out: Path | None, options: SearchOptions, watch: Callable[[int], None]
+) -> Iterator[Search]:
+    """A finished search, with its edges, until the block ends."""
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="curate-duplicates-") as folder,
+            open_index(Path(folder) / "images.sqlite", _SCHEMA, what="list of images") as table,
+            (Path(folder) / "gray").open("w+b") as gray,
+        ):
+            found = Search(table, gray, source.layout, options)
+            found.read_faces(out)
+            found.add(_iter_source(source), watch)
+            if out is not None:
+                found.add(_iter_unblurred(out), watch)
+            found.connect()
+            yield found
+    except OSError as error:
+        raise SetupError(f"the temporary folder cannot be used: {error.strerror}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """An image to read, and from where."""
+
+    open: Callable[[], Source]
+    record: ImageRecord
+    is_output: bool
+
+
+def _iter_source(source: Source) -> Iterator[_Task]:
+    def reopen() -> Source:
+        return open_source(source.uri, source.layout)
+
+    for record in source.records():
+        yield _Task(reopen, record, False)
+
+
+def _iter_unblurred(out: Path) -> Iterator[_Task]:
+    """Outputs in which no face was hidden."""
+    layout = store.load_run(out / MANIFEST)["source"]["layout"]
+
+    def reopen() -> Source:
+        return open_source(str(out / DATA), layout, "OUT")
+
+    outputs = reopen()
+    for entry in store.iter_entries(out / MANIFEST / store.RECORDS_FOLDER):
+        if entry.outcome is Outcome.WRITTEN and not entry.faces and entry.output_path:
+            record = outputs.find(entry.output_path)
+            if record is not None:
+                yield _Task(reopen, record, True)
+
+
+class Search:
+    """The images of a search, their fingerprints on disk, and the edges between them."""
+
+    def __init__(
+        self, table: sqlite3.Connection, gray: BinaryIO, layout: str, options: SearchOptions
+    ) -> None:
+        self.table, self.gray, self.layout, self.options = table, gray, layout, options
+        self.unreadable = self.plain = self.unverified = self.pairs = 0
+        self._hashes = bytearray()  # hash and mirrored hash of each image with detail
+        self._count = 0
+
+    def read_faces(self, out: Path | None) -> None:
+        """Take over which images have faces, from OUT's manifest or from a file."""
+        rows: Iterable[tuple[bytes, int]] = ()
+        if out is not None:
+            entries = store.iter_entries(out / MANIFEST / store.RECORDS_FOLDER)
+            rows = (
+                (os.fsencode(entry.id), len(entry.faces))
+                for entry in entries
+                if entry.outcome is Outcome.WRITTEN
+            )
+        elif self.options.faces is not None:
+            given = iter_given_faces(self.options.faces)
+            rows = ((os.fsencode(each.id), len(each.boxes)) for each in given)
+        self.table.executemany(
+            "INSERT INTO faces VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET "
+            "count = count + excluded.count",
+            rows,
+        )
+
+    def add(self, tasks: Iterator[_Task], watch: Callable[[int], None]) -> None:
+        """Read and fingerprint images."""
+        sources: dict[int, Source] = {}
+
+        def work(slot: int, part: list[_Task]) -> list[_Read | None]:
+            if slot not in sources and part:
+                sources[slot] = part[0].open()
+            return [_read(sources[slot], task.record) for task in part]
+
+        slots = range(self.options.workers)
+        with ThreadPoolExecutor(len(slots)) as pool:
+            while batch := list(islice(tasks, _AHEAD)):
+                parts = [batch[slot :: len(slots)] for slot in slots]
+                reads = [iter(done) for done in pool.map(work, slots, parts)]
+                for index, task in enumerate(batch):
+                    self._keep(task, next(reads[index % len(slots)]))
+                watch(self._count)
+
+    def _keep(self, task: _Task, read: _Read | None) -> None:
+        if read is None:
+            self.unreadable += not task.is_output
+            return
+        self._count += 1
+        key = os.fsencode(task.record.id)
+        count = self.table.execute("SELECT count FROM faces WHERE id = ?", (key,)).fetchone()
+        row = (
+            self._count, key, task.is_output, task.record.split,
+            None if count is None else count[0],
+            read.width, read.height, read.orientation, read.sha256,
+        )  # fmt: skip
+        self.table.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        if read.fingerprint.quality < MIN_QUALITY:
+            self.plain += not task.is_output
+            return
+        self.gray.write(read.fingerprint.gray.tobytes())
+        place = len(self._hashes) // (2 * 8 * WORDS)
+        self._hashes += read.fingerprint.hash.tobytes() + read.fingerprint.mirrored.tobytes()
+        self.table.execute("INSERT INTO hashed VALUES (?, ?)", (place, self._count))
+
+    def connect(self) -> None:
+        """Find and verify the edges."""
+        self.gray.flush()
+        self.table.execute("CREATE INDEX by_bytes ON images (sha256)")
+        # The same bytes need no hash.
+        self.table.execute(
+            "INSERT INTO edges SELECT first, number, 0 FROM images JOIN "
+            "(SELECT sha256 AS digest, min(number) AS first FROM images GROUP BY sha256) "
+            "ON digest = sha256 WHERE number > first"
+        )
+        if self._hashes:
+            both = np.frombuffer(self._hashes, np.uint64).reshape(-1, 2, WORDS)
+            plain, mirrored = np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
+            self._search(plain, None)
+            self._search(plain, mirrored)
+        self.pairs = int(self.table.execute("SELECT count(*) FROM edges").fetchone()[0])
+
+    def _search(self, hashes: Hashes, mirrored: Hashes | None) -> None:
+        """Search distinct hashes only; images of one hash are tied to the first of them."""
+        distinct, first, group = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
+        numbers = np.fromiter(
+            (row[0] for row in self.table.execute("SELECT number FROM hashed ORDER BY place")),
+            np.int64,
+        )
+        if mirrored is None:
+            same = np.flatnonzero(first[group.ravel()] != np.arange(len(hashes)))
+            self._verify(zip(first[group.ravel()[same]], same, strict=True), numbers, False)
+            found = search.iter_pairs(distinct, self.options.threshold)
+            pairs = ((first[i], first[j]) for a, b, _ in found for i, j in zip(a, b, strict=True))
+        else:
+            found = search.iter_matches(mirrored, distinct, self.options.threshold)
+            pairs = ((i, first[j]) for a, b, _ in found for i, j in zip(a, b, strict=True))
+        self._verify(pairs, numbers, mirrored is not None)
+
+    def _verify(
+        self, pairs: Iterable[tuple[int, int]], numbers: np.ndarray, mirrored: bool
+    ) -> None:  # fmt: skip
+        for i, j in pairs:
+            if i == j or (mirrored and i > j):
+                continue
+            a, b = self._load_gray(int(i)), self._load_gray(int(j))
+            if similarity(a, b[:, ::-1] if mirrored else b) < LEAST:
+                self.unverified += 1
+                continue
+            edge = (int(numbers[min(i, j)]), int(numbers[max(i, j)]), mirrored)
+            self.table.execute("INSERT INTO edges VALUES (?, ?, ?)", edge)
+
+    def _load_gray(self, place: int) -> Gray:
+        data = os.pread(self.gray.fileno(), SIDE * SIDE, place * SIDE * SIDE)
+        return np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
+
+    def iter_edges(self) -> Iterator[Edge]:
+        """Every verified edge."""
+        for a, b, mirrored in self.table.execute("SELECT DISTINCT a, b, mirrored FROM edges"):
+            yield Edge(a, b, bool(mirrored))
+
+    def report(self) -> Duplicates:
+        """Join the edges into groups."""
+        union = UnionFind(self._count + 1)
+        union.join_all((edge.a, edge.b) for edge in self.iter_edges())
+        groups = (self._describe(numbers) for numbers in union.iter_groups())
+        kept = [group for group in groups if len(group.images) > 1 or group.leaks]
+        count = self.table.execute("SELECT count(*) FROM images WHERE NOT output").fetchone()[0]
+        return Duplicates(
+            layout=self.layout,
+            images=int(count) + self.unreadable,
+            unreadable=self.unreadable,
+            plain=self.plain,
+            threshold=self.options.threshold,
+            pairs=self.pairs,
+            unverified=self.unverified,
+            groups=tuple(sorted(kept, key=lambda group: [each.id for each in group.images])),
+        )
+
+    def _describe(self, numbers: Iterable[int]) -> Group:
+        members: list[Member] = []
+        unblurred: list[str] = []
+        for number in numbers:
+            key, output, split, faces = self.table.execute(
+                "SELECT id, output, split, faces FROM images WHERE number = ?", (int(number),)
+            ).fetchone()
+            if output:
+                unblurred.append(os.fsdecode(key))
+            else:
+                members.append(Member(os.fsdecode(key), split, faces))
+        ordered = sorted(members, key=lambda member: os.fsencode(member.id))
+        return Group(tuple(ordered), tuple(sorted(unblurred)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    width: int
+    height: int
+    orientation: int
+    sha256: str
+    fingerprint: Fingerprint
+
+
+def _read(source: Source, record: ImageRecord) -> _Read | None:
+    """Fingerprint the first frame of an image; None if it cannot be decoded."""
+    try:
+        data = source.read(record)
+        picture = codec.load(data)
+    except WithheldError:
+        return None
+    except DataError as error:
+        raise DataError(f"{record.id!r} cannot be read: {error}") from None
+    return _Read(
+        picture.width,
+        picture.height,
+        picture.orientation,
+        store.digest_bytes(data),
+        make_fingerprint(codec.upright_rgb(picture, 0)),
+    )

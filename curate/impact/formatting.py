@@ -1,0 +1,66 @@
+"""Numbers of the reports: rounding for JSON, percent and points for pages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import curate
+from curate.core.intervals import Interval
+from curate.report.values import Bar, BarChart
+
+_DIGITS = 8
+NO_VALUE = "–"
+
+
+def round_value(value: float | None) -> float | None:
+    """Round to eight digits; None for NaN, which JSON does not have."""
+    return None if value is None or math.isnan(value) else round(float(value), _DIGITS)
+
+
+def round_interval(interval: Interval | None) -> list[float | None] | None:
+    """Return the rounded ends of an interval."""
+    return None if interval is None else [round_value(interval.low), round_value(interval.high)]
+
+
+def format_percent(value: float) -> str:
+    """Format a share, 0..1, in percent."""
+    return f"{100 * value:.2f} %"
+
+
+def format_points(value: float) -> str:
+    """Format a difference of shares in percentage points, with its sign."""
+    return f"{100 * value:+.2f}".replace("-", "−")
+
+
+def format_ends(interval: Interval | None) -> str:
+    """Format the interval of a difference, with a leading space; empty for None."""
+    if interval is None:
+        return ""
+    return f" ({format_points(interval.low)} to {format_points(interval.high)})"
+
+
+def draw_differences(title: str, bars: Sequence[Bar]) -> BarChart:
+    """Return a bar chart of differences with an axis that is symmetric around 0."""
+    ends = [abs(end) for bar in bars for end in (bar.low or 0.0, bar.high or 0.0)]
+    limit = min(max(-(-max(ends, default=0.0) // 0.01) * 0.01, 0.01), 1.0)
+    return BarChart(title, tuple(bars), (-limit, limit))
+
+
+def describe_tool() -> dict[str, str]:
+    """Return the report's entry about this package."""
+    return {"name": "curate-dataset", "version": curate.__version__}
+
+
+def describe_run(run: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the report's entry about the manifest of the obfuscated dataset."""
+    return (
+        None
+        if run is None
+        else {
+            "records_sha256": run["records"]["sha256"],
+            "recipe_sha256": run["recipe_sha256"],
+            "obfuscator": run["obfuscator"]["name"],
+        }
+    )

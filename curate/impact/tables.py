@@ -1,0 +1,177 @@
+"""Tables by image id: labels, weights and groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.core.errors import DataError, UsageError
+from curate.impact.experiment import Bools, Floats
+from curate.impact.pair_index import PairIndex
+from curate.layouts.faces.truth import format_value
+from curate.layouts.groups import id_of, iter_rows, list_names, load_columns
+from curate.storage.index import NameIndex
+
+MAX_GROUPS = 12
+"""Attributes with more values are used only if requested with ``--by``."""
+
+Groups = Mapping[str, Sequence[str | None]]
+"""By attribute, the group of each image; None where it is unknown."""
+
+_ID, _WEIGHT = "id", "weight"
+
+
+def load_labels(table: Path) -> NameIndex:
+    """Read a table of classes by image id: names of kind ``label``.
+
+    Raises:
+        DataError: if it cannot be read, a row lacks its id or label, or an id is duplicated.
+    """
+    names = NameIndex()
+    for number, row in enumerate(iter_rows(table, ("id", "label")), start=1):
+        name, label = row.get("id"), row.get("label")
+        if name in (None, "") or label in (None, ""):
+            what = "id" if name in (None, "") else "label"
+            raise DataError(f"{table}, record {number}, has no {what}; want columns id and label")
+        if not names.add("label", str(name), str(label)):
+            raise DataError(f"{table} has the id {str(name)!r} twice")
+    return names
+
+
+def load_weights(path: Path, index: PairIndex, wanted: Bools) -> Floats:
+    """Read weights by position, with mean 1 over the wanted images.
+
+    Args:
+        path: a table with the columns ``id`` and ``weight``; it may list other images.
+        index: the images.
+        wanted: images that must have a weight, bool, shape (N,).
+
+    Raises:
+        DataError: if a weight is missing or invalid.
+        UsageError: if the table lacks a column.
+    """
+    _check_columns(path, (_ID, _WEIGHT))
+    weights = np.full(len(wanted), np.nan)
+    for number, row in enumerate(iter_rows(path, (_ID, _WEIGHT)), start=1):
+        name = id_of(row, _ID, path, number)
+        position = index.find(name)
+        if position is None:
+            continue
+        if not np.isnan(weights[position]):
+            raise DataError(f"{path} has the id {name!r} twice")
+        weights[position] = _parse_weight(row[_WEIGHT], name, path)
+    absent = np.flatnonzero(wanted & np.isnan(weights))
+    if len(absent):
+        raise DataError(
+            f"{path} has no weight for {len(absent):,} of {int(wanted.sum()):,} training images, "
+            f"such as {index.name(int(absent[0]))!r}"
+        )
+    mean = float(weights[wanted].mean())
+    if mean == 0:
+        raise DataError(f"{path} gives every training image the weight 0")
+    return weights / mean
+
+
+def _parse_weight(value: Any, name: str, path: Path) -> float:
+    try:
+        weight = float(value)
+    except (TypeError, ValueError):
+        weight = math.nan
+    if not (math.isfinite(weight) and weight >= 0):
+        raise DataError(f"{path} gives {name!r} the weight {value!r}; want a number of 0 or more")
+    return weight
+
+
+def check_groups(path: Path | None, by: Sequence[str]) -> tuple[str, ...]:
+    """Check the options about groups and return the attributes, before any work.
+
+    Args:
+        path: the table; None if there is none.
+        by: requested attributes; several joined by commas for their intersection.
+
+    Raises:
+        UsageError: if attributes are requested without a table, or it lacks one.
+        DataError: if the table cannot be read.
+    """
+    if path is None:
+        if by:
+            raise UsageError("--by needs the table of groups; name it with --groups")
+        return ()
+    columns = _check_columns(path, (_ID,))
+    for name in (part for each in by for part in split_attribute(each)):
+        if name not in columns:
+            have = list_names(column for column in columns if column != _ID)
+            raise UsageError(f"{path} has no column {name!r}; it has: {have}")
+    return tuple(by) or tuple(name for name in columns if name != _ID)
+
+
+def split_attribute(name: str) -> list[str]:
+    """Return the columns of an attribute or of an intersection such as ``gender,age``."""
+    return [part.strip() for part in name.split(",")]
+
+
+def load_groups(
+    path: Path, by: Sequence[str], index: PairIndex, rows: Bools | None = None
+) -> Groups:
+    """Read the groups of images by attribute.
+
+    Args:
+        path: a table with a column ``id``.
+        by: attributes, or intersections of several joined by commas; empty for every column
+            with 2 to `MAX_GROUPS` values.
+        index: the images.
+        rows: the images to return, bool, shape (N,); None for all.
+
+    Raises:
+        DataError: if the table lists none of the images, or an id is duplicated.
+        UsageError: if it lacks an attribute.
+    """
+    names = check_groups(path, by)
+    columns = list(dict.fromkeys(part for name in names for part in split_attribute(name)))
+    size = sum(1 for _ in index.iter_ids()) if rows is None else len(rows)
+    values: dict[str, list[str | None]] = {name: [None] * size for name in columns}
+    seen = np.zeros(size, dtype=bool)
+    for number, row in enumerate(iter_rows(path, (_ID, *columns)), start=1):
+        name = id_of(row, _ID, path, number)
+        position = index.find(name)
+        if position is None or (rows is not None and not rows[position]):
+            continue
+        if seen[position]:
+            raise DataError(f"{path} has the id {name!r} twice")
+        seen[position] = True
+        for column, found in values.items():
+            found[position] = format_value(row.get(column))
+    if not seen.any():
+        which = "images" if rows is None else "test images"
+        raise DataError(f"{path} lists none of the {which}")
+    kept = range(size) if rows is None else np.flatnonzero(rows).tolist()
+    groups = {name: _intersect(values, split_attribute(name), kept) for name in names}
+    return groups if by else {name: each for name, each in groups.items() if _has_few(each)}
+
+
+def _intersect(
+    values: Mapping[str, Sequence[str | None]], columns: Sequence[str], kept: Sequence[int]
+) -> list[str | None]:
+    """Values of one attribute, or of several joined; None where one is unknown."""
+    found: list[str | None] = []
+    for position in kept:
+        parts = [values[column][position] for column in columns]
+        known = [part for part in parts if part is not None]
+        found.append(" & ".join(known) if len(known) == len(parts) else None)
+    return found
+
+
+def _has_few(values: Sequence[str | None]) -> bool:
+    return 2 <= len({value for value in values if value is not None}) <= MAX_GROUPS
+
+
+def _check_columns(path: Path, wanted: Sequence[str]) -> tuple[str, ...]:
+    columns = load_columns(path)
+    for name in wanted:
+        if name not in columns:
+            raise UsageError(f"{path} has no column {name!r}; it has: {list_names(columns)}")
+    return columns

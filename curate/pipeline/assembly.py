@@ -1,0 +1,338 @@
+"""Assemble the output of a run from its committed shards.
+
+Images become files, or members of containers that are written again; other files are copied
+and listed; ``run.json`` is written last. Every step can be interrupted and repeated: files
+move by rename, and the manifest appears in OUT last, so an OUT with a manifest is complete.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from curate.core.errors import DataError, WithheldError
+from curate.core.protocols import (
+    ContainerSource,
+    LabelMapSource,
+    Model,
+    SidecarFile,
+    SidecarSource,
+    Source,
+)
+from curate.engine.shards import shard_name
+from curate.layouts.files import is_image_name
+from curate.layouts.sidecars import find_pictures
+from curate.manifest import store
+from curate.manifest.schema import VERSION
+from curate.pipeline.shard import DATA, PART
+from curate.pipeline.tools import margin_of, open_obfuscator
+from curate.pipeline.workspace import Workspace, libraries
+from curate.recipe import Recipe
+from curate.storage.atomic import sync_file, sync_folder, sync_tree
+
+
+def describe_run(
+    workspace: Workspace,
+    source: Source,
+    recipe: Recipe,
+    models: Sequence[Model],
+    others: dict[str, int],
+    origin: str | None,
+) -> dict[str, Any]:
+    """Return the content of ``run.json``: what was done, how often, and the digests of it.
+
+    Args:
+        workspace: the work folder.
+        source: the dataset.
+        recipe: what was done.
+        models: the models that detected.
+        others: counts of other files by outcome.
+        origin: URI of a dataset that is not on this disk, or None.
+    """
+    manifest = workspace.final / store.MANIFEST
+    records = manifest / store.RECORDS_FOLDER
+    obfuscator = open_obfuscator(recipe)
+    tally = store.Tally()
+    for entry in store.iter_entries(records):
+        tally.add(entry)
+    return {
+        "schema_version": VERSION,
+        "tool": {"name": "curate-dataset", "version": libraries()["curate-dataset"]},
+        "recipe": recipe.to_dict(),
+        "recipe_sha256": recipe.digest,
+        "detectors": [asdict(model) for model in models],
+        "obfuscator": {
+            "name": obfuscator.name,
+            "version": obfuscator.version,
+            "keeps": obfuscator.keeps,
+            "parameters": dict(obfuscator.parameters),
+            "margin": margin_of(recipe),
+        },
+        "libraries": libraries(),
+        "source": {
+            "layout": source.layout,
+            "origin": origin,
+            "sha256": store.digest_sources(records),
+        },
+        "counts": tally.to_dict(),
+        "others": {**others, "sha256": store.digest_file(manifest / store.OTHERS)},
+        "records": {
+            "parts": sum(1 for _ in store.iter_parts(records)),
+            "sha256": store.digest_parts(records),
+        },
+    }  # fmt: skip
+
+
+def move_to_output(workspace: Workspace) -> None:
+    """Move ``data/`` and then ``manifest/`` to OUT, and remove the work folder."""
+    final, out = workspace.final, workspace.out
+    if workspace.log.exists():
+        shutil.copyfile(workspace.log, final / store.MANIFEST / store.LOG)
+    sync_tree(final)
+    for name in (DATA, store.MANIFEST):
+        if (final / name).exists():
+            (final / name).rename(out / name)
+            sync_folder(out)
+    remove_work(workspace)
+
+
+def is_assembled(workspace: Workspace, facts: str = store.RUN) -> bool:
+    """Whether all that is left to do is to move the result to OUT.
+
+    Args:
+        workspace: the work folder.
+        facts: the file of the manifest that is written last.
+    """
+    return (workspace.final / store.MANIFEST / facts).is_file()
+
+
+def remove_work(workspace: Workspace) -> None:
+    """Remove the work folder."""
+    shutil.rmtree(workspace.root, ignore_errors=True)
+
+
+def load_models(path: Path) -> tuple[Model, ...] | None:
+    """Load the models that an interrupted run noted, or None if it did not get that far."""
+    try:
+        return tuple(Model(**model) for model in json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):
+        raise DataError(f"{path} is damaged; remove the OUT and run again") from None
+
+
+def save_models(models: Sequence[Model], path: Path) -> None:
+    """Note the models in the work folder."""
+    store.save_json([asdict(model) for model in models], path)
+
+
+def gather(workspace: Workspace, shards: int, loose: bool) -> None:
+    """Move the files of every committed shard to ``final/`` in the work folder.
+
+    Args:
+        workspace: the work folder.
+        shards: number of shards.
+        loose: whether the dataset's images are files of their own; otherwise they are kept
+            apart until their containers are rebuilt.
+    """
+    data = workspace.final / DATA
+    records = workspace.final / store.MANIFEST / store.RECORDS_FOLDER
+    for folder in (data, records, workspace.members):
+        folder.mkdir(parents=True, exist_ok=True)
+    for number in range(shards):
+        folder = workspace.shards / shard_name(number)
+        if not folder.is_dir():
+            continue
+        move_files(folder / DATA, data if loose else workspace.members)
+        part = folder / PART
+        if part.exists():
+            part.rename(records / store.part_name(number))
+        shutil.rmtree(folder)
+
+
+def rebuild(workspace: Workspace, source: Source) -> Iterator[dict[str, Any]]:
+    """Write every container again with its obfuscated images.
+
+    Yields:
+        Lines for ``others.jsonl``: each container, and what of it was left out.
+    """
+    if not isinstance(source, ContainerSource):
+        return
+    for number, container in enumerate(source.containers()):
+        target = workspace.final / DATA / container
+        notes = workspace.rebuilt / f"{number:05d}.jsonl"
+        if not target.exists():
+            _rebuild_one(workspace, source, container, notes)
+        shutil.rmtree(workspace.members / container, ignore_errors=True)
+        size = target.stat().st_size
+        yield {
+            "path": container, "carried": False, "rebuilt": True,
+            "sha256": store.digest_file(target), "bytes": size,
+        }  # fmt: skip
+        with notes.open(encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
+
+def _rebuild_one(
+    workspace: Workspace, source: ContainerSource, container: str, notes: Path
+) -> None:
+    members = workspace.members
+
+    def outputs(record_id: str) -> bytes | None:
+        try:
+            return (members / record_id).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    target = workspace.final / DATA / container
+    partial = workspace.staging / "container.partial"
+    for folder in (target.parent, notes.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    with partial.open("w+b") as file, notes.open("w", encoding="utf-8") as list_:
+        for left in source.rebuild(container, outputs, file):
+            line = {"path": str(left.path), "carried": False, "reason": left.reason}
+            list_.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
+    for path in (partial, notes):
+        sync_file(path)
+    sync_folder(notes.parent)
+    partial.rename(target)
+    sync_folder(target.parent)
+
+
+def move_files(origin: Path, target: Path) -> None:
+    """Move every file below ``origin`` to the same path below ``target``."""
+    if not origin.is_dir():
+        return
+    for parent, _, names in os.walk(origin):
+        folder = target / Path(parent).relative_to(origin)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            Path(parent, name).rename(folder / name)
+
+
+def copy_other_files(workspace: Workspace, source: Source) -> dict[str, int]:
+    """Copy annotations, rebuild containers, and list every file that is not an image.
+
+    The copies are checked, which SOURCE can no longer change.
+
+    Returns:
+        Counts of files ``carried``, ``rebuilt`` and ``left_out``.
+
+    Raises:
+        SourceChangedError: if a file that was listed is gone.
+        SetupError: if SOURCE cannot be read.
+    """
+
+    def produce(copies: Path) -> Iterator[dict[str, Any]]:
+        copied = _copy_sidecars(source, copies)
+        return heapq.merge(copied, rebuild(workspace, source), key=path_of)
+
+    counts = list_others(workspace, produce)
+    return {outcome: counts[outcome] for outcome in ("carried", "left_out", "rebuilt")}
+
+
+def list_others(
+    workspace: Workspace, produce: Callable[[Path], Iterator[dict[str, Any]]]
+) -> Counter[str]:
+    """Write other files beside the images, and list them in ``others.jsonl``.
+
+    The copies are moved after their list: a later attempt removes what an interrupted
+    one has moved.
+
+    Args:
+        workspace: the work folder.
+        produce: writes copies below a folder and yields a line for each file, sorted by path.
+
+    Returns:
+        Number of files by outcome.
+    """
+    listing = workspace.final / store.MANIFEST / store.OTHERS
+    data = workspace.final / DATA
+    _undo_copies(listing, data)
+    copies = workspace.staging / "others"
+    shutil.rmtree(copies, ignore_errors=True)
+    copies.mkdir(parents=True)
+    counts: Counter[str] = Counter()
+    partial = workspace.staging / store.OTHERS
+    with partial.open("w", encoding="utf-8") as file:
+        for line in produce(copies):
+            counts[outcome_of(line)] += 1
+            file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
+    sync_file(partial)
+    partial.rename(listing)
+    sync_folder(listing.parent)
+    move_files(copies, data)
+    return counts
+
+
+def path_of(line: dict[str, Any]) -> bytes:
+    """Sort key of the lines of ``others.jsonl``."""
+    return str(line["path"]).encode()
+
+
+def outcome_of(line: dict[str, Any]) -> str:
+    """What became of a file: ``carried``, ``edited``, ``rebuilt`` or ``left_out``."""
+    if line["carried"]:
+        return "carried"
+    return next((name for name in ("edited", "rebuilt") if line.get(name)), "left_out")
+
+
+def _copy_sidecars(source: Source, copies: Path) -> Iterator[dict[str, Any]]:
+    if isinstance(source, SidecarSource):
+        for sidecar in source.sidecars():
+            yield _copy_file(source, sidecar, copies)
+
+
+def _copy_file(source: SidecarSource, other: SidecarFile, copies: Path) -> dict[str, Any]:
+    """Copy one file if it is an annotation file without pictures; returns its line."""
+    line: dict[str, Any] = {"path": other.uri, "carried": False}
+    if not other.copied:
+        return line | {"reason": other.reason}
+    target = copies / other.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with source.open_sidecar(other) as file, target.open("wb") as copy:
+            shutil.copyfileobj(file, copy)
+        reason = _find_pictures(source, other, target)
+    except WithheldError as error:
+        reason = f"it cannot be read: {error.detail}"
+    if reason is not None:
+        target.unlink(missing_ok=True)
+        return line | {"reason": reason}
+    return line | {
+        "carried": True,
+        "sha256": store.digest_file(target),
+        "bytes": target.stat().st_size,
+    }
+
+
+def _find_pictures(source: SidecarSource, other: SidecarFile, copy: Path) -> str | None:
+    """Why a copy may hold pictures, or None; a label map is proven again from the copy."""
+    path = str(other.path)
+    is_map = (
+        is_image_name(path)
+        and isinstance(source, LabelMapSource)
+        and source.is_label_map(path, copy.read_bytes())
+    )
+    return None if is_map else find_pictures(copy)
+
+
+def _undo_copies(listing: Path, data: Path) -> None:
+    """Remove what an interrupted attempt has copied, and then its list."""
+    try:
+        with listing.open(encoding="utf-8") as file:
+            for line in map(json.loads, file):
+                if outcome_of(line) in ("carried", "edited"):
+                    (data / line["path"]).unlink(missing_ok=True)
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{listing} is damaged; remove the OUT and run again") from None
+    listing.unlink()

@@ -1,0 +1,251 @@
+"""Faces given before the run (``--faces``): an index on disk, and how ids match images."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.core.errors import DataError, SetupError
+from curate.core.geometry import Box
+from curate.layouts.faces import iter_given_faces, table
+from curate.layouts.faces.boxes import GivenFaces
+from curate.manifest import store
+from curate.storage.index import connect_index, open_index
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """How the ids of a file of faces match the images of a dataset.
+
+    Args:
+        lines: ids in the file.
+        matched: images of the dataset with an entry in the file.
+        missing: images of the dataset without one.
+        first_missing: id of the first of those, or None.
+        by_suffix: missing images that the end of a path would match.
+    """
+
+    lines: int
+    matched: int
+    missing: int
+    first_missing: str | None
+    by_suffix: int
+
+    @property
+    def unmatched(self) -> int:
+        """Ids in the file that are not images of the dataset."""
+        return self.lines - self.matched
+
+
+class FaceIndex:
+    """Given faces by record id, on disk.
+
+    Args:
+        path: a file from `save_face_index`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._table = connect_index(path, read_only=True)
+
+    def find(self, record_id: str) -> GivenFaces | None:
+        """Return the faces of one image, or None if the file has no entry for it.
+
+        Raises:
+            SetupError: if the index cannot be read.
+        """
+        try:
+            rows = self._table.execute(
+                "SELECT relative, boxes, review, sha256, width, height FROM faces "
+                "JOIN given ON given.id = faces.given WHERE faces.id = ?",
+                (record_id,),
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise SetupError(f"the index of given faces cannot be read ({error})") from None
+        if not rows:
+            return None
+        stored = [face for _, text, *_ in rows for face in json.loads(text)]
+        boxes = tuple(Box(*xyxy) for xyxy, _, _ in stored)
+        # A box without frames is in every frame; then so are all boxes of the image.
+        framed = all(frames for _, frames, _ in stored)
+        frames = tuple(tuple(frames) for _, frames, _ in stored) if framed else ()
+        fields = tuple(said for _, _, said in stored)
+        digests = {digest for *_, digest, _, _ in rows if digest is not None}
+        states = {row[2] for row in rows}
+        sizes = {(width, height) for *_, width, height in rows if width is not None}
+        # Entries for different files match none.
+        digest = digests.pop() if len(digests) == 1 else ("contradictory" if digests else None)
+        size = min(sizes, default=None)
+        relative = bool(rows[0][0])
+        review = states.pop() if len(states) == 1 else None
+        return GivenFaces(record_id, boxes, relative, frames, fields, size, digest, review)
+
+
+def load_faces(path: Path) -> Iterator[GivenFaces]:
+    """Iterate over the faces of a file of any format, or of the manifest of an output.
+
+    Images that the output withheld have no entry.
+
+    Args:
+        path: a file or folder of faces, an output of `blur`, or the folder of its manifest.
+
+    Raises:
+        DataError: if the format is unknown, or an entry is not valid.
+    """
+    records = find_records(path)
+    if records is None:
+        yield from iter_given_faces(path)
+        return
+    for part in store.iter_parts(records):
+        yield from table.iter_faces(part)
+
+
+def find_records(path: Path) -> Path | None:
+    """Return the folder of records if a path is an output of `blur` or its manifest, or None."""
+    manifest = store.find_manifest(path)
+    records = manifest / store.RECORDS_FOLDER
+    return records if (manifest / store.RUN).is_file() and records.is_dir() else None
+
+
+def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
+    """Write an index of given faces; an id may be repeated."""
+    path.unlink(missing_ok=True)
+    with open_index(path, what="index of given faces") as table:
+        table.execute(
+            "CREATE TABLE given (id TEXT, relative INTEGER, boxes TEXT, review TEXT, "
+            "sha256 TEXT, width INTEGER, height INTEGER)"
+        )
+        for given in faces:
+            _check_text(given.id)
+            boxes = json.dumps(list(_iter_faces(given)))
+            size = given.size or (None, None)
+            row = (given.id, given.relative, boxes, given.review, given.source_sha256, *size)
+            table.execute("INSERT INTO given VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        table.execute("CREATE INDEX by_id ON given (id)")
+
+
+def _iter_faces(given: GivenFaces) -> Iterator[tuple[Any, ...]]:
+    """Yield each face's box, frames, and further fields that the file has."""
+    for index, box in enumerate(given.boxes):
+        frames = given.frames[index] if given.frames else None
+        said = given.fields[index] if given.fields else {}
+        told = {key: said[key] for key in _DECIDED if isinstance(said.get(key), _PLAIN)}
+        yield box.xyxy, frames, told
+
+
+_DECIDED = ("confidence", "detectors", "decided_by")
+_PLAIN = (str, int, float, list)
+
+
+def _check_text(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"the file of faces speaks of {name!a}, which is not valid text") from None
+
+
+def match_faces(path: Path, records: Iterable[str], by_suffix: bool = False) -> Matches:
+    """Give the faces of an index to the records that they mean.
+
+    An id of the index means the record of the same id. With ``by_suffix`` an id
+    that no record has means the only record whose path ends with it; one record
+    may not be meant by two ids.
+
+    Args:
+        path: an index made by ``save_face_index``.
+        records: every record id.
+        by_suffix: whether an id may be the end of a path.
+
+    Raises:
+        DataError: if an id could mean two records.
+    """
+    with open_index(path, what="index of given faces") as table:
+        table.execute("DROP TABLE IF EXISTS faces")
+        table.execute("CREATE TABLE faces (id TEXT PRIMARY KEY, given TEXT UNIQUE)")
+        table.execute("CREATE TEMP TABLE left_over (number INTEGER PRIMARY KEY, id TEXT)")
+        for record in records:
+            known = table.execute("SELECT 1 FROM given WHERE id = ? LIMIT 1", (record,)).fetchone()
+            if known is None:
+                table.execute("INSERT INTO left_over (id) VALUES (?)", (record,))
+            else:
+                table.execute("INSERT INTO faces VALUES (?, ?)", (record, record))
+        return _match_rest(table, by_suffix)
+
+
+def describe_matches(matches: Matches, file: Path) -> str:
+    """Describe how a file of faces matches SOURCE in one line."""
+    line = f"{file} has faces of {matches.matched:,} images of SOURCE"
+    if matches.unmatched:
+        line += f"; {matches.unmatched:,} of its {matches.lines:,} ids are not in SOURCE"
+    return line + "."
+
+
+def check_matches(matches: Matches, file: Path, allow_missing: bool) -> None:
+    """Refuse a file of faces without entries for some images, in which faces may be visible.
+
+    Raises:
+        DataError: if none of its ids is an image, or an image has no entry and that is not
+            allowed.
+    """
+    hint = (
+        f" (the ends of paths match {matches.by_suffix:,} of them: if those are the same images, "
+        "use --faces-match suffix)"
+        if matches.by_suffix
+        else ""
+    )
+    if not matches.matched:
+        raise DataError(
+            f"none of the {matches.lines:,} images in {file} is in SOURCE; "
+            f"ids are paths relative to SOURCE{hint}"
+        )
+    if matches.missing and not allow_missing:
+        raise DataError(
+            f"{file} has no entry for {matches.missing:,} images, such as "
+            f"{matches.first_missing!r}{hint}; complete the file, or withhold them with "
+            "--allow-missing"
+        )
+
+
+def _match_rest(table: sqlite3.Connection, by_suffix: bool) -> Matches:
+    """Match the records without an entry of their whole path, by suffix if allowed."""
+    first, missing, could = None, 0, 0
+    for (record,) in table.execute("SELECT id FROM left_over ORDER BY number"):
+        found = _find_suffix(table, record)
+        if found is not None and by_suffix:
+            _assign(table, record, found)
+            continue
+        could += found is not None
+        missing += 1
+        first = first or record
+    lines = table.execute("SELECT count(DISTINCT id) FROM given").fetchone()[0]
+    matched = table.execute("SELECT count(*) FROM faces").fetchone()[0]
+    return Matches(lines, matched, missing, first, could)
+
+
+def _find_suffix(table: sqlite3.Connection, record: str) -> str | None:
+    """Return the longest id that is the end of a record's path and not another record's id."""
+    parts = record.split("/")
+    for start in range(1, len(parts)):
+        given = "/".join(parts[start:])
+        row = table.execute(
+            "SELECT 1 FROM given WHERE id = ?1 AND NOT EXISTS "
+            "(SELECT 1 FROM faces WHERE faces.id = ?1) LIMIT 1",
+            (given,),
+        ).fetchone()
+        if row is not None:
+            return given
+    return None
+
+
+def _assign(table: sqlite3.Connection, record: str, given: str) -> None:
+    try:
+        table.execute("INSERT INTO faces VALUES (?, ?)", (record, given))
+    except sqlite3.IntegrityError:
+        other = table.execute("SELECT id FROM faces WHERE given = ?", (given,)).fetchone()
+        raise DataError(
+            f"{given!r} in the file of faces could mean {other[0]!r} or {record!r}; "
+            "give paths relative to SOURCE"
+        ) from None

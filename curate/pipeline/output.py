@@ -1,0 +1,292 @@
+"""The output of a finished run: its summary, its images by path, and names of people in it."""
+
+from __future__ import annotations
+
+import errno
+import html
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from curate.core.entries import ManifestEntry
+from curate.core.errors import DataError, SourceChangedError, UsageError
+from curate.core.protocols import Source
+from curate.core.records import ImageRecord
+from curate.layouts import open_source
+from curate.manifest import files, store
+from curate.manifest.others import iter_others
+from curate.manifest.store import DATA
+from curate.pipeline.workspace import describe_recipe_clash
+from curate.recipe import Recipe
+from curate.storage.regular import read_regular
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Summary:
+    """The result of `blur`: how many images were written, and why others were not.
+
+    Args:
+        out: the output folder.
+        images: images in SOURCE; each is either written or withheld.
+        written: images in the output.
+        withheld: images that could not be processed to the end, and are not in the output.
+        images_with_faces: written images with at least one face.
+        faces: faces hidden.
+        routes: written images by the way their other pixels were kept: ``copied``,
+            ``spliced``, ``lossless`` or ``reencoded``.
+        reasons: withheld images by the code of the reason.
+        others: other files by what became of them.
+        seconds: wall time of this attempt.
+        images_now: images processed in this attempt.
+        already_done: the output was finished before; nothing was done.
+        recipe_sha256: digest of the recipe.
+        records_sha256: digest of the manifest's records.
+    """
+
+    out: str
+    images: int
+    written: int
+    withheld: int
+    images_with_faces: int
+    faces: int
+    routes: dict[str, int]
+    reasons: dict[str, int]
+    others: dict[str, int]
+    seconds: float
+    images_now: int
+    already_done: bool
+    recipe_sha256: str
+    records_sha256: str
+
+    def to_text(self) -> str:
+        """The summary for the terminal, at most 80 columns but for long paths."""
+        lines = []
+        if self.already_done:
+            lines.append(f"{self.out} was finished before; nothing was done.")
+        lines += [
+            f"{self.images:,} images: {self.written:,} written, {self.withheld:,} withheld.",
+            f"{self.faces:,} faces hidden in {self.images_with_faces:,} images.",
+        ]
+        for code, count in self.reasons.items():
+            lines.append(f"  withheld {count:,}: {code}")
+        if self.withheld:
+            lines.append(f"  each with its reason: curate manifest show {self.out} --withheld")
+        if self.others["carried"] or self.others["left_out"]:
+            lines.append(
+                f"Other files: {self.others['carried']:,} copied, "
+                f"{self.others['left_out']:,} left out (see manifest/others.jsonl)."
+            )
+        if self.images_now:
+            rate = self.images_now / max(self.seconds, 1e-9)
+            lines.append(f"{self.seconds:,.1f} s, {rate:,.1f} images/s.")
+        lines.append(f"Next: curate verify {self.out}")
+        return "\n".join(lines)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The manifest's records as a table, a row per image; needs memory for all of them."""
+        from curate.manifest.show import load_manifest
+
+        return load_manifest(self.out).to_frame()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Summary of {self.out!r}: {self.written:,} written, {self.withheld:,} withheld, "
+            f"{self.faces:,} faces hidden>"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.to_text())}</pre>"
+
+
+def summarize(
+    out: Path, run: dict[str, Any], seconds: float, images_now: int, already_done: bool = False
+) -> Summary:
+    """Summarize a finished run.
+
+    Args:
+        out: the output folder.
+        run: the content of its ``run.json``.
+        seconds: wall time of this attempt.
+        images_now: images processed in this attempt.
+        already_done: whether the output was finished before.
+    """
+    return Summary(
+        out=str(out),
+        **run["counts"],
+        others={name: run["others"][name] for name in ("carried", "rebuilt", "left_out")},
+        seconds=round(seconds, 3),
+        images_now=images_now,
+        already_done=already_done,
+        recipe_sha256=run["recipe_sha256"],
+        records_sha256=run["records"]["sha256"],
+    )
+
+
+def load_summary(out: Path, source: Source | None, recipe: Recipe) -> Summary:
+    """Load the summary of an output that was finished before, if a run would give the same.
+
+    Names and sizes are compared, not contents; ``curate verify`` compares those.
+
+    Args:
+        out: the finished output.
+        source: the dataset, or None if it is not available to compare with.
+        recipe: what a run would do.
+
+    Raises:
+        UsageError: if the output has another recipe.
+        SourceChangedError: if SOURCE has other images than it had.
+        DataError: if an output file is missing or has another size.
+    """
+    manifest = out / store.MANIFEST
+    run = store.load_run(manifest)
+    if run["recipe_sha256"] != recipe.digest:
+        raise UsageError(describe_recipe_clash(out, run["recipe"], recipe))
+    entries = store.iter_entries(manifest / store.RECORDS_FOLDER)
+    for entry in entries if source is None else _iter_unchanged(entries, source, out):
+        if entry.output_path is not None and not _has_output(out, entry):
+            raise DataError(
+                f"{out} was finished, but {DATA}/{entry.output_path} has changed since; "
+                "run `curate verify`, or choose another OUT"
+            )
+    return summarize(out, run, 0.0, 0, already_done=True)
+
+
+def _iter_unchanged(
+    entries: Iterator[ManifestEntry], source: Source, out: Path
+) -> Iterator[ManifestEntry]:
+    """The entries, as long as SOURCE has the same images."""
+    for entry, record in zip_longest(entries, source.records()):
+        if _differ(entry, record, source):
+            raise SourceChangedError(
+                f"{out} is finished, but SOURCE has changed since "
+                f"(first at {(record or entry).id!r}); choose another OUT"
+            )
+        yield entry
+
+
+def _differ(entry: ManifestEntry | None, record: ImageRecord | None, source: Source) -> bool:
+    if entry is None or record is None or entry.id != record.id:
+        return True
+    size = source.size(record)
+    return entry.source_bytes is not None and size is not None and size != entry.source_bytes
+
+
+def _has_output(out: Path, entry: ManifestEntry) -> bool:
+    path = out / DATA / str(entry.output_path)
+    try:
+        return path.stat().st_size == entry.output_bytes
+    except NotADirectoryError:  # inside a container
+        return next(parent for parent in path.parents if parent.exists()).is_file()
+    except OSError:
+        return False
+
+
+def open_outputs(out: Path, layout: str, in_containers: bool) -> Callable[[str], bytes]:
+    """Return a function that reads an output image by its path in the manifest.
+
+    Args:
+        out: the output folder.
+        layout: its layout.
+        in_containers: whether its images are inside larger files.
+
+    Returns:
+        A function that raises `OSError` if there is no such image.
+    """
+    data = out / DATA
+    if not in_containers:
+        return lambda path: read_regular(data / path)
+    outputs = open_source(str(data), layout, "OUT")
+
+    def read(path: str) -> bytes:
+        record = outputs.find(path)
+        if record is None:
+            raise FileNotFoundError(errno.ENOENT, "is not in its container", path)
+        return outputs.read(record)
+
+    return read
+
+
+# Names of people: two or three capitalized words in a row. A plain pattern, no model: it finds
+# "New York" and misses "madonna", and shows where to look.
+_WORD = r"[^\W\d_a-zß-öø-ÿ][^\W\d_A-ZÀ-ÖØ-Þ]+"
+_TEXT = re.compile(rf"\b{_WORD}(?: (?:[A-Z]\. ?)?{_WORD}){{1,2}}\b")
+_FILE = re.compile(rf"(?:^|[\W_]){_WORD}(?:[ _-](?:[A-Z]\.?[ _-])?{_WORD}){{1,2}}(?:$|[\W\d_])")
+_TEXT_SUFFIXES = frozenset({".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml"})
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Texts and file names that may be names of people.
+
+    Args:
+        texts: matches in copied annotation files.
+        files: names of written images.
+        examples: a few of both.
+    """
+
+    texts: int
+    files: int
+    examples: tuple[str, ...]
+
+    def to_text(self) -> str:
+        """The counts in one line."""
+        such = f", such as {'; '.join(self.examples)}" if self.examples else ""
+        return (
+            f"May be names of people: {self.texts:,} texts in copied annotations, "
+            f"{self.files:,} image names{such}."
+        )
+
+
+def count_names(out: Path) -> Names:
+    """Count possible names of people in the image names and copied annotations of an output.
+
+    Annotations inside containers (tar, Parquet, Arrow) are not searched.
+
+    Raises:
+        ManifestError: if the manifest cannot be read.
+        OSError: if a copied file cannot be read.
+    """
+    manifest = out / store.MANIFEST
+    names, texts, examples = 0, 0, list[str]()
+    for path in files.iter_outputs(manifest):
+        if is_name_of_file(PurePosixPath(path).stem):
+            names += 1
+            examples += [PurePosixPath(path).name] if names <= _EXAMPLES else []
+    for other in iter_others(manifest):
+        if other.carried and PurePosixPath(other.path).suffix.lower() in _TEXT_SUFFIXES:
+            for found in _iter_matches(_iter_lines(out / DATA / other.path)):
+                texts += 1
+                examples += [found] if texts <= _EXAMPLES else []
+    return Names(texts, names, tuple(examples))
+
+
+def find_names(text: str) -> list[str]:
+    """Possible names of people in a text."""
+    return [match.group() for match in _TEXT.finditer(text) if _has_two_words(match.group())]
+
+
+def is_name_of_file(stem: str) -> bool:
+    """Whether a file name may be a name of a person; a repeated word, as of a class, is not."""
+    return any(_has_two_words(match.group()) for match in _FILE.finditer(stem))
+
+
+def _has_two_words(text: str) -> bool:
+    return len(set(re.findall(_WORD, text))) > 1
+
+
+def _iter_lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        while block := file.readline(1 << 16):  # a whole JSON file can be one line
+            yield block
+
+
+def _iter_matches(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        yield from find_names(line)

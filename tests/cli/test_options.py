@@ -1,0 +1,122 @@
+"""Every command documents its options, and shared options are the same everywhere."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from curate.cli.main import group
+
+# Options whose meaning differs between commands for the reason given.
+DIFFERENT = {
+    "--output": "a report, a table of faces or a dataset",
+    "--faces": "boxes to hide, or labels to compare with",
+    "--target": "a reference population, or the class to explain",
+    "--labels": "labels of images, or the report of audit labels",
+    "--sample": "images to repeat, or to explain",
+    "--by": "attributes of one kind, or several crossed",
+    "--groups": "attributes of images, or of people in images",
+    "--model": "optional or not",
+    "--classes": "names of a model's classes, or of a file's",
+    "--predictions": "a folder to write, or to read",
+    "--format": "auto, or as the run recorded",
+    "--margin": "the method's default, or that of blur",
+}
+
+
+def iter_commands(
+    command: click.Command, path: tuple[str, ...]
+) -> Iterator[tuple[str, click.Command]]:
+    yield " ".join(path), command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from iter_commands(found, (*path, name))
+
+
+COMMANDS = dict(iter_commands(group, ("curate",)))
+
+
+def options_of(command: click.Command) -> Iterator[click.Option]:
+    return (each for each in command.params if isinstance(each, click.Option))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_has_help(name: str) -> None:
+    command = COMMANDS[name]
+    assert command.help, name
+    for option in options_of(command):
+        assert option.help, option.opts
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_shows_its_default(name: str) -> None:
+    for option in options_of(COMMANDS[name]):
+        context = click.Context(COMMANDS[name])
+        record = option.get_help_record(context)
+        assert record is not None
+        shown = " ".join(record)
+        if option.is_flag or option.multiple or option.required:
+            continue
+        default = option.get_default(context)
+        if isinstance(default, str | int | float) and default != "":
+            text = f"{default:g}" if isinstance(default, float) else str(default)
+            assert "default: " in shown, shown
+            assert text in shown.partition("default: ")[2], shown
+
+
+def test_an_option_is_the_same_in_every_command() -> None:
+    seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for name, command in COMMANDS.items():
+        for option in options_of(command):
+            record = option.get_help_record(click.Context(command))
+            assert record is not None
+            seen[max(option.opts, key=len)]["  ".join(record)].append(name)
+    different = {
+        option: dict(texts)
+        for option, texts in seen.items()
+        if len(texts) > 1 and option not in DIFFERENT
+    }
+    assert different == {}
+
+
+def test_no_command_says_least_or_most() -> None:
+    options = [each for command in COMMANDS.values() for each in options_of(command)]
+    names = {name for option in options for name in option.opts}
+    assert [name for name in names if "least" in name or "most" in name] == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["impact"], ["manifest"]])
+def test_a_group_without_a_command_prints_its_help(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "curate", *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: " + " ".join(["curate", *arguments]))
+    assert "Commands:" in done.stderr
+
+
+HEAVY = ("torch", "cv2", "datasets", "scipy", "pyarrow", "pandas", "PIL", "jinja2", "tqdm")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import curate",
+        "import curate; dir(curate)",
+        "from curate.cli.main import group; group.main(['--help'], standalone_mode=False)",
+        "from curate.cli.main import group; group.main(['blur', '--help'], standalone_mode=False)",
+    ],
+)
+def test_importing_and_help_load_no_heavy_library(code: str) -> None:
+    ask = f"{code}\nimport json, sys\nprint(json.dumps([n for n in {HEAVY!r} if n in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == []

@@ -1,0 +1,155 @@
+"""Near-duplicates of a dataset: groups, splits, contradictions, leaks, propagated boxes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image, ImageOps
+
+import curate
+from curate.cli.main import group as cli
+from curate.core.errors import UsageError
+from curate.manifest.faces import iter_faces, load_faces_info
+from curate.pipeline.session import Session
+from curate.recipe import Recipe
+from curate.review.collect import load_contradicted
+from tests.conftest import ROOT
+
+SCHEMA = ROOT / "manifests" / "duplicates-1.schema.json"
+skimage_data = pytest.importorskip("skimage.data")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two pictures with copies across splits, one alone, two plain ones, one damaged file."""
+    folder = tmp_path_factory.mktemp("photos")
+    for split in ("train", "test"):
+        (folder / split / "x").mkdir(parents=True)
+    astronaut = Image.fromarray(skimage_data.astronaut())
+    coffee = Image.fromarray(skimage_data.coffee())
+    astronaut.save(folder / "train/x/a.png")
+    astronaut.resize((256, 256)).save(folder / "test/x/a_small.jpg", quality=60)
+    ImageOps.mirror(astronaut).save(folder / "train/x/a_mirror.png")
+    coffee.save(folder / "train/x/c.png")
+    coffee.point(lambda value: int(value * 0.8)).save(folder / "train/x/c_dark.png")
+    Image.fromarray(skimage_data.chelsea()).save(folder / "train/x/alone.png")
+    for name in ("plain1", "plain2"):
+        Image.new("RGB", (64, 64), (9, 9, 9)).save(folder / f"train/x/{name}.png")
+    Image.new("RGB", (64, 64), (9, 9, 200)).save(folder / "train/x/plain3.png")
+    (folder / "train/x/damaged.png").write_bytes(b"nothing")
+    return folder
+
+
+A = ["test/x/a_small.jpg", "train/x/a.png", "train/x/a_mirror.png"]
+C = ["train/x/c.png", "train/x/c_dark.png"]
+PLAIN = ["train/x/plain1.png", "train/x/plain2.png"]
+
+
+@pytest.fixture(scope="module")
+def faces(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The astronaut's face is known in one copy only."""
+    from curate.core.faces import Face
+    from curate.core.geometry import Box
+    from curate.manifest.faces import FacesEntry, join_faces, save_faces_part
+
+    folder = tmp_path_factory.mktemp("faces")
+    entries = []
+    for path in sorted(dataset.rglob("*.*")):
+        name = path.relative_to(dataset).as_posix()
+        known = {"id": name, "split": None, "category": None, "source_sha256": None,
+                 "source_bytes": None}  # fmt: skip
+        if "damaged" in name:
+            entries.append(FacesEntry(**known, reason="unreadable: no image"))
+            continue
+        with Image.open(path) as image:
+            size = {"width": image.width, "height": image.height, "orientation": 1}
+        face = Face(Box(170, 60, 280, 200), 0.9, ("centerface",))
+        entries.append(FacesEntry(**known, **size, faces=(face,) if name == A[1] else ()))
+    save_faces_part(entries, folder / "part")
+    join_faces([folder / "part"], {"recipe_sha256": "x"}, folder / "faces.parquet")
+    return folder / "faces.parquet"
+
+
+def test_groups_and_splits(dataset: Path) -> None:
+    found = curate.find_duplicates(dataset).to_dict()
+    jsonschema.validate(found, json.loads(SCHEMA.read_text()))
+    assert found["groups"] == sorted([A, C, PLAIN])
+    assert [each["images"] for each in found["across_splits"]] == [A]
+    assert (found["images"], found["unreadable"], found["plain"]) == (10, 1, 3)
+    assert found["contradictions"] == found["unblurred"] == []
+
+
+def test_workers_and_order_change_nothing(dataset: Path) -> None:
+    one = curate.find_duplicates(dataset, options=curate.SearchOptions(workers=1))
+    three = curate.find_duplicates(dataset, options=curate.SearchOptions(workers=3))
+    assert one == three
+
+
+def test_a_face_in_one_copy_only_is_told(dataset: Path, faces: Path, tmp_path: Path) -> None:
+    found = curate.find_duplicates(dataset, options=curate.SearchOptions(faces=faces))
+    assert found.to_dict()["contradictions"] == [{"with": [A[1]], "without": [A[0], A[2]]}]
+    found.save(json=tmp_path / "d.json", html=tmp_path / "d.html")
+    assert load_contradicted(tmp_path / "d.json") == {A[0], A[2]}
+    assert "Near-duplicates" in (tmp_path / "d.html").read_text()
+
+
+def test_an_unblurred_twin_in_an_output_is_a_leak(
+    dataset: Path, faces: Path, tmp_path: Path
+) -> None:
+    session = Session(workers=1, faces=faces, allow_missing=True)
+    curate.blur(dataset, tmp_path / "out", Recipe(method="fill"), session)
+    found = curate.find_duplicates(dataset, tmp_path / "out").to_dict()
+    assert [each["output"] for each in found["unblurred"]] == [A[0], A[2]]
+    result = CliRunner().invoke(cli, ["duplicates", str(dataset), str(tmp_path / "out"), "--json"])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["unblurred"] == found["unblurred"]
+
+
+def test_blur_hides_a_face_in_every_copy_and_verify_tells_where_it_is_not(
+    dataset: Path, faces: Path, tmp_path: Path
+) -> None:
+    def run(*words: object) -> Result:
+        return CliRunner().invoke(cli, [*map(str, words)])
+
+    common = (dataset, "--faces", faces, "--method", "fill", "--workers", 1, "--allow-missing")
+    assert run("blur", *common[:1], tmp_path / "plain", *common[1:]).exit_code == 3
+    options = (*common[1:], "--propagate-boxes")
+    assert run("blur", *common[:1], tmp_path / "alike", *options).exit_code == 3
+    told = run("verify", tmp_path / "plain", "--source", dataset)
+    assert (told.exit_code, told.stdout.count("near-duplicate")) == (1, 2)
+    assert run("verify", tmp_path / "plain", "--source", dataset, "--no-twins").exit_code == 0
+    assert run("verify", tmp_path / "alike", "--source", dataset).exit_code == 0
+    refused = run("blur", dataset, tmp_path / "x", "--propagate-boxes")
+    assert "run curate detect first" in str(refused.exception)
+
+
+def test_boxes_are_propagated_to_every_copy(dataset: Path, faces: Path, tmp_path: Path) -> None:
+    done = curate.propagate_boxes(dataset, faces, tmp_path / "all.parquet")
+    assert (done.images, done.faces) == (2, 2)
+    entries = {entry.id: entry for entry in iter_faces(tmp_path / "all.parquet")}
+    assert [round(v) for v in entries[A[0]].faces[0].box.xyxy] == [85, 30, 140, 100]
+    assert [round(v) for v in entries[A[2]].faces[0].box.xyxy] == [232, 60, 342, 200]
+    assert entries[A[0]].faces[0].detectors == ("centerface", "near-duplicate")
+    assert entries["train/x/alone.png"].faces == ()
+    assert load_faces_info(tmp_path / "all.parquet")["propagated"] == 2  # type: ignore[index]
+    session = Session(workers=1, faces=tmp_path / "all.parquet", allow_missing=True)
+    curate.blur(dataset, tmp_path / "out", Recipe(method="fill"), session)
+    assert curate.find_duplicates(dataset, tmp_path / "out").to_dict()["unblurred"] == []
+
+
+def test_propagating_twice_adds_nothing(dataset: Path, faces: Path, tmp_path: Path) -> None:
+    curate.propagate_boxes(dataset, faces, tmp_path / "one.parquet")
+    again = curate.propagate_boxes(dataset, tmp_path / "one.parquet", tmp_path / "two.parquet")
+    assert again.faces == 0
+
+
+def test_other_files_of_faces_are_refused(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "faces.json").write_text("[]")
+    with pytest.raises(UsageError, match="not a table of faces"):
+        curate.propagate_boxes(dataset, tmp_path / "faces.json", tmp_path / "out.parquet")
+    with pytest.raises(UsageError, match="0 to 31"):
+        curate.SearchOptions(threshold=40)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import curate
+from curate import Recipe
+from curate.pipeline.output import count_names, find_names, is_name_of_file
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a photo of Ada Lovelace reading", ["Ada Lovelace"]),
+        ("George W. Bush and Tony Blair", ["George W. Bush", "Tony Blair"]),
+        ("Zoë Łuczak", ["Zoë Łuczak"]),
+        ("a man on a horse", []),
+        ("A man on a horse", []),
+        ("COCO JSON FILE", []),
+        ("lowercase names are missed: ada lovelace", []),
+    ],
+)
+def test_capitalised_words_in_a_row_are_counted(text: str, found: list[str]) -> None:
+    assert find_names(text) == found
+
+
+@pytest.mark.parametrize(
+    ("stem", "is_name"),
+    [
+        ("George_W_Bush_0001", True),
+        ("Ada-Lovelace", True),
+        ("n02119022_11154", False),
+        ("ILSVRC2012_val_00000001", False),
+        ("DSC_0001", False),
+        ("IMG_Portrait", False),
+        ("000000000139", False),
+        ("0_Parade_0_288", False),
+        ("0_Parade_Parade_0_288", False),
+        ("12_Group_Group_12_Group_Group_12_10", False),
+    ],
+)
+def test_file_names_that_may_be_names_of_people(stem: str, is_name: bool) -> None:
+    assert is_name_of_file(stem) == is_name
+
+
+def test_a_finished_run_is_counted_and_left_as_it_is(photos: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(photos / "val/coins/coins.png", source / "Ada_Lovelace_0001.png")
+    captions = {"annotations": [{"caption": "Ada Lovelace and Charles Babbage"}]}
+    (source / "captions.json").write_text(json.dumps(captions))
+    curate.blur(source, tmp_path / "out", Recipe(profile="fast"))
+    names = count_names(tmp_path / "out")
+    assert (names.texts, names.files) == (2, 1)
+    assert names.examples == ("Ada_Lovelace_0001.png", "Ada Lovelace", "Charles Babbage")
+    assert json.loads((tmp_path / "out/data/captions.json").read_text()) == captions

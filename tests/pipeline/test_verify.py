@@ -1,0 +1,398 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import curate
+from curate import Recipe, codec
+from curate.core.entries import ManifestEntry
+from curate.core.errors import DataError, ManifestError, SetupError
+from curate.engine.local import LocalPool
+from curate.engine.shards import Shard
+from curate.manifest import checks as verify
+from curate.manifest import files as layout
+from curate.manifest import store
+from curate.manifest.files import Problem
+from curate.manifest.schema import from_row
+from curate.pipeline import verify as check
+from curate.pipeline.verify import CheckJob
+
+RECIPE = Recipe(profile="fast", shard_size=4)
+PORTRAIT = "data/train/people/portrait.jpg"
+GROUP = "data/train/people/group.png"
+
+
+def problems(out: Path, source: Path | None = None) -> list[Problem]:
+    return list(curate.iter_problems(out, source, workers=1))
+
+
+def kinds(out: Path, source: Path | None = None) -> set[tuple[str, str]]:
+    return {(problem.kind, problem.path) for problem in problems(out, source)}
+
+
+def test_an_output_is_what_its_manifest_says(out: Path, photos: Path) -> None:
+    assert problems(out, photos) == []
+
+
+def delete(out: Path) -> None:
+    (out / PORTRAIT).unlink()
+
+
+def add(out: Path) -> None:
+    shutil.copy(out / PORTRAIT, out / "data/train/people/zz.jpg")
+
+
+def change(out: Path) -> None:
+    data = bytearray((out / PORTRAIT).read_bytes())
+    data[len(data) // 2] ^= 1
+    (out / PORTRAIT).write_bytes(data)
+
+
+def change_table(out: Path) -> None:
+    (out / "data/labels.csv").write_text("other\n")
+
+
+def add_beside(out: Path) -> None:
+    (out / "secret.txt").write_text("x")
+
+
+def add_to_manifest(out: Path) -> None:
+    (out / "manifest/names.csv").write_text("x")
+
+
+@pytest.mark.parametrize(
+    ("harm", "expected"),
+    [
+        (delete, ("missing", PORTRAIT)),
+        (add, ("extra", "data/train/people/zz.jpg")),
+        (change, ("changed", PORTRAIT)),
+        (change_table, ("changed", "data/labels.csv")),
+        (add_beside, ("extra", "secret.txt")),
+        (add_to_manifest, ("extra", "manifest/names.csv")),
+    ],
+)
+def test_what_differs_is_named(
+    harm: Callable[[Path], None], expected: tuple[str, str], out: Path
+) -> None:
+    harm(out)
+    assert expected in kinds(out)
+
+
+def test_a_card_beside_the_data_is_no_problem(out: Path) -> None:
+    (out / "README.md").write_text("a card")
+    assert problems(out) == []
+
+
+def replace_output(out: Path, path: str, data: bytes) -> None:
+    """Put other bytes in an output and forge the manifest so that the digests fit."""
+    (out / path).write_bytes(data)
+    for part in store.iter_parts(out / "manifest/records"):
+        rows = pq.read_table(part).to_pylist()
+        for row in rows:
+            if f"data/{row['output_path']}" == path:
+                row["output_sha256"], row["output_bytes"] = store.digest_bytes(data), len(data)
+                if row["pixels_sha256"] is not None:
+                    row["pixels_sha256"] = codec.digest_pixels(codec.load(data))
+        entries = [from_row(row) for row in rows]
+        store.save_part(entries, part)
+    run = store.load_run(out / "manifest")
+    run["records"]["sha256"] = store.digest_parts(out / "manifest/records")
+    store.save_json(run, out / "manifest/run.json")
+
+
+def test_the_source_in_the_place_of_an_output_is_seen(out: Path, photos: Path) -> None:
+    replace_output(out, GROUP, (photos / "train/people/group.png").read_bytes())
+    assert problems(out) == []  # without SOURCE nothing can tell
+    found = problems(out, photos)
+    assert len(found) == 3
+    assert {(p.kind, p.path) for p in found} == {("pixels", GROUP)}
+    assert "still shows the source" in found[0].detail
+
+
+def test_a_changed_background_is_seen(out: Path, photos: Path) -> None:
+    pixels = np.array(Image.open(out / GROUP))
+    pixels[0, -1] ^= 1
+    Image.fromarray(pixels).save(out / "changed.png")
+    data = (out / "changed.png").read_bytes()
+    (out / "changed.png").unlink()
+    replace_output(out, GROUP, data)
+    [problem] = problems(out, photos)
+    assert problem == Problem("pixels", GROUP, "pixels outside the masks are not the source's")
+
+
+def test_a_leak_is_seen(out: Path, photos: Path) -> None:
+    leaking = (out / PORTRAIT).read_bytes() + b"trailing"
+    replace_output(out, PORTRAIT, leaking)
+    assert kinds(out) == {("leak", PORTRAIT)}
+
+
+def test_another_source_is_seen(out: Path, photos: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(photos, tmp_path / "other"))
+    shutil.copy(other / "val/coffee/coffee.jpg", other / "train/people/portrait.jpg")
+    assert ("source", "train/people/portrait.jpg") in kinds(out, other)
+
+
+@pytest.mark.parametrize(
+    "keys", [("recipe", "seed"), ("recipe_sha256",), ("counts", "faces"), ("records", "sha256")]
+)
+def test_a_forged_run_is_seen(keys: tuple[str, ...], out: Path) -> None:
+    path = out / "manifest/run.json"
+    run = json.loads(path.read_text())
+    inner = run
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = 7 if isinstance(inner[keys[-1]], int) else "0" * 64
+    path.write_text(json.dumps(run))
+    assert ("manifest", "manifest/run.json") in kinds(out)
+
+
+def test_a_face_outside_its_hidden_region_is_seen(out: Path) -> None:
+    [part, *_] = [
+        path
+        for path in store.iter_parts(out / "manifest/records")
+        if any(entry.faces for entry in store.iter_part(path))
+    ]
+    rows = pq.read_table(part).to_pylist()
+    face = next(row["faces"][0] for row in rows if row["faces"])
+    face["hidden_xyxy"][2] = face["hidden_xyxy"][0] + 1
+    store.save_part([from_row(row) for row in rows], part)
+    assert any("not inside its hidden" in problem.detail for problem in problems(out))
+
+
+def test_a_folder_without_a_manifest_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="finished run"):
+        problems(tmp_path)
+
+
+def test_an_output_that_breaks_the_check_is_a_problem(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_leaks(data: bytes, options: object) -> list[str]:
+        raise IndexError("a bug")
+
+    monkeypatch.setattr(codec, "find_leaks", find_leaks)
+    check = CheckJob(out, None, "imagefolder", False, RECIPE).open()
+    found = check(Shard(0, ()), lambda index, note: None)
+    assert {problem.detail for problem in found} == {"the file cannot be looked over (IndexError)"}
+
+
+def test_want_of_memory_is_the_environments_fault(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out(*arguments: object) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(verify, "check_run", run_out)
+    with pytest.raises(SetupError, match="memory"):
+        problems(out)
+
+
+NAMES = ["a.png", "é.png", "\ue000.png", "\ufffd.png", "😀.png", "😀/a.png"]
+
+
+def test_names_in_any_script_are_in_order(tmp_path: Path) -> None:
+    for name in NAMES:
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20)).save(path)
+    (tmp_path / "photos/ü.csv").write_text("a\n")
+    curate.blur(tmp_path / "photos", tmp_path / "out", replace(RECIPE, shard_size=1))
+    assert problems(tmp_path / "out", tmp_path / "photos") == []
+    entries = store.iter_entries(tmp_path / "out/manifest/records")
+    assert len(list(entries)) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    "recipe", [{"method": "smudge"}, {"margin": -1}, {"keep_metadata": ["\x1b[2J"]}]
+)
+def test_a_recipe_that_cannot_be_read_is_one_clear_line(recipe: dict[str, Any], out: Path) -> None:
+    forge_run(out, "recipe", recipe)
+    with pytest.raises(ManifestError, match=r"^run\.json: recipe cannot be read") as caught:
+        problems(out)
+    assert str(caught.value).isprintable()
+
+
+def test_a_recipe_that_leaves_out_its_defaults_is_seen(out: Path) -> None:
+    recipe = store.load_run(out / "manifest")["recipe"]
+    forge_run(out, "recipe", {key: recipe[key] for key in recipe if key != "seed"})
+    assert problems(out) == [
+        Problem("manifest", "manifest/run.json", "its recipe is not written in full")
+    ]
+
+
+def forge_run(out: Path, key: str, value: Any) -> None:
+    path = out / "manifest/run.json"
+    run = json.loads(path.read_text())
+    run[key] = value
+    path.write_text(json.dumps(run))
+
+
+def test_an_out_without_data_names_it_and_what_is_missing(out: Path) -> None:
+    shutil.rmtree(out / "data")
+    found = kinds(out)
+    assert {("missing", "data"), ("missing", PORTRAIT), ("missing", "data/labels.csv")} <= found
+
+
+def test_an_out_that_is_a_file_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="not a folder"):
+        problems(tmp_path / "file")
+
+
+def test_a_folder_that_cannot_be_listed_is_one_clear_line(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if Path(path).name == "people":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(layout.os, "scandir", refuse)
+    with pytest.raises(SetupError, match=r"people cannot be read: Permission denied"):
+        problems(out)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(PORTRAIT, "data/labels.csv", "data/train/new.jpg", "README.md", "LICENSE"),
+        *("manifest/new", "manifest/log.jsonl"),
+    ],
+)
+def test_a_pipe_is_named_and_nobody_waits_for_it(path: str, out: Path) -> None:
+    (out / path).unlink(missing_ok=True)
+    os.mkfifo(out / path)
+    assert ("extra", path) in kinds(out)
+
+
+@pytest.mark.parametrize(
+    "path", ["manifest/run.json", "manifest/others.jsonl", "manifest/records/part-00000.parquet"]
+)
+def test_a_manifest_that_is_a_pipe_is_one_clear_line(path: str, out: Path) -> None:
+    (out / path).unlink()
+    os.mkfifo(out / path)
+    with pytest.raises(ManifestError, match="not a regular file"):
+        problems(out)
+
+
+def test_a_source_that_is_a_pipe_is_named(out: Path, photos: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(photos, tmp_path / "other"))
+    (other / "train/people/portrait.jpg").unlink()
+    os.mkfifo(other / "train/people/portrait.jpg")
+    assert ("source", "train/people/portrait.jpg") in kinds(out, other)
+
+
+@pytest.mark.parametrize("target", ["portrait_gps.jpg", "/etc/hostname", "nowhere"])
+def test_a_link_in_the_place_of_an_output_is_seen(target: str, out: Path) -> None:
+    (out / PORTRAIT).unlink()
+    (out / PORTRAIT).symlink_to(target)
+    assert {("extra", PORTRAIT), ("missing", PORTRAIT)} <= kinds(out)
+
+
+@pytest.mark.parametrize("path", ["../../manifest/run.json", "/etc/hostname", "a/../labels.csv"])
+def test_a_carried_path_that_leaves_data_is_not_followed(path: str, out: Path) -> None:
+    line = json.loads((out / "manifest/others.jsonl").read_text())
+    (out / "manifest/others.jsonl").write_text(json.dumps(line | {"path": path}) + "\n")
+    found = problems(out)
+    assert ("manifest", "manifest/others.jsonl", f"names the path {path!r}") in {
+        (problem.kind, problem.path, problem.detail) for problem in found
+    }
+    assert not any("hostname" in problem.path for problem in found)
+
+
+def test_a_carried_file_more_or_less_is_counted(out: Path) -> None:
+    with (out / "manifest/others.jsonl").open("a") as file:
+        file.write(json.dumps({"path": "x.db", "carried": False, "reason": "why"}) + "\n")
+    details = " ".join(problem.detail for problem in problems(out))
+    assert "others.left_out is 1, but is recorded as 0" in details
+    assert "others.sha256" in details
+
+
+def edit_entries(
+    out: Path, edit: Callable[[list[ManifestEntry]], list[ManifestEntry]]
+) -> list[Problem]:
+    """What is found once the entries of the first part are edited."""
+    part = next(store.iter_parts(out / "manifest/records"))
+    store.save_part(edit(list(store.iter_part(part))), part)
+    return problems(out)
+
+
+def test_two_entries_with_one_output_are_seen(out: Path) -> None:
+    def edit(entries: list[ManifestEntry]) -> list[ManifestEntry]:
+        first, second, *_ = (index for index, e in enumerate(entries) if e.output_path)
+        entries[second] = replace(entries[second], output_path=entries[first].output_path)
+        return entries
+
+    assert any(
+        "out of order or duplicated" in problem.detail for problem in edit_entries(out, edit)
+    )
+
+
+def test_one_output_that_is_an_image_and_a_carried_file_is_seen(out: Path) -> None:
+    line = json.loads((out / "manifest/others.jsonl").read_text())
+    path = PORTRAIT.removeprefix("data/")
+    facts = {"sha256": store.digest_file(out / PORTRAIT), "path": path}
+    facts["bytes"] = (out / PORTRAIT).stat().st_size
+    (out / "manifest/others.jsonl").write_text(json.dumps(line | facts) + "\n")
+    assert Problem("manifest", PORTRAIT, "is listed more than once") in problems(out)
+
+
+def test_a_picture_in_the_text_of_a_manifest_is_seen(out: Path) -> None:
+    picture = "iVBORw0KGgo" + "A" * 400
+    (out / "manifest/log.jsonl").write_text(json.dumps({"event": picture}) + "\n")
+    assert kinds(out) == {("leak", "manifest/log.jsonl")}
+
+    def edit(entries: list[ManifestEntry]) -> list[ManifestEntry]:
+        return [replace(entries[0], category=picture), *entries[1:]]
+
+    found = {(p.kind, p.path) for p in edit_entries(out, edit)}
+    assert ("leak", "manifest/records/part-00000.parquet") in found
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("name", "fill"), ("keeps", "all"), ("margin", 0.5), ("parameters", {"feather": 0.25})],
+)
+def test_a_method_that_is_not_the_recipes_is_seen(key: str, value: Any, out: Path) -> None:
+    said = store.load_run(out / "manifest")["obfuscator"]
+    forge_run(out, "obfuscator", said | {key: value})
+    [problem] = problems(out)
+    assert problem.detail.startswith(f"obfuscator.{key} is ")
+
+
+def test_a_part_is_opened_where_the_end_of_a_process_is_survived_before_it_is_opened_here(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow aborts over some forged footers, and nobody could say a word then."""
+
+    class Dying(LocalPool):
+        def run(self, *arguments: Any) -> Any:
+            raise SetupError("processes keep dying on shard 00000")
+
+    monkeypatch.setattr(check, "LocalPool", Dying)
+    (out / "manifest/records/part-00000.parquet").write_bytes(b"PAR1 forged PAR1")
+    with pytest.raises(SetupError, match="keep dying"):
+        problems(out)
+
+
+def test_bytes_between_the_columns_of_a_part_are_seen(out: Path) -> None:
+    path = out / "manifest/records/part-00000.parquet"
+    data = path.read_bytes()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    path.write_bytes(data[:footer] + b"a face" + data[footer:])
+    leak = Problem(
+        "leak", "manifest/records/part-00000.parquet", "it has bytes that belong to no column"
+    )
+    assert leak in problems(out)

@@ -1,0 +1,60 @@
+"""The examples in the packages' README files run, and their options exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from curate.cli.main import group
+from tests.conftest import ROOT
+
+READMES = sorted((ROOT / "curate").rglob("README.md"))
+
+
+def iter_blocks(language: str) -> Iterator[tuple[str, str]]:
+    for path in READMES:
+        blocks = re.findall(rf"```{language}\n(.*?)```", path.read_text(), re.DOTALL)
+        yield from ((str(path.relative_to(ROOT)), block) for block in blocks)
+
+
+@pytest.mark.parametrize(("readme", "code"), list(iter_blocks("python")))
+def test_python_examples_run(readme: str, code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def iter_command_lines() -> Iterator[tuple[str, list[str]]]:
+    for readme, block in iter_blocks("sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:3] == ["python", "-m", "curate"]:
+                words = words[2:]
+            if words[:1] == ["curate"]:
+                yield readme, words[1:]
+
+
+def find_command(words: list[str]) -> tuple[click.Command, list[str]]:
+    command: click.Command = group
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        command.parse_args(context := click.Context(command), list(words))
+        found = command.get_command(context, words[0])
+        if found is None:  # a group with a default command
+            break
+        command, words = found, words[1:]
+    return command, words
+
+
+@pytest.mark.parametrize(("readme", "words"), list(iter_command_lines()))
+def test_options_in_command_lines_exist(readme: str, words: list[str]) -> None:
+    command, rest = find_command(words)
+    if isinstance(command, click.Group) and command is not group:
+        return
+    known = {name for each in command.params for name in each.opts} | {"-h", "--help"}
+    used = [word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)]
+    assert [word for word in used if word not in known] == []
