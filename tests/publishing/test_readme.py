@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import curate
 from curate.cli.main import group
 from tests.conftest import ROOT
 from tests.publishing.outs import make_out
@@ -16,15 +17,15 @@ from tests.publishing.outs import make_out
 TEXT = (ROOT / "curate/publishing/README.md").read_text()
 
 
-def test_the_python_example_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    make_out(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    [code] = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})  # noqa: S102
-    assert capsys.readouterr().out == "keep 15\n"
-    assert not (tmp_path / "copy").exists()
+def test_the_calls_of_the_readme_do_what_it_says(tmp_path: Path) -> None:
+    out = make_out(tmp_path)
+    assert curate.write_card(out, curate.CardOptions(check=True)).problems == ()
+    options = curate.PushOptions(form="parquet", dry_run=True, workers=1)
+    report = curate.push(out, "my-lab/street-scenes", options)
+    assert (report.form, report.revision, report.dry_run) == ("parquet", None, True)
+    assert {path for path in report.files if path.startswith("data/")} == {
+        "data/test-00000-of-00001.parquet", "data/train-00000-of-00001.parquet",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("readme", ["README.md", "curate/publishing/README.md"])
