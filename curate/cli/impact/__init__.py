@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from curate.cli.options import ALLOW_MISSING, BY, GROUPS, add_options
+from curate.cli.options import ALLOW_MISSING, GROUPS, add_options
 
 _COMMANDS = {
     "evaluate": "run a classifier on original and obfuscated images, and on control arms",
@@ -22,6 +22,21 @@ CLASSES = click.option(
     metavar="FILE|N|imagenet",
     help="Class names in the order of the scores, one per line or a JSON list; their number; or "
     "ImageNet's WordNet ids. [default: the model's own]",
+)
+
+
+BATCH = click.option(
+    "--batch",
+    type=int,
+    metavar="N",
+    help="Images per batch. [default: 8, on CUDA 64; for training 32]",
+)
+BY = click.option(
+    "--by",
+    multiple=True,
+    metavar="NAME[,NAME…]",
+    help="Attribute to group by, or the intersection of several; can be repeated. "
+    "[default: all with 2 to 12 values]",
 )
 
 

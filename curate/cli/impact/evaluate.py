@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from curate.cli.impact import CLASSES, group_options
+from curate.cli.impact import BATCH, CLASSES, group_options
 from curate.cli.options import DEVICE, LABELS, LAYOUT, PATH, SEED, SOURCE
 from curate.cli.output import check_outputs, report_options, write_report
 from curate.cli.progress import stop_on_interrupt, telling, watching
@@ -63,7 +63,7 @@ Examples:
 )
 @LAYOUT
 @DEVICE
-@click.option("--batch", type=int, metavar="N", help="Images per batch. [default: 8, on CUDA 64]")
+@BATCH
 @SEED
 @report_options
 def command(original: str, obfuscated: Path, **options: Any) -> None:

@@ -104,7 +104,7 @@ Examples:
 @click.option(
     "--show-originals",
     is_flag=True,
-    help="Show the originals on the page. It then contains visible faces; do not share it.",
+    help="Show the originals in the HTML page. It contains visible faces; do not share.",
 )
 @DEVICE
 @SEED

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from curate.cli.impact import group_options
+from curate.cli.impact import BATCH, group_options
 from curate.cli.options import DEVICE, LABELS, LAYOUT, PATH, SEED, SOURCE, WORKERS
 from curate.cli.output import check_outputs, report_options, write_report
 from curate.cli.progress import stop_on_interrupt, watching_steps
@@ -54,7 +54,7 @@ Examples:
 @click.option(
     "--size", type=int, metavar="PIXELS", help="Side of the network's input. [default: 64]"
 )
-@click.option("--batch", type=int, metavar="N", help="Images per batch. [default: 32]")
+@BATCH
 @click.option("--lr", type=float, metavar="X", help="Highest learning rate. [default: 0.002]")
 @click.option(
     "--probe",
