@@ -223,9 +223,7 @@ def test_a_recipe_that_cannot_be_read_is_one_clear_line(recipe: dict[str, Any], 
 def test_a_recipe_that_leaves_out_its_defaults_is_reported(out: Path) -> None:
     recipe = store.load_run(out / "manifest")["recipe"]
     forge_run(out, "recipe", {key: recipe[key] for key in recipe if key != "seed"})
-    assert problems(out) == [
-        Problem("manifest", "manifest/run.json", "its recipe is not is not complete")
-    ]
+    assert problems(out) == [Problem("manifest", "manifest/run.json", "its recipe is not complete")]
 
 
 def forge_run(out: Path, key: str, value: Any) -> None:
