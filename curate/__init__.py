@@ -1,6 +1,7 @@
 """Obfuscate the faces of an image dataset, balance its groups, account for both.
 
-Every command of ``curate`` is a function here, with the same defaults:
+Every command of ``curate`` is a function here, with the same defaults (but the device is
+``cpu`` unless given, such as ``device="auto"``):
 
 >>> import curate
 >>> curate.blur("photos", "out")                                # doctest: +SKIP

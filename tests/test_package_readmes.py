@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
+from PIL import Image
 
 from curate.cli.main import group
 from tests.conftest import ROOT
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 READMES = sorted((ROOT / "curate").rglob("README.md"))
 
 
@@ -24,8 +28,13 @@ def iter_blocks(language: str) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("readme", "code"), list(iter_blocks("python")))
-def test_python_examples_run(readme: str, code: str) -> None:
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+def test_python_examples_run(readme: str, code: str, tmp_path: Path) -> None:
+    """In a folder with ``photo.jpg`` and the committed ``manifests``."""
+    Image.effect_noise((96, 64), 60).convert("RGB").save(tmp_path / "photo.jpg")
+    (tmp_path / "manifests").symlink_to(ROOT / "manifests")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT
+    )
     assert done.returncode == 0, done.stderr
 
 

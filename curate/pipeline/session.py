@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import UsageError
+from curate.detectors import resolve_device
 from curate.recipe import Options, Recipe
 
 
@@ -109,7 +110,8 @@ def configure(
     Args:
         recipe: what to do, or None for the defaults.
         session: how to run, or None for the defaults.
-        options: values by the name of a field of `Recipe` or of `Session`.
+        options: values by the name of a field of `Recipe` or of `Session`; the device can
+            also be ``auto``.
 
     Raises:
         UsageError: if a name is not such a field, or a value is not valid.
@@ -123,6 +125,8 @@ def configure(
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise UsageError(f"unknown option {name!r}{hint}")
     chosen = {name: value for name, value in options.items() if name in of_recipe}
+    if chosen.get("device") == "auto":
+        chosen["device"] = resolve_device("auto")
     if chosen:
         recipe = Recipe.from_dict({**_shallow(recipe), **chosen})
     return recipe, replace(session, **{n: v for n, v in options.items() if n in of_session})

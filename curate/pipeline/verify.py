@@ -363,7 +363,7 @@ def _check_parts(job: CheckJob, check: _Check) -> Iterator[Problem]:
     for event in pool.run(job, shards):
         if isinstance(event, Finished):
             done += 1
-            check.watch(Step("verifying", "shards", done, parts))
+            check.watch(Step("", "shards", done, parts))
             yield from event.result
 
 

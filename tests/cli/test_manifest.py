@@ -57,3 +57,10 @@ def test_versions_that_this_release_does_not_read_are_refused(
     with pytest.raises(error):
         run(verb, tmp_path / "out", *more)
     assert not (tmp_path / "p").exists()
+
+
+def test_withheld_images_are_listed_with_their_reasons() -> None:
+    [line] = run("show", DEMO, "--withheld").splitlines()
+    assert line.startswith("train/people/cut_off.jpg: truncated: ")
+    entry = json.loads(run("show", DEMO, "--withheld", "--json"))
+    assert entry["id"] == "train/people/cut_off.jpg"

@@ -27,7 +27,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def find(monkeypatch: pytest.MonkeyPatch, problems: Iterator[Problem]) -> None:
-    monkeypatch.setattr(check, "iter_problems", lambda *arguments: problems)
+    monkeypatch.setattr(check, "_iter_problems", lambda *arguments: problems)
 
 
 STRANGE = Problem("extra", "data/\x1b[2J\n\u202e\udcff.jpg", "is not known")
@@ -60,7 +60,7 @@ def test_an_interrupted_check_reports_that_nothing_was_changed(
     find(monkeypatch, stop())
     shown = CliRunner().invoke(command, [str(out)])
     assert shown.exit_code == 130
-    assert shown.stderr == "curate: stopped; nothing was changed\n"
+    assert shown.stderr == "curate: interrupted; nothing was changed\n"
 
 
 def forge(out: Path, **values: Any) -> None:
@@ -75,7 +75,7 @@ def forge(out: Path, **values: Any) -> None:
         ({"recipe": ...}, "run.json: recipe is missing"),
         ({"recipe": 5}, "run.json: recipe is not an object"),
         ({"recipe": {"method": "smudge"}}, "unknown method 'smudge'"),
-        ({"schema_version": True}, "does not say its schema version"),
+        ({"schema_version": True}, "has no schema version"),
         ({"counts": ...}, "run.json: counts is missing"),
     ],
 )

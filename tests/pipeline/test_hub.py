@@ -82,7 +82,7 @@ def test_an_interrupted_run_continues_with_its_download_only(
     with pytest.raises(PausedError):
         curate.blur(f"hf:{repo}", out, FAST, stopping)
     monkeypatch.setattr(hub_source, "_load_builder", lambda *_: pytest.fail("it is there"))
-    with pytest.raises(DataError, match=r"is the output of .* choose another OUT"):
+    with pytest.raises(DataError, match="choose another OUT"):
         curate.blur(f"hf:{repo}@v2", out, FAST, Session(workers=1))
     assert curate.blur(f"hf:{repo}", out, FAST, Session(workers=1)).faces > 0
 

@@ -108,7 +108,7 @@ def test_another_source_is_reported(photos: Path, recorded: Path, tmp_path: Path
     found = curate.replay(source, recorded, tmp_path / "again")
     said = {difference.id: difference.detail for difference in found.differences}
     assert said == {
-        "val/coins/coins.png": "SOURCE has another file under this name",
+        "val/coins/coins.png": "SOURCE has another file of this name",
         "val/coffee/coffee.jpg": "is not in SOURCE",
         "val/coffee/tea.jpg": "is not in the manifest",
     }

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -17,7 +16,7 @@ def test_the_page_shows_obfuscated_images_only_unless_originals_are_requested(
     page = (tmp_path / "page.html").read_text()
     assert page.count("data:image/jpeg") == faces
     assert "do not share" not in page
-    assert "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
+    assert 'src="http' not in page
     save_sheet(finished, tmp_path / "shown.html", SheetOptions(source=str(photos)))
     shown = (tmp_path / "shown.html").read_text()
     assert shown.count("data:image/jpeg") == 2 * faces

@@ -183,7 +183,7 @@ def test_an_output_that_cannot_be_checked_is_a_problem(
     monkeypatch.setattr(codec, "find_leaks", find_leaks)
     check = CheckJob(out, None, "imagefolder", False, RECIPE).open()
     found = check(Shard(0, ()), lambda index, note: None)
-    assert {problem.detail for problem in found} == {"the file cannot be looked over (IndexError)"}
+    assert {problem.detail for problem in found} == {"the file cannot be checked (IndexError)"}
 
 
 def test_lack_of_memory_ends_the_check(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,9 +223,7 @@ def test_a_recipe_that_cannot_be_read_is_one_clear_line(recipe: dict[str, Any], 
 def test_a_recipe_that_leaves_out_its_defaults_is_reported(out: Path) -> None:
     recipe = store.load_run(out / "manifest")["recipe"]
     forge_run(out, "recipe", {key: recipe[key] for key in recipe if key != "seed"})
-    assert problems(out) == [
-        Problem("manifest", "manifest/run.json", "its recipe is not written in full")
-    ]
+    assert problems(out) == [Problem("manifest", "manifest/run.json", "its recipe is not complete")]
 
 
 def forge_run(out: Path, key: str, value: Any) -> None:
@@ -304,7 +302,7 @@ def test_a_copied_path_outside_data_is_not_followed(path: str, out: Path) -> Non
     line = json.loads((out / "manifest/others.jsonl").read_text())
     (out / "manifest/others.jsonl").write_text(json.dumps(line | {"path": path}) + "\n")
     found = problems(out)
-    assert ("manifest", "manifest/others.jsonl", f"names the path {path!r}") in {
+    assert ("manifest", "manifest/others.jsonl", f"lists the path {path!r}") in {
         (problem.kind, problem.path, problem.detail) for problem in found
     }
     assert not any("hostname" in problem.path for problem in found)
