@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from curate.pipeline.verify import verify as verify
     from curate.publishing.card.run import CardOptions as CardOptions
     from curate.publishing.card.run import write_card as write_card
+    from curate.publishing.hub.prepare import PushOptions as PushOptions
     from curate.publishing.hub.pull import pull as pull
-    from curate.publishing.hub.push import PushOptions as PushOptions
     from curate.publishing.hub.push import push as push
     from curate.recipe import Recipe as Recipe
     from curate.review.export import export_review as export_review
@@ -71,7 +71,7 @@ _TARGETS = {
     "Detection": "curate.core.faces:Detection",
     "DetectorOptions": "curate.detectors:DetectorOptions",
     "Face": "curate.core.faces:Face",
-    "PushOptions": "curate.publishing.hub.push:PushOptions",
+    "PushOptions": "curate.publishing.hub.prepare:PushOptions",
     "Recipe": "curate.recipe:Recipe",
     "ReviewOptions": "curate.review.run:ReviewOptions",
     "SearchOptions": "curate.duplicates.run:SearchOptions",

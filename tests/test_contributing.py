@@ -47,8 +47,12 @@ def test_the_layout_of_contributing_works(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tsv")
 @pytest.mark.parametrize("line", ["../a.jpg\tval", "x/a.jpg\ttest"])
-def test_it_refuses_what_is_malformed(line: str, tmp_path: Path) -> None:
+def test_malformed_input_is_refused(line: str, tmp_path: Path) -> None:
     write(tmp_path, "x/a.jpg", jpeg(1))
     write(tmp_path, "splits.tsv", f"x/a.jpg\tval\n{line}\n")
+    [note] = open_source(str(tmp_path)).check()
+    assert note.startswith(
+        "1 problem in splits.tsv, copied unchanged; the first: splits.tsv, line 2"
+    )
     with pytest.raises(DataError, match=r"^splits\.tsv, line 2"):
-        list(open_source(str(tmp_path)).check())
+        list(open_source(str(tmp_path)).check(strict=True))

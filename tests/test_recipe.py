@@ -8,14 +8,14 @@ from curate import Recipe
 from curate.core.errors import UsageError
 
 
-def test_a_recipe_survives_its_own_dictionary() -> None:
+def test_a_recipe_equals_itself_after_a_round_trip_through_a_dictionary() -> None:
     recipe = Recipe(
         method="fill", method_options=(("color", "#808080"),), keep_metadata=("gps",), margin=0.2
     )
     assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 
-def test_equal_choices_have_one_digest_however_they_are_written() -> None:
+def test_equal_recipes_have_one_digest() -> None:
     assert Recipe(margin=1).digest == Recipe(margin=1.0).digest
     ways = [("a", 1), ("b", 2)], [("b", 2), ("a", 1)]
     assert len({Recipe(method_options=tuple(way)).digest for way in ways}) == 1
@@ -57,7 +57,7 @@ def test_every_field_changes_the_digest() -> None:
         {"speed": 1},
     ],
 )
-def test_a_value_that_cannot_be_is_refused_by_name(values: dict[str, Any]) -> None:
+def test_an_invalid_value_is_refused_by_name(values: dict[str, Any]) -> None:
     name = next(iter(values))
     with pytest.raises(UsageError, match=name.replace("_", "[_-]")):
         Recipe.from_dict(values)

@@ -102,7 +102,6 @@ def command(ctx: click.Context, /, source: str, **options: Any) -> None:
         workers=options["workers"],
         weights=weights,
         skip_self_test=options["skip_self_test"],
-        profile_time=options["profile_time"],
     )
     faces: Path = options["faces"]
     with stop_on_interrupt(session.stop):

@@ -30,10 +30,13 @@ _SHOWN = 50
     default=True,
     help="With --source: report near-duplicates of which one is not blurred. [default: on]",
 )
-@click.option(
-    "--all", "full", is_flag=True, help="Download every file of hf:REPO_ID, not a sample."
-)
 @WORKERS
+@click.option(
+    "--all",
+    "full",
+    is_flag=True,
+    help="Of a dataset on the Hub, download every file instead of a sample.",
+)
 @QUIET
 @JSON
 @click.pass_context

@@ -117,7 +117,7 @@ def used_palette(image: Image.Image) -> Indexed:
     stored = image.getpalette("RGB") or []
     palette = np.array(stored, np.uint8).reshape(-1, 3)
     if int(indices.max()) >= len(palette):
-        raise WithheldError("corrupt", "a pixel's colour is not in the palette")
+        raise WithheldError("corrupt", "a pixel's color is not in the palette")
     indices = merge_equal_colors(indices, palette)
     used = np.bincount(indices.ravel(), minlength=256) > 0
     size = int(np.flatnonzero(used)[-1]) + 1

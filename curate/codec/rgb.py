@@ -66,7 +66,8 @@ def _renderings(pixels: Pixels, mode: str) -> list[Pixels]:
     else:
         faded = (pixels[..., :-1].astype(np.uint16) * alpha[..., None] + 127) // 255
     white = np.minimum(faded + (255 - alpha[..., None]), 255)
-    return [alpha, *(np.squeeze(each.astype(np.uint8)) for each in (faded, white))]
+    composites = (np.asarray(each, np.uint8) for each in (faded, white))
+    return [alpha, *(each[..., 0] if each.shape[2] == 1 else each for each in composites)]
 
 
 def _to_eight_bits(pixels: Frame) -> Pixels:

@@ -177,14 +177,19 @@ class Source(Protocol):
     uri: str
     """Path or URI from which `curate.layouts.open_source` opens the dataset in any process."""
 
-    def check(self) -> Iterator[str]:
+    def check(self, strict: bool = False) -> Iterator[str]:
         """Check the annotations before anything is done.
+
+        Args:
+            strict: whether malformed annotations are an error, because their values are
+                needed; otherwise they are notes, since they are only copied.
 
         Yields:
             Notes for the user, one line each.
 
         Raises:
-            DataError: if the annotations are malformed.
+            DataError: if the images cannot be read, or ``strict`` and the annotations are
+                malformed.
         """
         ...
 

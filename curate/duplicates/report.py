@@ -138,8 +138,8 @@ class Duplicates(Report):
         said = self.to_dict()
         return "\n".join(
             (
-                f"{self.images:,} images: {self.copies:,} near-duplicates in "
-                f"{len(said['groups']):,} groups.",
+                f"Images: {self.images:,}",
+                f"Near-duplicates: {self.copies:,}, groups: {len(said['groups']):,}",
                 f"Groups across splits: {len(said['across_splits']):,}",
                 f"Groups with a face in one copy and none in another: "
                 f"{len(said['contradictions']):,}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import posixpath
 import re
@@ -11,12 +12,55 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from curate.core.errors import DataError, WithheldError
+from curate.core.errors import DataError, SourceChangedError, WithheldError
 from curate.layouts.access.folder import Folder
 
 _MAX_LINE = 16 << 20  # bytes of a line; enough for a polygon of a million points
 _ELSEWHERE = re.compile(r"[/\\]|[A-Za-z]:[/\\]|[A-Za-z][\w+.-]*://")
 _HEAD = 1 << 16
+
+
+class Problems:
+    """Malformed annotations: counted by kind, with the first one of each.
+
+    Reading continues after a problem, since annotations are only copied unless their values
+    are needed.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, str]] = {}
+
+    def add(self, kind: str, line: str) -> None:
+        """Count a problem.
+
+        Args:
+            kind: what is malformed, in the plural or a file name.
+            line: message without a full stop.
+        """
+        count, first = self._found.get(kind, (0, line))
+        self._found[kind] = (count + 1, first)
+
+    @contextmanager
+    def collect(self, kind: str) -> Iterator[None]:
+        """Count a `DataError` of the block as a problem; the rest of the block is skipped."""
+        try:
+            yield
+        except SourceChangedError:
+            raise
+        except DataError as error:
+            self.add(kind, str(error))
+
+    def report(self, strict: bool) -> Iterator[str]:
+        """Iterate over the notes.
+
+        Raises:
+            DataError: if ``strict`` and there is a problem.
+        """
+        for kind, (count, first) in self._found.items():
+            if strict:
+                raise DataError(f"{first}; fix it, or remove this annotation from SOURCE")
+            many = "1 problem" if count == 1 else f"{count:,} problems"
+            yield f"{many} in {kind}, copied unchanged; the first: {first}."
 
 
 def open_annotation(folder: Folder, path: str) -> BinaryIO:
@@ -174,6 +218,32 @@ def _json_errors(name: str) -> Iterator[None]:
     except (ijson.JSONError, UnicodeDecodeError) as error:
         line = " ".join(str(error).split())[:200]
         raise DataError(f"{name} is not valid JSON: {line}") from None
+
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_ASCII = bytes(code for code in range(32, 127) if code not in b"\\~")  # Shift JIS differs there
+_ENCODING = re.compile(
+    rb"""(?:\xef\xbb\xbf)?\s*<\?xml\s[^>]{0,99}?encoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']"""
+)
+"""Declaration of an encoding in which ASCII letters are single bytes."""
+
+
+def xml_encoding(head: bytes) -> str:
+    """Return the encoding of a text: as its byte order mark or XML declaration states, or UTF-8.
+
+    Declared encodings that are unknown or do not extend ASCII are ignored.
+    """
+    if head[:2] in _UTF16:
+        return "utf-16"
+    declared = _ENCODING.match(head)
+    if declared is None:
+        return "utf-8"
+    encoding = declared[1].decode("ascii")
+    try:
+        extends_ascii = _ASCII.decode(encoding) == _ASCII.decode("ascii")
+    except (LookupError, UnicodeError, ValueError):
+        return "utf-8"
+    return encoding if extends_ascii else "utf-8"
 
 
 def is_shallow(head: bytes) -> bool:

@@ -10,10 +10,19 @@ from typing import BinaryIO, Generic, Protocol, TypeVar
 from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import FileInfo, Folder, is_text_path
-from curate.layouts.files import ANNOTATION_SUFFIXES, is_image_name, split_in, split_of_folders
+from curate.layouts.access.folder import TOOL_FOLDERS, FileInfo, Folder, is_text_path
+from curate.layouts.files import (
+    ANNOTATION_SUFFIXES,
+    is_document,
+    is_image_name,
+    split_in,
+    split_of_folders,
+)
+from curate.layouts.sidecars.table import open_compacted
 
 _MAX_DEPTH = 2
+_MAX_LISTED = 64  # folders
+_REPOSITORY = frozenset({"README.md", ".gitattributes"})  # at the root of a Hub repository
 _USUAL_FOLDERS = frozenset({"data", "default", "plain_text", "shards"})
 
 
@@ -46,7 +55,7 @@ class ContainerLayout:
         """Return whether a file contains images of the dataset."""
         raise NotImplementedError
 
-    def check(self) -> Iterator[str]:
+    def check(self, strict: bool = False) -> Iterator[str]:
         """Check the annotations; the default has none."""
         yield from ()
 
@@ -90,8 +99,10 @@ class ContainerLayout:
                 yield _to_sidecar(info, self.kind)
 
     def open_sidecar(self, file: SidecarFile) -> BinaryIO:
-        """Open a sidecar file for reading."""
-        return self.folder.open(file.uri)
+        """Open a sidecar file for reading; Parquet is rewritten, see `open_compacted`."""
+        opened = self.folder.open(file.uri)
+        is_table = file.copied and file.path.suffix.lower() == ".parquet"
+        return open_compacted(opened) if is_table else opened
 
     @cached_property
     def _containers(self) -> tuple[str, ...]:
@@ -148,8 +159,10 @@ def split_of(path: str) -> str | None:
 def iter_usual_folders(folder: Folder) -> Iterator[tuple[str, frozenset[str]]]:
     """Iterate over the folders that usually contain containers, with the names in them.
 
-    These are the root, folders named after splits and a few others, two levels deep. No
-    other folder is listed: there may be thousands of them, full of images.
+    These are the root, folders named after splits and a few others, two levels deep. In a
+    repository of the Hub without images at the root, up to 64 other folders in it are listed,
+    since configurations have any name. No other folder is listed: there may be thousands of
+    them, full of images.
     """
     waiting = [""]
     while waiting:
@@ -158,6 +171,9 @@ def iter_usual_folders(folder: Folder) -> Iterator[tuple[str, frozenset[str]]]:
         yield folder_path, names
         if folder_path.count("/") < _MAX_DEPTH:
             waiting += [f"{folder_path}{name}" for name in sorted(names) if is_usual_folder(name)]
+        if not folder_path and names & _REPOSITORY and not any(map(is_image_name, names)):
+            other = [name for name in sorted(names) if name[-1] == "/" and name not in waiting]
+            waiting += [name for name in other if name[:-1] not in TOOL_FOLDERS][:_MAX_LISTED]
 
 
 def is_usual_folder(name: str) -> bool:
@@ -173,4 +189,4 @@ def _to_sidecar(info: FileInfo, kind: str) -> SidecarFile:
     if is_image_name(info.path):
         return SidecarFile(path, info.path, False, f"an image outside the dataset's {kind} files")
     is_annotation = path.suffix.lower() in ANNOTATION_SUFFIXES and not path.name.startswith(".")
-    return SidecarFile(path, info.path, info.regular and is_annotation)
+    return SidecarFile(path, info.path, (info.regular and is_annotation) or is_document(info))

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+from curate.core.errors import WithheldError
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import FileInfo, Folder, is_text_path
+from curate.layouts.sidecars.table import open_compacted
 
 _SPLIT = re.compile(
     r"(?:^|[_.\-])(train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?)(?=$|[\d_.\-])",
@@ -45,6 +47,15 @@ SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "t
 """Common split names, in lower case."""
 
 
+_LFS = b"version https://git-lfs.github.com/spec/"
+
+
+_MAX_DOCUMENT = 1 << 20
+_DOCUMENT = re.compile(
+    r"(?:README|LICEN[CS]E|CITATION|COPYING|NOTICE)(?:\.(?:md|txt|rst|cff|bib))?$", re.IGNORECASE
+)
+
+
 class FileLayout:
     """Dataset in which each image is a file; the id of an image is its path.
 
@@ -67,7 +78,7 @@ class FileLayout:
         """Return the file or folder by which the layout is recognised; None if it is not."""
         raise NotImplementedError
 
-    def check(self) -> Iterator[str]:
+    def check(self, strict: bool = False) -> Iterator[str]:
         """Check the annotations; the default has none."""
         yield from ()
 
@@ -102,12 +113,17 @@ class FileLayout:
         return self.parse(record_id) if info is not None and self._is_image(info) else None
 
     def open_sidecar(self, file: SidecarFile) -> BinaryIO:
-        """Open a sidecar file for reading."""
-        return self.folder.open(file.uri)
+        """Open a sidecar file for reading; Parquet is rewritten, see `open_compacted`."""
+        opened = self.folder.open(file.uri)
+        is_table = file.copied and file.path.suffix.lower() == ".parquet"
+        return open_compacted(opened) if is_table else opened
 
     def read(self, record: ImageRecord) -> bytes:
         """Return the stored bytes of an image."""
-        return self.folder.read(record.uri)
+        data = self.folder.read(record.uri)
+        if data.startswith(_LFS):
+            raise WithheldError("pointer", "it is a Git LFS pointer; run `git lfs pull`")
+        return data
 
     def stamp(self, record: ImageRecord) -> str:
         """Return a short text that changes when the file changes."""
@@ -123,10 +139,18 @@ class FileLayout:
         path = PurePosixPath(info.path)
         if not is_text_path(info.path):
             return SidecarFile(path, info.path, False, "its name is not valid UTF-8")
-        return SidecarFile(path, info.path, info.regular and self.is_annotation(info.path))
+        return SidecarFile(
+            path, info.path, (info.regular and self.is_annotation(info.path)) or is_document(info)
+        )
 
     def _is_image(self, info: FileInfo) -> bool:
         return info.regular and self.is_image(info.path)
+
+
+def is_document(info: FileInfo) -> bool:
+    """Return whether a file documents the dataset: README, LICENSE or CITATION, up to 1 MB."""
+    name = PurePosixPath(info.path).name
+    return info.regular and info.size <= _MAX_DOCUMENT and _DOCUMENT.match(name) is not None
 
 
 def is_image_name(path: str) -> bool:

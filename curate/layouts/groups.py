@@ -135,6 +135,10 @@ def _iter_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Mapping
 def _iter_separated(path: Path, separator: str) -> Iterator[Mapping[str, Any]]:
     csv.field_size_limit(_MAX_FIELD)
     with path.open(encoding="utf-8-sig", newline="") as file:
+        header = file.readline(_MAX_FIELD)
+        file.seek(0)
+        if separator == "," and "," not in header and ";" in header:
+            separator = ";"  # as spreadsheets write it where a comma is the decimal point
         table = csv.DictReader(file, delimiter=separator, strict=True)
         if len(set(table.fieldnames or ())) < len(table.fieldnames or ()):
             raise DataError(f"{path} has a duplicate column name in its header")
@@ -213,7 +217,7 @@ def id_of(row: Mapping[str, Any], column: str, table: Path, number: int) -> str:
     value = row.get(column)
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
         raise DataError(f"{table}, record {number}, has no id in its column {column!r}")
-    return str(value).removeprefix("./")
+    return str(value).replace("\\", "/").removeprefix("./")
 
 
 def list_names(names: Iterable[str]) -> str:

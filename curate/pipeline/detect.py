@@ -29,6 +29,7 @@ from curate.manifest.faces import (
 )
 from curate.manifest.store import save_json
 from curate.pipeline.assembly import load_models
+from curate.pipeline.given_faces import DIGESTS, save_digests
 from curate.pipeline.progress import show_progress
 from curate.pipeline.run import Run, begin, hold, run_shards
 from curate.pipeline.session import Session, configure
@@ -257,6 +258,10 @@ def _export(run: Run[Recipe], form: str) -> str:
         shutil.rmtree(partial)
     partial.unlink(missing_ok=True)
     save_faces(_iter_detected(out), partial, form)
+    digests = ((e.id, e.source_sha256) for e in iter_faces(out) if e.reason is None)
+    save_digests(
+        ((name, sha) for name, sha in digests if sha), target.with_name(target.name + DIGESTS)
+    )
     partial.replace(target)
     return str(target)
 

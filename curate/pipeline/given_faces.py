@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from curate.core.geometry import Box
 from curate.layouts.faces import iter_given_faces, table
 from curate.layouts.faces.boxes import GivenFaces
 from curate.manifest import store
+from curate.storage.atomic import open_atomic
 from curate.storage.index import connect_index, open_index
 
 
@@ -84,10 +85,37 @@ class FaceIndex:
         return GivenFaces(record_id, boxes, relative, frames, fields, size, digest, review)
 
 
+DIGESTS = ".digests.jsonl"
+"""Ending of the file beside an export with the digests of the images, a line each."""
+
+
+def save_digests(digests: Iterable[tuple[str, str | None]], path: Path) -> None:
+    """Write ids and digests of images as the sidecar of an export.
+
+    Formats such as COCO, VOC and YOLO have no place for a digest. With it, faces are not
+    used for another image of the same name.
+
+    Args:
+        digests: ids with the SHA-256 of the image files.
+        path: the file to write, atomically.
+    """
+    with open_atomic(path) as file:
+        for name, digest in digests:
+            line = json.dumps({"id": name, "sha256": digest}, ensure_ascii=True)
+            file.write(line.encode() + b"\n")
+
+
+def find_digests(path: Path) -> Path | None:
+    """Return the sidecar of an export, or None if it has none."""
+    sidecar = path.with_name(path.name + DIGESTS)
+    return sidecar if sidecar.is_file() else None
+
+
 def load_faces(path: Path) -> Iterator[GivenFaces]:
     """Iterate over the faces of a file of any format, or of the manifest of an output.
 
-    Images that the output withheld have no entry.
+    Images that the output withheld have no entry, and neither have images of an export of
+    `detect` whose label files were lost.
 
     Args:
         path: a file or folder of faces, an output of `blur`, or the folder of its manifest.
@@ -96,11 +124,41 @@ def load_faces(path: Path) -> Iterator[GivenFaces]:
         DataError: if the format is unknown, or an entry is not valid.
     """
     records = find_records(path)
+    if records is None and (sidecar := find_digests(path)) is not None:
+        yield from _load_export(path, sidecar)
+        return
     if records is None:
         yield from iter_given_faces(path)
         return
     for part in store.iter_parts(records):
         yield from table.iter_faces(part)
+
+
+def _load_export(path: Path, sidecar: Path) -> Iterator[GivenFaces]:
+    schema = "CREATE TABLE digests (id TEXT PRIMARY KEY, sha256 TEXT)"
+    with open_index(schema=schema, what="index of digests") as index, sidecar.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                entry = json.loads(line)
+                row = (str(entry["id"]), str(entry["sha256"]))
+            except (ValueError, KeyError, TypeError, RecursionError):
+                raise DataError(f"{sidecar}, line {number}, is not an id with a sha256") from None
+            index.execute("INSERT OR REPLACE INTO digests VALUES (?, ?)", row)
+        for given in iter_given_faces(path):
+            query = "SELECT sha256 FROM digests WHERE id = ?"
+            found = index.execute(query, (given.id,)).fetchone()
+            if found is None:
+                yield given
+            elif given.boxes or not _has_lost_labels(path, given.id):
+                yield replace(given, source_sha256=given.source_sha256 or found[0])
+
+
+def _has_lost_labels(path: Path, name: str) -> bool:
+    """Whether the label file of an image is missing in an export to YOLO, which writes all."""
+    if not (path / "images.txt").is_file():
+        return False
+    stem = name.rpartition(".")[0]
+    return not any((path / "labels" / f"{each}.txt").is_file() for each in (name, stem) if each)
 
 
 def find_records(path: Path) -> Path | None:

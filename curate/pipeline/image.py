@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from curate.core.stages import stage
 from curate.layouts.faces.boxes import GivenFaces
 from curate.obfuscators import masks
 
+_BATCH_PIXELS = 32 << 20  # rendered at a time
 _SAME_FACE = 0.5  # IoU of boxes in two appearances of a frame
 
 
@@ -87,22 +88,36 @@ def detect(
         return {name: _given(name, picture, tools.given) for name, picture in pictures.items()}
     if tools.detector is None:
         raise ValueError("neither a detector nor given faces")
-    frames = [
-        (name, index) for name, picture in pictures.items() for index in range(len(picture.frames))
-    ]
-    shown = [codec.appearances(pictures[name], index) for name, index in frames]
-    with stage("detect"):
-        results = tools.detector.detect_batch([image for images in shown for image in images])
-    if len(results) != sum(map(len, shown)):
-        raise WithheldError("detector", "it did not answer for every image")
-    each = iter(results)
-    found = [_unite_appearances(list(islice(each, len(images)))) for images in shown]
     faces: dict[str, list[list[Face]] | WithheldError] = {name: [] for name in pictures}
-    for (name, index), detections in zip(frames, found, strict=True):
-        per_frame = faces[name]
-        assert isinstance(per_frame, list)  # noqa: S101 - narrows the type
-        per_frame.append([_decide(detection, pictures[name], index) for detection in detections])
+    for frames in _frame_batches(pictures):
+        shown = [codec.appearances(pictures[name], index) for name, index in frames]
+        with stage("detect"):
+            results = tools.detector.detect_batch([image for images in shown for image in images])
+        if len(results) != sum(map(len, shown)):
+            raise WithheldError("detector", "it did not answer for every image")
+        each = iter(results)
+        for (name, index), images in zip(frames, shown, strict=True):
+            per_frame = faces[name]
+            assert isinstance(per_frame, list)  # noqa: S101 - narrows the type
+            found = _unite_appearances(list(islice(each, len(images))))
+            per_frame.append([_decide(detection, pictures[name], index) for detection in found])
     return faces
+
+
+def _frame_batches(pictures: Mapping[str, Picture]) -> Iterator[list[tuple[str, int]]]:
+    """All frames by name and index, in batches whose renderings fit in memory."""
+    batch: list[tuple[str, int]] = []
+    pixels = 0
+    for name, picture in pictures.items():
+        for index, frame in enumerate(picture.frames):
+            size = frame.shape[0] * frame.shape[1]
+            if batch and pixels + size > _BATCH_PIXELS:
+                yield batch
+                batch, pixels = [], 0
+            batch.append((name, index))
+            pixels += size
+    if batch:
+        yield batch
 
 
 def _unite_appearances(found: Sequence[Sequence[Detection]]) -> list[Detection]:

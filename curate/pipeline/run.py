@@ -77,15 +77,16 @@ def hold(
         raise describe_os_error(error, workspace.out, "written") from error
 
 
-def begin(run: Run[R], facts: str = store.RUN) -> Plan:
+def begin(run: Run[R], facts: str = store.RUN, strict: bool = False) -> Plan:
     """List the dataset and begin a run, or continue an interrupted one.
 
     Args:
         run: the run.
         facts: the file of the manifest that is written last.
+        strict: whether malformed annotations end the run; see `Source.check`.
     """
     workspace = run.workspace
-    notes = list(run.source.check())
+    notes = list(run.source.check(strict))
     plan = save_plan(run.source, workspace.plan)
     resumed = workspace.settle(run.recipe, plan)
     for line in (*_describe(run.source), *notes):

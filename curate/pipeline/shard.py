@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +182,7 @@ class ShardResult:
 
     tally: dict[str, Any]
     models: tuple[Model, ...]
-    times: dict[str, float]
+    times: dict[str, float] = field(default_factory=dict)
 
 
 def process(

@@ -10,9 +10,9 @@ from curate.codec import CodecOptions
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Detector, Obfuscator
 from curate.detectors import DetectorOptions
-from curate.manifest.store import digest_file, digest_folder, digest_parts
+from curate.manifest.store import digest_bytes, digest_file, digest_folder, digest_parts
 from curate.obfuscators import masks
-from curate.pipeline.given_faces import FaceIndex, find_records
+from curate.pipeline.given_faces import FaceIndex, find_digests, find_records
 from curate.pipeline.image import Tools
 from curate.pipeline.session import Session
 from curate.recipe import Recipe
@@ -85,13 +85,21 @@ def _digest(path: Path | None) -> str | None:
         records = find_records(path)
         if records is not None:
             return digest_parts(records)
-        if path.is_dir():
-            return digest_folder(path)
-        if path.exists() and not path.is_file():
-            raise DataError(f"{path} is neither a file nor a folder; write it to one first")
-        return digest_file(path)
+        sidecar = find_digests(path)
+        if sidecar is not None:
+            digests = f"{_digest_path(path)} {digest_file(sidecar)}"
+            return digest_bytes(digests.encode())
+        return _digest_path(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _digest_path(path: Path) -> str:
+    if path.is_dir():
+        return digest_folder(path)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is neither a file nor a folder; write it to one first")
+    return digest_file(path)
 
 
 def check_recipe(recipe: Recipe) -> None:

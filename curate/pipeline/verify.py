@@ -36,7 +36,7 @@ from curate.manifest.files import Problem
 from curate.manifest.review import check_review
 from curate.pipeline.compare import Comparison, compare
 from curate.pipeline.output import open_outputs
-from curate.pipeline.progress import show_steps
+from curate.pipeline.progress import make_teller, show_steps
 from curate.pipeline.session import Session, Step, usable_cores, workers_for
 from curate.pipeline.tools import codec_options, margin_of, open_obfuscator
 from curate.recipe import Recipe
@@ -61,8 +61,12 @@ CHECKS = Registry(
         ("twins", Plugin("curate.duplicates.run:iter_problems", "near-duplicates left unblurred")),
     ],
 )
-"""Checks of outputs by the file in ``manifest/`` that marks them; called with the output's
-folder, the number of workers and the content of that file."""
+"""Checks of outputs of the packages above, by the file in ``manifest/`` that marks them.
+
+That of corrections is called with the output's folder, the number of workers and the content
+of the file; that of published datasets with the address, whether to read every file, and a
+function for messages.
+"""
 
 MAX_PROBLEMS = 1000
 """Problems that a `Verification` holds; further ones are counted."""
@@ -154,13 +158,10 @@ def verify(
     kept: list[Problem] = []
     with show_steps(quiet) as watch:
         if str(out).startswith(_HUB) or (Path(out) / store.MANIFEST / store.FILES).is_file():
-            checked, problems = _open_published(str(out), source, full)
+            checked, problems = _open_published(str(out), source, full, make_teller(quiet))
         else:
             checked, problems = _open_check(Path(out), source, workers, watch)
-            if source is not None and twins:
-                size = workers or usable_cores()
-                problems = chain(problems, _iter_twins(Path(out), str(source), size))
-            problems = _then_card(problems, Path(out))
+            problems = _then_others(problems, Path(out), source if twins else None, workers)
         for problem in problems:
             kinds[problem.kind] += 1
             if len(kept) < MAX_PROBLEMS:
@@ -174,15 +175,20 @@ def iter_problems(
     out: str | Path, source: str | Path | None = None, workers: int | None = None
 ) -> Iterator[Problem]:
     """Check an output as `verify` does, yielding each problem as it is found."""
-    return _open_check(Path(out), source, workers, lambda _: None)[1]
+    problems = _open_check(Path(out), source, workers, lambda _: None)[1]
+    return _then_others(problems, Path(out), source, workers)
 
 
 _Watch = Callable[[Step], None]
 _HUB = "hf:"
 
 
-def _then_card(problems: Iterator[Problem], out: Path) -> Iterator[Problem]:
-    """Check the dataset card after the output; a card of a damaged output cannot be checked."""
+def _then_others(
+    problems: Iterator[Problem], out: Path, source: str | Path | None, workers: int | None
+) -> Iterator[Problem]:
+    """Check near-duplicates and the dataset card too; the card only of a sound output."""
+    if source is not None:
+        problems = chain(problems, _iter_twins(out, str(source), workers or usable_cores()))
     found = False
     for problem in problems:
         found = True
@@ -198,13 +204,13 @@ def _iter_twins(out: Path, source: str, workers: int) -> Iterator[Problem]:
 
 
 def _open_published(
-    uri: str, source: str | Path | None, full: bool
+    uri: str, source: str | Path | None, full: bool, tell: Callable[[str], None]
 ) -> tuple[str, Iterator[Problem]]:
     """What a check of a published dataset covers, and the problems that it finds."""
     if source is not None:
         raise UsageError("--source is for the output of a run, not for a published dataset")
     how = "every file" if full or not uri.startswith(_HUB) else "every digest and a sample"
-    problems = CHECKS.resolve(store.FILES)(uri, full, lambda line: None)
+    problems = CHECKS.resolve(store.FILES)(uri, full, tell)
     return f"{how} checked against the public manifest", problems
 
 

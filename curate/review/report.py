@@ -58,8 +58,8 @@ def describe_result(report: Mapping[str, Any]) -> str:
     if not sample["valid_now"]:
         return f"{said}. The sample is not complete, so that no bound is stated yet."
     return (
-        f"{said}: with {format_value(sample['confidence'])} confidence at most "
-        f"{_percent(sample['upper_now'])} of the {sample['population']:,} images do."
+        f"{said}: with {format_value(sample['confidence'])} confidence, at most "
+        f"{_percent(sample['upper_now'])} of the {sample['population']:,} images show a face."
     )
 
 

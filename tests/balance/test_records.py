@@ -67,7 +67,7 @@ def test_columns_of_a_remote_dataset_are_groups(described: Path) -> None:
 
 def test_a_json_that_is_not_cocos_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"a": 1}')
-    with pytest.raises(DataError, match=r"a\.json lists no images; want COCO's JSON"):
+    with pytest.raises(DataError, match=r"a\.json lists no images; expected COCO's JSON"):
         ask(tmp_path / "a.json", "a")
 
 

@@ -31,7 +31,7 @@ def out(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_a_finished_run_says_so_and_keeps_its_exit_code(photos: Path, out: Path) -> None:
+def test_a_finished_run_is_reported_with_the_same_exit_code(photos: Path, out: Path) -> None:
     again = curate("blur", photos, out, "--profile", "fast")
     assert again.returncode == 3
     assert "finished before" in again.stderr

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tests.cli.conftest import InProcess
 from tests.conftest import ROOT
 from tests.impact.predictions.files import draw, save
 
@@ -67,7 +68,9 @@ def nan_row(logits: np.ndarray) -> np.ndarray:
     return changed
 
 
-def test_errors_are_one_line_with_an_exit_code(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+def test_errors_are_one_line_with_an_exit_code(
+    tmp_path: Path, pair: tuple[Path, Path], in_process: InProcess
+) -> None:
     original, obfuscated = pair
     other = {
         "ids": save(tmp_path / "ids.npz", ["x", *IDS[1:]], LABELS, logits=LOGITS),
@@ -101,7 +104,7 @@ def test_errors_are_one_line_with_an_exit_code(tmp_path: Path, pair: tuple[Path,
         ((original, obfuscated, "--seed", "-1"), 2, "--seed must be 0 or more"),
         ((original,), 2, "Missing argument"),
     ):
-        done = curate(*arguments)
+        done = in_process("impact", "predictions", *arguments)
         assert done.returncode == code, (arguments, done.stderr)
         assert said in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr

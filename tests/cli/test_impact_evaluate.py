@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.cli.conftest import InProcess
 from tests.conftest import ROOT
 from tests.impact.evaluate import trials
 
@@ -69,7 +70,9 @@ def test_kept_predictions_are_read_by_impact_predictions(
     assert first["predictions"] == second["predictions"]
 
 
-def test_errors_are_one_line_with_an_exit_code(source: Path, out: Path, tmp_path: Path) -> None:
+def test_errors_are_one_line_with_an_exit_code(
+    source: Path, out: Path, tmp_path: Path, in_process: InProcess
+) -> None:
     (tmp_path / "names.txt").write_text("blue\n\nred\n")
     (tmp_path / "text").write_text("no network")
     for arguments, code, said in (
@@ -95,7 +98,7 @@ def test_errors_are_one_line_with_an_exit_code(source: Path, out: Path, tmp_path
         ((source, out, *COLOURS, "--device", "tpu"), 2, "is not one of"),
         ((source,), 2, "Missing argument"),
     ):
-        done = curate(*arguments)
+        done = in_process("impact", "evaluate", *arguments)
         assert done.returncode == code, (arguments, done.stderr)
         assert said in done.stderr, done.stderr
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr

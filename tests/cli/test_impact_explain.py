@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from curate.impact.explain.images import open_images
 from curate.impact.explain.options import Selection
 from curate.impact.explain.selection import iter_stored
 from curate.impact.pairs import open_datasets
+from tests.cli.conftest import InProcess
 from tests.conftest import ROOT
 from tests.impact.explain.explained import Colours, make_dataset, obfuscate
 
@@ -29,14 +30,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "photos", folder / "out"
 
 
-class Done:
-    def __init__(self, code: object, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-Curate = Callable[..., Done]
-
-
 def told_apart(said: str) -> tuple[list[str], list[str]]:
     """How far it was, and everything else that was said."""
     steps = ("comparing: ", "explaining: ")
@@ -48,18 +41,8 @@ def told_apart(said: str) -> tuple[list[str], list[str]]:
 
 
 @pytest.fixture
-def curate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Curate:
-    """``curate impact explain`` in this process: torch is slow to load."""
-    monkeypatch.chdir(ROOT)
-
-    def run(*arguments: str | Path) -> Done:
-        monkeypatch.setattr(sys, "argv", ["curate", "impact", "explain", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return Done(ended.value.code, said.out, said.err)
-
-    return run
+def curate(in_process: InProcess) -> InProcess:
+    return functools.partial(in_process, "impact", "explain")
 
 
 def test_the_report_and_the_page_come_from_a_real_process(
@@ -77,7 +60,7 @@ def test_the_report_and_the_page_come_from_a_real_process(
     assert done.stdout == ""
     steps, lines = told_apart(done.stderr)
     assert steps[0] == "comparing: 8 of 8 images"
-    assert lines[0].startswith("Of 8 images with faces the model names another class for 4")
+    assert lines[0].startswith("The prediction on 4 of 8 images with faces changed")
     assert lines[1].startswith("Grad-CAM: 100.0 % of attribution on faces before")
     assert len(lines) == 3
     assert json.loads(out.read_text())["version"] == 1
@@ -85,18 +68,18 @@ def test_the_report_and_the_page_come_from_a_real_process(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["explain.html", "explain.json"]
 
 
-def test_json_on_stdout(data: tuple[Path, Path], tmp_path: Path, curate: Curate) -> None:
-    one = curate(*data, *COLOURS, *QUICK, "--max-images", "1", "--quiet")
-    assert one.code == 0, one.err
-    assert one.err == ""
+def test_json_on_stdout(data: tuple[Path, Path], tmp_path: Path, curate: InProcess) -> None:
+    one = curate(*data, *COLOURS, *QUICK, "--max-images", "1", "--quiet", "--json")
+    assert one.returncode == 0, one.stderr
+    assert one.stderr == ""
     both = curate(
         *data, *COLOURS, *QUICK, "--max-images", "1", "--json", "-o", tmp_path / "x.json", "-q"
     )
-    assert both.out == one.out == (tmp_path / "x.json").read_text()
+    assert both.stdout == one.stdout == (tmp_path / "x.json").read_text()
 
 
 def test_errors_are_one_line_with_an_exit_code(
-    data: tuple[Path, Path], tmp_path: Path, curate: Curate
+    data: tuple[Path, Path], tmp_path: Path, curate: InProcess
 ) -> None:
     photos, out = data
     (tmp_path / "ids.txt").write_text("nowhere.png\n")
@@ -127,14 +110,14 @@ def test_errors_are_one_line_with_an_exit_code(
         ((photos,), 2, "Missing argument"),
     ):
         done = curate(*arguments)
-        assert done.code == code, (arguments, done.err)
-        assert said in done.err, (arguments, done.err)
-        assert len(told_apart(done.err)[1]) == 1, done.err
-        assert done.out == ""
+        assert done.returncode == code, (arguments, done.stderr)
+        assert said in done.stderr, (arguments, done.stderr)
+        assert len(told_apart(done.stderr)[1]) == 1, done.stderr
+        assert done.stdout == ""
 
 
 def test_kept_predictions_select_the_same_images(
-    data: tuple[Path, Path], tmp_path: Path, curate: Curate, monkeypatch: pytest.MonkeyPatch
+    data: tuple[Path, Path], tmp_path: Path, curate: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "labels.csv").write_text(
         "id,label\n"
@@ -149,10 +132,10 @@ def test_kept_predictions_select_the_same_images(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 0
-    asked = curate(*data, *COLOURS, *QUICK, "-q")
-    kept = curate(*data, *COLOURS, *QUICK, "-q", "--predictions", tmp_path / "kept")
-    assert kept.code == 0, kept.err
-    assert kept.out == asked.out
+    asked = curate(*data, *COLOURS, *QUICK, "-q", "--json")
+    kept = curate(*data, *COLOURS, *QUICK, "-q", "--json", "--predictions", tmp_path / "kept")
+    assert kept.returncode == 0, kept.stderr
+    assert kept.stdout == asked.stdout
 
     class Another(Colours):
         spec = "another"

@@ -20,7 +20,7 @@ def run(*arguments: str | Path) -> str:
     return done.output
 
 
-def test_a_page_says_what_was_done() -> None:
+def test_show_describes_the_run() -> None:
     page = run("show", DEMO)
     for words in ("layout imagefolder", "diffuse 1", "written     11", "truncated", "centerface"):
         assert words in page
@@ -34,7 +34,7 @@ def test_a_run_with_control_characters_cannot_write_to_the_terminal(tmp_path: Pa
     assert "\x1b" not in run("show", tmp_path / "m")
 
 
-def test_a_comparison_is_for_people_and_programs(tmp_path: Path) -> None:
+def test_a_comparison_as_text_and_as_json(tmp_path: Path) -> None:
     shutil.copytree(DEMO, tmp_path / "out/manifest")
     assert "0 faces lost, 0 added" in run("diff", DEMO, tmp_path / "out")
     found = json.loads(run("diff", DEMO, DEMO, "--json"))

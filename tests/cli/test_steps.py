@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from curate.cli import progress as steps
 from curate.cli.progress import watching_steps
+from curate.pipeline import progress as steps
 from curate.pipeline.session import Step
 
 
@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
 def test_a_log_file_gets_a_line_for_each_step_and_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    moments = iter([0.0, 1.0, 61.0, 62.0])
+    moments = iter([0.0, 0.5, 1.0, 61.0, 62.0])
     monkeypatch.setattr(steps.time, "monotonic", lambda: next(moments))
     with watching_steps(quiet=False) as watch:
         for done in (1, 2000, 3000):

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from curate.cli.impact import command as impact
+from tests.cli.conftest import InProcess
 from tests.impact.train.datasets import make_dataset
 
 CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
@@ -49,7 +50,7 @@ def test_reports_are_written_and_deterministic(
 
 
 def test_errors_are_one_line_with_an_exit_code(
-    tmp_path: Path, original: Path, exchanged: Path
+    tmp_path: Path, original: Path, exchanged: Path, in_process: InProcess
 ) -> None:
     both = (original, exchanged)
     for arguments, code, said in (
@@ -74,7 +75,7 @@ def test_errors_are_one_line_with_an_exit_code(
         ),
         ((original,), 2, "Missing argument"),
     ):
-        done = curate(*arguments)
+        done = in_process("impact", "train", *arguments)
         assert done.returncode == code, (arguments, done.stderr)
         assert said in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr

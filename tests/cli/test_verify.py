@@ -40,7 +40,7 @@ def test_names_cannot_write_to_the_terminal(out: Path, monkeypatch: pytest.Monke
     assert shown.stdout == "extra: data/\\x1b[2J\\n\\u202e\\udcff.jpg: is not known\n"
 
 
-def test_names_are_whole_in_json_and_its_lines_are_plain(
+def test_names_are_unchanged_in_json_lines_of_ascii(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find(monkeypatch, iter([STRANGE]))
@@ -50,7 +50,7 @@ def test_names_are_whole_in_json_and_its_lines_are_plain(
     assert json.loads(line)["path"] == STRANGE.path
 
 
-def test_whoever_stops_it_learns_that_nothing_was_changed(
+def test_an_interrupted_check_reports_that_nothing_was_changed(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop() -> Iterator[Problem]:

@@ -7,7 +7,14 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from curate.codec.metadata.allow_list import KEEPABLE, rebuild_exif
-from curate.codec.metadata.exif import Entry, Exif, orientation_of, parse_exif, write_exif
+from curate.codec.metadata.exif import (
+    Entry,
+    Exif,
+    orientation_of,
+    parse_exif,
+    read_directory,
+    write_exif,
+)
 
 EVERYTHING = frozenset(KEEPABLE)
 
@@ -138,6 +145,14 @@ def test_values_of_another_type_or_size_are_dropped(
     directory: int, tag: int, kind: int, count: int, raw: bytes
 ) -> None:
     assert rebuild_exif(parse_exif(_block(directory, tag, kind, count, raw)), EVERYTHING) is None
+
+
+def test_overlapping_values_do_not_multiply_memory() -> None:
+    size = 1 << 20
+    entries = [struct.pack(">HHII", tag, 7, size, 8 + 2 + 12 * 512 + 4) for tag in range(512)]
+    block = b"MM\0*\0\0\0\x08" + struct.pack(">H", 512) + b"".join(entries) + b"\0\0\0\0"
+    found = read_directory(block + b"x" * size, 8, ">")
+    assert sum(len(entry.raw) for entry in found.values()) <= len(block) + size
 
 
 def test_a_gps_processing_method_is_kept_without_its_padding() -> None:

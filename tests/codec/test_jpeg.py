@@ -312,6 +312,15 @@ def test_the_color_marker_is_kept() -> None:
         assert written.count(b"JFIF") == 1
 
 
+def test_many_scans_of_a_large_image_are_a_bomb() -> None:
+    data = samples.jpeg(progressive=1)
+    at = data.rindex(b"\xff\xda")
+    frame = data.index(b"\xff\xc2") + 5
+    large = data[:frame] + struct.pack(">HH", 9000, 9000) + data[frame + 4 : at]
+    with pytest.raises(WithheldError, match="bomb"):
+        codec.load(large + data[at:-2] * 60 + data[-2:])
+
+
 CANARY = b"CANARY: a payload of 64 bytes that no decoder has a use for ...."
 UNUSED_TABLES = {
     "quantization table of another slot": (0xDB, b"\x03" + CANARY),

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from curate import codec
-from curate.codec.png.chunks import Header, deflate, parse_chunks, write_png
+from curate.codec.png.chunks import Header, deflate, is_exact, parse_chunks, write_png
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
@@ -115,6 +115,20 @@ def test_damage_is_withheld(damage: object, code: str) -> None:
     with pytest.raises(WithheldError) as caught:
         codec.load(write_png(damage(chunks[:-1])))
     assert caught.value.code in (code, "truncated")
+
+
+@pytest.mark.parametrize("size", [1, 100, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5 << 20])
+def test_exact_image_data_is_recognized_piece_by_piece(size: int) -> None:
+    rng = np.random.default_rng(size)
+    for data in (rng.bytes(size), b"\0" * size):
+        whole = zlib.compress(data)
+        assert is_exact(whole, size)
+        assert not is_exact(whole + b"x", size)
+        assert not is_exact(whole + b"x" * (2 << 20), size)
+        assert not is_exact(zlib.compress(data + b"x"), size)
+        assert not is_exact(whole[:-1], size)
+        with pytest.raises(WithheldError, match="truncated"):
+            is_exact(whole, size + 1)
 
 
 def test_a_wrong_checksum_is_withheld() -> None:

@@ -139,6 +139,14 @@ def test_a_picture_that_only_a_composite_shows_appears() -> None:
     )
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 2)])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_appearances_of_tiny_images_have_their_size(channels: int, shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, channels), dtype=np.uint8)
+    picture = codec.load(samples.encoded(Image.fromarray(pixels), "PNG"))
+    assert {image.shape for image in codec.appearances(picture)} == {(*shape, 3)}
+
+
 def test_plates_of_cmyk_appear() -> None:
     for plate in (0, 3):
         pixels = np.full((24, 24, 4), 255, np.uint8)

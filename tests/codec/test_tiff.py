@@ -138,6 +138,20 @@ def test_overlapping_strips_are_withheld() -> None:
         codec.load(shared)
 
 
+def test_pages_that_share_their_data_are_withheld() -> None:
+    data = bytearray(samples.pillow_tiff("RGB"))
+    first = struct.unpack_from("<I", data, 4)[0]
+    count = struct.unpack_from("<H", data, first)[0]
+    directory = bytes(data[first : first + 2 + 12 * count])
+    for _ in range(200):
+        at = len(data) + len(data) % 2
+        data[first + 2 + 12 * count : first + 6 + 12 * count] = struct.pack("<I", at)
+        data += b"\0" * (len(data) % 2) + directory + b"\0\0\0\0"
+        first = at
+    with pytest.raises(WithheldError, match="share their data"):
+        codec.load(bytes(data))
+
+
 def test_missing_strips_are_withheld() -> None:
     """Decoders paint them black and say nothing."""
     page = parse_tiff(samples.pillow_tiff("RGB"))[0]

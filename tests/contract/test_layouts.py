@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
@@ -46,6 +47,7 @@ EXAMPLES: dict[str, Example] = {
     )
 }
 BROKEN = [(layout, name) for layout, example in EXAMPLES.items() for name in example.broken]
+MALFORMED = [(layout, name) for layout, item in EXAMPLES.items() for name in item.malformed]
 ODD = [(layout, name) for layout, example in EXAMPLES.items() for name in example.odd]
 CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
 MEMORY_MB = 40
@@ -286,6 +288,39 @@ def test_what_is_malformed_is_one_line_and_nothing_is_written(
     assert len(str(caught.value)) < 400
     assert told == []
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("layout", "name"), MALFORMED)
+def test_malformed_annotations_are_one_note_or_if_strict_an_error(
+    layout: str, name: str, tmp_path: Path
+) -> None:
+    source = build(EXAMPLES[layout], tmp_path)
+    damage, line = EXAMPLES[layout].malformed[name]
+    damage(source)
+    opened = open_source(str(source), layout)
+    notes = list(opened.check())
+    assert len([note for note in notes if re.search(line, note)]) == 1, notes
+    assert all("\n" not in note and len(note) < 400 for note in notes)
+    with pytest.raises(DataError, match=rf"{line}.*; fix it") as caught:
+        list(open_source(str(source), layout).check(strict=True))
+    assert "\n" not in str(caught.value)
+    there = {path for path in EXAMPLES[layout].splits if (source / path).exists()}
+    assert {record.id for record in opened.records()} == there
+
+
+@pytest.mark.parametrize("layout", [name for name, item in EXAMPLES.items() if item.malformed])
+def test_malformed_annotations_do_not_stop_obfuscation(layout: str, tmp_path: Path) -> None:
+    example, told = EXAMPLES[layout], []
+    source = build(example, tmp_path)
+    for damage, _ in example.malformed.values():
+        with contextlib.suppress(AssertionError, FileNotFoundError):  # some exclude each other
+            damage(source)
+    ids = {path for path in example.splits if (source / path).exists()}
+    faces = save_no_faces(ids, tmp_path / "faces.parquet")
+    session = Session(layout=layout, faces=faces, workers=1, tell=told.append)
+    curate.blur(source, tmp_path / "out", Recipe(), session)
+    assert any("copied unchanged; the first: " in line for line in told)
+    assert {r.id for r in open_source(str(tmp_path / "out/data"), layout).records()} == ids
 
 
 @pytest.mark.parametrize(("layout", "name"), ODD)

@@ -87,7 +87,7 @@ def evaluate_by_coco(scenes: list[Scene], iou: float) -> tuple[float, Any]:
 
 @pytest.mark.parametrize("iou", RULES.ious)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_recall_and_precision_are_cocos(iou: float, seed: int) -> None:
+def test_recall_and_precision_equal_those_of_coco(iou: float, seed: int) -> None:
     scenes = draw_scenes(np.random.default_rng(seed))
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

@@ -15,7 +15,7 @@ from curate.evaluation.detections import load_detections
 BOX = [1.0, 2.0, 3.0, 4.0]
 
 
-def test_a_table_says_what_was_found_and_what_was_withheld(tmp_path: Path) -> None:
+def test_a_table_has_detections_and_withheld_images(tmp_path: Path) -> None:
     faces = [{"xyxy": BOX, "confidence": 0.5, "detectors": ["a", "b"]}]
     rows = [
         {"id": "a", "outcome": "written", "reason": None, "width": 5, "height": 6, "faces": faces},

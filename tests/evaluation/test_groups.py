@@ -23,7 +23,7 @@ def test_groups_have_their_true_recall_within_the_interval() -> None:
             assert interval.low <= truth[group.name] <= interval.high
 
 
-def test_gaps_name_the_best_and_the_worst_and_hold_the_truth() -> None:
+def test_gaps_have_the_best_and_the_worst_group_and_cover_the_true_difference() -> None:
     found = grouping(cut(simulate({"I": 0.95, "III": 0.85, "VI": 0.6}, photos=600), 0.5))
     assert found.comparisons == 3
     [extremes] = [g for g in found.gaps if g.kind == "extremes" and g.measure == "recall_50"]
@@ -36,7 +36,7 @@ def test_gaps_name_the_best_and_the_worst_and_hold_the_truth() -> None:
     assert rest["VI"].shown.high < 0 < rest["I"].shown.low
 
 
-def test_equal_groups_are_called_different_about_as_rarely_as_the_level_says() -> None:
+def test_gaps_of_equal_groups_have_the_nominal_error_rate() -> None:
     wrong = 0
     for seed in range(60):
         found = grouping(cut(simulate({"I": 0.8, "II": 0.8}, photos=80, seed=seed), 0.5))
@@ -58,7 +58,7 @@ def test_groups_too_small_or_without_a_name_are_shown_and_not_compared() -> None
     assert (found.gaps, found.comparisons) == ((), 0)
 
 
-def test_where_all_faces_are_alike_the_interval_is_not_a_point() -> None:
+def test_the_interval_of_equal_faces_has_a_width() -> None:
     found = grouping(faces(12, "I", True) + faces(15, "II", True))
     for gap in found.gaps:
         assert gap.clustered is None
@@ -71,7 +71,7 @@ def test_unlabelled_faces_are_counted() -> None:
     assert grouping([*faces(3, "I", True), plain]).unlabelled == 1
 
 
-def test_ranges_of_height_hold_their_lower_bound() -> None:
+def test_height_ranges_include_their_lower_bound() -> None:
     heights = [8, 15.9, 16, 32, 64, 300]
     boxes = [shift(Box(0, 0, 20, height), 400 * n, 0) for n, height in enumerate(heights)]
     truth = TruthImage("a", tuple(TruthFace(box) for box in boxes))

@@ -12,7 +12,7 @@ from curate.obfuscators.masks import region
 from tests.evaluation.scenes import FACE, RULES, claim
 
 
-def test_faces_too_small_or_ignored_neither_count_nor_punish() -> None:
+def test_small_and_ignored_faces_are_not_counted() -> None:
     small, ignored = Box(0, 0, 7, 7), shift(FACE, 100, 0)
     truth = TruthImage("a", (TruthFace(FACE), TruthFace(small), TruthFace(ignored, ignore=True)))
     judged = match_image(truth, [claim(FACE), claim(small), claim(ignored)], RULES)
@@ -23,7 +23,7 @@ def test_faces_too_small_or_ignored_neither_count_nor_punish() -> None:
     assert not judged.is_face_free
 
 
-def test_a_low_detection_that_finds_no_face_is_no_false_one() -> None:
+def test_an_unmatched_detection_below_the_minimum_height_is_ignored() -> None:
     low, right = Box(60, 60, 70, 67), Box(10, 10, 17, 17.5)
     truth = TruthImage("a", (TruthFace(Box(10, 10, 18, 18)),))
     rights = {
@@ -38,7 +38,7 @@ def test_an_image_is_face_free_only_if_nothing_is_labelled() -> None:
     assert not match_image(ignored, [], RULES).is_face_free
 
 
-def test_a_face_can_be_hidden_by_boxes_that_do_not_find_it() -> None:
+def test_a_face_can_be_hidden_by_boxes_that_do_not_match_it() -> None:
     halves = [claim(Box(10, 10, 20, 30)), claim(Box(20, 10, 30, 30))]
     [face] = match_image(TruthImage("a", (TruthFace(FACE),)), halves, Rules(ious=(0.6,))).faces
     assert np.isnan(face.found[0])
@@ -55,7 +55,7 @@ def test_the_part_of_a_face_outside_the_image_need_not_be_hidden() -> None:
 @given(
     st.floats(0, 80), st.floats(0, 80), st.floats(0.5, 60), st.floats(0.5, 60), st.floats(0, 0.5)
 )
-def test_regions_are_those_that_the_obfuscators_hide(
+def test_regions_equal_those_of_the_obfuscators(
     x: float, y: float, w: float, h: float, margin: float
 ) -> None:
     box = Box(x, y, x + w, y + h)

@@ -17,7 +17,7 @@ def test_the_most_confident_takes_the_face_and_the_second_is_false() -> None:
     assert matching.neutral == (False, False)
 
 
-def test_each_takes_the_face_that_it_overlaps_most() -> None:
+def test_a_detection_matches_the_face_of_the_highest_overlap() -> None:
     faces = [TruthFace(FACE), TruthFace(shift(FACE, 4, 0))]
     claims = by_confidence([claim(shift(FACE, 3, 0), 0.9), claim(shift(FACE, 2, 0), 0.8)])
     assert match(claims, faces, [True, True], 0.3).faces == (1, 0)
@@ -28,21 +28,21 @@ def test_the_iou_decides(least: float, faces: tuple[int | None]) -> None:
     assert match([claim(shift(FACE, 8, 0))], [TruthFace(FACE)], [True], least).faces == faces
 
 
-def test_a_detection_on_a_face_that_does_not_count_is_neutral() -> None:
+def test_a_detection_on_an_ignored_face_is_ignored() -> None:
     ignored = TruthFace(FACE, ignore=True)
     matching = match([claim(FACE), claim(shift(FACE, 90, 0))], [ignored], [False], 0.5)
     assert matching.faces == (None,)
     assert matching.neutral == (True, False)
 
 
-def test_a_face_that_counts_goes_before_one_that_does_not() -> None:
+def test_a_counted_face_is_matched_before_an_ignored_one() -> None:
     faces = [TruthFace(FACE, ignore=True), TruthFace(shift(FACE, 3, 0))]
     matching = match([claim(FACE)], faces, [False, True], 0.5)
     assert matching.faces == (None, 0)
     assert matching.neutral == (False,)
 
 
-def test_inside_a_crowd_every_detection_is_neutral() -> None:
+def test_detections_inside_a_crowd_region_are_ignored() -> None:
     crowd = TruthFace(Box(0, 0, 500, 500), ignore=True, crowd=True)
     claims = [claim(shift(FACE, 50 * n, 0)) for n in range(5)]
     assert match(claims, [crowd], [False], 0.5).neutral == (True,) * 5
@@ -79,7 +79,7 @@ def test_a_higher_threshold_keeps_the_matches_that_remain(
 
 
 @given(st.lists(BOXES, max_size=4), st.lists(BOXES, max_size=4))
-def test_overlaps_are_those_of_the_geometry(some: list[Box], others: list[Box]) -> None:
+def test_overlaps_equal_those_of_single_boxes(some: list[Box], others: list[Box]) -> None:
     ious, inside = overlaps(some, others)
     for i, one in enumerate(some):
         for j, other in enumerate(others):

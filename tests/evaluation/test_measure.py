@@ -15,7 +15,7 @@ from curate.evaluation.scores import count_false_boxes
 from tests.evaluation.scenes import FACE, RULES, claim, cut, simulate
 
 
-def test_a_case_done_by_hand() -> None:
+def test_measures_of_a_case_computed_by_hand() -> None:
     """Two faces, one of them found; one false box there, and two on a face-free photo."""
     away = shift(FACE, 200, 0)
     images = [
@@ -37,7 +37,7 @@ def test_a_case_done_by_hand() -> None:
     assert found.detections == 4
 
 
-def test_without_any_face_there_are_no_shares_and_no_crash() -> None:
+def test_measures_without_any_face_are_null() -> None:
     found = measure([match_image(TruthImage("a"), [claim(FACE)], RULES)], RULES, swept=[])
     plain = to_dict(found)
     assert plain["overall"]["hidden"]["value"] is None
@@ -47,7 +47,7 @@ def test_without_any_face_there_are_no_shares_and_no_crash() -> None:
     json.dumps(to_dict(measure([], RULES)), allow_nan=False)
 
 
-def test_attributes_are_chosen_or_asked_for() -> None:
+def test_attributes_are_chosen_by_number_of_values_or_requested() -> None:
     values = [{"tone": "I", "name": f"{n}", "set": "one"} for n in range(20)]
     values[0]["tone"] = "VI"
     images = [
@@ -61,7 +61,7 @@ def test_attributes_are_chosen_or_asked_for() -> None:
         measure(images, RULES, by=["age"])
 
 
-def test_the_same_images_give_the_same_figures() -> None:
+def test_the_measures_are_repeatable() -> None:
     swept = simulate({"I": 0.9, "VI": 0.5}, photos=50)
     images = cut(swept, 0.5)
     first = json.dumps(to_dict(measure(images, RULES, swept=swept)), allow_nan=False)

@@ -10,7 +10,7 @@ from curate.evaluation.sweep import draw_curve, highest_threshold
 from tests.evaluation.scenes import RULES, cut, simulate
 
 
-def test_average_precision_of_a_case_done_by_hand() -> None:
+def test_average_precision_of_a_case_computed_by_hand() -> None:
     # By confidence: right, wrong, right, right, wrong; of 5 faces.
     # Precision 1, 1/2, 2/3, 3/4, 3/5 at recall .2, .2, .4, .6, .6; raised: 1, 3/4, 3/4, 3/4, 3/5.
     curve = draw_curve([0.5, 0.9, 0.8, 0.7, 0.6], [False, True, False, True, True], 5)
@@ -20,7 +20,7 @@ def test_average_precision_of_a_case_done_by_hand() -> None:
     assert curve.average_precision == pytest.approx(0.2 * 1 + 0.2 * 0.75 + 0.2 * 0.75)
 
 
-def test_detections_of_one_confidence_come_together() -> None:
+def test_detections_of_equal_confidence_are_one_point() -> None:
     curve = draw_curve([0.5, 0.5, 0.5], [False, True, True], 4)
     assert curve.confidence.tolist() == [0.5]
     assert curve.average_precision == pytest.approx(0.5 * 2 / 3)
@@ -60,7 +60,7 @@ def test_the_highest_threshold_that_reaches_a_recall(target: float, want: float 
     assert highest_threshold(np.array([0.6, -np.inf, 0.9, 0.2]), target) == want
 
 
-def test_the_threshold_that_equalises_recall_does_so() -> None:
+def test_the_group_threshold_gives_the_target_recall() -> None:
     swept = simulate({"I": 0.9, "VI": 0.5}, photos=500)
     found = measure(cut(swept, 0.5), RULES, swept=swept)
     assert found.sweep is not None
@@ -85,7 +85,7 @@ def test_recall_by_threshold_falls_from_its_recall_at_the_floor() -> None:
         assert list(recall) == sorted(recall, reverse=True)
 
 
-def test_where_no_threshold_is_low_enough_it_says_so() -> None:
+def test_no_threshold_is_reported_if_none_is_low_enough() -> None:
     images = cut(simulate({"I": 0.9, "VI": 0.5}, photos=300), 0.5)
     found = measure(images, RULES, swept=images)
     assert found.sweep is not None

@@ -39,7 +39,7 @@ def face(xyxy: tuple[float, float, float, float], **fields: Any) -> dict[str, An
     return {"xyxy": list(xyxy), **fields}
 
 
-def test_wider_faces_own_text(tmp_path: Path) -> None:
+def test_the_text_format_of_wider_face(tmp_path: Path) -> None:
     images = list(load_truth(write(tmp_path / "wider_face_val_bbx_gt.txt", WIDER)).values())
     assert [image.id for image in images] == [
         "0--Parade/a.jpg",
@@ -67,7 +67,7 @@ def test_a_list_of_file_and_faces(tmp_path: Path) -> None:
     assert image == TruthImage("a.jpg", (TruthFace(Box(1, 2, 3, 4), attributes),), (9, 8))
 
 
-def test_a_box_of_noughts_is_no_face_to_measure_by(tmp_path: Path) -> None:
+def test_a_box_of_zeros_is_not_a_face(tmp_path: Path) -> None:
     value = [{"file": "a.jpg", "faces": [face((0, 0, 0, 0), blur=0)]}]
     [image] = load_truth(write(tmp_path / "faces.json", value)).values()
     assert image.faces[0].ignore
@@ -77,9 +77,7 @@ def test_a_box_of_noughts_is_no_face_to_measure_by(tmp_path: Path) -> None:
     "text",
     ['[{"file": "a.png", "faces": [{"xyxy": [0, 0, 0, 0]}]}]', "a.png\n1\n5 5 0 7 0 0 0 0 0 0"],
 )
-def test_an_image_with_such_a_box_is_withheld_where_faces_are_hidden(
-    tmp_path: Path, text: str
-) -> None:
+def test_an_image_with_an_invalid_box_is_withheld(tmp_path: Path, text: str) -> None:
     """Nobody can say which face it was meant for."""
     (tmp_path / "source").mkdir()
     Image.new("RGB", (20, 20)).save(tmp_path / "source/a.png")

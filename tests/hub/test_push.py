@@ -130,6 +130,16 @@ def picture_in_the_card(out: Path) -> None:
         file.write(f"![me](data:image/bmp;base64,{text})\n")
 
 
+def picture_in_a_kept_section(out: Path) -> None:
+    import base64
+
+    lines = base64.encodebytes((out.parent / "photos/train/cat/00001.bmp").read_bytes()).decode()
+    text = (out / "README.md").read_text()
+    mark = "<!-- keep: notes -->\n"
+    assert mark in text
+    (out / "README.md").write_text(text.replace(mark, mark + lines))
+
+
 def another_picture(out: Path) -> None:
     shutil.copyfile(out.parent / "photos/train/cat/exif.jpg", out / "before_after.jpg")
 
@@ -171,6 +181,7 @@ def no_answer(out: Path) -> None:
         (metadata_added, r"nothing was sent: data/train/cat/exif\.jpg: changed"),
         (extra_beside, r"nothing was sent: faces\.json: extra"),
         (picture_in_the_card, r"nothing was sent: README\.md"),
+        (picture_in_a_kept_section, r"README\.md"),
         (another_picture, r"nothing was sent: before_after\.jpg: is not the example picture"),
         (figure_changed, r"README\.md: manifest/run\.json#/counts/written is 7, and the card"),
         (card_absent, r"nothing was sent: README\.md"),
@@ -397,4 +408,4 @@ def test_what_the_hub_does_not_allow_is_one_clear_line(
     with pytest.raises(SetupError, match=message) as raised:
         push(out)
     assert "\n" not in str(raised.value)
-    assert waits == []
+    assert max(waits, default=0) < 1  # nobody waits for what will not change

@@ -66,6 +66,16 @@ def test_containers_are_recognised_in_their_usual_folders(
     assert why == f"{place}{path.name}"
 
 
+@pytest.mark.parametrize("write", [write_webdataset, write_hub])
+def test_configurations_of_a_hub_repository_are_recognised(tmp_path: Path, write: Write) -> None:
+    path = write(tmp_path / "any_name")
+    assert recognise(LocalFolder(tmp_path))[0] == "imagefolder"
+    (tmp_path / "README.md").write_text("---\nconfigs: []\n---\n")
+    layout, why = recognise(LocalFolder(tmp_path))
+    assert layout == {".tar": "webdataset", ".parquet": "parquet"}[path.suffix]
+    assert why == f"any_name/{path.name}"
+
+
 @every_layout
 def test_a_full_disk_is_not_blamed_on_the_source(tmp_path: Path, write: Write) -> None:
     write(tmp_path)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.core.errors import DataError
-from curate.layouts.groups import load_groups
+from curate.layouts.groups import id_of, load_groups
 
 WANT = {"a.jpg": {"tone": "VI", "site": "1"}, "b.jpg": {"tone": "I"}}
 
@@ -54,3 +54,16 @@ def test_invalid_utf_8_is_one_clear_line(tmp_path: Path) -> None:
     path.write_bytes(b"id,tone\na,\xff\n")
     with pytest.raises(DataError, match="is not UTF-8 text"):
         load_groups(path)
+
+
+def test_a_csv_table_may_have_semicolons(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id;tone;score\na;dark;0,5\nb;light;1,5\n")
+    groups = load_groups(tmp_path / "t.csv")
+    assert groups == {
+        "a": {"tone": "dark", "score": "0,5"},
+        "b": {"tone": "light", "score": "1,5"},
+    }
+
+
+def test_ids_with_backslashes_are_paths() -> None:
+    assert id_of({"id": ".\\train\\a.jpg"}, "id", Path("t.csv"), 1) == "train/a.jpg"

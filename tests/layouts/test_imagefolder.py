@@ -84,3 +84,52 @@ def test_a_source_that_is_not_a_folder_is_named(tmp_path: Path) -> None:
 def test_parsing_never_fails(parts: list[str]) -> None:
     path = "/".join([*parts, "x.jpg"])
     assert ImageFolder(LocalFolder(Path())).parse(path).id == path
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["ds/train/cat/a.jpg", "ds/val/cat/b.jpg"], [("train", "cat"), ("val", "cat")]),
+        (["ds/train/a.jpg", "ds/test/b.jpg"], [("test", None), ("train", None)]),
+        (["x/y/train/cat/a.jpg"], [("train", "cat")]),
+        (["vehicles/bus/a.jpg", "vehicles/train/b.jpg"], [(None, "bus"), (None, "train")]),
+        (["val/train/a.jpg", "val/bus/b.jpg"], [("val", "bus"), ("val", "train")]),
+    ],
+)
+def test_a_split_is_found_at_any_depth(
+    names: list[str], expected: list[tuple[str | None, str | None]], tmp_path: Path
+) -> None:
+    touch(tmp_path, *names)
+    records = ImageFolder(LocalFolder(tmp_path)).records()
+    assert [(record.split, record.category) for record in records] == expected
+
+
+@pytest.mark.parametrize("tool", [".git", ".ipynb_checkpoints", ".idea", "__MACOSX", "@eaDir"])
+def test_folders_of_tools_are_never_data(tool: str, tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", f"{tool}/b.jpg", f"x/{tool}/y/c.jpg", f"x/{tool}/d.json")
+    source = ImageFolder(LocalFolder(tmp_path))
+    assert [record.id for record in source.records()] == ["a.jpg"]
+    assert list(source.sidecars()) == []
+    assert source.find(f"{tool}/b.jpg") is None
+
+
+def test_a_git_lfs_pointer_is_withheld_by_name(tmp_path: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    (tmp_path / "a.jpg").write_bytes(pointer)
+    source = ImageFolder(LocalFolder(tmp_path))
+    with pytest.raises(WithheldError, match=r"^pointer: .*git lfs pull"):
+        source.read(next(source.records()))
+
+
+def test_archives_beside_images_are_noted(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "more/images.zip", "more/shard-0.tar", "more/x.tar.gz")
+    [note] = ImageFolder(LocalFolder(tmp_path)).check()
+    assert note.startswith("3 archives are left out, such as 'more/images.zip'")
+
+
+def test_documents_of_a_dataset_are_copied(tmp_path: Path) -> None:
+    documents = ["README.md", "x/LICENSE", "CITATION.cff", "readme.rst", "licence.txt"]
+    touch(tmp_path, *documents, "README.pdf", "READMES", "LICENSE.md.zip")
+    (tmp_path / "NOTICE").write_bytes(b"x" * ((1 << 20) + 1))
+    source = ImageFolder(LocalFolder(tmp_path))
+    assert {file.uri for file in source.sidecars() if file.copied} == set(documents)

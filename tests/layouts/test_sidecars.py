@@ -16,8 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from curate.layouts.access.folder import LocalFolder
 from curate.layouts.coco.geometry import format_counts
+from curate.layouts.imagefolder import ImageFolder
 from curate.layouts.sidecars import find_pictures
+from curate.layouts.sidecars.table import open_compacted
 
 BASE64 = "it holds a picture in base64 or hexadecimal"
 NUMBERS = "it holds a picture as numbers"
@@ -194,3 +197,57 @@ def test_the_shared_annotations_pass(shared_data: Path) -> None:
     found = [path for path in sorted(shared_data.rglob("*")) if path.suffix.lower() in suffixes]
     assert found
     assert {path: find_pictures(path) for path in found if find_pictures(path)} == {}
+
+
+REMOVED = "jane.doe@example.org"
+PEOPLE = pa.array(["jane", REMOVED, "x"]).dictionary_encode()
+TABLES = {
+    "categories": pa.table({"name": PEOPLE}).slice(0, 1),
+    "ordered categories": pa.table(
+        {"name": pa.DictionaryArray.from_arrays(PEOPLE.indices, PEOPLE.dictionary, ordered=True)}
+    ).slice(0, 1),
+    "nested categories": pa.table(
+        {"name": pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), PEOPLE)}
+    ).slice(0, 1),
+    "struct": pa.table({"s": pa.StructArray.from_arrays([PEOPLE], ["name"])}).slice(0, 1),
+    "no rows": pa.table({"name": PEOPLE}).slice(0, 0),
+    "plain": pa.table({"a": [1, None, 3], "b": [[1.5], None, []], "c": ["x", None, "z"]}),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("compression", ["NONE", "zstd"])
+def test_a_rewritten_table_has_the_same_rows_and_nothing_else(
+    name: str, compression: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.parquet"
+    pq.write_table(TABLES[name], path, compression=compression)
+    data = path.read_bytes()
+    source = LocalFolder(tmp_path)
+    (tmp_path / "a.jpg").touch()
+    [sidecar] = ImageFolder(source).sidecars()
+    with ImageFolder(source).open_sidecar(sidecar) as file:
+        fresh = file.read()
+    assert pq.read_table(io.BytesIO(fresh)).to_pylist() == TABLES[name].to_pylist()
+    assert pq.read_schema(io.BytesIO(fresh)) == pq.read_schema(path)
+    assert REMOVED.encode() not in fresh
+    if compression == "NONE" and name == "categories":
+        assert REMOVED.encode() in data  # which is what a copy would keep
+    with open_compacted(io.BytesIO(fresh)) as again:
+        assert again.read() == fresh
+
+
+def test_bytes_between_the_pages_of_a_table_are_not_copied(tmp_path: Path) -> None:
+    path = tmp_path / "labels.parquet"
+    pq.write_table(pa.table({"a": list(range(9))}), path, compression="NONE")
+    data = path.read_bytes()
+    footer = int.from_bytes(data[-8:-4], "little") + 8
+    hidden = data[:-footer] + image("JPEG") + data[-footer:]
+    assert pq.read_table(io.BytesIO(hidden)).num_rows == 9
+    with open_compacted(io.BytesIO(hidden)) as file:
+        assert image("JPEG")[:50] not in file.read()
+
+
+def test_a_file_that_is_not_a_table_is_opened_as_it_is() -> None:
+    with open_compacted(io.BytesIO(b"no table")) as file:
+        assert file.read() == b"no table"

@@ -47,7 +47,7 @@ def check(entry: ManifestEntry, tmp_path: Path) -> list[Problem]:
 
 
 @pytest.mark.parametrize("entry", [WRITTEN, WITHHELD])
-def test_a_sound_entry_is_no_problem(entry: ManifestEntry, tmp_path: Path) -> None:
+def test_a_valid_entry_has_no_problem(entry: ManifestEntry, tmp_path: Path) -> None:
     assert check(entry, tmp_path) == []
 
 
@@ -78,7 +78,7 @@ def test_a_sound_entry_is_no_problem(entry: ManifestEntry, tmp_path: Path) -> No
         ({"faces": (replace(FACE, frames=(-1,)),)}, r"in the frames [-1]"),
     ],
 )
-def test_a_written_entry_that_says_too_little_or_nonsense_is_a_problem(
+def test_an_incomplete_or_invalid_written_entry_is_a_problem(
     values: dict[str, Any], detail: str, tmp_path: Path
 ) -> None:
     problems = check(replace(WRITTEN, **values), tmp_path)
@@ -94,7 +94,7 @@ def test_a_written_entry_that_says_too_little_or_nonsense_is_a_problem(
         ({"reason": None}, "without a reason"),
     ],
 )
-def test_a_withheld_entry_names_a_reason_and_no_output(
+def test_a_withheld_entry_has_a_reason_and_no_output(
     values: dict[str, Any], detail: str, tmp_path: Path
 ) -> None:
     [problem] = check(replace(WITHHELD, **values), tmp_path)

@@ -24,7 +24,7 @@ def rewrite(target: Path, change: Callable[[ManifestEntry], ManifestEntry | None
     return target
 
 
-def test_a_run_does_not_differ_from_itself() -> None:
+def test_a_run_has_no_difference_from_itself() -> None:
     found = diff_manifests(DEMO, DEMO)
     assert found.facts == {}
     assert found.by_category == {}
@@ -32,7 +32,7 @@ def test_a_run_does_not_differ_from_itself() -> None:
     assert not found.total.is_any
 
 
-def test_faces_outcomes_and_facts_that_changed_are_told_by_class(tmp_path: Path) -> None:
+def test_changed_faces_outcomes_and_facts_are_reported_by_class(tmp_path: Path) -> None:
     def change(entry: ManifestEntry) -> ManifestEntry | None:
         name = entry.id.rpartition("/")[2]
         if name == "group.png":  # one face lost, one moved away: lost and added

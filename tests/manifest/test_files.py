@@ -27,7 +27,7 @@ def found(out: Path) -> set[tuple[str, str]]:
     return {(problem.kind, problem.path) for problem in problems}
 
 
-def test_what_a_run_writes_is_no_problem(out: Path) -> None:
+def test_the_files_of_a_run_have_no_problem(out: Path) -> None:
     for name in ("README.md", "LICENSE", ".gitattributes", "croissant.json"):
         (out / name).write_text("x")
     (out / ".git").mkdir()
@@ -45,7 +45,7 @@ def test_what_a_run_writes_is_no_problem(out: Path) -> None:
         *("manifest/records/records/part-00000.parquet", "manifest/part-00000.parquet"),
     ],
 )
-def test_what_no_run_writes_is_named(path: str, out: Path) -> None:
+def test_unknown_files_are_named(path: str, out: Path) -> None:
     (out / path).parent.mkdir(parents=True, exist_ok=True)
     (out / path).write_text("x")
     [(kind, named)] = found(out)
@@ -65,7 +65,7 @@ def make_link(path: Path) -> None:
         "manifest/records/part-00000.parquet",
     ],
 )
-def test_what_is_no_file_under_the_name_of_one_is_named(
+def test_folders_and_links_named_like_files_are_named(
     path: str, make: Callable[[Path], None], out: Path
 ) -> None:
     (out / path).unlink(missing_ok=True)
@@ -74,13 +74,13 @@ def test_what_is_no_file_under_the_name_of_one_is_named(
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, make_link])
-def test_data_holds_files_and_folders_only(make: Callable[[Path], None], out: Path) -> None:
+def test_data_has_files_and_folders_only(make: Callable[[Path], None], out: Path) -> None:
     make(out / "data/train/odd.jpg")
     assert found(out) == {("extra", "data/train/odd.jpg")}
 
 
 @pytest.mark.parametrize("name", ["data", "manifest", ".git"])
-def test_a_link_is_no_folder(name: str, out: Path, tmp_path: Path) -> None:
+def test_a_link_is_not_a_folder(name: str, out: Path, tmp_path: Path) -> None:
     if (out / name).exists():
         (out / name).rename(tmp_path / "elsewhere")
     else:
@@ -90,7 +90,7 @@ def test_a_link_is_no_folder(name: str, out: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["x\n", "5\n", "{}\n[]\n", "\x89PNG\n", "[" * 100_000])
-def test_a_log_that_is_no_log_is_named(content: str, out: Path) -> None:
+def test_an_invalid_log_is_named(content: str, out: Path) -> None:
     (out / "manifest/log.jsonl").write_text(content)
     assert found(out) == {("manifest", "manifest/log.jsonl")}
 
@@ -105,7 +105,7 @@ def test_a_missing_folder_is_named(name: str, out: Path) -> None:
 @pytest.mark.parametrize(
     "path", ["", ".", "/etc/passwd", "../a", "a/../b", "a//b", "a/", "./a", "a\0.jpg", "a/./b"]
 )
-def test_a_path_that_leaves_or_has_another_way_to_write_it_is_refused(path: str) -> None:
+def test_a_path_outside_data_or_not_normalized_is_refused(path: str) -> None:
     assert not layout.stays_inside(path)
 
 

@@ -38,12 +38,12 @@ def test_the_committed_list_is_read() -> None:
         json.dumps({"path": "a.db", "carried": False}),
     ],
 )
-def test_a_line_that_is_not_as_it_should_be_is_named(line: str, tmp_path: Path) -> None:
+def test_an_invalid_line_is_named(line: str, tmp_path: Path) -> None:
     good = json.dumps({"path": "a.db", "carried": False, "reason": "it is not text"})
     (tmp_path / "others.jsonl").write_text(f"{good}\n{line}\n")
     with pytest.raises(ManifestError, match=r"others\.jsonl, line 2, cannot be read"):
         list(iter_others(tmp_path))
 
 
-def test_a_line_says_what_became_of_a_file() -> None:
+def test_a_line_has_the_outcome_of_a_file() -> None:
     assert Other(path="a.db", carried=False, reason="why").sha256 is None

@@ -65,7 +65,7 @@ def test_a_linker_with_the_originals_and_without_the_key_finds_nothing(
     assert set(ids) == {keyed_id(key, entry.id) for entry in entries}  # with the key it can be told
 
 
-def test_order_says_nothing(sealed: Path) -> None:
+def test_the_order_of_public_records_does_not_follow_that_of_the_source(sealed: Path) -> None:
     """Over many keys the rank of an image's record is as good as random."""
     ids = [entry.id for entry in store.iter_entries(sealed / "records")]
     first = 0
@@ -77,7 +77,7 @@ def test_order_says_nothing(sealed: Path) -> None:
     assert 25 < first < 75
 
 
-def test_the_key_stays_and_gives_the_same_ids_again(sealed: Path, tmp_path: Path) -> None:
+def test_the_key_is_kept_and_gives_the_same_ids_again(sealed: Path, tmp_path: Path) -> None:
     publish_manifest(sealed, tmp_path / "a")
     publish_manifest(sealed, tmp_path / "b")
     names = ("run.json", "records.parquet")
@@ -114,7 +114,7 @@ def test_the_public_tier_is_kept_out_of_the_sealed_one(
         publish_manifest(sealed, tmp_path / place)
 
 
-def test_the_columns_are_those_of_the_page(sealed: Path, tmp_path: Path) -> None:
+def test_the_columns_equal_the_documented_ones(sealed: Path, tmp_path: Path) -> None:
     publish_manifest(sealed, tmp_path / "public")
     page = (ROOT / "manifests/public-1.md").read_text()
     documented = re.findall(r"^\| `([\w.]+)` \| (\S+) \|", page, re.M)
@@ -130,7 +130,7 @@ def test_the_columns_are_those_of_the_page(sealed: Path, tmp_path: Path) -> None
     st.floats(0, 500), st.floats(0, 500), st.floats(0.1, 200), st.floats(0.1, 200),
     st.integers(1, 700), st.integers(1, 700),
 )  # fmt: skip
-def test_boxes_only_grow_and_stand_on_the_grid(
+def test_boxes_are_rounded_outwards_to_the_grid(
     x: float, y: float, w: float, h: float, width: int, height: int
 ) -> None:
     box = Box(x, y, x + w, y + h)
@@ -149,7 +149,7 @@ def test_boxes_only_grow_and_stand_on_the_grid(
     st.dictionaries(st.text(max_size=3), st.integers(1, 60), min_size=1, max_size=8),
     st.integers(1, 20),
 )
-def test_no_small_count_follows_by_subtraction(counts: dict[str, int], least: int) -> None:
+def test_no_small_count_can_be_computed_by_subtraction(counts: dict[str, int], least: int) -> None:
     shown = suppress(counts, least)
     hidden = [name for name, count in shown.items() if count is None]
     assert all(count is None or count >= least for count in shown.values())

@@ -25,7 +25,7 @@ def compare_keys(shape: Mapping[str, Any], schema: dict[str, Any], where: str) -
             compare_keys(inner, schema["properties"][key], f"{where}.{key}")
 
 
-def test_readers_and_the_published_schema_ask_for_the_same_keys() -> None:
+def test_validation_and_the_schema_have_the_same_keys() -> None:
     compare_keys(SHAPE, SCHEMA, "run")
     compare_keys(SHAPE["detectors"].items, SCHEMA["properties"]["detectors"]["items"], "detectors")
 
@@ -66,9 +66,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("secret", "x", "'secret' is not a key of schema version 1"),
     ],
 )
-def test_what_is_not_of_the_schema_is_named_by_its_path(
-    path: str, value: Any, message: str
-) -> None:
+def test_an_invalid_key_is_named_by_its_path(path: str, value: Any, message: str) -> None:
     check_shape(DEMO)
     with pytest.raises(ManifestError, match=rf"^run\.json: {message}"):
         check_shape(changed(path, value))
@@ -95,7 +93,7 @@ def add_infinity(run: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("forge", [nest, add_surrogate, add_infinity])
-def test_what_json_can_hold_and_no_manifest_does_is_one_line(
+def test_json_that_is_not_a_valid_manifest_is_one_clear_line(
     forge: Callable[[dict[str, Any]], str], tmp_path: Path
 ) -> None:
     (tmp_path / "run.json").write_text(forge(copy.deepcopy(DEMO)))
@@ -103,7 +101,7 @@ def test_what_json_can_hold_and_no_manifest_does_is_one_line(
         store.load_run(tmp_path)
 
 
-def test_version_1_alone_is_no_run(tmp_path: Path) -> None:
+def test_a_version_alone_is_not_a_valid_run(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"schema_version": 1}')
     with pytest.raises(ManifestError, match=r"run\.json: tool is missing"):
         store.load_run(tmp_path)

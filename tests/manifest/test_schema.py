@@ -61,7 +61,7 @@ def entries(draw: st.DrawFn) -> ManifestEntry:
 
 
 @given(entries())
-def test_an_entry_survives_the_table(entry: ManifestEntry) -> None:
+def test_an_entry_equals_itself_after_a_round_trip_through_the_table(entry: ManifestEntry) -> None:
     table = pa.Table.from_pylist([to_row(entry)], schema=RECORDS)
     assert from_row(table.to_pylist()[0]) == entry
 
@@ -137,7 +137,7 @@ def test_a_run_that_cannot_be_read_is_one_clear_line(
         store.load_run(tmp_path)
 
 
-def test_an_out_without_a_manifest_says_so(tmp_path: Path) -> None:
+def test_an_output_without_a_manifest_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="finished run"):
         store.load_run(tmp_path)
 

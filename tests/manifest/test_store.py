@@ -98,7 +98,7 @@ def change(path: Path, **values: Any) -> None:
         *(with_a_box_of_three, with_a_box_that_is_no_number, with_a_null_face),
     ],
 )
-def test_a_part_that_holds_anything_else_is_refused_in_one_line(
+def test_a_part_with_other_metadata_is_refused_in_one_line(
     forge: Callable[[Path], None], tmp_path: Path
 ) -> None:
     path = tmp_path / store.part_name(0)
@@ -109,7 +109,7 @@ def test_a_part_that_holds_anything_else_is_refused_in_one_line(
     assert str(caught.value).isprintable()
 
 
-def test_bytes_between_the_columns_are_seen(tmp_path: Path) -> None:
+def test_bytes_between_the_columns_are_reported(tmp_path: Path) -> None:
     path = tmp_path / store.part_name(0)
     with_bytes_between_the_columns(path)
     assert list(store.iter_part(path)) == list(store.iter_part(DEMO))

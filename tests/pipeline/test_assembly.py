@@ -39,9 +39,9 @@ def workspace(tmp_path: Path) -> Workspace:
     return made
 
 
-def carry(workspace: Workspace, source: Path | ImageFolder) -> dict[str, int]:
+def copy_other_files(workspace: Workspace, source: Path | ImageFolder) -> dict[str, int]:
     opened = ImageFolder(LocalFolder(source)) if isinstance(source, Path) else source
-    counts = carrying.carry(workspace, opened)
+    counts = carrying.copy_other_files(workspace, opened)
     assert counts.pop("rebuilt") == 0
     return counts
 
@@ -56,8 +56,10 @@ def listed(workspace: Workspace) -> list[dict[str, Any]]:
     return [json.loads(line) for line in listing.read_text().splitlines()]
 
 
-def test_annotations_are_carried_and_all_others_listed(source: Path, workspace: Workspace) -> None:
-    counts = carry(workspace, source)
+def test_annotations_are_copied_and_all_other_files_listed(
+    source: Path, workspace: Workspace
+) -> None:
+    counts = copy_other_files(workspace, source)
     assert counts == {"carried": 2, "left_out": 2}
     assert carried(workspace) == {"labels.csv", "deep/notes.txt"}
     reasons = {line["path"]: line.get("reason") for line in listed(workspace)}
@@ -68,7 +70,7 @@ def test_annotations_are_carried_and_all_others_listed(source: Path, workspace: 
     assert not list(workspace.staging.rglob("*.json"))
 
 
-def test_what_is_carried_is_what_was_looked_at(source: Path, workspace: Workspace) -> None:
+def test_the_checked_copy_is_the_one_in_the_output(source: Path, workspace: Workspace) -> None:
     """A file that changes while it is being copied is judged by its copy."""
 
     class Changing(ImageFolder):
@@ -76,25 +78,28 @@ def test_what_is_carried_is_what_was_looked_at(source: Path, workspace: Workspac
             (source / file.uri).write_text(PICTURE)
             return super().open_sidecar(file)
 
-    assert carry(workspace, Changing(LocalFolder(source))) == {"carried": 0, "left_out": 4}
+    assert copy_other_files(workspace, Changing(LocalFolder(source))) == {
+        "carried": 0,
+        "left_out": 4,
+    }
     assert carried(workspace) == set()
 
 
-def test_a_later_attempt_keeps_nothing_of_what_source_no_longer_has(
+def test_a_later_attempt_removes_copies_of_files_that_source_no_longer_has(
     source: Path, workspace: Workspace
 ) -> None:
-    carry(workspace, source)
+    copy_other_files(workspace, source)
     image = workspace.final / "data/deep/image.png"
     image.touch()
     shutil.rmtree(source / "deep")
     (source / "labels.csv").write_text(PICTURE)
     workspace.prepare()
-    assert carry(workspace, source) == {"carried": 0, "left_out": 3}
+    assert copy_other_files(workspace, source) == {"carried": 0, "left_out": 3}
     assert carried(workspace) == {"deep/image.png"}
 
 
 @pytest.mark.parametrize("moment", range(4))
-def test_an_attempt_that_ends_while_it_moves_files_leaves_nothing(
+def test_an_attempt_interrupted_while_moving_files_is_undone(
     moment: int, source: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rename, left = Path.rename, moment
@@ -108,25 +113,25 @@ def test_an_attempt_that_ends_while_it_moves_files_leaves_nothing(
 
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
         patch.setattr(Path, "rename", killed)
-        carry(workspace, source)
+        copy_other_files(workspace, source)
     for name in ("labels.csv", "deep/notes.txt"):
         (source / name).unlink()
     workspace.prepare()
-    assert carry(workspace, source) == {"carried": 0, "left_out": 2}
+    assert copy_other_files(workspace, source) == {"carried": 0, "left_out": 2}
     assert carried(workspace) == set()
 
 
-def test_an_annotation_that_is_gone_ends_the_run(source: Path, workspace: Workspace) -> None:
+def test_a_deleted_annotation_ends_the_run(source: Path, workspace: Workspace) -> None:
     class Vanishing(ImageFolder):
         def open_sidecar(self, file: SidecarFile) -> BinaryIO:
             (source / file.uri).unlink()
             return super().open_sidecar(file)
 
     with pytest.raises(SourceChangedError, match=r"notes\.txt"):
-        carry(workspace, Vanishing(LocalFolder(source)))
+        copy_other_files(workspace, Vanishing(LocalFolder(source)))
 
 
-def test_an_annotation_that_may_not_be_read_is_left_out(
+def test_an_unreadable_annotation_is_left_out(
     source: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = os.open
@@ -137,6 +142,6 @@ def test_an_annotation_that_may_not_be_read_is_left_out(
         return opened(path, flags, *rest, **more)
 
     monkeypatch.setattr(os, "open", refuse)
-    assert carry(workspace, source) == {"carried": 1, "left_out": 3}
+    assert copy_other_files(workspace, source) == {"carried": 1, "left_out": 3}
     reasons = {line["path"]: line.get("reason") for line in listed(workspace)}
     assert reasons["labels.csv"] == "it cannot be read: Permission denied"

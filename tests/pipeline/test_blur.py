@@ -47,7 +47,7 @@ def test_every_image_is_either_written_or_withheld(photos: Path, done: Path) -> 
         assert (done / "data" / name).exists() == (entry.outcome is Outcome.WRITTEN)
 
 
-def test_what_is_cut_off_is_withheld_with_its_reason(done: Path) -> None:
+def test_a_truncated_image_is_withheld_with_its_reason(done: Path) -> None:
     entry = entries(done)["train/people/cut_off.jpg"]
     assert entry.outcome is Outcome.WITHHELD
     assert entry.reason is not None
@@ -89,11 +89,11 @@ def test_pixels_outside_the_hidden_regions_are_the_sources(photos: Path, done: P
     assert (before[outside] == after[outside]).all()
 
 
-def test_annotations_are_carried_over(photos: Path, done: Path) -> None:
+def test_annotations_are_copied(photos: Path, done: Path) -> None:
     assert (done / "data/labels.csv").read_bytes() == (photos / "labels.csv").read_bytes()
 
 
-def test_nothing_of_the_work_is_left(done: Path) -> None:
+def test_no_work_files_are_left(done: Path) -> None:
     assert sorted(path.name for path in done.iterdir()) == ["data", "manifest"]
 
 
@@ -106,7 +106,7 @@ def test_the_number_of_workers_changes_no_byte(
         assert fingerprint(out) == fingerprint(done)
 
 
-def test_a_finished_run_is_left_alone(photos: Path, done: Path, fingerprint: Fingerprint) -> None:
+def test_a_finished_run_is_not_repeated(photos: Path, done: Path, fingerprint: Fingerprint) -> None:
     before = fingerprint(done)
     summary = curate.blur(photos, done, FAST)
     assert summary.already_done
@@ -142,9 +142,7 @@ def run_half(source: Path, out: Path, recipe: Recipe) -> None:
         curate.blur(source, out, recipe, session)
 
 
-def test_a_paused_run_goes_on_where_it_was(
-    small: Path, tmp_path: Path, fingerprint: Fingerprint
-) -> None:
+def test_a_paused_run_continues(small: Path, tmp_path: Path, fingerprint: Fingerprint) -> None:
     recipe = Recipe(profile="fast", shard_size=2)
     run_half(small, tmp_path / "paused", recipe)
     assert not (tmp_path / "paused" / "data").exists()
@@ -177,7 +175,7 @@ def test_a_finished_run_refuses_a_changed_source(small: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("place", ["photos", "photos/out", "."])
-def test_places_that_overlap_are_refused(place: str, tmp_path: Path) -> None:
+def test_overlapping_paths_are_refused(place: str, tmp_path: Path) -> None:
     source = tmp_path / "photos"
     source.mkdir()
     Image.new("RGB", (8, 8)).save(source / "a.png")
@@ -208,18 +206,18 @@ def test_links_that_leave_source_are_refused(small: Path, tmp_path: Path) -> Non
         curate.blur(small, tmp_path / "out", FAST)
 
 
-def test_an_out_under_a_file_is_refused(small: Path, tmp_path: Path) -> None:
+def test_an_output_inside_a_file_is_refused(small: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="inside one"):
         curate.blur(small, tmp_path / "file" / "out", FAST)
 
 
-def test_source_is_left_as_it_was(photos: Path, done: Path) -> None:
+def test_source_is_not_changed(photos: Path, done: Path) -> None:
     newest = max(path.stat().st_mtime_ns for path in photos.rglob("*") if path.is_file())
     assert newest < (done / "manifest/run.json").stat().st_mtime_ns
 
 
-def test_pictures_in_disguise_are_not_carried_over(small: Path, tmp_path: Path) -> None:
+def test_disguised_pictures_are_not_copied(small: Path, tmp_path: Path) -> None:
     shutil.copy(small / "0.png", small / "notes.txt")
     picture = "iVBORw0KGgo" + "A" * 400
     (small / "labelme.json").write_text(json.dumps({"imageData": picture}))
@@ -237,7 +235,9 @@ def test_pictures_in_disguise_are_not_carried_over(small: Path, tmp_path: Path) 
     assert not list((tmp_path / "out/data").glob("*.db"))
 
 
-def test_names_that_are_no_text_are_withheld_and_share_no_id(small: Path, tmp_path: Path) -> None:
+def test_names_that_are_not_valid_text_are_withheld_with_distinct_ids(
+    small: Path, tmp_path: Path
+) -> None:
     odd = [os.fsdecode(name) for name in (b"\xff.png", b"\xe9.png", b"\xe9\\xff.png", b"d\xe9")]
     try:
         for name in odd[:3]:
@@ -333,9 +333,7 @@ def test_given_faces_that_could_mean_two_images_are_refused(small: Path, tmp_pat
         curate.blur(small, tmp_path / "out", Recipe(faces_match="suffix"), session)
 
 
-def test_a_file_made_for_another_split_is_not_taken_for_this_one(
-    small: Path, tmp_path: Path
-) -> None:
+def test_faces_of_another_split_are_not_used(small: Path, tmp_path: Path) -> None:
     """An id names an image in full; the end of a path counts only where the user says so."""
     (small / "train").mkdir()
     for number in range(6):
@@ -364,9 +362,7 @@ def test_an_exact_id_is_never_ambiguous(small: Path, tmp_path: Path) -> None:
     assert found["a/0.png"].outcome is Outcome.WITHHELD
 
 
-def test_images_that_nobody_looked_at_end_the_run_unless_allowed(
-    small: Path, tmp_path: Path
-) -> None:
+def test_images_without_an_entry_end_the_run_unless_allowed(small: Path, tmp_path: Path) -> None:
     faces = tmp_path / "faces.json"
     urls = ["0.png", "of/another.png"]
     faces.write_text(json.dumps([{"url": url, "bboxes": []} for url in urls]))
@@ -387,9 +383,7 @@ def test_a_recipe_that_names_other_faces_is_refused(small: Path, tmp_path: Path)
             curate.blur(small, tmp_path / "out", recipe, session)
 
 
-def test_a_finished_out_whose_files_have_changed_is_not_called_finished(
-    small: Path, tmp_path: Path
-) -> None:
+def test_a_finished_output_with_changed_files_is_refused(small: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     curate.blur(small, out, FAST)
     (out / "data/3.png").unlink()
@@ -397,7 +391,7 @@ def test_a_finished_out_whose_files_have_changed_is_not_called_finished(
         curate.blur(small, out, FAST)
 
 
-def test_a_finished_out_whose_source_was_replaced_is_not_called_finished(
+def test_a_finished_output_of_a_replaced_source_is_refused(
     small: Path, photos: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -457,7 +451,9 @@ def test_a_table_without_boxes_is_one_clear_line(small: Path, tmp_path: Path) ->
     assert curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces)).written == 6
 
 
-def test_what_was_not_looked_at_is_not_taken_for_faceless(small: Path, tmp_path: Path) -> None:
+def test_images_without_detections_do_not_count_as_images_without_faces(
+    small: Path, tmp_path: Path
+) -> None:
     """A withheld image of an earlier run, a null, a COCO file without annotations."""
     rows = [
         {"id": "0.png", "faces": [], "outcome": "withheld"},
@@ -489,3 +485,30 @@ def test_faces_of_a_resized_copy_are_not_used(small: Path, tmp_path: Path) -> No
     found = entries(tmp_path / "out")
     assert "says that it is 7×9" in str(found["0.png"].reason)
     assert found["1.png"].outcome is Outcome.WRITTEN
+
+
+def test_the_faces_of_an_output_can_be_given_and_its_withheld_images_have_no_entry(
+    photos: Path, done: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"no entry for 1 images, such as 'train/people/cut_off"):
+        curate.blur(photos, tmp_path / "strict", FAST, faces=done, workers=1)
+    curate.blur(photos, tmp_path / "out", FAST, faces=done, allow_missing=True, workers=1)
+    before, after = entries(done), entries(tmp_path / "out")
+    for name, entry in before.items():
+        assert after[name].output_sha256 == entry.output_sha256
+        assert [face.box for face in after[name].faces] == [face.box for face in entry.faces]
+    assert str(after["train/people/cut_off.jpg"].reason).startswith("not-looked-at")
+
+
+def test_options_are_keyword_arguments_and_progress_is_quiet_on_request(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = curate.blur(small, tmp_path / "a", profile="fast", method="fill", quiet=True)
+    assert capsys.readouterr() == ("", "")
+    recipe = Recipe(profile="fast", method="fill")
+    again = curate.blur(small, tmp_path / "b", recipe, Session(workers=1))
+    assert "imagefolder" in capsys.readouterr().err
+    assert summary.recipe_sha256 == again.recipe_sha256
+    assert repr(summary).startswith(f"<Summary of {str(tmp_path / 'a')!r}: ")
+    assert len(summary.to_frame()) == summary.images
+    assert max(map(len, summary.to_text().replace(str(tmp_path), "").splitlines())) <= 80

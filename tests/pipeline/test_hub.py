@@ -56,7 +56,7 @@ def test_a_dataset_of_the_hub_comes_out_as_parquet(
     assert curate.blur(f"hf:{repo}", out, FAST).already_done
 
 
-def test_an_interrupted_copy_goes_on(
+def test_an_interrupted_download_continues(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -73,7 +73,7 @@ def test_an_interrupted_copy_goes_on(
     assert curate.blur(f"hf:{repo}", out, FAST, Session(workers=1)).faces > 0
 
 
-def test_an_interrupted_run_goes_on_with_its_copy_and_with_no_other(
+def test_an_interrupted_run_continues_with_its_download_only(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -87,14 +87,14 @@ def test_an_interrupted_run_goes_on_with_its_copy_and_with_no_other(
     assert curate.blur(f"hf:{repo}", out, FAST, Session(workers=1)).faces > 0
 
 
-def test_what_cannot_be_brought_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_failed_download_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="cannot be loaded"):
         curate.blur(f"hf:{tmp_path / 'empty'}", tmp_path / "out", FAST, Session(workers=1))
     assert not (tmp_path / "out").exists()
 
 
-def test_places_that_overlap_and_other_layouts_are_refused(repo: Path) -> None:
+def test_overlapping_paths_and_other_layouts_are_refused(repo: Path) -> None:
     with pytest.raises(UsageError, match="inside SOURCE"):
         curate.blur(f"hf:{repo}", repo / "out", FAST)
     with pytest.raises(UsageError, match="is read as parquet; drop --format coco"):
@@ -103,7 +103,7 @@ def test_places_that_overlap_and_other_layouts_are_refused(repo: Path) -> None:
         curate.blur("hf:owner/name", "s3://bucket/out", FAST)
 
 
-def test_where_a_copy_is_needed_one_line_makes_it(repo: Path, tmp_path: Path) -> None:
+def test_the_message_has_the_command_that_makes_a_local_copy(repo: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be streamed") as raised:
         open_source(f"hf:{repo}")
     line = str(raised.value)
@@ -122,7 +122,7 @@ def test_where_a_copy_is_needed_one_line_makes_it(repo: Path, tmp_path: Path) ->
         (None, "/home/jane/name", None),
     ],
 )
-def test_the_origin_names_the_dataset_and_no_path(
+def test_the_origin_is_the_dataset_without_a_local_path(
     revision: str | None, origin: str, said: str | None, tmp_path: Path
 ) -> None:
     note = {"name": "owner/name", "revision": revision, "origin": origin}

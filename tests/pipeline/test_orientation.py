@@ -56,7 +56,7 @@ def test_the_eight_orientations_of_a_photo_give_the_same_faces(
             assert jpeg.box.xyxy == pytest.approx(expected.xyxy, abs=0.05 * expected.width)
 
 
-def test_an_output_is_turned_as_its_source(turned: Path, tmp_path: Path) -> None:
+def test_an_output_keeps_the_orientation_of_its_source(turned: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     curate.blur(turned, out, Recipe(profile="fast"), Session(workers=1))
     for orientation in TO_STORED:

@@ -23,7 +23,7 @@ from curate.pipeline.output import count_names, find_names, is_name_of_file
         ("lowercase names are missed: ada lovelace", []),
     ],
 )
-def test_capitalised_words_in_a_row_are_counted(text: str, found: list[str]) -> None:
+def test_capitalized_words_in_a_row_are_possible_names(text: str, found: list[str]) -> None:
     assert find_names(text) == found
 
 
@@ -46,7 +46,9 @@ def test_file_names_that_may_be_names_of_people(stem: str, is_name: bool) -> Non
     assert is_name_of_file(stem) == is_name
 
 
-def test_a_finished_run_is_counted_and_left_as_it_is(photos: Path, tmp_path: Path) -> None:
+def test_names_in_a_finished_output_are_counted_without_changing_it(
+    photos: Path, tmp_path: Path
+) -> None:
     source = tmp_path / "source"
     source.mkdir()
     shutil.copy(photos / "val/coins/coins.png", source / "Ada_Lovelace_0001.png")

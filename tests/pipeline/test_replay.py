@@ -28,7 +28,7 @@ def recorded(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_run_done_again_is_the_same_to_the_byte_manifest_and_all(
+def test_a_replay_is_byte_identical_with_its_manifest(
     workers: int, photos: Path, recorded: Path, tmp_path: Path
 ) -> None:
     found = curate.replay(photos, recorded, tmp_path / "again", Session(workers=workers))
@@ -42,7 +42,7 @@ def test_a_run_done_again_is_the_same_to_the_byte_manifest_and_all(
         assert (tmp_path / "again/manifest" / name).read_bytes() == (recorded / name).read_bytes()
 
 
-def test_a_sample_is_the_same_every_time_and_holds_nothing_else(
+def test_a_sample_is_repeatable_and_has_no_other_files(
     photos: Path, recorded: Path, tmp_path: Path
 ) -> None:
     found = [curate.replay(photos, recorded, tmp_path / n, sample=3) for n in ("a", "b")]
@@ -74,7 +74,7 @@ def shown_otherwise(entry: ManifestEntry) -> ManifestEntry:
     return replace(entry, output_sha256=entry.output_sha256 and "0" * 64, pixels_sha256=pixels)
 
 
-def test_another_encoding_of_the_same_pixels_is_told_apart_from_other_pixels(
+def test_another_encoding_of_the_same_pixels_is_pixel_identical(
     photos: Path, recorded: Path, tmp_path: Path
 ) -> None:
     other = rewrite(recorded, tmp_path / "other", encoded_otherwise)
@@ -101,7 +101,7 @@ def test_versions_that_differ_are_named(photos: Path, recorded: Path, tmp_path: 
     assert "numpy 1.0 → " in found.changed
 
 
-def test_another_source_is_seen(photos: Path, recorded: Path, tmp_path: Path) -> None:
+def test_another_source_is_reported(photos: Path, recorded: Path, tmp_path: Path) -> None:
     source = shutil.copytree(photos, tmp_path / "photos")
     shutil.copy(source / "train/people/group.png", source / "val/coins/coins.png")
     (source / "val/coffee/coffee.jpg").rename(source / "val/coffee/tea.jpg")
@@ -129,7 +129,7 @@ def test_a_run_with_given_faces_is_replayed_without_their_file(
     assert found.records_identical
 
 
-def test_what_is_no_manifest_is_one_clear_line(photos: Path, tmp_path: Path) -> None:
+def test_another_folder_than_a_manifest_is_one_clear_line(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"run\.json is missing"):
         curate.replay(photos, tmp_path, tmp_path / "again")
     assert not (tmp_path / "again").exists()

@@ -75,7 +75,7 @@ def test_a_detector_without_memory_or_gpu_ends_the_run(
         outcomes(source, tools(Detector(error)))
 
 
-def test_a_batch_that_is_too_large_is_done_one_by_one(source: ImageFolder) -> None:
+def test_a_batch_that_fails_is_repeated_image_by_image(source: ImageFolder) -> None:
     detector = Detector(RuntimeError("CUDA out of memory"), most=1)
     assert outcomes(source, tools(detector)) == [Outcome.WRITTEN.value] * 3
 
@@ -91,7 +91,7 @@ def test_given_faces_that_cannot_be_read_end_the_run(source: ImageFolder) -> Non
 
 
 @pytest.mark.parametrize("step", ["load", "save"])
-def test_memory_that_runs_out_at_a_picture_ends_the_run(
+def test_lack_of_memory_at_an_image_ends_the_run(
     step: str, source: ImageFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -102,7 +102,7 @@ def test_memory_that_runs_out_at_a_picture_ends_the_run(
         outcomes(source, tools(Detector(ValueError(), most=3)))
 
 
-def test_an_image_that_is_gone_ends_the_run(source: ImageFolder) -> None:
+def test_a_deleted_image_ends_the_run(source: ImageFolder) -> None:
     records = tuple(source.records())
     Path(source.uri, "b.png").unlink()
     with pytest.raises(SourceChangedError, match=r"'b\.png'"):

@@ -81,7 +81,7 @@ def add_to_manifest(out: Path) -> None:
         (add_to_manifest, ("extra", "manifest/names.csv")),
     ],
 )
-def test_what_differs_is_named(
+def test_differences_are_named(
     harm: Callable[[Path], None], expected: tuple[str, str], out: Path
 ) -> None:
     harm(out)
@@ -110,7 +110,7 @@ def replace_output(out: Path, path: str, data: bytes) -> None:
     store.save_json(run, out / "manifest/run.json")
 
 
-def test_the_source_in_the_place_of_an_output_is_seen(out: Path, photos: Path) -> None:
+def test_the_source_instead_of_an_output_is_reported(out: Path, photos: Path) -> None:
     replace_output(out, GROUP, (photos / "train/people/group.png").read_bytes())
     assert problems(out) == []  # without SOURCE nothing can tell
     found = problems(out, photos)
@@ -119,7 +119,7 @@ def test_the_source_in_the_place_of_an_output_is_seen(out: Path, photos: Path) -
     assert "still shows the source" in found[0].detail
 
 
-def test_a_changed_background_is_seen(out: Path, photos: Path) -> None:
+def test_a_changed_background_is_reported(out: Path, photos: Path) -> None:
     pixels = np.array(Image.open(out / GROUP))
     pixels[0, -1] ^= 1
     Image.fromarray(pixels).save(out / "changed.png")
@@ -127,16 +127,16 @@ def test_a_changed_background_is_seen(out: Path, photos: Path) -> None:
     (out / "changed.png").unlink()
     replace_output(out, GROUP, data)
     [problem] = problems(out, photos)
-    assert problem == Problem("pixels", GROUP, "pixels outside the masks are not the source's")
+    assert problem == Problem("pixels", GROUP, "pixels outside the masks differ from the source")
 
 
-def test_a_leak_is_seen(out: Path, photos: Path) -> None:
+def test_a_leak_is_reported(out: Path, photos: Path) -> None:
     leaking = (out / PORTRAIT).read_bytes() + b"trailing"
     replace_output(out, PORTRAIT, leaking)
     assert kinds(out) == {("leak", PORTRAIT)}
 
 
-def test_another_source_is_seen(out: Path, photos: Path, tmp_path: Path) -> None:
+def test_another_source_is_reported(out: Path, photos: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(photos, tmp_path / "other"))
     shutil.copy(other / "val/coffee/coffee.jpg", other / "train/people/portrait.jpg")
     assert ("source", "train/people/portrait.jpg") in kinds(out, other)
@@ -145,7 +145,7 @@ def test_another_source_is_seen(out: Path, photos: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "keys", [("recipe", "seed"), ("recipe_sha256",), ("counts", "faces"), ("records", "sha256")]
 )
-def test_a_forged_run_is_seen(keys: tuple[str, ...], out: Path) -> None:
+def test_a_forged_run_is_reported(keys: tuple[str, ...], out: Path) -> None:
     path = out / "manifest/run.json"
     run = json.loads(path.read_text())
     inner = run
@@ -156,7 +156,7 @@ def test_a_forged_run_is_seen(keys: tuple[str, ...], out: Path) -> None:
     assert ("manifest", "manifest/run.json") in kinds(out)
 
 
-def test_a_face_outside_its_hidden_region_is_seen(out: Path) -> None:
+def test_a_face_outside_its_hidden_region_is_reported(out: Path) -> None:
     [part, *_] = [
         path
         for path in store.iter_parts(out / "manifest/records")
@@ -174,7 +174,7 @@ def test_a_folder_without_a_manifest_is_one_clear_line(tmp_path: Path) -> None:
         problems(tmp_path)
 
 
-def test_an_output_that_breaks_the_check_is_a_problem(
+def test_an_output_that_cannot_be_checked_is_a_problem(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def find_leaks(data: bytes, options: object) -> list[str]:
@@ -186,9 +186,7 @@ def test_an_output_that_breaks_the_check_is_a_problem(
     assert {problem.detail for problem in found} == {"the file cannot be looked over (IndexError)"}
 
 
-def test_want_of_memory_is_the_environments_fault(
-    out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lack_of_memory_ends_the_check(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run_out(*arguments: object) -> Any:
         raise MemoryError
 
@@ -222,7 +220,7 @@ def test_a_recipe_that_cannot_be_read_is_one_clear_line(recipe: dict[str, Any], 
     assert str(caught.value).isprintable()
 
 
-def test_a_recipe_that_leaves_out_its_defaults_is_seen(out: Path) -> None:
+def test_a_recipe_that_leaves_out_its_defaults_is_reported(out: Path) -> None:
     recipe = store.load_run(out / "manifest")["recipe"]
     forge_run(out, "recipe", {key: recipe[key] for key in recipe if key != "seed"})
     assert problems(out) == [
@@ -237,13 +235,13 @@ def forge_run(out: Path, key: str, value: Any) -> None:
     path.write_text(json.dumps(run))
 
 
-def test_an_out_without_data_names_it_and_what_is_missing(out: Path) -> None:
+def test_an_output_without_data_is_reported_with_its_missing_files(out: Path) -> None:
     shutil.rmtree(out / "data")
     found = kinds(out)
     assert {("missing", "data"), ("missing", PORTRAIT), ("missing", "data/labels.csv")} <= found
 
 
-def test_an_out_that_is_a_file_is_one_clear_line(tmp_path: Path) -> None:
+def test_an_output_that_is_a_file_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="not a folder"):
         problems(tmp_path / "file")
@@ -271,7 +269,7 @@ def test_a_folder_that_cannot_be_listed_is_one_clear_line(
         *("manifest/new", "manifest/log.jsonl"),
     ],
 )
-def test_a_pipe_is_named_and_nobody_waits_for_it(path: str, out: Path) -> None:
+def test_a_pipe_is_named_without_blocking(path: str, out: Path) -> None:
     (out / path).unlink(missing_ok=True)
     os.mkfifo(out / path)
     assert ("extra", path) in kinds(out)
@@ -295,14 +293,14 @@ def test_a_source_that_is_a_pipe_is_named(out: Path, photos: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("target", ["portrait_gps.jpg", "/etc/hostname", "nowhere"])
-def test_a_link_in_the_place_of_an_output_is_seen(target: str, out: Path) -> None:
+def test_a_link_instead_of_an_output_is_reported(target: str, out: Path) -> None:
     (out / PORTRAIT).unlink()
     (out / PORTRAIT).symlink_to(target)
     assert {("extra", PORTRAIT), ("missing", PORTRAIT)} <= kinds(out)
 
 
 @pytest.mark.parametrize("path", ["../../manifest/run.json", "/etc/hostname", "a/../labels.csv"])
-def test_a_carried_path_that_leaves_data_is_not_followed(path: str, out: Path) -> None:
+def test_a_copied_path_outside_data_is_not_followed(path: str, out: Path) -> None:
     line = json.loads((out / "manifest/others.jsonl").read_text())
     (out / "manifest/others.jsonl").write_text(json.dumps(line | {"path": path}) + "\n")
     found = problems(out)
@@ -312,7 +310,7 @@ def test_a_carried_path_that_leaves_data_is_not_followed(path: str, out: Path) -
     assert not any("hostname" in problem.path for problem in found)
 
 
-def test_a_carried_file_more_or_less_is_counted(out: Path) -> None:
+def test_an_added_or_removed_copied_file_is_reported(out: Path) -> None:
     with (out / "manifest/others.jsonl").open("a") as file:
         file.write(json.dumps({"path": "x.db", "carried": False, "reason": "why"}) + "\n")
     details = " ".join(problem.detail for problem in problems(out))
@@ -329,7 +327,7 @@ def edit_entries(
     return problems(out)
 
 
-def test_two_entries_with_one_output_are_seen(out: Path) -> None:
+def test_two_entries_with_one_output_are_reported(out: Path) -> None:
     def edit(entries: list[ManifestEntry]) -> list[ManifestEntry]:
         first, second, *_ = (index for index, e in enumerate(entries) if e.output_path)
         entries[second] = replace(entries[second], output_path=entries[first].output_path)
@@ -340,7 +338,7 @@ def test_two_entries_with_one_output_are_seen(out: Path) -> None:
     )
 
 
-def test_one_output_that_is_an_image_and_a_carried_file_is_seen(out: Path) -> None:
+def test_an_output_listed_as_an_image_and_as_another_file_is_reported(out: Path) -> None:
     line = json.loads((out / "manifest/others.jsonl").read_text())
     path = PORTRAIT.removeprefix("data/")
     facts = {"sha256": store.digest_file(out / PORTRAIT), "path": path}
@@ -349,7 +347,7 @@ def test_one_output_that_is_an_image_and_a_carried_file_is_seen(out: Path) -> No
     assert Problem("manifest", PORTRAIT, "is listed more than once") in problems(out)
 
 
-def test_a_picture_in_the_text_of_a_manifest_is_seen(out: Path) -> None:
+def test_a_picture_in_the_text_of_a_manifest_is_reported(out: Path) -> None:
     picture = "iVBORw0KGgo" + "A" * 400
     (out / "manifest/log.jsonl").write_text(json.dumps({"event": picture}) + "\n")
     assert kinds(out) == {("leak", "manifest/log.jsonl")}
@@ -365,14 +363,14 @@ def test_a_picture_in_the_text_of_a_manifest_is_seen(out: Path) -> None:
     ("key", "value"),
     [("name", "fill"), ("keeps", "all"), ("margin", 0.5), ("parameters", {"feather": 0.25})],
 )
-def test_a_method_that_is_not_the_recipes_is_seen(key: str, value: Any, out: Path) -> None:
+def test_a_method_that_is_not_the_recipes_is_reported(key: str, value: Any, out: Path) -> None:
     said = store.load_run(out / "manifest")["obfuscator"]
     forge_run(out, "obfuscator", said | {key: value})
     [problem] = problems(out)
     assert problem.detail.startswith(f"obfuscator.{key} is ")
 
 
-def test_a_part_is_opened_where_the_end_of_a_process_is_survived_before_it_is_opened_here(
+def test_parts_are_read_in_worker_processes_first(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Arrow aborts over some forged footers, and nobody could say a word then."""
@@ -387,7 +385,7 @@ def test_a_part_is_opened_where_the_end_of_a_process_is_survived_before_it_is_op
         problems(out)
 
 
-def test_bytes_between_the_columns_of_a_part_are_seen(out: Path) -> None:
+def test_bytes_between_the_columns_of_a_part_are_reported(out: Path) -> None:
     path = out / "manifest/records/part-00000.parquet"
     data = path.read_bytes()
     footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")

@@ -25,7 +25,7 @@ from curate.pipeline.withhold import find_run_error
         (OSError(errno.ENOSPC, "No space left on device"), "No space left"),
     ],
 )
-def test_trouble_of_the_environment_ends_the_run_and_names_the_remedy(
+def test_errors_of_the_environment_end_the_run_and_name_the_remedy(
     error: Exception, remedy: str
 ) -> None:
     found = find_run_error(error, "a.jpg")
@@ -36,7 +36,7 @@ def test_trouble_of_the_environment_ends_the_run_and_names_the_remedy(
 
 
 @pytest.mark.parametrize("error", [SetupError("no weights"), SourceChangedError("gone")])
-def test_errors_that_end_a_run_stay_what_they_are(error: CurateError) -> None:
+def test_errors_that_end_a_run_keep_their_type(error: CurateError) -> None:
     assert find_run_error(error, "a.jpg") is error
 
 
@@ -49,5 +49,5 @@ def test_errors_that_end_a_run_stay_what_they_are(error: CurateError) -> None:
         RuntimeError("shape mismatch"),
     ],
 )
-def test_trouble_of_the_image_does_not(error: Exception) -> None:
+def test_errors_of_the_image_withhold_it(error: Exception) -> None:
     assert find_run_error(error, "a.jpg") is None

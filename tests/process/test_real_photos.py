@@ -25,7 +25,7 @@ CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
         ("tricky", "balanced", 3, {"corrupt", "frames", "truncated", "unsupported"}),
     ],
 )
-def test_a_whole_dataset(
+def test_measures_of_a_whole_dataset(
     folder: str, profile: str, code: int, withheld: set[str], shared_data: Path, tmp_path: Path
 ) -> None:
     source, out = shared_data / folder, tmp_path / "out"

@@ -58,9 +58,7 @@ def read_texts(out: Path) -> str:
     )
 
 
-def test_a_remote_folder_is_what_the_same_folder_on_a_disk_is(
-    server: S3Server, photos: Path
-) -> None:
+def test_a_remote_folder_has_the_records_of_the_local_one(server: S3Server, photos: Path) -> None:
     server.page = 3
     folder, local = open_folder("s3://bucket/photos"), LocalFolder(photos)
     leaves = list(folder.files())
@@ -102,7 +100,7 @@ def test_remote_shards_come_out_as_shards(server: S3Server, tmp_path: Path, plac
 
 
 @pytest.mark.slow
-def test_a_connection_that_dies_ends_the_run_and_the_same_command_goes_on(
+def test_a_lost_connection_ends_the_run_and_the_same_command_continues(
     server: S3Server, local: Path, tmp_path: Path, fingerprint: Fingerprint
 ) -> None:
     out = tmp_path / "out"
@@ -124,7 +122,7 @@ def test_a_connection_that_dies_ends_the_run_and_the_same_command_goes_on(
 
 
 @pytest.mark.slow
-def test_one_object_that_may_not_be_read_is_withheld_and_a_closed_bucket_ends_the_run(
+def test_an_unreadable_object_is_withheld_and_an_unreadable_bucket_ends_the_run(
     server: S3Server, tmp_path: Path
 ) -> None:
     server.denied = frozenset({"bucket/photos/train/cat/chelsea.jpg"})

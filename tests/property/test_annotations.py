@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.errors import DataError
-from curate.layouts.annotations import iter_lines, resolve
+from curate.layouts.annotations import Problems, iter_lines, resolve
 from curate.layouts.coco.json import iter_annotated, looks_like_coco
 from curate.layouts.label_maps import is_panoptic_map
 from curate.layouts.voc.read import load_annotation
@@ -53,7 +53,7 @@ def test_coco_gives_what_was_written_whatever_stands_around_it(
     draw.shuffle(pairs)
     data = json.dumps(dict(pairs), indent=2 if pretty else None, ensure_ascii=pretty).encode()
     found: dict[str, list[Any]] = {"images": [], "annotations": []}
-    for item in iter_annotated(io.BytesIO(data), "x.json"):
+    for item in iter_annotated(io.BytesIO(data), "x.json", Problems()):
         assert item.number == len(found[item.kind])
         found[item.kind].append(item.values)
     keys = {"id", "image_id", "file_name"}
@@ -69,7 +69,7 @@ def test_a_coco_that_is_cut_off_anywhere_is_an_error(
     whole = json.dumps({"images": images}).encode()
     end = data.draw(st.integers(0, len(whole) - 1))
     with pytest.raises(DataError, match=r"^x\.json"):
-        list(iter_annotated(io.BytesIO(whole[:end]), "x.json"))
+        list(iter_annotated(io.BytesIO(whole[:end]), "x.json", Problems()))
 
 
 @given(st.integers(0, 79), st.lists(SHARES, min_size=4, max_size=4) | st.integers(3, 9).flatmap(

@@ -81,7 +81,7 @@ def test_a_page_needs_no_network_and_no_script() -> None:
     assert "default-src 'none'" in text
 
 
-def test_a_page_can_be_read_without_seeing_it() -> None:
+def test_a_page_is_readable_by_screen_readers() -> None:
     seen = tags(PAGE)
     assert ("html", {"lang": "en"}) in seen
     for name, attributes in seen:
@@ -94,7 +94,7 @@ def test_a_page_can_be_read_without_seeing_it() -> None:
     assert [name for name, _ in seen].count("h1") == 1
 
 
-def test_a_page_suits_light_dark_and_paper() -> None:
+def test_a_page_has_styles_for_light_dark_and_print() -> None:
     text = render_page(PAGE)
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
@@ -124,7 +124,7 @@ def test_a_bar_is_as_long_as_its_value_and_its_whisker_as_its_interval() -> None
     assert (end - start) / float(first.attrib["width"]) == pytest.approx(0.15 / 0.9, rel=0.01)
 
 
-def test_bars_below_nought_grow_to_the_left() -> None:
+def test_negative_bars_extend_to_the_left() -> None:
     chart = BarChart("Gaps", (Bar("a", -0.2), Bar("b", 0.2)), (-0.4, 0.4))
     left, right = parse(str(draw_bars(chart))).findall("svg:rect", SVG)
     middle = float(right.attrib["x"])
@@ -141,18 +141,18 @@ def test_lines_differ_in_colour_and_dashes() -> None:
     ("value", "text"),
     [(None, "–"), (0.5, "50 %"), (0.1234, "12.3 %"), (-0.02, "−2 %"), (1.0, "100 %")],
 )
-def test_values_as_text(value: float | None, text: str) -> None:
+def test_values_are_formatted_as_text(value: float | None, text: str) -> None:
     assert format_value(value) == text
 
 
-def test_bars_as_text() -> None:
+def test_bars_are_formatted_as_text() -> None:
     assert format_bar(Bar("", 0.5, -0.1, 0.61)) == "50 % (−10.0 to 61.0)"
     assert format_bar(Bar("", 0.5)) == "50 %"
     assert format_bar(Bar("", None, 0.0, 1.0)) == "–"
     assert format_bar(Bar("", 1.5, 1.0, 2.0), percent=False) == "1.5 (1.00 to 2.00)"
 
 
-def test_a_gallery_warns_only_of_what_there_is_to_mind_and_can_be_wide() -> None:
+def test_a_gallery_has_an_optional_warning_and_can_be_wide() -> None:
     picture = Picture(b"\xff\xd8", "a.jpg")
     blocks = (Gallery("", (picture,), wide=True), Gallery("Mind this.", (picture,)))
     page = Page("A title", (), (Section("One", blocks),), "The foot.")

@@ -18,6 +18,7 @@ from curate.recipe import Recipe
 from curate.review.report import make_page
 from curate.review.sampling import Target
 from tests.conftest import ROOT
+from tests.publishing.outs import write_answers
 from tests.review.conftest import Serve, Served
 
 SCHEMA = json.loads((ROOT / "manifests" / "review-1.schema.json").read_text())
@@ -48,7 +49,7 @@ def test_a_sample_states_its_bound_in_every_form(serve: Serve, tmp_path: Path) -
     assert report["bound"]["upper_now"] == served.state.bound["upper_now"]
     page = (tmp_path / "r.html").read_text()
     assert report["statement"] in page
-    assert "of the 6 images do" in report["statement"]
+    assert "of the 6 images show a face" in report["statement"]
 
 
 def test_an_unfinished_sample_states_no_bound(serve: Serve, tmp_path: Path) -> None:
@@ -140,6 +141,11 @@ def test_the_report_becomes_part_of_the_manifest_without_names(
     assert json.loads(text)["reviewers"][0]["reviewer"] == "reviewer 1"
     jsonschema.validate(json.loads(text), SCHEMA)
     assert problems(run) == []
+    write_answers(run)
+    curate.write_card(run)
+    card = " ".join((run / "README.md").read_text().split())
+    assert "People looked at" in card
+    assert "(`manifest/review.json`)" in card
 
 
 @pytest.mark.parametrize(

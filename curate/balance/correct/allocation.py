@@ -36,7 +36,7 @@ def subset(strata: Strata, goal: Goal, seed: int = 0, label: str | None = None) 
         kept=kept,
         made=np.zeros_like(strata.counts),
         weights=np.ones(len(strata)),
-        why=_reasons(strata.counts > kept, "its group is above the target share"),
+        why=_reasons(strata.counts > kept, "there are more of its group than the target"),
         gap=found.gap,
         notes=_notes(found),
     )
@@ -65,7 +65,7 @@ def oversample(strata: Strata, goal: Goal, seed: int = 0, label: str | None = No
         kept=strata.counts,
         made=total - strata.counts,
         weights=np.ones(len(strata)),
-        why=_reasons(total > strata.counts, "its group is below the target share"),
+        why=_reasons(total > strata.counts, "there are fewer of its group than the target"),
         gap=found.gap,
         notes=_notes(found),
     )
@@ -91,7 +91,7 @@ def _notes(found: Solution) -> tuple[str, ...]:
     if found.is_proportional:
         return ()
     return (
-        "No proportional allocation of this size was found in the time limit; attributes and "
+        "No proportional allocation of this size was found; attributes and "
         "labels may have become associated. See the associations in the report.",
     )
 

@@ -91,7 +91,7 @@ class BalanceOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by", parse_groupings(self.by))
-        _require(self.strategy in STRATEGIES, f"there is no strategy {self.strategy!r}; choose "
+        _require(self.strategy in STRATEGIES, f"unknown strategy {self.strategy!r}; choose "
                  f"one of: {', '.join(STRATEGIES)}")  # fmt: skip
         _require(
             self.tolerance is None or 0 <= self.tolerance < 1,

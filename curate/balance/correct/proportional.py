@@ -33,7 +33,7 @@ _SWEEPS = 300
 _CLOSE = 1e-5  # change of a log multiplier at which fitting stops
 _STEPS = 60  # bisections for one multiplier
 _GUESSES = 8
-_SECONDS = 60.0
+_SEARCH = {"mip_rel_gap": 0.01, "node_limit": 2000}  # nodes, not seconds: deterministic
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,7 +151,7 @@ def round_table(
         random: source of the random costs.
 
     Returns:
-        int64, shape (K,), or None if none was found in the time limit.
+        int64, shape (K,), or None if none was found within the node limit.
     """
     floor = np.floor(fitted + 1e-9)
     floor = np.clip(floor, bounds.low, bounds.high)
@@ -163,7 +163,7 @@ def round_table(
         integrality=np.ones(len(fitted)),
         bounds=Bounds(np.zeros(len(fitted)), above),
         constraints=[LinearConstraint(totals.rows, totals.low - base, totals.high - base)],
-        options={"mip_rel_gap": 0.01, "time_limit": _SECONDS},
+        options=_SEARCH,
     )
     if answer.x is not None:
         rounded: Ints = (floor + np.rint(answer.x)).astype(np.int64)
@@ -192,7 +192,7 @@ def _nearest(
             LinearConstraint(sums, totals.low, totals.high),
             LinearConstraint(vstack([above, below]), -np.inf, np.concatenate([fitted, -fitted])),
         ],
-        options={"mip_rel_gap": 0.01, "time_limit": _SECONDS},
+        options=_SEARCH,
     )
     if answer.x is None:
         return None

@@ -16,7 +16,7 @@ from curate.balance.correct.comparison import Amplification, Comparison, Distanc
 from curate.balance.correct.confounding import GROWTH
 from curate.balance.correct.options import ADDING, BalanceOptions
 from curate.balance.correct.page import make_page
-from curate.balance.correct.source import LoadedRecords
+from curate.balance.correct.strata import LoadedRecords
 from curate.balance.correct.strategies import Corrected
 from curate.balance.groups import MISSING
 from curate.core.intervals import Floats

@@ -197,7 +197,7 @@ def _held(
 
 def _execute(run: Run[BalanceOptions], findings: Findings, task: _Task, decisions: Path) -> None:
     workspace = run.workspace
-    plan = begin(run, corrections.FACTS)
+    plan = begin(run, corrections.FACTS, strict=True)
     if not assembly.is_assembled(workspace, corrections.FACTS):
         done = run_shards(run, plan, _job(run, task, decisions))
         output.assemble(run, plan, findings, task.origin, task.inputs, decisions)

@@ -6,12 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from curate.balance.census import Plan
 from curate.balance.correct.decisions import DecisionIndex, open_decisions
 from curate.balance.correct.options import ADDING, BalanceInputs, BalanceOptions
-from curate.balance.correct.strata import Strata, Stratum, collect_strata
+from curate.balance.correct.strata import LoadedRecords, Stratum, collect_strata
 from curate.balance.groups import Reading, read_units
 from curate.balance.records import Input, Record, open_input
 from curate.core.errors import DataError, UsageError
@@ -132,7 +130,7 @@ class TableRecords:
         self.uri = str(decisions)
         self._decisions = decisions
 
-    def check(self) -> Iterator[str]:
+    def check(self, strict: bool = False) -> Iterator[str]:
         """Nothing to check: the table was read completely."""
         yield from ()
 
@@ -165,21 +163,6 @@ _HELD_OUT = re.compile(
     r"(?:^|[^a-z])(?:val|valid|validation|dev|test|testing|eval|evaluation|holdout)(?=$|[^a-z])",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LoadedRecords:
-    """The loaded records.
-
-    Args:
-        strata: the records to correct.
-        facts: how the ids of the table match the records.
-        splits: records per split, of those corrected and of those left unchanged.
-    """
-
-    strata: Strata
-    facts: Mapping[str, Any]
-    splits: Mapping[str, Mapping[str, int]]
 
 
 def is_held_out(split: str | None) -> bool:
@@ -234,11 +217,6 @@ def load_records(
     if not counted:
         raise DataError("there is no record to correct: all are in validation or test splits")
     return LoadedRecords(collect_strata(options.attributes, counted), facts, splits)
-
-
-def plan_audit(options: BalanceOptions) -> Plan:
-    """What the audits before and after count."""
-    return Plan(options.groupings, options.label, (), ())
 
 
 def _check_splits(options: BalanceOptions) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -157,3 +158,18 @@ def collect_strata(attributes: Columns, counted: Mapping[Stratum, int]) -> Strat
         tuple(labels for _, labels in ordered),
         np.array([counted[stratum] for stratum in ordered], dtype=np.int64),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedRecords:
+    """The loaded records.
+
+    Args:
+        strata: the records to correct.
+        facts: how the ids of the table match the records.
+        splits: records per split, of those corrected and of those left unchanged.
+    """
+
+    strata: Strata
+    facts: Mapping[str, Any]
+    splits: Mapping[str, Mapping[str, int]]

@@ -11,7 +11,7 @@ import numpy as np
 
 from curate.balance.audit.measure import Rules, Statistics, Targets, compute_statistics
 from curate.balance.audit.representation import format_group
-from curate.balance.census import Census, count
+from curate.balance.census import Census, Plan, count
 from curate.balance.contingency import Ints
 from curate.balance.correct.allocation import oversample, remove_labels, subset
 from curate.balance.correct.comparison import Comparison, compare
@@ -20,8 +20,7 @@ from curate.balance.correct.decisions import DecisionIndex
 from curate.balance.correct.goal import Allocation, Goal, TargetSpec, resolve_targets
 from curate.balance.correct.options import TOLERANCE, BalanceOptions
 from curate.balance.correct.reweigh import reweigh
-from curate.balance.correct.source import LoadedRecords, plan_audit
-from curate.balance.correct.strata import Strata, find_members
+from curate.balance.correct.strata import LoadedRecords, Strata, find_members
 from curate.balance.groups import Reading
 from curate.core.errors import DataError, UsageError
 from curate.core.intervals import Floats
@@ -69,7 +68,7 @@ def add_positives(strata: Strata, goal: Goal, positive: str, rate: Rate) -> Allo
         own = is_positive & (members.people[:, position] > 0)
         made[own] = _deal(strata.counts[own], more)
         for each in np.flatnonzero(own).tolist():
-            why[each] = f"{format_group(group)} has a base rate of {positive} below the target"
+            why[each] = f"{format_group(group)} has {positive} more rarely than the target"
     return Allocation(strata.counts, made, np.ones(len(strata)), tuple(why))
 
 
@@ -224,6 +223,11 @@ def _counts_after(correction: Allocation, options: BalanceOptions) -> Ints:
     if options.strategy == "reweigh":
         return correction.effective_counts()
     return correction.kept + correction.made
+
+
+def plan_audit(options: BalanceOptions) -> Plan:
+    """What the audits before and after count."""
+    return Plan(options.groupings, options.label, (), ())
 
 
 def _census(strata: Strata, counts: Ints, options: BalanceOptions) -> Census:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from curate.balance.labels.judgments import Judgments
 from curate.balance.labels.measure import RELIABLE, TENTATIVE, Agreement, LabelDecisions
 from curate.balance.labels.rules import RATINGS, SAFETY, Decision, LabelRules, Tally, imageable
 from curate.core.intervals import Share
 from curate.core.records import escape_unprintable
+
+if TYPE_CHECKING:
+    from curate.balance.labels.judgments import Judgments
 
 VERSION = 1
 

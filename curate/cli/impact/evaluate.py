@@ -114,7 +114,6 @@ def _check_outputs(original: str, obfuscated: Path, options: dict[str, Any]) -> 
     if folder is not None:
         if folder.is_file() or not folder.parent.is_dir():
             raise UsageError(f"cannot write {folder}: give a folder in an existing folder")
-        check_outputs([original, obfuscated], [folder / "state.json"] if folder.is_dir() else [])
         for dataset in (Path(original), obfuscated):
             if folder.resolve().is_relative_to(dataset.resolve()):
                 raise UsageError(f"cannot write {folder}: it is inside the input {dataset}")

@@ -163,7 +163,7 @@ def _encode(frame: Frame, touched: Sequence[Box], delay: bytes, transparent: boo
     room = 255 if transparent else 256
     found = to_palette(frame[..., :3], fixed, clear, room)
     if found is None:
-        raise WithheldError("frames", "a GIF frame shows more colours than one palette holds")
+        raise WithheldError("frames", "a GIF frame has more colors than one palette holds")
     indices, palette = found
     unused = len(palette) if transparent else 0
     if clear is not None:

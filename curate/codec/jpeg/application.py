@@ -15,6 +15,7 @@ EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _ICC, _ICC_CHUNK = b"ICC_PROFILE\0", 65519
 _MPF = b"MPF\0"
 _ENTRIES = 0xB002
+_HEAD = 64 << 10  # bytes of a further image that are looked at
 _PREVIEWS = (0x010001, 0x010002, 0x010003, 0x010004, 0x010005)  # large thumbnails
 _GAIN_MAP_SIGNS = (
     b"http://ns.adobe.com/hdr-gain-map/1.0/",
@@ -48,7 +49,7 @@ def check_further_images(data: bytes, stream: JpegStream) -> str | None:
     base = data.find(payload) + len(_MPF)
     left_out: set[str] = set()
     for attribute, size, offset in listed:
-        image = data[base + offset : base + offset + size]
+        image = data[base + offset : base + offset + min(size, _HEAD)]
         if offset == 0:
             continue  # the first image
         if not image.startswith(SOI):
@@ -83,7 +84,7 @@ def _entries(block: bytes) -> list[tuple[int, int, int]] | None:
 
 
 def _is_gain_map(image: bytes) -> bool:
-    head = image[: 64 << 10].lower()
+    head = image.lower()
     return any(sign in head for sign in _GAIN_MAP_SIGNS)
 
 

@@ -43,10 +43,10 @@ def quantization_tables(stream: JpegStream) -> list[Table]:
         if segment.marker == DQT:
             tables.update(_read_tables(segment.payload))
     if any(component.table not in tables for component in stream.frame.components):
-        raise WithheldError("corrupt", "the JPEG lacks a quantisation table")
+        raise WithheldError("corrupt", "the JPEG lacks a quantization table")
     found = [tables[component.table] for component in stream.frame.components]
     if not all(table.all() for table in found):
-        raise WithheldError("corrupt", "a JPEG quantisation table has a step of zero")
+        raise WithheldError("corrupt", "a JPEG quantization table has a step of zero")
     return found
 
 

@@ -16,6 +16,7 @@ _SUPPORTED_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # sequential, progressive; H
 _PROGRESSIVE, _ARITHMETIC = (0xC2, 0xCA), (0xC9, 0xCA)
 _OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC8, 0xCB, 0xCD, 0xCE, 0xCF, 0xDC, 0xDE, 0xDF)
 _MAX_SCANS = 200
+_MAX_SCANNED_PIXELS = 1 << 32  # over all scans: bounds the time of decoding
 _MAY_END_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
 
 
@@ -153,6 +154,8 @@ def parse_jpeg(data: bytes) -> JpegStream:
         raise WithheldError("corrupt", "the JPEG has no image data")
     if scans > _MAX_SCANS:
         raise WithheldError("bomb", f"the JPEG has more than {_MAX_SCANS} scans")
+    if scans * frames[0].width * frames[0].height > _MAX_SCANNED_PIXELS:
+        raise WithheldError("bomb", f"the JPEG decodes its pixels in {scans} scans")
     needed = drop_unused_tables(coded, frames[0])
     return JpegStream(frames[0], needed, tuple(application), data[end:])
 

@@ -70,8 +70,13 @@ def orientation_of(exif: Exif) -> int:
 
 
 def read_directory(block: bytes, offset: int, order: str) -> dict[int, Entry]:
-    """Return the readable entries of the directory at ``offset``, by tag."""
+    """Return the readable entries of the directory at ``offset``, by tag.
+
+    Values of a sound directory do not overlap, so all together are not longer than the
+    block; what exceeds this is skipped, which bounds memory.
+    """
     entries: dict[int, Entry] = {}
+    budget = len(block)
     if not 8 <= offset <= len(block) - 2:
         return entries
     count = min(struct.unpack_from(order + "H", block, offset)[0], _MAX_ENTRIES)
@@ -81,8 +86,9 @@ def read_directory(block: bytes, offset: int, order: str) -> dict[int, Entry]:
         tag, kind, number = struct.unpack_from(order + "HHI", block, start)
         size = _SIZES.get(kind, 0) * number
         at = start + 8 if size <= 4 else struct.unpack_from(order + "I", block, start + 8)[0]
-        if size and at + size <= len(block):
-            entries.setdefault(tag, Entry(kind, number, block[at : at + size]))
+        if 0 < size <= budget and at + size <= len(block) and tag not in entries:
+            entries[tag] = Entry(kind, number, block[at : at + size])
+            budget -= size
     return entries
 
 

@@ -30,6 +30,7 @@ _ADAM7 = (
     (0, 1, 1, 2),
 )
 _LEVEL = 6
+_PIECE = 1 << 20  # bytes that are inflated at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +122,22 @@ def is_exact(compressed: bytes, size: int) -> bool:
         WithheldError: ``corrupt`` or ``truncated``.
     """
     inflater = zlib.decompressobj()
+    held = read = 0
     try:
-        held = len(inflater.decompress(compressed, size + 1))
-        if held == size and not inflater.eof:
-            held += len(inflater.decompress(inflater.unconsumed_tail, 1))
+        for read in range(0, len(compressed), _PIECE):
+            pending = compressed[read : read + _PIECE]
+            while pending and held <= size and not inflater.eof:
+                held += len(inflater.decompress(pending, _PIECE))
+                pending = inflater.unconsumed_tail
+            if held > size or inflater.eof:
+                break
+        held += len(inflater.flush(1)) if held <= size and not inflater.eof else 0
     except zlib.error as error:
         raise WithheldError("corrupt", f"PNG image data: {error}") from error
     if held < size:
         raise WithheldError("truncated", "the PNG's image data ends too early")
-    return held == size and inflater.eof and not inflater.unused_data
+    behind = inflater.unused_data or len(compressed) > read + _PIECE
+    return held == size and inflater.eof and not behind
 
 
 def header_for(frame: Frame) -> Header:

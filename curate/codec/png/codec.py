@@ -199,7 +199,7 @@ def _decode_deep(png: bytes, header: Header) -> Frame:
 def _with_key(pixels: Frame, header: Header, key: bytes) -> Frame:
     """Replace the transparent color (tRNS) by an alpha channel."""
     if len(key) != 2 * header.channels:
-        raise WithheldError("corrupt", "the PNG's transparent colour is damaged")
+        raise WithheldError("corrupt", "the PNG's transparent color is damaged")
     samples = np.frombuffer(key, ">u2").astype(np.int64)
     largest = np.iinfo(pixels.dtype).max
     samples = samples * largest // ((1 << header.depth) - 1)

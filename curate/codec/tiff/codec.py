@@ -61,7 +61,7 @@ class TiffCodec:
         check_size(1, 1, len(pages), options.max_pixels)
         decoded = [decode_page(page, options.max_pixels) for page in pages]
         if len({page.mode if page.mode in ("CMYK", "LAB") else "" for page in decoded}) > 1:
-            raise WithheldError("frames", "the TIFF's pages have different kinds of colour")
+            raise WithheldError("frames", "the TIFF's pages have different kinds of color")
         profiles = tuple(_profile(page) for page in pages)
         found = parse_exif(data)
         exif = Exif(found.order, pages[0].entries, found.photo, found.gps)

@@ -81,6 +81,7 @@ def parse_tiff(data: bytes) -> list[Page]:
     order = byte_order(data)
     pages: list[Page] = []
     seen: set[int] = set()
+    total = 0
     offset = int(struct.unpack_from(order + "I", data, 4)[0])
     while offset:
         if offset in seen or len(seen) > _MAX_PAGES:
@@ -93,7 +94,11 @@ def parse_tiff(data: bytes) -> list[Page]:
         if end + 4 > len(data):
             raise WithheldError("truncated", "the TIFF ends inside a page's directory")
         page = Page(order, read_directory(data, offset, order), ())
-        pages.append(Page(order, page.entries, _pieces(data, page)))
+        page = Page(order, page.entries, _pieces(data, page))
+        total += sum(map(len, page.pieces)) + sum(len(e.raw) for e in page.entries.values())
+        if total > 2 * len(data):
+            raise WithheldError("corrupt", "the TIFF's pages share their data")
+        pages.append(page)
         offset = int(struct.unpack_from(order + "I", data, end)[0])
     return pages
 

@@ -72,9 +72,11 @@ def trim_bitstream(image: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
     Raises:
         WithheldError: if the frame cannot be decoded.
     """
-    while (trimmed := _trim_once(image)) != image:
+    for _ in range(_MAX_PASSES):
+        if (trimmed := _trim_once(image)) == image:
+            return image
         image = trimmed
-    return image
+    raise WithheldError("corrupt", "the WebP's image data has no definite end")
 
 
 def _trim_once(image: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
@@ -138,6 +140,7 @@ def write_still(image: tuple[Chunk, ...]) -> bytes:
 
 _TAG_SIZE, _HEADER_SIZE = 3, 10
 _MAX_PADDING = 8  # zero bytes
+_MAX_PASSES = 8
 
 
 def _partitions(payload: bytes) -> list[tuple[int, int]]:

@@ -83,8 +83,9 @@ def predict_shard(
         step(number)
         if known is not None and pair.id not in known:
             continue  # left out when the original was predicted
+        label = predictor.labels.find(pair.record)
         try:
-            versions = dict(_load(pair, arms, predictor))
+            versions = dict(_load(pair, label, arms, predictor))
         except Exception as error:  # an image that cannot be decoded must not end the run
             predictor.leave_out(pair.id, to_withheld(error, pair.id))
             continue
@@ -129,13 +130,15 @@ class _Queue:
         self.rows, self.prepared = [], []
 
 
-def _load(pair: Pair, arms: Sequence[str], predictor: Predictor) -> Iterator[tuple[str, _Version]]:
+def _load(
+    pair: Pair, label: int, arms: Sequence[str], predictor: Predictor
+) -> Iterator[tuple[str, _Version]]:
     """An image in every arm."""
     data, digest = predictor.reader.read_original(pair)
     picture = codec.load(data, predictor.options)
     pixels = codec.upright_rgb(picture)
     for arm in arms:
-        row = Row(pair.id, predictor.labels.find(pair.record))
+        row = Row(pair.id, label)
         if arm == ORIGINAL:
             row.sha256 = digest
             yield arm, _Version(row, pixels)

@@ -75,22 +75,21 @@ def measure_reliability(
         _answer(model.original.confidence, model.obfuscated.confidence)
         for model in experiment.models
     ]
+    before, after = (np.stack([each[side] for each in answered], axis=1) for side in (0, 1))
     hits = experiment.hits(1)
     found = []
     for name, rows in subsets.items():
         own = _cover(experiment, first, rows)
-        kept = [np.stack([each[side] for each in answered], axis=1) for side in (0, 1)]
-        right = (hits.original, hits.obfuscated)
         found.append(
             Reliability(
                 name,
                 int(rows.sum()),
                 (_proportion(covered[0][rows]), _proportion(covered[1][rows])),
                 (_proportion(own[0][rows]), _proportion(own[1][rows])),
-                (_proportion(kept[0][rows]), _proportion(kept[1][rows])),
+                (_proportion(before[rows]), _proportion(after[rows])),
                 (
-                    _risk(kept[0][rows], right[0][rows]),
-                    _risk(kept[1][rows], right[1][rows]),
+                    _risk(before[rows], hits.original[rows]),
+                    _risk(after[rows], hits.obfuscated[rows]),
                 ),
             )
         )

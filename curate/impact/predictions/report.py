@@ -99,6 +99,22 @@ def _list_lines(report: ImpactReport) -> Iterator[str]:
     )
     if impact.power.detectable is not None:
         yield f"smallest detectable drop: {100 * impact.power.detectable:.2f} points"
+    for grouping in impact.groupings:
+        if grouping.gap is not None:
+            growth = grouping.gap.growth.estimate
+            low, high = growth.interval
+            yield (
+                f"{grouping.name}: gap of {100 * grouping.gap.original.value:.2f} points between "
+                f"{grouping.gap.best} and {grouping.gap.worst}, growth {100 * growth.value:+.2f} "
+                f"({100 * low:+.2f} to {100 * high:+.2f})"
+            )
+    for each in impact.reliability[1:3]:
+        if each.name.endswith(" faces"):
+            before, after = (100 * one.value for one in each.coverage)
+            yield (
+                f"{100 * COVERAGE:g} % prediction sets, images {each.name}: coverage "
+                f"{before:.1f} % -> {after:.1f} %"
+            )
     if report.controls is not None:
         yield from list(describe_controls(report.controls))[1:]  # the first is printed above
     yield from report.notes

@@ -15,7 +15,7 @@ from curate.impact.formatting import describe_run, describe_tool
 from curate.impact.pair_index import PairIndex, check_digests, load_faces, open_pair_index
 from curate.impact.prediction_files import iter_ids
 from curate.impact.predictions.control_arms import compare_arms
-from curate.impact.predictions.measure import measure
+from curate.impact.predictions.measure import Impact, measure
 from curate.impact.predictions.report import ImpactReport
 from curate.impact.predictions.scoring import Loaded, find_classes, load_predictions
 from curate.impact.tables import Groups, check_groups, load_groups
@@ -104,13 +104,8 @@ def measure_files(
     if joined.arms:
         controls = compare_arms(joined.experiment, joined.arms, joined.faces, options.seed)
     facts = {**_describe(pairs, options, joined.run), "unpaired": joined.unpaired}
-    report = ImpactReport(impact=impact, facts=facts, controls=controls)
-    return ImpactReport(
-        impact=impact,
-        facts=facts,
-        controls=controls,
-        notes=_list_notes(report, options, joined.is_dense),
-    )
+    notes = _list_notes(impact, options, joined.is_dense)
+    return ImpactReport(impact=impact, facts=facts, notes=notes, controls=controls)
 
 
 def _as_paths(paths: Paths) -> list[Path]:
@@ -238,10 +233,8 @@ def _digest(path: Path) -> str:
     return digest_folder(path) if path.is_dir() else digest_file(path)
 
 
-def _list_notes(
-    report: ImpactReport, options: PredictionOptions, is_dense: bool
-) -> tuple[str, ...]:
-    impact, notes = report.impact, []
+def _list_notes(impact: Impact, options: PredictionOptions, is_dense: bool) -> tuple[str, ...]:
+    notes = []
     if impact.faces is None:
         notes.append(NO_MANIFEST)
     if not impact.groupings:

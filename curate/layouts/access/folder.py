@@ -65,6 +65,20 @@ def iter_files(root: Path, name: str = "SOURCE") -> Iterator[tuple[str, os.stat_
         stack.append(_open_folder(path, f"{shown}/", status, name))
 
 
+TOOL_FOLDERS = frozenset(
+    {
+        *(".git", ".hg", ".svn", ".dvc", ".idea", ".vscode", ".ipynb_checkpoints", ".cache"),
+        *("__MACOSX", "__pycache__", "@eaDir", ".Trashes", ".Spotlight-V100", "$RECYCLE.BIN"),
+    }
+)
+"""Folders of tools, whose content is never part of a dataset."""
+
+
+def is_tool_path(path: str) -> bool:
+    """Return whether a path is inside the folder of a tool."""
+    return not TOOL_FOLDERS.isdisjoint(path.split("/")[:-1])
+
+
 def is_text_path(path: str) -> bool:
     """Return whether all names in a path of `iter_files` are valid UTF-8."""
     return "." not in path.split("/")
@@ -78,7 +92,7 @@ def _look(path: bytes, shown: str, name: str) -> os.stat_result:
     try:
         return os.lstat(path)
     except OSError as error:
-        raise _cannot("look at", shown, name, error) from None
+        raise _cannot("access", shown, name, error) from None
 
 
 def _follow(path: bytes, shown: str, top: bytes, name: str) -> os.stat_result:
@@ -87,7 +101,11 @@ def _follow(path: bytes, shown: str, top: bytes, name: str) -> os.stat_result:
         status = Path(os.fsdecode(path)).stat()
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ELOOP):
-            raise _cannot("look at", shown, name, error) from None
+            raise _cannot("access", shown, name, error) from None
+        if "/.git/annex/" in str(Path(os.fsdecode(path)).readlink()):
+            raise DataError(
+                f"{shown!r} in {name} is a git-annex file without content; run `git annex get`"
+            ) from None
         raise DataError(f"{shown!r} in {name} is a broken symbolic link; remove it") from None
     if not (os.path.realpath(path) + b"/").startswith(top.rstrip(b"/") + b"/"):
         raise DataError(
@@ -177,7 +195,7 @@ class Folder(Protocol):
     """Storage of the files of a dataset, local or remote.
 
     Paths are relative to the folder, with ``/``. Paths that are not valid text contain
-    the component ``.`` (see `iter_files`) and are never opened.
+    the component ``.`` (see `iter_files`) and are never opened. `TOOL_FOLDERS` are skipped.
     """
 
     name: str
@@ -229,11 +247,13 @@ class LocalFolder:
         self.name = name
         self.uri = str(self.root)
         if not self.root.is_dir():
-            raise DataError(f"{name} {str(root)!r} is not a folder")
+            raise DataError(f"{name} {str(root)!r} is not a folder{_advise(root)}")
 
     def files(self) -> Iterator[FileInfo]:
         """Iterate over all files, streaming, sorted by the bytes of their paths."""
         for path, status in iter_files(self.root, self.name):
+            if is_tool_path(path):
+                continue
             yield FileInfo(path, status.st_size, _stamp(status), stat.S_ISREG(status.st_mode))
 
     def list_names(self, path: str = "") -> frozenset[str]:
@@ -246,6 +266,8 @@ class LocalFolder:
 
     def info(self, path: str) -> FileInfo | None:
         """Return a file, or None if it does not exist."""
+        if is_tool_path(path):
+            return None
         try:
             status = (self.root / path).stat()
         except (OSError, ValueError):
@@ -263,6 +285,15 @@ class LocalFolder:
         if not is_text_path(path):
             raise WithheldError("name", "the file name is not valid UTF-8")
         return read_file(self.root / path, path)
+
+
+def _advise(path: Path) -> str:
+    """Return what to do with a file that was passed in place of a folder."""
+    if not path.is_file():
+        return ""
+    if path.suffix.lower() in (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"):
+        return "; unpack the archive and pass the folder"
+    return "; pass the folder that contains the file"
 
 
 def _stamp(status: os.stat_result) -> str:

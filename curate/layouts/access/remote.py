@@ -20,7 +20,7 @@ from curate.core.errors import (
     WithheldError,
 )
 from curate.layouts.access.address import parse_address
-from curate.layouts.access.folder import FileInfo
+from curate.layouts.access.folder import TOOL_FOLDERS, FileInfo, is_tool_path
 
 _DIGESTS = ("ETag", "etag", "md5Hash", "content_md5", "blob_id")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
@@ -85,7 +85,7 @@ class RemoteFolder:
         """Return a file, or None if it does not exist."""
         if self._last is not None and self._last.path == path:
             return self._last  # just listed: another request per image would take hours
-        if not _is_path(path):
+        if not _is_path(path) or is_tool_path(path):
             return None
         try:
             with self._translated_errors(path, "accessed"):
@@ -128,6 +128,8 @@ class RemoteFolder:
             inner = f"{path}/{name}" if path else name
             if details["type"] != "directory":
                 found.append((inner.encode(), self._info_of(inner, details)))
+            elif name in TOOL_FOLDERS:
+                continue
             elif name in files:
                 raise DataError(f"{inner!r} in {self.name} is both a file and a folder; rename one")
             else:

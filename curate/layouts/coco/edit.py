@@ -74,7 +74,7 @@ class _Image:
     path: str = ""
     size: tuple[int, int] | None = None
     kept: bool = True
-    made: Sequence[GeneratedImage] = ()
+    generated: Sequence[GeneratedImage] = ()
 
 
 class _Pass:
@@ -99,11 +99,11 @@ class _Pass:
             field = "id" if piece.key == "images" else "image_id"
             image = self._find(id_key(item.get(field), f"{where}.{field}"))
             self._list.write_item(piece.data, image.kept)
-            for number, made in enumerate(image.made, start=1):
-                new = self._make(piece, item, image, made, number, where)
+            for number, generated in enumerate(image.generated, start=1):
+                new = self._make(piece, item, image, generated, number, where)
                 if new is not None:
                     self._list.write_new(new, piece.data)
-            changed |= not image.kept or bool(image.made)
+            changed |= not image.kept or bool(image.generated)
         return changed
 
     def _find(self, key: str) -> _Image:
@@ -113,26 +113,32 @@ class _Pass:
             if path is None:
                 self._last = _Image(key)
             else:
-                kept, made = self._edits.is_kept(path), self._edits.generated_from(path)
-                self._last = _Image(key, path, size, kept, made)
+                kept, generated = self._edits.is_kept(path), self._edits.generated_from(path)
+                self._last = _Image(key, path, size, kept, generated)
         return self._last
 
     def _make(
-        self, piece: Piece, item: Item, image: _Image, made: GeneratedImage, number: int, where: str
+        self,
+        piece: Piece,
+        item: Item,
+        image: _Image,
+        generated: GeneratedImage,
+        number: int,
+        where: str,
     ) -> Item | None:
         """Return the item of a generated image; None if its object left the image."""
         old = json.loads(image.key)
-        new_id = self._index.new_image_id(self._path, old, made, number)
+        new_id = self._index.new_image_id(self._path, old, generated, number)
         if piece.key == "images":
             new = {
                 **item,
                 "id": new_id,
-                "file_name": rename(item["file_name"], image.path, made.id),
+                "file_name": rename(item["file_name"], image.path, generated.id),
             }
-            sizes = {} if made.is_copy else _sizes(made)
+            sizes = {} if generated.is_copy else _sizes(generated)
             return new | {key: value for key, value in sizes.items() if key in item}
         names = self._index.keypoints_of(self._path, item.get("category_id"))
-        moved = move_annotation(item, made, image.size, names, where)
+        moved = move_annotation(item, generated, image.size, names, where)
         if moved is None:
             return None
         moved["image_id"] = new_id
@@ -147,8 +153,8 @@ class _Pass:
         return self._next_label - 1
 
 
-def _sizes(made: GeneratedImage) -> dict[str, int]:
-    return {"width": made.affine.width, "height": made.affine.height}
+def _sizes(generated: GeneratedImage) -> dict[str, int]:
+    return {"width": generated.affine.width, "height": generated.affine.height}
 
 
 class _ListWriter:
@@ -235,12 +241,14 @@ class CocoIndex:
         kept, removed = (self._names.get(kind, path) for kind in ("map kept", "map removed"))
         return None if kept is removed is None else kept is not None
 
-    def new_image_id(self, path: str, old: Any, made: GeneratedImage, number: int) -> Any:
+    def new_image_id(self, path: str, old: Any, generated: GeneratedImage, number: int) -> Any:
         """Return the id of the generated image ``number``, from 1, of the image id ``old``."""
         if isinstance(old, str):
             return self.new_text(f"image {path}", f"{old}_aug{number}")
-        twin = f"{json.dumps(old)} {made.id}"
-        own = self._names.get(f"made in {path}", twin) or self._names.get("made", made.id)
+        twin = f"{json.dumps(old)} {generated.id}"
+        own = self._names.get(f"generated in {path}", twin) or self._names.get(
+            "generated", generated.id
+        )
         return self._greatest + int(own or 0)
 
     def new_text(self, kind: str, wanted: str) -> str:
@@ -278,11 +286,13 @@ class CocoIndex:
         self._names.add(f"image {path}", key, json.dumps([image, stated]))
         if isinstance(item["id"], int | float):
             self._greatest = max(self._greatest, int(item["id"]))
-        for made in self._edits.generated_from(image) if image else ():
+        for generated in self._edits.generated_from(image) if image else ():
             number = str(self._made + 1)
-            if not self._names.add(f"seen in {path}", made.id):  # an image that is listed twice
-                self._names.add(f"made in {path}", f"{key} {made.id}", number)
-            elif not self._names.add("made", made.id, number):
+            if not self._names.add(
+                f"seen in {path}", generated.id
+            ):  # an image that is listed twice
+                self._names.add(f"generated in {path}", f"{key} {generated.id}", number)
+            elif not self._names.add("generated", generated.id, number):
                 continue
             self._made += 1
 

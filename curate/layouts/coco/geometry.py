@@ -33,7 +33,7 @@ _SIDES = re.compile("left|right", re.IGNORECASE)
 
 def move_annotation(
     annotation: Mapping[str, Any],
-    made: GeneratedImage,
+    generated: GeneratedImage,
     size: tuple[int, int] | None,
     names: Sequence[str] | None,
     where: str,
@@ -42,7 +42,7 @@ def move_annotation(
 
     Args:
         annotation: annotation as parsed from the JSON file.
-        made: the generated image.
+        generated: the generated image.
         size: width and height that the JSON file states for the source image, or None.
         names: keypoint names of its category, or None if it has none.
         where: name of the annotation in messages.
@@ -50,16 +50,16 @@ def move_annotation(
     Raises:
         DataError: if it is malformed, or contains something that cannot be transformed.
     """
-    _refuse(annotation, where, is_moved=not made.is_copy)
-    if made.is_copy:
+    _refuse(annotation, where, is_moved=not generated.is_copy)
+    if generated.is_copy:
         return dict(annotation)
-    affine = made.map_for(size, where)
+    affine = generated.map_for(size, where)
     moved, ratio = dict(annotation), abs(affine.determinant)
     if annotation.get("bbox"):
         moved["bbox"] = move_xywh(annotation["bbox"], affine, f"{where}.bbox")
         ratio = visible_share(annotation["bbox"], affine)
     if (
-        shape := _move_segmentation(annotation.get("segmentation"), made, affine, where)
+        shape := _move_segmentation(annotation.get("segmentation"), generated, affine, where)
     ) is not None:
         moved["segmentation"], box, ratio = shape
         if box is None:
@@ -96,7 +96,7 @@ def _refuse(annotation: Mapping[str, Any], where: str, is_moved: bool) -> None:
 
 
 def _move_segmentation(
-    value: Any, made: GeneratedImage, affine: Affine, where: str
+    value: Any, generated: GeneratedImage, affine: Affine, where: str
 ) -> tuple[Any, Box | None, float] | None:
     """Return a segmentation, its bounding box and its ratio of areas; None if there is none.
 
@@ -106,7 +106,7 @@ def _move_segmentation(
         return None
     field = f"{where}.segmentation"
     if isinstance(value, Mapping):
-        return _move_mask(value, made, field)
+        return _move_mask(value, generated, field)
     if not isinstance(value, list):
         raise DataError(f"{field} is {shorten(str(value))}; expected polygons or run lengths")
     polygons = [move_polygon(item, affine, f"{field}[{n}]") for n, item in enumerate(value)]
@@ -119,22 +119,22 @@ def _move_segmentation(
 
 
 def _move_mask(
-    value: Mapping[str, Any], made: GeneratedImage, field: str
+    value: Mapping[str, Any], generated: GeneratedImage, field: str
 ) -> tuple[Any, Box | None, float] | None:
     height, width = (int(side) for side in parse_numbers(value.get("size"), f"{field}.size", 2))
     counts = value.get("counts")
     if not isinstance(counts, str | list):
         raise DataError(f"{field}.counts is {shorten(str(counts))}; expected run lengths")
     mask = decode_runs(counts, width, height, f"{field}.counts")
-    affine = made.map_for((width, height), field)
+    affine = generated.map_for((width, height), field)
     moved = affine.mask(mask)
     if not moved.any():
         return {}, None, 0.0
     runs = encode_runs(moved)
-    made_counts = format_counts(runs) if isinstance(counts, str) else runs
+    generated_counts = format_counts(runs) if isinstance(counts, str) else runs
     rows, columns = (np.flatnonzero(moved.any(axis=axis)) for axis in (1, 0))
     box = Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    segmentation = {**value, "size": [affine.height, affine.width], "counts": made_counts}
+    segmentation = {**value, "size": [affine.height, affine.width], "counts": generated_counts}
     return segmentation, box, float(moved.sum()) / max(int(mask.sum()), 1)
 
 

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from curate.core.errors import DataError
-from curate.layouts.annotations import is_shallow, iter_events
+from curate.layouts.annotations import Problems, is_shallow, iter_events
 from curate.layouts.label_maps import MAX_SEGMENTS
 
 _LISTS = ("images", "annotations")
 _WHOLES = {f"{kind}.item": kind for kind in _LISTS}
 _STARTS = frozenset({"start_map", "start_array"})
 _FIELDS = frozenset(
-    f"{whole}.{key}" for whole in _WHOLES for key in ("id", "image_id", "file_name")
+    f"{whole}.{key}" for whole in _WHOLES for key in ("id", "image_id", "file_name", "coco_url")
 )
 _NUMBERS = frozenset({"annotations.item.bbox.item", "annotations.item.keypoints.item"})
 _TAKEN = _FIELDS | _NUMBERS | {"annotations.item.segments_info.item.id"}
@@ -37,7 +37,7 @@ class Item:
     Args:
         kind: ``images`` or ``annotations``.
         number: index in that list, from 0.
-        values: those of ``id``, ``image_id`` and ``file_name`` that are present.
+        values: those of ``id``, ``image_id``, ``file_name`` and ``coco_url`` that are present.
         segments: ids of the segments of a panoptic annotation, at most one more than
             allowed.
     """
@@ -71,51 +71,59 @@ def looks_like_coco(head: bytes) -> bool:
     return "annotations.item.image_id" in seen or {"images", "annotations"} <= seen
 
 
-def iter_annotated(file: BinaryIO, name: str) -> Iterator[Item]:
+def iter_annotated(file: BinaryIO, name: str, problems: Problems) -> Iterator[Item]:
     """Iterate over the images and annotations of a COCO JSON file, in its order.
 
     Args:
         file: the JSON file.
         name: name in messages.
+        problems: collects malformed items, which are skipped, and values.
 
     Raises:
-        DataError: if it is not valid COCO JSON.
+        DataError: if it is not valid JSON.
     """
+
+    def check(valid: bool, line: str) -> bool:
+        if not valid:
+            problems.add(name, f"{name}: {line}")
+        return valid
+
     counts, found, item = dict.fromkeys(_LISTS, 0), set(), Item("", 0)
     for prefix, event, value in iter_events(file, name):
         if event == "map_key":
             continue
         if prefix in _TAKEN:
-            _take(item, prefix, event, value, name)
+            _take(item, prefix, event, value, check)
         elif prefix in _WHOLES:
             kind = _WHOLES[prefix]
             if event == "end_map":
                 yield item
                 continue
-            _check(event == "start_map", f"{name}: {kind}[{counts[kind]}] is not an object")
-            item = Item(kind, counts[kind])
-            counts[kind] += 1
+            if event != "end_array":
+                check(event == "start_map", f"{kind}[{counts[kind]}] is not an object")
+                item = Item(kind, counts[kind])
+                counts[kind] += 1
         elif prefix in counts:
-            _check(event in ("start_array", "end_array"), f"{name}: {prefix} is not a list")
+            if event not in ("end_array", "end_map"):
+                check(event == "start_array", f"{prefix} is not a list")
             found.add(prefix)
-    _check("images" in found, f"{name}: images is missing; COCO's JSON lists its images there")
+    check("images" in found, "images is missing; COCO's JSON lists its images there")
 
 
-def _take(item: Item, prefix: str, event: str, value: Any, name: str) -> None:
+def _take(
+    item: Item, prefix: str, event: str, value: Any, check: Callable[[bool, str], bool]
+) -> None:
     key = prefix.split(".")[2]
-    where = f"{name}: {item.kind}[{item.number}].{key}"
+    where = f"{item.kind}[{item.number}].{key}"
     if prefix in _FIELDS:
-        _check(event not in _STARTS, f"{where} is neither a number nor a string")
-        item.values[key] = value
+        if event in ("end_map", "end_array"):
+            return
+        if check(event not in _STARTS, f"{where} is neither a number nor a string"):
+            item.values[key] = value
     elif prefix in _NUMBERS:
-        _check(event == "number", f"{where} contains a value that is not a number")
+        check(event == "number", f"{where} contains a value that is not a number")
     elif len(item.segments) <= MAX_SEGMENTS:
         item.segments.append(value)
-
-
-def _check(sound: bool, line: str) -> None:
-    if not sound:
-        raise DataError(line)
 
 
 _BLOCK = 1 << 20

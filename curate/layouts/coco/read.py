@@ -15,7 +15,7 @@ from typing import Any
 from curate.core.errors import DataError
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
-from curate.layouts.annotations import open_annotation, read_head, resolve, shorten
+from curate.layouts.annotations import Problems, open_annotation, read_head, resolve, shorten
 from curate.layouts.coco.groups import NAME, Opener, iter_annotations, iter_image_ids
 from curate.layouts.coco.json import Item, iter_annotated, looks_like_coco
 from curate.layouts.files import split_in, split_of_folders
@@ -50,12 +50,13 @@ class Coco(LabelMapLayout):
         """Content of all JSON files; read on first use, in each process."""
         return take_survey(self.folder)
 
-    def check(self) -> Iterator[str]:
+    def check(self, strict: bool = False) -> Iterator[str]:
         """Read all JSON files to their ends.
 
         Raises:
-            DataError: if one is malformed.
+            DataError: if ``strict`` and one is malformed.
         """
+        yield from self._survey.problems.report(strict)
         yield from self._survey.notes
         names = self._survey.names
         for info in self.folder.files():
@@ -143,35 +144,35 @@ class Survey:
         names: kind ``image``: listed paths, with the split; kind ``map``: panoptic maps,
             with the ids of their segments.
         notes: notes for the user, one line each.
+        problems: malformed items.
     """
 
     names: NameIndex
     notes: tuple[str, ...]
+    problems: Problems
 
 
 def take_survey(folder: Folder) -> Survey:
-    """Read all COCO JSON files below a folder to their ends.
-
-    Raises:
-        DataError: if one is malformed.
-    """
-    names, notes = NameIndex(), []
+    """Read all COCO JSON files below a folder to their ends."""
+    names, notes, problems = NameIndex(), [], Problems()
     for info in folder.files():
         is_json = info.regular and info.path.endswith(".json")
         if is_json and looks_like_coco(read_head(folder, info.path)):
-            reader = _Reader(folder, info.path, names)
-            with open_annotation(folder, info.path) as file:
-                for item in iter_annotated(file, info.path):
-                    reader.take(item)
+            reader = _Reader(folder, info.path, names, problems)
+            with problems.collect(info.path), open_annotation(folder, info.path) as file:
+                for item in iter_annotated(file, info.path, problems):
+                    with problems.collect(info.path):
+                        reader.take(item)
             notes += reader.finish()
-    return Survey(names, tuple(notes))
+    return Survey(names, tuple(notes), problems)
 
 
 class _Reader:
     """Reader of the items of one JSON file, with an index of its ids."""
 
-    def __init__(self, folder: Folder, path: str, names: NameIndex) -> None:
+    def __init__(self, folder: Folder, path: str, names: NameIndex, problems: Problems) -> None:
         self._folder, self._path, self._names = folder, path, names
+        self._problems = problems
         self._split = split_in(PurePosixPath(path).stem) or ""
         self._ids = NameIndex()
         self._counts: Counter[str] = Counter()
@@ -190,11 +191,16 @@ class _Reader:
     def _take_image(self, values: dict[str, Any], where: str) -> None:
         key = id_key(values.get("id"), f"{where}.id")
         if not self._ids.add("image", key):
-            raise DataError(f"{where}.id is {shorten(values['id'])}, which is duplicated")
-        path = self._images.find(values.get("file_name"), f"{where}.file_name")
+            line = f"{where}.id is {shorten(values['id'])}, which is duplicated"
+            self._problems.add(self._path, line)
+        name = values.get("file_name")
+        if name is None and isinstance(values.get("coco_url"), str):  # as in LVIS
+            self._problems.add(self._path, f"{where} has no file_name, only coco_url")
+            name = "/".join(values["coco_url"].split("/")[-2:])
+        path = self._images.find(name, f"{where}.file_name")
         if path is None:
             self._counts["absent"] += 1
-            self._absent = self._absent or str(values["file_name"])
+            self._absent = self._absent or str(name)
         else:
             self._names.add("image", path, self._split)
 
@@ -202,7 +208,8 @@ class _Reader:
         values = item.values
         self._ids.add("labelled", id_key(values.get("image_id"), f"{where}.image_id"))
         if "id" in values and not self._ids.add("label", id_key(values["id"], f"{where}.id")):
-            raise DataError(f"{where}.id is {shorten(values['id'])}, which is duplicated")
+            line = f"{where}.id is {shorten(values['id'])}, which is duplicated"
+            self._problems.add(self._path, line)
         if "file_name" in values:
             path = self._maps.find(values["file_name"], f"{where}.file_name")
             ids = [number for number in item.segments if type(number) is int]

@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _PLAIN = "curate.layouts.editing.sidecars:CopyingEditor"
+_STEM = "curate.layouts.editing.sidecars:StemEditor"
 
 EDITORS = Registry(
     "layout",
@@ -41,7 +42,7 @@ EDITORS = Registry(
         ("webdataset", Plugin(_PLAIN, "text members of samples, in the tar files")),
         ("parquet", Plugin(_PLAIN, "columns of the same tables")),
         ("arrow", Plugin(_PLAIN, "columns of the same tables")),
-        ("imagefolder", Plugin(_PLAIN, "none")),
+        ("imagefolder", Plugin(_STEM, "files with the stem of an image")),
         ("hf_folder", Plugin("curate.layouts.hf_folder.edit:HfEditor", "rows of metadata")),
         ("coco", Plugin("curate.layouts.coco.edit:CocoEditor", "images and annotations")),
         ("voc", Plugin("curate.layouts.voc.edit:VocEditor", "XML, lists and segmentations")),

@@ -180,37 +180,37 @@ def name_copy(source: Source, record: ImageRecord, number: int, suffix: str) -> 
     stem, ending = _split(name, is_sample=source.layout == "webdataset")
     cut = max(ending.rfind("."), 0)
     inner, own = ending[:cut], ending[cut:]
-    made = f"{stem}_aug{number}"
+    generated = f"{stem}_aug{number}"
     if source.layout != "webdataset" and _has_twin(source, posixpath.join(folder, stem), own):
-        made = f"{stem}_{own[1:]}_aug{number}"
+        generated = f"{stem}_{own[1:]}_aug{number}"
     ending = inner + spell_suffix(own, suffix)
-    while _is_taken(source, posixpath.join(folder, made), ending):
-        made += "_"
-    if len(f"{made}{ending}".encode()) > _MAX_NAME:
+    while _is_taken(source, posixpath.join(folder, generated), ending):
+        generated += "_"
+    if len(f"{generated}{ending}".encode()) > _MAX_NAME:
         raise DataError(f"the name of {record.id!r} is too long to name a copy after it")
-    return posixpath.join(folder, made + ending)
+    return posixpath.join(folder, generated + ending)
 
 
-def rename(written: str, record_id: str, made_id: str) -> str:
+def rename(written: str, record_id: str, generated_id: str) -> str:
     """Return the name in an annotation adapted to a generated image.
 
     Args:
         written: name of the source image in the annotation.
         record_id: id of the source image.
-        made_id: id of the generated image.
+        generated_id: id of the generated image.
 
     Raises:
         ValueError: if the two images are not in the same folder.
     """
-    if posixpath.dirname(record_id) != posixpath.dirname(made_id):
-        raise ValueError(f"{made_id!r} is not in the folder of {record_id!r}")
+    if posixpath.dirname(record_id) != posixpath.dirname(generated_id):
+        raise ValueError(f"{generated_id!r} is not in the folder of {record_id!r}")
     cut = max(written.rfind("/"), written.rfind("\\")) + 1
-    return written[:cut] + posixpath.basename(made_id)
+    return written[:cut] + posixpath.basename(generated_id)
 
 
-def rename_stem(written: str, record_id: str, made_id: str) -> str:
+def rename_stem(written: str, record_id: str, generated_id: str) -> str:
     """Like `rename`, for a name without a suffix."""
-    return str(PurePosixPath(rename(written, record_id, made_id)).with_suffix(""))
+    return str(PurePosixPath(rename(written, record_id, generated_id)).with_suffix(""))
 
 
 def _name_row(record: ImageRecord, number: int) -> str:

@@ -51,12 +51,12 @@ class HfEditor:
         """Write a file line by line, kept lines as stored; returns whether it changed."""
         changed, last, end = False, b"\n", b"\n"
         for row in iter_rows(self._folder, path):
-            kept, made = (True, []) if row.values is None else self._decide(row, path)
-            changed |= not kept or bool(made)
+            kept, generated = (True, []) if row.values is None else self._decide(row, path)
+            changed |= not kept or bool(generated)
             if row.stored.endswith(b"\n"):  # otherwise the last line
                 end = b"\r\n" if row.stored.endswith(b"\r\n") else b"\n"
             form = _to_csv if path.endswith(".csv") else _to_json
-            new = [form(values, row).encode() + end for values in made]
+            new = [form(values, row).encode() + end for values in generated]
             for line in [row.stored, *new] if kept else new:
                 if last and not last.endswith(b"\n"):
                     target.write(end)
@@ -74,14 +74,16 @@ class HfEditor:
             for schema, batch, rows in iter_batches(self._folder, path):
                 writer = writer or stack.enter_context(pq.ParquetWriter(target, schema))
                 order: list[int] = []
-                made: list[_Values] = []
+                generated: list[_Values] = []
                 for number, row in enumerate(rows):
                     kept, new = self._decide(row, path)
                     changed |= not kept or bool(new)
                     order += [number] if kept else []
-                    order += range(len(rows) + len(made), len(rows) + len(made) + len(new))
-                    made += new
-                added = pa.RecordBatch.from_pylist(made, schema=batch.schema)
+                    order += range(
+                        len(rows) + len(generated), len(rows) + len(generated) + len(new)
+                    )
+                    generated += new
+                added = pa.RecordBatch.from_pylist(generated, schema=batch.schema)
                 both = pa.Table.from_batches([batch, added])
                 writer.write_table(both.take(pa.array(order, pa.int64())).cast(schema))
         return changed
@@ -107,15 +109,17 @@ class HfEditor:
                 f"{row.where} names several images, of which only some are removed; "
                 "such rows cannot be kept or dropped"
             )
-        made = [(*names, each) for names in named for each in self._edits.generated_from(names[2])]
-        if made and (len(named) > 1 or named[0][0] not in values):
+        generated = [
+            (*names, each) for names in named for each in self._edits.generated_from(names[2])
+        ]
+        if generated and (len(named) > 1 or named[0][0] not in values):
             raise DataError(
                 f"{row.where} names several images or a list, so no image can be generated from "
                 "one of them alone"
             )
         new = [
             move_row(_without(values, key), each, row.where) | {key: rename(name, image, each.id)}
-            for key, name, image, each in made
+            for key, name, image, each in generated
         ]
         return False not in kept, [{key: item[key] for key in values} for item in new]
 

@@ -13,7 +13,13 @@ from typing import Any
 from curate.core.errors import DataError
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
-from curate.layouts.annotations import iter_stored_lines, open_annotation, read_head, resolve
+from curate.layouts.annotations import (
+    Problems,
+    iter_stored_lines,
+    open_annotation,
+    read_head,
+    resolve,
+)
 from curate.layouts.files import ANNOTATION_SUFFIXES
 from curate.layouts.imagefolder import ImageFolder
 from curate.storage.index import NameIndex
@@ -47,22 +53,32 @@ class HfFolder(ImageFolder):
         record = super().parse(inner)
         return ImageRecord(id=path, uri=path, split=record.split, category=record.category)
 
-    def check(self) -> Iterator[str]:
+    def check(self, strict: bool = False) -> Iterator[str]:
         """Look for all images that the metadata names.
 
         Raises:
-            DataError: if a metadata file is malformed, or names an image that is missing,
-                outside its folder or a duplicate.
+            DataError: if ``strict`` and a metadata file is malformed, or names an image
+                outside its folder.
         """
-        names = NameIndex()
+        yield from super().check(strict)
+        names, problems = NameIndex(), Problems()
         for info in self.folder.files():
             if PurePosixPath(info.path).name in NAMES:
-                self._check_metadata(info.path, names)
+                with problems.collect(info.path):
+                    self._check_metadata(info.path, names, problems)
             elif self._is_image(info):
                 names.add("there", info.path)
-        count, example = names.only_in("there", "named")
+        yield from problems.report(strict)
+        for one, other, text in (
+            ("there", "named", "images are not listed in any metadata file"),
+            ("named", "there", "images named by metadata are missing"),
+        ):
+            count, example = names.only_in(one, other)
+            if count:
+                yield f"{count:,} {text}, such as {example!r}."
+        count, example = names.only_in("repeated", "")
         if count:
-            yield f"{count:,} images are not listed in any metadata file, such as {example!r}."
+            yield f"{count:,} images are named by several rows, such as {example!r}."
         names.close()
 
     def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -77,16 +93,16 @@ class HfFolder(ImageFolder):
                 for (where, key, name), row in iter_described(self.folder, info.path):
                     yield resolve(base, name, f"{where}: {key}"), row
 
-    def _check_metadata(self, path: str, names: NameIndex) -> None:
+    def _check_metadata(self, path: str, names: NameIndex, problems: Problems) -> None:
         base = posixpath.dirname(path)
-        for where, key, name in iter_file_names(self.folder, path):
-            image = resolve(base, name, f"{where}: {key}")
-            info = self.folder.info(image)
-            if info is None or not info.regular:
-                raise DataError(f"{where}: {key} is {name!a}, and {image!a} is not there")
-            # Rows may share additional images, but not the image of ``file_name``.
-            if not names.add("named", image) and key == "file_name":
-                raise DataError(f"{where}: {key} is {name!a}, which is duplicated")
+        for row in iter_metadata(self.folder, path):
+            with problems.collect(path):
+                for key, name in find_names(row.values or {}, row.where) if row.values else ():
+                    if name is not None:
+                        image = resolve(base, name, f"{row.where}: {key}")
+                        # Rows may share additional images, as pairs of images do.
+                        if not names.add("named", image) and key == "file_name":
+                            names.add("repeated", image)
 
 
 def _usual_folders(folder: Folder) -> Iterator[str]:
@@ -109,6 +125,7 @@ Named = tuple[str, str, Any]
 """Name of a row in messages, column, and the file name in it."""
 
 _BATCH = 256
+_MAX_FIELD = 1 << 24  # characters of a CSV field; the default limit is 131,072
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +143,6 @@ class Row:
     stored: bytes
 
 
-def iter_file_names(folder: Folder, path: str) -> Iterator[Named]:
-    """Iterate over the images that a metadata file names, in its order, streaming.
-
-    As in the loader of `datasets`, ``file_name`` and ``…_file_name`` contain one name,
-    ``file_names`` and ``…_file_names`` a list of names, at any depth.
-
-    Args:
-        folder: files of the dataset.
-        path: path of the file; its suffix determines its format.
-
-    Raises:
-        DataError: if it is malformed, or a row names no image.
-    """
-    for (where, key, name), _ in iter_described(folder, path):
-        yield where, key, name
-
-
 def iter_described(folder: Folder, path: str) -> Iterator[tuple[Named, Mapping[str, Any]]]:
     """Iterate over the images that a metadata file names, with their rows.
 
@@ -153,12 +153,20 @@ def iter_described(folder: Folder, path: str) -> Iterator[tuple[Named, Mapping[s
     Raises:
         DataError: if it is malformed, or a row names no image.
     """
-    rows = _iter_parquet(folder, path) if path.endswith(".parquet") else iter_rows(folder, path)
-    for row in rows:
+    for row in iter_metadata(folder, path):
         if row.values is not None:
             for key, name in find_names(row.values, row.where):
                 if name is not None:
                     yield (row.where, key, name), row.values
+
+
+def iter_metadata(folder: Folder, path: str) -> Iterator[Row]:
+    """Iterate over the rows of a metadata file in any format.
+
+    Raises:
+        DataError: if it is malformed.
+    """
+    yield from _iter_parquet(folder, path) if path.endswith(".parquet") else iter_rows(folder, path)
 
 
 def find_names(values: Mapping[str, Any], where: str) -> list[tuple[str, Any]]:
@@ -222,6 +230,7 @@ def _iter_csv(folder: Folder, path: str) -> Iterator[Row]:
                 read.append(stored)
                 yield text
 
+        csv.field_size_limit(_MAX_FIELD)
         table = csv.reader(lines(), strict=True)
         try:
             header = next(table, [])

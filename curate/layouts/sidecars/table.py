@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from curate.layouts.sidecars.text import MAX_NUMBERS, find_in_text
 
 ROWS = 512
 """Rows searched together."""
+
+_REWRITTEN = 1 << 14  # rows of a row group
 
 # An image of 28 × 28 pixels spread over columns has 784; label tables have fewer.
 _MAX_COLUMNS = 500
@@ -41,6 +44,65 @@ def find_in_table(path: Path) -> str | None:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # an error of the file system; invalid files have no errno
             return "it is not a readable Parquet file"
+
+
+def open_compacted(file: BinaryIO) -> BinaryIO:
+    """Rewrite a Parquet file to a temporary file with nothing but its values and metadata.
+
+    A copy would keep bytes between its pages, and dictionary entries that no row uses: a
+    categorical column of a filtered table contains the categories of all removed rows.
+
+    Args:
+        file: Parquet file; closed.
+
+    Returns:
+        The rewritten file at its start, or ``file`` at its start if it is not valid Parquet.
+    """
+    import pyarrow as pa
+
+    target = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - closed by the caller
+    try:
+        _rewrite(file, target)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        target.close()
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        file.seek(0)
+        return file
+    file.close()
+    target.seek(0)
+    return target
+
+
+def _rewrite(file: BinaryIO, target: BinaryIO) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.ParquetFile(file, pre_buffer=False)
+    schema, groups = table.schema_arrow, table.metadata.num_row_groups
+    codec = table.metadata.row_group(0).column(0).compression if groups and len(schema) else "NONE"
+    codec = "NONE" if codec == "UNCOMPRESSED" else codec
+    with pq.ParquetWriter(target, schema, compression=codec) as writer:
+        for number in range(groups):
+            batches = table.iter_batches(_REWRITTEN, row_groups=[number], use_threads=False)
+            for batch in batches:
+                fresh = [_compact(column) for column in batch.columns]
+                writer.write_batch(pa.RecordBatch.from_arrays(fresh, schema=schema))
+
+
+def _compact(column: Any) -> Any:
+    """Return a column without unused dictionary entries and without data under nulls."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        fresh = column.dictionary_decode().dictionary_encode()
+        indices = fresh.indices.cast(column.type.index_type)
+        return pa.DictionaryArray.from_arrays(
+            indices, fresh.dictionary, ordered=column.type.ordered
+        )
+    if "dictionary" in str(column.type):  # nested in lists, structs or maps
+        return pa.array(column.to_pylist(), type=column.type)
+    return column.take(pa.array(np.arange(len(column))))
 
 
 def find_in_schema(schema: Any) -> str | None:

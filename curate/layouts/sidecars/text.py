@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.layouts.annotations import xml_encoding
+
 
 def table_of(alphabet: bytes) -> bytes:
     """Return a table for `iter_runs`: 0 for the characters of an alphabet, 1 for others."""
@@ -256,7 +258,6 @@ _OVERLAP = 1 << 16
 
 _NO_TEXT = "it is not UTF-8 or UTF-16 text"
 _CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\v\f\r") + b"\x7f"
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def find_in_file(path: Path) -> str | None:
@@ -281,7 +282,7 @@ def find_in_blocks(blocks: Iterable[bytes]) -> str | None:
     """
     try:
         return find_in_text(_iter_utf8(blocks))
-    except UnicodeDecodeError:
+    except UnicodeError:
         return _NO_TEXT
 
 
@@ -327,8 +328,7 @@ def _iter_utf8(blocks: Iterable[bytes]) -> Iterator[bytes]:
     decoder: codecs.IncrementalDecoder | None = None
     for block in blocks:
         if decoder is None:
-            encoding = "utf-16" if block[:2] in _UTF16 else "utf-8"
-            decoder = codecs.getincrementaldecoder(encoding)("strict")
+            decoder = codecs.getincrementaldecoder(xml_encoding(block))("strict")
         yield decoder.decode(block).encode()
     if decoder is not None:
         decoder.decode(b"", final=True)

@@ -64,12 +64,12 @@ class _RowEditor:
         names = rows.columns.names
         ids = {name: rows.ids_in(name, piece) for name in names}
         kept: list[int] = []
-        order: list[tuple[bool, int]] = []  # of kept rows and of made ones
+        order: list[tuple[bool, int]] = []  # of kept rows and of generated ones
         outputs: dict[str, list[bytes | None]] = {name: [] for name in names}
-        made: list[_Row] = []
+        generated: list[_Row] = []
         for index in range(piece.batch.num_rows):
             own = {name: each for name, found in ids.items() if (each := found[index]) is not None}
-            new = list(self._iter_made(piece, index, own, rows))
+            new = list(self._iter_generated(piece, index, own, rows))
             if not own or any(self._edits.is_kept(record_id) for record_id in own.values()):
                 order.append((False, len(kept)))
                 kept.append(index)
@@ -77,34 +77,38 @@ class _RowEditor:
                     outputs[name].append(self._output_of(own.get(name), name, rows))
                 self._written += 1
             for row, record_id, name in new:
-                order.append((True, len(made)))
-                made.append(row)
+                order.append((True, len(generated)))
+                generated.append(row)
                 self._place(record_id, name, rows)
                 self._written += 1
         stayed = _take(piece, kept, outputs, schema)
-        return _merge(stayed, pa.RecordBatch.from_pylist(made, schema=schema), order, schema)
+        return _merge(stayed, pa.RecordBatch.from_pylist(generated, schema=schema), order, schema)
 
-    def _iter_made(
+    def _iter_generated(
         self, piece: Slice, index: int, own: dict[str, str], rows: Rows
     ) -> Iterator[tuple[_Row, str, str]]:
         """Iterate over the rows of images generated from a row, with id and column."""
         where = f"{rows.container}, row {piece.first + index + 1}"
         for name, record_id in own.items():
-            for made in self._edits.generated_from(record_id):
+            for generated in self._edits.generated_from(record_id):
                 if len(own) > 1:
                     raise DataError(
                         f"{where} has several images, so no image can be generated from one of "
                         "them alone"
                     )
-                data = self._image_bytes(made.id)
+                data = self._image_bytes(generated.id)
                 if data is not None:
                     row = _to_values(piece, index)
                     path = (row[name] or {}).get("path")
-                    image = {"bytes": data, "path": _name(path, made, data, rows.container)}
+                    image = {"bytes": data, "path": _name(path, generated, data, rows.container)}
                     plain = {
                         key: value for key, value in row.items() if key not in rows.columns.names
                     }
-                    yield {**row, **move_row(plain, made, where), name: image}, made.id, name
+                    yield (
+                        {**row, **move_row(plain, generated, where), name: image},
+                        generated.id,
+                        name,
+                    )
 
     def _output_of(self, record_id: str | None, name: str, rows: Rows) -> bytes | None:
         if record_id is None or not self._edits.is_kept(record_id):
@@ -124,12 +128,12 @@ def _to_values(piece: Slice, index: int) -> _Row:
     return dict(row)
 
 
-def _name(path: str | None, made: GeneratedImage, data: bytes, container: str) -> str | None:
+def _name(path: str | None, generated: GeneratedImage, data: bytes, container: str) -> str | None:
     """Return the file name of a generated image: that of its source and the number in its id."""
     if path is None:
         return None
     stem, own = posixpath.splitext(path)
-    number = made.id.removeprefix(f"{container}/").partition("/")[0].partition("_aug")[2]
+    number = generated.id.removeprefix(f"{container}/").partition("/")[0].partition("_aug")[2]
     suffix = codec.suffix_of_rgb(codec.sniff(data) or "")
     return f"{stem}_aug{number}{spell_suffix(own, suffix)}"
 
@@ -146,12 +150,12 @@ def _take(
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _merge(stayed: Any, made: Any, order: list[tuple[bool, int]], schema: Any) -> Any:
+def _merge(stayed: Any, generated: Any, order: list[tuple[bool, int]], schema: Any) -> Any:
     """Merge the rows of two record batches in an order."""
-    if not made.num_rows:
+    if not generated.num_rows:
         return stayed
     indices = [index + stayed.num_rows * is_made for is_made, index in order]
-    table = pa.Table.from_batches([stayed, made], schema).take(pa.array(indices, pa.int64()))
+    table = pa.Table.from_batches([stayed, generated], schema).take(pa.array(indices, pa.int64()))
     [batch] = table.combine_chunks().to_batches()
     return batch
 
@@ -160,7 +164,7 @@ _OBJECTS, _BOXES, _AREA = "objects", "bbox", "area"
 _TOLERANCE = 1.0  # pixels by which a box may exceed the image
 
 
-def move_row(values: Mapping[str, Any], made: GeneratedImage, where: str) -> dict[str, Any]:
+def move_row(values: Mapping[str, Any], generated: GeneratedImage, where: str) -> dict[str, Any]:
     """Return the values of a row for a generated image.
 
     Boxes in ``objects``, as ``bbox`` of x, y, width, height, are transformed; objects that
@@ -169,20 +173,20 @@ def move_row(values: Mapping[str, Any], made: GeneratedImage, where: str) -> dic
 
     Args:
         values: values by column.
-        made: the generated image.
+        generated: the generated image.
         where: name of the row in messages.
 
     Raises:
         DataError: if another column contains coordinates and the geometry has changed.
     """
-    if made.is_copy:
+    if generated.is_copy:
         return dict(values)
     stated = _stated_size(values)
-    affine = made.map_for(stated, where)
+    affine = generated.map_for(stated, where)
     moved: dict[str, Any] = {}
     for name, value in values.items():
         if name == _OBJECTS and value:
-            moved[name] = _move_objects(value, affine, made, f"{where}: {name}")
+            moved[name] = _move_objects(value, affine, generated, f"{where}: {name}")
         else:
             refuse_geometry(name, value, where)
             moved[name] = value
@@ -200,10 +204,10 @@ def _stated_size(values: Mapping[str, Any]) -> tuple[int, int] | None:
     return width, height
 
 
-def _move_objects(value: Any, affine: Affine, made: GeneratedImage, where: str) -> Any:
+def _move_objects(value: Any, affine: Affine, generated: GeneratedImage, where: str) -> Any:
     if isinstance(value, list):
         objects = [
-            _move_object(item, affine, made, f"{where}[{n}]") for n, item in enumerate(value)
+            _move_object(item, affine, generated, f"{where}[{n}]") for n, item in enumerate(value)
         ]
         return [item for item in objects if item is not None]
     if not isinstance(value, Mapping):
@@ -212,14 +216,16 @@ def _move_objects(value: Any, affine: Affine, made: GeneratedImage, where: str) 
     if len(counts) != 1 or not all(isinstance(item, list) for item in value.values()):
         raise DataError(f"{where} has lists of different lengths, so it cannot be transformed")
     single = [
-        _move_object({key: item[n] for key, item in value.items()}, affine, made, f"{where}[{n}]")
+        _move_object(
+            {key: item[n] for key, item in value.items()}, affine, generated, f"{where}[{n}]"
+        )
         for n in range(counts.pop())
     ]
     return {key: [item[key] for item in single if item is not None] for key in value}
 
 
 def _move_object(
-    value: Any, affine: Affine, made: GeneratedImage, where: str
+    value: Any, affine: Affine, generated: GeneratedImage, where: str
 ) -> dict[str, Any] | None:
     """Return the values of an object, or None if it left the image."""
     if not isinstance(value, Mapping):
@@ -230,7 +236,7 @@ def _move_object(
     if value.get(_BOXES) is None:
         return dict(value)
     box = parse_numbers(value[_BOXES], f"{where}.{_BOXES}", 4)
-    longest = max(made.width, made.height) + _TOLERANCE
+    longest = max(generated.width, generated.height) + _TOLERANCE
     if max(box[0] + box[2], box[1] + box[3]) > longest:
         raise DataError(
             f"{where}.{_BOXES} does not lie in its image as x, y, width, height in pixels, "

@@ -52,7 +52,7 @@ class TableLayout(ContainerLayout):
         """Return the split of the images of a container."""
         return split_of(container)
 
-    def check(self) -> Iterator[str]:
+    def check(self, strict: bool = False) -> Iterator[str]:
         """Search all columns except image bytes for encoded images."""
         for container in self.containers():
             with self._open(container) as rows:

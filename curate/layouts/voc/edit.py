@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import posixpath
 import re
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ from curate.layouts.editing.changes import (
 from curate.layouts.editing.geometry import find_geometry, round_pixels
 from curate.layouts.editing.sidecars import Mentions
 from curate.layouts.label_maps import VOID, encode_voc_map, load_voc_map
-from curate.layouts.voc.read import ANNOTATIONS, IMAGES, LISTS, MAPS, Voc
+from curate.layouts.voc.read import ANNOTATIONS, IMAGES, LISTS, MAPS, Voc, iter_utf8
 from curate.storage.index import NameIndex
 
 _LINE = re.compile(r"(\s*)(\S+)(.*)", re.DOTALL)
@@ -79,8 +80,8 @@ class VocEditor:
     def iter_new(self) -> Iterator[tuple[str, bytes]]:
         """Iterate over the XML files and segmentations of generated images."""
         for record in self._source.records():
-            for made in self._edits.generated_from(record.id):
-                yield from self._make_files(record, made)
+            for generated in self._edits.generated_from(record.id):
+                yield from self._make_files(record, generated)
 
     def _is_kept(self, stem: str) -> bool:
         """Return whether an image is kept, or does not exist."""
@@ -98,23 +99,25 @@ class VocEditor:
             if image is None:
                 return True, []  # such as a class in a list of classes
             added = [
-                before + rename_stem(name, image, made.id) + after
-                for made in self._edits.generated_from(image)
+                before + rename_stem(name, image, generated.id) + after
+                for generated in self._edits.generated_from(image)
             ]
             return self._is_kept(stem), added
 
         return decide
 
-    def _make_files(self, record: ImageRecord, made: GeneratedImage) -> Iterator[tuple[str, bytes]]:
+    def _make_files(
+        self, record: ImageRecord, generated: GeneratedImage
+    ) -> Iterator[tuple[str, bytes]]:
         kind, stem = self._source.kind_of(record.id)
         year = record.id.rpartition(f"{IMAGES}/")[0]
         if kind != IMAGES:
             return
         name = stem[len(year) :]
-        new = posixpath.relpath(self._source.kind_of(made.id)[1], year or ".")
+        new = posixpath.relpath(self._source.kind_of(generated.id)[1], year or ".")
         path = f"{year}{ANNOTATIONS}/{name}.xml"
         if self._folder.info(path) is not None:
-            data = move_xml(self._folder.read(path), record.id, made, path)
+            data = move_xml(self._folder.read(path), record.id, generated, path)
             yield f"{year}{ANNOTATIONS}/{new}.xml", data
         for folder, is_classes in MAPS.items():
             path = f"{year}{folder}/{name}.png"
@@ -122,14 +125,16 @@ class VocEditor:
                 continue
             data = self._folder.read(path)
             if self._source.is_label_map(path, data):
-                made_map = data if made.is_copy else _move_map(data, made, is_classes, path)
-                yield f"{year}{folder}/{new}.png", made_map
+                generated_map = (
+                    data if generated.is_copy else _move_map(data, generated, is_classes, path)
+                )
+                yield f"{year}{folder}/{new}.png", generated_map
 
 
-def _move_map(data: bytes, made: GeneratedImage, is_classes: bool, where: str) -> bytes:
+def _move_map(data: bytes, generated: GeneratedImage, is_classes: bool, where: str) -> bytes:
     """Transform a segmentation for a generated image; unlabelled pixels become void."""
     values = load_voc_map(data)
-    affine = made.map_for((values.shape[1], values.shape[0]), where)
+    affine = generated.map_for((values.shape[1], values.shape[0]), where)
     moved = affine.mask(values, fill=VOID)
     if not is_classes:  # objects are numbered without gaps, in the order of the XML file
         numbers = np.setdiff1d(np.unique(moved), [0, VOID])
@@ -145,7 +150,7 @@ _SIDES = {"Left": "Right", "Right": "Left"}
 _DECLARED = re.compile(rb"\s*<\?xml[^>]*\?>[ \t]*\r?\n?")
 
 
-def move_xml(data: bytes, record_id: str, made: GeneratedImage, where: str) -> bytes:
+def move_xml(data: bytes, record_id: str, generated: GeneratedImage, where: str) -> bytes:
     """Return an XML file with the name, size and boxes of a generated image.
 
     VOC counts pixels from 1 and includes the last one. Objects and parts that left the image
@@ -154,7 +159,7 @@ def move_xml(data: bytes, record_id: str, made: GeneratedImage, where: str) -> b
     Args:
         data: XML file of the source image.
         record_id: id of the source image.
-        made: the generated image.
+        generated: the generated image.
         where: name of the XML file in messages.
 
     Raises:
@@ -165,9 +170,9 @@ def move_xml(data: bytes, record_id: str, made: GeneratedImage, where: str) -> b
         for item in root.findall(tag):
             text = (item.text or "").strip()
             if tag == "filename" or text.endswith(record_id.rpartition("/")[2]):
-                item.text = rename(text, record_id, made.id)
-    if not made.is_copy:
-        affine = made.map_for(_stated_size(root), where)
+                item.text = rename(text, record_id, generated.id)
+    if not generated.is_copy:
+        affine = generated.map_for(_stated_size(root), where)
         for tag, pixels in (("width", affine.width), ("height", affine.height)):
             for item in root.findall(f"size/{tag}"):
                 item.text = str(pixels)
@@ -185,7 +190,8 @@ def _parse(data: bytes, where: str) -> ElementTree.Element:
     builder = ElementTree.TreeBuilder(insert_comments=True, insert_pis=True)
     try:
         parser = ElementTree.XMLParser(target=builder)  # noqa: S314 - no entities, see above
-        parser.feed(data)
+        for piece in iter_utf8(io.BytesIO(data), where):
+            parser.feed(piece.decode())
         root: ElementTree.Element = parser.close()
     except (ElementTree.ParseError, UnicodeError, LookupError) as error:
         line = " ".join(str(error).split())[:160]

@@ -6,6 +6,7 @@ image.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.layouts.access.folder import iter_files
 from curate.layouts.faces.boxes import NAME, FoundFaces, GivenFaces, make_box, one_line
+from curate.layouts.voc.read import iter_utf8
 
 _FIELDS = ("pose", "truncated", "occluded", "difficult")
 
@@ -66,7 +68,8 @@ def _parse(file: Path, name: str) -> GivenFaces:
     if b"<!" in data:  # a document type could define entities without end
         raise DataError(f"{file} has a declaration; expected plain Pascal VOC")
     try:
-        root = ElementTree.fromstring(data)  # noqa: S314 - without declarations there are no entities
+        text = b"".join(iter_utf8(io.BytesIO(data), str(file))).decode()
+        root = ElementTree.fromstring(text)  # noqa: S314 - without declarations there are no entities
         image = root.findtext("filename") or ""
         boxes = tuple(_parse_box(item, str(file)) for item in root.iter("object"))
         fields = tuple(_parse_fields(item) for item in root.iter("object"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import posixpath
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -13,12 +14,20 @@ from xml.parsers import expat
 from curate.core.errors import DataError
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
-from curate.layouts.annotations import iter_lines, open_annotation, resolve, shorten
+from curate.layouts.annotations import (
+    Problems,
+    iter_lines,
+    open_annotation,
+    resolve,
+    shorten,
+    xml_encoding,
+)
 from curate.layouts.files import split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_voc_map
 from curate.storage.index import NameIndex
 
 _MAX_DEPTH = 64
+_BLOCK = 1 << 16
 _MAX_TEXT = 1 << 12
 _SIZES = (("annotation", "size", "width"), ("annotation", "size", "height"))
 _FILENAME = ("annotation", "filename")
@@ -63,6 +72,25 @@ def _read(file: BinaryIO, name: str) -> dict[tuple[str, ...], str]:
     return texts
 
 
+def iter_utf8(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Read an XML file in the encoding that it declares, and return it as UTF-8 in pieces.
+
+    Raises:
+        DataError: if the file is not in that encoding.
+    """
+    head = file.read(_BLOCK)
+    encoding = xml_encoding(head)
+    try:
+        decoder = codecs.getincrementaldecoder(encoding)("strict")
+        while head:
+            text = decoder.decode(head)
+            yield text.encode()
+            head = file.read(_BLOCK)
+        decoder.decode(b"", final=True)
+    except UnicodeError:
+        raise DataError(f"{name} is not valid {encoding} text") from None
+
+
 def parse_xml(
     file: BinaryIO,
     name: str,
@@ -80,7 +108,7 @@ def parse_xml(
     Raises:
         DataError: if it is malformed, or has a document type declaration.
     """
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")
     stack: list[str] = []
 
     def refuse(*_: object) -> None:
@@ -100,7 +128,9 @@ def parse_xml(
     parser.StartElementHandler, parser.EndElementHandler = start, leave
     parser.CharacterDataHandler = lambda data: text(tuple(stack), data)
     try:
-        parser.ParseFile(file)
+        for piece in iter_utf8(file, name):
+            parser.Parse(piece)
+        parser.Parse(b"", True)
     except expat.ExpatError as error:
         raise DataError(
             f"{name} is not well-formed XML; the file may be truncated ({error})"
@@ -135,6 +165,10 @@ class Voc(LabelMapLayout):
         return _find_years(self.folder)
 
     @cached_property
+    def _list_problems(self) -> Problems:
+        return Problems()
+
+    @cached_property
     def _splits(self) -> NameIndex:
         """Splits of images, by path without folder and suffix."""
         names = NameIndex()
@@ -146,21 +180,26 @@ class Voc(LabelMapLayout):
                     self._read_list(path, year, split, names)
         return names
 
-    def check(self) -> Iterator[str]:
+    def check(self, strict: bool = False) -> Iterator[str]:
         """Read all lists and XML files.
 
         Raises:
-            DataError: if one is malformed.
+            DataError: if ``strict`` and one is malformed.
         """
-        names, foreign = self._splits, 0
+        names, foreign, problems = self._splits, 0, Problems()
         for info in self.folder.files():
             kind, stem = self.kind_of(info.path)
             if kind == IMAGES and self._is_image(info):
                 names.add("image", stem)
             elif kind == ANNOTATIONS and info.regular and info.path.endswith(".xml"):
                 names.add("label", stem)
-                with open_annotation(self.folder, info.path) as file:
+                with (
+                    problems.collect("XML files"),
+                    open_annotation(self.folder, info.path) as file,
+                ):
                     foreign += load_annotation(file, info.path)
+        yield from self._list_problems.report(strict)
+        yield from problems.report(strict)
         if foreign:
             yield f"{foreign:,} XML files contain a local path in <path>; copied unchanged."
         for one, other, text in (
@@ -213,15 +252,16 @@ class Voc(LabelMapLayout):
         return "", path
 
     def _read_list(self, path: str, year: str, split: str, names: NameIndex) -> None:
-        with open_annotation(self.folder, path) as file:
+        problems = self._list_problems
+        with problems.collect(path), open_annotation(self.folder, path) as file:
             for where, line in iter_lines(file, path):
                 name = _FLAG.sub("", line.strip())
-                if not name:
-                    continue
-                stem = resolve(year, name, where)
-                if not names.add(f"in {split}", stem):
-                    raise DataError(f"{where} names {name!a}, which is duplicated")
-                names.add("split", stem, split)
+                with problems.collect(path):
+                    stem = resolve(year, name, where) if name else ""
+                    if stem and not names.add(f"in {split}", stem):
+                        problems.add(path, f"{where} names {name!a}, which is duplicated")
+                    if stem:
+                        names.add("split", stem, split)
 
 
 def _find_years(folder: Folder) -> list[str]:

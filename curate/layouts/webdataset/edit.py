@@ -42,11 +42,13 @@ def rebuild_tar(
         writer = _Writer(container, edits, image_bytes, file, target, placed)
         for _, group in groupby(iter_members(file, container), key=lambda member: member.key):
             members = list(group)
-            made = list(writer.iter_made(members))  # errors are raised before the sample is written
+            generated = list(
+                writer.iter_generated(members)
+            )  # errors are raised before the sample is written
             for member, reason in writer.write_source(members):
                 yield SidecarFile(PurePosixPath(container, member.path), "", False, reason)
-            for image, each in made:
-                for member, reason in writer.write_made(members, image, each, keys):
+            for image, each in generated:
+                for member, reason in writer.write_generated(members, image, each, keys):
                     yield SidecarFile(PurePosixPath(container, member.path), "", False, reason)
     target.write(END)
 
@@ -70,17 +72,19 @@ class _Writer:
         self._target = target
         self._placed = placed
 
-    def iter_made(self, members: list[Member]) -> Iterator[tuple[Member, GeneratedImage]]:
+    def iter_generated(self, members: list[Member]) -> Iterator[tuple[Member, GeneratedImage]]:
         """Iterate over the images to generate from a sample."""
         images = [member for member in members if is_image(member)]
         for image in images:
-            for made in self._edits.generated_from(self._id(image)) if is_plain(image.path) else ():
+            for generated in (
+                self._edits.generated_from(self._id(image)) if is_plain(image.path) else ()
+            ):
                 if len(images) > 1:
                     raise DataError(
                         f"the sample {image.key!r} of {self._tar!r} has several images, so no "
                         "image can be generated from one of them alone"
                     )
-                yield image, made
+                yield image, generated
 
     def write_source(self, members: list[Member]) -> Iterator[Left]:
         """Write the kept members of a sample; yields those that are left out."""
@@ -99,14 +103,14 @@ class _Writer:
             elif reason := copy_member(member, self._file, self._target):
                 yield member, reason
 
-    def write_made(
-        self, members: list[Member], image: Member, made: GeneratedImage, keys: set[str]
+    def write_generated(
+        self, members: list[Member], image: Member, generated: GeneratedImage, keys: set[str]
     ) -> Iterator[Left]:
         """Write the sample of a generated image; yields members that are left out."""
-        data = self._image_bytes(made.id)
+        data = self._image_bytes(generated.id)
         if data is None:
             return
-        named = _renamed(image, made.id.removeprefix(f"{self._tar}/"))
+        named = _renamed(image, generated.id.removeprefix(f"{self._tar}/"))
         if named.key in keys:
             raise DataError(f"{self._tar!r} has a sample {named.key!r} already; rename it")
         keys.add(named.key)
@@ -114,9 +118,9 @@ class _Writer:
             ending = member.name[len(member.key) :]
             own = _renamed(member, named.path[: len(named.path) - _tail(named)] + ending)
             if member is image:
-                self._write_image(named, made.id, data)
+                self._write_image(named, generated.id, data)
             elif member.kind is not Kind.FOLDER:
-                reason = self._write_text(own, member, made)
+                reason = self._write_text(own, member, generated)
                 if reason is not None:
                     yield own, reason
 
@@ -129,10 +133,10 @@ class _Writer:
         write_member(whole, [data], self._target)
         self._placed(record_id, f"{self._tar}/{member.path}")
 
-    def _write_text(self, own: Member, member: Member, made: GeneratedImage) -> str | None:
+    def _write_text(self, own: Member, member: Member, generated: GeneratedImage) -> str | None:
         """Write a text member of a generated image; returns why it is left out, or None."""
         where = f"{self._tar}/{member.path}"
-        if made.is_copy or member.kind is not Kind.FILE or not member.size:
+        if generated.is_copy or member.kind is not Kind.FILE or not member.size:
             return copy_member(own, self._file, self._target)
         if not member.path.lower().endswith(".json"):
             words = member.name[len(member.key) :].split(".")
@@ -142,13 +146,13 @@ class _Writer:
                     "transformed; use an augmentation that keeps the geometry, such as photometric"
                 )
             return copy_member(own, self._file, self._target)
-        data = self._move_json(member, made, where)
+        data = self._move_json(member, generated, where)
         if reason := find_in_blocks([data]):
             return reason
         write_member(replace(own, size=len(data)), [data], self._target)
         return None
 
-    def _move_json(self, member: Member, made: GeneratedImage, where: str) -> bytes:
+    def _move_json(self, member: Member, generated: GeneratedImage, where: str) -> bytes:
         self._file.seek(member.offset)
         data = self._file.read(min(member.size, _MAX_JSON + 1))
         try:
@@ -162,7 +166,7 @@ class _Writer:
         if not isinstance(value, dict):
             refuse_geometry("", value, where)
             return data
-        moved = move_row(value, made, where)
+        moved = move_row(value, generated, where)
         return json.dumps(moved, ensure_ascii=data.isascii()).encode()
 
     def _id(self, member: Member) -> str:

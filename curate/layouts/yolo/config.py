@@ -9,7 +9,7 @@ from typing import Any
 
 from curate.core.errors import DataError
 from curate.layouts.access.folder import Folder
-from curate.layouts.annotations import open_annotation, read_head, resolve, shorten
+from curate.layouts.annotations import Problems, open_annotation, read_head, resolve, shorten
 
 _MAX_BYTES = 1 << 20
 _MAX_DEPTH = 16
@@ -46,15 +46,26 @@ def find_config(folder: Folder) -> str | None:
     return next((name for name in names if _looks_like_config(read_head(folder, name))), None)
 
 
-def load_config(folder: Folder, path: str) -> Config:
+def load_config(folder: Folder, path: str, problems: Problems) -> Config:
     """Load a configuration.
 
+    Args:
+        folder: files of the dataset.
+        path: path of the configuration.
+        problems: collects values of a wrong type, and paths that are absolute or outside the
+            dataset.
+
     Raises:
-        DataError: if it is not valid YAML, a value has the wrong type, or a path in it is
-            absolute or outside the dataset.
+        DataError: if it is not valid YAML.
     """
     value = _load_yaml(folder, path)
-    classes = _count_classes(value, path)
+    classes, keypoints, dimensions, flips = None, 0, 2, None
+    with problems.collect(path):
+        classes = _count_classes(value, path)
+    with problems.collect(path):
+        keypoints, dimensions = _keypoints(value, path)
+    with problems.collect(path):
+        flips = _flips(value, keypoints, path)
     lists, notes = [], []
     if isinstance(value.get("path"), str) and value["path"].startswith(("/", "~", "..")):
         notes.append(f"{path}: path is {shorten(value['path'])}; copied unchanged.")
@@ -63,15 +74,15 @@ def load_config(folder: Folder, path: str) -> Config:
         for number, entry in enumerate(entries if isinstance(entries, list) else [entries]):
             if entry is not None:
                 where = f"{path}: {split}" + (f"[{number}]" if isinstance(entries, list) else "")
-                found = _locate(folder, value, entry, where)
-                if found.endswith(".txt"):
-                    lists.append((split, found))
-    keypoints, dimensions = _keypoints(value, path)
+                with problems.collect(path):
+                    found = _locate(folder, value, entry, where)
+                    if found.endswith(".txt"):
+                        lists.append((split, found))
     return Config(
         classes=classes,
         keypoints=keypoints * dimensions if keypoints else None,
         dimensions=dimensions,
-        flips=_flips(value, keypoints, path),
+        flips=flips,
         lists=tuple(lists),
         notes=tuple(notes),
         names=_name_classes(value.get("names")),
@@ -140,8 +151,10 @@ def _count_classes(value: Mapping[str, Any], path: str) -> int | None:
 
 
 def _name_classes(names: Any) -> dict[int, str]:
-    given = names.items() if _by_number(names) else enumerate(names or ())
-    return {number: str(name) for number, name in given}
+    if not isinstance(names, list | dict):
+        return {}
+    given = names.items() if isinstance(names, dict) else enumerate(names)
+    return {number: str(name) for number, name in given if type(number) is int}
 
 
 def _by_number(names: Any) -> bool:
@@ -171,7 +184,7 @@ def _locate(folder: Folder, value: Mapping[str, Any], entry: Any, where: str) ->
     """Return the file or folder in SOURCE to which the entry of a split refers."""
     if isinstance(entry, str) and entry.startswith("../"):
         inside = entry[3:]  # written by Roboflow, and read this way by Ultralytics
-        if posixpath.dirname(inside) and f"{inside.split('/')[0]}/" in folder.list_names():
+        if posixpath.dirname(inside):  # the folder of a split may be missing in the export
             entry = inside
     found = resolve("", entry, where)
     root = value.get("path")

@@ -70,10 +70,10 @@ class YoloEditor:
     def iter_new(self) -> Iterator[tuple[str, bytes]]:
         """Iterate over the label files of generated images."""
         for record in self._source.records():
-            for made in self._edits.generated_from(record.id):
+            for generated in self._edits.generated_from(record.id):
                 path = label_of(record.id)
                 if self._folder.info(path) is not None:
-                    yield label_of(made.id), self._make_label(path, made)
+                    yield label_of(generated.id), self._make_label(path, generated)
 
     def _decider(self, path: str) -> Decide:
         def decide(line: str, where: str) -> tuple[bool, list[str]]:
@@ -82,19 +82,25 @@ class YoloEditor:
             image = self._source.find_listed(line.strip(), path, where)
             if self._source.find(image) is None:
                 return True, []  # missing in SOURCE as well
-            made = self._edits.generated_from(image)
-            return self._edits.is_kept(image), [rename(line.rstrip(), image, m.id) for m in made]
+            generated = self._edits.generated_from(image)
+            return self._edits.is_kept(image), [
+                rename(line.rstrip(), image, m.id) for m in generated
+            ]
 
         return decide
 
-    def _make_label(self, path: str, made: GeneratedImage) -> bytes:
+    def _make_label(self, path: str, generated: GeneratedImage) -> bytes:
         """Return the label file of a generated image from that of its source."""
-        if made.affine.is_identity(made.width, made.height):  # labels refer to the upright image
+        if generated.affine.is_identity(
+            generated.width, generated.height
+        ):  # labels refer to the upright image
             return self._folder.read(path)
         lines = []
         with open_annotation(self._folder, path) as file:
             for where, line in iter_lines(file, path):
-                moved = move_line(line, made, self._source.config, where) if line.strip() else line
+                moved = (
+                    move_line(line, generated, self._source.config, where) if line.strip() else line
+                )
                 if moved is not None:
                     lines.append(f"{moved}\n")
         return "".join(lines).encode()
@@ -103,13 +109,13 @@ class YoloEditor:
 _DIGITS = 8  # decimal places
 
 
-def move_line(line: str, made: GeneratedImage, config: Config, where: str) -> str | None:
+def move_line(line: str, generated: GeneratedImage, config: Config, where: str) -> str | None:
     """Transform a line for a generated image; None if its object left the image.
 
     Args:
         line: ``class x y w h``, ``class x1 y1 x2 y2 x3 y3 …`` or a box and its keypoints,
             relative to the size of the upright image.
-        made: the generated image.
+        generated: the generated image.
         config: configuration of the dataset.
         where: name of the line in messages.
 
@@ -120,49 +126,49 @@ def move_line(line: str, made: GeneratedImage, config: Config, where: str) -> st
     first, *rest = line.split()
     values = [float(text) for text in rest]
     if config.keypoints is None and len(values) != 4:
-        moved = _move_polygon(values, made)
+        moved = _move_polygon(values, generated)
     else:
-        moved = _move_box(values[:4], made)
+        moved = _move_box(values[:4], generated)
         if moved and len(values) > 4:
-            moved += _move_pose(values[4:], made, config, where)
+            moved += _move_pose(values[4:], generated, config, where)
     return " ".join([first, *map(_format, moved)]) if moved else None
 
 
-def _move_box(values: list[float], made: GeneratedImage) -> list[float]:
+def _move_box(values: list[float], generated: GeneratedImage) -> list[float]:
     x, y, width, height = values
     corners = Box(
-        (x - width / 2) * made.width,
-        (y - height / 2) * made.height,
-        (x + width / 2) * made.width,
-        (y + height / 2) * made.height,
+        (x - width / 2) * generated.width,
+        (y - height / 2) * generated.height,
+        (x + width / 2) * generated.width,
+        (y + height / 2) * generated.height,
     )
-    box = made.affine.box(corners)
+    box = generated.affine.box(corners)
     if box is None:
         return []
-    across, down = made.affine.width, made.affine.height
+    across, down = generated.affine.width, generated.affine.height
     centre = [(box.x0 + box.x1) / 2 / across, (box.y0 + box.y1) / 2 / down]
     return [*centre, box.width / across, box.height / down]
 
 
-def _move_polygon(values: list[float], made: GeneratedImage) -> list[float]:
-    points = np.reshape(values, (-1, 2)) * (made.width, made.height)
-    return _to_relative(made.affine.polygon(points), made.affine)
+def _move_polygon(values: list[float], generated: GeneratedImage) -> list[float]:
+    points = np.reshape(values, (-1, 2)) * (generated.width, generated.height)
+    return _to_relative(generated.affine.polygon(points), generated.affine)
 
 
 def _move_pose(
-    values: list[float], made: GeneratedImage, config: Config, where: str
+    values: list[float], generated: GeneratedImage, config: Config, where: str
 ) -> list[float]:
     """Transform keypoints; those that left the image become zeros, like unset ones."""
     points = np.reshape(values, (-1, config.dimensions))
-    if made.affine.flips:
+    if generated.affine.flips:
         if config.flips is None:
             raise DataError(
                 f"{where} has keypoints, and data.yaml has no flip_idx to mirror them; "
                 "add it, or use an augmentation that does not flip"
             )
         points = points[list(config.flips)]
-    affine = made.affine
-    moved_points = affine.points(points[:, :2] * (made.width, made.height))
+    affine = generated.affine
+    moved_points = affine.points(points[:, :2] * (generated.width, generated.height))
     inside = (moved_points >= 0).all(axis=1) & (moved_points < (affine.width, affine.height)).all(
         axis=1
     )

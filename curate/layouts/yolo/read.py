@@ -12,7 +12,7 @@ from typing import Any
 from curate.core.errors import DataError
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import FileInfo, Folder
-from curate.layouts.annotations import iter_lines, open_annotation, resolve, shorten
+from curate.layouts.annotations import Problems, iter_lines, open_annotation, resolve, shorten
 from curate.layouts.files import ANNOTATION_SUFFIXES, FileLayout, split_of_folders
 from curate.layouts.yolo.config import Config, find_config, load_config
 from curate.storage.index import NameIndex
@@ -69,6 +69,7 @@ def _number(text: str, where: str) -> float:
 
 
 _CATEGORY = "category"
+_LABELS = "lines of labels"
 _SPLITS = ("train", "val", "valid", "test")
 _NOT_LABELS = frozenset({"classes.txt", "README.txt"})
 
@@ -94,40 +95,51 @@ class Yolo(FileLayout):
         return None
 
     @cached_property
+    def _problems(self) -> Problems:
+        """Problems of the configuration and the lists."""
+        return Problems()
+
+    @cached_property
     def config(self) -> Config:
         """Configuration of the dataset."""
         path = find_config(self.folder)
-        return load_config(self.folder, path) if path else Config()
+        if path is not None:
+            with self._problems.collect(path):
+                return load_config(self.folder, path, self._problems)
+        return Config()
 
     @cached_property
     def _lists(self) -> NameIndex:
         """Images named by lists, with their split."""
-        names = NameIndex()
+        names, problems = NameIndex(), self._problems
         for split, path in self._list_paths:
-            with open_annotation(self.folder, path) as file:
+            with problems.collect(path), open_annotation(self.folder, path) as file:
                 for where, line in iter_lines(file, path):
-                    if line.strip():
-                        image = self.find_listed(line.strip(), path, where)
-                        if not names.add(f"in {split}", image):
-                            raise DataError(f"{where} names {line!a}, which is duplicated")
-                        names.add("split", image, split)
+                    with problems.collect(path):
+                        image = self.find_listed(line.strip(), path, where) if line.strip() else ""
+                        if image and not names.add(f"in {split}", image):
+                            problems.add(path, f"{where} names {line!a}, which is duplicated")
+                        if image:
+                            names.add("split", image, split)
         return names
 
-    def check(self) -> Iterator[str]:
+    def check(self, strict: bool = False) -> Iterator[str]:
         """Read the configuration, all lists and all labels.
 
         Raises:
-            DataError: if one is malformed.
+            DataError: if ``strict`` and one is malformed.
         """
         yield from self.config.notes
-        names = self._lists
+        names, problems = self._lists, Problems()
+        yield from self._problems.report(strict)
         for info in self.folder.files():
             if self._is_image(info):
                 names.add("there", info.path)
                 names.add("image", label_of(info.path))
             elif _is_label(info):
                 names.add("label", info.path)
-                self._check_label(info.path)
+                self._check_label(info.path, problems)
+        yield from problems.report(strict)
         for one, other, text in (
             ("image", "label", "images have no label"),
             ("label", "image", "labels have no image"),
@@ -153,9 +165,12 @@ class Yolo(FileLayout):
                 for number in self._iter_classes(label):
                     yield info.path, {_CATEGORY: self.config.names.get(number, str(number))}
 
-    def _check_label(self, path: str) -> None:
-        for _ in self._iter_classes(path):
-            pass
+    def _check_label(self, path: str, problems: Problems) -> None:
+        with problems.collect(_LABELS), open_annotation(self.folder, path) as file:
+            for where, line in iter_lines(file, path):
+                with problems.collect(_LABELS):
+                    if line.strip():
+                        check_line(line, where, self.config)
 
     def _iter_classes(self, path: str) -> Iterator[int]:
         """Iterate over the classes of the objects in a label file, checking each line."""

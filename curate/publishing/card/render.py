@@ -37,6 +37,20 @@ _AUDITS = (
 )
 
 
+_EMBEDDED = (
+    (re.compile(r"data:\s*(?:image|application|video)/|;\s*base64\s*,", re.I), "a data: address"),
+    (re.compile(r"<\s*(?:svg|object|embed|canvas|script)\b", re.I), "an element that can draw"),
+    (re.compile(r"[A-Za-z0-9+/=_-]{400,}"), "a long run of letters and digits"),
+    (re.compile(r"(?:^[^\S\n]*[A-Za-z0-9+/=_-]{40,}[^\S\n]*\n){6,}", re.M), "lines of base64"),
+)
+"""What could carry a picture into a card."""
+
+
+def find_embedded(text: str) -> str | None:
+    """What in a card could be a picture, or None; a card links to pictures and holds none."""
+    return next((what for pattern, what in _EMBEDDED if pattern.search(text)), None)
+
+
 def find_kept(body: str) -> dict[str, str]:
     """The sections of a card that people wrote, by name."""
     return {found["name"]: found["text"] for found in _KEPT.finditer(body)}

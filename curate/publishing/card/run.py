@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 from curate.core.errors import DataError, UsageError
-from curate.layouts.annotations import iter_events
 from curate.manifest.files import Problem
 from curate.publishing import dataset as datasets
 from curate.publishing.card import governance, picture, render, sidecars
@@ -21,6 +18,7 @@ from curate.publishing.card.evidence import load_evidence
 from curate.publishing.card.figures import find_mismatches
 from curate.publishing.card.header import check_header, format_header, make_header, split_card
 from curate.publishing.card.questions import Answers, format_template, parse_answers
+from curate.publishing.card.scan import iter_sidecar_counts
 from curate.publishing.croissant.build import PublishedFile, build_croissant, find_missing
 from curate.publishing.croissant.validate import validate
 from curate.publishing.dataset import Dataset
@@ -223,11 +221,17 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
     context = render.make_context(answers, documents, evidence, rows, kept)
     croissant = build_croissant(answers, form, documents, (), publication["objects_box"])
     validate(croissant)
+    text = render.render_body(context, _load_template(options.template), kept)
+    if embedded := render.find_embedded(f"{format_header(header)}\n{text}"):
+        raise DataError(
+            f"{CARD}: it would hold {embedded}, which could be a picture; take it out of "
+            f"{QUESTIONS}, the template or the kept sections"
+        )
     return Card(
         answers=answers,
         form=form,
         header=header,
-        body=render.render_body(context, _load_template(options.template), kept),
+        body=text,
         croissant=croissant,
         citation=render.format_citation(answers),
         picture=picture.draw_example(run["obfuscator"]) if "obfuscator" in run else None,
@@ -262,7 +266,7 @@ def describe_publication(
         "counts": with_faces,
         "reasons": datasets.count_withheld(dataset),
         "splits": dict(form.splits),
-        "sidecars": sidecars.merge_counts(_iter_sidecar_counts(dataset)),
+        "sidecars": sidecars.merge_counts(iter_sidecar_counts(dataset)),
         "objects_box": _box_of(dataset, form),
     }
 
@@ -274,92 +278,6 @@ def _box_of(dataset: Dataset, form: Form) -> str | None:
 
     kinds = {"coco": CocoObjects.box, "voc": VocObjects.box, "yolo": YoloObjects.box}
     return kinds[dataset.layout]
-
-
-def _iter_sidecar_counts(dataset: Dataset) -> Iterator[dict[str, dict[str, int]]]:
-    for carried in dataset.carried():
-        if carried.is_container and not carried.path.endswith(".parquet"):
-            continue
-        path = dataset.data / carried.path
-        suffix = path.suffix.lower()
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            if suffix == ".json":
-                yield _count_json(path)
-            elif suffix in (".csv", ".tsv"):
-                yield _count_csv(path)
-            elif suffix == ".jsonl":
-                with path.open(encoding="utf-8") as lines:
-                    yield sidecars.count_keys(sidecars.iter_json_lines(lines))
-            elif suffix == ".xml":
-                yield _count_xml(path)
-            elif suffix == ".parquet":
-                yield _count_parquet(path)
-
-
-def _count_json(path: Path) -> dict[str, dict[str, int]]:
-    """Keys of a JSON document of any size, with values that are plain; streamed."""
-
-    def pairs(file: Any) -> Iterator[dict[str, Any]]:
-        key, floats = None, 0
-        for _, event, value in iter_events(file, path.name):
-            if event == "map_key":
-                key, floats = value, 0
-            elif event in ("string", "boolean"):
-                if key is not None and value not in ("", None):
-                    yield {key: value}
-                key = None if floats == 0 else key
-            elif event == "number":
-                floats += isinstance(value, float)
-                if floats == 64 and key is not None and "segment" not in key:
-                    yield {key: [0.5] * 64}
-                elif floats == 0 and key is not None:
-                    yield {key: value}
-                    key = None
-
-    with path.open("rb") as file:
-        try:
-            return sidecars.count_keys(pairs(file))
-        except DataError:
-            return {}
-
-
-def _count_csv(path: Path) -> dict[str, dict[str, int]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        delimiter = "\t" if path.suffix == ".tsv" else ","
-        try:
-            rows = csv.DictReader(file, delimiter=delimiter)
-            return sidecars.count_keys({str(k): v for k, v in row.items()} for row in rows)
-        except csv.Error:
-            return {}
-
-
-def _count_xml(path: Path) -> dict[str, dict[str, int]]:
-    data = path.read_bytes()[: 16 << 20]
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        return {}
-    try:
-        root = ElementTree.fromstring(data)  # noqa: S314 - entities were refused above
-    except ElementTree.ParseError:
-        return {}
-    texts = ({item.tag: item.text.strip()} for item in root.iter() if item.text)
-    return sidecars.count_keys(texts)
-
-
-def _count_parquet(path: Path) -> dict[str, dict[str, int]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    found: dict[str, dict[str, int]] = {}
-    try:
-        with pq.ParquetFile(path) as table:
-            rows = table.metadata.num_rows
-            for name in table.schema_arrow.names:
-                kind = sidecars.kind_of(name, None)
-                if kind is not None:
-                    found.setdefault(kind, {})[name] = rows
-    except (pa.ArrowException, OSError):
-        return {}
-    return found
 
 
 def _load_card(out: Path) -> tuple[dict[str, Any], str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from curate.core.errors import DataError, ManifestError
 from curate.layouts import open_source
-from curate.pipeline.verify import verify
+from curate.pipeline.verify import iter_problems
 from curate.publishing.card.run import Card, Difference, iter_differences
 from curate.publishing.dataset import Dataset
 
@@ -96,9 +96,9 @@ def _raise_if_any(refusals: Iterator[Refusal]) -> None:
 
 
 def _iter_refusals(dataset: Dataset, source: str | None, workers: int | None) -> Iterator[Refusal]:
-    checked = verify(dataset.out, source if not dataset.is_correction else None, workers)
+    compared = source if not dataset.is_correction else None
     failed = False
-    for problem in checked.problems:
+    for problem in iter_problems(dataset.out, compared, workers):
         failed = True
         yield Refusal(problem.path, f"{problem.kind}: {problem.detail}")
     if not failed:

@@ -262,7 +262,7 @@ def test_audits_that_do_not_fit_are_not_joined(people: Path, tmp_path: Path) -> 
             merge_audits([paths[0], write(tmp_path / "x.json", text)])
     forged = json.loads(paths[0].read_text())
     forged["census"]["tables"][0]["counts"] = [-1]
-    with pytest.raises(DataError, match="no audit that can be joined"):
+    with pytest.raises(DataError, match="is not a report of curate audit that can be merged"):
         merge_audits([paths[0], write(tmp_path / "x.json", json.dumps(forged))])
 
 

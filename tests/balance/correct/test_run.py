@@ -146,7 +146,7 @@ def test_nothing_is_ever_made_of_validation_or_test(
     assert tally(out)[("val", "nurse", "f")] == 6
     assert tally(out)[("train", "nurse", "m")] == 14
     assert {row.split for row in rows_of(out) if row.outcome == "made"} == {"train"}
-    with pytest.raises(UsageError, match="makes no records of 'val'"):
+    with pytest.raises(UsageError, match="adds no records to 'val'"):
         run(blurred, people, tmp_path / "x", options("augment", splits=("val",)))
 
 
@@ -220,7 +220,7 @@ def test_positives_are_added_where_they_are_rarer(
         / (counted[("train", "pilot", g)] + counted[("train", "nurse", g)])
         for g in "fm"
     }
-    assert rates["f"] >= rates["m"]
+    assert 20 / 39 <= rates["f"] < rates["m"]  # the overall rate of those whose gender is known
     assert found["after"]["rate_gap"] < found["before"]["rate_gap"]
 
 
@@ -239,7 +239,7 @@ def test_faces_that_no_run_has_hidden_go_nowhere_by_mistake(
     blurred: Path, people: Path, tmp_path: Path
 ) -> None:
     photos = str(blurred.parent / "photos")
-    with pytest.raises(UsageError, match="its faces would go to OUT as they are"):
+    with pytest.raises(UsageError, match="OUT would show its faces"):
         rebalance(photos, tmp_path / "x", options("subset"), BalanceInputs(groups=people), ONE)
     assert not (tmp_path / "x").exists()
     listed = options("subset", writes_images=False)
@@ -259,7 +259,7 @@ def test_an_image_that_is_not_what_its_manifest_says_ends_the_run(
     source = tmp_path / "source"
     shutil.copytree(blurred, source)
     save_photo(source / "data/train/nurse/02.jpg", 999)
-    with pytest.raises(DataError, match=r"02\.jpg is not what the manifest of SOURCE says"):
+    with pytest.raises(DataError, match=r"02\.jpg differs from the manifest of SOURCE"):
         rebalance(
             str(source), tmp_path / "out", options("subset"), BalanceInputs(groups=people), ONE
         )
@@ -299,10 +299,10 @@ def test_files_beside_the_images_must_be_those_of_the_manifest(
     asked = options("subset", label=None, within=False)
     run(tmp_path / "out", table, tmp_path / "even", asked)
     shutil.copy(tmp_path / "photos/0.jpg", tmp_path / "out/data/readme.txt")
-    with pytest.raises(DataError, match=r"readme.txt is not what the manifest of SOURCE says"):
+    with pytest.raises(DataError, match=r"readme.txt differs from the manifest of SOURCE"):
         run(tmp_path / "out", table, tmp_path / "even2", asked)
     shutil.copy(tmp_path / "photos/0.jpg", tmp_path / "even/data/readme.txt")
-    with pytest.raises(DataError, match=r"readme.txt is not what the manifest of SOURCE says"):
+    with pytest.raises(DataError, match=r"readme.txt differs from the manifest of SOURCE"):
         run(tmp_path / "even", table, tmp_path / "even2", asked)
 
 
@@ -392,20 +392,20 @@ def test_verify_sees_a_manifest_that_was_rewritten(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"by": ()}, "say which groups"),
+        ({"by": ()}, "no attributes given"),
         ({"by": (("gender", "gender"),)}, "names an attribute twice"),
         ({"by": (("category",),)}, "both the label and an attribute"),
         ({"by": (("eyes",),)}, "no column 'eyes'"),
-        ({"splits": ("dev",)}, "no record is of the split 'dev'"),
-        ({"least": 30}, "fewer than the 30"),
-        ({"strategy": "augment-positive"}, "needs --label and --positive"),
-        ({"positive": "pilot"}, "--positive is for augment-positive"),
-        ({"rate": "overall"}, "--base-rate is for augment-positive"),
+        ({"splits": ("dev",)}, "no record is in split 'dev'"),
+        ({"min_per_label": 30}, "fewer than the 30"),
+        ({"strategy": "augment-positive"}, "requires --label and --positive"),
+        ({"positive": "pilot"}, "--positive is only for"),
+        ({"rate": "highest"}, "--base-rate is only for"),
         (
             {"strategy": "augment-positive", "positive": "pilot", "target": "observed"},
-            "and no --target",
+            "has no --target",
         ),
-        ({"strategy": "shrink"}, "no strategy 'shrink'"),
+        ({"strategy": "shrink"}, "unknown strategy 'shrink'"),
     ],
 )
 def test_what_is_wrong_is_one_line(
@@ -449,7 +449,7 @@ def test_verify_compares_weights_and_report_with_the_records(people: Path, tmp_p
     facts["report"]["counts"]["kept"] += 1
     path.write_text(json.dumps(facts))
     found = "\n".join(str(problem) for problem in verify(out, None, 1).problems)
-    assert "is not that of its record" in found
+    assert "differs from its record" in found
     assert "report.counts is" in found
 
 
@@ -459,5 +459,5 @@ def test_a_finished_correction_of_another_source_is_not_taken_for_this_one(
     asked = options("subset")
     run(blurred, people, tmp_path / "out", asked)
     run(tmp_path / "out", people, tmp_path / "again", asked)
-    with pytest.raises(UsageError, match="is of another SOURCE"):
+    with pytest.raises(UsageError, match="was made from another SOURCE"):
         rebalance(str(blurred), tmp_path / "again", asked, BalanceInputs(groups=people), ONE)

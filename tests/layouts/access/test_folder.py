@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.core.errors import DataError
 from curate.layouts.access import folder as walk
-from curate.layouts.access.folder import is_text_path, iter_files
+from curate.layouts.access.folder import LocalFolder, is_text_path, iter_files
 
 
 def touch(root: Path, *names: str) -> None:
@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_listed_is_named(
 
 
 def test_a_folder_that_is_gone_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot look at SOURCE: No such file"):
+    with pytest.raises(DataError, match="cannot access SOURCE: No such file"):
         paths(tmp_path / "nothing")
 
 
@@ -130,3 +130,28 @@ def test_paths_are_text_never_shared_and_sorted(
     assert [path.encode() for path in found] == sorted(path.encode() for path in found)
     readable = {path.encode() for path in found if is_text_path(path)}
     assert readable == {name for name in made if name.decode(errors="ignore").encode() == name}
+
+
+def test_a_git_annex_file_without_content_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").symlink_to(
+        "../.git/annex/objects/Xk/7g/SHA256E-s9--0.jpg/SHA256E-s9--0.jpg"
+    )
+    with pytest.raises(DataError, match=r"'a\.jpg' in SOURCE is a git-annex file without content"):
+        list(iter_files(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("a.jpg", "; pass the folder that contains the file"),
+        ("a.zip", "; unpack the archive and pass the folder"),
+        ("nothing", ""),
+    ],
+)
+def test_a_file_in_place_of_a_folder_is_refused_with_advice(
+    name: str, advice: str, tmp_path: Path
+) -> None:
+    if name != "nothing":
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=f"is not a folder{advice}$"):
+        LocalFolder(tmp_path / name)

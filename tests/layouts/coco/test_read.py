@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from curate.core.errors import DataError
 from curate.layouts import open_folder, open_source, recognise
 from curate.layouts.coco.json import looks_like_coco
 from tests.layouts.examples.example import jpeg, write
@@ -68,3 +69,31 @@ def test_real_photos_and_instances(shared_data: Path) -> None:
     assert source.layout == "coco"
     assert list(source.check()) == []
     assert sum(1 for _ in source.records()) == 50
+
+
+def test_images_without_a_file_name_are_found_by_their_coco_url(tmp_path: Path) -> None:
+    write(tmp_path, "train2017/000000000009.jpg", jpeg(1))
+    write(tmp_path, "photos/000000000025.jpg", jpeg(2))
+    url = "http://images.cocodataset.org"
+    images = [{"id": 9, "coco_url": f"{url}/train2017/000000000009.jpg"}]
+    annotations = [{"id": 1, "image_id": 9, "category_id": 3}]
+    lvis = {"annotations": annotations, "images": images, "categories": [{"id": 3, "name": "x"}]}
+    write(tmp_path, "lvis_v1_train.json", json.dumps(lvis))
+    source = open_source(str(tmp_path))
+    assert source.layout == "coco"
+    [problem, unlisted] = source.check()
+    assert problem.startswith("1 problem in lvis_v1_train.json, copied unchanged; the first: ")
+    assert "images[0] has no file_name, only coco_url" in problem
+    assert "1 images are not listed" in unlisted
+    with pytest.raises(DataError, match="has no file_name, only coco_url; fix it"):
+        list(source.check(strict=True))
+
+
+def test_duplicate_ids_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", jpeg(1))
+    annotations = [{"id": 7, "image_id": 1, "bbox": [1, 2, 3, 4]}] * 3
+    taco = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": annotations}
+    write(tmp_path, "annotations.json", json.dumps(taco))
+    [note] = open_source(str(tmp_path)).check()
+    assert note.startswith("2 problems in annotations.json, copied unchanged; the first: ")
+    assert "annotations[1].id is 7, which is duplicated" in note

@@ -92,7 +92,7 @@ EXAMPLE = Example(
     rows={"train2017/a.jpg": [{"category": "dog"}], "train2017/b.png": [{"category": "dog"}]},
     aliases=frozenset({("1", "train2017/a.jpg"), ("2", "train2017/b.png"), ("3", "val2017/c.jpg")}),
     load=load,
-    broken={
+    malformed={
         "cut off": (cut(INSTANCES), r"instances_train2017\.json is not valid JSON"),
         "no images": (replace(INSTANCES, '"images"', '"pictures"'), "images is missing"),
         "images no list": (

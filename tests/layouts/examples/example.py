@@ -27,7 +27,8 @@ class Example:
         splits: every record's id, with its split.
         copied: paths of the files that are copied to the output.
         load: what the field's own reader makes of a folder, as comparable values.
-        broken: by name, what breaks a dataset and what the one line must match.
+        broken: by name, damage that makes images unreadable, and the expected error.
+        malformed: by name, damage to annotations, and the expected note or, if strict, error.
         odd: by name, what makes a dataset odd and what the note must match.
         crowd: writes a dataset with that many annotations of one image.
         named: whether ``auto`` tells this layout by something of its own.
@@ -42,6 +43,7 @@ class Example:
     copied: frozenset[str]
     load: Callable[[Path], Any]
     broken: Mapping[str, tuple[Damage, str]] = field(default_factory=dict)
+    malformed: Mapping[str, tuple[Damage, str]] = field(default_factory=dict)
     odd: Mapping[str, tuple[Damage, str]] = field(default_factory=dict)
     crowd: Callable[[Path, int], None] | None = None
     named: bool = True

@@ -53,12 +53,10 @@ EXAMPLE = Example(
     },
     columns=("text",),
     load=load,
-    broken={
+    malformed={
         "cut off": (cut(META), r"train/metadata\.jsonl, line \d is not valid JSON"),
         "no name": (replace(META, '"file_name"', '"name"'), "line 1 has no file_name"),
         "no object": (add(META, '{"file_name": "a.jpg"}\n[1]\n'), "line 2 is not a JSON object"),
-        "a name twice": (replace(META, "deep/b.png", "a.jpg"), "line 2.*'a.jpg'.*duplicated"),
-        "not there": (remove("train/a.jpg"), "line 1.*'train/a.jpg' is not there"),
         "escapes": (replace(META, "a.jpg", "../test/c.jpg"), "leaves its folder"),
         "absolute": (replace(META, "a.jpg", "/etc/passwd.jpg"), "relative to the dataset"),
         "a URL": (replace(META, "a.jpg", "file://x/a.jpg"), "relative to the dataset"),
@@ -69,5 +67,12 @@ EXAMPLE = Example(
         "a ragged CSV": (add("metadata.csv", "file_name,x\na.jpg\n"), "1 values for 2 columns"),
         "no Parquet": (add("metadata.parquet", "x"), "not a readable Parquet file"),
     },
-    odd={"an image without a row": (add("train/z.jpg", jpeg(9)), r"1 images.*'train/z\.jpg'")},
+    odd={
+        "an image without a row": (add("train/z.jpg", jpeg(9)), r"1 images.*'train/z\.jpg'"),
+        "a name twice": (
+            replace(META, "deep/b.png", "a.jpg"),
+            "1 images are named by several.*a.jpg",
+        ),
+        "an image that is missing": (remove("train/a.jpg"), "1 images named by.*'train/a.jpg'"),
+    },
 )

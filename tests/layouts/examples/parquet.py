@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from tests.layouts.examples.example import Damage, Example, add, cut, jpeg, png
-from tests.layouts.tables.samples import IMAGE, table, write_parquet
+from tests.layouts.tables.samples import IMAGE, table, write_compacted, write_parquet
 
 TRAIN = "data/train-00000-of-00001.parquet"
 TEST = "data/test-00000-of-00001.parquet"
@@ -24,7 +24,7 @@ def content(rows: int, seed: int, **columns: Any) -> pa.Table:
 def build(root: Path) -> None:
     write_parquet(root / TRAIN, content(3, 1), row_group_size=2)
     write_parquet(root / TEST, content(1, 9), compression="zstd")
-    write_parquet(root / "classes.parquet", pa.table({"name": ["cat", "dog"]}))
+    write_compacted(root / "classes.parquet", pa.table({"name": ["cat", "dog"]}))
 
 
 def load(root: Path) -> Any:

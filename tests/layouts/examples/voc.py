@@ -115,7 +115,7 @@ EXAMPLE = Example(
     },
     columns=("category", "difficult"),
     load=load,
-    broken={
+    malformed={
         "cut off": (cut(XML), r"2007_000027\.xml is not well-formed XML"),
         "empty": (add(XML, ""), "is not well-formed XML"),
         "a document type": (add(XML, BOMB), "has a document type"),

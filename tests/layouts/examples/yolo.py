@@ -57,7 +57,7 @@ EXAMPLE = Example(
         "images/other/c.jpg": [{"category": "cat"}],
     },
     load=load,
-    broken={
+    malformed={
         "a line cut off": (add(LABEL, "0 0.5 0.5 0.2"), r"a\.txt, line 1 has 3 numbers"),
         "odd points": (add(LABEL, "0 .1 .1 .2 .2 .3 .3 .4"), "line 1 has 7 numbers"),
         "no number": (replace(LABEL, "0.2", "wide"), "line 1: 'wide' is not a number"),
@@ -72,7 +72,7 @@ EXAMPLE = Example(
         "nc and names differ": (replace(CONFIG, "nc: 2", "nc: 3"), "nc is 3, but names has 2"),
         "a split that escapes": (
             replace(CONFIG, "images/train", "../../etc"),
-            "train is '../../etc', which leaves",
+            "train is '../etc', which leaves",
         ),
         "a split that is absolute": (
             replace(CONFIG, "images/train", "/data/train"),

@@ -10,7 +10,7 @@ import pytest
 
 from curate.core.errors import DataError
 from curate.layouts import open_folder, open_source, recognise
-from curate.layouts.hf_folder.read import iter_file_names
+from curate.layouts.hf_folder.read import iter_described
 from tests.layouts.examples import hf_folder
 from tests.layouts.examples.example import jpeg, write
 
@@ -40,7 +40,7 @@ def test_all_metadata_formats_are_read(suffix: str, tmp_path: Path) -> None:
         write(tmp_path, name, jpeg(1))
     save(tmp_path, suffix)
     folder = open_folder(str(tmp_path))
-    named = iter_file_names(folder, f"metadata{suffix}")
+    named = [each for each, _ in iter_described(folder, f"metadata{suffix}")]
     assert [(key, name) for _, key, name in named] == NAMES
     assert recognise(folder) == ("hf_folder", f"metadata{suffix}")
     source = open_source(str(tmp_path))
@@ -51,7 +51,7 @@ def test_all_metadata_formats_are_read(suffix: str, tmp_path: Path) -> None:
 def test_names_are_found_at_any_depth_and_in_lists(tmp_path: Path) -> None:
     row = {"pair": {"file_name": "a.jpg"}, "file_names": ["b.jpg", "c.jpg"], "text": "x"}
     write(tmp_path, "metadata.jsonl", json.dumps(row))
-    named = iter_file_names(open_folder(str(tmp_path)), "metadata.jsonl")
+    named = [each for each, _ in iter_described(open_folder(str(tmp_path)), "metadata.jsonl")]
     assert [(key, name) for _, key, name in named] == [
         ("pair.file_name", "a.jpg"),
         ("file_names[0]", "b.jpg"),
@@ -64,7 +64,7 @@ def test_a_table_without_file_names_is_not_metadata(tmp_path: Path) -> None:
     write(tmp_path, "metadata.csv", "class,count\na,1\n")
     assert open_source(str(tmp_path)).layout == "imagefolder"
     with pytest.raises(DataError, match=r"metadata\.csv, line 2 has no file_name"):
-        list(open_source(str(tmp_path), "hf_folder").check())
+        list(open_source(str(tmp_path), "hf_folder").check(strict=True))
 
 
 @pytest.mark.data
@@ -80,3 +80,9 @@ def test_real_photos_in_a_class_folder_each(shared_data: Path, tmp_path: Path) -
     assert list(source.check()) == []
     assert {record.split for record in source.records()} == {"train"}
     assert len(hf_folder.load(tmp_path)["train"]) == 12
+
+
+def test_a_long_csv_field_is_read(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", jpeg(1))
+    write(tmp_path, "metadata.csv", f"file_name,text\na.jpg,{'word ' * 60_000}\n")
+    assert list(open_source(str(tmp_path)).check(strict=True)) == []

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.layouts.sidecars.table import open_compacted
 from tests.layouts.shards import picture
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -37,6 +38,13 @@ def table(rows: int = 5, **columns: Any) -> pa.Table:
 def write_parquet(path: Path, content: pa.Table, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(content, path, **options)
+    return path
+
+
+def write_compacted(path: Path, content: pa.Table) -> Path:
+    """Write a table such that rewriting it gives the same bytes."""
+    with open_compacted(write_parquet(path, content).open("rb")) as file:
+        path.write_bytes(file.read())
     return path
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import curate
 from curate import Recipe, Session
 from curate.layouts import open_source
+from curate.layouts.sidecars import find_pictures
 from curate.pipeline.verify import iter_problems
 from tests.contract.test_layouts import save_no_faces
 from tests.layouts.examples.example import jpeg, write
@@ -51,3 +53,40 @@ def test_real_photos_with_boxes(shared_data: Path, tmp_path: Path) -> None:
     )
     assert (summary.written, summary.others["carried"]) == (12, 12)
     assert list(iter_problems(tmp_path / "out", tmp_path / "s", 1)) == []
+
+
+CHINESE = (
+    "<annotation><filename>\u732b.jpg</filename><object><name>\u732b</name></object></annotation>"
+)
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "shift_jis", "iso-8859-1", "utf-8", "utf-16"])
+def test_xml_is_read_in_the_encoding_that_it_declares(encoding: str, tmp_path: Path) -> None:
+    text = CHINESE.replace("\u732b", "\u00e9") if encoding == "iso-8859-1" else CHINESE
+    name = text.partition("<name>")[2].partition("<")[0]
+    write(tmp_path, "JPEGImages/a.jpg", jpeg(1))
+    data = f'<?xml version="1.0" encoding="{encoding}"?>{text}'.encode(encoding)
+    write(tmp_path, "Annotations/a.xml", data)
+    source = open_source(str(tmp_path))
+    [note] = source.check()
+    assert "annotation/size/width is '';" in note
+    assert list(source.annotations(["category"])) == [("JPEGImages/a.jpg", {"category": name})]
+    assert find_pictures(tmp_path / "Annotations/a.xml") is None
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "nothing", "hex", "utf-7", "cp037"])
+def test_xml_that_is_not_in_its_encoding_is_one_note(encoding: str, tmp_path: Path) -> None:
+    write(tmp_path, "JPEGImages/a.jpg", jpeg(1))
+    head = f'<?xml version="1.0" encoding="{encoding}"?>'.encode()
+    write(tmp_path, "Annotations/a.xml", head + b"<annotation>\xff\xff</annotation>")
+    [note] = open_source(str(tmp_path)).check()
+    assert re.search(r"first: Annotations/a\.xml is not valid (gbk|utf-8) text\.$", note)
+
+
+def test_a_windows_path_is_one_note(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path, f"JPEGImages/{name}.jpg", jpeg(1))
+        xml = annotation(f"D:\\photos\\{name}.jpg")
+        write(tmp_path, f"Annotations/{name}.xml", xml)
+    [note] = open_source(str(tmp_path)).check()
+    assert note.startswith("2 problems in XML files, copied unchanged; the first: ")

@@ -134,7 +134,7 @@ def test_flip_idx_that_is_not_a_permutation_is_refused(root: Path) -> None:
     for found in ("[0, 0]", "[0]", "7"):
         write(root, "data.yaml", f"{text}kpt_shape: [2, 3]\nflip_idx: {found}\n")
         with pytest.raises(DataError, match="flip_idx does not name each of the 2 keypoints"):
-            list(open_source(str(root)).check())
+            list(open_source(str(root)).check(strict=True))
 
 
 def test_identity_on_a_turned_image_keeps_the_label(root: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_names_by_number_say_how_many_classes_there_are(tmp_path: Path) -> None:
     assert list(open_source(str(tmp_path)).check()) == []
     write(tmp_path, "labels/a.txt", "8 0.5 0.5 1 1\n")
     with pytest.raises(DataError, match="class 8 is none of the 8"):
-        list(open_source(str(tmp_path)).check())
+        list(open_source(str(tmp_path)).check(strict=True))
 
 
 def test_poses_have_their_keypoints() -> None:
@@ -84,7 +84,19 @@ def test_a_configuration_that_expands_is_refused(text: str, line: str, tmp_path:
     write(tmp_path, "images/a.jpg", jpeg(1))
     write(tmp_path, "data.yaml", f"{text}\ntrain: images\n")
     with pytest.raises(DataError, match=line):
-        list(open_source(str(tmp_path)).check())
+        list(open_source(str(tmp_path)).check(strict=True))
+
+
+def test_labels_that_only_differ_a_little_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, "images/train/a.jpg", jpeg(1))
+    write(tmp_path, "labels/train/a.txt", "0 1.0004 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2 0.93\n")
+    config = "names: [x]\ntrain: ../train/images\nval: /content/val/images\ntest: ../test/images\n"
+    write(tmp_path, "data.yaml", config)
+    configured, labels = open_source(str(tmp_path)).check()
+    assert configured.startswith("1 problem in data.yaml, copied unchanged; the first: ")
+    assert "val is '/content/val/images'" in configured
+    assert labels.startswith("2 problems in lines of labels, copied unchanged; the first: ")
+    assert "line 1: 1.0004 is not between 0 and 1" in labels
 
 
 @pytest.mark.data

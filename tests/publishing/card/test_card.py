@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 import curate
-from curate.core.errors import DataError, UsageError
+from curate.core.errors import DataError, MissingExtraError, UsageError
 from curate.publishing.card.figures import find_mismatches
 from curate.publishing.card.governance import make_rows
 from curate.publishing.card.sidecars import count_keys
@@ -227,6 +228,32 @@ def test_answers_cannot_break_out_of_the_card(out: Path) -> None:
     body = fenced.sub("", body)
     assert "<script" not in body
     assert body.count("<!-- /figure -->") == body.count("<!-- figure: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![](data:image/png;base64,AAAA)",
+        '<svg width="9"><rect/></svg>',
+        "A" * 400,
+        "\n".join(["abcdefgh" * 9] * 8),
+    ],
+)
+def test_nothing_that_could_be_a_picture_enters_a_card(out: Path, text: str) -> None:
+    whole = card(out)
+    mark = "<!-- keep: notes -->\n"
+    (out / "README.md").write_text(whole.replace(mark, f"{mark}{text}\n"))
+    with pytest.raises(DataError, match="which could be a picture"):
+        card(out)
+
+
+@pytest.mark.parametrize("package", ["jsonschema", "mlcroissant"])
+def test_a_missing_package_names_the_pip_line(
+    out: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'curate-dataset\[publish\]'"):
+        card(out)
 
 
 def test_kept_sections_survive_even_where_a_template_has_no_place(

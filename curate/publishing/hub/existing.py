@@ -1,0 +1,164 @@
+"""What a repository holds already, and whether it may be pushed to."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curate.core.errors import DataError, UsageError
+from curate.publishing.card.header import split_card
+from curate.publishing.card.run import (
+    CARD,
+    CITATION,
+    CROISSANT,
+    QUESTIONS,
+)
+from curate.publishing.hub.batches import PUBLICATION, RemoteFile
+from curate.publishing.hub.prepare import Prepared, PushOptions
+from curate.publishing.hub.published import (
+    FILES,
+    PUBLIC_RUN,
+    Listed,
+    load_listing,
+)
+from curate.publishing.hub.remote import MovedError, Remote
+from curate.publishing.hub.state import State
+from curate.publishing.hub.upload import PROGRESS_MARK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a repository holds already.
+
+    Args:
+        version: the version that was published last, or None.
+        manifest_sha256: digest of its public manifest.
+        listing: its files, by path.
+        run: its public ``run.json``.
+    """
+
+    version: str | None = None
+    manifest_sha256: str | None = None
+    listing: Mapping[str, Listed] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+    def changes(self, prepared: Prepared) -> tuple[str, ...]:
+        """How a whitelist differs from it, a line each."""
+        if self.version is None or not _differs(self, prepared):
+            return ()
+        return tuple(_iter_changes(self, prepared))
+
+
+def _iter_changes(found: Found, prepared: Prepared) -> Iterator[str]:
+    now = {file.path: file.sha256 for file in prepared.files if not _is_made(file.path)}
+    before = {path: one.sha256 for path, one in found.listing.items()}
+    added, removed = len(now.keys() - before.keys()), len(before.keys() - now.keys())
+    changed = sum(before[path] != now[path] for path in now.keys() & before.keys())
+    yield f"{added:,} files added, {removed:,} removed, {changed:,} changed"
+    run = prepared.card.documents[PUBLIC_RUN]
+    old, new = found.run.get("counts", {}), run.get("counts", {})
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key):
+            yield f"{key}: {old.get(key)} → {new.get(key)}"
+    old, new = found.run.get("recipe", {}), run.get("recipe", {})
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key):
+            yield f"recipe.{key}: {old.get(key)!r} → {new.get(key)!r}"
+
+
+def _is_made(path: str) -> bool:
+    return path.startswith("manifest/") or path in (CARD, CROISSANT, CITATION)
+
+
+def look_at(remote: Remote, state: State, prepared: Prepared, options: PushOptions) -> Found:
+    """Refuse a repository that holds something else, or that somebody else has changed.
+
+    Raises:
+        DataError: if it is another dataset, or public while a private one was asked for.
+        MovedError: if its head is not the last push.
+    """
+    head = remote.head()
+    if not options.public and not remote.is_private():
+        raise UsageError(
+            f"{remote.url} is public; add --public to push to it, or make it private first"
+        )
+    if options.parent is not None:
+        if head != options.parent:
+            raise MovedError(f"{remote.url} is at {head[:12]}, not at --parent {options.parent}")
+        state.head, state.parent, state.title = head, None, None
+    tree = remote.tree(head)
+    with tempfile.TemporaryDirectory() as folder:
+        _check_identity(remote, head, tree, state, prepared, folder)
+        if PUBLICATION not in tree:
+            return Found()
+        found = _load_found(remote, head, folder)
+    if state.head is None:
+        _check_unmoved(remote, head, found)
+    return found
+
+
+def _check_identity(
+    remote: Remote,
+    head: str,
+    tree: Mapping[str, RemoteFile],
+    state: State,
+    prepared: Prepared,
+    folder: str,
+) -> None:
+    title = prepared.card.answers["dataset.title"]
+    others = [path for path in tree if path not in (".gitattributes", CARD)]
+    readme = ""
+    if CARD in tree:
+        readme = Path(remote.download(CARD, head, folder)).read_text(encoding="utf-8")
+    is_ours = PUBLICATION in tree or PROGRESS_MARK in readme
+    if others and not is_ours and state.head is None:
+        raise DataError(
+            f"{remote.url} holds files that curate did not put there (first {others[0]!r}); "
+            "choose another REPO_ID"
+        )
+    header, _ = split_card(readme)
+    name = header.get("pretty_name")
+    if is_ours and name is not None and name != title:
+        raise DataError(
+            f"{remote.url} holds another dataset ({name!r}, and {QUESTIONS} says {title!r}); "
+            "choose another REPO_ID, or put the title right"
+        )
+
+
+def _load_found(remote: Remote, head: str, folder: str) -> Found:
+    publication = json.loads(Path(remote.download(PUBLICATION, head, folder)).read_text())
+    run = json.loads(Path(remote.download(PUBLIC_RUN, head, folder)).read_text())
+    listing = load_listing(Path(remote.download(FILES, head, folder)))
+    return Found(
+        version=str(publication.get("dataset_version")),
+        manifest_sha256=publication.get("manifest_sha256"),
+        listing={one.path: one for one in listing},
+        run=run,
+    )
+
+
+def _check_unmoved(remote: Remote, head: str, found: Found) -> None:
+    """Without a state here, the tag of the last version says where its push ended."""
+    tagged = remote.tags().get(f"curate-{str(found.manifest_sha256)[:16]}")
+    if tagged != head:
+        raise MovedError(
+            f"{remote.url} has commits after the last push (head {head[:12]}); nothing was "
+            f"overwritten. Look at them, and to go on from there, which replaces what differs, "
+            f"add --parent {head}"
+        )
+
+
+def needs_bump(prepared: Prepared, found: Found) -> bool:
+    """Whether other content would be published under the same version."""
+    same_version = found.version == prepared.card.answers["dataset.version"]
+    return same_version and _differs(found, prepared)
+
+
+def _differs(found: Found, prepared: Prepared) -> bool:
+    before = {path: one.sha256 for path, one in found.listing.items()}
+    now = {file.path: file.sha256 for file in prepared.files if not _is_made(file.path)}
+    return before != now

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curate import codec
+from curate.codec import CodecOptions
+from curate.core.faces import Detection, Face
+from curate.core.geometry import Box
+from curate.core.protocols import Model, Pixels
+from curate.obfuscators import make
+from curate.pipeline.image import Tools, detect, hide
+from tests.codec import samples
+
+
+class Brightest:
+    """Reports one box in every image that is not uniform: around its brightest pixels."""
+
+    name = "brightest"
+
+    def detect(self, image: Pixels) -> list[Detection]:
+        return self.detect_batch([image])[0]
+
+    def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
+        return [self._find(image) for image in images]
+
+    def models(self) -> tuple[Model, ...]:
+        return ()
+
+    def _find(self, image: Pixels) -> list[Detection]:
+        if not np.ptp(image):
+            return []
+        rows, columns = np.nonzero(image.max(axis=2) == image.max())
+        box = Box(columns.min(), rows.min(), columns.max() + 1.0, rows.max() + 1.0)
+        return [Detection(box, 0.9, self.name)]
+
+
+def tools() -> Tools:
+    return Tools(Brightest(), None, make("fill", {"color": "7"}), 0.0, CodecOptions())
+
+
+def test_a_face_in_the_alpha_channel_only_is_hidden() -> None:
+    pixels = np.full((40, 60, 4), 90, np.uint8)
+    pixels[..., 3] = 100
+    pixels[10:20, 30:50, 3] = 255
+    pixels[0, 0, :3] = 91
+    picture = codec.load(samples.encoded(Image.fromarray(pixels), "PNG"))
+    faces = detect({"a": picture}, tools())["a"]
+    assert isinstance(faces, list)
+    assert Box(30, 10, 50, 20) in [face.box for face in faces[0]]
+    written = codec.load(hide(picture, faces, tools()).data)
+    assert (written.frames[0][10:20, 30:50] == (7, 7, 7, 255)).all()
+    assert not np.array_equal(written.frames[0][5:25, 20:55], pixels[5:25, 20:55])
+
+
+def test_frames_are_detected_in_batches_that_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.pipeline.image._BATCH_PIXELS", 3000)
+    sizes: list[int] = []
+    found = Brightest.detect_batch
+
+    def counted(self: Brightest, images: Sequence[Pixels]) -> list[list[Detection]]:
+        sizes.append(len(images))
+        return found(self, images)
+
+    picture = codec.load(samples.SAMPLES["gif-animated"]())
+    together = detect({"a": picture, "b": picture}, tools())
+    monkeypatch.setattr(Brightest, "detect_batch", counted)
+    assert detect({"a": picture, "b": picture}, tools()) == together
+    assert sum(sizes) == 2 * len(picture.frames)
+    assert len(sizes) > 1
+
+
+def test_a_face_in_several_appearances_is_one_face() -> None:
+    pixels = np.zeros((40, 60, 4), np.uint8)
+    pixels[..., 3] = 200
+    pixels[10:20, 30:50] = 255
+    picture = codec.load(samples.encoded(Image.fromarray(pixels), "PNG"))
+    assert len(codec.appearances(picture)) > 2
+    faces = detect({"a": picture}, tools())["a"]
+    assert faces == [[Face(Box(30, 10, 50, 20), 0.9, ("brightest",), "detector")]]

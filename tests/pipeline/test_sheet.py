@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from curate.manifest.show import load_manifest
+from curate.pipeline.sheet import SheetOptions, make_sheet, save_sheet
+from curate.report.page import render_page
+
+
+def test_the_page_shows_obfuscated_images_only_unless_originals_are_requested(
+    finished: Path, photos: Path, tmp_path: Path
+) -> None:
+    faces = load_manifest(finished).counts["images_with_faces"]
+    save_sheet(finished, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("data:image/jpeg") == faces
+    assert "do not share" not in page
+    assert "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
+    save_sheet(finished, tmp_path / "shown.html", SheetOptions(source=str(photos)))
+    shown = (tmp_path / "shown.html").read_text()
+    assert shown.count("data:image/jpeg") == 2 * faces
+    assert "contains visible faces; do not share it" in shown
+
+
+def test_the_page_has_a_verdict_and_every_withheld_image_with_its_reason(finished: Path) -> None:
+    page = make_sheet(finished, SheetOptions())
+    counts = load_manifest(finished).counts
+    assert page.lead[0].startswith(f"{counts['faces']} faces were hidden in")
+    assert "1 image was withheld" in page.lead[0]
+    text = render_page(page)
+    [withheld] = load_manifest(finished).withheld()
+    assert withheld.id in text
+    assert "truncated" in text
+
+
+def test_the_sample_is_limited_and_repeatable(finished: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "out")
+    pages = [render_page(make_sheet(out, SheetOptions(sample=2))) for out in (finished, Path(copy))]
+    assert pages[0] == pages[1]
+    assert pages[0].count("data:image/jpeg") == 2
