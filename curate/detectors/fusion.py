@@ -24,7 +24,15 @@ from curate.core.protocols import Model, Pixels
 from curate.core.stages import stage as timed
 from curate.detectors import centerface
 from curate.detectors.calibration import FILE, SHA256, Calibration, load_calibrations, log_odds
-from curate.detectors.candidates import Candidates, Floats, Mask, concatenate, nms, overlap
+from curate.detectors.candidates import (
+    Candidates,
+    Floats,
+    Indices,
+    Mask,
+    concatenate,
+    nms_indices,
+    overlap,
+)
 from curate.detectors.centerface import CenterFace, with_chin
 from curate.detectors.device import choose_device
 from curate.detectors.network import Network
@@ -155,9 +163,22 @@ class Decision:
 
     @property
     def faces(self) -> Candidates:
-        """The accepted boxes with their probabilities, after suppression."""
-        found = Candidates(self.boxes[self.accepted], self.probabilities[self.accepted])
-        return nms(found, NMS_IOU)
+        """The kept boxes, each extended over those that it suppresses, with probabilities."""
+        boxes = self.boxes[self.kept].copy()
+        others = self.boxes[self.accepted]
+        for i, box in enumerate(self.boxes[self.kept]):
+            same = others[overlap(box, others) >= CLUSTER_IOU]
+            boxes[i, :2] = np.minimum(box[:2], same[:, :2].min(axis=0, initial=np.inf))
+            boxes[i, 2:] = np.maximum(box[2:], same[:, 2:].max(axis=0, initial=-np.inf))
+        return Candidates(boxes, self.probabilities[self.kept])
+
+    @property
+    def kept(self) -> Indices:
+        """Indices of the accepted candidates that remain after suppression."""
+        accepted = np.flatnonzero(self.accepted)
+        found = Candidates(self.boxes[accepted], self.probabilities[accepted])
+        kept: Indices = accepted[nms_indices(found, NMS_IOU)]
+        return kept
 
 
 class Fusion:

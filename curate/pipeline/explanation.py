@@ -109,7 +109,7 @@ def _rows(decision: Decision, rule: Rule, order: np.ndarray) -> Iterator[tuple[s
     crowded = decision.rescored is None
     minimum = rule.minimum(decision.probabilities, heights, crowded)
     sure = bool((decision.probabilities >= rule.sure).any())
-    kept = decision.faces.boxes
+    kept = decision.boxes[decision.kept]
     for number, i in enumerate(order, start=1):
         x0, y0, x1, y1 = decision.boxes[i]
         crops = ("–", "–", "–")

@@ -40,8 +40,7 @@ _METHOD = f"""\
 `facemask`, at least {MIN_SOURCE} px high in the source, held-out photos only), scaled to \
 {HEIGHTS[0]}–{HEIGHTS[-1]} px in turn and pasted with their surroundings and soft edges on \
 enlarged held-out photos of animals with noise; seed {SEED}. *Hidden*: at least 80 % of the \
-label lies inside the hidden regions. Per cent, with Wilson's 95 % intervals. Seconds are those \
-of the whole command over the photos of a size, memory that of its largest process."""
+label lies inside the hidden regions. Per cent, with Wilson's 95 % intervals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +64,10 @@ def composites(plan: Plan) -> Report:
             for tool in tools:
                 print(f"  {tool.name}, {folder.name}", file=sys.stderr)
                 try:
-                    usage = tool.run(folder)
-                    rows.append(_row(tool, size, made, tool.find(folder), usage.seconds,
-                                     usage.peak_mb, report))  # fmt: skip
+                    rows.append(_row(tool, size, made, tool.find(folder), report))
                 except BenchError as error:
                     report.missing.append(f"{tool.name}, {folder.name}: {error}.")
-    head = ("megapixels", "tool", "faces", "hidden, all %", "hidden, from 32 px %", "seconds", "MB")
+    head = ("megapixels", "tool", "faces", "hidden, all %", "hidden, from 32 px %")
     report.tables = [("", head, rows)]
     return report
 
@@ -80,8 +77,6 @@ def _row(
     size: tuple[int, int],
     made: Sequence[LabelledPhoto],
     answers: dict[str, Answer],
-    seconds: float,
-    memory: float,
     report: Report,
 ) -> Sequence[str]:
     hidden = [
@@ -99,14 +94,15 @@ def _row(
             "megapixels": round(pixels, 1),
             "all": share_figures(everything),
             "from_32": share_figures(rest),
-            "seconds": round(seconds, 1),
-            "peak_mb": round(memory),
         }
     )
     return (
-        f"{pixels:.1f}", tool.name, str(len(hidden)), format_share(everything),
-        format_share(rest), f"{seconds:.1f}", f"{memory:.0f}",
-    )  # fmt: skip
+        f"{pixels:.1f}",
+        tool.name,
+        str(len(hidden)),
+        format_share(everything),
+        format_share(rest),
+    )
 
 
 def make(data: Path, folder: Path, size: tuple[int, int], count: int) -> Iterator[LabelledPhoto]:

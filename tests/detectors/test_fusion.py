@@ -140,6 +140,16 @@ def test_boxes_are_averaged_with_those_found_in_the_wider_crop() -> None:
     assert averaged_boxes(own, rescored).tolist() == [[1, 1, 11, 11], [50, 0, 60, 10]]
 
 
+def test_a_face_covers_the_boxes_that_it_suppresses() -> None:
+    own = np.array([[0.0, 0, 30, 30], [0, 4, 30, 36], [100, 0, 130, 30], [2, 0, 28, 60]])
+    chances = np.array([0.9, 0.8, 0.7, 0.2])
+    accepted = np.array([True, True, True, False])
+    made = fusion.Decision("full", ("× 1.5",), own, chances[:, None], None, None, chances, accepted)
+    assert made.kept.tolist() == [0, 2]
+    assert made.faces.boxes.tolist() == [[0, 0, 30, 36], [100, 0, 130, 30]]
+    assert made.faces.scores.tolist() == [0.9, 0.7]
+
+
 def test_the_users_confidence_replaces_every_threshold() -> None:
     rule = build(DetectorOptions(confidence=0.7)).plan.rule
     chances = np.array([0.69, 0.71])
