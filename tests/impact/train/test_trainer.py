@@ -161,7 +161,7 @@ def test_unit_weights_change_nothing_and_zero_removes_an_image(tmp_path: Path) -
     only_second = np.where(IMAGES.labels == 1, 2.0, 0.0)
     how = Hyperparameters(epochs=8, size=16, batch=8, lr=0.01)
     blind = finish(
-        train(lesson(hyperparameters=how, weights=only_second), CPU, tmp_path / "blind.pt")
+        train(lesson(how=how, weights=only_second), CPU, tmp_path / "blind.pt")
     )
     best = predict(blind.network, TESTS, CPU, HOW.size).argmax(axis=1)
     assert (best == 1).all()
@@ -190,7 +190,7 @@ def test_only_float16_needs_its_gradients_scaled() -> None:
 def test_diverged_training_is_an_error(tmp_path: Path) -> None:
     how = Hyperparameters(epochs=4, size=16, batch=8, lr=1e30)
     with pytest.raises(DataError, match="try a lower --lr"):
-        train(lesson(hyperparameters=how), CPU, tmp_path / "x.pt")
+        train(lesson(how=how), CPU, tmp_path / "x.pt")
 
 
 def test_damaged_checkpoint_is_a_one_line_error(tmp_path: Path) -> None:
