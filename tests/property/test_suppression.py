@@ -123,7 +123,7 @@ def test_two_small_counts_whose_sum_is_small_are_hidden_with_a_third() -> None:
 
 
 def test_nothing_is_shown_of_almost_nobody() -> None:
-    with pytest.raises(DataError, match="fewer than 10 in all"):
+    with pytest.raises(DataError, match="fewer than --min-cell 10 records"):
         suppress(survey([("a",)] * 9, ("g",), (("g",),)), LEAST)
 
 
