@@ -78,7 +78,7 @@ def test_json_is_for_programs(hub: Hub, out: Path) -> None:
 def test_each_refusal_is_a_line(hub: Hub, out: Path) -> None:
     shutil.copyfile(out.parent / "photos/train/cat/cut.jpg", out / "data/train/cat/cut.jpg")
     shown = run("push", out, REPO, "--workers", 1)
-    assert "refused: data/train/cat/cut.jpg: extra: the manifest does not know it" in shown.stderr
+    assert "refused: data/train/cat/cut.jpg: extra: " in shown.stderr
     assert isinstance(shown.exception, DataError)
     assert hub.repos == {}
 
