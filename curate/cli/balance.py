@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from curate.core.errors import UsageError
 if TYPE_CHECKING:
     from curate.balance.correct.options import BalanceInputs, BalanceOptions
 
-_STRATEGIES = ("reweigh", "subset", "oversample", "augment", "augment-positive", "labels")
+_STRATEGIES = ("reweigh", "subset", "oversample", "augment", "augment-positive", "labels", "split")
 
 _EPILOG = """\b
 Strategies:
@@ -30,6 +31,7 @@ Strategies:
   augment-positive  augmented copies with the label --positive for groups whose base
                     rate is below --base-rate
   labels            remove records with a label that `curate audit labels` removed
+  split             suggest a split that keeps near-duplicates together: a CSV table
 
 \b
 Weights in PyTorch:
@@ -62,6 +64,17 @@ _OPTIONS = (
         help="Group attributes per image: CSV, TSV, JSON Lines or Parquet with a column of ids "
         "(file names, paths or unique path suffixes), or COCO JSON with attributes in its "
         "annotations.",
+    ),
+    click.option(
+        "--fractions",
+        metavar="NAME=SHARE,…",
+        help="For split: share of each part. [default: train=0.8,test=0.2]",
+    ),
+    click.option(
+        "--duplicates",
+        type=PATH,
+        metavar="FILE",
+        help="For split: JSON of curate duplicates, whose groups stay in one part.",
     ),
     click.option(
         "--id",
@@ -205,6 +218,12 @@ def command(source: str | None, **options: Any) -> None:
     from curate.balance.correct.run import rebalance
     from curate.pipeline.session import Session
 
+    if options["strategy"] == "split":
+        _split(source, options)
+        return
+    for name in ("fractions", "duplicates"):
+        if options.pop(name) is not None:
+            raise UsageError(f"--{name} is for --strategy split")
     if options["out"] is None and not options["dry_run"]:
         raise UsageError("no output folder; give --output OUT or --dry-run")
     inputs = [source, options["groups"], options["labels"], options["out"]]
@@ -222,6 +241,43 @@ def command(source: str | None, **options: Any) -> None:
             session = dataclasses.replace(session, watch=watch)
             done = rebalance(source, options["out"], asked, given, session)
     write_report(done, options, json="report")
+
+
+def _split(source: str | None, options: Mapping[str, Any]) -> None:
+    """Suggest a split, and print what it comes to."""
+    from curate.balance.splits import SplitOptions, suggest_splits
+
+    if source is None or options["out"] is None:
+        raise UsageError("split needs SOURCE, and --output FILE.csv for the table")
+    fractions = {} if options["fractions"] is None else _parse_fractions(options["fractions"])
+    done = suggest_splits(
+        source,
+        options["out"],
+        SplitOptions(
+            **({"fractions": fractions} if fractions else {}),
+            duplicates=options["duplicates"],
+            groups=options["groups"],
+            by=tuple(name for each in options["by"] for name in each.split(",")),
+            layout=options["layout"],
+            seed=options["seed"],
+        ),
+    )
+    if options["as_json"]:
+        click.echo(json.dumps({"version": 1, **dataclasses.asdict(done)}, indent=2))
+    elif not options["quiet"]:
+        parts = ", ".join(f"{name} {count:,}" for name, count in done.images.items())
+        kept = f"groups of near-duplicates kept together: {done.together:,}"
+        click.echo(f"{done.out}: {parts}; {kept}", err=True)
+
+
+def _parse_fractions(text: str) -> dict[str, float]:
+    parts = [part.partition("=") for part in text.split(",")]
+    try:
+        return {name.strip(): float(share) for name, _, share in parts}
+    except ValueError:
+        raise UsageError(
+            f"--fractions {text!r} cannot be read; give NAME=SHARE,…, as in train=0.8,test=0.2"
+        ) from None
 
 
 def read_options(options: Mapping[str, Any]) -> tuple[BalanceOptions, BalanceInputs]:
