@@ -13,23 +13,13 @@ from curate.balance.labels.rules import (
     OFFENSIVE_SHARE,
     UNSAFE_SHARE,
 )
+from curate.cli.group import DefaultGroup
 from curate.cli.options import LAYOUT, PATH, PLACE, SEED
 from curate.cli.output import check_outputs, report_options, write_report
 from curate.core.errors import UsageError
 
-_COMMANDS = ("dataset", "labels", "merge")
 
-
-class _Audit(click.Group):
-    """Runs ``dataset`` if the first argument is not the name of a command."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0] not in _COMMANDS:
-            args = ["dataset", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=_Audit, add_help_option=False)
+@click.group(cls=DefaultGroup, default="dataset", add_help_option=False)
 def command() -> None:
     """Audit how groups are represented in a dataset."""
 

@@ -51,3 +51,46 @@ class CommandGroup(click.Group):
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(self._summaries.items()))
+
+
+class _DefaultContext(click.Context):
+    """The context of a default command, whose own name is empty."""
+
+    @property
+    def command_path(self) -> str:
+        return super().command_path.rstrip()
+
+
+class DefaultGroup(click.Group):
+    """A group that runs one of its commands when the first argument names none.
+
+    Usage lines and messages show the default command under the name of the group, as the
+    user types it.
+
+    Args:
+        default: name of that command; it is not listed.
+        kwargs: arguments of `click.Group`.
+    """
+
+    def __init__(self, default: str, **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]  # click's own names
+        self._default = default
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Insert the default command unless the first argument is a command."""
+        if not args or args[0] not in self.commands:
+            args = [self._default, *args]
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands without the default one."""
+        return [name for name in super().list_commands(ctx) if name != self._default]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; the default one has no name of its own in usage lines."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name == self._default and command is not None:
+            command.context_class = _DefaultContext
+        return ("" if name == self._default else name), command, rest

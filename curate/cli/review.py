@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from curate.cli.group import DefaultGroup
 from curate.cli.options import PATH, PLACE
 from curate.cli.progress import telling
 from curate.core.errors import UsageError
@@ -54,19 +55,7 @@ class _Share(click.ParamType[float]):
             self.fail(f"{value!r} is not a share; give 0.01 or 1%", param, ctx)
 
 
-class _Review(click.Group):
-    """A group whose first argument may be SOURCE: `curate review photos/` starts a review."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0] not in self.commands:
-            args = ["start", *args]
-        return super().parse_args(ctx, args)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in super().list_commands(ctx) if name != "start"]
-
-
-@click.group(cls=_Review)
+@click.group(cls=DefaultGroup, default="start")
 def command() -> None:
     """Correct the boxes of a detector, and bound what is still missed."""
 
