@@ -29,13 +29,28 @@ def iter_blocks(language: str) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("readme", "code"), list(iter_blocks("python")))
 def test_python_examples_run(readme: str, code: str, tmp_path: Path) -> None:
-    """In a folder with ``photo.jpg`` and the committed ``manifests``."""
+    """In a folder with a small dataset, tables about it and the committed ``manifests``."""
     Image.effect_noise((96, 64), 60).convert("RGB").save(tmp_path / "photo.jpg")
+    save_inputs(tmp_path)
     (tmp_path / "manifests").symlink_to(ROOT / "manifests")
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT
     )
     assert done.returncode == 0, done.stderr
+
+
+def save_inputs(folder: Path) -> None:
+    names = [f"photos/{kind}/{number}.png" for kind in ("cat", "dog") for number in range(6)]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((48, 32), 60).convert("RGB").save(folder / name)
+    rows = [
+        f"{name.removeprefix('photos/')},{'fm'[n % 3 > 0]},{20 + n}" for n, name in enumerate(names)
+    ]
+    (folder / "people.csv").write_text("\n".join(["id,gender,age", *rows]) + "\n")
+    (folder / "labels.txt").write_text("kind\nrude\n")
+    judged = [f"{label},{who},safe" for label in ("kind", "rude") for who in "abc"]
+    (folder / "round1.csv").write_text("\n".join(["label,annotator,safety", *judged]) + "\n")
 
 
 def iter_command_lines() -> Iterator[tuple[str, list[str]]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.options import HTML, JSON, LAYOUT, PATH, PLACE, QUIET, SEED, WORKERS
+from curate.cli.options import HTML, JSON, LAYOUT, PATH, PLACE, QUIET, SEED, SHARD_SIZE, WORKERS
 from curate.cli.output import check_outputs, write_report
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.core.errors import UsageError
@@ -180,12 +180,7 @@ _OPTIONS = (
     ),
     SEED,
     WORKERS,
-    click.option(
-        "--shard-size",
-        type=click.IntRange(1, 1_000_000),
-        metavar="N",
-        help="Images per shard, the unit of work. [default: chosen from the number of images]",
-    ),
+    SHARD_SIZE,
     click.option("--dry-run", is_flag=True, help="Report what would be done; write no OUT."),
     click.option(
         "--report", type=PATH, metavar="FILE", help="Write the report as JSON to this file."

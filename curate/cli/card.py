@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from curate.cli.options import PATH
+from curate.cli.options import EVIDENCE, FORM, PATH, TEMPLATE
 from curate.core.records import escape_unprintable
 
 FORMS = ("keep", "parquet", "webdataset", "imagefolder")
@@ -27,15 +27,9 @@ Examples:
     "--check", is_flag=True, help="Write nothing; recompute every figure and compare. Exit 1 names"
     " what differs."
 )  # fmt: skip
-@click.option(
-    "--report", "reports", type=PATH, multiple=True, metavar="FILE",
-    help="A report of evaluate, audit, impact or review. Those beside OUT are found without.",
-)  # fmt: skip
-@click.option("--template", type=PATH, metavar="FILE", help="A Jinja template for the body.")
-@click.option(
-    "--as", "form", type=click.Choice(FORMS), help="The form in which it will be published."
-    " [default: keep; parquet for COCO, VOC, YOLO and save_to_disk]"
-)  # fmt: skip
+@EVIDENCE
+@TEMPLATE
+@FORM
 @click.option(
     "--profile", type=click.Choice(["neurips2026", "eu"]),
     help="Fail on any empty required RAI field (neurips2026), or on any governance row without"

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from curate.cli.options import PATH, PLACE
+from curate.cli.options import PATH, PLACE, WORKERS
 from curate.cli.output import check_outputs, report_options, write_report
 from curate.cli.progress import watching_steps
 from curate.duplicates.hashing import THRESHOLD
@@ -30,14 +30,12 @@ Examples:
     help="Faces of SOURCE: which copies of a picture have one, and which have none.",
 )  # fmt: skip
 @click.option(
-    "--threshold", type=click.IntRange(0, 31), default=THRESHOLD,
-    help=f"Bits of 256 in which hashes may differ. [default: {THRESHOLD}]",
+    "--max-distance", type=click.IntRange(0, 31), default=THRESHOLD, metavar="BITS",
+    help=f"Maximum Hamming distance of two hashes of 256 bits. [default: {THRESHOLD}]",
 )  # fmt: skip
 @click.option("--format", "layout", type=click.Choice(["auto", *LAYOUTS]), default="auto",
               help="SOURCE's layout. [default: auto]")  # fmt: skip
-@click.option(
-    "--workers", type=click.IntRange(1, 256), metavar="N", help="Threads. [default: one per core]"
-)
+@WORKERS
 @report_options
 @click.pass_context
 def command(ctx: click.Context, /, source: str, out: Path | None, **options: Any) -> None:
@@ -55,7 +53,7 @@ def command(ctx: click.Context, /, source: str, out: Path | None, **options: Any
     search = SearchOptions(
         faces=options["faces"],
         layout=options["layout"],
-        threshold=options["threshold"],
+        threshold=options["max_distance"],
         workers=workers_for(Recipe(), Session(workers=options["workers"])),
     )
     with watching_steps(options["quiet"]) as watch:

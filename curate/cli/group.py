@@ -74,23 +74,23 @@ class DefaultGroup(click.Group):
 
     def __init__(self, default: str, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]  # click's own names
-        self._default = default
+        self.default_command = default
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Insert the default command unless the first argument is a command."""
         if not args or args[0] not in self.commands:
-            args = [self._default, *args]
+            args = [self.default_command, *args]
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands without the default one."""
-        return [name for name in super().list_commands(ctx) if name != self._default]
+        return [name for name in super().list_commands(ctx) if name != self.default_command]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; the default one has no name of its own in usage lines."""
         name, command, rest = super().resolve_command(ctx, args)
-        if name == self._default and command is not None:
+        if name == self.default_command and command is not None:
             command.context_class = _DefaultContext
-        return ("" if name == self._default else name), command, rest
+        return ("" if name == self.default_command else name), command, rest

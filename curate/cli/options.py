@@ -88,6 +88,30 @@ HTML = click.option(
     "--html", type=PATH, metavar="FILE", help="Write the report as an HTML page to this file."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+SHARD_SIZE = click.option(
+    "--shard-size",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="Images per shard, the unit of work. [default: chosen from the number of images]",
+)
+FORM = click.option(
+    "--as",
+    "form",
+    type=click.Choice(["keep", "parquet", "webdataset", "imagefolder"]),
+    help="Format in which the dataset is published. [default: keep; parquet for COCO, VOC, YOLO "
+    "and save_to_disk]",
+)
+EVIDENCE = click.option(
+    "--report",
+    "reports",
+    type=PATH,
+    multiple=True,
+    metavar="FILE",
+    help="Report of evaluate, audit, impact or review; those beside OUT are found by themselves.",
+)
+TEMPLATE = click.option(
+    "--template", type=PATH, metavar="FILE", help="Jinja template for the body of the card."
+)
 _PROFILE_TIME = click.option(
     "--profile-time",
     is_flag=True,
@@ -178,12 +202,7 @@ _DETECTION: Sequence[Decorator] = (
         metavar="N",
         help="Withhold images with more pixels. [default: 200000000]",
     ),
-    click.option(
-        "--shard-size",
-        type=int,
-        metavar="N",
-        help="Images per shard, the unit of work. [default: chosen from the number of images]",
-    ),
+    SHARD_SIZE,
     seed_option(None),
     click.option(
         "--recipe",

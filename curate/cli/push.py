@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.card import FORMS
-from curate.cli.options import JSON, PATH, QUIET, SOURCE, WORKERS
+from curate.cli.options import EVIDENCE, FORM, JSON, PATH, QUIET, SOURCE, TEMPLATE, WORKERS
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
@@ -33,10 +32,7 @@ Examples:
 @click.argument("out", type=PATH)
 @click.argument("repo_id", required=False)
 @click.option("--to", type=SOURCE, help="Write to a folder or an fsspec URL instead of the Hub.")
-@click.option(
-    "--as", "form", type=click.Choice(FORMS), help="The form to publish in."
-    " [default: keep; parquet for COCO, VOC, YOLO and save_to_disk]"
-)  # fmt: skip
+@FORM
 @click.option(
     "--public/--private", default=False, show_default=True,
     help="Who can see the repository; it becomes public when everything is there.",
@@ -47,10 +43,8 @@ Examples:
 )  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask before making a repository public.")
 @click.option("--source", type=SOURCE, help="SOURCE of the run: compare pixels, count its records.")
-@click.option(
-    "--report", "reports", type=PATH, multiple=True, metavar="FILE", help="As of `curate card`."
-)
-@click.option("--template", type=PATH, metavar="FILE", help="As of `curate card`.")
+@EVIDENCE
+@TEMPLATE
 @click.option(
     "--verify", type=click.Choice(["sample", "all"]), default="sample", show_default=True,
     help="How much is downloaded again and compared afterwards.",

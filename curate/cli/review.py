@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.cli.group import DefaultGroup
-from curate.cli.options import PATH, PLACE
+from curate.cli.options import HTML, JSON, PATH, PLACE, WORKERS
 from curate.cli.progress import telling
 from curate.core.errors import UsageError
 from curate.layouts import LAYOUTS
@@ -70,7 +70,13 @@ SHARE = _Share()
 @click.option(
     "--folder", type=PATH, metavar="DIR", help="The review folder. [default: FILE.review]"
 )
-@click.option("--order", type=click.Choice(list(ORDERS)), default="found", help="See Orders below.")
+@click.option(
+    "--order",
+    type=click.Choice(list(ORDERS)),
+    default="found",
+    show_default=True,
+    help="Order of the images; see Orders below.",
+)
 @click.option(
     "--filter", "filters", multiple=True, metavar="CONDITION",
     help="Only such images, as faces=0, confidence<0.5 or split=train; can be repeated.",
@@ -104,7 +110,7 @@ SHARE = _Share()
               help="SOURCE's layout. [default: auto]")  # fmt: skip
 @click.option("--port", type=click.IntRange(1, 65535), help="[default: the last one, or any]")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
-@click.option("--json", "as_json", is_flag=True, help="How far the review is, at its end.")
+@JSON
 def start(source: str | None, **options: Any) -> None:
     """Correct the boxes of SOURCE on a web page of this machine.
 
@@ -190,7 +196,7 @@ def format_bound(bound: Any) -> str:
 @command.command()
 @click.argument("folder", type=PATH, required=False)
 @click.option("--output", "-o", required=True, type=PATH, metavar="FILE", help="The table.")
-@click.option("--json", "as_json", is_flag=True, help="Counts as JSON on stdout.")
+@JSON
 def export(folder: Path | None, output: Path, as_json: bool) -> None:
     """Write the boxes of the review in FOLDER for `curate blur --faces`.
 
@@ -222,7 +228,7 @@ def format_export(done: Exported) -> str:
 @command.command()
 @click.argument("folder", type=PATH, required=False)
 @click.option("--output", "-o", type=PATH, metavar="FILE", help="Write the report as JSON.")
-@click.option("--html", type=PATH, metavar="FILE", help="Write a page for people.")
+@HTML
 @click.option(
     "--attach", type=PATH, metavar="OUT",
     help="Put the report into the manifest of OUT, without reviewers' names.",
@@ -246,7 +252,7 @@ def report(
 @click.argument("folder", type=PATH)
 @click.argument("source", type=PLACE)
 @click.argument("out", type=PATH)
-@click.option("--workers", type=click.IntRange(1, 4096), metavar="N", help="Processes.")
+@WORKERS
 @click.pass_context
 def redo(ctx: click.Context, /, folder: Path, source: str, out: Path, workers: int | None) -> None:
     """Blur SOURCE again into a new OUT, with the faces that the review in FOLDER has found.

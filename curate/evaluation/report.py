@@ -111,7 +111,7 @@ class Evaluation(Report):
         return f"<Evaluation of {self.measures.overall.faces:,} labelled faces: {scores}>"
 
 
-_LABEL, _CELL = 24, 18
+_LABEL, _CELL = 24, 16
 
 
 def _format_scores(title: str, groups: Iterable[GroupScore]) -> list[str]:

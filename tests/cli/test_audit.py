@@ -73,7 +73,7 @@ def test_names_in_the_data_cannot_write_to_the_page_or_the_terminal(tmp_path: Pa
     [
         (b"id,a\n1,x\n", ["--by", "b"], 2, "has no column 'b'"),
         (b"id,a\n1,x\n", [], 2, "Missing option '--by'"),
-        (b"id,a\n1,\xff\n", ["--by", "a"], 1, "is not UTF-8 text; save it anew"),
+        (b"id,a\n1,\xff\n", ["--by", "a"], 1, "is not UTF-8 text; save it as UTF-8"),
         (b"id,a\n1,x\n1,x\n", ["--by", "a"], 1, "is duplicated"),
         (b"id,a\n", ["--by", "a"], 1, "is empty"),
         (b"id,a\n1,x\n", ["--by", "a", "--bins", "a"], 2, "is not valid"),

@@ -145,7 +145,7 @@ def test_what_is_wrong_is_one_line_and_a_code(
             "1,000 values",
         ),
         (b"file,gender\na.jpg,\n", "no record has a value of gender"),
-        (b"gender\nf\n", "name the column of ids"),
+        (b"gender\nf\n", "select the id column"),
     ],
 )
 def test_a_bad_table_is_one_line(tmp_path: Path, content: bytes, said: str) -> None:

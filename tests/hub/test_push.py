@@ -173,7 +173,7 @@ def no_answer(out: Path) -> None:
     [
         (unverified, r"run\.json is missing; is this the OUT of a finished run\?"),
         (edited_record, r"nothing was sent: manifest/run\.json: manifest: counts is"),
-        (foreign_part, r"nothing was sent: manifest: part-00000\.parquet has metadata"),
+        (foreign_part, r"nothing was sent: manifest: part-00000\.parquet has further metadata"),
         (original_put_back, r"nothing was sent: data/train/cat/00001\.bmp: changed"),
         (image_added, r"nothing was sent: data/train/cat/cut\.jpg: extra"),
         (image_removed, r"nothing was sent: data/train/cat/00001\.bmp: missing"),
@@ -182,8 +182,11 @@ def no_answer(out: Path) -> None:
         (extra_beside, r"nothing was sent: faces\.json: extra"),
         (picture_in_the_card, r"nothing was sent: README\.md"),
         (picture_in_a_kept_section, r"README\.md"),
-        (another_picture, r"nothing was sent: before_after\.jpg: is not the example picture"),
-        (figure_changed, r"README\.md: manifest/run\.json#/counts/written is 7, and the card"),
+        (another_picture, r"nothing was sent: before_after\.jpg: card: is not the example picture"),
+        (
+            figure_changed,
+            r"README\.md: card: manifest/run\.json#/counts/written is 7, and the card",
+        ),
         (card_absent, r"nothing was sent: README\.md"),
         (croissant_changed, r"nothing was sent: croissant\.json"),
         (unknown_key, r"card\.toml: unknown table \[datasett\] \(did you mean dataset\?\)"),

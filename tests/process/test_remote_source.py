@@ -68,7 +68,7 @@ def test_a_remote_folder_has_the_records_of_the_local_one(server: S3Server, phot
     for info in leaves:
         assert folder.info(info.path) == info
         assert folder.read(info.path) == local.read(info.path)
-    assert folder.list_names("train") == local.names("train")
+    assert folder.list_names("train") == local.list_names("train")
     assert folder.list_names("nothing") == frozenset()
     assert folder.info("nothing.jpg") is None
 

@@ -280,7 +280,7 @@ BAD = [
     ("id,age\n1,x\n", {"by": "age", "bins": AGES}, "record 1: age is binned, but 'x'"),
     ("id,a\n1,x\n", {"by": "a", "min_cell": 10}, "fewer than --min-cell 10"),
     ("id,a\n1,x\n", {"by": "a", "min_cell": 10, "epsilon": 1.0}, "choose one"),
-    ("id,a,a\n1,x,y\n", {"by": "a"}, "names a column twice"),
+    ("id,a,a\n1,x,y\n", {"by": "a"}, "duplicate column name"),
     ("id,a\n1,x,y\n", {"by": "a"}, "does not have as many fields"),
 ]
 
@@ -385,10 +385,10 @@ def test_coco_annotations_are_joined_with_a_dataset(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"images": [{"id": 1}]}, "images[0] has no file_name"),
-        ({"images": COCO["images"] + COCO["images"]}, "images[3] has the id of another"),
+        ({"images": COCO["images"] + COCO["images"]}, "images[3] has a duplicate id"),
         ({"annotations": [{"image_id": 9}]}, "annotations[0] belongs to an image that is absent"),
-        ({"annotations": [{"image_id": 1, "attributes": 3}]}, "attributes is no object"),
-        ({"annotations": [3]}, "annotations[0] is no object"),
+        ({"annotations": [{"image_id": 1, "attributes": 3}]}, "attributes is not an object"),
+        ({"annotations": [3]}, "annotations[0] is not an object"),
         ({"annotations": []}, "has no column 'gender'"),
     ],
 )

@@ -160,9 +160,7 @@ def test_unit_weights_change_nothing_and_zero_removes_an_image(tmp_path: Path) -
     assert digest_weights(plain.network) == digest_weights(ones.network)
     only_second = np.where(IMAGES.labels == 1, 2.0, 0.0)
     how = Hyperparameters(epochs=8, size=16, batch=8, lr=0.01)
-    blind = finish(
-        train(lesson(how=how, weights=only_second), CPU, tmp_path / "blind.pt")
-    )
+    blind = finish(train(lesson(how=how, weights=only_second), CPU, tmp_path / "blind.pt"))
     best = predict(blind.network, TESTS, CPU, HOW.size).argmax(axis=1)
     assert (best == 1).all()
 

@@ -130,7 +130,7 @@ def test_reports_beside_out_give_figures_with_intervals(out: Path) -> None:
 
 def test_a_review_gives_its_bound_where_it_holds(out: Path) -> None:
     bound = {
-        "looked": 299, "found": 0, "confidence": 0.95, "upper_now": 0.00997, "valid_now": True,
+        "looked": 299, "found": 0, "confidence": 0.95, "population": 5000, "stated_upper": 0.00997,
     }  # fmt: skip
     review = {
         "version": 1, "review": "r", "statement": "s", "images": {"reviewed": 512},
@@ -138,10 +138,10 @@ def test_a_review_gives_its_bound_where_it_holds(out: Path) -> None:
     }  # fmt: skip
     save(out, "review.json", review)
     text = " ".join(shown(card(out)).split())
-    assert "People reviewed 512 images (`review.json`)." in text
-    assert "at 95.0 % confidence at most 1.0 % of the images do." in text
-    save(out, "review.json", {**review, "bound": {**bound, "valid_now": False}})
-    assert "They state no bound on what is left" in card(out)
+    assert "People looked at 299 images, drawn at random from 5,000, and saw a face in 0" in text
+    assert "with 95.0 % confidence, at most 1.0 % of the images show one" in text
+    save(out, "review.json", {**review, "bound": {**bound, "stated_upper": None}})
+    assert "without a bound on what is left" in card(out)
 
 
 def test_figures_stay_inside_their_paragraphs_and_cells(out: Path) -> None:
@@ -219,14 +219,14 @@ def test_files_that_are_no_report_are_refused_when_named(out: Path) -> None:
 
 
 def test_answers_cannot_break_out_of_the_card(out: Path) -> None:
-    evil = '"</table><script>alert(1)</script> | a <!-- /figure --> `x` [b](c)"'
+    evil = '"</table><b>alert(1)</b> | a <!-- /figure --> `x` [b](c)"'
     write_answers(out, title=evil, description=evil, source=evil)
     text = card(out)
     body = text.split("---\n", 2)[2]
     fenced = re.compile(r"^```bibtex\n.*?^```$", re.DOTALL | re.MULTILINE)
     assert len(fenced.findall(body)) == 1
     body = fenced.sub("", body)
-    assert "<script" not in body
+    assert "<b>" not in body
     assert body.count("<!-- /figure -->") == body.count("<!-- figure: ")
 
 
