@@ -6,6 +6,7 @@ import io
 import os
 import re
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,6 +126,10 @@ def used_palette(image: Image.Image) -> Indexed:
 
 
 _STANDARD_ERROR = 2
+_CAPTURE = threading.RLock()
+"""Standard error belongs to the process: two threads that redirected it at once would take each
+other's messages, and could leave it redirected."""
+
 _MESSAGE = re.compile(
     rb"(?:[\w/.-]+: |Apparently should be |Corrupt JPEG data|Premature end of JPEG"
     rb"|Inconsistent progression|Unknown Adobe color|DCT coefficient out of range).*\n?"
@@ -140,6 +145,11 @@ def decoder_messages() -> Iterator[list[str]]:
     error is passed on.
     """
     caught: list[str] = []
+    with _CAPTURE:
+        yield from _capture(caught)
+
+
+def _capture(caught: list[str]) -> Iterator[list[str]]:
     try:
         before = os.dup(_STANDARD_ERROR)
     except OSError:  # standard error is closed

@@ -81,7 +81,7 @@ def test_the_first_ctrl_c_pauses_and_the_next_run_goes_on(
     said = process.communicate()[1]
     assert process.returncode == 130, said
     assert "Finishing the epochs in progress; press Ctrl-C again to stop now." in said
-    assert "epochs; run the same command again to go on" in said.splitlines()[-1]
+    assert "epochs; run the same command again to resume" in said.splitlines()[-1]
     again = start(pair, out)
     said = again.communicate()[1]
     assert again.returncode == 0, said
