@@ -20,7 +20,7 @@ class Member:
     Args:
         id: its id.
         split: its split, or None.
-        faces: its faces; None where nobody has looked.
+        faces: its faces; None where no detector ran.
     """
 
     id: str

@@ -202,7 +202,7 @@ def _check_text(name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise DataError(f"the file of faces speaks of {name!a}, which is not valid text") from None
+        raise DataError(f"the file of faces lists {name!a}, which is not valid text") from None
 
 
 def match_faces(path: Path, records: Iterable[str], by_suffix: bool = False) -> Matches:

@@ -191,7 +191,7 @@ def _parse_face(said: Any, proposed: Sequence[Face], view: View) -> ReviewedFace
     if (origin is None) != (state == "added"):
         raise DataError("a box that was added has no origin, and every other box has one")
     if origin is not None and (type(origin) is not int or not 0 <= origin < len(proposed)):
-        raise DataError(f"a box has the origin {str(origin)[:40]!r}, which is no proposed box")
+        raise DataError(f"a box has the origin {str(origin)[:40]!r}, which is not a proposed box")
     frames = _parse_frames(said.get("frames") or (), view.frames)
     if state in ("kept", "rejected"):
         return _keep(proposed[origin or 0], origin or 0, view.frames, state)

@@ -81,7 +81,7 @@ def export_review(place: str | Path | None, out: str | Path) -> Exported:
     """Write the boxes of a review as a table that `curate.blur` takes as ``faces``.
 
     Every face says whether a person or a detector decided it, and every image has a state:
-    ``reviewed``, ``sampled`` or ``not looked at``. Images that nobody has looked at keep the
+    ``reviewed``, ``sampled`` or ``not looked at``. Images that were not reviewed keep the
     proposed boxes. The digests of the reviewed bytes go along, so that an image that has
     changed since is withheld.
 
@@ -185,7 +185,7 @@ def _is_ours(target: Path) -> bool:
 
 
 def _load_account(inputs: Inputs) -> dict[str, Any]:
-    """What the table says of how its boxes were found."""
+    """How the boxes of the table were found, as the table states it."""
     account: dict[str, Any] = {}
     if inputs.run is not None:
         run = store.load_run(Path(inputs.run) / MANIFEST)

@@ -1,4 +1,4 @@
-"""What a review has found, as ``review.json`` and as a page for people."""
+"""The result of a review, as ``review.json`` and as an HTML page."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def _refuse_strangers(system: Any, root: str, known: set[str], place: str) -> No
         inner = found[len(system._strip_protocol(base)) :].lstrip("/")
         if inner not in known:
             raise UsageError(
-                f"--to {place!r} holds {inner!r}, which is no file of this dataset; "
+                f"--to {place!r} holds {inner!r}, which is not a file of this dataset; "
                 "name a new folder"
             )
 

@@ -110,7 +110,7 @@ class RemoteTree:
         return {path: file.bytes for path, file in self._tree.items() if path not in REMOTE_ONLY}
 
     def digest(self, path: str) -> str | None:
-        """What the Hub says of files that it stores as LFS."""
+        """Metadata of files that the Hub stores as LFS."""
         return self._tree[path].sha256 if path in self._tree else None
 
     def fetch(self, path: str) -> Path:
@@ -167,7 +167,7 @@ def iter_problems(tree: Tree, full: bool) -> Iterator[Problem]:
 
     Args:
         tree: the files.
-        full: whether every file is read, rather than a sample and what the Hub says of the rest.
+        full: whether every file is read, rather than a sample, with digests from the Hub for the rest.
 
     Raises:
         DataError: if it has no public manifest.
