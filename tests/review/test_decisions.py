@@ -73,8 +73,8 @@ def test_boxes_follow_the_orientation(orientation: int, x: int, y: int) -> None:
         ([{"state": "added", "origin": None, "xyxy": [5, 5, float("nan"), 9]}], "is not a box"),
         ([{"state": "added", "origin": None, "xyxy": "abcd"}], "is not a box"),
         ([{"state": "added", "origin": 0, "xyxy": [1, 1, 9, 9]}], "has no origin"),
-        ([{"state": "kept", "origin": True}], "no proposed box"),
-        ([{"state": "kept", "origin": 7}], "no proposed box"),
+        ([{"state": "kept", "origin": True}], "not a proposed box"),
+        ([{"state": "kept", "origin": 7}], "not a proposed box"),
         (
             [*KEPT, {"state": "added", "origin": None, "xyxy": [1, 1, 9, 9], "frames": [3]}],
             "frames",

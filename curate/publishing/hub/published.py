@@ -167,7 +167,7 @@ def iter_problems(tree: Tree, full: bool) -> Iterator[Problem]:
 
     Args:
         tree: the files.
-        full: whether every file is read, rather than a sample, with digests from the Hub for the rest.
+        full: whether every file is read, rather than a sample; the Hub has digests of the rest.
 
     Raises:
         DataError: if it has no public manifest.
