@@ -96,7 +96,7 @@ def _verdict(counts: Any) -> str:
     text = f"{faces} in {images}; {written}."
     if counts["withheld"]:
         withheld = _plural(counts["withheld"], "image was", "images were")
-        text += f" {withheld} withheld, because they could not be processed to the end."
+        text += f" {withheld} withheld: not processed to the end."
     return text
 
 
