@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -459,10 +458,11 @@ def test_without_a_display_the_address_is_enough(dataset: Path) -> None:
     environment = {"DISPLAY": "", "WAYLAND_DISPLAY": "", "BROWSER": "", "PATH": "/nowhere"}
     process, address = start_process(dataset, **environment)
     assert process.stdout is not None
-    time.sleep(0.2)
+    shown = process.stdout.readline()
+    assert Served(address).ask("GET", "/api/status")[0] == 200
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
-    assert "No browser could be opened" in out
+    _, err = process.communicate(timeout=20)
+    assert "No browser could be opened" in shown
     assert (process.returncode, "Traceback" in err) == (0, False)
     assert Path(dataset.parent / "faces.review" / NAME).exists()
     assert address.count("token=") == 1
