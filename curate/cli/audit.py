@@ -14,7 +14,7 @@ from curate.balance.labels.rules import (
     UNSAFE_SHARE,
 )
 from curate.cli.group import DefaultGroup
-from curate.cli.options import LAYOUT, PATH, PLACE, SEED
+from curate.cli.options import LAYOUT, PATH, SEED, SOURCE
 from curate.cli.output import check_outputs, report_options, write_report
 from curate.core.errors import UsageError
 
@@ -36,7 +36,7 @@ Examples:
 
 
 @command.command("dataset", epilog=_EPILOG)
-@click.argument("source", type=PLACE, required=False)
+@click.argument("source", type=SOURCE, required=False)
 @click.option(
     "--groups",
     type=PATH,
@@ -171,7 +171,7 @@ Examples:
 
 
 @command.command("labels", epilog=_LABELS_EPILOG)
-@click.argument("vocabulary", type=PLACE)
+@click.argument("vocabulary", type=SOURCE)
 @click.option(
     "--judgments",
     type=PATH,
@@ -184,7 +184,7 @@ Examples:
 )
 @click.option(
     "--source",
-    type=PLACE,
+    type=SOURCE,
     metavar="DATASET",
     help="Count the images of each label, and those that a removal would affect.",
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.options import HTML, JSON, LAYOUT, PATH, PLACE, QUIET, SEED, SHARD_SIZE, WORKERS
+from curate.cli.options import HTML, JSON, LAYOUT, PATH, QUIET, SEED, SHARD_SIZE, SOURCE, WORKERS
 from curate.cli.output import check_outputs, write_report
 from curate.cli.progress import stop_on_interrupt, telling, watching
 from curate.core.errors import UsageError
@@ -198,7 +198,7 @@ def _add_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("source", type=PLACE, required=False)
+@click.argument("source", type=SOURCE, required=False)
 @_add_options
 def command(source: str | None, **options: Any) -> None:
     """Correct group representation in SOURCE, and write OUT.

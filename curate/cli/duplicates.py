@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from curate.cli.options import PATH, PLACE, WORKERS
+from curate.cli.options import PATH, SOURCE, WORKERS
 from curate.cli.output import check_outputs, report_options, write_report
 from curate.cli.progress import watching_steps
 from curate.duplicates.hashing import THRESHOLD
@@ -23,7 +23,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("source", type=PLACE)
+@click.argument("source", type=SOURCE)
 @click.argument("out", type=PATH, required=False)
 @click.option(
     "--faces", type=PATH, metavar="FILE",

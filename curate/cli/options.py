@@ -46,7 +46,6 @@ PATH = _LocalPath(path_type=Path)
 SOURCE = _SourcePath()
 """The type of every argument and option that names a dataset: a path or a URI."""
 
-PLACE = SOURCE
 
 METHODS = "\n".join(f"  {name}: {summary}" for name, summary in OBFUSCATORS.describe())
 LAYOUTS_LIST = "\n".join(f"  {name}: {summary}" for name, summary in LAYOUTS.describe())

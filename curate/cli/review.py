@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.cli.group import DefaultGroup
-from curate.cli.options import HTML, JSON, PATH, PLACE, WORKERS
+from curate.cli.options import HTML, JSON, PATH, SOURCE, WORKERS
 from curate.cli.progress import telling
 from curate.core.errors import UsageError
 from curate.layouts import LAYOUTS
@@ -64,7 +64,7 @@ SHARE = _Share()
 
 
 @command.command("start", epilog=_EPILOG)
-@click.argument("source", type=PLACE, required=False)
+@click.argument("source", type=SOURCE, required=False)
 @click.option("--faces", type=PATH, metavar="FILE", help="Proposed boxes, as from curate detect.")
 @click.option("--run", type=PATH, metavar="OUT", help="Review the outputs of a run instead.")
 @click.option(
@@ -250,7 +250,7 @@ def report(
 
 @command.command()
 @click.argument("folder", type=PATH)
-@click.argument("source", type=PLACE)
+@click.argument("source", type=SOURCE)
 @click.argument("out", type=PATH)
 @WORKERS
 @click.pass_context
