@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from curate.core.entries import Scalar
 from curate.core.faces import Region
 from curate.core.geometry import Box, shift
 from curate.core.protocols import Frame
@@ -23,8 +22,7 @@ from curate.obfuscators.fixedpoint import (
     planes,
     to_fixed,
 )
-from curate.obfuscators.masks import Mask, Weights
-from curate.obfuscators.options import require
+from curate.obfuscators.masks import Feathered, Mask
 
 _BINOMIAL = np.array([0.25, 0.5, 0.25], dtype=np.float32)
 _MIN_KNOWN = np.float32(0.25)
@@ -91,7 +89,7 @@ _RING_SHARE = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Diffuse:
+class Diffuse(Feathered):
     """Fill hidden regions smoothly from the pixels around them.
 
     No hidden pixel of any face is read: all are unknown, and each connected group of
@@ -112,14 +110,6 @@ class Diffuse:
     version = "1"
     keeps = "nothing"
 
-    def __post_init__(self) -> None:
-        require(0 <= self.feather <= 1, "feather", self.feather, "a number from 0 to 1")
-
-    @property
-    def parameters(self) -> Mapping[str, Scalar]:
-        """All options, for the manifest."""
-        return {"feather": self.feather}
-
     def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
         """Return a copy of ``image`` with the regions filled.
 
@@ -139,14 +129,6 @@ class Diffuse:
         for group in masks.clusters(boxes):
             _fill(planes(image), group, unknown, planes(layer))
         return masks.composite(image, layer, regions, self.feather)
-
-    def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
-        """Return whole-pixel boxes outside which ``apply`` changes nothing."""
-        return [masks.feathered(each, self.feather, width, height) for each in regions]
-
-    def blend(self, regions: Sequence[Region], width: int, height: int) -> Weights:
-        """Return the weight of the filled layer in the output, H×W, 0..1."""
-        return masks.blend(regions, self.feather, width, height)
 
 
 def _fill(image: Frame, group: Sequence[Box], unknown: Mask, layer: Frame) -> None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from curate.core.entries import Scalar
 from curate.core.faces import Region
 from curate.core.geometry import Box
 from curate.core.protocols import Frame
 from curate.obfuscators import masks
 from curate.obfuscators.fixedpoint import check_frame, mid_gray
-from curate.obfuscators.masks import Mask, Weights
+from curate.obfuscators.masks import Feathered, Mask
 from curate.obfuscators.options import require
 
 _MIN_RING = 2
@@ -24,7 +23,7 @@ _COLORS = "'mean', R,G,B, #rrggbb, #rgb or a gray level, with levels from 0 to 2
 
 
 @dataclass(frozen=True, slots=True)
-class Fill:
+class Fill(Feathered):
     """Cover hidden regions with one color.
 
     Args:
@@ -49,12 +48,7 @@ class Fill:
     def __post_init__(self) -> None:
         valid = self.color == "mean" or parse_color(self.color) is not None
         require(valid, "color", self.color, _COLORS)
-        require(0 <= self.feather <= 1, "feather", self.feather, "a number from 0 to 1")
-
-    @property
-    def parameters(self) -> Mapping[str, Scalar]:
-        """All options, for the manifest."""
-        return {"color": self.color, "feather": self.feather}
+        Feathered.__post_init__(self)
 
     def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
         """Return a copy of ``image`` with the regions covered.
@@ -79,14 +73,6 @@ class Fill:
                 row = (int(box.width), *image.shape[2:])
                 layer[box.slices] = np.broadcast_to(color, row).copy()
         return masks.composite(image, layer, regions, self.feather)
-
-    def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
-        """Return whole-pixel boxes outside which ``apply`` changes nothing."""
-        return [masks.feathered(each, self.feather, width, height) for each in regions]
-
-    def blend(self, regions: Sequence[Region], width: int, height: int) -> Weights:
-        """Return the weight of the color in the output, H×W, 0..1."""
-        return masks.blend(regions, self.feather, width, height)
 
 
 def parse_color(text: str) -> tuple[int, int, int] | None:

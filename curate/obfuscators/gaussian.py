@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from curate.core.entries import Scalar
 from curate.core.faces import Region
 from curate.core.geometry import Box, shift
 from curate.core.protocols import Frame
 from curate.obfuscators import masks
 from curate.obfuscators.fixedpoint import Fixed, double, from_fixed, halve, planes, to_fixed
-from curate.obfuscators.masks import Weights, paste_patches
+from curate.obfuscators.masks import Feathered, paste_patches
 from curate.obfuscators.options import require
 
 _MIN_SIGMA = 2.0  # pixels; smaller values would leave the smallest faces unchanged
@@ -25,7 +24,7 @@ _SUPPORT = 3.0  # sigmas; beyond, a pixel's weight is below 0.5 %
 
 
 @dataclass(frozen=True, slots=True)
-class Gaussian:
+class Gaussian(Feathered):
     """Blur each face by a Gaussian proportional to its size.
 
     Args:
@@ -50,12 +49,7 @@ class Gaussian:
 
     def __post_init__(self) -> None:
         require(0.1 <= self.sigma <= 2, "sigma", self.sigma, "a number from 0.1 to 2")
-        require(0 <= self.feather <= 1, "feather", self.feather, "a number from 0 to 1")
-
-    @property
-    def parameters(self) -> Mapping[str, Scalar]:
-        """All options, for the manifest."""
-        return {"sigma": self.sigma, "feather": self.feather}
+        Feathered.__post_init__(self)
 
     def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
         """Return a copy of ``image`` with each region blurred.
@@ -68,14 +62,6 @@ class Gaussian:
             WithheldError: if the image or a region is of another kind.
         """
         return paste_patches(image, regions, self.feather, self._patch)
-
-    def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
-        """Return whole-pixel boxes outside which ``apply`` changes nothing."""
-        return [masks.feathered(each, self.feather, width, height) for each in regions]
-
-    def blend(self, regions: Sequence[Region], width: int, height: int) -> Weights:
-        """Return the weight of the blurred layer in the output, H×W, 0..1."""
-        return masks.blend(regions, self.feather, width, height)
 
     def _patch(self, image: Frame, region: Region, box: Box) -> Frame:
         """The blurred image inside a box."""

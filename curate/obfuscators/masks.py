@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 
 import numpy as np
 import numpy.typing as npt
 
+from curate.core.entries import Scalar
 from curate.core.errors import WithheldError
 from curate.core.faces import Region
 from curate.core.geometry import Box, clip, grow, round_out, shift
 from curate.core.protocols import Frame
 from curate.obfuscators.fixedpoint import check_frame
+from curate.obfuscators.options import require
 
 DEFAULT_MARGIN = 0.15
 """Default growth of a face on every side, as a share of its longer side."""
@@ -244,3 +247,33 @@ def paste_patches(image: Frame, regions: Sequence[Region], feather: float, patch
         # Again, so that no feather covers another face's hidden region.
         layer[each.hidden.slices] = covering[shift(each.hidden, -box.x0, -box.y0).slices]
     return composite(image, layer, regions, feather)
+
+
+class Feathered:
+    """What methods with a soft edge share: their area, their weights and their parameters.
+
+    Subclasses are frozen dataclasses whose fields are the options of the method.
+
+    Raises:
+        UsageError: if ``feather`` is not within 0..1.
+    """
+
+    __slots__ = ()
+    feather: float
+
+    def __post_init__(self) -> None:
+        require(0 <= self.feather <= 1, "feather", self.feather, "a number from 0 to 1")
+
+    @property
+    def parameters(self) -> Mapping[str, Scalar]:
+        """All options, for the manifest."""
+        options = fields(self)  # type: ignore[arg-type]  # subclasses are dataclasses
+        return {each.name: getattr(self, each.name) for each in options}
+
+    def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
+        """Return whole-pixel boxes outside which ``apply`` changes nothing."""
+        return [feathered(each, self.feather, width, height) for each in regions]
+
+    def blend(self, regions: Sequence[Region], width: int, height: int) -> Weights:
+        """Return the weight of the obfuscated layer in the output, H×W, 0..1."""
+        return blend(regions, self.feather, width, height)

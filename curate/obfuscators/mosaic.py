@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from curate.core.entries import Scalar
 from curate.core.faces import Region
 from curate.core.geometry import Box, clip
 from curate.core.protocols import Frame
-from curate.obfuscators import masks
-from curate.obfuscators.masks import Weights, paste_patches
+from curate.obfuscators.masks import Feathered, paste_patches
 from curate.obfuscators.options import require
 
 _MIN_CELL = 4  # pixels; a cell of one pixel would be the original
@@ -24,7 +22,7 @@ _FINE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Mosaic:
+class Mosaic(Feathered):
     """Replace each face by the mean colors of N×N cells.
 
     The grid spans the hidden region, so a large face keeps no more numbers than a small
@@ -55,12 +53,7 @@ class Mosaic:
 
     def __post_init__(self) -> None:
         require(1 <= self.cells <= 16, "cells", self.cells, "a whole number from 1 to 16")
-        require(0 <= self.feather <= 1, "feather", self.feather, "a number from 0 to 1")
-
-    @property
-    def parameters(self) -> Mapping[str, Scalar]:
-        """All options, for the manifest."""
-        return {"cells": self.cells, "smooth": self.smooth, "feather": self.feather}
+        Feathered.__post_init__(self)
 
     def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
         """Return a copy of ``image`` with a mosaic over each region.
@@ -73,14 +66,6 @@ class Mosaic:
             WithheldError: if the image or a region is of another kind.
         """
         return paste_patches(image, regions, self.feather, self._patch)
-
-    def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
-        """Return whole-pixel boxes outside which ``apply`` changes nothing."""
-        return [masks.feathered(each, self.feather, width, height) for each in regions]
-
-    def blend(self, regions: Sequence[Region], width: int, height: int) -> Weights:
-        """Return the weight of the mosaic in the output, H×W, 0..1."""
-        return masks.blend(regions, self.feather, width, height)
 
     def _patch(self, image: Frame, region: Region, box: Box) -> Frame:
         """The mosaic of a region, extended by its edge values into the feathered box."""
