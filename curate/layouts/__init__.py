@@ -16,6 +16,8 @@ from curate.layouts.access.address import is_address, is_hub_uri
 from curate.layouts.access.folder import Folder, LocalFolder
 from curate.layouts.access.remote import RemoteFolder
 from curate.layouts.access.selection import select_files, select_remote_files
+from curate.layouts.archives import refuse_archives_only
+from curate.layouts.containers import find_loose_image
 
 LAYOUTS = Registry(
     "layout",
@@ -72,6 +74,8 @@ LAYOUTS = Registry(
 
 _SHARDS = (".tar", ".tar.gz", ".tgz", ".parquet")
 
+_ARCHIVES = "webdataset"
+
 FALLBACK = "imagefolder"
 """Layout of a folder that no other layout recognises."""
 
@@ -123,15 +127,22 @@ def recognise(folder: Folder) -> tuple[str, str]:
     """Return the layout of a dataset and the file or folder by which it is recognised.
 
     Raises:
-        DataError: if it matches several layouts; names the option that selects one.
+        DataError: if it matches several layouts, or its images are in archives; names the
+            option or the remedy.
     """
     seen: list[tuple[str, str]] = []
     for layout in LAYOUTS:
         if layout != FALLBACK and (why := LAYOUTS.resolve(layout).recognise(folder)):
             seen.append((layout, why))
+    if len(seen) > 1:  # archives beside annotated images are their download
+        seen = [found for found in seen if found[0] != _ARCHIVES]
+    elif seen and seen[0][0] == _ARCHIVES and (image := find_loose_image(folder)):
+        seen.append((FALLBACK, image))
     if len(seen) > 1:
         ways = " or ".join(f"--format {layout} ({why})" for layout, why in seen)
         raise DataError(f"{folder.name} matches several layouts; use {ways}")
+    if not seen:
+        refuse_archives_only(folder)
     return seen[0] if seen else (FALLBACK, LAYOUTS.resolve(FALLBACK).recognise(folder))
 
 
@@ -139,4 +150,4 @@ def describe(source: Source) -> str:
     """Describe in one line which layout a dataset has, and why."""
     folder = open_folder(source.uri)
     why = LAYOUTS.resolve(source.layout).recognise(folder)
-    return f"SOURCE is {source.layout}: {why or 'as asked'}."
+    return f"SOURCE is {source.layout}: {why or 'by --format'}."

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from curate.core.errors import DataError, SourceChangedError, WithheldError
-from curate.layouts.access.folder import Folder
+from curate.layouts.access.folder import POINTER_BYTES, Folder, describe_pointer
 
 _MAX_LINE = 16 << 20  # bytes of a line; enough for a polygon of a million points
 _ELSEWHERE = re.compile(r"[/\\]|[A-Za-z]:[/\\]|[A-Za-z][\w+.-]*://")
@@ -71,7 +71,12 @@ def open_annotation(folder: Folder, path: str) -> BinaryIO:
         SetupError: if its storage does not respond.
     """
     try:
-        return folder.open(path)
+        file = folder.open(path)
+        if reason := describe_pointer(file.read(POINTER_BYTES)):
+            file.close()
+            raise WithheldError("pointer", reason)
+        file.seek(0)
+        return file
     except WithheldError as error:
         raise DataError(f"{path!r} in {folder.name} cannot be read: {error.detail}") from None
 

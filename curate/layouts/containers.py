@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -10,7 +11,14 @@ from typing import BinaryIO, Generic, Protocol, TypeVar
 from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import TOOL_FOLDERS, FileInfo, Folder, is_text_path
+from curate.layouts.access.folder import (
+    POINTER_BYTES,
+    TOOL_FOLDERS,
+    FileInfo,
+    Folder,
+    describe_pointer,
+    is_text_path,
+)
 from curate.layouts.files import (
     ANNOTATION_SUFFIXES,
     is_document,
@@ -20,9 +28,8 @@ from curate.layouts.files import (
 )
 from curate.layouts.sidecars.table import open_compacted
 
-_MAX_DEPTH = 2
-_MAX_LISTED = 64  # folders
-_REPOSITORY = frozenset({"README.md", ".gitattributes"})  # at the root of a Hub repository
+_MAX_DEPTH = 3  # folders below the root, when recognising a layout
+_MAX_LISTED = 64  # folders of unusual names
 _USUAL_FOLDERS = frozenset({"data", "default", "plain_text", "shards"})
 
 
@@ -56,8 +63,24 @@ class ContainerLayout:
         raise NotImplementedError
 
     def check(self, strict: bool = False) -> Iterator[str]:
-        """Check the annotations; the default has none."""
-        yield from ()
+        """Report images outside the containers, which are left out.
+
+        Raises:
+            DataError: if there are no containers.
+        """
+        if not self._containers:
+            raise DataError(
+                f"{self.folder.name} has no {self.kind} files with images; drop --format "
+                f"{self.layout} to recognise the layout"
+            )
+        found = (info.path for info in self.folder.files() if is_image_name(info.path))
+        for example in itertools.islice(found, 1):
+            many = 1 + sum(1 for _ in found)
+            what = "1 image" if many == 1 else f"{many:,} images"
+            yield (
+                f"{what} outside the {self.kind} files left out, such as {example!r}; to "
+                "obfuscate such images instead, use --format imagefolder."
+            )
 
     def containers(self) -> Iterator[str]:
         """Iterate over the paths of the containers, sorted."""
@@ -79,7 +102,12 @@ class ContainerLayout:
             DataError: if it cannot be read or no longer exists.
             SetupError: if the storage does not respond.
         """
+        info = self.folder.info(container)
         try:
+            if info is not None and info.size <= POINTER_BYTES:
+                reason = describe_pointer(self.folder.read(container))
+                if reason is not None:
+                    raise WithheldError("pointer", reason)
             return self.folder.open(container)
         except WithheldError as error:
             raise DataError(
@@ -156,24 +184,33 @@ def split_of(path: str) -> str | None:
     return split_of_folders(path) or split_in(PurePosixPath(path).name)
 
 
-def iter_usual_folders(folder: Folder) -> Iterator[tuple[str, frozenset[str]]]:
-    """Iterate over the folders that usually contain containers, with the names in them.
+def iter_listed_folders(folder: Folder) -> Iterator[tuple[str, frozenset[str]]]:
+    """Iterate over the folders in which containers are looked for, with the names in them.
 
-    These are the root, folders named after splits and a few others, two levels deep. In a
-    repository of the Hub without images at the root, up to 64 other folders in it are listed,
-    since configurations have any name. No other folder is listed: there may be thousands of
-    them, full of images.
+    These are the root, folders named after splits and a few others, and then up to 64 folders
+    of other names, such as the configurations of a repository of the Hub; three levels deep.
+    There may be thousands of others, full of images.
     """
-    waiting = [""]
-    while waiting:
-        folder_path = waiting.pop(0)
-        names = folder.list_names(folder_path)
-        yield folder_path, names
-        if folder_path.count("/") < _MAX_DEPTH:
-            waiting += [f"{folder_path}{name}" for name in sorted(names) if is_usual_folder(name)]
-        if not folder_path and names & _REPOSITORY and not any(map(is_image_name, names)):
-            other = [name for name in sorted(names) if name[-1] == "/" and name not in waiting]
-            waiting += [name for name in other if name[:-1] not in TOOL_FOLDERS][:_MAX_LISTED]
+    usual, others, listed = [""], [], 0
+    while usual or (others and listed < _MAX_LISTED):
+        listed += not usual
+        path = usual.pop(0) if usual else others.pop(0)
+        names = folder.list_names(path)
+        yield path, names
+        for name in sorted(names) if path.count("/") < _MAX_DEPTH else ():
+            if is_usual_folder(name):
+                usual.append(f"{path}{name}")
+            elif name[-1] == "/" and name[0] != "." and name[:-1] not in TOOL_FOLDERS:
+                others.append(f"{path}{name}")
+
+
+def find_loose_image(folder: Folder) -> str | None:
+    """Return the path of an image that is a file of its own, in the folders that are listed."""
+    for path, names in iter_listed_folders(folder):
+        found = min(filter(is_image_name, names), default=None)
+        if found is not None:
+            return f"{path}{found}"
+    return None
 
 
 def is_usual_folder(name: str) -> bool:

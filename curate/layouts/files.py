@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from curate.core.errors import WithheldError
+from curate import codec
+from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import FileInfo, Folder, is_text_path
+from curate.layouts.access.folder import (
+    POINTER_BYTES,
+    FileInfo,
+    Folder,
+    describe_pointer,
+    is_text_path,
+)
 from curate.layouts.sidecars.table import open_compacted
+from curate.storage.index import NameIndex
 
 _SPLIT = re.compile(
     r"(?:^|[_.\-])(train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?)(?=$|[\d_.\-])",
@@ -47,9 +56,7 @@ SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "t
 """Common split names, in lower case."""
 
 
-_LFS = b"version https://git-lfs.github.com/spec/"
-
-
+_SIGNATURE_BYTES = 32
 _MAX_DOCUMENT = 1 << 20
 _DOCUMENT = re.compile(
     r"(?:README|LICEN[CS]E|CITATION|COPYING|NOTICE)(?:\.(?:md|txt|rst|cff|bib))?$", re.IGNORECASE
@@ -121,8 +128,8 @@ class FileLayout:
     def read(self, record: ImageRecord) -> bytes:
         """Return the stored bytes of an image."""
         data = self.folder.read(record.uri)
-        if data.startswith(_LFS):
-            raise WithheldError("pointer", "it is a Git LFS pointer; run `git lfs pull`")
+        if reason := describe_pointer(data[:POINTER_BYTES]):
+            raise WithheldError("pointer", reason)
         return data
 
     def stamp(self, record: ImageRecord) -> str:
@@ -144,7 +151,47 @@ class FileLayout:
         )
 
     def _is_image(self, info: FileInfo) -> bool:
-        return info.regular and self.is_image(info.path)
+        return info.regular and (self.is_image(info.path) or self._has_signature(info))
+
+    def _has_signature(self, info: FileInfo) -> bool:
+        """Return whether a file whose name tells nothing starts as an image does; cached."""
+        name = PurePosixPath(info.path)
+        suffix = name.suffix.lower()
+        if (
+            suffix in IMAGE_SUFFIXES
+            or suffix in self.annotation_suffixes
+            or name.name.startswith(".")
+            or not is_text_path(info.path)
+            or is_document(info)
+        ):
+            return False
+        known = self._signatures.get(info.stamp, info.path)
+        if known is None:
+            known = "image" if _starts_as_image(self.folder, info.path) else ""
+            self._signatures.add(info.stamp, info.path, known)
+        return bool(known)
+
+    @cached_property
+    def _signatures(self) -> NameIndex:
+        return NameIndex()
+
+
+def not_recognised(folder: Folder, lacking: str, layout: str) -> DataError:
+    """Return the error for a folder that lacks what its layout consists of."""
+    return DataError(
+        f"{folder.name} has no {lacking}; drop --format {layout} to recognise the layout"
+    )
+
+
+def _starts_as_image(folder: Folder, path: str) -> bool:
+    try:
+        with folder.open(path) as file:
+            head = file.read(_SIGNATURE_BYTES)
+    except WithheldError:
+        return False
+    kind = codec.sniff(head)
+    # The two letters of BMP start texts as well; four of its bytes are reserved.
+    return kind is not None and (kind != "BMP" or head[6:10] == bytes(4))
 
 
 def is_document(info: FileInfo) -> bool:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
 
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
+from curate.layouts.archives import note_archives
 from curate.layouts.files import SPLITS, FileLayout
-
-_ARCHIVE = re.compile(r"\.(?:zip|tar|tar\.(?:gz|bz2|xz|zst|lz4)|tgz|tbz2|txz)$", re.IGNORECASE)
 
 
 class ImageFolder(FileLayout):
@@ -40,13 +37,8 @@ class ImageFolder(FileLayout):
         )
 
     def check(self, strict: bool = False) -> Iterator[str]:
-        """Report archives, whose images are not read in this layout."""
-        found = (info.path for info in self.folder.files() if _ARCHIVE.search(info.path))
-        for example in itertools.islice(found, 1):
-            yield (
-                f"{1 + sum(1 for _ in found):,} archives are left out, such as {example!r}; if "
-                "they contain images of the dataset, unpack them or use --format webdataset."
-            )
+        """Report archives with images, which are not read in this layout."""
+        yield from note_archives(self.folder)
 
     def _is_split(self, folders: Sequence[str], depth: int) -> bool:
         """Return whether a folder is a split: by its name and, below the root, its siblings.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.entries import ManifestEntry
+from curate.core.errors import DataError
 from curate.core.protocols import Source, iter_sidecars
 from curate.core.records import ImageRecord, escape_unprintable
 from curate.engine.shards import Shard
@@ -132,6 +133,8 @@ def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessi
             withheld += [_describe(entry)] if entry.reason else []
     per_image = (time.perf_counter() - began) / max(len(sample), 1)
     images = sum(splits.values())
+    if images == 0:
+        raise DataError("SOURCE has no images")
     workers = workers_for(recipe, session)
     return Preview(
         images=images,

@@ -13,7 +13,7 @@ from curate.core.errors import DataError, SourceChangedError, WithheldError
 from curate.core.protocols import Source
 from curate.layouts import open_source, recognise
 from curate.layouts.access.folder import LocalFolder
-from curate.layouts.containers import split_of
+from curate.layouts.containers import iter_listed_folders, split_of
 from tests.layouts.shards import picture, read_all, write_tar
 from tests.layouts.tables.samples import table, write_arrow, write_parquet
 
@@ -66,14 +66,49 @@ def test_containers_are_recognised_in_their_usual_folders(
     assert why == f"{place}{path.name}"
 
 
+@pytest.mark.parametrize("place", ["any_name", "v1.0/en", "data/config_a", "a/b/c"])
 @pytest.mark.parametrize("write", [write_webdataset, write_hub])
-def test_configurations_of_a_hub_repository_are_recognised(tmp_path: Path, write: Write) -> None:
-    path = write(tmp_path / "any_name")
-    assert recognise(LocalFolder(tmp_path))[0] == "imagefolder"
-    (tmp_path / "README.md").write_text("---\nconfigs: []\n---\n")
+def test_containers_are_recognised_in_folders_of_any_name(
+    tmp_path: Path, write: Write, place: str
+) -> None:
+    path = write(tmp_path / place)
     layout, why = recognise(LocalFolder(tmp_path))
     assert layout == {".tar": "webdataset", ".parquet": "parquet"}[path.suffix]
-    assert why == f"any_name/{path.name}"
+    assert why == f"{place}/{path.name}"
+
+
+def test_few_of_many_folders_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(200):
+        (tmp_path / f"n{number:08d}").mkdir()
+    (tmp_path / "train").mkdir()
+    listed = []
+    original = LocalFolder.list_names
+
+    def count(self: LocalFolder, path: str = "") -> frozenset[str]:
+        listed.append(path)
+        return original(self, path)
+
+    monkeypatch.setattr(LocalFolder, "list_names", count)
+    assert len(list(iter_listed_folders(LocalFolder(tmp_path)))) == len(listed) <= 70
+
+
+@pytest.mark.parametrize("write", [write_webdataset, write_hub])
+def test_images_outside_the_containers_are_reported(tmp_path: Path, write: Write) -> None:
+    path = write(tmp_path)
+    for name in ("assets/banner.png", "assets/x.jpg"):
+        (tmp_path / "assets").mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    source = open_source(str(tmp_path), {".tar": "webdataset"}.get(path.suffix, "parquet"))
+    assert [note[:15] for note in source.check()] == ["2 images outsid"]
+
+
+@pytest.mark.parametrize("layout", ["webdataset", "parquet", "coco", "voc", "yolo", "hf_folder"])
+def test_a_layout_that_the_dataset_does_not_have_is_refused(tmp_path: Path, layout: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/b.jpg").write_bytes(picture(1))
+    (tmp_path / "a/b.json").write_text("{}")
+    with pytest.raises(DataError, match=f"SOURCE has no .*drop --format {layout}"):
+        list(open_source(str(tmp_path), layout).check())
 
 
 @every_layout

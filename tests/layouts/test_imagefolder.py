@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import gzip
+import io
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from curate.core.errors import DataError, WithheldError
+from curate.layouts import open_source
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.imagefolder import ImageFolder
 
@@ -122,9 +127,84 @@ def test_a_git_lfs_pointer_is_withheld_by_name(tmp_path: Path) -> None:
 
 
 def test_archives_beside_images_are_noted(tmp_path: Path) -> None:
-    touch(tmp_path, "a.jpg", "more/images.zip", "more/shard-0.tar", "more/x.tar.gz")
+    touch(tmp_path, "a.jpg", "b/c.txt")
+    write_zip(tmp_path / "more.zip", "x/1.PNG")
+    write_zip(tmp_path / "labels.zip", "x/1.txt")
+    (tmp_path / "train.tar.gz").write_bytes(gzip.compress(b"not a tar"))
     [note] = ImageFolder(LocalFolder(tmp_path)).check()
-    assert note.startswith("3 archives are left out, such as 'more/images.zip'")
+    assert note.startswith("2 archives or tables that may contain images left out")
+    assert "'more.zip'" in note
+
+
+@pytest.mark.parametrize(
+    ("names", "remedy"),
+    [
+        (["photos.zip"], "'photos.zip'; unpack"),
+        (["a/b/photos.zip", "a/notes.txt"], "'a/b/photos.zip'; unpack"),
+        (["images.dvc", "notes.txt"], "'images.dvc', which points to them; run `dvc pull`"),
+    ],
+)
+def test_a_folder_whose_images_are_elsewhere_names_the_remedy(
+    names: list[str], remedy: str, tmp_path: Path
+) -> None:
+    touch(tmp_path, *names)
+    for name in names:
+        if name.endswith(".zip"):
+            write_zip(tmp_path / name, "1.jpg")
+    with pytest.raises(DataError, match=remedy):
+        open_source(str(tmp_path))
+
+
+def write_zip(path: Path, member: str) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, b"x")
+
+
+@pytest.mark.parametrize("name", ["a", "a.jpg_large", "b/photo.jpeg!d", "x.0", "x.bin", "ü"])
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
+def test_images_are_found_by_content_where_the_name_tells_nothing(
+    name: str, format_: str, tmp_path: Path
+) -> None:
+    touch(tmp_path, name, "notes", "data.bin2")
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, format_)
+    (tmp_path / name).write_bytes(buffer.getvalue())
+    (tmp_path / "notes").write_bytes(b"BMW and other cars, in a text without a suffix")
+    source = ImageFolder(LocalFolder(tmp_path))
+    assert [record.id for record in source.records()] == [name]
+    assert source.find(name) is not None
+    assert source.find("notes") is None
+    assert name not in {file.uri for file in source.sidecars()}
+
+
+@pytest.mark.parametrize(
+    "pointer",
+    [
+        b"/annex/objects/SHA256E-s9--0.jpg\n",
+        b"../.git/annex/objects/Xk/7g/SHA256E-s9--0.jpg/SHA256E-s9--0.jpg",
+    ],
+)
+def test_a_git_annex_pointer_is_withheld_by_name(pointer: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(pointer)
+    source = ImageFolder(LocalFolder(tmp_path))
+    with pytest.raises(WithheldError, match=r"^pointer: .*git annex get"):
+        source.read(next(source.records()))
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "data/a.parquet", "train.tar", "metadata.jsonl"])
+def test_a_pointer_in_place_of_a_container_or_annotation_is_named(
+    name: str, tmp_path: Path
+) -> None:
+    touch(tmp_path, name)
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    (tmp_path / name).write_bytes(pointer)
+    if name == "metadata.jsonl":
+        touch(tmp_path, "a.jpg")
+    layout = "hf_folder" if name == "metadata.jsonl" else "auto"
+    with pytest.raises(DataError, match="is a Git LFS pointer; run `git lfs pull`"):
+        source = open_source(str(tmp_path), layout)
+        list(source.check(strict=True))
+        list(source.records())
 
 
 def test_documents_of_a_dataset_are_copied(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import heapq
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -77,6 +78,26 @@ TOOL_FOLDERS = frozenset(
 def is_tool_path(path: str) -> bool:
     """Return whether a path is inside the folder of a tool."""
     return not TOOL_FOLDERS.isdisjoint(path.split("/")[:-1])
+
+
+POINTER_BYTES = 512
+"""Bytes from the start of a file by which `describe_pointer` recognises a pointer."""
+
+_LFS = b"version https://git-lfs.github.com/spec/"
+_ANNEX = re.compile(rb"(?:(?:\.\./)*\.git)?/annex/objects/")
+
+
+def describe_pointer(head: bytes) -> str | None:
+    """Return what to do about a file that only points to its content, or None.
+
+    Args:
+        head: the first `POINTER_BYTES` of the file.
+    """
+    if head.startswith(_LFS):
+        return "it is a Git LFS pointer; run `git lfs pull`"
+    if _ANNEX.match(head):
+        return "it is a git-annex file without content; run `git annex get`"
+    return None
 
 
 def is_text_path(path: str) -> bool:

@@ -16,9 +16,10 @@ from curate.core.errors import DataError
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import Problems, open_annotation, read_head, resolve, shorten
+from curate.layouts.archives import note_archives
 from curate.layouts.coco.groups import NAME, Opener, iter_annotations, iter_image_ids
 from curate.layouts.coco.json import Item, iter_annotated, looks_like_coco
-from curate.layouts.files import split_in, split_of_folders
+from curate.layouts.files import not_recognised, split_in, split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_panoptic_map
 from curate.storage.index import NameIndex
 
@@ -54,8 +55,11 @@ class Coco(LabelMapLayout):
         """Read all JSON files to their ends.
 
         Raises:
-            DataError: if ``strict`` and one is malformed.
+            DataError: if there are none, or ``strict`` and one is malformed.
         """
+        if next(self._jsons(), None) is None:
+            raise not_recognised(self.folder, "JSON files with images and annotations", "coco")
+        yield from note_archives(self.folder)
         yield from self._survey.problems.report(strict)
         yield from self._survey.notes
         names = self._survey.names

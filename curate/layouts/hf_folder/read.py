@@ -20,7 +20,7 @@ from curate.layouts.annotations import (
     read_head,
     resolve,
 )
-from curate.layouts.files import ANNOTATION_SUFFIXES
+from curate.layouts.files import ANNOTATION_SUFFIXES, not_recognised
 from curate.layouts.imagefolder import ImageFolder
 from curate.storage.index import NameIndex
 
@@ -57,17 +57,20 @@ class HfFolder(ImageFolder):
         """Look for all images that the metadata names.
 
         Raises:
-            DataError: if ``strict`` and a metadata file is malformed, or names an image
-                outside its folder.
+            DataError: if there is no metadata file, or ``strict`` and one is malformed, or
+                names an image outside its folder.
         """
         yield from super().check(strict)
-        names, problems = NameIndex(), Problems()
+        names, problems, tables = NameIndex(), Problems(), 0
         for info in self.folder.files():
             if PurePosixPath(info.path).name in NAMES:
+                tables += 1
                 with problems.collect(info.path):
                     self._check_metadata(info.path, names, problems)
             elif self._is_image(info):
                 names.add("there", info.path)
+        if not tables:
+            raise not_recognised(self.folder, " or ".join(NAMES), "hf_folder")
         yield from problems.report(strict)
         for one, other, text in (
             ("there", "named", "images are not listed in any metadata file"),

@@ -53,11 +53,15 @@ class TableLayout(ContainerLayout):
         return split_of(container)
 
     def check(self, strict: bool = False) -> Iterator[str]:
-        """Search all columns except image bytes for encoded images."""
+        """Search all columns except image bytes for encoded images.
+
+        Raises:
+            DataError: if there is one, or no table with images.
+        """
+        yield from super().check(strict)
         for container in self.containers():
             with self._open(container) as rows:
                 _check_texts(rows)
-        yield from ()
 
     def inspect(self, container: str) -> Iterator[str]:
         """Search all columns except image bytes for encoded images; see `check`."""

@@ -8,12 +8,11 @@ from contextlib import AbstractContextManager
 from itertools import accumulate
 from typing import Any, BinaryIO
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.core.errors import CurateError
 from curate.layouts.access.folder import FileInfo, Folder
-from curate.layouts.containers import iter_usual_folders
+from curate.layouts.archives import may_hold_image_rows
+from curate.layouts.containers import iter_listed_folders
 from curate.layouts.sidecars.table import ROWS
 from curate.layouts.tables.images import ImageColumns, mentions_images
 from curate.layouts.tables.layout import TableLayout
@@ -36,10 +35,10 @@ class Parquet(TableLayout):
     @classmethod
     def recognise(cls, folder: Folder) -> str | None:
         """Look for a Parquet file with an image column."""
-        for folder_path, names in iter_usual_folders(folder):
+        for folder_path, names in iter_listed_folders(folder):
             paths = [f"{folder_path}{name}" for name in sorted(names) if _is_parquet(name)]
             if found := next(
-                (path for path in paths[:_MAX_EXAMINED] if _has_images(folder, path)), None
+                (path for path in paths[:_MAX_EXAMINED] if may_hold_image_rows(folder, path)), None
             ):
                 return found
         return None
@@ -139,14 +138,6 @@ class ParquetTable:
 def _is_parquet(path: str) -> bool:
     name = path.rpartition("/")[2]
     return name.lower().endswith(".parquet") and not name.startswith(".")
-
-
-def _has_images(folder: Folder, path: str) -> bool:
-    try:
-        with folder.open(path) as file:
-            return any(mentions_images(field.type) for field in pq.read_schema(file))
-    except (CurateError, pa.ArrowException, ValueError, OSError):
-        return False  # errors are reported when the dataset is opened
 
 
 def _codec(chunk: Any) -> str:

@@ -22,7 +22,8 @@ from curate.layouts.annotations import (
     shorten,
     xml_encoding,
 )
-from curate.layouts.files import split_of_folders
+from curate.layouts.archives import note_archives
+from curate.layouts.files import not_recognised, split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_voc_map
 from curate.storage.index import NameIndex
 
@@ -184,8 +185,11 @@ class Voc(LabelMapLayout):
         """Read all lists and XML files.
 
         Raises:
-            DataError: if ``strict`` and one is malformed.
+            DataError: if there are none, or ``strict`` and one is malformed.
         """
+        if not self._years:
+            raise not_recognised(self.folder, f"{ANNOTATIONS} beside {IMAGES}", "voc")
+        yield from note_archives(self.folder)
         names, foreign, problems = self._splits, 0, Problems()
         for info in self.folder.files():
             kind, stem = self.kind_of(info.path)

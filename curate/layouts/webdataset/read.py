@@ -14,12 +14,12 @@ from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import FileInfo, Folder, is_text_path
+from curate.layouts.archives import may_hold_images
 from curate.layouts.containers import (
     ContainerLayout,
     LastOpened,
     format_uri,
-    is_usual_folder,
-    iter_usual_folders,
+    iter_listed_folders,
     parse_uri,
     split_of,
 )
@@ -31,6 +31,7 @@ _COMPRESSED = re.compile(r"\.(?:tar\.(?:gz|bz2|xz|zst|lz4)|tgz|tbz2|txz)$", re.I
 _VECTOR_SUFFIXES = frozenset({".svg", ".eps", ".ps", ".pdf", ".xpm", ".xbm"})
 """Vector images, which are text."""
 
+_MAX_EXAMINED = 8  # tar files per folder, when recognising the layout
 _MAX_NAME = 255  # bytes, the limit of file systems
 _MAX_PATH = 1024  # bytes below the work folder; the limit of the whole path is 4096
 _BLOCK = 1 << 20  # bytes copied at a time
@@ -60,11 +61,13 @@ class WebDataset(ContainerLayout):
 
     @classmethod
     def recognise(cls, folder: Folder) -> str | None:
-        """Look for tar files in a folder without images and without folders of images."""
-        for folder_path, names in iter_usual_folders(folder):
+        """Look for tar files that may contain images."""
+        for folder_path, names in iter_listed_folders(folder):
             tars = sorted(name for name in names if _is_tar(name) or _COMPRESSED.search(name))
-            if tars and not any(map(_is_foreign, names)):
-                return f"{folder_path}{tars[0]}"
+            paths = (f"{folder_path}{name}" for name in tars[:_MAX_EXAMINED])
+            found = next((path for path in paths if may_hold_images(folder, path)), None)
+            if found is not None:
+                return found
         return None
 
     def is_container(self, info: FileInfo) -> bool:
@@ -159,13 +162,6 @@ class WebDataset(ContainerLayout):
 def _is_tar(path: str) -> bool:
     name = PurePosixPath(path).name
     return name.lower().endswith(".tar") and not name.startswith(".")
-
-
-def _is_foreign(name: str) -> bool:
-    """Return whether a name next to tar files suggests that they are not the dataset."""
-    if name.endswith("/"):
-        return not name.startswith(".") and not is_usual_folder(name)
-    return is_image_name(name)
 
 
 def is_image(member: Member) -> bool:

@@ -13,7 +13,8 @@ from curate.core.errors import DataError
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import FileInfo, Folder
 from curate.layouts.annotations import Problems, iter_lines, open_annotation, resolve, shorten
-from curate.layouts.files import ANNOTATION_SUFFIXES, FileLayout, split_of_folders
+from curate.layouts.archives import note_archives
+from curate.layouts.files import ANNOTATION_SUFFIXES, FileLayout, not_recognised, split_of_folders
 from curate.layouts.yolo.config import Config, find_config, load_config
 from curate.storage.index import NameIndex
 
@@ -127,8 +128,9 @@ class Yolo(FileLayout):
         """Read the configuration, all lists and all labels.
 
         Raises:
-            DataError: if ``strict`` and one is malformed.
+            DataError: if there are no labels, or ``strict`` and one is malformed.
         """
+        yield from note_archives(self.folder)
         yield from self.config.notes
         names, problems = self._lists, Problems()
         yield from self._problems.report(strict)
@@ -139,6 +141,8 @@ class Yolo(FileLayout):
             elif _is_label(info):
                 names.add("label", info.path)
                 self._check_label(info.path, problems)
+        if find_config(self.folder) is None and names.only_in("label", "")[0] == 0:
+            raise not_recognised(self.folder, "data.yaml and no labels beside images", "yolo")
         yield from problems.report(strict)
         for one, other, text in (
             ("image", "label", "images have no label"),

@@ -241,11 +241,31 @@ def test_a_compressed_tar_names_the_remedy(tmp_path: Path) -> None:
         list(WebDataset(LocalFolder(tmp_path)).records())
 
 
-def test_a_folder_of_images_with_a_tar_is_no_webdataset(tmp_path: Path) -> None:
-    write_tar(tmp_path / "backup.tar", [("1.jpg", b"x")])
+@pytest.mark.parametrize("tar", ["backup.tar", "more/train.tar", "x/y/z.tar"])
+def test_tars_of_images_beside_images_are_not_left_out(tmp_path: Path, tar: str) -> None:
+    write_tar(tmp_path / tar, [("1.jpg", b"x")])
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats/1.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=f"--format webdataset .{tar}. or --format imagefolder"):
+        recognise(LocalFolder(tmp_path))
+
+
+def test_tars_of_texts_beside_images_are_no_webdataset(tmp_path: Path) -> None:
+    write_tar(tmp_path / "labels.tar", [("1.txt", b"x"), ("2.json", b"{}")])
+    (tmp_path / "1.jpg").write_bytes(b"")
     assert recognise(LocalFolder(tmp_path))[0] == "imagefolder"
+    assert list(open_source(str(tmp_path)).check()) == []
+
+
+def test_the_downloaded_tar_beside_an_unpacked_dataset_is_noted(tmp_path: Path) -> None:
+    write_tar(tmp_path / "VOCtrainval.tar", [("JPEGImages/1.jpg", b"x")])
+    for name in ("Annotations", "JPEGImages"):
+        (tmp_path / "VOC2012" / name).mkdir(parents=True)
+    (tmp_path / "VOC2012/JPEGImages/1.jpg").write_bytes(b"")
+    (tmp_path / "VOC2012/Annotations/1.xml").write_bytes(b"<annotation/>")
+    assert recognise(LocalFolder(tmp_path))[0] == "voc"
+    notes = list(open_source(str(tmp_path)).check())
+    assert notes[0].startswith("1 archive or table that may contain images left out")
 
 
 @pytest.mark.parametrize(

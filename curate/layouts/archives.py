@@ -1,0 +1,133 @@
+"""Archives beside the images of a dataset: tar and zip files that may contain more of them."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import lzma
+import re
+import struct
+import tarfile
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from curate.core.errors import CurateError, DataError
+from curate.layouts.access.folder import POINTER_BYTES, Folder, describe_pointer
+from curate.layouts.containers import find_loose_image, iter_listed_folders
+from curate.layouts.files import is_image_name
+
+_ARCHIVE = re.compile(r"\.(?:zip|tar|tar\.(?:gz|bz2|xz|zst|lz4)|tgz|tbz2|txz)$", re.IGNORECASE)
+_MAX_MEMBERS = 256
+_MAX_READ = 1 << 20  # bytes of a compressed archive, or of the list of a zip file
+_END = struct.Struct("<4s8xLL2x")  # end of the central directory: signature, size, offset
+_ENTRY = struct.Struct("<4s24xHHH12x")  # signature, lengths of name, extra field and comment
+_DAMAGE = (OSError, EOFError, ValueError, tarfile.TarError, zlib.error, lzma.LZMAError)
+
+
+def is_archive(path: str) -> bool:
+    """Return whether a path has the suffix of an archive."""
+    name = path.rpartition("/")[2]
+    return _ARCHIVE.search(name) is not None and not name.startswith(".")
+
+
+def may_hold_images(folder: Folder, path: str) -> bool:
+    """Return whether an image is among the first 256 members of an archive.
+
+    Archives that cannot be read, or not without decompressing much, may hold images.
+    """
+    try:
+        with folder.open(path) as file:
+            names = _iter_zip(file) if path.lower().endswith(".zip") else _iter_tar(file, path)
+            first = list(itertools.islice(names, _MAX_MEMBERS))
+    except (CurateError, *_DAMAGE):
+        return True
+    return any(map(is_image_name, first))
+
+
+def may_hold_image_rows(folder: Folder, path: str) -> bool:
+    """Return whether a Parquet file has image columns, or points to content that is absent."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from curate.layouts.tables.images import mentions_images
+
+    info = folder.info(path)
+    try:
+        with folder.open(path) as file:
+            if info is not None and info.size <= POINTER_BYTES and describe_pointer(file.read()):
+                return True
+            return any(mentions_images(field.type) for field in pq.read_schema(file))
+    except (CurateError, pa.ArrowException, ValueError, OSError):
+        return False  # errors are reported when the dataset is opened
+
+
+def note_archives(folder: Folder) -> Iterator[str]:
+    """Report archives and tables that may contain images, which other layouts do not read."""
+    found = (info.path for info in folder.files() if info.regular and _may_hold(folder, info.path))
+    for example in itertools.islice(found, 1):
+        many = 1 + sum(1 for _ in found)
+        what = "1 archive or table" if many == 1 else f"{many:,} archives or tables"
+        yield (
+            f"{what} that may contain images left out, such as {example!r}; if they belong to "
+            "the dataset, unpack archives, or use --format webdataset (tar) or parquet."
+        )
+
+
+def _may_hold(folder: Folder, path: str) -> bool:
+    if is_archive(path):
+        return may_hold_images(folder, path)
+    return path.lower().endswith(".parquet") and may_hold_image_rows(folder, path)
+
+
+def refuse_archives_only(folder: Folder) -> None:
+    """Refuse a folder without images of its own whose images are in archives or in DVC.
+
+    Raises:
+        DataError: if it is one; names the remedy.
+    """
+    if find_loose_image(folder) is not None:
+        return
+    listed = [
+        f"{path}{name}" for path, names in iter_listed_folders(folder) for name in sorted(names)
+    ]
+    archive = next((path for path in listed if is_archive(path)), None)
+    if archive is not None and may_hold_images(folder, archive):
+        raise DataError(
+            f"{folder.name} has no images outside archives such as {archive!r}; unpack them and "
+            "run again"
+        )
+    pointer = next((path for path in listed if path.endswith(".dvc")), None)
+    if pointer is not None:
+        raise DataError(
+            f"{folder.name} has no images, but {pointer!r}, which points to them; run `dvc pull`"
+        )
+
+
+def _iter_tar(file: BinaryIO, path: str) -> Iterator[str]:
+    is_plain = path.lower().endswith(".tar")
+    stream = file if is_plain else io.BytesIO(file.read(_MAX_READ))
+    with tarfile.open(fileobj=stream, mode="r:" if is_plain else "r|*") as opened:
+        for member in opened:
+            yield member.name
+            opened.members.clear()  # tarfile remembers all members
+
+
+def _iter_zip(file: BinaryIO) -> Iterator[str]:
+    """Iterate over the names in the central directory of a zip file."""
+    size = file.seek(0, io.SEEK_END)
+    start = file.seek(max(0, size - _MAX_READ // 8))
+    tail = file.read()
+    found = tail.rfind(b"PK\5\6")
+    if found < 0 or len(tail) < found + _END.size:
+        raise ValueError(f"no central directory after byte {start}")
+    _, length, offset = _END.unpack_from(tail, found)
+    file.seek(offset)
+    directory, position = file.read(min(length, _MAX_READ)), 0
+    while position + _ENTRY.size <= len(directory):
+        signature, name, extra, comment = _ENTRY.unpack_from(directory, position)
+        if signature != b"PK\1\2":
+            raise ValueError("not an entry of a central directory")
+        position += _ENTRY.size
+        yield directory[position : position + name].decode(errors="replace")
+        position += name + extra + comment
