@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate.core.errors import DataError, WithheldError
+from curate.core.protocols import Source
 from curate.layouts import open_source
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.imagefolder import ImageFolder
@@ -202,9 +203,12 @@ def test_a_pointer_in_place_of_a_container_or_annotation_is_named(
         touch(tmp_path, "a.jpg")
     layout = "hf_folder" if name == "metadata.jsonl" else "auto"
     with pytest.raises(DataError, match="is a Git LFS pointer; run `git lfs pull`"):
-        source = open_source(str(tmp_path), layout)
-        list(source.check(strict=True))
-        list(source.records())
+        read_all(open_source(str(tmp_path), layout))
+
+
+def read_all(source: Source) -> None:
+    list(source.check(strict=True))
+    list(source.records())
 
 
 def test_documents_of_a_dataset_are_copied(tmp_path: Path) -> None:
