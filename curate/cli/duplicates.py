@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
-from curate.cli.options import PATH, SOURCE, WORKERS
+from curate.cli.options import LAYOUT, PATH, SOURCE, WORKERS
 from curate.cli.output import check_outputs, report_options, write_report
 from curate.cli.progress import watching_steps
 from curate.duplicates.hashing import THRESHOLD
-from curate.layouts import LAYOUTS
 
 _EPILOG = """\b
 Examples:
@@ -33,8 +32,7 @@ Examples:
     "--max-distance", type=click.IntRange(0, 31), default=THRESHOLD, metavar="BITS",
     help=f"Maximum Hamming distance of two hashes of 256 bits. [default: {THRESHOLD}]",
 )  # fmt: skip
-@click.option("--format", "layout", type=click.Choice(["auto", *LAYOUTS]), default="auto",
-              help="SOURCE's layout. [default: auto]")  # fmt: skip
+@LAYOUT
 @WORKERS
 @report_options
 @click.pass_context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from curate.detectors import DETECTORS, resolve_device
 from curate.detectors.options import FAMILIES
 from curate.layouts import LAYOUTS
 from curate.layouts.access.address import is_address
+from curate.layouts.access.folder import FOLLOW_LINKS
 from curate.obfuscators import OBFUSCATORS
 from curate.recipe import FACES_MATCHES, PROFILES, Recipe
 
@@ -146,15 +148,33 @@ def device_option(default: str | None = "auto") -> Decorator:
     )
 
 
+def _permit_links(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Set `FOLLOW_LINKS` for the command and its worker processes."""
+    if not value or os.environ.get(FOLLOW_LINKS):
+        return
+    os.environ[FOLLOW_LINKS] = "1"
+    ctx.call_on_close(lambda: os.environ.pop(FOLLOW_LINKS, None))
+
+
+FOLLOW = click.option(
+    "--follow-links",
+    is_flag=True,
+    expose_value=False,
+    callback=_permit_links,
+    help="Follow symbolic links that point outside SOURCE, as in the Hub's cache or with DVC.",
+)
+
+
 def layout_option(default: str | None = "auto") -> Decorator:
-    """``--format``, which is the parameter ``layout``."""
-    return click.option(
+    """``--format``, which is the parameter ``layout``, and ``--follow-links``."""
+    format_ = click.option(
         "--format",
         "layout",
         type=click.Choice(["auto", *LAYOUTS]),
         default=default,
         help="Layout of the dataset. [default: auto]",
     )
+    return lambda command: format_(FOLLOW(command))
 
 
 SEED, DEVICE, LAYOUT = seed_option(), device_option(), layout_option()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from curate.cli.options import JSON, PATH, QUIET, SOURCE, WORKERS
+from curate.cli.options import FOLLOW, JSON, PATH, QUIET, SOURCE, WORKERS
 from curate.core.records import escape_unprintable
 
 _SHOWN = 50
@@ -24,6 +24,7 @@ _SHOWN = 50
     metavar="N",
     help="Only N images, drawn with the recipe's seed. [default: all]",
 )
+@FOLLOW
 @WORKERS
 @QUIET
 @JSON

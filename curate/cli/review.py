@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.cli.group import DefaultGroup
-from curate.cli.options import HTML, JSON, PATH, SOURCE, WORKERS
+from curate.cli.options import HTML, JSON, LAYOUT, PATH, SOURCE, WORKERS
 from curate.cli.progress import telling
 from curate.core.errors import UsageError
-from curate.layouts import LAYOUTS
 from curate.review.priority import ORDERS
 from curate.review.sampling import STRATA
 
@@ -106,8 +105,7 @@ SHARE = _Share()
 )  # fmt: skip
 @click.option("--early", is_flag=True, help="You may stop before the end; needs a larger sample.")
 @click.option("--seed", type=int, default=0, help="Random seed. [default: 0]")
-@click.option("--format", "layout", type=click.Choice(["auto", *LAYOUTS]), default="auto",
-              help="SOURCE's layout. [default: auto]")  # fmt: skip
+@LAYOUT
 @click.option("--port", type=click.IntRange(1, 65535), help="[default: the last one, or any]")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @JSON

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.options import JSON, QUIET, SOURCE, WORKERS
+from curate.cli.options import FOLLOW, JSON, QUIET, SOURCE, WORKERS
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _SHOWN = 50
     default=True,
     help="With --source: report near-duplicates of which one is not blurred. [default: on]",
 )
+@FOLLOW
 @WORKERS
 @click.option(
     "--all",

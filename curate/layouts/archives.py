@@ -110,7 +110,6 @@ def _iter_tar(file: BinaryIO, path: str) -> Iterator[str]:
     with tarfile.open(fileobj=stream, mode="r:" if is_plain else "r|*") as opened:
         for member in opened:
             yield member.name
-            opened.members.clear()  # tarfile remembers all members
 
 
 def _iter_zip(file: BinaryIO) -> Iterator[str]:

@@ -191,7 +191,8 @@ def iter_listed_folders(folder: Folder) -> Iterator[tuple[str, frozenset[str]]]:
     of other names, such as the configurations of a repository of the Hub; three levels deep.
     There may be thousands of others, full of images.
     """
-    usual, others, listed = [""], [], 0
+    usual, listed = [""], 0
+    others: list[str] = []
     while usual or (others and listed < _MAX_LISTED):
         listed += not usual
         path = usual.pop(0) if usual else others.pop(0)

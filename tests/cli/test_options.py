@@ -132,3 +132,13 @@ def test_importing_and_help_load_no_heavy_library(code: str) -> None:
     ask = f"{code}\nimport json, sys\nprint(json.dumps([n for n in {HEAVY!r} if n in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+LINKED = [
+    name for name, command in COMMANDS.items() if any(p.name == "layout" for p in command.params)
+]
+
+
+@pytest.mark.parametrize("name", [*LINKED, "curate verify", "curate replay"])
+def test_every_command_that_opens_a_dataset_can_follow_links(name: str) -> None:
+    assert any("--follow-links" in option.opts for option in options_of(COMMANDS[name]))

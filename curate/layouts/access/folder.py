@@ -26,11 +26,18 @@ class _Folder:
     identity: tuple[int, int]
 
 
+FOLLOW_LINKS = "CURATE_FOLLOW_LINKS"
+"""Environment variable that, if not empty, permits links that point outside a dataset."""
+
+_OUTPUT = "OUT"  # name of folders that curate has written, which have no links
+
+
 def iter_files(root: Path, name: str = "SOURCE") -> Iterator[tuple[str, os.stat_result]]:
     r"""Iterate over all files below a folder: relative POSIX path and status, sorted.
 
     The order is that of the bytes of the whole path, independent of the locale and the
-    file system. Symbolic links that stay inside the folder are followed.
+    file system. Symbolic links that stay inside the folder are followed, others if
+    `FOLLOW_LINKS` is set, as in the cache of the Hub or in a folder of DVC.
 
     A name that is not valid UTF-8 is preceded by ``./``, which no other path contains,
     with ``\xNN`` for its invalid bytes and ``\\`` for a backslash: no two files share
@@ -116,6 +123,13 @@ def _look(path: bytes, shown: str, name: str) -> os.stat_result:
         raise _cannot("access", shown, name, error) from None
 
 
+_LINKS = (
+    ("/annex/objects/", "git-annex", "git annex get"),
+    ("/.dvc/cache/", "DVC", "dvc pull"),
+    ("/files/md5/", "DVC", "dvc pull"),
+)
+
+
 def _follow(path: bytes, shown: str, top: bytes, name: str) -> os.stat_result:
     """Return the status of the target of a link, which must be inside the folder."""
     try:
@@ -123,15 +137,19 @@ def _follow(path: bytes, shown: str, top: bytes, name: str) -> os.stat_result:
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ELOOP):
             raise _cannot("access", shown, name, error) from None
-        if "/.git/annex/" in str(Path(os.fsdecode(path)).readlink()):
-            raise DataError(
-                f"{shown!r} in {name} is a git-annex file without content; run `git annex get`"
-            ) from None
+        target = str(Path(os.fsdecode(path)).readlink())
+        for mark, tool, remedy in _LINKS:
+            if mark in target:
+                raise DataError(
+                    f"{shown!r} in {name} is a {tool} file without content; run `{remedy}`"
+                ) from None
         raise DataError(f"{shown!r} in {name} is a broken symbolic link; remove it") from None
-    if not (os.path.realpath(path) + b"/").startswith(top.rstrip(b"/") + b"/"):
+    is_inside = (os.path.realpath(path) + b"/").startswith(top.rstrip(b"/") + b"/")
+    if not is_inside and (name == _OUTPUT or not os.environ.get(FOLLOW_LINKS)):
+        remedy = "" if name == _OUTPUT else ", or pass --follow-links"
         raise DataError(
             f"{shown!r} in {name} is a symbolic link that points outside {name}; "
-            "replace it with the file"
+            f"replace it with the file{remedy}"
         )
     return status
 

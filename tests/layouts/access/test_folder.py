@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.core.errors import DataError
 from curate.layouts.access import folder as walk
-from curate.layouts.access.folder import LocalFolder, is_text_path, iter_files
+from curate.layouts.access.folder import FOLLOW_LINKS, LocalFolder, is_text_path, iter_files
 
 
 def touch(root: Path, *names: str) -> None:
@@ -88,6 +88,31 @@ def test_messages_contain_the_name_of_the_folder(tmp_path: Path) -> None:
         list(iter_files(tmp_path / "out", "OUT"))
 
 
+def make_links(root: Path) -> Path:
+    """A dataset as in the Hub's cache or with DVC: links to files and folders elsewhere."""
+    touch(root, "blobs/0a1b", "store/x/b.png")
+    dataset = root / "snapshots/main"
+    (dataset / "data").mkdir(parents=True)
+    (dataset / "data/a.png").symlink_to("../../../blobs/0a1b")
+    (dataset / "more").symlink_to(root / "store/x")
+    return dataset
+
+
+def test_links_to_other_places_are_followed_if_permitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_links(tmp_path)
+    with pytest.raises(DataError, match=r"points outside SOURCE; .*--follow-links$"):
+        paths(dataset)
+    monkeypatch.setenv(FOLLOW_LINKS, "1")
+    assert paths(dataset) == ["data/a.png", "more/b.png"]
+    with pytest.raises(DataError, match=r"outside OUT; replace it with the file$"):
+        list(iter_files(dataset, "OUT"))
+    (tmp_path / "store/x/loop").symlink_to(tmp_path / "snapshots")
+    with pytest.raises(DataError, match="forms a loop"):
+        paths(dataset)
+
+
 def test_a_folder_that_cannot_be_listed_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,11 +157,19 @@ def test_paths_are_text_never_shared_and_sorted(
     assert readable == {name for name in made if name.decode(errors="ignore").encode() == name}
 
 
-def test_a_git_annex_file_without_content_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").symlink_to(
-        "../.git/annex/objects/Xk/7g/SHA256E-s9--0.jpg/SHA256E-s9--0.jpg"
-    )
-    with pytest.raises(DataError, match=r"'a\.jpg' in SOURCE is a git-annex file without content"):
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("../.git/annex/objects/Xk/7g/SHA256E-s9--0.jpg/0.jpg", "git-annex .*`git annex get`"),
+        ("../../.dvc/cache/files/md5/ab/cdef", "DVC .*`dvc pull`"),
+        ("/mnt/shared/files/md5/ab/cdef", "DVC .*`dvc pull`"),
+    ],
+)
+def test_a_link_without_content_names_the_command(
+    target: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jpg").symlink_to(target)
+    with pytest.raises(DataError, match=rf"'a\.jpg' in SOURCE is a {message}"):
         list(iter_files(tmp_path))
 
 
