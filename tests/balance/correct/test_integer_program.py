@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import re
 
 import numpy as np
@@ -17,31 +16,27 @@ from curate.core.errors import DataError
 from tests.balance.correct.made_up import BIASED, goal_of, people_of, strata_of
 
 
-def meets(strata: Strata, counts: np.ndarray, goal: Goal) -> bool:
-    """Whether numbers of records meet a goal, told in the plainest way."""
+def meets(strata: Strata, counts: np.ndarray, goal: Goal) -> np.ndarray:
+    """Whether numbers of records, one set of them a row, meet a goal."""
+    met = np.ones(len(counts), dtype=bool)
     for columns, target in goal.targets.items():
         members = find_members(strata, columns, list(target))
         for label in strata.names() if goal.within else [None]:
             own = strata.having(label)
-            people = counts[own] @ members.people[own]
-            total = people.sum()
-            for share, there in zip(target.values(), people, strict=True):
-                if abs(there - share * total) > goal.tolerance * total + 1e-9:
-                    return False
-    return all(
-        counts[strata.having(label)].sum() >= goal.min_per_label
-        for label in (strata.names() if goal.within else [])
-    )
+            people = counts[:, own] @ members.people[own]
+            total = people.sum(axis=1)
+            for share, found in zip(target.values(), people.T, strict=True):
+                met &= abs(found - share * total) <= goal.tolerance * total + 1e-9
+    for label in strata.names():
+        met &= counts[:, strata.having(label)].sum(axis=1) >= goal.min_per_label
+    return met
 
 
 def brute_force(strata: Strata, goal: Goal, low: np.ndarray, high: np.ndarray) -> list[int]:
     """The sums of all numbers of records that meet a goal."""
-    ranges = [range(a, b + 1) for a, b in zip(low, high, strict=True)]
-    return [
-        sum(counts)
-        for counts in itertools.product(*ranges)
-        if meets(strata, np.array(counts), goal)
-    ]
+    ranges = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
+    counts = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, len(ranges))
+    return [int(total) for total in counts[meets(strata, counts, goal)].sum(axis=1)]
 
 
 few = st.integers(0, 4)
@@ -80,7 +75,7 @@ def test_no_subset_that_meets_the_target_is_larger(
     except DataError:
         assert not sums
         return
-    assert meets(strata, found.kept, goal)
+    assert meets(strata, found.kept[None], goal).all()
     assert int(found.kept.sum()) == max(sums)
     assert found.gap == 0
 
@@ -97,7 +92,7 @@ def test_no_fewer_records_can_be_made(strata: Strata, within: bool, tolerance: f
     except DataError:
         assert not sums
         return
-    assert meets(strata, found.kept + found.made, goal)
+    assert meets(strata, (found.kept + found.made)[None], goal).all()
     assert int((found.kept + found.made).sum()) == min(sums)
     assert (found.kept == strata.counts).all()
     assert (found.made <= strata.counts).all()

@@ -25,15 +25,15 @@ def test_packaged_model_supports_gradcam_and_lrp(shared_data: Path, tmp_path: Pa
         (folder / path.name).write_bytes(path.read_bytes())
     out = tmp_path / "out"
     curate.blur(folder.parent, out, Recipe(profile="fast"), Session(workers=1))
-    question = ExplainOptions(methods=("gradcam", "lrp"), selection=Selection(sample=12))
+    question = ExplainOptions(methods=("gradcam", "lrp"), selection=Selection(sample=6))
     answer = explain_impact(str(folder.parent), out, open_model("imagenet"), question)
     gradcam, lrp = answer.facts["methods"]
     assert gradcam["parameters"] == {"layer": "_bn1", "kind": "BatchNorm2d"}
     assert lrp["unavailable"] is None
     assert lrp["parameters"]["linear_steps"] == 60  # 49 convolutions, 9 sums, pool and head
     found = answer.explanation.overall["gradcam"]
-    assert found.n >= 10
+    assert found.n >= 5
     assert found.original.ratio.value < 1
     assert found.original.elsewhere.value > found.original.ratio.value
     assert list(answer.explanation.by_class) == [TENCH]
-    assert sum(each.original.name == TENCH for each in answer.explanation.images) >= 10
+    assert sum(each.original.name == TENCH for each in answer.explanation.images) >= 5
