@@ -19,6 +19,7 @@ from curate.cli.options import (
     METHODS,
     PATH,
     SHOW_ORIGINALS,
+    SIGN,
     SOURCE,
     build_recipe,
     detection_options,
@@ -74,6 +75,7 @@ Examples:
     is_flag=True,
     help="Write nothing; report what would be done and how long it takes, from a sample.",
 )
+@SIGN
 @HTML
 @SHOW_ORIGINALS
 @run_options
@@ -100,6 +102,7 @@ def command(ctx: click.Context, /, source: str, out: Path, **options: Any) -> No
         skip_self_test=options["skip_self_test"],
         profile_time=options["profile_time"],
         allow_missing=options["allow_missing"],
+        sign=options["sign"],
     )
     with _propagated(source, session, options) as session:
         _run(ctx, source, out, recipe, session, options)

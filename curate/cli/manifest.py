@@ -9,14 +9,14 @@ from pathlib import Path
 
 import click
 
-from curate.cli.options import JSON, PATH
+from curate.cli.options import JSON, PATH, SIGN
 from curate.core.errors import ManifestError
 from curate.core.records import escape_unprintable
 
 
 @click.group()
 def command() -> None:
-    """Show, compare and publish manifests."""
+    """Show, compare, publish and seal manifests."""
 
 
 @command.command()
@@ -90,6 +90,22 @@ def publish(out: Path, public: Path, min_cell: int) -> None:
         f"Do not share {find_manifest(out) / KEY}.",
         err=True,
     )
+
+
+@command.command()
+@click.argument("out", type=PATH)
+@SIGN
+def seal(out: Path, sign: Path | None) -> None:
+    """Write the digests of OUT's files again, and sign them.
+
+    After a change of your own, such as an edited README.md, `curate verify`
+    reports that file until OUT is sealed again. What changed since the last
+    seal is listed. Without --sign, a signature is removed.
+    """
+    from curate.manifest.checksums import seal_manifest
+
+    for line in seal_manifest(out, sign).to_text().splitlines():
+        click.echo(escape_unprintable(line), err=True)
 
 
 def _iter_withheld(path: Path) -> Iterator[tuple[str, str]]:

@@ -121,6 +121,13 @@ _PROFILE_TIME = click.option(
 )
 
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Print no progress and no summary.")
+SIGN = click.option(
+    "--sign",
+    type=PATH,
+    metavar="KEY",
+    help="Sign the manifest with this SSH key (a private key, or a public key whose private key "
+    "an agent holds). [default: not signed]",
+)
 SHOW_ORIGINALS = click.option(
     "--show-originals",
     is_flag=True,

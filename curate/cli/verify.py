@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.options import FOLLOW, JSON, QUIET, SOURCE, WORKERS
+from curate.cli.options import FOLLOW, JSON, PATH, QUIET, SOURCE, WORKERS
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ _SHOWN = 50
     help="With --source: report near-duplicates of which one is not blurred. [default: on]",
 )
 @FOLLOW
+@click.option(
+    "--signed-by",
+    type=PATH,
+    metavar="FILE",
+    help="SSH public keys, one a line, of which one must have signed the manifest.",
+)
 @WORKERS
 @click.option(
     "--all",
@@ -47,6 +54,7 @@ def command(
     out: str,
     source: str | None,
     twins: bool,
+    signed_by: Path | None,
     full: bool,
     workers: int | None,
     quiet: bool,
@@ -57,7 +65,8 @@ def command(
     OUT is the output of `blur` or `balance`, a dataset that `push` published
     (hf:REPO_ID[@REVISION]), or the folder that `pull` wrote. Leaks are metadata outside the
     allow-list, thumbnails, trailing bytes and further frames. Every problem is
-    a line on stdout, with --json a line of JSON. Exits 1 if there is any.
+    a line on stdout, with --json a line of JSON. Exits 1 if there is any. The
+    summary says which files digests cover, and who signed them.
     """
     from curate.pipeline.verify import verify  # after the options: slow to import
 
@@ -70,7 +79,10 @@ def command(
             click.echo(_format(problem, as_json))
 
     try:
-        checked = verify(out, source, workers, twins=twins, full=full, quiet=quiet, on_problem=show)
+        checked = verify(
+            out, source, workers, twins=twins, full=full, quiet=quiet, signed_by=signed_by,
+            on_problem=show,
+        )  # fmt: skip
     except KeyboardInterrupt:
         click.echo("curate: interrupted; nothing was changed", err=True)
         ctx.exit(130)
@@ -78,6 +90,8 @@ def command(
         click.echo(f"… and {shown - _SHOWN:,} more; --json lists all")
     if not quiet:
         click.echo(escape_unprintable(checked.to_text()), err=True)
+        if checked.coverage is not None:
+            click.echo(checked.coverage.to_text(), err=True)
     ctx.exit(0 if checked.ok else 1)
 
 

@@ -22,7 +22,8 @@ class Problem:
     """One difference between an output and its manifest.
 
     Args:
-        kind: ``manifest``, ``missing``, ``extra``, ``changed``, ``leak``, ``source`` or ``pixels``.
+        kind: ``manifest``, ``missing``, ``extra``, ``changed``, ``leak``, ``source``, ``pixels`` or
+            ``signature``.
         path: relative to OUT, as found; it may contain control characters.
         detail: what differs, in one line.
     """
@@ -31,6 +32,9 @@ class Problem:
     path: str
     detail: str
 
+
+SEAL = frozenset({store.CHECKSUMS, store.SIGNATURE})
+"""Digests of the manifest's files, and their signature."""
 
 REVIEW = "review.json"
 """Result of a review of the run, if there was one."""
@@ -77,7 +81,7 @@ def check_layout(out: Path, parts: int) -> Iterator[Problem]:
             is_folder = entry.is_dir(follow_symlinks=False)
             if not (is_folder if entry.name in _FOLDERS else _is_regular(entry, BESIDE)):
                 yield Problem("extra", entry.name, "is not part of this run")
-    files = frozenset({store.RUN, store.OTHERS, store.LOG, store.KEY, REVIEW})
+    files = frozenset({store.RUN, store.OTHERS, store.LOG, store.KEY, REVIEW, *SEAL})
     yield from _check_folder(out, PurePosixPath(MANIFEST), files)
     yield from check_records(out, parts)
     yield from _check_log(out)

@@ -28,6 +28,7 @@ from curate.core.entries import ManifestEntry
 from curate.core.errors import ManifestError, UsageError
 from curate.core.geometry import Box, clip
 from curate.manifest import store
+from curate.manifest.checksums import update_checksums
 from curate.storage.index import open_index
 
 VERSION = 1
@@ -110,6 +111,8 @@ def load_key(manifest: Path) -> bytes:
         file.write(key.hex() + "\n")
         file.flush()
         os.fsync(file.fileno())
+    if manifest.name == store.MANIFEST:
+        update_checksums(manifest.parent, [f"{store.MANIFEST}/{store.KEY}"])
     return key
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from curate.core.errors import UsageError
 from curate.manifest import store
+from curate.manifest.checksums import update_checksums
 from curate.manifest.files import MANIFEST, REVIEW, Problem
 from curate.storage.regular import read_regular
 
@@ -47,6 +48,7 @@ def attach_review(out: Path, report: Mapping[str, Any]) -> None:
         )
     said = {**_without_names(report), "manifest": {"records_sha256": own}}
     store.save_json(said, out / MANIFEST / REVIEW)
+    update_checksums(out, [f"{MANIFEST}/{REVIEW}"])
 
 
 def check_review(out: Path, records_sha256: str) -> Iterator[Problem]:

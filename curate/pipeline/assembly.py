@@ -30,7 +30,9 @@ from curate.engine.shards import shard_name
 from curate.layouts.files import is_image_name
 from curate.layouts.sidecars import find_pictures
 from curate.manifest import store
+from curate.manifest.checksums import save_checksums
 from curate.manifest.schema import VERSION
+from curate.manifest.signature import sign
 from curate.pipeline.shard import DATA, PART
 from curate.pipeline.tools import margin_of, open_obfuscator
 from curate.pipeline.workspace import Workspace, libraries
@@ -90,11 +92,19 @@ def describe_run(
     }  # fmt: skip
 
 
-def move_to_output(workspace: Workspace) -> None:
-    """Move ``data/`` and then ``manifest/`` to OUT, and remove the work folder."""
+def move_to_output(workspace: Workspace, key: Path | None = None) -> None:
+    """Move ``data/`` and then ``manifest/`` to OUT, and remove the work folder.
+
+    Args:
+        workspace: the work folder.
+        key: an SSH key that signs the digests of the manifest's files, or None.
+    """
     final, out = workspace.final, workspace.out
     if workspace.log.exists():
         shutil.copyfile(workspace.log, final / store.MANIFEST / store.LOG)
+    save_checksums(final)
+    if key is not None:
+        sign(final / store.MANIFEST / store.CHECKSUMS, key)
     sync_tree(final)
     for name in (DATA, store.MANIFEST):
         if (final / name).exists():

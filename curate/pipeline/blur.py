@@ -12,6 +12,7 @@ from curate.layouts import open_source
 from curate.layouts.access.address import is_address, is_hub_uri
 from curate.layouts.access.hub import PREFIX, describe_origin, materialize, parse_hub_uri
 from curate.manifest import store
+from curate.manifest.signature import check_key, sign
 from curate.pipeline import assembly
 from curate.pipeline.given_faces import (
     check_matches,
@@ -71,6 +72,8 @@ def blur(
         raise UsageError("use curate.replay to repeat a run with its recorded faces")
     recipe = pin_files(recipe, session)
     check_recipe(recipe)
+    if session.sign is not None:
+        check_key(session.sign)
     with show_progress(session, quiet) as session:
         if is_hub_uri(str(source)):
             return _obfuscate_hub(str(source), out, recipe, session)
@@ -90,7 +93,9 @@ def _obfuscate_hub(uri: str, out: str | Path, recipe: Recipe, session: Session) 
     workspace = Workspace(Path(out).resolve())
     if (workspace.out / store.MANIFEST / store.RUN).is_file():
         _check_hub_origin(uri, workspace.out)
-        return load_summary(workspace.out, None, recipe)
+        summary = load_summary(workspace.out, None, recipe)
+        _sign_finished(workspace.out, session)
+        return summary
     with hold(lambda: _download(uri, workspace, session), workspace, recipe, session) as run:
         return _execute(run)
 
@@ -130,6 +135,7 @@ def _execute(run: Run[Recipe]) -> Summary:
     if (workspace.out / store.MANIFEST / store.RUN).is_file():
         summary = load_summary(workspace.out, run.source, run.recipe)
         assembly.remove_work(workspace)
+        _sign_finished(workspace.out, run.session)
         return summary
     plan = begin(run)
     if not assembly.is_assembled(workspace):
@@ -138,8 +144,15 @@ def _execute(run: Run[Recipe]) -> Summary:
         _assemble(run, plan)
         workspace.note(event="finished", time=clock(), images=done)
     facts = store.load_run(workspace.final / store.MANIFEST)
-    assembly.move_to_output(workspace)
+    assembly.move_to_output(workspace, run.session.sign)
     return summarize(workspace.out, facts, time.time() - began, done)
+
+
+def _sign_finished(out: Path, session: Session) -> None:
+    """Sign an output that was finished before, unless it is signed."""
+    manifest = out / store.MANIFEST
+    if session.sign is not None and not (manifest / store.SIGNATURE).exists():
+        sign(manifest / store.CHECKSUMS, session.sign)
 
 
 def _make_job(run: Run[Recipe]) -> ShardJob:

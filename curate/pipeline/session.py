@@ -70,6 +70,7 @@ class Session:
         allow_missing: whether images without an entry in ``faces`` are withheld
             instead of ending the run.
         profile_time: whether `tell` is given the CPU time by stage at the end.
+        sign: an SSH key that signs the manifest at the end, or None.
         watch: called with the progress of the run.
         tell: called with messages for the user, a line each.
         stop: when set, the shards in work are finished and the run pauses.
@@ -86,6 +87,7 @@ class Session:
     replayed: Path | None = None
     allow_missing: bool = False
     profile_time: bool = False
+    sign: Path | None = None
     watch: Callable[[Snapshot], None] = ignore
     tell: Callable[[str], None] = ignore
     stop: threading.Event = field(default_factory=threading.Event)
@@ -94,7 +96,7 @@ class Session:
         workers = self.workers
         if workers is not None and (type(workers) is not int or not 1 <= workers <= 4096):
             raise UsageError(f"workers cannot be {workers!r}; give a whole number from 1 to 4096")
-        for name in ("faces", "weights", "replayed"):
+        for name in ("faces", "weights", "replayed", "sign"):
             path = getattr(self, name)
             if isinstance(path, str):
                 object.__setattr__(self, name, Path(path))

@@ -7,9 +7,7 @@ its outputs in `CHECKS` by the file of the manifest that marks them.
 from __future__ import annotations
 
 import contextlib
-import heapq
 import html
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -17,31 +15,18 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate import codec
-from curate.codec import CodecOptions
-from curate.core.entries import ManifestEntry
-from curate.core.errors import DataError, ManifestError, SetupError, UsageError
-from curate.core.protocols import ContainerSource, LabelMapSource, Source
+from curate.core.errors import DataError, SetupError, UsageError
 from curate.core.records import escape_unprintable
 from curate.core.registry import Plugin, Registry
-from curate.engine.local import Finished, LocalPool, Report
-from curate.engine.shards import Shard
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address
-from curate.layouts.access.folder import iter_files
-from curate.layouts.files import is_image_name
-from curate.layouts.sidecars import find_pictures
-from curate.manifest import checks, corrections, files, store
+from curate.manifest import corrections, files, store
+from curate.manifest.checksums import Coverage, check_checksums
 from curate.manifest.files import Problem
-from curate.manifest.review import check_review
-from curate.pipeline.compare import Comparison, compare
-from curate.pipeline.output import open_outputs
 from curate.pipeline.progress import make_teller, show_steps
-from curate.pipeline.session import Session, Step, usable_cores, workers_for
-from curate.pipeline.tools import codec_options, margin_of, open_obfuscator
-from curate.recipe import Recipe
+from curate.pipeline.run_check import RunCheck, iter_run_problems
+from curate.pipeline.session import Session, Step, usable_cores
 from curate.storage.errors import describe_os_error
-from curate.storage.regular import read_regular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,12 +66,15 @@ class Verification:
         checked: what was checked, as a clause.
         counts: number of problems by kind.
         problems: the first `MAX_PROBLEMS` of them.
+        coverage: what digests cover and who signed them; None for a published dataset, of
+            which the public manifest lists every file.
     """
 
     out: str
     checked: str
     counts: Mapping[str, int]
     problems: tuple[Problem, ...]
+    coverage: Coverage | None = None
 
     @property
     def ok(self) -> bool:
@@ -127,6 +115,7 @@ def verify(
     twins: bool = True,
     full: bool = False,
     quiet: bool = False,
+    signed_by: str | Path | None = None,
     on_problem: Callable[[Problem], None] | None = None,
 ) -> Verification:
     """Check every file of an output against its manifest, and look for leaks.
@@ -144,10 +133,12 @@ def verify(
         twins: with ``source``, also report near-duplicates of which one is not blurred.
         full: download every file of a published dataset, not a sample.
         quiet: show no progress.
+        signed_by: a file of SSH public keys, of which one must have signed the manifest.
         on_problem: called with each problem as soon as it is found.
 
     Raises:
-        UsageError: if a correction is to be compared with its SOURCE.
+        UsageError: if a correction is to be compared with its SOURCE, or ``signed_by`` is not
+            a file of public keys.
         ManifestError: if the manifest cannot be read at all.
         DataError: if SOURCE or OUT is not a folder.
         SetupError: if a folder cannot be listed, or memory or processes fail.
@@ -156,11 +147,17 @@ def verify(
         raise UsageError("OUT is a URI; give a local path, or hf:REPO_ID")
     kinds: Counter[str] = Counter()
     kept: list[Problem] = []
+    coverage = None
     with show_steps(quiet) as watch:
         if str(out).startswith(_HUB) or (Path(out) / store.MANIFEST / store.FILES).is_file():
+            if signed_by is not None:
+                raise UsageError("--signed-by is for the output of a run, not a published dataset")
             checked, problems = _open_published(str(out), source, full, make_teller(quiet))
         else:
             checked, problems = _open_check(Path(out), source, workers, watch)
+            keys = None if signed_by is None else Path(signed_by)
+            coverage, found = _check_coverage(Path(out), keys)
+            problems = chain(problems, found)
             problems = _then_others(problems, Path(out), source if twins else None, workers)
         for problem in problems:
             kinds[problem.kind] += 1
@@ -168,7 +165,7 @@ def verify(
                 kept.append(problem)
             if on_problem is not None:
                 on_problem(problem)
-    return Verification(str(out), checked, dict(kinds), tuple(kept))
+    return Verification(str(out), checked, dict(kinds), tuple(kept), coverage)
 
 
 def iter_problems(
@@ -176,11 +173,19 @@ def iter_problems(
 ) -> Iterator[Problem]:
     """Check an output as `verify` does, yielding each problem as it is found."""
     problems = _open_check(Path(out), source, workers, lambda _: None)[1]
-    return _then_others(problems, Path(out), source, workers)
+    found = _check_coverage(Path(out), None)[1]
+    return _then_others(chain(problems, found), Path(out), source, workers)
 
 
 _Watch = Callable[[Step], None]
 _HUB = "hf:"
+
+
+def _check_coverage(out: Path, keys: Path | None) -> tuple[Coverage, tuple[Problem, ...]]:
+    try:
+        return check_checksums(out, keys)
+    except OSError as error:
+        raise describe_os_error(error, out, "read") from error
 
 
 def _then_others(
@@ -233,7 +238,7 @@ def _open_check(
         path = None
         if source is not None:
             path = open_source(str(source), run["source"]["layout"]).uri
-        yield from _iter_problems(_Check(out.resolve(), path, run, workers, watch))
+        yield from iter_run_problems(RunCheck(out.resolve(), path, run, workers, watch))
 
     return checked, _with_clear_errors(out, find())
 
@@ -282,177 +287,3 @@ def load_facts(out: Path) -> dict[str, Any]:
         return store.load_run(out / store.MANIFEST)
     except OSError as error:
         raise describe_os_error(error, out, "read") from error
-
-
-@dataclass(frozen=True, slots=True)
-class CheckJob:
-    """Checks parts of a manifest, one per shard number.
-
-    Args:
-        out: the output folder.
-        source: path or URI of SOURCE, to compare pixels with, or None.
-        layout: the layout of both.
-        in_containers: whether their images are inside larger files.
-        recipe: the recipe of the run.
-    """
-
-    out: Path
-    source: str | None
-    layout: str
-    in_containers: bool
-    recipe: Recipe
-
-    def open(self) -> Callable[[Shard, Report], list[Problem]]:
-        """Return the function that checks one part."""
-        options = codec_options(self.recipe)
-        read = open_outputs(self.out, self.layout, self.in_containers)
-        comparison = None
-        if self.source is not None:
-            source = open_source(self.source, self.layout)
-            comparison = Comparison(source, read, open_obfuscator(self.recipe), options)
-
-        def inspect(entry: ManifestEntry, data: bytes) -> list[str]:
-            return _find_leaks(data, options)
-
-        def check(shard: Shard, report: Report) -> list[Problem]:
-            report(0, None)
-            name = f"{store.RECORDS_FOLDER}/{store.part_name(shard.number)}"
-            part = self.out / store.MANIFEST / name
-            problems: list[Problem] = []
-            for entry in store.iter_part(part):
-                problems += checks.check_entry(entry, read, inspect)
-                if comparison is not None:
-                    problems += compare(entry, comparison)
-            problems += _check_part_file(part, f"{store.MANIFEST}/{name}")
-            return problems
-
-        return check
-
-
-@dataclass(frozen=True, slots=True)
-class _Check:
-    """The check of one run: its output, SOURCE, ``run.json``, workers, and who watches."""
-
-    out: Path
-    source: str | None
-    run: Mapping[str, Any]
-    workers: int | None
-    watch: _Watch
-
-
-def _iter_problems(check: _Check) -> Iterator[Problem]:
-    out, run = check.out, check.run
-    recipe = _load_recipe(run)
-    yield from _check_recipe(run, recipe)
-    yield from files.check_layout(out, run["records"]["parts"])
-    # First in worker processes: a forged part can end the process that reads it.
-    name, in_containers = run["source"]["layout"], run["others"]["rebuilt"] > 0
-    yield from _check_parts(CheckJob(out, check.source, name, in_containers, recipe), check)
-    yield from checks.check_run(out / store.MANIFEST, run, recipe.digest)
-    yield from check_review(out, run["records"]["sha256"])
-    yield from checks.check_others(out, _find_hidden_pictures(out / store.DATA, name))
-    yield from _check_data(out, name, in_containers)
-
-
-def _check_parts(job: CheckJob, check: _Check) -> Iterator[Problem]:
-    parts = sum(1 for _ in store.iter_parts(job.out / store.MANIFEST / store.RECORDS_FOLDER))
-    size = workers_for(Recipe(), Session(workers=check.workers))
-    pool = LocalPool(min(size, max(parts, 1)))
-    shards = (Shard(number, ()) for number in range(parts))
-    done = 0
-    for event in pool.run(job, shards):
-        if isinstance(event, Finished):
-            done += 1
-            check.watch(Step("", "shards", done, parts))
-            yield from event.result
-
-
-def _find_hidden_pictures(data: Path, name: str) -> checks.FindPictures:
-    """Return the function that reports pictures in copied files; label maps are proven again."""
-    opened: list[Source] = []  # annotations are read once, and only if there is a label map
-
-    def find(path: Path) -> str | None:
-        if path.is_relative_to(data) and is_image_name(path.name):
-            # Damaged annotations, or another layout, prove nothing.
-            with contextlib.suppress(DataError, UsageError):
-                opened[:] = opened or [open_source(str(data), name, "OUT")]
-                name_in_data, source = path.relative_to(data).as_posix(), opened[0]
-                if isinstance(source, LabelMapSource) and source.is_label_map(
-                    name_in_data, read_regular(path)
-                ):
-                    return None
-        return find_pictures(path)
-
-    return find
-
-
-def _check_data(out: Path, name: str, in_containers: bool) -> Iterator[Problem]:
-    """Find files in ``data/`` that the manifest does not list; links are not followed."""
-    data, manifest, has_links = out / store.DATA, out / store.MANIFEST, False
-    if not data.is_dir():
-        return  # reported with the layout
-    for problem in files.check_kinds(data):
-        has_links = True
-        yield problem
-    if has_links:
-        return
-    present = (path for path, _ in iter_files(data, "OUT"))
-    beside = files.iter_files_beside(manifest)
-    outputs = files.iter_outputs(manifest)
-    if not in_containers:
-        yield from files.check_extra(heapq.merge(beside, outputs, key=os.fsencode), present)
-        return
-    yield from files.check_extra(beside, present)
-    opened = open_source(str(data), name, "OUT")
-    yield from files.check_extra(outputs, (record.id for record in opened.records()))
-    if not isinstance(opened, ContainerSource):
-        return
-    for container in opened.containers():
-        for detail in opened.inspect(container):
-            yield Problem("leak", f"{store.DATA}/{container}", detail)
-
-
-def _load_recipe(run: Mapping[str, Any]) -> Recipe:
-    try:
-        recipe = Recipe.from_dict(run["recipe"])
-        open_obfuscator(recipe)
-        codec_options(recipe)
-    except (UsageError, DataError, TypeError, ValueError, OverflowError) as error:
-        why = escape_unprintable(str(error))
-        raise ManifestError(f"run.json: recipe cannot be read: {why}") from None
-    return recipe
-
-
-def _check_recipe(run: Mapping[str, Any], recipe: Recipe) -> Iterator[Problem]:
-    """Compare the method in ``run.json`` with the one that its recipe gives now."""
-    if recipe.to_dict() != run["recipe"]:
-        yield Problem("manifest", "manifest/run.json", "its recipe is not complete")
-    obfuscator, recorded = open_obfuscator(recipe), run["obfuscator"]
-    facts = {
-        "name": obfuscator.name,
-        "parameters": dict(obfuscator.parameters),
-        "margin": margin_of(recipe),
-    }
-    if recorded["version"] == obfuscator.version:  # the text may differ between releases
-        facts["keeps"] = obfuscator.keeps
-    for name, found in facts.items():
-        if recorded[name] != found:
-            detail = f"obfuscator.{name} is {found!r}, but is recorded as {recorded[name]!r}"
-            yield Problem("manifest", "manifest/run.json", detail)
-
-
-def _check_part_file(part: Path, name: str) -> Iterator[Problem]:
-    """Find bytes of a part that are not its records."""
-    if store.has_foreign_bytes(part):
-        yield Problem("leak", name, "it has bytes that belong to no column")
-    if reason := find_pictures(part):
-        yield Problem("leak", name, reason)
-
-
-def _find_leaks(data: bytes, options: CodecOptions) -> list[str]:
-    try:
-        return codec.find_leaks(data, options)
-    except (MemoryError, OSError, SetupError):
-        raise
-    except Exception as error:  # an output that cannot be checked is not known to be safe
-        return [f"the file cannot be checked ({type(error).__name__})"]

@@ -38,11 +38,14 @@ def test_a_finished_run_is_reported_with_the_same_exit_code(photos: Path, out: P
     assert again.stdout == ""
 
 
-def test_verify_ends_with_one_line(photos: Path, out: Path) -> None:
+def test_verify_ends_with_its_verdict_and_what_is_covered(photos: Path, out: Path) -> None:
     done = curate("verify", out, "--source", photos)
     assert done.returncode == 0
-    assert "is what its manifest says" in one_line(done.stderr)
     assert done.stdout == ""
+    verdict, covered, *_, signed = done.stderr.splitlines()
+    assert "is what its manifest says" in verdict
+    assert covered.startswith("Covered: ")
+    assert signed.startswith("Not signed: ")
 
 
 def test_verify_names_what_differs(photos: Path, out: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import curate
 from curate.cli.verify import command
 from curate.manifest.files import Problem
 from curate.pipeline import verify as check
@@ -23,11 +24,12 @@ CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
 def out(tmp_path: Path) -> Path:
     """An OUT of which nothing but the manifest is left."""
     shutil.copytree(ROOT / "manifests/demo", tmp_path / "out/manifest")
+    curate.seal_manifest(tmp_path / "out")
     return tmp_path / "out"
 
 
 def find(monkeypatch: pytest.MonkeyPatch, problems: Iterator[Problem]) -> None:
-    monkeypatch.setattr(check, "_iter_problems", lambda *arguments: problems)
+    monkeypatch.setattr(check, "iter_run_problems", lambda *arguments: problems)
 
 
 STRANGE = Problem("extra", "data/\x1b[2J\n\u202e\udcff.jpg", "is not known")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 import curate
 from curate import Recipe, codec
 from curate.core.entries import ManifestEntry
-from curate.core.errors import DataError, ManifestError, SetupError
+from curate.core.errors import DataError, ManifestError, SetupError, UsageError
 from curate.engine.local import LocalPool
 from curate.engine.shards import Shard
 from curate.manifest import checks as verify
@@ -24,8 +25,8 @@ from curate.manifest import files as layout
 from curate.manifest import store
 from curate.manifest.files import Problem
 from curate.manifest.schema import from_row
-from curate.pipeline import verify as check
-from curate.pipeline.verify import CheckJob
+from curate.pipeline import run_check as check
+from curate.pipeline.run_check import CheckJob
 
 RECIPE = Recipe(profile="fast", shard_size=4)
 PORTRAIT = "data/train/people/portrait.jpg"
@@ -108,6 +109,7 @@ def replace_output(out: Path, path: str, data: bytes) -> None:
     run = store.load_run(out / "manifest")
     run["records"]["sha256"] = store.digest_parts(out / "manifest/records")
     store.save_json(run, out / "manifest/run.json")
+    curate.seal_manifest(out)
 
 
 def test_the_source_instead_of_an_output_is_reported(out: Path, photos: Path) -> None:
@@ -154,6 +156,63 @@ def test_a_forged_run_is_reported(keys: tuple[str, ...], out: Path) -> None:
     inner[keys[-1]] = 7 if isinstance(inner[keys[-1]], int) else "0" * 64
     path.write_text(json.dumps(run))
     assert ("manifest", "manifest/run.json") in kinds(out)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("detectors", []),
+        ("libraries", {"numpy": "1.0"}),
+        ("tool", {"name": "curate-dataset", "version": "9"}),
+        ("source", {"origin": "https://example.org", "layout": "imagefolder"}),
+    ],
+)
+def test_facts_that_no_record_shows_are_covered(key: str, value: Any, out: Path) -> None:
+    path = out / "manifest/run.json"
+    run = json.loads(path.read_text())
+    run[key] = run[key] | value if isinstance(value, dict) else value
+    store.save_json(run, path)
+    assert kinds(out) == {("changed", "manifest/run.json")}
+
+
+@pytest.mark.parametrize("path", ["manifest/log.jsonl", "README.md", "croissant.json"])
+def test_other_files_of_an_output_are_covered(path: str, out: Path) -> None:
+    if not (out / path).exists():
+        (out / path).write_text("{}")
+        curate.seal_manifest(out)
+    with (out / path).open("a") as file:
+        file.write("{}\n")
+    assert ("changed", path) in kinds(out)
+
+
+def test_images_of_the_source_that_the_output_lacks_are_reported(
+    out: Path, photos: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(photos, tmp_path / "other"))
+    for name in ("a.jpg", "train/people/later.jpg", "zz/last.jpg"):
+        (other / name).parent.mkdir(exist_ok=True)
+        shutil.copy(photos / "val/coffee/coffee.jpg", other / name)
+    found = [problem.path for problem in problems(out, other) if problem.kind == "source"]
+    assert found == ["a.jpg", "train/people/later.jpg", "zz/last.jpg"]
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen")
+def test_a_run_signs_its_manifest(photos: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    (tmp_path / "in").mkdir()
+    shutil.copy(photos / "val/coffee/coffee.jpg", tmp_path / "in")
+    with pytest.raises(UsageError, match="does not exist"):
+        curate.blur(tmp_path / "in", tmp_path / "out", RECIPE, sign=tmp_path / "none")
+    curate.blur(tmp_path / "in", tmp_path / "out", RECIPE, sign=key, workers=1)
+    checked = curate.verify(tmp_path / "out", signed_by=tmp_path / "key.pub", workers=1)
+    assert checked.ok
+    assert checked.coverage is not None
+    assert checked.coverage.signature.trusted
+    (tmp_path / "out/manifest/SHA256SUMS.sig").unlink()
+    assert not curate.verify(tmp_path / "out", signed_by=tmp_path / "key.pub", workers=1).ok
+    curate.blur(tmp_path / "in", tmp_path / "out", RECIPE, sign=key)  # finished before
+    assert curate.verify(tmp_path / "out", signed_by=tmp_path / "key.pub", workers=1).ok
 
 
 def test_a_face_outside_its_hidden_region_is_reported(out: Path) -> None:
@@ -231,6 +290,7 @@ def forge_run(out: Path, key: str, value: Any) -> None:
     run = json.loads(path.read_text())
     run[key] = value
     path.write_text(json.dumps(run))
+    curate.seal_manifest(out)  # anyone who can write OUT can
 
 
 def test_an_output_without_data_is_reported_with_its_missing_files(out: Path) -> None:
@@ -348,6 +408,7 @@ def test_an_output_listed_as_an_image_and_as_another_file_is_reported(out: Path)
 def test_a_picture_in_the_text_of_a_manifest_is_reported(out: Path) -> None:
     picture = "iVBORw0KGgo" + "A" * 400
     (out / "manifest/log.jsonl").write_text(json.dumps({"event": picture}) + "\n")
+    curate.seal_manifest(out)
     assert kinds(out) == {("leak", "manifest/log.jsonl")}
 
     def edit(entries: list[ManifestEntry]) -> list[ManifestEntry]:

@@ -39,7 +39,7 @@ OTHERS_FATES = ("carried", "edited", "rebuilt", "left_out")
 _FILES = frozenset(
     {
         corrections.FACTS, corrections.WEIGHTS, corrections.BEFORE, corrections.AFTER,
-        store.OTHERS, store.LOG,
+        store.OTHERS, store.LOG, *files.SEAL,
     }
 )  # fmt: skip
 

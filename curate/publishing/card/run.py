@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
+from curate.manifest.checksums import load_checksums, update_checksums
 from curate.manifest.files import Problem
 from curate.publishing import dataset as datasets
 from curate.publishing.card import governance, picture, render, sidecars
@@ -149,7 +150,10 @@ def write_card(out: str | Path, options: CardOptions | None = None) -> CardRepor
         _check_profile(card, options.profile)
     if options.check:
         return CardReport(problems=tuple(iter_differences(out, card)), notes=card.notes)
-    return CardReport(written=tuple(_save(out, card)), notes=card.notes)
+    written = tuple(_save(out, card))
+    listed = [QUESTIONS] if QUESTIONS in load_checksums(out) else []
+    update_checksums(out, [*listed, *(path.name for path in written)])
+    return CardReport(written=written, notes=card.notes)
 
 
 def _write_questions(out: Path) -> CardReport:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.core.errors import DataError, UsageError
+from curate.manifest import store
+from curate.manifest.checksums import update_checksums
 from curate.publishing import dataset as datasets
 from curate.publishing.card.header import format_header
 from curate.publishing.card.run import (
@@ -224,7 +226,9 @@ def _check_arrived(remote: Remote, head: str, prepared: Prepared, options: PushO
 
 
 def _log(out: Path, repo_id: str, head: str, prepared: Prepared) -> None:
-    """Note the revision in the manifest's log, which is outside every digest."""
+    """Note the revision in the manifest's log; a signed manifest is left as it was signed."""
+    if (out / "manifest" / store.SIGNATURE).exists():
+        return
     line = {
         "event": "pushed",
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -236,6 +240,7 @@ def _log(out: Path, repo_id: str, head: str, prepared: Prepared) -> None:
     }
     with (out / "manifest" / datasets.LOG).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line, sort_keys=True) + "\n")
+    update_checksums(out, [f"manifest/{datasets.LOG}"])
 
 
 def _report(

@@ -12,6 +12,7 @@ from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import UsageError
 from curate.core.protocols import ContainerSource, Source
 from curate.manifest import store
+from curate.manifest.checksums import save_checksums
 from curate.manifest.files import MANIFEST
 from curate.publishing.dataset import Dataset
 from curate.storage.atomic import open_atomic, save_text
@@ -137,6 +138,7 @@ def _rewrite_run(manifest: Path) -> None:
     run["records"]["sha256"] = store.digest_parts(records)
     run["others"]["sha256"] = store.digest_file(manifest / store.OTHERS)
     store.save_json(run, manifest / store.RUN)
+    save_checksums(manifest.parent)
 
 
 def _find_mentions(dataset: Dataset, wanted: Collection[str]) -> list[str]:

@@ -94,7 +94,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "log.jsonl"
+        if path.is_file() and path.name not in ("log.jsonl", "SHA256SUMS")
     }
 
 

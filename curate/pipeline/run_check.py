@@ -1,0 +1,222 @@
+"""Check the output of `blur` against its manifest: records, files of ``data/``, pixels, leaks."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curate import codec
+from curate.codec import CodecOptions
+from curate.core.entries import ManifestEntry
+from curate.core.errors import DataError, ManifestError, SetupError, UsageError
+from curate.core.protocols import ContainerSource, LabelMapSource, Source
+from curate.core.records import escape_unprintable
+from curate.engine.local import Finished, LocalPool, Report
+from curate.engine.shards import Shard
+from curate.layouts import open_source
+from curate.layouts.access.folder import iter_files
+from curate.layouts.files import is_image_name
+from curate.layouts.sidecars import find_pictures
+from curate.manifest import checks, files, store
+from curate.manifest.files import Problem
+from curate.manifest.review import check_review
+from curate.pipeline.compare import Comparison, compare
+from curate.pipeline.output import open_outputs
+from curate.pipeline.session import Session, Step, workers_for
+from curate.pipeline.tools import codec_options, margin_of, open_obfuscator
+from curate.recipe import Recipe
+from curate.storage.regular import read_regular
+
+
+@dataclass(frozen=True, slots=True)
+class CheckJob:
+    """Checks parts of a manifest, one per shard number.
+
+    Args:
+        out: the output folder.
+        source: path or URI of SOURCE, to compare pixels with, or None.
+        layout: the layout of both.
+        in_containers: whether their images are inside larger files.
+        recipe: the recipe of the run.
+    """
+
+    out: Path
+    source: str | None
+    layout: str
+    in_containers: bool
+    recipe: Recipe
+
+    def open(self) -> Callable[[Shard, Report], list[Problem]]:
+        """Return the function that checks one part."""
+        options = codec_options(self.recipe)
+        read = open_outputs(self.out, self.layout, self.in_containers)
+        comparison = None
+        if self.source is not None:
+            source = open_source(self.source, self.layout)
+            comparison = Comparison(source, read, open_obfuscator(self.recipe), options)
+
+        def inspect(entry: ManifestEntry, data: bytes) -> list[str]:
+            return _find_leaks(data, options)
+
+        def check(shard: Shard, report: Report) -> list[Problem]:
+            report(0, None)
+            name = f"{store.RECORDS_FOLDER}/{store.part_name(shard.number)}"
+            part = self.out / store.MANIFEST / name
+            problems: list[Problem] = []
+            for entry in store.iter_part(part):
+                problems += checks.check_entry(entry, read, inspect)
+                if comparison is not None:
+                    problems += compare(entry, comparison)
+            problems += _check_part_file(part, f"{store.MANIFEST}/{name}")
+            return problems
+
+        return check
+
+
+@dataclass(frozen=True, slots=True)
+class RunCheck:
+    """The check of one run: its output, SOURCE, ``run.json``, workers, and who watches."""
+
+    out: Path
+    source: str | None
+    run: Mapping[str, Any]
+    workers: int | None
+    watch: Callable[[Step], None]
+
+
+def iter_run_problems(check: RunCheck) -> Iterator[Problem]:
+    """Check a run's records, manifest, other files and leaks; yields problems as found.
+
+    Raises:
+        ManifestError: if the manifest cannot be read.
+    """
+    out, run = check.out, check.run
+    recipe = _load_recipe(run)
+    yield from _check_recipe(run, recipe)
+    yield from files.check_layout(out, run["records"]["parts"])
+    # First in worker processes: a forged part can end the process that reads it.
+    name, in_containers = run["source"]["layout"], run["others"]["rebuilt"] > 0
+    yield from _check_parts(CheckJob(out, check.source, name, in_containers, recipe), check)
+    yield from checks.check_run(out / store.MANIFEST, run, recipe.digest)
+    yield from check_review(out, run["records"]["sha256"])
+    yield from checks.check_others(out, _find_hidden_pictures(out / store.DATA, name))
+    yield from _check_data(out, name, in_containers)
+    if check.source is not None:
+        yield from _iter_unaccounted(out, open_source(check.source, name))
+
+
+def _check_parts(job: CheckJob, check: RunCheck) -> Iterator[Problem]:
+    parts = sum(1 for _ in store.iter_parts(job.out / store.MANIFEST / store.RECORDS_FOLDER))
+    size = workers_for(Recipe(), Session(workers=check.workers))
+    pool = LocalPool(min(size, max(parts, 1)))
+    shards = (Shard(number, ()) for number in range(parts))
+    done = 0
+    for event in pool.run(job, shards):
+        if isinstance(event, Finished):
+            done += 1
+            check.watch(Step("", "shards", done, parts))
+            yield from event.result
+
+
+def _iter_unaccounted(out: Path, source: Source) -> Iterator[Problem]:
+    """Find images of SOURCE that the manifest neither lists as written nor as withheld."""
+    entries = store.iter_entries(out / store.MANIFEST / store.RECORDS_FOLDER)
+    for entry, record in store.join_by_id(entries, source.records()):
+        if entry is None and record is not None:
+            yield Problem("source", record.id, "is in SOURCE, but not in the manifest")
+
+
+def _find_hidden_pictures(data: Path, name: str) -> checks.FindPictures:
+    """Return the function that reports pictures in copied files; label maps are proven again."""
+    opened: list[Source] = []  # annotations are read once, and only if there is a label map
+
+    def find(path: Path) -> str | None:
+        if path.is_relative_to(data) and is_image_name(path.name):
+            # Damaged annotations, or another layout, prove nothing.
+            with contextlib.suppress(DataError, UsageError):
+                opened[:] = opened or [open_source(str(data), name, "OUT")]
+                name_in_data, source = path.relative_to(data).as_posix(), opened[0]
+                if isinstance(source, LabelMapSource) and source.is_label_map(
+                    name_in_data, read_regular(path)
+                ):
+                    return None
+        return find_pictures(path)
+
+    return find
+
+
+def _check_data(out: Path, name: str, in_containers: bool) -> Iterator[Problem]:
+    """Find files in ``data/`` that the manifest does not list; links are not followed."""
+    data, manifest, has_links = out / store.DATA, out / store.MANIFEST, False
+    if not data.is_dir():
+        return  # reported with the layout
+    for problem in files.check_kinds(data):
+        has_links = True
+        yield problem
+    if has_links:
+        return
+    present = (path for path, _ in iter_files(data, "OUT"))
+    beside = files.iter_files_beside(manifest)
+    outputs = files.iter_outputs(manifest)
+    if not in_containers:
+        yield from files.check_extra(heapq.merge(beside, outputs, key=os.fsencode), present)
+        return
+    yield from files.check_extra(beside, present)
+    opened = open_source(str(data), name, "OUT")
+    yield from files.check_extra(outputs, (record.id for record in opened.records()))
+    if not isinstance(opened, ContainerSource):
+        return
+    for container in opened.containers():
+        for detail in opened.inspect(container):
+            yield Problem("leak", f"{store.DATA}/{container}", detail)
+
+
+def _load_recipe(run: Mapping[str, Any]) -> Recipe:
+    try:
+        recipe = Recipe.from_dict(run["recipe"])
+        open_obfuscator(recipe)
+        codec_options(recipe)
+    except (UsageError, DataError, TypeError, ValueError, OverflowError) as error:
+        why = escape_unprintable(str(error))
+        raise ManifestError(f"run.json: recipe cannot be read: {why}") from None
+    return recipe
+
+
+def _check_recipe(run: Mapping[str, Any], recipe: Recipe) -> Iterator[Problem]:
+    """Compare the method in ``run.json`` with the one that its recipe gives now."""
+    if recipe.to_dict() != run["recipe"]:
+        yield Problem("manifest", "manifest/run.json", "its recipe is not complete")
+    obfuscator, recorded = open_obfuscator(recipe), run["obfuscator"]
+    facts = {
+        "name": obfuscator.name,
+        "parameters": dict(obfuscator.parameters),
+        "margin": margin_of(recipe),
+    }
+    if recorded["version"] == obfuscator.version:  # the text may differ between releases
+        facts["keeps"] = obfuscator.keeps
+    for name, found in facts.items():
+        if recorded[name] != found:
+            detail = f"obfuscator.{name} is {found!r}, but is recorded as {recorded[name]!r}"
+            yield Problem("manifest", "manifest/run.json", detail)
+
+
+def _check_part_file(part: Path, name: str) -> Iterator[Problem]:
+    """Find bytes of a part that are not its records."""
+    if store.has_foreign_bytes(part):
+        yield Problem("leak", name, "it has bytes that belong to no column")
+    if reason := find_pictures(part):
+        yield Problem("leak", name, reason)
+
+
+def _find_leaks(data: bytes, options: CodecOptions) -> list[str]:
+    try:
+        return codec.find_leaks(data, options)
+    except (MemoryError, OSError, SetupError):
+        raise
+    except Exception as error:  # an output that cannot be checked is not known to be safe
+        return [f"the file cannot be checked ({type(error).__name__})"]
