@@ -23,7 +23,7 @@ from curate.core.errors import UsageError
 _EPILOG = """\b
 Examples:
   curate evaluate photos/ --faces labels.json
-  curate evaluate photos/ --faces labels.json --groups people.csv --by skin_tone
+  curate evaluate photos/ --faces labels.json --groups people.csv --by skin_tone,age
   curate evaluate photos/ --faces wider_face_val_bbx_gt.txt --sweep --html page.html
   curate evaluate photos/ --faces labels.json --detections faces.parquet -o report.json
 """

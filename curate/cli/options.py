@@ -72,8 +72,9 @@ GROUPS = click.option(
 BY = click.option(
     "--by",
     multiple=True,
-    metavar="NAME",
-    help="Attribute to group by; can be repeated. [default: all with 2 to 12 values]",
+    metavar="NAME[,NAME…]",
+    help="Attribute to group by, or several crossed; can be repeated. [default: all with 2 to 12 "
+    "values]",
 )
 LABELS = click.option(
     "--labels",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -46,16 +48,68 @@ class Share:
         return wilson(self)
 
 
-def wilson(share: Share, level: float = LEVEL) -> Interval:
-    """Return the Wilson score interval (JASA 22, 1927); 0 to 1 if ``total`` is 0.
+@dataclass(frozen=True, slots=True)
+class ClusteredShare(Share):
+    """A proportion of trials in clusters, such as faces in photos, which are correlated.
+
+    Its Wilson interval uses the effective number of trials and Student's t for the number of
+    clusters (Korn and Graubard, *Survey Methodology* 24, 1998; Dean and Pagano, *Journal of
+    Survey Statistics and Methodology* 3, 2015).
 
     Args:
-        share: proportion of independent trials; faces of one photo are not independent.
+        effective: ``total`` divided by the design effect, at most ``total``.
+        clusters: number of clusters.
+    """
+
+    effective: float
+    clusters: int
+
+
+def share_clusters(hits: npt.ArrayLike, totals: npt.ArrayLike) -> ClusteredShare:
+    """Return a proportion with its effective number of trials.
+
+    The design effect is the variance of the ratio between clusters over that of independent
+    trials, at least 1. It is estimated from the rarer outcome alone, so one more such event is
+    assumed, with the design effect of perfect correlation: where all trials agree, clusters are
+    counted.
+
+    Args:
+        hits: of each cluster, shape (C,); need not be whole.
+        totals: trials of each cluster, shape (C,).
+    """
+    totals = np.asarray(totals, dtype=np.float64)
+    known = totals > 0
+    good, all_ = np.asarray(hits, dtype=np.float64)[known], totals[known]
+    total, clusters = float(all_.sum()), len(all_)
+    if not clusters:
+        return ClusteredShare(0, 0, 0.0, 0)
+    p = float(good.sum()) / total
+    rarer = total * min(p, 1 - p)
+    largest = float(all_ @ all_) / total  # design effect if trials of a cluster always agree
+    effect = 0.0
+    if rarer > 0 and clusters > 1:
+        residual = good - p * all_
+        effect = float(residual @ residual) * clusters / (clusters - 1) / (total * p * (1 - p))
+    effect = max(1.0, (rarer * effect + largest) / (rarer + 1))
+    return ClusteredShare(round(float(good.sum())), round(total), total / effect, clusters)
+
+
+def wilson(share: Share, level: float = LEVEL) -> Interval:
+    """Return the Wilson score interval (JASA 22, 1927).
+
+    0 to 1 if ``total`` is 0, or all trials are in one cluster.
+
+    Args:
+        share: proportion of independent or of clustered trials.
         level: the confidence level, 0..1.
     """
     if not share.total:
         return Interval(0.0, 1.0)
-    n, p, z = share.total, share.value, _z(level)
+    n, p, z = float(share.total), share.value, _z(level)
+    if isinstance(share, ClusteredShare):
+        if share.clusters < 2:
+            return Interval(0.0, 1.0)
+        n, z = share.effective, student_quantile(level, share.clusters - 1)
     center = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     low = 0.0 if share.hits == 0 else center - half
@@ -124,6 +178,30 @@ def paired(differences: npt.ArrayLike, level: float = LEVEL) -> Interval:
     return Interval(max(-1.0, center - half), min(1.0, center + half))
 
 
+def iter_resamples(
+    clusters: int, draws: int = DRAWS, seed: int = 0, width: int = 0
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Draw clusters with replacement.
+
+    Args:
+        clusters: number of clusters, C, at least 1.
+        draws: number of resamples.
+        seed: random seed.
+        width: values that the caller computes per resample; bounds the memory.
+
+    Yields:
+        How often each cluster is drawn, in blocks of shape (some, C); the blocks depend on
+        ``width``, their rows do not.
+    """
+    random = np.random.default_rng(seed)
+    rows = max(1, _CELLS // max(clusters, width))
+    for start in range(0, draws, rows):
+        some = min(rows, draws - start)
+        drawn = random.integers(0, clusters, size=(some, clusters))
+        drawn += np.arange(some)[:, None] * clusters
+        yield np.bincount(drawn.ravel(), minlength=some * clusters).reshape(some, clusters)
+
+
 def resample_ratios(
     counts: npt.ArrayLike, totals: npt.ArrayLike, draws: int = DRAWS, seed: int = 0
 ) -> Floats:
@@ -143,22 +221,24 @@ def resample_ratios(
         draws×K float64; NaN if a resample's total is 0.
     """
     above, below = np.asarray(counts, dtype=np.float64), np.asarray(totals, dtype=np.float64)
-    clusters = len(above)
-    random = np.random.default_rng(seed)
-    rows = max(1, _CELLS // clusters)
     ratios: list[Floats] = []
-    for start in range(0, draws, rows):
-        some = min(rows, draws - start)
-        drawn = random.integers(0, clusters, size=(some, clusters))
-        drawn += np.arange(some)[:, None] * clusters
-        times = np.bincount(drawn.ravel(), minlength=some * clusters).reshape(some, clusters)
+    for times in iter_resamples(len(above), draws, seed):
         top, bottom = times @ above, times @ below
         ratios.append(np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0))
     return np.concatenate(ratios)
 
 
-def percentiles(samples: npt.ArrayLike, level: float = LEVEL) -> Interval | None:
+def percentiles(
+    samples: npt.ArrayLike, level: float = LEVEL, clusters: int | None = None
+) -> Interval | None:
     """Return the bootstrap percentile interval; NaN is ignored.
+
+    Args:
+        samples: one value per resample.
+        level: the confidence level, 0..1.
+        clusters: number of resampled clusters. With few, the interval is too narrow, and its
+            percentiles are moved outwards by Student's t (Hesterberg, *What Teachers Should Know
+            About the Bootstrap*, The American Statistician 69, 2015, 3.4); None for many.
 
     Returns:
         None if more than a tenth of the values is NaN or all values are equal: the
@@ -168,9 +248,93 @@ def percentiles(samples: npt.ArrayLike, level: float = LEVEL) -> Interval | None
     known = values[np.isfinite(values)]
     if not len(known) or len(known) < 0.9 * len(values) or np.ptp(known) < 1e-12:
         return None
-    tail = (1 - level) / 2
+    tail = (1 - level) / 2 if clusters is None else widened_tail(clusters, level)
     low, high = np.quantile(known, [tail, 1 - tail])
     return Interval(float(low), float(high))
+
+
+def widened_tail(clusters: int, level: float = LEVEL) -> float:
+    """Return the lower percentile, 0..0.5, of an interval widened for few clusters."""
+    if clusters < 2:
+        return 0.0
+    wide = math.sqrt(clusters / (clusters - 1)) * student_quantile(level, clusters - 1)
+    return NormalDist().cdf(-wide)
+
+
+def simultaneous(
+    samples: Floats, estimates: Floats, pair: tuple[int, int], clusters: int
+) -> Interval | None:
+    """Return a bootstrap interval of a difference that holds for all pairs of columns.
+
+    The critical value is the quantile of the largest studentized deviation over all pairs
+    (max-t; Romano and Wolf, *Econometrica* 73, 2005), so that the interval is valid for a pair
+    that was selected after looking.
+
+    Args:
+        samples: resampled values of G columns, shape (draws, G); may have NaN.
+        estimates: observed values, shape (G,).
+        pair: the columns of the difference.
+        clusters: number of resampled clusters; see `percentiles`.
+
+    Returns:
+        None if the pair does not vary.
+    """
+    deviations = samples - estimates
+    largest = np.zeros(len(samples))
+    standard_errors: dict[tuple[int, int], float] = {}
+    for one in range(len(estimates) - 1):
+        differences = deviations[:, one + 1 :] - deviations[:, one, None]
+        known = np.isfinite(differences)
+        size = np.abs(np.where(known, differences, 0.0))
+        counts = np.maximum(known.sum(axis=0), 1)
+        errors = np.sqrt((size**2).sum(axis=0) / counts)
+        ratio = np.divide(size, errors, out=np.zeros_like(size), where=errors > 1e-12)
+        largest = np.maximum(largest, ratio.max(axis=1))
+        standard_errors |= {(one, one + 1 + at): float(each) for at, each in enumerate(errors)}
+    half = standard_errors[min(pair), max(pair)]
+    if half <= 1e-12:
+        return None
+    wider = math.sqrt(clusters / max(clusters - 1, 1)) * student_quantile(LEVEL, clusters - 1)
+    half *= float(np.quantile(largest, LEVEL)) * wider / _z(LEVEL)
+    difference = float(estimates[pair[0]] - estimates[pair[1]])
+    return Interval(max(-1.0, difference - half), min(1.0, difference + half))
+
+
+@lru_cache(maxsize=4096)
+def student_quantile(level: float, df: int) -> float:
+    """Return the two-sided quantile of Student's t; infinite without degrees of freedom.
+
+    Args:
+        level: probability between minus and plus the quantile, 0..1.
+        df: degrees of freedom.
+    """
+    if df < 1:
+        return math.inf
+    z = _z(level)
+    if df > 200:  # Cornish-Fisher expansion (Abramowitz and Stegun, 26.7.5)
+        return z + (z**3 + z) / (4 * df) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * df**2)
+    low, high = z, 2 * z
+    while _student_probability(high, df) < level:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _student_probability(middle, df) < level:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _student_probability(t: float, df: int) -> float:
+    """P(|T| <= t) for integer degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
+    angle = math.atan(t / math.sqrt(df))
+    cosine, odd = math.cos(angle), df % 2
+    term, total = (cosine if odd else 1.0), 0.0
+    for power in range(2 + odd, df + 1, 2):
+        total += term
+        term *= cosine * cosine * (power - 1) / power
+    total *= math.sin(angle)
+    return 2 / math.pi * (angle + total) if odd else total
 
 
 def _z(level: float) -> float:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from curate.core.errors import UsageError
 from curate.core.faces import Detection, TruthFace, TruthImage
 from curate.core.geometry import Box, clip, grow, intersection, round_out
-from curate.core.intervals import Floats
+from curate.core.intervals import DRAWS, Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,7 @@ class Rules:
             lower than this that match no face.
         heights: bounds of the height ranges, pixels, ascending.
         seed: random seed of the bootstrap.
+        draws: number of bootstrap resamples.
 
     Raises:
         UsageError: if ``min_height`` is negative or not finite.
@@ -41,6 +42,7 @@ class Rules:
     min_height: float = 8.0
     heights: tuple[float, ...] = (8.0, 16.0, 32.0, 64.0, math.inf)
     seed: int = 0
+    draws: int = DRAWS
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_height < math.inf:

@@ -1,4 +1,4 @@
-"""The HTML page of an measures."""
+"""The HTML page of an evaluation."""
 
 from __future__ import annotations
 
@@ -31,11 +31,17 @@ _WARNING = (
 )
 
 _INTERVALS = (
-    "Intervals are at 95 %. For shares of faces they are the hull of Wilson's interval and of a "
-    "cluster bootstrap over images, for gaps the hull of Newcombe's interval and the bootstrap: "
-    "faces in one photo are not independent, which only the bootstrap takes into account, and with "
-    "few faces or a share near 0 or 100 % the bootstrap alone is too narrow. All others are "
-    "Wilson's. The JSON report has each separately."
+    "Intervals are at 95 % and allow for the correlation of faces in one photo. They are the hull "
+    "of Wilson's interval (for gaps, Newcombe's) at the effective number of faces and of a cluster "
+    "bootstrap over images. The gap between the best and the worst group holds for all pairs of "
+    "groups simultaneously, because these two are selected after looking. The JSON report has each "
+    "interval separately."
+)
+
+_CALIBRATION = (
+    "Expected calibration error of the confidence as the probability that a detection matches a "
+    "face. Noise increases it: the last column is the error that a perfectly calibrated detector "
+    "shows with this number of detections, and the debiased estimate allows for it."
 )
 
 
@@ -104,17 +110,35 @@ def _overall(measures: Measures) -> Iterator[Block]:
         for measure, share in _shares(measures.overall)
     ]
     for iou, precision in measures.precision.items():
-        said = _format_share(precision)
-        rows.append((f"Precision, IoU {iou:g}", said, f"{precision.total:,} detections"))
-    for iou, curve in measures.curves.items():
-        area = format_value(curve.average_precision)
-        rows.append((f"Average precision, IoU {iou:g}", area, "all-point interpolation"))
+        text = _format_share(precision.share, precision.shown)
+        rows.append((f"Precision, IoU {iou:g}", text, f"{precision.share.total:,} detections"))
     yield Table("All faces that count", ("", "per cent (95 %)", "of"), rows)
+    areas = [
+        (f"IoU {iou:g}", f"{area.value:.3f}{_format_ends(area.interval)}", f"{area.coco:.3f}")
+        for iou, area in measures.average_precision.items()
+    ]
+    if areas:
+        yield Table(
+            "Average precision", ("", "all-point interpolation (95 %)", "COCO's 101 recalls"), areas
+        )
     if measures.curves and measures.sweep is None:
         yield (
             "Average precision is computed over the detections at the operating point only; those "
             "of lower confidence, which --sweep adds, can only increase it."
         )
+    if measures.calibration:
+        errors = [
+            (
+                f"IoU {iou:g}",
+                f"{each.ece:.3f}{_format_ends(each.interval)}",
+                f"{each.debiased:.3f}",
+                f"{each.calibrated:.3f}",
+            )
+            for iou, each in measures.calibration.items()
+        ]
+        head = ("", "ECE (95 %)", "debiased", "of a calibrated detector")
+        yield Table("Calibration of confidences", head, errors)
+        yield _CALIBRATION
     free = measures.face_free
     if free.with_box.total:
         yield (
@@ -159,7 +183,7 @@ def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
         yield (
             f"The best and the worst group are selected from {grouping.comparisons:,} pairs after "
             "the measurement, so some gap between them is expected even without any true "
-            "difference, and its interval is too narrow. Groups can also differ in the "
+            "difference; its interval allows for that. Groups can also differ in the "
             "height of their faces: compare the medians above."
         )
 
@@ -206,7 +230,9 @@ def _group_sweep(group: GroupSweep, rules: Rules) -> Iterator[Block]:
     rows = [
         (
             each.group,
-            "none" if each.threshold is None else f"{each.threshold:.3f}",
+            _format_threshold(each.threshold),
+            " to ".join(_format_threshold(end) for end in each.interval),
+            f"{100 * each.unreached:.0f} %",
             format_value(each.precision),
         )
         for each in group.group_thresholds
@@ -214,9 +240,17 @@ def _group_sweep(group: GroupSweep, rules: Rules) -> Iterator[Block]:
     yield Table(
         f"By {group.name}: threshold with a recall of {format_value(group.target)}, that of "
         f"{group.best!r} at the operating point",
-        ("", "threshold", "precision at it"),
+        ("", "threshold", "95 %", "none", "precision at it"),
         rows,
     )
+    yield (
+        "Thresholds have the interval of a bootstrap over images; “none” means that no threshold "
+        "of the sweep is low enough, and its column gives the share of resamples where this is so."
+    )
+
+
+def _format_threshold(threshold: float | None) -> str:
+    return "none" if threshold is None else f"{threshold:.3f}"
 
 
 def _chart(title: str, groups: Sequence[GroupScore], measure: str) -> BarChart:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from curate.core.calibration import Calibration
 from curate.core.geometry import Box
 from curate.core.intervals import Interval, Share
 from curate.evaluation.measure import Measures
 from curate.evaluation.scores import Estimate, Gap, Grouping, GroupScore
-from curate.evaluation.sweep import Curve, GroupSweep, Sweep
+from curate.evaluation.sweep import AveragePrecision, Curve, GroupSweep, Sweep
 from curate.report.document import Report
 from curate.report.values import Page, Picture
 
@@ -75,8 +76,17 @@ class Evaluation(Report):
         ]
         for grouping in measures.groupings:
             lines += _format_scores(grouping.name, grouping.groups)
-        for iou, share in measures.precision.items():
-            lines.append(f"Precision at IoU {iou:g}: {_percent(share)} of {share.total:,}.")
+        for iou, precision in measures.precision.items():
+            lines.append(
+                f"Precision at IoU {iou:g}: {_format_estimate(precision)} % of "
+                f"{precision.share.total:,} detections."
+            )
+        for iou, area in measures.average_precision.items():
+            low, high = area.interval
+            lines.append(
+                f"Average precision at IoU {iou:g}: {area.value:.3f} ({low:.3f}–{high:.3f}); "
+                f"at 101 recalls (COCO) {area.coco:.3f}."
+            )
         return "\n".join(lines)
 
     def to_frame(self) -> pd.DataFrame:
@@ -156,9 +166,12 @@ def to_dict(measures: Measures) -> dict[str, Any]:
         },
         "detections": measures.detections,
         "overall": _score(measures.overall)["measures"],
-        "precision": {_key(iou): _share(each) for iou, each in measures.precision.items()},
+        "precision": {_key(iou): _estimate(each) for iou, each in measures.precision.items()},
         "average_precision": {
-            _key(iou): _round(curve.average_precision) for iou, curve in measures.curves.items()
+            _key(iou): _average_precision(each) for iou, each in measures.average_precision.items()
+        },
+        "calibration": {
+            _key(iou): _calibration(each) for iou, each in measures.calibration.items()
         },
         "face_free": {
             "images": free.with_box.total,
@@ -204,10 +217,32 @@ def _score(score: GroupScore) -> dict[str, Any]:
         "images": score.images,
         "median_height": _round(score.median_height),
         "compared": score.compared,
-        "measures": {
-            name: {**_share(each.share), "clustered": _interval(each.clustered)}
-            for name, each in score.measures.items()
-        },
+        "measures": {name: _estimate(each) for name, each in score.measures.items()},
+    }
+
+
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+    return {
+        **_share(estimate.share),
+        "effective": _round(estimate.share.effective),
+        "clustered": _interval(estimate.clustered),
+    }
+
+
+def _average_precision(area: AveragePrecision) -> dict[str, Any]:
+    return {
+        "value": _round(area.value),
+        "interval": _interval(area.interval),
+        "coco": _round(area.coco),
+    }
+
+
+def _calibration(calibration: Calibration) -> dict[str, Any]:
+    return {
+        "ece": _round(calibration.ece),
+        "interval": _interval(calibration.interval),
+        "debiased": _round(calibration.debiased),
+        "calibrated": _round(calibration.calibrated),
     }
 
 
@@ -231,10 +266,12 @@ def _group_sweep(group: GroupSweep) -> dict[str, Any]:
         "target": _round(group.target),
         "thresholds": [_round(value) for value in group.thresholds],
         "recall": _rounded(group.recall),
-        "equalisers": [
+        "group_thresholds": [
             {
                 "group": each.group,
                 "threshold": _round(each.threshold),
+                "interval": [_round(end) for end in each.interval],
+                "unreached": _round(each.unreached),
                 "precision": _round(each.precision),
             }
             for each in group.group_thresholds

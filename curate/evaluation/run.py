@@ -48,7 +48,8 @@ class EvaluationOptions:
 
     Args:
         groups: a table of further attributes of images, or None.
-        by: attributes to group faces by; by default all with 2 to 12 values.
+        by: attributes to group faces by, or several crossed, as in ``gender,age``; by default
+            all with 2 to 12 values.
         detections: a file of detections, or None to run the recipe's detector.
         sweep: whether to compute curves at other thresholds; detects twice.
         min_height: labelled faces lower than this, pixels, are ignored.

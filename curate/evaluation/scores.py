@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.core.intervals import (
+    LEVEL,
+    ClusteredShare,
     Floats,
     Interval,
     Share,
@@ -17,11 +19,16 @@ from curate.core.intervals import (
     none_seen,
     percentiles,
     resample_ratios,
+    share_clusters,
+    simultaneous,
 )
 from curate.evaluation.matching import FaceTable, Rules
 
 MIN_FACES = 10
 """Groups with fewer faces are shown, but are not compared with others."""
+
+CROSS = " & "
+"""Joins the values of crossed attributes."""
 
 UNDECIDED = frozenset({"not sure", "unsure", "unknown", "undetermined", "unclear", "n/a", "none"})
 """Values that do not name a group of people; shown, but not compared."""
@@ -29,21 +36,36 @@ UNDECIDED = frozenset({"not sure", "unsure", "unknown", "undetermined", "unclear
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A share of faces.
+    """A share of faces or of detections, which are correlated within an image.
 
     Args:
-        share: with Wilson's interval, which assumes independent faces.
-        clustered: interval of the cluster bootstrap over images, which does not; None if
-            there are too few faces or too little variation.
+        share: with Wilson's interval at the effective number of faces.
+        clustered: interval of the cluster bootstrap over images; None if there are too few
+            images or too little variation.
     """
 
-    share: Share
+    share: ClusteredShare
     clustered: Interval | None
 
     @property
     def shown(self) -> Interval:
-        """The hull of both intervals: conservative for few faces and for correlated faces."""
+        """The hull of both intervals."""
         return hull(self.share.interval, self.clustered)
+
+
+def estimate_share(hits: Floats, totals: Floats, rules: Rules) -> Estimate:
+    """Estimate a share from its counts by image.
+
+    Args:
+        hits: shape (images,).
+        totals: shape (images,).
+        rules: seed and number of resamples of the bootstrap.
+    """
+    share = share_clusters(hits, totals)
+    if not share.total:
+        return Estimate(share, None)
+    ratios = resample_ratios(hits[:, None], totals[:, None], rules.draws, rules.seed)
+    return Estimate(share, percentiles(ratios[:, 0], clusters=share.clusters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +126,7 @@ def score_groups(
         rules: definitions of the measures.
     """
     counts = count(table, values, names)
-    ratios = counts.resample(rules.seed)
+    ratios = counts.resample(rules)
     codes = np.array(values, dtype=object)
     return tuple(
         GroupScore(
@@ -112,17 +134,23 @@ def score_groups(
             images=int((counts.all[:, index] > 0).sum()),
             median_height=float(np.median(heights)) if len(heights) else 0.0,
             measures=_estimate(counts, ratios, index, rules),
-            compared=len(heights) >= MIN_FACES and name.lower() not in UNDECIDED,
+            compared=len(heights) >= MIN_FACES and _is_decided(name),
         )
         for index, name in enumerate(names)
         for heights in [table.height[codes == name]]
     )
 
 
+def _is_decided(name: str) -> bool:
+    """Whether a value, or every part of crossed values, names a group of people."""
+    return not any(part.lower() in UNDECIDED for part in name.split(CROSS))
+
+
 def _estimate(counts: Counts, ratios: Floats, group: int, rules: Rules) -> dict[str, Estimate]:
+    shares = [counts.share(group, which) for which in range(len(rules.measures))]
     return {
-        measure: Estimate(counts.share(group, which), percentiles(ratios[:, group, which]))
-        for which, measure in enumerate(rules.measures)
+        measure: Estimate(share, percentiles(ratios[:, group, which], clusters=share.clusters))
+        for which, (measure, share) in enumerate(zip(rules.measures, shares, strict=True))
     }
 
 
@@ -146,18 +174,18 @@ class Counts:
             self.all.sum(axis=1, keepdims=True) - self.all,
         )
 
-    def share(self, group: int, measure: int) -> Share:
+    def share(self, group: int, measure: int) -> ClusteredShare:
         """Return the share of a group's faces for which a measure holds."""
-        return Share(int(self.good[:, group, measure].sum()), int(self.all[:, group].sum()))
+        return share_clusters(self.good[:, group, measure], self.all[:, group])
 
-    def resample(self, seed: int) -> Floats:
+    def resample(self, rules: Rules) -> Floats:
         """Return shares of bootstrap samples of images, shape (samples, groups, measures)."""
         images, groups, measures = self.good.shape
         if not images:
             return np.full((1, groups, measures), np.nan)
         below = np.repeat(self.all[:, :, None], measures, axis=2)
         ratios = resample_ratios(
-            self.good.reshape(images, -1), below.reshape(images, -1), seed=seed
+            self.good.reshape(images, -1), below.reshape(images, -1), rules.draws, rules.seed
         )
         return ratios.reshape(-1, groups, measures)
 
@@ -212,7 +240,7 @@ def count_false_boxes(boxes: Sequence[int], seed: int) -> FaceFree:
         return FaceFree(0, with_box, none_seen(len(boxes)))
     counts = np.array(boxes, dtype=np.float64)[:, None]
     means = resample_ratios(counts, np.ones_like(counts), seed=seed)
-    return FaceFree(sum(boxes), with_box, percentiles(means[:, 0]))
+    return FaceFree(sum(boxes), with_box, percentiles(means[:, 0], clusters=len(boxes)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +254,11 @@ class Gap:
         group: the first group.
         against: the second group, or None for the rest.
         difference: ``group`` minus ``against``, -1..1.
-        newcombe: Newcombe's interval, which assumes independent faces.
+        newcombe: Newcombe's interval at the effective numbers of faces.
         clustered: interval of the cluster bootstrap over images, or None.
+
+    Both hold for all pairs of groups simultaneously if ``kind`` is ``extremes``, because the best
+    and the worst group are selected after looking.
     """
 
     kind: str
@@ -240,7 +271,7 @@ class Gap:
 
     @property
     def shown(self) -> Interval:
-        """The hull of both intervals: conservative for few faces and for correlated faces."""
+        """The hull of both intervals."""
         return hull(self.newcombe, self.clustered)
 
 
@@ -295,20 +326,29 @@ def _find_gaps(
         np.concatenate([counts.good, counts.rest.good], axis=1),
         np.concatenate([counts.all, counts.rest.all], axis=1),
     )
-    ratios, size = both.resample(rules.seed), len(names)
+    ratios, size = both.resample(rules), len(names)
     gaps: list[Gap] = []
     for which, measure in enumerate(rules.measures):
         shares = [both.share(index, which) for index in range(2 * size)]
+        observed = np.array([share.value for share in shares[:size]])
         for one, other in _pairs(shares[:size]):
+            pair, extremes = ratios[:, [one, other], which], other < size
+            images = min(shares[one].clusters, shares[other].clusters)
+            clustered = (
+                simultaneous(ratios[:, :size, which], observed, (one, other), images)
+                if extremes
+                else percentiles(pair[:, 0] - pair[:, 1], clusters=images)
+            )
+            level = 1 - (1 - LEVEL) / (size * (size - 1) // 2 if extremes else 1)
             gaps.append(
                 Gap(
-                    kind="extremes" if other < size else "rest",
+                    kind="extremes" if extremes else "rest",
                     measure=measure,
                     group=names[one],
-                    against=names[other] if other < size else None,
+                    against=names[other] if extremes else None,
                     difference=shares[one].value - shares[other].value,
-                    newcombe=newcombe(shares[one], shares[other]),
-                    clustered=percentiles(ratios[:, one, which] - ratios[:, other, which]),
+                    newcombe=newcombe(shares[one], shares[other], level),
+                    clustered=clustered,
                 )
             )
     return gaps

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
 
-from curate.core.intervals import LEVEL, Interval
-from curate.impact.experiment import Arm, Bools, Floats, Ints, Scores
+from curate.core.calibration import Calibration, measure_calibration
+from curate.impact.experiment import Arm, Floats, Ints, Scores
 
 _TOLERANCE = 1e-3  # of a sum of half-precision probabilities
 
@@ -137,121 +134,13 @@ def average_precisions(blocks: Iterable[tuple[int, Scores]], labels: Ints, class
     return found
 
 
-BINS = 15
-"""Number of bins of equal width between 0 and 1, closed at the upper end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """One bin of the reliability diagram.
-
-    Args:
-        low: lower end of the confidence, exclusive except in the first bin.
-        high: upper end, inclusive.
-        n: number of predictions of all models.
-        confidence: mean confidence; NaN if empty.
-        accuracy: share of correct predictions; NaN if empty.
-    """
-
-    low: float
-    high: float
-    n: int
-    confidence: float
-    accuracy: float
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Calibration: expected calibration error and reliability diagram.
-
-    The expected calibration error is a mean of absolute differences, so that noise increases
-    it: even a perfectly calibrated model has a positive error on a finite sample. ``calibrated``
-    states that error, and ``interval`` allows for it.
-
-    Args:
-        ece: expected calibration error, 0..1, mean over models.
-        interval: conservative 95 % interval over images, for these models and bins.
-        debiased: ``ece`` less its estimated bias.
-        calibrated: mean error of a perfectly calibrated model on this number of images.
-        bins: reliability diagram over the predictions of all models.
-    """
-
-    ece: float
-    interval: Interval
-    debiased: float
-    calibrated: float
-    bins: tuple[Bin, ...]
-
-
 def calibrate(arms: Sequence[Arm]) -> Calibration:
-    """Compute the calibration over bins of equal width.
-
-    ECE = Σ_b |Σ_(i in b) (confidence_i - correct_i)| / N (Guo et al., *On Calibration of Modern
-    Neural Networks*, ICML 2017).
-
-    The debiased estimate subtracts from each bin E|Z| - |d| for Z ~ N(d, s²), where d and s are
-    the bin's difference and its standard error (Kumar, Liang and Ma, *Verified Uncertainty
-    Calibration*, NeurIPS 2019). The bias lies between 0 and that of a calibrated model, B, and
-    the standard error is at most σ, that of the mean of sign(d_b)·(confidence - correct) over
-    images, where predictions of several models on one image are one cluster. The interval is
-    ECE - B - 1.96 σ to ECE + 1.96 σ.
+    """Compute the calibration of several models on the same images.
 
     Args:
-        arms: whose confidences are probabilities; the same images.
+        arms: whose confidences are probabilities.
     """
-    found = [_measure_error(arm.confidence, arm.rank < 1) for arm in arms]
-    error, debiased, calibrated = (
-        float(np.mean([each[number] for each in found])) for number in range(3)
-    )
-    influence = np.mean([each[3] for each in found], axis=0)
-    spread = NormalDist().inv_cdf((1 + LEVEL) / 2) * float(influence.std()) / len(influence) ** 0.5
-    sums = _sums(
-        np.concatenate([arm.confidence for arm in arms]),
-        np.concatenate([arm.rank < 1 for arm in arms]),
-    )
-    bins = [
-        Bin(index / BINS, (index + 1) / BINS, int(n), _mean(confidence, n), _mean(right, n))
-        for index, (n, confidence, right) in enumerate(sums)
-    ]
-    interval = Interval(max(0.0, error - calibrated - spread), min(1.0, error + spread))
-    return Calibration(error, interval, debiased, calibrated, tuple(bins))
-
-
-def _measure_error(confidence: Floats, right: Bools) -> tuple[float, float, float, Floats]:
-    """Error, debiased error, error of a calibrated model, and each image's influence."""
-    n, bins = len(confidence), _bin(confidence)
-    residual = confidence - right
-    sums: Floats = np.bincount(bins, residual, minlength=BINS).astype(np.float64)
-    counts = np.maximum(np.bincount(bins, minlength=BINS), 1)
-    squares = np.bincount(bins, residual**2, minlength=BINS)
-    error = float(np.abs(sums).sum()) / n
-    deviation = np.sqrt(np.maximum(squares - sums**2 / counts, 0.0))
-    debiased = max(0.0, float((2 * np.abs(sums) - _mean_absolute(sums, deviation)).sum()) / n)
-    expected = np.bincount(bins, confidence * (1 - confidence), minlength=BINS)
-    calibrated = float(np.sqrt(2 / math.pi * np.maximum(expected, 0.0)).sum()) / n
-    return error, debiased, calibrated, np.sign(sums)[bins] * residual
-
-
-def _mean_absolute(mean: Floats, deviation: Floats) -> Floats:
-    """E|Z| of normal variables; |mean| where the deviation is 0."""
-    ratio = np.divide(mean, deviation, out=np.zeros_like(mean), where=deviation > 0)
-    density = np.sqrt(2 / math.pi) * deviation * np.exp(-(ratio**2) / 2)
-    return np.where(deviation > 0, density + mean * (1 - 2 * ndtr(-ratio)), np.abs(mean))
-
-
-def _bin(confidence: Floats) -> Ints:
-    return np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-
-
-def _sums(confidence: Floats, right: Bools) -> Floats:
-    """Per bin: number, sum of confidences, number correct."""
-    bins = _bin(confidence)
-    weights = (np.ones_like(confidence), confidence, right.astype(np.float64))
-    return np.stack([np.bincount(bins, each, minlength=BINS) for each in weights], axis=1)
-
-
-def _mean(total: float, n: float) -> float:
-    return float(total / n) if n else float("nan")
+    return measure_calibration([(arm.confidence, arm.rank < 1) for arm in arms])
 
 
 STEPS = 20

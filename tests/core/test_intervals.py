@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from curate.core.intervals import (
     Interval,
@@ -14,6 +15,9 @@ from curate.core.intervals import (
     paired,
     percentiles,
     resample_ratios,
+    share_clusters,
+    simultaneous,
+    student_quantile,
     wilson,
 )
 
@@ -153,3 +157,51 @@ def test_degenerate_bootstraps_return_none() -> None:
     rare[0] = 1  # a group in one photo only: absent from a third of the resamples
     assert percentiles(resample_ratios(rare, rare)[:, 0]) is None
     assert percentiles([]) is None
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.9995])
+def test_student_quantiles_are_those_of_scipy(level: float) -> None:
+    for df in (1, 2, 3, 4, 10, 11, 200, 201, 10**6):
+        expected = float(stdtrit(df, (1 + level) / 2))
+        assert student_quantile(level, df) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_effective_number_of_trials() -> None:
+    alone = share_clusters(np.array([1, 0] * 50), np.ones(100))
+    assert alone.effective == pytest.approx(100, rel=0.02)
+    together = share_clusters(np.array([4, 0] * 50), np.full(100, 4))
+    assert together.effective == pytest.approx(100, rel=0.02)
+    everything = share_clusters(np.full(30, 4), np.full(30, 4))
+    assert (everything.total, everything.effective) == (120, pytest.approx(30))
+    assert everything.interval.low < wilson(Share(30, 30)).low  # Student's t instead of normal
+    nothing = share_clusters([], [])
+    assert nothing.interval == Interval(0.0, 1.0)
+    assert share_clusters([3], [4]).interval == Interval(0.0, 1.0)  # one cluster
+
+
+def test_few_clusters_widen_percentiles() -> None:
+    samples = np.random.default_rng(0).normal(size=4000)
+    many, few = percentiles(samples, clusters=5000), percentiles(samples, clusters=8)
+    plain = percentiles(samples)
+    assert plain is not None
+    assert many == pytest.approx(plain, abs=0.01)
+    assert few is not None
+    assert few.low < plain.low - 0.3
+    assert few.high > plain.high + 0.3
+
+
+def test_simultaneous_intervals_hold_for_every_pair() -> None:
+    held = alone = 0
+    for seed in range(300):
+        random = np.random.default_rng(seed)
+        observed = random.normal(0.5, 0.02, 8)
+        samples = observed + random.normal(0, 0.02, (300, 8))
+        best, worst = int(observed.argmax()), int(observed.argmin())
+        found = simultaneous(samples, observed, (best, worst), 1000)
+        assert found is not None
+        held += found.low <= 0 <= found.high
+        single = percentiles(samples[:, best] - samples[:, worst])
+        alone += single is not None and single.low <= 0 <= single.high
+    assert held >= 0.93 * 300
+    assert alone < 0.7 * 300
+    assert simultaneous(np.ones((50, 2)), np.ones(2), (0, 1), 30) is None

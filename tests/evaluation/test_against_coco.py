@@ -100,4 +100,7 @@ def test_recall_and_precision_equal_those_of_coco(iou: float, seed: int) -> None
         curve.precision[curve.recall >= least].max(initial=0.0) for least in np.linspace(0, 1, 101)
     ]
     assert ours == pytest.approx(precision.tolist())
-    assert curve.average_precision == pytest.approx(precision.mean(), abs=0.01)
+    area = found.average_precision[iou]
+    assert area.coco == pytest.approx(precision.mean())
+    assert area.value == pytest.approx(precision.mean(), abs=0.01)
+    assert area.interval.low < area.value < area.interval.high

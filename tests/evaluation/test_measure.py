@@ -30,8 +30,9 @@ def test_measures_of_a_case_computed_by_hand() -> None:
     found = measure(images, RULES)
     assert found.overall.measures["recall_30"].share.value == 0.5
     assert found.overall.measures["hidden"].share.value == 0.5
-    assert found.precision[0.5].value == 0.25
-    assert found.curves[0.5].average_precision == 0.5
+    assert found.precision[0.5].share.value == 0.25
+    assert found.average_precision[0.5].value == 0.5
+    assert found.average_precision[0.5].coco == pytest.approx(51 / 101)  # recalls 0 to 0.5
     assert (found.face_free.boxes, found.face_free.per_image) == (2, 1.0)
     assert (found.face_free.with_box.hits, found.face_free.with_box.total) == (1, 2)
     assert found.detections == 4
@@ -57,8 +58,37 @@ def test_attributes_are_chosen_by_number_of_values_or_requested() -> None:
     assert [each.name for each in measure(images, RULES).groupings] == ["tone"]
     asked = measure(images, RULES, by=["name", "set", "name"])
     assert [each.name for each in asked.groupings] == ["name", "set"]
-    with pytest.raises(UsageError, match="choose one of: name, set, tone"):
-        measure(images, RULES, by=["age"])
+    for unknown in ("age", "tone,age"):
+        with pytest.raises(UsageError, match="'age'; choose one of: name, set, tone"):
+            measure(images, RULES, by=[unknown])
+
+
+def test_attributes_can_be_crossed() -> None:
+    values = [{"tone": "I", "age": "old"}] * 12 + [{"tone": "VI", "age": "Unknown"}] * 11
+    values += [{"tone": "VI", "age": "young"}] * 10 + [{"tone": "VI"}] * 3
+    images = [
+        match_image(TruthImage(f"{n}", (TruthFace(FACE, each),)), [claim(FACE)], RULES)
+        for n, each in enumerate(values)
+    ]
+    found = measure(images, RULES, by=["tone, age", "tone,age"], swept=images)
+    [grouping] = found.groupings
+    assert grouping.name == "tone,age"
+    assert grouping.unlabelled == 3
+    assert {group.name: (group.faces, group.compared) for group in grouping.groups} == {
+        "I & old": (12, True),
+        "VI & Unknown": (11, False),
+        "VI & young": (10, True),
+    }
+    assert {gap.measure for gap in grouping.gaps} == set(RULES.measures)
+    assert found.sweep is not None
+    assert [each.name for each in found.sweep.groups] == ["tone,age"]
+
+
+def test_calibration_needs_probabilities() -> None:
+    truth = TruthImage("a", (TruthFace(FACE),))
+    sure = measure([match_image(truth, [claim(FACE, 0.75)], RULES)], RULES)
+    assert sure.calibration[0.5].ece == 0.25
+    assert measure([match_image(truth, [claim(FACE, 7.5)], RULES)], RULES).calibration == {}
 
 
 def test_the_measures_are_repeatable() -> None:

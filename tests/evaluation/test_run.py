@@ -88,7 +88,7 @@ def test_the_report_has_inputs_and_measures(source: Path, truth: Path, detection
     gap = report["by"]["tone"]["gaps"][0]
     assert (gap["group"], gap["against"], gap["difference"]) == ("I", "VI", 0.5)
     assert report["face_free"]["with_box"]["hits"] == 1
-    assert report["sweep"]["by"]["tone"]["equalisers"][1]["threshold"] is None
+    assert report["sweep"]["by"]["tone"]["group_thresholds"][1]["threshold"] is None
 
 
 def test_the_report_is_complete_without_a_sweep_and_without_detections(

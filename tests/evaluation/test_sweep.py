@@ -91,6 +91,9 @@ def test_no_threshold_is_reported_if_none_is_low_enough() -> None:
     assert found.sweep is not None
     thresholds = {each.group: each.threshold for each in found.sweep.groups[0].group_thresholds}
     assert thresholds["VI"] is None
+    [lower] = [each for each in found.sweep.groups[0].group_thresholds if each.group == "VI"]
+    assert lower.interval == (None, None)
+    assert lower.unreached == 1.0
     assert thresholds["I"] is not None
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curate.core.calibration import BINS
 from curate.impact.experiment import Arm
 from curate.impact.metrics import (
-    BINS,
     are_probabilities,
     average_precision,
     average_precisions,

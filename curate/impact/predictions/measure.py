@@ -10,11 +10,12 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import stdtrit
 
+from curate.core.calibration import Calibration
 from curate.core.intervals import LEVEL, Interval, hull, percentiles
 from curate.impact.class_changes import ClassChange, compare_classes
 from curate.impact.experiment import Bools, Experiment, Faces, Floats, Hits
 from curate.impact.group_gaps import MIN_IMAGES
-from curate.impact.metrics import Calibration, RiskCoverage, calibrate, trace_risk
+from curate.impact.metrics import RiskCoverage, calibrate, trace_risk
 from curate.impact.paired import (
     Bootstrap,
     Change,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from curate.core.calibration import BINS, Calibration
 from curate.impact.class_changes import MIN_ABSORBING, RATE, ClassChange
 from curate.impact.formatting import (
     NO_VALUE,
@@ -14,7 +15,6 @@ from curate.impact.formatting import (
     format_percent,
     format_points,
 )
-from curate.impact.metrics import BINS, Calibration
 from curate.impact.paired import ALPHA, POWER, Change
 from curate.impact.predictions.conformal import ANSWERED, COVERAGE, Proportion, Reliability
 from curate.impact.predictions.control_arms import lay_out_controls

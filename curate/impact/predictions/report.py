@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from curate.core.calibration import BINS, Calibration
 from curate.impact.class_changes import ClassChange
 from curate.impact.formatting import round_interval, round_value
-from curate.impact.metrics import BINS, Calibration, RiskCoverage
+from curate.impact.metrics import RiskCoverage
 from curate.impact.paired import ALPHA, POWER, Change
 from curate.impact.predictions.conformal import ANSWERED, COVERAGE, Proportion, Reliability
 from curate.impact.predictions.control_arms import Controls, describe_controls, list_controls
