@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.abc import MetaPathFinder
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
@@ -281,7 +282,33 @@ def serve(channel: int, lifeline: int) -> None:
         pass
 
 
+class _NoPandas(MetaPathFinder):
+    """Import hook that makes ``import pandas`` fail."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Refuse pandas, and leave every other module to the next finder."""
+        if name == "pandas":
+            raise ModuleNotFoundError("pandas is not used in workers", name=name)
+
+
+def _keep_arrow_from_pandas() -> None:
+    """Let Arrow find out, once, that there is no pandas.
+
+    The first list that Arrow converts makes it import pandas, which takes 0.3 seconds and 40 MB
+    that no worker needs.
+    """
+    import pyarrow as pa
+
+    finder = _NoPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(finder)
+
+
 def _process_shards(parent: Connection) -> None:
+    _keep_arrow_from_pandas()
     try:
         work = parent.recv().open()
     except Exception as error:  # reported by the parent

@@ -91,3 +91,17 @@ class Orphan:
             time.sleep(60)
 
         return work
+
+
+@dataclass(frozen=True)
+class UsesArrow:
+    """Converts a list with Arrow and reports whether that imported pandas."""
+
+    def open(self) -> Callable[[Shard, Report], list[str]]:
+        return self.work
+
+    def work(self, shard: Shard, report: Report) -> list[str]:
+        import pyarrow as pa
+
+        table = pa.Table.from_pylist([{"id": record.id} for record in shard.records])
+        return [*table.column("id").to_pylist(), str("pandas" in sys.modules)]

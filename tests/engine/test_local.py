@@ -16,7 +16,7 @@ from curate.core.records import ImageRecord
 from curate.engine.local import Finished, LocalPool, Progress
 from curate.engine.shards import Shard, iter_shards
 
-from .jobs import AlwaysDies, CannotStart, NeverStarts, Spell
+from .jobs import AlwaysDies, CannotStart, NeverStarts, Spell, UsesArrow
 
 
 def shards(ids: list[str], size: int = 3) -> Iterator[Shard]:
@@ -40,6 +40,10 @@ def test_progress_names_the_record_before_it_is_worked_on(tmp_path: Path) -> Non
     events = list(LocalPool(1).run(Spell(tmp_path), shards(["a", "b"])))
     assert [e.index for e in events if isinstance(e, Progress)] == [0, 1]
     assert isinstance(events[-1], Finished)
+
+
+def test_workers_use_arrow_without_importing_pandas() -> None:
+    assert results(LocalPool(1).run(UsesArrow(), shards(["a"]))) == ["a", "False"]
 
 
 def test_a_crashed_worker_is_replaced_and_its_shard_retried(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curate.core.errors import DataError
 from curate.layouts.sidecars import table as carried_table
@@ -137,6 +136,8 @@ def check_texts(batch: Any, columns: ImageColumns, table: str) -> None:
     Raises:
         DataError: if an image is found; names the column.
     """
+    import pyarrow.compute as pc  # on demand: it is slow to import
+
     arrays = [
         pc.struct_field(array, "path") if name in columns.names else array
         for name, array in zip(batch.schema.names, batch.columns, strict=True)
@@ -164,17 +165,23 @@ def _text_schema(schema: Any, names: Sequence[str]) -> Any:
 
 def find_images(column: Any) -> list[bool]:
     """Return for each row of an image column whether it has bytes or a path."""
+    import pyarrow.compute as pc  # on demand: it is slow to import
+
     found = pc.or_(*(pc.is_valid(pc.struct_field(column, name)) for name in ("bytes", "path")))
     return list(found.to_pylist())
 
 
 def find_paths(column: Any) -> list[str]:
     """Return the path in each row of an image column; empty if missing."""
+    import pyarrow.compute as pc  # on demand: it is slow to import
+
     return [path or "" for path in pc.struct_field(column, "path").to_pylist()]
 
 
 def read_image(column: Any) -> bytes | None:
     """Return the image bytes in the first row of a column, or None."""
+    import pyarrow.compute as pc  # on demand: it is slow to import
+
     data = pc.struct_field(column, "bytes")[0].as_py()
     return None if data is None else bytes(data)
 
@@ -201,6 +208,8 @@ def replace_images(column: Any, outputs: Sequence[bytes | None]) -> Any:
         column: image column with n rows.
         outputs: n outputs; None where the image is withheld or missing.
     """
+    import pyarrow.compute as pc  # on demand: it is slow to import
+
     is_image = np.array(find_images(column), dtype=bool)
     withheld = is_image & np.array([output is None for output in outputs], dtype=bool)
     paths = pc.if_else(pa.array(~withheld), pc.struct_field(column, "path"), None)
