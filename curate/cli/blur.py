@@ -26,9 +26,8 @@ from curate.cli.options import (
     obfuscation_options,
     run_options,
 )
-from curate.cli.output import check_outputs
+from curate.cli.output import check_outputs, print_summary
 from curate.core.errors import UsageError
-from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
     from curate.pipeline.session import Session
@@ -146,8 +145,10 @@ def _run(
     if options["dry_run"]:
         session = dataclasses.replace(session, tell=telling(quiet=quiet))
         sample = preview(source, out, recipe, session)
-        text = "\n".join(escape_unprintable(line) for line in sample.to_text().splitlines())
-        click.echo(json.dumps(sample.to_dict(), indent=2) if options["as_json"] else text)
+        if options["as_json"]:
+            click.echo(json.dumps(sample.to_dict(), indent=2))
+        else:
+            print_summary(sample.to_text(), err=False)
         return
     with stop_on_interrupt(session.stop):
         summary = blur(source, out, recipe, session, quiet=quiet)
@@ -159,7 +160,7 @@ def _run(
         counted = {} if names is None else {"names": dataclasses.asdict(names)}
         click.echo(json.dumps({"version": 1, **dataclasses.asdict(summary), **counted}, indent=2))
     elif not quiet:
-        click.echo(summary.to_text(), err=True)
+        print_summary(summary.to_text())
         if names is not None:
-            click.echo(escape_unprintable(names.to_text()), err=True)
+            print_summary(names.to_text())
     ctx.exit(3 if summary.withheld else 0)

@@ -17,6 +17,7 @@ from curate.cli.options import (
     detection_options,
     run_options,
 )
+from curate.cli.output import print_summary
 from curate.core.errors import UsageError
 from curate.layouts.faces import SUFFIXES
 
@@ -96,5 +97,5 @@ def command(
     if options["as_json"]:
         click.echo(json.dumps({"version": 1, **dataclasses.asdict(found)}, indent=2))
     elif not options["quiet"]:
-        click.echo(found.to_text(), err=True)
+        print_summary(found.to_text())
     ctx.exit(3 if found.withheld else 0)

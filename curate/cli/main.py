@@ -12,6 +12,7 @@ import curate
 from curate.cli.group import CommandGroup
 from curate.core.errors import CurateError
 from curate.core.records import escape_unprintable
+from curate.report.text import typeset
 
 COMMANDS = {
     "blur": "obfuscate every face of a dataset and write its manifest",
@@ -91,7 +92,7 @@ def main() -> None:
 def _print(line: str) -> None:
     """Print a line on stderr, unless that is closed."""
     try:
-        click.echo(escape_unprintable(line), err=True)
+        click.echo(escape_unprintable(typeset(line)), err=True)
     except (OSError, AttributeError):
         _discard(sys.stderr)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from curate.cli.options import HTML, JSON, OUTPUT, QUIET, add_options
 from curate.core.errors import UsageError
 from curate.core.records import escape_unprintable
 from curate.layouts.access.address import is_address
+from curate.report.text import typeset, wrap
 
 if TYPE_CHECKING:
     from curate.report.document import Report
@@ -60,5 +63,18 @@ def write_report(report: Report, options: Mapping[str, Any], json: str = "output
     if options["as_json"]:
         click.echo(report.to_json(), nl=False)
     if not options["quiet"]:
-        text = "\n".join(escape_unprintable(line) for line in report.to_text().splitlines())
-        click.echo(text, err=True)
+        print_summary(report.to_text())
+
+
+def print_summary(text: str, err: bool = True) -> None:
+    """Print a text: nothing in it moves the cursor, and its lines fit the terminal.
+
+    Args:
+        text: lines.
+        err: whether it goes to stderr rather than stdout.
+    """
+    stream = sys.stderr if err else sys.stdout
+    text = "\n".join(escape_unprintable(line) for line in typeset(text).splitlines())
+    if stream is not None and stream.isatty():
+        text = wrap(text, shutil.get_terminal_size().columns)
+    click.echo(text, err=err)

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from curate.cli.options import FOLLOW, JSON, PATH, QUIET, SOURCE, WORKERS
+from curate.cli.output import print_summary
 from curate.core.records import escape_unprintable
 
 _SHOWN = 50
@@ -60,5 +61,5 @@ def command(
                 escape_unprintable(f"{difference.kind}: {difference.id}: {difference.detail}")
             )
         if not quiet:
-            click.echo(escape_unprintable(found.to_text()), err=True)
+            print_summary(found.to_text())
     ctx.exit(0 if found.ok else 1)

@@ -11,6 +11,7 @@ import click
 
 from curate.cli.group import DefaultGroup
 from curate.cli.options import HTML, JSON, LAYOUT, PATH, SOURCE, WORKERS
+from curate.cli.output import print_summary
 from curate.cli.progress import telling
 from curate.core.errors import UsageError
 from curate.review.priority import ORDERS
@@ -265,5 +266,5 @@ def redo(ctx: click.Context, /, folder: Path, source: str, out: Path, workers: i
     session = Session(workers=workers, tell=telling(quiet=False))
     with watching(quiet=False) as watch, stop_on_interrupt(session.stop):
         summary = redo_reviewed(folder, source, out, dataclasses.replace(session, watch=watch))
-    click.echo(summary.to_text(), err=True)
+    print_summary(summary.to_text())
     ctx.exit(3 if summary.withheld else 0)

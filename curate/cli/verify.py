@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from curate.cli.options import FOLLOW, JSON, PATH, QUIET, SOURCE, WORKERS
+from curate.cli.output import print_summary
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
@@ -89,9 +90,9 @@ def command(
     if shown > _SHOWN and not as_json:
         click.echo(f"… and {shown - _SHOWN:,} more; --json lists all")
     if not quiet:
-        click.echo(escape_unprintable(checked.to_text()), err=True)
+        print_summary(checked.to_text())
         if checked.coverage is not None:
-            click.echo(checked.coverage.to_text(), err=True)
+            print_summary(checked.coverage.to_text())
     ctx.exit(0 if checked.ok else 1)
 
 

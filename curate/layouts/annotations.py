@@ -59,8 +59,7 @@ class Problems:
         for kind, (count, first) in self._found.items():
             if strict:
                 raise DataError(f"{first}; fix it, or remove this annotation from SOURCE")
-            many = "1 problem" if count == 1 else f"{count:,} problems"
-            yield f"{many} in {kind}, copied unchanged; the first: {first}."
+            yield f"{count:,} problems in {kind}, copied unchanged; the first: {first}."
 
 
 def open_annotation(folder: Folder, path: str) -> BinaryIO:

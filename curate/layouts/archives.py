@@ -67,10 +67,9 @@ def note_archives(folder: Folder) -> Iterator[str]:
     found = (info.path for info in folder.files() if info.regular and _may_hold(folder, info.path))
     for example in itertools.islice(found, 1):
         many = 1 + sum(1 for _ in found)
-        what = "1 archive or table" if many == 1 else f"{many:,} archives or tables"
         yield (
-            f"{what} that may contain images left out, such as {example!r}; if they belong to "
-            "the dataset, unpack archives, or use --format webdataset (tar) or parquet."
+            f"{many:,} archives or tables that may contain images left out, such as {example!r}; "
+            "if they belong to the dataset, unpack them, or use --format webdataset or parquet."
         )
 
 

@@ -76,9 +76,8 @@ class ContainerLayout:
         found = (info.path for info in self.folder.files() if is_image_name(info.path))
         for example in itertools.islice(found, 1):
             many = 1 + sum(1 for _ in found)
-            what = "1 image" if many == 1 else f"{many:,} images"
             yield (
-                f"{what} outside the {self.kind} files left out, such as {example!r}; to "
+                f"{many:,} images outside the {self.kind} files left out, such as {example!r}; to "
                 "obfuscate such images instead, use --format imagefolder."
             )
 

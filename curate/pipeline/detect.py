@@ -44,6 +44,7 @@ from curate.pipeline.shard import (
 from curate.pipeline.tools import check_recipe, open_detector, open_tools, pin_files
 from curate.pipeline.workspace import Workspace, check_local, describe_recipe_clash, libraries
 from curate.recipe import Recipe
+from curate.report.text import typeset
 from curate.storage.atomic import sync_file, sync_folder
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class DetectionSummary:
         )
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.to_text())}</pre>"
+        return f"<pre>{html.escape(typeset(self.to_text()))}</pre>"
 
 
 @dataclass(frozen=True, slots=True)

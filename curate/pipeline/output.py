@@ -21,6 +21,7 @@ from curate.manifest.others import iter_others
 from curate.manifest.store import DATA
 from curate.pipeline.workspace import describe_recipe_clash
 from curate.recipe import Recipe
+from curate.report.text import typeset
 from curate.storage.regular import read_regular
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Summary:
         )
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.to_text())}</pre>"
+        return f"<pre>{html.escape(typeset(self.to_text()))}</pre>"
 
 
 def summarize(

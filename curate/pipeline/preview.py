@@ -79,18 +79,18 @@ class Preview:
 
     def to_text(self) -> str:
         """The estimate, for the terminal."""
-        splits = ", ".join(f"{name} {count:,}" for name, count in self.splits.items())
+        named = {name: count for name, count in self.splits.items() if name != "-"}
+        splits = ", ".join(f"{name} {count:,}" for name, count in named.items())
         sample = self.sampled
         lines = [
-            f"{self.images:,} images ({splits}), "
+            f"{self.images:,} images{f' ({splits})' if splits else ''}, "
             f"{self.carried:,} annotation files, {self.left_out:,} other files left out.",
             f"Recipe {self.recipe.digest[:12]}: profile {self.recipe.profile}, "
             f"method {self.recipe.method}, device {self.recipe.device}.",
             f"Sample of {sample.images}: {sample.images_with_faces} images with "
             f"{sample.faces} faces, {sample.withheld} would be withheld.",
             *(f"  {line}" for line in self.withheld),
-            f"About {_duration(self.seconds)} with {self.workers} worker"
-            f"{'s' if self.workers != 1 else ''}. Nothing was written.",
+            f"About {_duration(self.seconds)} with {self.workers} workers. Nothing was written.",
         ]
         return "\n".join(lines)
 

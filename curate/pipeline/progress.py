@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.core.records import escape_unprintable
 from curate.pipeline.session import Session, Snapshot, Step, ignore
+from curate.report.text import typeset
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -52,7 +53,7 @@ def make_teller(quiet: bool) -> Callable[[str], None]:
     """Return a function that prints a message on stderr, or ignores it."""
     if quiet or sys.stderr is None:
         return ignore
-    return lambda line: print(escape_unprintable(line), file=sys.stderr, flush=True)
+    return lambda line: print(escape_unprintable(typeset(line)), file=sys.stderr, flush=True)
 
 
 _Show = Callable[[Step, dict[str, int], int], None]

@@ -25,6 +25,7 @@ from curate.pipeline.session import Session
 from curate.pipeline.tools import codec_options
 from curate.pipeline.workspace import describe_changes
 from curate.recipe import Recipe, draw_order
+from curate.report.text import typeset
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +104,7 @@ class Replay:
         return f"<Replay in {self.out!r}: {counts}>"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.to_text())}</pre>"
+        return f"<pre>{html.escape(typeset(self.to_text()))}</pre>"
 
 
 def replay(

@@ -90,13 +90,12 @@ def make_sheet(out: Path, options: SheetOptions) -> Page:
 
 
 def _verdict(counts: Any) -> str:
-    faces = _plural(counts["faces"], "face was hidden", "faces were hidden")
-    images = _plural(counts["images_with_faces"], "image", "images")
-    written = _plural(counts["written"], "image was written", "images were written")
-    text = f"{faces} in {images}; {written}."
+    text = (
+        f"{counts['faces']:,} faces were hidden in {counts['images_with_faces']:,} images; "
+        f"{counts['written']:,} images were written."
+    )
     if counts["withheld"]:
-        withheld = _plural(counts["withheld"], "image was", "images were")
-        text += f" {withheld} withheld: not processed to the end."
+        text += f" {counts['withheld']:,} images were withheld: not processed to the end."
     return text
 
 
@@ -107,10 +106,6 @@ def _notes(run: Any) -> Iterator[str]:
     )
     if not run["detectors"]:
         yield "Faces were given by a file; no detector ran."
-
-
-def _plural(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
 
 
 def _draw_sample(manifest: Manifest, size: int) -> list[ManifestEntry]:
@@ -135,8 +130,7 @@ def _iter_pictures(
             if data is not None:
                 yield Picture(_thumbnail(data, options), f"{caption}, original")
         data = read(str(entry.output_path))
-        faces = _plural(len(entry.faces), "face", "faces")
-        yield Picture(_thumbnail(data, options), f"{caption}: {faces} hidden")
+        yield Picture(_thumbnail(data, options), f"{caption}: {len(entry.faces):,} faces hidden")
 
 
 def _read_original(source: Source, entry: ManifestEntry) -> bytes | None:

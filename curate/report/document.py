@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.report.page import render_page
+from curate.report.text import typeset
 from curate.report.values import Page
 from curate.storage.atomic import save_text
 
@@ -57,4 +58,4 @@ class Report(ABC):
             save_text(Path(path), make())
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.to_text())}</pre>"
+        return f"<pre>{html.escape(typeset(self.to_text()))}</pre>"

@@ -10,15 +10,23 @@ from typing import Any
 import jinja2
 
 from curate.report.svg import draw_bars, draw_lines
+from curate.report.text import typeset
 from curate.report.values import BarChart, Gallery, LineChart, Page, Section, Table
 
 
 def render_page(page: Page) -> str:
     """Render a page as one HTML document; every text is escaped."""
     source = (files("curate.report") / "page.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, finalize=_typeset
+    )
     template = environment.from_string(source)
     return template.render(page=page, blocks=_iter_blocks, base64=_to_base64) + "\n"
+
+
+def _typeset(value: Any) -> Any:
+    """Typeset plain texts; markup, such as charts, is left as it is."""
+    return typeset(value) if type(value) is str else value
 
 
 def _iter_blocks(section: Section) -> Iterator[tuple[str, Any]]:

@@ -104,7 +104,7 @@ class Confounding:
         """
         if self.growing:
             shown = "; ".join(
-                "{} and {} {:.3f} -> {:.3f}".format(*pair, *self.associations[pair])
+                "{} and {} {:.3f} → {:.3f}".format(*pair, *self.associations[pair])
                 for pair in self.growing[:_SHOWN]
             )
             yield (
@@ -125,7 +125,7 @@ class Confounding:
         if moved:
             largest = sorted(moved, key=lambda label: -abs(moved[label]))[:_SHOWN]
             shown = "; ".join(
-                "{} {:.1%} -> {:.1%}".format(label, *self.base_rates[label]) for label in largest
+                "{} {:.1%} → {:.1%}".format(label, *self.base_rates[label]) for label in largest
             ).replace("%", " %")
             yield f"Warning: the base rates of {len(moved):,} labels change: {shown}."
 

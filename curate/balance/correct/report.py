@@ -211,7 +211,7 @@ def _warn_of_distance(findings: Findings) -> Iterator[str]:
         if after > before + GROWTH:
             yield (
                 f"Warning: the shares of {','.join(each.columns)} are farther from the target "
-                f"than before: total variation {before:.3f} -> {after:.3f}."
+                f"than before: total variation {before:.3f} → {after:.3f}."
             )
 
 
@@ -360,7 +360,7 @@ def format_report(report: Mapping[str, Any]) -> list[str]:
             ("largest base-rate gap", "rate_gap"),
         )
         lines += [
-            f"  {text:<34}{before[key]:>8.3f} -> {after[key]:.3f}"
+            f"  {text:<34}{before[key]:>8.3f} → {after[key]:.3f}"
             for text, key in rows
             if before[key] is not None and after[key] is not None
         ]

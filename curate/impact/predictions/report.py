@@ -78,7 +78,7 @@ class ImpactReport(Report):
     def __repr__(self) -> str:
         change = self.impact.top1
         return (
-            f"<ImpactReport: {change.n:,} pairs, top-1 {100 * change.original:.2f} % -> "
+            f"<ImpactReport: {change.n:,} pairs, top-1 {100 * change.original:.2f} % → "
             f"{100 * change.obfuscated:.2f} %>"
         )
 
@@ -114,7 +114,7 @@ def _list_lines(report: ImpactReport) -> Iterator[str]:
             before, after = (100 * one.value for one in each.coverage)
             yield (
                 f"{100 * COVERAGE:g} % prediction sets, images {each.name}: coverage "
-                f"{before:.1f} % -> {after:.1f} %"
+                f"{before:.1f} % → {after:.1f} %"
             )
     if report.controls is not None:
         yield from list(describe_controls(report.controls))[1:]  # the first is printed above
@@ -125,7 +125,7 @@ def format_change(change: Change) -> str:
     """Format a change of accuracy with its interval."""
     low, high = change.interval
     return (
-        f"{100 * change.original:.2f} % -> {100 * change.obfuscated:.2f} %, "
+        f"{100 * change.original:.2f} % → {100 * change.obfuscated:.2f} %, "
         f"{100 * change.difference:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
     )
 

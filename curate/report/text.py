@@ -1,0 +1,62 @@
+"""Text for people: agreement with a count of one, minus signs, arrows, lines of a terminal."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+_NOUNS = {
+    **{f"{noun}s": noun for noun in (
+        "image", "face", "file", "record", "line", "label", "row", "group", "pair", "id",
+        "archive", "table", "annotation", "judgment", "annotator", "decision", "detection",
+        "association", "pattern", "text", "name", "region", "seed", "problem", "member", "output",
+        "source", "difference", "rate", "combination", "value", "cell", "near-duplicate",
+        "intersection", "split", "worker", "sample", "prediction", "count", "request", "model",
+    )},
+    "boxes": "box", "classes": "class", "copies": "copy", "people": "person",
+       "strata": "stratum",
+}  # fmt: skip
+_VERBS = {"are": "is", "were": "was", "have": "has", "show": "shows", "match": "matches",
+          "refer": "refers", "reverse": "reverses", "contain": "contains"}  # fmt: skip
+# Between the count and its noun, but not across another phrase: "1 of the images".
+_WORD = r"(?!(?:of|in|on|at|the|or|to|for|and|per|by|from|with|than|more)\b)[a-z][a-z-]* "
+_ONE = re.compile(
+    rf"(?<![\w.,−–/-])1 ((?:{_WORD}){{0,2}})({'|'.join(sorted(_NOUNS, key=len, reverse=True))})\b"
+    rf"(?: ({'|'.join(_VERBS)})\b)?"
+)
+_MINUS = re.compile(r"(?<![^\s(\[])-(?=\d)")
+_COLUMNS = re.compile(r"\S {2,}\S")
+
+
+def typeset(text: str) -> str:
+    """Return a text with its nouns in the singular after 1, minus signs and arrows.
+
+    >>> typeset("1 labelled images are left out: -0.5 -> 0.2")
+    '1 labelled image is left out: −0.5 → 0.2'
+    """
+    text = _ONE.sub(_to_singular, text)
+    return _MINUS.sub("−", text).replace(" -> ", " → ")
+
+
+def wrap(text: str, width: int) -> str:
+    """Break lines of prose at words; lines of a table, with wide gaps, stay as they are."""
+    return "\n".join(_wrap_line(line, width) for line in text.splitlines())
+
+
+def _to_singular(found: re.Match[str]) -> str:
+    words, noun, verb = found.groups()
+    return f"1 {words}{_NOUNS[noun]}" + (f" {_VERBS[verb]}" if verb else "")
+
+
+def _wrap_line(line: str, width: int) -> str:
+    indent = len(line) - len(line.lstrip())
+    if len(line) <= width or _COLUMNS.search(line):
+        return line
+    return textwrap.fill(
+        line.strip(),
+        width,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 2 if indent else 0),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.report.text import typeset, wrap
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1 images: 1 written, 0 withheld.", "1 image: 1 written, 0 withheld."),
+        ("1 faces hidden in 1 images.", "1 face hidden in 1 image."),
+        ("1 images are named by several rows", "1 image is named by several rows"),
+        ("1 labelled images, 1 labels have few", "1 labelled image, 1 label has few"),
+        ("of the 1 images with faces", "of the 1 image with faces"),
+        ("1 maximal uncovered patterns", "1 maximal uncovered pattern"),
+        ("1 boxes, 1 classes, 1 people", "1 box, 1 class, 1 person"),
+        ("21 images, 1,001 images, 0.1 images", "21 images, 1,001 images, 0.1 images"),
+        ("1 of 3 images, 1 of the images", "1 of 3 images, 1 of the images"),
+        ("seed-1 images.jpg, n1 files", "seed-1 images.jpg, n1 files"),
+        ("a change of -0.5 (-1.25 to 3)", "a change of −0.5 (−1.25 to 3)"),
+        ("2020-01-01 is 3-4, --min-cell", "2020-01-01 is 3-4, --min-cell"),
+        ("0.1 -> 0.2", "0.1 → 0.2"),
+    ],
+)
+def test_texts_agree_with_their_counts(text: str, expected: str) -> None:
+    assert typeset(text) == expected
+
+
+@given(st.text("a1 ,.-images>facesof"))
+def test_typesetting_twice_changes_nothing_more(text: str) -> None:
+    assert typeset(typeset(text)) == typeset(text)
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=12), max_size=60), st.integers(20, 100))
+def test_prose_fits_the_width_and_keeps_its_words(words: list[str], width: int) -> None:
+    wrapped = wrap(" ".join(words), width)
+    assert wrapped.split() == words
+    assert all(len(line) <= width for line in wrapped.splitlines())
+
+
+def test_lines_of_tables_are_not_broken() -> None:
+    line = f"  name{' ' * 60}12.5 %  (3.2 to 40.1)"
+    assert wrap(line, 40) == line
