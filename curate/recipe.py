@@ -7,11 +7,10 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
 from typing import Any, Protocol, Self
 
 from curate.core.entries import Scalar
-from curate.core.errors import UsageError
+from curate.core.errors import UsageError, suggest
 
 VERSION = 2
 """1: releases before the detector ``fusion``."""
@@ -186,8 +185,8 @@ def format_json(value: Any) -> str:
 
 
 def _suggest(key: str, known: Iterable[str]) -> str:
-    close = get_close_matches(key, known, 1)
-    return f"; did you mean {close[0]!r}?" if close else f"; choose one of: {', '.join(known)}"
+    known = list(known)
+    return suggest(key, known) or f"; choose one of: {', '.join(known)}"
 
 
 def _require(valid: bool, name: str, value: object, wanted: str) -> None:

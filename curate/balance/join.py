@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from curate.core.errors import DataError
 from curate.core.records import escape_unprintable
+from curate.layouts.groups import strip_suffix
 from curate.storage.index import open_index
 
 Row = Mapping[str, Any]
@@ -63,8 +64,9 @@ class Joined(NamedTuple):
 class Annotations:
     """The rows of a table and the records, in a temporary SQLite database.
 
-    An id matches the record with the same id or alias; otherwise the only record whose path
-    ends with the id, or that the id ends with. Ambiguous ids are not joined.
+    An id matches the record with the same id or alias; otherwise the only record whose path,
+    with or without its suffix, ends with the id, or that the id ends with. Ambiguous ids are
+    not joined.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -127,6 +129,7 @@ class Annotations:
         )
         self._match_ends("records", "ids", "record")
         self._match_ends("ids", "records", "given")
+        self._match_stems()
         run(
             "CREATE TABLE given AS SELECT given, record FROM claims WHERE "
             "(SELECT count(*) FROM claims AS c WHERE c.given = claims.given) = 1 AND "
@@ -167,6 +170,24 @@ class Annotations:
                 pair = {side: name, other: end}
                 values = (pair["given"], pair["record"])
                 run("INSERT OR IGNORE INTO claims VALUES (?, ?)", values)
+
+    def _match_stems(self) -> None:
+        """Match ids that are still unmatched with records without their suffix, or their ends."""
+        run = self._database.execute
+        left = "SELECT id FROM ids WHERE id NOT IN (SELECT given FROM claims)"
+        if run(f"SELECT 1 FROM ({left}) LIMIT 1").fetchone() is None:  # noqa: S608
+            return
+        run(f"CREATE TEMP TABLE short AS {left}")
+        run("CREATE INDEX short_by_id ON short (id)")
+        free = "SELECT id FROM records WHERE id NOT IN (SELECT record FROM claims)"
+        run(f"CREATE TEMP TABLE suffixed AS {free}")
+        for (name,) in run("SELECT id FROM suffixed"):
+            parts = strip_suffix(name).split("/")
+            ends = ("/".join(parts[start:]) for start in range(len(parts)))
+            query = "SELECT 1 FROM short WHERE id = ?"
+            end = next((end for end in ends if run(query, (end,)).fetchone()), None)
+            if end is not None:
+                run("INSERT OR IGNORE INTO claims VALUES (?, ?)", (end, name))
 
     def _describe(self) -> Match:
         def count(what: str) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from curate.balance.join import Annotations, Joined, Match, Row, open_join
 from curate.core.entries import ManifestEntry, Outcome
-from curate.core.errors import DataError, UsageError
+from curate.core.errors import DataError, UsageError, suggest
 from curate.core.protocols import AliasedSource, AnnotatedSource, Source
 from curate.core.records import escape_unprintable, printable
 from curate.layouts.faces.truth import format_value
@@ -259,9 +259,13 @@ class _Seen:
 
     def check(self, table: Path | None) -> None:
         if self._absent:
+            name = sorted(self._absent)[0]
             where = f"{table} has" if table else "there is"
             have = f"; there is: {list_names(self._others)}" if self._others else ""
-            raise UsageError(f"{where} no column {sorted(self._absent)[0]!r}{have}")
+            hint = suggest(name, self._others)
+            if not hint and table is None:
+                hint = "; name the table that has it with --groups"
+            raise UsageError(f"{where} no column {name!r}{have}{hint}")
 
 
 def merge_rows(joined: Joined, of_people: Collection[str]) -> list[Row]:
@@ -308,7 +312,7 @@ def check_fit(match: Match, table: Path) -> None:
     example = next(iter(match.unmatched_examples), "")
     raise DataError(
         f"none of the {match.ids:,} ids of {table}, such as {example!r}, matches a record; "
-        "ids are file names, paths relative to SOURCE, or COCO image ids"
+        "ids are file names with or without suffix, paths relative to SOURCE, or COCO image ids"
     )
 
 

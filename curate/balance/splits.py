@@ -16,7 +16,7 @@ from typing import Any
 from curate.core.errors import DataError, UsageError
 from curate.core.records import printable
 from curate.layouts import open_source
-from curate.layouts.groups import load_groups
+from curate.layouts.groups import load_groups, match_groups
 from curate.manifest.files import DATA, MANIFEST
 from curate.storage.atomic import open_atomic
 from curate.storage.index import open_index
@@ -97,9 +97,13 @@ def suggest_splits(
     options = options or SplitOptions()
     place = Path(source) / DATA if (Path(source) / MANIFEST).is_dir() else source
     units = _load_units(options.duplicates)
-    labels = load_groups(options.groups) if options.groups else {}
+    opened = open_source(str(place), options.layout)
+    ids = (record.id for record in opened.records())
+    labels = (
+        match_groups(load_groups(options.groups), ids, options.groups) if options.groups else {}
+    )
     with open_index(None, _SCHEMA, what="list of images") as table:
-        for record in open_source(str(place), options.layout).records():
+        for record in opened.records():
             unit = units.get(record.id, record.id)
             stratum = _name_stratum(record.category, labels.get(record.id, {}), options.by)
             row = (json.dumps(unit), os.fsencode(record.id), stratum)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 import click
+
+from curate.core.errors import suggest
 
 
 class CommandGroup(click.Group):
@@ -42,9 +43,7 @@ class CommandGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command of the arguments; a misspelled name is an error with a suggestion."""
         if args[0] not in self._summaries:
-            close = get_close_matches(args[0], self._summaries, 1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            ctx.fail(f"No such command {args[0]!r}.{hint}")
+            ctx.fail(f"no such command {args[0]!r}{suggest(args[0], self._summaries)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TextIO
 
@@ -10,7 +11,7 @@ import click
 
 import curate
 from curate.cli.group import CommandGroup
-from curate.core.errors import CurateError
+from curate.core.errors import CurateError, suggest
 from curate.core.records import escape_unprintable
 from curate.report.text import typeset
 
@@ -59,9 +60,7 @@ def main() -> None:
         click.echo(error.format_message(), err=True)
         code = error.exit_code
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        more = f"; see {context.command_path} --help" if context else ""
-        _print(f"curate: {error.format_message().rstrip('.?')}{more}")
+        _print(f"curate: {_describe(error)}")
         code = error.exit_code
     except CurateError as error:
         _print(f"curate: {error}")
@@ -87,6 +86,22 @@ def main() -> None:
         code = 1
     # Without its standalone mode, click returns the code that a command exited with.
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _describe(error: click.ClickException) -> str:
+    """Describe an error of click in one line, with what may have been meant."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    text = text.replace(". Did", "; did").replace(". Choose", "; choose")
+    context, param = getattr(error, "ctx", None), getattr(error, "param", None)
+    if isinstance(error, click.NoSuchOption):
+        text = f"no such option {error.option_name!r}"
+        text += suggest(error.option_name, error.possibilities or ())
+    if param is not None and isinstance(param.type, click.Choice):
+        given = re.search(r"'([^']*)' is not one of", text)
+        text += suggest(given.group(1), map(str, param.type.choices)) if given else ""
+    see = " See" if text.endswith("?") else "; see"
+    more = f"{see} {context.command_path} --help" if context else ""
+    return f"{text[:1].lower()}{text[1:]}{more}"
 
 
 def _print(line: str) -> None:

@@ -19,7 +19,7 @@ def command() -> None:
     """Show, compare, publish and seal manifests."""
 
 
-@command.command()
+@command.command(short_help="show what a run did, and what it withheld")
 @click.argument("path", type=PATH)
 @click.option("--withheld", is_flag=True, help="List the withheld images with their reasons.")
 @JSON
@@ -45,7 +45,7 @@ def show(path: Path, withheld: bool, as_json: bool) -> None:
         _print(json.dumps(manifest.run, indent=2) if as_json else manifest.to_text())
 
 
-@command.command()
+@command.command(short_help="compare two runs: recipes, outcomes, faces")
 @click.argument("first", type=PATH)
 @click.argument("second", type=PATH)
 @JSON
@@ -63,7 +63,7 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
         _print(found.to_text())
 
 
-@command.command()
+@command.command(short_help="write the public tier of a manifest")
 @click.argument("out", type=PATH)
 @click.argument("public", type=PATH)
 @click.option(

@@ -21,6 +21,7 @@ A message states in one line what is wrong and what to do next.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class CurateError(Exception):
@@ -115,3 +116,14 @@ def _rebuild(
     error.args = tuple(args)
     error.__dict__.update(state)
     return error
+
+
+def suggest(given: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'NAME'?`` for a misspelled name, or nothing.
+
+    >>> suggest("gendr", ["age", "gender"])
+    "; did you mean 'gender'?"
+    """
+    names = {name.lower(): name for name in known}
+    close = get_close_matches(given.lower(), names, 1)
+    return f"; did you mean {names[close[0]]!r}?" if close else ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from curate.core.errors import MissingExtraError, UsageError
+from curate.core.errors import MissingExtraError, UsageError, suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,8 @@ class Registry:
         plugin = self._plugins.get(name)
         if plugin is None:
             known = ", ".join(self._plugins)
-            raise UsageError(f"unknown {self.kind} {name!r}; choose one of: {known}")
+            hint = suggest(name, self._plugins)
+            raise UsageError(f"unknown {self.kind} {name!r}; choose one of: {known}{hint}")
         for package in plugin.requires:
             if importlib.util.find_spec(package) is None:
                 raise MissingExtraError(f"the {self.kind} {name!r}", package, plugin.extra or name)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from curate.core.calibration import Calibration, measure_calibration
-from curate.core.errors import UsageError
+from curate.core.errors import UsageError, suggest
+from curate.core.intervals import Share
 from curate.evaluation.matching import FaceTable, MatchedImage, Rules, tabulate
 from curate.evaluation.scores import (
     CROSS,
@@ -139,7 +140,10 @@ def choose_attributes(table: FaceTable, requested: Sequence[str]) -> list[str]:
     for name in (part for parts in columns.values() for part in parts):
         if name not in table.attributes:
             known = ", ".join(table.attributes) or "none"
-            raise UsageError(f"no labelled face has the attribute {name!r}; choose one of: {known}")
+            hint = suggest(name, known.split(", "))
+            raise UsageError(
+                f"no labelled face has the attribute {name!r}; choose one of: {known}{hint}"
+            )
     if requested:
         return list(dict.fromkeys(",".join(parts) for parts in columns.values()))
     return [

@@ -31,7 +31,7 @@ from curate.evaluation.sweep import SWEEP_FROM
 from curate.layouts import open_source
 from curate.layouts.faces import table
 from curate.layouts.faces.truth import load_truth
-from curate.layouts.groups import load_groups
+from curate.layouts.groups import load_groups, match_groups
 from curate.manifest.faces import load_faces_info
 from curate.manifest.store import digest_file, digest_folder
 from curate.pipeline.detect import detect
@@ -192,10 +192,11 @@ def _join_groups(
     images: Sequence[TruthImage], file: Path
 ) -> tuple[list[TruthImage], dict[str, int]]:
     """Add a table's columns as attributes to every face; returns how many ids matched, too."""
-    groups, joined, matched = load_groups(file), [], 0
+    groups, joined = load_groups(file), []
+    ids = (image.id for image in images)
+    matching = match_groups(groups, ids, file, "a labelled image")
     for image in images:
-        values = groups.get(image.id, {})
-        matched += image.id in groups
+        values = matching.get(image.id, {})
         clash = {name for face in image.faces for name in face.attributes} & set(values)
         if clash:
             raise UsageError(
@@ -203,9 +204,7 @@ def _join_groups(
             )
         faces = (replace(face, attributes={**face.attributes, **values}) for face in image.faces)
         joined.append(replace(image, faces=tuple(faces)))
-    if not matched:
-        raise DataError(f"none of the {len(groups):,} ids of {file} is a labelled image of SOURCE")
-    return joined, {"lines": len(groups), "matched": matched}
+    return joined, {"lines": len(groups), "matched": len(matching)}
 
 
 def _detect(request: _Request, recipe: Recipe) -> tuple[Detections, dict[str, Any] | None]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.core.errors import DataError, UsageError
+from curate.core.errors import DataError, UsageError, suggest
 from curate.impact.experiment import Bools, Floats
 from curate.impact.pair_index import PairIndex
 from curate.layouts.faces.truth import format_value
@@ -104,7 +104,8 @@ def check_groups(path: Path | None, by: Sequence[str]) -> tuple[str, ...]:
     columns = _check_columns(path, (_ID,))
     for name in (part for each in by for part in split_attribute(each)):
         if name not in columns:
-            have = list_names(column for column in columns if column != _ID)
+            others = [column for column in columns if column != _ID]
+            have = f"{list_names(others)}{suggest(name, others)}"
             raise UsageError(f"{path} has no column {name!r}; it has: {have}")
     return tuple(by) or tuple(name for name in columns if name != _ID)
 

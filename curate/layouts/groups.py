@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from curate.core.errors import DataError, UsageError
+from curate.core.errors import DataError, UsageError, suggest
 from curate.layouts.coco import groups as coco_groups
 from curate.layouts.faces.boxes import one_line
 from curate.layouts.faces.truth import format_value
@@ -28,22 +29,75 @@ def load_groups(path: Path) -> dict[str, Groups]:
     """Load a table of sensitive features into memory, by image id.
 
     Args:
-        path: CSV, TSV, JSON Lines or Parquet file with a column ``id``; every other column
-            with plain values is a sensitive feature.
+        path: CSV, TSV, JSON Lines or Parquet file with a column of ids, see `ID_COLUMNS`;
+            every other column with plain values is a sensitive feature.
 
     Raises:
         DataError: if the table is invalid, or an id is duplicated.
     """
     groups: dict[str, Groups] = {}
+    column = find_id_column(path, None, required=False)
+    if column is None:
+        have = list_names(load_columns(path))
+        raise DataError(f"{path} has no column of ids, such as id or file_name; it has: {have}")
     for number, row in enumerate(iter_rows(path), start=1):
-        name = row.get("id")
-        if not isinstance(name, (str, int)) or name == "":
-            raise DataError(f"{path}, record {number}, has no id; expected a column id")
-        if str(name) in groups:
-            raise DataError(f"{path}: the id {str(name)!r} is duplicated")
-        values = {key: format_value(value) for key, value in row.items() if key != "id"}
-        groups[str(name)] = {key: value for key, value in values.items() if value is not None}
+        name = id_of(row, column, path, number)
+        if name in groups:
+            raise DataError(f"{path}: the id {name!r} is duplicated")
+        values = {key: format_value(value) for key, value in row.items() if key != column}
+        groups[name] = {key: value for key, value in values.items() if value is not None}
     return groups
+
+
+def match_groups(
+    groups: Mapping[str, Groups], ids: Iterable[str], table: Path, what: str = "an image"
+) -> dict[str, Groups]:
+    """Match a table with images, by record id.
+
+    An id of the table matches the image with this id; otherwise with this id and a suffix, or
+    whose path ends so. An id that matches several images matches none.
+
+    Args:
+        groups: from `load_groups`.
+        ids: ids of the images.
+        table: the table, for messages.
+        what: name of an image in messages.
+
+    Raises:
+        DataError: if no id matches.
+    """
+    found: dict[str, str] = {}
+    claims: Counter[str] = Counter()
+    for name in ids:
+        given = next((form for form in _iter_forms(name) if form in groups), None)
+        if given is not None:
+            found[name] = given
+            claims[given] += name != given
+    matching = {
+        name: groups[given]
+        for name, given in found.items()
+        if name == given or (claims[given] == 1 and given not in found)
+    }
+    if groups and not matching:
+        raise DataError(
+            f"none of the {len(groups):,} ids of {table}, such as {next(iter(groups))!r}, is "
+            f"{what} of SOURCE; ids are paths or file names, with or without suffix"
+        )
+    return matching
+
+
+def _iter_forms(name: str) -> Iterator[str]:
+    """Iterate over an id and its shorter forms: without suffix, without the first folders."""
+    parts = name.split("/")
+    for start in range(len(parts)):
+        end = "/".join(parts[start:])
+        yield end
+        yield strip_suffix(end)
+
+
+def strip_suffix(path: str) -> str:
+    """Return a path without the suffix of its file name."""
+    return str(PurePosixPath(path).with_suffix("")) if PurePosixPath(path).name else path
 
 
 def load_columns(path: Path) -> tuple[str, ...]:
@@ -199,7 +253,8 @@ def find_id_column(table: Path, named: str | None, required: bool) -> str | None
     columns = load_columns(table)
     if named is not None:
         if named not in columns:
-            raise UsageError(f"{table} has no column {named!r}; it has: {list_names(columns)}")
+            have = f"{list_names(columns)}{suggest(named, columns)}"
+            raise UsageError(f"{table} has no column {named!r}; it has: {have}")
         return named
     found = next((name for name in ID_COLUMNS if name in columns), None)
     if found is None and required:

@@ -6,11 +6,10 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from curate.core.errors import UsageError
+from curate.core.errors import UsageError, suggest
 from curate.detectors import resolve_device
 from curate.recipe import Options, Recipe
 
@@ -123,8 +122,7 @@ def configure(
     of_session = {each.name for each in fields(Session)}
     for name in options:
         if name not in of_recipe | of_session:
-            close = get_close_matches(name, sorted(of_recipe | of_session), 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = suggest(name, sorted(of_recipe | of_session))
             raise UsageError(f"unknown option {name!r}{hint}")
     chosen = {name: value for name, value in options.items() if name in of_recipe}
     if chosen.get("device") == "auto":

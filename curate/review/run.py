@@ -17,7 +17,7 @@ from curate.core.errors import DataError, MissingExtraError, SetupError, UsageEr
 from curate.core.geometry import clip, grow, round_out
 from curate.core.records import ImageRecord, escape_unprintable
 from curate.layouts import open_source
-from curate.layouts.groups import load_groups
+from curate.layouts.groups import load_groups, match_groups
 from curate.manifest import store
 from curate.manifest.files import MANIFEST
 from curate.review import collect, folder, priority, sampling
@@ -186,11 +186,14 @@ def opened(
     shown = collect.open_reviewed(inputs)
     about = {"task": _name_task(options), "blind": options.blind, **collect.digest_inputs(inputs)}
     path = folder.choose_folder(inputs, options.folder, options.sample is not None)
-    groups = load_groups(options.groups) if options.groups else {}
     with ExitStack() as stack:
         stack.enter_context(folder.hold_folder(path))
         header = folder.check_header(path, about)
         list_items = stack.enter_context(collect.collected(inputs, shown, path / "proposed.sqlite"))
+        ids = (item.record.id for item in list_items())
+        groups = (
+            match_groups(load_groups(options.groups), ids, options.groups) if options.groups else {}
+        )
         plan = _find_plan(path, options, list_items, groups)
         journal = stack.enter_context(Journal(path, header))
         folder.save_inputs(path, inputs)

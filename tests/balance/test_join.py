@@ -57,3 +57,16 @@ def test_several_rows_of_an_id_come_in_their_order() -> None:
 def test_an_id_that_comes_twice_is_an_error_where_records_count() -> None:
     with open_join() as annotations, pytest.raises(DataError, match=r"'1.jpg' is duplicated"):
         annotations.add_lines([("1.jpg", {}), ("1.jpg", {})], once=True)
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (["a/1", "2"], {"a/1.jpg": ["a/1"], "b/2.png": ["2"], "b/3.png": [], "c/3.png": []}),
+        (["3", "1"], {"a/1.jpg": ["1"], "b/2.png": [], "b/3.png": [], "c/3.png": []}),
+        (["b/3", "3"], {"a/1.jpg": [], "b/2.png": [], "b/3.png": ["b/3"], "c/3.png": ["3"]}),
+    ],
+)
+def test_ids_without_the_suffix_are_matched(ids: list[str], expected: dict[str, list[str]]) -> None:
+    _, rows = join(ids, list(expected))
+    assert rows == expected

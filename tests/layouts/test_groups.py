@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -7,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.core.errors import DataError
-from curate.layouts.groups import id_of, load_groups
+from curate.layouts.groups import id_of, load_groups, match_groups
 
 WANT = {"a.jpg": {"tone": "VI", "site": "1"}, "b.jpg": {"tone": "I"}}
 
@@ -27,7 +28,11 @@ def test_all_table_formats_give_the_same_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("t.csv", "name,tone\na,b\n", "record 1, has no id"),
+        (
+            "t.csv",
+            "name,tone\na,b\n",
+            "has no column of ids, .*; it has: name, tone",
+        ),
         ("t.csv", "id,tone\na,b\na,c\n", "the id 'a' is duplicated"),
         ("t.csv", "id,tone\na\n", "line 2, does not have as many fields"),
         ("t.csv", "id,tone\na,b,c\n", "line 2, does not have as many fields"),
@@ -67,3 +72,34 @@ def test_a_csv_table_may_have_semicolons(tmp_path: Path) -> None:
 
 def test_ids_with_backslashes_are_paths() -> None:
     assert id_of({"id": ".\\train\\a.jpg"}, "id", Path("t.csv"), 1) == "train/a.jpg"
+
+
+def write_table(path: Path, ids: Sequence[str]) -> Path:
+    path.write_text("id;age\n" + "".join(f"{name};{number}\n" for number, name in enumerate(ids)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (["a/x.jpg", "b/y.png"], {"a/x.jpg": "0", "b/y.png": "1"}),
+        (["a\\x.jpg", ".\\b\\y"], {"a/x.jpg": "0", "b/y.png": "1"}),
+        (["x", "y"], {"a/x.jpg": "0", "b/y.png": "1"}),
+        (["a/x", "y.png"], {"a/x.jpg": "0", "b/y.png": "1"}),
+        (["z", "x"], {"a/x.jpg": "1"}),  # two images are named z
+        (["c/z", "z"], {"c/z.jpg": "0", "d/z.jpg": "1"}),
+    ],
+)
+def test_ids_of_a_table_match_without_suffix_or_folders(
+    tmp_path: Path, ids: list[str], expected: dict[str, str]
+) -> None:
+    table = write_table(tmp_path / "t.csv", ids)
+    images = ["a/x.jpg", "b/y.png", "c/z.jpg", "d/z.jpg"]
+    found = match_groups(load_groups(table), images, table)
+    assert {name: values["age"] for name, values in found.items()} == expected
+
+
+def test_a_table_of_other_images_is_refused(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.csv", ["q", "r"])
+    with pytest.raises(DataError, match=r"none of the 2 ids .*'q', is an image"):
+        match_groups(load_groups(table), ["a.jpg"], table)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from curate.cli.group import CommandGroup
 from curate.cli.options import ALLOW_MISSING, GROUPS, add_options
 
 _COMMANDS = {
@@ -46,24 +46,6 @@ def group_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
-class _Commands(click.Group):
-    """Imports the module of a command when it is needed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        found = importlib.import_module(f"curate.cli.impact.{cmd_name}").command
-        assert isinstance(found, click.Command)  # noqa: S101 - narrows the type
-        return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
-
-
-@click.group(cls=_Commands)
+@click.command(cls=CommandGroup, package="curate.cli.impact", summaries=_COMMANDS)
 def command() -> None:
     """Measure the effect of obfuscation on a classifier."""
