@@ -31,7 +31,7 @@ def test_all_table_formats_give_the_same_rows(tmp_path: Path) -> None:
         (
             "t.csv",
             "name,tone\na,b\n",
-            "has no column of ids, .*; it has: name, tone",
+            "no column of ids, such as id or file_name; it has: name",
         ),
         ("t.csv", "id,tone\na,b\na,c\n", "the id 'a' is duplicated"),
         ("t.csv", "id,tone\na\n", "line 2, does not have as many fields"),
