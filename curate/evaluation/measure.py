@@ -9,7 +9,6 @@ import numpy as np
 
 from curate.core.calibration import Calibration, measure_calibration
 from curate.core.errors import UsageError, suggest
-from curate.core.intervals import Share
 from curate.evaluation.matching import FaceTable, MatchedImage, Rules, tabulate
 from curate.evaluation.scores import (
     CROSS,
