@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -206,7 +207,7 @@ def _build(transform: Mapping[str, Any]) -> Any:
     """
     library = _albumentations()
     try:
-        with _silent():
+        with _silent(), _without_torch():
             warnings.filterwarnings("error", message=r"Argument\(s\) .* not valid")
             return library.from_dict({"transform": dict(transform)})
     except Exception as error:  # the library raises anything
@@ -219,7 +220,7 @@ def _albumentations() -> Any:
     before = os.environ.get("NO_ALBUMENTATIONS_UPDATE")
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     try:
-        with _silent():
+        with _silent(), _without_torch():
             import albumentations
     finally:
         if before is None:
@@ -227,6 +228,22 @@ def _albumentations() -> Any:
         else:
             os.environ["NO_ALBUMENTATIONS_UPDATE"] = before
     return albumentations
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """Keep albumentations from loading torch for a conversion to tensors that is not used.
+
+    That takes two thirds of the time of its import. Torch can be imported afterwards.
+    """
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # makes its import fail
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 @contextmanager

@@ -116,6 +116,18 @@ def test_another_process_makes_the_same_image_and_says_nothing(preset: Augmentat
     assert done.stdout == f"{digest} {made.affine}\n"
 
 
+def test_torch_is_not_loaded_and_stays_available() -> None:
+    code = """
+import sys
+from curate.balance.correct.augmentation import make_augmentation
+make_augmentation("flip")
+assert "albumentations" in sys.modules and "torch" not in sys.modules
+import albumentations.pytorch
+assert "torch" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_what_is_written_down_makes_the_same_again(preset: Augmentation, tmp_path: Path) -> None:
     said = json.loads(json.dumps(preset.to_dict()))
     assert said["__version__"].startswith("2.")
