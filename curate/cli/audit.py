@@ -90,6 +90,14 @@ Examples:
     "repeated. [default: uniform]",
 )
 @click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    metavar="NAME=GROUP",
+    help="Compare base rates of an attribute with this group, of at least 30; can be repeated. "
+    "[default: the rest of the population]",
+)
+@click.option(
     "--threshold",
     type=click.IntRange(1),
     default=30,
@@ -129,12 +137,18 @@ def audit_command(source: str | None, **options: Any) -> None:
     bins = [parse_bins(text) for text in options["bins"]]
     if len(dict(bins)) < len(bins):
         raise UsageError("--bins is given twice for the same column")
+    references = [text.partition("=") for text in options["references"]]
+    if not all(name and group for name, _, group in references):
+        raise UsageError("--reference must be NAME=GROUP, as in gender=male")
+    if len({name for name, _, _ in references}) < len(references):
+        raise UsageError("--reference is given twice for the same attribute")
     asked = AuditOptions(
         id_column=options["id_column"],
         per=options["per"],
         separator=options["separator"],
         bins=dict(bins),
         targets=options["targets"],
+        references={name: group for name, _, group in references},
         threshold=options["threshold"],
         min_cell=options["min_cell"],
         epsilon=options["epsilon"],

@@ -115,3 +115,15 @@ def test_a_dataset_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     done = run(tmp_path / "photos", "--by", "split")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "Traceback" not in done.stderr
+
+
+def test_a_reference_group_is_parsed_and_shown(table: Path, tmp_path: Path) -> None:
+    page = tmp_path / "audit.html"
+    options = ("--by", "gender", "--label", "job", "--json", "-q")
+    done = run(table, *options, "--reference", "gender=M", "--html", page)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rules"]["references"] == {"gender": "M"}
+    assert "gender M" in page.read_text()
+    for wrong in ("gender", "=M", "gender="):
+        done = run(table, *options, "--reference", wrong)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr

@@ -1,6 +1,7 @@
 """Differences of base rates adjusted for a second attribute, and Simpson's reversals.
 
-The crude difference of a group is its rate minus the rate of all other groups. The adjusted one
+The crude difference of a group is its rate minus the rate of all other groups, or of a stated
+reference group. The adjusted one
 is the Mantel-Haenszel risk difference over the strata of another attribute, with weights n₁n₀/(n₁
 + n₀) per stratum (Mantel and Haenszel, JNCI 22, 1959; Greenland and Robins, Biometrics 41, 1985).
 Its interval is the union of the stratified Newcombe interval, which combines Wilson limits per
@@ -70,6 +71,7 @@ class Crossing:
         parts: S names of strata.
         hits: units with the label, int64, shape (G, S).
         sizes: units, int64, shape (G, S).
+        reference: the stated reference group; None for all others.
     """
 
     label: str
@@ -79,26 +81,28 @@ class Crossing:
     parts: Sequence[str]
     hits: Ints
     sizes: Ints
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Adjusted:
-    """A difference of rates between a group and all others, crude and adjusted.
+    """A difference of rates between a group and its reference, crude and adjusted.
 
     Args:
         label: the label.
         attribute: the attribute of the group.
         group: its value.
         stratum: the stratifying attribute.
-        crude: the group's rate minus that of the others.
+        crude: the group's rate minus that of all others, or of the stated reference group.
         crude_interval: 95 % Newcombe interval.
         adjusted: Mantel-Haenszel difference over the strata with both.
         adjusted_interval: 95 % interval; see the module.
         heterogeneity_p: p-value of the Breslow-Day-Tarone test; None with fewer than two
             informative strata.
-        kind: ``reversed`` if both intervals exclude 0 on opposite sides; ``vanished`` if only
-            the crude one excludes 0, and ``emerged`` if only the adjusted one does, and the
-            crude difference is outside the adjusted interval; ``same`` otherwise.
+        kind: ``reversed`` if the signs differ, and both intervals exclude 0, or neither does and
+            each excludes the other difference; ``vanished`` if only the crude interval excludes 0,
+            and ``emerged`` if only the adjusted one does, and the crude difference is outside the
+            adjusted interval; ``same`` otherwise.
     """
 
     label: str
@@ -114,14 +118,26 @@ class Adjusted:
 
 
 def adjust(crossing: Crossing) -> Iterator[Adjusted]:
-    """Adjust the difference between each group and all others; groups without overlap are skipped.
+    """Adjust the difference between each group and its reference.
+
+    Groups without overlap are skipped, and so is the reference group.
 
     Args:
         crossing: counts without missing values.
     """
-    for place, group in enumerate(crossing.groups):
-        hits = np.stack([crossing.hits[place], np.delete(crossing.hits, place, 0).sum(axis=0)])
-        sizes = np.stack([crossing.sizes[place], np.delete(crossing.sizes, place, 0).sum(axis=0)])
+    for position, group in enumerate(crossing.groups):
+        rest = np.array(
+            [
+                each == crossing.reference if crossing.reference is not None else each != group
+                for each in crossing.groups
+            ]
+        )
+        if rest[position]:
+            continue
+        hits, sizes = (
+            np.stack([each[position], each[rest].sum(axis=0)])
+            for each in (crossing.hits, crossing.sizes)
+        )
         both = (sizes > 0).all(axis=0)
         if not both.any():
             continue
@@ -146,8 +162,10 @@ def adjust(crossing: Crossing) -> Iterator[Adjusted]:
 
 def _compare(crude: float, around: Interval, adjusted: float, interval: Interval) -> Kind:
     differs = not interval.low <= crude <= interval.high
-    if not _touches(around) and not _touches(interval):
-        return "reversed" if crude * adjusted < 0 else "same"
+    if _touches(around) == _touches(interval):
+        apart = differs and not around.low <= adjusted <= around.high
+        reversed_ = crude * adjusted < 0 and (apart or not _touches(around))
+        return "reversed" if reversed_ else "same"
     if differs and not _touches(around):
         return "vanished"
     if differs and not _touches(interval):

@@ -1,8 +1,8 @@
 """Base rates: how often each group has a label, compared with all other groups.
 
-The reference of a group is the rest of the population, not the group with the highest rate: a
-maximum over small groups is high by chance. Rates are marked only if Fisher's exact test supports
-a difference, at a false discovery rate of 5 % over all labels and groups.
+The reference of a group is the rest of the population, or a stated group, not the group with the
+highest rate: a maximum over small groups is high by chance. Rates are marked only if Fisher's
+exact test supports a difference, at a false discovery rate of 5 % over all labels and groups.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FOUR_FIFTHS = 0.8
 """Rates below this share of the reference are marked (EEOC, *Uniform Guidelines*, 1978)."""
 
 MIN_REFERENCE = 30
-"""Minimum size of the rest of the population."""
+"""Minimum size of the rest of the population, or of the stated reference group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class BaseRate:
     Args:
         group: its name.
         share: units with the label, of the group; None if suppressed.
-        difference: the rate minus that of the rest; None if that is too small.
+        difference: the rate minus that of the reference; None if that is too small.
         interval: 95 % Newcombe interval of the difference.
-        ratio: the rate divided by that of the rest; None if that is 0.
+        ratio: the rate divided by that of the reference; None if that is 0.
         below: whether the ratio fails the four-fifths rule and ``q`` is small; None if untested.
         p: p-value of Fisher's exact test; None if untested.
         q: p-value adjusted for the false discovery rate.
@@ -77,6 +77,7 @@ class Groups:
         hidden: bool, shape (G,); which sizes are suppressed.
         compared: bool, shape (G,); False for missing values, which are no reference.
         noise: scale of noise on every count; 0 for none.
+        reference: position of the stated reference group; None for the rest of the population.
     """
 
     attribute: str
@@ -85,6 +86,7 @@ class Groups:
     hidden: Bools
     compared: Bools
     noise: float = 0.0
+    reference: int | None = None
 
 
 def rate(label: str, both: Ints, hidden: Bools, groups: Groups) -> LabelRates:
@@ -105,16 +107,14 @@ def rate(label: str, both: Ints, hidden: Bools, groups: Groups) -> LabelRates:
     if known.sum() < 2 or (unknown & groups.compared).any():
         rated = tuple(BaseRate(*each) for each in zip(groups.names, shares, strict=True))
         return LabelRates(label, groups.attribute, False, rated)
-    all_hits, all_sizes = int(both[known].sum()), int(groups.sizes[known].sum())
     rates = []
     for position, (name, share) in enumerate(zip(groups.names, shares, strict=True)):
-        own = bool(known[position])
-        rest = _share(
-            all_hits - int(both[position]) * own,
-            all_sizes - int(groups.sizes[position]) * own,
-            groups.noise,
-        )
-        rates.append(_compare(name, share, rest, tested=not groups.noise))
+        rest = known.copy()
+        if groups.reference is not None:
+            rest[:] = np.arange(len(rest)) == groups.reference
+        rest[position] = False
+        against = _share(int(both[rest].sum()), int(groups.sizes[rest].sum()), groups.noise)
+        rates.append(_compare(name, share, against, tested=not groups.noise))
     return LabelRates(label, groups.attribute, True, tuple(rates))
 
 

@@ -35,9 +35,12 @@ from curate.balance.audit.representation import (
 from curate.balance.census import Census
 from curate.balance.contingency import Columns, Table
 from curate.balance.groups import MISSING
+from curate.core.errors import DataError
 
 Targets = Mapping[Columns, Mapping[Group, float]]
 """Target shares by group, with sum 1, by combination of attributes."""
+
+_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,14 @@ class Rules:
         targets: reference populations; the target of other groupings is uniform.
         threshold: minimum number of records of a covered pattern.
         seed: random seed of the bootstrap.
+        references: the group with which base rates are compared, by attribute (several crossed
+            are joined by commas); all others are compared with the rest of the population.
     """
 
     targets: Targets = field(default_factory=dict)
     threshold: int = THRESHOLD
     seed: int = 0
+    references: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +117,11 @@ def compute_statistics(census: Census, rules: Rules) -> Statistics:
         rules: the parameters.
 
     Raises:
-        DataError: if a target does not match the groups.
+        DataError: if a target or a reference group does not match the groups.
     """
     plan = census.plan
     groupings_ = _groupings(census)
+    check_references(census, rules)
     groupings = tuple(_group(census, columns, rules) for columns in groupings_)
     associations: list[Association] = []
     fits: dict[str, ChiSquare | None] = {}
@@ -125,9 +132,9 @@ def compute_statistics(census: Census, rules: Rules) -> Statistics:
         for columns in groupings_:
             associations += _associate(census, plan.label, columns, rules.seed)
             fits[",".join(columns)] = _independence(census, plan.label, columns)
-            rates += _rate(census, plan.label, columns)
+            rates += _rate(census, plan.label, columns, rules)
         # Noise would look like a reversal.
-        crossings = () if census.noise else list(_iter_crossings(census, plan.label))
+        crossings = () if census.noise else list(_iter_crossings(census, plan.label, rules))
         reversals = [found for each in crossings for found in find_reversals(each)]
         adjusted = [found for each in crossings for found in adjust(each)]
     cells = census.cells
@@ -142,7 +149,11 @@ def compute_statistics(census: Census, rules: Rules) -> Statistics:
         outcomes={
             name: tuple(
                 control_rates(
-                    [each for columns in groupings_ for each in _rate(census, name, columns)],
+                    [
+                        each
+                        for columns in groupings_
+                        for each in _rate(census, name, columns, rules)
+                    ],
                     FALSE_DISCOVERIES,
                 )
             )
@@ -225,23 +236,51 @@ def _independence(census: Census, label: str, columns: Columns) -> ChiSquare | N
     return chi2_independence(counts.reshape(counts.shape[0], math.prod(counts.shape[1:])))
 
 
-def _rate(census: Census, label: str, columns: Columns) -> Iterator[LabelRates]:
+def check_references(census: Census, rules: Rules) -> None:
+    """Check that every stated reference group exists.
+
+    Raises:
+        DataError: if it does not; lists the groups.
+    """
+    names = {",".join(columns): columns for columns in _groupings(census)}
+    for attribute, group in rules.references.items():
+        if attribute not in names:
+            raise DataError(
+                f"the reference group {attribute}={group} names no attribute of --by; "
+                f"choose one of: {', '.join(names)}"
+            )
+        groups = [
+            format_group(each)
+            for each, _ in iter_groups(census.table(*names[attribute]))
+            if MISSING not in each
+        ]
+        if group not in groups:
+            shown = ", ".join(groups[:_SHOWN]) + (", …" if len(groups) > _SHOWN else "")
+            raise DataError(
+                f"no record has the reference group {attribute}={group}; choose one of: {shown}"
+            )
+
+
+def _rate(census: Census, label: str, columns: Columns, rules: Rules) -> Iterator[LabelRates]:
     sizes, both = census.table(*columns), census.table(label, *columns)
     names = both.values[0]
+    attribute, members = ",".join(columns), [format_group(each) for each, _ in iter_groups(sizes)]
+    reference = rules.references.get(attribute)
     groups = Groups(
-        attribute=",".join(columns),
-        names=[format_group(group) for group, _ in iter_groups(sizes)],
+        attribute=attribute,
+        names=members,
         sizes=sizes.counts.ravel(),
         hidden=sizes.hidden.ravel(),
         compared=np.array([MISSING not in group for group, _ in iter_groups(sizes)]),
         noise=census.noise,
+        reference=None if reference is None else members.index(reference),
     )
     counts, hidden = (each.reshape(len(names), -1) for each in (both.counts, both.hidden))
     for position, name in enumerate(names):
         yield rate(name, counts[position], hidden[position], groups)
 
 
-def _iter_crossings(census: Census, label: str) -> Iterator[Crossing]:
+def _iter_crossings(census: Census, label: str, rules: Rules) -> Iterator[Crossing]:
     """Each attribute within each other attribute that it was crossed with, by label.
 
     Missing values are neither groups nor strata.
@@ -268,4 +307,5 @@ def _iter_crossings(census: Census, label: str) -> Iterator[Crossing]:
                         parts=names[1],
                         hits=np.minimum(hits.counts[position], sizes.counts)[known],
                         sizes=sizes.counts[known],
+                        reference=rules.references.get(attribute),
                     )

@@ -77,9 +77,16 @@ def _parse(report: Mapping[str, Any]) -> SiteAudit:
     census = census_from_dict(report["census"], int(report["records"]))
     return SiteAudit(
         census=replace(census, noise=scale),
-        rules=Rules(targets, int(rules["threshold"]), int(rules["seed"])),
+        rules=Rules(targets, int(rules["threshold"]), int(rules["seed"]), _references(rules)),
         reading=report["reading"],
         sites=int(report["sites"]),
         min_cell=report["suppressed"]["min_cell"],
         noise=noise,
     )
+
+
+def _references(rules: Mapping[str, Any]) -> dict[str, str]:
+    references = rules.get("references", {})
+    if not all(isinstance(group, str) for group in references.values()):
+        raise ValueError("reference groups are not names")
+    return dict(references)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from curate.balance.audit.association import FALSE_DISCOVERIES, Association
-from curate.balance.audit.base_rates import LabelRates
+from curate.balance.audit.base_rates import MIN_REFERENCE, LabelRates
 from curate.balance.audit.measure import Grouping, Statistics
 from curate.balance.audit.representation import GroupShare, format_group
 from curate.core.intervals import Interval
@@ -35,11 +35,11 @@ def make_page(audit: Statistics, statements: Sequence[str], tool: Mapping[str, s
     ]
     if audit.census.plan.label is not None:
         sections.append(Section("Labels and groups", tuple(_associations(audit))))
-        sections.append(Section("Base rates", tuple(_rates(audit.base_rates))))
+        sections.append(Section("Base rates", tuple(_rates(audit.base_rates, audit))))
         sections.append(Section("Adjusted differences", tuple(_adjusted(audit))))
         sections.append(Section("Reversals", tuple(_reversals(audit))))
     if audit.outcomes:
-        blocks = [block for rates in audit.outcomes.values() for block in _rates(rates)]
+        blocks = [block for rates in audit.outcomes.values() for block in _rates(rates, audit)]
         sections.append(Section("Outcomes by group", tuple(blocks)))
     if audit.uncovered is not None:
         sections.append(Section("Under-represented intersections", tuple(_uncovered(audit))))
@@ -112,7 +112,7 @@ def _associations(audit: Statistics) -> Iterator[Block]:
     yield Table("Strongest flagged pairs", ("", "count", "nPMI (95 %)", "q"), rows)
 
 
-def _rates(rates: Sequence[LabelRates]) -> Iterator[Block]:
+def _rates(rates: Sequence[LabelRates], audit: Statistics) -> Iterator[Block]:
     if len({each.label for each in rates}) > _MANY_LABELS:
         yield _count_labels(rates)
     found = [
@@ -134,9 +134,15 @@ def _rates(rates: Sequence[LabelRates]) -> Iterator[Block]:
         for each, rate in found[:_MAX_ROWS]
         if rate.share is not None
     ]
-    head = ("", "records", "% (95 %)", "minus the rest, points (95 %)", "ratio to the rest", "q")
-    caption = "Base rates, strongest evidence first; ✗ is below four fifths of the rest"
+    head = ("", "records", "% (95 %)", "minus the reference, points (95 %)", "ratio to it", "q")
+    caption = "Base rates, strongest evidence first; ✗ is below four fifths of the reference"
     yield Table(caption, head, rows)
+    stated = [f"{name} {group}" for name, group in audit.rules.references.items()]
+    yield (
+        "The reference of a group is the rest of the population"
+        + (f", or the stated group ({', '.join(stated)})" if stated else "")
+        + f"; with fewer than {MIN_REFERENCE} records it is not compared."
+    )
     if len(found) > _MAX_ROWS:
         yield f"{len(found) - _MAX_ROWS:,} more rates are in the JSON report."
 
@@ -173,7 +179,7 @@ def _adjusted(audit: Statistics) -> Iterator[Block]:
         for each in ordered[:_MAX_ROWS]
     ]
     head = ("", "crude, points (95 %)", "adjusted (95 %)", "heterogeneity p", "")
-    yield Table("Rate of a group minus that of all others", head, rows)
+    yield Table("Rate of a group minus that of its reference", head, rows)
     yield (
         "Adjusted: Mantel-Haenszel over the strata (stratified Newcombe and Sato intervals). "
         "Heterogeneity: Breslow-Day test with Tarone's correction; if it is small, look at the "

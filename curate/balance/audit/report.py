@@ -169,6 +169,7 @@ def _rules(rules: Rules) -> dict[str, Any]:
             }
             for columns, target in rules.targets.items()
         ],
+        **({"references": dict(rules.references)} if rules.references else {}),
     }
 
 

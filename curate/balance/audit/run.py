@@ -43,6 +43,8 @@ class AuditOptions:
         separator: separator of several values in one text field, or None.
         bins: ranges of numeric columns, by column.
         targets: tables of reference populations.
+        references: the group with which base rates are compared, by attribute, such as
+            ``{"gender": "male"}``; all others are compared with the rest of the population.
         threshold: records below which a combination of values is uncovered.
         min_cell: smallest count to publish; smaller ones are suppressed. None shows all.
         epsilon: privacy budget of Laplace noise on all counts, or None for none.
@@ -55,6 +57,7 @@ class AuditOptions:
     separator: str | None = None
     bins: Mapping[str, Bins] = field(default_factory=dict)
     targets: tuple[Path, ...] = ()
+    references: Mapping[str, str] = field(default_factory=dict)
     threshold: int = THRESHOLD
     min_cell: int | None = None
     epsilon: float | None = None
@@ -133,7 +136,8 @@ def _audit(source: str | Path | None, request: _Request) -> Audit:
         facts = dict(read.facts)
     census = replace(census, records=facts.pop("records"))
     census, budget = _protect(census, options)
-    result = compute_statistics(census, Rules(targets, options.threshold, options.seed))
+    rules = Rules(targets, options.threshold, options.seed, options.references)
+    result = compute_statistics(census, rules)
     return Audit(result, _describe(request, reading, facts, census, budget))
 
 
@@ -167,7 +171,7 @@ def merge_audits(paths: Sequence[str | Path]) -> Audit:
         if (part.rules, part.reading) != (first.rules, first.reading):
             raise DataError(
                 f"{path} was made with other options than {paths[0]}; make each with the same "
-                "--per, --bins, --target, --threshold and --seed"
+                "--per, --bins, --target, --reference, --threshold and --seed"
             )
     order = {name: bins["names"] for name, bins in first.reading["bins"].items()}
     census = merge([part.census for part in parts], order)

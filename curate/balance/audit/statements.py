@@ -80,12 +80,11 @@ def _describe_adjusted(audit: Statistics) -> Iterator[str]:
     if not flagged:
         return
     worst = max(flagged, key=lambda each: abs(each.crude - each.adjusted))
-    verb = {"reversed": "reverse", "vanished": "vanish", "emerged": "emerge"}[worst.kind]
     yield (
         f"{len(flagged):,} of {len(audit.adjusted):,} differences of base rates reverse, vanish "
         f"or emerge when adjusted for another attribute: {worst.label} of {worst.attribute} "
         f"{worst.group} {100 * worst.crude:+.1f} points crude, {100 * worst.adjusted:+.1f} "
-        f"adjusted for {worst.stratum} ({verb}s)."
+        f"adjusted for {worst.stratum} ({worst.kind})."
     )
 
 

@@ -82,14 +82,16 @@ def test_the_difference_at_berkeley_vanishes_within_departments() -> None:
 
 
 def test_kidney_stones_with_a_third_stratum_of_two_records_still_reverse() -> None:
-    many = times(STONES, 4)
-    more = Crossing(
-        many.label, many.attribute, many.groups, many.within, ("small", "large", "unknown"),
-        np.hstack([many.hits, [[0], [1]]]), np.hstack([many.sizes, [[1], [1]]]),
-    )  # fmt: skip
-    open_surgery, _ = adjust(more)
-    assert open_surgery.crude < 0 < open_surgery.adjusted_interval.low
-    assert open_surgery.kind == "reversed"
+    for factor in (1, 4):
+        many = times(STONES, factor)
+        more = Crossing(
+            many.label, many.attribute, many.groups, many.within, ("small", "large", "unknown"),
+            np.hstack([many.hits, [[0], [1]]]), np.hstack([many.sizes, [[1], [1]]]),
+        )  # fmt: skip
+        open_surgery, puncture = adjust(more)
+        assert open_surgery.crude < -0.04
+        assert open_surgery.adjusted > 0.04
+        assert open_surgery.kind == puncture.kind == "reversed"
 
 
 def draw_crossing(
@@ -159,3 +161,14 @@ def test_missing_values_are_no_stratum() -> None:
         each for each in found if (each.attribute, each.group, each.label) == ("a", "x", "yes")
     )
     assert (x.crude, x.adjusted) == (1.0, 1.0)
+
+
+def test_differences_are_adjusted_to_a_stated_group() -> None:
+    three = Crossing(
+        "l", "a", ("x", "y", "z"), "s", ("p", "q"),
+        np.array([[50, 20], [30, 40], [90, 90]]), np.full((3, 2), 100), reference="y",
+    )  # fmt: skip
+    found = {each.group: each for each in adjust(three)}
+    assert set(found) == {"x", "z"}
+    assert (found["x"].crude, found["x"].adjusted) == (pytest.approx(0), pytest.approx(0))
+    assert found["z"].adjusted == pytest.approx(0.55)

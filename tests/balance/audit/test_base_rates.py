@@ -9,7 +9,12 @@ from scipy import stats
 from curate.balance.audit.base_rates import Groups, LabelRates, control_rates, rate
 
 
-def groups(*sizes: int, hidden: tuple[int, ...] = (), missing: tuple[int, ...] = ()) -> Groups:
+def groups(
+    *sizes: int,
+    hidden: tuple[int, ...] = (),
+    missing: tuple[int, ...] = (),
+    reference: int | None = None,
+) -> Groups:
     positions = range(len(sizes))
     return Groups(
         "kind",
@@ -17,6 +22,7 @@ def groups(*sizes: int, hidden: tuple[int, ...] = (), missing: tuple[int, ...] =
         np.array(sizes),
         np.array([position in hidden for position in positions]),
         np.array([position not in missing for position in positions]),
+        reference=reference,
     )
 
 
@@ -95,3 +101,12 @@ def test_real_differences_are_marked_and_few_others() -> None:
         false += sum(bool(each.below) for each in found[5:])
     assert true > 450
     assert false / (true + false) < 0.05
+
+
+def test_rates_are_compared_with_a_stated_group() -> None:
+    first, second, third = compare([60, 40, 10], groups(100, 100, 100, reference=1)).rates
+    assert (first.ratio, third.ratio) == (pytest.approx(1.5), pytest.approx(0.25))
+    assert (second.difference, second.p, second.below) == (None, None, None)
+    assert third.below
+    small = compare([60, 5], groups(100, 10, reference=1)).rates
+    assert [each.difference for each in small] == [None, None]

@@ -399,3 +399,33 @@ def test_bad_coco_annotations_are_one_clear_line(
     with pytest.raises(CurateError) as caught:
         ask(path, "gender")
     assert said in str(caught.value)
+
+
+def test_a_reference_group_can_be_stated(people: Path, tmp_path: Path) -> None:
+    asked = {"label": "job", "bins": AGES, "references": {"age": "adult", "gender,age": "M|adult"}}
+    report = ask(people, "gender,age", **asked)
+    rates = report["base_rates"]["nurse"]["age"]
+    assert rates["adult"]["difference"] is None
+    assert rates["child"]["difference"] == pytest.approx(
+        rates["child"]["rate"] - rates["adult"]["rate"], abs=1e-5
+    )
+    crossed = report["base_rates"]["nurse"]["gender,age"]
+    assert crossed["F|adult"]["ratio"] == pytest.approx(
+        crossed["F|adult"]["rate"] / crossed["M|adult"]["rate"], abs=1e-4
+    )
+    assert report["base_rates"]["nurse"]["gender"]["M"]["difference"] is not None
+    assert not [
+        each
+        for each in report["adjusted"]
+        if (each["attribute"], each["group"]) == ("age", "adult")
+    ]
+    file = write(tmp_path / "a.json", json.dumps(report))
+    other = write(tmp_path / "b.json", json.dumps(report))
+    merged = merge_audits([file, other]).to_dict()
+    assert merged["rules"]["references"] == asked["references"]
+    for wrong, problem in (
+        ({"age": "baby"}, "choose one of: child, adult"),
+        ({"job": "cook"}, "--by"),
+    ):
+        with pytest.raises(DataError, match=problem):
+            ask(people, "age", bins=AGES, references=wrong)

@@ -463,3 +463,16 @@ def test_a_finished_correction_of_another_source_is_not_taken_for_this_one(
     run(tmp_path / "out", people, tmp_path / "again", asked)
     with pytest.raises(UsageError, match="was made from another SOURCE"):
         rebalance(str(blurred), tmp_path / "again", asked, BalanceInputs(groups=people), ONE)
+
+
+def test_ids_without_a_suffix_can_be_repeated(tmp_path: Path) -> None:
+    rows = [f"person {n},{'f' if n < 4 else 'm'}" for n in range(20)]
+    rows += ["person 0_aug1,m", ".hidden,f", "folder/last,f"]
+    table = tmp_path / "people.csv"
+    table.write_text("id,gender\n" + "\n".join(rows), encoding="utf-8")
+    asked = options("oversample", label=None, within=False, tolerance=0.02)
+    counts = rebalance(str(table), tmp_path / "out", asked, BalanceInputs(), ONE).report["counts"]
+    sound(tmp_path / "out")
+    ids = [row.id for row in rows_of(tmp_path / "out")]
+    assert len(set(ids)) == len(ids) == 23 + counts["made"]
+    assert counts["made"] == 10
