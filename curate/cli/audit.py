@@ -158,7 +158,7 @@ def audit_command(source: str | None, **options: Any) -> None:
     report = audit(
         source, options["by"], options["groups"], options["label"], options["manifest"], asked
     )
-    write_report(report, options)
+    write_report(report, options, inputs=(source, options["groups"]))
 
 
 @command.command("merge")
@@ -173,7 +173,7 @@ def merge_command(audits: tuple[Path, ...], **options: Any) -> None:
     from curate.balance.audit.run import merge_audits
 
     check_outputs(audits, (options["output"], options["html"]))
-    write_report(merge_audits(audits), options)
+    write_report(merge_audits(audits), options, inputs=audits)
 
 
 _LABELS_EPILOG = """\b
@@ -279,4 +279,4 @@ def labels_command(vocabulary: str, **options: Any) -> None:
         options["layout"],
         options["seed"],
     )
-    write_report(report, options)
+    write_report(report, options, inputs=(vocabulary, options["source"]))

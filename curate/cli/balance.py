@@ -236,7 +236,7 @@ def command(source: str | None, **options: Any) -> None:
         with watching(options["quiet"]) as watch, stop_on_interrupt(session.stop):
             session = dataclasses.replace(session, watch=watch)
             done = rebalance(source, options["out"], asked, given, session)
-    write_report(done, options, json="report")
+    write_report(done, options, json="report", inputs=(source, options["groups"]))
 
 
 def _split(source: str | None, options: Mapping[str, Any]) -> None:

@@ -58,5 +58,5 @@ def command(ctx: click.Context, /, source: str, out: Path | None, **options: Any
         found = find_duplicates(
             source, out, search, lambda done: watch(Step("reading", "images", done, None))
         )
-    write_report(found, options)
+    write_report(found, options, inputs=(source, out))
     ctx.exit(1 if any(group.leaks for group in found.groups) else 0)

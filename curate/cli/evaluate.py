@@ -106,5 +106,5 @@ def command(ctx: click.Context, /, source: str, **options: Any) -> None:
     faces: Path = options["faces"]
     with stop_on_interrupt(session.stop):
         result = evaluate(source, faces, chosen, recipe, session, quiet=options["quiet"])
-    write_report(result, options)
+    write_report(result, options, inputs=(source, options["groups"]))
     ctx.exit(3 if result.facts["images"]["withheld"]["images"] else 0)

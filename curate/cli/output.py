@@ -49,7 +49,12 @@ def check_outputs(inputs: Iterable[Path | str | None], outputs: Iterable[Path | 
         seen.add(path.resolve())
 
 
-def write_report(report: Report, options: Mapping[str, Any], json: str = "output") -> None:
+def write_report(
+    report: Report,
+    options: Mapping[str, Any],
+    json: str = "output",
+    inputs: Iterable[Path | str | None] = (),
+) -> None:
     """Write a report where the options of `report_options` send it.
 
     The summary goes to stderr unless ``--quiet``; JSON goes to stdout with ``--json``.
@@ -58,8 +63,10 @@ def write_report(report: Report, options: Mapping[str, Any], json: str = "output
         report: the result of the command.
         options: values by parameter name.
         json: the parameter that names the JSON file.
+        inputs: what the command read; the page shows their names, not their folders.
     """
-    report.save(json=options[json], html=options["html"])
+    names = (Path(str(each)).name or str(each) for each in inputs if each is not None)
+    report.save(json=options[json], html=options["html"], source=", ".join(names))
     if options["as_json"]:
         click.echo(report.to_json(), nl=False)
     if not options["quiet"]:

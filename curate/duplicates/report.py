@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import curate
 from curate.report.document import Report
 from curate.report.values import Block, Page, Section, Table
 
@@ -168,8 +169,12 @@ class Duplicates(Report):
             title="Near-duplicates",
             lead=tuple(self.to_text().splitlines()),
             sections=sections,
-            foot=f"Hashes of 256 bits, up to {self.threshold} of which differ; "
-            f"{self.unverified:,} pairs were near and did not show the same picture.",
+            verdict=f"{self.copies:,} near-duplicates in {len(said['groups']):,} groups, of "
+            f"{self.images:,} images; {len(said['unblurred']):,} outputs are not blurred although "
+            "a twin has a face.",
+            about=f"curate-dataset {curate.__version__}; hashes of 256 bits, up to "
+            f"{self.threshold} of which differ; {self.unverified:,} pairs were near and did not "
+            "show the same picture",
         )
 
 

@@ -66,14 +66,24 @@ def make_page(
     ]
     if pictures:
         gallery = Gallery(_WARNING, tuple(pictures))
-        sections.append(Section("Largest faces that would not be hidden", (gallery,)))
+        sections.insert(0, Section("Largest faces that would not be hidden", (gallery,)))
     tool = facts["tool"]
     return Page(
         "Detector evaluation",
         tuple(_lead(measures, facts)),
         tuple(sections),
         f"{tool['name']} {tool['version']}; labels {str(facts['truth_sha256'])[:12]}",
+        verdict=_verdict(measures),
     )
+
+
+def _verdict(measures: Measures) -> str:
+    hidden = _format_estimate(measures.overall, "hidden")
+    parts = [f"Hidden: {hidden} % of {measures.overall.faces:,} labelled faces"]
+    for iou, precision in list(measures.precision.items())[:1]:
+        text = _format_share(precision.share, precision.shown)
+        parts.append(f"precision at IoU {iou:g}: {text} % of {precision.share.total:,} detections")
+    return f"{'; '.join(parts)}."
 
 
 def _lead(measures: Measures, facts: Mapping[str, Any]) -> Iterator[str]:

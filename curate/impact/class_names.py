@@ -14,16 +14,10 @@ import numpy.typing as npt
 
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Classifier, Source
+from curate.report.text import imagenet_classes
 
 IMAGENET = "imagenet"
 """The model and the class names used for datasets whose categories are WordNet ids."""
-
-IMAGENET_IDS = Path(__file__).with_name("models") / "imagenet_ids.txt"
-"""WordNet ids of the 1,000 classes of ILSVRC 2012, one per line, in the order of the scores.
-
-The order is that of the ids, as in
-https://github.com/tensorflow/models/blob/master/research/slim/datasets/imagenet_lsvrc_2015_synsets.txt.
-"""
 
 _PROBE_SIDE = 64  # pixels of the gray image that shows how many scores a model returns
 
@@ -85,7 +79,7 @@ def number_classes(count: int) -> Classes:
 @cache
 def imagenet_ids() -> tuple[str, ...]:
     """Return the WordNet ids of ImageNet's classes in the order of the scores."""
-    return tuple(IMAGENET_IDS.read_text(encoding="ascii").split())
+    return tuple(imagenet_classes())
 
 
 def load_classes(given: str) -> Classes:

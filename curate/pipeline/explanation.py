@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+import curate
 from curate import codec
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Pixels
@@ -82,9 +83,12 @@ def describe(name: str, pixels: Pixels, decision: Decision, rule: Rule, recipe: 
     count, faces = len(decision.boxes), len(decision.faces)
     order = np.argsort(-decision.probabilities, kind="stable")[:MAX_ROWS]
     height, width = pixels.shape[:2]
+    verdict = f"{faces} faces from {count} candidates."
+    about = (
+        f"{name}, {width} × {height} pixels; curate-dataset {curate.__version__}, "
+        f"profile {recipe.profile}"
+    )
     lead = (
-        f"{faces} faces from {count} candidates, {width} × {height} pixels, profile "
-        f"{recipe.profile}.",
         _STAGES[decision.stage].format(count=count)
         + ("" if decision.rescored else " Scores of the passes decided; no crops were scored."),
     )
@@ -101,7 +105,7 @@ def describe(name: str, pixels: Pixels, decision: Decision, rule: Rule, recipe: 
         "thorough, no --max-side) can help. Otherwise its row says which threshold it missed."
     )
     sections.append(Section("Candidates", (table, note) if count else (note,)))
-    return Page(f"Faces in {name}", lead, tuple(sections), "curate detect --explain")
+    return Page(f"Faces in {name}", lead, tuple(sections), about, verdict)
 
 
 def _rows(decision: Decision, rule: Rule, order: np.ndarray) -> Iterator[tuple[str, ...]]:

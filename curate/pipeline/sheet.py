@@ -60,7 +60,8 @@ def save_sheet(out: str | Path, path: Path, options: SheetOptions | None = None)
         ManifestError: if the manifest cannot be read.
         OSError: if the page cannot be written.
     """
-    save_text(path, render_page(make_sheet(Path(out), options or SheetOptions())))
+    page = make_sheet(Path(out), options or SheetOptions())
+    save_text(path, render_page(page, Path(out).resolve().name))
 
 
 def make_sheet(out: Path, options: SheetOptions) -> Page:
@@ -83,9 +84,10 @@ def make_sheet(out: Path, options: SheetOptions) -> Page:
     sections.append(Section("Run", (_run_table(run),)))
     return Page(
         "Face obfuscation",
-        (_verdict(counts), *_notes(run)),
+        tuple(_notes(run)),
         tuple(sections),
         f"{run['tool']['name']} {run['tool']['version']}; recipe {run['recipe_sha256'][:12]}",
+        verdict=_verdict(counts),
     )
 
 

@@ -38,24 +38,25 @@ class Report(ABC):
         """The report as JSON text, without NaN or infinity."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
-    def to_html(self) -> str:
-        """The report as one HTML document that needs no network."""
-        return render_page(self.to_page())
+    def to_html(self, source: str = "") -> str:
+        """The report as one HTML document that needs no network; `source` is shown at its top."""
+        return render_page(self.to_page(), source)
 
-    def save(self, json: Path | None = None, html: Path | None = None) -> None:
+    def save(self, json: Path | None = None, html: Path | None = None, source: str = "") -> None:
         """Write the report to files, each atomically.
 
         Args:
             json: where to write the JSON, or None.
             html: where to write the page, or None.
+            source: names of the inputs, shown on the page.
 
         Raises:
             OSError: if a file cannot be written.
         """
-        texts = [(html, self.to_html)] if html is not None else []
-        texts += [(json, self.to_json)] if json is not None else []
-        for path, make in texts:
-            save_text(Path(path), make())
+        if html is not None:
+            save_text(Path(html), self.to_html(source))
+        if json is not None:
+            save_text(Path(json), self.to_json())
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(typeset(self.to_text()))}</pre>"

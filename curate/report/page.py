@@ -9,32 +9,37 @@ from typing import Any
 
 import jinja2
 
-from curate.report.svg import draw_bars, draw_lines
-from curate.report.text import typeset
+from curate.report.svg import NARROW, draw_bars, draw_lines
+from curate.report.text import name_classes, typeset
 from curate.report.values import BarChart, Gallery, LineChart, Page, Section, Table
 
 
-def render_page(page: Page) -> str:
-    """Render a page as one HTML document; every text is escaped."""
-    source = (files("curate.report") / "page.html").read_text(encoding="utf-8")
+def render_page(page: Page, source: str = "") -> str:
+    """Render a page as one HTML document; every text is escaped.
+
+    Args:
+        page: its contents.
+        source: names of the inputs, shown at the top.
+    """
+    text = (files("curate.report") / "page.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, finalize=_typeset
     )
-    template = environment.from_string(source)
-    return template.render(page=page, blocks=_iter_blocks, base64=_to_base64) + "\n"
+    template = environment.from_string(text)
+    return template.render(page=page, source=source, blocks=_iter_blocks, base64=_to_base64) + "\n"
 
 
 def _typeset(value: Any) -> Any:
-    """Typeset plain texts; markup, such as charts, is left as it is."""
-    return typeset(value) if type(value) is str else value
+    """Typeset plain texts, with class names; markup, such as charts, is left as it is."""
+    return name_classes(typeset(value)) if type(value) is str else value
 
 
 def _iter_blocks(section: Section) -> Iterator[tuple[str, Any]]:
     for block in section.blocks:
         if isinstance(block, BarChart):
-            yield "chart", {"chart": block, "svg": draw_bars(block)}
+            yield "chart", {"chart": block, "svg": draw_bars(block) + draw_bars(block, NARROW)}
         elif isinstance(block, LineChart):
-            yield "chart", {"chart": block, "svg": draw_lines(block)}
+            yield "chart", {"chart": block, "svg": draw_lines(block) + draw_lines(block, NARROW)}
         elif isinstance(block, Table):
             yield "table", block
         elif isinstance(block, Gallery):

@@ -7,50 +7,91 @@ with color-vision deficiencies; lines differ in their dashes, too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from curate.report.text import name_classes, typeset
 from curate.report.values import Bar, BarChart, Line, LineChart
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#a6761d")
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 2", "1 4", "6 6")
 
-_WIDTH, _LABELS, _RIGHT, _ROW, _AXIS = 780, 240, 200, 26, 34
-_PLOT = 320
+_AXIS, _PLOT = 34, 320
+_ANCHORS = ("start", "middle", "middle", "middle", "end")
 
 
-def draw_bars(chart: BarChart) -> Markup:
-    """Draw a bar chart, with values and intervals as text on the right."""
-    height = _ROW * len(chart.bars) + _AXIS
-    across = _WIDTH - _LABELS - _RIGHT
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Measures of charts for a width of the page, in pixels.
+
+    Args:
+        name: CSS class.
+        width: of the chart.
+        left: space for the labels of bars; 0 if they are above the bars.
+        right: space for the values of bars, or for the legend of lines.
+        row: height of a bar with its label.
+    """
+
+    name: str
+    width: int
+    left: int
+    right: int
+    row: int
+
+
+WIDE = Size("wide", 780, 240, 200, 26)
+NARROW = Size("narrow", 350, 0, 0, 44)
+
+
+def draw_bars(chart: BarChart, size: Size = WIDE) -> Markup:
+    """Draw a bar chart, with values and intervals as text; targets are dashed lines."""
+    height = size.row * len(chart.bars) + _AXIS
+    left, right = size.left or 4, size.right or 4
+    across = size.width - left - right
     low, high = chart.domain
 
     def x(value: float) -> float:
-        return _LABELS + across * (min(max(value, low), high) - low) / (high - low)
+        return left + across * (min(max(value, low), high) - low) / (high - low)
 
     parts = [
         Markup('<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="0" y2="{1}"/>').format(
             x(tick), height - _AXIS
         )
-        + _text(x(tick), height - 14, format_value(tick, chart.percent), "middle")
-        for tick in (low + (high - low) * step / 4 for step in range(5))
+        + _text(
+            x(tick),
+            height - 14,
+            format_value(tick, chart.percent),
+            "middle" if size.left else _ANCHORS[step],
+        )
+        for step, tick in enumerate(low + (high - low) * step / 4 for step in range(5))
     ]
     for number, bar in enumerate(chart.bars):
-        middle = _ROW * number + _ROW / 2
-        parts.append(_text(_LABELS - 8, middle + 4, _cut(bar.label, 32), "end"))
+        middle = size.row * (number + 1) - 13
         value = format_bar(bar, chart.percent)
-        parts.append(_text(_WIDTH - _RIGHT + 10, middle + 4, value, "start"))
+        label = name_classes(typeset(bar.label))
+        if size.left:
+            parts.append(_text(left - 8, middle + 4, _cut(label, 32), "end"))
+            parts.append(_text(size.width - right + 10, middle + 4, value, "start"))
+        else:
+            space = (size.width - 8) // 7 - len(value) - 1
+            parts.append(_text(left, middle - 14, _cut(label, space), "start"))
+            parts.append(_text(size.width - right, middle - 14, value, "end"))
         if bar.value is not None:
             start, end = sorted((x(max(low, 0.0)), x(bar.value)))
             shape = Markup('<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="14"/>')
             parts.append(shape.format(start, middle - 7, end - start))
             parts.append(_whisker(bar, middle, x))
-    return _frame(chart.title, height, parts)
+        if bar.target is not None:
+            line = Markup('<line class="target" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>')
+            parts.append(line.format(x(bar.target), middle - 11, middle + 11))
+    return _frame(chart.title, size, height, parts)
 
 
-def draw_lines(chart: LineChart) -> Markup:
-    """Draw a line chart with a legend on the right."""
-    left, across = 60.0, _WIDTH - 60.0 - 190.0
+def draw_lines(chart: LineChart, size: Size = WIDE) -> Markup:
+    """Draw a line chart with a legend on the right, or below it."""
+    left = 60.0 if size.right else 44.0
+    across = size.width - left - (size.right - 10 if size.right else 14)
     parts = []
     for step in range(6):
         share = step / 5
@@ -66,11 +107,13 @@ def draw_lines(chart: LineChart) -> Markup:
     parts.append(_text(4, _PLOT / 2, chart.y, "middle", turn=True))
     for number, line in enumerate(chart.lines):
         parts.append(_polyline(line, number, left, across))
-        y = 16 + 20 * number
-        end = left + across
+        y = (16 if size.right else _PLOT + 66) + 20 * number
+        end = left + across if size.right else left - 14
         parts.append(_stroke(f"M{end + 14:.0f} {y}H{end + 44:.0f}", number))
-        parts.append(_text(end + 50, y + 4, _cut(line.label, 22), "start"))
-    return _frame(chart.title, _PLOT + 54, parts)
+        label = _cut(name_classes(line.label), 22 if size.right else 40)
+        parts.append(_text(end + 50, y + 4, label, "start"))
+    below = 0 if size.right else 20 * len(chart.lines) + 6
+    return _frame(chart.title, size, _PLOT + 54 + below, parts)
 
 
 def format_value(value: float | None, percent: bool = True, digits: int = 1) -> str:
@@ -132,9 +175,9 @@ def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _frame(title: str, height: float, parts: Iterable[Markup]) -> Markup:
+def _frame(title: str, size: Size, height: float, parts: Iterable[Markup]) -> Markup:
     inside = Markup("").join(parts)
     return Markup(
-        '<svg role="img" viewBox="0 0 {} {:.0f}" xmlns="http://www.w3.org/2000/svg" '
+        '<svg class="{}" role="img" viewBox="0 0 {} {:.0f}" xmlns="http://www.w3.org/2000/svg" '
         'aria-label="{}"><title>{}</title>{}</svg>'
-    ).format(_WIDTH, height, title, title, inside)
+    ).format(size.name, size.width, height, title, title, inside)

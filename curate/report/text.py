@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
 
 _NOUNS = {
     **{f"{noun}s": noun for noun in (
@@ -25,6 +29,7 @@ _ONE = re.compile(
     rf"(?: ({'|'.join(_VERBS)})\b)?"
 )
 _MINUS = re.compile(r"(?<![^\s(\[])-(?=\d)")
+_WNID = re.compile(r"(?<![\w./-])n\d{8}(?![\w./-])")
 _COLUMNS = re.compile(r"\S {2,}\S")
 
 
@@ -36,6 +41,31 @@ def typeset(text: str) -> str:
     """
     text = _ONE.sub(_to_singular, text)
     return _MINUS.sub("−", text).replace(" -> ", " → ")
+
+
+def name_classes(text: str) -> str:
+    """Return a text with the class name after each WordNet id of ImageNet, except in paths.
+
+    >>> name_classes("n01440764: train/n01440764/a.jpg")
+    'n01440764 tench: train/n01440764/a.jpg'
+    """
+    return _WNID.sub(_with_name, text)
+
+
+def _with_name(found: re.Match[str]) -> str:
+    name = imagenet_classes().get(found[0])
+    return found[0] if name is None else f"{found[0]} {name}"
+
+
+@cache
+def imagenet_classes() -> Mapping[str, str]:
+    """Return the names of the 1,000 classes of ILSVRC 2012 by WordNet id.
+
+    The order is that of the scores of models, which is that of the ids.
+    """
+    lines = (files("curate.report") / "imagenet_classes.tsv").read_text(encoding="utf-8")
+    pairs = (line.partition("\t") for line in lines.splitlines())
+    return MappingProxyType({wnid: name for wnid, _, name in pairs})
 
 
 def wrap(text: str, width: int) -> str:

@@ -15,12 +15,14 @@ class Bar:
         value: the value, or None for an empty row.
         low: lower end of its interval, or None.
         high: upper end of its interval, or None.
+        target: value to compare with, drawn as a line, or None.
     """
 
     label: str
     value: float | None
     low: float | None = None
     high: float | None = None
+    target: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +135,12 @@ class Page:
         title: its heading.
         lead: paragraphs before the first section.
         sections: in order.
-        foot: the last line: tool, version and digests of the inputs.
+        about: tool, version and digests of the inputs; shown below the title.
+        verdict: the result in one or two sentences, shown first.
     """
 
     title: str
     lead: tuple[str, ...]
     sections: tuple[Section, ...]
-    foot: str
+    about: str
+    verdict: str = ""

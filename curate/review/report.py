@@ -33,9 +33,10 @@ def make_page(report: Mapping[str, Any]) -> Page:
     tool = report["tool"]
     return Page(
         title="Review",
-        lead=(describe_result(report),),
+        lead=(),
         sections=tuple(sections),
-        foot=f"{tool['name']} {tool['version']}, review {report['review']}, "
+        verdict=describe_result(report),
+        about=f"{tool['name']} {tool['version']}, review {report['review']}, "
         f"journal {report['journal_sha256'][:12]}",
     )
 

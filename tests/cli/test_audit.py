@@ -72,7 +72,7 @@ def test_names_in_the_data_cannot_write_to_the_page_or_the_terminal(tmp_path: Pa
     ("text", "arguments", "code", "said"),
     [
         (b"id,a\n1,x\n", ["--by", "b"], 2, "has no column 'b'"),
-        (b"id,a\n1,x\n", [], 2, "Missing option '--by'"),
+        (b"id,a\n1,x\n", [], 2, "missing option '--by'"),
         (b"id,a\n1,\xff\n", ["--by", "a"], 1, "is not UTF-8 text; save it as UTF-8"),
         (b"id,a\n1,x\n1,x\n", ["--by", "a"], 1, "is duplicated"),
         (b"id,a\n", ["--by", "a"], 1, "is empty"),

@@ -76,7 +76,7 @@ def test_labels_cannot_write_to_the_page_or_the_terminal(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 2, "Missing option '--judgments'"),
+        ([], 2, "missing option '--judgments'"),
         (["--judgments", "none.csv"], 1, "none.csv cannot be read"),
         (["--judgments", "first.csv", "--unsafe-share", "2"], 2, "--unsafe-share must be above 0"),
         (["--judgments", "first.csv", "--undecided", "ask"], 2, "'ask' is not one of"),

@@ -39,7 +39,7 @@ def test_reports_are_written_and_deterministic(source: Path, out: Path, tmp_path
     done = curate(source, out, *COLOURS, "-o", report, "--html", page)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    assert "36 pairs of images\ntop-1: 100.00 % -> 55.56 %" in done.stderr
+    assert "36 pairs of images\ntop-1: 100.00 % → 55.56 %" in done.stderr
     assert "That the hidden regions are faces accounts for" in done.stderr
     assert json.loads(report.read_text())["arms"]["steps"]
     assert page.read_text().startswith("<!doctype html>")

@@ -107,7 +107,7 @@ def test_errors_are_one_line_with_an_exit_code(
         ((photos, out, *COLOURS, "-o", out / "x.json"), 2, "inside, the input"),
         ((photos, out, "--model", "nothing"), 2, "nothing"),
         ((photos, out, *COLOURS, "--classes", "4"), 1, "names 4"),
-        ((photos,), 2, "Missing argument"),
+        ((photos,), 2, "missing argument"),
     ):
         done = curate(*arguments)
         assert done.returncode == code, (arguments, done.stderr)

@@ -73,7 +73,7 @@ def test_errors_are_one_line_with_an_exit_code(
             2,
             "cannot write",
         ),
-        ((original,), 2, "Missing argument"),
+        ((original,), 2, "missing argument"),
     ):
         done = in_process("impact", "train", *arguments)
         assert done.returncode == code, (arguments, done.stderr)

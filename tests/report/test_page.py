@@ -1,13 +1,23 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 
 from curate.report.page import render_page
-from curate.report.svg import COLORS, draw_bars, draw_lines, format_bar, format_value
+from curate.report.svg import (
+    COLORS,
+    NARROW,
+    WIDE,
+    Size,
+    draw_bars,
+    draw_lines,
+    format_bar,
+    format_value,
+)
 from curate.report.values import (
     Bar,
     BarChart,
@@ -150,6 +160,47 @@ def test_bars_are_formatted_as_text() -> None:
     assert format_bar(Bar("", 0.5)) == "50 %"
     assert format_bar(Bar("", None, 0.0, 1.0)) == "–"
     assert format_bar(Bar("", 1.5, 1.0, 2.0), percent=False) == "1.5 (1.00 to 2.00)"
+
+
+def test_a_page_starts_with_source_version_and_verdict() -> None:
+    text = render_page(replace(PAGE, verdict="1 faces are hidden."), "photos")
+    top = text.partition("<h2>")[0]
+    assert "photos; The foot." in top
+    assert "1 face is hidden." in top
+    assert top.index("The foot.") < top.index("1 face is hidden.") < top.index("The lead.")
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+@pytest.mark.parametrize("percent", [True, False])
+def test_nothing_of_a_chart_is_outside_of_it(size: Size, percent: bool) -> None:
+    bars = (
+        Bar("n01440764", 0.5, 0.2, 0.7, 0.4),
+        Bar("a long name of a group " * 4, 1.0, 1.0, 1.0, 1.0),
+        Bar("low", -1.0, -2.0, -0.5, None),
+    )
+    for svg in (
+        draw_bars(BarChart("Shares", bars, (-1.0, 1.0), percent), size),
+        draw_lines(LINES, size),
+    ):
+        root = parse(svg)
+        _, _, width, height = map(float, root.attrib["viewBox"].split())
+        assert width == size.width
+        for text in root.iterfind(".//svg:text", SVG):
+            letters = 6.6 * len(text.text or "")
+            x = float(text.attrib["x"])
+            start = {"start": 0.0, "middle": 0.5, "end": 1.0}[text.attrib["text-anchor"]]
+            if "transform" not in text.attrib:
+                assert x - start * letters >= -4
+                assert x + (1 - start) * letters <= width + 4
+            assert float(text.attrib["y"]) <= height
+
+
+def test_targets_are_lines_and_classes_have_names() -> None:
+    svg = draw_bars(BarChart("Shares", (Bar("n01440764", 0.5, target=0.4), Bar("b", 0.1))))
+    lines = [each.attrib for each in parse(svg).iterfind(".//svg:line[@class='target']", SVG)]
+    assert len(lines) == 1
+    assert lines[0]["x1"] == lines[0]["x2"]
+    assert "n01440764 tench" in svg
 
 
 def test_a_gallery_has_an_optional_warning_and_can_be_wide() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.report.text import typeset, wrap
+from curate.report.text import name_classes, typeset, wrap
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,17 @@ def test_prose_fits_the_width_and_keeps_its_words(words: list[str], width: int) 
 def test_lines_of_tables_are_not_broken() -> None:
     line = f"  name{' ' * 60}12.5 %  (3.2 to 40.1)"
     assert wrap(line, 40) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("n01440764", "n01440764 tench"),
+        ("n01440764: gender f, n02102040.", "n01440764 tench: gender f, n02102040."),
+        ("(n03888257)", "(n03888257 parachute)"),
+        ("n99999999, xn01440764, n014407640", "n99999999, xn01440764, n014407640"),
+        ("val/n01440764/a.jpg, n01440764/b.jpg", "val/n01440764/a.jpg, n01440764/b.jpg"),
+    ],
+)
+def test_class_names_are_beside_wordnet_ids_but_not_in_paths(text: str, expected: str) -> None:
+    assert name_classes(text) == expected

@@ -48,14 +48,37 @@ def make_page(audit: Statistics, statements: Sequence[str], tool: Mapping[str, s
         (*statements, _INTERVALS),
         tuple(sections),
         f"{tool['name']} {tool['version']}; {audit.census.records:,} records",
+        verdict=_verdict(audit),
     )
+
+
+def _verdict(audit: Statistics) -> str:
+    """The largest and the smallest group of each attribute, and how many pairs are flagged."""
+    parts = []
+    for grouping in audit.groupings:
+        known = [each for each in grouping.shares if each.share is not None and each.share.total]
+        if len(grouping.columns) > 1 or len(known) < 2:
+            continue
+        ordered = sorted(known, key=lambda each: each.share.value if each.share else 0.0)
+        ends = [
+            f"{format_group(each.group)} {100 * each.share.value:.1f} %"
+            for each in (ordered[-1], ordered[0])
+            if each.share is not None
+        ]
+        parts.append(f"{grouping.columns[0]}: most {ends[0]}, least {ends[1]}")
+    if audit.associations:
+        flagged = sum(each.flagged for each in audit.associations)
+        parts.append(
+            f"{flagged:,} of {len(audit.associations):,} associations with labels are flagged"
+        )
+    return f"{'; '.join(parts)}." if parts else ""
 
 
 def _grouping(grouping: Grouping) -> Iterator[Block]:
     shown = sorted(grouping.shares, key=lambda each: -(each.share.hits if each.share else -1))
     bars = tuple(_bar(each) for each in shown[:_MAX_BARS])
     name = " and ".join(grouping.columns)
-    yield BarChart(f"Share by {name}", bars, (0.0, _end(bars)))
+    yield BarChart(f"Share by {name}; dashed: target", bars, (0.0, _end(bars)))
     target = "a reference population" if grouping.has_reference else "uniform shares"
     rows = [_row(each) for each in shown[:_MAX_ROWS]]
     head = ("", "count", "% (95 % interval)", "ratio to target")
@@ -229,7 +252,10 @@ def _uncovered(audit: Statistics) -> Iterator[Block]:
 def _bar(each: GroupShare) -> Bar:
     if each.share is None or each.interval is None or not each.share.total:
         return Bar(format_group(each.group), None)
-    return Bar(format_group(each.group), each.share.value, each.interval.low, each.interval.high)
+    # The target is a share of the groups without missing values, the bar of all.
+    target = each.share.value / each.ratio if each.ratio else each.target
+    interval = each.interval
+    return Bar(format_group(each.group), each.share.value, interval.low, interval.high, target)
 
 
 def _row(each: GroupShare) -> tuple[str, ...]:
@@ -244,7 +270,7 @@ def _row(each: GroupShare) -> tuple[str, ...]:
 
 def _end(bars: Sequence[Bar]) -> float:
     """End of an axis that contains every interval, with round ticks."""
-    most = max((bar.high or 0.0 for bar in bars), default=0.0)
+    most = max((max(bar.high or 0.0, bar.target or 0.0) for bar in bars), default=0.0)
     return next((end for end in (0.04, 0.1, 0.2, 0.4, 0.6, 0.8) if most <= end), 1.0)
 
 

@@ -40,7 +40,21 @@ def make_page(report: Mapping[str, Any]) -> Page:
         tuple(sections),
         f"{tool['name']} {tool['version']}; strategy {report['recipe']['strategy']}, seed "
         f"{report['recipe']['seed']}",
+        verdict=_verdict(report),
     )
+
+
+def _verdict(report: Mapping[str, Any]) -> str:
+    counts = report["counts"]
+    parts = [
+        f"{counts['records']:,} records: {counts['kept']:,} kept, {counts['removed']:,} removed, "
+        f"{counts['made']:,} added"
+    ]
+    for name, found in report["comparisons"].items():
+        before, after = (found[side]["total_variation"] for side in ("before", "after"))
+        if before is not None and after is not None:
+            parts.append(f"{name}: distance from the target {before:.3f} → {after:.3f}")
+    return f"{'; '.join(parts)}."
 
 
 def _confounding(found: Mapping[str, Any]) -> Iterator[Block]:

@@ -44,9 +44,10 @@ def make_page(answer: LabelAudit) -> Page:
     tool = answer.tool
     return Page(
         "Label audit",
-        (*_warn(audit), *answer.statements),
+        (*_warn(audit), *answer.statements[1:]),
         tuple(sections),
         f"{tool['name']} {tool['version']}; judgments {digests}",
+        verdict=answer.statements[0],
     )
 
 

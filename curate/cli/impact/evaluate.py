@@ -96,7 +96,7 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     with watching(quiet=options["quiet"]) as watch, stop_on_interrupt(session.stop):
         session = dataclasses.replace(session, watch=watch)
         report = evaluate_impact(original, obfuscated, chosen, session)
-    write_report(report, options)
+    write_report(report, options, inputs=(original, obfuscated))
 
 
 def _parse_arms(text: str | None) -> tuple[str, ...] | None:

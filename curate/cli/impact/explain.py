@@ -131,7 +131,7 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     model = open_model(options["model"], resolve_device(options["device"]))
     with watching_steps(options["quiet"]) as watch:
         report = explain_impact(original, obfuscated, model, chosen, watch)
-    write_report(report, options)
+    write_report(report, options, inputs=(original, obfuscated))
 
 
 def _make_options(options: dict[str, Any]) -> Any:

@@ -118,7 +118,7 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
         )
         with stop_on_interrupt(session.stop, "epochs"):
             report = train_impact(original, obfuscated, chosen, session)
-    write_report(report, options)
+    write_report(report, options, inputs=(original, obfuscated))
 
 
 def _make_options(options: dict[str, Any]) -> Any:

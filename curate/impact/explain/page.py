@@ -66,7 +66,7 @@ def make_page(report: ExplainReport) -> Page:
         Section("Limits of attribution maps", CAUTIONS),
     ]
     if report.sheets:
-        sections.append(Section("Contact sheet", tuple(_sheets(report))))
+        sections.insert(0, Section("Contact sheet", tuple(_sheets(report))))
     tool = facts["tool"]
     return Page(
         "Attribution on faces",
@@ -74,6 +74,19 @@ def make_page(report: ExplainReport) -> Page:
         tuple(sections),
         f"{tool['name']} {tool['version']}; model {facts['model'].get('spec', '')}; manifest "
         f"{facts['manifest']['records_sha256'][:12]}",
+        verdict=_verdict(explanation, titles),
+    )
+
+
+def _verdict(explanation: Explanation, titles: Mapping[str, str]) -> str:
+    """The share of attribution on faces by the first method."""
+    if not explanation.images or not explanation.overall:
+        return "No image was explained."
+    name, found = next(iter(explanation.overall.items()))
+    return (
+        f"{titles[name]}: {_percent(found.original.share)} % of the attribution lies on faces in "
+        f"original images and {_percent(found.obfuscated.share)} % in obfuscated ones; "
+        f"{found.n:,} images."
     )
 
 

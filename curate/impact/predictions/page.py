@@ -73,6 +73,16 @@ def make_page(report: ImpactReport) -> Page:
         tuple(sections),
         f"{tool['name']} {tool['version']}; predictions {first['original_sha256'][:12]} and "
         f"{first['obfuscated_sha256'][:12]}",
+        verdict=_verdict(impact),
+    )
+
+
+def _verdict(impact: Impact) -> str:
+    change = impact.top1
+    return (
+        f"Top-1 accuracy changes by {format_points(change.difference)} points"
+        f"{format_ends(change.interval)}, from {format_percent(change.original)} on original to "
+        f"{format_percent(change.obfuscated)} on obfuscated images; {change.n:,} images."
     )
 
 

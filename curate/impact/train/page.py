@@ -73,6 +73,15 @@ def make_page(report: TrainReport) -> Page:
         tuple(_lead(report)),
         tuple(sections),
         f"{tool['name']} {tool['version']}",
+        verdict=_verdict(report),
+    )
+
+
+def _verdict(report: TrainReport) -> str:
+    deployment = report.transfer.gaps["deployment"].top1
+    return (
+        "Trained on obfuscated and tested on original images, accuracy changes by "
+        f"{format_points(deployment.value)} points{format_ends(deployment.interval)}."
     )
 
 
@@ -85,11 +94,6 @@ def _lead(report: TrainReport) -> Iterator[str]:
         f"images obfuscated, and tested on {images['test']:,} others, both original and "
         "obfuscated. "
         f"{images['withheld']:,} images were withheld from the obfuscated dataset and are left out."
-    )
-    deployment = report.transfer.gaps["deployment"].top1
-    yield (
-        "Trained on obfuscated and tested on original images, accuracy changes by "
-        f"{format_points(deployment.value)} points{format_ends(deployment.interval)}."
     )
     yield _INTERVALS
 
