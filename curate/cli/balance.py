@@ -12,7 +12,7 @@ import click
 
 from curate.cli.options import HTML, JSON, LAYOUT, PATH, QUIET, SEED, SHARD_SIZE, SOURCE, WORKERS
 from curate.cli.output import check_outputs, write_report
-from curate.cli.progress import stop_on_interrupt, telling, watching
+from curate.cli.progress import stop_on_interrupt
 from curate.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -225,17 +225,10 @@ def command(source: str | None, **options: Any) -> None:
     inputs = [source, options["groups"], options["labels"], options["out"]]
     check_outputs(inputs, (options["report"], options["html"]))
     asked, given = read_options(options)
-    session = Session(
-        layout=options["layout"],
-        workers=options["workers"],
-        tell=telling(quiet=options["quiet"]),
-    )
-    if options["dry_run"]:
-        done = rebalance(source, None, asked, given, session)
-    else:
-        with watching(options["quiet"]) as watch, stop_on_interrupt(session.stop):
-            session = dataclasses.replace(session, watch=watch)
-            done = rebalance(source, options["out"], asked, given, session)
+    session = Session(layout=options["layout"], workers=options["workers"])
+    out = None if options["dry_run"] else options["out"]
+    with stop_on_interrupt(session.stop):
+        done = rebalance(source, out, asked, given, session, quiet=options["quiet"])
     write_report(done, options, json="report", inputs=(source, options["groups"]))
 
 

@@ -9,7 +9,6 @@ import click
 
 from curate.cli.options import LAYOUT, PATH, SOURCE, WORKERS
 from curate.cli.output import check_outputs, report_options, write_report
-from curate.cli.progress import watching_steps
 from curate.duplicates.hashing import THRESHOLD
 
 _EPILOG = """\b
@@ -44,7 +43,7 @@ def command(ctx: click.Context, /, source: str, out: Path | None, **options: Any
     code 1.
     """
     from curate.duplicates.run import SearchOptions, find_duplicates
-    from curate.pipeline.session import Session, Step, workers_for
+    from curate.pipeline.session import Session, workers_for
     from curate.recipe import Recipe
 
     check_outputs([source, out, options["faces"]], [options["output"], options["html"]])
@@ -54,9 +53,6 @@ def command(ctx: click.Context, /, source: str, out: Path | None, **options: Any
         threshold=options["max_distance"],
         workers=workers_for(Recipe(), Session(workers=options["workers"])),
     )
-    with watching_steps(options["quiet"]) as watch:
-        found = find_duplicates(
-            source, out, search, lambda done: watch(Step("reading", "images", done, None))
-        )
+    found = find_duplicates(source, out, search, quiet=options["quiet"])
     write_report(found, options, inputs=(source, out))
     ctx.exit(1 if any(group.leaks for group in found.groups) else 0)

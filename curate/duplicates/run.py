@@ -38,6 +38,8 @@ from curate.layouts import open_source
 from curate.layouts.faces import iter_given_faces
 from curate.manifest import store
 from curate.manifest.files import DATA, MANIFEST, Problem
+from curate.pipeline.progress import show_steps
+from curate.pipeline.session import Step
 from curate.storage.index import open_index
 
 _SCHEMA = """
@@ -94,7 +96,9 @@ def find_duplicates(
     source: str | Path,
     out: str | Path | None = None,
     options: SearchOptions | None = None,
-    watch: Callable[[int], None] = lambda _: None,
+    watch: Callable[[int], None] | None = None,
+    *,
+    quiet: bool = False,
 ) -> Duplicates:
     """Find images of a dataset that show the same picture.
 
@@ -106,7 +110,8 @@ def find_duplicates(
         source: the dataset; only read.
         out: the OUT of a run, or None.
         options: how.
-        watch: called with the number of images read so far.
+        watch: called with the number of images read so far, which is then not shown.
+        quiet: show no progress.
 
     Raises:
         UsageError: if the request contradicts itself.
@@ -115,8 +120,10 @@ def find_duplicates(
     """
     options = options or SearchOptions()
     opened = open_source(str(source), options.layout)
-    with searched(opened, None if out is None else Path(out), options, watch) as found:
-        return found.report()
+    with show_steps(quiet or watch is not None) as show:
+        count = watch or (lambda done: show(Step("reading", "images", done, None)))
+        with searched(opened, None if out is None else Path(out), options, count) as found:
+            return found.report()
 
 
 def iter_problems(source: str, out: Path, workers: int) -> Iterator[Problem]:
@@ -131,7 +138,8 @@ def iter_problems(source: str, out: Path, workers: int) -> Iterator[Problem]:
         DataError: if SOURCE or OUT cannot be used.
     """
     layout = store.load_run(out / MANIFEST)["source"]["layout"]
-    found = find_duplicates(source, out, SearchOptions(layout=layout, workers=workers))
+    options = SearchOptions(layout=layout, workers=workers)
+    found = find_duplicates(source, out, options, quiet=True)
     for each in found.to_dict()["unblurred"]:
         yield Problem(
             "leak",

@@ -115,7 +115,7 @@ def _comparison(name: str, found: Mapping[str, Any], report: Mapping[str, Any]) 
             + (f", {directional:+.3f} (directional, Wang and Russakovsky 2021)."
                if directional is not None else ".")
         ).replace("-", "−")  # fmt: skip
-    yield from _shares(name, report["audit"])
+    yield from _shares(name, found, report["audit"])
     yield from _by_label(found["labels"])
     table = [
         (
@@ -129,17 +129,17 @@ def _comparison(name: str, found: Mapping[str, Any], report: Mapping[str, Any]) 
     yield Table("Groups with a target", ("", "target", "before", "after"), table)
 
 
-def _shares(name: str, audits: Mapping[str, Any]) -> Iterator[Block]:
+def _shares(name: str, found: Mapping[str, Any], audits: Mapping[str, Any]) -> Iterator[Block]:
     """Share of each group before and after, on one scale."""
     charts = {}
     for when in ("before", "after"):
         grouping = (audits[when]["attributes"] | audits[when]["intersections"])[name]
         groups = list(grouping["groups"].items())[:_MAX_BARS]
-        charts[when] = tuple(_bar(group, said) for group, said in groups)
+        charts[when] = tuple(_bar(group, said, found) for group, said in groups)
     most = max((bar.high or 0.0 for bars in charts.values() for bar in bars), default=0.0)
     end = next((end for end in (0.04, 0.1, 0.2, 0.4, 0.6, 0.8) if most <= end), 1.0)
     for when, bars in charts.items():
-        yield BarChart(f"Share of each group {when}", bars, (0.0, end))
+        yield BarChart(f"Share of each group {when}; dashed: target", bars, (0.0, end))
 
 
 def _by_label(labels: Mapping[str, Any]) -> Iterator[Block]:
@@ -165,10 +165,11 @@ def _labels(labels: Mapping[str, Any]) -> Iterator[Block]:
         yield f"{len(labels) - _MAX_ROWS:,} more labels are in the JSON report."
 
 
-def _bar(group: str, said: Mapping[str, Any]) -> Bar:
+def _bar(group: str, said: Mapping[str, Any], found: Mapping[str, Any]) -> Bar:
     if said["share"] is None or said["ci95"] is None:
         return Bar(group, None)
-    return Bar(group, said["share"], *said["ci95"])
+    target = found["groups"].get(group, {}).get("target")
+    return Bar(group, said["share"], *said["ci95"], target)
 
 
 def _percent(share: float | None) -> str:

@@ -29,6 +29,7 @@ from curate.layouts.access.address import is_hub_uri
 from curate.manifest import corrections, store
 from curate.manifest.files import MANIFEST
 from curate.pipeline import assembly
+from curate.pipeline.progress import show_progress
 from curate.pipeline.run import Run, begin, clock, hold, run_shards
 from curate.pipeline.session import Session
 from curate.pipeline.workspace import Workspace, check_paths, describe_recipe_clash
@@ -42,6 +43,8 @@ def rebalance(
     options: BalanceOptions,
     inputs: BalanceInputs | None = None,
     session: Session | None = None,
+    *,
+    quiet: bool = False,
 ) -> Correction:
     """Correct how groups are represented in a dataset.
 
@@ -60,14 +63,26 @@ def rebalance(
         options: the strategy and its options.
         inputs: the other files to read.
         session: how to run.
+        quiet: show no progress and no messages.
 
     Raises:
         UsageError: if the options contradict each other or OUT holds something else.
         DataError: if an input cannot be used, or the target cannot be met.
         SetupError: if an optional package is missing.
     """
-    inputs, session, began = inputs or BalanceInputs(), session or Session(), time.time()
-    given = None if source is None else str(source)
+    with show_progress(session or Session(), quiet) as session:
+        given = None if source is None else str(source)
+        return _rebalance(given, out, options, inputs or BalanceInputs(), session)
+
+
+def _rebalance(
+    given: str | None,
+    out: str | Path | None,
+    options: BalanceOptions,
+    inputs: BalanceInputs,
+    session: Session,
+) -> Correction:
+    began = time.time()
     options, task = _prepare(given, options, inputs)
     if out is None:
         with TemporaryDirectory(prefix="curate-balance-") as folder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import click
 from curate.cli.impact import BATCH, CLASSES, group_options
 from curate.cli.options import DEVICE, LABELS, LAYOUT, PATH, SEED, SOURCE
 from curate.cli.output import check_outputs, report_options, write_report
-from curate.cli.progress import stop_on_interrupt, telling, watching
+from curate.cli.progress import stop_on_interrupt
 from curate.core.errors import UsageError
 from curate.impact.models import MODELS
 from curate.impact.predictions.control_arms import CONTROLS
@@ -92,10 +91,9 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
         keep=options["predictions"] is not None,
     )
     _check_outputs(original, obfuscated, options)
-    session = Session(layout=options["layout"], tell=telling(quiet=options["quiet"]))
-    with watching(quiet=options["quiet"]) as watch, stop_on_interrupt(session.stop):
-        session = dataclasses.replace(session, watch=watch)
-        report = evaluate_impact(original, obfuscated, chosen, session)
+    session = Session(layout=options["layout"])
+    with stop_on_interrupt(session.stop):
+        report = evaluate_impact(original, obfuscated, chosen, session, quiet=options["quiet"])
     write_report(report, options, inputs=(original, obfuscated))
 
 

@@ -10,7 +10,6 @@ import click
 from curate.cli.impact import CLASSES
 from curate.cli.options import DEVICE, LAYOUT, PATH, SEED, SOURCE
 from curate.cli.output import check_outputs, report_options, write_report
-from curate.cli.progress import watching_steps
 from curate.core.errors import UsageError
 from curate.impact.explain.attribution import METHODS
 
@@ -129,8 +128,7 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     check_outputs(inputs, (options["output"], options["html"]))
     chosen = _make_options(options)
     model = open_model(options["model"], resolve_device(options["device"]))
-    with watching_steps(options["quiet"]) as watch:
-        report = explain_impact(original, obfuscated, model, chosen, watch)
+    report = explain_impact(original, obfuscated, model, chosen, quiet=options["quiet"])
     write_report(report, options, inputs=(original, obfuscated))
 
 

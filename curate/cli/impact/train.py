@@ -10,7 +10,7 @@ import click
 from curate.cli.impact import BATCH, group_options
 from curate.cli.options import DEVICE, LABELS, LAYOUT, PATH, SEED, SOURCE, WORKERS
 from curate.cli.output import check_outputs, report_options, write_report
-from curate.cli.progress import stop_on_interrupt, watching_steps
+from curate.cli.progress import stop_on_interrupt
 from curate.core.errors import UsageError
 
 _HYPERPARAMETERS = ("epochs", "size", "batch", "lr")
@@ -109,15 +109,11 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     chosen = _make_options(options)
     work = options["work"] or (options["output"].parent if options["output"] else Path())
     _check_outputs(original, obfuscated, work, options)
-    with watching_steps(quiet=options["quiet"]) as watch:
-        session = TrainSession(
-            work=work,
-            workers=options["workers"],
-            predictions=options["predictions"],
-            watch=watch,
-        )
-        with stop_on_interrupt(session.stop, "epochs"):
-            report = train_impact(original, obfuscated, chosen, session)
+    session = TrainSession(
+        work=work, workers=options["workers"], predictions=options["predictions"]
+    )
+    with stop_on_interrupt(session.stop, "epochs"):
+        report = train_impact(original, obfuscated, chosen, session, quiet=options["quiet"])
     write_report(report, options, inputs=(original, obfuscated))
 
 

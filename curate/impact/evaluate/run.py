@@ -33,6 +33,7 @@ from curate.impact.predictions.run import NO_MANIFEST, PredictionOptions, measur
 from curate.impact.tables import check_groups
 from curate.manifest.files import MANIFEST
 from curate.manifest.store import RUN
+from curate.pipeline.progress import show_progress
 from curate.pipeline.session import Session, Snapshot
 from curate.pipeline.tools import codec_options, open_obfuscator
 from curate.recipe import Recipe, format_json
@@ -99,6 +100,8 @@ def evaluate_impact(
     obfuscated: str | Path,
     options: EvaluateOptions | None = None,
     session: Session | None = None,
+    *,
+    quiet: bool = False,
 ) -> ImpactReport:
     """Run a classifier on both datasets and on control arms, and measure the difference.
 
@@ -109,6 +112,7 @@ def evaluate_impact(
         obfuscated: the OUT of `curate.blur`, or a dataset of the same layout.
         options: model, classes, arms and groups.
         session: layout of the original, progress callbacks and the stop event.
+        quiet: show no progress and no messages.
 
     Raises:
         UsageError: if the options contradict each other.
@@ -116,7 +120,13 @@ def evaluate_impact(
         SetupError: if the environment lacks something.
         PausedError: if the session was asked to stop.
     """
-    options, session = options or EvaluateOptions(), session or Session()
+    with show_progress(session or Session(), quiet) as session:
+        return _evaluate(original, obfuscated, options or EvaluateOptions(), session)
+
+
+def _evaluate(
+    original: str | Path, obfuscated: str | Path, options: EvaluateOptions, session: Session
+) -> ImpactReport:
     opened = _open(str(original), Path(obfuscated), options, session)
     fit = survey(opened.datasets, opened.predictor.labels, options.allow_missing)
     with _open_store(options) as store:

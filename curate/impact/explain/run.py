@@ -17,6 +17,7 @@ from curate.impact.explain.sheet import Sheet
 from curate.impact.formatting import describe_run, describe_tool
 from curate.impact.models import IMAGENET, open_model
 from curate.impact.pairs import open_datasets
+from curate.pipeline.progress import show_steps
 from curate.pipeline.session import Step
 
 
@@ -25,7 +26,9 @@ def explain_impact(
     obfuscated: str | Path,
     model: str | Classifier = IMAGENET,
     options: ExplainOptions | None = None,
-    watch: Watch = lambda _: None,
+    watch: Watch | None = None,
+    *,
+    quiet: bool = False,
 ) -> ExplainReport:
     """Measure how much of a classifier's attribution lies on faces, before and after.
 
@@ -36,14 +39,26 @@ def explain_impact(
         obfuscated: the OUT of `curate.blur`, whose manifest lists the faces.
         model: specification of a classifier, opened on the best device, or a classifier.
         options: methods, selection of images, contact sheet.
-        watch: called with the progress.
+        watch: called with the progress, which is then not shown.
+        quiet: show no progress.
 
     Raises:
         UsageError: if the options are invalid, or no method works with the classifier.
         DataError: if a dataset cannot be used, or differs from the manifest.
         MissingExtraError: if the packages of a method are not installed.
     """
-    options = options or ExplainOptions()
+    with show_steps(quiet or watch is not None) as show:
+        options = options or ExplainOptions()
+        return _explain(original, obfuscated, model, options, watch or show)
+
+
+def _explain(
+    original: str | Path,
+    obfuscated: str | Path,
+    model: str | Classifier,
+    options: ExplainOptions,
+    watch: Watch,
+) -> ExplainReport:
     classifier = open_model(model, resolve_device("auto")) if isinstance(model, str) else model
     images = open_images(open_datasets(str(original), Path(obfuscated), options.layout))
     explainer = Explainer(classifier, options)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import UsageError
-from curate.pipeline.session import Step
+from curate.pipeline.session import Step, ignore
 
 SEEDS = 3
 """Networks per dataset where none are stated; 1 for probes."""
@@ -176,7 +176,7 @@ class TrainSession:
     work: Path = field(default_factory=Path)
     workers: int | None = None
     predictions: Path | None = None
-    watch: Callable[[Step], None] = field(default=lambda _: None)
+    watch: Callable[[Step], None] = ignore
     stop: threading.Event = field(default_factory=threading.Event)
 
     def count_processes(self, device: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from curate.impact.train.report import TrainReport
 from curate.impact.train.splits import TEST, TRAIN, UNUSED, check_classes
 from curate.impact.train.work import TrainTestRows, Work, hold_work, list_networks
 from curate.manifest.store import digest_file
+from curate.pipeline.progress import show_steps
+from curate.pipeline.session import ignore
 
 _LIBRARIES = ("numpy", "scipy", "opencv-python", "torch")
 _WEIGHTS = "each image's loss is multiplied by its weight, 1 in the mean of the training images"
@@ -37,6 +39,8 @@ def train_impact(
     obfuscated: str | Path,
     options: TrainOptions | None = None,
     session: TrainSession | None = None,
+    *,
+    quiet: bool = False,
 ) -> TrainReport:
     """Train networks on original and on obfuscated images, and test each on both.
 
@@ -49,6 +53,7 @@ def train_impact(
         obfuscated: the OUT of `curate.blur`, or a dataset of the same images.
         options: seeds, hyperparameters or probe, tables.
         session: work folder, processes, progress and stop event.
+        quiet: show no progress.
 
     Raises:
         UsageError: if the options contradict each other or the datasets.
@@ -56,7 +61,16 @@ def train_impact(
         SetupError: if the environment lacks something, such as disk space.
         PausedError: if the run was stopped as requested.
     """
-    options, session = options or TrainOptions(), session or TrainSession()
+    session = session or TrainSession()
+    with show_steps(quiet or session.watch is not ignore) as show:
+        if session.watch is ignore:
+            session = replace(session, watch=show)
+        return _train(original, obfuscated, options or TrainOptions(), session)
+
+
+def _train(
+    original: str | Path, obfuscated: str | Path, options: TrainOptions, session: TrainSession
+) -> TrainReport:
     method = _choose_method(options)
     with open_paired_images(str(original), Path(obfuscated), options) as images:
         wanted = images.split.uses == TRAIN
