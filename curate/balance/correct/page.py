@@ -169,7 +169,8 @@ def _bar(group: str, said: Mapping[str, Any], found: Mapping[str, Any]) -> Bar:
     if said["share"] is None or said["ci95"] is None:
         return Bar(group, None)
     target = found["groups"].get(group, {}).get("target")
-    return Bar(group, said["share"], *said["ci95"], target)
+    low, high = said["ci95"]
+    return Bar(group, said["share"], low, high, target)
 
 
 def _percent(share: float | None) -> str:
