@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,7 +202,8 @@ def _add_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command(epilog=_EPILOG)
 @click.argument("source", type=SOURCE, required=False)
 @_add_options
-def command(source: str | None, **options: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, source: str | None, **options: Any) -> None:
     """Correct group representation in SOURCE, and write OUT.
 
     SOURCE is the OUT of `curate blur` or of an earlier `curate balance`, a dataset, or a
@@ -229,6 +231,8 @@ def command(source: str | None, **options: Any) -> None:
     out = None if options["dry_run"] else options["out"]
     with stop_on_interrupt(session.stop):
         done = rebalance(source, out, asked, given, session, quiet=options["quiet"])
+    if isinstance(ctx.obj, float) and done.seconds:  # with the time to start
+        done = dataclasses.replace(done, seconds=time.time() - ctx.obj)
     write_report(done, options, json="report", inputs=(source, options["groups"]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,6 +153,8 @@ def _run(
         return
     with stop_on_interrupt(session.stop):
         summary = blur(source, out, recipe, session, quiet=quiet)
+    if isinstance(ctx.obj, float) and summary.images_now:  # with the time to start
+        summary = dataclasses.replace(summary, seconds=round(time.time() - ctx.obj, 3))
     if options["html"] is not None:
         originals = source if options["show_originals"] else None
         save_sheet(summary.out, options["html"], SheetOptions(source=originals))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import re
 import sys
+import time
 from typing import TextIO
 
 import click
@@ -54,8 +57,9 @@ def main() -> None:
 
     ``CURATE_TRACEBACK=1`` in the environment shows where an internal error occurred.
     """
+    _check_encoding()
     try:
-        code = group.main(prog_name="curate", standalone_mode=False)
+        code = group.main(prog_name="curate", standalone_mode=False, obj=time.time())
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         code = error.exit_code
@@ -86,6 +90,24 @@ def main() -> None:
         code = 1
     # Without its standalone mode, click returns the code that a command exited with.
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _check_encoding() -> None:
+    """Say once if the locale is not UTF-8; characters that it lacks are printed as escapes."""
+    encodings = {sys.getfilesystemencoding(), *(each.encoding for each in _streams())}
+    others = {name for name in encodings if codecs.lookup(name).name != "utf-8"}
+    if not others:
+        return
+    for stream in _streams():
+        stream.reconfigure(errors="backslashreplace")
+    _print(
+        f"curate: the encoding of this terminal or locale is {min(others)}, not UTF-8; some "
+        "characters are printed as escapes, and file names may be changed (set LC_ALL=C.UTF-8)"
+    )
+
+
+def _streams() -> list[io.TextIOWrapper]:
+    return [each for each in (sys.stdout, sys.stderr) if isinstance(each, io.TextIOWrapper)]
 
 
 def _describe(error: click.ClickException) -> str:

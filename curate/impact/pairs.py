@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.entries import ManifestEntry, Outcome
-from curate.core.errors import DataError, ManifestError
+from curate.core.errors import DataError, ManifestError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord, printable
 from curate.layouts import open_source
+from curate.layouts.access.address import is_address
 from curate.manifest import store
 from curate.manifest.store import DATA, MANIFEST, join_by_id
 from curate.pipeline.output import open_outputs
@@ -199,9 +200,16 @@ def open_datasets(original: str, obfuscated: Path, layout: str = "auto") -> Pair
         layout: layout of the original; ``auto`` for the manifest's, or to detect it.
 
     Raises:
+        UsageError: if they are swapped.
         DataError: if one of them cannot be used.
         ManifestError: if the manifest is damaged.
     """
+    is_output = not is_address(original) and (Path(original) / MANIFEST / store.RUN).is_file()
+    if is_output and not (obfuscated / MANIFEST).is_dir():
+        raise UsageError(
+            f"ORIGINAL {original!r} is an output of curate blur, and OBFUSCATED "
+            f"{str(obfuscated)!r} is not; swap them"
+        )
     if (obfuscated / MANIFEST).is_dir():
         manifest, run = open_manifest(obfuscated)
         if not (obfuscated / DATA).is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def blur(
         DataError: if SOURCE or an interrupted run cannot be used.
         SetupError: if something is missing from the environment, disk space included.
     """
+    began = time.time()
     recipe, session = configure(recipe, session, options)
     if session.replayed is not None:
         raise UsageError("use curate.replay to repeat a run with its recorded faces")
@@ -76,8 +78,11 @@ def blur(
         check_key(session.sign)
     with show_progress(session, quiet) as session:
         if is_hub_uri(str(source)):
-            return _obfuscate_hub(str(source), out, recipe, session)
-        return obfuscate_source(open_source(str(source), session.layout), out, recipe, session)
+            done = _obfuscate_hub(str(source), out, recipe, session)
+        else:
+            opened = open_source(str(source), session.layout)
+            done = obfuscate_source(opened, out, recipe, session)
+    return replace(done, seconds=round(time.time() - began, 3)) if done.images_now else done
 
 
 def obfuscate_source(source: Source, out: str | Path, recipe: Recipe, session: Session) -> Summary:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,21 @@ def test_a_closed_stderr_stops_nothing(photos: Path, tmp_path: Path) -> None:
         ["sh", "-c", 'exec "$@" 2>&-', "sh", *CURATE, "blur", "nowhere", str(tmp_path / "o")]
     )
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_locale_without_utf_8_is_told_in_one_line(
+    out: Path, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    done = curate("manifest", "diff", out, out)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "not UTF-8" in line]
+    assert len(lines) == (encoding != "utf-8")
+
+
+def test_a_small_job_reports_the_time_that_it_took(photos: Path, tmp_path: Path) -> None:
+    began = time.time()
+    done = curate("blur", photos, tmp_path / "out", "--profile", "fast", "--json")
+    took = time.time() - began
+    assert took / 2 < json.loads(done.stdout)["seconds"] <= took

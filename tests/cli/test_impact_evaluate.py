@@ -127,3 +127,11 @@ def test_help_lists_every_kind_of_model() -> None:
     for name, line in MODELS.describe():
         assert name in shown
         assert line in shown
+
+
+@pytest.mark.parametrize("command", ["evaluate", "train", "explain"])
+def test_swapped_datasets_are_recognized(source: Path, out: Path, command: str) -> None:
+    arguments = ["impact", command, str(out), str(source)]
+    done = subprocess.run([*CURATE, *arguments], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert "swap them" in done.stderr
