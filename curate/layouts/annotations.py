@@ -18,6 +18,7 @@ from curate.layouts.access.folder import POINTER_BYTES, Folder, describe_pointer
 _MAX_LINE = 16 << 20  # bytes of a line; enough for a polygon of a million points
 _ELSEWHERE = re.compile(r"[/\\]|[A-Za-z]:[/\\]|[A-Za-z][\w+.-]*://")
 _HEAD = 1 << 16
+_BLOCK = 1 << 16  # what a JSON parser reads at a time
 
 
 class Problems:
@@ -163,21 +164,25 @@ _DEPTHS[list(b"[{")] = 1
 _DEPTHS[list(b"]}")] = -1
 
 
-def iter_items(file: BinaryIO, prefix: str, name: str) -> Iterator[Any]:
+def iter_items(file: BinaryIO, prefix: str, name: str, longest: int = _MAX_LINE) -> Iterator[Any]:
     """Iterate over the values with one prefix in a JSON document.
 
     Args:
         file: the document, from its start.
         prefix: prefix in the notation of ijson, such as ``images.item``.
         name: name of the file in messages.
+        longest: maximum length of a value, bytes.
 
     Raises:
-        DataError: if it is not valid JSON, or nested too deeply.
+        DataError: if it is not valid JSON, nested too deeply, or a value is too long.
     """
     import ijson
 
+    limited = _DepthLimitedFile(file, name, longest)
     with _json_errors(name):
-        yield from ijson.items(_DepthLimitedFile(file, name), prefix, use_float=True)
+        for item in ijson.items(limited, prefix, use_float=True):
+            yield item
+            limited.begin_value()
 
 
 def load_kinds(file: BinaryIO, name: str) -> dict[str, str]:
@@ -250,6 +255,18 @@ def xml_encoding(head: bytes) -> str:
     return encoding if extends_ascii else "utf-8"
 
 
+def has_document_type(data: bytes) -> bool:
+    """Return whether an XML file declares a document type or entities, in any encoding of it.
+
+    A few entities can expand to any size.
+    """
+    return any(
+        mark.encode(encoding) in data
+        for mark in ("<!DOCTYPE", "<!ENTITY")
+        for encoding in ("ascii", "utf-16-le", "utf-16-be")
+    )
+
+
 def is_shallow(head: bytes) -> bool:
     """Return whether the start of a JSON document is not nested too deeply."""
     try:
@@ -265,11 +282,14 @@ class _DepthLimitedFile:
     Args:
         file: file to read.
         name: name in messages.
+        longest: maximum number of bytes between calls of `begin_value`, or None.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: BinaryIO, name: str, longest: int | None = None) -> None:
         self._file = file
         self._name = name
+        self._longest = longest
+        self._length = 0
         self._depth = 0
         self._in_string = False
         self._escaped = b""
@@ -277,7 +297,17 @@ class _DepthLimitedFile:
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
         self._follow(data)
+        self._length += len(data)
+        if self._longest is not None and self._length > self._longest + _BLOCK:
+            raise DataError(
+                f"{self._name} has a value longer than {self._longest >> 20} MB, which is too long "
+                "for an annotation"
+            )
         return data
+
+    def begin_value(self) -> None:
+        """Count the length of the next value from here."""
+        self._length = 0
 
     def _follow(self, data: bytes) -> None:
         """Count brackets outside strings."""

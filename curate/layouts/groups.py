@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TextIO
 
 from curate.core.errors import DataError, UsageError, suggest
 from curate.layouts.coco import groups as coco_groups
@@ -17,7 +17,8 @@ from curate.layouts.faces.truth import format_value
 Groups = Mapping[str, str]
 """Values by column name; columns without a value are omitted."""
 
-_MAX_FIELD = 2**26  # characters; the default limit of csv is 131,072
+_MAX_ROW = 4 << 20  # characters of a line, and of a field of CSV, whose own limit is 131,072
+_MAX_COLUMNS = 10_000
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 
@@ -174,27 +175,27 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapp
 
 def _iter_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Mapping[str, Any]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from curate.storage.parquet import iter_table_rows
 
     try:
-        with pq.ParquetFile(path) as table:
-            names = table.schema_arrow.names
-            wanted = names if columns is None else [name for name in names if name in columns]
-            for batch in table.iter_batches(columns=wanted):
-                yield from batch.to_pylist()
+        yield from iter_table_rows(path, columns)
     except pa.ArrowException as error:
         raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
 
 
 def _iter_separated(path: Path, separator: str) -> Iterator[Mapping[str, Any]]:
-    csv.field_size_limit(_MAX_FIELD)
+    csv.field_size_limit(_MAX_ROW)
     with path.open(encoding="utf-8-sig", newline="") as file:
-        header = file.readline(_MAX_FIELD)
+        header = file.readline(_MAX_ROW)
         file.seek(0)
         if separator == "," and "," not in header and ";" in header:
             separator = ";"  # as spreadsheets write it where a comma is the decimal point
-        table = csv.DictReader(file, delimiter=separator, strict=True)
-        if len(set(table.fieldnames or ())) < len(table.fieldnames or ()):
+        table = csv.DictReader(_iter_lines(file, path), delimiter=separator, strict=True)
+        names = table.fieldnames or ()
+        if len(names) > _MAX_COLUMNS:
+            raise DataError(f"{path} has {len(names):,} columns; at most {_MAX_COLUMNS:,} are read")
+        if len(set(names)) < len(names):
             raise DataError(f"{path} has a duplicate column name in its header")
         for row in table:
             if None in row or None in row.values():
@@ -203,9 +204,26 @@ def _iter_separated(path: Path, separator: str) -> Iterator[Mapping[str, Any]]:
             yield row
 
 
+def _iter_lines(file: TextIO, path: Path) -> Iterator[str]:
+    """Yield lines of bounded length.
+
+    Raises:
+        DataError: if a line is longer.
+    """
+    number = 0
+    while line := file.readline(_MAX_ROW + 1):
+        number += 1
+        if len(line) > _MAX_ROW:
+            raise DataError(
+                f"{path}, line {number}, is longer than {_MAX_ROW >> 20} MB, which is too long for "
+                "a row of a table"
+            )
+        yield line
+
+
 def _iter_json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
     with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(_iter_lines(file, path), start=1):
             if not line.strip():
                 continue
             try:

@@ -23,6 +23,10 @@ DEFAULT_MARGIN = 0.15
 MAX_REGIONS = 4096
 """Maximum number of faces per image, which bounds time and memory."""
 
+_MAX_COVER = 16
+_SMALL_COVER = 1 << 24
+"""Maximum area of all hidden regions together: times that of the image, or these pixels."""
+
 _MARGINS = {"imagenet": 0.1}
 
 Mask = npt.NDArray[np.uint8]
@@ -66,8 +70,8 @@ def check_regions(regions: Sequence[Region], width: int, height: int) -> None:
     """Check that regions are whole pixels of the image.
 
     Raises:
-        WithheldError: if there are more than ``MAX_REGIONS``, or a hidden box is empty,
-            fractional or not inside the image.
+        WithheldError: if there are more than ``MAX_REGIONS``, a hidden box is empty,
+            fractional or not inside the image, or they cover the image many times over.
     """
     if len(regions) > MAX_REGIONS:
         raise WithheldError("faces", f"{len(regions):,} faces; at most {MAX_REGIONS:,} per image")
@@ -78,6 +82,10 @@ def check_regions(regions: Sequence[Region], width: int, height: int) -> None:
             raise WithheldError(
                 "faces", f"hidden {box.xyxy} is not whole pixels of a {width}×{height} image"
             )
+    area = sum(each.hidden.width * each.hidden.height for each in regions)
+    if area > max(_MAX_COVER * width * height, _SMALL_COVER):
+        times = f"{area / (width * height):.0f} times; at most {_MAX_COVER} times"
+        raise WithheldError("faces", f"{len(regions):,} faces cover the image {times}")
 
 
 def longer_side(face: Box) -> float:
@@ -240,11 +248,12 @@ def paste_patches(image: Frame, regions: Sequence[Region], feather: float, patch
     layer = image.copy()
     ordered = sorted(regions, key=lambda each: (longer_side(each.face), each.face.xyxy))
     boxes = [feathered(each, feather, width, height) for each in ordered]
-    patches = [patch(image, each, box) for each, box in zip(ordered, boxes, strict=True)]
-    for box, covering in zip(boxes, patches, strict=True):
-        layer[box.slices] = covering
-    for each, box, covering in zip(ordered, boxes, patches, strict=True):
+    for each, box in zip(ordered, boxes, strict=True):
+        layer[box.slices] = patch(image, each, box)
+    for number in _overlapped(ordered, boxes):
         # Again, so that no feather covers another face's hidden region.
+        each, box = ordered[number], boxes[number]
+        covering = patch(image, each, box)
         layer[each.hidden.slices] = covering[shift(each.hidden, -box.x0, -box.y0).slices]
     return composite(image, layer, regions, feather)
 
@@ -277,3 +286,15 @@ class Feathered:
     def blend(self, regions: Sequence[Region], width: int, height: int) -> Weights:
         """Return the weight of the obfuscated layer in the output, H×W, 0..1."""
         return blend(regions, self.feather, width, height)
+
+
+def _overlapped(regions: Sequence[Region], boxes: Sequence[Box]) -> list[int]:
+    """Indices of the regions whose hidden box another region's feathered box overlaps."""
+    x0, y0, x1, y1 = np.array([box.xyxy for box in boxes]).reshape(-1, 4).T
+    found = []
+    for number, each in enumerate(regions):
+        hidden = each.hidden
+        over = (x0 < hidden.x1) & (x1 > hidden.x0) & (y0 < hidden.y1) & (y1 > hidden.y0)
+        if np.count_nonzero(over) > 1:
+            found.append(number)
+    return found

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from curate.core.errors import DataError, SetupError
+from curate.core.errors import DataError, SetupError, WithheldError
 from curate.core.geometry import Box
 from curate.layouts.faces import iter_given_faces, table
 from curate.layouts.faces.boxes import GivenFaces
 from curate.manifest import store
+from curate.obfuscators.masks import MAX_REGIONS
 from curate.storage.atomic import open_atomic
 from curate.storage.index import connect_index, open_index
 
@@ -56,9 +57,17 @@ class FaceIndex:
         """Return the faces of one image, or None if the file has no entry for it.
 
         Raises:
+            WithheldError: if it has more faces than an image can have.
             SetupError: if the index cannot be read.
         """
         try:
+            count = self._table.execute(
+                "SELECT sum(count) FROM faces JOIN given ON given.id = faces.given "
+                "WHERE faces.id = ?",
+                (record_id,),
+            ).fetchone()[0]
+            if count is not None and count > MAX_REGIONS:
+                raise WithheldError("faces", f"{count:,} faces; at most {MAX_REGIONS:,} per image")
             rows = self._table.execute(
                 "SELECT relative, boxes, review, sha256, width, height FROM faces "
                 "JOIN given ON given.id = faces.given WHERE faces.id = ?",
@@ -174,14 +183,15 @@ def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
     with open_index(path, what="index of given faces") as table:
         table.execute(
             "CREATE TABLE given (id TEXT, relative INTEGER, boxes TEXT, review TEXT, "
-            "sha256 TEXT, width INTEGER, height INTEGER)"
+            "sha256 TEXT, width INTEGER, height INTEGER, count INTEGER)"
         )
         for given in faces:
             _check_text(given.id)
             boxes = json.dumps(list(_iter_faces(given)))
             size = given.size or (None, None)
             row = (given.id, given.relative, boxes, given.review, given.source_sha256, *size)
-            table.execute("INSERT INTO given VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            count = len(given.boxes)
+            table.execute("INSERT INTO given VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, count))
         table.execute("CREATE INDEX by_id ON given (id)")
 
 

@@ -116,7 +116,7 @@ OBJECT = (
         ({"a.xml": VOC.format(OBJECT.format("dog", 1))}, "of class 'dog'"),
         ({"a.xml": VOC.format(OBJECT.format("face", "one"))}, "is not a box of"),
         ({"a.xml": VOC.format(OBJECT.format("face", 9))}, "reversed"),
-        ({"a.xml": '<!DOCTYPE a [<!ENTITY b "c">]>' + VOC.format("")}, "declaration"),
+        ({"a.xml": '<!DOCTYPE a [<!ENTITY b "c">]>' + VOC.format("")}, "document type"),
         ({"a.xml": "<annotation></annotation>"}, "names no file"),
         ({"images.txt": "a.jpg\n", "labels/a.txt": "0 .5 .5\n"}, "line 1, is not"),
         ({"images.txt": "a.jpg\n", "labels/a.jpg.txt": "0 .5 .5 nan .1\n"}, "not a box"),

@@ -72,3 +72,12 @@ def test_composite_never_reads_the_original_where_the_layer_has_full_weight() ->
     assert (settled[10:20, 10:20] == 7).all()
     assert 0 < settled[15, 21] < 7
     assert settled[15, 26] == 0
+
+
+def test_boxes_that_cover_an_image_many_times_are_refused() -> None:
+    whole = Region(Box(0, 0, 2000, 2000), Box(0, 0, 2000, 2000))
+    masks.check_regions([whole] * 16, 2000, 2000)
+    with pytest.raises(WithheldError, match=r"17 faces cover the image 17 times; at most 16"):
+        masks.check_regions([whole] * 17, 2000, 2000)
+    small = Region(Box(0, 0, 64, 64), Box(0, 0, 64, 64))
+    masks.check_regions([small] * 1000, 64, 64)

@@ -10,6 +10,9 @@ from typing import Any
 from curate.core.errors import DataError
 from curate.core.geometry import Box
 
+MAX_ITEM = 4 << 20
+"""Maximum length of the faces of one image in a JSON file, bytes; room for 40,000."""
+
 NAME = "face"
 """Class name of a face in formats with class names."""
 

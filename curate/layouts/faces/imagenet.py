@@ -12,7 +12,7 @@ from pathlib import Path
 
 from curate.core.errors import DataError
 from curate.layouts.annotations import iter_items
-from curate.layouts.faces.boxes import FoundFaces, GivenFaces, make_box, starts_with
+from curate.layouts.faces.boxes import MAX_ITEM, FoundFaces, GivenFaces, make_box, starts_with
 
 _CORNERS = ("x0", "y0", "x1", "y1")
 
@@ -25,7 +25,7 @@ def recognise(path: Path) -> bool:
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
     """Iterate over the images of the list, streaming."""
     with path.open("rb") as file:
-        for number, item in enumerate(iter_items(file, "item", str(path))):
+        for number, item in enumerate(iter_items(file, "item", str(path), MAX_ITEM)):
             where = f"{path}: [{number}]"
             if not (
                 isinstance(item, dict) and "url" in item and isinstance(item.get("bboxes"), list)

@@ -13,7 +13,7 @@ from typing import Any
 from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.layouts.annotations import iter_items
-from curate.layouts.faces.boxes import GivenFaces, make_box, parse_size, starts_with
+from curate.layouts.faces.boxes import MAX_ITEM, GivenFaces, make_box, parse_size, starts_with
 
 
 def recognise(path: Path) -> bool:
@@ -21,13 +21,13 @@ def recognise(path: Path) -> bool:
     if not starts_with(path, b"["):
         return False
     with path.open("rb") as file:
-        return _is_line(next(iter_items(file, "item", str(path)), None))
+        return _is_line(next(iter_items(file, "item", str(path), MAX_ITEM), None))
 
 
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
     """Iterate over the images of the list, streaming."""
     with path.open("rb") as file:
-        for number, item in enumerate(iter_items(file, "item", str(path))):
+        for number, item in enumerate(iter_items(file, "item", str(path), MAX_ITEM)):
             where = f"{path}: [{number}]"
             if not _is_line(item):
                 raise DataError(f"{where} has no file and list of faces")

@@ -28,6 +28,8 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from curate.storage.parquet import iter_table_rows
+
     try:
         with pq.ParquetFile(path) as table:
             schema = table.schema_arrow
@@ -40,15 +42,13 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
                 raise DataError(
                     f"{path}: its faces have no xyxy; expected lists of structs with xyxy"
                 )
-            wanted = (
-                *("id", "faces", "outcome", "reason", "width", "height", "source_sha256"),
-                *("review", "transforms"),
-            )
-            columns = [name for name in wanted if name in schema.names]
-            for batch in table.iter_batches(batch_size=1024, columns=columns):
-                for row in batch.to_pylist():
-                    if _is_examined(row):
-                        yield _parse(row, path)
+        wanted = (
+            *("id", "faces", "outcome", "reason", "width", "height", "source_sha256"),
+            *("review", "transforms"),
+        )
+        for row in iter_table_rows(path, wanted):
+            if _is_examined(row):
+                yield _parse(row, path)
     except (pa.ArrowException, OSError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} cannot be read as a table of face boxes: {one_line(error)}"
@@ -57,15 +57,11 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
 
 def iter_withheld(path: Path) -> Iterator[tuple[str, str]]:
     """Iterate over the ids of images that were not examined, with the reason."""
-    import pyarrow.parquet as pq
+    from curate.storage.parquet import iter_table_rows
 
-    with pq.ParquetFile(path) as table:
-        names = table.schema_arrow.names
-        columns = [name for name in ("id", "faces", "outcome", "reason") if name in names]
-        for batch in table.iter_batches(batch_size=1024, columns=columns):
-            for row in batch.to_pylist():
-                if not _is_examined(row):
-                    yield str(row["id"]), str(row.get("reason") or "not looked at")
+    for row in iter_table_rows(path, ("id", "faces", "outcome", "reason")):
+        if not _is_examined(row):
+            yield str(row["id"]), str(row.get("reason") or "not looked at")
 
 
 def _is_examined(row: dict[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
-from curate.layouts.annotations import open_annotation, resolve, shorten
+from curate.layouts.annotations import has_document_type, open_annotation, resolve, shorten
 from curate.layouts.editing.changes import (
     DROPPED,
     EDITED,
@@ -185,7 +185,7 @@ def move_xml(data: bytes, record_id: str, generated: GeneratedImage, where: str)
 
 
 def _parse(data: bytes, where: str) -> ElementTree.Element:
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+    if has_document_type(data):
         raise DataError(f"{where} has a document type or entities; remove them")
     builder = ElementTree.TreeBuilder(insert_comments=True, insert_pis=True)
     try:

@@ -16,9 +16,11 @@ from xml.sax.saxutils import escape
 from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.layouts.access.folder import iter_files
+from curate.layouts.annotations import has_document_type
 from curate.layouts.faces.boxes import NAME, FoundFaces, GivenFaces, make_box, one_line
 from curate.layouts.voc.read import iter_utf8
 
+_LARGEST = 4 << 20
 _FIELDS = ("pose", "truncated", "occluded", "difficult")
 
 
@@ -64,9 +66,12 @@ def _format(box: Box) -> str:
 
 
 def _parse(file: Path, name: str) -> GivenFaces:
-    data = file.read_bytes()
-    if b"<!" in data:  # a document type could define entities without end
-        raise DataError(f"{file} has a declaration; expected plain Pascal VOC")
+    with file.open("rb") as opened:
+        data = opened.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise DataError(f"{file} is larger than {_LARGEST >> 20} MB, which is too long for VOC")
+    if has_document_type(data):  # it could define entities without end
+        raise DataError(f"{file} has a document type; expected plain Pascal VOC")
     try:
         text = b"".join(iter_utf8(io.BytesIO(data), str(file))).decode()
         root = ElementTree.fromstring(text)  # noqa: S314 - without declarations there are no entities

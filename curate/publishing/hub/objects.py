@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from curate.core.errors import DataError
 from curate.layouts import open_folder
-from curate.layouts.annotations import iter_items
+from curate.layouts.annotations import has_document_type, iter_items
 from curate.layouts.coco.json import looks_like_coco
 from curate.layouts.coco.read import Finder, image_folders
 from curate.layouts.yolo.read import label_of
@@ -178,7 +178,7 @@ def _iter_voc(path: Path) -> Iterator[tuple[str, list[float], int, int]]:
     if not path.is_file():
         return
     data = path.read_bytes()[: _LARGEST + 1]
-    if len(data) > _LARGEST or b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+    if len(data) > _LARGEST or has_document_type(data):
         raise DataError(f"{path} is too large or has a document type; it is not published")
     try:
         root = ElementTree.fromstring(data)  # noqa: S314 - entities were refused above

@@ -1,0 +1,114 @@
+"""Bounded reading of Parquet tables of any origin: a small file can expand to any size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.core.errors import DataError
+
+_MAX_CHUNK = 128 << 20
+"""Maximum size of a column in a row group once decompressed, bytes."""
+_MAX_ITEMS = 8 << 20
+"""Maximum number of items of lists of a column in a row group."""
+_MAX_TEXT = 1 << 20
+"""Maximum length of a text, bytes."""
+_MAX_COLUMNS = 10_000
+_ROWS = 4096
+_NESTED_TEXT = 64 << 20
+
+
+def iter_table_rows(
+    path: Path, columns: Sequence[str] | None = None, name: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Iterate over the rows of a Parquet file in bounded memory.
+
+    Args:
+        path: the file.
+        columns: columns to read, missing ones are skipped; None for all that are not nested.
+        name: name of the file in messages.
+
+    Raises:
+        DataError: if a column of a row group, or a text, is too large.
+        pyarrow.ArrowException: if the file cannot be read.
+    """
+    name = name or str(path)
+    with pq.ParquetFile(path) as table:
+        schema = table.schema_arrow
+        if len(schema) > _MAX_COLUMNS:
+            raise DataError(f"{name} has {len(schema):,} columns; at most {_MAX_COLUMNS:,}")
+        wanted = [
+            field.name
+            for field in schema
+            if (not _is_nested(field.type) if columns is None else field.name in columns)
+        ]
+        rows = _check_chunks(table.metadata, frozenset(wanted), name)
+        texts = [each for each in wanted if _is_text(schema.field(each).type)]
+    # As dictionaries, a text that many rows repeat is in memory once.
+    with pq.ParquetFile(path, read_dictionary=texts) as table:
+        for batch in table.iter_batches(batch_size=rows, columns=wanted):
+            values = [_load_column(column, name) for column in batch.columns]
+            for row in zip(*values, strict=True):
+                yield dict(zip(batch.schema.names, row, strict=True))
+
+
+def _check_chunks(footer: Any, wanted: frozenset[str], name: str) -> int:
+    """Refuse columns that are too large; returns the number of rows to read at a time.
+
+    Raises:
+        DataError: naming the column.
+    """
+    nested = 1
+    for group in range(footer.num_row_groups):
+        for number in range(footer.num_columns):
+            chunk = footer.row_group(group).column(number)
+            path = chunk.path_in_schema
+            if path.partition(".")[0] not in wanted:
+                continue
+            if chunk.total_uncompressed_size > _MAX_CHUNK:
+                size = chunk.total_uncompressed_size >> 20
+                raise DataError(
+                    f"{name}: column {path!a} has {size:,} MB in one row group, and at most "
+                    f"{_MAX_CHUNK >> 20} MB are read; write smaller row groups"
+                )
+            if "." in path:
+                if chunk.num_values > _MAX_ITEMS:
+                    raise DataError(
+                        f"{name}: column {path!a} has {chunk.num_values:,} items in one row group, "
+                        f"and at most {_MAX_ITEMS:,} are read; write smaller row groups"
+                    )
+                if chunk.physical_type == "BYTE_ARRAY":
+                    nested = max(nested, chunk.total_uncompressed_size)
+    return max(16, min(_ROWS, _NESTED_TEXT // nested))
+
+
+def _load_column(column: Any, name: str) -> list[Any]:
+    """Return the values of a column of a batch; repeated texts are one object."""
+    if not pa.types.is_dictionary(column.type):
+        return list(column.to_pylist())
+    used = column.indices.unique().drop_null()
+    texts = column.dictionary.take(used)
+    if _is_text(texts.type) and max(pa.compute.binary_length(texts).to_pylist(), default=0) > (
+        _MAX_TEXT
+    ):
+        raise DataError(f"{name} has a text of more than {_MAX_TEXT >> 20} MB, which is too long")
+    values = dict(zip(used.to_pylist(), texts.to_pylist(), strict=True))
+    return [None if index is None else values[index] for index in column.indices.to_pylist()]
+
+
+def _is_nested(kind: Any) -> bool:
+    return pa.types.is_nested(kind)
+
+
+def _is_text(kind: Any) -> bool:
+    return any(
+        holds(kind)
+        for holds in (
+            *(pa.types.is_string, pa.types.is_large_string),
+            *(pa.types.is_binary, pa.types.is_large_binary),
+        )
+    )

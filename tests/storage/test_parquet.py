@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curate.core.errors import DataError
+from curate.storage import parquet
+from curate.storage.parquet import iter_table_rows
+
+ROWS: list[dict[str, Any]] = [
+    {"id": "a", "text": "x", "count": 1, "list": ["p", "q"], "bytes": b"1", "flag": True},
+    {"id": "b", "text": None, "count": None, "list": [], "bytes": None, "flag": False},
+    {"id": "c", "text": "x", "count": 3, "list": None, "bytes": b"1", "flag": None},
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "a.parquet", row_group_size=2)
+    return tmp_path / "a.parquet"
+
+
+def test_rows_are_those_of_the_table(path: Path) -> None:
+    names = ("list", "id", "text", "count", "bytes", "flag", "absent")
+    assert list(iter_table_rows(path, names)) == ROWS
+    assert list(iter_table_rows(path, ("text", "id"))) == [
+        {"id": row["id"], "text": row["text"]} for row in ROWS
+    ]
+
+
+def test_nested_columns_are_read_only_by_name(path: Path) -> None:
+    plain = [{key: value for key, value in row.items() if key != "list"} for row in ROWS]
+    assert list(iter_table_rows(path)) == plain
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_categories_and_plain_texts_are_alike(dictionary: bool, tmp_path: Path) -> None:
+    table = pa.table({"id": ["a", "b"], "kind": pa.array(["x", "x"]).dictionary_encode()})
+    pq.write_table(table, tmp_path / "a.parquet", use_dictionary=dictionary)
+    rows = list(iter_table_rows(tmp_path / "a.parquet"))
+    assert rows == [{"id": "a", "kind": "x"}, {"id": "b", "kind": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [("_MAX_CHUNK", "MB in one row group"), ("_MAX_ITEMS", "items"), ("_MAX_COLUMNS", "6 columns")],
+)
+def test_what_is_too_large_is_one_clear_line(
+    limit: str, message: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, limit, 1)
+    with pytest.raises(DataError, match=message):
+        list(iter_table_rows(path, ("id", "list")))
+
+
+def test_a_long_text_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a", "A" * (1 << 20), "A" * 2]}), tmp_path / "a.parquet")
+    assert len(list(iter_table_rows(tmp_path / "a.parquet"))) == 3
+    pq.write_table(pa.table({"id": ["a", "A" * ((1 << 20) + 1)]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="more than 1 MB"):
+        list(iter_table_rows(tmp_path / "a.parquet"))
