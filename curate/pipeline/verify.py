@@ -157,8 +157,8 @@ def verify(
             checked, problems = _open_check(Path(out), source, workers, watch)
             keys = None if signed_by is None else Path(signed_by)
             coverage, found = _check_coverage(Path(out), keys)
-            problems = chain(problems, found)
             problems = _then_others(problems, Path(out), source if twins else None, workers)
+            problems = chain(problems, found)  # last: others say what differs
         for problem in problems:
             kinds[problem.kind] += 1
             if len(kept) < MAX_PROBLEMS:
@@ -174,7 +174,7 @@ def iter_problems(
     """Check an output as `verify` does, yielding each problem as it is found."""
     problems = _open_check(Path(out), source, workers, lambda _: None)[1]
     found = _check_coverage(Path(out), None)[1]
-    return _then_others(chain(problems, found), Path(out), source, workers)
+    return chain(_then_others(problems, Path(out), source, workers), found)
 
 
 _Watch = Callable[[Step], None]
