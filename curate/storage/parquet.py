@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.core.errors import DataError
@@ -44,7 +45,7 @@ def iter_table_rows(
         wanted = [
             field.name
             for field in schema
-            if (not _is_nested(field.type) if columns is None else field.name in columns)
+            if (not pa.types.is_nested(field.type) if columns is None else field.name in columns)
         ]
         rows = _check_chunks(table.metadata, frozenset(wanted), name)
         texts = [each for each in wanted if _is_text(schema.field(each).type)]
@@ -92,16 +93,10 @@ def _load_column(column: Any, name: str) -> list[Any]:
         return list(column.to_pylist())
     used = column.indices.unique().drop_null()
     texts = column.dictionary.take(used)
-    if _is_text(texts.type) and max(pa.compute.binary_length(texts).to_pylist(), default=0) > (
-        _MAX_TEXT
-    ):
+    if _is_text(texts.type) and max(pc.binary_length(texts).to_pylist(), default=0) > (_MAX_TEXT):
         raise DataError(f"{name} has a text of more than {_MAX_TEXT >> 20} MB, which is too long")
     values = dict(zip(used.to_pylist(), texts.to_pylist(), strict=True))
     return [None if index is None else values[index] for index in column.indices.to_pylist()]
-
-
-def _is_nested(kind: Any) -> bool:
-    return pa.types.is_nested(kind)
 
 
 def _is_text(kind: Any) -> bool:
