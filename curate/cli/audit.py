@@ -14,7 +14,7 @@ from curate.balance.labels.rules import (
     UNSAFE_SHARE,
 )
 from curate.cli.group import DefaultGroup
-from curate.cli.options import LAYOUT, PATH, SEED, SOURCE
+from curate.cli.options import GROUPS, LAYOUT, PATH, SEED, SOURCE
 from curate.cli.output import check_outputs, report_options, write_report
 from curate.core.errors import UsageError
 
@@ -37,13 +37,7 @@ Examples:
 
 @command.command("dataset", epilog=_EPILOG)
 @click.argument("source", type=SOURCE, required=False)
-@click.option(
-    "--groups",
-    type=PATH,
-    metavar="TABLE",
-    help="Group attributes per image: CSV, TSV, JSON Lines or Parquet with a column of ids (file "
-    "names, paths or unique path suffixes), or COCO JSON with attributes in its annotations.",
-)
+@GROUPS
 @click.option(
     "--id",
     "id_column",
@@ -62,7 +56,7 @@ Examples:
     multiple=True,
     required=True,
     metavar="NAME[,NAME…]",
-    help="Attribute, or several crossed; can be repeated.",
+    help="Attribute to group by, or several crossed; can be repeated.",
 )
 @click.option("--label", metavar="NAME", help="Column of labels, such as category.")
 @click.option(
@@ -126,6 +120,7 @@ def audit_command(source: str | None, **options: Any) -> None:
     Counts, shares and distance from a target for every attribute and intersection;
     associations between labels and groups; under-represented intersections;
     base rates and Simpson's reversals. Missing values are a group of their own.
+    --groups also takes COCO JSON with attributes in its annotations.
     `curate audit merge` merges the reports of several sites; `curate audit labels`
     decides which labels are safe to keep.
     """

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.options import HTML, JSON, LAYOUT, PATH, QUIET, SEED, SHARD_SIZE, SOURCE, WORKERS
+from curate.cli.options import (
+    GROUPS,
+    HTML,
+    JSON,
+    LAYOUT,
+    PATH,
+    QUIET,
+    SEED,
+    SHARD_SIZE,
+    SOURCE,
+    WORKERS,
+)
 from curate.cli.output import check_outputs, write_report
 from curate.cli.progress import stop_on_interrupt
 from curate.core.errors import UsageError
@@ -58,14 +69,7 @@ _OPTIONS = (
     click.option(
         "--strategy", required=True, type=click.Choice(_STRATEGIES), help="See Strategies below."
     ),
-    click.option(
-        "--groups",
-        type=PATH,
-        metavar="TABLE",
-        help="Group attributes per image: CSV, TSV, JSON Lines or Parquet with a column of ids "
-        "(file names, paths or unique path suffixes), or COCO JSON with attributes in its "
-        "annotations.",
-    ),
+    GROUPS,
     click.option(
         "--fractions",
         metavar="NAME=SHARE,…",
@@ -87,7 +91,7 @@ _OPTIONS = (
         "--by",
         multiple=True,
         metavar="NAME[,NAME…]",
-        help="Attribute, or several crossed, to bring to the target; can be repeated, and all "
+        help="Attribute to bring to the target, or several crossed; can be repeated, and all "
         "targets are then met together.",
     ),
     click.option(
@@ -211,7 +215,8 @@ def command(ctx: click.Context, /, source: str | None, **options: Any) -> None:
     and manifest/, with a row per record: kept, removed (and why), or added (and from
     which); for weights, manifest/weights.parquet. The report has audits before and after,
     what was removed and added, and bias amplification. Run the same command again to
-    continue after an interruption.
+    continue after an interruption. --groups also takes COCO JSON with attributes in its
+    annotations.
     """
     from curate.balance.correct.run import rebalance
     from curate.pipeline.session import Session

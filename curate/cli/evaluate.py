@@ -59,8 +59,8 @@ Examples:
     "--margin",
     type=float,
     metavar="SHARE",
-    help="Growth of a face box on each side, as a share of its longer side. [default: that of "
-    "curate blur]",
+    help="Growth of a face box on each side, as a share of its longer side. [default: 0.15; "
+    "0.1 for imagenet]",
 )
 @click.option(
     "--show-misses",

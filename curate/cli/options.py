@@ -66,8 +66,8 @@ GROUPS = click.option(
     "--groups",
     type=PATH,
     metavar="TABLE",
-    help="Table with a column of image ids; its other columns are attributes (CSV, TSV, "
-    "JSON Lines or Parquet).",
+    help="Attributes of each image: CSV, TSV, JSON Lines or Parquet with a column of image ids "
+    "(file names, paths or unique path suffixes).",
 )
 BY = click.option(
     "--by",
@@ -247,14 +247,15 @@ _OBFUSCATION: Sequence[Decorator] = (
         "method_options",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Parameter of the method; can be repeated.",
+        help="Parameter of the method; can be repeated. mosaic: cells, smooth; gaussian: sigma; "
+        "fill: color; all but imagenet: feather.",
     ),
     click.option(
         "--margin",
         type=float,
         metavar="SHARE",
         help="Growth of a face box on each side, as a share of its longer side. "
-        "[default: the method's]",
+        "[default: 0.15; 0.1 for imagenet]",
     ),
     click.option(
         "--faces",
@@ -266,15 +267,15 @@ _OBFUSCATION: Sequence[Decorator] = (
     click.option(
         "--faces-match",
         type=click.Choice(FACES_MATCHES),
-        help="How ids in the --faces file match images: the whole path, or its end. "
+        help="How ids in the --faces file match images: the whole path, or its end if unique. "
         "[default: exact]",
     ),
     ALLOW_MISSING,
     click.option(
         "--keep-metadata",
         metavar="GROUPS",
-        help="Groups of metadata tags to keep, separated by commas, such as gps,datetime. "
-        "[default: none]",
+        help="Metadata to keep, separated by commas: camera, copyright, datetime, description, "
+        "exposure, gps, resolution. [default: none]",
     ),
 )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.cli.group import DefaultGroup
-from curate.cli.options import HTML, JSON, LAYOUT, PATH, SOURCE, WORKERS
+from curate.cli.options import GROUPS, HTML, JSON, LAYOUT, PATH, SOURCE, WORKERS
 from curate.cli.output import print_summary
 from curate.cli.progress import telling
 from curate.core.errors import UsageError
@@ -57,7 +57,7 @@ class _Share(click.ParamType[float]):
 
 @click.group(cls=DefaultGroup, default="start")
 def command() -> None:
-    """Correct the boxes of a detector, and bound what is still missed."""
+    """Correct the boxes of a detector, and bound the share of images with a missed face."""
 
 
 SHARE = _Share()
@@ -65,10 +65,16 @@ SHARE = _Share()
 
 @command.command("start", epilog=_EPILOG)
 @click.argument("source", type=SOURCE, required=False)
-@click.option("--faces", type=PATH, metavar="FILE", help="Proposed boxes, as from curate detect.")
+@click.option(
+    "--faces", type=PATH, metavar="FILE", help="Proposed boxes, such as those of `curate detect`."
+)
 @click.option("--run", type=PATH, metavar="OUT", help="Review the outputs of a run instead.")
 @click.option(
-    "--folder", type=PATH, metavar="DIR", help="The review folder. [default: FILE.review]"
+    "--folder",
+    type=PATH,
+    metavar="DIR",
+    help="Folder of the decisions. [default: the name of --faces, --run or SOURCE with .review, or "
+    ".sample with --sample]",
 )
 @click.option(
     "--order",
@@ -79,14 +85,11 @@ SHARE = _Share()
 )
 @click.option(
     "--filter", "filters", multiple=True, metavar="CONDITION",
-    help="Only such images, as faces=0, confidence<0.5 or split=train; can be repeated.",
+    help="Review only images such as faces=0, confidence<0.5 or split=train; can be repeated.",
 )  # fmt: skip
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many images.")
-@click.option(
-    "--groups", type=PATH, metavar="TABLE",
-    help="Group labels by id: groups with more missed faces come first.",
-)  # fmt: skip
-@click.option("--by", metavar="NAME", help="The column of TABLE that divides a sample.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Maximum number of images.")
+@GROUPS
+@click.option("--by", metavar="NAME", help="Attribute of --groups by which a sample is stratified.")
 @click.option(
     "--duplicates", type=PATH, metavar="FILE",
     help="JSON of curate duplicates: copies without a face whose twin has one come first.",
@@ -95,19 +98,35 @@ SHARE = _Share()
 @click.option(
     "--blind", is_flag=True, help="Every reviewer decides every image, without seeing the others'."
 )
-@click.option("--sample", is_flag=True, help="Look at a random sample and state a bound.")
-@click.option("--at-most", type=SHARE, help="Share of images that may show a face. [default: 1%]")
-@click.option("--confidence", type=SHARE, help="Of the bound, one-sided. [default: 95%]")
-@click.option("--allowed", type=click.IntRange(0), help="Finds that the sample allows for.")
-@click.option("--stratify", type=click.Choice(STRATA), help="By what it is divided.")
+@click.option("--sample", is_flag=True, help="Review a random sample, and state an upper bound.")
+@click.option(
+    "--at-most", type=SHARE, help="Share of images with a visible face to rule out. [default: 1%]"
+)
+@click.option(
+    "--confidence", type=SHARE, help="Confidence level of the one-sided upper bound. [default: 95%]"
+)
+@click.option(
+    "--allowed", type=click.IntRange(0), metavar="N",
+    help="Images with a visible face that the sample may have without failing --at-most.",
+)  # fmt: skip
+@click.option(
+    "--stratify", type=click.Choice(STRATA), help="Stratify the sample by score or group."
+)
 @click.option(
     "--checks", type=click.IntRange(0), metavar="N",
-    help="Hidden checks: images in which one real box is not shown. [default: 0]",
+    help="Control images, in which one box is removed, to measure how many faces a reviewer finds. "
+    "[default: 0]",
 )  # fmt: skip
-@click.option("--early", is_flag=True, help="You may stop before the end; needs a larger sample.")
+@click.option(
+    "--early", is_flag=True, help="Allow to stop before the end of the sample; it is larger then."
+)
 @click.option("--seed", type=int, default=0, help="Random seed. [default: 0]")
 @LAYOUT
-@click.option("--port", type=click.IntRange(1, 65535), help="[default: the last one, or any]")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Port of the page. [default: the last one used, or a free one]",
+)
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @JSON
 def start(source: str | None, **options: Any) -> None:
@@ -194,7 +213,14 @@ def format_bound(bound: Any) -> str:
 
 @command.command()
 @click.argument("folder", type=PATH, required=False)
-@click.option("--output", "-o", required=True, type=PATH, metavar="FILE", help="The table.")
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=PATH,
+    metavar="FILE",
+    help="Table of faces to write (Parquet).",
+)
 @JSON
 def export(folder: Path | None, output: Path, as_json: bool) -> None:
     """Write the boxes of the review in FOLDER for `curate blur --faces`.
@@ -226,7 +252,9 @@ def format_export(done: Exported) -> str:
 
 @command.command()
 @click.argument("folder", type=PATH, required=False)
-@click.option("--output", "-o", type=PATH, metavar="FILE", help="Write the report as JSON.")
+@click.option(
+    "--output", "-o", type=PATH, metavar="FILE", help="Write the report as JSON to this file."
+)
 @HTML
 @click.option(
     "--attach", type=PATH, metavar="OUT",

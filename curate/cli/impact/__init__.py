@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from curate.cli.group import CommandGroup
-from curate.cli.options import ALLOW_MISSING, GROUPS, add_options
+from curate.cli.options import ALLOW_MISSING, BY, GROUPS, add_options
 
 _COMMANDS = {
     "evaluate": "run a classifier on original and obfuscated images, and on control arms",
@@ -30,13 +30,6 @@ BATCH = click.option(
     type=int,
     metavar="N",
     help="Images per batch. [default: 8, on CUDA 64; for training 32]",
-)
-BY = click.option(
-    "--by",
-    multiple=True,
-    metavar="NAME[,NAME…]",
-    help="Attribute to group by, or the intersection of several; can be repeated. "
-    "[default: all with 2 to 12 values]",
 )
 
 
