@@ -11,6 +11,7 @@ from typing import BinaryIO
 from curate.core.errors import DataError
 from curate.core.protocols import SidecarFile, SidecarSource
 from curate.layouts.editing.changes import DROPPED, SAME, EditResult, Edits, Outcome
+from curate.layouts.editing.rows import SUFFIXES, RowEditor
 from curate.layouts.files import IMAGE_SUFFIXES, FileLayout
 from curate.storage.index import NameIndex
 
@@ -43,17 +44,24 @@ class Mentions:
         if other.path.suffix.lower() in _COMPRESSED:
             return "it is copied unchanged and may name images that were removed"
         with self._source.open_sidecar(other) as file:
-            for name in _iter_names(file):
-                if self._removed.get("removed", name) is not None:
-                    return f"it is copied unchanged and may name removed images, such as {name!a}"
-        return None
+            name = self.find(file)
+        if name is None:
+            return None
+        return f"it is copied unchanged and may name removed images, such as {name!a}"
+
+    def find(self, file: BinaryIO) -> str | None:
+        """Return the name of a removed image in a file, or None."""
+        if not self._any:
+            return None
+        names = _iter_names(file)
+        return next((name for name in names if self._removed.get("removed", name)), None)
 
     @cached_property
     def _removed(self) -> NameIndex:
         names = NameIndex()
         for record in self._source.records():
             if not self._edits.is_kept(record.id):
-                names.add("removed", posixpath.basename(record.id))
+                names.add("removed", posixpath.basename(record.id), "removed")
         return names
 
     @cached_property
@@ -94,8 +102,9 @@ class CopyingEditor:
 class StemEditor(CopyingEditor):
     """Editor of files with the stem of an image, such as ``a.txt`` with a caption of ``a.jpg``.
 
-    They are removed with their image and copied for images generated from it; other files are
-    copied. A stem of several images belongs to none of them.
+    They are removed with their image and copied for images generated from it. Tables and lists
+    that name images lose and get rows, see `RowEditor`; other files are copied. A stem of
+    several images belongs to none of them.
 
     Args:
         source: the dataset.
@@ -117,10 +126,23 @@ class StemEditor(CopyingEditor):
                 names.add("several", stem)
         return names
 
+    @cached_property
+    def _rows(self) -> RowEditor:
+        return RowEditor(self._source, self._edits)
+
     def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:
         """Drop the file if it belongs to a removed image; otherwise copy it."""
         image = self._image_of(other)
         if image is None:
+            if other.path.suffix.lower() in SUFFIXES:
+                with self._source.open_sidecar(other) as file:
+                    result = self._rows.edit(file, other, target)
+                target.seek(0)
+                if result is not None and result.outcome is Outcome.EDITED:
+                    name = self._mentions.find(target)
+                    note = None if name is None else f"it may name removed images, such as {name!a}"
+                    return EditResult(Outcome.EDITED, note)
+                target.truncate()
             return super().edit(other, target)
         return SAME if self._edits.is_kept(image) else DROPPED
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from curate.core.errors import DataError
+from curate.core.protocols import SidecarFile
 from curate.layouts import open_source
 from curate.layouts.editing import Outcome, open_editor
 from curate.layouts.editing import sidecars as mentions
@@ -26,7 +27,14 @@ def notes(root: Path, *removed: str) -> dict[str, str | None]:
 
 @pytest.mark.parametrize(
     "text",
-    ["x/a.jpg,3", '{"file": "x\\\\a.jpg"}', "<f>a.jpg</f>", "'a.jpg'", "n;a.jpg;", "é/a.jpg\t"],
+    [
+        "n-a.jpg,a.jpg;",
+        '{"file": "x\\\\a.jpg"}',
+        "<f>a.jpg</f>",
+        "'a.jpg'",
+        "n;a.jpg;",
+        "(é/a.jpg)",
+    ],
 )
 def test_a_file_that_names_a_removed_image_is_noted(tmp_path: Path, text: str) -> None:
     write(tmp_path, "x/a.jpg", b"")
@@ -44,7 +52,7 @@ def test_a_name_at_a_block_boundary_is_found(
     monkeypatch.setattr(mentions, "_BLOCK", 100)
     write(tmp_path, "picture.jpg", b"")
     for pad in range(85, 105):
-        write(tmp_path, "labels.txt", "x" * (pad - 1) + " picture.jpg " + "y" * 300)
+        write(tmp_path, "labels.txt", "x" * (pad - 1) + "'picture.jpg'" + "y" * 300)
         assert notes(tmp_path, "picture.jpg")["labels.txt"], pad
 
 
@@ -100,3 +108,84 @@ def test_a_file_that_may_contain_coordinates_is_copied_only_with_its_geometry(
     plan, files = plan_for(root, {"c.jpg": [mirror(48, 40)]}, "imagefolder")
     with pytest.raises(DataError, match=f"'{name}' may contain coordinates"):
         edit(root, tmp_path / "again", plan, files, "imagefolder")
+
+
+TABLES = {
+    "csv": "file,age\nx/a.jpg,3\nc.jpg,4\nother,5\n",
+    "semicolon.csv": 'file;note\n"x/a.jpg";"two\nlines"\nc.jpg;"one; line"\n',
+    "stems.csv": "id,age\nx/a,3\nc,4\na dog,5\n",
+    "windows.csv": "image,age\r\nx\\a.jpg,3\r\nc.jpg,4\r\n",
+    "tsv": "age\tfile\n3\ta.jpg\n4\tc.jpg\n",
+    "jsonl": '{"file": "x/a.jpg", "n": [1]}\n{"image": {"id": "c"}}\n\n',
+    "txt": "photos/x/a.jpg 3\nc.jpg 4",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_lose_the_rows_of_removed_images_and_get_rows_of_copies(
+    name: str, tmp_path: Path
+) -> None:
+    root = captions(tmp_path)
+    write(root, f"table.{name}", TABLES[name])
+    plan, _ = plan_for(root, {"c.jpg": [None]}, "imagefolder")
+    plan.removed = frozenset({"x/a.jpg"})
+    edited = edit_table(root, f"table.{name}", plan)
+    assert "a.jpg" not in edited
+    assert "x/a" not in edited
+    rows = edited.splitlines()
+    [first, second] = [row for row in rows if "c.jpg" in row or "c_aug1" in row or row[:2] == "c,"
+                       or '"c"' in row]  # fmt: skip
+    assert second == first.replace("c.jpg", "c_aug1.jpg").replace('"c"', '"c_aug1"').replace(
+        "c,", "c_aug1,"
+    )
+    untouched = edit_table(root, f"table.{name}", Plan())
+    assert untouched == TABLES[name]
+
+
+def edit_table(root: Path, name: str, plan: Plan) -> str:
+    source = open_source(str(root), "imagefolder")
+    target = io.BytesIO()
+    [file] = [
+        SidecarFile(other.path, other.uri, True)
+        for other in source.sidecars()
+        if str(other.path) == name
+    ]
+    result = open_editor(source, plan).edit(file, target)
+    if result.outcome is Outcome.SAME:
+        return (root / name).read_bytes().decode()
+    return target.getvalue().decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("boxes.csv", "file,xmin,ymin\nc.jpg,3,4\n"),
+        ("boxes.csv", "file;x;y\nc.jpg;3;4\n"),
+        ("boxes.tsv", "file\tbbox\nc.jpg\t3 4 5 6\n"),
+        ("boxes.jsonl", '{"file": "c.jpg", "bbox": [3, 4, 5, 6]}\n'),
+        ("boxes.txt", "c.jpg 3 4 5 6\n"),
+    ],
+)
+def test_a_row_with_coordinates_is_copied_only_with_its_geometry(
+    name: str, content: str, tmp_path: Path
+) -> None:
+    root = captions(tmp_path)
+    write(root, name, content)
+    plan, _ = plan_for(root, {"c.jpg": [mirror(48, 40)]}, "imagefolder")
+    with pytest.raises(DataError, match=f"'{name}' may contain coordinates"):
+        edit_table(root, name, plan)
+    plan, _ = plan_for(root, {"c.jpg": [None]}, "imagefolder")
+    assert edit_table(root, name, plan).count("c_aug1.jpg") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.csv", "file,age\nx/c.jpg,30\n"), ("a.txt", "c.jpg 3\n"), ("a.csv", "file,age\nc.jpg,3\n")],
+)
+def test_a_row_without_coordinates_is_copied_with_any_geometry(
+    name: str, content: str, tmp_path: Path
+) -> None:
+    root = captions(tmp_path)
+    write(root, name, content)
+    plan, _ = plan_for(root, {"c.jpg": [mirror(48, 40)]}, "imagefolder")
+    assert edit_table(root, name, plan).count("c_aug1.jpg") == 1

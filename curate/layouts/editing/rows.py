@@ -1,0 +1,188 @@
+"""Rows of tables and lists beside plain image folders, by the images that they name."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+from curate.core.errors import DataError
+from curate.core.protocols import SidecarFile, Source
+from curate.layouts.annotations import iter_stored_lines
+from curate.layouts.editing.changes import (
+    EDITED,
+    SAME,
+    EditResult,
+    Edits,
+    rename,
+    rename_stem,
+)
+from curate.layouts.groups import ID_COLUMNS, strip_suffix
+from curate.storage.index import NameIndex
+
+SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".jsonl"})
+"""Suffixes of files of which a row, or a line, can name an image."""
+
+_COORDINATE = (
+    r"(?:bbox|box(?:es)?|xyxy|xywh|[xy](?:_?(?:min|max)|[0-9])?|left|top|right|bottom|"
+    r"landmarks?|keypoints?|polygons?|segmentation|points?)"
+)
+_COLUMN = re.compile(rf"(?:^|[,;\t\"' ]){_COORDINATE}(?=$|[,;\t\"'\s])", re.IGNORECASE)
+_KEY = re.compile(rf'"{_COORDINATE}"\s*:', re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![\w./-])-?\d+(?:\.\d+)?(?![\w/-])")
+_MAX_LINES = 10_000  # lines of one row of a CSV file
+
+Value = tuple[str, bool]
+"""A value, and whether it is an id, which may lack the suffix of the file name."""
+
+
+class RowEditor:
+    """Removes the rows that name removed images, and adds rows of generated images.
+
+    A value names an image by its path, relative to the dataset or to the folder of the file, or
+    by the end of its path if the file name is unique. Values of id columns may lack the suffix.
+
+    Args:
+        source: the dataset.
+        edits: edits to apply.
+    """
+
+    def __init__(self, source: Source, edits: Edits) -> None:
+        self._edits = edits
+        self._names = NameIndex()
+        for record in source.records():
+            for kind, path in (("path", record.id), ("stem", strip_suffix(record.id))):
+                self._names.add(kind, path, record.id)
+                if not self._names.add(f"base {kind}", posixpath.basename(path), record.id):
+                    self._names.add(f"several {kind}", posixpath.basename(path))
+
+    def edit(self, file: BinaryIO, other: SidecarFile, target: BinaryIO) -> EditResult | None:
+        """Write the edited file; None if it is not a table or a list.
+
+        Raises:
+            DataError: if a row of a generated image may contain coordinates, which changed.
+        """
+        folder, changed, header = posixpath.dirname(other.uri), False, ""
+        try:
+            for stored, values in _iter_rows(file, other):
+                header = header or stored.decode("utf-8-sig")
+                named = self._find_all(values, folder)
+                kept = all(map(self._edits.is_kept, named.values()))
+                if kept:
+                    target.write(stored)
+                changed |= not kept
+                for row in self._rows_of_generated(stored, named, other, header):
+                    target.write(row)
+                    changed = True
+        except (UnicodeDecodeError, csv.Error):
+            return None
+        return EDITED if changed else SAME
+
+    def _rows_of_generated(
+        self, stored: bytes, named: Mapping[str, str], other: SidecarFile, header: str
+    ) -> Iterator[bytes]:
+        """Iterate over the rows of images generated from the only one that a row names."""
+        if len(set(named.values())) != 1:
+            return
+        row, ((value, image), *_) = stored.decode("utf-8-sig"), named.items()
+        start = b"" if stored.endswith(b"\n") else b"\n"
+        for generated in self._edits.generated_from(image):
+            if not generated.is_copy and _has_coordinates(other, header, row):
+                raise DataError(
+                    f"{other.uri!r} may contain coordinates, which cannot be transformed for a "
+                    "generated image; remove it, or use an augmentation that keeps the geometry"
+                )
+            has_suffix = posixpath.basename(image) in value
+            new = (rename if has_suffix else rename_stem)(value, image, generated.id)
+            yield start + row.replace(value, new).encode()
+
+    def _find_all(self, values: Iterable[Value], folder: str) -> dict[str, str]:
+        """Return the images that values name, by value."""
+        found = {}
+        for value, is_id in values:
+            for kind in ("path", "stem")[: 1 + is_id]:
+                image = self._find(value, folder, kind)
+                if image is not None:
+                    found.setdefault(value, image)
+        return found
+
+    def _find(self, value: str, folder: str, kind: str) -> str | None:
+        if not value.strip():
+            return None
+        path = posixpath.normpath(value.replace("\\", "/"))
+        for name in (path, posixpath.join(folder, path)):
+            if (found := self._names.get(kind, name)) is not None:
+                return found
+        base = posixpath.basename(path)
+        found = self._names.get(f"base {kind}", base)
+        if found is None or self._names.get(f"several {kind}", base) is not None:
+            return None
+        known = found if kind == "path" else strip_suffix(found)
+        return found if f"/{known}".endswith(f"/{path}") or path.endswith(f"/{known}") else None
+
+
+def _has_coordinates(other: SidecarFile, header: str, row: str) -> bool:
+    suffix = other.path.suffix.lower()
+    if suffix == ".jsonl":
+        return _KEY.search(row) is not None
+    if suffix == ".txt":
+        return len(_NUMBER.findall(row)) >= 4
+    return _COLUMN.search(header) is not None
+
+
+def _iter_rows(file: BinaryIO, other: SidecarFile) -> Iterator[tuple[bytes, list[Value]]]:
+    """Iterate over rows as stored, with the values that may name an image."""
+    suffix = other.path.suffix.lower()
+    lines = ((text, stored) for _, text, stored in iter_stored_lines(file, other.uri))
+    if suffix in (".csv", ".tsv"):
+        yield from _iter_separated(lines, "\t" if suffix == ".tsv" else "")
+        return
+    for text, stored in lines:
+        if suffix == ".jsonl":
+            yield stored, list(_strings(text))
+        else:
+            yield stored, [(text.strip(), False), *((word, False) for word in text.split())]
+
+
+def _iter_separated(
+    lines: Iterator[tuple[str, bytes]], separator: str
+) -> Iterator[tuple[bytes, list[Value]]]:
+    """Iterate over the records of a CSV file, which may span lines."""
+    held: list[bytes] = []
+
+    def feed() -> Iterator[str]:
+        for text, stored in lines:
+            held.append(stored)
+            if len(held) > _MAX_LINES:
+                raise csv.Error("a record spans too many lines")
+            yield text
+
+    texts = feed()
+    first = next(texts, "")
+    separator = separator or (";" if "," not in first and ";" in first else ",")
+    ids: frozenset[int] | None = None
+    for values in csv.reader(itertools.chain([first], texts), delimiter=separator):
+        if ids is None:  # the header
+            ids = frozenset(n for n, name in enumerate(values) if name in ID_COLUMNS)
+        yield b"".join(held), [(value, number in ids) for number, value in enumerate(values)]
+        held.clear()
+
+
+def _strings(text: str) -> Iterator[Value]:
+    """Iterate over the strings in a line of JSON."""
+    try:
+        waiting: list[tuple[str, Any]] = [("", json.loads(text))] if text.strip() else []
+    except (ValueError, RecursionError):
+        return
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, str):
+            yield value, key in ID_COLUMNS
+        elif isinstance(value, dict):
+            waiting += value.items()
+        elif isinstance(value, list):
+            waiting += ((key, each) for each in value)
