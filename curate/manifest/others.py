@@ -74,6 +74,22 @@ def iter_others(manifest: Path) -> Iterator[Other]:
         raise ManifestError(f"{path}, line {number}, cannot be read: {error}") from None
 
 
+def describe_notes(manifest: Path) -> str | None:
+    """Describe in one line which copied files may still name removed images, or None.
+
+    `curate balance` notes them in ``others.jsonl``.
+    """
+    try:
+        with open_regular(manifest / OTHERS) as file:
+            lines = (json.loads(line) for line in file if b'"note"' in line)
+            noted = [str(line["path"]) for line in lines if line.get("note")]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None  # found by the checks of the manifest
+    if not noted:
+        return None
+    return f"{len(noted):,} files may still name removed images, such as {noted[0]!r}"
+
+
 def _parse(line: str) -> Other:
     value = json.loads(line)
     known = {field.name for field in fields(Other)}

@@ -23,6 +23,7 @@ from curate.layouts.access.address import is_address
 from curate.manifest import corrections, files, store
 from curate.manifest.checksums import Coverage, check_checksums
 from curate.manifest.files import Problem
+from curate.manifest.others import describe_notes
 from curate.pipeline.progress import make_teller, show_steps
 from curate.pipeline.run_check import RunCheck, iter_run_problems
 from curate.pipeline.session import Session, Step, usable_cores
@@ -258,6 +259,8 @@ def _open_correction(
         f"{counts['kept'] + counts['fixed']:,} records kept, {counts['removed']:,} removed, "
         f"{counts['made']:,} made{images}, recipe {facts['recipe_sha256'][:12]}"
     )
+    if note := describe_notes(out / store.MANIFEST):
+        checked += f"; {note}"
 
     def find() -> Iterator[Problem]:
         yield from CHECKS.resolve(corrections.FACTS)(out.resolve(), workers, facts)

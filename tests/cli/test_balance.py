@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from curate.manifest import corrections
 
@@ -205,3 +206,33 @@ def test_reweighing_tells_what_adjusted_figures_do_not_show(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "reweigh corrects the crude difference of yes for gender f (-24.0 points)" in done.stderr
     assert "vanished when adjusted for department" in done.stderr
+
+
+def test_a_file_that_still_names_removed_images_is_reported_by_balance_and_verify(
+    tmp_path: Path,
+) -> None:
+    for name in "abcd":
+        path = tmp_path / f"photos/{name}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (32, 32), (ord(name), 0, 0)).save(path)
+    (tmp_path / "photos/captions.csv").write_text(
+        "file,text\n" + "".join(f"{name}.jpg,x\n" for name in "abcd")
+    )
+    (tmp_path / "photos/list.xml").write_text(
+        "<l>" + "".join(f"<i>{name}.jpg</i>" for name in "abcd") + "</l>"
+    )
+    table = tmp_path / "people.csv"
+    table.write_text("id,gender\na,f\nb,m\nc,m\nd,m\n")
+    out = tmp_path / "out"
+    done = run(tmp_path / "photos", "--groups", table, "--by", "gender", "--strategy", "subset",
+               "-o", out, "--visible-faces")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "1 file may still name removed images, such as 'list.xml'" in done.stderr
+    rows = (out / "data/captions.csv").read_text().splitlines()[1:]
+    kept = sorted(path.name for path in (out / "data").glob("*.jpg"))
+    assert [row.partition(",")[0] for row in rows] == kept
+    assert len(kept) < 4
+    command = [*CURATE[:-1], "verify", str(out)]
+    checked = subprocess.run(command, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+    assert "1 file may still name removed images, such as 'list.xml'" in checked.stderr

@@ -28,6 +28,7 @@ from curate.core.protocols import Source
 from curate.layouts.access.address import is_hub_uri
 from curate.manifest import corrections, store
 from curate.manifest.files import MANIFEST
+from curate.manifest.others import describe_notes
 from curate.pipeline import assembly
 from curate.pipeline.progress import show_progress
 from curate.pipeline.run import Run, begin, clock, hold, run_shards
@@ -100,6 +101,8 @@ def _rebalance(
     index = workspace.root / INDEX
     with _held(task, workspace, options, session, index) as (run, findings):
         _execute(run, findings, task, index)
+    if note := describe_notes(workspace.out / MANIFEST):
+        session.tell(f"{note}; check them before you publish OUT.")
     return Correction(to_dict(findings), Path(out), seconds=time.time() - began)
 
 

@@ -102,7 +102,7 @@ class RowEditor:
 
     def _find_all(self, values: Iterable[Value], folder: str) -> dict[str, str]:
         """Return the images that values name, by value."""
-        found = {}
+        found: dict[str, str] = {}
         for value, is_id in values:
             for kind in ("path", "stem")[: 1 + is_id]:
                 image = self._find(value, folder, kind)
