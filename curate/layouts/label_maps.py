@@ -23,6 +23,8 @@ VOID = 255
 """Value of borders and unlabelled pixels in VOC."""
 
 _CLASSES = 21
+_MAX_CHANGES = 0.1
+_MAX_SINGLE = 0.1
 MAX_SEGMENTS = 1024
 """Photos have more colours than this; scenes have fewer segments."""
 
@@ -79,7 +81,9 @@ def is_panoptic_map(data: bytes, ids: Collection[int]) -> bool:
     if not 0 < len(ids) <= MAX_SEGMENTS or codec.sniff(data) != "PNG" or codec.find_leaks(data):
         return False
     pixels = _load_rgb(data, "RGB")
-    return pixels is not None and set(_numbers(pixels)) <= {0, *ids}
+    if pixels is None or not _has_flat_regions(pixels):
+        return False
+    return set(_numbers(pixels)) <= {0, *ids}
 
 
 def is_voc_map(data: bytes, classes: bool) -> bool:
@@ -93,7 +97,7 @@ def is_voc_map(data: bytes, classes: bool) -> bool:
     if codec.sniff(data) != "PNG":
         return False
     pixels = _load_rgb(data, "P")
-    if pixels is None or not _has_voc_palette(data):
+    if pixels is None or not _has_voc_palette(data) or not _has_flat_regions(pixels):
         return False
     # The whole palette is known, so unused entries contain no information.
     if set(codec.find_leaks(data)) - {codec.UNUSED_COLORS}:
@@ -101,6 +105,28 @@ def is_voc_map(data: bytes, classes: bool) -> bool:
     colours = {number: value for value, number in enumerate(_numbers(voc_palette()[None], False))}
     values = {colours.get(number, -1) for number in _numbers(pixels)} - {0, VOID}
     return values <= set(range(_CLASSES) if classes else range(1, len(values) + 1))
+
+
+def _has_flat_regions(pixels: npt.NDArray[np.uint8]) -> bool:
+    """Return whether an image consists of flat regions, as label maps do and photos do not.
+
+    A photo with few gray levels has long contours and many runs of a single pixel. On 50
+    segmentations rendered from COCO at least 97 % of adjacent pixels are equal and at most 5 % of
+    the changes belong to runs of one pixel; on 100 photos of people with 3 to 21 gray levels at
+    least 8 % do, in the median 23 % and more.
+
+    Args:
+        pixels: H×W×3 uint8.
+    """
+    packed = pixels.astype(np.uint32) @ np.array([1, 1 << 8, 1 << 16], np.uint32)
+    changes = single = pairs = 0
+    for rows in (packed, packed.T):
+        edges = rows[:, 1:] != rows[:, :-1]
+        pairs += edges.size
+        changes += int(np.count_nonzero(edges))
+        single += int(np.count_nonzero(edges[:, 1:] & edges[:, :-1]))
+    allowed = _MAX_CHANGES * pairs + 2 * sum(packed.shape)  # small maps have long contours
+    return changes <= allowed and single <= _MAX_SINGLE * changes
 
 
 def load_voc_map(data: bytes) -> npt.NDArray[np.uint8]:

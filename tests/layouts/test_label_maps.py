@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skimage.data
 from PIL import Image, PngImagePlugin
 
 import curate
@@ -94,6 +95,33 @@ def test_a_voc_map_is_proven_by_its_palette_and_what_surrounds_it() -> None:
         jpeg(1),
     ):
         assert not is_voc_map(other, classes=True)
+
+
+@pytest.mark.parametrize("levels", [3, 6, 16, 21])
+def test_a_photo_with_the_values_of_a_map_is_not_proven(levels: int) -> None:
+    for name in ("astronaut", "camera", "coffee", "chelsea", "rocket"):
+        photograph = getattr(skimage.data, name)()
+        gray = photograph if photograph.ndim == 2 else photograph.mean(axis=2)
+        values = (gray.astype(int) * levels // 256).astype(np.uint8)
+        assert not is_voc_map(indexed_png(values, voc_palette()), classes=True)
+        ids = np.arange(1, levels + 1) * 1000
+        numbers = ids[values]
+        pixels = np.stack([numbers & 255, numbers >> 8 & 255, numbers >> 16], axis=2)
+        assert not is_panoptic_map(rgb_png(pixels.astype(np.uint8)), ids.tolist())
+
+
+def test_regions_of_any_shape_are_proven() -> None:
+    y, x = np.mgrid[:240, :320]
+    for number in range(20):
+        rng = np.random.default_rng(number)
+        values = np.zeros((240, 320), np.uint8)
+        for label in range(1, 9):
+            across, down, radius = rng.integers(0, 320), rng.integers(0, 240), rng.integers(4, 60)
+            wave = 1 + 0.3 * np.sin(5 * np.arctan2(y - down, x - across) + number)
+            values[np.hypot(x - across, y - down) < radius * wave] = label
+        used = np.unique(values)
+        values = np.searchsorted(used, values).astype(np.uint8)
+        assert is_voc_map(indexed_png(values, voc_palette()), classes=False)
 
 
 @pytest.mark.parametrize(
