@@ -3,11 +3,44 @@
 from __future__ import annotations
 
 import importlib
+import re
+import textwrap
 from collections.abc import Mapping
 
 import click
 
 from curate.core.errors import suggest
+
+
+class Formatter(click.HelpFormatter):
+    """Writes help; preformatted lines that are longer than the terminal is wide are folded."""
+
+    def write_text(self, text: str) -> None:
+        """Write paragraphs, and preformatted ones as they are where they fit."""
+        start = len(self.buffer)
+        super().write_text(text)
+        written = "".join(self.buffer[start:])
+        del self.buffer[start:]
+        self.write("\n".join(_fold(line, min(self.width + 2, 80)) for line in written.split("\n")))
+
+
+def _fold(line: str, width: int) -> str:
+    """Fold a line at spaces: below its second column, or as a command of several lines."""
+    if len(line) <= width:
+        return line
+    lead, column = re.match(r"( *)(\S+ {2,}|\S+: )?", line).groups("")  # type: ignore[union-attr]
+    is_command = line.lstrip().startswith("curate ")
+    if is_command:  # an option and its value stay in one line
+        line = re.sub(r"(?<= )(--?[\w-]+) (?=[^-\s#])", "\\1\0", line)
+    rows = textwrap.wrap(
+        line.strip(),
+        width - 2 * is_command,
+        initial_indent=lead,
+        subsequent_indent=" " * (len(lead) + (4 if is_command or ":" in column else len(column))),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return (" \\\n" if is_command else "\n").join(rows).replace("\0", " ")
 
 
 class CommandGroup(click.Group):

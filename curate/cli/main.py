@@ -13,10 +13,12 @@ from typing import TextIO
 import click
 
 import curate
-from curate.cli.group import CommandGroup
+from curate.cli.group import CommandGroup, Formatter
 from curate.core.errors import CurateError, suggest
 from curate.core.records import escape_unprintable
 from curate.report.text import typeset
+
+click.Context.formatter_class = Formatter
 
 COMMANDS = {
     "blur": "obfuscate every face of a dataset and write its manifest",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -140,7 +141,19 @@ def _iter_facts(run: Mapping[str, Any]) -> Iterator[str]:
 def _iter_recipe(facts: Mapping[str, Any]) -> Iterator[str]:
     recipe = facts["recipe"]
     chosen = {key: value for key, value in recipe.items() if value not in (None, [], {})}
-    yield "Recipe     " + ", ".join(f"{key} {value}" for key, value in chosen.items())
+    yield from _wrap_fact("Recipe", ", ".join(f"{key} {value}" for key, value in chosen.items()))
+
+
+def _wrap_fact(name: str, text: str) -> list[str]:
+    """Lines of a fact that fit 80 columns."""
+    return textwrap.wrap(
+        text,
+        80,
+        initial_indent=f"{name:<11}",
+        subsequent_indent=" " * 11,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _iter_models(detectors: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -150,9 +163,10 @@ def _iter_models(detectors: list[Mapping[str, Any]]) -> Iterator[str]:
         digests = ", ".join(
             f"{name} {digest[:12]}" for name, digest in model["weights_sha256"].items()
         )
-        yield (
-            f"Model      {model['name']}: {model['package']} {model['version']} "
-            f"on {model['backend']} ({digests})"
+        yield from _wrap_fact(
+            "Model",
+            f"{model['name']}: {model['package']} {model['version']} on {model['backend']} "
+            f"({digests})",
         )
 
 

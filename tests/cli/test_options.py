@@ -139,3 +139,21 @@ LINKED = [
 @pytest.mark.parametrize("name", [*LINKED, "curate verify", "curate replay"])
 def test_every_command_that_opens_a_dataset_can_follow_links(name: str) -> None:
     assert any("--follow-links" in option.opts for option in options_of(COMMANDS[name]))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_terminal_of_80_columns(name: str) -> None:
+    command = COMMANDS[name]
+    text = command.get_help(click.Context(command, info_name=name, terminal_width=80))
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_folded_examples_are_still_commands(name: str) -> None:
+    command = COMMANDS[name]
+    text = command.get_help(click.Context(command, info_name=name, terminal_width=80))
+    folded = re.sub(r" \\\n\s+", " ", text)
+    examples = [line.split("#")[0].strip() for line in (command.epilog or "").splitlines()]
+    for example in examples:
+        if example.startswith("curate ") and not example.endswith("\\"):
+            assert example in folded
