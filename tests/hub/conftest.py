@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.publishing.hub import remote
+from curate.publishing.hub import retry
 from tests.hub.server import TOKEN, Hub, running_hub
 
 
@@ -31,6 +31,6 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     import huggingface_hub.utils._http as http
 
     asked: list[float] = []
-    monkeypatch.setattr(remote, "sleep", asked.append)
+    monkeypatch.setattr(retry, "sleep", asked.append)
     monkeypatch.setattr(http.time, "sleep", asked.append)
     return asked

@@ -43,8 +43,10 @@ class Fault:
         status: answer with this status; 0 for none.
         headers: of that answer.
         message: of that answer.
-        cut: hang up: ``before`` reading the body, ``within`` it, or ``after`` doing what was asked.
+        cut: hang up: ``before`` reading the body, ``within`` it, ``after`` doing what was asked,
+            or ``halfway`` through the answer.
         corrupt: change a byte of what is downloaded.
+        endless: send the answer again and again, without an end.
     """
 
     method: str
@@ -56,6 +58,7 @@ class Fault:
     message: str = ""
     cut: str = ""
     corrupt: bool = False
+    endless: bool = False
 
     def hits(self, method: str, path: str) -> bool:
         if self.method != method or not re.search(self.path, path) or self.times == 0:
@@ -100,6 +103,10 @@ class Hub:
         self.organizations = {"team": "admin", "readers": "read"}
         self.bodies: list[bytes] = []
         self.requests: list[tuple[str, str]] = []
+        self.tokens: list[tuple[str, str]] = []
+        """Host and token of every request that had one."""
+        self.sent = 0
+        """Bytes of endless answers."""
         self.uploads: Counter[str] = Counter()
         self.lfs_above = 10_000
         self.can_write = True
@@ -189,6 +196,8 @@ class Api:
         request = Request(scope, receive)
         path = request.url.path
         self.hub.requests.append((request.method, path))
+        if "authorization" in request.headers:
+            self.hub.tokens.append((request.headers["host"], request.headers["authorization"]))
         fault = next((one for one in self.hub.faults if one.hits(request.method, path)), None)
         if fault and fault.cut in ("before", "within"):
             if fault.cut == "within":
@@ -213,7 +222,32 @@ class Api:
             return
         if fault and fault.corrupt and isinstance(answer.body, bytes) and answer.body:
             answer.body = answer.body[:-1] + bytes([answer.body[-1] ^ 1])
+        if fault and (fault.endless or fault.cut == "halfway"):
+            await self._send_badly(answer, fault.endless, scope, send)
+            return
         await answer(scope, receive, send)
+
+    async def _send_badly(self, answer: Response, endless: bool, scope: Scope, send: Send) -> None:
+        """Half of an answer and no more, or the answer again and again."""
+        headers = [
+            pair for pair in answer.raw_headers if not endless or pair[0] != b"content-length"
+        ]
+        await send(
+            {"type": "http.response.start", "status": answer.status_code, "headers": headers}
+        )
+        data = bytes(answer.body)
+        if endless:
+            data *= 1 + (1 << 16) // len(data)
+        transport = self.hub.transports.get(tuple(scope["client"]))
+        while endless and self.hub.sent < 1 << 26 and transport and not transport.is_closing():
+            self.hub.sent += len(data)
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+            await asyncio.sleep(0)
+        if not endless:
+            half = {"type": "http.response.body", "body": data[: len(data) // 2], "more_body": True}
+            await send(half)
+            await asyncio.sleep(0.05)
+        self._hang_up(scope)
 
     def _hang_up(self, scope: Scope) -> None:
         transport = self.hub.transports.get(tuple(scope["client"]))

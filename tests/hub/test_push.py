@@ -14,7 +14,7 @@ from curate.core.errors import CurateError, DataError, SetupError, UsageError
 from curate.manifest import store
 from curate.publishing.hub.gate import GateError
 from curate.publishing.hub.push import PushReport
-from curate.publishing.hub.remote import MovedError
+from curate.publishing.hub.retry import MovedError
 from curate.publishing.hub.upload import PROGRESS_MARK
 from tests.hub.server import Fault, Hub
 from tests.publishing.outs import CANARY, make_out, sealed_secrets, write_answers

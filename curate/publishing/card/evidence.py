@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
+from curate.publishing.card.header import find_faults
 
 _LARGEST = 64 << 20
 _DETECTION = ("detector", "profile", "confidence", "max_side", "weights_sha256")
@@ -32,9 +33,9 @@ COMMANDS: Mapping[str, str] = {
     "impact": "curate impact evaluate SOURCE OUT -o impact.json",
     "train": "curate impact train SOURCE OUT -o train.json",
     "review": "curate review SOURCE --run OUT --sample",
-    "attack": "curate attack SOURCE OUT",
+    "attack": "curate card OUT --report attack.json",
 }
-"""The command that measures what a report would show."""
+"""The command that measures what a report would show; attacks are measured by other programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,8 @@ def _find_fault(kind: str, value: Mapping[str, Any], facts: Mapping[str, Any]) -
     """Why a report is not of this dataset, or None."""
     if type(value.get("version")) is not int:
         return "does not state its version"
+    if kind == "attack" and (faults := find_faults(value, "attack-1.schema.json")):
+        return f"does not fit manifests/attack-1.schema.json: {faults[0]}"
     manifest = value.get("manifest")
     if isinstance(manifest, dict):
         own_records = facts["records"]["sha256"]

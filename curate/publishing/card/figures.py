@@ -22,9 +22,8 @@ MIN_CELL = 10
 """The smallest count of people that a card shows."""
 
 _FIGURE = re.compile(
-    r"<!-- figure: (?P<pointer>.+?) as (?P<form>[a-z]+) -->(?P<text>.*?)"
-    r"<!-- /figure -->",
-    re.DOTALL,
+    r"<!-- figure: (?P<pointer>[^\n<>]{1,2000}?) as (?P<form>[a-z]{1,20}) -->"
+    r"(?P<text>[^\n<]{0,2000})<!-- /figure -->"
 )
 
 Documents = Mapping[str, Any]

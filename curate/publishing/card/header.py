@@ -115,6 +115,15 @@ def format_header(header: Mapping[str, Any]) -> str:
     return str(yaml.safe_dump(dict(header), sort_keys=False, allow_unicode=True, width=100))
 
 
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
+    """YAML without aliases, by which a short text stands for one of any size."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not allowed")
+        return super().compose_node(parent, index)
+
+
 def split_card(text: str) -> tuple[dict[str, Any], str]:
     """A card's header and body.
 
@@ -125,7 +134,7 @@ def split_card(text: str) -> tuple[dict[str, Any], str]:
         return {}, text
     head, _, body = text[4:].partition("\n---\n")
     try:
-        value = yaml.safe_load(head)
+        value = yaml.load(head, _Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, RecursionError) as error:
         line = " ".join(str(error).split())[:200]
         raise DataError(f"README.md: its header is not valid YAML: {line}") from None
@@ -141,16 +150,24 @@ def check_header(header: Mapping[str, Any]) -> None:
         DataError: naming every key that does not fit.
         MissingExtraError: if ``jsonschema`` is not installed.
     """
+    if faults := find_faults(header, "card-1.schema.json"):
+        raise DataError(f"the card's YAML is not what the Hub takes: {'; '.join(faults[:5])}")
+
+
+def find_faults(value: Mapping[str, Any], schema: str) -> list[str]:
+    """What of a value does not fit a JSON Schema of this package, a line each.
+
+    Raises:
+        MissingExtraError: if ``jsonschema`` is not installed.
+    """
     try:
         import jsonschema
     except ImportError:
         raise MissingExtraError("curate card", "jsonschema", "publish") from None
-    text = (files("curate.publishing.card") / "card-1.schema.json").read_text(encoding="utf-8")
+    text = (files("curate.publishing.card") / schema).read_text(encoding="utf-8")
     validator = jsonschema.Draft202012Validator(json.loads(text))
-    faults = sorted(validator.iter_errors(dict(header)), key=lambda fault: list(fault.path))
-    if faults:
-        told = [f"{'.'.join(map(str, fault.path)) or 'header'}: {_tell(fault)}" for fault in faults]
-        raise DataError(f"the card's YAML is not what the Hub takes: {'; '.join(told[:5])}")
+    faults = sorted(validator.iter_errors(dict(value)), key=lambda fault: [*map(str, fault.path)])
+    return [f"{'.'.join(map(str, fault.path)) or 'it'}: {_tell(fault)}" for fault in faults]
 
 
 def _tell(fault: Any) -> str:

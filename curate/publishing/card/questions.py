@@ -327,7 +327,7 @@ def parse_answers(text: str, name: str) -> Answers:
     """
     try:
         found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise DataError(f"{name} is not valid TOML: {error}") from None
     problems = [*_iter_unknown(found), *_iter_free_faults(found)]
     values: dict[str, Any] = {}
@@ -407,10 +407,14 @@ def _iter_free_faults(found: Mapping[str, Any]) -> Iterator[str]:
         if (
             not isinstance(item, dict)
             or set(item) != {"version", "date", "changes"}
-            or not isinstance(item["version"], str)
+            or not _is_text(item["version"])
+            or not (type(item["date"]) is date or _is_text(item["date"]))
             or not _is_texts(item["changes"])
         ):
-            yield f"changelog[{number}] does not have version, date and changes alone"
+            yield (
+                f"changelog[{number}] does not have a version, a date and a list of changes, and "
+                "nothing else"
+            )
 
 
 def _is_text(value: Any) -> bool:

@@ -142,7 +142,7 @@ def _answer_context(answers: Answers) -> dict[str, Any]:
         license_text = f"{answers['dataset.license_name']} ({link})"
     source = plain(answers["dataset.source"])
     if answers["dataset.source_url"]:
-        source += f" ({answers['dataset.source_url']})"
+        source += f" ({plain(answers['dataset.source_url'])})"
     optional = {
         key: plain(answers[f"use.{key}"]) if answers[f"use.{key}"] else ""
         for key in ("limitations", "biases", "sensitive")
@@ -156,7 +156,7 @@ def _answer_context(answers: Answers) -> dict[str, Any]:
         "maintainer": plain(name),
         "contact": f"{plain(name)}, {plain(mail)}",
         "source": source,
-        "url": answers["dataset.url"],
+        "url": plain(answers["dataset.url"]),
         "intended": plain(answers["use.intended"]),
         "out_of_scope": plain(answers["use.out_of_scope"]),
         "removal_contact": plain(answers["removal.contact"]),

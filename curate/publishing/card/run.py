@@ -26,12 +26,13 @@ from curate.publishing.dataset import Dataset
 from curate.publishing.form import FORMS, WITH_OBJECTS, Form
 from curate.publishing.publication import describe_form
 from curate.storage.atomic import save_bytes
+from curate.storage.regular import open_regular
 
 QUESTIONS = "card.toml"
 CARD, CROISSANT, CITATION = "README.md", "croissant.json", "CITATION.cff"
 PROFILES = ("neurips2026", "eu")
 PUBLICATION_VERSION = 1
-_LARGEST_CARD = 4 << 20
+_MAX_TEXT = 4 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,14 +176,30 @@ def load_answers(out: Path) -> Answers:
     """
     path = out / QUESTIONS
     try:
-        text = path.read_text(encoding="utf-8")
+        return parse_answers(_load_text(path), QUESTIONS)
     except FileNotFoundError:
         raise DataError(
             f"{path} is missing; run `curate card {out} --init`, answer its questions, run again"
         ) from None
+
+
+def _load_text(path: Path) -> str:
+    """A text that a person wrote, of a bounded size.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        DataError: if it cannot be read.
+    """
+    try:
+        with open_regular(path) as file:
+            data = file.read(_MAX_TEXT + 1)
+        if len(data) > _MAX_TEXT:
+            raise DataError(f"{path} is larger than {_MAX_TEXT >> 20} MiB")
+        return data.decode("utf-8")
+    except FileNotFoundError:
+        raise
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
-    return parse_answers(text, QUESTIONS)
 
 
 def _nest(answers: Answers) -> dict[str, Any]:
@@ -248,9 +265,9 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
 
 def _load_template(path: Path | None) -> str | None:
     try:
-        return None if path is None else path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--template {path} cannot be read: {error}") from None
+        return None if path is None else _load_text(path)
+    except (OSError, DataError) as error:
+        raise UsageError(f"--template: {error}") from None
 
 
 def describe_publication(
@@ -286,15 +303,10 @@ def _box_of(dataset: Dataset, form: Form) -> str | None:
 
 def _load_card(out: Path) -> tuple[dict[str, Any], str]:
     """Header and body of the card that is there; empty if there is none."""
-    path = out / CARD
     try:
-        if path.stat().st_size > _LARGEST_CARD:
-            raise DataError(f"{path} is larger than {_LARGEST_CARD >> 20} MiB; it is no card")
-        return split_card(path.read_text(encoding="utf-8"))
+        return split_card(_load_text(out / CARD))
     except FileNotFoundError:
         return {}, ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
 
 
 def _save(out: Path, card: Card) -> Iterator[Path]:

@@ -21,8 +21,7 @@ from typing import Any
 from curate.core.errors import DataError, UsageError
 from curate.publishing.dataset import Dataset, Item
 from curate.publishing.form import WITH_OBJECTS, Form
-from curate.publishing.hub.batches import LocalFile
-from curate.publishing.hub.content import describe_file
+from curate.publishing.hub.batches import LocalFile, describe_file
 from curate.publishing.hub.objects import Objects, load_classes, open_objects
 
 SHARD_BYTES = 500 << 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,23 +11,23 @@ from typing import Any
 
 from curate.core.errors import DataError, UsageError
 from curate.publishing.card.header import split_card
-from curate.publishing.card.run import (
-    CARD,
-    CITATION,
-    CROISSANT,
-    QUESTIONS,
-)
-from curate.publishing.hub.batches import PUBLICATION, RemoteFile
+from curate.publishing.card.run import CARD, CITATION, CROISSANT, QUESTIONS
+from curate.publishing.hub.batches import PUBLICATION
 from curate.publishing.hub.prepare import Prepared, PushOptions
-from curate.publishing.hub.published import (
-    FILES,
+from curate.publishing.hub.remote import Remote
+from curate.publishing.hub.retry import MovedError
+from curate.publishing.hub.tree import (
     PUBLIC_RUN,
     Listed,
+    RemoteTree,
+    fetch_listing,
+    load_document,
     load_listing,
+    load_text,
 )
-from curate.publishing.hub.remote import MovedError, Remote
-from curate.publishing.hub.state import State
-from curate.publishing.hub.upload import PROGRESS_MARK
+from curate.publishing.hub.upload import PROGRESS_MARK, State
+
+_VERSION = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +60,12 @@ def _iter_changes(found: Found, prepared: Prepared) -> Iterator[str]:
     changed = sum(before[path] != now[path] for path in now.keys() & before.keys())
     yield f"{added:,} files added, {removed:,} removed, {changed:,} changed"
     run = prepared.card.documents[PUBLIC_RUN]
-    old, new = found.run.get("counts", {}), run.get("counts", {})
-    for key in sorted({*old, *new}):
-        if old.get(key) != new.get(key):
-            yield f"{key}: {old.get(key)} → {new.get(key)}"
-    old, new = found.run.get("recipe", {}), run.get("recipe", {})
-    for key in sorted({*old, *new}):
-        if old.get(key) != new.get(key):
-            yield f"recipe.{key}: {old.get(key)!r} → {new.get(key)!r}"
+    for table, prefix in (("counts", ""), ("recipe", "recipe.")):
+        old, new = found.run.get(table), run.get(table, {})
+        old = old if isinstance(old, dict) else {}
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key):
+                yield f"{prefix}{key}: {old.get(key)!r} → {new.get(key)!r}"
 
 
 def _is_made(path: str) -> bool:
@@ -90,31 +88,22 @@ def look_at(remote: Remote, state: State, prepared: Prepared, options: PushOptio
         if head != options.parent:
             raise MovedError(f"{remote.url} is at {head[:12]}, not at --parent {options.parent}")
         state.head, state.parent, state.title = head, None, None
-    tree = remote.tree(head)
     with tempfile.TemporaryDirectory() as folder:
-        _check_identity(remote, head, tree, state, prepared, folder)
-        if PUBLICATION not in tree:
+        tree = RemoteTree(remote, head, Path(folder))
+        _check_identity(remote, tree, state, prepared)
+        if PUBLICATION not in tree.sizes():
             return Found()
-        found = _load_found(remote, head, folder)
+        found = _load_found(tree)
     if state.head is None:
         _check_unmoved(remote, head, found)
     return found
 
 
-def _check_identity(
-    remote: Remote,
-    head: str,
-    tree: Mapping[str, RemoteFile],
-    state: State,
-    prepared: Prepared,
-    folder: str,
-) -> None:
-    title = prepared.card.answers["dataset.title"]
-    others = [path for path in tree if path not in (".gitattributes", CARD)]
-    readme = ""
-    if CARD in tree:
-        readme = Path(remote.download(CARD, head, folder)).read_text(encoding="utf-8")
-    is_ours = PUBLICATION in tree or PROGRESS_MARK in readme
+def _check_identity(remote: Remote, tree: RemoteTree, state: State, prepared: Prepared) -> None:
+    title, paths = prepared.card.answers["dataset.title"], tree.sizes()
+    others = [path for path in paths if path != CARD]
+    readme = load_text(tree, CARD) if CARD in paths else ""
+    is_ours = PUBLICATION in paths or PROGRESS_MARK in readme
     if others and not is_ours and state.head is None:
         raise DataError(
             f"{remote.url} holds files that curate did not put there (first {others[0]!r}); "
@@ -129,14 +118,15 @@ def _check_identity(
         )
 
 
-def _load_found(remote: Remote, head: str, folder: str) -> Found:
-    publication = json.loads(Path(remote.download(PUBLICATION, head, folder)).read_text())
-    run = json.loads(Path(remote.download(PUBLIC_RUN, head, folder)).read_text())
-    listing = load_listing(Path(remote.download(FILES, head, folder)))
+def _load_found(tree: RemoteTree) -> Found:
+    publication, run = load_document(tree, PUBLICATION), load_document(tree, PUBLIC_RUN)
+    version = str(publication.get("dataset_version"))
+    if not _VERSION.fullmatch(version):
+        raise DataError(f"{tree.name}: {PUBLICATION} has no version such as 1.0.0")
     return Found(
-        version=str(publication.get("dataset_version")),
+        version=version,
         manifest_sha256=publication.get("manifest_sha256"),
-        listing={one.path: one for one in listing},
+        listing={one.path: one for one in load_listing(fetch_listing(tree))},
         run=run,
     )
 

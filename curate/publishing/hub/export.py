@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import SetupError, UsageError
-from curate.publishing.hub.batches import CARD_FILES, LocalFile
-from curate.publishing.hub.content import load_verified
+from curate.publishing.hub.batches import CARD_FILES, LocalFile, load_verified
+
+_DRAFT = ".partial"
 
 
 def export_tree(files: Sequence[LocalFile], place: str, tell: Callable[[str], None]) -> None:
@@ -51,7 +52,7 @@ def _refuse_strangers(system: Any, root: str, known: set[str], place: str) -> No
     base = root.rstrip("/")
     for found in system.find(base):
         inner = found[len(system._strip_protocol(base)) :].lstrip("/")
-        if inner not in known:
+        if inner.removesuffix(_DRAFT) not in known:
             raise UsageError(
                 f"--to {place!r} holds {inner!r}, which is not a file of this dataset; "
                 "name a new folder"
@@ -73,7 +74,7 @@ def _write(system: Any, target: str, file: LocalFile) -> None:
     content = load_verified(file)
     system.makedirs(target.rpartition("/")[0], exist_ok=True)
     protocols = system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)
-    draft = f"{target}.partial" if "file" in protocols else target
+    draft = f"{target}{_DRAFT}" if "file" in protocols else target
     with system.open(draft, "wb") as stream:
         if isinstance(content, bytes):
             stream.write(content)

@@ -24,13 +24,8 @@ from curate.publishing.card.run import (
 from curate.publishing.croissant.build import PublishedFile
 from curate.publishing.dataset import Dataset
 from curate.publishing.hub import convert, gate
-from curate.publishing.hub.batches import PUBLICATION, LocalFile, exceeds_limits
-from curate.publishing.hub.content import describe_file
-from curate.publishing.hub.published import (
-    FILES,
-    PUBLIC_RECORDS,
-    PUBLIC_RUN,
-)
+from curate.publishing.hub.batches import PUBLICATION, LocalFile, describe_file, exceeds_limits
+from curate.publishing.hub.tree import FILES, PUBLIC_RECORDS, PUBLIC_RUN
 from curate.publishing.hub.upload import Progress
 
 _MOST_OBJECTS = 1_000

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.core.errors import DataError, UsageError
+from curate.core.errors import DataError, SetupError, UsageError
+from curate.manifest import store
 from curate.manifest.files import Problem
-from curate.publishing.hub.batches import CARD_FILES
-from curate.publishing.hub.published import (
+from curate.publishing.hub.batches import CARD_FILES, PUBLICATION
+from curate.publishing.hub.published import iter_problems
+from curate.publishing.hub.remote import Remote, check_repo_id
+from curate.publishing.hub.tree import (
     FILES,
     MANIFEST_FILES,
     Listed,
     LocalTree,
     RemoteTree,
-    copy_tree_file,
-    is_published,
-    iter_problems,
+    fetch_listing,
     load_document,
     load_listing,
 )
-from curate.publishing.hub.remote import Remote, check_repo_id
 
 PREFIX = "hf:"
 
@@ -78,23 +78,23 @@ def pull(place: str, out: str | Path, tell: Callable[[str], None] = lambda _: No
     """
     repo_id, revision = parse_place(place)
     target = Path(out)
-    if target.exists():
+    if target.exists() or target.is_symlink():
         raise UsageError(f"OUT {str(out)!r} exists; choose a new folder")
     remote = Remote(repo_id, tell)
     commit = remote.head(revision)
     partial = target.with_name(f"{target.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
+    count, downloaded = 0, 0
     with tempfile.TemporaryDirectory(dir=partial.parent) as folder:
         tree = RemoteTree(remote, commit, Path(folder))
-        load_document(tree, "manifest/publication.json")
-        count, downloaded = 0, 0
+        load_document(tree, PUBLICATION)
         sizes = tree.sizes()
+        _check_space(partial, sizes)
         for listed in _iter_wanted(tree, sizes):
             count += 1
             path = partial / listed.path
             if not _has(path, listed):
-                copy_tree_file(tree, listed, path)
-                Path(folder, listed.path).unlink(missing_ok=True)
+                _copy(tree, listed, path)
                 downloaded += 1
     _remove_others(partial, {*sizes})
     for problem in iter_problems(LocalTree(partial), full=True):
@@ -106,20 +106,43 @@ def pull(place: str, out: str | Path, tell: Callable[[str], None] = lambda _: No
     return PullReport(out=target, revision=commit, files=count, downloaded=downloaded)
 
 
-def _iter_wanted(tree: RemoteTree, sizes: object) -> Iterator[Listed]:
+def _check_space(folder: Path, sizes: Mapping[str, int]) -> None:
+    """Refuse a dataset that does not fit the disk, before anything of it is downloaded."""
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    needed, free = sum(sizes.values()) - there, shutil.disk_usage(folder).free
+    if needed > free:
+        raise SetupError(f"the dataset needs {needed:,} more bytes, and {folder} has {free:,} free")
+
+
+def _iter_wanted(tree: RemoteTree, sizes: Mapping[str, int]) -> Iterator[Listed]:
     """What the manifest lists, then the manifest itself and the card."""
-    yield from load_listing(tree.fetch(FILES))
-    for path in sorted(MANIFEST_FILES | CARD_FILES):
-        if path in tree.sizes():
-            data = tree.fetch(path).read_bytes()
-            yield Listed(path, hashlib.sha256(data).hexdigest(), len(data))
+    for listed in load_listing(fetch_listing(tree)):
+        if sizes.get(listed.path) != listed.bytes:
+            raise DataError(
+                f"{tree.name} is not what its manifest says: {listed.path} is missing or has "
+                "another size"
+            )
+        yield listed
+    for path in sorted((MANIFEST_FILES | CARD_FILES) & sizes.keys()):
+        yield Listed(path, store.digest_file(tree.fetch(path)), sizes[path])
 
 
 def _has(path: Path, listed: Listed) -> bool:
-    if not path.is_file() or path.stat().st_size != listed.bytes:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != listed.bytes:
         return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == listed.sha256
+    return store.digest_file(path) == listed.sha256
+
+
+def _copy(tree: RemoteTree, listed: Listed, target: Path) -> None:
+    """Download one file, and move it to its place if its bytes are those in the manifest."""
+    source = tree.fetch(listed.path)
+    if store.digest_file(source) != listed.sha256:
+        raise DataError(
+            f"{listed.path} was downloaded with other bytes than the manifest lists; run again, "
+            "and if that does not help, the repository was changed"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.replace(target)
 
 
 def _remove_others(folder: Path, known: set[str]) -> None:
@@ -141,7 +164,7 @@ def verify_published(place: str, full: bool, tell: Callable[[str], None]) -> Ite
         DataError: if it has no public manifest.
     """
     if not place.startswith(PREFIX):
-        if not is_published(Path(place)):
+        if not all((Path(place) / name).is_file() for name in (FILES, PUBLICATION)):
             raise DataError(f"{place} holds no published dataset")
         yield from iter_problems(LocalTree(Path(place)), full=True)
         return

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.core.errors import DataError, UsageError
+from curate.layouts.access.address import is_address, parse_address
 from curate.manifest import store
 from curate.manifest.checksums import update_checksums
 from curate.publishing import dataset as datasets
@@ -24,13 +25,10 @@ from curate.publishing.card.run import (
 from curate.publishing.hub.existing import Found, look_at, needs_bump
 from curate.publishing.hub.export import export_tree
 from curate.publishing.hub.prepare import Prepared, PushOptions, prepare
-from curate.publishing.hub.published import (
-    RemoteTree,
-    iter_problems,
-)
+from curate.publishing.hub.published import iter_problems
 from curate.publishing.hub.remote import Remote, check_repo_id
-from curate.publishing.hub.state import load_state
-from curate.publishing.hub.upload import Upload, save_notice, send
+from curate.publishing.hub.tree import RemoteTree
+from curate.publishing.hub.upload import Upload, load_state, save_notice, send
 from curate.publishing.hub.withdraw import withdraw
 from curate.storage.atomic import save_text
 from curate.storage.lock import FolderLock
@@ -88,7 +86,7 @@ def push(
     >>> curate.push("out", "my-lab/street-scenes")  # doctest: +SKIP
     """
     options, out = options or PushOptions(), Path(out)
-    _check_request(repo_id, options)
+    _check_request(out, repo_id, options)
     folder = _state_folder(out, options)
     if options.dry_run:
         prepared = prepare(out, options, folder)
@@ -99,7 +97,7 @@ def push(
         return _push(out, str(repo_id), options, folder)
 
 
-def _check_request(repo_id: str | None, options: PushOptions) -> None:
+def _check_request(out: Path, repo_id: str | None, options: PushOptions) -> None:
     if (repo_id is None) == (options.to is None):
         raise UsageError("give either REPO_ID or --to")
     if repo_id is not None:
@@ -108,8 +106,14 @@ def _check_request(repo_id: str | None, options: PushOptions) -> None:
         raise UsageError(f"gated {options.gated!r} is unknown; choose {' or '.join(GATES)}")
     if options.dry_run and options.withdraw:
         raise UsageError("--withdraw changes OUT; it cannot be tried with --dry-run")
-    if options.to is not None and (options.public or options.gated or options.parent):
+    if options.to is None:
+        return
+    if options.public or options.gated or options.parent:
         raise UsageError("--public, --gated and --parent are for the Hub, not for --to")
+    if is_address(options.to):
+        parse_address(options.to, "--to")
+    elif Path(options.to).resolve().is_relative_to(out.resolve()):
+        raise UsageError(f"--to {options.to!r} lies inside OUT; choose another folder")
 
 
 def _export(out: Path, place: str, options: PushOptions, folder: Path) -> PushReport:
@@ -221,8 +225,7 @@ def _check_arrived(remote: Remote, head: str, prepared: Prepared, options: PushO
                 f"{remote.url} at {head[:12]} is not what was sent: {problem.path}: "
                 f"{problem.detail}; run the same command again"
             )
-        return sum(1 for path in Path(folder).rglob("*") if path.is_file() and
-                   ".cache" not in path.parts)  # fmt: skip
+        return len(tree.fetched)
 
 
 def _log(out: Path, repo_id: str, head: str, prepared: Prepared) -> None:

@@ -1,35 +1,26 @@
-"""A dataset repository of the Hub: the calls that are needed, retries, and errors in one line."""
+"""A dataset repository of the Hub: the calls that are needed."""
 
 from __future__ import annotations
 
-import email.utils
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
-from curate.core.errors import CurateError, DataError, MissingExtraError, SetupError, UsageError
-from curate.core.records import escape_unprintable
-from curate.publishing.hub.batches import Batch, LocalFile, RemoteFile
-from curate.publishing.hub.content import load_verified
+from curate.core.errors import DataError, MissingExtraError, SetupError, UsageError
+from curate.publishing.hub.batches import Batch, LocalFile, RemoteFile, load_verified
+from curate.publishing.hub.retry import MissingRepositoryError, retry
 
-ATTEMPTS = 8
-LONGEST_WAIT_S = 300.0
-_RETRIED = (408, 425, 429, 500, 502, 503, 504)
+CONNECT_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 300.0
+"""Longest silence of the server; a large commit takes it minutes."""
+MAX_FILES_LISTED = 1_000_000
+"""Files that a repository may list; ten times the Hub's own limit."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_TOKEN = re.compile(r"[!-~]+")
 _T = TypeVar("_T")
-
-sleep = time.sleep
-
-
-class MovedError(DataError):
-    """The repository's head is not the commit that the upload left."""
-
-
-class MissingRepositoryError(DataError):
-    """There is no such repository, or the token may not see it."""
 
 
 def check_repo_id(repo_id: str) -> str:
@@ -69,11 +60,20 @@ class Remote:
         except ImportError:
             raise MissingExtraError("the Hub", "huggingface_hub", "publish") from None
         self.repo_id = repo_id
+        if (token := huggingface_hub.get_token()) is not None and not _TOKEN.fullmatch(token):
+            raise SetupError(
+                "the Hugging Face token holds characters that no token has; set HF_TOKEN again, "
+                "or run `hf auth login`"
+            )
         self.endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
         self._hub: Any = huggingface_hub
         self._hub.utils.disable_progress_bars()
         self._hub.utils.logging.set_verbosity_error()
         self._api: Any = huggingface_hub.HfApi(endpoint=self.endpoint, library_name="curate")
+        # On its own the client waits for a silent server forever.
+        self._hub.utils.get_session().timeout = (
+            CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S, ANSWER_TIMEOUT_S, None
+        )  # fmt: skip
         self._tell = tell
 
     @property
@@ -147,13 +147,20 @@ class Remote:
         """
         info = self._try(
             "reading the repository",
-            lambda: self._api.dataset_info(self.repo_id, revision=revision),
+            lambda: self._api.dataset_info(
+                self.repo_id, revision=revision, timeout=ANSWER_TIMEOUT_S
+            ),
         )
-        return str(info.sha)
+        if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
+            raise DataError(f"{self.endpoint} did not answer with a commit of {self.repo_id}")
+        return info.sha
 
     def is_private(self) -> bool:
         """Whether only its owner and who they let in can see it."""
-        info = self._try("reading the repository", lambda: self._api.dataset_info(self.repo_id))
+        info = self._try(
+            "reading the repository",
+            lambda: self._api.dataset_info(self.repo_id, timeout=ANSWER_TIMEOUT_S),
+        )
         return bool(info.private)
 
     def tree(self, revision: str) -> dict[str, RemoteFile]:
@@ -161,9 +168,12 @@ class Remote:
         return self._try("listing the repository", lambda: dict(self._iter_tree(revision)))
 
     def _iter_tree(self, revision: str) -> Iterator[tuple[str, RemoteFile]]:
-        for item in self._api.list_repo_tree(
+        listed = self._api.list_repo_tree(
             self.repo_id, recursive=True, revision=revision, repo_type="dataset"
-        ):
+        )
+        for number, item in enumerate(listed):
+            if number == MAX_FILES_LISTED:
+                raise DataError(f"{self.repo_id} lists more than {MAX_FILES_LISTED:,} files")
             if hasattr(item, "blob_id"):
                 lfs = item.lfs
                 sha256 = None if lfs is None else lfs.sha256
@@ -227,138 +237,44 @@ class Remote:
         )
         return {ref.name: ref.target_commit for ref in refs.tags}
 
-    def download(self, path: str, revision: str, folder: str) -> str:
-        """Download one file into a folder; returns where it is."""
-        return self._try(
-            f"downloading {path}",
-            lambda: str(
-                self._api.hf_hub_download(
-                    self.repo_id,
-                    path,
-                    repo_type="dataset",
-                    revision=revision,
-                    local_dir=folder,
-                    force_download=True,
-                )
-            ),
+    def download(self, path: str, revision: str, target: Path, size: int) -> None:
+        """Download one file; after a cut connection, the rest of it.
+
+        Args:
+            path: in the repository.
+            revision: the commit.
+            target: where to write it; replaced.
+            size: its bytes as the repository lists them; no more are ever written.
+
+        Raises:
+            DataError: if it has another size.
+        """
+        url = self._hub.hf_hub_url(
+            self.repo_id, path, repo_type="dataset", revision=revision, endpoint=self.endpoint
         )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        self._try(f"downloading {path} from", lambda: self._append(url, target, size))
+        if target.stat().st_size != size:
+            raise DataError(f"{self.repo_id}: {path} was sent with another size than is listed")
+
+    def _append(self, url: str, target: Path, size: int) -> None:
+        """Write the part of a file that is not there yet."""
+        utils = self._hub.utils
+        headers = {**utils.build_hf_headers(library_name="curate"), "Accept-Encoding": "identity"}
+        with target.open("ab") as file:
+            if file.tell():
+                headers["Range"] = f"bytes={file.tell()}-"
+            with utils.get_session().stream("GET", url, headers=headers) as response:
+                utils.hf_raise_for_status(response)
+                if response.status_code != 206:
+                    file.truncate(0)
+                left = size - os.fstat(file.fileno()).st_size
+                for block in response.iter_bytes():
+                    left -= len(block)
+                    if left < 0:
+                        raise DataError(f"{self.repo_id}: {url} is larger than it is listed")
+                    file.write(block)
 
     def _try(self, doing: str, call: Callable[[], _T]) -> _T:
         return retry(call, self._tell, doing, self.repo_id)
-
-
-def retry(call: Callable[[], _T], tell: Callable[[str], None], doing: str, repo_id: str) -> _T:
-    """Call again after errors that pass; every other error becomes one line.
-
-    Args:
-        call: what is done; safe to do again.
-        tell: called with a line before each wait.
-        doing: what is done, for messages.
-        repo_id: where.
-    """
-    for attempt in range(ATTEMPTS):
-        try:
-            with explaining(doing, repo_id):
-                return call()
-        except _PassingError as error:
-            if attempt == ATTEMPTS - 1:
-                break
-            pause(error.wait, attempt, tell, str(error))
-            last = error
-    raise SetupError(
-        f"{doing} {repo_id} failed {ATTEMPTS} times ({last}); run the same command again to go on"
-    )
-
-
-def pause(wait: float | None, attempt: int, tell: Callable[[str], None], why: str) -> None:
-    """Wait before another attempt, as long as the server asks, else longer each time."""
-    seconds = min(LONGEST_WAIT_S, 2.0**attempt if wait is None else wait)
-    tell(f"{why}; trying again in {seconds:g} s")
-    sleep(seconds)
-
-
-class _PassingError(CurateError):
-    """An error that another attempt may not meet."""
-
-    def __init__(self, text: str, wait: float | None) -> None:
-        super().__init__(text)
-        self.wait = wait
-
-
-@contextmanager
-def explaining(doing: str, repo_id: str) -> Iterator[None]:
-    """Turn what the client raises into one line for the user.
-
-    Raises:
-        _PassingError: where another attempt makes sense.
-        CurateError: otherwise.
-    """
-    try:
-        yield
-    except CurateError:
-        raise
-    except Exception as error:
-        raise _explain(error, doing, repo_id) from error
-
-
-def is_passing(error: Exception) -> bool:
-    """Whether another attempt makes sense."""
-    return isinstance(error, _PassingError)
-
-
-def _explain(error: Exception, doing: str, repo_id: str) -> Exception:
-    if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # the client's threads wrap what happened to one file
-    names = {kind.__name__ for kind in type(error).__mro__}
-    response: Any = getattr(error, "response", None)
-    status = getattr(response, "status_code", None)
-    if "TransportError" in names or isinstance(error, ConnectionError | TimeoutError):
-        return _PassingError(f"the connection to the Hub failed while {doing}", None)
-    if status in _RETRIED:
-        wait = _retry_after(response.headers.get("Retry-After"))
-        return _PassingError(f"the Hub answered {status} while {doing}", wait)
-    if status == 412 or (status == 409 and "commit" in str(error).lower()):
-        return MovedError(f"{repo_id}: somebody else has committed since")
-    if "GatedRepoError" in names:
-        return SetupError(
-            f"{repo_id} is gated; ask for access at its page, then log in with `hf auth login`"
-        )
-    if "RevisionNotFoundError" in names:
-        return DataError(f"{repo_id} has no such revision; check what stands after '@'")
-    if "RepositoryNotFoundError" in names:
-        return MissingRepositoryError(
-            f"there is no dataset {repo_id!r}, or your token may not see it; check the name, "
-            "and that you are logged in (`hf auth login`)"
-        )
-    return _explain_status(status, error, doing, repo_id)
-
-
-def _explain_status(status: int | None, error: Exception, doing: str, repo_id: str) -> Exception:
-    said = escape_unprintable(" ".join(str(error).split())[:200])
-    lines = {
-        401: "the token is not valid; run `hf auth login` with one that has write permission",
-        402: "the account's storage quota is used up; free space or upgrade it, then run again",
-        403: "the token has no permission for this; use one with write permission, or ask the "
-        "owner (or the quota of private storage is used up)",
-        404: "it does not exist; check owner and name",
-        413: "the request is too large for the Hub; use --as parquet, which sends fewer files",
-        507: "the account's storage quota is used up; free space or upgrade it, then run again",
-    }
-    if status in lines:
-        return SetupError(f"{doing} {repo_id}: {lines[status]} (HTTP {status})")
-    if isinstance(error, OSError) and status is None and error.errno is not None:
-        return error
-    return DataError(f"{doing} {repo_id} failed: {said}")
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds of a ``Retry-After`` header: a number, or a date."""
-    if value is None:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, moment.timestamp() - time.time())

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -9,14 +11,19 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import curate
-from curate.core.errors import DataError, MissingExtraError, UsageError
+from curate.cli.main import group
+from curate.core.errors import CurateError, DataError, MissingExtraError, UsageError
+from curate.publishing.card.evidence import COMMANDS, SIGNS
 from curate.publishing.card.figures import find_mismatches
 from curate.publishing.card.governance import make_rows
 from curate.publishing.card.sidecars import count_keys
 from curate.publishing.croissant.build import NEURIPS_2026
-from tests.publishing.outs import make_out, write_answers
+from tests.publishing.outs import ANSWERS, answer, make_out, write_answers
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +102,7 @@ def test_what_was_not_measured_says_so_with_the_command(out: Path) -> None:
         "curate audit OUT",
         "curate impact evaluate SOURCE",
         "curate review SOURCE",
-        "curate attack SOURCE",
+        "curate card OUT --report attack.json",
         "curate impact train SOURCE",
     ):
         assert f"`{command}" in text
@@ -142,6 +149,55 @@ def test_a_review_gives_its_bound_where_it_holds(out: Path) -> None:
     assert "with 95.0 % confidence, at most 1.0 % of the images show one" in text
     save(out, "review.json", {**review, "bound": {**bound, "stated_upper": None}})
     assert "without a bound on what is left" in card(out)
+
+
+def attack(out: Path, **changes: Any) -> dict[str, Any]:
+    run = json.loads((out / "manifest/run.json").read_text())
+    one = {
+        "name": "dlib | ResNet", "kind": "re-identification", "faces": 480, "success": 0.021,
+        "ci95": [0.011, 0.039], "original": 0.97, "chance": None,
+    }  # fmt: skip
+    return {
+        "version": 1,
+        "manifest": {"records_sha256": run["records"]["sha256"]},
+        "attacks": [{**one, **changes}],
+    }
+
+
+def test_attacks_are_rows_with_intervals(out: Path) -> None:
+    save(out, "attack.json", attack(out))
+    assert (
+        "| dlib \\| ResNet | re-identification | 480 | 2.1 % | 95 % interval 1.1 to 3.9 % "
+        "| 97.0 % | not defined |"
+    ) in shown(card(out))
+    assert curate.write_card(out, curate.CardOptions(check=True)).problems == ()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"success": 1.1},
+        {"kind": "guess"},
+        {"faces": 0},
+        {"ci95": [0.1]},
+        {"note": "x"},
+        {"name": 5},
+    ],
+)
+def test_a_report_of_attacks_that_does_not_fit_its_schema_is_refused(
+    out: Path, changes: dict[str, Any]
+) -> None:
+    path = save(out, "attack.json", attack(out, **changes))
+    with pytest.raises(UsageError, match=r"does not fit manifests/attack-1.*: attacks\.0"):
+        card(out, reports=(path,))
+    assert "were not measured" in card(out)
+
+
+def test_every_command_that_a_card_names_exists() -> None:
+    for line in COMMANDS.values():
+        words = line.split()[1:]
+        names = words[:2] if words[0] == "impact" else words[:1]
+        assert CliRunner().invoke(group, [*names, "--help"]).exit_code == 0, line
 
 
 def test_figures_stay_inside_their_paragraphs_and_cells(out: Path) -> None:
@@ -220,7 +276,10 @@ def test_files_that_are_no_report_are_refused_when_named(out: Path) -> None:
 
 def test_answers_cannot_break_out_of_the_card(out: Path) -> None:
     evil = '"</table><b>alert(1)</b> | a <!-- /figure --> `x` [b](c)"'
-    write_answers(out, title=evil, description=evil, source=evil)
+    write_answers(out, title=evil, description=evil, source=evil, contact=evil)
+    address = '"https://x.org/--><b>|`<!--keep:"'
+    text = answer((out / "card.toml").read_text(), source_url=address)
+    (out / "card.toml").write_text(text.replace(ANSWERS["url"], address))
     text = card(out)
     body = text.split("---\n", 2)[2]
     fenced = re.compile(r"^```bibtex\n.*?^```$", re.DOTALL | re.MULTILINE)
@@ -406,3 +465,66 @@ def test_the_example_picture_is_the_methods(out: Path) -> None:
     before, after = picture[:, : width // 2], picture[:, width // 2 :]
     different = (abs(before.astype(int) - after).max(axis=2) > 40).mean()
     assert 0.05 < different < 0.3  # the face, and nothing but the face
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\0",
+        "x" * (5 << 20),
+        "a = " + "[" * 20_000 + "]" * 20_000,
+        "a = " + "{b=" * 20_000,
+        "[dataset]\ntitle = 5",
+        "dataset = 5",
+        "[dataset]\ntitle = 'a\n",
+        "[governance]\nx = 5",
+        "[[governance]]",
+        "changelog = 5",
+        "[[changelog]]\nversion = 1\ndate = 5\nchanges = 5",
+        "[[changelog]]\nversion = '1'\ndate = 5\nchanges = ['x']",
+        "[[changelog]]\nversion = '1'\ndate = 07:32:00\nchanges = ['x']",
+        "[[changelog]]\nversion = '1'\ndate = [1]\nchanges = ['x']",
+        "[[changelog]]\nversion = '1'\ndate = 2026-01-01\nchanges = 'x'",
+    ],
+    ids=lambda text: repr(text[:30]),
+)
+@pytest.mark.timeout(30)
+def test_a_card_toml_of_any_content_is_one_line(out: Path, text: str) -> None:
+    answers = (out / "card.toml").read_text() if text.startswith("[[changelog") else ""
+    (out / "card.toml").write_text(f"{answers}\n{text}")
+    with pytest.raises(DataError) as raised:
+        card(out)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 2000
+
+
+def test_a_card_toml_that_is_no_file_is_one_line(out: Path) -> None:
+    (out / "card.toml").unlink()
+    (out / "card.toml").mkdir()
+    with pytest.raises(DataError, match="cannot be read"):
+        card(out)
+    (out / "card.toml").rmdir()
+    os.mkfifo(out / "card.toml")
+    with pytest.raises(DataError, match="not a regular file"):
+        card(out)
+
+
+REPORTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_reports_of_any_content_are_used_or_refused(out: Path, data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(sorted(SIGNS)))
+    report = {"version": 1, **{key: data.draw(REPORTS) for key in SIGNS[kind]}}
+    path = save(out, "any.json", report)
+    for options in ({}, {"reports": (path,)}):
+        with contextlib.suppress(CurateError):
+            card(out, **options)

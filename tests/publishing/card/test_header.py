@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import jsonschema
 import pytest
 
 from curate.core.errors import DataError
@@ -29,11 +30,11 @@ def header(before: dict[str, Any] | None = None, **values: str) -> dict[str, Any
     return make_header(parse_answers(text, "card.toml"), FORM, before)
 
 
-def test_the_schema_in_the_package_is_the_one_in_manifests() -> None:
-    path = ROOT / "curate/publishing/card/card-1.schema.json"
-    assert json.loads(path.read_text()) == json.loads(
-        (ROOT / "manifests/card-1.schema.json").read_text()
-    )
+@pytest.mark.parametrize("name", ["card-1.schema.json", "attack-1.schema.json"])
+def test_the_schema_in_the_package_is_the_one_in_manifests(name: str) -> None:
+    packaged = (ROOT / "curate/publishing/card" / name).read_bytes()
+    assert packaged == (ROOT / "manifests" / name).read_bytes()
+    jsonschema.Draft202012Validator.check_schema(json.loads(packaged))
 
 
 def test_a_header_passes_its_schema_and_comes_back_from_yaml() -> None:

@@ -64,7 +64,7 @@ def test_a_wrong_answer_is_named_with_its_remedy(values: dict[str, str], message
     [
         ("[datasett]\na = 1", r"unknown table \[datasett\] \(did you mean dataset\?\)"),
         ('[governance]\ngdpr-35 = "yes"', r"governance\.gdpr-35 is neither"),
-        ('[[changelog]]\nversion = "1"', r"changelog\[0\] does not have version, date and"),
+        ('[[changelog]]\nversion = "1"', r"changelog\[0\] does not have a version, a date"),
         ("[", "is not valid TOML"),
     ],
 )
