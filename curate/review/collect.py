@@ -347,7 +347,7 @@ def load_contradicted(path: Path) -> frozenset[str]:
         return frozenset(str(name) for each in said["contradictions"] for name in each["without"])
     except OSError as error:
         raise DataError(f"--duplicates {path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise DataError(
             f"--duplicates {path} is not the JSON of curate duplicates --faces"
         ) from None

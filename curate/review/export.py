@@ -203,7 +203,7 @@ def _describe(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": header["review"],
         "task": header["task"],
-        "blind": header["blind"],
+        "blind": bool(header.get("blind")),
         "reviewers": len(reviewers),
         "journal_sha256": store.digest_file(path / NAME),
     }

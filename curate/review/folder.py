@@ -120,8 +120,11 @@ def load_inputs(folder: Path) -> Inputs:
         DataError: if that is not known.
     """
     try:
-        return Inputs(**json.loads((folder / _INPUTS).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        value = json.loads((folder / _INPUTS).read_text(encoding="utf-8"))
+        if not all(text is None or isinstance(text, str) for text in value.values()):
+            raise ValueError("a path is not a text")
+        return Inputs(**value)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         raise DataError(
             f"{folder} holds no review that was begun here; start it with curate review SOURCE"
         ) from None
@@ -165,7 +168,7 @@ def load_plan(folder: Path) -> Plan | None:
         return Plan.from_dict(json.loads((folder / _SAMPLE).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         raise DataError(f"{folder / _SAMPLE} is damaged; restore it from a backup") from None
 
 
@@ -176,7 +179,7 @@ def load_server(folder: Path) -> tuple[int, str]:
         port, token = said["port"], said["token"]
         if type(port) is int and 0 < port < 65536 and isinstance(token, str) and len(token) > 20:
             return port, token
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     return 0, secrets.token_urlsafe(24)
 

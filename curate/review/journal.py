@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from curate.core.errors import DataError, SetupError
+from curate.review.decisions import Decision
 
 NAME = "journal.jsonl"
 VERSION = 1
@@ -122,14 +123,25 @@ def load_header(folder: Path) -> dict[str, Any]:
 def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
         event = json.loads(line)
-    except (ValueError, RecursionError):
-        event = None
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        _check_event(event)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, DataError):
         raise DataError(
             f"{path}, line {number}, is damaged; restore the file from a backup, or remove "
             "that line to lose its decision only"
-        )
+        ) from None
     return event
+
+
+def _check_event(event: dict[str, Any]) -> None:
+    """Raise what reading an event raises, if a key is missing or of the wrong kind."""
+    kind = event["event"]
+    if kind == "decision":
+        Decision.from_dict(event)
+    texts = ("id", "reviewer") if kind in ("decision", "withdrawal") else ("event",)
+    if not all(isinstance(event[key], str) for key in texts):
+        raise TypeError(f"an event of the kind {kind!r}")
+    if kind == "started" and type(event["images"]) is not int:
+        raise TypeError("images")
 
 
 def _check_header(event: Mapping[str, Any], path: Path) -> None:
@@ -140,6 +152,8 @@ def _check_header(event: Mapping[str, Any], path: Path) -> None:
             f"{path} was written by a newer release (version {event['version']}); "
             "upgrade curate-dataset"
         )
+    if not all(isinstance(event.get(key), str) for key in ("review", "task")):
+        raise DataError(f"{path} does not state what it is a review of; restore its first line")
 
 
 def _set_aside_tail(path: Path) -> str | None:
