@@ -122,7 +122,7 @@ def load_header(folder: Path) -> dict[str, Any]:
 
 def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
-        event = json.loads(line)
+        event: dict[str, Any] = json.loads(line)
         _check_event(event)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, DataError):
         raise DataError(

@@ -13,6 +13,7 @@ import curate
 from curate.core.errors import DataError
 from curate.publishing import dataset as datasets
 from curate.publishing.hub import batches, convert
+from curate.publishing.hub import shards as cutting
 from curate.publishing.publication import choose_form
 from tests.hub.server import Hub
 from tests.hub.test_layouts import EXAMPLES, make_out
@@ -33,7 +34,7 @@ def shards(hub: Hub) -> dict[str, bytes]:
 def test_only_the_shard_that_held_an_image_changes(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(convert, "SHARD_BYTES", 15_000)
+    monkeypatch.setattr(cutting, "SHARD_BYTES", 15_000)
     out = make_photos(tmp_path, 12)
     curate.write_card(out, curate.CardOptions(form="parquet"))
     push(out, form="parquet")
@@ -74,7 +75,7 @@ def test_finished_shards_are_used_again(tmp_path: Path, monkeypatch: pytest.Monk
     curate.write_card(out, curate.CardOptions(form="parquet"))
     curate.push(out, None, options)
     monkeypatch.setattr(
-        convert, "_write_parquet", lambda *_: pytest.fail("a finished shard was written again")
+        convert, "write_parquet", lambda *_: pytest.fail("a finished shard was written again")
     )
     curate.push(out, None, options)
 

@@ -9,7 +9,8 @@ import pytest
 
 from curate.core.errors import CurateError, DataError, SetupError, UsageError
 from curate.publishing.hub import batches
-from curate.publishing.hub.batches import LocalFile, compare_trees, describe_file, iter_batches
+from curate.publishing.hub.batches import LocalFile, compare_trees, iter_batches
+from curate.publishing.hub.content import describe_file
 from curate.publishing.hub.remote import Remote, check_repo_id
 from curate.publishing.hub.retry import MovedError
 from curate.publishing.hub.upload import PROGRESS_MARK, State, Upload, load_state, save_notice, send

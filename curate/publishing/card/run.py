@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,24 +14,31 @@ from curate.manifest.checksums import load_checksums, update_checksums
 from curate.manifest.files import Problem
 from curate.publishing import dataset as datasets
 from curate.publishing.card import governance, picture, render, sidecars
+from curate.publishing.card.check import (
+    CARD,
+    CITATION,
+    CROISSANT,
+    QUESTIONS,
+    Difference,
+    check_profile,
+    format_json,
+    iter_differences,
+    load_card,
+    load_text,
+)
 from curate.publishing.card.evidence import load_evidence
-from curate.publishing.card.figures import find_mismatches
-from curate.publishing.card.header import check_header, format_header, make_header, split_card
+from curate.publishing.card.header import check_header, format_header, make_header
 from curate.publishing.card.questions import Answers, format_template, parse_answers
 from curate.publishing.card.scan import iter_sidecar_counts
-from curate.publishing.croissant.build import PublishedFile, build_croissant, find_missing
+from curate.publishing.croissant.build import PublishedFile, build_croissant
 from curate.publishing.croissant.validate import validate
 from curate.publishing.dataset import Dataset
 from curate.publishing.form import FORMS, WITH_OBJECTS, Form
 from curate.publishing.publication import describe_form
 from curate.storage.atomic import save_bytes
-from curate.storage.regular import open_regular
 
-QUESTIONS = "card.toml"
-CARD, CROISSANT, CITATION = "README.md", "croissant.json", "CITATION.cff"
 PROFILES = ("neurips2026", "eu")
 PUBLICATION_VERSION = 1
-_MAX_TEXT = 4 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,19 +61,6 @@ class CardOptions:
     reports: Sequence[Path] = ()
     form: str | None = None
     profile: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How a file of a card differs from what its evidence makes.
-
-    Args:
-        file: the file.
-        reason: what is wrong with it.
-    """
-
-    file: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +141,7 @@ def write_card(out: str | Path, options: CardOptions | None = None) -> CardRepor
     dataset = datasets.open_dataset(out)
     card = make_card(dataset, options)
     if options.profile:
-        _check_profile(card, options.profile)
+        check_profile(card, options.profile)
     if options.check:
         return CardReport(problems=tuple(iter_differences(out, card)), notes=card.notes)
     written = tuple(_save(out, card))
@@ -176,30 +169,11 @@ def load_answers(out: Path) -> Answers:
     """
     path = out / QUESTIONS
     try:
-        return parse_answers(_load_text(path), QUESTIONS)
+        return parse_answers(load_text(path), QUESTIONS)
     except FileNotFoundError:
         raise DataError(
             f"{path} is missing; run `curate card {out} --init`, answer its questions, run again"
         ) from None
-
-
-def _load_text(path: Path) -> str:
-    """A text that a person wrote, of a bounded size.
-
-    Raises:
-        FileNotFoundError: if it is not there.
-        DataError: if it cannot be read.
-    """
-    try:
-        with open_regular(path) as file:
-            data = file.read(_MAX_TEXT + 1)
-        if len(data) > _MAX_TEXT:
-            raise DataError(f"{path} is larger than {_MAX_TEXT >> 20} MiB")
-        return data.decode("utf-8")
-    except FileNotFoundError:
-        raise
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
 
 
 def _nest(answers: Answers) -> dict[str, Any]:
@@ -234,7 +208,7 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
         "manifest/publication.json": publication,
         QUESTIONS: _nest(answers),
     }
-    before, body = _load_card(dataset.out)
+    before, body = load_card(dataset.out)
     header = make_header(answers, form, before)
     check_header(header)
     kept = render.find_kept(body)
@@ -265,7 +239,7 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
 
 def _load_template(path: Path | None) -> str | None:
     try:
-        return None if path is None else _load_text(path)
+        return None if path is None else load_text(path)
     except (OSError, DataError) as error:
         raise UsageError(f"--template: {error}") from None
 
@@ -301,14 +275,6 @@ def _box_of(dataset: Dataset, form: Form) -> str | None:
     return kinds[dataset.layout]
 
 
-def _load_card(out: Path) -> tuple[dict[str, Any], str]:
-    """Header and body of the card that is there; empty if there is none."""
-    try:
-        return split_card(_load_text(out / CARD))
-    except FileNotFoundError:
-        return {}, ""
-
-
 def _save(out: Path, card: Card) -> Iterator[Path]:
     texts = {
         CARD: card.text.encode(),
@@ -322,38 +288,6 @@ def _save(out: Path, card: Card) -> Iterator[Path]:
         yield out / name
 
 
-def format_json(value: Any) -> str:
-    """JSON for people and programs."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def iter_differences(out: Path, card: Card) -> Iterator[Difference]:
-    """How the card that is there differs from what its evidence makes now."""
-    header, body = _load_card(out)
-    if not body:
-        yield Difference(CARD, f"is missing; run `curate card {out}`")
-        return
-    told = False
-    for found in find_mismatches(body, card.documents):
-        told = True
-        reason = f"{found.pointer} is {found.found}, and the card says {found.shown}"
-        yield Difference(CARD, reason)
-    if not told and render.without_kept(body).strip() != render.without_kept(card.body).strip():
-        yield Difference(CARD, _first_difference(body, card.body))
-    if format_header(header) != format_header(card.header):
-        keys = [key for key in card.header if header.get(key) != card.header[key]]
-        reason = f"its YAML differs in {', '.join(keys) or 'the order of its keys'}"
-        yield Difference(CARD, reason)
-    for name, expected in ((CROISSANT, format_json(card.croissant)), (CITATION, card.citation)):
-        path = out / name
-        if not path.is_file():
-            yield Difference(name, f"is missing; run `curate card {out}`")
-        elif path.read_text(encoding="utf-8", errors="replace") != expected:
-            yield Difference(name, f"is not what its evidence makes; run `curate card {out}`")
-    if _has_other_picture(out, card):
-        yield Difference(picture.NAME, "is not the example picture")
-
-
 def iter_card_problems(out: Path) -> Iterator[Problem]:
     """What is wrong with the card of an OUT, for ``curate verify``; nothing if there is none."""
     if not any((out / name).exists() for name in (CARD, CROISSANT, CITATION, picture.NAME)):
@@ -362,7 +296,7 @@ def iter_card_problems(out: Path) -> Iterator[Problem]:
         dataset = datasets.open_dataset(out)
         usual = make_card(dataset, CardOptions())
         cards: list[Card | None] = [usual]
-        written, _ = _load_card(out)
+        written, _ = load_card(out)
         if written.get("configs") != usual.header["configs"]:
             cards += [_other_form(dataset, form) for form in FORMS if form != usual.form.name]
     except DataError as error:
@@ -382,49 +316,6 @@ def _other_form(dataset: Dataset, form: str) -> Card | None:
     with contextlib.suppress(UsageError):
         return make_card(dataset, CardOptions(form=form))
     return None
-
-
-def _has_other_picture(out: Path, card: Card) -> bool:
-    path = out / picture.NAME
-    if not path.is_symlink() and not path.exists():
-        return False
-    obfuscator = card.documents["manifest/run.json"].get("obfuscator")
-    if obfuscator is None or path.is_symlink() or not path.is_file():
-        return True
-    return not picture.is_example(path.read_bytes(), obfuscator)
-
-
-def _first_difference(found: str, expected: str) -> str:
-    pairs = zip(
-        render.without_kept(found).strip().splitlines(),
-        render.without_kept(expected).strip().splitlines(),
-        strict=False,
-    )
-    for number, (a, b) in enumerate(pairs, start=1):
-        if a != b:
-            return f"line {number} of its body is {a[:80]!r}, expected {b[:80]!r}"
-    return "lines are missing or added at its end"
-
-
-def _check_profile(card: Card, profile: str) -> None:
-    """Refuse a card that lacks what a profile asks for.
-
-    Raises:
-        DataError: naming every empty field.
-    """
-    if profile == "neurips2026":
-        missing = find_missing(card.croissant)
-        if missing:
-            raise DataError(
-                f"profile neurips2026: {', '.join(missing)} are empty; answer them in {QUESTIONS}"
-            )
-        return
-    empty = [row.id for row in card.rows if row.status == "none"]
-    if empty:
-        raise DataError(
-            f"profile eu: no evidence for {', '.join(empty)}; add it to [governance] of "
-            f"{QUESTIONS}, or say why a row does not apply"
-        )
 
 
 def with_files(card: Card, files: Sequence[PublishedFile]) -> Card:

@@ -1,4 +1,4 @@
-"""What an upload sends, in which commits; what is sent is what was hashed."""
+"""What an upload sends, in which commits: pure functions over file lists."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from curate.core.errors import DataError
-from curate.manifest.store import digest_file
-
 MAX_FILES = 100
 """Files in a commit; the Hub advises about 100."""
 MAX_BYTES = 256 << 20
 """Bytes in a commit, unless a single file is larger."""
-IN_MEMORY = 32 << 20
-"""Files up to this size are read once, hashed and sent from memory."""
 MAX_FILES_IN_FOLDER = 10_000
 MAX_FILES_IN_REPOSITORY = 100_000
 """The limits that the Hub states for a repository."""
@@ -179,35 +174,3 @@ def digest_tree(files: Sequence[LocalFile]) -> str:
     for file in sorted(files, key=lambda file: file.path):
         total.update(f"{file.sha256}  {file.path!r}\n".encode())
     return total.hexdigest()
-
-
-def load_verified(file: LocalFile) -> bytes | str:
-    """A file's content if it is small, else its path; either way its digest was checked just now.
-
-    Raises:
-        DataError: if it is not what the whitelist says.
-    """
-    if file.source.is_symlink() or not file.source.is_file():
-        raise DataError(f"{file.path} is not a regular file; nothing of this batch was sent")
-    if file.bytes <= IN_MEMORY:
-        with file.source.open("rb") as stream:
-            data = stream.read(file.bytes + 1)
-        _check(file, len(data), hashlib.sha256(data).hexdigest())
-        return data
-    _check(file, file.source.stat().st_size, digest_file(file.source))
-    return str(file.source)
-
-
-def _check(file: LocalFile, size: int, sha256: str) -> None:
-    if (size, sha256) != (file.bytes, file.sha256):
-        raise DataError(
-            f"{file.path} has changed since it was verified; nothing of this batch was sent; "
-            "run `curate verify` on OUT"
-        )
-
-
-def describe_file(path: str, source: Path) -> LocalFile:
-    """A file as it is now, for the whitelist."""
-    return LocalFile(
-        path=path, source=source, sha256=digest_file(source), bytes=source.stat().st_size
-    )

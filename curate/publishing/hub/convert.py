@@ -1,19 +1,12 @@
-"""Write a dataset as Parquet or WebDataset shards, or as an image folder with metadata.
-
-Shards are cut by the sizes of the originals in the manifest's order, those of withheld images
-included: when an image is withdrawn, only the shard that held it changes.
-"""
+"""The files of a published dataset, in the form that it is published in."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import sqlite3
-import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,26 +14,19 @@ from typing import Any
 from curate.core.errors import DataError, UsageError
 from curate.publishing.dataset import Dataset, Item
 from curate.publishing.form import WITH_OBJECTS, Form
-from curate.publishing.hub.batches import LocalFile, describe_file
+from curate.publishing.hub.batches import LocalFile
+from curate.publishing.hub.content import describe_file
 from curate.publishing.hub.objects import Objects, load_classes, open_objects
+from curate.publishing.hub.shards import (
+    Shard,
+    iter_numbered,
+    plan_shards,
+    suffix_of,
+    write_parquet,
+    write_tar,
+)
 
-SHARD_BYTES = 500 << 20
-"""Shards are cut near this size."""
-_ROWS = 100
 _IMAGE = "image"
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """One shard: its split, its number in it, and how many the split has."""
-
-    split: str
-    number: int
-    total: int
-
-    def name(self, suffix: str) -> str:
-        """Its file name."""
-        return f"{self.split}-{self.number:05d}-of-{self.total:05d}.{suffix}"
 
 
 def converted_features(dataset: Dataset, name: str) -> list[dict[str, Any]]:
@@ -80,7 +66,7 @@ def _features(dataset: Dataset, objects: Objects | None) -> Any:
 def _webdataset_features(dataset: Dataset, objects: Objects | None) -> dict[str, Any]:
     import datasets
 
-    suffixes = {_suffix(item) for item in dataset.items() if item.path is not None}
+    suffixes = {suffix_of(item) for item in dataset.items() if item.path is not None}
     if len(suffixes) > 1:
         raise UsageError(
             "--as webdataset needs images of one format, and there are "
@@ -104,11 +90,6 @@ def _webdataset_features(dataset: Dataset, objects: Objects | None) -> dict[str,
         "__key__": datasets.Value("string"),
         "__url__": datasets.Value("string"),
     }
-
-
-def _suffix(item: Item) -> str:
-    suffix = PurePosixPath(str(item.path)).suffix.lower().lstrip(".")
-    return "jpg" if suffix == "jpeg" else suffix
 
 
 def iter_files(
@@ -167,44 +148,6 @@ def _iter_kept(dataset: Dataset) -> Iterator[LocalFile]:
         )
 
 
-def plan_shards(dataset: Dataset) -> tuple[dict[str, int], Iterator[tuple[Shard, list[Item]]]]:
-    """Cut a dataset into shards.
-
-    Returns:
-        Shards by split, and every shard with its written items, streaming.
-    """
-    cuts: dict[str, list[int]] = {}
-    for item in dataset.items():
-        sizes = cuts.setdefault(item.split or "train", [0])
-        if sizes[-1] + item.weight > SHARD_BYTES and sizes[-1]:
-            sizes.append(0)
-        sizes[-1] += item.weight
-    totals = {split: len(sizes) for split, sizes in cuts.items()}
-    return totals, _iter_planned(dataset, totals)
-
-
-def _iter_planned(
-    dataset: Dataset, totals: Mapping[str, int]
-) -> Iterator[tuple[Shard, list[Item]]]:
-    """Each split's shards; one pass over the manifest for each split, in constant memory."""
-    for split, total in sorted(totals.items()):
-        numbered = _iter_numbered(dataset, split)
-        for number, group in groupby(numbered, key=lambda pair: pair[0]):
-            items = [item for _, item in group if item.is_written]
-            yield Shard(split, number, total), items
-
-
-def _iter_numbered(dataset: Dataset, split: str) -> Iterator[tuple[int, Item]]:
-    number, size = 0, 0
-    for item in dataset.items():
-        if (item.split or "train") != split:
-            continue
-        if size + item.weight > SHARD_BYTES and size:
-            number, size = number + 1, 0
-        size += item.weight
-        yield number, item
-
-
 def _iter_shards(
     dataset: Dataset, form: Form, staging: Path, watch: Callable[[str, int], None]
 ) -> Iterator[LocalFile]:
@@ -234,9 +177,9 @@ def _writer(dataset: Dataset, form: Form) -> Callable[[Sequence[Item], Path], No
     read = _checked_reader(dataset)
     if form.name == "webdataset":
         classes = load_classes(dataset, objects).images
-        return lambda items, path: _write_tar(items, path, read, classes, objects)
+        return lambda items, path: write_tar(items, path, read, classes, objects)
     features = _features(dataset, objects)
-    return lambda items, path: _write_parquet(
+    return lambda items, path: write_parquet(
         (_row(item, read, features, objects) for item in items), features, path
     )
 
@@ -272,52 +215,6 @@ def _row(
     if objects is not None:
         row["objects"] = objects.find(item)
     return row
-
-
-def _write_parquet(rows: Iterator[dict[str, Any]], features: Any, path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = features.arrow_schema
-    with pq.ParquetWriter(path, schema, compression="zstd", write_page_index=True) as writer:
-        waiting: list[dict[str, Any]] = []
-        for row in rows:
-            waiting.append(row)
-            if len(waiting) == _ROWS:
-                writer.write_table(pa.Table.from_pylist(waiting, schema=schema))
-                waiting = []
-        if waiting:
-            writer.write_table(pa.Table.from_pylist(waiting, schema=schema))
-
-
-def _write_tar(
-    items: Sequence[Item],
-    path: Path,
-    read: Callable[[Item], bytes],
-    classes: Sequence[str],
-    objects: Objects | None,
-) -> None:
-    """A sample of an image and a JSON each; the key is the digest of its path."""
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for item in items:
-            key = hashlib.sha256(str(item.path).encode()).hexdigest()[:20]
-            sample: dict[str, Any] = {"file_name": item.path}
-            if classes:
-                label = -1 if item.category is None else classes.index(item.category)
-                sample |= {"label": label, "label_name": item.category or ""}
-            if objects is not None:
-                sample["objects"] = [
-                    {**one, "category_name": objects.classes[one["category"]]}
-                    for one in objects.find(item)
-                ]
-            _add(tar, f"{key}.{_suffix(item)}", read(item))
-            _add(tar, f"{key}.json", json.dumps(sample, sort_keys=True).encode())
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = len(data), 0o644
-    tar.addfile(info, io.BytesIO(data))
 
 
 def _iter_image_folder(dataset: Dataset, staging: Path) -> Iterator[LocalFile]:
@@ -395,7 +292,7 @@ def _iter_row_shards(
     with closing(sqlite3.connect("")) as known:
         known.execute("CREATE TABLE images (sha256 TEXT PRIMARY KEY, shard INTEGER)")
         for split in totals:
-            for number, item in _iter_numbered(dataset, split):
+            for number, item in iter_numbered(dataset, split):
                 if item.is_written:
                     known.execute(
                         "INSERT OR IGNORE INTO images VALUES (?, ?)", (item.sha256, number)
@@ -408,7 +305,7 @@ def _iter_row_shards(
                 path = folder / shard.name("parquet")
                 draft = path.with_name(f"{path.name}.partial")
                 plain = ({name: row[name] for name in features} for _, row in group)
-                _write_parquet((features.encode_example(row) for row in plain), features, draft)
+                write_parquet((features.encode_example(row) for row in plain), features, draft)
                 draft.replace(path)
                 watch(path.name, 0)
                 yield describe_file(f"data/{path.name}", path)

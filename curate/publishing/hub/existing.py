@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
+from curate.publishing.card.check import CARD, CITATION, CROISSANT, QUESTIONS
 from curate.publishing.card.header import split_card
-from curate.publishing.card.run import CARD, CITATION, CROISSANT, QUESTIONS
 from curate.publishing.hub.batches import PUBLICATION
 from curate.publishing.hub.prepare import Prepared, PushOptions
 from curate.publishing.hub.remote import Remote

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import SetupError, UsageError
-from curate.publishing.hub.batches import CARD_FILES, LocalFile, load_verified
+from curate.publishing.hub.batches import CARD_FILES, LocalFile
+from curate.publishing.hub.content import load_verified
 
 _DRAFT = ".partial"
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from curate.core.errors import DataError, ManifestError
 from curate.layouts import open_source
 from curate.pipeline.verify import iter_problems
-from curate.publishing.card.run import Card, Difference, iter_differences
+from curate.publishing.card.check import Difference, iter_differences
+from curate.publishing.card.run import Card
 from curate.publishing.dataset import Dataset
 
 _SHOWN = 50

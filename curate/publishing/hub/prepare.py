@@ -11,20 +11,13 @@ from pathlib import Path
 from curate.core.errors import DataError, UsageError
 from curate.publishing import dataset as datasets
 from curate.publishing.card import picture
-from curate.publishing.card.run import (
-    CARD,
-    CITATION,
-    CROISSANT,
-    Card,
-    CardOptions,
-    format_json,
-    make_card,
-    with_files,
-)
+from curate.publishing.card.check import CARD, CITATION, CROISSANT, format_json
+from curate.publishing.card.run import Card, CardOptions, make_card, with_files
 from curate.publishing.croissant.build import PublishedFile
 from curate.publishing.dataset import Dataset
 from curate.publishing.hub import convert, gate
-from curate.publishing.hub.batches import PUBLICATION, LocalFile, describe_file, exceeds_limits
+from curate.publishing.hub.batches import PUBLICATION, LocalFile, exceeds_limits
+from curate.publishing.hub.content import describe_file
 from curate.publishing.hub.tree import FILES, PUBLIC_RECORDS, PUBLIC_RUN
 from curate.publishing.hub.upload import Progress
 

@@ -15,13 +15,9 @@ from curate.layouts.access.address import is_address, parse_address
 from curate.manifest import store
 from curate.manifest.checksums import update_checksums
 from curate.publishing import dataset as datasets
+from curate.publishing.card.check import QUESTIONS
 from curate.publishing.card.header import format_header
-from curate.publishing.card.run import (
-    QUESTIONS,
-    Card,
-    CardOptions,
-    write_card,
-)
+from curate.publishing.card.run import Card, CardOptions, write_card
 from curate.publishing.hub.existing import Found, look_at, needs_bump
 from curate.publishing.hub.export import export_tree
 from curate.publishing.hub.prepare import Prepared, PushOptions, prepare

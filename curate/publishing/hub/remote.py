@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from curate.core.errors import DataError, MissingExtraError, SetupError, UsageError
-from curate.publishing.hub.batches import Batch, LocalFile, RemoteFile, load_verified
+from curate.publishing.hub.batches import Batch, LocalFile, RemoteFile
+from curate.publishing.hub.content import load_verified
 from curate.publishing.hub.retry import MissingRepositoryError, retry
 
 CONNECT_TIMEOUT_S = 30.0
