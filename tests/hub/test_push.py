@@ -412,3 +412,23 @@ def test_what_the_hub_does_not_allow_is_one_clear_line(
         push(out)
     assert "\n" not in str(raised.value)
     assert max(waits, default=0) < 1  # nobody waits for what will not change
+
+
+def test_an_unblurred_twin_of_an_image_with_a_face_is_refused(hub: Hub, place: Path) -> None:
+    """The same photo twice, and a face file that knows the face of one of them alone."""
+    out, faces = place / "out", json.loads((place / "faces.json").read_text())
+    shutil.copyfile(place / "photos/train/cat/00001.bmp", place / "photos/train/dog/twin.bmp")
+    faces["images"].append({"id": 3000, "file_name": "train/dog/twin.bmp"})
+    (place / "faces.json").write_text(json.dumps(faces))
+    answers = (out / "card.toml").read_text()
+    shutil.rmtree(out)
+    curate.blur(
+        place / "photos", out, session=curate.Session(faces=place / "faces.json", workers=1)
+    )
+    (out / "card.toml").write_text(answers)
+    curate.write_card(out)
+    with pytest.raises(GateError) as raised:
+        push(out, source=str(place / "photos"))
+    assert [one.file for one in raised.value.refusals] == ["data/train/dog/twin.bmp"]
+    assert "twin" in raised.value.refusals[0].reason
+    assert hub.repos == {}
