@@ -80,7 +80,7 @@ class Dataset:
         facts: its ``run.json`` or ``balance.json``.
         is_correction: whether ``curate balance`` made it.
         layout: its layout.
-        in_containers: whether its images stand inside larger files.
+        in_containers: whether its images are inside larger files.
     """
 
     out: Path

@@ -145,12 +145,12 @@ def _propose(record: ImageRecord, given: GivenFaces | None, withheld: str | None
     faces = tuple(
         Face(
             box,
-            said.get("confidence"),
-            tuple(said.get("detectors") or ()),
-            said.get("decided_by") or "file",
+            values.get("confidence"),
+            tuple(values.get("detectors") or ()),
+            values.get("decided_by") or "file",
             named,
         )
-        for box, said, named in zip(given.boxes, fields, frames, strict=True)
+        for box, values, named in zip(given.boxes, fields, frames, strict=True)
     )
     return Item(record=record, faces=faces, sha256=given.source_sha256, size=given.size)
 
@@ -343,8 +343,8 @@ def load_contradicted(path: Path) -> frozenset[str]:
         DataError: if it is not such a file.
     """
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        return frozenset(str(name) for each in said["contradictions"] for name in each["without"])
+        value = json.loads(path.read_text(encoding="utf-8"))
+        return frozenset(str(name) for each in value["contradictions"] for name in each["without"])
     except OSError as error:
         raise DataError(f"--duplicates {path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -60,7 +60,7 @@ class Exported:
         reviewed: images whose boxes a person has corrected.
         sampled: images that a person has looked at as part of a sample.
         not_looked_at: images that have the detector's boxes.
-        withheld: images that nobody could look at.
+        withheld: images that could not be shown.
         faces: faces in all.
         by_person: faces that a person decided.
         outdated: decisions about other bytes than those that the boxes are for.
@@ -80,7 +80,7 @@ class Exported:
 def export_review(place: str | Path | None, out: str | Path) -> Exported:
     """Write the boxes of a review as a table that `curate.blur` takes as ``faces``.
 
-    Every face says whether a person or a detector decided it, and every image has a state:
+    Every face records whether a person or a detector decided it, and every image has a state:
     ``reviewed``, ``sampled`` or ``not looked at``. Images that were not reviewed keep the
     proposed boxes. The digests of the reviewed bytes go along, so that an image that has
     changed since is withheld.
@@ -331,7 +331,7 @@ def _decide(
     tally["faces"] += len(faces)
     tally["images_with_faces"] += bool(faces)
     tally["by_person"] += sum(face.decided_by == "person" for face in faces)
-    if current and digest is None:  # nobody had said which bytes the boxes are for
+    if current and digest is None:  # the boxes were for no particular bytes
         width, height = current[-1].size
         entry = replace(entry, source_sha256=current[-1].sha256, width=width, height=height)
     return replace(entry, faces=_sort(faces)), state

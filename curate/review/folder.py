@@ -71,7 +71,7 @@ def choose_folder(inputs: Inputs, given: Path | None, sample: bool) -> Path:
 
 
 def find_folder(given: Path | None) -> Path:
-    """The folder of a review that was begun: as given, or the only one in the current folder.
+    """The folder of an existing review: as given, or the only one in the current folder.
 
     Raises:
         UsageError: if none is given and there is none, or several.
@@ -131,7 +131,7 @@ def load_inputs(folder: Path) -> Inputs:
 
 
 def check_header(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-    """What the journal's first line must say: of a new review, or of the one that was begun.
+    """The journal's first line: of a new review, or of the one that was started.
 
     Args:
         folder: the review folder.

@@ -58,7 +58,7 @@ class Item:
         role: ``queue``, ``sample`` or ``check``.
         removed: index of the face that is not shown, for a check; else None.
         rank: higher comes first.
-        confident: whether it may stand on the contact sheet.
+        confident: whether it may be shown on the contact sheet.
         note: why it cannot be reviewed, or None.
     """
 
@@ -157,7 +157,7 @@ class Items:
             yield from map(_from_row, rows)
 
     def bar(self, number: int, note: str) -> None:
-        """Say why an image cannot be reviewed; it is offered to nobody any more."""
+        """Record why an image cannot be reviewed, and remove it from the queue."""
         with self._lock:
             self._rows("UPDATE items SET note = ? WHERE number = ?", note, number)
             for key in self._opened:
@@ -202,7 +202,7 @@ class Items:
         """Assign the next open images to one page, so that no other page gets them.
 
         Args:
-            page: the reviewer's name, and what tells the page from others.
+            page: the reviewer's name, and the page's identifier.
             count: how many are wanted.
             now: seconds, on the clock that all calls share.
             held: numbers that the page has already; their assignment is renewed.

@@ -25,7 +25,7 @@ class Journal:
 
     Args:
         folder: the review folder; must exist.
-        header: what the first line says about the review, for a new journal.
+        header: the first line of a new journal: what the review is about.
 
     Raises:
         DataError: if the file is not a journal of this version.
@@ -110,7 +110,7 @@ def iter_events(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def load_header(folder: Path) -> dict[str, Any]:
-    """What the first line of a journal says about the review.
+    """The first line of a journal: what the review is about.
 
     Raises:
         DataError: if there is no journal.

@@ -45,9 +45,9 @@ class Setting:
     """What a review is about.
 
     Args:
-        review: a word that tells this review from others, for the page.
+        review: identifier of this review, for the page.
         dataset: the dataset's name, for the page.
-        reviewer: the reviewer's name where the page does not say one.
+        reviewer: the reviewer's name where the page sends none.
         task: ``faces`` (correct boxes), ``outputs`` (find visible faces after blurring)
             or ``sample`` (state a bound).
         margin: growth of a box before it hides, as a share of its longer side.
@@ -86,7 +86,7 @@ class LiveReview:
 
     Attributes:
         outcomes: what was found in the images of a sample, by number and reviewer.
-        measure: what a sample says so far, as plain values; None where there is no sample.
+        measure: the result of a sample so far, as plain values; None where there is no sample.
     """
 
     def __init__(
@@ -120,10 +120,10 @@ class LiveReview:
         return True
 
     def describe(self, reviewer: str) -> dict[str, Any]:
-        """Progress, and what a sample says so far."""
+        """Progress, and the result of a sample so far."""
         with self._lock:
             counts, faces = self._counts, dict(self._counts.faces)
-            said = {
+            status = {
                 "review": self.setting.review,
                 "dataset": self.setting.dataset,
                 "revision": self.journal.lines,
@@ -138,8 +138,8 @@ class LiveReview:
                 "seconds": round(counts.seconds, 1),
             }
             if self.measure is not None:
-                said["bound"] = dict(self.measure())
-        return said
+                status["bound"] = dict(self.measure())
+        return status
 
     def assign(
         self, page: tuple[str, str], count: int, held: Sequence[int], confident: bool = False
@@ -147,7 +147,7 @@ class LiveReview:
         """The next images for one page, each with its etag.
 
         Args:
-            page: the reviewer's name, and what tells the page from others.
+            page: the reviewer's name, and the page's identifier.
             count: how many are wanted.
             held: numbers that the page has already.
             confident: whether they are for the contact sheet.
@@ -164,11 +164,11 @@ class LiveReview:
         self.items.release(client)
 
     def show(self, number: int, reviewer: str) -> tuple[dict[str, Any], bytes]:
-        """An image and everything that the page says about it.
+        """An image and everything that the page shows about it.
 
         Raises:
-            DataError: if there is no such image, or it cannot be shown; it is then offered
-                to nobody any more.
+            DataError: if there is no such image, or it cannot be shown; it is then removed
+                from the queue.
         """
         item = self._item(number)
         shown = self._look(item)
@@ -210,13 +210,13 @@ class LiveReview:
         """The first frame as a small JPEG."""
         return self._look(self._item(number)).thumbnail
 
-    def decide(self, number: int, reviewer: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    def decide(self, number: int, reviewer: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Save a decision; it is on the disk when this returns.
 
         Args:
             number: which image.
             reviewer: who decided.
-            said: what the page sent: ``etag``, ``sha256``, ``faces`` and ``seconds``; without
+            body: what the page sent: ``etag``, ``sha256``, ``faces`` and ``seconds``; without
                 ``faces`` every proposed box is accepted, as from the contact sheet.
 
         Raises:
@@ -226,16 +226,16 @@ class LiveReview:
         """
         item = self._item(number)
         shown = self._look(item)
-        if said.get("sha256") != shown.view.sha256 or not self._is_current(item, shown):
+        if body.get("sha256") != shown.view.sha256 or not self._is_current(item, shown):
             self.pictures.forget(item.record)
             raise ChangedImageError(
                 f"{item.record.id!r} has changed since it was shown; nothing was saved, "
                 "reload it and decide again"
             )
-        decision = self._parse(item, reviewer, said, shown.view)
+        decision = self._parse(item, reviewer, body, shown.view)
         with self._lock:
             before = self.items.answer(number, reviewer)
-            if said.get("etag") != before.etag:
+            if body.get("etag") != before.etag:
                 if before.decision is not None and _is_same(before.decision, decision):
                     return {"etag": before.etag}  # sent again because the answer was lost
                 raise ConflictError(_describe_conflict(item, before))
@@ -280,13 +280,13 @@ class LiveReview:
         if answer.decision is not None and answer.decision.found is not None:
             answers[reviewer] = answer.decision.found
 
-    def _parse(self, item: Item, reviewer: str, said: Mapping[str, Any], view: View) -> Decision:
-        seconds = said.get("seconds")
-        via = "single" if "faces" in said else "sheet"
+    def _parse(self, item: Item, reviewer: str, body: Mapping[str, Any], view: View) -> Decision:
+        seconds = body.get("seconds")
+        via = "single" if "faces" in body else "sheet"
         if via == "sheet":
             faces: tuple[ReviewedFace, ...] = accept_all(item.faces, view.frames)
         else:
-            faces = parse_faces(said["faces"], item.faces, view, item.removed)
+            faces = parse_faces(body["faces"], item.faces, view, item.removed)
         decision = Decision(
             id=item.record.id,
             sha256=view.sha256,

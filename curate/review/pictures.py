@@ -36,7 +36,7 @@ class Shown:
         view: its size, orientation, frames and digest.
         frames: every frame as JPEG, at most `SIDE` pixels long.
         thumbnail: the first frame as JPEG, at most `THUMBNAIL` pixels long.
-        stamp: what the dataset said about the stored bytes when they were read.
+        stamp: version stamp of the stored bytes when they were read.
     """
 
     view: View

@@ -29,7 +29,7 @@ from curate.review.live import LiveReview, Setting, now
 from curate.review.pictures import Pictures
 from curate.review.sampling import Plan, Target
 
-_MARGIN = 0.1  # growth of a box before it hides, where no run says another
+_MARGIN = 0.1  # growth of a box before it hides, where no run states another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class ReviewState:
         added: boxes added.
         rejected: boxes rejected.
         changed: boxes moved or resized.
-        bound: what a sample says so far, or None.
+        bound: the result of a sample so far, or None.
     """
 
     folder: str
@@ -292,7 +292,7 @@ def _describe(options: ReviewOptions, inputs: Inputs, header: Mapping[str, Any])
 
 
 def _measure(review: LiveReview, plan: Plan) -> Callable[[], Mapping[str, Any]]:
-    """What a sample says so far; a face that any blind reviewer found is there."""
+    """The result of a sample so far; a face that any blind reviewer found is there."""
     roles = {item.number: (item.record.id, item.role) for item in review.items.iter_items()}
 
     def measure() -> Mapping[str, Any]:

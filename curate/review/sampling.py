@@ -1,4 +1,4 @@
-"""Acceptance sampling: which images to look at, and what the answers say.
+"""Acceptance sampling: which images to look at, and the bound that the answers give.
 
 A draw is by a seeded hash of the id, so that anyone can draw it again from the list of ids,
 and drawing needs memory for the sample only.
@@ -196,7 +196,7 @@ def plan_sample(
 def summarize(
     plan: Plan, found: Mapping[str, bool], checks: Mapping[str, Mapping[str, bool]]
 ) -> dict[str, Any]:
-    """What the answers so far say, as plain values.
+    """The bound that the answers so far give, as plain values.
 
     Only the images before the first unanswered one of a stratum count, since an order that a
     reviewer chooses is no random order.
@@ -301,7 +301,7 @@ def order_sample(plan: Plan) -> list[str]:
     """Ids in the order in which they are shown.
 
     Each stratum in its own order, all strata at an even pace, and checks in random places, so
-    that nothing tells a check from an image of the sample.
+    that a check cannot be distinguished from an image of the sample.
     """
     keyed = [
         (index / len(stratum.drawn), number, name)

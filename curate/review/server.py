@@ -209,12 +209,12 @@ async def _read(request: Request) -> dict[str, Any]:
     except ClientDisconnect:
         raise DataError("the request ended early; nothing was saved") from None
     try:
-        said = json.loads(data)
+        value = json.loads(data)
     except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict):
+        value = None
+    if not isinstance(value, dict):
         raise DataError("a request is not a JSON object")
-    return said
+    return value
 
 
 def _status(review: LiveReview, request: Request, _: Any) -> Response:
@@ -284,8 +284,8 @@ def _page(token: str) -> Handler:
     return answer
 
 
-def _is_equal(said: str, token: str) -> bool:
-    return hmac.compare_digest(said.encode("utf-8", "replace"), token.encode())
+def _is_equal(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
 
 
 def _static(name: str, kind: str) -> Handler:

@@ -1,4 +1,4 @@
-"""The evidence behind a card: the public manifest, and the reports that lie beside OUT."""
+"""The evidence behind a card: the public manifest, and the reports in the folder of OUT."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def load_evidence(
 
 
 def _search(evidence: Evidence, out: Path, facts: Mapping[str, Any], given: set[Path]) -> None:
-    """Take the reports beside OUT; of a kind that the user named none is taken."""
+    """Add the reports in the folder of OUT, except of kinds that the user named."""
     named = set(evidence.names)
     for path in sorted(out.resolve().parent.glob("*.json")):
         if path.resolve() in given or not path.is_file():

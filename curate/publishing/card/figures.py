@@ -1,4 +1,4 @@
-"""Figures with pointers: each number of a card says where it comes from, and can be recomputed.
+"""Figures with pointers: each number of a card has a pointer to its source, and can be recomputed.
 
 In the card's Markdown a figure is its text between two comments::
 
@@ -32,11 +32,11 @@ Documents = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A figure that no longer is what its evidence says.
+    """A figure that differs from its evidence.
 
     Args:
         pointer: where it comes from.
-        shown: what the card says.
+        shown: its text in the card.
         found: what the evidence says now, or why it cannot be said.
     """
 

@@ -33,7 +33,7 @@ def make_header(
     """The header's content.
 
     Args:
-        answers: what ``card.toml`` says.
+        answers: the answers of ``card.toml``.
         form: how the dataset is published.
         before: the header of an earlier card, whose other keys are kept.
     """

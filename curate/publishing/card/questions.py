@@ -58,7 +58,7 @@ _FREE = ("governance", "changelog")
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What ``card.toml`` says.
+    """The answers of ``card.toml``.
 
     Args:
         values: by key; defaults where there is no answer, None where there is no default.

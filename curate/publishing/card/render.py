@@ -71,7 +71,7 @@ def make_context(
     """What a template can use; see ``curate/publishing/README.md``.
 
     Args:
-        answers: what ``card.toml`` says.
+        answers: the answers of ``card.toml``.
         documents: everything that pointers lead into.
         evidence: the reports.
         governance: the governance table.

@@ -83,7 +83,7 @@ class Card:
     """A card as its evidence makes it now.
 
     Args:
-        answers: what ``card.toml`` says.
+        answers: the answers of ``card.toml``.
         form: how the dataset is published.
         header: the YAML header.
         body: the Markdown.
@@ -162,7 +162,7 @@ def _write_questions(out: Path) -> CardReport:
 
 
 def load_answers(out: Path) -> Answers:
-    """What ``card.toml`` of an OUT says.
+    """The answers of an OUT's ``card.toml``.
 
     Raises:
         DataError: if it is absent or has faults.

@@ -95,7 +95,7 @@ def build_croissant(
     """The content of ``croissant.json``.
 
     Args:
-        answers: what ``card.toml`` says.
+        answers: the answers of ``card.toml``.
         form: how the dataset is published.
         documents: ``manifest/run.json`` and ``manifest/publication.json``.
         files: files of the distribution with their digests.

@@ -19,7 +19,7 @@ MAX_FILES_IN_REPOSITORY = 100_000
 CARD = "README.md"
 PUBLICATION = "manifest/publication.json"
 CARD_FILES = frozenset({CARD, "croissant.json", "CITATION.cff", PUBLICATION})
-"""Files of the last commit: until it, the repository says that an upload is in progress."""
+"""Files of the last commit: before it, ``README.md`` states that an upload is in progress."""
 REMOTE_ONLY = frozenset({".gitattributes"})
 """Files that the Hub itself puts into a repository; left as they are."""
 
@@ -77,7 +77,7 @@ class Batch:
 
     @property
     def title(self) -> str:
-        """The commit's title; its last word tells it from any other batch."""
+        """The commit's title; its last word identifies the batch."""
         parts = [f"add {len(self.add):,} files"] if self.add else []
         parts += [f"delete {len(self.delete):,} files"] if self.delete else []
         named = json.dumps([[file.path, file.sha256] for file in self.add] + sorted(self.delete))

@@ -17,7 +17,7 @@ def load_verified(file: LocalFile) -> bytes | str:
     """A file's content if it is small, else its path; either way its digest was checked just now.
 
     Raises:
-        DataError: if it is not what the whitelist says.
+        DataError: if it differs from the whitelist.
     """
     if file.source.is_symlink() or not file.source.is_file():
         raise DataError(f"{file.path} is not a regular file; nothing of this batch was sent")

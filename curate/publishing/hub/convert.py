@@ -107,7 +107,7 @@ def iter_files(
         watch: called with the name of each shard and its number of images.
 
     Raises:
-        DataError: if an image or a file is not what the manifest says.
+        DataError: if an image or a file differs from the manifest.
     """
     if form.name == "keep":
         yield from _iter_kept(dataset)

@@ -132,7 +132,7 @@ def _load_found(tree: RemoteTree) -> Found:
 
 
 def _check_unmoved(remote: Remote, head: str, found: Found) -> None:
-    """Without a state here, the tag of the last version says where its push ended."""
+    """Without a local state, the tag of the last version is where its push ended."""
     tagged = remote.tags().get(f"curate-{str(found.manifest_sha256)[:16]}")
     if tagged != head:
         raise MovedError(

@@ -50,7 +50,7 @@ class GateError(DataError):
 
 
 def check_dataset(dataset: Dataset, source: str | None, workers: int | None) -> None:
-    """Refuse an OUT that is not what its manifest says, or is not complete.
+    """Refuse an OUT that differs from its manifest, or is not complete.
 
     Args:
         dataset: the dataset.

@@ -150,7 +150,7 @@ def _numbers(value: Any) -> list[float] | None:
 
 
 class VocObjects:
-    """Objects of the XML beside each image."""
+    """Objects of the XML file of each image."""
 
     box = "xmin, ymin, xmax, ymax in pixels counted from 1, as in Pascal VOC"
     extra: Mapping[str, str] = {"difficult": "int64", "truncated": "int64"}

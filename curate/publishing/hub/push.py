@@ -1,4 +1,4 @@
-"""Push a finished dataset: gate, whitelist, upload, tag, and a look at what arrived."""
+"""Push a finished dataset: gate, whitelist, upload, tag, and a check of what arrived."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class PushReport:
     """What a push did, or with ``dry_run`` would do.
 
     Args:
-        to: where it went.
+        to: the repository or folder that it was written to.
         form: the form in which it was published.
         version: the dataset's version.
         files: paths and bytes of the whitelist.

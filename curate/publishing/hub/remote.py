@@ -28,7 +28,7 @@ def check_repo_id(repo_id: str) -> str:
     """Refuse what is not ``owner/name``.
 
     Raises:
-        UsageError: if it is not of that form; says what is wrong.
+        UsageError: if it is not of that form.
     """
     parts = repo_id.split("/")
     if len(parts) != 2 or not all(
@@ -200,7 +200,7 @@ class Remote:
 
         Raises:
             MovedError: if the head is not the parent.
-            DataError: if a file is not what the whitelist says.
+            DataError: if a file differs from the whitelist.
         """
         operations: list[Any] = [
             self._hub.CommitOperationDelete(path_in_repo=path, is_folder=False)

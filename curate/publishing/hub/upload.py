@@ -146,7 +146,7 @@ def send(upload: Upload, files: Sequence[LocalFile], notice: LocalFile | None) -
     Args:
         upload: the upload.
         files: the whitelist.
-        notice: the ``README.md`` that says that an upload is in progress, or None.
+        notice: the ``README.md`` of an upload in progress, or None.
 
     Returns:
         The repository's head, whose tree equals the whitelist.

@@ -142,7 +142,7 @@ def _rewrite_run(manifest: Path) -> None:
 
 
 def _find_mentions(dataset: Dataset, wanted: Collection[str]) -> list[str]:
-    """Annotation files in which the file name of a withdrawn image stands."""
+    """Annotation files that contain the file name of a withdrawn image."""
     names = {Path(record_id).name.encode() for record_id in wanted}
     found: list[str] = []
     for carried in dataset.carried():
