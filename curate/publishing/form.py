@@ -23,7 +23,7 @@ class Form:
         features: as ``dataset_info.features`` has them in YAML.
         splits: images by split.
         sizes: bytes of images by split.
-        rows: rows that ``load_dataset`` gives by split; None where that is known only after reading.
+        rows: rows that ``load_dataset`` gives by split; None where only reading tells.
     """
 
     name: str

@@ -157,12 +157,12 @@ class View:
 
 
 def parse_faces(
-    said: Any, proposed: Sequence[Face], view: View, hidden: int | None = None
+    entries: Any, proposed: Sequence[Face], view: View, hidden: int | None = None
 ) -> tuple[ReviewedFace, ...]:
     """The boxes that the page sent, in stored pixels, every proposed face among them.
 
     Args:
-        said: a list of objects with ``state``, ``origin`` and, unless the box is as
+        entries: a list of objects with ``state``, ``origin`` and, unless the box is as
             proposed, ``xyxy`` in upright pixels; ``frames`` is optional.
         proposed: the detector's faces, in stored pixels.
         view: how the image was shown.
@@ -172,9 +172,9 @@ def parse_faces(
         DataError: if a box lies outside the image or is empty, an index is wrong, or
             what the page was shown is not all answered.
     """
-    if not isinstance(said, list) or len(said) > MAX_BOXES:
+    if not isinstance(entries, list) or len(entries) > MAX_BOXES:
         raise DataError(f"boxes must be a list of at most {MAX_BOXES}")
-    faces = tuple(_parse_face(each, proposed, view) for each in said)
+    faces = tuple(_parse_face(each, proposed, view) for each in entries)
     answered = [face.origin for face in faces if face.origin is not None]
     shown = [index for index in range(len(proposed)) if index != hidden]
     if sorted(answered) != shown:
@@ -182,21 +182,21 @@ def parse_faces(
     return faces
 
 
-def _parse_face(said: Any, proposed: Sequence[Face], view: View) -> ReviewedFace:
-    if not isinstance(said, Mapping):
+def _parse_face(value: Any, proposed: Sequence[Face], view: View) -> ReviewedFace:
+    if not isinstance(value, Mapping):
         raise DataError("a box is not an object with state and xyxy")
-    state, origin = said.get("state"), said.get("origin")
+    state, origin = value.get("state"), value.get("origin")
     if state not in STATES:
         raise DataError(f"a box has the state {str(state)[:40]!r}; want {', '.join(STATES)}")
     if (origin is None) != (state == "added"):
         raise DataError("a box that was added has no origin, and every other box has one")
     if origin is not None and (type(origin) is not int or not 0 <= origin < len(proposed)):
         raise DataError(f"a box has the origin {str(origin)[:40]!r}, which is not a proposed box")
-    frames = _parse_frames(said.get("frames") or (), view.frames)
+    frames = _parse_frames(value.get("frames") or (), view.frames)
     if state in ("kept", "rejected"):
         return _keep(proposed[origin or 0], origin or 0, view.frames, state)
     return ReviewedFace(
-        box=_parse_box(said.get("xyxy"), view), state=state, origin=origin, frames=frames
+        box=_parse_box(value.get("xyxy"), view), state=state, origin=origin, frames=frames
     )
 
 
@@ -225,13 +225,13 @@ def _keep(face: Face, origin: int, frames: int, state: str = "kept") -> Reviewed
     return ReviewedFace(box=face.box, state=state, origin=origin, frames=named)
 
 
-def _parse_frames(said: Any, frames: int) -> tuple[int, ...]:
+def _parse_frames(value: Any, frames: int) -> tuple[int, ...]:
     """The frames of a box; every one where none are named."""
-    if not isinstance(said, (list, tuple)) or not all(
-        type(frame) is int and 0 <= frame < frames for frame in said
+    if not isinstance(value, (list, tuple)) or not all(
+        type(frame) is int and 0 <= frame < frames for frame in value
     ):
         raise DataError(f"a box is in frames that are not there; the image has {frames}")
-    return tuple(sorted(set(said))) or tuple(range(frames))
+    return tuple(sorted(set(value))) or tuple(range(frames))
 
 
 def accept_all(proposed: Sequence[Face], frames: int) -> tuple[ReviewedFace, ...]:

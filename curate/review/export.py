@@ -355,6 +355,6 @@ def _write(
             name: tally[name] for name in ("images", "withheld", "images_with_faces", "faces")
         }
         review = {**account["review"], "states": {name: tally[name] for name in STATES}}
-        said = {"version": VERSION, **account, "counts": counts, "review": review}
-        text = json.dumps(said, sort_keys=True, ensure_ascii=False)
+        info = {"version": VERSION, **account, "counts": counts, "review": review}
+        text = json.dumps(info, sort_keys=True, ensure_ascii=False)
         writer.add_key_value_metadata({INFO.decode(): text})

@@ -55,7 +55,7 @@ def choose_folder(inputs: Inputs, given: Path | None, sample: bool) -> Path:
 
     Args:
         inputs: what the review is about.
-        given: what the user said, or None.
+        given: the user's choice, or None.
         sample: whether it is a sample, which is a review of its own.
     """
     ending = ".sample" if sample else ".review"
@@ -175,8 +175,8 @@ def load_plan(folder: Path) -> Plan | None:
 def load_server(folder: Path) -> tuple[int, str]:
     """Port and token of the last server; 0 and a new token where there was none."""
     try:
-        said = json.loads((folder / _SERVER).read_text(encoding="utf-8"))
-        port, token = said["port"], said["token"]
+        value = json.loads((folder / _SERVER).read_text(encoding="utf-8"))
+        port, token = value["port"], value["token"]
         if type(port) is int and 0 < port < 65536 and isinstance(token, str) and len(token) > 20:
             return port, token
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -52,14 +52,14 @@ def describe_result(report: Mapping[str, Any]) -> str:
             f"rejected, {report['boxes']['changed']:,} changed. No sample was drawn, so "
             "nothing is stated about what is still missed."
         )
-    said = (
+    text = (
         f"{sample['looked']:,} of {sample['planned']:,} sampled images were looked at, and "
         f"{sample['found']:,} showed a visible face"
     )
     if not sample["valid_now"]:
-        return f"{said}. The sample is not complete, so that no bound is stated yet."
+        return f"{text}. The sample is not complete, so that no bound is stated yet."
     return (
-        f"{said}: with {format_value(sample['confidence'])} confidence, at most "
+        f"{text}: with {format_value(sample['confidence'])} confidence, at most "
         f"{_percent(sample['upper_now'])} of the {sample['population']:,} images show a face."
     )
 

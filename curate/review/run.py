@@ -137,25 +137,25 @@ def start_review(
         if browser and not _open_browser(address):
             tell("No browser could be opened here; open the line above in one.")
         server.serve(server.build_app(review, token), listener, stop)
-        said = review.describe(options.reviewer or _name_user())
+        status = review.describe(options.reviewer or _name_user())
     return ReviewState(
         folder=str(path),
-        images=said["images"],
-        decided=said["images"] - said["open"],
-        added=said["added"],
-        rejected=said["rejected"],
-        changed=said["changed"],
-        bound=said.get("bound"),
+        images=status["images"],
+        decided=status["images"] - status["open"],
+        added=status["added"],
+        rejected=status["rejected"],
+        changed=status["changed"],
+        bound=status.get("bound"),
     )
 
 
-def describe_sample(said: Mapping[str, Any]) -> str:
+def describe_sample(bound: Mapping[str, Any]) -> str:
     """How many images are to be looked at, and what that can show, in one line."""
-    left, upper = said["planned"] - said["looked"], 100 * said["upper_end"]
+    left, upper = bound["planned"] - bound["looked"], 100 * bound["upper_end"]
     return (
-        f"Sample: {left:,} of {said['planned']:,} images are left to look at, drawn from "
-        f"{said['population']:,}; if no more faces are found, at most {upper:.3g} % of the "
-        f"images show one ({100 * said['confidence']:g} % confidence)."
+        f"Sample: {left:,} of {bound['planned']:,} images are left to look at, drawn from "
+        f"{bound['population']:,}; if no more faces are found, at most {upper:.3g} % of the "
+        f"images show one ({100 * bound['confidence']:g} % confidence)."
     )
 
 

@@ -74,12 +74,15 @@ def iter_differences(out: Path, card: Card) -> Iterator[Difference]:
     if not body:
         yield Difference(CARD, f"is missing; run `curate card {out}`")
         return
-    told = False
+    any_mismatch = False
     for found in find_mismatches(body, card.documents):
-        told = True
+        any_mismatch = True
         reason = f"{found.pointer} is {found.found}, and the card says {found.shown}"
         yield Difference(CARD, reason)
-    if not told and render.without_kept(body).strip() != render.without_kept(card.body).strip():
+    if (
+        not any_mismatch
+        and render.without_kept(body).strip() != render.without_kept(card.body).strip()
+    ):
         yield Difference(CARD, _first_difference(body, card.body))
     if format_header(header) != format_header(card.header):
         keys = [key for key in card.header if header.get(key) != card.header[key]]

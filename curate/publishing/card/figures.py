@@ -37,7 +37,7 @@ class Mismatch:
     Args:
         pointer: where it comes from.
         shown: its text in the card.
-        found: what the evidence says now, or why it cannot be said.
+        found: the text that the evidence gives now, or why there is none.
     """
 
     pointer: str

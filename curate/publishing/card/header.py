@@ -100,8 +100,8 @@ def _info(form: Form, before: Any) -> dict[str, Any] | list[dict[str, Any]]:
         if not same:
             kept = {}  # sizes of another version
         splits.append({"name": name, "num_bytes": form.sizes[name], "num_examples": count, **same})
-    told = {"splits": splits} if splits else {}
-    info = {"features": [dict(feature) for feature in form.features], **told, **kept}
+    counts = {"splits": splits} if splits else {}
+    info = {"features": [dict(feature) for feature in form.features], **counts, **kept}
     rest = [one for one in others if isinstance(one, dict) and not _is_default(one)]
     return info if not rest else [{"config_name": "default", **info}, *rest]
 

@@ -39,8 +39,8 @@ def validate(croissant: Mapping[str, Any]) -> None:
                 mlcroissant.Dataset(jsonld=dict(croissant))
             except Exception as error:  # whatever the library makes of what it does not know
                 lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-                told = "; ".join(lines[:4]) or type(error).__name__
-                raise DataError(f"croissant.json is not valid Croissant: {told}") from None
+                message = "; ".join(lines[:4]) or type(error).__name__
+                raise DataError(f"croissant.json is not valid Croissant: {message}") from None
     except ImportError:
         raise MissingExtraError("croissant.json", "mlcroissant", "publish") from None
     finally:

@@ -114,7 +114,7 @@ def _explain(error: Exception, doing: str, repo_id: str) -> Exception:
 
 
 def _explain_status(status: int | None, error: Exception, doing: str, repo_id: str) -> Exception:
-    said = escape_unprintable(_redact(" ".join(str(error).split()))[:200])
+    message = escape_unprintable(_redact(" ".join(str(error).split()))[:200])
     lines = {
         401: "the token is not valid; run `hf auth login` with one that has write permission",
         402: "the account's storage quota is used up; free space or upgrade it, then run again",
@@ -128,7 +128,7 @@ def _explain_status(status: int | None, error: Exception, doing: str, repo_id: s
         return SetupError(f"{doing} {repo_id}: {lines[status]} (HTTP {status})")
     if isinstance(error, OSError) and status is None and error.errno is not None:
         return error
-    return DataError(f"{doing} {repo_id} failed: {said}")
+    return DataError(f"{doing} {repo_id} failed: {message}")
 
 
 def _redact(text: str) -> str:
