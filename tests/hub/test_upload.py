@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections import Counter
 from pathlib import Path
@@ -269,6 +270,9 @@ def test_state_of_another_repository_is_refused(tmp_path: Path) -> None:
     assert load_state(tmp_path, "a/b").head == "0" * 40
     with pytest.raises(DataError, match="belongs to a push to a/b"):
         load_state(tmp_path, "a/c")
-    (tmp_path / "push.json").write_text("{")
-    with pytest.raises(DataError, match="damaged"):
-        load_state(tmp_path, "a/b")
+    whole = {"version": 1, "repo_id": "a/b"}
+    texts = ["{", "", "[]", "5", "[" * 100_000, "\udcff", json.dumps({**whole, "head": 5})]
+    for text in [*texts, json.dumps({**whole, "other": 1}), json.dumps({"version": 1})]:
+        (tmp_path / "push.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+        with pytest.raises(DataError, match="damaged"):
+            load_state(tmp_path, "a/b")

@@ -64,9 +64,11 @@ def load_state(folder: Path, repo_id: str) -> State:
         value = json.loads(path.read_text(encoding="utf-8"))
         version = value.pop("version")
         state = State(**value)
+        if not all(text is None or isinstance(text, str) for text in value.values()):
+            raise ValueError("a commit is not a text")
     except FileNotFoundError:
         return State(repo_id=repo_id)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise DataError(f"{path} is damaged; remove it and push again") from None
     if version != VERSION or state.repo_id != repo_id:
         raise DataError(f"{path} belongs to a push to {state.repo_id}; give another --state folder")
