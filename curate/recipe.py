@@ -12,9 +12,11 @@ from typing import Any, Protocol, Self
 from curate.core.entries import Scalar
 from curate.core.errors import UsageError, suggest
 
-VERSION = 2
-"""1: releases before the detector ``fusion``."""
+VERSION = 3
+"""1: before the detector ``fusion``; 2: before its network of 8-bit integers."""
 PROFILES = ("fast", "balanced", "thorough")
+"""``balanced`` and ``fast`` skip the full pass on most photos: of 147 held-out photos in which it
+finds a face, they lose 0 (0.0–2.5 %) and 6 (1.9–8.6 %). ``thorough`` skips nothing."""
 FACES_MATCHES = ("exact", "suffix")
 
 

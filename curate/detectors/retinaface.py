@@ -14,7 +14,7 @@ import numpy as np
 
 from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
-from curate.detectors.candidates import Candidates, Floats, nms
+from curate.detectors.candidates import Candidates, Floats, from_centers, nms
 from curate.detectors.device import refuse_cuda
 from curate.detectors.network import Maps, Network, OnnxNetwork
 from curate.detectors.options import DetectorOptions, InputScale
@@ -114,8 +114,7 @@ def decode(
     offset = offsets[kept].astype(np.float64)
     center = anchors[:, :2] + anchors[:, 2:] * offset[:, :2] * VARIANCES[0]
     half = anchors[:, 2:] * np.exp(offset[:, 2:] * VARIANCES[1]) / 2
-    boxes = np.concatenate([center - half, center + half], axis=1)
-    return Candidates(boxes, scores[kept].astype(np.float64))
+    return from_centers(center, half, scores[kept])
 
 
 @lru_cache(maxsize=8)

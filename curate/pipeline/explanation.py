@@ -13,7 +13,8 @@ from curate import codec
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Pixels
 from curate.detectors.candidates import Floats, overlap
-from curate.detectors.fusion import NMS_IOU, Decision, Fusion, Rule
+from curate.detectors.fusion import NMS_IOU, Decision, Fusion
+from curate.detectors.plans import Rule
 from curate.pipeline.tools import check_recipe, codec_options, open_detector
 from curate.recipe import Recipe
 from curate.report.page import render_page

@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from curate.core.geometry import iou
 from curate.core.protocols import Model, Pixels
-from curate.detectors import DetectorOptions, fusion, make
+from curate.detectors import DetectorOptions, centerface, fusion, make
 from curate.detectors.calibration import load_calibrations
 from curate.detectors.candidates import Candidates
-from curate.detectors.fusion import COARSE, FINE, PLANS, Fusion, Rule, averaged_boxes, build
+from curate.detectors.fusion import Fusion, averaged_boxes, build
 from curate.detectors.options import InputScale
+from curate.detectors.plans import COARSE, FINE, NATIVE, PLANS, Rule
 from curate.detectors.verifier import Rescored, load_head
 from tests.detectors.pictures import astronaut, crowd
 
@@ -91,6 +93,23 @@ def test_small_faces_are_followed_by_a_full_pass(
     full = boxes((10, SHORT, 0.9), (100, SHORT, 0.9))
     found, passes = decided(boxes((10, SHORT, 0.8)), full, crops=0.95)
     assert (found, passes.ran) == ([10, 100], [COARSE, FINE])
+
+
+def test_a_doubtful_face_is_followed_by_a_full_pass(
+    decided: Callable[..., tuple[list[float], Passes]],
+) -> None:
+    found, passes = decided(boxes((10, TALL, 0.6)), boxes((10, TALL, 0.9)), crops=0.4)
+    assert (found, passes.ran) == ([10], [COARSE, FINE])
+
+
+def test_fast_follows_many_candidates_and_no_others(
+    decided: Callable[..., tuple[list[float], Passes]],
+) -> None:
+    many = boxes(*((20 * i, 18.0, 0.9) for i in range(18)))
+    _, passes = decided(many, many, crops=0.0, profile="fast")
+    assert passes.ran == [COARSE, NATIVE]
+    _, passes = decided(boxes((10, SHORT, 0.8)), many, crops=0.95, profile="fast")
+    assert passes.ran == [COARSE]
 
 
 def test_many_candidates_are_decided_by_the_full_pass_alone(
@@ -185,7 +204,22 @@ def fusion_resized(pixels: Pixels, side: int) -> Pixels:
     return np.asarray(cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def test_the_models_name_every_file_that_decides() -> None:
-    (center, verifier) = make(DetectorOptions()).models()
-    assert set(center.weights_sha256) == {"centerface.onnx"}
+@pytest.mark.parametrize(
+    ("profile", "file"), [("balanced", "centerface_int8.onnx"), ("thorough", "centerface.onnx")]
+)
+def test_the_models_name_every_file_that_decides(profile: str, file: str) -> None:
+    (center, verifier) = make(DetectorOptions(profile=profile, device="cpu")).models()
+    assert set(center.weights_sha256) == {file}
     assert set(verifier.weights_sha256) == {"verifier_head.npz", "calibration.json"}
+
+
+def test_the_network_of_integers_finds_the_boxes_of_that_of_floats() -> None:
+    image = crowd(4, 3)
+    found = []
+    for quantized in (False, True):
+        network, weights = centerface.load("cpu", 1, quantized=quantized)
+        detector = centerface.CenterFace(network, weights, NATIVE, 0.3)
+        found.append([one.box for one in detector.detect(image)])
+    assert len(found[0]) == len(found[1]) == 12
+    for box in found[0]:
+        assert max(iou(box, other) for other in found[1]) > 0.8

@@ -9,9 +9,9 @@ import pytest
 from curate.core.errors import SetupError, UsageError, WeightsError
 from curate.detectors import DETECTORS, PROFILES, DetectorOptions, make, resolve_device
 from curate.detectors.centerface import WEIGHTS
-from curate.detectors.fusion import PLANS, limited
 from curate.detectors.options import InputScale
-from curate.detectors.passes import input_factor, plan_passes
+from curate.detectors.passes import STRIDE, input_factor, plan_passes
+from curate.detectors.plans import PLANS, limited
 from curate.detectors.weights import find_weights, weights_of_file
 
 
@@ -124,3 +124,12 @@ def test_the_digest_of_a_users_file_is_recorded(tmp_path: Path) -> None:
     weights = weights_of_file(path)
     assert weights.package == "file"
     assert weights.sha256 == {"mine.onnx": hashlib.sha256(b"weights").hexdigest()}
+
+
+@pytest.mark.parametrize("longer", [100, 224, 250, 333, 375, 500, 640, 999])
+def test_the_longer_side_of_a_snapped_pass_is_a_multiple_of_the_stride(longer: int) -> None:
+    scale = InputScale(factor=0.5, full_side=224, snapped=True)
+    (crop,) = plan_passes(longer, longer // 2, scale)
+    (plain,) = plan_passes(longer, longer // 2, replace(scale, snapped=False))
+    assert crop.width % STRIDE == 0
+    assert -STRIDE < crop.width - plain.width < STRIDE / 2

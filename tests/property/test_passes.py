@@ -8,8 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.geometry import Box, iou
-from curate.detectors.candidates import Candidates, best_match, concatenate, nms, overlap
-from curate.detectors.fusion import CLUSTER_IOU, cluster
+from curate.detectors.candidates import (
+    CLUSTER_IOU,
+    Candidates,
+    best_match,
+    cluster,
+    concatenate,
+    nms,
+    overlap,
+)
 from curate.detectors.options import InputScale
 from curate.detectors.passes import (
     OVERLAP,
@@ -114,6 +121,7 @@ def test_clipped_candidates_are_inside_and_not_empty(
 SCALES = (
     InputScale(),
     InputScale(0.5, full_side=320, max_side=1024),
+    InputScale(0.5, full_side=224, snapped=True),
     InputScale(2.0, max_pixels=2_000_000),
     InputScale(1.5, mirrored=True),
     InputScale(tile=320),
