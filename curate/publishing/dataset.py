@@ -99,6 +99,13 @@ class Dataset:
         """Digest over the sealed manifest's records; never published."""
         return str(self.facts["records"]["sha256"])
 
+    @property
+    def content_sha256(self) -> str:
+        """Digest over records and annotation files, by which converted files are kept."""
+        others = self.out / MANIFEST / store.OTHERS
+        digest = store.digest_file(others) if others.is_file() else ""
+        return store.digest_bytes(f"{self.records_sha256} {digest}".encode())
+
     def items(self) -> Iterator[Item]:
         """Every record, streaming, in the manifest's order."""
         records = self.out / MANIFEST / store.RECORDS_FOLDER

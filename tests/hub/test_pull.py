@@ -90,6 +90,19 @@ def test_a_published_dataset_verifies_from_its_public_tier(hub: Hub, revision: s
     assert result.exit_code == 0, result.output
 
 
+def test_files_of_others_beside_the_target_stay(hub: Hub, revision: str, tmp_path: Path) -> None:
+    for name in ("copy.partial", "copy.push"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.txt").write_text("mine")
+    (tmp_path / ".copy.curate-pull").symlink_to(tmp_path / "copy.partial")
+    with pytest.raises(UsageError, match="is a link"):
+        curate.pull(REPO, tmp_path / "copy")
+    (tmp_path / ".copy.curate-pull").unlink()
+    curate.pull(REPO, tmp_path / "copy")
+    for name in ("copy.partial", "copy.push"):
+        assert (tmp_path / name / "mine.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize("attempt", [1, 3])
 def test_an_interrupted_pull_goes_on_where_it_was(
     hub: Hub, revision: str, published: dict[str, bytes], tmp_path: Path, attempt: int

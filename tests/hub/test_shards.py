@@ -78,6 +78,33 @@ def test_finished_shards_are_used_again(tmp_path: Path, monkeypatch: pytest.Monk
         convert, "write_parquet", lambda *_: pytest.fail("a finished shard was written again")
     )
     curate.push(out, None, options)
+    monkeypatch.undo()
+    published = {path: path.read_bytes() for path in (tmp_path / "a/data").iterdir()}
+    for shard in (tmp_path / "out.push").rglob("*.parquet"):  # cut off, or edited by hand
+        shard.write_bytes(shard.read_bytes()[:-9] + b"an original")
+    curate.push(out, None, options)
+    assert published == {path: path.read_bytes() for path in (tmp_path / "a/data").iterdir()}
+
+
+def test_shards_of_other_annotations_are_not_used(tmp_path: Path) -> None:
+    """The images are the same; a column of boxes would be that of the annotations before."""
+    out = make_photos(tmp_path)
+    before = datasets.open_dataset(out).content_sha256
+    with (out / "manifest/others.jsonl").open("a") as file:
+        file.write('{"path": "boxes.json"}\n')
+    assert datasets.open_dataset(out).content_sha256 != before
+
+
+def test_files_of_others_in_the_state_folder_stay(tmp_path: Path) -> None:
+    out, state = make_photos(tmp_path), tmp_path / "mine"
+    for name in ("public/a.txt", "made/b.txt", "staging/c.txt", "notice.md"):
+        (state / name).parent.mkdir(parents=True, exist_ok=True)
+        (state / name).write_text("mine")
+    curate.write_card(out)
+    options = curate.PushOptions(to=str(tmp_path / "a"), state=state, workers=1)
+    curate.push(out, None, options)
+    for name in ("public/a.txt", "made/b.txt", "staging/c.txt", "notice.md"):
+        assert (state / name).read_text() == "mine"
 
 
 def test_too_many_files_become_parquet_with_a_line_that_says_so(

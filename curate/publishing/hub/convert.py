@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
+from curate.manifest import store
 from curate.publishing.dataset import Dataset, Item
 from curate.publishing.form import WITH_OBJECTS, Form
 from curate.publishing.hub.batches import LocalFile
@@ -25,6 +26,7 @@ from curate.publishing.hub.shards import (
     write_parquet,
     write_tar,
 )
+from curate.storage.atomic import save_text
 
 _IMAGE = "image"
 
@@ -152,7 +154,7 @@ def _iter_shards(
     dataset: Dataset, form: Form, staging: Path, watch: Callable[[str, int], None]
 ) -> Iterator[LocalFile]:
     suffix = "tar" if form.name == "webdataset" else "parquet"
-    folder = staging / f"{form.name}-{dataset.records_sha256[:16]}"
+    folder = staging / f"{form.name}-{dataset.content_sha256[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     if dataset.layout in WITH_OBJECTS or dataset.layout == "imagefolder":
         write = _writer(dataset, form)
@@ -164,12 +166,26 @@ def _iter_shards(
         return
     for shard, items in shards:
         path = folder / shard.name(suffix)
-        if not path.is_file():
+        if not _is_finished(path):
             draft = path.with_name(f"{path.name}.partial")
             write(items, draft)
             draft.replace(path)
+            save_text(_digest_of(path), store.digest_file(path))
         watch(path.name, len(items))
         yield describe_file(f"data/{path.name}", path)
+
+
+def _digest_of(path: Path) -> Path:
+    """The file that holds the digest of a finished shard."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _is_finished(path: Path) -> bool:
+    """Whether a shard of an earlier attempt is whole and as it was written."""
+    try:
+        return _digest_of(path).read_text(encoding="utf-8") == store.digest_file(path)
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _writer(dataset: Dataset, form: Form) -> Callable[[Sequence[Item], Path], None]:
@@ -220,7 +236,7 @@ def _row(
 def _iter_image_folder(dataset: Dataset, staging: Path) -> Iterator[LocalFile]:
     """Images below their split's folder, with a ``metadata.jsonl`` in each."""
     objects = open_objects(dataset)
-    folder = staging / f"imagefolder-{dataset.records_sha256[:16]}"
+    folder = staging / f"imagefolder-{dataset.content_sha256[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     splits = sorted({item.split or "train" for item in dataset.items() if item.is_written})
     for split in splits:

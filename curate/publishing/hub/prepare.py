@@ -21,6 +21,8 @@ from curate.publishing.hub.content import describe_file
 from curate.publishing.hub.tree import FILES, PUBLIC_RECORDS, PUBLIC_RUN
 from curate.publishing.hub.upload import Progress
 
+WORK = ".curate-push"
+"""Subfolder of the state folder with files that are written anew; nothing else is ever removed."""
 _MOST_OBJECTS = 1_000
 """Files that ``croissant.json`` lists one by one; of more, only patterns are given."""
 
@@ -108,8 +110,8 @@ def prepare(out: Path, options: PushOptions, folder: Path) -> Prepared:
 
 def _build(dataset: Dataset, card: Card, folder: Path, options: PushOptions) -> Prepared:
     """Convert, and write the files that only the repository has."""
-    staging = folder / "staging"
-    public = folder / "public"
+    work = folder / WORK
+    staging, public, made = work / "staging", work / "public", work / "made"
     datasets.save_public_tier(dataset, public)
     digest = datasets.digest_public_tier(public)
     if digest != card.publication["manifest_sha256"]:
@@ -119,7 +121,6 @@ def _build(dataset: Dataset, card: Card, folder: Path, options: PushOptions) -> 
         options.tell(f"wrote {name}")
 
     files = list(convert.iter_files(dataset, card.form, staging, watch))
-    made = folder / "made"
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     if card.picture is not None:

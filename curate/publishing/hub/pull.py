@@ -82,7 +82,9 @@ def pull(place: str, out: str | Path, tell: Callable[[str], None] = lambda _: No
         raise UsageError(f"OUT {str(out)!r} exists; choose a new folder")
     remote = Remote(repo_id, tell)
     commit = remote.head(revision)
-    partial = target.with_name(f"{target.name}.partial")
+    partial = target.with_name(f".{target.name}.curate-pull")
+    if partial.is_symlink():
+        raise UsageError(f"{partial} is a link; remove it first")
     partial.mkdir(parents=True, exist_ok=True)
     count, downloaded = 0, 0
     with tempfile.TemporaryDirectory(dir=partial.parent) as folder:

@@ -20,7 +20,7 @@ from curate.publishing.card.header import format_header
 from curate.publishing.card.run import Card, CardOptions, write_card
 from curate.publishing.hub.existing import Found, look_at, needs_bump
 from curate.publishing.hub.export import export_tree
-from curate.publishing.hub.prepare import Prepared, PushOptions, prepare
+from curate.publishing.hub.prepare import WORK, Prepared, PushOptions, prepare
 from curate.publishing.hub.published import iter_problems
 from curate.publishing.hub.remote import Remote, check_repo_id
 from curate.publishing.hub.tree import RemoteTree
@@ -149,7 +149,7 @@ def _push(out: Path, repo_id: str, options: PushOptions, folder: Path) -> PushRe
     upload = Upload(
         remote=remote, folder=folder, state=state, watch=options.watch, tell=options.tell
     )
-    notice = save_notice(folder, _notice_header(prepared.card))
+    notice = save_notice(folder / WORK, _notice_header(prepared.card))
     head = send(upload, prepared.files, notice)
     remote.tag(prepared.tag, head)
     checked = _check_arrived(remote, head, prepared, options)
