@@ -35,6 +35,7 @@ from curate.recipe import Recipe
 from curate.storage.errors import describe_os_error
 
 _SAMPLE = 24
+_START = 2.0  # seconds until processes have started
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ def preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessio
 
 
 def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Session) -> Preview:
+    started = time.perf_counter()
     check_recipe(recipe)
     folder = open_source(str(source), session.layout)
     check_paths(source, out)
@@ -127,6 +129,7 @@ def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessi
     tally, withheld = Tally(), []
     with _open_tools(recipe, session, folder) as tools:
         began = time.perf_counter()
+        load = began - started  # listing and loading, which worker processes do again
         for record in sample:
             [(entry, _)] = process([record], Shard(0, (record,)), folder, tools)
             tally.add(entry)
@@ -143,7 +146,7 @@ def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessi
         splits=dict(sorted(splits.items())),
         workers=workers,
         sampled=tally,
-        seconds=per_image * images / workers,
+        seconds=_START + 2 * load + per_image * images / workers,
         recipe=recipe,
         withheld=tuple(withheld[:5]),
     )

@@ -39,6 +39,13 @@ times; anything else."""
 _SHOWN = 1000
 
 
+_WORDS = {
+    "byte_identical": "byte-identical",
+    "pixel_identical": "pixel-identical",
+    "withheld_again": "withheld again",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """An image that is not byte-identical.
@@ -82,7 +89,7 @@ class Replay:
     def to_text(self) -> str:
         """The comparison, for the terminal."""
         results = ", ".join(
-            f"{count:,} {kind.replace('_', ' ')}" for kind, count in self.counts.items() if count
+            f"{count:,} {_WORDS.get(kind, kind)}" for kind, count in self.counts.items() if count
         )
         lines = [f"{self.images:,} images: {results}."]
         if self.records_identical:
