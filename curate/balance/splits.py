@@ -95,9 +95,9 @@ def suggest_splits(
         DataError: if SOURCE or a table cannot be used.
     """
     options = options or SplitOptions()
-    place = Path(source) / DATA if (Path(source) / MANIFEST).is_dir() else source
+    folder = Path(source) / DATA if (Path(source) / MANIFEST).is_dir() else source
     units = _load_units(options.duplicates)
-    opened = open_source(str(place), options.layout)
+    opened = open_source(str(folder), options.layout)
     ids = (record.id for record in opened.records())
     labels = (
         match_groups(load_groups(options.groups), ids, options.groups) if options.groups else {}

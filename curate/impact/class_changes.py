@@ -1,4 +1,4 @@
-"""Changes per class: losses and gains of accuracy, told apart from label swaps."""
+"""Changes per class: losses and gains of accuracy, distinguished from label swaps."""
 
 from __future__ import annotations
 

@@ -15,17 +15,18 @@ from benchmarks.tables import Report
 
 _METHOD = """\
 Whole `curate balance` commands in fresh processes, one run each. The 40,000 labels of FairFace \
-(no images), by gender and race within each age; a made-up table of {rows:,} rows by one of its \
+(no images), by gender and race within each age; a simulated table of {rows:,} rows by one of its \
 attributes within each of 50 labels; and FairFace's 240 photos, obfuscated first, by gender \
-and race. *Off* is the share of records that are of another group than the target wants, over all \
-and in the label that is furthest off; V is Cramér's, of labels and groups."""
+and race. *TV* is the total variation from the target, over all records and in the label where it \
+is largest; V is Cramér's, of labels and groups; *effective* is the effective sample size."""
 
 _LABELS = ("--by", "gender,race", "--within", "age")
-_MADE_UP = ("--by", "a", "--within", "label")
+_SIMULATED = ("--by", "a", "--within", "label")
 _PHOTOS = ("--by", "gender,race", "--tolerance", "0.005")
 _OBSERVED = ("--target", "observed")
 _HEAD = (
-    "records", "strategy", "kept", "removed", "made", "worth", "off", "worst label", "V", "seconds",
+    "records", "strategy", "kept", "removed", "added", "effective", "TV", "TV, worst label", "V",
+    "seconds",
     "memory, MiB",
 )  # fmt: skip
 
@@ -48,17 +49,17 @@ def balance(plan: Plan) -> Report:
             ("FairFace's labels", labels, "reweigh", (*_LABELS, *_OBSERVED)),
             ("FairFace's labels", labels, "subset", (*_LABELS, *_OBSERVED)),
             ("FairFace's labels", labels, "oversample", (*_LABELS, *_OBSERVED)),
-            ("made up", table, "reweigh", (*_MADE_UP, *_OBSERVED)),
-            ("made up", table, "subset", (*_MADE_UP, *_OBSERVED)),
+            ("simulated", table, "reweigh", (*_SIMULATED, *_OBSERVED)),
+            ("simulated", table, "subset", (*_SIMULATED, *_OBSERVED)),
             ("FairFace's photos", blurred, "subset", (*_PHOTOS, *groups)),
             ("FairFace's photos", blurred, "augment", (*_PHOTOS, *groups)),
         ]
         for number, (what, source, strategy, more) in enumerate(asked):
-            said, usage = _run(source, strategy, more, folder / str(number))
-            cells.append(_row(what, strategy, said, usage))
+            result, usage = _run(source, strategy, more, folder / str(number))
+            cells.append(_row(what, strategy, result, usage))
             report.figures.append(
-                {"records": what, "strategy": strategy, "counts": said["counts"],
-                 "weights": said["weights"], "comparisons": said["comparisons"],
+                {"records": what, "strategy": strategy, "counts": result["counts"],
+                 "weights": result["weights"], "comparisons": result["comparisons"],
                  "seconds": usage.seconds, "peak_mb": usage.peak_mb}
             )  # fmt: skip
     report.tables.append(("", _HEAD, cells))
@@ -74,10 +75,10 @@ def _run(
     return json.loads(file.read_text(encoding="utf-8")), usage
 
 
-def _row(what: str, strategy: str, said: dict[str, Any], usage: Usage) -> tuple[str, ...]:
-    counts = said["counts"]
-    [found] = said["comparisons"].values()
-    weights = said["weights"]
+def _row(what: str, strategy: str, result: dict[str, Any], usage: Usage) -> tuple[str, ...]:
+    counts = result["counts"]
+    [found] = result["comparisons"].values()
+    weights = result["weights"]
     return (
         what,
         f"`{strategy}`",

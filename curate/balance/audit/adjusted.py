@@ -231,8 +231,8 @@ def breslow_day(hits: Ints, sizes: Ints) -> float | None:
         1 / expected + 1 / (n - expected) + 1 / (a + b - expected)
         + 1 / (m - a - b + expected)
     )  # fmt: skip
-    off = a - expected
-    chi2 = float((off**2 / variance).sum()) - float(off.sum()) ** 2 / float(variance.sum())
+    excess = a - expected
+    chi2 = float((excess**2 / variance).sum()) - float(excess.sum()) ** 2 / float(variance.sum())
     return float(chdtrc(len(a) - 1, max(0.0, chi2)))
 
 

@@ -34,7 +34,7 @@ def subset(strata: Strata, goal: Goal, seed: int = 0, label: str | None = None) 
     kept = _split(found.counts, strata, index, seed)
     return Allocation(
         kept=kept,
-        made=np.zeros_like(strata.counts),
+        added=np.zeros_like(strata.counts),
         weights=np.ones(len(strata)),
         why=_reasons(strata.counts > kept, "there are more of its group than the target"),
         gap=found.gap,
@@ -63,7 +63,7 @@ def oversample(strata: Strata, goal: Goal, seed: int = 0, label: str | None = No
     total = _split(found.counts, strata, index, seed)
     return Allocation(
         kept=strata.counts,
-        made=total - strata.counts,
+        added=total - strata.counts,
         weights=np.ones(len(strata)),
         why=_reasons(total > strata.counts, "there are fewer of its group than the target"),
         gap=found.gap,
@@ -79,8 +79,8 @@ def _pool(strata: Strata, goal: Goal) -> tuple[Strata, Ints]:
     for people, count in zip(strata.people, strata.counts.tolist(), strict=True):
         counted[(people, ())] = counted.get((people, ()), 0) + count
     pools = collect_strata(strata.attributes, counted)
-    places = {people: place for place, people in enumerate(pools.people)}
-    return pools, np.array([places[people] for people in strata.people], dtype=np.int64)
+    positions = {people: position for position, people in enumerate(pools.people)}
+    return pools, np.array([positions[people] for people in strata.people], dtype=np.int64)
 
 
 def _split(totals: Ints, strata: Strata, pools: Ints, seed: int) -> Ints:
@@ -110,7 +110,7 @@ def remove_labels(strata: Strata, unwanted: Mapping[str, str]) -> Allocation:
     stays = np.array([reason is None for reason in why], dtype=np.bool_)
     return Allocation(
         kept=np.where(stays, strata.counts, 0),
-        made=np.zeros_like(strata.counts),
+        added=np.zeros_like(strata.counts),
         weights=np.ones(len(strata)),
         why=why,
     )

@@ -102,14 +102,14 @@ class Augmentation:
             raise DataError(
                 f"the augmentation fails on an image of {width}×{height} pixels: {line}"
             ) from None
-        made = found["image"]
-        if made.dtype != np.uint8 or made.ndim != 3 or made.shape[2] != 3 or not made.size:
+        output = found["image"]
+        if output.dtype != np.uint8 or output.ndim != 3 or output.shape[2] != 3 or not output.size:
             raise DataError(
-                f"the augmentation returns an array of {made.dtype} with shape {made.shape}; "
+                f"the augmentation returns an array of {output.dtype} with shape {output.shape}; "
                 "expected uint8 with shape (H, W, 3)"
             )
-        affine = _affine(np.asarray(found["keypoints"]), (width, height), made.shape[1::-1])
-        return Augmented(np.ascontiguousarray(made), affine, dict(_drawn(self._traced)))
+        affine = _affine(np.asarray(found["keypoints"]), (width, height), output.shape[1::-1])
+        return Augmented(np.ascontiguousarray(output), affine, dict(_drawn(self._traced)))
 
 
 def make_augmentation(preset_or_file: str) -> Augmentation:
@@ -136,7 +136,7 @@ def make_augmentation(preset_or_file: str) -> Augmentation:
     return Augmentation("custom", load_transforms(path))
 
 
-def _affine(found: Any, size: tuple[int, int], made: tuple[int, int]) -> Affine:
+def _affine(found: Any, size: tuple[int, int], output: tuple[int, int]) -> Affine:
     corners = found + 0.5
     if corners.shape != (4, 2) or not np.isfinite(corners).all():
         raise DataError("the augmentation repeats or loses points; its border must not mirror")
@@ -146,7 +146,7 @@ def _affine(found: Any, size: tuple[int, int], made: tuple[int, int]) -> Affine:
             f"the augmentation bends the image by {miss:.2f} pixels; boxes would no longer fit"
         )
     rows = [tuple(_snap(value) for value in row) for row in matrix]
-    affine = Affine((rows[0], rows[1]), *made)  # type: ignore[arg-type]
+    affine = Affine((rows[0], rows[1]), *output)  # type: ignore[arg-type]
     if abs(affine.determinant) < _NEAR:
         raise DataError("the augmentation squeezes the image to a line")
     return affine

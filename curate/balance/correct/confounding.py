@@ -1,8 +1,8 @@
 """Side effects of a correction: associations between columns, emptied cells, base rates.
 
-A correction meets its targets in many ways. These figures show whether the one that was chosen
-made attributes and labels more dependent than they were (Cramér's V over all pairs), removed
-intersections, or changed how frequent labels are.
+A correction meets its targets in many ways. These figures show whether the selected one
+makes attributes and labels more dependent (Cramér's V over all pairs), empties intersections, or
+changes how frequent labels are.
 """
 
 from __future__ import annotations
@@ -203,10 +203,10 @@ def measure_associations(strata: Strata, mass: Floats, label: str | None) -> dic
     }
     if label is not None:
         named = [(n, name) for n, row in enumerate(rows) for name in strata.labels[row] if name]
-        places = np.array([n for n, _ in named], dtype=np.int64)
+        positions = np.array([n for n, _ in named], dtype=np.int64)
         labels = _encode([name for _, name in named])
         found |= {
-            (label, name): cramers_v(_cross(labels, column[places], weights[places]))
+            (label, name): cramers_v(_cross(labels, column[positions], weights[positions]))
             for name, column in columns.items()
         }
     return found

@@ -22,14 +22,14 @@ _TABLES = """
 CREATE TABLE records (id TEXT PRIMARY KEY, split TEXT, stratum INTEGER, rank INTEGER,
                       position INTEGER, fixed INTEGER) WITHOUT ROWID;
 CREATE TABLE strata (stratum INTEGER PRIMARY KEY, people TEXT, labels TEXT, kept INTEGER,
-                     made INTEGER, weight REAL, why TEXT);
+                     added INTEGER, weight REAL, why TEXT);
 CREATE TABLE expected (id TEXT PRIMARY KEY, sha256 TEXT) WITHOUT ROWID;
 CREATE TABLE files (path TEXT PRIMARY KEY, sha256 TEXT) WITHOUT ROWID;
 CREATE TABLE output_paths (id TEXT PRIMARY KEY, output TEXT) WITHOUT ROWID;
-CREATE TABLE made (id TEXT PRIMARY KEY, origin TEXT, number INTEGER, affine TEXT) WITHOUT ROWID;
+CREATE TABLE added (id TEXT PRIMARY KEY, origin TEXT, number INTEGER, affine TEXT) WITHOUT ROWID;
 """
 _DECIDED = """
-SELECT id, split, people, labels, fixed, position, kept, made, weight, why
+SELECT id, split, people, labels, fixed, position, kept, added, weight, why
 FROM records JOIN strata USING (stratum)
 """
 
@@ -131,10 +131,10 @@ class DecisionIndex:
                 (number, _spell_people(stratum), json.dumps(list(stratum[1]))),
             )
         for position, stratum in enumerate(strata):
-            kept, made = int(correction.kept[position]), int(correction.made[position])
+            kept, added = int(correction.kept[position]), int(correction.added[position])
             run(
-                "UPDATE strata SET kept = ?, made = ?, weight = ?, why = ? WHERE stratum = ?",
-                (kept, made, float(correction.weights[position]), correction.why[position],
+                "UPDATE strata SET kept = ?, added = ?, weight = ?, why = ? WHERE stratum = ?",
+                (kept, added, float(correction.weights[position]), correction.why[position],
                  self._stratum_ids[stratum]),
             )  # fmt: skip
         run("CREATE INDEX by_kind ON records (stratum, fixed, rank, id)")
@@ -182,18 +182,18 @@ class DecisionIndex:
         """
         for row in rows:
             try:
-                self._database.execute("INSERT INTO made VALUES (?, ?, ?, ?)", row)
+                self._database.execute("INSERT INTO added VALUES (?, ?, ?, ?)", row)
             except sqlite3.IntegrityError:
                 raise DataError(
                     f"a copy of {row[1]!r} would be named {row[0]!r} like a copy of another image; "
                     "rename one of the two images"
                 ) from None
-        self._database.execute("CREATE INDEX made_from ON made (origin, number)")
+        self._database.execute("CREATE INDEX added_from ON added (origin, number)")
         self._database.commit()
 
     def made_from(self, origin: str) -> list[tuple[str, str | None]]:
         """Copies of a record: ids and affine maps as JSON, in order."""
-        query = "SELECT id, affine FROM made WHERE origin = ? ORDER BY number"
+        query = "SELECT id, affine FROM added WHERE origin = ? ORDER BY number"
         return self._database.execute(query, (origin,)).fetchall()
 
     def set_output_path(self, name: str, output: str) -> None:
@@ -233,13 +233,13 @@ def _texts(stored: str) -> tuple[str, ...]:
 
 def _decision(
     name: str, split: str | None, people: str, labels: str, fixed: int, position: int | None,
-    kept: int, made: int, weight: float, why: str | None,
+    kept: int, added: int, weight: float, why: str | None,
 ) -> Decision:  # fmt: skip
     groups, named = _texts(people), _texts(labels)
     if fixed or position is None:
         return Decision(name, split, groups, named, True, True, 0, 1.0, None)
     is_kept = position < kept
-    copies = made // kept + (position < made % kept) if is_kept else 0
+    copies = added // kept + (position < added % kept) if is_kept else 0
     reason = why if copies or not is_kept else None
     return Decision(name, split, groups, named, False, is_kept, copies, weight, reason)
 

@@ -110,7 +110,7 @@ class Allocation:
 
     Args:
         kept: records to keep, int64, shape (K,).
-        made: copies to add, int64, shape (K,).
+        added: copies to add, int64, shape (K,).
         weights: weight of each record, float64, shape (K,).
         why: reason for removing or adding, per stratum; None where nothing changes.
         gap: relative optimality gap; None if nothing was optimized.
@@ -118,7 +118,7 @@ class Allocation:
     """
 
     kept: Ints
-    made: Ints
+    added: Ints
     weights: Floats
     why: tuple[str | None, ...]
     gap: float | None = None
@@ -127,7 +127,7 @@ class Allocation:
     @property
     def mass(self) -> Floats:
         """Total weight per stratum after the correction, shape (K,)."""
-        return (self.kept + self.made) * self.weights
+        return (self.kept + self.added) * self.weights
 
     @property
     def effective(self) -> float:
@@ -135,7 +135,7 @@ class Allocation:
 
         The squared sum of the weights over the sum of their squares.
         """
-        times = self.kept + self.made
+        times = self.kept + self.added
         squares = float((times * self.weights**2).sum())
         return float(self.mass.sum()) ** 2 / squares if squares else 0.0
 
@@ -143,7 +143,7 @@ class Allocation:
         """K, records of each kind in a sample of the effective size.
 
         Sums over the strata so far are rounded, not each kind: many small ones would all be
-        rounded the same way. Strata stand by group, so that no group is off by more than one.
+        rounded the same way. Strata stand by group, so that no group differs by more than one.
         """
         mass = self.mass
         scale = self.effective / float(mass.sum()) if mass.sum() else 0.0

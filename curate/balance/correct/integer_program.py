@@ -201,9 +201,9 @@ def _signs(people: Floats, goal: Goal, grouping: int) -> Floats:
     """Both sides of every group's constraint, 2·G×K: ±(S - t·N) - tolerance·N."""
     target = np.array(list(tuple(goal.targets.values())[grouping].values()))
     known = people.sum(axis=1)
-    off = people.T - target[:, None] * known
+    deviation = people.T - target[:, None] * known
     slack = goal.tolerance * known
-    return np.concatenate([off - slack, -off - slack])
+    return np.concatenate([deviation - slack, -deviation - slack])
 
 
 def _spread(block: Floats, columns: Ints, width: int) -> csr_array:

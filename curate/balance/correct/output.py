@@ -309,10 +309,10 @@ def _describe_augmentation(inputs: BalanceInputs) -> dict[str, Any] | None:
 
 
 def _describe_source(run: Run[BalanceOptions], origin: Origin, records: Path) -> dict[str, Any]:
-    place = run.source.uri
+    uri = run.source.uri
     return {
         "layout": run.source.layout,
-        "origin": place if is_address(place) else None,
+        "origin": uri if is_address(uri) else None,
         "obfuscated": origin.is_obfuscated,
         "manifest_sha256": origin.sha256,
         "sha256": digest_rows(records),

@@ -124,7 +124,7 @@ def to_dict(findings: Findings) -> dict[str, Any]:
             "records": int(strata.counts.sum()),
             "kept": int(correction.kept.sum()),
             "removed": int((strata.counts - correction.kept).sum()),
-            "made": int(correction.made.sum()),
+            "made": int(correction.added.sum()),
             "fixed": sum(findings.loaded.splits["fixed"].values()),
         },
         "weights": _weights(findings) if options.strategy == "reweigh" else None,
@@ -173,7 +173,7 @@ def describe(findings: Findings) -> Iterator[str]:
         adds = options.strategy in ADDING
         more = "; nothing is added to validation or test splits" if adds else ""
         yield f"{fixed:,} records are in splits that are left unchanged{more}."
-    if correction.made.sum():
+    if correction.added.sum():
         yield (
             "Added records show no new people and no new situations; they increase the weight of "
             "existing ones."

@@ -60,7 +60,7 @@ def reweigh(strata: Strata, goal: Goal) -> Allocation:
         weights[positions] = _rake(strata.counts[positions], some, wanted, label)
     return Allocation(
         kept=strata.counts,
-        made=np.zeros_like(strata.counts),
+        added=np.zeros_like(strata.counts),
         weights=weights,
         why=(None,) * len(strata),
         notes=tuple(_note_empty(empty)),

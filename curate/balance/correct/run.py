@@ -125,7 +125,7 @@ def _prepare(
         raise UsageError("a Hub dataset cannot be balanced directly; run `curate blur` on it first")
     origin = find_origin(source, inputs.layout)
     table = None if inputs.groups is None else Path(inputs.groups)
-    if origin.place is None:
+    if origin.uri is None:
         if source is not None and table is not None:
             raise UsageError(
                 "both SOURCE and --groups are tables; give one, or a dataset as SOURCE"
@@ -187,7 +187,7 @@ def _check_faces(origin: Origin, inputs: BalanceInputs) -> None:
 
 def _read_and_correct(task: _Task, options: BalanceOptions, path: Path) -> Findings:
     source = None
-    if task.origin.place is not None:
+    if task.origin.uri is not None:
         source = spec_of(task.origin, path).open()
     with open_decisions(path, fresh=True) as decisions:
         loaded = load_records(source, task.table, task.origin, options, decisions, task.inputs)
@@ -225,9 +225,9 @@ def _execute(run: Run[BalanceOptions], findings: Findings, task: _Task, decision
 
 def _job(run: Run[BalanceOptions], task: _Task, decisions: Path) -> BalanceJob:
     source = run.source
-    place = None if task.origin.place is None else source.uri
+    uri = None if task.origin.uri is None else source.uri
     return BalanceJob(
-        opening=SourceSpec(place, source.layout, decisions),
+        opening=SourceSpec(uri, source.layout, decisions),
         work=run.workspace.root,
         decisions=decisions,
         augmentation=task.inputs.augmentation if run.recipe.augmentation else None,

@@ -127,14 +127,14 @@ class _Maker:
     ) -> Row:
         how: dict[str, Any] = {}
         if data is None:
-            suffix, made = PurePosixPath(record.id).suffix, None
+            suffix, encoded = PurePosixPath(record.id).suffix, None
         else:
             picture = self._decode(record, data)
             if self.augmentation is None:
-                suffix, made = PurePosixPath(record.id).suffix, data
+                suffix, encoded = PurePosixPath(record.id).suffix, data
                 how = {"affine": format_map(*_unchanged(picture))}
             else:
-                suffix, made, how = self._augment(record, picture, number)
+                suffix, encoded, how = self._augment(record, picture, number)
         name = name_copy(self.source, record, number, suffix)
         return Row(
             **_said(decision),
@@ -145,7 +145,7 @@ class _Maker:
             made_from=decision.id,
             number=number,
             **how,
-            **self._written(name, made, data),
+            **self._written(name, encoded, data),
         )
 
     def _decode(self, record: ImageRecord, data: bytes) -> Picture:

@@ -29,14 +29,14 @@ class Origin:
     """The kind of SOURCE.
 
     Args:
-        place: path or URI of its images; None for a table alone.
+        uri: path or URI of its images; None for a table alone.
         layout: its layout, or ``auto``.
         run: manifest of the `curate blur` run that wrote it, or None.
         earlier: manifest of the correction that wrote it, or None.
         is_obfuscated: whether its faces were obfuscated.
     """
 
-    place: str | None
+    uri: str | None
     layout: str
     run: Path | None = None
     earlier: Path | None = None
@@ -96,25 +96,25 @@ class SourceSpec:
     """How to open SOURCE in a worker process.
 
     Args:
-        place: path or URI of the dataset; None for a table alone.
+        uri: path or URI of the dataset; None for a table alone.
         layout: its layout, or ``auto``.
         decisions: index file with the records of a table alone.
     """
 
-    place: str | None
+    uri: str | None
     layout: str
     decisions: Path
 
     def open(self) -> Source:
         """Open it; raises as `curate.layouts.open_source` does."""
-        if self.place is None:
+        if self.uri is None:
             return TableRecords(self.decisions)
-        return open_source(self.place, self.layout)
+        return open_source(self.uri, self.layout)
 
 
 def spec_of(origin: Origin, decisions: Path) -> SourceSpec:
     """How to open a SOURCE."""
-    return SourceSpec(origin.place, origin.layout, decisions)
+    return SourceSpec(origin.uri, origin.layout, decisions)
 
 
 class TableRecords:

@@ -58,7 +58,7 @@ def add_positives(strata: Strata, goal: Goal, positive: str, rate: Rate) -> Allo
     if not hits.sum():
         raise DataError(f"no record of a known group has the label {positive!r}")
     wanted = _rate(hits, sizes, rate) - goal.tolerance
-    made = np.zeros_like(strata.counts)
+    added = np.zeros_like(strata.counts)
     why: list[str | None] = [None] * len(strata)
     for position, group in enumerate(members.groups):
         more = _needed(int(hits[position]), int(sizes[position]), wanted)
@@ -66,10 +66,10 @@ def add_positives(strata: Strata, goal: Goal, positive: str, rate: Rate) -> Allo
             continue
         _check(more, int(hits[position]), goal, f"{format_group(group)} with {positive}")
         own = is_positive & (members.people[:, position] > 0)
-        made[own] = _deal(strata.counts[own], more)
+        added[own] = _deal(strata.counts[own], more)
         for each in np.flatnonzero(own).tolist():
             why[each] = f"{format_group(group)} has {positive} more rarely than the target"
-    return Allocation(strata.counts, made, np.ones(len(strata)), tuple(why))
+    return Allocation(strata.counts, added, np.ones(len(strata)), tuple(why))
 
 
 def _rate(hits: Floats, sizes: Floats, rate: Rate) -> float:
@@ -222,7 +222,7 @@ def decide(loaded: LoadedRecords, corrected: Corrected, decisions: DecisionIndex
 def _counts_after(correction: Allocation, options: BalanceOptions) -> Ints:
     if options.strategy == "reweigh":
         return correction.effective_counts()
-    return correction.kept + correction.made
+    return correction.kept + correction.added
 
 
 def plan_audit(options: BalanceOptions) -> Plan:

@@ -200,17 +200,17 @@ def _agreed(name: str, found: Agreement) -> str:
         return f"{about} is undefined: {found.unknown}."
     low = found.alpha if found.interval is None else found.interval.low
     if low >= RELIABLE:
-        worth = f"at least {RELIABLE:g}, the usual minimum for conclusions"
+        verdict = f"at least {RELIABLE:g}, the usual minimum for conclusions"
     elif low >= TENTATIVE:
-        worth = f"above {TENTATIVE:g}, enough for tentative conclusions"
+        verdict = f"above {TENTATIVE:g}, enough for tentative conclusions"
     else:
-        worth = f"the interval is not above {TENTATIVE:g}, the minimum for tentative conclusions"
+        verdict = f"the interval is not above {TENTATIVE:g}, the minimum for tentative conclusions"
     ends = ""
     if found.interval is not None:
         ends = f" ({_format(found.interval.low)} to {_format(found.interval.high)})"
     return (
         f"{about}: Krippendorff's α {_format(found.alpha)}{ends}, {found.level}, of "
-        f"{found.labels:,} labels; {worth}."
+        f"{found.labels:,} labels; {verdict}."
     )
 
 

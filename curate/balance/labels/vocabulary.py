@@ -38,20 +38,20 @@ class Vocabulary:
     labels: Mapping[str, Mapping[str, str]]
 
 
-def load_vocabulary(place: str, layout: str = "auto") -> Vocabulary:
+def load_vocabulary(source: str, layout: str = "auto") -> Vocabulary:
     """Load a vocabulary: text with one label per line, a JSON list, a table, or a dataset.
 
     Args:
-        place: path or URI.
+        source: path or URI.
         layout: layout of a dataset.
 
     Raises:
         DataError: if it cannot be read, is empty, or has a duplicate label.
         UsageError: if the layout is unknown.
     """
-    path = Path(place)
-    if _is_dataset(place):
-        labels = _of_dataset(open_source(place, layout, "VOCABULARY"))
+    path = Path(source)
+    if _is_dataset(source):
+        labels = _of_dataset(open_source(source, layout, "VOCABULARY"))
         return Vocabulary("dataset", None, labels)
     ending = path.suffix.lower()
     form = "json" if ending == ".json" else "table" if ending in TABLES else "text"
@@ -63,9 +63,9 @@ def load_vocabulary(place: str, layout: str = "auto") -> Vocabulary:
         raise DataError(f"the vocabulary {path} cannot be read: {error.strerror}") from None
 
 
-def _is_dataset(place: str) -> bool:
-    path = Path(place)
-    if is_address(place) or path.is_dir() or "{" in place or path.suffix.lower() == ".tar":
+def _is_dataset(source: str) -> bool:
+    path = Path(source)
+    if is_address(source) or path.is_dir() or "{" in source or path.suffix.lower() == ".tar":
         return True
     return holds_images(path)
 
@@ -99,9 +99,11 @@ def _collect(rows: Iterator[tuple[str, Any, Mapping[str, Any]]], path: Path) -> 
     return found
 
 
-def _check_size(found: Mapping[str, Any], place: object) -> None:
+def _check_size(found: Mapping[str, Any], source: object) -> None:
     if len(found) > MAX_LABELS:
-        raise DataError(f"{place} has more than {MAX_LABELS:,} labels, the maximum of a vocabulary")
+        raise DataError(
+            f"{source} has more than {MAX_LABELS:,} labels, the maximum of a vocabulary"
+        )
 
 
 def _iter_lines(path: Path) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:

@@ -6,14 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 from scipy.stats import rankdata
 
-from curate.core.intervals import LEVEL, Interval, percentiles
+from curate.core.intervals import Interval, percentiles
 from curate.impact.experiment import Floats
 from curate.impact.paired import make_bootstrap, resample
 
@@ -155,7 +153,7 @@ def estimate(values: npt.ArrayLike, seed: int) -> Estimate:
     column = np.asarray(values, dtype=np.float64).reshape(-1, 1)
     means = _resample(column, seed)
     return Estimate(
-        _mean(column), means if means is None else _widened_percentiles(means[:, 0], len(column))
+        _mean(column), means if means is None else percentiles(means[:, 0], clusters=len(column))
     )
 
 
@@ -173,7 +171,7 @@ def _ratio(pairs: Floats, seed: int) -> Estimate:
         return Estimate(math.nan, None)
     above, below = pairs.mean(axis=0)
     means = _resample(pairs, seed)
-    ends = None if means is None else _widened_percentiles(means[:, 0] / means[:, 1], len(pairs))
+    ends = None if means is None else percentiles(means[:, 0] / means[:, 1], clusters=len(pairs))
     return Estimate(float(above / below), ends)
 
 
@@ -181,16 +179,6 @@ def _resample(values: Floats, seed: int) -> Floats | None:
     if len(values) < MIN_IMAGES:
         return None
     return resample(values, make_bootstrap(1, seed), "images")
-
-
-def _widened_percentiles(samples: Floats, n: int) -> Interval | None:
-    """A percentile interval, widened by Student's t for n images.
-
-    Hesterberg, *What Teachers Should Know About the Bootstrap* (The American Statistician 69,
-    2015), 3.4: with few images the plain interval is too narrow.
-    """
-    wide = math.sqrt(n / (n - 1)) * float(stdtrit(n - 1, (1 + LEVEL) / 2))
-    return percentiles(samples, 2 * NormalDist().cdf(wide) - 1)
 
 
 def _mean(values: Floats) -> float:

@@ -54,7 +54,7 @@ class SmallResNet(nn.Module):
         self.stem_norm = nn.BatchNorm2d(WIDTHS[0])
         before = (WIDTHS[0], *WIDTHS[:-1])
         self.stages = nn.Sequential(
-            *(Block(before[place], after, 2 if place else 1) for place, after in enumerate(WIDTHS))
+            *(Block(before[index], after, 2 if index else 1) for index, after in enumerate(WIDTHS))
         )
         self.last = nn.Linear(WIDTHS[-1], classes)
 

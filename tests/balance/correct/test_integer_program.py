@@ -92,10 +92,10 @@ def test_no_fewer_records_can_be_made(strata: Strata, within: bool, tolerance: f
     except DataError:
         assert not sums
         return
-    assert meets(strata, (found.kept + found.made)[None], goal).all()
-    assert int((found.kept + found.made).sum()) == min(sums)
+    assert meets(strata, (found.kept + found.added)[None], goal).all()
+    assert int((found.kept + found.added).sum()) == min(sums)
     assert (found.kept == strata.counts).all()
-    assert (found.made <= strata.counts).all()
+    assert (found.added <= strata.counts).all()
 
 
 @given(

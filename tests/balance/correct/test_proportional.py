@@ -75,7 +75,7 @@ def test_copies_are_spread_proportionally() -> None:
     cells = [("f", "young", 30), ("f", "old", 20), ("m", "young", 90), ("m", "old", 60)]
     strata = strata_of(("gender", "age"), [((g, age), (), n) for g, age, n in cells])
     goal = goal_of(strata, ("gender",), tolerance=0.0, min_per_label=0)
-    made = dict(zip(strata.people, oversample(strata, goal).made.tolist(), strict=True))
+    made = dict(zip(strata.people, oversample(strata, goal).added.tolist(), strict=True))
     assert made == {
         (("f", "young"),): 60, (("f", "old"),): 40, (("m", "young"),): 0, (("m", "old"),): 0,
     }  # fmt: skip

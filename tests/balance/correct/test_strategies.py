@@ -17,7 +17,7 @@ def test_positives_are_added_until_rates_meet() -> None:
     found = add_positives(strata, goal, "pilot", 0.5)
     made = {
         (people[0][0], labels[0]): int(number)
-        for people, labels, number in zip(strata.people, strata.labels, found.made, strict=True)
+        for people, labels, number in zip(strata.people, strata.labels, found.added, strict=True)
     }
     # Women: 10 of 90 are pilots, (10 + 70) / (90 + 70) = 1/2; men are above that already.
     assert made == {("Female", "pilot"): 70, ("Male", "pilot"): 0,
@@ -37,7 +37,7 @@ def test_no_fewer_positives_would_do(hits: list[int], misses: list[int], toleran
     found = add_positives(strata, goal, "yes", "highest")
     best = max(h / (h + m) for h, m in zip(hits, misses, strict=False))
     for people, labels, count, more in zip(
-        strata.people, strata.labels, strata.counts, found.made, strict=True
+        strata.people, strata.labels, strata.counts, found.added, strict=True
     ):
         if labels == ("no",):
             assert more == 0
