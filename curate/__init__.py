@@ -1,4 +1,4 @@
-"""Obfuscate the faces of an image dataset, balance its groups, account for both.
+"""Obfuscate the faces of an image dataset, balance its groups, record both.
 
 Every command of ``curate`` is a function here, with the same defaults (but the device is
 ``cpu`` unless given, such as ``device="auto"``):

@@ -24,8 +24,8 @@ COMMANDS = {
     "blur": "obfuscate every face of a dataset and write its manifest",
     "detect": "find the faces of a dataset and write a table of their boxes",
     "duplicates": "find near-duplicate images, and copies that were not blurred",
-    "review": "correct boxes on a local web page, and bound what is still missed",
-    "evaluate": "measure a detector on labelled images, by face size and by group",
+    "review": "correct boxes on a local web page, and bound the share of missed faces",
+    "evaluate": "measure a detector on labeled images, by face size and by group",
     "audit": "measure how groups are represented in a dataset",
     "balance": "correct how groups are represented, and report what that costs",
     "impact": "measure the effect of obfuscation on a classifier's accuracy",
@@ -46,11 +46,11 @@ COMMANDS = {
 )
 @click.version_option(curate.__version__, prog_name="curate", help="Print the version and exit.")
 def group() -> None:
-    """Obfuscate the faces of an image dataset, balance its groups, account for both.
+    """Obfuscate the faces of an image dataset, balance its groups, record both.
 
-    Exit codes: 0 done; 1 a problem with the data or the environment; 2 wrong
-    usage; 3 done, but images were withheld; 130 interrupted, run again to
-    continue.
+    Exit codes: 0 done; 1 the command failed or found a problem; 2 wrong usage;
+    3 done, but images were withheld (left out of the output, with the reason
+    in the manifest); 130 interrupted, run again to continue.
     """
 
 

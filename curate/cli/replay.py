@@ -44,7 +44,8 @@ def command(
     """Repeat the run of MANIFEST on SOURCE, into OUT, and compare the two.
 
     The recorded recipe and faces are used; no detector runs. Every image is
-    byte-identical, pixel-identical or different. Exits 1 if any is different.
+    byte-identical, pixel-identical, withheld again or different. Exits 1 if
+    any is different.
     """
     from curate.cli.progress import stop_on_interrupt
     from curate.pipeline.replay import replay
