@@ -13,6 +13,7 @@ from curate import layouts as formats
 from curate.core.errors import DataError
 from curate.core.registry import Plugin, Registry
 from curate.layouts import LAYOUTS, open_source
+from curate.report.text import typeset
 from tests.conftest import ROOT
 from tests.layouts.examples.example import jpeg, write
 
@@ -51,7 +52,7 @@ def test_malformed_input_is_refused(line: str, tmp_path: Path) -> None:
     write(tmp_path, "x/a.jpg", jpeg(1))
     write(tmp_path, "splits.tsv", f"x/a.jpg\tval\n{line}\n")
     [note] = open_source(str(tmp_path)).check()
-    assert note.startswith(
+    assert typeset(note).startswith(
         "1 problem in splits.tsv, copied unchanged; the first: splits.tsv, line 2"
     )
     with pytest.raises(DataError, match=r"^splits\.tsv, line 2"):
