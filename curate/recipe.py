@@ -18,6 +18,7 @@ PROFILES = ("fast", "balanced", "thorough")
 """``balanced`` and ``fast`` skip the full pass on most photos: of 147 held-out photos in which it
 finds a face, they lose 0 (0.0–2.5 %) and 6 (1.9–8.6 %). ``thorough`` skips nothing."""
 FACES_MATCHES = ("exact", "suffix")
+_NAMES = ("keep_metadata", "include", "drop_keys")
 
 
 class Options(Protocol):
@@ -68,6 +69,8 @@ class Recipe:
         faces_match: how ids in that file are matched with images: ``exact``, or
             ``suffix`` if an id may be the end of an image's path.
         keep_metadata: groups of metadata tags to keep, sorted.
+        include: patterns of files beside the images that are copied unread, sorted.
+        drop_keys: kinds of content, and keys, that are dropped from annotations, sorted.
         max_pixels: images with more pixels, over all frames, are withheld.
         shard_size: images per shard and manifest part, or None to choose it from the number
             of images.
@@ -92,6 +95,8 @@ class Recipe:
     faces_sha256: str | None = None
     faces_match: str = "exact"
     keep_metadata: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    drop_keys: tuple[str, ...] = ("embeddings", "exif")
     max_pixels: int = 200_000_000
     shard_size: int | None = None
     seed: int = 0
@@ -101,7 +106,8 @@ class Recipe:
             if not fits(getattr(self, name)):
                 raise UsageError(f"recipe key {name!r} cannot be {getattr(self, name)!r}")
         object.__setattr__(self, "method_options", tuple(sorted(self.method_options)))
-        object.__setattr__(self, "keep_metadata", tuple(sorted(set(self.keep_metadata))))
+        for name in _NAMES:
+            object.__setattr__(self, name, tuple(sorted(set(getattr(self, name)))))
         for name in ("confidence", "margin"):  # 1 and 1.0 are one recipe, with one digest
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
@@ -147,7 +153,7 @@ class Recipe:
         """Return plain values for JSON or TOML."""
         plain = asdict(self)
         plain["method_options"] = dict(self.method_options)
-        plain["keep_metadata"] = list(self.keep_metadata)
+        plain |= {name: list(getattr(self, name)) for name in _NAMES}
         return plain
 
     @classmethod
@@ -164,7 +170,7 @@ class Recipe:
                 raise UsageError(f"unknown recipe key {key!r}{_suggest(key, known)}")
             if key == "method_options" and isinstance(value, Mapping):
                 plain[key] = tuple(value.items())
-            elif key == "keep_metadata" and isinstance(value, list):
+            elif key in _NAMES and isinstance(value, list):
                 plain[key] = tuple(value)
         return cls(**plain)
 
@@ -236,7 +242,7 @@ _TYPES = {
     "margin": lambda value: value is None or _is_number(value),
     "faces_sha256": _is_text_or_none,
     "faces_match": _is_text,
-    "keep_metadata": lambda value: isinstance(value, tuple) and all(map(_is_text, value)),
+    **dict.fromkeys(_NAMES, lambda value: isinstance(value, tuple) and all(map(_is_text, value))),
     "max_pixels": _is_int,
     "shard_size": lambda value: value is None or _is_int(value),
     "seed": _is_int,

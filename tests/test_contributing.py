@@ -40,9 +40,8 @@ def test_the_layout_of_contributing_works(tmp_path: Path) -> None:
     source = open_source(str(tmp_path))
     assert source.layout == "tsv"
     assert [(r.id, r.split) for r in source.records()] == [("b.jpg", None), ("x/a.jpg", "val")]
-    assert [(str(other.path), other.copied) for other in source.sidecars()] == [
-        ("splits.tsv", True)
-    ]
+    [other] = source.sidecars()
+    assert (str(other.path), other.copied, other.format) == ("splits.tsv", True, "tsv")
     assert list(source.check()) == ["1 images of splits.tsv are absent, such as 'c.jpg'."]
 
 
@@ -52,8 +51,6 @@ def test_malformed_input_is_refused(line: str, tmp_path: Path) -> None:
     write(tmp_path, "x/a.jpg", jpeg(1))
     write(tmp_path, "splits.tsv", f"x/a.jpg\tval\n{line}\n")
     [note] = open_source(str(tmp_path)).check()
-    assert typeset(note).startswith(
-        "1 problem in splits.tsv, copied unchanged; the first: splits.tsv, line 2"
-    )
+    assert typeset(note).startswith("1 problem in splits.tsv; the first: splits.tsv, line 2")
     with pytest.raises(DataError, match=r"^splits\.tsv, line 2"):
         list(open_source(str(tmp_path)).check(strict=True))

@@ -28,7 +28,7 @@ def test_every_field_changes_the_digest() -> None:
         "profile": "fast", "confidence": 0.5,
         "max_side": 64, "device": "cuda", "method": "fill", "method_options": (("a", 1),),
         "margin": 0.5, "faces_sha256": "a", "faces_match": "suffix", "keep_metadata": ("gps",),
-        "max_pixels": 5, "shard_size": 5, "seed": 5,
+        "max_pixels": 5, "shard_size": 5, "seed": 5, "include": ("*",), "drop_keys": (),
     }  # fmt: skip
     assert set(others) | {"version"} == set(Recipe().to_dict())
     digests = {Recipe(**{name: value}).digest for name, value in others.items()}

@@ -279,6 +279,19 @@ _OBFUSCATION: Sequence[Decorator] = (
         help="Metadata to keep, separated by commas: camera, copyright, datetime, description, "
         "exposure, gps, resolution. [default: none]",
     ),
+    click.option(
+        "--include",
+        multiple=True,
+        metavar="PATTERN",
+        help="Copy files beside the images whose path or name matches, as they are and unread, "
+        "such as '*.txt'; can be repeated.",
+    ),
+    click.option(
+        "--drop-keys",
+        metavar="KEYS",
+        help="Keys to drop from annotations, and kinds of keys: exif, gps, embeddings, landmarks, "
+        "urls, hashes, names, text; none to keep all. [default: embeddings,exif]",
+    ),
 )
 
 
@@ -324,6 +337,11 @@ def build_recipe(options: Mapping[str, Any]) -> tuple[Recipe, Path | None]:
     if options.get("keep_metadata") is not None:
         tags = [tag.strip() for tag in options["keep_metadata"].split(",")]
         values["keep_metadata"] = [tag for tag in tags if tag]
+    if options.get("include"):
+        values["include"] = list(options["include"])
+    if options.get("drop_keys") is not None:
+        keys = [key.strip() for key in options["drop_keys"].split(",")]
+        values["drop_keys"] = [key for key in keys if key and key != "none"]
     weights = None
     if isinstance(values.get("detector"), str) and ":" in values["detector"]:
         values["detector"], _, path = values["detector"].partition(":")

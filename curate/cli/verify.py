@@ -67,8 +67,10 @@ def command(
     (hf:REPO_ID[@REVISION]), or the folder that `pull` wrote. Leaks are metadata outside the
     allow-list, thumbnails, trailing bytes and further frames. Every problem is
     a line on stdout, with --json a line of JSON. Exits 1 if there is any. The
-    summary says which files digests cover, and who signed them.
+    summary says which files digests cover, who signed them, and what the
+    annotations contain that can identify people.
     """
+    from curate.pipeline.output import describe_content
     from curate.pipeline.verify import verify  # after the options: slow to import
 
     shown = 0
@@ -93,6 +95,8 @@ def command(
         print_summary(checked.to_text())
         if checked.coverage is not None:
             print_summary(checked.coverage.to_text())
+        if checked.content is not None and (lines := list(describe_content(checked.content))):
+            print_summary("\n".join(lines))
     ctx.exit(0 if checked.ok else 1)
 
 

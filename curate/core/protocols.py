@@ -142,6 +142,10 @@ class Obfuscator(Protocol):
         ...
 
 
+DOCUMENT = "document"
+"""Format of README, LICENSE and CITATION files."""
+
+
 @dataclass(frozen=True, slots=True)
 class SidecarFile:
     """A file of a dataset that is not an image.
@@ -149,15 +153,22 @@ class SidecarFile:
     Args:
         path: path relative to the root of the dataset.
         uri: path by which the source opens the file.
-        copied: whether the file is an annotation that is copied to the output; otherwise it
-            is only listed.
+        copied: whether `curate balance` copies the file; otherwise it is only listed.
         reason: why the file is not copied.
+        format: format in which the layout reads and rewrites the file; empty for files that are
+            not its own annotations.
     """
 
     path: PurePosixPath
     uri: str
     copied: bool
     reason: str = "not an annotation or image"
+    format: str = ""
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the file is an annotation of the layout, not a document."""
+        return self.format not in ("", DOCUMENT)
 
 
 class Source(Protocol):
@@ -264,6 +275,22 @@ class SidecarSource(Source, Protocol):
         """Open one of `sidecars` for reading."""
         ...
 
+    def rewrite_sidecar(
+        self, file: SidecarFile, opened: BinaryIO, target: BinaryIO, limits: Any
+    ) -> None:
+        """Write one of `sidecars` that has a format again from its parsed values.
+
+        Args:
+            file: one of `sidecars`.
+            opened: its content, seekable.
+            target: file to write to.
+            limits: `curate.layouts.sidecars.values.Limits` on the values.
+
+        Raises:
+            DataError: if it cannot be parsed.
+        """
+        ...
+
 
 @runtime_checkable
 class LabelMapSource(SidecarSource, Protocol):
@@ -288,22 +315,28 @@ class ContainerSource(Source, Protocol):
         ...
 
     def rebuild(
-        self, container: str, outputs: Callable[[str], bytes | None], target: BinaryIO
+        self,
+        container: str,
+        outputs: Callable[[str], bytes | None],
+        target: BinaryIO,
+        limits: Any,
     ) -> Iterator[SidecarFile]:
-        """Rewrite a container with obfuscated images; everything else is kept, in order.
+        """Rewrite a container with obfuscated images; annotations are kept, in order.
 
         Args:
             container: one of `containers`.
             outputs: returns the output bytes for a record id, or None if it is withheld.
             target: seekable file to write to.
+            limits: `curate.layouts.sidecars.values.Limits` on the values of annotations, or None
+                for those that every value has.
 
         Yields:
             What was left out, with the reason.
         """
         ...
 
-    def inspect(self, container: str) -> Iterator[str]:
-        """Search the other contents of a container for images; yields one line per finding."""
+    def inspect(self, container: str, limits: Any) -> Iterator[str]:
+        """Check the other contents of a container against the limits; yields the findings."""
         ...
 
 

@@ -24,7 +24,7 @@ _BLOCK = 1 << 16  # what a JSON parser reads at a time
 class Problems:
     """Malformed annotations: counted by kind, with the first one of each.
 
-    Reading continues after a problem, since annotations are only copied unless their values
+    Reading continues after a problem, since annotations are only carried unless their values
     are needed.
     """
 
@@ -60,7 +60,7 @@ class Problems:
         for kind, (count, first) in self._found.items():
             if strict:
                 raise DataError(f"{first}; fix it, or remove this annotation from SOURCE")
-            yield f"{count:,} problems in {kind}, copied unchanged; the first: {first}."
+            yield f"{count:,} problems in {kind}; the first: {first}."
 
 
 def open_annotation(folder: Folder, path: str) -> BinaryIO:
@@ -265,6 +265,25 @@ def has_document_type(data: bytes) -> bool:
         for mark in ("<!DOCTYPE", "<!ENTITY")
         for encoding in ("ascii", "utf-16-le", "utf-16-be")
     )
+
+
+def iter_utf8(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Read an XML file in the encoding that it declares, and return it as UTF-8 in pieces.
+
+    Raises:
+        DataError: if the file is not in that encoding.
+    """
+    head = file.read(_HEAD)
+    encoding = xml_encoding(head)
+    try:
+        decoder = codecs.getincrementaldecoder(encoding)("strict")
+        while head:
+            text = decoder.decode(head)
+            yield text.encode()
+            head = file.read(_HEAD)
+        decoder.decode(b"", final=True)
+    except UnicodeError:
+        raise DataError(f"{name} is not valid {encoding} text") from None
 
 
 def is_shallow(head: bytes) -> bool:

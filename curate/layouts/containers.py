@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import BinaryIO, Generic, Protocol, TypeVar
 
 from curate.core.errors import DataError, WithheldError
-from curate.core.protocols import SidecarFile
+from curate.core.protocols import DOCUMENT, SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import (
     POINTER_BYTES,
@@ -26,10 +27,12 @@ from curate.layouts.files import (
     split_in,
     split_of_folders,
 )
-from curate.layouts.sidecars.table import open_compacted
+from curate.layouts.sidecars import REWRITERS
+from curate.layouts.sidecars.values import Limits
 
 _MAX_DEPTH = 3  # folders below the root, when recognising a layout
 _MAX_LISTED = 64  # folders of unusual names
+_DESCRIPTION = re.compile(r"(?:dataset_infos?|dataset_dict|state|sizes|.*_stats)\.json$")
 _USUAL_FOLDERS = frozenset({"data", "default", "plain_text", "shards"})
 
 
@@ -123,13 +126,40 @@ class ContainerLayout:
         """Iterate over all files that are not containers, sorted by path."""
         for info in self.folder.files():
             if info.path not in self._known:
-                yield _to_sidecar(info, self.kind)
+                yield self._to_sidecar(info)
 
     def open_sidecar(self, file: SidecarFile) -> BinaryIO:
-        """Open a sidecar file for reading; Parquet is rewritten, see `open_compacted`."""
-        opened = self.folder.open(file.uri)
-        is_table = file.copied and file.path.suffix.lower() == ".parquet"
-        return open_compacted(opened) if is_table else opened
+        """Open a sidecar file for reading."""
+        return self.folder.open(file.uri)
+
+    def rewrite_sidecar(
+        self, file: SidecarFile, opened: BinaryIO, target: BinaryIO, limits: Limits
+    ) -> None:
+        """Write a sidecar file again from its parsed values; see `SidecarSource`."""
+        REWRITERS[file.format](opened, target, file.uri, limits)
+
+    def _to_sidecar(self, info: FileInfo) -> SidecarFile:
+        path = PurePosixPath(info.path)
+        if not is_text_path(info.path):
+            return SidecarFile(path, info.path, False, "its name is not valid UTF-8")
+        if is_image_name(info.path):
+            reason = f"an image outside the dataset's {self.kind} files"
+            return SidecarFile(path, info.path, False, reason)
+        is_annotation = path.suffix.lower() in ANNOTATION_SUFFIXES and path.name[0] != "."
+        format_name = ""
+        if info.regular and _DESCRIPTION.match(path.name):
+            format_name = "json"
+        elif info.regular and path.suffix.lower() == ".parquet" and path.name[0] != ".":
+            format_name = "parquet"
+        elif is_document(info):
+            format_name = DOCUMENT
+        return SidecarFile(
+            path,
+            info.path,
+            bool(format_name) or (info.regular and is_annotation),
+            f"not an annotation of {self.layout}",
+            format_name,
+        )
 
     @cached_property
     def _containers(self) -> tuple[str, ...]:
@@ -217,13 +247,3 @@ def is_usual_folder(name: str) -> bool:
     """Return whether a name with a trailing slash is a usual folder of containers."""
     plain = name.removesuffix("/")
     return plain != name and (plain.lower() in _USUAL_FOLDERS or split_in(plain) is not None)
-
-
-def _to_sidecar(info: FileInfo, kind: str) -> SidecarFile:
-    path = PurePosixPath(info.path)
-    if not is_text_path(info.path):
-        return SidecarFile(path, info.path, False, "its name is not valid UTF-8")
-    if is_image_name(info.path):
-        return SidecarFile(path, info.path, False, f"an image outside the dataset's {kind} files")
-    is_annotation = path.suffix.lower() in ANNOTATION_SUFFIXES and not path.name.startswith(".")
-    return SidecarFile(path, info.path, (info.regular and is_annotation) or is_document(info))

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from curate import codec
 from curate.core.errors import DataError, WithheldError
-from curate.core.protocols import SidecarFile
+from curate.core.protocols import DOCUMENT, SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import (
     POINTER_BYTES,
@@ -19,7 +19,9 @@ from curate.layouts.access.folder import (
     describe_pointer,
     is_text_path,
 )
-from curate.layouts.sidecars.table import open_compacted
+from curate.layouts.sidecars import REWRITERS
+from curate.layouts.sidecars.text import MAX_DOCUMENT
+from curate.layouts.sidecars.values import Limits
 from curate.storage.index import NameIndex
 
 _SPLIT = re.compile(
@@ -57,7 +59,6 @@ SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "t
 
 
 _SIGNATURE_BYTES = 32
-_MAX_DOCUMENT = 1 << 20
 _DOCUMENT = re.compile(
     r"(?:README|LICEN[CS]E|CITATION|COPYING|NOTICE)(?:\.(?:md|txt|rst|cff|bib))?$", re.IGNORECASE
 )
@@ -120,10 +121,18 @@ class FileLayout:
         return self.parse(record_id) if info is not None and self._is_image(info) else None
 
     def open_sidecar(self, file: SidecarFile) -> BinaryIO:
-        """Open a sidecar file for reading; Parquet is rewritten, see `open_compacted`."""
-        opened = self.folder.open(file.uri)
-        is_table = file.copied and file.path.suffix.lower() == ".parquet"
-        return open_compacted(opened) if is_table else opened
+        """Open a sidecar file for reading."""
+        return self.folder.open(file.uri)
+
+    def format_of(self, path: str) -> str:
+        """Return the format of an annotation file of the layout; empty for other files."""
+        return ""
+
+    def rewrite_sidecar(
+        self, file: SidecarFile, opened: BinaryIO, target: BinaryIO, limits: Limits
+    ) -> None:
+        """Write a sidecar file again from its parsed values; see `SidecarSource`."""
+        REWRITERS[file.format](opened, target, file.uri, limits)
 
     def read(self, record: ImageRecord) -> bytes:
         """Return the stored bytes of an image."""
@@ -146,8 +155,15 @@ class FileLayout:
         path = PurePosixPath(info.path)
         if not is_text_path(info.path):
             return SidecarFile(path, info.path, False, "its name is not valid UTF-8")
+        format_name = self.format_of(info.path) if info.regular else ""
+        if not format_name and is_document(info):
+            format_name = DOCUMENT
         return SidecarFile(
-            path, info.path, (info.regular and self.is_annotation(info.path)) or is_document(info)
+            path,
+            info.path,
+            bool(format_name) or (info.regular and self.is_annotation(info.path)),
+            f"not an annotation of {self.layout}",
+            format_name,
         )
 
     def _is_image(self, info: FileInfo) -> bool:
@@ -196,11 +212,23 @@ def _starts_as_image(folder: Folder, path: str) -> bool:
 
 def is_document(info: FileInfo) -> bool:
     """Return whether a file documents the dataset: README, LICENSE or CITATION, up to 1 MB."""
-    name = PurePosixPath(info.path).name
-    return info.regular and info.size <= _MAX_DOCUMENT and _DOCUMENT.match(name) is not None
+    return info.regular and info.size <= MAX_DOCUMENT and is_document_name(info.path)
+
+
+def is_document_name(path: str) -> bool:
+    """Return whether a file name is that of a README, LICENSE or CITATION file."""
+    return _DOCUMENT.match(PurePosixPath(path).name) is not None
 
 
 def is_image_name(path: str) -> bool:
     """Return whether a file name has the suffix of an image."""
     name = PurePosixPath(path)
     return name.suffix.lower() in IMAGE_SUFFIXES and not name.name.startswith("._")
+
+
+def find_image(path: str, data: bytes) -> str | None:
+    """Return why a file that is to be copied unread is not: it is an image by name or content."""
+    is_binary = re.search(rb"[\x00-\x08]", data[:4096]) is not None  # BMP starts with two letters
+    if is_image_name(path) or (is_binary and codec.sniff(data) is not None):
+        return "it is an image, and images are not copied unread"
+    return None

@@ -7,16 +7,18 @@ in a folder of label maps may be a photo. A file without proof is an image like 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from curate import codec
 from curate.codec.png.chunks import Header, deflate, parse_chunks, write_png
-from curate.core.errors import WithheldError
+from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import SidecarFile
 from curate.layouts.access.folder import FileInfo, Folder
 from curate.layouts.files import FileLayout
+from curate.layouts.sidecars.values import Limits
 from curate.storage.index import NameIndex
 
 VOID = 255
@@ -25,6 +27,7 @@ VOID = 255
 _CLASSES = 21
 _MAX_CHANGES = 0.1
 _MAX_SINGLE = 0.1
+_MAP = "label_map"
 MAX_SEGMENTS = 1024
 """Photos have more colours than this; scenes have fewer segments."""
 
@@ -54,8 +57,20 @@ class LabelMapLayout(FileLayout):
     def _to_sidecar(self, info: FileInfo) -> SidecarFile:
         sidecar = super()._to_sidecar(info)
         if not sidecar.copied and super()._is_image(info):  # not an image, so a label map
-            return SidecarFile(sidecar.path, info.path, True)
+            return SidecarFile(sidecar.path, info.path, True, format=_MAP)
         return sidecar
+
+    def rewrite_sidecar(
+        self, file: SidecarFile, opened: BinaryIO, target: BinaryIO, limits: Limits
+    ) -> None:
+        """Write a sidecar file again; a label map is proven again and copied."""
+        if file.format != _MAP:
+            super().rewrite_sidecar(file, opened, target, limits)
+            return
+        data = opened.read()
+        if not self.is_label_map(file.uri, data):
+            raise DataError(f"{file.uri!r} is not a label map")
+        target.write(data)
 
     def _holds_map(self, info: FileInfo) -> bool:
         """Return whether a file is proven to be a label map; the result is cached by stamp."""

@@ -13,14 +13,16 @@ from curate.manifest import store
 from curate.manifest.files import BESIDE, DATA, MANIFEST, PICTURE, Problem, stays_inside
 from curate.manifest.others import OUTCOMES, Other, iter_others
 
+_COUNTED = (*OUTCOMES, "included")
+
 Read = Callable[[str], bytes]
 """Reads an output image by its path in the manifest; raises OSError."""
 
 Inspect = Callable[[ManifestEntry, bytes], list[str]]
 """Finds leaks in one output image; one line each."""
 
-FindPictures = Callable[[Path], str | None]
-"""Returns why a file that is not an image may contain pictures, or None."""
+FindExcess = Callable[[Path], str | None]
+"""Returns why a text or table of the manifest is not what curate writes, or None."""
 
 
 def check_run(manifest: Path, run: Mapping[str, Any], recipe_sha256: str) -> Iterator[Problem]:
@@ -37,14 +39,17 @@ def check_run(manifest: Path, run: Mapping[str, Any], recipe_sha256: str) -> Ite
     records = manifest / store.RECORDS_FOLDER
     tally = store.Tally()
     yield from _check_order(records, tally)
-    outcomes = Counter(other.outcome for other in iter_others(manifest))
+    outcomes: Counter[str] = Counter()
+    for other in iter_others(manifest):
+        outcomes[other.outcome] += 1
+        outcomes["included"] += other.included
     values = {
         "recipe_sha256": (run["recipe_sha256"], recipe_sha256),
         "counts": (run["counts"], tally.to_dict()),
         "records.sha256": (run["records"]["sha256"], store.digest_parts(records)),
         "records.parts": (run["records"]["parts"], sum(1 for _ in store.iter_parts(records))),
         "source.sha256": (run["source"]["sha256"], store.digest_sources(records)),
-        **{f"others.{name}": (run["others"][name], outcomes[name]) for name in OUTCOMES},
+        **{f"others.{name}": (run["others"].get(name, 0), outcomes[name]) for name in _COUNTED},
         "others.sha256": (run["others"]["sha256"], store.digest_regular(manifest / store.OTHERS)),
     }
     for name, (recorded, found) in values.items():
@@ -143,21 +148,22 @@ def _is_whole(box: Box, width: int, height: int) -> bool:
     )
 
 
-def check_others(out: Path, find_pictures: FindPictures) -> Iterator[Problem]:
-    """Check the other files of an output, and the texts of the manifest, for pictures."""
-    for name in (store.RUN, store.OTHERS, store.LOG):
-        path = out / MANIFEST / name
-        if path.is_file():
-            yield from _check_pictures(path, f"{MANIFEST}/{name}", find_pictures)
-    for name in sorted(BESIDE - {PICTURE}):
-        if (out / name).is_file():
-            yield from _check_pictures(out / name, name, find_pictures)
+def check_texts(out: Path, find_excess: FindExcess) -> Iterator[Problem]:
+    """Check the texts of the manifest, and those beside it, for values that do not belong there."""
+    names = [f"{MANIFEST}/{name}" for name in (store.RUN, store.OTHERS, store.LOG)]
+    for name in (*names, *sorted(BESIDE - {PICTURE})):
+        if (out / name).is_file() and (reason := find_excess(out / name)):
+            yield Problem("leak", name, reason)
+
+
+def check_others(out: Path) -> Iterator[Problem]:
+    """Check the digests of all other files of an output."""
     for other in iter_others(out / MANIFEST):
         if other.is_there:
-            yield from _check_other(out, other, find_pictures)
+            yield from _check_other(out, other)
 
 
-def _check_other(out: Path, other: Other, find_pictures: FindPictures) -> Iterator[Problem]:
+def _check_other(out: Path, other: Other) -> Iterator[Problem]:
     path = f"{DATA}/{other.path}"
     if not stays_inside(other.path):
         yield Problem("manifest", f"{MANIFEST}/{store.OTHERS}", f"lists the path {other.path!r}")
@@ -170,14 +176,3 @@ def _check_other(out: Path, other: Other, find_pictures: FindPictures) -> Iterat
         return
     if (digest, size) != (other.sha256, other.bytes):
         yield Problem("changed", path, "its bytes differ from the manifest")
-    if other.carried:
-        yield from _check_pictures(out / path, path, find_pictures)
-
-
-def _check_pictures(file: Path, path: str, find_pictures: FindPictures) -> Iterator[Problem]:
-    try:
-        reason = find_pictures(file)
-    except OSError as error:
-        reason = f"it cannot be read: {error.strerror}"
-    if reason is not None:
-        yield Problem("leak", path, reason)

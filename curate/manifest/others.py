@@ -20,11 +20,12 @@ class Other:
 
     Args:
         path: relative to SOURCE and, if copied, to ``OUT/data``.
-        carried: whether it was copied unchanged.
+        carried: whether it was copied, or written again from its content.
         rebuilt: whether it contains images and was written again with their outputs.
         sha256: digest of the file in the output.
         bytes: its size.
         reason: why it was left out.
+        included: whether it was copied unread, as the user asked.
     """
 
     path: str
@@ -33,14 +34,17 @@ class Other:
     sha256: str | None = None
     bytes: int | None = None
     reason: str | None = None
+    included: bool = False
 
     def __post_init__(self) -> None:
         said = (self.sha256, self.bytes, self.reason)
         wanted = (str, int, type(None)) if self.is_there else (type(None), type(None), str)
-        if type(self.path) is not str or {type(self.carried), type(self.rebuilt)} != {bool}:
-            raise TypeError("path is not a string, or carried or rebuilt not a boolean")
-        if self.carried and self.rebuilt:
-            raise TypeError("carried and rebuilt cannot both be true")
+        if type(self.path) is not str or {
+            *map(type, (self.carried, self.rebuilt, self.included))
+        } != {bool}:
+            raise TypeError("path is not a string, or carried, rebuilt or included not a boolean")
+        if (self.carried and self.rebuilt) or (self.included and not self.carried):
+            raise TypeError("carried and rebuilt, or included and not carried, cannot both be true")
         if tuple(map(type, said)) != wanted:
             raise TypeError("a file in the output has sha256 and bytes, any other has a reason")
         self.path.encode()  # a lone surrogate, which JSON can contain, is not a valid name

@@ -88,9 +88,22 @@ SHAPE: Mapping[str, Any] = {
         "routes": _AnyKeys(_COUNT),
         "reasons": _AnyKeys(_COUNT),
     },
-    "others": {"carried": _COUNT, "rebuilt": _COUNT, "left_out": _COUNT, "sha256": _SHA256},
+    "others": {
+        "carried": _COUNT,
+        "included": _COUNT,
+        "rebuilt": _COUNT,
+        "left_out": _COUNT,
+        "sha256": _SHA256,
+    },
+    "content": {
+        "found": _AnyKeys(_AnyKeys(_AnyKeys(_COUNT))),
+        "dropped": _AnyKeys(_AnyKeys(_COUNT)),
+    },
     "records": {"parts": _COUNT, "sha256": _SHA256},
 }
+
+OPTIONAL = frozenset({"content", "others.included"})
+"""Keys that manifests of earlier releases lack."""
 
 
 def check_shape(run: Any) -> None:
@@ -128,7 +141,7 @@ def _faults_of_object(
     for key, inner in shape.items():
         if key in value:
             yield from _faults(value[key], inner, f"{prefix}{key}")
-        else:
+        elif f"{prefix}{key}" not in OPTIONAL:
             yield f"{prefix}{key} is missing"
     for key in value:
         if key not in shape:

@@ -17,23 +17,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from curate.core.errors import DataError, WithheldError
-from curate.core.protocols import (
-    ContainerSource,
-    LabelMapSource,
-    Model,
-    SidecarFile,
-    SidecarSource,
-    Source,
-)
+from curate.core.errors import DataError
+from curate.core.protocols import ContainerSource, Model, Source
 from curate.engine.shards import shard_name
-from curate.layouts.files import is_image_name
-from curate.layouts.sidecars import find_pictures
+from curate.layouts.sidecars.content import Content
 from curate.manifest import store
 from curate.manifest.checksums import save_checksums
 from curate.manifest.schema import VERSION
 from curate.manifest.signature import sign
 from curate.pipeline.shard import DATA, PART
+from curate.pipeline.sidecars import ImageNames, Sidecars, make_limits
 from curate.pipeline.tools import margin_of, open_obfuscator
 from curate.pipeline.workspace import Workspace, libraries
 from curate.recipe import Recipe
@@ -46,6 +39,7 @@ def describe_run(
     recipe: Recipe,
     models: Sequence[Model],
     others: dict[str, int],
+    content: Content,
     origin: str | None,
 ) -> dict[str, Any]:
     """Return the content of ``run.json``: what was done, how often, and the digests of it.
@@ -56,6 +50,7 @@ def describe_run(
         recipe: what was done.
         models: the models that detected.
         others: counts of other files by outcome.
+        content: what the annotations contain.
         origin: URI of a dataset that is not on this disk, or None.
     """
     manifest = workspace.final / store.MANIFEST
@@ -85,6 +80,7 @@ def describe_run(
         },
         "counts": tally.to_dict(),
         "others": {**others, "sha256": store.digest_file(manifest / store.OTHERS)},
+        "content": content.to_dict(),
         "records": {
             "parts": sum(1 for _ in store.iter_parts(records)),
             "sha256": store.digest_parts(records),
@@ -167,8 +163,16 @@ def gather(workspace: Workspace, shards: int, loose: bool) -> None:
         shutil.rmtree(folder)
 
 
-def rebuild(workspace: Workspace, source: Source) -> Iterator[dict[str, Any]]:
+def rebuild(
+    workspace: Workspace, source: Source, recipe: Recipe, content: Content
+) -> Iterator[dict[str, Any]]:
     """Write every container again with its obfuscated images.
+
+    Args:
+        workspace: the work folder.
+        source: the dataset.
+        recipe: what of the annotations is kept.
+        content: report to which what the annotations contain is added.
 
     Yields:
         Lines for ``others.jsonl``: each container, and what of it was left out.
@@ -179,7 +183,7 @@ def rebuild(workspace: Workspace, source: Source) -> Iterator[dict[str, Any]]:
         target = workspace.final / DATA / container
         notes = workspace.rebuilt / f"{number:05d}.jsonl"
         if not target.exists():
-            _rebuild_one(workspace, source, container, notes)
+            _rebuild_one(workspace, source, container, notes, recipe)
         shutil.rmtree(workspace.members / container, ignore_errors=True)
         size = target.stat().st_size
         yield {
@@ -187,11 +191,15 @@ def rebuild(workspace: Workspace, source: Source) -> Iterator[dict[str, Any]]:
             "sha256": store.digest_file(target), "bytes": size,
         }  # fmt: skip
         with notes.open(encoding="utf-8") as file:
-            yield from map(json.loads, file)
+            for line in map(json.loads, file):
+                if "content" in line:
+                    content.merge(line["content"])
+                else:
+                    yield line
 
 
 def _rebuild_one(
-    workspace: Workspace, source: ContainerSource, container: str, notes: Path
+    workspace: Workspace, source: ContainerSource, container: str, notes: Path, recipe: Recipe
 ) -> None:
     members = workspace.members
 
@@ -205,10 +213,12 @@ def _rebuild_one(
     partial = workspace.staging / "container.partial"
     for folder in (target.parent, notes.parent):
         folder.mkdir(parents=True, exist_ok=True)
+    limits = make_limits(recipe, ImageNames(source))
     with partial.open("w+b") as file, notes.open("w", encoding="utf-8") as list_:
-        for left in source.rebuild(container, outputs, file):
+        for left in source.rebuild(container, outputs, file, limits):
             line = {"path": str(left.path), "carried": False, "reason": left.reason}
             list_.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
+        list_.write(json.dumps({"content": limits.content.to_dict()}, ensure_ascii=False) + "\n")
     for path in (partial, notes):
         sync_file(path)
     sync_folder(notes.parent)
@@ -227,25 +237,27 @@ def move_files(origin: Path, target: Path) -> None:
             Path(parent, name).rename(folder / name)
 
 
-def copy_other_files(workspace: Workspace, source: Source) -> dict[str, int]:
-    """Copy annotations, rebuild containers, and list every file that is not an image.
-
-    The copies are checked, which SOURCE can no longer change.
+def write_other_files(
+    workspace: Workspace, source: Source, sidecars: Sidecars, recipe: Recipe
+) -> dict[str, int]:
+    """Move rewritten annotations, rebuild containers, and list every file that is not an image.
 
     Returns:
-        Counts of files ``carried``, ``rebuilt`` and ``left_out``.
-
-    Raises:
-        SourceChangedError: if a file that was listed is gone.
-        SetupError: if SOURCE cannot be read.
+        Counts of files ``carried``, ``included`` among them, ``rebuilt`` and ``left_out``.
     """
+    included = 0
 
     def produce(copies: Path) -> Iterator[dict[str, Any]]:
-        copied = _copy_sidecars(source, copies)
-        return heapq.merge(copied, rebuild(workspace, source), key=path_of)
+        nonlocal included
+        move_files(sidecars.folder, copies)
+        rebuilt = rebuild(workspace, source, recipe, sidecars.content)
+        for line in heapq.merge(sidecars.lines(), rebuilt, key=path_of):
+            included += line.get("included", False)
+            yield line
 
     counts = list_others(workspace, produce)
-    return {outcome: counts[outcome] for outcome in ("carried", "left_out", "rebuilt")}
+    kinds = {outcome: counts[outcome] for outcome in ("carried", "left_out", "rebuilt")}
+    return {**kinds, "included": included}
 
 
 def list_others(
@@ -292,46 +304,6 @@ def outcome_of(line: dict[str, Any]) -> str:
     if line["carried"]:
         return "carried"
     return next((name for name in ("edited", "rebuilt") if line.get(name)), "left_out")
-
-
-def _copy_sidecars(source: Source, copies: Path) -> Iterator[dict[str, Any]]:
-    if isinstance(source, SidecarSource):
-        for sidecar in source.sidecars():
-            yield _copy_file(source, sidecar, copies)
-
-
-def _copy_file(source: SidecarSource, other: SidecarFile, copies: Path) -> dict[str, Any]:
-    """Copy one file if it is an annotation file without pictures; returns its line."""
-    line: dict[str, Any] = {"path": other.uri, "carried": False}
-    if not other.copied:
-        return line | {"reason": other.reason}
-    target = copies / other.path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with source.open_sidecar(other) as file, target.open("wb") as copy:
-            shutil.copyfileobj(file, copy)
-        reason = _find_pictures(source, other, target)
-    except WithheldError as error:
-        reason = f"it cannot be read: {error.detail}"
-    if reason is not None:
-        target.unlink(missing_ok=True)
-        return line | {"reason": reason}
-    return line | {
-        "carried": True,
-        "sha256": store.digest_file(target),
-        "bytes": target.stat().st_size,
-    }
-
-
-def _find_pictures(source: SidecarSource, other: SidecarFile, copy: Path) -> str | None:
-    """Why a copy may hold pictures, or None; a label map is proven again from the copy."""
-    path = str(other.path)
-    is_map = (
-        is_image_name(path)
-        and isinstance(source, LabelMapSource)
-        and source.is_label_map(path, copy.read_bytes())
-    )
-    return None if is_map else find_pictures(copy)
 
 
 def _undo_copies(listing: Path, data: Path) -> None:

@@ -27,6 +27,7 @@ from curate.pipeline.progress import show_progress
 from curate.pipeline.run import Run, begin, clock, hold, run_shards
 from curate.pipeline.session import Session, configure
 from curate.pipeline.shard import ShardJob
+from curate.pipeline.sidecars import Sidecars, rewrite_sidecars
 from curate.pipeline.tools import check_recipe, open_detector, pin_files
 from curate.pipeline.workspace import Plan, Workspace, check_containers, check_paths
 from curate.recipe import Recipe
@@ -144,9 +145,10 @@ def _execute(run: Run[Recipe]) -> Summary:
         return summary
     plan = begin(run)
     if not assembly.is_assembled(workspace):
+        sidecars = rewrite_sidecars(workspace, run.source, run.recipe)
         _index_faces(run, plan)
         done = run_shards(run, plan, _make_job(run))
-        _assemble(run, plan)
+        _assemble(run, plan, sidecars)
         workspace.note(event="finished", time=clock(), images=done)
     facts = store.load_run(workspace.final / store.MANIFEST)
     assembly.move_to_output(workspace, run.session.sign)
@@ -171,16 +173,22 @@ def _make_job(run: Run[Recipe]) -> ShardJob:
     )
 
 
-def _assemble(run: Run[Recipe], plan: Plan) -> None:
+def _assemble(run: Run[Recipe], plan: Plan, sidecars: Sidecars) -> None:
     """Assemble the output from the committed shards, and write its ``run.json``."""
     size = run.recipe.shard_size_for(plan.images)
     loose = next(iter_containers(run.source), None) is None
     assembly.gather(run.workspace, -(-plan.images // size), loose)
-    others = assembly.copy_other_files(run.workspace, run.source)
+    others = assembly.write_other_files(run.workspace, run.source, sidecars, run.recipe)
     if not loose:  # the images and what is around them were read from the same files
         check_containers(run.source, plan)
     facts = assembly.describe_run(
-        run.workspace, run.source, run.recipe, _models(run), others, _find_origin(run)
+        run.workspace,
+        run.source,
+        run.recipe,
+        _models(run),
+        others,
+        sidecars.content,
+        _find_origin(run),
     )
     store.save_json(facts, run.workspace.final / store.MANIFEST / store.RUN)
 

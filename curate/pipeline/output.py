@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import html
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
@@ -16,9 +17,11 @@ from curate.core.errors import DataError, SourceChangedError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.layouts import open_source
+from curate.layouts.sidecars.content import Content
 from curate.manifest import files, store
 from curate.manifest.others import iter_others
 from curate.manifest.store import DATA
+from curate.pipeline.sidecars import CAPTION, TABLE
 from curate.pipeline.workspace import describe_recipe_clash
 from curate.recipe import Recipe
 from curate.report.text import typeset
@@ -42,7 +45,11 @@ class Summary:
         routes: written images by the way their other pixels were kept: ``copied``,
             ``spliced``, ``lossless`` or ``reencoded``.
         reasons: withheld images by the code of the reason.
-        others: other files by what became of them.
+        others: other files by what became of them; ``included`` are among ``carried``.
+        left_out: the first files that were left out, by name.
+        hints: what can be done about files that were left out, one line each.
+        content: what annotations contain that can identify people (``found``, by file, kind and
+            key), and values that were left out (``dropped``, by file and key).
         seconds: wall time of this attempt.
         images_now: images processed in this attempt.
         already_done: the output was finished before; nothing was done.
@@ -59,6 +66,9 @@ class Summary:
     routes: dict[str, int]
     reasons: dict[str, int]
     others: dict[str, int]
+    left_out: tuple[str, ...]
+    hints: tuple[str, ...]
+    content: dict[str, Any]
     seconds: float
     images_now: int
     already_done: bool
@@ -78,16 +88,29 @@ class Summary:
             lines.append(f"  withheld {count:,}: {code}")
         if self.withheld:
             lines.append(f"  each with its reason: curate manifest show {self.out} --withheld")
-        if self.others["carried"] or self.others["left_out"]:
-            lines.append(
-                f"Other files: {self.others['carried']:,} copied, "
-                f"{self.others['left_out']:,} left out (see manifest/others.jsonl)."
-            )
+        lines += self._describe_others()
         if self.images_now:
             rate = self.images_now / max(self.seconds, 1e-9)
             lines.append(f"{self.seconds:,.1f} s, {rate:,.1f} images/s.")
         lines.append(f"Next: curate verify {self.out}")
         return "\n".join(lines)
+
+    def _describe_others(self) -> Iterator[str]:
+        """What became of the other files, and what the annotations contain."""
+        others = self.others
+        if others["carried"] or others["left_out"]:
+            yield (
+                f"Other files: {others['carried']:,} copied, {others['left_out']:,} left out "
+                "(see manifest/others.jsonl)."
+            )
+        if others["included"]:
+            yield f"  copied as they are, unread, with --include: {others['included']:,}"
+        if self.left_out:
+            more = others["left_out"] - len(self.left_out)
+            rest = [f"and {more:,} more"] if more else []
+            yield f"  left out: {', '.join([*self.left_out, *rest])}"
+        yield from (f"  {hint}" for hint in self.hints)
+        yield from describe_content(self.content)
 
     def to_frame(self) -> pd.DataFrame:
         """The manifest's records as a table, a row per image; needs memory for all of them."""
@@ -117,16 +140,67 @@ def summarize(
         images_now: images processed in this attempt.
         already_done: whether the output was finished before.
     """
+    left_out, hints = _find_left_out(out / store.MANIFEST)
     return Summary(
         out=str(out),
         **run["counts"],
-        others={name: run["others"][name] for name in ("carried", "rebuilt", "left_out")},
+        others={name: run["others"].get(name, 0) for name in _OTHERS},
+        left_out=left_out,
+        hints=hints,
+        content=run.get("content", {"found": {}, "dropped": {}}),
         seconds=round(seconds, 3),
         images_now=images_now,
         already_done=already_done,
         recipe_sha256=run["recipe_sha256"],
         records_sha256=run["records"]["sha256"],
     )
+
+
+_OTHERS = ("carried", "included", "rebuilt", "left_out")
+_NAMED = 10
+_SHOWN_KEYS = 6
+
+
+def _find_left_out(manifest: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The first files that were left out, and hints on those that users often want."""
+    names: list[str] = []
+    often: dict[tuple[str, str], tuple[int, str]] = {}
+    for other in iter_others(manifest):
+        if other.is_there:
+            continue
+        if len(names) < _NAMED:
+            names.append(other.path)
+        if other.reason in (CAPTION, TABLE):
+            key = (str(other.reason), PurePosixPath(other.path).suffix)
+            count, first = often.get(key, (0, other.path))
+            often[key] = (count + 1, first)
+    hints = (
+        f"{count:,} × {reason}, such as {first}: --include '*{suffix}' copies such files unread"
+        for (reason, suffix), (count, first) in sorted(often.items())
+    )
+    return tuple(names), tuple(hints)
+
+
+def describe_content(content: Mapping[str, Any]) -> Iterator[str]:
+    """What annotations contain that can identify people, by kind and key over all files."""
+    report = Content()
+    report.merge(content)
+    kinds = report.kinds()
+    if kinds:
+        yield "The annotations contain (by file in manifest/run.json):"
+    for kind, keys in kinds.items():
+        yield f"  {kind}: {_list_keys(Counter(keys))}"
+    dropped: Counter[str] = Counter()
+    for keys in content["dropped"].values():
+        dropped.update(keys)
+    if dropped:
+        yield f"Left out of the annotations: {_list_keys(dropped)}"
+
+
+def _list_keys(keys: Counter[str]) -> str:
+    shown = [f"{key} ({count:,})" for key, count in keys.most_common(_SHOWN_KEYS)]
+    more = len(keys) - len(shown)
+    return ", ".join([*shown, *([f"and {more:,} other keys"] if more else [])])
 
 
 def load_summary(out: Path, source: Source | None, recipe: Recipe) -> Summary:

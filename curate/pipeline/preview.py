@@ -18,6 +18,7 @@ from curate.core.protocols import Source, iter_sidecars
 from curate.core.records import ImageRecord, escape_unprintable
 from curate.engine.shards import Shard
 from curate.layouts import describe, open_source
+from curate.layouts.sidecars.values import Limits
 from curate.manifest.store import Tally
 from curate.pipeline.given_faces import (
     check_matches,
@@ -125,7 +126,10 @@ def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessi
     for line in (describe(folder), *notes):
         session.tell(escape_unprintable(line))
     sample, splits = _sample(folder.records(), random.Random(recipe.seed))  # noqa: S311
-    others = Counter(other.copied for other in iter_sidecars(folder))
+    limits = Limits(recipe.drop_keys, recipe.include)
+    others = Counter(
+        bool(other.format) or limits.includes(other.uri) for other in iter_sidecars(folder)
+    )
     tally, withheld = Tally(), []
     with _open_tools(recipe, session, folder) as tools:
         began = time.perf_counter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -14,23 +13,23 @@ from curate import codec
 from curate.codec import CodecOptions
 from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, ManifestError, SetupError, UsageError
-from curate.core.protocols import ContainerSource, LabelMapSource, Source
+from curate.core.protocols import Source
 from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, LocalPool, Report
 from curate.engine.shards import Shard
 from curate.layouts import open_source
 from curate.layouts.access.folder import iter_files
-from curate.layouts.files import is_image_name
-from curate.layouts.sidecars import find_pictures
+from curate.layouts.sidecars import find_excess
+from curate.layouts.sidecars.values import Limits
 from curate.manifest import checks, files, store
 from curate.manifest.files import Problem
 from curate.manifest.review import check_review
 from curate.pipeline.compare import Comparison, compare
 from curate.pipeline.output import open_outputs
 from curate.pipeline.session import Session, Step, workers_for
+from curate.pipeline.sidecars import inspect_output
 from curate.pipeline.tools import codec_options, margin_of, open_obfuscator
 from curate.recipe import Recipe
-from curate.storage.regular import read_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +103,9 @@ def iter_run_problems(check: RunCheck) -> Iterator[Problem]:
     yield from _check_parts(CheckJob(out, check.source, name, in_containers, recipe), check)
     yield from checks.check_run(out / store.MANIFEST, run, recipe.digest)
     yield from check_review(out, run["records"]["sha256"])
-    yield from checks.check_others(out, _find_hidden_pictures(out / store.DATA, name))
-    yield from _check_data(out, name, in_containers)
+    yield from checks.check_texts(out, find_excess)
+    yield from checks.check_others(out)
+    yield from _check_data(check, recipe, in_containers)
     if check.source is not None:
         yield from _iter_unaccounted(out, open_source(check.source, name))
 
@@ -131,28 +131,21 @@ def _iter_unaccounted(out: Path, source: Source) -> Iterator[Problem]:
             yield Problem("source", record.id, "is in SOURCE, but not in the manifest")
 
 
-def _find_hidden_pictures(data: Path, name: str) -> checks.FindPictures:
-    """Return the function that reports pictures in copied files; label maps are proven again."""
-    opened: list[Source] = []  # annotations are read once, and only if there is a label map
-
-    def find(path: Path) -> str | None:
-        if path.is_relative_to(data) and is_image_name(path.name):
-            # Damaged annotations, or another layout, prove nothing.
-            with contextlib.suppress(DataError, UsageError):
-                opened[:] = opened or [open_source(str(data), name, "OUT")]
-                name_in_data, source = path.relative_to(data).as_posix(), opened[0]
-                if isinstance(source, LabelMapSource) and source.is_label_map(
-                    name_in_data, read_regular(path)
-                ):
-                    return None
-        return find_pictures(path)
-
-    return find
+def _check_content(check: RunCheck, recipe: Recipe) -> Iterator[Problem]:
+    """Parse every annotation again, and compare what they contain with ``run.json``."""
+    out, run = check.out, check.run
+    limits = Limits(recipe.drop_keys, recipe.include)
+    for path, detail in inspect_output(out, run["source"]["layout"], limits):
+        yield Problem("leak", f"{store.DATA}/{path}", detail)
+    if limits.content.to_dict()["found"] != run.get("content", {}).get("found"):
+        detail = "content is not what the annotations contain"
+        yield Problem("manifest", "manifest/run.json", detail)
 
 
-def _check_data(out: Path, name: str, in_containers: bool) -> Iterator[Problem]:
+def _check_data(check: RunCheck, recipe: Recipe, in_containers: bool) -> Iterator[Problem]:
     """Find files in ``data/`` that the manifest does not list; links are not followed."""
-    data, manifest, has_links = out / store.DATA, out / store.MANIFEST, False
+    out, has_links = check.out, False
+    data, manifest = out / store.DATA, out / store.MANIFEST
     if not data.is_dir():
         return  # reported with the layout
     for problem in files.check_kinds(data):
@@ -163,17 +156,13 @@ def _check_data(out: Path, name: str, in_containers: bool) -> Iterator[Problem]:
     present = (path for path, _ in iter_files(data, "OUT"))
     beside = files.iter_files_beside(manifest)
     outputs = files.iter_outputs(manifest)
-    if not in_containers:
+    if in_containers:
+        yield from files.check_extra(beside, present)
+        opened = open_source(str(data), check.run["source"]["layout"], "OUT")
+        yield from files.check_extra(outputs, (record.id for record in opened.records()))
+    else:
         yield from files.check_extra(heapq.merge(beside, outputs, key=os.fsencode), present)
-        return
-    yield from files.check_extra(beside, present)
-    opened = open_source(str(data), name, "OUT")
-    yield from files.check_extra(outputs, (record.id for record in opened.records()))
-    if not isinstance(opened, ContainerSource):
-        return
-    for container in opened.containers():
-        for detail in opened.inspect(container):
-            yield Problem("leak", f"{store.DATA}/{container}", detail)
+    yield from _check_content(check, recipe)
 
 
 def _load_recipe(run: Mapping[str, Any]) -> Recipe:
@@ -209,7 +198,7 @@ def _check_part_file(part: Path, name: str) -> Iterator[Problem]:
     """Find bytes of a part that are not its records."""
     if store.has_foreign_bytes(part):
         yield Problem("leak", name, "it has bytes that belong to no column")
-    if reason := find_pictures(part):
+    if reason := find_excess(part):
         yield Problem("leak", name, reason)
 
 

@@ -69,6 +69,7 @@ class Verification:
         problems: the first `MAX_PROBLEMS` of them.
         coverage: what digests cover and who signed them; None for a published dataset, of
             which the public manifest lists every file.
+        content: what the annotations of a run contain, as counted again; see `Summary.content`.
     """
 
     out: str
@@ -76,6 +77,7 @@ class Verification:
     counts: Mapping[str, int]
     problems: tuple[Problem, ...]
     coverage: Coverage | None = None
+    content: Mapping[str, Any] | None = None
 
     @property
     def ok(self) -> bool:
@@ -148,7 +150,7 @@ def verify(
         raise UsageError("OUT is a URI; give a local path, or hf:REPO_ID")
     kinds: Counter[str] = Counter()
     kept: list[Problem] = []
-    coverage = None
+    coverage = content = None
     with show_steps(quiet) as watch:
         if str(out).startswith(_HUB) or (Path(out) / store.MANIFEST / store.FILES).is_file():
             if signed_by is not None:
@@ -158,6 +160,7 @@ def verify(
             checked, problems = _open_check(Path(out), source, workers, watch)
             keys = None if signed_by is None else Path(signed_by)
             coverage, found = _check_coverage(Path(out), keys)
+            content = _load_content(Path(out))
             problems = _then_others(problems, Path(out), source if twins else None, workers)
             problems = chain(problems, found)  # last: others say what differs
         for problem in problems:
@@ -166,7 +169,7 @@ def verify(
                 kept.append(problem)
             if on_problem is not None:
                 on_problem(problem)
-    return Verification(str(out), checked, dict(kinds), tuple(kept), coverage)
+    return Verification(str(out), checked, dict(kinds), tuple(kept), coverage, content)
 
 
 def iter_problems(
@@ -180,6 +183,14 @@ def iter_problems(
 
 _Watch = Callable[[Step], None]
 _HUB = "hf:"
+
+
+def _load_content(out: Path) -> Mapping[str, Any] | None:
+    """The content report of a run, which the check compares with the annotations."""
+    if (out / store.MANIFEST / corrections.FACTS).is_file():
+        return None
+    content: Mapping[str, Any] | None = load_facts(out).get("content")
+    return content
 
 
 def _check_coverage(out: Path, keys: Path | None) -> tuple[Coverage, tuple[Problem, ...]]:

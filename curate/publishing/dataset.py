@@ -15,10 +15,13 @@ from curate.core.entries import Outcome
 from curate.core.errors import DataError, ManifestError
 from curate.core.protocols import Source, iter_containers
 from curate.layouts import open_source
+from curate.layouts.sidecars.content import Content
+from curate.layouts.sidecars.values import Limits
 from curate.manifest import corrections, store
 from curate.manifest.files import DATA, MANIFEST, stays_inside
 from curate.manifest.publish import MIN_CELL, RECORDS, publish_manifest, suppress
 from curate.pipeline.output import open_outputs
+from curate.pipeline.sidecars import inspect_containers, inspect_sidecars
 from curate.storage.regular import open_regular
 
 PUBLIC_VERSION = 1
@@ -152,6 +155,24 @@ class Dataset:
     def reader(self) -> Callable[[str], bytes]:
         """What reads an image by its path below ``data/``."""
         return open_outputs(self.out, self.layout, self.in_containers)
+
+
+def load_content(dataset: Dataset) -> tuple[Content, int]:
+    """What the annotations of an output contain, and the number of files copied unread.
+
+    The manifest of a run has it; the annotations of a correction are parsed again.
+    """
+    limits = Limits(())
+    if not dataset.is_correction:
+        found = dataset.facts.get("content", {}).get("found", {})
+        limits.content.merge({"found": found, "dropped": {}})
+        return limits.content, dataset.facts["others"].get("included", 0)
+    source = dataset.open()
+    paths = (other.path for other in dataset.carried() if not other.is_container)
+    unread = sum(1 for _ in inspect_sidecars(source, paths, limits))
+    for _ in inspect_containers(source, limits):
+        pass  # what is wrong with it is reported by `curate verify`
+    return limits.content, unread
 
 
 def _item_of_row(row: corrections.Row) -> Item:

@@ -33,7 +33,9 @@ from curate.layouts.faces.boxes import GivenFaces
 from curate.layouts.files import FileLayout
 from curate.pipeline.image import Tools
 from curate.pipeline.shard import process
+from curate.pipeline.sidecars import rewrite_sidecars
 from curate.pipeline.verify import iter_problems
+from curate.pipeline.workspace import Workspace
 from tests.layouts import examples as layouts
 from tests.layouts.examples.example import Example, write
 
@@ -250,7 +252,7 @@ def test_a_run_without_faces_changes_no_byte_and_its_reader_sees_no_difference(
     assert list(after.records()) == list(before.records())
     for record in before.records():
         assert after.read(record) == before.read(record), record.id
-    for path in example.copied:
+    for path in example.written:
         assert (out / "data" / path).read_bytes() == (source / path).read_bytes(), path
     assert example.load(out / "data") == example.load(source)
     assert list(iter_problems(out, source, 1)) == []
@@ -308,6 +310,31 @@ def test_malformed_annotations_are_one_note_or_if_strict_an_error(
     assert {record.id for record in opened.records()} == there
 
 
+@pytest.mark.parametrize(("layout", "name"), MALFORMED)
+def test_malformed_annotations_are_written_or_an_error_with_a_way_out(
+    layout: str, name: str, tmp_path: Path
+) -> None:
+    source = build(EXAMPLES[layout], tmp_path)
+    EXAMPLES[layout].malformed[name][0](source)
+
+    def written(number: int, **options: Any) -> set[str]:
+        workspace = Workspace(tmp_path / f"out{number}")
+        workspace.prepare()
+        recipe = Recipe(**{key: tuple(value) for key, value in options.items()})
+        done = rewrite_sidecars(workspace, open_source(str(source), layout), recipe)
+        return {line["path"] for line in done.lines() if line["carried"]}
+
+    files = {path for path in EXAMPLES[layout].written if (source / path).is_file()}
+    failed = ""
+    try:
+        found = written(0)
+    except DataError as error:
+        failed = str(error)
+        found = written(1, include=re.findall(r"--include '(.+)'$", failed))
+    assert "\n" not in failed
+    assert files <= found
+
+
 @pytest.mark.parametrize("layout", [name for name, item in EXAMPLES.items() if item.malformed])
 def test_malformed_annotations_do_not_stop_obfuscation(layout: str, tmp_path: Path) -> None:
     example, told = EXAMPLES[layout], []
@@ -318,8 +345,9 @@ def test_malformed_annotations_do_not_stop_obfuscation(layout: str, tmp_path: Pa
     ids = {path for path in example.splits if (source / path).exists()}
     faces = save_no_faces(ids, tmp_path / "faces.parquet")
     session = Session(layout=layout, faces=faces, workers=1, tell=told.append)
-    curate.blur(source, tmp_path / "out", Recipe(), session)
-    assert any("copied unchanged; the first: " in line for line in told)
+    recipe = Recipe(include=("*.json", "*.jsonl", "*.csv", "*.parquet", "*.xml", "*.txt", "*.yaml"))
+    curate.blur(source, tmp_path / "out", recipe, session)
+    assert any("; the first: " in line for line in told)
     assert {r.id for r in open_source(str(tmp_path / "out/data"), layout).records()} == ids
 
 

@@ -1,14 +1,18 @@
-"""One case per rule; tests/property/test_sidecars.py varies offsets and cuts."""
+"""Annotations are written again from parsed values, and no form of a picture is one of them."""
 
 from __future__ import annotations
 
 import base64
+import binascii
 import io
 import json
+import math
+import quopri
 import random
 import textwrap
-import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,187 +20,323 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curate.layouts.access.folder import LocalFolder
+from curate.core.errors import DataError
+from curate.layouts import open_source
 from curate.layouts.coco.geometry import format_counts
-from curate.layouts.imagefolder import ImageFolder
-from curate.layouts.sidecars import find_pictures
-from curate.layouts.sidecars.table import open_compacted
+from curate.layouts.coco.rewrite import rewrite_coco
+from curate.layouts.sidecars import REWRITERS
+from curate.layouts.sidecars.content import Content
+from curate.layouts.sidecars.table import rewrite_table
+from curate.layouts.sidecars.values import MAX_TEXT, Limits
+from curate.layouts.voc.rewrite import rewrite_xml
 
-BASE64 = "it holds a picture in base64 or hexadecimal"
-NUMBERS = "it holds a picture as numbers"
-NO_TEXT = "it is not UTF-8 or UTF-16 text"
-ESCAPES = "it holds bytes as escapes"
-
-NOISE = random.Random(1).randbytes(60_000)  # noqa: S311 - the same every time
-PIXELS = list(NOISE[: 48 * 48])
-RUNS = [1 + byte % 90 for byte in NOISE]
-"""Run lengths of a large mask."""
+Rewriter = Callable[..., None]
 
 
-def image(format_name: str) -> bytes:
+def picture() -> bytes:
+    """A JPEG of 48 × 48 pixels."""
     file = io.BytesIO()
-    Image.effect_noise((40, 40), 60).convert("RGB").save(file, format_name)
+    Image.effect_noise((48, 48), 60).convert("RGB").save(file, "JPEG")
     return file.getvalue()
 
 
-def encode(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+JPEG = picture()
+BASE64 = base64.b64encode(JPEG).decode()
+LINES = textwrap.wrap(BASE64, 76)
+WAVE = [128 + 90 * math.sin(n / 7) + 20 * math.sin(n / 48) for n in range(48 * 48)]
+PIXELS = [round(value) for value in WAVE]
+PLACED = [(n % 48, n // 48, value) for n, value in enumerate(PIXELS)]
+RECTANGLES = "".join(f'<rect x="{x}" y="{y}" fill="rgb({v},{v},{v})"/>' for x, y, v in PLACED)
+
+DISGUISES: dict[str, Any] = {
+    "base64": BASE64,
+    "lines with a prefix": "\n".join(f"line {n}: {line}" for n, line in enumerate(LINES)),
+    "a list of lines": LINES,
+    "lines as keys": dict.fromkeys(LINES, 0),
+    "words of base64": " ".join(textwrap.wrap(BASE64, 8)),
+    "base32": " ".join(textwrap.wrap(base64.b32encode(JPEG).decode(), 8)),
+    "base85": base64.b85encode(JPEG).decode(),
+    "hexadecimal": JPEG.hex(),
+    "hexadecimal with spaces": JPEG.hex(" "),
+    "quoted-printable": quopri.encodestring(JPEG).decode(),
+    "uuencode": "".join(binascii.b2a_uu(JPEG[n : n + 45]).decode() for n in range(0, 900, 45)),
+    "Latin-1": JPEG.decode("latin-1"),
+    "run lengths in base64": {"size": [480, 640], "counts": BASE64},
+    "run lengths in hexadecimal": {"size": [48, 48], "counts": JPEG.hex()},
+    "pixels as run lengths": {"size": [48, 48], "counts": PIXELS},
+    "pixels": PIXELS,
+    "fractions": [value / 255 for value in WAVE],
+    "rows of pixels": np.reshape(PIXELS, (48, 48)).tolist(),
+    "colors": np.reshape(PIXELS, (16, 48, 3)).tolist(),
+    "colors with alpha": np.reshape(PIXELS, (24, 24, 4)).tolist(),
+    "x, y, value": [list(each) for each in PLACED],
+    "x, y, value in one list": [number for each in PLACED for number in each],
+    "x, y, value as text": "\n".join(f"{x},{y},{value}" for x, y, value in PLACED),
+    "row objects": [{"x": x, "y": y, "value": value} for x, y, value in PLACED],
+    "pixels as text": " ".join(map(str, PIXELS)),
+    "SVG rectangles": RECTANGLES,
+}
+KEYS = ("x", "counts", "segmentation", "keypoints", "landmarks", "caption", "bbox")
 
 
-JPEG = encode(image("JPEG"))
-BOX = b"\0\0\0\x1cftyp%s\0\0\0\0mif1miaf"
-TEXTS: dict[str, tuple[str | bytes, str]] = {
-    **{name: (json.dumps([encode(image(name))]), BASE64) for name in ("PNG", "GIF", "WEBP")},
-    **{name: (json.dumps([encode(image(name))]), BASE64) for name in ("JPEG", "TIFF", "BMP")},
-    "HEIC": (encode(BOX % b"heic" + NOISE[:300]), BASE64),
-    "AVIF": (encode(BOX % b"avif" + NOISE[:300]), BASE64),
-    "JPEG XL": (encode(b"\xff\x0a\xfa\x1f" + NOISE[:300]), BASE64),
-    "JPEG 2000": (encode(b"\0\0\0\x0cjP  \r\n\x87\n" + NOISE[:300]), BASE64),
-    "zlib": (encode(zlib.compress(NOISE[:300])), BASE64),
-    "lines": ("\n".join(textwrap.wrap(JPEG, 76)), BASE64),
-    "lines in JSON": (json.dumps("\n".join(textwrap.wrap(JPEG, 76))), BASE64),
-    "UTF-16": (json.dumps([JPEG]).encode("utf-16"), BASE64),
-    "URL-safe": (JPEG.replace("+", "-").replace("/", "_"), BASE64),
-    "JSON in JSON": (json.dumps(json.dumps([JPEG]).replace("/", "\\/")), BASE64),
-    "JSON escapes": (JPEG.replace("/", "\\u002F").replace("+", "\\u002b"), BASE64),
-    "percent twice": (JPEG.replace("/", "%252F").replace("+", "%252B"), BASE64),
-    "XML references": (JPEG.replace("/", "&#x2F;").replace("+", "&#43;"), BASE64),
-    "hexadecimal lines": ("\n".join(textwrap.wrap(image("PNG").hex(), 60)), BASE64),
-    "Python escapes": (repr(image("JPEG")), ESCAPES),
-    "Latin-1 in JSON": (json.dumps(image("PNG").decode("latin-1")), ESCAPES),
-    "octal escapes": ("".join(f"\\{byte:03o}" for byte in image("PNG")), ESCAPES),
-    "C array": (", ".join(f"0x{byte:02x}" for byte in image("JPEG")), ESCAPES),
-    "FER2013": (f"emotion,pixels\n0,{' '.join(map(str, PIXELS))}\n", NUMBERS),
-    "list of pixels": (json.dumps({"pixels": PIXELS}), NUMBERS),
-    "indented pixels": (json.dumps(np.reshape(PIXELS, (48, 16, 3)).tolist(), indent=8), NUMBERS),
-    "signed pixels": (str([value - 128 for value in PIXELS]), NUMBERS),
-    "ASCII PGM": ("P2\n# by hand\n48 48\n255\n" + "\n".join(map(str, PIXELS)), NUMBERS),
-    "pixels under counts": (json.dumps({"counts": [PIXELS, []]}), NUMBERS),
-    "binary": (b"\xff\xd8\xff\xe0\x00\x10JFIF", NO_TEXT),
-    "UTF-32": ("plain".encode("utf-32"), NO_TEXT),
-    "control character": (b"a\x1bb", NO_TEXT),
+def size_of(value: Any) -> int:
+    return len(json.dumps(value, default=str))
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("name", DISGUISES)
+def test_a_picture_is_no_value_of_a_record(name: str, key: str) -> None:
+    limits = Limits(())
+    record = {"id": 1, key: DISGUISES[name], "inner": {key: DISGUISES[name]}}
+    assert size_of(limits.record(record)) < 2 * MAX_TEXT
+    assert limits.content.count_dropped() > 0
+
+
+def rewritten(rewrite: Rewriter, data: bytes, name: str = "a", limits: Limits | None = None) -> Any:
+    out = io.BytesIO()
+    rewrite(io.BytesIO(data), out, name, limits or Limits(()))
+    return out.getvalue()
+
+
+def coco(**more: Any) -> dict[str, Any]:
+    image = {"id": 1, "file_name": "a.jpg", "width": 48, "height": 40}
+    return {"images": [image], "annotations": [], **more}
+
+
+@pytest.mark.parametrize("name", DISGUISES)
+def test_a_picture_does_not_survive_in_coco(name: str) -> None:
+    value = DISGUISES[name]
+    whole = coco(
+        thumbnails=value,
+        nested={"deep": [value]},
+        annotations=[{"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4], "picture": value}],
+    )
+    fresh = rewritten(rewrite_coco, json.dumps(whole).encode())
+    assert len(fresh) < len(json.dumps(coco())) + 12 * MAX_TEXT
+    assert json.loads(fresh)["images"] == whole["images"]
+
+
+OUTLINE = [
+    round(value)
+    for step in range(300)
+    for value in (
+        320 + (200 + 20 * math.sin(step)) * math.cos(step / 48),
+        240 + (200 + 20 * math.sin(step)) * math.sin(step / 48),
+    )
+]
+NOISE = random.Random(1)  # noqa: S311 - the same every time
+RUNS = [NOISE.randrange(1, 90) for _ in range(6000)]
+HONEST: dict[str, dict[str, Any]] = {
+    "a polygon of 600 integers": {"segmentation": [OUTLINE]},
+    "a contour": {"contour": OUTLINE},
+    "points": {"points": np.reshape(OUTLINE, (300, 2)).tolist()},
+    "a float polygon": {"segmentation": [[n * 0.37 for n in OUTLINE]]},
+    "compressed runs": {"segmentation": {"size": [sum(RUNS), 1], "counts": format_counts(RUNS)}},
+    "plain runs": {"segmentation": {"size": [1, 65535], "counts": [65000, 535]}},
+    "keypoints": {"keypoints": [v for n in range(133) for v in (n * 7 % 640, n * 5 % 480, n % 3)]},
+    "landmarks": {"landmarks": [37 * n % 250 for n in range(136)]},
+    "attributes": {f"attribute_{n}": n % 2 for n in range(150)},
+    "several labels": {"labels": [n % 7 == 0 for n in range(600)]},
+    "a crowd": {"objects": {"bbox": [[1.5, 2, 3, 4]] * 700, "area": [1.5] * 700}},
+    "a long caption": {"caption": "A man in a blue shirt rides a horse past the old barn. " * 40},
+    "a German caption": {"caption": "Ein Mädchen spielt mit dem Hund im Garten. " * 40},
+    "a Chinese caption": {"caption": "中文标签" * 500},
+    "a long link": {"url": "https://example.org/a?u=" + "ab%20cD1" * 100},
+    "a digest": {"sha256": "9j" + "ab" * 31, "score": 1e-9, "flag": None},
+    "a conversation": {"turns": [{"from": "human", "value": "What is on it?"}] * 20},
 }
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_an_encoded_image_is_found(name: str, tmp_path: Path) -> None:
-    content, reason = TEXTS[name]
-    (tmp_path / "a.json").write_bytes(content.encode() if isinstance(content, str) else content)
-    assert find_pictures(tmp_path / "a.json") == reason
+@pytest.mark.parametrize("name", HONEST)
+def test_an_annotation_is_kept_as_it_is(name: str) -> None:
+    limits = Limits(())
+    assert limits.record(HONEST[name]) == HONEST[name]
+    annotation = {"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4], **HONEST[name]}
+    data = json.dumps(coco(annotations=[annotation] * 3), ensure_ascii=False).encode()
+    assert rewritten(rewrite_coco, data) == data
+    pq.write_table(pa.Table.from_pylist([HONEST[name]]), file := io.BytesIO())
+    fresh = rewritten(rewrite_table, file.getvalue())
+    assert pq.read_table(io.BytesIO(fresh)).to_pylist() == pq.read_table(file).to_pylist()
 
 
-def test_a_long_word_is_found(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text(f"id,data\n1,{base64.b32encode(NOISE[:1000]).decode()}\n")
-    assert "without a break" in str(find_pictures(tmp_path / "a.csv"))
-    (tmp_path / "a.json").write_text(json.dumps({"counts": encode(image("BMP"))}))
-    assert "without a break" in str(find_pictures(tmp_path / "a.json"))
-
-
-ANNOTATIONS = {
-    "paths": "\n".join(f"/workspace/faces_{n:06d}/{'deep/' * 9}{n}" for n in range(2000)),
-    "digests": json.dumps({"sha256": ["9j" + "ab" * 31] * 20}),
-    "compressed runs": json.dumps({"size": [480, 640], "counts": format_counts(RUNS)}),
-    "plain runs": json.dumps({"counts": RUNS, "size": [200, 300]}),
-    "polygon": json.dumps([[n * 0.37 % 640 for n in range(4000)]]),
-    "integer polygon": json.dumps([{"segmentation": [PIXELS[:800]]} for _ in range(99)]),
-    "keypoints": json.dumps([{"keypoints": PIXELS[:51]} for _ in range(999)]),
-    "a label per line": "7\r\n" * 50_000,
-    "a table of labels": "id,label,fold\n" + "\n".join(f"{n},{n % 9},1" for n in range(5000)),
-    "chinese": json.dumps(["\u4e2d\u6587\u6807\u7b7e" * 500]),
-    "urls": "https://x.org/a?u=https%3A%2F%2Fy.org%2F%E4%B8%AD%E6%96%87.jpg\n" * 500,
-    "nothing": "",
-}
-
-
-@pytest.mark.parametrize("name", ANNOTATIONS)
-def test_annotations_pass(name: str, tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(ANNOTATIONS[name])
-    assert find_pictures(tmp_path / "a.json") is None
-    (tmp_path / "a.txt").write_text(ANNOTATIONS[name], encoding="utf-16")
-    assert find_pictures(tmp_path / "a.txt") is None
-    pq.write_table(pa.table({"x": [ANNOTATIONS[name]]}), tmp_path / "a.parquet")
-    assert find_pictures(tmp_path / "a.parquet") is None
-
-
-def find_in(table: pa.Table, folder: Path) -> str | None:
-    pq.write_table(table, folder / "a.parquet")
-    return find_pictures(folder / "a.parquet")
+@pytest.mark.parametrize("indent", [None, 1, 4])
+@pytest.mark.parametrize("separators", [None, (",", ":"), (",", ": ")])
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_coco_as_programs_write_it_keeps_its_bytes(
+    indent: int | None, separators: tuple[str, str] | None, ascii_only: bool
+) -> None:
+    if indent is not None:
+        separators = None
+    whole = {"info": {"é": [1]}, "licenses": [], **coco(annotations=[{"id": 1, "image_id": 1}] * 2)}
+    text = json.dumps(whole, indent=indent, separators=separators, ensure_ascii=ascii_only)
+    for end in ("", "\n"):
+        data = (text + end).encode()
+        assert rewritten(rewrite_coco, data) == data
 
 
 @pytest.mark.parametrize(
-    ("kind", "what"),
+    "damage",
     [
-        (pa.binary(), "bytes"),
-        (pa.struct([("b", pa.list_(pa.large_binary()))]), "bytes"),
-        (pa.map_(pa.string(), pa.binary(4)), "bytes"),
-        (pa.dictionary(pa.int32(), pa.binary()), "bytes"),
-        (pa.list_(pa.uint8()), "lists of small numbers"),
-        (pa.struct([("b", pa.list_(pa.int16(), 4))]), "lists of small numbers"),
+        lambda text: text + text,
+        lambda text: text + '"more"',
+        lambda text: text[:-9],
+        lambda text: "[" + text + "]",
+        lambda text: text.replace('"images": [', '"images": [7 7, '),
+        lambda text: text.replace('{"id"', '{"id" 7', 1),
+        lambda text: text[:-1] + ', "annotations": [], "info": 1, "images": [{"id": 2}]}',
+        lambda text: "[" * 70_000,
+        lambda text: "",
     ],
 )
-def test_a_column_type_that_can_hold_images_is_found(
-    kind: pa.DataType, what: str, tmp_path: Path
+def test_coco_with_anything_before_between_or_after_is_refused(
+    damage: Callable[[str], str],
 ) -> None:
-    table = pa.table({"image": pa.array([None], kind)})
-    assert find_in(table, tmp_path) == f"its column 'image' holds {what}"
+    whole = {"info": {"x": 1}, **coco(annotations=[{"id": 1, "image_id": 1}])}
+    with pytest.raises(DataError):
+        rewritten(rewrite_coco, damage(json.dumps(whole)).encode())
 
 
-@pytest.mark.parametrize("scale", [1, 1 / 255])
-def test_a_list_of_pixels_in_a_column_is_found(scale: float, tmp_path: Path) -> None:
-    pixels = (np.reshape(PIXELS, (16, 48, 3)) * scale).tolist()
-    rows = [{"x": {"y": None}}, {"x": {"y": pixels[:3]}}, {"x": {"y": pixels}}]
-    found = find_in(pa.Table.from_pylist(rows), tmp_path)
-    assert found == "its column 'x.y' holds a picture as numbers"
-    fixed = pa.array([[300] * 2304, PIXELS], pa.list_(pa.int64(), 2304))
-    assert "picture" in str(find_in(pa.table({"x": fixed}), tmp_path))
+VOC = """<?xml version="1.0"?>
+<annotation verified="yes"><folder>x</folder><filename>a.jpg</filename>
+  <size><width>48</width><height>40</height><depth>3</depth></size>
+  <object><name>person</name><difficult>0</difficult>{inner}
+    <bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>31</ymax></bndbox>
+    <polygon><x1>1</x1><y1>2</y1><x2>5</x2><y2>2</y2><x3>5</x3><y3>9</y3></polygon></object>
+{outer}</annotation>
+"""
 
 
-def test_pixels_spread_over_columns_are_found(tmp_path: Path) -> None:
+def test_voc_keeps_its_bytes() -> None:
+    data = VOC.format(inner="<occluded>0</occluded>", outer="").encode()
+    assert rewritten(rewrite_xml, data) == data
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        f"<thumbnail>{BASE64}</thumbnail>",
+        f"<!-- {BASE64} -->",
+        f"<?picture {BASE64}?>",
+        "".join(f"<l>{line}</l>" for line in LINES),
+        f"<l>{''.join(f'<p>{line}</p>' for line in LINES)}</l>",
+        f"<p>{''.join(f'<v>{value}</v>' for value in PIXELS)}</p>",
+        "".join(f"<p><x>{x}</x><y>{y}</y><v>{v}</v></p>" for x, y, v in PLACED),
+        f'<p data="{BASE64}"/>',
+        RECTANGLES,
+        f"<![CDATA[{BASE64}]]>",
+    ],
+)
+@pytest.mark.parametrize("place", ["inner", "outer"])
+def test_a_picture_does_not_survive_in_voc(hidden: str, place: str) -> None:
+    texts = {"inner": "", "outer": "", place: hidden}
+    fresh = rewritten(rewrite_xml, VOC.format(**texts).encode())
+    assert len(fresh) < len(VOC) + 12 * MAX_TEXT
+    assert b"<xmax>30</xmax>" in fresh
+
+
+def test_xml_in_another_encoding_becomes_utf8() -> None:
+    text = VOC.format(inner="", outer="").replace("person", "行人")
+    declared = text.replace('version="1.0"', 'version="1.0" encoding="GBK"')
+    fresh = rewritten(rewrite_xml, declared.encode("gbk"))
+    assert "行人" in fresh.decode()
+    assert b'encoding="UTF-8"' in fresh
+
+
+LISTED = {"a.jpg", "a"}
+
+
+def yolo(folder: Path, **files: str) -> Iterator[tuple[str, bytes, int]]:
+    """What is left of the files of a YOLO dataset, and how many values were dropped."""
+    content = {"images/train/a.jpg": "", "data.yaml": "train: images/train\nnc: 1\nnames: [dog]\n"}
+    for name, text in {**content, **files}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    source: Any = open_source(str(folder), "yolo")
+    for other in source.sidecars():
+        if other.format:
+            limits, out = Limits((), is_image=LISTED.__contains__), io.BytesIO()
+            with source.open_sidecar(other) as file:
+                source.rewrite_sidecar(other, file, out, limits)
+            yield other.uri, out.getvalue(), limits.content.count_dropped()
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("0 0.5 0.5 0.2 0.1", True),
+        ("0 0.5 0.5 0.2 0.1 0.93", True),
+        ("0 1.0004 0.5 0.2 0.1", True),
+        ("0 .1 .1 .5 .1 .5 1", True),
+        (f"0 {' '.join(str(n / 700) for n in OUTLINE)}", True),
+        (f"0 {' '.join(map(str, PIXELS))}", False),
+        (LINES[0], False),
+        (JPEG[:40].hex(" "), False),
+        (f"0 0.5 0.5 0.2 0.{'1' * 99}", False),
+        ("0 12 7", False),
+    ],
+)
+def test_lines_of_labels(line: str, kept: bool, tmp_path: Path) -> None:
+    label = "labels/train/a.txt"
+    found = {name: (data, count) for name, data, count in yolo(tmp_path, **{label: f"{line}\n"})}
+    assert found[label] == (f"{line}\n".encode() if kept else b"", int(not kept))
+
+
+def test_lists_name_images_only(tmp_path: Path) -> None:
+    lines = ["./images/train/a.jpg", "/content/x/images/train/a.jpg", *LINES, "images/train/b.jpg"]
+    files = {"train.txt": "\n".join(lines), "data.yaml": "train: train.txt\nnames: [dog]\n"}
+    found = {name: data for name, data, _ in yolo(tmp_path, **files)}
+    assert found["train.txt"].decode().splitlines() == lines[:2]
+
+
+def test_a_configuration_is_written_from_its_values(tmp_path: Path) -> None:
+    text = f"# {BASE64}\ntrain: images/train\nnc: 2\nnames:\n- dog\n- cat\nthumbnail: {BASE64}\n"
+    [config] = [data for _, data, _ in yolo(tmp_path, **{"data.yaml": text})]
+    assert config == b"train: images/train\nnc: 2\nnames: [dog, cat]\n"
+
+
+def test_rows_of_metadata() -> None:
+    rows = [{"file_name": "a.jpg", "text": "ein Hund, ☺"}, {"file_name": "b.jpg", "t": BASE64}]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    fresh = rewritten(REWRITERS["jsonl"], text.encode())
+    assert fresh.decode().splitlines() == [text.splitlines()[0], '{"file_name": "b.jpg"}']
+    table = f'file_name,text,boxes\na.jpg,"one, two",""\nb.jpg,{BASE64},"[[1, 2, 3, 4]]"\n'
+    fresh = rewritten(REWRITERS["csv"], table.encode())
+    assert fresh == b'file_name,text,boxes\na.jpg,"one, two",\nb.jpg,,"[[1, 2, 3, 4]]"\n'
+
+
+@pytest.mark.parametrize("name", ["base64", "a list of lines", "pixels", "rows of pixels"])
+def test_a_picture_in_a_column_becomes_null(name: str) -> None:
+    table = pa.table({"file_name": ["a.jpg", "b.jpg"], "x": [DISGUISES[name], None]})
+    pq.write_table(table, file := io.BytesIO())
+    limits = Limits(())
+    fresh = rewritten(rewrite_table, file.getvalue(), "a.parquet", limits)
+    assert pq.read_table(io.BytesIO(fresh)).to_pylist() == [
+        {"file_name": "a.jpg", "x": None},
+        {"file_name": "b.jpg", "x": None},
+    ]
+    assert limits.content.count_dropped() == 1
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.binary(), pa.large_binary(), pa.binary(4), pa.dictionary(pa.int32(), pa.binary())],
+)
+def test_columns_of_bytes_become_null(kind: pa.DataType) -> None:
+    value = pa.array(
+        [b"\xff\xd8\xff\xe0"], kind if not pa.types.is_dictionary(kind) else pa.binary()
+    )
+    column = value.dictionary_encode() if pa.types.is_dictionary(kind) else value
+    pq.write_table(pa.table({"x": column}), file := io.BytesIO())
+    fresh = rewritten(rewrite_table, file.getvalue())
+    assert pq.read_table(io.BytesIO(fresh))["x"].to_pylist() == [None]
+
+
+def test_pixels_spread_over_columns_become_null() -> None:
     table = pa.table({f"p{n}": [value, value] for n, value in enumerate(PIXELS[:784])})
-    assert find_in(table, tmp_path) == "it holds 784 columns of small numbers, which may be pixels"
-
-
-@pytest.mark.parametrize("kind", ["plain", "deep", "dictionary", "map"])
-def test_an_image_in_a_text_column_is_found(kind: str, tmp_path: Path) -> None:
-    values = ["nothing", JPEG]
-    columns = {
-        "plain": pa.array(values),
-        "deep": pa.array([{"deep": values}]),
-        "dictionary": pa.array(values).dictionary_encode(),
-        "map": pa.array([[("key", value) for value in values]], pa.map_(pa.string(), pa.string())),
-    }
-    assert find_in(pa.table({"x": columns[kind]}), tmp_path) == BASE64
-
-
-def test_an_image_in_table_metadata_is_found(tmp_path: Path) -> None:
-    schema = pa.schema([("x", pa.int64())], metadata={"thumbnail": JPEG})
-    assert find_in(schema.empty_table(), tmp_path) == BASE64
-    field = pa.field("x", pa.list_(pa.field("y", pa.int64(), metadata={"t": JPEG})))
-    assert find_in(pa.schema([field]).empty_table(), tmp_path) == BASE64
-
-
-def test_tables_of_annotations_pass(tmp_path: Path) -> None:
-    row = {
-        "file_name": "a.jpg",
-        "bbox": [1.5, 2.0, 30.0, 40.0],
-        "segmentation": [[n * 0.37 % 640 for n in range(4000)]],
-        "embedding": [n / 768 - 0.5 for n in range(2048)],
-        "mask": {"size": [480, 640], "counts": format_counts(RUNS)},
-    }
-    wide = {f"attribute_{n}": n % 2 for n in range(99)}
-    assert find_in(pa.Table.from_pylist([row | wide] * 300), tmp_path) is None
-
-
-def test_a_file_that_is_not_a_table_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / "a.parquet").write_bytes(b"no table")
-    assert find_pictures(tmp_path / "a.parquet") == "it is not a readable Parquet file"
-
-
-def test_the_shared_annotations_pass(shared_data: Path) -> None:
-    suffixes = (".json", ".csv", ".txt", ".xml", ".parquet")
-    found = [path for path in sorted(shared_data.rglob("*")) if path.suffix.lower() in suffixes]
-    assert found
-    assert {path: find_pictures(path) for path in found if find_pictures(path)} == {}
+    pq.write_table(table, file := io.BytesIO())
+    row = pq.read_table(io.BytesIO(rewritten(rewrite_table, file.getvalue()))).to_pylist()[0]
+    assert sum(value is not None for value in row.values()) == 200
 
 
 REMOVED = "jane.doe@example.org"
@@ -217,37 +357,137 @@ TABLES = {
 
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("compression", ["NONE", "zstd"])
-def test_a_rewritten_table_has_the_same_rows_and_nothing_else(
-    name: str, compression: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "labels.parquet"
-    pq.write_table(TABLES[name], path, compression=compression)
-    data = path.read_bytes()
-    source = LocalFolder(tmp_path)
-    (tmp_path / "a.jpg").touch()
-    [sidecar] = ImageFolder(source).sidecars()
-    with ImageFolder(source).open_sidecar(sidecar) as file:
-        fresh = file.read()
+def test_a_rewritten_table_has_the_same_rows_and_nothing_else(name: str, compression: str) -> None:
+    pq.write_table(TABLES[name], file := io.BytesIO(), compression=compression)
+    data = file.getvalue()
+    fresh = rewritten(rewrite_table, data)
     assert pq.read_table(io.BytesIO(fresh)).to_pylist() == TABLES[name].to_pylist()
-    assert pq.read_schema(io.BytesIO(fresh)) == pq.read_schema(path)
+    assert pq.read_schema(io.BytesIO(fresh)) == pq.read_schema(io.BytesIO(data))
     assert REMOVED.encode() not in fresh
     if compression == "NONE" and name == "categories":
         assert REMOVED.encode() in data  # which is what a copy would keep
-    with open_compacted(io.BytesIO(fresh)) as again:
-        assert again.read() == fresh
+    assert rewritten(rewrite_table, fresh) == fresh
 
 
-def test_bytes_between_the_pages_of_a_table_are_not_copied(tmp_path: Path) -> None:
-    path = tmp_path / "labels.parquet"
-    pq.write_table(pa.table({"a": list(range(9))}), path, compression="NONE")
-    data = path.read_bytes()
+def test_bytes_between_the_pages_of_a_table_are_not_written() -> None:
+    pq.write_table(pa.table({"a": list(range(9))}), file := io.BytesIO(), compression="NONE")
+    data = file.getvalue()
     footer = int.from_bytes(data[-8:-4], "little") + 8
-    hidden = data[:-footer] + image("JPEG") + data[-footer:]
+    hidden = data[:-footer] + JPEG + data[-footer:]
     assert pq.read_table(io.BytesIO(hidden)).num_rows == 9
-    with open_compacted(io.BytesIO(hidden)) as file:
-        assert image("JPEG")[:50] not in file.read()
+    assert JPEG[:50] not in rewritten(rewrite_table, hidden)
 
 
-def test_a_file_that_is_not_a_table_is_opened_as_it_is() -> None:
-    with open_compacted(io.BytesIO(b"no table")) as file:
-        assert file.read() == b"no table"
+def test_metadata_of_tables_that_are_no_schema_are_not_written() -> None:
+    schema = pa.schema([pa.field("x", pa.int64(), metadata={"t": BASE64})], {"picture": BASE64})
+    pq.write_table(schema.empty_table(), file := io.BytesIO())
+    assert BASE64.encode()[:99] not in rewritten(rewrite_table, file.getvalue())
+
+
+@pytest.mark.parametrize("format_name", sorted(REWRITERS))
+def test_a_file_that_is_not_of_its_format_is_refused(format_name: str) -> None:
+    with pytest.raises(DataError):
+        rewritten(REWRITERS[format_name], b'\xff\xfe"x')
+
+
+README = "# Photos\n\nPhotos of [dogs](https://example.org/" + "a" * 200 + ").\n\n| a | b |\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (README, True),
+        (README + f"![x](data:image/jpeg;base64,{BASE64 * 2})", False),
+        (README + "\n".join(LINES * 2), False),
+        (README + DISGUISES["uuencode"] * 4, False),
+        (README + DISGUISES["pixels as text"], False),
+        (README + JPEG.hex(" "), False),
+        (README + "\x00", False),
+    ],
+)
+def test_documents_are_text_for_people(text: str, kept: bool) -> None:
+    if kept:
+        assert rewritten(REWRITERS["document"], text.encode()) == text.encode()
+        return
+    with pytest.raises(DataError):
+        rewritten(REWRITERS["document"], text.encode())
+
+
+EMBEDDING = [NOISE.gauss(0, 1) for _ in range(512)]
+PERSONAL = {
+    "key": "0001",
+    "exif": json.dumps({"Image Model": "x", "GPS GPSLatitude": "[48, 8, 0]"}),
+    "GPSLatitude": "48.1",
+    "latitude": 48.1,
+    "bodySerialNumber": "12345",
+    "embedding": EMBEDDING,
+    "features": EMBEDDING,
+    "photographer": "Jane Doe",
+    "source": "https://example.org/1.jpg",
+    "sha256": "ab" * 32,
+    "face_landmarks": [1, 2, 3, 4],
+    "caption": "A dog.",
+}
+FOUND = {
+    "gps": {"latitude": 1},
+    "hashes": {"sha256": 1},
+    "landmarks": {"face_landmarks": 1},
+    "names": {"photographer": 1},
+    "text": {"caption": 1},
+    "urls": {"source": 1},
+}
+
+
+def test_exif_copies_and_embeddings_are_dropped_and_the_rest_is_reported() -> None:
+    limits = Limits()
+    limits.open("a.jsonl")
+    kept = limits.record(PERSONAL)
+    dropped = {"exif", "GPSLatitude", "bodySerialNumber", "embedding", "features"}
+    assert set(PERSONAL) - set(kept) == dropped
+    report = limits.content.to_dict()
+    assert report == {
+        "found": {"a.jsonl": FOUND},
+        "dropped": {"a.jsonl": dict.fromkeys(sorted(dropped), 1)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("drop", "gone"),
+    [
+        (("gps",), {"latitude", "GPSLatitude"}),
+        (("names", "caption"), {"photographer", "caption"}),
+        (("urls", "hashes"), {"source", "sha256"}),
+        (("landmarks",), {"face_landmarks"}),
+        ((), set()),
+    ],
+)
+def test_keys_to_drop(drop: tuple[str, ...], gone: set[str]) -> None:
+    assert set(PERSONAL) - set(Limits(drop).record(PERSONAL)) == gone
+    nested = Limits(drop).record({"meta": {"deep": PERSONAL}})["meta"]["deep"]
+    assert set(PERSONAL) - set(nested) == gone
+    values = {key: [value] for key, value in PERSONAL.items()}
+    pq.write_table(pa.table(values), file := io.BytesIO())
+    fresh = pq.read_table(io.BytesIO(rewritten(rewrite_table, file.getvalue(), "a", Limits(drop))))
+    assert {key for key, value in fresh.to_pylist()[0].items() if value is None} == gone
+
+
+def test_words_of_keys_are_whole_words() -> None:
+    limits = Limits()
+    record = {"shape": 3, "geometry": "x", "annotation": 1, "sharpness": 0.5, "flat": 2, "clan": 1}
+    assert limits.record(record) == record
+    assert limits.content.to_dict()["found"] == {}
+
+
+def test_the_report_of_many_files_is_short() -> None:
+    content = Content()
+    for number in range(70):
+        content.add(f"labels/{number}.json", "text", "caption")
+    assert content.to_dict()["found"] == {"labels/*.json": {"text": {"caption": 70}}}
+    for number in range(70):
+        content.add(f"{number}/a.json", "text", "caption")
+    assert content.to_dict()["found"] == {"*.json": {"text": {"caption": 140}}}
+
+
+def test_the_shared_annotations_are_kept(shared_data: Path) -> None:
+    data = (shared_data / "coco/instances.json").read_bytes()
+    assert rewritten(rewrite_coco, data) == data

@@ -10,7 +10,7 @@ import pytest
 
 from curate.core.errors import ManifestError
 from curate.manifest import store
-from curate.manifest.run import SHAPE, check_shape
+from curate.manifest.run import OPTIONAL, SHAPE, check_shape
 from tests.conftest import ROOT
 
 DEMO = json.loads((ROOT / "manifests/demo/run.json").read_text())
@@ -18,7 +18,9 @@ SCHEMA = json.loads((ROOT / "manifests/run-1.schema.json").read_text())
 
 
 def compare_keys(shape: Mapping[str, Any], schema: dict[str, Any], where: str) -> None:
-    assert set(shape) == set(schema["properties"]) == set(schema["required"]), where
+    optional = {key for key in shape if f"{where}.{key}".removeprefix("run.") in OPTIONAL}
+    assert set(shape) == set(schema["properties"]), where
+    assert set(shape) - optional == set(schema["required"]), where
     assert schema["additionalProperties"] is False, where
     for key, inner in shape.items():
         if isinstance(inner, Mapping):

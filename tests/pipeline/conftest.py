@@ -12,7 +12,8 @@ from curate import Recipe, Session
 @pytest.fixture(scope="session")
 def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("finished") / "out"
-    curate.blur(photos, out, Recipe(profile="fast", shard_size=4), Session(workers=2))
+    recipe = Recipe(profile="fast", shard_size=4, include=("labels.csv",))
+    curate.blur(photos, out, recipe, Session(workers=2))
     return out
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from curate import Box, Recipe, Session
 from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.errors import DataError, PausedError, SourceChangedError, UsageError
 from curate.manifest.store import iter_entries
+from curate.pipeline.verify import iter_problems
 
-FAST = Recipe(profile="fast", shard_size=3)
+FAST = Recipe(profile="fast", shard_size=3, include=("labels.csv",))
 Fingerprint = Callable[[Path], dict[str, str]]
 
 
@@ -89,7 +91,7 @@ def test_pixels_outside_the_hidden_regions_are_the_sources(photos: Path, done: P
     assert (before[outside] == after[outside]).all()
 
 
-def test_annotations_are_copied(photos: Path, done: Path) -> None:
+def test_included_files_are_copied(photos: Path, done: Path) -> None:
     assert (done / "data/labels.csv").read_bytes() == (photos / "labels.csv").read_bytes()
 
 
@@ -217,22 +219,67 @@ def test_source_is_not_changed(photos: Path, done: Path) -> None:
     assert newest < (done / "manifest/run.json").stat().st_mtime_ns
 
 
-def test_disguised_pictures_are_not_copied(small: Path, tmp_path: Path) -> None:
-    shutil.copy(small / "0.png", small / "notes.txt")
-    picture = "iVBORw0KGgo" + "A" * 400
+def test_files_that_are_no_annotations_are_left_out_and_named(small: Path, tmp_path: Path) -> None:
+    picture = "iVBORw0KGgo" + "A" * 900
     (small / "labelme.json").write_text(json.dumps({"imageData": picture}))
-    pq.write_table(pa.table({"image": [b"bytes"]}), small / "images.parquet")
     pq.write_table(pa.table({"label": ["cat"]}), small / "labels.parquet")
+    (small / "0.txt").write_text("a caption")
     (small / "thumbs.db").write_bytes(b"x")
+    (small / "LICENSE").write_text("As you like.\n")
     summary = curate.blur(small, tmp_path / "out", FAST)
-    assert summary.others == {"carried": 1, "rebuilt": 0, "left_out": 4}
-    lines = map(json.loads, (tmp_path / "out/manifest/others.jsonl").read_text().splitlines())
-    reasons = {line["path"]: line.get("reason") for line in lines}
-    assert "text" in str(reasons["notes.txt"])
-    assert "base64" in reasons["labelme.json"]
-    assert "'image'" in reasons["images.parquet"]
-    assert reasons["labels.parquet"] is None
+    assert summary.others == {"carried": 1, "included": 0, "rebuilt": 0, "left_out": 4}
+    assert summary.left_out == ("0.txt", "labelme.json", "labels.parquet", "thumbs.db")
+    text = summary.to_text()
+    assert "left out: 0.txt, labelme.json, labels.parquet, thumbs.db" in text
+    assert "such as 0.txt: --include '*.txt'" in text
+    assert "such as labels.parquet: --include '*.parquet'" in text
     assert not list((tmp_path / "out/data").glob("*.db"))
+    everything = replace(FAST, include=("*",))
+    summary = curate.blur(small, tmp_path / "all", everything)
+    assert summary.others == {"carried": 5, "included": 5, "rebuilt": 0, "left_out": 0}
+    assert "copied as they are, unread, with --include: 5" in summary.to_text()
+    assert list(iter_problems(tmp_path / "all", small, 1)) == []
+
+
+def test_annotations_that_cannot_be_parsed_end_the_run_before_any_image(
+    small: Path, tmp_path: Path
+) -> None:
+    (small / "metadata.jsonl").write_text('{"file_name": "0.png"')
+    with pytest.raises(DataError, match=r"metadata\.jsonl.*--include 'metadata\.jsonl'"):
+        curate.blur(small, tmp_path / "out", FAST)
+    assert not (tmp_path / "out").exists()
+    summary = curate.blur(small, tmp_path / "out", replace(FAST, include=("metadata.*",)))
+    assert summary.others["included"] == 1
+
+
+def test_the_content_report_is_in_the_summary_the_manifest_and_verify(
+    small: Path, tmp_path: Path
+) -> None:
+    row = {"file_name": "0.png", "exif": {"GPSLatitude": 1}, "author": "Jane", "lat": 1.5}
+    (small / "metadata.jsonl").write_text(json.dumps(row) + "\n")
+    out = tmp_path / "out"
+    summary = curate.blur(small, out, FAST)
+    found = {"metadata.jsonl": {"gps": {"lat": 1}, "names": {"author": 1}}}
+    report = {"dropped": {"metadata.jsonl": {"exif": 1}}, "found": found}
+    assert summary.content == report
+    assert "gps: lat (1)" in summary.to_text()
+    assert "Left out of the annotations: exif (1)" in summary.to_text()
+    run = json.loads((out / "manifest/run.json").read_text())
+    assert run["content"] == report
+    assert list(iter_problems(out, small, 1)) == []
+    run["content"]["found"] = {}
+    (out / "manifest/run.json").write_text(json.dumps(run))
+    curate.seal_manifest(out)
+    [problem] = iter_problems(out, None, 1)
+    assert problem.detail == "content is not what the annotations contain"
+    dropped = curate.blur(small, tmp_path / "o", replace(FAST, drop_keys=("gps", "author")))
+    assert json.loads((tmp_path / "o/data/metadata.jsonl").read_text()) == {
+        "file_name": "0.png",
+        "exif": {},
+    }
+    assert dropped.content["dropped"] == {
+        "metadata.jsonl": {"GPSLatitude": 1, "author": 1, "lat": 1}
+    }
 
 
 def test_names_that_are_not_valid_text_are_withheld_with_distinct_ids(
@@ -252,7 +299,7 @@ def test_names_that_are_not_valid_text_are_withheld_with_distinct_ids(
     summary = curate.blur(small, tmp_path / "out", recipe)
     assert summary.reasons == {"name": 4}
     assert summary.written == 9
-    assert summary.others == {"carried": 0, "rebuilt": 0, "left_out": 1}
+    assert summary.others == {"carried": 0, "included": 0, "rebuilt": 0, "left_out": 1}
     listed = (tmp_path / "out/manifest/others.jsonl").read_text()
     assert json.loads(listed) == {
         "path": "./\\xe9.csv",

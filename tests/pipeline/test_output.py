@@ -52,7 +52,10 @@ def test_names_in_a_finished_output_are_counted_without_changing_it(
     source = tmp_path / "source"
     source.mkdir()
     shutil.copy(photos / "val/coins/coins.png", source / "Ada_Lovelace_0001.png")
-    captions = {"annotations": [{"caption": "Ada Lovelace and Charles Babbage"}]}
+    captions = {
+        "images": [{"id": 1, "file_name": "Ada_Lovelace_0001.png"}],
+        "annotations": [{"image_id": 1, "caption": "Ada Lovelace and Charles Babbage"}],
+    }
     (source / "captions.json").write_text(json.dumps(captions))
     curate.blur(source, tmp_path / "out", Recipe(profile="fast"))
     names = count_names(tmp_path / "out")

@@ -406,7 +406,7 @@ def test_an_output_listed_as_an_image_and_as_another_file_is_reported(out: Path)
 
 
 def test_a_picture_in_the_text_of_a_manifest_is_reported(out: Path) -> None:
-    picture = "iVBORw0KGgo" + "A" * 400
+    picture = "iVBORw0KGgo" + "A" * 900
     (out / "manifest/log.jsonl").write_text(json.dumps({"event": picture}) + "\n")
     curate.seal_manifest(out)
     assert kinds(out) == {("leak", "manifest/log.jsonl")}

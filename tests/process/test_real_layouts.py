@@ -37,12 +37,12 @@ def test_real_photos_in_every_layout(layout: str, shared_data: Path, tmp_path: P
     summary = json.loads(blur.stdout)
     assert summary["written"] == len(example.splits)
     assert summary["images_with_faces"] >= 2
-    assert summary["others"]["carried"] == len(example.copied)
+    assert summary["others"]["carried"] == len(example.written)
     verify = subprocess.run(
         [*CURATE, "verify", str(out), "--source", str(source)], capture_output=True, text=True
     )
     assert verify.returncode == 0, verify.stdout + verify.stderr
-    for path in example.copied:
+    for path in example.written:
         assert (out / "data" / path).read_bytes() == (source / path).read_bytes()
     before, after = example.load(source), example.load(out / "data")
     assert len(after) == len(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 import shutil
@@ -20,11 +21,13 @@ from curate.balance.correct.report import Findings, to_dict
 from curate.balance.correct.source import Origin
 from curate.balance.correct.verify import OTHERS_FATES, digest_rows
 from curate.core.affine import Affine
-from curate.core.errors import ManifestError
+from curate.core.errors import DataError, ManifestError
 from curate.core.protocols import SidecarFile, SidecarSource, Source, iter_containers
 from curate.core.records import printable
 from curate.layouts.access.address import is_address
 from curate.layouts.editing import Editor, GeneratedImage, Outcome, open_editor, rebuild_edited
+from curate.layouts.sidecars.table import rewrite_table
+from curate.layouts.sidecars.values import Limits
 from curate.manifest import corrections, store
 from curate.pipeline.assembly import gather, list_others, path_of
 from curate.pipeline.run import Run
@@ -140,11 +143,25 @@ def _edit_one(
         target.unlink()
         return line | {"reason": "its image was removed"}
     if fate.outcome is Outcome.SAME:
-        with source.open_sidecar(other) as file, target.open("wb") as copy:
-            shutil.copyfileobj(file, copy)
+        _copy(source, other, target)
     note = {"note": fate.note} if fate.note else {}
     is_same = fate.outcome is Outcome.SAME
     return line | {"carried": is_same, "edited": not is_same} | _digest(target) | note
+
+
+def _copy(source: SidecarSource, other: SidecarFile, target: Path) -> None:
+    """Copy a file; Parquet is written again, without bytes and dictionary entries not in use."""
+    with source.open_sidecar(other) as file, target.open("wb") as copy:
+        if other.path.suffix.lower() != ".parquet":
+            shutil.copyfileobj(file, copy)
+            return
+        with contextlib.suppress(DataError):  # another file of this name
+            rewrite_table(file, copy, other.uri, Limits(()))
+            return
+        file.seek(0)
+        copy.seek(0)
+        copy.truncate()
+        shutil.copyfileobj(file, copy)
 
 
 def _write_new(editor: Editor, copies: Path) -> Iterator[dict[str, Any]]:

@@ -151,18 +151,18 @@ class Piece:
     number: int = 0
 
 
-def iter_pieces(file: BinaryIO, keys: Collection[str], name: str) -> Iterator[Piece]:
+def iter_pieces(file: BinaryIO, keys: Collection[str] | None, name: str) -> Iterator[Piece]:
     """Cut a JSON object into pieces; memory grows with the largest item only.
 
     Args:
         file: the document, which was checked to be valid JSON.
-        keys: keys of the lists to cut into items.
+        keys: keys of the lists to cut into items, or None for all.
         name: name in messages.
 
     Raises:
         DataError: if an item is larger than 256 MB, or the document is not valid JSON.
     """
-    cutter = _Cutter(frozenset(keys), name)
+    cutter = _Cutter(None if keys is None else frozenset(keys), name)
     while block := file.read(_BLOCK):
         yield from cutter.feed(block)
     yield from cutter.finish()
@@ -174,7 +174,7 @@ class _Cutter:
     Offsets count from the start of the document.
     """
 
-    def __init__(self, keys: frozenset[str], name: str) -> None:
+    def __init__(self, keys: frozenset[str] | None, name: str) -> None:
         self._keys = keys
         self._name = name
         self._buffer = b""
@@ -219,11 +219,14 @@ class _Cutter:
                 self._list = None
         elif depth == 1 and symbol == ":":
             self._key = self._read_key(offset)
-        elif depth == 1 and symbol == "[" and self._key in self._keys:
+        elif depth == 1 and symbol == "[" and self._is_cut():
             yield from self._text(offset + 1)
             self._list, self._number = self._key, 0
         elif (depth == 1 and symbol == ",") or (depth == 0 and symbol == "{"):
             self._key, self._key_start = None, offset + 1
+
+    def _is_cut(self) -> bool:
+        return bool(self._key) and (self._keys is None or self._key in self._keys)
 
     def _find_marks(self, block: bytes) -> Iterator[tuple[int, str, int]]:
         """Iterate over offsets, symbols and depths of possible cuts outside strings."""

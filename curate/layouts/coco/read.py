@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
+from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import Problems, open_annotation, read_head, resolve, shorten
 from curate.layouts.archives import note_archives
 from curate.layouts.coco.groups import NAME, Opener, iter_annotations, iter_image_ids
 from curate.layouts.coco.json import Item, iter_annotated, looks_like_coco
+from curate.layouts.coco.rewrite import rewrite_coco
 from curate.layouts.files import not_recognised, split_in, split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_panoptic_map
+from curate.layouts.sidecars.values import Limits
 from curate.storage.index import NameIndex
 
 _SHOWN = 4
@@ -106,9 +109,22 @@ class Coco(LabelMapLayout):
 
     def _jsons(self) -> Iterator[tuple[str, Opener]]:
         for info in self.folder.files():
-            is_json = info.regular and info.path.endswith(".json")
-            if is_json and looks_like_coco(read_head(self.folder, info.path)):
+            if info.regular and self.format_of(info.path):
                 yield info.path, partial(open_annotation, self.folder, info.path)
+
+    def format_of(self, path: str) -> str:
+        """Return ``coco`` for COCO JSON files."""
+        is_json = path.endswith(".json")
+        return "coco" if is_json and looks_like_coco(read_head(self.folder, path)) else ""
+
+    def rewrite_sidecar(
+        self, file: SidecarFile, opened: BinaryIO, target: BinaryIO, limits: Limits
+    ) -> None:
+        """Write an annotation file again from its parsed values; see `SidecarSource`."""
+        if file.format == "coco":
+            rewrite_coco(opened, target, file.uri, limits)
+        else:
+            super().rewrite_sidecar(file, opened, target, limits)
 
     def may_be_label_map(self, path: str) -> bool:
         """Return whether a panoptic JSON file names a file as a label map."""

@@ -53,6 +53,11 @@ class HfFolder(ImageFolder):
         record = super().parse(inner)
         return ImageRecord(id=path, uri=path, split=record.split, category=record.category)
 
+    def format_of(self, path: str) -> str:
+        """Return the format of a metadata file."""
+        name = PurePosixPath(path)
+        return name.suffix[1:] if name.name in NAMES else ""
+
     def check(self, strict: bool = False) -> Iterator[str]:
         """Look for all images that the metadata names.
 

@@ -1,26 +1,69 @@
-"""Search of sidecar files for encoded images, which would bypass face detection.
-
-Annotations are text or tables. A file that contains images in another form (a renamed photo,
-``imageData`` of LabelMe, ``pixels`` of FER2013, a Parquet column of bytes) is left out.
-"""
+"""Files beside the images: parsed, limited, and written again from the parsed values."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
-from curate.layouts.sidecars.table import find_in_table
-from curate.layouts.sidecars.text import find_in_file
+from curate.core.errors import DataError
+from curate.layouts.sidecars.table import check_table, rewrite_table
+from curate.layouts.sidecars.text import (
+    rewrite_csv,
+    rewrite_document,
+    rewrite_json,
+    rewrite_json_lines,
+)
+from curate.layouts.sidecars.values import Limits
+from curate.storage.regular import open_regular
 
-__all__ = ["find_pictures"]
+Rewriter = Callable[[BinaryIO, BinaryIO, str, Limits], None]
+
+REWRITERS: Mapping[str, Rewriter] = {
+    "csv": rewrite_csv,
+    "document": rewrite_document,
+    "json": rewrite_json,
+    "jsonl": rewrite_json_lines,
+    "parquet": rewrite_table,
+    "tsv": rewrite_csv,
+}
+"""Functions that rewrite a file of a format: source, target, name in messages, limits."""
 
 
-def find_pictures(path: Path) -> str | None:
-    """Return in one line why a file may contain images, or None; memory is bounded.
+EXCESS = "it contains values over the limits of annotations"
 
-    Args:
-        path: file with the suffix of an annotation file.
 
-    Raises:
-        OSError: if it cannot be read.
-    """
-    return find_in_table(path) if path.suffix.lower() == ".parquet" else find_in_file(path)
+class NullTarget(io.RawIOBase):
+    """Target that discards what is written."""
+
+    _size = 0
+
+    def writable(self) -> bool:
+        """Return that it can be written."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Discard bytes."""
+        self._size += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """Return the number of bytes written."""
+        return self._size
+
+
+def find_excess(path: Path) -> str | None:
+    """Return why a text or table that curate wrote contains values over the limits, or None."""
+    suffix = path.suffix[1:].lower()
+    limits = Limits(())
+    rewrite = check_table if suffix == "parquet" else REWRITERS.get(suffix, rewrite_document)
+    target = cast(BinaryIO, NullTarget())
+    try:
+        with open_regular(path) as file:
+            rewrite(file, target, path.name, limits)
+    except DataError as error:
+        return f"it cannot be parsed: {error}"
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    return EXCESS if limits.content.count_dropped() else None

@@ -1,241 +1,227 @@
-"""Encoded images in tables: columns of bytes, lists of pixel values, and encoded text."""
+"""Rewriting of tables: only values within the limits, and dictionaries without unused entries."""
 
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from curate.layouts.sidecars.text import MAX_NUMBERS, find_in_text
+from curate.core.errors import DataError
+from curate.layouts.sidecars.content import kind_of_key
+from curate.layouts.sidecars.values import MAX_TEXT, Limits, is_text
 
 ROWS = 512
-"""Rows searched together."""
+"""Rows limited together."""
 
 _REWRITTEN = 1 << 14  # rows of a row group
-
-# An image of 28 × 28 pixels spread over columns has 784; label tables have fewer.
-_MAX_COLUMNS = 500
-
-
-def find_in_table(path: Path) -> str | None:
-    """Return why a Parquet file may contain images, or None.
-
-    Args:
-        path: Parquet file.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with path.open("rb") as stream:
-        try:
-            with pq.ParquetFile(stream) as table:
-                if reason := find_in_schema(table.schema_arrow):
-                    return reason
-                batches = table.iter_batches(batch_size=ROWS)
-                return next(filter(None, map(find_in_batch, batches)), None)
-        except (pa.ArrowException, ValueError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # an error of the file system; invalid files have no errno
-            return "it is not a readable Parquet file"
+_MAX_COLUMNS = 200  # of numbers; an image of 16 × 16 pixels spread over columns has 256
+_MAX_NAME = 128
+_SCALE = 64  # of the limits for the metadata, which name classes
+_METADATA = (b"huggingface", b"pandas")
 
 
-def open_compacted(file: BinaryIO) -> BinaryIO:
-    """Rewrite a Parquet file to a temporary file with nothing but its values and metadata.
+def rewrite_table(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
+    """Rewrite a Parquet file with nothing but its values, as far as these are within the limits.
 
     A copy would keep bytes between its pages, and dictionary entries that no row uses: a
-    categorical column of a filtered table contains the categories of all removed rows.
+    categorical column of a filtered table contains the categories of all removed rows. Values
+    over the limits, and columns of bytes, become null.
 
-    Args:
-        file: Parquet file; closed.
-
-    Returns:
-        The rewritten file at its start, or ``file`` at its start if it is not valid Parquet.
+    Raises:
+        DataError: if it is not valid Parquet.
     """
+    with _clear_errors(name):
+        _rewrite(file, target, limits)
+
+
+def check_table(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
+    """Check the columns of a Parquet file of a known schema; nothing is written.
+
+    Raises:
+        DataError: if it is not valid Parquet.
+    """
+    import pyarrow.parquet as pq
+
+    with _clear_errors(name):
+        for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(ROWS, use_threads=False):
+            limit_columns(batch, limits)
+
+
+@contextmanager
+def _clear_errors(name: str) -> Iterator[None]:
     import pyarrow as pa
 
-    target = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - closed by the caller
     try:
-        _rewrite(file, target)
+        yield
     except (pa.ArrowException, ValueError, OSError) as error:
-        target.close()
         if isinstance(error, OSError) and error.errno is not None:
-            raise
-        file.seek(0)
-        return file
-    file.close()
-    target.seek(0)
-    return target
+            raise  # an error of the file system; invalid files have no errno
+        line = " ".join(str(error).split())[:200]
+        raise DataError(f"{name} is not a readable Parquet file ({line})") from None
 
 
-def _rewrite(file: BinaryIO, target: BinaryIO) -> None:
+def _rewrite(file: BinaryIO, target: BinaryIO, limits: Limits) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.ParquetFile(file, pre_buffer=False)
-    schema, groups = table.schema_arrow, table.metadata.num_row_groups
+    groups = table.metadata.num_row_groups
+    schema = limit_schema(table.schema_arrow, limits)
     codec = table.metadata.row_group(0).column(0).compression if groups and len(schema) else "NONE"
     codec = "NONE" if codec == "UNCOMPRESSED" else codec
     with pq.ParquetWriter(target, schema, compression=codec) as writer:
         for number in range(groups):
             batches = table.iter_batches(_REWRITTEN, row_groups=[number], use_threads=False)
             for batch in batches:
-                fresh = [_compact(column) for column in batch.columns]
-                writer.write_batch(pa.RecordBatch.from_arrays(fresh, schema=schema))
+                columns = limit_columns(batch, limits)
+                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
 
 
-def _compact(column: Any) -> Any:
-    """Return a column without unused dictionary entries and without data under nulls."""
+def limit_schema(schema: Any, limits: Limits, images: Collection[str] = ()) -> Any:
+    """Return a schema with nullable columns and without metadata over the limits.
+
+    Args:
+        schema: Arrow schema.
+        limits: limits on the metadata.
+        images: image columns, which are kept as they are.
+
+    Raises:
+        DataError: if a column name is too long.
+    """
     import pyarrow as pa
 
-    if pa.types.is_dictionary(column.type):
-        fresh = column.dictionary_decode().dictionary_encode()
-        indices = fresh.indices.cast(column.type.index_type)
-        return pa.DictionaryArray.from_arrays(
-            indices, fresh.dictionary, ordered=column.type.ordered
-        )
-    if "dictionary" in str(column.type):  # nested in lists, structs or maps
-        return pa.array(column.to_pylist(), type=column.type)
-    return column.take(pa.array(np.arange(len(column))))
-
-
-def find_in_schema(schema: Any) -> str | None:
-    """Return why the columns of an Arrow schema, or its metadata, may contain images, or None."""
-    for field in schema:
-        if kind := _forbidden(field.type, in_list=False):
-            return f"its column {field.name!r} holds {kind}"
-    return find_in_text(_iter_metadata(schema))
-
-
-def _forbidden(kind: Any, in_list: bool) -> str | None:
-    """Return what a column type contains that annotations do not, or None."""
-    import pyarrow as pa
-
-    kind = getattr(kind, "storage_type", kind)
-    if pa.types.is_dictionary(kind):
-        return _forbidden(kind.value_type, in_list)
-    if pa.types.is_nested(kind):
-        inside = in_list or not pa.types.is_struct(kind)
-        parts = (_forbidden(kind.field(i).type, inside) for i in range(kind.num_fields))
-        return next((part for part in parts if part), None)
-    if "binary" in str(kind):
-        return "bytes"
-    if in_list and str(kind) in ("int8", "uint8", "int16", "uint16"):
-        return "lists of small numbers"
-    return None
-
-
-def _iter_metadata(schema: Any) -> Iterator[bytes]:
-    """Iterate over metadata and field names as text."""
-    for holder in (schema, *_iter_fields(schema)):
-        for key, value in (holder.metadata or {}).items():
-            # The serialized schema, which the reader has decoded already.
-            if key != b"ARROW:schema":
-                yield key.decode().encode() + b": " + value.decode().encode() + b"\n"
-    for field in _iter_fields(schema):
-        yield field.name.encode() + b"\n"
-
-
-def _iter_fields(parent: Any) -> Iterator[Any]:
-    import pyarrow as pa
-
-    for index in range(len(parent) if isinstance(parent, pa.Schema) else parent.num_fields):
-        field = parent.field(index)
-        yield field
-        if pa.types.is_nested(field.type):
-            yield from _iter_fields(field.type)
-
-
-def find_in_batch(batch: Any) -> str | None:
-    """Return why the rows of a record batch of about `ROWS` may contain images, or None."""
-    leaves = [
-        leaf
-        for name, column in zip(batch.schema.names, batch.columns, strict=True)
-        for leaf in _iter_leaves(name, column, None)
+    for name in schema.names:
+        if len(name) > _MAX_NAME or not is_text(name):
+            raise DataError(f"the column {name[:80]!a} has a name that is too long; rename it")
+    fields = [
+        field if field.name in images else pa.field(field.name, field.type, True)
+        for field in schema
     ]
-    texts = (_join(name, values) for name, values, _ in leaves if _is_text(values))
-    return find_in_text(texts) or _find_pixels(leaves)
+    metadata = {}
+    for key, value in (schema.metadata or {}).items():
+        if key in _METADATA and _is_small_json(value, limits):
+            metadata[key] = value
+        elif key != b"ARROW:schema":
+            limits.drop(f"metadata {key[:_MAX_NAME].decode('ascii', 'replace')}")
+    return pa.schema(fields, metadata or None)
 
 
-def _find_pixels(leaves: list[tuple[str, Any, Any]]) -> str | None:
-    for name, values, offsets in leaves:
-        if offsets is not None and _has_long_rows(values, offsets):
-            return f"its column {name!r} holds a picture as numbers"
-    small = sum(offsets is None and _is_like_pixels(values) for _, values, offsets in leaves)
-    if small >= _MAX_COLUMNS:
-        return f"it holds {small} columns of small numbers, which may be pixels"
-    return None
+def _is_small_json(data: bytes, limits: Limits) -> bool:
+    """Return whether metadata are JSON within the limits, written as a program writes it."""
+    try:
+        value = json.loads(data)
+        plain = json.dumps(value, ensure_ascii=data.isascii()).encode()
+    except (ValueError, RecursionError):
+        return False
+    quiet = Limits(())
+    return len(plain) >= len(data) and quiet.record({"": value}, _SCALE) == {"": value}
 
 
-def _iter_leaves(name: str, array: Any, offsets: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Iterate over flattened columns: name, values, and list offsets of each row.
+def limit_columns(batch: Any, limits: Limits, images: Collection[str] = ()) -> list[Any]:
+    """Return the columns of a record batch with values over the limits replaced by null.
 
-    The offsets are None for values outside lists, which are one per row.
+    Args:
+        batch: rows of a table.
+        limits: limits on the values.
+        images: image columns, of which only the paths are limited.
     """
-    import pyarrow as pa
-
-    array = getattr(array, "storage", array)
-    kind = array.type
-    if pa.types.is_dictionary(kind):
-        yield from _iter_leaves(name, array.dictionary_decode(), offsets)
-    elif pa.types.is_struct(kind):
-        for index in range(kind.num_fields):
-            inner_name = f"{name}.{kind.field(index).name}"
-            yield from _iter_leaves(inner_name, array.field(index), offsets)
-    elif pa.types.is_nested(kind):
-        bounds = _bounds_of(array)
-        inner = bounds if offsets is None else bounds[offsets]
-        yield from _iter_leaves(name, array.values, inner)
-    else:
-        yield name, array, offsets
+    numbers = 0
+    columns = []
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if name in images:
+            columns.append(_limit_paths(name, column, limits))
+            continue
+        if _is_number(column.type) and not _has_flags(column):
+            numbers += 1
+            if numbers > _MAX_COLUMNS:
+                columns.append(_drop_all(name, column, limits))
+                continue
+        columns.append(_limit_column(name, column, limits))
+    return columns
 
 
-def _bounds_of(array: Any) -> Any:
-    import pyarrow as pa
-
-    if pa.types.is_fixed_size_list(array.type):
-        return (np.arange(len(array) + 1) + array.offset) * array.type.list_size
-    return array.offsets.to_numpy(zero_copy_only=False)
-
-
-def _is_text(leaf: Any) -> bool:
-    return "string" in str(leaf.type)
-
-
-def _join(name: str, leaf: Any) -> bytes:
-    """Format strings as lines of JSON, so that they are searched like a text file."""
-    lead = f"{json.dumps(name.rpartition('.')[2])}: "
-    return "".join(f'{lead}"{text}"\n' for text in leaf.drop_null().to_pylist()).encode()
-
-
-def _has_long_rows(leaf: Any, offsets: Any) -> bool:
-    for row in np.flatnonzero(np.diff(offsets) >= MAX_NUMBERS):
-        start, stop = int(offsets[row]), int(offsets[row + 1])
-        if _is_like_pixels(leaf.slice(start, stop - start)):
-            return True
-    return False
-
-
-def _is_like_pixels(values: Any) -> bool:
-    """Return whether all values are in the range of pixels.
-
-    These are 0 to 255, including fractions from 0 to 1, or integers from −128 to 127.
-    Fractions of both signs also occur in embeddings.
-    """
+def _limit_paths(name: str, column: Any, limits: Limits) -> Any:
+    """Return an image column without paths over the limits."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
-        return False
-    extent = pc.min_max(values.cast(pa.float64(), safe=False)).as_py()
+    paths = pc.struct_field(column, "path")
+    fits = [path is None or (len(path) <= MAX_TEXT and is_text(path)) for path in paths.to_pylist()]
+    if all(fits):
+        return column
+    limits.drop(f"{name}.path", len(fits) - sum(fits))
+    arrays = [
+        pc.if_else(pa.array(fits), paths, None) if field.name == "path" else column.field(index)
+        for index, field in enumerate(column.type)
+    ]
+    return pa.StructArray.from_arrays(arrays, fields=list(column.type), mask=column.is_null())
+
+
+def _limit_column(name: str, column: Any, limits: Limits) -> Any:
+    import pyarrow as pa
+
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return pa.ExtensionArray.from_storage(kind, _limit_column(name, column.storage, limits))
+    if pa.types.is_dictionary(kind):
+        fresh = _limit_column(name, column.dictionary_decode(), limits).dictionary_encode()
+        indices = fresh.indices.cast(kind.index_type)
+        return pa.DictionaryArray.from_arrays(indices, fresh.dictionary, ordered=kind.ordered)
+    found = kind_of_key(name)
+    if limits.drops(name) or _is_bytes(kind):
+        return _drop_all(name, column, limits)
+    if not (pa.types.is_nested(kind) or _is_string(kind)):
+        if found is not None:
+            limits.note(found, name, len(column) - column.null_count)
+        return column.take(pa.array(np.arange(len(column))))
+    is_map = pa.types.is_map(kind)
+    values, kept, changed = column.to_pylist(), [], False
+    for value in values:
+        limits.begin()
+        plain = dict(value) if is_map and value is not None else value
+        limited = limits.value(name, plain) if plain is not None else None
+        same = limited == plain or (limited is not None and _has_nan(plain))
+        changed |= not same
+        kept.append(value if same else list(limited.items()) if is_map and limited else limited)
+    if changed or "dictionary" in str(kind):
+        return pa.array(kept, type=kind)
+    return column.take(pa.array(np.arange(len(column))))
+
+
+def _has_nan(value: Any) -> bool:
+    return isinstance(value, list | dict) and "nan" in str(value)
+
+
+def _drop_all(name: str, column: Any, limits: Limits) -> Any:
+    import pyarrow as pa
+
+    count = len(column) - column.null_count
+    if count:
+        limits.drop(name, count)
+    return pa.nulls(len(column), column.type)
+
+
+def _is_bytes(kind: Any) -> bool:
+    return "binary" in str(kind) and "string" not in str(kind)
+
+
+def _is_string(kind: Any) -> bool:
+    return "string" in str(kind)
+
+
+def _is_number(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _has_flags(column: Any) -> bool:
+    """Return whether all numbers are 0 or 1, as of attributes."""
+    import pyarrow.compute as pc
+
+    extent = pc.min_max(column).as_py()
     low, high = extent["min"], extent["max"]
-    if low is None:
-        return False
-    signed = pa.types.is_integer(values.type) and low >= -128 and high <= 127
-    return bool(signed or (low >= 0 and high <= 255))
+    return low is None or (low in (0, 1) and high in (0, 1) and len(pc.unique(column)) <= 3)

@@ -20,7 +20,7 @@ from curate.layouts.editing.geometry import (
     round_pixels,
     visible_share,
 )
-from curate.layouts.tables.images import compact, replace_images
+from curate.layouts.tables.images import replace_images
 from curate.layouts.tables.layout import TableLayout
 from curate.layouts.tables.rows import Rows, Slice
 
@@ -144,7 +144,7 @@ def _take(
     """Return the kept rows of a slice with the outputs of their images."""
     chosen = piece.batch.take(pa.array(kept, pa.int64()))
     columns = [
-        replace_images(column, outputs[name]) if name in outputs else compact(column)
+        replace_images(column, outputs[name]) if name in outputs else column
         for name, column in zip(chosen.schema.names, chosen.columns, strict=True)
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)

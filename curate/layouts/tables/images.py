@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 
 from curate.core.errors import DataError
-from curate.layouts.sidecars import table as carried_table
 
 _FEATURES = b"huggingface"
 _MAX_NAME = 255  # bytes, the limit of file systems
@@ -82,7 +81,6 @@ def parse_columns(schema: Any, table: str) -> ImageColumns:
                 "for faces; give each image a column of its own, or remove it"
             )
     _check_names(names, table)
-    _raise_find(carried_table.find_in_schema(_text_schema(schema, names)), table)
     labels = [name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"]
     label = "label" if "label" in labels else next(iter(labels), None)
     return ImageColumns(
@@ -123,44 +121,6 @@ def _check_names(names: Sequence[str], table: str) -> None:
         plain = name not in ("", ".", "..") and "/" not in name and "\0" not in name
         if not plain or len(name.encode()) > _MAX_NAME:
             raise DataError(f"the column {name!r} of {table!r} is not a valid file name; rename it")
-
-
-def check_texts(batch: Any, columns: ImageColumns, table: str) -> None:
-    """Search all columns except image bytes, including file names, for encoded images.
-
-    Args:
-        batch: rows of the table; image bytes may be missing.
-        columns: image columns of the table.
-        table: path of the table, for messages.
-
-    Raises:
-        DataError: if an image is found; names the column.
-    """
-    import pyarrow.compute as pc  # on demand: it is slow to import
-
-    arrays = [
-        pc.struct_field(array, "path") if name in columns.names else array
-        for name, array in zip(batch.schema.names, batch.columns, strict=True)
-    ]
-    texts = pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
-    if reason := carried_table.find_in_batch(texts):
-        for name in texts.schema.names:
-            if carried_table.find_in_batch(texts.select([name])):
-                reason = f"column {name!r}: {reason}"
-                break
-    _raise_find(reason, table)
-
-
-def _raise_find(reason: str | None, table: str) -> None:
-    if reason is not None:
-        raise DataError(
-            f"{table!r} may contain images outside its image columns ({reason}); remove them"
-        )
-
-
-def _text_schema(schema: Any, names: Sequence[str]) -> Any:
-    fields = [field.with_type(pa.string()) if field.name in names else field for field in schema]
-    return pa.schema(fields, schema.metadata)
 
 
 def find_images(column: Any) -> list[bool]:
@@ -223,15 +183,3 @@ def replace_images(column: Any, outputs: Sequence[bytes | None]) -> Any:
     ]
     mask = pc.or_(column.is_null(), pa.array(withheld))
     return pa.StructArray.from_arrays(arrays, fields=fields, mask=mask)
-
-
-def compact(column: Any) -> Any:
-    """Return a column without data under nulls, outside slices, or in unused dictionary entries."""
-    if pa.types.is_dictionary(column.type):
-        fresh = column.dictionary_decode().dictionary_encode()
-        return pa.DictionaryArray.from_arrays(
-            fresh.indices.cast(column.type.index_type),
-            fresh.dictionary,
-            ordered=column.type.ordered,
-        )
-    return column.take(pa.array(np.arange(len(column))))

@@ -14,9 +14,9 @@ from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.containers import ContainerLayout, LastOpened, parse_uri, split_of
+from curate.layouts.sidecars.table import limit_columns, limit_schema
+from curate.layouts.sidecars.values import Limits
 from curate.layouts.tables.images import (
-    check_texts,
-    compact,
     read_image,
     replace_images,
     writable_schema,
@@ -53,23 +53,30 @@ class TableLayout(ContainerLayout):
         return split_of(container)
 
     def check(self, strict: bool = False) -> Iterator[str]:
-        """Search all columns except image bytes for encoded images.
+        """Read the schemas of all tables.
 
         Raises:
-            DataError: if there is one, or no table with images.
+            DataError: if one is invalid, or there is no table with images.
         """
         yield from super().check(strict)
         for container in self.containers():
-            with self._open(container) as rows:
-                _check_texts(rows)
+            with self._open(container):
+                pass
 
-    def inspect(self, container: str) -> Iterator[str]:
-        """Search all columns except image bytes for encoded images; see `check`."""
+    def inspect(self, container: str, limits: Limits | None = None) -> Iterator[str]:
+        """Check all columns except image bytes against the limits."""
+        limits = limits or Limits(())
+        limits.open(container)
+        before = limits.content.count_dropped()
         try:
             with self._open(container) as rows:
-                _check_texts(rows)
+                limit_schema(rows.table.schema, limits, rows.columns.names)
+                for batch in rows.table.iter_texts(rows.columns):
+                    limit_columns(batch, limits, rows.columns.names)
         except DataError as error:
             yield str(error)
+        if limits.content.count_dropped() > before:
+            yield "its columns contain values over the limits of annotations"
 
     def records(self) -> Iterator[ImageRecord]:
         """Iterate over all images, sorted by id."""
@@ -117,8 +124,10 @@ class TableLayout(ContainerLayout):
         """Return None: only reading the table would tell."""
         return None
 
-    def rebuild(self, container: str, outputs: Outputs, target: BinaryIO) -> Iterator[SidecarFile]:
-        """Rewrite a table; nothing is left out.
+    def rebuild(
+        self, container: str, outputs: Outputs, target: BinaryIO, limits: Limits | None = None
+    ) -> Iterator[SidecarFile]:
+        """Rewrite a table; values over the limits become null.
 
         Row groups end where they did, and wherever a group would exceed the memory limit.
         """
@@ -126,27 +135,33 @@ class TableLayout(ContainerLayout):
         def replaced(piece: Slice, rows: Rows, schema: Any) -> Any:
             return _rebuild_slice(piece, rows, schema, outputs)
 
-        self.rewrite(container, replaced, target)
+        self.rewrite(container, replaced, target, limits)
         yield from ()
 
-    def rewrite(self, container: str, edit: Edit, target: BinaryIO) -> None:
+    def rewrite(
+        self, container: str, edit: Edit, target: BinaryIO, limits: Limits | None = None
+    ) -> None:
         """Rewrite a table, slice by slice.
 
         Args:
             container: one of ``containers()``.
             edit: returns a record batch of the schema for each slice.
             target: file to write to.
+            limits: limits on the values of the other columns.
         """
+        limits = limits or Limits(())
+        limits.open(container)
         with self._open(container) as rows:
-            schema = writable_schema(rows.table.schema, rows.columns)
+            schema = limit_schema(rows.table.schema, limits, rows.columns.names)
+            schema = writable_schema(schema, rows.columns)
             held: list[Any] = []
             with rows.table.open_writer(target, schema) as writer:
                 for piece in rows.table.iter_slices(schema.names):
-                    held.append(edit(piece, rows, schema))
+                    batch = edit(piece, rows, schema)
+                    columns = limit_columns(batch, limits, rows.columns.names)
+                    held.append(pa.RecordBatch.from_arrays(columns, schema=schema))
                     if piece.closes or sum(batch.nbytes for batch in held) >= _GROUP_BYTES:
                         group = pa.Table.from_batches(held, schema).combine_chunks()
-                        for batch in group.to_batches():
-                            check_texts(batch, rows.columns, container)
                         if group.num_rows:  # readers use the size of the first group as batch size
                             writer.write_table(group)
                         held = []
@@ -165,11 +180,6 @@ class TableLayout(ContainerLayout):
             raise
 
 
-def _check_texts(rows: Rows) -> None:
-    for batch in rows.table.iter_texts(rows.columns):
-        check_texts(batch, rows.columns, rows.container)
-
-
 def _rebuild_slice(piece: Slice, rows: Rows, schema: Any, outputs: Outputs) -> Any:
     columns = []
     for name, column in zip(piece.batch.schema.names, piece.batch.columns, strict=True):
@@ -178,5 +188,5 @@ def _rebuild_slice(piece: Slice, rows: Rows, schema: Any, outputs: Outputs) -> A
             made = [None if record_id is None else outputs(record_id) for record_id in ids]
             columns.append(replace_images(column, made))
         else:
-            columns.append(compact(column))
+            columns.append(column)
     return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -16,9 +16,8 @@ from xml.sax.saxutils import escape
 from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.layouts.access.folder import iter_files
-from curate.layouts.annotations import has_document_type
+from curate.layouts.annotations import has_document_type, iter_utf8
 from curate.layouts.faces.boxes import NAME, FoundFaces, GivenFaces, make_box, one_line
-from curate.layouts.voc.read import iter_utf8
 
 _LARGEST = 4 << 20
 _FIELDS = ("pose", "truncated", "occluded", "difficult")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import posixpath
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -12,23 +11,26 @@ from typing import Any, BinaryIO
 from xml.parsers import expat
 
 from curate.core.errors import DataError
+from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import (
     Problems,
     iter_lines,
+    iter_utf8,
     open_annotation,
     resolve,
     shorten,
-    xml_encoding,
 )
 from curate.layouts.archives import note_archives
 from curate.layouts.files import not_recognised, split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_voc_map
+from curate.layouts.sidecars.text import rewrite_list
+from curate.layouts.sidecars.values import Limits
+from curate.layouts.voc.rewrite import rewrite_xml
 from curate.storage.index import NameIndex
 
 _MAX_DEPTH = 64
-_BLOCK = 1 << 16
 _MAX_TEXT = 1 << 12
 _SIZES = (("annotation", "size", "width"), ("annotation", "size", "height"))
 _FILENAME = ("annotation", "filename")
@@ -71,25 +73,6 @@ def _read(file: BinaryIO, name: str) -> dict[tuple[str, ...], str]:
 
     parse_xml(file, name, text, lambda tags: None)
     return texts
-
-
-def iter_utf8(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """Read an XML file in the encoding that it declares, and return it as UTF-8 in pieces.
-
-    Raises:
-        DataError: if the file is not in that encoding.
-    """
-    head = file.read(_BLOCK)
-    encoding = xml_encoding(head)
-    try:
-        decoder = codecs.getincrementaldecoder(encoding)("strict")
-        while head:
-            text = decoder.decode(head)
-            yield text.encode()
-            head = file.read(_BLOCK)
-        decoder.decode(b"", final=True)
-    except UnicodeError:
-        raise DataError(f"{name} is not valid {encoding} text") from None
 
 
 def parse_xml(
@@ -205,7 +188,7 @@ class Voc(LabelMapLayout):
         yield from self._list_problems.report(strict)
         yield from problems.report(strict)
         if foreign:
-            yield f"{foreign:,} XML files contain a local path in <path>; copied unchanged."
+            yield f"{foreign:,} XML files contain a local path in <path>; kept as it is."
         for one, other, text in (
             ("image", "label", "images have no XML in Annotations"),
             ("label", "image", "XML files have no image in JPEGImages"),
@@ -237,6 +220,24 @@ class Voc(LabelMapLayout):
         if found is not None and found.regular:
             with open_annotation(self.folder, label) as file:
                 yield from load_objects(file, label)
+
+    def format_of(self, path: str) -> str:
+        """Return the format of XML files in ``Annotations`` and of lists in ``ImageSets``."""
+        kind, name = self.kind_of(path)[0], path.lower()
+        if kind == ANNOTATIONS and name.endswith(".xml"):
+            return "xml"
+        return "list" if kind == LISTS and name.endswith(".txt") else ""
+
+    def rewrite_sidecar(
+        self, file: SidecarFile, opened: BinaryIO, target: BinaryIO, limits: Limits
+    ) -> None:
+        """Write an annotation file again from its parsed values; see `SidecarSource`."""
+        if file.format == "xml":
+            rewrite_xml(opened, target, file.uri, limits)
+        elif file.format == "list":
+            rewrite_list(opened, target, file.uri, limits)
+        else:
+            super().rewrite_sidecar(file, opened, target, limits)
 
     def may_be_label_map(self, path: str) -> bool:
         """Return whether a file is a PNG in a folder of segmentations."""

@@ -13,9 +13,15 @@ from curate.core.errors import DataError
 from curate.core.protocols import SidecarFile
 from curate.layouts.editing.changes import Edits, GeneratedImage
 from curate.layouts.editing.geometry import find_geometry
-from curate.layouts.sidecars.text import find_in_blocks
+from curate.layouts.sidecars.values import Limits
 from curate.layouts.tables.edit import move_row, refuse_geometry
-from curate.layouts.webdataset.read import WebDataset, copy_member, is_image, is_plain, write_member
+from curate.layouts.webdataset.read import (
+    MemberWriter,
+    WebDataset,
+    is_image,
+    is_plain,
+    write_member,
+)
 from curate.layouts.webdataset.tar import END, Kind, Member, iter_members
 
 _MAX_JSON = 1 << 26  # bytes of a JSON member
@@ -71,6 +77,7 @@ class _Writer:
         self._file = file
         self._target = target
         self._placed = placed
+        self._texts = MemberWriter(file, target, tar, Limits(()))
 
     def iter_generated(self, members: list[Member]) -> Iterator[tuple[Member, GeneratedImage]]:
         """Iterate over the images to generate from a sample."""
@@ -100,7 +107,7 @@ class _Writer:
             elif member.kind is Kind.FOLDER:
                 if is_plain(member.path):
                     write_member(replace(member, size=0), [], self._target)
-            elif reason := copy_member(member, self._file, self._target):
+            elif reason := self._texts.copy(member):
                 yield member, reason
 
     def write_generated(
@@ -137,7 +144,7 @@ class _Writer:
         """Write a text member of a generated image; returns why it is left out, or None."""
         where = f"{self._tar}/{member.path}"
         if generated.is_copy or member.kind is not Kind.FILE or not member.size:
-            return copy_member(own, self._file, self._target)
+            return self._texts.copy(member, own)
         if not member.path.lower().endswith(".json"):
             words = member.name[len(member.key) :].split(".")
             if any(find_geometry(word, "1") for word in words):
@@ -145,11 +152,9 @@ class _Writer:
                     f"{where} seems to contain coordinates, which cannot be "
                     "transformed; use an augmentation that keeps the geometry, such as photometric"
                 )
-            return copy_member(own, self._file, self._target)
+            return self._texts.copy(member, own)
         data = self._move_json(member, generated, where)
-        if reason := find_in_blocks([data]):
-            return reason
-        write_member(replace(own, size=len(data)), [data], self._target)
+        self._texts.write(own, self._texts.rewrite(member, data))
         return None
 
     def _move_json(self, member: Member, generated: GeneratedImage, where: str) -> bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -23,18 +24,34 @@ from curate.layouts.containers import (
     parse_uri,
     split_of,
 )
-from curate.layouts.files import is_image_name
-from curate.layouts.sidecars.text import find_in_blocks
+from curate.layouts.files import find_image, is_document_name, is_image_name
+from curate.layouts.sidecars import Rewriter
+from curate.layouts.sidecars.text import rewrite_document, rewrite_json, rewrite_text
+from curate.layouts.sidecars.values import Limits
 from curate.layouts.webdataset.tar import END, Kind, Member, format_header, iter_members, padding
 
 _COMPRESSED = re.compile(r"\.(?:tar\.(?:gz|bz2|xz|zst|lz4)|tgz|tbz2|txz)$", re.IGNORECASE)
-_VECTOR_SUFFIXES = frozenset({".svg", ".eps", ".ps", ".pdf", ".xpm", ".xbm"})
-"""Vector images, which are text."""
+_TEXTS = frozenset(
+    {
+        "txt",
+        "text",
+        "caption",
+        "cls",
+        "cls2",
+        "class",
+        "label",
+        "id",
+        "index",
+        "score",
+        "key",
+        "url",
+    }
+)
+"""Endings of members that are a short text or prose."""
 
 _MAX_EXAMINED = 8  # tar files per folder, when recognising the layout
 _MAX_NAME = 255  # bytes, the limit of file systems
 _MAX_PATH = 1024  # bytes below the work folder; the limit of the whole path is 4096
-_BLOCK = 1 << 20  # bytes copied at a time
 _UNREAD = -1
 
 Outputs = Callable[[str], bytes | None]
@@ -43,9 +60,9 @@ Outputs = Callable[[str], bytes | None]
 class WebDataset(ContainerLayout):
     """Uncompressed tar files; the id of an image is the path of the tar file and its name.
 
-    Each member with an image suffix is an image, including ``.seg.png``. Other members are
-    copied if they are text. Tar files are rewritten in order, without owners, times and
-    extended headers.
+    Each member with an image suffix is an image, including ``.seg.png``. JSON and short texts
+    are written again from their content. Tar files are rewritten in order, without owners, times
+    and extended headers.
 
     Args:
         folder: files of the dataset.
@@ -124,7 +141,9 @@ class WebDataset(ContainerLayout):
         size = parse_uri(record.uri)[1]
         return None if size == _UNREAD else size
 
-    def rebuild(self, container: str, outputs: Outputs, target: BinaryIO) -> Iterator[SidecarFile]:
+    def rebuild(
+        self, container: str, outputs: Outputs, target: BinaryIO, limits: Limits | None = None
+    ) -> Iterator[SidecarFile]:
         """Rewrite a tar file; yields the members that were left out.
 
         A sample whose images are all withheld is left out as a whole.
@@ -132,11 +151,12 @@ class WebDataset(ContainerLayout):
         self._images_of(container)  # errors are raised before anything is written
         with self.open_container(container) as file:
             for _, group in groupby(iter_members(file, container), key=lambda member: member.key):
-                for member, reason in _write_sample(list(group), container, outputs, file, target):
+                writer = MemberWriter(file, target, container, limits or Limits(()))
+                for member, reason in _write_sample(list(group), container, outputs, writer):
                     yield SidecarFile(PurePosixPath(container, member.path), "", False, reason)
         target.write(END)
 
-    def inspect(self, container: str) -> Iterator[str]:
+    def inspect(self, container: str, limits: Limits | None = None) -> Iterator[str]:
         """Compare a tar file with its rewritten version; yields the differences."""
 
         def outputs(record_id: str) -> bytes | None:
@@ -145,7 +165,7 @@ class WebDataset(ContainerLayout):
 
         with self.open_container(container) as file:
             same = ComparingTarget(file)
-            for left in self.rebuild(container, outputs, cast(BinaryIO, same)):
+            for left in self.rebuild(container, outputs, cast(BinaryIO, same), limits):
                 yield f"its member {left.path.relative_to(container)} should not be: {left.reason}"
             offset = same.find_difference()
         if offset is not None:
@@ -202,7 +222,7 @@ def _index_images(members: Iterable[Member], tar: str) -> dict[str, Member]:
 
 
 def _write_sample(
-    members: list[Member], tar: str, outputs: Outputs, file: BinaryIO, target: BinaryIO
+    members: list[Member], tar: str, outputs: Outputs, writer: MemberWriter
 ) -> Iterator[tuple[Member, str]]:
     """Write the members of a sample; yields those that are left out, with the reason."""
 
@@ -214,47 +234,84 @@ def _write_sample(
     for member in members:
         if is_image(member):
             if (data := output_of(member)) is not None:
-                write_member(replace(member, kind=Kind.FILE, size=len(data)), [data], target)
+                write_member(replace(member, kind=Kind.FILE, size=len(data)), [data], writer.target)
         elif is_withheld:
             yield member, "the images of its sample are withheld"
         elif member.kind is Kind.FOLDER:
             if is_text_path(member.path):
-                write_member(replace(member, size=0), [], target)
-        elif reason := copy_member(member, file, target):
+                write_member(replace(member, size=0), [], writer.target)
+        elif reason := writer.copy(member):
             yield member, reason
 
 
-def copy_member(member: Member, file: BinaryIO, target: BinaryIO) -> str | None:
-    """Copy a member if it is text without images; otherwise return the reason.
+@dataclass(frozen=True, slots=True)
+class MemberWriter:
+    """Writer of the annotations of samples.
 
-    The bytes that are checked are those that are written.
+    Args:
+        file: open tar file.
+        target: file to write to.
+        tar: path of the tar file.
+        limits: limits on the values.
     """
-    if member.kind is not Kind.FILE:
-        return f"it is {member.kind.value}"
-    if not is_text_path(member.path):
-        return "its name is not valid UTF-8"
-    if PurePosixPath(member.path).suffix.lower() in _VECTOR_SUFFIXES:
-        return "it may be a vector drawing"
-    start = target.tell()
-    target.write(format_header(member))
-    if reason := find_in_blocks(_iter_copied(member, file, target)):
-        target.seek(start)
-        target.truncate()
-        return reason
-    target.write(padding(member.size))
-    return None
 
+    file: BinaryIO
+    target: BinaryIO
+    tar: str
+    limits: Limits
 
-def _iter_copied(member: Member, file: BinaryIO, target: BinaryIO) -> Iterator[bytes]:
-    file.seek(member.offset)
-    left = member.size
-    while left:
-        block = file.read(min(left, _BLOCK))
-        if not block:
+    def copy(self, member: Member, own: Member | None = None) -> str | None:
+        """Write a JSON or text member again from its content; otherwise return the reason.
+
+        Args:
+            member: member to read.
+            own: member to write, if its name differs.
+        """
+        path = f"{self.tar}/{member.path}"
+        if member.kind is not Kind.FILE:
+            return f"it is {member.kind.value}"
+        if not is_text_path(member.path):
+            return "its name is not valid UTF-8"
+        is_included = self.limits.includes(path)
+        if not is_included and self._rewriter_of(member) is None:
+            return "not an annotation of a sample"
+        if member.size > _MAX_TEXT:
+            return f"it is longer than {_MAX_TEXT >> 20} MB"
+        self.file.seek(member.offset)
+        data = self.file.read(member.size)
+        if len(data) < member.size:
             raise DataError("a tar file was truncated while it was read; restore it")
-        target.write(block)
-        left -= len(block)
-        yield block
+        if is_included and (reason := find_image(path, data)):
+            return reason
+        if is_included:
+            self.limits.open(f"{self.tar}/*{PurePosixPath(path).suffix}")
+            self.limits.note("unread", "(file)")
+        try:
+            self.write(own or member, data if is_included else self.rewrite(member, data))
+        except DataError as error:
+            return str(error).removeprefix(f"{path} ")
+        return None
+
+    def rewrite(self, member: Member, data: bytes) -> bytes:
+        """Return an annotation written again from its content."""
+        path = f"{self.tar}/{member.path}"
+        self.limits.open(f"{self.tar}/*{PurePosixPath(path).suffix}")
+        out = io.BytesIO()
+        rewrite = self._rewriter_of(member) or rewrite_text
+        rewrite(io.BytesIO(data), out, path, self.limits)
+        return out.getvalue()
+
+    def _rewriter_of(self, member: Member) -> Rewriter | None:
+        ending = PurePosixPath(member.path).suffix[1:].lower()
+        if ending == "json":
+            return rewrite_json
+        if ending in _TEXTS:
+            return rewrite_text
+        return rewrite_document if is_document_name(member.path) else None
+
+    def write(self, member: Member, data: bytes) -> None:
+        """Write a member with its content."""
+        write_member(replace(member, size=len(data)), [data], self.target)
 
 
 def write_member(member: Member, blocks: Iterable[bytes], target: BinaryIO) -> None:

@@ -11,7 +11,7 @@ from curate.core.errors import DataError
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import Problems, open_annotation, read_head, resolve, shorten
 
-_MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 _MAX_DEPTH = 16
 _SPLITS = ("train", "val", "test", "minival")
 _KEYS = (b"names:", b"nc:")
@@ -58,7 +58,8 @@ def load_config(folder: Folder, path: str, problems: Problems) -> Config:
     Raises:
         DataError: if it is not valid YAML.
     """
-    value = _load_yaml(folder, path)
+    with open_annotation(folder, path) as file:
+        value = parse_yaml(file.read(MAX_BYTES + 1), path)
     classes, keypoints, dimensions, flips = None, 0, 2, None
     with problems.collect(path):
         classes = _count_classes(value, path)
@@ -68,7 +69,7 @@ def load_config(folder: Folder, path: str, problems: Problems) -> Config:
         flips = _flips(value, keypoints, path)
     lists, notes = [], []
     if isinstance(value.get("path"), str) and value["path"].startswith(("/", "~", "..")):
-        notes.append(f"{path}: path is {shorten(value['path'])}; copied unchanged.")
+        notes.append(f"{path}: path is {shorten(value['path'])}; kept as it is.")
     for split in _SPLITS:
         entries = value.get(split)
         for number, entry in enumerate(entries if isinstance(entries, list) else [entries]):
@@ -96,14 +97,17 @@ def _looks_like_config(head: bytes) -> bool:
     )
 
 
-def _load_yaml(folder: Folder, path: str) -> Mapping[str, Any]:
+def parse_yaml(data: bytes, path: str) -> Mapping[str, Any]:
+    """Parse a configuration of bounded size and depth.
+
+    Raises:
+        DataError: if it is not valid YAML.
+    """
     import yaml
 
-    with open_annotation(folder, path) as file:
-        data = file.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
+    if len(data) > MAX_BYTES:
         raise DataError(
-            f"{path} is longer than {_MAX_BYTES >> 20} MB, which is too long for a configuration"
+            f"{path} is longer than {MAX_BYTES >> 20} MB, which is too long for a configuration"
         )
     try:
         _check_events(yaml.parse(data, Loader=yaml.SafeLoader), path)

@@ -7,15 +7,19 @@ import posixpath
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
+from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import FileInfo, Folder
 from curate.layouts.annotations import Problems, iter_lines, open_annotation, resolve, shorten
 from curate.layouts.archives import note_archives
 from curate.layouts.files import ANNOTATION_SUFFIXES, FileLayout, not_recognised, split_of_folders
+from curate.layouts.sidecars.text import rewrite_list
+from curate.layouts.sidecars.values import Limits
 from curate.layouts.yolo.config import Config, find_config, load_config
+from curate.layouts.yolo.rewrite import rewrite_config, rewrite_labels, rewrite_names
 from curate.storage.index import NameIndex
 
 _TOLERANCE = 1e-6  # rounding of a box at the border, written with six digits
@@ -72,6 +76,7 @@ def _number(text: str, where: str) -> float:
 _CATEGORY = "category"
 _LABELS = "lines of labels"
 _SPLITS = ("train", "val", "valid", "test")
+_NAMES = frozenset({"classes.txt", "obj.names"})
 _NOT_LABELS = frozenset({"classes.txt", "README.txt"})
 
 
@@ -103,7 +108,7 @@ class Yolo(FileLayout):
     @cached_property
     def config(self) -> Config:
         """Configuration of the dataset."""
-        path = find_config(self.folder)
+        path = self._config_path
         if path is not None:
             with self._problems.collect(path):
                 return load_config(self.folder, path, self._problems)
@@ -123,6 +128,36 @@ class Yolo(FileLayout):
                         if image:
                             names.add("split", image, split)
         return names
+
+    def format_of(self, path: str) -> str:
+        """Return the format of labels, the configuration, lists and class names."""
+        name = PurePosixPath(path)
+        if name.suffix in (".yaml", ".yml") and path == self._config_path:
+            return "config"
+        if path in self.list_paths():
+            return "list"
+        if name.name in _NAMES and ("/" not in path or "labels" in name.parts):
+            return "names"
+        return "labels" if _is_label_path(path) else ""
+
+    def rewrite_sidecar(
+        self, file: SidecarFile, opened: BinaryIO, target: BinaryIO, limits: Limits
+    ) -> None:
+        """Write an annotation file again from its parsed values; see `SidecarSource`."""
+        if file.format == "labels":
+            rewrite_labels(opened, target, file.uri, limits, self.config.keypoints)
+        elif file.format == "config":
+            rewrite_config(opened, target, file.uri, limits)
+        elif file.format == "names":
+            rewrite_names(opened, target, file.uri, limits)
+        elif file.format == "list":
+            rewrite_list(opened, target, file.uri, limits)
+        else:
+            super().rewrite_sidecar(file, opened, target, limits)
+
+    @cached_property
+    def _config_path(self) -> str | None:
+        return find_config(self.folder)
 
     def check(self, strict: bool = False) -> Iterator[str]:
         """Read the configuration, all lists and all labels.
@@ -210,9 +245,13 @@ def label_of(path: str) -> str:
 
 
 def _is_label(info: FileInfo) -> bool:
-    path = PurePosixPath(info.path)
+    return info.regular and _is_label_path(info.path)
+
+
+def _is_label_path(name: str) -> bool:
+    path = PurePosixPath(name)
     is_text = path.suffix == ".txt" and path.name not in _NOT_LABELS
-    return info.regular and is_text and "labels" in path.parts[:-1]
+    return is_text and "labels" in path.parts[:-1]
 
 
 def _has_labels(folder: Folder, parent: str) -> bool:

@@ -46,6 +46,20 @@ _EMBEDDED = (
 """What could carry a picture into a card."""
 
 
+_KIND_NAMES = {
+    "exif": "EXIF data",
+    "gps": "places (GPS)",
+    "embeddings": "embeddings",
+    "landmarks": "landmarks of faces and bodies",
+    "urls": "web addresses",
+    "hashes": "digests of originals",
+    "names": "names of people or accounts",
+    "text": "free text",
+    "unread": "files that were copied unread",
+}
+"""Kinds of what annotations contain, as the card names them."""
+
+
 def find_embedded(text: str) -> str | None:
     """What in a card could be a picture, or None; a card links to pictures and holds none."""
     return next((what for pattern, what in _EMBEDDED if pattern.search(text)), None)
@@ -114,6 +128,8 @@ def make_context(
         "splits": list(publication["splits"]),
         "reasons": list(publication["reasons"]),
         "sidecars": [(kind, list(keys)) for kind, keys in publication["sidecars"].items()],
+        "kind_names": _KIND_NAMES,
+        "unread": publication.get("unread", 0),
         "objects_box": publication.get("objects_box"),
         "reports": evidence.names,
         "commands": COMMANDS,

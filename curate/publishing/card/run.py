@@ -13,7 +13,7 @@ from curate.core.errors import DataError, UsageError
 from curate.manifest.checksums import load_checksums, update_checksums
 from curate.manifest.files import Problem
 from curate.publishing import dataset as datasets
-from curate.publishing.card import governance, picture, render, sidecars
+from curate.publishing.card import governance, picture, render
 from curate.publishing.card.check import (
     CARD,
     CITATION,
@@ -29,7 +29,6 @@ from curate.publishing.card.check import (
 from curate.publishing.card.evidence import load_evidence
 from curate.publishing.card.header import check_header, format_header, make_header
 from curate.publishing.card.questions import Answers, format_template, parse_answers
-from curate.publishing.card.scan import iter_sidecar_counts
 from curate.publishing.croissant.build import PublishedFile, build_croissant
 from curate.publishing.croissant.validate import validate
 from curate.publishing.dataset import Dataset
@@ -249,6 +248,7 @@ def describe_publication(
 ) -> dict[str, Any]:
     """The content of ``manifest/publication.json``: what is published, in which form."""
     counts = dataset.facts["counts"]
+    content, unread = datasets.load_content(dataset)
     with_faces = {} if dataset.is_correction else {"images_with_faces": counts["images_with_faces"]}
     return {
         "version": PUBLICATION_VERSION,
@@ -261,7 +261,8 @@ def describe_publication(
         "counts": with_faces,
         "reasons": datasets.count_withheld(dataset),
         "splits": dict(form.splits),
-        "sidecars": sidecars.merge_counts(iter_sidecar_counts(dataset)),
+        "sidecars": content.kinds(),
+        "unread": unread,
         "objects_box": _box_of(dataset, form),
     }
 

@@ -11,9 +11,11 @@ from typing import Any
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import UsageError
 from curate.core.protocols import ContainerSource, Source
+from curate.layouts.sidecars.values import Limits
 from curate.manifest import store
 from curate.manifest.checksums import save_checksums
 from curate.manifest.files import MANIFEST
+from curate.pipeline.sidecars import inspect_output
 from curate.publishing.dataset import Dataset
 from curate.storage.atomic import open_atomic, save_text
 
@@ -104,7 +106,8 @@ def _rebuild(dataset: Dataset, wanted: Collection[str]) -> None:
         path = dataset.data / container
         if any(name.startswith(f"{container}/") and name not in kept for name in present):
             with open_atomic(path) as file:
-                for _ in source.rebuild(container, _output_of(source, kept), file):
+                limits = Limits((), dataset.facts["recipe"].get("include", ()))
+                for _ in source.rebuild(container, _output_of(source, kept), file, limits):
                     pass
         changes[container] = (store.digest_file(path), path.stat().st_size)
     _note_containers(dataset.out / MANIFEST / store.OTHERS, changes)
@@ -137,6 +140,11 @@ def _rewrite_run(manifest: Path) -> None:
     run["counts"] = tally.to_dict()
     run["records"]["sha256"] = store.digest_parts(records)
     run["others"]["sha256"] = store.digest_file(manifest / store.OTHERS)
+    if "content" in run:
+        limits = Limits((), run["recipe"].get("include", ()))
+        for _ in inspect_output(manifest.parent, run["source"]["layout"], limits):
+            pass  # what is wrong with the annotations is reported by `curate verify`
+        run["content"]["found"] = limits.content.to_dict()["found"]
     store.save_json(run, manifest / store.RUN)
     save_checksums(manifest.parent)
 

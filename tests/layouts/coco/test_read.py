@@ -82,7 +82,7 @@ def test_images_without_a_file_name_are_found_by_their_coco_url(tmp_path: Path) 
     source = open_source(str(tmp_path))
     assert source.layout == "coco"
     [problem, unlisted] = source.check()
-    assert problem.startswith("1 problem in lvis_v1_train.json, copied unchanged; the first: ")
+    assert problem.startswith("1 problems in lvis_v1_train.json; the first: ")
     assert "images[0] has no file_name, only coco_url" in problem
     assert "1 images are not listed" in unlisted
     with pytest.raises(DataError, match="has no file_name, only coco_url; fix it"):
@@ -95,5 +95,5 @@ def test_duplicate_ids_are_counted(tmp_path: Path) -> None:
     taco = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": annotations}
     write(tmp_path, "annotations.json", json.dumps(taco))
     [note] = open_source(str(tmp_path)).check()
-    assert note.startswith("2 problems in annotations.json, copied unchanged; the first: ")
+    assert note.startswith("2 problems in annotations.json; the first: ")
     assert "annotations[1].id is 7, which is duplicated" in note

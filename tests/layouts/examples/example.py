@@ -25,7 +25,8 @@ class Example:
         layout: the registered name.
         build: writes it into an empty folder, with `jpeg` and `png` as images.
         splits: every record's id, with its split.
-        copied: paths of the files that are copied to the output.
+        copied: paths of the files that the layout lists as annotations or documents.
+        foreign: those of them that `curate blur` leaves out.
         load: what the field's own reader makes of a folder, as comparable values.
         broken: by name, damage that makes images unreadable, and the expected error.
         malformed: by name, damage to annotations, and the expected note or, if strict, error.
@@ -50,6 +51,12 @@ class Example:
     rows: Mapping[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     columns: tuple[str, ...] = ("category",)
     aliases: frozenset[tuple[str, str]] = frozenset()
+    foreign: frozenset[str] = frozenset()
+
+    @property
+    def written(self) -> frozenset[str]:
+        """Paths of the files beside the images that `curate blur` writes."""
+        return self.copied - self.foreign
 
 
 def jpeg(seed: int) -> bytes:

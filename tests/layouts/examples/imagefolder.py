@@ -31,6 +31,7 @@ EXAMPLE = Example(
     build=build,
     splits={"train/cat/a.jpg": "train", "train/dog/b.png": "train", "val/cat/c.jpg": "val"},
     copied=frozenset({"classes.txt"}),
+    foreign=frozenset({"classes.txt"}),
     load=load,
     named=False,
 )

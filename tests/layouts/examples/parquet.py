@@ -12,7 +12,6 @@ from tests.layouts.tables.samples import IMAGE, table, write_compacted, write_pa
 
 TRAIN = "data/train-00000-of-00001.parquet"
 TEST = "data/test-00000-of-00001.parquet"
-PICTURE = "iVBORw0KGgo" + "A" * 400
 
 
 def content(rows: int, seed: int, **columns: Any) -> pa.Table:
@@ -45,9 +44,7 @@ def column(**columns: Any) -> Damage:
 BROKEN: Mapping[str, tuple[Damage, str]] = {
     "cut off": (cut(TRAIN), r"train-00000-of-00001\.parquet.*not a valid"),
     "no table": (add(TRAIN, "no table at all"), r"is not a valid Parquet file"),
-    "bytes": (column(raw=pa.array([b"x"])), "'raw' holds bytes"),
     "a list": (column(many=pa.array([[]], pa.list_(IMAGE))), "'many'.*lists of images"),
-    "a picture as text": (column(text=pa.array([PICTURE])), "'text'.*base64"),
     "escapes": (column(**{"../mask": pa.array([None], IMAGE)}), "not a valid file name"),
 }
 

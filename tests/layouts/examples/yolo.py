@@ -20,7 +20,7 @@ def build(root: Path) -> None:
     write(
         root,
         CONFIG,
-        "# made by hand\npath: .\ntrain: images/train\nval: val.txt\nnc: 2\nnames: [dog, cat]\n",
+        "path: .\ntrain: images/train\nval: val.txt\nnc: 2\nnames: [dog, cat]\n",
     )
 
 
@@ -94,7 +94,7 @@ EXAMPLE = Example(
         "a list of no image": (replace("val.txt", "c.jpg", "d.jpg"), "1 images of the lists"),
         "an absolute root": (
             replace(CONFIG, "path: .", "path: /data/x"),
-            "path is '/data/x'; copied",
+            "path is '/data/x'; kept",
         ),
     },
     crowd=crowd,

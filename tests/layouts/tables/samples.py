@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.layouts.sidecars.table import open_compacted
+from curate.layouts.sidecars.table import rewrite_table
+from curate.layouts.sidecars.values import Limits
 from tests.layouts.shards import picture
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -43,8 +45,10 @@ def write_parquet(path: Path, content: pa.Table, **options: Any) -> Path:
 
 def write_compacted(path: Path, content: pa.Table) -> Path:
     """Write a table such that rewriting it gives the same bytes."""
-    with open_compacted(write_parquet(path, content).open("rb")) as file:
-        path.write_bytes(file.read())
+    out = io.BytesIO()
+    with write_parquet(path, content).open("rb") as file:
+        rewrite_table(file, out, path.name, Limits(()))
+    path.write_bytes(out.getvalue())
     return path
 
 

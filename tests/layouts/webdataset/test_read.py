@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import os
@@ -14,7 +15,6 @@ from curate.layouts.access.folder import LocalFolder
 from curate.layouts.webdataset.read import WebDataset
 from tests.layouts.shards import picture, read_all, read_tar, rebuild, write_tar
 
-BASE64 = b'{"imageData": "iVBORw0KGgo' + b"A" * 400 + b'"}'
 SAMPLES = [
     ("b/2.jpg", picture(1)),
     ("b/2.json", b'{"caption": "two"}'),
@@ -112,10 +112,13 @@ def test_a_sample_keeps_its_written_images(source: WebDataset, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
-        ("1.npy", b"\x93NUMPY\x01\x00", "text"),
-        ("1.thumb", picture(9), "text"),
-        ("1.json", BASE64, "base64"),
-        ("1.svg", b"<svg/>", "vector"),
+        ("1.npy", b"\x93NUMPY\x01\x00", "not an annotation"),
+        ("1.thumb", picture(9), "not an annotation"),
+        ("1.svg", b"<svg/>", "not an annotation"),
+        ("1.json", b'{"a": 1', "not valid JSON"),
+        ("1.json", b"[1, 2]", "not a JSON object"),
+        ("1.txt", base64.b64encode(bytes(range(256)) * 9), "neither a short text nor prose"),
+        ("1.cls", b"\xff\xd8", "not UTF-8"),
         (os.fsdecode(b"caf\xe9.txt"), b"a", "UTF-8"),
     ],
 )
@@ -131,7 +134,7 @@ def test_a_member_that_may_be_an_image_is_left_out(
 
 
 def test_a_long_text_is_copied_whole(tmp_path: Path) -> None:
-    text = b"a line of words\n" * 300_000
+    text = b"a line of words\n" * 1000
     write_tar(tmp_path / "in/a.tar", [("1.jpg", picture(1)), ("1.txt", text)])
     source = WebDataset(LocalFolder(tmp_path / "in"))
     rebuild(source, read_all(source), tmp_path / "out")
@@ -265,7 +268,7 @@ def test_the_downloaded_tar_beside_an_unpacked_dataset_is_noted(tmp_path: Path) 
     (tmp_path / "VOC2012/Annotations/1.xml").write_bytes(b"<annotation/>")
     assert recognise(LocalFolder(tmp_path))[0] == "voc"
     notes = list(open_source(str(tmp_path)).check())
-    assert notes[0].startswith("1 archive or table that may contain images left out")
+    assert notes[0].startswith("1 archives or tables that may contain images left out")
 
 
 @pytest.mark.parametrize(

@@ -93,9 +93,9 @@ def test_labels_that_only_differ_a_little_are_counted(tmp_path: Path) -> None:
     config = "names: [x]\ntrain: ../train/images\nval: /content/val/images\ntest: ../test/images\n"
     write(tmp_path, "data.yaml", config)
     configured, labels = open_source(str(tmp_path)).check()
-    assert configured.startswith("1 problem in data.yaml, copied unchanged; the first: ")
+    assert configured.startswith("1 problems in data.yaml; the first: ")
     assert "val is '/content/val/images'" in configured
-    assert labels.startswith("2 problems in lines of labels, copied unchanged; the first: ")
+    assert labels.startswith("2 problems in lines of labels; the first: ")
     assert "line 1: 1.0004 is not between 0 and 1" in labels
 
 

@@ -21,7 +21,6 @@ from curate.core.errors import CurateError, DataError, MissingExtraError, UsageE
 from curate.publishing.card.evidence import COMMANDS, SIGNS
 from curate.publishing.card.figures import find_mismatches
 from curate.publishing.card.governance import make_rows
-from curate.publishing.card.sidecars import count_keys
 from curate.publishing.croissant.build import NEURIPS_2026
 from tests.publishing.outs import ANSWERS, answer, make_out, write_answers
 
@@ -420,37 +419,20 @@ def test_an_unknown_governance_row_is_named() -> None:
         make_rows({}, {}, {"gdpr-99": {"evidence": "x"}})
 
 
-def test_what_sidecars_still_contain_is_told_by_key(out: Path) -> None:
-    assert count_keys(
-        [
-            {"exif": {"GPSLatitude": 1.5, "Make": "x"}, "url": "https://example.org/a.jpg"},
-            {"photographer": "A. Person", "embedding": [0.1] * 128, "bbox": [1, 2, 3, 4]},
-            {"caption": "a street", "sha256": "00", "keypoints": [1.0] * 51},
-            {"segmentation": [[1.5] * 200], "width": 5, "id": 7},
-        ]
-    ) == {
-        "EXIF data": {"exif": 1},
-        "digests of originals": {"sha256": 1},
-        "embeddings": {"embedding": 1},
-        "free text": {"caption": 1},
-        "landmarks of faces and bodies": {"keypoints": 1},
-        "names of people or accounts": {"photographer": 1},
-        "places (GPS)": {"GPSLatitude": 1},
-        "web addresses": {"url": 1},
-    }
-
-
 def test_sidecars_in_the_card(tmp_path: Path) -> None:
-    folder = tmp_path / "place"
     from tests.publishing.outs import write_photos
 
-    write_photos(folder / "photos")
-    rows = [{"file": "a", "author": "x", "flickr_url": "https://example.org"}] * 3
-    (folder / "photos/train/rows.json").write_text(json.dumps({"rows": rows}))
-    (folder / "photos/train/table.csv").write_text("name,latitude\na,1.5\nb,\n")
+    folder = tmp_path / "place"
+    photos = folder / "photos"
+    write_photos(photos)
+    rows = [
+        {"file_name": path.relative_to(photos).as_posix(), "author": "x", "latitude": 1.5}
+        for path in sorted(photos.rglob("*.jpg"))
+    ]
+    (photos / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = make_out(folder)
     text = (out / "README.md").read_text()
-    assert "| web addresses | flickr_url | " in text
+    assert "| names of people or accounts | author | " in text
     assert "| places (GPS) | latitude | " in text
     assert list(find_mismatches(text, {})) != []
     assert curate.write_card(out, curate.CardOptions(check=True)).problems == ()

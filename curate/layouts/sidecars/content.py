@@ -1,0 +1,157 @@
+"""What annotations contain that can identify people: kinds, keys and counts by file."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import Any
+
+_WORDS = {
+    "exif": "exif xmp iptc maker makernote serial camera lens",
+    "gps": "gps latitude longitude lat lon lng geo geotag geolocation",
+    "embeddings": "embed embeds embedding embeddings vector vectors vec",
+    "landmarks": "landmark landmarks keypoint keypoints kpt kpts joints",
+    "urls": "url urls uri uris link links href",
+    "hashes": "sha sha1 sha256 sha512 md5 hash phash dhash digest checksum",
+    "names": "person persons people author authors photographer user username owner identity "
+    "celebrity contact email mail artist creator uploader nickname firstname lastname surname",
+    "text": "caption captions text texts title description comment comments note notes sentence "
+    "sentences question answer raw",
+}
+KINDS: Mapping[str, frozenset[str]] = {kind: frozenset(t.split()) for kind, t in _WORDS.items()}
+"""What keys of annotations suggest about people, by the words of a key."""
+
+DROPPED_KINDS = ("embeddings", "exif")
+"""Kinds that are dropped by default."""
+
+MAX_KEY = 128
+"""Characters of a key."""
+
+_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+\d*|[A-Z]+\d*|\d+")
+_EXIF_TAG = re.compile(r"GPS[A-Z]\w+|(?:EXIF|Exif|Image|Thumbnail|MakerNote|Interop)[ :]\w.*")
+URL = re.compile(r"(?:https?|ftp|s3|gs)://[^\s\"'<>]+")
+_DIGEST = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})", re.IGNORECASE)
+
+
+@lru_cache(1 << 14)
+def words_of(key: str) -> frozenset[str]:
+    """Return the words of a key in lower case, such as gps and latitude of GPSLatitude."""
+    return frozenset(word.lower() for word in _WORD.findall(key[:MAX_KEY]))
+
+
+@lru_cache(1 << 14)
+def kinds_of_key(key: str) -> tuple[str, ...]:
+    """Return what a key suggests, of `KINDS`; GPSLatitude is both EXIF data and a place."""
+    words = words_of(key)
+    kinds = tuple(kind for kind, known in KINDS.items() if words & known)
+    return ("exif", *kinds) if _EXIF_TAG.fullmatch(key) and "exif" not in kinds else kinds
+
+
+def kind_of_key(key: str) -> str | None:
+    """Return the first of `kinds_of_key`, or None."""
+    return next(iter(kinds_of_key(key)), None)
+
+
+def kind_of_text(value: str) -> str | None:
+    """Return what a text is whatever its key, or None."""
+    if URL.match(value):
+        return "urls"
+    if _DIGEST.fullmatch(value):
+        return "hashes"
+    return "text" if len(value) > 40 and value.count(" ") > 5 else None
+
+
+_MAX_FILES = 64
+_MAX_KEYS = 1000
+
+
+class Content:
+    """Counts of values by file, kind and key, and of dropped values by file and key.
+
+    Up to 64 files are listed one by one; of more files, those of a folder with one suffix are
+    counted together, so that the report of a million label files remains short.
+    """
+
+    def __init__(self) -> None:
+        self._found: Counter[tuple[str, str, str]] = Counter()
+        self._dropped: Counter[tuple[str, str]] = Counter()
+        self._files: dict[str, None] = {}
+        self._level = 0
+
+    def open(self, file: str) -> None:
+        """Count a file, whether or not anything is found in it."""
+        self._group(file)
+
+    def add(self, file: str, kind: str, key: str, count: int = 1) -> None:
+        """Count values that were kept."""
+        place = (self._group(file), kind, key)
+        if place in self._found or len(self._found) < _MAX_KEYS:
+            self._found[place] += count
+
+    def add_dropped(self, file: str, key: str, count: int = 1) -> None:
+        """Count values that were dropped."""
+        place = (self._group(file), key)
+        if place in self._dropped or len(self._dropped) < _MAX_KEYS:
+            self._dropped[place] += count
+
+    def count_dropped(self) -> int:
+        """Return the number of dropped values."""
+        return self._dropped.total()
+
+    def merge(self, other: Mapping[str, Any]) -> None:
+        """Add a report that `to_dict` has returned."""
+        for file, kinds in other["found"].items():
+            for kind, keys in kinds.items():
+                for key, count in keys.items():
+                    self.add(file, kind, key, count)
+        for file, keys in other["dropped"].items():
+            for key, count in keys.items():
+                self.add_dropped(file, key, count)
+
+    def kinds(self) -> dict[str, dict[str, int]]:
+        """Return the counts of values that were kept, by kind and key over all files."""
+        kinds: dict[str, Counter[str]] = {}
+        for (_, kind, key), count in self._found.items():
+            kinds.setdefault(kind, Counter())[key] += count
+        return {kind: dict(sorted(keys.items())) for kind, keys in sorted(kinds.items())}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values: ``found`` by file, kind and key; ``dropped`` by file and key."""
+        found: dict[str, dict[str, dict[str, int]]] = {}
+        for (file, kind, key), count in sorted(self._found.items()):
+            found.setdefault(file, {}).setdefault(kind, {})[key] = count
+        dropped: dict[str, dict[str, int]] = {}
+        for (file, key), count in sorted(self._dropped.items()):
+            dropped.setdefault(file, {})[key] = count
+        return {"found": found, "dropped": dropped}
+
+    def _group(self, file: str) -> str:
+        """Return the name under which a file is counted."""
+        name = _shorten(file, self._level)
+        if name not in self._files:
+            self._files[name] = None
+            while len(self._files) > _MAX_FILES and self._level < 2:
+                self._level += 1
+                self._regroup()
+            name = _shorten(file, self._level)
+        return name
+
+    def _regroup(self) -> None:
+        level = self._level
+        found, dropped = self._found, self._dropped
+        self._found, self._dropped = Counter(), Counter()
+        for (file, kind, key), count in found.items():
+            self._found[_shorten(file, level), kind, key] += count
+        for (file, key), count in dropped.items():
+            self._dropped[_shorten(file, level), key] += count
+        self._files = dict.fromkeys(_shorten(file, level) for file in self._files)
+
+
+def _shorten(file: str, level: int) -> str:
+    path = PurePosixPath(file)
+    if not level:
+        return file
+    return str(path.parent / f"*{path.suffix}") if level == 1 else f"*{path.suffix}"

@@ -1,0 +1,145 @@
+"""Shapes of numbers in annotations: boxes, polygons, keypoints, landmarks, run lengths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from curate.layouts.sidecars.content import kind_of_key, words_of
+
+_BOX = frozenset({"bbox", "bboxes", "box", "boxes", "xyxy", "xywh"})
+_MAX_BOXES = 2000
+_MAX_EMBEDDING = 16_384
+
+
+def count_boxes(value: Mapping[Any, Any]) -> int:
+    """Return the number of boxes that an object holds directly."""
+    count = 0
+    for key, item in value.items():
+        if isinstance(item, list) and isinstance(key, str) and words_of(key) & _BOX and item:
+            nested = isinstance(item[0], list)
+            count = max(count, len(item) if nested and _are_boxes(item) else int(len(item) == 4))
+    return count
+
+
+def _are_boxes(value: Sequence[Any]) -> bool:
+    return len(value) <= _MAX_BOXES and all(
+        isinstance(item, list) and len(item) == 4 and are_numbers(item) for item in value
+    )
+
+
+def are_numbers(value: Sequence[Any]) -> bool:
+    """Return whether all items are integers or floats."""
+    return all(type(item) is int or type(item) is float for item in value)
+
+
+def shape_of_lists(key: str, value: list[Any]) -> str:
+    """Return ``free`` for lists of lists of numbers in a known shape, ``spent`` for others."""
+    if not all(isinstance(item, list) and item and are_numbers(item) for item in value):
+        return ""
+    width = len(value[0]) if len({len(item) for item in value}) == 1 else 0
+    if width == 4 and words_of(key) & _BOX and len(value) <= _MAX_BOXES:
+        return "free"
+    if width in (2, 3) and is_known_shape(key, [number for item in value for number in item]):
+        return "free"
+    if is_matrix(value):
+        return "spent"
+    is_outlined = (is_known_shape(key, item) for item in value)
+    return "free" if width not in (1, 2, 3, 4) and all(is_outlined) else "spent"
+
+
+def is_matrix(value: Sequence[Any]) -> bool:
+    """Return whether a list has many lists of one length, as pictures do and polygons do not."""
+    if len(value) < 16 or not isinstance(value[0], list):
+        return False
+    lengths = {len(item) if isinstance(item, list) else -1 for item in value}
+    return len(lengths) == 1 and min(lengths) >= 12
+
+
+def is_known_shape(key: str, numbers: Sequence[float]) -> bool:
+    """Return whether a flat list of numbers is a polygon, a pose, flags or landmarks.
+
+    Args:
+        key: key under which they are.
+        numbers: integers or floats.
+    """
+    count = len(numbers)
+    if not all(math.isfinite(number) and abs(number) < 1 << 40 for number in numbers):
+        return False
+    is_pose = count % 3 == 0 and 3 <= count <= 1500 and all(0 <= v <= 2 for v in numbers[2::3])
+    if is_pose and (kind_of_key(key) == "landmarks" or max(numbers) > 2):
+        return True
+    if count <= 1000 and set(numbers) <= {0, 1}:
+        return True
+    if kind_of_key(key) == "landmarks" and count % 2 == 0:
+        return count <= (1500 if any(type(item) is float for item in numbers) else 300)
+    return is_outline(numbers, "segmentation" in key.lower())
+
+
+def is_outline(numbers: Sequence[float], is_polygon: bool = False) -> bool:
+    """Return whether numbers are the corners of a polygon, x and y in turn.
+
+    The corners of a polygon follow its outline, so that its length is a small multiple of
+    the extent; pixels read as corners jump to and fro.
+
+    Args:
+        numbers: x0, y0, x1, y1 and so on.
+        is_polygon: whether the key says so, which permits more intricate outlines.
+    """
+    if len(numbers) < 6 or len(numbers) % 2:
+        return False
+    xs, ys = numbers[::2], numbers[1::2]
+    extent = max(xs) - min(xs) + max(ys) - min(ys)
+    length = sum(abs(b - a) for axis in (xs, ys) for a, b in pairwise(axis))
+    limit = min(4 + len(xs) / 16, 24) if is_polygon else min(2 + len(xs) / 32, 12)
+    return length <= limit * extent
+
+
+def is_run_lengths(value: Mapping[Any, Any]) -> bool:
+    """Return whether an object is a mask of COCO whose runs add up to its size."""
+    size, counts = value.get("size"), value.get("counts")
+    if set(value) != {"size", "counts"} or not isinstance(size, list) or len(size) != 2:
+        return False
+    if not all(type(side) is int and 0 < side < 1 << 24 for side in size):
+        return False
+    if isinstance(counts, str):
+        counts = list(_iter_runs(counts))
+    if not isinstance(counts, list) or not all(type(run) is int and run >= 0 for run in counts):
+        return False
+    return sum(counts) == size[0] * size[1] and 0 not in counts[1:-1]
+
+
+def _iter_runs(text: str) -> Iterator[int]:
+    """Iterate over compressed run lengths; -1 where they are malformed."""
+    runs: list[int] = []
+    value = shift = 0
+    for character in text:
+        code = ord(character) - 48
+        if not 0 <= code < 64 or shift > 30:
+            yield -1
+            return
+        value |= (code & 0x1F) << shift
+        shift += 5
+        if not code & 0x20:
+            if code & 0x10:
+                value -= 1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            yield runs[-1]
+            value = shift = 0
+    if shift:
+        yield -1
+
+
+def is_embedding(key: str, value: Sequence[Any]) -> bool:
+    """Return whether a list of 64 numbers or more is an embedding: floats without a shape."""
+    if not are_numbers(value):
+        return False
+    floats = sum(type(item) is float for item in value)
+    return floats * 10 >= len(value) * 9 and not is_known_shape(key, value)
+
+
+def is_plausible_embedding(value: Sequence[float]) -> bool:
+    """Return whether numbers can be an embedding: of both signs, unlike intensities."""
+    return len(value) <= _MAX_EMBEDDING and min(value) < 0 < max(value)

@@ -1,0 +1,87 @@
+"""Rewriting of YOLO annotations: label lines, ``data.yaml``, class names."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import BinaryIO
+
+from curate.core.errors import DataError
+from curate.layouts.annotations import iter_lines
+from curate.layouts.sidecars.shapes import is_outline
+from curate.layouts.sidecars.values import Limits, is_text
+from curate.layouts.yolo.config import MAX_BYTES, parse_yaml
+
+_MAX_LINES = 10_000
+_MAX_TOKEN = 32
+_CLASS = re.compile(r"\d{1,9}(?:\.0*)?|[^\W\d][\w-]{0,31}")
+_SCALE = 64  # of the limits, for class names
+
+
+def rewrite_labels(
+    file: BinaryIO, target: BinaryIO, name: str, limits: Limits, keypoints: int | None
+) -> None:
+    """Write the lines of a label file that are boxes, polygons or poses.
+
+    Args:
+        file: the label file.
+        target: file to write to.
+        name: name in messages.
+        limits: limits, which count the lines that are left out.
+        keypoints: numbers per pose, or None if labels are not poses.
+
+    Raises:
+        DataError: if a line is not UTF-8 text.
+    """
+    for number, (_, line) in enumerate(iter_lines(file, name)):
+        words = line.split()
+        if words and (number >= _MAX_LINES or not _is_label(words, keypoints)):
+            limits.drop("lines")
+            continue
+        target.write(f"{' '.join(words)}\n".encode())
+
+
+def _is_label(words: list[str], keypoints: int | None) -> bool:
+    if not _CLASS.fullmatch(words[0]) or any(len(word) > _MAX_TOKEN for word in words):
+        return False
+    try:
+        values = [float(word) for word in words[1:]]
+    except ValueError:
+        return False
+    if not all(math.isfinite(value) and abs(value) < 1e6 for value in values):
+        return False
+    if len(values) in (4, 5) or (keypoints is not None and len(values) in (4, 4 + keypoints)):
+        return True
+    return len(values) % 2 == 0 and is_outline(values, is_polygon=True)
+
+
+def rewrite_config(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
+    """Write ``data.yaml`` again from its values; comments are not written.
+
+    Raises:
+        DataError: if it is not valid YAML.
+    """
+    import yaml
+
+    value = parse_yaml(file.read(MAX_BYTES + 1), name)
+    text = yaml.safe_dump(
+        limits.record(value, _SCALE),
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,
+        width=1 << 30,
+    )
+    target.write(text.encode())
+
+
+def rewrite_names(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
+    """Write a list of class names again: lines of up to 64 characters.
+
+    Raises:
+        DataError: if it is anything else.
+    """
+    lines = [line.strip() for _, line in iter_lines(file, name)]
+    is_short = all(len(line) <= 64 and is_text(line) for line in lines)
+    if not is_short or limits.record({"classes": lines}, _SCALE).get("classes") != lines:
+        raise DataError(f"{name} is not a list of class names")
+    target.write("".join(f"{line}\n" for line in lines).encode())
