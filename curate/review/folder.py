@@ -188,5 +188,6 @@ def save_server(folder: Path, port: int, token: str) -> None:
     """Remember port and token, readable by this user only."""
     path = folder / _SERVER
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)  # of a file that was there already, too
     with os.fdopen(descriptor, "w") as file:
         json.dump({"port": port, "token": token}, file)
