@@ -20,8 +20,8 @@ from tests.contract.test_layouts import EXAMPLES
 from tests.fingerprints import commands
 
 DIGESTS = Path(__file__).parent / "digests"
-NOT_HELD = re.compile(r"manifest/log\.jsonl|key\.txt|state\.json")
-"""Clocks, a random key, and counts of a work folder."""
+NOT_HELD = re.compile(r"manifest/log\.jsonl|SHA256SUMS|key\.txt|state\.json")
+"""Clocks, their digests, a random key, and counts of a work folder."""
 
 NUMBERS = re.compile(rb"-?\d+(\.\d+)?(e-?\d+)?")
 MASKED = {"impact evaluate", "impact train", "impact explain"}
