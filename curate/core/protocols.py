@@ -179,7 +179,7 @@ class Source(Protocol):
     clear `DataError`; a record can be read in another process than the one that listed it.
 
     What else a layout offers is stated by `AnnotatedSource`, `AliasedSource`,
-    `SidecarSource`, `LabelMapSource` and `ContainerSource`; test with ``isinstance``.
+    `SidecarSource` and `ContainerSource`; test with ``isinstance``.
     """
 
     layout: str
@@ -288,20 +288,6 @@ class SidecarSource(Source, Protocol):
 
         Raises:
             DataError: if it cannot be parsed.
-        """
-        ...
-
-
-@runtime_checkable
-class LabelMapSource(SidecarSource, Protocol):
-    """A dataset whose annotations include label maps stored as image files."""
-
-    def is_label_map(self, path: str, data: bytes) -> bool:
-        """Prove that an image file is a label map, which cannot show a face.
-
-        Args:
-            path: path of one of `sidecars`.
-            data: content of the file.
         """
         ...
 

@@ -48,7 +48,7 @@ class LabelMapLayout(FileLayout):
         raise NotImplementedError
 
     def is_label_map(self, path: str, data: bytes) -> bool:
-        """Prove that an image file is a label map; see `LabelMapSource`."""
+        """Prove that an image file is a label map, which cannot show a face."""
         raise NotImplementedError
 
     def _is_image(self, info: FileInfo) -> bool:

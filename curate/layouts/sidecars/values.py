@@ -15,10 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from curate.core.errors import UsageError
 from curate.layouts.sidecars.content import (
     DROPPED_KINDS,
-    KINDS,
     MAX_KEY,
     URL,
     Content,
@@ -50,13 +48,6 @@ _EMBEDDING = 64
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _PLAIN = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal)
-
-
-def check_drop_keys(names: Sequence[str]) -> None:
-    """Raise `UsageError` for names that are neither a kind nor a possible key."""
-    for name in names:
-        if not name or len(name) > MAX_KEY or _CONTROL.search(name):
-            raise UsageError(f"--drop-keys {name!r} is not a key; kinds are {', '.join(KINDS)}")
 
 
 class _OverLimitError(Exception):
