@@ -363,3 +363,37 @@ def test_a_huffman_table_with_a_symbol_twice_is_withheld() -> None:
     at = data.index(b"\xff\xc4") + 4 + 17
     with pytest.raises(WithheldError):
         codec.load(data[:at] + data[at + 1 : at + 2] + data[at + 1 :])
+
+
+def with_size(data: bytes, width: int, height: int) -> bytes:
+    """A JPEG whose header states another size; its blocks are unchanged."""
+    at = next(data.index(mark) for mark in (b"\xff\xc0", b"\xff\xc2") if mark in data)
+    return data[: at + 5] + struct.pack(">HH", height, width) + data[at + 9 :]
+
+
+@pytest.mark.parametrize("subsampling", ["420", "422", "444"])
+@pytest.mark.parametrize(("width", "height"), [(83, 64), (96, 53), (82, 50), (87, 63)])
+def test_pixels_beyond_a_smaller_size_do_not_survive(
+    width: int, height: int, subsampling: str
+) -> None:
+    flags, across, down = {"420": (2, 16, 16), "422": (1, 16, 8), "444": (0, 8, 8)}[subsampling]
+    whole = -(-height // down) * down, -(-width // across) * across, 3
+    noise = np.random.default_rng(3).integers(0, 256, whole, np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "JPEG", quality=90, subsampling=flags)
+    data = with_size(buffer.getvalue(), width, height)
+    picture = codec.load(data)
+    frames, touched = samples.changed(picture)
+    assert any("beyond the edges" in leak for leak in codec.find_leaks(data))
+    for written in (codec.save(picture, None, []), codec.save(picture, frames, touched)):
+        assert codec.find_leaks(written.data) == []
+        assert written.route is Route.REENCODED
+    kept = codec.load(codec.save(picture, None, []).data).frames[0]
+    inner = slice(0, height // 16 * 16 - 1), slice(0, width // 16 * 16 - 1)
+    assert np.array_equal(kept[inner], picture.frames[0][inner])
+
+
+@pytest.mark.parametrize("kind", [name for name in samples.SAMPLES if name.startswith("jpeg")])
+def test_blocks_that_encoders_fill_are_copied(kind: str) -> None:
+    written = codec.save(codec.load(samples.SAMPLES[kind]()), None, [])
+    assert written.route is Route.COPIED

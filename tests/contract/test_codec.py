@@ -266,7 +266,7 @@ def test_unknown_metadata_names_are_a_usage_error() -> None:
 def test_odd_files_are_withheld_or_come_out_clean(
     shared_data: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    seen = dict.fromkeys(["written", *CODES], 0)
+    seen, edges = dict.fromkeys(["written", *CODES], 0), 0
     for path in sorted((shared_data / "tricky").rglob("*.*")):
         data = path.read_bytes()
         try:
@@ -280,8 +280,13 @@ def test_odd_files_are_withheld_or_come_out_clean(
             again = codec.load(result.data)
             assert again.orientation == picture.orientation, path.name
             assert [f.shape for f in again.frames] == [f.shape for f in picture.frames], path.name
+        seen["written"] += 1
+        if written[0].route is Route.REENCODED:  # pixels beyond the edges of a JPEG
+            assert picture.format == "JPEG"
+            edges += 1
+            continue
         pairs = itertools.zip_longest(picture.frames, codec.load(written[0].data).frames)
         assert all(np.array_equal(before, after) for before, after in pairs), path.name
-        seen["written"] += 1
     assert seen["written"] > 150
+    assert edges <= 4
     assert capfd.readouterr() == ("", "")

@@ -26,6 +26,7 @@ from curate.codec.jpeg.coefficients import (
     read_coefficients,
     write_coefficients,
 )
+from curate.codec.jpeg.padding import border, has_hidden_samples
 from curate.codec.jpeg.segments import (
     DHT,
     DQT,
@@ -44,6 +45,7 @@ from curate.core.protocols import Frame, Pixels
 
 _RGB_QUALITY = 95
 _MAX_SIDE = 65535
+_EDGES = "blocks of the edges re-encoded: they held pixels beyond the image"
 _MODES = {"L": "L", "YCbCr": "RGB", "RGB": "RGB", "CMYK": "CMYK", "YCCK": "CMYK"}
 _DECODED = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
@@ -96,12 +98,20 @@ class JpegCodec:
         """Encode a JPEG: copied, spliced, or re-encoded if splicing is impossible."""
         stream: JpegStream = picture.stored
         header = metadata_segments(picture.metadata)
-        if frames is None:
-            return Encoded(stream.to_bytes(header), Route.COPIED, picture.note)
-        spliced = _spliced(picture, frames[0], touched[0]) if can_splice(stream) else None
-        if spliced is not None:
-            return Encoded(spliced.to_bytes(header), Route.SPLICED, picture.note)
-        reencoded = parse_jpeg(_reencoded(picture, frames[0]))
+        kept: JpegStream | None = stream
+        if frames is not None:
+            kept = _spliced(picture, frames[0], touched[0]) if can_splice(stream) else None
+        if kept is not None and not (can_splice(stream) and has_hidden_samples(kept)):
+            route = Route.COPIED if frames is None else Route.SPLICED
+            return Encoded(kept.to_bytes(header), route, picture.note)
+        image = picture.frames[0] if frames is None else frames[0]
+        if kept is not None:
+            boxes = [*(touched[0] if frames is not None else ()), *border(stream.frame)]
+            kept = _spliced(picture, image, boxes)
+        if kept is not None:
+            note = f"{_EDGES}; {picture.note}" if picture.note else _EDGES
+            return Encoded(kept.to_bytes(header), Route.REENCODED, note)
+        reencoded = parse_jpeg(_reencoded(picture, image))
         why = f"re-encoded whole: {_splice_obstacle(stream)}"
         note = f"{why}; {picture.note}" if picture.note else why
         return Encoded(reencoded.to_bytes(header), Route.REENCODED, note)
@@ -115,6 +125,8 @@ class JpegCodec:
         profile = icc_profile(stream)
         if profile is not None:
             leaks += icc_leaks(profile)
+        if can_splice(stream) and has_hidden_samples(stream):
+            leaks.append("its last blocks hold pixels beyond the edges of the image")
         header = metadata_segments(Metadata(exif=application_data(stream, EXIF), icc=profile))
         if not leaks and stream.to_bytes(header) != data:
             leaks.append("there are bytes between the segments, or segments that are not needed")
