@@ -59,8 +59,14 @@ if TYPE_CHECKING:
     from curate.manifest.show import load_manifest as load_manifest
     from curate.obfuscators.apply import obfuscate as obfuscate
     from curate.pipeline.blur import blur as blur
+    from curate.pipeline.blur import blur_shards as blur_shards
     from curate.pipeline.detect import detect as detect
+    from curate.pipeline.detect import detect_shards as detect_shards
+    from curate.pipeline.output import ShardsSummary as ShardsSummary
     from curate.pipeline.output import Summary as Summary
+    from curate.pipeline.plan import Estimate as Estimate
+    from curate.pipeline.plan import PlanOptions as PlanOptions
+    from curate.pipeline.plan import plan as plan
     from curate.pipeline.preview import preview as preview
     from curate.pipeline.replay import replay as replay
     from curate.pipeline.session import Session as Session
@@ -91,23 +97,28 @@ _TARGETS = {
     "CurateError": "curate.core.errors:CurateError",
     "Detection": "curate.core.faces:Detection",
     "DetectorOptions": "curate.detectors:DetectorOptions",
+    "Estimate": "curate.pipeline.plan:Estimate",
     "EvaluateOptions": "curate.impact.evaluate.run:EvaluateOptions",
     "EvaluationOptions": "curate.evaluation.run:EvaluationOptions",
     "ExplainOptions": "curate.impact.explain.options:ExplainOptions",
     "Face": "curate.core.faces:Face",
+    "PlanOptions": "curate.pipeline.plan:PlanOptions",
     "PredictionOptions": "curate.impact.predictions.run:PredictionOptions",
     "PushOptions": "curate.publishing.hub.prepare:PushOptions",
     "Recipe": "curate.recipe:Recipe",
     "ReviewOptions": "curate.review.run:ReviewOptions",
     "SearchOptions": "curate.duplicates.run:SearchOptions",
     "Session": "curate.pipeline.session:Session",
+    "ShardsSummary": "curate.pipeline.output:ShardsSummary",
     "SplitOptions": "curate.balance.splits:SplitOptions",
     "Summary": "curate.pipeline.output:Summary",
     "TrainOptions": "curate.impact.train.options:TrainOptions",
     "audit": "curate.balance.audit.run:audit",
     "audit_labels": "curate.balance.labels.run:audit_labels",
     "blur": "curate.pipeline.blur:blur",
+    "blur_shards": "curate.pipeline.blur:blur_shards",
     "detect": "curate.pipeline.detect:detect",
+    "detect_shards": "curate.pipeline.detect:detect_shards",
     "diff_manifests": "curate.manifest.diff:diff_manifests",
     "evaluate": "curate.evaluation.run:evaluate",
     "evaluate_impact": "curate.impact.evaluate.run:evaluate_impact",
@@ -120,6 +131,7 @@ _TARGETS = {
     "measure_impact": "curate.impact.predictions.run:measure_impact",
     "merge_audits": "curate.balance.audit.run:merge_audits",
     "obfuscate": "curate.obfuscators.apply:obfuscate",
+    "plan": "curate.pipeline.plan:plan",
     "preview": "curate.pipeline.preview:preview",
     "propagate_boxes": "curate.duplicates.propagate:propagate_boxes",
     "publish_manifest": "curate.manifest.publish:publish_manifest",
@@ -146,23 +158,28 @@ __all__ = [
     "CurateError",
     "Detection",
     "DetectorOptions",
+    "Estimate",
     "EvaluateOptions",
     "EvaluationOptions",
     "ExplainOptions",
     "Face",
+    "PlanOptions",
     "PredictionOptions",
     "PushOptions",
     "Recipe",
     "ReviewOptions",
     "SearchOptions",
     "Session",
+    "ShardsSummary",
     "SplitOptions",
     "Summary",
     "TrainOptions",
     "audit",
     "audit_labels",
     "blur",
+    "blur_shards",
     "detect",
+    "detect_shards",
     "diff_manifests",
     "evaluate",
     "evaluate_impact",
@@ -175,6 +192,7 @@ __all__ = [
     "measure_impact",
     "merge_audits",
     "obfuscate",
+    "plan",
     "preview",
     "propagate_boxes",
     "publish_manifest",

@@ -22,6 +22,8 @@ from curate.cli.options import (
     SHARD_SIZE,
     SOURCE,
     WORKERS,
+    engine_options,
+    read_sharing,
 )
 from curate.cli.output import check_outputs, write_report
 from curate.cli.progress import stop_on_interrupt
@@ -206,6 +208,7 @@ def _add_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command(epilog=_EPILOG)
 @click.argument("source", type=SOURCE, required=False)
 @_add_options
+@engine_options
 @click.pass_context
 def command(ctx: click.Context, /, source: str | None, **options: Any) -> None:
     """Correct group representation in SOURCE, and write OUT.
@@ -232,7 +235,7 @@ def command(ctx: click.Context, /, source: str | None, **options: Any) -> None:
     inputs = [source, options["groups"], options["labels"], options["out"]]
     check_outputs(inputs, (options["report"], options["html"]))
     asked, given = read_options(options)
-    session = Session(layout=options["layout"], workers=options["workers"])
+    session = Session(layout=options["layout"], workers=options["workers"], **read_sharing(options))
     out = None if options["dry_run"] else options["out"]
     with stop_on_interrupt(session.stop):
         done = rebalance(source, out, asked, given, session, quiet=options["quiet"])

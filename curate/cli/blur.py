@@ -18,16 +18,18 @@ from curate.cli.options import (
     HTML,
     LAYOUTS_LIST,
     METHODS,
-    PATH,
+    OUT,
     SHOW_ORIGINALS,
     SIGN,
     SOURCE,
     build_recipe,
     detection_options,
     obfuscation_options,
+    read_sharing,
     run_options,
+    share_options,
 )
-from curate.cli.output import check_outputs, print_summary
+from curate.cli.output import check_outputs, print_shards, print_summary
 from curate.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,12 +54,14 @@ Examples:
   curate blur photos/ out/ --profile thorough --workers 8
   curate blur photos/ out/ --method fill --method-option color=#808080
   curate blur photos/ out/ --dry-run
+  curate blur photos/ out/ --shards 3/16
+  curate blur photos/ out/ --finish
 """
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("source", type=SOURCE)
-@click.argument("out", type=PATH)
+@click.argument("out", type=OUT)
 @obfuscation_options
 @detection_options
 @click.option(
@@ -78,9 +82,10 @@ Examples:
 @SIGN
 @HTML
 @SHOW_ORIGINALS
+@share_options
 @run_options
 @click.pass_context
-def command(ctx: click.Context, /, source: str, out: Path, **options: Any) -> None:
+def command(ctx: click.Context, /, source: str, out: Path | str, **options: Any) -> None:
     """Find and obfuscate every face in the images of SOURCE, and write OUT.
 
     OUT gets data/, in SOURCE's layout and names, and manifest/, from which
@@ -92,6 +97,15 @@ def command(ctx: click.Context, /, source: str, out: Path, **options: Any) -> No
 
     if options["show_originals"] and options["html"] is None:
         raise UsageError("--show-originals needs --html FILE")
+    whole = ("html", "dry_run", "flag_captions", "sign")
+    if isinstance(out, str) and any(options[name] for name in whole[:3]):
+        raise UsageError(
+            "OUT is a URI; --html, --dry-run and --flag-captions need an OUT on a file system"
+        )
+    if options["shards"] and any(options[name] for name in whole):
+        raise UsageError(
+            "--shards makes a part of OUT; drop --html, --dry-run, --flag-captions and --sign"
+        )
     check_outputs((source, out), (options["html"],))
     recipe, weights = build_recipe(options)
     session = Session(
@@ -103,6 +117,7 @@ def command(ctx: click.Context, /, source: str, out: Path, **options: Any) -> No
         profile_time=options["profile_time"],
         allow_missing=options["allow_missing"],
         sign=options["sign"],
+        **read_sharing(options),
     )
     with _propagated(source, session, options) as session:
         _run(ctx, source, out, recipe, session, options)
@@ -133,11 +148,11 @@ def _propagated(source: str, session: Session, options: dict[str, Any]) -> Itera
 
 
 def _run(
-    ctx: click.Context, source: str, out: Path, recipe: Recipe, session: Session,
+    ctx: click.Context, source: str, out: Path | str, recipe: Recipe, session: Session,
     options: dict[str, Any],
 ) -> None:  # fmt: skip
     from curate.cli.progress import stop_on_interrupt, telling
-    from curate.pipeline.blur import blur
+    from curate.pipeline.blur import blur, blur_shards
     from curate.pipeline.output import count_names
     from curate.pipeline.preview import preview
     from curate.pipeline.sheet import SheetOptions, save_sheet
@@ -151,6 +166,10 @@ def _run(
         else:
             print_summary(sample.to_text(), err=False)
         return
+    if session.shards is not None:
+        with stop_on_interrupt(session.stop):
+            part = blur_shards(source, out, session.shards, recipe, session, quiet=quiet)
+        print_shards(ctx, part, options)
     with stop_on_interrupt(session.stop):
         summary = blur(source, out, recipe, session, quiet=quiet)
     if isinstance(ctx.obj, float) and summary.images_now:  # with the time to start

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from curate.cli.options import EVIDENCE, FORM, PATH, TEMPLATE
+from curate.cli.options import EVIDENCE, FORM, OUT, TEMPLATE
 from curate.core.records import escape_unprintable
 
 FORMS = ("keep", "parquet", "webdataset", "imagefolder")
@@ -21,7 +21,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("out", type=PATH)
+@click.argument("out", type=OUT)
 @click.option("--init", is_flag=True, help="Write OUT/card.toml with every question explained.")
 @click.option(
     "--check", is_flag=True, help="Write nothing; recompute every figure and compare. Exit 1 names"

@@ -15,9 +15,11 @@ from curate.cli.options import (
     SOURCE,
     build_recipe,
     detection_options,
+    read_sharing,
     run_options,
+    share_options,
 )
-from curate.cli.output import print_summary
+from curate.cli.output import print_shards, print_summary
 from curate.core.errors import UsageError
 from curate.layouts.faces import SUFFIXES
 
@@ -59,6 +61,7 @@ Examples:
     help="Also write the faces in this format, beside the table; can be repeated.",
 )
 @detection_options
+@share_options
 @run_options
 @click.pass_context
 def command(
@@ -71,7 +74,7 @@ def command(
     Images in which no detector ran to completion are listed with the reason.
     """
     from curate.cli.progress import stop_on_interrupt
-    from curate.pipeline.detect import detect
+    from curate.pipeline.detect import detect, detect_shards
     from curate.pipeline.session import Session
 
     recipe, weights = build_recipe(options)
@@ -91,7 +94,16 @@ def command(
         weights=weights,
         skip_self_test=options["skip_self_test"],
         profile_time=options["profile_time"],
+        **read_sharing(options),
     )
+    if session.shards is not None:
+        if options["exports"]:
+            raise UsageError("--shards makes a part of the table; give --export with --finish")
+        with stop_on_interrupt(session.stop):
+            part = detect_shards(
+                source, output, session.shards, recipe, session, quiet=options["quiet"]
+            )
+        print_shards(ctx, part, options)
     with stop_on_interrupt(session.stop):
         found = detect(source, output, recipe, session, options["exports"], quiet=options["quiet"])
     if options["as_json"]:

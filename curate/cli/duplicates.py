@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from curate.cli.options import LAYOUT, PATH, SOURCE, WORKERS
+from curate.cli.options import ENGINE, LAYOUT, PATH, SOURCE, WORKERS
 from curate.cli.output import check_outputs, report_options, write_report
 from curate.duplicates.hashing import THRESHOLD
 
@@ -33,6 +33,7 @@ Examples:
 )  # fmt: skip
 @LAYOUT
 @WORKERS
+@ENGINE
 @report_options
 @click.pass_context
 def command(ctx: click.Context, /, source: str, out: Path | None, **options: Any) -> None:
@@ -52,6 +53,7 @@ def command(ctx: click.Context, /, source: str, out: Path | None, **options: Any
         layout=options["layout"],
         threshold=options["max_distance"],
         workers=workers_for(Recipe(), Session(workers=options["workers"])),
+        engine=options["engine"],
     )
     found = find_duplicates(source, out, search, quiet=options["quiet"])
     write_report(found, options, inputs=(source, out))

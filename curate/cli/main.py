@@ -23,6 +23,7 @@ click.Context.formatter_class = Formatter
 COMMANDS = {
     "blur": "obfuscate every face of a dataset and write its manifest",
     "detect": "find the faces of a dataset and write a table of their boxes",
+    "plan": "estimate time, cost, storage and network of a run from a sample",
     "duplicates": "find near-duplicate images, and copies that were not blurred",
     "review": "correct boxes on a local web page, and bound the share of missed faces",
     "evaluate": "measure a detector on labeled images, by face size and by group",

@@ -31,6 +31,15 @@ class _LocalPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class _OutputPath(_LocalPath):
+    """A path on a local disk, or the URI of an output on an object storage."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and is_address(value):
+            return value
+        return super().convert(value, param, ctx)
+
+
 class _SourcePath(click.types.StringParamType):
     """A path or a URI as it was typed: `pathlib.Path` would drop a slash of ``s3://``."""
 
@@ -44,6 +53,9 @@ class _SourcePath(click.types.StringParamType):
 
 PATH = _LocalPath(path_type=Path)
 """The type of every argument and option that is a local path."""
+
+OUT = _OutputPath(path_type=Path)
+"""The type of an argument that is an output: a local path or a URI."""
 
 SOURCE = _SourcePath()
 """The type of every argument and option that names a dataset: a path or a URI."""
@@ -121,6 +133,39 @@ _PROFILE_TIME = click.option(
     "hash, write.",
 )
 
+ENGINE = click.option(
+    "--engine",
+    metavar="ENGINE",
+    default="local",
+    help="What runs the workers: local, ray (started on this machine) or ray:ADDRESS for a "
+    "running cluster: HOST:PORT, ray://HOST:PORT or auto. [default: local]",
+)
+SHARD_TIMEOUT = click.option(
+    "--shard-timeout",
+    type=float,
+    metavar="SECONDS",
+    default=300.0,
+    help="On Ray: replace a worker that makes no progress on its shard for so long. [default: 300]",
+)
+SHARDS = click.option(
+    "--shards",
+    metavar="I/N",
+    help="Do every N-th shard, from the I-th, and stop: one of N processes on this or other "
+    "machines that share OUT. Finish with --finish.",
+)
+FINISH = click.option(
+    "--finish",
+    is_flag=True,
+    help="Only check and assemble OUT, whose shards other processes have committed.",
+)
+LEASE_TIMEOUT = click.option(
+    "--lease-timeout",
+    type=float,
+    metavar="SECONDS",
+    default=60.0,
+    help="Take over the work of another process on OUT that has shown no sign of life for so "
+    "long. [default: 60]",
+)
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Print no progress and no summary.")
 SIGN = click.option(
     "--sign",
@@ -308,6 +353,22 @@ def obfuscation_options(command: Any) -> Any:
 def run_options(command: Any) -> Any:
     """Add ``--format``, ``--workers``, ``--quiet``, ``--json`` and ``--profile-time``."""
     return add_options((LAYOUT, WORKERS, QUIET, JSON, _PROFILE_TIME), command)
+
+
+def engine_options(command: Any) -> Any:
+    """Add ``--engine``, ``--shard-timeout`` and ``--lease-timeout``."""
+    return add_options((ENGINE, SHARD_TIMEOUT, LEASE_TIMEOUT), command)
+
+
+def share_options(command: Any) -> Any:
+    """Add the options of work that several processes share: ``--shards`` and ``--finish``."""
+    return add_options((SHARDS, FINISH), engine_options(command))
+
+
+def read_sharing(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Session` that `engine_options` and `share_options` set."""
+    names = ("engine", "shard_timeout", "lease_timeout", "shards", "finish")
+    return {name: options[name] for name in names if name in options}
 
 
 def add_options(options: Sequence[Decorator], command: Any) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json as json_module
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -17,6 +19,7 @@ from curate.layouts.access.address import is_address
 from curate.report.text import typeset, wrap
 
 if TYPE_CHECKING:
+    from curate.pipeline.output import ShardsSummary
     from curate.report.document import Report
 
 
@@ -71,6 +74,15 @@ def write_report(
         click.echo(report.to_json(), nl=False)
     if not options["quiet"]:
         print_summary(report.to_text())
+
+
+def print_shards(ctx: click.Context, part: ShardsSummary, options: Mapping[str, Any]) -> NoReturn:
+    """Print what a process with ``--shards`` has done, and exit with the command's code."""
+    if options["as_json"]:
+        click.echo(json_module.dumps({"version": 1, **asdict(part)}, indent=2))
+    elif not options["quiet"]:
+        print_summary(part.to_text())
+    ctx.exit(3 if part.withheld else 0)
 
 
 def print_summary(text: str, err: bool = True) -> None:

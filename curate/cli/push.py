@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate.cli.options import EVIDENCE, FORM, JSON, PATH, QUIET, SOURCE, TEMPLATE, WORKERS
+from curate.cli.options import EVIDENCE, FORM, JSON, OUT, PATH, QUIET, SOURCE, TEMPLATE, WORKERS
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("out", type=PATH)
+@click.argument("out", type=OUT)
 @click.argument("repo_id", required=False)
 @click.option("--to", type=SOURCE, help="Write to a folder or an fsspec URL instead of the Hub.")
 @FORM

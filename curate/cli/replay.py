@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from curate.cli.options import FOLLOW, JSON, PATH, QUIET, SOURCE, WORKERS
+from curate.cli.options import FOLLOW, JSON, OUT, PATH, QUIET, SOURCE, WORKERS
 from curate.cli.output import print_summary
 from curate.core.records import escape_unprintable
 
@@ -17,7 +17,7 @@ _SHOWN = 50
 
 @click.command()
 @click.argument("source", type=SOURCE)
-@click.argument("manifest", type=PATH)
+@click.argument("manifest", type=OUT)
 @click.argument("out", type=PATH)
 @click.option(
     "--sample",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.options import FOLLOW, JSON, PATH, QUIET, SOURCE, WORKERS
+from curate.cli.options import ENGINE, FOLLOW, JSON, PATH, QUIET, SOURCE, WORKERS
 from curate.cli.output import print_summary
 from curate.core.records import escape_unprintable
 
@@ -40,6 +40,7 @@ _SHOWN = 50
     help="SSH public keys, one a line, of which one must have signed the manifest.",
 )
 @WORKERS
+@ENGINE
 @click.option(
     "--all",
     "full",
@@ -58,6 +59,7 @@ def command(
     signed_by: Path | None,
     full: bool,
     workers: int | None,
+    engine: str,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -83,8 +85,8 @@ def command(
 
     try:
         checked = verify(
-            out, source, workers, twins=twins, full=full, quiet=quiet, signed_by=signed_by,
-            on_problem=show,
+            out, source, workers, engine=engine, twins=twins, full=full, quiet=quiet,
+            signed_by=signed_by, on_problem=show,
         )  # fmt: skip
     except KeyboardInterrupt:
         click.echo("curate: interrupted; nothing was changed", err=True)

@@ -6,18 +6,15 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from curate import codec
 from curate.core.entries import Outcome
-from curate.core.errors import DataError, SetupError, UsageError, WithheldError
+from curate.core.errors import SetupError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.duplicates import search
@@ -27,11 +24,10 @@ from curate.duplicates.hashing import (
     SIDE,
     THRESHOLD,
     WORDS,
-    Fingerprint,
     Gray,
     Hashes,
-    make_fingerprint,
 )
+from curate.duplicates.read import ReadImage, ReadJob, iter_reads
 from curate.duplicates.report import Duplicates, Group, Member
 from curate.duplicates.verify import LEAST, similarity
 from curate.layouts import open_source
@@ -39,7 +35,7 @@ from curate.layouts.faces import iter_given_faces
 from curate.manifest import store
 from curate.manifest.files import DATA, MANIFEST, Problem
 from curate.pipeline.progress import show_steps
-from curate.pipeline.session import Step
+from curate.pipeline.session import Session, Step
 from curate.storage.index import open_index
 
 _SCHEMA = """
@@ -50,7 +46,7 @@ CREATE TABLE images (
 CREATE TABLE hashed (place INTEGER PRIMARY KEY, number INTEGER);
 CREATE TABLE edges (a INTEGER, b INTEGER, mirrored INTEGER);
 """
-_AHEAD = 256  # images in work at once
+_WATCHED = 256  # images from one report of progress to the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +58,7 @@ class SearchOptions:
         layout: SOURCE's layout, or ``auto``.
         threshold: bits in which two hashes may differ, 0 to 31.
         workers: threads that read and hash.
+        engine: what reads and hashes, as in `Session`: threads where it is ``local``.
 
     Raises:
         UsageError: if a value is out of range.
@@ -71,6 +68,7 @@ class SearchOptions:
     layout: str = "auto"
     threshold: int = THRESHOLD
     workers: int = 2
+    engine: str = "local"
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= search.MAX_DISTANCE:
@@ -161,45 +159,25 @@ def searched(
         ):
             found = Search(table, gray, source.layout, options)
             found.read_faces(out)
-            found.add(_iter_source(source), watch)
+            found.add(ReadJob(source.uri, source.layout), source.records(), False, watch)
             if out is not None:
-                found.add(_iter_unblurred(out), watch)
+                layout = store.load_run(out / MANIFEST)["source"]["layout"]
+                job = ReadJob(str(out / DATA), layout, "OUT")
+                found.add(job, _iter_unblurred(out, layout), True, watch)
             found.connect()
             yield found
     except OSError as error:
         raise SetupError(f"the temporary folder cannot be used: {error.strerror}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """An image to read, and from where."""
-
-    open: Callable[[], Source]
-    record: ImageRecord
-    is_output: bool
-
-
-def _iter_source(source: Source) -> Iterator[_Task]:
-    def reopen() -> Source:
-        return open_source(source.uri, source.layout)
-
-    for record in source.records():
-        yield _Task(reopen, record, False)
-
-
-def _iter_unblurred(out: Path) -> Iterator[_Task]:
+def _iter_unblurred(out: Path, layout: str) -> Iterator[ImageRecord]:
     """Outputs in which no face was hidden."""
-    layout = store.load_run(out / MANIFEST)["source"]["layout"]
-
-    def reopen() -> Source:
-        return open_source(str(out / DATA), layout, "OUT")
-
-    outputs = reopen()
+    outputs = open_source(str(out / DATA), layout, "OUT")
     for entry in store.iter_entries(out / MANIFEST / store.RECORDS_FOLDER):
         if entry.outcome is Outcome.WRITTEN and not entry.faces and entry.output_path:
             record = outputs.find(entry.output_path)
             if record is not None:
-                yield _Task(reopen, record, True)
+                yield record
 
 
 class Search:
@@ -232,39 +210,37 @@ class Search:
             rows,
         )
 
-    def add(self, tasks: Iterator[_Task], watch: Callable[[int], None]) -> None:
+    def add(
+        self,
+        job: ReadJob,
+        records: Iterable[ImageRecord],
+        is_output: bool,
+        watch: Callable[[int], None],
+    ) -> None:
         """Read and fingerprint images."""
-        sources: dict[int, Source] = {}
-
-        def work(slot: int, part: list[_Task]) -> list[_Read | None]:
-            if slot not in sources and part:
-                sources[slot] = part[0].open()
-            return [_read(sources[slot], task.record) for task in part]
-
-        slots = range(self.options.workers)
-        with ThreadPoolExecutor(len(slots)) as pool:
-            while batch := list(islice(tasks, _AHEAD)):
-                parts = [batch[slot :: len(slots)] for slot in slots]
-                reads = [iter(done) for done in pool.map(work, slots, parts)]
-                for index, task in enumerate(batch):
-                    self._keep(task, next(reads[index % len(slots)]))
+        session = Session(engine=self.options.engine)
+        reads = iter_reads(job, records, session, self.options.workers)
+        for number, (record, read) in enumerate(reads, 1):
+            self._keep(record, is_output, read)
+            if number % _WATCHED == 0:
                 watch(self._count)
+        watch(self._count)
 
-    def _keep(self, task: _Task, read: _Read | None) -> None:
+    def _keep(self, record: ImageRecord, is_output: bool, read: ReadImage | None) -> None:
         if read is None:
-            self.unreadable += not task.is_output
+            self.unreadable += not is_output
             return
         self._count += 1
-        key = os.fsencode(task.record.id)
+        key = os.fsencode(record.id)
         count = self.table.execute("SELECT count FROM faces WHERE id = ?", (key,)).fetchone()
         row = (
-            self._count, key, task.is_output, task.record.split,
+            self._count, key, is_output, record.split,
             None if count is None else count[0],
             read.width, read.height, read.orientation, read.sha256,
         )  # fmt: skip
         self.table.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         if read.fingerprint.quality < MIN_QUALITY:
-            self.plain += not task.is_output
+            self.plain += not is_output
             return
         self.gray.write(read.fingerprint.gray.tobytes())
         place = len(self._hashes) // (2 * 8 * WORDS)
@@ -358,30 +334,3 @@ class Search:
                 members.append(Member(os.fsdecode(key), split, faces))
         ordered = sorted(members, key=lambda member: os.fsencode(member.id))
         return Group(tuple(ordered), tuple(sorted(unblurred)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    width: int
-    height: int
-    orientation: int
-    sha256: str
-    fingerprint: Fingerprint
-
-
-def _read(source: Source, record: ImageRecord) -> _Read | None:
-    """Fingerprint the first frame of an image; None if it cannot be decoded."""
-    try:
-        data = source.read(record)
-        picture = codec.load(data)
-    except WithheldError:
-        return None
-    except DataError as error:
-        raise DataError(f"{record.id!r} cannot be read: {error}") from None
-    return _Read(
-        picture.width,
-        picture.height,
-        picture.orientation,
-        store.digest_bytes(data),
-        make_fingerprint(codec.upright_rgb(picture, 0)),
-    )

@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib.abc import MetaPathFinder
 from multiprocessing.connection import Connection, wait
@@ -21,6 +22,11 @@ from curate.engine.shards import Shard
 
 Report = Callable[[int, Any], None]
 """Called before each record of a shard with the record's index and a note for the parent."""
+
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Environment of workers: parallelism comes from the pool, and sums keep their order."""
+_PAUSE_S = 0.2
 
 
 class Job(Protocol):
@@ -58,6 +64,49 @@ class _Worker:
     index: int = -1
 
 
+class Recovery:
+    """Decides how shards are retried whose processes crashed.
+
+    A shard is retried as it is once; then one record at a time, and a record at which two more
+    processes crash is withheld.
+    """
+
+    def __init__(self) -> None:
+        self._histories: dict[int, _History] = {}
+
+    def forget(self, number: int) -> None:
+        """A shard is done."""
+        self._histories.pop(number, None)
+
+    def retry(self, shard: Shard, index: int, cause: str) -> Shard:
+        """Return a shard, adapted for its next attempt.
+
+        Args:
+            shard: the shard, as it was given to the process that crashed.
+            index: the record that was being processed, or -1 if unknown.
+            cause: what happened, for messages.
+
+        Raises:
+            SetupError: if too many processes have crashed for the records to be the cause.
+        """
+        history = self._histories.setdefault(shard.number, _History())
+        # A shard without records has none to withhold.
+        if history.crashes > (3 * len(shard.records) + 3 if shard.records else 1):
+            raise SetupError(
+                f"processes keep dying on shard {shard.name} ({cause}); "
+                "is there enough memory? try fewer --workers"
+            )
+        history.crashes += 1
+        if not shard.one_by_one:
+            return replace(shard, one_by_one=history.crashes >= 2)
+        if index < 0 or history.suspect != index:
+            history.suspect = index
+            return shard
+        history.suspect = -1
+        reason = f"worker: the process that worked on this image died twice ({cause})"
+        return replace(shard, withhold={**shard.withhold, shard.records[index].id: reason})
+
+
 @dataclass(slots=True)
 class _History:
     """Crashes of workers on one shard."""
@@ -89,8 +138,13 @@ class LocalPool:
         self._workers: list[_Worker] = []
         self._failed_starts = 0
 
-    def run(self, job: Job, shards: Iterable[Shard]) -> Iterator[Progress | Finished]:
+    def run(self, job: Job, shards: Iterable[Shard | None]) -> Iterator[Progress | Finished]:
         """Yield progress and results as they arrive; results in any order.
+
+        Args:
+            job: the work.
+            shards: read as workers become idle; None where there is none at the moment, but
+                may be later.
 
         Raises:
             SetupError: if workers crash before they are ready.
@@ -98,41 +152,50 @@ class LocalPool:
         """
         queue = iter(shards)
         retries: deque[Shard] = deque()
-        histories: dict[int, _History] = {}
+        recovery = Recovery()
         try:
             while True:
-                self._assign(job, queue, retries)
-                if not any(worker.shard for worker in self._workers):
+                more = self._assign(job, queue, retries)
+                if any(worker.shard for worker in self._workers):
+                    yield from self._collect(retries, recovery)
+                elif more:
+                    time.sleep(_PAUSE_S)
+                else:
                     return
-                yield from self._collect(retries, histories)
         finally:
             self._shut_down()
 
-    def _assign(self, job: Job, queue: Iterator[Shard], retries: deque[Shard]) -> None:
-        """Assign a shard to every idle worker, starting workers while there is work."""
+    def _assign(self, job: Job, queue: Iterator[Shard | None], retries: deque[Shard]) -> bool:
+        """Assign a shard to every idle worker, starting workers while there is work.
+
+        Returns:
+            Whether there may be more.
+        """
         while not self._stop.is_set():
             idle = next((worker for worker in self._workers if worker.shard is None), None)
             if idle is None and len(self._workers) >= self._size:
-                return
-            shard = retries.popleft() if retries else next(queue, None)
+                return True
+            try:
+                shard = retries.popleft() if retries else next(queue)
+            except StopIteration:
+                return False
             if shard is None:
-                return
+                return True
             if idle is None:
                 idle = self._start(job)
             idle.shard, idle.index = shard, -1
             # A worker that has just crashed is detected in _collect, and its shard retried.
             _send(idle.channel, shard)
+        return False
 
-    def _collect(
-        self, retries: deque[Shard], histories: dict[int, _History]
-    ) -> Iterator[Progress | Finished]:
+    def _collect(self, retries: deque[Shard], recovery: Recovery) -> Iterator[Progress | Finished]:
         channels = {worker.channel: worker for worker in self._workers}
-        for channel in wait(list(channels), timeout=0.2):
+        for channel in wait(list(channels), timeout=_PAUSE_S):
             worker = channels[channel]  # type: ignore[index]
             try:
                 kind, value = worker.channel.recv()
             except (EOFError, ConnectionError):
-                retries.extend(self._remove(worker, histories))
+                retries.extend(self._remove(worker, recovery))
                 continue
             if kind == "failed":
                 raise value
@@ -144,34 +207,24 @@ class LocalPool:
                 yield Progress(worker.shard.number, worker.index, note)
             elif kind == "done" and worker.shard is not None:
                 number, worker.shard = worker.shard.number, None
-                histories.pop(number, None)
+                recovery.forget(number)
                 yield Finished(number, value)
 
-    def _remove(self, worker: _Worker, histories: dict[int, _History]) -> list[Shard]:
+    def _remove(self, worker: _Worker, recovery: Recovery) -> list[Shard]:
         """Remove a crashed worker; return its shard, adapted for the retry."""
         code = worker.process.wait()
         self._workers.remove(worker)
         _close(worker)
         shard = worker.shard
-        if not worker.ready:
-            self._failed_starts += 1
-            if self._failed_starts > 2 * self._size:
-                raise SetupError(
-                    f"worker processes die while they start ({_describe(code)}); "
-                    "is there enough memory? try fewer --workers"
-                )
-            return [shard] if shard else []
-        if shard is None:
-            return []
-        history = histories.setdefault(shard.number, _History())
-        # A shard without records has none to withhold.
-        limit = 3 * len(shard.records) + 3 if shard.records else 1
-        if history.crashes > limit:
+        if worker.ready:
+            return [recovery.retry(shard, worker.index, _describe(code))] if shard else []
+        self._failed_starts += 1
+        if self._failed_starts > 2 * self._size:
             raise SetupError(
-                f"processes keep dying on shard {shard.name} ({_describe(code)}); "
+                f"worker processes die while they start ({_describe(code)}); "
                 "is there enough memory? try fewer --workers"
             )
-        return [_for_retry(shard, worker.index, history, _describe(code))]
+        return [shard] if shard else []
 
     def _start(self, job: Job) -> _Worker:
         ours, theirs = socket.socketpair()
@@ -189,7 +242,7 @@ class LocalPool:
                 pass_fds=(theirs.fileno(), lifeline_read, *self._inherit),
                 stdin=subprocess.DEVNULL,
                 stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
-                env=_environment(),
+                env={**os.environ, **ONE_THREAD},
             )
         os.close(lifeline_read)
         worker = _Worker(process, Connection(ours.detach()), lifeline_write)
@@ -223,24 +276,6 @@ serve(int(sys.argv[1]), int(sys.argv[2]))
 
 def _path() -> list[str]:
     return [entry or str(Path.cwd()) for entry in sys.path]
-
-
-def _environment() -> Mapping[str, str]:
-    """One thread per process: parallelism comes from the pool, and sums keep their order."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return {**os.environ, **dict.fromkeys(names, "1")}
-
-
-def _for_retry(shard: Shard, index: int, history: _History, cause: str) -> Shard:
-    history.crashes += 1
-    if not shard.one_by_one:
-        return replace(shard, one_by_one=history.crashes >= 2)
-    if index < 0 or history.suspect != index:
-        history.suspect = index
-        return shard
-    history.suspect = -1
-    reason = f"worker: the process that worked on this image died twice ({cause})"
-    return replace(shard, withhold={**shard.withhold, shard.records[index].id: reason})
 
 
 def _describe(code: int) -> str:
@@ -312,19 +347,19 @@ def _process_shards(parent: Connection) -> None:
     try:
         work = parent.recv().open()
     except Exception as error:  # reported by the parent
-        parent.send(("failed", _portable(error)))
+        parent.send(("failed", portable(error)))
         return
     parent.send(("ready", None))
     while (shard := parent.recv()) is not None:
         try:
             result = work(shard, lambda index, note: parent.send(("at", (index, note))))
         except Exception as error:  # the parent stops the run and reports it
-            parent.send(("failed", _portable(error)))
+            parent.send(("failed", portable(error)))
             return
         parent.send(("done", result))
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """An error that survives pickling, with its traceback as a note for bug reports."""
     import pickle
     import traceback

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -56,18 +56,18 @@ class Stage:
     Leaving the ``with`` block without ``commit`` removes all files.
 
     Args:
-        staging: parent folder of uncommitted shards, on the file system of ``committed``.
+        staging: parent folder of uncommitted shards, on the file system of ``committed``; it
+            exists, and is not created again if another process has removed it.
         committed: folder of committed shards.
         name: the shard's name.
     """
 
     def __init__(self, staging: Path, committed: Path, name: str) -> None:
-        self._folder = staging / f"{name}.{os.getpid()}"
+        self._folder = staging / f"{name}.{secrets.token_hex(8)}"
         self._target = committed / name
 
     def __enter__(self) -> Stage:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
+        self._folder.mkdir()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -83,7 +83,13 @@ class Stage:
         if pure.is_absolute() or ".." in pure.parts:
             raise ValueError(f"{relative!s} leaves its shard")
         path = self._folder / pure
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(exist_ok=True)
+        except FileNotFoundError:
+            folder = self._folder
+            for part in pure.parent.parts:
+                folder /= part
+                folder.mkdir(exist_ok=True)
         return path
 
     def write(self, path: PurePosixPath | str, data: bytes) -> None:

@@ -25,10 +25,11 @@ from curate.manifest import store
 from curate.manifest.checksums import save_checksums
 from curate.manifest.schema import VERSION
 from curate.manifest.signature import sign
+from curate.pipeline.output import has_output
 from curate.pipeline.shard import DATA, PART
 from curate.pipeline.sidecars import ImageNames, Sidecars, make_limits
 from curate.pipeline.tools import margin_of, open_obfuscator
-from curate.pipeline.workspace import Workspace, libraries
+from curate.pipeline.workspace import Plan, Workspace, libraries
 from curate.recipe import Recipe
 from curate.storage.atomic import sync_file, sync_folder, sync_tree
 
@@ -124,22 +125,18 @@ def remove_work(workspace: Workspace) -> None:
     shutil.rmtree(workspace.root, ignore_errors=True)
 
 
-def load_models(path: Path) -> tuple[Model, ...] | None:
-    """Load the models that an interrupted run noted, or None if it did not get that far."""
+def load_models(workspace: Workspace) -> tuple[Model, ...]:
+    """Load the models that the run's processes noted before their first shard."""
+    path = workspace.models
     try:
         return tuple(Model(**model) for model in json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, FileNotFoundError):
         raise DataError(f"{path} is damaged; remove the OUT and run again") from None
 
 
-def save_models(models: Sequence[Model], path: Path) -> None:
-    """Note the models in the work folder."""
-    store.save_json([asdict(model) for model in models], path)
-
-
-def gather(workspace: Workspace, shards: int, loose: bool) -> None:
+def gather(
+    workspace: Workspace, shards: int, loose: bool, check: Callable[[], object] = lambda: None
+) -> None:
     """Move the files of every committed shard to ``final/`` in the work folder.
 
     Args:
@@ -147,12 +144,14 @@ def gather(workspace: Workspace, shards: int, loose: bool) -> None:
         shards: number of shards.
         loose: whether the dataset's images are files of their own; otherwise they are kept
             apart until their containers are rebuilt.
+        check: called before each step; raises if another process has taken over.
     """
     data = workspace.final / DATA
     records = workspace.final / store.MANIFEST / store.RECORDS_FOLDER
     for folder in (data, records, workspace.members):
         folder.mkdir(parents=True, exist_ok=True)
     for number in range(shards):
+        check()
         folder = workspace.shards / shard_name(number)
         if not folder.is_dir():
             continue
@@ -161,6 +160,36 @@ def gather(workspace: Workspace, shards: int, loose: bool) -> None:
         if part.exists():
             part.rename(records / store.part_name(number))
         shutil.rmtree(folder)
+
+
+def check_records(workspace: Workspace, plan: Plan, size: int, has_files: bool) -> None:
+    """Check that every image has its record, and its file, whoever has written them.
+
+    Args:
+        workspace: the work folder, with the shards gathered.
+        plan: the list of the dataset.
+        size: images per shard.
+        has_files: whether the images are files in the work folder.
+
+    Raises:
+        DataError: if a record or a file is missing or does not belong to the run.
+    """
+    for number, position in plan.positions(size):
+        name = store.part_name(number)
+        part = workspace.final / store.MANIFEST / store.RECORDS_FOLDER / name
+        entries = list(store.iter_part(part))
+        wanted = sorted(record.id for record in plan.shard(number, position, size).records)
+        if [entry.id for entry in entries] != wanted:
+            raise DataError(
+                f"{name} does not have the records of its shard; remove {workspace.name} and run "
+                "again"
+            )
+        for entry in entries if has_files else ():
+            if entry.output_path is not None and not has_output(workspace.final, entry):
+                raise DataError(
+                    f"{DATA}/{entry.output_path} is missing or has another size than its record; "
+                    f"remove {workspace.name} and run again"
+                )
 
 
 def rebuild(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +25,27 @@ from curate.pipeline.given_faces import (
     match_faces,
     save_face_index,
 )
-from curate.pipeline.output import Summary, load_summary, summarize
+from curate.pipeline.object_output import open_output
+from curate.pipeline.output import (
+    ShardsSummary,
+    Summary,
+    load_summary,
+    summarize,
+    summarize_shards,
+)
 from curate.pipeline.progress import show_progress
 from curate.pipeline.run import Run, begin, clock, hold, run_shards
 from curate.pipeline.session import Session, configure
 from curate.pipeline.shard import ShardJob
 from curate.pipeline.sidecars import Sidecars, rewrite_sidecars
-from curate.pipeline.tools import check_recipe, open_detector, pin_files
-from curate.pipeline.workspace import Plan, Workspace, check_containers, check_paths
+from curate.pipeline.tools import check_recipe, pin_files
+from curate.pipeline.workspace import (
+    Plan,
+    Workspace,
+    check_containers,
+    check_paths,
+    describe_recipe_clash,
+)
 from curate.recipe import Recipe
 
 _HUB_LAYOUT = "parquet"
@@ -54,7 +70,7 @@ def blur(
 
     Args:
         source: path or URI of the dataset, or ``hf:NAME[@REVISION]``; only read.
-        out: the output folder; created if absent.
+        out: the output folder, created if absent, or a URI such as ``s3://bucket/out``.
         recipe: what to do, or None for the defaults.
         session: how to run, or None for the defaults.
         quiet: show no progress and no messages.
@@ -70,20 +86,141 @@ def blur(
         SetupError: if something is missing from the environment, disk space included.
     """
     began = time.time()
-    recipe, session = configure(recipe, session, options)
-    if session.replayed is not None:
-        raise UsageError("use curate.replay to repeat a run with its recorded faces")
-    recipe = pin_files(recipe, session)
-    check_recipe(recipe)
-    if session.sign is not None:
-        check_key(session.sign)
+    recipe, session = _configure(recipe, session, options)
+    if session.shards is not None:
+        raise UsageError("use curate.blur_shards to process some of the shards")
     with show_progress(session, quiet) as session:
-        if is_hub_uri(str(source)):
-            done = _obfuscate_hub(str(source), out, recipe, session)
+        if is_address(str(out)):
+            done = _blur_to_objects(source, str(out), recipe, session)
         else:
-            opened = open_source(str(source), session.layout)
-            done = obfuscate_source(opened, out, recipe, session)
+            done = _blur(source, out, recipe, session)
     return replace(done, seconds=round(time.time() - began, 3)) if done.images_now else done
+
+
+def _blur(source: str | Path, out: str | Path, recipe: Recipe, session: Session) -> Summary:
+    opener, workspace = _open(source, out, session)
+    if is_hub_uri(str(source)) and _is_finished(workspace.out):
+        _check_hub_origin(str(source), workspace.out)
+        summary = load_summary(workspace.out, None, recipe)
+        _sign_finished(workspace.out, session)
+        return summary
+    with hold(opener, workspace, recipe, session) as run:
+        return _execute(run)
+
+
+def blur_shards(
+    source: str | Path,
+    out: str | Path,
+    shards: str | tuple[int, int],
+    recipe: Recipe | None = None,
+    session: Session | None = None,
+    *,
+    quiet: bool = False,
+    **options: Any,
+) -> ShardsSummary:
+    """Obfuscate every n-th shard of a dataset, as one of n processes on any number of machines.
+
+    The processes share OUT; each takes shards that nobody else works on, and takes over those of
+    processes that have stopped. Afterwards ``curate.blur(source, out, finish=True)`` assembles
+    OUT. The recipe must be the same everywhere.
+
+    >>> curate.blur_shards("photos", "out", "3/16")              # doctest: +SKIP
+    <ShardsSummary of 'out', 3/16: 128 images in 4 shards, 0 withheld>
+
+    Args:
+        source: path or URI of the dataset, or ``hf:NAME[@REVISION]``; only read.
+        out: the output folder, which every process can write; created if absent.
+        shards: ``i/n``, or both numbers: every n-th shard from the i-th, with i from 1 to n.
+        recipe: what to do, or None for the defaults.
+        session: how to run, or None for the defaults.
+        quiet: show no progress and no messages.
+        options: fields of `Recipe` and of `Session`; they override both.
+
+    Raises:
+        UsageError: if the options contradict each other, or OUT holds another run.
+        DataError: if SOURCE or the run in OUT cannot be used.
+        SetupError: if something is missing from the environment, or differs from the other
+            processes' environment.
+    """
+    recipe, session = _configure(recipe, session, {**options, "shards": shards})
+    with show_progress(session, quiet) as session:
+        if is_address(str(out)):
+            with _hold_objects(source, str(out), recipe, session) as (run, plan):
+                done = None if plan is None else run_shards(run, plan, _make_job(run))
+            return summarize_shards(out, session, done)
+        opener, workspace = _open(source, out, session)
+        if _is_finished(workspace.out):
+            load_summary(workspace.out, None, recipe)
+            return summarize_shards(out, session, None)
+        with hold(opener, workspace, recipe, session) as run:
+            plan = begin(run)
+            _index_faces(run, plan)
+            done = run_shards(run, plan, _make_job(run))
+            workspace.note(event="shards", time=clock(), images=done.now)
+    return summarize_shards(out, session, done)
+
+
+def _blur_to_objects(source: str | Path, uri: str, recipe: Recipe, session: Session) -> Summary:
+    """Obfuscate a dataset to an object storage; see `ObjectOutput`."""
+    began = time.time()
+    with _hold_objects(source, uri, recipe, session) as (run, plan):
+        remote, out = run.remote, run.workspace.out
+        assert remote is not None  # noqa: S101 - narrows the type
+        if plan is None:
+            facts = remote.load_run(out)
+            return replace(summarize(out, facts, 0.0, 0, already_done=True), out=uri)
+        sidecars = rewrite_sidecars(run.workspace, run.source, run.recipe)
+        done = run_shards(run, plan, _make_job(run)).now
+        _assemble(run, plan, sidecars)
+        run.workspace.note(event="finished", time=clock(), images=done)
+        facts = store.load_run(run.workspace.final / store.MANIFEST)
+        assembly.move_to_output(run.workspace, session.sign)
+        remote.finish(out)
+        return replace(summarize(out, facts, time.time() - began, done), out=uri)
+
+
+@contextmanager
+def _hold_objects(
+    source: str | Path, uri: str, recipe: Recipe, session: Session
+) -> Iterator[tuple[Run[Recipe], Plan | None]]:
+    """Begin or join a run on an object storage; the plan is None if it was finished before.
+
+    Raises:
+        UsageError: if images are inside containers, which are rebuilt from all shards.
+    """
+    if is_hub_uri(str(source)):
+        raise UsageError(
+            "OUT must be a local path: the images of a dataset of the Hub are inside Parquet files"
+        )
+    if session.engine not in ("local", "ray"):
+        raise UsageError(
+            "OUT is a URI, and the nodes of a Ray cluster share no work folder; use --shards on "
+            "each machine instead"
+        )
+    remote = open_output(str(source), uri)
+    with tempfile.TemporaryDirectory(prefix="curate-out-") as folder:
+        opener, workspace = _open(source, Path(folder, "out"), session)
+        workspace.name = uri
+        with hold(opener, workspace, recipe, session) as run:
+            run = replace(run, remote=remote)
+            if remote.is_finished():
+                facts = remote.load_run(workspace.out)
+                if facts["recipe_sha256"] != recipe.digest:
+                    raise UsageError(describe_recipe_clash(uri, facts["recipe"], recipe))
+                yield run, None
+                return
+            if next(iter_containers(run.source), None) is not None:
+                raise UsageError(
+                    f"the images of SOURCE are inside {run.source.layout} files, which cannot be "
+                    "rebuilt on an object storage; choose an OUT on a file system"
+                )
+            joined = remote.fetch_state(workspace)
+            plan = begin(run)
+            if not joined:
+                remote.save_state(workspace)
+            remote.fetch_shards(workspace)
+            _index_faces(run, plan)
+            yield run, plan
 
 
 def obfuscate_source(source: Source, out: str | Path, recipe: Recipe, session: Session) -> Summary:
@@ -93,17 +230,35 @@ def obfuscate_source(source: Source, out: str | Path, recipe: Recipe, session: S
         return _execute(run)
 
 
-def _obfuscate_hub(uri: str, out: str | Path, recipe: Recipe, session: Session) -> Summary:
-    """Obfuscate a dataset of the Hugging Face Hub, downloaded to the work folder first."""
-    check_paths(_check_hub(uri, session.layout), out)
+def _configure(
+    recipe: Recipe | None, session: Session | None, options: dict[str, Any]
+) -> tuple[Recipe, Session]:
+    """The recipe, with the digests of the user's files, and the session, both checked."""
+    recipe, session = configure(recipe, session, options)
+    if session.replayed is not None:
+        raise UsageError("use curate.replay to repeat a run with its recorded faces")
+    recipe = pin_files(recipe, session)
+    check_recipe(recipe)
+    if session.sign is not None:
+        check_key(session.sign)
+    return recipe, session
+
+
+def _is_finished(out: Path) -> bool:
+    return (out / store.MANIFEST / store.RUN).is_file()
+
+
+def _open(
+    source: str | Path, out: str | Path, session: Session
+) -> tuple[Callable[[], Source], Workspace]:
+    """Open a dataset, or return how; one of the Hub is downloaded to the work folder first."""
     workspace = Workspace(Path(out).resolve())
-    if (workspace.out / store.MANIFEST / store.RUN).is_file():
-        _check_hub_origin(uri, workspace.out)
-        summary = load_summary(workspace.out, None, recipe)
-        _sign_finished(workspace.out, session)
-        return summary
-    with hold(lambda: _download(uri, workspace, session), workspace, recipe, session) as run:
-        return _execute(run)
+    if is_hub_uri(str(source)):
+        check_paths(_check_hub(str(source), session.layout), out)
+        return _downloader(str(source), workspace, session), workspace
+    opened = open_source(str(source), session.layout)
+    check_paths(opened.uri, out)
+    return lambda: opened, workspace
 
 
 def _check_hub(uri: str, layout: str) -> str:
@@ -114,13 +269,17 @@ def _check_hub(uri: str, layout: str) -> str:
     return name if name.startswith((".", "/")) else uri
 
 
-def _download(uri: str, workspace: Workspace, session: Session) -> Source:
-    """Copy a dataset of the Hub to the work folder, or continue that, and open it."""
-    hub = parse_hub_uri(uri)
-    if not workspace.source.is_dir():
-        session.tell(f"{uri} is downloaded to the work folder first.")
-    materialize(hub.name, hub.revision, workspace.source)
-    return open_source(str(workspace.source), _HUB_LAYOUT)
+def _downloader(uri: str, workspace: Workspace, session: Session) -> Callable[[], Source]:
+    """Return a function that copies a dataset of the Hub to the work folder, and opens it."""
+
+    def download() -> Source:
+        hub = parse_hub_uri(uri)
+        if not workspace.source.is_dir():
+            session.tell(f"{uri} is downloaded to the work folder first.")
+        materialize(hub.name, hub.revision, workspace.source)
+        return open_source(str(workspace.source), _HUB_LAYOUT)
+
+    return download
 
 
 def _check_hub_origin(uri: str, out: Path) -> None:
@@ -138,7 +297,7 @@ def _check_hub_origin(uri: str, out: Path) -> None:
 
 def _execute(run: Run[Recipe]) -> Summary:
     workspace, began, done = run.workspace, time.time(), 0
-    if (workspace.out / store.MANIFEST / store.RUN).is_file():
+    if _is_finished(workspace.out):
         summary = load_summary(workspace.out, run.source, run.recipe)
         assembly.remove_work(workspace)
         _sign_finished(workspace.out, run.session)
@@ -147,10 +306,11 @@ def _execute(run: Run[Recipe]) -> Summary:
     if not assembly.is_assembled(workspace):
         sidecars = rewrite_sidecars(workspace, run.source, run.recipe)
         _index_faces(run, plan)
-        done = run_shards(run, plan, _make_job(run))
+        done = run_shards(run, plan, _make_job(run)).now
         _assemble(run, plan, sidecars)
         workspace.note(event="finished", time=clock(), images=done)
     facts = store.load_run(workspace.final / store.MANIFEST)
+    run.check_unchanged()
     assembly.move_to_output(workspace, run.session.sign)
     return summarize(workspace.out, facts, time.time() - began, done)
 
@@ -177,10 +337,13 @@ def _assemble(run: Run[Recipe], plan: Plan, sidecars: Sidecars) -> None:
     """Assemble the output from the committed shards, and write its ``run.json``."""
     size = run.recipe.shard_size_for(plan.images)
     loose = next(iter_containers(run.source), None) is None
-    assembly.gather(run.workspace, -(-plan.images // size), loose)
+    assembly.gather(run.workspace, -(-plan.images // size), loose, run.check_unchanged)
+    if run.session.finish:
+        assembly.check_records(run.workspace, plan, size, loose and run.remote is None)
     others = assembly.write_other_files(run.workspace, run.source, sidecars, run.recipe)
     if not loose:  # the images and what is around them were read from the same files
         check_containers(run.source, plan)
+    run.check_unchanged()
     facts = assembly.describe_run(
         run.workspace,
         run.source,
@@ -204,24 +367,36 @@ def _models(run: Run[Recipe]) -> tuple[Model, ...]:
         return ()
     if run.session.replayed is not None:
         return tuple(Model(**model) for model in store.load_run(run.session.replayed)["detectors"])
-    models = assembly.load_models(run.workspace.models)
-    if models is None:  # killed between the first commit and the note of its models
-        models = open_detector(run.recipe, run.session.weights).models()
-    return models
+    return assembly.load_models(run.workspace)
 
 
 def _index_faces(run: Run[Recipe], plan: Plan) -> None:
-    """Index the given faces; images without an entry end the run, unless allowed."""
+    """Index the given faces, unless another process has; see `_save_faces`."""
+    if run.session.faces is None and run.session.replayed is None:
+        return
+    index = run.workspace.faces
+    with run.alone_in_setup():
+        if run.session.shards is not None and index.exists():
+            return
+        partial = index.with_name(f"{index.name}.{run.leases.token}.partial")
+        try:
+            _save_faces(run, plan, partial)
+            partial.replace(index)  # another process may have it open
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _save_faces(run: Run[Recipe], plan: Plan, index: Path) -> None:
+    """Write the index of the given faces; images without an entry end the run, unless allowed."""
+    ids = (record.id for record in plan.records())
     if run.session.replayed is not None:
-        save_face_index(load_faces(run.session.replayed), run.workspace.faces)
-        match_faces(run.workspace.faces, (record.id for record in plan.records()))
+        save_face_index(load_faces(run.session.replayed), index)
+        match_faces(index, ids)
         return
     file = run.session.faces
-    if file is None:
-        return
-    save_face_index(load_faces(file), run.workspace.faces)
-    ids = (record.id for record in plan.records())
-    matches = match_faces(run.workspace.faces, ids, run.recipe.faces_match == "suffix")
+    assert file is not None  # noqa: S101 - narrows the type
+    save_face_index(load_faces(file), index)
+    matches = match_faces(index, ids, run.recipe.faces_match == "suffix")
     run.session.tell(describe_matches(matches, file))
     check_matches(matches, file, run.session.allow_missing)
     run.workspace.note(

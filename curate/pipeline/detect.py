@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import curate
 from curate.core.errors import SourceChangedError, UsageError
 from curate.core.faces import Face
+from curate.core.protocols import Source
 from curate.core.stages import take_times
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage, shard_name
@@ -30,6 +31,7 @@ from curate.manifest.faces import (
 from curate.manifest.store import save_json
 from curate.pipeline.assembly import load_models
 from curate.pipeline.given_faces import DIGESTS, save_digests
+from curate.pipeline.output import ShardsSummary, summarize_shards
 from curate.pipeline.progress import show_progress
 from curate.pipeline.run import Run, begin, hold, run_shards
 from curate.pipeline.session import Session, configure
@@ -40,8 +42,9 @@ from curate.pipeline.shard import (
     ShardResult,
     detect_images,
     iter_batches,
+    note_models,
 )
-from curate.pipeline.tools import check_recipe, open_detector, open_tools, pin_files
+from curate.pipeline.tools import check_recipe, open_tools, pin_files
 from curate.pipeline.workspace import Workspace, check_local, describe_recipe_clash, libraries
 from curate.recipe import Recipe
 from curate.report.text import typeset
@@ -124,7 +127,7 @@ class DetectJob:
         """Load the models and return the shard function."""
         tools = open_tools(self.recipe, None, self.weights)
         source = open_source(self.place, self.layout)
-        models = tools.detector.models() if tools.detector else ()
+        note_models(tools.detector, self.work)
 
         def work(shard: Shard, report: Report) -> ShardResult:
             entries: list[FacesEntry] = []
@@ -136,7 +139,7 @@ class DetectJob:
                 save_faces_part(entries, stage.path(PART))
                 save_json(tally, stage.path(TALLY))
                 stage.commit()
-            return ShardResult(tally, models, take_times())
+            return ShardResult(tally, take_times())
 
         return work
 
@@ -176,21 +179,15 @@ def detect(
             another SOURCE.
         SetupError: if something is missing from the environment, disk space included.
     """
-    recipe, session = configure(recipe, session, options)
-    if session.faces is not None:
-        raise UsageError("detect finds faces and takes none; drop the file of faces")
-    recipe = pin_files(recipe, session)
-    opened = open_source(str(source), session.layout)
-    check_local(out, "the table")
-    target = Path(out).resolve()
-    _check_target(target, opened.uri, exports)
-    check_recipe(recipe)
-    work = Workspace(target, target.with_name(f".{target.name}.curate"))
+    recipe, session = _configure(recipe, session, options)
+    if session.shards is not None:
+        raise UsageError("use curate.detect_shards to process some of the shards")
+    opened, work = _open(source, out, session, exports)
     with (
         show_progress(session, quiet) as session,
         hold(lambda: opened, work, recipe, session) as run,
     ):
-        existed = target.exists()
+        existed = work.out.exists()
         if existed:
             _check_table(run)
         else:
@@ -198,11 +195,75 @@ def detect(
         return _finish(run, exports, existed)
 
 
+def detect_shards(
+    source: str | Path,
+    out: str | Path,
+    shards: str | tuple[int, int],
+    recipe: Recipe | None = None,
+    session: Session | None = None,
+    *,
+    quiet: bool = False,
+    **options: Any,
+) -> ShardsSummary:
+    """Find the faces of every n-th shard of a dataset, as one of n processes; see `blur_shards`.
+
+    Afterwards ``curate.detect(source, out, finish=True)`` writes the table.
+
+    >>> curate.detect_shards("photos", "faces.parquet", "3/16")        # doctest: +SKIP
+    <ShardsSummary of 'faces.parquet', 3/16: 128 images in 4 shards, 0 withheld>
+
+    Args:
+        source: path or URI of the dataset; only read.
+        out: the table to write, in a folder that every process can write.
+        shards: ``i/n``, or both numbers: every n-th shard from the i-th, with i from 1 to n.
+        recipe: what to do, or None for the defaults.
+        session: how to run, or None for the defaults.
+        quiet: show no progress and no messages.
+        options: fields of `Recipe` and of `Session`; they override both.
+
+    Raises:
+        UsageError: if the options contradict each other, or another run has begun the table.
+        DataError: if SOURCE or the run cannot be used.
+        SetupError: if something is missing from the environment, or differs from the other
+            processes' environment.
+    """
+    recipe, session = _configure(recipe, session, {**options, "shards": shards})
+    opened, work = _open(source, out, session)
+    if work.out.exists():
+        return summarize_shards(work.out, session, None)
+    with (
+        show_progress(session, quiet) as session,
+        hold(lambda: opened, work, recipe, session) as run,
+    ):
+        return summarize_shards(work.out, session, run_shards(run, begin(run), _make_job(run)))
+
+
+def _configure(
+    recipe: Recipe | None, session: Session | None, options: dict[str, Any]
+) -> tuple[Recipe, Session]:
+    """The recipe, with the digests of the user's files, and the session, both checked."""
+    recipe, session = configure(recipe, session, options)
+    if session.faces is not None:
+        raise UsageError("detect finds faces and takes none; drop the file of faces")
+    recipe = pin_files(recipe, session)
+    check_recipe(recipe)
+    return recipe, session
+
+
+def _open(
+    source: str | Path, out: str | Path, session: Session, exports: Sequence[str] = ()
+) -> tuple[Source, Workspace]:
+    opened = open_source(str(source), session.layout)
+    check_local(out, "the table")
+    target = Path(out).resolve()
+    _check_target(target, opened.uri, exports)
+    return opened, Workspace(target, target.with_name(f".{target.name}.curate"))
+
+
 def _find_faces(run: Run[Recipe]) -> None:
     work, out = run.workspace, run.workspace.out
     plan = begin(run)
-    job = DetectJob(run.source.uri, run.source.layout, work.root, run.recipe, run.session.weights)
-    run_shards(run, plan, job)
+    run_shards(run, plan, _make_job(run))
     shards = -(-plan.images // run.recipe.shard_size_for(plan.images))
     parts = [work.shards / shard_name(number) / PART for number in range(shards)]
     partial = work.staging / "faces.parquet"
@@ -210,6 +271,11 @@ def _find_faces(run: Run[Recipe]) -> None:
     sync_file(partial)
     partial.replace(out)
     sync_folder(out.parent)
+
+
+def _make_job(run: Run[Recipe]) -> DetectJob:
+    source = run.source
+    return DetectJob(source.uri, source.layout, run.workspace.root, run.recipe, run.session.weights)
 
 
 def _check_table(run: Run[Recipe]) -> None:
@@ -324,14 +390,11 @@ def _describe_run(run: Run[Recipe], parts: Sequence[Path]) -> dict[str, Any]:
     for part in parts:
         for name, count in _count(list(iter_faces(part))).items():
             counts[name] += count
-    models = load_models(run.workspace.models)
-    if models is None:  # killed between the first commit and the note of its models
-        models = open_detector(run.recipe, run.session.weights).models()
     return {
         "tool": {"name": "curate-dataset", "version": curate.__version__},
         "recipe": run.recipe.to_dict(),
         "recipe_sha256": run.recipe.digest,
-        "detectors": [asdict(model) for model in models],
+        "detectors": [asdict(model) for model in load_models(run.workspace)],
         "libraries": libraries(),
         "source": {"layout": run.source.layout},
         "counts": counts,

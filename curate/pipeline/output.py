@@ -21,6 +21,7 @@ from curate.layouts.sidecars.content import Content
 from curate.manifest import files, store
 from curate.manifest.others import iter_others
 from curate.manifest.store import DATA
+from curate.pipeline.session import Done, Session
 from curate.pipeline.sidecars import CAPTION, TABLE
 from curate.pipeline.workspace import describe_recipe_clash
 from curate.recipe import Recipe
@@ -128,6 +129,72 @@ class Summary:
         return f"<pre>{html.escape(typeset(self.to_text()))}</pre>"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class ShardsSummary:
+    """The result of `blur_shards` and `detect_shards`: what one of several processes has done.
+
+    Args:
+        out: the output folder.
+        index: which of the processes, from 1.
+        processes: number of processes.
+        shards: shards of this process; all are committed.
+        images: images in them.
+        withheld: images in them that could not be processed to the end.
+        images_now: images that this process has processed itself.
+        already_done: the output was finished before; nothing was done.
+    """
+
+    out: str
+    index: int
+    processes: int
+    shards: int
+    images: int
+    withheld: int
+    images_now: int
+    already_done: bool = False
+
+    def to_text(self) -> str:
+        """The summary for the terminal, at most 80 columns but for long paths."""
+        if self.already_done:
+            return f"{self.out} was finished before; nothing was done."
+        return (
+            f"Shards {self.index}/{self.processes}: {self.images:,} images in {self.shards:,} "
+            f"shards, {self.withheld:,} withheld.\n"
+            "Next, when every process is done: the same command with --finish instead of --shards"
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"<ShardsSummary of {self.out!r}, {self.index}/{self.processes}: {self.images:,} "
+            f"images in {self.shards:,} shards, {self.withheld:,} withheld>"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.to_text())}</pre>"
+
+
+def summarize_shards(out: str | Path, session: Session, done: Done | None) -> ShardsSummary:
+    """Summarize what one of several processes has done.
+
+    Args:
+        out: the output.
+        session: its session, which has the shards.
+        done: what it did, or None if the output was finished before.
+    """
+    index, processes = session.shards or (1, 1)
+    counts = done.counts if done is not None else {}
+    return ShardsSummary(
+        out=str(out),
+        index=index,
+        processes=processes,
+        shards=done.shards if done is not None else 0,
+        images=counts.get("images", 0),
+        withheld=counts.get("withheld", 0),
+        images_now=done.now if done is not None else 0,
+        already_done=done is None,
+    )
+
+
 def summarize(
     out: Path, run: dict[str, Any], seconds: float, images_now: int, already_done: bool = False
 ) -> Summary:
@@ -224,7 +291,7 @@ def load_summary(out: Path, source: Source | None, recipe: Recipe) -> Summary:
         raise UsageError(describe_recipe_clash(out, run["recipe"], recipe))
     entries = store.iter_entries(manifest / store.RECORDS_FOLDER)
     for entry in entries if source is None else _iter_unchanged(entries, source, out):
-        if entry.output_path is not None and not _has_output(out, entry):
+        if entry.output_path is not None and not has_output(out, entry):
             raise DataError(
                 f"{out} was finished, but {DATA}/{entry.output_path} has changed since; "
                 "run `curate verify`, or choose another OUT"
@@ -252,7 +319,8 @@ def _differ(entry: ManifestEntry | None, record: ImageRecord | None, source: Sou
     return entry.source_bytes is not None and size is not None and size != entry.source_bytes
 
 
-def _has_output(out: Path, entry: ManifestEntry) -> bool:
+def has_output(out: Path, entry: ManifestEntry) -> bool:
+    """Whether the output of a record is there and has its size; a file inside one is not read."""
     path = out / DATA / str(entry.output_path)
     try:
         return path.stat().st_size == entry.output_bytes

@@ -125,13 +125,13 @@ def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessi
     notes = list(folder.check())
     for line in (describe(folder), *notes):
         session.tell(escape_unprintable(line))
-    sample, splits = _sample(folder.records(), random.Random(recipe.seed))  # noqa: S311
+    sample, splits = draw_sample(folder.records(), random.Random(recipe.seed))  # noqa: S311
     limits = Limits(recipe.drop_keys, recipe.include)
     others = Counter(
         bool(other.format) or limits.includes(other.uri) for other in iter_sidecars(folder)
     )
     tally, withheld = Tally(), []
-    with _open_tools(recipe, session, folder) as tools:
+    with open_sample_tools(recipe, session, folder) as tools:
         began = time.perf_counter()
         load = began - started  # listing and loading, which worker processes do again
         for record in sample:
@@ -157,7 +157,7 @@ def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessi
 
 
 @contextmanager
-def _open_tools(recipe: Recipe, session: Session, source: Source) -> Iterator[Tools]:
+def open_sample_tools(recipe: Recipe, session: Session, source: Source) -> Iterator[Tools]:
     """Open the tools, with an index of given faces in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         index = None
@@ -171,17 +171,17 @@ def _open_tools(recipe: Recipe, session: Session, source: Source) -> Iterator[To
         yield open_tools(recipe, index, session.weights)
 
 
-def _sample(
-    records: Iterable[ImageRecord], draw: random.Random
+def draw_sample(
+    records: Iterable[ImageRecord], draw: random.Random, size: int = _SAMPLE
 ) -> tuple[list[ImageRecord], dict[str, int]]:
     """Draw records from a stream (reservoir sampling, Vitter's algorithm R), and count splits."""
     kept: list[ImageRecord] = []
     splits: dict[str, int] = {}
     for seen, record in enumerate(records):
         splits[record.split or "-"] = splits.get(record.split or "-", 0) + 1
-        if seen < _SAMPLE:
+        if seen < size:
             kept.append(record)
-        elif (index := draw.randint(0, seen)) < _SAMPLE:
+        elif (index := draw.randint(0, seen)) < size:
             kept[index] = record
     return kept, splits
 

@@ -16,9 +16,11 @@ from curate.core.errors import UsageError, WithheldError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.layouts import open_source
+from curate.layouts.access.address import is_address
 from curate.manifest import store
 from curate.manifest.store import join_by_id
 from curate.pipeline.blur import obfuscate_source
+from curate.pipeline.object_output import fetched
 from curate.pipeline.output import open_outputs
 from curate.pipeline.progress import show_progress
 from curate.pipeline.session import Session
@@ -134,7 +136,7 @@ def replay(
 
     Args:
         source: path or URI of the dataset that was obfuscated; only read.
-        manifest: the recorded output, or the folder of its manifest.
+        manifest: path or URI of the recorded output, or of the folder of its manifest.
         out: a new output folder.
         session: how to run, or None for the defaults.
         sample: number of images, drawn with the recipe's seed, or None for all.
@@ -149,6 +151,9 @@ def replay(
     """
     if sample is not None and sample < 1:
         raise UsageError(f"sample cannot be {sample}; give 1 or more")
+    if is_address(str(manifest)):
+        with fetched(manifest, with_data=False) as copy:
+            return replay(source, copy, out, session, sample, quiet=quiet, **options)
     recorded = store.find_manifest(Path(manifest)).resolve()
     facts = store.load_run(recorded)
     recipe = Recipe.from_dict(facts["recipe"])

@@ -1,4 +1,4 @@
-"""Long runs over a dataset: one writer at a time, shards, resuming, clean-up."""
+"""Long runs over a dataset: shards that several processes share, resuming, clean-up."""
 
 from __future__ import annotations
 
@@ -7,28 +7,37 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from curate.core.errors import PausedError
+from curate.core.errors import DataError, LockedError, PausedError, SetupError
 from curate.core.protocols import Source
 from curate.core.records import escape_unprintable
 from curate.core.stages import format_times
-from curate.engine.local import Finished, Job, LocalPool, Progress
-from curate.engine.shards import Shard, iter_shards, shard_name
+from curate.engine.leases import Leases
+from curate.engine.local import Finished, Job, Progress
+from curate.engine.ray import import_ray
+from curate.engine.shards import Shard, shard_name
 from curate.layouts import LAYOUTS, describe
 from curate.manifest import store
 from curate.pipeline import assembly
-from curate.pipeline.session import Session, Snapshot, workers_for
+from curate.pipeline.environment import run_job
+from curate.pipeline.object_output import ObjectOutput
+from curate.pipeline.session import Done, Session, Snapshot, workers_for
 from curate.pipeline.shard import TALLY
-from curate.pipeline.workspace import Plan, Workspace, save_plan
+from curate.pipeline.workspace import Plan, Workspace, load_plan, save_plan
 from curate.recipe import Options
 from curate.storage.errors import describe_os_error
-from curate.storage.lock import FolderLock
 
 R = TypeVar("R", bound=Options)
+
+
+_FINISHER = "finish"  # the lease of the process that will assemble the output
+_SETUP = "setup"  # the lease of the process that lists SOURCE or prepares the work folder
+_VISIBLE_S = 60.0  # a shard committed on another machine is visible within this time
+_RECHECK_S = 1.0  # between two looks at shards that other processes hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +49,36 @@ class Run(Generic[R]):
         workspace: the work folder.
         recipe: what to do.
         session: how to run.
-        lock: descriptor of the lock file, which worker processes keep open.
+        leases: what this process has taken of the work on this output.
+        remote: the output on an object storage, of which the work folder is a temporary copy.
     """
 
     source: Source
     workspace: Workspace
     recipe: R
     session: Session
-    lock: int
+    leases: Leases
+    remote: ObjectOutput | None = None
+
+    @contextmanager
+    def alone_in_setup(self) -> Iterator[bool]:
+        """Hold the right to prepare the work folder; yields whether no other process is at work."""
+        with _hold_setup(self.leases, self.session):
+            yield not self.leases.others()
+
+    def check_unchanged(self) -> None:
+        """Raise `LockedError` if another process has taken over the assembly of the output."""
+        if self.session.shards is None:
+            self.leases.check(_FINISHER)
 
 
 @contextmanager
 def hold(
     opener: Callable[[], Source], workspace: Workspace, recipe: R, session: Session
 ) -> Iterator[Run[R]]:
-    """Lock a work folder for a run; one without any work is removed afterwards.
+    """Take part in the work on an output; a work folder without any work is removed afterwards.
+
+    One process will assemble the output; those that are given ``--shards`` only add to it.
 
     Args:
         opener: opens the dataset; may write to the work folder.
@@ -63,90 +87,260 @@ def hold(
         session: how to run.
 
     Raises:
-        SetupError: if the folder cannot be written, or another run is writing it.
+        SetupError: if the folder cannot be written, or another run will assemble the output.
     """
     created = [path for path in (workspace.root, *workspace.root.parents) if not path.exists()]
+
+    def refuse(holder: str) -> None:
+        raise LockedError(
+            f"another run is writing {str(workspace.out)!r} ({holder}); wait for it, choose "
+            "another OUT, or add processes to it with --shards"
+        )
+
     try:
         workspace.root.mkdir(parents=True, exist_ok=True)
-        with FolderLock(workspace.lock) as lock:
+        with Leases(workspace.leases, session.lease_timeout) as leases:
+            alone = leases.hold(_FINISHER, refuse) if session.shards is None else nullcontext()
             try:
-                yield Run(opener(), workspace, recipe, session, lock.descriptor)
+                with alone:
+                    with _hold_setup(leases, session):
+                        source = opener()
+                    yield Run(source, workspace, recipe, session, leases)
             finally:
-                _clean_up(workspace, created)
+                _clean_up(workspace, created, leases)
     except OSError as error:
         raise describe_os_error(error, workspace.out, "written") from error
+
+
+def _hold_setup(leases: Leases, session: Session) -> Any:
+    return leases.hold(
+        _SETUP, lambda holder: session.tell(f"Waiting for {holder}, which prepares this run.")
+    )
 
 
 def begin(run: Run[R], facts: str = store.RUN, strict: bool = False) -> Plan:
     """List the dataset and begin a run, or continue an interrupted one.
 
+    A process with ``--shards`` uses the list that another one has written.
+
     Args:
         run: the run.
         facts: the file of the manifest that is written last.
         strict: whether malformed annotations end the run; see `Source.check`.
+
+    Raises:
+        DataError: if SOURCE cannot be used, or there is nothing to finish.
+        UsageError: if OUT was begun with other options.
     """
-    workspace = run.workspace
-    notes = list(run.source.check(strict))
-    plan = save_plan(run.source, workspace.plan)
-    resumed = workspace.settle(run.recipe, plan)
-    for line in (*_describe(run.source), *notes):
-        run.session.tell(escape_unprintable(line))
-    if not assembly.is_assembled(workspace, facts):
-        workspace.prepare()
-        workspace.note(
-            event="resumed" if resumed else "started",
-            time=clock(),
-            host=socket.gethostname(),
-            python=sys.version.split()[0],
-            platform=sys.platform,
-            workers=workers_for(run.recipe, run.session),
-        )
+    workspace, session = run.workspace, run.session
+    with run.alone_in_setup() as alone:
+        joined = load_plan(workspace.plan) if workspace.state.exists() else None
+        if session.finish and not workspace.state.exists():
+            raise DataError(
+                f"{workspace.out} has no shards to assemble; run the same command with --shards "
+                "first"
+            )
+        if joined is None or session.shards is None:
+            for line in (*_describe(run.source), *run.source.check(strict)):
+                session.tell(escape_unprintable(line))
+            plan = _list_source(run)
+        else:
+            workspace.settle(run.recipe, joined)
+            plan = joined
+        if not assembly.is_assembled(workspace, facts):
+            workspace.prepare(alone)
+            workspace.note(
+                event="started" if joined is None else "resumed",
+                time=clock(),
+                host=socket.gethostname(),
+                python=sys.version.split()[0],
+                platform=sys.platform,
+                workers=workers_for(run.recipe, session),
+            )
     return plan
 
 
-def run_shards(run: Run[R], plan: Plan, job: Job) -> int:
-    """Run every shard that is not committed.
+def _list_source(run: Run[R]) -> Plan:
+    """List the dataset; a list that other processes use is replaced only by an equal one."""
+    workspace = run.workspace
+    unchecked = workspace.plan.with_name(f"{workspace.plan.name}.{run.leases.token}.partial")
+    try:
+        plan = save_plan(run.source, unchecked)
+        workspace.settle(run.recipe, plan)
+        unchecked.replace(workspace.plan)
+    finally:
+        unchecked.unlink(missing_ok=True)
+    return replace(plan, path=workspace.plan)
 
-    Returns:
-        Number of images that were processed.
+
+class ShardQueue:
+    """The shards that this process is to do, each claimed before it is handed out.
+
+    Args:
+        run: the run.
+        plan: the list of the dataset.
+    """
+
+    def __init__(self, run: Run[Any], plan: Plan) -> None:
+        self._workspace, self._leases, self._plan = run.workspace, run.leases, plan
+        self._remote = run.remote
+        self._index, self._step = run.session.shards or (1, 1)
+        self._size = run.recipe.shard_size_for(plan.images)
+        self._counted = bytearray(-(-plan.images // self._size))
+        self.counts: Counter[str] = Counter()
+        numbers = range(self._index - 1, len(self._counted), self._step)
+        self.shards = len(numbers)
+        self.images = sum(plan.size_of(number, self._size) for number in numbers[-1:])
+        self.images += max(self.shards - 1, 0) * self._size
+        for number in sorted(self._workspace.list_committed()):
+            if number < len(self._counted) and self._is_ours(number):
+                self._count(number)
+
+    def __iter__(self) -> Iterator[Shard | None]:
+        """Yield shards that are not committed; None while other processes hold the rest."""
+        held = []
+        for number, position in self._plan.positions(self._size):
+            if self._is_ours(number) and not self._is_done(number):
+                shard = self._claim(number, position)
+                if shard is None:
+                    held.append((number, position))
+                else:
+                    yield shard
+        looked = time.monotonic()
+        while held:
+            if time.monotonic() - looked < _RECHECK_S:
+                yield None
+                continue
+            waiting, held, looked = held, [], time.monotonic()
+            for number, position in waiting:
+                if self._is_done(number):
+                    continue
+                shard = self._claim(number, position)
+                if shard is None:
+                    held.append((number, position))
+                else:
+                    yield shard
+
+    def finish(self, number: int) -> int:
+        """Count a shard that was done for this process, and give its lease back.
+
+        It is done when it is on the storage, whatever a worker has answered.
+
+        Returns:
+            Number of its images.
+        """
+        deadline = time.monotonic() + _VISIBLE_S
+        while not self._is_done(number):
+            if time.monotonic() > deadline:
+                raise SetupError(
+                    f"shard {shard_name(number)} was done, but is not in {self._workspace.out}; "
+                    "OUT must be on storage that every worker mounts at the same path"
+                )
+            time.sleep(0.1)
+        if self._remote is not None:
+            self._remote.commit(self._workspace, number)
+        self._leases.release(shard_name(number))
+        return self._plan.size_of(number, self._size)
+
+    def list_missing(self) -> list[int]:
+        """Numbers of the shards that nobody has committed."""
+        return [number for number, counted in enumerate(self._counted) if not counted]
+
+    def _is_ours(self, number: int) -> bool:
+        return number % self._step == self._index - 1
+
+    def _is_done(self, number: int) -> bool:
+        if not self._counted[number] and self._workspace.is_committed(number):
+            self._count(number)
+        return bool(self._counted[number])
+
+    def _count(self, number: int) -> None:
+        self._counted[number] = 1
+        self.counts.update(self._load_tally(number))
+
+    def _load_tally(self, number: int) -> dict[str, int]:
+        """Counts of a committed shard; after its files were gathered, only of its images."""
+        path = self._workspace.shards / shard_name(number) / TALLY
+        try:
+            return _counts(store.load_json(path))
+        except FileNotFoundError:
+            return {"images": self._plan.size_of(number, self._size)}
+
+    def _claim(self, number: int, position: int) -> Shard | None:
+        """Claim a shard and load its records, or return None if another process holds it."""
+        name = shard_name(number)
+        if not self._leases.claim(name):
+            return None
+        if self._remote is not None:
+            self._remote.fetch_shard(self._workspace, number)
+        if self._workspace.is_committed(number):  # its holder was done between two looks
+            self._leases.release(name)
+            return None
+        return self._plan.shard(number, position, self._size)
+
+
+def run_shards(run: Run[R], plan: Plan, job: Job) -> Done:
+    """Run every shard that is not committed and not in work elsewhere, and wait for the others.
 
     Raises:
         PausedError: if the session stopped the run.
+        DataError: if the session only finishes a run, and shards are missing.
     """
-    workspace, session = run.workspace, run.session
-    size = run.recipe.shard_size_for(plan.images)
-    committed: Counter[str] = Counter()
-    for shard in iter_shards(plan.records(), size):
-        if workspace.is_committed(shard.number):
-            committed.update(_load_tally(workspace, shard))
-    resumed = committed["images"]
-    session.watch(_snapshot(plan, committed, resumed, {}))
+    session = run.session
+    queue = ShardQueue(run, plan)
+    resumed = queue.counts["images"]
+    if session.finish:
+        _check_complete(run, queue)
+    session.watch(_snapshot(queue, resumed, {}))
     in_work: dict[int, tuple[int, int]] = {}
     times: Counter[str] = Counter()
-    pool = LocalPool(workers_for(run.recipe, session), session.stop, (run.lock,))
-    waiting = (
-        shard
-        for shard in iter_shards(plan.records(), size)
-        if not workspace.is_committed(shard.number)
-    )
-    for event in pool.run(job, waiting):
+    done = 0
+    for event in _start_pool(run, job, queue):
         if isinstance(event, Progress):
             in_work[event.shard] = event.note
         elif isinstance(event, Finished):
             in_work.pop(event.shard, None)
-            committed.update(_counts(event.result.tally))
-            times.update(event.result.times)
-            if not workspace.models.exists():
-                assembly.save_models(event.result.models, workspace.models)
-        session.watch(_snapshot(plan, committed, resumed, in_work))
+            done += queue.finish(event.shard)
+            times.update(event.result.times if event.result is not None else {})
+        session.watch(_snapshot(queue, resumed, in_work))
     if session.profile_time:
-        session.tell(format_times(times, committed["images"] - resumed))
-    if committed["images"] < plan.images:
+        session.tell(format_times(times, done))
+    if queue.counts["images"] < queue.images:
         raise PausedError(
-            f"paused after {committed['images']} of {plan.images} images; "
+            f"paused after {queue.counts['images']} of {queue.images} images; "
             "run the same command again to continue"
         )
-    return committed["images"] - resumed
+    return Done(queue.shards, dict(queue.counts), done)
+
+
+def _start_pool(run: Run[Any], job: Job, queue: ShardQueue) -> Iterator[Progress | Finished]:
+    """Run the job on the session's engine, which is not started for nothing."""
+    session, workspace = run.session, run.workspace
+    if session.engine != "local":
+        import_ray()
+        if queue.counts["images"] == queue.images:
+            return
+    yield from run_job(
+        job,
+        queue,
+        session,
+        workspace.state,
+        workers_for(run.recipe, session),
+        gpus=float(run.recipe.device == "cuda"),
+        marks=workspace.marks,
+        is_committed=workspace.is_committed,
+    )
+
+
+def _check_complete(run: Run[Any], queue: ShardQueue) -> None:
+    missing = queue.list_missing()
+    if missing:
+        first = ", ".join(map(shard_name, missing[:5])) + (", …" if len(missing) > 5 else "")
+        at_work = "; other processes are still at work" if run.leases.others() else ""
+        raise DataError(
+            f"{len(missing)} of {queue.shards} shards are not committed ({first}){at_work}; run "
+            "their --shards again, or the same command without --finish"
+        )
 
 
 def _describe(source: Source) -> Iterator[str]:
@@ -159,24 +353,14 @@ def _counts(tally: dict[str, Any]) -> dict[str, int]:
     return {name: tally[name] for name in ("images", "faces", "withheld")}
 
 
-def _load_tally(workspace: Workspace, shard: Shard) -> dict[str, int]:
-    """Counts of a committed shard; after its files were gathered, only of its images."""
-    path = workspace.shards / shard_name(shard.number) / TALLY
-    try:
-        return _counts(store.load_json(path))
-    except FileNotFoundError:
-        return {"images": len(shard.records)}
-
-
-def _snapshot(
-    plan: Plan, committed: Counter[str], resumed: int, in_work: dict[int, tuple[int, int]]
-) -> Snapshot:
+def _snapshot(queue: ShardQueue, resumed: int, in_work: dict[int, tuple[int, int]]) -> Snapshot:
+    counts = queue.counts
     return Snapshot(
-        total=plan.images,
-        images=committed["images"] + sum(images for images, _ in in_work.values()),
+        total=queue.images,
+        images=counts["images"] + sum(images for images, _ in in_work.values()),
         resumed=resumed,
-        faces=committed["faces"] + sum(faces for _, faces in in_work.values()),
-        withheld=committed["withheld"],
+        faces=counts["faces"] + sum(faces for _, faces in in_work.values()),
+        withheld=counts["withheld"],
     )
 
 
@@ -185,9 +369,9 @@ def clock() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _clean_up(workspace: Workspace, created: list[Path]) -> None:
-    """Remove the folders of a run that ended before it had done any work."""
-    if not workspace.root.is_dir() or workspace.has_work():
+def _clean_up(workspace: Workspace, created: list[Path], leases: Leases) -> None:
+    """Remove the folders of a run that ended before anybody had done any work."""
+    if not workspace.root.is_dir() or workspace.has_work() or leases.others():
         return
     assembly.remove_work(workspace)
     for path in created[1:]:  # those above the work folder, the innermost first

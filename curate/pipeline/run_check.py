@@ -15,7 +15,7 @@ from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, ManifestError, SetupError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import escape_unprintable
-from curate.engine.local import Finished, LocalPool, Report
+from curate.engine.local import Finished, Report
 from curate.engine.shards import Shard
 from curate.layouts import open_source
 from curate.layouts.access.folder import iter_files
@@ -25,6 +25,7 @@ from curate.manifest import checks, files, store
 from curate.manifest.files import Problem
 from curate.manifest.review import check_review
 from curate.pipeline.compare import Comparison, compare
+from curate.pipeline.environment import run_job
 from curate.pipeline.output import open_outputs
 from curate.pipeline.session import Session, Step, workers_for
 from curate.pipeline.sidecars import inspect_output
@@ -79,12 +80,12 @@ class CheckJob:
 
 @dataclass(frozen=True, slots=True)
 class RunCheck:
-    """The check of one run: its output, SOURCE, ``run.json``, workers, and who watches."""
+    """The check of one run: its output, SOURCE, ``run.json``, how to run, and who watches."""
 
     out: Path
     source: str | None
     run: Mapping[str, Any]
-    workers: int | None
+    session: Session
     watch: Callable[[Step], None]
 
 
@@ -112,11 +113,11 @@ def iter_run_problems(check: RunCheck) -> Iterator[Problem]:
 
 def _check_parts(job: CheckJob, check: RunCheck) -> Iterator[Problem]:
     parts = sum(1 for _ in store.iter_parts(job.out / store.MANIFEST / store.RECORDS_FOLDER))
-    size = workers_for(Recipe(), Session(workers=check.workers))
-    pool = LocalPool(min(size, max(parts, 1)))
+    workers = min(workers_for(Recipe(), check.session), max(parts, 1))
     shards = (Shard(number, ()) for number in range(parts))
+    proof = job.out / store.MANIFEST / store.RUN
     done = 0
-    for event in pool.run(job, shards):
+    for event in run_job(job, shards, check.session, proof, workers):
         if isinstance(event, Finished):
             done += 1
             check.watch(Step("", "shards", done, parts))

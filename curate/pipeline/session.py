@@ -11,6 +11,7 @@ from typing import Any
 
 from curate.core.errors import UsageError, suggest
 from curate.detectors import resolve_device
+from curate.engine.leases import TIMEOUT_S
 from curate.recipe import Options, Recipe
 
 
@@ -50,6 +51,21 @@ class Step:
     total: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What `run_shards` did.
+
+    Args:
+        shards: shards of this process.
+        counts: images, faces and withheld images in them, whoever committed them.
+        now: images that this process has processed.
+    """
+
+    shards: int
+    counts: dict[str, int]
+    now: int
+
+
 def ignore(_: object) -> None:
     """Ignore progress and messages."""
 
@@ -68,6 +84,15 @@ class Session:
             detector, or None; unlike ``faces`` it leaves the recipe as it was.
         allow_missing: whether images without an entry in ``faces`` are withheld
             instead of ending the run.
+        engine: ``local``, or ``ray`` for a Ray cluster that is started on this machine, or
+            ``ray:ADDRESS`` for a running one: ``HOST:PORT``, ``ray://HOST:PORT`` or ``auto``.
+        shard_timeout: on Ray, seconds without progress on a shard after which its worker is
+            replaced.
+        shards: ``i/n``, or the numbers i and n: this process does every n-th shard, from the
+            i-th, and leaves the rest to others; or None.
+        finish: whether the run only assembles OUT, of shards that other processes committed.
+        lease_timeout: seconds without a sign of life after which the work of another process
+            on the same OUT is taken over.
         profile_time: whether `tell` is given the CPU time by stage at the end.
         sign: an SSH key that signs the manifest at the end, or None.
         watch: called with the progress of the run.
@@ -85,6 +110,11 @@ class Session:
     skip_self_test: bool = False
     replayed: Path | None = None
     allow_missing: bool = False
+    engine: str = "local"
+    shard_timeout: float = 300.0
+    shards: tuple[int, int] | None = None
+    finish: bool = False
+    lease_timeout: float = TIMEOUT_S
     profile_time: bool = False
     sign: Path | None = None
     watch: Callable[[Snapshot], None] = ignore
@@ -95,12 +125,46 @@ class Session:
         workers = self.workers
         if workers is not None and (type(workers) is not int or not 1 <= workers <= 4096):
             raise UsageError(f"workers cannot be {workers!r}; give a whole number from 1 to 4096")
+        if self.shards is not None:
+            object.__setattr__(self, "shards", parse_shards(self.shards))
+            if self.finish:
+                raise UsageError("give either --shards, in every process, or --finish afterwards")
+        for name in ("lease_timeout", "shard_timeout"):
+            if not _is_seconds(getattr(self, name)):
+                raise UsageError(f"{name} cannot be {getattr(self, name)!r}; give seconds")
+        _check_engine(self.engine)
         for name in ("faces", "weights", "replayed", "sign"):
             path = getattr(self, name)
             if isinstance(path, str):
                 object.__setattr__(self, name, Path(path))
             elif path is not None and not isinstance(path, Path):
                 raise UsageError(f"{name} cannot be {path!r}; give a path")
+
+
+def parse_shards(value: object) -> tuple[int, int]:
+    """Parse ``i/n`` of ``--shards``, with i from 1 to n; the two numbers are accepted too.
+
+    Raises:
+        UsageError: if it is anything else.
+    """
+    parts = value.split("/") if isinstance(value, str) else value
+    try:
+        index, count = map(int, parts)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        index, count = 0, 0
+    if not 1 <= index <= count <= 1_000_000:
+        raise UsageError(f"shards cannot be {value!r}; give i/n with i from 1 to n, such as 3/16")
+    return index, count
+
+
+def _check_engine(engine: object) -> None:
+    name, colon, address = engine.partition(":") if isinstance(engine, str) else ("", "", "")
+    if not (engine == "local" or (name == "ray" and bool(address) == bool(colon))):
+        raise UsageError(f"engine cannot be {engine!r}; give local, ray or ray:ADDRESS")
+
+
+def _is_seconds(value: object) -> bool:
+    return type(value) in (int, float) and 0 < value <= 86_400  # type: ignore[operator]
 
 
 def configure(

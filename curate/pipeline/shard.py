@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from curate import codec
 from curate.codec import Picture, digest_pixels
 from curate.core.entries import ManifestEntry, Outcome, Route, Transform
-from curate.core.errors import WithheldError
+from curate.core.errors import SetupError, WithheldError
 from curate.core.faces import Face
-from curate.core.protocols import Model, Source
+from curate.core.protocols import Detector, Source
 from curate.core.records import ImageRecord
 from curate.core.stages import stage as timed
 from curate.core.stages import take_times
@@ -20,14 +22,16 @@ from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage
 from curate.layouts import open_source
 from curate.manifest.store import DATA as DATA
-from curate.manifest.store import Tally, digest_bytes, save_json, save_part
+from curate.manifest.store import Tally, digest_bytes, load_json, save_json, save_part
 from curate.pipeline.image import Obfuscated, Tools, detect, hide
 from curate.pipeline.tools import open_tools
 from curate.pipeline.withhold import to_withheld
-from curate.recipe import Recipe
+from curate.recipe import Recipe, format_json
+from curate.storage.atomic import create_bytes
 
 PART = "part.parquet"
 TALLY = "tally.json"
+MODELS = "models.json"
 _BATCH_ON_CUDA = 16
 
 
@@ -147,7 +151,7 @@ class ShardJob:
         """Load the models and return the shard function."""
         tools = open_tools(self.recipe, self.faces, self.weights)
         source = open_source(self.place, self.layout)
-        models = tools.detector.models() if tools.detector else ()
+        note_models(tools.detector, self.work)
 
         def work(shard: Shard, report: Report) -> ShardResult:
             entries: list[ManifestEntry] = []
@@ -165,9 +169,37 @@ class ShardJob:
                     save_part(entries, stage.path(PART))
                     save_json(tally.to_dict(), stage.path(TALLY))
                     stage.commit()
-            return ShardResult(tally.to_dict(), models, take_times())
+            return ShardResult(tally.to_dict(), take_times())
 
         return work
+
+
+def note_models(detector: Detector | None, work: Path) -> None:
+    """Note the models of a run in its work folder, before a process does its first shard.
+
+    Raises:
+        SetupError: if another process of the run, as on another machine, has other models.
+    """
+    if detector is None:
+        return
+    mine = format_json([asdict(model) for model in detector.models()])
+    path = work / MODELS
+    if create_bytes(path, mine.encode()) or path.read_bytes() == mine.encode():
+        return
+    theirs = load_json(path)
+    raise SetupError(
+        f"the models of {socket.gethostname()} differ from those of the run in {work.parent}: "
+        f"{_describe_models(json.loads(mine))}, not {_describe_models(theirs)}; install the same "
+        "packages and weights on every machine"
+    )
+
+
+def _describe_models(models: Any) -> str:
+    texts = []
+    for model in models if isinstance(models, list) else []:
+        digests = ", ".join(digest[:12] for digest in model["weights_sha256"].values())
+        texts.append(f"{model['name']} {model['version']} ({digests or model['backend']})")
+    return "; ".join(texts) or "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +208,10 @@ class ShardResult:
 
     Args:
         tally: its counts.
-        models: the models used.
         times: CPU seconds by stage.
     """
 
     tally: dict[str, Any]
-    models: tuple[Model, ...]
     times: dict[str, float] = field(default_factory=dict)
 
 

@@ -10,7 +10,7 @@ import contextlib
 import html
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from curate.manifest import corrections, files, store
 from curate.manifest.checksums import Coverage, check_checksums
 from curate.manifest.files import Problem
 from curate.manifest.others import describe_notes
+from curate.pipeline.object_output import fetched
 from curate.pipeline.progress import make_teller, show_steps
 from curate.pipeline.run_check import RunCheck, iter_run_problems
 from curate.pipeline.session import Session, Step, usable_cores
@@ -49,7 +50,7 @@ CHECKS = Registry(
 )
 """Checks of outputs of the packages above, by the file in ``manifest/`` that marks them.
 
-That of corrections is called with the output's folder, the number of workers and the content
+That of corrections is called with the output's folder, the session and the content
 of the file; that of published datasets with the address, whether to read every file, and a
 function for messages.
 """
@@ -115,6 +116,7 @@ def verify(
     source: str | Path | None = None,
     workers: int | None = None,
     *,
+    engine: str = "local",
     twins: bool = True,
     full: bool = False,
     quiet: bool = False,
@@ -128,11 +130,13 @@ def verify(
     True
 
     Args:
-        out: the output of ``blur`` or ``balance``, ``hf:REPO_ID[@REVISION]`` for a dataset
-            that `push` published, or the folder that `pull` wrote.
+        out: the output of ``blur`` or ``balance``, a path or a URI, of which a temporary copy is
+            made; ``hf:REPO_ID[@REVISION]`` for a dataset that `push` published; or the folder
+            that `pull` wrote.
         source: the SOURCE of ``blur``, to compare pixels with: equal outside the masks,
             hidden inside. None to check the output by itself.
         workers: worker processes, or None for one per usable core.
+        engine: what runs the workers, as in `Session`; on other machines, OUT has the same path.
         twins: with ``source``, also report near-duplicates of which one is not blurred.
         full: download every file of a published dataset, not a sample.
         quiet: show no progress.
@@ -146,8 +150,14 @@ def verify(
         DataError: if SOURCE or OUT is not a folder.
         SetupError: if a folder cannot be listed, or memory or processes fail.
     """
-    if is_address(str(out)) and not str(out).startswith(_HUB):
-        raise UsageError("OUT is a URI; give a local path, or hf:REPO_ID")
+    if is_address(str(out)):
+        with fetched(out) as copy:
+            result = verify(
+                copy, source, workers, engine=engine, twins=twins, full=full, quiet=quiet,
+                signed_by=signed_by, on_problem=on_problem,
+            )  # fmt: skip
+        return replace(result, out=str(out))
+    session = Session(workers=workers, engine=engine)
     kinds: Counter[str] = Counter()
     kept: list[Problem] = []
     coverage = content = None
@@ -157,7 +167,7 @@ def verify(
                 raise UsageError("--signed-by is for the output of a run, not a published dataset")
             checked, problems = _open_published(str(out), source, full, make_teller(quiet))
         else:
-            checked, problems = _open_check(Path(out), source, workers, watch)
+            checked, problems = _open_check(Path(out), source, session, watch)
             keys = None if signed_by is None else Path(signed_by)
             coverage, found = _check_coverage(Path(out), keys)
             content = _load_content(Path(out))
@@ -176,7 +186,7 @@ def iter_problems(
     out: str | Path, source: str | Path | None = None, workers: int | None = None
 ) -> Iterator[Problem]:
     """Check an output as `verify` does, yielding each problem as it is found."""
-    problems = _open_check(Path(out), source, workers, lambda _: None)[1]
+    problems = _open_check(Path(out), source, Session(workers=workers), lambda _: None)[1]
     found = _check_coverage(Path(out), None)[1]
     return chain(_then_others(problems, Path(out), source, workers), found)
 
@@ -232,12 +242,11 @@ def _open_published(
 
 
 def _open_check(
-    out: Path, source: str | Path | None, workers: int | None, watch: _Watch
+    out: Path, source: str | Path | None, session: Session, watch: _Watch
 ) -> tuple[str, Iterator[Problem]]:
     """What a check covers, as a clause, and the problems that it finds, streaming."""
-    Session(workers=workers)  # refuses a number that is out of range
     if (out / store.MANIFEST / corrections.FACTS).is_file():
-        return _open_correction(out, source, workers or usable_cores())
+        return _open_correction(out, source, session)
     run = load_facts(out)
     counts = run["counts"]
     against = " and its pixels against SOURCE" if source else ""
@@ -250,13 +259,13 @@ def _open_check(
         path = None
         if source is not None:
             path = open_source(str(source), run["source"]["layout"]).uri
-        yield from iter_run_problems(RunCheck(out.resolve(), path, run, workers, watch))
+        yield from iter_run_problems(RunCheck(out.resolve(), path, run, session, watch))
 
     return checked, _with_clear_errors(out, find())
 
 
 def _open_correction(
-    out: Path, source: str | Path | None, workers: int
+    out: Path, source: str | Path | None, session: Session
 ) -> tuple[str, Iterator[Problem]]:
     if source is not None:
         raise UsageError(
@@ -274,7 +283,7 @@ def _open_correction(
         checked += f"; {note}"
 
     def find() -> Iterator[Problem]:
-        yield from CHECKS.resolve(corrections.FACTS)(out.resolve(), workers, facts)
+        yield from CHECKS.resolve(corrections.FACTS)(out.resolve(), session, facts)
 
     return checked, _with_clear_errors(out, find())
 

@@ -2,12 +2,13 @@
 
 ::
 
-    OUT/.curate/lock              lock file of the running process
+    OUT/.curate/leases/           which process works on what
     OUT/.curate/state.json        recipe, libraries and plan of the run
     OUT/.curate/plan.jsonl        the records of SOURCE at the start, in order
     OUT/.curate/faces.sqlite      given faces
     OUT/.curate/models.json       the models that detected
     OUT/.curate/source/           a dataset of the Hub, as Parquet; source.json says which
+    OUT/.curate/marks/            records in work, of shards whose processes have died
     OUT/.curate/staging/          shards in progress
     OUT/.curate/shards/NNNNN/     shards committed
     OUT/.curate/members/          images to be written into their containers
@@ -20,10 +21,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +34,9 @@ import curate
 from curate.core.errors import DataError, SourceChangedError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord
-from curate.engine.shards import shard_name
+from curate.engine.shards import Shard, shard_name
 from curate.layouts.access.address import is_address, is_hub_uri
-from curate.manifest.store import part_name, save_json
+from curate.manifest.store import MANIFEST, RECORDS_FOLDER, part_name, part_number, save_json
 from curate.recipe import Options
 
 WORK = ".curate"
@@ -63,10 +66,32 @@ class Plan:
 
     def stamped(self) -> Iterator[tuple[ImageRecord, str]]:
         """Iterate over the records with their stamps (size and modification time)."""
-        with self.path.open(encoding="ascii") as file:
-            for line in file:
-                name, uri, split, category, stamp = json.loads(line)
-                yield ImageRecord(id=name, uri=uri, split=split, category=category), stamp
+        with self.path.open("rb") as file:
+            yield from map(_parse_line, file)
+
+    def positions(self, size: int) -> Iterator[tuple[int, int]]:
+        """Iterate over the shards: the number of each, and where its first record is listed.
+
+        Args:
+            size: records per shard.
+        """
+        with self.path.open("rb") as file:
+            position = 0
+            for number in range(-(-self.images // size)):
+                yield number, position
+                position += sum(map(len, islice(file, size)))
+
+    def shard(self, number: int, position: int, size: int) -> Shard:
+        """Load one shard, given its position."""
+        with self.path.open("rb") as file:
+            file.seek(position)
+            return Shard(
+                number, tuple(record for record, _ in map(_parse_line, islice(file, size)))
+            )
+
+    def size_of(self, number: int, size: int) -> int:
+        """Number of records of a shard."""
+        return min(size, self.images - number * size)
 
 
 class Workspace:
@@ -79,6 +104,7 @@ class Workspace:
 
     def __init__(self, out: Path, root: Path | None = None) -> None:
         self.out = out
+        self.name = str(out)  # in messages
         self.root = root or out / WORK
         self.state = self.root / "state.json"
         self.plan = self.root / "plan.jsonl"
@@ -86,16 +112,22 @@ class Workspace:
         self.models = self.root / "models.json"
         self.source = self.root / "source"
         self.staging = self.root / "staging"
+        self.marks = self.root / "marks"
         self.shards = self.root / "shards"
         self.members = self.root / "members"
         self.rebuilt = self.root / "rebuilt"
         self.final = self.root / "final"
         self.log = self.root / "log.jsonl"
-        self.lock = self.root / "lock"
+        self.leases = self.root / "leases"
 
-    def prepare(self) -> None:
-        """Create the folders, and remove unfinished shards of a killed run."""
-        shutil.rmtree(self.staging, ignore_errors=True)
+    def prepare(self, alone: bool = True) -> None:
+        """Create the folders.
+
+        Args:
+            alone: no other process works here: remove unfinished shards of killed ones.
+        """
+        if alone:
+            shutil.rmtree(self.staging, ignore_errors=True)
         for folder in (self.staging, self.shards):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -109,10 +141,22 @@ class Workspace:
         )
 
     def is_committed(self, number: int) -> bool:
-        """Whether a shard is committed, gathered or not."""
-        name = shard_name(number)
-        gathered = self.final / "manifest" / "records" / part_name(number)
-        return (self.shards / name).is_dir() or gathered.is_file()
+        """Whether a shard is committed, gathered or not.
+
+        Another process may gather at the same time: the order is the one in which parts move.
+        """
+        gathered = (folder / part_name(number) for folder in self._gathered())
+        return (self.shards / shard_name(number)).is_dir() or any(p.is_file() for p in gathered)
+
+    def list_committed(self) -> set[int]:
+        """Numbers of all committed shards, from one listing of each folder."""
+        found = {int(name) for name in _list_names(self.shards) if name.isdecimal()}
+        for folder in self._gathered():
+            found.update(n for n in map(part_number, _list_names(folder)) if n is not None)
+        return found
+
+    def _gathered(self) -> list[Path]:
+        return [top / MANIFEST / RECORDS_FOLDER for top in (self.final, self.out)]
 
     def note(self, **facts: Any) -> None:
         """Add a line to the log."""
@@ -144,21 +188,33 @@ class Workspace:
         except ValueError:
             before = None
         if not _is_state(before):
-            raise DataError(f"{self.state} is damaged; remove {self.out} and run again")
+            raise DataError(f"{self.state} is damaged; remove {self.name} and run again")
         if before["recipe_sha256"] != recipe.digest:
-            raise UsageError(describe_recipe_clash(self.out, before["recipe"], recipe))
+            raise UsageError(describe_recipe_clash(self.name, before["recipe"], recipe))
         if before["libraries"] != now["libraries"]:
             changed = describe_changes(before["libraries"], now["libraries"])
             raise DataError(
-                f"the interrupted run in {self.out} used other libraries ({changed}); "
+                f"the interrupted run in {self.name} used other libraries ({changed}); "
                 "install those again, or choose another OUT"
             )
         if before["plan_sha256"] != plan.sha256:
             raise SourceChangedError(
-                f"SOURCE has changed since the run in {self.out} was interrupted; "
+                f"SOURCE has changed since the run in {self.name} was interrupted; "
                 "put it back as it was, or choose another OUT"
             )
         return True
+
+
+def _parse_line(line: bytes) -> tuple[ImageRecord, str]:
+    name, uri, split, category, stamp = json.loads(line)
+    return ImageRecord(id=name, uri=uri, split=split, category=category), stamp
+
+
+def _list_names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names only, of many
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _is_state(value: Any) -> bool:
@@ -177,7 +233,7 @@ def describe_changes(before: dict[str, str], now: dict[str, str]) -> str:
     )
 
 
-def describe_recipe_clash(out: Path, before: dict[str, Any], now: Options) -> str:
+def describe_recipe_clash(out: Path | str, before: dict[str, Any], now: Options) -> str:
     """Describe how a recipe differs from the recipe of an existing OUT in one line."""
     wanted = now.to_dict()
     keys = [key for key in wanted if wanted[key] != before.get(key)]
@@ -199,17 +255,29 @@ def save_plan(source: Source, path: Path) -> Plan:
     """
     digest = hashlib.sha256()
     images = 0
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="ascii") as file:
+    with path.open("w", encoding="ascii") as file:
         for record in source.records():
             stamp = source.stamp(record)
             line = json.dumps([record.id, record.uri, record.split, record.category, stamp])
             digest.update(line.encode() + b"\n")
             file.write(line + "\n")
             images += 1
-    partial.replace(path)
     if images == 0:
         raise DataError("SOURCE has no images")
+    return Plan(path, images, digest.hexdigest())
+
+
+def load_plan(path: Path) -> Plan | None:
+    """Load the list that another process has written, or None if there is none yet."""
+    digest = hashlib.sha256()
+    images = 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+                images += block.count(b"\n")
+    except FileNotFoundError:
+        return None
     return Plan(path, images, digest.hexdigest())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,26 @@ def save_bytes(path: Path, data: bytes) -> None:
 def save_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically; raises `OSError` if it cannot be written."""
     save_bytes(path, text.encode("utf-8"))
+
+
+def create_bytes(path: Path, data: bytes) -> bool:
+    """Write a file unless one of that name exists, as several processes may try at once.
+
+    Returns:
+        Whether it was written.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}{SUFFIX}")
+    try:
+        save_bytes(partial, data)
+        os.link(partial, path)
+    except FileExistsError:
+        return False
+    finally:
+        partial.unlink(missing_ok=True)
+    return True
 
 
 def sync_tree(folder: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_recipe_file_is_overridden_by_the_command_line(photos: Path, tmp_path:
     [
         (["blur", "nowhere", "out"], 1, "not a folder"),
         (["blur", "photos"], 2, "missing argument"),
-        (["blur", "photos", "s3://bucket/out"], 2, "only SOURCE can be a URI"),
+        (["blur", "photos", "nothing://b/out"], 2, "OUT 'nothing://b/out' has an unknown"),
         (["blur", "s3://me:pass@bucket/photos", "out"], 2, "s3:// URI of SOURCE contains a user"),
         (["blur", "nothing://photos", "out"], 2, "'nothing://photos' has an unknown protocol"),
         (["detect", "photos", "-o", "s3://bucket/t"], 2, "only SOURCE can be a URI"),

@@ -25,7 +25,7 @@ from curate.manifest import files as layout
 from curate.manifest import store
 from curate.manifest.files import Problem
 from curate.manifest.schema import from_row
-from curate.pipeline import run_check as check
+from curate.pipeline import environment
 from curate.pipeline.run_check import CheckJob
 
 RECIPE = Recipe(profile="fast", shard_size=4)
@@ -438,7 +438,7 @@ def test_parts_are_read_in_worker_processes_first(
         def run(self, *arguments: Any) -> Any:
             raise SetupError("processes keep dying on shard 00000")
 
-    monkeypatch.setattr(check, "LocalPool", Dying)
+    monkeypatch.setattr(environment, "LocalPool", Dying)
     (out / "manifest/records/part-00000.parquet").write_bytes(b"PAR1 forged PAR1")
     with pytest.raises(SetupError, match="keep dying"):
         problems(out)

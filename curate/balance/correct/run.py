@@ -217,7 +217,7 @@ def _execute(run: Run[BalanceOptions], findings: Findings, task: _Task, decision
     workspace = run.workspace
     plan = begin(run, corrections.FACTS, strict=True)
     if not assembly.is_assembled(workspace, corrections.FACTS):
-        done = run_shards(run, plan, _job(run, task, decisions))
+        done = run_shards(run, plan, _job(run, task, decisions)).now
         output.assemble(run, plan, findings, task.origin, task.inputs, decisions)
         workspace.note(event="finished", time=clock(), images=done)
     assembly.move_to_output(workspace)

@@ -69,7 +69,7 @@ class BalanceJob:
                 tally = {"images": len(shard.records), "faces": 0, "withheld": 0}
                 save_json(tally, stage.path(TALLY))
                 stage.commit()
-            return ShardResult(tally, ())
+            return ShardResult(tally)
 
         return work
 

@@ -23,7 +23,7 @@ from curate.balance.correct.source import Origin
 from curate.core.errors import DataError, ManifestError
 from curate.core.protocols import Source, iter_containers, iter_sidecars
 from curate.core.records import escape_unprintable
-from curate.engine.local import Finished, LocalPool, Report
+from curate.engine.local import Finished, Report
 from curate.engine.shards import Shard
 from curate.layouts import open_source
 from curate.layouts.access.folder import iter_files
@@ -31,7 +31,9 @@ from curate.manifest import corrections, files, others, store
 from curate.manifest.corrections import Row
 from curate.manifest.files import Problem
 from curate.pipeline.assembly import outcome_of
+from curate.pipeline.environment import run_job
 from curate.pipeline.output import open_outputs
+from curate.pipeline.session import Session, usable_cores
 from curate.recipe import format_json
 from curate.storage.index import NameIndex
 
@@ -80,12 +82,12 @@ def is_correction(out: Path) -> bool:
     return (out / files.MANIFEST / corrections.FACTS).is_file()
 
 
-def iter_problems(out: Path, workers: int, facts: Mapping[str, Any]) -> Iterator[Problem]:
+def iter_problems(out: Path, session: Session, facts: Mapping[str, Any]) -> Iterator[Problem]:
     """Check the OUT of a correction; yields problems as they are found.
 
     Args:
         out: the output folder.
-        workers: processes.
+        session: how to run.
         facts: its ``balance.json``.
 
     Raises:
@@ -98,8 +100,8 @@ def iter_problems(out: Path, workers: int, facts: Mapping[str, Any]) -> Iterator
     # In worker processes first: a forged part can crash its reader.
     job = CheckJob(out, facts["source"]["layout"], in_containers, has_images)
     shards = (Shard(number, ()) for number in range(facts["records"]["parts"]))
-    pool = LocalPool(min(workers, max(1, facts["records"]["parts"])))
-    for event in pool.run(job, shards):
+    workers = min(session.workers or usable_cores(), max(1, facts["records"]["parts"]))
+    for event in run_job(job, shards, session, manifest / corrections.FACTS, workers):
         if isinstance(event, Finished):
             yield from event.result
     yield from _check_facts(manifest, facts)

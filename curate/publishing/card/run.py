@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
+from curate.layouts.access.address import is_address
 from curate.manifest.checksums import load_checksums, update_checksums
 from curate.manifest.files import Problem
+from curate.pipeline.object_output import fetched
 from curate.publishing import dataset as datasets
 from curate.publishing.card import governance, picture, render
 from curate.publishing.card.check import (
@@ -117,7 +119,7 @@ def write_card(out: str | Path, options: CardOptions | None = None) -> CardRepor
     """Write ``README.md``, ``croissant.json`` and ``CITATION.cff`` of a finished OUT.
 
     Args:
-        out: the OUT of ``curate blur`` or ``curate balance``.
+        out: the OUT of ``curate blur`` or ``curate balance``; a path or a URI.
         options: how; the defaults if None.
 
     Returns:
@@ -132,6 +134,11 @@ def write_card(out: str | Path, options: CardOptions | None = None) -> CardRepor
     >>> import curate
     >>> curate.write_card("out", curate.CardOptions(init=True))  # doctest: +SKIP
     """
+    if is_address(str(out)):
+        with fetched(out) as copy:
+            report = write_card(copy, options)
+        places = tuple(path.relative_to(copy) for path in report.written)
+        return replace(report, written=places)
     options, out = options or CardOptions(), Path(out)
     if options.profile is not None and options.profile not in PROFILES:
         raise UsageError(f"profile {options.profile!r} is unknown; choose {' or '.join(PROFILES)}")

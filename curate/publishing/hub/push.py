@@ -14,6 +14,7 @@ from curate.core.errors import DataError, UsageError
 from curate.layouts.access.address import is_address, parse_address
 from curate.manifest import store
 from curate.manifest.checksums import update_checksums
+from curate.pipeline.object_output import fetched
 from curate.publishing import dataset as datasets
 from curate.publishing.card.check import QUESTIONS
 from curate.publishing.card.header import format_header
@@ -81,6 +82,9 @@ def push(
     >>> import curate
     >>> curate.push("out", "my-lab/street-scenes")  # doctest: +SKIP
     """
+    if is_address(str(out)):
+        with fetched(out) as copy:
+            return push(copy, repo_id, options)
     options, out = options or PushOptions(), Path(out)
     _check_request(out, repo_id, options)
     folder = _state_folder(out, options)

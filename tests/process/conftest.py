@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
+OPTIONS = ["--profile", "fast", "--shard-size", "2", "--workers", "2", "--quiet"]
+
+
+@pytest.fixture(scope="session")
+def crowd(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty small photos, some with faces, some without, one cut off."""
+    folder = tmp_path_factory.mktemp("crowd")
+    names = ["train/people/portrait.jpg", "train/cat/chelsea.jpg", "train/people/group.png"]
+    for number in range(39):
+        with Image.open(photos / names[number % 3]) as image:
+            small = image.convert("RGB").resize((160 + number, 160))
+        small.save(folder / f"{number:02d}{Path(names[number % 3]).suffix}")
+    shutil.copy(photos / "train/people/cut_off.jpg", folder)
+    (folder / "notes.txt").write_text("forty photos\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(crowd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    assert subprocess.run([*CURATE, "blur", str(crowd), str(out), *OPTIONS]).returncode == 3
+    return out
+
+
+def start(source: Path, out: Path, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*CURATE, "blur", str(source), str(out), *OPTIONS, *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        time.sleep(0.01)
+
+
+def committed(out: Path) -> int:
+    shards = out / ".curate" / "shards"
+    return len(list(shards.iterdir())) if shards.is_dir() else 0
