@@ -335,7 +335,8 @@ _OBFUSCATION: Sequence[Decorator] = (
         "--drop-keys",
         metavar="KEYS",
         help="Keys to drop from annotations, and kinds of keys: exif, gps, embeddings, landmarks, "
-        "urls, hashes, names, text; none to keep all. [default: embeddings,exif]",
+        "urls, hashes, names, text; none to keep all; key:NAME for a key named like a kind. "
+        "[default: embeddings,exif]",
     ),
 )
 
@@ -401,8 +402,11 @@ def build_recipe(options: Mapping[str, Any]) -> tuple[Recipe, Path | None]:
     if options.get("include"):
         values["include"] = list(options["include"])
     if options.get("drop_keys") is not None:
-        keys = [key.strip() for key in options["drop_keys"].split(",")]
-        values["drop_keys"] = [key for key in keys if key and key != "none"]
+        values["drop_keys"] = options["drop_keys"].split(",")
+    if _is_texts(values.get("drop_keys")):
+        from curate.layouts.sidecars.content import parse_drop_keys
+
+        values["drop_keys"] = parse_drop_keys(values["drop_keys"])
     weights = None
     if isinstance(values.get("detector"), str) and ":" in values["detector"]:
         values["detector"], _, path = values["detector"].partition(":")
@@ -421,6 +425,10 @@ _PLAIN = (
     "detector", "detector_family", "profile", "confidence", "max_side", "method", "margin",
     "faces_match", "max_pixels", "device", "shard_size", "seed",
 )  # fmt: skip
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _join_options(values: Mapping[str, Any], texts: Sequence[str]) -> dict[str, Any]:

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 
 from curate.cli.group import DefaultGroup
 from curate.cli.main import group
+from curate.cli.options import build_recipe
+from curate.core.errors import UsageError
 
 # Options whose meaning differs between commands for the reason given.
 DIFFERENT = {
@@ -157,3 +160,40 @@ def test_folded_examples_are_still_commands(name: str) -> None:
     for example in examples:
         if example.startswith("curate ") and not example.endswith("\\"):
             assert example in folded
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        *(("exfi", "exif"), ("EXIF", "exif"), ("embedings", "embeddings"), ("haches", "hashes")),
+        *(("landmraks", "landmarks"), ("gsp", "gps"), ("nmes", "names"), ("nnone", "none")),
+    ],
+)
+@pytest.mark.parametrize("form", ["{}", "urls,{}"])
+def test_a_misspelled_kind_of_keys_to_drop_is_an_error(word: str, meant: str, form: str) -> None:
+    with pytest.raises(UsageError, match=f"{word}.*did you mean '{meant}'.*key:{word}"):
+        build_recipe({"drop_keys": form.format(word)})
+
+
+@pytest.mark.parametrize(
+    ("text", "dropped"),
+    [
+        ("none", ()), ("gps,exif", ("exif", "gps")), ("caption, license", ("caption", "license")),
+        ("notes", ("notes",)), ("key:gsp,gps", ("gps", "gsp")), ("GPSLatitude", ("GPSLatitude",)),
+    ],
+)  # fmt: skip
+def test_kinds_and_keys_to_drop(text: str, dropped: tuple[str, ...]) -> None:
+    assert build_recipe({"drop_keys": text})[0].drop_keys == dropped
+
+
+@pytest.mark.parametrize("text", ["none,gps", "caption,none"])
+def test_none_stands_alone_in_keys_to_drop(text: str) -> None:
+    with pytest.raises(UsageError, match="none"):
+        build_recipe({"drop_keys": text})
+
+
+def test_keys_to_drop_are_checked_in_a_recipe_file(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text('drop_keys = ["gps", "exfi"]\n')
+    with pytest.raises(UsageError, match="did you mean 'exif'"):
+        build_recipe({"recipe_file": file})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
+
+from curate.core.errors import UsageError, suggest
 
 _WORDS = {
     "exif": "exif xmp iptc maker makernote serial camera lens",
@@ -26,6 +28,8 @@ KINDS: Mapping[str, frozenset[str]] = {kind: frozenset(t.split()) for kind, t in
 
 DROPPED_KINDS = ("embeddings", "exif")
 """Kinds that are dropped by default."""
+
+_KEY = "key:"  # before a word of --drop-keys that is a key in any case
 
 MAX_KEY = 128
 """Characters of a key."""
@@ -48,6 +52,33 @@ def kinds_of_key(key: str) -> tuple[str, ...]:
     words = words_of(key)
     kinds = tuple(kind for kind, known in KINDS.items() if words & known)
     return ("exif", *kinds) if _EXIF_TAG.fullmatch(key) and "exif" not in kinds else kinds
+
+
+def parse_drop_keys(words: Sequence[str]) -> list[str]:
+    """Return the kinds and keys to drop; ``none`` gives none, ``key:NAME`` is the key NAME.
+
+    Any word that is not a kind is a key, unless it resembles a kind: a misspelled kind would drop
+    nothing.
+
+    Raises:
+        UsageError: if a word is a misspelled kind, or ``none`` has other words beside it.
+    """
+    words = [word.strip() for word in words if word.strip()]
+    if "none" in words:
+        if set(words) != {"none"}:
+            raise UsageError("--drop-keys none keeps all keys; give either none or what to drop")
+        return []
+    for word in words:
+        if word in KINDS or word.startswith(_KEY):
+            continue
+        if kinds_of_key(word) and word.lower() not in KINDS:
+            continue  # a key, such as caption
+        if hint := suggest(word, [*KINDS, "none"]):
+            raise UsageError(
+                f"--drop-keys: {word!r} is not one of {', '.join(KINDS)}{hint}; for a key of this "
+                f"name write {_KEY}{word}"
+            )
+    return [word.removeprefix(_KEY) for word in words]
 
 
 def kind_of_key(key: str) -> str | None:
