@@ -15,6 +15,7 @@ from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError
 from curate.impact.experiment import Faces, Ints
 from curate.impact.pairs import describe_mismatch, open_manifest
+from curate.layouts.groups import find_form
 from curate.manifest import store
 from curate.storage.index import open_index
 
@@ -23,6 +24,9 @@ CREATE TABLE rows (file INTEGER, id TEXT, row INTEGER, PRIMARY KEY (file, id)) W
 CREATE TABLE entries (id TEXT PRIMARY KEY, withheld INTEGER, share REAL, faces INTEGER,
                       source TEXT, output TEXT) WITHOUT ROWID;
 CREATE TABLE pairs (position INTEGER PRIMARY KEY, id TEXT UNIQUE);
+CREATE TABLE given (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE matches (id TEXT, position INTEGER, exact INTEGER);
+CREATE INDEX matches_by_id ON matches (id);
 """
 
 Digests = Sequence[str | None] | None
@@ -155,11 +159,46 @@ class PairIndex:
         query = "SELECT id FROM pairs WHERE position = ?"
         return str(self._database.execute(query, (position,)).fetchone()[0])
 
+    def match(self, names: Iterable[str], table: Path) -> None:
+        """Match the ids of a table with images, for `find`; as `match_groups` does.
+
+        Args:
+            names: ids of the table.
+            table: the table, for messages.
+
+        Raises:
+            DataError: if an id is duplicated or not text.
+        """
+        run = self._database.execute
+        run("DELETE FROM given")
+        run("DELETE FROM matches")
+        for name in names:
+            try:
+                run("INSERT INTO given VALUES (?)", (name,))
+            except sqlite3.IntegrityError:
+                raise DataError(f"{table} has the id {name!r} twice") from None
+            except UnicodeEncodeError:
+                raise DataError(f"{table} has an id that is not text") from None
+        self._database.executemany("INSERT INTO matches VALUES (?, ?, ?)", self._iter_matches())
+
+    def _iter_matches(self) -> Iterator[tuple[str, int, bool]]:
+        def is_given(form: str) -> bool:
+            query = "SELECT 1 FROM given WHERE id = ?"
+            return self._database.execute(query, (form,)).fetchone() is not None
+
+        for position, name in self._database.execute("SELECT position, id FROM pairs"):
+            form = find_form(name, is_given)
+            if form is not None:
+                yield form, position, form == name
+
     def find(self, name: str) -> int | None:
-        """Return the position of an id, or None."""
-        query = "SELECT position FROM pairs WHERE id = ?"
-        row = self._database.execute(query, (name,)).fetchone()
-        return None if row is None else int(row[0])
+        """Return the position of the image that an id of the table matches, or None.
+
+        An id that matches several images, none of them exactly, matches none.
+        """
+        query = "SELECT position, exact FROM matches WHERE id = ? ORDER BY exact DESC LIMIT 2"
+        found = self._database.execute(query, (name,)).fetchall()
+        return int(found[0][0]) if found and (found[0][1] or len(found) == 1) else None
 
     def iter_ids(self) -> Iterator[str]:
         """Iterate over the ids by position."""

@@ -13,7 +13,7 @@ from curate.core.errors import DataError, UsageError, suggest
 from curate.impact.experiment import Bools, Floats
 from curate.impact.pair_index import PairIndex
 from curate.layouts.faces.truth import format_value
-from curate.layouts.groups import id_of, iter_rows, list_names, load_columns
+from curate.layouts.groups import find_id_column, id_of, iter_rows, list_names, load_columns
 from curate.storage.index import NameIndex
 
 MAX_GROUPS = 12
@@ -22,7 +22,7 @@ MAX_GROUPS = 12
 Groups = Mapping[str, Sequence[str | None]]
 """By attribute, the group of each image; None where it is unknown."""
 
-_ID, _WEIGHT = "id", "weight"
+_WEIGHT = "weight"
 
 
 def load_labels(table: Path) -> NameIndex:
@@ -32,13 +32,13 @@ def load_labels(table: Path) -> NameIndex:
         DataError: if it cannot be read, a row lacks its id or label, or an id is duplicated.
     """
     names = NameIndex()
-    for number, row in enumerate(iter_rows(table, ("id", "label")), start=1):
-        name, label = row.get("id"), row.get("label")
-        if name in (None, "") or label in (None, ""):
-            what = "id" if name in (None, "") else "label"
-            raise DataError(f"{table}, record {number}, has no {what}; want columns id and label")
-        if not names.add("label", str(name), str(label)):
-            raise DataError(f"{table} has the id {str(name)!r} twice")
+    column = _find_id(table)
+    for number, row in enumerate(iter_rows(table, (column, "label")), start=1):
+        name, label = id_of(row, column, table, number), row.get("label")
+        if label in (None, ""):
+            raise DataError(f"{table}, record {number}, has no label; want columns id and label")
+        if not names.add("label", name, str(label)):
+            raise DataError(f"{table} has the id {name!r} twice")
     return names
 
 
@@ -46,7 +46,7 @@ def load_weights(path: Path, index: PairIndex, wanted: Bools) -> Floats:
     """Read weights by position, with mean 1 over the wanted images.
 
     Args:
-        path: a table with the columns ``id`` and ``weight``; it may list other images.
+        path: a table with a column of ids and ``weight``; it may list other images.
         index: the images.
         wanted: images that must have a weight, bool, shape (N,).
 
@@ -54,15 +54,15 @@ def load_weights(path: Path, index: PairIndex, wanted: Bools) -> Floats:
         DataError: if a weight is missing or invalid.
         UsageError: if the table lacks a column.
     """
-    _check_columns(path, (_ID, _WEIGHT))
+    column = _find_id(path)
+    _check_columns(path, (_WEIGHT,))
+    _match(path, column, index)
     weights = np.full(len(wanted), np.nan)
-    for number, row in enumerate(iter_rows(path, (_ID, _WEIGHT)), start=1):
-        name = id_of(row, _ID, path, number)
+    for number, row in enumerate(iter_rows(path, (column, _WEIGHT)), start=1):
+        name = id_of(row, column, path, number)
         position = index.find(name)
         if position is None:
             continue
-        if not np.isnan(weights[position]):
-            raise DataError(f"{path} has the id {name!r} twice")
         weights[position] = _parse_weight(row[_WEIGHT], name, path)
     absent = np.flatnonzero(wanted & np.isnan(weights))
     if len(absent):
@@ -101,13 +101,13 @@ def check_groups(path: Path | None, by: Sequence[str]) -> tuple[str, ...]:
         if by:
             raise UsageError("--by needs the table of groups; name it with --groups")
         return ()
-    columns = _check_columns(path, (_ID,))
+    ids = _find_id(path)
+    others = [column for column in load_columns(path) if column != ids]
     for name in (part for each in by for part in split_attribute(each)):
-        if name not in columns:
-            others = [column for column in columns if column != _ID]
+        if name not in others:
             have = f"{list_names(others)}{suggest(name, others)}"
             raise UsageError(f"{path} has no column {name!r}; it has: {have}")
-    return tuple(by) or tuple(name for name in columns if name != _ID)
+    return tuple(by) or tuple(others)
 
 
 def split_attribute(name: str) -> list[str]:
@@ -121,7 +121,8 @@ def load_groups(
     """Read the groups of images by attribute.
 
     Args:
-        path: a table with a column ``id``.
+        path: a table with a column of ids, see `ID_COLUMNS`; ids match images as in
+            `match_groups`.
         by: attributes, or intersections of several joined by commas; empty for every column
             with 2 to `MAX_GROUPS` values.
         index: the images.
@@ -136,19 +137,20 @@ def load_groups(
     size = sum(1 for _ in index.iter_ids()) if rows is None else len(rows)
     values: dict[str, list[str | None]] = {name: [None] * size for name in columns}
     seen = np.zeros(size, dtype=bool)
-    for number, row in enumerate(iter_rows(path, (_ID, *columns)), start=1):
-        name = id_of(row, _ID, path, number)
-        position = index.find(name)
+    ids = _find_id(path)
+    _match(path, ids, index)
+    for number, row in enumerate(iter_rows(path, (ids, *columns)), start=1):
+        position = index.find(id_of(row, ids, path, number))
         if position is None or (rows is not None and not rows[position]):
             continue
-        if seen[position]:
-            raise DataError(f"{path} has the id {name!r} twice")
         seen[position] = True
         for column, found in values.items():
             found[position] = format_value(row.get(column))
     if not seen.any():
         which = "images" if rows is None else "test images"
-        raise DataError(f"{path} lists none of the {which}")
+        raise DataError(
+            f"{path} lists none of the {which}; ids are paths or file names, with or without suffix"
+        )
     kept = range(size) if rows is None else np.flatnonzero(rows).tolist()
     groups = {name: _intersect(values, split_attribute(name), kept) for name in names}
     return groups if by else {name: each for name, each in groups.items() if _has_few(each)}
@@ -170,9 +172,26 @@ def _has_few(values: Sequence[str | None]) -> bool:
     return 2 <= len({value for value in values if value is not None}) <= MAX_GROUPS
 
 
-def _check_columns(path: Path, wanted: Sequence[str]) -> tuple[str, ...]:
+def _find_id(path: Path) -> str:
+    """Return the column of ids.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    column = find_id_column(path, None, required=False)
+    if column is None:
+        have = list_names(load_columns(path))
+        raise UsageError(f"{path} has no column of ids, such as id or file_name; it has: {have}")
+    return column
+
+
+def _match(path: Path, column: str, index: PairIndex) -> None:
+    rows = enumerate(iter_rows(path, (column,)), start=1)
+    index.match((id_of(row, column, path, number) for number, row in rows), path)
+
+
+def _check_columns(path: Path, wanted: Sequence[str]) -> None:
     columns = load_columns(path)
     for name in wanted:
         if name not in columns:
             raise UsageError(f"{path} has no column {name!r}; it has: {list_names(columns)}")
-    return columns

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
 from curate.core.errors import DataError, UsageError, suggest
+from curate.layouts.access.folder import ARCHIVE_SUFFIXES
 from curate.layouts.coco import groups as coco_groups
 from curate.layouts.faces.boxes import one_line
 from curate.layouts.faces.truth import format_value
+from curate.layouts.files import is_image_name
 
 Groups = Mapping[str, str]
 """Values by column name; columns without a value are omitted."""
@@ -70,7 +72,7 @@ def match_groups(
     found: dict[str, str] = {}
     claims: Counter[str] = Counter()
     for name in ids:
-        given = next((form for form in _iter_forms(name) if form in groups), None)
+        given = find_form(name, groups.__contains__)
         if given is not None:
             found[name] = given
             claims[given] += name != given
@@ -85,6 +87,11 @@ def match_groups(
             f"{what} of SOURCE; ids are paths or file names, with or without suffix"
         )
     return matching
+
+
+def find_form(name: str, is_given: Callable[[str], bool]) -> str | None:
+    """Return the longest form of an id that a table has, or None: see `match_groups`."""
+    return next(filter(is_given, _iter_forms(name)), None)
 
 
 def _iter_forms(name: str) -> Iterator[str]:
@@ -129,7 +136,9 @@ def load_columns(path: Path) -> tuple[str, ...]:
 
 
 def holds_images(path: Path) -> bool:
-    """Return whether a file is a Parquet file with image columns, i.e. a dataset of its own."""
+    """Return whether a file is no table: Parquet with image columns, an archive, an image."""
+    if path.suffix.lower() in ARCHIVE_SUFFIXES or is_image_name(path.name):
+        return True
     if path.suffix.lower() != ".parquet":
         return False
     import pyarrow as pa

@@ -127,3 +127,24 @@ def test_a_reference_group_is_parsed_and_shown(table: Path, tmp_path: Path) -> N
     for wrong in ("gender", "=M", "gender="):
         done = run(table, *options, "--reference", wrong)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+
+
+@pytest.mark.parametrize("groups", [(), ("--groups", "people.csv")])
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        *((f"p{end}", "unpack the archive") for end in (".zip", ".7z", ".rar")),
+        *((f"p{end}", "decompress it to a plain .tar") for end in (".tar.gz", ".tgz")),
+        *((f"p{end}", "the folder that contains the file") for end in (".jpg", ".PNG")),
+    ],
+)
+def test_a_file_in_place_of_a_dataset_is_refused_with_the_remedy(
+    name: str, remedy: str, groups: tuple[str, ...], table: Path
+) -> None:
+    file = table.parent / name
+    file.write_bytes(b"PK")
+    options = [table if each == "people.csv" else each for each in groups]
+    done = run(file, "--by", "gender", *options)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert remedy in done.stderr

@@ -326,11 +326,15 @@ class LocalFolder:
         return read_file(self.root / path, path)
 
 
+ARCHIVE_SUFFIXES = frozenset({".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"})
+"""Suffixes of archives that must be unpacked."""
+
+
 def _advise(path: Path) -> str:
     """Return what to do with a file that was passed in place of a folder."""
     if not path.is_file():
         return ""
-    if path.suffix.lower() in (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"):
+    if path.suffix.lower() in ARCHIVE_SUFFIXES:
         return "; unpack the archive and pass the folder"
     return "; pass the folder that contains the file"
 

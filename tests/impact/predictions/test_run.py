@@ -8,11 +8,15 @@ from typing import Any
 
 import jsonschema
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curate.core.errors import CurateError, DataError, ManifestError, SetupError, UsageError
 from curate.impact.metrics import log_softmax
+from curate.impact.pair_index import open_pair_index
 from curate.impact.predictions.report import ImpactReport
+from curate.impact.tables import load_groups, load_weights
 from curate.manifest.store import iter_entries
 from tests.conftest import ROOT
 from tests.impact.predictions.files import draw, measure, save
@@ -327,3 +331,59 @@ def test_crossed_attributes_and_frames(tmp_path: Path, pair: tuple[Path, Path]) 
     assert repr(found).startswith("<ImpactReport: 300 pairs, top-1 ")
     with pytest.raises(UsageError, match="has no column 'sex'"):
         measure((pair,), groups=table, by=("tone,sex",))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("separator", ["/", "\\"])
+@pytest.mark.parametrize("suffix", ["", ".jpg"])
+@pytest.mark.parametrize("column", ["id", "file_name", "path"])
+def test_ids_of_groups_match_as_in_other_tables(
+    ending: str, separator: str, suffix: str, column: str, tmp_path: Path
+) -> None:
+    index_of = {f"train/c{n % 2}/{n}.jpg": n for n in range(6)}
+    rows = [(f"c{n % 2}{separator}{n}{suffix}", "ab"[n % 3 == 0]) for n in index_of.values()]
+    table = tmp_path / f"groups{ending}"
+    if ending == ".parquet":
+        pq.write_table(pa.Table.from_pylist([{column: a, "tone": b} for a, b in rows]), table)
+    elif ending == ".jsonl":
+        table.write_text("\n".join(json.dumps({column: a, "tone": b}) for a, b in rows))
+    else:
+        comma = {".csv": ";", ".tsv": "\t"}[ending]
+        table.write_text("\n".join(comma.join(row) for row in [(column, "tone"), *rows]))
+    with open_pair_index(tmp_path) as index:
+        index.add_file("a", [list(index_of)])
+        index.join()
+        found = load_groups(table, (), index)
+        names = list(index.iter_ids())
+    assert found == {"tone": ["ab"[index_of[name] % 3 == 0] for name in names]}
+
+
+def test_an_ambiguous_id_of_groups_matches_no_image(tmp_path: Path) -> None:
+    table = tmp_path / "groups.csv"
+    table.write_text("id;tone\n1;a\n2;b\n3;a\nx/3.jpg;b\n")
+    with open_pair_index(tmp_path) as index:
+        index.add_file("a", [["x/1.jpg", "y/1.jpg", "x/2.jpg", "x/3.jpg", "3"]])
+        index.join()
+        found = load_groups(table, ("tone",), index)["tone"]
+        named = dict(zip(index.iter_ids(), found, strict=True))
+    assert named == {"x/1.jpg": None, "y/1.jpg": None, "x/2.jpg": "b", "x/3.jpg": "b", "3": "a"}
+
+
+@pytest.mark.parametrize("second", ["1.jpg", "c\\1.jpg", "./c/1.jpg"])
+def test_an_id_of_groups_that_is_given_twice_is_an_error(second: str, tmp_path: Path) -> None:
+    table = tmp_path / "groups.csv"
+    table.write_text(f"id,tone\nc/1.jpg,a\n1.jpg,b\n{second},b\n")
+    with open_pair_index(tmp_path) as index:
+        index.add_file("a", [["c/1.jpg"]])
+        index.join()
+        with pytest.raises(DataError, match="twice"):
+            load_groups(table, ("tone",), index)
+
+
+def test_weights_match_as_groups_do(tmp_path: Path) -> None:
+    table = tmp_path / "weights.csv"
+    table.write_text("file_name;weight\nc\\1;1\nc\\2;3\n")
+    with open_pair_index(tmp_path) as index:
+        index.add_file("a", [["train/c/1.jpg", "train/c/2.jpg"]])
+        index.join()
+        assert load_weights(table, index, np.ones(2, dtype=bool)).tolist() == [0.5, 1.5]
