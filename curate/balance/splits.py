@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError, UsageError
 from curate.core.records import printable
 from curate.layouts import open_source
@@ -128,7 +129,8 @@ def _load_units(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        groups = json.loads(path.read_text(encoding="utf-8"))["groups"]
+        with path.open("rb") as file:
+            groups = parse_json(file.read(MAX_JSON + 1), path)["groups"]
         return {str(name): str(group[0]) for group in groups for name in group}
     except OSError as error:
         raise DataError(f"--duplicates {path} cannot be read: {error.strerror}") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import heapq
-import json
 import operator
 import re
 from collections import Counter
@@ -14,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from curate.core.documents import MAX_JSON, parse_json
 from curate.core.entries import Outcome
 from curate.core.errors import DataError, UsageError
 from curate.core.faces import Face
@@ -343,11 +343,12 @@ def load_contradicted(path: Path) -> frozenset[str]:
         DataError: if it is not such a file.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            value = parse_json(file.read(MAX_JSON + 1), path)
         return frozenset(str(name) for each in value["contradictions"] for name in each["without"])
     except OSError as error:
         raise DataError(f"--duplicates {path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise DataError(
             f"--duplicates {path} is not the JSON of curate duplicates --faces"
         ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from curate.balance.audit.measure import Rules
 from curate.balance.audit.report import VERSION
 from curate.balance.census import Census, census_from_dict
+from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError, SchemaVersionError
 
 
@@ -43,10 +43,11 @@ def load_audit(path: Path) -> SiteAudit:
         SchemaVersionError: if it was written by a newer release.
     """
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            report = parse_json(file.read(MAX_JSON + 1), path)
     except OSError as error:
         raise DataError(f"the audit {path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise DataError(f"{path} is not valid JSON; give a report of curate audit") from None
     version = report.get("version") if isinstance(report, dict) else None
     if isinstance(version, int) and version > VERSION:

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from curate.core.errors import UsageError
+from curate.core.documents import MAX_YAML, parse_yaml
+from curate.core.errors import DataError, UsageError
 
 _PHOTOMETRIC: tuple[Mapping[str, Any], ...] = (
     {
@@ -77,7 +78,6 @@ right, such as letters and road signs. ``geometric``: also a small rotation, sca
 """
 
 
-_LARGEST = 1 << 20
 _CONTAINERS = frozenset({"Compose", "OneOf", "OneOrOther", "RandomOrder", "Sequential", "SomeOf"})
 
 _AFFINE = frozenset(
@@ -122,10 +122,11 @@ def load_transforms(path: Path) -> dict[str, Any]:
         UsageError: if the file is not valid.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_YAML + 1)
     except OSError as error:
         raise UsageError(f"the augmentation {path} cannot be read: {error.strerror}") from None
-    value = _parse(data, path) if len(data) <= _LARGEST else None
+    value = _parse(data, path) if len(data) <= MAX_YAML else None
     transform = value.get("transform") if isinstance(value, dict) else None
     if not isinstance(transform, dict):
         raise UsageError(
@@ -180,12 +181,9 @@ def _iter_nodes(node: Any) -> Iterator[Mapping[str, Any]]:
 def _parse(data: bytes, path: Path) -> Any:
     try:
         if path.suffix.lower() in (".yaml", ".yml"):
-            import yaml
-
-            try:
-                return yaml.safe_load(data)
-            except yaml.YAMLError:
-                return None
+            return parse_yaml(data, path.name)
         return json.loads(data)
+    except DataError as error:
+        raise UsageError(f"{path} is not a valid augmentation: {error}") from None
     except (ValueError, RecursionError):
         return None

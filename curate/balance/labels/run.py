@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from curate.balance.labels.report import VERSION, describe, format_labels, label
 from curate.balance.labels.rules import SAFETY, Decision, LabelRules
 from curate.balance.labels.vocabulary import Vocabulary, load_vocabulary
 from curate.balance.records import iter_categories
+from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError, SchemaVersionError, UsageError
 from curate.core.protocols import Source
 from curate.layouts import open_source
@@ -273,10 +273,11 @@ def load_label_decisions(path: Path) -> Mapping[str, str]:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            report = parse_json(file.read(MAX_JSON + 1), path)
     except OSError as error:
         raise DataError(f"the label audit {path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise DataError(f"{path} is not valid JSON; give a report of curate audit labels") from None
     version = report.get("version") if isinstance(report, dict) else None
     if type(version) is int and version > VERSION:

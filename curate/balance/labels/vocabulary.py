@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from curate.balance.records import iter_categories
+from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError
 from curate.core.protocols import Source
 from curate.layouts import open_source
@@ -118,7 +118,8 @@ def _iter_lines(path: Path) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
 
 def _iter_json(path: Path) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
     try:
-        items = json.loads(path.read_text(encoding="utf-8-sig"))
+        with path.open("rb") as file:
+            items = parse_json(file.read(MAX_JSON + 1), path)
     except (ValueError, RecursionError):
         raise DataError(f"{path} is not valid JSON; is it truncated?") from None
     if not isinstance(items, list):

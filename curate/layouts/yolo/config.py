@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from curate.core.documents import MAX_YAML, parse_yaml
 from curate.core.errors import DataError
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import Problems, open_annotation, read_head, resolve, shorten
 
-MAX_BYTES = 1 << 20
-_MAX_DEPTH = 16
 _SPLITS = ("train", "val", "test", "minival")
 _KEYS = (b"names:", b"nc:")
 
@@ -59,7 +58,7 @@ def load_config(folder: Folder, path: str, problems: Problems) -> Config:
         DataError: if it is not valid YAML.
     """
     with open_annotation(folder, path) as file:
-        value = parse_yaml(file.read(MAX_BYTES + 1), path)
+        value = load_mapping(file.read(MAX_YAML + 1), path)
     classes, keypoints, dimensions, flips = None, 0, 2, None
     with problems.collect(path):
         classes = _count_classes(value, path)
@@ -97,48 +96,16 @@ def _looks_like_config(head: bytes) -> bool:
     )
 
 
-def parse_yaml(data: bytes, path: str) -> Mapping[str, Any]:
-    """Parse a configuration of bounded size and depth.
+def load_mapping(data: bytes, path: str) -> Mapping[str, Any]:
+    """Parse a configuration.
 
     Raises:
-        DataError: if it is not valid YAML.
+        DataError: if it is not valid YAML, see `parse_yaml`, or not a mapping.
     """
-    import yaml
-
-    if len(data) > MAX_BYTES:
-        raise DataError(
-            f"{path} is longer than {MAX_BYTES >> 20} MB, which is too long for a configuration"
-        )
-    try:
-        _check_events(yaml.parse(data, Loader=yaml.SafeLoader), path)
-        value = yaml.safe_load(data)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        line = " ".join(str(error).split())[:160]
-        raise DataError(f"{path} is not valid YAML ({line})") from None
+    value = parse_yaml(data, path)
     if not isinstance(value, Mapping):
         raise DataError(f"{path} is not a mapping")
     return value
-
-
-def _check_events(events: Iterable[Any], path: str) -> None:
-    """Refuse aliases, which can expand to any size, and deep nesting.
-
-    Raises:
-        DataError: if the file contains either.
-    """
-    import yaml
-
-    depth = 0
-    for event in events:
-        if isinstance(event, yaml.AliasEvent):
-            raise DataError(
-                f"{path} contains the YAML alias *{shorten(event.anchor)[1:-1]}; "
-                "write its value out"
-            )
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise DataError(f"{path} is nested deeper than {_MAX_DEPTH} levels")
 
 
 def _count_classes(value: Mapping[str, Any], path: str) -> int | None:

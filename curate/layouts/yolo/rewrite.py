@@ -6,11 +6,12 @@ import math
 import re
 from typing import BinaryIO
 
+from curate.core.documents import MAX_YAML
 from curate.core.errors import DataError
 from curate.layouts.annotations import iter_lines
 from curate.layouts.sidecars.shapes import is_outline
 from curate.layouts.sidecars.values import Limits, is_text
-from curate.layouts.yolo.config import MAX_BYTES, parse_yaml
+from curate.layouts.yolo.config import load_mapping
 
 _MAX_LINES = 10_000
 _MAX_TOKEN = 32
@@ -63,7 +64,7 @@ def rewrite_config(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) 
     """
     import yaml
 
-    value = parse_yaml(file.read(MAX_BYTES + 1), name)
+    value = load_mapping(file.read(MAX_YAML + 1), name)
     text = yaml.safe_dump(
         limits.record(value, _SCALE),
         sort_keys=False,

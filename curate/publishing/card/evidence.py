@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError, UsageError
 from curate.publishing.card.header import find_faults
 
-_LARGEST = 64 << 20
 _DETECTION = ("detector", "profile", "confidence", "max_side", "weights_sha256")
 """Keys of a recipe that decide what a detector finds."""
 
@@ -130,12 +129,11 @@ def _add_own(evidence: Evidence, out: Path, facts: Mapping[str, Any]) -> None:
 
 def _load(path: Path) -> Any:
     try:
-        if path.stat().st_size > _LARGEST:
-            raise DataError(f"{path} is larger than {_LARGEST >> 20} MiB")
-        return json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            return parse_json(file.read(MAX_JSON + 1), path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise DataError(f"{path} is not valid JSON") from None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from curate.core.documents import parse_yaml
 from curate.core.errors import DataError, MissingExtraError
 from curate.publishing.card.questions import Answers
 from curate.publishing.form import Form
@@ -115,29 +116,16 @@ def format_header(header: Mapping[str, Any]) -> str:
     return str(yaml.safe_dump(dict(header), sort_keys=False, allow_unicode=True, width=100))
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
-    """YAML without aliases, by which a short text stands for one of any size."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        return super().compose_node(parent, index)
-
-
 def split_card(text: str) -> tuple[dict[str, Any], str]:
     """A card's header and body.
 
     Raises:
-        DataError: if the header is not YAML.
+        DataError: if the header is not YAML, see `parse_yaml`.
     """
     if not text.startswith("---\n") or "\n---\n" not in text[3:]:
         return {}, text
     head, _, body = text[4:].partition("\n---\n")
-    try:
-        value = yaml.load(head, _Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, RecursionError) as error:
-        line = " ".join(str(error).split())[:200]
-        raise DataError(f"README.md: its header is not valid YAML: {line}") from None
+    value = parse_yaml(head, "README.md: its header")
     if value is not None and not isinstance(value, dict):
         raise DataError("README.md: its header is not a mapping")
     return value or {}, body

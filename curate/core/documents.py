@@ -1,0 +1,74 @@
+"""Bounded parsing of JSON and YAML documents of any origin: size, number of values, depth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from curate.core.errors import DataError
+
+MAX_JSON = 64 << 20
+"""Maximum size of a JSON document, bytes."""
+MAX_YAML = 1 << 20
+"""Maximum size of a YAML document, bytes."""
+_MAX_VALUES = 4 << 20  # each takes up to 100 bytes of memory
+_MAX_DEPTH = 16
+
+
+def parse_json(data: bytes, name: object) -> Any:
+    """Parse a JSON document in UTF-8, with or without a byte order mark.
+
+    Args:
+        data: at most `MAX_JSON` bytes; one more if the document is longer.
+        name: name of the document in messages.
+
+    Raises:
+        DataError: if it is too large.
+        ValueError: if it is not valid JSON, or nested too deeply.
+    """
+    if len(data) > MAX_JSON:
+        raise DataError(f"{name} is larger than {MAX_JSON >> 20} MB, which is too large")
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > _MAX_VALUES:
+        raise DataError(f"{name} has more than {_MAX_VALUES:,} values, which are too many")
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def parse_yaml(data: bytes | str, name: str) -> Any:
+    """Parse a YAML document without aliases, which can expand to any size.
+
+    Args:
+        data: the document.
+        name: name of the document in messages.
+
+    Raises:
+        DataError: if it is not valid YAML, too large, nested too deeply or has an alias.
+    """
+    import yaml
+
+    if len(data) > MAX_YAML:
+        raise DataError(f"{name} is longer than {MAX_YAML >> 20} MB, which is too long for YAML")
+    try:
+        _check_events(yaml.parse(data, Loader=yaml.SafeLoader), name)
+        return yaml.safe_load(data)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        line = " ".join(str(error).split())[:160]
+        raise DataError(f"{name} is not valid YAML ({line})") from None
+
+
+def _check_events(events: Iterable[Any], name: str) -> None:
+    import yaml
+
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            raise DataError(
+                f"{name} contains the YAML alias *{event.anchor[:80]}; write its value out"
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise DataError(f"{name} is nested deeper than {_MAX_DEPTH} levels")
