@@ -31,6 +31,8 @@ DIGEST = "sha256"
 
 _PART = re.compile(r"part-[0-9]{5,}\.parquet")
 _NPY = ".npy"
+_MAX_ROW = 256 << 10
+"""Maximum size of an image's values in an array, bytes: 65,536 classes of 32 bits."""
 
 Array = npt.NDArray[Any]
 
@@ -298,6 +300,11 @@ def _open_member(name: str, file: IO[bytes], path: Path) -> _Member:
         raise DataError(f"{path} has {name!r} with {len(shape)} dimensions; expected {expected}")
     if fortran and expected == 2:
         raise DataError(f"{path} has {name!r} in Fortran order; save it as C-contiguous")
+    size = math.prod(shape[1:]) * dtype.itemsize
+    if size > _MAX_ROW:
+        raise DataError(
+            f"{path} has {size:,} bytes per image in {name!r}; at most {_MAX_ROW:,} are read"
+        )
     return _Member(name, file, shape, dtype)
 
 

@@ -47,7 +47,7 @@ def iter_table_rows(
             for field in schema
             if (not pa.types.is_nested(field.type) if columns is None else field.name in columns)
         ]
-        rows = _check_chunks(table.metadata, frozenset(wanted), name)
+        rows = check_chunks(table.metadata, frozenset(wanted), name)
         texts = [each for each in wanted if _is_text(schema.field(each).type)]
     # As dictionaries, a text that many rows repeat is in memory once.
     with pq.ParquetFile(path, read_dictionary=texts) as table:
@@ -57,7 +57,7 @@ def iter_table_rows(
                 yield dict(zip(batch.schema.names, row, strict=True))
 
 
-def _check_chunks(footer: Any, wanted: frozenset[str], name: str) -> int:
+def check_chunks(footer: Any, wanted: frozenset[str], name: str) -> int:
     """Refuse columns that are too large; returns the number of rows to read at a time.
 
     Raises:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +166,27 @@ def test_unknown_class_is_reported_with_its_image(value: int) -> None:
         DataError, match=rf"has the class {value} for 'b', which is not one of the 2"
     ):
         load_classes("2").find(np.array([0, value]), ["a", "b"], FILE)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype"),
+    [
+        ("logits", (1, 10**10), "<f4"),
+        ("logits", (1_000_000, 100_000_000), "<f8"),
+        ("id", (1,), "<U200000000"),
+        ("label", (1,), "<U100000000"),
+    ],
+)
+def test_arrays_that_declare_large_rows_are_refused_before_they_are_read(
+    name: str, shape: tuple[int, ...], dtype: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "p.npz"
+    declared = {"id": ((1,), "<U1"), "label": ((1,), "<i8"), "logits": ((1, 2), "<f4")}
+    with zipfile.ZipFile(path, "w") as archive:
+        for each, (size, kind) in {**declared, name: (shape, dtype)}.items():
+            data = io.BytesIO()
+            header = {"descr": kind, "fortran_order": False, "shape": size}
+            np.lib.format.write_array_header_1_0(data, header)
+            archive.writestr(f"{each}.npy", data.getvalue() + bytes(64))
+    with pytest.raises(DataError, match="bytes per image"):
+        list(iter_batches(path))

@@ -267,11 +267,14 @@ def iter_batches(folder: Folder, path: str) -> Iterator[tuple[Any, Any, list[Row
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from curate.storage.parquet import check_chunks
+
     number = 0
     with open_annotation(folder, path) as file:
         try:
             table = pq.ParquetFile(file, pre_buffer=False)
             schema = table.schema_arrow
+            check_chunks(table.metadata, frozenset(schema.names), path)
             if not table.metadata.num_rows:
                 yield schema, pa.RecordBatch.from_pylist([], schema=schema), []
             for batch in table.iter_batches(batch_size=_BATCH):

@@ -10,7 +10,7 @@ import pytest
 
 from curate.core.errors import DataError
 from curate.layouts import open_folder, open_source, recognise
-from curate.layouts.hf_folder.read import iter_described
+from curate.layouts.hf_folder.read import iter_batches, iter_described
 from tests.layouts.examples import hf_folder
 from tests.layouts.examples.example import jpeg, write
 
@@ -86,3 +86,22 @@ def test_a_long_csv_field_is_read(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg", jpeg(1))
     write(tmp_path, "metadata.csv", f"file_name,text\na.jpg,{'word ' * 60_000}\n")
     assert list(open_source(str(tmp_path)).check(strict=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "line"),
+    [
+        (["A" * 10_000_000] * 20, "MB in one row group"),
+        ([[0] * 9_000_000] + [[0]] * 19, "items in one row group"),
+    ],
+)
+def test_a_parquet_table_that_expands_is_refused_before_it_is_read(
+    column: list[object], line: str, tmp_path: Path
+) -> None:
+    names = [f"{number}.jpg" for number in range(20)]
+    table = pa.table({"file_name": names, "x": column})
+    path = tmp_path / "metadata.parquet"
+    pq.write_table(table, path, compression="zstd", use_dictionary=False)
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(DataError, match=line):
+        list(iter_batches(open_folder(str(tmp_path)), "metadata.parquet"))
