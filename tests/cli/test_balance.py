@@ -184,7 +184,7 @@ def test_a_correction_that_confounds_is_reported(tmp_path: Path) -> None:
     done = run(table, "--by", "gender", "--by", "age", "--strategy", "subset", "--dry-run",
                "--report", report)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "Warning: 1 associations grow (Cramér's V): gender and age" in done.stderr
+    assert "Warning: 1 association grows (Cramér's V): gender and age" in done.stderr
     found = json.loads(report.read_text())["confounding"]
     assert [each["grows"] for each in found["associations"]] == [True]
     assert found["emptied"]["attributes"]["cells"] == 3
@@ -204,7 +204,7 @@ def test_reweighing_tells_what_adjusted_figures_do_not_show(tmp_path: Path) -> N
     done = run(table, "--by", "gender", "--by", "gender,department", "--within", "admitted",
                "--target", "observed", "--strategy", "reweigh", "--dry-run")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "reweigh corrects the crude difference of yes for gender f (-24.0 points)" in done.stderr
+    assert "reweigh corrects the crude difference of yes for gender f (−24.0 points)" in done.stderr
     assert "vanished when adjusted for department" in done.stderr
 
 

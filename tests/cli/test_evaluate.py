@@ -79,7 +79,7 @@ def test_quiet_prints_nothing_and_files_have_the_report(folder: Path) -> None:
         (["source", "--faces", "truth.json", "--min-height", "-1"], 2, "min-height"),
         (["source", "--faces", "no.json"], 1, "not valid JSON"),
         (["source", "--faces", "absent.json"], 1, "absent.json"),
-        (["source", "--faces", "truth.json", "--groups", "no.csv"], 1, "no id"),
+        (["source", "--faces", "truth.json", "--groups", "no.csv"], 1, "no column of ids"),
         (["source", "--faces", "truth.json", "--groups", "absent.csv"], 1, "absent.csv"),
         (["source", "--faces", "truth.json", "--detections", "no.json"], 1, "not valid JSON"),
         (["absent", "--faces", "truth.json"], 1, "absent"),

@@ -102,7 +102,7 @@ def test_errors_are_one_line_with_an_exit_code(
             "inside, the input",
         ),
         ((original, obfuscated, "--seed", "-1"), 2, "--seed must be 0 or more"),
-        ((original,), 2, "Missing argument"),
+        ((original,), 2, "missing argument"),
     ):
         done = in_process("impact", "predictions", *arguments)
         assert done.returncode == code, (arguments, done.stderr)

@@ -96,7 +96,7 @@ def test_errors_are_one_line_with_an_exit_code(
         ((source, out, *COLOURS, "--predictions", source / "x"), 2, "the input"),
         ((source, out, *COLOURS, "--predictions", tmp_path / "text"), 2, "give a folder"),
         ((source, out, *COLOURS, "--device", "tpu"), 2, "is not one of"),
-        ((source,), 2, "Missing argument"),
+        ((source,), 2, "missing argument"),
     ):
         done = in_process("impact", "evaluate", *arguments)
         assert done.returncode == code, (arguments, done.stderr)
@@ -124,6 +124,7 @@ def test_help_lists_every_kind_of_model() -> None:
     from curate.impact.models import MODELS
 
     shown = CliRunner().invoke(command, ["evaluate", "--help"], terminal_width=200).output
+    shown = " ".join(shown.split())
     for name, line in MODELS.describe():
         assert name in shown
         assert line in shown

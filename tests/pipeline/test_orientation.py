@@ -7,7 +7,7 @@ from PIL import Image
 
 import curate
 from curate import Recipe, Session
-from curate.core.geometry import to_stored
+from curate.core.geometry import iou, to_stored
 from curate.manifest.store import iter_entries
 
 TO_STORED = {
@@ -51,9 +51,12 @@ def test_the_eight_orientations_of_a_photo_give_the_same_faces(
         assert exact.width is not None
         assert exact.height is not None
         mapped = [to_stored(box, orientation, exact.width, exact.height) for box in faces]
-        for expected, png, jpeg in zip(mapped, exact.faces, lossy.faces, strict=True):
+        # Equal scores may change their order under lossy compression.
+        mapped.sort(key=lambda box: box.xyxy)
+        both = (sorted(each.faces, key=lambda face: face.box.xyxy) for each in (exact, lossy))
+        for expected, png, jpeg in zip(mapped, *both, strict=True):
             assert png.box.xyxy == pytest.approx(expected.xyxy, abs=1e-6)
-            assert jpeg.box.xyxy == pytest.approx(expected.xyxy, abs=0.05 * expected.width)
+            assert iou(jpeg.box, expected) > 0.85  # each JPEG is another lossy picture
 
 
 def test_an_output_keeps_the_orientation_of_its_source(turned: Path, tmp_path: Path) -> None:

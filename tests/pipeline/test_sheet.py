@@ -26,7 +26,8 @@ def test_the_page_shows_obfuscated_images_only_unless_originals_are_requested(
 def test_the_page_has_a_verdict_and_every_withheld_image_with_its_reason(finished: Path) -> None:
     page = make_sheet(finished, SheetOptions())
     counts = load_manifest(finished).counts
-    assert page.lead[0].startswith(f"{counts['faces']} faces were hidden in")
+    assert page.verdict is not None
+    assert page.verdict.startswith(f"{counts['faces']} faces were hidden in")
     assert "1 image was withheld" in render_page(page)
     text = render_page(page)
     [withheld] = load_manifest(finished).withheld()

@@ -125,7 +125,8 @@ def test_an_xml_is_sound_or_an_error(data: bytes) -> None:
 def test_a_panoptic_map_of_any_ids_is_proven_and_one_foreign_pixel_is_seen(
     ids: set[int], draw: Any
 ) -> None:
-    numbers = np.array([draw.choice([0, *ids]) for _ in range(48)]).reshape(6, 8)
+    regions = np.array([draw.choice([0, *ids]) for _ in range(12)]).reshape(3, 4)
+    numbers = np.kron(regions, np.ones((16, 16), dtype=np.int64))  # flat, as of a label map
 
     def encode(values: Any) -> bytes:
         channels = [values & 255, values >> 8 & 255, values >> 16]
@@ -133,5 +134,5 @@ def test_a_panoptic_map_of_any_ids_is_proven_and_one_foreign_pixel_is_seen(
 
     assert is_panoptic_map(encode(numbers), ids)
     foreign = next(number for number in range(1, 9) if number not in ids)
-    numbers[draw.randrange(6), draw.randrange(8)] = foreign
+    numbers[draw.randrange(48), draw.randrange(64)] = foreign
     assert not is_panoptic_map(encode(numbers), ids)

@@ -107,8 +107,9 @@ class Confounding:
                 "{} and {} {:.3f} → {:.3f}".format(*pair, *self.associations[pair])
                 for pair in self.growing[:_SHOWN]
             )
+            grow = "association grows" if len(self.growing) == 1 else "associations grow"
             yield (
-                f"Warning: {len(self.growing):,} associations grow (Cramér's V): {shown}. A "
+                f"Warning: {len(self.growing):,} {grow} (Cramér's V): {shown}. A "
                 "model trained on the result can use one as a proxy for the other; cross the "
                 "attributes (--by a,b), or use reweigh."
             )

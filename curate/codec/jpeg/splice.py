@@ -159,9 +159,14 @@ def _sample_mask(
 def _samples(
     pixels: Frame, component: _Component, window: Window, shape: tuple[int, int], ycbcr: bool
 ) -> Floats:
-    """The component's samples of a window: means of the new pixels in its color space."""
+    """The component's samples of a window: means of the new pixels in its color space.
+
+    Samples beyond the edges of the image repeat the last sample, not the last pixel, which may be
+    half of it only.
+    """
     fx, fy = component.fx, component.fy
     tile = pixels[window.y0 : window.y1, window.x0 : window.x1]
+    rows, columns = -(-tile.shape[0] // fy), -(-tile.shape[1] // fx)
     pad = (shape[0] * fy - tile.shape[0], shape[1] * fx - tile.shape[1])
     tile = tile[: shape[0] * fy, : shape[1] * fx]
     if max(pad) > 0:
@@ -172,11 +177,15 @@ def _samples(
         sum(tile[y::fy, x::fx, channel].astype(np.int32) for y in range(fy) for x in range(fx))
         for channel in range(tile.shape[2])
     ]
-    if not ycbcr:
-        return np.asarray(sums[0] / float(fx * fy), np.float64)
-    weights = _FROM_RGB[component.index] / (fx * fy)
-    mixed = sums[0] * weights[0] + sums[1] * weights[1] + sums[2] * weights[2]
-    return np.asarray(mixed + _OFFSETS[component.index], np.float64)
+    if ycbcr:
+        weights = _FROM_RGB[component.index] / (fx * fy)
+        mixed = sums[0] * weights[0] + sums[1] * weights[1] + sums[2] * weights[2]
+        samples = np.asarray(mixed + _OFFSETS[component.index], np.float64)
+    else:
+        samples = np.asarray(sums[0] / float(fx * fy), np.float64)
+    samples[rows:] = samples[rows - 1]
+    samples[:, columns:] = samples[:, columns - 1 : columns]
+    return samples
 
 
 def _to_blocks(samples: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
@@ -218,9 +227,11 @@ def _window(box: Box, frame: FrameHeader, mcu: tuple[int, int]) -> Window | None
     x1, y1 = min(int(box.x1), frame.width), min(int(box.y1), frame.height)
     if x1 <= x0 or y1 <= y0:
         return None
-    # padding beyond the right and lower edges repeats the edge pixels
+    # Samples beyond the right and lower edges repeat the edge. They are new also where only a
+    # chroma sample of the edge is, which the old ones would repeat as it was.
     right, bottom = -(-x1 // across) * across, -(-y1 // down) * down
-    x1, y1 = right if x1 == frame.width else x1, bottom if y1 == frame.height else y1
+    x1 = right if x1 + across // 16 >= frame.width else x1
+    y1 = bottom if y1 + down // 16 >= frame.height else y1
     return Window(x0 // across * across, y0 // down * down, right, bottom, ((x0, y0, x1, y1),))
 
 
