@@ -70,6 +70,12 @@ Examples:
     help="With --faces: hide a face in every near-duplicate of an image that has it.",
 )
 @click.option(
+    "--update",
+    is_flag=True,
+    help="With --faces: bring a finished OUT up to date; obfuscate again only the images whose "
+    "boxes, review state or bytes differ.",
+)
+@click.option(
     "--flag-captions",
     is_flag=True,
     help="Count texts of copied annotations and file names that may be names of people.",
@@ -106,6 +112,8 @@ def command(ctx: click.Context, /, source: str, out: Path | str, **options: Any)
         raise UsageError(
             "--shards makes a part of OUT; drop --html, --dry-run, --flag-captions and --sign"
         )
+    if options["update"] and options["dry_run"]:
+        raise UsageError("--dry-run writes nothing; drop --update")
     check_outputs((source, out), (options["html"],))
     recipe, weights = build_recipe(options)
     session = Session(
@@ -116,6 +124,7 @@ def command(ctx: click.Context, /, source: str, out: Path | str, **options: Any)
         skip_self_test=options["skip_self_test"],
         profile_time=options["profile_time"],
         allow_missing=options["allow_missing"],
+        update=options["update"],
         sign=options["sign"],
         **read_sharing(options),
     )

@@ -96,18 +96,38 @@ def move_to_output(workspace: Workspace, key: Path | None = None) -> None:
         workspace: the work folder.
         key: an SSH key that signs the digests of the manifest's files, or None.
     """
-    final, out = workspace.final, workspace.out
+    place(workspace, key)
+    remove_work(workspace)
+
+
+def place(workspace: Workspace, key: Path | None) -> None:
+    """Move ``data/`` and then ``manifest/`` to OUT; arguments as of `move_to_output`.
+
+    An output that is updated is moved away first, its manifest before its data, but for the
+    key of the public tier's ids. Can be interrupted and repeated.
+    """
+    final, out, old = workspace.final, workspace.out, workspace.old
     if workspace.log.exists():
         shutil.copyfile(workspace.log, final / store.MANIFEST / store.LOG)
+    ids_key = out / store.MANIFEST / store.KEY
+    if ids_key.is_file():
+        shutil.copyfile(ids_key, final / store.MANIFEST / store.KEY)
     save_checksums(final)
     if key is not None:
         sign(final / store.MANIFEST / store.CHECKSUMS, key)
     sync_tree(final)
+    for name in (store.MANIFEST, DATA):
+        is_updated = workspace.updates or old.exists()
+        if is_updated and (final / name).exists() and (out / name).exists():
+            old.mkdir(exist_ok=True)
+            (out / name).rename(old / name)
+            sync_folder(old)
+            sync_folder(out)
     for name in (DATA, store.MANIFEST):
         if (final / name).exists():
             (final / name).rename(out / name)
             sync_folder(out)
-    remove_work(workspace)
+    workspace.state.unlink(missing_ok=True)  # what is left cannot be continued
 
 
 def is_assembled(workspace: Workspace, facts: str = store.RUN) -> bool:

@@ -39,6 +39,7 @@ from curate.pipeline.session import Session, configure
 from curate.pipeline.shard import ShardJob
 from curate.pipeline.sidecars import Sidecars, rewrite_sidecars
 from curate.pipeline.tools import check_recipe, pin_files
+from curate.pipeline.update import check_options, prepare_update, tell_changes
 from curate.pipeline.workspace import (
     Plan,
     Workspace,
@@ -63,7 +64,8 @@ def blur(
     """Obfuscate every face of a dataset and write it, with a manifest, in the same layout.
 
     Running it again with the same OUT continues an interrupted run, and returns at once
-    from a finished one.
+    from a finished one. With ``update`` a finished one is brought up to date with corrected
+    ``faces``: it becomes what a new run with them would write.
 
     >>> curate.blur("photos", "out", method="fill", workers=4)   # doctest: +SKIP
     <Summary of 'out': 128 written, 0 withheld, 231 faces hidden>
@@ -86,7 +88,7 @@ def blur(
         SetupError: if something is missing from the environment, disk space included.
     """
     began = time.time()
-    recipe, session = _configure(recipe, session, options)
+    recipe, session = _configure(recipe, session, options, out)
     if session.shards is not None:
         raise UsageError("use curate.blur_shards to process some of the shards")
     with show_progress(session, quiet) as session:
@@ -101,9 +103,10 @@ def _blur(source: str | Path, out: str | Path, recipe: Recipe, session: Session)
     opener, workspace = _open(source, out, session)
     if is_hub_uri(str(source)) and _is_finished(workspace.out):
         _check_hub_origin(str(source), workspace.out)
-        summary = load_summary(workspace.out, None, recipe)
-        _sign_finished(workspace.out, session)
-        return summary
+        if not session.update:
+            summary = load_summary(workspace.out, None, recipe)
+            _sign_finished(workspace.out, session)
+            return summary
     with hold(opener, workspace, recipe, session) as run:
         return _execute(run)
 
@@ -142,7 +145,7 @@ def blur_shards(
         SetupError: if something is missing from the environment, or differs from the other
             processes' environment.
     """
-    recipe, session = _configure(recipe, session, {**options, "shards": shards})
+    recipe, session = _configure(recipe, session, {**options, "shards": shards}, out)
     with show_progress(session, quiet) as session:
         if is_address(str(out)):
             with _hold_objects(source, str(out), recipe, session) as (run, plan):
@@ -231,12 +234,14 @@ def obfuscate_source(source: Source, out: str | Path, recipe: Recipe, session: S
 
 
 def _configure(
-    recipe: Recipe | None, session: Session | None, options: dict[str, Any]
+    recipe: Recipe | None, session: Session | None, options: dict[str, Any], out: str | Path
 ) -> tuple[Recipe, Session]:
     """The recipe, with the digests of the user's files, and the session, both checked."""
     recipe, session = configure(recipe, session, options)
     if session.replayed is not None:
         raise UsageError("use curate.replay to repeat a run with its recorded faces")
+    if session.update:
+        check_options(out, session)
     recipe = pin_files(recipe, session)
     check_recipe(recipe)
     if session.sign is not None:
@@ -297,7 +302,8 @@ def _check_hub_origin(uri: str, out: Path) -> None:
 
 def _execute(run: Run[Recipe]) -> Summary:
     workspace, began, done = run.workspace, time.time(), 0
-    if _is_finished(workspace.out):
+    is_complete = prepare_update(run) if run.session.update else _is_finished(workspace.out)
+    if is_complete:
         summary = load_summary(workspace.out, run.source, run.recipe)
         assembly.remove_work(workspace)
         _sign_finished(workspace.out, run.session)
@@ -309,6 +315,8 @@ def _execute(run: Run[Recipe]) -> Summary:
         done = run_shards(run, plan, _make_job(run)).now
         _assemble(run, plan, sidecars)
         workspace.note(event="finished", time=clock(), images=done)
+    if run.session.update:
+        tell_changes(run)
     facts = store.load_run(workspace.final / store.MANIFEST)
     run.check_unchanged()
     assembly.move_to_output(workspace, run.session.sign)
@@ -330,6 +338,7 @@ def _make_job(run: Run[Recipe]) -> ShardJob:
         recipe=run.recipe,
         faces=run.workspace.faces if run.session.faces or run.session.replayed else None,
         weights=run.session.weights,
+        updated=run.workspace.out if run.session.update else None,
     )
 
 

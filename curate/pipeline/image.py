@@ -212,21 +212,44 @@ def _given(
 ) -> list[list[Face]] | WithheldError:
     given = decisions.find(name)
     if given is None:
-        return WithheldError("not-looked-at", "the file of faces says nothing of this image")
-    if given.size is not None and given.size != (picture.width, picture.height):
+        return not_looked_at()
+    size = picture.width, picture.height
+    return place_faces(given, len(picture.frames), size, picture.orientation)
+
+
+def not_looked_at() -> WithheldError:
+    """The reason to withhold an image of which the file of faces has no entry."""
+    return WithheldError("not-looked-at", "the file of faces says nothing of this image")
+
+
+def place_faces(
+    given: GivenFaces, frames: int, size: tuple[int, int], orientation: int
+) -> list[list[Face]] | WithheldError:
+    """Place given faces in the frames of an image.
+
+    Args:
+        given: the faces of the image.
+        frames: number of its frames.
+        size: its width and height as stored, pixels.
+        orientation: its EXIF orientation, 1 to 8.
+
+    Returns:
+        One list of faces per frame, in stored pixels, or the reason to withhold the image.
+    """
+    if given.size is not None and given.size != size:
         # Boxes of a resized copy, or of the image turned upright, would miss the faces.
-        expected, found = f"{given.size[0]}×{given.size[1]}", f"{picture.width}×{picture.height}"
+        expected, found = f"{given.size[0]}×{given.size[1]}", f"{size[0]}×{size[1]}"
         return WithheldError("faces", f"the file says that it is {expected}, but it is {found}")
-    faces: list[list[Face]] = [[] for _ in picture.frames]
+    faces: list[list[Face]] = [[] for _ in range(frames)]
     for index, box in enumerate(given.boxes):
-        stored = _to_pixels(box, picture) if given.relative else box
-        if clip(stored, picture.width, picture.height).is_empty:
+        stored = _to_pixels(box, size, orientation) if given.relative else box
+        if clip(stored, *size).is_empty:
             return WithheldError("faces", f"box {box.xyxy} lies outside the image")
-        frames = given.frames[index] if given.frames else range(len(faces))
-        if any(frame >= len(faces) for frame in frames):
+        shown = given.frames[index] if given.frames else range(len(faces))
+        if any(frame >= len(faces) for frame in shown):
             return WithheldError("faces", f"box {box.xyxy} is in a frame that is not there")
         face = _to_face(stored, given.fields[index] if given.fields else {})
-        for frame in frames:
+        for frame in shown:
             faces[frame].append(face)
     return faces
 
@@ -245,8 +268,8 @@ def _to_face(box: Box, fields: Mapping[str, Any]) -> Face:
     )
 
 
-def _to_pixels(box: Box, picture: Picture) -> Box:
+def _to_pixels(box: Box, size: tuple[int, int], orientation: int) -> Box:
     """Convert a box from shares of the upright image to pixels of the stored image."""
-    width, height = picture.width, picture.height
-    across, down = (height, width) if picture.orientation >= 5 else (width, height)
-    return to_stored(scale(box, across, down), picture.orientation, width, height)
+    width, height = size
+    across, down = (height, width) if orientation >= 5 else (width, height)
+    return to_stored(scale(box, across, down), orientation, width, height)

@@ -93,6 +93,8 @@ class Session:
         finish: whether the run only assembles OUT, of shards that other processes committed.
         lease_timeout: seconds without a sign of life after which the work of another process
             on the same OUT is taken over.
+        update: whether a finished OUT is brought up to date with ``faces``; only images whose
+            faces, review state or bytes differ are obfuscated again.
         profile_time: whether `tell` is given the CPU time by stage at the end.
         sign: an SSH key that signs the manifest at the end, or None.
         watch: called with the progress of the run.
@@ -115,6 +117,7 @@ class Session:
     shards: tuple[int, int] | None = None
     finish: bool = False
     lease_timeout: float = TIMEOUT_S
+    update: bool = False
     profile_time: bool = False
     sign: Path | None = None
     watch: Callable[[Snapshot], None] = ignore

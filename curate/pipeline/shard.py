@@ -23,6 +23,7 @@ from curate.engine.shards import Shard, Stage
 from curate.layouts import open_source
 from curate.manifest.store import DATA as DATA
 from curate.manifest.store import Tally, digest_bytes, load_json, save_json, save_part
+from curate.pipeline.earlier import EarlierOutput, Kept
 from curate.pipeline.image import Obfuscated, Tools, detect, hide
 from curate.pipeline.tools import open_tools
 from curate.pipeline.withhold import to_withheld
@@ -46,6 +47,8 @@ class DetectedImage:
         picture: its pixels, if they could be decoded.
         faces: its faces, a list per frame, if detection ran to completion.
         trouble: why it is withheld; None if and only if detection ran to completion.
+        kept: its result in the output that is updated, if it is unchanged; then nothing else
+            was done with it.
     """
 
     record: ImageRecord
@@ -54,13 +57,22 @@ class DetectedImage:
     picture: Picture | None = None
     faces: Sequence[Sequence[Face]] = ()
     trouble: WithheldError | None = None
+    kept: Kept | None = None
 
 
 def detect_images(
-    records: Sequence[ImageRecord], shard: Shard, source: Source, tools: Tools
+    records: Sequence[ImageRecord],
+    shard: Shard,
+    source: Source,
+    tools: Tools,
+    earlier: EarlierOutput | None = None,
 ) -> Iterator[DetectedImage]:
-    """Read a few images and find their faces; yields one result each, in order."""
-    reads = [_read(record, shard.withhold.get(record.id), source, tools) for record in records]
+    """Read a few images and find their faces; yields one result each, in order.
+
+    Images that are unchanged in the earlier output are neither decoded nor detected.
+    """
+    barred = shard.withhold
+    reads = [_read(record, barred.get(record.id), source, tools, earlier) for record in records]
     faces = _detect({r.record.id: r.picture for r in reads if r.picture is not None}, tools)
     for read in reads:
         found = faces.get(read.record.id)
@@ -79,7 +91,13 @@ def iter_batches(shard: Shard, device: str) -> Iterator[tuple[int, Sequence[Imag
         yield start, shard.records[start : start + size]
 
 
-def _read(record: ImageRecord, barred: str | None, source: Source, tools: Tools) -> DetectedImage:
+def _read(
+    record: ImageRecord,
+    barred: str | None,
+    source: Source,
+    tools: Tools,
+    earlier: EarlierOutput | None,
+) -> DetectedImage:
     if barred is not None:
         code, _, detail = barred.partition(": ")
         return DetectedImage(record, trouble=WithheldError(code, detail))
@@ -89,6 +107,11 @@ def _read(record: ImageRecord, barred: str | None, source: Source, tools: Tools)
         return DetectedImage(record, trouble=to_withheld(error, record.id))
     with timed("hash"):
         digest, size = digest_bytes(data), len(data)
+    if earlier is not None and tools.given is not None:
+        read = DetectedImage(record, digest, size)
+        kept = earlier.find(_identify(read), data, tools.given)
+        if kept is not None:
+            return replace(read, kept=kept)
     try:
         if _is_of_another_file(record, digest, tools):
             raise WithheldError("other-file", "its faces were found in another file of this name")
@@ -138,6 +161,7 @@ class ShardJob:
         recipe: what to do.
         faces: index of given faces in the work folder, or None.
         weights: a weights file of the user, or None.
+        updated: the finished output that is updated, or None.
     """
 
     place: str
@@ -146,20 +170,24 @@ class ShardJob:
     recipe: Recipe
     faces: Path | None = None
     weights: Path | None = None
+    updated: Path | None = None
 
     def open(self) -> Callable[[Shard, Report], ShardResult]:
         """Load the models and return the shard function."""
         tools = open_tools(self.recipe, self.faces, self.weights)
         source = open_source(self.place, self.layout)
         note_models(tools.detector, self.work)
+        earlier = EarlierOutput(self.updated) if self.updated is not None else None
 
         def work(shard: Shard, report: Report) -> ShardResult:
             entries: list[ManifestEntry] = []
             tally = Tally()
+            if earlier is not None:
+                earlier.load(shard.records)
             with Stage(self.work / "staging", self.work / "shards", shard.name) as stage:
                 for start, records in iter_batches(shard, self.recipe.device):
                     report(start, (tally.images, tally.faces))
-                    for entry, data in process(records, shard, source, tools):
+                    for entry, data in process(records, shard, source, tools, earlier):
                         if data is not None:
                             with timed("write"):
                                 stage.write(f"{DATA}/{entry.output_path}", data)
@@ -216,10 +244,17 @@ class ShardResult:
 
 
 def process(
-    records: Sequence[ImageRecord], shard: Shard, source: Source, tools: Tools
+    records: Sequence[ImageRecord],
+    shard: Shard,
+    source: Source,
+    tools: Tools,
+    earlier: EarlierOutput | None = None,
 ) -> Iterator[tuple[ManifestEntry, bytes | None]]:
     """Obfuscate a few images; yields for each its manifest entry and, if written, its bytes."""
-    for image in detect_images(records, shard, source, tools):
+    for image in detect_images(records, shard, source, tools, earlier):
+        if image.kept is not None:
+            yield image.kept
+            continue
         picture = image.picture
         if image.trouble is not None or picture is None:
             trouble = image.trouble or WithheldError("internal", "no picture")

@@ -14,6 +14,7 @@
     OUT/.curate/members/          images to be written into their containers
     OUT/.curate/rebuilt/          what was left out of each rebuilt container
     OUT/.curate/final/            data/ and manifest/, assembled before they are moved to OUT
+    OUT/.curate/old/              what an updated output replaces, until it is complete
     OUT/.curate/log.jsonl         clock times and facts of the host
 """
 
@@ -105,6 +106,7 @@ class Workspace:
     def __init__(self, out: Path, root: Path | None = None) -> None:
         self.out = out
         self.name = str(out)  # in messages
+        self.updates = False  # whether OUT has the records of another run
         self.root = root or out / WORK
         self.state = self.root / "state.json"
         self.plan = self.root / "plan.jsonl"
@@ -117,6 +119,7 @@ class Workspace:
         self.members = self.root / "members"
         self.rebuilt = self.root / "rebuilt"
         self.final = self.root / "final"
+        self.old = self.root / "old"
         self.log = self.root / "log.jsonl"
         self.leases = self.root / "leases"
 
@@ -156,12 +159,30 @@ class Workspace:
         return found
 
     def _gathered(self) -> list[Path]:
-        return [top / MANIFEST / RECORDS_FOLDER for top in (self.final, self.out)]
+        tops = (self.final,) if self.updates else (self.final, self.out)
+        return [top / MANIFEST / RECORDS_FOLDER for top in tops]
 
     def note(self, **facts: Any) -> None:
         """Add a line to the log."""
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(facts, sort_keys=True, ensure_ascii=False) + "\n")
+
+    def clear(self) -> None:
+        """Remove all work but the leases and a downloaded dataset."""
+        for path in self.root.iterdir():
+            if path == self.leases or path.name.startswith(self.source.name):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def matches(self, recipe: Options, plan: Plan) -> bool:
+        """Whether the noted state is that of a run with this recipe and plan."""
+        try:
+            return bool(json.loads(self.state.read_text(encoding="utf-8")) == _state(recipe, plan))
+        except (FileNotFoundError, ValueError):
+            return False
 
     def settle(self, recipe: Options, plan: Plan) -> bool:
         """Note the state of a new run, or check that an interrupted one can be continued.
@@ -174,12 +195,7 @@ class Workspace:
             DataError: if it had other versions of libraries.
             SourceChangedError: if SOURCE has changed since.
         """
-        now: dict[str, Any] = {
-            "recipe": recipe.to_dict(),
-            "recipe_sha256": recipe.digest,
-            "libraries": libraries(),
-            "plan_sha256": plan.sha256,
-        }
+        now = _state(recipe, plan)
         try:
             before = json.loads(self.state.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -215,6 +231,15 @@ def _list_names(folder: Path) -> list[str]:
         return os.listdir(folder)  # noqa: PTH208 - names only, of many
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _state(recipe: Options, plan: Plan) -> dict[str, Any]:
+    return {
+        "recipe": recipe.to_dict(),
+        "recipe_sha256": recipe.digest,
+        "libraries": libraries(),
+        "plan_sha256": plan.sha256,
+    }
 
 
 def _is_state(value: Any) -> bool:

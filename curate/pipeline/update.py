@@ -1,0 +1,118 @@
+"""Update of a finished output (``--update``): its checks, and what it changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from curate.core.errors import DataError, UsageError
+from curate.core.protocols import Source
+from curate.layouts.access.address import is_address
+from curate.manifest import store
+from curate.manifest.files import REVIEW
+from curate.pipeline import assembly
+from curate.pipeline.run import Run
+from curate.pipeline.session import Session
+from curate.pipeline.workspace import (
+    describe_changes,
+    describe_recipe_clash,
+    libraries,
+    save_plan,
+)
+from curate.recipe import Recipe
+
+_OF_FACES = (
+    "detector", "detector_family", "weights_sha256", "profile", "confidence", "max_side", "device",
+    "faces_sha256", "faces_match",
+)  # fmt: skip
+"""Keys of a recipe that say how faces were found; given faces replace all of that."""
+_OWN = (store.DATA, store.MANIFEST)
+
+
+def check_options(out: str | Path, session: Session) -> None:
+    """Check the options of an update; raises `UsageError`."""
+    if is_address(str(out)) or session.shards is not None or session.finish:
+        raise UsageError("--update is one process with an OUT on a file system; drop --update")
+    if session.faces is None:
+        raise UsageError("--update needs the corrected boxes: give --faces FILE")
+    if session.faces.resolve().is_relative_to(Path(out).resolve()):
+        raise UsageError("--update replaces OUT; give --faces a file outside of it")
+
+
+def prepare_update(run: Run[Recipe]) -> bool:
+    """Check that an output can be updated, and remove work that cannot be continued.
+
+    Returns:
+        Whether an interrupted update was complete but for the last step, which was done.
+
+    Raises:
+        UsageError: if OUT is not finished, or has another recipe or layout.
+        DataError: if it was made with other libraries, or its manifest has changed.
+    """
+    workspace = run.workspace
+    workspace.updates = True
+    is_finished = (workspace.out / store.MANIFEST / store.RUN).is_file()
+    if (workspace.old / store.MANIFEST).is_dir():  # killed while the old output was replaced
+        if not is_finished:
+            assembly.place(workspace, run.session.sign)
+        workspace.clear()
+        facts = store.load_run(workspace.out / store.MANIFEST)
+        if facts["recipe_sha256"] == run.recipe.digest:
+            return True
+    elif not is_finished:
+        raise UsageError(
+            f"{workspace.out} is not a finished output; run the command without --update first"
+        )
+    _check_earlier(workspace.out, run.source, run.recipe)
+    unchecked = workspace.plan.with_name(f"{workspace.plan.name}.{run.leases.token}.partial")
+    plan = save_plan(run.source, unchecked)
+    unchecked.unlink()
+    if not workspace.matches(run.recipe, plan):
+        workspace.clear()
+    return False
+
+
+def _check_earlier(out: Path, source: Source, recipe: Recipe) -> None:
+    manifest, wanted = out / store.MANIFEST, recipe.to_dict()
+    run = store.load_run(manifest)
+    recorded = {**run["recipe"], **{key: wanted[key] for key in _OF_FACES}}
+    if recorded != wanted:
+        raise UsageError(describe_recipe_clash(out, recorded, recipe))
+    if run["source"]["layout"] != source.layout:
+        raise UsageError(
+            f"{out} was made from a dataset in the layout {run['source']['layout']}, but SOURCE "
+            f"is {source.layout}; choose another OUT"
+        )
+    if run["libraries"] != libraries():
+        changed = describe_changes(run["libraries"], libraries())
+        raise DataError(
+            f"{out} was made with other libraries ({changed}), so unchanged images may differ from "
+            "new ones; install those again, or choose another OUT"
+        )
+    if store.digest_parts(manifest / store.RECORDS_FOLDER) != run["records"]["sha256"]:
+        raise DataError(
+            f"the records of {out} have changed since it was made; run `curate verify`, or choose "
+            "another OUT"
+        )
+
+
+def tell_changes(run: Run[Recipe]) -> None:
+    """Report how the assembled output differs from the one that it replaces."""
+    workspace = run.workspace
+    before = workspace.out / store.MANIFEST
+    if not (before / store.RUN).is_file():
+        return
+    total = changed = gone = 0
+    old = store.iter_entries(before / store.RECORDS_FOLDER)
+    new = store.iter_entries(workspace.final / store.MANIFEST / store.RECORDS_FOLDER)
+    for earlier, now in store.join_by_id(old, new):
+        total += now is not None
+        gone += now is None
+        changed += now is not None and now != earlier
+    run.session.tell(
+        f"Images that differ from the output before: {changed:,} of {total:,}"
+        + (f"; no longer in SOURCE: {gone:,}." if gone else ".")
+    )
+    beside = sorted({path.name for path in workspace.out.iterdir()} - {*_OWN, workspace.root.name})
+    stale = [*beside, *([f"{store.MANIFEST}/{REVIEW}"] if (before / REVIEW).is_file() else [])]
+    if stale:
+        run.session.tell(f"Make again what is of the output before: {', '.join(stale)}.")
