@@ -22,7 +22,7 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
-        pytest.skip("the labelled photos of ../shared/data are not here")
+        pytest.skip("the labeled photos of ../shared/data are not here")
     return SHARED_DATA
 
 

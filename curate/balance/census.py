@@ -124,7 +124,7 @@ def count(units: Iterable[Unit], reading: Reading, plan: Plan, order: Order) -> 
     """
     attributes, positions = reading.attributes, range(len(reading.labels))
     groups = Counting(attributes, [MAX_VALUES] * len(attributes))
-    labelled = [
+    labeled = [
         Counting((name, *attributes), [MAX_LABELS, *[MAX_VALUES] * len(attributes)])
         for name in reading.labels
     ]
@@ -135,10 +135,10 @@ def count(units: Iterable[Unit], reading: Reading, plan: Plan, order: Order) -> 
             names = unit.labels[position]
             single[reading.labels[position]] &= len(names) == 1
             for name in names:
-                labelled[position].add((name, *unit.groups), unit.times)
+                labeled[position].add((name, *unit.groups), unit.times)
     joint = collect_cells(attributes, groups.counted, order)
     tables = {columns: joint.cross(columns) for columns in plan.margins}
-    for counting in labelled:
+    for counting in labeled:
         cells = collect_cells(counting.columns, counting.counted, order)
         tables |= {
             (cells.columns[0], *part): cells.cross((cells.columns[0], *part))

@@ -320,7 +320,7 @@ CATEGORY, SPLIT = "category", "split"
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class Labeled:
     """An image's labels.
 
     Args:
@@ -334,7 +334,7 @@ class Labelled:
     categories: tuple[str, ...]
 
 
-def iter_categories(source: Source) -> Iterator[Labelled]:
+def iter_categories(source: Source) -> Iterator[Labeled]:
     """The labels of every image, by folder, class label or annotations, sorted by id.
 
     Raises:
@@ -346,7 +346,7 @@ def iter_categories(source: Source) -> Iterator[Labelled]:
         for name, rows in read.records:
             values = (value for row in rows for value in _values(row.get(CATEGORY)))
             split = next(_values(rows[0].get(SPLIT)), None)
-            yield Labelled(name, split, tuple(sorted(set(values))))
+            yield Labeled(name, split, tuple(sorted(set(values))))
 
 
 def _values(given: object) -> Iterator[str]:

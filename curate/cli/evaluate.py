@@ -1,4 +1,4 @@
-"""``curate evaluate``: a detector against labelled faces."""
+"""``curate evaluate``: a detector against labeled faces."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Examples:
     required=True,
     type=PATH,
     metavar="LABELS",
-    help="Labelled faces, in any format of blur --faces with boxes in pixels; further fields "
+    help="Labeled faces, in any format of blur --faces with boxes in pixels; further fields "
     "of a face are its attributes.",
 )
 @GROUPS
@@ -53,7 +53,7 @@ Examples:
     type=float,
     default=8.0,
     metavar="PIXELS",
-    help="Ignore labelled faces lower than this. [default: 8]",
+    help="Ignore labeled faces lower than this. [default: 8]",
 )
 @click.option(
     "--margin",
@@ -73,7 +73,7 @@ Examples:
 @report_options
 @click.pass_context
 def command(ctx: click.Context, /, source: str, **options: Any) -> None:
-    """Measure a detector on the labelled images of SOURCE.
+    """Measure a detector on the labeled images of SOURCE.
 
     Recall, precision, average precision, the share of faces that would be
     hidden, and false boxes on images without faces: by height, by every

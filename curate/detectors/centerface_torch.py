@@ -125,7 +125,7 @@ def _started(node: Node, graph: Graph) -> Step:
 
 
 def _followed(step: Step, node: Node, graph: Graph) -> Step:
-    """A step with an activation, or with a batch normalisation folded into its weights."""
+    """A step with an activation, or with a batch normalization folded into its weights."""
     weight, bias, follow = step.weight, step.bias, node.kind.lower()
     if node.kind == "BatchNormalization" and weight is not None and bias is not None:
         gain, shift, mean, variance = (

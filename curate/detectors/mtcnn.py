@@ -28,7 +28,7 @@ from curate.detectors.mtcnn_networks import (
     Parameters,
     decide,
     load_networks,
-    normalised,
+    normalized,
     propose,
     refine,
     resized,
@@ -113,7 +113,7 @@ class Mtcnn:
         factor = WINDOW / MIN_FACE
         while min(height, width) * factor >= WINDOW:
             size = (int(height * factor + 1), int(width * factor + 1))
-            heat, maps = propose(self._networks.proposal, normalised(resized(image, *size)))
+            heat, maps = propose(self._networks.proposal, normalized(resized(image, *size)))
             candidates = _windows(_array(heat[0]), factor)
             kept = nms_indices(candidates, 0.5)
             found.append(candidates.take(kept))
@@ -168,7 +168,7 @@ def rescored(
             resized(image[:, :, low[i, 1] : high[i, 1], low[i, 0] : high[i, 0]], side, side)
             for i in inside[start : start + CROPS]
         ]
-        score, shift = stage(net, normalised(torch.cat(crops)))
+        score, shift = stage(net, normalized(torch.cat(crops)))
         scores.append(score)
         shifts.append(shift)
     score_array, shift_array = _array(torch.cat(scores)), _array(torch.cat(shifts))
@@ -180,7 +180,7 @@ def rescored(
 
 
 def squared(candidates: Candidates) -> Candidates:
-    """The candidates with their boxes made square about the centre, by the longer side."""
+    """The candidates with their boxes made square about the center, by the longer side."""
     low, high = candidates.boxes[:, :2], candidates.boxes[:, 2:]
     side = (high - low).max(axis=1, keepdims=True)
     low = low + (high - low) / 2 - side / 2

@@ -65,7 +65,7 @@ def propose(net: Parameters, pixels: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         net: its weights.
-        pixels: N×3×H×W float32, normalised, sides ≥ 12.
+        pixels: N×3×H×W float32, normalized, sides ≥ 12.
 
     Returns:
         Probability of a face, N×h×w, and corrections of its box, N×4×h×w.
@@ -83,7 +83,7 @@ def refine(net: Parameters, crops: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         net: its weights.
-        crops: N×3×24×24 float32, normalised.
+        crops: N×3×24×24 float32, normalized.
 
     Returns:
         Probability of a face, N, and corrections of its box, N×4.
@@ -99,7 +99,7 @@ def decide(net: Parameters, crops: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         net: its weights.
-        crops: N×3×48×48 float32, normalised.
+        crops: N×3×48×48 float32, normalized.
 
     Returns:
         Probability of a face, N, and corrections of its box, N×4.
@@ -111,7 +111,7 @@ def decide(net: Parameters, crops: Tensor) -> tuple[Tensor, Tensor]:
     return _heads(net, "6", x)
 
 
-def normalised(pixels: Tensor) -> Tensor:
+def normalized(pixels: Tensor) -> Tensor:
     """Pixel values 0..255 as the networks want them, about -1..1."""
     return (pixels - 127.5) * 0.0078125
 

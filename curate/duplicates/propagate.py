@@ -67,7 +67,7 @@ def propagate_boxes(
         DataError: if SOURCE or the table cannot be used.
     """
     found, target = Path(faces), Path(out)
-    if not found.is_file() or not table.recognise(found) or not _is_whole(found):
+    if not found.is_file() or not table.recognize(found) or not _is_whole(found):
         raise UsageError(
             f"{found} is not a table of faces; boxes are propagated from the Parquet table of "
             "curate detect or curate review export"

@@ -1,1 +1,1 @@
-"""Evaluation of detectors on labelled faces, by face size and by group."""
+"""Evaluation of detectors on labeled faces, by face size and by group."""

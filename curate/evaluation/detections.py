@@ -49,7 +49,7 @@ def load_detections(path: Path) -> Detections:
         found[given.id] = found.get(given.id, ()) + detections
         if given.size:
             sizes[given.id] = given.size
-    withheld = dict(table.iter_withheld(path)) if table.recognise(path) else {}
+    withheld = dict(table.iter_withheld(path)) if table.recognize(path) else {}
     return Detections(found, sizes, withheld)
 
 

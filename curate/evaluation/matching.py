@@ -1,4 +1,4 @@
-"""Match detections with labelled faces: by intersection over union, and by hidden area."""
+"""Match detections with labeled faces: by intersection over union, and by hidden area."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Rules:
         margin: growth of a detection on each side by obfuscation, as a share of its longer
             side.
         hidden_share: minimum share of a face's area inside the hidden regions.
-        min_height: labelled faces lower than this, pixels, are ignored, and so are detections
+        min_height: labeled faces lower than this, pixels, are ignored, and so are detections
             lower than this that match no face.
         heights: bounds of the height ranges, pixels, ascending.
         seed: random seed of the bootstrap.
@@ -56,7 +56,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """A matching of detections with the labelled faces of one image.
+    """A matching of detections with the labeled faces of one image.
 
     Args:
         faces: for each face, the index of its detection, or None.
@@ -89,7 +89,7 @@ def match(
 
     Args:
         detections: as `by_confidence` sorts them.
-        faces: every labelled face.
+        faces: every labeled face.
         counts: for each face, whether it counts; others are ignored.
         iou: minimum intersection over union, 0..1.
     """
@@ -169,10 +169,10 @@ def _edges(low: float, high: float, between: Iterable[float]) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class MatchedFace:
-    """A labelled face that counts.
+    """A labeled face that counts.
 
     Args:
-        box: as labelled, stored pixels.
+        box: as labeled, stored pixels.
         found: for each IoU of the rules, the confidence of the matched detection, or NaN.
         hidden: share of its area inside the hidden regions, 0..1.
         attributes: its attributes in the labels.
@@ -203,10 +203,10 @@ class MatchedImage:
 
     Args:
         id: the image's id.
-        faces: its labelled faces that count.
+        faces: its labeled faces that count.
         detections: its detections, by descending confidence.
         ignored: faces that the labels mark as ignored.
-        too_small: further labelled faces below the minimum height.
+        too_small: further labeled faces below the minimum height.
     """
 
     id: str
@@ -217,7 +217,7 @@ class MatchedImage:
 
     @property
     def is_face_free(self) -> bool:
-        """Whether the image has no labelled face at all, so that every detection is false."""
+        """Whether the image has no labeled face at all, so that every detection is false."""
         return not (self.faces or self.ignored or self.too_small)
 
 

@@ -1,4 +1,4 @@
-"""All measures of a detector on labelled images."""
+"""All measures of a detector on labeled images."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ MAX_VALUES = 12
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """The measures of a detector on labelled images.
+    """The measures of a detector on labeled images.
 
     Args:
         rules: definitions of the measures.
         images: number of images.
         ignored: faces that the labels mark as ignored.
-        too_small: labelled faces below the minimum height.
+        too_small: labeled faces below the minimum height.
         detections: number of detections.
         overall: all faces that count.
         precision: by IoU, the share of the detections that count that match a face.
@@ -141,7 +141,7 @@ def choose_attributes(table: FaceTable, requested: Sequence[str]) -> list[str]:
             known = ", ".join(table.attributes) or "none"
             hint = suggest(name, known.split(", "))
             raise UsageError(
-                f"no labelled face has the attribute {name!r}; choose one of: {known}{hint}"
+                f"no labeled face has the attribute {name!r}; choose one of: {known}{hint}"
             )
     if requested:
         return list(dict.fromkeys(",".join(parts) for parts in columns.values()))

@@ -79,7 +79,7 @@ def make_page(
 
 def _verdict(measures: Measures) -> str:
     hidden = _format_estimate(measures.overall, "hidden")
-    parts = [f"Hidden: {hidden} % of {measures.overall.faces:,} labelled faces"]
+    parts = [f"Hidden: {hidden} % of {measures.overall.faces:,} labeled faces"]
     for iou, precision in list(measures.precision.items())[:1]:
         text = _format_share(precision.share, precision.shown)
         parts.append(f"precision at IoU {iou:g}: {text} % of {precision.share.total:,} detections")
@@ -90,23 +90,23 @@ def _lead(measures: Measures, facts: Mapping[str, Any]) -> Iterator[str]:
     images = facts["images"]
     rules, withheld = measures.rules, images["withheld"]
     yield (
-        f"{measures.overall.faces:,} labelled faces in {images['evaluated']:,} images, and "
+        f"{measures.overall.faces:,} labeled faces in {images['evaluated']:,} images, and "
         f"{measures.detections:,} detections. Ignored, with any detection on them: "
         f"{measures.ignored:,} faces that the labels mark as ignored and "
         f"{measures.too_small:,} lower than {rules.min_height:g} px. Unmatched detections lower "
-        "than that are ignored, too. Labelled images that are "
+        "than that are ignored, too. Labeled images that are "
         f"not in the dataset: {images['not_in_source']:,}; images without labels: "
-        f"{images['not_labelled']:,}."
+        f"{images['not_labeled']:,}."
     )
     if withheld["images"]:
         reasons = ", ".join(f"{count:,} {name}" for name, count in withheld["reasons"].items())
         yield (
-            f"{withheld['images']:,} labelled images with {withheld['faces']:,} faces are excluded "
+            f"{withheld['images']:,} labeled images with {withheld['faces']:,} faces are excluded "
             f"from all measures, because they were withheld ({reasons}). They do not count as "
             "images without faces."
         )
     yield (
-        f"A face is hidden if at least {100 * rules.hidden_share:g} % of its labelled box is "
+        f"A face is hidden if at least {100 * rules.hidden_share:g} % of its labeled box is "
         f"inside the detections' boxes, grown by {rules.margin:g} of their longer side and rounded "
         "outwards, as in obfuscation. It is found if a detection is matched with it: one to one, "
         "in descending order of confidence, at the given intersection over union (IoU)."
@@ -157,20 +157,20 @@ def _overall(measures: Measures) -> Iterator[Block]:
             f"{free.with_box.hits:,} of the images, per cent {_format_share(free.with_box)}."
         )
     else:
-        yield "Every labelled image has faces, so false boxes per image are not measured."
+        yield "Every labeled image has faces, so false boxes per image are not measured."
 
 
 def _heights(measures: Measures) -> Iterator[Block]:
     rules = measures.rules
     yield _chart("Faces hidden, by height in pixels", measures.heights, "hidden")
-    yield _table("By height of the labelled box, pixels", measures.heights, rules)
+    yield _table("By height of the labeled box, pixels", measures.heights, rules)
 
 
 def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
     yield _chart(f"Faces hidden, by {grouping.name}", grouping.groups, "hidden")
     yield _table(f"Groups by {grouping.name}", grouping.groups, rules)
     left_out = [group.name for group in grouping.groups if not group.compared]
-    note = f"{grouping.unlabelled:,} faces have no value. " if grouping.unlabelled else ""
+    note = f"{grouping.unlabeled:,} faces have no value. " if grouping.unlabeled else ""
     if left_out:
         note += (
             f"Not compared, as they have fewer than {MIN_FACES} faces or do not name a group: "

@@ -26,11 +26,11 @@ _DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A labelled face that would not be hidden.
+    """A labeled face that would not be hidden.
 
     Args:
         id: the image.
-        box: the labelled box, stored pixels.
+        box: the labeled box, stored pixels.
         hidden: share of its area inside the hidden regions, 0..1.
     """
 
@@ -46,7 +46,7 @@ class Evaluation(Report):
     Args:
         measures: all measures, with intervals at 95 %.
         facts: what was compared: tool, digests of the inputs, recipe, models, images.
-        misses: labelled faces that would not be hidden, the highest first.
+        misses: labeled faces that would not be hidden, the highest first.
         pictures: crops of misses for the HTML page, which then shows faces.
     """
 
@@ -69,7 +69,7 @@ class Evaluation(Report):
         """The main measures, for the terminal."""
         images, measures = self.facts["images"], self.measures
         lines = [
-            f"{images['evaluated']:,} labelled images, {images['withheld']['images']:,} withheld; "
+            f"{images['evaluated']:,} labeled images, {images['withheld']['images']:,} withheld; "
             f"{images['not_in_source']:,} not in SOURCE.",
             *_format_scores("", (measures.overall,)),
             *_format_scores("height, pixels", measures.heights),
@@ -118,7 +118,7 @@ class Evaluation(Report):
             f"{name} {_percent(each.share)}"
             for name, each in self.measures.overall.measures.items()
         )
-        return f"<Evaluation of {self.measures.overall.faces:,} labelled faces: {scores}>"
+        return f"<Evaluation of {self.measures.overall.faces:,} labeled faces: {scores}>"
 
 
 _LABEL, _CELL = 24, 16
@@ -188,7 +188,7 @@ def to_dict(measures: Measures) -> dict[str, Any]:
 def _grouping(grouping: Grouping) -> dict[str, Any]:
     return {
         "groups": _scores(grouping.groups),
-        "unlabelled": grouping.unlabelled,
+        "unlabeled": grouping.unlabeled,
         "comparisons": grouping.comparisons,
         "gaps": [_gap(gap) for gap in grouping.gaps],
     }

@@ -1,4 +1,4 @@
-"""Evaluate a detector on labelled images.
+"""Evaluate a detector on labeled images.
 
 At the operating point the detector's own rule decides, which need not be a threshold on one
 score: ``fusion`` requires more of a face that is alone in its image, and of a small
@@ -52,7 +52,7 @@ class EvaluationOptions:
             all with 2 to 12 values.
         detections: a file of detections, or None to run the recipe's detector.
         sweep: whether to compute curves at other thresholds; detects twice.
-        min_height: labelled faces lower than this, pixels, are ignored.
+        min_height: labeled faces lower than this, pixels, are ignored.
         show_misses: whether the HTML page shows crops of missed faces.
     """
 
@@ -80,15 +80,15 @@ def evaluate(
     quiet: bool = False,
     **values: Any,
 ) -> Evaluation:
-    """Measure a detector on labelled images: recall, precision and hidden faces, by group.
+    """Measure a detector on labeled images: recall, precision and hidden faces, by group.
 
     >>> result = curate.evaluate("photos", "labels.json", groups="people.csv")   # doctest: +SKIP
     >>> result                                                                   # doctest: +SKIP
-    <Evaluation of 231 labelled faces: recall_30 97.0 %, recall_50 95.7 %, hidden 96.1 %>
+    <Evaluation of 231 labeled faces: recall_30 97.0 %, recall_50 95.7 %, hidden 96.1 %>
 
     Args:
         source: path or URI of the dataset; only read.
-        faces: the labelled faces, in any format that `blur` accepts, with boxes in pixels.
+        faces: the labeled faces, in any format that `blur` accepts, with boxes in pixels.
         options: options of the evaluation, or None for the defaults.
         recipe: how to detect, and how much boxes grow, or None for the defaults.
         session: how to run, or None for the defaults.
@@ -98,7 +98,7 @@ def evaluate(
 
     Raises:
         UsageError: if the options contradict each other.
-        DataError: if a file cannot be used, or none of the labelled images is in SOURCE.
+        DataError: if a file cannot be used, or none of the labeled images is in SOURCE.
         SetupError: if something is missing from the environment.
     """
     own = {each.name for each in fields(EvaluationOptions)}
@@ -130,19 +130,19 @@ def _evaluate(request: _Request) -> Evaluation:
     rules = Rules(margin=margin_of(recipe), min_height=options.min_height, seed=recipe.seed)
     opened = open_source(request.source, request.session.layout)
     truth = load_truth(request.labels)
-    known, unlabelled = _find_labelled(opened, truth, request.labels)
+    known, unlabeled = _find_labeled(opened, truth, request.labels)
     counts: dict[str, Any] = {
-        "labelled": len(truth),
+        "labeled": len(truth),
         "not_in_source": len(truth) - len(known),
-        "not_labelled": unlabelled,
+        "not_labeled": unlabeled,
     }
     images = [truth[name] for name in known]
     counts["groups"] = None
     if options.groups is not None:
         images, counts["groups"] = _join_groups(images, options.groups)
     # Options are checked before the detector runs, which can take hours.
-    labelled = [match_image(image, (), rules) for image in images]
-    choose_attributes(tabulate(labelled, rules), options.by)
+    labeled = [match_image(image, (), rules) for image in images]
+    choose_attributes(tabulate(labeled, rules), options.by)
     found, info = _detect(request, recipe)
     swept = None
     if options.sweep and options.detections is None:
@@ -150,7 +150,7 @@ def _evaluate(request: _Request) -> Evaluation:
     images, withheld = _select_images(images, [found, swept or found])
     if not images:
         why = "; ".join(f"{reason} ({count:,})" for reason, count in withheld.reasons.items())
-        raise DataError(f"no detector ran to completion on any of the labelled images: {why}")
+        raise DataError(f"no detector ran to completion on any of the labeled images: {why}")
     matched = [_match(image, found, rules) for image in images]
     everything = matched if options.sweep else None
     if swept is not None:
@@ -163,29 +163,29 @@ def _evaluate(request: _Request) -> Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class _Withheld:
-    """Labelled images without detections, their faces, and the reasons."""
+    """Labeled images without detections, their faces, and the reasons."""
 
     images: int
     faces: int
     reasons: dict[str, int]
 
 
-def _find_labelled(
+def _find_labeled(
     source: Source, truth: Mapping[str, TruthImage], file: Path
 ) -> tuple[list[str], int]:
-    """Ids of the labelled images in SOURCE, and how many of its images have no labels."""
-    known, unlabelled = [], 0
+    """Ids of the labeled images in SOURCE, and how many of its images have no labels."""
+    known, unlabeled = [], 0
     for record in source.records():
         if record.id in truth:
             known.append(record.id)
         else:
-            unlabelled += 1
+            unlabeled += 1
     if not known:
         raise DataError(
             f"none of the {len(truth):,} images in {file} is in SOURCE; "
             "ids are paths relative to SOURCE"
         )
-    return known, unlabelled
+    return known, unlabeled
 
 
 def _join_groups(
@@ -194,7 +194,7 @@ def _join_groups(
     """Add a table's columns as attributes to every face; returns how many ids matched, too."""
     groups, joined = load_groups(file), []
     ids = (image.id for image in images)
-    matching = match_groups(groups, ids, file, "a labelled image")
+    matching = match_groups(groups, ids, file, "a labeled image")
     for image in images:
         values = matching.get(image.id, {})
         clash = {name for face in image.faces for name in face.attributes} & set(values)
@@ -212,7 +212,7 @@ def _detect(request: _Request, recipe: Recipe) -> tuple[Detections, dict[str, An
     file = request.options.detections
     if file is not None:
         request.session.tell(f"Detections are read from {file}.")
-        return load_detections(file), load_faces_info(file) if table.recognise(file) else None
+        return load_detections(file), load_faces_info(file) if table.recognize(file) else None
     with TemporaryDirectory(prefix="curate-evaluate-") as folder:
         file = Path(folder) / "faces.parquet"
         try:

@@ -206,7 +206,7 @@ def count(table: FaceTable, values: Sequence[str | None], names: Sequence[str]) 
 
 @dataclass(frozen=True, slots=True)
 class FaceFree:
-    """False boxes on images without any labelled face.
+    """False boxes on images without any labeled face.
 
     Args:
         boxes: number of boxes.
@@ -283,13 +283,13 @@ class Grouping:
         name: the attribute.
         groups: scores, sorted by name.
         gaps: between the compared groups.
-        unlabelled: number of faces without the attribute.
+        unlabeled: number of faces without the attribute.
     """
 
     name: str
     groups: tuple[GroupScore, ...]
     gaps: tuple[Gap, ...]
-    unlabelled: int
+    unlabeled: int
 
     @property
     def comparisons(self) -> int:
@@ -313,8 +313,8 @@ def compare(table: FaceTable, name: str, rules: Rules) -> Grouping:
     compared = [group for group in scores if group.compared]
     if len(compared) > 1:
         gaps = _find_gaps(table, values, [group.name for group in compared], rules)
-    unlabelled = sum(value is None for value in values)
-    return Grouping(name, scores, tuple(gaps), unlabelled)
+    unlabeled = sum(value is None for value in values)
+    return Grouping(name, scores, tuple(gaps), unlabeled)
 
 
 def _find_gaps(

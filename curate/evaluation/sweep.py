@@ -315,7 +315,7 @@ class CountedDetections:
         confidence: float64, shape (D,).
         right: whether each matches a face, bool, shape (D,).
         image: index of its image, int64, shape (D,).
-        faces: labelled faces that count, by image, int64, shape (N,).
+        faces: labeled faces that count, by image, int64, shape (N,).
     """
 
     confidence: Floats

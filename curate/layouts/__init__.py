@@ -1,4 +1,4 @@
-"""Dataset layouts, one package each, recognised by their content.
+"""Dataset layouts, one package each, recognized by their content.
 
 A layout is a class that implements `curate.core.protocols.Source` and one line in
 `LAYOUTS`; see the README of this package.
@@ -77,7 +77,7 @@ _SHARDS = (".tar", ".tar.gz", ".tgz", ".parquet")
 _ARCHIVES = "webdataset"
 
 FALLBACK = "imagefolder"
-"""Layout of a folder that no other layout recognises."""
+"""Layout of a folder that no other layout recognizes."""
 
 
 def open_source(uri: str, layout: str = "auto", name: str = "SOURCE") -> Source:
@@ -85,7 +85,7 @@ def open_source(uri: str, layout: str = "auto", name: str = "SOURCE") -> Source:
 
     Args:
         uri: path or URI of the dataset.
-        layout: name in `LAYOUTS`, or ``auto`` to recognise it.
+        layout: name in `LAYOUTS`, or ``auto`` to recognize it.
         name: name in messages.
 
     Raises:
@@ -94,7 +94,7 @@ def open_source(uri: str, layout: str = "auto", name: str = "SOURCE") -> Source:
     """
     folder = open_folder(uri, name)
     if layout == "auto":
-        layout, _ = recognise(folder)
+        layout, _ = recognize(folder)
     return cast(Source, LAYOUTS.resolve(layout)(folder))
 
 
@@ -123,8 +123,8 @@ def open_folder(uri: str, name: str = "SOURCE") -> Folder:
     return LocalFolder(path, name)
 
 
-def recognise(folder: Folder) -> tuple[str, str]:
-    """Return the layout of a dataset and the file or folder by which it is recognised.
+def recognize(folder: Folder) -> tuple[str, str]:
+    """Return the layout of a dataset and the file or folder by which it is recognized.
 
     Raises:
         DataError: if it matches several layouts, or its images are in archives; names the
@@ -132,7 +132,7 @@ def recognise(folder: Folder) -> tuple[str, str]:
     """
     seen: list[tuple[str, str]] = []
     for layout in LAYOUTS:
-        if layout != FALLBACK and (why := LAYOUTS.resolve(layout).recognise(folder)):
+        if layout != FALLBACK and (why := LAYOUTS.resolve(layout).recognize(folder)):
             seen.append((layout, why))
     if len(seen) > 1:  # archives beside annotated images are their download
         seen = [found for found in seen if found[0] != _ARCHIVES]
@@ -143,11 +143,11 @@ def recognise(folder: Folder) -> tuple[str, str]:
         raise DataError(f"{folder.name} matches several layouts; use {ways}")
     if not seen:
         refuse_archives_only(folder)
-    return seen[0] if seen else (FALLBACK, LAYOUTS.resolve(FALLBACK).recognise(folder))
+    return seen[0] if seen else (FALLBACK, LAYOUTS.resolve(FALLBACK).recognize(folder))
 
 
 def describe(source: Source) -> str:
     """Describe in one line which layout a dataset has, and why."""
     folder = open_folder(source.uri)
-    why = LAYOUTS.resolve(source.layout).recognise(folder)
+    why = LAYOUTS.resolve(source.layout).recognize(folder)
     return f"SOURCE is {source.layout}: {why or 'by --format'}."

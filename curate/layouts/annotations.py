@@ -82,7 +82,7 @@ def open_annotation(folder: Folder, path: str) -> BinaryIO:
 
 
 def read_head(folder: Folder, path: str) -> bytes:
-    """Return the first bytes of an annotation file to recognise it by; empty if unreadable."""
+    """Return the first bytes of an annotation file to recognize it by; empty if unreadable."""
     try:
         with folder.open(path) as file:
             return file.read(_HEAD)

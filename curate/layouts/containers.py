@@ -30,7 +30,7 @@ from curate.layouts.files import (
 from curate.layouts.sidecars import REWRITERS
 from curate.layouts.sidecars.values import Limits
 
-_MAX_DEPTH = 3  # folders below the root, when recognising a layout
+_MAX_DEPTH = 3  # folders below the root, when recognizing a layout
 _MAX_LISTED = 64  # folders of unusual names
 _DESCRIPTION = re.compile(r"(?:dataset_infos?|dataset_dict|state|sizes|.*_stats)\.json$")
 _USUAL_FOLDERS = frozenset({"data", "default", "plain_text", "shards"})
@@ -74,7 +74,7 @@ class ContainerLayout:
         if not self._containers:
             raise DataError(
                 f"{self.folder.name} has no {self.kind} files with images; drop --format "
-                f"{self.layout} to recognise the layout"
+                f"{self.layout} to recognize the layout"
             )
         found = (info.path for info in self.folder.files() if is_image_name(info.path))
         for example in itertools.islice(found, 1):

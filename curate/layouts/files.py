@@ -67,7 +67,7 @@ _DOCUMENT = re.compile(
 class FileLayout:
     """Dataset in which each image is a file; the id of an image is its path.
 
-    A subclass defines the name of the layout, how it is recognised, the suffixes of its
+    A subclass defines the name of the layout, how it is recognized, the suffixes of its
     annotation files, and the split and category of an image.
 
     Args:
@@ -82,8 +82,8 @@ class FileLayout:
         self.uri = folder.uri
 
     @classmethod
-    def recognise(cls, folder: Folder) -> str | None:
-        """Return the file or folder by which the layout is recognised; None if it is not."""
+    def recognize(cls, folder: Folder) -> str | None:
+        """Return the file or folder by which the layout is recognized; None if it is not."""
         raise NotImplementedError
 
     def check(self, strict: bool = False) -> Iterator[str]:
@@ -192,10 +192,10 @@ class FileLayout:
         return NameIndex()
 
 
-def not_recognised(folder: Folder, lacking: str, layout: str) -> DataError:
+def not_recognized(folder: Folder, lacking: str, layout: str) -> DataError:
     """Return the error for a folder that lacks what its layout consists of."""
     return DataError(
-        f"{folder.name} has no {lacking}; drop --format {layout} to recognise the layout"
+        f"{folder.name} has no {lacking}; drop --format {layout} to recognize the layout"
     )
 
 

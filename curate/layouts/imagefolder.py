@@ -22,7 +22,7 @@ class ImageFolder(FileLayout):
     layout = "imagefolder"
 
     @classmethod
-    def recognise(cls, folder: Folder) -> str | None:
+    def recognize(cls, folder: Folder) -> str | None:
         """Accept any folder; the other layouts are tried first."""
         return "a folder of images"
 

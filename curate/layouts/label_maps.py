@@ -22,14 +22,14 @@ from curate.layouts.sidecars.values import Limits
 from curate.storage.index import NameIndex
 
 VOID = 255
-"""Value of borders and unlabelled pixels in VOC."""
+"""Value of borders and unlabeled pixels in VOC."""
 
 _CLASSES = 21
 _MAX_CHANGES = 0.1
 _MAX_SINGLE = 0.1
 _MAP = "label_map"
 MAX_SEGMENTS = 1024
-"""Photos have more colours than this; scenes have fewer segments."""
+"""Photos have more colors than this; scenes have fewer segments."""
 
 
 class LabelMapLayout(FileLayout):
@@ -117,8 +117,8 @@ def is_voc_map(data: bytes, classes: bool) -> bool:
     # The whole palette is known, so unused entries contain no information.
     if set(codec.find_leaks(data)) - {codec.UNUSED_COLORS}:
         return False
-    colours = {number: value for value, number in enumerate(_numbers(voc_palette()[None], False))}
-    values = {colours.get(number, -1) for number in _numbers(pixels)} - {0, VOID}
+    colors = {number: value for value, number in enumerate(_numbers(voc_palette()[None], False))}
+    values = {colors.get(number, -1) for number in _numbers(pixels)} - {0, VOID}
     return values <= set(range(_CLASSES) if classes else range(1, len(values) + 1))
 
 

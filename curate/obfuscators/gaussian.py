@@ -44,7 +44,7 @@ class Gaussian(Feathered):
     version = "1"
     keeps = (
         "the coarse shading of each face; from a blur of 0.3 of the face an attacker who trains "
-        "on blurred faces recognised 84 % of the test photos of 40 people, from 0.1 96 %"
+        "on blurred faces recognized 84 % of the test photos of 40 people, from 0.1 96 %"
     )
 
     def __post_init__(self) -> None:

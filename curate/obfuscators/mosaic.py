@@ -47,8 +47,8 @@ class Mosaic(Feathered):
     name = "mosaic"
     version = "1"
     keeps = (
-        "the mean colours of a grid of cells on each face; from 4×4 of them an attacker who "
-        "trains on mosaics recognised 93 % of the test photos of 40 people"
+        "the mean colors of a grid of cells on each face; from 4×4 of them an attacker who "
+        "trains on mosaics recognized 93 % of the test photos of 40 people"
     )
 
     def __post_init__(self) -> None:

@@ -36,8 +36,8 @@ _COLUMNS = re.compile(r"\S {2,}\S")
 def typeset(text: str) -> str:
     """Return a text with its nouns in the singular after 1, minus signs and arrows.
 
-    >>> typeset("1 labelled images are left out: -0.5 -> 0.2")
-    '1 labelled image is left out: −0.5 → 0.2'
+    >>> typeset("1 labeled images are left out: -0.5 -> 0.2")
+    '1 labeled image is left out: −0.5 → 0.2'
     """
     text = _ONE.sub(_to_singular, text)
     return _MINUS.sub("−", text).replace(" -> ", " → ")

@@ -119,7 +119,7 @@ def collected(inputs: Inputs, source: Source, work: Path) -> Iterator[Callable[[
             matches = match_faces(work, (record.id for record in source.records()))
             check_matches(matches, faces, allow_missing=True)
             index = FaceIndex(work)
-            withheld = dict(table.iter_withheld(faces)) if table.recognise(faces) else {}
+            withheld = dict(table.iter_withheld(faces)) if table.recognize(faces) else {}
             yield lambda: (
                 _propose(record, index.find(record.id), withheld.get(record.id))
                 for record in source.records()

@@ -190,7 +190,7 @@ def _load_account(inputs: Inputs) -> dict[str, Any]:
     if inputs.run is not None:
         run = store.load_run(Path(inputs.run) / MANIFEST)
         account = {key: run[key] for key in ("recipe", "recipe_sha256", "detectors", "libraries")}
-    elif inputs.faces is not None and table.recognise(Path(inputs.faces)):
+    elif inputs.faces is not None and table.recognize(Path(inputs.faces)):
         account = load_faces_info(Path(inputs.faces)) or {}
     account["tool"] = {"name": "curate-dataset", "version": curate.__version__}
     return account
@@ -276,7 +276,7 @@ def _iter_proposed(inputs: Inputs, path: Path) -> Iterator[tuple[FacesEntry, str
 
 
 def _is_whole_table(faces: Path) -> bool:
-    if not table.recognise(faces):
+    if not table.recognize(faces):
         return False
     return set(FACES.names) <= set(pq.read_schema(faces).names)
 

@@ -1,20 +1,20 @@
-"""How well a tool's boxes agree with labelled faces; pure.
+"""How well a tool's boxes agree with labeled faces; pure.
 
 The same definitions for every tool:
 
-*Hidden*: a labelled face, clipped to the photo, counts as hidden where at least 80 %
+*Hidden*: a labeled face, clipped to the photo, counts as hidden where at least 80 %
 of its area lies inside the union of the regions that the tool hides.
 
 *Found*: the tool's boxes, not the regions that they are grown to, are matched one to one
-with labelled faces of any size: by descending confidence, each takes the free face
-with which its IoU is highest, if that is at least 0.3. Recall is the share of labelled
+with labeled faces of any size: by descending confidence, each takes the free face
+with which its IoU is highest, if that is at least 0.3. Recall is the share of labeled
 faces that are matched.
 
 *Right*: precision is the share of boxes that are matched. A box that matches no face but
-overlaps one that is labelled invalid (IoU at least 0.3) counts neither way.
+overlaps one that is labeled invalid (IoU at least 0.3) counts neither way.
 
 By size: faces by the height of the label, boxes by their own height. The line of all sizes
-counts labelled faces at least 16 px high, and every box, however small.
+counts labeled faces at least 16 px high, and every box, however small.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledPhoto:
+class LabeledPhoto:
     """What people say of one photo.
 
     Args:
         file: path within the data set.
         width: pixels.
         height: pixels.
-        faces: the labelled faces.
+        faces: the labeled faces.
         invalid: faces that the labels call invalid; they count neither way.
     """
 
@@ -80,7 +80,7 @@ class LabelledPhoto:
 
 @dataclass(frozen=True, slots=True)
 class JudgedFace:
-    """A labelled face: its height in pixels, whether it is matched, and its hidden share."""
+    """A labeled face: its height in pixels, whether it is matched, and its hidden share."""
 
     height: float
     found: bool
@@ -112,7 +112,7 @@ class Scores:
     precision: ClusteredShare
 
 
-def judge(photo: LabelledPhoto, answer: Answer) -> Judgement:
+def judge(photo: LabeledPhoto, answer: Answer) -> Judgement:
     """Compare a tool's answer with the labels of one photo."""
     claims = sorted(answer.claims, key=lambda claim: (-claim.confidence, claim.box))
     matches = match([claim.box for claim in claims], photo.faces)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from benchmarks import photos
-from benchmarks.boxes import HIDDEN_SHARE, Answer, LabelledPhoto, Share, share_inside
+from benchmarks.boxes import HIDDEN_SHARE, Answer, LabeledPhoto, Share, share_inside
 from benchmarks.plan import Plan
 from benchmarks.processes import BenchError
 from benchmarks.tables import Report, format_share, share_figures
@@ -75,7 +75,7 @@ def composites(plan: Plan) -> Report:
 def _row(
     tool: Tool,
     size: tuple[int, int],
-    made: Sequence[LabelledPhoto],
+    made: Sequence[LabeledPhoto],
     answers: dict[str, Answer],
     report: Report,
 ) -> Sequence[str]:
@@ -105,7 +105,7 @@ def _row(
     )
 
 
-def make(data: Path, folder: Path, size: tuple[int, int], count: int) -> Iterator[LabelledPhoto]:
+def make(data: Path, folder: Path, size: tuple[int, int], count: int) -> Iterator[LabeledPhoto]:
     """Write composites as JPEG files, and yield their labels; the same for the same data."""
     folder.mkdir(parents=True)
     faces = list(_sources(data))
@@ -127,11 +127,11 @@ def make(data: Path, folder: Path, size: tuple[int, int], count: int) -> Iterato
         ok = cv2.imwrite(str(folder / file), canvas[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
         if not ok:
             raise BenchError(f"{folder / file} could not be written")
-        yield LabelledPhoto(file, size[0], size[1], tuple(boxes))
+        yield LabeledPhoto(file, size[0], size[1], tuple(boxes))
 
 
 def _sources(data: Path) -> Iterator[Source]:
-    for name in photos.LABELLED:
+    for name in photos.LABELED:
         for entry in json.loads((data / name / "faces.json").read_text(encoding="utf-8")):
             path = data / name / entry["file"]
             for face in entry["faces"]:

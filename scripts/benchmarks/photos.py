@@ -11,10 +11,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.boxes import LabelledPhoto
+from benchmarks.boxes import LabeledPhoto
 from curate.core.geometry import Box
 
-LABELLED = ("wider", "facemask")
+LABELED = ("wider", "facemask")
 MIXED = ("imagenet", "animals", "coco/images", "imagenette/val", "facemask/images", "wider/images")
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _SMALL_SIDES = range(96, 224, 8)
@@ -49,15 +49,15 @@ def flat_name(path: Path, data: Path) -> str:
     return "_".join(path.relative_to(data).parts)
 
 
-def load_labels(data: Path, name: str) -> list[LabelledPhoto]:
-    """The labelled photos of ``wider`` or ``facemask``."""
+def load_labels(data: Path, name: str) -> list[LabeledPhoto]:
+    """The labeled photos of ``wider`` or ``facemask``."""
     photos = []
     for entry in json.loads((data / name / "faces.json").read_text(encoding="utf-8")):
         faces: dict[bool, list[Box]] = {False: [], True: []}
         for face in entry["faces"]:
             faces[bool(face.get("invalid", 0))].append(Box(*face["xyxy"]))
         photos.append(
-            LabelledPhoto(
+            LabeledPhoto(
                 f"{name}/{entry['file']}", entry["width"], entry["height"],
                 tuple(faces[False]), tuple(faces[True]),
             )

@@ -17,7 +17,7 @@ class Plan:
     """How much is measured.
 
     Args:
-        data: the folder of labelled photos.
+        data: the folder of labeled photos.
         repeats: rounds of every timing.
         quick: a smoke run on a few photos, whose figures mean nothing.
     """

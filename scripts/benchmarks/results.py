@@ -11,7 +11,7 @@ HEAD = """# Results
 
 Every figure that the project publishes. `scripts/bench SECTION` measures a section again and
 replaces it here, with the commit and the machine (`--save`). Nothing is typed by hand.
-Labelled photos are needed that do not ship with the project (`--data FOLDER`). Figures of
+Labeled photos are needed that do not ship with the project (`--data FOLDER`). Figures of
 different sections were measured at different commits; ratios were measured in one run.
 """
 

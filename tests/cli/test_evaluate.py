@@ -48,7 +48,7 @@ def test_the_summary_is_on_stderr_json_on_request_and_withheld_images_in_the_exi
         "faces": 2,
         "reasons": {"not-looked-at": 1},
     }
-    assert "2 labelled images, 1 withheld" in done.stderr
+    assert "2 labeled images, 1 withheld" in done.stderr
     page = (folder / "page.html").read_text()
     assert "&lt;b&gt;VI&lt;/b&gt;" in page
     assert "<b>" not in page

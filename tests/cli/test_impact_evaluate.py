@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.impact.evaluate import trials
 
 CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
-COLOURS = ("--model", "python:tests.impact.evaluate.trials:Colours")
+COLOURS = ("--model", "python:tests.impact.evaluate.trials:Colors")
 
 
 @pytest.fixture(scope="module")

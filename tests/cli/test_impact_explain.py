@@ -16,9 +16,9 @@ from curate.impact.explain.selection import iter_stored
 from curate.impact.pairs import open_datasets
 from tests.cli.conftest import InProcess
 from tests.conftest import ROOT
-from tests.impact.explain.explained import Colours, make_dataset, obfuscate
+from tests.impact.explain.explained import Colors, make_dataset, obfuscate
 
-COLOURS = ("--model", "python:tests.impact.explain.explained:Colours")
+COLOURS = ("--model", "python:tests.impact.explain.explained:Colors")
 QUICK = ("--methods", "gradcam,lrp")
 
 
@@ -137,7 +137,7 @@ def test_kept_predictions_select_the_same_images(
     assert kept.returncode == 0, kept.stderr
     assert kept.stdout == asked.stdout
 
-    class Another(Colours):
+    class Another(Colors):
         spec = "another"
 
     images = open_images(open_datasets(str(data[0]), data[1]))

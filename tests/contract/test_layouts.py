@@ -27,7 +27,7 @@ from curate.core.faces import Region
 from curate.core.geometry import Box
 from curate.core.protocols import AliasedSource, AnnotatedSource, Frame
 from curate.engine.shards import Shard
-from curate.layouts import LAYOUTS, open_folder, open_source, recognise
+from curate.layouts import LAYOUTS, open_folder, open_source, recognize
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.faces.boxes import GivenFaces
 from curate.layouts.files import FileLayout
@@ -116,8 +116,8 @@ def test_every_layout_whose_images_are_files_has_an_example() -> None:
     assert {name for name, kind in kinds.items() if issubclass(kind, FileLayout)} <= set(EXAMPLES)
 
 
-def test_auto_recognises_it_and_no_other_layout_does(example: Example, source: Path) -> None:
-    layout, why = recognise(open_folder(str(source)))
+def test_auto_recognizes_it_and_no_other_layout_does(example: Example, source: Path) -> None:
+    layout, why = recognize(open_folder(str(source)))
     assert layout == example.layout
     assert why
     assert "\n" not in why
@@ -136,7 +136,7 @@ def test_annotations_are_returned_by_record_id(example: Example, source: Path) -
     assert {name for _, name in example.aliases} | found.keys() <= set(example.splits)
 
 
-def test_recognising_walks_no_tree_and_lists_no_class(
+def test_recognizing_walks_no_tree_and_lists_no_class(
     example: Example, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
@@ -154,7 +154,7 @@ def test_recognising_walks_no_tree_and_lists_no_class(
 
     monkeypatch.setattr(LocalFolder, "list_names", note)
     monkeypatch.setattr(LocalFolder, "files", refuse)
-    assert LAYOUTS.resolve(example.layout).recognise(open_folder(str(source)))
+    assert LAYOUTS.resolve(example.layout).recognize(open_folder(str(source)))
     assert not [path for path in listed if path.startswith("n")]
 
 

@@ -94,7 +94,7 @@ def test_boxes_equal_the_reference_implementations(
     assert sorted(found.scores) == pytest.approx(sorted(scores), abs=1e-4)
 
 
-def test_squares_keep_the_centre_and_the_longer_side() -> None:
+def test_squares_keep_the_center_and_the_longer_side() -> None:
     some = Candidates(np.array([[0.0, 10, 20, 50]]), np.array([1.0]))
     assert squared(some).boxes[0].tolist() == [-10, 10, 30, 50]
 

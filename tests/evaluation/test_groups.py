@@ -66,9 +66,9 @@ def test_the_interval_of_equal_faces_has_a_width() -> None:
     assert found.groups[0].measures["hidden"].shown.low < 0.9
 
 
-def test_unlabelled_faces_are_counted() -> None:
+def test_unlabeled_faces_are_counted() -> None:
     plain = match_image(TruthImage("b", (TruthFace(FACE),)), [], RULES)
-    assert grouping([*faces(3, "I", True), plain]).unlabelled == 1
+    assert grouping([*faces(3, "I", True), plain]).unlabeled == 1
 
 
 def test_height_ranges_include_their_lower_bound() -> None:

@@ -32,7 +32,7 @@ def test_an_unmatched_detection_below_the_minimum_height_is_ignored() -> None:
     assert rights == {True, None}
 
 
-def test_an_image_is_face_free_only_if_nothing_is_labelled() -> None:
+def test_an_image_is_face_free_only_if_nothing_is_labeled() -> None:
     assert match_image(TruthImage("a"), [], RULES).is_face_free
     ignored = TruthImage("a", (TruthFace(FACE, ignore=True),))
     assert not match_image(ignored, [], RULES).is_face_free

@@ -73,7 +73,7 @@ def test_attributes_can_be_crossed() -> None:
     found = measure(images, RULES, by=["tone, age", "tone,age"], swept=images)
     [grouping] = found.groupings
     assert grouping.name == "tone,age"
-    assert grouping.unlabelled == 3
+    assert grouping.unlabeled == 3
     assert {group.name: (group.faces, group.compared) for group in grouping.groups} == {
         "I & old": (12, True),
         "VI & Unknown": (11, False),

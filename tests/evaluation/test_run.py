@@ -73,9 +73,9 @@ def check_schema(result: Evaluation) -> dict[str, Any]:
 def test_the_report_has_inputs_and_measures(source: Path, truth: Path, detections: Path) -> None:
     report = check_schema(evaluate(source, truth, detections=detections, sweep=True))
     assert report["images"] == {
-        "labelled": 28,
+        "labeled": 28,
         "not_in_source": 1,
-        "not_labelled": 3,
+        "not_labeled": 3,
         "groups": None,
         "evaluated": 26,
         "withheld": {"images": 1, "faces": 1, "reasons": {"truncated": 1}},
@@ -112,7 +112,7 @@ def test_a_table_of_groups_joins_the_labels(
     report = check_schema(evaluate(source, truth, groups=table, detections=detections))
     assert report["images"]["groups"] == {"lines": 21, "matched": 20}
     assert set(report["by"]) == {"tone", "place"}
-    assert report["by"]["place"]["unlabelled"] == 4
+    assert report["by"]["place"]["unlabeled"] == 4
     only = evaluate(source, truth, groups=str(table), detections=detections, by="place")
     assert set(only.to_dict()["by"]) == {"place"}
 
@@ -151,7 +151,7 @@ def test_unusable_inputs_are_clear_errors(
 
 def test_options_are_checked_before_the_detector_runs(source: Path, truth: Path) -> None:
     """No detections are given, and no detector is opened."""
-    with pytest.raises(UsageError, match="no labelled face has the attribute 'age'"):
+    with pytest.raises(UsageError, match="no labeled face has the attribute 'age'"):
         evaluate(source, truth, by=("age",))
     with pytest.raises(UsageError, match="min-height"):
         evaluate(source, truth, min_height=-1)
@@ -204,10 +204,10 @@ def test_real_faces_are_found_and_the_sweep_runs_from_a_low_confidence(
 
 def test_the_result_prints_and_gives_a_table(source: Path, truth: Path, detections: Path) -> None:
     result = evaluate(source, truth, detections=detections)
-    assert repr(result).startswith("<Evaluation of 24 labelled faces: recall_30 75.0 %")
+    assert repr(result).startswith("<Evaluation of 24 labeled faces: recall_30 75.0 %")
     text = result.to_text()
     assert max(map(len, text.splitlines())) <= 80
-    assert "26 labelled images, 1 withheld; 1 not in SOURCE." in text
+    assert "26 labeled images, 1 withheld; 1 not in SOURCE." in text
     frame = result.to_frame().set_index(["grouping", "group", "measure"])
     assert frame.loc[("tone", "VI", "hidden"), "value"] == 0.5
     assert text in result._repr_html_()

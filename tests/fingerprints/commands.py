@@ -27,16 +27,16 @@ STRATEGIES = ("reweigh", "subset", "oversample", "augment")
 MODEL = "python:tests.fingerprints.commands:"
 
 
-class Colours(trials.Colours):
-    """A classifier of colours whose name does not change when tests move."""
+class Colors(trials.Colors):
+    """A classifier of colors whose name does not change when tests move."""
 
-    spec = f"{MODEL}Colours"
+    spec = f"{MODEL}Colors"
 
 
-class ColoursAt(explained.Colours):
+class ColorsAt(explained.Colors):
     """A network that looks at the known face."""
 
-    spec = f"{MODEL}ColoursAt"
+    spec = f"{MODEL}ColorsAt"
 
     def __init__(self) -> None:
         super().__init__(box_mask(slice(3, 10), slice(4, 11)))
@@ -192,13 +192,13 @@ def run_predictions(root: Path) -> Path:
 
 
 def run_impact_evaluate(root: Path) -> Path:
-    """A classifier of colours on faces whose colour is the class."""
+    """A classifier of colors on faces whose color is the class."""
     out = root / "impact-evaluate"
     out.mkdir()
     source = trials.make_dataset(root / "trial/photos")
     trials.obfuscate(source, root / "trial/out")
     curate(
-        "impact", "evaluate", source, root / "trial/out", "--model", f"{MODEL}Colours", "-q",
+        "impact", "evaluate", source, root / "trial/out", "--model", f"{MODEL}Colors", "-q",
         "-o", out / "impact.json", "--html", out / "impact.html",
     )  # fmt: skip
     return out
@@ -224,7 +224,7 @@ def run_impact_explain(root: Path) -> Path:
     explained.obfuscate(root / "explain/photos", root / "explain/out")
     curate(
         "impact", "explain", root / "explain/photos", root / "explain/out", "--model",
-        f"{MODEL}ColoursAt", "--methods", "gradcam,lrp", "-q", "-o", out / "explain.json",
+        f"{MODEL}ColorsAt", "--methods", "gradcam,lrp", "-q", "-o", out / "explain.json",
         "--html", out / "explain.html",
     )  # fmt: skip
     return out

@@ -11,7 +11,7 @@ import pytest
 
 from curate.core.errors import DataError, SourceChangedError, WithheldError
 from curate.core.protocols import Source
-from curate.layouts import open_source, recognise
+from curate.layouts import open_source, recognize
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.containers import iter_listed_folders, split_of
 from tests.layouts.shards import picture, read_all, write_tar
@@ -56,23 +56,23 @@ def test_splits_are_named_by_paths(path: str, split: str | None) -> None:
 
 @pytest.mark.parametrize("place", ["", "train/", "data/", "default/validation/"])
 @pytest.mark.parametrize("write", [write_webdataset, write_hub])
-def test_containers_are_recognised_in_their_usual_folders(
+def test_containers_are_recognized_in_their_usual_folders(
     tmp_path: Path, write: Write, place: str
 ) -> None:
     path = write(tmp_path / place)
     (tmp_path / ".cache").mkdir()
-    layout, why = recognise(LocalFolder(tmp_path))
+    layout, why = recognize(LocalFolder(tmp_path))
     assert layout == {".tar": "webdataset", ".parquet": "parquet"}[path.suffix]
     assert why == f"{place}{path.name}"
 
 
 @pytest.mark.parametrize("place", ["any_name", "v1.0/en", "data/config_a", "a/b/c"])
 @pytest.mark.parametrize("write", [write_webdataset, write_hub])
-def test_containers_are_recognised_in_folders_of_any_name(
+def test_containers_are_recognized_in_folders_of_any_name(
     tmp_path: Path, write: Write, place: str
 ) -> None:
     path = write(tmp_path / place)
-    layout, why = recognise(LocalFolder(tmp_path))
+    layout, why = recognize(LocalFolder(tmp_path))
     assert layout == {".tar": "webdataset", ".parquet": "parquet"}[path.suffix]
     assert why == f"{place}/{path.name}"
 

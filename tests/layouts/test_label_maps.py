@@ -33,7 +33,7 @@ def with_text(png: bytes) -> bytes:
     return file.getvalue()
 
 
-def test_the_colour_map_is_vocs() -> None:
+def test_the_color_map_is_vocs() -> None:
     palette = voc_palette()
     assert palette[:4].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
     assert palette[20].tolist() == [0, 64, 128]
@@ -84,9 +84,9 @@ def test_a_voc_map_is_proven_by_its_values(
 
 def test_a_voc_map_is_proven_by_its_palette_and_what_surrounds_it() -> None:
     data = indexed_png(voc.map_of(1, 2), voc_palette())
-    grey = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    gray = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
     for other in (
-        indexed_png(voc.map_of(1, 2), grey),
+        indexed_png(voc.map_of(1, 2), gray),
         with_text(data),
         data + b"tail",
         data[:-30],

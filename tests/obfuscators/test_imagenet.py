@@ -63,11 +63,11 @@ def test_the_result_is_the_published_recipes_on_photographs(shared_data: Path) -
 
 
 @pytest.mark.parametrize(
-    ("ratio", "over_the_face", "at_its_centre"),
+    ("ratio", "over_the_face", "at_its_center"),
     [(2, 0.15, 0.0), (4, 0.40, 0.25), (5, 0.51, 0.41), (10, 0.81, 0.80)],
 )
 def test_a_small_face_beside_a_large_one_keeps_its_own_pixels(
-    ratio: int, over_the_face: float, at_its_centre: float
+    ratio: int, over_the_face: float, at_its_center: float
 ) -> None:
     d, width, height = 200, 800, 400
     side = d // ratio
@@ -76,7 +76,7 @@ def test_a_small_face_beside_a_large_one_keeps_its_own_pixels(
     regions = regions_of([large, small], width, height, margin=0.1)
     original = 1 - ImageNet().blend(regions, width, height)
     assert original[small.slices].mean() == pytest.approx(over_the_face, abs=0.015)
-    assert original[200 + side // 2, 600 + side // 2] == pytest.approx(at_its_centre, abs=0.015)
+    assert original[200 + side // 2, 600 + side // 2] == pytest.approx(at_its_center, abs=0.015)
 
 
 def test_the_output_depends_on_hidden_pixels() -> None:

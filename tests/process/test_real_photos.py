@@ -1,4 +1,4 @@
-"""The main job over every folder of labelled photos, as a user would run it."""
+"""The main job over every folder of labeled photos, as a user would run it."""
 
 from __future__ import annotations
 

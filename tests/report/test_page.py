@@ -141,7 +141,7 @@ def test_negative_bars_extend_to_the_left() -> None:
     assert float(left.attrib["x"]) + float(left.attrib["width"]) == pytest.approx(middle, abs=0.1)
 
 
-def test_lines_differ_in_colour_and_dashes() -> None:
+def test_lines_differ_in_color_and_dashes() -> None:
     paths = parse(str(draw_lines(LINES))).findall("svg:path", SVG)
     looks = {(path.attrib["stroke"], path.attrib.get("stroke-dasharray", "")) for path in paths}
     assert len(looks) == len(COLORS) == len({dash for _, dash in looks})

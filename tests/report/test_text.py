@@ -13,7 +13,7 @@ from curate.report.text import name_classes, typeset, wrap
         ("1 images: 1 written, 0 withheld.", "1 image: 1 written, 0 withheld."),
         ("1 faces hidden in 1 images.", "1 face hidden in 1 image."),
         ("1 images are named by several rows", "1 image is named by several rows"),
-        ("1 labelled images, 1 labels have few", "1 labelled image, 1 label has few"),
+        ("1 labeled images, 1 labels have few", "1 labeled image, 1 label has few"),
         ("of the 1 images with faces", "of the 1 image with faces"),
         ("1 maximal uncovered patterns", "1 maximal uncovered pattern"),
         ("1 boxes, 1 classes, 1 people", "1 box, 1 class, 1 person"),

@@ -90,7 +90,7 @@ def compute_associations(pair: Pair, seed: int = 0, tested: bool = True) -> list
         of_label = int(both.sum())
         if not of_label:
             continue
-        pmi, npmi = normalised_pmi(both, np.int64(of_label), pair.of_group, total)
+        pmi, npmi = normalized_pmi(both, np.int64(of_label), pair.of_group, total)
         tests = _test(pair, label, both, seed) if tested else [_UNTESTED] * len(pair.groups)
         found += [
             Association(
@@ -140,7 +140,7 @@ def benjamini_hochberg(values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def normalised_pmi(
+def normalized_pmi(
     both: npt.NDArray[np.int64],
     of_label: npt.NDArray[np.int64] | np.int64,
     of_group: npt.NDArray[np.int64],
@@ -208,6 +208,6 @@ def _resample(both: Ints, of_group: Ints, random: np.random.Generator) -> tuple[
         drawn = random.multinomial(total, chances, size=min(rows, DRAWS - start))
         with_label, of = drawn[:, :groups], drawn[:, :groups] + drawn[:, groups:]
         of_label = with_label.sum(axis=1, keepdims=True)
-        samples.append(normalised_pmi(with_label, of_label, of, total))
+        samples.append(normalized_pmi(with_label, of_label, of, total))
     pmi, npmi = zip(*samples, strict=True)
     return np.concatenate(pmi), np.concatenate(npmi)

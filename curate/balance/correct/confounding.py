@@ -53,13 +53,13 @@ class Confounding:
     Args:
         associations: Cramér's V before and after, by pair of columns.
         groups: cells of all attributes crossed.
-        labelled: cells of all attributes and the label crossed; None without labels.
+        labeled: cells of all attributes and the label crossed; None without labels.
         base_rates: share of all records with each label, before and after.
     """
 
     associations: Mapping[Pair, tuple[float, float]]
     groups: Emptied
-    labelled: Emptied | None
+    labeled: Emptied | None
     base_rates: Mapping[str, tuple[float, float]]
 
     @property
@@ -88,7 +88,7 @@ class Confounding:
                     "emptied": each.emptied,
                     "examples": list(each.examples),
                 }
-                for name, each in (("attributes", self.groups), ("with_labels", self.labelled))
+                for name, each in (("attributes", self.groups), ("with_labels", self.labeled))
             },
             "base_rates": {
                 label: {"before": round(before, 6), "after": round(after, 6)}
@@ -146,7 +146,7 @@ def measure_confounding(strata: Strata, allocation: Allocation, label: str | Non
     return Confounding(
         associations={pair: (before[pair], after[pair]) for pair in before},
         groups=_find_emptied(strata, was, now, with_labels=False),
-        labelled=_find_emptied(strata, was, now, with_labels=True) if labels else None,
+        labeled=_find_emptied(strata, was, now, with_labels=True) if labels else None,
         base_rates=dict(_iter_base_rates(strata, was, now) if labels else ()),
     )
 

@@ -89,8 +89,8 @@ def _images(images: Images) -> Iterator[Block]:
         for name, gone, count in (("all", removed, total), *splits)
     ]
     yield Table("Images affected by removal", ("", "removed", "images", "%"), rows)
-    if images.unlabelled:
-        yield f"{images.unlabelled:,} images have no label."
+    if images.unlabeled:
+        yield f"{images.unlabeled:,} images have no label."
     if images.unknown:
         examples = ", ".join(images.unknown_examples)
         yield (

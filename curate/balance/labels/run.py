@@ -37,7 +37,7 @@ class Images:
     Args:
         total: images by split.
         removed: images with a removed label, by split.
-        unlabelled: images without a label.
+        unlabeled: images without a label.
         unknown: images with a label that is not in the vocabulary.
         unknown_examples: some of these labels.
         of_label: images by label and split; an image with two labels counts for both.
@@ -45,7 +45,7 @@ class Images:
 
     total: Mapping[str, int]
     removed: Mapping[str, int]
-    unlabelled: int
+    unlabeled: int
     unknown: int
     unknown_examples: tuple[str, ...]
     of_label: Mapping[str, Mapping[str, int]]
@@ -192,14 +192,14 @@ def count_images(source: Source, audit: LabelDecisions) -> Images:
     total: Counter[str] = Counter()
     removed: Counter[str] = Counter()
     of_label: dict[str, Counter[str]] = {label: Counter() for label in audit.verdicts}
-    unlabelled = unknown = 0
+    unlabeled = unknown = 0
     examples: dict[str, None] = {}
     for image in iter_categories(source):
         split = image.split or NO_SPLIT
         known = [label for label in image.categories if label in of_label]
         total[split] += 1
         removed[split] += any(audit.removed(label) for label in known)
-        unlabelled += not image.categories
+        unlabeled += not image.categories
         if len(known) < len(image.categories):
             unknown += 1
             _add_example(examples, image.categories, of_label)
@@ -208,7 +208,7 @@ def count_images(source: Source, audit: LabelDecisions) -> Images:
     return Images(
         total=dict(sorted(total.items())),
         removed={split: removed[split] for split in sorted(total)},
-        unlabelled=unlabelled,
+        unlabeled=unlabeled,
         unknown=unknown,
         unknown_examples=tuple(examples),
         of_label={label: dict(sorted(counts.items())) for label, counts in of_label.items()},
@@ -231,7 +231,7 @@ def _images(images: Images) -> dict[str, Any]:
             split: {"total": count, "removed": images.removed[split]}
             for split, count in images.total.items()
         },
-        "unlabelled": images.unlabelled,
+        "unlabeled": images.unlabeled,
         "unknown": images.unknown,
         "unknown_examples": list(images.unknown_examples),
     }

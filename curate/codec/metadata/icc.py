@@ -18,7 +18,7 @@ _COLOR_TAGS = frozenset(
     b"A2B0 A2B1 A2B2 A2B3 B2A0 B2A1 B2A2 B2A3 pre0 pre1 pre2 "
     b"D2B0 D2B1 D2B2 D2B3 B2D0 B2D1 B2D2 B2D3".split()
 )
-_TEXT = b"colour data of the source"
+_TEXT = b"color data of the source"
 _DATE = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
 
 

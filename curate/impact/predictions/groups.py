@@ -69,13 +69,13 @@ class Grouping:
         name: the attribute.
         groups: by descending size.
         gap: between the best and the worst compared group, if there are two.
-        unlabelled: number of images without a value.
+        unlabeled: number of images without a value.
     """
 
     name: str
     groups: tuple[Group, ...]
     gap: Gap | None
-    unlabelled: int
+    unlabeled: int
 
 
 def by_group(hits: Hits, name: str, values: Sequence[str | None], bootstrap: Bootstrap) -> Grouping:

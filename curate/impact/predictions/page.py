@@ -176,8 +176,8 @@ def _grouping(grouping: Grouping) -> Iterator[Block]:
     rows = [(group.name, group.top1) for group in grouping.groups]
     yield _chart(f"Change of top-1 accuracy by {grouping.name}", rows)
     yield _table(f"Groups by {grouping.name}", rows)
-    if grouping.unlabelled:
-        yield f"{grouping.unlabelled:,} images have no value."
+    if grouping.unlabeled:
+        yield f"{grouping.unlabeled:,} images have no value."
     relative = [(each.name, each.relative) for each in grouping.groups if each.relative]
     if relative:
         yield Table(

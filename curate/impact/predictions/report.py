@@ -230,7 +230,7 @@ def _list_grouping(grouping: Grouping) -> dict[str, Any]:
             for group in grouping.groups
         ],
         "gap": _list_gap(grouping.gap) if grouping.gap else None,
-        "unlabelled": grouping.unlabelled,
+        "unlabeled": grouping.unlabeled,
     }
 
 

@@ -92,13 +92,13 @@ class GroupCells:
         name: the attribute.
         groups: by descending size.
         gap: between the best and the worst compared group, if there are two.
-        unlabelled: number of test images without a value.
+        unlabeled: number of test images without a value.
     """
 
     name: str
     groups: tuple[Subset, ...]
     gap: GroupGap | None
-    unlabelled: int
+    unlabeled: int
 
 
 @dataclass(frozen=True, slots=True)

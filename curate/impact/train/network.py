@@ -79,7 +79,7 @@ def describe_network() -> dict[str, Any]:
         "stem": f"3×3 convolution of stride 2, {WIDTHS[0]} channels",
         "widths": list(WIDTHS),
         "blocks_per_stage": 1,
-        "normalisation": "batch",
+        "normalization": "batch",
         "parameters_before_the_last_layer": sum(
             value.numel()
             for name, value in network.named_parameters()

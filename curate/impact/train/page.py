@@ -304,8 +304,8 @@ def lay_out_subsets(transfer: Transfer, subsets: Sequence[Subset]) -> Iterator[B
 def lay_out_groups(transfer: Transfer, grouping: GroupCells) -> Iterator[Block]:
     """An attribute: its groups and the gap between two of them."""
     yield from lay_out_subsets(transfer, grouping.groups)
-    if grouping.unlabelled:
-        yield f"{grouping.unlabelled:,} test images have no value."
+    if grouping.unlabeled:
+        yield f"{grouping.unlabeled:,} test images have no value."
     gap = grouping.gap
     if gap is None:
         return

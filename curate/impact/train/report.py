@@ -203,7 +203,7 @@ def _list_grouping(grouping: GroupCells) -> dict[str, Any]:
             for group in grouping.groups
         ],
         "gap": _list_gap(grouping.gap) if grouping.gap is not None else None,
-        "unlabelled": grouping.unlabelled,
+        "unlabeled": grouping.unlabeled,
     }
 
 

@@ -71,25 +71,25 @@ def split_images(images: Images, holdout: float | None) -> Split:
         DataError: if no image has a class.
         UsageError: if a hold-out is requested and there are splits.
     """
-    labelled = images.labels >= 0
-    if not labelled.any():
+    labeled = images.labels >= 0
+    if not labeled.any():
         raise DataError(
             "no image of ORIGINAL has a class; want folders named after classes, or a table with "
             "the columns id and label: name it with --labels"
         )
     kinds = np.array([_use_of(name) for name in images.splits], dtype=np.int8)[images.split]
-    present = {int(kind) for kind in np.unique(kinds[labelled])}
-    left_out = {"without_class": int((~labelled).sum()), "other_splits": 0}
+    present = {int(kind) for kind in np.unique(kinds[labeled])}
+    left_out = {"without_class": int((~labeled).sum()), "other_splits": 0}
     if {TRAIN, TEST} <= present:
         if holdout is not None:
             names = ", ".join(sorted(str(name) for name in images.splits if name))
             raise UsageError(f"--holdout is for a dataset with one split; ORIGINAL has {names}")
-        uses = np.where(labelled, kinds, UNUSED).astype(np.int8)
-        left_out["other_splits"] = int((labelled & (kinds == UNUSED)).sum())
+        uses = np.where(labeled, kinds, UNUSED).astype(np.int8)
+        left_out["other_splits"] = int((labeled & (kinds == UNUSED)).sum())
     else:
         holdout = HOLDOUT if holdout is None else holdout
         uses = np.full(len(kinds), UNUSED, dtype=np.int8)
-        uses[labelled] = TRAIN
+        uses[labeled] = TRAIN
         uses[_draw_holdout(images, holdout)] = TEST
     counts = Counter(images.split[uses != UNUSED].tolist())
     by_split = {images.splits[index] or "": count for index, count in sorted(counts.items())}

@@ -88,7 +88,7 @@ def is_tool_path(path: str) -> bool:
 
 
 POINTER_BYTES = 512
-"""Bytes from the start of a file by which `describe_pointer` recognises a pointer."""
+"""Bytes from the start of a file by which `describe_pointer` recognizes a pointer."""
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 _ANNEX = re.compile(rb"(?:(?:\.\./)*\.git)?/annex/objects/")

@@ -24,7 +24,7 @@ from curate.storage.index import open_index
 _SCHEMA = "CREATE TABLE images (id TEXT PRIMARY KEY, name TEXT)"
 
 
-def recognise(path: Path) -> bool:
+def recognize(path: Path) -> bool:
     """Return whether a file is a JSON object."""
     return starts_with(path, b"{")
 

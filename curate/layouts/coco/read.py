@@ -21,7 +21,7 @@ from curate.layouts.archives import note_archives
 from curate.layouts.coco.groups import NAME, Opener, iter_annotations, iter_image_ids
 from curate.layouts.coco.json import Item, iter_annotated, looks_like_coco
 from curate.layouts.coco.rewrite import rewrite_coco
-from curate.layouts.files import not_recognised, split_in, split_of_folders
+from curate.layouts.files import not_recognized, split_in, split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_panoptic_map
 from curate.layouts.sidecars.values import Limits
 from curate.storage.index import NameIndex
@@ -41,8 +41,8 @@ class Coco(LabelMapLayout):
     layout = "coco"
 
     @classmethod
-    def recognise(cls, folder: Folder) -> str | None:
-        """Look for COCO JSON files in their usual folders, recognised by their start."""
+    def recognize(cls, folder: Folder) -> str | None:
+        """Look for COCO JSON files in their usual folders, recognized by their start."""
         candidates = (path for path in _usual_files(folder) if path.endswith(".json"))
         examined = islice(candidates, _MAX_EXAMINED)
         found = [path for path in examined if looks_like_coco(read_head(folder, path))]
@@ -61,7 +61,7 @@ class Coco(LabelMapLayout):
             DataError: if there are none, or ``strict`` and one is malformed.
         """
         if next(self._jsons(), None) is None:
-            raise not_recognised(self.folder, "JSON files with images and annotations", "coco")
+            raise not_recognized(self.folder, "JSON files with images and annotations", "coco")
         yield from note_archives(self.folder)
         yield from self._survey.problems.report(strict)
         yield from self._survey.notes
@@ -150,7 +150,7 @@ def _usual_files(folder: Folder) -> Iterator[str]:
         yield name
         if name.lower() == "annotations/":
             yield from (f"{name}{inner}" for inner in sorted(folder.list_names(name)))
-    for split in _IN_SPLITS:  # as exported by labelling tools
+    for split in _IN_SPLITS:  # as exported by labeling tools
         path = posixpath.join(split, "_annotations.coco.json")
         if f"{split}/" in tops and folder.info(path) is not None:
             yield path
@@ -226,7 +226,7 @@ class _Reader:
 
     def _take_annotation(self, item: Item, where: str) -> None:
         values = item.values
-        self._ids.add("labelled", id_key(values.get("image_id"), f"{where}.image_id"))
+        self._ids.add("labeled", id_key(values.get("image_id"), f"{where}.image_id"))
         if "id" in values and not self._ids.add("label", id_key(values["id"], f"{where}.id")):
             line = f"{where}.id is {shorten(values['id'])}, which is duplicated"
             self._problems.add(self._path, line)
@@ -245,13 +245,13 @@ class _Reader:
                 f"{self._path}: {there:,} of its {images:,} images are in {self._folder.name}; "
                 f"missing are for example {shorten(self._absent)}."
             )
-        strangers, example = self._ids.only_in("labelled", "image")
+        strangers, example = self._ids.only_in("labeled", "image")
         if strangers:
             notes.append(
                 f"{self._path}: annotations refer to {strangers:,} images that it does not list, "
                 f"such as {example}."
             )
-        bare, example = self._ids.only_in("image", "labelled")
+        bare, example = self._ids.only_in("image", "labeled")
         if bare and self._counts["annotations"]:
             notes.append(
                 f"{self._path}: {bare:,} images have no annotation, such as that of id {example}."

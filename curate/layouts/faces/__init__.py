@@ -1,6 +1,6 @@
 """Face boxes in files: reading and writing of the common formats, one module each.
 
-A format is a module with ``recognise(path)``, ``iter_faces(path)`` and, if it has a suffix
+A format is a module with ``recognize(path)``, ``iter_faces(path)`` and, if it has a suffix
 in `SUFFIXES`, ``save_faces(faces, path)``; and one line in `FORMS`.
 """
 
@@ -32,7 +32,7 @@ SUFFIXES = {"coco": ".coco.json", "imagenet": ".imagenet.json", "voc": ".voc", "
 
 
 def iter_given_faces(path: Path) -> Iterator[GivenFaces]:
-    """Read a file or folder of face boxes; the format is recognised by its content.
+    """Read a file or folder of face boxes; the format is recognized by its content.
 
     Memory does not grow with the file. An image may occur several times; its faces are
     then those of all occurrences.
@@ -43,7 +43,7 @@ def iter_given_faces(path: Path) -> Iterator[GivenFaces]:
     for name in FORMS:
         form = FORMS.resolve(name)
         try:
-            if form.recognise(path):
+            if form.recognize(path):
                 yield from form.iter_faces(path)
                 return
         except OSError as error:

@@ -17,7 +17,7 @@ from curate.layouts.faces.boxes import MAX_ITEM, FoundFaces, GivenFaces, make_bo
 _CORNERS = ("x0", "y0", "x1", "y1")
 
 
-def recognise(path: Path) -> bool:
+def recognize(path: Path) -> bool:
     """Return whether a file is a JSON list."""
     return starts_with(path, b"[")
 

@@ -16,7 +16,7 @@ from curate.layouts.annotations import iter_items
 from curate.layouts.faces.boxes import MAX_ITEM, GivenFaces, make_box, parse_size, starts_with
 
 
-def recognise(path: Path) -> bool:
+def recognize(path: Path) -> bool:
     """Return whether a file is a JSON list whose first item has a file and faces."""
     if not starts_with(path, b"["):
         return False

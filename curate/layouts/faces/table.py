@@ -14,7 +14,7 @@ REVIEW_STATES = ("reviewed", "sampled", "not looked at")
 """What the column ``review`` can say about an image."""
 
 
-def recognise(path: Path) -> bool:
+def recognize(path: Path) -> bool:
     """Return whether a file is a Parquet file."""
     return starts_with(path, b"PAR1")
 

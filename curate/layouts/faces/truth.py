@@ -1,4 +1,4 @@
-"""Labelled faces for the evaluation of detectors."""
+"""Labeled faces for the evaluation of detectors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OTHER = ("xyxy", "hidden_xyxy", "confidence", "detectors", "decided_by", "frame
 
 
 def load_truth(path: Path) -> dict[str, TruthImage]:
-    """Load labelled images into memory, by id, from any format in `curate.layouts.faces`.
+    """Load labeled images into memory, by id, from any format in `curate.layouts.faces`.
 
     Other fields of a face with plain values become its attributes; faces with ``ignore``,
     ``invalid``, ``iscrowd`` or ``difficult`` count neither as hits nor as misses.

@@ -20,7 +20,7 @@ _ENDINGS = (".jpg", ".jpeg", ".png")
 _START = 4096  # bytes that hold two lines
 
 
-def recognise(path: Path) -> bool:
+def recognize(path: Path) -> bool:
     """Return whether a file is a text that starts with the path of an image and a number."""
     if not path.is_file():
         return False

@@ -20,7 +20,7 @@ from curate.layouts.annotations import (
     read_head,
     resolve,
 )
-from curate.layouts.files import ANNOTATION_SUFFIXES, not_recognised
+from curate.layouts.files import ANNOTATION_SUFFIXES, not_recognized
 from curate.layouts.imagefolder import ImageFolder
 from curate.storage.index import NameIndex
 
@@ -38,7 +38,7 @@ class HfFolder(ImageFolder):
     annotation_suffixes = ANNOTATION_SUFFIXES | {".jsonl"}
 
     @classmethod
-    def recognise(cls, folder: Folder) -> str | None:
+    def recognize(cls, folder: Folder) -> str | None:
         """Look for a metadata file with file names in SOURCE, its folders and those of data."""
         for parent in _usual_folders(folder):
             for name in NAMES:
@@ -75,7 +75,7 @@ class HfFolder(ImageFolder):
             elif self._is_image(info):
                 names.add("there", info.path)
         if not tables:
-            raise not_recognised(self.folder, " or ".join(NAMES), "hf_folder")
+            raise not_recognized(self.folder, " or ".join(NAMES), "hf_folder")
         yield from problems.report(strict)
         for one, other, text in (
             ("there", "named", "images are not listed in any metadata file"),

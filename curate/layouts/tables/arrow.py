@@ -33,7 +33,7 @@ class ArrowDataset(TableLayout):
     kind = "Arrow"
 
     @classmethod
-    def recognise(cls, folder: Folder) -> str | None:
+    def recognize(cls, folder: Folder) -> str | None:
         """Look for the files that ``save_to_disk`` writes at the root."""
         names = folder.list_names()
         if _SPLITS in names:

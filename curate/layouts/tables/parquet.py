@@ -19,7 +19,7 @@ from curate.layouts.tables.layout import TableLayout
 from curate.layouts.tables.rows import Slice, Table, open_or_close, rows_at_a_time, translate_errors
 
 _BUFFER = 1 << 20
-_MAX_EXAMINED = 8  # files per folder, when recognising the layout
+_MAX_EXAMINED = 8  # files per folder, when recognizing the layout
 
 
 class Parquet(TableLayout):
@@ -33,7 +33,7 @@ class Parquet(TableLayout):
     kind = "Parquet"
 
     @classmethod
-    def recognise(cls, folder: Folder) -> str | None:
+    def recognize(cls, folder: Folder) -> str | None:
         """Look for a Parquet file with an image column."""
         for folder_path, names in iter_listed_folders(folder):
             paths = [f"{folder_path}{name}" for name in sorted(names) if _is_parquet(name)]

@@ -138,7 +138,7 @@ class VocEditor:
 
 
 def _move_map(data: bytes, generated: GeneratedImage, is_classes: bool, where: str) -> bytes:
-    """Transform a segmentation for a generated image; unlabelled pixels become void."""
+    """Transform a segmentation for a generated image; unlabeled pixels become void."""
     values = load_voc_map(data)
     affine = generated.map_for((values.shape[1], values.shape[0]), where)
     moved = affine.mask(values, fill=VOID)

@@ -23,7 +23,7 @@ _LARGEST = 4 << 20
 _FIELDS = ("pose", "truncated", "occluded", "difficult")
 
 
-def recognise(path: Path) -> bool:
+def recognize(path: Path) -> bool:
     """Return whether a path is a folder with XML files."""
     return path.is_dir() and next(_iter_names(path), None) is not None
 

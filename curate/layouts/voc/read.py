@@ -23,7 +23,7 @@ from curate.layouts.annotations import (
     shorten,
 )
 from curate.layouts.archives import note_archives
-from curate.layouts.files import not_recognised, split_of_folders
+from curate.layouts.files import not_recognized, split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_voc_map
 from curate.layouts.sidecars.text import rewrite_list
 from curate.layouts.sidecars.values import Limits
@@ -138,7 +138,7 @@ class Voc(LabelMapLayout):
     layout = "voc"
 
     @classmethod
-    def recognise(cls, folder: Folder) -> str | None:
+    def recognize(cls, folder: Folder) -> str | None:
         """Look for both folders in SOURCE and in its first two levels of folders."""
         found = _find_years(folder)
         shown = (posixpath.join(year, ANNOTATIONS) for year in found)
@@ -171,7 +171,7 @@ class Voc(LabelMapLayout):
             DataError: if there are none, or ``strict`` and one is malformed.
         """
         if not self._years:
-            raise not_recognised(self.folder, f"{ANNOTATIONS} beside {IMAGES}", "voc")
+            raise not_recognized(self.folder, f"{ANNOTATIONS} beside {IMAGES}", "voc")
         yield from note_archives(self.folder)
         names, foreign, problems = self._splits, 0, Problems()
         for info in self.folder.files():

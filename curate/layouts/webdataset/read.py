@@ -49,7 +49,7 @@ _TEXTS = frozenset(
 )
 """Endings of members that are a short text or prose."""
 
-_MAX_EXAMINED = 8  # tar files per folder, when recognising the layout
+_MAX_EXAMINED = 8  # tar files per folder, when recognizing the layout
 _MAX_NAME = 255  # bytes, the limit of file systems
 _MAX_PATH = 1024  # bytes below the work folder; the limit of the whole path is 4096
 _UNREAD = -1
@@ -77,7 +77,7 @@ class WebDataset(ContainerLayout):
         self._opened: LastOpened[BinaryIO] = LastOpened()
 
     @classmethod
-    def recognise(cls, folder: Folder) -> str | None:
+    def recognize(cls, folder: Folder) -> str | None:
         """Look for tar files that may contain images."""
         for folder_path, names in iter_listed_folders(folder):
             tars = sorted(name for name in names if _is_tar(name) or _COMPRESSED.search(name))

@@ -146,8 +146,8 @@ def _move_box(values: list[float], generated: GeneratedImage) -> list[float]:
     if box is None:
         return []
     across, down = generated.affine.width, generated.affine.height
-    centre = [(box.x0 + box.x1) / 2 / across, (box.y0 + box.y1) / 2 / down]
-    return [*centre, box.width / across, box.height / down]
+    center = [(box.x0 + box.x1) / 2 / across, (box.y0 + box.y1) / 2 / down]
+    return [*center, box.width / across, box.height / down]
 
 
 def _move_polygon(values: list[float], generated: GeneratedImage) -> list[float]:

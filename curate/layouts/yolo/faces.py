@@ -17,22 +17,22 @@ from curate.layouts.faces.boxes import FoundFaces, GivenFaces, make_box
 _IMAGES = "images.txt"
 
 
-def recognise(path: Path) -> bool:
+def recognize(path: Path) -> bool:
     """Return whether a path is a folder with a list of images and a folder of labels."""
     return (path / _IMAGES).is_file() and (path / "labels").is_dir()
 
 
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
     """Iterate over the images in the list, in its order, with their labels."""
-    listed = labelled = 0
+    listed = labeled = 0
     with (path / _IMAGES).open(encoding="utf-8", errors="surrogateescape") as images:
         for line in images:
             if name := line.rstrip("\r\n"):
                 files = [file for file in _label_files(path, name) if file.is_file()]
-                listed, labelled = listed + 1, labelled + bool(files)
+                listed, labeled = listed + 1, labeled + bool(files)
                 boxes = tuple(box for file in files for box in _iter_boxes(file))
                 yield GivenFaces(name, boxes, relative=True)
-    if listed and not labelled:
+    if listed and not labeled:
         raise DataError(f"{path / 'labels'} has no label file for any image of {_IMAGES}")
 
 

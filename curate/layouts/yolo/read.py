@@ -15,7 +15,7 @@ from curate.core.records import ImageRecord
 from curate.layouts.access.folder import FileInfo, Folder
 from curate.layouts.annotations import Problems, iter_lines, open_annotation, resolve, shorten
 from curate.layouts.archives import note_archives
-from curate.layouts.files import ANNOTATION_SUFFIXES, FileLayout, not_recognised, split_of_folders
+from curate.layouts.files import ANNOTATION_SUFFIXES, FileLayout, not_recognized, split_of_folders
 from curate.layouts.sidecars.text import rewrite_list
 from curate.layouts.sidecars.values import Limits
 from curate.layouts.yolo.config import Config, find_config, load_config
@@ -90,7 +90,7 @@ class Yolo(FileLayout):
     annotation_suffixes = ANNOTATION_SUFFIXES | {".yaml", ".yml"}
 
     @classmethod
-    def recognise(cls, folder: Folder) -> str | None:
+    def recognize(cls, folder: Folder) -> str | None:
         """Look for a ``data.yaml``, or for trees of images and labels next to each other."""
         config = find_config(folder)
         if config is not None:
@@ -177,7 +177,7 @@ class Yolo(FileLayout):
                 names.add("label", info.path)
                 self._check_label(info.path, problems)
         if find_config(self.folder) is None and names.only_in("label", "")[0] == 0:
-            raise not_recognised(self.folder, "data.yaml and no labels beside images", "yolo")
+            raise not_recognized(self.folder, "data.yaml and no labels beside images", "yolo")
         yield from problems.report(strict)
         for one, other, text in (
             ("image", "label", "images have no label"),

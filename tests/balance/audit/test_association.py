@@ -12,7 +12,7 @@ from curate.balance.audit.association import (
     compute_associations,
     control,
     fisher_p,
-    normalised_pmi,
+    normalized_pmi,
 )
 
 
@@ -29,12 +29,12 @@ def simulate(random: np.random.Generator, joint: np.ndarray, size: int) -> Pair:
 
 
 def test_npmi_is_that_of_its_definition() -> None:
-    pmi, npmi = normalised_pmi(np.array([30, 0, 20]), np.int64(50), np.array([40, 40, 20]), 100)
+    pmi, npmi = normalized_pmi(np.array([30, 0, 20]), np.int64(50), np.array([40, 40, 20]), 100)
     assert pmi[0] == pytest.approx(math.log2(0.3 / (0.5 * 0.4)))
     assert npmi[0] == pytest.approx(math.log2(0.3 / (0.5 * 0.4)) / -math.log2(0.3))
     assert npmi[1] == -1
-    assert normalised_pmi(np.array([20]), np.int64(20), np.array([20]), 100)[1][0] == 1
-    assert normalised_pmi(np.array([100]), np.int64(100), np.array([100]), 100)[1][0] == 0
+    assert normalized_pmi(np.array([20]), np.int64(20), np.array([20]), 100)[1][0] == 1
+    assert normalized_pmi(np.array([100]), np.int64(100), np.array([100]), 100)[1][0] == 0
 
 
 def test_p_is_that_of_a_permutation_test() -> None:
@@ -108,7 +108,7 @@ def test_a_planted_association_is_found_with_its_sign() -> None:
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     random = np.random.default_rng(10)
     joint = np.array([[0.20, 0.10, 0.05], [0.15, 0.25, 0.25]])
-    truth = normalised_pmi(
+    truth = normalized_pmi(
         (joint[0] * 10**6).astype(int),
         np.int64(350_000),
         (joint.sum(axis=0) * 10**6).astype(int),

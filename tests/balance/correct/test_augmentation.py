@@ -41,13 +41,13 @@ def transform(name: str, **options: Any) -> dict[str, Any]:
 
 
 def spot(x: float, y: float, width: int, height: int) -> np.ndarray[Any, Any]:
-    """A soft round spot whose centre is at continuous coordinates."""
+    """A soft round spot whose center is at continuous coordinates."""
     rows, columns = np.mgrid[:height, :width]
     away = (columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2
     return np.repeat((np.exp(-away / 128) * 250).round().astype(np.uint8)[..., None], 3, axis=2)
 
 
-def centre(image: np.ndarray[Any, Any]) -> tuple[float, float]:
+def center(image: np.ndarray[Any, Any]) -> tuple[float, float]:
     weights = image[..., 0].astype(float)
     rows, columns = np.mgrid[: weights.shape[0], : weights.shape[1]]
     total = weights.sum()
@@ -81,8 +81,8 @@ def test_parts_draw_independently() -> None:
     drawn = [set(flip.apply(image, seed).parameters) for seed in range(200)]
     flipped = [names for names in drawn if "HorizontalFlip" in names]
     assert 70 < len(flipped) < 130
-    coloured = [names for names in flipped if "HueSaturationValue" in names]
-    assert 0.3 < len(coloured) / len(flipped) < 0.7
+    colored = [names for names in flipped if "HueSaturationValue" in names]
+    assert 0.3 < len(colored) / len(flipped) < 0.7
 
 
 def test_no_generator_of_the_process_is_touched(preset: Augmentation) -> None:
@@ -209,7 +209,7 @@ def test_the_map_says_where_every_point_went(given: dict[str, Any], tmp_path: Pa
             made = made_by.apply(spot(x, y, 300, 200), seed)
             assert made.image.shape[:2] == (made.affine.height, made.affine.width)
             found = made.affine.points([[x, y]])[0]
-            np.testing.assert_allclose(centre(made.image), found, atol=0.03)
+            np.testing.assert_allclose(center(made.image), found, atol=0.03)
 
 
 def test_a_file_in_yaml_with_choices_is_read(tmp_path: Path) -> None:

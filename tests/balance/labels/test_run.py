@@ -217,7 +217,7 @@ def test_the_images_that_a_removal_would_take_are_counted(
         "total": 6, "removed": 3,
         "splits": {"(none)": {"total": 1, "removed": 0}, "train": {"total": 3, "removed": 2},
                    "val": {"total": 2, "removed": 1}},
-        "unlabelled": 1, "unknown": 1, "unknown_examples": ["other"],
+        "unlabeled": 1, "unknown": 1, "unknown_examples": ["other"],
     }  # fmt: skip
     assert report["labels"]["rude"]["images"] == {"train": 2, "val": 1}
     assert report["labels"]["touchy"]["images"] == {}

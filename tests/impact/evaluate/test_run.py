@@ -29,7 +29,7 @@ from curate.manifest.store import iter_entries
 from curate.storage.lock import FolderLock
 from tests.conftest import ROOT
 from tests.impact.evaluate import trials
-from tests.impact.evaluate.trials import IMAGES, Colours, Trial, evaluate
+from tests.impact.evaluate.trials import IMAGES, Colors, Trial, evaluate
 from tests.impact.predictions.files import measure
 from tests.layouts.shards import write_tar
 from tests.layouts.tables.samples import IMAGE, table, write_parquet
@@ -51,13 +51,13 @@ def out(source: Path) -> Path:
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("curate.impact.evaluate.run.SHARD", 10)
-    Colours.seen = 0
+    Colors.seen = 0
     return iter([None])
 
 
 @pytest.fixture
 def trial(source: Path, out: Path) -> Trial:
-    return Trial(original=str(source), obfuscated=out, model=MODEL.format("Colours"), batch=4)
+    return Trial(original=str(source), obfuscated=out, model=MODEL.format("Colors"), batch=4)
 
 
 def steps(answer: ImpactReport) -> dict[tuple[str, str], Step]:
@@ -110,7 +110,7 @@ def test_model_that_reacts_to_any_region_loses_nothing_by_faces(trial: Trial) ->
 def test_the_report_fits_its_schema_and_the_page_shows_it(trial: Trial) -> None:
     answer = evaluate(trial)
     report = check_schema(answer)
-    assert report["model"]["preprocess"] == {"counts": "colours"}
+    assert report["model"]["preprocess"] == {"counts": "colors"}
     assert report["model"]["batch"] == 4
     assert report["pairs"] == IMAGES
     assert report["by_presence"]["with_faces"]["n"] == WITH_FACES
@@ -147,7 +147,7 @@ def test_kept_predictions_reproduce_the_report(trial: Trial, tmp_path: Path) -> 
 def test_image_with_equal_pixels_reuses_scores(trial: Trial, tmp_path: Path) -> None:
     evaluate(replace(trial, folder=tmp_path / "kept"))
     # All originals, those with faces in three more arms, and the one that counts the classes.
-    assert Colours.seen == IMAGES + 3 * WITH_FACES + 1
+    assert Colors.seen == IMAGES + 3 * WITH_FACES + 1
     original, obfuscated = (
         {row["id"]: row["logits"] for row in pq.read_table(tmp_path / "kept" / arm).to_pylist()}
         for arm in ("original", "obfuscated")
@@ -171,18 +171,18 @@ class Stopping:
 def test_stopped_run_resumes_with_the_same_report(trial: Trial, tmp_path: Path) -> None:
     whole = evaluate(replace(trial, folder=tmp_path / "whole")).to_dict()
     going = replace(trial, folder=tmp_path / "going")
-    Colours.seen = 0
+    Colors.seen = 0
     with pytest.raises(PausedError, match="stopped after 20 of 36 images; run the same"):
         evaluate(going, Stopping(12).session)
-    first = Colours.seen
+    first = Colors.seen
     shots: list[Any] = []
     assert evaluate(going, Session(watch=shots.append)).to_dict() == whole
-    assert first + Colours.seen - first == IMAGES + 3 * WITH_FACES + 2
+    assert first + Colors.seen - first == IMAGES + 3 * WITH_FACES + 2
     assert shots[-1].resumed == 20
     assert (shots[-1].images, shots[-1].total) == (IMAGES, IMAGES)
-    Colours.seen = 0
+    Colors.seen = 0
     assert evaluate(going).to_dict() == whole
-    assert Colours.seen == 1
+    assert Colors.seen == 1
 
 
 def test_missing_part_is_predicted_again(trial: Trial, tmp_path: Path) -> None:
@@ -201,9 +201,9 @@ def test_arms_can_be_added_later(trial: Trial, tmp_path: Path) -> None:
     assert answer.controls is None
     assert "arms" not in check_schema(answer)
     assert "Control arms that were not run: reencoded, random-region." in answer.notes
-    Colours.seen = 0
+    Colors.seen = 0
     later = evaluate(replace(kept, arms=("random-region",)))
-    assert Colours.seen == WITH_FACES + 1
+    assert Colors.seen == WITH_FACES + 1
     assert [step.after for step in steps(later).values()] == [
         "obfuscated", "random-region", "obfuscated",
     ]  # fmt: skip
@@ -273,7 +273,7 @@ def test_withheld_images_are_counted_and_left_out(source: Path, tmp_path: Path) 
     whole = (photos / "val/red/002.jpg").read_bytes()
     (photos / "val/red/002.jpg").write_bytes(whole[:800])
     made = trials.obfuscate(photos, tmp_path / "out")
-    trial = Trial(original=str(photos), obfuscated=made, model=MODEL.format("Colours"))
+    trial = Trial(original=str(photos), obfuscated=made, model=MODEL.format("Colors"))
     report = check_schema(evaluate(trial))
     assert report["unpaired"] == {"original": 0, "obfuscated": 0, "withheld": 1}
     assert report["pairs"] == IMAGES - 1
@@ -322,12 +322,12 @@ def test_groups_from_a_table(trial: Trial, tmp_path: Path) -> None:
     )
     report = check_schema(evaluate(replace(trial, groups=table)))
     assert [group["n"] for group in report["by_group"]["tone"]["groups"]] == [24, 12]
-    Colours.seen = 0
+    Colors.seen = 0
     with pytest.raises(UsageError, match="has no column 'age'; it has: "):
         evaluate(replace(trial, groups=table, by=("age",)))
     with pytest.raises(UsageError, match="--by needs the table"):
         evaluate(replace(trial, by=("age",)))
-    assert Colours.seen == 0  # said before the model has worked
+    assert Colors.seen == 0  # said before the model has worked
 
 
 def pack_tar(photos: list[Path], folder: Path) -> None:

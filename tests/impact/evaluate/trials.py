@@ -23,7 +23,7 @@ SIDE = 32
 
 
 def make_dataset(folder: Path, images: int = IMAGES, suffix: str = ".jpg") -> Path:
-    """Grey noise; in two images of three a square in the colour of the class is the face."""
+    """Gray noise; in two images of three a square in the color of the class is the face."""
     random = np.random.default_rng(0)
     faces = []
     for number in range(images):
@@ -61,14 +61,14 @@ def evaluate(trial: Trial, session: Session | None = None) -> ImpactReport:
     return evaluate_impact(trial.original, trial.obfuscated, trial, session)
 
 
-class Colours:
-    """Says which colour it sees most of; without any it says ``blue``.
+class Colors:
+    """Says which color it sees most of; without any it says ``blue``.
 
     Attributes:
         seen: how many images were predicted, over all that were made.
     """
 
-    spec = "python:tests.impact.evaluate.trials:Colours"
+    spec = "python:tests.impact.evaluate.trials:Colors"
     classes: tuple[str, ...] | None = tuple(sorted(COLOURS))
     seen: ClassVar[int] = 0
 
@@ -96,12 +96,12 @@ class Colours:
 
     def describe(self) -> Mapping[str, Any]:
         return {
-            "spec": self.spec, "weights_sha256": {}, "preprocess": {"counts": "colours"},
+            "spec": self.spec, "weights_sha256": {}, "preprocess": {"counts": "colors"},
             "libraries": {}, "device": "cpu", "dtype": "float32",
         }  # fmt: skip
 
 
-class Startled(Colours):
+class Startled(Colors):
     """Is wrong wherever anything is black, whatever is hidden there."""
 
     spec = "python:tests.impact.evaluate.trials:Startled"
@@ -111,13 +111,13 @@ class Startled(Colours):
         return np.where(batch[:, 3, 0] > 0.01, np.roll(scores, 1, axis=1), scores)
 
 
-class Nameless(Colours):
+class Nameless(Colors):
     """Does not say what its classes are called."""
 
     classes = None
 
 
-class Broken(Colours):
+class Broken(Colors):
     """Gives no number for red."""
 
     def predict(self, batch: np.ndarray) -> np.ndarray:
@@ -126,7 +126,7 @@ class Broken(Colours):
         return scores
 
 
-class Wide(Colours):
+class Wide(Colors):
     """Has one class more than it says."""
 
     def predict(self, batch: np.ndarray) -> np.ndarray:

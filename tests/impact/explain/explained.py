@@ -27,32 +27,32 @@ ELSEWHERE = box_mask(slice(24, 31), slice(20, 31))
 RED, BLUE = (200, 30, 40), (30, 40, 210)
 
 
-class ColourAt(nn.Module):
-    """Says red, green or blue by the mean colour inside a mask."""
+class ColorAt(nn.Module):
+    """Says red, green or blue by the mean color inside a mask."""
 
     def __init__(self, mask: npt.NDArray[np.float32]) -> None:
         super().__init__()
         self.register_buffer("mask", torch.from_numpy(mask))
-        self.colours = nn.Conv2d(3, 3, 1, bias=False)
+        self.colors = nn.Conv2d(3, 3, 1, bias=False)
         self.activation = nn.ReLU()
         self.head = nn.Linear(3, 3, bias=False)
         with torch.no_grad():
-            self.colours.weight.copy_(torch.eye(3)[..., None, None])
+            self.colors.weight.copy_(torch.eye(3)[..., None, None])
             self.head.weight.copy_(40 * torch.eye(3))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        x: torch.Tensor = self.head(self.activation(self.colours(image * self.mask)).mean((2, 3)))
+        x: torch.Tensor = self.head(self.activation(self.colors(image * self.mask)).mean((2, 3)))
         return x
 
 
-class Colours:
+class Colors:
     """Takes images of 64×64 as the means of 2×2 pixels, as shares of 255."""
 
-    spec = "colours"
+    spec = "colors"
     classes: tuple[str, ...] | None = ("red", "green", "blue")
 
     def __init__(self, mask: npt.NDArray[np.float32] = AT_FACE) -> None:
-        self._network = ColourAt(mask).eval().requires_grad_(False)
+        self._network = ColorAt(mask).eval().requires_grad_(False)
 
     def prepare(self, image: Pixels) -> npt.NDArray[np.float32]:
         cells = image.reshape(SIDE // 2, 2, SIDE // 2, 2, 3).mean(axis=(1, 3))

@@ -38,7 +38,7 @@ def bicubic(image: Pixels) -> npt.NDArray[np.float32]:
     return normalize(np.asarray(Image.fromarray(image).resize((24, 24), Image.Resampling.BICUBIC)))
 
 
-def grey(image: Pixels) -> npt.NDArray[np.float32]:
+def gray(image: Pixels) -> npt.NDArray[np.float32]:
     return bicubic(image).mean(axis=0, keepdims=True)
 
 
@@ -88,7 +88,7 @@ def test_padding_has_no_coverage() -> None:
     np.testing.assert_array_equal(view.show(letterbox(image))[:20], image)
 
 
-@pytest.mark.parametrize("prepare", [bicubic, grey])
+@pytest.mark.parametrize("prepare", [bicubic, gray])
 def test_smooth_resize_keeps_area(prepare: Prepare) -> None:
     inside = np.zeros((100, 130), dtype=bool)
     inside[20:60, 30:95] = True
@@ -101,11 +101,11 @@ def test_nonlinear_preprocessing_is_refused() -> None:
     def gamma(image: Pixels) -> npt.NDArray[np.float32]:
         return normalize(image) ** 3
 
-    def centre(image: Pixels) -> npt.NDArray[np.float32]:
+    def center(image: Pixels) -> npt.NDArray[np.float32]:
         prepared = normalize(image)
         return prepared - prepared.mean()
 
-    for prepare in (gamma, centre):
+    for prepare in (gamma, center):
         with pytest.raises(UsageError, match="not linear in pixel values"):
             map_input(prepare, 8, 8)
 

@@ -21,7 +21,7 @@ from curate.impact.explain.run import explain_impact
 from curate.manifest.store import iter_entries
 from tests.conftest import ROOT
 from tests.impact.explain.attribution.networks import Gated
-from tests.impact.explain.explained import ELSEWHERE, Colours, make_dataset, obfuscate
+from tests.impact.explain.explained import ELSEWHERE, Colors, make_dataset, obfuscate
 
 FEW = MethodOptions(lime_samples=100, shap_samples=80)
 QUICK = ("gradcam", "lrp")
@@ -49,7 +49,7 @@ def by_method(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def test_model_that_uses_faces_has_a_high_share(data: tuple[str, Path]) -> None:
-    answer = explain_impact(*data, Colours(), ExplainOptions(method_options=FEW, sheet=True))
+    answer = explain_impact(*data, Colors(), ExplainOptions(method_options=FEW, sheet=True))
     report = check_schema(answer)
     assert report["counts"] == {
         "withheld": 0,
@@ -88,7 +88,7 @@ def test_model_that_uses_faces_has_a_high_share(data: tuple[str, Path]) -> None:
 
 def test_model_that_uses_other_regions_has_a_low_share(data: tuple[str, Path]) -> None:
     question = ExplainOptions(method_options=FEW, selection=Selection(sample=6, seed=3))
-    report = check_schema(explain_impact(*data, Colours(ELSEWHERE), question))
+    report = check_schema(explain_impact(*data, Colors(ELSEWHERE), question))
     assert report["counts"]["compared"] is report["counts"]["changed"] is None
     assert report["counts"]["explained"] == 6
     for found in by_method(report["overall"]).values():
@@ -109,7 +109,7 @@ def test_reports_are_deterministic_for_a_seed(
             selection=Selection(sample=2, seed=seed),
             sheet=True,
         )
-        answer = explain_impact(*data, Colours(), question)
+        answer = explain_impact(*data, Colors(), question)
         return json.dumps(answer.to_dict()), answer.to_html()
 
     assert ask(1) == ask(1)
@@ -119,7 +119,7 @@ def test_reports_are_deterministic_for_a_seed(
 def test_listed_ids_keep_their_order(data: tuple[str, Path], tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("bat/02.png\n\nape/01.png\nbat/08.png\n")
     question = ExplainOptions(methods=QUICK, selection=Selection(ids=tmp_path / "ids.txt"))
-    report = check_schema(explain_impact(*data, Colours(), question))
+    report = check_schema(explain_impact(*data, Colors(), question))
     assert [each["id"] for each in report["images"]] == ["bat/02.png", "ape/01.png"]
     assert report["counts"]["listed_left_out"] == 1
     assert report["choice"]["max_images"] is None
@@ -127,7 +127,7 @@ def test_listed_ids_keep_their_order(data: tuple[str, Path], tmp_path: Path) -> 
 
 def test_max_images_limits_the_selection(data: tuple[str, Path]) -> None:
     question = ExplainOptions(methods=QUICK, selection=Selection(max_images=2))
-    report = check_schema(explain_impact(*data, Colours(), question))
+    report = check_schema(explain_impact(*data, Colors(), question))
     assert [each["id"] for each in report["images"]] == ["ape/07.png", "bat/06.png"]
     assert report["counts"]["changed"] == 4
     assert report["overall"][0]["original"]["share"]["ci95"] is None
@@ -135,7 +135,7 @@ def test_max_images_limits_the_selection(data: tuple[str, Path]) -> None:
 
 def test_target_class_of_the_obfuscated_image(data: tuple[str, Path]) -> None:
     own, same = (
-        explain_impact(*data, Colours(), ExplainOptions(methods=("lrp",), target=target))
+        explain_impact(*data, Colors(), ExplainOptions(methods=("lrp",), target=target))
         for target in ("predicted", "original")
     )
     assert check_schema(same)["choice"]["target"] == "original"
@@ -145,14 +145,14 @@ def test_target_class_of_the_obfuscated_image(data: tuple[str, Path]) -> None:
         assert after[0].sum() > 2 * after[1].sum() > 0  # of red there is more than of blue
 
 
-class Other(Colours):
+class Other(Colors):
     """The same answers, from a network in which LRP finds no rule."""
 
     def network(self) -> nn.Module:
         return Gated().eval()
 
 
-class Blind(Colours):
+class Blind(Colors):
     """Is shown the lower right corner only, where there is no face."""
 
     def prepare(self, image: Any) -> Any:
@@ -206,7 +206,7 @@ def test_files_that_differ_from_the_manifest_are_refused(
 
     def refuse(said: str, error: type[CurateError]) -> None:
         with pytest.raises(error, match=said) as caught:
-            explain_impact(photos, out, Colours(), question)
+            explain_impact(photos, out, Colors(), question)
         assert "\n" not in str(caught.value)
 
     output = out / "data" / str(entry.output_path)
@@ -250,25 +250,25 @@ def test_invalid_selections_are_refused(data: tuple[str, Path], tmp_path: Path) 
     for text, said in (("", "lists no id"), ("bat/99.png\n", "which the manifest does not have")):
         listed.write_text(text)
         with pytest.raises(DataError, match=said):
-            explain_impact(*data, Colours(), ExplainOptions(selection=Selection(ids=listed)))
+            explain_impact(*data, Colors(), ExplainOptions(selection=Selection(ids=listed)))
     with pytest.raises(DataError, match=r"cannot read .*: Is a directory"):
-        explain_impact(*data, Colours(), ExplainOptions(selection=Selection(ids=tmp_path)))
+        explain_impact(*data, Colors(), ExplainOptions(selection=Selection(ids=tmp_path)))
 
 
 def test_unsuitable_layer_option_names_suitable_ones(
     data: tuple[str, Path],
 ) -> None:
-    for layer, said in (("nothing", "ones are: colours, activation"), ("head", "returns 1×3")):
+    for layer, said in (("nothing", "ones are: colors, activation"), ("head", "returns 1×3")):
         question = ExplainOptions(methods=QUICK, method_options=MethodOptions(layer=layer))
         with pytest.raises(UsageError, match=said):
-            explain_impact(*data, Colours(), question)
-    question = ExplainOptions(methods=("gradcam",), method_options=MethodOptions(layer="colours"))
-    report = check_schema(explain_impact(*data, Colours(), question))
-    assert report["methods"][0]["parameters"]["layer"] == "colours"
+            explain_impact(*data, Colors(), question)
+    question = ExplainOptions(methods=("gradcam",), method_options=MethodOptions(layer="colors"))
+    report = check_schema(explain_impact(*data, Colors(), question))
+    assert report["methods"][0]["parameters"]["layer"] == "colors"
 
 
 def test_non_finite_scores_are_refused(data: tuple[str, Path]) -> None:
-    class Broken(Colours):
+    class Broken(Colors):
         def predict(self, batch: Any) -> Any:
             return super().predict(batch) * np.nan
 
@@ -286,7 +286,7 @@ def test_page_shows_originals_only_on_request(
 ) -> None:
     hidden, shown = (
         explain_impact(
-            *data, Colours(), ExplainOptions(methods=QUICK, sheet=True, show_originals=show)
+            *data, Colors(), ExplainOptions(methods=QUICK, sheet=True, show_originals=show)
         ).to_html()
         for show in (False, True)
     )

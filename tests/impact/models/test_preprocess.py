@@ -20,7 +20,7 @@ def image(height: int, width: int) -> np.ndarray:
 
 
 def cropped_by_hand(pixels: np.ndarray, resize: int, size: int) -> np.ndarray:
-    """What torchvision does: resize the shorter side, then crop whole pixels at the centre."""
+    """What torchvision does: resize the shorter side, then crop whole pixels at the center."""
     height, width = pixels.shape[:2]
     if width <= height:
         target = (resize, int(resize * height / width))

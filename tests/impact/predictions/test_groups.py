@@ -43,6 +43,6 @@ def test_the_gap_is_between_the_same_groups_before_and_after() -> None:
 def test_images_of_no_known_group_are_counted_and_one_group_has_no_gap() -> None:
     hits = draw_hits(np.random.default_rng(2), 100, 0.1, 0.0)
     found = by_group(hits, "tone", ["a"] * 60 + [None] * 40, QUICK)
-    assert found.unlabelled == 40
+    assert found.unlabeled == 40
     assert found.groups[0].top1.n == 60
     assert found.gap is None

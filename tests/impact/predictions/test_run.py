@@ -320,7 +320,7 @@ def test_crossed_attributes_and_frames(tmp_path: Path, pair: tuple[Path, Path]) 
     assert {row["group"]: row["n"] for row in crossed["groups"]} == {
         "a & x": 49, "a & y": 100, "b & x": 50, "b & y": 100,
     }  # fmt: skip
-    assert crossed["unlabelled"] == 1
+    assert crossed["unlabeled"] == 1
     assert [row["subset"] for row in report["reliability"]["subsets"]][:2] == [
         "all images",
         "tone,age: a & x",

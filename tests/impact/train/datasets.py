@@ -24,12 +24,12 @@ def make_dataset(
     classes: Iterable[str] = CLASSES,
     exchanged: bool = False,
 ) -> Path:
-    """Images whose class is their colour, as split/class/NN.png.
+    """Images whose class is their color, as split/class/NN.png.
 
     Args:
         folder: where to write.
         splits: images of each class by split; "" for no split.
-        classes: names of classes; the first three have a colour of their own.
+        classes: names of classes; the first three have a color of their own.
         exchanged: whether blue looks red and red blue.
     """
     for split, count in (splits or {"train": 12, "val": 10}).items():
@@ -43,10 +43,10 @@ def make_dataset(
     return folder
 
 
-def draw_image(name: str, colour: int) -> np.ndarray:
+def draw_image(name: str, color: int) -> np.ndarray:
     random = np.random.default_rng(list(name.encode()))
     image = random.integers(0, 100, (_SIDE, _SIDE, 3))
-    image[:, :, 2 - colour % 3] += 120
+    image[:, :, 2 - color % 3] += 120
     return image.astype(np.uint8)
 
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from curate.core.errors import UsageError
 
 
-class Colours:
-    """Its features are the mean of each colour."""
+class Colors:
+    """Its features are the mean of each color."""
 
-    spec = "colours"
+    spec = "colors"
     classes = None
 
     def prepare(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -34,5 +34,5 @@ class Colours:
         return {"spec": self.spec}
 
 
-def colours() -> Colours:
-    return Colours()
+def colors() -> Colors:
+    return Colors()

@@ -107,7 +107,7 @@ def test_groups_across_cells_and_effect_of_weights() -> None:
             each[group == "few", labels[group == "few"]] -= lost
     found = measure(make_trial(labels, logits), None, {"size": [*group[:-1], None]})
     grouping = found.groupings[0]
-    assert (grouping.name, grouping.unlabelled) == ("size", 1)
+    assert (grouping.name, grouping.unlabeled) == ("size", 1)
     gap = grouping.gap
     assert gap is not None
     assert (gap.best, gap.worst) == ("many", "few")

@@ -10,9 +10,9 @@ def draw_features(
     n: int, classes: int, width: int, signal: float, seed: int = 0
 ) -> tuple[Features, np.ndarray]:
     random = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).normal(size=(classes, width))
+    centers = np.random.default_rng(99).normal(size=(classes, width))
     labels = random.integers(0, classes, n)
-    values = random.normal(size=(n, width)) + signal * centres[labels]
+    values = random.normal(size=(n, width)) + signal * centers[labels]
     # On scales of their own, as features are.
     values = values * np.linspace(0.1, 30, width) + np.linspace(-5, 5, width)
     return Features(values.astype(np.float32), np.arange(n)), labels

@@ -109,7 +109,7 @@ def test_identical_images_give_exactly_equal_cells_and_no_gap(
 
 @pytest.mark.slow
 def test_planted_effect_is_found_in_its_cells_only(found: TrainReport) -> None:
-    """Trained on the other colours, every blue and red image is wrong and every green right."""
+    """Trained on the other colors, every blue and red image is wrong and every green right."""
     report = check_schema(found)
     for same in (ORIGINAL, OBFUSCATED):
         assert report["cells"][same][same]["top1"]["value"] == 1
@@ -170,7 +170,7 @@ def test_weights_and_groups_show_what_a_correction_does_for_each_group(
     assert list(report["by_group"]) == ["side"]
     grouping = report["by_group"]["side"]
     assert [each["group"] for each in grouping["groups"]] == ["left", "right"]
-    assert grouping["unlabelled"] == 1
+    assert grouping["unlabeled"] == 1
     part = grouping["groups"][0]
     cell = part["weighted_cells"][OBFUSCATED][ORIGINAL]
     assert part["corrections"][OBFUSCATED][ORIGINAL]["value"] == pytest.approx(
@@ -259,7 +259,7 @@ def spoil_manifest(original: Path, blurred: Path, place: Path) -> tuple[Path, Pa
 
 def lose_a_class(original: Path, blurred: Path, place: Path) -> tuple[Path, Path]:
     source = make_dataset(place / "a")
-    make_dataset(source, {"val": 2}, ["grey"])
+    make_dataset(source, {"val": 2}, ["gray"])
     return source, source
 
 
@@ -297,7 +297,7 @@ def change_an_output(original: Path, blurred: Path, place: Path) -> tuple[Path, 
     [
         (spoil_manifest, "the manifest of another dataset: the original file of 'val/red/07.png'"),
         (change_an_output, "another dataset: the obfuscated file of 'val/red/01.png'"),
-        (lose_a_class, "the class 'grey' has no training image"),
+        (lose_a_class, "the class 'gray' has no training image"),
         (have_other_images, "have no image in common, by ids such as 'test/x/00.png' and"),
         (miss_one, "images of ORIGINAL that are not in OBFUSCATED: 1, such as 'val/red/01.png'"),
         (stop_half_way, "is an unfinished run of curate blur"),
@@ -370,8 +370,8 @@ def test_contradictory_options_are_refused(original: Path) -> None:
 @pytest.mark.slow
 def test_classes_can_come_from_a_table(tmp_path: Path, original: Path, exchanged: Path) -> None:
     ids = [name for name in names(original) if "blue" not in name]
-    colours = ["warm" if "red" in name else "cold" for name in ids]
-    labels = write_table(tmp_path / "l.parquet", id=ids, label=colours)
+    colors = ["warm" if "red" in name else "cold" for name in ids]
+    labels = write_table(tmp_path / "l.parquet", id=ids, label=colors)
     report = check_schema(run(tmp_path, ask(original, exchanged, seeds=1, labels=labels)))
     assert [each["category"] for each in report["per_class"]] == ["cold", "warm"]
     assert report["images"]["without_class"] == 22
@@ -380,7 +380,7 @@ def test_classes_can_come_from_a_table(tmp_path: Path, original: Path, exchanged
 
 @pytest.mark.slow
 def test_probe_gives_the_same_report(tmp_path: Path, original: Path, exchanged: Path) -> None:
-    request = ask(original, exchanged, probe="python:tests.impact.train.models:colours", seeds=None)
+    request = ask(original, exchanged, probe="python:tests.impact.train.models:colors", seeds=None)
     answer = run(tmp_path, request)
     report = check_schema(answer)
     assert report["seeds"] == [0]

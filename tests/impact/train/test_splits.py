@@ -40,7 +40,7 @@ def test_one_split_holds_out_a_share_of_every_class(split: str | None) -> None:
     assert np.bincount(given.labels[half.uses == TEST]).tolist() == [10, 2, 1]
 
 
-def test_unlabelled_test_split_is_ignored() -> None:
+def test_unlabeled_test_split_is_ignored() -> None:
     """Test images without classes, as ImageNet's are, are no split to test on."""
     found = split_images(listed(["train"] * 4 + ["test"] * 2, [0, 0, 1, 1, -1, -1]), None)
     assert found.uses.tolist().count(TEST) == 2

@@ -74,9 +74,9 @@ def test_images_are_center_crops_in_order() -> None:
     assert np.array_equal(shown, PIXELS[EXAMPLES.rows, 1:8, 1:8])
 
 
-def test_pixels_are_normalised_by_channel() -> None:
-    grey = np.full((1, 2, 2, 3), 255, dtype=np.uint8)
-    found = normalize(grey).numpy()
+def test_pixels_are_normalized_by_channel() -> None:
+    gray = np.full((1, 2, 2, 3), 255, dtype=np.uint8)
+    found = normalize(gray).numpy()
     assert found.shape == (1, 3, 2, 2)
     assert np.allclose(found[0, :, 0, 0], [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, 0.594 / 0.225])
 
@@ -86,7 +86,7 @@ CPU = DeviceConfig()
 
 
 def draw_images(count: int, seed: int = 0) -> Examples:
-    """Two classes that differ in colour, in the form that images are stored in."""
+    """Two classes that differ in color, in the form that images are stored in."""
     random = np.random.default_rng(seed)
     labels = np.arange(count) % 2
     pixels = random.integers(0, 120, (count, HOW.stored, HOW.stored, 3))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from curate.core.errors import DataError
-from curate.layouts import open_folder, open_source, recognise
+from curate.layouts import open_folder, open_source, recognize
 from curate.layouts.coco.json import looks_like_coco
 from tests.layouts.examples.example import jpeg, write
 
@@ -51,14 +51,14 @@ def test_images_are_found_in_their_usual_places(
         ("", False),
     ],
 )
-def test_coco_is_recognised_by_its_start(text: str, is_coco: bool) -> None:
+def test_coco_is_recognized_by_its_start(text: str, is_coco: bool) -> None:
     assert looks_like_coco(text.encode()) is is_coco
 
 
 def test_many_json_files_are_described_in_one_line(tmp_path: Path) -> None:
     for number in range(9):
         write(tmp_path, f"a{number}_val2017.json", '{"images": [], "annotations": []}')
-    _, why = recognise(open_folder(str(tmp_path)))
+    _, why = recognize(open_folder(str(tmp_path)))
     assert why.startswith("a0_val2017.json (split val), ")
     assert why.endswith(" and 5 more")
 

@@ -75,7 +75,7 @@ def png(seed: int) -> bytes:
 
 
 def indexed_png(indices: np.ndarray[Any, Any], palette: np.ndarray[Any, Any]) -> bytes:
-    """A palette PNG with all 256 colours, as VOC's are."""
+    """A palette PNG with all 256 colors, as VOC's are."""
     import io
 
     image = Image.fromarray(indices.astype(np.uint8), "P")

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.core.errors import DataError
-from curate.layouts import open_folder, open_source, recognise
+from curate.layouts import open_folder, open_source, recognize
 from curate.layouts.hf_folder.read import iter_batches, iter_described
 from tests.layouts.examples import hf_folder
 from tests.layouts.examples.example import jpeg, write
@@ -42,7 +42,7 @@ def test_all_metadata_formats_are_read(suffix: str, tmp_path: Path) -> None:
     folder = open_folder(str(tmp_path))
     named = [each for each, _ in iter_described(folder, f"metadata{suffix}")]
     assert [(key, name) for _, key, name in named] == NAMES
-    assert recognise(folder) == ("hf_folder", f"metadata{suffix}")
+    assert recognize(folder) == ("hf_folder", f"metadata{suffix}")
     source = open_source(str(tmp_path))
     assert list(source.check()) == []
     assert [other.copied for other in source.sidecars()] == [True]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from curate.core.errors import DataError
-from curate.layouts import open_source, recognise
+from curate.layouts import open_source, recognize
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.tables.arrow import ArrowDataset
 from tests.layouts.shards import picture, read_all, rebuild
@@ -59,7 +59,7 @@ def test_identity_keeps_rows_schema_and_batches(root: Path, tmp_path: Path) -> N
         "state.json": True,
     }
     assert list(rebuilt.inspect(NAME)) == []
-    assert recognise(source.folder) == ("arrow", "state.json and dataset_info.json")
+    assert recognize(source.folder) == ("arrow", "state.json and dataset_info.json")
 
 
 def test_a_withheld_image_is_null_in_its_row(root: Path, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_splits_are_folders(tmp_path: Path, name: str) -> None:
     (tmp_path / "in/dataset_dict.json").write_text(json.dumps({"splits": [name]}))
     write_arrow(tmp_path / "in/stray", table(2))
     source = open_arrow(tmp_path / "in")
-    assert recognise(source.folder) == ("arrow", "dataset_dict.json")
+    assert recognize(source.folder) == ("arrow", "dataset_dict.json")
     assert list(source.containers()) == [f"{name}/{NAME}"]
     assert {record.split for record in source.records()} == {name}
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.core.errors import DataError, WithheldError
-from curate.layouts import open_source, recognise
+from curate.layouts import open_source, recognize
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.tables import layout as table_layout
 from curate.layouts.tables.parquet import Parquet
@@ -151,9 +151,9 @@ def test_tables_without_images_are_annotations(root: Path) -> None:
     source = open_parquet(root)
     assert list(source.containers()) == [NAME]
     assert [(other.uri, other.copied) for other in source.sidecars()] == [("labels.parquet", True)]
-    assert recognise(source.folder) == ("parquet", NAME)
+    assert recognize(source.folder) == ("parquet", NAME)
     (root / NAME).unlink()
-    assert recognise(source.folder)[0] == "imagefolder"
+    assert recognize(source.folder)[0] == "imagefolder"
 
 
 @pytest.mark.parametrize(

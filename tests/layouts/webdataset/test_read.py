@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from curate.core.errors import DataError, WithheldError
-from curate.layouts import open_source, recognise
+from curate.layouts import open_source, recognize
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.webdataset.read import WebDataset
 from tests.layouts.shards import picture, read_all, read_tar, rebuild, write_tar
@@ -239,7 +239,7 @@ def test_a_compressed_tar_names_the_remedy(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", [("1.jpg", b"x")])
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(path.read_bytes()))
     path.unlink()
-    assert recognise(LocalFolder(tmp_path))[0] == "webdataset"
+    assert recognize(LocalFolder(tmp_path))[0] == "webdataset"
     with pytest.raises(DataError, match="decompress it"):
         list(WebDataset(LocalFolder(tmp_path)).records())
 
@@ -250,13 +250,13 @@ def test_tars_of_images_beside_images_are_not_left_out(tmp_path: Path, tar: str)
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats/1.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=f"--format webdataset .{tar}. or --format imagefolder"):
-        recognise(LocalFolder(tmp_path))
+        recognize(LocalFolder(tmp_path))
 
 
 def test_tars_of_texts_beside_images_are_no_webdataset(tmp_path: Path) -> None:
     write_tar(tmp_path / "labels.tar", [("1.txt", b"x"), ("2.json", b"{}")])
     (tmp_path / "1.jpg").write_bytes(b"")
-    assert recognise(LocalFolder(tmp_path))[0] == "imagefolder"
+    assert recognize(LocalFolder(tmp_path))[0] == "imagefolder"
     assert list(open_source(str(tmp_path)).check()) == []
 
 
@@ -266,7 +266,7 @@ def test_the_downloaded_tar_beside_an_unpacked_dataset_is_noted(tmp_path: Path) 
         (tmp_path / "VOC2012" / name).mkdir(parents=True)
     (tmp_path / "VOC2012/JPEGImages/1.jpg").write_bytes(b"")
     (tmp_path / "VOC2012/Annotations/1.xml").write_bytes(b"<annotation/>")
-    assert recognise(LocalFolder(tmp_path))[0] == "voc"
+    assert recognize(LocalFolder(tmp_path))[0] == "voc"
     notes = list(open_source(str(tmp_path)).check())
     assert notes[0].startswith("1 archives or tables that may contain images left out")
 

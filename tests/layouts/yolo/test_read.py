@@ -37,7 +37,7 @@ def test_a_dataset_as_roboflow_exports_it(tmp_path: Path) -> None:
     assert [record.split for record in source.records()] == ["train", "valid"]
 
 
-def test_trees_without_a_configuration_are_recognised(tmp_path: Path) -> None:
+def test_trees_without_a_configuration_are_recognized(tmp_path: Path) -> None:
     write(tmp_path, "images/val/a.jpg", jpeg(1))
     write(tmp_path, "labels/val/a.txt", "5 0.5 0.5 1 1\n")
     source = open_source(str(tmp_path))

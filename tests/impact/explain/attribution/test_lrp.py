@@ -38,7 +38,7 @@ class Residual(nn.Module):
         return self.head(x.mean([2, 3]))
 
 
-class Normalised(nn.Module):
+class Normalized(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first = nn.Conv2d(3, 5, 3)
@@ -113,7 +113,7 @@ def test_saturated_activation_passes_relevance_through(
 
 def test_batch_normalization_is_folded() -> None:
     torch.manual_seed(1)
-    network = Normalised().eval()
+    network = Normalized().eval()
     image = torch.randn(1, 3, 8, 8)
     steps = to_steps(network, image)
     assert [step.kind for step in steps] == [
