@@ -141,9 +141,10 @@ def begin(run: Run[R], facts: str = store.RUN, strict: bool = False) -> Plan:
                 "first"
             )
         if joined is None or session.shards is None:
-            for line in (*_describe(run.source), *run.source.check(strict)):
-                session.tell(escape_unprintable(line))
+            notes = list(run.source.check(strict))
             plan = _list_source(run)
+            for line in (*_describe(run.source), *notes):
+                session.tell(escape_unprintable(line))
         else:
             workspace.settle(run.recipe, joined)
             plan = joined
