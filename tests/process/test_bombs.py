@@ -80,7 +80,7 @@ def measure(script: str, *arguments: object) -> tuple[int, list[str]]:
 
 
 def read_all(script: str, folder: Path) -> dict[str, set[str]]:
-    """What a script says of each file of a folder: ``read``, or one clear line."""
+    """The output of a script for each file of a folder: ``read``, or one line of error."""
     code, lines = measure(script, folder)
     assert code == 0, lines[-5:]
     found: dict[str, set[str]] = {}
