@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from curate.detectors import DETECTORS, resolve_device
 from curate.detectors.options import FAMILIES
 from curate.layouts import LAYOUTS
 from curate.layouts.access.address import is_address
-from curate.layouts.access.folder import FOLLOW_LINKS
+from curate.layouts.access.folder import follow_links
 from curate.obfuscators import OBFUSCATORS
 from curate.recipe import FACES_MATCHES, PROFILES, Recipe
 
@@ -202,11 +201,9 @@ def device_option(default: str | None = "auto") -> Decorator:
 
 
 def _permit_links(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    """Set `FOLLOW_LINKS` for the command and its worker processes."""
-    if not value or os.environ.get(FOLLOW_LINKS):
-        return
-    os.environ[FOLLOW_LINKS] = "1"
-    ctx.call_on_close(lambda: os.environ.pop(FOLLOW_LINKS, None))
+    """Follow links in the datasets that the command opens."""
+    if value:
+        ctx.with_resource(follow_links())
 
 
 FOLLOW = click.option(

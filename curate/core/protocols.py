@@ -188,6 +188,10 @@ class Source(Protocol):
     uri: str
     """Path or URI from which `curate.layouts.open_source` opens the dataset in any process."""
 
+    follow_links: bool
+    """Whether symbolic links that point outside the dataset are followed; `open_source` takes it
+    as well."""
+
     def check(self, strict: bool = False) -> Iterator[str]:
         """Check the annotations before anything is done.
 

@@ -51,15 +51,17 @@ class ReadJob:
         uri: path or URI of the dataset.
         layout: its layout.
         name: what messages call it.
+        follow_links: whether symbolic links that point outside the dataset are followed.
     """
 
     uri: str
     layout: str
     name: str = "SOURCE"
+    follow_links: bool = False
 
     def open(self) -> Callable[[Shard, Report], list[ReadImage | None]]:
         """Return the function that reads the images of a shard; None for unreadable ones."""
-        source = open_source(self.uri, self.layout, self.name)
+        source = open_source(self.uri, self.layout, self.name, self.follow_links)
 
         def work(shard: Shard, report: Report) -> list[ReadImage | None]:
             found = []

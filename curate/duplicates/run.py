@@ -159,7 +159,8 @@ def searched(
         ):
             found = Search(table, gray, source.layout, options)
             found.read_faces(out)
-            found.add(ReadJob(source.uri, source.layout), source.records(), False, watch)
+            job = ReadJob(source.uri, source.layout, follow_links=source.follow_links)
+            found.add(job, source.records(), False, watch)
             if out is not None:
                 layout = store.load_run(out / MANIFEST)["source"]["layout"]
                 job = ReadJob(str(out / DATA), layout, "OUT")

@@ -80,30 +80,35 @@ FALLBACK = "imagefolder"
 """Layout of a folder that no other layout recognizes."""
 
 
-def open_source(uri: str, layout: str = "auto", name: str = "SOURCE") -> Source:
+def open_source(
+    uri: str, layout: str = "auto", name: str = "SOURCE", follow_links: bool | None = None
+) -> Source:
     """Open a dataset for reading.
 
     Args:
         uri: path or URI of the dataset.
         layout: name in `LAYOUTS`, or ``auto`` to recognize it.
         name: name in messages.
+        follow_links: whether symbolic links that point outside the dataset are followed; None
+            for what `curate.layouts.access.folder.follow_links` permits.
 
     Raises:
         UsageError: if the layout is unknown.
         DataError: if the dataset does not exist, or matches several layouts.
     """
-    folder = open_folder(uri, name)
+    folder = open_folder(uri, name, follow_links)
     if layout == "auto":
         layout, _ = recognize(folder)
     return cast(Source, LAYOUTS.resolve(layout)(folder))
 
 
-def open_folder(uri: str, name: str = "SOURCE") -> Folder:
+def open_folder(uri: str, name: str = "SOURCE", follow_links: bool | None = None) -> Folder:
     """Open the files of a dataset: a folder, a shard, or a pattern that names shards.
 
     Args:
         uri: path, or URI such as ``s3://bucket/photos``.
         name: name in messages.
+        follow_links: as for `open_source`.
 
     Raises:
         UsageError: if the URI is invalid, or names a dataset of the Hub.
@@ -119,8 +124,8 @@ def open_folder(uri: str, name: str = "SOURCE") -> Folder:
         return select_remote_files(uri, name) if names_files else RemoteFolder(uri, name)
     path = Path(uri)
     if names_files and not path.is_dir():
-        return select_files(uri, name)
-    return LocalFolder(path, name)
+        return select_files(uri, name, follow_links)
+    return LocalFolder(path, name, follow_links)
 
 
 def recognize(folder: Folder) -> tuple[str, str]:
@@ -148,6 +153,6 @@ def recognize(folder: Folder) -> tuple[str, str]:
 
 def describe(source: Source) -> str:
     """Describe in one line which layout a dataset has, and why."""
-    folder = open_folder(source.uri)
+    folder = open_folder(source.uri, follow_links=source.follow_links)
     why = LAYOUTS.resolve(source.layout).recognize(folder)
     return f"SOURCE is {source.layout}: {why or 'by --format'}."

@@ -60,6 +60,7 @@ class ContainerLayout:
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.uri = folder.uri
+        self.follow_links = folder.follow_links
 
     def is_container(self, info: FileInfo) -> bool:
         """Return whether a file contains images of the dataset."""

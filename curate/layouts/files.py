@@ -80,6 +80,7 @@ class FileLayout:
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.uri = folder.uri
+        self.follow_links = folder.follow_links
 
     @classmethod
     def recognize(cls, folder: Folder) -> str | None:

@@ -339,6 +339,7 @@ def _make_job(run: Run[Recipe]) -> ShardJob:
         faces=run.workspace.faces if run.session.faces or run.session.replayed else None,
         weights=run.session.weights,
         updated=run.workspace.out if run.session.update else None,
+        follow_links=run.source.follow_links,
     )
 
 

@@ -115,6 +115,7 @@ class DetectJob:
         work: the work folder.
         recipe: what to do.
         weights: a weights file of the user, or None.
+        follow_links: whether symbolic links that point outside the dataset are followed.
     """
 
     place: str
@@ -122,11 +123,12 @@ class DetectJob:
     work: Path
     recipe: Recipe
     weights: Path | None = None
+    follow_links: bool = False
 
     def open(self) -> Callable[[Shard, Report], ShardResult]:
         """Load the models and return the shard function."""
         tools = open_tools(self.recipe, None, self.weights)
-        source = open_source(self.place, self.layout)
+        source = open_source(self.place, self.layout, follow_links=self.follow_links)
         note_models(tools.detector, self.work)
 
         def work(shard: Shard, report: Report) -> ShardResult:
@@ -274,8 +276,14 @@ def _find_faces(run: Run[Recipe]) -> None:
 
 
 def _make_job(run: Run[Recipe]) -> DetectJob:
-    source = run.source
-    return DetectJob(source.uri, source.layout, run.workspace.root, run.recipe, run.session.weights)
+    return DetectJob(
+        place=run.source.uri,
+        layout=run.source.layout,
+        work=run.workspace.root,
+        recipe=run.recipe,
+        weights=run.session.weights,
+        follow_links=run.source.follow_links,
+    )
 
 
 def _check_table(run: Run[Recipe]) -> None:

@@ -183,6 +183,7 @@ class _Sample:
         )
         self._records = sorted(drawn, key=lambda record: record.id.encode())
         self.layout, self.uri = source.layout, source.uri
+        self.follow_links = source.follow_links
         self.check, self.find, self.read = source.check, source.find, source.read
         self.stamp, self.size = source.stamp, source.size
 

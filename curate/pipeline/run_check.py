@@ -43,6 +43,7 @@ class CheckJob:
         layout: the layout of both.
         in_containers: whether their images are inside larger files.
         recipe: the recipe of the run.
+        follow_links: whether symbolic links that point outside the dataset are followed.
     """
 
     out: Path
@@ -50,6 +51,7 @@ class CheckJob:
     layout: str
     in_containers: bool
     recipe: Recipe
+    follow_links: bool = False
 
     def open(self) -> Callable[[Shard, Report], list[Problem]]:
         """Return the function that checks one part."""
@@ -57,7 +59,7 @@ class CheckJob:
         read = open_outputs(self.out, self.layout, self.in_containers)
         comparison = None
         if self.source is not None:
-            source = open_source(self.source, self.layout)
+            source = open_source(self.source, self.layout, follow_links=self.follow_links)
             comparison = Comparison(source, read, open_obfuscator(self.recipe), options)
 
         def inspect(entry: ManifestEntry, data: bytes) -> list[str]:
@@ -83,7 +85,7 @@ class RunCheck:
     """The check of one run: its output, SOURCE, ``run.json``, how to run, and who watches."""
 
     out: Path
-    source: str | None
+    source: Source | None
     run: Mapping[str, Any]
     session: Session
     watch: Callable[[Step], None]
@@ -101,14 +103,18 @@ def iter_run_problems(check: RunCheck) -> Iterator[Problem]:
     yield from files.check_layout(out, run["records"]["parts"])
     # First in worker processes: a forged part can end the process that reads it.
     name, in_containers = run["source"]["layout"], run["others"]["rebuilt"] > 0
-    yield from _check_parts(CheckJob(out, check.source, name, in_containers, recipe), check)
+    uri, follow_links = (
+        (None, False) if check.source is None else (check.source.uri, check.source.follow_links)
+    )
+    job = CheckJob(out, uri, name, in_containers, recipe, follow_links)
+    yield from _check_parts(job, check)
     yield from checks.check_run(out / store.MANIFEST, run, recipe.digest)
     yield from check_review(out, run["records"]["sha256"])
     yield from checks.check_texts(out, find_excess)
     yield from checks.check_others(out)
     yield from _check_data(check, recipe, in_containers)
     if check.source is not None:
-        yield from _iter_unaccounted(out, open_source(check.source, name))
+        yield from _iter_unaccounted(out, check.source)
 
 
 def _check_parts(job: CheckJob, check: RunCheck) -> Iterator[Problem]:

@@ -162,6 +162,7 @@ class ShardJob:
         faces: index of given faces in the work folder, or None.
         weights: a weights file of the user, or None.
         updated: the finished output that is updated, or None.
+        follow_links: whether symbolic links that point outside the dataset are followed.
     """
 
     place: str
@@ -171,11 +172,12 @@ class ShardJob:
     faces: Path | None = None
     weights: Path | None = None
     updated: Path | None = None
+    follow_links: bool = False
 
     def open(self) -> Callable[[Shard, Report], ShardResult]:
         """Load the models and return the shard function."""
         tools = open_tools(self.recipe, self.faces, self.weights)
-        source = open_source(self.place, self.layout)
+        source = open_source(self.place, self.layout, follow_links=self.follow_links)
         note_models(tools.detector, self.work)
         earlier = EarlierOutput(self.updated) if self.updated is not None else None
 

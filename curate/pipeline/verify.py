@@ -256,10 +256,10 @@ def _open_check(
     )
 
     def find() -> Iterator[Problem]:
-        path = None
+        opened = None
         if source is not None:
-            path = open_source(str(source), run["source"]["layout"]).uri
-        yield from iter_run_problems(RunCheck(out.resolve(), path, run, session, watch))
+            opened = open_source(str(source), run["source"]["layout"])
+        yield from iter_run_problems(RunCheck(out.resolve(), opened, run, session, watch))
 
     return checked, _with_clear_errors(out, find())
 

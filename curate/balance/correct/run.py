@@ -227,7 +227,7 @@ def _job(run: Run[BalanceOptions], task: _Task, decisions: Path) -> BalanceJob:
     source = run.source
     uri = None if task.origin.uri is None else source.uri
     return BalanceJob(
-        opening=SourceSpec(uri, source.layout, decisions),
+        opening=SourceSpec(uri, source.layout, decisions, source.follow_links),
         work=run.workspace.root,
         decisions=decisions,
         augmentation=task.inputs.augmentation if run.recipe.augmentation else None,

@@ -99,17 +99,19 @@ class SourceSpec:
         uri: path or URI of the dataset; None for a table alone.
         layout: its layout, or ``auto``.
         decisions: index file with the records of a table alone.
+        follow_links: whether symbolic links that point outside the dataset are followed.
     """
 
     uri: str | None
     layout: str
     decisions: Path
+    follow_links: bool | None = None
 
     def open(self) -> Source:
         """Open it; raises as `curate.layouts.open_source` does."""
         if self.uri is None:
             return TableRecords(self.decisions)
-        return open_source(self.uri, self.layout)
+        return open_source(self.uri, self.layout, follow_links=self.follow_links)
 
 
 def spec_of(origin: Origin, decisions: Path) -> SourceSpec:
@@ -125,6 +127,7 @@ class TableRecords:
     """
 
     layout = TABLE
+    follow_links = False
 
     def __init__(self, decisions: Path) -> None:
         self.uri = str(decisions)

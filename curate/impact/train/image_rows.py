@@ -152,21 +152,22 @@ class ReadJob:
     """Everything that a worker process needs to decode shards; can be pickled.
 
     Args:
-        datasets: path or URI and layout of the original and of the obfuscated dataset.
+        datasets: path or URI, layout and whether links are followed, of the original and of the
+            obfuscated dataset.
         reader: converts images to rows.
         work: the work folder.
     """
 
-    datasets: tuple[tuple[str, str], tuple[str, str]]
+    datasets: tuple[tuple[str, str, bool], tuple[str, str, bool]]
     reader: Reader
     work: Work
 
     def open(self) -> Callable[[Shard, Report], dict[str, Any]]:
         """Open both datasets; returns the function that decodes a shard."""
-        (original, first), (obfuscated, second) = self.datasets
+        original, obfuscated = self.datasets
         sources = (
-            open_source(original, first, "ORIGINAL"),
-            open_source(obfuscated, second, "OBFUSCATED"),
+            _open(original, "ORIGINAL"),
+            _open(obfuscated, "OBFUSCATED"),
         )
         convert = self.reader.open()
 
@@ -201,6 +202,11 @@ class _Found:
 
     unreadable: list[int] = field(default_factory=list)
     digests: list[FileDigests] = field(default_factory=list)
+
+
+def _open(dataset: tuple[str, str, bool], name: str) -> Source:
+    uri, layout, follow_links = dataset
+    return open_source(uri, layout, name, follow_links)
 
 
 def _read_pair(
@@ -267,9 +273,11 @@ def read_all(
         if work.done(shard_name(number)).is_file()
     )
     session.watch(Step("reading images", "images", done, len(images)))
-    original, output = images.datasets.original, images.output
-    datasets = ((original.uri, original.layout), (output.uri, output.layout))
-    job = ReadJob(datasets, reader, work)
+    original, output = (
+        (source.uri, source.layout, source.follow_links)
+        for source in (images.datasets.original, images.output)
+    )
+    job = ReadJob((original, output), reader, work)
     pool = LocalPool(workers, session.stop, (lock,))
     for event in pool.run(job, _iter_waiting(images, work)):
         if isinstance(event, Finished):

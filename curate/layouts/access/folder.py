@@ -9,6 +9,8 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
@@ -26,18 +28,33 @@ class _Folder:
     identity: tuple[int, int]
 
 
-FOLLOW_LINKS = "CURATE_FOLLOW_LINKS"
-"""Environment variable that, if not empty, permits links that point outside a dataset."""
+_follows: ContextVar[bool] = ContextVar("follow_links", default=False)
+
+
+@contextmanager
+def follow_links(follow: bool = True) -> Iterator[None]:
+    """Open datasets such that symbolic links that point outside them are followed.
+
+    It holds for datasets opened inside the ``with`` block, in this thread. What is sent to
+    worker processes has a field for it, filled from ``Source.follow_links``.
+    """
+    token = _follows.set(follow)
+    try:
+        yield
+    finally:
+        _follows.reset(token)
+
 
 _OUTPUT = "OUT"  # name of folders that curate has written, which have no links
 
 
-def iter_files(root: Path, name: str = "SOURCE") -> Iterator[tuple[str, os.stat_result]]:
+def iter_files(
+    root: Path, name: str = "SOURCE", follow_links: bool = False
+) -> Iterator[tuple[str, os.stat_result]]:
     r"""Iterate over all files below a folder: relative POSIX path and status, sorted.
 
     The order is that of the bytes of the whole path, independent of the locale and the
-    file system. Symbolic links that stay inside the folder are followed, others if
-    `FOLLOW_LINKS` is set, as in the cache of the Hub or in a folder of DVC.
+    file system. Symbolic links that stay inside the folder are followed.
 
     A name that is not valid UTF-8 is preceded by ``./``, which no other path contains,
     with ``\xNN`` for its invalid bytes and ``\\`` for a backslash: no two files share
@@ -46,6 +63,8 @@ def iter_files(root: Path, name: str = "SOURCE") -> Iterator[tuple[str, os.stat_
     Args:
         root: the folder.
         name: name of the folder in messages.
+        follow_links: whether symbolic links that point outside the folder are followed, as in
+            the cache of the Hub or in a folder of DVC.
 
     Raises:
         DataError: if a symbolic link points outside the folder, is broken or forms a
@@ -64,7 +83,7 @@ def iter_files(root: Path, name: str = "SOURCE") -> Iterator[tuple[str, os.stat_
         path, shown = folder.path + b"/" + entry, folder.shown + spell_name(entry)
         status = _look(path, shown, name)
         if stat.S_ISLNK(status.st_mode):
-            status = _follow(path, shown, top, name)
+            status = _follow(path, shown, top, name, follow_links)
         if not stat.S_ISDIR(status.st_mode):
             yield shown, status
             continue
@@ -130,8 +149,8 @@ _LINKS = (
 )
 
 
-def _follow(path: bytes, shown: str, top: bytes, name: str) -> os.stat_result:
-    """Return the status of the target of a link, which must be inside the folder."""
+def _follow(path: bytes, shown: str, top: bytes, name: str, follow_links: bool) -> os.stat_result:
+    """Return the status of the target of a link, which must be inside unless links are followed."""
     try:
         status = Path(os.fsdecode(path)).stat()
     except OSError as error:
@@ -145,7 +164,7 @@ def _follow(path: bytes, shown: str, top: bytes, name: str) -> os.stat_result:
                 ) from None
         raise DataError(f"{shown!r} in {name} is a broken symbolic link; remove it") from None
     is_inside = (os.path.realpath(path) + b"/").startswith(top.rstrip(b"/") + b"/")
-    if not is_inside and (name == _OUTPUT or not os.environ.get(FOLLOW_LINKS)):
+    if not is_inside and (name == _OUTPUT or not follow_links):
         remedy = "" if name == _OUTPUT else ", or pass --follow-links"
         raise DataError(
             f"{shown!r} in {name} is a symbolic link that points outside {name}; "
@@ -243,6 +262,9 @@ class Folder(Protocol):
     uri: str
     """Path or URI from which `curate.layouts.open_folder` opens the folder in any process."""
 
+    follow_links: bool
+    """Whether symbolic links that point outside the folder are followed."""
+
     def files(self) -> Iterator[FileInfo]:
         """Iterate over all files, streaming, sorted by the bytes of their paths."""
         ...
@@ -276,21 +298,24 @@ class LocalFolder:
     Args:
         root: path of the folder; symbolic links in it are resolved.
         name: name in messages.
+        follow_links: whether links that point outside it are followed; None for what
+            `follow_links` permits.
 
     Raises:
         DataError: if it is not a folder.
     """
 
-    def __init__(self, root: Path, name: str = "SOURCE") -> None:
+    def __init__(self, root: Path, name: str = "SOURCE", follow_links: bool | None = None) -> None:
         self.root = root.resolve()
         self.name = name
+        self.follow_links = _follows.get() if follow_links is None else follow_links
         self.uri = str(self.root)
         if not self.root.is_dir():
             raise DataError(f"{name} {str(root)!r} is not a folder{_advise(root)}")
 
     def files(self) -> Iterator[FileInfo]:
         """Iterate over all files, streaming, sorted by the bytes of their paths."""
-        for path, status in iter_files(self.root, self.name):
+        for path, status in iter_files(self.root, self.name, self.follow_links):
             if is_tool_path(path):
                 continue
             yield FileInfo(path, status.st_size, _stamp(status), stat.S_ISREG(status.st_mode))

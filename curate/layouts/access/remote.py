@@ -51,6 +51,7 @@ class RemoteFolder:
         self.name = name
         self._storage, self._root = connect(uri, name)
         self.uri = uri.rstrip("/")
+        self.follow_links = False  # object storage has no links
         self._last: FileInfo | None = None
         if is_listed and self._kind_of_root() != "directory":
             raise DataError(f"{name} {uri!r} is not a folder")

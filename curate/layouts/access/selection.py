@@ -34,6 +34,7 @@ class Selection:
         self.folder = folder
         self.name = folder.name
         self.uri = uri
+        self.follow_links = folder.follow_links
         self._paths = frozenset(paths)
         missing = [path for path in paths if folder.info(path) is None]
         if missing:
@@ -68,12 +69,14 @@ class Selection:
         return self.folder.read(path)
 
 
-def select_files(uri: str, name: str) -> Selection:
+def select_files(uri: str, name: str, follow_links: bool | None = None) -> Selection:
     """Open a file, or the files of a pattern such as ``shard-{000..127}.tar``.
 
     Args:
         uri: path that is not a folder.
         name: name in messages.
+        follow_links: whether links that point outside their folder are followed; None for what
+            `curate.layouts.access.folder.follow_links` permits.
 
     Raises:
         DataError: if the pattern is invalid, or a file is missing.
@@ -83,7 +86,8 @@ def select_files(uri: str, name: str) -> Selection:
     names = expand_braces(str(path.relative_to(root)))
     if any(".." in PurePosixPath(inside).parts for inside in names):
         raise DataError(f"{name} {uri!r} contains '..'; pass a path without it")
-    return Selection(LocalFolder(root, name), names, str(root.resolve() / path.relative_to(root)))
+    folder = LocalFolder(root, name, follow_links)
+    return Selection(folder, names, str(root.resolve() / path.relative_to(root)))
 
 
 def select_remote_files(uri: str, name: str) -> Selection:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.core.errors import DataError
 from curate.layouts.access import folder as walk
-from curate.layouts.access.folder import FOLLOW_LINKS, LocalFolder, is_text_path, iter_files
+from curate.layouts.access.folder import LocalFolder, follow_links, is_text_path, iter_files
 
 
 def touch(root: Path, *names: str) -> None:
@@ -98,19 +98,21 @@ def make_links(root: Path) -> Path:
     return dataset
 
 
-def test_links_to_other_places_are_followed_if_permitted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_links_to_other_places_are_followed_if_permitted(tmp_path: Path) -> None:
     dataset = make_links(tmp_path)
     with pytest.raises(DataError, match=r"points outside SOURCE; .*--follow-links$"):
         paths(dataset)
-    monkeypatch.setenv(FOLLOW_LINKS, "1")
-    assert paths(dataset) == ["data/a.png", "more/b.png"]
+    expected = ["data/a.png", "more/b.png"]
+    assert [path for path, _ in iter_files(dataset, follow_links=True)] == expected
+    with follow_links():
+        folder = LocalFolder(dataset)
+    assert [info.path for info in folder.files()] == expected  # as opened, wherever it is walked
+    assert not LocalFolder(dataset).follow_links
     with pytest.raises(DataError, match=r"outside OUT; replace it with the file$"):
-        list(iter_files(dataset, "OUT"))
+        list(iter_files(dataset, "OUT", follow_links=True))
     (tmp_path / "store/x/loop").symlink_to(tmp_path / "snapshots")
     with pytest.raises(DataError, match="forms a loop"):
-        paths(dataset)
+        list(folder.files())
 
 
 def test_a_folder_that_cannot_be_listed_is_named(
