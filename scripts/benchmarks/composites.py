@@ -60,7 +60,8 @@ def composites(plan: Plan) -> Report:
         for size in sizes:
             folder = Path(name) / f"{size[0]}x{size[1]}"
             made = list(make(plan.data, folder, size, 1 if plan.quick else PHOTOS))
-            tools: list[Tool] = [defaces()[0], *curates("fast", "balanced", "thorough")]
+            profiles = curates("fast", "balanced", "thorough", against=plan.against)
+            tools: list[Tool] = [defaces()[0], *profiles]
             for tool in tools:
                 print(f"  {tool.name}, {folder.name}", file=sys.stderr)
                 try:

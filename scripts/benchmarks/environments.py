@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -71,6 +72,38 @@ def default_install() -> Environment:
         (ROOT / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "constraints.txt")
     )
     return _make("default install", _DEFAULT, wanted)
+
+
+@cache
+def revision(name: str) -> Environment:
+    """This project as it was at a revision, at the versions of its own constraints.txt.
+
+    Args:
+        name: whatever git resolves to a commit.
+
+    Raises:
+        BenchError: if there is no such commit, or it cannot be installed.
+    """
+    commit = _git("rev-parse", "--short", "--verify", "--quiet", f"{name}^{{commit}}").strip()
+    source = _FOLDER / f"source-{commit}"
+    if not source.is_dir():
+        archive = source.with_suffix(".tar")
+        source.parent.mkdir(parents=True, exist_ok=True)
+        _git("archive", "--output", str(archive), commit)
+        part = source.with_suffix(".part")
+        with tarfile.open(archive) as opened:
+            opened.extractall(part, filter="data")
+        archive.unlink()
+        part.rename(source)
+    return _make(commit, ("--constraint", str(source / "constraints.txt"), str(source)), "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise BenchError(f"git {arguments[0]} failed; is {arguments[-1]!r} a commit of this clone?")
+    return done.stdout
 
 
 def _make(name: str, wanted: tuple[str, ...], also: str) -> Environment:

@@ -20,11 +20,13 @@ class Plan:
         data: the folder of labeled photos.
         repeats: rounds of every timing.
         quick: a smoke run on a few photos, whose figures mean nothing.
+        against: an earlier revision of this project that is measured beside the others.
     """
 
     data: Path
     repeats: int
     quick: bool
+    against: str | None = None
 
     def few(self, values: Sequence[T]) -> list[T]:
         """All of them, or in a quick run the first few."""

@@ -97,7 +97,7 @@ def _ask(plan: Plan, files: Sequence[Path], report: Report) -> list[tuple[Tool, 
     with TemporaryDirectory(prefix="curate-bench-") as folder:
         source = Path(folder) / "photos"
         photos.copy(files, plan.data, source)
-        tools: list[Tool] = [*defaces(), *curates(*PROFILES)]
+        tools: list[Tool] = [*defaces(), *curates(*PROFILES, against=plan.against)]
         for tool in tools:
             print(f"  {tool.name}", file=sys.stderr)
             try:

@@ -51,7 +51,8 @@ class Case:
 def speed(plan: Plan) -> Report:
     """Photos per second, CPU time and memory, against deface, on photos like ImageNet's."""
     plain, *others = defaces()
-    usual, thorough = curates("fast", "balanced"), curates("thorough")
+    usual = curates("fast", "balanced", against=plan.against)
+    thorough = curates("thorough", against=plan.against)
     everything = photos.find(plan.data, *photos.MIXED)
     few = photos.thin(everything, _FEW if plan.quick else _SHORT)
     cases = [Case("of all sets", few, [plain, *others, *usual, *thorough])]
@@ -64,7 +65,7 @@ def speed(plan: Plan) -> Report:
 def crowds(plan: Plan) -> Report:
     """The same on photos of crowds."""
     found = plan.few(photos.find(plan.data, "facemask/images", "wider/images"))
-    tools = [defaces()[0], *curates("fast", "balanced")]
+    tools = [defaces()[0], *curates("fast", "balanced", against=plan.against)]
     case = Case("of crowds (`wider`, `facemask`)", found, tools)
     return _compare(plan, "Speed against deface on crowds", [case])
 

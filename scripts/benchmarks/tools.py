@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -61,11 +61,12 @@ class Curate:
     profile: str
     environment: Environment
     workers: int = WORKERS
+    revision: str = ""
 
     @property
     def name(self) -> str:
         """For the tables."""
-        return f"curate {self.profile}"
+        return f"curate {self.profile}" + (f" at {self.revision}" if self.revision else "")
 
     def run(self, source: Path) -> Usage:
         """See `Tool.run`."""
@@ -152,9 +153,22 @@ def defaces() -> list[Deface]:
     return [Deface(backend, environments.deface()) for backend in _BACKENDS]
 
 
-def curates(*profiles: str) -> list[Curate]:
-    """``curate blur`` with some profiles, as installed by default."""
-    return [Curate(profile, environments.default_install()) for profile in profiles]
+def curates(*profiles: str, against: str | None = None) -> list[Curate]:
+    """``curate blur`` with some profiles, as installed by default.
+
+    Args:
+        profiles: their names.
+        against: an earlier revision; each profile of it comes before that of today.
+    """
+    today = [Curate(profile, environments.default_install()) for profile in profiles]
+    if against is None:
+        return today
+    before = environments.revision(against)
+    return [
+        tool
+        for new in today
+        for tool in (replace(new, environment=before, revision=before.name), new)
+    ]
 
 
 def _count(folder: Path) -> int:
