@@ -96,10 +96,10 @@ def concatenate(parts: Sequence[Candidates]) -> Candidates:
 
 
 def overlap(box: Floats, others: Floats) -> Floats:
-    """Intersection over union (IoU) of one box with many.
+    """Intersection over union (IoU) of one box with many, or of pairs of boxes.
 
     Args:
-        box: float64, shape (4,), ``xyxy``.
+        box: float64, ``xyxy``, shape (4,), or (4, N) for one of each pair.
         others: float64, shape (N, 4), ``xyxy``.
 
     Returns:
@@ -139,14 +139,6 @@ def nms_indices(candidates: Candidates, iou: float) -> Indices:
             rest = slice(index + 1, None)
             alive[rest] &= overlap(boxes[index], boxes[rest]) <= iou
     return order[kept]
-
-
-def best_match(box: Floats, candidates: Candidates, iou: float) -> int | None:
-    """Index of the highest-scored candidate whose IoU with a box is at least ``iou``, or None."""
-    near = np.flatnonzero(overlap(box, candidates.boxes) >= iou)
-    if not len(near):
-        return None
-    return int(near[candidates.take(near).order()[0]])
 
 
 def cluster(parts: Sequence[Candidates]) -> tuple[Floats, Floats]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
-from curate.detectors.candidates import Candidates, concatenate, from_centers, nms
+from curate.detectors.candidates import Candidates, Indices, concatenate, from_centers, nms
 from curate.detectors.device import choose_device
 from curate.detectors.network import Maps, Network, OnnxNetwork, rgb_batch
 from curate.detectors.options import DetectorOptions, InputScale
@@ -136,25 +136,32 @@ def _groups(images: Sequence[Pixels], scale: InputScale) -> list[list[tuple[int,
 
 
 def decode(maps: Sequence[Maps], position: int, confidence: float) -> Candidates:
-    """Decode one input of a batch.
+    """Decode one input of a batch; see `decode_batch`."""
+    one = [values[position : position + 1] for values in maps[:3]]
+    return decode_batch(one, confidence)[1]
+
+
+def decode_batch(maps: Sequence[Maps], confidence: float) -> tuple[Indices, Candidates]:
+    """Decode all inputs of a batch.
 
     A cell's box has its center at ``(column + offset + 0.5, row + offset + 0.5)``
     and the sides ``exp(scale)``, all in cells.
 
     Args:
         maps: heat map, scale and offset of a batch.
-        position: which input of the batch.
         confidence: cells whose heat is not above this are dropped.
 
     Returns:
-        Candidates in pixels of the network's input, before suppression.
+        Which input each candidate is of, int64, shape (N,), ascending; and candidates in pixels
+        of the network's input, before suppression.
     """
-    heat, scale, offset = maps[0][position, 0], maps[1][position], maps[2][position]
-    rows, columns = np.nonzero(heat > confidence)
-    shift = offset[:, rows, columns].astype(np.float64)
-    half = np.exp(scale[:, rows, columns].astype(np.float64)) / 2
-    centers = np.stack([columns + shift[1] + 0.5, rows + shift[0] + 0.5], axis=1)
-    return from_centers(centers * CELL, half[::-1].T * CELL, heat[rows, columns])
+    heat, scale, offset = maps[0][:, 0], maps[1], maps[2]
+    inputs, rows, columns = np.nonzero(heat > confidence)
+    shift = offset[inputs, :, rows, columns].astype(np.float64)
+    half = np.exp(scale[inputs, :, rows, columns].astype(np.float64)) / 2
+    centers = np.stack([columns + shift[:, 1] + 0.5, rows + shift[:, 0] + 0.5], axis=1)
+    found = from_centers(centers * CELL, half[:, ::-1] * CELL, heat[inputs, rows, columns])
+    return inputs, found
 
 
 def with_chin(candidates: Candidates, image: Pixels) -> Candidates:

@@ -218,13 +218,6 @@ class Square:
     y0: int
     ratio: float
 
-    def to_image(self, candidates: Candidates) -> Candidates:
-        """Map candidates from the square's pixels to those of the image."""
-        boxes = candidates.boxes * self.ratio
-        boxes[:, 0::2] += self.x0
-        boxes[:, 1::2] += self.y0
-        return Candidates(boxes, candidates.scores)
-
 
 def square(image: Pixels, box: Floats | Sequence[float], context: float, side: int) -> Square:
     """Cut a square around a box.

@@ -9,7 +9,7 @@ animals', statues' and things (see ``scripts/train_detector``).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.protocols import Pixels
-from curate.detectors.candidates import Candidates, Floats, best_match
-from curate.detectors.centerface import decode
+from curate.detectors.candidates import Candidates, Floats, overlap
+from curate.detectors.centerface import decode_batch
 from curate.detectors.network import Maps, Network, rgb_batch
 from curate.detectors.passes import Square, square
 from curate.detectors.weights import packaged
@@ -94,23 +94,41 @@ def rescore(network: Network, image: Pixels, boxes: Floats) -> Rescored:
             squares = [square(image, boxes[i], context, SIDE) for i in part]
             pixels = np.stack([each.pixels for each in squares])
             maps = network.run(rgb_batch(pixels[:, :, ::-1] if mirrored else pixels))
-            for position, (i, each) in enumerate(zip(part, squares, strict=True)):
-                seen = _in_image(decode(maps, position, MIN_SCORE), each, mirrored)
-                best = best_match(boxes[i], seen, SAME_IOU)
-                if best is not None:
-                    found_boxes[which, i] = seen.boxes[best]
-                    found_scores[which, i] = seen.scores[best]
+            for i, box, score in _best(maps, boxes[start:], squares, mirrored):
+                found_boxes[which, start + i] = box
+                found_scores[which, start + i] = score
             pooled += [pool(values) for values in maps[3:]]
         features.append(np.concatenate(pooled, axis=1))
     empty = np.empty((0, 0), dtype=np.float32)
     return Rescored(found_boxes, found_scores, np.concatenate(features) if features else empty)
 
 
-def _in_image(seen: Candidates, crop: Square, mirrored: bool) -> Candidates:
-    boxes = seen.boxes.copy()
+def _best(
+    maps: Sequence[Maps], boxes: Floats, squares: Sequence[Square], mirrored: bool
+) -> Iterator[tuple[int, Floats, float]]:
+    """The highest-scored box in each crop that is the candidate's: its index, box and score.
+
+    Args:
+        maps: the network's outputs for the crops.
+        boxes: the candidates, float64, shape (at least N, 4), pixels of the image.
+        squares: the N crops.
+        mirrored: whether left and right are exchanged in the network's input.
+    """
+    inputs, seen = decode_batch(maps, MIN_SCORE)
+    found = seen.boxes.copy()
     if mirrored:
-        boxes[:, 0::2] = SIDE - boxes[:, 2::-2]
-    return crop.to_image(Candidates(boxes, seen.scores))
+        found[:, 0::2] = SIDE - found[:, 2::-2]
+    found *= np.array([each.ratio for each in squares])[inputs, None]
+    found += np.array([(each.x0, each.y0) * 2 for each in squares])[inputs]
+    same = overlap(boxes[inputs].T, found) >= SAME_IOU
+    inputs, seen = inputs[same], Candidates(found[same], seen.scores[same])
+    order = seen.order()
+    done: set[int] = set()
+    for index in order:
+        i = int(inputs[index])
+        if i not in done:
+            done.add(i)
+            yield i, seen.boxes[index], float(seen.scores[index])
 
 
 def pool(values: Maps) -> Features:

