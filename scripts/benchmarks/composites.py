@@ -39,8 +39,9 @@ _METHOD = f"""\
 {PHOTOS} photos of each size with {GRID[0] * GRID[1]} labeled faces each (of `wider` and \
 `facemask`, at least {MIN_SOURCE} px high in the source, held-out photos only), scaled to \
 {HEIGHTS[0]}–{HEIGHTS[-1]} px in turn and pasted with their surroundings and soft edges on \
-enlarged held-out photos of animals with noise; seed {SEED}. *Hidden*: at least 80 % of the \
-label lies inside the hidden regions. Per cent, with Wilson's 95 % intervals."""
+enlarged held-out photos of animals with noise; the same faces at every size; seed {SEED}. \
+*Hidden*: at least 80 % of the label lies inside the hidden regions. Per cent, with Wilson's 95 % \
+intervals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,8 @@ def make(data: Path, folder: Path, size: tuple[int, int], count: int) -> Iterato
     folder.mkdir(parents=True)
     faces = list(_sources(data))
     grounds = [p for p in photos.find(data, "animals") if photos.is_held_out(p.name)]
+    chosen = np.random.default_rng(SEED).permutation(len(faces))  # the same at every size
     rng = np.random.default_rng([SEED, *size])
-    chosen = rng.permutation(len(faces))
     for number in range(count):
         ground = grounds[int(rng.integers(len(grounds)))]
         canvas = _enlarged(_read(ground), size, rng)

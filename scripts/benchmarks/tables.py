@@ -21,6 +21,7 @@ class Report:
         tables: each a caption, a head and rows.
         figures: the same and more, for programs.
         missing: what could not be measured, and why.
+        remarks: Markdown that follows the tables.
     """
 
     title: str
@@ -28,6 +29,7 @@ class Report:
     tables: list[tuple[str, Sequence[str], list[Sequence[str]]]] = field(default_factory=list)
     figures: list[dict[str, Any]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    remarks: str = ""
 
 
 def format_report(report: Report) -> str:
@@ -37,6 +39,7 @@ def format_report(report: Report) -> str:
         parts.append(f"{caption}\n\n{format_table(head, rows)}" if caption else
                      format_table(head, rows))  # fmt: skip
     parts += [f"Not measured: {line}" for line in report.missing]
+    parts += [report.remarks] if report.remarks else []
     return "\n\n".join(parts) + "\n"
 
 
