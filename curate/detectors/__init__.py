@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from curate.core.protocols import Detector
 from curate.core.registry import Plugin, Registry
-from curate.detectors.options import PROFILES, DetectorOptions, InputScale, Profile
+from curate.detectors.options import DetectorOptions
+from curate.detectors.profiles import PROFILES, InputScale, Profile
 
 __all__ = [
     "DETECTORS",

@@ -15,7 +15,7 @@ from curate.core.protocols import Model, Pixels
 from curate.detectors.candidates import Candidates, Indices, concatenate, from_centers, nms
 from curate.detectors.device import choose_device
 from curate.detectors.network import Maps, Network, OnnxNetwork, rgb_batch
-from curate.detectors.options import DetectorOptions, InputScale
+from curate.detectors.options import DetectorOptions
 from curate.detectors.passes import (
     Crop,
     check_pixels,
@@ -25,6 +25,7 @@ from curate.detectors.passes import (
     run_passes,
     to_image,
 )
+from curate.detectors.profiles import InputScale
 from curate.detectors.weights import Weights, WeightsSpec, find_weights, packaged
 
 WEIGHTS = WeightsSpec(

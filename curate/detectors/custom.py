@@ -43,8 +43,9 @@ from curate.detectors import centerface, retinaface, yunet
 from curate.detectors.candidates import Candidates, Floats, concatenate, from_centers, nms
 from curate.detectors.device import choose_device, refuse_cuda
 from curate.detectors.network import Maps, checked, onnx_runtime_version, open_session, rgb_batch
-from curate.detectors.options import FAMILIES, DetectorOptions, InputScale
+from curate.detectors.options import FAMILIES, DetectorOptions
 from curate.detectors.passes import padded, run_passes
+from curate.detectors.profiles import InputScale
 from curate.detectors.weights import Weights, weights_of_file
 
 CONFIDENCE = 0.3

@@ -8,7 +8,7 @@
 3. Else full passes follow, at the input scales at which the network knows small faces.
    Their candidates are clustered; few plausible ones are scored again on crops.
 4. A calibrated regression (`curate.detectors.calibration`) gives each candidate a
-   probability, which the profile's `Rule` (`curate.detectors.plans`) accepts or not.
+   probability, which the profile's `Rule` (`curate.detectors.profiles`) accepts or not.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from curate.detectors.candidates import (
 from curate.detectors.centerface import CenterFace, with_chin
 from curate.detectors.device import choose_device
 from curate.detectors.network import Network
-from curate.detectors.options import DetectorOptions, InputScale
+from curate.detectors.options import DetectorOptions
 from curate.detectors.passes import check_pixels
-from curate.detectors.plans import NATIVE, PLANS, Plan, limited
+from curate.detectors.profiles import NATIVE, InputScale, Passes
 from curate.detectors.verifier import HEAD, HEAD_SHA256, Head, Rescored, load_head, rescore
 
 MIN_SCORE = 0.05
@@ -103,7 +103,7 @@ class Fusion:
     Args:
         center: CenterFace, for the passes.
         crops: CenterFace's network with the maps that the verifier reads.
-        plan: the passes and the rule.
+        passes: what the profile runs.
         head: the verifier's head.
         calibrations: by name; ``crops`` is that of the second stage.
     """
@@ -114,11 +114,11 @@ class Fusion:
         self,
         center: CenterFace,
         crops: Network,
-        plan: Plan,
+        passes: Passes,
         head: Head,
         calibrations: Mapping[str, Calibration],
     ) -> None:
-        self.plan = plan
+        self.passes = passes
         self._center = center
         self._crops = crops
         self._head = head
@@ -135,9 +135,11 @@ class Fusion:
             check_pixels(image)
         small = [i for i, image in enumerate(images) if self._starts_coarse(image)]
         coarse: dict[int, Candidates] = {}
-        if small and self.plan.coarse is not None:
+        if small and self.passes.coarse is not None:
             with timed("gate"):
-                found = self._center.candidates_batch([images[i] for i in small], self.plan.coarse)
+                found = self._center.candidates_batch(
+                    [images[i] for i in small], self.passes.coarse
+                )
             coarse = dict(zip(small, found, strict=True))
         return [
             self._detections(image, self.decide(image, coarse.get(i)))
@@ -159,36 +161,36 @@ class Fusion:
             image: H×W×3 uint8.
             coarse: candidates of the coarse pass, if it has run already.
         """
-        plan = self.plan
-        if plan.coarse is None or not self._starts_coarse(image):
+        passes = self.passes
+        if passes.coarse is None or not self._starts_coarse(image):
             return self._full(image)
         if coarse is None:
             with timed("gate"):
-                coarse = self._center.candidates(image, plan.coarse)
+                coarse = self._center.candidates(image, passes.coarse)
         chances = self._calibrations["coarse"].probabilities(
             log_odds(coarse.scores)[:, None], coarse.heights
         )
-        coarse = coarse.take(chances >= plan.promising)
+        coarse = coarse.take(chances >= passes.promising)
         scores = coarse.scores[:, None]
         if not len(coarse):
             return _no_faces("coarse", ("coarse",), coarse.boxes, scores)
-        if len(coarse) > plan.few:
+        if len(coarse) > passes.few:
             return self._full(image)
         decision = self._second_stage(
             image, "crops", ("coarse",), coarse.boxes, scores, scores[:, 0]
         )
-        likely = decision.probabilities >= plan.likely
+        likely = decision.probabilities >= passes.likely
         heights = decision.boxes[likely, 3] - decision.boxes[likely, 1]
-        doubtful = bool((heights < plan.tall).any()) or not decision.accepted.any()
-        return self._full(image) if plan.follow and likely.any() and doubtful else decision
+        doubtful = bool((heights < passes.tall).any()) or not decision.accepted.any()
+        return self._full(image) if passes.follow and likely.any() and doubtful else decision
 
     def _starts_coarse(self, image: Pixels) -> bool:
-        return self.plan.coarse is not None and image.shape[0] * image.shape[1] < LARGE
+        return self.passes.coarse is not None and image.shape[0] * image.shape[1] < LARGE
 
     def _full(self, image: Pixels) -> Decision:
-        plan = self.plan
+        passes = self.passes
         large = image.shape[0] * image.shape[1] >= LARGE
-        scales = plan.large if large else plan.full
+        scales = passes.large if large else passes.full
         names = tuple(_name(scale) for scale in scales)
         boxes, scores = cluster([self._center.candidates(image, scale) for scale in scales])
         best, mean = scores.max(axis=1, initial=0.0), scores.mean(axis=1)
@@ -197,13 +199,13 @@ class Fusion:
             boxes, scores, best = boxes[kept], scores[kept], best[kept]
             return self._second_stage(image, "full", names, boxes, scores, best)
         heights = boxes[:, 3] - boxes[:, 1]
-        calibration = self._calibrations[plan.calibration]
+        calibration = self._calibrations[passes.calibration]
         chances = calibration.probabilities(log_odds(mean)[:, None], heights)
         plausible = chances >= PLAUSIBLE
-        if np.count_nonzero(plausible) <= plan.few:
+        if np.count_nonzero(plausible) <= passes.few:
             boxes, scores, best = boxes[plausible], scores[plausible], best[plausible]
             return self._second_stage(image, "full", names, boxes, scores, best)
-        accepted = plan.rule.accepts(chances, heights, crowded=True)
+        accepted = passes.rule.accepts(chances, heights, crowded=True)
         return Decision("full", names, boxes, scores, None, None, chances, accepted)
 
     def _second_stage(
@@ -233,7 +235,7 @@ class Fusion:
         columns = crop_columns(best, rescored.scores, person)
         heights = boxes[:, 3] - boxes[:, 1]
         chances = self._calibrations["crops"].probabilities(columns, heights)
-        accepted = self.plan.rule.accepts(chances, heights, crowded=False)
+        accepted = self.passes.rule.accepts(chances, heights, crowded=False)
         averaged = averaged_boxes(boxes, rescored)
         return Decision(stage, names, averaged, scores, rescored, person, chances, accepted)
 
@@ -278,14 +280,14 @@ def build(options: DetectorOptions) -> Fusion:
         SetupError: if a package, its weights or the device is missing.
     """
     device = choose_device(options.device)
-    plan = limited(PLANS[options.profile], options)
+    passes = options.fusion
     if options.confidence is not None:
         value = options.confidence
-        plan = replace(
-            plan,
-            rule=replace(plan.rule, accept=value, crowded=value, alone=value, small_accept=value),
+        passes = replace(
+            passes,
+            rule=replace(passes.rule, accept=value, crowded=value, alone=value, small_accept=value),
         )
-    network, weights = centerface.load(device, options.threads, quantized=plan.quantized)
-    crops, _ = centerface.load(device, options.threads, centerface.FEATURES, plan.quantized)
-    center = CenterFace(network, weights, plan.coarse or NATIVE, MIN_SCORE)
-    return Fusion(center, crops, plan, load_head(), load_calibrations())
+    network, weights = centerface.load(device, options.threads, quantized=passes.quantized)
+    crops, _ = centerface.load(device, options.threads, centerface.FEATURES, passes.quantized)
+    center = CenterFace(network, weights, passes.coarse or NATIVE, MIN_SCORE)
+    return Fusion(center, crops, passes, load_head(), load_calibrations())

@@ -33,8 +33,9 @@ from curate.detectors.mtcnn_networks import (
     refine,
     resized,
 )
-from curate.detectors.options import DetectorOptions, InputScale
+from curate.detectors.options import DetectorOptions
 from curate.detectors.passes import run_passes
+from curate.detectors.profiles import InputScale
 from curate.detectors.weights import Weights
 
 MIN_FACE = 20

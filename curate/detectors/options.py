@@ -1,71 +1,16 @@
-"""Options of detection, and the defaults of the three profiles."""
+"""Options of detection."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 from curate.core.errors import UsageError
-
-MAX_PIXELS = 64_000_000
-"""Default cap on the pixels of one pass; larger images are reduced to it."""
-
+from curate.detectors.profiles import PROFILES, InputScale, Passes
 
 FAMILIES = ("retinaface", "scrfd", "yunet", "yolo-face", "centerface")
 """Output formats of the networks that a user can provide as ONNX files."""
-TILE = 960
-"""Default longest side of a tile, pixels of the network's input."""
-
-
-@dataclass(frozen=True, slots=True)
-class InputScale:
-    """The size at which a network sees an image.
-
-    Args:
-        factor: ratio of the network's input to the image …
-        full_side: … but images are not reduced below this longer side, pixels …
-        min_side: … images with a shorter longer side are enlarged to this, pixels …
-        max_pixels: … no pass has more pixels than this …
-        max_side: … and none a longer side than this, pixels; None for no such limit.
-        snapped: whether the longer side is then rounded to a multiple of the network's stride,
-            so that less of the input is padding.
-        mirrored: whether the network sees the mirror image instead.
-        tile: longest side of a tile, pixels of the network's input; larger passes are tiled.
-    """
-
-    factor: float = 1.0
-    full_side: int = 0
-    min_side: int = 128
-    max_pixels: int = MAX_PIXELS
-    max_side: int | None = None
-    snapped: bool = False
-    mirrored: bool = False
-    tile: int = TILE
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """A trade-off between speed and recall.
-
-    Args:
-        detector: the detector used where none is named.
-        scale: input scale of detectors that use a single network.
-    """
-
-    detector: str
-    scale: InputScale
-
-
-PROFILES: Mapping[str, Profile] = MappingProxyType(
-    {
-        "fast": Profile("fusion", InputScale(factor=0.5, full_side=320)),
-        "balanced": Profile("fusion", InputScale()),
-        "thorough": Profile("fusion", InputScale(factor=2.0)),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +65,17 @@ class DetectorOptions:
     def scale(self) -> InputScale:
         """The profile's input scale, with the user's cap."""
         return self.limited(PROFILES[self.profile].scale)
+
+    @property
+    def fusion(self) -> Passes:
+        """The profile's passes of the detector ``fusion``, with the user's cap."""
+        passes = PROFILES[self.profile].fusion
+        return replace(
+            passes,
+            coarse=self.limited(passes.coarse) if passes.coarse else None,
+            full=tuple(map(self.limited, passes.full)),
+            large=tuple(map(self.limited, passes.large)),
+        )
 
     def limited(self, scale: InputScale) -> InputScale:
         """An input scale with the user's cap on the longer side."""

@@ -17,7 +17,7 @@ import numpy as np
 from curate.core.errors import DataError
 from curate.core.protocols import Pixels
 from curate.detectors.candidates import Candidates, Floats, concatenate
-from curate.detectors.options import InputScale
+from curate.detectors.profiles import InputScale
 
 STRIDE = 32
 """Sides of a network's input are multiples of this many pixels."""

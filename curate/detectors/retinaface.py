@@ -17,8 +17,9 @@ from curate.core.protocols import Model, Pixels
 from curate.detectors.candidates import Candidates, Floats, from_centers, nms
 from curate.detectors.device import refuse_cuda
 from curate.detectors.network import Maps, Network, OnnxNetwork
-from curate.detectors.options import DetectorOptions, InputScale
+from curate.detectors.options import DetectorOptions
 from curate.detectors.passes import padded, run_passes
+from curate.detectors.profiles import InputScale
 from curate.detectors.weights import Weights, WeightsSpec, find_weights
 
 WEIGHTS = WeightsSpec(

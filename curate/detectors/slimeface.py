@@ -16,8 +16,9 @@ from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
 from curate.detectors.candidates import Candidates, nms
 from curate.detectors.device import refuse_cuda
-from curate.detectors.options import DetectorOptions, InputScale
+from curate.detectors.options import DetectorOptions
 from curate.detectors.passes import run_passes
+from curate.detectors.profiles import InputScale
 from curate.detectors.weights import file_sha256
 
 CONFIDENCE = 0.5

@@ -17,8 +17,9 @@ from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
 from curate.detectors.candidates import Candidates, empty, nms
 from curate.detectors.device import refuse_cuda
-from curate.detectors.options import DetectorOptions, InputScale
+from curate.detectors.options import DetectorOptions
 from curate.detectors.passes import run_passes
+from curate.detectors.profiles import InputScale
 from curate.detectors.weights import Weights, weights_of_file
 
 CONFIDENCE = 0.5

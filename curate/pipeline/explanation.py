@@ -14,7 +14,7 @@ from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Pixels
 from curate.detectors.candidates import Floats, overlap
 from curate.detectors.fusion import NMS_IOU, Decision, Fusion
-from curate.detectors.plans import Rule
+from curate.detectors.profiles import Rule
 from curate.pipeline.tools import check_recipe, codec_options, open_detector
 from curate.recipe import Recipe
 from curate.report.page import render_page
@@ -67,7 +67,9 @@ def explain(image: Path, out: Path, recipe: Recipe | None = None) -> int:
     if not isinstance(detector, Fusion):
         raise UsageError("--explain describes the detector 'fusion'; leave --detector out")
     decision = detector.decide(pixels)
-    save_text(out, render_page(describe(image.name, pixels, decision, detector.plan.rule, recipe)))
+    save_text(
+        out, render_page(describe(image.name, pixels, decision, detector.passes.rule, recipe))
+    )
     return len(decision.faces)
 
 

@@ -20,7 +20,7 @@ from curate.detectors.centerface import (
 )
 from curate.detectors.centerface_torch import TorchNetwork
 from curate.detectors.network import Maps, checked, rgb_batch
-from curate.detectors.options import InputScale
+from curate.detectors.profiles import InputScale
 from curate.detectors.weights import Weights, find_weights
 from tests.detectors.pictures import astronaut, crowd
 

@@ -12,8 +12,7 @@ from curate.detectors import DetectorOptions, centerface, fusion, make
 from curate.detectors.calibration import load_calibrations
 from curate.detectors.candidates import Candidates
 from curate.detectors.fusion import Fusion, averaged_boxes, build
-from curate.detectors.options import InputScale
-from curate.detectors.plans import COARSE, FINE, NATIVE, PLANS, Rule
+from curate.detectors.profiles import COARSE, FINE, NATIVE, PROFILES, InputScale, Rule
 from curate.detectors.verifier import Rescored, load_head
 from tests.detectors.pictures import astronaut, crowd
 
@@ -59,7 +58,7 @@ def decided(
         passes = Passes({COARSE: coarse, FINE: full})
         head = replace(load_head(), bias=8.0 if crops > 0.5 else -8.0)
         detector = Fusion(
-            passes, None, PLANS[profile], head, load_calibrations()  # type: ignore[arg-type]
+            passes, None, PROFILES[profile].fusion, head, load_calibrations()  # type: ignore[arg-type]
         )  # fmt: skip
         return sorted(one.box.x0 for one in detector.detect(IMAGE)), passes
 
@@ -123,17 +122,17 @@ def test_many_candidates_are_decided_by_the_full_pass_alone(
 
 def test_thorough_skips_nothing(decided: Callable[..., tuple[list[float], Passes]]) -> None:
     _, passes = decided(boxes(), boxes(), crops=0.0, profile="thorough")
-    assert passes.ran == list(PLANS["thorough"].full)
+    assert passes.ran == list(PROFILES["thorough"].fusion.full)
 
 
 def test_a_large_image_gets_its_own_passes_and_no_coarse_one() -> None:
-    for profile, plan in PLANS.items():
+    for name, profile in PROFILES.items():
         passes = Passes({})
         detector = Fusion(
-            passes, None, plan, load_head(), load_calibrations()  # type: ignore[arg-type]
+            passes, None, profile.fusion, load_head(), load_calibrations()  # type: ignore[arg-type]
         )  # fmt: skip
         assert detector.detect(np.zeros((1000, 1000, 3), np.uint8)) == []
-        assert passes.ran == list(plan.large), profile
+        assert passes.ran == list(profile.fusion.large), name
 
 
 def test_a_doubtful_face_counts_beside_a_sure_one_and_not_alone() -> None:
@@ -170,7 +169,7 @@ def test_a_face_covers_the_boxes_that_it_suppresses() -> None:
 
 
 def test_the_users_confidence_replaces_every_threshold() -> None:
-    rule = build(DetectorOptions(confidence=0.7)).plan.rule
+    rule = build(DetectorOptions(confidence=0.7)).passes.rule
     chances = np.array([0.69, 0.71])
     for crowded in (False, True):
         for height in (8.0, 80.0):
@@ -178,7 +177,7 @@ def test_the_users_confidence_replaces_every_threshold() -> None:
             assert accepted.tolist() == [False, True]
 
 
-@pytest.mark.parametrize("profile", list(PLANS))
+@pytest.mark.parametrize("profile", list(PROFILES))
 def test_every_profile_finds_a_crowd(profile: str) -> None:
     found = make(DetectorOptions(profile=profile)).detect(crowd(4, 3))
     assert len({(one.box.x0 // 170, one.box.y0 // 170) for one in found}) == 12

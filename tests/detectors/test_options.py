@@ -9,9 +9,8 @@ import pytest
 from curate.core.errors import SetupError, UsageError, WeightsError
 from curate.detectors import DETECTORS, PROFILES, DetectorOptions, make, resolve_device
 from curate.detectors.centerface import WEIGHTS
-from curate.detectors.options import InputScale
 from curate.detectors.passes import STRIDE, input_factor, plan_passes
-from curate.detectors.plans import PLANS, limited
+from curate.detectors.profiles import InputScale
 from curate.detectors.weights import find_weights, weights_of_file
 
 
@@ -43,12 +42,11 @@ def test_the_profile_names_the_detector_where_the_user_does_not() -> None:
 
 
 def test_the_users_cap_holds_for_every_pass_of_every_profile() -> None:
-    assert set(PLANS) == set(PROFILES)
     for profile in PROFILES:
         options = DetectorOptions(profile=profile, max_side=200)
-        plan = limited(PLANS[profile], options)
+        passes = options.fusion
         scales = [
-            *plan.full, *plan.large, *([plan.coarse] if plan.coarse else []), options.scale,
+            *passes.full, *passes.large, *([passes.coarse] if passes.coarse else []), options.scale,
         ]  # fmt: skip
         for scale in scales:
             (crop,) = plan_passes(1000, 700, scale)

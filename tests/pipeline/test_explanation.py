@@ -12,7 +12,7 @@ from curate.cli.detect import command
 from curate.core.errors import DataError, UsageError
 from curate.detectors.candidates import Candidates
 from curate.detectors.fusion import Decision
-from curate.detectors.plans import Rule
+from curate.detectors.profiles import Rule
 from curate.pipeline.explanation import describe, explain
 from curate.recipe import Recipe
 from curate.report.values import Table

@@ -16,7 +16,6 @@ from curate.detectors.candidates import (
     nms,
     overlap,
 )
-from curate.detectors.options import InputScale
 from curate.detectors.passes import (
     OVERLAP,
     Crop,
@@ -25,6 +24,7 @@ from curate.detectors.passes import (
     square,
     to_image,
 )
+from curate.detectors.profiles import InputScale
 
 numbers = st.floats(0, 100, allow_nan=False, width=32)
 scores = st.sampled_from([0.1, 0.2, 0.5, 0.5, 0.9])
