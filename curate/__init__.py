@@ -62,9 +62,9 @@ if TYPE_CHECKING:
     from curate.pipeline.blur import blur_shards as blur_shards
     from curate.pipeline.detect import detect as detect
     from curate.pipeline.detect import detect_shards as detect_shards
+    from curate.pipeline.estimate import Estimate as Estimate
     from curate.pipeline.output import ShardsSummary as ShardsSummary
     from curate.pipeline.output import Summary as Summary
-    from curate.pipeline.plan import Estimate as Estimate
     from curate.pipeline.plan import PlanOptions as PlanOptions
     from curate.pipeline.plan import plan as plan
     from curate.pipeline.preview import preview as preview
@@ -97,7 +97,7 @@ _TARGETS = {
     "CurateError": "curate.core.errors:CurateError",
     "Detection": "curate.core.faces:Detection",
     "DetectorOptions": "curate.detectors:DetectorOptions",
-    "Estimate": "curate.pipeline.plan:Estimate",
+    "Estimate": "curate.pipeline.estimate:Estimate",
     "EvaluateOptions": "curate.impact.evaluate.run:EvaluateOptions",
     "EvaluationOptions": "curate.evaluation.run:EvaluationOptions",
     "ExplainOptions": "curate.impact.explain.options:ExplainOptions",

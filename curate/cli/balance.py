@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from curate.cli.interrupt import stop_on_interrupt
 from curate.cli.options import (
     GROUPS,
     HTML,
@@ -26,7 +27,6 @@ from curate.cli.options import (
     read_sharing,
 )
 from curate.cli.output import check_outputs, write_report
-from curate.cli.progress import stop_on_interrupt
 from curate.core.errors import UsageError
 
 if TYPE_CHECKING:

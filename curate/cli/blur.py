@@ -22,7 +22,6 @@ from curate.cli.options import (
     SHOW_ORIGINALS,
     SIGN,
     SOURCE,
-    build_recipe,
     detection_options,
     obfuscation_options,
     read_sharing,
@@ -30,6 +29,7 @@ from curate.cli.options import (
     share_options,
 )
 from curate.cli.output import check_outputs, print_shards, print_summary
+from curate.cli.recipe import build_recipe
 from curate.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _propagated(source: str, session: Session, options: dict[str, Any]) -> Itera
     with tempfile.TemporaryDirectory(prefix="curate-faces-") as folder:
         table = Path(folder) / "faces.parquet"
         done = propagate_boxes(source, session.faces, table, SearchOptions(layout=session.layout))
-        session.tell(
+        session.notify(
             f"{done.faces:,} boxes were added to {done.images:,} near-duplicates of images that "
             "have them."
         )
@@ -160,16 +160,15 @@ def _run(
     ctx: click.Context, source: str, out: Path | str, recipe: Recipe, session: Session,
     options: dict[str, Any],
 ) -> None:  # fmt: skip
-    from curate.cli.progress import stop_on_interrupt, telling
+    from curate.cli.interrupt import stop_on_interrupt
     from curate.pipeline.blur import blur, blur_shards
-    from curate.pipeline.output import count_names
+    from curate.pipeline.person_names import count_names
     from curate.pipeline.preview import preview
     from curate.pipeline.sheet import SheetOptions, save_sheet
 
     quiet = options["quiet"]
     if options["dry_run"]:
-        session = dataclasses.replace(session, tell=telling(quiet=quiet))
-        sample = preview(source, out, recipe, session)
+        sample = preview(source, out, recipe, session, quiet=quiet)
         if options["as_json"]:
             click.echo(json.dumps(sample.to_dict(), indent=2))
         else:

@@ -13,13 +13,13 @@ from curate.cli.options import (
     DETECTORS_LIST,
     PATH,
     SOURCE,
-    build_recipe,
     detection_options,
     read_sharing,
     run_options,
     share_options,
 )
 from curate.cli.output import print_shards, print_summary
+from curate.cli.recipe import build_recipe
 from curate.core.errors import UsageError
 from curate.layouts.faces import SUFFIXES
 
@@ -73,7 +73,7 @@ def command(
     detection and obfuscation can run at different times on different machines.
     Images in which no detector ran to completion are listed with the reason.
     """
-    from curate.cli.progress import stop_on_interrupt
+    from curate.cli.interrupt import stop_on_interrupt
     from curate.pipeline.detect import detect, detect_shards
     from curate.pipeline.session import Session
 

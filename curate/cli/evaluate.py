@@ -14,10 +14,10 @@ from curate.cli.options import (
     PATH,
     SOURCE,
     WORKERS,
-    build_recipe,
     detection_options,
 )
 from curate.cli.output import check_outputs, report_options, write_report
+from curate.cli.recipe import build_recipe
 from curate.core.errors import UsageError
 
 _EPILOG = """\b
@@ -80,7 +80,7 @@ def command(ctx: click.Context, /, source: str, **options: Any) -> None:
     attribute of the labels and by group, with the gaps between groups. Withheld
     images are reported separately.
     """
-    from curate.cli.progress import stop_on_interrupt
+    from curate.cli.interrupt import stop_on_interrupt
     from curate.evaluation.run import EvaluationOptions, evaluate
     from curate.pipeline.session import Session
 

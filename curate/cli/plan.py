@@ -11,11 +11,11 @@ from curate.cli.options import (
     LAYOUT,
     SOURCE,
     WORKERS,
-    build_recipe,
     detection_options,
     obfuscation_options,
 )
 from curate.cli.output import check_outputs, report_options, write_report
+from curate.cli.recipe import build_recipe
 
 _EPILOG = """\b
 Examples:

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from curate.cli.options import PATH, QUIET
-from curate.core.records import escape_unprintable
 
 
 @click.command(
@@ -24,15 +23,11 @@ def command(repo_id: str, out: Path, quiet: bool) -> None:
     Run the same command again to go on after an interruption.
     """
     import curate
+    from curate.pipeline.progress import make_notifier
 
-    tell = (lambda _: None) if quiet else _tell
-    report = curate.pull(repo_id, out, tell)
+    report = curate.pull(repo_id, out, make_notifier(quiet))
     click.echo(
         f"{report.out}: {report.files:,} files at revision {report.revision}, each as the manifest "
         "lists it.",
         err=True,
     )
-
-
-def _tell(line: str) -> None:
-    click.echo(escape_unprintable(line), err=True)

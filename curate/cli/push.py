@@ -75,6 +75,7 @@ def command(ctx: click.Context, /, out: Path, repo_id: str | None, **options: An
     an interruption.
     """
     import curate
+    from curate.pipeline.progress import make_notifier
     from curate.publishing.hub.gate import GateError
 
     public = options.pop("public")
@@ -92,7 +93,7 @@ def command(ctx: click.Context, /, out: Path, repo_id: str | None, **options: An
                 public=public,
                 full=full,
                 watch=(lambda _: None) if quiet else _show,
-                tell=(lambda _: None) if quiet else _tell,
+                notify=make_notifier(quiet),
             ),
         )
     except GateError as error:
@@ -135,7 +136,3 @@ def _show(progress: Progress) -> None:
         f"{progress.total_bytes:,} bytes",
         err=True,
     )
-
-
-def _tell(line: str) -> None:
-    click.echo(escape_unprintable(line), err=True)

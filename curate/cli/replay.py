@@ -47,7 +47,7 @@ def command(
     byte-identical, pixel-identical, withheld again or different. Exits 1 if
     any is different.
     """
-    from curate.cli.progress import stop_on_interrupt
+    from curate.cli.interrupt import stop_on_interrupt
     from curate.pipeline.replay import replay
     from curate.pipeline.session import Session
 

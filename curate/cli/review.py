@@ -12,7 +12,6 @@ import click
 from curate.cli.group import DefaultGroup
 from curate.cli.options import GROUPS, HTML, JSON, LAYOUT, PATH, SOURCE, WORKERS
 from curate.cli.output import print_summary
-from curate.cli.progress import telling
 from curate.core.errors import UsageError
 from curate.review.priority import ORDERS
 from curate.review.sampling import STRATA
@@ -136,12 +135,13 @@ def start(source: str | None, **options: Any) -> None:
     go on. --sample draws images of what would be published and states an upper bound on the
     share that shows a face.
     """
+    from curate.pipeline.progress import make_notifier
     from curate.review.run import start_review
 
     state = start_review(
         source,
         build_options(options),
-        tell=telling(quiet=False) if options["as_json"] else click.echo,
+        notify=make_notifier(quiet=False) if options["as_json"] else click.echo,
         browser=not options["no_browser"],
     )
     if options["as_json"]:
@@ -287,12 +287,15 @@ def redo(ctx: click.Context, /, folder: Path, source: str, out: Path, workers: i
     FOLDER is a review of outputs (--run). The recipe is the reviewed run's, and images in
     which nothing was found give the same bytes as before.
     """
-    from curate.cli.progress import stop_on_interrupt, watching
+    from curate.cli.interrupt import stop_on_interrupt
+    from curate.pipeline.progress import show_progress
     from curate.pipeline.session import Session
     from curate.review.export import redo_reviewed
 
-    session = Session(workers=workers, tell=telling(quiet=False))
-    with watching(quiet=False) as watch, stop_on_interrupt(session.stop):
-        summary = redo_reviewed(folder, source, out, dataclasses.replace(session, watch=watch))
+    with (
+        show_progress(Session(workers=workers), quiet=False) as session,
+        stop_on_interrupt(session.stop),
+    ):
+        summary = redo_reviewed(folder, source, out, session)
     print_summary(summary.to_text())
     ctx.exit(3 if summary.withheld else 0)

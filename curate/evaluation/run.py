@@ -211,7 +211,7 @@ def _detect(request: _Request, recipe: Recipe) -> tuple[Detections, dict[str, An
     """Detections of the recipe's detector, or of the given file, and how they were made."""
     file = request.options.detections
     if file is not None:
-        request.session.tell(f"Detections are read from {file}.")
+        request.session.notify(f"Detections are read from {file}.")
         return load_detections(file), load_faces_info(file) if table.recognize(file) else None
     with TemporaryDirectory(prefix="curate-evaluate-") as folder:
         file = Path(folder) / "faces.parquet"

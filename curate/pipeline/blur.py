@@ -38,7 +38,7 @@ from curate.pipeline.run import Run, begin, clock, hold, run_shards
 from curate.pipeline.session import Session, configure
 from curate.pipeline.shard import ShardJob
 from curate.pipeline.sidecars import Sidecars, rewrite_sidecars
-from curate.pipeline.tools import check_recipe, pin_files
+from curate.pipeline.tools import prepare_recipe
 from curate.pipeline.update import check_options, prepare_update, tell_changes
 from curate.pipeline.workspace import (
     Plan,
@@ -242,8 +242,7 @@ def _configure(
         raise UsageError("use curate.replay to repeat a run with its recorded faces")
     if session.update:
         check_options(out, session)
-    recipe = pin_files(recipe, session)
-    check_recipe(recipe)
+    recipe = prepare_recipe(recipe, session)
     if session.sign is not None:
         check_key(session.sign)
     return recipe, session
@@ -280,7 +279,7 @@ def _downloader(uri: str, workspace: Workspace, session: Session) -> Callable[[]
     def download() -> Source:
         hub = parse_hub_uri(uri)
         if not workspace.source.is_dir():
-            session.tell(f"{uri} is downloaded to the work folder first.")
+            session.notify(f"{uri} is downloaded to the work folder first.")
         materialize(hub.name, hub.revision, workspace.source)
         return open_source(str(workspace.source), _HUB_LAYOUT)
 
@@ -407,7 +406,7 @@ def _save_faces(run: Run[Recipe], plan: Plan, index: Path) -> None:
     assert file is not None  # noqa: S101 - narrows the type
     save_face_index(load_faces(file), index)
     matches = match_faces(index, ids, run.recipe.faces_match == "suffix")
-    run.session.tell(describe_matches(matches, file))
+    run.session.notify(describe_matches(matches, file))
     check_matches(matches, file, run.session.allow_missing)
     run.workspace.note(
         event="faces", lines=matches.lines, matched=matches.matched, missing=matches.missing

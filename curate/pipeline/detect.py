@@ -44,7 +44,7 @@ from curate.pipeline.shard import (
     iter_batches,
     note_models,
 )
-from curate.pipeline.tools import check_recipe, open_tools, pin_files
+from curate.pipeline.tools import open_tools, prepare_recipe
 from curate.pipeline.workspace import Workspace, check_local, describe_recipe_clash, libraries
 from curate.recipe import Recipe
 from curate.report.text import typeset
@@ -247,9 +247,7 @@ def _configure(
     recipe, session = configure(recipe, session, options)
     if session.faces is not None:
         raise UsageError("detect finds faces and takes none; drop the file of faces")
-    recipe = pin_files(recipe, session)
-    check_recipe(recipe)
-    return recipe, session
+    return prepare_recipe(recipe, session), session
 
 
 def _open(

@@ -28,11 +28,13 @@ from curate.pipeline.given_faces import (
     save_face_index,
 )
 from curate.pipeline.image import Tools
-from curate.pipeline.session import Session, workers_for
+from curate.pipeline.progress import show_progress
+from curate.pipeline.session import Session, configure, workers_for
 from curate.pipeline.shard import process
-from curate.pipeline.tools import check_recipe, open_tools, pin_files
+from curate.pipeline.tools import open_tools, prepare_recipe
 from curate.pipeline.workspace import check_paths
 from curate.recipe import Recipe
+from curate.report.text import format_duration
 from curate.storage.errors import describe_os_error
 
 _SAMPLE = 24
@@ -92,39 +94,55 @@ class Preview:
             f"Sample of {sample.images}: {sample.images_with_faces} images with "
             f"{sample.faces} faces, {sample.withheld} would be withheld.",
             *(f"  {line}" for line in self.withheld),
-            f"About {_duration(self.seconds)} with {self.workers} workers. Nothing was written.",
+            f"About {format_duration(self.seconds)} with {self.workers} workers. "
+            "Nothing was written.",
         ]
         return "\n".join(lines)
 
 
-def preview(source: str | Path, out: str | Path, recipe: Recipe, session: Session) -> Preview:
+def preview(
+    source: str | Path,
+    out: str | Path,
+    recipe: Recipe | None = None,
+    session: Session | None = None,
+    *,
+    quiet: bool = False,
+    **options: Any,
+) -> Preview:
     """Run a recipe on a random sample of a dataset and estimate a whole run.
+
+    >>> curate.preview("photos", "out", profile="thorough").seconds    # doctest: +SKIP
+    41.3
 
     Args:
         source: path or URI of the dataset; only read.
         out: the output folder of a run; only checked.
-        recipe: what a run would do.
-        session: how it would run.
+        recipe: what a run would do, or None for the defaults.
+        session: how it would run, or None for the defaults.
+        quiet: show no messages.
+        options: fields of `Recipe` and of `Session`; they override both.
 
     Raises:
         UsageError: as for a run.
         DataError: as for a run.
         SetupError: as for a run.
     """
+    recipe, session = configure(recipe, session, options)
+    recipe = prepare_recipe(recipe, session)
     try:
-        return _preview(source, out, pin_files(recipe, session), session)
+        with show_progress(session, quiet) as session:
+            return _preview(source, out, recipe, session)
     except OSError as error:
         raise describe_os_error(error, source, "read") from error
 
 
 def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Session) -> Preview:
     started = time.perf_counter()
-    check_recipe(recipe)
     folder = open_source(str(source), session.layout)
     check_paths(source, out)
     notes = list(folder.check())
     for line in (describe(folder), *notes):
-        session.tell(escape_unprintable(line))
+        session.notify(escape_unprintable(line))
     sample, splits = draw_sample(folder.records(), random.Random(recipe.seed))  # noqa: S311
     limits = Limits(recipe.drop_keys, recipe.include)
     others = Counter(
@@ -166,7 +184,7 @@ def open_sample_tools(recipe: Recipe, session: Session, source: Source) -> Itera
             save_face_index(load_faces(session.faces), index)
             ids = (record.id for record in source.records())
             matches = match_faces(index, ids, recipe.faces_match == "suffix")
-            session.tell(describe_matches(matches, session.faces))
+            session.notify(describe_matches(matches, session.faces))
             check_matches(matches, session.faces, session.allow_missing)
         yield open_tools(recipe, index, session.weights)
 
@@ -188,11 +206,3 @@ def draw_sample(
 
 def _describe(entry: ManifestEntry) -> str:
     return f"{entry.id}: {entry.reason}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -31,7 +31,7 @@ def show_progress(session: Session, quiet: bool) -> Iterator[Session]:
         yield replace(
             session,
             watch=watch if session.watch is ignore else session.watch,
-            tell=make_teller(quiet) if session.tell is ignore else session.tell,
+            notify=make_notifier(quiet) if session.notify is ignore else session.notify,
         )
 
 
@@ -49,7 +49,7 @@ def show_steps(quiet: bool) -> Iterator[Callable[[Step], None]]:
         yield lambda now: show(now, {}, now.done)
 
 
-def make_teller(quiet: bool) -> Callable[[str], None]:
+def make_notifier(quiet: bool) -> Callable[[str], None]:
     """Return a function that prints a message on stderr, or ignores it."""
     if quiet or sys.stderr is None:
         return ignore

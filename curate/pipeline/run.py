@@ -114,7 +114,7 @@ def hold(
 
 def _hold_setup(leases: Leases, session: Session) -> Any:
     return leases.hold(
-        _SETUP, lambda holder: session.tell(f"Waiting for {holder}, which prepares this run.")
+        _SETUP, lambda holder: session.notify(f"Waiting for {holder}, which prepares this run.")
     )
 
 
@@ -144,7 +144,7 @@ def begin(run: Run[R], facts: str = store.RUN, strict: bool = False) -> Plan:
             notes = list(run.source.check(strict))
             plan = _list_source(run)
             for line in (*_describe(run.source), *notes):
-                session.tell(escape_unprintable(line))
+                session.notify(escape_unprintable(line))
         else:
             workspace.settle(run.recipe, joined)
             plan = joined
@@ -305,7 +305,7 @@ def run_shards(run: Run[R], plan: Plan, job: Job) -> Done:
             times.update(event.result.times if event.result is not None else {})
         session.watch(_snapshot(queue, resumed, in_work))
     if session.profile_time:
-        session.tell(format_times(times, done))
+        session.notify(format_times(times, done))
     if queue.counts["images"] < queue.images:
         raise PausedError(
             f"paused after {queue.counts['images']} of {queue.images} images; "

@@ -95,10 +95,10 @@ class Session:
             on the same OUT is taken over.
         update: whether a finished OUT is brought up to date with ``faces``; only images whose
             faces, review state or bytes differ are obfuscated again.
-        profile_time: whether `tell` is given the CPU time by stage at the end.
+        profile_time: whether `notify` is given the CPU time by stage at the end.
         sign: an SSH key that signs the manifest at the end, or None.
         watch: called with the progress of the run.
-        tell: called with messages for the user, a line each.
+        notify: called with messages for the user, a line each.
         stop: when set, the shards in work are finished and the run pauses.
 
     Raises:
@@ -121,7 +121,7 @@ class Session:
     profile_time: bool = False
     sign: Path | None = None
     watch: Callable[[Snapshot], None] = ignore
-    tell: Callable[[str], None] = ignore
+    notify: Callable[[str], None] = ignore
     stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:

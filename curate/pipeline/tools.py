@@ -42,18 +42,20 @@ def detector_options(recipe: Recipe, weights: Path | None) -> DetectorOptions:
         device=recipe.device,
         weights=weights,
         family=recipe.detector_family,
-        self_test=False,  # `pin_files` has done it, once for all processes
+        self_test=False,  # `prepare_recipe` has done it, once for all processes
     )
 
 
-def pin_files(recipe: Recipe, session: Session) -> Recipe:
-    """Return the recipe with the digests of the user's files.
+def prepare_recipe(recipe: Recipe, session: Session) -> Recipe:
+    """Return the recipe with the digests of the user's files, checked before any work begins.
 
     A provided network is tried on a packaged picture, unless the session skips that.
 
     Raises:
-        UsageError: if the recipe names the digest of another file, or of a file that is not given.
+        UsageError: if a name or an option is unknown, or the recipe names the digest of another
+            file, or of a file that is not given.
         DataError: if such a file cannot be read.
+        MissingExtraError: if a required package is not installed.
     """
     pinned = replace(
         recipe,
@@ -64,6 +66,7 @@ def pin_files(recipe: Recipe, session: Session) -> Recipe:
         options = detector_options(recipe, session.weights)
         if detectors.DETECTORS.check(options.detector).brings_file:
             detectors.make(replace(options, self_test=True))
+    check_recipe(pinned)
     return pinned
 
 

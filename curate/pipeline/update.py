@@ -108,11 +108,11 @@ def tell_changes(run: Run[Recipe]) -> None:
         total += now is not None
         gone += now is None
         changed += now is not None and now != earlier
-    run.session.tell(
+    run.session.notify(
         f"Images that differ from the output before: {changed:,} of {total:,}"
         + (f"; no longer in SOURCE: {gone:,}." if gone else ".")
     )
     beside = sorted({path.name for path in workspace.out.iterdir()} - {*_OWN, workspace.root.name})
     stale = [*beside, *([f"{store.MANIFEST}/{REVIEW}"] if (before / REVIEW).is_file() else [])]
     if stale:
-        run.session.tell(f"Make again what is of the output before: {', '.join(stale)}.")
+        run.session.notify(f"Make again what is of the output before: {', '.join(stale)}.")

@@ -25,7 +25,7 @@ from curate.manifest.checksums import Coverage, check_checksums
 from curate.manifest.files import Problem
 from curate.manifest.others import describe_notes
 from curate.pipeline.object_output import fetched
-from curate.pipeline.progress import make_teller, show_steps
+from curate.pipeline.progress import make_notifier, show_steps
 from curate.pipeline.run_check import RunCheck, iter_run_problems
 from curate.pipeline.session import Session, Step, usable_cores
 from curate.storage.errors import describe_os_error
@@ -165,7 +165,7 @@ def verify(
         if str(out).startswith(_HUB) or (Path(out) / store.MANIFEST / store.FILES).is_file():
             if signed_by is not None:
                 raise UsageError("--signed-by is for the output of a run, not a published dataset")
-            checked, problems = _open_published(str(out), source, full, make_teller(quiet))
+            checked, problems = _open_published(str(out), source, full, make_notifier(quiet))
         else:
             checked, problems = _open_check(Path(out), source, session, watch)
             keys = None if signed_by is None else Path(signed_by)
@@ -231,13 +231,13 @@ def _iter_twins(out: Path, source: str, workers: int) -> Iterator[Problem]:
 
 
 def _open_published(
-    uri: str, source: str | Path | None, full: bool, tell: Callable[[str], None]
+    uri: str, source: str | Path | None, full: bool, notify: Callable[[str], None]
 ) -> tuple[str, Iterator[Problem]]:
     """What a check of a published dataset covers, and the problems that it finds."""
     if source is not None:
         raise UsageError("--source is for the output of a run, not for a published dataset")
     how = "every file" if full or not uri.startswith(_HUB) else "every digest and a sample"
-    problems = CHECKS.resolve(store.FILES)(uri, full, tell)
+    problems = CHECKS.resolve(store.FILES)(uri, full, notify)
     return f"{how} checked against the public manifest", problems
 
 

@@ -95,7 +95,7 @@ class ReviewState:
 def start_review(
     source: str | Path | None,
     options: ReviewOptions | None = None,
-    tell: Callable[[str], None] = print,
+    notify: Callable[[str], None] = print,
     browser: bool = True,
     stop: threading.Event | None = None,
 ) -> ReviewState:
@@ -106,7 +106,7 @@ def start_review(
     Args:
         source: the dataset; only read. None where ``run`` is reviewed without it.
         options: how.
-        tell: called with a line for the user; one of them is the page's address alone.
+        notify: called with a line for the user; one of them is the page's address alone.
         browser: whether to open the page in a browser.
         stop: when set, the server ends; Ctrl-C ends it too.
 
@@ -119,9 +119,9 @@ def start_review(
     check_extra()
     from curate.review import server  # Starlette and uvicorn come with an extra
 
-    with opened(source, options, tell) as (review, path):
+    with opened(source, options, notify) as (review, path):
         if review.measure is not None:
-            tell(describe_sample(review.measure()))
+            notify(describe_sample(review.measure()))
         port, token = folder.load_server(path)
         try:
             listener = server.open_socket(port if options.port is None else options.port)
@@ -132,10 +132,10 @@ def start_review(
         port = listener.getsockname()[1]
         folder.save_server(path, port, token)
         address = f"http://{server.HOST}:{port}/?token={token}"
-        tell("Review in the browser; Ctrl-C ends the server, and nothing is lost:")
-        tell(address)
+        notify("Review in the browser; Ctrl-C ends the server, and nothing is lost:")
+        notify(address)
         if browser and not _open_browser(address):
-            tell("No browser could be opened here; open the line above in one.")
+            notify("No browser could be opened here; open the line above in one.")
         server.serve(server.build_app(review, token), listener, stop)
         status = review.describe(options.reviewer or _name_user())
     return ReviewState(
@@ -174,7 +174,7 @@ def check_extra() -> None:
 
 @contextmanager
 def opened(
-    source: str | Path | None, options: ReviewOptions, tell: Callable[[str], None] = print
+    source: str | Path | None, options: ReviewOptions, notify: Callable[[str], None] = print
 ) -> Iterator[tuple[LiveReview, Path]]:
     """Everything behind the page, without a server: the review and its folder."""
     inputs = Inputs(
@@ -198,7 +198,7 @@ def opened(
         journal = stack.enter_context(Journal(path, header))
         folder.save_inputs(path, inputs)
         if journal.note:
-            tell(journal.note)
+            notify(journal.note)
         items = Items(
             path / folder.QUEUE,
             _order(list_items, options, groups, plan, path),
@@ -216,7 +216,7 @@ def opened(
         review = LiveReview(items, journal, pictures, setting)
         if plan is not None:
             review.measure = _measure(review, plan)
-        _replay(review, path, tell)
+        _replay(review, path, notify)
         yield review, path
 
 
@@ -271,10 +271,12 @@ def _learn_factors(
     return priority.group_factors(seen)
 
 
-def _replay(review: LiveReview, path: Path, tell: Callable[[str], None]) -> None:
+def _replay(review: LiveReview, path: Path, notify: Callable[[str], None]) -> None:
     elsewhere = sum(not review.replay(number, event) for number, event in iter_events(path))
     if elsewhere:
-        tell(f"{elsewhere:,} earlier decisions are about images outside this queue; they are kept.")
+        notify(
+            f"{elsewhere:,} earlier decisions are about images outside this queue; they are kept."
+        )
 
 
 def _describe(options: ReviewOptions, inputs: Inputs, header: Mapping[str, Any]) -> Setting:

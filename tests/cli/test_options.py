@@ -15,7 +15,7 @@ import pytest
 
 from curate.cli.group import DefaultGroup
 from curate.cli.main import group
-from curate.cli.options import build_recipe
+from curate.cli.recipe import build_recipe
 from curate.core.errors import UsageError
 
 # Options whose meaning differs between commands for the reason given.

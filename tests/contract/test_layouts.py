@@ -284,7 +284,7 @@ def test_what_is_malformed_is_one_line_and_nothing_is_written(
     damage(source)
     told: list[str] = []
     with pytest.raises(CurateError, match=line) as caught:
-        curate.blur(source, tmp_path / "out", Recipe(), Session(layout=layout, tell=told.append))
+        curate.blur(source, tmp_path / "out", Recipe(), Session(layout=layout, notify=told.append))
     assert isinstance(caught.value, DataError)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
@@ -344,7 +344,7 @@ def test_malformed_annotations_do_not_stop_obfuscation(layout: str, tmp_path: Pa
             damage(source)
     ids = {path for path in example.splits if (source / path).exists()}
     faces = save_no_faces(ids, tmp_path / "faces.parquet")
-    session = Session(layout=layout, faces=faces, workers=1, tell=told.append)
+    session = Session(layout=layout, faces=faces, workers=1, notify=told.append)
     recipe = Recipe(include=("*.json", "*.jsonl", "*.csv", "*.parquet", "*.xml", "*.txt", "*.yaml"))
     curate.blur(source, tmp_path / "out", recipe, session)
     assert any("; the first: " in line for line in told)

@@ -366,7 +366,7 @@ def test_a_new_version_deletes_what_left_and_says_what_changed(hub: Hub, place: 
 def test_a_person_can_have_their_image_removed(hub: Hub, out: Path) -> None:
     push(out)
     told: list[str] = []
-    report = push(out, withdraw=("train/cat/00001.bmp",), tell=told.append)
+    report = push(out, withdraw=("train/cat/00001.bmp",), notify=told.append)
     assert "data/train/cat/00001.bmp" not in hub.tree(REPO)
     assert report.version == "1.0.1"
     assert not (out / "data/train/cat/00001.bmp").exists()

@@ -415,7 +415,7 @@ def test_images_without_an_entry_end_the_run_unless_allowed(small: Path, tmp_pat
     faces.write_text(json.dumps([{"url": url, "bboxes": []} for url in urls]))
     said: list[str] = []
     with pytest.raises(DataError, match=r"no entry for 5 images, such as '1.png'"):
-        curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces, tell=said.append))
+        curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces, notify=said.append))
     assert said[0] == "SOURCE is imagefolder: a folder of images."
     assert "1 images of SOURCE" in said[1]
     assert "1 of its 2 ids are not in SOURCE" in said[1]

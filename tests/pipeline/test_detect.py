@@ -15,7 +15,7 @@ from curate.core.geometry import covered
 from curate.layouts.faces import SUFFIXES
 from curate.manifest.faces import iter_faces, load_faces_info
 from curate.manifest.store import iter_entries
-from curate.pipeline.tools import pin_files
+from curate.pipeline.tools import prepare_recipe
 
 FAST = Recipe(profile="fast", shard_size=3)
 
@@ -170,7 +170,7 @@ def test_the_sidecar_of_an_export_is_part_of_the_recipe(
     for text in (sidecar.read_text(), ""):
         sidecar.write_text(text)
         session = Session(faces=faces, allow_missing=True)
-        digests.append(pin_files(FAST, session).faces_sha256)
+        digests.append(prepare_recipe(FAST, session).faces_sha256)
     sidecar.write_text("[]\n")
     with pytest.raises(DataError, match=r"line 1, is not an id with a sha256"):
         curate.blur(photos, tmp_path / "out", FAST, faces=faces, allow_missing=True)

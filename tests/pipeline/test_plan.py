@@ -11,7 +11,9 @@ from click.testing import CliRunner
 import curate
 from curate.cli.main import group
 from curate.core.errors import UsageError
-from curate.pipeline.plan import Estimate, PlanOptions, format_bytes, format_duration
+from curate.pipeline.estimate import Estimate
+from curate.pipeline.plan import PlanOptions
+from curate.report.text import format_bytes, format_duration
 from tests.conftest import ROOT
 
 

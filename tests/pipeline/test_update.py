@@ -384,7 +384,7 @@ def test_the_key_of_published_ids_is_kept_and_changes_and_stale_files_are_told(
     (tmp_path / "out/manifest/review.json").write_text("{}")
     (tmp_path / "out/README.md").write_text("# Card\n")
     told: list[str] = []
-    blur(source, tmp_path / "out", second, update=True, tell=told.append)
+    blur(source, tmp_path / "out", second, update=True, notify=told.append)
     assert (tmp_path / "out/manifest/key.txt").read_text() == "00" * 32 + "\n"
     assert f"Images that differ from the output before: 1 of {len(names(source))}." in told
     assert "Make again what is of the output before: README.md, manifest/review.json." in told

@@ -102,7 +102,7 @@ def _rebalance(
     with _held(task, workspace, options, session, index) as (run, findings):
         _execute(run, findings, task, index)
     if note := describe_notes(workspace.out / MANIFEST):
-        session.tell(f"{note}; check them before you publish OUT.")
+        session.notify(f"{note}; check them before you publish OUT.")
     return Correction(to_dict(findings), Path(out), seconds=time.time() - began)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from curate.cli.impact import BATCH, CLASSES, group_options
+from curate.cli.interrupt import stop_on_interrupt
 from curate.cli.options import DEVICE, LABELS, LAYOUT, PATH, SEED, SOURCE
 from curate.cli.output import check_outputs, report_options, write_report
-from curate.cli.progress import stop_on_interrupt
 from curate.core.errors import UsageError
 from curate.impact.models import MODELS
 from curate.impact.predictions.control_arms import CONTROLS

@@ -166,12 +166,12 @@ def _open(original: str, obfuscated: Path, options: EvaluateOptions, session: Se
     datasets = open_datasets(original, obfuscated, session.layout)
     arms = _choose_arms(options, datasets)
     if datasets.run is None and (obfuscated.parent / MANIFEST / RUN).is_file():
-        session.tell(
+        session.notify(
             f"{obfuscated} is the data folder of a run; give {obfuscated.parent} to use its "
             "manifest."
         )
     for line in datasets.original.check():
-        session.tell(line)
+        session.notify(line)
     spec = choose_model(options.model, datasets.original, options.labels is not None)
     classifier = open_model(spec, device)
     classes = find_model_classes(options.classes, classifier)
@@ -181,7 +181,7 @@ def _open(original: str, obfuscated: Path, options: EvaluateOptions, session: Se
 
     def leave_out(name: str, why: WithheldError) -> None:
         left_out[why.code] += 1
-        session.tell(f"{name!r} is left out: {why.detail}")
+        session.notify(f"{name!r} is left out: {why.detail}")
 
     predictor = Predictor(
         reader=datasets.open_reader(),
@@ -212,7 +212,7 @@ def _open_obfuscation(datasets: PairedDatasets, session: Session) -> Obfuscation
     recipe = Recipe.from_dict(datasets.run["recipe"])
     obfuscator, recorded = open_obfuscator(recipe), datasets.run["obfuscator"]
     if obfuscator.version != recorded["version"]:
-        session.tell(
+        session.notify(
             f"The manifest was written with version {recorded['version']} of {recorded['name']}; "
             f"random regions are hidden with version {obfuscator.version}."
         )

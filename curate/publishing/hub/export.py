@@ -15,13 +15,13 @@ from curate.publishing.hub.content import load_verified
 _DRAFT = ".partial"
 
 
-def export_tree(files: Sequence[LocalFile], place: str, tell: Callable[[str], None]) -> None:
+def export_tree(files: Sequence[LocalFile], place: str, notify: Callable[[str], None]) -> None:
     """Write every file, the card last; files that are there already are compared and kept.
 
     Args:
         files: the whitelist.
         place: a folder or an address.
-        tell: called with a line for the user.
+        notify: called with a line for the user.
 
     Raises:
         UsageError: if the place holds files of something else.
@@ -42,7 +42,7 @@ def export_tree(files: Sequence[LocalFile], place: str, tell: Callable[[str], No
                 _write(system, target, file)
     except OSError as error:
         raise SetupError(f"--to {place!r} cannot be written: {error}") from None
-    tell(f"wrote {len(ordered):,} files to {place}")
+    notify(f"wrote {len(ordered):,} files to {place}")
 
 
 def _refuse_strangers(system: Any, root: str, known: set[str], place: str) -> None:

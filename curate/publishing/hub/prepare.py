@@ -47,7 +47,7 @@ class PushOptions:
         to: a folder or an fsspec URL to write to, instead of the Hub.
         workers: processes for verification.
         watch: called after every commit.
-        tell: called with a line for the user.
+        notify: called with a line for the user.
     """
 
     public: bool = False
@@ -64,7 +64,7 @@ class PushOptions:
     to: str | None = None
     workers: int | None = None
     watch: Callable[[Progress], None] = field(default=lambda _: None)
-    tell: Callable[[str], None] = field(default=lambda _: None)
+    notify: Callable[[str], None] = field(default=lambda _: None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def prepare(out: Path, options: PushOptions, folder: Path) -> Prepared:
         cards.append(make_card(dataset, replace(own, form=None)))
     gate.check_card(out, cards)
     for note in card.notes:
-        options.tell(note)
+        options.notify(note)
     return _build(dataset, card, folder, options)
 
 
@@ -118,7 +118,7 @@ def _build(dataset: Dataset, card: Card, folder: Path, options: PushOptions) -> 
         raise DataError(f"{dataset.out} changed while it was prepared; run the same command again")
 
     def watch(name: str, images: int) -> None:
-        options.tell(f"wrote {name}")
+        options.notify(f"wrote {name}")
 
     files = list(convert.iter_files(dataset, card.form, staging, watch))
     shutil.rmtree(made, ignore_errors=True)

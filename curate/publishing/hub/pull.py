@@ -57,7 +57,7 @@ def parse_place(place: str) -> tuple[str, str | None]:
     return check_repo_id(name), revision or None
 
 
-def pull(place: str, out: str | Path, tell: Callable[[str], None] = lambda _: None) -> PullReport:
+def pull(place: str, out: str | Path, notify: Callable[[str], None] = lambda _: None) -> PullReport:
     """Download a dataset that ``push`` has published.
 
     OUT appears when every file is there and has the digest that the public manifest lists. An
@@ -66,7 +66,7 @@ def pull(place: str, out: str | Path, tell: Callable[[str], None] = lambda _: No
     Args:
         place: ``owner/name`` or ``owner/name@revision``.
         out: a new folder.
-        tell: called with a line for the user.
+        notify: called with a line for the user.
 
     Raises:
         UsageError: if the place is not of that form, or OUT exists.
@@ -80,7 +80,7 @@ def pull(place: str, out: str | Path, tell: Callable[[str], None] = lambda _: No
     target = Path(out)
     if target.exists() or target.is_symlink():
         raise UsageError(f"OUT {str(out)!r} exists; choose a new folder")
-    remote = Remote(repo_id, tell)
+    remote = Remote(repo_id, notify)
     commit = remote.head(revision)
     partial = target.with_name(f".{target.name}.curate-pull")
     if partial.is_symlink():
@@ -154,13 +154,13 @@ def _remove_others(folder: Path, known: set[str]) -> None:
             path.unlink()
 
 
-def verify_published(place: str, full: bool, tell: Callable[[str], None]) -> Iterator[Problem]:
+def verify_published(place: str, full: bool, notify: Callable[[str], None]) -> Iterator[Problem]:
     """Check a published dataset on the Hub, or one that was pulled.
 
     Args:
         place: ``hf:owner/name[@revision]``, or a folder.
         full: whether every file is downloaded, rather than a sample.
-        tell: called with a line for the user.
+        notify: called with a line for the user.
 
     Raises:
         DataError: if it has no public manifest.
@@ -171,6 +171,6 @@ def verify_published(place: str, full: bool, tell: Callable[[str], None]) -> Ite
         yield from iter_problems(LocalTree(Path(place)), full=True)
         return
     repo_id, revision = parse_place(place)
-    remote = Remote(repo_id, tell)
+    remote = Remote(repo_id, notify)
     with tempfile.TemporaryDirectory() as folder:
         yield from iter_problems(RemoteTree(remote, remote.head(revision), Path(folder)), full)

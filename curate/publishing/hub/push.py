@@ -120,7 +120,7 @@ def _export(out: Path, place: str, options: PushOptions, folder: Path) -> PushRe
     """Write the same tree through the same gate to a folder or an fsspec URL."""
     _withdraw(out, options)
     prepared = prepare(out, options, folder)
-    export_tree(prepared.files, place, options.tell)
+    export_tree(prepared.files, place, options.notify)
     return _report(prepared, place)
 
 
@@ -134,7 +134,7 @@ def _state_folder(out: Path, options: PushOptions) -> Path:
 
 def _push(out: Path, repo_id: str, options: PushOptions, folder: Path) -> PushReport:
     datasets.open_dataset(out)  # what is no OUT is refused before anybody is asked
-    remote = Remote(repo_id, options.tell)
+    remote = Remote(repo_id, options.notify)
     remote.check_token()
     _withdraw(out, options)
     prepared = prepare(out, options, folder)
@@ -151,7 +151,7 @@ def _push(out: Path, repo_id: str, options: PushOptions, folder: Path) -> PushRe
     if options.gated:
         remote.gate(options.gated)
     upload = Upload(
-        remote=remote, folder=folder, state=state, watch=options.watch, tell=options.tell
+        remote=remote, folder=folder, state=state, watch=options.watch, notify=options.notify
     )
     notice = save_notice(folder / WORK, _notice_header(prepared.card))
     head = send(upload, prepared.files, notice)
@@ -175,11 +175,11 @@ def _withdraw(out: Path, options: PushOptions) -> None:
         return
     mentions = withdraw(datasets.open_dataset(out), options.withdraw)
     if mentions:
-        options.tell(
+        options.notify(
             f"annotation files still name a withdrawn image: {', '.join(mentions)}; edit the "
             "original and run curate blur again if that matters"
         )
-    options.tell(
+    options.notify(
         "earlier revisions of a repository still hold what was withdrawn; to erase them, squash "
         "its history and delete its LFS files in the repository's settings"
     )
@@ -206,7 +206,7 @@ def _bump(
     head, mark, tail = text.partition("\n[[changelog]]")
     text = f"{head}\n{block}{mark}{tail}" if mark else f"{text.rstrip()}\n\n{block}"
     save_text(path, text)
-    options.tell(f"the repository has version {found.version}; this one is {version}")
+    options.notify(f"the repository has version {found.version}; this one is {version}")
     write_card(out, CardOptions(template=options.template, reports=options.reports,
                                 form=options.form))  # fmt: skip
     return prepare(out, options, folder)

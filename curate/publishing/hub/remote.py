@@ -48,13 +48,13 @@ class Remote:
 
     Args:
         repo_id: ``owner/name``.
-        tell: called with a line for the user when a request is retried.
+        notify: called with a line for the user when a request is retried.
 
     Raises:
         MissingExtraError: if ``huggingface_hub`` is not installed.
     """
 
-    def __init__(self, repo_id: str, tell: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, repo_id: str, notify: Callable[[str], None] = lambda _: None) -> None:
         try:
             import huggingface_hub
             import huggingface_hub.utils
@@ -75,7 +75,7 @@ class Remote:
         self._hub.utils.get_session().timeout = (
             CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S, ANSWER_TIMEOUT_S, None
         )  # fmt: skip
-        self._tell = tell
+        self._notify = notify
 
     @property
     def url(self) -> str:
@@ -278,4 +278,4 @@ class Remote:
                     file.write(block)
 
     def _try(self, doing: str, call: Callable[[], _T]) -> _T:
-        return retry(call, self._tell, doing, self.repo_id)
+        return retry(call, self._notify, doing, self.repo_id)

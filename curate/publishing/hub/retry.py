@@ -27,12 +27,12 @@ class MissingRepositoryError(DataError):
     """There is no such repository, or the token may not see it."""
 
 
-def retry(call: Callable[[], _T], tell: Callable[[str], None], doing: str, repo_id: str) -> _T:
+def retry(call: Callable[[], _T], notify: Callable[[str], None], doing: str, repo_id: str) -> _T:
     """Call again after errors that pass; every other error becomes one line.
 
     Args:
         call: what is done; safe to do again.
-        tell: called with a line before each wait.
+        notify: called with a line before each wait.
         doing: what is done, for messages.
         repo_id: where.
     """
@@ -43,17 +43,17 @@ def retry(call: Callable[[], _T], tell: Callable[[str], None], doing: str, repo_
         except _PassingError as error:
             if attempt == ATTEMPTS - 1:
                 break
-            pause(error.wait, attempt, tell, str(error))
+            pause(error.wait, attempt, notify, str(error))
             last = error
     raise SetupError(
         f"{doing} {repo_id} failed {ATTEMPTS} times ({last}); run the same command again to go on"
     )
 
 
-def pause(wait: float | None, attempt: int, tell: Callable[[str], None], why: str) -> None:
+def pause(wait: float | None, attempt: int, notify: Callable[[str], None], why: str) -> None:
     """Wait before another attempt, as long as the server asks, else longer each time."""
     seconds = min(LONGEST_WAIT_S, 2.0**attempt if wait is None else wait)
-    tell(f"{why}; trying again in {seconds:g} s")
+    notify(f"{why}; trying again in {seconds:g} s")
     sleep(seconds)
 
 

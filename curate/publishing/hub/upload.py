@@ -108,14 +108,14 @@ class Upload:
         folder: where the state is.
         state: how far it is.
         watch: called after every commit.
-        tell: called with a line for the user.
+        notify: called with a line for the user.
     """
 
     remote: Remote
     folder: Path
     state: State
     watch: Callable[[Progress], None] = field(default=lambda _: None)
-    tell: Callable[[str], None] = field(default=lambda _: None)
+    notify: Callable[[str], None] = field(default=lambda _: None)
 
 
 def settle_head(upload: Upload) -> str:
@@ -209,7 +209,7 @@ def _commit(upload: Upload, batch: Batch, parent: str) -> str:
                     f"sending files to {upload.remote.repo_id} failed {attempt + 1} times "
                     f"({error}); run the same command again to go on"
                 ) from None
-            pause(getattr(error, "wait", None), attempt, upload.tell, str(error))
+            pause(getattr(error, "wait", None), attempt, upload.notify, str(error))
     upload.state.finish(upload.folder, head)
     return head
 

@@ -281,7 +281,7 @@ def test_withheld_images_are_counted_and_left_out(source: Path, tmp_path: Path) 
     told: list[str] = []
     shutil.copy(photos / "val/red/002.jpg", made / "data/val/red/002.jpg")
     plain = replace(trial, obfuscated=made / "data")
-    answer = evaluate(plain, Session(tell=told.append))
+    answer = evaluate(plain, Session(notify=told.append))
     assert check_schema(answer)["model"]["undecoded"] == 1
     assert "Images left out because they could not be decoded: 1." in answer.notes
     assert any(line.startswith("'val/red/002.jpg' is left out: ") for line in told)

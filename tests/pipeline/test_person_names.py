@@ -8,7 +8,7 @@ import pytest
 
 import curate
 from curate import Recipe
-from curate.pipeline.output import count_names, find_names, is_name_of_file
+from curate.pipeline.person_names import count_names, find_names, is_name_of_file
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Progress and interruption of commands."""
+"""Interruption of commands: the first Ctrl-C finishes the work in progress, the second stops."""
 
 from __future__ import annotations
 
@@ -9,12 +9,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 import click
-
-from curate.pipeline.progress import make_teller as telling
-from curate.pipeline.progress import show_snapshots as watching
-from curate.pipeline.progress import show_steps as watching_steps
-
-__all__ = ["stop_on_interrupt", "telling", "watching", "watching_steps"]
 
 
 @contextmanager

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from curate.cli.progress import watching_steps
 from curate.pipeline import progress as steps
+from curate.pipeline.progress import show_steps
 from curate.pipeline.session import Step
 
 
@@ -20,23 +20,23 @@ def test_a_log_file_gets_a_line_for_each_step_and_now_and_then(
 ) -> None:
     moments = iter([0.0, 0.5, 1.0, 61.0, 62.0])
     monkeypatch.setattr(steps.time, "monotonic", lambda: next(moments))
-    with watching_steps(quiet=False) as watch:
+    with show_steps(quiet=False) as watch:
         for done in (1, 2000, 3000):
             watch(Step("comparing", "images", done, 5000))
         watch(Step("counting", "images", 7, None))
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     lines = [
         "comparing: 1 of 5,000 images",
         "comparing: 3,000 of 5,000 images",
         "counting: 7 images",
     ]
-    assert (said.out, said.err.splitlines()) == ("", lines)
+    assert (printed.out, printed.err.splitlines()) == ("", lines)
 
 
 def test_a_terminal_gets_a_bar_for_each_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with watching_steps(quiet=False) as watch:
+    with show_steps(quiet=False) as watch:
         watch(Step("comparing", "images", 3, 3))
         watch(Step("explaining", "images", 2, 2))
     assert "comparing: 100%" in terminal.getvalue()
@@ -44,6 +44,6 @@ def test_a_terminal_gets_a_bar_for_each_stage(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    with watching_steps(quiet=True) as watch:
+    with show_steps(quiet=True) as watch:
         watch(Step("comparing", "images", 3, 3))
     assert capsys.readouterr().err == ""
