@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from curate.impact.predictions.run import measure_impact as measure_impact
     from curate.impact.train.options import TrainOptions as TrainOptions
     from curate.impact.train.run import train_impact as train_impact
-    from curate.manifest.checksums import seal_manifest as seal_manifest
+    from curate.manifest.checksums import write_checksums as write_checksums
     from curate.manifest.diff import diff_manifests as diff_manifests
     from curate.manifest.publish import publish_manifest as publish_manifest
     from curate.manifest.show import load_manifest as load_manifest
@@ -141,12 +141,12 @@ _TARGETS = {
     "redo_reviewed": "curate.review.export:redo_reviewed",
     "replay": "curate.pipeline.replay:replay",
     "report_review": "curate.review.summary:report_review",
-    "seal_manifest": "curate.manifest.checksums:seal_manifest",
     "start_review": "curate.review.run:start_review",
     "suggest_splits": "curate.balance.splits:suggest_splits",
     "train_impact": "curate.impact.train.run:train_impact",
     "verify": "curate.pipeline.verify:verify",
     "write_card": "curate.publishing.card.run:write_card",
+    "write_checksums": "curate.manifest.checksums:write_checksums",
 }
 
 __all__ = [
@@ -202,12 +202,12 @@ __all__ = [
     "redo_reviewed",
     "replay",
     "report_review",
-    "seal_manifest",
     "start_review",
     "suggest_splits",
     "train_impact",
     "verify",
     "write_card",
+    "write_checksums",
 ]
 
 

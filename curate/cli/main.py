@@ -34,7 +34,7 @@ COMMANDS = {
     "card": "write a dataset card and Croissant from a manifest and its reports",
     "push": "upload a finished dataset to the Hugging Face Hub, or export it",
     "pull": "download a published dataset and check every byte",
-    "manifest": "show, compare, publish, seal and sign manifests",
+    "manifest": "show, compare, publish, checksum and sign manifests",
     "replay": "repeat a recorded run and compare the outputs",
 }
 

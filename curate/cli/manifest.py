@@ -16,7 +16,7 @@ from curate.core.records import escape_unprintable
 
 @click.group()
 def command() -> None:
-    """Show, compare, publish and seal manifests."""
+    """Show, compare, publish, checksum and sign manifests."""
 
 
 @command.command(short_help="show what a run did, and what it withheld")
@@ -95,16 +95,16 @@ def publish(out: Path, public: Path, min_cell: int) -> None:
 @command.command()
 @click.argument("out", type=PATH)
 @SIGN
-def seal(out: Path, sign: Path | None) -> None:
+def checksum(out: Path, sign: Path | None) -> None:
     """Write the digests of OUT's files again, and sign them.
 
     After a change of your own, such as an edited README.md, `curate verify`
-    reports that file until OUT is sealed again. What changed since the last
-    seal is listed. Without --sign, a signature is removed.
+    reports that file until this is run. What has changed since the last
+    time is listed. Without --sign, a signature is removed.
     """
-    from curate.manifest.checksums import seal_manifest
+    from curate.manifest.checksums import write_checksums
 
-    for line in seal_manifest(out, sign).to_text().splitlines():
+    for line in write_checksums(out, sign).to_text().splitlines():
         click.echo(escape_unprintable(line), err=True)
 
 

@@ -91,7 +91,7 @@ SHARE = _Share()
 @click.option("--by", metavar="NAME", help="Attribute of --groups by which a sample is stratified.")
 @click.option(
     "--duplicates", type=PATH, metavar="FILE",
-    help="JSON of curate duplicates: copies without a face whose twin has one come first.",
+    help="JSON of curate duplicates: copies without a face, of which another has one, come first.",
 )  # fmt: skip
 @click.option("--reviewer", metavar="NAME", help="Your name. [default: the user's]")
 @click.option(

@@ -28,7 +28,7 @@ _SHOWN = 50
     help="Compare pixels with SOURCE: equal outside the masks, hidden inside.",
 )
 @click.option(
-    "--twins/--no-twins",
+    "--near-duplicates/--no-near-duplicates",
     default=True,
     help="With --source: report near-duplicates of which one is not blurred. [default: on]",
 )
@@ -55,7 +55,7 @@ def command(
     /,
     out: str,
     source: str | None,
-    twins: bool,
+    near_duplicates: bool,
     signed_by: Path | None,
     full: bool,
     workers: int | None,
@@ -85,7 +85,7 @@ def command(
 
     try:
         checked = verify(
-            out, source, workers, engine=engine, twins=twins, full=full, quiet=quiet,
+            out, source, workers, engine=engine, near_duplicates=near_duplicates, full=full, quiet=quiet,
             signed_by=signed_by, on_problem=show,
         )  # fmt: skip
     except KeyboardInterrupt:

@@ -22,7 +22,7 @@ from curate.layouts.faces import table
 from curate.manifest.faces import FACES, INFO, iter_faces, load_faces_info
 from curate.storage.atomic import open_atomic
 
-TWIN = "near-duplicate"
+NEAR_DUPLICATE = "near-duplicate"
 """Detector name of a face that was found in a copy of the image only."""
 
 _HIDDEN = 0.5  # share of a box inside another from which both are one face
@@ -111,7 +111,7 @@ def _propagate(search: Search, found: Path) -> dict[str, list[Face]]:
 
 
 def _name(face: Face) -> tuple[str, ...]:
-    return tuple(sorted({*face.detectors, TWIN}))
+    return tuple(sorted({*face.detectors, NEAR_DUPLICATE}))
 
 
 def _map(box: Box, a: tuple[int, int, int], b: tuple[int, int, int], mirrored: bool) -> Box:

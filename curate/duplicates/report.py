@@ -128,7 +128,10 @@ class Duplicates(Report):
                 if group.is_contradicted
             ],
             "unblurred": [
-                {"output": name, "twins": [other for other in group.with_faces if other != name]}
+                {
+                    "output": name,
+                    "near_duplicates": [other for other in group.with_faces if other != name],
+                }
                 for group in self.groups
                 for name in group.leaks
             ],
@@ -136,42 +139,42 @@ class Duplicates(Report):
 
     def to_text(self) -> str:
         """The main figures."""
-        said = self.to_dict()
+        values = self.to_dict()
         return "\n".join(
             (
                 f"Images: {self.images:,}",
-                f"Near-duplicates: {self.copies:,}, groups: {len(said['groups']):,}",
-                f"Groups across splits: {len(said['across_splits']):,}",
+                f"Near-duplicates: {self.copies:,}, groups: {len(values['groups']):,}",
+                f"Groups across splits: {len(values['across_splits']):,}",
                 f"Groups with a face in one copy and none in another: "
-                f"{len(said['contradictions']):,}",
-                f"Unblurred outputs whose twin has a face: {len(said['unblurred']):,}",
+                f"{len(values['contradictions']):,}",
+                f"Unblurred outputs whose near-duplicate has a face: {len(values['unblurred']):,}",
             )
         )
 
     def to_page(self) -> Page:
         """Tables of the groups that matter; long lists are cut."""
-        said = self.to_dict()
+        values = self.to_dict()
         sections = (
             _section("Unblurred outputs", "Each shows a picture whose copy has a face.",
                      ("output", "copy with a face"),
-                     [(each["output"], each["twins"][0]) for each in said["unblurred"]]),
+                     [(each["output"], each["near_duplicates"][0]) for each in values["unblurred"]]),
             _section("A face in one copy only", "Review the copies in which none was found.",
                      ("without a face", "with a face"),
-                     [(each["without"][0], each["with"][0]) for each in said["contradictions"]]),
+                     [(each["without"][0], each["with"][0]) for each in values["contradictions"]]),
             _section("Across splits", "A picture in training and test data inflates results.",
                      ("splits", "images"),
                      [(", ".join(each["splits"]), ", ".join(each["images"][:3]))
-                      for each in said["across_splits"]]),
+                      for each in values["across_splits"]]),
             _section("Groups", "Every group of near-duplicates.", ("images", "count"),
-                     [(", ".join(group[:3]), f"{len(group):,}") for group in said["groups"]]),
+                     [(", ".join(group[:3]), f"{len(group):,}") for group in values["groups"]]),
         )  # fmt: skip
         return Page(
             title="Near-duplicates",
             lead=tuple(self.to_text().splitlines()),
             sections=sections,
-            verdict=f"{self.copies:,} near-duplicates in {len(said['groups']):,} groups, of "
-            f"{self.images:,} images; {len(said['unblurred']):,} outputs are not blurred although "
-            "a twin has a face.",
+            verdict=f"{self.copies:,} near-duplicates in {len(values['groups']):,} groups, of "
+            f"{self.images:,} images; {len(values['unblurred']):,} outputs are not blurred although "
+            "a near-duplicate has a face.",
             about=f"curate-dataset {curate.__version__}; hashes of 256 bits, up to "
             f"{self.threshold} of which differ; {self.unverified:,} pairs were near and did not "
             "show the same picture",

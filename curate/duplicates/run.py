@@ -102,7 +102,7 @@ def find_duplicates(
 
     Copies, re-encodings, rescaled, brighter or darker, mirrored and slightly cropped images are
     found; crops of more than about 3 % are not. With ``out``, outputs in which nothing was
-    hidden are compared with SOURCE too: one whose twin has a face is a leak.
+    hidden are compared with SOURCE too: one whose near-duplicate has a face is a leak.
 
     Args:
         source: the dataset; only read.
@@ -142,7 +142,7 @@ def iter_problems(source: str, out: Path, workers: int) -> Iterator[Problem]:
         yield Problem(
             "leak",
             f"{DATA}/{each['output']}",
-            f"no face is hidden in it, and its near-duplicate {each['twins'][0]!r} has one",
+            f"no face is hidden in it, and its near-duplicate {each['near_duplicates'][0]!r} has one",
         )
 
 

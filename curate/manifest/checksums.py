@@ -26,7 +26,7 @@ PATH = f"{MANIFEST}/{store.CHECKSUMS}"
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)\n")
 _LONGEST_LINE, _MOST_LINES = 256, 1_000_000
 _SHOWN = 10
-_HINT = "after a change of your own, run `curate manifest seal`"
+_HINT = "after a change of your own, run `curate manifest checksum`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,14 @@ class Coverage:
             shown = ", ".join(map(escape_unprintable, self.uncovered[:_SHOWN]))
             lines.append(
                 f"Not covered: {shown}{f' and {more:,} more' if more > 0 else ''}; "
-                "`curate manifest seal` adds files."
+                "`curate manifest checksum` adds files."
             )
         return "\n".join([*lines, self.signature.to_text()])
 
 
 @dataclass(frozen=True, slots=True)
-class Seal:
-    """The result of sealing an output.
+class WrittenChecksums:
+    """The result of `write_checksums`.
 
     Args:
         coverage: what is covered now.
@@ -76,15 +76,15 @@ class Seal:
     changed: tuple[str, ...]
 
     def to_text(self) -> str:
-        """What changed since the last seal, and what is covered."""
-        lines = [f"Changed since the last seal: {path}" for path in self.changed]
+        """What changed since the checksums were last written, and what is covered."""
+        lines = [f"Changed: {path}" for path in self.changed]
         return "\n".join([*lines, self.coverage.to_text()])
 
 
-def seal_manifest(out: str | Path, key: str | Path | None = None) -> Seal:
+def write_checksums(out: str | Path, key: str | Path | None = None) -> WrittenChecksums:
     """Write the digests of an output's files again, after a change of one's own, and sign them.
 
-    >>> curate.seal_manifest("out", key="~/.ssh/id_ed25519")   # doctest: +SKIP
+    >>> curate.write_checksums("out", key="~/.ssh/id_ed25519")   # doctest: +SKIP
 
     Nothing is checked: `curate.verify` does that.
 
@@ -112,7 +112,7 @@ def seal_manifest(out: str | Path, key: str | Path | None = None) -> Seal:
         (manifest / store.SIGNATURE).unlink(missing_ok=True)
         if key is not None:
             sign(manifest / store.CHECKSUMS, key)
-        return Seal(check_checksums(out)[0], changed)
+        return WrittenChecksums(check_checksums(out)[0], changed)
     except OSError as error:
         raise describe_os_error(error, out, "written") from error
 

@@ -33,7 +33,7 @@ class Problem:
     detail: str
 
 
-SEAL = frozenset({store.CHECKSUMS, store.SIGNATURE})
+CHECKSUM_FILES = frozenset({store.CHECKSUMS, store.SIGNATURE})
 """Digests of the manifest's files, and their signature."""
 
 REVIEW = "review.json"
@@ -81,7 +81,7 @@ def check_layout(out: Path, parts: int) -> Iterator[Problem]:
             is_folder = entry.is_dir(follow_symlinks=False)
             if not (is_folder if entry.name in _FOLDERS else _is_regular(entry, BESIDE)):
                 yield Problem("extra", entry.name, "is not part of this run")
-    files = frozenset({store.RUN, store.OTHERS, store.LOG, store.KEY, REVIEW, *SEAL})
+    files = frozenset({store.RUN, store.OTHERS, store.LOG, store.KEY, REVIEW, *CHECKSUM_FILES})
     yield from _check_folder(out, PurePosixPath(MANIFEST), files)
     yield from check_records(out, parts)
     yield from _check_log(out)

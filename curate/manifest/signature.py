@@ -61,7 +61,7 @@ class Signature:
             return "Signed; the signature was not checked, because ssh-keygen is not installed."
         return (
             "Not signed: digests show accidents, and changes by people who cannot write OUT. "
-            "Sign with `curate manifest seal OUT --sign KEY`."
+            "Sign with `curate manifest checksum OUT --sign KEY`."
         )
 
 
@@ -167,7 +167,7 @@ def _check(path: Path, keys: Sequence[str]) -> Signature:
     if valid is not None and valid.key is not None:
         return Signature(problem=f"it is signed by another key, {valid.key}", present=True)
     return Signature(
-        problem="the signature is not of this file; sign again with `curate manifest seal OUT "
+        problem="the signature is not of this file; sign again with `curate manifest checksum OUT "
         "--sign KEY`",
         present=True,
     )

@@ -45,7 +45,7 @@ CHECKS = Registry(
             Plugin("curate.publishing.hub.pull:verify_published", "published datasets"),
         ),
         ("card", Plugin("curate.publishing.card.run:iter_card_problems", "dataset cards")),
-        ("twins", Plugin("curate.duplicates.run:iter_problems", "near-duplicates left unblurred")),
+        ("near_duplicates", Plugin("curate.duplicates.run:iter_problems", "near-duplicates left unblurred")),
     ],
 )
 """Checks of outputs of the packages above, by the file in ``manifest/`` that marks them.
@@ -117,7 +117,7 @@ def verify(
     workers: int | None = None,
     *,
     engine: str = "local",
-    twins: bool = True,
+    near_duplicates: bool = True,
     full: bool = False,
     quiet: bool = False,
     signed_by: str | Path | None = None,
@@ -137,7 +137,7 @@ def verify(
             hidden inside. None to check the output by itself.
         workers: worker processes, or None for one per usable core.
         engine: what runs the workers, as in `Session`; on other machines, OUT has the same path.
-        twins: with ``source``, also report near-duplicates of which one is not blurred.
+        near_duplicates: with ``source``, also report near-duplicates of which one is not blurred.
         full: download every file of a published dataset, not a sample.
         quiet: show no progress.
         signed_by: a file of SSH public keys, of which one must have signed the manifest.
@@ -153,7 +153,7 @@ def verify(
     if is_address(str(out)):
         with fetched(out) as copy:
             result = verify(
-                copy, source, workers, engine=engine, twins=twins, full=full, quiet=quiet,
+                copy, source, workers, engine=engine, near_duplicates=near_duplicates, full=full, quiet=quiet,
                 signed_by=signed_by, on_problem=on_problem,
             )  # fmt: skip
         return replace(result, out=str(out))
@@ -171,7 +171,7 @@ def verify(
             keys = None if signed_by is None else Path(signed_by)
             coverage, found = _check_coverage(Path(out), keys)
             content = _load_content(Path(out))
-            problems = _then_others(problems, Path(out), source if twins else None, workers)
+            problems = _then_others(problems, Path(out), source if near_duplicates else None, workers)
             problems = chain(problems, found)  # last: others say what differs
         for problem in problems:
             kinds[problem.kind] += 1
@@ -215,7 +215,7 @@ def _then_others(
 ) -> Iterator[Problem]:
     """Check near-duplicates and the dataset card too; the card only of a sound output."""
     if source is not None:
-        problems = chain(problems, _iter_twins(out, str(source), workers or usable_cores()))
+        problems = chain(problems, _iter_near_duplicates(out, str(source), workers or usable_cores()))
     found = False
     for problem in problems:
         found = True
@@ -224,10 +224,10 @@ def _then_others(
         yield from CHECKS.resolve("card")(out)
 
 
-def _iter_twins(out: Path, source: str, workers: int) -> Iterator[Problem]:
+def _iter_near_duplicates(out: Path, source: str, workers: int) -> Iterator[Problem]:
     """Search for near-duplicates after everything else; a damaged output is reported by then."""
     with contextlib.suppress(DataError):
-        yield from CHECKS.resolve("twins")(source, out, workers)
+        yield from CHECKS.resolve("near_duplicates")(source, out, workers)
 
 
 def _open_published(

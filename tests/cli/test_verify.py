@@ -24,7 +24,7 @@ CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
 def out(tmp_path: Path) -> Path:
     """An OUT of which nothing but the manifest is left."""
     shutil.copytree(ROOT / "manifests/demo", tmp_path / "out/manifest")
-    curate.seal_manifest(tmp_path / "out")
+    curate.write_checksums(tmp_path / "out")
     return tmp_path / "out"
 
 

@@ -25,7 +25,7 @@ def out(tmp_path: Path) -> Path:
     (out / "manifest/log.jsonl").write_text('{"event": "started"}\n')
     for name in ("README.md", "croissant.json", "CITATION.cff"):
         (out / name).write_text("{}")
-    curate.seal_manifest(out)
+    curate.write_checksums(out)
     return out
 
 
@@ -109,7 +109,7 @@ def test_sealing_again_names_what_changed(out: Path) -> None:
     (out / "README.md").write_text("edited")
     (out / "CITATION.cff").unlink()
     (out / "card.toml").write_text("new")
-    assert curate.seal_manifest(out).changed == ("CITATION.cff", "README.md")
+    assert curate.write_checksums(out).changed == ("CITATION.cff", "README.md")
     assert found(out) == set()
     assert check_checksums(out)[0].uncovered == ()
 
@@ -123,13 +123,13 @@ def test_a_command_updates_only_what_it_wrote(out: Path) -> None:
 
 def test_a_folder_without_a_manifest_cannot_be_sealed(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="finished run"):
-        curate.seal_manifest(tmp_path)
+        curate.write_checksums(tmp_path)
 
 
 @needs_openssh
 def test_a_signature_tells_whose_it_is(out: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
     key, other = keys
-    curate.seal_manifest(out, key)
+    curate.write_checksums(out, key)
     coverage, problems = check_checksums(out)
     assert problems == ()
     assert coverage.signature.key is not None
@@ -145,7 +145,7 @@ def test_a_signature_tells_whose_it_is(out: Path, keys: tuple[Path, Path], tmp_p
 @needs_openssh
 def test_whatever_changes_after_signing_is_found(out: Path, keys: tuple[Path, Path]) -> None:
     key, _ = keys
-    curate.seal_manifest(out, key)
+    curate.write_checksums(out, key)
     trusted = public(key)
     before = (out / SUMS).read_text()
     (out / "README.md").write_text("forged")
@@ -181,7 +181,7 @@ def test_a_signature_for_another_purpose_is_refused(out: Path, keys: tuple[Path,
 
 def test_keys_that_cannot_be_used_are_named(out: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"does not exist; make one with `ssh-keygen"):
-        curate.seal_manifest(out, tmp_path / "none")
+        curate.write_checksums(out, tmp_path / "none")
     with pytest.raises(UsageError, match="cannot be read"):
         load_keys(tmp_path / "none")
     (tmp_path / "text").write_text("not a key\n")
@@ -193,7 +193,7 @@ def test_keys_that_cannot_be_used_are_named(out: Path, tmp_path: Path) -> None:
 def test_a_file_that_is_no_key_cannot_sign(out: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a key\n")
     with pytest.raises(UsageError, match="cannot sign: "):
-        curate.seal_manifest(out, tmp_path / "text")
+        curate.write_checksums(out, tmp_path / "text")
 
 
 def test_without_openssh_the_remedy_is_named(
@@ -202,7 +202,7 @@ def test_without_openssh_the_remedy_is_named(
     (tmp_path / "key").write_text("x")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SetupError, match="install the package openssh-client"):
-        curate.seal_manifest(out, tmp_path / "key")
+        curate.write_checksums(out, tmp_path / "key")
     body = "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n"
     (out / f"{SUMS}.sig").write_text(body)
     assert "was not checked" in check_signature(out / SUMS).to_text()

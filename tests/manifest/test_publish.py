@@ -99,7 +99,7 @@ def test_a_published_run_still_verifies_and_a_false_key_does_not(
     publish_manifest(tmp_path / "out/manifest", tmp_path / "public")
     assert list(curate.iter_problems(tmp_path / "out", None, 1)) == []
     (tmp_path / "out/manifest/key.txt").write_text("x" * 64 + "\n")
-    curate.seal_manifest(tmp_path / "out")
+    curate.write_checksums(tmp_path / "out")
     [problem] = curate.iter_problems(tmp_path / "out", None, 1)
     assert (problem.path, problem.detail) == (
         "manifest/key.txt",

@@ -269,7 +269,7 @@ def test_the_content_report_is_in_the_summary_the_manifest_and_verify(
     assert list(iter_problems(out, small, 1)) == []
     run["content"]["found"] = {}
     (out / "manifest/run.json").write_text(json.dumps(run))
-    curate.seal_manifest(out)
+    curate.write_checksums(out)
     [problem] = iter_problems(out, None, 1)
     assert problem.detail == "content is not what the annotations contain"
     dropped = curate.blur(small, tmp_path / "o", replace(FAST, drop_keys=("gps", "author")))

@@ -109,7 +109,7 @@ def replace_output(out: Path, path: str, data: bytes) -> None:
     run = store.load_run(out / "manifest")
     run["records"]["sha256"] = store.digest_parts(out / "manifest/records")
     store.save_json(run, out / "manifest/run.json")
-    curate.seal_manifest(out)
+    curate.write_checksums(out)
 
 
 def test_the_source_instead_of_an_output_is_reported(out: Path, photos: Path) -> None:
@@ -179,7 +179,7 @@ def test_facts_that_no_record_shows_are_covered(key: str, value: Any, out: Path)
 def test_other_files_of_an_output_are_covered(path: str, out: Path) -> None:
     if not (out / path).exists():
         (out / path).write_text("{}")
-        curate.seal_manifest(out)
+        curate.write_checksums(out)
     with (out / path).open("a") as file:
         file.write("{}\n")
     assert ("changed", path) in kinds(out)
@@ -290,7 +290,7 @@ def forge_run(out: Path, key: str, value: Any) -> None:
     run = json.loads(path.read_text())
     run[key] = value
     path.write_text(json.dumps(run))
-    curate.seal_manifest(out)  # anyone who can write OUT can
+    curate.write_checksums(out)  # anyone who can write OUT can
 
 
 def test_an_output_without_data_is_reported_with_its_missing_files(out: Path) -> None:
@@ -408,7 +408,7 @@ def test_an_output_listed_as_an_image_and_as_another_file_is_reported(out: Path)
 def test_a_picture_in_the_text_of_a_manifest_is_reported(out: Path) -> None:
     picture = "iVBORw0KGgo" + "A" * 900
     (out / "manifest/log.jsonl").write_text(json.dumps({"event": picture}) + "\n")
-    curate.seal_manifest(out)
+    curate.write_checksums(out)
     assert kinds(out) == {("leak", "manifest/log.jsonl")}
 
     def edit(entries: list[ManifestEntry]) -> list[ManifestEntry]:

@@ -97,7 +97,7 @@ def make_out(folder: Path, count: int = 6, **answers: str) -> Path:
     curate.blur(photos, folder / "out", session=session)
     with (folder / "out/manifest/log.jsonl").open("ab") as log:
         log.write(json.dumps({"host": CANARY.decode()}).encode() + b"\n")
-    curate.seal_manifest(folder / "out")
+    curate.write_checksums(folder / "out")
     write_answers(folder / "out", **answers)
     curate.write_card(folder / "out")
     return folder / "out"

@@ -41,7 +41,7 @@ OTHERS_FATES = ("carried", "edited", "rebuilt", "left_out")
 _FILES = frozenset(
     {
         corrections.FACTS, corrections.WEIGHTS, corrections.BEFORE, corrections.AFTER,
-        store.OTHERS, store.LOG, *files.SEAL,
+        store.OTHERS, store.LOG, *files.CHECKSUM_FILES,
     }
 )  # fmt: skip
 

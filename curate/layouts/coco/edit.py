@@ -245,8 +245,8 @@ class CocoIndex:
         """Return the id of the generated image ``number``, from 1, of the image id ``old``."""
         if isinstance(old, str):
             return self.new_text(f"image {path}", f"{old}_aug{number}")
-        twin = f"{json.dumps(old)} {generated.id}"
-        own = self._names.get(f"generated in {path}", twin) or self._names.get(
+        numbered = f"{json.dumps(old)} {generated.id}"
+        own = self._names.get(f"generated in {path}", numbered) or self._names.get(
             "generated", generated.id
         )
         return self._greatest + int(own or 0)

@@ -181,7 +181,7 @@ def name_copy(source: Source, record: ImageRecord, number: int, suffix: str) -> 
     cut = max(ending.rfind("."), 0)
     inner, own = ending[:cut], ending[cut:]
     generated = f"{stem}_aug{number}"
-    if source.layout != "webdataset" and _has_twin(source, posixpath.join(folder, stem), own):
+    if source.layout != "webdataset" and _has_sibling(source, posixpath.join(folder, stem), own):
         generated = f"{stem}_{own[1:]}_aug{number}"
     ending = inner + spell_suffix(own, suffix)
     while _is_taken(source, posixpath.join(folder, generated), ending):
@@ -238,7 +238,7 @@ def _is_taken(source: Source, stem: str, ending: str) -> bool:
     return any(source.find(f"{stem}{each}") is not None for each in endings)
 
 
-def _has_twin(source: Source, stem: str, own: str) -> bool:
+def _has_sibling(source: Source, stem: str, own: str) -> bool:
     """Return whether another image differs in its suffix only, so that copies would clash."""
     return any(
         each != own and source.find(f"{stem}{each}") is not None for each in _COMMON_SUFFIXES
