@@ -142,14 +142,14 @@ class Annotations:
         """All records with their rows, sorted by id."""
         run = self._database.cursor
         own = _Groups(run().execute("SELECT id, row FROM own ORDER BY id, number"))
-        said = _Groups(
+        given = _Groups(
             run().execute(
                 "SELECT record, row FROM given JOIN lines ON lines.id = given.given "
                 "ORDER BY record, number"
             )
         )
         for name, known in run().execute("SELECT id, row FROM records ORDER BY id"):
-            yield Joined(name, json.loads(known), own.take(name), said.take(name))
+            yield Joined(name, json.loads(known), own.take(name), given.take(name))
 
     def _match_ends(self, long: str, short: str, side: str) -> None:
         """Match what is still unmatched by the longest path suffix."""

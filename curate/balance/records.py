@@ -153,9 +153,9 @@ def _add_table(given: Input, table: Path, annotations: Annotations, seen: _Seen)
     def lines() -> Iterator[tuple[str, Row]]:
         for number, row in enumerate(iter_table(table, [*kept, column]), start=1):
             seen.add(row)
-            said = {name: row[name] for name in kept if name in row}
-            found.update(said)
-            yield id_of(row, column, table, number), said
+            values = {name: row[name] for name in kept if name in row}
+            found.update(values)
+            yield id_of(row, column, table, number), values
 
     annotations.add_lines(lines(), once=not (given.per_person or holds_annotations(table)))
     return found
@@ -173,16 +173,16 @@ def _iter_own(
     for name, row in given.source.annotations(wanted):
         seen.add(row)
         # A row without values still is a person.
-        said = {column: row[column] for column in wanted if row.get(column) is not None}
-        found |= said.keys()
-        yield printable(name), said
+        values = {column: row[column] for column in wanted if row.get(column) is not None}
+        found |= values.keys()
+        yield printable(name), values
     if found:
         facts["own_columns"] = sorted(found)
 
 
 def _iter_records(given: Input, facts: dict[str, Any], seen: _Seen) -> Iterator[tuple[str, Row]]:
     """Records with values from the dataset and the manifest."""
-    said = _by_id(given.manifest) if given.manifest is not None else None
+    describe_entry = _by_id(given.manifest) if given.manifest is not None else None
     if given.manifest is not None:
         seen.add(dict.fromkeys(OUTCOMES))
     if given.source is None:
@@ -195,10 +195,10 @@ def _iter_records(given: Input, facts: dict[str, Any], seen: _Seen) -> Iterator[
         row |= record.sensitive_features
         seen.add(row)
         name = printable(record.id)
-        entry_row = said(name) if said else None
+        entry_row = describe_entry(name) if describe_entry else None
         described += entry_row is not None
         yield name, {**row, **(entry_row or {})}
-    if said is not None:
+    if describe_entry is not None:
         facts["in_manifest"] = described
         if not described:
             raise DataError(

@@ -33,8 +33,8 @@ def load_targets(paths: Sequence[Path], attributes: Columns) -> Targets:
         columns, target = _load(path)
         unknown = [name for name in columns if name not in attributes]
         if unknown or not columns:
-            said = f"{unknown[0]!r} is not in --by" if unknown else "it has no attribute column"
-            raise UsageError(f"{path} is not a valid target: {said}")
+            problem = f"{unknown[0]!r} is not in --by" if unknown else "it has no attribute column"
+            raise UsageError(f"{path} is not a valid target: {problem}")
         if columns in targets:
             raise UsageError(f"{path} is a second target for {','.join(columns)}")
         targets[columns] = target

@@ -137,7 +137,7 @@ def audit_command(source: str | None, **options: Any) -> None:
         raise UsageError("--reference must be NAME=GROUP, as in gender=male")
     if len({name for name, _, _ in references}) < len(references):
         raise UsageError("--reference is given twice for the same attribute")
-    asked = AuditOptions(
+    chosen = AuditOptions(
         id_column=options["id_column"],
         per=options["per"],
         separator=options["separator"],
@@ -151,7 +151,7 @@ def audit_command(source: str | None, **options: Any) -> None:
         layout=options["layout"],
     )
     report = audit(
-        source, options["by"], options["groups"], options["label"], options["manifest"], asked
+        source, options["by"], options["groups"], options["label"], options["manifest"], chosen
     )
     write_report(report, options, inputs=(source, options["groups"]))
 

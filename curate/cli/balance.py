@@ -234,11 +234,11 @@ def command(ctx: click.Context, /, source: str | None, **options: Any) -> None:
         raise UsageError("no output folder; give --output OUT or --dry-run")
     inputs = [source, options["groups"], options["labels"], options["out"]]
     check_outputs(inputs, (options["report"], options["html"]))
-    asked, given = read_options(options)
+    chosen, given = read_options(options)
     session = Session(layout=options["layout"], workers=options["workers"], **read_sharing(options))
     out = None if options["dry_run"] else options["out"]
     with stop_on_interrupt(session.stop):
-        done = rebalance(source, out, asked, given, session, quiet=options["quiet"])
+        done = rebalance(source, out, chosen, given, session, quiet=options["quiet"])
     if isinstance(ctx.obj, float) and done.seconds:  # with the time to start
         done = dataclasses.replace(done, seconds=time.time() - ctx.obj)
     write_report(done, options, json="report", inputs=(source, options["groups"]))

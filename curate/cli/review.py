@@ -156,15 +156,15 @@ def build_options(options: dict[str, Any]) -> Any:
     from curate.review.run import ReviewOptions
     from curate.review.sampling import Target
 
-    said = {
+    chosen = {
         name: options[name]
         for name in ("at_most", "confidence", "allowed", "stratify", "checks")
         if options[name] is not None
     }
-    if not options["sample"] and (said or options["early"]):
-        name = next(iter(said), "early").replace("_", "-")
+    if not options["sample"] and (chosen or options["early"]):
+        name = next(iter(chosen), "early").replace("_", "-")
         raise UsageError(f"--{name} is for --sample; add it")
-    target = Target(**said, early=options["early"], seed=options["seed"])
+    target = Target(**chosen, early=options["early"], seed=options["seed"])
     duplicates = options["duplicates"]
     return ReviewOptions(
         faces=options["faces"],
@@ -203,12 +203,12 @@ def format_state(state: ReviewState) -> str:
 
 def format_bound(bound: Any) -> str:
     """What a sample says, in one line."""
-    said = f"{bound['looked']:,} of {bound['planned']:,} looked at, {bound['found']:,} with a "
-    said += f"visible face: at most {100 * bound['upper_now']:.3g} % of the "
-    said += f"{bound['population']:,} images show one ({100 * bound['confidence']:g} % confidence)"
+    text = f"{bound['looked']:,} of {bound['planned']:,} looked at, {bound['found']:,} with a "
+    text += f"visible face: at most {100 * bound['upper_now']:.3g} % of the "
+    text += f"{bound['population']:,} images show one ({100 * bound['confidence']:g} % confidence)"
     if not bound["valid_now"]:
-        said += "; this holds only once the whole sample is looked at"
-    return said + "."
+        text += "; this holds only once the whole sample is looked at"
+    return text + "."
 
 
 @command.command()
@@ -269,10 +269,10 @@ def report(
     """
     from curate.review.summary import report_review
 
-    said = report_review(folder, output, html, attach)
+    report = report_review(folder, output, html, attach)
     if output is None:
-        click.echo(json.dumps(said, indent=2))
-    click.echo(said["statement"], err=True)
+        click.echo(json.dumps(report, indent=2))
+    click.echo(report["statement"], err=True)
 
 
 @command.command()

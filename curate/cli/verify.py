@@ -85,8 +85,8 @@ def command(
 
     try:
         checked = verify(
-            out, source, workers, engine=engine, near_duplicates=near_duplicates, full=full, quiet=quiet,
-            signed_by=signed_by, on_problem=show,
+            out, source, workers, engine=engine, near_duplicates=near_duplicates, full=full,
+            quiet=quiet, signed_by=signed_by, on_problem=show,
         )  # fmt: skip
     except KeyboardInterrupt:
         click.echo("curate: interrupted; nothing was changed", err=True)

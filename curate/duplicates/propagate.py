@@ -87,19 +87,19 @@ def _is_whole(found: Path) -> bool:
 
 def _propagate(search: Search, found: Path) -> dict[str, list[Face]]:
     """Boxes that images get from their copies, by id; only images with copies are in memory."""
-    places = {}
+    stored = {}
     for edge in search.iter_edges():
         for number in (edge.a, edge.b):
-            if number not in places:
+            if number not in stored:
                 row = search.table.execute(
                     "SELECT id, width, height, orientation FROM images WHERE number = ?", (number,)
                 ).fetchone()
-                places[number] = (os.fsdecode(row[0]), *row[1:])
-    wanted = {place[0] for place in places.values()}
+                stored[number] = (os.fsdecode(row[0]), *row[1:])
+    wanted = {row[0] for row in stored.values()}
     known = {e.id: e.faces for e in iter_faces(found) if e.reason is None and e.id in wanted}
     added: dict[str, list[Face]] = defaultdict(list)
     for edge in search.iter_edges():
-        for a, b in ((places[edge.a], places[edge.b]), (places[edge.b], places[edge.a])):
+        for a, b in ((stored[edge.a], stored[edge.b]), (stored[edge.b], stored[edge.a])):
             if a[0] not in known or b[0] not in known:
                 continue
             for face in known[a[0]]:

@@ -157,7 +157,8 @@ class Duplicates(Report):
         sections = (
             _section("Unblurred outputs", "Each shows a picture whose copy has a face.",
                      ("output", "copy with a face"),
-                     [(each["output"], each["near_duplicates"][0]) for each in values["unblurred"]]),
+                     [(each["output"], each["near_duplicates"][0])
+                      for each in values["unblurred"]]),
             _section("A face in one copy only", "Review the copies in which none was found.",
                      ("without a face", "with a face"),
                      [(each["without"][0], each["with"][0]) for each in values["contradictions"]]),
@@ -173,8 +174,8 @@ class Duplicates(Report):
             lead=tuple(self.to_text().splitlines()),
             sections=sections,
             verdict=f"{self.copies:,} near-duplicates in {len(values['groups']):,} groups, of "
-            f"{self.images:,} images; {len(values['unblurred']):,} outputs are not blurred although "
-            "a near-duplicate has a face.",
+            f"{self.images:,} images; {len(values['unblurred']):,} outputs are not blurred "
+            "although a near-duplicate has a face.",
             about=f"curate-dataset {curate.__version__}; hashes of 256 bits, up to "
             f"{self.threshold} of which differ; {self.unverified:,} pairs were near and did not "
             "show the same picture",

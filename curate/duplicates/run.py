@@ -43,7 +43,7 @@ CREATE TABLE faces (id BLOB PRIMARY KEY, count INTEGER) WITHOUT ROWID;
 CREATE TABLE images (
     number INTEGER PRIMARY KEY, id BLOB, output INTEGER, split TEXT, faces INTEGER,
     width INTEGER, height INTEGER, orientation INTEGER, sha256 TEXT);
-CREATE TABLE hashed (place INTEGER PRIMARY KEY, number INTEGER);
+CREATE TABLE hashed (position INTEGER PRIMARY KEY, number INTEGER);
 CREATE TABLE edges (a INTEGER, b INTEGER, mirrored INTEGER);
 """
 _WATCHED = 256  # images from one report of progress to the next
@@ -142,7 +142,8 @@ def iter_problems(source: str, out: Path, workers: int) -> Iterator[Problem]:
         yield Problem(
             "leak",
             f"{DATA}/{each['output']}",
-            f"no face is hidden in it, and its near-duplicate {each['near_duplicates'][0]!r} has one",
+            "no face is hidden in it, and its near-duplicate "
+            f"{each['near_duplicates'][0]!r} has one",
         )
 
 
@@ -244,9 +245,9 @@ class Search:
             self.plain += not is_output
             return
         self.gray.write(read.fingerprint.gray.tobytes())
-        place = len(self._hashes) // (2 * 8 * WORDS)
+        position = len(self._hashes) // (2 * 8 * WORDS)
         self._hashes += read.fingerprint.hash.tobytes() + read.fingerprint.mirrored.tobytes()
-        self.table.execute("INSERT INTO hashed VALUES (?, ?)", (place, self._count))
+        self.table.execute("INSERT INTO hashed VALUES (?, ?)", (position, self._count))
 
     def connect(self) -> None:
         """Find and verify the edges."""
@@ -269,7 +270,7 @@ class Search:
         """Search distinct hashes only; images of one hash are tied to the first of them."""
         distinct, first, group = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
         numbers = np.fromiter(
-            (row[0] for row in self.table.execute("SELECT number FROM hashed ORDER BY place")),
+            (row[0] for row in self.table.execute("SELECT number FROM hashed ORDER BY position")),
             np.int64,
         )
         if mirrored is None:
@@ -295,8 +296,8 @@ class Search:
             edge = (int(numbers[min(i, j)]), int(numbers[max(i, j)]), mirrored)
             self.table.execute("INSERT INTO edges VALUES (?, ?, ?)", edge)
 
-    def _load_gray(self, place: int) -> Gray:
-        data = os.pread(self.gray.fileno(), SIDE * SIDE, place * SIDE * SIDE)
+    def _load_gray(self, position: int) -> Gray:
+        data = os.pread(self.gray.fileno(), SIDE * SIDE, position * SIDE * SIDE)
         return np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
 
     def iter_edges(self) -> Iterator[Edge]:

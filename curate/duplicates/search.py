@@ -96,9 +96,9 @@ def _iter_candidates(
         total = int(some.sum())
         for part in range(0, total, 4 * _BATCH):  # one bucket can be larger than a batch
             first = np.repeat(np.arange(done, stop), some)[part : part + 4 * _BATCH]
-            place = np.repeat(begin[done:stop] - (ends[done:stop] - some - base), some)
+            position = np.repeat(begin[done:stop] - (ends[done:stop] - some - base), some)
             numbers = np.arange(part, min(part + 4 * _BATCH, total))
-            yield first, place[part : part + 4 * _BATCH] + numbers
+            yield first, position[part : part + 4 * _BATCH] + numbers
         done = stop
 
 

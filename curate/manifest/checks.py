@@ -10,7 +10,7 @@ from typing import Any
 from curate.core.entries import ManifestEntry, Outcome, Route
 from curate.core.geometry import Box, clip, covered
 from curate.manifest import store
-from curate.manifest.files import BESIDE, DATA, MANIFEST, PICTURE, Problem, stays_inside
+from curate.manifest.files import DATA, MANIFEST, PICTURE, ROOT_FILES, Problem, stays_inside
 from curate.manifest.others import OUTCOMES, Other, iter_others
 
 _COUNTED = (*OUTCOMES, "included")
@@ -151,7 +151,7 @@ def _is_whole(box: Box, width: int, height: int) -> bool:
 def check_texts(out: Path, find_excess: FindExcess) -> Iterator[Problem]:
     """Check the texts of the manifest, and those beside it, for values that do not belong there."""
     names = [f"{MANIFEST}/{name}" for name in (store.RUN, store.OTHERS, store.LOG)]
-    for name in (*names, *sorted(BESIDE - {PICTURE})):
+    for name in (*names, *sorted(ROOT_FILES - {PICTURE})):
         if (out / name).is_file() and (reason := find_excess(out / name)):
             yield Problem("leak", name, reason)
 

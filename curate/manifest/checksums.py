@@ -16,7 +16,7 @@ from pathlib import Path
 from curate.core.errors import ManifestError
 from curate.core.records import escape_unprintable
 from curate.manifest import corrections, store
-from curate.manifest.files import BESIDE, DATA, MANIFEST, Problem
+from curate.manifest.files import DATA, MANIFEST, ROOT_FILES, Problem
 from curate.manifest.signature import Signature, check_key, check_signature, sign
 from curate.storage.atomic import save_text
 from curate.storage.errors import describe_os_error
@@ -221,7 +221,7 @@ def _iter_paths(out: Path) -> Iterator[str]:
     """Paths of the files that the list covers; what else is there is reported by other checks."""
     with os.scandir(out) as found:
         names = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
-    yield from (name for name in names if name in BESIDE)
+    yield from (name for name in names if name in ROOT_FILES)
     for folder in (MANIFEST, f"{MANIFEST}/{store.RECORDS_FOLDER}"):
         if not (out / folder).is_dir():
             continue
@@ -234,7 +234,7 @@ def _may_list(path: str) -> bool:
     """Whether a path can be in the list: beside ``data/``, or in the manifest."""
     folder, _, name = path.rpartition("/")
     if not folder:
-        return name in BESIDE
+        return name in ROOT_FILES
     plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is not None
     in_manifest = folder in (MANIFEST, f"{MANIFEST}/{store.RECORDS_FOLDER}")
     return plain and in_manifest and name not in (store.CHECKSUMS, store.SIGNATURE)

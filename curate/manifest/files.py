@@ -39,7 +39,7 @@ CHECKSUM_FILES = frozenset({store.CHECKSUMS, store.SIGNATURE})
 REVIEW = "review.json"
 """Result of a review of the run, if there was one."""
 
-BESIDE = frozenset(
+ROOT_FILES = frozenset(
     {
         "README.md", "LICENSE", ".gitattributes", "croissant.json", "CITATION.cff", "card.toml",
         "before_after.jpg",
@@ -79,7 +79,7 @@ def check_layout(out: Path, parts: int) -> Iterator[Problem]:
     with os.scandir(out) as found:
         for entry in sorted(found, key=lambda entry: os.fsencode(entry.name)):
             is_folder = entry.is_dir(follow_symlinks=False)
-            if not (is_folder if entry.name in _FOLDERS else _is_regular(entry, BESIDE)):
+            if not (is_folder if entry.name in _FOLDERS else _is_regular(entry, ROOT_FILES)):
                 yield Problem("extra", entry.name, "is not part of this run")
     files = frozenset({store.RUN, store.OTHERS, store.LOG, store.KEY, REVIEW, *CHECKSUM_FILES})
     yield from _check_folder(out, PurePosixPath(MANIFEST), files)
@@ -203,6 +203,6 @@ def iter_outputs(manifest: Path) -> Iterator[str]:
             yield entry.output_path
 
 
-def iter_files_beside(manifest: Path) -> Iterator[str]:
+def iter_root_files(manifest: Path) -> Iterator[str]:
     """Paths of the other files of an output in its manifest, sorted as bytes."""
     return (other.path for other in iter_others(manifest) if other.is_there)

@@ -37,7 +37,7 @@ class Other:
     included: bool = False
 
     def __post_init__(self) -> None:
-        said = (self.sha256, self.bytes, self.reason)
+        values = (self.sha256, self.bytes, self.reason)
         wanted = (str, int, type(None)) if self.is_there else (type(None), type(None), str)
         if type(self.path) is not str or {
             *map(type, (self.carried, self.rebuilt, self.included))
@@ -45,7 +45,7 @@ class Other:
             raise TypeError("path is not a string, or carried, rebuilt or included not a boolean")
         if (self.carried and self.rebuilt) or (self.included and not self.carried):
             raise TypeError("carried and rebuilt, or included and not carried, cannot both be true")
-        if tuple(map(type, said)) != wanted:
+        if tuple(map(type, values)) != wanted:
             raise TypeError("a file in the output has sha256 and bytes, any other has a reason")
         self.path.encode()  # a lone surrogate, which JSON can contain, is not a valid name
 

@@ -46,8 +46,8 @@ def attach_review(out: Path, report: Mapping[str, Any]) -> None:
             f"the review is not about {out}: it looked neither at its outputs nor at the boxes "
             "that it was made from"
         )
-    said = {**_without_names(report), "manifest": {"records_sha256": own}}
-    store.save_json(said, out / MANIFEST / REVIEW)
+    content = {**_without_names(report), "manifest": {"records_sha256": own}}
+    store.save_json(content, out / MANIFEST / REVIEW)
     update_checksums(out, [f"{MANIFEST}/{REVIEW}"])
 
 
@@ -63,16 +63,16 @@ def check_review(out: Path, records_sha256: str) -> Iterator[Problem]:
         if not (out / path).is_symlink() and not (out / path).exists():
             return
         data = read_regular(out / path)
-        said = json.loads(data.decode()) if len(data) <= _LARGEST else None
+        content = json.loads(data.decode()) if len(data) <= _LARGEST else None
     except OSError as error:
         yield Problem("manifest", path, error.strerror or "cannot be read")
         return
     except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict) or set(said) != KEYS or not _is_plain(said):
+        content = None
+    if not isinstance(content, dict) or set(content) != KEYS or not _is_plain(content):
         yield Problem("manifest", path, "is not the report of a review")
         return
-    if said["manifest"] != {"records_sha256": records_sha256}:
+    if content["manifest"] != {"records_sha256": records_sha256}:
         yield Problem("manifest", path, "is about other outputs")
 
 

@@ -96,11 +96,11 @@ def move_to_output(workspace: Workspace, key: Path | None = None) -> None:
         workspace: the work folder.
         key: an SSH key that signs the digests of the manifest's files, or None.
     """
-    place(workspace, key)
+    move_results(workspace, key)
     remove_work(workspace)
 
 
-def place(workspace: Workspace, key: Path | None) -> None:
+def move_results(workspace: Workspace, key: Path | None) -> None:
     """Move ``data/`` and then ``manifest/`` to OUT; arguments as of `move_to_output`.
 
     An output that is updated is moved away first, its manifest before its data, but for the

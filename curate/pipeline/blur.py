@@ -39,7 +39,7 @@ from curate.pipeline.session import Session, configure
 from curate.pipeline.shard import ShardJob
 from curate.pipeline.sidecars import Sidecars, rewrite_sidecars
 from curate.pipeline.tools import prepare_recipe
-from curate.pipeline.update import check_options, prepare_update, tell_changes
+from curate.pipeline.update import check_options, prepare_update, report_changes
 from curate.pipeline.workspace import (
     Plan,
     Workspace,
@@ -315,7 +315,7 @@ def _execute(run: Run[Recipe]) -> Summary:
         _assemble(run, plan, sidecars)
         workspace.note(event="finished", time=clock(), images=done)
     if run.session.update:
-        tell_changes(run)
+        report_changes(run)
     facts = store.load_run(workspace.final / store.MANIFEST)
     run.check_unchanged()
     assembly.move_to_output(workspace, run.session.sign)
@@ -331,7 +331,7 @@ def _sign_finished(out: Path, session: Session) -> None:
 
 def _make_job(run: Run[Recipe]) -> ShardJob:
     return ShardJob(
-        place=run.source.uri,
+        uri=run.source.uri,
         layout=run.source.layout,
         work=run.workspace.root,
         recipe=run.recipe,

@@ -110,7 +110,7 @@ class DetectJob:
     """Everything a worker process needs to find faces; small, and picklable.
 
     Args:
-        place: path or URI of the dataset.
+        uri: path or URI of the dataset.
         layout: its layout.
         work: the work folder.
         recipe: what to do.
@@ -118,7 +118,7 @@ class DetectJob:
         follow_links: whether symbolic links that point outside the dataset are followed.
     """
 
-    place: str
+    uri: str
     layout: str
     work: Path
     recipe: Recipe
@@ -128,7 +128,7 @@ class DetectJob:
     def open(self) -> Callable[[Shard, Report], ShardResult]:
         """Load the models and return the shard function."""
         tools = open_tools(self.recipe, None, self.weights)
-        source = open_source(self.place, self.layout, follow_links=self.follow_links)
+        source = open_source(self.uri, self.layout, follow_links=self.follow_links)
         note_models(tools.detector, self.work)
 
         def work(shard: Shard, report: Report) -> ShardResult:

@@ -155,8 +155,8 @@ def _drawn(pixels: Pixels, decision: Decision, order: np.ndarray) -> bytes:
         x0, y0, x1, y1 = (round(value * factor) for value in decision.boxes[i].tolist())
         color = FACE if decision.accepted[i] else NONE
         cv2.rectangle(canvas, (x0, y0), (x1, y1), color, 2 if decision.accepted[i] else 1)
-        place = (x0, max(y0 - 3, 10))
-        cv2.putText(canvas, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, color, 1)
+        corner = (x0, max(y0 - 3, 10))
+        cv2.putText(canvas, str(number), corner, cv2.FONT_HERSHEY_SIMPLEX, 0.4, color, 1)
     done, encoded = cv2.imencode(".jpg", canvas[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     if not done:
         raise DataError("the picture of the page could not be encoded")

@@ -82,7 +82,7 @@ class FaceIndex:
         # A box without frames is in every frame; then so are all boxes of the image.
         framed = all(frames for _, frames, _ in stored)
         frames = tuple(tuple(frames) for _, frames, _ in stored) if framed else ()
-        fields = tuple(said for _, _, said in stored)
+        fields = tuple(decision for _, _, decision in stored)
         digests = {digest for *_, digest, _, _ in rows if digest is not None}
         states = {row[2] for row in rows}
         sizes = {(width, height) for *_, width, height in rows if width is not None}
@@ -199,9 +199,13 @@ def _iter_faces(given: GivenFaces) -> Iterator[tuple[Any, ...]]:
     """Yield each face's box, frames, and further fields that the file has."""
     for index, box in enumerate(given.boxes):
         frames = given.frames[index] if given.frames else None
-        said = given.fields[index] if given.fields else {}
-        told = {key: said[key] for key in _DECIDED if isinstance(said.get(key), _PLAIN)}
-        yield box.xyxy, frames, told
+        stored_fields = given.fields[index] if given.fields else {}
+        decision = {
+            key: stored_fields[key]
+            for key in _DECIDED
+            if isinstance(stored_fields.get(key), _PLAIN)
+        }
+        yield box.xyxy, frames, decision
 
 
 _DECIDED = ("confidence", "detectors", "decided_by")

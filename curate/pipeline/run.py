@@ -207,12 +207,12 @@ class ShardQueue:
                     held.append((number, position))
                 else:
                     yield shard
-        looked = time.monotonic()
+        checked = time.monotonic()
         while held:
-            if time.monotonic() - looked < _RECHECK_S:
+            if time.monotonic() - checked < _RECHECK_S:
                 yield None
                 continue
-            waiting, held, looked = held, [], time.monotonic()
+            waiting, held, checked = held, [], time.monotonic()
             for number, position in waiting:
                 if self._is_done(number):
                     continue

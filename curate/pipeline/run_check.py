@@ -161,14 +161,14 @@ def _check_data(check: RunCheck, recipe: Recipe, in_containers: bool) -> Iterato
     if has_links:
         return
     present = (path for path, _ in iter_files(data, "OUT"))
-    beside = files.iter_files_beside(manifest)
+    siblings = files.iter_root_files(manifest)
     outputs = files.iter_outputs(manifest)
     if in_containers:
-        yield from files.check_extra(beside, present)
+        yield from files.check_extra(siblings, present)
         opened = open_source(str(data), check.run["source"]["layout"], "OUT")
         yield from files.check_extra(outputs, (record.id for record in opened.records()))
     else:
-        yield from files.check_extra(heapq.merge(beside, outputs, key=os.fsencode), present)
+        yield from files.check_extra(heapq.merge(siblings, outputs, key=os.fsencode), present)
     yield from _check_content(check, recipe)
 
 

@@ -155,7 +155,7 @@ class ShardJob:
     """Everything a worker process needs to obfuscate shards; small, and picklable.
 
     Args:
-        place: path or URI of the dataset.
+        uri: path or URI of the dataset.
         layout: its layout.
         work: the work folder inside OUT.
         recipe: what to do.
@@ -165,7 +165,7 @@ class ShardJob:
         follow_links: whether symbolic links that point outside the dataset are followed.
     """
 
-    place: str
+    uri: str
     layout: str
     work: Path
     recipe: Recipe
@@ -177,7 +177,7 @@ class ShardJob:
     def open(self) -> Callable[[Shard, Report], ShardResult]:
         """Load the models and return the shard function."""
         tools = open_tools(self.recipe, self.faces, self.weights)
-        source = open_source(self.place, self.layout, follow_links=self.follow_links)
+        source = open_source(self.uri, self.layout, follow_links=self.follow_links)
         note_models(tools.detector, self.work)
         earlier = EarlierOutput(self.updated) if self.updated is not None else None
 

@@ -53,7 +53,7 @@ def prepare_update(run: Run[Recipe]) -> bool:
     is_finished = (workspace.out / store.MANIFEST / store.RUN).is_file()
     if (workspace.old / store.MANIFEST).is_dir():  # killed while the old output was replaced
         if not is_finished:
-            assembly.place(workspace, run.session.sign)
+            assembly.move_results(workspace, run.session.sign)
         workspace.clear()
         facts = store.load_run(workspace.out / store.MANIFEST)
         if facts["recipe_sha256"] == run.recipe.digest:
@@ -95,7 +95,7 @@ def _check_earlier(out: Path, source: Source, recipe: Recipe) -> None:
         )
 
 
-def tell_changes(run: Run[Recipe]) -> None:
+def report_changes(run: Run[Recipe]) -> None:
     """Report how the assembled output differs from the one that it replaces."""
     workspace = run.workspace
     before = workspace.out / store.MANIFEST
@@ -112,7 +112,9 @@ def tell_changes(run: Run[Recipe]) -> None:
         f"Images that differ from the output before: {changed:,} of {total:,}"
         + (f"; no longer in SOURCE: {gone:,}." if gone else ".")
     )
-    beside = sorted({path.name for path in workspace.out.iterdir()} - {*_OWN, workspace.root.name})
-    stale = [*beside, *([f"{store.MANIFEST}/{REVIEW}"] if (before / REVIEW).is_file() else [])]
+    siblings = sorted(
+        {path.name for path in workspace.out.iterdir()} - {*_OWN, workspace.root.name}
+    )
+    stale = [*siblings, *([f"{store.MANIFEST}/{REVIEW}"] if (before / REVIEW).is_file() else [])]
     if stale:
         run.session.notify(f"Make again what is of the output before: {', '.join(stale)}.")

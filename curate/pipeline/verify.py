@@ -45,7 +45,10 @@ CHECKS = Registry(
             Plugin("curate.publishing.hub.pull:verify_published", "published datasets"),
         ),
         ("card", Plugin("curate.publishing.card.run:iter_card_problems", "dataset cards")),
-        ("near_duplicates", Plugin("curate.duplicates.run:iter_problems", "near-duplicates left unblurred")),
+        (
+            "near_duplicates",
+            Plugin("curate.duplicates.run:iter_problems", "near-duplicates left unblurred"),
+        ),
     ],
 )
 """Checks of outputs of the packages above, by the file in ``manifest/`` that marks them.
@@ -153,8 +156,8 @@ def verify(
     if is_address(str(out)):
         with fetched(out) as copy:
             result = verify(
-                copy, source, workers, engine=engine, near_duplicates=near_duplicates, full=full, quiet=quiet,
-                signed_by=signed_by, on_problem=on_problem,
+                copy, source, workers, engine=engine, near_duplicates=near_duplicates, full=full,
+                quiet=quiet, signed_by=signed_by, on_problem=on_problem,
             )  # fmt: skip
         return replace(result, out=str(out))
     session = Session(workers=workers, engine=engine)
@@ -171,7 +174,9 @@ def verify(
             keys = None if signed_by is None else Path(signed_by)
             coverage, found = _check_coverage(Path(out), keys)
             content = _load_content(Path(out))
-            problems = _then_others(problems, Path(out), source if near_duplicates else None, workers)
+            problems = _then_others(
+                problems, Path(out), source if near_duplicates else None, workers
+            )
             problems = chain(problems, found)  # last: others say what differs
         for problem in problems:
             kinds[problem.kind] += 1
@@ -215,7 +220,9 @@ def _then_others(
 ) -> Iterator[Problem]:
     """Check near-duplicates and the dataset card too; the card only of a sound output."""
     if source is not None:
-        problems = chain(problems, _iter_near_duplicates(out, str(source), workers or usable_cores()))
+        problems = chain(
+            problems, _iter_near_duplicates(out, str(source), workers or usable_cores())
+        )
     found = False
     for problem in problems:
         found = True

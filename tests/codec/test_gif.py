@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from curate import codec
-from curate.codec.gif.blocks import parse_gif, walk_codes
+from curate.codec.gif.blocks import parse_gif, scan_codes
 from curate.codec.gif.codec import to_palette
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
@@ -118,7 +118,7 @@ def test_lzw_codes_of_written_gifs_are_exact(size: tuple[int, int]) -> None:
     indices = rng.integers(0, 250, size, dtype=np.uint8)
     indices[: size[0] // 2] //= 60
     stream = parse_gif(samples.encoded(Image.fromarray(indices, "L"), "GIF", optimize=False))
-    exact, used = walk_codes(stream.images[0])
+    exact, used = scan_codes(stream.images[0])
     assert exact
     assert used == set(np.unique(indices).tolist())
 

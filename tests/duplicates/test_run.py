@@ -121,7 +121,10 @@ def test_blur_hides_a_face_in_every_copy_and_verify_tells_where_it_is_not(
     assert run("blur", *common[:1], tmp_path / "alike", *options).exit_code == 3
     told = run("verify", tmp_path / "plain", "--source", dataset)
     assert (told.exit_code, told.stdout.count("near-duplicate")) == (1, 2)
-    assert run("verify", tmp_path / "plain", "--source", dataset, "--no-near-duplicates").exit_code == 0
+    assert (
+        run("verify", tmp_path / "plain", "--source", dataset, "--no-near-duplicates").exit_code
+        == 0
+    )
     assert run("verify", tmp_path / "alike", "--source", dataset).exit_code == 0
     refused = run("blur", dataset, tmp_path / "x", "--propagate-boxes")
     assert "run curate detect first" in str(refused.exception)

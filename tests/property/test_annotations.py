@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from curate.core.errors import DataError
 from curate.layouts.annotations import Problems, iter_lines, resolve
-from curate.layouts.coco.json import iter_annotated, looks_like_coco
+from curate.layouts.coco.json import is_coco, iter_annotated
 from curate.layouts.label_maps import is_panoptic_map
 from curate.layouts.voc.read import load_annotation
 from curate.layouts.yolo.config import Config
@@ -59,7 +59,7 @@ def test_coco_gives_what_was_written_whatever_stands_around_it(
     keys = {"id", "image_id", "file_name"}
     for kind, written in (("images", images), ("annotations", annotations)):
         assert found[kind] == [{k: v for k, v in one.items() if k in keys} for one in written]
-    assert not images or looks_like_coco(data)
+    assert not images or is_coco(data)
 
 
 @given(st.lists(items("id", "file_name"), min_size=1, max_size=3), st.data())

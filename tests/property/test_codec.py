@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import codec
-from curate.codec.gif.blocks import parse_gif, walk_codes
+from curate.codec.gif.blocks import parse_gif, scan_codes
 from curate.codec.jpeg.coefficients import forward, inverse
 from curate.codec.metadata.allow_list import KEEPABLE, rebuild_exif
 from curate.codec.metadata.exif import parse_exif
@@ -108,7 +108,7 @@ def test_every_gif_code_is_followed(width: int, height: int, colors: int, seed: 
     rng = np.random.default_rng(seed)
     indices = rng.integers(0, colors, (height, width), dtype=np.uint8)
     data = samples.encoded(Image.fromarray(indices), "GIF", optimize=False)
-    exact, used = walk_codes(parse_gif(data).images[0])
+    exact, used = scan_codes(parse_gif(data).images[0])
     assert exact
     assert used == set(np.unique(indices).tolist())
 

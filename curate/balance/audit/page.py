@@ -264,8 +264,8 @@ def _row(each: GroupShare) -> tuple[str, ...]:
     if not each.share.total:
         return format_group(each.group), "0", "–", "–"
     ratio = "–" if each.ratio is None else f"{each.ratio:.2f}"
-    said = _percent(each.share.value, each.interval)
-    return format_group(each.group), f"{each.share.hits:,}", said, ratio
+    share = _percent(each.share.value, each.interval)
+    return format_group(each.group), f"{each.share.hits:,}", share, ratio
 
 
 def _end(bars: Sequence[Bar]) -> float:

@@ -59,9 +59,9 @@ class Shortage:
 
     def __str__(self) -> str:
         pairs = zip(self.columns, self.group, strict=True)
-        said = ", ".join(f"{name} {value}" for name, value in pairs)
+        named = ", ".join(f"{name} {value}" for name, value in pairs)
         within = "" if self.label is None else f" of {self.label}"
-        return f"{said}{within} ({self.there:,} available, {self.needed:,} more needed)"
+        return f"{named}{within} ({self.there:,} available, {self.needed:,} more needed)"
 
 
 def resolve_targets(strata: Strata, by: tuple[Columns, ...], wanted: TargetSpec) -> Targets:

@@ -217,7 +217,7 @@ def _solve_part(part: _Part, goal: Goal, limits: Search) -> Solution | None:
     """Solve one part; None if it is infeasible."""
     low, high = limits.low[part.positions], limits.high[part.positions]
     sign = -1.0 if limits.largest else 1.0
-    answer = milp(
+    result = milp(
         np.full(len(part.positions), sign),
         integrality=np.ones(len(part.positions)),
         bounds=Bounds(low, high),
@@ -227,14 +227,14 @@ def _solve_part(part: _Part, goal: Goal, limits: Search) -> Solution | None:
         ],
         options={"mip_rel_gap": 0.0, "time_limit": _SECONDS},
     )
-    if answer.x is None and answer.status != _INFEASIBLE:
+    if result.x is None and result.status != _INFEASIBLE:
         raise DataError(
             f"no solution was found in {_SECONDS:g} s; raise --tolerance or use fewer attributes"
         )
-    if answer.x is None:
+    if result.x is None:
         return None
-    found = np.rint(answer.x).astype(np.int64)
-    return Solution(found, max(0.0, float(answer.mip_gap or 0.0)))
+    found = np.rint(result.x).astype(np.int64)
+    return Solution(found, max(0.0, float(result.mip_gap or 0.0)))
 
 
 def _make_proportional(
@@ -343,7 +343,7 @@ def _find_shortages(
     if goal.within:
         for position, (label, grouping, _) in enumerate(cells):
             of_label[label, position] = grouping == 0
-    answer = linprog(
+    result = linprog(
         np.concatenate([np.zeros(real), np.ones(phantom)]),
         A_ub=vstack(
             [
@@ -363,10 +363,10 @@ def _find_shortages(
         ),
         method="highs",
     )
-    if answer.x is None:
+    if result.x is None:
         return []
     shortages = []
-    for (label, grouping, group), needed in zip(cells, answer.x[real:], strict=True):
+    for (label, grouping, group), needed in zip(cells, result.x[real:], strict=True):
         if needed > 1e-6:
             each = members[grouping]
             own = part.having[[label]].toarray()[0] > 0

@@ -117,10 +117,10 @@ def annotate(
     """
     edits = DecidedEdits(decisions)
     editor = open_editor(source, edits)
-    beside = _edit_all(source, editor, copies)
+    edited = _edit_all(source, editor, copies)
     new = sorted(_write_new(editor, copies), key=path_of)
     rebuilt = _rebuild(workspace, source, edits, decisions)
-    yield from heapq.merge(beside, new, rebuilt, key=path_of)
+    yield from heapq.merge(edited, new, rebuilt, key=path_of)
 
 
 def _edit_all(source: Source, editor: Editor, copies: Path) -> Iterator[dict[str, Any]]:
@@ -185,11 +185,11 @@ def _rebuild(
             path = workspace.members / record_id
             return path.read_bytes() if path.is_file() else None
 
-        def placed(record_id: str, output_id: str) -> None:
+        def on_written(record_id: str, output_id: str) -> None:
             decisions.set_output_path(printable(record_id), printable(output_id))
 
         with partial.open("w+b") as file:
-            left = list(rebuild_edited(source, container, edits, image_bytes, file, placed))
+            left = list(rebuild_edited(source, container, edits, image_bytes, file, on_written))
         sync_file(partial)
         partial.rename(target)
         sync_folder(target.parent)
@@ -210,13 +210,13 @@ def place_rows(records: Path, decisions: DecisionIndex) -> None:
         decisions: the output ids.
     """
     for part in list(store.iter_parts(records)):
-        rows = [_place(row, decisions) for row in corrections.iter_part(part)]
+        rows = [_with_output_path(row, decisions) for row in corrections.iter_part(part)]
         partial = part.with_name(part.name + ".partial")
         corrections.save_rows(rows, partial)
         partial.rename(part)
 
 
-def _place(row: corrections.Row, decisions: DecisionIndex) -> corrections.Row:
+def _with_output_path(row: corrections.Row, decisions: DecisionIndex) -> corrections.Row:
     if row.output_path is None:
         return row
     return replace(row, output_path=decisions.output_path(row.id))

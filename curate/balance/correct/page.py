@@ -120,11 +120,11 @@ def _comparison(name: str, found: Mapping[str, Any], report: Mapping[str, Any]) 
     table = [
         (
             group,
-            _percent(said["target"]),
-            f"{said['before']['count']:,.0f} ({_percent(said['before']['share'])})",
-            f"{said['after']['count']:,.6g} ({_percent(said['after']['share'])})",
+            _percent(values["target"]),
+            f"{values['before']['count']:,.0f} ({_percent(values['before']['share'])})",
+            f"{values['after']['count']:,.6g} ({_percent(values['after']['share'])})",
         )
-        for group, said in list(found["groups"].items())[:_MAX_ROWS]
+        for group, values in list(found["groups"].items())[:_MAX_ROWS]
     ]
     yield Table("Groups with a target", ("", "target", "before", "after"), table)
 
@@ -135,7 +135,7 @@ def _shares(name: str, found: Mapping[str, Any], audits: Mapping[str, Any]) -> I
     for when in ("before", "after"):
         grouping = (audits[when]["attributes"] | audits[when]["intersections"])[name]
         groups = list(grouping["groups"].items())[:_MAX_BARS]
-        charts[when] = tuple(_bar(group, said, found) for group, said in groups)
+        charts[when] = tuple(_bar(group, values, found) for group, values in groups)
     most = max((bar.high or 0.0 for bars in charts.values() for bar in bars), default=0.0)
     end = next((end for end in (0.04, 0.1, 0.2, 0.4, 0.6, 0.8) if most <= end), 1.0)
     for when, bars in charts.items():
@@ -146,8 +146,8 @@ def _by_label(labels: Mapping[str, Any]) -> Iterator[Block]:
     if not labels:
         return
     rows = [
-        (name, f"{said['before']:.3f}", f"{said['after']:.3f}")
-        for name, said in list(labels.items())[:_MAX_BARS]
+        (name, f"{values['before']:.3f}", f"{values['after']:.3f}")
+        for name, values in list(labels.items())[:_MAX_BARS]
     ]
     caption = "Total variation distance from the target, by label"
     yield Table(caption, ("", "before", "after"), rows)
@@ -157,20 +157,20 @@ def _by_label(labels: Mapping[str, Any]) -> Iterator[Block]:
 
 def _labels(labels: Mapping[str, Any]) -> Iterator[Block]:
     rows = [
-        (name, f"{said['before']:,}", f"{said['after']:,.6g}")
-        for name, said in list(labels.items())[:_MAX_ROWS]
+        (name, f"{values['before']:,}", f"{values['after']:,.6g}")
+        for name, values in list(labels.items())[:_MAX_ROWS]
     ]
     yield Table("Records per label", ("", "before", "after"), rows)
     if len(labels) > _MAX_ROWS:
         yield f"{len(labels) - _MAX_ROWS:,} more labels are in the JSON report."
 
 
-def _bar(group: str, said: Mapping[str, Any], found: Mapping[str, Any]) -> Bar:
-    if said["share"] is None or said["ci95"] is None:
+def _bar(group: str, values: Mapping[str, Any], found: Mapping[str, Any]) -> Bar:
+    if values["share"] is None or values["ci95"] is None:
         return Bar(group, None)
     target = found["groups"].get(group, {}).get("target")
-    low, high = said["ci95"]
-    return Bar(group, said["share"], low, high, target)
+    low, high = values["ci95"]
+    return Bar(group, values["share"], low, high, target)
 
 
 def _percent(share: float | None) -> str:

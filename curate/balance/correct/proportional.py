@@ -158,15 +158,15 @@ def round_table(
     above = (floor < bounds.high).astype(np.float64)
     costs = random.random(len(fitted)) - (fitted - floor)
     base = totals.rows @ floor
-    answer = milp(
+    result = milp(
         costs,
         integrality=np.ones(len(fitted)),
         bounds=Bounds(np.zeros(len(fitted)), above),
         constraints=[LinearConstraint(totals.rows, totals.low - base, totals.high - base)],
         options=_SEARCH,
     )
-    if answer.x is not None:
-        rounded: Ints = (floor + np.rint(answer.x)).astype(np.int64)
+    if result.x is not None:
+        rounded: Ints = (floor + np.rint(result.x)).astype(np.int64)
         return rounded
     return _nearest(fitted, bounds, totals, random)
 
@@ -181,7 +181,7 @@ def _nearest(
     sums = hstack([totals.rows, empty])
     above, below = hstack([identity, -identity]), hstack([-identity, -identity])
     costs = np.concatenate([np.zeros(size), 1 + 1e-3 * random.random(size)])
-    answer = milp(
+    result = milp(
         costs,
         integrality=np.concatenate([np.ones(size), np.zeros(size)]),
         bounds=Bounds(
@@ -194,9 +194,9 @@ def _nearest(
         ],
         options=_SEARCH,
     )
-    if answer.x is None:
+    if result.x is None:
         return None
-    nearest: Ints = np.rint(answer.x[:size]).astype(np.int64)
+    nearest: Ints = np.rint(result.x[:size]).astype(np.int64)
     return nearest
 
 

@@ -114,7 +114,7 @@ class _Maker:
 
     def _row(self, record: ImageRecord, decision: Decision, data: bytes | None) -> Row:
         return Row(
-            **_said(decision),
+            **_describe_decision(decision),
             id=decision.id,
             outcome="kept" if decision.is_kept else "removed",
             reason=None if decision.is_kept else decision.why,
@@ -137,7 +137,7 @@ class _Maker:
                 suffix, encoded, how = self._augment(record, picture, number)
         name = name_copy(self.source, record, number, suffix)
         return Row(
-            **_said(decision),
+            **_describe_decision(decision),
             id=printable(name),
             outcome="made",
             reason=decision.why,
@@ -197,7 +197,7 @@ def _unchanged(picture: Picture) -> tuple[Extent, Affine]:
     return Extent(width, height), identity(width, height)
 
 
-def _said(decision: Decision) -> dict[str, Any]:
+def _describe_decision(decision: Decision) -> dict[str, Any]:
     return {"split": decision.split, "groups": decision.groups, "labels": decision.labels}
 
 

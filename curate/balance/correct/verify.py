@@ -116,8 +116,8 @@ def _check_layout(out: Path, parts: int, has_images: bool) -> Iterator[Problem]:
             yield Problem("missing", name, "is not a folder")
     with os.scandir(out) as found:
         for entry in sorted(found, key=lambda entry: entry.name):
-            beside = entry.name in files.BESIDE and entry.is_file(follow_symlinks=False)
-            if entry.name not in {*wanted, ".git"} and not beside:
+            is_known = entry.name in files.ROOT_FILES and entry.is_file(follow_symlinks=False)
+            if entry.name not in {*wanted, ".git"} and not is_known:
                 yield Problem("extra", entry.name, "does not belong to this output")
     with os.scandir(out / files.MANIFEST) as found:
         for entry in found:
@@ -140,15 +140,15 @@ def _check_facts(manifest: Path, facts: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem("manifest", "manifest/records", f"{row.id!r} is duplicated")
     names.close()
     fates = Counter(line["fate"] for line in iter_others(manifest))
-    said = facts["counts"]
+    recorded = facts["counts"]
     yield from _check_weights(manifest, facts)
     claims = {
         "recipe_sha256": (facts["recipe_sha256"], _digest(facts["recipe"])),
-        "report.counts": (facts["report"].get("counts"), said),
+        "report.counts": (facts["report"].get("counts"), recorded),
         "report.recipe": (facts["report"].get("recipe"), facts["recipe"]),
-        "counts.kept": (said["kept"] + said["fixed"], counts["kept"]),
-        "counts.removed": (said["removed"], counts["removed"]),
-        "counts.made": (said["made"], counts["made"]),
+        "counts.kept": (recorded["kept"] + recorded["fixed"], counts["kept"]),
+        "counts.removed": (recorded["removed"], counts["removed"]),
+        "counts.made": (recorded["made"], counts["made"]),
         "records.sha256": (facts["records"]["sha256"], store.digest_parts(records)),
         "source.sha256": (facts["source"]["sha256"], digest_rows(records)),
         "others.sha256": (
@@ -175,9 +175,9 @@ def _check_weights(manifest: Path, facts: Mapping[str, Any]) -> Iterator[Problem
         return
     rows = corrections.iter_rows(manifest / store.RECORDS_FOLDER)
     wanted = ((row.id, row.weight) for row in rows if row.weight is not None)
-    for said, found in itertools.zip_longest(wanted, corrections.iter_weights(path)):
-        if said != found:
-            name = (said or found)[0]
+    for expected, found in itertools.zip_longest(wanted, corrections.iter_weights(path)):
+        if expected != found:
+            name = (expected or found)[0]
             text = f"the weight of {name!r} differs from its record"
             yield Problem("manifest", f"manifest/{path.name}", text)
             return
@@ -254,12 +254,12 @@ def _check_data(out: Path, facts: Mapping[str, Any], in_containers: bool) -> Ite
     yield from links
     if links:
         return
-    beside = []
+    siblings = []
     for line in iter_others(manifest):
         if line["fate"] == "left_out":
             continue
         path = str(line["path"])
-        beside.append(path)
+        siblings.append(path)
         if not files.stays_inside(path) or not (data / path).is_file():
             yield Problem("missing", f"{files.DATA}/{path}", "does not exist")
         elif store.digest_regular(data / path) != line.get("sha256"):
@@ -269,12 +269,12 @@ def _check_data(out: Path, facts: Mapping[str, Any], in_containers: bool) -> Ite
         if row.output_path is not None:
             outputs.add("output", row.output_path)
     present = (path for path, _ in iter_files(data, "OUT"))
-    beside.sort(key=os.fsencode)
+    siblings.sort(key=os.fsencode)
     if not in_containers:
         images = outputs.names("output")
-        yield from files.check_extra(heapq.merge(beside, images, key=os.fsencode), present)
+        yield from files.check_extra(heapq.merge(siblings, images, key=os.fsencode), present)
         return
-    yield from files.check_extra(iter(beside), present)
+    yield from files.check_extra(iter(siblings), present)
     opened = open_source(str(data), facts["source"]["layout"], "OUT")
     ids = (record.id for record in opened.records())
     yield from files.check_extra(outputs.names("output"), ids)

@@ -133,7 +133,7 @@ class _Table:
         self._path = path
         self._number = number
         self._known = known
-        self._said: set[tuple[str, str, str]] = set()
+        self._stated: set[tuple[str, str, str]] = set()
         columns = load_columns(path)
         for name in (_LABEL, _ANNOTATOR):
             if name not in columns:
@@ -160,7 +160,7 @@ class _Table:
                 replaced += before is not None
                 changed += before is not None and before[0] != answer
                 in_force[key] = (answer, self._number)
-        if not self._said:
+        if not self._stated:
             raise DataError(f"{self._path} contains no judgments")
         examples = tuple(sorted(unknown)[:_EXAMPLES])
         return TableFacts(
@@ -181,12 +181,12 @@ class _Table:
             if text is None:
                 continue
             key = (label, annotator, question)
-            if key in self._said:
+            if key in self._stated:
                 raise DataError(
                     f"{where}: {annotator!r} has two judgments of the {question} of {label!r}; to "
                     "change a judgment, give a further table after this one"
                 )
-            self._said.add(key)
+            self._stated.add(key)
             yield key, _parse_answer(question, text, where)
 
 

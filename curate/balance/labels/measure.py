@@ -140,7 +140,7 @@ def _iter_agreement(
         yield "imageability", agree(ratings, "ordinal", seed)
 
 
-def asked(tallies: Mapping[str, Tally]) -> frozenset[str]:
+def list_questions(tallies: Mapping[str, Tally]) -> frozenset[str]:
     """The questions with at least one judgment."""
     return frozenset(
         question

@@ -25,14 +25,14 @@ _NAMES = {
 }
 
 
-def make_page(answer: LabelAudit) -> Page:
+def make_page(result: LabelAudit) -> Page:
     """The contents of the page."""
-    audit = answer.audit
+    audit = result.audit
     sections = [Section("Agreement", tuple(_agreement(audit)))]
-    if answer.images is not None:
-        sections.append(Section("Images", tuple(_images(answer.images))))
+    if result.images is not None:
+        sections.append(Section("Images", tuple(_images(result.images))))
     sections += [
-        Section(title, tuple(_labels(answer, labels)))
+        Section(title, tuple(_labels(result, labels)))
         for title, labels in (
             ("Removed", _decided(audit, Decision.REMOVE)),
             ("Undecided", _decided(audit, Decision.UNDECIDED)),
@@ -40,14 +40,14 @@ def make_page(answer: LabelAudit) -> Page:
             ("Kept", _decided(audit, Decision.KEEP)),
         )
     ]
-    digests = ", ".join(fact.sha256[:12] for fact in answer.judgements.facts)
-    tool = answer.tool
+    digests = ", ".join(fact.sha256[:12] for fact in result.judgements.facts)
+    tool = result.tool
     return Page(
         "Label audit",
-        (*_warn(audit), *answer.statements[1:]),
+        (*_warn(audit), *result.statements[1:]),
         tuple(sections),
         f"{tool['name']} {tool['version']}; judgments {digests}",
-        verdict=answer.statements[0],
+        verdict=result.statements[0],
     )
 
 
@@ -99,31 +99,31 @@ def _images(images: Images) -> Iterator[Block]:
         )
 
 
-def _labels(answer: LabelAudit, labels: Sequence[str]) -> Iterator[Block]:
+def _labels(result: LabelAudit, labels: Sequence[str]) -> Iterator[Block]:
     if not labels:
         yield "None."
         return
-    rows = [_row(answer, label) for label in labels[:_MAX_ROWS]]
-    yield Table(f"{len(labels):,} labels", _head(answer), rows)
+    rows = [_row(result, label) for label in labels[:_MAX_ROWS]]
+    yield Table(f"{len(labels):,} labels", _head(result), rows)
     if len(labels) > _MAX_ROWS:
         yield f"{len(labels) - _MAX_ROWS:,} more are in the JSON report."
 
 
-def _head(answer: LabelAudit) -> tuple[str, ...]:
-    questions = answer.audit.rules.questions
+def _head(result: LabelAudit) -> tuple[str, ...]:
+    questions = result.audit.rules.questions
     return (
         "",
         "decision",
         *((*SAFETY, "unsafe, % (95 %)") if "safety" in questions else ()),
         *(("ratings 1 to 5", "mean", "median") if "imageability" in questions else ()),
-        *(("images",) if answer.images is not None else ()),
+        *(("images",) if result.images is not None else ()),
     )
 
 
-def _row(answer: LabelAudit, label: str) -> tuple[str, ...]:
-    tally, questions = answer.audit.tallies[label], answer.audit.rules.questions
-    verdict, said = answer.audit.verdicts[label], answer.vocabulary.labels[label]
-    name = said.get("name")
+def _row(result: LabelAudit, label: str) -> tuple[str, ...]:
+    tally, questions = result.audit.tallies[label], result.audit.rules.questions
+    verdict, described = result.audit.verdicts[label], result.vocabulary.labels[label]
+    name = described.get("name")
     why = " and ".join(verdict.reasons or verdict.lacking)
     lacks = "no " if verdict.decision is Decision.UNDECIDED and why else ""
     decision = f"{verdict.decision.value}{f': {lacks}{why}' if why else ''}"
@@ -133,8 +133,8 @@ def _row(answer: LabelAudit, label: str) -> tuple[str, ...]:
     if "imageability" in questions:
         counts += [" ".join(map(str, tally.imageability)), _middle(tally.mean),
                    _middle(tally.median)]  # fmt: skip
-    if answer.images is not None:
-        counts.append(f"{sum(answer.images.of_label[label].values()):,}")
+    if result.images is not None:
+        counts.append(f"{sum(result.images.of_label[label].values()):,}")
     return (f"{label} – {name}" if name else label, decision, *counts)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import curate
 from curate.balance.labels.judgments import Judgments, load_judgments
-from curate.balance.labels.measure import LabelDecisions, asked, audit_tallies
+from curate.balance.labels.measure import LabelDecisions, audit_tallies, list_questions
 from curate.balance.labels.page import make_page
 from curate.balance.labels.report import VERSION, describe, format_labels, label_to_dict, to_dict
 from curate.balance.labels.rules import SAFETY, Decision, LabelRules
@@ -135,10 +135,10 @@ class LabelAudit(Report):
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("label")
 
     def _label(self, label: str) -> dict[str, Any]:
-        said = self.vocabulary.labels[label]
+        described = self.vocabulary.labels[label]
         return {
-            "name": said.get("name"),
-            "gloss": said.get("gloss"),
+            "name": described.get("name"),
+            "gloss": described.get("gloss"),
             **label_to_dict(self.audit, label),
             "judgements": list(self.judgements.tables[label]),
             "images": None if self.images is None else dict(self.images.of_label[label]),
@@ -179,7 +179,7 @@ def audit_labels(
         raise UsageError("--seed must be at least 0")
     words = load_vocabulary(str(vocabulary), layout)
     tables = load_judgments([Path(path) for path in judgments], tuple(words.labels))
-    rules = replace(rules or LabelRules(), questions=asked(tables.tallies))
+    rules = replace(rules or LabelRules(), questions=list_questions(tables.tallies))
     audit = audit_tallies(tables.tallies, rules, seed)
     images = None
     if source is not None:
@@ -292,9 +292,9 @@ def _load(path: Path) -> Mapping[str, Any]:
 
 def _iter_decided(labels: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str | None]]:
     """Each label with the reason of its removal: empty if kept, None if undecided."""
-    for label, said in labels.items():
-        decision = Decision(said["decision"])
-        removed, reasons = said["removed"], said["reasons"]
+    for label, row in labels.items():
+        decision = Decision(row["decision"])
+        removed, reasons = row["removed"], row["reasons"]
         if removed not in (True, False, None) or not all(isinstance(r, str) for r in reasons):
             raise ValueError(label)
         if decision is not Decision.UNDECIDED and removed is not (decision is Decision.REMOVE):

@@ -89,8 +89,8 @@ def _collect(rows: Iterator[tuple[str, Any, Mapping[str, Any]]], path: Path) -> 
             raise DataError(f"{where} has no label")
         if label in found:
             raise DataError(f"{where} has the label {label!r}, which is duplicated")
-        said = {name: format_value(row.get(name)) for name in _DESCRIBED_BY}
-        found[label] = {name: text for name, text in said.items() if text is not None}
+        fields = {name: format_value(row.get(name)) for name in _DESCRIBED_BY}
+        found[label] = {name: text for name, text in fields.items() if text is not None}
         _check_size(found, path)
     if not found:
         raise DataError(

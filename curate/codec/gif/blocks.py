@@ -120,7 +120,7 @@ def parse_gif(data: bytes) -> GifStream:
     )
 
 
-def walk_codes(image: GifImage) -> tuple[bool, frozenset[int]]:
+def scan_codes(image: GifImage) -> tuple[bool, frozenset[int]]:
     """Check LZW codes without building their strings (GIF89a, appendix F).
 
     Returns:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from curate.codec.decoding import check_size, merge_equal_colors, open_image, to_frame
-from curate.codec.gif.blocks import GifImage, GifStream, blank_unused, parse_gif, walk_codes
+from curate.codec.gif.blocks import GifImage, GifStream, blank_unused, parse_gif, scan_codes
 from curate.codec.metadata.allow_list import Metadata
 from curate.codec.picture import EQUAL_COLORS, UNUSED_COLORS, CodecOptions, Encoded, Picture
 from curate.core.entries import Route
@@ -39,16 +39,16 @@ class GifCodec:
             check_size(image.width, image.height, 1, stream.width * stream.height)
             if image.x + image.width > stream.width or image.y + image.height > stream.height:
                 raise WithheldError("corrupt", "a GIF image lies outside the screen")
-        walked = [walk_codes(image) for image in stream.images]
-        equal = [_has_equal_colors(stream, i, used) for i, (_, used) in enumerate(walked)]
+        scanned = [scan_codes(image) for image in stream.images]
+        equal = [_has_equal_colors(stream, i, used) for i, (_, used) in enumerate(scanned)]
         if any(equal):
             images = zip(stream.images, equal, strict=True)
             stream = replace(
                 stream,
                 images=tuple(_with_one_index(stream, i) if e else i for i, e in images),
             )
-            walked = [walk_codes(image) for image in stream.images]
-        stream = blank_unused(stream, [used for _, used in walked])
+            scanned = [scan_codes(image) for image in stream.images]
+        stream = blank_unused(stream, [used for _, used in scanned])
         frames = _decode(stream)
         return Picture(
             format="GIF",
@@ -58,7 +58,7 @@ class GifCodec:
             orientation=1,
             frames=frames,
             metadata=Metadata(),
-            stored=(stream, all(exact for exact, _ in walked), any(equal)),
+            stored=(stream, all(exact for exact, _ in scanned), any(equal)),
         )
 
     def save(
@@ -96,12 +96,12 @@ class GifCodec:
         stream = parse_gif(data)
         leaks = [f"{len(stream.tail)} bytes after the end of the image"] if stream.tail else []
         leaks += stream.dropped
-        walked = [walk_codes(image) for image in stream.images]
-        if not all(exact for exact, _ in walked):
+        scanned = [scan_codes(image) for image in stream.images]
+        if not all(exact for exact, _ in scanned):
             leaks.append("there are bytes after the image data")
-        if blank_unused(stream, [used for _, used in walked]) != stream:
+        if blank_unused(stream, [used for _, used in scanned]) != stream:
             leaks.append(UNUSED_COLORS)
-        if any(_has_equal_colors(stream, at, used) for at, (_, used) in enumerate(walked)):
+        if any(_has_equal_colors(stream, at, used) for at, (_, used) in enumerate(scanned)):
             leaks.append(EQUAL_COLORS)
         if not leaks and stream.to_bytes() != data:
             leaks.append("there are blocks or bytes that the images do not need")
@@ -160,8 +160,8 @@ def _encode(frame: Frame, touched: Sequence[Box], delay: bytes, transparent: boo
     for box in touched:
         fixed[box.slices] = False
     clear = frame[..., 3] < 128 if frame.shape[2] == 4 else None
-    room = 255 if transparent else 256
-    found = to_palette(frame[..., :3], fixed, clear, room)
+    max_colors = 255 if transparent else 256
+    found = to_palette(frame[..., :3], fixed, clear, max_colors)
     if found is None:
         raise WithheldError("frames", "a GIF frame has more colors than one palette holds")
     indices, palette = found
@@ -189,7 +189,10 @@ _BATCH = 4096
 
 
 def to_palette(
-    pixels: Frame, fixed: npt.NDArray[np.bool_], clear: npt.NDArray[np.bool_] | None, room: int
+    pixels: Frame,
+    fixed: npt.NDArray[np.bool_],
+    clear: npt.NDArray[np.bool_] | None,
+    max_colors: int,
 ) -> tuple[npt.NDArray[np.uint8], Colors] | None:
     """Quantize an RGB image to a palette, keeping given colors exactly.
 
@@ -197,19 +200,19 @@ def to_palette(
         pixels: H×W×3 uint8.
         fixed: H×W, pixels whose colors are kept exactly.
         clear: H×W, transparent pixels, or None.
-        room: maximum number of palette colors, up to 256.
+        max_colors: maximum number of palette colors, up to 256.
 
     Returns:
         Indices, H×W uint8, and the palette, N×3 uint8; None if the fixed pixels
-        alone have more than ``room`` colors.
+        alone have more than ``max_colors`` colors.
     """
     packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     shown = np.ones(fixed.shape, np.bool_) if clear is None else ~clear
     kept = np.unique(packed[fixed & shown])
-    if len(kept) > room:
+    if len(kept) > max_colors:
         return None
     free = np.setdiff1d(packed[~fixed & shown], kept)
-    added = free if len(kept) + len(free) <= room else _reduced(free, room - len(kept))
+    added = free if len(kept) + len(free) <= max_colors else _reduced(free, max_colors - len(kept))
     palette = _unpack(np.concatenate([kept, added]))
     if not len(palette):
         palette = np.zeros((1, 3), np.uint8)
@@ -218,14 +221,14 @@ def to_palette(
     return nearest[inverse].reshape(fixed.shape), palette
 
 
-def _reduced(colors: npt.NDArray[np.uint32], room: int) -> npt.NDArray[np.uint32]:
-    """Reduce colors to at most ``room`` by median cut."""
-    if room < 1:
+def _reduced(colors: npt.NDArray[np.uint32], max_colors: int) -> npt.NDArray[np.uint32]:
+    """Reduce colors to at most ``max_colors`` by median cut."""
+    if max_colors < 1:
         return colors[:0]
     strip = Image.fromarray(_unpack(colors)[None])
-    reduced = strip.quantize(room, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    reduced = strip.quantize(max_colors, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     chosen = np.array(reduced.convert("RGB")).reshape(-1, 3).astype(np.uint32)
-    return np.unique(chosen @ np.array([1 << 16, 1 << 8, 1], np.uint32))[:room]
+    return np.unique(chosen @ np.array([1 << 16, 1 << 8, 1], np.uint32))[:max_colors]
 
 
 def _nearest(colors: Colors, palette: Colors) -> npt.NDArray[np.uint8]:

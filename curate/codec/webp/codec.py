@@ -170,8 +170,8 @@ def _layer(stored: _Stored, size: tuple[int, int]) -> Callable[[int], Frame] | N
             frame = to_frame(opened, "RGBA")
         x, y = (2 * int.from_bytes(control[at : at + 3], "little") for at in (0, 3))
         layer = np.zeros((size[1], size[0], 4), np.uint8)
-        place = layer[y : y + frame.shape[0], x : x + frame.shape[1]]
-        place[:] = frame[: place.shape[0], : place.shape[1]]
+        region = layer[y : y + frame.shape[0], x : x + frame.shape[1]]
+        region[:] = frame[: region.shape[0], : region.shape[1]]
         return layer
 
     return decode

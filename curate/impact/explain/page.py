@@ -135,14 +135,14 @@ def _shares(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Blo
                 "positive "
                 "attribution."
             )
-    room = sum(
+    without_space = sum(
         math.isnan(shares.elsewhere_original)
         for each in explanation.images
         for shares in [next(iter(each.measured.values())).shares]
     )
-    if room:
+    if without_space:
         yield (
-            f"Faces leave no space for equal regions elsewhere in {room:,} of "
+            f"Faces leave no space for equal regions elsewhere in {without_space:,} of "
             f"{len(explanation.images):,} images, which are left out of those ratios."
         )
 

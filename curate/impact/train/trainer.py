@@ -63,18 +63,18 @@ class Augmentation:
     flipped: npt.NDArray[np.bool_]
 
 
-def draw_augmentation(images: int, room: int, seed: int, epoch: int) -> Augmentation:
+def draw_augmentation(images: int, max_shift: int, seed: int, epoch: int) -> Augmentation:
     """Draw the augmentation of an epoch.
 
     Args:
         images: number of examples.
-        room: pixels that a crop can move, vertically and horizontally.
+        max_shift: pixels that a crop can move, vertically and horizontally.
         seed: random seed of the training.
         epoch: number of the epoch.
     """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(images)
-    corners = random.integers(0, room + 1, size=(images, 2))
+    corners = random.integers(0, max_shift + 1, size=(images, 2))
     return Augmentation(order, corners, random.random(images) < 0.5)
 
 
@@ -105,10 +105,10 @@ def iter_batches(
 
 def iter_center_crops(examples: Examples, size: int, batch: int) -> Iterator[Pixels]:
     """Iterate over center crops in the order of the examples."""
-    room = examples.pixels.shape[1] - size
+    corner = ((examples.pixels.shape[1] - size) // 2,) * 2
     for start in range(0, len(examples), batch):
         rows = examples.rows[start : start + batch]
-        yield np.stack([crop(examples.pixels[row], (room // 2, room // 2), size) for row in rows])
+        yield np.stack([crop(examples.pixels[row], corner, size) for row in rows])
 
 
 def normalize(pixels: Pixels) -> Tensor:
@@ -238,8 +238,8 @@ def train_epoch(state: TrainingState, job: TrainingJob, config: DeviceConfig) ->
     """Train for one epoch and extend the learning curve."""
     hyperparameters, done, n = job.hyperparameters, len(state.curve), len(job.examples)
     size, steps = hyperparameters.size, math.ceil(n / hyperparameters.batch)
-    room = job.examples.pixels.shape[1] - size
-    augmentation = draw_augmentation(n, room, job.seed, done)
+    max_shift = job.examples.pixels.shape[1] - size
+    augmentation = draw_augmentation(n, max_shift, job.seed, done)
     state.network.train()
     total = correct = 0.0
     batches = iter_batches(job.examples, augmentation, size, hyperparameters.batch)

@@ -13,7 +13,7 @@ from curate.core.protocols import SidecarFile
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import open_annotation, read_head
 from curate.layouts.coco.geometry import move_annotation
-from curate.layouts.coco.json import Piece, iter_pieces, looks_like_coco
+from curate.layouts.coco.json import Piece, is_coco, iter_pieces
 from curate.layouts.coco.read import Coco, Finder, id_key, image_folders, map_folders
 from curate.layouts.editing.changes import (
     DROPPED,
@@ -212,7 +212,7 @@ class CocoIndex:
         self._greatest = self._made = 0
         for info in folder.files():
             is_json = info.regular and info.path.endswith(".json")
-            if is_json and looks_like_coco(read_head(folder, info.path)):
+            if is_json and is_coco(read_head(folder, info.path)):
                 self._read(info.path)
 
     def is_coco(self, path: str) -> bool:

@@ -48,7 +48,7 @@ class Item:
     segments: list[Any] = field(default_factory=list)
 
 
-def looks_like_coco(head: bytes) -> bool:
+def is_coco(head: bytes) -> bool:
     """Return whether a file starts like COCO JSON: a list of named images or of annotations.
 
     Args:

@@ -19,7 +19,7 @@ from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import Problems, open_annotation, read_head, resolve, shorten
 from curate.layouts.archives import note_archives
 from curate.layouts.coco.groups import NAME, Opener, iter_annotations, iter_image_ids
-from curate.layouts.coco.json import Item, iter_annotated, looks_like_coco
+from curate.layouts.coco.json import Item, is_coco, iter_annotated
 from curate.layouts.coco.rewrite import rewrite_coco
 from curate.layouts.files import not_recognized, split_in, split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_panoptic_map
@@ -45,7 +45,7 @@ class Coco(LabelMapLayout):
         """Look for COCO JSON files in their usual folders, recognized by their start."""
         candidates = (path for path in _usual_files(folder) if path.endswith(".json"))
         examined = islice(candidates, _MAX_EXAMINED)
-        found = [path for path in examined if looks_like_coco(read_head(folder, path))]
+        found = [path for path in examined if is_coco(read_head(folder, path))]
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         return f"{', '.join(map(_with_split, found[:_SHOWN]))}{more}" if found else None
 
@@ -115,7 +115,7 @@ class Coco(LabelMapLayout):
     def format_of(self, path: str) -> str:
         """Return ``coco`` for COCO JSON files."""
         is_json = path.endswith(".json")
-        return "coco" if is_json and looks_like_coco(read_head(self.folder, path)) else ""
+        return "coco" if is_json and is_coco(read_head(self.folder, path)) else ""
 
     def rewrite_sidecar(
         self, file: SidecarFile, opened: BinaryIO, target: BinaryIO, limits: Limits
@@ -177,7 +177,7 @@ def take_survey(folder: Folder) -> Survey:
     names, notes, problems = NameIndex(), [], Problems()
     for info in folder.files():
         is_json = info.regular and info.path.endswith(".json")
-        if is_json and looks_like_coco(read_head(folder, info.path)):
+        if is_json and is_coco(read_head(folder, info.path)):
             reader = _Reader(folder, info.path, names, problems)
             with problems.collect(info.path), open_annotation(folder, info.path) as file:
                 for item in iter_annotated(file, info.path, problems):

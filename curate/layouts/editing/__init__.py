@@ -76,7 +76,7 @@ def rebuild_edited(
     edits: Edits,
     image_bytes: Callable[[str], bytes | None],
     target: BinaryIO,
-    placed: Callable[[str, str], None] = lambda record_id, output_id: None,
+    on_written: Callable[[str, str], None] = lambda record_id, output_id: None,
 ) -> Iterator[SidecarFile]:
     """Rewrite a container without removed images and with generated ones after their source.
 
@@ -87,7 +87,7 @@ def rebuild_edited(
         image_bytes: returns the bytes of a kept or generated image by id; None if it is
             withheld.
         target: seekable file to write to.
-        placed: called with the id of every image written and its id in the output, since
+        on_written: called with the id of every image written and its id in the output, since
             rows of tables move.
 
     Yields:
@@ -98,4 +98,4 @@ def rebuild_edited(
             transformed for a generated image.
     """
     rebuild = REBUILDERS.resolve(source.layout)
-    yield from rebuild(source, container, edits, image_bytes, target, placed)
+    yield from rebuild(source, container, edits, image_bytes, target, on_written)

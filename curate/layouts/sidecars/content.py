@@ -118,15 +118,15 @@ class Content:
 
     def add(self, file: str, kind: str, key: str, count: int = 1) -> None:
         """Count values that were kept."""
-        place = (self._group(file), kind, key)
-        if place in self._found or len(self._found) < _MAX_KEYS:
-            self._found[place] += count
+        entry = (self._group(file), kind, key)
+        if entry in self._found or len(self._found) < _MAX_KEYS:
+            self._found[entry] += count
 
     def add_dropped(self, file: str, key: str, count: int = 1) -> None:
         """Count values that were dropped."""
-        place = (self._group(file), key)
-        if place in self._dropped or len(self._dropped) < _MAX_KEYS:
-            self._dropped[place] += count
+        entry = (self._group(file), key)
+        if entry in self._dropped or len(self._dropped) < _MAX_KEYS:
+            self._dropped[entry] += count
 
     def count_dropped(self) -> int:
         """Return the number of dropped values."""

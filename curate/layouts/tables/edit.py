@@ -33,14 +33,14 @@ def rebuild_table(
     edits: Edits,
     image_bytes: Callable[[str], bytes | None],
     target: BinaryIO,
-    placed: Callable[[str, str], None],
+    on_written: Callable[[str, str], None],
 ) -> Iterator[SidecarFile]:
     """Rewrite a table; for the arguments see `curate.layouts.editing.rebuild_edited`.
 
     A row whose images are all removed is removed; otherwise a removed image becomes null.
     Rows without an image are kept. Nothing is left out.
     """
-    editor = _RowEditor(edits, image_bytes, placed)
+    editor = _RowEditor(edits, image_bytes, on_written)
     source.rewrite(container, editor.edit, target)
     yield from ()
 
@@ -52,11 +52,11 @@ class _RowEditor:
         self,
         edits: Edits,
         image_bytes: Callable[[str], bytes | None],
-        placed: Callable[[str, str], None],
+        on_written: Callable[[str, str], None],
     ) -> None:
         self._edits = edits
         self._image_bytes = image_bytes
-        self._placed = placed
+        self._on_written = on_written
         self._written = 0  # rows
 
     def edit(self, piece: Slice, rows: Rows, schema: Any) -> Any:
@@ -79,7 +79,7 @@ class _RowEditor:
             for row, record_id, name in new:
                 order.append((True, len(generated)))
                 generated.append(row)
-                self._place(record_id, name, rows)
+                self._record_row(record_id, name, rows)
                 self._written += 1
         stayed = _take(piece, kept, outputs, schema)
         return _merge(stayed, pa.RecordBatch.from_pylist(generated, schema=schema), order, schema)
@@ -115,12 +115,12 @@ class _RowEditor:
             return None
         data = self._image_bytes(record_id)
         if data is not None:
-            self._place(record_id, name, rows)
+            self._record_row(record_id, name, rows)
         return data
 
-    def _place(self, record_id: str, name: str, rows: Rows) -> None:
+    def _record_row(self, record_id: str, name: str, rows: Rows) -> None:
         number = rows.columns.names.index(name)
-        self._placed(record_id, rows.id_of(self._written, number))
+        self._on_written(record_id, rows.id_of(self._written, number))
 
 
 def _to_values(piece: Slice, index: int) -> _Row:

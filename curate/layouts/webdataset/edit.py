@@ -35,7 +35,7 @@ def rebuild_tar(
     edits: Edits,
     image_bytes: Callable[[str], bytes | None],
     target: BinaryIO,
-    placed: Callable[[str, str], None],
+    on_written: Callable[[str, str], None],
 ) -> Iterator[SidecarFile]:
     """Rewrite a tar file; for the arguments see `curate.layouts.editing.rebuild_edited`.
 
@@ -45,7 +45,7 @@ def rebuild_tar(
     with source.open_container(container) as file:
         keys = {member.key for member in iter_members(file, container)}
         file.seek(0)
-        writer = _Writer(container, edits, image_bytes, file, target, placed)
+        writer = _Writer(container, edits, image_bytes, file, target, on_written)
         for _, group in groupby(iter_members(file, container), key=lambda member: member.key):
             members = list(group)
             generated = list(
@@ -69,14 +69,14 @@ class _Writer:
         image_bytes: Callable[[str], bytes | None],
         file: BinaryIO,
         target: BinaryIO,
-        placed: Callable[[str, str], None],
+        on_written: Callable[[str, str], None],
     ) -> None:
         self._tar = tar
         self._edits = edits
         self._image_bytes = image_bytes
         self._file = file
         self._target = target
-        self._placed = placed
+        self._on_written = on_written
         self._texts = MemberWriter(file, target, tar, Limits(()))
 
     def iter_generated(self, members: list[Member]) -> Iterator[tuple[Member, GeneratedImage]]:
@@ -138,7 +138,7 @@ class _Writer:
     def _write_image(self, member: Member, record_id: str, data: bytes) -> None:
         whole = replace(member, kind=Kind.FILE, size=len(data))
         write_member(whole, [data], self._target)
-        self._placed(record_id, f"{self._tar}/{member.path}")
+        self._on_written(record_id, f"{self._tar}/{member.path}")
 
     def _write_text(self, own: Member, member: Member, generated: GeneratedImage) -> str | None:
         """Write a text member of a generated image; returns why it is left out, or None."""

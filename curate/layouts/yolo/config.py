@@ -42,7 +42,7 @@ class Config:
 def find_config(folder: Folder) -> str | None:
     """Return the path of a YAML file in SOURCE with classes and splits, or None."""
     names = (name for name in sorted(folder.list_names()) if name.endswith((".yaml", ".yml")))
-    return next((name for name in names if _looks_like_config(read_head(folder, name))), None)
+    return next((name for name in names if _is_config(read_head(folder, name))), None)
 
 
 def load_config(folder: Folder, path: str, problems: Problems) -> Config:
@@ -89,7 +89,7 @@ def load_config(folder: Folder, path: str, problems: Problems) -> Config:
     )
 
 
-def _looks_like_config(head: bytes) -> bool:
+def _is_config(head: bytes) -> bool:
     lines = head.splitlines()
     return any(line.startswith(_KEYS) for line in lines) and any(
         line.startswith((b"train:", b"val:", b"test:")) for line in lines

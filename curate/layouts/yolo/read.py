@@ -229,8 +229,8 @@ class Yolo(FileLayout):
             DataError: if it is not a relative path in SOURCE.
         """
         image = resolve("", line, where)
-        beside = resolve(posixpath.dirname(path), line, where)
-        return image if self.folder.info(beside) is None else beside
+        sibling = resolve(posixpath.dirname(path), line, where)
+        return image if self.folder.info(sibling) is None else sibling
 
     @cached_property
     def _list_paths(self) -> list[tuple[str, str]]:

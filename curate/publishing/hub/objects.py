@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from curate.core.errors import DataError
 from curate.layouts import open_folder
 from curate.layouts.annotations import has_document_type, iter_items
-from curate.layouts.coco.json import looks_like_coco
+from curate.layouts.coco.json import is_coco
 from curate.layouts.coco.read import Finder, image_folders
 from curate.layouts.yolo.read import label_of
 from curate.publishing.dataset import Dataset, Item
@@ -80,7 +80,7 @@ class CocoObjects:
 
     def _is_coco(self, path: str) -> bool:
         with self._folder.open(path) as file:
-            return looks_like_coco(file.read(1 << 16))
+            return is_coco(file.read(1 << 16))
 
     def _items(self, path: str, key: str) -> Iterator[Mapping[str, Any]]:
         with self._folder.open(path) as file:

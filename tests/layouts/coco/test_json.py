@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.core.errors import DataError
 from curate.layouts.coco import json as json_pieces
-from curate.layouts.coco.json import iter_pieces, looks_like_coco
+from curate.layouts.coco.json import is_coco, iter_pieces
 
 texts = st.text(st.sampled_from('a"\\[]{},: é\n'), max_size=6)
 values = st.recursive(
@@ -69,7 +69,7 @@ def test_an_item_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 def test_deep_nesting_is_not_coco_and_needs_little_memory(unit: bytes) -> None:
     tracemalloc.start()
     try:
-        assert not looks_like_coco(unit * ((1 << 16) // len(unit)))
+        assert not is_coco(unit * ((1 << 16) // len(unit)))
         assert tracemalloc.get_traced_memory()[1] < 50 << 20
     finally:
         tracemalloc.stop()

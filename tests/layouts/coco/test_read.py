@@ -7,7 +7,6 @@ import pytest
 
 from curate.core.errors import DataError
 from curate.layouts import open_folder, open_source, recognize
-from curate.layouts.coco.json import looks_like_coco
 from tests.layouts.examples.example import jpeg, write
 
 
@@ -52,7 +51,7 @@ def test_images_are_found_in_their_usual_places(
     ],
 )
 def test_coco_is_recognized_by_its_start(text: str, is_coco: bool) -> None:
-    assert looks_like_coco(text.encode()) is is_coco
+    assert is_coco(text.encode()) is is_coco
 
 
 def test_many_json_files_are_described_in_one_line(tmp_path: Path) -> None:
