@@ -30,6 +30,10 @@ SIDE = 32
 """Side of the gray image that pairs are verified with, pixels."""
 
 _GRID, _LOW = 64, 16
+MIN_SIMILARITY = 0.9
+"""Correlation of two gray images from which they are taken for the same picture."""
+_SHIFTS = (-1, 0, 1)
+_EDGE = 2  # pixels left out at the border, so that a shifted copy still overlaps
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 Hashes = npt.NDArray[np.uint64]
@@ -70,6 +74,33 @@ def make_fingerprint(image: Pixels) -> Fingerprint:
 def distance(a: Hashes, b: Hashes) -> npt.NDArray[np.int64]:
     """Bits in which hashes differ, along the last axis."""
     return np.asarray(np.bitwise_count(a ^ b).sum(axis=-1, dtype=np.int64))
+
+
+def similarity(a: Gray, b: Gray) -> float:
+    """Correlation of two gray images, at the best of small shifts, -1..1.
+
+    Brightness and contrast do not count. 0 where one image is flat.
+
+    Args:
+        a: `SIDE`×`SIDE` uint8.
+        b: `SIDE`×`SIDE` uint8.
+    """
+    middle = _normalize(a[_EDGE:-_EDGE, _EDGE:-_EDGE])
+    size = SIDE - 2 * _EDGE
+    best = -1.0
+    for down in _SHIFTS:
+        for across in _SHIFTS:
+            y, x = _EDGE + down, _EDGE + across
+            part = _normalize(b[y : y + size, x : x + size])
+            best = max(best, float((middle * part).sum()))
+    return best
+
+
+def _normalize(part: Gray) -> npt.NDArray[np.float32]:
+    values = part.astype(np.float32)
+    values -= values.mean()
+    norm = float(np.sqrt((values * values).sum()))
+    return values / norm if norm > 1e-6 else np.zeros_like(values)
 
 
 def _reduce(image: Pixels, side: int) -> npt.NDArray[np.float32]:

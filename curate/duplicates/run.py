@@ -18,18 +18,19 @@ from curate.core.errors import SetupError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.duplicates import search
-from curate.duplicates.groups import UnionFind
 from curate.duplicates.hashing import (
     MIN_QUALITY,
+    MIN_SIMILARITY,
     SIDE,
     THRESHOLD,
     WORDS,
     Gray,
     Hashes,
+    similarity,
 )
 from curate.duplicates.read import ReadImage, ReadJob, iter_reads
 from curate.duplicates.report import Duplicates, Group, Member
-from curate.duplicates.verify import LEAST, similarity
+from curate.duplicates.search import UnionFind
 from curate.layouts import open_source
 from curate.layouts.faces import iter_given_faces
 from curate.manifest import store
@@ -290,7 +291,7 @@ class Search:
             if i == j or (mirrored and i > j):
                 continue
             a, b = self._load_gray(int(i)), self._load_gray(int(j))
-            if similarity(a, b[:, ::-1] if mirrored else b) < LEAST:
+            if similarity(a, b[:, ::-1] if mirrored else b) < MIN_SIMILARITY:
                 self.unverified += 1
                 continue
             edge = (int(numbers[min(i, j)]), int(numbers[max(i, j)]), mirrored)

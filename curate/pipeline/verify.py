@@ -26,8 +26,8 @@ from curate.manifest.files import Problem
 from curate.manifest.others import describe_notes
 from curate.pipeline.object_output import fetched
 from curate.pipeline.progress import make_notifier, show_steps
-from curate.pipeline.run_check import RunCheck, iter_run_problems
 from curate.pipeline.session import Session, Step, usable_cores
+from curate.pipeline.verify_run import RunCheck, iter_run_problems
 from curate.storage.errors import describe_os_error
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from queue import Empty, LifoQueue
 
 from curate import codec
 from curate.codec import CodecOptions, Picture
-from curate.codec.screen import encode_for_screen, shrink
+from curate.codec.rgb import encode_for_screen, shrink
 from curate.core.errors import DataError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord

@@ -14,8 +14,14 @@ from benchmarks.plan import Plan
 from benchmarks.processes import measure
 from benchmarks.tables import Report
 from curate import codec
-from curate.duplicates.hashing import MIN_QUALITY, THRESHOLD, distance, make_fingerprint
-from curate.duplicates.verify import LEAST, similarity
+from curate.duplicates.hashing import (
+    MIN_QUALITY,
+    MIN_SIMILARITY,
+    THRESHOLD,
+    distance,
+    make_fingerprint,
+    similarity,
+)
 
 _METHOD = """\
 One copy of each kind of {photos:,} photos (crowds, animals, COCO, ImageNet, face masks): a copy \
@@ -46,8 +52,8 @@ def duplicates(plan: Plan) -> Report:
     hashes = 20_000 if plan.quick else 1_000_000
     report = Report(
         "Near-duplicates",
-        _METHOD.format(photos=count, bits=THRESHOLD, least=LEAST, pairs=count * (count - 1) // 2,
-                       hashes=hashes),
+        _METHOD.format(photos=count, bits=THRESHOLD, least=MIN_SIMILARITY, hashes=hashes,
+                       pairs=count * (count - 1) // 2),
     )  # fmt: skip
     cells = []
     for kind, change in _KINDS.items():
@@ -75,10 +81,10 @@ def _is_copy(a: Any, b: Any) -> bool:
     """Whether two fingerprints are of one picture, as in the command."""
     if min(a.quality, b.quality) < MIN_QUALITY:
         return False
-    if distance(a.hash, b.hash) <= THRESHOLD and similarity(a.gray, b.gray) >= LEAST:
+    if distance(a.hash, b.hash) <= THRESHOLD and similarity(a.gray, b.gray) >= MIN_SIMILARITY:
         return True
     near = distance(a.mirrored, b.hash) <= THRESHOLD
-    return bool(near and similarity(a.gray, b.gray[:, ::-1]) >= LEAST)
+    return bool(near and similarity(a.gray, b.gray[:, ::-1]) >= MIN_SIMILARITY)
 
 
 def _iter_photos(data: Path) -> Iterator[Path]:

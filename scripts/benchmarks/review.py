@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.plan import Plan
 from benchmarks.processes import BenchError
 from benchmarks.tables import Report
-from curate.codec.screen import encode_for_screen
+from curate.codec.rgb import encode_for_screen
 
 _METHOD = """\
 A scripted reviewer accepts one image after the other in Debian's chromium, 50 ms after the image \

@@ -3,9 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.duplicates.groups import UnionFind
-from curate.duplicates.hashing import MIN_QUALITY, THRESHOLD, distance, make_fingerprint
-from curate.duplicates.verify import LEAST, similarity
+from curate.duplicates.hashing import (
+    MIN_QUALITY,
+    MIN_SIMILARITY,
+    THRESHOLD,
+    distance,
+    make_fingerprint,
+    similarity,
+)
+from curate.duplicates.search import UnionFind
 
 cv2 = pytest.importorskip("cv2")
 skimage_data = pytest.importorskip("skimage.data")
@@ -36,14 +42,14 @@ def test_copies_are_near_and_verified(picture: np.ndarray, change: object) -> No
     a = make_fingerprint(picture)
     b = make_fingerprint(np.ascontiguousarray(change(picture)))  # type: ignore[operator]
     assert distance(a.hash, b.hash) <= THRESHOLD
-    assert similarity(a.gray, b.gray) >= LEAST
+    assert similarity(a.gray, b.gray) >= MIN_SIMILARITY
 
 
 def test_a_mirror_image_is_near_the_mirrored_hash(picture: np.ndarray) -> None:
     a, b = make_fingerprint(picture), make_fingerprint(np.ascontiguousarray(picture[:, ::-1]))
     assert distance(a.mirrored, b.hash) <= 2
     assert distance(a.hash, b.hash) > THRESHOLD
-    assert similarity(a.gray, b.gray[:, ::-1]) >= LEAST
+    assert similarity(a.gray, b.gray[:, ::-1]) >= MIN_SIMILARITY
 
 
 def test_other_pictures_are_far(picture: np.ndarray) -> None:

@@ -26,7 +26,7 @@ from curate.manifest import store
 from curate.manifest.files import Problem
 from curate.manifest.schema import from_row
 from curate.pipeline import environment
-from curate.pipeline.run_check import CheckJob
+from curate.pipeline.verify_run import CheckJob
 
 RECIPE = Recipe(profile="fast", shard_size=4)
 PORTRAIT = "data/train/people/portrait.jpg"

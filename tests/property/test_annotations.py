@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from curate.core.errors import DataError
 from curate.layouts.annotations import Problems, iter_lines, resolve
-from curate.layouts.coco.json import is_coco, iter_annotated
+from curate.layouts.coco.parse import is_coco, iter_annotated
 from curate.layouts.label_maps import is_panoptic_map
 from curate.layouts.voc.read import load_annotation
 from curate.layouts.yolo.config import Config

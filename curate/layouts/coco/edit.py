@@ -13,7 +13,7 @@ from curate.core.protocols import SidecarFile
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import open_annotation, read_head
 from curate.layouts.coco.geometry import move_annotation
-from curate.layouts.coco.json import Piece, is_coco, iter_pieces
+from curate.layouts.coco.parse import Piece, is_coco, iter_pieces
 from curate.layouts.coco.read import Coco, Finder, id_key, image_folders, map_folders
 from curate.layouts.editing.changes import (
     DROPPED,

@@ -19,7 +19,7 @@ from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import Problems, open_annotation, read_head, resolve, shorten
 from curate.layouts.archives import note_archives
 from curate.layouts.coco.groups import NAME, Opener, iter_annotations, iter_image_ids
-from curate.layouts.coco.json import Item, is_coco, iter_annotated
+from curate.layouts.coco.parse import Item, is_coco, iter_annotated
 from curate.layouts.coco.rewrite import rewrite_coco
 from curate.layouts.files import not_recognized, split_in, split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_panoptic_map

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
-from curate.layouts.coco.json import iter_pieces
+from curate.layouts.coco.parse import iter_pieces
 from curate.layouts.sidecars.text import JsonStyle, find_style, parse_json
 from curate.layouts.sidecars.values import Limits
 

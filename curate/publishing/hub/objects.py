@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from curate.core.errors import DataError
 from curate.layouts import open_folder
 from curate.layouts.annotations import has_document_type, iter_items
-from curate.layouts.coco.json import is_coco
+from curate.layouts.coco.parse import is_coco
 from curate.layouts.coco.read import Finder, image_folders
 from curate.layouts.yolo.read import label_of
 from curate.publishing.dataset import Dataset, Item

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.errors import DataError
-from curate.layouts.coco import json as json_pieces
-from curate.layouts.coco.json import is_coco, iter_pieces
+from curate.layouts.coco import parse
+from curate.layouts.coco.parse import is_coco, iter_pieces
 
 texts = st.text(st.sampled_from('a"\\[]{},: é\n'), max_size=6)
 values = st.recursive(
@@ -42,7 +42,7 @@ def test_pieces_are_the_document_wherever_it_is_cut(
 ) -> None:
     data = json.dumps(document, indent=indent, ensure_ascii=is_ascii).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_pieces, "_BLOCK", block)
+        patch.setattr(parse, "_BLOCK", block)
         assert cut(data) == (data, document.get("images", []))
 
 
@@ -57,8 +57,8 @@ def test_a_document_that_is_cut_off_is_one_line() -> None:
 
 
 def test_an_item_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_pieces, "_BLOCK", 10)
-    monkeypatch.setattr(json_pieces, "_MAX_ITEM", 100)
+    monkeypatch.setattr(parse, "_BLOCK", 10)
+    monkeypatch.setattr(parse, "_MAX_ITEM", 100)
     with pytest.raises(DataError, match="an item of more than"):
         cut(b'{"images": ["' + b"x" * 1000 + b'"]}')
     long = b'{"info": "' + b"x" * 1000 + b'", "images": [1]}'
