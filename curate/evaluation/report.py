@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from curate.core.calibration import Calibration
 from curate.core.geometry import Box
-from curate.core.intervals import Interval, Share
+from curate.core.intervals import Share
 from curate.evaluation.measure import Measures
 from curate.evaluation.scores import Estimate, Gap, Grouping, GroupScore
 from curate.evaluation.sweep import AveragePrecision, Curve, GroupSweep, Sweep
 from curate.report.document import Report
+from curate.report.numbers import round_interval, round_value
 from curate.report.values import Page, Picture
 
 if TYPE_CHECKING:
     import pandas as pd
 
 VERSION = 1
-
-_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +175,10 @@ def to_dict(measures: Measures) -> dict[str, Any]:
             "images": free.with_box.total,
             "boxes": free.boxes,
             "with_box": _share(free.with_box),
-            "per_image": {"value": _round(free.per_image), "interval": _interval(free.interval)},
+            "per_image": {
+                "value": round_value(free.per_image),
+                "interval": round_interval(free.interval),
+            },
         },
         "by_height": _scores(measures.heights),
         "by": {grouping.name: _grouping(grouping) for grouping in measures.groupings},
@@ -200,9 +201,9 @@ def _gap(gap: Gap) -> dict[str, Any]:
         "measure": gap.measure,
         "group": gap.group,
         "against": gap.against,
-        "difference": _round(gap.difference),
-        "newcombe": _interval(gap.newcombe),
-        "clustered": _interval(gap.clustered),
+        "difference": round_value(gap.difference),
+        "newcombe": round_interval(gap.newcombe),
+        "clustered": round_interval(gap.clustered),
     }
 
 
@@ -215,7 +216,7 @@ def _score(score: GroupScore) -> dict[str, Any]:
         "name": score.name,
         "faces": score.faces,
         "images": score.images,
-        "median_height": _round(score.median_height),
+        "median_height": round_value(score.median_height),
         "compared": score.compared,
         "measures": {name: _estimate(each) for name, each in score.measures.items()},
     }
@@ -224,25 +225,25 @@ def _score(score: GroupScore) -> dict[str, Any]:
 def _estimate(estimate: Estimate) -> dict[str, Any]:
     return {
         **_share(estimate.share),
-        "effective": _round(estimate.share.effective),
-        "clustered": _interval(estimate.clustered),
+        "effective": round_value(estimate.share.effective),
+        "clustered": round_interval(estimate.clustered),
     }
 
 
 def _average_precision(area: AveragePrecision) -> dict[str, Any]:
     return {
-        "value": _round(area.value),
-        "interval": _interval(area.interval),
-        "coco": _round(area.coco),
+        "value": round_value(area.value),
+        "interval": round_interval(area.interval),
+        "coco": round_value(area.coco),
     }
 
 
 def _calibration(calibration: Calibration) -> dict[str, Any]:
     return {
-        "ece": _round(calibration.ece),
-        "interval": _interval(calibration.interval),
-        "debiased": _round(calibration.debiased),
-        "calibrated": _round(calibration.calibrated),
+        "ece": round_value(calibration.ece),
+        "interval": round_interval(calibration.interval),
+        "debiased": round_value(calibration.debiased),
+        "calibrated": round_value(calibration.calibrated),
     }
 
 
@@ -255,7 +256,7 @@ def _sweep(sweep: Sweep) -> dict[str, Any]:
 
 def _curve(curve: Curve) -> dict[str, Any]:
     return {
-        name: [_round(value) for value in getattr(curve, name)]
+        name: [round_value(value) for value in getattr(curve, name)]
         for name in ("confidence", "recall", "precision")
     }
 
@@ -263,16 +264,16 @@ def _curve(curve: Curve) -> dict[str, Any]:
 def _group_sweep(group: GroupSweep) -> dict[str, Any]:
     return {
         "best": group.best,
-        "target": _round(group.target),
-        "thresholds": [_round(value) for value in group.thresholds],
+        "target": round_value(group.target),
+        "thresholds": [round_value(value) for value in group.thresholds],
         "recall": _rounded(group.recall),
         "group_thresholds": [
             {
                 "group": each.group,
-                "threshold": _round(each.threshold),
-                "interval": [_round(end) for end in each.interval],
-                "unreached": _round(each.unreached),
-                "precision": _round(each.precision),
+                "threshold": round_value(each.threshold),
+                "interval": [round_value(end) for end in each.interval],
+                "unreached": round_value(each.unreached),
+                "precision": round_value(each.precision),
             }
             for each in group.group_thresholds
         ],
@@ -280,26 +281,17 @@ def _group_sweep(group: GroupSweep) -> dict[str, Any]:
 
 
 def _rounded(recall: Mapping[str, tuple[float, ...]]) -> dict[str, list[float | None]]:
-    return {name: [_round(value) for value in values] for name, values in recall.items()}
+    return {name: [round_value(value) for value in values] for name, values in recall.items()}
 
 
 def _share(share: Share) -> dict[str, Any]:
     return {
         "hits": share.hits,
         "total": share.total,
-        "value": _round(share.value),
-        "wilson": _interval(share.interval),
+        "value": round_value(share.value),
+        "wilson": round_interval(share.interval),
     }
-
-
-def _interval(interval: Interval | None) -> list[float | None] | None:
-    return None if interval is None else [_round(interval.low), _round(interval.high)]
 
 
 def _key(iou: float) -> str:
     return str(round(100 * iou))
-
-
-def _round(value: float | None) -> float | None:
-    """Round to six digits; NaN, the share of nothing, becomes null."""
-    return None if value is None or math.isnan(value) else round(float(value), _DIGITS)

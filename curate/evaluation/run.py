@@ -16,7 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import curate
 from curate import codec
 from curate.codec import crop_jpeg
 from curate.core.errors import DataError, PausedError, UsageError, WithheldError
@@ -39,6 +38,7 @@ from curate.pipeline.progress import show_progress
 from curate.pipeline.session import Session, configure
 from curate.pipeline.tools import margin_of
 from curate.recipe import Recipe
+from curate.report.document import describe_tool
 from curate.report.values import Picture
 
 
@@ -271,7 +271,7 @@ def _describe(
     """Describe the inputs, without paths, host or time."""
     origin = info or {}
     return {
-        "tool": {"name": "curate-dataset", "version": curate.__version__},
+        "tool": describe_tool(),
         "truth_sha256": _digest(request.labels),
         "groups_sha256": _digest(request.options.groups),
         "detections_sha256": _digest(request.options.detections),

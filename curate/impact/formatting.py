@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import curate
 from curate.core.intervals import Interval
+from curate.report import numbers
 from curate.report.values import Bar, BarChart
 
 _DIGITS = 8
 NO_VALUE = "–"
 
 
-def round_value(value: float | None) -> float | None:
-    """Round to eight digits; None for NaN, which JSON does not have."""
-    return None if value is None or math.isnan(value) else round(float(value), _DIGITS)
-
-
-def round_interval(interval: Interval | None) -> list[float | None] | None:
-    """Return the rounded ends of an interval."""
-    return None if interval is None else [round_value(interval.low), round_value(interval.high)]
+round_value = partial(numbers.round_value, digits=_DIGITS)
+round_interval = partial(numbers.round_interval, digits=_DIGITS)
 
 
 def format_percent(value: float) -> str:
@@ -46,11 +40,6 @@ def draw_differences(title: str, bars: Sequence[Bar]) -> BarChart:
     ends = [abs(end) for bar in bars for end in (bar.low or 0.0, bar.high or 0.0)]
     limit = min(max(-(-max(ends, default=0.0) // 0.01) * 0.01, 0.01), 1.0)
     return BarChart(title, tuple(bars), (-limit, limit))
-
-
-def describe_tool() -> dict[str, str]:
-    """Return the report's entry about this package."""
-    return {"name": "curate-dataset", "version": curate.__version__}
 
 
 def describe_run(run: Mapping[str, Any] | None) -> dict[str, Any] | None:

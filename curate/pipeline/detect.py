@@ -10,7 +10,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import curate
 from curate.core.errors import SourceChangedError, UsageError
 from curate.core.faces import Face
 from curate.core.protocols import Source
@@ -47,6 +46,7 @@ from curate.pipeline.shard import (
 from curate.pipeline.tools import open_tools, prepare_recipe
 from curate.pipeline.workspace import Workspace, check_local, describe_recipe_clash, libraries
 from curate.recipe import Recipe
+from curate.report.document import describe_tool
 from curate.report.text import typeset
 from curate.storage.atomic import sync_file, sync_folder
 
@@ -397,7 +397,7 @@ def _describe_run(run: Run[Recipe], parts: Sequence[Path]) -> dict[str, Any]:
         for name, count in _count(list(iter_faces(part))).items():
             counts[name] += count
     return {
-        "tool": {"name": "curate-dataset", "version": curate.__version__},
+        "tool": describe_tool(),
         "recipe": run.recipe.to_dict(),
         "recipe_sha256": run.recipe.digest,
         "detectors": [asdict(model) for model in load_models(run.workspace)],

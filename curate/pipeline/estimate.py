@@ -8,8 +8,8 @@ from typing import Any
 
 import curate
 from curate.recipe import Recipe
-from curate.report.document import Report
-from curate.report.text import format_bytes, format_duration
+from curate.report.document import Report, describe_tool
+from curate.report.numbers import format_bytes, format_duration
 from curate.report.values import Bar, BarChart, Page, Section, Table
 
 _ENGINE_START_S = {"local": 0.0, "ray": 8.0}
@@ -165,7 +165,7 @@ class Estimate(Report):
         cost = None if self.price is None else self.core_hours * self.price
         return {
             "version": 1,
-            "tool": {"name": "curate-dataset", "version": curate.__version__},
+            "tool": describe_tool(),
             "layout": self.layout,
             "images": self.images,
             "shards": self.shards,

@@ -34,7 +34,7 @@ from curate.pipeline.shard import process
 from curate.pipeline.tools import open_tools, prepare_recipe
 from curate.pipeline.workspace import check_paths
 from curate.recipe import Recipe
-from curate.report.text import format_duration
+from curate.report.numbers import format_duration
 from curate.storage.errors import describe_os_error
 
 _SAMPLE = 24

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import curate
 from curate.report.page import render_page
 from curate.report.text import typeset
 from curate.report.values import Page
@@ -60,3 +61,8 @@ class Report(ABC):
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(typeset(self.to_text()))}</pre>"
+
+
+def describe_tool() -> dict[str, str]:
+    """Return the entry of a report about this package."""
+    return {"name": "curate-dataset", "version": curate.__version__}

@@ -1,4 +1,4 @@
-"""Text for people: agreement with a count of one, durations, bytes, lines of a terminal."""
+"""Text for people: agreement with a count of one, minus signs, arrows, lines of a terminal."""
 
 from __future__ import annotations
 
@@ -71,23 +71,6 @@ def imagenet_classes() -> Mapping[str, str]:
 def wrap(text: str, width: int) -> str:
     """Break lines of prose at words; lines of a table, with wide gaps, stay as they are."""
     return "\n".join(_wrap_line(line, width) for line in text.splitlines())
-
-
-def format_duration(seconds: float) -> str:
-    """A duration for people."""
-    for limit, unit, text in ((90, 1, "s"), (5400, 60, "min"), (2 * 86_400, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / unit:.3g} {text}"
-    return f"{seconds / 86_400:,.1f} days"
-
-
-def format_bytes(count: float) -> str:
-    """A number of bytes for people, in powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.3g} PB"
 
 
 def _to_singular(found: re.Match[str]) -> str:

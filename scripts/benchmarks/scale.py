@@ -36,7 +36,7 @@ def plan(plan: Plan) -> Report:
     """Runs that nobody makes for a benchmark, from measured figures per stage."""
     from curate.pipeline.plan import PlanOptions
     from curate.pipeline.plan import plan as estimate
-    from curate.report.text import format_bytes, format_duration
+    from curate.report.numbers import format_bytes, format_duration
 
     found = photos.find(plan.data, "imagenet", "animals", "coco/images", "imagenette/val")
     chosen = photos.thin(found, 12 if plan.quick else 120)

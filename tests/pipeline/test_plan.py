@@ -13,7 +13,7 @@ from curate.cli.main import group
 from curate.core.errors import UsageError
 from curate.pipeline.estimate import Estimate
 from curate.pipeline.plan import PlanOptions
-from curate.report.text import format_bytes, format_duration
+from curate.report.numbers import format_bytes, format_duration
 from tests.conftest import ROOT
 
 

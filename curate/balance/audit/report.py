@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,9 +20,10 @@ from curate.balance.audit.representation import (
 )
 from curate.balance.audit.statements import describe
 from curate.balance.census import Census, census_to_dict
-from curate.core.intervals import Interval, Share
+from curate.core.intervals import Share
 from curate.core.records import escape_unprintable
 from curate.report.document import Report
+from curate.report.numbers import round_interval, round_value
 from curate.report.values import Page
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
-_DIGITS = 6
 _MAX_SHOWN = 12
 
 
@@ -185,21 +184,21 @@ def _grouping(grouping: Grouping) -> dict[str, Any]:
 def _group(group: GroupShare) -> dict[str, Any]:
     return {
         **_share(group.share),
-        "target": _round(group.target),
-        "ratio_to_target": _round(group.ratio),
+        "target": round_value(group.target),
+        "ratio_to_target": round_value(group.ratio),
     }
 
 
 def _divergence(divergence: Divergence | None) -> dict[str, Any]:
     fit = divergence.fit if divergence else None
     return {
-        "entropy": _round(divergence.entropy) if divergence else None,
-        "effective_groups": _round(divergence.effective) if divergence else None,
-        "total_variation": _round(divergence.total_variation) if divergence else None,
-        "kl": _round(divergence.kl) if divergence else None,
-        "chi2": _round(fit.chi2) if fit else None,
+        "entropy": round_value(divergence.entropy) if divergence else None,
+        "effective_groups": round_value(divergence.effective) if divergence else None,
+        "total_variation": round_value(divergence.total_variation) if divergence else None,
+        "kl": round_value(divergence.kl) if divergence else None,
+        "chi2": round_value(fit.chi2) if fit else None,
         "chi2_p": _probability(fit.p) if fit else None,
-        "cramers_v": _round(fit.v) if fit else None,
+        "cramers_v": round_value(fit.v) if fit else None,
     }
 
 
@@ -207,10 +206,10 @@ def _fit(fit: ChiSquare | None) -> dict[str, Any] | None:
     if fit is None:
         return None
     return {
-        "chi2": _round(fit.chi2),
+        "chi2": round_value(fit.chi2),
         "freedom": fit.dof,
         "p": _probability(fit.p),
-        "cramers_v": _round(fit.v),
+        "cramers_v": round_value(fit.v),
     }
 
 
@@ -228,10 +227,10 @@ def _association(found: Association) -> dict[str, Any]:
         "attribute": found.attribute,
         "group": found.group,
         "count": found.count,
-        "pmi": _round(found.pmi),
-        "pmi_ci95": _interval(found.pmi_interval),
-        "npmi": _round(found.npmi),
-        "ci95": _interval(found.interval),
+        "pmi": round_value(found.pmi),
+        "pmi_ci95": round_interval(found.pmi_interval),
+        "npmi": round_value(found.npmi),
+        "ci95": round_interval(found.interval),
         "p": _probability(found.p),
         "q": _probability(found.q),
         "flagged": found.flagged,
@@ -252,11 +251,11 @@ def _base_rate(rate: BaseRate) -> dict[str, Any]:
     return {
         "count": share.hits if share else None,
         "of": share.total if share else None,
-        "rate": _round(share.value) if share and known else None,
-        "ci95": _interval(share.interval) if share and known else None,
-        "difference": _round(rate.difference),
-        "difference_ci95": _interval(rate.interval),
-        "ratio": _round(rate.ratio),
+        "rate": round_value(share.value) if share and known else None,
+        "ci95": round_interval(share.interval) if share and known else None,
+        "difference": round_value(rate.difference),
+        "difference_ci95": round_interval(rate.interval),
+        "ratio": round_value(rate.ratio),
         "below_four_fifths": rate.below,
         "p": _probability(rate.p),
         "q": _probability(rate.q),
@@ -269,11 +268,11 @@ def _reversal(found: Reversal) -> dict[str, Any]:
         "attribute": found.attribute,
         "groups": list(found.groups),
         "within": found.within,
-        "difference": _round(found.difference),
-        "ci95": _interval(found.interval),
-        "adjusted": _round(found.adjusted),
-        "adjusted_ci95": _interval(found.adjusted_interval),
-        "parts": {name: _round(value) for name, value in found.parts.items()},
+        "difference": round_value(found.difference),
+        "ci95": round_interval(found.interval),
+        "adjusted": round_value(found.adjusted),
+        "adjusted_ci95": round_interval(found.adjusted_interval),
+        "parts": {name: round_value(value) for name, value in found.parts.items()},
     }
 
 
@@ -283,10 +282,10 @@ def _adjusted(found: Adjusted) -> dict[str, Any]:
         "attribute": found.attribute,
         "group": found.group,
         "stratum": found.stratum,
-        "crude": _round(found.crude),
-        "crude_ci95": _interval(found.crude_interval),
-        "adjusted": _round(found.adjusted),
-        "adjusted_ci95": _interval(found.adjusted_interval),
+        "crude": round_value(found.crude),
+        "crude_ci95": round_interval(found.crude_interval),
+        "adjusted": round_value(found.adjusted),
+        "adjusted_ci95": round_interval(found.adjusted_interval),
         "heterogeneity_p": _probability(found.heterogeneity_p),
         "kind": found.kind,
     }
@@ -295,18 +294,9 @@ def _adjusted(found: Adjusted) -> dict[str, Any]:
 def _share(share: Share | None) -> dict[str, Any]:
     return {
         "count": share.hits if share else None,
-        "share": _round(share.value) if share else None,
-        "ci95": _interval(share.interval) if share else None,
+        "share": round_value(share.value) if share else None,
+        "ci95": round_interval(share.interval) if share else None,
     }
-
-
-def _interval(interval: Interval | None) -> list[float | None] | None:
-    return None if interval is None else [_round(interval.low), _round(interval.high)]
-
-
-def _round(value: float | None) -> float | None:
-    """Six digits; None for NaN and infinity, which JSON does not have."""
-    return None if value is None or not math.isfinite(value) else round(float(value), _DIGITS)
 
 
 def _probability(value: float | None) -> float | None:

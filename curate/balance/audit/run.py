@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import curate
 from curate.balance.audit.coverage import THRESHOLD
 from curate.balance.audit.measure import Rules, compute_statistics
 from curate.balance.audit.merge import SiteAudit, load_audit
@@ -25,6 +24,7 @@ from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.layouts.groups import TABLES, holds_images
 from curate.manifest.store import digest_file
+from curate.report.document import describe_tool
 
 DEFAULT_BINS: Mapping[str, Bins] = {
     "faces": Bins(("none", "one", "2 to 4", "5 or more"), (1.0, 2.0, 5.0)),
@@ -176,7 +176,7 @@ def merge_audits(paths: Sequence[str | Path]) -> Audit:
     order = {name: bins["names"] for name, bins in first.reading["bins"].items()}
     census = merge([part.census for part in parts], order)
     facts = {
-        "tool": _tool(),
+        "tool": describe_tool(),
         "input": None,
         "sites": sum(part.sites for part in parts),
         "reading": first.reading,
@@ -249,7 +249,7 @@ def _describe(
     is_public = options.min_cell is not None or options.epsilon is not None
     digest = None if request.groups is None else digest_file(request.groups)
     return {
-        "tool": _tool(),
+        "tool": describe_tool(),
         "input": None if is_public else {"groups_sha256": digest, **facts},
         "sites": 1,
         "reading": {
@@ -271,7 +271,3 @@ def _join_noise(parts: Sequence[SiteAudit], scale: float) -> dict[str, Any] | No
     if not spent:
         return None
     return {**max(spent, key=lambda noise: noise["epsilon"]), "scale": scale}
-
-
-def _tool() -> dict[str, str]:
-    return {"name": "curate-dataset", "version": curate.__version__}

@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import curate
 from curate.balance.correct.augmentation import make_augmentation
 from curate.balance.correct.decisions import DecisionIndex, open_decisions
 from curate.balance.correct.options import BalanceInputs, BalanceOptions
@@ -33,6 +32,7 @@ from curate.pipeline.assembly import gather, list_others, path_of
 from curate.pipeline.run import Run
 from curate.pipeline.shard import DATA
 from curate.pipeline.workspace import Plan, Workspace, check_containers, libraries
+from curate.report.document import describe_tool
 from curate.storage.atomic import sync_file, sync_folder
 
 
@@ -257,7 +257,7 @@ def assemble(
     files = _save_files(manifest, options, report)
     facts = {
         "schema_version": corrections.VERSION,
-        "tool": {"name": "curate-dataset", "version": curate.__version__},
+        "tool": describe_tool(),
         "recipe": options.to_dict(),
         "recipe_sha256": options.digest,
         "libraries": {**libraries(), **{name: version(name) for name in _LIBRARIES}},

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import curate
 from curate.balance.audit import report as audit_report
 from curate.balance.audit.representation import format_group
 from curate.balance.audit.statements import describe as describe_audit
@@ -21,15 +19,14 @@ from curate.balance.correct.strategies import Corrected
 from curate.balance.groups import MISSING
 from curate.core.intervals import Floats
 from curate.core.records import escape_unprintable
-from curate.report.document import Report
+from curate.report.document import Report, describe_tool
+from curate.report.numbers import round_value
 from curate.report.values import Page
 
 if TYPE_CHECKING:
     import pandas as pd
 
 VERSION = 1
-
-_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +113,7 @@ def to_dict(findings: Findings) -> dict[str, Any]:
     correction, strata = corrected.correction, findings.loaded.strata
     return {
         "version": VERSION,
-        "tool": {"name": "curate-dataset", "version": curate.__version__},
+        "tool": describe_tool(),
         "recipe": options.to_dict(),
         "input": dict(findings.loaded.facts),
         "splits": {name: dict(counts) for name, counts in findings.loaded.splits.items()},
@@ -128,8 +125,8 @@ def to_dict(findings: Findings) -> dict[str, Any]:
             "fixed": sum(findings.loaded.splits["fixed"].values()),
         },
         "weights": _weights(findings) if options.strategy == "reweigh" else None,
-        "gap": _round(correction.gap),
-        "tolerance": _round(corrected.goal.tolerance),
+        "gap": round_value(correction.gap),
+        "tolerance": round_value(corrected.goal.tolerance),
         "labels": _labels(findings),
         "comparisons": {
             ",".join(each.columns): _comparison(each) for each in corrected.comparisons
@@ -221,10 +218,10 @@ def _weights(findings: Findings) -> dict[str, Any]:
     correction = findings.corrected.correction
     used = correction.weights[correction.kept > 0]
     return {
-        "least": _round(float(used.min())),
-        "greatest": _round(float(used.max())),
-        "sum": _round(float(correction.mass.sum())),
-        "effective_sample_size": _round(correction.effective),
+        "least": round_value(float(used.min())),
+        "greatest": round_value(float(used.max())),
+        "sum": round_value(float(correction.mass.sum())),
+        "effective_sample_size": round_value(correction.effective),
     }
 
 
@@ -237,7 +234,9 @@ def _labels(findings: Findings) -> dict[str, Any]:
         for name in names:
             before[name] = before.get(name, 0) + int(strata.counts[position])
             after[name] = after.get(name, 0.0) + float(correction.mass[position])
-    return {name: {"before": before[name], "after": _round(after[name])} for name in sorted(before)}
+    return {
+        name: {"before": before[name], "after": round_value(after[name])} for name in sorted(before)
+    }
 
 
 def _comparison(found: Comparison) -> dict[str, Any]:
@@ -249,7 +248,7 @@ def _comparison(found: Comparison) -> dict[str, Any]:
         "labels": _by_label(found),
         "groups": {
             format_group(group): {
-                "target": _round(float(masses.target[position])),
+                "target": round_value(float(masses.target[position])),
                 "before": _mass(masses.before[0], position),
                 "after": _mass(masses.after[0], position),
             }
@@ -271,7 +270,7 @@ def _by_label(found: Comparison) -> dict[str, Any]:
         if label is not None
     ]
     return {
-        label: {"before": _round(before), "after": _round(after)}
+        label: {"before": round_value(before), "after": round_value(after)}
         for label, before, after in sorted(rows, key=lambda row: (-row[1], row[0]))
     }
 
@@ -279,25 +278,25 @@ def _by_label(found: Comparison) -> dict[str, Any]:
 def _mass(row: Floats, position: int) -> dict[str, Any]:
     total = float(row.sum())
     return {
-        "count": _round(float(row[position])),
-        "share": _round(float(row[position]) / total) if total else None,
+        "count": round_value(float(row[position])),
+        "share": round_value(float(row[position]) / total) if total else None,
     }
 
 
 def _distances(found: Distances) -> dict[str, Any]:
     return {
-        "total_variation": _round(found.total_variation),
+        "total_variation": round_value(found.total_variation),
         "worst_label": found.worst_label,
-        "worst_total_variation": _round(found.worst),
-        "cramers_v": _round(found.association),
-        "rate_gap": _round(found.rate_gap),
+        "worst_total_variation": round_value(found.worst),
+        "cramers_v": round_value(found.association),
+        "rate_gap": round_value(found.rate_gap),
     }
 
 
 def _amplification(found: Amplification | None) -> dict[str, Any] | None:
     if found is None:
         return None
-    return {"majority": _round(found.majority), "directional": _round(found.directional)}
+    return {"majority": round_value(found.majority), "directional": round_value(found.directional)}
 
 
 def _audits(findings: Findings) -> dict[str, Any]:
@@ -305,7 +304,7 @@ def _audits(findings: Findings) -> dict[str, Any]:
     options, corrected = findings.options, findings.corrected
     assert corrected.before is not None and corrected.after is not None  # noqa: S101, PT018
     facts: Mapping[str, Any] = {
-        "tool": {"name": "curate-dataset", "version": curate.__version__},
+        "tool": describe_tool(),
         "input": None,
         "sites": 1,
         "reading": {
@@ -325,11 +324,6 @@ def _audits(findings: Findings) -> dict[str, Any]:
         }
         for name, each in (("before", corrected.before), ("after", corrected.after))
     }
-
-
-def _round(value: float | None) -> float | None:
-    """Six digits; None for NaN, which JSON does not have."""
-    return None if value is None or math.isnan(value) else round(float(value), _DIGITS)
 
 
 def format_report(report: Mapping[str, Any]) -> list[str]:

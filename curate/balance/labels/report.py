@@ -11,13 +11,13 @@ from curate.balance.labels.measure import RELIABLE, TENTATIVE, Agreement, LabelD
 from curate.balance.labels.rules import RATINGS, SAFETY, Decision, LabelRules, Tally, imageable
 from curate.core.intervals import Share
 from curate.core.records import escape_unprintable
+from curate.report.numbers import round_interval, round_value
 
 if TYPE_CHECKING:
     from curate.balance.labels.judgments import Judgments
 
 VERSION = 1
 
-_DIGITS = 6
 _MAX_SHOWN = 12
 
 
@@ -87,8 +87,8 @@ def _share(share: Share) -> dict[str, Any] | None:
     if not share.total:
         return None
     return {
-        "share": round(share.value, _DIGITS),
-        "ci95": [round(end, _DIGITS) for end in share.interval],
+        "share": round_value(share.value),
+        "ci95": round_interval(share.interval),
     }
 
 
@@ -97,14 +97,14 @@ def _agreement(found: Agreement) -> dict[str, Any]:
         "level": found.level,
         "labels": found.labels,
         "judgements": found.judgements,
-        "alpha": None if found.alpha is None else round(found.alpha, _DIGITS),
-        "ci95": None if found.interval is None else [round(x, _DIGITS) for x in found.interval],
+        "alpha": round_value(found.alpha),
+        "ci95": round_interval(found.interval),
         "unknown": found.unknown or None,
     }
 
 
 def _number(value: Fraction | None) -> float | None:
-    return None if value is None else round(float(value), _DIGITS)
+    return None if value is None else round_value(float(value))
 
 
 _ABOUT = {

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import curate
 from curate.balance.labels.judgments import Judgments, load_judgments
 from curate.balance.labels.measure import LabelDecisions, audit_tallies, list_questions
 from curate.balance.labels.page import make_page
@@ -20,7 +19,7 @@ from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError, SchemaVersionError, UsageError
 from curate.core.protocols import Source
 from curate.layouts import open_source
-from curate.report.document import Report
+from curate.report.document import Report, describe_tool
 from curate.report.values import Page
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class LabelAudit(Report):
     @property
     def tool(self) -> Mapping[str, str]:
         """Name and version of this software."""
-        return {"name": "curate-dataset", "version": curate.__version__}
+        return describe_tool()
 
     @property
     def statements(self) -> tuple[str, ...]:

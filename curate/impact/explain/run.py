@@ -14,11 +14,12 @@ from curate.impact.explain.options import ExplainOptions
 from curate.impact.explain.report import ExplainReport
 from curate.impact.explain.selection import Selected, Watch, select_images
 from curate.impact.explain.sheet import Sheet
-from curate.impact.formatting import describe_run, describe_tool
+from curate.impact.formatting import describe_run
 from curate.impact.models import IMAGENET, open_model
 from curate.impact.pairs import open_datasets
 from curate.pipeline.progress import show_steps
 from curate.pipeline.session import Step
+from curate.report.document import describe_tool
 
 
 def explain_impact(

@@ -11,7 +11,7 @@ from typing import Any
 from curate.core.errors import DataError, UsageError
 from curate.impact.class_names import Classes, load_classes
 from curate.impact.experiment import Arm, Experiment, Faces, Model
-from curate.impact.formatting import describe_run, describe_tool
+from curate.impact.formatting import describe_run
 from curate.impact.pair_index import PairIndex, check_digests, load_faces, open_pair_index
 from curate.impact.prediction_files import iter_ids
 from curate.impact.predictions.control_arms import compare_arms
@@ -20,6 +20,7 @@ from curate.impact.predictions.report import ImpactReport
 from curate.impact.predictions.scoring import Loaded, find_classes, load_predictions
 from curate.impact.tables import Groups, check_groups, load_groups
 from curate.manifest.store import digest_file, digest_folder
+from curate.report.document import describe_tool
 
 NO_MANIFEST = "Nothing by hidden share or number of faces: no --manifest was given."
 

@@ -15,7 +15,7 @@ import numpy as np
 import curate
 from curate.detectors.device import choose_device
 from curate.impact.experiment import Bools, Floats
-from curate.impact.formatting import describe_run, describe_tool
+from curate.impact.formatting import describe_run
 from curate.impact.tables import Groups, load_groups, load_weights
 from curate.impact.train.fitting import FitJob, fit_all
 from curate.impact.train.image_rows import PixelReader, Reader, read_all
@@ -29,6 +29,7 @@ from curate.impact.train.work import TrainTestRows, Work, hold_work, list_networ
 from curate.manifest.store import digest_file
 from curate.pipeline.progress import show_steps
 from curate.pipeline.session import ignore
+from curate.report.document import describe_tool
 
 _LIBRARIES = ("numpy", "scipy", "opencv-python", "torch")
 _WEIGHTS = "each image's loss is multiplied by its weight, 1 in the mean of the training images"
