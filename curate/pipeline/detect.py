@@ -275,7 +275,7 @@ def _find_faces(run: Run[Recipe]) -> None:
 
 def _make_job(run: Run[Recipe]) -> DetectJob:
     return DetectJob(
-        place=run.source.uri,
+        uri=run.source.uri,
         layout=run.source.layout,
         work=run.workspace.root,
         recipe=run.recipe,

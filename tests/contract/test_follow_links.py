@@ -17,8 +17,8 @@ from curate.balance.correct.source import SourceSpec
 from curate.layouts import open_source
 from curate.layouts.access.folder import follow_links
 from curate.pipeline.detect import DetectJob
-from curate.pipeline.run_check import CheckJob
 from curate.pipeline.shard import ShardJob
+from curate.pipeline.verify_run import CheckJob
 
 
 class _OpenedError(Exception):
