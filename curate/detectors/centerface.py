@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 
 from curate.core.faces import Detection
-from curate.core.protocols import Model, Pixels
+from curate.core.protocols import Pixels
 from curate.detectors.candidates import Candidates, Indices, concatenate, from_centers, nms
 from curate.detectors.device import choose_device
-from curate.detectors.network import Maps, Network, OnnxNetwork, rgb_batch
+from curate.detectors.network import Maps, Network, NetworkDetector, OnnxNetwork, rgb_batch
 from curate.detectors.options import DetectorOptions
 from curate.detectors.passes import (
     Crop,
@@ -22,7 +22,6 @@ from curate.detectors.passes import (
     crop_pixels,
     padded,
     plan_passes,
-    run_passes,
     to_image,
 )
 from curate.detectors.profiles import InputScale
@@ -56,25 +55,11 @@ BATCH = 16
 """Inputs of one size that are run together on a CUDA device."""
 
 
-class CenterFace:
-    """Detector that uses CenterFace alone.
-
-    Args:
-        network: the loaded network.
-        weights: where its weights came from, for the manifest.
-        scale: the input scale.
-        confidence: candidates below this score are dropped, 0..1.
-    """
+class CenterFace(NetworkDetector):
+    """Detector that uses CenterFace alone; arguments as of `NetworkDetector`."""
 
     name = "centerface"
-
-    def __init__(
-        self, network: Network, weights: Weights, scale: InputScale, confidence: float
-    ) -> None:
-        self.network = network
-        self._weights = weights
-        self._scale = scale
-        self._confidence = confidence
+    nms_iou = NMS_IOU
 
     def detect(self, image: Pixels) -> list[Detection]:
         """Detect faces in one upright RGB image, H×W×3 uint8."""
@@ -88,16 +73,6 @@ class CenterFace:
                 self.candidates_batch(images, self._scale), images, strict=True
             )
         ]
-
-    def models(self) -> tuple[Model, ...]:
-        """The network and its weights, for the manifest."""
-        weights = self._weights
-        backend = self.network.backend
-        return (Model(self.name, weights.package, weights.version, weights.sha256, backend),)
-
-    def candidates(self, image: Pixels, scale: InputScale) -> Candidates:
-        """Candidate boxes of one image at an input scale, clipped to it, after suppression."""
-        return nms(run_passes(image, scale, self.find), NMS_IOU)
 
     def candidates_batch(self, images: Sequence[Pixels], scale: InputScale) -> list[Candidates]:
         """Candidate boxes of several images; on CUDA, crops of one size run together."""

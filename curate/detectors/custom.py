@@ -36,15 +36,14 @@ import cv2
 import numpy as np
 
 from curate.core.errors import UsageError, WeightsError, WithheldError
-from curate.core.faces import Detection
 from curate.core.geometry import Box, iou
 from curate.core.protocols import Detector, Model, Pixels
 from curate.detectors import centerface, retinaface, yunet
-from curate.detectors.candidates import Candidates, Floats, concatenate, from_centers, nms
+from curate.detectors.candidates import Candidates, Floats, concatenate, from_centers
 from curate.detectors.device import choose_device, refuse_cuda
 from curate.detectors.network import Maps, checked, onnx_runtime_version, open_session, rgb_batch
 from curate.detectors.options import FAMILIES, DetectorOptions
-from curate.detectors.passes import padded, run_passes
+from curate.detectors.passes import PassDetector, padded
 from curate.detectors.profiles import InputScale
 from curate.detectors.weights import Weights, weights_of_file
 
@@ -76,7 +75,7 @@ class Family:
     decode: Decode
 
 
-class OnnxDetector:
+class OnnxDetector(PassDetector):
     """Detector that runs a provided ONNX network.
 
     Args:
@@ -91,6 +90,7 @@ class OnnxDetector:
     """
 
     name = "onnx"
+    nms_iou = NMS_IOU
 
     def __init__(
         self, weights: Weights, family: str, scale: InputScale, confidence: float, threads: int
@@ -110,14 +110,6 @@ class OnnxDetector:
         self._size = (shape[2], shape[3]) if _fixed(shape[2]) and _fixed(shape[3]) else None
         self._scale = scale if self._size is None else replace(scale, tile=min(self._size))
         self._confidence = confidence
-
-    def detect(self, image: Pixels) -> list[Detection]:
-        """Detect faces in one upright RGB image, H×W×3 uint8."""
-        return nms(run_passes(image, self._scale, self.find), NMS_IOU).detections(self.name)
-
-    def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
-        """Detect in several images, which may differ in size; one list each, in order."""
-        return [self.detect(image) for image in images]
 
     def models(self) -> tuple[Model, ...]:
         """The provided file, for the manifest."""
@@ -145,7 +137,7 @@ class OnnxDetector:
             ) from error
 
 
-class TorchScriptDetector:
+class TorchScriptDetector(PassDetector):
     """Detector that runs a provided TorchScript module of EgoBlur's convention.
 
     Args:
@@ -160,6 +152,7 @@ class TorchScriptDetector:
     """
 
     name = "torchscript"
+    nms_iou = NMS_IOU
 
     def __init__(
         self, weights: Weights, scale: InputScale, confidence: float, device: str, threads: int
@@ -179,14 +172,6 @@ class TorchScriptDetector:
         except (RuntimeError, ValueError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
             raise WeightsError(f"torch cannot load {self._file}: {reason}") from error
-
-    def detect(self, image: Pixels) -> list[Detection]:
-        """Detect faces in one upright RGB image, H×W×3 uint8."""
-        return nms(run_passes(image, self._scale, self.find), NMS_IOU).detections(self.name)
-
-    def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
-        """Detect in several images, which may differ in size; one list each, in order."""
-        return [self.detect(image) for image in images]
 
     def models(self) -> tuple[Model, ...]:
         """The provided file, for the manifest."""

@@ -9,8 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.core.errors import WeightsError, WithheldError
-from curate.core.protocols import Pixels
+from curate.core.protocols import Model, Pixels
 from curate.detectors.onnx_graph import extract
+from curate.detectors.passes import PassDetector
+from curate.detectors.profiles import InputScale
+from curate.detectors.weights import Weights
 
 Maps = npt.NDArray[np.float32]
 """Feature maps or network inputs: N×C×H×W float32."""
@@ -60,6 +63,31 @@ class OnnxNetwork:
         """
         made = self._session.run(self._outputs, {self._input: inputs})
         return [checked(values, self._name) for values in made]
+
+
+class NetworkDetector(PassDetector):
+    """A detector of one such network.
+
+    Args:
+        network: the loaded network.
+        weights: where its weights came from, for the manifest.
+        scale: the input scale.
+        confidence: candidates below this score are dropped, 0..1.
+    """
+
+    def __init__(
+        self, network: Network, weights: Weights, scale: InputScale, confidence: float
+    ) -> None:
+        self.network = network
+        self._weights = weights
+        self._scale = scale
+        self._confidence = confidence
+
+    def models(self) -> tuple[Model, ...]:
+        """The network and its weights, for the manifest."""
+        weights = self._weights
+        backend = self.network.backend
+        return (Model(self.name, weights.package, weights.version, weights.sha256, backend),)
 
 
 def onnx_runtime_version() -> str:

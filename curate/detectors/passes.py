@@ -8,6 +8,7 @@ passes, in which faces that a tile cuts are seen whole.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,8 +16,9 @@ import cv2
 import numpy as np
 
 from curate.core.errors import DataError
+from curate.core.faces import Detection
 from curate.core.protocols import Pixels
-from curate.detectors.candidates import Candidates, Floats, concatenate
+from curate.detectors.candidates import Candidates, Floats, concatenate, nms
 from curate.detectors.profiles import InputScale
 
 STRIDE = 32
@@ -254,3 +256,27 @@ def _span(start: int, length: int, size: int, side: int) -> tuple[tuple[int, int
 def round_up(side: int) -> int:
     """The smallest multiple of the stride that is at least ``side``."""
     return -(-side // STRIDE) * STRIDE
+
+
+class PassDetector(ABC):
+    """A detector of one network that runs in passes; subclasses find faces in one crop."""
+
+    name: str
+    nms_iou: float
+    _scale: InputScale
+
+    @abstractmethod
+    def find(self, pixels: Pixels) -> Candidates:
+        """Candidate boxes in one crop, H×W×3 uint8, before suppression; may exceed the crop."""
+
+    def candidates(self, image: Pixels, scale: InputScale) -> Candidates:
+        """Candidate boxes of one image at an input scale, clipped to it, after suppression."""
+        return nms(run_passes(image, scale, self.find), self.nms_iou)
+
+    def detect(self, image: Pixels) -> list[Detection]:
+        """Detect faces in one upright RGB image, H×W×3 uint8."""
+        return self.candidates(image, self._scale).detections(self.name)
+
+    def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
+        """Detect in several images, which may differ in size; one list each, in order."""
+        return [self.detect(image) for image in images]

@@ -12,14 +12,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from curate.core.faces import Detection
-from curate.core.protocols import Model, Pixels
-from curate.detectors.candidates import Candidates, Floats, from_centers, nms
+from curate.core.protocols import Pixels
+from curate.detectors.candidates import Candidates, Floats, from_centers
 from curate.detectors.device import refuse_cuda
-from curate.detectors.network import Maps, Network, OnnxNetwork
+from curate.detectors.network import Maps, Network, NetworkDetector, OnnxNetwork
 from curate.detectors.options import DetectorOptions
-from curate.detectors.passes import padded, run_passes
-from curate.detectors.profiles import InputScale
+from curate.detectors.passes import padded
 from curate.detectors.weights import Weights, WeightsSpec, find_weights
 
 WEIGHTS = WeightsSpec(
@@ -38,46 +36,13 @@ MEAN = (123.0, 117.0, 104.0)
 """Mean of red, green and blue, subtracted from the input."""
 CONFIDENCE = 0.5
 """Default minimum score where RetinaFace decides alone."""
-NMS_IOU = 0.4
 
 
-class RetinaFace:
-    """Detector that uses RetinaFace alone.
-
-    Args:
-        network: the loaded network.
-        weights: where its weights came from, for the manifest.
-        scale: the input scale.
-        confidence: candidates below this score are dropped, 0..1.
-    """
+class RetinaFace(NetworkDetector):
+    """Detector that uses RetinaFace alone; arguments as of `NetworkDetector`."""
 
     name = "retinaface"
-
-    def __init__(
-        self, network: Network, weights: Weights, scale: InputScale, confidence: float
-    ) -> None:
-        self.network = network
-        self._weights = weights
-        self._scale = scale
-        self._confidence = confidence
-
-    def detect(self, image: Pixels) -> list[Detection]:
-        """Detect faces in one upright RGB image, H×W×3 uint8."""
-        return self.candidates(image, self._scale).detections(self.name)
-
-    def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
-        """Detect in several images, which may differ in size; one list each, in order."""
-        return [self.detect(image) for image in images]
-
-    def models(self) -> tuple[Model, ...]:
-        """The network and its weights, for the manifest."""
-        weights = self._weights
-        backend = self.network.backend
-        return (Model(self.name, weights.package, weights.version, weights.sha256, backend),)
-
-    def candidates(self, image: Pixels, scale: InputScale) -> Candidates:
-        """Candidate boxes of one image at an input scale, clipped to it, after suppression."""
-        return nms(run_passes(image, scale, self.find), NMS_IOU)
+    nms_iou = 0.4
 
     def find(self, pixels: Pixels) -> Candidates:
         """Candidate boxes in one crop, H×W×3 uint8, before suppression; may exceed the crop."""

