@@ -104,6 +104,17 @@ class NameIndex:
         ).fetchone()
         return row[0], row[1] or ""
 
+    def iter_unmatched(self, *cases: tuple[str, str, str]) -> Iterator[str]:
+        """Yield a line for each case of names without a match, with their count and an example.
+
+        Args:
+            cases: kind of the names, kind that they should be in, and what they then are.
+        """
+        for kind, other, text in cases:
+            count, example = self.only_in(kind, other)
+            if count:
+                yield f"{count:,} {text}, such as {example!r}."
+
     def close(self) -> None:
         """Close the index and free its disk space."""
         self._table.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, BinaryIO
@@ -22,48 +22,34 @@ from curate.layouts.editing.changes import (
     EditResult,
     Edits,
     GeneratedImage,
-    Outcome,
     rename,
 )
-from curate.layouts.editing.sidecars import Mentions
+from curate.layouts.editing.sidecars import CopyingEditor
 from curate.layouts.files import is_image_name
 from curate.storage.index import NameIndex
 
 _EDITED = ("images", "annotations")
 
 
-class CocoEditor:
+class CocoEditor(CopyingEditor[Coco]):
     """Editor of the JSON files of a COCO dataset.
 
     Unedited items are kept byte for byte; new items follow their source.
-
-    Args:
-        source: the dataset.
-        edits: edits to apply.
     """
-
-    def __init__(self, source: Coco, edits: Edits) -> None:
-        self._folder = source.folder
-        self._edits = edits
-        self._mentions = Mentions(source, edits)
 
     @cached_property
     def _index(self) -> CocoIndex:
-        return CocoIndex(self._folder, self._edits)
+        return CocoIndex(self._source.folder, self._edits)
 
     def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:
         """Edit a JSON file; drop the panoptic map of a removed image; copy other files."""
         path = str(other.path)
         if self._index.is_coco(path):
-            with open_annotation(self._folder, path) as file:
+            with open_annotation(self._source.folder, path) as file:
                 return EDITED if _Pass(path, self._index, self._edits, target).run(file) else SAME
         if is_image_name(path):
             return DROPPED if self._index.owns_map(path) is False else SAME
-        return EditResult(Outcome.SAME, self._mentions.note(other))
-
-    def iter_new(self) -> Iterator[tuple[str, bytes]]:
-        """Return no files: annotations of a generated image are in the JSON of its source."""
-        yield from ()
+        return super().edit(other, target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,9 +69,9 @@ class Coco(LabelMapLayout):
         for info in self.folder.files():
             if self._is_image(info):
                 names.add("there", info.path)
-        count, example = names.only_in("there", "image")
-        if count:
-            yield f"{count:,} images are not listed in any COCO JSON, such as {example!r}."
+        yield from names.iter_unmatched(
+            ("there", "image", "images are not listed in any COCO JSON")
+        )
 
     def parse(self, path: str) -> ImageRecord:
         """Return the record of an image; its split is named by a folder or a JSON file."""

@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from functools import cached_property
-from typing import BinaryIO
+from typing import BinaryIO, Generic, TypeVar
 
 from curate.core.errors import DataError
 from curate.core.protocols import SidecarFile, SidecarSource
@@ -79,7 +79,10 @@ def _iter_names(file: BinaryIO) -> Iterator[str]:
         rest = data[-_MAX_NAME:]  # a name at the end of a block is found again
 
 
-class CopyingEditor:
+_Source = TypeVar("_Source", bound=SidecarSource)
+
+
+class CopyingEditor(Generic[_Source]):
     """Editor that copies all files unchanged and notes which may name removed images.
 
     Args:
@@ -87,7 +90,9 @@ class CopyingEditor:
         edits: edits to apply.
     """
 
-    def __init__(self, source: SidecarSource, edits: Edits) -> None:
+    def __init__(self, source: _Source, edits: Edits) -> None:
+        self._source = source
+        self._edits = edits
         self._mentions = Mentions(source, edits)
 
     def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:
@@ -99,7 +104,7 @@ class CopyingEditor:
         yield from ()
 
 
-class StemEditor(CopyingEditor):
+class StemEditor(CopyingEditor[FileLayout]):
     """Editor of files with the stem of an image, such as ``a.txt`` with a caption of ``a.jpg``.
 
     They are removed with their image and copied for images generated from it. Tables and lists
@@ -110,11 +115,6 @@ class StemEditor(CopyingEditor):
         source: the dataset.
         edits: edits to apply.
     """
-
-    def __init__(self, source: FileLayout, edits: Edits) -> None:
-        super().__init__(source, edits)
-        self._source = source
-        self._edits = edits
 
     @cached_property
     def _images(self) -> NameIndex:

@@ -6,51 +6,35 @@ import csv
 import io
 import json
 import posixpath
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
 from curate.core.protocols import SidecarFile
 from curate.layouts.annotations import resolve
-from curate.layouts.editing.changes import EDITED, SAME, EditResult, Edits, Outcome, rename
-from curate.layouts.editing.sidecars import Mentions
+from curate.layouts.editing.changes import EDITED, SAME, EditResult, rename
+from curate.layouts.editing.sidecars import CopyingEditor
 from curate.layouts.hf_folder.read import NAMES, HfFolder, Row, find_names, iter_batches, iter_rows
 from curate.layouts.tables.edit import move_row
 
 _Values = dict[str, Any]
 
 
-class HfEditor:
-    """Editor of the metadata files of a Hugging Face image folder.
-
-    Args:
-        source: the dataset.
-        edits: edits to apply.
-    """
-
-    def __init__(self, source: HfFolder, edits: Edits) -> None:
-        self._source = source
-        self._folder = source.folder
-        self._edits = edits
-        self._mentions = Mentions(source, edits)
+class HfEditor(CopyingEditor[HfFolder]):
+    """Editor of the metadata files of a Hugging Face image folder."""
 
     def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:
         """Remove and add rows of a metadata file; copy other files."""
         path = str(other.path)
         if other.path.name not in NAMES:
-            return EditResult(Outcome.SAME, self._mentions.note(other))
+            return super().edit(other, target)
         edit = self._edit_parquet if path.endswith(".parquet") else self._edit_text
         return EDITED if edit(path, target) else SAME
-
-    def iter_new(self) -> Iterator[tuple[str, bytes]]:
-        """Return no files: rows of generated images are in the file of their source."""
-        yield from ()
 
     def _edit_text(self, path: str, target: BinaryIO) -> bool:
         """Write a file line by line, kept lines as stored; returns whether it changed."""
         changed, last, end = False, b"\n", b"\n"
-        for row in iter_rows(self._folder, path):
+        for row in iter_rows(self._source.folder, path):
             kept, generated = (True, []) if row.values is None else self._decide(row, path)
             changed |= not kept or bool(generated)
             if row.stored.endswith(b"\n"):  # otherwise the last line
@@ -71,7 +55,7 @@ class HfEditor:
 
         changed, writer = False, None
         with ExitStack() as stack:
-            for schema, batch, rows in iter_batches(self._folder, path):
+            for schema, batch, rows in iter_batches(self._source.folder, path):
                 writer = writer or stack.enter_context(pq.ParquetWriter(target, schema))
                 order: list[int] = []
                 generated: list[_Values] = []

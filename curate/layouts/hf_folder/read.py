@@ -77,16 +77,11 @@ class HfFolder(ImageFolder):
         if not tables:
             raise not_recognized(self.folder, " or ".join(NAMES), "hf_folder")
         yield from problems.report(strict)
-        for one, other, text in (
+        yield from names.iter_unmatched(
             ("there", "named", "images are not listed in any metadata file"),
             ("named", "there", "images named by metadata are missing"),
-        ):
-            count, example = names.only_in(one, other)
-            if count:
-                yield f"{count:,} {text}, such as {example!r}."
-        count, example = names.only_in("repeated", "")
-        if count:
-            yield f"{count:,} images are named by several rows, such as {example!r}."
+            ("repeated", "", "images are named by several rows"),
+        )
         names.close()
 
     def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:

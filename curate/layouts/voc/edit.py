@@ -30,15 +30,13 @@ from curate.layouts.editing.changes import (
     SAME,
     Decide,
     EditResult,
-    Edits,
     GeneratedImage,
-    Outcome,
     edit_lines,
     rename,
     rename_stem,
 )
 from curate.layouts.editing.geometry import find_geometry, round_pixels
-from curate.layouts.editing.sidecars import Mentions
+from curate.layouts.editing.sidecars import CopyingEditor
 from curate.layouts.label_maps import VOID, encode_voc_map, load_voc_map
 from curate.layouts.voc.read import ANNOTATIONS, IMAGES, LISTS, MAPS, Voc
 from curate.storage.index import NameIndex
@@ -46,19 +44,8 @@ from curate.storage.index import NameIndex
 _LINE = re.compile(r"(\s*)(\S+)(.*)", re.DOTALL)
 
 
-class VocEditor:
-    """Editor of the lists of Pascal VOC; generates XML files and segmentations.
-
-    Args:
-        source: the dataset.
-        edits: edits to apply.
-    """
-
-    def __init__(self, source: Voc, edits: Edits) -> None:
-        self._source = source
-        self._folder = source.folder
-        self._edits = edits
-        self._mentions = Mentions(source, edits)
+class VocEditor(CopyingEditor[Voc]):
+    """Editor of the lists of Pascal VOC; generates XML files and segmentations."""
 
     @cached_property
     def _names(self) -> NameIndex:
@@ -76,12 +63,12 @@ class VocEditor:
         path = str(other.path)
         kind, stem = self._source.kind_of(path)
         if kind == LISTS and path.endswith(".txt"):
-            with open_annotation(self._folder, path) as file:
+            with open_annotation(self._source.folder, path) as file:
                 changed = edit_lines(file, path, self._decider(path), target)
             return EDITED if changed else SAME
         if kind == ANNOTATIONS or kind in MAPS:
             return SAME if self._is_kept(stem) else DROPPED
-        return EditResult(Outcome.SAME, self._mentions.note(other))
+        return super().edit(other, target)
 
     def iter_new(self) -> Iterator[tuple[str, bytes]]:
         """Iterate over the XML files and segmentations of generated images."""
@@ -122,14 +109,14 @@ class VocEditor:
         name = stem[len(year) :]
         new = posixpath.relpath(self._source.kind_of(generated.id)[1], year or ".")
         path = f"{year}{ANNOTATIONS}/{name}.xml"
-        if self._folder.info(path) is not None:
-            data = move_xml(self._folder.read(path), record.id, generated, path)
+        if self._source.folder.info(path) is not None:
+            data = move_xml(self._source.folder.read(path), record.id, generated, path)
             yield f"{year}{ANNOTATIONS}/{new}.xml", data
         for folder, is_classes in MAPS.items():
             path = f"{year}{folder}/{name}.png"
-            if self._folder.info(path) is None:
+            if self._source.folder.info(path) is None:
                 continue
-            data = self._folder.read(path)
+            data = self._source.folder.read(path)
             if self._source.is_label_map(path, data):
                 generated_map = (
                     data if generated.is_copy else _move_map(data, generated, is_classes, path)

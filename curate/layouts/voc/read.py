@@ -189,14 +189,11 @@ class Voc(LabelMapLayout):
         yield from problems.report(strict)
         if foreign:
             yield f"{foreign:,} XML files contain a local path in <path>; kept as it is."
-        for one, other, text in (
+        yield from names.iter_unmatched(
             ("image", "label", "images have no XML in Annotations"),
             ("label", "image", "XML files have no image in JPEGImages"),
             ("split", "image", "names in ImageSets/Main have no image in JPEGImages"),
-        ):
-            count, example = names.only_in(one, other)
-            if count:
-                yield f"{count:,} {text}, such as {example!r}."
+        )
 
     def parse(self, path: str) -> ImageRecord:
         """Return the record of an image; its split is given by the lists, else its folders."""

@@ -19,31 +19,18 @@ from curate.layouts.editing.changes import (
     SAME,
     Decide,
     EditResult,
-    Edits,
     GeneratedImage,
-    Outcome,
     edit_lines,
     rename,
 )
-from curate.layouts.editing.sidecars import Mentions
+from curate.layouts.editing.sidecars import CopyingEditor
 from curate.layouts.yolo.config import Config
 from curate.layouts.yolo.read import Yolo, check_line, label_of
 from curate.storage.index import NameIndex
 
 
-class YoloEditor:
-    """Editor of the lists of a YOLO dataset; generates labels.
-
-    Args:
-        source: the dataset.
-        edits: edits to apply.
-    """
-
-    def __init__(self, source: Yolo, edits: Edits) -> None:
-        self._source = source
-        self._folder = source.folder
-        self._edits = edits
-        self._mentions = Mentions(source, edits)
+class YoloEditor(CopyingEditor[Yolo]):
+    """Editor of the lists of a YOLO dataset; generates labels."""
 
     @cached_property
     def _labels(self) -> NameIndex:
@@ -58,21 +45,21 @@ class YoloEditor:
         """Edit a list; drop the labels of removed images; copy other files."""
         path = str(other.path)
         if path in self._source.list_paths():
-            with open_annotation(self._folder, path) as file:
+            with open_annotation(self._source.folder, path) as file:
                 changed = edit_lines(file, path, self._decider(path), target)
             return EDITED if changed else SAME
         kept, removed = (self._labels.get(kind, path) for kind in ("kept", "removed"))
         if removed is not None and kept is None:
             return DROPPED
         is_label = kept is not None or other.path.suffix in (".yaml", ".yml")
-        return SAME if is_label else EditResult(Outcome.SAME, self._mentions.note(other))
+        return SAME if is_label else super().edit(other, target)
 
     def iter_new(self) -> Iterator[tuple[str, bytes]]:
         """Iterate over the label files of generated images."""
         for record in self._source.records():
             for generated in self._edits.generated_from(record.id):
                 path = label_of(record.id)
-                if self._folder.info(path) is not None:
+                if self._source.folder.info(path) is not None:
                     yield label_of(generated.id), self._make_label(path, generated)
 
     def _decider(self, path: str) -> Decide:
@@ -94,9 +81,9 @@ class YoloEditor:
         if generated.affine.is_identity(
             generated.width, generated.height
         ):  # labels refer to the upright image
-            return self._folder.read(path)
+            return self._source.folder.read(path)
         lines = []
-        with open_annotation(self._folder, path) as file:
+        with open_annotation(self._source.folder, path) as file:
             for where, line in iter_lines(file, path):
                 moved = (
                     move_line(line, generated, self._source.config, where) if line.strip() else line

@@ -179,14 +179,11 @@ class Yolo(FileLayout):
         if find_config(self.folder) is None and names.only_in("label", "")[0] == 0:
             raise not_recognized(self.folder, "data.yaml and no labels beside images", "yolo")
         yield from problems.report(strict)
-        for one, other, text in (
+        yield from names.iter_unmatched(
             ("image", "label", "images have no label"),
             ("label", "image", "labels have no image"),
             ("split", "there", "images of the lists are missing"),
-        ):
-            count, example = names.only_in(one, other)
-            if count:
-                yield f"{count:,} {text}, such as {example!r}."
+        )
 
     def parse(self, path: str) -> ImageRecord:
         """Return the record of an image; its split is given by the lists, else its folders."""
