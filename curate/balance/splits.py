@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError, UsageError
@@ -19,8 +19,12 @@ from curate.core.records import printable
 from curate.layouts import open_source
 from curate.layouts.groups import load_groups, match_groups
 from curate.manifest.files import DATA, MANIFEST
+from curate.report.document import Printable
 from curate.storage.atomic import open_atomic
 from curate.storage.index import open_index
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SCHEMA = """
 CREATE TABLE units (unit TEXT, rank INTEGER, size INTEGER, key BLOB, PRIMARY KEY (unit));
@@ -60,8 +64,8 @@ class SplitOptions:
             raise UsageError("--by names columns of --groups; give the table")
 
 
-@dataclass(frozen=True, slots=True)
-class SplitSuggestion:
+@dataclass(frozen=True, slots=True, repr=False)
+class SplitSuggestion(Printable):
     """A suggested split.
 
     Args:
@@ -75,6 +79,17 @@ class SplitSuggestion:
     images: Mapping[str, int]
     together: int
     strata: Mapping[str, Mapping[str, int]]
+
+    def to_text(self) -> str:
+        """The result, for the terminal."""
+        parts = ", ".join(f"{name} {count:,}" for name, count in self.images.items())
+        return f"{self.out}: {parts}; groups of near-duplicates kept together: {self.together:,}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table: ``id``, ``split`` and ``group``."""
+        import pandas as pd
+
+        return pd.read_csv(self.out, dtype=str, keep_default_na=False)
 
 
 def suggest_splits(

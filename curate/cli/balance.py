@@ -266,9 +266,7 @@ def _split(source: str | None, options: Mapping[str, Any]) -> None:
     if options["as_json"]:
         click.echo(json.dumps({"version": 1, **dataclasses.asdict(done)}, indent=2))
     elif not options["quiet"]:
-        parts = ", ".join(f"{name} {count:,}" for name, count in done.images.items())
-        kept = f"groups of near-duplicates kept together: {done.together:,}"
-        click.echo(f"{done.out}: {parts}; {kept}", err=True)
+        click.echo(done.to_text(), err=True)
 
 
 def _parse_fractions(text: str) -> dict[str, float]:

@@ -149,10 +149,7 @@ def _propagated(source: str, session: Session, options: dict[str, Any]) -> Itera
     with tempfile.TemporaryDirectory(prefix="curate-faces-") as folder:
         table = Path(folder) / "faces.parquet"
         done = propagate_boxes(source, session.faces, table, SearchOptions(layout=session.layout))
-        session.notify(
-            f"{done.faces:,} boxes were added to {done.images:,} near-duplicates of images that "
-            "have them."
-        )
+        session.notify(done.to_text())
         yield dataclasses.replace(session, faces=table)
 
 

@@ -20,6 +20,7 @@ from curate.duplicates.run import Search, SearchOptions, searched
 from curate.layouts import open_source
 from curate.layouts.faces import table
 from curate.manifest.faces import FACES, INFO, iter_faces, load_faces_info
+from curate.report.document import Printable
 from curate.storage.atomic import open_atomic
 
 NEAR_DUPLICATE = "near-duplicate"
@@ -28,8 +29,8 @@ NEAR_DUPLICATE = "near-duplicate"
 _HIDDEN = 0.5  # share of a box inside another from which both are one face
 
 
-@dataclass(frozen=True, slots=True)
-class Propagated:
+@dataclass(frozen=True, slots=True, repr=False)
+class Propagated(Printable):
     """What was propagated.
 
     Args:
@@ -42,6 +43,13 @@ class Propagated:
     images: int
     faces: int
 
+    def to_text(self) -> str:
+        """The result, for the terminal."""
+        return (
+            f"{self.faces:,} boxes were added to {self.images:,} near-duplicates of images that "
+            "have them."
+        )
+
 
 def propagate_boxes(
     source: str | Path,
@@ -52,8 +60,8 @@ def propagate_boxes(
 ) -> Propagated:
     """Copy the boxes of a table of faces to near-duplicates that lack them.
 
-    A box is scaled to its copy's size, and mirrored where the copy is. Images that nobody
-    could look at stay as they are.
+    A box is scaled to its copy's size, and mirrored where the copy is. Images that
+    no detector ran on stay as they are.
 
     Args:
         source: the dataset; only read.

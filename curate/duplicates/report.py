@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import curate
 from curate.report.document import Report
 from curate.report.values import Block, Page, Section, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSION = 1
 _SHOWN = 50
@@ -74,7 +77,7 @@ class Group:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Duplicates(Report):
     """The near-duplicates of a dataset.
 
@@ -150,6 +153,17 @@ class Duplicates(Report):
                 f"Unblurred outputs whose near-duplicate has a face: {len(values['unblurred']):,}",
             )
         )
+
+    def to_frame(self) -> pd.DataFrame:
+        """The images of all groups: a row per image, with the number of its group."""
+        import pandas as pd
+
+        rows = [
+            {"group": number, "id": each.id, "split": each.split, "faces": each.faces}
+            for number, group in enumerate(self.groups)
+            for each in group.images
+        ]
+        return pd.DataFrame(rows, columns=["group", "id", "split", "faces"])
 
     def to_page(self) -> Page:
         """Tables of the groups that matter; long lists are cut."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -46,8 +45,7 @@ from curate.pipeline.shard import (
 from curate.pipeline.tools import open_tools, prepare_recipe
 from curate.pipeline.workspace import Workspace, check_local, describe_recipe_clash, libraries
 from curate.recipe import Recipe
-from curate.report.document import describe_tool
-from curate.report.text import typeset
+from curate.report.document import Printable, describe_tool
 from curate.storage.atomic import sync_file, sync_folder
 
 if TYPE_CHECKING:
@@ -55,7 +53,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class DetectionSummary:
+class DetectionSummary(Printable):
     """The result of `detect`: how many faces were found, and where the table is.
 
     Args:
@@ -100,9 +98,6 @@ class DetectionSummary:
             f"<DetectionSummary of {self.out!r}: {self.faces:,} faces in {self.images:,} images, "
             f"{self.withheld:,} withheld>"
         )
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(typeset(self.to_text()))}</pre>"
 
 
 @dataclass(frozen=True, slots=True)

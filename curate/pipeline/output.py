@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import html
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from curate.pipeline.session import Done, Session
 from curate.pipeline.sidecars import CAPTION, TABLE
 from curate.pipeline.workspace import describe_recipe_clash
 from curate.recipe import Recipe
-from curate.report.text import typeset
+from curate.report.document import Printable
 from curate.storage.regular import read_regular
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Summary:
+class Summary(Printable):
     """The result of `blur`: how many images were written, and why others were not.
 
     Args:
@@ -124,12 +123,9 @@ class Summary:
             f"{self.faces:,} faces hidden>"
         )
 
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(typeset(self.to_text()))}</pre>"
-
 
 @dataclass(frozen=True, slots=True, repr=False)
-class ShardsSummary:
+class ShardsSummary(Printable):
     """The result of `blur_shards` and `detect_shards`: what one of several processes has done.
 
     Args:
@@ -167,9 +163,6 @@ class ShardsSummary:
             f"<ShardsSummary of {self.out!r}, {self.index}/{self.processes}: {self.images:,} "
             f"images in {self.shards:,} shards, {self.withheld:,} withheld>"
         )
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.to_text())}</pre>"
 
 
 def summarize_shards(out: str | Path, session: Session, done: Done | None) -> ShardsSummary:

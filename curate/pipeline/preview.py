@@ -34,6 +34,7 @@ from curate.pipeline.shard import process
 from curate.pipeline.tools import open_tools, prepare_recipe
 from curate.pipeline.workspace import check_paths
 from curate.recipe import Recipe
+from curate.report.document import Printable
 from curate.report.numbers import format_duration
 from curate.storage.errors import describe_os_error
 
@@ -41,8 +42,8 @@ _SAMPLE = 24
 _START = 2.0  # seconds until processes have started
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
+@dataclass(frozen=True, slots=True, repr=False)
+class Preview(Printable):
     """The results of a sample, and an estimate for the whole dataset.
 
     Args:

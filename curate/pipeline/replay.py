@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import html
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +26,7 @@ from curate.pipeline.session import Session
 from curate.pipeline.tools import codec_options
 from curate.pipeline.workspace import describe_changes
 from curate.recipe import Recipe, draw_order
-from curate.report.text import typeset
+from curate.report.document import Printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +63,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Replay:
+class Replay(Printable):
     """The comparison of a recorded run with its repetition.
 
     Args:
@@ -111,9 +110,6 @@ class Replay:
     def __repr__(self) -> str:
         counts = ", ".join(f"{count:,} {kind}" for kind, count in self.counts.items() if count)
         return f"<Replay in {self.out!r}: {counts}>"
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(typeset(self.to_text()))}</pre>"
 
 
 def replay(

@@ -16,11 +16,25 @@ from curate.report.values import Page
 from curate.storage.atomic import save_text
 
 
-class Report(ABC):
+class Printable(ABC):
+    """The result of a public function: a short line in Python, its text in a notebook."""
+
+    @abstractmethod
+    def to_text(self) -> str:
+        """The main figures, one per line, at most 80 columns; the first line is the result."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.to_text().partition(chr(10))[0]}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(typeset(self.to_text()))}</pre>"
+
+
+class Report(Printable):
     """The result of a command that measures something.
 
     A subclass provides three forms of the same figures: `to_dict` for programs, `to_page`
-    for a browser and `to_text` for the terminal. Notebooks show the text.
+    for a browser and `to_text` for the terminal.
     """
 
     @abstractmethod
@@ -30,10 +44,6 @@ class Report(ABC):
     @abstractmethod
     def to_page(self) -> Page:
         """The contents of the HTML page."""
-
-    @abstractmethod
-    def to_text(self) -> str:
-        """The main figures, one per line, at most 80 columns."""
 
     def to_json(self) -> str:
         """The report as JSON text, without NaN or infinity."""
@@ -58,9 +68,6 @@ class Report(ABC):
             save_text(Path(html), self.to_html(source))
         if json is not None:
             save_text(Path(json), self.to_json())
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(typeset(self.to_text()))}</pre>"
 
 
 def describe_tool() -> dict[str, str]:

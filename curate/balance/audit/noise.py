@@ -19,9 +19,6 @@ from curate.balance.contingency import Table
 from curate.core.errors import MissingExtraError, UsageError
 from curate.core.intervals import LEVEL, Interval, Share, wilson
 
-MECHANISM = "discrete Laplace (OpenDP)"
-"""Name of the mechanism in reports."""
-
 LEAST, MOST = 1e-6, 1e6
 """Range of accepted budgets."""
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.balance.labels.measure import asked, audit_tallies
+from curate.balance.labels.measure import audit_tallies, list_questions
 from curate.balance.labels.rules import RATINGS, Decision, LabelRules, Tally, decide, imageable
 from curate.core.errors import UsageError
 
@@ -126,7 +126,7 @@ def test_rules_out_of_range_are_refused(options: dict[str, float], said: str) ->
 
 def test_agreement_is_of_what_was_asked() -> None:
     tallies = {"a": Tally((2, 1, 0)), "b": Tally((0, 1, 2)), "c": Tally()}
-    assert asked(tallies) == {"safety"}
+    assert list_questions(tallies) == {"safety"}
     audit = audit_tallies(tallies, SAFETY_ONLY)
     assert set(audit.agreement) == {"safety", "unsafe"}
     # Sensitive against offensive is no disagreement on whether a label is safe.
