@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from curate.core.errors import DataError, SourceChangedError, WithheldError
-from curate.layouts.access.folder import POINTER_BYTES, Folder, describe_pointer
+from curate.layouts.access.folder import Folder
+from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
 
 _MAX_LINE = 16 << 20  # bytes of a line; enough for a polygon of a million points
 _ELSEWHERE = re.compile(r"[/\\]|[A-Za-z]:[/\\]|[A-Za-z][\w+.-]*://")

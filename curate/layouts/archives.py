@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from curate.core.errors import CurateError, DataError
-from curate.layouts.access.folder import POINTER_BYTES, Folder, describe_pointer
+from curate.layouts.access.folder import Folder
+from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
 from curate.layouts.containers import find_loose_image, iter_listed_folders
 from curate.layouts.files import is_image_name
 

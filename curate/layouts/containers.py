@@ -12,14 +12,8 @@ from typing import BinaryIO, Generic, Protocol, TypeVar
 from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import DOCUMENT, SidecarFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import (
-    POINTER_BYTES,
-    TOOL_FOLDERS,
-    FileInfo,
-    Folder,
-    describe_pointer,
-    is_text_path,
-)
+from curate.layouts.access.folder import FileInfo, Folder
+from curate.layouts.access.tree import POINTER_BYTES, TOOL_FOLDERS, describe_pointer, is_text_path
 from curate.layouts.files import (
     ANNOTATION_SUFFIXES,
     is_document,

@@ -12,13 +12,8 @@ from curate import codec
 from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import DOCUMENT, SidecarFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import (
-    POINTER_BYTES,
-    FileInfo,
-    Folder,
-    describe_pointer,
-    is_text_path,
-)
+from curate.layouts.access.folder import FileInfo, Folder
+from curate.layouts.access.tree import POINTER_BYTES, describe_pointer, is_text_path
 from curate.layouts.sidecars import REWRITERS
 from curate.layouts.sidecars.text import MAX_DOCUMENT
 from curate.layouts.sidecars.values import Limits

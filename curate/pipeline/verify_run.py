@@ -18,7 +18,7 @@ from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, Report
 from curate.engine.shards import Shard
 from curate.layouts import open_source
-from curate.layouts.access.folder import iter_files
+from curate.layouts.access.tree import iter_files
 from curate.layouts.sidecars import find_excess
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import checks, files, store

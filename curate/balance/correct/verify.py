@@ -26,7 +26,7 @@ from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, Report
 from curate.engine.shards import Shard
 from curate.layouts import open_source
-from curate.layouts.access.folder import iter_files
+from curate.layouts.access.tree import iter_files
 from curate.manifest import corrections, files, others, store
 from curate.manifest.corrections import Row
 from curate.manifest.files import Problem

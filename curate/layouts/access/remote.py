@@ -20,7 +20,8 @@ from curate.core.errors import (
     WithheldError,
 )
 from curate.layouts.access.address import parse_address
-from curate.layouts.access.folder import TOOL_FOLDERS, FileInfo, is_tool_path
+from curate.layouts.access.folder import FileInfo
+from curate.layouts.access.tree import TOOL_FOLDERS, is_tool_path
 
 _DIGESTS = ("ETag", "etag", "md5Hash", "content_md5", "blob_id")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")

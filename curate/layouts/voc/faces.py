@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 from curate.core.errors import DataError
 from curate.core.geometry import Box
-from curate.layouts.access.folder import iter_files
+from curate.layouts.access.tree import iter_files
 from curate.layouts.annotations import has_document_type, iter_utf8
 from curate.layouts.faces.boxes import NAME, FoundFaces, GivenFaces, make_box, one_line
 

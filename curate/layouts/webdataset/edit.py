@@ -15,14 +15,9 @@ from curate.layouts.editing.changes import Edits, GeneratedImage
 from curate.layouts.editing.geometry import find_geometry
 from curate.layouts.sidecars.values import Limits
 from curate.layouts.tables.edit import move_row, refuse_geometry
-from curate.layouts.webdataset.read import (
-    MemberWriter,
-    WebDataset,
-    is_image,
-    is_plain,
-    write_member,
-)
-from curate.layouts.webdataset.tar import END, Kind, Member, iter_members
+from curate.layouts.webdataset.read import WebDataset
+from curate.layouts.webdataset.rewrite import MemberWriter, write_member
+from curate.layouts.webdataset.tar import END, Kind, Member, is_image, is_plain, iter_members
 
 _MAX_JSON = 1 << 26  # bytes of a JSON member
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -14,7 +12,7 @@ from typing import Any, BinaryIO, cast
 from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import FileInfo, Folder, is_text_path
+from curate.layouts.access.folder import FileInfo, Folder
 from curate.layouts.archives import may_hold_images
 from curate.layouts.containers import (
     ContainerLayout,
@@ -24,37 +22,26 @@ from curate.layouts.containers import (
     parse_uri,
     split_of,
 )
-from curate.layouts.files import find_image, is_document_name, is_image_name
-from curate.layouts.sidecars import Rewriter
-from curate.layouts.sidecars.text import rewrite_document, rewrite_json, rewrite_text
 from curate.layouts.sidecars.values import Limits
-from curate.layouts.webdataset.tar import END, Kind, Member, format_header, iter_members, padding
+from curate.layouts.webdataset.rewrite import (
+    MAX_TEXT,
+    ComparingTarget,
+    MemberWriter,
+    Outputs,
+    write_sample,
+)
+from curate.layouts.webdataset.tar import (
+    END,
+    Kind,
+    Member,
+    is_image,
+    is_plain,
+    iter_members,
+)
 
 _COMPRESSED = re.compile(r"\.(?:tar\.(?:gz|bz2|xz|zst|lz4)|tgz|tbz2|txz)$", re.IGNORECASE)
-_TEXTS = frozenset(
-    {
-        "txt",
-        "text",
-        "caption",
-        "cls",
-        "cls2",
-        "class",
-        "label",
-        "id",
-        "index",
-        "score",
-        "key",
-        "url",
-    }
-)
-"""Endings of members that are a short text or prose."""
-
 _MAX_EXAMINED = 8  # tar files per folder, when recognizing the layout
-_MAX_NAME = 255  # bytes, the limit of file systems
-_MAX_PATH = 1024  # bytes below the work folder; the limit of the whole path is 4096
 _UNREAD = -1
-
-Outputs = Callable[[str], bytes | None]
 
 
 class WebDataset(ContainerLayout):
@@ -152,7 +139,7 @@ class WebDataset(ContainerLayout):
         with self.open_container(container) as file:
             for _, group in groupby(iter_members(file, container), key=lambda member: member.key):
                 writer = MemberWriter(file, target, container, limits or Limits(()))
-                for member, reason in _write_sample(list(group), container, outputs, writer):
+                for member, reason in write_sample(list(group), container, outputs, writer):
                     yield SidecarFile(PurePosixPath(container, member.path), "", False, reason)
         target.write(END)
 
@@ -184,20 +171,6 @@ def _is_tar(path: str) -> bool:
     return name.lower().endswith(".tar") and not name.startswith(".")
 
 
-def is_image(member: Member) -> bool:
-    """Return whether a member is an image of the dataset."""
-    return member.kind in (Kind.FILE, Kind.SPARSE) and is_image_name(member.path)
-
-
-def is_plain(path: str) -> bool:
-    """Return whether an output can have a path."""
-    return (
-        is_text_path(path)
-        and len(path.encode()) <= _MAX_PATH
-        and all(len(name.encode()) <= _MAX_NAME for name in path.split("/"))
-    )
-
-
 def _record(record_id: str, member: Member, tar: str, split: str | None) -> ImageRecord:
     size = _UNREAD if member.kind is Kind.SPARSE else member.size
     return ImageRecord(id=record_id, uri=format_uri(member.offset, size, tar), split=split)
@@ -221,148 +194,6 @@ def _index_images(members: Iterable[Member], tar: str) -> dict[str, Member]:
     return dict(sorted(images.items(), key=lambda item: item[0].encode()))
 
 
-def _write_sample(
-    members: list[Member], tar: str, outputs: Outputs, writer: MemberWriter
-) -> Iterator[tuple[Member, str]]:
-    """Write the members of a sample; yields those that are left out, with the reason."""
-
-    def output_of(image: Member) -> bytes | None:
-        return outputs(f"{tar}/{image.path}") if is_plain(image.path) else None
-
-    images = [member for member in members if is_image(member)]
-    is_withheld = bool(images) and all(output_of(image) is None for image in images)
-    for member in members:
-        if is_image(member):
-            if (data := output_of(member)) is not None:
-                write_member(replace(member, kind=Kind.FILE, size=len(data)), [data], writer.target)
-        elif is_withheld:
-            yield member, "the images of its sample are withheld"
-        elif member.kind is Kind.FOLDER:
-            if is_text_path(member.path):
-                write_member(replace(member, size=0), [], writer.target)
-        elif reason := writer.copy(member):
-            yield member, reason
-
-
-@dataclass(frozen=True, slots=True)
-class MemberWriter:
-    """Writer of the annotations of samples.
-
-    Args:
-        file: open tar file.
-        target: file to write to.
-        tar: path of the tar file.
-        limits: limits on the values.
-    """
-
-    file: BinaryIO
-    target: BinaryIO
-    tar: str
-    limits: Limits
-
-    def copy(self, member: Member, own: Member | None = None) -> str | None:
-        """Write a JSON or text member again from its content; otherwise return the reason.
-
-        Args:
-            member: member to read.
-            own: member to write, if its name differs.
-        """
-        path = f"{self.tar}/{member.path}"
-        if member.kind is not Kind.FILE:
-            return f"it is {member.kind.value}"
-        if not is_text_path(member.path):
-            return "its name is not valid UTF-8"
-        is_included = self.limits.includes(path)
-        if not is_included and self._rewriter_of(member) is None:
-            return "not an annotation of a sample"
-        if member.size > _MAX_TEXT:
-            return f"it is longer than {_MAX_TEXT >> 20} MB"
-        self.file.seek(member.offset)
-        data = self.file.read(member.size)
-        if len(data) < member.size:
-            raise DataError("a tar file was truncated while it was read; restore it")
-        if is_included and (reason := find_image(path, data)):
-            return reason
-        if is_included:
-            self.limits.open(f"{self.tar}/*{PurePosixPath(path).suffix}")
-            self.limits.note("unread", "(file)")
-        try:
-            self.write(own or member, data if is_included else self.rewrite(member, data))
-        except DataError as error:
-            return str(error).removeprefix(f"{path} ")
-        return None
-
-    def rewrite(self, member: Member, data: bytes) -> bytes:
-        """Return an annotation written again from its content."""
-        path = f"{self.tar}/{member.path}"
-        self.limits.open(f"{self.tar}/*{PurePosixPath(path).suffix}")
-        out = io.BytesIO()
-        rewrite = self._rewriter_of(member) or rewrite_text
-        rewrite(io.BytesIO(data), out, path, self.limits)
-        return out.getvalue()
-
-    def _rewriter_of(self, member: Member) -> Rewriter | None:
-        ending = PurePosixPath(member.path).suffix[1:].lower()
-        if ending == "json":
-            return rewrite_json
-        if ending in _TEXTS:
-            return rewrite_text
-        return rewrite_document if is_document_name(member.path) else None
-
-    def write(self, member: Member, data: bytes) -> None:
-        """Write a member with its content."""
-        write_member(replace(member, size=len(data)), [data], self.target)
-
-
-def write_member(member: Member, blocks: Iterable[bytes], target: BinaryIO) -> None:
-    """Write a member with its content, whose length must match its size."""
-    target.write(format_header(member))
-    for block in blocks:
-        target.write(block)
-    target.write(padding(member.size))
-
-
-class ComparingTarget:
-    """Target that compares what is written with a file and records the first difference.
-
-    Args:
-        reference: file to compare with.
-    """
-
-    def __init__(self, reference: BinaryIO) -> None:
-        self._reference = reference
-        self._offset = 0
-        self._differs: int | None = None
-
-    def write(self, data: bytes) -> int:
-        """Compare bytes with the reference."""
-        self._reference.seek(self._offset)
-        if self._differs is None and self._reference.read(len(data)) != data:
-            self._differs = self._offset
-        self._offset += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        """Return the offset."""
-        return self._offset
-
-    def seek(self, offset: int) -> int:
-        """Change the offset."""
-        self._offset = offset
-        return offset
-
-    def truncate(self) -> None:
-        """Discard what was written after the offset; it was compared already."""
-
-    def find_difference(self) -> int | None:
-        """Return the offset of the first difference, or None if there is none."""
-        self._reference.seek(self._offset)
-        if self._differs is None and self._reference.read(1):
-            return self._offset
-        return self._differs
-
-
-_MAX_TEXT = 16 << 20  # bytes of a text member
 _CLASS = "cls"
 _CATEGORY = "category"
 
@@ -397,9 +228,9 @@ def read_sample(members: Sequence[Member], file: BinaryIO, tar: str) -> Mapping[
 
 
 def _read(member: Member, file: BinaryIO, where: str) -> str:
-    if member.size > _MAX_TEXT:
+    if member.size > MAX_TEXT:
         raise DataError(
-            f"{where} is longer than {_MAX_TEXT >> 20} MB, which is too long for an annotation"
+            f"{where} is longer than {MAX_TEXT >> 20} MB, which is too long for an annotation"
         )
     file.seek(member.offset)
     try:

@@ -10,7 +10,8 @@ from enum import Enum
 from typing import Any, BinaryIO, cast
 
 from curate.core.errors import DataError
-from curate.layouts.access.folder import spell_name
+from curate.layouts.access.tree import is_text_path, spell_name
+from curate.layouts.files import is_image_name
 
 BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * BLOCK)
@@ -133,3 +134,21 @@ def format_header(member: Member) -> bytes:
 def padding(size: int) -> bytes:
     """Return the zeros that fill the last block of a member."""
     return bytes(-size % BLOCK)
+
+
+_MAX_NAME = 255  # bytes, the limit of file systems
+_MAX_PATH = 1024  # bytes below the work folder; the limit of the whole path is 4096
+
+
+def is_image(member: Member) -> bool:
+    """Return whether a member is an image of the dataset."""
+    return member.kind in (Kind.FILE, Kind.SPARSE) and is_image_name(member.path)
+
+
+def is_plain(path: str) -> bool:
+    """Return whether an output can have a path."""
+    return (
+        is_text_path(path)
+        and len(path.encode()) <= _MAX_PATH
+        and all(len(name.encode()) <= _MAX_NAME for name in path.split("/"))
+    )

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.core.errors import DataError
-from curate.layouts.access import folder as walk
-from curate.layouts.access.folder import LocalFolder, follow_links, is_text_path, iter_files
+from curate.layouts.access import tree
+from curate.layouts.access.folder import LocalFolder, follow_links
+from curate.layouts.access.tree import is_text_path, iter_files
 
 
 def touch(root: Path, *names: str) -> None:
@@ -28,7 +29,7 @@ def paths(root: Path) -> list[str]:
 def test_a_long_listing_is_merged_from_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walk, "_RUN", 7)
+    monkeypatch.setattr(tree, "_RUN", 7)
     names = [f"{number * 7919 % 100:02d}.png" for number in range(100)]
     touch(tmp_path, *names, os.fsdecode(b"\xff.png"))
     assert paths(tmp_path) == ["./\\xff.png", *sorted(names)]

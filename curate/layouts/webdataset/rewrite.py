@@ -1,0 +1,182 @@
+"""Rewriting of tar files: annotations of samples written again from their content."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from curate.core.errors import DataError
+from curate.layouts.access.tree import is_text_path
+from curate.layouts.files import find_image, is_document_name
+from curate.layouts.sidecars import Rewriter
+from curate.layouts.sidecars.text import rewrite_document, rewrite_json, rewrite_text
+from curate.layouts.sidecars.values import Limits
+from curate.layouts.webdataset.tar import Kind, Member, format_header, is_image, is_plain, padding
+
+_TEXTS = frozenset(
+    {
+        "txt",
+        "text",
+        "caption",
+        "cls",
+        "cls2",
+        "class",
+        "label",
+        "id",
+        "index",
+        "score",
+        "key",
+        "url",
+    }
+)
+"""Endings of members that are a short text or prose."""
+
+MAX_TEXT = 16 << 20
+"""Bytes of a text member."""
+
+Outputs = Callable[[str], bytes | None]
+"""Returns the output of an image by its id, or None if it is withheld."""
+
+
+def write_sample(
+    members: list[Member], tar: str, outputs: Outputs, writer: MemberWriter
+) -> Iterator[tuple[Member, str]]:
+    """Write the members of a sample; yields those that are left out, with the reason."""
+
+    def output_of(image: Member) -> bytes | None:
+        return outputs(f"{tar}/{image.path}") if is_plain(image.path) else None
+
+    images = [member for member in members if is_image(member)]
+    is_withheld = bool(images) and all(output_of(image) is None for image in images)
+    for member in members:
+        if is_image(member):
+            if (data := output_of(member)) is not None:
+                write_member(replace(member, kind=Kind.FILE, size=len(data)), [data], writer.target)
+        elif is_withheld:
+            yield member, "the images of its sample are withheld"
+        elif member.kind is Kind.FOLDER:
+            if is_text_path(member.path):
+                write_member(replace(member, size=0), [], writer.target)
+        elif reason := writer.copy(member):
+            yield member, reason
+
+
+@dataclass(frozen=True, slots=True)
+class MemberWriter:
+    """Writer of the annotations of samples.
+
+    Args:
+        file: open tar file.
+        target: file to write to.
+        tar: path of the tar file.
+        limits: limits on the values.
+    """
+
+    file: BinaryIO
+    target: BinaryIO
+    tar: str
+    limits: Limits
+
+    def copy(self, member: Member, own: Member | None = None) -> str | None:
+        """Write a JSON or text member again from its content; otherwise return the reason.
+
+        Args:
+            member: member to read.
+            own: member to write, if its name differs.
+        """
+        path = f"{self.tar}/{member.path}"
+        if member.kind is not Kind.FILE:
+            return f"it is {member.kind.value}"
+        if not is_text_path(member.path):
+            return "its name is not valid UTF-8"
+        is_included = self.limits.includes(path)
+        if not is_included and self._rewriter_of(member) is None:
+            return "not an annotation of a sample"
+        if member.size > MAX_TEXT:
+            return f"it is longer than {MAX_TEXT >> 20} MB"
+        self.file.seek(member.offset)
+        data = self.file.read(member.size)
+        if len(data) < member.size:
+            raise DataError("a tar file was truncated while it was read; restore it")
+        if is_included and (reason := find_image(path, data)):
+            return reason
+        if is_included:
+            self.limits.open(f"{self.tar}/*{PurePosixPath(path).suffix}")
+            self.limits.note("unread", "(file)")
+        try:
+            self.write(own or member, data if is_included else self.rewrite(member, data))
+        except DataError as error:
+            return str(error).removeprefix(f"{path} ")
+        return None
+
+    def rewrite(self, member: Member, data: bytes) -> bytes:
+        """Return an annotation written again from its content."""
+        path = f"{self.tar}/{member.path}"
+        self.limits.open(f"{self.tar}/*{PurePosixPath(path).suffix}")
+        out = io.BytesIO()
+        rewrite = self._rewriter_of(member) or rewrite_text
+        rewrite(io.BytesIO(data), out, path, self.limits)
+        return out.getvalue()
+
+    def _rewriter_of(self, member: Member) -> Rewriter | None:
+        ending = PurePosixPath(member.path).suffix[1:].lower()
+        if ending == "json":
+            return rewrite_json
+        if ending in _TEXTS:
+            return rewrite_text
+        return rewrite_document if is_document_name(member.path) else None
+
+    def write(self, member: Member, data: bytes) -> None:
+        """Write a member with its content."""
+        write_member(replace(member, size=len(data)), [data], self.target)
+
+
+def write_member(member: Member, blocks: Iterable[bytes], target: BinaryIO) -> None:
+    """Write a member with its content, whose length must match its size."""
+    target.write(format_header(member))
+    for block in blocks:
+        target.write(block)
+    target.write(padding(member.size))
+
+
+class ComparingTarget:
+    """Target that compares what is written with a file and records the first difference.
+
+    Args:
+        reference: file to compare with.
+    """
+
+    def __init__(self, reference: BinaryIO) -> None:
+        self._reference = reference
+        self._offset = 0
+        self._differs: int | None = None
+
+    def write(self, data: bytes) -> int:
+        """Compare bytes with the reference."""
+        self._reference.seek(self._offset)
+        if self._differs is None and self._reference.read(len(data)) != data:
+            self._differs = self._offset
+        self._offset += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """Return the offset."""
+        return self._offset
+
+    def seek(self, offset: int) -> int:
+        """Change the offset."""
+        self._offset = offset
+        return offset
+
+    def truncate(self) -> None:
+        """Discard what was written after the offset; it was compared already."""
+
+    def find_difference(self) -> int | None:
+        """Return the offset of the first difference, or None if there is none."""
+        self._reference.seek(self._offset)
+        if self._differs is None and self._reference.read(1):
+            return self._offset
+        return self._differs
