@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from curate.core.errors import SourceChangedError, UsageError
+from curate.core.errors import UsageError
 from curate.core.protocols import Model, Source, iter_containers
-from curate.layouts import open_source
 from curate.layouts.access.address import is_address, is_hub_uri
-from curate.layouts.access.hub import PREFIX, describe_origin, materialize, parse_hub_uri
+from curate.layouts.access.hub import describe_origin
 from curate.manifest import store
 from curate.manifest.signature import check_key, sign
 from curate.pipeline import assembly
@@ -25,6 +24,7 @@ from curate.pipeline.given_faces import (
     match_faces,
     save_face_index,
 )
+from curate.pipeline.hub_source import check_hub_origin, open_or_download
 from curate.pipeline.object_output import open_output
 from curate.pipeline.output import (
     ShardsSummary,
@@ -48,8 +48,6 @@ from curate.pipeline.workspace import (
     describe_recipe_clash,
 )
 from curate.recipe import Recipe
-
-_HUB_LAYOUT = "parquet"
 
 
 def blur(
@@ -100,9 +98,9 @@ def blur(
 
 
 def _blur(source: str | Path, out: str | Path, recipe: Recipe, session: Session) -> Summary:
-    opener, workspace = _open(source, out, session)
+    opener, workspace = open_or_download(source, out, session)
     if is_hub_uri(str(source)) and _is_finished(workspace.out):
-        _check_hub_origin(str(source), workspace.out)
+        check_hub_origin(str(source), workspace.out)
         if not session.update:
             summary = load_summary(workspace.out, None, recipe)
             _sign_finished(workspace.out, session)
@@ -151,7 +149,7 @@ def blur_shards(
             with _hold_objects(source, str(out), recipe, session) as (run, plan):
                 done = None if plan is None else run_shards(run, plan, _make_job(run))
             return summarize_shards(out, session, done)
-        opener, workspace = _open(source, out, session)
+        opener, workspace = open_or_download(source, out, session)
         if _is_finished(workspace.out):
             load_summary(workspace.out, None, recipe)
             return summarize_shards(out, session, None)
@@ -202,7 +200,7 @@ def _hold_objects(
         )
     remote = open_output(str(source), uri)
     with tempfile.TemporaryDirectory(prefix="curate-out-") as folder:
-        opener, workspace = _open(source, Path(folder, "out"), session)
+        opener, workspace = open_or_download(source, Path(folder, "out"), session)
         workspace.name = uri
         with hold(opener, workspace, recipe, session) as run:
             run = replace(run, remote=remote)
@@ -250,53 +248,6 @@ def _configure(
 
 def _is_finished(out: Path) -> bool:
     return (out / store.MANIFEST / store.RUN).is_file()
-
-
-def _open(
-    source: str | Path, out: str | Path, session: Session
-) -> tuple[Callable[[], Source], Workspace]:
-    """Open a dataset, or return how; one of the Hub is downloaded to the work folder first."""
-    workspace = Workspace(Path(out).resolve())
-    if is_hub_uri(str(source)):
-        check_paths(_check_hub(str(source), session.layout), out)
-        return _downloader(str(source), workspace, session), workspace
-    opened = open_source(str(source), session.layout)
-    check_paths(opened.uri, out)
-    return lambda: opened, workspace
-
-
-def _check_hub(uri: str, layout: str) -> str:
-    """Check the address of a dataset on the Hub; returns what OUT must not overlap with."""
-    name = parse_hub_uri(uri).name
-    if layout not in ("auto", _HUB_LAYOUT):
-        raise UsageError(f"SOURCE {uri!r} is read as {_HUB_LAYOUT}; drop --format {layout}")
-    return name if name.startswith((".", "/")) else uri
-
-
-def _downloader(uri: str, workspace: Workspace, session: Session) -> Callable[[], Source]:
-    """Return a function that copies a dataset of the Hub to the work folder, and opens it."""
-
-    def download() -> Source:
-        hub = parse_hub_uri(uri)
-        if not workspace.source.is_dir():
-            session.notify(f"{uri} is downloaded to the work folder first.")
-        materialize(hub.name, hub.revision, workspace.source)
-        return open_source(str(workspace.source), _HUB_LAYOUT)
-
-    return download
-
-
-def _check_hub_origin(uri: str, out: Path) -> None:
-    """Refuse a finished output that has another origin than this dataset of the Hub."""
-    origin, hub = store.load_run(out / store.MANIFEST)["source"]["origin"], parse_hub_uri(uri)
-    if origin is None and Path(hub.name).exists():
-        return  # a local copy in the Hub's form, whose path is not recorded
-    name, _, revision = (origin or "").removeprefix(PREFIX).partition("@")
-    if name != hub.name or hub.revision not in (None, revision):
-        found = origin or "a local dataset"
-        raise SourceChangedError(
-            f"{out} is the output of {found}, not of {uri}; choose another OUT"
-        )
 
 
 def _execute(run: Run[Recipe]) -> Summary:

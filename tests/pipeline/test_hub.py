@@ -18,7 +18,7 @@ from curate.core.errors import DataError, PausedError, SetupError, SourceChanged
 from curate.layouts import open_source
 from curate.layouts.access import hub as hub_source
 from curate.layouts.access.hub import describe_origin, materialize
-from curate.pipeline import blur as hub
+from curate.pipeline.hub_source import check_hub_origin
 from curate.pipeline.verify import iter_problems
 from tests.pipeline.test_containers import as_parquet
 
@@ -137,10 +137,10 @@ def test_a_finished_output_of_another_dataset_is_refused(
     facts = {"source": {"origin": "hf:owner/name@0a1b"}}
     monkeypatch.setattr("curate.manifest.store.load_run", lambda _: facts)
     for place in ("hf:owner/name", "hf:owner/name@0a1b"):
-        hub._check_hub_origin(place, tmp_path)
+        check_hub_origin(place, tmp_path)
     for place in ("hf:owner/other", "hf:owner/name@v2"):
         with pytest.raises(SourceChangedError, match="is the output of hf:owner/name@0a1b"):
-            hub._check_hub_origin(place, tmp_path)
+            check_hub_origin(place, tmp_path)
 
 
 def test_a_finished_output_of_a_local_dataset_is_refused(
@@ -148,4 +148,4 @@ def test_a_finished_output_of_a_local_dataset_is_refused(
 ) -> None:
     monkeypatch.setattr("curate.manifest.store.load_run", lambda _: {"source": {"origin": None}})
     with pytest.raises(SourceChangedError, match="is the output of a local dataset"):
-        hub._check_hub_origin("hf:owner/name", tmp_path)
+        check_hub_origin("hf:owner/name", tmp_path)
