@@ -82,3 +82,12 @@ def test_options_in_command_lines_exist(readme: str, words: list[str]) -> None:
     known = {name for each in command.params for name in each.opts} | {"-h", "--help"}
     used = [word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)]
     assert [word for word in used if word not in known] == []
+
+
+@pytest.mark.parametrize("readme", [*READMES, ROOT / "CONTRIBUTING.md"], ids=str)
+def test_every_module_that_a_page_names_exists(readme: Path) -> None:
+    example = "curate/layouts/tsv.py"  # written by the reader of CONTRIBUTING.md
+    for name in set(re.findall(r"`([\w/.]+\.py)`", readme.read_text())) - {example}:
+        folders = (ROOT / "curate", ROOT, readme.parent)
+        is_there = any((folder / name).is_file() for folder in folders)
+        assert is_there or any(readme.parent.rglob(name)), name
