@@ -135,13 +135,13 @@ class Counting:
 
     Args:
         columns: the crossed columns.
-        most: maximum number of values per column.
+        max_values: maximum number of values per column.
     """
 
-    def __init__(self, columns: Columns, most: Sequence[int]) -> None:
+    def __init__(self, columns: Columns, max_values: Sequence[int]) -> None:
         self.columns = columns
         self.counted: Counter[tuple[str, ...]] = Counter()
-        self._most = most
+        self._max_values = max_values
         self._seen: list[set[str]] = [set() for _ in columns]
 
     def add(self, row: tuple[str, ...], times: int = 1) -> None:
@@ -153,11 +153,13 @@ class Counting:
         self.counted[row] += times
         if self.counted[row] > times:
             return
-        for name, value, seen, most in zip(self.columns, row, self._seen, self._most, strict=True):
+        for name, value, seen, max_values in zip(
+            self.columns, row, self._seen, self._max_values, strict=True
+        ):
             seen.add(value)
-            if len(seen) > most:
+            if len(seen) > max_values:
                 raise DataError(
-                    f"{name} has more than {most:,} values, the maximum for an attribute; "
+                    f"{name} has more than {max_values:,} values, the maximum for an attribute; "
                     "choose another column, or give its ranges with --bins"
                 )
 

@@ -212,9 +212,9 @@ def mtcnn_model(name: str, weights: Weights, device: str) -> Model:
 
 
 def _passing(
-    candidates: Candidates, scores: Floats, shifts: Floats, least: float
+    candidates: Candidates, scores: Floats, shifts: Floats, min_score: float
 ) -> tuple[Candidates, Floats]:
-    passed = scores > least
+    passed = scores > min_score
     return Candidates(candidates.boxes[passed], scores[passed]), shifts[passed]
 
 

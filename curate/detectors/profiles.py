@@ -65,8 +65,8 @@ class Rule:
     def minimum(self, probabilities: Floats, heights: Floats, crowded: bool) -> Floats:
         """The probability that each candidate of an image needs, shape (N,)."""
         has_sure = bool((probabilities >= self.sure).any())
-        least = (self.crowded if crowded else self.accept) if has_sure else self.alone
-        return np.where(heights < self.small, max(self.small_accept, least), least)
+        minimum = (self.crowded if crowded else self.accept) if has_sure else self.alone
+        return np.where(heights < self.small, max(self.small_accept, minimum), minimum)
 
     def accepts(self, probabilities: Floats, heights: Floats, crowded: bool) -> Mask:
         """Which candidates of an image are faces, shape (N,)."""

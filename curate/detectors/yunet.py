@@ -23,7 +23,7 @@ from curate.detectors.weights import Weights, weights_of_file
 CONFIDENCE = 0.5
 """Default minimum score."""
 NMS_IOU = 0.3
-MOST = 5000
+TOP_K = 5000
 """Candidates kept before suppression."""
 
 
@@ -52,7 +52,7 @@ class YuNet(PassDetector):
         (path,) = weights.paths.values()
         try:
             self._net = cv2.FaceDetectorYN.create(
-                str(path), "", (320, 320), confidence, NMS_IOU, MOST
+                str(path), "", (320, 320), confidence, NMS_IOU, TOP_K
             )
             self._net.detect(np.zeros((320, 320, 3), dtype=np.uint8))
         except cv2.error as error:
@@ -71,7 +71,7 @@ class YuNet(PassDetector):
         """Faces in one image at the size given: candidates not clipped to it.
 
         Raises:
-            WithheldError: if the network's answer is not finite.
+            WithheldError: if the network's output is not finite.
         """
         height, width = pixels.shape[:2]
         self._net.setInputSize((width, height))

@@ -37,7 +37,7 @@ class Group:
     """Images that show one picture.
 
     Args:
-        images: of SOURCE, two or more, sorted by id; one where only an output is alike.
+        images: of SOURCE, two or more, sorted by id; one where only an output is similar.
         unblurred: ids of outputs without a hidden face.
     """
 

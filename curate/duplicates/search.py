@@ -76,7 +76,7 @@ class _Sorted:
         self.keys = keys[self.order]
         self.starts = np.searchsorted(self.keys, np.arange(2**_CHUNK_BITS + 1)).astype(np.int64)
         self.all = np.arange(len(hashes))
-        # The word of the chunk comes last: it tells least about hashes that share the chunk.
+        # The word of the chunk comes last: it distinguishes hashes that share the chunk least.
         words = [word for word in range(WORDS) if word != chunk // 4] + [chunk // 4]
         self.words = [np.ascontiguousarray(hashes[self.order, word]) for word in words]
 
@@ -108,7 +108,7 @@ def _compare(
     sides: tuple[_Sorted, _Sorted],
     threshold: int,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The candidates within the distance; two words tell nearly all strangers apart."""
+    """The candidates within the distance; two words exclude nearly all others."""
     left, right = sides
     bits = np.zeros(len(first), dtype=np.uint8)
     for number, (a, b) in enumerate(zip(left.words, right.words, strict=True)):

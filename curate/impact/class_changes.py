@@ -26,7 +26,7 @@ ONE_CLASS = 0.5
 MIN_ABSORBING = 5
 """Test images that the other class needs for a label swap: average precision of the class falls
 only if images of the other class are ranked above its own, so that with too few of them every
-loss looks like a swap."""
+loss counts as a swap."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ def estimate_accuracy(hits: Bools) -> Estimate:
 def estimate_difference(hits: Hits) -> Estimate:
     """Estimate a paired difference; the interval contains Bonett and Price's over images alone.
 
-    Where the images change alike, the mean squares are 0: p is at least that of McNemar's exact
+    Where all images change equally, the mean squares are 0: p is at least that of McNemar's exact
     test, and at least 0.05 where the interval contains 0.
 
     Args:

@@ -166,7 +166,7 @@ class FileLayout:
         return info.regular and (self.is_image(info.path) or self._has_signature(info))
 
     def _has_signature(self, info: FileInfo) -> bool:
-        """Return whether a file whose name tells nothing starts as an image does; cached."""
+        """Return whether a file without a known suffix starts as an image does; cached."""
         name = PurePosixPath(info.path)
         suffix = name.suffix.lower()
         if (

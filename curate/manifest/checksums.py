@@ -24,7 +24,7 @@ from curate.storage.regular import open_regular
 
 PATH = f"{MANIFEST}/{store.CHECKSUMS}"
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)\n")
-_LONGEST_LINE, _MOST_LINES = 256, 1_000_000
+_MAX_LINE, _MAX_LINES = 256, 1_000_000
 _SHOWN = 10
 _HINT = "after a change of your own, run `curate manifest checksum`"
 
@@ -153,9 +153,9 @@ def load_checksums(out: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     try:
         with open_regular(out / PATH) as file:
-            while line := file.readline(_LONGEST_LINE).decode("ascii"):
+            while line := file.readline(_MAX_LINE).decode("ascii"):
                 match = _LINE.fullmatch(line)
-                if match is None or not _may_list(match[2]) or len(found) == _MOST_LINES:
+                if match is None or not _may_list(match[2]) or len(found) == _MAX_LINES:
                     raise ValueError
                 if found and match[2] <= next(reversed(found)):
                     raise ValueError

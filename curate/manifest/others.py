@@ -1,4 +1,4 @@
-"""``others.jsonl``: the files of a dataset that are not images, and what became of them."""
+"""``others.jsonl``: the files of a dataset that are not images, and whether each was copied."""
 
 from __future__ import annotations
 

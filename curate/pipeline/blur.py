@@ -121,7 +121,7 @@ def blur_shards(
 ) -> ShardsSummary:
     """Obfuscate every n-th shard of a dataset, as one of n processes on any number of machines.
 
-    The processes share OUT; each takes shards that nobody else works on, and takes over those of
+    The processes share OUT; each takes shards that no other works on, and takes over those of
     processes that have stopped. Afterwards ``curate.blur(source, out, finish=True)`` assembles
     OUT. The recipe must be the same everywhere.
 

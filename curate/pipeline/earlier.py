@@ -53,7 +53,7 @@ class EarlierOutput:
     def find(self, identity: Mapping[str, Any], data: bytes, given: GivenFaceSource) -> Kept | None:
         """Return the result of an image if obfuscating it again would give the same.
 
-        In doubt the answer is None: obfuscating an image again is always correct.
+        In doubt it returns None: obfuscating an image again is always correct.
 
         Args:
             identity: the fields of its entry that are known before it is decoded.

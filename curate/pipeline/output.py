@@ -44,7 +44,7 @@ class Summary(Printable):
         routes: written images by the way their other pixels were kept: ``copied``,
             ``spliced``, ``lossless`` or ``reencoded``.
         reasons: withheld images by the code of the reason.
-        others: other files by what became of them; ``included`` are among ``carried``.
+        others: other files by outcome; ``included`` are among ``carried``.
         left_out: the first files that were left out, by name.
         hints: what can be done about files that were left out, one line each.
         content: what annotations contain that can identify people (``found``, by file, kind and

@@ -21,7 +21,7 @@ _SECONDS_PER_LINE = 60.0
 
 @contextmanager
 def show_progress(session: Session, quiet: bool) -> Iterator[Session]:
-    """Give a session that reports to nobody a progress bar and messages on stderr.
+    """Give a session without callbacks a progress bar and messages on stderr.
 
     Args:
         session: how to run; what it reports to is kept.

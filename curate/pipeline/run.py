@@ -244,7 +244,7 @@ class ShardQueue:
         return self._plan.size_of(number, self._size)
 
     def list_missing(self) -> list[int]:
-        """Numbers of the shards that nobody has committed."""
+        """Numbers of the shards that are not committed."""
         return [number for number, counted in enumerate(self._counted) if not counted]
 
     def _is_ours(self, number: int) -> bool:

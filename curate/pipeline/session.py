@@ -57,7 +57,7 @@ class Done:
 
     Args:
         shards: shards of this process.
-        counts: images, faces and withheld images in them, whoever committed them.
+        counts: images, faces and withheld images in them, also of shards that others committed.
         now: images that this process has processed.
     """
 

@@ -19,7 +19,7 @@ from curate.balance.contingency import Table
 from curate.core.errors import MissingExtraError, UsageError
 from curate.core.intervals import LEVEL, Interval, Share, wilson
 
-LEAST, MOST = 1e-6, 1e6
+MIN_EPSILON, MAX_EPSILON = 1e-6, 1e6
 """Range of accepted budgets."""
 
 
@@ -52,8 +52,10 @@ def add_noise(census: Census, epsilon: float) -> tuple[Census, Budget]:
         UsageError: if a record can have several labels, or the budget is out of range.
         MissingExtraError: if OpenDP is not installed.
     """
-    if not LEAST <= epsilon <= MOST:
-        raise UsageError(f"--epsilon must be a number above 0, from {LEAST:f} to {MOST:.0f}")
+    if not MIN_EPSILON <= epsilon <= MAX_EPSILON:
+        raise UsageError(
+            f"--epsilon must be a number above 0, from {MIN_EPSILON:f} to {MAX_EPSILON:.0f}"
+        )
     several = [name for name in census.plan.labels if name not in census.single]
     if several:
         raise UsageError(

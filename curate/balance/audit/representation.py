@@ -213,11 +213,11 @@ def _fit(counts: Floats, wanted: Floats) -> ChiSquare | None:
     return _test(chi2, len(counts) - 1, counts.sum() * (1 / wanted.min() - 1))
 
 
-def _test(chi2: float, dof: int, most: float) -> ChiSquare:
-    """The test of a statistic with maximum ``most``."""
+def _test(chi2: float, dof: int, max_statistic: float) -> ChiSquare:
+    """The test of a statistic with maximum ``max_statistic``."""
     if not dof:
         return ChiSquare(chi2, 0, None, None)
-    return ChiSquare(chi2, dof, float(chdtrc(dof, chi2)), math.sqrt(min(1.0, chi2 / most)))
+    return ChiSquare(chi2, dof, float(chdtrc(dof, chi2)), math.sqrt(min(1.0, chi2 / max_statistic)))
 
 
 def _kullback_leibler(shares: Floats, wanted: Floats) -> float | None:

@@ -136,8 +136,8 @@ class _Suppression:
         if self._hidden[line.total]:
             return not len(hidden)
         # All of the others are at least 1, so that none can be larger than this.
-        most = int(self._counts[hidden].sum()) - len(hidden) + 1
-        return bool(len(hidden)) and (len(hidden) == 1 or most < self._min_cell)
+        max_value = int(self._counts[hidden].sum()) - len(hidden) + 1
+        return bool(len(hidden)) and (len(hidden) == 1 or max_value < self._min_cell)
 
     def _hide_more(self, line: Sum) -> int:
         """Suppress the smallest published count above 0 of a sum."""

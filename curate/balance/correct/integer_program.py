@@ -85,14 +85,14 @@ class _Part:
         positions: indices of P of the K strata.
         rows: constraint matrix, shape (R, P); rows times x must be at most 0.
         having: shape (L, P), 1 where a stratum has a label.
-        least: shape (M, P), 1 where a stratum has a label with a minimum count.
+        min_count: shape (M, P), 1 where a stratum has a label with a minimum count.
     """
 
     labels: tuple[str | None, ...]
     positions: Ints
     rows: csr_array
     having: csr_array
-    least: csr_array
+    min_count: csr_array
 
 
 def solve(strata: Strata, goal: Goal, limits: Search) -> Solution:
@@ -111,7 +111,7 @@ def solve(strata: Strata, goal: Goal, limits: Search) -> Solution:
     ]
     counts = limits.high.copy() if limits.largest else limits.low.copy()
     having = {label: strata.having(label) for label in strata.names()}
-    _check_least(having, strata, goal)
+    _check_min_per_label(having, strata, goal)
     gap, unspread = 0.0, 0
     unsolved: list[_Part] = []
     for part in _iter_parts(having, strata, goal, members):
@@ -128,7 +128,7 @@ def solve(strata: Strata, goal: Goal, limits: Search) -> Solution:
     return Solution(counts, gap, unspread == 0)
 
 
-def _check_least(having: Mapping[str, Ints], strata: Strata, goal: Goal) -> None:
+def _check_min_per_label(having: Mapping[str, Ints], strata: Strata, goal: Goal) -> None:
     for label, positions in having.items():
         there = int(strata.counts[positions].sum())
         if there < goal.min_per_label:
@@ -143,9 +143,9 @@ def _iter_parts(
 ) -> Iterator[_Part]:
     if not goal.within:
         every = np.arange(len(strata))
-        least = _mark(list(having.values()) if goal.min_per_label else [], every)
+        min_count = _mark(list(having.values()) if goal.min_per_label else [], every)
         rows = _stack_rows([every], every, goal, members)
-        yield _Part((None,), every, rows, _mark([every], every), least)
+        yield _Part((None,), every, rows, _mark([every], every), min_count)
         return
     for labels in _join_labels(strata):
         some = [having[label] for label in labels]
@@ -223,7 +223,7 @@ def _solve_part(part: _Part, goal: Goal, limits: Search) -> Solution | None:
         bounds=Bounds(low, high),
         constraints=[
             LinearConstraint(part.rows, -np.inf, 0.0),
-            LinearConstraint(part.least, goal.min_per_label, np.inf),
+            LinearConstraint(part.min_count, goal.min_per_label, np.inf),
         ],
         options={"mip_rel_gap": 0.0, "time_limit": _SECONDS},
     )
@@ -289,10 +289,10 @@ def _totals(
             rows += [csr_array(people.sum(axis=1)[None, :]), csr_array(people.T)]
             low += [known, *(np.maximum(0.0, shares - goal.tolerance) * known - _SLACK)]
             high += [known, *((shares + goal.tolerance) * known + _SLACK)]
-    if part.least.shape[0]:
-        rows.append(part.least)
-        low += [float(goal.min_per_label)] * part.least.shape[0]
-        high += [np.inf] * part.least.shape[0]
+    if part.min_count.shape[0]:
+        rows.append(part.min_count)
+        low += [float(goal.min_per_label)] * part.min_count.shape[0]
+        high += [np.inf] * part.min_count.shape[0]
     return proportional.Totals(csr_array(vstack(rows)), np.array(low), np.array(high))
 
 
@@ -339,7 +339,7 @@ def _find_shortages(
     shadows = [
         _signs(np.eye(len(each.groups)), goal, position) for position, each in enumerate(members)
     ]
-    of_label = np.zeros((part.least.shape[0], phantom))
+    of_label = np.zeros((part.min_count.shape[0], phantom))
     if goal.within:
         for position, (label, grouping, _) in enumerate(cells):
             of_label[label, position] = grouping == 0
@@ -348,11 +348,11 @@ def _find_shortages(
         A_ub=vstack(
             [
                 hstack([part.rows, csr_array(block_diag(shadows * len(part.labels)))]),
-                -hstack([part.least, csr_array(of_label)]),
+                -hstack([part.min_count, csr_array(of_label)]),
             ]
         ),
         b_ub=np.concatenate(
-            [np.zeros(part.rows.shape[0]), np.full(part.least.shape[0], -goal.min_per_label)]
+            [np.zeros(part.rows.shape[0]), np.full(part.min_count.shape[0], -goal.min_per_label)]
         ),
         bounds=np.stack(
             [

@@ -299,9 +299,9 @@ def check_provenance(source: Source, origin: Origin, decisions: DecisionIndex) -
         return
     _check_manifest(origin, manifest)
     decisions.expect(_iter_images(origin))
-    stranger = decisions.find_unexpected()
-    if stranger is not None:
-        raise DataError(f"{escape_unprintable(stranger)} {_STRANGE}")
+    unexpected = decisions.find_unexpected()
+    if unexpected is not None:
+        raise DataError(f"{escape_unprintable(unexpected)} {_STRANGE}")
     decisions.expect_files(_iter_files(origin))
     for path, found in _iter_found(source):
         expected = decisions.expected_file(path)

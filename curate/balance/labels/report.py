@@ -153,7 +153,7 @@ def _undecided(audit: LabelDecisions) -> Iterator[str]:
     count = audit.count(Decision.UNDECIDED)
     if not count:
         return
-    least = audit.rules.min_annotators
+    min_annotators = audit.rules.min_annotators
     what = {
         None: "curate balance refuses this report until they are decided or --undecided is given",
         "keep": "They are kept because of --undecided keep, not because they were judged safe",
@@ -161,8 +161,8 @@ def _undecided(audit: LabelDecisions) -> Iterator[str]:
         "unsafe",
     }[audit.rules.undecided]
     yield (
-        f"{count:,} labels have fewer than {least} judgments of a question and are undecided. "
-        f"{what}."
+        f"{count:,} labels have fewer than {min_annotators} judgments of a question and are "
+        f"undecided. {what}."
     )
 
 

@@ -15,7 +15,7 @@ EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _ICC, _ICC_CHUNK = b"ICC_PROFILE\0", 65519
 _MPF = b"MPF\0"
 _ENTRIES = 0xB002
-_HEAD = 64 << 10  # bytes of a further image that are looked at
+_HEAD = 64 << 10  # bytes of a further image that are examined
 _PREVIEWS = (0x010001, 0x010002, 0x010003, 0x010004, 0x010005)  # large thumbnails
 _GAIN_MAP_SIGNS = (
     b"http://ns.adobe.com/hdr-gain-map/1.0/",

@@ -76,7 +76,7 @@ class Work:
 
     @property
     def pause(self) -> Path:
-        """Marker that tells the workers to stop after the epoch."""
+        """Marker for the workers to stop after the epoch."""
         return self.root / "pause"
 
     @property

@@ -15,7 +15,7 @@ from curate.layouts.access.remote import RemoteFolder
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
-_MOST = 1_000_000  # files that one pattern may name
+_MAX_FILES = 1_000_000  # files that one pattern may name
 
 
 class Selection:
@@ -126,15 +126,17 @@ def expand_braces(pattern: str) -> list[str]:
     total = 1
     for choice in choices:
         total *= len(choice)
-    if total > _MOST:
-        raise DataError(f"{pattern!r} names more than {_MOST:,} files; pass their folder instead")
+    if total > _MAX_FILES:
+        raise DataError(
+            f"{pattern!r} names more than {_MAX_FILES:,} files; pass their folder instead"
+        )
     return ["".join(parts) for parts in itertools.product(*choices)]
 
 
 def _choices_of(inside: str, pattern: str) -> list[str]:
     if bounds := _RANGE.fullmatch(inside):
         first, last = bounds.groups()
-        if int(last) < int(first) or int(last) - int(first) >= _MOST:
+        if int(last) < int(first) or int(last) - int(first) >= _MAX_FILES:
             raise DataError(f"the range {{{inside}}} of {pattern!r} is empty or too long")
         width = len(first) if len(first) == len(last) or first.startswith("0") else 1
         return [f"{number:0{width}d}" for number in range(int(first), int(last) + 1)]

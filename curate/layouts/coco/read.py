@@ -245,10 +245,10 @@ class _Reader:
                 f"{self._path}: {there:,} of its {images:,} images are in {self._folder.name}; "
                 f"missing are for example {shorten(self._absent)}."
             )
-        strangers, example = self._ids.only_in("labeled", "image")
-        if strangers:
+        unlisted, example = self._ids.only_in("labeled", "image")
+        if unlisted:
             notes.append(
-                f"{self._path}: annotations refer to {strangers:,} images that it does not list, "
+                f"{self._path}: annotations refer to {unlisted:,} images that it does not list, "
                 f"such as {example}."
             )
         bare, example = self._ids.only_in("image", "labeled")
