@@ -55,3 +55,15 @@ def test_an_unknown_option_is_named_with_the_closest_one(tmp_path: Path) -> None
     with pytest.raises(UsageError, match="recipe key 'seed' cannot be 'x'"):
         curate.detect(tmp_path, tmp_path / "faces.parquet", seed="x")
     assert not list(tmp_path.iterdir())
+
+
+def test_every_result_has_a_short_line_and_its_text_for_a_notebook() -> None:
+    results = [inspect.signature(getattr(curate, name), eval_str=True) for name in FUNCTIONS]
+    classes = {each.return_annotation for each in results} - {None}
+    own = [each for each in classes if inspect.isclass(each) and each.__module__[:6] == "curate"]
+    for each in own:
+        if not getattr(each, "_is_protocol", False):
+            assert "to_text" in dir(each), each
+            assert "_repr_html_" in dir(each), each
+            assert each.__repr__ is not object.__repr__, each
+            assert not hasattr(each.__repr__, "__wrapped__"), each  # dataclasses wrap theirs

@@ -26,8 +26,4 @@ def command(repo_id: str, out: Path, quiet: bool) -> None:
     from curate.pipeline.progress import make_notifier
 
     report = curate.pull(repo_id, out, make_notifier(quiet))
-    click.echo(
-        f"{report.out}: {report.files:,} files at revision {report.revision}, each as the manifest "
-        "lists it.",
-        err=True,
-    )
+    click.echo(report.to_text(), err=True)

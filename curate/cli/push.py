@@ -106,28 +106,13 @@ def command(ctx: click.Context, /, out: Path, repo_id: str | None, **options: An
     if report.dry_run:
         for path, size in report.files.items():
             click.echo(escape_unprintable(f"{size:>14,}  {path}"))
-    click.echo(escape_unprintable(format_report(report)), err=True)
+    click.echo(escape_unprintable(report.to_text()), err=True)
 
 
 def _to_json(report: PushReport) -> dict[str, Any]:
     value = dataclasses.asdict(report)
     return {**{key: item for key, item in value.items() if key != "version"},
             "dataset_version": report.version}  # fmt: skip
-
-
-def format_report(report: PushReport) -> str:
-    """What a push did, in a few words."""
-    total = sum(report.files.values())
-    size = f"{len(report.files):,} files, {total:,} bytes, as {report.form}"
-    if report.dry_run:
-        return f"Would send {size} to {report.to}; nothing was sent."
-    if report.revision is None:
-        return f"Wrote {size} to {report.to}."
-    changes = f" Changes: {'; '.join(report.changes)}." if report.changes else ""
-    return (
-        f"{report.to}: version {report.version}, {size}. Revision {report.revision}, tag "
-        f"{report.tag}; {report.checked:,} files downloaded again and compared.{changes}"
-    )
 
 
 def _show(progress: Progress) -> None:

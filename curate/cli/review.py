@@ -17,8 +17,7 @@ from curate.review.priority import ORDERS
 from curate.review.sampling import STRATA
 
 if TYPE_CHECKING:
-    from curate.review.export import Exported
-    from curate.review.run import ReviewState
+    pass
 
 _EPILOG = """\b
 Orders:
@@ -147,7 +146,7 @@ def start(source: str | None, **options: Any) -> None:
     if options["as_json"]:
         click.echo(json.dumps({"version": 1, **dataclasses.asdict(state)}, indent=2))
     else:
-        click.echo(format_state(state))
+        click.echo(state.to_text())
 
 
 def build_options(options: dict[str, Any]) -> Any:
@@ -187,30 +186,6 @@ def build_options(options: dict[str, Any]) -> Any:
     )
 
 
-def format_state(state: ReviewState) -> str:
-    """How far a review is, for a person."""
-    lines = [
-        f"{state.decided:,} of {state.images:,} images decided: {state.added:,} boxes added, "
-        f"{state.rejected:,} rejected, {state.changed:,} changed."
-    ]
-    if state.bound is not None:
-        lines.append(format_bound(state.bound))
-        lines.append(f"Next: curate review report {state.folder} --html review.html")
-    else:
-        lines.append(f"Next: curate review export {state.folder} -o reviewed.parquet")
-    return "\n".join(lines)
-
-
-def format_bound(bound: Any) -> str:
-    """What a sample says, in one line."""
-    text = f"{bound['looked']:,} of {bound['planned']:,} looked at, {bound['found']:,} with a "
-    text += f"visible face: at most {100 * bound['upper_now']:.3g} % of the "
-    text += f"{bound['population']:,} images show one ({100 * bound['confidence']:g} % confidence)"
-    if not bound["valid_now"]:
-        text += "; this holds only once the whole sample is looked at"
-    return text + "."
-
-
 @command.command()
 @click.argument("folder", type=PATH, required=False)
 @click.option(
@@ -234,20 +209,7 @@ def export(folder: Path | None, output: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"version": 1, **dataclasses.asdict(done)}, indent=2))
     else:
-        click.echo(format_export(done), err=True)
-
-
-def format_export(done: Exported) -> str:
-    """What was exported, for a person."""
-    lines = [
-        f"{done.images:,} images: {done.reviewed:,} reviewed, {done.sampled:,} sampled, "
-        f"{done.not_looked_at:,} not looked at, {done.withheld:,} withheld.",
-        f"{done.faces:,} faces, {done.by_person:,} of them decided by a person.",
-    ]
-    if done.outdated:
-        lines.append(f"{done.outdated:,} decisions are about other bytes and were left out.")
-    lines.append(f"Next: curate blur SOURCE OUT --faces {done.out}")
-    return "\n".join(lines)
+        click.echo(done.to_text(), err=True)
 
 
 @command.command()

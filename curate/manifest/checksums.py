@@ -7,6 +7,7 @@ coreutils: ``cd OUT && sha256sum -c manifest/SHA256SUMS``.
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -63,7 +64,7 @@ class Coverage:
         return "\n".join([*lines, self.signature.to_text()])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class WrittenChecksums:
     """The result of `write_checksums`.
 
@@ -79,6 +80,13 @@ class WrittenChecksums:
         """What changed since the checksums were last written, and what is covered."""
         lines = [f"Changed: {path}" for path in self.changed]
         return "\n".join([*lines, self.coverage.to_text()])
+
+    def __repr__(self) -> str:
+        covered, changed = self.coverage.files, len(self.changed)
+        return f"<WrittenChecksums: {covered:,} files covered, {changed:,} changed>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.to_text())}</pre>"
 
 
 def write_checksums(out: str | Path, key: str | Path | None = None) -> WrittenChecksums:

@@ -36,6 +36,7 @@ from curate.pipeline.blur import blur
 from curate.pipeline.output import Summary
 from curate.pipeline.session import Session
 from curate.recipe import Recipe
+from curate.report.document import Printable
 from curate.review import collect, folder
 from curate.review.decisions import Decision, final_faces
 from curate.review.folder import Inputs
@@ -50,8 +51,8 @@ REVIEWED = FACES.append(pa.field("review", pa.string()))
 _BATCH = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
+@dataclass(frozen=True, slots=True, repr=False)
+class Exported(Printable):
     """What was exported.
 
     Args:
@@ -75,6 +76,18 @@ class Exported:
     faces: int
     by_person: int
     outdated: int
+
+    def to_text(self) -> str:
+        """What was exported, for a person."""
+        lines = [
+            f"{self.images:,} images: {self.reviewed:,} reviewed, {self.sampled:,} sampled, "
+            f"{self.not_looked_at:,} not looked at, {self.withheld:,} withheld.",
+            f"{self.faces:,} faces, {self.by_person:,} of them decided by a person.",
+        ]
+        if self.outdated:
+            lines.append(f"{self.outdated:,} decisions are about other bytes and were left out.")
+        lines.append(f"Next: curate blur SOURCE OUT --faces {self.out}")
+        return "\n".join(lines)
 
 
 def export_review(place: str | Path | None, out: str | Path) -> Exported:

@@ -20,6 +20,7 @@ from curate.layouts import open_source
 from curate.layouts.groups import load_groups, match_groups
 from curate.manifest import store
 from curate.manifest.files import MANIFEST
+from curate.report.document import Printable
 from curate.review import collect, folder, priority, sampling
 from curate.review.collect import Groups, Queueing
 from curate.review.folder import Inputs
@@ -69,8 +70,8 @@ class ReviewOptions:
             raise UsageError(f"--port cannot be {self.port}; give 1 to 65535")
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewState:
+@dataclass(frozen=True, slots=True, repr=False)
+class ReviewState(Printable):
     """How far a review is when its server stops.
 
     Args:
@@ -90,6 +91,29 @@ class ReviewState:
     rejected: int
     changed: int
     bound: Mapping[str, Any] | None = None
+
+    def to_text(self) -> str:
+        """How far a review is, for a person."""
+        lines = [
+            f"{self.decided:,} of {self.images:,} images decided: {self.added:,} boxes added, "
+            f"{self.rejected:,} rejected, {self.changed:,} changed."
+        ]
+        if self.bound is not None:
+            lines.append(_format_bound(self.bound))
+            lines.append(f"Next: curate review report {self.folder} --html review.html")
+        else:
+            lines.append(f"Next: curate review export {self.folder} -o reviewed.parquet")
+        return "\n".join(lines)
+
+
+def _format_bound(bound: Any) -> str:
+    """What a sample says, in one line."""
+    text = f"{bound['looked']:,} of {bound['planned']:,} looked at, {bound['found']:,} with a "
+    text += f"visible face: at most {100 * bound['upper_now']:.3g} % of the "
+    text += f"{bound['population']:,} images show one ({100 * bound['confidence']:g} % confidence)"
+    if not bound["valid_now"]:
+        text += "; this holds only once the whole sample is looked at"
+    return text + "."
 
 
 def start_review(

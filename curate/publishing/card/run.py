@@ -36,6 +36,7 @@ from curate.publishing.croissant.validate import validate
 from curate.publishing.dataset import Dataset
 from curate.publishing.form import FORMS, WITH_OBJECTS, Form
 from curate.publishing.publication import describe_form
+from curate.report.document import Printable
 from curate.storage.atomic import save_bytes
 
 PROFILES = ("neurips2026", "eu")
@@ -64,8 +65,8 @@ class CardOptions:
     profile: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardReport:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CardReport(Printable):
     """What became of a card.
 
     Args:
@@ -77,6 +78,13 @@ class CardReport:
     written: tuple[Path, ...] = ()
     problems: tuple[Difference, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def to_text(self) -> str:
+        """What was written, and how the card differs from its evidence, a line each."""
+        names = ", ".join(path.name for path in self.written) or "nothing"
+        problems = (f"{problem.file}: {problem.reason}" for problem in self.problems)
+        head = f"Wrote {names}; {len(self.problems):,} problems."
+        return "\n".join([head, *problems, *(f"note: {note}" for note in self.notes)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

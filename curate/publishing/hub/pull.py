@@ -24,12 +24,13 @@ from curate.publishing.hub.tree import (
     load_document,
     load_listing,
 )
+from curate.report.document import Printable
 
 PREFIX = "hf:"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullReport:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PullReport(Printable):
     """What was downloaded.
 
     Args:
@@ -43,6 +44,13 @@ class PullReport:
     revision: str
     files: int
     downloaded: int
+
+    def to_text(self) -> str:
+        """What was downloaded, in one line."""
+        return (
+            f"{self.out}: {self.files:,} files at revision {self.revision}, each as the manifest "
+            "lists it."
+        )
 
 
 def parse_place(place: str) -> tuple[str, str | None]:

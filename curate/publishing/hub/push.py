@@ -27,14 +27,15 @@ from curate.publishing.hub.remote import Remote, check_repo_id
 from curate.publishing.hub.tree import RemoteTree
 from curate.publishing.hub.upload import Upload, load_state, save_notice, send
 from curate.publishing.hub.withdraw import withdraw
+from curate.report.document import Printable
 from curate.storage.atomic import save_text
 from curate.storage.lock import FolderLock
 
 GATES = ("auto", "manual")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushReport:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PushReport(Printable):
     """What a push did, or with ``dry_run`` would do.
 
     Args:
@@ -58,6 +59,20 @@ class PushReport:
     tag: str | None = None
     checked: int = 0
     dry_run: bool = False
+
+    def to_text(self) -> str:
+        """What a push did, in a few words."""
+        total = sum(self.files.values())
+        size = f"{len(self.files):,} files, {total:,} bytes, as {self.form}"
+        if self.dry_run:
+            return f"Would send {size} to {self.to}; nothing was sent."
+        if self.revision is None:
+            return f"Wrote {size} to {self.to}."
+        changes = f" Changes: {'; '.join(self.changes)}." if self.changes else ""
+        return (
+            f"{self.to}: version {self.version}, {size}. Revision {self.revision}, tag "
+            f"{self.tag}; {self.checked:,} files downloaded again and compared.{changes}"
+        )
 
 
 def push(
