@@ -86,12 +86,14 @@ def iter_reads(
         session: the engine.
         workers: threads of the local engine.
     """
-    reads = _in_threads if session.engine == "local" else _on_engine
-    yield from reads(job, records, session, workers)
+    if session.engine == "local":
+        yield from _read_in_threads(job, records, workers)
+    else:
+        yield from _read_on_engine(job, records, session, workers)
 
 
-def _in_threads(
-    job: ReadJob, records: Iterable[ImageRecord], session: Session, workers: int
+def _read_in_threads(
+    job: ReadJob, records: Iterable[ImageRecord], workers: int
 ) -> Iterator[tuple[ImageRecord, ReadImage | None]]:
     opened: dict[int, Callable[[Shard, Report], list[ReadImage | None]]] = {}
 
@@ -109,7 +111,7 @@ def _in_threads(
                 yield record, next(reads[index % workers])
 
 
-def _on_engine(
+def _read_on_engine(
     job: ReadJob, records: Iterable[ImageRecord], session: Session, workers: int
 ) -> Iterator[tuple[ImageRecord, ReadImage | None]]:
     """Put the shards of an engine, which are done in any order, into their order again."""

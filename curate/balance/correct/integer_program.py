@@ -258,7 +258,7 @@ def _make_proportional(
     before = measure_associations(own, own.counts.astype(np.float64), limits.label)
     values = [people[0] for people in own.people] if own.are_single else []
     fits: list[tuple[float, Floats]] = []
-    for reference in proportional.iter_references(values, own.labels, own.counts):
+    for reference in proportional.iter_references(values, own.counts):
         scaled = np.maximum(reference, 1e-9) * (optimal.sum() / max(reference.sum(), 1.0))
         fitted = proportional.fit_table(scaled, bounds, totals)
         after = measure_associations(own, fitted, limits.label)

@@ -200,14 +200,11 @@ def _nearest(
     return nearest
 
 
-def iter_references(
-    values: Sequence[tuple[str, ...]], labels: Sequence[tuple[str, ...]], counts: Ints
-) -> Iterator[Floats]:
+def iter_references(values: Sequence[tuple[str, ...]], counts: Ints) -> Iterator[Floats]:
     """The observed table, then the one with independent attributes.
 
     Args:
         values: the attributes' values of each stratum.
-        labels: the labels of each stratum; P(labels | values) is kept.
         counts: observed records per stratum, int64, shape (K,).
     """
     observed = counts.astype(np.float64)
