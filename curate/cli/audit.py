@@ -14,7 +14,7 @@ from curate.balance.labels.rules import (
     UNSAFE_SHARE,
 )
 from curate.cli.group import DefaultGroup
-from curate.cli.options import GROUPS, LAYOUT, PATH, SEED, SOURCE
+from curate.cli.options import BINS, GROUPS, LAYOUT, PATH, PER, SEED, SEPARATOR, SOURCE
 from curate.cli.output import check_outputs, report_options, write_report
 from curate.core.errors import UsageError
 
@@ -59,21 +59,9 @@ Examples:
     help="Attribute to group by, or several crossed; can be repeated.",
 )
 @click.option("--label", metavar="NAME", help="Column of labels, such as category.")
-@click.option(
-    "--per",
-    type=click.Choice(["record", "person"]),
-    default="record",
-    show_default=True,
-    help="Unit of counting. record: each image once; several values form a group of their own "
-    "(Female+Male). person: each row of an id, and each element of a list.",
-)
-@click.option("--separator", metavar="TEXT", help="Separator of several values in one field.")
-@click.option(
-    "--bins",
-    multiple=True,
-    metavar="NAME=RANGES",
-    help="Ranges of a numeric column: age=child<18,adult<65,old or age=18,65; can be repeated.",
-)
+@PER
+@SEPARATOR
+@BINS
 @click.option(
     "--target",
     "targets",

@@ -13,13 +13,16 @@ import click
 
 from curate.cli.interrupt import stop_on_interrupt
 from curate.cli.options import (
+    BINS,
     GROUPS,
     HTML,
     JSON,
     LAYOUT,
     PATH,
+    PER,
     QUIET,
     SEED,
+    SEPARATOR,
     SHARD_SIZE,
     SOURCE,
     WORKERS,
@@ -162,21 +165,9 @@ _OPTIONS = (
         help="Correct only this split; can be repeated. [default: all; nothing is added to "
         "validation or test splits]",
     ),
-    click.option(
-        "--per",
-        type=click.Choice(["record", "person"]),
-        default="record",
-        show_default=True,
-        help="Unit of counting. record: each image once; several values form a group of their own "
-        "(Female+Male). person: each row of an id, and each element of a list.",
-    ),
-    click.option("--separator", metavar="TEXT", help="Separator of several values in one field."),
-    click.option(
-        "--bins",
-        multiple=True,
-        metavar="NAME=RANGES",
-        help="Ranges of a numeric column: age=child<18,adult<65,old or age=18,65; can be repeated.",
-    ),
+    PER,
+    SEPARATOR,
+    BINS,
     LAYOUT,
     click.option(
         "--list-only", is_flag=True, help="Write the decision for every record, but no images."

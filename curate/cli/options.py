@@ -85,6 +85,23 @@ BY = click.option(
     help="Attribute to group by, or several crossed; can be repeated. [default: all with 2 to 12 "
     "values]",
 )
+PER = click.option(
+    "--per",
+    type=click.Choice(["record", "person"]),
+    default="record",
+    show_default=True,
+    help="Unit of counting. record: each image once; several values form a group of their own "
+    "(Female+Male). person: each row of an id, and each element of a list.",
+)
+SEPARATOR = click.option(
+    "--separator", metavar="TEXT", help="Separator of several values in one field."
+)
+BINS = click.option(
+    "--bins",
+    multiple=True,
+    metavar="NAME=RANGES",
+    help="Ranges of a numeric column: age=child<18,adult<65,old or age=18,65; can be repeated.",
+)
 LABELS = click.option(
     "--labels",
     type=PATH,
