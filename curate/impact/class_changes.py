@@ -7,15 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curate.core.p_values import benjamini_hochberg
 from curate.impact.experiment import Arm, Experiment, Floats, Ints
-from curate.impact.paired import (
-    Bootstrap,
-    Change,
-    benjamini_hochberg,
-    compare,
-    exact_p,
-    mcnemar,
-)
+from curate.impact.paired import Bootstrap, Change, compare, exact_p, mcnemar
 
 RATE = 0.05
 """False discovery rate at which a class's accuracy counts as changed."""

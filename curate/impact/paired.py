@@ -258,18 +258,3 @@ def _binomial_cdf(k: npt.ArrayLike, n: npt.ArrayLike, p: float) -> Floats:
     """Binomial distribution function, 0 for negative k."""
     found = bdtr(np.maximum(k, 0), n, p)
     return np.where(np.asarray(k) < 0, 0.0, found)
-
-
-def benjamini_hochberg(p: Floats) -> Floats:
-    """Return adjusted p-values (q-values), shape (K,).
-
-    Benjamini and Hochberg, *Controlling the false discovery rate* (JRSS B 57, 1995).
-
-    Args:
-        p: p-values, shape (K,).
-    """
-    order = np.argsort(p)[::-1]
-    ranks = np.arange(len(p), 0, -1)
-    q = np.empty(len(p))
-    q[order] = np.minimum.accumulate(np.minimum(1.0, p[order] * (len(p) / ranks)))
-    return q

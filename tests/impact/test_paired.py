@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import binomtest, false_discovery_control
 
 from curate.core.intervals import percentiles
+from curate.core.p_values import benjamini_hochberg
 from curate.impact.experiment import Hits
 from curate.impact.paired import (
     average_models,
-    benjamini_hochberg,
     compare,
     exact_p,
     find_power,

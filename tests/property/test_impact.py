@@ -8,16 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from curate.core.p_values import benjamini_hochberg
 from curate.impact.experiment import Hits
 from curate.impact.metrics import average_precision
-from curate.impact.paired import (
-    benjamini_hochberg,
-    compare,
-    exact_p,
-    find_power,
-    make_bootstrap,
-    mcnemar,
-)
+from curate.impact.paired import compare, exact_p, find_power, make_bootstrap, mcnemar
 
 BOOTSTRAP = {models: make_bootstrap(models, draws=100) for models in (1, 2, 3)}
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from curate.balance.contingency import Ints
 from curate.core.intervals import Floats, Interval, percentiles
+from curate.core.p_values import benjamini_hochberg
 
 FALSE_DISCOVERIES = 0.05
 """False discovery rate (Benjamini and Hochberg)."""
@@ -120,24 +121,14 @@ def control(found: Iterable[Association], rate: float = FALSE_DISCOVERIES) -> li
         rate: the false discovery rate.
     """
     everything = list(found)
-    values = iter(benjamini_hochberg([each.p for each in everything if each.p is not None]))
+    values = iter(
+        benjamini_hochberg([each.p for each in everything if each.p is not None]).tolist()
+    )
     return [each if each.p is None else _flag(each, next(values), rate) for each in everything]
 
 
 def _flag(found: Association, q: float, rate: float) -> Association:
     return replace(found, q=q, flagged=q <= rate)
-
-
-def benjamini_hochberg(values: Sequence[float]) -> list[float]:
-    """Adjusted p-values (Benjamini and Hochberg, JRSS B 57, 1995), in the order given."""
-    p = np.asarray(values, dtype=np.float64)
-    if not len(p):
-        return []
-    order = np.argsort(p)
-    steps = p[order] * len(p) / np.arange(1, len(p) + 1)
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(steps[::-1])[::-1])
-    return [float(value) for value in adjusted]
 
 
 def normalized_pmi(

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from curate.balance.audit.association import benjamini_hochberg, fisher_p
+from curate.balance.audit.association import fisher_p
 from curate.balance.audit.noise import NoisyShare
 from curate.balance.contingency import Bools, Ints
 from curate.core.intervals import Interval, Share, newcombe
+from curate.core.p_values import benjamini_hochberg
 
 FOUR_FIFTHS = 0.8
 """Rates below this share of the reference are marked (EEOC, *Uniform Guidelines*, 1978)."""
@@ -126,7 +127,7 @@ def control_rates(found: Sequence[LabelRates], rate: float) -> list[LabelRates]:
         rate: the false discovery rate.
     """
     values = [each.p for rates in found for each in rates.rates if each.p is not None]
-    adjusted = iter(benjamini_hochberg(values))
+    adjusted = iter(benjamini_hochberg(values).tolist())
     return [
         replace(
             rates,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from curate.core.p_values import benjamini_hochberg
 from curate.impact.class_changes import Confusion, classify_change, find_confusion
 from curate.impact.experiment import (
     OBFUSCATED,
@@ -19,7 +20,6 @@ from curate.impact.experiment import (
     Ints,
     Model,
 )
-from curate.impact.paired import benjamini_hochberg
 from curate.impact.variance_components import Estimate, estimate_difference
 
 DATASETS = (ORIGINAL, OBFUSCATED)

@@ -8,12 +8,12 @@ from scipy import stats
 
 from curate.balance.audit.association import (
     Pair,
-    benjamini_hochberg,
     compute_associations,
     control,
     fisher_p,
     normalized_pmi,
 )
+from curate.core.p_values import benjamini_hochberg
 
 
 def pair(both: list[list[int]], of_group: list[int]) -> Pair:
@@ -53,7 +53,7 @@ def test_adjusted_p_values_are_those_of_the_literature() -> None:
          0.4262, 0.5719, 0.6528, 0.7590, 1.0000]  # fmt: skip
     assert benjamini_hochberg(p) == pytest.approx(stats.false_discovery_control(p).tolist())
     assert sum(q <= 0.05 for q in benjamini_hochberg(p)) == 4
-    assert benjamini_hochberg([]) == []
+    assert benjamini_hochberg([]).tolist() == []
 
 
 def test_noise_is_flagged_no_more_often_than_stated() -> None:
