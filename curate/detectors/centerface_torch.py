@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from curate.core.errors import WeightsError
+from curate.detectors.device import exact_convolutions
 from curate.detectors.network import Maps, checked
 from curate.detectors.onnx_graph import Graph, Node, read_graph
 
@@ -72,7 +72,7 @@ class TorchNetwork:
 
     def run(self, inputs: Maps) -> list[Maps]:
         """The outputs for N×3×H×W float32; see `Network.run`."""
-        with torch.inference_mode(), _exact_convolutions():
+        with torch.inference_mode(), exact_convolutions():
             maps = {INPUT: torch.from_numpy(inputs).to(self._device)}
             for position, step in enumerate(self._steps):
                 maps[step.output] = _apply(step, maps)
@@ -173,10 +173,3 @@ def _moved(step: Step, device: torch.device) -> Step:
         return step
     weight = step.weight.to(device, memory_format=torch.channels_last)
     return replace(step, weight=weight, bias=step.bias.to(device))
-
-
-def _exact_convolutions() -> AbstractContextManager[None]:
-    """On CUDA: full float32, and the same algorithm every time."""
-    return torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )

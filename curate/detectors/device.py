@@ -1,8 +1,9 @@
-"""Decides between the processor and a CUDA device, importing torch only where it may matter."""
+"""The device: the processor or CUDA, importing torch only where it may matter."""
 
 from __future__ import annotations
 
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from curate.core.errors import SetupError, UsageError
@@ -46,3 +47,12 @@ def refuse_cuda(detector: str, wanted: str) -> None:
     """
     if wanted == "cuda":
         raise UsageError(f"the detector {detector!r} runs on the processor only; use --device cpu")
+
+
+def exact_convolutions() -> AbstractContextManager[None]:
+    """Use full float32, and the same algorithm every time, in convolutions on CUDA."""
+    import torch
+
+    return torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )

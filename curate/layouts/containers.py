@@ -16,13 +16,12 @@ from curate.layouts.access.folder import FileInfo, Folder
 from curate.layouts.access.tree import POINTER_BYTES, TOOL_FOLDERS, describe_pointer, is_text_path
 from curate.layouts.files import (
     ANNOTATION_SUFFIXES,
+    FolderLayout,
     is_document,
     is_image_name,
     split_in,
     split_of_folders,
 )
-from curate.layouts.sidecars import REWRITERS
-from curate.layouts.sidecars.values import Limits
 
 _MAX_DEPTH = 3  # folders below the root, when recognizing a layout
 _MAX_LISTED = 64  # folders of unusual names
@@ -37,7 +36,7 @@ class _Closeable(Protocol):
 T = TypeVar("T", bound=_Closeable)
 
 
-class ContainerLayout:
+class ContainerLayout(FolderLayout):
     """Dataset with images inside larger files; an image id starts with the container's path.
 
     A subclass defines which files are containers. The URI of a record consists of two
@@ -50,11 +49,6 @@ class ContainerLayout:
     layout: str
     kind: str
     """Name of the container format in messages."""
-
-    def __init__(self, folder: Folder) -> None:
-        self.folder = folder
-        self.uri = folder.uri
-        self.follow_links = folder.follow_links
 
     def is_container(self, info: FileInfo) -> bool:
         """Return whether a file contains images of the dataset."""
@@ -122,16 +116,6 @@ class ContainerLayout:
         for info in self.folder.files():
             if info.path not in self._known:
                 yield self._to_sidecar(info)
-
-    def open_sidecar(self, file: SidecarFile) -> BinaryIO:
-        """Open a sidecar file for reading."""
-        return self.folder.open(file.uri)
-
-    def rewrite_sidecar(
-        self, file: SidecarFile, opened: BinaryIO, target: BinaryIO, limits: Limits
-    ) -> None:
-        """Write a sidecar file again from its parsed values; see `SidecarSource`."""
-        REWRITERS[file.format](opened, target, file.uri, limits)
 
     def _to_sidecar(self, info: FileInfo) -> SidecarFile:
         path = PurePosixPath(info.path)

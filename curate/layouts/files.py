@@ -59,7 +59,30 @@ _DOCUMENT = re.compile(
 )
 
 
-class FileLayout:
+class FolderLayout:
+    """What all layouts share: the folder of the dataset, and its sidecar files.
+
+    Args:
+        folder: files of the dataset.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.uri = folder.uri
+        self.follow_links = folder.follow_links
+
+    def open_sidecar(self, file: SidecarFile) -> BinaryIO:
+        """Open a sidecar file for reading."""
+        return self.folder.open(file.uri)
+
+    def rewrite_sidecar(
+        self, file: SidecarFile, opened: BinaryIO, target: BinaryIO, limits: Limits
+    ) -> None:
+        """Write a sidecar file again from its parsed values; see `SidecarSource`."""
+        REWRITERS[file.format](opened, target, file.uri, limits)
+
+
+class FileLayout(FolderLayout):
     """Dataset in which each image is a file; the id of an image is its path.
 
     A subclass defines the name of the layout, how it is recognized, the suffixes of its
@@ -71,11 +94,6 @@ class FileLayout:
 
     layout: str
     annotation_suffixes = ANNOTATION_SUFFIXES
-
-    def __init__(self, folder: Folder) -> None:
-        self.folder = folder
-        self.uri = folder.uri
-        self.follow_links = folder.follow_links
 
     @classmethod
     def recognize(cls, folder: Folder) -> str | None:
@@ -116,19 +134,9 @@ class FileLayout:
         info = self.folder.info(record_id)
         return self.parse(record_id) if info is not None and self._is_image(info) else None
 
-    def open_sidecar(self, file: SidecarFile) -> BinaryIO:
-        """Open a sidecar file for reading."""
-        return self.folder.open(file.uri)
-
     def format_of(self, path: str) -> str:
         """Return the format of an annotation file of the layout; empty for other files."""
         return ""
-
-    def rewrite_sidecar(
-        self, file: SidecarFile, opened: BinaryIO, target: BinaryIO, limits: Limits
-    ) -> None:
-        """Write a sidecar file again from its parsed values; see `SidecarSource`."""
-        REWRITERS[file.format](opened, target, file.uri, limits)
 
     def read(self, record: ImageRecord) -> bytes:
         """Return the stored bytes of an image."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from curate.core.errors import DataError, SetupError, UsageError
 from curate.core.protocols import Pixels
+from curate.detectors.device import exact_convolutions
 
 Floats = npt.NDArray[np.float32]
 
@@ -151,13 +151,6 @@ def digest_state(module: nn.Module) -> str:
             plain = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
             total.update(plain.numpy().tobytes())
     return total.hexdigest()
-
-
-def exact_convolutions() -> AbstractContextManager[None]:
-    """Use full float32 and deterministic algorithms on CUDA."""
-    return torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
 
 
 class _Described:

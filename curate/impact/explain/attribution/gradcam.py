@@ -17,9 +17,9 @@ import torch
 from captum.attr import LayerAttribution, LayerGradCam
 
 from curate.core.errors import UsageError
+from curate.detectors.device import exact_convolutions
 from curate.impact.explain.attribution import HasNetwork, Map, MethodOptions, Subject
 from curate.impact.explain.attribution.network import open_network, to_input, to_scores
-from curate.impact.models.torch_module import exact_convolutions
 
 
 def open_gradcam(

@@ -19,10 +19,10 @@ from captum.attr._utils.lrp_rules import EpsilonRule, PropagationRule
 from torch import nn
 
 from curate.core.errors import UsageError
+from curate.detectors.device import exact_convolutions
 from curate.impact.explain.attribution import HasNetwork, Map, MethodOptions, Subject
 from curate.impact.explain.attribution.lrp_steps import Kind, Step, to_steps
 from curate.impact.explain.attribution.network import open_network, to_input
-from curate.impact.models.torch_module import exact_convolutions
 
 EPSILON = 0.25
 """Share of a step's root mean square that is added to the denominator."""
