@@ -44,7 +44,7 @@ def command(ctx: click.Context, /, source: str, out: Path | None, **options: Any
     code 1.
     """
     from curate.duplicates.run import SearchOptions, find_duplicates
-    from curate.pipeline.session import Session, workers_for
+    from curate.pipeline.session import Session, count_workers
     from curate.recipe import Recipe
 
     check_outputs([source, out, options["faces"]], [options["output"], options["html"]])
@@ -52,7 +52,7 @@ def command(ctx: click.Context, /, source: str, out: Path | None, **options: Any
         faces=options["faces"],
         layout=options["layout"],
         threshold=options["max_distance"],
-        workers=workers_for(Recipe(), Session(workers=options["workers"])),
+        workers=count_workers(Recipe(), Session(workers=options["workers"])),
         engine=options["engine"],
     )
     found = find_duplicates(source, out, search, quiet=options["quiet"])

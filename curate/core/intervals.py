@@ -146,7 +146,7 @@ def hull(interval: Interval, other: Interval | None) -> Interval:
     return Interval(min(interval.low, other.low), max(interval.high, other.high))
 
 
-def none_seen(exposure: float, level: float = LEVEL) -> Interval:
+def zero_events(exposure: float, level: float = LEVEL) -> Interval:
     """Return the exact Poisson interval of a rate with zero events (Garwood, Biometrika 28, 1936).
 
     Args:
@@ -156,7 +156,7 @@ def none_seen(exposure: float, level: float = LEVEL) -> Interval:
     return Interval(0.0, -math.log((1 - level) / 2) / exposure)
 
 
-def paired(differences: npt.ArrayLike, level: float = LEVEL) -> Interval:
+def paired_interval(differences: npt.ArrayLike, level: float = LEVEL) -> Interval:
     """Return the adjusted Wald interval of the mean of paired differences; -1 to 1 if empty.
 
     Adds one gained and one lost pair, so that the interval has a positive width if no
@@ -261,7 +261,7 @@ def widened_tail(clusters: int, level: float = LEVEL) -> float:
     return NormalDist().cdf(-wide)
 
 
-def simultaneous(
+def max_t_interval(
     samples: Floats, estimates: Floats, pair: tuple[int, int], clusters: int
 ) -> Interval | None:
     """Return a bootstrap interval of a difference that holds for all pairs of columns.

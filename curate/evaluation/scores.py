@@ -15,12 +15,12 @@ from curate.core.intervals import (
     Interval,
     Share,
     hull,
+    max_t_interval,
     newcombe,
-    none_seen,
     percentiles,
     resample_ratios,
     share_clusters,
-    simultaneous,
+    zero_events,
 )
 from curate.evaluation.matching import FaceTable, Rules
 
@@ -237,7 +237,7 @@ def count_false_boxes(boxes: Sequence[int], seed: int) -> FaceFree:
     if not boxes:
         return FaceFree(0, with_box, None)
     if not any(boxes):
-        return FaceFree(0, with_box, none_seen(len(boxes)))
+        return FaceFree(0, with_box, zero_events(len(boxes)))
     counts = np.array(boxes, dtype=np.float64)[:, None]
     means = resample_ratios(counts, np.ones_like(counts), seed=seed)
     return FaceFree(sum(boxes), with_box, percentiles(means[:, 0], clusters=len(boxes)))
@@ -335,7 +335,7 @@ def _find_gaps(
             pair, extremes = ratios[:, [one, other], which], other < size
             images = min(shares[one].clusters, shares[other].clusters)
             clustered = (
-                simultaneous(ratios[:, :size, which], observed, (one, other), images)
+                max_t_interval(ratios[:, :size, which], observed, (one, other), images)
                 if extremes
                 else percentiles(pair[:, 0] - pair[:, 1], clusters=images)
             )

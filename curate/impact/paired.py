@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr, bdtrik, stdtrit
 
-from curate.core.intervals import DRAWS, LEVEL, Interval, hull, paired, percentiles
+from curate.core.intervals import DRAWS, LEVEL, Interval, hull, paired_interval, percentiles
 from curate.impact.experiment import Floats, Hits
 
 ALPHA, POWER = 0.05, 0.8
@@ -152,7 +152,7 @@ def compare(hits: Hits, bootstrap: Bootstrap, stream: str) -> Change:
         n=len(hits),
         original=float(hits.original.mean()),
         obfuscated=float(hits.obfuscated.mean()),
-        wald=paired(differences.mean(axis=1)),
+        wald=paired_interval(differences.mean(axis=1)),
         bootstrap=percentiles(drawn),
     )
 

@@ -18,7 +18,7 @@ from statistics import NormalDist
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from curate.core.intervals import LEVEL, Interval, Share, hull, newcombe, paired, wilson
+from curate.core.intervals import LEVEL, Interval, Share, hull, newcombe, paired_interval, wilson
 from curate.impact.experiment import Bools, Floats, Hits
 from curate.impact.paired import mcnemar
 
@@ -118,7 +118,7 @@ def estimate_difference(hits: Hits) -> Estimate:
     values = hits.differences
     if not len(values):
         return _nothing(values.shape[1], Interval(-1.0, 1.0))
-    value, alone = float(values.mean()), paired(values.mean(axis=1))
+    value, alone = float(values.mean()), paired_interval(values.mean(axis=1))
     p = max(mcnemar(hits).p, p_of_interval(value, alone))
     if len(values) > 1:
         p = max(p, decompose([values]).p(value))
@@ -156,7 +156,7 @@ def estimate_growth(best: Hits, worst: Hits, comparisons: int = 1) -> Estimate:
     level = 1 - (1 - LEVEL) / comparisons
     a, b = best.differences, worst.differences
     value = float(a.mean() - b.mean())
-    of_a, of_b = paired(a.mean(axis=1), level), paired(b.mean(axis=1), level)
+    of_a, of_b = paired_interval(a.mean(axis=1), level), paired_interval(b.mean(axis=1), level)
     low = value - math.hypot(a.mean() - of_a.low, of_b.high - b.mean())
     high = value + math.hypot(of_a.high - a.mean(), b.mean() - of_b.low)
     return _gap(a, b, Interval(low, high), comparisons)

@@ -24,8 +24,8 @@ from curate.pipeline.assembly import move_files
 from curate.pipeline.estimate import Costs, Estimate
 from curate.pipeline.preview import draw_sample, open_sample_tools
 from curate.pipeline.progress import make_notifier
-from curate.pipeline.session import Session, configure, ignore, workers_for
-from curate.pipeline.shard import process
+from curate.pipeline.session import Session, configure, count_workers, ignore
+from curate.pipeline.shard import process_images
 from curate.pipeline.tools import prepare_recipe
 from curate.recipe import Recipe
 from curate.storage.errors import describe_os_error
@@ -105,7 +105,7 @@ def plan(
     return Estimate(
         layout=opened.layout,
         images=images,
-        workers=workers_for(recipe, session),
+        workers=count_workers(recipe, session),
         engine=session.engine.partition(":")[0],
         price=options.price,
         shard_size=recipe.shard_size_for(images),
@@ -140,7 +140,7 @@ def _measure(
                 _try_to_read(source, record)
             clock = time.perf_counter if recipe.device == "cuda" else time.process_time
             before = clock()
-            [(entry, data)] = process([record], Shard(0, (record,)), source, tools)
+            [(entry, data)] = process_images([record], Shard(0, (record,)), source, tools)
             cores.append(clock() - before)
             entries.append(entry)
             reading += read[0]

@@ -29,8 +29,8 @@ from curate.pipeline.given_faces import (
 )
 from curate.pipeline.image import Tools
 from curate.pipeline.progress import show_progress
-from curate.pipeline.session import Session, configure, workers_for
-from curate.pipeline.shard import process
+from curate.pipeline.session import Session, configure, count_workers
+from curate.pipeline.shard import process_images
 from curate.pipeline.tools import open_tools, prepare_recipe
 from curate.pipeline.workspace import check_paths
 from curate.recipe import Recipe
@@ -154,14 +154,14 @@ def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessi
         began = time.perf_counter()
         load = began - started  # listing and loading, which worker processes do again
         for record in sample:
-            [(entry, _)] = process([record], Shard(0, (record,)), folder, tools)
+            [(entry, _)] = process_images([record], Shard(0, (record,)), folder, tools)
             tally.add(entry)
             withheld += [_describe(entry)] if entry.reason else []
     per_image = (time.perf_counter() - began) / max(len(sample), 1)
     images = sum(splits.values())
     if images == 0:
         raise DataError("SOURCE has no images")
-    workers = workers_for(recipe, session)
+    workers = count_workers(recipe, session)
     return Preview(
         images=images,
         carried=others[True],

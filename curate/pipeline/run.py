@@ -25,7 +25,7 @@ from curate.manifest import store
 from curate.pipeline import assembly
 from curate.pipeline.environment import run_job
 from curate.pipeline.object_output import ObjectOutput
-from curate.pipeline.session import Done, Session, Snapshot, workers_for
+from curate.pipeline.session import Done, Session, Snapshot, count_workers
 from curate.pipeline.shard import TALLY
 from curate.pipeline.workspace import Plan, Workspace, load_plan, save_plan
 from curate.recipe import Options
@@ -156,7 +156,7 @@ def begin(run: Run[R], facts: str = store.RUN, strict: bool = False) -> Plan:
                 host=socket.gethostname(),
                 python=sys.version.split()[0],
                 platform=sys.platform,
-                workers=workers_for(run.recipe, session),
+                workers=count_workers(run.recipe, session),
             )
     return plan
 
@@ -326,7 +326,7 @@ def _start_pool(run: Run[Any], job: Job, queue: ShardQueue) -> Iterator[Progress
         queue,
         session,
         workspace.state,
-        workers_for(run.recipe, session),
+        count_workers(run.recipe, session),
         gpus=float(run.recipe.device == "cuda"),
         marks=workspace.marks,
         is_committed=workspace.is_committed,

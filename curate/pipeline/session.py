@@ -203,15 +203,15 @@ def _shallow(recipe: Recipe) -> dict[str, Any]:
     return {each.name: getattr(recipe, each.name) for each in fields(recipe)}
 
 
-def workers_for(recipe: Options, session: Session) -> int:
+def count_workers(recipe: Options, session: Session) -> int:
     """Worker processes of a run: as given, else one per usable core, one on CUDA."""
     if session.workers is not None:
         return session.workers
     if recipe.device == "cuda":
         return 1
-    return usable_cores()
+    return count_cores()
 
 
-def usable_cores() -> int:
+def count_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

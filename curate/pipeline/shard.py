@@ -189,7 +189,7 @@ class ShardJob:
             with Stage(self.work / "staging", self.work / "shards", shard.name) as stage:
                 for start, records in iter_batches(shard, self.recipe.device):
                     report(start, (tally.images, tally.faces))
-                    for entry, data in process(records, shard, source, tools, earlier):
+                    for entry, data in process_images(records, shard, source, tools, earlier):
                         if data is not None:
                             with timed("write"):
                                 stage.write(f"{DATA}/{entry.output_path}", data)
@@ -245,7 +245,7 @@ class ShardResult:
     times: dict[str, float] = field(default_factory=dict)
 
 
-def process(
+def process_images(
     records: Sequence[ImageRecord],
     shard: Shard,
     source: Source,

@@ -26,7 +26,7 @@ from curate.manifest.files import Problem
 from curate.manifest.others import describe_notes
 from curate.pipeline.object_output import fetched
 from curate.pipeline.progress import make_notifier, show_steps
-from curate.pipeline.session import Session, Step, usable_cores
+from curate.pipeline.session import Session, Step, count_cores
 from curate.pipeline.verify_run import RunCheck, iter_run_problems
 from curate.storage.errors import describe_os_error
 
@@ -221,7 +221,7 @@ def _then_others(
     """Check near-duplicates and the dataset card too; the card only of a sound output."""
     if source is not None:
         problems = chain(
-            problems, _iter_near_duplicates(out, str(source), workers or usable_cores())
+            problems, _iter_near_duplicates(out, str(source), workers or count_cores())
         )
     found = False
     for problem in problems:

@@ -27,7 +27,7 @@ from curate.manifest.review import check_review
 from curate.pipeline.compare import Comparison, compare
 from curate.pipeline.environment import run_job
 from curate.pipeline.output import open_outputs
-from curate.pipeline.session import Session, Step, workers_for
+from curate.pipeline.session import Session, Step, count_workers
 from curate.pipeline.sidecars import inspect_output
 from curate.pipeline.tools import codec_options, margin_of, open_obfuscator
 from curate.recipe import Recipe
@@ -119,7 +119,7 @@ def iter_run_problems(check: RunCheck) -> Iterator[Problem]:
 
 def _check_parts(job: CheckJob, check: RunCheck) -> Iterator[Problem]:
     parts = sum(1 for _ in store.iter_parts(job.out / store.MANIFEST / store.RECORDS_FOLDER))
-    workers = min(workers_for(Recipe(), check.session), max(parts, 1))
+    workers = min(count_workers(Recipe(), check.session), max(parts, 1))
     shards = (Shard(number, ()) for number in range(parts))
     proof = job.out / store.MANIFEST / store.RUN
     done = 0

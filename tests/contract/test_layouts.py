@@ -32,7 +32,7 @@ from curate.layouts.access.folder import LocalFolder
 from curate.layouts.faces.boxes import GivenFaces
 from curate.layouts.files import FileLayout
 from curate.pipeline.image import Tools
-from curate.pipeline.shard import process
+from curate.pipeline.shard import process_images
 from curate.pipeline.sidecars import rewrite_sidecars
 from curate.pipeline.verify import iter_problems
 from curate.pipeline.workspace import Workspace
@@ -266,7 +266,7 @@ def test_an_identity_obfuscator_gives_every_lossless_image_back(
     tools = Tools(None, OneFace(), Identity(), 0.0, CodecOptions())
     seen = 0
     for record in records:
-        [(entry, data)] = process([record], Shard(0, (record,)), opened, tools)
+        [(entry, data)] = process_images([record], Shard(0, (record,)), opened, tools)
         assert entry.reason is None
         assert entry.faces
         if opened.read(record).startswith(b"\x89PNG"):

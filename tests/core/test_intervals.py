@@ -10,15 +10,15 @@ from curate.core.intervals import (
     Interval,
     Share,
     hull,
+    max_t_interval,
     newcombe,
-    none_seen,
-    paired,
+    paired_interval,
     percentiles,
     resample_ratios,
     share_clusters,
-    simultaneous,
     student_quantile,
     wilson,
+    zero_events,
 )
 
 
@@ -89,7 +89,7 @@ def bonett_price(b: int, c: int, n: int) -> tuple[float, float]:
 
 @pytest.mark.parametrize(("b", "c", "n"), [(12, 3, 60), (0, 0, 40), (5, 0, 5)])
 def test_of_single_pairs_it_is_bonett_and_prices(b: int, c: int, n: int) -> None:
-    found = paired([-1] * b + [1] * c + [0] * (n - b - c))
+    found = paired_interval([-1] * b + [1] * c + [0] * (n - b - c))
     low, high = bonett_price(b, c, n)
     assert found == pytest.approx((max(-1, low), min(1, high)), abs=1e-6)
 
@@ -99,10 +99,10 @@ def test_paired_covers_at_its_level() -> None:
     held = 0
     for _ in range(2000):
         differences = random.choice([-1, 0, 1], size=40, p=[0.15, 0.8, 0.05])
-        interval = paired(differences)
+        interval = paired_interval(differences)
         held += interval.low <= -0.1 <= interval.high
     assert held / 2000 == pytest.approx(0.955, abs=0.02)
-    assert paired([]) == Interval(-1.0, 1.0)
+    assert paired_interval([]) == Interval(-1.0, 1.0)
 
 
 def test_hull_contains_both() -> None:
@@ -111,7 +111,7 @@ def test_hull_contains_both() -> None:
 
 
 def test_zero_events_bound_the_rate() -> None:
-    upper = none_seen(100).high
+    upper = zero_events(100).high
     assert math.exp(-100 * upper) == pytest.approx(0.025)  # the chance of seeing none
 
 
@@ -197,11 +197,11 @@ def test_simultaneous_intervals_hold_for_every_pair() -> None:
         observed = random.normal(0.5, 0.02, 8)
         samples = observed + random.normal(0, 0.02, (300, 8))
         best, worst = int(observed.argmax()), int(observed.argmin())
-        found = simultaneous(samples, observed, (best, worst), 1000)
+        found = max_t_interval(samples, observed, (best, worst), 1000)
         assert found is not None
         held += found.low <= 0 <= found.high
         single = percentiles(samples[:, best] - samples[:, worst])
         alone += single is not None and single.low <= 0 <= single.high
     assert held >= 0.93 * 300
     assert alone < 0.7 * 300
-    assert simultaneous(np.ones((50, 2)), np.ones(2), (0, 1), 30) is None
+    assert max_t_interval(np.ones((50, 2)), np.ones(2), (0, 1), 30) is None

@@ -19,7 +19,7 @@ from curate.layouts.access.folder import LocalFolder
 from curate.layouts.faces.boxes import GivenFaces
 from curate.layouts.imagefolder import ImageFolder
 from curate.pipeline.image import Tools
-from curate.pipeline.shard import process
+from curate.pipeline.shard import process_images
 from curate.pipeline.tools import open_obfuscator
 
 
@@ -61,7 +61,7 @@ def source(tmp_path: Path) -> ImageFolder:
 
 def outcomes(source: ImageFolder, with_tools: Tools) -> list[str]:
     records = tuple(source.records())
-    made = process(records, Shard(0, records), source, with_tools)
+    made = process_images(records, Shard(0, records), source, with_tools)
     return [entry.reason or entry.outcome.value for entry, _ in made]
 
 
@@ -106,4 +106,8 @@ def test_a_deleted_image_ends_the_run(source: ImageFolder) -> None:
     records = tuple(source.records())
     Path(source.uri, "b.png").unlink()
     with pytest.raises(SourceChangedError, match=r"'b\.png'"):
-        list(process(records, Shard(0, records), source, tools(Detector(ValueError(), most=3))))
+        list(
+            process_images(
+                records, Shard(0, records), source, tools(Detector(ValueError(), most=3))
+            )
+        )

@@ -33,7 +33,7 @@ from curate.manifest.files import Problem
 from curate.pipeline.assembly import outcome_of
 from curate.pipeline.environment import run_job
 from curate.pipeline.output import open_outputs
-from curate.pipeline.session import Session, usable_cores
+from curate.pipeline.session import Session, count_cores
 from curate.recipe import format_json
 from curate.storage.index import NameIndex
 
@@ -100,7 +100,7 @@ def iter_problems(out: Path, session: Session, facts: Mapping[str, Any]) -> Iter
     # In worker processes first: a forged part can crash its reader.
     job = CheckJob(out, facts["source"]["layout"], in_containers, has_images)
     shards = (Shard(number, ()) for number in range(facts["records"]["parts"]))
-    workers = min(session.workers or usable_cores(), max(1, facts["records"]["parts"]))
+    workers = min(session.workers or count_cores(), max(1, facts["records"]["parts"]))
     for event in run_job(job, shards, session, manifest / corrections.FACTS, workers):
         if isinstance(event, Finished):
             yield from event.result
