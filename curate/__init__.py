@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from curate.core.faces import Face as Face
     from curate.core.geometry import Box as Box
     from curate.detectors import DetectorOptions as DetectorOptions
-    from curate.detectors import make as make_detector
+    from curate.detectors import make_detector as make_detector
     from curate.duplicates.propagate import propagate_boxes as propagate_boxes
     from curate.duplicates.run import SearchOptions as SearchOptions
     from curate.duplicates.run import find_duplicates as find_duplicates
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# A public name is a line here, one in TYPE_CHECKING above and one in __all__ below.
+# A public name is a line here and one in TYPE_CHECKING above.
 _TARGETS = {
     "AuditOptions": "curate.balance.audit.run:AuditOptions",
     "BalanceInputs": "curate.balance.correct.options:BalanceInputs",
@@ -127,7 +127,7 @@ _TARGETS = {
     "find_duplicates": "curate.duplicates.run:find_duplicates",
     "iter_problems": "curate.pipeline.verify:iter_problems",
     "load_manifest": "curate.manifest.show:load_manifest",
-    "make_detector": "curate.detectors:make",
+    "make_detector": "curate.detectors:make_detector",
     "measure_impact": "curate.impact.predictions.run:measure_impact",
     "merge_audits": "curate.balance.audit.run:merge_audits",
     "obfuscate": "curate.obfuscators.apply:obfuscate",
@@ -149,66 +149,7 @@ _TARGETS = {
     "write_checksums": "curate.manifest.checksums:write_checksums",
 }
 
-__all__ = [
-    "AuditOptions",
-    "BalanceInputs",
-    "BalanceOptions",
-    "Box",
-    "CardOptions",
-    "CurateError",
-    "Detection",
-    "DetectorOptions",
-    "Estimate",
-    "EvaluateOptions",
-    "EvaluationOptions",
-    "ExplainOptions",
-    "Face",
-    "PlanOptions",
-    "PredictionOptions",
-    "PushOptions",
-    "Recipe",
-    "ReviewOptions",
-    "SearchOptions",
-    "Session",
-    "ShardsSummary",
-    "SplitOptions",
-    "Summary",
-    "TrainOptions",
-    "audit",
-    "audit_labels",
-    "blur",
-    "blur_shards",
-    "detect",
-    "detect_shards",
-    "diff_manifests",
-    "evaluate",
-    "evaluate_impact",
-    "explain_impact",
-    "export_review",
-    "find_duplicates",
-    "iter_problems",
-    "load_manifest",
-    "make_detector",
-    "measure_impact",
-    "merge_audits",
-    "obfuscate",
-    "plan",
-    "preview",
-    "propagate_boxes",
-    "publish_manifest",
-    "pull",
-    "push",
-    "rebalance",
-    "redo_reviewed",
-    "replay",
-    "report_review",
-    "start_review",
-    "suggest_splits",
-    "train_impact",
-    "verify",
-    "write_card",
-    "write_checksums",
-]
+__all__ = list(_TARGETS)
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ __all__ = [
     "DetectorOptions",
     "InputScale",
     "Profile",
-    "make",
+    "make_detector",
     "resolve_device",
 ]
 
@@ -98,7 +98,7 @@ def resolve_device(wanted: str) -> str:
     return choose_device(wanted)
 
 
-def make(options: DetectorOptions) -> Detector:
+def make_detector(options: DetectorOptions) -> Detector:
     """The detector that the options ask for, loaded and ready.
 
     Raises:

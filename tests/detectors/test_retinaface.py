@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from curate.core.errors import UsageError, WeightsError
-from curate.detectors import DetectorOptions, make
+from curate.detectors import DetectorOptions, make_detector
 from curate.detectors.retinaface import ANCHORS, WEIGHTS, RetinaFace, build, decode
 from curate.detectors.weights import Weights, find_weights
 from tests.detectors.pictures import astronaut, crowd
@@ -54,7 +54,7 @@ def test_a_mirrored_portrait_has_a_mirrored_box() -> None:
 
 def test_the_package_that_brings_the_weights_is_not_imported() -> None:
     code = (
-        "import sys, curate.detectors as d; d.make(d.DetectorOptions('retinaface', device='cpu')); "
+        "import sys, curate.detectors as d; d.make_detector(d.DetectorOptions('retinaface', device='cpu')); "
         "print('retinaface' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -76,4 +76,4 @@ def test_a_weights_module_is_parsed_and_never_run(text: str, tmp_path: Path) -> 
 
 def test_it_runs_on_the_processor_only() -> None:
     with pytest.raises(UsageError, match="--device cpu"):
-        make(DetectorOptions("retinaface", device="cuda"))
+        make_detector(DetectorOptions("retinaface", device="cuda"))
