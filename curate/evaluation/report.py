@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from curate.core.calibration import Calibration
 from curate.core.geometry import Box
 from curate.core.intervals import Share
 from curate.evaluation.measure import Measures
-from curate.evaluation.scores import Estimate, Gap, Grouping, GroupScore
-from curate.evaluation.sweep import AveragePrecision, Curve, GroupSweep, Sweep
+from curate.evaluation.scores import Estimate, Grouping, GroupScore
+from curate.evaluation.sweep import Sweep
 from curate.report.document import Report
-from curate.report.numbers import round_interval, round_value
+from curate.report.numbers import pick, round_interval, round_value, to_plain
 from curate.report.values import Page, Picture
 
 if TYPE_CHECKING:
@@ -166,10 +165,12 @@ def to_dict(measures: Measures) -> dict[str, Any]:
         "overall": _score(measures.overall)["measures"],
         "precision": {_key(iou): _estimate(each) for iou, each in measures.precision.items()},
         "average_precision": {
-            _key(iou): _average_precision(each) for iou, each in measures.average_precision.items()
+            _key(iou): pick(each, "value", "interval", "coco")
+            for iou, each in measures.average_precision.items()
         },
         "calibration": {
-            _key(iou): _calibration(each) for iou, each in measures.calibration.items()
+            _key(iou): pick(each, "ece", "interval", "debiased", "calibrated")
+            for iou, each in measures.calibration.items()
         },
         "face_free": {
             "images": free.with_box.total,
@@ -189,21 +190,7 @@ def to_dict(measures: Measures) -> dict[str, Any]:
 def _grouping(grouping: Grouping) -> dict[str, Any]:
     return {
         "groups": _scores(grouping.groups),
-        "unlabeled": grouping.unlabeled,
-        "comparisons": grouping.comparisons,
-        "gaps": [_gap(gap) for gap in grouping.gaps],
-    }
-
-
-def _gap(gap: Gap) -> dict[str, Any]:
-    return {
-        "kind": gap.kind,
-        "measure": gap.measure,
-        "group": gap.group,
-        "against": gap.against,
-        "difference": round_value(gap.difference),
-        "newcombe": round_interval(gap.newcombe),
-        "clustered": round_interval(gap.clustered),
+        **pick(grouping, "unlabeled", "comparisons", "gaps"),
     }
 
 
@@ -213,11 +200,7 @@ def _scores(scores: Iterable[GroupScore]) -> list[dict[str, Any]]:
 
 def _score(score: GroupScore) -> dict[str, Any]:
     return {
-        "name": score.name,
-        "faces": score.faces,
-        "images": score.images,
-        "median_height": round_value(score.median_height),
-        "compared": score.compared,
+        **pick(score, "name", "faces", "images", "median_height", "compared"),
         "measures": {name: _estimate(each) for name, each in score.measures.items()},
     }
 
@@ -230,67 +213,18 @@ def _estimate(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def _average_precision(area: AveragePrecision) -> dict[str, Any]:
-    return {
-        "value": round_value(area.value),
-        "interval": round_interval(area.interval),
-        "coco": round_value(area.coco),
-    }
-
-
-def _calibration(calibration: Calibration) -> dict[str, Any]:
-    return {
-        "ece": round_value(calibration.ece),
-        "interval": round_interval(calibration.interval),
-        "debiased": round_value(calibration.debiased),
-        "calibrated": round_value(calibration.calibrated),
-    }
+_SWEEP = ("best", "target", "thresholds", "recall", "group_thresholds")
 
 
 def _sweep(sweep: Sweep) -> dict[str, Any]:
     return {
-        "curves": {_key(iou): _curve(curve.thin()) for iou, curve in sweep.curves.items()},
-        "by": {group.name: _group_sweep(group) for group in sweep.groups},
+        "curves": {_key(iou): to_plain(curve.thin()) for iou, curve in sweep.curves.items()},
+        "by": {group.name: pick(group, *_SWEEP) for group in sweep.groups},
     }
-
-
-def _curve(curve: Curve) -> dict[str, Any]:
-    return {
-        name: [round_value(value) for value in getattr(curve, name)]
-        for name in ("confidence", "recall", "precision")
-    }
-
-
-def _group_sweep(group: GroupSweep) -> dict[str, Any]:
-    return {
-        "best": group.best,
-        "target": round_value(group.target),
-        "thresholds": [round_value(value) for value in group.thresholds],
-        "recall": _rounded(group.recall),
-        "group_thresholds": [
-            {
-                "group": each.group,
-                "threshold": round_value(each.threshold),
-                "interval": [round_value(end) for end in each.interval],
-                "unreached": round_value(each.unreached),
-                "precision": round_value(each.precision),
-            }
-            for each in group.group_thresholds
-        ],
-    }
-
-
-def _rounded(recall: Mapping[str, tuple[float, ...]]) -> dict[str, list[float | None]]:
-    return {name: [round_value(value) for value in values] for name, values in recall.items()}
 
 
 def _share(share: Share) -> dict[str, Any]:
-    return {
-        "hits": share.hits,
-        "total": share.total,
-        "value": round_value(share.value),
-        "wilson": round_interval(share.interval),
-    }
+    return {**pick(share, "hits", "total", "value"), "wilson": round_interval(share.interval)}
 
 
 def _key(iou: float) -> str:

@@ -1,8 +1,13 @@
-"""Numbers of reports: rounded for JSON, and durations and bytes for people."""
+"""Values of reports: rounded for JSON, and durations and bytes for people."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
 
 from curate.core.intervals import Interval
 
@@ -17,6 +22,26 @@ def round_interval(interval: Interval | None, digits: int = 6) -> list[float | N
     if interval is None:
         return None
     return [round_value(interval.low, digits), round_value(interval.high, digits)]
+
+
+def to_plain(value: Any, digits: int = 6) -> Any:
+    """Convert a value to plain ones for JSON: dataclasses by field, numbers rounded."""
+    if isinstance(value, Interval):
+        return round_interval(value, digits)
+    if is_dataclass(value):
+        return pick(value, *(each.name for each in fields(value)), digits=digits)
+    if isinstance(value, Mapping):
+        return {key: to_plain(each, digits) for key, each in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return to_plain(value.tolist(), digits)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [to_plain(each, digits) for each in value]
+    return round_value(value, digits) if isinstance(value, float) else value
+
+
+def pick(value: object, *names: str, digits: int = 6) -> dict[str, Any]:
+    """Return some attributes of a value for JSON, by name; see `to_plain`."""
+    return {name: to_plain(getattr(value, name), digits) for name in names}
 
 
 def format_duration(seconds: float) -> str:

@@ -54,7 +54,8 @@ def test_a_mirrored_portrait_has_a_mirrored_box() -> None:
 
 def test_the_package_that_brings_the_weights_is_not_imported() -> None:
     code = (
-        "import sys, curate.detectors as d; d.make_detector(d.DetectorOptions('retinaface', device='cpu')); "
+        "import sys, curate.detectors as d; "
+        "d.make_detector(d.DetectorOptions('retinaface', device='cpu')); "
         "print('retinaface' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
