@@ -7,6 +7,7 @@ import pytest
 
 from curate.core.errors import DataError
 from curate.layouts import open_folder, open_source, recognize
+from curate.layouts.coco.parse import is_coco
 from tests.layouts.examples.example import jpeg, write
 
 
@@ -38,7 +39,7 @@ def test_images_are_found_in_their_usual_places(
 
 
 @pytest.mark.parametrize(
-    ("text", "is_coco"),
+    ("text", "expected"),
     [
         ('{"images": [{"id": 1, "file_name": "a', True),
         ('{"annotations": [{"id": 1, "image_id": 3}, {"', True),
@@ -50,8 +51,8 @@ def test_images_are_found_in_their_usual_places(
         ("", False),
     ],
 )
-def test_coco_is_recognized_by_its_start(text: str, is_coco: bool) -> None:
-    assert is_coco(text.encode()) is is_coco
+def test_coco_is_recognized_by_its_start(text: str, expected: bool) -> None:
+    assert is_coco(text.encode()) is expected
 
 
 def test_many_json_files_are_described_in_one_line(tmp_path: Path) -> None:
