@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from curate.balance.correct.options import BalanceInputs as BalanceInputs
     from curate.balance.correct.options import BalanceOptions as BalanceOptions
     from curate.balance.correct.run import rebalance as rebalance
+    from curate.balance.correct.run import rebalance_shards as rebalance_shards
     from curate.balance.labels.run import audit_labels as audit_labels
     from curate.balance.splits import SplitOptions as SplitOptions
     from curate.balance.splits import suggest_splits as suggest_splits
@@ -138,6 +139,7 @@ _TARGETS = {
     "pull": "curate.publishing.hub.pull:pull",
     "push": "curate.publishing.hub.push:push",
     "rebalance": "curate.balance.correct.run:rebalance",
+    "rebalance_shards": "curate.balance.correct.run:rebalance_shards",
     "redo_reviewed": "curate.review.export:redo_reviewed",
     "replay": "curate.pipeline.replay:replay",
     "report_review": "curate.review.summary:report_review",

@@ -26,10 +26,10 @@ from curate.cli.options import (
     SHARD_SIZE,
     SOURCE,
     WORKERS,
-    engine_options,
     read_sharing,
+    share_options,
 )
-from curate.cli.output import check_outputs, write_report
+from curate.cli.output import check_outputs, print_shards, write_report
 from curate.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _add_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command(epilog=_EPILOG)
 @click.argument("source", type=SOURCE, required=False)
 @_add_options
-@engine_options
+@share_options
 @click.pass_context
 def command(ctx: click.Context, /, source: str | None, **options: Any) -> None:
     """Correct group representation in SOURCE, and write OUT.
@@ -212,10 +212,12 @@ def command(ctx: click.Context, /, source: str | None, **options: Any) -> None:
     continue after an interruption. --groups also takes COCO JSON with attributes in its
     annotations.
     """
-    from curate.balance.correct.run import rebalance
+    from curate.balance.correct.run import rebalance, rebalance_shards
     from curate.pipeline.session import Session
 
     if options["strategy"] == "split":
+        if options["shards"] or options["finish"]:
+            raise UsageError("--shards and --finish divide the work on images; split has none")
         _split(source, options)
         return
     for name in ("fractions", "duplicates"):
@@ -227,6 +229,18 @@ def command(ctx: click.Context, /, source: str | None, **options: Any) -> None:
     check_outputs(inputs, (options["report"], options["html"]))
     chosen, given = read_options(options)
     session = Session(layout=options["layout"], workers=options["workers"], **read_sharing(options))
+    if session.shards is not None:
+        if source is None or any(options[name] for name in ("dry_run", "report", "html")):
+            raise UsageError(
+                "--shards makes a part of OUT; give a dataset as SOURCE, and drop --dry-run, "
+                "--report and --html"
+            )
+        with stop_on_interrupt(session.stop):
+            part = rebalance_shards(
+                source, options["out"], session.shards, chosen, given, session,
+                quiet=options["quiet"],
+            )  # fmt: skip
+        print_shards(ctx, part, options)
     out = None if options["dry_run"] else options["out"]
     with stop_on_interrupt(session.stop):
         done = rebalance(source, out, chosen, given, session, quiet=options["quiet"])

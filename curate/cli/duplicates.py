@@ -44,15 +44,13 @@ def command(ctx: click.Context, /, source: str, out: Path | None, **options: Any
     code 1.
     """
     from curate.duplicates.run import SearchOptions, find_duplicates
-    from curate.pipeline.session import Session, count_workers
-    from curate.recipe import Recipe
 
     check_outputs([source, out, options["faces"]], [options["output"], options["html"]])
     search = SearchOptions(
         faces=options["faces"],
         layout=options["layout"],
         threshold=options["max_distance"],
-        workers=count_workers(Recipe(), Session(workers=options["workers"])),
+        workers=options["workers"],
         engine=options["engine"],
     )
     found = find_duplicates(source, out, search, quiet=options["quiet"])

@@ -368,18 +368,13 @@ def run_options(command: Any) -> Any:
     return add_options((LAYOUT, WORKERS, QUIET, JSON, _PROFILE_TIME), command)
 
 
-def engine_options(command: Any) -> Any:
-    """Add ``--engine``, ``--shard-timeout`` and ``--lease-timeout``."""
-    return add_options((ENGINE, SHARD_TIMEOUT, LEASE_TIMEOUT), command)
-
-
 def share_options(command: Any) -> Any:
-    """Add the options of work that several processes share: ``--shards`` and ``--finish``."""
-    return add_options((SHARDS, FINISH), engine_options(command))
+    """Add the options of work that several processes share, and ``--engine``."""
+    return add_options((SHARDS, FINISH, ENGINE, SHARD_TIMEOUT, LEASE_TIMEOUT), command)
 
 
 def read_sharing(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `Session` that `engine_options` and `share_options` set."""
+    """The fields of `Session` that `share_options`, or some of them, set."""
     names = ("engine", "shard_timeout", "lease_timeout", "shards", "finish")
     return {name: options[name] for name in names if name in options}
 

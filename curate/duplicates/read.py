@@ -17,7 +17,8 @@ from curate.engine.shards import Shard, iter_shards
 from curate.layouts import open_source
 from curate.manifest import store
 from curate.pipeline.environment import run_job
-from curate.pipeline.session import Session
+from curate.pipeline.session import Session, count_workers
+from curate.recipe import Recipe
 
 _AHEAD = 256  # images in work at once
 _SHARD = 64
@@ -74,7 +75,7 @@ class ReadJob:
 
 
 def iter_reads(
-    job: ReadJob, records: Iterable[ImageRecord], session: Session, workers: int
+    job: ReadJob, records: Iterable[ImageRecord], session: Session
 ) -> Iterator[tuple[ImageRecord, ReadImage | None]]:
     """Yield every record with its image, in order; None if it cannot be decoded.
 
@@ -83,9 +84,9 @@ def iter_reads(
     Args:
         job: how to read.
         records: what to read.
-        session: the engine.
-        workers: threads of the local engine.
+        session: the engine, and the threads of the local one.
     """
+    workers = count_workers(Recipe(), session)
     if session.engine == "local":
         yield from _read_in_threads(job, records, workers)
     else:

@@ -58,7 +58,7 @@ class SearchOptions:
         faces: a file of faces, to find copies of which one has a face and another none.
         layout: SOURCE's layout, or ``auto``.
         threshold: bits in which two hashes may differ, 0 to 31.
-        workers: threads that read and hash.
+        workers: threads that read and hash, or workers of another engine; None for one per core.
         engine: what reads and hashes, as in `Session`: threads where it is ``local``.
 
     Raises:
@@ -68,7 +68,7 @@ class SearchOptions:
     faces: Path | None = None
     layout: str = "auto"
     threshold: int = THRESHOLD
-    workers: int = 2
+    workers: int | None = None
     engine: str = "local"
 
     def __post_init__(self) -> None:
@@ -125,20 +125,26 @@ def find_duplicates(
             return found.report()
 
 
-def iter_problems(source: str, out: Path, workers: int) -> Iterator[Problem]:
+def iter_problems(
+    source: str, out: Path, workers: int | None, engine: str = "local", uri: str | None = None
+) -> Iterator[Problem]:
     """Outputs without a hidden face whose near-duplicate has one, as problems of OUT.
 
     Args:
         source: the dataset that OUT was made from.
-        out: the output folder.
-        workers: threads.
+        out: the output folder, or a copy of its manifest.
+        workers: threads or workers, as in `SearchOptions`.
+        engine: what reads and hashes, as in `Session`.
+        uri: the URI of an output on an object storage, whose images are read there.
 
     Raises:
         DataError: if SOURCE or OUT cannot be used.
     """
     layout = store.load_run(out / MANIFEST)["source"]["layout"]
-    options = SearchOptions(layout=layout, workers=workers)
-    found = find_duplicates(source, out, options, quiet=True)
+    options = SearchOptions(layout=layout, workers=workers, engine=engine)
+    opened = open_source(source, layout)
+    with searched(opened, out, options, lambda _: None, uri) as search_:
+        found = search_.report()
     for each in found.to_dict()["unblurred"]:
         yield Problem(
             "leak",
@@ -150,9 +156,13 @@ def iter_problems(source: str, out: Path, workers: int) -> Iterator[Problem]:
 
 @contextmanager
 def searched(
-    source: Source, out: Path | None, options: SearchOptions, watch: Callable[[int], None]
+    source: Source,
+    out: Path | None,
+    options: SearchOptions,
+    watch: Callable[[int], None],
+    uri: str | None = None,
 ) -> Iterator[Search]:
-    """A finished search, with its edges, until the block ends."""
+    """A finished search, with its edges, until the block ends; arguments as of `iter_problems`."""
     try:
         with (
             tempfile.TemporaryDirectory(prefix="curate-duplicates-") as folder,
@@ -165,17 +175,17 @@ def searched(
             found.add(job, source.records(), False, watch)
             if out is not None:
                 layout = store.load_run(out / MANIFEST)["source"]["layout"]
-                job = ReadJob(str(out / DATA), layout, "OUT")
-                found.add(job, _iter_unblurred(out, layout), True, watch)
+                job = ReadJob(f"{uri or out}/{DATA}", layout, "OUT")
+                found.add(job, _iter_unblurred(out, job), True, watch)
             found.connect()
             yield found
     except OSError as error:
         raise SetupError(f"the temporary folder cannot be used: {error.strerror}") from None
 
 
-def _iter_unblurred(out: Path, layout: str) -> Iterator[ImageRecord]:
+def _iter_unblurred(out: Path, job: ReadJob) -> Iterator[ImageRecord]:
     """Outputs in which no face was hidden."""
-    outputs = open_source(str(out / DATA), layout, "OUT")
+    outputs = open_source(job.uri, job.layout, job.name)
     for entry in store.iter_entries(out / MANIFEST / store.RECORDS_FOLDER):
         if entry.outcome is Outcome.WRITTEN and not entry.faces and entry.output_path:
             record = outputs.find(entry.output_path)
@@ -221,8 +231,8 @@ class Search:
         watch: Callable[[int], None],
     ) -> None:
         """Read and fingerprint images."""
-        session = Session(engine=self.options.engine)
-        reads = iter_reads(job, records, session, self.options.workers)
+        session = Session(workers=self.options.workers, engine=self.options.engine)
+        reads = iter_reads(job, records, session)
         for number, (record, read) in enumerate(reads, 1):
             self._keep(record, is_output, read)
             if number % _WATCHED == 0:

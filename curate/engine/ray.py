@@ -8,8 +8,6 @@ is restarted by Ray; one that makes no progress, as on a frozen node, is replace
 from __future__ import annotations
 
 import contextlib
-import math
-import os
 import socket
 import threading
 import time
@@ -18,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from curate.core.errors import CurateError, MissingExtraError, SetupError
+from curate.core.errors import DataError, SetupError
 from curate.engine.local import (
     ONE_THREAD,
     Finished,
@@ -28,32 +26,20 @@ from curate.engine.local import (
     Report,
     portable,
 )
+from curate.engine.ray_cluster import (
+    RayOptions,
+    connected,
+    count_actors,
+    describe_ray_error,
+    fit,
+    import_ray,
+)
 from curate.engine.shards import Shard
 
 _POLL_S = 0.2
-_CONNECT_S = 5.0
 _START_S = 300.0  # an actor loads its models, after Ray has found room for it
 _MAX_STARTS = 3
 _CPUS = 0.9  # of a core per actor, so that Ray's own tasks always find room
-_OBJECT_STORE_BYTES = 80 << 20  # shards are small, and images never pass through Ray
-
-
-@dataclass(frozen=True, slots=True)
-class RayOptions:
-    """How to run on Ray.
-
-    Args:
-        address: ``HOST:PORT``, ``ray://HOST:PORT`` or ``auto`` for a running cluster; an
-            empty string starts a local one.
-        workers: number of actors, or None for one per core, or per GPU.
-        gpus: GPUs per actor, or 0.
-        timeout: seconds without progress on a shard after which an actor is replaced.
-    """
-
-    address: str = ""
-    workers: int | None = None
-    gpus: float = 0.0
-    timeout: float = 300.0
 
 
 @dataclass(slots=True)
@@ -99,11 +85,11 @@ class RayPool:
             Exception: whatever the job raised; the run ends.
         """
         ray = import_ray()
-        with _connected(ray, self.options):
-            self._slots = [_Slot() for _ in range(_count_actors(ray, self.options))]
+        with connected(ray, self.options):
+            self._slots = [_Slot() for _ in range(count_actors(ray, self.options))]
             share = _CPUS if self.options.gpus == 0 else _CPUS / 2
             make = ray.remote(_Actor).options(
-                num_cpus=_fit(ray, share, len(self._slots)),
+                num_cpus=fit(ray, share, len(self._slots)),
                 num_gpus=self.options.gpus,
                 max_restarts=-1,
                 max_task_retries=0,
@@ -133,12 +119,7 @@ class RayPool:
                 for call in (slot.opening, slot.working, slot.asking)
                 if call is not None
             }
-            ready: list[Any] = []
-            if calls:
-                ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=_POLL_S)
-            if not ready or len(ready) == len(calls):
-                time.sleep(_POLL_S if not calls else 0.02)
-            for call in ready:
+            for call in _wait(ray, list(calls)):
                 yield from self._receive(ray, calls[call], call)
             for slot in self._slots:
                 yield from self._check_time(ray, slot)
@@ -169,7 +150,7 @@ class RayPool:
         try:
             kind, value = ray.get(call)
         except ray.exceptions.RayTaskError as error:
-            raise SetupError(f"a Ray worker failed: {_describe(error)}") from error
+            raise SetupError(f"a Ray worker failed: {describe_ray_error(error)}") from error
         except ray.exceptions.RayError as error:
             yield from self._lose(ray, slot, call, error)
             return
@@ -193,9 +174,9 @@ class RayPool:
         if call is slot.asking:
             slot.asking = None  # the answer about the shard itself follows
         elif call is slot.opening:
-            self._fail_to_start(ray, slot, _describe(error))
+            self._fail_to_start(ray, slot, describe_ray_error(error))
         elif slot.shard is not None:
-            yield from self._take_back(slot, _describe(error))
+            yield from self._take_back(slot, describe_ray_error(error))
             _kill(ray, slot)
 
     def _check_time(self, ray: Any, slot: _Slot) -> Iterator[Progress | Finished]:
@@ -247,7 +228,7 @@ class _Actor:
         try:
             self._work = self._work or self._job.open()
         except Exception as error:
-            return "failed", _of_node(error)
+            return "failed", _of_node(error, opening=True)
         return "ready", None
 
     def work(self, shard: Shard) -> tuple[str, Any]:
@@ -268,93 +249,13 @@ class _Actor:
         self._state = (number, index, note)
 
 
-def import_ray() -> Any:
-    """Import Ray; it reports nothing to its makers and is silent.
-
-    Raises:
-        MissingExtraError: if it is not installed.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-    except ImportError:
-        raise MissingExtraError("--engine ray", "ray", "ray") from None
-    # Ray prints what nodes report to stdout, where a command prints its result; there is no
-    # setting for it. Lost nodes and actors are noticed by themselves.
-    if hasattr(ray._private.worker, "print_to_stdstream"):
-        ray._private.worker.print_to_stdstream = lambda *_, **__: None
-    return ray
-
-
-@contextlib.contextmanager
-def _connected(ray: Any, options: RayOptions) -> Iterator[None]:
-    """Connect to a cluster, or start one on this machine, unless this process has a connection."""
-    if ray.is_initialized():
-        yield
-        return
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    try:
-        if not options.address:
-            ray.init(
-                address="local",
-                num_cpus=options.workers,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                include_dashboard=False,
-                **quiet,
-            )
-        else:
-            _check_answer(options.address)
-            ray.init(address=options.address, **quiet)
-    except CurateError:
-        raise
-    except Exception as error:
-        where = f"at {options.address}" if options.address else "on this machine"
-        raise SetupError(
-            f"no Ray cluster can be used {where} ({_describe(error)}); start one with "
-            "`ray start --head`, or use --engine ray for one on this machine"
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _check_answer(address: str) -> None:
-    """Refuse an address at which nothing listens, at once: Ray itself waits for a long time."""
-    if address == "auto":
-        return
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise SetupError(
-            f"{address!r} is not the address of a Ray cluster; give HOST:PORT, ray://HOST:PORT or "
-            "auto"
-        )
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
-    except OSError as error:
-        raise SetupError(
-            f"no Ray cluster answers at {address} ({error.strerror or error}); check the address "
-            "with `ray status --address HOST:PORT` on that machine"
-        ) from None
-
-
-def _count_actors(ray: Any, options: RayOptions) -> int:
-    if options.workers is not None:
-        return options.workers
-    resources = ray.cluster_resources()
-    if options.gpus:
-        found = int(resources.get("GPU", 0) / options.gpus)
-        if not found:
-            raise SetupError("the Ray cluster has no GPU; use --device cpu")
-        return found
-    return max(int(resources.get("CPU", 1)), 1)
-
-
-def _fit(ray: Any, share: float, actors: int) -> float:
-    """CPUs per actor, so that all actors fit on the smallest number of nodes that there is."""
-    total = ray.cluster_resources().get("CPU", 1.0)
-    return float(max(min(share, math.floor(1000 * share * total / actors) / 1000), 0.001))
+def _wait(ray: Any, calls: list[Any]) -> list[Any]:
+    """The calls that are answered, as soon as there is one: an idle actor gets its next shard."""
+    if not calls:
+        time.sleep(_POLL_S)
+        return []
+    first, _ = ray.wait(calls, num_returns=1, timeout=_POLL_S)
+    return list(ray.wait(calls, num_returns=len(calls), timeout=0)[0]) if first else []
 
 
 def _kill(ray: Any, slot: _Slot) -> None:
@@ -365,16 +266,10 @@ def _kill(ray: Any, slot: _Slot) -> None:
     slot.actor = slot.opening = slot.working = slot.asking = slot.shard = None
 
 
-def _of_node(error: Exception) -> Exception:
-    """An error that names the node, where it is one of the node's environment."""
-    if isinstance(error, SetupError) and type(error) is SetupError:
-        return portable(SetupError(f"on node {socket.gethostname()}: {error}"))
+def _of_node(error: Exception, opening: bool = False) -> Exception:
+    """An error that names the node, where it is one of what the node has or sees."""
+    kinds = (SetupError, DataError) if opening else (SetupError,)
+    for kind in kinds:
+        if type(error) is kind:
+            return portable(kind(f"on node {socket.gethostname()}: {error}"))
     return portable(error)
-
-
-def _describe(error: Exception) -> str:
-    """The first line of an error of Ray; its messages have many."""
-    text = str(error)
-    if "No module named 'curate" in text:
-        return "a node has no package curate-dataset; install the same release on every node"
-    return " ".join((text.strip() or type(error).__name__).splitlines()[0].split())[:200]

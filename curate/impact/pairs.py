@@ -16,7 +16,7 @@ from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.manifest import store
 from curate.manifest.store import DATA, MANIFEST, join_by_id
-from curate.pipeline.output import open_outputs
+from curate.pipeline.output_images import open_outputs
 from curate.pipeline.workspace import WORK
 from curate.storage.index import NameIndex
 

@@ -21,6 +21,9 @@ Read = Callable[[str], bytes]
 Inspect = Callable[[ManifestEntry, bytes], list[str]]
 """Finds leaks in one output image; one line each."""
 
+Digest = Callable[[str], tuple[str, int]]
+"""Returns the SHA-256 and the size of a file by its path below ``data/``; raises OSError."""
+
 FindExcess = Callable[[Path], str | None]
 """Returns why a text or table of the manifest is not what curate writes, or None."""
 
@@ -156,23 +159,27 @@ def check_texts(out: Path, find_excess: FindExcess) -> Iterator[Problem]:
             yield Problem("leak", name, reason)
 
 
-def check_others(out: Path) -> Iterator[Problem]:
-    """Check the digests of all other files of an output."""
-    for other in iter_others(out / MANIFEST):
+def check_others(manifest: Path, digest: Digest) -> Iterator[Problem]:
+    """Check the digests of all other files of an output.
+
+    Args:
+        manifest: the manifest's folder.
+        digest: reads a file of the output.
+    """
+    for other in iter_others(manifest):
         if other.is_there:
-            yield from _check_other(out, other)
+            yield from _check_other(digest, other)
 
 
-def _check_other(out: Path, other: Other) -> Iterator[Problem]:
+def _check_other(digest: Digest, other: Other) -> Iterator[Problem]:
     path = f"{DATA}/{other.path}"
     if not stays_inside(other.path):
         yield Problem("manifest", f"{MANIFEST}/{store.OTHERS}", f"lists the path {other.path!r}")
         return
     try:
-        digest = store.digest_regular(out / path)
-        size = (out / path).lstat().st_size
+        found = digest(other.path)
     except OSError as error:
         yield Problem("missing", path, error.strerror or "cannot be read")
         return
-    if (digest, size) != (other.sha256, other.bytes):
+    if found != (other.sha256, other.bytes):
         yield Problem("changed", path, "its bytes differ from the manifest")

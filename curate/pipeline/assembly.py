@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from curate.core.errors import DataError
 from curate.core.protocols import ContainerSource, Model, Source
@@ -25,7 +25,7 @@ from curate.manifest import store
 from curate.manifest.checksums import save_checksums
 from curate.manifest.schema import VERSION
 from curate.manifest.signature import sign
-from curate.pipeline.output import has_output
+from curate.pipeline.output_images import has_output
 from curate.pipeline.shard import DATA, PART
 from curate.pipeline.sidecars import ImageNames, Sidecars, make_limits
 from curate.pipeline.tools import margin_of, open_obfuscator
@@ -212,8 +212,22 @@ def check_records(workspace: Workspace, plan: Plan, size: int, has_files: bool) 
                 )
 
 
+class RemoteContainers(Protocol):
+    """Containers that are rebuilt one by one, for an output that is not on this disk."""
+
+    def fetch_members(self, workspace: Workspace, container: str) -> None:
+        """Copy the images of a container to the work folder."""
+
+    def place_container(self, workspace: Workspace, container: str) -> None:
+        """Move a rebuilt container to the output."""
+
+
 def rebuild(
-    workspace: Workspace, source: Source, recipe: Recipe, content: Content
+    workspace: Workspace,
+    source: Source,
+    recipe: Recipe,
+    content: Content,
+    remote: RemoteContainers | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Write every container again with its obfuscated images.
 
@@ -222,6 +236,7 @@ def rebuild(
         source: the dataset.
         recipe: what of the annotations is kept.
         content: report to which what the annotations contain is added.
+        remote: the output, if it is not on this disk.
 
     Yields:
         Lines for ``others.jsonl``: each container, and what of it was left out.
@@ -232,6 +247,8 @@ def rebuild(
         target = workspace.final / DATA / container
         notes = workspace.rebuilt / f"{number:05d}.jsonl"
         if not target.exists():
+            if remote is not None:
+                remote.fetch_members(workspace, container)
             _rebuild_one(workspace, source, container, notes, recipe)
         shutil.rmtree(workspace.members / container, ignore_errors=True)
         size = target.stat().st_size
@@ -239,6 +256,8 @@ def rebuild(
             "path": container, "carried": False, "rebuilt": True,
             "sha256": store.digest_file(target), "bytes": size,
         }  # fmt: skip
+        if remote is not None:
+            remote.place_container(workspace, container)
         with notes.open(encoding="utf-8") as file:
             for line in map(json.loads, file):
                 if "content" in line:
@@ -287,9 +306,20 @@ def move_files(origin: Path, target: Path) -> None:
 
 
 def write_other_files(
-    workspace: Workspace, source: Source, sidecars: Sidecars, recipe: Recipe
+    workspace: Workspace,
+    source: Source,
+    sidecars: Sidecars,
+    recipe: Recipe,
+    remote: RemoteContainers | None = None,
 ) -> dict[str, int]:
     """Move rewritten annotations, rebuild containers, and list every file that is not an image.
+
+    Args:
+        workspace: the work folder, with the shards gathered.
+        source: the dataset.
+        sidecars: the rewritten annotations.
+        recipe: what of the annotations is kept.
+        remote: the output, if it is not on this disk.
 
     Returns:
         Counts of files ``carried``, ``included`` among them, ``rebuilt`` and ``left_out``.
@@ -299,7 +329,7 @@ def write_other_files(
     def produce(copies: Path) -> Iterator[dict[str, Any]]:
         nonlocal included
         move_files(sidecars.folder, copies)
-        rebuilt = rebuild(workspace, source, recipe, sidecars.content)
+        rebuilt = rebuild(workspace, source, recipe, sidecars.content, remote)
         for line in heapq.merge(sidecars.lines(), rebuilt, key=path_of):
             included += line.get("included", False)
             yield line

@@ -187,11 +187,11 @@ def _hold_objects(
     """Begin or join a run on an object storage; the plan is None if it was finished before.
 
     Raises:
-        UsageError: if images are inside containers, which are rebuilt from all shards.
+        UsageError: if SOURCE is on the Hub.
     """
     if is_hub_uri(str(source)):
         raise UsageError(
-            "OUT must be a local path: the images of a dataset of the Hub are inside Parquet files"
+            "OUT must be a local path: a dataset of the Hub is copied to the work folder first"
         )
     if session.engine not in ("local", "ray"):
         raise UsageError(
@@ -210,11 +210,7 @@ def _hold_objects(
                     raise UsageError(describe_recipe_clash(uri, facts["recipe"], recipe))
                 yield run, None
                 return
-            if next(iter_containers(run.source), None) is not None:
-                raise UsageError(
-                    f"the images of SOURCE are inside {run.source.layout} files, which cannot be "
-                    "rebuilt on an object storage; choose an OUT on a file system"
-                )
+            remote.loose = next(iter_containers(run.source), None) is None
             joined = remote.fetch_state(workspace)
             plan = begin(run)
             if not joined:
@@ -300,7 +296,7 @@ def _assemble(run: Run[Recipe], plan: Plan, sidecars: Sidecars) -> None:
     assembly.gather(run.workspace, -(-plan.images // size), loose, run.check_unchanged)
     if run.session.finish:
         assembly.check_records(run.workspace, plan, size, loose and run.remote is None)
-    others = assembly.write_other_files(run.workspace, run.source, sidecars, run.recipe)
+    others = assembly.write_other_files(run.workspace, run.source, sidecars, run.recipe, run.remote)
     if not loose:  # the images and what is around them were read from the same files
         check_containers(run.source, plan)
     run.check_unchanged()

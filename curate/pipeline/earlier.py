@@ -17,7 +17,7 @@ from curate.core.records import ImageRecord
 from curate.layouts.faces.boxes import GivenFaces
 from curate.manifest import store
 from curate.pipeline.image import GivenFaceSource, not_looked_at, place_faces
-from curate.pipeline.output import open_outputs
+from curate.pipeline.output_images import open_outputs
 
 Kept = tuple[ManifestEntry, bytes | None]
 """An unchanged image: its record and, if it was written, its bytes."""

@@ -14,7 +14,8 @@ from typing import Any
 
 from curate.core.errors import SetupError
 from curate.engine.local import Finished, Job, LocalPool, Progress, Report
-from curate.engine.ray import RayOptions, RayPool
+from curate.engine.ray import RayPool
+from curate.engine.ray_cluster import RayOptions
 from curate.engine.shards import Shard, shard_name
 from curate.pipeline.session import Session
 from curate.pipeline.workspace import describe_changes, libraries

@@ -2,9 +2,12 @@
 
 Objects cannot be renamed: the files of a shard are uploaded first and its part of the manifest
 last, which commits it. ``manifest/run.json`` is the last object of all. The work folder is a
-temporary one on this machine; what other processes have committed is fetched from the storage::
+temporary one on this machine; what other processes have committed is fetched from the storage.
+There are no leases: equal records and recipe give equal bytes, so that it does not matter how many
+processes do a shard, nor which of them is the last to store an object::
 
     OUT/data/…                            the images, as soon as their shard is done
+    OUT/.curate/members/…                 images to be written into their containers
     OUT/manifest/records/part-NNNNN.parquet   a committed shard
     OUT/.curate/state.json, models.json   recipe, libraries, plan and models of the run
     OUT/.curate/tallies/NNNNN.json        counts of a committed shard
@@ -14,7 +17,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,7 +26,7 @@ from typing import Any, TypeVar
 from curate.core.errors import CurateError, DataError, SetupError, UsageError
 from curate.engine.shards import shard_name
 from curate.layouts.access.address import is_address
-from curate.layouts.access.remote import cause, connect
+from curate.layouts.access.remote import cause, connect, retry
 from curate.manifest import store
 from curate.manifest.store import DATA
 from curate.pipeline.shard import MODELS, PART, TALLY
@@ -33,8 +35,8 @@ from curate.storage.atomic import save_bytes
 
 T = TypeVar("T")
 
-_ATTEMPTS, _FIRST_PAUSE_S = 6, 0.2
 _THREADS = 8
+_MEMBERS = f"{WORK}/members"
 _RECORDS = f"{store.MANIFEST}/{store.RECORDS_FOLDER}"
 
 
@@ -43,8 +45,13 @@ class ObjectOutput:
 
     Credentials come from the storage's own configuration and are never read.
 
-    Args:
+    Attributes:
         uri: for example ``s3://bucket/out``.
+        loose: whether the dataset's images are files of their own; otherwise they are stored
+            apart until their containers are rebuilt.
+
+    Args:
+        uri: its URI.
 
     Raises:
         UsageError: if the URI is invalid.
@@ -53,6 +60,7 @@ class ObjectOutput:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/")
+        self.loose = True
         self._storage, self._root = connect(uri, "OUT")
 
     def is_finished(self) -> bool:
@@ -105,10 +113,22 @@ class ObjectOutput:
         shard = workspace.shards / shard_name(number)
         if self.load(f"{WORK}/{MODELS}") is None and workspace.models.exists():
             self.save(f"{WORK}/{MODELS}", workspace.models.read_bytes())
-        self.upload(shard / DATA, DATA)
+        self.upload(shard / DATA, DATA if self.loose else _MEMBERS)
         self.save(f"{WORK}/tallies/{shard_name(number)}.json", (shard / TALLY).read_bytes())
         self.save(f"{_RECORDS}/{store.part_name(number)}", (shard / PART).read_bytes())
         shutil.rmtree(shard / DATA, ignore_errors=True)
+
+    def fetch_members(self, workspace: Workspace, container: str) -> None:
+        """Fetch the images of one container to the work folder."""
+        folder = f"{_MEMBERS}/{container}"
+        names = (name.removeprefix(f"{_MEMBERS}/") for name, _ in self._find(folder))
+        self.download(workspace.members, names, _MEMBERS)
+
+    def place_container(self, workspace: Workspace, container: str) -> None:
+        """Upload a container that was rebuilt, and remove the local file."""
+        path = workspace.final / DATA / container
+        self._upload_file(path, f"{DATA}/{container}")
+        path.unlink()
 
     def finish(self, out: Path) -> None:
         """Upload what is beside the images, ``run.json`` last, and remove the work objects."""
@@ -123,30 +143,54 @@ class ObjectOutput:
         names = ((path.relative_to(folder).as_posix(), path) for path in paths)
         wanted = [(f"{to}/{name}" if to else name, path) for name, path in names if not skip(name)]
         with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(lambda pair: self.save(pair[0], pair[1].read_bytes()), wanted))
+            list(pool.map(lambda pair: self._upload_file(pair[1], pair[0]), wanted))
 
-    def download(self, folder: Path, names: Iterable[str]) -> None:
-        """Download files to the same paths below a folder."""
+    def _upload_file(self, path: Path, to: str) -> None:
+        """Upload a file of any size; in parts where the storage has them."""
+        self._try("written", to, lambda full: self._storage.put_file(str(path), full))
+
+    def download(self, folder: Path, names: Iterable[str], below: str = "") -> None:
+        """Download files to the same paths below a folder.
+
+        Args:
+            folder: where to.
+            names: their paths in the folder ``below`` of the output.
+            below: a path in the output, or empty for the output itself.
+        """
 
         def fetch(name: str) -> None:
-            data = self.load(name)
-            if data is None:
-                raise SetupError(f"{name!r} was removed from {self.uri} meanwhile")
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
+            path = f"{below}/{name}" if below else name
+            done = self._try("read", path, lambda full: _get_file(self._storage, full, target))
+            if done is None:
+                raise SetupError(f"{path!r} was removed from {self.uri} meanwhile")
 
         with ThreadPoolExecutor(_THREADS) as pool:
             list(pool.map(fetch, names))
 
-    def find(self) -> Iterator[str]:
-        """Paths of all its files, without those of a run in progress."""
-        found = self._try("listed", "", lambda path: list(self._storage.find(path)))
-        prefix = f"{self._root.lstrip('/')}/"
-        for full in found or []:
-            name = full.lstrip("/").removeprefix(prefix)
-            if not name.startswith(f"{WORK}/"):
-                yield name
+    def find(self, with_data: bool = True) -> Iterator[tuple[str, int]]:
+        """Paths and sizes of its files, without those of a run in progress.
+
+        Args:
+            with_data: whether to list the files of ``data/``, of which there may be many.
+        """
+        top = self._try("listed", "", lambda path: self._storage.ls(path, detail=True))
+        for details in sorted(top or [], key=lambda details: str(details["name"])):
+            name = self._relative(details["name"].rstrip("/"))
+            if details["type"] != "directory":
+                yield name, details["size"] or 0
+            elif name != WORK and (with_data or name != DATA):
+                yield from self._find(name)
+
+    def _find(self, folder: str) -> Iterator[tuple[str, int]]:
+        found = self._try("listed", folder, lambda path: self._storage.find(path, detail=True))
+        for full, details in (found or {}).items():
+            yield self._relative(full), details["size"] or 0
+
+    def _relative(self, full: str) -> str:
+        """Path in the output of what the storage calls by its whole path."""
+        return full.lstrip("/").removeprefix(f"{self._root.lstrip('/')}/")
 
     def list_names(self, folder: str) -> list[str]:
         """Names in a folder; none if it does not exist."""
@@ -164,21 +208,19 @@ class ObjectOutput:
     def _try(self, action: str, path: str, do: Callable[[str], T]) -> T | None:
         """Do something, again if the connection breaks; None if there is no such object."""
         full = f"{self._root}/{path}" if path else self._root
-        for attempt in range(_ATTEMPTS):
-            try:
-                self._storage.invalidate_cache()
-                return do(full)
-            except FileNotFoundError:
-                return None
-            except (CurateError, MemoryError):
-                raise
-            except PermissionError as error:
-                raise self._error(action, path, error) from None
-            except Exception as error:
-                if attempt + 1 == _ATTEMPTS:
-                    raise self._error(action, path, error) from None
-                time.sleep(_FIRST_PAUSE_S * 2**attempt)
-        return None
+
+        def once() -> T:
+            self._storage.invalidate_cache()
+            return do(full)
+
+        try:
+            return retry(once)
+        except FileNotFoundError:
+            return None
+        except (CurateError, MemoryError):
+            raise
+        except Exception as error:
+            raise self._error(action, path, error) from None
 
     def _error(self, action: str, path: str, error: Exception) -> SetupError:
         what = f"{self.uri}/{path}" if path else self.uri
@@ -225,12 +267,18 @@ def fetched(out: str | Path, with_data: bool = True) -> Iterator[Path]:
         yield Path(out)
         return
     remote = ObjectOutput(str(out))
-    names = [n for n in remote.find() if with_data or not n.startswith(f"{DATA}/")]
+    names, size = [], 0
+    for name, length in remote.find(with_data):
+        names.append(name)
+        size += length
     if not names:
         raise DataError(f"{out} has no files; give the URI of an output")
+    _check_space(str(out), size)
     with tempfile.TemporaryDirectory(prefix="curate-out-") as folder:
         copy = Path(folder, "out")
         copy.mkdir()
+        if remote.list_names(DATA):
+            (copy / DATA).mkdir()
         remote.download(copy, names)
         before = {name: (copy / name).stat().st_mtime_ns for name in names}
         yield copy
@@ -239,6 +287,23 @@ def fetched(out: str | Path, with_data: bool = True) -> Iterator[Path]:
 
 def _stamp(path: Path) -> int:
     return path.stat().st_mtime_ns
+
+
+def _check_space(out: str, size: int) -> None:
+    """Refuse a copy for which there is no space, before anything is copied."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise SetupError(
+            f"a copy of {out} needs {size:,} bytes in {folder}, which has {free:,}; set TMPDIR to "
+            "a folder on a larger disk"
+        )
+
+
+def _get_file(storage: Any, full: str, target: Path) -> bool:
+    """Download a file of any size; True, if it was there."""
+    storage.get_file(full, str(target))
+    return True
 
 
 def _is_number(number: int | None) -> bool:

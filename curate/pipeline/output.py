@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
@@ -14,17 +13,16 @@ from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, SourceChangedError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord
-from curate.layouts import open_source
 from curate.layouts.sidecars.content import Content
 from curate.manifest import store
 from curate.manifest.others import iter_others
 from curate.manifest.store import DATA
+from curate.pipeline.output_images import has_output
 from curate.pipeline.session import Done, Session
 from curate.pipeline.sidecars import CAPTION, TABLE
 from curate.pipeline.workspace import describe_recipe_clash
 from curate.recipe import Recipe
 from curate.report.document import Printable
-from curate.storage.regular import read_regular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -309,39 +307,3 @@ def _differ(entry: ManifestEntry | None, record: ImageRecord | None, source: Sou
         return True
     size = source.size(record)
     return entry.source_bytes is not None and size is not None and size != entry.source_bytes
-
-
-def has_output(out: Path, entry: ManifestEntry) -> bool:
-    """Whether the output of a record is there and has its size; a file inside one is not read."""
-    path = out / DATA / str(entry.output_path)
-    try:
-        return path.stat().st_size == entry.output_bytes
-    except NotADirectoryError:  # inside a container
-        return next(parent for parent in path.parents if parent.exists()).is_file()
-    except OSError:
-        return False
-
-
-def open_outputs(out: Path, layout: str, in_containers: bool) -> Callable[[str], bytes]:
-    """Return a function that reads an output image by its path in the manifest.
-
-    Args:
-        out: the output folder.
-        layout: its layout.
-        in_containers: whether its images are inside larger files.
-
-    Returns:
-        A function that raises `OSError` if there is no such image.
-    """
-    data = out / DATA
-    if not in_containers:
-        return lambda path: read_regular(data / path)
-    outputs = open_source(str(data), layout, "OUT")
-
-    def read(path: str) -> bytes:
-        record = outputs.find(path)
-        if record is None:
-            raise FileNotFoundError(errno.ENOENT, "is not in its container", path)
-        return outputs.read(record)
-
-    return read

@@ -20,7 +20,7 @@ from curate.manifest import store
 from curate.manifest.store import join_by_id
 from curate.pipeline.blur import obfuscate_source
 from curate.pipeline.object_output import fetched
-from curate.pipeline.output import open_outputs
+from curate.pipeline.output_images import open_outputs
 from curate.pipeline.progress import show_progress
 from curate.pipeline.session import Session
 from curate.pipeline.tools import codec_options

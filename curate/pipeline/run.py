@@ -18,7 +18,7 @@ from curate.core.records import escape_unprintable
 from curate.core.stages import format_times
 from curate.engine.leases import Leases
 from curate.engine.local import Finished, Job, Progress
-from curate.engine.ray import import_ray
+from curate.engine.ray_cluster import import_ray
 from curate.engine.shards import Shard, shard_name
 from curate.layouts import LAYOUTS, describe
 from curate.manifest import store

@@ -17,7 +17,7 @@ from curate.core.protocols import Source
 from curate.core.records import escape_unprintable
 from curate.layouts import open_source
 from curate.manifest.show import Manifest, load_manifest
-from curate.pipeline.output import open_outputs
+from curate.pipeline.output_images import open_outputs
 from curate.pipeline.tools import codec_options
 from curate.recipe import Recipe, draw_order
 from curate.report.page import render_page

@@ -23,7 +23,7 @@ from curate.layouts.sidecars import EXCESS, NullTarget
 from curate.layouts.sidecars.content import Content
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import store
-from curate.manifest.files import DATA, MANIFEST
+from curate.manifest.files import DATA
 from curate.manifest.others import iter_others
 from curate.pipeline.workspace import Workspace
 from curate.recipe import Recipe
@@ -179,10 +179,19 @@ def _reason_of(other: SidecarFile, names: ImageNames) -> str:
     return TABLE if suffix in _TABLES else other.reason
 
 
-def inspect_output(out: Path, layout: str, limits: Limits) -> Iterator[tuple[str, str]]:
-    """Check the annotations of an output as `inspect_sidecars` and `inspect_containers` do."""
-    source = open_source(str(out / DATA), layout, "OUT")
-    listed = iter_others(out / MANIFEST)
+def inspect_output(
+    out: Path | str, manifest: Path, layout: str, limits: Limits
+) -> Iterator[tuple[str, str]]:
+    """Check the annotations of an output as `inspect_sidecars` and `inspect_containers` do.
+
+    Args:
+        out: the output folder, or its URI.
+        manifest: its manifest.
+        layout: its layout.
+        limits: limits on the values, which count what the files contain.
+    """
+    source = open_source(f"{out}/{DATA}", layout, "OUT")
+    listed = iter_others(manifest)
     paths = (other.path for other in listed if other.carried and not other.included)
     yield from inspect_sidecars(source, paths, limits)
     yield from inspect_containers(source, limits)

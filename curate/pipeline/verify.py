@@ -26,7 +26,7 @@ from curate.manifest.files import Problem
 from curate.manifest.others import describe_notes
 from curate.pipeline.object_output import fetched
 from curate.pipeline.progress import make_notifier, show_steps
-from curate.pipeline.session import Session, Step, count_cores
+from curate.pipeline.session import Session, Step
 from curate.pipeline.verify_run import RunCheck, iter_run_problems
 from curate.storage.errors import describe_os_error
 
@@ -133,9 +133,9 @@ def verify(
     True
 
     Args:
-        out: the output of ``blur`` or ``balance``, a path or a URI, of which a temporary copy is
-            made; ``hf:REPO_ID[@REVISION]`` for a dataset that `push` published; or the folder
-            that `pull` wrote.
+        out: the output of ``blur`` or ``balance``, a path or a URI; ``hf:REPO_ID[@REVISION]``
+            for a dataset that `push` published; or the folder that `pull` wrote. The manifest of
+            a URI is copied to a temporary folder, and its images are read one by one.
         source: the SOURCE of ``blur``, to compare pixels with: equal outside the masks,
             hidden inside. None to check the output by itself.
         workers: worker processes, or None for one per usable core.
@@ -153,47 +153,72 @@ def verify(
         DataError: if SOURCE or OUT is not a folder.
         SetupError: if a folder cannot be listed, or memory or processes fail.
     """
-    if is_address(str(out)):
-        with fetched(out) as copy:
-            result = verify(
-                copy, source, workers, engine=engine, near_duplicates=near_duplicates, full=full,
-                quiet=quiet, signed_by=signed_by, on_problem=on_problem,
-            )  # fmt: skip
-        return replace(result, out=str(out))
     session = Session(workers=workers, engine=engine)
+    options = _Options(session, near_duplicates, full, quiet, signed_by, on_problem)
+    if not is_address(str(out)):
+        return _verify(str(out), source, options)
+    if engine.startswith("ray:"):
+        raise UsageError(
+            "OUT is a URI, and the nodes of a Ray cluster do not see the copy of its manifest; "
+            "drop the address of --engine"
+        )
+    uri = str(out).rstrip("/")
+    with fetched(uri, with_data=False) as copy:
+        if not any((copy / store.MANIFEST / n).exists() for n in (corrections.FACTS, store.FILES)):
+            return replace(_verify(str(copy), source, options, uri), out=uri)
+    with fetched(uri) as copy:  # what other commands wrote is checked in a copy of all of it
+        return replace(_verify(str(copy), source, options), out=uri)
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """How to verify; see `verify`."""
+
+    session: Session
+    near_duplicates: bool
+    full: bool
+    quiet: bool
+    signed_by: str | Path | None
+    on_problem: Callable[[Problem], None] | None
+
+
+def _verify(
+    out: str, source: str | Path | None, options: _Options, uri: str | None = None
+) -> Verification:
+    session, quiet, signed_by = options.session, options.quiet, options.signed_by
     kinds: Counter[str] = Counter()
     kept: list[Problem] = []
     coverage = content = None
     with show_steps(quiet) as watch:
-        if str(out).startswith(_HUB) or (Path(out) / store.MANIFEST / store.FILES).is_file():
+        if out.startswith(_HUB) or (Path(out) / store.MANIFEST / store.FILES).is_file():
             if signed_by is not None:
                 raise UsageError("--signed-by is for the output of a run, not a published dataset")
-            checked, problems = _open_published(str(out), source, full, make_notifier(quiet))
+            checked, problems = _open_published(out, source, options.full, make_notifier(quiet))
         else:
-            checked, problems = _open_check(Path(out), source, session, watch)
+            checked, problems = _open_check(Path(out), source, session, watch, uri)
             keys = None if signed_by is None else Path(signed_by)
             coverage, found = _check_coverage(Path(out), keys)
             content = _load_content(Path(out))
-            problems = _then_others(
-                problems, Path(out), source if near_duplicates else None, workers
-            )
+            compared = source if options.near_duplicates else None
+            problems = _then_others(problems, Path(out), compared, session, uri)
             problems = chain(problems, found)  # last: others say what differs
         for problem in problems:
             kinds[problem.kind] += 1
             if len(kept) < MAX_PROBLEMS:
                 kept.append(problem)
-            if on_problem is not None:
-                on_problem(problem)
-    return Verification(str(out), checked, dict(kinds), tuple(kept), coverage, content)
+            if options.on_problem is not None:
+                options.on_problem(problem)
+    return Verification(out, checked, dict(kinds), tuple(kept), coverage, content)
 
 
 def iter_problems(
     out: str | Path, source: str | Path | None = None, workers: int | None = None
 ) -> Iterator[Problem]:
     """Check an output as `verify` does, yielding each problem as it is found."""
-    problems = _open_check(Path(out), source, Session(workers=workers), lambda _: None)[1]
+    session = Session(workers=workers)
+    problems = _open_check(Path(out), source, session, lambda _: None)[1]
     found = _check_coverage(Path(out), None)[1]
-    return chain(_then_others(problems, Path(out), source, workers), found)
+    return chain(_then_others(problems, Path(out), source, session), found)
 
 
 _Watch = Callable[[Step], None]
@@ -216,25 +241,35 @@ def _check_coverage(out: Path, keys: Path | None) -> tuple[Coverage, tuple[Probl
 
 
 def _then_others(
-    problems: Iterator[Problem], out: Path, source: str | Path | None, workers: int | None
+    problems: Iterator[Problem],
+    out: Path,
+    source: str | Path | None,
+    session: Session,
+    uri: str | None = None,
 ) -> Iterator[Problem]:
     """Check near-duplicates and the dataset card too; the card only of a sound output."""
     if source is not None:
-        problems = chain(
-            problems, _iter_near_duplicates(out, str(source), workers or count_cores())
-        )
-    found = False
+        problems = chain(problems, _iter_near_duplicates(out, str(source), session, uri))
+    is_sound = True
     for problem in problems:
-        found = True
+        is_sound = False
         yield problem
-    if not found and any((out / name).exists() for name in ("card.toml", files.PICTURE)):
+    if not is_sound or not any((out / name).exists() for name in ("card.toml", files.PICTURE)):
+        return
+    if uri is None:
         yield from CHECKS.resolve("card")(out)
+    elif any((out / name).exists() for name in files.ROOT_FILES - {"card.toml"}):
+        with fetched(uri) as copy:  # the card is made again, from the images too
+            yield from CHECKS.resolve("card")(copy)
 
 
-def _iter_near_duplicates(out: Path, source: str, workers: int) -> Iterator[Problem]:
+def _iter_near_duplicates(
+    out: Path, source: str, session: Session, uri: str | None
+) -> Iterator[Problem]:
     """Search for near-duplicates after everything else; a damaged output is reported by then."""
     with contextlib.suppress(DataError):
-        yield from CHECKS.resolve("near_duplicates")(source, out, workers)
+        find = CHECKS.resolve("near_duplicates")
+        yield from find(source, out, session.workers, session.engine, uri)
 
 
 def _open_published(
@@ -249,7 +284,7 @@ def _open_published(
 
 
 def _open_check(
-    out: Path, source: str | Path | None, session: Session, watch: _Watch
+    out: Path, source: str | Path | None, session: Session, watch: _Watch, uri: str | None = None
 ) -> tuple[str, Iterator[Problem]]:
     """What a check covers, as a clause, and the problems that it finds, streaming."""
     if (out / store.MANIFEST / corrections.FACTS).is_file():
@@ -266,7 +301,7 @@ def _open_check(
         opened = None
         if source is not None:
             opened = open_source(str(source), run["source"]["layout"])
-        yield from iter_run_problems(RunCheck(out.resolve(), opened, run, session, watch))
+        yield from iter_run_problems(RunCheck(out.resolve(), opened, run, session, watch, uri))
 
     return checked, _with_clear_errors(out, find())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import heapq
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +14,20 @@ from typing import Any
 from curate import codec
 from curate.codec import CodecOptions
 from curate.core.entries import ManifestEntry
-from curate.core.errors import DataError, ManifestError, SetupError, UsageError
+from curate.core.errors import (
+    DataError,
+    ManifestError,
+    SetupError,
+    SourceChangedError,
+    UsageError,
+    WithheldError,
+)
 from curate.core.protocols import Source
 from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, Report
 from curate.engine.shards import Shard
 from curate.layouts import open_source
+from curate.layouts.access.remote import RemoteFolder
 from curate.layouts.access.tree import iter_files
 from curate.layouts.sidecars import find_excess
 from curate.layouts.sidecars.values import Limits
@@ -26,11 +36,13 @@ from curate.manifest.files import Problem
 from curate.manifest.review import check_review
 from curate.pipeline.compare import Comparison, compare
 from curate.pipeline.environment import run_job
-from curate.pipeline.output import open_outputs
+from curate.pipeline.output_images import open_outputs
 from curate.pipeline.session import Session, Step, count_workers
 from curate.pipeline.sidecars import inspect_output
 from curate.pipeline.tools import codec_options, margin_of, open_obfuscator
 from curate.recipe import Recipe
+
+_BLOCK = 1 << 20  # bytes in memory of a file that is only digested
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +50,8 @@ class CheckJob:
     """Checks parts of a manifest, one per shard number.
 
     Args:
-        out: the output folder.
+        manifest: the manifest's folder.
+        data: the output folder, or its URI.
         source: path or URI of SOURCE, to compare pixels with, or None.
         layout: the layout of both.
         in_containers: whether their images are inside larger files.
@@ -46,7 +59,8 @@ class CheckJob:
         follow_links: whether symbolic links that point outside the dataset are followed.
     """
 
-    out: Path
+    manifest: Path
+    data: str
     source: str | None
     layout: str
     in_containers: bool
@@ -56,7 +70,7 @@ class CheckJob:
     def open(self) -> Callable[[Shard, Report], list[Problem]]:
         """Return the function that checks one part."""
         options = codec_options(self.recipe)
-        read = open_outputs(self.out, self.layout, self.in_containers)
+        read = open_outputs(self.data, self.layout, self.in_containers)
         comparison = None
         if self.source is not None:
             source = open_source(self.source, self.layout, follow_links=self.follow_links)
@@ -68,7 +82,7 @@ class CheckJob:
         def check(shard: Shard, report: Report) -> list[Problem]:
             report(0, None)
             name = f"{store.RECORDS_FOLDER}/{store.part_name(shard.number)}"
-            part = self.out / store.MANIFEST / name
+            part = self.manifest / name
             problems: list[Problem] = []
             for entry in store.iter_part(part):
                 problems += checks.check_entry(entry, read, inspect)
@@ -82,13 +96,28 @@ class CheckJob:
 
 @dataclass(frozen=True, slots=True)
 class RunCheck:
-    """The check of one run: its output, SOURCE, ``run.json``, how to run, and who watches."""
+    """The check of one run.
+
+    Args:
+        out: the output folder, or of one on an object storage a copy without ``data/``.
+        source: SOURCE, opened, or None.
+        run: the content of ``run.json``.
+        session: how to run.
+        watch: called with the progress.
+        uri: the URI of an output on an object storage, whose files are read as they are checked.
+    """
 
     out: Path
     source: Source | None
     run: Mapping[str, Any]
     session: Session
     watch: Callable[[Step], None]
+    uri: str | None = None
+
+    @property
+    def data(self) -> str:
+        """What ``data/`` is read from: the output folder or its URI."""
+        return self.uri or str(self.out)
 
 
 def iter_run_problems(check: RunCheck) -> Iterator[Problem]:
@@ -106,22 +135,23 @@ def iter_run_problems(check: RunCheck) -> Iterator[Problem]:
     uri, follow_links = (
         (None, False) if check.source is None else (check.source.uri, check.source.follow_links)
     )
-    job = CheckJob(out, uri, name, in_containers, recipe, follow_links)
+    manifest = out / store.MANIFEST
+    job = CheckJob(manifest, check.data, uri, name, in_containers, recipe, follow_links)
     yield from _check_parts(job, check)
     yield from checks.check_run(out / store.MANIFEST, run, recipe.digest)
     yield from check_review(out, run["records"]["sha256"])
     yield from checks.check_texts(out, find_excess)
-    yield from checks.check_others(out)
+    yield from checks.check_others(out / store.MANIFEST, _digester(check))
     yield from _check_data(check, recipe, in_containers)
     if check.source is not None:
         yield from _iter_unaccounted(out, check.source)
 
 
 def _check_parts(job: CheckJob, check: RunCheck) -> Iterator[Problem]:
-    parts = sum(1 for _ in store.iter_parts(job.out / store.MANIFEST / store.RECORDS_FOLDER))
+    parts = sum(1 for _ in store.iter_parts(job.manifest / store.RECORDS_FOLDER))
     workers = min(count_workers(Recipe(), check.session), max(parts, 1))
     shards = (Shard(number, ()) for number in range(parts))
-    proof = job.out / store.MANIFEST / store.RUN
+    proof = job.manifest / store.RUN
     done = 0
     for event in run_job(job, shards, check.session, proof, workers):
         if isinstance(event, Finished):
@@ -140,9 +170,9 @@ def _iter_unaccounted(out: Path, source: Source) -> Iterator[Problem]:
 
 def _check_content(check: RunCheck, recipe: Recipe) -> Iterator[Problem]:
     """Parse every annotation again, and compare what they contain with ``run.json``."""
-    out, run = check.out, check.run
+    manifest, run = check.out / store.MANIFEST, check.run
     limits = Limits(recipe.drop_keys, recipe.include)
-    for path, detail in inspect_output(out, run["source"]["layout"], limits):
+    for path, detail in inspect_output(check.data, manifest, run["source"]["layout"], limits):
         yield Problem("leak", f"{store.DATA}/{path}", detail)
     if limits.content.to_dict()["found"] != run.get("content", {}).get("found"):
         detail = "content is not what the annotations contain"
@@ -155,21 +185,52 @@ def _check_data(check: RunCheck, recipe: Recipe, in_containers: bool) -> Iterato
     data, manifest = out / store.DATA, out / store.MANIFEST
     if not data.is_dir():
         return  # reported with the layout
-    for problem in files.check_kinds(data):
-        has_links = True
-        yield problem
-    if has_links:
-        return
-    present = (path for path, _ in iter_files(data, "OUT"))
+    if check.uri is None:
+        for problem in files.check_kinds(data):
+            has_links = True
+            yield problem
+        if has_links:
+            return
+        present = (path for path, _ in iter_files(data, "OUT"))
+    else:
+        folder = RemoteFolder(f"{check.uri}/{store.DATA}", "OUT", skip=frozenset())
+        present = (info.path for info in folder.files())
     siblings = files.iter_root_files(manifest)
     outputs = files.iter_outputs(manifest)
     if in_containers:
         yield from files.check_extra(siblings, present)
-        opened = open_source(str(data), check.run["source"]["layout"], "OUT")
+        opened = open_source(f"{check.data}/{store.DATA}", check.run["source"]["layout"], "OUT")
         yield from files.check_extra(outputs, (record.id for record in opened.records()))
     else:
         yield from files.check_extra(heapq.merge(siblings, outputs, key=os.fsencode), present)
     yield from _check_content(check, recipe)
+
+
+def _digester(check: RunCheck) -> checks.Digest:
+    """Return what computes the digest and the size of a file below ``data/``."""
+    if check.uri is None:
+        data = check.out / store.DATA
+
+        def local(path: str) -> tuple[str, int]:
+            return store.digest_regular(data / path), (data / path).lstat().st_size
+
+        return local
+    folder = RemoteFolder(f"{check.uri}/{store.DATA}", "OUT", is_listed=False)
+
+    def remote(path: str) -> tuple[str, int]:
+        digest, size = hashlib.sha256(), 0
+        try:
+            with folder.open(path) as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+                    size += len(block)
+        except SourceChangedError:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+        except WithheldError as error:
+            raise PermissionError(errno.EACCES, error.detail, path) from None
+        return digest.hexdigest(), size
+
+    return remote
 
 
 def _load_recipe(run: Mapping[str, Any]) -> Recipe:

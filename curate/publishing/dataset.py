@@ -20,7 +20,7 @@ from curate.layouts.sidecars.values import Limits
 from curate.manifest import corrections, store
 from curate.manifest.files import DATA, MANIFEST, stays_inside
 from curate.manifest.publish import MIN_CELL, RECORDS, publish_manifest, suppress
-from curate.pipeline.output import open_outputs
+from curate.pipeline.output_images import open_outputs
 from curate.pipeline.sidecars import inspect_containers, inspect_sidecars
 from curate.storage.regular import open_regular
 

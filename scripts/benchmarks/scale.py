@@ -149,7 +149,8 @@ began = time.perf_counter()
 workspace = Workspace(Path(sys.argv[1]))
 with Leases(workspace.leases) as leases:
     run = SimpleNamespace(
-        workspace=workspace, leases=leases, session=Session(), recipe=Recipe(shard_size=256)
+        workspace=workspace, leases=leases, session=Session(), remote=None,
+        recipe=Recipe(shard_size=256),
     )
     queue = ShardQueue(run, load_plan(workspace.plan))
     left = sum(1 for _ in queue)

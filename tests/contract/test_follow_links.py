@@ -14,6 +14,7 @@ import curate.duplicates.read
 import curate.impact.train.image_rows
 from curate import Recipe
 from curate.balance.correct.source import SourceSpec
+from curate.impact.evaluate.predict import PredictJob
 from curate.layouts import open_source
 from curate.layouts.access.folder import follow_links
 from curate.pipeline.detect import DetectJob
@@ -31,7 +32,8 @@ def make_jobs(uri: str, follow: bool, work: Path) -> list[Any]:
     return [
         ShardJob(uri, layout, work, recipe, follow_links=follow),
         DetectJob(uri, layout, work, recipe, follow_links=follow),
-        CheckJob(work, uri, layout, False, recipe, follow),
+        CheckJob(work, "out", uri, layout, False, recipe, follow),
+        PredictJob(uri, layout, work, work, {}, "imagenet", "cpu", 8, (follow, follow)),
         SourceSpec(uri, layout, work, follow),
         curate.duplicates.read.ReadJob(uri, layout, follow_links=follow),
         rows.ReadJob(((uri, layout, follow), (uri, layout, follow)), None, None),
@@ -39,7 +41,7 @@ def make_jobs(uri: str, follow: bool, work: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("follow", [True, False])
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(7))
 def test_what_is_sent_to_workers_opens_the_dataset_as_the_command_did(
     number: int, follow: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

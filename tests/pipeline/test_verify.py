@@ -240,7 +240,7 @@ def test_an_output_that_cannot_be_checked_is_a_problem(
         raise IndexError("a bug")
 
     monkeypatch.setattr(codec, "find_leaks", find_leaks)
-    check = CheckJob(out, None, "imagefolder", False, RECIPE).open()
+    check = CheckJob(out / "manifest", str(out), None, "imagefolder", False, RECIPE).open()
     found = check(Shard(0, ()), lambda index, note: None)
     assert {problem.detail for problem in found} == {"the file cannot be checked (IndexError)"}
 

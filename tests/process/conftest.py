@@ -4,11 +4,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 from PIL import Image
+
+from tests.s3_server import S3Server, serve
 
 CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
 OPTIONS = ["--profile", "fast", "--shard-size", "2", "--workers", "2", "--quiet"]
@@ -33,6 +36,20 @@ def undisturbed(crowd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "out"
     assert subprocess.run([*CURATE, "blur", str(crowd), str(out), *OPTIONS]).returncode == 3
     return out
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """An S3 server with one empty bucket, which the storage's own settings name."""
+    pytest.importorskip("s3fs", reason="the extra s3 is not installed")
+    (tmp_path / "s3/bucket").mkdir(parents=True)
+    with serve(tmp_path / "s3") as running:
+        fsspec.get_filesystem_class("s3").clear_instance_cache()  # it knows another test's server
+        monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-key-id")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        yield running
 
 
 def start(source: Path, out: Path, *options: str) -> subprocess.Popen[str]:

@@ -38,6 +38,39 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]  # fmt: skip
 
 
+def test_array_processes_give_the_same_correction(command: list[str], tmp_path: Path) -> None:
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, str(out), "--quiet", *options], capture_output=True, text=True
+        )
+
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    subprocess.run([*command, str(whole), "--quiet"], check=True)
+    early = run("--finish")
+    assert early.returncode == 1
+    assert "no shards to assemble" in early.stderr
+    first = subprocess.Popen([*command, str(out), "--quiet", "--shards", "1/2"])
+    assert run("--shards", "2/2").returncode == 0
+    assert first.wait() == 0
+    assert not (out / "data").exists()
+    done = run("--finish")
+    assert done.returncode == 0, done.stderr
+    assert files(out) == files(whole)
+    assert sorted(path.name for path in out.iterdir()) == ["data", "manifest"]
+    assert run("--shards", "1/2").returncode == 0
+
+
+def test_a_correction_without_images_has_no_shards(command: list[str], tmp_path: Path) -> None:
+    for option in ("--list-only", "--dry-run"):
+        done = subprocess.run(
+            [*command, str(tmp_path / "out"), "--shards", "1/2", option],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert "--shards" in done.stderr
+        assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("attempts", [1, pytest.param(5, marks=pytest.mark.exhaustive)])
 def test_a_killed_correction_goes_on_to_the_same_bytes(

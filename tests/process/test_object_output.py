@@ -4,42 +4,37 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
-import fsspec
+import pyarrow as pa
 import pytest
 
 import curate
 from curate import Recipe, Session
 from curate.core.errors import DataError, SetupError, UsageError
-from curate.pipeline.object_output import fetched
+from curate.pipeline.object_output import ObjectOutput, fetched
+from tests.conftest import ROOT
 from tests.layouts.shards import write_tar
-from tests.s3_server import S3Server, serve
+from tests.layouts.tables.samples import IMAGE, table, write_parquet
+from tests.publishing.outs import make_out
+from tests.s3_server import S3Server
 
 from .conftest import CURATE, OPTIONS, wait_for
-
-pytest.importorskip("s3fs", reason="the extra s3 is not installed")
 
 Fingerprint = Callable[[Path], dict[str, str]]
 RECIPE = Recipe(profile="fast", shard_size=2)
 OUT = "s3://bucket/sets/out"
 
 
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    (tmp_path / "s3/bucket").mkdir(parents=True)
-    with serve(tmp_path / "s3") as running:
-        running.writable = True
-        fsspec.get_filesystem_class("s3").clear_instance_cache()  # it knows another test's server
-        monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-        yield running
+@pytest.fixture(autouse=True)
+def writable(server: S3Server) -> None:
+    server.writable = True
 
 
 def there(server: S3Server) -> Path:
@@ -61,9 +56,8 @@ def test_an_output_on_dropped_connections_is_the_same(
         part = keys.index(f"manifest/records/part-{number:05d}.parquet")
         tally = keys.index(f".curate/tallies/{number:05d}.json")
         assert tally < part
-    assert "very-secret" not in "".join(
-        path.read_text(errors="replace") for path in (there(server) / "manifest").glob("*.json*")
-    )
+    files = [path.read_bytes() for path in there(server).rglob("*") if path.is_file()]
+    assert not [data for data in files if b"very-secret" in data or b"the-key-id" in data]
     assert curate.verify(OUT, crowd, quiet=True).ok
     assert curate.blur(crowd, OUT, RECIPE, Session(workers=2), quiet=True).already_done
     with pytest.raises(UsageError, match=f"{OUT} was begun with another recipe"):
@@ -124,18 +118,133 @@ def test_a_storage_that_refuses_is_one_line(crowd: Path, server: S3Server) -> No
     assert "secret" not in line
 
 
-def test_images_in_containers_are_refused(server: S3Server, tmp_path: Path, crowd: Path) -> None:
-    images = sorted(crowd.glob("*.jpg"))[:2]
-    (tmp_path / "shards").mkdir()
-    write_tar(
-        tmp_path / "shards/a-0.tar", [(f"{n}.jpg", p.read_bytes()) for n, p in enumerate(images)]
+def make_tars(photos: list[bytes], folder: Path) -> None:
+    for number in range(2):
+        members = enumerate(photos[number::2])
+        write_tar(folder / f"a-{number}.tar", [(f"{n}.jpg", data) for n, data in members])
+
+
+def make_parquet(photos: list[bytes], folder: Path) -> None:
+    images = [{"bytes": data, "path": f"{n}.jpg"} for n, data in enumerate(photos)]
+    rows = table(len(photos), image=pa.array(images, IMAGE))
+    write_parquet(folder / "data/train-00000-of-00001.parquet", rows)
+
+
+@pytest.mark.parametrize("make", [make_tars, make_parquet])
+def test_images_in_containers_come_out_in_containers(
+    make: Callable[[list[bytes], Path], None],
+    server: S3Server,
+    crowd: Path,
+    tmp_path: Path,
+    fingerprint: Fingerprint,
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    make([path.read_bytes() for path in sorted(crowd.glob("*.jpg"))[:7]], source)
+    curate.blur(source, tmp_path / "out", RECIPE, Session(workers=2), quiet=True)
+    server.drops = 11
+    summary = curate.blur_shards(source, OUT, "1/2", RECIPE, Session(workers=1), quiet=True)
+    assert summary.shards == 2
+    assert not (there(server) / "data").exists()
+    curate.blur(source, OUT, RECIPE, Session(workers=1), quiet=True)
+    assert fingerprint(there(server)) == fingerprint(tmp_path / "out")
+    assert sorted(path.name for path in there(server).iterdir()) == ["data", "manifest"]
+    assert curate.verify(OUT, source, quiet=True).ok
+    container = next(path for path in (there(server) / "data").rglob("*") if path.is_file())
+    data = bytearray(container.read_bytes())
+    data[len(data) // 2] ^= 1
+    container.write_bytes(data)
+    assert "changed" in curate.verify(OUT, quiet=True).counts
+
+
+def test_two_runs_at_once_make_one_output(
+    crowd: Path, undisturbed: Path, server: S3Server, fingerprint: Fingerprint
+) -> None:
+    command = [*CURATE, "blur", str(crowd), OUT, *OPTIONS]
+    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for run in runs:
+        _, said = run.communicate(timeout=240)
+        assert run.returncode == 3, said
+    assert fingerprint(there(server)) == fingerprint(undisturbed)
+    assert curate.verify(OUT, quiet=True).ok
+
+
+def test_verify_copies_the_manifest_but_no_image(
+    crowd: Path, undisturbed: Path, server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(undisturbed, there(server))
+    (there(server) / "data/.git").mkdir()
+    (there(server) / "data/.git/face.jpg").write_bytes(b"x")
+    copied: list[str] = []
+    download = ObjectOutput.download
+
+    def watched(self: ObjectOutput, folder: Path, names: Iterable[str], below: str = "") -> None:
+        listed = list(names)
+        copied.extend(listed)
+        download(self, folder, listed, below)
+
+    monkeypatch.setattr(ObjectOutput, "download", watched)
+    server.drops = 9
+    found = curate.verify(OUT, crowd, quiet=True)
+    assert [(each.kind, each.path) for each in found.problems] == [("extra", "data/.git/face.jpg")]
+    assert copied
+    assert all(name.startswith("manifest/") for name in copied)
+    next((there(server) / "data").glob("*.jpg")).unlink()
+    assert "missing" in curate.verify(OUT, quiet=True).counts
+
+
+def test_a_card_is_written_and_a_dataset_pushed_from_an_object_storage(
+    server: S3Server, tmp_path: Path
+) -> None:
+    local = make_out(tmp_path / "made")
+    shutil.copytree(local, there(server))
+    for name in ("README.md", "croissant.json", "CITATION.cff"):
+        (there(server) / name).unlink()
+    curate.write_card(OUT)
+    assert (there(server) / "README.md").read_bytes() == (local / "README.md").read_bytes()
+    assert curate.verify(OUT, quiet=True).ok
+    for name, out in (("one", local), ("two", OUT)):
+        curate.push(out, None, curate.PushOptions(to=str(tmp_path / name), workers=1))
+    one, two = (
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in files if path.is_file()}
+        for name in ("one", "two")
+        for files in [sorted((tmp_path / name).rglob("*"))]
     )
-    with pytest.raises(UsageError, match="choose an OUT on a file system"):
-        curate.blur(tmp_path / "shards", OUT, RECIPE, quiet=True)
-    assert not there(server).exists()
+    assert one == two
 
 
-def test_what_cannot_be_an_output_is_refused(server: S3Server, crowd: Path, tmp_path: Path) -> None:
+def test_a_copy_that_does_not_fit_is_refused(
+    undisturbed: Path, server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(undisturbed, there(server))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10_000))
+    with pytest.raises(SetupError, match="which has 10,000; set TMPDIR"), fetched(OUT):
+        pass
+
+
+def test_an_output_on_google_cloud_storage(
+    crowd: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+    fingerprint: Fingerprint,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Through a stand-in for gcsfs; what is tested is how ``gs://`` is used."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests/fake_gcs"))
+    monkeypatch.setenv("FAKE_GCS", str(tmp_path / "gcs"))
+    (tmp_path / "gcs/bucket").mkdir(parents=True)
+    out = "gs://bucket/sets/out"
+    curate.blur_shards(crowd, out, "2/2", RECIPE, Session(workers=1), quiet=True)
+    curate.blur(crowd, out, RECIPE, Session(workers=2), quiet=True)
+    placed = tmp_path / "gcs/bucket/sets/out"
+    assert fingerprint(placed) == fingerprint(undisturbed)
+    assert curate.verify(out, crowd, quiet=True).ok
+    assert curate.replay(crowd, out, tmp_path / "again", quiet=True).ok
+
+
+def test_what_cannot_be_an_output_is_refused(
+    server: S3Server, crowd: Path, undisturbed: Path
+) -> None:
     with pytest.raises(UsageError, match="overlap"):
         curate.blur("s3://bucket/sets", OUT, RECIPE, quiet=True)
     with pytest.raises(UsageError, match="a user name, a password or a query"):
@@ -146,8 +255,9 @@ def test_what_cannot_be_an_output_is_refused(server: S3Server, crowd: Path, tmp_
         curate.blur(crowd, "nowhere://bucket/out", RECIPE, quiet=True)
     with pytest.raises(DataError, match="has no files"), fetched("s3://bucket/nothing"):
         pass
+    shutil.copytree(undisturbed, there(server))
     server.denied = frozenset("*")
-    with pytest.raises(SetupError, match="cannot be"):
+    with pytest.raises(SetupError, match="cannot be read: PermissionError"):
         curate.verify(OUT, quiet=True)
 
 

@@ -6,10 +6,9 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import fsspec
 import pytest
 
 import curate
@@ -19,9 +18,7 @@ from curate.layouts import open_folder, open_source
 from curate.layouts.access.folder import LocalFolder
 from curate.pipeline.verify import iter_problems
 from tests.layouts.shards import write_tar
-from tests.s3_server import S3Server, serve
-
-pytest.importorskip("s3fs", reason="the extra s3 is not installed")
+from tests.s3_server import S3Server
 
 Fingerprint = Callable[[Path], dict[str, str]]
 CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
@@ -36,20 +33,15 @@ def local(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def server(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    bucket = tmp_path / "s3" / "bucket"
+def server(server: S3Server, photos: Path) -> S3Server:
+    """Photos as files and in two tar files."""
+    bucket = server.root / "bucket"
     shutil.copytree(photos, bucket / "photos")
     images = sorted(path for path in photos.rglob("*") if path.suffix in (".jpg", ".png"))
     members = [(f"{n:04d}{image.suffix}", image.read_bytes()) for n, image in enumerate(images)]
     for number in range(2):
         write_tar(bucket / f"shards/train-{number}.tar", members[number::2])
-    with serve(tmp_path / "s3") as running:
-        fsspec.get_filesystem_class("s3").clear_instance_cache()  # it knows another test's server
-        monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-        yield running
+    return server
 
 
 def read_texts(out: Path) -> str:

@@ -13,7 +13,7 @@ import pytest
 import curate
 from curate.core.errors import UsageError
 
-from .conftest import CURATE, committed, start, wait_for
+from .conftest import CURATE, OPTIONS, committed, start, wait_for
 
 Fingerprint = Callable[[Path], dict[str, str]]
 ONE = ("--workers", "1")
@@ -50,6 +50,25 @@ def test_array_processes_and_finish_give_the_same_output(
     assert sorted(path.name for path in out.iterdir()) == ["data", "manifest"]
     assert end(start(crowd, out, "--shards", "3/3"))[0] == 0
     assert sorted(path.name for path in out.iterdir()) == ["data", "manifest"]
+
+
+def test_array_processes_find_the_same_faces(crowd: Path, tmp_path: Path) -> None:
+    def detect(table: Path, *options: str) -> tuple[int, str]:
+        command = [*CURATE, "detect", str(crowd), "-o", str(table), *OPTIONS, *options]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+        return done.returncode, done.stderr
+
+    whole, table = tmp_path / "whole.parquet", tmp_path / "faces.parquet"
+    assert detect(whole)[0] == 3
+    assert detect(table, "--shards", "2/2")[0] in (0, 3)
+    code, said = detect(table, "--finish")
+    assert code == 1
+    assert "10 of 20 shards are not committed" in said
+    assert detect(table, "--shards", "1/2")[0] in (0, 3)
+    assert not table.exists()
+    assert detect(table, "--finish")[0] == 3
+    assert table.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_finish_checks_what_the_processes_have_left(crowd: Path, tmp_path: Path) -> None:

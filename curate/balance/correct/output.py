@@ -242,8 +242,11 @@ def assemble(
     workspace, options = run.workspace, run.recipe
     manifest = workspace.final / "manifest"
     loose = next(iter_containers(run.source), None) is None
-    gather(workspace, -(-plan.images // options.shard_size_for(plan.images)), loose)
+    size = options.shard_size_for(plan.images)
+    gather(workspace, -(-plan.images // size), loose, run.check_unchanged)
     records = manifest / store.RECORDS_FOLDER
+    if run.session.finish:
+        _check_rows(run, plan, size, records)
     with open_decisions(decisions, fresh=False) as opened:
         opened.note_made(_iter_made(records))
         others = _write_others(workspace, run, opened)
@@ -276,6 +279,19 @@ def assemble(
         },
     }
     store.save_json(facts, manifest / corrections.FACTS)
+
+
+def _check_rows(run: Run[BalanceOptions], plan: Plan, size: int, records: Path) -> None:
+    """Check that every record has its row, whoever has written it; raises `DataError`."""
+    for number, position in plan.positions(size):
+        name = store.part_name(number)
+        wanted = [printable(each.id) for each in plan.shard(number, position, size).records]
+        rows = corrections.iter_part(records / name)
+        if sorted(row.id for row in rows if row.made_from is None) != sorted(wanted):
+            raise DataError(
+                f"{name} does not have the records of its shard; remove {run.workspace.name} and "
+                "run again"
+            )
 
 
 def load_report(manifest: Path) -> dict[str, Any]:

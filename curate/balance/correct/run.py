@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from curate.manifest import corrections, store
 from curate.manifest.files import MANIFEST
 from curate.manifest.others import describe_notes
 from curate.pipeline import assembly
+from curate.pipeline.output import ShardsSummary, summarize_shards
 from curate.pipeline.progress import show_progress
 from curate.pipeline.run import Run, begin, clock, hold, run_shards
 from curate.pipeline.session import Session
@@ -85,25 +87,82 @@ def _rebalance(
 ) -> Correction:
     began = time.time()
     options, task = _prepare(given, options, inputs)
+    if session.shards is not None:
+        raise UsageError("use curate.rebalance_shards to process some of the shards")
     if out is None:
         with TemporaryDirectory(prefix="curate-balance-") as folder:
             findings = _read_and_correct(task, options, Path(folder) / INDEX)
         return Correction(to_dict(findings), seconds=time.time() - began)
-    if options.writes_images:
-        _check_faces(task.origin, inputs)
-    check_paths(given or str(task.table), out)
-    workspace = Workspace(Path(out).resolve())
-    if (workspace.out / MANIFEST / corrections.FACTS).is_file():
-        report = _load_finished(workspace.out, options, task.origin)
+    workspace = _open(given, out, options, task)
+    report = _load_finished(workspace.out, options, task.origin)
+    if report is not None:
         return Correction(report, Path(out), already_done=True)
-    if (workspace.out / MANIFEST).exists():
-        raise UsageError(f"OUT {str(out)!r} holds another run; choose a new folder")
-    index = workspace.root / INDEX
-    with _held(task, workspace, options, session, index) as (run, findings):
-        _execute(run, findings, task, index)
+    with _held(task, workspace, options, session) as (run, made):
+        assert made is not None  # noqa: S101 - only processes with --shards have none
+        _execute(run, made, task)
     if note := describe_notes(workspace.out / MANIFEST):
         session.notify(f"{note}; check them before you publish OUT.")
-    return Correction(to_dict(findings), Path(out), seconds=time.time() - began)
+    return Correction(to_dict(made), Path(out), seconds=time.time() - began)
+
+
+def rebalance_shards(
+    source: str | Path,
+    out: str | Path,
+    shards: str | tuple[int, int],
+    options: BalanceOptions,
+    inputs: BalanceInputs | None = None,
+    session: Session | None = None,
+    *,
+    quiet: bool = False,
+) -> ShardsSummary:
+    """Write the images of every n-th shard of a correction, as one of n processes.
+
+    See `curate.blur_shards`. Afterwards `rebalance` with a session of ``finish=True`` assembles
+    OUT. The decisions are made by the first process, from all records.
+
+    Args:
+        source: a dataset, as of `rebalance`; only read.
+        out: the output folder, which every process can write; created if absent.
+        shards: ``i/n``, or both numbers: every n-th shard from the i-th, with i from 1 to n.
+        options: the strategy and its options.
+        inputs: the other files to read.
+        session: how to run.
+        quiet: show no progress and no messages.
+
+    Raises:
+        UsageError: if the correction writes no images, or as of `rebalance`.
+        DataError: if an input cannot be used, or the target cannot be met.
+        SetupError: if something is missing from the environment, or differs from the other
+            processes' environment.
+    """
+    session = replace(session or Session(), shards=shards)  # type: ignore[arg-type]
+    given, inputs = str(source), inputs or BalanceInputs()
+    options, task = _prepare(given, options, inputs)
+    if not options.writes_images:
+        raise UsageError(
+            "--shards divides the work on images, and this correction writes none; drop it"
+        )
+    workspace = _open(given, out, options, task)
+    if _load_finished(workspace.out, options, task.origin) is not None:
+        return summarize_shards(out, session, None)
+    with (
+        show_progress(session, quiet) as session,
+        _held(task, workspace, options, session) as (run, _),
+    ):
+        plan = begin(run, corrections.FACTS, strict=True)
+        return summarize_shards(out, session, run_shards(run, plan, _job(run, task)))
+
+
+def _open(given: str | None, out: str | Path, options: BalanceOptions, task: _Task) -> Workspace:
+    """The work folder of a correction, after the paths were checked."""
+    if options.writes_images:
+        _check_faces(task.origin, task.inputs)
+    check_paths(given or str(task.table), out)
+    workspace = Workspace(Path(out).resolve())
+    manifest = workspace.out / MANIFEST
+    if manifest.exists() and not (manifest / corrections.FACTS).is_file():
+        raise UsageError(f"OUT {str(out)!r} holds another run; choose a new folder")
+    return workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,31 +259,44 @@ def _read_and_correct(task: _Task, options: BalanceOptions, path: Path) -> Findi
 
 @contextmanager
 def _held(
-    task: _Task, workspace: Workspace, options: BalanceOptions, session: Session, decisions: Path
-) -> Iterator[tuple[Run[BalanceOptions], Findings]]:
-    """Lock OUT; the decisions are computed again in each run, from the same inputs."""
+    task: _Task, workspace: Workspace, options: BalanceOptions, session: Session
+) -> Iterator[tuple[Run[BalanceOptions], Findings | None]]:
+    """Take part in the work on OUT, after the decisions were made from all records.
+
+    They are made again in each run, from the same inputs. A process with ``--shards`` uses those
+    of another one, without its findings.
+    """
     found: list[Findings] = []
+    index = workspace.root / INDEX
 
     def opener() -> Source:
-        found.append(_read_and_correct(task, options, decisions))
-        return spec_of(task.origin, decisions).open()
+        if session.shards is None or not index.exists():
+            partial = index.with_name(f"{INDEX}.{secrets.token_hex(4)}.partial")
+            try:
+                found.append(_read_and_correct(task, options, partial))
+                partial.replace(index)  # other processes may have it open
+            finally:
+                partial.unlink(missing_ok=True)
+        return spec_of(task.origin, index).open()
 
     with hold(opener, workspace, options, session) as run:
-        yield run, found[0]
+        yield run, found[0] if found else None
 
 
-def _execute(run: Run[BalanceOptions], findings: Findings, task: _Task, decisions: Path) -> None:
+def _execute(run: Run[BalanceOptions], findings: Findings, task: _Task) -> None:
     workspace = run.workspace
     plan = begin(run, corrections.FACTS, strict=True)
     if not assembly.is_assembled(workspace, corrections.FACTS):
-        done = run_shards(run, plan, _job(run, task, decisions)).now
-        output.assemble(run, plan, findings, task.origin, task.inputs, decisions)
+        done = run_shards(run, plan, _job(run, task)).now
+        index = workspace.root / INDEX
+        output.assemble(run, plan, findings, task.origin, task.inputs, index)
         workspace.note(event="finished", time=clock(), images=done)
+    run.check_unchanged()
     assembly.move_to_output(workspace)
 
 
-def _job(run: Run[BalanceOptions], task: _Task, decisions: Path) -> BalanceJob:
-    source = run.source
+def _job(run: Run[BalanceOptions], task: _Task) -> BalanceJob:
+    source, decisions = run.source, run.workspace.root / INDEX
     uri = None if task.origin.uri is None else source.uri
     return BalanceJob(
         opening=SourceSpec(uri, source.layout, decisions, source.follow_links),
@@ -236,7 +308,10 @@ def _job(run: Run[BalanceOptions], task: _Task, decisions: Path) -> BalanceJob:
     )
 
 
-def _load_finished(out: Path, options: BalanceOptions, origin: Origin) -> dict[str, Any]:
+def _load_finished(out: Path, options: BalanceOptions, origin: Origin) -> dict[str, Any] | None:
+    """The report of a finished output of the same correction; None if OUT is not finished."""
+    if not (out / MANIFEST / corrections.FACTS).is_file():
+        return None
     facts = corrections.load_facts(out / MANIFEST)
     if facts["source"]["manifest_sha256"] != origin.sha256:
         raise UsageError(f"OUT {str(out)!r} was made from another SOURCE; choose a new folder")

@@ -32,7 +32,7 @@ from curate.manifest.corrections import Row
 from curate.manifest.files import Problem
 from curate.pipeline.assembly import outcome_of
 from curate.pipeline.environment import run_job
-from curate.pipeline.output import open_outputs
+from curate.pipeline.output_images import open_outputs
 from curate.pipeline.session import Session, count_cores
 from curate.recipe import format_json
 from curate.storage.index import NameIndex

@@ -9,7 +9,18 @@ import click
 
 from curate.cli.impact import BATCH, CLASSES, group_options
 from curate.cli.interrupt import stop_on_interrupt
-from curate.cli.options import DEVICE, LABELS, LAYOUT, PATH, SEED, SOURCE
+from curate.cli.options import (
+    DEVICE,
+    ENGINE,
+    LABELS,
+    LAYOUT,
+    PATH,
+    SEED,
+    SHARD_TIMEOUT,
+    SOURCE,
+    WORKERS,
+    read_sharing,
+)
 from curate.cli.output import check_outputs, report_options, write_report
 from curate.core.errors import UsageError
 from curate.impact.models import MODELS
@@ -63,6 +74,9 @@ Examples:
 @LAYOUT
 @DEVICE
 @BATCH
+@WORKERS
+@ENGINE
+@SHARD_TIMEOUT
 @SEED
 @report_options
 def command(original: str, obfuscated: Path, **options: Any) -> None:
@@ -91,7 +105,7 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
         keep=options["predictions"] is not None,
     )
     _check_outputs(original, obfuscated, options)
-    session = Session(layout=options["layout"])
+    session = Session(layout=options["layout"], workers=options["workers"], **read_sharing(options))
     with stop_on_interrupt(session.stop):
         report = evaluate_impact(original, obfuscated, chosen, session, quiet=options["quiet"])
     write_report(report, options, inputs=(original, obfuscated))

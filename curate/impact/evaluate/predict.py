@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,38 +14,127 @@ from curate import codec
 from curate.codec import CodecOptions, Picture
 from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import Classifier, Pixels
+from curate.engine.local import Report
+from curate.engine.shards import Shard
 from curate.impact.evaluate.control_arms import Obfuscation, make_control
-from curate.impact.pairs import Labels, Pair, PairReader
-from curate.impact.prediction_store import Logits, Row
+from curate.impact.models import open_model
+from curate.impact.pairs import Pair, PairedDatasets, PairReader
+from curate.impact.prediction_store import Row
 from curate.impact.predictions.control_arms import OBFUSCATED, ORIGINAL
+from curate.layouts import open_source
 from curate.manifest.store import digest_bytes
+from curate.pipeline.tools import codec_options, open_obfuscator
 from curate.pipeline.withhold import to_withheld
+from curate.recipe import Recipe
 
 Rows = dict[str, list[Row]]
 """By arm, in the order of the pairs."""
 
 
 @dataclass(frozen=True, slots=True)
+class PredictShard(Shard):
+    """Pairs of images to predict.
+
+    Args:
+        pairs: the images; ``records`` are their originals.
+        labels: the class of each.
+        arms: names of the arms.
+    """
+
+    pairs: tuple[Pair, ...] = ()
+    labels: tuple[int, ...] = ()
+    arms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """Predictions of a shard.
+
+    Args:
+        rows: by arm; without scores where the pixels are those of an original that is not among
+            the arms.
+        left_out: images that cannot be decoded: id, code of the reason, and detail.
+    """
+
+    rows: Rows
+    left_out: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Predictor:
-    """Everything that is needed to predict images; opened once.
+    """Everything that is needed to predict images; opened once per process.
 
     Args:
         reader: reads the files of pairs.
-        labels: finds the class of an image.
         classifier: the model.
         batch: images per batch.
         options: limits of the codec.
         obfuscation: generates control arms; None without a manifest.
-        leave_out: called with every image that cannot be decoded, and the reason.
     """
 
     reader: PairReader
-    labels: Labels
     classifier: Classifier
     batch: int
     options: CodecOptions
     obfuscation: Obfuscation | None
-    leave_out: Callable[[str, WithheldError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictJob:
+    """Predicts shards; small, and picklable.
+
+    Args:
+        original: path or URI of the original dataset.
+        layout: the layout of both datasets.
+        out: the obfuscated dataset.
+        manifest: its manifest folder, or None.
+        run: content of its ``run.json``, or None.
+        model: specification of the classifier.
+        device: ``cpu`` or ``cuda``.
+        batch: images per batch.
+        follow_links: whether symbolic links that point outside a dataset are followed, in the
+            original and in the obfuscated one.
+    """
+
+    original: str
+    layout: str
+    out: Path
+    manifest: Path | None
+    run: Mapping[str, Any] | None
+    model: str
+    device: str
+    batch: int
+    follow_links: tuple[bool, bool] = (False, False)
+
+    def open(self) -> Callable[[Shard, Report], Predicted]:
+        """Load the model and open both datasets; return the function that predicts a shard."""
+        plain = None
+        if self.manifest is None:
+            plain = open_source(str(self.out), self.layout, "OBFUSCATED", self.follow_links[1])
+        original = open_source(self.original, self.layout, "ORIGINAL", self.follow_links[0])
+        datasets = PairedDatasets(original, self.out, plain, self.manifest, self.run)
+        classifier = open_model(self.model, self.device)
+        return make_work(open_predictor(datasets, classifier, self.batch))
+
+
+def open_predictor(datasets: PairedDatasets, classifier: Classifier, batch: int) -> Predictor:
+    """Return what predicts the images of two datasets."""
+    obfuscation = None
+    if datasets.run is not None:
+        recipe = Recipe.from_dict(datasets.run["recipe"])
+        obfuscation = Obfuscation(open_obfuscator(recipe), codec_options(recipe), recipe.digest)
+    options = obfuscation.options if obfuscation else CodecOptions()
+    return Predictor(datasets.open_reader(), classifier, batch, options, obfuscation)
+
+
+def make_work(predictor: Predictor) -> Callable[[Shard, Report], Predicted]:
+    """Return the function that predicts a shard."""
+
+    def work(shard: Shard, report: Report) -> Predicted:
+        assert isinstance(shard, PredictShard)  # noqa: S101 - no other is given to it
+        return predict_shard(shard, predictor, lambda index: report(index, None))
+
+    return work
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,39 +146,34 @@ class _Version:
 
 
 def predict_shard(
-    pairs: Sequence[Pair],
-    arms: Sequence[str],
-    known: Mapping[str, Logits] | None,
-    predictor: Predictor,
-    step: Callable[[int], None],
-) -> Rows:
+    shard: PredictShard, predictor: Predictor, step: Callable[[int], None]
+) -> Predicted:
     """Predict some images in some arms.
 
     An image of an arm that has the original's pixels gets the original's scores, so that
     rounding cannot make them differ. Images that cannot be decoded are left out of every arm.
 
     Args:
-        pairs: the images.
-        arms: names of the arms.
-        known: scores of the originals by id, if ``arms`` does not include them.
+        shard: the images and the arms.
         predictor: model and datasets.
-        step: called with the number of each image before it is read.
+        step: called with the index of each image before it is read.
 
     Raises:
         DataError: if a file differs from the manifest, or a score is not finite.
         SetupError: if the environment lacks something.
     """
-    rows: Rows = {arm: [] for arm in arms}
-    queues = {arm: _Queue(predictor) for arm in arms}
-    for number, pair in enumerate(pairs):
-        step(number)
-        if known is not None and pair.id not in known:
-            continue  # left out when the original was predicted
-        label = predictor.labels.find(pair.record)
+    rows: Rows = {arm: [] for arm in shard.arms}
+    queues = {arm: _Queue(predictor) for arm in shard.arms}
+    left_out = []
+    for index, (pair, label) in enumerate(zip(shard.pairs, shard.labels, strict=True)):
+        step(index)
         try:
-            versions = dict(_load(pair, label, arms, predictor))
+            if reason := shard.withhold.get(pair.id):
+                raise WithheldError("worker", reason.partition(": ")[2])
+            versions = dict(_load(pair, label, shard.arms, predictor))
         except Exception as error:  # an image that cannot be decoded must not end the run
-            predictor.leave_out(pair.id, to_withheld(error, pair.id))
+            why = to_withheld(error, pair.id)
+            left_out.append((pair.id, why.code, why.detail))
             continue
         for arm, version in versions.items():
             rows[arm].append(version.row)
@@ -95,13 +181,10 @@ def predict_shard(
                 queues[arm].add(version.row, predictor.classifier.prepare(version.pixels))
     for queue in queues.values():
         queue.flush()
-    originals: Mapping[str, Logits | None] = known or {
-        row.id: row.logits for row in rows.get(ORIGINAL, ())
-    }
-    for row in (row for found in rows.values() for row in found):
-        if row.logits is None:
-            row.logits = originals[row.id]
-    return rows
+    originals = {row.id: row.logits for row in rows.get(ORIGINAL, ())}
+    for row in (row for found in rows.values() for row in found if row.logits is None):
+        row.logits = originals.get(row.id)
+    return Predicted(rows, tuple(left_out))
 
 
 @dataclass(slots=True)

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from curate.codec import CodecOptions
-from curate.core.errors import LockedError, PausedError, UsageError, WithheldError
+from curate.core.errors import LockedError, UsageError
 from curate.detectors import resolve_device
 from curate.impact.class_names import (
-    Classes,
     choose_model,
     describe_model,
     find_model_classes,
 )
-from curate.impact.evaluate.control_arms import Obfuscation, count_placement, count_routes
-from curate.impact.evaluate.predict import Predictor, predict_shard
+from curate.impact.evaluate import execute
+from curate.impact.evaluate.control_arms import count_placement, count_routes
+from curate.impact.evaluate.execute import Opened
 from curate.impact.models import open_model
-from curate.impact.pairs import Labels, Pair, PairedDatasets, Survey, open_datasets, survey
+from curate.impact.pairs import Labels, PairedDatasets, Survey, open_datasets, survey
 from curate.impact.prediction_store import LOCK, PredictionStore
 from curate.impact.predictions.control_arms import CONTROLS, OBFUSCATED, ORIGINAL
 from curate.impact.predictions.report import ImpactReport
@@ -34,14 +31,11 @@ from curate.impact.tables import check_groups
 from curate.manifest.files import MANIFEST
 from curate.manifest.store import RUN
 from curate.pipeline.progress import show_progress
-from curate.pipeline.session import Session, Snapshot
-from curate.pipeline.tools import codec_options, open_obfuscator
+from curate.pipeline.session import Session, count_workers
+from curate.pipeline.tools import open_obfuscator
 from curate.recipe import Recipe, format_json
 from curate.storage.errors import describe_os_error
 from curate.storage.lock import FolderLock
-
-SHARD = 256
-"""Images per shard of predictions; fixed, so that interrupted runs can be resumed."""
 
 _BATCH = {"cpu": 8, "cuda": 64}  # small batches stay in a processor's cache
 
@@ -111,7 +105,8 @@ def evaluate_impact(
         original: the original dataset, a path or URI.
         obfuscated: the OUT of `curate.blur`, or a dataset of the same layout.
         options: model, classes, arms and groups.
-        session: layout of the original, progress callbacks and the stop event.
+        session: layout of the original, engine and workers, progress callbacks and the stop
+            event. One local worker is this process.
         quiet: show no progress and no messages.
 
     Raises:
@@ -128,38 +123,17 @@ def _evaluate(
     original: str | Path, obfuscated: str | Path, options: EvaluateOptions, session: Session
 ) -> ImpactReport:
     opened = _open(str(original), Path(obfuscated), options, session)
-    fit = survey(opened.datasets, opened.predictor.labels, options.allow_missing)
+    fit = survey(opened.datasets, opened.labels, options.allow_missing)
     with _open_store(options) as store:
         store.begin(_describe_subject(opened, fit))
-        _predict(opened, store, fit, session)
+        execute.Prediction(opened, store, fit, session).run()
         report = _measure(options, opened, store, fit)
     if options.folder is not None and not options.keep:
         shutil.rmtree(options.folder)
     return report
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """Open datasets and model.
-
-    Args:
-        datasets: both datasets.
-        classes: in the order of the model's scores.
-        predictor: the model, and what reads and generates the images.
-        arms: control arms to run.
-        model: the model's entry in the report.
-        left_out: images that could not be decoded, by reason.
-    """
-
-    datasets: PairedDatasets
-    classes: Classes
-    predictor: Predictor
-    arms: tuple[str, ...]
-    model: Mapping[str, Any]
-    left_out: Counter[str]
-
-
-def _open(original: str, obfuscated: Path, options: EvaluateOptions, session: Session) -> _Opened:
+def _open(original: str, obfuscated: Path, options: EvaluateOptions, session: Session) -> Opened:
     """Open both datasets and the model, and check that they fit."""
     device = resolve_device(options.device)
     check_groups(options.groups, options.by)
@@ -175,25 +149,21 @@ def _open(original: str, obfuscated: Path, options: EvaluateOptions, session: Se
     spec = choose_model(options.model, datasets.original, options.labels is not None)
     classifier = open_model(spec, device)
     classes = find_model_classes(options.classes, classifier)
-    obfuscation = _open_obfuscation(datasets, session) if datasets.run is not None else None
+    if datasets.run is not None:
+        _tell_version(datasets.run, session)
     batch = options.batch or _BATCH[device]
-    left_out: Counter[str] = Counter()
-
-    def leave_out(name: str, why: WithheldError) -> None:
-        left_out[why.code] += 1
-        session.notify(f"{name!r} is left out: {why.detail}")
-
-    predictor = Predictor(
-        reader=datasets.open_reader(),
-        labels=Labels(classes.names, options.labels),
+    return Opened(
+        datasets=datasets,
+        classes=classes,
         classifier=classifier,
+        spec=spec,
+        device=device,
         batch=batch,
-        options=obfuscation.options if obfuscation else CodecOptions(),
-        obfuscation=obfuscation,
-        leave_out=leave_out,
+        labels=Labels(classes.names, options.labels),
+        arms=arms,
+        workers=count_workers(Recipe(device=device), session),
+        model=describe_model(classifier, classes, batch),
     )
-    model = describe_model(classifier, classes, batch)
-    return _Opened(datasets, classes, predictor, arms, model, left_out)
 
 
 def _choose_arms(options: EvaluateOptions, datasets: PairedDatasets) -> tuple[str, ...]:
@@ -207,16 +177,13 @@ def _choose_arms(options: EvaluateOptions, datasets: PairedDatasets) -> tuple[st
     return ()
 
 
-def _open_obfuscation(datasets: PairedDatasets, session: Session) -> Obfuscation:
-    assert datasets.run is not None  # noqa: S101 - checked by the only caller
-    recipe = Recipe.from_dict(datasets.run["recipe"])
-    obfuscator, recorded = open_obfuscator(recipe), datasets.run["obfuscator"]
+def _tell_version(run: Mapping[str, Any], session: Session) -> None:
+    obfuscator, recorded = open_obfuscator(Recipe.from_dict(run["recipe"])), run["obfuscator"]
     if obfuscator.version != recorded["version"]:
         session.notify(
             f"The manifest was written with version {recorded['version']} of {recorded['name']}; "
             f"random regions are hidden with version {obfuscator.version}."
         )
-    return Obfuscation(obfuscator, codec_options(recipe), recipe.digest)
 
 
 @contextmanager
@@ -247,7 +214,7 @@ def _described(folder: Path) -> Iterator[None]:
         raise describe_os_error(error, folder, "written") from None
 
 
-def _describe_subject(opened: _Opened, fit: Survey) -> dict[str, Any]:
+def _describe_subject(opened: Opened, fit: Survey) -> dict[str, Any]:
     """All that predictions depend on; a folder with another subject is refused."""
     run = opened.datasets.run
     names = format_json(list(opened.classes.names)).encode()
@@ -257,49 +224,12 @@ def _describe_subject(opened: _Opened, fit: Survey) -> dict[str, Any]:
         "images_sha256": fit.sha256,
         "manifest_sha256": run["records"]["sha256"] if run else None,
         "recipe_sha256": run["recipe_sha256"] if run else None,
-        "shard": SHARD,
+        "shard": execute.SHARD,
     }
 
 
-def _predict(opened: _Opened, store: PredictionStore, fit: Survey, session: Session) -> None:
-    """Predict every shard of every arm that is not stored yet."""
-    arms = (ORIGINAL, OBFUSCATED, *opened.arms)
-    is_plain = opened.datasets.run is None
-    done = resumed = faces = 0
-    for number, pairs in enumerate(_iter_shards(opened.datasets.iter_pairs())):
-        missing = [arm for arm in arms if not store.has(arm, number)]
-        if not missing:
-            resumed += len(pairs)
-        elif session.stop.is_set():
-            raise PausedError(
-                f"stopped after {done:,} of {fit.pairs:,} images; "
-                "run the same command again to resume"
-            )
-        else:
-            known = None if ORIGINAL in missing else store.load_logits(ORIGINAL, number)
-            before = Snapshot(fit.pairs, done, resumed, None if is_plain else faces)
-
-            def step(count: int, before: Snapshot = before) -> None:
-                withheld = opened.left_out.total()
-                session.watch(replace(before, images=before.images + count, withheld=withheld))
-
-            rows = predict_shard(pairs, missing, known, opened.predictor, step)
-            for arm in missing:
-                store.save(arm, number, rows[arm])
-        done += len(pairs)
-        faces += sum(len(pair.entry.faces) for pair in pairs if pair.entry is not None)
-    last = Snapshot(fit.pairs, done, resumed, None if is_plain else faces)
-    session.watch(replace(last, withheld=opened.left_out.total()))
-
-
-def _iter_shards(pairs: Iterable[Pair]) -> Iterator[Sequence[Pair]]:
-    stream = iter(pairs)
-    while shard := tuple(islice(stream, SHARD)):
-        yield shard
-
-
 def _measure(
-    options: EvaluateOptions, opened: _Opened, store: PredictionStore, fit: Survey
+    options: EvaluateOptions, opened: Opened, store: PredictionStore, fit: Survey
 ) -> ImpactReport:
     """Measure the stored predictions and the control arms."""
     report = measure_files(
@@ -327,7 +257,7 @@ def _measure(
     return replace(report, facts=facts, notes=notes, controls=controls)
 
 
-def _list_notes(report: ImpactReport, opened: _Opened, undecoded: int) -> Iterator[str]:
+def _list_notes(report: ImpactReport, opened: Opened, undecoded: int) -> Iterator[str]:
     for note in report.notes:
         if note == NO_MANIFEST:
             yield (

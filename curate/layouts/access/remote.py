@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from curate.core.errors import (
     CurateError,
@@ -27,6 +28,9 @@ _DIGESTS = ("ETag", "etag", "md5Hash", "content_md5", "blob_id")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
 _MAX_NAME = 255  # bytes, the limit of file systems
 _AHEAD = 1 << 20  # bytes fetched at a time of a file that is read piece by piece
+_ATTEMPTS, _FIRST_PAUSE_S = 4, 0.2
+
+T = TypeVar("T")
 
 
 class RemoteFolder:
@@ -41,6 +45,7 @@ class RemoteFolder:
         name: name in messages.
         is_listed: whether the folder itself must exist; False where only named files in
             it are read, which some storages allow without listing.
+        skip: names of folders that are not listed.
 
     Raises:
         UsageError: if the URI is invalid.
@@ -48,8 +53,15 @@ class RemoteFolder:
         SetupError: if the storage does not respond, or its package is missing.
     """
 
-    def __init__(self, uri: str, name: str = "SOURCE", is_listed: bool = True) -> None:
+    def __init__(
+        self,
+        uri: str,
+        name: str = "SOURCE",
+        is_listed: bool = True,
+        skip: frozenset[str] = TOOL_FOLDERS,
+    ) -> None:
         self.name = name
+        self._skip = skip
         self._storage, self._root = connect(uri, name)
         self.uri = uri.rstrip("/")
         self.follow_links = False  # object storage has no links
@@ -91,7 +103,7 @@ class RemoteFolder:
             return None
         try:
             with self._translated_errors(path, "accessed"):
-                details = self._storage.info(self._full(path))
+                details = retry(lambda: self._storage.info(self._full(path)))
         except SourceChangedError:
             return None
         return None if details["type"] == "directory" else self._info_of(path, details)
@@ -108,12 +120,13 @@ class RemoteFolder:
         """Return the content of a file; see `Folder.read`."""
         _check_path(path)
         with self._translated_errors(path, "read"):
-            return bytes(self._storage.cat_file(self._full(path)))
+            return retry(lambda: bytes(self._storage.cat_file(self._full(path))))
 
     def fetch(self, path: str, start: int, end: int) -> bytes:
         """Return a range of bytes of a file, which must exist; raises like `read`."""
         with self._translated_errors(path, "read"):
-            data = bytes(self._storage.cat_file(self._full(path), start=start, end=end))
+            full = self._full(path)
+            data = retry(lambda: bytes(self._storage.cat_file(full, start=start, end=end)))
         if len(data) != end - start:
             raise SourceChangedError(
                 f"{path!r} in {self.name} was truncated while it was read; restore it "
@@ -130,7 +143,7 @@ class RemoteFolder:
             inner = f"{path}/{name}" if path else name
             if details["type"] != "directory":
                 found.append((inner.encode(), self._info_of(inner, details)))
-            elif name in TOOL_FOLDERS:
+            elif name in self._skip:
                 continue
             elif name in files:
                 raise DataError(f"{inner!r} in {self.name} is both a file and a folder; rename one")
@@ -141,7 +154,7 @@ class RemoteFolder:
     def _entries(self, path: str) -> list[tuple[str, dict[str, Any]]]:
         folder = self._full(path)
         with self._translated_errors(path, "listed"):
-            found = self._storage.ls(folder, detail=True)
+            found = retry(lambda: self._storage.ls(folder, detail=True))
             self._storage.invalidate_cache()  # it would grow, and hide changes
         entries = []
         for details in found:
@@ -169,7 +182,7 @@ class RemoteFolder:
     def _kind_of_root(self) -> str | None:
         try:
             with self._translated_errors("", "accessed"):
-                return str(self._storage.info(self._root)["type"])
+                return retry(lambda: str(self._storage.info(self._root)["type"]))
         except SourceChangedError:
             return None
 
@@ -311,6 +324,23 @@ def connect(uri: str, name: str) -> tuple[Any, str]:
     except Exception as error:
         raise SetupError(f"{name} {uri!r} cannot be opened: {cause(error)}; {AGAIN}") from None
     return storage, str(root).rstrip("/")
+
+
+def retry(do: Callable[[], T]) -> T:
+    """Call a storage, again after a broken connection, up to four times in all.
+
+    An answer such as that a file does not exist, or that access is denied, is not asked for again.
+    """
+    for attempt in range(_ATTEMPTS - 1):
+        try:
+            return do()
+        except (CurateError, MemoryError, PermissionError, FileNotFoundError):
+            raise
+        except (NotADirectoryError, IsADirectoryError):
+            raise
+        except Exception:
+            time.sleep(_FIRST_PAUSE_S * 2**attempt)
+    return do()
 
 
 def cause(error: Exception) -> str:

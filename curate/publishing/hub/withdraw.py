@@ -142,7 +142,7 @@ def _rewrite_run(manifest: Path) -> None:
     run["others"]["sha256"] = store.digest_file(manifest / store.OTHERS)
     if "content" in run:
         limits = Limits((), run["recipe"].get("include", ()))
-        for _ in inspect_output(manifest.parent, run["source"]["layout"], limits):
+        for _ in inspect_output(manifest.parent, manifest, run["source"]["layout"], limits):
             pass  # what is wrong with the annotations is reported by `curate verify`
         run["content"]["found"] = limits.content.to_dict()["found"]
     store.save_json(run, manifest / store.RUN)

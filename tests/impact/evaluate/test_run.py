@@ -50,7 +50,7 @@ def out(source: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("curate.impact.evaluate.run.SHARD", 10)
+    monkeypatch.setattr("curate.impact.evaluate.execute.SHARD", 10)
     Colors.seen = 0
     return iter([None])
 
@@ -160,7 +160,7 @@ class Stopping:
     """Asks to stop once some images are done."""
 
     def __init__(self, after: int) -> None:
-        self.session = Session(watch=self.watch)
+        self.session = Session(workers=1, watch=self.watch)
         self.after = after
 
     def watch(self, now: Any) -> None:
@@ -176,7 +176,7 @@ def test_stopped_run_resumes_with_the_same_report(trial: Trial, tmp_path: Path) 
         evaluate(going, Stopping(12).session)
     first = Colors.seen
     shots: list[Any] = []
-    assert evaluate(going, Session(watch=shots.append)).to_dict() == whole
+    assert evaluate(going, Session(workers=1, watch=shots.append)).to_dict() == whole
     assert first + Colors.seen - first == IMAGES + 3 * WITH_FACES + 2
     assert shots[-1].resumed == 20
     assert (shots[-1].images, shots[-1].total) == (IMAGES, IMAGES)
@@ -281,7 +281,7 @@ def test_withheld_images_are_counted_and_left_out(source: Path, tmp_path: Path) 
     told: list[str] = []
     shutil.copy(photos / "val/red/002.jpg", made / "data/val/red/002.jpg")
     plain = replace(trial, obfuscated=made / "data")
-    answer = evaluate(plain, Session(notify=told.append))
+    answer = evaluate(plain, Session(workers=1, notify=told.append))
     assert check_schema(answer)["model"]["undecoded"] == 1
     assert "Images left out because they could not be decoded: 1." in answer.notes
     assert any(line.startswith("'val/red/002.jpg' is left out: ") for line in told)

@@ -58,6 +58,7 @@ class Trial(EvaluateOptions):
 
 def evaluate(trial: Trial, session: Session | None = None) -> ImpactReport:
     """Run the classifier of a trial."""
+    session = session or Session(workers=1)  # in this process, where predictions are counted
     return evaluate_impact(trial.original, trial.obfuscated, trial, session)
 
 
