@@ -48,6 +48,8 @@ PIXELS = [round(value) for value in WAVE]
 PLACED = [(n % 48, n // 48, value) for n, value in enumerate(PIXELS)]
 RECTANGLES = "".join(f'<rect x="{x}" y="{y}" fill="rgb({v},{v},{v})"/>' for x, y, v in PLACED)
 
+DITHERED = [1 + (n * n * 7919 >> 3 & 1) for n in range(6000)]
+
 DISGUISES: dict[str, Any] = {
     "base64": BASE64,
     "lines with a prefix": "\n".join(f"line {n}: {line}" for n, line in enumerate(LINES)),
@@ -75,6 +77,14 @@ DISGUISES: dict[str, Any] = {
     "row objects": [{"x": x, "y": y, "value": value} for x, y, value in PLACED],
     "pixels as text": " ".join(map(str, PIXELS)),
     "SVG rectangles": RECTANGLES,
+    "boxes of colors with alpha": [[v, 255 - v, v // 2, 255] for v in PIXELS[:2000]],
+    "objects with boxes of colors": [{"bbox": [v, 255 - v, v // 2, 255]} for v in PIXELS[:2000]],
+    "boxes of gray levels": np.reshape(PIXELS, (-1, 4)).tolist(),
+    "truth values": [value > 128 for value in PIXELS * 4],
+    "links": [f"https://a.org/{n}{line}" for n in range(9) for line in LINES],
+    "names of the parts": {line[n : n + 8]: None for line in LINES for n in range(0, 76, 8)},
+    "outlines": {f"segmentation_{n}": PIXELS[:1000] for n in range(9)},
+    "dithered run lengths": {"size": [sum(DITHERED), 1], "counts": DITHERED},
 }
 KEYS = ("x", "counts", "segmentation", "keypoints", "landmarks", "caption", "bbox")
 
@@ -90,6 +100,31 @@ def test_a_picture_is_no_value_of_a_record(name: str, key: str) -> None:
     record = {"id": 1, key: DISGUISES[name], "inner": {key: DISGUISES[name]}}
     assert size_of(limits.record(record)) < 2 * MAX_TEXT
     assert limits.content.count_dropped() > 0
+
+
+PIECES = {
+    "base64": BASE64,
+    "pixels": PIXELS,
+    "truth values": DISGUISES["truth values"],
+    "colors": DISGUISES["colors"],
+    "boxes of colors with alpha": DISGUISES["boxes of colors with alpha"],
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_pieces_of_a_picture_share_the_limits_of_a_record(name: str) -> None:
+    whole = PIECES[name] * 4
+    step = 1 if name == "colors" else 60
+    record = {f"p{n}": whole[n : n + step] for n in range(0, len(whole), step)}
+    limits = Limits(())
+    kept = limits.record(record)
+    assert len(kept) < len(record)
+    assert size_of([*kept.values()]) < 8192 * 7  # truth values take seven characters each
+    pq.write_table(pa.Table.from_pylist([record] * 3), file := io.BytesIO())
+    rows = pq.read_table(io.BytesIO(rewritten(rewrite_table, file.getvalue()))).to_pylist()
+    assert len(rows) == 3
+    for row in rows:
+        assert sum(value is not None for value in row.values()) <= len(kept) + 1
 
 
 def rewritten(rewrite: Rewriter, data: bytes, name: str = "a", limits: Limits | None = None) -> Any:
@@ -137,7 +172,20 @@ HONEST: dict[str, dict[str, Any]] = {
     "landmarks": {"landmarks": [37 * n % 250 for n in range(136)]},
     "attributes": {f"attribute_{n}": n % 2 for n in range(150)},
     "several labels": {"labels": [n % 7 == 0 for n in range(600)]},
-    "a crowd": {"objects": {"bbox": [[1.5, 2, 3, 4]] * 700, "area": [1.5] * 700}},
+    "a crowd": {
+        "objects": {
+            "bbox": [[9.5 * (n % 30), 14 * (n // 30), 9.5, 13] for n in range(700)],
+            "area": [123.5] * 700,
+            "pose": [n % 3 for n in range(700)],
+            "category": ["person"] * 700,
+            "kind": ["/m/01g317"] * 700,
+        },
+        "width": 320,
+        "height": 330,
+    },
+    "boxes of corners": {"boxes": [[9 * n, 5 * n, 9 * n + 7, 5 * n + 9] for n in range(300)]},
+    "boxes of centers": {"boxes": [[n / 300, n / 400, 0.01, 0.02] for n in range(300)]},
+    "identifiers": {"ids": [f"{n:08x}-12ab-34cd-56ef-{n:012x}" for n in range(20)]},
     "a long caption": {"caption": "A man in a blue shirt rides a horse past the old barn. " * 40},
     "a German caption": {"caption": "Ein Mädchen spielt mit dem Hund im Garten. " * 40},
     "a Chinese caption": {"caption": "中文标签" * 500},

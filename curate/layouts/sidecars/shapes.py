@@ -7,27 +7,98 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from curate.layouts.sidecars.content import kind_of_key, words_of
 
 _BOX = frozenset({"bbox", "bboxes", "box", "boxes", "xyxy", "xywh"})
 _MAX_BOXES = 2000
+_FEW_BOXES = 16  # whose numbers show nothing
+MAX_COVERAGE = 32  # how often boxes cover their extent; 16×16 pixels read as boxes: more
+_MAX_OUTSIDE = 0.25  # of the width or height of an image
+_MAX_COORDINATE = 1e7
 _MAX_EMBEDDING = 16_384
+_RUNS = 16  # per square root of the area; a dithered photo has a hundred and more
+
+Size = tuple[float, float]
+"""Width and height of an image."""
 
 
-def count_boxes(value: Mapping[Any, Any]) -> int:
-    """Return the number of boxes that an object holds directly."""
+def is_box_key(key: str) -> bool:
+    """Return whether a key is one under which boxes are."""
+    return bool(words_of(key) & _BOX)
+
+
+def count_boxes(value: Mapping[Any, Any], size: Size | None = None) -> int:
+    """Return the number of boxes that an object holds directly.
+
+    Args:
+        value: the object.
+        size: size of the image, if it is known.
+    """
     count = 0
     for key, item in value.items():
         if isinstance(item, list) and isinstance(key, str) and words_of(key) & _BOX and item:
             nested = isinstance(item[0], list)
-            count = max(count, len(item) if nested and _are_boxes(item) else int(len(item) == 4))
+            count = max(count, len(item) if nested and are_boxes(item, size) else len(item) == 4)
     return count
 
 
-def _are_boxes(value: Sequence[Any]) -> bool:
-    return len(value) <= _MAX_BOXES and all(
+def are_boxes(value: Sequence[Any], size: Size | None = None) -> bool:
+    """Return whether lists of four numbers can be the boxes of one image.
+
+    More than a few must be corners (x0, y0, x1, y1 or y, x), a corner and a size, or a center
+    and a size, such that they have a width and a height, cover their extent a limited number of
+    times, and are within the image if its size is known. Pixels with four channels are not.
+
+    Args:
+        value: the lists.
+        size: size of the image; boxes in fractions of it fit any.
+    """
+    if len(value) > _MAX_BOXES or not all(
         isinstance(item, list) and len(item) == 4 and are_numbers(item) for item in value
-    )
+    ):
+        return False
+    if not all(abs(number) < _MAX_COORDINATE for item in value for number in item):
+        return False
+    if len(value) <= _FEW_BOXES:
+        return True
+    a, b, c, d = np.array(value, np.float64).T
+    corners = ((a, b, c, d), (a, b, a + c, b + d), (a - c / 2, b - d / 2, a + c / 2, b + d / 2))
+    return any(_can_be_corners(*each, size) for each in corners)
+
+
+def are_boxes_of_objects(value: Sequence[Any], size: Size | None = None) -> bool:
+    """Return whether the boxes that objects of a list have under a key can be those of one image.
+
+    Args:
+        value: items of a list; those that are not objects, and other values, are ignored.
+        size: size of the image, if it is known.
+    """
+    boxes: dict[str, list[Any]] = {}
+    for item in value:
+        for key, box in item.items() if isinstance(item, Mapping) else ():
+            if (
+                isinstance(box, list)
+                and len(box) == 4
+                and is_box_key(str(key))
+                and are_numbers(box)
+            ):
+                boxes.setdefault(str(key), []).append(box)
+    return all(are_boxes(each, size) for each in boxes.values())
+
+
+def _can_be_corners(x0: Any, y0: Any, x1: Any, y1: Any, size: Size | None) -> bool:
+    width, height = x1 - x0, y1 - y0
+    if min(width.min(), height.min()) < 0:
+        return False
+    left, top, right, bottom = x0.min(), y0.min(), x1.max(), y1.max()
+    if size is not None:
+        longest = max(size)  # boxes may be in the order y, x
+        low, high = -_MAX_OUTSIDE * longest, (1 + _MAX_OUTSIDE) * longest
+        if min(left, top) < low or max(right, bottom) > high:
+            return False
+    return bool((width * height).sum() <= MAX_COVERAGE * (right - left) * (bottom - top))
 
 
 def are_numbers(value: Sequence[Any]) -> bool:
@@ -35,19 +106,28 @@ def are_numbers(value: Sequence[Any]) -> bool:
     return all(type(item) is int or type(item) is float for item in value)
 
 
-def shape_of_lists(key: str, value: list[Any]) -> str:
-    """Return ``free`` for lists of lists of numbers in a known shape, ``spent`` for others."""
+def shape_of_lists(key: str, value: list[Any], size: Size | None = None) -> str:
+    """Return what lists of lists of numbers are; empty if they are not lists of numbers.
+
+    Args:
+        key: key under which they are.
+        value: the lists.
+        size: size of the image, if it is known.
+
+    Returns:
+        ``boxes``, ``known`` for another known shape, ``other`` for none.
+    """
     if not all(isinstance(item, list) and item and are_numbers(item) for item in value):
         return ""
     width = len(value[0]) if len({len(item) for item in value}) == 1 else 0
-    if width == 4 and words_of(key) & _BOX and len(value) <= _MAX_BOXES:
-        return "free"
+    if width == 4 and words_of(key) & _BOX and are_boxes(value, size):
+        return "boxes"
     if width in (2, 3) and is_known_shape(key, [number for item in value for number in item]):
-        return "free"
+        return "known"
     if is_matrix(value):
-        return "spent"
+        return "other"
     is_outlined = (is_known_shape(key, item) for item in value)
-    return "free" if width not in (1, 2, 3, 4) and all(is_outlined) else "spent"
+    return "known" if width not in (1, 2, 3, 4) and all(is_outlined) else "other"
 
 
 def is_matrix(value: Sequence[Any]) -> bool:
@@ -66,7 +146,7 @@ def is_known_shape(key: str, numbers: Sequence[float]) -> bool:
         numbers: integers or floats.
     """
     count = len(numbers)
-    if not all(math.isfinite(number) and abs(number) < 1 << 40 for number in numbers):
+    if not all(abs(number) < _MAX_COORDINATE for number in numbers):
         return False
     is_pose = count % 3 == 0 and 3 <= count <= 1500 and all(0 <= v <= 2 for v in numbers[2::3])
     if is_pose and (kind_of_key(key) == "landmarks" or max(numbers) > 2):
@@ -97,18 +177,23 @@ def is_outline(numbers: Sequence[float], is_polygon: bool = False) -> bool:
     return length <= limit * extent
 
 
-def is_run_lengths(value: Mapping[Any, Any]) -> bool:
-    """Return whether an object is a mask of COCO whose runs add up to its size."""
+def count_runs(value: Mapping[Any, Any]) -> int:
+    """Return the number of runs of a mask of COCO; 0 for objects that are not one.
+
+    Its runs add up to its size, and are as few as of regions; a dithered photo has many more.
+    """
     size, counts = value.get("size"), value.get("counts")
     if set(value) != {"size", "counts"} or not isinstance(size, list) or len(size) != 2:
-        return False
+        return 0
     if not all(type(side) is int and 0 < side < 1 << 24 for side in size):
-        return False
+        return 0
     if isinstance(counts, str):
         counts = list(_iter_runs(counts))
     if not isinstance(counts, list) or not all(type(run) is int and run >= 0 for run in counts):
-        return False
-    return sum(counts) == size[0] * size[1] and 0 not in counts[1:-1]
+        return 0
+    area = size[0] * size[1]
+    is_mask = sum(counts) == area and 0 not in counts[1:-1]
+    return len(counts) if is_mask and len(counts) <= _RUNS * math.sqrt(area) + _RUNS else 0
 
 
 def _iter_runs(text: str) -> Iterator[int]:

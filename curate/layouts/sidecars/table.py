@@ -10,7 +10,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from curate.core.errors import DataError
+from curate.layouts.sidecars.budget import Budget
 from curate.layouts.sidecars.content import kind_of_key
+from curate.layouts.sidecars.shapes import is_box_key
 from curate.layouts.sidecars.values import MAX_TEXT, Limits, is_text
 
 ROWS = 512
@@ -130,6 +132,7 @@ def limit_columns(batch: Any, limits: Limits, images: Collection[str] = ()) -> l
     """
     numbers = 0
     columns = []
+    budgets = _start_rows(batch, limits)
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if name in images:
             columns.append(_limit_paths(name, column, limits))
@@ -139,8 +142,21 @@ def limit_columns(batch: Any, limits: Limits, images: Collection[str] = ()) -> l
             if numbers > _MAX_COLUMNS:
                 columns.append(_drop_all(name, column, limits))
                 continue
-        columns.append(_limit_column(name, column, limits))
+        columns.append(_limit_column(name, column, limits, budgets))
     return columns
+
+
+def _start_rows(batch: Any, limits: Limits) -> list[Budget]:
+    """Return the budget of each row, with what its boxes allow."""
+    names = [name for name in batch.schema.names if name in ("width", "height") or is_box_key(name)]
+    if not any(map(is_box_key, names)):
+        return [Budget() for _ in range(len(batch))]
+    budgets = []
+    for row in batch.select(names).to_pylist():
+        limits.begin()
+        limits.allow_boxes(row)
+        budgets.append(limits.budget)
+    return budgets
 
 
 def _limit_paths(name: str, column: Any, limits: Limits) -> Any:
@@ -160,14 +176,16 @@ def _limit_paths(name: str, column: Any, limits: Limits) -> Any:
     return pa.StructArray.from_arrays(arrays, fields=list(column.type), mask=column.is_null())
 
 
-def _limit_column(name: str, column: Any, limits: Limits) -> Any:
+def _limit_column(name: str, column: Any, limits: Limits, budgets: list[Budget]) -> Any:
     import pyarrow as pa
 
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
-        return pa.ExtensionArray.from_storage(kind, _limit_column(name, column.storage, limits))
+        return pa.ExtensionArray.from_storage(
+            kind, _limit_column(name, column.storage, limits, budgets)
+        )
     if pa.types.is_dictionary(kind):
-        fresh = _limit_column(name, column.dictionary_decode(), limits).dictionary_encode()
+        fresh = _limit_column(name, column.dictionary_decode(), limits, budgets).dictionary_encode()
         indices = fresh.indices.cast(kind.index_type)
         return pa.DictionaryArray.from_arrays(indices, fresh.dictionary, ordered=kind.ordered)
     found = kind_of_key(name)
@@ -179,8 +197,7 @@ def _limit_column(name: str, column: Any, limits: Limits) -> Any:
         return column.take(pa.array(np.arange(len(column))))
     is_map = pa.types.is_map(kind)
     values, kept, changed = column.to_pylist(), [], False
-    for value in values:
-        limits.begin()
+    for value, limits.budget in zip(values, budgets, strict=True):
         plain = dict(value) if is_map and value is not None else value
         limited = limits.value(name, plain) if plain is not None else None
         same = limited == plain or (limited is not None and _has_nan(plain))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from curate.layouts.sidecars.budget import Budget, OverLimitError
 from curate.layouts.sidecars.content import (
     DROPPED_KINDS,
     MAX_KEY,
@@ -25,12 +26,17 @@ from curate.layouts.sidecars.content import (
     kinds_of_key,
 )
 from curate.layouts.sidecars.shapes import (
+    Size,
+    are_boxes,
+    are_boxes_of_objects,
+    are_numbers,
     count_boxes,
+    count_runs,
+    is_box_key,
     is_embedding,
     is_known_shape,
     is_matrix,
     is_plausible_embedding,
-    is_run_lengths,
     shape_of_lists,
 )
 
@@ -41,17 +47,13 @@ MAX_PROSE = 16_384
 MAX_URL = 2048
 
 _MAX_DEPTH = 32
-_NUMBERS, _LETTERS = 200, 2048  # of a record outside known shapes
-_PER_BOX = 16  # further numbers, and characters, for each box of a record
 _EMBEDDING = 64
+_ENCODED = 96  # characters without a space, most of them in irregular words
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_HEXADECIMAL = re.compile(r"[0-9a-f]{1,128}", re.IGNORECASE)
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _PLAIN = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal)
-
-
-class _OverLimitError(Exception):
-    pass
 
 
 class Limits:
@@ -74,8 +76,8 @@ class Limits:
         self.is_image = is_image
         self.content = Content()
         self._file = ""
-        self._numbers = self._letters = 0
-        self._shared: dict[str, tuple[int, int]] = {}
+        self.budget = Budget()
+        self._shared: dict[str, Budget] = {}
 
     def open(self, file: str) -> None:
         """Set the file to which the following records belong."""
@@ -102,7 +104,7 @@ class Limits:
         Args:
             scale: factor of the limits, for lists of class names.
         """
-        self._numbers, self._letters = _NUMBERS * scale, _LETTERS * scale
+        self.budget = Budget.scaled(scale)
 
     def record(self, value: Mapping[Any, Any], scale: int = 1) -> dict[Any, Any]:
         """Return a record (an image, an object, a row) without the values over the limits."""
@@ -111,10 +113,8 @@ class Limits:
 
     def shared(self, key: str, value: Any) -> Any:
         """Return an item of a list whose items share the limits of one record, or None."""
-        self._numbers, self._letters = self._shared.get(key, (_NUMBERS, _LETTERS))
-        kept = self._field(key, value, 0)[1]
-        self._shared[key] = self._numbers, self._letters
-        return kept
+        self.budget = self._shared.setdefault(key, Budget())
+        return self._field(key, value, 0)[1]
 
     def value(self, key: str, value: Any) -> Any:
         """Return a value of the record that was started, or None if it is over the limits."""
@@ -128,8 +128,8 @@ class Limits:
                 self.content.add(self._file, kind, "(text)", count)
 
     def _fields(self, value: Mapping[Any, Any]) -> dict[Any, Any]:
-        self._allow_boxes(value)
-        kept, boxes = {}, count_boxes(value)
+        boxes = self.allow_boxes(value)
+        kept = {}
         for name, item in value.items():
             present, item = self._field(name, item, boxes)
             if present:
@@ -138,63 +138,69 @@ class Limits:
 
     def _field(self, key: Any, value: Any, parallel: int) -> tuple[bool, Any]:
         """Return whether a field of a record is kept, and its value."""
-        before = self._numbers, self._letters
+        before = self.budget.save()
         try:
             return True, self._limit(key, value, parallel, 0)
-        except _OverLimitError:
-            self._numbers, self._letters = before
+        except OverLimitError:
+            self.budget.restore(before)
             self.drop(str(key)[:MAX_KEY])
             return False, None
 
     def _limit(self, key: Any, value: Any, parallel: int, depth: int) -> Any:
-        """Return a value within the limits; raises `_OverLimitError` otherwise."""
+        """Return a value within the limits; raises `OverLimitError` otherwise."""
         name = key if isinstance(key, str) else str(key)
         kind = kind_of_key(name)
         if self.drops(name):
             if value is None:
                 return None
-            raise _OverLimitError
+            raise OverLimitError
         if isinstance(value, str):
             return self._limit_text(name, value, kind)
         if value is None or isinstance(value, bool):
+            self.budget.spend(shapes=1)
             return value
         if isinstance(value, int | float):
             if isinstance(value, int) and abs(value) >= 1 << 64:
-                raise _OverLimitError
-            self._spend(1, 0)
+                raise OverLimitError
+            self.budget.spend(numbers=1)
             self.note(kind, name)
             return value
         if depth > _MAX_DEPTH:
-            raise _OverLimitError
+            raise OverLimitError
         if isinstance(value, Mapping):
             return self._limit_mapping(value, depth)
         if isinstance(value, list):
             return self._limit_list(name, value, kind, parallel, depth)
         if not isinstance(value, _PLAIN):
-            raise _OverLimitError  # bytes
-        self._spend(1, 0)
+            raise OverLimitError  # bytes
+        self.budget.spend(numbers=1)
         return value
 
     def _limit_text(self, key: str, value: str, kind: str | None) -> str:
         found = kind_of_text(value)
         if found in self.drop_keys or not is_text(value):
-            raise _OverLimitError
-        if found != "urls" and len(value) <= MAX_TEXT:
-            self._spend(0, 0 if is_prose(value) else len(value))
+            raise OverLimitError
+        if found == "urls" and URL.fullmatch(value):
+            self.budget.spend_once(value, links=len(value))
+        elif is_prose(value):
+            self.budget.spend_once(value, prose=len(value))
+        else:
+            self.budget.spend_once(value, letters=len(value))
         if value:
             self.note(kind if kind and found in (None, "text") else found, key)
         return value
 
     def _limit_mapping(self, value: Mapping[Any, Any], depth: int) -> Any:
-        if is_run_lengths(value):
+        if runs := count_runs(value):
+            self.budget.spend(shapes=runs)
             return value
-        self._allow_boxes(value)
-        kept, count = {}, count_boxes(value)
+        count = self.allow_boxes(value)
+        kept = {}
         for name, item in value.items():
             if isinstance(name, str):
                 if len(name) > MAX_KEY or _CONTROL.search(name):
-                    raise _OverLimitError
-                self._spend(0, len(name) // 8 if len(name) <= 24 else len(name))
+                    raise OverLimitError
+                self.budget.spend_once(name, letters=_cost_of_key(name))
             if self._is_dropped(name, item):
                 self.drop(str(name))
                 continue
@@ -215,25 +221,38 @@ class Limits:
     ) -> list[Any]:
         if not value:
             return value
-        if all(type(item) is int or type(item) is float for item in value):
+        if are_numbers(value):
+            if len(value) == 4 and is_box_key(key) and are_boxes([value], self.budget.size):
+                self.budget.spend(boxes=1)
+                return value
             if len(value) >= _EMBEDDING and len(value) != parallel and is_embedding(key, value):
                 kind = "embeddings"
                 if kind in self.drop_keys or not is_plausible_embedding(value):
-                    raise _OverLimitError
-            elif not is_known_shape(key, value):
-                self._spend(len(value), 0)
+                    raise OverLimitError
+            elif is_known_shape(key, value):
+                self.budget.spend(shapes=len(value))
+            elif len(value) == parallel and _are_codes(value):
+                self.budget.spend(numbers=-(-len(value) // 4))
+            else:
+                self.budget.spend(numbers=len(value))
             self.note(kind, key)
             return value
         if all(isinstance(item, str) for item in value):
-            total = sum(map(len, value))
-            if total > MAX_TEXT and len(value) > 1 and not is_prose(" ".join(value)):
-                return [self._limit_one(key, item, kind, total) for item in value]
+            plain = [item for item in dict.fromkeys(value) if not URL.fullmatch(item)]
+            total = sum(map(len, plain))
+            if max(MAX_TEXT, self.budget.letters) < total and not is_prose(" ".join(plain)):
+                raise OverLimitError  # its pieces may be words, one by one
             return [self._limit_text(key, item, kind) for item in value]
-        if shape := shape_of_lists(key, value):
+        if shape := shape_of_lists(key, value, self.budget.size):
             self.note(kind, key)
-            return value if shape == "free" else self._spent(value)
-        if is_matrix(value):
-            raise _OverLimitError
+            count = sum(map(len, value))
+            if shape == "boxes":
+                self.budget.spend(boxes=len(value))
+            else:
+                self.budget.spend(**{"shapes" if shape == "known" else "numbers": count})
+            return value
+        if is_matrix(value) or not are_boxes_of_objects(value, self.budget.size):
+            raise OverLimitError
         kept = []
         for item in value:
             if isinstance(item, Mapping):
@@ -242,26 +261,16 @@ class Limits:
                 kept.append(self._limit(key, item, 0, depth + 1))
         return kept
 
-    def _limit_one(self, key: str, item: str, kind: str | None, total: int) -> str:
-        """Return an item of a long list of short texts, each of which must be short or a URL."""
-        if not URL.fullmatch(item) and total > self._letters:
-            raise _OverLimitError
-        return self._limit_text(key, item, kind)
+    def allow_boxes(self, value: Mapping[Any, Any]) -> int:
+        """Allow what the boxes of an object have; returns their number.
 
-    def _spent(self, value: list[Any]) -> list[Any]:
-        self._spend(sum(map(len, value)), 0)
-        return value
-
-    def _spend(self, numbers: int, letters: int) -> None:
-        self._numbers -= numbers
-        self._letters -= letters
-        if self._numbers < 0 or self._letters < 0:
-            raise _OverLimitError
-
-    def _allow_boxes(self, value: Mapping[Any, Any]) -> None:
-        boxes = count_boxes(value)
-        self._numbers += _PER_BOX * boxes
-        self._letters += 8 * _PER_BOX * boxes
+        The outermost object with a width and a height states the size of the image.
+        """
+        if self.budget.size is None and not self.budget.allowed:
+            self.budget.size = _find_size(value)
+        count = count_boxes(value, self.budget.size)
+        self.budget.allow(count)
+        return count
 
     def note(self, kind: str | None, key: str, count: int = 1) -> None:
         """Count values that are kept."""
@@ -274,13 +283,40 @@ def is_text(value: str) -> bool:
     if _CONTROL.search(value):
         return False
     if len(value) <= MAX_TEXT:
-        return True
+        return not any(map(_is_encoded, value.split())) if len(value) > _ENCODED else True
     if len(value) <= MAX_URL and URL.fullmatch(value):
         return True
     return len(value) <= MAX_PROSE and is_prose(value)
 
 
+def _find_size(value: Mapping[Any, Any]) -> Size | None:
+    """Return the width and height that a record states, for lists of boxes in it, or None."""
+    width, height = value.get("width"), value.get("height")
+    if not are_numbers((width, height)):
+        return None
+    return (width, height) if 0 < width < 1e7 and 0 < height < 1e7 else None
+
+
+def _cost_of_key(key: str) -> int:
+    """Return the characters that a key counts as: few for a name of words and numbers."""
+    is_plain = len(key) <= 24 and measure_text(key)[2] == 0
+    return 1 + len(key) // 8 if is_plain else len(key)
+
+
+def _are_codes(value: Sequence[float]) -> bool:
+    """Return whether numbers are small, as of categories and attributes of boxes."""
+    return all(type(item) is int and 0 <= item < 16 for item in value)
+
+
 _PART = re.compile(r"[^\W_]+")
+
+
+def _is_encoded(token: str) -> bool:
+    """Return whether a text without spaces is longer than names are, and without words."""
+    if len(token) <= _ENCODED or URL.fullmatch(token) or _HEXADECIMAL.fullmatch(token):
+        return False
+    total, _, irregular = measure_text(token)
+    return irregular * 2 > total
 
 
 def is_prose(value: str) -> bool:

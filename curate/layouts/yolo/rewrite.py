@@ -9,12 +9,13 @@ from typing import BinaryIO
 from curate.core.documents import MAX_YAML
 from curate.core.errors import DataError
 from curate.layouts.annotations import iter_lines
-from curate.layouts.sidecars.shapes import is_outline
+from curate.layouts.sidecars.shapes import MAX_COVERAGE, is_outline
 from curate.layouts.sidecars.values import Limits, is_text
 from curate.layouts.yolo.config import load_mapping
 
 _MAX_LINES = 10_000
-_MAX_TOKEN = 32
+_MAX_TOKEN = 24
+_FEW_LINES = 64  # whose boxes may cover the image any number of times
 _CLASS = re.compile(r"\d{1,9}(?:\.0*)?|[^\W\d][\w-]{0,31}")
 _SCALE = 64  # of the limits, for class names
 
@@ -23,6 +24,8 @@ def rewrite_labels(
     file: BinaryIO, target: BinaryIO, name: str, limits: Limits, keypoints: int | None
 ) -> None:
     """Write the lines of a label file that are boxes, polygons or poses.
+
+    Boxes cover the image a limited number of times, as those of a crowd are small.
 
     Args:
         file: the label file.
@@ -34,9 +37,15 @@ def rewrite_labels(
     Raises:
         DataError: if a line is not UTF-8 text.
     """
+    covered = 0.0
     for number, (_, line) in enumerate(iter_lines(file, name)):
         words = line.split()
         if words and (number >= _MAX_LINES or not _is_label(words, keypoints)):
+            limits.drop("lines")
+            continue
+        if len(words) in (5, 6):
+            covered += abs(float(words[3]) * float(words[4]))
+        if number >= _FEW_LINES and covered > MAX_COVERAGE:
             limits.drop("lines")
             continue
         target.write(f"{' '.join(words)}\n".encode())
