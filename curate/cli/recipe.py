@@ -85,10 +85,17 @@ def _parse_option(text: str) -> tuple[str, Any]:
     return key, value
 
 
+_MAX_RECIPE = 1 << 20  # bytes
+
+
 def _load_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(_MAX_RECIPE + 1)
+        if len(data) > _MAX_RECIPE:
+            raise UsageError(f"--recipe {path} is larger than {_MAX_RECIPE >> 20} MB")
+        return tomllib.loads(data.decode())
     except OSError as error:
         raise UsageError(f"--recipe {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"--recipe {path} is not valid TOML: {error}") from None

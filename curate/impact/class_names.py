@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.core.documents import parse_json
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Classifier, Source
 from curate.report.text import imagenet_classes
@@ -19,6 +20,7 @@ from curate.report.text import imagenet_classes
 IMAGENET = "imagenet"
 """The model and the class names used for datasets whose categories are WordNet ids."""
 
+_MAX_BYTES = 16 << 20  # of a list of names
 _PROBE_SIDE = 64  # pixels of the gray image that shows how many scores a model returns
 
 
@@ -97,7 +99,11 @@ def load_classes(given: str) -> Classes:
     if given.isdecimal() and 0 < int(given) <= 1_000_000:
         return number_classes(int(given))
     try:
-        text = Path(given).read_text(encoding="utf-8-sig")
+        with Path(given).open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise DataError(f"the list of classes {given} is larger than {_MAX_BYTES >> 20} MB")
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise DataError(f"cannot read the list of classes {given}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -109,7 +115,7 @@ def load_classes(given: str) -> Classes:
         if not isinstance(name, str) or not name.strip():
             raise DataError(f"the list of classes {given} has an empty class at index {index}")
     if len(set(names)) < len(names):
-        duplicate = next(name for name in names if names.count(name) > 1)
+        duplicate = next(name for name, count in Counter(names).items() if count > 1)
         raise DataError(f"the list of classes {given} has the duplicate name {duplicate!r}")
     return Classes(tuple(names), are_named=True)
 
@@ -118,8 +124,8 @@ def _parse(text: str, given: str) -> list[Any]:
     if not text.lstrip().startswith("["):
         return text.rstrip("\n").split("\n") if text.strip() else []
     try:
-        names = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        names = parse_json(text.encode(), f"the list of classes {given}")
+    except ValueError as error:
         raise DataError(f"the list of classes {given} is not valid JSON: {error}") from None
     return list(names)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import zipfile
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 from curate.core.errors import DataError
 from curate.core.records import escape_unprintable
 from curate.layouts.faces.boxes import one_line
+from curate.storage.parquet import check_chunks, is_text
 
 ROWS = 1024
 """Images per batch."""
@@ -33,6 +35,11 @@ _PART = re.compile(r"part-[0-9]{5,}\.parquet")
 _NPY = ".npy"
 _MAX_ROW = 256 << 10
 """Maximum size of an image's values in an array, bytes: 65,536 classes of 32 bits."""
+_MAX_ITEMS = 50_000_000
+"""Maximum number of scores in a row group of Parquet: 50,000 images of 1,000 classes."""
+_MAX_CHUNK = 8 * _MAX_ITEMS
+_MAX_HEADER = 10_000  # bytes of a header of .npy, of which NumPy reads as many
+_MAX_NAME = 4096  # bytes of an id, a digest or the name of a class
 
 Array = npt.NDArray[Any]
 
@@ -210,13 +217,29 @@ def _described(path: Path) -> Iterator[None]:
 def _iter_parquet(path: Path, names: Sequence[str] | None) -> Iterator[dict[str, Any]]:
     with _described(path), pq.ParquetFile(path) as table:
         columns = choose_columns(table.schema_arrow.names, path)
-        for batch in table.iter_batches(ROWS, columns=list(names or columns)):
+        wanted = list(names or columns)
+        check_chunks(table.metadata, frozenset(wanted), str(path), _MAX_CHUNK, _MAX_ITEMS)
+        texts = [name for name in wanted if is_text(table.schema_arrow.field(name).type)]
+    # As dictionaries, a text that many rows repeat is in memory once.
+    with _described(path), pq.ParquetFile(path, read_dictionary=texts) as table:
+        for batch in table.iter_batches(ROWS, columns=wanted):
             if batch.num_rows:
                 named = zip(batch.schema.names, batch.columns, strict=True)
                 yield {name: _from_arrow(column, name, path) for name, column in named}
 
 
+def _check_texts(column: Any, name: str, path: Path) -> None:
+    """Refuse long texts, which a dictionary could repeat for every row."""
+    if pa.types.is_dictionary(column.type) and is_text(column.type.value_type):
+        longest = pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+        if longest > _MAX_NAME:
+            raise DataError(
+                f"{path} has a text of {longest:,} bytes in {name!r}; at most {_MAX_NAME:,}"
+            )
+
+
 def _from_arrow(column: Any, name: str, path: Path) -> Any:
+    _check_texts(column, name, path)
     if name == DIGEST:
         return column.cast(pa.string()).to_pylist()
     if column.null_count:
@@ -289,10 +312,15 @@ def _iter_npz(path: Path, names: Sequence[str] | None) -> Iterator[dict[str, Any
 def _open_member(name: str, file: IO[bytes], path: Path) -> _Member:
     """Read an array's header; arrays of Python objects could run code and are refused."""
     version = np.lib.format.read_magic(file)
+    length = file.read(2 if version == (1, 0) else 4)
+    size = int.from_bytes(length, "little")
+    if size > _MAX_HEADER:
+        raise DataError(f"{path} has a header of {size:,} bytes for {name!r}, which is too long")
+    header = io.BytesIO(length + file.read(size))
     if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(header)
     else:
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(header)
     if dtype.hasobject:
         raise DataError(f"{path} has {name!r} as Python objects; save text as a str array")
     expected = 2 if name in (DENSE, *LISTED) else 1

@@ -48,7 +48,7 @@ def iter_table_rows(
             if (not pa.types.is_nested(field.type) if columns is None else field.name in columns)
         ]
         rows = check_chunks(table.metadata, frozenset(wanted), name)
-        texts = [each for each in wanted if _is_text(schema.field(each).type)]
+        texts = [each for each in wanted if is_text(schema.field(each).type)]
     # As dictionaries, a text that many rows repeat is in memory once.
     with pq.ParquetFile(path, read_dictionary=texts) as table:
         for batch in table.iter_batches(batch_size=rows, columns=wanted):
@@ -57,8 +57,21 @@ def iter_table_rows(
                 yield dict(zip(batch.schema.names, row, strict=True))
 
 
-def check_chunks(footer: Any, wanted: frozenset[str], name: str) -> int:
+def check_chunks(
+    footer: Any,
+    wanted: frozenset[str],
+    name: str,
+    max_chunk: int = _MAX_CHUNK,
+    max_items: int = _MAX_ITEMS,
+) -> int:
     """Refuse columns that are too large; returns the number of rows to read at a time.
+
+    Args:
+        footer: metadata of the file.
+        wanted: columns that are read.
+        name: name of the file in messages.
+        max_chunk: maximum size of a column in a row group once decompressed, bytes.
+        max_items: maximum number of items of lists of a column in a row group.
 
     Raises:
         DataError: naming the column.
@@ -70,21 +83,50 @@ def check_chunks(footer: Any, wanted: frozenset[str], name: str) -> int:
             path = chunk.path_in_schema
             if path.partition(".")[0] not in wanted:
                 continue
-            if chunk.total_uncompressed_size > _MAX_CHUNK:
+            if chunk.total_uncompressed_size > max_chunk:
                 size = chunk.total_uncompressed_size >> 20
                 raise DataError(
                     f"{name}: column {path!a} has {size:,} MB in one row group, and at most "
-                    f"{_MAX_CHUNK >> 20} MB are read; write smaller row groups"
+                    f"{max_chunk >> 20} MB are read; write smaller row groups"
                 )
             if "." in path:
-                if chunk.num_values > _MAX_ITEMS:
+                if chunk.num_values > max_items:
                     raise DataError(
                         f"{name}: column {path!a} has {chunk.num_values:,} items in one row group, "
-                        f"and at most {_MAX_ITEMS:,} are read; write smaller row groups"
+                        f"and at most {max_items:,} are read; write smaller row groups"
                     )
                 if chunk.physical_type == "BYTE_ARRAY":
                     nested = max(nested, chunk.total_uncompressed_size)
     return max(16, min(_ROWS, _NESTED_TEXT // nested))
+
+
+def check_texts(file: Any, schema: Any, name: str, max_bytes: int) -> None:
+    """Refuse long texts in columns that are not nested, which a dictionary repeats for every row.
+
+    Args:
+        file: the open file; its position is kept.
+        schema: its Arrow schema.
+        name: name of the file in messages.
+        max_bytes: maximum length of a text.
+
+    Raises:
+        DataError: naming the column.
+    """
+    texts = [field.name for field in schema if is_text(field.type)]
+    position = file.tell()
+    # As dictionaries, a text that many rows repeat is in memory once.
+    table = pq.ParquetFile(file, read_dictionary=texts, pre_buffer=False)
+    for text in texts:
+        for batch in table.iter_batches(_ROWS, columns=[text], use_threads=False):
+            for column in batch.columns:
+                values = column.dictionary if pa.types.is_dictionary(column.type) else column
+                longest = pc.max(pc.binary_length(values)).as_py() or 0
+                if longest > max_bytes:
+                    raise DataError(
+                        f"{name}: the column {text!a} has a value of {longest:,} bytes; at most "
+                        f"{max_bytes:,} are read"
+                    )
+    file.seek(position)
 
 
 def _load_column(column: Any, name: str) -> list[Any]:
@@ -93,13 +135,14 @@ def _load_column(column: Any, name: str) -> list[Any]:
         return list(column.to_pylist())
     used = column.indices.unique().drop_null()
     texts = column.dictionary.take(used)
-    if _is_text(texts.type) and max(pc.binary_length(texts).to_pylist(), default=0) > (_MAX_TEXT):
+    if is_text(texts.type) and max(pc.binary_length(texts).to_pylist(), default=0) > (_MAX_TEXT):
         raise DataError(f"{name} has a text of more than {_MAX_TEXT >> 20} MB, which is too long")
     values = dict(zip(used.to_pylist(), texts.to_pylist(), strict=True))
     return [None if index is None else values[index] for index in column.indices.to_pylist()]
 
 
-def _is_text(kind: Any) -> bool:
+def is_text(kind: Any) -> bool:
+    """Return whether a type is of texts or bytes of any length."""
     return any(
         holds(kind)
         for holds in (

@@ -164,12 +164,19 @@ def _iter_compared(images: ImagePairs, classifier: Classifier, watch: Watch) -> 
             yield entry, each.change, each.is_changed
 
 
+_MAX_LIST = 64 << 20  # bytes of a list of ids
+
+
 def _select_listed(images: ImagePairs, path: Path) -> Selected:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with path.open("rb") as file:
+            data = file.read(_MAX_LIST + 1)
+        lines = data.decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise DataError(f"cannot read {path}: {why}") from None
+    if len(data) > _MAX_LIST:
+        raise DataError(f"{path} is larger than {_MAX_LIST >> 20} MB; list fewer ids")
     wanted = dict.fromkeys(line.strip() for line in lines if line.strip())
     if not wanted:
         raise DataError(f"{path} lists no id; write one per line")

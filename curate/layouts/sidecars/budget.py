@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from curate.layouts.sidecars.shapes import Size
+from curate.layouts.sidecars.shapes import Size, are_boxes
+
+_EXAMINED = 32  # boxes of objects after which all are examined together
 
 
 class OverLimitError(Exception):
@@ -25,6 +28,7 @@ class Budget:
         allowed: boxes that have allowed further values.
         size: size of the image, if the record contains it.
         seen: keys and texts that were counted.
+        singles: boxes that objects have, one each.
     """
 
     numbers: int = 200
@@ -36,6 +40,7 @@ class Budget:
     allowed: int = 0
     size: Size | None = None
     seen: dict[str, None] = field(default_factory=dict)
+    singles: list[list[Any]] = field(default_factory=list)
 
     @classmethod
     def scaled(cls, scale: int) -> Budget:
@@ -82,14 +87,22 @@ class Budget:
             self.spend(letters=letters, prose=prose, links=links)
             self.seen[text] = None
 
+    def spend_box(self, box: list[Any]) -> None:
+        """Subtract the box of an object; all together must be plausible as those of an image."""
+        self.spend(boxes=1)
+        self.singles.append(box)
+        if len(self.singles) % _EXAMINED == 0 and not are_boxes(self.singles, self.size):
+            raise OverLimitError
+
     def save(self) -> tuple[int, ...]:
         """Return a copy for `restore`."""
         left = self.numbers, self.shapes, self.letters, self.prose, self.links, self.boxes
-        return *left, self.allowed, len(self.seen)
+        return *left, self.allowed, len(self.singles), len(self.seen)
 
     def restore(self, saved: tuple[int, ...]) -> None:
         """Undo what was subtracted since `save`, for a value that is dropped."""
-        *left, self.allowed, count = saved
+        *left, self.allowed, boxes, count = saved
+        del self.singles[boxes:]
         self.numbers, self.shapes, self.letters, self.prose, self.links, self.boxes = left
         while len(self.seen) > count:
             self.seen.popitem()

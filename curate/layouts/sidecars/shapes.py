@@ -14,7 +14,7 @@ from curate.layouts.sidecars.content import kind_of_key, words_of
 _BOX = frozenset({"bbox", "bboxes", "box", "boxes", "xyxy", "xywh"})
 _MAX_BOXES = 2000
 _FEW_BOXES = 16  # whose numbers show nothing
-MAX_COVERAGE = 32  # how often boxes cover their extent; 16×16 pixels read as boxes: more
+MAX_COVERAGE = 16  # how often boxes cover their extent; 12×12 pixels read as boxes: more
 _MAX_OUTSIDE = 0.25  # of the width or height of an image
 _MAX_COORDINATE = 1e7
 _MAX_EMBEDDING = 16_384
@@ -66,26 +66,6 @@ def are_boxes(value: Sequence[Any], size: Size | None = None) -> bool:
     a, b, c, d = np.array(value, np.float64).T
     corners = ((a, b, c, d), (a, b, a + c, b + d), (a - c / 2, b - d / 2, a + c / 2, b + d / 2))
     return any(_can_be_corners(*each, size) for each in corners)
-
-
-def are_boxes_of_objects(value: Sequence[Any], size: Size | None = None) -> bool:
-    """Return whether the boxes that objects of a list have under a key can be those of one image.
-
-    Args:
-        value: items of a list; those that are not objects, and other values, are ignored.
-        size: size of the image, if it is known.
-    """
-    boxes: dict[str, list[Any]] = {}
-    for item in value:
-        for key, box in item.items() if isinstance(item, Mapping) else ():
-            if (
-                isinstance(box, list)
-                and len(box) == 4
-                and is_box_key(str(key))
-                and are_numbers(box)
-            ):
-                boxes.setdefault(str(key), []).append(box)
-    return all(are_boxes(each, size) for each in boxes.values())
 
 
 def _can_be_corners(x0: Any, y0: Any, x1: Any, y1: Any, size: Size | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -19,6 +20,7 @@ ROWS = 512
 """Rows limited together."""
 
 _REWRITTEN = 1 << 14  # rows of a row group
+_MAX_BYTES = 256 << 10  # of a text, which is in memory once for each of `ROWS`
 _MAX_COLUMNS = 200  # of numbers; an image of 16 × 16 pixels spread over columns has 256
 _MAX_NAME = 128
 _SCALE = 64  # of the limits for the metadata, which name classes
@@ -36,7 +38,7 @@ def rewrite_table(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -
         DataError: if it is not valid Parquet.
     """
     with _clear_errors(name):
-        _rewrite(file, target, limits)
+        _rewrite(file, target, name, limits)
 
 
 def check_table(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
@@ -47,8 +49,13 @@ def check_table(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> 
     """
     import pyarrow.parquet as pq
 
+    from curate.storage.parquet import check_chunks, check_texts
+
     with _clear_errors(name):
-        for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(ROWS, use_threads=False):
+        table = pq.ParquetFile(file, pre_buffer=False)
+        rows = check_chunks(table.metadata, frozenset(table.schema_arrow.names), name)
+        check_texts(file, table.schema_arrow, name, _MAX_BYTES)
+        for batch in table.iter_batches(min(rows, ROWS), use_threads=False):
             limit_columns(batch, limits)
 
 
@@ -65,21 +72,28 @@ def _clear_errors(name: str) -> Iterator[None]:
         raise DataError(f"{name} is not a readable Parquet file ({line})") from None
 
 
-def _rewrite(file: BinaryIO, target: BinaryIO, limits: Limits) -> None:
+def _rewrite(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from curate.storage.parquet import check_chunks, check_texts
+
     table = pq.ParquetFile(file, pre_buffer=False)
+    rows = min(ROWS, check_chunks(table.metadata, frozenset(table.schema_arrow.names), name))
+    check_texts(file, table.schema_arrow, name, _MAX_BYTES)
     groups = table.metadata.num_row_groups
     schema = limit_schema(table.schema_arrow, limits)
     codec = table.metadata.row_group(0).column(0).compression if groups and len(schema) else "NONE"
     codec = "NONE" if codec == "UNCOMPRESSED" else codec
     with pq.ParquetWriter(target, schema, compression=codec) as writer:
         for number in range(groups):
-            batches = table.iter_batches(_REWRITTEN, row_groups=[number], use_threads=False)
-            for batch in batches:
-                columns = limit_columns(batch, limits)
-                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+            batches = table.iter_batches(rows, row_groups=[number], use_threads=False)
+            limited = (
+                pa.RecordBatch.from_arrays(limit_columns(batch, limits), schema=schema)
+                for batch in batches
+            )
+            while some := list(islice(limited, -(-_REWRITTEN // rows))):
+                writer.write_table(pa.Table.from_batches(some), _REWRITTEN)
 
 
 def limit_schema(schema: Any, limits: Limits, images: Collection[str] = ()) -> Any:

@@ -28,7 +28,6 @@ from curate.layouts.sidecars.content import (
 from curate.layouts.sidecars.shapes import (
     Size,
     are_boxes,
-    are_boxes_of_objects,
     are_numbers,
     count_boxes,
     count_runs,
@@ -157,7 +156,7 @@ class Limits:
         if isinstance(value, str):
             return self._limit_text(name, value, kind)
         if value is None or isinstance(value, bool):
-            self.budget.spend(shapes=1)
+            self.budget.spend(shapes=10)
             return value
         if isinstance(value, int | float):
             if isinstance(value, int) and abs(value) >= 1 << 64:
@@ -223,7 +222,7 @@ class Limits:
             return value
         if are_numbers(value):
             if len(value) == 4 and is_box_key(key) and are_boxes([value], self.budget.size):
-                self.budget.spend(boxes=1)
+                self.budget.spend_box(value)
                 return value
             if len(value) >= _EMBEDDING and len(value) != parallel and is_embedding(key, value):
                 kind = "embeddings"
@@ -251,7 +250,7 @@ class Limits:
             else:
                 self.budget.spend(**{"shapes" if shape == "known" else "numbers": count})
             return value
-        if is_matrix(value) or not are_boxes_of_objects(value, self.budget.size):
+        if is_matrix(value):
             raise OverLimitError
         kept = []
         for item in value:
@@ -280,13 +279,13 @@ class Limits:
 
 def is_text(value: str) -> bool:
     """Return whether a text is within the limits: short, a URL, or prose."""
-    if _CONTROL.search(value):
+    if len(value) > MAX_PROSE or _CONTROL.search(value):
         return False
     if len(value) <= MAX_TEXT:
         return not any(map(_is_encoded, value.split())) if len(value) > _ENCODED else True
     if len(value) <= MAX_URL and URL.fullmatch(value):
         return True
-    return len(value) <= MAX_PROSE and is_prose(value)
+    return is_prose(value)
 
 
 def _find_size(value: Mapping[Any, Any]) -> Size | None:

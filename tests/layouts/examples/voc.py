@@ -21,6 +21,7 @@ from tests.layouts.examples.example import (
 
 YEAR = "VOCdevkit/VOC2012"
 XML = f"{YEAR}/Annotations/2007_000027.xml"
+LABEL = f"{YEAR}/Annotations/2007_000032.xml"  # of an image without segmentations
 TRAIN = f"{YEAR}/ImageSets/Main/train.txt"
 CLASSES = f"{YEAR}/SegmentationClass/2007_000027.png"
 OBJECTS = f"{YEAR}/SegmentationObject/2007_000027.png"
@@ -116,15 +117,15 @@ EXAMPLE = Example(
     columns=("category", "difficult"),
     load=load,
     malformed={
-        "cut off": (cut(XML), r"2007_000027\.xml is not well-formed XML"),
-        "empty": (add(XML, ""), "is not well-formed XML"),
-        "a document type": (add(XML, BOMB), "has a document type"),
-        "another root": (add(XML, "<a></a>"), "<a> found where"),
-        "no name": (replace(XML, "<filename>2007_000027.jpg</filename>", ""), "names no file"),
-        "no size": (replace(XML, "<width>48</width>", ""), "annotation/size/width is ''"),
-        "a size of words": (replace(XML, ">48<", ">wide<"), "expected an integer"),
-        "escapes": (replace(XML, ">2007_000027.jpg", ">../x.jpg"), "leaves its folder"),
-        "absolute": (replace(XML, ">2007_000027.jpg", ">/home/x.jpg"), "relative to the dataset"),
+        "cut off": (cut(LABEL), r"2007_000032\.xml is not well-formed XML"),
+        "empty": (add(LABEL, ""), "is not well-formed XML"),
+        "a document type": (add(LABEL, BOMB), "has a document type"),
+        "another root": (add(LABEL, "<a></a>"), "<a> found where"),
+        "no name": (replace(LABEL, "<filename>2007_000032.png</filename>", ""), "names no file"),
+        "no size": (replace(LABEL, "<width>40</width>", ""), "annotation/size/width is ''"),
+        "a size of words": (replace(LABEL, ">40<", ">wide<"), "expected an integer"),
+        "escapes": (replace(LABEL, ">2007_000032.png", ">../x.jpg"), "leaves its folder"),
+        "absolute": (replace(LABEL, ">2007_000032.png", ">/home/x.jpg"), "relative to the dataset"),
         "a list that escapes": (replace(TRAIN, "2007_000032", "../x"), "line 2.*leaves its folder"),
         "a list with a name twice": (
             replace(TRAIN, "2007_000032", "2007_000027"),
