@@ -426,6 +426,15 @@ def test_bytes_between_the_pages_of_a_table_are_not_written() -> None:
     assert JPEG[:50] not in rewritten(rewrite_table, hidden)
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.binary()])
+def test_a_long_value_that_many_rows_repeat_is_refused(kind: pa.DataType) -> None:
+    value = pa.array(["A" * 300_000]).cast(kind)
+    repeated = pa.DictionaryArray.from_arrays(pa.array([0] * 5000, pa.int32()), value)
+    pq.write_table(pa.table({"x": repeated}), file := io.BytesIO(), store_schema=False)
+    with pytest.raises(DataError, match="the column 'x' has a value of 300,000 bytes"):
+        rewritten(rewrite_table, file.getvalue())
+
+
 def test_metadata_of_tables_that_are_no_schema_are_not_written() -> None:
     schema = pa.schema([pa.field("x", pa.int64(), metadata={"t": BASE64})], {"picture": BASE64})
     pq.write_table(schema.empty_table(), file := io.BytesIO())
