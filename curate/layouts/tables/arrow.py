@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError
 from curate.layouts.access.folder import Folder
 from curate.layouts.sidecars.table import ROWS
@@ -81,8 +82,9 @@ class ArrowDataset(TableLayout):
         if self.folder.info(path) is None:
             raise DataError(f"{path!r} is not in {self.folder.name}; save the dataset again")
         try:
-            value = json.loads(self.folder.read(path))
-        except (ValueError, RecursionError):
+            with self.folder.open(path) as file:
+                value = parse_json(file.read(MAX_JSON + 1), path)
+        except ValueError:
             value = None
         if not isinstance(value, dict):
             raise DataError(f"{path!r} is not a JSON object; save the dataset again")
@@ -142,10 +144,46 @@ class ArrowTable:
         return pa.ipc.open_stream(self._file)
 
     def _iter_batches(self) -> Iterator[Any]:
-        for batch in self._open():
+        self._file.seek(0)
+        messages = pa.ipc.MessageReader.open_stream(self._file)
+        schema = pa.ipc.read_schema(messages.read_next_message())
+        for message in messages:
+            try:
+                compressed = _is_compressed(message.metadata.to_pybytes())
+            except struct.error:
+                raise pa.ArrowInvalid("a message is damaged") from None
+            if compressed:  # could expand to any size
+                raise pa.ArrowInvalid("its buffers are compressed; save it without compression")
+            batch = pa.ipc.read_record_batch(message, schema)
             # Offsets in a corrupt stream could point anywhere in memory.
             batch.validate(full=True)
             yield batch
+
+
+def _is_compressed(metadata: bytes) -> bool:
+    """Return whether the buffers of a record batch are compressed, by its FlatBuffers message.
+
+    Field 2 of ``Message`` is the header; field 3 of ``RecordBatch`` describes the compression.
+    """
+    header = _follow(metadata, _field(metadata, _unsigned(metadata, 0), 2))
+    return _field(metadata, header, 3) != 0
+
+
+def _field(data: bytes, table: int, number: int) -> int:
+    """Return the offset of a field of a FlatBuffers table, or 0 if it is absent."""
+    vtable = table - struct.unpack_from("<i", data, table)[0]
+    entry = 4 + 2 * number
+    (size,) = struct.unpack_from("<H", data, vtable)
+    offset = struct.unpack_from("<H", data, vtable + entry)[0] if entry < size else 0
+    return table + offset if offset else 0
+
+
+def _follow(data: bytes, offset: int) -> int:
+    return offset + _unsigned(data, offset)
+
+
+def _unsigned(data: bytes, offset: int) -> int:
+    return int(struct.unpack_from("<I", data, offset)[0])
 
 
 def _list(value: Any, path: str) -> list[Any]:

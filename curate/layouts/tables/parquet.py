@@ -88,7 +88,7 @@ class ParquetTable:
         images = any(mentions_images(self.schema.field(name).type) for name in columns)
         for number in range(self.group_of(start), len(self._ends)):
             group = self._metadata.row_group(number)
-            size = rows_at_a_time(group.total_byte_size, group.num_rows) if images else ROWS
+            size = rows_at_a_time(_bytes_of(group), group.num_rows) if images else ROWS
             first = self._ends[number] - group.num_rows
             batches = self._parquet.iter_batches(
                 batch_size=size, row_groups=[number], columns=list(columns), use_threads=False
@@ -133,6 +133,22 @@ class ParquetTable:
     def _paths(self) -> list[str]:
         schema = self._metadata.schema
         return [schema.column(number).path for number in range(len(schema))]
+
+
+_EXPANDING = 8  # times the compressed size; JPEG files are hardly compressed
+
+
+def _bytes_of(group: Any) -> int:
+    """Return the bytes of all rows of a row group.
+
+    A dictionary may have one large value that every row repeats.
+    """
+    size = int(group.total_byte_size)
+    for chunk in map(group.column, range(group.num_columns)):
+        expands = chunk.total_uncompressed_size > _EXPANDING * max(chunk.total_compressed_size, 1)
+        if expands and chunk.physical_type == "BYTE_ARRAY" and _has_dictionary(chunk):
+            size += chunk.total_uncompressed_size * group.num_rows
+    return size
 
 
 def _is_parquet(path: str) -> bool:
