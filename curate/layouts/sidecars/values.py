@@ -290,10 +290,10 @@ def is_text(value: str) -> bool:
 
 def _find_size(value: Mapping[Any, Any]) -> Size | None:
     """Return the width and height that a record states, for lists of boxes in it, or None."""
-    width, height = value.get("width"), value.get("height")
-    if not are_numbers((width, height)):
+    sides: list[Any] = [value.get("width"), value.get("height")]
+    if not are_numbers(sides) or not all(0 < side < 1e7 for side in sides):
         return None
-    return (width, height) if 0 < width < 1e7 and 0 < height < 1e7 else None
+    return sides[0], sides[1]
 
 
 def _cost_of_key(key: str) -> int:
