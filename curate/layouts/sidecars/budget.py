@@ -46,7 +46,14 @@ class Budget:
     def scaled(cls, scale: int) -> Budget:
         """Return the budget of a list of class names, larger by a factor."""
         plain = cls()
-        return cls(plain.numbers * scale, plain.shapes, plain.letters * scale, plain.prose * scale)
+        return cls(
+            numbers=plain.numbers * scale,
+            shapes=plain.shapes * scale,
+            letters=2 * plain.letters * scale if scale > 1 else plain.letters,
+            prose=plain.prose * scale,
+            links=plain.links * scale,
+            boxes=plain.boxes * scale,
+        )
 
     def allow(self, boxes: int) -> None:
         """Allow what objects with boxes have: attributes, labels and masks.
