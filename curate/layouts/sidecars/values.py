@@ -51,6 +51,7 @@ _ENCODED = 96  # characters without a space, most of them in irregular words
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _HEXADECIMAL = re.compile(r"[0-9a-f]{1,128}", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}$")
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _PLAIN = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal)
 
@@ -314,6 +315,8 @@ def _is_encoded(token: str) -> bool:
     """Return whether a text without spaces is longer than names are, and without words."""
     if len(token) <= _ENCODED or URL.fullmatch(token) or _HEXADECIMAL.fullmatch(token):
         return False
+    if suffix := _SUFFIX.search(token):  # a path, of which each name may be a digest
+        return any(map(_is_encoded, token[: suffix.start()].split("/")))
     total, _, irregular = measure_text(token)
     return irregular * 2 > total
 
