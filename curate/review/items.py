@@ -166,9 +166,10 @@ class Items:
     def bar(self, number: int, note: str) -> None:
         """Record why an image cannot be reviewed, and remove it from the queue."""
         with self._lock:
+            self.not_shown += len(self._rows(_UNDECIDED, number))
             self._rows("UPDATE items SET note = ? WHERE number = ?", note, number)
-            closed = [self._close(key, number) for key in self._opened]
-            self.not_shown += any(closed)
+            for key in self._opened:
+                self._close(key, number)
 
     def answer(self, number: int, reviewer: str) -> Answer:
         """The last decision about an image, of this reviewer alone if the review is blind."""
@@ -240,18 +241,19 @@ class Items:
             if key not in self._opened:
                 self._opened[key] = self._table.execute(_OPEN_ALL, (key,)).rowcount
 
-    def _close(self, key: str, number: int) -> bool:
-        """Whether the image was open."""
+    def _close(self, key: str, number: int) -> None:
         sql = "DELETE FROM open WHERE reviewer = ? AND number = ?"
-        closed = self._table.execute(sql, (key, number)).rowcount
-        self._opened[key] -= closed
-        return closed > 0
+        self._opened[key] -= self._table.execute(sql, (key, number)).rowcount
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:
         with self._lock:
             return self._table.execute(sql, values).fetchall()
 
 
+_UNDECIDED = (
+    "SELECT 1 FROM items WHERE number = ? AND note IS NULL AND NOT EXISTS "
+    "(SELECT 1 FROM answers WHERE answers.number = items.number AND decision IS NOT NULL)"
+)
 _OPEN_ALL = "INSERT INTO open SELECT ?, number, NULL, NULL FROM items WHERE note IS NULL"
 _NEXT = (
     "SELECT open.number FROM open JOIN items ON items.number = open.number "
