@@ -145,11 +145,18 @@ def _propagated(source: str, session: Session, options: dict[str, Any]) -> Itera
         )
     from curate.duplicates.propagate import propagate_boxes
     from curate.duplicates.run import SearchOptions
+    from curate.pipeline.progress import make_notifier, show_steps
+    from curate.pipeline.session import Step
 
     with tempfile.TemporaryDirectory(prefix="curate-faces-") as folder:
         table = Path(folder) / "faces.parquet"
-        done = propagate_boxes(source, session.faces, table, SearchOptions(layout=session.layout))
-        session.notify(done.to_text())
+        search = SearchOptions(layout=session.layout)
+        with show_steps(options["quiet"]) as show:
+            done = propagate_boxes(
+                source, session.faces, table, search,
+                lambda count: show(Step("looking for near-duplicates", "images", count, None)),
+            )  # fmt: skip
+        make_notifier(options["quiet"])(done.to_text())
         yield dataclasses.replace(session, faces=table)
 
 

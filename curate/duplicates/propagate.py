@@ -94,7 +94,10 @@ def _is_whole(found: Path) -> bool:
 
 
 def _propagate(search: Search, found: Path) -> dict[str, list[Face]]:
-    """Boxes that images get from their copies, by id; only images with copies are in memory."""
+    """Boxes that images get from their copies, by id; only images with copies are in memory.
+
+    Boxes are passed on until nothing is added, since copies of copies need not be near.
+    """
     stored = {}
     for edge in search.iter_edges():
         for number in (edge.a, edge.b):
@@ -106,15 +109,20 @@ def _propagate(search: Search, found: Path) -> dict[str, list[Face]]:
     wanted = {row[0] for row in stored.values()}
     known = {e.id: e.faces for e in iter_faces(found) if e.reason is None and e.id in wanted}
     added: dict[str, list[Face]] = defaultdict(list)
-    for edge in search.iter_edges():
-        for a, b in ((stored[edge.a], stored[edge.b]), (stored[edge.b], stored[edge.a])):
-            if a[0] not in known or b[0] not in known:
-                continue
-            for face in known[a[0]]:
-                box = _map(face.box, a[1:], b[1:], edge.mirrored)
-                have = [*known[b[0]], *added[b[0]]]
-                if not box.is_empty and all(covered(box, f.box) < _HIDDEN for f in have):
-                    added[b[0]].append(replace(face, box=box, detectors=_name(face), frames=(0,)))
+    is_complete = False
+    while not is_complete:
+        is_complete = True
+        for edge in search.iter_edges():
+            for a, b in ((stored[edge.a], stored[edge.b]), (stored[edge.b], stored[edge.a])):
+                if a[0] not in known or b[0] not in known:
+                    continue
+                for face in [*known[a[0]], *added[a[0]]]:
+                    box = _map(face.box, a[1:], b[1:], edge.mirrored)
+                    have = [*known[b[0]], *added[b[0]]]
+                    if not box.is_empty and all(covered(box, f.box) < _HIDDEN for f in have):
+                        more = replace(face, box=box, detectors=_name(face), frames=(0,))
+                        added[b[0]].append(more)
+                        is_complete = False
     return {name: faces for name, faces in added.items() if faces}
 
 

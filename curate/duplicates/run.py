@@ -312,8 +312,9 @@ class Search:
         return np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
 
     def iter_edges(self) -> Iterator[Edge]:
-        """Every verified edge."""
-        for a, b, mirrored in self.table.execute("SELECT DISTINCT a, b, mirrored FROM edges"):
+        """Every verified edge, in order."""
+        edges = "SELECT DISTINCT a, b, mirrored FROM edges ORDER BY a, b, mirrored"
+        for a, b, mirrored in self.table.execute(edges):
             yield Edge(a, b, bool(mirrored))
 
     def report(self) -> Duplicates:

@@ -444,6 +444,25 @@ def test_a_sample_shows_its_bound(page: Page, serve: Serve, tmp_path: Path) -> N
     assert served.state.bound["accepted"]
 
 
+def test_an_image_that_cannot_be_shown_is_counted_at_the_end(
+    page: Page, serve: Serve, tmp_path: Path
+) -> None:
+    folder = tmp_path / "two"
+    folder.mkdir()
+    Image.new("RGB", (60, 40)).save(folder / "a.png")
+    (folder / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    served = serve(folder, folder=tmp_path / "two.sample", sample=Target(at_most=0.1))
+    page.open(served.address)
+    page.wait(lambda: page.text("name") == "a.png")
+    page.keys(" ")
+    page.wait(lambda: "All others are decided; 1 image could not be shown" in page.text("empty"))
+    page.wait(lambda: page.text("count") == "1 of 2")
+    served.stop()  # type: ignore[attr-defined]
+    said = served.state.to_text()
+    assert "1 of 2 images decided" in said
+    assert "1 image could not be shown, so no bound can be stated" in said
+
+
 def test_a_wrong_token_shows_one_line(page: Page, serve: Serve) -> None:
     served = serve()
     page.browser.get(served.address[:-4] + "xxxx")
