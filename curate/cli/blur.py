@@ -148,7 +148,10 @@ def _propagated(source: str, session: Session, options: dict[str, Any]) -> Itera
 
     with tempfile.TemporaryDirectory(prefix="curate-faces-") as folder:
         table = Path(folder) / "faces.parquet"
-        done = propagate_boxes(source, session.faces, table, SearchOptions(layout=session.layout))
+        done = propagate_boxes(
+            source, session.faces, table, SearchOptions(layout=session.layout),
+            quiet=options["quiet"],
+        )  # fmt: skip
         session.notify(done.to_text())
         yield dataclasses.replace(session, faces=table)
 

@@ -144,10 +144,15 @@ def test_boxes_are_propagated_to_every_copy(dataset: Path, faces: Path, tmp_path
     assert curate.find_duplicates(dataset, tmp_path / "out").to_dict()["unblurred"] == []
 
 
-def test_propagating_twice_adds_nothing(dataset: Path, faces: Path, tmp_path: Path) -> None:
+def test_propagating_twice_adds_nothing_and_shows_progress(
+    dataset: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     curate.propagate_boxes(dataset, faces, tmp_path / "one.parquet")
-    again = curate.propagate_boxes(dataset, tmp_path / "one.parquet", tmp_path / "two.parquet")
+    assert "reading: " in capsys.readouterr().err
+    one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
+    again = curate.propagate_boxes(dataset, one, two, quiet=True)
     assert again.faces == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_other_files_of_faces_are_refused(dataset: Path, tmp_path: Path) -> None:
