@@ -145,17 +145,14 @@ def _propagated(source: str, session: Session, options: dict[str, Any]) -> Itera
         )
     from curate.duplicates.propagate import propagate_boxes
     from curate.duplicates.run import SearchOptions
-    from curate.pipeline.progress import make_notifier, show_steps
-    from curate.pipeline.session import Step
+    from curate.pipeline.progress import make_notifier
 
     with tempfile.TemporaryDirectory(prefix="curate-faces-") as folder:
         table = Path(folder) / "faces.parquet"
-        search = SearchOptions(layout=session.layout)
-        with show_steps(options["quiet"]) as show:
-            done = propagate_boxes(
-                source, session.faces, table, search,
-                lambda count: show(Step("looking for near-duplicates", "images", count, None)),
-            )  # fmt: skip
+        done = propagate_boxes(
+            source, session.faces, table, SearchOptions(layout=session.layout),
+            quiet=options["quiet"],
+        )  # fmt: skip
         make_notifier(options["quiet"])(done.to_text())
         yield dataclasses.replace(session, faces=table)
 

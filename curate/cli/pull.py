@@ -26,5 +26,5 @@ def command(repo_id: str, out: Path, quiet: bool) -> None:
     from curate.pipeline.progress import make_notifier
 
     notify = make_notifier(quiet)
-    for line in curate.pull(repo_id, out, notify).to_text().splitlines():
+    for line in curate.pull(repo_id, out, notify, quiet=quiet).to_text().splitlines():
         notify(line)

@@ -134,7 +134,12 @@ def export_review(place: str | Path | None, out: str | Path) -> Exported:
 
 
 def redo_reviewed(
-    place: str | Path | None, source: str | Path, out: str | Path, session: Session | None = None
+    place: str | Path | None,
+    source: str | Path,
+    out: str | Path,
+    session: Session | None = None,
+    *,
+    quiet: bool = False,
 ) -> Summary:
     """Obfuscate a dataset again with the faces that a review of its outputs has found.
 
@@ -146,6 +151,7 @@ def redo_reviewed(
         source: the dataset that the run was made from; only read.
         out: the new output folder.
         session: how to run.
+        quiet: show no progress and no messages.
 
     Raises:
         UsageError: if the review is not one of outputs.
@@ -168,7 +174,7 @@ def redo_reviewed(
     session = replace(
         session or Session(), layout=run["source"]["layout"], faces=faces, allow_missing=True
     )
-    return blur(source, out, recipe, session)
+    return blur(source, out, recipe, session, quiet=quiet)
 
 
 def _check(target: Path, path: Path, header: Mapping[str, Any], inputs: Inputs) -> None:

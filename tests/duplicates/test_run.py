@@ -172,10 +172,15 @@ def test_boxes_reach_copies_of_copies(tmp_path: Path) -> None:
     assert [round(v) for v in boxes["a.jpg"][0].xyxy] == [100, 35, 164, 117]
 
 
-def test_propagating_twice_adds_nothing(dataset: Path, faces: Path, tmp_path: Path) -> None:
+def test_propagating_twice_adds_nothing_and_shows_progress(
+    dataset: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     curate.propagate_boxes(dataset, faces, tmp_path / "one.parquet")
-    again = curate.propagate_boxes(dataset, tmp_path / "one.parquet", tmp_path / "two.parquet")
+    assert "reading: " in capsys.readouterr().err
+    one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
+    again = curate.propagate_boxes(dataset, one, two, quiet=True)
     assert again.faces == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_other_files_of_faces_are_refused(dataset: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from curate.core.errors import DataError
+from curate.layouts.access.tree import describe_pointer
 from curate.layouts.annotations import Problems, is_shallow, iter_events
 from curate.layouts.label_maps import MAX_SEGMENTS
 
@@ -51,6 +52,8 @@ class Item:
 def is_coco(head: bytes) -> bool:
     """Return whether a file starts like COCO JSON: a list of named images or of annotations.
 
+    A file that only points to its content may be one, and is refused when it is read.
+
     Args:
         head: first bytes of the file.
     """
@@ -58,6 +61,8 @@ def is_coco(head: bytes) -> bool:
 
     if not is_shallow(head):  # the memory of a parser grows with the square of the depth
         return False
+    if describe_pointer(head):
+        return True
     seen: set[str] = set()
     events = ijson.sendable_list()
     parser = ijson.parse_coro(events)

@@ -18,8 +18,6 @@ from curate.core.geometry import Box
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.annotations import (
-    has_document_type,
-    iter_utf8,
     open_annotation,
     resolve,
     shorten,
@@ -37,6 +35,7 @@ from curate.layouts.editing.changes import (
 )
 from curate.layouts.editing.geometry import find_geometry, round_pixels
 from curate.layouts.editing.sidecars import CopyingEditor
+from curate.layouts.encodings import has_document_type, iter_utf8
 from curate.layouts.label_maps import VOID, encode_voc_map, load_voc_map
 from curate.layouts.voc.read import ANNOTATIONS, IMAGES, LISTS, MAPS, Voc
 from curate.storage.index import NameIndex

@@ -17,12 +17,13 @@ from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import (
     Problems,
     iter_lines,
-    iter_utf8,
     open_annotation,
     resolve,
     shorten,
 )
 from curate.layouts.archives import note_archives
+from curate.layouts.containers import iter_listed_folders
+from curate.layouts.encodings import iter_utf8
 from curate.layouts.files import not_recognized, split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_voc_map
 from curate.layouts.sidecars.text import rewrite_list
@@ -124,6 +125,7 @@ def parse_xml(
 IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets"
 MAPS = {"SegmentationClass": True, "SegmentationObject": False}
 """Folders of segmentations, and whether their values are classes."""
+_DEVKIT = "VOCdevkit"
 _SPLITS = ("train", "val", "test")  # trainval is both
 _FLAG = re.compile(r"\s+-?[01]$")
 
@@ -139,7 +141,7 @@ class Voc(LabelMapLayout):
 
     @classmethod
     def recognize(cls, folder: Folder) -> str | None:
-        """Look for both folders in SOURCE and in its first two levels of folders."""
+        """Look for both folders in SOURCE and in its first three levels of folders."""
         found = _find_years(folder)
         shown = (posixpath.join(year, ANNOTATIONS) for year in found)
         return f"{', '.join(shown)} beside {IMAGES}" if found else None
@@ -178,7 +180,7 @@ class Voc(LabelMapLayout):
             kind, stem = self.kind_of(info.path)
             if kind == IMAGES and self._is_image(info):
                 names.add("image", stem)
-            elif kind == ANNOTATIONS and info.regular and info.path.endswith(".xml"):
+            elif kind == ANNOTATIONS and info.regular and info.path.lower().endswith(".xml"):
                 names.add("label", stem)
                 with (
                     problems.collect("XML files"),
@@ -188,7 +190,7 @@ class Voc(LabelMapLayout):
         yield from self._list_problems.report(strict)
         yield from problems.report(strict)
         if foreign:
-            yield f"{foreign:,} XML files contain a local path in <path>; kept as it is."
+            yield f"{foreign:,} files contain a local path in <path>; kept as it is."
         yield from names.iter_unmatched(
             ("image", "label", "images have no XML in Annotations"),
             ("label", "image", "XML files have no image in JPEGImages"),
@@ -267,21 +269,21 @@ class Voc(LabelMapLayout):
 
 
 def _find_years(folder: Folder) -> list[str]:
-    """Return the folders with ``JPEGImages`` and ``Annotations``; lists no other folder."""
-    if _is_year(folder, ""):
-        return [""]
-    found = []
-    for top in _folders(folder, ""):
-        if _is_year(folder, top):
-            found.append(top)
-        elif top == "VOCdevkit":
-            years = (f"{top}/{name}" for name in _folders(folder, top))
-            found += [year for year in years if _is_year(folder, year)]
-    return found
+    """Return the folders with ``JPEGImages`` and ``Annotations``, among the first folders."""
+    tops = _folders(folder, "")
+    usual = [path for path in tops if path != _DEVKIT]
+    if _DEVKIT in tops:
+        usual += [f"{_DEVKIT}/{name}" for name in _folders(folder, _DEVKIT)]
+    for paths in ([""], usual):  # mostly there, without listing folders of images
+        if found := [path for path in paths if _is_year(folder, path)]:
+            return found
+    both = {f"{IMAGES}/", f"{ANNOTATIONS}/"}
+    listed = sorted(path[:-1] for path, names in iter_listed_folders(folder) if both <= names)
+    return [path for path in listed if _is_year(folder, path)]
 
 
 def _folders(folder: Folder, parent: str) -> list[str]:
-    return sorted(name[:-1] for name in folder.list_names(parent) if name.endswith("/"))
+    return sorted(name[:-1] for name in folder.list_names(parent) if name[-1] == "/")
 
 
 def _is_year(folder: Folder, parent: str) -> bool:

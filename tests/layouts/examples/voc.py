@@ -141,7 +141,7 @@ EXAMPLE = Example(
         "a list of no image": (replace(TRAIN, "000032", "000099"), "1 names in ImageSets.*000099"),
         "a path of some disk": (
             add(XML, annotation(NAMES[0], "<path>C:\\Users\\x\\a.jpg</path>")),
-            "1 XML files contain a local path",
+            "1 files contain a local path",
         ),
     },
     crowd=crowd,
