@@ -92,6 +92,7 @@ def test_groups_and_splits(dataset: Path) -> None:
     assert found["contradictions"] == found["unblurred"] == []
 
 
+@pytest.mark.worker_processes
 def test_workers_and_order_change_nothing(dataset: Path) -> None:
     one = curate.find_duplicates(dataset, options=curate.SearchOptions(workers=1))
     three = curate.find_duplicates(dataset, options=curate.SearchOptions(workers=3))
