@@ -24,6 +24,7 @@ class Form:
         splits: images by split.
         sizes: bytes of images by split.
         rows: rows that ``load_dataset`` gives by split; None where only reading tells.
+        packed: whether annotation files are too many to be published one by one.
     """
 
     name: str
@@ -34,3 +35,4 @@ class Form:
     splits: Mapping[str, int]
     sizes: Mapping[str, int]
     rows: Mapping[str, int] | None
+    packed: bool = False

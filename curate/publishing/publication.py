@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
 from curate.publishing.dataset import Dataset, count_splits
 from curate.publishing.form import FORMS, WITH_OBJECTS, Form
-from curate.publishing.hub.batches import exceeds_limits
+from curate.publishing.hub import batches
 
 _CONVERTED_BY_DEFAULT = frozenset({"coco", "voc", "yolo", "arrow"})
 BUILDERS = {"parquet": "parquet", "webdataset": "webdataset"}
@@ -38,7 +39,7 @@ def choose_form(dataset: Dataset, asked: str | None) -> tuple[str, str]:
         raise UsageError(f"--as imagefolder would lose the columns of {dataset.layout}; drop it")
     usual = "parquet" if dataset.layout in _CONVERTED_BY_DEFAULT else "keep"
     name = asked or usual
-    if name in ("keep", "imagefolder") and (limit := exceeds_limits(_iter_paths(dataset))):
+    if name in ("keep", "imagefolder") and (limit := batches.exceeds_limits(_iter_paths(dataset))):
         return "parquet", f"published as Parquet: {limit}"
     return name, ""
 
@@ -80,9 +81,14 @@ def describe_form(dataset: Dataset, asked: str | None) -> Form:
     from curate.publishing.hub.convert import converted_features
 
     suffix = "tar" if name == "webdataset" else "parquet"
+    packed = _are_many(dataset)
+    if packed:
+        packing = f"more than {batches.MAX_FILES_IN_FOLDER:,} annotation files are packed into tar"
+        note = f"{note}; {packing}" if note else packing
     return Form(
         name=name,
         note=note,
+        packed=packed,
         builder=BUILDERS[name],
         data_files={split: (f"data/{split}-*.{suffix}",) for split in splits},
         features=converted_features(dataset, name),
@@ -138,6 +144,12 @@ def _count(dataset: Dataset) -> tuple[dict[str, int], dict[str, int]]:
             )
     images = {split: count for split, (count, _) in splits.items()}
     return images, {split: size for split, (_, size) in splits.items()}
+
+
+def _are_many(dataset: Dataset) -> bool:
+    """Whether there are more annotation files than a folder of the Hub may have."""
+    files = (carried for carried in dataset.carried() if not carried.is_container)
+    return next(islice(files, batches.MAX_FILES_IN_FOLDER, None), None) is not None
 
 
 def _is_of_rows(dataset: Dataset) -> bool:

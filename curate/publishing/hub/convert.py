@@ -21,8 +21,10 @@ from curate.publishing.hub.objects import Objects, load_classes, open_objects
 from curate.publishing.hub.shards import (
     Shard,
     iter_numbered,
+    iter_packs,
     plan_shards,
     suffix_of,
+    write_pack,
     write_parquet,
     write_tar,
 )
@@ -121,14 +123,30 @@ def iter_files(
         return
     else:
         yield from _iter_shards(dataset, form, staging, watch)
-    for carried in dataset.carried():  # untouched, where load_dataset does not look
-        if not carried.is_container:
+    yield from _iter_annotations(dataset, form, staging)
+
+
+def _iter_annotations(dataset: Dataset, form: Form, staging: Path) -> Iterator[LocalFile]:
+    """Annotation files, untouched, where ``load_dataset`` does not look; packed if many."""
+    files = (carried for carried in dataset.carried() if not carried.is_container)
+    if not form.packed:
+        for carried in files:
             yield LocalFile(
                 path=f"annotations/{carried.path}",
                 source=dataset.data / carried.path,
                 sha256=carried.sha256,
                 bytes=carried.bytes,
             )
+        return
+    folder = staging / f"annotations-{dataset.content_sha256[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, group in enumerate(iter_packs(files)):
+        path = folder / f"annotations-{number:05d}.tar"
+        if not _is_finished(path):
+            draft = path.with_name(f"{path.name}.partial")
+            write_pack(group, dataset.data, draft)
+            _finish(draft, path)
+        yield describe_file(f"annotations/{path.name}", path)
 
 
 def _iter_kept(dataset: Dataset) -> Iterator[LocalFile]:
@@ -169,10 +187,15 @@ def _iter_shards(
         if not _is_finished(path):
             draft = path.with_name(f"{path.name}.partial")
             write(items, draft)
-            draft.replace(path)
-            save_text(_digest_of(path), store.digest_file(path))
+            _finish(draft, path)
         watch(path.name, len(items))
         yield describe_file(f"data/{path.name}", path)
+
+
+def _finish(draft: Path, path: Path) -> None:
+    """Move a shard to its place, and note that it is whole."""
+    draft.replace(path)
+    save_text(_digest_of(path), store.digest_file(path))
 
 
 def _digest_of(path: Path) -> Path:
@@ -299,7 +322,21 @@ def _row_features(dataset: Dataset) -> Any:
 def _iter_row_shards(
     dataset: Dataset, folder: Path, watch: Callable[[str, int], None]
 ) -> Iterator[LocalFile]:
-    """Shards of a layout of rows: every image in a row must be one of the manifest's."""
+    """Shards of a layout of rows; whether an image is lost is known when all are written."""
+    complete = folder / "complete"
+    names = complete.read_text(encoding="utf-8").splitlines() if complete.is_file() else []
+    if not names or not all(_is_finished(folder / name) for name in names):
+        complete.unlink(missing_ok=True)
+        names = list(_write_row_shards(dataset, folder, watch))
+        save_text(complete, "".join(f"{name}\n" for name in names))
+    for name in names:
+        yield describe_file(f"data/{name}", folder / name)
+
+
+def _write_row_shards(
+    dataset: Dataset, folder: Path, watch: Callable[[str, int], None]
+) -> Iterator[str]:
+    """Write every shard anew; every image in a row must be one of the manifest's."""
     import datasets
 
     features = _row_features(dataset)
@@ -322,9 +359,9 @@ def _iter_row_shards(
                 draft = path.with_name(f"{path.name}.partial")
                 plain = ({name: row[name] for name in features} for _, row in group)
                 write_parquet((features.encode_example(row) for row in plain), features, draft)
-                draft.replace(path)
+                _finish(draft, path)
                 watch(path.name, 0)
-                yield describe_file(f"data/{path.name}", path)
+                yield path.name
     written = sum(item.is_written for item in dataset.items())
     if seen[0] != written:
         raise DataError(

@@ -46,10 +46,10 @@ class PullReport(Printable):
     downloaded: int
 
     def to_text(self) -> str:
-        """What was downloaded, in one line."""
+        """What was downloaded, in short lines."""
         return (
-            f"{self.out}: {self.files:,} files at revision {self.revision}, each as the manifest "
-            "lists it."
+            f"{self.out}: {self.files:,} files, each as the manifest lists it.\n"
+            f"Revision: {self.revision}"
         )
 
 
