@@ -36,3 +36,11 @@ class Form:
     sizes: Mapping[str, int]
     rows: Mapping[str, int] | None
     packed: bool = False
+
+
+def image_folder_objects() -> dict[str, Any]:
+    """The feature ``objects`` of an image folder: boxes and class names, as lists by column."""
+    import datasets
+
+    bbox = datasets.List(datasets.List(datasets.Value("float64")))
+    return {"objects": {"bbox": bbox, "category": datasets.List(datasets.Value("string"))}}

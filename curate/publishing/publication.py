@@ -11,7 +11,7 @@ from typing import Any
 
 from curate.core.errors import DataError, UsageError
 from curate.publishing.dataset import Dataset, count_splits
-from curate.publishing.form import FORMS, WITH_OBJECTS, Form
+from curate.publishing.form import FORMS, WITH_OBJECTS, Form, image_folder_objects
 from curate.publishing.hub import batches
 
 _CONVERTED_BY_DEFAULT = frozenset({"coco", "voc", "yolo", "arrow"})
@@ -101,18 +101,14 @@ def describe_form(dataset: Dataset, asked: str | None) -> Form:
 def _describe_image_folder(
     dataset: Dataset, note: str, splits: Mapping[str, int], sizes: Mapping[str, int]
 ) -> Form:
-    """Image folders with a ``metadata.jsonl`` that has the objects, as lists by column."""
+    """Image folders with a ``metadata.parquet`` that has the objects, as lists by column."""
     import datasets
 
     suffixes: dict[str, set[str]] = defaultdict(set)
     for item in dataset.items():
         if item.path is not None:
             suffixes[item.split or "train"].add(PurePosixPath(item.path).suffix)
-    objects = {
-        "bbox": datasets.List(datasets.List(datasets.Value("float64"))),
-        "category": datasets.List(datasets.Value("string")),
-    }
-    features = datasets.Features({"image": datasets.Image(), "objects": objects})
+    features = datasets.Features({"image": datasets.Image(), **image_folder_objects()})
     return Form(
         name="imagefolder",
         note=note,
@@ -120,7 +116,7 @@ def _describe_image_folder(
         data_files={
             split: (
                 *(f"data/{split}/**/*{suffix}" for suffix in sorted(found)),
-                f"data/{split}/metadata.jsonl",
+                f"data/{split}/metadata.parquet",
             )
             for split, found in sorted(suffixes.items())
         },

@@ -27,7 +27,7 @@ def build_record_sets(form: Form, box: str | None, listed: bool) -> list[dict[st
 
 
 def _box_set(split: str, box: str) -> dict[str, Any]:
-    """The boxes of an image folder, from its ``metadata.jsonl``."""
+    """The boxes of an image folder, from its ``metadata.parquet``."""
     record, source = f"boxes-{split}", {"fileSet": {"@id": f"boxes-{split}-files"}}
     fields = [
         _field(f"{record}/file_name", "sc:Text", {**source, "extract": {"column": "file_name"}})

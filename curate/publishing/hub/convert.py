@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -14,7 +13,7 @@ from typing import Any
 from curate.core.errors import DataError, UsageError
 from curate.manifest import store
 from curate.publishing.dataset import Dataset, Item
-from curate.publishing.form import WITH_OBJECTS, Form
+from curate.publishing.form import WITH_OBJECTS, Form, image_folder_objects
 from curate.publishing.hub.batches import LocalFile
 from curate.publishing.hub.content import describe_file
 from curate.publishing.hub.objects import Objects, load_classes, open_objects
@@ -257,31 +256,42 @@ def _row(
 
 
 def _iter_image_folder(dataset: Dataset, staging: Path) -> Iterator[LocalFile]:
-    """Images below their split's folder, with a ``metadata.jsonl`` in each."""
+    """Images below their split's folder, with a ``metadata.parquet`` in each.
+
+    JSON Lines would do as well, but for a split without boxes, whose lists have no type then.
+    """
+    import datasets
+
     objects = open_objects(dataset)
+    features = datasets.Features({"file_name": datasets.Value("string"), **image_folder_objects()})
     folder = staging / f"imagefolder-{dataset.content_sha256[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
-    splits = sorted({item.split or "train" for item in dataset.items() if item.is_written})
-    for split in splits:
-        path = folder / f"{split}.jsonl"
-        with path.open("w", encoding="utf-8") as file:
-            for item in dataset.items():
-                if not item.is_written or (item.split or "train") != split:
-                    continue
-                found = objects.find(item) if objects else []
-                row = {"file_name": item.path, "objects": {
-                    "bbox": [one["bbox"] for one in found],
-                    "category": [objects.classes[one["category"]] for one in found]
-                    if objects else [],
-                }}  # fmt: skip
-                file.write(json.dumps(row, sort_keys=True) + "\n")
-                yield LocalFile(
-                    path=f"data/{split}/{item.path}",
-                    source=dataset.data / str(item.path),
-                    sha256=str(item.sha256),
-                    bytes=item.bytes,
-                )
-        yield describe_file(f"data/{split}/metadata.jsonl", path)
+    for split in sorted({item.split or "train" for item in dataset.items() if item.is_written}):
+        path = folder / f"{split}.parquet"
+        write_parquet(_iter_box_rows(dataset, split, objects), features, path)
+        for item in _iter_written(dataset, split):
+            yield LocalFile(
+                path=f"data/{split}/{item.path}",
+                source=dataset.data / str(item.path),
+                sha256=str(item.sha256),
+                bytes=item.bytes,
+            )
+        yield describe_file(f"data/{split}/metadata.parquet", path)
+
+
+def _iter_written(dataset: Dataset, split: str) -> Iterator[Item]:
+    return (i for i in dataset.items() if i.is_written and (i.split or "train") == split)
+
+
+def _iter_box_rows(
+    dataset: Dataset, split: str, objects: Objects | None
+) -> Iterator[dict[str, Any]]:
+    classes = objects.classes if objects else ()
+    for item in _iter_written(dataset, split):
+        found = objects.find(item) if objects else []
+        boxes = [one["bbox"] for one in found]
+        names = [classes[one["category"]] for one in found]
+        yield {"file_name": item.path, "objects": {"bbox": boxes, "category": names}}
 
 
 def _row_builder(dataset: Dataset) -> dict[str, Any]:
