@@ -188,6 +188,7 @@ def _answer_context(answers: Answers) -> dict[str, Any]:
         "contact": f"{plain(name)}, {plain(mail)}",
         "source": source,
         "url": plain(answers["dataset.url"]),
+        "repo_id": _repo_id(answers["dataset.url"]),
         "intended": plain(answers["use.intended"]),
         "out_of_scope": plain(answers["use.out_of_scope"]),
         "removal_contact": plain(answers["removal.contact"]),
@@ -212,6 +213,15 @@ def _iter_evaluated(evidence: Evidence) -> Iterator[tuple[str, str | None]]:
         for number, group in enumerate(found["groups"]):
             at = f"{name}#/by/{escape(attribute)}/groups/{number}/measures/hidden"
             yield f"{attribute}: {group['name']}", None if group["name"] in hidden else at
+
+
+_HUB_PAGE = re.compile(r"https://huggingface\.co/datasets/([\w.-]+/[\w.-]+)/?", re.ASCII)
+
+
+def _repo_id(url: str) -> str:
+    """The repository whose page a home page is, or a placeholder."""
+    found = _HUB_PAGE.fullmatch(url)
+    return found[1] if found else "OWNER/NAME"
 
 
 def _per(document: Any) -> str:

@@ -434,6 +434,12 @@ def test_the_citation_file_and_bibtex(out: Path) -> None:
     assert "doi = {10.5281/zenodo.1}" in text
 
 
+def test_the_command_that_verifies_names_the_repository(out: Path) -> None:
+    assert "\ncurate verify hf:OWNER/NAME\n" in card(out)
+    write_answers(out, url='"https://huggingface.co/datasets/my-lab/street-scenes"')
+    assert "\ncurate verify hf:my-lab/street-scenes\n" in card(out)
+
+
 def test_init_asks_and_never_overwrites(out: Path) -> None:
     (out / "card.toml").unlink()
     with pytest.raises(DataError, match="--init"):
