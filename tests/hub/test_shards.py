@@ -16,6 +16,7 @@ import curate
 from curate.core.errors import DataError
 from curate.publishing import dataset as datasets
 from curate.publishing.hub import batches, convert
+from curate.publishing.hub import rows as row_shards
 from curate.publishing.hub import shards as cutting
 from curate.publishing.publication import choose_form
 from tests.hub.server import Hub
@@ -97,7 +98,7 @@ def test_finished_shards_of_rows_are_used_again(
     curate.push(out, None, options)
     published = {path: path.read_bytes() for path in (tmp_path / "a/data").iterdir()}
     monkeypatch.setattr(
-        convert, "write_parquet", lambda *_: pytest.fail("a finished shard was written again")
+        row_shards, "write_parquet", lambda *_: pytest.fail("a finished shard was written again")
     )
     curate.push(out, None, options)
     monkeypatch.undo()

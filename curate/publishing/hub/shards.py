@@ -17,8 +17,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
+from curate.manifest import store
 from curate.publishing.dataset import Carried, Dataset, Item
 from curate.publishing.hub.objects import Objects
+from curate.storage.atomic import save_text
 from curate.storage.regular import open_regular
 
 SHARD_BYTES = 500 << 20
@@ -189,3 +191,22 @@ class _Hashed:
 
 def _differs(file: Carried) -> DataError:
     return DataError(f"data/{file.path} is not what the manifest says; run `curate verify` on OUT")
+
+
+def finish(draft: Path, path: Path) -> None:
+    """Move a shard to its place, and note that it is whole."""
+    draft.replace(path)
+    save_text(_digest_of(path), store.digest_file(path))
+
+
+def _digest_of(path: Path) -> Path:
+    """The file that holds the digest of a finished shard."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a shard of an earlier attempt is whole and as it was written."""
+    try:
+        return _digest_of(path).read_text(encoding="utf-8") == store.digest_file(path)
+    except (OSError, UnicodeDecodeError):
+        return False
