@@ -7,7 +7,6 @@ from typing import Any
 
 from curate.core.errors import CurateError
 from curate.detectors import DETECTORS, PROFILES
-from curate.detectors.plans import PLANS
 
 
 def describe_thresholds(
@@ -29,7 +28,7 @@ def describe_thresholds(
     if confidence is not None:
         return {"confidence": confidence}
     if name == "fusion":
-        rule = PLANS[profile].rule
+        rule = PROFILES[profile].fusion.rule
         return {
             "sure_face": rule.accept,
             "no_sure_face": rule.alone,
