@@ -134,9 +134,15 @@ class Coco(LabelMapLayout):
         return is_png and in_folder and self._survey.names.get("map", path) is not None
 
     def is_label_map(self, path: str, data: bytes) -> bool:
-        """Prove a panoptic map by the segments that its JSON file lists for it."""
-        segments = self._survey.names.get("map", path) if self.may_be_label_map(path) else None
-        return segments is not None and is_panoptic_map(data, json.loads(segments))
+        """Prove a panoptic map by the segments that its JSON file lists, and their areas."""
+        names = self._survey.names
+        known = names.get("map", path) if self.may_be_label_map(path) else None
+        if known is None:
+            return False
+        name, image, segments = json.loads(known)
+        areas = {segment.get("id"): segment.get("area") for segment in segments}
+        size = json.loads(names.get(f"size {name}", image) or "{}")
+        return is_panoptic_map(data, areas, (size.get("width"), size.get("height")))
 
 
 def _with_split(path: str) -> str:
@@ -178,7 +184,8 @@ class Survey:
 
     Args:
         names: kind ``image``: listed paths, with the split; kind ``map``: panoptic maps,
-            with the ids of their segments.
+            with their JSON file, the id of their image and their segments; kind ``size FILE``: ids
+            of the images of a JSON file, with width and height.
         notes: notes for the user, one line each.
         problems: malformed items.
     """
@@ -220,11 +227,12 @@ class _Reader:
         where = f"{self._path}: {item.kind}[{item.number}]"
         self._counts[item.kind] += 1
         if item.kind == "images":
-            self._take_image(item.values, where)
+            self._take_image(item, where)
         else:
             self._take_annotation(item, where)
 
-    def _take_image(self, values: dict[str, Any], where: str) -> None:
+    def _take_image(self, item: Item, where: str) -> None:
+        values = item.values
         key = id_key(values.get("id"), f"{where}.id")
         if not self._ids.add("image", key):
             line = f"{where}.id is {shorten(values['id'])}, which is duplicated"
@@ -238,6 +246,8 @@ class _Reader:
             self._absent = self._absent or str(name)
         else:
             self._names.add("image", path, self._split)
+        if item.size:
+            self._names.add(f"size {self._path}", key, json.dumps(item.size, default=str))
 
     def _take_annotation(self, item: Item, where: str) -> None:
         values = item.values
@@ -247,9 +257,9 @@ class _Reader:
             self._problems.add(self._path, line)
         if "file_name" in values:
             path = self._maps.find(values["file_name"], f"{where}.file_name")
-            ids = [number for number in item.segments if type(number) is int]
             if path is not None:
-                self._names.add("map", path, json.dumps(ids))
+                key = id_key(values["image_id"], f"{where}.image_id")
+                self._names.add("map", path, json.dumps([self._path, key, item.segments]))
 
     def finish(self) -> list[str]:
         """Return notes on inconsistencies of this JSON file, one line each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -25,10 +26,11 @@ from curate.layouts.archives import note_archives
 from curate.layouts.containers import iter_listed_folders
 from curate.layouts.encodings import iter_utf8
 from curate.layouts.files import not_recognized, split_of_folders
-from curate.layouts.label_maps import LabelMapLayout, is_voc_map
+from curate.layouts.label_maps import LabelMapLayout, is_voc_map, load_voc_map
 from curate.layouts.sidecars.text import rewrite_list
 from curate.layouts.sidecars.values import Limits
 from curate.layouts.voc.rewrite import rewrite_xml
+from curate.layouts.voc.segmentations import Outlines, fits_outlines, load_outlines
 from curate.storage.index import NameIndex
 
 _MAX_DEPTH = 64
@@ -81,6 +83,7 @@ def parse_xml(
     name: str,
     text: Callable[[tuple[str, ...], str], None],
     end: Callable[[tuple[str, ...]], None],
+    begin: Callable[[tuple[str, ...]], None] = lambda tags: None,
 ) -> None:
     """Parse an annotation as a stream: no tree, no entities, constant memory.
 
@@ -89,6 +92,7 @@ def parse_xml(
         name: name in messages.
         text: called with the open tags and a piece of text in them.
         end: called with the open tags when the innermost one ends.
+        begin: called with the open tags when the innermost one starts.
 
     Raises:
         DataError: if it is malformed, or has a document type declaration.
@@ -104,6 +108,7 @@ def parse_xml(
         stack.append(tag)
         if len(stack) > _MAX_DEPTH or stack[0] != "annotation":
             raise DataError(f"{name}: <{shorten(tag)[1:-1]}> found where VOC has <annotation>")
+        begin(tuple(stack))
 
     def leave(_: str) -> None:
         end(tuple(stack))
@@ -243,8 +248,27 @@ class Voc(LabelMapLayout):
         return self.kind_of(path)[0] in MAPS and path.lower().endswith(".png")
 
     def is_label_map(self, path: str, data: bytes) -> bool:
-        """Prove a segmentation by its palette and its values."""
-        return self.may_be_label_map(path) and is_voc_map(data, classes=MAPS[self.kind_of(path)[0]])
+        """Prove a segmentation by its palette, its values and the objects of its image."""
+        if not self.may_be_label_map(path):
+            return False
+        classes = MAPS[self.kind_of(path)[0]]
+        outlines = self._load_outlines(path)
+        return (
+            outlines is not None
+            and is_voc_map(data, classes)
+            and fits_outlines(load_voc_map(data), outlines, classes)
+        )
+
+    def _load_outlines(self, path: str) -> Outlines | None:
+        """Return what the annotation of the image of a segmentation states, or None."""
+        stem = self.kind_of(path)[1]
+        for year in self._years:
+            prefix = f"{year}/" if year else ""
+            if stem.startswith(prefix):
+                label = f"{prefix}{ANNOTATIONS}/{stem.removeprefix(prefix)}.xml"
+                with contextlib.suppress(DataError), open_annotation(self.folder, label) as file:
+                    return load_outlines(file, label)
+        return None
 
     def kind_of(self, path: str) -> tuple[str, str]:
         """Return the VOC folder of a file, and the path shared by all files of its image."""

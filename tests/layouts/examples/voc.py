@@ -53,8 +53,8 @@ def build(root: Path) -> None:
     write(root, TRAIN, "2007_000027\n2007_000032\n")
     write(root, f"{YEAR}/ImageSets/Main/val.txt", "2008_000003\n")
     write(root, f"{YEAR}/ImageSets/Main/person_train.txt", "2007_000027  1\n2007_000032 -1\n")
-    write(root, CLASSES, indexed_png(map_of(15, 255, 3), voc_palette()))
-    write(root, OBJECTS, indexed_png(map_of(1, 2, 255), voc_palette()))
+    write(root, CLASSES, indexed_png(map_of(15, 255), voc_palette()))
+    write(root, OBJECTS, indexed_png(map_of(1, 255), voc_palette()))
 
 
 def load(root: Path) -> Any:
