@@ -6,23 +6,27 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from curate.balance.join import Annotations, Joined, Match, Row, open_join
 from curate.core.entries import ManifestEntry, Outcome
-from curate.core.errors import DataError, UsageError, suggest
+from curate.core.errors import DataError, SourceChangedError, UsageError, suggest
 from curate.core.protocols import AliasedSource, AnnotatedSource, Source
 from curate.core.records import escape_unprintable, printable
 from curate.layouts.faces.truth import format_value
 from curate.layouts.groups import find_id_column, holds_annotations, id_of, iter_table, list_names
 from curate.manifest.files import MANIFEST
 from curate.manifest.store import RECORDS_FOLDER, RUN, iter_entries, load_run
+from curate.pipeline.progress import counted
+from curate.pipeline.session import Step, ignore
 
 OUTCOMES = ("outcome", "has_face", "faces", "blurred_share")
 """Columns of a manifest."""
 
 RECORD_COLUMNS = ("split", "category")
 """Columns of every dataset."""
+
+T = TypeVar("T")
 
 Record = tuple[str, Sequence[Row]]
 """A record's name for messages, and its rows: one, or one per person."""
@@ -41,6 +45,7 @@ class Input:
         per_person: an id may have several rows.
         by_id: a table alone must have ids, which are its records.
         of_people: columns that can differ between the people of a record.
+        watch: called with the progress.
     """
 
     source: Source | None
@@ -51,6 +56,7 @@ class Input:
     per_person: bool
     by_id: bool = False
     of_people: tuple[str, ...] = ()
+    watch: Callable[[Step], None] = ignore
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,8 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
     seen = _Seen(given.columns)
     if not alone:
         seen.add(dict.fromkeys(RECORD_COLUMNS))
-        annotations.add_records(_iter_records(given, facts, seen))
+        records = _iter_records(given, facts, seen)
+        annotations.add_records(counted(records, given.watch, "listing", "images"))
     in_table = set() if given.table is None else _add_table(given, given.table, annotations, seen)
     if alone:
         annotations.add_ids_as_records()
@@ -126,7 +133,7 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
         wanted = [name for name in given.columns if name not in in_table]
         annotations.add_own(_iter_own(given, wanted, facts, seen))
         if given.table is not None and isinstance(given.source, AliasedSource):
-            annotations.add_aliases(given.source.aliases())
+            annotations.add_aliases(_needed(given.source.aliases()))
     seen.check(given.table)
     match = annotations.match()
     facts |= {
@@ -161,6 +168,16 @@ def _add_table(given: Input, table: Path, annotations: Annotations, seen: _Seen)
     return found
 
 
+def _needed(items: Iterator[T]) -> Iterator[T]:
+    """Yield from annotations; an error states what to do about one that cannot be read."""
+    try:
+        yield from items
+    except SourceChangedError:
+        raise
+    except DataError as error:
+        raise DataError(f"{error}; fix it, or remove this annotation from SOURCE") from None
+
+
 def _iter_own(
     given: Input, columns: Sequence[str], facts: dict[str, Any], seen: _Seen
 ) -> Iterator[tuple[str, Row]]:
@@ -170,7 +187,7 @@ def _iter_own(
     if not isinstance(given.source, AnnotatedSource) or not wanted:
         return
     found: set[str] = set()
-    for name, row in given.source.annotations(wanted):
+    for name, row in _needed(given.source.annotations(wanted)):
         seen.add(row)
         # A row without values still is a person.
         values = {column: row[column] for column in wanted if row.get(column) is not None}

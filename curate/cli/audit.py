@@ -139,8 +139,9 @@ def audit_command(source: str | None, **options: Any) -> None:
         layout=options["layout"],
     )
     report = audit(
-        source, options["by"], options["groups"], options["label"], options["manifest"], chosen
-    )
+        source, options["by"], options["groups"], options["label"], options["manifest"], chosen,
+        quiet=options["quiet"],
+    )  # fmt: skip
     write_report(report, options, inputs=(source, options["groups"]))
 
 

@@ -145,11 +145,15 @@ def _propagated(source: str, session: Session, options: dict[str, Any]) -> Itera
         )
     from curate.duplicates.propagate import propagate_boxes
     from curate.duplicates.run import SearchOptions
+    from curate.pipeline.progress import make_notifier
 
     with tempfile.TemporaryDirectory(prefix="curate-faces-") as folder:
         table = Path(folder) / "faces.parquet"
-        done = propagate_boxes(source, session.faces, table, SearchOptions(layout=session.layout))
-        session.notify(done.to_text())
+        done = propagate_boxes(
+            source, session.faces, table, SearchOptions(layout=session.layout),
+            quiet=options["quiet"],
+        )  # fmt: skip
+        make_notifier(options["quiet"])(done.to_text())
         yield dataclasses.replace(session, faces=table)
 
 

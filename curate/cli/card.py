@@ -13,7 +13,7 @@ FORMS = ("keep", "parquet", "webdataset", "imagefolder")
 
 _EPILOG = """\b
 Examples:
-  curate card out/ --init          # writes out/card.toml; answer its questions
+  curate card out/ --init          # writes out/card.toml, to be filled in
   curate card out/
   curate card out/ --check         # exit 1 if a figure is no longer true
   curate card out/ --profile neurips2026

@@ -92,7 +92,7 @@ def publish(out: Path, public: Path, min_cell: int) -> None:
     )
 
 
-@command.command()
+@command.command(short_help="write the digests of all files again, and sign them")
 @click.argument("out", type=PATH)
 @SIGN
 def checksum(out: Path, sign: Path | None) -> None:

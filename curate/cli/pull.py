@@ -25,5 +25,6 @@ def command(repo_id: str, out: Path, quiet: bool) -> None:
     import curate
     from curate.pipeline.progress import make_notifier
 
-    report = curate.pull(repo_id, out, make_notifier(quiet))
-    click.echo(report.to_text(), err=True)
+    notify = make_notifier(quiet)
+    for line in curate.pull(repo_id, out, notify, quiet=quiet).to_text().splitlines():
+        notify(line)

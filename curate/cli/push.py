@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.cli.options import EVIDENCE, FORM, JSON, OUT, PATH, QUIET, SOURCE, TEMPLATE, WORKERS
+from curate.core.errors import DataError, UsageError
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
@@ -80,10 +81,11 @@ def command(ctx: click.Context, /, out: Path, repo_id: str | None, **options: An
 
     public = options.pop("public")
     if public and not options["yes"] and not options["dry_run"]:
-        click.confirm(f"Make {repo_id} visible to everybody?", abort=True, err=True)
+        _confirm(repo_id)
     quiet, as_json = options.pop("quiet"), options.pop("as_json")
     del options["yes"]
     full = options.pop("verify") == "all"
+    notify = make_notifier(quiet)
     try:
         report = curate.push(
             out,
@@ -93,20 +95,41 @@ def command(ctx: click.Context, /, out: Path, repo_id: str | None, **options: An
                 public=public,
                 full=full,
                 watch=(lambda _: None) if quiet else _show,
-                notify=make_notifier(quiet),
+                notify=notify,
             ),
         )
     except GateError as error:
         for refusal in error.refusals:
             click.echo(escape_unprintable(f"refused: {refusal.file}: {refusal.reason}"), err=True)
-        raise
+        count = len(error.refusals) + error.more
+        faults = "1 fault" if count == 1 else f"{count:,} faults"
+        raise DataError(f"nothing was sent: {faults} of {out}; {error.remedy}") from None
     if as_json:
         click.echo(json.dumps({"version": 1, **_to_json(report)}, indent=2))
         return
     if report.dry_run:
         for path, size in report.files.items():
             click.echo(escape_unprintable(f"{size:>14,}  {path}"))
-    click.echo(escape_unprintable(report.to_text()), err=True)
+    for line in report.to_text().splitlines():
+        notify(line)
+
+
+def _confirm(repo_id: str | None) -> None:
+    """Ask before a repository becomes public.
+
+    Raises:
+        UsageError: if the answer is no, or nobody can answer.
+    """
+    try:
+        agreed = click.confirm(f"Make {repo_id} visible to everybody?", err=True)
+    except click.Abort:
+        click.echo(err=True)
+        agreed = False
+    if not agreed:
+        raise UsageError(
+            "--public was not confirmed, and nothing was sent; answer y, add --yes, or leave out "
+            "--public"
+        )
 
 
 def _to_json(report: PushReport) -> dict[str, Any]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
 
 from curate.core.errors import DataError
 
@@ -13,7 +16,11 @@ MAX_JSON = 64 << 20
 MAX_YAML = 1 << 20
 """Maximum size of a YAML document, bytes."""
 _MAX_VALUES = 4 << 20  # each takes up to 100 bytes of memory
-_MAX_DEPTH = 16
+_MAX_DEPTH = 16  # of YAML
+_MAX_NESTING = 100  # of JSON: functions that walk through its values are recursive
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_STEPS = np.zeros(256, np.int8)
+_STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
 
 
 def parse_json(data: bytes, name: object) -> Any:
@@ -29,12 +36,18 @@ def parse_json(data: bytes, name: object) -> Any:
     """
     if len(data) > MAX_JSON:
         raise DataError(f"{name} is larger than {MAX_JSON >> 20} MB, which is too large")
-    if data.count(b",") + data.count(b"[") + data.count(b"{") > _MAX_VALUES:
+    opened = data.count(b"[") + data.count(b"{")
+    if data.count(b",") + opened > _MAX_VALUES:
         raise DataError(f"{name} has more than {_MAX_VALUES:,} values, which are too many")
-    try:
-        return json.loads(data.decode("utf-8-sig"))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    if opened > _MAX_NESTING and _measure_nesting(data) > _MAX_NESTING:
+        raise ValueError(f"nested deeper than {_MAX_NESTING} levels")
+    return json.loads(data.decode("utf-8-sig"))
+
+
+def _measure_nesting(data: bytes) -> int:
+    """How deep arrays and objects are nested in a JSON document."""
+    steps = _STEPS[np.frombuffer(_STRING.sub(b"", data), np.uint8)]
+    return int(np.cumsum(steps[steps != 0]).max(initial=0))
 
 
 def parse_yaml(data: bytes | str, name: str) -> Any:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from curate.core.errors import SetupError, UsageError
 from curate.core.faces import Face
 from curate.core.geometry import Box, clip, covered, scale, to_stored, to_upright
-from curate.duplicates.run import Search, SearchOptions, searched
+from curate.duplicates.run import Search, SearchOptions, searched, show_reading
 from curate.layouts import open_source
 from curate.layouts.faces import table
 from curate.manifest.faces import FACES, INFO, iter_faces, load_faces_info
@@ -56,7 +56,9 @@ def propagate_boxes(
     faces: str | Path,
     out: str | Path,
     options: SearchOptions | None = None,
-    watch: Callable[[int], None] = lambda _: None,
+    watch: Callable[[int], None] | None = None,
+    *,
+    quiet: bool = False,
 ) -> Propagated:
     """Copy the boxes of a table of faces to near-duplicates that lack them.
 
@@ -68,7 +70,8 @@ def propagate_boxes(
         faces: a table as from ``curate detect`` or ``curate review export``.
         out: the table to write.
         options: how near-duplicates are searched.
-        watch: called with the number of images read so far.
+        watch: called with the number of images read so far, which is then not shown.
+        quiet: show no progress.
 
     Raises:
         UsageError: if ``faces`` is of another form.
@@ -82,11 +85,10 @@ def propagate_boxes(
         )
     options = replace(options or SearchOptions(), faces=found)
     opened = open_source(str(source), options.layout)
-    with searched(opened, None, options, watch) as search:
+    with show_reading(watch, quiet) as count, searched(opened, None, options, count) as search:
         added = _propagate(search, found)
-    images, count = len(added), sum(map(len, added.values()))
     _write(found, target, added)
-    return Propagated(str(target), images, count)
+    return Propagated(str(target), len(added), sum(map(len, added.values())))
 
 
 def _is_whole(found: Path) -> bool:
@@ -94,7 +96,10 @@ def _is_whole(found: Path) -> bool:
 
 
 def _propagate(search: Search, found: Path) -> dict[str, list[Face]]:
-    """Boxes that images get from their copies, by id; only images with copies are in memory."""
+    """Boxes that images get from their copies, by id; only images with copies are in memory.
+
+    Boxes are passed on until nothing is added, since copies of copies need not be near.
+    """
     stored = {}
     for edge in search.iter_edges():
         for number in (edge.a, edge.b):
@@ -106,15 +111,20 @@ def _propagate(search: Search, found: Path) -> dict[str, list[Face]]:
     wanted = {row[0] for row in stored.values()}
     known = {e.id: e.faces for e in iter_faces(found) if e.reason is None and e.id in wanted}
     added: dict[str, list[Face]] = defaultdict(list)
-    for edge in search.iter_edges():
-        for a, b in ((stored[edge.a], stored[edge.b]), (stored[edge.b], stored[edge.a])):
-            if a[0] not in known or b[0] not in known:
-                continue
-            for face in known[a[0]]:
-                box = _map(face.box, a[1:], b[1:], edge.mirrored)
-                have = [*known[b[0]], *added[b[0]]]
-                if not box.is_empty and all(covered(box, f.box) < _HIDDEN for f in have):
-                    added[b[0]].append(replace(face, box=box, detectors=_name(face), frames=(0,)))
+    is_complete = False
+    while not is_complete:
+        is_complete = True
+        for edge in search.iter_edges():
+            for a, b in ((stored[edge.a], stored[edge.b]), (stored[edge.b], stored[edge.a])):
+                if a[0] not in known or b[0] not in known:
+                    continue
+                for face in [*known[a[0]], *added[a[0]]]:
+                    box = _map(face.box, a[1:], b[1:], edge.mirrored)
+                    have = [*known[b[0]], *added[b[0]]]
+                    if not box.is_empty and all(covered(box, f.box) < _HIDDEN for f in have):
+                        more = replace(face, box=box, detectors=_name(face), frames=(0,))
+                        added[b[0]].append(more)
+                        is_complete = False
     return {name: faces for name, faces in added.items() if faces}
 
 

@@ -119,10 +119,22 @@ def find_duplicates(
     """
     options = options or SearchOptions()
     opened = open_source(str(source), options.layout)
+    target = None if out is None else Path(out)
+    with show_reading(watch, quiet) as count, searched(opened, target, options, count) as found:
+        return found.report()
+
+
+@contextmanager
+def show_reading(
+    watch: Callable[[int], None] | None, quiet: bool
+) -> Iterator[Callable[[int], None]]:
+    """Yield what is called with the number of images read: ``watch``, or a progress bar."""
     with show_steps(quiet or watch is not None) as show:
-        count = watch or (lambda done: show(Step("reading", "images", done, None)))
-        with searched(opened, None if out is None else Path(out), options, count) as found:
-            return found.report()
+        yield watch or (lambda done: show(_read_step(done)))
+
+
+def _read_step(done: int) -> Step:
+    return Step("reading", "images", done, None)
 
 
 def iter_problems(
@@ -312,8 +324,9 @@ class Search:
         return np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
 
     def iter_edges(self) -> Iterator[Edge]:
-        """Every verified edge."""
-        for a, b, mirrored in self.table.execute("SELECT DISTINCT a, b, mirrored FROM edges"):
+        """Every verified edge, in order."""
+        edges = "SELECT DISTINCT a, b, mirrored FROM edges ORDER BY a, b, mirrored"
+        for a, b, mirrored in self.table.execute(edges):
             yield Edge(a, b, bool(mirrored))
 
     def report(self) -> Duplicates:

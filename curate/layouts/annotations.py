@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import io
 import posixpath
 import re
@@ -15,6 +14,7 @@ import numpy as np
 from curate.core.errors import DataError, SourceChangedError, WithheldError
 from curate.layouts.access.folder import Folder
 from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
+from curate.layouts.encodings import as_utf8, decode_head
 
 _MAX_LINE = 16 << 20  # bytes of a line; enough for a polygon of a million points
 _ELSEWHERE = re.compile(r"[/\\]|[A-Za-z]:[/\\]|[A-Za-z][\w+.-]*://")
@@ -61,14 +61,14 @@ class Problems:
         for kind, (count, first) in self._found.items():
             if strict:
                 raise DataError(f"{first}; fix it, or remove this annotation from SOURCE")
-            yield f"{count:,} problems in {kind}; the first: {first}."
+            yield f"{count:,} problems in {kind}; the first: {first.removeprefix(f'{kind}: ')}."
 
 
 def open_annotation(folder: Folder, path: str) -> BinaryIO:
-    """Open an annotation file.
+    """Open an annotation file; as UTF-8, where a byte order mark declares an encoding.
 
     Raises:
-        DataError: if it cannot be read.
+        DataError: if it cannot be read, or is not in the encoding that it declares.
         SetupError: if its storage does not respond.
     """
     try:
@@ -77,16 +77,19 @@ def open_annotation(folder: Folder, path: str) -> BinaryIO:
             file.close()
             raise WithheldError("pointer", reason)
         file.seek(0)
-        return file
     except WithheldError as error:
         raise DataError(f"{path!r} in {folder.name} cannot be read: {error.detail}") from None
+    return as_utf8(file, path)
 
 
 def read_head(folder: Folder, path: str) -> bytes:
-    """Return the first bytes of an annotation file to recognize it by; empty if unreadable."""
+    """Return the first bytes of an annotation file to recognize it by; empty if unreadable.
+
+    They are UTF-8 where a byte order mark declares an encoding.
+    """
     try:
         with folder.open(path) as file:
-            return file.read(_HEAD)
+            return decode_head(file.read(_HEAD))
     except WithheldError:
         return b""
 
@@ -159,6 +162,8 @@ def _is_text(value: str) -> bool:
     return True
 
 
+_WORD = re.compile(rb"-?(?:NaN|Infinity)")
+_MAX_WORD = 9
 _MAX_DEPTH = 64  # annotations nest less than ten deep; parser memory grows with the depth
 _DEPTHS = np.zeros(256, np.int8)
 _DEPTHS[list(b"[{")] = 1
@@ -226,65 +231,8 @@ def _json_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (ijson.JSONError, UnicodeDecodeError) as error:
-        line = " ".join(str(error).split())[:200]
+        line = str(error).strip().partition("\n")[0][:200].rstrip(". ")
         raise DataError(f"{name} is not valid JSON: {line}") from None
-
-
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_ASCII = bytes(code for code in range(32, 127) if code not in b"\\~")  # Shift JIS differs there
-_ENCODING = re.compile(
-    rb"""(?:\xef\xbb\xbf)?\s*<\?xml\s[^>]{0,99}?encoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']"""
-)
-"""Declaration of an encoding in which ASCII letters are single bytes."""
-
-
-def xml_encoding(head: bytes) -> str:
-    """Return the encoding of a text: as its byte order mark or XML declaration states, or UTF-8.
-
-    Declared encodings that are unknown or do not extend ASCII are ignored.
-    """
-    if head[:2] in _UTF16:
-        return "utf-16"
-    declared = _ENCODING.match(head)
-    if declared is None:
-        return "utf-8"
-    encoding = declared[1].decode("ascii")
-    try:
-        extends_ascii = _ASCII.decode(encoding) == _ASCII.decode("ascii")
-    except (LookupError, UnicodeError, ValueError):
-        return "utf-8"
-    return encoding if extends_ascii else "utf-8"
-
-
-def has_document_type(data: bytes) -> bool:
-    """Return whether an XML file declares a document type or entities, in any encoding of it.
-
-    A few entities can expand to any size.
-    """
-    return any(
-        mark.encode(encoding) in data
-        for mark in ("<!DOCTYPE", "<!ENTITY")
-        for encoding in ("ascii", "utf-16-le", "utf-16-be")
-    )
-
-
-def iter_utf8(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """Read an XML file in the encoding that it declares, and return it as UTF-8 in pieces.
-
-    Raises:
-        DataError: if the file is not in that encoding.
-    """
-    head = file.read(_HEAD)
-    encoding = xml_encoding(head)
-    try:
-        decoder = codecs.getincrementaldecoder(encoding)("strict")
-        while head:
-            text = decoder.decode(head)
-            yield text.encode()
-            head = file.read(_HEAD)
-        decoder.decode(b"", final=True)
-    except UnicodeError:
-        raise DataError(f"{name} is not valid {encoding} text") from None
 
 
 def is_shallow(head: bytes) -> bool:
@@ -298,6 +246,10 @@ def is_shallow(head: bytes) -> bool:
 
 class _DepthLimitedFile:
     """File that raises `DataError` where its JSON is nested too deeply.
+
+    ``NaN``, ``Infinity`` and ``-Infinity``, which Python's JSON has, are read as null.
+
+    ``NaN`` and infinities, which Python writes and the loaders of the field read, become null.
 
     Args:
         file: file to read.
@@ -315,8 +267,7 @@ class _DepthLimitedFile:
         self._escaped = b""
 
     def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self._follow(data)
+        data = self._follow(self._read_words(size))
         self._length += len(data)
         if self._longest is not None and self._length > self._longest + _BLOCK:
             raise DataError(
@@ -329,9 +280,20 @@ class _DepthLimitedFile:
         """Count the length of the next value from here."""
         self._length = 0
 
-    def _follow(self, data: bytes) -> None:
-        """Count brackets outside strings."""
-        text = (self._escaped + data).replace(b"\\\\", b"").replace(b'\\"', b"")
+    def _read_words(self, size: int) -> bytes:
+        """Read without ending inside a word such as ``NaN``."""
+        data = self._file.read(size)
+        for _ in range(_MAX_WORD):
+            more = self._file.read(1) if data[-1:].isalpha() or data[-1:] == b"-" else b""
+            if not more:
+                break
+            data += more
+        return data
+
+    def _follow(self, data: bytes) -> bytes:
+        """Count brackets outside strings; returns the data with words that are not JSON as null."""
+        lead = len(self._escaped)
+        text = (self._escaped + data).replace(b"\\\\", b"__").replace(b'\\"', b"__")
         self._escaped = b"\\" if text.endswith(b"\\") else b""
         symbols = np.frombuffer(text, np.uint8)
         quotes = np.cumsum(symbols == ord('"'), dtype=np.int64) + self._in_string
@@ -341,3 +303,7 @@ class _DepthLimitedFile:
             self._in_string, self._depth = bool(quotes[-1] % 2), int(depths[-1])
             if depths.max() > _MAX_DEPTH:
                 raise DataError(f"{self._name} is nested deeper than {_MAX_DEPTH} levels")
+        for word in reversed(list(_WORD.finditer(text))):
+            if quotes[word.start()] % 2 == 0:
+                data = data[: word.start() - lead] + b"null" + data[word.end() - lead :]
+        return data

@@ -20,6 +20,7 @@ from curate.layouts.files import is_image_name
 
 _ARCHIVE = re.compile(r"\.(?:zip|tar|tar\.(?:gz|bz2|xz|zst|lz4)|tgz|tbz2|txz)$", re.IGNORECASE)
 _MAX_MEMBERS = 256
+_MAX_WALKED = 10_000  # files
 _MAX_READ = 1 << 20  # bytes of a compressed archive, or of the list of a zip file
 _END = struct.Struct("<4s8xLL2x")  # end of the central directory: signature, size, offset
 _ENTRY = struct.Struct("<4s24xHHH12x")  # signature, lengths of name, extra field and comment
@@ -69,8 +70,9 @@ def note_archives(folder: Folder) -> Iterator[str]:
     for example in itertools.islice(found, 1):
         many = 1 + sum(1 for _ in found)
         yield (
-            f"{many:,} archives or tables that may contain images left out, such as {example!r}; "
-            "if they belong to the dataset, unpack them, or use --format webdataset or parquet."
+            f"{many:,} files that may contain images (archives or tables) left out, such as "
+            f"{example!r}; if they belong to the dataset, unpack them, or use --format webdataset "
+            "or parquet."
         )
 
 
@@ -102,6 +104,21 @@ def refuse_archives_only(folder: Folder) -> None:
         raise DataError(
             f"{folder.name} has no images, but {pointer!r}, which points to them; run `dvc pull`"
         )
+    _refuse_deep(folder)
+
+
+def _refuse_deep(folder: Folder) -> None:
+    """Refuse a folder whose first container is deeper than folders are listed to recognize it."""
+    for info in itertools.islice(folder.files(), _MAX_WALKED):
+        if is_image_name(info.path):
+            return
+        if info.regular and _may_hold(folder, info.path):
+            path = info.path.lower()
+            ways = {".parquet": "use --format parquet", ".tar": "use --format webdataset"}
+            way = ways.get(path[path.rfind(".") :], "unpack it and run again")
+            raise DataError(
+                f"{folder.name} has no images, but {info.path!r}, which may contain some; {way}"
+            )
 
 
 def _iter_tar(file: BinaryIO, path: str) -> Iterator[str]:

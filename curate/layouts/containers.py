@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import BinaryIO, Generic, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import DOCUMENT, SidecarFile
@@ -197,8 +198,26 @@ def iter_listed_folders(folder: Folder) -> Iterator[tuple[str, frozenset[str]]]:
 
     These are the root, folders named after splits and a few others, and then up to 64 folders
     of other names, such as the configurations of a repository of the Hub; three levels deep.
-    There may be thousands of others, full of images.
+    There may be thousands of others, full of images. Short listings are cached, since every
+    layout looks at them.
     """
+    known = _LISTINGS.get(folder)
+    if known is None:
+        found = []
+        for each in _iter_listings(folder):
+            yield each
+            found.append(each)
+        if sum(len(names) for _, names in found) <= _MAX_CACHED:
+            _LISTINGS[folder] = found
+        return
+    yield from known
+
+
+_LISTINGS: WeakKeyDictionary[Folder, list[tuple[str, frozenset[str]]]] = WeakKeyDictionary()
+_MAX_CACHED = 100_000  # names
+
+
+def _iter_listings(folder: Folder) -> Iterator[tuple[str, frozenset[str]]]:
     usual, listed = [""], 0
     others: list[str] = []
     while usual or (others and listed < _MAX_LISTED):

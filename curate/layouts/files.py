@@ -46,8 +46,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Suffixes of image files; images in formats that the codec does not support are withheld."""
 
-ANNOTATION_SUFFIXES = frozenset({".txt", ".json", ".csv", ".xml", ".parquet"})
-"""Suffixes of annotation files, which are copied to the output."""
+ANNOTATION_SUFFIXES = frozenset({".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".parquet"})
+"""Suffixes of annotation files, which `curate balance` copies or edits."""
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 """Common split names, in lower case."""

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from curate.core.errors import DataError, UsageError, suggest
 from curate.layouts.access.folder import ARCHIVE_SUFFIXES
 from curate.layouts.coco import groups as coco_groups
+from curate.layouts.encodings import marked_encoding
 from curate.layouts.faces.boxes import one_line
 from curate.layouts.faces.truth import format_value
 from curate.layouts.files import is_image_name
@@ -176,7 +177,7 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapp
             raise DataError(f"{path} is not a supported table; use .csv, .tsv, .jsonl or Parquet")
     except OSError as error:
         raise DataError(f"the table {path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8") from None
     except csv.Error as error:
         raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
@@ -193,13 +194,20 @@ def _iter_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Mapping
         raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
 
 
+def _open_text(path: Path) -> TextIO:
+    """Open a text file in the encoding that its byte order mark declares, else as UTF-8."""
+    with path.open("rb") as file:
+        encoding = marked_encoding(file.read(4)) or "utf-8"
+    return path.open(encoding=encoding, newline="")
+
+
 def _iter_separated(path: Path, separator: str) -> Iterator[Mapping[str, Any]]:
     csv.field_size_limit(_MAX_ROW)
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with _open_text(path) as file:
         header = file.readline(_MAX_ROW)
         file.seek(0)
-        if separator == "," and "," not in header and ";" in header:
-            separator = ";"  # as spreadsheets write it where a comma is the decimal point
+        if separator == "," and "," not in header:  # spreadsheets write others in some locales
+            separator = next((each for each in ";\t" if each in header), separator)
         table = csv.DictReader(_iter_lines(file, path), delimiter=separator, strict=True)
         names = table.fieldnames or ()
         if len(names) > _MAX_COLUMNS:
@@ -231,7 +239,7 @@ def _iter_lines(file: TextIO, path: Path) -> Iterator[str]:
 
 
 def _iter_json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open(encoding="utf-8") as file:
+    with _open_text(path) as file:
         for number, line in enumerate(_iter_lines(file, path), start=1):
             if not line.strip():
                 continue
@@ -283,7 +291,8 @@ def find_id_column(table: Path, named: str | None, required: bool) -> str | None
             have = f"{list_names(columns)}{suggest(named, columns)}"
             raise UsageError(f"{table} has no column {named!r}; it has: {have}")
         return named
-    found = next((name for name in ID_COLUMNS if name in columns), None)
+    folded = {name.lower(): name for name in reversed(columns)}
+    found = next((folded[name] for name in ID_COLUMNS if name in folded), None)
     if found is None and required:
         have = list_names(columns)
         raise UsageError(f"select the id column of {table} with --id; it has: {have}")

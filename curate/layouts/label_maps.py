@@ -6,8 +6,8 @@ in a folder of label maps may be a photo. A file without proof is an image like 
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import BinaryIO
+from collections.abc import Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -86,19 +86,26 @@ class LabelMapLayout(FileLayout):
         return bool(known)
 
 
-def is_panoptic_map(data: bytes, ids: Collection[int]) -> bool:
+def is_panoptic_map(data: bytes, areas: Mapping[int, float | None], size: tuple[Any, Any]) -> bool:
     """Prove that a PNG is a panoptic map: every value R + 256 G + 256² B is a segment or void.
 
     Args:
         data: content of the file.
-        ids: ids of the segments that the annotations list for this file.
+        areas: ids and areas of the segments that the annotations list for this file; a segment
+            has as many pixels.
+        size: width and height of its image.
     """
-    if not 0 < len(ids) <= MAX_SEGMENTS or codec.sniff(data) != "PNG" or codec.find_leaks(data):
+    if not 0 < len(areas) <= MAX_SEGMENTS or codec.sniff(data) != "PNG" or codec.find_leaks(data):
         return False
     pixels = _load_rgb(data, "RGB")
-    if pixels is None or not _has_flat_regions(pixels):
+    if pixels is None or pixels.shape[1::-1] != size or not _has_flat_regions(pixels):
         return False
-    return set(_numbers(pixels)) <= {0, *ids}
+    values, counts = np.unique(_numbers(pixels, False), return_counts=True)
+    found = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    found.pop(0, None)
+    return found.keys() <= areas.keys() and all(
+        found.get(number, 0) == area for number, area in areas.items() if number != 0
+    )
 
 
 def is_voc_map(data: bytes, classes: bool) -> bool:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from curate.core.errors import ManifestError
 from curate.storage.regular import open_regular
 
 OTHERS = "others.jsonl"
 OUTCOMES = ("carried", "rebuilt", "left_out")
+REMOVED = "its image was removed"
+"""Reason of a file that `curate balance` leaves out together with its image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,15 +86,32 @@ def describe_notes(manifest: Path) -> str | None:
 
     `curate balance` notes them in ``others.jsonl``.
     """
+    count, first = _count(manifest, lambda line: bool(line.get("note")))
+    return f"{count:,} files may still name removed images, such as {first!r}" if count else None
+
+
+def describe_left_out(manifest: Path) -> str | None:
+    """Describe in one line which files `curate balance` has not copied, or None.
+
+    Files of removed images are not counted.
+    """
+    count, first = _count(manifest, lambda line: line.get("reason") not in (None, REMOVED))
+    if not count:
+        return None
+    return f"{count:,} files left out, such as {first!r} (see manifest/{OTHERS})."
+
+
+def _count(manifest: Path, is_counted: Callable[[Mapping[str, Any]], bool]) -> tuple[int, str]:
+    """Return the number of files of which a line of ``others.jsonl`` holds, and the first."""
+    count, first = 0, ""
     try:
         with open_regular(manifest / OTHERS) as file:
-            lines = (json.loads(line) for line in file if b'"note"' in line)
-            noted = [str(line["path"]) for line in lines if line.get("note")]
+            for line in map(json.loads, file):
+                if is_counted(line):
+                    count, first = count + 1, first or str(line["path"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None  # found by the checks of the manifest
-    if not noted:
-        return None
-    return f"{len(noted):,} files may still name removed images, such as {noted[0]!r}"
+        return 0, ""  # found by the checks of the manifest
+    return count, first
 
 
 def _parse(line: str) -> Other:

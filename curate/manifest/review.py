@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from curate.core.documents import parse_json
 from curate.core.errors import UsageError
 from curate.manifest import store
 from curate.manifest.checksums import update_checksums
 from curate.manifest.files import MANIFEST, REVIEW, Problem
-from curate.storage.regular import read_regular
+from curate.storage.regular import open_regular
 
 KEYS = frozenset(
     {
@@ -62,12 +62,13 @@ def check_review(out: Path, records_sha256: str) -> Iterator[Problem]:
     try:
         if not (out / path).is_symlink() and not (out / path).exists():
             return
-        data = read_regular(out / path)
-        content = json.loads(data.decode()) if len(data) <= _LARGEST else None
+        with open_regular(out / path) as file:
+            data = file.read(_LARGEST + 1)
+        content = parse_json(data, path) if len(data) <= _LARGEST else None
     except OSError as error:
         yield Problem("manifest", path, error.strerror or "cannot be read")
         return
-    except (ValueError, RecursionError):
+    except ValueError:
         content = None
     if not isinstance(content, dict) or set(content) != KEYS or not _is_plain(content):
         yield Problem("manifest", path, "is not the report of a review")

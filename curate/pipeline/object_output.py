@@ -205,6 +205,10 @@ class ObjectOutput:
         """Store an object; repeating it changes nothing."""
         self._try("written", path, lambda full: self._storage.pipe_file(full, data))
 
+    def remove(self, path: str) -> None:
+        """Remove an object; repeating it changes nothing."""
+        self._try("removed", path, self._storage.rm_file)
+
     def _try(self, action: str, path: str, do: Callable[[str], T]) -> T | None:
         """Do something, again if the connection breaks; None if there is no such object."""
         full = f"{self._root}/{path}" if path else self._root
@@ -253,7 +257,7 @@ def fetched(out: str | Path, with_data: bool = True) -> Iterator[Path]:
     """An output as a local folder: itself, or a temporary copy of one on an object storage.
 
     Files that the block adds or changes, such as a card, are uploaded when it ends without an
-    error.
+    error, and then those that it removes are removed.
 
     Args:
         out: a path or a URI.
@@ -283,6 +287,9 @@ def fetched(out: str | Path, with_data: bool = True) -> Iterator[Path]:
         before = {name: (copy / name).stat().st_mtime_ns for name in names}
         yield copy
         remote.upload(copy, "", skip=lambda name: _stamp(copy / name) == before.get(name))
+        for name in names:
+            if not (copy / name).exists():
+                remote.remove(name)
 
 
 def _stamp(path: Path) -> int:

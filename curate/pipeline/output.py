@@ -19,7 +19,7 @@ from curate.manifest.others import iter_others
 from curate.manifest.store import DATA
 from curate.pipeline.output_images import has_output
 from curate.pipeline.session import Done, Session
-from curate.pipeline.sidecars import CAPTION, TABLE
+from curate.pipeline.sidecars import WANTED
 from curate.pipeline.workspace import describe_recipe_clash
 from curate.recipe import Recipe
 from curate.report.document import Printable
@@ -227,7 +227,7 @@ def _find_left_out(manifest: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
             continue
         if len(names) < _NAMED:
             names.append(other.path)
-        if other.reason in (CAPTION, TABLE):
+        if other.reason in WANTED:
             key = (str(other.reason), PurePosixPath(other.path).suffix)
             count, first = often.get(key, (0, other.path))
             often[key] = (count + 1, first)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from curate.core.records import escape_unprintable
 from curate.pipeline.session import Session, Snapshot, Step, ignore
-from curate.report.text import typeset
+from curate.report.text import typeset, wrap
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 _SECONDS_PER_LINE = 60.0
+_ITEMS_PER_STEP = 1000
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -49,11 +53,38 @@ def show_steps(quiet: bool) -> Iterator[Callable[[Step], None]]:
         yield lambda now: show(now, {}, now.done)
 
 
+def counted(items: Iterable[T], watch: Callable[[Step], None], what: str, unit: str) -> Iterator[T]:
+    """Yield items, reporting their number while there are many.
+
+    Args:
+        items: the items.
+        watch: called with the progress.
+        what: the step.
+        unit: what is counted, in the plural.
+    """
+    for number, item in enumerate(items, start=1):
+        if number % _ITEMS_PER_STEP == 0:
+            watch(Step(what, unit, number, None))
+        yield item
+
+
 def make_notifier(quiet: bool) -> Callable[[str], None]:
     """Return a function that prints a message on stderr, or ignores it."""
     if quiet or sys.stderr is None:
         return ignore
-    return lambda line: print(escape_unprintable(typeset(line)), file=sys.stderr, flush=True)
+    return _notify
+
+
+def _notify(line: str) -> None:
+    text = escape_unprintable(typeset(line))
+    if sys.stderr.isatty():
+        text = wrap(text, shutil.get_terminal_size().columns)
+    if "tqdm" in sys.modules:  # above a progress bar, not inside it
+        from tqdm import tqdm
+
+        tqdm.write(text, file=sys.stderr)
+    else:
+        print(text, file=sys.stderr, flush=True)
 
 
 _Show = Callable[[Step, dict[str, int], int], None]

@@ -18,6 +18,8 @@ from typing import Any, BinaryIO, cast
 from curate.core.errors import DataError, SourceChangedError, WithheldError
 from curate.core.protocols import ContainerSource, SidecarFile, SidecarSource, Source, iter_sidecars
 from curate.layouts import open_source
+from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
+from curate.layouts.encodings import as_utf8
 from curate.layouts.files import find_image
 from curate.layouts.sidecars import EXCESS, NullTarget
 from curate.layouts.sidecars.content import Content
@@ -31,10 +33,13 @@ from curate.storage.index import NameIndex
 
 CAPTION = "a file with the stem of an image"
 TABLE = "a table beside the images"
+ANNOTATIONS = "a file that may hold annotations of another format"
+WANTED = frozenset({CAPTION, TABLE, ANNOTATIONS})
 """Reasons of files that users often want to include."""
 
 _CAPTIONS = frozenset({".txt", ".caption", ".json", ".xml", ".csv", ".npy", ".npz"})
 _TABLES = frozenset({".jsonl", ".csv", ".tsv", ".parquet"})
+_ANNOTATIONS = frozenset({".json", ".xml", ".yaml", ".yml", ".txt", ".names", ".mat"})
 _SHOWN = 5
 _HEAD = 1 << 12
 
@@ -105,19 +110,22 @@ def rewrite_sidecars(workspace: Workspace, source: Source, recipe: Recipe) -> Si
     folder.mkdir(parents=True, exist_ok=True)
     names = ImageNames(source)
     limits = make_limits(recipe, names)
-    failed: list[str] = []
+    failed: list[tuple[str, str]] = []
     with listing.open("w", encoding="utf-8") as file:
         for other in iter_sidecars(source):
             line = _write(source, other, folder, limits, names)
             file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
             if other.is_needed and "reason" in line:
-                failed.append(f"{other.uri}: {str(line['reason']).removeprefix(other.uri).strip()}")
+                reason = str(line["reason"])
+                named = reason.startswith(other.uri)
+                failed.append((other.uri, reason if named else f"{other.uri}: {reason}"))
                 if len(failed) == _SHOWN:
                     break
     if failed:
         raise DataError(
-            f"annotations cannot be written again from their content ({'; '.join(failed)}); fix "
-            f"or remove them, or copy them unread with --include {failed[0].partition(':')[0]!r}"
+            "annotations cannot be written again from their content "
+            f"({'; '.join(reason for _, reason in failed)}); fix or remove them, or copy them "
+            f"unread with --include {failed[0][0]!r}"
         )
     return Sidecars(folder, listing, limits.content)
 
@@ -163,8 +171,11 @@ def _rewrite(source: SidecarSource, other: SidecarFile, target: Path, limits: Li
     try:
         with source.open_sidecar(other) as file, original.open("wb") as copy:
             shutil.copyfileobj(file, copy)
+        with original.open("rb") as file:
+            if reason := describe_pointer(file.read(POINTER_BYTES)):
+                raise WithheldError("pointer", reason)
         limits.open(other.uri)
-        with original.open("rb") as file, target.open("w+b") as written:
+        with as_utf8(original.open("rb"), other.uri) as file, target.open("w+b") as written:
             source.rewrite_sidecar(other, file, written, limits)
     finally:
         original.unlink(missing_ok=True)
@@ -174,9 +185,11 @@ def _reason_of(other: SidecarFile, names: ImageNames) -> str:
     suffix = other.path.suffix.lower()
     if "UTF-8" in other.reason:
         return other.reason
-    if suffix in _CAPTIONS and names.has_stem(other.path):
+    if suffix in _CAPTIONS and (names.has_stem(other.path) or names.has_name(other.path.stem)):
         return CAPTION
-    return TABLE if suffix in _TABLES else other.reason
+    if suffix in _TABLES:
+        return TABLE
+    return ANNOTATIONS if suffix in _ANNOTATIONS else other.reason
 
 
 def inspect_output(

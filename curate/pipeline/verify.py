@@ -211,14 +211,27 @@ def _verify(
     return Verification(out, checked, dict(kinds), tuple(kept), coverage, content)
 
 
+CardCheck = Callable[[Path], Iterator[Problem]]
+
+
 def iter_problems(
-    out: str | Path, source: str | Path | None = None, workers: int | None = None
+    out: str | Path,
+    source: str | Path | None = None,
+    workers: int | None = None,
+    card: CardCheck | None = None,
 ) -> Iterator[Problem]:
-    """Check an output as `verify` does, yielding each problem as it is found."""
+    """Check an output as `verify` does, yielding each problem as it is found.
+
+    Args:
+        out: as for `verify`, as are ``source`` and ``workers``.
+        source: the SOURCE, or None.
+        workers: worker processes.
+        card: how the dataset card is checked; None for the check that `verify` makes.
+    """
     session = Session(workers=workers)
     problems = _open_check(Path(out), source, session, lambda _: None)[1]
     found = _check_coverage(Path(out), None)[1]
-    return chain(_then_others(problems, Path(out), source, session), found)
+    return chain(_then_others(problems, Path(out), source, session, card=card), found)
 
 
 _Watch = Callable[[Step], None]
@@ -246,6 +259,7 @@ def _then_others(
     source: str | Path | None,
     session: Session,
     uri: str | None = None,
+    card: CardCheck | None = None,
 ) -> Iterator[Problem]:
     """Check near-duplicates and the dataset card too; the card only of a sound output."""
     if source is not None:
@@ -256,11 +270,12 @@ def _then_others(
         yield problem
     if not is_sound or not any((out / name).exists() for name in ("card.toml", files.PICTURE)):
         return
+    check = card or CHECKS.resolve("card")
     if uri is None:
-        yield from CHECKS.resolve("card")(out)
+        yield from check(out)
     elif any((out / name).exists() for name in files.ROOT_FILES - {"card.toml"}):
         with fetched(uri) as copy:  # the card is made again, from the images too
-            yield from CHECKS.resolve("card")(copy)
+            yield from check(copy)
 
 
 def _iter_near_duplicates(

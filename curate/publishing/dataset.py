@@ -257,6 +257,7 @@ def _describe_correction(dataset: Dataset) -> dict[str, Any]:
         "tool": dataset.facts["tool"],
         "recipe": recipe,
         "layout": dataset.layout,
+        "source": {"obfuscated": dataset.facts["source"]["obfuscated"]},
         "counts": {key: counts[key] for key in ("images", "written", "withheld")},
         "min_cell": MIN_CELL,
         "images_by_split": suppress(splits, MIN_CELL),

@@ -24,6 +24,7 @@ class Form:
         splits: images by split.
         sizes: bytes of images by split.
         rows: rows that ``load_dataset`` gives by split; None where only reading tells.
+        packed: whether annotation files are too many to be published one by one.
     """
 
     name: str
@@ -34,3 +35,12 @@ class Form:
     splits: Mapping[str, int]
     sizes: Mapping[str, int]
     rows: Mapping[str, int] | None
+    packed: bool = False
+
+
+def image_folder_objects() -> dict[str, Any]:
+    """The feature ``objects`` of an image folder: boxes and class names, as lists by column."""
+    import datasets
+
+    bbox = datasets.List(datasets.List(datasets.Value("float64")))
+    return {"objects": {"bbox": bbox, "category": datasets.List(datasets.Value("string"))}}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
 from curate.publishing.dataset import Dataset, count_splits
-from curate.publishing.form import FORMS, WITH_OBJECTS, Form
-from curate.publishing.hub.batches import exceeds_limits
+from curate.publishing.form import FORMS, WITH_OBJECTS, Form, image_folder_objects
+from curate.publishing.hub import batches
 
 _CONVERTED_BY_DEFAULT = frozenset({"coco", "voc", "yolo", "arrow"})
 BUILDERS = {"parquet": "parquet", "webdataset": "webdataset"}
@@ -38,7 +39,7 @@ def choose_form(dataset: Dataset, asked: str | None) -> tuple[str, str]:
         raise UsageError(f"--as imagefolder would lose the columns of {dataset.layout}; drop it")
     usual = "parquet" if dataset.layout in _CONVERTED_BY_DEFAULT else "keep"
     name = asked or usual
-    if name in ("keep", "imagefolder") and (limit := exceeds_limits(_iter_paths(dataset))):
+    if name in ("keep", "imagefolder") and (limit := batches.exceeds_limits(_iter_paths(dataset))):
         return "parquet", f"published as Parquet: {limit}"
     return name, ""
 
@@ -80,9 +81,14 @@ def describe_form(dataset: Dataset, asked: str | None) -> Form:
     from curate.publishing.hub.convert import converted_features
 
     suffix = "tar" if name == "webdataset" else "parquet"
+    packed = _are_many(dataset)
+    if packed:
+        packing = f"more than {batches.MAX_FILES_IN_FOLDER:,} annotation files are packed into tar"
+        note = f"{note}; {packing}" if note else packing
     return Form(
         name=name,
         note=note,
+        packed=packed,
         builder=BUILDERS[name],
         data_files={split: (f"data/{split}-*.{suffix}",) for split in splits},
         features=converted_features(dataset, name),
@@ -95,18 +101,14 @@ def describe_form(dataset: Dataset, asked: str | None) -> Form:
 def _describe_image_folder(
     dataset: Dataset, note: str, splits: Mapping[str, int], sizes: Mapping[str, int]
 ) -> Form:
-    """Image folders with a ``metadata.jsonl`` that has the objects, as lists by column."""
+    """Image folders with a ``metadata.parquet`` that has the objects, as lists by column."""
     import datasets
 
     suffixes: dict[str, set[str]] = defaultdict(set)
     for item in dataset.items():
         if item.path is not None:
             suffixes[item.split or "train"].add(PurePosixPath(item.path).suffix)
-    objects = {
-        "bbox": datasets.List(datasets.List(datasets.Value("float64"))),
-        "category": datasets.List(datasets.Value("string")),
-    }
-    features = datasets.Features({"image": datasets.Image(), "objects": objects})
+    features = datasets.Features({"image": datasets.Image(), **image_folder_objects()})
     return Form(
         name="imagefolder",
         note=note,
@@ -114,7 +116,7 @@ def _describe_image_folder(
         data_files={
             split: (
                 *(f"data/{split}/**/*{suffix}" for suffix in sorted(found)),
-                f"data/{split}/metadata.jsonl",
+                f"data/{split}/metadata.parquet",
             )
             for split, found in sorted(suffixes.items())
         },
@@ -138,6 +140,12 @@ def _count(dataset: Dataset) -> tuple[dict[str, int], dict[str, int]]:
             )
     images = {split: count for split, (count, _) in splits.items()}
     return images, {split: size for split, (_, size) in splits.items()}
+
+
+def _are_many(dataset: Dataset) -> bool:
+    """Whether there are more annotation files than a folder of the Hub may have."""
+    files = (carried for carried in dataset.carried() if not carried.is_container)
+    return next(islice(files, batches.MAX_FILES_IN_FOLDER, None), None) is not None
 
 
 def _is_of_rows(dataset: Dataset) -> bool:

@@ -14,7 +14,7 @@ _NOUNS = {
         "image", "face", "file", "record", "line", "label", "row", "group", "pair", "id",
         "archive", "table", "annotation", "judgment", "annotator", "decision", "detection",
         "association", "pattern", "text", "name", "region", "seed", "problem", "member", "output",
-        "source", "difference", "rate", "combination", "value", "cell", "near-duplicate",
+        "source", "shard", "difference", "rate", "combination", "value", "cell", "near-duplicate",
         "intersection", "split", "worker", "sample", "prediction", "count", "request", "model",
     )},
     "boxes": "box", "classes": "class", "copies": "copy", "people": "person",

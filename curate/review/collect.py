@@ -25,6 +25,7 @@ from curate.layouts.faces.boxes import GivenFaces
 from curate.manifest import store
 from curate.manifest.files import DATA, MANIFEST
 from curate.pipeline.given_faces import FaceIndex, check_matches, match_faces, save_face_index
+from curate.pipeline.session import Step
 from curate.review import priority, sampling
 from curate.review.folder import Inputs
 from curate.review.items import Item
@@ -37,6 +38,8 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 }  # fmt: skip
 CERTAIN = 0.9
 """Confidence from which a detector's box is taken for a real face in a hidden check."""
+
+_WATCHED = 10_000  # images from one report of progress to the next
 
 Groups = Mapping[str, Mapping[str, str]]
 
@@ -126,6 +129,20 @@ def collected(inputs: Inputs, source: Source, work: Path) -> Iterator[Callable[[
             )
         finally:
             work.unlink(missing_ok=True)
+
+
+def show_counts(
+    list_items: Callable[[], Iterator[Item]], show: Callable[[Step], None]
+) -> Callable[[], Iterator[Item]]:
+    """List the images as before, and show how many, which takes minutes for millions."""
+
+    def listed() -> Iterator[Item]:
+        for number, item in enumerate(list_items(), 1):
+            if number % _WATCHED == 0:
+                show(Step("listing", "images", number, None))
+            yield item
+
+    return listed
 
 
 def _iter_checked(faces: Path) -> Iterator[GivenFaces]:
@@ -327,6 +344,11 @@ def sampled(plan: sampling.Plan, items: Iterator[Item]) -> Iterator[Item]:
         if place is None:
             continue
         check = item.record.id in removed
+        if check and removed[item.record.id] >= len(item.faces):
+            raise DataError(
+                f"the sample has a check about a face that {item.record.id!r} does not have; "
+                "restore sample.json from a backup"
+            )
         yield replace(
             item,
             rank=-float(place),

@@ -102,32 +102,35 @@ class Decision:
         """Build a decision from plain values.
 
         Raises:
-            DataError: if a key is missing or a value is of the wrong kind.
+            DataError: if a key is missing, a value is of the wrong kind or out of range, or
+                there are more than `MAX_BOXES` boxes.
         """
         try:
             width, height = values["size"]
+            if len(values["faces"]) > MAX_BOXES:
+                raise ValueError(f"more than {MAX_BOXES} boxes")
             return cls(
                 id=str(values["id"]),
                 sha256=str(values["sha256"]),
-                size=(int(width), int(height)),
+                size=(_count(width, 1), _count(height, 1)),
                 reviewer=str(values["reviewer"]),
                 time=str(values["time"]),
                 role=_choose(values["role"], ROLES),
                 via=_choose(values["via"], ("single", "sheet")),
-                seconds=float(values["seconds"]),
+                seconds=_seconds(values["seconds"]),
                 faces=tuple(
                     ReviewedFace(
                         box=Box(*map(float, face["xyxy"])),
                         state=_choose(face["state"], STATES),
-                        origin=None if face["origin"] is None else int(face["origin"]),
-                        frames=tuple(map(int, face["frames"])),
+                        origin=None if face["origin"] is None else _count(face["origin"]),
+                        frames=tuple(map(_count, face["frames"])),
                     )
                     for face in values["faces"]
                 ),
-                removed=None if values["removed"] is None else int(values["removed"]),
+                removed=None if values["removed"] is None else _count(values["removed"]),
                 found=None if values["found"] is None else bool(values["found"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"a decision cannot be read: {type(error).__name__} {error}") from None
 
 
@@ -205,7 +208,7 @@ def _parse_box(xyxy: Any, view: View) -> Box:
     try:
         numbers = [float(value) for value in xyxy]
         box = Box(*numbers)
-    except (DataError, TypeError, ValueError):
+    except (DataError, TypeError, ValueError, OverflowError):
         raise DataError(f"{str(xyxy)[:80]} is not a box; want x0, y0, x1, y1") from None
     inside = clip(box, width, height)
     outside = max(
@@ -295,7 +298,14 @@ def final_faces(
 
     Returns:
         The faces and ``reviewed``, ``sampled`` or ``not looked at``.
+
+    Raises:
+        DataError: if a decision is about a box that was not proposed.
     """
+    for decision in decisions:
+        origins = [face.origin for face in decision.faces if face.origin is not None]
+        if max(origins, default=-1) >= len(proposed):
+            raise DataError(f"a decision about {decision.id!r} has a box that was not proposed")
     real = [decision for decision in decisions if decision.role != "check"]
     found: dict[tuple[Box, tuple[int, ...]], Face] = {}
     if real:
@@ -329,6 +339,20 @@ def _name(face: ReviewedFace, proposed: Sequence[Face]) -> Face:
     if face.origin is None:
         return Face(face.box, None, (), "person", face.frames)
     return replace(proposed[face.origin], box=face.box, decided_by="person", frames=face.frames)
+
+
+def _count(value: Any, least: int = 0) -> int:
+    """A whole number of 32 bits, as tables of faces hold it."""
+    if type(value) is not int or not least <= value < 2**31:
+        raise ValueError(f"{str(value)[:40]} is not a number from {least:d}")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    seconds = float(value)
+    if not 0 <= seconds < 1e9:
+        raise ValueError(f"{seconds} is not a time in seconds")
+    return seconds
 
 
 def _choose(value: Any, known: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -41,7 +40,7 @@ from curate.review import collect, folder
 from curate.review.decisions import Decision, final_faces
 from curate.review.folder import Inputs
 from curate.review.items import Item
-from curate.review.journal import NAME, iter_events, load_header
+from curate.review.journal import NAME, iter_events, last_decisions, load_header
 from curate.storage.atomic import sync_file, sync_folder
 
 STATES = ("reviewed", "sampled", "not looked at")
@@ -113,7 +112,7 @@ def export_review(place: str | Path | None, out: str | Path) -> Exported:
     tally: Counter[str] = Counter()
     partial = target.with_name(f".{target.name}.partial")
     try:
-        with _decisions(path) as decisions:
+        with last_decisions(path) as decisions:
             account = {**_load_account(inputs), "review": _describe(path, header)}
             _write(_iter_rows(inputs, decisions, path, tally), account, tally, partial)
         sync_file(partial)
@@ -135,7 +134,12 @@ def export_review(place: str | Path | None, out: str | Path) -> Exported:
 
 
 def redo_reviewed(
-    place: str | Path | None, source: str | Path, out: str | Path, session: Session | None = None
+    place: str | Path | None,
+    source: str | Path,
+    out: str | Path,
+    session: Session | None = None,
+    *,
+    quiet: bool = False,
 ) -> Summary:
     """Obfuscate a dataset again with the faces that a review of its outputs has found.
 
@@ -147,6 +151,7 @@ def redo_reviewed(
         source: the dataset that the run was made from; only read.
         out: the new output folder.
         session: how to run.
+        quiet: show no progress and no messages.
 
     Raises:
         UsageError: if the review is not one of outputs.
@@ -169,7 +174,7 @@ def redo_reviewed(
     session = replace(
         session or Session(), layout=run["source"]["layout"], faces=faces, allow_missing=True
     )
-    return blur(source, out, recipe, session)
+    return blur(source, out, recipe, session, quiet=quiet)
 
 
 def _check(target: Path, path: Path, header: Mapping[str, Any], inputs: Inputs) -> None:
@@ -220,33 +225,6 @@ def _describe(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
         "reviewers": len(reviewers),
         "journal_sha256": store.digest_file(path / NAME),
     }
-
-
-@contextmanager
-def _decisions(path: Path) -> Iterator[sqlite3.Connection]:
-    """The last decision of every reviewer about every image, on disk."""
-    file = path / "export.sqlite"
-    file.unlink(missing_ok=True)
-    connection = sqlite3.connect(file)
-    try:
-        connection.execute("PRAGMA journal_mode = OFF")
-        connection.execute(
-            "CREATE TABLE decisions (id BLOB, reviewer TEXT, decision TEXT, "
-            "PRIMARY KEY (id, reviewer)) WITHOUT ROWID"
-        )
-        blind = bool(load_header(path).get("blind"))
-        for _, event in iter_events(path):
-            if event["event"] in ("decision", "withdrawal"):
-                key = (os.fsencode(event["id"]), event["reviewer"] if blind else "")
-                connection.execute("DELETE FROM decisions WHERE id = ? AND reviewer = ?", key)
-                if event["event"] == "decision":
-                    connection.execute(
-                        "INSERT INTO decisions VALUES (?, ?, ?)", (*key, json.dumps(event))
-                    )
-        yield connection
-    finally:
-        connection.close()
-        file.unlink(missing_ok=True)
 
 
 def _iter_rows(

@@ -23,11 +23,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError, LockedError, UsageError
+from curate.layouts.access.address import is_address
 from curate.manifest.store import save_json
 from curate.review import journal
 from curate.review.sampling import Plan
 from curate.storage.lock import FolderLock
+from curate.storage.regular import open_regular
 
 QUEUE = "queue.sqlite"
 _INPUTS, _SAMPLE, _SERVER = "inputs.json", "sample.json", "server.json"
@@ -57,17 +60,38 @@ def choose_folder(inputs: Inputs, given: Path | None, sample: bool) -> Path:
         inputs: what the review is about.
         given: the user's choice, or None.
         sample: whether it is a sample, which is a review of its own.
+
+    Raises:
+        UsageError: if the user's choice is inside SOURCE or OUT.
     """
     ending = ".sample" if sample else ".review"
     if given is not None:
-        return given
-    if inputs.faces is not None:
-        return Path(inputs.faces).with_suffix(ending)
-    if inputs.run is not None:
-        out = Path(inputs.run).resolve()
-        return out.with_name(out.name + ending)
-    name = (inputs.source or "").rstrip("/").rpartition("/")[2] or "dataset"
-    return Path(name.split(".")[0] + ending)
+        chosen = given
+    elif inputs.faces is not None:
+        chosen = Path(inputs.faces).with_suffix(ending)
+    elif inputs.run is not None:
+        chosen = Path(inputs.run).with_name(Path(inputs.run).name + ending)
+    else:
+        chosen = Path(_name_source(inputs.source or "") + ending)
+    for read, name in ((inputs.source, "SOURCE"), (inputs.run, "OUT")):
+        if read is None or is_address(read) or not _is_inside(chosen, Path(read)):
+            continue
+        if given is not None or not Path(read).name:
+            raise UsageError(f"the review folder {chosen} is inside {name}, which is only read; "
+                             "choose another with --folder")  # fmt: skip
+        chosen = Path(read).with_name(Path(read).name + ending)
+    return chosen
+
+
+def _name_source(source: str) -> str:
+    """The name of a dataset: of its folder, or of its file without endings."""
+    parts = [part for part in source.split("/") if part and "{" not in part]
+    name = parts[-1] if parts else "dataset"
+    return name if Path(source).is_dir() else name.split(".")[0] or "dataset"
+
+
+def _is_inside(folder: Path, read: Path) -> bool:
+    return folder.resolve().is_relative_to(read.resolve())
 
 
 def find_folder(given: Path | None) -> Path:
@@ -120,11 +144,11 @@ def load_inputs(folder: Path) -> Inputs:
         DataError: if that is not known.
     """
     try:
-        value = json.loads((folder / _INPUTS).read_text(encoding="utf-8"))
+        value = _load(folder / _INPUTS)
         if not all(text is None or isinstance(text, str) for text in value.values()):
             raise ValueError("a path is not a text")
         return Inputs(**value)
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError):
         raise DataError(
             f"{folder} holds no review that was begun here; start it with curate review SOURCE"
         ) from None
@@ -165,21 +189,21 @@ def load_plan(folder: Path) -> Plan | None:
         DataError: if it is damaged.
     """
     try:
-        return Plan.from_dict(json.loads((folder / _SAMPLE).read_text(encoding="utf-8")))
+        return Plan.from_dict(_load(folder / _SAMPLE))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError):
         raise DataError(f"{folder / _SAMPLE} is damaged; restore it from a backup") from None
 
 
 def load_server(folder: Path) -> tuple[int, str]:
     """Port and token of the last server; 0 and a new token where there was none."""
     try:
-        value = json.loads((folder / _SERVER).read_text(encoding="utf-8"))
+        value = _load(folder / _SERVER)
         port, token = value["port"], value["token"]
         if type(port) is int and 0 < port < 65536 and isinstance(token, str) and len(token) > 20:
             return port, token
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, DataError):
         pass
     return 0, secrets.token_urlsafe(24)
 
@@ -191,3 +215,15 @@ def save_server(folder: Path, port: int, token: str) -> None:
     os.fchmod(descriptor, 0o600)  # of a file that was there already, too
     with os.fdopen(descriptor, "w") as file:
         json.dump({"port": port, "token": token}, file)
+
+
+def _load(path: Path) -> Any:
+    """The JSON of a file of the review.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is not valid JSON.
+        DataError: if it is too large.
+    """
+    with open_regular(path, follow_links=True) as file:
+        return parse_json(file.read(MAX_JSON + 1), path)

@@ -98,6 +98,9 @@ class Items:
         items: the images; the highest rank comes first.
         blind: whether every reviewer decides every image without seeing the others'.
         limit: most images in the queue; None for all.
+
+    Attributes:
+        not_shown: images that cannot be reviewed, and are not decided.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class Items:
         self.blind = blind
         self._lock = threading.RLock()
         self._opened: dict[str, int] = {}
+        self.not_shown = 0
         path.unlink(missing_ok=True)
         try:
             self._table = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -120,6 +124,7 @@ class Items:
             self._table.execute("COMMIT")
             most = "" if limit is None else f"LIMIT {limit:d}"
             self._table.executescript(_ORDERED.format(limit=most))
+            self.not_shown = self._rows("SELECT count(note) FROM items")[0][0]
         except sqlite3.Error as error:
             raise SetupError(f"the queue {path} cannot be written ({error})") from None
 
@@ -139,6 +144,8 @@ class Items:
 
     def get(self, number: int) -> Item | None:
         """One image by its number."""
+        if number >= 2**63:  # SQLite's integers end there
+            return None
         rows = self._rows("SELECT * FROM items WHERE number = ?", number)
         return _from_row(rows[0]) if rows else None
 
@@ -159,6 +166,7 @@ class Items:
     def bar(self, number: int, note: str) -> None:
         """Record why an image cannot be reviewed, and remove it from the queue."""
         with self._lock:
+            self.not_shown += len(self._rows(_UNDECIDED, number))
             self._rows("UPDATE items SET note = ? WHERE number = ?", note, number)
             for key in self._opened:
                 self._close(key, number)
@@ -242,6 +250,10 @@ class Items:
             return self._table.execute(sql, values).fetchall()
 
 
+_UNDECIDED = (
+    "SELECT 1 FROM items WHERE number = ? AND note IS NULL AND NOT EXISTS "
+    "(SELECT 1 FROM answers WHERE answers.number = items.number AND decision IS NOT NULL)"
+)
 _OPEN_ALL = "INSERT INTO open SELECT ?, number, NULL, NULL FROM items WHERE note IS NULL"
 _NEXT = (
     "SELECT open.number FROM open JOIN items ON items.number = open.number "

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from curate.core.documents import parse_json
 from curate.core.errors import DataError, SetupError
 from curate.review.decisions import Decision
+from curate.storage.regular import open_regular
 
 NAME = "journal.jsonl"
 VERSION = 1
@@ -54,10 +58,16 @@ class Journal:
             The line's number, from 1.
 
         Raises:
+            DataError: if it is longer than a line may be; it is not written.
             SetupError: if it cannot be written; nothing of it then counts.
         """
         line = json.dumps(event, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n"
         data = line.encode("ascii")
+        if len(data) > _LONGEST:
+            raise DataError(
+                f"the decision about {event.get('id')!r} takes more than {_LONGEST:,} bytes and "
+                "was not saved; remove boxes, or keep them to fewer frames"
+            )
         end = os.fstat(self._file).st_size
         try:
             written = os.write(self._file, data)
@@ -92,7 +102,7 @@ def iter_events(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     path = folder / NAME
     number = 0
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow_links=True) as file:
             while line := file.readline(_LONGEST):
                 if not line.endswith(b"\n"):
                     if file.read(1):
@@ -120,11 +130,43 @@ def load_header(folder: Path) -> dict[str, Any]:
     raise DataError(f"{folder / NAME} is empty; start the review again")
 
 
+@contextmanager
+def last_decisions(folder: Path) -> Iterator[sqlite3.Connection]:
+    """The last decision about every image, of every reviewer if the review is blind.
+
+    Yields:
+        A temporary database on disk with the table ``decisions``: ``id`` (bytes of the name),
+        ``reviewer`` and ``decision`` (JSON). Withdrawn decisions are not in it.
+
+    Raises:
+        DataError: if there is no journal, or a line is damaged.
+        SetupError: if the temporary folder has no space.
+    """
+    blind = bool(load_header(folder).get("blind"))
+    try:
+        with closing(sqlite3.connect("")) as table:  # on disk, and gone when it is closed
+            table.execute(
+                "CREATE TABLE decisions (id BLOB, reviewer TEXT, decision TEXT, "
+                "PRIMARY KEY (id, reviewer)) WITHOUT ROWID"
+            )
+            for _, event in iter_events(folder):
+                if event["event"] not in ("decision", "withdrawal"):
+                    continue
+                key = (os.fsencode(event["id"]), event["reviewer"] if blind else "")
+                table.execute("DELETE FROM decisions WHERE id = ? AND reviewer = ?", key)
+                if event["event"] == "decision":
+                    row = (*key, json.dumps(event))
+                    table.execute("INSERT INTO decisions VALUES (?, ?, ?)", row)
+            yield table
+    except sqlite3.Error as error:
+        raise SetupError(f"the temporary folder cannot be used: {error}") from None
+
+
 def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
-        event: dict[str, Any] = json.loads(line)
+        event: dict[str, Any] = parse_json(line, path)
         _check_event(event)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, DataError):
+    except (ValueError, TypeError, KeyError, AttributeError, DataError):
         raise DataError(
             f"{path}, line {number}, is damaged; restore the file from a backup, or remove "
             "that line to lose its decision only"
@@ -140,7 +182,10 @@ def _check_event(event: dict[str, Any]) -> None:
     texts = ("id", "reviewer") if kind in ("decision", "withdrawal") else ("event",)
     if not all(isinstance(event[key], str) for key in texts):
         raise TypeError(f"an event of the kind {kind!r}")
-    if kind == "started" and type(event["images"]) is not int:
+    if kind in ("decision", "withdrawal"):
+        os.fsencode(event["id"])  # raises ValueError for what is not the name of a file
+        event["reviewer"].encode()
+    if kind == "started" and (type(event["images"]) is not int or event["images"] < 0):
         raise TypeError("images")
 
 
@@ -166,6 +211,8 @@ def _set_aside_tail(path: Path) -> str | None:
         whole = tail.rfind(b"\n") + 1
         if whole == len(tail):
             return None
+        if whole == 0 and start > 0:
+            raise DataError(f"the last line of {path} is too long for a decision; remove it")
         cut = tail[whole:]
         aside = path.with_name("journal.cut")
         with aside.open("ab") as other:

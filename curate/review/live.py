@@ -131,6 +131,7 @@ class LiveReview:
                 "reviewer": reviewer,
                 "images": self._images,
                 "open": self.items.count_open(reviewer),
+                "not_shown": self.items.not_shown,
                 "done": counts.done,
                 "added": faces.get("added", 0),
                 "rejected": faces.get("rejected", 0),
@@ -382,7 +383,7 @@ def _limit_seconds(value: Any) -> float:
     """A time from the page, seconds; 0 where it is none, and at most an hour."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
         return 0.0
-    return round(min(float(value), 3600.0), 3)
+    return round(float(min(value, 3600)), 3)
 
 
 def now() -> str:

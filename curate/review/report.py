@@ -64,6 +64,35 @@ def describe_result(report: Mapping[str, Any]) -> str:
     )
 
 
+def format_bound(bound: Mapping[str, Any]) -> str:
+    """What a sample says, in one line."""
+    text = f"{bound['looked']:,} of {bound['planned']:,} looked at, {bound['found']:,} with a "
+    text += "visible face: "
+    if not bound["valid_now"]:
+        return f"{text}no bound is stated before the whole sample is looked at."
+    if bound["upper_now"] >= 1:
+        return f"{text}no bound can be stated; with --checks, every reviewer must pass some."
+    return (
+        f"{text}at most {100 * bound['upper_now']:.3g} % of the {bound['population']:,} images "
+        f"show one ({100 * bound['confidence']:g} % confidence)."
+    )
+
+
+def describe_sample(bound: Mapping[str, Any]) -> str:
+    """How many images are to be looked at, and what that can show, in one line."""
+    left, upper = bound["planned"] - bound["looked"], bound["upper_end"]
+    said = (
+        f"Sample: {left:,} of {bound['planned']:,} images are left to look at, drawn from "
+        f"{bound['population']:,}"
+    )
+    if upper >= 1:
+        return f"{said}; a bound can be stated once every reviewer has passed hidden checks."
+    return (
+        f"{said}; if no more faces are found, at most {100 * upper:.3g} % of the "
+        f"images show one ({100 * bound['confidence']:g} % confidence)."
+    )
+
+
 def _sample(sample: Mapping[str, Any]) -> Section:
     blocks: list[Block] = [
         f"Target: at most {_percent(sample['at_most'])} of the images, "

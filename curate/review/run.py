@@ -17,9 +17,11 @@ from curate.core.errors import DataError, MissingExtraError, SetupError, UsageEr
 from curate.core.geometry import clip, grow, round_out
 from curate.core.records import ImageRecord, escape_unprintable
 from curate.layouts import open_source
+from curate.layouts.access.address import is_address, is_hub_uri
 from curate.layouts.groups import load_groups, match_groups
 from curate.manifest import store
 from curate.manifest.files import MANIFEST
+from curate.pipeline.progress import show_steps
 from curate.report.document import Printable
 from curate.review import collect, folder, priority, sampling
 from curate.review.collect import Groups, Queueing
@@ -28,6 +30,7 @@ from curate.review.items import Item, Items
 from curate.review.journal import Journal, iter_events
 from curate.review.live import LiveReview, Setting, now
 from curate.review.pictures import Pictures
+from curate.review.report import describe_sample, format_bound
 from curate.review.sampling import Plan, Target
 
 _MARGIN = 0.1  # growth of a box before it hides, where no run states another
@@ -78,6 +81,7 @@ class ReviewState(Printable):
         folder: the review folder.
         images: images in the queue.
         decided: images of it that are decided.
+        not_shown: images of it that could not be shown, and are not decided.
         added: boxes added.
         rejected: boxes rejected.
         changed: boxes moved or resized.
@@ -87,6 +91,7 @@ class ReviewState(Printable):
     folder: str
     images: int
     decided: int
+    not_shown: int
     added: int
     rejected: int
     changed: int
@@ -98,22 +103,18 @@ class ReviewState(Printable):
             f"{self.decided:,} of {self.images:,} images decided: {self.added:,} boxes added, "
             f"{self.rejected:,} rejected, {self.changed:,} changed."
         ]
+        if self.not_shown:
+            images = "image" if self.not_shown == 1 else "images"
+            what = "and keep the boxes that they had"
+            if self.bound is not None:
+                what = "so no bound can be stated: make them readable, or draw another sample"
+            lines.append(f"{self.not_shown:,} {images} could not be shown, {what}.")
         if self.bound is not None:
-            lines.append(_format_bound(self.bound))
+            lines.append(format_bound(self.bound))
             lines.append(f"Next: curate review report {self.folder} --html review.html")
         else:
             lines.append(f"Next: curate review export {self.folder} -o reviewed.parquet")
         return "\n".join(lines)
-
-
-def _format_bound(bound: Any) -> str:
-    """What a sample says, in one line."""
-    text = f"{bound['looked']:,} of {bound['planned']:,} looked at, {bound['found']:,} with a "
-    text += f"visible face: at most {100 * bound['upper_now']:.3g} % of the "
-    text += f"{bound['population']:,} images show one ({100 * bound['confidence']:g} % confidence)"
-    if not bound["valid_now"]:
-        text += "; this holds only once the whole sample is looked at"
-    return text + "."
 
 
 def start_review(
@@ -165,21 +166,12 @@ def start_review(
     return ReviewState(
         folder=str(path),
         images=status["images"],
-        decided=status["images"] - status["open"],
+        decided=status["images"] - status["open"] - status["not_shown"],
+        not_shown=status["not_shown"],
         added=status["added"],
         rejected=status["rejected"],
         changed=status["changed"],
         bound=status.get("bound"),
-    )
-
-
-def describe_sample(bound: Mapping[str, Any]) -> str:
-    """How many images are to be looked at, and what that can show, in one line."""
-    left, upper = bound["planned"] - bound["looked"], 100 * bound["upper_end"]
-    return (
-        f"Sample: {left:,} of {bound['planned']:,} images are left to look at, drawn from "
-        f"{bound['population']:,}; if no more faces are found, at most {upper:.3g} % of the "
-        f"images show one ({100 * bound['confidence']:g} % confidence)."
     )
 
 
@@ -202,10 +194,10 @@ def opened(
 ) -> Iterator[tuple[LiveReview, Path]]:
     """Everything behind the page, without a server: the review and its folder."""
     inputs = Inputs(
-        source=None if source is None else str(source),
+        source=None if source is None else _locate(str(source)),
         layout=options.layout,
         faces=None if options.faces is None else str(options.faces.absolute()),
-        run=None if options.run is None else str(options.run.absolute()),
+        run=None if options.run is None else str(options.run.resolve()),
     )
     shown = collect.open_reviewed(inputs)
     about = {"task": _name_task(options), "blind": options.blind, **collect.digest_inputs(inputs)}
@@ -214,21 +206,25 @@ def opened(
         stack.enter_context(folder.hold_folder(path))
         header = folder.check_header(path, about)
         list_items = stack.enter_context(collect.collected(inputs, shown, path / "proposed.sqlite"))
-        ids = (item.record.id for item in list_items())
-        groups = (
-            match_groups(load_groups(options.groups), ids, options.groups) if options.groups else {}
-        )
-        plan = _find_plan(path, options, list_items, groups)
-        journal = stack.enter_context(Journal(path, header))
-        folder.save_inputs(path, inputs)
+        with show_steps(quiet=False) as show:
+            listed = collect.show_counts(list_items, show)
+            ids = (item.record.id for item in listed())
+            groups = (
+                match_groups(load_groups(options.groups), ids, options.groups)
+                if options.groups
+                else {}
+            )
+            plan = _find_plan(path, options, listed, groups)
+            journal = stack.enter_context(Journal(path, header))
+            folder.save_inputs(path, inputs)
+            items = Items(
+                path / folder.QUEUE,
+                _order(listed, options, groups, plan, path),
+                options.blind,
+                None if plan else options.queueing.limit,
+            )
         if journal.note:
             notify(journal.note)
-        items = Items(
-            path / folder.QUEUE,
-            _order(list_items, options, groups, plan, path),
-            options.blind,
-            None if plan else options.queueing.limit,
-        )
         stack.callback((path / folder.QUEUE).unlink, missing_ok=True)
         stack.callback(items.close)
         if items.count() == 0:
@@ -242,6 +238,14 @@ def opened(
             review.measure = _measure(review, plan)
         _replay(review, path, notify)
         yield review, path
+
+
+def _locate(source: str) -> str:
+    """SOURCE, so that it is found from any folder."""
+    if is_address(source) or is_hub_uri(source):
+        return source
+    path = Path(source).absolute()
+    return str(path.resolve() if ".." in path.parts else path)
 
 
 def _find_plan(
@@ -328,9 +332,10 @@ def _measure(review: LiveReview, plan: Plan) -> Callable[[], Mapping[str, Any]]:
             name, role = roles[number]
             if role == "sample" and answers:
                 found[name] = any(answers.values())
-            elif role == "check":
-                for reviewer, hit in answers.items():
-                    checks.setdefault(reviewer, {})[name] = hit
+            for reviewer, hit in answers.items():
+                measured = checks.setdefault(reviewer, {})  # also of one who was shown no check
+                if role == "check":
+                    measured[name] = hit
         return sampling.summarize(plan, found, checks)
 
     return measure

@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -107,6 +107,17 @@ class Plan:
         """Images of the sample, checks left aside."""
         return sum(len(stratum.drawn) for stratum in self.strata)
 
+    def check(self) -> None:
+        """Raise ValueError if an image is drawn twice or a stratum has fewer than are drawn."""
+        names = [name for each in self.strata for name in each.drawn]
+        names += [name for name, _ in self.checks]
+        if len(set(names)) < len(names):
+            raise ValueError("an image is drawn twice")
+        if any(each.population < len(each.drawn) for each in self.strata):
+            raise ValueError("a stratum has fewer images than are drawn from it")
+        if any(index < 0 for _, index in self.checks):
+            raise ValueError("a check has no face of that number")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return {
@@ -120,10 +131,11 @@ class Plan:
         """Build a plan from plain values.
 
         Raises:
-            DataError: if a key is missing or a value is of the wrong kind.
+            DataError: if a key is missing, a value is of the wrong kind, or an image is drawn
+                twice.
         """
         try:
-            return cls(
+            plan = cls(
                 target=Target(**values["target"]),
                 strata=tuple(
                     Stratum(
@@ -135,7 +147,9 @@ class Plan:
                 ),
                 checks=tuple((str(name), int(index)) for name, index in values["checks"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+            plan.check()
+            return plan
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"the sample's plan cannot be read: {error}") from None
 
 
@@ -204,7 +218,8 @@ def summarize(
     Args:
         plan: the sample.
         found: by id, whether an image of the sample has a visible face.
-        checks: by reviewer and id, whether the removed face of a check was found.
+        checks: by reviewer and id, whether the removed face of a check was found; a reviewer
+            who was shown none has no measured sensitivity, so that no bound can be stated.
 
     Returns:
         ``upper_now`` is the current bound, which holds if ``valid_now``: always for a sample
@@ -223,7 +238,7 @@ def summarize(
         bounds.stratified_upper(each, confidence, target.early, expected)
         for each in (samples, ends)
     )
-    reviewers = _measure_reviewers(checks, target)
+    reviewers = _measure_reviewers(checks, target) if target.checks else []
     if target.checks:
         least = min((each["sensitivity_lower"] for each in reviewers), default=0.0)
         now, end = (bounds.divide_by_sensitivity(each, least) for each in (now, end))
@@ -315,7 +330,7 @@ def order_sample(plan: Plan) -> list[str]:
     return [name for _, _, name in sorted(keyed)]
 
 
-def agreement(pairs: Sequence[tuple[bool, bool]]) -> dict[str, Any]:
+def agreement(pairs: Iterable[tuple[bool, bool]]) -> dict[str, Any]:
     """How two blind reviewers agree about which images have a visible face.
 
     Krippendorff's alpha for nominal data of two coders without gaps (*Content Analysis*, 2004,
@@ -332,7 +347,7 @@ def agreement(pairs: Sequence[tuple[bool, bool]]) -> dict[str, Any]:
     """
     counts = Counter(pairs)
     both, first, second = counts[True, True], counts[True, False], counts[False, True]
-    n = len(pairs)
+    n = counts.total()
     ones, values = 2 * both + first + second, 2 * n
     zeros = values - ones
     alpha = None

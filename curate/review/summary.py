@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from curate.report.page import render_page
 from curate.review import folder, sampling
 from curate.review.decisions import Decision
 from curate.review.folder import Inputs
-from curate.review.journal import NAME, iter_events, load_header
+from curate.review.journal import NAME, iter_events, last_decisions, load_header
 from curate.review.report import VERSION, describe_result, make_page
 from curate.storage.atomic import save_text
 
@@ -53,32 +57,33 @@ def report_review(
 def _summarize(path: Path) -> dict[str, Any]:
     header, plan = load_header(path), folder.load_plan(path)
     inputs: Inputs = folder.load_inputs(path)
-    last = _last_decisions(path, bool(header.get("blind")))
+    blind = bool(header.get("blind"))
     boxes: Counter[str] = Counter()
-    reviewers: dict[str, list[float]] = defaultdict(list)
+    images: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
     roles: Counter[str] = Counter()
     found: dict[str, bool] = {}
     checks: dict[str, dict[str, bool]] = defaultdict(dict)
-    pairs: dict[str, dict[str, bool]] = defaultdict(dict)
-    images: dict[str, str] = {}
-    for decision in last.values():
-        boxes.update(decision["states"])
-        reviewers[decision["reviewer"]].append(decision["seconds"])
-        name, role, hit = decision["id"], decision["role"], decision["found"]
-        images[name] = role
-        if role == "check":
-            checks[decision["reviewer"]][name] = bool(hit)
-            continue
-        if role == "sample":
-            found[name] = found.get(name, False) or bool(hit)
-        pairs[name][decision["reviewer"]] = bool(hit) if hit is not None else decision["corrects"]
-    roles.update(images.values())
+    with last_decisions(path) as table:
+        for of_image in _iter_images(table):
+            roles[of_image[-1].role] += 1
+            for decision in of_image:
+                boxes.update(face.state for face in decision.faces)
+                images[decision.reviewer] += 1
+                seconds[decision.reviewer] += decision.seconds
+                name, hit = decision.id, bool(decision.found)
+                if decision.role == "check":
+                    checks[decision.reviewer][name] = hit
+                elif decision.role == "sample":
+                    found[name] = found.get(name, False) or hit
+                    checks[decision.reviewer]  # one who was shown no check is measured as well
+        agreement = _compare(table, images) if blind else None
     report = {
         "version": VERSION,
         "tool": {"name": "curate-dataset", "version": curate.__version__},
         "review": header["review"],
         "task": header["task"],
-        "blind": bool(header.get("blind")),
+        "blind": blind,
         "source": {
             "layout": inputs.layout,
             "faces_sha256": header.get("faces_sha256"),
@@ -96,14 +101,14 @@ def _summarize(path: Path) -> dict[str, Any]:
         "reviewers": [
             {
                 "reviewer": name,
-                "images": len(seconds),
-                "seconds": round(sum(seconds), 1),
-                "seconds_per_image": round(sum(seconds) / len(seconds), 2),
+                "images": count,
+                "seconds": round(seconds[name], 1),
+                "seconds_per_image": round(seconds[name] / count, 2),
             }
-            for name, seconds in sorted(reviewers.items())
+            for name, count in sorted(images.items())
         ],
         "bound": None if plan is None else _describe_sample(plan, found, checks),
-        "agreement": _compare(pairs) if header.get("blind") else None,
+        "agreement": agreement,
     }
     return {**report, "statement": describe_result(report)}
 
@@ -131,34 +136,28 @@ def _describe_sample(
     }
 
 
-def _last_decisions(path: Path, blind: bool) -> dict[tuple[str, str], dict[str, Any]]:
-    """What matters of the last decision about every image, of every reviewer if blind."""
-    last: dict[tuple[str, str], dict[str, Any]] = {}
-    for _, event in iter_events(path):
-        if event["event"] not in ("decision", "withdrawal"):
-            continue
-        key = (event["id"], event["reviewer"] if blind else "")
-        last.pop(key, None)
-        if event["event"] == "decision":
-            decision = Decision.from_dict(event)
-            states = Counter(face.state for face in decision.faces)
-            last[key] = {
-                "id": decision.id,
-                "reviewer": decision.reviewer,
-                "role": decision.role,
-                "found": decision.found,
-                "seconds": decision.seconds,
-                "states": dict(states),
-                "corrects": bool(states["added"] or states["changed"]),
-            }
-    return last
+def _iter_images(table: sqlite3.Connection) -> Iterator[list[Decision]]:
+    """The last decisions about each image, of one or more reviewers."""
+    rows = table.execute("SELECT id, decision FROM decisions ORDER BY id, reviewer")
+    for _, of_image in groupby(rows, key=itemgetter(0)):
+        yield [Decision.from_dict(json.loads(text)) for _, text in of_image]
 
 
-def _compare(pairs: Mapping[str, Mapping[str, bool]]) -> dict[str, Any] | None:
+def _compare(table: sqlite3.Connection, images: Mapping[str, int]) -> dict[str, Any] | None:
     """Agreement of the two reviewers who decided most; None where no two looked at one image."""
-    counts = Counter(name for answers in pairs.values() for name in answers)
-    if len(counts) < 2:
+    if len(images) < 2:
         return None
-    (a, _), (b, _) = sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:2]
-    both = [(each[a], each[b]) for each in pairs.values() if a in each and b in each]
-    return {"reviewers": [a, b], **sampling.agreement(both)} if both else None
+    (a, _), (b, _) = sorted(images.items(), key=lambda each: (-each[1], each[0]))[:2]
+    pairs: Counter[tuple[bool, bool]] = Counter()
+    for of_image in _iter_images(table):
+        said = {each.reviewer: _corrects(each) for each in of_image if each.role != "check"}
+        if a in said and b in said:
+            pairs[said[a], said[b]] += 1
+    return {"reviewers": [a, b], **sampling.agreement(pairs.elements())} if pairs else None
+
+
+def _corrects(decision: Decision) -> bool:
+    """Whether a reviewer found a face that was not hidden."""
+    if decision.found is not None:
+        return decision.found
+    return any(face.state in ("added", "changed") for face in decision.faces)

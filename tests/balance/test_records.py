@@ -236,3 +236,22 @@ def test_ids_that_could_all_mean_several_are_told_apart_from_strangers(tmp_path:
     (tmp_path / "t.csv").write_text("file,tone\n2.png,I\n")
     with pytest.raises(DataError, match=r"'2\.png', matches a record; ids are file names"):
         ask(source, "tone", groups=tmp_path / "t.csv")
+
+
+def test_an_annotation_that_cannot_be_read_names_the_way_out(tmp_path: Path) -> None:
+    save_images(tmp_path, "images/a.png")
+    (tmp_path / "labels").mkdir()
+    for line in ("0 .5 .5 1.0004 .2", "0 .5 .5 .2 .2 .97", "x .5 .5 .2 .2"):
+        (tmp_path / "labels/a.txt").write_text(line)
+        with pytest.raises(DataError, match=r"labels/a\.txt, line 1.*; fix it, or remove this ann"):
+            ask(tmp_path, "category")
+
+
+def test_categories_of_lvis_are_counted(tmp_path: Path) -> None:
+    save_images(tmp_path, "val2017/1.png", "train2017/2.png")
+    images = [{"id": n, "coco_url": f"http://x/{name}/{n}.png"}
+              for n, name in ((1, "val2017"), (2, "train2017"))]  # fmt: skip
+    labels = [{"id": n, "image_id": n, "category_id": 1, "score": float("nan")} for n in (1, 2)]
+    lvis = {"images": images, "annotations": labels, "categories": [{"id": 1, "name": "can"}]}
+    (tmp_path / "lvis_v1.json").write_text(json.dumps(lvis))
+    assert groups(ask(tmp_path, "category"), "category") == {"can": 2}

@@ -1,20 +1,18 @@
 from __future__ import annotations
 
+import functools
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from curate.balance.audit.report import format_audit
+from tests.conftest import InProcess, run_process
 
-CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()", "audit"]
 
-
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*CURATE, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture
+def run(in_process: InProcess) -> InProcess:
+    return functools.partial(in_process, "audit")
 
 
 @pytest.fixture
@@ -26,8 +24,10 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_an_audit_goes_to_stdout_and_its_figures_to_stderr(table: Path) -> None:
-    done = run(table, "--by", "gender", "--by", "gender,age", "--bins", "age=18,65",
-               "--label", "job", "--json")  # fmt: skip
+    done = run_process(
+        "audit", table, "--by", "gender", "--by", "gender,age", "--bins", "age=18,65",
+        "--label", "job", "--json",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["version"] == 1
@@ -36,7 +36,7 @@ def test_an_audit_goes_to_stdout_and_its_figures_to_stderr(table: Path) -> None:
     assert "They cannot show why" in done.stderr
 
 
-def test_an_audit_can_go_to_files(table: Path, tmp_path: Path) -> None:
+def test_an_audit_can_go_to_files(table: Path, tmp_path: Path, run: InProcess) -> None:
     report, page = tmp_path / "audit.json", tmp_path / "audit.html"
     done = run("--groups", table, "--by", "gender,job", "-o", report, "--html", page, "-q")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -48,7 +48,7 @@ def test_an_audit_can_go_to_files(table: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_audits_are_joined(table: Path, tmp_path: Path) -> None:
+def test_audits_are_joined(table: Path, tmp_path: Path, run: InProcess) -> None:
     for site in "ab":
         assert run(table, "--by", "gender", "-q", "-o", tmp_path / f"{site}.json").returncode == 0
     done = run("merge", tmp_path / "a.json", tmp_path / "b.json", "--json", "-q")
@@ -56,7 +56,9 @@ def test_audits_are_joined(table: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["records"] == 600
 
 
-def test_names_in_the_data_cannot_write_to_the_page_or_the_terminal(tmp_path: Path) -> None:
+def test_names_in_the_data_cannot_write_to_the_page_or_the_terminal(
+    tmp_path: Path, run: InProcess
+) -> None:
     path = tmp_path / "t.jsonl"
     evil = "<script>alert(1)</script>\x1b[2J"
     path.write_text("".join(json.dumps({"id": n, "g": evil}) + "\n" for n in range(3)))
@@ -84,7 +86,7 @@ def test_names_in_the_data_cannot_write_to_the_page_or_the_terminal(tmp_path: Pa
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(
-    tmp_path: Path, text: bytes, arguments: list[str], code: int, said: str
+    tmp_path: Path, text: bytes, arguments: list[str], code: int, said: str, run: InProcess
 ) -> None:
     table = tmp_path / "t.csv"
     table.write_bytes(text)
@@ -95,7 +97,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv"]
 
 
-def test_what_is_read_is_not_written_over(table: Path) -> None:
+def test_what_is_read_is_not_written_over(table: Path, run: InProcess) -> None:
     before = table.read_bytes()
     for given in ([table], ["--groups", table]):
         done = run(*given, "--by", "gender", "-o", table)
@@ -104,20 +106,20 @@ def test_what_is_read_is_not_written_over(table: Path) -> None:
     assert table.read_bytes() == before
 
 
-def test_what_is_no_audit_is_not_joined(tmp_path: Path) -> None:
+def test_what_is_no_audit_is_not_joined(tmp_path: Path, run: InProcess) -> None:
     (tmp_path / "a.json").write_text("{}")
     done = run("merge", tmp_path / "a.json", tmp_path / "b.json")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "is not a report of curate audit" in done.stderr
 
 
-def test_a_dataset_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_a_dataset_that_is_not_there_is_one_line(tmp_path: Path, run: InProcess) -> None:
     done = run(tmp_path / "photos", "--by", "split")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "Traceback" not in done.stderr
 
 
-def test_a_reference_group_is_parsed_and_shown(table: Path, tmp_path: Path) -> None:
+def test_a_reference_group_is_parsed_and_shown(table: Path, tmp_path: Path, run: InProcess) -> None:
     page = tmp_path / "audit.html"
     options = ("--by", "gender", "--label", "job", "--json", "-q")
     done = run(table, *options, "--reference", "gender=M", "--html", page)
@@ -139,7 +141,7 @@ def test_a_reference_group_is_parsed_and_shown(table: Path, tmp_path: Path) -> N
     ],
 )
 def test_a_file_in_place_of_a_dataset_is_refused_with_the_remedy(
-    name: str, remedy: str, groups: tuple[str, ...], table: Path
+    name: str, remedy: str, groups: tuple[str, ...], table: Path, run: InProcess
 ) -> None:
     file = table.parent / name
     file.write_bytes(b"PK")

@@ -1,19 +1,19 @@
 from __future__ import annotations
 
+import functools
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()", "audit", "labels"]
+from tests.conftest import InProcess, run_process
+
 ROWS = "".join(f"kind,{name},safe\nrude,{name},offensive\n" for name in "abc")
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*CURATE, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture
+def run(in_process: InProcess) -> InProcess:
+    return functools.partial(in_process, "audit", "labels")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_a_report_goes_to_stdout_and_its_figures_to_stderr(words: Path, table: Path) -> None:
-    done = run(words, "--judgments", table, "--json")
+    done = run_process("audit", "labels", words, "--judgments", table, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["labels"]["rude"]["decision"] == "remove"
@@ -38,7 +38,7 @@ def test_a_report_goes_to_stdout_and_its_figures_to_stderr(words: Path, table: P
     assert "too few judgments of safety" in done.stderr
 
 
-def test_a_report_can_go_to_files(words: Path, table: Path, tmp_path: Path) -> None:
+def test_a_report_can_go_to_files(words: Path, table: Path, tmp_path: Path, run: InProcess) -> None:
     report, page = tmp_path / "labels.json", tmp_path / "labels.html"
     done = run(words, "--judgments", table, "-q", "-o", report, "--html", page,
                "--undecided", "remove", "--unsafe-share", "0.4", "--offensive-share", "0.5",
@@ -55,13 +55,13 @@ def test_a_report_can_go_to_files(words: Path, table: Path, tmp_path: Path) -> N
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_the_same_question_gives_the_same_report(words: Path, table: Path) -> None:
+def test_the_same_question_gives_the_same_report(words: Path, table: Path, run: InProcess) -> None:
     first = run(words, "--judgments", table, "--json", "-q")
     assert first.stdout == run(words, "--judgments", table, "--json", "-q").stdout
     assert str(words.parent) not in first.stdout
 
 
-def test_labels_cannot_write_to_the_page_or_the_terminal(tmp_path: Path) -> None:
+def test_labels_cannot_write_to_the_page_or_the_terminal(tmp_path: Path, run: InProcess) -> None:
     evil = "<script>alert(1)</script>\x1b[2J"
     (tmp_path / "v.json").write_text(json.dumps([evil]))
     rows = [{"label": evil, "annotator": n, "safety": "offensive"} for n in range(3)]
@@ -94,6 +94,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     arguments: list[str],
     code: int,
     said: str,
+    run: InProcess,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}

@@ -1,20 +1,19 @@
 from __future__ import annotations
 
+import functools
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from curate.manifest import corrections
+from tests.conftest import InProcess, run_process
 
-CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()", "balance"]
 
-
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*CURATE, *map(str, arguments)], capture_output=True, text=True)
+@pytest.fixture
+def run(in_process: InProcess) -> InProcess:
+    return functools.partial(in_process, "balance")
 
 
 @pytest.fixture
@@ -30,10 +29,14 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_correction_says_what_it_did_and_cost(table: Path, tmp_path: Path) -> None:
+def test_a_correction_says_what_it_did_and_cost(
+    table: Path, tmp_path: Path, run: InProcess
+) -> None:
     out, report, page = tmp_path / "out", tmp_path / "report.json", tmp_path / "page.html"
-    done = run(table, "--by", "gender", "--within", "job", "--strategy", "subset", "-o", out,
-               "--report", report, "--html", page)  # fmt: skip
+    done = run_process(
+        "balance", table, "--by", "gender", "--within", "job", "--strategy", "subset", "-o", out,
+        "--report", report, "--html", page,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "400 records: " in done.stderr
@@ -45,7 +48,9 @@ def test_a_correction_says_what_it_did_and_cost(table: Path, tmp_path: Path) -> 
     assert "was already finished" in again.stderr
 
 
-def test_a_dry_run_writes_nothing_and_tells_programs_all(table: Path, tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing_and_tells_programs_all(
+    table: Path, tmp_path: Path, run: InProcess
+) -> None:
     before = sorted(tmp_path.rglob("*"))
     done = run(table, "--by", "gender", "--strategy", "oversample", "--dry-run", "--json", "-q")
     assert done.returncode == 0, done.stderr
@@ -56,7 +61,9 @@ def test_a_dry_run_writes_nothing_and_tells_programs_all(table: Path, tmp_path: 
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_weights_go_into_a_sampler_as_the_help_says(table: Path, tmp_path: Path) -> None:
+def test_weights_go_into_a_sampler_as_the_help_says(
+    table: Path, tmp_path: Path, run: InProcess
+) -> None:
     import pandas
     import torch
 
@@ -76,7 +83,7 @@ def test_weights_go_into_a_sampler_as_the_help_says(table: Path, tmp_path: Path)
 
 
 def test_labels_that_were_decided_against_are_removed_and_can_be_appealed(
-    table: Path, tmp_path: Path
+    table: Path, tmp_path: Path, run: InProcess, in_process: InProcess
 ) -> None:
     judged, report = tmp_path / "judged.csv", tmp_path / "labels.json"
     rows = [f"{job},{who},{'offensive' if job == 'pilot' else 'safe'}"
@@ -84,8 +91,8 @@ def test_labels_that_were_decided_against_are_removed_and_can_be_appealed(
     judged.write_text("label,annotator,safety\n" + "\n".join(rows) + "\n")
     vocabulary = tmp_path / "words.txt"
     vocabulary.write_text("pilot\nnurse\n")
-    audit = [*CURATE[:-1], "audit", "labels", str(vocabulary), "-q", "-o", str(report)]
-    subprocess.run([*audit, "--judgments", str(judged)], check=True)
+    audit = functools.partial(in_process, "audit", "labels", vocabulary, "-q", "-o", report)
+    assert audit("--judgments", judged).returncode == 0
     removal = (table, "--label", "job", "--strategy", "labels", "--labels", report, "--dry-run",
                "--json", "-q")  # fmt: skip
     said = json.loads(run(*removal).stdout)
@@ -93,7 +100,7 @@ def test_labels_that_were_decided_against_are_removed_and_can_be_appealed(
     assert said["labels"]["nurse"]["after"] == said["labels"]["nurse"]["before"]
     appeal = tmp_path / "appeal.csv"
     appeal.write_text(judged.read_text().replace("offensive", "safe"))
-    subprocess.run([*audit, "--judgments", str(judged), "--judgments", str(appeal)], check=True)
+    assert audit("--judgments", judged, "--judgments", appeal).returncode == 0
     done = run(*removal)
     assert done.returncode == 1
     assert "removes no label" in done.stderr
@@ -125,7 +132,7 @@ def test_labels_that_were_decided_against_are_removed_and_can_be_appealed(
     ],
 )
 def test_what_is_wrong_is_one_line_and_a_code(
-    table: Path, arguments: tuple[str, ...], code: int, said: str
+    table: Path, arguments: tuple[str, ...], code: int, said: str, run: InProcess
 ) -> None:
     done = run(table, "--strategy", "subset", "--dry-run", *arguments)
     assert done.returncode == code, done.stderr
@@ -149,7 +156,7 @@ def test_what_is_wrong_is_one_line_and_a_code(
         (b"gender\nf\n", "select the id column"),
     ],
 )
-def test_a_bad_table_is_one_line(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_bad_table_is_one_line(tmp_path: Path, content: bytes, said: str, run: InProcess) -> None:
     path = tmp_path / "people.csv"
     path.write_bytes(content)
     done = run(path, "--by", "gender", "--strategy", "subset", "-o", tmp_path / "out")
@@ -159,7 +166,9 @@ def test_a_bad_table_is_one_line(tmp_path: Path, content: bytes, said: str) -> N
     assert not (tmp_path / "out").exists()
 
 
-def test_reports_go_nowhere_that_is_read_or_written(table: Path, tmp_path: Path) -> None:
+def test_reports_go_nowhere_that_is_read_or_written(
+    table: Path, tmp_path: Path, run: InProcess
+) -> None:
     done = run(table, "--by", "gender", "--strategy", "subset", "--dry-run", "--report", table)
     assert done.returncode == 2
     assert "is, or is inside, the input" in done.stderr
@@ -168,7 +177,7 @@ def test_reports_go_nowhere_that_is_read_or_written(table: Path, tmp_path: Path)
     assert "--output OUT" in done.stderr
 
 
-def test_ids_without_a_suffix_can_be_oversampled(tmp_path: Path) -> None:
+def test_ids_without_a_suffix_can_be_oversampled(tmp_path: Path, run: InProcess) -> None:
     table, out = tmp_path / "people.csv", tmp_path / "out"
     table.write_text("id,gender\n" + "".join(f"{n},{'fm'[n % 4 > 0]}\n" for n in range(40)))
     done = run(table, "--by", "gender", "--strategy", "oversample", "-o", out, "-q")
@@ -177,7 +186,7 @@ def test_ids_without_a_suffix_can_be_oversampled(tmp_path: Path) -> None:
     assert {row.id for row in rows if row.made_from == "4"} == {"4_aug1", "4_aug2"}
 
 
-def test_a_correction_that_confounds_is_reported(tmp_path: Path) -> None:
+def test_a_correction_that_confounds_is_reported(tmp_path: Path, run: InProcess) -> None:
     table, report = tmp_path / "people.csv", tmp_path / "report.json"
     rows = ["f,young", "f,young", "m,young", "m,young", "m,young", "m,old"] * 40
     table.write_text("id,gender,age\n" + "".join(f"{n},{r}\n" for n, r in enumerate(rows)))
@@ -190,7 +199,7 @@ def test_a_correction_that_confounds_is_reported(tmp_path: Path) -> None:
     assert found["emptied"]["attributes"]["cells"] == 3
 
 
-def test_reweighing_tells_what_adjusted_figures_do_not_show(tmp_path: Path) -> None:
+def test_reweighing_tells_what_adjusted_figures_do_not_show(tmp_path: Path, run: InProcess) -> None:
     """Women apply to the department that admits few; within each, rates are equal."""
     table = tmp_path / "people.csv"
     cells = (("f", "A", 100, 60), ("m", "A", 400, 240), ("f", "B", 400, 80), ("m", "B", 100, 20))
@@ -209,7 +218,7 @@ def test_reweighing_tells_what_adjusted_figures_do_not_show(tmp_path: Path) -> N
 
 
 def test_a_file_that_still_names_removed_images_is_reported_by_balance_and_verify(
-    tmp_path: Path,
+    tmp_path: Path, run: InProcess, in_process: InProcess
 ) -> None:
     for name in "abcd":
         path = tmp_path / f"photos/{name}.jpg"
@@ -232,7 +241,6 @@ def test_a_file_that_still_names_removed_images_is_reported_by_balance_and_verif
     kept = sorted(path.name for path in (out / "data").glob("*.jpg"))
     assert [row.partition(",")[0] for row in rows] == kept
     assert len(kept) < 4
-    command = [*CURATE[:-1], "verify", str(out)]
-    checked = subprocess.run(command, capture_output=True, text=True)
+    checked = in_process("verify", out)
     assert checked.returncode == 0, checked.stdout
     assert "1 file may still name removed images, such as 'list.xml'" in checked.stderr

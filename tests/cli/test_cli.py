@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
-
-
-def curate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*CURATE, *map(str, arguments)], capture_output=True, text=True)
+from tests.conftest import CURATE, InProcess, run_process
 
 
 def one_line(text: str) -> str:
@@ -23,7 +20,7 @@ def one_line(text: str) -> str:
 @pytest.fixture(scope="module")
 def out(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli") / "out"
-    done = curate("blur", photos, out, "--profile", "fast", "--json")
+    done = run_process("blur", photos, out, "--profile", "fast", "--json")
     assert done.returncode == 3, done.stderr
     summary = json.loads(done.stdout)
     assert summary["version"] == 1
@@ -32,15 +29,19 @@ def out(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_a_finished_run_is_reported_with_the_same_exit_code(photos: Path, out: Path) -> None:
-    again = curate("blur", photos, out, "--profile", "fast")
+def test_a_finished_run_is_reported_with_the_same_exit_code(
+    photos: Path, out: Path, in_process: InProcess
+) -> None:
+    again = in_process("blur", photos, out, "--profile", "fast")
     assert again.returncode == 3
     assert "finished before" in again.stderr
     assert again.stdout == ""
 
 
-def test_verify_ends_with_its_verdict_and_what_is_covered(photos: Path, out: Path) -> None:
-    done = curate("verify", out, "--source", photos)
+def test_verify_ends_with_its_verdict_and_what_is_covered(
+    photos: Path, out: Path, in_process: InProcess
+) -> None:
+    done = in_process("verify", out, "--source", photos)
     assert done.returncode == 0
     assert done.stdout == ""
     verdict, covered, *_, signed = done.stderr.splitlines()
@@ -49,38 +50,42 @@ def test_verify_ends_with_its_verdict_and_what_is_covered(photos: Path, out: Pat
     assert signed.startswith("Not signed: ")
 
 
-def test_verify_names_what_differs(photos: Path, out: Path, tmp_path: Path) -> None:
-    import shutil
-
+def test_verify_names_what_differs(
+    photos: Path, out: Path, tmp_path: Path, in_process: InProcess
+) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(out, copy)
     (copy / "data/val/coffee/coffee.jpg").unlink()
-    done = curate("verify", copy)
+    done = in_process("verify", copy)
     assert done.returncode == 1
     assert "missing: data/val/coffee/coffee.jpg" in done.stdout
-    as_json = curate("verify", copy, "--json")
+    as_json = in_process("verify", copy, "--json")
     assert json.loads(as_json.stdout)["kind"] == "missing"
 
 
-def test_a_dry_run_writes_nothing_and_estimates(photos: Path, tmp_path: Path) -> None:
-    done = curate("blur", photos, tmp_path / "out", "--profile", "fast", "--dry-run", "--json")
+def test_a_dry_run_writes_nothing_and_estimates(
+    photos: Path, tmp_path: Path, in_process: InProcess
+) -> None:
+    done = in_process("blur", photos, tmp_path / "out", "--profile", "fast", "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["images"] == 12
     assert report["sample"]["withheld"] == 1
     assert report["estimated_seconds"] > 0
     assert not (tmp_path / "out").exists()
-    shown = curate("blur", photos, tmp_path / "out", "--profile", "fast", "--dry-run")
+    shown = in_process("blur", photos, tmp_path / "out", "--profile", "fast", "--dry-run")
     assert "Nothing was written" in shown.stdout
 
 
-def test_a_recipe_file_is_overridden_by_the_command_line(photos: Path, tmp_path: Path) -> None:
+def test_a_recipe_file_is_overridden_by_the_command_line(
+    photos: Path, tmp_path: Path, in_process: InProcess
+) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
         'profile = "fast"\nmethod = "mosaic"\nshard-size = 5\n[method_options]\ncells = 3\n'
     )
     arguments = ["--recipe", str(recipe), "--method-option", "cells=2", "--dry-run", "--json"]
-    done = curate("blur", photos, tmp_path / "out", *arguments)
+    done = in_process("blur", photos, tmp_path / "out", *arguments)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)["recipe"]
     assert said["method"] == "mosaic"
@@ -136,13 +141,17 @@ def test_a_recipe_file_is_overridden_by_the_command_line(photos: Path, tmp_path:
     ],
 )
 def test_wrong_usage_is_one_clear_line_and_writes_nothing(
-    arguments: list[str], code: int, message: str, tmp_path: Path
+    arguments: list[str],
+    code: int,
+    message: str,
+    tmp_path: Path,
+    in_process: InProcess,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from PIL import Image
-
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (20, 20)).save(tmp_path / "photos/a.png")
-    done = subprocess.run([*CURATE, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = in_process(*arguments)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -169,12 +178,12 @@ def test_wrong_usage_is_one_clear_line_and_writes_nothing(
     ],
 )
 def test_a_recipe_with_wrong_values_is_one_clear_line(
-    content: str, message: str, photos: Path, tmp_path: Path
+    content: str, message: str, photos: Path, tmp_path: Path, in_process: InProcess
 ) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(content + "\n")
     option = ["--method-option", "color=#000000"] if "method_options" in content else []
-    done = curate("blur", photos, tmp_path / "out", "--recipe", recipe, *option)
+    done = in_process("blur", photos, tmp_path / "out", "--recipe", recipe, *option)
     assert done.returncode == 2, done.stderr
     assert message in one_line(done.stderr)
 
@@ -207,7 +216,7 @@ def test_a_locale_without_utf_8_is_told_in_one_line(
     out: Path, encoding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", encoding)
-    done = curate("manifest", "diff", out, out)
+    done = run_process("manifest", "diff", out, out)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stderr.splitlines() if "not UTF-8" in line]
     assert len(lines) == (encoding != "utf-8")
@@ -215,6 +224,6 @@ def test_a_locale_without_utf_8_is_told_in_one_line(
 
 def test_a_small_job_reports_the_time_that_it_took(photos: Path, tmp_path: Path) -> None:
     began = time.time()
-    done = curate("blur", photos, tmp_path / "out", "--profile", "fast", "--json")
+    done = run_process("blur", photos, tmp_path / "out", "--profile", "fast", "--json")
     took = time.time() - began
     assert took / 2 < json.loads(done.stdout)["seconds"] <= took

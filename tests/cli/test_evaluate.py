@@ -1,20 +1,16 @@
 from __future__ import annotations
 
+import functools
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()", "evaluate"]
+from tests.conftest import InProcess, run_process
+
 BOX = [10, 10, 40, 40]
-
-
-def evaluate(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*CURATE, *map(str, arguments)], capture_output=True, text=True, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +30,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def evaluate(folder: Path, in_process: InProcess, monkeypatch: pytest.MonkeyPatch) -> InProcess:
+    monkeypatch.chdir(folder)
+    return functools.partial(in_process, "evaluate")
+
+
 def test_the_summary_is_on_stderr_json_on_request_and_withheld_images_in_the_exit_code(
-    folder: Path,
+    folder: Path, evaluate: InProcess
 ) -> None:
     given = ("source", "--faces", "truth.json", "--detections", "found.json")
-    done = evaluate(*given, "--json", "--html", "page.html", "--by", "tone", cwd=folder)
-    assert evaluate(*given, cwd=folder).stdout == ""
+    done = evaluate(*given, "--json", "--html", "page.html", "--by", "tone")
+    assert evaluate(*given).stdout == ""
     assert done.returncode == 3, done.stderr
     report = json.loads(done.stdout)
     assert report["version"] == 1
@@ -56,9 +58,9 @@ def test_the_summary_is_on_stderr_json_on_request_and_withheld_images_in_the_exi
 
 
 def test_quiet_prints_nothing_and_files_have_the_report(folder: Path) -> None:
-    given = ("source", "--faces", "truth.json", "--detections", "found.json")
-    files = ("-o", "report.json", "--html", "shown.html", "--show-misses", "-q")
-    done = evaluate(*given, *files, cwd=folder)
+    given = (folder / "source", "--faces", folder / "truth.json")
+    given += ("--detections", folder / "found.json", "-o", folder / "report.json")
+    done = run_process("evaluate", *given, "--html", folder / "shown.html", "--show-misses", "-q")
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
     assert json.loads((folder / "report.json").read_text())["faces"]["counted"] == 4
     assert (folder / "shown.html").read_text().count("data:image/jpeg") == 3
@@ -86,9 +88,9 @@ def test_quiet_prints_nothing_and_files_have_the_report(folder: Path) -> None:
     ],
 )
 def test_unusable_input_is_one_clear_line(
-    folder: Path, arguments: list[str], code: int, said: str
+    folder: Path, arguments: list[str], code: int, said: str, evaluate: InProcess
 ) -> None:
-    done = evaluate(*arguments, cwd=folder)
+    done = evaluate(*arguments)
     lines = done.stderr.strip().splitlines()
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert said in lines[-1]

@@ -1,25 +1,22 @@
 from __future__ import annotations
 
+import functools
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.cli.conftest import InProcess
-from tests.conftest import ROOT
+from tests.conftest import ROOT, InProcess, run_process
 from tests.impact.predictions.files import draw, save
 
-CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
 IDS, LABELS, LOGITS = draw()
 
 
-def curate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*CURATE, "impact", "predictions", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+@pytest.fixture
+def curate(in_process: InProcess) -> InProcess:
+    return functools.partial(in_process, "impact", "predictions")
 
 
 @pytest.fixture
@@ -33,9 +30,11 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     )
 
 
-def test_reports_are_written_and_deterministic(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+def test_reports_are_written_and_deterministic(
+    tmp_path: Path, pair: tuple[Path, Path], curate: InProcess
+) -> None:
     out, page = tmp_path / "impact.json", tmp_path / "impact.html"
-    done = curate(*pair, "-o", out, "--html", page)
+    done = run_process("impact", "predictions", *pair, "-o", out, "--html", page)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "300 pairs of images\ntop-1: " in done.stderr
@@ -47,7 +46,7 @@ def test_reports_are_written_and_deterministic(tmp_path: Path, pair: tuple[Path,
     assert again.stdout == out.read_text()
 
 
-def test_seed_changes_only_the_bootstrap(pair: tuple[Path, Path]) -> None:
+def test_seed_changes_only_the_bootstrap(pair: tuple[Path, Path], curate: InProcess) -> None:
     first, second = (
         json.loads(curate(*pair, "-q", "--json", "--seed", seed).stdout) for seed in "01"
     )
@@ -56,7 +55,7 @@ def test_seed_changes_only_the_bootstrap(pair: tuple[Path, Path]) -> None:
     assert first["power"] == second["power"]
 
 
-def test_seeds_are_joined(pair: tuple[Path, Path]) -> None:
+def test_seeds_are_joined(pair: tuple[Path, Path], curate: InProcess) -> None:
     done = curate(*pair, "--also", *pair, "--json")
     assert json.loads(done.stdout)["models"] == 2
     assert "300 pairs of images, 2 models" in done.stderr
@@ -69,7 +68,7 @@ def nan_row(logits: np.ndarray) -> np.ndarray:
 
 
 def test_errors_are_one_line_with_an_exit_code(
-    tmp_path: Path, pair: tuple[Path, Path], in_process: InProcess
+    tmp_path: Path, pair: tuple[Path, Path], curate: InProcess
 ) -> None:
     original, obfuscated = pair
     other = {
@@ -104,7 +103,7 @@ def test_errors_are_one_line_with_an_exit_code(
         ((original, obfuscated, "--seed", "-1"), 2, "--seed must be 0 or more"),
         ((original,), 2, "missing argument"),
     ):
-        done = in_process("impact", "predictions", *arguments)
+        done = curate(*arguments)
         assert done.returncode == code, (arguments, done.stderr)
         assert said in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr

@@ -1,21 +1,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from tests.cli.conftest import InProcess
-from tests.conftest import ROOT
+from tests.conftest import CURATE, ROOT, InProcess, run_process
 from tests.impact.evaluate import trials
 
-CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
 COLOURS = ("--model", "python:tests.impact.evaluate.trials:Colors")
 
 
@@ -29,14 +25,11 @@ def out(source: Path) -> Path:
     return trials.obfuscate(source, source.parent / "out")
 
 
-def curate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*CURATE, "impact", "evaluate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-
-
-def test_reports_are_written_and_deterministic(source: Path, out: Path, tmp_path: Path) -> None:
+def test_reports_are_written_and_deterministic(
+    source: Path, out: Path, tmp_path: Path, in_process: InProcess
+) -> None:
     report, page = tmp_path / "impact.json", tmp_path / "impact.html"
-    done = curate(source, out, *COLOURS, "-o", report, "--html", page)
+    done = run_process("impact", "evaluate", source, out, *COLOURS, "-o", report, "--html", page)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "36 pairs of images\ntop-1: 100.00 % → 55.56 %" in done.stderr
@@ -44,27 +37,20 @@ def test_reports_are_written_and_deterministic(source: Path, out: Path, tmp_path
     assert json.loads(report.read_text())["arms"]["steps"]
     assert page.read_text().startswith("<!doctype html>")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["impact.html", "impact.json"]
-    again = curate(source, out, *COLOURS, "--quiet", "--json")
+    again = in_process("impact", "evaluate", source, out, *COLOURS, "--quiet", "--json")
     assert again.stderr == ""
     assert again.stdout == report.read_text()
 
 
 def test_kept_predictions_are_read_by_impact_predictions(
-    source: Path, out: Path, tmp_path: Path
+    source: Path, out: Path, tmp_path: Path, in_process: InProcess
 ) -> None:
     kept = tmp_path / "kept"
-    done = curate(source, out, *COLOURS, "-q", "--json", "--predictions", kept, "--arms", "none")
+    given = (source, out, *COLOURS, "-q", "--json", "--predictions", kept, "--arms", "none")
+    done = in_process("impact", "evaluate", *given)
     assert sorted(path.name for path in kept.iterdir()) == ["obfuscated", "original", "state.json"]
-    command = [
-        *CURATE,
-        "impact",
-        "predictions",
-        kept / "original",
-        kept / "obfuscated",
-        "-q",
-        "--json",
-    ]
-    again = subprocess.run([*command, "--manifest", out], capture_output=True, text=True)
+    files = (kept / "original", kept / "obfuscated")
+    again = in_process("impact", "predictions", *files, "-q", "--json", "--manifest", out)
     first, second = json.loads(done.stdout), json.loads(again.stdout)
     assert first["top1"] == second["top1"]
     assert first["predictions"] == second["predictions"]
@@ -105,18 +91,17 @@ def test_errors_are_one_line_with_an_exit_code(
         assert done.stdout == ""
 
 
-def test_killed_run_resumes(source: Path, out: Path, tmp_path: Path) -> None:
+def test_killed_run_resumes(source: Path, out: Path, tmp_path: Path, in_process: InProcess) -> None:
     kept = tmp_path / "kept"
-    arguments = [source, out, *COLOURS, "-q", "--json", "--predictions", kept]
-    command = [*CURATE, "impact", "evaluate", *map(str, arguments)]
-    whole = curate(*arguments[:-1], tmp_path / "whole").stdout
-    slow = {**os.environ, "PYTHONPATH": f"{ROOT}"}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT, env=slow)
+    arguments = ["impact", "evaluate", source, out, *COLOURS, "-q", "--json", "--predictions", kept]
+    whole = in_process(*arguments[:-1], tmp_path / "whole").stdout
+    command = [*CURATE, *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
     while process.poll() is None and not (kept / "state.json").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert curate(*arguments).stdout == whole
+    assert in_process(*arguments).stdout == whole
 
 
 def test_help_lists_every_kind_of_model() -> None:
@@ -131,8 +116,9 @@ def test_help_lists_every_kind_of_model() -> None:
 
 
 @pytest.mark.parametrize("command", ["evaluate", "train", "explain"])
-def test_swapped_datasets_are_recognized(source: Path, out: Path, command: str) -> None:
-    arguments = ["impact", command, str(out), str(source)]
-    done = subprocess.run([*CURATE, *arguments], capture_output=True, text=True, cwd=ROOT)
+def test_swapped_datasets_are_recognized(
+    source: Path, out: Path, command: str, in_process: InProcess
+) -> None:
+    done = in_process("impact", command, out, source)
     assert done.returncode == 2
     assert "swap them" in done.stderr

@@ -14,8 +14,7 @@ from curate.impact.explain.images import open_images
 from curate.impact.explain.options import Selection
 from curate.impact.explain.selection import iter_stored
 from curate.impact.pairs import open_datasets
-from tests.cli.conftest import InProcess
-from tests.conftest import ROOT
+from tests.conftest import ROOT, InProcess
 from tests.impact.explain.explained import Colors, make_dataset, obfuscate
 
 COLOURS = ("--model", "python:tests.impact.explain.explained:Colors")

@@ -50,8 +50,10 @@ def test_a_card_is_written_and_checked(out: Path) -> None:
 
 
 def test_a_push_asks_before_it_makes_anything_public(hub: Hub, out: Path) -> None:
-    shown = run("push", out, REPO, "--public", "--workers", 1, answer="n\n")
-    assert shown.exit_code == 1
+    for answer in ("n\n", ""):
+        shown = run("push", out, REPO, "--public", "--workers", 1, answer=answer)
+        assert isinstance(shown.exception, UsageError)
+        assert "--public was not confirmed, and nothing was sent" in str(shown.exception)
     assert hub.repos == {}
     shown = run("push", out, REPO, "--public", "--workers", 1, answer="y\n")
     assert shown.exit_code == 0, shown.output
@@ -63,7 +65,9 @@ def test_a_dry_run_lists_what_would_be_sent_and_where(hub: Hub, out: Path) -> No
     shown = run("push", out, REPO, "--dry-run", "--workers", 1)
     assert shown.exit_code == 0
     assert "  data/train/cat/00001.bmp\n" in shown.stdout
-    assert "as keep to hf:somebody/street-scenes; nothing was sent." in shown.stderr
+    assert "to hf:somebody/street-scenes; nothing was sent:\n" in shown.stderr
+    assert "bytes, in the layout of OUT.\n" in shown.stderr
+    assert max(map(len, shown.output.splitlines())) <= 80
     assert hub.requests == []
 
 
@@ -73,6 +77,16 @@ def test_json_is_for_programs(hub: Hub, out: Path) -> None:
     assert value["version"] == 1
     assert value["dataset_version"] == "1.0.0"
     assert value["revision"] == hub.repos[REPO].head.oid
+    assert shown.stderr == ""
+
+
+def test_a_summary_fits_a_narrow_terminal(hub: Hub, out: Path, tmp_path: Path) -> None:
+    shown = run("push", out, REPO, "--workers", 1)
+    assert shown.stdout == ""
+    assert f"Revision: {hub.repos[REPO].head.oid}\n" in shown.stderr
+    assert max(map(len, shown.stderr.splitlines())) <= 80
+    for command in (["push", out, REPO, "--workers", 1], ["pull", REPO, tmp_path / "copy"]):
+        assert run(*command, "--quiet").output == ""
 
 
 def test_each_refusal_is_a_line(hub: Hub, out: Path) -> None:
@@ -80,6 +94,9 @@ def test_each_refusal_is_a_line(hub: Hub, out: Path) -> None:
     shown = run("push", out, REPO, "--workers", 1)
     assert "refused: data/train/cat/cut.jpg: extra: " in shown.stderr
     assert isinstance(shown.exception, DataError)
+    assert str(shown.exception) == (
+        f"nothing was sent: 1 fault of {out}; repair OUT, or make it again"
+    )
     assert hub.repos == {}
 
 

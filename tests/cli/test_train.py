@@ -1,24 +1,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from curate.cli.impact import command as impact
-from tests.cli.conftest import InProcess
+from tests.conftest import InProcess, run_process
 from tests.impact.train.datasets import make_dataset
 
-CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
 QUICK = ["--epochs", "2", "--size", "16", "--batch", "8", "--seeds", "1", "--device", "cpu"]
-
-
-def curate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*CURATE, "impact", "train", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +25,19 @@ def exchanged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_reports_are_written_and_deterministic(
-    tmp_path: Path, original: Path, exchanged: Path
+    tmp_path: Path, original: Path, exchanged: Path, in_process: InProcess
 ) -> None:
     out, page = tmp_path / "train.json", tmp_path / "train.html"
-    done = curate(original, exchanged, *QUICK, "-o", out, "--html", page)
+    done = run_process("impact", "train", original, exchanged, *QUICK, "-o", out, "--html", page)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "reading images: 0 of 66 images\ntraining: 0 of 4 epochs\n" in done.stderr
     assert "deployment gap: " in done.stderr
     assert page.read_text().startswith("<!doctype html>")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train.html", "train.json"]
-    again = curate(original, exchanged, *QUICK, "--quiet", "--json", "--work", tmp_path)
+    again = in_process(
+        "impact", "train", original, exchanged, *QUICK, "-q", "--json", "--work", tmp_path
+    )
     assert again.stderr == ""
     assert again.stdout == out.read_text()
     assert json.loads(again.stdout)["training"]["epochs"] == 2

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,7 @@ import curate
 from curate.cli.verify import command
 from curate.manifest.files import Problem
 from curate.pipeline import verify as check
-from tests.conftest import ROOT
-
-CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
+from tests.conftest import ROOT, InProcess
 
 
 @pytest.fixture
@@ -82,10 +78,10 @@ def forge(out: Path, **values: Any) -> None:
     ],
 )
 def test_a_run_that_cannot_be_read_is_one_line_and_exit_code_1(
-    values: dict[str, Any], message: str, out: Path
+    values: dict[str, Any], message: str, out: Path, in_process: InProcess
 ) -> None:
     forge(out, **values)
-    done = subprocess.run([*CURATE, "verify", out], capture_output=True, text=True)
+    done = in_process("verify", out)
     assert done.returncode == 1
     assert done.stdout == ""
     assert message in done.stderr

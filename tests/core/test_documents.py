@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,8 @@ JSON = {
     "truncated": b'{"version": 1',
     "encoding": '{"a": "é"}'.encode("latin-1"),
     "digits": b"[" + b"9" * 300_000 + b"]",
+    "nested": b"[" * 101 + b"]" * 101,
+    "nested between texts": b'["]", ' * 101 + b"1" + b', "["]' * 101,
 }
 
 
@@ -97,6 +100,9 @@ def test_hostile_json_is_refused_everywhere(name: str, tmp_path: Path) -> None:
 
 def test_plain_json_is_parsed() -> None:
     assert parse_json(b'\xef\xbb\xbf{"a": [1, 2.5, null]}', "t") == {"a": [1, 2.5, None]}
+    texts = ["[" * 200, '"{' * 200, "\\"]
+    assert parse_json(json.dumps(texts).encode(), "t") == texts
+    assert parse_json(b"[" * 100 + b"]" * 100, "t") != []
 
 
 def test_a_document_without_end_is_read_up_to_the_limit() -> None:

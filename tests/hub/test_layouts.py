@@ -73,6 +73,7 @@ CASES: dict[str, tuple[str, str | None]] = {
     **{layout: (layout, None) for layout in EXAMPLES if layout != "yolo-jpeg"},
     "coco-keep": ("coco", "keep"),
     "voc-imagefolder": ("voc", "imagefolder"),
+    "coco-imagefolder": ("coco", "imagefolder"),  # no image of split val has a box
     "imagefolder-parquet": ("imagefolder", "parquet"),
     "hf_folder-parquet": ("hf_folder", "parquet"),
     "webdataset-parquet": ("webdataset", "parquet"),
@@ -195,7 +196,8 @@ def test_the_form_is_the_layout_s_usual_one(pushed: tuple[Hub, dict[str, Any]]) 
     assert forms == {
         "arrow": "parquet", "coco": "parquet", "voc": "parquet", "yolo": "parquet",
         "hf_folder": "keep", "imagefolder": "keep", "parquet": "keep", "webdataset": "keep",
-        "coco-keep": "keep", "voc-imagefolder": "imagefolder", "imagefolder-parquet": "parquet",
+        "coco-keep": "keep", "voc-imagefolder": "imagefolder",
+        "coco-imagefolder": "imagefolder", "imagefolder-parquet": "parquet",
         "hf_folder-parquet": "parquet", "webdataset-parquet": "parquet",
         "yolo-webdataset": "webdataset",
     }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,17 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_what_was_published_is_pulled_byte_for_byte(
-    hub: Hub, revision: str, published: dict[str, bytes], tmp_path: Path
+    hub: Hub,
+    revision: str,
+    published: dict[str, bytes],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    curate.pull(REPO, tmp_path / "quiet", quiet=True)
+    assert capsys.readouterr().err == ""
+    shutil.rmtree(tmp_path / "quiet")
     report = curate.pull(REPO, tmp_path / "copy")
+    assert "downloading: " in capsys.readouterr().err
     assert files_of(tmp_path / "copy") == published
     assert report.revision == revision
     assert report.files == report.downloaded == len(published)

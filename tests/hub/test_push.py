@@ -189,8 +189,8 @@ def no_answer(out: Path) -> None:
         ),
         (card_absent, r"nothing was sent: README\.md"),
         (croissant_changed, r"nothing was sent: croissant\.json"),
-        (unknown_key, r"card\.toml: unknown table \[datasett\] \(did you mean dataset\?\)"),
-        (no_answer, r"card\.toml: dataset\.title has no answer"),
+        (unknown_key, r"card\.toml: card: unknown table \[datasett\] \(did you mean dataset\?\)"),
+        (no_answer, r"card\.toml: card: dataset\.title has no answer"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -268,6 +268,94 @@ def test_a_published_dataset_of_another_title_is_left_alone(hub: Hub, out: Path)
     shutil.rmtree(out.with_name("out.push"))
     with pytest.raises(DataError, match=r"another dataset \('Street scenes'"):
         push(out)
+
+
+def test_the_tag_names_the_newest_commit_of_its_manifest(hub: Hub, out: Path) -> None:
+    """The card, or the form, changes and the images do not."""
+    first = push(out)
+    write_answers(out, description='"Photographs of streets and squares."')
+    curate.write_card(out)
+    second = push(out)
+    assert hub.repos[REPO].tags == {second.tag: second.revision}
+    assert second.revision != first.revision
+    shutil.rmtree(out.with_name("out.push"))  # the tag is what says that nobody else was here
+    third = push(out, form="parquet")
+    assert third.version == "1.1.0"
+    assert third.tag == first.tag
+    assert hub.repos[REPO].tags == {third.tag: third.revision}
+    shutil.rmtree(out.with_name("out.push"))
+    assert push(out, form="parquet").revision == third.revision
+
+
+def test_a_lost_answer_while_a_tag_is_moved_is_survived(
+    hub: Hub, out: Path, waits: list[float]
+) -> None:
+    push(out)
+    write_answers(out, description='"Photographs of streets and squares."')
+    curate.write_card(out)
+    hub.faults.append(Fault("DELETE", "/tag/", cut="after"))
+    report = push(out)
+    assert hub.repos[REPO].tags == {report.tag: report.revision}
+
+
+def test_a_card_that_arrived_with_other_bytes_is_noticed(hub: Hub, out: Path) -> None:
+    push(out)
+    for name in ("README.md", "CITATION.cff", "manifest/publication.json"):
+        hub.faults[:] = [Fault("GET", f"resolve/.*{name}", times=99, corrupt=True)]
+        with pytest.raises(DataError):
+            push(out, full=True)
+
+
+def test_a_card_of_another_form_says_so(hub: Hub, out: Path) -> None:
+    curate.write_card(out, curate.CardOptions(form="parquet"))
+    with pytest.raises(GateError, match=r"give the same --as.*run `curate card"):
+        push(out)
+    assert hub.repos == {}
+    assert push(out, form="parquet").form == "parquet"
+
+
+def test_a_dry_run_does_not_disturb_a_push(hub: Hub, out: Path) -> None:
+    from curate.core.errors import LockedError
+    from curate.storage.lock import FolderLock
+
+    with FolderLock(out.with_name("out.push") / "lock"), pytest.raises(LockedError):
+        push(out, dry_run=True)
+
+
+@pytest.mark.parametrize("field", ["split", "category"])
+def test_counts_by_split_and_class_are_compared(hub: Hub, place: Path, field: str) -> None:
+    """A manifest that is sound in itself, and counts an image where the data do not have it."""
+    from curate.core.entries import Outcome
+
+    out = place / "out"
+    records = out / "manifest/records"
+    for part in sorted(records.iterdir()):
+        entries = [
+            replace(entry, **{field: "other"}) if entry.id == "train/cat/00001.bmp" else entry
+            for entry in store.iter_part(part)
+        ]
+        assert all(entry.outcome in Outcome for entry in entries)
+        store.save_part(entries, part)
+    run = store.load_run(out / "manifest")
+    run["records"]["sha256"] = store.digest_parts(records)
+    store.save_json(run, out / "manifest/run.json")
+    curate.write_card(out)
+    curate.seal_manifest(out)
+    with pytest.raises(GateError) as raised:
+        push(out, source=str(place / "photos"))
+    split, kind = ("other", "cat") if field == "split" else ("train", "other")
+    assert [
+        (one.file, one.reason)
+        for one in raised.value.refusals
+        if f"{split!r} and" in one.reason and f"{kind!r}," in one.reason
+    ] == [
+        (
+            place_name,
+            f"has 0 images of split {split!r} and class {kind!r}, and the manifest accounts for 1",
+        )
+        for place_name in ("data", "SOURCE")
+    ]
+    assert hub.repos == {}
 
 
 def test_an_empty_repository_made_by_hand_is_used(hub: Hub, out: Path) -> None:
@@ -353,10 +441,11 @@ def test_a_new_version_deletes_what_left_and_says_what_changed(hub: Hub, place: 
     assert "data/train/cat/00001.bmp" not in tree
     assert "data/train/dog/new.bmp" in tree
     assert second.version == "1.1.0"
-    assert second.changes[0] == "1 files added, 1 removed, 0 changed"
+    assert second.changes[0] == "files: 1 added, 1 removed, 0 changed"
     card = tree["README.md"].decode()
     assert "Version | 1.1.0" in card
-    assert "1 files added, 1 removed, 0 changed" in card
+    assert "files: 1 added, 1 removed, 0 changed" in card
+    assert "**1.0.0** (2026-03-01): Published before." in card
     repo = hub.repos[REPO]
     assert first.revision in [commit.oid for commit in repo.commits]
     assert set(repo.tags) == {first.tag, second.tag}
@@ -375,6 +464,24 @@ def test_a_person_can_have_their_image_removed(hub: Hub, out: Path) -> None:
     assert any("earlier revisions" in line for line in told)
     with pytest.raises(UsageError, match="is not a record"):
         push(out, withdraw=("train/cat/none.bmp",))
+
+
+def test_an_image_is_withdrawn_from_an_out_on_a_storage_too(hub: Hub, out: Path) -> None:
+    import fsspec
+
+    place, system = "memory://bucket/scenes", fsspec.filesystem("memory")
+    system.put(str(out), "/bucket/scenes", recursive=True)
+    path = "/bucket/scenes/data/train/cat/00001.bmp"
+    assert system.exists(path)
+    try:
+        options = curate.PushOptions(withdraw=("train/cat/00001.bmp",), workers=1)
+        curate.push(place, REPO, options)
+        assert not system.exists(path)
+        assert list(curate.verify(place, workers=1, quiet=True).problems) == []
+        assert "data/train/cat/00001.bmp" not in hub.tree(REPO)
+    finally:
+        system.store.clear()
+        system.pseudo_dirs[:] = [""]
 
 
 def test_yaml_and_sections_of_others_survive_a_regeneration(hub: Hub, out: Path) -> None:

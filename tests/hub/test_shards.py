@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import re
+import tarfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,6 +16,7 @@ import curate
 from curate.core.errors import DataError
 from curate.publishing import dataset as datasets
 from curate.publishing.hub import batches, convert
+from curate.publishing.hub import rows as row_shards
 from curate.publishing.hub import shards as cutting
 from curate.publishing.publication import choose_form
 from tests.hub.server import Hub
@@ -86,6 +90,24 @@ def test_finished_shards_are_used_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert published == {path: path.read_bytes() for path in (tmp_path / "a/data").iterdir()}
 
 
+def test_finished_shards_of_rows_are_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = make_out(EXAMPLES["arrow"], tmp_path, None)
+    options = curate.PushOptions(to=str(tmp_path / "a"), workers=1)
+    curate.push(out, None, options)
+    published = {path: path.read_bytes() for path in (tmp_path / "a/data").iterdir()}
+    monkeypatch.setattr(
+        row_shards, "write_parquet", lambda *_: pytest.fail("a finished shard was written again")
+    )
+    curate.push(out, None, options)
+    monkeypatch.undo()
+    shard = next((tmp_path / "out.push").rglob("*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:-9] + b"an original")
+    curate.push(out, None, options)
+    assert published == {path: path.read_bytes() for path in (tmp_path / "a/data").iterdir()}
+
+
 def test_shards_of_other_annotations_are_not_used(tmp_path: Path) -> None:
     """The images are the same; a column of boxes would be that of the annotations before."""
     out = make_photos(tmp_path)
@@ -124,6 +146,71 @@ def test_too_many_files_become_parquet_with_a_line_that_says_so(
     assert "of a repository" in choose_form(dataset, "keep")[1]
 
 
+def test_folders_count_as_entries_too() -> None:
+    paths = [f"data/train/{number}/a.jpg" for number in range(10_000)]
+    assert batches.exceeds_limits(paths) is None
+    assert batches.exceeds_limits([*paths, "data/train/labels.csv"]) == (
+        "10,001 entries of data/train/ exceed the 10,000 of a folder"
+    )
+    assert batches.exceeds_limits(f"{n // 5000}/{n}" for n in range(100_001)) == (
+        "100,001 files exceed the 100,000 of a repository"
+    )
+
+
+@pytest.mark.parametrize("layout", ["voc", "yolo"])
+def test_too_many_annotation_files_are_packed(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    """Pascal VOC 2012 has 17,125 files of annotations in one folder."""
+    monkeypatch.setattr(batches, "MAX_FILES_IN_FOLDER", 3)
+    out = make_out(EXAMPLES[layout], tmp_path, None)
+    wanted = {
+        carried.path: (out / "data" / carried.path).read_bytes()
+        for carried in datasets.open_dataset(out).carried()
+    }
+    told: list[str] = []
+    push(out, notify=told.append)
+    assert any("annotation files are packed into tar" in line for line in told)
+    packs = {path: data for path, data in hub.tree(REPO).items() if path.startswith("annot")}
+    assert list(packs) == ["annotations/annotations-00000.tar"]
+    assert len(wanted) > 3
+    found = {}
+    for data in packs.values():
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            for member in tar:
+                stream = tar.extractfile(member)
+                assert stream is not None
+                found[member.name] = stream.read()
+    assert found == wanted
+    head = hub.repos[REPO].head.oid
+    push(out)
+    assert hub.repos[REPO].head.oid == head
+
+
+def test_packs_are_cut_near_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cutting, "SHARD_BYTES", 10)
+    files = [
+        datasets.Carried(path=str(n), sha256="", bytes=size, is_container=False)
+        for n, size in enumerate((4, 6, 1, 20, 3, 3))
+    ]
+    assert [[file.bytes for file in pack] for pack in cutting.iter_packs(files)] == [
+        [4, 6], [1], [20], [3, 3],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", ["longer", "shorter", "other", "absent"])
+def test_a_file_that_changed_is_not_packed(tmp_path: Path, damage: str) -> None:
+    path, data = tmp_path / "a.xml", b"<annotation/>"
+    file = datasets.Carried(
+        path="a.xml", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), is_container=False
+    )
+    damaged = {"longer": data + b" ", "shorter": data[:-1], "other": data.swapcase()}
+    if damage in damaged:
+        path.write_bytes(damaged[damage])
+    with pytest.raises(DataError, match=r"data/a\.xml is not what the manifest says"):
+        cutting.write_pack([file], tmp_path, tmp_path / "a.tar")
+
+
 def test_a_correction_is_published_with_what_it_changed(hub: Hub, tmp_path: Path) -> None:
     out = make_photos(tmp_path, 12)
     even = tmp_path / "even"
@@ -134,6 +221,8 @@ def test_a_correction_is_published_with_what_it_changed(hub: Hub, tmp_path: Path
     assert "Before correction (`manifest/before.json`" in text
     assert "After correction (`manifest/after.json`" in text
     assert "`curate balance` with" in text
+    shown = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    assert "\n\n| | |\n| --- | --- |\n| Images left out | " in shown
     push(even)
     tree = hub.tree(REPO)
     run = json.loads(tree["manifest/run.json"])

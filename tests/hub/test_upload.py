@@ -65,6 +65,20 @@ def test_a_tree_arrives_whole_with_the_card_last(
     assert all(len(commit.added) <= 7 for commit in commits)
 
 
+def test_an_upload_that_goes_on_does_not_send_its_notice_again(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]
+) -> None:
+    monkeypatch.setattr(batches, "MAX_FILES", 5)
+    files = make_files(tmp_path / "a", 20)
+    hub.faults.append(Fault("POST", "/commit/", skip=2, times=1, status=403))
+    with pytest.raises(SetupError):
+        upload(hub, tmp_path, files)
+    hub.bodies.clear()
+    upload(hub, tmp_path, files)
+    assert PROGRESS_MARK.encode() not in hub.received()
+    check_complete(hub, files)
+
+
 def test_a_second_push_of_the_same_tree_commits_nothing(hub: Hub, tmp_path: Path) -> None:
     files = make_files(tmp_path / "a", 5)
     head = upload(hub, tmp_path, files)
@@ -94,6 +108,7 @@ def test_what_left_the_dataset_is_deleted_first_and_the_history_is_kept(
         Fault("PUT", "/lfs/", times=2, skip=3, cut="within"),
         Fault("PUT", "/lfs/", times=2, skip=3, cut="before"),
         Fault("PUT", "/lfs/", times=2, skip=3, status=500),
+        Fault("PUT", "/lfs/", times=2, skip=3, status=429, headers={"Retry-After": "7"}),
         Fault("POST", "/commit/", times=2, skip=1, cut="before"),
         Fault("POST", "/commit/", times=1, skip=1, cut="after"),
         Fault("POST", "/commit/", times=2, skip=1, status=503),

@@ -160,3 +160,17 @@ def test_a_container_name_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.tar").rename(tmp_path / os.fsdecode(b"caf\xe9.tar"))
     with pytest.raises(DataError, match="not valid UTF-8"):
         list(open_source(str(tmp_path), "webdataset").containers())
+
+
+@pytest.mark.parametrize(
+    ("write", "option"), [(write_webdataset, "webdataset"), (write_hub, "parquet")]
+)
+def test_containers_too_deep_to_be_recognized_are_named_with_the_option(
+    write: Write, option: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a/b/c/d/e"
+    folder.mkdir(parents=True)
+    write(folder)
+    with pytest.raises(DataError, match=rf"'a/b/c/d/e/a\..*; use --format {option}$"):
+        open_source(str(tmp_path))
+    assert len(list(open_source(str(tmp_path), option).records())) == 2

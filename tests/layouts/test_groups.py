@@ -61,13 +61,32 @@ def test_invalid_utf_8_is_one_clear_line(tmp_path: Path) -> None:
         load_groups(path)
 
 
-def test_a_csv_table_may_have_semicolons(tmp_path: Path) -> None:
+def test_semicolons_separate_values_with_commas(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id;tone;score\na;dark;0,5\nb;light;1,5\n")
     groups = load_groups(tmp_path / "t.csv")
     assert groups == {
         "a": {"tone": "dark", "score": "0,5"},
         "b": {"tone": "light", "score": "1,5"},
     }
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("column", ["file", "File", "FILENAME"])
+def test_csv_tables_as_spreadsheets_write_them(
+    column: str, separator: str, encoding: str, tmp_path: Path
+) -> None:
+    table = tmp_path / "people.csv"
+    rows = [[column, "sex"], ["a.jpg", "f"], ["ü.jpg", "m"]]
+    table.write_text("\r\n".join(map(separator.join, rows)), encoding=encoding)
+    assert load_groups(table) == {"a.jpg": {"sex": "f"}, "ü.jpg": {"sex": "m"}}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_json_tables_may_have_a_byte_order_mark(encoding: str, tmp_path: Path) -> None:
+    table = tmp_path / "people.jsonl"
+    table.write_text('{"file": "ü.jpg", "sex": "f"}\n', encoding=encoding)
+    assert load_groups(table) == {"ü.jpg": {"sex": "f"}}
 
 
 def test_ids_with_backslashes_are_paths() -> None:

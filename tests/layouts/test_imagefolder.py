@@ -110,7 +110,13 @@ def test_a_split_is_found_at_any_depth(
     assert [(record.split, record.category) for record in records] == expected
 
 
-@pytest.mark.parametrize("tool", [".git", ".ipynb_checkpoints", ".idea", "__MACOSX", "@eaDir"])
+@pytest.mark.parametrize(
+    "tool",
+    [
+        *(".git", ".ipynb_checkpoints", ".idea", "__MACOSX", "@eaDir", ".Trash-1000", "lost+found"),
+        *(".venv", "node_modules", ".thumbnails", "System Volume Information"),
+    ],
+)
 def test_folders_of_tools_are_never_data(tool: str, tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", f"{tool}/b.jpg", f"x/{tool}/y/c.jpg", f"x/{tool}/d.json")
     source = ImageFolder(LocalFolder(tmp_path))
@@ -133,7 +139,7 @@ def test_archives_beside_images_are_noted(tmp_path: Path) -> None:
     write_zip(tmp_path / "labels.zip", "x/1.txt")
     (tmp_path / "train.tar.gz").write_bytes(gzip.compress(b"not a tar"))
     [note] = ImageFolder(LocalFolder(tmp_path)).check()
-    assert note.startswith("2 archives or tables that may contain images left out")
+    assert note.startswith("2 files that may contain images (archives or tables) left out")
     assert "'more.zip'" in note
 
 
@@ -142,6 +148,7 @@ def test_archives_beside_images_are_noted(tmp_path: Path) -> None:
     [
         (["photos.zip"], "'photos.zip'; unpack"),
         (["a/b/photos.zip", "a/notes.txt"], "'a/b/photos.zip'; unpack"),
+        (["a/b/c/d/e/photos.zip"], "'a/b/c/d/e/photos.zip', which may contain some; unpack it"),
         (["images.dvc", "notes.txt"], "'images.dvc', which points to them; run `dvc pull`"),
     ],
 )

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import skimage.data
@@ -21,6 +22,7 @@ from tests.layouts.examples import coco, voc
 from tests.layouts.examples.example import indexed_png, jpeg, rgb_png
 
 PANOPTIC = rgb_png(coco.panoptic_pixels())
+SIZE = (48, 40)
 
 
 def with_text(png: bytes) -> bytes:
@@ -42,27 +44,35 @@ def test_the_color_map_is_vocs() -> None:
 
 
 def test_a_panoptic_map_is_proven() -> None:
-    assert is_panoptic_map(PANOPTIC, coco.SEGMENTS)
-    assert is_panoptic_map(PANOPTIC, [*coco.SEGMENTS, 99])
+    assert is_panoptic_map(PANOPTIC, coco.AREAS, SIZE)
+    assert is_panoptic_map(PANOPTIC, coco.AREAS | {99: 0}, SIZE)
 
 
 @pytest.mark.parametrize(
-    ("data", "ids"),
+    ("data", "areas"),
     [
-        (PANOPTIC, coco.SEGMENTS[:1]),
-        (PANOPTIC, ()),
-        (PANOPTIC, [*coco.SEGMENTS, *range(MAX_SEGMENTS)]),
-        (PANOPTIC + b"tail", coco.SEGMENTS),
-        (PANOPTIC[:-30], coco.SEGMENTS),
-        (with_text(PANOPTIC), coco.SEGMENTS),
-        (rgb_png(photo(40, 32)), coco.SEGMENTS),
-        (jpeg(1), coco.SEGMENTS),
-        (b"", coco.SEGMENTS),
-        (rgb_png(np.full((4, 4), 7, np.uint8)), (7, 7 << 8)),
+        (PANOPTIC, {coco.SEGMENTS[0]: 416}),
+        (PANOPTIC, {}),
+        (PANOPTIC, coco.AREAS | dict.fromkeys(range(MAX_SEGMENTS), 0)),
+        (PANOPTIC, dict.fromkeys(coco.SEGMENTS)),
+        (PANOPTIC, coco.AREAS | {99: 5}),
+        (PANOPTIC, coco.AREAS | {coco.SEGMENTS[0]: 417}),
+        (PANOPTIC + b"tail", coco.AREAS),
+        (PANOPTIC[:-30], coco.AREAS),
+        (with_text(PANOPTIC), coco.AREAS),
+        (rgb_png(photo(48, 40)), coco.AREAS),
+        (jpeg(1), coco.AREAS),
+        (b"", coco.AREAS),
+        (rgb_png(np.full((40, 48), 7, np.uint8)), {7: 1920, 7 << 8: 0}),
     ],
 )
-def test_other_images_are_not_proven_panoptic_maps(data: bytes, ids: Any) -> None:
-    assert not is_panoptic_map(data, ids)
+def test_other_images_are_not_proven_panoptic_maps(data: bytes, areas: Any) -> None:
+    assert not is_panoptic_map(data, areas, SIZE)
+
+
+@pytest.mark.parametrize("size", [(40, 48), (48, 41), (None, None)])
+def test_a_map_of_another_size_than_its_image_is_not_proven(size: Any) -> None:
+    assert not is_panoptic_map(PANOPTIC, coco.AREAS, size)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +116,11 @@ def test_a_photo_with_the_values_of_a_map_is_not_proven(levels: int) -> None:
         assert not is_voc_map(indexed_png(values, voc_palette()), classes=True)
         ids = np.arange(1, levels + 1) * 1000
         numbers = ids[values]
+        areas = dict(
+            zip(*map(np.ndarray.tolist, np.unique(numbers, return_counts=True)), strict=True)
+        )
         pixels = np.stack([numbers & 255, numbers >> 8 & 255, numbers >> 16], axis=2)
-        assert not is_panoptic_map(rgb_png(pixels.astype(np.uint8)), ids.tolist())
+        assert not is_panoptic_map(rgb_png(pixels.astype(np.uint8)), areas, values.shape[::-1])
 
 
 def test_regions_of_any_shape_are_proven() -> None:
@@ -154,9 +167,61 @@ def test_a_photo_that_is_put_into_an_output_as_a_map_is_a_leak(
     assert {("changed", f"data/{path}"), ("leak", f"data/{path}")} <= found
 
 
-def test_a_map_whose_json_is_another_is_not_proven(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda value: value["annotations"][0]["segments_info"].pop(),
+        lambda value: value["annotations"][0]["segments_info"][0].pop("area"),
+        lambda value: value["annotations"][0]["segments_info"][1].update(area=1),
+        lambda value: value["images"][0].update(width=47),
+        lambda value: value["images"][0].pop("height"),
+        lambda value: value["images"][0].update(id=4),
+    ],
+)
+def test_a_map_whose_json_is_another_is_not_proven(change: Any, tmp_path: Path) -> None:
     source = build(coco.EXAMPLE, tmp_path)
     value = json.loads((source / coco.PANOPTIC).read_text())
-    value["annotations"][0]["segments_info"].pop()
+    change(value)
     (source / coco.PANOPTIC).write_text(json.dumps(value))
     assert coco.MAP in [record.id for record in open_source(str(source)).records()]
+
+
+def smooth_photo(levels: int) -> Any:
+    """Values of a photo in few gray levels without details, as flat as a label map."""
+    astronaut = skimage.data.astronaut().mean(axis=2)[:400:10, 60:540:10].astype(int)
+    return cv2.resize((astronaut * levels // 256).astype(np.uint8), (48, 40))
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        (voc.CLASSES, voc.map_of(15, 3)),  # two classes, one object
+        (voc.OBJECTS, voc.map_of(1, 2, 255)),
+        (voc.CLASSES, voc.map_of(15)[:39]),
+        (voc.OBJECTS, np.pad(voc.map_of(1), ((0, 0), (0, 1)))),
+        (voc.CLASSES, np.full((40, 48), 15, np.uint8)),  # beyond the box of the object
+        (voc.OBJECTS, np.full((40, 48), 1, np.uint8)),
+    ],
+)
+def test_a_segmentation_must_fit_the_objects_of_its_image(
+    path: str, values: Any, tmp_path: Path
+) -> None:
+    source = build(voc.EXAMPLE, tmp_path)
+    assert path not in [record.id for record in open_source(str(source)).records()]
+    (source / path).write_bytes(indexed_png(np.ascontiguousarray(values), voc_palette()))
+    assert path in [record.id for record in open_source(str(source)).records()]
+
+
+def test_a_flat_photo_is_an_image(tmp_path: Path) -> None:
+    source = build(voc.EXAMPLE, tmp_path)
+    for path, levels in ((voc.CLASSES, 2), (voc.OBJECTS, 2), (voc.CLASSES, 4)):
+        flat = smooth_photo(levels)
+        (source / path).write_bytes(indexed_png(flat, voc_palette()))
+        assert path in [record.id for record in open_source(str(source)).records()]
+
+
+def test_a_segmentation_without_an_annotation_is_an_image(tmp_path: Path) -> None:
+    source = build(voc.EXAMPLE, tmp_path)
+    (source / voc.XML).unlink()
+    ids = [record.id for record in open_source(str(source)).records()]
+    assert {voc.CLASSES, voc.OBJECTS} <= set(ids)

@@ -13,7 +13,7 @@ from curate.core.protocols import SidecarFile
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.hf_folder.read import HfFolder
 from curate.pipeline import assembly as gathering
-from curate.pipeline.sidecars import CAPTION, TABLE, rewrite_sidecars
+from curate.pipeline.sidecars import ANNOTATIONS, CAPTION, TABLE, rewrite_sidecars
 from curate.pipeline.workspace import Workspace
 from curate.recipe import Recipe
 
@@ -77,7 +77,7 @@ def test_annotations_of_the_layout_are_written_and_all_other_files_listed(
         "README.md": None,
         "clip.mp4": "not an annotation of hf_folder",
         "deep/image.txt": CAPTION,
-        "labelme.json": "not an annotation of hf_folder",
+        "labelme.json": ANNOTATIONS,
         "labels.csv": TABLE,
         "metadata.jsonl": None,
     }

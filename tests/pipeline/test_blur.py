@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,29 +15,18 @@ import pytest
 from PIL import Image
 
 import curate
-from curate import Box, Recipe, Session
-from curate.core.entries import ManifestEntry, Outcome, Route
+from curate import Recipe, Session
+from curate.core.entries import Outcome, Route
 from curate.core.errors import DataError, PausedError, SourceChangedError, UsageError
 from curate.manifest.store import iter_entries
 from curate.pipeline.verify import iter_problems
+from tests.pipeline.conftest import FAST, entries
 
-FAST = Recipe(profile="fast", shard_size=3, include=("labels.csv",))
 Fingerprint = Callable[[Path], dict[str, str]]
 
 
-def entries(out: Path) -> dict[str, ManifestEntry]:
-    return {entry.id: entry for entry in iter_entries(out / "manifest" / "records")}
-
-
-@pytest.fixture(scope="module")
-def done(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("done") / "out"
-    curate.blur(photos, out, FAST, Session(workers=2))
-    return out
-
-
-def test_every_image_is_either_written_or_withheld(photos: Path, done: Path) -> None:
-    found = entries(done)
+def test_every_image_is_either_written_or_withheld(photos: Path, finished: Path) -> None:
+    found = entries(finished)
     images = {
         str(path.relative_to(photos))
         for path in photos.rglob("*")
@@ -46,19 +34,19 @@ def test_every_image_is_either_written_or_withheld(photos: Path, done: Path) -> 
     }
     assert set(found) == images
     for name, entry in found.items():
-        assert (done / "data" / name).exists() == (entry.outcome is Outcome.WRITTEN)
+        assert (finished / "data" / name).exists() == (entry.outcome is Outcome.WRITTEN)
 
 
-def test_a_truncated_image_is_withheld_with_its_reason(done: Path) -> None:
-    entry = entries(done)["train/people/cut_off.jpg"]
+def test_a_truncated_image_is_withheld_with_its_reason(finished: Path) -> None:
+    entry = entries(finished)["train/people/cut_off.jpg"]
     assert entry.outcome is Outcome.WITHHELD
     assert entry.reason is not None
     assert entry.reason.startswith("truncated: ")
     assert entry.output_sha256 is None
 
 
-def test_faces_are_found_and_photos_without_one_are_copied(done: Path) -> None:
-    found = entries(done)
+def test_faces_are_found_and_photos_without_one_are_copied(finished: Path) -> None:
+    found = entries(finished)
     for name in ("portrait.jpg", "portrait_gps.jpg", "portrait_rotated.jpg", "portrait_alpha.png"):
         assert len(found[f"train/people/{name}"].faces) == 1, name
     assert len(found["train/people/group.png"].faces) == 3
@@ -68,72 +56,66 @@ def test_faces_are_found_and_photos_without_one_are_copied(done: Path) -> None:
     assert found["val/coffee/coffee.jpg"].blurred_share == 0
 
 
-def test_a_rotated_photo_has_its_face_in_stored_pixels(done: Path) -> None:
-    upright = entries(done)["train/people/portrait.jpg"].faces[0].box
-    stored = entries(done)["train/people/portrait_rotated.jpg"].faces[0].box
+def test_a_rotated_photo_has_its_face_in_stored_pixels(finished: Path) -> None:
+    upright = entries(finished)["train/people/portrait.jpg"].faces[0].box
+    stored = entries(finished)["train/people/portrait_rotated.jpg"].faces[0].box
     # Orientation 6 is stored turned left: upright (x, y) stands at stored (y, 448 - x).
     assert stored.x0 == pytest.approx(upright.y0, abs=6)
     assert stored.y1 == pytest.approx(448 - upright.x0, abs=6)
 
 
-def test_splits_and_categories_come_from_the_folders(done: Path) -> None:
-    entry = entries(done)["val/coffee/coffee.jpg"]
+def test_splits_and_categories_come_from_the_folders(finished: Path) -> None:
+    entry = entries(finished)["val/coffee/coffee.jpg"]
     assert (entry.split, entry.category) == ("val", "coffee")
 
 
-def test_pixels_outside_the_hidden_regions_are_the_sources(photos: Path, done: Path) -> None:
+def test_pixels_outside_the_hidden_regions_are_the_sources(photos: Path, finished: Path) -> None:
     before = np.asarray(Image.open(photos / "train/people/group.png"))
-    after = np.asarray(Image.open(done / "data/train/people/group.png"))
+    after = np.asarray(Image.open(finished / "data/train/people/group.png"))
     outside = np.ones(before.shape[:2], bool)
-    for hidden in entries(done)["train/people/group.png"].hidden:
+    for hidden in entries(finished)["train/people/group.png"].hidden:
         outside[hidden.slices] = False
         assert np.abs(before[hidden.slices].astype(int) - after[hidden.slices]).mean() > 10
     assert (before[outside] == after[outside]).all()
 
 
-def test_included_files_are_copied(photos: Path, done: Path) -> None:
-    assert (done / "data/labels.csv").read_bytes() == (photos / "labels.csv").read_bytes()
+def test_included_files_are_copied(photos: Path, finished: Path) -> None:
+    assert (finished / "data/labels.csv").read_bytes() == (photos / "labels.csv").read_bytes()
 
 
-def test_no_work_files_are_left(done: Path) -> None:
-    assert sorted(path.name for path in done.iterdir()) == ["data", "manifest"]
+def test_no_work_files_are_left(finished: Path) -> None:
+    assert sorted(path.name for path in finished.iterdir()) == ["data", "manifest"]
 
 
+@pytest.mark.worker_processes
 def test_the_number_of_workers_changes_no_byte(
-    photos: Path, done: Path, tmp_path: Path, fingerprint: Fingerprint
+    photos: Path, finished: Path, tmp_path: Path, fingerprint: Fingerprint
 ) -> None:
     for workers in (1, 3):
         out = tmp_path / str(workers)
         curate.blur(photos, out, FAST, Session(workers=workers))
-        assert fingerprint(out) == fingerprint(done)
+        assert fingerprint(out) == fingerprint(finished)
 
 
-def test_a_finished_run_is_not_repeated(photos: Path, done: Path, fingerprint: Fingerprint) -> None:
-    before = fingerprint(done)
-    summary = curate.blur(photos, done, FAST)
+def test_a_finished_run_is_not_repeated(
+    photos: Path, finished: Path, fingerprint: Fingerprint
+) -> None:
+    before = fingerprint(finished)
+    summary = curate.blur(photos, finished, FAST)
     assert summary.already_done
-    assert summary.images == len(entries(done))
-    assert fingerprint(done) == before
-    assert sorted(path.name for path in done.iterdir()) == ["data", "manifest"]
+    assert summary.images == len(entries(finished))
+    assert fingerprint(finished) == before
+    assert sorted(path.name for path in finished.iterdir()) == ["data", "manifest"]
 
 
 def test_another_recipe_on_the_same_out_is_refused_with_both_digests(
-    photos: Path, done: Path
+    photos: Path, finished: Path
 ) -> None:
     other = Recipe(profile="fast", shard_size=3, method="fill")
     with pytest.raises(UsageError, match="another recipe") as refusal:
-        curate.blur(photos, done, other)
+        curate.blur(photos, finished, other)
     assert FAST.digest[:12] in str(refusal.value)
     assert other.digest[:12] in str(refusal.value)
-
-
-@pytest.fixture
-def small(photos: Path, tmp_path: Path) -> Path:
-    source = tmp_path / "small"
-    source.mkdir()
-    for number in range(6):
-        shutil.copy(photos / "val/coins/coins.png", source / f"{number}.png")
-    return source
 
 
 def run_half(source: Path, out: Path, recipe: Recipe) -> None:
@@ -214,9 +196,9 @@ def test_an_output_inside_a_file_is_refused(small: Path, tmp_path: Path) -> None
         curate.blur(small, tmp_path / "file" / "out", FAST)
 
 
-def test_source_is_not_changed(photos: Path, done: Path) -> None:
+def test_source_is_not_changed(photos: Path, finished: Path) -> None:
     newest = max(path.stat().st_mtime_ns for path in photos.rglob("*") if path.is_file())
-    assert newest < (done / "manifest/run.json").stat().st_mtime_ns
+    assert newest < (finished / "manifest/run.json").stat().st_mtime_ns
 
 
 def test_files_that_are_no_annotations_are_left_out_and_named(small: Path, tmp_path: Path) -> None:
@@ -314,122 +296,6 @@ def test_names_that_are_not_valid_text_are_withheld_with_distinct_ids(
     assert curate.blur(small, tmp_path / "out", recipe).already_done
 
 
-def write_coco(path: Path) -> None:
-    value = {
-        "images": [{"id": 5, "file_name": "0.png"}, {"id": 6, "file_name": "1.png"}],
-        "annotations": [{"id": 1, "image_id": 5, "bbox": [10, 20, 30, 40]}],
-    }
-    path.write_text(json.dumps(value))
-
-
-def write_imagenet(path: Path) -> None:
-    box = {"x0": 10, "y0": 20, "x1": 40, "y1": 60}
-    value = [{"url": "small/0.png", "bboxes": [box]}, {"url": "small/1.png", "bboxes": []}]
-    path.write_text(json.dumps(value))
-
-
-def write_parquet(path: Path) -> None:
-    rows = [{"id": "small/0.png", "faces": [{"xyxy": [10.0, 20.0, 40.0, 60.0]}]}]
-    rows.append({"id": "small/1.png", "faces": []})
-    pq.write_table(pa.Table.from_pylist(rows), path)
-
-
-@pytest.mark.parametrize("write", [write_coco, write_imagenet, write_parquet])
-def test_given_faces_replace_detection(
-    write: Callable[[Path], None], small: Path, tmp_path: Path
-) -> None:
-    faces = tmp_path / "faces"
-    write(faces)
-    (tmp_path / "parent").mkdir()
-    small.rename(tmp_path / "parent" / "small")
-    recipe = Recipe(margin=0.0, faces_match="suffix")
-    session = Session(faces=faces, allow_missing=True)
-    curate.blur(tmp_path / "parent", tmp_path / "out", recipe, session)
-    run = json.loads((tmp_path / "out/manifest/run.json").read_text())
-    assert run["recipe"]["faces_sha256"] == hashlib.sha256(faces.read_bytes()).hexdigest()
-    assert run["detectors"] == []
-    found = entries(tmp_path / "out")
-    [face] = found["small/0.png"].faces
-    assert face.box == Box(10, 20, 40, 60)
-    assert face.decided_by == "file"
-    assert found["small/1.png"].outcome is Outcome.WRITTEN
-    # An image that the file says nothing of has not been looked at.
-    assert found["small/2.png"].outcome is Outcome.WITHHELD
-    assert str(found["small/2.png"].reason).startswith("not-looked-at")
-
-
-def test_a_given_face_outside_its_image_withholds_it(small: Path, tmp_path: Path) -> None:
-    faces = tmp_path / "faces.json"
-    faces.write_text(
-        json.dumps([{"url": "0.png", "bboxes": [{"x0": 9e3, "y0": 0, "x1": 9.1e3, "y1": 9}]}])
-    )
-    session = Session(faces=faces, allow_missing=True)
-    curate.blur(small, tmp_path / "out", Recipe(), session)
-    assert "outside" in str(entries(tmp_path / "out")["0.png"].reason)
-
-
-def test_given_faces_that_could_mean_two_images_are_refused(small: Path, tmp_path: Path) -> None:
-    (small / "a").mkdir()
-    shutil.copy(small / "0.png", small / "a" / "0.png")
-    shutil.copytree(small / "a", small / "b")
-    (small / "0.png").unlink()
-    faces = tmp_path / "faces.json"
-    faces.write_text(json.dumps([{"url": "0.png", "bboxes": []}]))
-    session = Session(faces=faces, allow_missing=True)
-    with pytest.raises(DataError, match="could mean"):
-        curate.blur(small, tmp_path / "out", Recipe(faces_match="suffix"), session)
-
-
-def test_faces_of_another_split_are_not_used(small: Path, tmp_path: Path) -> None:
-    """An id names an image in full; the end of a path counts only where the user says so."""
-    (small / "train").mkdir()
-    for number in range(6):
-        (small / f"{number}.png").rename(small / "train" / f"{number}.png")
-    faces = tmp_path / "faces.json"
-    faces.write_text(json.dumps([{"url": f"{n}.png", "bboxes": []} for n in range(6)]))
-    with pytest.raises(DataError, match="--faces-match suffix"):
-        curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces))
-    assert not (tmp_path / "out").exists()
-    summary = curate.blur(
-        small, tmp_path / "out", Recipe(faces_match="suffix"), Session(faces=faces)
-    )
-    assert summary.written == 6
-
-
-def test_an_exact_id_is_never_ambiguous(small: Path, tmp_path: Path) -> None:
-    (small / "a").mkdir()
-    shutil.copy(small / "0.png", small / "a" / "0.png")
-    faces = tmp_path / "faces.json"
-    lines = [{"url": f"{n}.png", "bboxes": []} for n in range(6)]
-    faces.write_text(json.dumps(lines))
-    session = Session(faces=faces, allow_missing=True)
-    curate.blur(small, tmp_path / "out", Recipe(faces_match="suffix"), session)
-    found = entries(tmp_path / "out")
-    assert found["0.png"].outcome is Outcome.WRITTEN
-    assert found["a/0.png"].outcome is Outcome.WITHHELD
-
-
-def test_images_without_an_entry_end_the_run_unless_allowed(small: Path, tmp_path: Path) -> None:
-    faces = tmp_path / "faces.json"
-    urls = ["0.png", "of/another.png"]
-    faces.write_text(json.dumps([{"url": url, "bboxes": []} for url in urls]))
-    said: list[str] = []
-    with pytest.raises(DataError, match=r"no entry for 5 images, such as '1.png'"):
-        curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces, notify=said.append))
-    assert said[0] == "SOURCE is imagefolder: a folder of images."
-    assert "1 images of SOURCE" in said[1]
-    assert "1 of its 2 ids are not in SOURCE" in said[1]
-
-
-def test_a_recipe_that_names_other_faces_is_refused(small: Path, tmp_path: Path) -> None:
-    faces = tmp_path / "faces.json"
-    faces.write_text(json.dumps([{"url": "0.png", "bboxes": []}]))
-    recipe = Recipe(faces_sha256="a" * 64)
-    for session in (Session(faces=faces), Session()):
-        with pytest.raises(UsageError, match="needs the faces file with sha256 aaaaaaaaaaaa"):
-            curate.blur(small, tmp_path / "out", recipe, session)
-
-
 def test_a_finished_output_with_changed_files_is_refused(small: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     curate.blur(small, out, FAST)
@@ -461,90 +327,6 @@ def test_a_damaged_state_is_one_clear_line(content: str, small: Path, tmp_path: 
 def test_a_session_with_wrong_values_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=next(iter(values))):
         Session(**values)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "is not a supported face-box file"),
-        ("{", "not valid JSON"),
-        ("{}", "no key 'images'"),
-        ("[5]", "no url and bboxes"),
-        ('{"images": [{"id": 1}], "annotations": []}', "file_name"),
-        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "dog"}]}', "only dog"),
-        ('[{"url": "a", "bboxes": [{"x0": 5, "y0": 0, "x1": 1, "y1": 1}]}]', "reversed"),
-        ('[{"url": "a", "bboxes": [{"x0": 5}]}]', "y0"),
-        ('{"images": [], "annotations": [{"image_id": 3, "bbox": [1, 2, 3, 4]}]}', "absent"),
-        (100_000 * "[", "nested deeper than 64 levels"),
-        ('[{"url": "\\ud800", "bboxes": []}]', "none of the 1 images"),
-    ],
-)
-def test_a_damaged_file_of_faces_is_one_clear_line(
-    content: str, message: str, small: Path, tmp_path: Path
-) -> None:
-    faces = tmp_path / "faces.json"
-    faces.write_text(content)
-    with pytest.raises(DataError, match=message):
-        curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces))
-
-
-def test_a_table_without_boxes_is_one_clear_line(small: Path, tmp_path: Path) -> None:
-    faces = tmp_path / "faces.parquet"
-    for column in ([{"box": [1.0]}], [5], 3, "a"):
-        pq.write_table(pa.Table.from_pylist([{"id": "0.png", "faces": column}]), faces)
-        with pytest.raises(DataError, match="no xyxy"):
-            curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces))
-    pq.write_table(pa.Table.from_pylist([{"id": f"{n}.png", "faces": []} for n in range(6)]), faces)
-    assert curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces)).written == 6
-
-
-def test_images_without_detections_do_not_count_as_images_without_faces(
-    small: Path, tmp_path: Path
-) -> None:
-    """A withheld image of an earlier run, a null, a COCO file without annotations."""
-    rows = [
-        {"id": "0.png", "faces": [], "outcome": "withheld"},
-        {"id": "1.png", "faces": None, "outcome": "written"},
-        {"id": "2.png", "faces": [], "outcome": "written"},
-    ]
-    kind = pa.list_(pa.struct([("xyxy", pa.list_(pa.float64()))]))
-    schema = pa.schema([("id", pa.string()), ("faces", kind), ("outcome", pa.string())])
-    faces = tmp_path / "faces"
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), faces)
-    curate.blur(small, tmp_path / "out#1", Recipe(), Session(faces=faces, allow_missing=True))
-    written = {e.id for e in entries(tmp_path / "out#1").values() if e.outcome is Outcome.WRITTEN}
-    assert written == {"2.png"}
-    faces.write_text(json.dumps({"images": [{"id": 1, "file_name": "0.png"}]}))
-    with pytest.raises(DataError, match="annotations"):
-        curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces))
-
-
-def test_faces_of_a_resized_copy_are_not_used(small: Path, tmp_path: Path) -> None:
-    faces = tmp_path / "faces.json"
-    with Image.open(small / "0.png") as image:
-        width, height = image.size
-    lines = [
-        {"file": "0.png", "width": 7, "height": 9, "faces": [{"xyxy": [1, 1, 5, 5]}]},
-        {"file": "1.png", "width": width, "height": height, "faces": [{"xyxy": [1, 1, 5, 5]}]},
-    ]
-    faces.write_text(json.dumps(lines))
-    curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces, allow_missing=True))
-    found = entries(tmp_path / "out")
-    assert "says that it is 7×9" in str(found["0.png"].reason)
-    assert found["1.png"].outcome is Outcome.WRITTEN
-
-
-def test_the_faces_of_an_output_can_be_given_and_its_withheld_images_have_no_entry(
-    photos: Path, done: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(DataError, match=r"no entry for 1 images, such as 'train/people/cut_off"):
-        curate.blur(photos, tmp_path / "strict", FAST, faces=done, workers=1)
-    curate.blur(photos, tmp_path / "out", FAST, faces=done, allow_missing=True, workers=1)
-    before, after = entries(done), entries(tmp_path / "out")
-    for name, entry in before.items():
-        assert after[name].output_sha256 == entry.output_sha256
-        assert [face.box for face in after[name].faces] == [face.box for face in entry.faces]
-    assert after["train/people/cut_off.jpg"].output_path is None
 
 
 def test_options_are_keyword_arguments_and_progress_is_quiet_on_request(

@@ -66,6 +66,7 @@ def test_blur_with_detected_faces_hides_the_same_as_blur_alone(
             assert once.output_sha256 == twice.output_sha256
 
 
+@pytest.mark.worker_processes
 def test_the_number_of_workers_and_a_pause_change_no_byte(
     table: Path, photos: Path, tmp_path: Path
 ) -> None:

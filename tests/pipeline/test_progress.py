@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from curate.pipeline import progress as steps
-from curate.pipeline.progress import show_steps
+from curate.pipeline.progress import counted, make_notifier, show_steps
 from curate.pipeline.session import Step
 
 
@@ -47,3 +47,25 @@ def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     with show_steps(quiet=True) as watch:
         watch(Step("comparing", "images", 3, 3))
     assert capsys.readouterr().err == ""
+
+
+def test_many_items_are_counted_and_few_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[Step] = []
+    assert list(counted(range(5), steps.append, "counting", "records")) == list(range(5))
+    assert steps == []
+    assert sum(1 for _ in counted(range(2500), steps.append, "counting", "records")) == 2500
+    assert [(step.what, step.done) for step in steps] == [("counting", 1000), ("counting", 2000)]
+
+
+def test_messages_fit_the_terminal_and_stand_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "40")
+    with show_steps(quiet=False) as watch:
+        watch(Step("comparing", "images", 3, 9))
+        make_notifier(quiet=False)("1 images have no annotation, such as that of id " + "7 " * 30)
+        watch(Step("comparing", "images", 9, 9))
+    lines = terminal.getvalue().replace("\r", "\n").splitlines()
+    told = [line for line in lines if "annotation" in line or line.startswith("7 ")]
+    assert told[0].startswith("1 image has no annotation")
+    assert max(map(len, told)) <= 40

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,8 @@ from PIL import Image
 import curate
 from curate import Recipe, Session, codec
 from curate.core.errors import DataError, PausedError, UsageError
-from curate.engine.local import Finished, Job
-from curate.engine.shards import Shard
 from curate.layouts import open_source
-from curate.pipeline import assembly, environment
+from curate.pipeline import assembly
 from curate.pipeline.session import Snapshot
 from curate.pipeline.verify import iter_problems
 from curate.storage.atomic import sync_folder
@@ -30,25 +28,6 @@ from tests.pipeline.test_containers import Build, as_arrow, as_parquet, as_tar
 RECIPE = Recipe(shard_size=3)
 Boxes = dict[str, list[tuple[float, float, float, float]] | None]
 NAMES = [f"{folder}/{number}" for folder in "ab" for number in range(4)]
-
-
-class InProcess:
-    """Stands in for the pool of worker processes, so that tests can count and interrupt."""
-
-    def __init__(self, workers: int, stop: threading.Event, inherit: tuple[int, ...] = ()) -> None:
-        self._stop = stop
-
-    def run(self, job: Job, shards: Iterable[Shard]) -> Iterator[Finished]:
-        work = job.open()
-        for shard in shards:
-            if self._stop.is_set():
-                return
-            yield Finished(shard.number, work(shard, lambda *_: None))
-
-
-@pytest.fixture(autouse=True)
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "LocalPool", InProcess)
 
 
 @pytest.fixture

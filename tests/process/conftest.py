@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +10,10 @@ import fsspec
 import pytest
 from PIL import Image
 
+import curate
+from tests.conftest import CURATE
 from tests.s3_server import S3Server, serve
 
-CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
 OPTIONS = ["--profile", "fast", "--shard-size", "2", "--workers", "2", "--quiet"]
 
 
@@ -34,7 +34,7 @@ def crowd(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def undisturbed(crowd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "out"
-    assert subprocess.run([*CURATE, "blur", str(crowd), str(out), *OPTIONS]).returncode == 3
+    curate.blur(crowd, out, profile="fast", shard_size=2, workers=1, quiet=True)
     return out
 
 

@@ -15,7 +15,7 @@ import pytest
 import curate
 from curate.pipeline.session import Session
 from curate.pipeline.verify import verify
-from tests.balance.correct.test_run import files, save_photo
+from tests.balance.correct.conftest import files, save_photo
 
 CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
 

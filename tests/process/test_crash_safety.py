@@ -14,13 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import InProcess
+
 from .conftest import CURATE, OPTIONS, committed, start, wait_for
 
 Fingerprint = Callable[[Path], dict[str, str]]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moments", [4, pytest.param(30, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("moments", [2, pytest.param(30, marks=pytest.mark.exhaustive)])
 def test_a_run_killed_at_random_moments_and_resumed_gives_the_same_output(
     moments: int, crowd: Path, undisturbed: Path, tmp_path: Path, fingerprint: Fingerprint
 ) -> None:
@@ -92,7 +94,11 @@ curate.blur(sys.argv[1], sys.argv[2], Recipe(profile="fast", shard_size=2), Sess
 
 
 def test_ctrl_c_pauses_and_the_same_command_continues(
-    crowd: Path, undisturbed: Path, tmp_path: Path, fingerprint: Fingerprint
+    crowd: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+    fingerprint: Fingerprint,
+    in_process: InProcess,
 ) -> None:
     out = tmp_path / "out"
     process = start(crowd, out)
@@ -105,7 +111,7 @@ def test_ctrl_c_pauses_and_the_same_command_continues(
     assert not (out / "data").exists()
     left = {path.name for path in (out / ".curate/staging").iterdir()}
     assert left <= {"sidecars", "sidecars.jsonl"}  # no shard
-    assert subprocess.run([*CURATE, "blur", str(crowd), str(out), *OPTIONS]).returncode == 3
+    assert in_process("blur", crowd, out, *OPTIONS).returncode == 3
     assert fingerprint(out) == fingerprint(undisturbed)
 
 
@@ -123,22 +129,21 @@ def test_a_worker_that_is_killed_is_replaced(
     assert fingerprint(out) == fingerprint(undisturbed)
 
 
-def test_a_second_writer_is_refused_but_not_by_a_stale_lock(crowd: Path, tmp_path: Path) -> None:
+def test_a_second_writer_is_refused_but_not_by_a_stale_lock(
+    crowd: Path, tmp_path: Path, in_process: InProcess
+) -> None:
     out = tmp_path / "out"
     first = start(crowd, out)
     wait_for(lambda: committed(out) >= 1)
     os.killpg(first.pid, signal.SIGSTOP)  # it holds its lock as long as the test needs
-    second = start(crowd, out)
-    _, said = second.communicate(timeout=60)
+    second = in_process("blur", crowd, out, *OPTIONS)
     assert second.returncode == 1
-    assert f"process {first.pid}" in said
-    assert len(said.strip().splitlines()) == 1
+    assert f"process {first.pid}" in second.stderr
+    assert len(second.stderr.strip().splitlines()) == 1
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
     assert any((out / ".curate/leases").iterdir())
-    third = start(crowd, out)
-    third.communicate(timeout=120)
-    assert third.returncode == 3
+    assert in_process("blur", crowd, out, *OPTIONS).returncode == 3
 
 
 def limit_file_size() -> None:
@@ -161,7 +166,11 @@ def test_a_failed_write_is_one_clear_line_and_leaves_no_output(crowd: Path, tmp_
 
 
 def test_a_full_disk_is_one_clear_line_and_the_run_continues_afterwards(
-    crowd: Path, tmp_path: Path, undisturbed: Path, fingerprint: Fingerprint
+    crowd: Path,
+    tmp_path: Path,
+    undisturbed: Path,
+    fingerprint: Fingerprint,
+    in_process: InProcess,
 ) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -179,7 +188,7 @@ def test_a_full_disk_is_one_clear_line_and_the_run_continues_afterwards(
         assert len(said.strip().splitlines()) == 1, said
         assert not (out / "data").exists()
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
-        assert subprocess.run([*CURATE, "blur", str(crowd), str(out), *OPTIONS]).returncode == 3
+        assert in_process("blur", crowd, out, *OPTIONS).returncode == 3
         assert fingerprint(out) == fingerprint(undisturbed)
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+import curate
+from tests.conftest import CURATE, ROOT, InProcess
 from tests.contract.test_layouts import EXAMPLES, build
-
-CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
 
 
 @pytest.mark.slow
@@ -38,10 +36,7 @@ def test_real_photos_in_every_layout(layout: str, shared_data: Path, tmp_path: P
     assert summary["written"] == len(example.splits)
     assert summary["images_with_faces"] >= 2
     assert summary["others"]["carried"] == len(example.written)
-    verify = subprocess.run(
-        [*CURATE, "verify", str(out), "--source", str(source)], capture_output=True, text=True
-    )
-    assert verify.returncode == 0, verify.stdout + verify.stderr
+    assert list(curate.iter_problems(out, source, 1)) == []
     for path in example.written:
         assert (out / "data" / path).read_bytes() == (source / path).read_bytes()
     before, after = example.load(source), example.load(out / "data")
@@ -53,7 +48,11 @@ def test_real_photos_in_every_layout(layout: str, shared_data: Path, tmp_path: P
 @pytest.mark.data
 @pytest.mark.parametrize("layout", ["webdataset", "parquet", "arrow"])
 def test_real_photos_inside_larger_files(
-    layout: str, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    layout: str,
+    shared_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_process: InProcess,
 ) -> None:
     monkeypatch.syspath_prepend(ROOT / "scripts")
     layouts = importlib.import_module("benchmarks.layouts")
@@ -70,15 +69,8 @@ def test_real_photos_inside_larger_files(
     summary = json.loads(blur.stdout)
     assert summary["written"] == 12
     assert summary["images_with_faces"] >= 8
-    verify = subprocess.run(
-        [*CURATE, "verify", str(out), "--source", str(source)], capture_output=True, text=True
-    )
-    assert verify.returncode == 0, verify.stdout + verify.stderr
-    again = subprocess.run(
-        [*CURATE, "replay", str(source), str(out), str(tmp_path / "again"), "--json"],
-        capture_output=True,
-        text=True,
-    )
+    assert list(curate.iter_problems(out, source, 1)) == []
+    again = in_process("replay", source, out, tmp_path / "again", "--json", "--workers", "1")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["counts"]["byte_identical"] == 12
     for path in (path for path in (out / "data").rglob("*") if path.is_file()):

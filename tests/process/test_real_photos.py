@@ -3,32 +3,53 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-CURATE = [sys.executable, "-c", "from curate.cli.main import main; main()"]
+from tests.conftest import CURATE, InProcess
+
+
+def copy_sample(folder: Path, step: int, target: Path) -> Path:
+    """Every so many files of a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in files[::step]:
+        place = target / path.relative_to(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    return target
+
+
+FOLDERS = [  # folder, profile, exit code, reasons to withhold, one of how many photos by default
+    ("imagenet", "balanced", 0, set(), 6),
+    ("imagenette", "fast", 0, set(), 40),
+    ("wider", "balanced", 0, set(), 12),
+    ("facemask", "balanced", 0, set(), 12),
+    ("coco/images", "thorough", 0, set(), 12),
+    ("tricky", "balanced", 3, {"corrupt", "frames", "truncated", "unsupported"}, 2),
+]
 
 
 @pytest.mark.slow
 @pytest.mark.data
-@pytest.mark.parametrize(
-    ("folder", "profile", "code", "withheld"),
-    [
-        ("imagenet", "balanced", 0, {}),
-        ("imagenette", "fast", 0, {}),
-        ("wider", "balanced", 0, {}),
-        ("facemask", "balanced", 0, {}),
-        ("coco/images", "thorough", 0, {}),
-        ("tricky", "balanced", 3, {"corrupt", "frames", "truncated", "unsupported"}),
-    ],
-)
+@pytest.mark.parametrize("sample", [True, pytest.param(False, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(("folder", "profile", "code", "withheld", "step"), FOLDERS)
 def test_measures_of_a_whole_dataset(
-    folder: str, profile: str, code: int, withheld: set[str], shared_data: Path, tmp_path: Path
+    folder: str,
+    profile: str,
+    code: int,
+    withheld: set[str],
+    step: int,
+    sample: bool,
+    shared_data: Path,
+    tmp_path: Path,
+    in_process: InProcess,
 ) -> None:
     source, out = shared_data / folder, tmp_path / "out"
+    if sample:
+        source = copy_sample(source, step, tmp_path / "photos")
     blur = subprocess.run(
         [*CURATE, "blur", str(source), str(out), "--profile", profile, "--json", "--quiet"],
         capture_output=True,
@@ -40,8 +61,6 @@ def test_measures_of_a_whole_dataset(
     assert summary["images"] == summary["written"] + summary["withheld"]
     assert set(summary["reasons"]) == set(withheld)
     assert summary["faces"] > 0
-    verify = subprocess.run(
-        [*CURATE, "verify", str(out), "--source", str(source)], capture_output=True, text=True
-    )
+    verify = in_process("verify", out, "--source", source)
     assert verify.returncode == 0, verify.stdout
     assert "is what its manifest says" in verify.stderr

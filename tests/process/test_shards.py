@@ -12,10 +12,12 @@ import pytest
 
 import curate
 from curate.core.errors import UsageError
+from tests.conftest import InProcess
 
 from .conftest import CURATE, OPTIONS, committed, start, wait_for
 
 Fingerprint = Callable[[Path], dict[str, str]]
+Run = Callable[..., tuple[int, str]]
 ONE = ("--workers", "1")
 
 
@@ -24,31 +26,38 @@ def end(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, said
 
 
-def finish(source: Path, out: Path) -> tuple[int, str]:
-    return end(start(source, out, "--finish"))
+@pytest.fixture
+def run(crowd: Path, in_process: InProcess) -> Run:
+    """``curate blur`` in this process."""
+
+    def blur(out: Path, *options: str) -> tuple[int, str]:
+        done = in_process("blur", crowd, out, *OPTIONS, *options)
+        return done.returncode, done.stderr
+
+    return blur
 
 
 def test_array_processes_and_finish_give_the_same_output(
-    crowd: Path, undisturbed: Path, tmp_path: Path, fingerprint: Fingerprint
+    crowd: Path, undisturbed: Path, tmp_path: Path, fingerprint: Fingerprint, run: Run
 ) -> None:
     out = tmp_path / "out"
-    code, said = finish(crowd, out)
+    code, said = run(out, "--finish")
     assert code == 1
     assert "no shards to assemble" in said
     assert not out.exists()
     first = start(crowd, out, *ONE, "--shards", "1/3")
     second = start(crowd, out, *ONE, "--shards", "2/3")
     assert {end(first)[0], end(second)[0]} <= {0, 3}
-    code, said = finish(crowd, out)
+    code, said = run(out, "--finish")
     assert code == 1
     assert "6 of 20 shards are not committed (00002, 00005, 00008, 00011, 00014, …)" in said
     assert len(said.strip().splitlines()) == 1
-    assert end(start(crowd, out, *ONE, "--shards", "3/3"))[0] in (0, 3)
+    assert run(out, "--shards", "3/3")[0] in (0, 3)
     assert not (out / "data").exists()
-    assert finish(crowd, out)[0] == 3
+    assert run(out, "--finish")[0] == 3
     assert fingerprint(out) == fingerprint(undisturbed)
     assert sorted(path.name for path in out.iterdir()) == ["data", "manifest"]
-    assert end(start(crowd, out, "--shards", "3/3"))[0] == 0
+    assert run(out, "--shards", "3/3")[0] == 0
     assert sorted(path.name for path in out.iterdir()) == ["data", "manifest"]
 
 
@@ -71,12 +80,12 @@ def test_array_processes_find_the_same_faces(crowd: Path, tmp_path: Path) -> Non
     assert not list(tmp_path.glob(".*"))
 
 
-def test_finish_checks_what_the_processes_have_left(crowd: Path, tmp_path: Path) -> None:
+def test_finish_checks_what_the_processes_have_left(tmp_path: Path, run: Run) -> None:
     out = tmp_path / "out"
-    assert end(start(crowd, out, "--shards", "1/1"))[0] == 3
+    assert run(out, "--shards", "1/1")[0] == 3
     image = next((out / ".curate/shards/00003/data").rglob("*.*"))
     image.write_bytes(b"")
-    code, said = finish(crowd, out)
+    code, said = run(out, "--finish")
     assert code == 1
     assert f"data/{image.name} is missing or has another size" in said
     assert not (out / "manifest").exists()
@@ -100,7 +109,7 @@ def test_array_processes_beside_a_local_run_of_which_two_are_killed(
         assert code in (0, 3), said
     assert fingerprint(out) == fingerprint(undisturbed)
     assert sorted(path.name for path in out.iterdir()) == ["data", "manifest"]
-    assert subprocess.run([*CURATE, "verify", str(out)]).returncode == 0
+    assert list(curate.iter_problems(out)) == []
 
 
 @pytest.mark.slow
@@ -123,22 +132,22 @@ def test_the_shards_of_a_suspended_process_are_taken_over(
     assert sorted(path.name for path in out.iterdir()) == ["data", "manifest"]
 
 
-def test_a_process_with_another_recipe_is_refused(crowd: Path, tmp_path: Path) -> None:
+def test_a_process_with_another_recipe_is_refused(tmp_path: Path, run: Run) -> None:
     out = tmp_path / "out"
-    assert end(start(crowd, out, *ONE, "--shards", "1/20"))[0] in (0, 3)
-    code, said = end(start(crowd, out, "--shards", "2/20", "--method", "fill"))
+    assert run(out, "--shards", "1/20")[0] in (0, 3)
+    code, said = run(out, "--shards", "2/20", "--method", "fill")
     assert code == 2
     assert "another recipe (method 'diffuse' → 'fill'" in said
     assert committed(out) == 1
 
 
-def test_a_machine_with_other_weights_is_refused(crowd: Path, tmp_path: Path) -> None:
+def test_a_machine_with_other_weights_is_refused(tmp_path: Path, run: Run) -> None:
     out = tmp_path / "out"
-    assert end(start(crowd, out, *ONE, "--shards", "1/20"))[0] in (0, 3)
+    assert run(out, "--shards", "1/20")[0] in (0, 3)
     models = out / ".curate/models.json"
     digest = next(part for part in models.read_text().split('"') if len(part) == 64)
     models.write_text(models.read_text().replace(digest, "0" * 64))
-    code, said = end(start(crowd, out, "--shards", "2/20"))
+    code, said = run(out, "--shards", "2/20")
     assert code == 1
     assert digest[:12] in said
     assert "0" * 12 in said

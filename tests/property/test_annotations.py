@@ -132,7 +132,12 @@ def test_a_panoptic_map_of_any_ids_is_proven_and_one_foreign_pixel_is_seen(
         channels = [values & 255, values >> 8 & 255, values >> 16]
         return rgb_png(np.stack(channels, axis=2).astype(np.uint8))
 
-    assert is_panoptic_map(encode(numbers), ids)
+    areas = {number: int((numbers == number).sum()) for number in ids}
+    assert is_panoptic_map(encode(numbers), areas, (64, 48))
+    assert not is_panoptic_map(encode(numbers), areas, (48, 64))
+    some = next(iter(ids))
+    for area in (areas[some] + 1, None):
+        assert not is_panoptic_map(encode(numbers), {**areas, some: area}, (64, 48))
     foreign = next(number for number in range(1, 9) if number not in ids)
     numbers[draw.randrange(48), draw.randrange(64)] = foreign
-    assert not is_panoptic_map(encode(numbers), ids)
+    assert not is_panoptic_map(encode(numbers), areas, (64, 48))

@@ -159,3 +159,10 @@ def test_a_check_adds_boxes_and_never_takes_one_away() -> None:
     faces, state = final_faces([check], PROPOSED)
     assert state == "not looked at"
     assert [face.box for face in faces] == [*(f.box for f in PROPOSED), Box(80, 5, 90, 15)]
+
+
+@pytest.mark.parametrize("origin", [2, 2**30])
+def test_a_decision_about_a_box_that_was_not_proposed_is_one_line(origin: int) -> None:
+    face = replace(accept_all(PROPOSED, 1)[0], origin=origin)
+    with pytest.raises(DataError, match="has a box that was not proposed"):
+        final_faces([decide(face)], PROPOSED)

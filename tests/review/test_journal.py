@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from curate.core.errors import DataError, SetupError
-from curate.review.journal import NAME, Journal, iter_events, load_header
+from curate.review.decisions import MAX_BOXES
+from curate.review.journal import NAME, Journal, iter_events, last_decisions, load_header
 
 HEADER = {"review": "r", "task": "faces"}
 
@@ -85,17 +86,27 @@ DECISION = {
 }  # fmt: skip
 
 
+FACE = {"xyxy": [0, 0, 2, 2], "state": "added", "origin": None, "frames": [0]}
+
+
 @pytest.mark.parametrize(
     "line",
     [
         "5", "null", "[]", '"x"', "{}", '{"event": 5}', '{"event": []}', "[" * 100_000,
         '{"event": "decision"}', '{"event": "withdrawal"}', '{"event": "started"}',
         '{"event": "withdrawal", "id": ["a"], "reviewer": "ada"}',
-        '{"event": "started", "images": "many"}',
+        '{"event": "started", "images": "many"}', '{"event": "started", "images": -1}',
+        '{"event": "note", "x": ' + "[" * 150 + "]" * 150 + "}",
         *(json.dumps({**DECISION, key: value}) for key, value in [
             ("faces", 5), ("faces", [5]), ("faces", [{"xyxy": [0, 0, 1]}]), ("size", [1]),
             ("role", "x"), ("reviewer", None), ("seconds", "x"), ("removed", "x"), ("size", None),
             ("faces", [{"xyxy": [9, 9, 0, 0], "state": "added", "origin": None, "frames": [0]}]),
+            ("faces", [{**FACE, "xyxy": [0, 0, 1, 10**400]}]), ("faces", [{**FACE, "origin": -1}]),
+            ("faces", [{**FACE, "origin": 2**31}]), ("faces", [{**FACE, "frames": [2**31]}]),
+            ("faces", [{**FACE, "frames": [0.5]}]), ("faces", [FACE] * (MAX_BOXES + 1)),
+            ("size", [0, 4]), ("size", [10**12, 4]), ("size", [True, 4]), ("seconds", -1),
+            ("seconds", 10**400), ("seconds", float("inf")), ("seconds", float("nan")),
+            ("removed", -1), ("id", "\ud800"), ("reviewer", "\ud800"),
         ]),
         *(json.dumps({k: v for k, v in DECISION.items() if k != key}) for key in DECISION),
     ],
@@ -107,6 +118,42 @@ def test_a_line_of_any_content_is_named_or_means_nothing(tmp_path: Path, line: s
         file.write(f"{line}\n")
     with pytest.raises(DataError, match=r"line 3, is damaged"):
         list(iter_events(tmp_path))
+
+
+def test_a_line_that_is_too_long_is_neither_written_nor_read(tmp_path: Path) -> None:
+    with Journal(tmp_path, HEADER) as journal:
+        journal.append(event("a"))
+        with pytest.raises(DataError, match="takes more than 4,000,000 bytes and was not saved"):
+            journal.append({**DECISION, "faces": [{**FACE, "frames": [0] * 1_500_000}]})
+        journal.append(event("b"))
+    assert ids(tmp_path) == ["a", "b"]
+    with (tmp_path / NAME).open("a") as file:
+        file.write("[" * 5_000_000)
+    before = (tmp_path / NAME).stat().st_size
+    for read in (lambda: list(iter_events(tmp_path)), lambda: Journal(tmp_path, HEADER)):
+        with pytest.raises(DataError, match="too long for a decision"):
+            read()
+    assert (tmp_path / NAME).stat().st_size == before
+
+
+def test_a_journal_that_is_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / NAME)
+    with pytest.raises(DataError, match="cannot be read"):
+        list(iter_events(tmp_path))
+
+
+def test_last_decisions_are_of_every_reviewer_only_if_the_review_is_blind(tmp_path: Path) -> None:
+    for blind, expected in ((False, [("a", "bob")]), (True, [("a", "ada"), ("a", "bob")])):
+        folder = tmp_path / str(blind)
+        folder.mkdir()
+        with Journal(folder, {**HEADER, "blind": blind}) as journal:
+            for name, reviewer in (("a", "ada"), ("a", "bob"), ("b", "bob")):
+                journal.append({**DECISION, "id": name, "reviewer": reviewer})
+            journal.append({**event("b"), "reviewer": "bob"})
+        with last_decisions(folder) as table:
+            rows = table.execute("SELECT decision FROM decisions ORDER BY id, reviewer").fetchall()
+        found = [json.loads(text) for (text,) in rows]
+        assert [(each["id"], each["reviewer"]) for each in found] == expected
 
 
 def test_a_whole_decision_is_read(tmp_path: Path) -> None:

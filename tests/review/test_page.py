@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
@@ -18,6 +18,9 @@ from curate.review.sampling import Target
 from tests.review.conftest import Serve
 from tests.review.test_server import start_process
 
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
 pytest.importorskip("selenium", reason="selenium is not installed")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -26,26 +29,28 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def start_browser() -> Chrome:
+    from selenium.webdriver import Chrome
+    from selenium.webdriver.chrome.options import Options
+    from selenium.webdriver.chrome.service import Service
+
+    options = Options()
+    options.binary_location = CHROMIUM or ""
+    for switch in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(switch)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = Chrome(options=options, service=Service(DRIVER))
+    browser.set_script_timeout(30)
+    return browser
+
+
 class Page:
-    """A page of a review in a browser of its own."""
+    """A page of a review in a browser that shows nothing else."""
 
-    def __init__(self, width: int = 1280, height: int = 800, dark: bool = False) -> None:
-        from selenium.webdriver import Chrome
-        from selenium.webdriver.chrome.options import Options
-        from selenium.webdriver.chrome.service import Service
-
-        options = Options()
-        options.binary_location = CHROMIUM or ""
-        for switch in (
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-        ):
-            options.add_argument(switch)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.browser = Chrome(options=options, service=Service(DRIVER))
-        self.browser.set_script_timeout(30)
+    def __init__(
+        self, browser: Chrome, width: int = 1280, height: int = 800, dark: bool = False
+    ) -> None:
+        self.browser = browser
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.command("Emulation.setEmulatedMedia", features=scheme)
         self.command(
@@ -115,21 +120,43 @@ class Page:
         across, down = self.run(script, x, y)
         return across, down
 
+    def leave(self) -> None:
+        """Close every tab but a new one, which knows nothing of this page."""
+        used = self.browser.window_handles
+        self.browser.switch_to.new_window("tab")
+        new = self.browser.current_window_handle
+        for handle in used:
+            self.browser.switch_to.window(handle)
+            self.browser.close()
+        self.browser.switch_to.window(new)
+        self.command("Storage.clearDataForOrigin", origin="*", storageTypes="all")
+        self.complaints()
+
     def complaints(self) -> list[str]:
         return [entry["message"] for entry in self.browser.get_log("browser")]
 
 
+@pytest.fixture(scope="module")
+def browsers() -> Iterator[list[Chrome]]:
+    """Browsers that no test uses at the moment: starting one takes seconds."""
+    idle: list[Chrome] = []
+    yield idle
+    for browser in idle:
+        browser.quit()
+
+
 @pytest.fixture
-def pages() -> Iterator[Callable[..., Page]]:
+def pages(browsers: list[Chrome]) -> Iterator[Callable[..., Page]]:
     made: list[Page] = []
 
     def make(**options: Any) -> Page:
-        made.append(Page(**options))
+        made.append(Page(browsers.pop() if browsers else start_browser(), **options))
         return made[-1]
 
     yield make
     for page in made:
-        page.browser.quit()
+        browsers.append(page.browser)
+        page.leave()
 
 
 @pytest.fixture
@@ -442,6 +469,25 @@ def test_a_sample_shows_its_bound(page: Page, serve: Serve, tmp_path: Path) -> N
     assert f"{planned} of {planned} looked at, 0 with a visible face" in page.text("bound-end")
     served.stop()  # type: ignore[attr-defined]
     assert served.state.bound["accepted"]
+
+
+def test_an_image_that_cannot_be_shown_is_counted_at_the_end(
+    page: Page, serve: Serve, tmp_path: Path
+) -> None:
+    folder = tmp_path / "two"
+    folder.mkdir()
+    Image.new("RGB", (60, 40)).save(folder / "a.png")
+    (folder / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    served = serve(folder, folder=tmp_path / "two.sample", sample=Target(at_most=0.1))
+    page.open(served.address)
+    page.wait(lambda: page.text("name") == "a.png")
+    page.keys(" ")
+    page.wait(lambda: "All others are decided; 1 image could not be shown" in page.text("empty"))
+    page.wait(lambda: page.text("count") == "1 of 2")
+    served.stop()  # type: ignore[attr-defined]
+    said = served.state.to_text()
+    assert "1 of 2 images decided" in said
+    assert "1 image could not be shown, so no bound can be stated" in said
 
 
 def test_a_wrong_token_shows_one_line(page: Page, serve: Serve) -> None:

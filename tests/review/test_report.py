@@ -103,6 +103,33 @@ def test_hidden_checks_measure_the_reviewer(serve: Serve, tmp_path: Path) -> Non
     assert exported.faces == 6, "a check takes no box away"
 
 
+def test_a_reviewer_who_was_shown_no_check_leaves_the_bound_open(
+    serve: Serve, tmp_path: Path
+) -> None:
+    faces = [{"xyxy": [30, 20, 60, 50], "confidence": 0.95}]
+    lines = [{"file": f"{n}.png", "faces": faces} for n in range(6)]
+    (tmp_path / "faces.json").write_text(json.dumps(lines))
+    served = serve(sample=Target(at_most=0.9, checks=2))
+    count = served.ask("GET", "/api/status")[1]["images"]
+    bob = False
+    for number in range(1, count + 1):
+        if served.view(number)["boxes"]:
+            served.decide(number, reviewer="" if bob else "bob")
+            bob = True
+        else:
+            face = {"state": "added", "origin": None, "xyxy": [30, 20, 60, 50]}
+            served.decide(number, [face])
+    shown = served.ask("GET", "/api/status")[1]["bound"]
+    served.stop()  # type: ignore[attr-defined]
+    report = curate.report_review(tmp_path / "faces.sample")
+    jsonschema.validate(report, SCHEMA)
+    for bound in (shown, report["bound"]):
+        checks = {each["reviewer"]: each["checks"] for each in bound["reviewers"]}
+        assert checks == {"ada": 2, "bob": 0}
+        assert bound["upper_now"] == 1
+    assert {each["reviewer"]: each["images"] for each in report["reviewers"]}["bob"] == 1
+
+
 def test_blind_reviewers_are_compared(serve: Serve, tmp_path: Path) -> None:
     served = serve(blind=True)
     finish(served, "ada", found=3)
@@ -155,6 +182,8 @@ def test_the_report_becomes_part_of_the_manifest_without_names(
         lambda said: said.update(statement="x" * 10_000),
         lambda said: said.update(manifest={"records_sha256": "0" * 64}),
         lambda said: said.clear(),
+        lambda said: said.update(boxes=json.loads("[" * 300 + "]" * 300)),
+        lambda said: said.update(boxes=[0] * 500_000),
     ],
 )
 def test_a_changed_report_in_a_manifest_is_a_problem(

@@ -24,6 +24,7 @@ from curate.core.errors import (
 )
 from curate.review.collect import Queueing
 from curate.review.journal import NAME
+from curate.review.report import format_bound
 from curate.review.sampling import Target
 from tests.review.conftest import Serve, Served
 
@@ -106,10 +107,26 @@ def test_groups_that_the_detector_serves_worse_come_first(
     assert set(order[:3]) == {"1.png", "3.png", "5.png"}
 
 
-def test_a_sample_says_how_many_images_to_look_at(serve: Serve) -> None:
+def test_a_sample_says_how_many_images_to_look_at(serve: Serve, tmp_path: Path) -> None:
     served = serve(sample=Target(at_most=0.5))
     [line] = [line for line in served.lines if line.startswith("Sample: ")]
-    assert "of 3 images are left to look at, drawn from 6" in line
+    assert "of 3 images are left to look at, drawn from 6; if no more faces are found" in line
+    faces = [{"xyxy": [30, 20, 60, 50], "confidence": 0.95}]
+    checked = [{"file": f"{n}.png", "faces": faces} for n in range(6)]
+    (tmp_path / "faces.json").write_text(json.dumps(checked))
+    sample = {"sample": Target(at_most=0.9, checks=2), "folder": tmp_path / "checked"}
+    [line] = [line for line in serve(**sample).lines if line.startswith("Sample: ")]
+    assert "every reviewer has passed hidden checks" in line
+    assert "100 %" not in line
+
+
+def test_the_result_of_a_sample_is_one_line_for_a_terminal() -> None:
+    bound = {"looked": 3, "planned": 9, "found": 0, "upper_now": 0.5, "population": 90,
+             "confidence": 0.95, "valid_now": False}  # fmt: skip
+    assert "no bound is stated before" in format_bound(bound)
+    assert "at most 50 % of the 90 images" in format_bound({**bound, "valid_now": True})
+    open_ended = {**bound, "valid_now": True, "upper_now": 1.0}
+    assert "every reviewer must pass some" in format_bound(open_ended)
 
 
 def test_an_empty_queue_and_a_filter_that_cannot_be_read_are_one_line(serve: Serve) -> None:
@@ -202,7 +219,32 @@ def test_a_box_outside_the_image_is_refused_and_nothing_is_saved(
     assert decisions(tmp_path / "faces.review") == []
 
 
-@pytest.mark.parametrize("path", ["/api/view/99", "/api/frame/1/5", "/api/thumbnail/0"])
+HUGE = 10**400
+
+
+def test_numbers_of_any_size_in_a_decision_are_one_line(serve: Serve, tmp_path: Path) -> None:
+    served = serve()
+    added = {"state": "added", "origin": None, "xyxy": [0, 0, 9, HUGE]}
+    status, said = served.decide(1, [{"state": "kept", "origin": 0}, added])
+    assert (status, "is not a box" in said["error"]) == (422, True)
+    known = served.view(1)
+    body = {"etag": 0, "sha256": known["sha256"], "seconds": HUGE}
+    assert served.ask("POST", "/api/decide/1", body)[0] == 200
+    assert decisions(tmp_path / "faces.review")[0]["seconds"] == 3600
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/view/99",
+        "/api/frame/1/5",
+        "/api/thumbnail/0",
+        f"/api/view/{2**63}",
+        f"/api/thumbnail/{HUGE}",
+        f"/api/frame/1/{HUGE}",
+    ],
+    ids=lambda path: path[:20],
+)
 def test_what_is_not_there_is_one_line(serve: Serve, path: str) -> None:
     status, said, _ = serve().ask("GET", path)
     assert status == 422
@@ -363,6 +405,8 @@ def test_a_file_that_cannot_be_decoded_is_left_out_with_its_reason(
     status, said, _ = served.ask("GET", "/api/view/1")
     assert status == 422
     assert "'0.png' cannot be shown" in said["error"]
+    shown = served.ask("GET", "/api/status")[1]
+    assert (shown["images"], shown["open"], shown["not_shown"]) == (6, 5, 1)
     assert served.ask("GET", "/api/status")[1]["open"] == 5
 
 

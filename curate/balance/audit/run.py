@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,8 @@ from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.layouts.groups import TABLES, holds_images
 from curate.manifest.store import digest_file
+from curate.pipeline.progress import counted, show_steps
+from curate.pipeline.session import Step
 from curate.report.document import describe_tool
 
 DEFAULT_BINS: Mapping[str, Bins] = {
@@ -82,6 +84,8 @@ def audit(
     label: str | None = None,
     manifest: str | Path | None = None,
     options: AuditOptions | None = None,
+    *,
+    quiet: bool = False,
 ) -> Audit:
     """Audit how groups are represented in a dataset or table.
 
@@ -98,6 +102,7 @@ def audit(
         label: the column of labels, or None.
         manifest: the OUT of `curate.blur`, for outcomes by group.
         options: everything else.
+        quiet: show no progress.
 
     Raises:
         UsageError: if the arguments contradict each other or a column does not exist.
@@ -111,10 +116,11 @@ def audit(
     folder = None if manifest is None else Path(manifest)
     plan = _plan(parse_groupings(by), label, folder is not None, options)
     question = _Request(plan, table, folder, options)
-    return _audit(source, question)
+    with show_steps(quiet) as watch:
+        return _audit(source, question, watch)
 
 
-def _audit(source: str | Path | None, request: _Request) -> Audit:
+def _audit(source: str | Path | None, request: _Request, watch: Callable[[Step], None]) -> Audit:
     plan, options = request.plan, request.options
     reading = Reading(
         attributes=plan.attributes,
@@ -128,11 +134,12 @@ def _audit(source: str | Path | None, request: _Request) -> Audit:
     columns = (*plan.attributes, *plan.labels)
     given = Input(
         opened, request.groups, request.manifest, options.id_column, columns,
-        options.per == "person", of_people=plan.attributes,
+        options.per == "person", of_people=plan.attributes, watch=watch,
     )  # fmt: skip
     order = {name: bins.names for name, bins in reading.bins.items()}
     with open_input(given) as read:
-        census = count(_iter_units(read.records, reading), reading, plan, order)
+        records = counted(read.records, watch, "counting", "records")
+        census = count(_iter_units(records, reading), reading, plan, order)
         facts = dict(read.facts)
     census = replace(census, records=facts.pop("records"))
     census, budget = _protect(census, options)

@@ -28,6 +28,7 @@ from curate.layouts.editing import Editor, GeneratedImage, Outcome, open_editor,
 from curate.layouts.sidecars.table import rewrite_table
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import corrections, store
+from curate.manifest.others import REMOVED
 from curate.pipeline.assembly import gather, list_others, path_of
 from curate.pipeline.run import Run
 from curate.pipeline.shard import DATA
@@ -141,7 +142,7 @@ def _edit_one(
         fate = editor.edit(other, file)
     if fate.outcome is Outcome.DROPPED:
         target.unlink()
-        return line | {"reason": "its image was removed"}
+        return line | {"reason": REMOVED}
     if fate.outcome is Outcome.SAME:
         _copy(source, other, target)
     note = {"note": fate.note} if fate.note else {}

@@ -29,7 +29,7 @@ from curate.core.protocols import Source
 from curate.layouts.access.address import is_hub_uri
 from curate.manifest import corrections, store
 from curate.manifest.files import MANIFEST
-from curate.manifest.others import describe_notes
+from curate.manifest.others import describe_left_out, describe_notes
 from curate.pipeline import assembly
 from curate.pipeline.output import ShardsSummary, summarize_shards
 from curate.pipeline.progress import show_progress
@@ -102,6 +102,8 @@ def _rebalance(
         _execute(run, made, task)
     if note := describe_notes(workspace.out / MANIFEST):
         session.notify(f"{note}; check them before you publish OUT.")
+    if note := describe_left_out(workspace.out / MANIFEST):
+        session.notify(note)
     return Correction(to_dict(made), Path(out), seconds=time.time() - began)
 
 

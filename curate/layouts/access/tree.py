@@ -77,6 +77,8 @@ TOOL_FOLDERS = frozenset(
     {
         *(".git", ".hg", ".svn", ".dvc", ".idea", ".vscode", ".ipynb_checkpoints", ".cache"),
         *("__MACOSX", "__pycache__", "@eaDir", ".Trashes", ".Spotlight-V100", "$RECYCLE.BIN"),
+        *(".AppleDouble", ".Trash", ".Trash-1000", ".thumbnails", ".venv", "node_modules"),
+        *("lost+found", "System Volume Information", "#recycle", "@Recycle"),
     }
 )
 """Folders of tools, whose content is never part of a dataset."""

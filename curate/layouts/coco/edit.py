@@ -14,7 +14,7 @@ from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import open_annotation, read_head
 from curate.layouts.coco.geometry import move_annotation
 from curate.layouts.coco.parse import Piece, is_coco, iter_pieces
-from curate.layouts.coco.read import Coco, Finder, id_key, image_folders, map_folders
+from curate.layouts.coco.read import Coco, Finder, id_key, image_folders, is_json_name, map_folders
 from curate.layouts.editing.changes import (
     DROPPED,
     EDITED,
@@ -197,7 +197,7 @@ class CocoIndex:
         self._names = NameIndex()
         self._greatest = self._made = 0
         for info in folder.files():
-            is_json = info.regular and info.path.endswith(".json")
+            is_json = info.regular and is_json_name(info.path)
             if is_json and is_coco(read_head(folder, info.path)):
                 self._read(info.path)
 
@@ -244,7 +244,7 @@ class CocoIndex:
         return wanted
 
     def _read(self, path: str) -> None:
-        images = Finder(self._folder, image_folders(path))
+        images = Finder(self._folder, image_folders(self._folder, path))
         greatest, has_maps = 0, False
         with open_annotation(self._folder, path) as file:
             for piece in iter_pieces(file, LISTS, path):

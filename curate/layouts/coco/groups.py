@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
 from curate.layouts.annotations import iter_items
+from curate.layouts.encodings import as_utf8
 from curate.storage.index import open_index
 
 ID, NAME, CATEGORY = "id", "file_name", "category"
@@ -31,7 +32,7 @@ def iter_annotation_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     """
     row = None
     try:
-        for _, row in iter_annotations(lambda: path.open("rb"), str(path)):
+        for _, row in iter_annotations(lambda: as_utf8(path.open("rb"), str(path)), str(path)):
             yield row
     except OSError as error:
         raise DataError(f"the table {path} cannot be read: {error.strerror}") from None
@@ -88,11 +89,17 @@ def iter_image_ids(opener: Opener, name: str) -> Iterator[tuple[str, Any]]:
     """
     for image in _items(opener, "images", name):
         if type(image.get(ID)) in (int, str):
-            yield str(image[ID]), image.get(NAME)
+            yield str(image[ID]), name_of(image)
+
+
+def name_of(image: Mapping[str, Any]) -> Any:
+    """Return the name of an image; in LVIS, which has none, the end of its URL."""
+    name, url = image.get(NAME), image.get("coco_url")
+    return "/".join(url.split("/")[-2:]) if name is None and isinstance(url, str) else name
 
 
 def _add(names: sqlite3.Connection, image: Mapping[str, Any], where: str) -> None:
-    name = image.get(NAME)
+    name = name_of(image)
     if not isinstance(name, str) or not name:
         raise DataError(f"{where} has no {NAME}")
     try:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from curate.core.errors import DataError
+from curate.layouts.access.tree import describe_pointer
 from curate.layouts.annotations import Problems, is_shallow, iter_events
 from curate.layouts.label_maps import MAX_SEGMENTS
 
@@ -27,7 +28,9 @@ _FIELDS = frozenset(
     f"{whole}.{key}" for whole in _WHOLES for key in ("id", "image_id", "file_name", "coco_url")
 )
 _NUMBERS = frozenset({"annotations.item.bbox.item", "annotations.item.keypoints.item"})
-_TAKEN = _FIELDS | _NUMBERS | {"annotations.item.segments_info.item.id"}
+_SEGMENT = "annotations.item.segments_info.item"
+_TAKEN = _FIELDS | _NUMBERS | {_SEGMENT, f"{_SEGMENT}.id", f"{_SEGMENT}.area"}
+_SIZES = frozenset({"images.item.width", "images.item.height"})
 
 
 @dataclass(slots=True)
@@ -38,18 +41,22 @@ class Item:
         kind: ``images`` or ``annotations``.
         number: index in that list, from 0.
         values: those of ``id``, ``image_id``, ``file_name`` and ``coco_url`` that are present.
-        segments: ids of the segments of a panoptic annotation, at most one more than
-            allowed.
+        size: width and height of an image, if they are present.
+        segments: ``id`` and ``area`` of the segments of a panoptic annotation, at most one more
+            than allowed.
     """
 
     kind: str
     number: int
     values: dict[str, Any] = field(default_factory=dict)
-    segments: list[Any] = field(default_factory=list)
+    size: dict[str, Any] = field(default_factory=dict)
+    segments: list[dict[str, Any]] = field(default_factory=list)
 
 
 def is_coco(head: bytes) -> bool:
     """Return whether a file starts like COCO JSON: a list of named images or of annotations.
+
+    A file that only points to its content may be one, and is refused when it is read.
 
     Args:
         head: first bytes of the file.
@@ -58,6 +65,8 @@ def is_coco(head: bytes) -> bool:
 
     if not is_shallow(head):  # the memory of a parser grows with the square of the depth
         return False
+    if describe_pointer(head):
+        return True
     seen: set[str] = set()
     events = ijson.sendable_list()
     parser = ijson.parse_coro(events)
@@ -92,7 +101,9 @@ def iter_annotated(file: BinaryIO, name: str, problems: Problems) -> Iterator[It
     for prefix, event, value in iter_events(file, name):
         if event == "map_key":
             continue
-        if prefix in _TAKEN:
+        if prefix in _SIZES:
+            item.size[prefix.rpartition(".")[2]] = value
+        elif prefix in _TAKEN:
             _take(item, prefix, event, value, check)
         elif prefix in _WHOLES:
             kind = _WHOLES[prefix]
@@ -122,8 +133,11 @@ def _take(
             item.values[key] = value
     elif prefix in _NUMBERS:
         check(event == "number", f"{where} contains a value that is not a number")
-    elif len(item.segments) <= MAX_SEGMENTS:
-        item.segments.append(value)
+    elif prefix == _SEGMENT:
+        if event == "start_map" and len(item.segments) <= MAX_SEGMENTS:
+            item.segments.append({})
+    elif item.segments and event == "number":
+        item.segments[-1].setdefault(prefix.rpartition(".")[2], value)
 
 
 _BLOCK = 1 << 20

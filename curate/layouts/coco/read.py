@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
@@ -18,15 +18,17 @@ from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import Problems, open_annotation, read_head, resolve, shorten
 from curate.layouts.archives import note_archives
-from curate.layouts.coco.groups import NAME, Opener, iter_annotations, iter_image_ids
+from curate.layouts.coco.groups import NAME, Opener, iter_annotations, iter_image_ids, name_of
 from curate.layouts.coco.parse import Item, is_coco, iter_annotated
 from curate.layouts.coco.rewrite import rewrite_coco
+from curate.layouts.containers import iter_listed_folders
 from curate.layouts.files import not_recognized, split_in, split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_panoptic_map
 from curate.layouts.sidecars.values import Limits
 from curate.storage.index import NameIndex
 
 _SHOWN = 4
+_MAX_OTHERS = 16  # folders of unusual names in which images are looked for
 _MAX_EXAMINED = 64  # some tools write a JSON file per image
 _IN_SPLITS = ("train", "valid", "val", "test")
 
@@ -42,10 +44,9 @@ class Coco(LabelMapLayout):
 
     @classmethod
     def recognize(cls, folder: Folder) -> str | None:
-        """Look for COCO JSON files in their usual folders, recognized by their start."""
-        candidates = (path for path in _usual_files(folder) if path.endswith(".json"))
-        examined = islice(candidates, _MAX_EXAMINED)
-        found = [path for path in examined if is_coco(read_head(folder, path))]
+        """Look for COCO JSON files, first in their usual folders, recognized by their start."""
+        found = _find_coco(folder, _usual_files(folder))
+        found = found or _find_coco(folder, _other_files(folder))
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         return f"{', '.join(map(_with_split, found[:_SHOWN]))}{more}" if found else None
 
@@ -85,7 +86,7 @@ class Coco(LabelMapLayout):
         """
         seen = NameIndex()
         for path, opener in self._jsons():
-            finder = Finder(self.folder, image_folders(path))
+            finder = Finder(self.folder, image_folders(self.folder, path))
             for number, row in iter_annotations(opener, path):
                 image = finder.find(row[NAME], f"{path}: {NAME}")
                 values = {name: value for name, value in row.items() if name != NAME}
@@ -101,7 +102,7 @@ class Coco(LabelMapLayout):
     def aliases(self) -> Iterator[tuple[str, str]]:
         """Iterate over the image ids in the JSON files."""
         for path, opener in self._jsons():
-            finder = Finder(self.folder, image_folders(path))
+            finder = Finder(self.folder, image_folders(self.folder, path))
             for number, name in iter_image_ids(opener, path):
                 image = finder.find(name, f"{path}: {NAME}")
                 if image is not None:
@@ -114,7 +115,7 @@ class Coco(LabelMapLayout):
 
     def format_of(self, path: str) -> str:
         """Return ``coco`` for COCO JSON files."""
-        is_json = path.endswith(".json")
+        is_json = is_json_name(path)
         return "coco" if is_json and is_coco(read_head(self.folder, path)) else ""
 
     def rewrite_sidecar(
@@ -133,14 +134,35 @@ class Coco(LabelMapLayout):
         return is_png and in_folder and self._survey.names.get("map", path) is not None
 
     def is_label_map(self, path: str, data: bytes) -> bool:
-        """Prove a panoptic map by the segments that its JSON file lists for it."""
-        segments = self._survey.names.get("map", path) if self.may_be_label_map(path) else None
-        return segments is not None and is_panoptic_map(data, json.loads(segments))
+        """Prove a panoptic map by the segments that its JSON file lists, and their areas."""
+        names = self._survey.names
+        known = names.get("map", path) if self.may_be_label_map(path) else None
+        if known is None:
+            return False
+        name, image, segments = json.loads(known)
+        areas = {segment.get("id"): segment.get("area") for segment in segments}
+        size = json.loads(names.get(f"size {name}", image) or "{}")
+        return is_panoptic_map(data, areas, (size.get("width"), size.get("height")))
 
 
 def _with_split(path: str) -> str:
     split = split_in(PurePosixPath(path).stem)
     return f"{path} (split {split})" if split else path
+
+
+def is_json_name(path: str) -> bool:
+    """Return whether a path has the suffix of a JSON file."""
+    return path.lower().endswith(".json")
+
+
+def _find_coco(folder: Folder, paths: Iterable[str]) -> list[str]:
+    examined = islice(filter(is_json_name, paths), _MAX_EXAMINED)
+    return [path for path in examined if is_coco(read_head(folder, path))]
+
+
+def _other_files(folder: Folder) -> Iterator[str]:
+    for path, names in iter_listed_folders(folder):
+        yield from (f"{path}{name}" for name in sorted(names) if name[-1:] != "/")
 
 
 def _usual_files(folder: Folder) -> Iterator[str]:
@@ -162,7 +184,8 @@ class Survey:
 
     Args:
         names: kind ``image``: listed paths, with the split; kind ``map``: panoptic maps,
-            with the ids of their segments.
+            with their JSON file, the id of their image and their segments; kind ``size FILE``: ids
+            of the images of a JSON file, with width and height.
         notes: notes for the user, one line each.
         problems: malformed items.
     """
@@ -176,7 +199,7 @@ def take_survey(folder: Folder) -> Survey:
     """Read all COCO JSON files below a folder to their ends."""
     names, notes, problems = NameIndex(), [], Problems()
     for info in folder.files():
-        is_json = info.regular and info.path.endswith(".json")
+        is_json = info.regular and is_json_name(info.path)
         if is_json and is_coco(read_head(folder, info.path)):
             reader = _Reader(folder, info.path, names, problems)
             with problems.collect(info.path), open_annotation(folder, info.path) as file:
@@ -197,32 +220,34 @@ class _Reader:
         self._ids = NameIndex()
         self._counts: Counter[str] = Counter()
         self._absent = ""
-        self._images = Finder(folder, image_folders(path))
+        self._images = Finder(folder, image_folders(folder, path))
         self._maps = Finder(folder, map_folders(path))
 
     def take(self, item: Item) -> None:
         where = f"{self._path}: {item.kind}[{item.number}]"
         self._counts[item.kind] += 1
         if item.kind == "images":
-            self._take_image(item.values, where)
+            self._take_image(item, where)
         else:
             self._take_annotation(item, where)
 
-    def _take_image(self, values: dict[str, Any], where: str) -> None:
+    def _take_image(self, item: Item, where: str) -> None:
+        values = item.values
         key = id_key(values.get("id"), f"{where}.id")
         if not self._ids.add("image", key):
             line = f"{where}.id is {shorten(values['id'])}, which is duplicated"
             self._problems.add(self._path, line)
-        name = values.get("file_name")
-        if name is None and isinstance(values.get("coco_url"), str):  # as in LVIS
+        name = name_of(values)
+        if name is not None and values.get("file_name") is None:
             self._problems.add(self._path, f"{where} has no file_name, only coco_url")
-            name = "/".join(values["coco_url"].split("/")[-2:])
         path = self._images.find(name, f"{where}.file_name")
         if path is None:
             self._counts["absent"] += 1
             self._absent = self._absent or str(name)
         else:
             self._names.add("image", path, self._split)
+        if item.size:
+            self._names.add(f"size {self._path}", key, json.dumps(item.size, default=str))
 
     def _take_annotation(self, item: Item, where: str) -> None:
         values = item.values
@@ -232,9 +257,9 @@ class _Reader:
             self._problems.add(self._path, line)
         if "file_name" in values:
             path = self._maps.find(values["file_name"], f"{where}.file_name")
-            ids = [number for number in item.segments if type(number) is int]
             if path is not None:
-                self._names.add("map", path, json.dumps(ids))
+                key = id_key(values["image_id"], f"{where}.image_id")
+                self._names.add("map", path, json.dumps([self._path, key, item.segments]))
 
     def finish(self) -> list[str]:
         """Return notes on inconsistencies of this JSON file, one line each."""
@@ -279,12 +304,13 @@ class Finder:
             DataError: if the name is not a relative path in the dataset.
         """
         name = resolve("", name, where)
-        for number, parent in enumerate(self._folders):
-            path = posixpath.normpath(posixpath.join(parent, name))
-            info = self._folder.info(path)
-            if info is not None and info.regular:
-                self._folders.insert(0, self._folders.pop(number))
-                return path
+        for each in dict.fromkeys((name, name.replace("\\", "/"))):  # as written on Windows
+            for number, parent in enumerate(self._folders):
+                path = posixpath.normpath(posixpath.join(parent, each))
+                info = self._folder.info(path)
+                if info is not None and info.regular:
+                    self._folders.insert(0, self._folders.pop(number))
+                    return path
         return None
 
 
@@ -299,13 +325,15 @@ def id_key(value: Any, where: str) -> str:
     return json.dumps(value)
 
 
-def image_folders(path: str) -> list[str]:
+def image_folders(folder: Folder, path: str) -> list[str]:
     """Return the folders to which names in a JSON file may be relative, likeliest first."""
     own, stem = posixpath.dirname(path), PurePosixPath(path).stem
     word = stem.rpartition("_")[2]  # val2017 of instances_val2017
     tops = dict.fromkeys([posixpath.dirname(own), own, ""])
     inner = ("", "images", word, f"images/{word}", "train", "val", "test", "data")
-    return list(dict.fromkeys(posixpath.join(top, name) for name in inner for top in tops))
+    usual = [posixpath.join(top, name) for name in inner for top in tops]
+    others = sorted(name[:-1] for name in folder.list_names() if name[-1:] == "/")
+    return list(dict.fromkeys([*usual, *others[:_MAX_OTHERS]]))
 
 
 def map_folders(path: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 from curate.core.errors import DataError
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
+from curate.layouts.access.tree import describe_pointer
 from curate.layouts.annotations import (
     Problems,
     iter_stored_lines,
@@ -20,8 +21,10 @@ from curate.layouts.annotations import (
     read_head,
     resolve,
 )
-from curate.layouts.files import ANNOTATION_SUFFIXES, not_recognized
+from curate.layouts.containers import iter_listed_folders
+from curate.layouts.files import not_recognized
 from curate.layouts.imagefolder import ImageFolder
+from curate.layouts.sidecars.text import fit_row
 from curate.storage.index import NameIndex
 
 NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -35,16 +38,14 @@ class HfFolder(ImageFolder):
     """
 
     layout = "hf_folder"
-    annotation_suffixes = ANNOTATION_SUFFIXES | {".jsonl"}
 
     @classmethod
     def recognize(cls, folder: Folder) -> str | None:
-        """Look for a metadata file with file names in SOURCE, its folders and those of data."""
-        for parent in _usual_folders(folder):
+        """Look for a metadata file with file names in SOURCE and its first folders."""
+        for parent, names in iter_listed_folders(folder):
             for name in NAMES:
-                path = posixpath.join(parent, name)
-                if folder.info(path) is not None and _has_file_names(folder, path):
-                    return path
+                if name in names and _has_file_names(folder, f"{parent}{name}"):
+                    return f"{parent}{name}"
         return None
 
     def parse(self, path: str) -> ImageRecord:
@@ -79,7 +80,7 @@ class HfFolder(ImageFolder):
         yield from problems.report(strict)
         yield from names.iter_unmatched(
             ("there", "named", "images are not listed in any metadata file"),
-            ("named", "there", "images named by metadata are missing"),
+            ("named", "there", "images in the metadata are missing"),
             ("repeated", "", "images are named by several rows"),
         )
         names.close()
@@ -108,20 +109,11 @@ class HfFolder(ImageFolder):
                             names.add("repeated", image)
 
 
-def _usual_folders(folder: Folder) -> Iterator[str]:
-    yield ""
-    tops = sorted(name for name in folder.list_names() if name.endswith("/"))
-    yield from tops
-    if "data/" in tops:
-        yield from (
-            f"data/{name}" for name in sorted(folder.list_names("data")) if name[-1:] == "/"
-        )
-
-
 def _has_file_names(folder: Folder, path: str) -> bool:
     if path.endswith(".parquet"):
         return True  # column names are at its end; no other layout has a file of this name
-    return b"file_name" in read_head(folder, path)
+    head = read_head(folder, path)
+    return b"file_name" in head or describe_pointer(head) is not None
 
 
 Named = tuple[str, str, Any]
@@ -241,8 +233,7 @@ def _iter_csv(folder: Folder, path: str) -> Iterator[Row]:
             read.clear()
             for row in table:
                 where = f"{path}, line {table.line_num}"
-                if row and len(row) != len(header):
-                    raise DataError(f"{where} has {len(row)} values for {len(header)} columns")
+                row = fit_row(row, len(header), where)
                 values = {k: v or None for k, v in zip(header, row, strict=True)} if row else None
                 yield Row(where, values, b"".join(read))
                 read.clear()

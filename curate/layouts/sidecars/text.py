@@ -134,9 +134,7 @@ def rewrite_csv(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> 
                     raise DataError(f"{name} has a column name that is too long")
             target.write(_format_row(row, delimiter, ends[0]))
         for row in table:
-            where = f"{name}, line {table.line_num}"
-            if row and len(row) != len(header or ()):
-                raise DataError(f"{where} has {len(row)} values for {len(header or ())} columns")
+            row = fit_row(row, len(header or ()), f"{name}, line {table.line_num}")
             values = limits.record(
                 {key: _parse_cell(cell) for key, cell in zip(header or (), row, strict=bool(row))}
             )
@@ -148,6 +146,21 @@ def rewrite_csv(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> 
     except csv.Error as error:
         where = f"{name}, line {table.line_num + 1}"
         raise DataError(f"{where} is not CSV in UTF-8 ({error})") from None
+
+
+def fit_row(row: list[str], columns: int, where: str) -> list[str]:
+    """Return a row of a CSV file with one cell for each column, or an empty row.
+
+    Missing cells at the end are empty, as for pandas, and commas after the last cell are ignored.
+
+    Raises:
+        DataError: if there are more values than columns.
+    """
+    if not row:
+        return row
+    if any(row[columns:]):
+        raise DataError(f"{where} has {len(row)} values for {columns} columns")
+    return row[:columns] + [""] * (columns - len(row))
 
 
 def _parse_cell(cell: str) -> Any:

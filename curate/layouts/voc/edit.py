@@ -18,8 +18,6 @@ from curate.core.geometry import Box
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.annotations import (
-    has_document_type,
-    iter_utf8,
     open_annotation,
     resolve,
     shorten,
@@ -37,8 +35,10 @@ from curate.layouts.editing.changes import (
 )
 from curate.layouts.editing.geometry import find_geometry, round_pixels
 from curate.layouts.editing.sidecars import CopyingEditor
+from curate.layouts.encodings import has_document_type, iter_utf8
 from curate.layouts.label_maps import VOID, encode_voc_map, load_voc_map
 from curate.layouts.voc.read import ANNOTATIONS, IMAGES, LISTS, MAPS, Voc
+from curate.layouts.voc.segmentations import fits_outlines, load_outlines
 from curate.storage.index import NameIndex
 
 _LINE = re.compile(r"(\s*)(\S+)(.*)", re.DOTALL)
@@ -109,9 +109,11 @@ class VocEditor(CopyingEditor[Voc]):
         name = stem[len(year) :]
         new = posixpath.relpath(self._source.kind_of(generated.id)[1], year or ".")
         path = f"{year}{ANNOTATIONS}/{name}.xml"
-        if self._source.folder.info(path) is not None:
-            data = move_xml(self._source.folder.read(path), record.id, generated, path)
-            yield f"{year}{ANNOTATIONS}/{new}.xml", data
+        if self._source.folder.info(path) is None:
+            return  # without it, segmentations are not proven
+        moved = move_xml(self._source.folder.read(path), record.id, generated, path)
+        yield f"{year}{ANNOTATIONS}/{new}.xml", moved
+        outlines = load_outlines(io.BytesIO(moved), path)
         for folder, is_classes in MAPS.items():
             path = f"{year}{folder}/{name}.png"
             if self._source.folder.info(path) is None:
@@ -121,7 +123,9 @@ class VocEditor(CopyingEditor[Voc]):
                 generated_map = (
                     data if generated.is_copy else _move_map(data, generated, is_classes, path)
                 )
-                yield f"{year}{folder}/{new}.png", generated_map
+                # Of an object that is cut off, a segment may be left without a box.
+                if fits_outlines(load_voc_map(generated_map), outlines, is_classes):
+                    yield f"{year}{folder}/{new}.png", generated_map
 
 
 def _move_map(data: bytes, generated: GeneratedImage, is_classes: bool, where: str) -> bytes:

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.layouts.access.tree import iter_files
-from curate.layouts.annotations import has_document_type, iter_utf8
+from curate.layouts.encodings import has_document_type, iter_utf8
 from curate.layouts.faces.boxes import NAME, FoundFaces, GivenFaces, make_box, one_line
 
 _LARGEST = 4 << 20

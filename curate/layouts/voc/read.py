@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,17 +18,19 @@ from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import (
     Problems,
     iter_lines,
-    iter_utf8,
     open_annotation,
     resolve,
     shorten,
 )
 from curate.layouts.archives import note_archives
+from curate.layouts.containers import iter_listed_folders
+from curate.layouts.encodings import iter_utf8
 from curate.layouts.files import not_recognized, split_of_folders
-from curate.layouts.label_maps import LabelMapLayout, is_voc_map
+from curate.layouts.label_maps import LabelMapLayout, is_voc_map, load_voc_map
 from curate.layouts.sidecars.text import rewrite_list
 from curate.layouts.sidecars.values import Limits
 from curate.layouts.voc.rewrite import rewrite_xml
+from curate.layouts.voc.segmentations import Outlines, fits_outlines, load_outlines
 from curate.storage.index import NameIndex
 
 _MAX_DEPTH = 64
@@ -80,6 +83,7 @@ def parse_xml(
     name: str,
     text: Callable[[tuple[str, ...], str], None],
     end: Callable[[tuple[str, ...]], None],
+    begin: Callable[[tuple[str, ...]], None] = lambda tags: None,
 ) -> None:
     """Parse an annotation as a stream: no tree, no entities, constant memory.
 
@@ -88,6 +92,7 @@ def parse_xml(
         name: name in messages.
         text: called with the open tags and a piece of text in them.
         end: called with the open tags when the innermost one ends.
+        begin: called with the open tags when the innermost one starts.
 
     Raises:
         DataError: if it is malformed, or has a document type declaration.
@@ -103,6 +108,7 @@ def parse_xml(
         stack.append(tag)
         if len(stack) > _MAX_DEPTH or stack[0] != "annotation":
             raise DataError(f"{name}: <{shorten(tag)[1:-1]}> found where VOC has <annotation>")
+        begin(tuple(stack))
 
     def leave(_: str) -> None:
         end(tuple(stack))
@@ -124,6 +130,7 @@ def parse_xml(
 IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets"
 MAPS = {"SegmentationClass": True, "SegmentationObject": False}
 """Folders of segmentations, and whether their values are classes."""
+_DEVKIT = "VOCdevkit"
 _SPLITS = ("train", "val", "test")  # trainval is both
 _FLAG = re.compile(r"\s+-?[01]$")
 
@@ -139,7 +146,7 @@ class Voc(LabelMapLayout):
 
     @classmethod
     def recognize(cls, folder: Folder) -> str | None:
-        """Look for both folders in SOURCE and in its first two levels of folders."""
+        """Look for both folders in SOURCE and in its first three levels of folders."""
         found = _find_years(folder)
         shown = (posixpath.join(year, ANNOTATIONS) for year in found)
         return f"{', '.join(shown)} beside {IMAGES}" if found else None
@@ -178,7 +185,7 @@ class Voc(LabelMapLayout):
             kind, stem = self.kind_of(info.path)
             if kind == IMAGES and self._is_image(info):
                 names.add("image", stem)
-            elif kind == ANNOTATIONS and info.regular and info.path.endswith(".xml"):
+            elif kind == ANNOTATIONS and info.regular and info.path.lower().endswith(".xml"):
                 names.add("label", stem)
                 with (
                     problems.collect("XML files"),
@@ -188,7 +195,7 @@ class Voc(LabelMapLayout):
         yield from self._list_problems.report(strict)
         yield from problems.report(strict)
         if foreign:
-            yield f"{foreign:,} XML files contain a local path in <path>; kept as it is."
+            yield f"{foreign:,} files contain a local path in <path>; kept as it is."
         yield from names.iter_unmatched(
             ("image", "label", "images have no XML in Annotations"),
             ("label", "image", "XML files have no image in JPEGImages"),
@@ -241,8 +248,27 @@ class Voc(LabelMapLayout):
         return self.kind_of(path)[0] in MAPS and path.lower().endswith(".png")
 
     def is_label_map(self, path: str, data: bytes) -> bool:
-        """Prove a segmentation by its palette and its values."""
-        return self.may_be_label_map(path) and is_voc_map(data, classes=MAPS[self.kind_of(path)[0]])
+        """Prove a segmentation by its palette, its values and the objects of its image."""
+        if not self.may_be_label_map(path):
+            return False
+        classes = MAPS[self.kind_of(path)[0]]
+        outlines = self._load_outlines(path)
+        return (
+            outlines is not None
+            and is_voc_map(data, classes)
+            and fits_outlines(load_voc_map(data), outlines, classes)
+        )
+
+    def _load_outlines(self, path: str) -> Outlines | None:
+        """Return what the annotation of the image of a segmentation states, or None."""
+        stem = self.kind_of(path)[1]
+        for year in self._years:
+            prefix = f"{year}/" if year else ""
+            if stem.startswith(prefix):
+                label = f"{prefix}{ANNOTATIONS}/{stem.removeprefix(prefix)}.xml"
+                with contextlib.suppress(DataError), open_annotation(self.folder, label) as file:
+                    return load_outlines(file, label)
+        return None
 
     def kind_of(self, path: str) -> tuple[str, str]:
         """Return the VOC folder of a file, and the path shared by all files of its image."""
@@ -267,21 +293,21 @@ class Voc(LabelMapLayout):
 
 
 def _find_years(folder: Folder) -> list[str]:
-    """Return the folders with ``JPEGImages`` and ``Annotations``; lists no other folder."""
-    if _is_year(folder, ""):
-        return [""]
-    found = []
-    for top in _folders(folder, ""):
-        if _is_year(folder, top):
-            found.append(top)
-        elif top == "VOCdevkit":
-            years = (f"{top}/{name}" for name in _folders(folder, top))
-            found += [year for year in years if _is_year(folder, year)]
-    return found
+    """Return the folders with ``JPEGImages`` and ``Annotations``, among the first folders."""
+    tops = _folders(folder, "")
+    usual = [path for path in tops if path != _DEVKIT]
+    if _DEVKIT in tops:
+        usual += [f"{_DEVKIT}/{name}" for name in _folders(folder, _DEVKIT)]
+    for paths in ([""], usual):  # mostly there, without listing folders of images
+        if found := [path for path in paths if _is_year(folder, path)]:
+            return found
+    both = {f"{IMAGES}/", f"{ANNOTATIONS}/"}
+    listed = sorted(path[:-1] for path, names in iter_listed_folders(folder) if both <= names)
+    return [path for path in listed if _is_year(folder, path)]
 
 
 def _folders(folder: Folder, parent: str) -> list[str]:
-    return sorted(name[:-1] for name in folder.list_names(parent) if name.endswith("/"))
+    return sorted(name[:-1] for name in folder.list_names(parent) if name[-1] == "/")
 
 
 def _is_year(folder: Folder, parent: str) -> bool:

@@ -10,7 +10,8 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 from curate.core.errors import DataError
-from curate.layouts.annotations import iter_utf8, shorten
+from curate.layouts.annotations import shorten
+from curate.layouts.encodings import iter_utf8
 from curate.layouts.sidecars.values import Limits
 
 _MAX_DEPTH = 64

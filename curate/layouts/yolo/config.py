@@ -10,7 +10,9 @@ from typing import Any
 from curate.core.documents import MAX_YAML, parse_yaml
 from curate.core.errors import DataError
 from curate.layouts.access.folder import Folder
+from curate.layouts.access.tree import describe_pointer
 from curate.layouts.annotations import Problems, open_annotation, read_head, resolve, shorten
+from curate.layouts.containers import iter_listed_folders
 
 _SPLITS = ("train", "val", "test", "minival")
 _KEYS = (b"names:", b"nc:")
@@ -40,9 +42,13 @@ class Config:
 
 
 def find_config(folder: Folder) -> str | None:
-    """Return the path of a YAML file in SOURCE with classes and splits, or None."""
-    names = (name for name in sorted(folder.list_names()) if name.endswith((".yaml", ".yml")))
-    return next((name for name in names if _is_config(read_head(folder, name))), None)
+    """Return the path of a YAML file with classes and splits, in the first folders, or None."""
+    for parent, names in iter_listed_folders(folder):
+        for name in sorted(names):
+            path = f"{parent}{name}"
+            if name.endswith((".yaml", ".yml")) and _is_config(read_head(folder, path)):
+                return path
+    return None
 
 
 def load_config(folder: Folder, path: str, problems: Problems) -> Config:
@@ -75,7 +81,7 @@ def load_config(folder: Folder, path: str, problems: Problems) -> Config:
             if entry is not None:
                 where = f"{path}: {split}" + (f"[{number}]" if isinstance(entries, list) else "")
                 with problems.collect(path):
-                    found = _locate(folder, value, entry, where)
+                    found = _locate(folder, posixpath.dirname(path), value, entry, where)
                     if found.endswith(".txt"):
                         lists.append((split, found))
     return Config(
@@ -90,6 +96,8 @@ def load_config(folder: Folder, path: str, problems: Problems) -> Config:
 
 
 def _is_config(head: bytes) -> bool:
+    if describe_pointer(head):
+        return True  # refused when it is read
     lines = head.splitlines()
     return any(line.startswith(_KEYS) for line in lines) and any(
         line.startswith((b"train:", b"val:", b"test:")) for line in lines
@@ -151,16 +159,19 @@ def _flips(value: Mapping[str, Any], keypoints: int, path: str) -> tuple[int, ..
     return tuple(map(int, order))
 
 
-def _locate(folder: Folder, value: Mapping[str, Any], entry: Any, where: str) -> str:
-    """Return the file or folder in SOURCE to which the entry of a split refers."""
+def _locate(folder: Folder, base: str, value: Mapping[str, Any], entry: Any, where: str) -> str:
+    """Return the file or folder in SOURCE to which the entry of a split refers.
+
+    Entries are relative to the configuration's folder ``base``, or to its ``path``.
+    """
     if isinstance(entry, str) and entry.startswith("../"):
         inside = entry[3:]  # written by Roboflow, and read this way by Ultralytics
         if posixpath.dirname(inside):  # the folder of a split may be missing in the export
             entry = inside
-    found = resolve("", entry, where)
+    found = resolve(base, entry, where)
     root = value.get("path")
     if isinstance(root, str) and folder.info(found) is None:
-        inside = posixpath.normpath(posixpath.join(root, found))
+        inside = posixpath.normpath(posixpath.join(base, root, str(entry)))
         if not inside.startswith(("/", "~", "..")) and folder.info(inside) is not None:
             return inside
     return found

@@ -12,9 +12,10 @@ from typing import Any, BinaryIO
 from curate.core.errors import DataError
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import FileInfo, Folder
+from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import Problems, iter_lines, open_annotation, resolve, shorten
 from curate.layouts.archives import note_archives
+from curate.layouts.containers import iter_listed_folders
 from curate.layouts.files import ANNOTATION_SUFFIXES, FileLayout, not_recognized, split_of_folders
 from curate.layouts.sidecars.text import rewrite_list
 from curate.layouts.sidecars.values import Limits
@@ -76,7 +77,9 @@ def _number(text: str, where: str) -> float:
 _CATEGORY = "category"
 _LABELS = "lines of labels"
 _SPLITS = ("train", "val", "valid", "test")
-_NAMES = frozenset({"classes.txt", "obj.names"})
+_DARKNET = ("obj.data", "obj.names")
+"""Files in place of ``data.yaml`` in datasets of Darknet, which CVAT exports."""
+_NAMES = frozenset({"classes.txt", *_DARKNET})
 _NOT_LABELS = frozenset({"classes.txt", "README.txt"})
 
 
@@ -95,10 +98,11 @@ class Yolo(FileLayout):
         config = find_config(folder)
         if config is not None:
             return config
-        for parent in ("", *(f"{split}/" for split in _SPLITS)):
-            if _has_labels(folder, f"{parent}labels") and folder.list_names(f"{parent}images"):
+        for parent, names in iter_listed_folders(folder):
+            if {"images/", "labels/"} <= names and _has_labels(folder, f"{parent}labels"):
                 return f"{parent}labels beside {parent}images"
-        return None
+        is_darknet = all(folder.info(name) is not None for name in _DARKNET)
+        return " and ".join(_DARKNET) if is_darknet else None
 
     @cached_property
     def _problems(self) -> Problems:
@@ -138,7 +142,7 @@ class Yolo(FileLayout):
             return "list"
         if name.name in _NAMES and ("/" not in path or "labels" in name.parts):
             return "names"
-        return "labels" if _is_label_path(path) else ""
+        return "labels" if self._is_label_path(path) else ""
 
     def rewrite_sidecar(
         self, file: SidecarFile, opened: BinaryIO, target: BinaryIO, limits: Limits
@@ -173,10 +177,10 @@ class Yolo(FileLayout):
             if self._is_image(info):
                 names.add("there", info.path)
                 names.add("image", label_of(info.path))
-            elif _is_label(info):
+            elif info.regular and self._is_label_path(info.path):
                 names.add("label", info.path)
                 self._check_label(info.path, problems)
-        if find_config(self.folder) is None and names.only_in("label", "")[0] == 0:
+        if self._config_path is None and names.only_in("label", "")[0] == 0:
             raise not_recognized(self.folder, "data.yaml and no labels beside images", "yolo")
         yield from problems.report(strict)
         yield from names.iter_unmatched(
@@ -200,6 +204,22 @@ class Yolo(FileLayout):
             if found is not None and found.regular:
                 for number in self._iter_classes(label):
                     yield info.path, {_CATEGORY: self.config.names.get(number, str(number))}
+
+    def _is_label_path(self, name: str) -> bool:
+        """Return whether a text file is in ``labels``, or beside its image outside ``images``."""
+        path = PurePosixPath(name)
+        if path.suffix != ".txt" or path.name in _NOT_LABELS or name in self.list_paths():
+            return False
+        return "labels" in path.parts[:-1] or self._image_labels.get("label", name) is not None
+
+    @cached_property
+    def _image_labels(self) -> NameIndex:
+        """Paths of the labels of all images."""
+        names = NameIndex()
+        for info in self.folder.files():
+            if self._is_image(info):
+                names.add("label", label_of(info.path))
+        return names
 
     def _check_label(self, path: str, problems: Problems) -> None:
         with problems.collect(_LABELS), open_annotation(self.folder, path) as file:
@@ -226,6 +246,8 @@ class Yolo(FileLayout):
             DataError: if it is not a relative path in SOURCE.
         """
         image = resolve("", line, where)
+        if self.folder.info(image) is None:
+            image = image.removeprefix("data/")  # the folder of Darknet in which SOURCE is
         sibling = resolve(posixpath.dirname(path), line, where)
         return image if self.folder.info(sibling) is None else sibling
 
@@ -239,16 +261,6 @@ def label_of(path: str) -> str:
     before, images, after = f"/{path}".rpartition("/images/")
     swapped = f"{before}/labels/{after}"[1:] if images else path
     return str(PurePosixPath(swapped).with_suffix(".txt"))
-
-
-def _is_label(info: FileInfo) -> bool:
-    return info.regular and _is_label_path(info.path)
-
-
-def _is_label_path(name: str) -> bool:
-    path = PurePosixPath(name)
-    is_text = path.suffix == ".txt" and path.name not in _NOT_LABELS
-    return is_text and "labels" in path.parts[:-1]
 
 
 def _has_labels(folder: Folder, parent: str) -> bool:

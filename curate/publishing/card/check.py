@@ -87,6 +87,8 @@ def iter_differences(out: Path, card: Card) -> Iterator[Difference]:
     if format_header(header) != format_header(card.header):
         keys = [key for key in card.header if header.get(key) != card.header[key]]
         reason = f"its YAML differs in {', '.join(keys) or 'the order of its keys'}"
+        if "configs" in keys:
+            reason += "; if the card was written with --as, give the same --as"
         yield Difference(CARD, reason)
     for name, expected in ((CROISSANT, format_json(card.croissant)), (CITATION, card.citation)):
         path = out / name

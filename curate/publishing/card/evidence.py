@@ -75,7 +75,7 @@ def load_evidence(
             raise UsageError(f"--report {path} is not a report of curate that a card can use")
         if fault := _find_fault(kind, value, facts):
             raise UsageError(f"--report {path} {fault}")
-        _add(evidence, kind, path.name, value)
+        _add(evidence, _stage(kind, value, facts), path.name, value)
     if search:
         _search(evidence, out, facts, {path.resolve() for path in given})
     _add_own(evidence, out, facts)
@@ -93,12 +93,22 @@ def _search(evidence: Evidence, out: Path, facts: Mapping[str, Any], given: set[
         except DataError:
             continue
         kind = _kind_of(value)
-        if kind is None or kind in named:
+        if kind is None or _stage(kind, value, facts) in named:
             continue
-        if fault := _find_fault(kind, value, facts):
+        fault = _find_fault(kind, value, facts)
+        if fault is None and kind == "evaluate" and "report" in facts:
+            fault = "may be of another detector; if it is not, name it with --report"
+        if fault is not None:
             evidence.notes.append(f"{path.name} is left out: it {fault}")
             continue
-        _add(evidence, kind, path.name, value)
+        _add(evidence, _stage(kind, value, facts), path.name, value)
+
+
+def _stage(kind: str, value: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """The kind under which a report is kept: an audit of SOURCE is not one of OUT."""
+    if kind == "audit" and value.get("noise") is None and value["records"] != _published(facts):
+        return "source"
+    return kind
 
 
 def _add(evidence: Evidence, kind: str, name: str, value: Any) -> None:
@@ -144,10 +154,41 @@ def _kind_of(value: Any) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
+def _published(facts: Mapping[str, Any]) -> int:
+    """Images of a run's or a correction's output."""
+    counts = facts["counts"]
+    if "written" in counts:
+        return int(counts["written"])
+    return int(counts["kept"] + counts["fixed"] + counts["made"])
+
+
+def _has_groups(kind: str, value: Mapping[str, Any]) -> bool:
+    """Whether the groups of a report, if it has any, are as a card reads them."""
+    try:
+        if kind == "audit":
+            for found in value["attributes"].values():
+                for group in found["groups"].values():
+                    group.get("count")
+        if kind == "evaluate":
+            groups = [*value.get("by_height", [])]
+            for found in value.get("by", {}).values():
+                groups += found["groups"]
+            return all(isinstance(g["name"], str) and type(g["faces"]) is int for g in groups)
+    except (AttributeError, KeyError, TypeError):
+        return False
+    return True
+
+
 def _find_fault(kind: str, value: Mapping[str, Any], facts: Mapping[str, Any]) -> str | None:
     """Why a report is not of this dataset, or None."""
     if type(value.get("version")) is not int:
         return "does not state its version"
+    if not _has_groups(kind, value):
+        return "is damaged: its groups cannot be read"
+    if kind == "audit" and value.get("noise") is None:
+        published = _published(facts)
+        if value["records"] not in (published, facts["counts"].get("images")):
+            return f"is of {value['records']!r} images, and OUT has {published:,}; audit OUT/data"
     if kind == "attack" and (faults := find_faults(value, "attack-1.schema.json")):
         return f"does not fit manifests/attack-1.schema.json: {faults[0]}"
     manifest = value.get("manifest")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -86,24 +87,21 @@ def make_rows(
 
 
 def _find(
-    pointer: str | None,
+    pointers: str | Sequence[str] | None,
     documents: Documents,
     names: Mapping[str, str],
     answer: Mapping[str, str],
 ) -> tuple[str, str]:
+    """Status and evidence of a row: what a person answered, else the first pointer with a value."""
     if "not_applicable" in answer:
         return "not applicable", answer["not_applicable"]
     if "evidence" in answer:
         return "evidence", answer["evidence"]
-    if pointer is None:
-        return "none", ""
-    kind, _, path = pointer.partition("#")
-    if kind.startswith("@"):
-        if kind[1:] not in names:
-            return "none", ""
-        pointer = f"{names[kind[1:]]}#{path}"
-    try:
-        value = resolve(documents, pointer)
-    except DataError:
-        return "none", ""
-    return ("none", "") if value in (None, "", [], {}) else ("evidence", f"`{pointer}`")
+    for pointer in [pointers] if isinstance(pointers, str) else pointers or ():
+        kind, _, path = pointer.partition("#")
+        if kind.startswith("@"):
+            pointer = f"{names.get(kind[1:], kind)}#{path}"
+        with contextlib.suppress(DataError):
+            if resolve(documents, pointer) not in (None, "", [], {}):
+                return "evidence", f"`{pointer}`"
+    return "none", ""

@@ -106,7 +106,7 @@ _FREE_PART = """
 # why it does not apply.
 [governance]
 # gdpr-35 = { evidence = "DPIA of 2026-02-01, kept by the data protection officer" }
-# datasheets = { not_applicable = "…" }
+# ai-act-10-5 = { not_applicable = "No special categories of personal data are processed." }
 
 # One table for each version, the newest first.
 # [[changelog]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
@@ -33,6 +33,7 @@ _MOST_GROUPS = 60
 _AUDITS = (
     ("before", "Before correction"),
     ("after", "After correction"),
+    ("source", "In the source"),
     ("audit", "As published"),
 )
 
@@ -44,6 +45,16 @@ _EMBEDDED = (
     (re.compile(r"(?:^[^\S\n]*[A-Za-z0-9+/=_-]{40,}[^\S\n]*\n){6,}", re.M), "lines of base64"),
 )
 """What could carry a picture into a card."""
+
+
+_THRESHOLDS = {
+    "confidence": "Minimum score of a face",
+    "sure_face": "Minimum probability of a face, in an image with a sure one",
+    "no_sure_face": "Minimum probability of a face, in other images",
+    "crowd": "Minimum probability of a face, in a crowd",
+    "small": "Minimum probability of a very small face",
+}
+"""Minimum scores of a detector, as the card names them."""
 
 
 _KIND_NAMES = {
@@ -122,7 +133,10 @@ def make_context(
         "kept_names": used,
         "correction": run.get("kind") == "correction",
         "faces_given": run.get("faces_given", False),
-        "threshold": _threshold(run, documents),
+        "thresholds": [
+            (_THRESHOLDS[name], f"manifest/publication.json#/thresholds/{name}")
+            for name in publication.get("thresholds", {})
+        ],
         "detectors": len(run.get("detectors", ())),
         "weights": [sorted(model["weights_sha256"]) for model in run.get("detectors", ())],
         "splits": list(publication["splits"]),
@@ -133,6 +147,7 @@ def make_context(
         "objects_box": publication.get("objects_box"),
         "reports": evidence.names,
         "commands": COMMANDS,
+        "evaluated_groups": list(_iter_evaluated(evidence))[:_MOST_GROUPS],
         "audits": list(_iter_audits(evidence)),
         "counted": {
             name: "people" if _per(document) == "person" else "records"
@@ -173,6 +188,7 @@ def _answer_context(answers: Answers) -> dict[str, Any]:
         "contact": f"{plain(name)}, {plain(mail)}",
         "source": source,
         "url": plain(answers["dataset.url"]),
+        "repo_id": _repo_id(answers["dataset.url"]),
         "intended": plain(answers["use.intended"]),
         "out_of_scope": plain(answers["use.out_of_scope"]),
         "removal_contact": plain(answers["removal.contact"]),
@@ -183,10 +199,29 @@ def _answer_context(answers: Answers) -> dict[str, Any]:
     }
 
 
-def _threshold(run: Mapping[str, Any], documents: Documents) -> str:
-    if run.get("recipe", {}).get("confidence") is None:
-        return "the profile's own"
-    return format_figure(documents, "manifest/run.json#/recipe/confidence", "number")
+def _iter_evaluated(evidence: Evidence) -> Iterator[tuple[str, str | None]]:
+    """Groups of faces that a detector was measured on, each with a pointer, or None if small."""
+    name = evidence.names.get("evaluate")
+    if name is None:
+        return
+    report = evidence.documents[name]
+    for number, group in enumerate(report.get("by_height", [])):
+        at = f"{name}#/by_height/{number}/measures/hidden"
+        yield f"{group['name']} px high", at if group["faces"] >= MIN_CELL else None
+    for attribute, found in report.get("by", {}).items():
+        hidden = find_hidden({group["name"]: group["faces"] for group in found["groups"]})
+        for number, group in enumerate(found["groups"]):
+            at = f"{name}#/by/{escape(attribute)}/groups/{number}/measures/hidden"
+            yield f"{attribute}: {group['name']}", None if group["name"] in hidden else at
+
+
+_HUB_PAGE = re.compile(r"https://huggingface\.co/datasets/([\w.-]+/[\w.-]+)/?", re.ASCII)
+
+
+def _repo_id(url: str) -> str:
+    """The repository whose page a home page is, or a placeholder."""
+    found = _HUB_PAGE.fullmatch(url)
+    return found[1] if found else "OWNER/NAME"
 
 
 def _per(document: Any) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
+from curate.detectors.thresholds import describe_thresholds
 from curate.layouts.access.address import is_address
 from curate.manifest.checksums import load_checksums, update_checksums
 from curate.manifest.files import Problem
@@ -36,6 +37,7 @@ from curate.publishing.croissant.validate import validate
 from curate.publishing.dataset import Dataset
 from curate.publishing.form import FORMS, WITH_OBJECTS, Form
 from curate.publishing.publication import describe_form
+from curate.recipe import VERSION
 from curate.report.document import Printable
 from curate.storage.atomic import save_bytes
 
@@ -274,12 +276,21 @@ def describe_publication(
         "builder": form.builder,
         "manifest_sha256": manifest_sha256,
         "counts": with_faces,
+        "thresholds": _find_thresholds(dataset),
         "reasons": datasets.count_withheld(dataset),
         "splits": dict(form.splits),
         "sidecars": content.kinds(),
         "unread": unread,
         "objects_box": _box_of(dataset, form),
     }
+
+
+def _find_thresholds(dataset: Dataset) -> dict[str, float]:
+    """Minimum scores of the run's detector; none of given faces or of another release's recipe."""
+    recipe = dataset.facts["recipe"]
+    if dataset.is_correction or recipe.get("faces_sha256") or recipe.get("version") != VERSION:
+        return {}
+    return describe_thresholds(recipe["detector"], recipe["profile"], recipe["confidence"])
 
 
 def _box_of(dataset: Dataset, form: Form) -> str | None:
@@ -316,7 +327,7 @@ def iter_card_problems(out: Path) -> Iterator[Problem]:
         if written.get("configs") != usual.header["configs"]:
             cards += [_other_form(dataset, form) for form in FORMS if form != usual.form.name]
     except DataError as error:
-        yield Problem("card", QUESTIONS, str(error))
+        yield Problem("card", QUESTIONS, str(error).removeprefix(f"{QUESTIONS}: "))
         return
     found: list[Difference] = []
     for card in cards:

@@ -7,8 +7,9 @@ Names are those of the specification. ``mlcroissant`` 1.1 misspells two of them
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from curate.publishing.card.questions import QUESTIONS, Answers
@@ -127,7 +128,7 @@ def build_croissant(
         **_rai(answers, documents),
         **_provenance(answers, documents),
         "distribution": _distribution(form, files),
-        "recordSet": build_record_sets(form, box),
+        "recordSet": build_record_sets(form, box, bool(files)),
     }
 
 
@@ -220,19 +221,6 @@ def _mime(path: str) -> str:
 
 
 def _distribution(form: Form, files: Sequence[PublishedFile]) -> list[dict[str, Any]]:
-    sets = [
-        {
-            "@type": "cr:FileSet",
-            "@id": f"files-{split}",
-            "name": f"files-{split}",
-            "description": f"Files of split {split}.",
-            "encodingFormat": sorted(
-                {_mime(pattern) for pattern in patterns if "/metadata." not in pattern}
-            ),
-            "includes": [pattern for pattern in patterns if "/metadata." not in pattern],
-        }
-        for split, patterns in form.data_files.items()
-    ]
     objects = [
         {
             "@type": "cr:FileObject",
@@ -245,7 +233,42 @@ def _distribution(form: Form, files: Sequence[PublishedFile]) -> list[dict[str, 
         }
         for file in files
     ]
-    return [*objects, *sets]
+    return [*objects, *_iter_sets(form, [file.path for file in files])]
+
+
+def _iter_sets(form: Form, paths: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The files of each split: its images, the images in its archives, its tables of boxes."""
+    for split, patterns in form.data_files.items():
+        tables = [pattern for pattern in patterns if "/metadata." in pattern]
+        images = [pattern for pattern in patterns if pattern not in tables]
+        archives = [path for path in paths if any(fnmatchcase(path, one) for one in images)]
+        if form.builder == "webdataset" and archives:
+            names = [f"*.{feature['name']}" for feature in form.features
+                     if feature.get("dtype") == "image"]  # fmt: skip
+            inside = {"containedIn": [{"@id": path} for path in archives]}
+            yield _file_set(f"files-{split}", f"Images of split {split}.", names, inside)
+        else:
+            yield _file_set(f"files-{split}", f"Files of split {split}.", images)
+        if tables and form.name == "imagefolder":
+            yield _file_set(f"boxes-{split}-files", f"Boxes of split {split}.", tables)
+
+
+def _file_set(
+    name: str, description: str, patterns: Sequence[str], more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A file set; of ``**``, which some readers take for one folder or more, both readings."""
+    includes = dict.fromkeys(
+        one for each in patterns for one in ([each.replace("/**/", "/"), each])
+    )
+    return {
+        "@type": "cr:FileSet",
+        "@id": name,
+        "name": name,
+        "description": description,
+        **(more or {}),
+        "encodingFormat": sorted({_mime(pattern) for pattern in patterns}),
+        "includes": list(includes),
+    }
 
 
 def find_missing(croissant: Mapping[str, Any]) -> list[str]:

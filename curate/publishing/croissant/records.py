@@ -8,18 +8,45 @@ from typing import Any
 from curate.publishing.form import Form
 
 
-def build_record_sets(form: Form, box: str | None) -> list[dict[str, Any]]:
+def build_record_sets(form: Form, box: str | None, listed: bool) -> list[dict[str, Any]]:
     """The record sets of a dataset.
 
     Args:
         form: how it is published.
         box: what the numbers of a box are, or None where there are none.
+        listed: whether the distribution has the archives of WebDataset one by one, so that the
+            images in them can be read.
     """
     sets = [_split_set(form)]
     classes = dict(_iter_classes(form.features, ""))
     sets += [_class_set(name, names) for name, names in classes.items()]
-    sets += [_image_set(form, split, classes, box) for split in form.data_files]
+    sets += [_image_set(form, split, classes, box, listed) for split in form.data_files]
+    if form.name == "imagefolder" and box:
+        sets += [_box_set(split, box) for split in form.data_files]
     return sets
+
+
+def _box_set(split: str, box: str) -> dict[str, Any]:
+    """The boxes of an image folder, from its ``metadata.parquet``."""
+    record, source = f"boxes-{split}", {"fileSet": {"@id": f"boxes-{split}-files"}}
+    fields = [
+        _field(f"{record}/file_name", "sc:Text", {**source, "extract": {"column": "file_name"}})
+    ]
+    for name, kind, shape in (
+        ("bbox", ["sc:Float", "cr:BoundingBox"], "-1,4"), ("category", "sc:Text", "-1")
+    ):  # fmt: skip
+        made = _field(f"{record}/{name}", kind, {
+            **source, "extract": {"column": "objects"}, "transform": {"jsonPath": name},
+        })  # fmt: skip
+        fields.append({**made, "isArray": True, "arrayShape": shape})
+    fields[1]["description"] = box
+    return {
+        "@type": "cr:RecordSet",
+        "@id": record,
+        "name": record,
+        "description": f"Boxes of the images of split {split}, one row for each image.",
+        "field": fields,
+    }
 
 
 def _split_set(form: Form) -> dict[str, Any]:
@@ -77,15 +104,15 @@ def _iter_classes(features: Sequence[Mapping[str, Any]], prefix: str) -> Any:
 
 
 def _image_set(
-    form: Form, split: str, classes: Mapping[str, Sequence[str]], box: str | None
+    form: Form, split: str, classes: Mapping[str, Sequence[str]], box: str | None, listed: bool
 ) -> dict[str, Any]:
     record, files = f"images-{split}", f"files-{split}"
-    if form.builder == "imagefolder":
+    if form.builder == "imagefolder" or (form.builder == "webdataset" and listed):
         fields = _folder_fields(form, record, files, classes)
     elif form.builder == "parquet":
         fields = _column_fields(form, record, files, classes, box)
     else:
-        fields = [_field(f"{record}/content", "sc:Text", {
+        fields = [_field(f"{record}/path", "sc:Text", {
             "fileSet": {"@id": files}, "extract": {"fileProperty": "fullpath"},
         })]  # fmt: skip
     fields.append(

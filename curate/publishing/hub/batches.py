@@ -7,15 +7,16 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 MAX_FILES = 100
 """Files in a commit; the Hub advises about 100."""
 MAX_BYTES = 256 << 20
 """Bytes in a commit, unless a single file is larger."""
 MAX_FILES_IN_FOLDER = 10_000
+"""Files and folders in a folder, as the Hub limits them."""
 MAX_FILES_IN_REPOSITORY = 100_000
-"""The limits that the Hub states for a repository."""
+"""Files in a repository, as the Hub limits them."""
 CARD = "README.md"
 PUBLICATION = "manifest/publication.json"
 CARD_FILES = frozenset({CARD, "croissant.json", "CITATION.cff", PUBLICATION})
@@ -78,11 +79,15 @@ class Batch:
     @property
     def title(self) -> str:
         """The commit's title; its last word identifies the batch."""
-        parts = [f"add {len(self.add):,} files"] if self.add else []
-        parts += [f"delete {len(self.delete):,} files"] if self.delete else []
+        parts = [f"add {_count(self.add)}"] if self.add else []
+        parts += [f"delete {_count(self.delete)}"] if self.delete else []
         named = json.dumps([[file.path, file.sha256] for file in self.add] + sorted(self.delete))
         digest = hashlib.sha256(named.encode()).hexdigest()[:12]
         return f"{' and '.join(parts).capitalize()} (curate batch {digest})"
+
+
+def _count(files: Sequence[object]) -> str:
+    return "1 file" if len(files) == 1 else f"{len(files):,} files"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,21 +161,21 @@ def iter_batches(difference: Difference) -> Iterator[Batch]:
 
 
 def exceeds_limits(paths: Iterable[str]) -> str | None:
-    """Which limit of the Hub a tree exceeds, in one line, or None."""
-    folders = Counter[str]()
+    """Which limit of the Hub a tree exceeds, in one line, or None.
+
+    Entries of a folder are its files and its folders.
+    """
+    entries, total = Counter[str](), 0
     for path in paths:
-        folders[str(PurePosixPath(path).parent)] += 1
-    if (total := folders.total()) > MAX_FILES_IN_REPOSITORY:
+        total += 1
+        folder, is_new = path.rpartition("/")[0], True
+        while is_new:
+            is_new = bool(folder) and folder not in entries
+            entries[folder] += 1
+            folder = folder.rpartition("/")[0]
+    if total > MAX_FILES_IN_REPOSITORY:
         return f"{total:,} files exceed the {MAX_FILES_IN_REPOSITORY:,} of a repository"
-    folder, count = max(folders.items(), key=lambda item: item[1], default=("", 0))
+    folder, count = max(entries.items(), key=lambda item: item[1], default=("", 0))
     if count > MAX_FILES_IN_FOLDER:
-        return f"{count:,} files in {folder}/ exceed the {MAX_FILES_IN_FOLDER:,} of a folder"
+        return f"{count:,} entries of {folder}/ exceed the {MAX_FILES_IN_FOLDER:,} of a folder"
     return None
-
-
-def digest_tree(files: Sequence[LocalFile]) -> str:
-    """SHA-256 over paths and digests, in the order of the paths."""
-    total = hashlib.sha256()
-    for file in sorted(files, key=lambda file: file.path):
-        total.update(f"{file.sha256}  {file.path!r}\n".encode())
-    return total.hexdigest()

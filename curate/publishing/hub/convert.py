@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
-from curate.manifest import store
 from curate.publishing.dataset import Dataset, Item
-from curate.publishing.form import WITH_OBJECTS, Form
+from curate.publishing.form import WITH_OBJECTS, Form, image_folder_objects
 from curate.publishing.hub.batches import LocalFile
 from curate.publishing.hub.content import describe_file
 from curate.publishing.hub.objects import Objects, load_classes, open_objects
+from curate.publishing.hub.rows import iter_row_shards, row_features
 from curate.publishing.hub.shards import (
-    Shard,
-    iter_numbered,
+    finish,
+    is_finished,
+    iter_packs,
     plan_shards,
     suffix_of,
+    write_pack,
     write_parquet,
     write_tar,
 )
-from curate.storage.atomic import save_text
 
 _IMAGE = "image"
 
@@ -36,7 +33,7 @@ def converted_features(dataset: Dataset, name: str) -> list[dict[str, Any]]:
     import datasets
 
     if dataset.layout not in WITH_OBJECTS and dataset.layout != "imagefolder":
-        listed: list[dict[str, Any]] = _row_features(dataset)._to_yaml_list()
+        listed: list[dict[str, Any]] = row_features(dataset)._to_yaml_list()
         return listed
     objects = open_objects(dataset)
     features = _features(dataset, objects)
@@ -121,14 +118,30 @@ def iter_files(
         return
     else:
         yield from _iter_shards(dataset, form, staging, watch)
-    for carried in dataset.carried():  # untouched, where load_dataset does not look
-        if not carried.is_container:
+    yield from _iter_annotations(dataset, form, staging)
+
+
+def _iter_annotations(dataset: Dataset, form: Form, staging: Path) -> Iterator[LocalFile]:
+    """Annotation files, untouched, where ``load_dataset`` does not look; packed if many."""
+    files = (carried for carried in dataset.carried() if not carried.is_container)
+    if not form.packed:
+        for carried in files:
             yield LocalFile(
                 path=f"annotations/{carried.path}",
                 source=dataset.data / carried.path,
                 sha256=carried.sha256,
                 bytes=carried.bytes,
             )
+        return
+    folder = staging / f"annotations-{dataset.content_sha256[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, group in enumerate(iter_packs(files)):
+        path = folder / f"annotations-{number:05d}.tar"
+        if not is_finished(path):
+            draft = path.with_name(f"{path.name}.partial")
+            write_pack(group, dataset.data, draft)
+            finish(draft, path)
+        yield describe_file(f"annotations/{path.name}", path)
 
 
 def _iter_kept(dataset: Dataset) -> Iterator[LocalFile]:
@@ -162,30 +175,16 @@ def _iter_shards(
     elif form.name == "webdataset":
         raise UsageError(f"--as webdataset is not for {dataset.layout}; use --as parquet")
     else:
-        yield from _iter_row_shards(dataset, folder, watch)
+        yield from iter_row_shards(dataset, folder, watch)
         return
     for shard, items in shards:
         path = folder / shard.name(suffix)
-        if not _is_finished(path):
+        if not is_finished(path):
             draft = path.with_name(f"{path.name}.partial")
             write(items, draft)
-            draft.replace(path)
-            save_text(_digest_of(path), store.digest_file(path))
+            finish(draft, path)
         watch(path.name, len(items))
         yield describe_file(f"data/{path.name}", path)
-
-
-def _digest_of(path: Path) -> Path:
-    """The file that holds the digest of a finished shard."""
-    return path.with_name(f"{path.name}.sha256")
-
-
-def _is_finished(path: Path) -> bool:
-    """Whether a shard of an earlier attempt is whole and as it was written."""
-    try:
-        return _digest_of(path).read_text(encoding="utf-8") == store.digest_file(path)
-    except (OSError, UnicodeDecodeError):
-        return False
 
 
 def _writer(dataset: Dataset, form: Form) -> Callable[[Sequence[Item], Path], None]:
@@ -234,126 +233,39 @@ def _row(
 
 
 def _iter_image_folder(dataset: Dataset, staging: Path) -> Iterator[LocalFile]:
-    """Images below their split's folder, with a ``metadata.jsonl`` in each."""
+    """Images below their split's folder, with a ``metadata.parquet`` in each.
+
+    JSON Lines would do as well, but for a split without boxes, whose lists have no type then.
+    """
+    import datasets
+
     objects = open_objects(dataset)
+    features = datasets.Features({"file_name": datasets.Value("string"), **image_folder_objects()})
     folder = staging / f"imagefolder-{dataset.content_sha256[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
-    splits = sorted({item.split or "train" for item in dataset.items() if item.is_written})
-    for split in splits:
-        path = folder / f"{split}.jsonl"
-        with path.open("w", encoding="utf-8") as file:
-            for item in dataset.items():
-                if not item.is_written or (item.split or "train") != split:
-                    continue
-                found = objects.find(item) if objects else []
-                row = {"file_name": item.path, "objects": {
-                    "bbox": [one["bbox"] for one in found],
-                    "category": [objects.classes[one["category"]] for one in found]
-                    if objects else [],
-                }}  # fmt: skip
-                file.write(json.dumps(row, sort_keys=True) + "\n")
-                yield LocalFile(
-                    path=f"data/{split}/{item.path}",
-                    source=dataset.data / str(item.path),
-                    sha256=str(item.sha256),
-                    bytes=item.bytes,
-                )
-        yield describe_file(f"data/{split}/metadata.jsonl", path)
+    for split in sorted({item.split or "train" for item in dataset.items() if item.is_written}):
+        path = folder / f"{split}.parquet"
+        write_parquet(_iter_box_rows(dataset, split, objects), features, path)
+        for item in _iter_written(dataset, split):
+            yield LocalFile(
+                path=f"data/{split}/{item.path}",
+                source=dataset.data / str(item.path),
+                sha256=str(item.sha256),
+                bytes=item.bytes,
+            )
+        yield describe_file(f"data/{split}/metadata.parquet", path)
 
 
-def _row_builder(dataset: Dataset) -> dict[str, Any]:
-    """The dataset as ``datasets`` reads it, by split, streaming, images as bytes."""
-    import datasets
-
-    if dataset.layout == "arrow":
-        loaded = datasets.load_from_disk(str(dataset.data))
-        parts = loaded if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
-        return dict(parts)
-    from curate.publishing.publication import BUILDERS, keep_patterns
-
-    patterns = keep_patterns(dataset)
-    if patterns is None:
-        raise DataError(
-            f"{dataset.out}: splits share folders or files, so that load_dataset cannot tell them "
-            "apart; give each split a folder of its own"
-        )
-    files = {s: [str(dataset.out / one) for one in found] for s, found in patterns.items()}
-    builder = BUILDERS.get(dataset.layout, "imagefolder")
-    return dict(datasets.load_dataset(builder, data_files=files, streaming=True))
+def _iter_written(dataset: Dataset, split: str) -> Iterator[Item]:
+    return (i for i in dataset.items() if i.is_written and (i.split or "train") == split)
 
 
-def _row_features(dataset: Dataset) -> Any:
-    import datasets
-
-    first = next(iter(_row_builder(dataset).values()))
-    features = first.features
-    image = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
-    plain = {
-        name: datasets.Image() if feature == image else feature
-        for name, feature in features.items()
-        if name not in ("__key__", "__url__")
-    }
-    return datasets.Features(plain)
-
-
-def _iter_row_shards(
-    dataset: Dataset, folder: Path, watch: Callable[[str, int], None]
-) -> Iterator[LocalFile]:
-    """Shards of a layout of rows: every image in a row must be one of the manifest's."""
-    import datasets
-
-    features = _row_features(dataset)
-    images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
-    totals, _ = plan_shards(dataset)
-    with closing(sqlite3.connect("")) as known:
-        known.execute("CREATE TABLE images (sha256 TEXT PRIMARY KEY, shard INTEGER)")
-        for split in totals:
-            for number, item in iter_numbered(dataset, split):
-                if item.is_written:
-                    known.execute(
-                        "INSERT OR IGNORE INTO images VALUES (?, ?)", (item.sha256, number)
-                    )
-        seen = [0]
-        for split, rows in _row_builder(dataset).items():
-            taken = _iter_checked_rows(rows, images, known, seen)
-            for number, group in groupby(taken, key=lambda pair: pair[0]):
-                shard = Shard(split, number, totals.get(split, 1))
-                path = folder / shard.name("parquet")
-                draft = path.with_name(f"{path.name}.partial")
-                plain = ({name: row[name] for name in features} for _, row in group)
-                write_parquet((features.encode_example(row) for row in plain), features, draft)
-                draft.replace(path)
-                watch(path.name, 0)
-                yield describe_file(f"data/{path.name}", path)
-    written = sum(item.is_written for item in dataset.items())
-    if seen[0] != written:
-        raise DataError(
-            f"load_dataset reads {seen[0]:,} of the {written:,} images of {dataset.out}, so that a "
-            "conversion would lose some; use --as keep"
-        )
-
-
-def _iter_checked_rows(
-    rows: Any, images: Sequence[str], known: sqlite3.Connection, seen: list[int]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    import datasets
-
-    for name in images:
-        rows = rows.cast_column(name, datasets.Image(decode=False))
-    last = 0
-    for row in rows:
-        for name in images:
-            image = row[name]
-            if image is None:
-                continue
-            data = image.get("bytes") or Path(image["path"]).read_bytes()
-            found = known.execute(
-                "SELECT shard FROM images WHERE sha256 = ?", (hashlib.sha256(data).hexdigest(),)
-            ).fetchone()
-            if found is None:
-                raise DataError(
-                    f"an image of column {name!r} is not in the manifest; run `curate verify`"
-                )
-            last, seen[0] = max(last, found[0]), seen[0] + 1
-            row[name] = {"bytes": data, "path": PurePosixPath(image.get("path") or "").name or None}
-        yield last, row
+def _iter_box_rows(
+    dataset: Dataset, split: str, objects: Objects | None
+) -> Iterator[dict[str, Any]]:
+    classes = objects.classes if objects else ()
+    for item in _iter_written(dataset, split):
+        found = objects.find(item) if objects else []
+        boxes = [one["bbox"] for one in found]
+        names = [classes[one["category"]] for one in found]
+        yield {"file_name": item.path, "objects": {"bbox": boxes, "category": names}}

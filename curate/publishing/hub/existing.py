@@ -58,7 +58,7 @@ def _iter_changes(found: Found, prepared: Prepared) -> Iterator[str]:
     before = {path: one.sha256 for path, one in found.listing.items()}
     added, removed = len(now.keys() - before.keys()), len(before.keys() - now.keys())
     changed = sum(before[path] != now[path] for path in now.keys() & before.keys())
-    yield f"{added:,} files added, {removed:,} removed, {changed:,} changed"
+    yield f"files: {added:,} added, {removed:,} removed, {changed:,} changed"
     run = prepared.card.documents[PUBLIC_RUN]
     for table, prefix in (("counts", ""), ("recipe", "recipe.")):
         old, new = found.run.get(table), run.get(table, {})

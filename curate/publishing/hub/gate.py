@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from curate.core.errors import DataError, ManifestError
 from curate.layouts import open_source
-from curate.pipeline.verify import iter_problems
-from curate.publishing.card.check import Difference, iter_differences
+from curate.manifest.files import Problem
+from curate.pipeline.verify import CardCheck, iter_problems
+from curate.publishing.card.check import (
+    CARD,
+    CITATION,
+    CROISSANT,
+    QUESTIONS,
+    iter_differences,
+)
+from curate.publishing.card.picture import NAME
 from curate.publishing.card.run import Card
 from curate.publishing.dataset import Dataset
 
@@ -34,57 +42,74 @@ class GateError(DataError):
     """The gate refused an upload; nothing was sent.
 
     Args:
+        out: the OUT.
         refusals: what is wrong, the first of them.
         more: how many more there are.
+
+    Attributes:
+        remedy: what to do about the first, a clause.
     """
 
-    def __init__(self, refusals: Sequence[Refusal], more: int = 0) -> None:
+    def __init__(self, out: Path, refusals: Sequence[Refusal], more: int = 0) -> None:
         first = refusals[0]
         count = len(refusals) + more
-        others = f" and {count - 1:,} more" if count > 1 else ""
-        super().__init__(
-            f"nothing was sent: {first.file}: {first.reason}{others}; repair OUT, or make it again"
-        )
+        others = f" (and {count - 1:,} more)" if count > 1 else ""
+        self.remedy = "repair OUT, or make it again"
+        if first.file in (CARD, CROISSANT, CITATION, NAME, QUESTIONS):
+            self.remedy = (
+                f"edit {QUESTIONS} or the sections between the keep comments, and run "
+                f"`curate card {out}` again"
+            )
+        super().__init__(f"nothing was sent: {first.file}: {first.reason}{others}; {self.remedy}")
         self.refusals = tuple(refusals)
         self.more = more
 
 
-def check_dataset(dataset: Dataset, source: str | None, workers: int | None) -> None:
-    """Refuse an OUT that differs from its manifest, or is not complete.
+def check_dataset(
+    dataset: Dataset,
+    source: str | None,
+    workers: int | None,
+    make_card: Callable[[str | None], Card],
+    form: str | None,
+) -> Card:
+    """Refuse an OUT that differs from its manifest, is not complete, or has another card.
 
     Args:
         dataset: the dataset.
         source: its SOURCE, to count records and compare pixels with, or None.
         workers: processes for verification.
+        make_card: makes the card of a form from its evidence.
+        form: the form that it is published in; None for the layout's usual one. A card that was
+            written for the usual one may be published in any.
+
+    Returns:
+        The card of that form.
 
     Raises:
         GateError: naming files and reasons.
     """
-    try:
-        _raise_if_any(_iter_refusals(dataset, source, workers))
-    except ManifestError as error:
-        raise GateError([Refusal("manifest", str(error))]) from None
+    made: list[Card] = []
 
-
-def check_card(out: Path, cards: Sequence[Card]) -> None:
-    """Refuse a card that is none of those that its evidence makes.
-
-    Args:
-        out: the OUT.
-        cards: the card for each form that it may have been written for.
-
-    Raises:
-        GateError: naming what differs.
-    """
-    differences: list[Difference] = []
-    for card in cards:
-        differences = list(iter_differences(out, card))
-        if not differences:
+    def check_card(out: Path) -> Iterator[Problem]:
+        try:
+            made.append(make_card(form))
+            differences = list(iter_differences(out, made[0]))
+            if differences and form is not None:
+                differences = list(iter_differences(out, make_card(None)))
+        except DataError as error:
+            yield Problem("card", QUESTIONS, str(error).removeprefix(f"{QUESTIONS}: "))
             return
-    _raise_if_any(Refusal(one.file, one.reason) for one in differences)
+        for one in differences:
+            yield Problem("card", one.file, one.reason)
+
+    try:
+        _raise_if_any(dataset.out, _iter_refusals(dataset, source, workers, check_card))
+    except ManifestError as error:
+        raise GateError(dataset.out, [Refusal("manifest", str(error))]) from None
+    return made[0] if made else make_card(form)
 
 
-def _raise_if_any(refusals: Iterator[Refusal]) -> None:
+def _raise_if_any(out: Path, refusals: Iterator[Refusal]) -> None:
     shown: list[Refusal] = []
     more = 0
     for refusal in refusals:
@@ -93,13 +118,15 @@ def _raise_if_any(refusals: Iterator[Refusal]) -> None:
         else:
             more += 1
     if shown:
-        raise GateError(shown, more)
+        raise GateError(out, shown, more)
 
 
-def _iter_refusals(dataset: Dataset, source: str | None, workers: int | None) -> Iterator[Refusal]:
+def _iter_refusals(
+    dataset: Dataset, source: str | None, workers: int | None, check_card: CardCheck
+) -> Iterator[Refusal]:
     compared = source if not dataset.is_correction else None
     failed = False
-    for problem in iter_problems(dataset.out, compared, workers):
+    for problem in iter_problems(dataset.out, compared, workers, check_card):
         failed = True
         yield Refusal(problem.path, f"{problem.kind}: {problem.detail}")
     if not failed:

@@ -14,9 +14,10 @@ from xml.etree import ElementTree
 
 from curate.core.errors import DataError
 from curate.layouts import open_folder
-from curate.layouts.annotations import has_document_type, iter_items
+from curate.layouts.annotations import iter_items
 from curate.layouts.coco.parse import is_coco
 from curate.layouts.coco.read import Finder, image_folders
+from curate.layouts.encodings import has_document_type
 from curate.layouts.yolo.read import label_of
 from curate.publishing.dataset import Dataset, Item
 
@@ -96,7 +97,7 @@ class CocoObjects:
         return {repr(item.get("id")): str(item.get("name")) for item in found}
 
     def _read(self, path: str, numbers: Mapping[str, int]) -> None:
-        places = Finder(self._folder, image_folders(path))
+        places = Finder(self._folder, image_folders(self._folder, path))
         categories = self._categories(path)
         with closing(sqlite3.connect("")) as images:
             images.execute("CREATE TABLE images (id TEXT PRIMARY KEY, path TEXT)")

@@ -96,15 +96,20 @@ def prepare(out: Path, options: PushOptions, folder: Path) -> Prepared:
         GateError: if anything is wrong; nothing has been sent.
     """
     dataset = datasets.open_dataset(out)
-    gate.check_dataset(dataset, options.source, options.workers)
-    own = CardOptions(template=options.template, reports=options.reports, form=options.form)
-    card = make_card(dataset, own)
-    cards = [card]
-    if options.form is not None:
-        cards.append(make_card(dataset, replace(own, form=None)))
-    gate.check_card(out, cards)
+    own = CardOptions(template=options.template, reports=options.reports)
+    card = gate.check_dataset(
+        dataset,
+        options.source,
+        options.workers,
+        lambda form: make_card(dataset, replace(own, form=form)),
+        options.form,
+    )
     for note in card.notes:
         options.notify(note)
+    if options.source is None and not dataset.is_correction:
+        options.notify(
+            "not compared with SOURCE, only with the manifest; --source SOURCE does both"
+        )
     return _build(dataset, card, folder, options)
 
 

@@ -207,14 +207,15 @@ def _is_same_feature(declared: Any, found: Any) -> bool:
 
 
 def _first_shards(header: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
-    """The first Parquet file of each split, by the YAML's own patterns."""
+    """The first Parquet file of rows of each split, by the YAML's own patterns."""
     configs = header.get("configs")
     files = configs[0].get("data_files") if isinstance(configs, list) and configs else None
     shards = []
     for item in files if isinstance(files, list) else ():
         paths = item.get("path", ())
         patterns = [paths] if isinstance(paths, str) else list(paths)[:_MAX_PATTERNS]
-        found = (p for p in sorted(sizes) if any(_matches(p, pattern) for pattern in patterns))
+        rows = [pattern for pattern in patterns if "/metadata." not in str(pattern)]
+        found = (p for p in sorted(sizes) if any(_matches(p, pattern) for pattern in rows))
         first = next(found, None)
         if first is not None and first.endswith(".parquet"):
             shards.append(first)

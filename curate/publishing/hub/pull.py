@@ -11,6 +11,8 @@ from pathlib import Path
 from curate.core.errors import DataError, SetupError, UsageError
 from curate.manifest import store
 from curate.manifest.files import Problem
+from curate.pipeline.progress import show_steps
+from curate.pipeline.session import Step
 from curate.publishing.hub.batches import CARD_FILES, PUBLICATION
 from curate.publishing.hub.published import iter_problems
 from curate.publishing.hub.remote import Remote, check_repo_id
@@ -46,10 +48,10 @@ class PullReport(Printable):
     downloaded: int
 
     def to_text(self) -> str:
-        """What was downloaded, in one line."""
+        """What was downloaded, in short lines."""
         return (
-            f"{self.out}: {self.files:,} files at revision {self.revision}, each as the manifest "
-            "lists it."
+            f"{self.out}: {self.files:,} files, each as the manifest lists it.\n"
+            f"Revision: {self.revision}"
         )
 
 
@@ -65,7 +67,13 @@ def parse_place(place: str) -> tuple[str, str | None]:
     return check_repo_id(name), revision or None
 
 
-def pull(place: str, out: str | Path, notify: Callable[[str], None] = lambda _: None) -> PullReport:
+def pull(
+    place: str,
+    out: str | Path,
+    notify: Callable[[str], None] = lambda _: None,
+    *,
+    quiet: bool = False,
+) -> PullReport:
     """Download a dataset that ``push`` has published.
 
     OUT appears when every file is there and has the digest that the public manifest lists. An
@@ -75,6 +83,7 @@ def pull(place: str, out: str | Path, notify: Callable[[str], None] = lambda _: 
         place: ``owner/name`` or ``owner/name@revision``.
         out: a new folder.
         notify: called with a line for the user.
+        quiet: show no progress.
 
     Raises:
         UsageError: if the place is not of that form, or OUT exists.
@@ -95,7 +104,10 @@ def pull(place: str, out: str | Path, notify: Callable[[str], None] = lambda _: 
         raise UsageError(f"{partial} is a link; remove it first")
     partial.mkdir(parents=True, exist_ok=True)
     count, downloaded = 0, 0
-    with tempfile.TemporaryDirectory(dir=partial.parent) as folder:
+    with (
+        show_steps(quiet) as watch,
+        tempfile.TemporaryDirectory(dir=partial.parent) as folder,
+    ):
         tree = RemoteTree(remote, commit, Path(folder))
         load_document(tree, PUBLICATION)
         sizes = tree.sizes()
@@ -106,6 +118,7 @@ def pull(place: str, out: str | Path, notify: Callable[[str], None] = lambda _: 
             if not _has(path, listed):
                 _copy(tree, listed, path)
                 downloaded += 1
+            watch(Step("downloading", "files", count, len(sizes)))
     _remove_others(partial, {*sizes})
     for problem in iter_problems(LocalTree(partial), full=True):
         raise DataError(

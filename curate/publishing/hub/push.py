@@ -6,25 +6,28 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from curate.core.errors import DataError, UsageError
 from curate.layouts.access.address import is_address, parse_address
 from curate.manifest import store
 from curate.manifest.checksums import update_checksums
+from curate.manifest.files import Problem
 from curate.pipeline.object_output import fetched
 from curate.publishing import dataset as datasets
 from curate.publishing.card.check import QUESTIONS
 from curate.publishing.card.header import format_header
 from curate.publishing.card.run import Card, CardOptions, write_card
+from curate.publishing.hub.batches import CARD_FILES
 from curate.publishing.hub.existing import Found, look_at, needs_bump
 from curate.publishing.hub.export import export_tree
 from curate.publishing.hub.prepare import WORK, Prepared, PushOptions, prepare
 from curate.publishing.hub.published import iter_problems
 from curate.publishing.hub.remote import Remote, check_repo_id
-from curate.publishing.hub.tree import RemoteTree
+from curate.publishing.hub.tree import MANIFEST_FILES, RemoteTree
 from curate.publishing.hub.upload import Upload, load_state, save_notice, send
 from curate.publishing.hub.withdraw import withdraw
 from curate.report.document import Printable
@@ -32,6 +35,12 @@ from curate.storage.atomic import save_text
 from curate.storage.lock import FolderLock
 
 GATES = ("auto", "manual")
+_FORMS = {
+    "keep": "in the layout of OUT",
+    "parquet": "as Parquet",
+    "webdataset": "as WebDataset",
+    "imagefolder": "as ImageFolder",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -61,18 +70,23 @@ class PushReport(Printable):
     dry_run: bool = False
 
     def to_text(self) -> str:
-        """What a push did, in a few words."""
+        """What a push did, in short lines."""
         total = sum(self.files.values())
-        size = f"{len(self.files):,} files, {total:,} bytes, as {self.form}"
+        size = f"{len(self.files):,} files, {total:,} bytes, {_FORMS[self.form]}."
         if self.dry_run:
-            return f"Would send {size} to {self.to}; nothing was sent."
+            return f"Would be sent to {self.to}; nothing was sent:\n{size}"
         if self.revision is None:
-            return f"Wrote {size} to {self.to}."
-        changes = f" Changes: {'; '.join(self.changes)}." if self.changes else ""
-        return (
-            f"{self.to}: version {self.version}, {size}. Revision {self.revision}, tag "
-            f"{self.tag}; {self.checked:,} files downloaded again and compared.{changes}"
-        )
+            return f"Wrote to {self.to}:\n{size}"
+        lines = [
+            f"Pushed version {self.version} to {self.to}:",
+            size,
+            f"Revision: {self.revision}",
+            f"Tag: {self.tag}",
+            f"Checked: {self.checked:,} files were downloaded again and compared.",
+        ]
+        if self.changes:
+            lines += ["Changes since the last version:", *(f"  {line}" for line in self.changes)]
+        return "\n".join(lines)
 
 
 def push(
@@ -103,10 +117,10 @@ def push(
     options, out = options or PushOptions(), Path(out)
     _check_request(out, repo_id, options)
     folder = _state_folder(out, options)
-    if options.dry_run:
-        prepared = prepare(out, options, folder)
-        return _report(prepared, options.to or f"hf:{repo_id}", dry_run=True)
     with FolderLock(folder / "lock"):
+        if options.dry_run:
+            prepared = prepare(out, options, folder)
+            return _report(prepared, options.to or f"hf:{repo_id}", dry_run=True)
         if options.to is not None:
             return _export(out, options.to, options, folder)
         return _push(out, str(repo_id), options, folder)
@@ -217,14 +231,22 @@ def _bump(
         raise DataError(f"{path}: dataset.version could not be raised; write {version} there")
     text = re.sub(r"(?m)^(\s*date\s*=\s*)\S+", rf"\g<1>{today}", text, count=1)
     changes = json.dumps(list(found.changes(prepared)), ensure_ascii=False)
-    block = f'[[changelog]]\nversion = "{version}"\ndate = {today}\nchanges = {changes}\n'
+    block = _format_version(version, today, changes)
     head, mark, tail = text.partition("\n[[changelog]]")
-    text = f"{head}\n{block}{mark}{tail}" if mark else f"{text.rstrip()}\n\n{block}"
+    if not mark:
+        before = str(prepared.card.answers["dataset.date"])
+        block += "\n" + _format_version(str(found.version), before, '["Published before."]')
+        head = head.rstrip() + "\n"
+    text = f"{head}\n{block}{mark}{tail}"
     save_text(path, text)
     options.notify(f"the repository has version {found.version}; this one is {version}")
     write_card(out, CardOptions(template=options.template, reports=options.reports,
                                 form=options.form))  # fmt: skip
-    return prepare(out, options, folder)
+    return prepare(out, replace(options, notify=lambda _: None), folder)
+
+
+def _format_version(version: str, date: str, changes: str) -> str:
+    return f'[[changelog]]\nversion = "{version}"\ndate = {date}\nchanges = {changes}\n'
 
 
 def _check_arrived(remote: Remote, head: str, prepared: Prepared, options: PushOptions) -> int:
@@ -235,12 +257,20 @@ def _check_arrived(remote: Remote, head: str, prepared: Prepared, options: PushO
     """
     with tempfile.TemporaryDirectory() as folder:
         tree = RemoteTree(remote, head, Path(folder))
-        for problem in iter_problems(tree, options.full):
+        for problem in chain(iter_problems(tree, options.full), _iter_changed(tree, prepared)):
             raise DataError(
                 f"{remote.url} at {head[:12]} is not what was sent: {problem.path}: "
                 f"{problem.detail}; run the same command again"
             )
         return len(tree.fetched)
+
+
+def _iter_changed(tree: RemoteTree, prepared: Prepared) -> Iterator[Problem]:
+    """Which files, of those downloaded, the card and the manifest, are not as they were sent."""
+    for file in prepared.files:
+        wanted = file.path in tree.fetched or file.path in CARD_FILES | MANIFEST_FILES
+        if wanted and store.digest_file(tree.fetch(file.path)) != file.sha256:
+            yield Problem("changed", file.path, "was downloaded with other bytes than were sent")
 
 
 def _log(out: Path, repo_id: str, head: str, prepared: Prepared) -> None:

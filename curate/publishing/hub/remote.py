@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -57,6 +58,7 @@ class Remote:
     def __init__(self, repo_id: str, notify: Callable[[str], None] = lambda _: None) -> None:
         try:
             import huggingface_hub
+            import huggingface_hub.errors
             import huggingface_hub.utils
         except ImportError:
             raise MissingExtraError("the Hub", "huggingface_hub", "publish") from None
@@ -223,13 +225,22 @@ class Remote:
         )
 
     def tag(self, name: str, revision: str) -> None:
-        """Name a commit; a tag that is there already stays."""
+        """Name a commit; a tag of that name on another commit is moved."""
+        found = self.tags().get(name)
+        if found == revision:
+            return
+        if found is not None:
+            self._try("moving the tag", lambda: self._remove_tag(name))
         self._try(
             "writing the tag",
             lambda: self._api.create_tag(
                 self.repo_id, tag=name, revision=revision, repo_type="dataset", exist_ok=True
             ),
         )
+
+    def _remove_tag(self, name: str) -> None:
+        with contextlib.suppress(self._hub.errors.RevisionNotFoundError):  # an answer was lost
+            self._api.delete_tag(self.repo_id, tag=name, repo_type="dataset")
 
     def tags(self) -> dict[str, str]:
         """Commit of each tag."""

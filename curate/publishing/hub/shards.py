@@ -10,14 +10,18 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
-from curate.publishing.dataset import Dataset, Item
+from curate.core.errors import DataError
+from curate.manifest import store
+from curate.publishing.dataset import Carried, Dataset, Item
 from curate.publishing.hub.objects import Objects
+from curate.storage.atomic import save_text
+from curate.storage.regular import open_regular
 
 SHARD_BYTES = 500 << 20
 """Shards are cut near this size."""
@@ -127,3 +131,82 @@ def suffix_of(item: Item) -> str:
     """The field of a WebDataset sample that holds an image."""
     suffix = PurePosixPath(str(item.path)).suffix.lower().lstrip(".")
     return "jpg" if suffix == "jpeg" else suffix
+
+
+def iter_packs(files: Iterable[Carried]) -> Iterator[list[Carried]]:
+    """Cut annotation files, in their order, into groups near the size of a shard."""
+    waiting, size = list[Carried](), 0
+    for file in files:
+        if waiting and size + file.bytes > SHARD_BYTES:
+            yield waiting
+            waiting, size = [], 0
+        waiting.append(file)
+        size += file.bytes
+    if waiting:
+        yield waiting
+
+
+def write_pack(files: Iterable[Carried], data: Path, path: Path) -> None:
+    """Write annotation files as one tar, the same bytes for the same files.
+
+    Args:
+        files: what to write.
+        data: the folder that their paths are below.
+        path: the tar.
+
+    Raises:
+        DataError: if a file differs from the manifest.
+    """
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        for file in files:
+            info = tarfile.TarInfo(file.path)
+            info.size, info.mode = file.bytes, 0o644
+            try:
+                stream = open_regular(data / file.path)
+            except OSError:
+                raise _differs(file) from None
+            with stream:
+                hashed = _Hashed(stream)
+                try:
+                    tar.addfile(info, hashed)
+                except OSError as error:
+                    if error.errno is not None:  # of the tar, such as a full disk
+                        raise
+                    raise _differs(file) from None  # shorter than the manifest says
+                if stream.read(1) or hashed.digest.hexdigest() != file.sha256:
+                    raise _differs(file)
+
+
+class _Hashed:
+    """A file whose SHA-256 is computed while it is read."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self.digest = stream, hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.digest.update(data)
+        return data
+
+
+def _differs(file: Carried) -> DataError:
+    return DataError(f"data/{file.path} is not what the manifest says; run `curate verify` on OUT")
+
+
+def finish(draft: Path, path: Path) -> None:
+    """Move a shard to its place, and note that it is whole."""
+    draft.replace(path)
+    save_text(_digest_of(path), store.digest_file(path))
+
+
+def _digest_of(path: Path) -> Path:
+    """The file that holds the digest of a finished shard."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a shard of an earlier attempt is whole and as it was written."""
+    try:
+        return _digest_of(path).read_text(encoding="utf-8") == store.digest_file(path)
+    except (OSError, UnicodeDecodeError):
+        return False

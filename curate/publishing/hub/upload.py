@@ -15,6 +15,7 @@ from curate.publishing.hub.batches import (
     Difference,
     LocalFile,
     compare_trees,
+    is_same,
     iter_batches,
 )
 from curate.publishing.hub.remote import Remote
@@ -159,10 +160,11 @@ def send(upload: Upload, files: Sequence[LocalFile], notice: LocalFile | None) -
     """
     head = settle_head(upload)
     for _ in range(3):
-        difference = compare_trees(files, upload.remote.tree(head))
+        tree = upload.remote.tree(head)
+        difference = compare_trees(files, tree)
         if not difference.add and not difference.delete:
             return head
-        if notice is not None and _needs_notice(difference):
+        if notice is not None and _needs_notice(difference) and not is_same(notice, tree.get(CARD)):
             head = _commit(upload, Batch(add=(notice,)), head)
         head = _send_batches(upload, difference, head)
     left = [file.path for file in difference.add] + list(difference.delete)

@@ -58,6 +58,7 @@ async function show(number) {
   } catch (error) {
     if (error instanceof client.Refused && error.status < 500 && error.status !== 403) {
       say(error.message);
+      state.status = await client.status().catch(() => state.status); // one open image less
       return false;
     }
     throw error;
@@ -132,7 +133,9 @@ function finish() {
   const empty = find("empty");
   empty.hidden = false;
   const left = state.status ? state.status.open : 0;
-  empty.replaceChildren(left ? "No image is open for you now." : "Every image of this review is decided.");
+  const unseen = state.status ? state.status.not_shown : 0;
+  const lost = unseen === 1 ? "1 image could not be shown" : `${unseen.toLocaleString("en")} images could not be shown`;
+  empty.replaceChildren(left ? "No image is open for you now." : unseen ? `All others are decided; ${lost}.` : "Every image of this review is decided.");
   const more = document.createElement("small");
   more.textContent = left
     ? "Others are assigned to another window. This page looks again every few seconds."
@@ -221,8 +224,9 @@ function render() {
   if (status) {
     find("dataset").textContent = status.dataset;
     find("bar").max = Math.max(1, status.images);
-    find("bar").value = status.images - status.open;
-    find("count").textContent = `${(status.images - status.open).toLocaleString("en")} of ${status.images.toLocaleString("en")}`;
+    const done = status.images - status.open - status.not_shown;
+    find("bar").value = done;
+    find("count").textContent = `${done.toLocaleString("en")} of ${status.images.toLocaleString("en")}`;
     find("rate").textContent = describeRate(status);
     renderBound(status.bound);
   }

@@ -27,9 +27,16 @@ export class Sheet {
     }));
     this.shown = loaded.filter((image) => image !== null);
     this.grid.replaceChildren(...this.shown.map((image, index) => this.tile(image, index)));
-    if (!this.shown.length) this.grid.textContent = "No open image is left for the contact sheet.";
+    if (!this.shown.length) this.grid.replaceChildren(this.nothing());
+    this.root.querySelector("#sheet-accept").disabled = !this.shown.length;
     const first = this.grid.querySelector("figure");
     if (first) first.focus(); else this.root.querySelector("#sheet-close").focus();
+  }
+
+  nothing() {
+    const line = document.createElement("p");
+    line.textContent = "No open image is left for the contact sheet.";
+    return line;
   }
 
   tile(image, index) {

@@ -1,101 +1,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-import curate
-from curate.balance.correct.options import BalanceInputs, BalanceOptions
-from curate.balance.correct.report import Correction
+from curate.balance.correct.options import BalanceInputs
 from curate.balance.correct.run import rebalance
-from curate.balance.correct.source import is_held_out
-from curate.core.errors import CurateError, DataError, ManifestError, UsageError
-from curate.manifest import corrections, store
+from curate.core.errors import CurateError, UsageError
 from curate.pipeline.session import Session
-from curate.pipeline.verify import verify
-from tests.conftest import ROOT
-
-SCHEMA = json.loads((ROOT / "manifests/balance-1.schema.json").read_text())
-REPORT = json.loads((ROOT / "manifests/balance-report-1.schema.json").read_text())
-ONE = Session(workers=1)
-OTHER = '{"path": "a.txt", "carried": true}\n'
-
-
-def save_photo(path: Path, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (6, 8, 3)).astype(np.uint8)
-    Image.fromarray(pixels).resize((48, 36)).save(path)
-
-
-@pytest.fixture(scope="module")
-def blurred(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run over two classes of 20 small pictures in train, and 6 in val."""
-    folder = tmp_path_factory.mktemp("balance")
-    for number in range(20):
-        save_photo(folder / f"photos/train/nurse/{number:02d}.jpg", number)
-        save_photo(folder / f"photos/train/pilot/{number:02d}.png", 100 + number)
-    for number in range(6):
-        save_photo(folder / f"photos/val/nurse/v{number}.jpg", 200 + number)
-    curate.blur(folder / "photos", folder / "out", curate.Recipe(profile="fast"), ONE)
-    return folder / "out"
-
-
-@pytest.fixture(scope="module")
-def people(blurred: Path) -> Path:
-    """Nurses are women but for 5, pilots are men but for 4; nothing is known of one."""
-    path = blurred.parent / "people.csv"
-    rows = [f"train/nurse/{n:02d}.jpg,{'m' if n < 5 else 'f'}" for n in range(19)]
-    rows += [f"train/pilot/{n:02d}.png,{'f' if n < 4 else 'm'}" for n in range(20)]
-    rows += [f"val/nurse/v{n}.jpg,f" for n in range(6)]
-    path.write_text("file,gender\n" + "\n".join(rows) + "\n")
-    return path
-
-
-def options(strategy: str, **more: Any) -> BalanceOptions:
-    given = {"strategy": strategy, "by": (("gender",),), "label": "category", "within": True}
-    return BalanceOptions(**{**given, "tolerance": 0.0, **more})
-
-
-def rows_of(out: Path) -> list[corrections.Row]:
-    return list(corrections.iter_rows(out / "manifest/records"))
-
-
-def tally(out: Path) -> Counter[tuple[str, str, str]]:
-    """How many records of each group and class there are, of those that are not removed."""
-    return Counter(
-        (row.split or "", row.labels[0], row.groups[0])
-        for row in rows_of(out)
-        if row.outcome != "removed"
-    )
-
-
-def sound(out: Path) -> None:
-    assert [str(problem) for problem in verify(out, None, 1).problems] == []
-    facts = json.loads((out / "manifest/balance.json").read_text())
-    jsonschema.validate(facts, SCHEMA)
-
-
-def run(blurred: Path, people: Path, out: Path, asked: BalanceOptions, **more: Any) -> Correction:
-    done = rebalance(str(blurred), out, asked, BalanceInputs(groups=people, **more), ONE)
-    jsonschema.validate(done.report, REPORT)
-    sound(out)
-    return done
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in ("log.jsonl", "SHA256SUMS")
-    }
+from tests.balance.correct.conftest import ONE, files, options, rows_of, run, sound, tally
 
 
 def test_a_subset_meets_its_target_and_copies_the_rest_as_it_is(
@@ -121,14 +39,16 @@ def test_a_subset_meets_its_target_and_copies_the_rest_as_it_is(
     assert facts["source"]["manifest_sha256"] is not None
 
 
-def test_the_same_again_is_the_same_and_another_seed_chooses_others(
-    blurred: Path, people: Path, tmp_path: Path
-) -> None:
+@pytest.mark.worker_processes
+def test_the_number_of_workers_changes_no_byte(blurred: Path, people: Path, tmp_path: Path) -> None:
     asked = options("augment", augmentation="flip", shard_size=8)
     more = BalanceInputs(groups=people, augmentation="flip")
     for name, workers in (("a", 1), ("b", 2)):
         rebalance(str(blurred), tmp_path / name, asked, more, Session(workers=workers))
     assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_another_seed_chooses_others(blurred: Path, people: Path, tmp_path: Path) -> None:
     run(blurred, people, tmp_path / "c", options("subset", seed=1))
     run(blurred, people, tmp_path / "d", options("subset", seed=2))
     sizes = [Counter((labels, group) for _, labels, group in tally(tmp_path / n).elements())
@@ -148,22 +68,6 @@ def test_nothing_is_ever_made_of_validation_or_test(
     assert {row.split for row in rows_of(out) if row.outcome == "made"} == {"train"}
     with pytest.raises(UsageError, match="adds no records to 'val'"):
         run(blurred, people, tmp_path / "x", options("augment", splits=("val",)))
-
-
-@pytest.mark.parametrize(
-    ("split", "held_out"),
-    [
-        *(
-            (name, True)
-            for name in ("val", "val2017", "TEST", "public_test", "test-clean", "dev.a")
-        ),
-        *((name, False) for name in ("train", "train2017", "contest", "latest", "devices", None)),
-    ],
-)
-def test_splits_for_validation_and_test_are_told_by_words(
-    split: str | None, held_out: bool
-) -> None:
-    assert is_held_out(split) is held_out
 
 
 def test_repetitions_are_the_same_bytes_and_augmentations_are_told_how(
@@ -235,91 +139,6 @@ def test_a_preview_says_the_same_and_writes_nothing(
     assert files(blurred) == before
 
 
-def test_faces_that_no_run_has_hidden_go_nowhere_by_mistake(
-    blurred: Path, people: Path, tmp_path: Path
-) -> None:
-    photos = str(blurred.parent / "photos")
-    with pytest.raises(UsageError, match="OUT would show its faces"):
-        rebalance(photos, tmp_path / "x", options("subset"), BalanceInputs(groups=people), ONE)
-    assert not (tmp_path / "x").exists()
-    listed = options("subset", writes_images=False)
-    rebalance(photos, tmp_path / "list", listed, BalanceInputs(groups=people), ONE)
-    assert not (tmp_path / "list/data").exists()
-    sound(tmp_path / "list")
-    shown = BalanceInputs(groups=people, visible_faces=True)
-    rebalance(photos, tmp_path / "shown", options("subset"), shown, ONE)
-    facts = json.loads((tmp_path / "shown/manifest/balance.json").read_text())
-    assert facts["source"]["obfuscated"] is False
-    assert "never hidden" in verify(tmp_path / "shown", workers=1, quiet=True).checked
-
-
-def test_an_image_that_is_not_what_its_manifest_says_ends_the_run(
-    blurred: Path, people: Path, tmp_path: Path
-) -> None:
-    source = tmp_path / "source"
-    shutil.copytree(blurred, source)
-    save_photo(source / "data/train/nurse/02.jpg", 999)
-    with pytest.raises(DataError, match=r"02\.jpg differs from the manifest of SOURCE"):
-        rebalance(
-            str(source), tmp_path / "out", options("subset"), BalanceInputs(groups=people), ONE
-        )
-    assert not (tmp_path / "out/data").exists()
-
-
-@pytest.mark.parametrize("name", ["train/nurse/zz.jpg", "captions.json", "readme.txt"])
-@pytest.mark.parametrize("twice", [False, True])
-def test_nothing_goes_out_that_no_manifest_speaks_of(
-    blurred: Path, people: Path, tmp_path: Path, name: str, twice: bool
-) -> None:
-    copy = tmp_path / "copy"
-    if twice:
-        run(blurred, people, copy, options("subset"))
-    else:
-        shutil.copytree(blurred, copy)
-    save_photo(tmp_path / "face.jpg", 300)
-    (copy / "data" / name).write_bytes((tmp_path / "face.jpg").read_bytes())
-    with pytest.raises(DataError, match=f"{name} is not in the manifest of SOURCE"):
-        run(copy, people, tmp_path / "out", options("subset"))
-    with pytest.raises(DataError, match="is not in the manifest of SOURCE"):
-        rebalance(str(copy), None, options("subset"), BalanceInputs(groups=people))
-    assert not (tmp_path / "out").exists()
-    listed = options("subset", writes_images=False)
-    rebalance(str(copy), tmp_path / "out", listed, BalanceInputs(groups=people), ONE)
-
-
-def test_files_beside_the_images_must_be_those_of_the_manifest(
-    people: Path, tmp_path: Path
-) -> None:
-    for number in range(4):
-        save_photo(tmp_path / f"photos/{number}.jpg", number)
-    (tmp_path / "photos/readme.txt").write_text("four photos")
-    table = tmp_path / "t.csv"
-    table.write_text("file,gender\n0.jpg,m\n1.jpg,m\n2.jpg,f\n3.jpg,f\n")
-    curate.blur(tmp_path / "photos", tmp_path / "out", curate.Recipe(profile="fast"), ONE)
-    asked = options("subset", label=None, within=False)
-    run(tmp_path / "out", table, tmp_path / "even", asked)
-    shutil.copy(tmp_path / "photos/0.jpg", tmp_path / "out/data/readme.txt")
-    with pytest.raises(DataError, match=r"readme.txt differs from the manifest of SOURCE"):
-        run(tmp_path / "out", table, tmp_path / "even2", asked)
-    shutil.copy(tmp_path / "photos/0.jpg", tmp_path / "even/data/readme.txt")
-    with pytest.raises(DataError, match=r"readme.txt differs from the manifest of SOURCE"):
-        run(tmp_path / "even", table, tmp_path / "even2", asked)
-
-
-def test_a_manifest_that_was_edited_vouches_for_nothing(
-    blurred: Path, people: Path, tmp_path: Path
-) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(blurred, copy)
-    parts = sorted((copy / "manifest/records").iterdir())
-    parts[-1].write_bytes(parts[0].read_bytes())
-    with pytest.raises(
-        ManifestError, match="the manifest of SOURCE was changed: the digest of its records"
-    ):
-        rebalance(str(copy), tmp_path / "out", options("subset"), BalanceInputs(groups=people), ONE)
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_correction_can_be_corrected(blurred: Path, people: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     run(blurred, people, first, options("subset", splits=("train",)))
@@ -353,47 +172,6 @@ def test_a_table_alone_gets_a_list(people: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tamper", "said"),
-    [
-        (lambda out: (out / "data/extra.jpg").write_bytes(b"x"), "extra"),
-        (lambda out: (out / "data/train/nurse/00.jpg").unlink(), "missing"),
-        (lambda out: (out / "data/train/nurse/00.jpg").write_bytes(b"x"), "changed"),
-        (lambda out: (out / "manifest/note.txt").write_text("x"), "extra"),
-        (lambda out: (out / "manifest/before.json").write_text("{}"), "manifest"),
-        (lambda out: (out / "manifest/others.jsonl").write_text(OTHER), "manifest"),
-        (lambda out: save_photo(out / "more/a.jpg", 1), "extra"),
-    ],
-)
-def test_verify_sees_what_was_changed(
-    blurred: Path, people: Path, tmp_path: Path, tamper: Any, said: str
-) -> None:
-    out = tmp_path / "out"
-    run(blurred, people, out, options("oversample"))
-    tamper(out)
-    assert said in {problem.kind for problem in verify(out, None, 1).problems}
-
-
-def test_verify_sees_a_manifest_that_was_rewritten(
-    blurred: Path, people: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    run(blurred, people, out, options("subset"))
-    path = out / "manifest/balance.json"
-    facts = json.loads(path.read_text())
-    facts["counts"]["kept"] += 1
-    facts["recipe"]["seed"] = 7
-    path.write_text(json.dumps(facts))
-    found = list(verify(out, None, 1).problems)
-    assert {each.path for each in found if each.kind == "changed"} == {"manifest/balance.json"}
-    said = {each.detail.split(" is ")[0] for each in found if each.kind != "changed"}
-    assert said == {"counts.kept", "recipe_sha256", "report.counts", "report.recipe"}
-    del facts["counts"]
-    path.write_text(json.dumps(facts))
-    with pytest.raises(ManifestError, match=r"counts\.records is missing"):
-        verify(out, None, 1)
-
-
-@pytest.mark.parametrize(
     ("more", "said"),
     [
         ({"by": ()}, "no attributes given"),
@@ -423,48 +201,6 @@ def test_what_is_wrong_is_one_line(
         attempt()
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("name", ["report", "files"])
-def test_facts_that_lack_a_part_are_one_line(people: Path, tmp_path: Path, name: str) -> None:
-    out = tmp_path / "out"
-    asked = options("reweigh", label=None, within=False)
-    rebalance(None, out, asked, BalanceInputs(groups=people), ONE)
-    path = out / "manifest/balance.json"
-    facts = json.loads(path.read_text())
-    path.write_text(json.dumps({**facts, name: []}))
-    with pytest.raises(ManifestError, match=f"{name} is missing or of another type"):
-        list(verify(out, None, 1).problems)
-    with pytest.raises(ManifestError, match=f"{name} is missing or of another type"):
-        rebalance(None, out, asked, BalanceInputs(groups=people), ONE)
-
-
-def test_verify_compares_weights_and_report_with_the_records(people: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    asked = options("reweigh", label=None, within=False)
-    rebalance(None, out, asked, BalanceInputs(groups=people), ONE)
-    sound(out)
-    path, weights = out / "manifest/balance.json", out / "manifest/weights.parquet"
-    table = pq.read_table(weights)
-    values = [99.0, *table.column("weight").to_pylist()[1:]]
-    pq.write_table(table.set_column(2, table.schema.field(2), [values]), weights)
-    facts = json.loads(path.read_text())
-    facts["files"]["weights.parquet"] = store.digest_file(weights)
-    facts["report"]["counts"]["kept"] += 1
-    path.write_text(json.dumps(facts))
-    found = "\n".join(str(problem) for problem in verify(out, None, 1).problems)
-    assert "differs from its record" in found
-    assert "report.counts is" in found
-
-
-def test_a_finished_correction_of_another_source_is_not_taken_for_this_one(
-    blurred: Path, people: Path, tmp_path: Path
-) -> None:
-    asked = options("subset")
-    run(blurred, people, tmp_path / "out", asked)
-    run(tmp_path / "out", people, tmp_path / "again", asked)
-    with pytest.raises(UsageError, match="was made from another SOURCE"):
-        rebalance(str(blurred), tmp_path / "again", asked, BalanceInputs(groups=people), ONE)
 
 
 def test_ids_without_a_suffix_can_be_repeated(tmp_path: Path) -> None:

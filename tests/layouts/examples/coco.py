@@ -25,10 +25,11 @@ CAPTIONS = "annotations/captions_val2017.json"
 PANOPTIC = "annotations/panoptic_val2017.json"
 MAP = "annotations/panoptic_val2017/c.png"
 SEGMENTS = (3_226_956, 70_000)
+AREAS = {SEGMENTS[0]: 416, SEGMENTS[1]: 684}
 
 
 def panoptic_pixels() -> np.ndarray[Any, Any]:
-    numbers = np.zeros((32, 40), np.int64)
+    numbers = np.zeros((40, 48), np.int64)
     numbers[4:20, 4:30] = SEGMENTS[0]
     numbers[22:, 10:] = SEGMENTS[1]
     return np.stack([numbers & 255, numbers >> 8 & 255, numbers >> 16], axis=2).astype(np.uint8)
@@ -52,7 +53,7 @@ def build(root: Path) -> None:
     val = [{"id": 3, "file_name": "c.jpg", "width": 48, "height": 40}]
     said = [{"id": 1, "image_id": 3, "caption": "A dog."}]
     write(root, CAPTIONS, json.dumps({"annotations": said, "images": val}))
-    segments = [{"id": number, "category_id": 1} for number in SEGMENTS]
+    segments = [{"area": AREAS[number], "id": number, "category_id": 1} for number in SEGMENTS]
     panoptic = [{"image_id": 3, "file_name": "c.png", "segments_info": segments}]
     write(root, PANOPTIC, json.dumps({"images": val, "annotations": panoptic}))
     write(root, MAP, rgb_png(panoptic_pixels()))

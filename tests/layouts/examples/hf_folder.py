@@ -64,7 +64,7 @@ EXAMPLE = Example(
         "a surrogate": (replace(META, '"a.jpg"', '"\\ud800"'), "names no file"),
         "not text": (add(META, b'{"file_name": "\xff"}'), "line 1 is not UTF-8"),
         "a broken CSV": (add("metadata.csv", 'file_name,x\na.jpg,"b\n'), r"metadata\.csv, line 3"),
-        "a ragged CSV": (add("metadata.csv", "file_name,x\na.jpg\n"), "1 values for 2 columns"),
+        "a ragged CSV": (add("metadata.csv", "file_name\na.jpg,b\n"), "2 values for 1 columns"),
         "no Parquet": (add("metadata.parquet", "x"), "not a readable Parquet file"),
     },
     odd={
@@ -73,6 +73,9 @@ EXAMPLE = Example(
             replace(META, "deep/b.png", "a.jpg"),
             "1 images are named by several.*a.jpg",
         ),
-        "an image that is missing": (remove("train/a.jpg"), "1 images named by.*'train/a.jpg'"),
+        "an image that is missing": (
+            remove("train/a.jpg"),
+            "1 images in the metadata.*'train/a.jpg'",
+        ),
     },
 )

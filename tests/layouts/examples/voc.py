@@ -53,8 +53,8 @@ def build(root: Path) -> None:
     write(root, TRAIN, "2007_000027\n2007_000032\n")
     write(root, f"{YEAR}/ImageSets/Main/val.txt", "2008_000003\n")
     write(root, f"{YEAR}/ImageSets/Main/person_train.txt", "2007_000027  1\n2007_000032 -1\n")
-    write(root, CLASSES, indexed_png(map_of(15, 255, 3), voc_palette()))
-    write(root, OBJECTS, indexed_png(map_of(1, 2, 255), voc_palette()))
+    write(root, CLASSES, indexed_png(map_of(15, 255), voc_palette()))
+    write(root, OBJECTS, indexed_png(map_of(1, 255), voc_palette()))
 
 
 def load(root: Path) -> Any:
@@ -141,7 +141,7 @@ EXAMPLE = Example(
         "a list of no image": (replace(TRAIN, "000032", "000099"), "1 names in ImageSets.*000099"),
         "a path of some disk": (
             add(XML, annotation(NAMES[0], "<path>C:\\Users\\x\\a.jpg</path>")),
-            "1 XML files contain a local path",
+            "1 files contain a local path",
         ),
     },
     crowd=crowd,

@@ -66,7 +66,7 @@ EXAMPLE = Example(
         "negative": (replace(LABEL, "0.2", "-0.2"), "line 1: -0.2 is not between"),
         "class unknown": (replace(LABEL, "1 0.1", "2 0.1"), "line 2: class 2 is none of the 2"),
         "class no number": (replace(LABEL, "1 0.1", "x 0.1"), "line 2: the class is 'x'"),
-        "not text": (add(LABEL, b"\xff\xfe\n"), "line 1 is not UTF-8"),
+        "not text": (add(LABEL, b"0 \xff\n"), "line 1 is not UTF-8"),
         "no YAML": (replace(CONFIG, "nc: 2", "nc: [2"), r"data\.yaml is not valid YAML"),
         "nc of words": (replace(CONFIG, "nc: 2", "nc: two"), "nc is 'two'"),
         "nc and names differ": (replace(CONFIG, "nc: 2", "nc: 3"), "nc is 3, but names has 2"),

@@ -58,11 +58,35 @@ EVALUATE = {
         "recall_30": {"value": 0.93, "wilson": [0.9, 0.95], "clustered": None},
     },
     "face_free": {"with_box": {"value": 0.02, "wilson": [0.01, 0.04]}},
+    "by_height": [
+        {
+            "name": "under 32 px",
+            "faces": 120,
+            "measures": {"hidden": {"value": 0.875, "wilson": [0.8, 0.9], "clustered": None}},
+        },
+        {
+            "name": "32 px and more",
+            "faces": 9,
+            "measures": {"hidden": {"value": 1.0, "wilson": [0.7, 1.0], "clustered": None}},
+        },
+    ],
+    "by": {
+        "age": {
+            "groups": [
+                {
+                    "name": name,
+                    "faces": faces,
+                    "measures": {"hidden": {"value": value, "wilson": [0.5, 0.99]}},
+                }
+                for name, faces, value in (("young", 100, 0.96), ("old", 40, 0.9), ("x", 4, 0.25))
+            ]
+        }
+    },
 }
 AUDIT = {
     "version": 1,
     "census": {},
-    "records": 500,
+    "records": 7,
     "counted": 500,
     "reading": {"per": "person"},
     "attributes": {
@@ -127,6 +151,10 @@ def test_reports_beside_out_give_figures_with_intervals(out: Path) -> None:
     text = shown(card(out))
     assert "| Faces hidden | 95.1 % | 95 % interval 91.0 to 98.0 % |" in text
     assert "| Recall at IoU 0.3 | 93.0 % | 95 % interval 90.0 to 95.0 % |" in text
+    assert "| Faces hidden, under 32 px high | 87.5 % | 95 % interval 80.0 to 90.0 % |" in text
+    assert "| Faces hidden, 32 px and more high | not shown |  |" in text
+    assert "| Faces hidden, age: young | 96.0 % | 95 % interval 50.0 to 99.0 % |" in text
+    assert "| Faces hidden, age: x | not shown |  |" in text
     assert "−2.00 points" in text
     assert "95 % interval −3.20 to −0.79" in text
     assert "| gender | f\\|x | 300 | 60.0 % | 95 % interval 55.0 to 64.0 % |" in text
@@ -248,12 +276,54 @@ def test_a_report_of_another_out_is_not_used(out: Path) -> None:
         card(out, reports=(path,))
 
 
+def test_an_audit_counts_the_images_of_out_or_of_source(out: Path) -> None:
+    save(out, "audit.json", AUDIT)
+    save(out, "source.json", {**AUDIT, "records": 8})
+    text = shown(card(out))
+    assert "As published (`audit.json`, 500 people):" in text
+    assert "In the source (`source.json`, 500 people):" in text
+    path = save(out, "source.json", {**AUDIT, "records": 9})
+    report = curate.write_card(out)
+    assert "source.json is left out: it is of 9 images, and OUT has 7" in report.notes[0]
+    with pytest.raises(UsageError, match="is of 9 images, and OUT has 7; audit OUT/data"):
+        card(out, reports=(path,))
+    save(out, "source.json", {**AUDIT, "records": 9, "noise": {"epsilon": 1.0}})
+    with pytest.raises(UsageError, match="are both reports of audit"):
+        card(out)
+
+
 def test_a_report_of_another_detector_is_not_used(out: Path) -> None:
     run = json.loads((out / "manifest/run.json").read_text())
     recipe = {**run["recipe"], "profile": "thorough"}
     path = save(out, "evaluate.json", {**EVALUATE, "recipe": recipe})
     with pytest.raises(UsageError, match=r"another detector than OUT \(profile differ\)"):
         card(out, reports=(path,))
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {**AUDIT, "attributes": [1]},
+        {**AUDIT, "attributes": {"gender": {"groups": {"f": 1}}}},
+        {**EVALUATE, "by_height": [5]},
+        {**EVALUATE, "by": {"age": {}}},
+        {**EVALUATE, "by": [1]},
+    ],
+)
+def test_a_damaged_report_is_named_and_left_out(out: Path, report: dict[str, Any]) -> None:
+    path = save(out, "damaged.json", report)
+    assert "damaged.json is left out: it is damaged" in curate.write_card(out).notes[0]
+    with pytest.raises(UsageError, match=r"damaged\.json is damaged: its groups"):
+        card(out, reports=(path,))
+
+
+def test_the_thresholds_of_the_detector_are_shown(out: Path, tmp_path: Path) -> None:
+    assert "Minimum" not in shown(card(out))  # the faces were given
+    curate.blur(out.parent / "photos", tmp_path / "found", curate.Recipe(profile="fast"))
+    write_answers(tmp_path / "found")
+    text = shown(card(tmp_path / "found"))
+    assert "| Minimum probability of a face, in an image with a sure one | 0.05 |" in text
+    assert "| Minimum probability of a face, in other images | 0.5 |" in text
 
 
 def test_two_reports_of_one_kind_must_be_chosen_between(out: Path) -> None:
@@ -364,6 +434,12 @@ def test_the_citation_file_and_bibtex(out: Path) -> None:
     assert "doi = {10.5281/zenodo.1}" in text
 
 
+def test_the_command_that_verifies_names_the_repository(out: Path) -> None:
+    assert "\ncurate verify hf:OWNER/NAME\n" in card(out)
+    write_answers(out, url='"https://huggingface.co/datasets/my-lab/street-scenes"')
+    assert "\ncurate verify hf:my-lab/street-scenes\n" in card(out)
+
+
 def test_init_asks_and_never_overwrites(out: Path) -> None:
     (out / "card.toml").unlink()
     with pytest.raises(DataError, match="--init"):
@@ -403,6 +479,7 @@ def test_the_profile_of_the_eu_needs_evidence_for_every_row(out: Path) -> None:
             "[governance]\n",
             '[governance]\ngdpr-5-1-a = { evidence = "Consent forms" }\n'
             'gdpr-35 = { evidence = "DPIA of 2026-02-01" }\n'
+            'ai-act-10-2-d = { evidence = "Protocol of 2026-01-15" }\n'
             'ai-act-10-5 = { not_applicable = "no special categories" }\n'
             'ai-act-10-2-g = { not_applicable = "nothing was corrected" }\n',
         )
@@ -412,6 +489,17 @@ def test_the_profile_of_the_eu_needs_evidence_for_every_row(out: Path) -> None:
     assert "DPIA of 2026-02-01" in found
     assert "not applicable | no special categories |" in found
     assert "It is not legal advice" in found
+
+
+def test_a_correction_has_its_own_evidence() -> None:
+    documents = {
+        "manifest/run.json": {"source": {"obfuscated": True}, "recipe": {"strategy": "subset"}},
+        "manifest/after.json": {"attributes": {"gender": {}}},
+    }
+    rows = {row.id: row for row in make_rows(documents, {"after": "manifest/after.json"}, {})}
+    assert rows["gdpr-25"].evidence == "`manifest/run.json#/source/obfuscated`"
+    assert rows["ai-act-10-2-f"].evidence == "`manifest/after.json#/attributes`"
+    assert rows["ai-act-10-2-d"].status == "none"
 
 
 def test_an_unknown_governance_row_is_named() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,51 @@ def test_digests_are_those_of_the_files(out: Path) -> None:
     for item in files:
         data = (place / item["contentUrl"]).read_bytes()
         assert item["sha256"] == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("webdataset", None),
+        ("yolo-jpeg", "webdataset"),
+        ("hf_folder", None),
+        ("voc", "imagefolder"),
+        ("imagefolder", None),
+        ("voc", None),
+        ("yolo", None),
+        ("arrow", None),
+    ],
+)
+def test_the_images_of_every_split_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, form: str | None
+) -> None:
+    from mlcroissant._src.operation_graph.operations import extract
+
+    from tests.hub.test_layouts import EXAMPLES
+    from tests.hub.test_layouts import make_out as make
+
+    monkeypatch.setattr(extract, "EXTRACT_PATH", type(extract.EXTRACT_PATH)(tmp_path / "cache"))
+    out = make(EXAMPLES[name], tmp_path, form)
+    place = export(out, form)
+    wanted = Counter(split or "train" for split in EXAMPLES[name].splits.values())
+    found = Counter[str]()
+    for split in wanted:
+        for record in read(place, f"images-{split}"):
+            assert record[f"images-{split}/split"] == split.encode()
+            found[split] += sum(hasattr(value, "size") for value in record.values())
+    assert found == wanted
+
+
+def test_boxes_of_an_image_folder_are_read(tmp_path: Path) -> None:
+    from tests.hub.test_layouts import EXAMPLES
+    from tests.hub.test_layouts import make_out as make
+
+    place = export(make(EXAMPLES["voc"], tmp_path, None), "imagefolder")
+    for record in [*read(place, "boxes-train"), *read(place, "boxes-val")]:
+        split = "train" if "boxes-train/bbox" in record else "val"
+        assert record[f"boxes-{split}/bbox"] == [[1.0, 2.0, 30.0, 31.0]]
+        assert record[f"boxes-{split}/category"] == [b"person"]
+        assert (place / "data" / split / record[f"boxes-{split}/file_name"].decode()).is_file()
 
 
 def test_the_specifications_names_are_used(out: Path) -> None:
