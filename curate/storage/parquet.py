@@ -61,8 +61,8 @@ def check_chunks(
     footer: Any,
     wanted: frozenset[str],
     name: str,
-    max_chunk: int = _MAX_CHUNK,
-    max_items: int = _MAX_ITEMS,
+    max_chunk: int | None = None,
+    max_items: int | None = None,
 ) -> int:
     """Refuse columns that are too large; returns the number of rows to read at a time.
 
@@ -70,12 +70,15 @@ def check_chunks(
         footer: metadata of the file.
         wanted: columns that are read.
         name: name of the file in messages.
-        max_chunk: maximum size of a column in a row group once decompressed, bytes.
-        max_items: maximum number of items of lists of a column in a row group.
+        max_chunk: maximum size of a column in a row group once decompressed, bytes; None for
+            128 MB.
+        max_items: maximum number of items of lists of a column in a row group; None for 8 million.
 
     Raises:
         DataError: naming the column.
     """
+    max_chunk = _MAX_CHUNK if max_chunk is None else max_chunk
+    max_items = _MAX_ITEMS if max_items is None else max_items
     nested = 1
     for group in range(footer.num_row_groups):
         for number in range(footer.num_columns):
