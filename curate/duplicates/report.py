@@ -165,6 +165,16 @@ class Duplicates(Report):
         ]
         return pd.DataFrame(rows, columns=["group", "id", "split", "faces"])
 
+    def _verdict(self, groups: int, unblurred: int) -> str:
+        if not self.copies and not unblurred:
+            return f"No near-duplicates among {self.images:,} images."
+        of = f"{groups:,} group{'s' if groups != 1 else ''}, of {self.images:,} images"
+        text = f"{self.copies:,} near-duplicates in {of}"
+        if not unblurred:
+            return f"{text}."
+        outputs = "1 output is" if unblurred == 1 else f"{unblurred:,} outputs are"
+        return f"{text}; {outputs} not blurred although a near-duplicate has a face."
+
     def to_page(self) -> Page:
         """Tables of the groups that matter; long lists are cut."""
         values = self.to_dict()
@@ -187,9 +197,7 @@ class Duplicates(Report):
             title="Near-duplicates",
             lead=tuple(self.to_text().splitlines()),
             sections=sections,
-            verdict=f"{self.copies:,} near-duplicates in {len(values['groups']):,} groups, of "
-            f"{self.images:,} images; {len(values['unblurred']):,} outputs are not blurred "
-            "although a near-duplicate has a face.",
+            verdict=self._verdict(len(values["groups"]), len(values["unblurred"])),
             about=f"curate-dataset {curate.__version__}; hashes of 256 bits, up to "
             f"{self.threshold} of which differ; {self.unverified:,} pairs were near and did not "
             "show the same picture",

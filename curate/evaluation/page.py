@@ -22,6 +22,7 @@ from curate.report.values import (
     Picture,
     Section,
     Table,
+    in_points,
 )
 
 _MAX_LINES = 8
@@ -182,11 +183,12 @@ def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
         return
     gaps = [gap for gap in grouping.gaps if gap.measure in ("hidden", rules.measures[0])]
     bars = tuple(
-        Bar(_format_pair(gap), gap.difference, gap.shown.low, gap.shown.high)
+        in_points(Bar(_format_pair(gap), gap.difference, gap.shown.low, gap.shown.high))
         for gap in gaps
         if gap.measure == "hidden"
     )
-    yield BarChart(f"Gaps in faces hidden, by {grouping.name}", bars, _domain(bars))
+    title = f"Gaps in faces hidden, by {grouping.name}, percentage points"
+    yield BarChart(title, bars, _domain(bars), percent=False)
     rows = [(_format_pair(gap), _name(gap.measure), _format_gap(gap)) for gap in gaps]
     yield Table("Gaps, percentage points", ("", "share", "gap (95 %)"), rows)
     if grouping.comparisons > 1:
@@ -329,5 +331,5 @@ def _domain(bars: Sequence[Bar]) -> tuple[float, float]:
     largest = max(
         (abs(end) for bar in bars for end in (bar.low or 0.0, bar.high or 0.0)), default=0
     )
-    end = min(max(-(-largest // 0.05) * 0.05, 0.05), 1.0)
+    end = min(max(-(-largest // 5) * 5, 5.0), 100.0)
     return -end, end

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from curate.core.intervals import Interval
 from curate.report import numbers
-from curate.report.values import Bar, BarChart
+from curate.report.values import Bar, BarChart, in_points
 
 _DIGITS = 8
 NO_VALUE = "–"
@@ -36,10 +37,11 @@ def format_ends(interval: Interval | None) -> str:
 
 
 def draw_differences(title: str, bars: Sequence[Bar]) -> BarChart:
-    """Return a bar chart of differences with an axis that is symmetric around 0."""
-    ends = [abs(end) for bar in bars for end in (bar.low or 0.0, bar.high or 0.0)]
-    limit = min(max(-(-max(ends, default=0.0) // 0.01) * 0.01, 0.01), 1.0)
-    return BarChart(title, tuple(bars), (-limit, limit))
+    """Return a bar chart of differences of shares, in points, with 0 in the middle of its axis."""
+    shown = tuple(map(in_points, bars))
+    ends = [abs(end) for bar in shown for end in (bar.low or 0.0, bar.high or 0.0)]
+    limit = float(min(max(math.ceil(max(ends, default=0.0)), 1), 100))
+    return BarChart(f"{title}, percentage points", shown, (-limit, limit), percent=False)
 
 
 def describe_run(run: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -217,6 +217,11 @@ class Estimate(Report):
             percent=False,
         )
         phases = [(name, format_duration(each)) for name, each in self.seconds().items()]
+        low, high = map(format_duration, self.interval)
+        verdict = (
+            f"{format_duration(sum(self.seconds().values()))} ({low} to {high}) for "
+            f"{self.images:,} images with {self.workers:,} workers."
+        )
         return Page(
             "Plan of a run",
             tuple(text[:5]),
@@ -226,6 +231,7 @@ class Estimate(Report):
                 Section("Assumptions", tuple(self.assumptions)),
             ),
             f"curate-dataset {curate.__version__}, recipe {self.recipe.digest[:12]}",
+            verdict,
         )
 
     def __repr__(self) -> str:

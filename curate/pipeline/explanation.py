@@ -98,7 +98,7 @@ def describe(name: str, pixels: Pixels, decision: Decision, rule: Rule, recipe: 
     picture = Picture(_drawn(pixels, decision, order), "Accepted candidates green, others red")
     table = Table(
         "Candidates by probability; scores are 0 to 1, the verifier's are log-odds of a person",
-        ("#", "x, y", "w × h", *decision.passes, "wide crop", "close crop", "verifier",
+        ("#", "x, y", "w\u00a0×\u00a0h", *decision.passes, "wide crop", "close crop", "verifier",
          "probability", "needed", "decision"),
         list(_rows(decision, rule, order)),
     )  # fmt: skip

@@ -158,7 +158,7 @@ def _sample_blocks(pictures: tuple[Picture, ...], warning: str, counts: Any) -> 
         f"A random sample of the {counts['images_with_faces']:,} images with faces, "
         + ("each with its original." if warning else "after obfuscation.")
     )
-    yield Gallery(warning, pictures, wide=True)
+    yield Gallery(warning, pictures, wide=True, pairs=bool(warning))
 
 
 def _withheld_blocks(manifest: Manifest) -> Iterator[Block]:

@@ -6,7 +6,6 @@ its outputs in `CHECKS` by the file of the manifest that marks them.
 
 from __future__ import annotations
 
-import contextlib
 import html
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -262,12 +261,19 @@ def _then_others(
     card: CardCheck | None = None,
 ) -> Iterator[Problem]:
     """Check near-duplicates and the dataset card too; the card only of a sound output."""
-    if source is not None:
-        problems = chain(problems, _iter_near_duplicates(out, str(source), session, uri))
     is_sound = True
     for problem in problems:
         is_sound = False
         yield problem
+    if source is not None:
+        try:
+            find = CHECKS.resolve("near_duplicates")
+            for problem in find(str(source), out, session.workers, session.engine, uri):
+                is_sound = False
+                yield problem
+        except DataError:
+            if is_sound:  # what is damaged is reported by then
+                raise
     if not is_sound or not any((out / name).exists() for name in ("card.toml", files.PICTURE)):
         return
     check = card or CHECKS.resolve("card")
@@ -276,15 +282,6 @@ def _then_others(
     elif any((out / name).exists() for name in files.ROOT_FILES - {"card.toml"}):
         with fetched(uri) as copy:  # the card is made again, from the images too
             yield from check(copy)
-
-
-def _iter_near_duplicates(
-    out: Path, source: str, session: Session, uri: str | None
-) -> Iterator[Problem]:
-    """Search for near-duplicates after everything else; a damaged output is reported by then."""
-    with contextlib.suppress(DataError):
-        find = CHECKS.resolve("near_duplicates")
-        yield from find(source, out, session.workers, session.engine, uri)
 
 
 def _open_published(

@@ -46,6 +46,8 @@ def pick(value: object, *names: str, digits: int = 6) -> dict[str, Any]:
 
 def format_duration(seconds: float) -> str:
     """A duration for people."""
+    if seconds < 0.01:
+        return "0 s" if seconds == 0 else "under 0.01 s"
     for limit, unit, text in ((90, 1, "s"), (5400, 60, "min"), (2 * 86_400, 3600, "h")):
         if seconds < limit:
             return f"{seconds / unit:.3g} {text}"

@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 from curate.report.svg import NARROW, draw_bars, draw_lines
 from curate.report.text import name_classes, typeset
@@ -26,12 +27,24 @@ def render_page(page: Page, source: str = "") -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, finalize=_typeset
     )
     template = environment.from_string(text)
-    return template.render(page=page, source=source, blocks=_iter_blocks, base64=_to_base64) + "\n"
+    values = {"page": page, "source": source, "blocks": _iter_blocks}
+    return template.render(values, base64=_to_base64, prose=_mark_commands) + "\n"
 
 
 def _typeset(value: Any) -> Any:
     """Typeset plain texts, with class names; markup, such as charts, is left as it is."""
     return name_classes(typeset(value)) if type(value) is str else value
+
+
+def _mark_commands(text: str) -> Markup:
+    """A paragraph, in which a command between backticks is set as one."""
+    parts = [escape(_typeset(part)) for part in text.split("`")]
+    if len(parts) % 2 == 0:  # a backtick of its own, as in the name of a file
+        return escape(_typeset(text))
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part
+        for number, part in enumerate(parts)
+    )
 
 
 def _iter_blocks(section: Section) -> Iterator[tuple[str, Any]]:

@@ -40,7 +40,7 @@ class Size:
     row: int
 
 
-WIDE = Size("wide", 780, 240, 200, 26)
+WIDE = Size("wide", 780, 290, 200, 26)
 NARROW = Size("narrow", 350, 0, 0, 44)
 
 
@@ -71,7 +71,7 @@ def draw_bars(chart: BarChart, size: Size = WIDE) -> Markup:
         value = format_bar(bar, chart.percent)
         label = name_classes(typeset(bar.label))
         if size.left:
-            parts.append(_text(left - 8, middle + 4, _cut(label, 32), "end"))
+            parts.append(_text(left - 8, middle + 4, _cut(label, 40), "end"))
             parts.append(_text(size.width - right + 10, middle + 4, value, "start"))
         else:
             space = (size.width - 8) // 7 - len(value) - 1
@@ -109,9 +109,9 @@ def draw_lines(chart: LineChart, size: Size = WIDE) -> Markup:
         parts.append(_polyline(line, number, left, across))
         y = (16 if size.right else _PLOT + 66) + 20 * number
         end = left + across if size.right else left - 14
-        parts.append(_stroke(f"M{end + 14:.0f} {y}H{end + 44:.0f}", number))
+        parts.append(_stroke(f"M{end + 14:.0f} {y}H{end + 38:.0f}", number))
         label = _cut(name_classes(line.label), 22 if size.right else 40)
-        parts.append(_text(end + 50, y + 4, label, "start"))
+        parts.append(_text(end + 43, y + 4, label, "start"))
     below = 0 if size.right else 20 * len(chart.lines) + 6
     return _frame(chart.title, size, _PLOT + 54 + below, parts)
 
@@ -172,7 +172,11 @@ def _text(x: float, y: float, text: str, anchor: str, turn: bool = False) -> Mar
 
 
 def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+    """Leave out the middle of a long label: its ends tell it from others."""
+    if len(text) <= length:
+        return text
+    end = max(0, length // 2 - 1)
+    return f"{text[: length - 1 - end]}…{text[len(text) - end :]}"
 
 
 def _frame(title: str, size: Size, height: float, parts: Iterable[Markup]) -> Markup:

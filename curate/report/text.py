@@ -16,6 +16,8 @@ _NOUNS = {
         "association", "pattern", "text", "name", "region", "seed", "problem", "member", "output",
         "source", "shard", "difference", "rate", "combination", "value", "cell", "near-duplicate",
         "intersection", "split", "worker", "sample", "prediction", "count", "request", "model",
+        "candidate", "reviewer", "frame", "network", "epoch", "second", "minute", "hour",
+        "shard",
     )},
     "boxes": "box", "classes": "class", "copies": "copy", "people": "person",
        "strata": "stratum",

@@ -42,6 +42,14 @@ class BarChart:
     percent: bool = True
 
 
+def in_points(bar: Bar) -> Bar:
+    """A bar of a difference of shares, 0..1, in percentage points."""
+    value, low, high, target = (
+        None if each is None else 100 * each for each in (bar.value, bar.low, bar.high, bar.target)
+    )
+    return Bar(bar.label, value, low, high, target)
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line of a chart.
@@ -108,11 +116,13 @@ class Gallery:
         warning: shown above, such as that the page must not be shared; may be empty.
         pictures: in order.
         wide: whether each has double width.
+        pairs: whether two that follow each other belong side by side.
     """
 
     warning: str
     pictures: tuple[Picture, ...]
     wide: bool = False
+    pairs: bool = False
 
 
 Block = str | BarChart | LineChart | Table | Gallery

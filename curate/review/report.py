@@ -104,8 +104,11 @@ def _sample(sample: Mapping[str, Any]) -> Section:
         top = max([sample["at_most"], *(each["upper"] for each in sample["strata"])])
         blocks.append(
             BarChart(
-                "Upper bound by stratum",
-                tuple(Bar(each["name"], each["upper"]) for each in sample["strata"]),
+                "Upper bound by stratum; dashed: target for all images",
+                tuple(
+                    Bar(each["name"], each["upper"], target=sample["at_most"])
+                    for each in sample["strata"]
+                ),
                 domain=(0.0, min(1.0, 1.1 * top)),
             )
         )

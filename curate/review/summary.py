@@ -48,7 +48,7 @@ def report_review(
     if out is not None:
         store.save_json(report, Path(out))
     if html is not None:
-        save_text(Path(html), render_page(make_page(report)))
+        save_text(Path(html), render_page(make_page(report), _name_source(path)))
     if attach is not None:
         attach_review(Path(attach), report)
     return report
@@ -111,6 +111,13 @@ def _summarize(path: Path) -> dict[str, Any]:
         "agreement": agreement,
     }
     return {**report, "statement": describe_result(report)}
+
+
+def _name_source(path: Path) -> str:
+    """The names of what was reviewed, without their folders, for the top of the page."""
+    inputs = folder.load_inputs(path)
+    given = (inputs.source, inputs.run or inputs.faces)
+    return ", ".join(Path(each).name or each for each in given if each is not None)
 
 
 def _count_queue(path: Path) -> int:

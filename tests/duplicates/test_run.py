@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -12,7 +14,7 @@ from PIL import Image, ImageOps
 
 import curate
 from curate.cli.main import group as cli
-from curate.core.errors import UsageError
+from curate.core.errors import DataError, UsageError
 from curate.core.faces import Face
 from curate.core.geometry import Box
 from curate.manifest.faces import (
@@ -22,6 +24,7 @@ from curate.manifest.faces import (
     load_faces_info,
     save_faces_part,
 )
+from curate.manifest.files import Problem
 from curate.pipeline.session import Session
 from curate.recipe import Recipe
 from curate.review.collect import load_contradicted
@@ -141,6 +144,27 @@ def test_blur_hides_a_face_in_every_copy_and_verify_tells_where_it_is_not(
     assert run("verify", tmp_path / "alike", "--source", dataset).exit_code == 0
     refused = run("blur", dataset, tmp_path / "x", "--propagate-boxes")
     assert "run curate detect first" in str(refused.exception)
+
+
+def test_a_search_that_fails_is_an_error_unless_the_output_is_damaged(
+    dataset: Path, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(dataset / A[1], photos / "a.png")
+    table = save_table(photos, {"a.png": [Box(170, 60, 280, 200)]}, tmp_path / "faces.parquet")
+    out = tmp_path / "out"
+    curate.blur(photos, out, Recipe(method="fill"), Session(workers=1, faces=table))
+
+    def fail(*_: object) -> Iterator[Problem]:
+        raise DataError("SOURCE cannot be searched")
+        yield
+
+    monkeypatch.setattr("curate.duplicates.run.iter_problems", fail)
+    with pytest.raises(DataError, match="cannot be searched"):
+        list(curate.iter_problems(out, photos, 1))
+    (out / "data" / "a.png").write_bytes(b"damaged")
+    assert {each.path for each in curate.iter_problems(out, photos, 1)} == {"data/a.png"}
 
 
 def test_boxes_are_propagated_to_every_copy(dataset: Path, faces: Path, tmp_path: Path) -> None:

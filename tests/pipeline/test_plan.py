@@ -88,6 +88,7 @@ def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
 
 
 def test_numbers_for_people() -> None:
+    assert [format_duration(s) for s in (0, 0.0003)] == ["0 s", "under 0.01 s"]
     assert [format_duration(s) for s in (0.5, 89, 600, 7200, 864_000)] == [
         "0.5 s", "89 s", "10 min", "2 h", "10.0 days",
     ]  # fmt: skip

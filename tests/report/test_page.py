@@ -28,6 +28,7 @@ from curate.report.values import (
     Picture,
     Section,
     Table,
+    in_points,
 )
 
 EVIL = "<script>alert('x')</script>\"'&{{ 7 * 7 }}"
@@ -162,6 +163,13 @@ def test_bars_are_formatted_as_text() -> None:
     assert format_bar(Bar("", 1.5, 1.0, 2.0), percent=False) == "1.5 (1.00 to 2.00)"
 
 
+def test_differences_are_shown_in_points() -> None:
+    bar = in_points(Bar("a", -0.016, -0.066, 0.036, target=0.0))
+    assert format_bar(bar, percent=False) == "−1.6 (−6.60 to 3.60)"
+    assert (bar.label, bar.target) == ("a", 0.0)
+    assert in_points(Bar("a", None)) == Bar("a", None)
+
+
 def test_a_page_starts_with_source_version_and_verdict() -> None:
     text = render_page(replace(PAGE, verdict="1 faces are hidden."), "photos")
     top = text.partition("<h2>")[0]
@@ -212,3 +220,36 @@ def test_a_gallery_has_an_optional_warning_and_can_be_wide() -> None:
         "gallery wide",
         "gallery",
     ]
+
+
+def test_commands_in_a_paragraph_are_set_as_code_and_single_backticks_stay() -> None:
+    lead = ("Measure it with `curate impact train <x>`.", "The file a`b.jpg has 1 faces.")
+    text = render_page(replace(PAGE, lead=lead, verdict="1 images; see `curate verify`."))
+    assert "<p>Measure it with <code>curate impact train &lt;x&gt;</code>.</p>" in text
+    assert "<p>The file a`b.jpg has 1 face.</p>" in text
+    assert "1 image; see <code>curate verify</code>." in text
+
+
+def test_captions_are_outside_of_what_scrolls_and_long_cells_wrap() -> None:
+    table = Table("A caption", ("", "x", "y"), (("row", "1.0 (0.5 to 1.5)", "a long reason " * 4),))
+    text = render_page(replace(PAGE, sections=(Section("One", (table,)),)))
+    assert text.index("<figcaption>A caption</figcaption>") < text.index('<div class="scroll"')
+    assert "<td>1.0 (0.5 to 1.5)</td>" in text
+    assert '<td class="long">a long reason' in text
+
+
+def test_pairs_stay_side_by_side() -> None:
+    pictures = (Picture(b"\xff\xd8", "a, original"), Picture(b"\xff\xd8", "a"))
+    gallery = Gallery("", pictures, wide=True, pairs=True)
+    text = render_page(replace(PAGE, sections=(Section("One", (gallery,)),)))
+    assert '<div class="gallery pairs">' in text
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_long_labels_keep_both_ends(size: Size) -> None:
+    labels = [f"n02979186 cassette player – Female, aged from {n} to 99" for n in (20, 30)]
+    svg = draw_bars(BarChart("nPMI", tuple(Bar(each, 0.5) for each in labels)), size)
+    texts = [each.text or "" for each in parse(svg).iterfind(".//svg:text", SVG)]
+    shown = [text for text in texts if text.startswith("n02979186")]
+    assert len(set(shown)) == 2
+    assert all("…" in text for text in shown)

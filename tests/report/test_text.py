@@ -17,6 +17,8 @@ from curate.report.text import name_classes, typeset, wrap
         ("of the 1 images with faces", "of the 1 image with faces"),
         ("1 maximal uncovered patterns", "1 maximal uncovered pattern"),
         ("1 boxes, 1 classes, 1 people", "1 box, 1 class, 1 person"),
+        ("1 faces from 1 candidates", "1 face from 1 candidate"),
+        ("1 shards, 1 reviewers, 1 epochs", "1 shard, 1 reviewer, 1 epoch"),
         ("21 images, 1,001 images, 0.1 images", "21 images, 1,001 images, 0.1 images"),
         ("1 of 3 images, 1 of the images", "1 of 3 images, 1 of the images"),
         ("seed-1 images.jpg, n1 files", "seed-1 images.jpg, n1 files"),

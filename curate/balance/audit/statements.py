@@ -80,9 +80,10 @@ def _describe_adjusted(audit: Statistics) -> Iterator[str]:
     if not flagged:
         return
     worst = max(flagged, key=lambda each: abs(each.crude - each.adjusted))
+    change = "reverses, vanishes or emerges" if len(flagged) == 1 else "reverse, vanish or emerge"
     yield (
-        f"{len(flagged):,} of {len(audit.adjusted):,} differences of base rates reverse, vanish "
-        f"or emerge when adjusted for another attribute: {worst.label} of {worst.attribute} "
+        f"{len(flagged):,} of {len(audit.adjusted):,} differences of base rates {change} "
+        f"when adjusted for another attribute: {worst.label} of {worst.attribute} "
         f"{worst.group} {100 * worst.crude:+.1f} points crude, {100 * worst.adjusted:+.1f} "
         f"adjusted for {worst.stratum} ({worst.kind})."
     )

@@ -59,12 +59,15 @@ def make_page(report: ExplainReport) -> Page:
         if each["unavailable"] is None
     }
     sections = [
-        Section("Share of attribution on faces", tuple(_shares(explanation, titles))),
-        Section("By class", tuple(_classes(explanation, titles))),
-        Section("Agreement of the methods", tuple(_agreement(explanation, titles))),
         Section("Methods", tuple(_methods(facts))),
         Section("Limits of attribution maps", CAUTIONS),
     ]
+    if explanation.images:
+        sections[:0] = [
+            Section("Share of attribution on faces", tuple(_shares(explanation, titles))),
+            Section("By class", tuple(_classes(explanation, titles))),
+            Section("Agreement of the methods", tuple(_agreement(explanation, titles))),
+        ]
     if report.sheets:
         sections.insert(0, Section("Contact sheet", tuple(_sheets(report))))
     tool = facts["tool"]
@@ -97,9 +100,6 @@ def _lead(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _shares(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Block]:
-    if not explanation.images:
-        yield "No image was explained."
-        return
     bars = [
         _bar(f"{titles[name]}, {side}", estimate)
         for name, found in explanation.overall.items()
@@ -110,7 +110,7 @@ def _shares(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Blo
         )
     ]
     limit = max((bar.high or bar.value or 0.0 for bar in bars), default=1.0)
-    title = "Share of attribution on faces, divided by their share of the image"
+    title = "Share of attribution on faces, divided by their share of the image; dashed: chance"
     yield BarChart(title, tuple(bars), (0.0, float(max(2, math.ceil(limit)))), percent=False)
     yield Table(
         "Share of attribution on faces, per cent",
@@ -203,7 +203,8 @@ def _methods(facts: Mapping[str, Any]) -> Iterator[Block]:
             settings = ", ".join(
                 f"{key.replace('_', ' ')} {value}" for key, value in each["parameters"].items()
             )
-            yield f"{each['title']}: {settings}."
+            title = each["title"] or each["method"]
+            yield f"{title}: {settings}." if settings else f"{title}."
 
 
 def _sheets(report: ExplainReport) -> Iterator[Block]:
@@ -240,7 +241,7 @@ def _bar(label: str, estimate: Estimate) -> Bar:
     if math.isnan(estimate.value):
         return Bar(label, None)
     ends = estimate.interval
-    return Bar(label, estimate.value, ends and ends.low, ends and ends.high)
+    return Bar(label, estimate.value, ends and ends.low, ends and ends.high, target=1.0)
 
 
 def _percent(estimate: Estimate, sign: str = "") -> str:
