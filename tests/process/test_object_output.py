@@ -257,7 +257,7 @@ def test_what_cannot_be_an_output_is_refused(
         pass
     shutil.copytree(undisturbed, there(server))
     server.denied = frozenset("*")
-    with pytest.raises(SetupError, match="cannot be read: PermissionError"):
+    with pytest.raises(SetupError, match="cannot be read: Permission denied"):
         curate.verify(OUT, quiet=True)
 
 

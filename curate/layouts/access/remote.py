@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import time
@@ -346,4 +347,6 @@ def retry(do: Callable[[], T]) -> T:
 def cause(error: Exception) -> str:
     """Describe an error without the message of the library, which may contain a signed URL."""
     number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, PermissionError):  # those of an object storage may have no number
+        number = number or errno.EACCES
     return os.strerror(number) if number is not None else type(error).__name__
