@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,7 +28,7 @@ from curate.cli.options import (
     read_sharing,
     share_options,
 )
-from curate.cli.output import check_outputs, print_shards, write_report
+from curate.cli.output import check_outputs, echo, echo_json, print_shards, write_report
 from curate.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -269,9 +268,9 @@ def _split(source: str | None, options: Mapping[str, Any]) -> None:
         ),
     )
     if options["as_json"]:
-        click.echo(json.dumps({"version": 1, **dataclasses.asdict(done)}, indent=2))
+        echo_json({"version": 1, **dataclasses.asdict(done)})
     elif not options["quiet"]:
-        click.echo(done.to_text(), err=True)
+        echo(done.to_text(), err=True)
 
 
 def _parse_fractions(text: str) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from curate.cli.options import (
     run_options,
     share_options,
 )
-from curate.cli.output import check_outputs, print_shards, print_summary
+from curate.cli.output import check_outputs, echo_json, print_shards, print_summary
 from curate.cli.recipe import build_recipe
 from curate.core.errors import UsageError
 
@@ -171,7 +170,7 @@ def _run(
     if options["dry_run"]:
         sample = preview(source, out, recipe, session, quiet=quiet)
         if options["as_json"]:
-            click.echo(json.dumps(sample.to_dict(), indent=2))
+            echo_json(sample.to_dict())
         else:
             print_summary(sample.to_text(), err=False)
         return
@@ -189,7 +188,7 @@ def _run(
     names = count_names(Path(summary.out)) if options["flag_captions"] else None
     if options["as_json"]:
         counted = {} if names is None else {"names": dataclasses.asdict(names)}
-        click.echo(json.dumps({"version": 1, **dataclasses.asdict(summary), **counted}, indent=2))
+        echo_json({"version": 1, **dataclasses.asdict(summary), **counted})
     elif not quiet:
         print_summary(summary.to_text())
         if names is not None:

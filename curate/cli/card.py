@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from curate.cli.options import EVIDENCE, FORM, OUT, TEMPLATE
-from curate.core.records import escape_unprintable
+from curate.cli.output import echo
 
 FORMS = ("keep", "parquet", "webdataset", "imagefolder")
 
@@ -60,16 +60,16 @@ def command(
     )
     report = curate.write_card(out, options)
     for note in report.notes:
-        click.echo(escape_unprintable(f"note: {note}"), err=True)
+        echo(f"note: {note}", err=True)
     for problem in report.problems:
-        click.echo(escape_unprintable(f"{problem.file}: {problem.reason}"))
+        echo(f"{problem.file}: {problem.reason}")
     if report.problems:
-        click.echo(f"The card of {out} is not what its evidence says.", err=True)
+        echo(f"The card of {out} is not what its evidence says.", err=True)
         ctx.exit(1)
     if check:
-        click.echo(f"The card of {out} is what its evidence says.", err=True)
+        echo(f"The card of {out} is what its evidence says.", err=True)
     elif init:
-        click.echo(f"Wrote {report.written[0]}. Answer it, then: curate card {out}", err=True)
+        echo(f"Wrote {report.written[0]}. Answer it, then: curate card {out}", err=True)
     else:
         names = ", ".join(path.name for path in report.written)
-        click.echo(f"Wrote {names} in {out}.", err=True)
+        echo(f"Wrote {names} in {out}.", err=True)

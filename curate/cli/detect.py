@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from curate.cli.options import (
     run_options,
     share_options,
 )
-from curate.cli.output import print_shards, print_summary
+from curate.cli.output import echo, echo_json, print_shards, print_summary
 from curate.cli.recipe import build_recipe
 from curate.core.errors import UsageError
 from curate.layouts.faces import SUFFIXES
@@ -85,7 +84,7 @@ def command(
 
         faces = explain(image, output, recipe)
         if not options["quiet"]:
-            click.echo(f"{faces} faces; {output} shows them, so do not publish it.", err=True)
+            echo(f"{faces} faces; {output} shows them, so do not publish it.", err=True)
         return
     assert source is not None  # noqa: S101 - narrows the type
     session = Session(
@@ -107,7 +106,7 @@ def command(
     with stop_on_interrupt(session.stop):
         found = detect(source, output, recipe, session, options["exports"], quiet=options["quiet"])
     if options["as_json"]:
-        click.echo(json.dumps({"version": 1, **dataclasses.asdict(found)}, indent=2))
+        echo_json({"version": 1, **dataclasses.asdict(found)})
     elif not options["quiet"]:
         print_summary(found.to_text())
     ctx.exit(3 if found.withheld else 0)

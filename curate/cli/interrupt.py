@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import click
+from curate.cli.output import echo
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def stop_on_interrupt(stop: threading.Event, work: str = "shards") -> Iterator[N
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        click.echo(f"\nFinishing the {work} in progress; press Ctrl-C again to stop now.", err=True)
+        echo("", f"Finishing the {work} in progress; press Ctrl-C again to stop now.", err=True)
 
     def now(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

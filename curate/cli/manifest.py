@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from curate.cli.options import JSON, PATH, SIGN
+from curate.cli.output import echo, echo_json
 from curate.core.errors import ManifestError
-from curate.core.records import escape_unprintable
 
 
 @click.group()
@@ -58,7 +58,7 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
 
     found = diff_manifests(first, second)
     if as_json:
-        click.echo(json.dumps({"version": 1, **dataclasses.asdict(found)}, indent=2))
+        echo_json({"version": 1, **dataclasses.asdict(found)})
     else:
         _print(found.to_text())
 
@@ -85,8 +85,8 @@ def publish(out: Path, public: Path, min_cell: int) -> None:
     from curate.manifest.store import KEY, find_manifest
 
     facts = publish_manifest(out, public, min_cell)
-    click.echo(
-        f"{public}: {facts['counts']['images']:,} records without names or digests of images.\n"
+    echo(
+        f"{public}: {facts['counts']['images']:,} records without names or digests of images.",
         f"Do not share {find_manifest(out) / KEY}.",
         err=True,
     )
@@ -105,7 +105,7 @@ def checksum(out: Path, sign: Path | None) -> None:
     from curate.manifest.checksums import write_checksums
 
     for line in write_checksums(out, sign).to_text().splitlines():
-        click.echo(escape_unprintable(line), err=True)
+        echo(line, err=True)
 
 
 def _iter_withheld(path: Path) -> Iterator[tuple[str, str]]:
@@ -121,4 +121,4 @@ def _iter_withheld(path: Path) -> Iterator[tuple[str, str]]:
 
 def _print(text: str) -> None:
     for line in text.splitlines():
-        click.echo(escape_unprintable(line))
+        echo(line)

@@ -71,7 +71,7 @@ def write_report(
     names = (Path(str(each)).name or str(each) for each in inputs if each is not None)
     report.save(json=options[json], html=options["html"], source=", ".join(names))
     if options["as_json"]:
-        click.echo(report.to_json(), nl=False)
+        click.echo(_escape_json(report.to_json()), nl=False)
     if not options["quiet"]:
         print_summary(report.to_text())
 
@@ -79,10 +79,28 @@ def write_report(
 def print_shards(ctx: click.Context, part: ShardsSummary, options: Mapping[str, Any]) -> NoReturn:
     """Print what a process with ``--shards`` has done, and exit with the command's code."""
     if options["as_json"]:
-        click.echo(json_module.dumps({"version": 1, **asdict(part)}, indent=2))
+        echo_json({"version": 1, **asdict(part)})
     elif not options["quiet"]:
         print_summary(part.to_text())
     ctx.exit(3 if part.withheld else 0)
+
+
+def echo(*lines: str, err: bool = False) -> None:
+    """Print lines; names in them can neither move the cursor nor start another line."""
+    click.echo("\n".join(map(escape_unprintable, lines)), err=err)
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as JSON in ASCII."""
+    click.echo(json_module.dumps(value, indent=2))
+
+
+def _escape_json(text: str) -> str:
+    """Return JSON with escapes for characters that could move the cursor; it has the same value."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else json_module.dumps(letter)[1:-1]
+        for letter in text
+    )
 
 
 def print_summary(text: str, err: bool = True) -> None:
@@ -93,7 +111,7 @@ def print_summary(text: str, err: bool = True) -> None:
         err: whether it goes to stderr rather than stdout.
     """
     stream = sys.stderr if err else sys.stdout
-    text = "\n".join(escape_unprintable(line) for line in typeset(text).splitlines())
+    text = "\n".join(escape_unprintable(line) for line in typeset(text).split("\n"))
     if stream is not None and stream.isatty():
         text = wrap(text, shutil.get_terminal_size().columns)
     click.echo(text, err=err)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from curate.cli.options import EVIDENCE, FORM, JSON, OUT, PATH, QUIET, SOURCE, TEMPLATE, WORKERS
+from curate.cli.output import echo, echo_json
 from curate.core.errors import DataError, UsageError
-from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
     from curate.publishing.hub.push import PushReport
@@ -100,16 +99,16 @@ def command(ctx: click.Context, /, out: Path, repo_id: str | None, **options: An
         )
     except GateError as error:
         for refusal in error.refusals:
-            click.echo(escape_unprintable(f"refused: {refusal.file}: {refusal.reason}"), err=True)
+            echo(f"refused: {refusal.file}: {refusal.reason}", err=True)
         count = len(error.refusals) + error.more
         faults = "1 fault" if count == 1 else f"{count:,} faults"
         raise DataError(f"nothing was sent: {faults} of {out}; {error.remedy}") from None
     if as_json:
-        click.echo(json.dumps({"version": 1, **_to_json(report)}, indent=2))
+        echo_json({"version": 1, **_to_json(report)})
         return
     if report.dry_run:
         for path, size in report.files.items():
-            click.echo(escape_unprintable(f"{size:>14,}  {path}"))
+            echo(f"{size:>14,}  {path}")
     for line in report.to_text().splitlines():
         notify(line)
 
@@ -123,7 +122,7 @@ def _confirm(repo_id: str | None) -> None:
     try:
         agreed = click.confirm(f"Make {repo_id} visible to everybody?", err=True)
     except click.Abort:
-        click.echo(err=True)
+        echo("", err=True)
         agreed = False
     if not agreed:
         raise UsageError(
@@ -139,7 +138,7 @@ def _to_json(report: PushReport) -> dict[str, Any]:
 
 
 def _show(progress: Progress) -> None:
-    click.echo(
+    echo(
         f"{progress.files:,} of {progress.total_files:,} files, {progress.bytes:,} of "
         f"{progress.total_bytes:,} bytes",
         err=True,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import click
 
 from curate.cli.options import FOLLOW, JSON, OUT, PATH, QUIET, SOURCE, WORKERS
-from curate.cli.output import print_summary
+from curate.cli.output import echo, echo_json, print_summary
 from curate.core.records import escape_unprintable
 
 _SHOWN = 50
@@ -55,12 +54,10 @@ def command(
     with stop_on_interrupt(session.stop):
         found = replay(source, manifest, out, session, sample, quiet=quiet)
     if as_json:
-        click.echo(json.dumps({"version": 1, **dataclasses.asdict(found)}, indent=2))
+        echo_json({"version": 1, **dataclasses.asdict(found)})
     else:
         for difference in found.differences[:_SHOWN]:
-            click.echo(
-                escape_unprintable(f"{difference.kind}: {difference.id}: {difference.detail}")
-            )
+            echo(escape_unprintable(f"{difference.kind}: {difference.id}: {difference.detail}"))
         if not quiet:
             print_summary(found.to_text())
     ctx.exit(0 if found.ok else 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import click
 
 from curate.cli.group import DefaultGroup
 from curate.cli.options import GROUPS, HTML, JSON, LAYOUT, PATH, SOURCE, WORKERS
-from curate.cli.output import print_summary
+from curate.cli.output import echo, echo_json, print_summary
 from curate.core.errors import UsageError
 from curate.review.priority import ORDERS
 from curate.review.sampling import STRATA
@@ -140,13 +139,13 @@ def start(source: str | None, **options: Any) -> None:
     state = start_review(
         source,
         build_options(options),
-        notify=make_notifier(quiet=False) if options["as_json"] else click.echo,
+        notify=make_notifier(quiet=False) if options["as_json"] else echo,
         browser=not options["no_browser"],
     )
     if options["as_json"]:
-        click.echo(json.dumps({"version": 1, **dataclasses.asdict(state)}, indent=2))
+        echo_json({"version": 1, **dataclasses.asdict(state)})
     else:
-        click.echo(state.to_text())
+        echo(*state.to_text().split("\n"))
 
 
 def build_options(options: dict[str, Any]) -> Any:
@@ -207,9 +206,9 @@ def export(folder: Path | None, output: Path, as_json: bool) -> None:
 
     done = export_review(folder, output)
     if as_json:
-        click.echo(json.dumps({"version": 1, **dataclasses.asdict(done)}, indent=2))
+        echo_json({"version": 1, **dataclasses.asdict(done)})
     else:
-        click.echo(done.to_text(), err=True)
+        echo(*done.to_text().split("\n"), err=True)
 
 
 @command.command()
@@ -233,8 +232,8 @@ def report(
 
     report = report_review(folder, output, html, attach)
     if output is None:
-        click.echo(json.dumps(report, indent=2))
-    click.echo(report["statement"], err=True)
+        echo_json(report)
+    echo(report["statement"], err=True)
 
 
 @command.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from curate.cli.options import ENGINE, FOLLOW, JSON, PATH, QUIET, SOURCE, WORKERS
-from curate.cli.output import print_summary
+from curate.cli.output import echo, print_summary
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def command(
         nonlocal shown
         shown += 1
         if as_json or shown <= _SHOWN:
-            click.echo(_format(problem, as_json))
+            echo(_format(problem, as_json))
 
     try:
         checked = verify(
@@ -89,10 +89,10 @@ def command(
             quiet=quiet, signed_by=signed_by, on_problem=show,
         )  # fmt: skip
     except KeyboardInterrupt:
-        click.echo("curate: interrupted; nothing was changed", err=True)
+        echo("curate: interrupted; nothing was changed", err=True)
         ctx.exit(130)
     if shown > _SHOWN and not as_json:
-        click.echo(f"… and {shown - _SHOWN:,} more; --json lists all")
+        echo(f"… and {shown - _SHOWN:,} more; --json lists all")
     if not quiet:
         print_summary(checked.to_text())
         if checked.coverage is not None:

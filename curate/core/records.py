@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -41,3 +41,8 @@ def escape_unprintable(text: str) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in text
     )
+
+
+def join_lines(lines: Iterable[str]) -> str:
+    """Join lines of a report for a terminal, in which names may be of any origin."""
+    return "\n".join(map(escape_unprintable, lines))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.core.geometry import Box
 from curate.core.intervals import Share
+from curate.core.records import join_lines
 from curate.evaluation.measure import Measures
 from curate.evaluation.scores import Estimate, Grouping, GroupScore
 from curate.evaluation.sweep import Sweep
@@ -84,7 +85,7 @@ class Evaluation(Report):
                 f"Average precision at IoU {iou:g}: {area.value:.3f} ({low:.3f}–{high:.3f}); "
                 f"at 101 recalls (COCO) {area.coco:.3f}."
             )
-        return "\n".join(lines)
+        return join_lines(lines)
 
     def to_frame(self) -> pd.DataFrame:
         """The measures of every group: a row per grouping, group and measure."""

@@ -78,7 +78,7 @@ class WrittenChecksums:
 
     def to_text(self) -> str:
         """What changed since the checksums were last written, and what is covered."""
-        lines = [f"Changed: {path}" for path in self.changed]
+        lines = [escape_unprintable(f"Changed: {path}") for path in self.changed]
         return "\n".join([*lines, self.coverage.to_text()])
 
     def __repr__(self) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from curate.core.entries import ManifestEntry
 from curate.core.faces import Face
 from curate.core.geometry import iou
-from curate.core.records import escape_unprintable
+from curate.core.records import escape_unprintable, join_lines
 from curate.manifest import store
 from curate.manifest.store import join_by_id
 
@@ -86,7 +86,7 @@ class ManifestDiff:
         ]
         if self.examples:
             lines.append("Examples: " + ", ".join(self.examples[:5]))
-        return "\n".join(lines)
+        return join_lines(lines)
 
     def to_frame(self) -> pd.DataFrame:
         """The changes by class, a row each."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.core.entries import ManifestEntry, Outcome
-from curate.core.records import escape_unprintable
+from curate.core.records import escape_unprintable, join_lines
 from curate.manifest import store
 from curate.manifest.schema import to_row
 
@@ -56,7 +56,7 @@ class Manifest:
     def to_text(self) -> str:
         """What was done, how often, with which models, and what was withheld."""
         lines = (*_iter_facts(self.run), *_iter_classes(self.entries()))
-        return "\n".join(line.rstrip() for line in lines)
+        return join_lines(line.rstrip() for line in lines)
 
     def __repr__(self) -> str:
         counts = self.counts
@@ -106,7 +106,7 @@ def format_faces_info(info: Mapping[str, Any], name: str) -> str:
         "",
         *_iter_table({key.replace("_", " "): f"{value:,}" for key, value in counts.items()}),
     ]
-    return "\n".join(lines)
+    return join_lines(lines)
 
 
 def _tool(facts: Mapping[str, Any]) -> str:

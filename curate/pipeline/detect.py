@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from curate.core.errors import SourceChangedError, UsageError
 from curate.core.faces import Face
 from curate.core.protocols import Source
+from curate.core.records import join_lines
 from curate.core.stages import take_times
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage, shard_name
@@ -85,7 +86,7 @@ class DetectionSummary(Printable):
             *(f"Exported as {form}: {path}" for form, path in self.exports.items()),
             f"Next: review the boxes, then curate blur SOURCE OUT --faces {self.out}",
         ]
-        return "\n".join(lines)
+        return join_lines(lines)
 
     def to_frame(self) -> pd.DataFrame:
         """The table of faces, a row per image; needs memory for all of them."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import curate
+from curate.core.records import join_lines
 from curate.recipe import Recipe
 from curate.report.document import Report, describe_tool
 from curate.report.numbers import format_bytes, format_duration
@@ -203,7 +204,7 @@ class Estimate(Report):
             "Assumptions:",
             *(f"- {line}" for line in self.assumptions),
         ]
-        return "\n".join(lines)
+        return join_lines(lines)
 
     def to_page(self) -> Page:
         """The estimate as a page."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, SourceChangedError, UsageError
 from curate.core.protocols import Source
-from curate.core.records import ImageRecord
+from curate.core.records import ImageRecord, escape_unprintable, join_lines
 from curate.layouts.sidecars.content import Content
 from curate.manifest import store
 from curate.manifest.others import iter_others
@@ -90,7 +90,7 @@ class Summary(Printable):
             rate = self.images_now / max(self.seconds, 1e-9)
             lines.append(f"{self.seconds:,.1f} s, {rate:,.1f} images/s.")
         lines.append(f"Next: curate verify {self.out}")
-        return "\n".join(lines)
+        return join_lines(lines)
 
     def _describe_others(self) -> Iterator[str]:
         """What became of the other files, and what the annotations contain."""
@@ -255,7 +255,8 @@ def describe_content(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _list_keys(keys: Counter[str]) -> str:
-    shown = [f"{key} ({count:,})" for key, count in keys.most_common(_SHOWN_KEYS)]
+    common = keys.most_common(_SHOWN_KEYS)
+    shown = [f"{escape_unprintable(key)} ({count:,})" for key, count in common]
     more = len(keys) - len(shown)
     return ", ".join([*shown, *([f"and {more:,} other keys"] if more else [])])
 

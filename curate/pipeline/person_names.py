@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from curate.core.records import escape_unprintable
 from curate.manifest import files, store
 from curate.manifest.others import iter_others
 from curate.manifest.store import DATA
@@ -38,7 +39,11 @@ class Names:
 
     def to_text(self) -> str:
         """The counts in one line."""
-        such = f", such as {'; '.join(self.examples)}" if self.examples else ""
+        such = (
+            f", such as {'; '.join(map(escape_unprintable, self.examples))}"
+            if self.examples
+            else ""
+        )
         return (
             f"May be names of people: {self.texts:,} texts in copied annotations, "
             f"{self.files:,} image names{such}."

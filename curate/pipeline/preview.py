@@ -15,7 +15,7 @@ from typing import Any
 from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError
 from curate.core.protocols import Source, iter_sidecars
-from curate.core.records import ImageRecord, escape_unprintable
+from curate.core.records import ImageRecord, escape_unprintable, join_lines
 from curate.engine.shards import Shard
 from curate.layouts import describe, open_source
 from curate.layouts.sidecars.values import Limits
@@ -98,7 +98,7 @@ class Preview(Printable):
             f"About {format_duration(self.seconds)} with {self.workers} workers. "
             "Nothing was written.",
         ]
-        return "\n".join(lines)
+        return join_lines(lines)
 
 
 def preview(

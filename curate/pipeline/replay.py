@@ -13,7 +13,7 @@ from curate import codec
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import UsageError, WithheldError
 from curate.core.protocols import Source
-from curate.core.records import ImageRecord
+from curate.core.records import ImageRecord, join_lines
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.manifest import store
@@ -98,7 +98,7 @@ class Replay(Printable):
         if self.changed:
             lines.append(f"Different versions: {self.changed}.")
         lines.append(f"The repeated run is in {self.out}.")
-        return "\n".join(lines)
+        return join_lines(lines)
 
     def to_frame(self) -> pd.DataFrame:
         """The differences as a table with the columns id, kind and detail."""

@@ -18,7 +18,7 @@ from curate.balance.correct.strata import LoadedRecords
 from curate.balance.correct.strategies import Corrected
 from curate.balance.groups import MISSING
 from curate.core.intervals import Floats
-from curate.core.records import escape_unprintable
+from curate.core.records import escape_unprintable, join_lines
 from curate.report.document import Report, describe_tool
 from curate.report.numbers import round_value
 from curate.report.values import Page
@@ -77,7 +77,7 @@ class Correction(Report):
 
     def to_text(self) -> str:
         """Counts, distances before and after, and the statements."""
-        return "\n".join([*format_report(self.report), self._where()])
+        return join_lines([*format_report(self.report), self._where()])
 
     def to_frame(self) -> pd.DataFrame:
         """Targets, counts and shares before and after, one row per group."""

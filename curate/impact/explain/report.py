@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from curate.core.records import join_lines
 from curate.impact.explain.measure import (
     Agreement,
     Estimate,
@@ -76,7 +77,7 @@ class ExplainReport(Report):
 
     def to_text(self) -> str:
         """Return the main figures, one per line."""
-        return "\n".join(_list_lines(self))
+        return join_lines(_list_lines(self))
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per class and method: shares of attribution on faces."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from curate.core.calibration import BINS, Calibration
+from curate.core.records import join_lines
 from curate.impact.class_changes import ClassChange
 from curate.impact.formatting import round_interval, round_value
 from curate.impact.metrics import RiskCoverage
@@ -59,7 +60,7 @@ class ImpactReport(Report):
 
     def to_text(self) -> str:
         """Return the main figures, one per line."""
-        return "\n".join(_list_lines(self))
+        return join_lines(_list_lines(self))
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per class, by class name."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from curate.core.records import join_lines
 from curate.impact.formatting import round_interval, round_value
 from curate.impact.group_gaps import Growth
 from curate.impact.train.cells import DATASETS, Cell, ClassCells, ClassGap
@@ -55,7 +56,7 @@ class TrainReport(Report):
 
     def to_text(self) -> str:
         """Return the main figures, one per line."""
-        return "\n".join(_list_lines(self))
+        return join_lines(_list_lines(self))
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per class: accuracy by cell and the gaps, by class name."""
