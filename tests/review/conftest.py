@@ -61,7 +61,7 @@ class Served:
         self, method: str, path: str, body: Any = None, **headers: str
     ) -> tuple[int, Any, dict[str, str]]:
         """Status, content (JSON read) and headers of an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=40)
         sent = {"X-Curate-Token": self.token} | {k.replace("_", "-"): v for k, v in headers.items()}
         data = json.dumps(body) if isinstance(body, (dict, list)) else body
         connection.request(method, path, data, sent)

@@ -30,6 +30,8 @@ _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
 _MAX_NAME = 255  # bytes, the limit of file systems
 _AHEAD = 1 << 20  # bytes fetched at a time of a file that is read piece by piece
 _ATTEMPTS, _FIRST_PAUSE_S = 4, 0.2
+_PATIENCE_S = 10.0
+"""No attempt begins later than this; a client may itself try again for long."""
 
 T = TypeVar("T")
 
@@ -330,8 +332,11 @@ def connect(uri: str, name: str) -> tuple[Any, str]:
 def retry(do: Callable[[], T]) -> T:
     """Call a storage, again after a broken connection, up to four times in all.
 
+    A storage that does not answer for 10 seconds is not asked again.
+
     An answer such as that a file does not exist, or that access is denied, is not asked for again.
     """
+    began = time.monotonic()
     for attempt in range(_ATTEMPTS - 1):
         try:
             return do()
@@ -340,6 +345,8 @@ def retry(do: Callable[[], T]) -> T:
         except (NotADirectoryError, IsADirectoryError):
             raise
         except Exception:
+            if time.monotonic() - began > _PATIENCE_S:
+                raise
             time.sleep(_FIRST_PAUSE_S * 2**attempt)
     return do()
 

@@ -60,12 +60,12 @@ EVALUATE = {
     "face_free": {"with_box": {"value": 0.02, "wilson": [0.01, 0.04]}},
     "by_height": [
         {
-            "name": "under 32 px",
+            "name": "16–32",
             "faces": 120,
             "measures": {"hidden": {"value": 0.875, "wilson": [0.8, 0.9], "clustered": None}},
         },
         {
-            "name": "32 px and more",
+            "name": "32 and more",
             "faces": 9,
             "measures": {"hidden": {"value": 1.0, "wilson": [0.7, 1.0], "clustered": None}},
         },
@@ -151,8 +151,8 @@ def test_reports_beside_out_give_figures_with_intervals(out: Path) -> None:
     text = shown(card(out))
     assert "| Faces hidden | 95.1 % | 95 % interval 91.0 to 98.0 % |" in text
     assert "| Recall at IoU 0.3 | 93.0 % | 95 % interval 90.0 to 95.0 % |" in text
-    assert "| Faces hidden, under 32 px high | 87.5 % | 95 % interval 80.0 to 90.0 % |" in text
-    assert "| Faces hidden, 32 px and more high | not shown |  |" in text
+    assert "| Faces hidden, 16–32 px high | 87.5 % | 95 % interval 80.0 to 90.0 % |" in text
+    assert "| Faces hidden, 32 and more px high | not shown |  |" in text
     assert "| Faces hidden, age: young | 96.0 % | 95 % interval 50.0 to 99.0 % |" in text
     assert "| Faces hidden, age: x | not shown |  |" in text
     assert "−2.00 points" in text
