@@ -108,7 +108,7 @@ def prepare(out: Path, options: PushOptions, folder: Path) -> Prepared:
         options.notify(note)
     if options.source is None and not dataset.is_correction:
         options.notify(
-            "not compared with SOURCE, only with the manifest; --source SOURCE does both"
+            "OUT is compared with its manifest only; --source SOURCE compares it with that, too"
         )
     return _build(dataset, card, folder, options)
 
