@@ -107,9 +107,7 @@ def prepare(out: Path, options: PushOptions, folder: Path) -> Prepared:
     for note in card.notes:
         options.notify(note)
     if options.source is None and not dataset.is_correction:
-        options.notify(
-            "OUT is compared with its manifest only; --source SOURCE compares it with that, too"
-        )
+        options.notify("OUT is compared with its manifest only; add --source SOURCE to do both")
     return _build(dataset, card, folder, options)
 
 
