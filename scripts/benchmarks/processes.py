@@ -124,7 +124,11 @@ def _environment() -> Mapping[str, str]:
 def _tree(root: int) -> Iterator[int]:
     """A process and its living descendants."""
     yield root
-    for children in Path(f"/proc/{root}/task").glob("*/children"):
+    try:
+        threads = list(Path(f"/proc/{root}/task").glob("*/children"))
+    except OSError:  # the process is gone
+        return
+    for children in threads:
         try:
             pids = children.read_text().split()
         except OSError:  # the thread is gone
