@@ -27,8 +27,8 @@ coarse pass.
 - *`thorough` on WIDER FACE.* More passes (a mirrored one, twice the size), RetinaFace as a second \
 network, and a second stage for more candidates. The labels from 32 px high that remain were \
 looked at: see [`curate/detectors/README.md`](../../curate/detectors/README.md).
-- *Photos at camera resolution.* Finer passes and tiles. Of the faces that are still missed at 36 \
-megapixels those that were looked at are masked heads in profile and a head in a balaclava.
+- *Photos at camera resolution.* Finer passes and tiles. At 36 megapixels `thorough` does not find \
+one face, 24 px high, masked and in half profile, and hides too little of another.
 - *What the coarse pass skips.* A loss of at most 0.2 % cannot be shown on the held-out photos \
 with a face: even without any loss the interval reaches further."""
 
