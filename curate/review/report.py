@@ -81,14 +81,14 @@ def format_bound(bound: Mapping[str, Any]) -> str:
 def describe_sample(bound: Mapping[str, Any]) -> str:
     """How many images are to be looked at, and what that can show, in one line."""
     left, upper = bound["planned"] - bound["looked"], bound["upper_end"]
-    said = (
+    text = (
         f"Sample: {left:,} of {bound['planned']:,} images are left to look at, drawn from "
         f"{bound['population']:,}"
     )
     if upper >= 1:
-        return f"{said}; a bound can be stated once every reviewer has passed hidden checks."
+        return f"{text}; a bound can be stated once every reviewer has passed hidden checks."
     return (
-        f"{said}; if no more faces are found, at most {100 * upper:.3g} % of the "
+        f"{text}; if no more faces are found, at most {100 * upper:.3g} % of the "
         f"images show one ({100 * bound['confidence']:g} % confidence)."
     )
 

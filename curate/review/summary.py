@@ -157,9 +157,9 @@ def _compare(table: sqlite3.Connection, images: Mapping[str, int]) -> dict[str, 
     (a, _), (b, _) = sorted(images.items(), key=lambda each: (-each[1], each[0]))[:2]
     pairs: Counter[tuple[bool, bool]] = Counter()
     for of_image in _iter_images(table):
-        said = {each.reviewer: _corrects(each) for each in of_image if each.role != "check"}
-        if a in said and b in said:
-            pairs[said[a], said[b]] += 1
+        corrected = {each.reviewer: _corrects(each) for each in of_image if each.role != "check"}
+        if a in corrected and b in corrected:
+            pairs[corrected[a], corrected[b]] += 1
     return {"reviewers": [a, b], **sampling.agreement(pairs.elements())} if pairs else None
 
 
