@@ -21,8 +21,8 @@ What was tried where an aim is not reached:
 - *Speed.* Weights and maps in 8-bit integers, a coarse pass at half the size, crops instead of a \
 full pass where candidates are few and large, one decoding of all crops, no pandas in workers. A \
 smaller coarse pass, a higher threshold for candidates, or full passes for fewer images lose faces \
-that the full pass finds. Scoring the second crop only where the first is promising saves less \
-than a tenth of the time and loses faces. A gate trained from scratch passed more images than the \
+that the full pass finds. Scoring the second crop only where the first is promising saves little \
+time and loses faces. A gate trained from scratch passed more images than the \
 coarse pass.
 - *`thorough` on WIDER FACE.* More passes (a mirrored one, twice the size), RetinaFace as a second \
 network, and a second stage for more candidates. The labels from 32 px high that remain were \

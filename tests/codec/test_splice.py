@@ -10,6 +10,7 @@ from curate import codec
 from curate.codec.jpeg.codec import _spliced, _with_ids
 from curate.codec.jpeg.coefficients import (
     Coefficients,
+    approximate_samples,
     block_shapes,
     forward,
     inverse,
@@ -281,3 +282,13 @@ def test_coefficients_of_another_picture_are_detected(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("curate.codec.jpeg.codec.read_coefficients", read_wrongly)
     assert codec.save(picture, frames, touched).route is Route.REENCODED
+
+
+def test_approximate_samples_are_within_one_level_and_flat_where_blocks_are() -> None:
+    random = np.random.default_rng(5)
+    table = random.integers(1, 100, 64).astype(np.float64)
+    blocks = forward(random.integers(0, 256, (500, 64)).astype(np.float64), table)
+    assert np.abs(approximate_samples(blocks, table) - inverse(blocks, table)).max() <= 1
+    flat = np.zeros((400, 64), np.int16)
+    flat[:, 0] = random.integers(-1023, 1024, 400)
+    assert not np.ptp(approximate_samples(flat, table), axis=1).any()

@@ -107,7 +107,10 @@ def inverse(coefficients: Coefficients, table: Table) -> Floats:
 
 
 def approximate_samples(coefficients: Coefficients, table: Table) -> Floats:
-    """Samples of blocks as `inverse` returns them, within one level, in a quarter of the time."""
+    """Samples of blocks within one level of those of `inverse`, by one matrix product.
+
+    Faster, but not exactly what decoders output: for comparisons only.
+    """
     values = (coefficients * table.astype(np.float64)) @ _matrix()
     samples: Floats = np.clip(np.floor(values + 0.5 + _TIE) + 128, 0, 255)
     return samples

@@ -13,7 +13,7 @@ from curate.layouts.sidecars.content import kind_of_key, words_of
 
 _BOX = frozenset({"bbox", "bboxes", "box", "boxes", "xyxy", "xywh"})
 _MAX_BOXES = 2000
-_FEW_BOXES = 16  # whose numbers show nothing
+_FEW_BOXES = 16  # so few numbers cannot hold a picture
 MAX_COVERAGE = 16  # how often boxes cover their extent; 12×12 pixels read as boxes: more
 _MAX_OUTSIDE = 0.25  # of the width or height of an image
 _MAX_COORDINATE = 1e7
