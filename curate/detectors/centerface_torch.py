@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from curate.core.errors import WeightsError
+from curate.core.protocols import Pixels
 from curate.detectors.device import exact_convolutions
 from curate.detectors.network import Maps, checked
 from curate.detectors.onnx_graph import Graph, Node, read_graph
@@ -72,8 +74,16 @@ class TorchNetwork:
 
     def run(self, inputs: Maps) -> list[Maps]:
         """The outputs for N×3×H×W float32; see `Network.run`."""
+        return self._run(torch.from_numpy(inputs).to(self._device))
+
+    def run_images(self, images: Pixels) -> list[Maps]:
+        """See `Network.run_images`; bytes are moved to the device, and made numbers there."""
+        moved = torch.from_numpy(np.ascontiguousarray(images)).to(self._device)
+        return self._run(moved.permute(0, 3, 1, 2).float())
+
+    def _run(self, inputs: Tensor) -> list[Maps]:
         with torch.inference_mode(), exact_convolutions():
-            maps = {INPUT: torch.from_numpy(inputs).to(self._device)}
+            maps = {INPUT: inputs}
             for position, step in enumerate(self._steps):
                 maps[step.output] = _apply(step, maps)
                 for name in set(step.sources):

@@ -39,7 +39,7 @@ from curate.detectors.network import Network
 from curate.detectors.options import DetectorOptions
 from curate.detectors.passes import check_pixels
 from curate.detectors.profiles import NATIVE, InputScale, Passes
-from curate.detectors.verifier import HEAD, HEAD_SHA256, Head, Rescored, load_head, rescore
+from curate.detectors.verifier import HEAD, HEAD_SHA256, Head, Rescored, load_head, rescore_batch
 
 MIN_SCORE = 0.05
 """Boxes with a lower score are no candidates."""
@@ -97,6 +97,25 @@ class Decision:
         return kept
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Doubtful:
+    """Candidates of one image that are to be scored again.
+
+    Args:
+        image: H×W×3 uint8.
+        stage: the stage that found them: ``coarse`` or ``full``.
+        passes: names of the passes.
+        boxes: float64, shape (N, 4).
+        scores: float64, shape (N, P).
+    """
+
+    image: Pixels
+    stage: str
+    passes: tuple[str, ...]
+    boxes: Floats
+    scores: Floats
+
+
 class Fusion:
     """Detector that fuses passes of CenterFace.
 
@@ -133,17 +152,10 @@ class Fusion:
         """Detect in several images, which may differ in size; one list each, in order."""
         for image in images:
             check_pixels(image)
-        small = [i for i, image in enumerate(images) if self._starts_coarse(image)]
-        coarse: dict[int, Candidates] = {}
-        if small and self.passes.coarse is not None:
-            with timed("gate"):
-                found = self._center.candidates_batch(
-                    [images[i] for i in small], self.passes.coarse
-                )
-            coarse = dict(zip(small, found, strict=True))
+        decisions = self.decide_batch(images)
         return [
-            self._detections(image, self.decide(image, coarse.get(i)))
-            for i, image in enumerate(images)
+            self._detections(image, decision)
+            for image, decision in zip(images, decisions, strict=True)
         ]
 
     def models(self) -> tuple[Model, ...]:
@@ -154,98 +166,132 @@ class Fusion:
         )
         return (center, verifier)
 
-    def decide(self, image: Pixels, coarse: Candidates | None = None) -> Decision:
-        """Find candidates in one image and decide which are faces.
+    def decide(self, image: Pixels) -> Decision:
+        """Find candidates in one image, H×W×3 uint8, and decide which are faces."""
+        return self._decide([image])[0]
 
-        Args:
-            image: H×W×3 uint8.
-            coarse: candidates of the coarse pass, if it has run already.
-        """
+    def decide_batch(self, images: Sequence[Pixels]) -> list[Decision]:
+        """Decide several images; where the network runs batches, each stage runs on all of them."""
+        if self._crops.batches:
+            return self._decide(images)
+        return [self.decide(image) for image in images]
+
+    def _decide(self, images: Sequence[Pixels]) -> list[Decision]:
+        decisions: dict[int, Decision] = {}
+        small = [i for i, image in enumerate(images) if self._starts_coarse(image)]
+        for i, decision in zip(small, self._coarse([images[i] for i in small]), strict=True):
+            if decision is not None:
+                decisions[i] = decision
+        for is_large in (False, True):
+            rest = [
+                i
+                for i, image in enumerate(images)
+                if i not in decisions and _is_large(image) == is_large
+            ]
+            full = self._full([images[i] for i in rest], is_large)
+            decisions.update(zip(rest, full, strict=True))
+        return [decisions[i] for i in range(len(images))]
+
+    def _starts_coarse(self, image: Pixels) -> bool:
+        return self.passes.coarse is not None and not _is_large(image)
+
+    def _coarse(self, images: Sequence[Pixels]) -> list[Decision | None]:
+        """Decide small images by the coarse pass and by crops; None where full passes follow."""
         passes = self.passes
-        if passes.coarse is None or not self._starts_coarse(image):
-            return self._full(image)
-        if coarse is None:
-            with timed("gate"):
-                coarse = self._center.candidates(image, passes.coarse)
-        chances = self._calibrations["coarse"].probabilities(
-            log_odds(coarse.scores)[:, None], coarse.heights
-        )
-        coarse = coarse.take(chances >= passes.promising)
-        scores = coarse.scores[:, None]
-        if not len(coarse):
-            return _no_faces("coarse", ("coarse",), coarse.boxes, scores)
-        if len(coarse) > passes.few:
-            return self._full(image)
-        decision = self._second_stage(
-            image, "crops", ("coarse",), coarse.boxes, scores, scores[:, 0]
-        )
+        if passes.coarse is None or not images:
+            return []
+        with timed("gate"):
+            found = self._center.candidates_batch(images, passes.coarse)
+        decisions: list[Decision | None] = [None] * len(images)
+        doubtful: dict[int, _Doubtful] = {}
+        for i, (image, coarse) in enumerate(zip(images, found, strict=True)):
+            chances = self._calibrations["coarse"].probabilities(
+                log_odds(coarse.scores)[:, None], coarse.heights
+            )
+            kept = coarse.take(chances >= passes.promising)
+            if len(kept) <= passes.few:
+                scores = kept.scores[:, None]
+                doubtful[i] = _Doubtful(image, "coarse", ("coarse",), kept.boxes, scores)
+        decided = self._second_stage(list(doubtful.values()), "crops")
+        for i, decision in zip(doubtful, decided, strict=True):
+            decisions[i] = None if self._needs_full(decision) else decision
+        return decisions
+
+    def _needs_full(self, decision: Decision) -> bool:
+        """Whether full passes must follow crops of the coarse pass's candidates."""
+        passes = self.passes
         likely = decision.probabilities >= passes.likely
         heights = decision.boxes[likely, 3] - decision.boxes[likely, 1]
         doubtful = bool((heights < passes.tall).any()) or not decision.accepted.any()
-        return self._full(image) if passes.follow and likely.any() and doubtful else decision
+        return bool(passes.follow and likely.any() and doubtful)
 
-    def _starts_coarse(self, image: Pixels) -> bool:
-        return self.passes.coarse is not None and image.shape[0] * image.shape[1] < LARGE
-
-    def _full(self, image: Pixels) -> Decision:
+    def _full(self, images: Sequence[Pixels], large: bool) -> list[Decision]:
+        """Decide images by full passes; all are large, or none is."""
         passes = self.passes
-        large = image.shape[0] * image.shape[1] >= LARGE
         scales = passes.large if large else passes.full
         names = tuple(_name(scale) for scale in scales)
-        boxes, scores = cluster([self._center.candidates(image, scale) for scale in scales])
-        best, mean = scores.max(axis=1, initial=0.0), scores.mean(axis=1)
-        if large:  # its passes differ from those that the calibration was fitted on
-            kept = slice(MAX_CROPS)
-            boxes, scores, best = boxes[kept], scores[kept], best[kept]
-            return self._second_stage(image, "full", names, boxes, scores, best)
-        heights = boxes[:, 3] - boxes[:, 1]
-        calibration = self._calibrations[passes.calibration]
-        chances = calibration.probabilities(log_odds(mean)[:, None], heights)
-        plausible = chances >= PLAUSIBLE
-        if np.count_nonzero(plausible) <= passes.few:
-            boxes, scores, best = boxes[plausible], scores[plausible], best[plausible]
-            return self._second_stage(image, "full", names, boxes, scores, best)
-        accepted = passes.rule.accepts(chances, heights, crowded=True)
-        return Decision("full", names, boxes, scores, None, None, chances, accepted)
+        found = [self._center.candidates_batch(images, scale) for scale in scales]
+        decisions: dict[int, Decision] = {}
+        doubtful: dict[int, _Doubtful] = {}
+        for i, image in enumerate(images):
+            boxes, scores = cluster([candidates[i] for candidates in found])
+            if large:  # its passes differ from those that the calibration was fitted on
+                kept = slice(MAX_CROPS)
+                doubtful[i] = _Doubtful(image, "full", names, boxes[kept], scores[kept])
+                continue
+            heights = boxes[:, 3] - boxes[:, 1]
+            calibration = self._calibrations[passes.calibration]
+            chances = calibration.probabilities(log_odds(scores.mean(axis=1))[:, None], heights)
+            plausible = chances >= PLAUSIBLE
+            if np.count_nonzero(plausible) <= passes.few:
+                some = boxes[plausible], scores[plausible]
+                doubtful[i] = _Doubtful(image, "full", names, *some)
+            else:
+                accepted = passes.rule.accepts(chances, heights, crowded=True)
+                decisions[i] = Decision("full", names, boxes, scores, None, None, chances, accepted)
+        decided = self._second_stage(list(doubtful.values()), "full")
+        decisions.update(zip(doubtful, decided, strict=True))
+        return [decisions[i] for i in range(len(images))]
 
-    def _second_stage(
-        self,
-        image: Pixels,
-        stage: str,
-        names: tuple[str, ...],
-        boxes: Floats,
-        scores: Floats,
-        best: Floats,
-    ) -> Decision:
-        """Score candidates again on crops, and decide.
+    def _second_stage(self, doubtful: Sequence[_Doubtful], stage: str) -> list[Decision]:
+        """Score candidates of several images again on crops, and decide."""
+        found = [each for each in doubtful if len(each.boxes)]
+        if found:
+            with timed("verify"):
+                rescored = rescore_batch(self._crops, [(each.image, each.boxes) for each in found])
+            scored = iter(rescored)
+        return [
+            self._accept(each, stage, next(scored)) if len(each.boxes) else _no_faces(each)
+            for each in doubtful
+        ]
 
-        Args:
-            image: H×W×3 uint8.
-            stage: name of the stage.
-            names: of the passes.
-            boxes: float64, shape (N, 4).
-            scores: float64, shape (N, P).
-            best: CenterFace's best score, shape (N,).
-        """
-        if not len(boxes):
-            return _no_faces(stage, names, boxes, scores)
-        with timed("verify"):
-            rescored = rescore(self._crops, image, boxes)
+    def _accept(self, each: _Doubtful, stage: str, rescored: Rescored) -> Decision:
+        """Decide one image's candidates by their scores on crops."""
         person = rescored.person_logits(self._head)
+        best = each.scores.max(axis=1, initial=0.0)
         columns = crop_columns(best, rescored.scores, person)
-        heights = boxes[:, 3] - boxes[:, 1]
+        heights = each.boxes[:, 3] - each.boxes[:, 1]
         chances = self._calibrations["crops"].probabilities(columns, heights)
         accepted = self.passes.rule.accepts(chances, heights, crowded=False)
-        averaged = averaged_boxes(boxes, rescored)
-        return Decision(stage, names, averaged, scores, rescored, person, chances, accepted)
+        averaged = averaged_boxes(each.boxes, rescored)
+        return Decision(
+            stage, each.passes, averaged, each.scores, rescored, person, chances, accepted
+        )
 
     def _detections(self, image: Pixels, decision: Decision) -> list[Detection]:
         return with_chin(decision.faces, image).detections(self.name)
 
 
-def _no_faces(stage: str, names: tuple[str, ...], boxes: Floats, scores: Floats) -> Decision:
+def _is_large(image: Pixels) -> bool:
+    height, width = image.shape[:2]
+    return bool(height * width >= LARGE)
+
+
+def _no_faces(each: _Doubtful) -> Decision:
     """The decision on an image without candidates."""
-    return Decision(stage, names, boxes, scores, None, None, np.zeros(0), np.zeros(0, bool))
+    return Decision(
+        each.stage, each.passes, each.boxes, each.scores, None, None, np.zeros(0), np.zeros(0, bool)
+    )
 
 
 MAX_CROPS = 4000

@@ -31,6 +31,10 @@ class Network(Protocol):
         """The outputs, in the order in which they were named, for N×3×H×W float32."""
         ...
 
+    def run_images(self, images: Pixels) -> list[Maps]:
+        """The same for N images, N×H×W×3 uint8, RGB, whose values are the network's input."""
+        ...
+
 
 class OnnxNetwork:
     """A network in ONNX Runtime, on the processor.
@@ -63,6 +67,10 @@ class OnnxNetwork:
         """
         made = self._session.run(self._outputs, {self._input: inputs})
         return [checked(values, self._name) for values in made]
+
+    def run_images(self, images: Pixels) -> list[Maps]:
+        """See `Network.run_images`."""
+        return self.run(rgb_batch(images))
 
 
 class NetworkDetector(PassDetector):

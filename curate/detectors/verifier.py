@@ -19,7 +19,7 @@ import numpy.typing as npt
 from curate.core.protocols import Pixels
 from curate.detectors.candidates import Candidates, Floats, overlap
 from curate.detectors.centerface import decode_batch
-from curate.detectors.network import Maps, Network, rgb_batch
+from curate.detectors.network import Maps, Network
 from curate.detectors.passes import Square, square
 from curate.detectors.weights import packaged
 
@@ -38,6 +38,8 @@ SAME_IOU = 0.3
 MIN_SCORE = 0.01
 """Boxes in a crop with a lower score are ignored."""
 BATCH = 16
+"""Crops that are scored together; more no longer fit in a processor's cache."""
+BATCH_ON_CUDA = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,30 +79,46 @@ class Rescored:
 
 
 def rescore(network: Network, image: Pixels, boxes: Floats) -> Rescored:
+    """Score candidates of one image again; see `rescore_batch`."""
+    return rescore_batch(network, [(image, boxes)])[0]
+
+
+def rescore_batch(network: Network, candidates: Sequence[tuple[Pixels, Floats]]) -> list[Rescored]:
     """Score candidates again, each on two crops.
 
     Args:
         network: CenterFace with the outputs `centerface.OUTPUTS` and `centerface.FEATURES`.
-        image: H×W×3 uint8.
-        boxes: float64, shape (N, 4), ``xyxy``, pixels of the image, not empty.
+        candidates: for each image its pixels, H×W×3 uint8, and float64 boxes, shape (N, 4),
+            ``xyxy``, pixels of the image.
+
+    Returns:
+        One result per image, in order.
     """
+    boxes = np.concatenate([some for _, some in candidates]).reshape(-1, 4)
+    images = [image for image, some in candidates for _ in some]
     found_boxes = np.stack([boxes, boxes])
     found_scores = np.zeros((2, len(boxes)))
     features: list[Features] = []
-    for start in range(0, len(boxes), BATCH):
-        part = range(start, min(start + BATCH, len(boxes)))
+    size = BATCH_ON_CUDA if network.batches else BATCH
+    for start in range(0, len(boxes), size):
+        part = range(start, min(start + size, len(boxes)))
         pooled: list[Features] = []
         for which, (context, mirrored) in enumerate(CROPS):
-            squares = [square(image, boxes[i], context, SIDE) for i in part]
+            squares = [square(images[i], boxes[i], context, SIDE) for i in part]
             pixels = np.stack([each.pixels for each in squares])
-            maps = network.run(rgb_batch(pixels[:, :, ::-1] if mirrored else pixels))
+            maps = network.run_images(pixels[:, :, ::-1] if mirrored else pixels)
             for i, box, score in _best(maps, boxes[start:], squares, mirrored):
                 found_boxes[which, start + i] = box
                 found_scores[which, start + i] = score
             pooled += [pool(values) for values in maps[3:]]
         features.append(np.concatenate(pooled, axis=1))
     empty = np.empty((0, 0), dtype=np.float32)
-    return Rescored(found_boxes, found_scores, np.concatenate(features) if features else empty)
+    together = np.concatenate(features) if features else empty
+    ends = np.cumsum([len(some) for _, some in candidates])
+    return [
+        Rescored(found_boxes[:, start:end], found_scores[:, start:end], together[start:end])
+        for start, end in zip((0, *ends), ends, strict=False)
+    ]
 
 
 def _best(

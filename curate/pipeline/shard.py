@@ -33,7 +33,8 @@ from curate.storage.atomic import create_bytes
 PART = "part.parquet"
 TALLY = "tally.json"
 MODELS = "models.json"
-_BATCH_ON_CUDA = 16
+_BATCH_ON_CUDA = 32
+_BATCH_PIXELS = 32 << 20  # decoded at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +72,38 @@ def detect_images(
 
     Images that are unchanged in the earlier output are neither decoded nor detected.
     """
-    barred = shard.withhold
-    reads = [_read(record, barred.get(record.id), source, tools, earlier) for record in records]
-    faces = _detect({r.record.id: r.picture for r in reads if r.picture is not None}, tools)
-    for read in reads:
-        found = faces.get(read.record.id)
-        if read.trouble is not None or found is None:
-            yield read
-        elif isinstance(found, WithheldError):
-            yield replace(read, trouble=found)
-        else:
-            yield replace(read, faces=found)
+    for reads in _read_batches(records, shard, source, tools, earlier):
+        faces = _detect({r.record.id: r.picture for r in reads if r.picture is not None}, tools)
+        for read in reads:
+            found = faces.get(read.record.id)
+            if read.trouble is not None or found is None:
+                yield read
+            elif isinstance(found, WithheldError):
+                yield replace(read, trouble=found)
+            else:
+                yield replace(read, faces=found)
+
+
+def _read_batches(
+    records: Sequence[ImageRecord],
+    shard: Shard,
+    source: Source,
+    tools: Tools,
+    earlier: EarlierOutput | None,
+) -> Iterator[list[DetectedImage]]:
+    """Read images, in batches whose pixels fit in memory."""
+    reads: list[DetectedImage] = []
+    pixels = 0
+    for record in records:
+        read = _read(record, shard.withhold.get(record.id), source, tools, earlier)
+        reads.append(read)
+        if read.picture is not None:
+            pixels += sum(frame.shape[0] * frame.shape[1] for frame in read.picture.frames)
+        if pixels >= _BATCH_PIXELS:
+            yield reads
+            reads, pixels = [], 0
+    if reads:
+        yield reads
 
 
 def iter_batches(shard: Shard, device: str) -> Iterator[tuple[int, Sequence[ImageRecord]]]:

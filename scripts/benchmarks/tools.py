@@ -62,6 +62,7 @@ class Curate:
     environment: Environment
     workers: int = WORKERS
     revision: str = ""
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -94,8 +95,8 @@ class Curate:
             out = Path(folder) / "out"
             command = [
                 self.environment.program("curate"), "blur", str(source), str(out),
-                "--profile", self.profile, "--workers", str(self.workers), "--device", "cpu",
-                "--quiet",
+                "--profile", self.profile, "--workers", str(self.workers), "--device",
+                self.device, "--quiet",
             ]  # fmt: skip
             yield measure(command, accept=(0, _WITHHELD)), out
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from curate.core.errors import WithheldError
+from curate.core.protocols import Pixels
 from curate.detectors import DetectorOptions
 from curate.detectors.candidates import Candidates
 from curate.detectors.centerface import (
@@ -65,6 +66,9 @@ class Broken:
     def run(self, inputs: Maps) -> list[Maps]:
         nan = np.full((1, 2, inputs.shape[2] // 4, inputs.shape[3] // 4), np.nan, np.float32)
         return [checked(nan, "CenterFace")]
+
+    def run_images(self, images: Pixels) -> list[Maps]:
+        return self.run(rgb_batch(images))
 
 
 def test_a_broken_network_is_never_an_image_without_faces() -> None:

