@@ -13,8 +13,10 @@ import click
 from curate.cli.interrupt import stop_on_interrupt
 from curate.cli.options import (
     BINS,
+    DROP_KEYS,
     GROUPS,
     HTML,
+    INCLUDE,
     JSON,
     LAYOUT,
     PATH,
@@ -176,6 +178,8 @@ _OPTIONS = (
         is_flag=True,
         help="Write images although SOURCE is not the OUT of `curate blur`; faces stay visible.",
     ),
+    INCLUDE,
+    DROP_KEYS,
     SEED,
     WORKERS,
     SHARD_SIZE,
@@ -205,8 +209,9 @@ def command(ctx: click.Context, /, source: str | None, **options: Any) -> None:
 
     SOURCE is the OUT of `curate blur` or of an earlier `curate balance`, a dataset, or a
     table; it is only read. OUT gets data/, in SOURCE's layout with matching annotations,
-    and manifest/, with a row per record: kept, removed (and why), or added (and from
-    which); for weights, manifest/weights.parquet. The report has audits before and after,
+    files beside the images as by `curate blur` (--include and --drop-keys that wrote SOURCE
+    hold here too), and manifest/, with a row per record: kept, removed (and why), or added
+    (and from which); for weights, manifest/weights.parquet. The report has audits before and after,
     what was removed and added, and bias amplification. Run the same command again to
     continue after an interruption. --groups also takes COCO JSON with attributes in its
     annotations.
@@ -288,6 +293,7 @@ def read_options(options: Mapping[str, Any]) -> tuple[BalanceOptions, BalanceInp
     from curate.balance.correct.options import AUGMENTING, BalanceInputs, BalanceOptions
     from curate.balance.correct.transforms import PRESETS
     from curate.balance.groups import parse_bins
+    from curate.layouts.sidecars.content import parse_drop_keys
 
     label, within, minimum = options["label"], options["within"], options["min_per_label"]
     if label is not None and within is not None and label != within:
@@ -305,6 +311,7 @@ def read_options(options: Mapping[str, Any]) -> tuple[BalanceOptions, BalanceInp
     bins = [parse_bins(text) for text in options["bins"]]
     if len(dict(bins)) < len(bins):
         raise UsageError("--bins is given twice for the same column")
+    drop_keys = options["drop_keys"]
     same = ("strategy", "tolerance", "max_copies", "positive", "per", "separator", "seed")
     balancing = BalanceOptions(
         **{name: options[name] for name in (*same, "by", "shard_size")},
@@ -317,6 +324,8 @@ def read_options(options: Mapping[str, Any]) -> tuple[BalanceOptions, BalanceInp
         splits=tuple(dict.fromkeys(options["splits"])),
         bins=dict(bins),
         writes_images=not options["list_only"],
+        include=tuple(options["include"]),
+        drop_keys=None if drop_keys is None else tuple(parse_drop_keys(drop_keys.split(","))),
     )
     inputs = BalanceInputs(
         groups=options["groups"],

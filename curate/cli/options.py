@@ -299,6 +299,21 @@ _DETECTION: Sequence[Decorator] = (
     ),
 )
 
+INCLUDE = click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Copy files beside the images whose path or name matches, as they are and unread, "
+    "such as '*.txt'; can be repeated.",
+)
+DROP_KEYS = click.option(
+    "--drop-keys",
+    metavar="KEYS",
+    help="Keys to drop from annotations, and kinds of keys: exif, gps, embeddings, landmarks, "
+    "urls, hashes, names, text; none to keep all; key:NAME for a key named like a kind. "
+    "[default: embeddings,exif]",
+)
+
 _OBFUSCATION: Sequence[Decorator] = (
     click.option("--method", metavar="NAME", help="Obfuscation method. [default: diffuse]"),
     click.option(
@@ -336,20 +351,8 @@ _OBFUSCATION: Sequence[Decorator] = (
         help="Metadata to keep, separated by commas: camera, copyright, datetime, description, "
         "exposure, gps, resolution. [default: none]",
     ),
-    click.option(
-        "--include",
-        multiple=True,
-        metavar="PATTERN",
-        help="Copy files beside the images whose path or name matches, as they are and unread, "
-        "such as '*.txt'; can be repeated.",
-    ),
-    click.option(
-        "--drop-keys",
-        metavar="KEYS",
-        help="Keys to drop from annotations, and kinds of keys: exif, gps, embeddings, landmarks, "
-        "urls, hashes, names, text; none to keep all; key:NAME for a key named like a kind. "
-        "[default: embeddings,exif]",
-    ),
+    INCLUDE,
+    DROP_KEYS,
 )
 
 

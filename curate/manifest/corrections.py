@@ -228,6 +228,12 @@ def _check(facts: dict[str, Any], path: Path) -> None:
     for name in ("report", "files"):
         if not isinstance(facts.get(name), dict):
             raise ManifestError(f"{path}: {name} is missing or of another type")
+    content = facts.get("content")  # absent in manifests of earlier releases
+    if "content" in facts and not (
+        isinstance(content, dict)
+        and all(isinstance(content.get(key), dict) for key in ("found", "dropped"))
+    ):
+        raise ManifestError(f"{path}: content is not an object with found and dropped")
     for name, keys in _SHAPE.items():
         inner = facts.get(name)
         for key, kind in keys.items():

@@ -90,17 +90,6 @@ def describe_notes(manifest: Path) -> str | None:
     return f"{count:,} files may still name removed images, such as {first!r}" if count else None
 
 
-def describe_left_out(manifest: Path) -> str | None:
-    """Describe in one line which files `curate balance` has not copied, or None.
-
-    Files of removed images are not counted.
-    """
-    count, first = _count(manifest, lambda line: line.get("reason") not in (None, REMOVED))
-    if not count:
-        return None
-    return f"{count:,} files left out, such as {first!r} (see manifest/{OTHERS})."
-
-
 def _count(manifest: Path, is_counted: Callable[[Mapping[str, Any]], bool]) -> tuple[int, str]:
     """Return the number of files of which a line of ``others.jsonl`` holds, and the first."""
     count, first = 0, ""

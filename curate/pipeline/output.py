@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
@@ -85,29 +85,12 @@ class Summary(Printable):
             lines.append(f"  withheld {count:,}: {code}")
         if self.withheld:
             lines.append(f"  each with its reason: curate manifest show {self.out} --withheld")
-        lines += self._describe_others()
+        lines += describe_others(self.others, self.left_out, self.hints, self.content, store.RUN)
         if self.images_now:
             rate = self.images_now / max(self.seconds, 1e-9)
             lines.append(f"{self.seconds:,.1f} s, {rate:,.1f} images/s.")
         lines.append(f"Next: curate verify {self.out}")
         return join_lines(lines)
-
-    def _describe_others(self) -> Iterator[str]:
-        """What became of the other files, and what the annotations contain."""
-        others = self.others
-        if others["carried"] or others["left_out"]:
-            yield (
-                f"Other files: {others['carried']:,} copied, {others['left_out']:,} left out "
-                "(see manifest/others.jsonl)."
-            )
-        if others["included"]:
-            yield f"  copied as they are, unread, with --include: {others['included']:,}"
-        if self.left_out:
-            more = others["left_out"] - len(self.left_out)
-            rest = [f"and {more:,} more"] if more else []
-            yield f"  left out: {', '.join([*self.left_out, *rest])}"
-        yield from (f"  {hint}" for hint in self.hints)
-        yield from describe_content(self.content)
 
     def to_frame(self) -> pd.DataFrame:
         """The manifest's records as a table, a row per image; needs memory for all of them."""
@@ -197,7 +180,8 @@ def summarize(
         images_now: images processed in this attempt.
         already_done: whether the output was finished before.
     """
-    left_out, hints = _find_left_out(out / store.MANIFEST)
+    listed = iter_others(out / store.MANIFEST)
+    left_out, hints = find_left_out((each.path, each.reason) for each in listed)
     return Summary(
         out=str(out),
         **run["counts"],
@@ -218,18 +202,24 @@ _NAMED = 10
 _SHOWN_KEYS = 6
 
 
-def _find_left_out(manifest: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The first files that were left out, and hints on those that users often want."""
+def find_left_out(
+    files: Iterable[tuple[str, str | None]],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The first files that were left out, and hints on those that users often want.
+
+    Args:
+        files: path of each file, and the reason why it was left out, or None.
+    """
     names: list[str] = []
     often: dict[tuple[str, str], tuple[int, str]] = {}
-    for other in iter_others(manifest):
-        if other.is_there:
+    for path, reason in files:
+        if reason is None:
             continue
         if len(names) < _NAMED:
-            names.append(other.path)
-        if other.reason in WANTED:
-            key = (str(other.reason), PurePosixPath(other.path).suffix)
-            count, first = often.get(key, (0, other.path))
+            names.append(path)
+        if reason in WANTED:
+            key = (reason, PurePosixPath(path).suffix)
+            count, first = often.get(key, (0, path))
             often[key] = (count + 1, first)
     hints = (
         f"{count:,} × {reason}, such as {first}: --include '*{suffix}' copies such files unread"
@@ -238,13 +228,45 @@ def _find_left_out(manifest: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(names), tuple(hints)
 
 
-def describe_content(content: Mapping[str, Any]) -> Iterator[str]:
+def describe_others(
+    counts: Mapping[str, int],
+    left_out: Sequence[str],
+    hints: Sequence[str],
+    content: Mapping[str, Any],
+    facts: str,
+) -> Iterator[str]:
+    """What became of files that are not images, and what the annotations contain.
+
+    Args:
+        counts: files by outcome; ``included`` are among ``carried`` and ``edited``.
+        left_out: the first files that were left out.
+        hints: what can be done about them, one line each.
+        content: what annotations contain, as in ``run.json``.
+        facts: name of the file of the manifest that has it.
+    """
+    edited = f"{counts['edited']:,} edited, " if counts.get("edited") else ""
+    if counts["carried"] or counts["left_out"] or edited:
+        yield (
+            f"Other files: {counts['carried']:,} copied, {edited}{counts['left_out']:,} left out "
+            "(see manifest/others.jsonl)."
+        )
+    if counts["included"]:
+        yield f"  copied as they are, unread, with --include: {counts['included']:,}"
+    if left_out:
+        more = counts["left_out"] - len(left_out)
+        rest = [f"and {more:,} more"] if more > 0 else []
+        yield f"  left out: {', '.join([*left_out, *rest])}"
+    yield from (f"  {hint}" for hint in hints)
+    yield from describe_content(content, facts)
+
+
+def describe_content(content: Mapping[str, Any], facts: str = store.RUN) -> Iterator[str]:
     """What annotations contain that can identify people, by kind and key over all files."""
     report = Content()
     report.merge(content)
     kinds = report.kinds()
     if kinds:
-        yield "The annotations contain (by file in manifest/run.json):"
+        yield f"The annotations contain (by file in manifest/{facts}):"
     for kind, keys in kinds.items():
         yield f"  {kind}: {_list_keys(Counter(keys))}"
     dropped: Counter[str] = Counter()

@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 from curate.core.errors import DataError, SourceChangedError, WithheldError
-from curate.core.protocols import ContainerSource, SidecarFile, SidecarSource, Source, iter_sidecars
-from curate.layouts import open_source
+from curate.core.protocols import SidecarFile, SidecarSource, Source, iter_sidecars
 from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
+from curate.layouts.editing.changes import SAME, Editor, EditResult, Outcome
 from curate.layouts.encodings import as_utf8
 from curate.layouts.files import find_image
-from curate.layouts.sidecars import EXCESS, NullTarget
-from curate.layouts.sidecars.content import Content
+from curate.layouts.sidecars import NullTarget
+from curate.layouts.sidecars.content import DROPPED_KINDS, Content
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import store
-from curate.manifest.files import DATA
-from curate.manifest.others import iter_others
+from curate.manifest.others import REMOVED
 from curate.pipeline.workspace import Workspace
 from curate.recipe import Recipe
 from curate.storage.index import NameIndex
@@ -69,16 +69,18 @@ class ImageNames:
 
     Args:
         source: the dataset.
+        added: ids of images that its output has in addition.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, added: Iterable[str] = ()) -> None:
         self._source = source
+        self._added = added
 
     @cached_property
     def _names(self) -> NameIndex:
         names = NameIndex()
-        for record in self._source.records():
-            path = PurePosixPath(record.id)
+        ids = (record.id for record in self._source.records())
+        for path in map(PurePosixPath, chain(ids, self._added)):
             names.add("name", path.name)
             names.add("name", path.stem)
             names.add("stem", str(path.with_suffix("")))
@@ -93,9 +95,24 @@ class ImageNames:
         return self._names.get("stem", str(path.with_suffix(""))) is not None
 
 
-def make_limits(recipe: Recipe, names: ImageNames) -> Limits:
-    """Return the limits of a recipe."""
-    return Limits(recipe.drop_keys, recipe.include, names.has_name)
+class Choices(Protocol):
+    """What of the files beside the images is kept: a recipe, or the options of a correction."""
+
+    @property
+    def drop_keys(self) -> Sequence[str] | None:
+        """Kinds of content, and keys, that are dropped from annotations; None for the default."""
+        ...
+
+    @property
+    def include(self) -> Sequence[str]:
+        """Patterns of files that are copied unread."""
+        ...
+
+
+def make_limits(choices: Choices, names: ImageNames) -> Limits:
+    """Return the limits of a recipe, or of the options of a correction."""
+    drop_keys = DROPPED_KINDS if choices.drop_keys is None else choices.drop_keys
+    return Limits(drop_keys, choices.include, names.has_name)
 
 
 def rewrite_sidecars(workspace: Workspace, source: Source, recipe: Recipe) -> Sidecars:
@@ -110,151 +127,196 @@ def rewrite_sidecars(workspace: Workspace, source: Source, recipe: Recipe) -> Si
     folder.mkdir(parents=True, exist_ok=True)
     names = ImageNames(source)
     limits = make_limits(recipe, names)
-    failed: list[tuple[str, str]] = []
     with listing.open("w", encoding="utf-8") as file:
-        for other in iter_sidecars(source):
-            line = _write(source, other, folder, limits, names)
+        for line in SidecarWriter(source, folder, limits, names).write_all():
             file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
-            if other.is_needed and "reason" in line:
-                reason = str(line["reason"])
-                named = reason.startswith(other.uri)
-                failed.append((other.uri, reason if named else f"{other.uri}: {reason}"))
-                if len(failed) == _SHOWN:
-                    break
-    if failed:
-        raise DataError(
-            "annotations cannot be written again from their content "
-            f"({'; '.join(reason for _, reason in failed)}); fix or remove them, or copy them "
-            f"unread with --include {failed[0][0]!r}"
-        )
     return Sidecars(folder, listing, limits.content)
 
 
-def _write(
-    source: Source, other: SidecarFile, folder: Path, limits: Limits, names: ImageNames
-) -> dict[str, Any]:
-    """Write one file, if it is to be written; returns its line."""
-    line: dict[str, Any] = {"path": other.uri, "carried": False}
-    is_included = limits.includes(other.uri) and "UTF-8" not in other.reason
-    if not isinstance(source, SidecarSource) or not (is_included or other.format):
-        return line | {"reason": _reason_of(other, names)}
-    target = folder / other.path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        if is_included:
-            _copy(source, other, target)
-        else:
-            _rewrite(source, other, target, limits)
-    except SourceChangedError:
-        raise
-    except (WithheldError, DataError) as error:
-        target.unlink(missing_ok=True)
-        detail = error.detail if isinstance(error, WithheldError) else str(error)
-        unread = "it cannot be read: " if isinstance(error, WithheldError) else ""
-        return line | {"reason": f"{unread}{detail}"}
-    included = {"included": True} if is_included else {}
-    digest = {"sha256": store.digest_file(target), "bytes": target.stat().st_size}
-    return line | {"carried": True} | included | digest
+class SidecarWriter:
+    """Writer of the files beside the images of a dataset, and of the lines that list them.
 
+    Annotations are written again from their parsed values, after they were edited.
 
-def _copy(source: SidecarSource, other: SidecarFile, target: Path) -> None:
-    with source.open_sidecar(other) as file, target.open("wb") as copy:
-        shutil.copyfileobj(file, copy)
-    with target.open("rb") as file:
-        if reason := find_image(str(other.path), file.read(_HEAD)):
-            raise DataError(reason)
+    Args:
+        source: the dataset.
+        folder: folder for the written files.
+        limits: limits on the values, which count what the files contain.
+        names: names of the images.
+        editor: edits of the annotations, or None.
+    """
 
+    def __init__(
+        self,
+        source: Source,
+        folder: Path,
+        limits: Limits,
+        names: ImageNames,
+        editor: Editor | None = None,
+    ) -> None:
+        self._source = source
+        self._folder = folder
+        self._limits = limits
+        self._names = names
+        self._editor = editor
 
-def _rewrite(source: SidecarSource, other: SidecarFile, target: Path, limits: Limits) -> None:
-    """Rewrite a file from a copy, which SOURCE can no longer change."""
-    original = target.with_name(f"{target.name}.original"[-255:])
-    try:
-        with source.open_sidecar(other) as file, original.open("wb") as copy:
+    def write_all(self) -> Iterator[dict[str, Any]]:
+        """Write all files; yields a line for each, sorted by path.
+
+        Raises:
+            DataError: if annotation files cannot be parsed; names the first ones.
+        """
+        failures = SidecarFailures()
+        for other in iter_sidecars(self._source):
+            line = self._write(other)
+            if line.get("reason") != REMOVED:
+                failures.add(other, line.get("reason"))
+            yield line
+        failures.report()
+
+    def write_new(self) -> Iterator[dict[str, Any]]:
+        """Write the files of generated images; yields a line for each."""
+        assert self._editor is not None  # noqa: S101 - without one, no image is generated
+        for new in self._editor.iter_new():
+            other = SidecarFile(PurePosixPath(new.path), new.path, True, format=new.format)
+            is_included = self._limits.includes(new.origin)
+            line = {"path": new.path, "carried": False, "edited": True}
+
+            def fetch(original: Path, data: bytes = new.data) -> None:
+                original.write_bytes(data)
+
+            yield self._finish(other, line, fetch, is_included, is_tried=True)
+
+    def _write(self, other: SidecarFile) -> dict[str, Any]:
+        """Write one file, if it is to be written; returns its line."""
+        line: dict[str, Any] = {"path": other.uri, "carried": False}
+        is_included = self._limits.includes(other.uri) and "UTF-8" not in other.reason
+        if not (is_included or other.format or (self._editor and other.copied)):
+            return line | {"reason": self._reason_of(other)}
+        edited = self._folder.with_name(f"{self._folder.name}.edited")
+        try:
+            result = self._edit(other, edited)
+            if result.outcome is Outcome.DROPPED:
+                return line | {"reason": REMOVED}
+            if not (is_included or other.format or result.format):
+                return line | {"reason": self._reason_of(other)}
+            is_edited = result.outcome is Outcome.EDITED
+            if self._editor is not None:
+                line["edited"] = is_edited
+            line["carried"] = not is_edited
+
+            def fetch(original: Path) -> None:
+                if is_edited:
+                    edited.replace(original)
+                else:
+                    self._copy(other, original)
+
+            known = replace(other, format=other.format or result.format)
+            line = self._finish(known, line, fetch, is_included, is_tried=not other.format)
+        finally:
+            edited.unlink(missing_ok=True)
+        return line | ({"note": result.note} if result.note and "sha256" in line else {})
+
+    def _edit(self, other: SidecarFile, edited: Path) -> EditResult:
+        if self._editor is None:
+            return SAME
+        with edited.open("w+b") as file:
+            return self._editor.edit(other, file)
+
+    def _copy(self, other: SidecarFile, target: Path) -> None:
+        """Copy a file, which SOURCE can no longer change then."""
+        source = cast(SidecarSource, self._source)
+        with source.open_sidecar(other) as file, target.open("wb") as copy:
             shutil.copyfileobj(file, copy)
+
+    def _finish(
+        self,
+        other: SidecarFile,
+        line: dict[str, Any],
+        fetch: Callable[[Path], None],
+        is_included: bool,
+        is_tried: bool,
+    ) -> dict[str, Any]:
+        """Write a file from a copy; returns its line, with the reason if it cannot be written."""
+        target = self._folder / other.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        original = self._folder.with_name(f"{self._folder.name}.original")
+        try:
+            fetch(original)
+            if is_included:
+                _check_unread(other, original)
+            if is_included or not other.format:
+                original.replace(target)
+            else:
+                self._rewrite(other, original, target, is_tried)
+        except SourceChangedError:
+            raise
+        except (WithheldError, DataError) as error:
+            target.unlink(missing_ok=True)
+            detail = error.detail if isinstance(error, WithheldError) else str(error)
+            unread = "it cannot be read: " if isinstance(error, WithheldError) else ""
+            return {"path": line["path"], "carried": False, "reason": f"{unread}{detail}"}
+        finally:
+            original.unlink(missing_ok=True)
+        included = {"included": True} if is_included else {}
+        digest = {"sha256": store.digest_file(target), "bytes": target.stat().st_size}
+        return line | included | digest
+
+    def _rewrite(self, other: SidecarFile, original: Path, target: Path, is_tried: bool) -> None:
+        """Write a file again; after a trial, if it may fail when values were counted already."""
+        source, limits = cast(SidecarSource, self._source), self._limits
         with original.open("rb") as file:
             if reason := describe_pointer(file.read(POINTER_BYTES)):
                 raise WithheldError("pointer", reason)
+        if is_tried:
+            with as_utf8(original.open("rb"), other.uri) as file:
+                trial = Limits(tuple(limits.drop_keys), limits.include, limits.is_image)
+                source.rewrite_sidecar(other, file, cast(BinaryIO, NullTarget()), trial)
         limits.open(other.uri)
         with as_utf8(original.open("rb"), other.uri) as file, target.open("w+b") as written:
             source.rewrite_sidecar(other, file, written, limits)
-    finally:
-        original.unlink(missing_ok=True)
+
+    def _reason_of(self, other: SidecarFile) -> str:
+        suffix, names = other.path.suffix.lower(), self._names
+        if "UTF-8" in other.reason:
+            return other.reason
+        if suffix in _CAPTIONS and (names.has_stem(other.path) or names.has_name(other.path.stem)):
+            return CAPTION
+        if suffix in _TABLES:
+            return TABLE
+        return ANNOTATIONS if suffix in _ANNOTATIONS else other.reason
 
 
-def _reason_of(other: SidecarFile, names: ImageNames) -> str:
-    suffix = other.path.suffix.lower()
-    if "UTF-8" in other.reason:
-        return other.reason
-    if suffix in _CAPTIONS and (names.has_stem(other.path) or names.has_name(other.path.stem)):
-        return CAPTION
-    if suffix in _TABLES:
-        return TABLE
-    return ANNOTATIONS if suffix in _ANNOTATIONS else other.reason
+class SidecarFailures:
+    """Annotation files that the layout needs and that cannot be written again."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[str, str]] = []
+
+    def add(self, other: SidecarFile, reason: str | None) -> None:
+        """Add a file, if it is needed and has a reason.
+
+        Raises:
+            DataError: if there are many already.
+        """
+        if reason is None or not other.is_needed:
+            return
+        is_named = reason.startswith(other.uri)
+        self._found.append((other.uri, reason if is_named else f"{other.uri}: {reason}"))
+        if len(self._found) == _SHOWN:
+            self.report()
+
+    def report(self) -> None:
+        """Raise `DataError` if there is any."""
+        if self._found:
+            raise DataError(
+                "annotations cannot be written again from their content "
+                f"({'; '.join(reason for _, reason in self._found)}); fix or remove them, or copy "
+                f"them unread with --include {self._found[0][0]!r}"
+            )
 
 
-def inspect_output(
-    out: Path | str, manifest: Path, layout: str, limits: Limits
-) -> Iterator[tuple[str, str]]:
-    """Check the annotations of an output as `inspect_sidecars` and `inspect_containers` do.
-
-    Args:
-        out: the output folder, or its URI.
-        manifest: its manifest.
-        layout: its layout.
-        limits: limits on the values, which count what the files contain.
-    """
-    source = open_source(f"{out}/{DATA}", layout, "OUT")
-    listed = iter_others(manifest)
-    paths = (other.path for other in listed if other.carried and not other.included)
-    yield from inspect_sidecars(source, paths, limits)
-    yield from inspect_containers(source, limits)
-
-
-def inspect_sidecars(
-    source: Source, paths: Iterable[str], limits: Limits
-) -> Iterator[tuple[str, str]]:
-    """Parse annotation files again without writing them.
-
-    Args:
-        source: dataset of the files.
-        paths: their paths, sorted by bytes.
-        limits: limits on the values, which count what the files contain.
-
-    Yields:
-        Path and reason of each file that is not what `rewrite_sidecars` writes.
-    """
-    others = iter_sidecars(source)
-    other = next(others, None)
-    for path in paths:
-        while other is not None and other.uri.encode() < path.encode():
-            other = next(others, None)
-        if other is None or other.uri != path or not isinstance(source, SidecarSource):
-            if source.find(path) is not None:
-                yield path, "it is an image"
-            continue  # missing, which is another problem
-        if not other.format:
-            yield path, f"it is not an annotation of {source.layout}"
-        elif reason := _inspect(source, other, limits):
-            yield path, reason
-
-
-def _inspect(source: SidecarSource, other: SidecarFile, limits: Limits) -> str | None:
-    limits.open(other.uri)
-    before = limits.content.count_dropped()
-    try:
-        with source.open_sidecar(other) as file:
-            source.rewrite_sidecar(other, file, cast(BinaryIO, NullTarget()), limits)
-    except (DataError, WithheldError) as error:
-        return f"it cannot be parsed: {error}"
-    return EXCESS if limits.content.count_dropped() > before else None
-
-
-def inspect_containers(source: Source, limits: Limits) -> Iterator[tuple[str, str]]:
-    """Check the other contents of containers as `inspect_sidecars` does."""
-    if not isinstance(source, ContainerSource):
-        return
-    for container in source.containers():
-        own = Limits(tuple(limits.drop_keys), limits.include)
-        for detail in source.inspect(container, own):
-            yield container, detail
-        limits.content.merge(own.content.to_dict())
+def _check_unread(other: SidecarFile, copy: Path) -> None:
+    with copy.open("rb") as file:
+        if reason := find_image(str(other.path), file.read(_HEAD)):
+            raise DataError(reason)

@@ -36,9 +36,9 @@ from curate.manifest.files import Problem
 from curate.manifest.review import check_review
 from curate.pipeline.compare import Comparison, compare
 from curate.pipeline.environment import run_job
+from curate.pipeline.inspection import inspect_output
 from curate.pipeline.output_images import open_outputs
 from curate.pipeline.session import Session, Step, count_workers
-from curate.pipeline.sidecars import inspect_output
 from curate.pipeline.tools import codec_options, margin_of, open_obfuscator
 from curate.recipe import Recipe
 

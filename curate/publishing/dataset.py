@@ -20,8 +20,8 @@ from curate.layouts.sidecars.values import Limits
 from curate.manifest import corrections, store
 from curate.manifest.files import DATA, MANIFEST, stays_inside
 from curate.manifest.publish import MIN_CELL, RECORDS, publish_manifest, suppress
+from curate.pipeline.inspection import inspect_containers, inspect_sidecars
 from curate.pipeline.output_images import open_outputs
-from curate.pipeline.sidecars import inspect_containers, inspect_sidecars
 from curate.storage.regular import open_regular
 
 PUBLIC_VERSION = 1
@@ -160,10 +160,10 @@ class Dataset:
 def load_content(dataset: Dataset) -> tuple[Content, int]:
     """What the annotations of an output contain, and the number of files copied unread.
 
-    The manifest of a run has it; the annotations of a correction are parsed again.
+    The manifest has it; annotations of a correction by an earlier release are parsed again.
     """
     limits = Limits(())
-    if not dataset.is_correction:
+    if not dataset.is_correction or "content" in dataset.facts:
         found = dataset.facts.get("content", {}).get("found", {})
         limits.content.merge({"found": found, "dropped": {}})
         return limits.content, dataset.facts["others"].get("included", 0)

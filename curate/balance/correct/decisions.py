@@ -191,6 +191,11 @@ class DecisionIndex:
         self._database.execute("CREATE INDEX added_from ON added (origin, number)")
         self._database.commit()
 
+    def iter_made(self) -> Iterator[str]:
+        """Ids of all added images."""
+        for row in self._database.execute("SELECT id FROM added ORDER BY id"):
+            yield str(row[0])
+
     def made_from(self, origin: str) -> list[tuple[str, str | None]]:
         """Copies of a record: ids and affine maps as JSON, in order."""
         query = "SELECT id, affine FROM added WHERE origin = ? ORDER BY number"

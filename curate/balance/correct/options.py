@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from curate.balance.contingency import Columns
 from curate.balance.groups import Bins, parse_groupings
 from curate.core.errors import UsageError
-from curate.recipe import format_json, shard_size_of
+from curate.recipe import Recipe, format_json, shard_size_of
 
 STRATEGIES: Mapping[str, str] = {
     "reweigh": "a weight per record, so that groups and labels are independent",
@@ -63,6 +63,10 @@ class BalanceOptions:
         writes_images: write a dataset; only the decisions if False.
         seed: random seed of the selection of records and of augmentations.
         shard_size: images per unit of work, or None.
+        include: patterns of files beside the images that are copied unread, in addition to those
+            of the run that wrote SOURCE.
+        drop_keys: kinds of content, and keys, that are dropped from annotations; None for those
+            of the run that wrote SOURCE, or embeddings and EXIF data.
         files: SHA-256 of the input files, by role.
 
     Raises:
@@ -87,10 +91,20 @@ class BalanceOptions:
     writes_images: bool = True
     seed: int = 0
     shard_size: int | None = None
+    include: Sequence[str] = ()
+    drop_keys: Sequence[str] | None = None
     files: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by", parse_groupings(self.by))
+        for name in ("include", "drop_keys"):
+            values = getattr(self, name)
+            _require(
+                values is None or not isinstance(values, str),
+                f"{name} is {values!r}; give a list of texts",
+            )
+            if values is not None:
+                object.__setattr__(self, name, tuple(sorted(set(values))))
         _require(self.strategy in STRATEGIES, f"unknown strategy {self.strategy!r}; choose "
                  f"one of: {', '.join(STRATEGIES)}")  # fmt: skip
         _require(
@@ -141,6 +155,17 @@ class BalanceOptions:
         """Every attribute, in the order in which it was first named."""
         return tuple(dict.fromkeys(name for group in self.groupings for name in group))
 
+    def with_choices_of(self, recipe: Mapping[str, Any]) -> BalanceOptions:
+        """The options with the files and keys that the run that wrote SOURCE has kept.
+
+        Args:
+            recipe: recipe of that run; empty if SOURCE is not the output of one.
+        """
+        include, drop_keys = (*self.include, *recipe.get("include", ())), self.drop_keys
+        if drop_keys is None:
+            drop_keys = recipe.get("drop_keys", Recipe().drop_keys)
+        return replace(self, include=include, drop_keys=drop_keys)
+
     @property
     def device(self) -> str:
         """Always the CPU: no network runs."""
@@ -161,7 +186,8 @@ class BalanceOptions:
         """Plain values, ready for JSON."""
         plain = {_KEYS.get(name, name): value for name, value in asdict(self).items()}
         plain["by"] = [list(group) for group in self.groupings]
-        plain["splits"] = list(self.splits)
+        for name in ("splits", "include", "drop_keys"):
+            plain[name] = list(getattr(self, name) or ())
         plain["bins"] = {
             name: {"names": list(bins.names), "edges": list(bins.edges)}
             for name, bins in self.bins.items()

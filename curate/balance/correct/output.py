@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import json
 import shutil
@@ -21,17 +20,16 @@ from curate.balance.correct.source import Origin
 from curate.balance.correct.verify import OTHERS_FATES, digest_rows
 from curate.core.affine import Affine
 from curate.core.errors import DataError, ManifestError
-from curate.core.protocols import SidecarFile, SidecarSource, Source, iter_containers
+from curate.core.protocols import iter_containers
 from curate.core.records import printable
 from curate.layouts.access.address import is_address
-from curate.layouts.editing import Editor, GeneratedImage, Outcome, open_editor, rebuild_edited
-from curate.layouts.sidecars.table import rewrite_table
-from curate.layouts.sidecars.values import Limits
+from curate.layouts.editing import GeneratedImage, open_editor, rebuild_edited
+from curate.layouts.sidecars.content import Content
 from curate.manifest import corrections, store
-from curate.manifest.others import REMOVED
 from curate.pipeline.assembly import gather, list_others, path_of
 from curate.pipeline.run import Run
 from curate.pipeline.shard import DATA
+from curate.pipeline.sidecars import ImageNames, SidecarWriter, make_limits
 from curate.pipeline.workspace import Plan, Workspace, check_containers, libraries
 from curate.report.document import describe_tool
 from curate.storage.atomic import sync_file, sync_folder
@@ -103,84 +101,46 @@ class DecidedEdits:
 
 
 def annotate(
-    workspace: Workspace, source: Source, decisions: DecisionIndex, copies: Path
-) -> Iterator[dict[str, Any]]:
+    workspace: Workspace, run: Run[BalanceOptions], decisions: DecisionIndex, copies: Path,
+    content: Content,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Write edited annotation files and rebuilt containers.
 
     Args:
         workspace: the run's work folder, with all images gathered.
-        source: the dataset.
+        run: the dataset and the options.
         decisions: the decisions, including all added images.
         copies: the folder for annotation files.
+        content: receives what the annotations contain.
 
     Yields:
         One entry per file, sorted by path.
+
+    Raises:
+        DataError: if annotations of the layout cannot be parsed.
     """
-    edits = DecidedEdits(decisions)
-    editor = open_editor(source, edits)
-    edited = _edit_all(source, editor, copies)
-    new = sorted(_write_new(editor, copies), key=path_of)
-    rebuilt = _rebuild(workspace, source, edits, decisions)
-    yield from heapq.merge(edited, new, rebuilt, key=path_of)
-
-
-def _edit_all(source: Source, editor: Editor, copies: Path) -> Iterator[dict[str, Any]]:
-    if isinstance(source, SidecarSource):
-        for sidecar in source.sidecars():
-            yield _edit_one(source, sidecar, editor, copies)
-
-
-def _edit_one(
-    source: SidecarSource, other: SidecarFile, editor: Editor, copies: Path
-) -> dict[str, Any]:
-    line: dict[str, Any] = {"path": other.uri, "carried": False}
-    if not other.copied:
-        return line | {"reason": other.reason}
-    target = copies / other.path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("w+b") as file:
-        fate = editor.edit(other, file)
-    if fate.outcome is Outcome.DROPPED:
-        target.unlink()
-        return line | {"reason": REMOVED}
-    if fate.outcome is Outcome.SAME:
-        _copy(source, other, target)
-    note = {"note": fate.note} if fate.note else {}
-    is_same = fate.outcome is Outcome.SAME
-    return line | {"carried": is_same, "edited": not is_same} | _digest(target) | note
-
-
-def _copy(source: SidecarSource, other: SidecarFile, target: Path) -> None:
-    """Copy a file; Parquet is written again, without bytes and dictionary entries not in use."""
-    with source.open_sidecar(other) as file, target.open("wb") as copy:
-        if other.path.suffix.lower() != ".parquet":
-            shutil.copyfileobj(file, copy)
-            return
-        with contextlib.suppress(DataError):  # another file of this name
-            rewrite_table(file, copy, other.uri, Limits(()))
-            return
-        file.seek(0)
-        copy.seek(0)
-        copy.truncate()
-        shutil.copyfileobj(file, copy)
-
-
-def _write_new(editor: Editor, copies: Path) -> Iterator[dict[str, Any]]:
-    for path, data in editor.iter_new():
-        target = copies / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
-        yield {"path": path, "carried": False, "edited": True} | _digest(target)
+    source, edits = run.source, DecidedEdits(decisions)
+    names = ImageNames(source, decisions.iter_made())
+    limits = make_limits(run.recipe, names)
+    limits.content = content
+    editor = open_editor(source, edits, limits.includes)
+    writer = SidecarWriter(source, copies, limits, names, editor)
+    new = sorted(writer.write_new(), key=path_of)
+    rebuilt = _rebuild(workspace, run, edits, decisions, content)
+    yield from heapq.merge(writer.write_all(), new, rebuilt, key=path_of)
 
 
 def _rebuild(
-    workspace: Workspace, source: Source, edits: DecidedEdits, decisions: DecisionIndex
-) -> Iterator[dict[str, Any]]:
+    workspace: Workspace, run: Run[BalanceOptions], edits: DecidedEdits, decisions: DecisionIndex,
+    content: Content,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Rebuild all containers; yields one entry per container and per file left out."""
+    source = run.source
     for container in iter_containers(source):
         target = workspace.final / DATA / container
         partial = workspace.staging / "container.partial"
         target.parent.mkdir(parents=True, exist_ok=True)
+        limits = make_limits(run.recipe, ImageNames(source))
 
         def image_bytes(record_id: str) -> bytes | None:
             path = workspace.members / record_id
@@ -190,7 +150,11 @@ def _rebuild(
             decisions.set_output_path(printable(record_id), printable(output_id))
 
         with partial.open("w+b") as file:
-            left = list(rebuild_edited(source, container, edits, image_bytes, file, on_written))
+            rebuilt = rebuild_edited(
+                source, container, edits, image_bytes, file, on_written, limits
+            )
+            left = list(rebuilt)
+        content.merge(limits.content.to_dict())
         sync_file(partial)
         partial.rename(target)
         sync_folder(target.parent)
@@ -250,7 +214,8 @@ def assemble(
         _check_rows(run, plan, size, records)
     with open_decisions(decisions, fresh=False) as opened:
         opened.note_made(_iter_made(records))
-        others = _write_others(workspace, run, opened)
+        content = Content()
+        others = _write_others(workspace, run, opened, content)
         if options.writes_images and not loose:
             place_rows(records, opened)
     if not options.writes_images:
@@ -270,9 +235,10 @@ def assemble(
         "counts": report["counts"],
         "report": {key: value for key, value in report.items() if key != "audit"},
         "others": {
-            **{fate: others[fate] for fate in OTHERS_FATES},
+            **{fate: others[fate] for fate in (*OTHERS_FATES, "included")},
             "sha256": store.digest_file(manifest / store.OTHERS),
         },
+        "content": content.to_dict(),
         "files": files,
         "records": {
             "parts": sum(1 for _ in store.iter_parts(records)),
@@ -315,11 +281,21 @@ def _iter_made(records: Path) -> Iterator[tuple[str, str, int, str | None]]:
 
 
 def _write_others(
-    workspace: Workspace, run: Run[BalanceOptions], decisions: DecisionIndex
+    workspace: Workspace, run: Run[BalanceOptions], decisions: DecisionIndex, content: Content
 ) -> Counter[str]:
+    """Write all other files; returns their number by fate, and that of files copied unread."""
     if not run.recipe.writes_images:
         return list_others(workspace, lambda _: iter(()))
-    return list_others(workspace, lambda copies: annotate(workspace, run.source, decisions, copies))
+    included = 0
+
+    def produce(copies: Path) -> Iterator[dict[str, Any]]:
+        nonlocal included
+        for line in annotate(workspace, run, decisions, copies, content):
+            included += line.get("included", False)
+            yield line
+
+    counts = list_others(workspace, produce)
+    return counts + Counter(included=included)
 
 
 def _save_files(manifest: Path, options: BalanceOptions, report: dict[str, Any]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,12 +53,14 @@ class Correction(Report):
         out: the output folder; None of a dry run.
         already_done: whether OUT was finished before.
         seconds: wall time of this run.
+        files: what became of the files beside the images, and what they contain, a line each.
     """
 
     report: Mapping[str, Any]
     out: Path | None = None
     already_done: bool = False
     seconds: float = 0.0
+    files: Sequence[str] = ()
 
     def __repr__(self) -> str:
         counts = self.report["counts"]
@@ -76,8 +78,8 @@ class Correction(Report):
         return make_page(self.report)
 
     def to_text(self) -> str:
-        """Counts, distances before and after, and the statements."""
-        return join_lines([*format_report(self.report), self._where()])
+        """Counts, distances before and after, the statements, and the other files."""
+        return join_lines([*format_report(self.report), *self.files, self._where()])
 
     def to_frame(self) -> pd.DataFrame:
         """Targets, counts and shares before and after, one row per group."""

@@ -17,11 +17,12 @@ from curate.balance.correct.augmentation import make_augmentation
 from curate.balance.correct.decisions import open_decisions
 from curate.balance.correct.goal import TargetSpec
 from curate.balance.correct.options import AUGMENTING, BalanceInputs, BalanceOptions
+from curate.balance.correct.provenance import check_provenance
 from curate.balance.correct.report import Correction, Findings, to_dict
 from curate.balance.correct.shard import BalanceJob
 from curate.balance.correct.source import Origin, SourceSpec, find_origin, load_records, spec_of
 from curate.balance.correct.strategies import Corrected, correct, decide
-from curate.balance.correct.verify import check_provenance
+from curate.balance.correct.verify import describe_files
 from curate.balance.labels.run import load_label_decisions
 from curate.balance.targets import load_targets
 from curate.core.errors import DataError, UsageError
@@ -29,8 +30,9 @@ from curate.core.protocols import Source
 from curate.layouts.access.address import is_hub_uri
 from curate.manifest import corrections, store
 from curate.manifest.files import MANIFEST
-from curate.manifest.others import describe_left_out, describe_notes
+from curate.manifest.others import describe_notes
 from curate.pipeline import assembly
+from curate.pipeline.inspection import check_sidecars
 from curate.pipeline.output import ShardsSummary, summarize_shards
 from curate.pipeline.progress import show_progress
 from curate.pipeline.run import Run, begin, clock, hold, run_shards
@@ -96,15 +98,14 @@ def _rebalance(
     workspace = _open(given, out, options, task)
     report = _load_finished(workspace.out, options, task.origin)
     if report is not None:
-        return Correction(report, Path(out), already_done=True)
+        return Correction(report, Path(out), True, files=describe_files(workspace.out))
     with _held(task, workspace, options, session) as (run, made):
         assert made is not None  # noqa: S101 - only processes with --shards have none
         _execute(run, made, task)
     if note := describe_notes(workspace.out / MANIFEST):
         session.notify(f"{note}; check them before you publish OUT.")
-    if note := describe_left_out(workspace.out / MANIFEST):
-        session.notify(note)
-    return Correction(to_dict(made), Path(out), seconds=time.time() - began)
+    files = describe_files(workspace.out)
+    return Correction(to_dict(made), Path(out), seconds=time.time() - began, files=files)
 
 
 def rebalance_shards(
@@ -199,6 +200,7 @@ def _prepare(
         options = replace(options, writes_images=False)
     if options.strategy == "reweigh":
         options = replace(options, writes_images=False)
+    options = options.with_choices_of(origin.recipe)
     wanted = _load_wanted(options, inputs)
     unwanted = _load_unwanted(options, inputs)
     files = {
@@ -255,7 +257,8 @@ def _read_and_correct(task: _Task, options: BalanceOptions, path: Path) -> Findi
         corrected: Corrected = correct(loaded, options, task.wanted, task.unwanted)
         decide(loaded, corrected, decisions)
         if source is not None and options.writes_images:
-            check_provenance(source, task.origin, decisions)
+            check_provenance(source, task.origin, decisions, options.include)
+            check_sidecars(source, options)
     return Findings(loaded, corrected, options)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from curate.balance.correct.decisions import DecisionIndex, open_decisions
 from curate.balance.correct.options import ADDING, BalanceInputs, BalanceOptions
@@ -34,6 +35,7 @@ class Origin:
         run: manifest of the `curate blur` run that wrote it, or None.
         earlier: manifest of the correction that wrote it, or None.
         is_obfuscated: whether its faces were obfuscated.
+        recipe: recipe of the run or correction that wrote it; empty if there was none.
     """
 
     uri: str | None
@@ -41,6 +43,7 @@ class Origin:
     run: Path | None = None
     earlier: Path | None = None
     is_obfuscated: bool = False
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def sha256(self) -> str | None:
@@ -68,8 +71,13 @@ def find_origin(source: str | None, layout: str) -> Origin:
     manifest = Path(source) / MANIFEST
     if (manifest / store.RUN).is_file():
         run = store.load_run(manifest)
-        name = run["source"]["layout"]
-        return Origin(str(Path(source) / DATA), name, run=manifest, is_obfuscated=True)
+        return Origin(
+            str(Path(source) / DATA),
+            run["source"]["layout"],
+            run=manifest,
+            is_obfuscated=True,
+            recipe=run["recipe"],
+        )
     if (manifest / corrections.FACTS).is_file():
         facts = corrections.load_facts(manifest)
         if not (Path(source) / DATA).is_dir():
@@ -81,6 +89,7 @@ def find_origin(source: str | None, layout: str) -> Origin:
             facts["source"]["layout"],
             earlier=manifest,
             is_obfuscated=facts["source"]["obfuscated"],
+            recipe=facts["recipe"],
         )
     return Origin(source, layout)
 

@@ -1,8 +1,4 @@
-"""Verify the OUT of a correction, and a SOURCE before it is corrected, against manifests.
-
-A file that was added to the OUT of `curate blur` afterwards has not been obfuscated; it must not
-enter the output of a correction.
-"""
+"""Verify the OUT of a correction against its manifest, and describe its files."""
 
 from __future__ import annotations
 
@@ -12,29 +8,28 @@ import itertools
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curate import codec
-from curate.balance.correct.decisions import DecisionIndex
-from curate.balance.correct.source import Origin
-from curate.core.errors import DataError, ManifestError
-from curate.core.protocols import Source, iter_containers, iter_sidecars
-from curate.core.records import escape_unprintable
+from curate.core.errors import ManifestError
 from curate.engine.local import Finished, Report
 from curate.engine.shards import Shard
 from curate.layouts import open_source
 from curate.layouts.access.tree import iter_files
+from curate.layouts.sidecars.values import Limits
 from curate.manifest import corrections, files, others, store
 from curate.manifest.corrections import Row
 from curate.manifest.files import Problem
 from curate.pipeline.assembly import outcome_of
 from curate.pipeline.environment import run_job
+from curate.pipeline.inspection import inspect_containers, inspect_sidecars
+from curate.pipeline.output import describe_others, find_left_out
 from curate.pipeline.output_images import open_outputs
 from curate.pipeline.session import Session, count_cores
-from curate.recipe import format_json
+from curate.recipe import Recipe, format_json
 from curate.storage.index import NameIndex
 
 OTHERS_FATES = ("carried", "edited", "rebuilt", "left_out")
@@ -264,6 +259,7 @@ def _check_data(out: Path, facts: Mapping[str, Any], in_containers: bool) -> Ite
             yield Problem("missing", f"{files.DATA}/{path}", "does not exist")
         elif store.digest_regular(data / path) != line.get("sha256"):
             yield Problem("changed", f"{files.DATA}/{path}", "differs from the manifest")
+    yield from _check_content(out, facts)
     outputs = NameIndex()
     for row in corrections.iter_rows(manifest / store.RECORDS_FOLDER):
         if row.output_path is not None:
@@ -280,87 +276,57 @@ def _check_data(out: Path, facts: Mapping[str, Any], in_containers: bool) -> Ite
     yield from files.check_extra(outputs.names("output"), ids)
 
 
-def check_provenance(source: Source, origin: Origin, decisions: DecisionIndex) -> None:
-    """Check that SOURCE's manifest lists everything that would enter OUT; store the digests.
+def _check_content(out: Path, facts: Mapping[str, Any]) -> Iterator[Problem]:
+    """Parse every annotation again, and compare what they contain with ``balance.json``."""
+    recipe = facts["recipe"]
+    limits = Limits(_texts(recipe, "drop_keys", Recipe().drop_keys), _texts(recipe, "include"))
+    for path, detail in inspect_correction(out, facts["source"]["layout"], limits):
+        yield Problem("leak", f"{files.DATA}/{path}", detail)
+    content = facts.get("content")
+    if not isinstance(content, Mapping) or limits.content.to_dict()["found"] != content["found"]:
+        detail = "content is not what the annotations contain"
+        yield Problem("manifest", f"manifest/{corrections.FACTS}", detail)
 
-    Image bytes are compared later, when they are read. Without a manifest nothing is checked.
+
+def _texts(recipe: Mapping[str, Any], name: str, default: Sequence[str] = ()) -> Sequence[str]:
+    values = recipe.get(name, default)
+    return [str(value) for value in values] if isinstance(values, list | tuple) else default
+
+
+def inspect_correction(out: Path, layout: str, limits: Limits) -> Iterator[tuple[str, str]]:
+    """Check the annotations of a correction; yields path and reason of each problem.
 
     Args:
-        source: the dataset.
-        origin: the kind of SOURCE.
-        decisions: contains every record; receives the digests.
-
-    Raises:
-        ManifestError: if the manifest was changed.
-        DataError: if a file is not listed or was changed.
+        out: the output folder.
+        layout: its layout.
+        limits: limits on the values, which count what the files contain.
     """
-    manifest = origin.run or origin.earlier
-    if manifest is None:
-        return
-    _check_manifest(origin, manifest)
-    decisions.expect(_iter_images(origin))
-    unexpected = decisions.find_unexpected()
-    if unexpected is not None:
-        raise DataError(f"{escape_unprintable(unexpected)} {_STRANGE}")
-    decisions.expect_files(_iter_files(origin))
-    for path, found in _iter_found(source):
-        expected = decisions.expected_file(path)
-        if expected is None:
-            raise DataError(f"{escape_unprintable(path)} {_STRANGE}")
-        if found != expected:
-            raise DataError(
-                f"{escape_unprintable(path)} differs from the manifest of SOURCE; see "
-                "`curate verify`"
-            )
+    source = open_source(str(out / files.DATA), layout, "OUT")
+    paths = [
+        str(line["path"])
+        for line in iter_others(out / files.MANIFEST)
+        if line["fate"] in ("carried", "edited") and not line.get("included")
+    ]
+    yield from inspect_sidecars(source, sorted(paths, key=os.fsencode), limits, True)
+    yield from inspect_containers(source, limits)
 
 
-_STRANGE = (
-    "is not in the manifest of SOURCE, so it was not checked for faces; remove it, or run "
-    "`curate blur` again on the dataset that it belongs to"
-)
+def describe_files(out: Path) -> list[str]:
+    """What became of the files beside the images, and what they contain, a line each.
 
+    Files of removed images are not named.
 
-def _check_manifest(origin: Origin, manifest: Path) -> None:
-    facts = store.load_run(manifest) if origin.run else corrections.load_facts(manifest)
-    found = {
-        "records": store.digest_parts(manifest / store.RECORDS_FOLDER),
-        "others": store.digest_regular(manifest / store.OTHERS),
-    }
-    for name, digest in found.items():
-        if facts[name]["sha256"] != digest:
-            raise ManifestError(
-                f"the manifest of SOURCE was changed: the digest of its {name} differs; "
-                "see `curate verify`"
-            )
-
-
-def _iter_images(origin: Origin) -> Iterator[tuple[str, str]]:
-    if origin.run is not None:
-        for entry in store.iter_entries(origin.run / store.RECORDS_FOLDER):
-            if entry.output_path is not None and entry.output_sha256 is not None:
-                yield entry.output_path, entry.output_sha256
-    elif origin.earlier is not None:
-        for row in corrections.iter_rows(origin.earlier / store.RECORDS_FOLDER):
-            if row.output_path is not None and row.output_sha256 is not None:
-                yield row.output_path, row.output_sha256
-
-
-def _iter_files(origin: Origin) -> Iterator[tuple[str, str]]:
-    """Annotation files and containers listed in the manifest."""
-    if origin.run is not None:
-        for other in others.iter_others(origin.run):
-            if other.sha256 is not None:
-                yield other.path, other.sha256
-    elif origin.earlier is not None:
-        for line in iter_others(origin.earlier):
-            if line["fate"] != "left_out":
-                yield str(line["path"]), str(line.get("sha256"))
-
-
-def _iter_found(source: Source) -> Iterator[tuple[str, str]]:
-    """Annotation files and containers of SOURCE that would enter OUT."""
-    for other in iter_sidecars(source):
-        if other.copied:
-            yield other.uri, store.digest_file(Path(source.uri) / other.path)
-    for container in iter_containers(source):
-        yield container, store.digest_file(Path(source.uri) / container)
+    Args:
+        out: the output folder.
+    """
+    facts = corrections.load_facts(out / files.MANIFEST)
+    counts = {"included": 0, **facts["others"]}
+    reasons: Counter[str] = Counter()
+    left: list[tuple[str, str | None]] = []
+    for line in iter_others(out / files.MANIFEST):
+        reason = line.get("reason")
+        reasons["removed"] += reason == others.REMOVED
+        left.append((str(line["path"]), None if reason == others.REMOVED else reason))
+    counts["left_out"] -= reasons["removed"]
+    content = facts.get("content", {"found": {}, "dropped": {}})
+    return list(describe_others(counts, *find_left_out(left), content, corrections.FACTS))

@@ -24,14 +24,14 @@ from curate.layouts.editing.changes import (
     GeneratedImage,
     rename,
 )
-from curate.layouts.editing.sidecars import CopyingEditor
+from curate.layouts.editing.sidecars import StemEditor
 from curate.layouts.files import is_image_name
 from curate.storage.index import NameIndex
 
 _EDITED = ("images", "annotations")
 
 
-class CocoEditor(CopyingEditor[Coco]):
+class CocoEditor(StemEditor[Coco]):
     """Editor of the JSON files of a COCO dataset.
 
     Unedited items are kept byte for byte; new items follow their source.

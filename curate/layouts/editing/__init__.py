@@ -16,9 +16,12 @@ from curate.layouts.editing.changes import (
     EditResult,
     Edits,
     GeneratedImage,
+    NewFile,
     Outcome,
+    include_none,
     name_copy,
 )
+from curate.layouts.sidecars.values import Limits
 
 __all__ = [
     "EDITORS",
@@ -27,6 +30,7 @@ __all__ = [
     "Editor",
     "Edits",
     "GeneratedImage",
+    "NewFile",
     "Outcome",
     "name_copy",
     "open_editor",
@@ -60,14 +64,17 @@ REBUILDERS = Registry(
 )
 
 
-def open_editor(source: Source, edits: Edits) -> Editor:
+def open_editor(
+    source: Source, edits: Edits, includes: Callable[[str], bool] = include_none
+) -> Editor:
     """Return the editor of the annotation files of a dataset.
 
     Args:
         source: dataset whose annotations have been checked.
         edits: edits to apply.
+        includes: returns whether the user named a file to be copied unread, by its path.
     """
-    return cast(Editor, EDITORS.resolve(source.layout)(source, edits))
+    return cast(Editor, EDITORS.resolve(source.layout)(source, edits, includes))
 
 
 def rebuild_edited(
@@ -77,6 +84,7 @@ def rebuild_edited(
     image_bytes: Callable[[str], bytes | None],
     target: BinaryIO,
     on_written: Callable[[str, str], None] = lambda record_id, output_id: None,
+    limits: Limits | None = None,
 ) -> Iterator[SidecarFile]:
     """Rewrite a container without removed images and with generated ones after their source.
 
@@ -89,6 +97,7 @@ def rebuild_edited(
         target: seekable file to write to.
         on_written: called with the id of every image written and its id in the output, since
             rows of tables move.
+        limits: limits on the values of annotations; None for those that every value has.
 
     Yields:
         What was left out, with the reason.
@@ -98,4 +107,5 @@ def rebuild_edited(
             transformed for a generated image.
     """
     rebuild = REBUILDERS.resolve(source.layout)
-    yield from rebuild(source, container, edits, image_bytes, target, on_written)
+    limits = limits or Limits(())
+    yield from rebuild(source, container, edits, image_bytes, target, on_written, limits)

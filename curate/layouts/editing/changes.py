@@ -104,15 +104,40 @@ class EditResult:
         outcome: whether to copy the file, use the target, or leave the file out. The
             content of the target is meaningful only if the file was edited.
         note: note for the user in one line without the file name, or None.
+        format: format in which a file that belongs to images is written again, although it is
+            not an annotation of the layout; empty for other files.
     """
 
     outcome: Outcome
     note: str | None = None
+    format: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """File of a generated image.
+
+    Args:
+        path: its path.
+        data: its content.
+        origin: file of the source image from which it was made.
+        format: format in which it is written again; empty for files that an editor encoded.
+    """
+
+    path: str
+    data: bytes
+    origin: str
+    format: str = ""
 
 
 SAME = EditResult(Outcome.SAME)
 EDITED = EditResult(Outcome.EDITED)
 DROPPED = EditResult(Outcome.DROPPED)
+
+
+def include_none(path: str) -> bool:
+    """Return False: no other file is included."""
+    return False
 
 
 class Editor(Protocol):
@@ -122,12 +147,19 @@ class Editor(Protocol):
     mention of a removed image remains, and nothing that belongs to it; unknown content is
     kept unchanged; memory does not grow with the dataset; the result does not depend on
     the order of the calls.
+
+    Args:
+        source: dataset whose annotations have been checked.
+        edits: edits to apply.
+        includes: returns whether the user named a file to be copied unread, by its path.
     """
 
-    def __init__(self, source: Any, edits: Edits) -> None: ...
+    def __init__(
+        self, source: Any, edits: Edits, includes: Callable[[str], bool] = include_none
+    ) -> None: ...
 
     def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:
-        """Write the edited version of a sidecar file that is copied.
+        """Write the edited version of a sidecar file.
 
         Raises:
             DataError: if it is malformed, or contains coordinates that cannot be
@@ -135,8 +167,8 @@ class Editor(Protocol):
         """
         ...
 
-    def iter_new(self) -> Iterator[tuple[str, bytes]]:
-        """Iterate over path and content of new files of the generated images, by source image."""
+    def iter_new(self) -> Iterator[NewFile]:
+        """Iterate over the new files of the generated images, by source image."""
         ...
 
 

@@ -8,6 +8,7 @@ import json
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
@@ -24,8 +25,8 @@ from curate.layouts.editing.changes import (
 from curate.layouts.groups import ID_COLUMNS, strip_suffix
 from curate.storage.index import NameIndex
 
-SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".jsonl"})
-"""Suffixes of files of which a row, or a line, can name an image."""
+FORMATS: Mapping[str, str] = {".csv": "csv", ".jsonl": "jsonl", ".tsv": "tsv", ".txt": "lines"}
+"""Formats of files of which a row, or a line, can name an image, by suffix."""
 
 _COORDINATE = (
     r"(?:bbox|box(?:es)?|xyxy|xywh|[xy](?:_?(?:min|max)|[0-9])?|left|top|right|bottom|"
@@ -63,14 +64,18 @@ class RowEditor:
     def edit(self, file: BinaryIO, other: SidecarFile, target: BinaryIO) -> EditResult | None:
         """Write the edited file; None if it is not a table or a list.
 
+        The result has a format if a row names an image.
+
         Raises:
             DataError: if a row of a generated image may contain coordinates, which changed.
         """
         folder, changed, header = posixpath.dirname(other.uri), False, ""
+        format_name = ""
         try:
             for stored, values in _iter_rows(file, other):
                 header = header or stored.decode("utf-8-sig")
                 named = self._find_all(values, folder)
+                format_name = FORMATS[other.path.suffix.lower()] if named else format_name
                 kept = all(map(self._edits.is_kept, named.values()))
                 if kept:
                     target.write(stored)
@@ -80,7 +85,7 @@ class RowEditor:
                     changed = True
         except (UnicodeDecodeError, csv.Error):
             return None
-        return EDITED if changed else SAME
+        return replace(EDITED if changed else SAME, format=format_name)
 
     def _rows_of_generated(
         self, stored: bytes, named: Mapping[str, str], other: SidecarFile, header: str
@@ -137,7 +142,7 @@ def _has_coordinates(other: SidecarFile, header: str, row: str) -> bool:
 def _iter_rows(file: BinaryIO, other: SidecarFile) -> Iterator[tuple[bytes, list[Value]]]:
     """Iterate over rows as stored, with the values that may name an image."""
     suffix = other.path.suffix.lower()
-    lines = ((text, stored) for _, text, stored in iter_stored_lines(file, other.uri))
+    lines = _iter_lines(file, other)
     if suffix in (".csv", ".tsv"):
         yield from _iter_separated(lines, "\t" if suffix == ".tsv" else "")
         return
@@ -146,6 +151,15 @@ def _iter_rows(file: BinaryIO, other: SidecarFile) -> Iterator[tuple[bytes, list
             yield stored, list(_strings(text))
         else:
             yield stored, [(text.strip(), False), *((word, False) for word in text.split())]
+
+
+def _iter_lines(file: BinaryIO, other: SidecarFile) -> Iterator[tuple[str, bytes]]:
+    """Iterate over the lines of a file with the stored bytes; `csv.Error` if it is not text."""
+    try:
+        for _, text, stored in iter_stored_lines(file, other.uri):
+            yield text, stored
+    except DataError as error:
+        raise csv.Error(str(error)) from None
 
 
 def _iter_separated(

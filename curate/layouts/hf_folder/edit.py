@@ -13,14 +13,14 @@ from curate.core.errors import DataError
 from curate.core.protocols import SidecarFile
 from curate.layouts.annotations import resolve
 from curate.layouts.editing.changes import EDITED, SAME, EditResult, rename
-from curate.layouts.editing.sidecars import CopyingEditor
+from curate.layouts.editing.sidecars import StemEditor
 from curate.layouts.hf_folder.read import NAMES, HfFolder, Row, find_names, iter_batches, iter_rows
 from curate.layouts.tables.edit import move_row
 
 _Values = dict[str, Any]
 
 
-class HfEditor(CopyingEditor[HfFolder]):
+class HfEditor(StemEditor[HfFolder]):
     """Editor of the metadata files of a Hugging Face image folder."""
 
     def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:

@@ -118,6 +118,10 @@ def rewrite_csv(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> 
     """Rewrite the rows of a CSV or TSV file; a dropped value leaves an empty cell."""
     delimiter = "\t" if name.lower().endswith(".tsv") else ","
     ends: list[bytes] = []
+    first = file.readline(_MAX_JSON)
+    file.seek(0)
+    if delimiter == "," and b"," not in first and b";" in first:
+        delimiter = ";"
 
     def lines() -> Iterator[str]:
         for _, text, _ in iter_stored_lines(file, name):
@@ -220,6 +224,33 @@ def is_document(text: str) -> bool:
         return False
     total, digits, irregular = measure_text(text)
     return irregular <= total // 10 + 512 and digits <= total // 3 + 1024
+
+
+_HEADER = 2  # lines of a list that name no image, such as the number of images and attributes
+_BETWEEN = re.compile(r"[\s,;:|#\"'()<>]+")
+
+
+def rewrite_lines(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
+    """Write the lines that name an image of the dataset, and up to two before them.
+
+    Each line is a record of one text: an image with its attributes, or with a caption.
+
+    Raises:
+        DataError: if a line is not UTF-8 text.
+    """
+    for number, (_, text, _) in enumerate(iter_stored_lines(file, name)):
+        line = text.rstrip("\r\n") if text.strip() else ""
+        is_known = not line or number < _HEADER or _names_image(line, limits)
+        if not is_known or not limits.record({"lines": line}):
+            limits.drop("lines", not is_known)
+            continue
+        target.write(line.encode() + _line_end(text))
+
+
+def _names_image(line: str, limits: Limits) -> bool:
+    words = [line.strip(), *_BETWEEN.split(line)] if len(line) <= MAX_PROSE else []
+    names = (word.replace("\\", "/").rpartition("/")[2] for word in words)
+    return any(name and limits.is_image(name) for name in names)
 
 
 _LIST_NUMBERS = re.compile(r"(?:\s+-?\d{1,6}){0,2}", re.ASCII)

@@ -20,6 +20,7 @@ from curate.layouts.editing.geometry import (
     round_pixels,
     visible_share,
 )
+from curate.layouts.sidecars.values import Limits
 from curate.layouts.tables.images import replace_images
 from curate.layouts.tables.layout import TableLayout
 from curate.layouts.tables.rows import Rows, Slice
@@ -34,6 +35,7 @@ def rebuild_table(
     image_bytes: Callable[[str], bytes | None],
     target: BinaryIO,
     on_written: Callable[[str, str], None],
+    limits: Limits,
 ) -> Iterator[SidecarFile]:
     """Rewrite a table; for the arguments see `curate.layouts.editing.rebuild_edited`.
 
@@ -41,7 +43,7 @@ def rebuild_table(
     Rows without an image are kept. Nothing is left out.
     """
     editor = _RowEditor(edits, image_bytes, on_written)
-    source.rewrite(container, editor.edit, target)
+    source.rewrite(container, editor.edit, target, limits)
     yield from ()
 
 

@@ -29,12 +29,13 @@ from curate.layouts.editing.changes import (
     Decide,
     EditResult,
     GeneratedImage,
+    NewFile,
     edit_lines,
     rename,
     rename_stem,
 )
 from curate.layouts.editing.geometry import find_geometry, round_pixels
-from curate.layouts.editing.sidecars import CopyingEditor
+from curate.layouts.editing.sidecars import StemEditor
 from curate.layouts.encodings import has_document_type, iter_utf8
 from curate.layouts.label_maps import VOID, encode_voc_map, load_voc_map
 from curate.layouts.voc.read import ANNOTATIONS, IMAGES, LISTS, MAPS, Voc
@@ -44,7 +45,7 @@ from curate.storage.index import NameIndex
 _LINE = re.compile(r"(\s*)(\S+)(.*)", re.DOTALL)
 
 
-class VocEditor(CopyingEditor[Voc]):
+class VocEditor(StemEditor[Voc]):
     """Editor of the lists of Pascal VOC; generates XML files and segmentations."""
 
     @cached_property
@@ -70,8 +71,9 @@ class VocEditor(CopyingEditor[Voc]):
             return SAME if self._is_kept(stem) else DROPPED
         return super().edit(other, target)
 
-    def iter_new(self) -> Iterator[tuple[str, bytes]]:
-        """Iterate over the XML files and segmentations of generated images."""
+    def iter_new(self) -> Iterator[NewFile]:
+        """Iterate over the XML files and segmentations of generated images, and other copies."""
+        yield from super().iter_new()
         for record in self._source.records():
             for generated in self._edits.generated_from(record.id):
                 yield from self._make_files(record, generated)
@@ -99,9 +101,7 @@ class VocEditor(CopyingEditor[Voc]):
 
         return decide
 
-    def _make_files(
-        self, record: ImageRecord, generated: GeneratedImage
-    ) -> Iterator[tuple[str, bytes]]:
+    def _make_files(self, record: ImageRecord, generated: GeneratedImage) -> Iterator[NewFile]:
         kind, stem = self._source.kind_of(record.id)
         year = record.id.rpartition(f"{IMAGES}/")[0]
         if kind != IMAGES:
@@ -112,7 +112,7 @@ class VocEditor(CopyingEditor[Voc]):
         if self._source.folder.info(path) is None:
             return  # without it, segmentations are not proven
         moved = move_xml(self._source.folder.read(path), record.id, generated, path)
-        yield f"{year}{ANNOTATIONS}/{new}.xml", moved
+        yield NewFile(f"{year}{ANNOTATIONS}/{new}.xml", moved, path, "xml")
         outlines = load_outlines(io.BytesIO(moved), path)
         for folder, is_classes in MAPS.items():
             path = f"{year}{folder}/{name}.png"
@@ -125,7 +125,7 @@ class VocEditor(CopyingEditor[Voc]):
                 )
                 # Of an object that is cut off, a segment may be left without a box.
                 if fits_outlines(load_voc_map(generated_map), outlines, is_classes):
-                    yield f"{year}{folder}/{new}.png", generated_map
+                    yield NewFile(f"{year}{folder}/{new}.png", generated_map, path)
 
 
 def _move_map(data: bytes, generated: GeneratedImage, is_classes: bool, where: str) -> bytes:

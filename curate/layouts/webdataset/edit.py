@@ -31,6 +31,7 @@ def rebuild_tar(
     image_bytes: Callable[[str], bytes | None],
     target: BinaryIO,
     on_written: Callable[[str, str], None],
+    limits: Limits,
 ) -> Iterator[SidecarFile]:
     """Rewrite a tar file; for the arguments see `curate.layouts.editing.rebuild_edited`.
 
@@ -40,7 +41,8 @@ def rebuild_tar(
     with source.open_container(container) as file:
         keys = {member.key for member in iter_members(file, container)}
         file.seek(0)
-        writer = _Writer(container, edits, image_bytes, file, target, on_written)
+        texts = MemberWriter(file, target, container, limits)
+        writer = _Writer(texts, edits, image_bytes, on_written)
         for _, group in groupby(iter_members(file, container), key=lambda member: member.key):
             members = list(group)
             generated = list(
@@ -59,20 +61,18 @@ class _Writer:
 
     def __init__(
         self,
-        tar: str,
+        texts: MemberWriter,
         edits: Edits,
         image_bytes: Callable[[str], bytes | None],
-        file: BinaryIO,
-        target: BinaryIO,
         on_written: Callable[[str, str], None],
     ) -> None:
-        self._tar = tar
+        self._texts = texts
+        self._tar = texts.tar
+        self._file = texts.file
+        self._target = texts.target
         self._edits = edits
         self._image_bytes = image_bytes
-        self._file = file
-        self._target = target
         self._on_written = on_written
-        self._texts = MemberWriter(file, target, tar, Limits(()))
 
     def iter_generated(self, members: list[Member]) -> Iterator[tuple[Member, GeneratedImage]]:
         """Iterate over the images to generate from a sample."""
@@ -148,9 +148,7 @@ class _Writer:
                     "transformed; use an augmentation that keeps the geometry, such as photometric"
                 )
             return self._texts.copy(member, own)
-        data = self._move_json(member, generated, where)
-        self._texts.write(own, self._texts.rewrite(member, data))
-        return None
+        return self._texts.put(own, member, self._move_json(member, generated, where))
 
     def _move_json(self, member: Member, generated: GeneratedImage, where: str) -> bytes:
         self._file.seek(member.offset)

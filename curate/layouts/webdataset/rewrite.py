@@ -101,25 +101,33 @@ class MemberWriter:
         data = self.file.read(member.size)
         if len(data) < member.size:
             raise DataError("a tar file was truncated while it was read; restore it")
+        return self.put(own or member, member, data)
+
+    def put(self, own: Member, member: Member, data: bytes) -> str | None:
+        """Write content that was read from a member again; otherwise return the reason.
+
+        Args:
+            own: member to write.
+            member: member from which the content is.
+            data: its content.
+        """
+        path = f"{self.tar}/{member.path}"
+        is_included = self.limits.includes(path)
         if is_included and (reason := find_image(path, data)):
             return reason
-        if is_included:
-            self.limits.open(f"{self.tar}/*{PurePosixPath(path).suffix}")
-            self.limits.note("unread", "(file)")
-        try:
-            self.write(own or member, data if is_included else self.rewrite(member, data))
-        except DataError as error:
-            return str(error).removeprefix(f"{path} ")
-        return None
-
-    def rewrite(self, member: Member, data: bytes) -> bytes:
-        """Return an annotation written again from its content."""
-        path = f"{self.tar}/{member.path}"
         self.limits.open(f"{self.tar}/*{PurePosixPath(path).suffix}")
+        if is_included:
+            self.limits.note("unread", "(file)")
+            self._write(own, data)
+            return None
         out = io.BytesIO()
         rewrite = self._rewriter_of(member) or rewrite_text
-        rewrite(io.BytesIO(data), out, path, self.limits)
-        return out.getvalue()
+        try:
+            rewrite(io.BytesIO(data), out, path, self.limits)
+        except DataError as error:
+            return str(error).removeprefix(f"{path} ")
+        self._write(own, out.getvalue())
+        return None
 
     def _rewriter_of(self, member: Member) -> Rewriter | None:
         ending = PurePosixPath(member.path).suffix[1:].lower()
@@ -129,8 +137,7 @@ class MemberWriter:
             return rewrite_text
         return rewrite_document if is_document_name(member.path) else None
 
-    def write(self, member: Member, data: bytes) -> None:
-        """Write a member with its content."""
+    def _write(self, member: Member, data: bytes) -> None:
         write_member(replace(member, size=len(data)), [data], self.target)
 
 

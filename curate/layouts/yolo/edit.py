@@ -20,16 +20,17 @@ from curate.layouts.editing.changes import (
     Decide,
     EditResult,
     GeneratedImage,
+    NewFile,
     edit_lines,
     rename,
 )
-from curate.layouts.editing.sidecars import CopyingEditor
+from curate.layouts.editing.sidecars import StemEditor
 from curate.layouts.yolo.config import Config
 from curate.layouts.yolo.read import Yolo, check_line, label_of
 from curate.storage.index import NameIndex
 
 
-class YoloEditor(CopyingEditor[Yolo]):
+class YoloEditor(StemEditor[Yolo]):
     """Editor of the lists of a YOLO dataset; generates labels."""
 
     @cached_property
@@ -54,13 +55,15 @@ class YoloEditor(CopyingEditor[Yolo]):
         is_label = kept is not None or other.path.suffix in (".yaml", ".yml")
         return SAME if is_label else super().edit(other, target)
 
-    def iter_new(self) -> Iterator[tuple[str, bytes]]:
-        """Iterate over the label files of generated images."""
+    def iter_new(self) -> Iterator[NewFile]:
+        """Iterate over the label files of generated images, and copies of their other files."""
+        yield from super().iter_new()
         for record in self._source.records():
             for generated in self._edits.generated_from(record.id):
                 path = label_of(record.id)
                 if self._source.folder.info(path) is not None:
-                    yield label_of(generated.id), self._make_label(path, generated)
+                    data = self._make_label(path, generated)
+                    yield NewFile(label_of(generated.id), data, path, "labels")
 
     def _decider(self, path: str) -> Decide:
         def decide(line: str, where: str) -> tuple[bool, list[str]]:

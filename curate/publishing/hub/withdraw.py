@@ -15,7 +15,7 @@ from curate.layouts.sidecars.values import Limits
 from curate.manifest import store
 from curate.manifest.checksums import save_checksums
 from curate.manifest.files import MANIFEST
-from curate.pipeline.sidecars import inspect_output
+from curate.pipeline.inspection import inspect_output
 from curate.publishing.dataset import Dataset
 from curate.storage.atomic import open_atomic, save_text
 

@@ -328,14 +328,15 @@ def test_panoptic_maps_go_with_their_image(tmp_path: Path) -> None:
         edit(root, tmp_path / "two", plan, files)
 
 
-def test_a_table_that_names_images_is_copied_with_a_note(root: Path) -> None:
+def test_a_table_that_names_images_loses_their_rows(root: Path) -> None:
     build(root)
     write(root, "labels.csv", "name,label\nimages/a.jpg,1\nb.jpg,2\n")
-    write(root, "other.json", '["c.jpg"]')
+    write(root, "other.json", '["b.jpg"]')
     _, done = run(root, {}, ("images/b.jpg",))
-    assert done.results["labels.csv"] is Outcome.SAME
+    assert done.results["labels.csv"] is Outcome.EDITED
+    assert (root.parent / "out/labels.csv").read_text() == "name,label\nimages/a.jpg,1\n"
     assert done.notes == {
-        "labels.csv": "it is copied unchanged and may name removed images, such as 'b.jpg'"
+        "other.json": "it is copied unchanged and may name removed images, such as 'b.jpg'"
     }
 
 

@@ -106,10 +106,10 @@ def edit(
         elif result.outcome is Outcome.SAME:
             with source.open_sidecar(other) as file:
                 write(out, str(other.path), file.read())
-    for path, data in editor.iter_new():
-        assert not (out / path).exists(), path
-        write(out, path, data)
-        done.new.append(path)
+    for new in editor.iter_new():
+        assert not (out / new.path).exists(), new.path
+        write(out, new.path, new.data)
+        done.new.append(new.path)
     for container in containers:
         target = io.BytesIO()
         note = done.placed.__setitem__

@@ -124,7 +124,9 @@ def test_a_text_of_classes_is_no_label(root: Path, tmp_path: Path) -> None:
     write(root, "notes.txt", "a.jpg is blurred\n")
     done = edit(root, tmp_path / "out", Plan(removed=frozenset({"images/train/a.jpg"})))
     assert done.results["labels/train/classes.txt"] is Outcome.SAME
-    assert set(done.notes) == {"notes.txt"}
+    assert done.results["notes.txt"] is Outcome.EDITED  # a list that named the removed image
+    assert (tmp_path / "out/notes.txt").read_bytes() == b""
+    assert done.notes == {}
 
 
 def test_flip_idx_that_is_not_a_permutation_is_refused(root: Path) -> None:
