@@ -151,8 +151,8 @@ class Limits:
         name = key if isinstance(key, str) else str(key)
         kind = kind_of_key(name)
         if self.drops(name):
-            if value is None:
-                return None
+            if value is None or value == "":  # an empty cell of a CSV file
+                return value
             raise OverLimitError
         if isinstance(value, str):
             return self._limit_text(name, value, kind)
@@ -209,7 +209,7 @@ class Limits:
 
     def _is_dropped(self, key: Any, value: Any) -> bool:
         name = str(key)
-        if value is not None and self.drops(name):
+        if value is not None and value != "" and self.drops(name):
             return True
         if isinstance(value, str):
             return kind_of_text(value) in self.drop_keys
