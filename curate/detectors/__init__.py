@@ -6,6 +6,7 @@ all keep the contract of `curate.core.protocols.Detector`.
 
 from __future__ import annotations
 
+from curate.core.errors import SetupError
 from curate.core.protocols import Detector
 from curate.core.registry import Plugin, Registry
 from curate.detectors.options import DetectorOptions
@@ -105,6 +106,17 @@ def make_detector(options: DetectorOptions) -> Detector:
         UsageError: if there is no such detector, or its options contradict each other.
         SetupError: if a package, a weights file or the device is missing.
     """
+    from curate.detectors.device import is_gpu_failure
+
     build = DETECTORS.resolve(options.detector)
-    detector: Detector = build(options)
+    try:
+        detector: Detector = build(options)
+    except RuntimeError as error:
+        if not is_gpu_failure(error):
+            raise
+        line = " ".join(str(error).split())[:200]
+        raise SetupError(
+            f"the GPU cannot load the detector ({line}); free its memory, or use fewer --workers "
+            "or --device cpu"
+        ) from error
     return detector

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from curate.core.errors import SetupError, UsageError
+
+_GPU = re.compile(r"\b(?:cuda|cudnn|cublas|cufft|cusolver|nvrtc)", re.IGNORECASE)
 
 
 def choose_device(wanted: str) -> str:
@@ -47,6 +50,32 @@ def refuse_cuda(detector: str, wanted: str) -> None:
     """
     if wanted == "cuda":
         raise UsageError(f"the detector {detector!r} runs on the processor only; use --device cpu")
+
+
+def gpu_memory() -> int:
+    """Bytes of memory of the CUDA device that is used; 0 without one."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
+
+
+def is_gpu_failure(error: Exception) -> bool:
+    """Whether an error comes from CUDA or one of its libraries, such as a lack of memory."""
+    return bool(_GPU.search(f"{type(error).__name__}: {error}"))
+
+
+def convolutions_of_any_size() -> AbstractContextManager[None]:
+    """Use full float32 without cuDNN in convolutions on CUDA.
+
+    cuDNN chooses an algorithm for every new size of an input, which takes seconds where images
+    differ in size. PyTorch's own kernels start at once, and the result of an input does not
+    depend on what is in its batch.
+    """
+    import torch
+
+    return torch.backends.cudnn.flags(
+        enabled=False, benchmark=False, deterministic=True, allow_tf32=False
+    )
 
 
 def exact_convolutions() -> AbstractContextManager[None]:

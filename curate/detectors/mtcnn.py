@@ -19,7 +19,7 @@ from curate.core.errors import WithheldError
 from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
 from curate.detectors.candidates import Candidates, Floats, concatenate, nms, nms_indices
-from curate.detectors.device import choose_device
+from curate.detectors.device import choose_device, convolutions_of_any_size
 from curate.detectors.mtcnn_networks import (
     CROPS,
     O_SIDE,
@@ -92,7 +92,7 @@ class Mtcnn:
 
     def find(self, pixels: Pixels) -> Candidates:
         """The cascade on one image, at the size given: candidates not clipped to it."""
-        with torch.inference_mode():
+        with torch.inference_mode(), convolutions_of_any_size():
             image = image_tensor(pixels, self._device)
             found = self._proposals(image)
             if not len(found):

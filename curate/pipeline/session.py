@@ -11,6 +11,7 @@ from typing import Any
 
 from curate.core.errors import UsageError, suggest
 from curate.detectors import resolve_device
+from curate.detectors.device import gpu_memory
 from curate.engine.leases import TIMEOUT_S
 from curate.recipe import Options, Recipe
 
@@ -203,13 +204,22 @@ def _shallow(recipe: Recipe) -> dict[str, Any]:
     return {each.name: getattr(recipe, each.name) for each in fields(recipe)}
 
 
-def count_workers(recipe: Options, session: Session) -> int:
-    """Worker processes of a run: as given, else one per usable core, one on CUDA."""
+def count_workers(recipe: Options, session: Session, gpu_bytes: int = 2 << 30) -> int:
+    """Worker processes of a run: as given, else one per usable core.
+
+    On CUDA there are no more than fit in the device's memory: reading and writing images takes
+    the processor longer than finding faces takes the device.
+
+    Args:
+        recipe: names the device.
+        session: may give a number.
+        gpu_bytes: memory of a CUDA device that one worker may need.
+    """
     if session.workers is not None:
         return session.workers
-    if recipe.device == "cuda":
-        return 1
-    return count_cores()
+    if recipe.device != "cuda":
+        return count_cores()
+    return max(1, min(count_cores(), gpu_memory() // gpu_bytes))
 
 
 def count_cores() -> int:

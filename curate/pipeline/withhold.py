@@ -6,9 +6,9 @@ import re
 import sqlite3
 
 from curate.core.errors import CurateError, DataError, SetupError, WithheldError
+from curate.detectors.device import is_gpu_failure
 
 _AGAIN = "run the same command again to go on"
-_GPU = re.compile(r"\b(?:cuda|cudnn|cublas|cufft|cusolver|nvrtc)", re.IGNORECASE)
 _MEMORY = re.compile(
     r"out of memory|insufficient memory|memory allocation|bad_alloc"
     r"|(?:not enough|can.?t allocate|cannot allocate|unable to allocate) memory",
@@ -50,7 +50,7 @@ def find_run_error(error: Exception, image: str) -> CurateError | None:
     if isinstance(error, CurateError):
         return error if isinstance(error, SetupError | DataError) else None
     line = describe(error)
-    if _GPU.search(line):
+    if is_gpu_failure(error):
         return SetupError(
             f"the GPU failed at {image!r} ({line}); free its memory or repair it and {_AGAIN}, "
             "or use --device cpu with another OUT"

@@ -80,6 +80,21 @@ def test_yunet_asks_for_its_file(tmp_path: Path) -> None:
         make_detector(DetectorOptions("yunet", weights=tmp_path / "wrong.onnx"))
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["CUDA out of memory. Tried to allocate 2 MiB", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"],
+)
+def test_a_device_that_cannot_load_the_detector_is_an_error_with_a_remedy(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object) -> object:
+        raise RuntimeError(line)
+
+    monkeypatch.setattr("curate.detectors.centerface.load", load)
+    with pytest.raises(SetupError, match="--device cpu"):
+        make_detector(DetectorOptions("centerface", device="cpu"))
+
+
 def test_cuda_that_is_not_there_is_an_error_with_a_remedy() -> None:
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():

@@ -38,6 +38,7 @@ from curate.storage.errors import describe_os_error
 from curate.storage.lock import FolderLock
 
 _BATCH = {"cpu": 8, "cuda": 64}  # small batches stay in a processor's cache
+_GPU_BYTES = 8 << 30  # what a worker with a large classifier and a batch may need
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +162,7 @@ def _open(original: str, obfuscated: Path, options: EvaluateOptions, session: Se
         batch=batch,
         labels=Labels(classes.names, options.labels),
         arms=arms,
-        workers=count_workers(Recipe(device=device), session),
+        workers=count_workers(Recipe(device=device), session, _GPU_BYTES),
         model=describe_model(classifier, classes, batch),
     )
 
