@@ -204,7 +204,7 @@ def _shallow(recipe: Recipe) -> dict[str, Any]:
     return {each.name: getattr(recipe, each.name) for each in fields(recipe)}
 
 
-def count_workers(recipe: Options, session: Session, gpu_bytes: int = 2 << 30) -> int:
+def count_workers(recipe: Options, session: Session, gpu_bytes: int = 4 << 30) -> int:
     """Worker processes of a run: as given, else one per usable core.
 
     On CUDA there are no more than fit in the device's memory: reading and writing images takes
