@@ -13,8 +13,6 @@ from curate.storage.regular import open_regular
 
 OTHERS = "others.jsonl"
 OUTCOMES = ("carried", "rebuilt", "left_out")
-REMOVED = "its image was removed"
-"""Reason of a file that `curate balance` leaves out together with its image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,14 +19,13 @@ from typing import Any, BinaryIO, Protocol, cast
 from curate.core.errors import DataError, SourceChangedError, WithheldError
 from curate.core.protocols import SidecarFile, SidecarSource, Source, iter_sidecars
 from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
-from curate.layouts.editing.changes import SAME, Editor, EditResult, Outcome
+from curate.layouts.editing.changes import REMOVED, SAME, Editor, EditResult, Outcome
 from curate.layouts.encodings import as_utf8
 from curate.layouts.files import find_image
 from curate.layouts.sidecars import NullTarget
 from curate.layouts.sidecars.content import DROPPED_KINDS, Content
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import store
-from curate.manifest.others import REMOVED
 from curate.pipeline.workspace import Workspace
 from curate.recipe import Recipe
 from curate.storage.index import NameIndex

@@ -19,8 +19,9 @@ from curate.engine.local import Finished, Report
 from curate.engine.shards import Shard
 from curate.layouts import open_source
 from curate.layouts.access.tree import iter_files
+from curate.layouts.editing.changes import REMOVED
 from curate.layouts.sidecars.values import Limits
-from curate.manifest import corrections, files, others, store
+from curate.manifest import corrections, files, store
 from curate.manifest.corrections import Row
 from curate.manifest.files import Problem
 from curate.pipeline.assembly import outcome_of
@@ -325,8 +326,8 @@ def describe_files(out: Path) -> list[str]:
     left: list[tuple[str, str | None]] = []
     for line in iter_others(out / files.MANIFEST):
         reason = line.get("reason")
-        reasons["removed"] += reason == others.REMOVED
-        left.append((str(line["path"]), None if reason == others.REMOVED else reason))
+        reasons["removed"] += reason == REMOVED
+        left.append((str(line["path"]), None if reason == REMOVED else reason))
     counts["left_out"] -= reasons["removed"]
     content = facts.get("content", {"found": {}, "dropped": {}})
     return list(describe_others(counts, *find_left_out(left), content, corrections.FACTS))

@@ -130,6 +130,9 @@ class NewFile:
     format: str = ""
 
 
+REMOVED = "its image was removed"
+"""Reason of a file that is left out together with its image."""
+
 SAME = EditResult(Outcome.SAME)
 EDITED = EditResult(Outcome.EDITED)
 DROPPED = EditResult(Outcome.DROPPED)

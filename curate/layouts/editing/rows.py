@@ -23,6 +23,7 @@ from curate.layouts.editing.changes import (
     rename_stem,
 )
 from curate.layouts.groups import ID_COLUMNS, strip_suffix
+from curate.layouts.sidecars.text import find_delimiter
 from curate.storage.index import NameIndex
 
 FORMATS: Mapping[str, str] = {".csv": "csv", ".jsonl": "jsonl", ".tsv": "tsv", ".txt": "lines"}
@@ -150,7 +151,9 @@ def _iter_rows(file: BinaryIO, other: SidecarFile) -> Iterator[tuple[bytes, list
         if suffix == ".jsonl":
             yield stored, list(_strings(text))
         else:
-            yield stored, [(text.strip(), False), *((word, False) for word in text.split())]
+            words = text.split()
+            words += [word.partition("#")[0] for word in words if "#" in word]  # a.jpg#0: a caption
+            yield stored, [(text.strip(), False), *((word, False) for word in words)]
 
 
 def _iter_lines(file: BinaryIO, other: SidecarFile) -> Iterator[tuple[str, bytes]]:
@@ -177,7 +180,7 @@ def _iter_separated(
 
     texts = feed()
     first = next(texts, "")
-    separator = separator or (";" if "," not in first and ";" in first else ",")
+    separator = separator or find_delimiter(first)
     ids: frozenset[int] | None = None
     for values in csv.reader(itertools.chain([first], texts), delimiter=separator):
         if ids is None:  # the header

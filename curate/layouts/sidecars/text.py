@@ -118,10 +118,9 @@ def rewrite_csv(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> 
     """Rewrite the rows of a CSV or TSV file; a dropped value leaves an empty cell."""
     delimiter = "\t" if name.lower().endswith(".tsv") else ","
     ends: list[bytes] = []
-    first = file.readline(_MAX_JSON)
-    file.seek(0)
-    if delimiter == "," and b"," not in first and b";" in first:
-        delimiter = ";"
+    if delimiter == ",":
+        delimiter = find_delimiter(file.readline(_MAX_JSON).decode("utf-8", "replace"))
+        file.seek(0)
 
     def lines() -> Iterator[str]:
         for _, text, _ in iter_stored_lines(file, name):
@@ -150,6 +149,12 @@ def rewrite_csv(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> 
     except csv.Error as error:
         where = f"{name}, line {table.line_num + 1}"
         raise DataError(f"{where} is not CSV in UTF-8 ({error})") from None
+
+
+def find_delimiter(header: str) -> str:
+    """Return the delimiter of a CSV file by its first line: a comma, or one of ``;`` and ``|``."""
+    found = (mark for mark in ";|" if mark in header and "," not in header)
+    return next(found, ",")
 
 
 def fit_row(row: list[str], columns: int, where: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from curate.core.errors import DataError
 from curate.core.protocols import SidecarFile
-from curate.layouts.editing.changes import Edits, GeneratedImage
+from curate.layouts.editing.changes import REMOVED, Edits, GeneratedImage
 from curate.layouts.editing.geometry import find_geometry
 from curate.layouts.sidecars.values import Limits
 from curate.layouts.tables.edit import move_row, refuse_geometry
@@ -98,7 +98,7 @@ class _Writer:
                 if (data := outputs[member.path]) is not None:
                     self._write_image(member, self._id(member), data)
             elif is_removed:
-                yield member, "the images of its sample are removed or withheld"
+                yield member, REMOVED
             elif member.kind is Kind.FOLDER:
                 if is_plain(member.path):
                     write_member(replace(member, size=0), [], self._target)

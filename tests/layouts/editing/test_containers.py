@@ -107,7 +107,7 @@ def test_a_withheld_image_is_left_out_with_its_sample(root: Path) -> None:
     (root.parent / "0.tar").write_bytes(target.getvalue())
     assert names(root.parent / "0.tar") == ["b.jpg", "b.cls"]
     assert [(str(item.path), item.reason) for item in left] == [
-        ("0.tar/a.cls", "the images of its sample are removed or withheld")
+        ("0.tar/a.cls", "its image was removed")
     ]
     assert placed == {"0.tar/b.jpg": "0.tar/b.jpg"}
 
