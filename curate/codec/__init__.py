@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+from curate.codec.decoding import check_expansion
 from curate.codec.metadata.allow_list import KEEPABLE, Metadata
 from curate.codec.picture import (
     UNUSED_COLORS,
@@ -109,7 +110,11 @@ def save(
         for new, old in zip(frames, picture.frames, strict=True)
     ):
         raise UsageError("a frame differs in shape or dtype from the one that was loaded")
-    return _codec(picture.format).save(picture, frames, touched, options)
+    encoded = _codec(picture.format).save(picture, frames, touched, options)
+    # What was written can be loaded again.
+    pixels = sum(frame.shape[0] * frame.shape[1] for frame in picture.frames)
+    check_expansion(pixels, len(picture.frames), len(encoded.data))
+    return encoded
 
 
 def find_leaks(data: bytes, options: CodecOptions = _DEFAULTS) -> list[str]:

@@ -32,7 +32,7 @@ class BmpCodec:
             WithheldError: ``truncated``, ``corrupt``, ``unsupported`` or ``bomb``.
         """
         width, height = _size(data)
-        check_size(width, height, 1, options.max_pixels)
+        check_size(width, height, 1, options.max_pixels, len(data))
         indexed: Indexed | None = None
         with open_image(data, "BMP") as image:
             image.load()

@@ -23,6 +23,13 @@ from curate.core.protocols import Frame
 MAX_FRAMES = 1000
 """Maximum number of frames or pages of a file, each of which a detector must process."""
 
+_LARGE = 32 << 20
+"""Pixels above which a file must not be small: decoding and detection take 18 bytes of each."""
+_MAX_EXPANSION = 100
+"""Maximum number of pixels per byte of a large image; photos have at most 20."""
+_MAX_FRAMES_EXPANSION = 300
+"""The same for several frames, of which most may hardly change."""
+
 
 @contextmanager
 def open_image(data: bytes, name: str) -> Iterator[Image.Image]:
@@ -69,12 +76,21 @@ def merge_equal_colors(
     return np.asarray(table[indices], np.uint8)
 
 
-def check_size(width: int, height: int, frames: int, max_pixels: int) -> None:
+def check_size(
+    width: int, height: int, frames: int, max_pixels: int, stored: int | None = None
+) -> None:
     """Check the size in a file's header, before anything is allocated.
 
+    Args:
+        width: in pixels.
+        height: in pixels.
+        frames: number of frames.
+        max_pixels: maximum number of pixels of all frames.
+        stored: size of the file in bytes, to compare with the pixels; None to skip this.
+
     Raises:
-        WithheldError: ``corrupt`` for an empty image, ``bomb`` for one too large or
-            with more than ``MAX_FRAMES`` frames.
+        WithheldError: ``corrupt`` for an empty image, ``bomb`` for one too large, with more
+            than ``MAX_FRAMES`` frames, or that expands as no photo does.
     """
     if width < 1 or height < 1 or frames < 1:
         raise WithheldError("corrupt", f"an image of {width}×{height} pixels, {frames} frames")
@@ -83,6 +99,26 @@ def check_size(width: int, height: int, frames: int, max_pixels: int) -> None:
     if width * height * frames > max_pixels:
         count = f", {frames} frames" if frames > 1 else ""
         raise WithheldError("bomb", f"{width}×{height} pixels{count}; the limit is {max_pixels}")
+    if stored is not None:
+        check_expansion(width * height * frames, frames, stored)
+
+
+def check_expansion(pixels: int, frames: int, stored: int) -> None:
+    """Check that a large image is not almost empty, which costs the memory of a large photo.
+
+    Args:
+        pixels: number of pixels of all frames.
+        frames: number of frames.
+        stored: size of the file in bytes.
+
+    Raises:
+        WithheldError: ``bomb``.
+    """
+    limit = _MAX_EXPANSION if frames == 1 else _MAX_FRAMES_EXPANSION
+    if pixels > max(_LARGE, limit * stored):
+        raise WithheldError(
+            "bomb", f"{pixels:,} pixels from {stored:,} bytes; the limit is {limit} per byte"
+        )
 
 
 def to_frame(image: Image.Image, mode: str | None = None) -> Frame:

@@ -22,6 +22,7 @@ from curate.layouts.faces import table
 from curate.manifest.faces import FACES, INFO, iter_faces, load_faces_info
 from curate.report.document import Printable
 from curate.storage.atomic import open_atomic
+from curate.storage.parquet import load_schema, open_parquet
 
 NEAR_DUPLICATE = "near-duplicate"
 """Detector name of a face that was found in a copy of the image only."""
@@ -92,7 +93,7 @@ def propagate_boxes(
 
 
 def _is_whole(found: Path) -> bool:
-    return set(FACES.names) <= set(pq.read_schema(found).names)
+    return set(FACES.names) <= set(load_schema(found).names)
 
 
 def _propagate(search: Search, found: Path) -> dict[str, list[Face]]:
@@ -148,7 +149,7 @@ def _write(found: Path, target: Path, added: Mapping[str, list[Face]]) -> None:
     account = load_faces_info(found) or {}
     account["propagated"] = sum(map(len, added.values()))
     try:
-        with open_atomic(target) as file, pq.ParquetFile(found) as before:
+        with open_atomic(target) as file, open_parquet(found) as before:
             schema = before.schema_arrow.remove_metadata()
             with pq.ParquetWriter(file, schema, compression="zstd") as writer:
                 for batch in before.iter_batches(batch_size=1024):

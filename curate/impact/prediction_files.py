@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate.core.errors import DataError
 from curate.core.records import escape_unprintable
 from curate.layouts.faces.boxes import one_line
-from curate.storage.parquet import check_chunks, is_text
+from curate.storage.parquet import check_chunks, check_dense, is_text, open_parquet, text_paths
 
 ROWS = 1024
 """Images per batch."""
@@ -38,6 +37,8 @@ _MAX_ROW = 256 << 10
 _MAX_ITEMS = 50_000_000
 """Maximum number of scores in a row group of Parquet: 50,000 images of 1,000 classes."""
 _MAX_CHUNK = 8 * _MAX_ITEMS
+_BATCH_ITEMS = 8 << 20  # scores in memory, of usual files
+_MAX_BATCH_ITEMS = 2 * _BATCH_ITEMS
 _MAX_HEADER = 10_000  # bytes of a header of .npy, of which NumPy reads as many
 _MAX_NAME = 4096  # bytes of an id, a digest or the name of a class
 
@@ -215,17 +216,26 @@ def _described(path: Path) -> Iterator[None]:
 
 
 def _iter_parquet(path: Path, names: Sequence[str] | None) -> Iterator[dict[str, Any]]:
-    with _described(path), pq.ParquetFile(path) as table:
+    with _described(path), open_parquet(path) as table:
         columns = choose_columns(table.schema_arrow.names, path)
         wanted = list(names or columns)
         check_chunks(table.metadata, frozenset(wanted), str(path), _MAX_CHUNK, _MAX_ITEMS)
-        texts = [name for name in wanted if is_text(table.schema_arrow.field(name).type)]
-    # As dictionaries, a text that many rows repeat is in memory once.
-    with _described(path), pq.ParquetFile(path, read_dictionary=texts) as table:
-        for batch in table.iter_batches(ROWS, columns=wanted):
+        texts = text_paths(table.metadata, frozenset(wanted))
+    with _described(path), open_parquet(path, texts) as table:
+        rows = min(ROWS, max(1, _BATCH_ITEMS // _count_classes(table.metadata)))
+        for batch in table.iter_batches(rows, columns=wanted):
             if batch.num_rows:
                 named = zip(batch.schema.names, batch.columns, strict=True)
                 yield {name: _from_arrow(column, name, path) for name, column in named}
+
+
+def _count_classes(footer: Any) -> int:
+    """Return the largest mean number of list items per row of a row group."""
+    counts = [1]
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        values = [group.column(number).num_values for number in range(group.num_columns)]
+        counts.append(max(values, default=0) // max(group.num_rows, 1))
+    return max(counts)
 
 
 def _check_texts(column: Any, name: str, path: Path) -> None:
@@ -261,7 +271,14 @@ def _from_lists(column: Any, name: str, path: Path) -> Array:
         raise DataError(
             f"{path} has lists in {name!r} of {min(lengths):,} to {max(lengths):,} classes"
         )
-    return _to_array(column.flatten(), name, path).reshape(len(column), lengths[0])
+    values = column.flatten()
+    if len(values) > _MAX_BATCH_ITEMS:
+        raise DataError(
+            f"{path} has {lengths[0]:,} classes for an image in {name!r}, which are too many"
+        )
+    if pa.types.is_dictionary(values.type):
+        check_dense(column, name, str(path), _MAX_NAME)
+    return _to_array(values, name, path).reshape(len(column), lengths[0])
 
 
 def _to_array(column: Any, name: str, path: Path) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import io
 import itertools
 import lzma
@@ -10,7 +11,7 @@ import struct
 import tarfile
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from curate.core.errors import CurateError, DataError
 from curate.layouts.access.folder import Folder
@@ -22,9 +23,59 @@ _ARCHIVE = re.compile(r"\.(?:zip|tar|tar\.(?:gz|bz2|xz|zst|lz4)|tgz|tbz2|txz)$",
 _MAX_MEMBERS = 256
 _MAX_WALKED = 10_000  # files
 _MAX_READ = 1 << 20  # bytes of a compressed archive, or of the list of a zip file
+_MAX_UNPACKED = 16 << 20  # bytes of a compressed archive once decompressed
+_MAX_MEMORY = 64 << 20  # bytes that a decompressor may take
+_MAX_HEADER = 256 << 10
+"""Maximum size of an extended header, bytes: names, and attributes of files."""
+_MAX_RECORDS = 1000  # of headers that hold for all members after them
+_MAX_DIGITS = re.compile(rb"[0-9]{100}")  # the standard library takes quadratic time for more
 _END = struct.Struct("<4s8xLL2x")  # end of the central directory: signature, size, offset
 _ENTRY = struct.Struct("<4s24xHHH12x")  # signature, lengths of name, extra field and comment
-_DAMAGE = (OSError, EOFError, ValueError, tarfile.TarError, zlib.error, lzma.LZMAError)
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, tarfile.TarError, zlib.error, lzma.LZMAError),
+    *(IndexError, OverflowError, RecursionError),
+)
+
+
+class BoundedInfo(tarfile.TarInfo):
+    """Header of a member, of which extended headers are bounded and maps of holes not read."""
+
+    def _proc_gnulong(self, archive: Any) -> Any:
+        self._check(archive)
+        return cast(Any, super())._proc_gnulong(archive)
+
+    def _proc_pax(self, archive: Any) -> Any:
+        self._check(archive)
+        start = archive.fileobj.tell()
+        if _MAX_DIGITS.search(archive.fileobj.read(self.size)):
+            raise tarfile.ReadError(f"the extended header at byte {self.offset} is damaged")
+        archive.fileobj.seek(start)
+        return cast(Any, super())._proc_pax(archive)
+
+    def _check(self, archive: Any) -> None:
+        if self.size > _MAX_HEADER:
+            raise tarfile.ReadError(
+                f"the extended header at byte {self.offset} has {self.size:,} bytes; at most "
+                f"{_MAX_HEADER:,} are read"
+            )
+        if len(archive.pax_headers) > _MAX_RECORDS:
+            raise tarfile.ReadError(f"more than {_MAX_RECORDS:,} values for all members")
+
+    def _proc_sparse(self, archive: Any) -> Any:
+        _, is_extended, size = cast(Any, self)._sparse_structs
+        while is_extended:
+            block = archive.fileobj.read(tarfile.BLOCKSIZE)
+            is_extended = len(block) == tarfile.BLOCKSIZE and block[504]
+        cast(Any, self).sparse = []
+        self.offset_data = archive.fileobj.tell()
+        archive.offset = self.offset_data + -(-self.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        self.size = size
+        return self
+
+    def _proc_gnusparse_00(self, member: Any, *_: Any) -> None:
+        member.sparse = []
+
+    _proc_gnusparse_01 = _proc_gnusparse_10 = _proc_gnusparse_00
 
 
 def is_archive(path: str) -> bool:
@@ -50,16 +101,17 @@ def may_hold_images(folder: Folder, path: str) -> bool:
 def may_hold_image_rows(folder: Folder, path: str) -> bool:
     """Return whether a Parquet file has image columns, or points to content that is absent."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     from curate.layouts.tables.images import mentions_images
+    from curate.storage.parquet import load_schema
 
     info = folder.info(path)
     try:
         with folder.open(path) as file:
-            if info is not None and info.size <= POINTER_BYTES and describe_pointer(file.read()):
+            head = file.read(POINTER_BYTES)
+            if info is not None and info.size <= POINTER_BYTES and describe_pointer(head):
                 return True
-            return any(mentions_images(field.type) for field in pq.read_schema(file))
+            return any(mentions_images(field.type) for field in load_schema(file))
     except (CurateError, pa.ArrowException, ValueError, OSError):
         return False  # errors are reported when the dataset is opened
 
@@ -122,11 +174,25 @@ def _refuse_deep(folder: Folder) -> None:
 
 
 def _iter_tar(file: BinaryIO, path: str) -> Iterator[str]:
-    is_plain = path.lower().endswith(".tar")
-    stream = file if is_plain else io.BytesIO(file.read(_MAX_READ))
-    with tarfile.open(fileobj=stream, mode="r:" if is_plain else "r|*") as opened:
+    stream = file if path.lower().endswith(".tar") else io.BytesIO(_unpack(file.read(_MAX_READ)))
+    with tarfile.open(fileobj=stream, mode="r:", tarinfo=BoundedInfo) as opened:
         for member in opened:
             yield member.name
+
+
+def _unpack(data: bytes) -> bytes:
+    """Decompress the start of an archive.
+
+    Raises:
+        ValueError: if its compression is unknown.
+    """
+    if data.startswith(b"\x1f\x8b"):
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, _MAX_UNPACKED)
+    if data.startswith(b"BZh"):
+        return bz2.BZ2Decompressor().decompress(data, _MAX_UNPACKED)
+    if data.startswith(b"\xfd7zXZ\0"):
+        return lzma.LZMADecompressor(memlimit=_MAX_MEMORY).decompress(data, _MAX_UNPACKED)
+    raise ValueError("neither gzip, bzip2 nor xz")
 
 
 def _iter_zip(file: BinaryIO) -> Iterator[str]:

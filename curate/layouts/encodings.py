@@ -69,6 +69,9 @@ def _iter_decoded(file: BinaryIO, encoding: str, name: str) -> Iterator[bytes]:
         raise DataError(f"{name} is not valid {encoding.removesuffix('-sig')} text") from None
 
 
+_MAX_XML = 16 << 20  # bytes
+_MAX_MARKS = 400_000
+
 _ASCII = bytes(code for code in range(32, 127) if code not in b"\\~")  # Shift JIS differs there
 _ENCODING = re.compile(
     rb"""(?:\xef\xbb\xbf)?\s*<\?xml\s[^>]{0,99}?encoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']"""
@@ -111,8 +114,17 @@ def iter_utf8(file: BinaryIO, name: str) -> Iterator[bytes]:
     """Read an XML file in the encoding that it declares, and return it as UTF-8 in pieces.
 
     Raises:
-        DataError: if the file is not in that encoding.
+        DataError: if the file is not in that encoding, is larger than 16 MB, or has too many
+            elements and attributes, each of which takes hundreds of bytes of memory.
     """
     encoding = xml_encoding(file.read(_BLOCK))
     file.seek(0)
-    yield from _iter_decoded(file, encoding, name)
+    size = marks = 0
+    for piece in _iter_decoded(file, encoding, name):
+        size += len(piece)
+        marks += piece.count(b"<") + piece.count(b"=")
+        if size > _MAX_XML:
+            raise DataError(f"{name} is larger than {_MAX_XML >> 20} MB")
+        if marks > _MAX_MARKS:
+            raise DataError(f"{name} has more than {_MAX_MARKS:,} elements and attributes")
+        yield piece

@@ -116,20 +116,22 @@ def load_columns(path: Path) -> tuple[str, ...]:
         DataError: if the table is invalid or empty.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     from curate.layouts.tables.images import mentions_images
+    from curate.storage.parquet import load_schema
 
     try:
         with path.open("rb") as file:
             if file.read(4) == b"PAR1":
                 return tuple(
-                    field.name for field in pq.read_schema(path) if not mentions_images(field.type)
+                    field.name for field in load_schema(path) if not mentions_images(field.type)
                 )
     except pa.ArrowException as error:
         raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
     except OSError as error:
-        raise DataError(f"the table {path} cannot be read: {error.strerror}") from None
+        raise DataError(
+            f"the table {path} cannot be read: {error.strerror or one_line(error)}"
+        ) from None
     first = next(iter_rows(path), None)
     if first is None:
         raise DataError(f"{path} is empty; expected a first line with names, and records")
@@ -143,12 +145,12 @@ def holds_images(path: Path) -> bool:
     if path.suffix.lower() != ".parquet":
         return False
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     from curate.layouts.tables.images import mentions_images
+    from curate.storage.parquet import load_schema
 
     try:
-        return any(mentions_images(field.type) for field in pq.read_schema(path))
+        return any(mentions_images(field.type) for field in load_schema(path))
     except (pa.ArrowException, OSError):
         return False
 
@@ -176,7 +178,9 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapp
         else:
             raise DataError(f"{path} is not a supported table; use .csv, .tsv, .jsonl or Parquet")
     except OSError as error:
-        raise DataError(f"the table {path} cannot be read: {error.strerror}") from None
+        raise DataError(
+            f"the table {path} cannot be read: {error.strerror or one_line(error)}"
+        ) from None
     except UnicodeError:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8") from None
     except csv.Error as error:

@@ -6,7 +6,6 @@ Version 1. The columns are documented in ``manifests/balance-1.md``; the schema 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,8 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.core.errors import ManifestError, SchemaVersionError
+from curate.core.documents import parse_json
+from curate.core.errors import DataError, ManifestError, SchemaVersionError
 from curate.manifest import store
+from curate.storage.parquet import iter_table_rows, load_schema
 from curate.storage.regular import open_regular, read_regular
 
 VERSION = 1
@@ -25,6 +26,7 @@ WEIGHTS = "weights.parquet"
 BEFORE, AFTER = "before.json", "after.json"
 OUTCOMES = ("kept", "removed", "made")
 
+_MAX_FACTS = 16 << 20  # bytes of balance.json
 _ITEM = "element"
 _TEXTS = pa.list_(pa.field(_ITEM, pa.string()))
 COLUMNS = pa.schema(
@@ -118,14 +120,15 @@ def iter_part(path: Path) -> Iterator[Row]:
         ManifestError: if it cannot be read, or has other columns.
     """
     try:
-        with open_regular(path) as file, pq.ParquetFile(file) as table:
-            if not table.schema_arrow.equals(COLUMNS):
+        with open_regular(path) as file:
+            if not load_schema(file).equals(COLUMNS):
                 raise ManifestError(f"{path} has other columns than the manifest of a correction")
-            for batch in table.iter_batches(batch_size=256):
-                for row in batch.to_pylist():
-                    yield _parse(row)
+            for row in iter_table_rows(file, COLUMNS.names, path.name):
+                yield _parse(row)
     except ManifestError:
         raise
+    except DataError as error:
+        raise ManifestError(str(error)) from None
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise ManifestError(f"{path} cannot be read as part of a manifest: {text}") from None
@@ -169,10 +172,11 @@ def iter_weights(path: Path) -> Iterator[tuple[str, float]]:
         ManifestError: if it cannot be read.
     """
     try:
-        with open_regular(path) as file, pq.ParquetFile(file) as table:
-            for batch in table.iter_batches(batch_size=8192, columns=["id", "weight"]):
-                for row in batch.to_pylist():
-                    yield row["id"], row["weight"]
+        with open_regular(path) as file:
+            for row in iter_table_rows(file, ["id", "weight"], path.name):
+                yield row["id"], row["weight"]
+    except DataError as error:
+        raise ManifestError(str(error)) from None
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise ManifestError(f"{path} cannot be read: {text}") from None
@@ -187,12 +191,12 @@ def load_facts(manifest: Path) -> dict[str, Any]:
     """
     path = manifest / FACTS
     try:
-        facts: dict[str, Any] = json.loads(read_regular(path).decode())
+        facts: dict[str, Any] = parse_json(read_regular(path, max_bytes=_MAX_FACTS), path.name)
     except FileNotFoundError:
         raise ManifestError(f"{path} is missing; is this the OUT of curate balance?") from None
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, DataError) as error:
         raise ManifestError(f"{path} cannot be read: {error}") from None
     version = facts.get("schema_version") if isinstance(facts, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:

@@ -14,9 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.core.errors import ManifestError
+from curate.core.errors import DataError, ManifestError
 from curate.core.faces import Face
 from curate.core.geometry import Box
+from curate.storage.parquet import iter_table_rows, open_parquet
 
 VERSION = 1
 INFO = b"curate_faces"
@@ -107,11 +108,9 @@ def iter_faces(path: Path) -> Iterator[FacesEntry]:
         ManifestError: if it is not such a table.
     """
     try:
-        with pq.ParquetFile(path) as table:
-            for batch in table.iter_batches(batch_size=256, columns=FACES.names):
-                for row in batch.to_pylist():
-                    yield _from_row(row)
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        for row in iter_table_rows(path, FACES.names):
+            yield _from_row(row)
+    except (pa.ArrowException, DataError, OSError, KeyError, ValueError, TypeError) as error:
         line = " ".join(str(error).split())[:200]
         raise ManifestError(f"{path} cannot be read as a table of faces: {line}") from None
 
@@ -123,7 +122,8 @@ def load_faces_info(path: Path) -> dict[str, Any] | None:
         ManifestError: if it is not a Parquet file, or its metadata is not valid.
     """
     try:
-        metadata = pq.read_metadata(path).metadata or {}
+        with open_parquet(path) as table:
+            metadata = table.metadata.metadata or {}
         info = json.loads(metadata[INFO]) if INFO in metadata else None
     except (pa.ArrowException, OSError, ValueError) as error:
         line = " ".join(str(error).split())[:200]

@@ -14,7 +14,7 @@ from curate.manifest import store
 from curate.manifest.others import iter_others
 from curate.manifest.store import DATA as DATA
 from curate.manifest.store import MANIFEST as MANIFEST
-from curate.storage.regular import open_regular
+from curate.storage.regular import iter_short_lines, open_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def _check_log(out: Path) -> Iterator[Problem]:
         return
     try:
         with open_regular(out / path) as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter_short_lines(file), start=1):
                 if not isinstance(json.loads(line.decode()), dict):
                     yield Problem("manifest", str(path), f"line {number} is not a JSON object")
                     return

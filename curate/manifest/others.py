@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import ManifestError
-from curate.storage.regular import open_regular
+from curate.storage.regular import iter_short_lines, open_regular
 
 OTHERS = "others.jsonl"
 OUTCOMES = ("carried", "rebuilt", "left_out")
@@ -70,7 +70,7 @@ def iter_others(manifest: Path) -> Iterator[Other]:
     path, number = manifest / OTHERS, 0
     try:
         with open_regular(path) as file:
-            for line in file:
+            for line in iter_short_lines(file):
                 number += 1
                 yield _parse(line.decode())
     except OSError as error:
@@ -93,7 +93,7 @@ def _count(manifest: Path, is_counted: Callable[[Mapping[str, Any]], bool]) -> t
     count, first = 0, ""
     try:
         with open_regular(manifest / OTHERS) as file:
-            for line in map(json.loads, file):
+            for line in map(json.loads, iter_short_lines(file)):
                 if is_counted(line):
                     count, first = count + 1, first or str(line["path"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):

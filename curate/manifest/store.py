@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.core.documents import parse_json
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError, ManifestError, SchemaVersionError
 from curate.core.records import escape_unprintable
@@ -22,6 +23,7 @@ from curate.manifest.others import OTHERS as OTHERS
 from curate.manifest.run import check_shape
 from curate.manifest.schema import METADATA, RECORDS, VERSION, from_row, to_row
 from curate.storage.atomic import save_text
+from curate.storage.parquet import iter_table_rows, open_parquet
 from curate.storage.regular import open_regular, read_regular
 
 FILES = "files.jsonl"
@@ -66,10 +68,9 @@ LOG = "log.jsonl"
 CHECKSUMS = "SHA256SUMS"
 """Digests of the files that no other digest covers; see `curate.manifest.checksums`."""
 SIGNATURE = "SHA256SUMS.sig"
+_MAX_RUN = 16 << 20  # bytes of run.json
 KEY = "key.txt"
 """The key of the public tier's ids; generated when it is first published."""
-
-_BATCH = 256
 
 
 def find_manifest(path: Path) -> Path:
@@ -133,11 +134,11 @@ def iter_part(path: Path) -> Iterator[ManifestEntry]:
         SchemaVersionError: if it was written by a newer release.
     """
     try:
-        with open_regular(path) as file, pq.ParquetFile(file) as table:
-            _check_part(table, path.name)
-            for batch in table.iter_batches(batch_size=_BATCH):
-                for row in batch.to_pylist():
-                    yield from_row(row)
+        with open_regular(path) as file:
+            with open_parquet(file) as table:
+                _check_part(table, path.name)
+            for row in iter_table_rows(file, RECORDS.names, path.name):
+                yield from_row(row)
     except ManifestError:
         raise
     except (
@@ -167,7 +168,8 @@ def has_foreign_bytes(path: Path) -> bool:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        footer = pq.read_metadata(file)
+        with open_parquet(file) as table:
+            footer = table.metadata
         columns = sum(
             footer.row_group(row).column(column).total_compressed_size
             for row in range(footer.num_row_groups)
@@ -289,8 +291,8 @@ def load_json(path: Path) -> Any:
         ManifestError: if it is damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return parse_json(read_regular(path, follow_links=True), path)
+    except (ValueError, DataError) as error:
         raise ManifestError(f"{path} cannot be read: {error}") from None
 
 
@@ -303,13 +305,13 @@ def load_run(manifest: Path) -> dict[str, Any]:
     """
     path = manifest / RUN
     try:
-        run = json.loads(read_regular(path).decode())
+        run = parse_json(read_regular(path, max_bytes=_MAX_RUN), path.name)
         json.dumps(run, ensure_ascii=False, allow_nan=False).encode()
     except FileNotFoundError:
         raise ManifestError(f"{path} is missing; is this the OUT of a finished run?") from None
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # not JSON, not finite, not Unicode
+    except (ValueError, RecursionError, DataError) as error:  # not JSON, not finite, not Unicode
         raise ManifestError(f"{path} cannot be read: {error}") from None
     if not isinstance(run, dict):
         raise ManifestError(f"{path} is not a JSON object")

@@ -11,6 +11,7 @@ from curate.core.entries import ManifestEntry
 from curate.core.errors import SourceChangedError, WithheldError
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address
+from curate.layouts.access.folder import MAX_IMAGE
 from curate.layouts.access.remote import RemoteFolder
 from curate.manifest.store import DATA
 from curate.storage.regular import read_regular
@@ -42,7 +43,7 @@ def open_outputs(out: Path | str, layout: str, in_containers: bool) -> Callable[
         return _open_remote_outputs(f"{out}/{DATA}")
     if not in_containers:
         data = Path(out) / DATA
-        return lambda path: read_regular(data / path)
+        return lambda path: read_regular(data / path, max_bytes=2 * MAX_IMAGE)
     outputs = open_source(f"{out}/{DATA}", layout, "OUT")
 
     def read(path: str) -> bytes:

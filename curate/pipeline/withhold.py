@@ -31,7 +31,8 @@ def to_withheld(
         detail: text of the reason, unless the error has its own.
     """
     if isinstance(error, WithheldError):
-        return error
+        # Without the frames of its traceback, which hold the content of the file.
+        return WithheldError(error.code, error.detail)
     if fatal := find_run_error(error, image):
         raise fatal from error
     return WithheldError(code, f"{detail} ({describe(error)})")

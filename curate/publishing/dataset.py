@@ -22,7 +22,7 @@ from curate.manifest.files import DATA, MANIFEST, stays_inside
 from curate.manifest.publish import MIN_CELL, RECORDS, publish_manifest, suppress
 from curate.pipeline.inspection import inspect_containers, inspect_sidecars
 from curate.pipeline.output_images import open_outputs
-from curate.storage.regular import open_regular
+from curate.storage.regular import iter_short_lines, open_regular
 
 PUBLIC_VERSION = 1
 RUN = store.RUN
@@ -135,7 +135,7 @@ class Dataset:
         path = self.out / MANIFEST / store.OTHERS
         try:
             with open_regular(path) as file:
-                for line in file:
+                for line in iter_short_lines(file):
                     value = json.loads(line)
                     if value.get("sha256") and stays_inside(value["path"]):
                         name = value["path"]

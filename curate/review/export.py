@@ -42,6 +42,7 @@ from curate.review.folder import Inputs
 from curate.review.items import Item
 from curate.review.journal import NAME, iter_events, last_decisions, load_header
 from curate.storage.atomic import sync_file, sync_folder
+from curate.storage.parquet import load_schema
 
 STATES = ("reviewed", "sampled", "not looked at")
 """What an image's state can be, in the column ``review``."""
@@ -269,7 +270,7 @@ def _iter_proposed(inputs: Inputs, path: Path) -> Iterator[tuple[FacesEntry, str
 def _is_whole_table(faces: Path) -> bool:
     if not table.recognize(faces):
         return False
-    return set(FACES.names) <= set(pq.read_schema(faces).names)
+    return set(FACES.names) <= set(load_schema(faces).names)
 
 
 def _from_manifest(entry: ManifestEntry) -> FacesEntry:

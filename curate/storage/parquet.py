@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.core.errors import DataError
+from curate.storage.thrift import check_footer, check_pages
 
 _MAX_CHUNK = 128 << 20
 """Maximum size of a column in a row group once decompressed, bytes."""
@@ -19,17 +21,70 @@ _MAX_ITEMS = 8 << 20
 _MAX_TEXT = 1 << 20
 """Maximum length of a text, bytes."""
 _MAX_COLUMNS = 10_000
+_MAX_GROUPS = 50_000
 _ROWS = 4096
+_MAX_CELLS = 1 << 20
+"""Maximum number of values that are in memory as Python objects."""
 _NESTED_TEXT = 64 << 20
 
 
+@contextmanager
+def open_parquet(
+    source: Path | BinaryIO, texts: Sequence[str] = (), **options: Any
+) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file whose footer and pages are bounded.
+
+    Args:
+        source: path, or open file, which stays open.
+        texts: columns to read as dictionaries, with a text that many rows repeat in memory once.
+        options: passed to `pyarrow.parquet.ParquetFile`.
+
+    Raises:
+        pyarrow.ArrowInvalid: if its footer is too large, or states less than its pages contain.
+        pyarrow.ArrowException: if it cannot be read.
+    """
+    if isinstance(source, Path):
+        with source.open("rb") as file, open_parquet(file, texts, **options) as table:
+            yield table
+        return
+    table = load_parquet(source, texts, **options)
+    try:
+        yield table
+    finally:
+        table.close()
+
+
+def load_parquet(file: BinaryIO, texts: Sequence[str] = (), **options: Any) -> pq.ParquetFile:
+    """Open a Parquet file as `open_parquet` does; the caller closes it."""
+    size = check_footer(file)
+    table = pq.ParquetFile(
+        file,
+        read_dictionary=list(texts),
+        thrift_string_size_limit=size,
+        thrift_container_size_limit=_MAX_GROUPS,
+        **{"pre_buffer": False, **options},
+    )
+    if table.metadata.num_columns > _MAX_COLUMNS:
+        raise pa.ArrowInvalid(
+            f"it has {table.metadata.num_columns:,} columns; at most {_MAX_COLUMNS:,} are read"
+        )
+    check_pages(file, table.metadata)
+    return table
+
+
+def load_schema(source: Path | BinaryIO) -> Any:
+    """Return the Arrow schema of a Parquet file, raising as `open_parquet` does."""
+    with open_parquet(source) as table:
+        return table.schema_arrow
+
+
 def iter_table_rows(
-    path: Path, columns: Sequence[str] | None = None, name: str | None = None
+    path: Path | BinaryIO, columns: Sequence[str] | None = None, name: str | None = None
 ) -> Iterator[dict[str, Any]]:
     """Iterate over the rows of a Parquet file in bounded memory.
 
     Args:
-        path: the file.
+        path: the file, or an open one.
         columns: columns to read, missing ones are skipped; None for all that are not nested.
         name: name of the file in messages.
 
@@ -38,21 +93,20 @@ def iter_table_rows(
         pyarrow.ArrowException: if the file cannot be read.
     """
     name = name or str(path)
-    with pq.ParquetFile(path) as table:
+    with open_parquet(path) as table:
         schema = table.schema_arrow
-        if len(schema) > _MAX_COLUMNS:
-            raise DataError(f"{name} has {len(schema):,} columns; at most {_MAX_COLUMNS:,}")
         wanted = [
             field.name
             for field in schema
             if (not pa.types.is_nested(field.type) if columns is None else field.name in columns)
         ]
         rows = check_chunks(table.metadata, frozenset(wanted), name)
-        texts = [each for each in wanted if is_text(schema.field(each).type)]
-    # As dictionaries, a text that many rows repeat is in memory once.
-    with pq.ParquetFile(path, read_dictionary=texts) as table:
+        texts = text_paths(table.metadata, frozenset(wanted))
+    with open_parquet(path, texts) as table:
         for batch in table.iter_batches(batch_size=rows, columns=wanted):
-            values = [_load_column(column, name) for column in batch.columns]
+            for label, column in zip(batch.schema.names, batch.columns, strict=True):
+                check_dense(column, label, name, _MAX_TEXT)
+            values = [_load_column(column) for column in batch.columns]
             for row in zip(*values, strict=True):
                 yield dict(zip(batch.schema.names, row, strict=True))
 
@@ -79,7 +133,8 @@ def check_chunks(
     """
     max_chunk = _MAX_CHUNK if max_chunk is None else max_chunk
     max_items = _MAX_ITEMS if max_items is None else max_items
-    nested = 1
+    nested = prefixed = leaves = 1
+    leaves += sum(path.partition(".")[0] in wanted for path in _paths(footer))
     for group in range(footer.num_row_groups):
         for number in range(footer.num_columns):
             chunk = footer.row_group(group).column(number)
@@ -100,47 +155,114 @@ def check_chunks(
                     )
                 if chunk.physical_type == "BYTE_ARRAY":
                     nested = max(nested, chunk.total_uncompressed_size)
-    return max(16, min(_ROWS, _NESTED_TEXT // nested))
+            if "DELTA_BYTE_ARRAY" in chunk.encodings:  # each text may repeat most of the last one
+                prefixed = max(prefixed, chunk.total_uncompressed_size)
+    rows = max(16, min(_ROWS, _NESTED_TEXT // nested))
+    return max(1, min(rows, _NESTED_TEXT // prefixed, _MAX_CELLS // leaves))
 
 
-def check_texts(file: Any, schema: Any, name: str, max_bytes: int) -> None:
-    """Refuse long texts in columns that are not nested, which a dictionary repeats for every row.
+def _paths(footer: Any) -> list[str]:
+    return [footer.schema.column(number).path for number in range(footer.num_columns)]
+
+
+def text_paths(footer: Any, wanted: frozenset[str]) -> list[str]:
+    """Return the paths of the texts in some columns, nested ones included.
 
     Args:
-        file: the open file; its position is kept.
-        schema: its Arrow schema.
+        footer: metadata of the file.
+        wanted: names of columns.
+    """
+    leaves = [footer.schema.column(number) for number in range(footer.num_columns)]
+    return [
+        leaf.path
+        for leaf in leaves
+        if leaf.physical_type == "BYTE_ARRAY" and leaf.path.partition(".")[0] in wanted
+    ]
+
+
+def check_dense(column: Any, label: str, name: str, max_bytes: int) -> None:
+    """Refuse long texts, and lists whose texts a dictionary repeats too often.
+
+    Args:
+        column: of a batch; only the number of texts that are not in dictionaries is checked.
+        label: its name.
         name: name of the file in messages.
         max_bytes: maximum length of a text.
 
     Raises:
         DataError: naming the column.
     """
-    texts = [field.name for field in schema if is_text(field.type)]
+    for leaf in _iter_leaves(column):
+        if leaf is not column and len(leaf) > _MAX_CELLS:
+            raise DataError(
+                f"{name}: the lists of the column {label!r} have {len(leaf):,} items in "
+                f"{len(column):,} rows, and at most {_MAX_CELLS:,} are read"
+            )
+        if not (pa.types.is_dictionary(leaf.type) and is_text(leaf.type.value_type)):
+            continue
+        lengths = pc.binary_length(leaf.dictionary)
+        longest = pc.max(lengths).as_py() or 0
+        if longest > max_bytes:
+            raise DataError(
+                f"{name}: the column {label!r} has a value of {longest:,} bytes; at most "
+                f"{max_bytes:,} are read"
+            )
+        # Rows of their own are few; lists may have any number of items.
+        total = pc.sum(lengths.take(leaf.indices)).as_py() or 0
+        if leaf is not column and total > _NESTED_TEXT:
+            raise DataError(
+                f"{name}: the lists of the column {label!r} have {total >> 20:,} MB of text in "
+                f"{len(column):,} rows, and at most {_NESTED_TEXT >> 20} MB are read"
+            )
+
+
+def _iter_leaves(column: Any) -> Iterator[Any]:
+    """Iterate over the arrays without inner arrays inside an array."""
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        yield from _iter_leaves(column.storage)
+    elif pa.types.is_struct(kind):
+        for inner in column.flatten():
+            yield from _iter_leaves(inner)
+    elif pa.types.is_map(kind):
+        yield from _iter_leaves(column.keys)
+        yield from _iter_leaves(column.items)
+    elif pa.types.is_nested(kind):
+        yield from _iter_leaves(column.flatten())
+    else:
+        yield column
+
+
+def check_texts(file: BinaryIO, names: Sequence[str], name: str, max_bytes: int) -> None:
+    """Refuse long texts, which a dictionary repeats for every row, and lists of many texts.
+
+    Args:
+        file: the open file; its position is kept.
+        names: columns to check.
+        name: name of the file in messages.
+        max_bytes: maximum length of a text.
+
+    Raises:
+        DataError: naming the column.
+    """
     position = file.tell()
-    # As dictionaries, a text that many rows repeat is in memory once.
-    table = pq.ParquetFile(file, read_dictionary=texts, pre_buffer=False)
-    for text in texts:
-        for batch in table.iter_batches(_ROWS, columns=[text], use_threads=False):
+    table = load_parquet(file)
+    rows = check_chunks(table.metadata, frozenset(names), name)
+    paths = text_paths(table.metadata, frozenset(names))
+    table = load_parquet(file, paths)
+    for path in paths:
+        for batch in table.iter_batches(rows, columns=[path], use_threads=False):
             for column in batch.columns:
-                values = column.dictionary if pa.types.is_dictionary(column.type) else column
-                longest = pc.max(pc.binary_length(values)).as_py() or 0
-                if longest > max_bytes:
-                    raise DataError(
-                        f"{name}: the column {text!a} has a value of {longest:,} bytes; at most "
-                        f"{max_bytes:,} are read"
-                    )
+                check_dense(column, path.partition(".")[0], name, max_bytes)
     file.seek(position)
 
 
-def _load_column(column: Any, name: str) -> list[Any]:
+def _load_column(column: Any) -> list[Any]:
     """Return the values of a column of a batch; repeated texts are one object."""
     if not pa.types.is_dictionary(column.type):
         return list(column.to_pylist())
     used = column.indices.unique().drop_null()
-    texts = column.dictionary.take(used)
-    if is_text(texts.type) and max(pc.binary_length(texts).to_pylist(), default=0) > (_MAX_TEXT):
-        raise DataError(f"{name} has a text of more than {_MAX_TEXT >> 20} MB, which is too long")
-    values = dict(zip(used.to_pylist(), texts.to_pylist(), strict=True))
+    values = dict(zip(used.to_pylist(), column.dictionary.take(used).to_pylist(), strict=True))
     return [None if index is None else values[index] for index in column.indices.to_pylist()]
 
 

@@ -6,8 +6,13 @@ import errno
 import io
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+MAX_BYTES = 64 << 20
+"""Maximum size of a file that is read whole."""
+_MAX_LINE = 1 << 20
 _NOT_REGULAR = "not a regular file"
 
 
@@ -35,11 +40,26 @@ def open_regular(path: Path, follow_links: bool = False) -> io.BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
-def read_regular(path: Path, follow_links: bool = False) -> bytes:
+def read_regular(path: Path, follow_links: bool = False, max_bytes: int = MAX_BYTES) -> bytes:
     """Read a regular file.
 
     Raises:
-        OSError: if it cannot be read or is anything but a regular file.
+        OSError: if it cannot be read, is too large or is anything but a regular file.
     """
     with open_regular(path, follow_links) as file:
-        return file.read()
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise OSError(errno.EFBIG, f"larger than {max_bytes >> 20} MB, which is too large")
+    return data
+
+
+def iter_short_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Iterate over the lines of a file, of at most 1 MB each.
+
+    Raises:
+        ValueError: if a line is longer.
+    """
+    while line := file.readline(_MAX_LINE + 1):
+        if len(line) > _MAX_LINE:
+            raise ValueError(f"it is longer than {_MAX_LINE >> 20} MB")
+        yield line

@@ -34,7 +34,8 @@ class GifCodec:
             WithheldError: ``truncated``, ``corrupt``, ``bomb`` or ``frames``.
         """
         stream = replace(parse_gif(data), dropped=(), tail=b"")
-        check_size(stream.width, stream.height, len(stream.images), options.max_pixels)
+        size = (stream.width, stream.height)
+        check_size(*size, len(stream.images), options.max_pixels, len(data))
         for image in stream.images:
             check_size(image.width, image.height, 1, stream.width * stream.height)
             if image.x + image.width > stream.width or image.y + image.height > stream.height:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from curate.codec.decoding import decoder_messages
+from curate.codec.decoding import check_size, decoder_messages
 from curate.codec.jpeg.application import (
     EXIF,
     XMP,
@@ -63,8 +63,7 @@ class JpegCodec:
         """
         stream = parse_jpeg(data)
         frame = stream.frame
-        if frame.width * frame.height > options.max_pixels:
-            raise WithheldError("bomb", f"{frame.width}×{frame.height} pixels")
+        check_size(frame.width, frame.height, 1, options.max_pixels, len(data))
         quantization_tables(stream)
         across, down = max(c.h for c in frame.components), max(c.v for c in frame.components)
         note = check_further_images(data, stream)

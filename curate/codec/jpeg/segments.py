@@ -178,7 +178,7 @@ def _segments(data: bytes) -> Iterator[tuple[Segment, int]]:
             yield Segment(marker, payload), at
             continue
         end = _end_of_scan(data, at)
-        yield Segment(marker, payload, data[at:end]), end
+        yield Segment(marker, payload, data[at : _end_of_codes(data, at, end)]), end
         at = end
 
 
@@ -191,6 +191,18 @@ def _end_of_scan(data: bytes, at: int) -> int:
         if at < len(data) and data[at] != 0 and not 0xD0 <= data[at] <= 0xD7:
             return found.start()
     raise WithheldError("truncated", "the JPEG ends inside its image data")
+
+
+def _end_of_codes(data: bytes, at: int, end: int) -> int:
+    """Offset behind the codes of a scan: decoders skip any restart markers after the last one."""
+    while end - at >= 2:
+        if data[end - 1] == 0xFF:
+            end -= 1
+        elif data[end - 2] == 0xFF and 0xD0 <= data[end - 1] <= 0xD7:
+            end -= 2
+        else:
+            break
+    return end
 
 
 def _next_marker(data: bytes, at: int) -> tuple[int, int]:

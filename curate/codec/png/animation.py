@@ -89,7 +89,7 @@ def animation_chunks(frames: Sequence[Frame], animation: Animation) -> list[Chun
 
 def animation_is_exact(chunks: Sequence[Chunk], header: Header) -> bool:
     """Whether the data of all later frames contain exactly their rows."""
-    parts: dict[int, bytes] = {}
+    parts: dict[int, list[bytes]] = {}
     sizes: dict[int, int] = {}
     number = -1
     for kind, payload in chunks:
@@ -98,8 +98,8 @@ def animation_is_exact(chunks: Sequence[Chunk], header: Header) -> bool:
             _, width, height, *_ = _CONTROL.unpack(payload)
             sizes[number] = header.data_size(width, height)
         elif kind == b"fdAT":
-            parts[number] = parts.get(number, b"") + payload[4:]
-    return all(is_exact(data, sizes.get(key, 0)) for key, data in parts.items())
+            parts.setdefault(number, []).append(payload[4:])
+    return all(is_exact(b"".join(data), sizes.get(key, 0)) for key, data in parts.items())
 
 
 def _has_hidden_default(chunks: Sequence[Chunk]) -> bool:

@@ -30,6 +30,7 @@ _ADAM7 = (
     (0, 1, 1, 2),
 )
 _LEVEL = 6
+_MAX_CHUNKS = 1 << 18  # in 8 KB each, a PNG of two gigabytes
 _PIECE = 1 << 20  # bytes that are inflated at a time
 
 
@@ -71,7 +72,7 @@ def parse_chunks(data: bytes) -> tuple[list[Chunk], bytes]:
     """Parse the chunks of a file, verifying checksums; also return trailing bytes.
 
     Raises:
-        WithheldError: ``truncated`` or ``corrupt``.
+        WithheldError: ``truncated``, ``corrupt`` or ``bomb``.
     """
     chunks: list[Chunk] = []
     at = len(SIGNATURE)
@@ -85,6 +86,8 @@ def parse_chunks(data: bytes) -> tuple[list[Chunk], bytes]:
         payload = data[at + 8 : end - 4]
         if zlib.crc32(payload, zlib.crc32(kind)) != int.from_bytes(data[end - 4 : end], "big"):
             raise WithheldError("corrupt", f"a PNG chunk {kind!r} fails its checksum")
+        if len(chunks) == _MAX_CHUNKS:
+            raise WithheldError("bomb", f"the PNG has more than {_MAX_CHUNKS:,} chunks")
         chunks.append((kind, payload))
         at = end
     return chunks, data[at:]

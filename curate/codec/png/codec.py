@@ -68,7 +68,9 @@ class PngCodec:
         chunks, _ = parse_chunks(data)
         header = parse_header(chunks)
         found = dict(reversed(chunks))  # the first chunk of each kind
-        check_size(header.width, header.height, count_images(chunks), options.max_pixels)
+        check_size(
+            *(header.width, header.height, count_images(chunks), options.max_pixels, len(data))
+        )
         exact = is_exact(_image_data(chunks), header.data_size(header.width, header.height))
         profile = _profile(found.get(b"iCCP"))
         metadata = select_metadata(found.get(b"eXIf"), profile, options.keep_metadata, _xmp(chunks))

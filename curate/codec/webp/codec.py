@@ -67,7 +67,7 @@ class WebpCodec:
         stored = _stored(chunks)
         width, height = _canvas(chunks, stored)
         count = len(stored.images)
-        check_size(width, height, count, options.max_pixels)
+        check_size(width, height, count, options.max_pixels, len(data))
         bare = _write(stored, (width, height), Metadata())
         frames = _decode(bare, count, (width, height))
         exif = found.get(b"EXIF", b"").removeprefix(b"Exif\0\0")

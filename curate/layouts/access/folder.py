@@ -168,6 +168,9 @@ def _stamp(status: os.stat_result) -> str:
     return f"{status.st_size}.{status.st_mtime_ns}"
 
 
+MAX_IMAGE = 256 << 20
+"""Maximum size of the file of an image, bytes."""
+
 _OF_THE_FILE = frozenset(
     {
         *(errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
@@ -201,12 +204,27 @@ def open_file(path: Path, name: str) -> BinaryIO:
 
 
 def read_file(path: Path, name: str) -> bytes:
-    """Return the content of a regular file; raises like `open_file`."""
+    """Return the content of a regular file; raises like `open_file` and `check_image_size`."""
     with open_file(path, name) as file:
+        check_image_size(os.fstat(file.fileno()).st_size)
         try:
-            return file.read()
+            data = file.read(MAX_IMAGE + 1)
         except OSError as error:
             raise _explain(error, name) from None
+    check_image_size(len(data))  # it may have grown
+    return data
+
+
+def check_image_size(size: int) -> None:
+    """Check the size of an image file, which is read whole.
+
+    Raises:
+        WithheldError: ``bomb``.
+    """
+    if size > MAX_IMAGE:
+        raise WithheldError(
+            "bomb", f"its file has {size >> 20:,} MB; the limit is {MAX_IMAGE >> 20} MB"
+        )
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -22,7 +22,7 @@ from curate.core.errors import (
     WithheldError,
 )
 from curate.layouts.access.address import parse_address
-from curate.layouts.access.folder import FileInfo
+from curate.layouts.access.folder import FileInfo, check_image_size
 from curate.layouts.access.tree import TOOL_FOLDERS, is_tool_path
 
 _DIGESTS = ("ETag", "etag", "md5Hash", "content_md5", "blob_id")
@@ -122,8 +122,12 @@ class RemoteFolder:
     def read(self, path: str) -> bytes:
         """Return the content of a file; see `Folder.read`."""
         _check_path(path)
+        if self._last is not None and self._last.path == path:
+            check_image_size(self._last.size)
         with self._translated_errors(path, "read"):
-            return retry(lambda: bytes(self._storage.cat_file(self._full(path))))
+            data = retry(lambda: bytes(self._storage.cat_file(self._full(path))))
+        check_image_size(len(data))
+        return data
 
     def fetch(self, path: str, start: int, end: int) -> bytes:
         """Return a range of bytes of a file, which must exist; raises like `read`."""

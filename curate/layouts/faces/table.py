@@ -26,12 +26,11 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
     not examined and are skipped.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    from curate.storage.parquet import iter_table_rows
+    from curate.storage.parquet import iter_table_rows, open_parquet
 
     try:
-        with pq.ParquetFile(path) as table:
+        with open_parquet(path) as table:
             schema = table.schema_arrow
             missing = {"id", "faces"} - set(schema.names)
             if missing:

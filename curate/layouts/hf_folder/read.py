@@ -120,6 +120,7 @@ Named = tuple[str, str, Any]
 """Name of a row in messages, column, and the file name in it."""
 
 _BATCH = 256
+_MAX_TEXT = 1 << 20  # bytes of a value of a Parquet file
 _MAX_FIELD = 1 << 24  # characters of a CSV field; the default limit is 131,072
 
 
@@ -251,19 +252,19 @@ def iter_batches(folder: Folder, path: str) -> Iterator[tuple[Any, Any, list[Row
         DataError: if it cannot be read.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    from curate.storage.parquet import check_chunks
+    from curate.storage.parquet import check_chunks, check_texts, load_parquet
 
     number = 0
     with open_annotation(folder, path) as file:
         try:
-            table = pq.ParquetFile(file, pre_buffer=False)
+            table = load_parquet(file)
             schema = table.schema_arrow
-            check_chunks(table.metadata, frozenset(schema.names), path)
+            size = check_chunks(table.metadata, frozenset(schema.names), path)
+            check_texts(file, schema.names, path, _MAX_TEXT)
             if not table.metadata.num_rows:
                 yield schema, pa.RecordBatch.from_pylist([], schema=schema), []
-            for batch in table.iter_batches(batch_size=_BATCH):
+            for batch in table.iter_batches(min(_BATCH, size), use_threads=False):
                 locations = (f"{path}, row {number + index + 1}" for index in range(batch.num_rows))
                 values = zip(locations, batch.to_pylist(), strict=True)
                 yield schema, batch, [Row(where, row, b"") for where, row in values]

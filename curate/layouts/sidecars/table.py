@@ -47,14 +47,12 @@ def check_table(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> 
     Raises:
         DataError: if it is not valid Parquet.
     """
-    import pyarrow.parquet as pq
-
-    from curate.storage.parquet import check_chunks, check_texts
+    from curate.storage.parquet import check_chunks, check_texts, load_parquet
 
     with _clear_errors(name):
-        table = pq.ParquetFile(file, pre_buffer=False)
+        table = load_parquet(file)
         rows = check_chunks(table.metadata, frozenset(table.schema_arrow.names), name)
-        check_texts(file, table.schema_arrow, name, _MAX_BYTES)
+        check_texts(file, table.schema_arrow.names, name, _MAX_BYTES)
         for batch in table.iter_batches(min(rows, ROWS), use_threads=False):
             limit_columns(batch, limits)
 
@@ -76,11 +74,11 @@ def _rewrite(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> Non
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from curate.storage.parquet import check_chunks, check_texts
+    from curate.storage.parquet import check_chunks, check_texts, load_parquet
 
-    table = pq.ParquetFile(file, pre_buffer=False)
+    table = load_parquet(file)
     rows = min(ROWS, check_chunks(table.metadata, frozenset(table.schema_arrow.names), name))
-    check_texts(file, table.schema_arrow, name, _MAX_BYTES)
+    check_texts(file, table.schema_arrow.names, name, _MAX_BYTES)
     groups = table.metadata.num_row_groups
     schema = limit_schema(table.schema_arrow, limits)
     codec = table.metadata.row_group(0).column(0).compression if groups and len(schema) else "NONE"

@@ -12,7 +12,7 @@ import pyarrow as pa
 from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import Folder
+from curate.layouts.access.folder import Folder, check_image_size
 from curate.layouts.containers import ContainerLayout, LastOpened, parse_uri, split_of
 from curate.layouts.sidecars.table import limit_columns, limit_schema
 from curate.layouts.sidecars.values import Limits
@@ -118,6 +118,7 @@ class TableLayout(ContainerLayout):
             data = read_image(found.column(rows.columns.names[number]))
         if data is None:
             raise WithheldError("external", "the table holds only its path, not its bytes")
+        check_image_size(len(data))
         return data
 
     def size(self, record: ImageRecord) -> int | None:

@@ -17,6 +17,7 @@ from curate.layouts.sidecars.table import ROWS
 from curate.layouts.tables.images import ImageColumns, mentions_images
 from curate.layouts.tables.layout import TableLayout
 from curate.layouts.tables.rows import Slice, Table, open_or_close, rows_at_a_time, translate_errors
+from curate.storage.parquet import load_parquet, load_schema
 
 _BUFFER = 1 << 20
 _MAX_EXAMINED = 8  # files per folder, when recognizing the layout
@@ -48,7 +49,7 @@ class Parquet(TableLayout):
         if not info.regular or not _is_parquet(info.path):
             return False
         with translate_errors(info.path, self.kind), self.open_container(info.path) as file:
-            return any(mentions_images(field.type) for field in pq.read_schema(file))
+            return any(mentions_images(field.type) for field in load_schema(file))
 
     def open_table(self, container: str) -> Table:
         """Open a Parquet file."""
@@ -64,7 +65,7 @@ class ParquetTable:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
+        self._parquet = load_parquet(file, buffer_size=_BUFFER)
         self._metadata = self._parquet.metadata
         self.schema = self._parquet.schema_arrow
         self._ends = list(accumulate(group.num_rows for group in self._groups()))
@@ -141,12 +142,14 @@ _EXPANDING = 8  # times the compressed size; JPEG files are hardly compressed
 def _bytes_of(group: Any) -> int:
     """Return the bytes of all rows of a row group.
 
-    A dictionary may have one large value that every row repeats.
+    A dictionary may have one large value that every row repeats, and each value of
+    ``DELTA_BYTE_ARRAY`` most of the value before it.
     """
     size = int(group.total_byte_size)
     for chunk in map(group.column, range(group.num_columns)):
         expands = chunk.total_uncompressed_size > _EXPANDING * max(chunk.total_compressed_size, 1)
-        if expands and chunk.physical_type == "BYTE_ARRAY" and _has_dictionary(chunk):
+        repeats = (expands and _has_dictionary(chunk)) or "DELTA_BYTE_ARRAY" in chunk.encodings
+        if repeats and chunk.physical_type == "BYTE_ARRAY":
             size += chunk.total_uncompressed_size * group.num_rows
     return size
 

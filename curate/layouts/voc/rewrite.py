@@ -15,7 +15,6 @@ from curate.layouts.encodings import iter_utf8
 from curate.layouts.sidecars.values import Limits
 
 _MAX_DEPTH = 64
-_MAX_BYTES = 1 << 24
 _OBJECT = "object"
 _OWN = frozenset({"name", "bndbox", "filename", "size", "folder"})
 _SPACE = re.compile(r"[ \t\r\n]{0,256}")
@@ -91,12 +90,8 @@ def parse_tree(file: BinaryIO, name: str) -> _Element:
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda _: stack.pop()
     parser.CharacterDataHandler = lambda text: stack[-1].content.append(text)
-    size = 0
     try:
         for piece in iter_utf8(file, name):
-            size += len(piece)
-            if size > _MAX_BYTES:
-                raise DataError(f"{name} is larger than {_MAX_BYTES >> 20} MB")
             parser.Parse(piece)
         parser.Parse(b"", True)
     except expat.ExpatError as error:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import FileInfo, Folder
+from curate.layouts.access.folder import FileInfo, Folder, check_image_size
 from curate.layouts.archives import may_hold_images
 from curate.layouts.containers import (
     ContainerLayout,
@@ -114,6 +114,7 @@ class WebDataset(ContainerLayout):
         offset, size, tar = parse_uri(record.uri)
         if size == _UNREAD:
             raise WithheldError("sparse", "it is stored with holes; pack the tar without --sparse")
+        check_image_size(size)
         if not is_plain(record.id):
             raise WithheldError("name", "its name is not valid UTF-8 or too long")
         file = self._opened.get(tar, self.open_container)

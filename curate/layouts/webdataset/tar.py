@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, cast
 
 from curate.core.errors import DataError
 from curate.layouts.access.tree import is_text_path, spell_name
+from curate.layouts.archives import BoundedInfo
 from curate.layouts.files import is_image_name
 
 BLOCK = tarfile.BLOCKSIZE
@@ -81,7 +82,9 @@ def iter_members(file: BinaryIO, tar: str) -> Iterator[Member]:
 
 
 def _iter_members(file: BinaryIO, tar: str) -> Iterator[Member]:
-    with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as found:
+    with tarfile.open(
+        fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape", tarinfo=BoundedInfo
+    ) as found:
         last = -1
         while (info := found.next()) is not None:
             end = found.offset
