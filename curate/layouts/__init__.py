@@ -16,7 +16,7 @@ from curate.layouts.access.address import is_address, is_hub_uri
 from curate.layouts.access.folder import Folder, LocalFolder
 from curate.layouts.access.remote import RemoteFolder
 from curate.layouts.access.selection import select_files, select_remote_files
-from curate.layouts.archives import refuse_archives_only
+from curate.layouts.archives import refuse_archives_only, refuse_cache
 from curate.layouts.containers import find_loose_image
 
 LAYOUTS = Registry(
@@ -97,6 +97,7 @@ def open_source(
         DataError: if the dataset does not exist, or matches several layouts.
     """
     folder = open_folder(uri, name, follow_links)
+    refuse_cache(folder, search=layout == "auto")
     if layout == "auto":
         layout, _ = recognize(folder)
     return cast(Source, LAYOUTS.resolve(layout)(folder))

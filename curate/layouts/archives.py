@@ -6,15 +6,18 @@ import bz2
 import io
 import itertools
 import lzma
+import os
 import re
 import struct
 import tarfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from curate.core.errors import CurateError, DataError
-from curate.layouts.access.folder import Folder
+from curate.layouts.access.folder import Folder, LocalFolder
 from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
 from curate.layouts.containers import find_loose_image, iter_listed_folders
 from curate.layouts.files import is_image_name
@@ -157,6 +160,42 @@ def refuse_archives_only(folder: Folder) -> None:
             f"{folder.name} has no images, but {pointer!r}, which points to them; run `dvc pull`"
         )
     _refuse_deep(folder)
+
+
+_CACHED = re.compile(r"(?:datasets|models|spaces)--.+")
+_CACHE_ROOTS = (".", "hub", "huggingface/hub")
+
+
+def refuse_cache(folder: Folder, search: bool) -> None:
+    """Refuse the cache of the Hugging Face Hub, which has every file twice, and old revisions.
+
+    Args:
+        folder: the dataset; remote ones are not caches.
+        search: whether to look for caches in the folder, too.
+
+    Raises:
+        DataError: if the folder is a repository in the cache, or contains one; names a snapshot.
+    """
+    if not isinstance(folder, LocalFolder):
+        return
+    for path in (folder.root, *(_iter_cached(folder.root) if search else ())):
+        if not ((path / "blobs").is_dir() and (path / "snapshots").is_dir()):
+            continue
+        if path == folder.root and not (path / "refs").is_dir():
+            continue
+        snapshots = sorted(each.name for each in (path / "snapshots").iterdir() if each.is_dir())
+        example = path / "snapshots" / (snapshots[0] if snapshots else "REVISION")
+        raise DataError(
+            f"{folder.name} is a cache of the Hugging Face Hub, which has every file twice; pass "
+            f"one snapshot, such as {str(example)!r}, with --follow-links"
+        )
+
+
+def _iter_cached(root: Path) -> Iterator[Path]:
+    """Iterate over folders named like repositories in a cache."""
+    for place in _CACHE_ROOTS:
+        with suppress(OSError), os.scandir(root / place) as found:
+            yield from (Path(each.path) for each in found if _CACHED.fullmatch(each.name))
 
 
 def _refuse_deep(folder: Folder) -> None:

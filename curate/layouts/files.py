@@ -12,6 +12,7 @@ from curate import codec
 from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import DOCUMENT, SidecarFile
 from curate.core.records import ImageRecord
+from curate.layouts.access.address import is_address
 from curate.layouts.access.folder import FileInfo, Folder
 from curate.layouts.access.tree import POINTER_BYTES, describe_pointer, is_text_path
 from curate.layouts.sidecars import REWRITERS
@@ -174,15 +175,17 @@ class FileLayout(FolderLayout):
         return info.regular and (self.is_image(info.path) or self._has_signature(info))
 
     def _has_signature(self, info: FileInfo) -> bool:
-        """Return whether a file without a known suffix starts as an image does; cached."""
-        name = PurePosixPath(info.path)
-        suffix = name.suffix.lower()
+        """Return whether a file without the suffix of an image starts as one does; cached.
+
+        Annotations of the layout are parsed instead, and one that is an image is an error there.
+        Of remote datasets, files with the suffix of an annotation are not opened.
+        """
+        suffix = PurePosixPath(info.path).suffix.lower()
         if (
-            suffix in IMAGE_SUFFIXES
-            or suffix in self.annotation_suffixes
-            or name.name.startswith(".")
+            is_image_name(info.path)
             or not is_text_path(info.path)
-            or is_document(info)
+            or (suffix in ANNOTATION_SUFFIXES and is_address(self.uri))
+            or self.format_of(info.path)
         ):
             return False
         known = self._signatures.get(info.stamp, info.path)

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate.core.errors import DataError, WithheldError
-from curate.core.protocols import Source
+from curate.core.protocols import Source, iter_sidecars
 from curate.layouts import open_source
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.imagefolder import ImageFolder
+from tests.contract.test_layouts import EXAMPLES
 
 
 def touch(root: Path, *names: str) -> None:
@@ -224,3 +225,88 @@ def test_documents_of_a_dataset_are_copied(tmp_path: Path) -> None:
     (tmp_path / "NOTICE").write_bytes(b"x" * ((1 << 20) + 1))
     source = ImageFolder(LocalFolder(tmp_path))
     assert {file.uri for file in source.sidecars() if file.copied} == set(documents)
+
+
+NAMES = ["a.txt", "A.TXT", "a.csv", "a.json", "a.jsonl", "a.tsv", "a.xml", "a.parquet", "a.md",
+         "README.md", "LICENSE", "README.txt", ".hidden", "._a", "sub/.x.txt"]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"])
+def test_an_image_is_one_under_any_name(form: str, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 40), (9, 99, 199)).save(stream, form)
+    for name in NAMES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(stream.getvalue())
+    source = open_source(str(tmp_path))
+    assert {record.id for record in source.records()} == {*NAMES}
+    assert list(iter_sidecars(source)) == []
+    for name in NAMES:
+        assert source.find(name) is not None
+
+
+def test_texts_are_no_images(tmp_path: Path) -> None:
+    texts = dict.fromkeys(NAMES, b"BMW, GIF and II*: words, more words, and again words")
+    for name, text in {**texts, "a.txt": b"", "b.txt": b"\xff\xd8", "c.txt": b"GIF"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(text)
+    assert list(ImageFolder(LocalFolder(tmp_path)).records()) == []
+
+
+@pytest.mark.parametrize(
+    ("layout", "path"),
+    [
+        ("coco", "odd.txt"),
+        ("voc", "JPEGImages/odd.txt"),
+        ("yolo", "images/train/odd.json"),
+        ("hf_folder", "odd.csv"),
+    ],
+)
+def test_images_of_odd_names_are_images_in_every_layout_of_files(
+    layout: str, path: str, tmp_path: Path
+) -> None:
+    EXAMPLES[layout].build(tmp_path)
+    before = {record.id for record in open_source(str(tmp_path), layout).records()}
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 40)).save(tmp_path / path, "PNG")
+    after = {record.id for record in open_source(str(tmp_path), layout).records()}
+    assert after - before == {path}
+
+
+def make_cache(root: Path, kind: str = "datasets") -> Path:
+    """A repository in the cache of the Hub, with one snapshot of links; returns the snapshot."""
+    repository = root / f"{kind}--me--faces"
+    snapshot = repository / "snapshots/0123abc"
+    snapshot.mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    (repository / "refs").mkdir()
+    Image.new("RGB", (40, 40)).save(repository / "blobs/0a1b", "PNG")
+    (snapshot / "a.png").symlink_to("../../blobs/0a1b")
+    return snapshot
+
+
+@pytest.mark.parametrize("root", ["", "hub", "huggingface/hub"])
+@pytest.mark.parametrize("kind", ["datasets", "models"])
+def test_a_cache_of_the_hub_is_refused_by_the_name_of_a_snapshot(
+    root: str, kind: str, tmp_path: Path
+) -> None:
+    snapshot = make_cache(tmp_path / root, kind)
+    for place, layout in (
+        (tmp_path, "auto"),
+        (snapshot.parents[1], "auto"),
+        (snapshot.parents[1], "imagefolder"),
+    ):
+        with pytest.raises(DataError) as found:
+            open_source(str(place), layout)
+        assert repr(str(snapshot)) in str(found.value)
+        assert "--follow-links" in str(found.value)
+    source = open_source(str(snapshot), follow_links=True)
+    assert [record.id for record in source.records()] == ["a.png"]
+
+
+def test_folders_with_such_names_are_no_cache(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshots/x").mkdir(parents=True)
+    (tmp_path / "models--a/blobs").mkdir(parents=True)
+    touch(tmp_path, "blobs/a.jpg", "snapshots/x/b.jpg", "models--a/blobs/c.jpg")
+    assert len(list(open_source(str(tmp_path)).records())) == 3

@@ -73,6 +73,23 @@ def iter_files(
         stack.append(_open_folder(path, f"{shown}/", status, name))
 
 
+def iter_output(root: Path) -> Iterator[str]:
+    """Iterate over the paths of all files of an output, and of empty folders with ``/``, sorted.
+
+    Args:
+        root: an output's ``data/``, without links.
+
+    Raises:
+        DataError: if a folder cannot be listed.
+    """
+    top = os.fsencode(root)
+    empty = (folder for folder, *inside in os.walk(top) if not any(inside) and folder != top)
+    names = (folder[len(top) + 1 :].split(b"/") for folder in empty)
+    folders = sorted("".join(f"{spell_name(name)}/" for name in path) for path in names)
+    files = (path for path, _ in iter_files(root, _OUTPUT))
+    yield from heapq.merge(folders, files, key=str.encode)
+
+
 TOOL_FOLDERS = frozenset(
     {
         *(".git", ".hg", ".svn", ".dvc", ".idea", ".vscode", ".ipynb_checkpoints", ".cache"),
