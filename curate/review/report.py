@@ -58,6 +58,8 @@ def describe_result(report: Mapping[str, Any]) -> str:
     )
     if not sample["valid_now"]:
         return f"{text}. The sample is not complete, so that no bound is stated yet."
+    if sample["upper_now"] >= 1:
+        return f"{text}: {_explain_no_bound(sample)}."
     return (
         f"{text}: with {format_value(sample['confidence'])} confidence, at most "
         f"{_percent(sample['upper_now'])} of the {sample['population']:,} images show a face."
@@ -71,10 +73,29 @@ def format_bound(bound: Mapping[str, Any]) -> str:
     if not bound["valid_now"]:
         return f"{text}no bound is stated before the whole sample is looked at."
     if bound["upper_now"] >= 1:
-        return f"{text}no bound can be stated; with --checks, every reviewer must pass some."
+        return f"{text}{_explain_no_bound(bound)}."
     return (
         f"{text}at most {100 * bound['upper_now']:.3g} % of the {bound['population']:,} images "
         f"show one ({100 * bound['confidence']:g} % confidence)."
+    )
+
+
+def _explain_no_bound(bound: Mapping[str, Any]) -> str:
+    """Why nothing is stated about the images that were not looked at, and what to do."""
+    reviewers = bound["reviewers"]
+    blank = sum(not each["checks"] for each in reviewers)
+    blind = sum(bool(each["checks"]) and not each["sensitivity_lower"] for each in reviewers)
+    if not blank and not blind:
+        return "no bound can be stated, since the sample has too many visible faces"
+    causes = [
+        f"{count:,} of {len(reviewers):,} reviewers {why}"
+        for count, why in ((blank, "decided none"), (blind, "found no face in theirs"))
+        if count
+    ]
+    return (
+        "no bound can be stated, because it is unknown how many faces the reviewers find: of the "
+        f"hidden checks, {' and '.join(causes)}. Draw another sample, with a new --seed and more "
+        "--checks, and let each reviewer decide a good part of it"
     )
 
 
@@ -86,7 +107,7 @@ def describe_sample(bound: Mapping[str, Any]) -> str:
         f"{bound['population']:,}"
     )
     if upper >= 1:
-        return f"{text}; a bound can be stated once every reviewer has passed hidden checks."
+        return f"{text}; a bound can be stated once every reviewer has found faces in checks."
     return (
         f"{text}; if no more faces are found, at most {100 * upper:.3g} % of the "
         f"images show one ({100 * bound['confidence']:g} % confidence)."
@@ -156,11 +177,14 @@ def _reviewers(report: Mapping[str, Any]) -> Section:
     rows: list[Sequence[str]] = []
     for each in report["reviewers"]:
         check = measured.get(each["reviewer"])
+        lower = "–" if check is None else "unknown"
+        if check is not None and check["checks"]:
+            lower = _percent(check["sensitivity_lower"])
         rows.append(
             (
                 each["reviewer"], f"{each['images']:,}", f"{each['seconds_per_image']:.1f}",
                 f"{check['checks']:,}" if check else "–", f"{check['found']:,}" if check else "–",
-                _percent(check["sensitivity_lower"]) if check else "–",
+                lower,
             )
         )  # fmt: skip
     return Section("Reviewers", (Table("Who decided", head, rows),))

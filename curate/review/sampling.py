@@ -225,7 +225,7 @@ def summarize(
         ``upper_now`` is the current bound, which holds if ``valid_now``: always for a sample
         that may be stopped early, at its end for any other. ``upper_end`` is the bound at the
         end of the sample if nothing more is found; ``stated_upper`` is for a card: the current
-        bound rounded up to a tenth of a per cent, None where it does not hold.
+        bound rounded up to a tenth of a per cent, None where it does not hold or is 1.
     """
     target, confidence = plan.target, plan.target.bound_confidence
     expected = target.at_most / 2
@@ -254,7 +254,7 @@ def summarize(
         "method": _name_method(plan),
         "upper_now": now,
         "valid_now": valid,
-        "stated_upper": math.ceil(1000 * now) / 1000 if valid else None,
+        "stated_upper": math.ceil(1000 * now) / 1000 if valid and now < 1 else None,
         "upper_end": end,
         "accepted": valid and now <= target.at_most,
         "strata": [

@@ -15,7 +15,8 @@ from curate.cli.main import group as cli
 from curate.core.errors import UsageError
 from curate.pipeline.session import Session
 from curate.recipe import Recipe
-from curate.review.report import make_page
+from curate.report.page import render_page
+from curate.review.report import format_bound, make_page
 from curate.review.sampling import Target
 from tests.conftest import ROOT
 from tests.publishing.outs import write_answers
@@ -128,6 +129,26 @@ def test_a_reviewer_who_was_shown_no_check_leaves_the_bound_open(
         assert checks == {"ada": 2, "bob": 0}
         assert bound["upper_now"] == 1
     assert {each["reviewer"]: each["images"] for each in report["reviewers"]}["bob"] == 1
+    assert report["bound"]["stated_upper"] is None
+    for text in (report["statement"], format_bound(report["bound"])):
+        assert "100 %" not in text
+        assert "1 of 2 reviewers decided none" in text
+        assert "more --checks" in text
+    page = render_page(make_page(report), "")
+    assert "unknown" in page
+    assert "at most 100" not in page
+
+
+def test_a_reviewer_who_found_no_face_of_the_checks_leaves_the_bound_open() -> None:
+    reviewers = [
+        {"reviewer": "ada", "checks": 3, "found": 0, "sensitivity": 0.0, "sensitivity_lower": 0.0},
+        {"reviewer": "bob", "checks": 0, "found": 0, "sensitivity": None, "sensitivity_lower": 0.0},
+    ]
+    bound = {"looked": 9, "planned": 9, "found": 1, "valid_now": True, "upper_now": 1.0}
+    text = format_bound({**bound, "reviewers": reviewers})
+    assert "1 of 2 reviewers decided none and 1 of 2 reviewers found no face in theirs" in text
+    text = format_bound({**bound, "found": 9, "reviewers": []})
+    assert "too many visible faces" in text
 
 
 def test_blind_reviewers_are_compared(serve: Serve, tmp_path: Path) -> None:
