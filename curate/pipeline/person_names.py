@@ -1,7 +1,8 @@
 """Possible names of people in the annotations and image names of an output (``--flag-captions``).
 
-Two or three capitalized words in a row. A plain pattern, no model: it finds "New York" and misses
-"madonna", and shows where to check.
+Two or three capitalized words in a row. A plain pattern, no model: it finds "Central Park" and
+misses "madonna", and shows where to check. In texts, names of image files are not counted; of image
+names, those are not that repeat a phrase or a number, as class names do.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from curate.core.records import escape_unprintable
+from curate.layouts.files import IMAGE_SUFFIXES
 from curate.manifest import files, store
 from curate.manifest.others import iter_others
 from curate.manifest.store import DATA
@@ -19,6 +21,18 @@ from curate.manifest.store import DATA
 _WORD = r"[^\W\d_a-zß-öø-ÿ][^\W\d_A-ZÀ-ÖØ-Þ]+"
 _TEXT = re.compile(rf"\b{_WORD}(?: (?:[A-Z]\. ?)?{_WORD}){{1,2}}\b")
 _FILE = re.compile(rf"(?:^|[\W_]){_WORD}(?:[ _-](?:[A-Z]\.?[ _-])?{_WORD}){{1,2}}(?:$|[\W\d_])")
+_NO_FIRST_NAMES = frozenset(
+    {
+        *("New", "North", "South", "East", "West", "Los", "Las", "San", "Santa", "Saint", "United"),
+        *("Great", "Mount", "Lake", "Fort", "Port", "The", "This", "That", "Two", "Three", "Four"),
+    }
+)
+"""Words that start the names of places and sentences, and no name of a person."""
+_IS_FILE = re.compile(
+    rf"[ _-]*\(?\d*\)?(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))})\b", re.IGNORECASE
+)
+_CLASS_NUMBER = re.compile(r"(\d+)_.*_\1(?:_|$)", re.DOTALL)
+_CLASS_PHRASE = re.compile(rf"({_WORD}[ _-]{_WORD}).*\1")
 _TEXT_SUFFIXES = frozenset({".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml"})
 _EXAMPLES = 3
 
@@ -74,17 +88,30 @@ def count_names(out: Path) -> Names:
 
 
 def find_names(text: str) -> list[str]:
-    """Possible names of people in a text."""
-    return [match.group() for match in _TEXT.finditer(text) if _has_two_words(match.group())]
+    """Possible names of people in a text; file names of images are none."""
+    return [
+        match.group()
+        for match in _TEXT.finditer(text)
+        if _is_name(match.group()) and not _IS_FILE.match(text, match.end())
+    ]
 
 
 def is_name_of_file(stem: str) -> bool:
-    """Whether a file name may be a name of a person; a repeated word, as of a class, is not."""
-    return any(_has_two_words(match.group()) for match in _FILE.finditer(stem))
+    """Whether a file name may be a name of a person.
+
+    One that repeats a phrase, or starts with a number that it repeats, has the name of a class.
+    """
+    if _CLASS_NUMBER.match(stem) or _CLASS_PHRASE.search(stem):
+        return False
+    return any(_is_name(match.group()) for match in _FILE.finditer(stem))
 
 
-def _has_two_words(text: str) -> bool:
-    return len(set(re.findall(_WORD, text))) > 1
+def _is_name(text: str) -> bool:
+    """Whether a match has two different words after those that start no name."""
+    words = re.findall(_WORD, text)
+    while words and words[0] in _NO_FIRST_NAMES:
+        del words[0]
+    return len(set(words)) > 1
 
 
 def _iter_lines(path: Path) -> Iterator[str]:

@@ -21,6 +21,11 @@ from curate.pipeline.person_names import count_names, find_names, is_name_of_fil
         ("A man on a horse", []),
         ("COCO JSON FILE", []),
         ("lowercase names are missed: ada lovelace", []),
+        ("Ada Lovelace in New York", ["Ada Lovelace"]),
+        ("The Rolling Stones", ["The Rolling Stones"]),
+        ("South Station, Los Angeles, The Beach", []),
+        ('{"file_name": "Ada Lovelace 12.jpg", "path": "Ada Lovelace.PNG"}', []),
+        ('"Ada Lovelace writes.jpg", Ada Lovelace (2).jpeg', ["Ada Lovelace"]),
     ],
 )
 def test_capitalized_words_in_a_row_are_possible_names(text: str, found: list[str]) -> None:
@@ -40,6 +45,15 @@ def test_capitalized_words_in_a_row_are_possible_names(text: str, found: list[st
         ("0_Parade_0_288", False),
         ("0_Parade_Parade_0_288", False),
         ("12_Group_Group_12_Group_Group_12_10", False),
+        ("10_People_Marching_People_Marching_10_People_Marching_10_100", False),
+        ("39_Ice_Skating_iceskiing_39_1", False),
+        ("2_Demonstration_Political_Rally_2_637", False),
+        ("People_Marching_People_Marching", False),
+        ("New_York_3", False),
+        ("San-Francisco", False),
+        ("Boutros_Boutros_Ghali_0002", True),
+        ("12_Ada_Lovelace_3", True),
+        ("portrait_of_Ada_Lovelace", True),
     ],
 )
 def test_file_names_that_may_be_names_of_people(stem: str, is_name: bool) -> None:
