@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from curate.core.errors import ManifestError
 from curate.core.records import escape_unprintable
 from curate.manifest import corrections, store
 from curate.manifest.files import DATA, MANIFEST, ROOT_FILES, Problem
-from curate.manifest.signature import Signature, check_key, check_signature, sign
-from curate.storage.atomic import save_text
+from curate.manifest.signature import Signature, check_key, check_signature, make_signature
+from curate.storage.atomic import save_bytes, save_text
 from curate.storage.errors import describe_os_error
 from curate.storage.regular import open_regular
 
@@ -116,11 +116,14 @@ def write_checksums(out: str | Path, key: str | Path | None = None) -> WrittenCh
     if key is not None:
         check_key(key)
     try:
-        changed = save_checksums(out)
-        (manifest / store.SIGNATURE).unlink(missing_ok=True)
-        if key is not None:
-            sign(manifest / store.CHECKSUMS, key)
-        return WrittenChecksums(check_checksums(out)[0], changed)
+        before, now = load_checksums(out), _digest_files(out)
+        signature = None if key is None else make_signature(_format(now).encode(), key)
+        _save(out, now)  # only now: a key that cannot sign leaves everything as it was
+        if signature is None:
+            (manifest / store.SIGNATURE).unlink(missing_ok=True)
+        else:
+            save_bytes(manifest / store.SIGNATURE, signature)
+        return WrittenChecksums(check_checksums(out)[0], _list_changed(before, now))
     except OSError as error:
         raise describe_os_error(error, out, "written") from error
 
@@ -134,9 +137,16 @@ def save_checksums(out: Path) -> tuple[str, ...]:
     Raises:
         ManifestError: if the list that is there is damaged.
     """
-    before = load_checksums(out)
-    now = {path: store.digest_regular(out / path) for path in sorted(_iter_paths(out))}
+    before, now = load_checksums(out), _digest_files(out)
     _save(out, now)
+    return _list_changed(before, now)
+
+
+def _digest_files(out: Path) -> dict[str, str]:
+    return {path: store.digest_regular(out / path) for path in sorted(_iter_paths(out))}
+
+
+def _list_changed(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(path for path, digest in before.items() if now.get(path) != digest)
 
 
@@ -249,5 +259,8 @@ def _may_list(path: str) -> bool:
 
 
 def _save(out: Path, digests: dict[str, str]) -> None:
-    lines = (f"{digests[path]}  {path}\n" for path in sorted(digests))
-    save_text(out / PATH, "".join(lines))
+    save_text(out / PATH, _format(digests))
+
+
+def _format(digests: Mapping[str, str]) -> str:
+    return "".join(f"{digests[path]}  {path}\n" for path in sorted(digests))

@@ -31,6 +31,8 @@ _FORM = re.compile(
 _LARGEST = 8 << 10
 _LARGEST_KEYS = 1 << 20
 _SECONDS = 60
+_PROMPT = "Enter passphrase: "
+_GIVE = "give a private SSH key, or a public key whose private key an agent holds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,37 +70,46 @@ class Signature:
 def check_key(key: Path) -> None:
     """Refuse a key that cannot sign, before any work is done.
 
+    A key with a passphrase is accepted where a terminal can ask for it, and a hardware key is
+    not tried.
+
     Raises:
-        UsageError: if the file does not exist.
+        UsageError: if the file does not exist or cannot sign.
         SetupError: if OpenSSH is not installed.
     """
-    if not key.is_file():
+    if not key.exists():
         raise UsageError(
             f"the key {key} does not exist; make one with `ssh-keygen -t ed25519 -f {key}`"
         )
-    _find_program()
+    if not key.is_file():
+        raise UsageError(f"the key {key} is not a file; {_GIVE}")
+    if b"-SK)" in _start([_find_program(), "-l", "-f", str(key)], b"", _SECONDS).stdout:
+        return
+    done = _sign(b"", key, may_ask=False)
+    if done.returncode != 0 and not (b"passphrase" in done.stderr and _has_terminal()):
+        raise _refuse(key, done)
 
 
-def sign(path: Path, key: Path) -> str:
-    """Sign a file with an SSH key, to ``FILE.sig``; asks for a passphrase on the terminal.
+def make_signature(data: bytes, key: Path) -> bytes:
+    """Return the signature of the content of a file; asks for a passphrase on the terminal.
 
     Args:
-        path: the file.
+        data: the content.
         key: a private key, or a public key whose private key an agent holds.
-
-    Returns:
-        The fingerprint of the key.
 
     Raises:
         UsageError: if the key does not exist or cannot sign.
         SetupError: if OpenSSH is not installed.
     """
-    check_key(key)
-    done = _run(["sign", "-f", str(key)], path, seconds=None)
+    done = _sign(data, key, may_ask=True)
     if done.returncode != 0 or not _FORM.fullmatch(done.stdout):
-        raise UsageError(f"the key {key} cannot sign: {_last_line(done)}")
-    save_bytes(path.with_name(path.name + ENDING), done.stdout)
-    return check_signature(path).key or "unknown"
+        raise _refuse(key, done)
+    return done.stdout
+
+
+def sign(path: Path, key: Path) -> None:
+    """Sign a file with an SSH key, to ``FILE.sig``; raises like `make_signature`."""
+    save_bytes(path.with_name(path.name + ENDING), make_signature(path.read_bytes(), key))
 
 
 def check_signature(path: Path, signed_by: Path | None = None) -> Signature:
@@ -137,7 +148,10 @@ def load_keys(path: Path) -> tuple[str, ...]:
         data = read_regular(path, follow_links=True)
         text = data.decode() if len(data) <= _LARGEST_KEYS else ""
     except OSError as error:
-        raise UsageError(f"the keys {path} cannot be read: {error.strerror}") from None
+        raise UsageError(
+            f"the keys {path} cannot be read: {error.strerror}; give the .pub file of the key "
+            "that signed"
+        ) from None
     except UnicodeDecodeError:
         text = ""
     lines = [line.strip() for line in text.splitlines()]
@@ -182,22 +196,47 @@ def _find_program() -> str:
     return program
 
 
-def _run(
-    arguments: Sequence[str], path: Path, seconds: float | None = _SECONDS
-) -> subprocess.CompletedProcess[bytes]:
+def _sign(data: bytes, key: Path, may_ask: bool) -> subprocess.CompletedProcess[bytes]:
+    command = [_find_program(), "-Y", "sign", "-f", str(key), "-n", NAMESPACE]
+    return _start(command, data, None if may_ask else _SECONDS, may_ask)
+
+
+def _refuse(key: Path, done: subprocess.CompletedProcess[bytes]) -> UsageError:
+    advice = _GIVE
+    if b"passphrase" in done.stderr:
+        advice = "add it to an agent with `ssh-add`, or run the command in a terminal"
+    return UsageError(f"the key {key} cannot sign: {_last_line(done)}; {advice}")
+
+
+def _has_terminal() -> bool:
+    """Whether OpenSSH can ask for a passphrase."""
+    try:
+        with Path("/dev/tty").open("rb"):
+            return True
+    except OSError:
+        return False
+
+
+def _run(arguments: Sequence[str], path: Path) -> subprocess.CompletedProcess[bytes]:
     """Run ``ssh-keygen -Y`` with a file as its input."""
     action, *rest = arguments
     command = [_find_program(), "-Y", action, *rest, "-n", NAMESPACE]
+    return _start(command, path.read_bytes(), _SECONDS)
+
+
+def _start(
+    command: Sequence[str], data: bytes, seconds: float | None, may_ask: bool = False
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program of OpenSSH, which has a terminal only if it may ask on one."""
     try:
-        with path.open("rb") as file:
-            return subprocess.run(  # noqa: S603 - the program of OpenSSH
-                command, stdin=file, capture_output=True, timeout=seconds,
-                env={**os.environ, "LC_ALL": "C"},
-            )  # fmt: skip
+        return subprocess.run(  # noqa: S603 - the program of OpenSSH
+            command, input=data, capture_output=True, timeout=seconds,
+            start_new_session=not may_ask, env={**os.environ, "LC_ALL": "C"},
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise SetupError(f"ssh-keygen did not finish in {seconds:.0f} s; try again") from None
 
 
 def _last_line(done: subprocess.CompletedProcess[bytes]) -> str:
     lines = done.stderr.decode(errors="replace").strip().splitlines()
-    return escape_unprintable(lines[-1]) if lines else "ssh-keygen failed"
+    return escape_unprintable(lines[-1].removeprefix(_PROMPT)) if lines else "ssh-keygen failed"

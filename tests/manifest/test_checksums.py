@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ import curate
 from curate.core.errors import ManifestError, SetupError, UsageError
 from curate.manifest import store
 from curate.manifest.checksums import check_checksums, update_checksums
-from curate.manifest.signature import check_signature, load_keys
+from curate.manifest.signature import check_key, check_signature, load_keys
 from tests.conftest import ROOT
 
 SUMS = "manifest/SHA256SUMS"
@@ -206,3 +207,56 @@ def test_without_openssh_the_remedy_is_named(
     body = "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n"
     (out / f"{SUMS}.sig").write_text(body)
     assert "was not checked" in check_signature(out / SUMS).to_text()
+
+
+@needs_openssh
+def test_a_key_that_cannot_sign_leaves_everything_as_it_was(
+    out: Path, keys: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.manifest.signature._has_terminal", lambda: False)
+    curate.write_checksums(out, keys[0])
+    before = {path: (out / path).read_bytes() for path in [*files(out), SUMS]}
+    locked, lone, text = tmp_path / "locked", tmp_path / "lone.pub", tmp_path / "text"
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(locked)]
+    subprocess.run(command, check=True)
+    shutil.copy(public(locked), lone)
+    text.write_text("no key")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").touch()
+    for key, remedy in (
+        (locked, "ssh-add"),
+        (lone, "an agent holds"),
+        (text, "give a private SSH key"),
+        (tmp_path / "empty", "give a private SSH key"),
+        (tmp_path / "pipe", "is not a file"),
+        (tmp_path, "is not a file"),
+        (tmp_path / "none", "ssh-keygen -t ed25519"),
+    ):
+        (out / "README.md").write_text("edited")
+        with pytest.raises(UsageError, match=remedy) as caught:
+            curate.write_checksums(out, key)
+        assert "\n" not in str(caught.value)
+        (out / "README.md").write_bytes(before["README.md"])
+        assert {path: (out / path).read_bytes() for path in [*files(out), SUMS]} == before
+
+
+@needs_openssh
+def test_a_locked_key_is_not_refused_where_a_terminal_can_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(tmp_path / "key")]
+    subprocess.run(command, check=True)
+    monkeypatch.setattr("curate.manifest.signature._has_terminal", lambda: True)
+    check_key(tmp_path / "key")
+
+
+@needs_openssh
+@pytest.mark.parametrize("kind", [("rsa", "-b", "2048"), ("rsa", "-m", "PEM"), ("ecdsa",)])
+def test_keys_of_every_kind_sign(kind: tuple[str, ...], out: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    command = ["ssh-keygen", "-q", "-N", "", "-f", str(key), "-t", *kind]
+    subprocess.run(command, check=True)
+    assert curate.write_checksums(out, key).coverage.signature.key is not None
+    assert found(out, public(key)) == set()
+    (out / f"{SUMS}.sig").unlink()
+    assert found(out, public(key)) == {("signature", SUMS)}
