@@ -6,11 +6,12 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from curate.cli.options import JSON, PATH, SIGN
-from curate.cli.output import echo, echo_json
+from curate.cli.output import echo, echo_json, print_summary
 from curate.core.errors import ManifestError
 
 
@@ -33,16 +34,15 @@ def show(path: Path, withheld: bool, as_json: bool) -> None:
 
     if withheld:
         for name, reason in _iter_withheld(path):
-            line = json.dumps({"id": name, "reason": reason}) if as_json else f"{name}: {reason}"
-            _print(line)
+            echo(json.dumps({"id": name, "reason": reason}) if as_json else f"{name}: {reason}")
     elif path.is_file():
         info = load_faces_info(path)
         if info is None:
             raise ManifestError(f"{path} does not record its run; it was edited")
-        _print(json.dumps(info, indent=2) if as_json else format_faces_info(info, path.name))
+        _print(info, as_json, format_faces_info(info, path.name))
     else:
         manifest = load_manifest(path)
-        _print(json.dumps(manifest.run, indent=2) if as_json else manifest.to_text())
+        _print(manifest.run, as_json, manifest.to_text())
 
 
 @command.command(short_help="compare two runs: recipes, outcomes, faces")
@@ -60,7 +60,7 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
     if as_json:
         echo_json({"version": 1, **dataclasses.asdict(found)})
     else:
-        _print(found.to_text())
+        print_summary(found.to_text(), err=False)
 
 
 @command.command(short_help="write the public tier of a manifest")
@@ -104,8 +104,7 @@ def checksum(out: Path, sign: Path | None) -> None:
     """
     from curate.manifest.checksums import write_checksums
 
-    for line in write_checksums(out, sign).to_text().splitlines():
-        echo(line, err=True)
+    print_summary(write_checksums(out, sign).to_text())
 
 
 def _iter_withheld(path: Path) -> Iterator[tuple[str, str]]:
@@ -119,6 +118,9 @@ def _iter_withheld(path: Path) -> Iterator[tuple[str, str]]:
             yield entry.id, entry.reason
 
 
-def _print(text: str) -> None:
-    for line in text.splitlines():
-        echo(line)
+def _print(facts: Any, as_json: bool, text: str) -> None:
+    """Print facts as JSON, or a text about them that fits the terminal."""
+    if as_json:
+        echo_json(facts)
+    else:
+        print_summary(text, err=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -73,7 +74,10 @@ class ManifestDiff:
 
     def to_text(self) -> str:
         """The differences, for the terminal."""
-        lines = [f"{key}: {a!r} → {b!r}" for key, (a, b) in self.facts.items()]
+        lines = ["Different in run.json:"] if self.facts else []
+        lines += [
+            f"  {key}: {format_value(a)} → {format_value(b)}" for key, (a, b) in self.facts.items()
+        ]
         if self.only_first or self.only_second:
             lines.append(
                 f"Images only in the first: {self.only_first:,}; "
@@ -82,10 +86,14 @@ class ManifestDiff:
         lines += [
             f"{self.total.images:,} images in both: {_describe_change(self.total)}.",
             f"Different files: {self.changed_outputs:,} outputs, {self.changed_sources:,} sources.",
-            *(f"  {name}: {_describe_change(each)}" for name, each in self.by_category.items()),
+            *(
+                f"  {name}: {_describe_change(each)}"
+                for name, each in self.by_category.items()
+                if [*self.by_category] != ["-"]  # without classes, it repeats the total
+            ),
         ]
         if self.examples:
-            lines.append("Examples: " + ", ".join(self.examples[:5]))
+            lines += ["Examples:", *(f"  {name}" for name in self.examples[:5])]
         return join_lines(lines)
 
     def to_frame(self) -> pd.DataFrame:
@@ -198,6 +206,17 @@ def _iter_pairs(
     old = store.iter_entries(first / store.RECORDS_FOLDER)
     new = store.iter_entries(second / store.RECORDS_FOLDER)
     yield from join_by_id(old, new)
+
+
+def format_value(value: Any) -> str:
+    """A value in a line of text; of digests, the first twelve digits."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(format_value, value)) or "none"
+    if isinstance(value, str):
+        return f"{value[:12]}…" if re.fullmatch("[0-9a-f]{64}", value) else value or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 _COMPARED = ("recipe", "detectors", "obfuscator", "libraries", "source", "counts", "tool")

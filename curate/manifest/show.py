@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.records import escape_unprintable, join_lines
 from curate.manifest import store
+from curate.manifest.diff import format_value
 from curate.manifest.schema import to_row
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _iter_facts(run: Mapping[str, Any]) -> Iterator[str]:
     yield f"{_tool(run)}, manifest schema {run['schema_version']}, layout {run['source']['layout']}"
     yield from _iter_recipe(run)
     yield f"Method     {method['name']} {method['version']}, margin {method['margin']:g}"
-    yield f"Keeps      {method['keeps']}"
+    yield from _wrap_fact("Keeps", method["keeps"])
     yield from _iter_models(run["detectors"])
     yield ""
     numbers = {key: counts[key] for key in ("images", "written", "withheld", "faces")}
@@ -141,7 +142,9 @@ def _iter_facts(run: Mapping[str, Any]) -> Iterator[str]:
 def _iter_recipe(facts: Mapping[str, Any]) -> Iterator[str]:
     recipe = facts["recipe"]
     chosen = {key: value for key, value in recipe.items() if value not in (None, [], {})}
-    yield from _wrap_fact("Recipe", ", ".join(f"{key} {value}" for key, value in chosen.items()))
+    yield from _wrap_fact(
+        "Recipe", "; ".join(f"{key} {format_value(value)}" for key, value in chosen.items())
+    )
 
 
 def _wrap_fact(name: str, text: str) -> list[str]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from curate.core.entries import ManifestEntry, Outcome
 from curate.core.faces import Face
 from curate.core.geometry import Box, shift
 from curate.manifest import store
-from curate.manifest.diff import count_unmatched, diff_manifests
+from curate.manifest.diff import count_unmatched, diff_manifests, format_value
 from tests.conftest import ROOT
 
 DEMO = ROOT / "manifests/demo"
@@ -59,6 +60,10 @@ def test_changed_faces_outcomes_and_facts_are_reported_by_class(tmp_path: Path) 
     assert set(found.by_category) == {"people", "coins"}
     assert found.changed_outputs == 1
     assert diff_manifests(other, DEMO).total.now_written == 1
+    lines = found.to_text().splitlines()
+    assert "  recipe.profile: balanced → fast" in lines
+    assert not any(mark in found.to_text() for mark in ("'", "[", "{"))
+    assert re.search("[0-9a-f]{13}", found.to_text()) is None, "digests are shortened"
 
 
 def test_faces_are_matched_one_to_one_best_first() -> None:
@@ -67,3 +72,9 @@ def test_faces_are_matched_one_to_one_best_first() -> None:
     assert count_unmatched([a], [a, b]) == 0
     assert count_unmatched([a], [Face(Box(8, 0, 18, 10))]) == 1
     assert count_unmatched([], [a]) == 0
+
+
+def test_values_are_shown_in_words() -> None:
+    values = (None, True, False, 1200, 0.5, [], ["a", 2], "", "0" * 64)
+    shown = ["none", "yes", "no", "1,200", "0.5", "none", "a, 2", "none", "0" * 12 + "…"]
+    assert [*map(format_value, values)] == shown
