@@ -73,6 +73,7 @@ def command(
     annotations contain that can identify people.
     """
     from curate.pipeline.output import describe_content
+    from curate.pipeline.progress import above_bars
     from curate.pipeline.verify import verify  # after the options: slow to import
 
     shown = 0
@@ -81,7 +82,8 @@ def command(
         nonlocal shown
         shown += 1
         if as_json or shown <= _SHOWN:
-            echo(_format(problem, as_json))
+            with above_bars():
+                echo(_format(problem, as_json))
 
     try:
         checked = verify(

@@ -138,7 +138,12 @@ def _read_step(done: int) -> Step:
 
 
 def iter_problems(
-    source: str, out: Path, workers: int | None, engine: str = "local", uri: str | None = None
+    source: str,
+    out: Path,
+    workers: int | None,
+    engine: str = "local",
+    uri: str | None = None,
+    watch: Callable[[Step], None] = lambda _: None,
 ) -> Iterator[Problem]:
     """Outputs without a hidden face whose near-duplicate has one, as problems of OUT.
 
@@ -148,6 +153,7 @@ def iter_problems(
         workers: threads or workers, as in `SearchOptions`.
         engine: what reads and hashes, as in `Session`.
         uri: the URI of an output on an object storage, whose images are read there.
+        watch: called with the progress.
 
     Raises:
         DataError: if SOURCE or OUT cannot be used.
@@ -155,7 +161,12 @@ def iter_problems(
     layout = store.load_run(out / MANIFEST)["source"]["layout"]
     options = SearchOptions(layout=layout, workers=workers, engine=engine)
     opened = open_source(source, layout)
-    with searched(opened, out, options, lambda _: None, uri) as search_:
+
+    def count(done: int) -> None:
+        if done >= _WATCHED:
+            watch(Step("near-duplicates", "images", done, None))
+
+    with searched(opened, out, options, count, uri) as search_:
         found = search_.report()
     for each in found.to_dict()["unblurred"]:
         yield Problem(

@@ -55,11 +55,29 @@ def check_run(manifest: Path, run: Mapping[str, Any], recipe_sha256: str) -> Ite
         **{f"others.{name}": (run["others"].get(name, 0), outcomes[name]) for name in _COUNTED},
         "others.sha256": (run["others"]["sha256"], store.digest_regular(manifest / store.OTHERS)),
     }
-    for name, (recorded, found) in values.items():
-        if recorded != found:
-            yield Problem(
-                "manifest", "manifest/run.json", f"{name} is {found}, but is recorded as {recorded}"
-            )
+    for name, pair in values.items():
+        for detail in describe_differences(name, *pair):
+            yield Problem("manifest", f"{MANIFEST}/{store.RUN}", detail)
+
+
+def describe_differences(name: str, recorded: Any, found: Any) -> Iterator[str]:
+    """Describe where a recorded value differs from the one found; a line for each inner value.
+
+    Args:
+        name: path of the value in the file, such as ``counts``.
+        recorded: the value in the file; objects are compared key by key.
+        found: the value computed again.
+    """
+    if isinstance(recorded, Mapping) and isinstance(found, Mapping):
+        for key in sorted({*recorded, *found}):
+            inner = recorded.get(key, "absent"), found.get(key, "absent")
+            yield from describe_differences(f"{name}.{key}", *inner)
+    elif recorded != found:
+        yield f"{name} is {_show(found)}, but is recorded as {_show(recorded)}"
+
+
+def _show(value: Any) -> str:
+    return f"{value:,}" if type(value) is int else str(value)
 
 
 def _check_order(records: Path, tally: store.Tally) -> Iterator[Problem]:

@@ -173,11 +173,12 @@ def check_kinds(folder: Path) -> Iterator[Problem]:
 
 
 def check_extra(listed: Iterator[str], present: Iterator[str]) -> Iterator[Problem]:
-    """Find files below ``data/`` that the manifest does not list, or lists twice.
+    """Find files and empty folders in ``data/`` that the manifest does not list, or lists twice.
 
     Args:
         listed: paths in the manifest, relative to ``data/``, sorted as bytes.
-        present: paths of existing files, sorted as bytes.
+        present: paths of existing files, sorted as bytes, and empty folders with
+            a trailing ``/``.
     """
     known = map(os.fsencode, listed)
     expected = next(known, None)
@@ -188,7 +189,10 @@ def check_extra(listed: Iterator[str], present: Iterator[str]) -> Iterator[Probl
                 yield Problem("manifest", _shown(expected), "is listed more than once")
             last, expected = expected, next(known, None)
             # Missing files are reported with their entries.
-        if last != path:
+        if path.endswith(b"/"):
+            if expected is None or not expected.startswith(path):  # else its files are missing
+                yield Problem("extra", _shown(path), "is an empty folder")
+        elif last != path:
             yield Problem("extra", _shown(path), "is not in the manifest")
 
 

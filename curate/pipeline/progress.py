@@ -41,7 +41,7 @@ def show_progress(session: Session, quiet: bool) -> Iterator[Session]:
 
 @contextmanager
 def show_snapshots(quiet: bool) -> Iterator[Callable[[Snapshot], None]]:
-    """Show images, rate, faces and withheld images; yields what is called with each snapshot."""
+    """Show images, rate and counts; yields what is called with each snapshot."""
     with _open_display(quiet) as show:
         yield lambda now: show(_to_step(now), _counts(now), now.resumed)
 
@@ -66,6 +66,18 @@ def counted(items: Iterable[T], watch: Callable[[Step], None], what: str, unit: 
         if number % _ITEMS_PER_STEP == 0:
             watch(Step(what, unit, number, None))
         yield item
+
+
+@contextmanager
+def above_bars() -> Iterator[None]:
+    """Remove progress bars from the terminal while something is printed, and show them again."""
+    if "tqdm" not in sys.modules:
+        yield
+        return
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():
+        yield
 
 
 def make_notifier(quiet: bool) -> Callable[[str], None]:
@@ -109,6 +121,8 @@ def _to_step(now: Snapshot) -> Step:
 
 
 def _counts(now: Snapshot) -> dict[str, int]:
+    if now.removed is not None and now.added is not None:
+        return {"removed": now.removed, "added": now.added}
     return ({} if now.faces is None else {"faces": now.faces}) | {"withheld": now.withheld}
 
 

@@ -280,8 +280,14 @@ class ShardQueue:
         return self._plan.shard(number, position, self._size)
 
 
-def run_shards(run: Run[R], plan: Plan, job: Job) -> Done:
+def run_shards(run: Run[R], plan: Plan, job: Job, *, corrects: bool = False) -> Done:
     """Run every shard that is not committed and not in work elsewhere, and wait for the others.
+
+    Args:
+        run: the run.
+        plan: the list of the dataset.
+        job: what is done with a shard.
+        corrects: whether images are removed and added, which the progress shows instead of faces.
 
     Raises:
         PausedError: if the session stopped the run.
@@ -292,7 +298,7 @@ def run_shards(run: Run[R], plan: Plan, job: Job) -> Done:
     resumed = queue.counts["images"]
     if session.finish:
         _check_complete(run, queue)
-    session.watch(_snapshot(queue, resumed, {}))
+    session.watch(_snapshot(queue, resumed, {}, corrects))
     in_work: dict[int, tuple[int, int]] = {}
     times: Counter[str] = Counter()
     done = 0
@@ -303,7 +309,7 @@ def run_shards(run: Run[R], plan: Plan, job: Job) -> Done:
             in_work.pop(event.shard, None)
             done += queue.finish(event.shard)
             times.update(event.result.times if event.result is not None else {})
-        session.watch(_snapshot(queue, resumed, in_work))
+        session.watch(_snapshot(queue, resumed, in_work, corrects))
     if session.profile_time:
         session.notify(format_times(times, done))
     if queue.counts["images"] < queue.images:
@@ -351,17 +357,22 @@ def _describe(source: Source) -> Iterator[str]:
 
 
 def _counts(tally: dict[str, Any]) -> dict[str, int]:
-    return {name: tally[name] for name in ("images", "faces", "withheld")}
+    names = ("images", "faces", "withheld", "removed", "added")
+    return {name: tally[name] for name in names if name in tally}
 
 
-def _snapshot(queue: ShardQueue, resumed: int, in_work: dict[int, tuple[int, int]]) -> Snapshot:
+def _snapshot(
+    queue: ShardQueue, resumed: int, in_work: dict[int, tuple[int, int]], corrects: bool
+) -> Snapshot:
     counts = queue.counts
     return Snapshot(
         total=queue.images,
         images=counts["images"] + sum(images for images, _ in in_work.values()),
         resumed=resumed,
-        faces=counts["faces"] + sum(faces for _, faces in in_work.values()),
+        faces=None if corrects else counts["faces"] + sum(faces for _, faces in in_work.values()),
         withheld=counts["withheld"],
+        removed=counts["removed"] if corrects else None,
+        added=counts["added"] if corrects else None,
     )
 
 

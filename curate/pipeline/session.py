@@ -26,6 +26,8 @@ class Snapshot:
         resumed: images that an earlier attempt had done.
         faces: faces hidden so far, or None where they are not counted.
         withheld: images withheld so far, in committed shards.
+        removed: images removed so far, in committed shards; None but for corrections.
+        added: copies of images added so far, in committed shards; None but for corrections.
     """
 
     total: int
@@ -33,6 +35,8 @@ class Snapshot:
     resumed: int = 0
     faces: int | None = 0
     withheld: int = 0
+    removed: int | None = None
+    added: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

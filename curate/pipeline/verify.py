@@ -14,13 +14,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.core.errors import DataError, SetupError, UsageError
+from curate.core.errors import DataError, ManifestError, SetupError, UsageError
 from curate.core.records import escape_unprintable
 from curate.core.registry import Plugin, Registry
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.manifest import corrections, files, store
-from curate.manifest.checksums import Coverage, check_checksums
+from curate.manifest.checksums import Coverage, check_checksums, load_checksums
 from curate.manifest.files import Problem
 from curate.manifest.others import describe_notes
 from curate.pipeline.object_output import fetched
@@ -52,9 +52,9 @@ CHECKS = Registry(
 )
 """Checks of outputs of the packages above, by the file in ``manifest/`` that marks them.
 
-That of corrections is called with the output's folder, the session and the content
-of the file; that of published datasets with the address, whether to read every file, and a
-function for messages.
+That of corrections is called with the output's folder, the session, the content of the file
+and a function for progress; that of published datasets with the address, whether to read every
+file, and functions for messages and progress.
 """
 
 MAX_PROBLEMS = 1000
@@ -91,8 +91,9 @@ class Verification:
         """The verdict in one line."""
         if self.ok:
             return f"{self.out} is what its manifest says: {self.checked}."
-        found = ", ".join(f"{count:,} {kind}" for kind, count in self.counts.items())
-        return f"{self.out} is not what its manifest says: {found}."
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.counts.items())
+        total = sum(self.counts.values())
+        return f"{self.out} is not what its manifest says: {total:,} problems ({kinds})."
 
     def to_frame(self) -> pd.DataFrame:
         """The problems as a table with the columns kind, path and detail."""
@@ -192,14 +193,15 @@ def _verify(
         if out.startswith(_HUB) or (Path(out) / store.MANIFEST / store.FILES).is_file():
             if signed_by is not None:
                 raise UsageError("--signed-by is for the output of a run, not a published dataset")
-            checked, problems = _open_published(out, source, options.full, make_notifier(quiet))
+            notify = make_notifier(quiet)
+            checked, problems = _open_published(out, source, options.full, notify, watch)
         else:
             checked, problems = _open_check(Path(out), source, session, watch, uri)
             keys = None if signed_by is None else Path(signed_by)
             coverage, found = _check_coverage(Path(out), keys)
             content = _load_content(Path(out))
             compared = source if options.near_duplicates else None
-            problems = _then_others(problems, Path(out), compared, session, uri)
+            problems = _then_others(problems, Path(out), compared, session, watch, uri)
             problems = chain(problems, found)  # last: others say what differs
         for problem in problems:
             kinds[problem.kind] += 1
@@ -230,7 +232,8 @@ def iter_problems(
     session = Session(workers=workers)
     problems = _open_check(Path(out), source, session, lambda _: None)[1]
     found = _check_coverage(Path(out), None)[1]
-    return chain(_then_others(problems, Path(out), source, session, card=card), found)
+    others = _then_others(problems, Path(out), source, session, lambda _: None, card=card)
+    return chain(others, found)
 
 
 _Watch = Callable[[Step], None]
@@ -257,6 +260,7 @@ def _then_others(
     out: Path,
     source: str | Path | None,
     session: Session,
+    watch: _Watch,
     uri: str | None = None,
     card: CardCheck | None = None,
 ) -> Iterator[Problem]:
@@ -268,7 +272,7 @@ def _then_others(
     if source is not None:
         try:
             find = CHECKS.resolve("near_duplicates")
-            for problem in find(str(source), out, session.workers, session.engine, uri):
+            for problem in find(str(source), out, session.workers, session.engine, uri, watch):
                 is_sound = False
                 yield problem
         except DataError:
@@ -285,13 +289,17 @@ def _then_others(
 
 
 def _open_published(
-    uri: str, source: str | Path | None, full: bool, notify: Callable[[str], None]
+    uri: str,
+    source: str | Path | None,
+    full: bool,
+    notify: Callable[[str], None],
+    watch: _Watch,
 ) -> tuple[str, Iterator[Problem]]:
     """What a check of a published dataset covers, and the problems that it finds."""
     if source is not None:
         raise UsageError("--source is for the output of a run, not for a published dataset")
     how = "every file" if full or not uri.startswith(_HUB) else "every digest and a sample"
-    problems = CHECKS.resolve(store.FILES)(uri, full, notify)
+    problems = CHECKS.resolve(store.FILES)(uri, full, notify, watch)
     return f"{how} checked against the public manifest", problems
 
 
@@ -300,10 +308,10 @@ def _open_check(
 ) -> tuple[str, Iterator[Problem]]:
     """What a check covers, as a clause, and the problems that it finds, streaming."""
     if (out / store.MANIFEST / corrections.FACTS).is_file():
-        return _open_correction(out, source, session)
+        return _open_correction(out, source, session, watch)
     run = load_facts(out)
     counts = run["counts"]
-    against = " and its pixels against SOURCE" if source else ""
+    against = ", and for equal pixels in SOURCE" if source else ""
     checked = (
         f"{counts['written']:,} images checked for changes and leaks{against}, "
         f"{counts['withheld']:,} withheld, recipe {run['recipe_sha256'][:12]}"
@@ -319,7 +327,7 @@ def _open_check(
 
 
 def _open_correction(
-    out: Path, source: str | Path | None, session: Session
+    out: Path, source: str | Path | None, session: Session, watch: _Watch
 ) -> tuple[str, Iterator[Problem]]:
     if source is not None:
         raise UsageError(
@@ -337,7 +345,7 @@ def _open_correction(
         checked += f"; {note}"
 
     def find() -> Iterator[Problem]:
-        yield from CHECKS.resolve(corrections.FACTS)(out.resolve(), session, facts)
+        yield from CHECKS.resolve(corrections.FACTS)(out.resolve(), session, facts, watch)
 
     return checked, _with_clear_errors(out, find())
 
@@ -361,6 +369,9 @@ def load_facts(out: Path) -> dict[str, Any]:
     try:
         if out.exists() and not out.is_dir():
             raise DataError(f"OUT {out} is not a folder")
+        facts = f"{store.MANIFEST}/{corrections.FACTS}"
+        if not (out / store.MANIFEST / store.RUN).exists() and facts in load_checksums(out):
+            raise ManifestError(f"{out / facts} is missing or not a file; restore it")
         return store.load_run(out / store.MANIFEST)
     except OSError as error:
         raise describe_os_error(error, out, "read") from error

@@ -28,7 +28,7 @@ from curate.engine.local import Finished, Report
 from curate.engine.shards import Shard
 from curate.layouts import open_source
 from curate.layouts.access.remote import RemoteFolder
-from curate.layouts.access.tree import iter_files
+from curate.layouts.access.tree import iter_output
 from curate.layouts.sidecars import find_excess
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import checks, files, store
@@ -191,7 +191,7 @@ def _check_data(check: RunCheck, recipe: Recipe, in_containers: bool) -> Iterato
             yield problem
         if has_links:
             return
-        present = (path for path, _ in iter_files(data, "OUT"))
+        present = iter_output(data)
     else:
         folder = RemoteFolder(f"{check.uri}/{store.DATA}", "OUT", skip=frozenset())
         present = (info.path for info in folder.files())
@@ -257,8 +257,7 @@ def _check_recipe(run: Mapping[str, Any], recipe: Recipe) -> Iterator[Problem]:
     if recorded["version"] == obfuscator.version:  # the text may differ between releases
         facts["keeps"] = obfuscator.keeps
     for name, found in facts.items():
-        if recorded[name] != found:
-            detail = f"obfuscator.{name} is {found!r}, but is recorded as {recorded[name]!r}"
+        for detail in checks.describe_differences(f"obfuscator.{name}", recorded[name], found):
             yield Problem("manifest", "manifest/run.json", detail)
 
 

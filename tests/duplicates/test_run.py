@@ -17,6 +17,7 @@ from curate.cli.main import group as cli
 from curate.core.errors import DataError, UsageError
 from curate.core.faces import Face
 from curate.core.geometry import Box
+from curate.duplicates.run import iter_problems
 from curate.manifest.faces import (
     FacesEntry,
     iter_faces,
@@ -25,7 +26,7 @@ from curate.manifest.faces import (
     save_faces_part,
 )
 from curate.manifest.files import Problem
-from curate.pipeline.session import Session
+from curate.pipeline.session import Session, Step
 from curate.recipe import Recipe
 from curate.review.collect import load_contradicted
 from tests.conftest import ROOT
@@ -214,3 +215,16 @@ def test_other_files_of_faces_are_refused(dataset: Path, tmp_path: Path) -> None
         curate.propagate_boxes(dataset, tmp_path / "faces.json", tmp_path / "out.parquet")
     with pytest.raises(UsageError, match="0 to 31"):
         curate.SearchOptions(threshold=40)
+
+
+def test_verify_shows_how_many_images_were_compared(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.duplicates.run._WATCHED", 2)
+    out = tmp_path / "out"
+    curate.blur(dataset, out, Recipe(profile="fast"), Session(workers=1), quiet=True)
+    steps: list[Step] = []
+    list(iter_problems(str(dataset), out, 1, watch=steps.append))
+    assert {(step.what, step.unit) for step in steps} == {("near-duplicates", "images")}
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    assert steps[-1].done >= 9

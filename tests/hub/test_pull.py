@@ -15,6 +15,7 @@ from click.testing import CliRunner
 import curate
 from curate.cli.main import group
 from curate.core.errors import CurateError, DataError, SetupError, UsageError
+from curate.pipeline.session import Step
 from curate.publishing.card.header import split_card
 from curate.publishing.hub import pull as pulling
 from curate.publishing.hub import tree as trees
@@ -95,6 +96,10 @@ def test_an_earlier_revision_or_a_tag_is_pulled(
 def test_a_published_dataset_verifies_from_its_public_tier(hub: Hub, revision: str) -> None:
     assert problems() == []
     assert problems(full=True) == []
+    steps: list[Step] = []
+    assert list(verify_published(f"hf:{REPO}", True, lambda _: None, steps.append)) == []
+    assert [step.done for step in steps] == list(range(1, len(steps) + 1))
+    assert steps[-1] == Step("checking", "files", len(steps), len(steps))
     result = CliRunner().invoke(group, ["verify", f"hf:{REPO}"])
     assert result.exit_code == 0, result.output
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from curate.pipeline import progress as steps
-from curate.pipeline.progress import counted, make_notifier, show_steps
-from curate.pipeline.session import Step
+from curate.pipeline.progress import counted, make_notifier, show_snapshots, show_steps
+from curate.pipeline.session import Snapshot, Step
 
 
 class Terminal(io.StringIO):
@@ -69,3 +69,13 @@ def test_messages_fit_the_terminal_and_stand_above_the_bar(monkeypatch: pytest.M
     told = [line for line in lines if "annotation" in line or line.startswith("7 ")]
     assert told[0].startswith("1 image has no annotation")
     assert max(map(len, told)) <= 40
+
+
+def test_a_correction_shows_what_is_removed_and_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with show_snapshots(quiet=False) as watch:
+        watch(Snapshot(total=9, images=9, faces=None, removed=2, added=3))
+    assert "removed=2, added=3" in terminal.getvalue()
+    assert "faces" not in terminal.getvalue()
+    assert "withheld" not in terminal.getvalue()

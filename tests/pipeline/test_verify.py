@@ -426,7 +426,8 @@ def test_a_method_that_is_not_the_recipes_is_reported(key: str, value: Any, out:
     said = store.load_run(out / "manifest")["obfuscator"]
     forge_run(out, "obfuscator", said | {key: value})
     [problem] = problems(out)
-    assert problem.detail.startswith(f"obfuscator.{key} is ")
+    path = "parameters.feather" if key == "parameters" else key
+    assert problem.detail.startswith(f"obfuscator.{path} is ")
 
 
 def test_parts_are_read_in_worker_processes_first(

@@ -34,7 +34,7 @@ from curate.manifest.others import describe_notes
 from curate.pipeline import assembly
 from curate.pipeline.inspection import check_sidecars
 from curate.pipeline.output import ShardsSummary, summarize_shards
-from curate.pipeline.progress import show_progress
+from curate.pipeline.progress import show_progress, show_steps
 from curate.pipeline.run import Run, begin, clock, hold, run_shards
 from curate.pipeline.session import Session
 from curate.pipeline.workspace import Workspace, check_paths, describe_recipe_clash
@@ -77,7 +77,7 @@ def rebalance(
     """
     with show_progress(session or Session(), quiet) as session:
         given = None if source is None else str(source)
-        return _rebalance(given, out, options, inputs or BalanceInputs(), session)
+        return _rebalance(given, out, options, inputs or BalanceInputs(), session, quiet)
 
 
 def _rebalance(
@@ -86,9 +86,10 @@ def _rebalance(
     options: BalanceOptions,
     inputs: BalanceInputs,
     session: Session,
+    quiet: bool,
 ) -> Correction:
     began = time.time()
-    options, task = _prepare(given, options, inputs)
+    options, task = _prepare(given, options, inputs, quiet)
     if session.shards is not None:
         raise UsageError("use curate.rebalance_shards to process some of the shards")
     if out is None:
@@ -140,7 +141,7 @@ def rebalance_shards(
     """
     session = replace(session or Session(), shards=shards)  # type: ignore[arg-type]
     given, inputs = str(source), inputs or BalanceInputs()
-    options, task = _prepare(given, options, inputs)
+    options, task = _prepare(given, options, inputs, quiet)
     if not options.writes_images:
         raise UsageError(
             "--shards divides the work on images, and this correction writes none; drop it"
@@ -153,7 +154,8 @@ def rebalance_shards(
         _held(task, workspace, options, session) as (run, _),
     ):
         plan = begin(run, corrections.FACTS, strict=True)
-        return summarize_shards(out, session, run_shards(run, plan, _job(run, task)))
+        done = run_shards(run, plan, _job(run, task), corrects=True)
+        return summarize_shards(out, session, done)
 
 
 def _open(given: str | None, out: str | Path, options: BalanceOptions, task: _Task) -> Workspace:
@@ -177,10 +179,11 @@ class _Task:
     inputs: BalanceInputs
     wanted: TargetSpec
     unwanted: Mapping[str, str]
+    quiet: bool
 
 
 def _prepare(
-    source: str | None, options: BalanceOptions, inputs: BalanceInputs
+    source: str | None, options: BalanceOptions, inputs: BalanceInputs, quiet: bool
 ) -> tuple[BalanceOptions, _Task]:
     """Check the inputs quickly, and compute the digests of the files."""
     if source is not None and is_hub_uri(source):
@@ -214,7 +217,7 @@ def _prepare(
         make_augmentation(str(inputs.augmentation))  # raises if it is not valid
         if options.augmentation == "file":
             files["augmentation"] = store.digest_file(Path(str(inputs.augmentation)))
-    return replace(options, files=files), _Task(origin, table, inputs, wanted, unwanted)
+    return replace(options, files=files), _Task(origin, table, inputs, wanted, unwanted, quiet)
 
 
 def _load_wanted(options: BalanceOptions, inputs: BalanceInputs) -> TargetSpec:
@@ -253,7 +256,10 @@ def _read_and_correct(task: _Task, options: BalanceOptions, path: Path) -> Findi
     if task.origin.uri is not None:
         source = spec_of(task.origin, path).open()
     with open_decisions(path, fresh=True) as decisions:
-        loaded = load_records(source, task.table, task.origin, options, decisions, task.inputs)
+        with show_steps(task.quiet) as watch:
+            loaded = load_records(
+                source, task.table, task.origin, options, decisions, task.inputs, watch
+            )
         corrected: Corrected = correct(loaded, options, task.wanted, task.unwanted)
         decide(loaded, corrected, decisions)
         if source is not None and options.writes_images:
@@ -292,7 +298,7 @@ def _execute(run: Run[BalanceOptions], findings: Findings, task: _Task) -> None:
     workspace = run.workspace
     plan = begin(run, corrections.FACTS, strict=True)
     if not assembly.is_assembled(workspace, corrections.FACTS):
-        done = run_shards(run, plan, _job(run, task)).now
+        done = run_shards(run, plan, _job(run, task), corrects=True).now
         index = workspace.root / INDEX
         output.assemble(run, plan, findings, task.origin, task.inputs, index)
         workspace.note(event="finished", time=clock(), images=done)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -66,7 +67,14 @@ class BalanceJob:
                         report(index, (index, 0))
                     rows += maker.make(record)
                 save_rows(rows, stage.path(PART))
-                tally = {"images": len(shard.records), "faces": 0, "withheld": 0}
+                outcomes = Counter(row.outcome for row in rows)
+                tally = {
+                    "images": len(shard.records),
+                    "faces": 0,
+                    "withheld": 0,
+                    "removed": outcomes["removed"],
+                    "added": outcomes["made"],
+                }
                 save_json(tally, stage.path(TALLY))
                 stage.commit()
             return ShardResult(tally)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.manifest import corrections, store
 from curate.manifest.files import DATA, MANIFEST
+from curate.pipeline.progress import counted
+from curate.pipeline.session import Step
 
 TABLE = "table"
 """Layout name of a table without images."""
@@ -189,6 +191,7 @@ def load_records(
     options: BalanceOptions,
     decisions: DecisionIndex,
     inputs: BalanceInputs,
+    watch: Callable[[Step], None] = lambda _: None,
 ) -> LoadedRecords:
     """Load every record with its groups and labels into the index.
 
@@ -199,6 +202,7 @@ def load_records(
         options: attributes, label, splits and seed.
         decisions: receives the records.
         inputs: names the id column.
+        watch: called with the progress.
 
     Raises:
         UsageError: if a column or split does not exist.
@@ -219,16 +223,17 @@ def load_records(
     )  # fmt: skip
     splits: dict[str, dict[str, int]] = {"corrected": {}, "fixed": {}}
     with open_input(given) as read:
-        decisions.add(_iter_strata(read.records, reading, options, splits), options.seed)
+        records = counted(read.records, watch, "reading", "records")
+        decisions.add(_iter_strata(records, reading, options, splits), options.seed)
         facts = {key: value for key, value in read.facts.items() if key != "records"}
-    counted = decisions.count()
+    strata = decisions.count()
     unseen = set(options.splits) - splits["corrected"].keys()
     if unseen:
         have = ", ".join(sorted({*splits["corrected"], *splits["fixed"]} - {""})) or "none"
         raise UsageError(f"no record is in split {sorted(unseen)[0]!r}; splits: {have}")
-    if not counted:
+    if not strata:
         raise DataError("there is no record to correct: all are in validation or test splits")
-    return LoadedRecords(collect_strata(options.attributes, counted), facts, splits)
+    return LoadedRecords(collect_strata(options.attributes, strata), facts, splits)
 
 
 def _check_splits(options: BalanceOptions) -> None:

@@ -18,10 +18,11 @@ from curate.core.errors import ManifestError
 from curate.engine.local import Finished, Report
 from curate.engine.shards import Shard
 from curate.layouts import open_source
-from curate.layouts.access.tree import iter_files
+from curate.layouts.access.tree import iter_output
 from curate.layouts.editing.changes import REMOVED
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import corrections, files, store
+from curate.manifest.checks import describe_differences
 from curate.manifest.corrections import Row
 from curate.manifest.files import Problem
 from curate.pipeline.assembly import outcome_of
@@ -29,9 +30,10 @@ from curate.pipeline.environment import run_job
 from curate.pipeline.inspection import inspect_containers, inspect_sidecars
 from curate.pipeline.output import describe_others, find_left_out
 from curate.pipeline.output_images import open_outputs
-from curate.pipeline.session import Session, count_cores
+from curate.pipeline.session import Session, Step, count_cores
 from curate.recipe import Recipe, format_json
 from curate.storage.index import NameIndex
+from curate.storage.regular import open_regular
 
 OTHERS_FATES = ("carried", "edited", "rebuilt", "left_out")
 _FILES = frozenset(
@@ -78,13 +80,19 @@ def is_correction(out: Path) -> bool:
     return (out / files.MANIFEST / corrections.FACTS).is_file()
 
 
-def iter_problems(out: Path, session: Session, facts: Mapping[str, Any]) -> Iterator[Problem]:
+def iter_problems(
+    out: Path,
+    session: Session,
+    facts: Mapping[str, Any],
+    watch: Callable[[Step], None] = lambda _: None,
+) -> Iterator[Problem]:
     """Check the OUT of a correction; yields problems as they are found.
 
     Args:
         out: the output folder.
         session: how to run.
         facts: its ``balance.json``.
+        watch: called with the progress.
 
     Raises:
         ManifestError: if the manifest cannot be read at all.
@@ -96,9 +104,12 @@ def iter_problems(out: Path, session: Session, facts: Mapping[str, Any]) -> Iter
     # In worker processes first: a forged part can crash its reader.
     job = CheckJob(out, facts["source"]["layout"], in_containers, has_images)
     shards = (Shard(number, ()) for number in range(facts["records"]["parts"]))
-    workers = min(session.workers or count_cores(), max(1, facts["records"]["parts"]))
+    parts, done = facts["records"]["parts"], 0
+    workers = min(session.workers or count_cores(), max(1, parts))
     for event in run_job(job, shards, session, manifest / corrections.FACTS, workers):
         if isinstance(event, Finished):
+            done += 1
+            watch(Step("", "shards", done, parts))
             yield from event.result
     yield from _check_facts(manifest, facts)
     if has_images and (out / files.DATA).is_dir():
@@ -156,9 +167,8 @@ def _check_facts(manifest: Path, facts: Mapping[str, Any]) -> Iterator[Problem]:
             for name in (corrections.WEIGHTS, corrections.BEFORE, corrections.AFTER)
         },
     }  # fmt: skip
-    for name, (claimed, found) in claims.items():
-        if claimed != found:
-            text = f"{name} is {claimed}, but should be {found}"
+    for name, pair in claims.items():
+        for text in describe_differences(name, *pair):
             yield Problem("manifest", f"manifest/{corrections.FACTS}", text)
 
 
@@ -204,14 +214,19 @@ def iter_others(manifest: Path) -> Iterator[dict[str, Any]]:
     """
     path = manifest / store.OTHERS
     try:
-        with path.open(encoding="utf-8") as file:
-            for line in map(json.loads, file):
-                if not isinstance(line["path"], str) or not isinstance(line["carried"], bool):
-                    raise ValueError("a line has no path, or does not say whether it is carried")
+        with open_regular(path) as file:
+            for number, text in enumerate(file, start=1):
+                line = json.loads(text)
+                if not (
+                    isinstance(line, dict)
+                    and isinstance(line.get("path"), str)
+                    and isinstance(line.get("carried"), bool)
+                ):
+                    raise ValueError(f"line {number} has no path, or no value of carried")
                 yield {**line, "fate": outcome_of(line)}
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ManifestError(f"{path} cannot be read: {error}") from None
 
 
@@ -265,7 +280,7 @@ def _check_data(out: Path, facts: Mapping[str, Any], in_containers: bool) -> Ite
     for row in corrections.iter_rows(manifest / store.RECORDS_FOLDER):
         if row.output_path is not None:
             outputs.add("output", row.output_path)
-    present = (path for path, _ in iter_files(data, "OUT"))
+    present = iter_output(data)
     siblings.sort(key=os.fsencode)
     if not in_containers:
         images = outputs.names("output")

@@ -68,5 +68,5 @@ def command(original: Path, obfuscated: Path, **options: Any) -> None:
     chosen = PredictionOptions(**{name: options[name] for name in names})
     inputs = [*before, *after, *(options[name] for name in ("manifest", "groups", "classes"))]
     check_outputs(inputs, (options["output"], options["html"]))
-    report = measure_impact(before, after, chosen)
+    report = measure_impact(before, after, chosen, quiet=options["quiet"])
     write_report(report, options, inputs=(original, obfuscated))

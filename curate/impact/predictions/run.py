@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,8 @@ from curate.impact.predictions.report import ImpactReport
 from curate.impact.predictions.scoring import Loaded, find_classes, load_predictions
 from curate.impact.tables import Groups, check_groups, load_groups
 from curate.manifest.store import digest_file, digest_folder
+from curate.pipeline.progress import show_steps
+from curate.pipeline.session import Step
 from curate.report.document import describe_tool
 
 NO_MANIFEST = "Nothing by hidden share or number of faces: no --manifest was given."
@@ -54,11 +56,17 @@ class PredictionOptions:
             raise UsageError("--seed must be 0 or more")
 
 
+_MANY = 1000  # rows from which on reading them is shown
+
 Paths = str | Path | Sequence[str | Path]
 
 
 def measure_impact(
-    original: Paths, obfuscated: Paths, options: PredictionOptions | None = None
+    original: Paths,
+    obfuscated: Paths,
+    options: PredictionOptions | None = None,
+    *,
+    quiet: bool = False,
 ) -> ImpactReport:
     """Measure the effect of obfuscation on a classifier from its predictions.
 
@@ -70,6 +78,7 @@ def measure_impact(
             seeds.
         obfuscated: files of predictions on the obfuscated images, in the same order.
         options: classes, manifest, groups and seed.
+        quiet: show no progress.
 
     Raises:
         UsageError: if the options contradict each other.
@@ -83,13 +92,15 @@ def measure_impact(
             "obfuscated images; give one of each per model"
         )
     pairs = tuple(zip(before, after, strict=True))
-    return measure_files(pairs, options or PredictionOptions())
+    with show_steps(quiet) as watch:
+        return measure_files(pairs, options or PredictionOptions(), watch=watch)
 
 
 def measure_files(
     pairs: Sequence[tuple[Path, Path]],
     options: PredictionOptions,
     arms: Mapping[str, Path] | None = None,
+    watch: Callable[[Step], None] = lambda _: None,
 ) -> ImpactReport:
     """Measure pairs of prediction files, and control arms of the first model.
 
@@ -97,9 +108,10 @@ def measure_files(
         pairs: files of predictions on original and obfuscated images, one pair per model.
         options: see `measure_impact`.
         arms: files of predictions on control arms, by name.
+        watch: called with the progress.
     """
     check_groups(options.groups, options.by)
-    joined = _join(pairs, options, arms or {})
+    joined = _join(pairs, options, arms or {}, watch)
     impact = measure(joined.experiment, joined.faces, joined.groups, options.seed)
     controls = None
     if joined.arms:
@@ -127,7 +139,10 @@ class _Joined:
 
 
 def _join(
-    pairs: Sequence[tuple[Path, Path]], options: PredictionOptions, arms: Mapping[str, Path]
+    pairs: Sequence[tuple[Path, Path]],
+    options: PredictionOptions,
+    arms: Mapping[str, Path],
+    watch: Callable[[Step], None],
 ) -> _Joined:
     given = load_classes(options.classes) if isinstance(options.classes, str) else options.classes
     files = [*(path for pair in pairs for path in pair), *arms.values()]
@@ -135,7 +150,7 @@ def _join(
         work = Path(folder)
         with open_pair_index(work) as index:
             for path in files:
-                index.add_file(path, iter_ids(path))
+                index.add_file(path, _watched(iter_ids(path), watch, path))
             run = index.add_manifest(options.manifest) if options.manifest else None
             count = index.join()
             unpaired = _check_pairs(index, files, len(pairs), count, options.allow_missing)
@@ -143,10 +158,11 @@ def _join(
             faces = load_faces(options.manifest, index, count) if options.manifest else None
             groups = load_groups(options.groups, options.by, index) if options.groups else {}
             classes = find_classes(files[0], given)
-            loaded = [
-                load_predictions(path, index.load_positions(number), count, classes, work)
-                for number, path in enumerate(files)
-            ]
+            loaded = []
+            for number, path in enumerate(files):
+                positions = index.load_positions(number)
+                progress = _row_watch(watch, f"reading {path.name}", len(positions))
+                loaded.append(load_predictions(path, positions, count, classes, work, progress))
             _check_alike(loaded, files, index)
             if options.manifest is not None:
                 paired = loaded[: 2 * len(pairs)]
@@ -162,6 +178,29 @@ def _join(
         run=run,
         unpaired=unpaired,
     )
+
+
+def _watched(
+    batches: Iterator[list[str]], watch: Callable[[Step], None], path: Path
+) -> Iterator[list[str]]:
+    """Yield the batches of ids of a file, reporting their number."""
+    show, rows = _row_watch(watch, f"ids of {path.name}", None), 0
+    for batch in batches:
+        yield batch
+        rows += len(batch)
+        show(rows)
+
+
+def _row_watch(
+    watch: Callable[[Step], None], what: str, total: int | None
+) -> Callable[[int], None]:
+    """Return what reports a number of rows, while there are many."""
+
+    def show(rows: int) -> None:
+        if rows >= _MANY:
+            watch(Step(what, "rows", rows, total))
+
+    return show
 
 
 def _make_experiment(loaded: Sequence[Loaded], classes: Classes) -> Experiment:

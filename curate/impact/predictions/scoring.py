@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -78,7 +78,12 @@ def find_classes(path: Path, given: Classes | None) -> Classes:
 
 
 def load_predictions(
-    path: Path, positions: Ints, pairs: int, classes: Classes, work: Path
+    path: Path,
+    positions: Ints,
+    pairs: int,
+    classes: Classes,
+    work: Path,
+    watch: Callable[[int], None] = lambda _: None,
 ) -> Loaded:
     """Read and reduce a prediction file, one batch at a time.
 
@@ -88,6 +93,7 @@ def load_predictions(
         pairs: number of positions.
         classes: the classes.
         work: a folder for temporary files.
+        watch: called with the number of rows read so far.
 
     Raises:
         DataError: if a prediction is invalid.
@@ -102,6 +108,7 @@ def load_predictions(
                 row += len(batch.ids)
                 if row <= len(positions):
                     reduced.add(batch, some, classes)
+                watch(row)
             if row != len(positions):
                 raise DataError(f"{path} has {len(positions):,} ids and {row:,} predictions")
             return reduced.finish(len(classes))

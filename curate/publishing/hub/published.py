@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from curate.codec import CodecOptions
 from curate.core.errors import DataError, WithheldError
 from curate.manifest import store
 from curate.manifest.files import Problem
+from curate.pipeline.session import Step
 from curate.publishing.card.figures import find_mismatches
 from curate.publishing.card.header import check_header, split_card
 from curate.publishing.croissant.validate import validate
@@ -36,12 +37,15 @@ _MAX_PATTERNS = 1_000
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp")
 
 
-def iter_problems(tree: Tree, full: bool) -> Iterator[Problem]:
+def iter_problems(
+    tree: Tree, full: bool, watch: Callable[[Step], None] = lambda _: None
+) -> Iterator[Problem]:
     """Check a published dataset against its public manifest, streaming what is wrong.
 
     Args:
         tree: the files.
         full: whether every file is read, rather than a sample; the Hub has digests of the rest.
+        watch: called with the progress.
 
     Raises:
         DataError: if it has no public manifest.
@@ -51,7 +55,7 @@ def iter_problems(tree: Tree, full: bool) -> Iterator[Problem]:
     sizes, listing = tree.sizes(), fetch_listing(tree)
     yield from _check_tree(tree, listing, sizes)
     yield from _check_manifest(tree, publication, run, sizes)
-    yield from _check_contents(tree, listing, sizes, full)
+    yield from _check_contents(tree, listing, sizes, full, watch)
     yield from _check_card(tree, publication, run, sizes)
 
 
@@ -93,13 +97,19 @@ def _check_manifest(
 
 
 def _check_contents(
-    tree: Tree, listing: Path, sizes: Mapping[str, int], full: bool
+    tree: Tree,
+    listing: Path,
+    sizes: Mapping[str, int],
+    full: bool,
+    watch: Callable[[Step], None],
 ) -> Iterator[Problem]:
     """Read files, compare digests, and look for leaks in images."""
     chosen = None if full else _sample(listing)
-    for listed in load_listing(listing):
-        if listed.path not in sizes or (chosen is not None and listed.path not in chosen):
-            continue
+    wanted = sizes.keys() if chosen is None else sizes.keys() & chosen
+    total = sum(listed.path in wanted for listed in load_listing(listing))
+    present = (listed for listed in load_listing(listing) if listed.path in wanted)
+    for done, listed in enumerate(present, start=1):
+        watch(Step("checking", "files", done, total))
         if sizes[listed.path] != listed.bytes:
             continue  # reported above; a size that is not listed may be of any length
         path = tree.fetch(listed.path)

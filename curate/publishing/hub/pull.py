@@ -119,12 +119,12 @@ def pull(
                 _copy(tree, listed, path)
                 downloaded += 1
             watch(Step("downloading", "files", count, len(sizes)))
-    _remove_others(partial, {*sizes})
-    for problem in iter_problems(LocalTree(partial), full=True):
-        raise DataError(
-            f"{place} is not what its manifest says: {problem.path}: {problem.detail}; what was "
-            f"downloaded is in {partial}"
-        )
+        _remove_others(partial, {*sizes})
+        for problem in iter_problems(LocalTree(partial), full=True, watch=watch):
+            raise DataError(
+                f"{place} is not what its manifest says: {problem.path}: {problem.detail}; what "
+                f"was downloaded is in {partial}"
+            )
     partial.rename(target)
     return PullReport(out=target, revision=commit, files=count, downloaded=downloaded)
 
@@ -175,13 +175,19 @@ def _remove_others(folder: Path, known: set[str]) -> None:
             path.unlink()
 
 
-def verify_published(place: str, full: bool, notify: Callable[[str], None]) -> Iterator[Problem]:
+def verify_published(
+    place: str,
+    full: bool,
+    notify: Callable[[str], None],
+    watch: Callable[[Step], None] = lambda _: None,
+) -> Iterator[Problem]:
     """Check a published dataset on the Hub, or one that was pulled.
 
     Args:
         place: ``hf:owner/name[@revision]``, or a folder.
         full: whether every file is downloaded, rather than a sample.
         notify: called with a line for the user.
+        watch: called with the progress.
 
     Raises:
         DataError: if it has no public manifest.
@@ -189,9 +195,10 @@ def verify_published(place: str, full: bool, notify: Callable[[str], None]) -> I
     if not place.startswith(PREFIX):
         if not all((Path(place) / name).is_file() for name in (FILES, PUBLICATION)):
             raise DataError(f"{place} holds no published dataset")
-        yield from iter_problems(LocalTree(Path(place)), full=True)
+        yield from iter_problems(LocalTree(Path(place)), full=True, watch=watch)
         return
     repo_id, revision = parse_place(place)
     remote = Remote(repo_id, notify)
     with tempfile.TemporaryDirectory() as folder:
-        yield from iter_problems(RemoteTree(remote, remote.head(revision), Path(folder)), full)
+        tree = RemoteTree(remote, remote.head(revision), Path(folder))
+        yield from iter_problems(tree, full, watch)

@@ -11,8 +11,10 @@ from PIL import Image
 
 from curate.balance.correct.options import BalanceInputs
 from curate.balance.correct.run import rebalance
+from curate.balance.correct.verify import iter_problems
 from curate.core.errors import CurateError, UsageError
-from curate.pipeline.session import Session
+from curate.manifest import corrections
+from curate.pipeline.session import Session, Snapshot, Step
 from tests.balance.correct.conftest import ONE, files, options, rows_of, run, sound, tally
 
 
@@ -46,6 +48,34 @@ def test_the_number_of_workers_changes_no_byte(blurred: Path, people: Path, tmp_
     for name, workers in (("a", 1), ("b", 2)):
         rebalance(str(blurred), tmp_path / name, asked, more, Session(workers=workers))
     assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_progress_shows_what_is_read_removed_and_added(
+    blurred: Path,
+    people: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("curate.pipeline.progress._ITEMS_PER_STEP", 10)
+    for strategy in ("subset", "oversample"):
+        seen: list[Snapshot] = []
+        session = Session(workers=1, watch=seen.append)
+        inputs = BalanceInputs(groups=people)
+        out = tmp_path / strategy
+        done = rebalance(str(blurred), out, options(strategy), inputs, session)
+        assert "reading: 10 records" in capsys.readouterr().err
+        assert {each.faces for each in seen} == {None}
+        counts = done.report["counts"]
+        assert (seen[-1].removed, seen[-1].added) == (counts["removed"], counts["made"])
+        assert (seen[0].removed, seen[0].added) == (0, 0)
+        assert counts["removed"] + counts["made"] > 0
+        steps: list[Step] = []
+        found = iter_problems(out, ONE, corrections.load_facts(out / "manifest"), steps.append)
+        assert list(found) == []
+        assert (steps[-1].unit, steps[-1].done) == ("shards", steps[-1].total)
+    rebalance(str(blurred), tmp_path / "q", options("subset"), inputs, ONE, quiet=True)
+    assert capsys.readouterr().err == ""
 
 
 def test_another_seed_chooses_others(blurred: Path, people: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def test_verify_sees_a_manifest_that_was_rewritten(
     found = list(verify(out, None, 1).problems)
     assert {each.path for each in found if each.kind == "changed"} == {"manifest/balance.json"}
     said = {each.detail.split(" is ")[0] for each in found if each.kind != "changed"}
-    assert said == {"counts.kept", "recipe_sha256", "report.counts", "report.recipe"}
+    assert said == {"counts.kept", "recipe_sha256", "report.counts.kept", "report.recipe.seed"}
     del facts["counts"]
     path.write_text(json.dumps(facts))
     with pytest.raises(ManifestError, match=r"counts\.records is missing"):
@@ -87,4 +88,21 @@ def test_verify_compares_weights_and_report_with_the_records(people: Path, tmp_p
     path.write_text(json.dumps(facts))
     found = "\n".join(str(problem) for problem in verify(out, None, 1).problems)
     assert "differs from its record" in found
-    assert "report.counts is" in found
+    assert "report.counts.kept is" in found
+
+
+@pytest.mark.parametrize("name", ["others.jsonl", "balance.json", "weights.parquet", "log.jsonl"])
+def test_a_pipe_in_the_manifest_is_named_without_blocking(
+    name: str, people: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    rebalance(
+        None, out, options("reweigh", label=None, within=False), BalanceInputs(groups=people), ONE
+    )
+    (out / "manifest" / name).unlink()
+    os.mkfifo(out / "manifest" / name)
+    try:
+        found = [problem.path for problem in verify(out, None, 1).problems]
+    except ManifestError as error:
+        found = [str(error)]
+    assert any(name in line for line in found)

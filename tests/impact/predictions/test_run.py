@@ -16,6 +16,7 @@ from curate.core.errors import CurateError, DataError, ManifestError, SetupError
 from curate.impact.metrics import log_softmax
 from curate.impact.pair_index import open_pair_index
 from curate.impact.predictions.report import ImpactReport
+from curate.impact.predictions.run import measure_impact
 from curate.impact.tables import load_groups, load_weights
 from curate.manifest.store import iter_entries
 from tests.conftest import ROOT
@@ -387,3 +388,21 @@ def test_weights_match_as_groups_do(tmp_path: Path) -> None:
         index.add_file("a", [["train/c/1.jpg", "train/c/2.jpg"]])
         index.join()
         assert load_weights(table, index, np.ones(2, dtype=bool)).tolist() == [0.5, 1.5]
+
+
+def test_reading_many_predictions_shows_progress(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure_impact(*pair)
+    assert capsys.readouterr().err == "", "few rows take no time"
+    monkeypatch.setattr("curate.impact.predictions.run._MANY", 1)
+    measure_impact(*pair, quiet=True)
+    assert capsys.readouterr().err == ""
+    measure_impact(*pair)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "ids of original.npz",
+        "ids of obfuscated.parquet",
+        "reading original.npz",
+        "reading obfuscated.parquet",
+    ]
