@@ -27,14 +27,16 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     rows = []
     for number in range(30):
         save_photo(folder / f"photos/train/a/{number:02d}.jpg", number)
+        (folder / f"photos/train/a/{number:02d}.txt").write_text(f"photo number {number:02d}\n")
         rows.append(f"train/a/{number:02d}.jpg,{'f' if number < 5 else 'm'}")
     (folder / "people.csv").write_text("file,gender\n" + "\n".join(rows) + "\n")
-    curate.blur(
-        folder / "photos", folder / "out", curate.Recipe(profile="fast"), Session(workers=1)
-    )
+    (folder / "photos/labels.csv").write_text("file,gender\n" + "\n".join(rows) + "\n")
+    recipe = curate.Recipe(profile="fast", include=("*.txt", "*.csv"))
+    curate.blur(folder / "photos", folder / "out", recipe, Session(workers=1))
     return [
         *CURATE, "balance", str(folder / "out"), "--groups", str(folder / "people.csv"),
-        "--by", "gender", "--strategy", "augment", "--shard-size", "4", "--workers", "2", "-o",
+        "--by", "gender", "--strategy", "augment", "--shard-size", "4", "--workers", "2",
+        "--drop-keys", "none", "-o",
     ]  # fmt: skip
 
 

@@ -318,13 +318,24 @@ def inspect_correction(out: Path, layout: str, limits: Limits) -> Iterator[tuple
         limits: limits on the values, which count what the files contain.
     """
     source = open_source(str(out / files.DATA), layout, "OUT")
-    paths = [
-        str(line["path"])
-        for line in iter_others(out / files.MANIFEST)
-        if line["fate"] in ("carried", "edited") and not line.get("included")
-    ]
-    yield from inspect_sidecars(source, sorted(paths, key=os.fsencode), limits, True)
+    yield from inspect_sidecars(source, _iter_written(out / files.MANIFEST), limits, True)
     yield from inspect_containers(source, limits)
+
+
+def _iter_written(manifest: Path) -> Iterator[str]:
+    """Paths of the annotations that were written, sorted by bytes.
+
+    Raises:
+        ManifestError: if they are out of order, so that some would not be checked.
+    """
+    last = b""
+    for line in iter_others(manifest):
+        path = str(line["path"])
+        if line["fate"] in ("carried", "edited") and not line.get("included"):
+            if path.encode() <= last:
+                raise ManifestError(f"{manifest / store.OTHERS}: {path!r} is out of order")
+            last = path.encode()
+            yield path
 
 
 def describe_files(out: Path) -> list[str]:
@@ -337,12 +348,14 @@ def describe_files(out: Path) -> list[str]:
     """
     facts = corrections.load_facts(out / files.MANIFEST)
     counts = {"included": 0, **facts["others"]}
-    reasons: Counter[str] = Counter()
-    left: list[tuple[str, str | None]] = []
-    for line in iter_others(out / files.MANIFEST):
-        reason = line.get("reason")
-        reasons["removed"] += reason == REMOVED
-        left.append((str(line["path"]), None if reason == REMOVED else reason))
-    counts["left_out"] -= reasons["removed"]
+    left_out, hints = find_left_out(_iter_left_out(out / files.MANIFEST))
+    counts["left_out"] = sum(1 for _ in _iter_left_out(out / files.MANIFEST))
     content = facts.get("content", {"found": {}, "dropped": {}})
-    return list(describe_others(counts, *find_left_out(left), content, corrections.FACTS))
+    return list(describe_others(counts, left_out, hints, content, corrections.FACTS))
+
+
+def _iter_left_out(manifest: Path) -> Iterator[tuple[str, str]]:
+    """Path and reason of each file that was left out, but for those of removed images."""
+    for line in iter_others(manifest):
+        if line["fate"] == "left_out" and line.get("reason") != REMOVED:
+            yield str(line["path"]), str(line.get("reason"))
