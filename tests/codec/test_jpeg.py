@@ -397,3 +397,37 @@ def test_pixels_beyond_a_smaller_size_do_not_survive(
 def test_blocks_that_encoders_fill_are_copied(kind: str) -> None:
     written = codec.save(codec.load(samples.SAMPLES[kind]()), None, [])
     assert written.route is Route.COPIED
+
+
+def with_scans(*planes: np.ndarray[tuple[int, int], np.dtype[np.uint8]], ids: bytes) -> bytes:
+    """A sequential JPEG of three components, with one scan for each plane."""
+    parts = [parse_jpeg(samples.encoded(Image.fromarray(p), "JPEG", quality=90)) for p in planes]
+    height, width = planes[0].shape
+    frame = struct.pack(">BHHB", 8, height, width, 3) + bytes([1, 17, 0, 2, 17, 0, 3, 17, 0])
+    coded = [s.to_bytes() for s in parts[0].coded if s.marker in (0xDB, 0xC4)]
+    coded.append(struct.pack(">BBH", 0xFF, 0xC0, len(frame) + 2) + frame)
+    for part, id_ in zip(parts, ids, strict=True):
+        scan = next(s for s in part.coded if s.marker == 0xDA)
+        coded.append(b"\xff\xda\0\x08\x01" + bytes([id_]) + scan.payload[2:] + scan.scan)
+    return b"\xff\xd8" + b"".join(coded) + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("ids", [b"\1\1\2\3", b"\1\2\3\1", b"\1\2\1\3", b"\1\2\2\3", b"\1\2\3\3"])
+def test_a_component_that_is_scanned_twice_withholds(ids: bytes) -> None:
+    planes = [samples.photo(channels=0, seed=seed) for seed in range(len(ids))]
+    assert codec.load(with_scans(*planes[:3], ids=b"\1\2\3")).format == "JPEG"
+    with pytest.raises(WithheldError, match="more than once"):
+        codec.load(with_scans(*planes, ids=ids))
+
+
+@pytest.mark.parametrize("kind", ["jpeg-gray", "jpeg-420", "jpeg-progressive", "jpeg-arithmetic"])
+def test_repeated_scans_withhold(kind: str) -> None:
+    stream = parse_jpeg(samples.SAMPLES[kind]())
+    numbers = [number for number, s in enumerate(stream.coded) if s.marker == 0xDA]
+    for first in numbers:
+        for at in (first, len(stream.coded)):
+            coded = (*stream.coded[:at], stream.coded[first], *stream.coded[at:])
+            data = b"\xff\xd8" + b"".join(s.to_bytes() for s in coded) + b"\xff\xd9"
+            with pytest.raises(WithheldError, match="corrupt"):
+                codec.load(data)
+            assert codec.find_leaks(data)

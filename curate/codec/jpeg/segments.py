@@ -156,6 +156,7 @@ def parse_jpeg(data: bytes) -> JpegStream:
         raise WithheldError("bomb", f"the JPEG has more than {_MAX_SCANS} scans")
     if scans * frames[0].width * frames[0].height > _MAX_SCANNED_PIXELS:
         raise WithheldError("bomb", f"the JPEG decodes its pixels in {scans} scans")
+    _check_scans(coded, frames[0])
     needed = drop_unused_tables(coded, frames[0])
     return JpegStream(frames[0], needed, tuple(application), data[end:])
 
@@ -257,6 +258,31 @@ def _check(segment: Segment, frames: list[FrameHeader]) -> None:
         sound = marker in _SUPPORTED_FRAMES and len(frames) == 1
     if not sound:
         raise WithheldError("corrupt", f"the JPEG segment 0x{marker:02X} is damaged")
+
+
+def _check_scans(coded: Sequence[Segment], frame: FrameHeader) -> None:
+    """Check that no scan replaces what another scan holds: decoders show the last only.
+
+    A component has one sequential scan. In progressive files each coefficient has one first
+    scan; every further one adds the next lower bit (T.81, G.1.1.1).
+    """
+    ids = {component.id for component in frame.components}
+    lowest: dict[tuple[int, int], int] = {}  # bit position, by component and coefficient
+    sound = len(ids) == len(frame.components)
+    for segment in (each for each in coded if each.marker == SOS):
+        count = segment.payload[0]
+        scanned = segment.payload[1 : 1 + 2 * count : 2]
+        start, stop, approximation = segment.payload[1 + 2 * count :]
+        high, low = approximation >> 4, approximation & 15
+        if not frame.progressive:
+            start, stop, high, low = 0, 63, 0, 0
+        sound = sound and len(set(scanned)) == count and ids.issuperset(scanned)
+        sound = sound and start <= stop <= 63 and (not high or low == high - 1)
+        for key in ((id_, number) for id_ in scanned for number in range(start, stop + 1)):
+            sound = sound and lowest.get(key) == (high or None)
+            lowest[key] = low
+    if not sound:
+        raise WithheldError("corrupt", "a JPEG component is scanned more than once")
 
 
 def drop_unused_tables(coded: Sequence[Segment], frame: FrameHeader) -> tuple[Segment, ...]:
