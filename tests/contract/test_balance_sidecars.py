@@ -273,3 +273,17 @@ def test_honest_annotations_are_read_as_before(layout: str, tmp_path: Path) -> N
     facts = corrections.load_facts(tmp_path / "out/manifest")
     dropped = {"list.txt": {"lines": 1}, "train/cat/a.json": {"imageData": 1}}
     assert facts["content"]["dropped"] == (dropped if layout == "imagefolder" else {})
+
+
+def test_no_annotation_of_a_copy_is_dropped(layout: str, tmp_path: Path) -> None:
+    build(layout, tmp_path / "source", is_polluted=False)
+    options = BalanceOptions(
+        strategy="oversample", by=("group",), target="table", tolerance=0.0, max_copies=60
+    )
+    done = correct(tmp_path / "source", tmp_path / "out", options)
+    assert done.report["counts"]["made"]
+    if layout != "imagefolder":
+        EXAMPLES[layout].load(tmp_path / "out/data")
+    facts = corrections.load_facts(tmp_path / "out/manifest")
+    keys = {key for dropped in facts["content"]["dropped"].values() for key in dropped}
+    assert keys == ({"lines", "imageData"} if layout == "imagefolder" else set())
