@@ -171,6 +171,7 @@ def _blur_to_objects(source: str | Path, uri: str, recipe: Recipe, session: Sess
             facts = remote.load_run(out)
             return replace(summarize(out, facts, 0.0, 0, already_done=True), out=uri)
         sidecars = rewrite_sidecars(run.workspace, run.source, run.recipe)
+        run.tell_notes()
         done = run_shards(run, plan, _make_job(run)).now
         _assemble(run, plan, sidecars)
         run.workspace.note(event="finished", time=clock(), images=done)
@@ -212,7 +213,7 @@ def _hold_objects(
                 return
             remote.loose = next(iter_containers(run.source), None) is None
             joined = remote.fetch_state(workspace)
-            plan = begin(run)
+            plan = begin(run, hold_notes=session.shards is None)
             if not joined:
                 remote.save_state(workspace)
             remote.fetch_shards(workspace)
@@ -254,13 +255,15 @@ def _execute(run: Run[Recipe]) -> Summary:
         assembly.remove_work(workspace)
         _sign_finished(workspace.out, run.session)
         return summary
-    plan = begin(run)
+    plan = begin(run, hold_notes=True)
     if not assembly.is_assembled(workspace):
         sidecars = rewrite_sidecars(workspace, run.source, run.recipe)
+        run.tell_notes()
         _index_faces(run, plan)
         done = run_shards(run, plan, _make_job(run)).now
         _assemble(run, plan, sidecars)
         workspace.note(event="finished", time=clock(), images=done)
+    run.tell_notes()
     if run.session.update:
         report_changes(run)
     facts = store.load_run(workspace.final / store.MANIFEST)

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -51,6 +51,7 @@ class Run(Generic[R]):
         session: how to run.
         leases: what this process has taken of the work on this output.
         remote: the output on an object storage, of which the work folder is a temporary copy.
+        notes: what the check of the dataset has found and the user was not told yet.
     """
 
     source: Source
@@ -59,6 +60,13 @@ class Run(Generic[R]):
     session: Session
     leases: Leases
     remote: ObjectOutput | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def tell_notes(self) -> None:
+        """Tell the user what the check of the dataset has found."""
+        for line in self.notes:
+            self.session.notify(escape_unprintable(line))
+        self.notes.clear()
 
     @contextmanager
     def alone_in_setup(self) -> Iterator[bool]:
@@ -118,7 +126,9 @@ def _hold_setup(leases: Leases, session: Session) -> Any:
     )
 
 
-def begin(run: Run[R], facts: str = store.RUN, strict: bool = False) -> Plan:
+def begin(
+    run: Run[R], facts: str = store.RUN, strict: bool = False, hold_notes: bool = False
+) -> Plan:
     """List the dataset and begin a run, or continue an interrupted one.
 
     A process with ``--shards`` uses the list that another one has written.
@@ -127,6 +137,8 @@ def begin(run: Run[R], facts: str = store.RUN, strict: bool = False) -> Plan:
         run: the run.
         facts: the file of the manifest that is written last.
         strict: whether malformed annotations end the run; see `Source.check`.
+        hold_notes: whether the caller tells the run's notes, after an error would have named
+            the same annotation.
 
     Raises:
         DataError: if SOURCE cannot be used, or there is nothing to finish.
@@ -143,8 +155,11 @@ def begin(run: Run[R], facts: str = store.RUN, strict: bool = False) -> Plan:
         if joined is None or session.shards is None:
             notes = list(run.source.check(strict))
             plan = _list_source(run)
-            for line in (*_describe(run.source), *notes):
+            for line in _describe(run.source):
                 session.notify(escape_unprintable(line))
+            run.notes.extend(notes)
+            if not hold_notes:
+                run.tell_notes()
         else:
             workspace.settle(run.recipe, joined)
             plan = joined

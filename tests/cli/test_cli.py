@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from curate.cli.main import group
+from curate.core.errors import DataError
 from tests.conftest import CURATE, InProcess, run_process
 
 
@@ -240,3 +241,35 @@ def test_the_time_of_a_job_includes_that_to_start(
     balance = ["balance", "--groups", str(tmp_path / "people.csv"), "--by", "group"]
     balance += ["--strategy", "subset", "-o", str(tmp_path / "even")]
     assert "in 30.5 s" in CliRunner().invoke(group, balance, obj=1000.0).stderr
+
+
+@pytest.mark.parametrize(
+    ("image", "path", "content", "beside"),
+    [
+        ("a.png", "a.json", '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [', {}),
+        ("a.png", "metadata.jsonl", '{"file_name": "a.png"}\n{"file_name":\n', {}),
+        ("JPEGImages/a.png", "Annotations/a.xml", "<annotation><filename>a.png", {}),
+        (
+            "images/train/a.png",
+            "labels/train/a.txt",
+            "\x89PNG",
+            {"data.yaml": "train: images/train\nnames: [x]\n"},
+        ),
+    ],
+)
+def test_an_annotation_that_cannot_be_read_is_told_once(
+    image: str, path: str, content: str, beside: dict[str, str], tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    for name in (image, path, *beside):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 40)).save(source / image)
+    (source / path).write_bytes(content.encode("latin-1"))
+    for name, text in beside.items():
+        (source / name).write_text(text)
+    done = CliRunner().invoke(group, ["blur", str(source), str(tmp_path / "out")])
+    assert isinstance(done.exception, DataError)
+    told = [*done.stderr.splitlines(), str(done.exception)]
+    named = [line for line in told if path in line and not line.startswith("SOURCE is")]
+    assert named == [str(done.exception)]
+    assert str(done.exception).count("\n") == 0

@@ -59,25 +59,34 @@ class RowEditor:
         for record in source.records():
             for kind, path in (("path", record.id), ("stem", strip_suffix(record.id))):
                 self._names.add(kind, path, record.id)
-                if not self._names.add(f"base {kind}", posixpath.basename(path), record.id):
-                    self._names.add(f"several {kind}", posixpath.basename(path))
+                base = posixpath.basename(path)
+                if not self._names.add(f"base {kind}", base, record.id):
+                    self._names.add(f"several {kind}", base)
+                self._names.add(f"{'kept' if edits.is_kept(record.id) else 'lost'} {kind}", base)
 
     def edit(self, file: BinaryIO, other: SidecarFile, target: BinaryIO) -> EditResult | None:
         """Write the edited file; None if it is not a table or a list.
 
-        The result has a format if a row names an image.
+        The result has a format if a row names an image. A row that names several images, such as
+        by a stem that is in several folders, is removed with the last of them; the result's note
+        counts those of which only some were removed.
 
         Raises:
             DataError: if a row of a generated image may contain coordinates, which changed.
         """
         folder, changed, header = posixpath.dirname(other.uri), False, ""
-        format_name = ""
+        format_name, doubtful, first = "", 0, ""
         try:
-            for stored, values in _iter_rows(file, other):
+            for number, (stored, values) in enumerate(_iter_rows(file, other), start=1):
                 header = header or stored.decode("utf-8-sig")
                 named = self._find_all(values, folder)
                 format_name = FORMATS[other.path.suffix.lower()] if named else format_name
                 kept = all(map(self._edits.is_kept, named.values()))
+                for value in self._iter_ambiguous(values, named) if kept else ():
+                    kept = kept and not self._is_gone(value)
+                    doubtful += kept
+                    first = first or (f"{value[0]!a} in row {number:,}" if kept else "")
+                    break
                 if kept:
                     target.write(stored)
                 changed |= not kept
@@ -86,7 +95,27 @@ class RowEditor:
                     changed = True
         except (UnicodeDecodeError, csv.Error):
             return None
-        return replace(EDITED if changed else SAME, format=format_name)
+        note = None
+        if doubtful:
+            note = f"{doubtful:,} rows name several images, some of them removed, such as {first}"
+        return replace(EDITED if changed else SAME, format=format_name, note=note)
+
+    def _iter_ambiguous(
+        self, values: Iterable[Value], named: Mapping[str, str]
+    ) -> Iterator[tuple[str, str]]:
+        """Iterate over values that name several images, one of them removed, and their kinds."""
+        for value, is_id in values:
+            base = _base_of(value)
+            for kind in ("path", "stem")[: 1 + is_id] if base and value not in named else ():
+                found = (self._names.get(f"{what} {kind}", base) for what in ("several", "lost"))
+                if all(each is not None for each in found):
+                    yield value, kind
+
+    def _is_gone(self, ambiguous: tuple[str, str]) -> bool:
+        """Return whether no image of a bare name or stem is kept."""
+        value, kind = ambiguous
+        base = _base_of(value)
+        return base == value.strip() and self._names.get(f"kept {kind}", base) is None
 
     def _rows_of_generated(
         self, stored: bytes, named: Mapping[str, str], other: SidecarFile, header: str
@@ -129,6 +158,10 @@ class RowEditor:
             return None
         known = found if kind == "path" else strip_suffix(found)
         return found if f"/{known}".endswith(f"/{path}") or path.endswith(f"/{known}") else None
+
+
+def _base_of(value: str) -> str:
+    return posixpath.basename(value.strip().replace("\\", "/"))
 
 
 def _has_coordinates(other: SidecarFile, header: str, row: str) -> bool:

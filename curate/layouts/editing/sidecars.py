@@ -188,9 +188,10 @@ class StemEditor(CopyingEditor[_Files]):
         if result is not None and result.outcome is Outcome.EDITED:
             name = self._mentions.find(target)
             note = None if name is None else f"it may name removed images, such as {name!a}"
-            return replace(result, note=note)
+            return replace(result, note=result.note or note)
         target.truncate()
-        return replace(result or SAME, note=super().edit(other, target).note)
+        result = result or SAME
+        return replace(result, note=result.note or super().edit(other, target).note)
 
     def iter_new(self) -> Iterator[NewFile]:
         """Iterate over copies of the files for generated images.

@@ -80,7 +80,7 @@ class HfFolder(ImageFolder):
         yield from problems.report(strict)
         yield from names.iter_unmatched(
             ("there", "named", "images are not listed in any metadata file"),
-            ("named", "there", "images in the metadata are missing"),
+            ("named", "there", "images named in the metadata but missing"),
             ("repeated", "", "images are named by several rows"),
         )
         names.close()

@@ -189,3 +189,39 @@ def test_a_row_without_coordinates_is_copied_with_any_geometry(
     write(root, name, content)
     plan, _ = plan_for(root, {"c.jpg": [mirror(48, 40)]}, "imagefolder")
     assert edit_table(root, name, plan).count("c_aug1.jpg") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "first"),
+    [
+        ("ages.csv", "id,age\n1,30\n2,40\n", "'1' in row 2"),
+        ("ages.tsv", "file\tage\n2.jpg\t40\n1.jpg\t30\n", "'1.jpg' in row 3"),
+        ("ages.jsonl", '{"id": "2", "age": 40}\n{"id": "1", "age": 30}\n', "'1' in row 2"),
+        ("ages.txt", "2.jpg 40\n1.jpg 30\n", "'1.jpg' in row 2"),
+    ],
+)
+def test_a_row_of_several_images_is_removed_with_the_last_and_noted_before(
+    name: str, content: str, first: str, tmp_path: Path
+) -> None:
+    for path in ("cat/1.jpg", "dog/1.jpg", "cat/2.jpg", "dog/2.jpg"):
+        write(tmp_path, path, b"")
+    write(tmp_path, name, content)
+
+    def edited(*removed: str) -> tuple[str, str | None]:
+        source, target = open_source(str(tmp_path), "imagefolder"), io.BytesIO()
+        [file] = source.sidecars()  # type: ignore[attr-defined]
+        plan = Plan(removed=frozenset(removed))
+        result = open_editor(source, plan).edit(file, target)
+        same = result.outcome is Outcome.SAME
+        return content if same else target.getvalue().decode(), result.note
+
+    assert edited() == (content, None)
+    text, note = edited("cat/1.jpg")
+    assert text == content
+    assert note is not None
+    assert "1 row" in note
+    assert note.endswith(f"such as {first}")
+    text, note = edited("cat/1.jpg", "dog/1.jpg")
+    assert note is None
+    assert "30" not in text
+    assert "40" in text
