@@ -124,7 +124,8 @@ def _check_layout(out: Path, parts: int, has_images: bool) -> Iterator[Problem]:
     with os.scandir(out) as found:
         for entry in sorted(found, key=lambda entry: entry.name):
             is_known = entry.name in files.ROOT_FILES and entry.is_file(follow_symlinks=False)
-            if entry.name not in {*wanted, ".git"} and not is_known:
+            is_folder = entry.name in {*wanted, ".git"} and entry.is_dir(follow_symlinks=False)
+            if not is_folder and not is_known:
                 yield Problem("extra", entry.name, "does not belong to this output")
     with os.scandir(out / files.MANIFEST) as found:
         for entry in found:

@@ -217,7 +217,8 @@ class Yolo(FileLayout):
         """Paths of the labels of all images."""
         names = NameIndex()
         for info in self.folder.files():
-            if self._is_image(info):
+            # Whether a text is a label follows from this.
+            if not info.path.endswith(".txt") and self._is_image(info):
                 names.add("label", label_of(info.path))
         return names
 
