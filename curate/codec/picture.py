@@ -66,7 +66,7 @@ class Picture:
         edit_apron: pixels on each side of a rewritten unit whose decoded values may
             change: one chroma sample for subsampled JPEG, which decoders interpolate.
         layer: decodes a frame of an animation before compositing, H×W×4, where it may
-            contain colors that the composited frames do not show; else None.
+            contain what the composited frames do not show; else None, or returns None.
     """
 
     format: str
@@ -80,7 +80,7 @@ class Picture:
     note: str | None = None
     edit_unit: tuple[int, int] = (1, 1)
     edit_apron: tuple[int, int] = (0, 0)
-    layer: Callable[[int], Frame] | None = None
+    layer: Callable[[int], Frame | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

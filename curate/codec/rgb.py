@@ -46,8 +46,8 @@ def appearances(picture: Picture, frame: int = 0) -> list[Pixels]:
     shown = [upright_rgb(picture, frame)]
     pixels = _to_eight_bits(picture.frames[frame])
     stored = _renderings(pixels, picture.mode)
-    if picture.layer is not None:
-        layer = picture.layer(frame)
+    layer = picture.layer(frame) if picture.layer is not None else None
+    if layer is not None:
         stored += [layer[..., :3], *_renderings(layer, "RGBA")]
     for rendering in stored:
         turned = np.ascontiguousarray(_turn(_to_rgb(rendering), picture.orientation))

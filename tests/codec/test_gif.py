@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,3 +129,41 @@ def test_an_image_outside_the_canvas_is_withheld() -> None:
     data[6:8] = (20).to_bytes(2, "little")
     with pytest.raises(WithheldError):
         codec.load(bytes(data))
+
+
+def invisible(
+    color: int, mask: np.ndarray[tuple[int, int], np.dtype[np.bool_]], **how: int
+) -> bytes:
+    """A GIF of one color whose second image draws ``mask`` in that color, over transparency."""
+    height, width = mask.shape
+    x, y, disposal = how.get("x", 0), how.get("y", 0), how.get("disposal", 1)
+    palette = bytes([color] * 6 + [color ^ 0x55] * 6)
+    first = np.zeros((height + y, width + x), np.uint8)
+    second = np.where(mask, 1, 2).astype(np.uint8)
+    whole = parse_gif(samples.encoded(Image.fromarray(first), "GIF", optimize=False, interlace=0))
+    part = parse_gif(
+        samples.encoded(Image.fromarray(second), "GIF", optimize=False, interlace=0)
+    ).images[0]
+    under = replace(whole.images[0], control=None, palette=palette)
+    control = bytes([disposal << 2 | 1, 9, 0, 2])
+    over = replace(part, control=control, palette=palette, x=x, y=y)
+    return replace(whole, palette=b"", background=0, images=(under, over)).to_bytes()
+
+
+@pytest.mark.parametrize("color", [0, 120, 255])
+@pytest.mark.parametrize("how", [{}, {"x": 7, "y": 3}, {"disposal": 2}, {"disposal": 3}])
+def test_an_image_that_shows_nothing_is_an_appearance(color: int, how: dict[str, int]) -> None:
+    mask = samples.photo(30, 20, 0) > 128
+    picture = codec.load(invisible(color, mask, **how))
+    assert codec.save(picture, None, []).route is Route.COPIED
+    assert all(np.ptp(frame[..., :3]) == 0 for frame in picture.frames)
+    assert len(codec.appearances(picture, 0)) == 1
+    top, left = how.get("y", 0), how.get("x", 0)
+    found = [image[top:, left:, 0] for image in codec.appearances(picture, 1)]
+    assert any(np.array_equal(image, np.where(mask, 255, 0)) for image in found)
+
+
+def test_an_image_without_transparency_is_shown_as_it_is() -> None:
+    picture = codec.load(samples.SAMPLES["gif-animated"]())
+    counts = {len(codec.appearances(picture, number)) for number in range(len(picture.frames))}
+    assert counts == {1}

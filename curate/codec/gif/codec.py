@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +60,7 @@ class GifCodec:
             frames=frames,
             metadata=Metadata(),
             stored=(stream, all(exact for exact, _ in scanned), any(equal)),
+            layer=_layer(stream),
         )
 
     def save(
@@ -126,6 +127,37 @@ def _decode(stream: GifStream) -> tuple[Frame, ...]:
     return tuple(frames)
 
 
+def _layer(stream: GifStream) -> Callable[[int], Frame | None] | None:
+    """Decode images before compositing: which of their pixels are transparent may be a picture."""
+    if not any(_transparent_index(image) is not None for image in stream.images):
+        return None
+
+    def decode(index: int) -> Frame | None:
+        image = stream.images[index]
+        transparent = _transparent_index(image)
+        if transparent is None:  # the composited frame shows all of it
+            return None
+        indices = _indices(image)
+        palette = (image.palette or stream.palette).ljust(768, b"\0")
+        colors = np.frombuffer(palette, np.uint8).reshape(-1, 3)
+        layer = np.zeros((stream.height, stream.width, 4), np.uint8)
+        region = layer[image.y : image.y + image.height, image.x : image.x + image.width]
+        opaque = indices != transparent
+        region[opaque, :3] = colors[indices[opaque]]
+        region[..., 3] = np.where(opaque, np.uint8(255), np.uint8(0))
+        return layer
+
+    return decode
+
+
+def _indices(image: GifImage) -> npt.NDArray[np.uint8]:
+    """Palette indices of one image, H×W uint8."""
+    alone = replace(image, x=0, y=0, control=None, palette=_GRAYS.tobytes())
+    file = GifStream(image.width, image.height, b"", 0, None, (alone,))
+    with open_image(file.to_bytes(), "GIF") as opened:
+        return np.ascontiguousarray(to_frame(opened, "RGB")[..., 0])
+
+
 def _has_equal_colors(stream: GifStream, number: int, used: frozenset[int]) -> bool:
     """Whether pixels of an image use several palette entries of one color."""
     image = stream.images[number]
@@ -137,16 +169,12 @@ def _has_equal_colors(stream: GifStream, number: int, used: frozenset[int]) -> b
 def _with_one_index(stream: GifStream, image: GifImage) -> GifImage:
     """The image with one index for each color."""
     palette = np.frombuffer(image.palette or stream.palette, np.uint8).reshape(-1, 3)
-    alone = replace(image, x=0, y=0, control=None, palette=_GRAYS.tobytes())
-    file = replace(stream, width=image.width, height=image.height, palette=b"", images=(alone,))
-    with open_image(replace(file, background=0, loops=None).to_bytes(), "GIF") as opened:
-        indices = to_frame(opened.convert("RGB"))[..., 0]
     colors = np.full((256, 4), 2, np.uint8)  # no color, and therefore not merged
     colors[:, 0] = np.arange(256)
     colors[: len(palette)] = np.pad(palette, ((0, 0), (0, 1)))
     if (index := _transparent_index(image)) is not None:
         colors[index, 3] = 1
-    merged = merge_equal_colors(indices, colors)
+    merged = merge_equal_colors(_indices(image), colors)
     recoded = _compressed(merged)
     return replace(image, data=recoded.data, interlaced=False)
 

@@ -156,7 +156,7 @@ def _stored(chunks: list[Chunk]) -> _Stored:
     return _Stored(images, controls, loop)
 
 
-def _layer(stored: _Stored, size: tuple[int, int]) -> Callable[[int], Frame] | None:
+def _layer(stored: _Stored, size: tuple[int, int]) -> Callable[[int], Frame | None] | None:
     """Decode frames of a transparent animation before compositing, on their own canvas.
 
     Transparent pixels of a frame may have colors that no composited frame shows.
