@@ -103,12 +103,28 @@ def iter_table_rows(
         rows = check_chunks(table.metadata, frozenset(wanted), name)
         texts = text_paths(table.metadata, frozenset(wanted))
     with open_parquet(path, texts) as table:
-        for batch in table.iter_batches(batch_size=rows, columns=wanted):
+        for batch in iter_group_batches(table, rows, wanted):
             for label, column in zip(batch.schema.names, batch.columns, strict=True):
                 check_dense(column, label, name, _MAX_TEXT)
             values = [_load_column(column) for column in batch.columns]
             for row in zip(*values, strict=True):
                 yield dict(zip(batch.schema.names, row, strict=True))
+
+
+def iter_group_batches(table: pq.ParquetFile, rows: int, columns: Sequence[str]) -> Iterator[Any]:
+    """Iterate over batches that do not span row groups.
+
+    Each row group has dictionaries of its own, and Arrow cannot join those of nested texts.
+
+    Args:
+        table: the open file.
+        rows: maximum number of rows of a batch.
+        columns: columns to read.
+    """
+    for group in range(table.metadata.num_row_groups):
+        yield from table.iter_batches(
+            rows, row_groups=[group], columns=list(columns), use_threads=False
+        )
 
 
 def check_chunks(
@@ -251,7 +267,7 @@ def check_texts(file: BinaryIO, names: Sequence[str], name: str, max_bytes: int)
     paths = text_paths(table.metadata, frozenset(names))
     table = load_parquet(file, paths)
     for path in paths:
-        for batch in table.iter_batches(rows, columns=[path], use_threads=False):
+        for batch in iter_group_batches(table, rows, [path]):
             for column in batch.columns:
                 check_dense(column, path.partition(".")[0], name, max_bytes)
     file.seek(position)

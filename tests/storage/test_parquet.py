@@ -45,6 +45,17 @@ def test_categories_and_plain_texts_are_alike(dictionary: bool, tmp_path: Path) 
     assert rows == [{"id": "a", "kind": "x"}, {"id": "b", "kind": "x"}]
 
 
+@pytest.mark.parametrize("nested", ["list", "struct"])
+def test_row_groups_with_nested_texts_are_read_in_turn(nested: str, tmp_path: Path) -> None:
+    """Arrow cannot join the dictionaries of nested texts across row groups."""
+    wrap = (lambda text: [text]) if nested == "list" else (lambda text: {"text": [text]})
+    rows = [{"id": str(n), "nested": wrap(f"text {n // 2}")} for n in range(10)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet", row_group_size=3)
+    assert list(iter_table_rows(tmp_path / "a.parquet", ("id", "nested"))) == rows
+    with (tmp_path / "a.parquet").open("rb") as file:
+        parquet.check_texts(file, ("id", "nested"), "a.parquet", 100)
+
+
 @pytest.mark.parametrize(
     ("limit", "message"),
     [("_MAX_CHUNK", "MB in one row group"), ("_MAX_ITEMS", "items"), ("_MAX_COLUMNS", "6 columns")],
