@@ -21,6 +21,7 @@ from curate.pipeline.given_faces import (
     check_matches,
     describe_matches,
     load_faces,
+    load_given,
     match_faces,
     save_face_index,
 )
@@ -354,7 +355,7 @@ def _save_faces(run: Run[Recipe], plan: Plan, index: Path) -> None:
         return
     file = run.session.faces
     assert file is not None  # noqa: S101 - narrows the type
-    save_face_index(load_faces(file), index)
+    save_face_index(load_given(file), index)
     matches = match_faces(index, ids, run.recipe.faces_match == "suffix")
     run.session.notify(describe_matches(matches, file))
     check_matches(matches, file, run.session.allow_missing)

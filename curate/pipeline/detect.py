@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from curate.core.errors import SourceChangedError, UsageError
 from curate.core.faces import Face
 from curate.core.protocols import Source
-from curate.core.records import join_lines
+from curate.core.records import as_names, join_lines
 from curate.core.stages import take_times
 from curate.engine.local import Report
 from curate.engine.shards import Shard, Stage, shard_name
@@ -147,7 +147,7 @@ def detect(
     out: str | Path,
     recipe: Recipe | None = None,
     session: Session | None = None,
-    exports: Sequence[str] = (),
+    exports: str | Sequence[str] = (),
     *,
     quiet: bool = False,
     **options: Any,
@@ -180,6 +180,7 @@ def detect(
     recipe, session = _configure(recipe, session, options)
     if session.shards is not None:
         raise UsageError("use curate.detect_shards to process some of the shards")
+    exports = as_names(exports)
     opened, work = _open(source, out, session, exports)
     with (
         show_progress(session, quiet) as session,
@@ -327,10 +328,9 @@ def _export(run: Run[Recipe], form: str) -> str:
         shutil.rmtree(partial)
     partial.unlink(missing_ok=True)
     save_faces(_iter_detected(out), partial, form)
-    digests = ((e.id, e.source_sha256) for e in iter_faces(out) if e.reason is None)
-    save_digests(
-        ((name, sha) for name, sha in digests if sha), target.with_name(target.name + DIGESTS)
-    )
+    images = ((e.id, e.source_sha256, e.reason) for e in iter_faces(out))
+    listed = (image for image in images if image[1] or image[2])
+    save_digests(listed, target.with_name(target.name + DIGESTS))
     partial.replace(target)
     return str(target)
 

@@ -16,7 +16,7 @@ from curate.core.faces import Face
 from curate.core.records import ImageRecord
 from curate.layouts.faces.boxes import GivenFaces
 from curate.manifest import store
-from curate.pipeline.image import GivenFaceSource, not_looked_at, place_faces
+from curate.pipeline.image import GivenFaceSource, listed_as_withheld, not_looked_at, place_faces
 from curate.pipeline.output_images import open_outputs
 
 Kept = tuple[ManifestEntry, bytes | None]
@@ -69,6 +69,10 @@ class EarlierOutput:
             return None
         if faces is None:
             return (entry, None) if entry.reason == str(not_looked_at()) else None
+        if faces.withheld is not None:
+            return (
+                (entry, None) if entry.reason == str(listed_as_withheld(faces.withheld)) else None
+            )
         if not _has_same_faces(entry, data, faces):
             return None
         try:

@@ -29,6 +29,7 @@ class Matches:
         missing: images of the dataset without one.
         first_missing: id of the first of those, or None.
         by_suffix: missing images that the end of a path would match.
+        withheld: matched images that the file lists as withheld.
     """
 
     lines: int
@@ -36,6 +37,7 @@ class Matches:
     missing: int
     first_missing: str | None
     by_suffix: int
+    withheld: int = 0
 
     @property
     def unmatched(self) -> int:
@@ -69,7 +71,7 @@ class FaceIndex:
             if count is not None and count > MAX_REGIONS:
                 raise WithheldError("faces", f"{count:,} faces; at most {MAX_REGIONS:,} per image")
             rows = self._table.execute(
-                "SELECT relative, boxes, review, sha256, width, height FROM faces "
+                "SELECT relative, boxes, review, withheld, sha256, width, height FROM faces "
                 "JOIN given ON given.id = faces.given WHERE faces.id = ?",
                 (record_id,),
             ).fetchall()
@@ -85,33 +87,39 @@ class FaceIndex:
         fields = tuple(decision for _, _, decision in stored)
         digests = {digest for *_, digest, _, _ in rows if digest is not None}
         states = {row[2] for row in rows}
+        withheld = next((row[3] for row in rows if row[3] is not None), None)
         sizes = {(width, height) for *_, width, height in rows if width is not None}
         # Entries for different files match none.
         digest = digests.pop() if len(digests) == 1 else ("contradictory" if digests else None)
         size = min(sizes, default=None)
         relative = bool(rows[0][0])
         review = states.pop() if len(states) == 1 else None
-        return GivenFaces(record_id, boxes, relative, frames, fields, size, digest, review)
+        return GivenFaces(
+            record_id, boxes, relative, frames, fields, size, digest, review, withheld
+        )
 
 
 DIGESTS = ".digests.jsonl"
 """Ending of the file beside an export with the digests of the images, a line each."""
 
 
-def save_digests(digests: Iterable[tuple[str, str | None]], path: Path) -> None:
-    """Write ids and digests of images as the sidecar of an export.
+def save_digests(images: Iterable[tuple[str, str | None, str | None]], path: Path) -> None:
+    """Write ids and digests of images, and which were withheld, as the sidecar of an export.
 
-    Formats such as COCO, VOC and YOLO have no place for a digest. With it, faces are not
-    used for another image of the same name.
+    Formats such as COCO, VOC and YOLO have no place for a digest, and none for an image in
+    which no faces were searched. With it, faces are not used for another image of the same
+    name, and withheld images are told from images that the export lacks.
 
     Args:
-        digests: ids with the SHA-256 of the image files.
+        images: ids with the SHA-256 of the image files, and the reason if they were withheld.
         path: the file to write, atomically.
     """
     with open_atomic(path) as file:
-        for name, digest in digests:
-            line = json.dumps({"id": name, "sha256": digest}, ensure_ascii=True)
-            file.write(line.encode() + b"\n")
+        for name, digest, reason in images:
+            line = {"id": name, "sha256": digest}
+            if reason is not None:
+                line["withheld"] = reason
+            file.write(json.dumps(line, ensure_ascii=True).encode() + b"\n")
 
 
 def find_digests(path: Path) -> Path | None:
@@ -124,7 +132,7 @@ def load_faces(path: Path) -> Iterator[GivenFaces]:
     """Iterate over the faces of a file of any format, or of the manifest of an output.
 
     Images that the output withheld have no entry, and neither have images of an export of
-    `detect` whose label files were lost.
+    `detect` whose label files were lost; see `load_given`.
 
     Args:
         path: a file or folder of faces, an output of `blur`, or the folder of its manifest.
@@ -143,23 +151,45 @@ def load_faces(path: Path) -> Iterator[GivenFaces]:
         yield from table.iter_faces(part)
 
 
+def load_given(path: Path) -> Iterator[GivenFaces]:
+    """Iterate over the faces of `load_faces`, then over the images listed as withheld.
+
+    Args:
+        path: as for `load_faces`.
+
+    Raises:
+        DataError: if the format is unknown, or an entry is not valid.
+    """
+    yield from load_faces(path)
+    if (records := find_records(path)) is not None:
+        for part in store.iter_parts(records):
+            yield from table.iter_listed_as_withheld(part)
+    elif table.recognize(path):
+        yield from table.iter_listed_as_withheld(path)
+
+
 def _load_export(path: Path, sidecar: Path) -> Iterator[GivenFaces]:
-    schema = "CREATE TABLE digests (id TEXT PRIMARY KEY, sha256 TEXT)"
+    schema = "CREATE TABLE digests (id TEXT PRIMARY KEY, sha256 TEXT, withheld TEXT)"
     with open_index(schema=schema, what="index of digests") as index, sidecar.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 entry = json.loads(line)
-                row = (str(entry["id"]), str(entry["sha256"]))
-            except (ValueError, KeyError, TypeError, RecursionError):
+                digest, reason = entry["sha256"], entry.get("withheld")
+                row = (str(entry["id"]), digest and str(digest), reason and str(reason))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 raise DataError(f"{sidecar}, line {number}, is not an id with a sha256") from None
-            index.execute("INSERT OR REPLACE INTO digests VALUES (?, ?)", row)
+            index.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", row)
         for given in iter_given_faces(path):
             query = "SELECT sha256 FROM digests WHERE id = ?"
             found = index.execute(query, (given.id,)).fetchone()
+            index.execute("UPDATE digests SET withheld = NULL WHERE id = ?", (given.id,))
             if found is None:
                 yield given
             elif given.boxes or not _has_lost_labels(path, given.id):
                 yield replace(given, source_sha256=given.source_sha256 or found[0])
+        rest = "SELECT id, sha256, withheld FROM digests WHERE withheld IS NOT NULL ORDER BY id"
+        for name, digest, reason in index.execute(rest):
+            yield GivenFaces(name, (), source_sha256=digest, withheld=reason)
 
 
 def _has_lost_labels(path: Path, name: str) -> bool:
@@ -183,15 +213,15 @@ def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
     with open_index(path, what="index of given faces") as table:
         table.execute(
             "CREATE TABLE given (id TEXT, relative INTEGER, boxes TEXT, review TEXT, "
-            "sha256 TEXT, width INTEGER, height INTEGER, count INTEGER)"
+            "withheld TEXT, sha256 TEXT, width INTEGER, height INTEGER, count INTEGER)"
         )
         for given in faces:
             _check_text(given.id)
             boxes = json.dumps(list(_iter_faces(given)))
             size = given.size or (None, None)
-            row = (given.id, given.relative, boxes, given.review, given.source_sha256, *size)
-            count = len(given.boxes)
-            table.execute("INSERT INTO given VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, count))
+            row = (given.id, given.relative, boxes, given.review, given.withheld)
+            more = (given.source_sha256, *size, len(given.boxes))
+            table.execute("INSERT INTO given VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, *more))
         table.execute("CREATE INDEX by_id ON given (id)")
 
 
@@ -249,7 +279,9 @@ def match_faces(path: Path, records: Iterable[str], by_suffix: bool = False) -> 
 
 def describe_matches(matches: Matches, file: Path) -> str:
     """Describe how a file of faces matches SOURCE in one line."""
-    line = f"{file} has faces of {matches.matched:,} images of SOURCE"
+    line = f"{file} has faces of {matches.matched - matches.withheld:,} images of SOURCE"
+    if matches.withheld:
+        line += f"; withheld again, for the reason in the file: {matches.withheld:,} images"
     if matches.unmatched:
         line += f"; {matches.unmatched:,} of its {matches.lines:,} ids are not in SOURCE"
     return line + "."
@@ -294,7 +326,11 @@ def _match_rest(table: sqlite3.Connection, by_suffix: bool) -> Matches:
         first = first or record
     lines = table.execute("SELECT count(DISTINCT id) FROM given").fetchone()[0]
     matched = table.execute("SELECT count(*) FROM faces").fetchone()[0]
-    return Matches(lines, matched, missing, first, could)
+    withheld = table.execute(
+        "SELECT count(DISTINCT faces.id) FROM faces JOIN given ON given.id = faces.given "
+        "WHERE withheld IS NOT NULL"
+    ).fetchone()[0]
+    return Matches(lines, matched, missing, first, could, withheld)
 
 
 def _find_suffix(table: sqlite3.Connection, record: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -21,6 +22,7 @@ from curate.layouts.faces.boxes import GivenFaces
 from curate.obfuscators import masks
 
 _BATCH_PIXELS = 32 << 20  # rendered at a time
+_MAX_REASON = 300  # characters of a reason from a file of faces
 _SAME_FACE = 0.5  # IoU of boxes in two appearances of a frame
 
 
@@ -220,6 +222,14 @@ def _given(
 def not_looked_at() -> WithheldError:
     """The reason to withhold an image of which the file of faces has no entry."""
     return WithheldError("not-looked-at", "the file of faces says nothing of this image")
+
+
+def listed_as_withheld(reason: str) -> WithheldError:
+    """The reason to withhold an image that the file of faces lists as withheld: the same."""
+    code, _, detail = " ".join(reason.split())[:_MAX_REASON].partition(": ")
+    if detail and re.fullmatch(r"[a-z][a-z0-9-]{0,39}", code):
+        return WithheldError(code, detail)
+    return WithheldError("not-looked-at", detail or code)
 
 
 def place_faces(

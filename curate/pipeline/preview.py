@@ -23,7 +23,7 @@ from curate.manifest.store import Tally
 from curate.pipeline.given_faces import (
     check_matches,
     describe_matches,
-    load_faces,
+    load_given,
     match_faces,
     save_face_index,
 )
@@ -182,7 +182,7 @@ def open_sample_tools(recipe: Recipe, session: Session, source: Source) -> Itera
         index = None
         if session.faces is not None:
             index = Path(folder, "faces.sqlite")
-            save_face_index(load_faces(session.faces), index)
+            save_face_index(load_given(session.faces), index)
             ids = (record.id for record in source.records())
             matches = match_faces(index, ids, recipe.faces_match == "suffix")
             session.notify(describe_matches(matches, session.faces))

@@ -24,7 +24,7 @@ from curate.layouts import open_source
 from curate.manifest.store import DATA as DATA
 from curate.manifest.store import Tally, digest_bytes, load_json, save_json, save_part
 from curate.pipeline.earlier import EarlierOutput, Kept
-from curate.pipeline.image import Obfuscated, Tools, detect, hide
+from curate.pipeline.image import Obfuscated, Tools, detect, hide, listed_as_withheld
 from curate.pipeline.tools import open_tools
 from curate.pipeline.withhold import to_withheld
 from curate.recipe import Recipe, format_json
@@ -135,8 +135,7 @@ def _read(
         if kept is not None:
             return replace(read, kept=kept)
     try:
-        if _is_of_another_file(record, digest, tools):
-            raise WithheldError("other-file", "its faces were found in another file of this name")
+        _check_given(record, digest, tools)
         with timed("decode"):
             picture = codec.load(data, tools.options)
         return DetectedImage(record, digest, size, picture)
@@ -144,10 +143,15 @@ def _read(
         return DetectedImage(record, digest, size, trouble=to_withheld(error, record.id))
 
 
-def _is_of_another_file(record: ImageRecord, digest: str, tools: Tools) -> bool:
-    """Whether the given faces of an image belong to a file with other bytes."""
+def _check_given(record: ImageRecord, digest: str, tools: Tools) -> None:
+    """Withhold an image whose given faces are of other bytes, or that the file withholds."""
     given = tools.given.find(record.id) if tools.given is not None else None
-    return given is not None and given.source_sha256 not in (None, digest)
+    if given is None:
+        return
+    if given.withheld is not None and given.source_sha256 in (None, digest):
+        raise listed_as_withheld(given.withheld)
+    if given.source_sha256 not in (None, digest):
+        raise WithheldError("other-file", "its faces were found in another file of this name")
 
 
 def _detect(pictures: dict[str, Picture], tools: Tools) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import curate
 from curate import Box, Recipe, Session
 from curate.core.entries import Outcome
 from curate.core.errors import DataError, UsageError
+from curate.manifest.faces import iter_faces
 from tests.pipeline.conftest import FAST, entries
 
 
@@ -207,14 +208,71 @@ def test_faces_of_a_resized_copy_are_not_used(small: Path, tmp_path: Path) -> No
     assert found["1.png"].outcome is Outcome.WRITTEN
 
 
-def test_the_faces_of_an_output_can_be_given_and_its_withheld_images_have_no_entry(
+def test_the_faces_of_an_output_can_be_given_and_its_withheld_images_are_withheld_again(
     photos: Path, finished: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match=r"no entry for 1 images, such as 'train/people/cut_off"):
-        curate.blur(photos, tmp_path / "strict", FAST, faces=finished, workers=1)
-    curate.blur(photos, tmp_path / "out", FAST, faces=finished, allow_missing=True, workers=1)
+    curate.blur(photos, tmp_path / "out", FAST, faces=finished, workers=1)
     before, after = entries(finished), entries(tmp_path / "out")
     for name, entry in before.items():
         assert after[name].output_sha256 == entry.output_sha256
         assert [face.box for face in after[name].faces] == [face.box for face in entry.faces]
-    assert after["train/people/cut_off.jpg"].output_path is None
+    cut_off = "train/people/cut_off.jpg"
+    assert after[cut_off].output_path is None
+    assert after[cut_off].reason == before[cut_off].reason
+
+
+@pytest.mark.parametrize("form", [None, "coco", "voc", "yolo", "imagenet"])
+def test_an_image_that_detection_withheld_is_withheld_again(
+    form: str | None, small: Path, tmp_path: Path
+) -> None:
+    """The file of faces knows of it, so it needs no option; an absent image still does."""
+    (small / "3.png").write_bytes((small / "3.png").read_bytes()[:60])
+    exports = [form] if form else []
+    found = curate.detect(small, tmp_path / "faces.parquet", FAST, exports=exports)
+    faces = Path(found.exports[form]) if form else tmp_path / "faces.parquet"
+    out = tmp_path / "out"
+    summary = curate.blur(small, out, Recipe(), Session(faces=faces))
+    assert (summary.written, summary.withheld) == (5, 1)
+    [entry] = [each for each in iter_faces(tmp_path / "faces.parquet") if each.reason]
+    assert entry.id == "3.png"
+    assert entries(out)["3.png"].reason == entry.reason
+    shutil.copy(small / "0.png", small / "new.png")
+    with pytest.raises(
+        DataError, match=r"no entry for 1 images, such as 'new\.png'.*allow-missing"
+    ):
+        curate.blur(small, tmp_path / "other", Recipe(), Session(faces=faces))
+
+
+def test_a_repaired_image_is_not_withheld_for_the_reason_of_another(
+    small: Path, tmp_path: Path
+) -> None:
+    whole = (small / "3.png").read_bytes()
+    (small / "3.png").write_bytes(whole[:60])
+    curate.detect(small, tmp_path / "faces.parquet", FAST)
+    (small / "3.png").write_bytes(whole)
+    curate.blur(small, tmp_path / "out", Recipe(), Session(faces=tmp_path / "faces.parquet"))
+    assert str(entries(tmp_path / "out")["3.png"].reason).startswith("other-file")
+
+
+def test_a_reason_from_a_file_is_one_short_line(small: Path, tmp_path: Path) -> None:
+    rows = [{"id": f"{n}.png", "reason": None, "faces": []} for n in range(6)]
+    rows[0] |= {"reason": "Bad\nCODE: " + "x" * 9999, "faces": None}
+    pq.write_table(pa.Table.from_pylist(rows[::-1]), tmp_path / "faces.parquet")
+    curate.blur(small, tmp_path / "out", Recipe(), Session(faces=tmp_path / "faces.parquet"))
+    reason = str(entries(tmp_path / "out")["0.png"].reason)
+    assert reason.startswith("not-looked-at: ")
+    assert "\n" not in reason
+    assert len(reason) < 400
+
+
+def test_an_update_keeps_an_image_that_is_withheld_again(small: Path, tmp_path: Path) -> None:
+    (small / "3.png").write_bytes((small / "3.png").read_bytes()[:60])
+    curate.detect(small, tmp_path / "faces.parquet", FAST)
+    session = Session(faces=tmp_path / "faces.parquet")
+    curate.blur(small, tmp_path / "out", Recipe(), session)
+    before = entries(tmp_path / "out")
+    rows = pq.read_table(tmp_path / "faces.parquet")
+    other = tmp_path / "same.parquet"
+    pq.write_table(rows.replace_schema_metadata(None), other)
+    curate.blur(small, tmp_path / "out", Recipe(), Session(faces=other, update=True))
+    assert entries(tmp_path / "out") == before

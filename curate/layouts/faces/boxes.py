@@ -33,6 +33,8 @@ class GivenFaces:
         source_sha256: digest of the image file in which faces were detected, if stated.
         review: ``reviewed``, ``sampled`` or ``not looked at`` where people reviewed the
             boxes, else None.
+        withheld: why no faces were searched in the image, as ``code: detail``, where the file
+            lists it as withheld; else None.
     """
 
     id: str
@@ -43,6 +45,7 @@ class GivenFaces:
     size: tuple[int, int] | None = None
     source_sha256: str | None = None
     review: str | None = None
+    withheld: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,22 @@ def iter_withheld(path: Path) -> Iterator[tuple[str, str]]:
             yield str(row["id"]), str(row.get("reason") or "not looked at")
 
 
+def iter_listed_as_withheld(path: Path) -> Iterator[GivenFaces]:
+    """Iterate over the images that the table itself withholds, with the reason that it states.
+
+    Images with a null list and no reason are not among them: nothing states that they were
+    looked at.
+    """
+    from curate.storage.parquet import iter_table_rows
+
+    for row in iter_table_rows(path, ("id", "outcome", "reason", "source_sha256")):
+        reason = row.get("reason")
+        if reason is not None or row.get("outcome", "written") == "withheld":
+            digest = row.get("source_sha256")
+            withheld = str(reason or "withheld")
+            yield GivenFaces(str(row["id"]), (), source_sha256=digest, withheld=withheld)
+
+
 def _is_examined(row: dict[str, Any]) -> bool:
     withheld = row.get("outcome", "written") != "written" or row.get("reason") is not None
     return row["faces"] is not None and not withheld
