@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.abc import MetaPathFinder
 from multiprocessing.connection import Connection, wait
@@ -229,7 +230,7 @@ class LocalPool:
     def _start(self, job: Job) -> _Worker:
         ours, theirs = socket.socketpair()
         lifeline_read, lifeline_write = os.pipe()
-        with theirs:
+        with theirs, _interrupts_blocked():
             process = subprocess.Popen(  # noqa: S603 - this very interpreter
                 [
                     sys.executable,
@@ -274,6 +275,20 @@ serve(int(sys.argv[1]), int(sys.argv[2]))
 """
 
 
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread, and from the first instruction in processes that it starts.
+
+    Ctrl-C reaches the whole process group, and a worker that still imports its modules would
+    print a traceback. In this process the signal is delivered afterwards.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _path() -> list[str]:
     return [entry or str(Path.cwd()) for entry in sys.path]
 
@@ -308,6 +323,7 @@ def serve(channel: int, lifeline: int) -> None:
     """
     # Ctrl-C reaches the whole process group; the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
     parent = Connection(channel)
     try:

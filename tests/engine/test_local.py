@@ -135,3 +135,33 @@ def is_alive(pid: int) -> bool:
     except (ProcessLookupError, FileNotFoundError):
         return False
     return state != "Z"
+
+
+def test_an_interrupt_of_the_process_group_never_reaches_a_starting_worker(tmp_path: Path) -> None:
+    """Ctrl-C reaches every process of a terminal, also before a worker has imported anything."""
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from curate.core.records import ImageRecord\n"
+        "from curate.engine import local\n"
+        "from curate.engine.shards import iter_shards\n"
+        "from tests.engine.jobs import Spell\n"
+        "start = local.LocalPool._start\n"
+        "def interrupted(pool, job):\n"
+        "    worker = start(pool, job)\n"
+        "    os.killpg(0, signal.SIGINT)\n"
+        "    return worker\n"
+        "local.LocalPool._start = interrupted\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('seen', flush=True))\n"
+        "records = (ImageRecord(id=str(n), uri=str(n)) for n in range(4))\n"
+        "shards = iter_shards(records, 1)\n"
+        "events = list(local.LocalPool(4).run(Spell(Path(sys.argv[1])), shards))\n"
+        "print(sum(isinstance(event, local.Finished) for event in events))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        capture_output=True, text=True, timeout=120, start_new_session=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout.split() == [*["seen"] * done.stdout.count("seen"), "4"]
+    assert "seen" in done.stdout
