@@ -71,13 +71,15 @@ class Prediction:
         self._opened, self._store, self._session = opened, store, session
         self._arms = (ORIGINAL, OBFUSCATED, *opened.arms)
         faces = None if opened.datasets.run is None else 0
-        self._state = Snapshot(fit.pairs, faces=faces)
+        stored = self._count_stored(fit.pairs)
+        self._state = Snapshot(fit.pairs, images=stored, resumed=stored, faces=faces)
         self._tasks: dict[int, tuple[Sequence[Pair], tuple[str, ...]]] = {}
         self._in_work: dict[int, int] = {}
 
     def run(self) -> None:
         """Predict; raises as `evaluate_impact` does."""
         session, shards = self._session, self._supply()
+        session.watch(self._state)
         first = next(shards, None)
         if first is not None:
             for number, predicted in self._start(chain([first], shards)):
@@ -96,7 +98,7 @@ class Prediction:
         for number, pairs in enumerate(_iter_shards(opened.datasets.iter_pairs())):
             missing = tuple(arm for arm in self._arms if not store.has(arm, number))
             if not missing:
-                self._count(pairs, resumed=len(pairs))
+                self._count_faces(pairs)
                 continue
             self._tasks[number] = (pairs, missing)
             chosen = tuple(pairs)
@@ -158,17 +160,21 @@ class Prediction:
                 row.logits = known[row.id] if row.logits is None else row.logits
         for arm in missing:
             self._store.save(arm, number, predicted.rows[arm])
-        self._count(pairs)
+        self._count_faces(pairs)
+        images = self._state.images + len(pairs)
+        self._state = replace(self._state, images=images, withheld=self._opened.left_out.total())
 
-    def _count(self, pairs: Sequence[Pair], resumed: int = 0) -> None:
-        state = self._state
-        faces = sum(len(pair.entry.faces) for pair in pairs if pair.entry is not None)
-        self._state = replace(
-            state,
-            images=state.images + len(pairs),
-            resumed=state.resumed + resumed,
-            faces=None if state.faces is None else state.faces + faces,
-            withheld=self._opened.left_out.total(),
+    def _count_faces(self, pairs: Sequence[Pair]) -> None:
+        if self._state.faces is not None:
+            faces = sum(len(pair.entry.faces) for pair in pairs if pair.entry is not None)
+            self._state = replace(self._state, faces=self._state.faces + faces)
+
+    def _count_stored(self, pairs: int) -> int:
+        """The images whose predictions an earlier run has stored."""
+        return sum(
+            min(SHARD, pairs - start)
+            for number, start in enumerate(range(0, pairs, SHARD))
+            if all(self._store.has(arm, number) for arm in self._arms)
         )
 
 
