@@ -102,6 +102,9 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in _NAMES:
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, (getattr(self, name),))
         for name, fits in _TYPES.items():
             if not fits(getattr(self, name)):
                 raise UsageError(f"recipe key {name!r} cannot be {getattr(self, name)!r}")

@@ -4,7 +4,9 @@ import doctest
 import importlib
 import inspect
 import pydoc
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,3 +69,38 @@ def test_every_result_has_a_short_line_and_its_text_for_a_notebook() -> None:
             assert "_repr_html_" in dir(each), each
             assert each.__repr__ is not object.__repr__, each
             assert not hasattr(each.__repr__, "__wrapped__"), each  # dataclasses wrap theirs
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (curate.AuditOptions, "targets"),
+        (curate.BalanceInputs, "targets"),
+        (partial(curate.BalanceOptions, strategy="subset"), "splits"),
+        (partial(curate.BalanceOptions, strategy="subset"), "include"),
+        (partial(curate.BalanceOptions, strategy="subset"), "drop_keys"),
+        (curate.CardOptions, "reports"),
+        (curate.EvaluateOptions, "by"),
+        (curate.EvaluationOptions, "by"),
+        (curate.PredictionOptions, "by"),
+        (curate.PushOptions, "reports"),
+        (curate.PushOptions, "withdraw"),
+        (partial(curate.SplitOptions, groups=Path("people.csv")), "by"),
+        (partial(curate.TrainOptions, groups=Path("people.csv")), "by"),
+        (curate.Recipe, "include"),
+        (curate.Recipe, "drop_keys"),
+    ],
+)
+def test_one_name_is_not_a_list_of_letters(options: Any, field: str) -> None:
+    assert getattr(options(**{field: "gps"}), field) == ("gps",)
+    assert getattr(options(**{field: ("exif", "gps")}), field) == ("exif", "gps")
+
+
+def test_functions_take_one_name(tmp_path: Path) -> None:
+    table = tmp_path / "people.csv"
+    table.write_text("id,gender\na.jpg,female\nb.jpg,male\n")
+    assert curate.audit(table, by="gender", quiet=True).to_dict() == (
+        curate.audit(table, by=["gender"], quiet=True).to_dict()
+    )
+    by_text = curate.BalanceOptions(strategy="subset", by="gender,age")
+    assert by_text.by == (("gender", "age"),)

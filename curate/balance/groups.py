@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 from curate.core.errors import DataError, UsageError
+from curate.core.records import as_names
 
 MISSING = "(missing)"
 """The group of records without a value."""
@@ -102,11 +103,11 @@ def read_units(rows: Sequence[Row], reading: Reading) -> Iterator[Unit]:
             yield Unit(groups, labels)
 
 
-def parse_groupings(by: Sequence[str | Sequence[str]]) -> tuple[tuple[str, ...], ...]:
-    """Split ``"gender,age"`` into columns; tuples are kept."""
+def parse_groupings(by: str | Sequence[str | Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    """Split ``"gender,age"`` into columns; tuples are kept, and one text is one grouping."""
     return tuple(
         tuple(part.strip() for part in each.split(",")) if isinstance(each, str) else tuple(each)
-        for each in by
+        for each in as_names(by)
     )
 
 

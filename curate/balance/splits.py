@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError, UsageError
-from curate.core.records import printable
+from curate.core.records import printable, set_names
 from curate.layouts import open_source
 from curate.layouts.groups import load_groups, match_groups
 from curate.manifest.files import DATA, MANIFEST
@@ -56,6 +56,7 @@ class SplitOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        set_names(self, "by")
         if len(self.fractions) < 2 or any(not 0 < each < 1 for each in self.fractions.values()):
             raise UsageError("--fractions names two or more splits, as in train=0.8,test=0.2")
         if abs(sum(self.fractions.values()) - 1) > 1e-6:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,22 @@ class ImageRecord:
     split: str | None = None
     category: str | None = None
     sensitive_features: Mapping[str, str] = field(default_factory=dict)
+
+
+def as_names(names: str | PurePath | Iterable[T]) -> tuple[T, ...]:
+    """Return one or several names or paths as a tuple; a string is one name, not its letters.
+
+    >>> as_names("gender"), as_names(["gender", "age"])
+    (('gender',), ('gender', 'age'))
+    """
+    return (names,) if isinstance(names, (str, PurePath)) else tuple(names)  # type: ignore[return-value]
+
+
+def set_names(options: object, *fields: str) -> None:
+    """Make fields of a frozen dataclass tuples of names or paths; None stays None."""
+    for name in fields:
+        if (value := getattr(options, name)) is not None:
+            object.__setattr__(options, name, as_names(value))
 
 
 def printable(text: str) -> str:

@@ -22,6 +22,7 @@ from curate.core.errors import DataError, PausedError, UsageError, WithheldError
 from curate.core.faces import TruthImage
 from curate.core.geometry import grow, to_upright
 from curate.core.protocols import Source
+from curate.core.records import set_names
 from curate.evaluation.detections import Detections, load_detections
 from curate.evaluation.matching import MatchedImage, Rules, match_image, tabulate
 from curate.evaluation.measure import choose_attributes, measure
@@ -67,7 +68,7 @@ class EvaluationOptions:
         for name in ("groups", "detections"):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, Path(getattr(self, name)))
-        object.__setattr__(self, "by", (self.by,) if isinstance(self.by, str) else tuple(self.by))
+        set_names(self, "by")
 
 
 def evaluate(

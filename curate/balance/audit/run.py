@@ -19,7 +19,7 @@ from curate.balance.groups import Bins, Reading, Unit, parse_groupings, read_uni
 from curate.balance.records import OUTCOMES, Input, Record, open_input
 from curate.balance.targets import load_targets
 from curate.core.errors import DataError, UsageError
-from curate.core.records import escape_unprintable
+from curate.core.records import escape_unprintable, set_names
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.layouts.groups import TABLES, holds_images
@@ -66,6 +66,9 @@ class AuditOptions:
     seed: int = 0
     layout: str = "auto"
 
+    def __post_init__(self) -> None:
+        set_names(self, "targets")
+
 
 @dataclass(frozen=True, slots=True)
 class _Request:
@@ -79,7 +82,7 @@ class _Request:
 
 def audit(
     source: str | Path | None,
-    by: Sequence[str | Columns],
+    by: str | Sequence[str | Columns],
     groups: str | Path | None = None,
     label: str | None = None,
     manifest: str | Path | None = None,
@@ -97,7 +100,7 @@ def audit(
     Args:
         source: the dataset (path or URI), or a table of groups, or None if ``groups`` or
             ``manifest`` is given.
-        by: attributes; several crossed as ``"gender,age"`` or ``("gender", "age")``.
+        by: one attribute or several; crossed ones as ``"gender,age"`` or ``("gender", "age")``.
         groups: table with an id column and the attributes, or COCO JSON.
         label: the column of labels, or None.
         manifest: the OUT of `curate.blur`, for outcomes by group.

@@ -11,6 +11,7 @@ from typing import Any
 from curate.balance.contingency import Columns
 from curate.balance.groups import Bins, parse_groupings
 from curate.core.errors import UsageError
+from curate.core.records import set_names
 from curate.recipe import Recipe, format_json, shard_size_of
 
 STRATEGIES: Mapping[str, str] = {
@@ -97,12 +98,9 @@ class BalanceOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by", parse_groupings(self.by))
+        set_names(self, "splits", "include", "drop_keys")
         for name in ("include", "drop_keys"):
             values = getattr(self, name)
-            _require(
-                values is None or not isinstance(values, str),
-                f"{name} is {values!r}; give a list of texts",
-            )
             if values is not None:
                 object.__setattr__(self, name, tuple(sorted(set(values))))
         _require(self.strategy in STRATEGIES, f"unknown strategy {self.strategy!r}; choose "
@@ -217,6 +215,9 @@ class BalanceInputs:
     augmentation: str | None = None
     layout: str = "auto"
     visible_faces: bool = False
+
+    def __post_init__(self) -> None:
+        set_names(self, "targets")
 
 
 def _require(valid: bool, message: str) -> None:

@@ -18,6 +18,7 @@ from curate.balance.records import iter_categories
 from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError, SchemaVersionError, UsageError
 from curate.core.protocols import Source
+from curate.core.records import as_names
 from curate.layouts import open_source
 from curate.report.document import Report, describe_tool
 from curate.report.values import Page
@@ -146,7 +147,7 @@ class LabelAudit(Report):
 
 def audit_labels(
     vocabulary: str | Path,
-    judgments: Sequence[str | Path],
+    judgments: str | Path | Sequence[str | Path],
     source: str | Path | None = None,
     rules: LabelRules | None = None,
     layout: str = "auto",
@@ -162,8 +163,8 @@ def audit_labels(
 
     Args:
         vocabulary: a list or table of labels, or a dataset.
-        judgments: tables of judgments; a later one replaces earlier judgments of the same
-            annotator on the same label.
+        judgments: one table of judgments, or several; a later one replaces earlier judgments
+            of the same annotator on the same label.
         source: a dataset whose images are counted, or None.
         rules: when a label is removed; its questions are taken from the tables.
         layout: layout of the datasets, or ``auto``.
@@ -177,7 +178,7 @@ def audit_labels(
     if seed < 0:
         raise UsageError("--seed must be at least 0")
     words = load_vocabulary(str(vocabulary), layout)
-    tables = load_judgments([Path(path) for path in judgments], tuple(words.labels))
+    tables = load_judgments([Path(path) for path in as_names(judgments)], tuple(words.labels))
     rules = replace(rules or LabelRules(), questions=list_questions(tables.tallies))
     audit = audit_tallies(tables.tallies, rules, seed)
     images = None

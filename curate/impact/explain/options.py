@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.core.errors import UsageError
+from curate.core.records import set_names
 from curate.impact.explain.attribution import METHODS, MethodOptions
 
 TARGETS = ("predicted", "original")
@@ -80,6 +81,7 @@ class ExplainOptions:
     show_originals: bool = False
 
     def __post_init__(self) -> None:
+        set_names(self, "methods")
         if not self.methods or len(set(self.methods)) < len(self.methods):
             raise UsageError(f"name methods, each once, from: {', '.join(METHODS)}")
         for name in self.methods:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
+from curate.core.records import set_names
 from curate.impact.class_names import Classes, load_classes
 from curate.impact.experiment import Arm, Experiment, Faces, Model
 from curate.impact.formatting import describe_run
@@ -52,6 +53,7 @@ class PredictionOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        set_names(self, "by")
         if self.seed < 0:
             raise UsageError("--seed must be 0 or more")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
+from curate.core.records import set_names
 from curate.detectors.thresholds import describe_thresholds
 from curate.layouts.access.address import is_address
 from curate.manifest.checksums import load_checksums, update_checksums
@@ -65,6 +66,9 @@ class CardOptions:
     reports: Sequence[Path] = ()
     form: str | None = None
     profile: str | None = None
+
+    def __post_init__(self) -> None:
+        set_names(self, "reports")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from curate.core.errors import DataError, UsageError
+from curate.core.records import set_names
 from curate.publishing import dataset as datasets
 from curate.publishing.card import picture
 from curate.publishing.card.check import CARD, CITATION, CROISSANT, format_json
@@ -65,6 +66,9 @@ class PushOptions:
     workers: int | None = None
     watch: Callable[[Progress], None] = field(default=lambda _: None)
     notify: Callable[[str], None] = field(default=lambda _: None)
+
+    def __post_init__(self) -> None:
+        set_names(self, "reports", "withdraw")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
