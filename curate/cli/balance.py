@@ -30,7 +30,13 @@ from curate.cli.options import (
     read_sharing,
     share_options,
 )
-from curate.cli.output import check_outputs, echo, echo_json, print_shards, write_report
+from curate.cli.output import (
+    check_outputs,
+    echo_json,
+    print_shards,
+    print_summary,
+    write_report,
+)
 from curate.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -275,7 +281,7 @@ def _split(source: str | None, options: Mapping[str, Any]) -> None:
     if options["as_json"]:
         echo_json({"version": 1, **dataclasses.asdict(done)})
     elif not options["quiet"]:
-        echo(done.to_text(), err=True)
+        print_summary(done.to_text())
 
 
 def _parse_fractions(text: str) -> dict[str, float]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from curate.cli.options import EVIDENCE, FORM, OUT, TEMPLATE
-from curate.cli.output import echo
+from curate.cli.output import print_summary
 
 FORMS = ("keep", "parquet", "webdataset", "imagefolder")
 
@@ -60,16 +60,16 @@ def command(
     )
     report = curate.write_card(out, options)
     for note in report.notes:
-        echo(f"note: {note}", err=True)
+        print_summary(f"note: {note}")
     for problem in report.problems:
-        echo(f"{problem.file}: {problem.reason}")
+        print_summary(f"{problem.file}: {problem.reason}", err=False)
     if report.problems:
-        echo(f"The card of {out} is not what its evidence says.", err=True)
+        print_summary(f"The card of {out} is not what its evidence says.")
         ctx.exit(1)
     if check:
-        echo(f"The card of {out} is what its evidence says.", err=True)
+        print_summary(f"The card of {out} is what its evidence says.")
     elif init:
-        echo(f"Wrote {report.written[0]}. Answer it, then: curate card {out}", err=True)
+        print_summary(f"Wrote {report.written[0]}. Answer it, then: curate card {out}")
     else:
         names = ", ".join(path.name for path in report.written)
-        echo(f"Wrote {names} in {out}.", err=True)
+        print_summary(f"Wrote {names} in {out}.")

@@ -17,7 +17,7 @@ from curate.cli.options import (
     run_options,
     share_options,
 )
-from curate.cli.output import echo, echo_json, print_shards, print_summary
+from curate.cli.output import echo_json, print_shards, print_summary
 from curate.cli.recipe import build_recipe
 from curate.core.errors import UsageError
 from curate.layouts.faces import SUFFIXES
@@ -84,7 +84,7 @@ def command(
 
         faces = explain(image, output, recipe)
         if not options["quiet"]:
-            echo(f"{faces} faces; {output} shows them, so do not publish it.", err=True)
+            print_summary(f"{faces} faces; {output} shows them, so do not publish it.")
         return
     assert source is not None  # noqa: S101 - narrows the type
     session = Session(

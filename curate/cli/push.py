@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.cli.options import EVIDENCE, FORM, JSON, OUT, PATH, QUIET, SOURCE, TEMPLATE, WORKERS
-from curate.cli.output import echo, echo_json
+from curate.cli.output import echo, echo_json, print_summary
 from curate.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def command(ctx: click.Context, /, out: Path, repo_id: str | None, **options: An
         )
     except GateError as error:
         for refusal in error.refusals:
-            echo(f"refused: {refusal.file}: {refusal.reason}", err=True)
+            print_summary(f"refused: {refusal.file}: {refusal.reason}")
         count = len(error.refusals) + error.more
         faults = "1 fault" if count == 1 else f"{count:,} faults"
         raise DataError(f"nothing was sent: {faults} of {out}; {error.remedy}") from None

@@ -145,7 +145,7 @@ def start(source: str | None, **options: Any) -> None:
     if options["as_json"]:
         echo_json({"version": 1, **dataclasses.asdict(state)})
     else:
-        echo(*state.to_text().split("\n"))
+        print_summary(state.to_text(), err=False)
 
 
 def build_options(options: dict[str, Any]) -> Any:
@@ -208,7 +208,7 @@ def export(folder: Path | None, output: Path, as_json: bool) -> None:
     if as_json:
         echo_json({"version": 1, **dataclasses.asdict(done)})
     else:
-        echo(*done.to_text().split("\n"), err=True)
+        print_summary(done.to_text())
 
 
 @command.command()
@@ -233,7 +233,7 @@ def report(
     report = report_review(folder, output, html, attach)
     if output is None:
         echo_json(report)
-    echo(report["statement"], err=True)
+    print_summary(report["statement"])
 
 
 @command.command()

@@ -28,7 +28,7 @@ _VERBS = {"are": "is", "were": "was", "have": "has", "show": "shows", "match": "
 _WORD = r"(?!(?:of|in|on|at|the|or|to|for|and|per|by|from|with|than|more)\b)[a-z][a-z-]* "
 _ONE = re.compile(
     rf"(?<![\w.,−–/-])1 ((?:{_WORD}){{0,2}})({'|'.join(sorted(_NOUNS, key=len, reverse=True))})\b"
-    rf"(?: ({'|'.join(_VERBS)})\b)?"
+    rf"((?: (?:with|without|in|of)(?: (?!and\b)[a-z][a-z-]*){{1,5}}?)? (?:{'|'.join(_VERBS)})\b)?"
 )
 _MINUS = re.compile(r"(?<![^\s(\[])-(?=\d)")
 _WNID = re.compile(r"(?<![\w./-])n\d{8}(?![\w./-])")
@@ -76,8 +76,9 @@ def wrap(text: str, width: int) -> str:
 
 
 def _to_singular(found: re.Match[str]) -> str:
-    words, noun, verb = found.groups()
-    return f"1 {words}{_NOUNS[noun]}" + (f" {_VERBS[verb]}" if verb else "")
+    words, noun, rest = found.groups()
+    between, _, verb = (rest or "").rpartition(" ")
+    return f"1 {words}{_NOUNS[noun]}" + (f"{between} {_VERBS[verb]}" if verb else "")
 
 
 def _wrap_line(line: str, width: int) -> str:

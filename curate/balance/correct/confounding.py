@@ -18,6 +18,7 @@ from curate.balance.audit.representation import format_group
 from curate.balance.contingency import Ints
 from curate.balance.correct.comparison import cramers_v
 from curate.balance.correct.goal import Allocation
+from curate.balance.correct.options import BalanceOptions
 from curate.balance.correct.strata import Strata
 from curate.balance.groups import MISSING
 from curate.core.intervals import Floats
@@ -96,10 +97,11 @@ class Confounding:
             },
         }
 
-    def warnings(self, intended: str | None = None) -> Iterator[str]:
+    def warnings(self, remedy: str, intended: str | None = None) -> Iterator[str]:
         """What grew or vanished, one sentence each.
 
         Args:
+            remedy: what to do about associations that grow, such as `find_remedy` returns.
             intended: a label whose base rate the correction is meant to change.
         """
         if self.growing:
@@ -110,8 +112,7 @@ class Confounding:
             grow = "association grows" if len(self.growing) == 1 else "associations grow"
             yield (
                 f"Warning: {len(self.growing):,} {grow} (Cramér's V): {shown}. A "
-                "model trained on the result can use one as a proxy for the other; cross the "
-                "attributes (--by a,b), or use reweigh."
+                f"model trained on the result can use one as a proxy for the other; {remedy}."
             )
         if self.groups.emptied:
             yield (
@@ -129,6 +130,26 @@ class Confounding:
                 "{} {:.1%} → {:.1%}".format(label, *self.base_rates[label]) for label in largest
             ).replace("%", " %")
             yield f"Warning: the base rates of {len(moved):,} labels change: {shown}."
+
+
+def find_remedy(options: BalanceOptions) -> str:
+    """Return what can be done about associations that grow, given what was done."""
+    columns = [name for group in options.groupings for name in group]
+    crossed = [group for group in options.groupings if len(group) > 1]
+    advice = []
+    if len(dict.fromkeys(columns)) > 1 and len(options.groupings) > 1:
+        names = ",".join(dict.fromkeys(columns))
+        advice.append(f"cross the attributes (--by {names})")
+    if options.label is not None and not options.within and options.strategy != "augment-positive":
+        advice.append(f"meet the target within each label (--within {options.label})")
+    if options.strategy == "reweigh" and options.target != "observed":
+        advice.append("make groups and labels independent (--target observed)")
+    if options.strategy not in ("reweigh", "labels"):
+        advice.append("use --strategy reweigh")
+    if not advice:
+        name = "add one of the pair to --by" if not crossed else "cross fewer attributes"
+        advice.append(f"{name}, or train on the original and report results by group")
+    return ", or ".join(advice)
 
 
 def measure_confounding(strata: Strata, allocation: Allocation, label: str | None) -> Confounding:

@@ -11,7 +11,7 @@ from curate.balance.audit import report as audit_report
 from curate.balance.audit.representation import format_group
 from curate.balance.audit.statements import describe as describe_audit
 from curate.balance.correct.comparison import Amplification, Comparison, Distances, total_variation
-from curate.balance.correct.confounding import GROWTH
+from curate.balance.correct.confounding import GROWTH, find_remedy
 from curate.balance.correct.options import ADDING, BalanceOptions
 from curate.balance.correct.page import make_page
 from curate.balance.correct.strata import LoadedRecords
@@ -144,7 +144,7 @@ def describe(findings: Findings) -> Iterator[str]:
     correction, options = findings.corrected.correction, findings.options
     strata = findings.loaded.strata
     intended = options.positive if options.strategy == "augment-positive" else None
-    yield from findings.corrected.confounding.warnings(intended)
+    yield from findings.corrected.confounding.warnings(find_remedy(options), intended)
     yield from _warn_of_distance(findings)
     yield from correction.notes
     yield from _describe_assumptions(findings)
