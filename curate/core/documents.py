@@ -17,6 +17,9 @@ MAX_YAML = 1 << 20
 """Maximum size of a YAML document, bytes."""
 _MAX_VALUES = 4 << 20  # each takes up to 100 bytes of memory
 _MAX_DEPTH = 16  # of YAML
+_MAX_EVENTS = 100_000  # of YAML, which takes seconds to parse so many
+_MAX_DIGITS = 100  # of YAML
+_NUMBER = re.compile(r"[-+]?[0-9.][0-9A-Fa-fbox_:.]*+")
 _MAX_NESTING = 100  # of JSON: functions that walk through its values are recursive
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _STEPS = np.zeros(256, np.int8)
@@ -58,7 +61,8 @@ def parse_yaml(data: bytes | str, name: str) -> Any:
         name: name of the document in messages.
 
     Raises:
-        DataError: if it is not valid YAML, too large, nested too deeply or has an alias.
+        DataError: if it is not valid YAML, too large, has too many values, is nested too deeply or
+            has an alias.
     """
     import yaml
 
@@ -72,15 +76,26 @@ def parse_yaml(data: bytes | str, name: str) -> Any:
         raise DataError(f"{name} is not valid YAML ({line})") from None
 
 
+def _is_long_number(event: Any) -> bool:
+    """Return whether a scalar is a number, in any base, that takes quadratic time to convert."""
+    return bool(
+        event.implicit[0] and len(event.value) > _MAX_DIGITS and _NUMBER.fullmatch(event.value)
+    )
+
+
 def _check_events(events: Iterable[Any], name: str) -> None:
     import yaml
 
     depth = 0
-    for event in events:
+    for number, event in enumerate(events):
+        if number > _MAX_EVENTS:
+            raise DataError(f"{name} has more than {_MAX_EVENTS:,} values, which are too many")
         if isinstance(event, yaml.AliasEvent):
             raise DataError(
                 f"{name} contains the YAML alias *{event.anchor[:80]}; write its value out"
             )
+        if isinstance(event, yaml.ScalarEvent) and _is_long_number(event):
+            raise DataError(f"{name} has a number of {len(event.value):,} digits")
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:

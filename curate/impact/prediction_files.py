@@ -40,6 +40,7 @@ _MAX_CHUNK = 8 * _MAX_ITEMS
 _BATCH_ITEMS = 8 << 20  # scores in memory, of usual files
 _MAX_BATCH_ITEMS = 2 * _BATCH_ITEMS
 _MAX_HEADER = 10_000  # bytes of a header of .npy, of which NumPy reads as many
+_SHOWN = 10  # columns in a message
 _MAX_NAME = 4096  # bytes of an id, a digest or the name of a class
 
 Array = npt.NDArray[Any]
@@ -98,7 +99,8 @@ def choose_columns(present: Sequence[str], path: Path) -> list[str]:
     Raises:
         DataError: if a required one is missing.
     """
-    names = escape_unprintable(", ".join(present))
+    more = f" and {len(present) - _SHOWN:,} more" if len(present) > _SHOWN else ""
+    names = escape_unprintable(", ".join(name[:80] for name in present[:_SHOWN])) + more
     for name in REQUIRED:
         if name not in present:
             raise DataError(f"{path} has no column {name!r}; it has: {names}")
@@ -219,10 +221,11 @@ def _iter_parquet(path: Path, names: Sequence[str] | None) -> Iterator[dict[str,
     with _described(path), open_parquet(path) as table:
         columns = choose_columns(table.schema_arrow.names, path)
         wanted = list(names or columns)
-        check_chunks(table.metadata, frozenset(wanted), str(path), _MAX_CHUNK, _MAX_ITEMS)
+        limits = (_MAX_CHUNK, _MAX_ITEMS)
+        rows = min(ROWS, check_chunks(table.metadata, frozenset(wanted), str(path), *limits))
         texts = text_paths(table.metadata, frozenset(wanted))
     with _described(path), open_parquet(path, texts) as table:
-        rows = min(ROWS, max(1, _BATCH_ITEMS // _count_classes(table.metadata)))
+        rows = min(rows, max(1, _BATCH_ITEMS // _count_classes(table.metadata)))
         for batch in table.iter_batches(rows, columns=wanted):
             if batch.num_rows:
                 named = zip(batch.schema.names, batch.columns, strict=True)
@@ -240,8 +243,9 @@ def _count_classes(footer: Any) -> int:
 
 def _check_texts(column: Any, name: str, path: Path) -> None:
     """Refuse long texts, which a dictionary could repeat for every row."""
-    if pa.types.is_dictionary(column.type) and is_text(column.type.value_type):
-        longest = pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+    shared = pa.types.is_dictionary(column.type)
+    if is_text(column.type.value_type if shared else column.type):
+        longest = pc.max(pc.binary_length(column.dictionary if shared else column)).as_py() or 0
         if longest > _MAX_NAME:
             raise DataError(
                 f"{path} has a text of {longest:,} bytes in {name!r}; at most {_MAX_NAME:,}"
@@ -276,7 +280,7 @@ def _from_lists(column: Any, name: str, path: Path) -> Array:
         raise DataError(
             f"{path} has {lengths[0]:,} classes for an image in {name!r}, which are too many"
         )
-    if pa.types.is_dictionary(values.type):
+    if pa.types.is_dictionary(values.type) or is_text(values.type):
         check_dense(column, name, str(path), _MAX_NAME)
     return _to_array(values, name, path).reshape(len(column), lengths[0])
 

@@ -30,6 +30,7 @@ from curate.core.geometry import Box, clip
 from curate.manifest import store
 from curate.manifest.checksums import update_checksums
 from curate.storage.index import open_index
+from curate.storage.regular import read_regular
 
 VERSION = 1
 RECORDS = "records.parquet"
@@ -37,6 +38,7 @@ GRID = 16
 """Boxes are rounded outwards to multiples of this, pixels: the blocks of JPEG masks."""
 MIN_CELL = 10
 """Minimum count that is shown of a split or a class."""
+_MAX_KEY = 128  # bytes
 
 _ITEM = "element"
 _BOX = pa.list_(pa.field(_ITEM, pa.int32()))
@@ -100,7 +102,10 @@ def load_key(manifest: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        text = path.read_text(encoding="ascii", errors="replace").strip()
+        try:
+            text = read_regular(path, max_bytes=_MAX_KEY).decode("ascii", "replace").strip()
+        except OSError as error:
+            raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
         if not re.fullmatch("[0-9a-f]{64}", text):
             raise ManifestError(
                 f"{path} is not a key of 64 hexadecimal digits; restore it"

@@ -23,6 +23,8 @@ _MAX_TEXT = 1 << 20
 _MAX_COLUMNS = 10_000
 _MAX_GROUPS = 50_000
 _ROWS = 4096
+_DECODED = 1024
+"""Minimum number of values that Arrow decodes at a time."""
 _MAX_CELLS = 1 << 20
 """Maximum number of values that are in memory as Python objects."""
 _NESTED_TEXT = 64 << 20
@@ -149,7 +151,7 @@ def check_chunks(
     """
     max_chunk = _MAX_CHUNK if max_chunk is None else max_chunk
     max_items = _MAX_ITEMS if max_items is None else max_items
-    nested = prefixed = leaves = 1
+    nested = leaves = 1
     leaves += sum(path.partition(".")[0] in wanted for path in _paths(footer))
     for group in range(footer.num_row_groups):
         for number in range(footer.num_columns):
@@ -171,10 +173,15 @@ def check_chunks(
                     )
                 if chunk.physical_type == "BYTE_ARRAY":
                     nested = max(nested, chunk.total_uncompressed_size)
-            if "DELTA_BYTE_ARRAY" in chunk.encodings:  # each text may repeat most of the last one
-                prefixed = max(prefixed, chunk.total_uncompressed_size)
+            # Each text may repeat most of the last one.
+            most = chunk.total_uncompressed_size * min(chunk.num_values, _DECODED)
+            if "DELTA_BYTE_ARRAY" in chunk.encodings and most > 2 * _MAX_CHUNK:
+                raise DataError(
+                    f"{name}: column {path!a} has the encoding DELTA_BYTE_ARRAY, which can expand "
+                    "to any size; write it with another"
+                )
     rows = max(16, min(_ROWS, _NESTED_TEXT // nested))
-    return max(1, min(rows, _NESTED_TEXT // prefixed, _MAX_CELLS // leaves))
+    return max(1, min(rows, _MAX_CELLS // leaves))
 
 
 def _paths(footer: Any) -> list[str]:
@@ -182,17 +189,25 @@ def _paths(footer: Any) -> list[str]:
 
 
 def text_paths(footer: Any, wanted: frozenset[str]) -> list[str]:
-    """Return the paths of the texts in some columns, nested ones included.
+    """Return the paths of the texts that can be read as dictionaries, nested ones included.
 
     Args:
         footer: metadata of the file.
         wanted: names of columns.
     """
     leaves = [footer.schema.column(number) for number in range(footer.num_columns)]
+    deltas = {
+        chunk.path_in_schema
+        for group in map(footer.row_group, range(footer.num_row_groups))
+        for chunk in map(group.column, range(group.num_columns))
+        if any("DELTA" in encoding for encoding in chunk.encodings)  # Arrow cannot
+    }
     return [
         leaf.path
         for leaf in leaves
-        if leaf.physical_type == "BYTE_ARRAY" and leaf.path.partition(".")[0] in wanted
+        if leaf.physical_type == "BYTE_ARRAY"
+        and leaf.path.partition(".")[0] in wanted
+        and leaf.path not in deltas
     ]
 
 
@@ -200,7 +215,7 @@ def check_dense(column: Any, label: str, name: str, max_bytes: int) -> None:
     """Refuse long texts, and lists whose texts a dictionary repeats too often.
 
     Args:
-        column: of a batch; only the number of texts that are not in dictionaries is checked.
+        column: of a batch.
         label: its name.
         name: name of the file in messages.
         max_bytes: maximum length of a text.
@@ -214,9 +229,10 @@ def check_dense(column: Any, label: str, name: str, max_bytes: int) -> None:
                 f"{name}: the lists of the column {label!r} have {len(leaf):,} items in "
                 f"{len(column):,} rows, and at most {_MAX_CELLS:,} are read"
             )
-        if not (pa.types.is_dictionary(leaf.type) and is_text(leaf.type.value_type)):
+        shared = pa.types.is_dictionary(leaf.type)
+        if not is_text(leaf.type.value_type if shared else leaf.type):
             continue
-        lengths = pc.binary_length(leaf.dictionary)
+        lengths = pc.binary_length(leaf.dictionary if shared else leaf)
         longest = pc.max(lengths).as_py() or 0
         if longest > max_bytes:
             raise DataError(
@@ -224,7 +240,7 @@ def check_dense(column: Any, label: str, name: str, max_bytes: int) -> None:
                 f"{max_bytes:,} are read"
             )
         # Rows of their own are few; lists may have any number of items.
-        total = pc.sum(lengths.take(leaf.indices)).as_py() or 0
+        total = pc.sum(lengths.take(leaf.indices) if shared else lengths).as_py() or 0
         if leaf is not column and total > _NESTED_TEXT:
             raise DataError(
                 f"{name}: the lists of the column {label!r} have {total >> 20:,} MB of text in "
@@ -264,9 +280,11 @@ def check_texts(file: BinaryIO, names: Sequence[str], name: str, max_bytes: int)
     position = file.tell()
     table = load_parquet(file)
     rows = check_chunks(table.metadata, frozenset(names), name)
-    paths = text_paths(table.metadata, frozenset(names))
-    table = load_parquet(file, paths)
-    for path in paths:
+    table = load_parquet(file, text_paths(table.metadata, frozenset(names)))
+    leaves = [table.metadata.schema.column(number) for number in range(table.metadata.num_columns)]
+    for path in (leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"):
+        if path.partition(".")[0] not in names:
+            continue
         for batch in iter_group_batches(table, rows, [path]):
             for column in batch.columns:
                 check_dense(column, path.partition(".")[0], name, max_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import tarfile
 from collections.abc import Iterator
@@ -82,6 +83,8 @@ def iter_members(file: BinaryIO, tar: str) -> Iterator[Member]:
 
 
 def _iter_members(file: BinaryIO, tar: str) -> Iterator[Member]:
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
     with tarfile.open(
         fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape", tarinfo=BoundedInfo
     ) as found:
@@ -90,6 +93,10 @@ def _iter_members(file: BinaryIO, tar: str) -> Iterator[Member]:
             end = found.offset
             if end <= last or info.size < 0:
                 raise tarfile.ReadError(f"the header at byte {info.offset} points backwards")
+            if end > size:
+                raise tarfile.ReadError(
+                    f"unexpected end of data: the member at byte {info.offset} ends at byte {end}"
+                )
             last = end
             cast(Any, found).members.clear()
             yield Member(

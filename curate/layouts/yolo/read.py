@@ -20,7 +20,12 @@ from curate.layouts.files import ANNOTATION_SUFFIXES, FileLayout, not_recognized
 from curate.layouts.sidecars.text import rewrite_list
 from curate.layouts.sidecars.values import Limits
 from curate.layouts.yolo.config import Config, find_config, load_config
-from curate.layouts.yolo.rewrite import rewrite_config, rewrite_labels, rewrite_names
+from curate.layouts.yolo.rewrite import (
+    check_count,
+    rewrite_config,
+    rewrite_labels,
+    rewrite_names,
+)
 from curate.storage.index import NameIndex
 
 _TOLERANCE = 1e-6  # rounding of a box at the border, written with six digits
@@ -224,7 +229,8 @@ class Yolo(FileLayout):
 
     def _check_label(self, path: str, problems: Problems) -> None:
         with problems.collect(_LABELS), open_annotation(self.folder, path) as file:
-            for where, line in iter_lines(file, path):
+            for number, (where, line) in enumerate(iter_lines(file, path)):
+                check_count(number, path)
                 with problems.collect(_LABELS):
                     if line.strip():
                         check_line(line, where, self.config)
@@ -232,7 +238,8 @@ class Yolo(FileLayout):
     def _iter_classes(self, path: str) -> Iterator[int]:
         """Iterate over the classes of the objects in a label file, checking each line."""
         with open_annotation(self.folder, path) as file:
-            for where, line in iter_lines(file, path):
+            for number, (where, line) in enumerate(iter_lines(file, path)):
+                check_count(number, path)
                 if line.strip():
                     yield check_line(line, where, self.config)
 

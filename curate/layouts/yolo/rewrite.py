@@ -14,6 +14,7 @@ from curate.layouts.sidecars.values import Limits, is_text
 from curate.layouts.yolo.config import load_mapping
 
 _MAX_LINES = 10_000
+_MAX_READ = 1_000_000  # lines of the labels of an image
 _MAX_TOKEN = 24
 _FEW_LINES = 64  # whose boxes may cover the image any number of times
 _CLASS = re.compile(r"\d{1,9}(?:\.0*)?|[^\W\d][\w-]{0,31}")
@@ -39,6 +40,7 @@ def rewrite_labels(
     """
     covered = 0.0
     for number, (_, line) in enumerate(iter_lines(file, name)):
+        check_count(number, name)
         words = line.split()
         if words and (number >= _MAX_LINES or not _is_label(words, keypoints)):
             limits.drop("lines")
@@ -49,6 +51,18 @@ def rewrite_labels(
             limits.drop("lines")
             continue
         target.write(f"{' '.join(words)}\n".encode())
+
+
+def check_count(number: int, name: str) -> None:
+    """Refuse a label file with more lines than an image has objects.
+
+    Raises:
+        DataError: naming it.
+    """
+    if number >= _MAX_READ:
+        raise DataError(
+            f"{name} has more than {_MAX_READ:,} lines, which are too many for an image"
+        )
 
 
 def _is_label(words: list[str], keypoints: int | None) -> bool:

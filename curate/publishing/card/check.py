@@ -13,7 +13,7 @@ from curate.publishing.card import picture, render
 from curate.publishing.card.figures import find_mismatches
 from curate.publishing.card.header import format_header, split_card
 from curate.publishing.croissant.build import find_missing
-from curate.storage.regular import open_regular
+from curate.storage.regular import open_regular, read_regular
 
 if TYPE_CHECKING:
     from curate.publishing.card.run import Card
@@ -94,10 +94,17 @@ def iter_differences(out: Path, card: Card) -> Iterator[Difference]:
         path = out / name
         if not path.is_file():
             yield Difference(name, f"is missing; run `curate card {out}`")
-        elif path.read_text(encoding="utf-8", errors="replace") != expected:
+        elif not _has_content(path, expected.encode()):
             yield Difference(name, f"is not what its evidence makes; run `curate card {out}`")
     if _has_other_picture(out, card):
         yield Difference(picture.NAME, "is not the example picture")
+
+
+def _has_content(path: Path, expected: bytes) -> bool:
+    try:
+        return read_regular(path, max_bytes=len(expected)) == expected
+    except OSError:
+        return False
 
 
 def _has_other_picture(out: Path, card: Card) -> bool:
@@ -107,7 +114,10 @@ def _has_other_picture(out: Path, card: Card) -> bool:
     obfuscator = card.documents["manifest/run.json"].get("obfuscator")
     if obfuscator is None or path.is_symlink() or not path.is_file():
         return True
-    return not picture.is_example(path.read_bytes(), obfuscator)
+    try:
+        return not picture.is_example(read_regular(path), obfuscator)
+    except OSError:
+        return True
 
 
 def _first_difference(found: str, expected: str) -> str:
