@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from curate.core.documents import parse_toml
 from curate.core.errors import UsageError
 from curate.detectors import resolve_device
 from curate.recipe import Recipe
@@ -94,8 +94,8 @@ def _load_toml(path: Path) -> dict[str, Any]:
             data = file.read(_MAX_RECIPE + 1)
         if len(data) > _MAX_RECIPE:
             raise UsageError(f"--recipe {path} is larger than {_MAX_RECIPE >> 20} MB")
-        return tomllib.loads(data.decode())
+        return parse_toml(data.decode())
     except OSError as error:
         raise UsageError(f"--recipe {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"--recipe {path} is not valid TOML: {error}") from None

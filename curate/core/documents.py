@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,6 +21,7 @@ _MAX_DEPTH = 16  # of YAML
 _MAX_EVENTS = 100_000  # of YAML, which takes seconds to parse so many
 _MAX_DIGITS = 100  # of YAML
 _NUMBER = re.compile(r"[-+]?[0-9.][0-9A-Fa-fbox_:.]*+")
+_LONG_KEY = re.compile(r"""(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""")
 _MAX_NESTING = 100  # of JSON: functions that walk through its values are recursive
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _STEPS = np.zeros(256, np.int8)
@@ -51,6 +53,19 @@ def _measure_nesting(data: bytes) -> int:
     """How deep arrays and objects are nested in a JSON document."""
     steps = _STEPS[np.frombuffer(_STRING.sub(b"", data), np.uint8)]
     return int(np.cumsum(steps[steps != 0]).max(initial=0))
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse a TOML document.
+
+    Raises:
+        ValueError: if it is not valid TOML, or a key has too many parts, which takes quadratic
+            time.
+        RecursionError: if it is nested too deeply.
+    """
+    if _LONG_KEY.search(text):
+        raise ValueError("a key has more than 100 parts")
+    return tomllib.loads(text)
 
 
 def parse_yaml(data: bytes | str, name: str) -> Any:

@@ -20,7 +20,14 @@ import pyarrow.compute as pc
 from curate.core.errors import DataError
 from curate.core.records import escape_unprintable
 from curate.layouts.faces.boxes import one_line
-from curate.storage.parquet import check_chunks, check_dense, is_text, open_parquet, text_paths
+from curate.storage.parquet import (
+    check_chunks,
+    check_dense,
+    is_text,
+    iter_group_batches,
+    open_parquet,
+    text_paths,
+)
 
 ROWS = 1024
 """Images per batch."""
@@ -226,7 +233,7 @@ def _iter_parquet(path: Path, names: Sequence[str] | None) -> Iterator[dict[str,
         texts = text_paths(table.metadata, frozenset(wanted))
     with _described(path), open_parquet(path, texts) as table:
         rows = min(rows, max(1, _BATCH_ITEMS // _count_classes(table.metadata)))
-        for batch in table.iter_batches(rows, columns=wanted):
+        for batch in iter_group_batches(table, rows, wanted):
             if batch.num_rows:
                 named = zip(batch.schema.names, batch.columns, strict=True)
                 yield {name: _from_arrow(column, name, path) for name, column in named}

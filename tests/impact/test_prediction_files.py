@@ -190,3 +190,13 @@ def test_arrays_that_declare_large_rows_are_refused_before_they_are_read(
             archive.writestr(f"{each}.npy", data.getvalue() + bytes(64))
     with pytest.raises(DataError, match="bytes per image"):
         list(iter_batches(path))
+
+
+def test_listed_names_are_read_across_row_groups(tmp_path: Path) -> None:
+    names = {"id": ["a", "b", "c"], "label": ["x", "y", "x"]}
+    listed = {"topk": [["x", "y"], ["y", "z"], ["z", "x"]], "scores": [[2.0, 1.0]] * 3}
+    path = tmp_path / "predictions.parquet"
+    pq.write_table(pa.table(names | listed), path, row_group_size=1)
+    batches = list(iter_batches(path))
+    assert [name for batch in batches for name in batch.ids] == names["id"]
+    assert [row.tolist() for batch in batches for row in batch.listed] == listed["topk"]

@@ -11,6 +11,7 @@ from datetime import date
 from importlib.resources import files
 from typing import Any
 
+from curate.core.documents import parse_toml
 from curate.core.errors import DataError
 
 _LONGEST = 20_000
@@ -127,8 +128,8 @@ def parse_answers(text: str, name: str) -> Answers:
         DataError: at everything that is missing, unknown or of the wrong form, in one line.
     """
     try:
-        found = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        found = parse_toml(text)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{name} is not valid TOML: {error}") from None
     problems = [*_iter_unknown(found), *_iter_free_faults(found)]
     values: dict[str, Any] = {}
