@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from curate.codec.decoding import check_expansion
 from curate.codec.metadata.allow_list import KEEPABLE, Metadata
 from curate.codec.picture import (
     UNUSED_COLORS,
@@ -111,6 +110,8 @@ def save(
     ):
         raise UsageError("a frame differs in shape or dtype from the one that was loaded")
     encoded = _codec(picture.format).save(picture, frames, touched, options)
+    from curate.codec.decoding import check_expansion  # on demand: it loads Pillow
+
     # What was written can be loaded again.
     pixels = sum(frame.shape[0] * frame.shape[1] for frame in picture.frames)
     check_expansion(pixels, len(picture.frames), len(encoded.data))
