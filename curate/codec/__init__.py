@@ -8,9 +8,11 @@ checks a file that was written.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
-from curate.codec.metadata.allow_list import KEEPABLE, Metadata
+from curate.codec.metadata.allow_list import DROPPED_PROFILE, KEEPABLE, Metadata
+from curate.codec.metadata.rendering import mode_of
 from curate.codec.picture import (
     UNUSED_COLORS,
     Codec,
@@ -78,7 +80,22 @@ def load(data: bytes, options: CodecOptions = _DEFAULTS) -> Picture:
             format), ``unsupported``, ``truncated``, ``corrupt``, ``bomb`` (too
             many pixels) or ``frames`` (frames that cannot be processed).
     """
-    return _codec_of(data).load(data, options)
+    return _with_fitting_profile(_codec_of(data).load(data, options))
+
+
+def _with_fitting_profile(picture: Picture) -> Picture:
+    """The picture without a profile of other colors, and with a note of a dropped one."""
+    metadata, shape = picture.metadata, picture.frames[0].shape
+    if metadata.icc is not None:
+        mode = mode_of(metadata.icc)
+        gray = len(shape) == 2 or shape[2] == 2
+        fits = picture.mode == "CMYK" if mode == "CMYK" else picture.mode not in ("CMYK", "LAB")
+        if not fits or (mode == "L" and not gray):
+            metadata = replace(metadata, icc=None, note=DROPPED_PROFILE)
+    if metadata.note is None:
+        return picture
+    note = f"{picture.note}; {metadata.note}" if picture.note else metadata.note
+    return replace(picture, metadata=metadata, note=note)
 
 
 def save(

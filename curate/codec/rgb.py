@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 
+from curate.codec.metadata.rendering import changes_contrast, render
 from curate.codec.picture import Picture
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box, clip, round_out
@@ -34,7 +35,8 @@ def appearances(picture: Picture, frame: int = 0) -> list[Pixels]:
 
     These are the colors as stored (``upright_rgb``, first); if the alpha channel varies,
     the alpha channel itself and the composites on white and on black; for CMYK the
-    black plate and the other plates; and the frame of an animation before compositing.
+    black plate and the other plates; the frame of an animation before compositing; and all of
+    them through the color profile, if it changes the contrast.
 
     Args:
         picture: a decoded image.
@@ -44,15 +46,22 @@ def appearances(picture: Picture, frame: int = 0) -> list[Pixels]:
         Upright RGB images of equal size, H×W×3 uint8.
     """
     shown = [upright_rgb(picture, frame)]
+    profile = picture.metadata.icc
     pixels = _to_eight_bits(picture.frames[frame])
     stored = _renderings(pixels, picture.mode)
     layer = picture.layer(frame) if picture.layer is not None else None
     if layer is not None:
         stored += [layer[..., :3], *_renderings(layer, "RGBA")]
-    for rendering in stored:
-        turned = np.ascontiguousarray(_turn(_to_rgb(rendering), picture.orientation))
-        if not any(np.array_equal(turned, other) for other in shown):
-            shown.append(turned)
+    if picture.mode == "CMYK" and profile is not None:
+        stored.append(render(pixels, profile))
+    turned = [
+        np.ascontiguousarray(_turn(_to_rgb(rendering), picture.orientation)) for rendering in stored
+    ]
+    if picture.mode != "CMYK" and profile is not None and changes_contrast(profile):
+        turned += [render(image, profile) for image in (*shown, *turned)]
+    for image in turned:
+        if not any(np.array_equal(image, other) for other in shown):
+            shown.append(image)
     return shown
 
 

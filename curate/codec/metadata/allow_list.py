@@ -18,6 +18,8 @@ from curate.codec.metadata.exif import (
 )
 from curate.codec.metadata.icc import rebuild_profile
 
+DROPPED_PROFILE = "left out a color profile that is damaged, of another kind or not smooth"
+
 _ASCII, _UNDEFINED = 2, 7  # TIFF field types
 _BYTE, _INTEGER, _RATIONAL = frozenset({1}), frozenset({3, 4}), frozenset({5, 10})
 _TEXT_BYTES = 256
@@ -35,11 +37,13 @@ class Metadata:
         orientation: EXIF orientation, 1–8.
         exif: a rebuilt EXIF block (a TIFF file without the ``Exif`` prefix), or None.
         icc: a rebuilt color profile, or None.
+        note: what was dropped that changes how the pixels are shown, or None.
     """
 
     orientation: int = 1
     exif: bytes | None = None
     icc: bytes | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +123,12 @@ def select_metadata(
     if ORIENTATION not in parsed.main and (found := _XMP_ORIENTATION.search(xmp or b"")):
         value = Entry(3, 1, struct.pack(parsed.order + "H", int(found[1])))
         parsed = replace(parsed, main={**parsed.main, ORIENTATION: value})
+    profile = rebuild_profile(icc) if icc else None
     return Metadata(
         orientation=orientation_of(parsed),
         exif=rebuild_exif(parsed, keep),
-        icc=rebuild_profile(icc) if icc else None,
+        icc=profile,
+        note=DROPPED_PROFILE if icc and profile is None else None,
     )
 
 

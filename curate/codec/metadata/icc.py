@@ -1,199 +1,200 @@
-"""ICC profiles, rebuilt from their color tags only.
+"""ICC profiles, rebuilt from the color tags that display an image.
 
 Format: ICC.1:2022: a 128-byte header, a tag table, tag data. Text and private tags
-can contain anything (display profiles name the owner's monitor), so texts are replaced
-and unknown tags dropped.
+can contain anything (display profiles name the owner's monitor), and so can tables: a
+curve of arbitrary numbers holds a photo, and one that falls shows a picture that the pixels do
+not. So texts are replaced, unknown tags dropped, curves must rise and tables be smooth.
 """
 
 from __future__ import annotations
 
-import math
 import struct
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
+
+from curate.codec.metadata.rendering import can_render
+
 _MAX_BYTES = 4 << 20
 _MAX_TAGS = 100
-_COLOR_TAGS = frozenset(
-    b"rXYZ gXYZ bXYZ rTRC gTRC bTRC kTRC wtpt bkpt chad lumi cicp gamt "
-    b"A2B0 A2B1 A2B2 A2B3 B2A0 B2A1 B2A2 B2A3 pre0 pre1 pre2 "
-    b"D2B0 D2B1 D2B2 D2B3 B2D0 B2D1 B2D2 B2D3".split()
-)
+_MAX_ENTRIES = 1024
+"""Entries of a curve; longer ones are resampled."""
+_MAX_DEVIATION = 1 / 256
+"""Largest difference of a resampled curve from its original, as a share of the range."""
+_MAX_GRID = 17
+"""Grid points of a table for CMYK on each axis."""
+_MAX_BEND = 1.0
+"""Mean second derivative of such a table along an axis, both in 0..1; of models of a press at most
+0.5, and 10 where the table holds a photo."""
+
+_SHARED = frozenset(b"wtpt bkpt chad lumi cicp".split())
+_TAGS = {
+    b"RGB ": frozenset(b"rXYZ gXYZ bXYZ rTRC gTRC bTRC".split()),
+    b"GRAY": frozenset({b"kTRC"}),
+    b"CMYK": frozenset({b"A2B0"}),
+}
+"""By color space, the tags that display an image, all of which a profile needs."""
+_CLASSES = frozenset({b"mntr", b"scnr", b"prtr", b"spac"})
+_TRANSFERS = frozenset({1, 6, 13, 14, 15})  # of cicp (ITU-T H.273): none of high dynamic range
 _TEXT = b"color data of the source"
 _DATE = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
+_D50 = struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
+_IDENTITY = struct.pack(">9I", *(0x10000 * (n % 4 == 0) for n in range(9)))
+
+Curve = npt.NDArray[np.float64]
 
 
 @lru_cache(maxsize=64)
 def rebuild_profile(profile: bytes) -> bytes | None:
     """Return a new profile with the color data of ``profile`` only.
 
-    Rebuilding a rebuilt profile changes nothing.
+    Profiles of RGB and gray images keep their curves and primaries, profiles of CMYK images
+    the table of the perceptual intent. Rebuilding a rebuilt profile changes nothing.
 
     Returns:
-        The profile, or None if ``profile`` is invalid.
+        The profile, or None if ``profile`` is invalid, lacks these tags, has a curve that does
+        not rise or a table that is not smooth.
     """
     if not 132 <= len(profile) <= _MAX_BYTES or profile[36:40] != b"acsp":
         return None
     if struct.unpack_from(">I", profile, 0)[0] != len(profile):
         return None
+    if profile[12:16] not in _CLASSES or profile[8] not in (2, 4):
+        return None
     tags = _color_tags(profile)
-    if not tags:
+    if not _TAGS.get(profile[16:20], {b""}) <= tags.keys():
         return None
     version_4 = profile[8] >= 4
     tags[b"desc"] = _unicode_text(_TEXT) if version_4 else _old_description(_TEXT)
     tags[b"cprt"] = _unicode_text(_TEXT) if version_4 else b"text\0\0\0\0" + _TEXT + b"\0"
-    return _write(profile, tags)
+    rebuilt = _write(profile, tags)
+    return rebuilt if can_render(rebuilt) else None
 
 
 def _color_tags(profile: bytes) -> dict[bytes, bytes]:
     count = struct.unpack_from(">I", profile, 128)[0]
     if count > _MAX_TAGS or 132 + 12 * count > len(profile):
         return {}
+    wanted = _TAGS.get(profile[16:20], frozenset()) | _SHARED
     tags: dict[bytes, bytes] = {}
     for index in range(count):
         name, offset, size = struct.unpack_from(">4sII", profile, 132 + 12 * index)
-        if name not in _COLOR_TAGS or name in tags:
+        if name not in wanted or name in tags:
             continue
         if size < 8 or offset < 132 + 12 * count or offset + size > len(profile):
             return {}
-        data = _exact(profile[offset : offset + size])
-        if data is None and profile[offset : offset + 4] == b"mpet":
-            continue  # optional beside the tables that every reader uses
-        if data is None:
+        data = _rebuild_tag(name, profile[offset : offset + size])
+        if data is not None:
+            tags[name] = data
+        elif name not in _SHARED:
             return {}
-        tags[name] = data
     return tags
 
 
-def _exact(data: bytes) -> bytes | None:
-    """Cut a tag's data to the size that its type declares; None if it is too short."""
-    kind = data[:4]
-    size = len(data)
-    if kind in (b"mAB ", b"mBA "):
-        return _rebuild_lut(data)
-    if kind == b"mpet":
-        return _rebuild_elements(data)
-    if kind == b"XYZ ":
-        needed = 20
-    elif kind == b"sf32":
-        needed = 8 + 9 * 4
-    elif kind == b"cicp":
-        needed = 12
-    elif kind == b"curv" and size >= 12:
-        needed = 12 + 2 * int(struct.unpack_from(">I", data, 8)[0])
-    elif kind == b"para" and size >= 12:
-        parameters = (1, 3, 4, 5, 7)
-        function = int(struct.unpack_from(">H", data, 8)[0])
-        needed = 12 + 4 * parameters[function] if function < len(parameters) else size + 1
-    elif kind in (b"mft1", b"mft2") and size >= 52:
-        needed = _table_size(data)
+def _rebuild_tag(name: bytes, data: bytes) -> bytes | None:
+    """A tag of the type and size that its name requires; None if it is another."""
+    kind, size = data[:4], len(data)
+    if name in (b"rTRC", b"gTRC", b"bTRC", b"kTRC"):
+        return _rebuild_curve(data)
+    if name == b"A2B0":
+        return _rebuild_table(data)
+    if name == b"chad":
+        needed = 8 + 9 * 4 if kind == b"sf32" else size + 1
+    elif name == b"cicp":
+        needed = 12 if kind == b"cicp" and size >= 12 and data[9] in _TRANSFERS else size + 1
     else:
-        return None
-    return data[:4] + b"\0\0\0\0" + data[8:needed] if needed <= size else None
+        needed = 20 if kind == b"XYZ " else size + 1
+    return kind + b"\0\0\0\0" + data[8:needed] if needed <= size else None
 
 
-def _rebuild_lut(data: bytes) -> bytes | None:
-    """A lutAToBType or lutBToAType (ICC.1, 10.12 and 10.13) of its used parts, without gaps."""
-    if len(data) < 32:
+def _rebuild_curve(data: bytes) -> bytes | None:
+    """A curve that rises, of at most ``_MAX_ENTRIES`` entries."""
+    kind, size = data[:4], len(data)
+    if size < 12:
         return None
-    inputs, outputs = data[8], data[9]
-    b_side, a_side = (outputs, inputs) if data[:4] == b"mAB " else (inputs, outputs)
-    parts: list[bytes] = []
-    offsets: list[int] = []
-    at = 32
-    kinds = zip(
-        struct.unpack_from(">5I", data, 12),
-        ((b_side, 0), (0, 12), (b_side, 0), (0, -1), (a_side, 0)),
-        strict=True,
-    )
-    for offset, (curves, numbers) in kinds:  # B curves, matrix, M curves, CLUT, A curves
-        part: bytes | None = b""
-        if offset >= 32 and numbers == 12:
-            part = data[offset : offset + 48] if offset + 48 <= len(data) else None
-        elif offset >= 32 and numbers == -1:
-            part = _lut_table(data, offset, inputs, outputs)
-        elif offset >= 32:
-            part = _curves(data, offset, curves)
-        if part is None or (offset and not part):
+    if kind == b"para":
+        function = int(struct.unpack_from(">H", data, 8)[0])
+        count = dict(enumerate((1, 3, 4, 5, 7))).get(function, size)
+        if 12 + 4 * count > size:
             return None
-        offsets.append(at if part else 0)
-        parts.append(part + b"\0" * (-len(part) % 4))
-        at += len(parts[-1])
-    if not offsets[0]:
+        numbers = struct.unpack_from(f">{count}i", data, 12)
+        values = _parametric(function, [number / 65536 for number in numbers])
+        head = b"para\0\0\0\0" + struct.pack(">HH", function, 0)
+        return head + data[12 : 12 + 4 * count] if _rises(values) else None
+    count = int(struct.unpack_from(">I", data, 8)[0])
+    if kind != b"curv" or 12 + 2 * count > size:
         return None
-    header = data[:4] + b"\0\0\0\0" + bytes([inputs, outputs, 0, 0])
-    return b"".join([header, struct.pack(">5I", *offsets), *parts])
-
-
-def _curves(data: bytes, offset: int, count: int) -> bytes | None:
-    """Consecutive ``curv`` or ``para`` elements, each padded to 4 bytes."""
-    parts: list[bytes] = []
-    for _ in range(count):
-        curve = _exact(data[offset:]) if data[offset : offset + 4] in (b"curv", b"para") else None
-        if curve is None:
+    if count < 2:  # the identity, or an exponent in steps of 1/256
+        fixed = data[:4] + b"\0\0\0\0" + data[8 : 12 + 2 * count]
+        return fixed if count == 0 or any(fixed[12:]) else None
+    values = np.frombuffer(data, ">u2", count, 12).astype(np.float64)
+    if not _rises(values):
+        return None
+    if count > _MAX_ENTRIES:
+        at = np.linspace(0, 1, count)
+        fewer = np.linspace(0, 1, _MAX_ENTRIES)
+        resampled = np.floor(np.interp(fewer, at, values) + 0.5)
+        if np.abs(np.interp(at, fewer, resampled) - values).max() > 65535 * _MAX_DEVIATION:
             return None
-        parts.append(curve + b"\0" * (-len(curve) % 4))
-        offset += len(parts[-1])
-    return b"".join(parts)
+        values = resampled
+    return b"curv\0\0\0\0" + struct.pack(">I", len(values)) + values.astype(">u2").tobytes()
 
 
-def _lut_table(data: bytes, offset: int, inputs: int, outputs: int) -> bytes | None:
-    """The CLUT element: grid points, precision and values."""
-    if offset + 20 > len(data) or not 1 <= inputs <= 16 or data[offset + 16] not in (1, 2):
+def _parametric(function: int, numbers: list[float]) -> Curve:
+    """Values of a parametricCurveType (ICC.1, 10.18)."""
+    x = np.linspace(0, 1, _MAX_ENTRIES)
+    g, a, b, c, d, e, f = (*numbers, *(0.0,) * (7 - len(numbers)))
+    a = 1.0 if function == 0 else a
+    with np.errstate(all="ignore"):
+        power = (a * x + b) ** g
+        if function == 0:
+            return np.asarray(power)
+        if function < 3:
+            offset = c if function == 2 else 0.0
+            return np.asarray(np.where(a * x + b >= 0, power + offset, offset))
+        return np.asarray(np.where(x >= d, power + e, c * x + f))
+
+
+def _rises(values: Curve) -> bool:
+    shown = np.clip(values, 0, 65535)
+    if not np.isfinite(values).all():
+        return False
+    return bool((np.diff(shown) >= -1e-4 * shown.max()).all() and shown[-1] > shown[0])
+
+
+def _rebuild_table(data: bytes) -> bytes | None:
+    """A lut8Type or lut16Type from CMYK to three channels (ICC.1, 10.10 and 10.11)."""
+    wide = data[:4] == b"mft2"
+    if data[:4] not in (b"mft1", b"mft2") or len(data) < 52 or data[8:10] != b"\4\3":
         return None
-    points = data[offset : offset + inputs]
-    size = 20 + math.prod(points) * outputs * data[offset + 16]
-    if offset + size > len(data):
+    grid = data[10]
+    before, after = struct.unpack_from(">HH", data, 48) if wide else (256, 256)
+    counts = (4 * before, 3 * grid**4, 3 * after)
+    start, kind = (52, np.dtype(">u2")) if wide else (48, np.dtype("u1"))
+    size = start + sum(counts) * kind.itemsize
+    if not 2 <= grid <= _MAX_GRID or min(before, after) < 2 or size > len(data):
         return None
-    values = data[offset + 20 : offset + size]
-    return points.ljust(16, b"\0") + data[offset + 16 : offset + 17] + b"\0\0\0" + values
-
-
-def _rebuild_elements(data: bytes) -> bytes | None:
-    """A multiProcessElementsType (ICC.1, 10.16) of its elements, without gaps."""
-    if len(data) < 16:
+    if max(before, after) > _MAX_ENTRIES:
         return None
-    inputs, outputs, count = struct.unpack_from(">HHI", data, 8)
-    if not 1 <= count <= _MAX_TAGS or 16 + 8 * count > len(data):
+    values = np.frombuffer(data, kind, sum(counts), start).astype(np.float64)
+    first, table, last = np.split(values, np.cumsum(counts)[:2])
+    curves = (*first.reshape(4, before), *last.reshape(3, after))
+    if not all(map(_rises, curves)):
         return None
-    parts: list[bytes] = []
-    table: list[bytes] = []
-    at = 16 + 8 * count
-    for index in range(count):
-        offset, size = struct.unpack_from(">II", data, 16 + 8 * index)
-        if offset < 16 + 8 * count or offset + size > len(data):
-            return None
-        element = _element(data[offset : offset + size])
-        if element is None:
-            return None
-        table.append(struct.pack(">II", at, len(element)))
-        parts.append(element + b"\0" * (-len(element) % 4))
-        at += len(parts[-1])
-    head = b"mpet\0\0\0\0" + struct.pack(">HHI", inputs, outputs, count)
-    return b"".join([head, *table, *parts])
-
-
-def _element(data: bytes) -> bytes | None:
-    """A matrix or CLUT element of a multiProcessElementsType, cut to its size; else None."""
-    if len(data) < 12:
+    if not _is_smooth(table.reshape(*(grid,) * 4, 3) / float(np.iinfo(kind).max)):
         return None
-    inputs, outputs = struct.unpack_from(">HH", data, 8)
-    if data[:4] == b"matf":
-        size = 12 + 4 * (inputs * outputs + outputs)
-    elif data[:4] == b"clut" and len(data) >= 28 and 1 <= inputs <= 16:
-        size = 28 + 4 * math.prod(data[12 : 12 + inputs]) * outputs
-        data = data[:12] + data[12 : 12 + inputs].ljust(16, b"\0") + data[28:]
-    else:  # curve sets, whose segments are not parsed, and unknown elements
-        return None
-    return data[:4] + b"\0\0\0\0" + data[8:size] if size <= len(data) else None
+    head = data[:4] + b"\0\0\0\0\4\3" + bytes([grid, 0]) + _IDENTITY
+    return head + data[48:size]
 
 
-def _table_size(data: bytes) -> int:
-    inputs, outputs = data[8], data[9]
-    nodes = int(data[10] ** min(inputs, 15)) * outputs
-    if data[:4] == b"mft1":
-        return 48 + 256 * inputs + nodes + 256 * outputs
-    before, after = struct.unpack_from(">HH", data, 48)
-    return 52 + 2 * (int(before) * inputs + nodes + int(after) * outputs)
+def _is_smooth(table: Curve) -> bool:
+    """Whether neighbors along every axis are near to a line, as colors of inks are."""
+    if len(table) < 3:
+        return True
+    limit = _MAX_BEND / (len(table) - 1) ** 2
+    bends = (np.abs(np.diff(table, 2, axis=axis)).mean(axis=(0, 1, 2, 3)) for axis in range(4))
+    return all(float(bend.max()) <= limit for bend in bends)
 
 
 def _unicode_text(text: bytes) -> bytes:
@@ -217,6 +218,7 @@ def _write(profile: bytes, tags: dict[bytes, bytes]) -> bytes:
             body.append(data + b"\0" * (-len(data) % 4))
             at += len(body[-1])
         table.append(struct.pack(">4sII", name, offsets[data], len(data)))
+    intent = min(int(struct.unpack_from(">I", profile, 64)[0]), 4) % 4
     header = struct.pack(">I4x4s", at, profile[8:10] + b"\0\0") + profile[12:24] + _DATE + b"acsp"
-    header += b"\0" * 24 + profile[64:68] + profile[68:80] + b"\0" * 48
+    header += b"\0" * 24 + struct.pack(">I", intent) + _D50 + b"\0" * 48
     return header + struct.pack(">I", len(tags)) + b"".join(table) + b"".join(body)

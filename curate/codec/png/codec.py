@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ from curate.core.geometry import Box
 from curate.core.protocols import Frame, Pixels
 
 _COLOR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
+_GAMMAS = range(30_000, 100_001)
+_MAX_CHROMATICITY = 100_000
+_TRANSFERS = (1, 6, 13, 14, 15)  # of cICP (ITU-T H.273): none of high dynamic range
 _MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 _PROFILE_NAME = b"icc\0\0"
 
@@ -74,9 +78,7 @@ class PngCodec:
         exact = is_exact(_image_data(chunks), header.data_size(header.width, header.height))
         profile = _profile(found.get(b"iCCP"))
         metadata = select_metadata(found.get(b"eXIf"), profile, options.keep_metadata, _xmp(chunks))
-        color = tuple(
-            (k, found[k]) for k, n in _COLOR_CHUNKS.items() if len(found.get(k, b"")) == n
-        )
+        color = tuple((k, found[k]) for k in _COLOR_CHUNKS if _is_usual(k, found.get(k, b"")))
         if b"acTL" in found:
             frames, animation = load_animation(chunks, header)
             stored = _Stored(None, color, animation)
@@ -227,6 +229,20 @@ def _used_palette(
     )
 
 
+def _is_usual(kind: bytes, payload: bytes) -> bool:
+    """Whether a color-space chunk has values of ordinary displays.
+
+    Others would show a picture that the pixels as they are do not.
+    """
+    if len(payload) != _COLOR_CHUNKS[kind]:
+        return False
+    if kind == b"cHRM":
+        return bool(max(struct.unpack(">8I", payload)) <= _MAX_CHROMATICITY)
+    if kind == b"gAMA":
+        return int.from_bytes(payload, "big") in _GAMMAS
+    return payload[0] < 4 if kind == b"sRGB" else payload[1] in _TRANSFERS
+
+
 def _mode(header: Header) -> str:
     mode = _MODES[header.color]
     return "1" if mode == "L" and header.depth == 1 else mode
@@ -275,6 +291,8 @@ def _chunk_leaks(kind: bytes, payload: bytes, options: CodecOptions) -> list[str
             return ["a color profile that is damaged or has a name"]
         inflater.decompress(payload[len(_PROFILE_NAME) :])
         return icc_leaks(profile) + (["bytes after the profile"] if inflater.unused_data else [])
+    if kind in _COLOR_CHUNKS and not _is_usual(kind, payload):
+        return [f"a chunk {kind.decode('latin-1')!r} of unusual values"]
     sizes = {b"IEND": 0, b"IHDR": 13, b"acTL": 8, b"fcTL": 26} | _COLOR_CHUNKS
     if kind in (b"PLTE", b"tRNS", b"IDAT", b"fdAT") or sizes.get(kind) == len(payload):
         return []

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from curate.codec.decoding import Indexed, check_expansion, check_size
 from curate.codec.metadata.allow_list import icc_leaks, rebuild_exif, select_metadata
 from curate.codec.metadata.exif import Entry, Exif, orientation_of, parse_exif
-from curate.codec.metadata.icc import rebuild_profile
 from curate.codec.picture import CodecOptions, Encoded, Picture
 from curate.codec.png.chunks import is_exact
 from curate.codec.tiff import pages as tiff
@@ -34,11 +33,10 @@ _STRUCTURE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What is needed to encode a TIFF again: modes, palettes and profiles of the pages."""
+    """What is needed to encode a TIFF again: modes and palettes of the pages."""
 
     modes: tuple[str, ...]
     palettes: tuple[Indexed | None, ...]
-    profiles: tuple[bytes | None, ...]
 
 
 class TiffCodec:
@@ -64,11 +62,13 @@ class TiffCodec:
         decoded = [decode_page(page, options.max_pixels) for page in pages]
         if len({page.mode if page.mode in ("CMYK", "LAB") else "" for page in decoded}) > 1:
             raise WithheldError("frames", "the TIFF's pages have different kinds of color")
-        profiles = tuple(_profile(page) for page in pages)
+        profile = _profile(pages[0])
+        if any(_profile(page) != profile for page in pages):
+            raise WithheldError("frames", "the TIFF's pages have different color profiles")
         found = parse_exif(data)
         exif = Exif(found.order, pages[0].entries, found.photo, found.gps)
         metadata = select_metadata(
-            rebuild_exif(exif, options.keep_metadata), profiles[0], options.keep_metadata
+            rebuild_exif(exif, options.keep_metadata), profile, options.keep_metadata
         )
         return Picture(
             format="TIFF",
@@ -81,7 +81,6 @@ class TiffCodec:
             stored=_Stored(
                 tuple(page.mode for page in decoded),
                 tuple(page.indexed for page in decoded),
-                tuple(rebuild_profile(profile) if profile else None for profile in profiles),
             ),
             note="left out thumbnails of other pages" if len(pages) < len(every) else None,
         )
@@ -103,7 +102,7 @@ class TiffCodec:
             if frames is not None and page.mode in ("1", "P"):
                 page = DecodedPage("L" if page.mode == "1" else "RGB", frame, None)
             entries, data = _encode(page, order)
-            entries |= _metadata_entries(exif, number, picture.orientation, stored.profiles[number])
+            entries |= _metadata_entries(exif, number, picture.orientation, picture.metadata.icc)
             pages.append(Page(order, entries, (data,)))
         data = tiff.write_tiff(order, pages, (exif.photo, exif.gps))
         return Encoded(data, Route.LOSSLESS, picture.note)
