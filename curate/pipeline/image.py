@@ -18,7 +18,7 @@ from curate.core.faces import Detection, Face, Region
 from curate.core.geometry import Box, clip, iou, scale, to_stored
 from curate.core.protocols import Detector, Obfuscator
 from curate.core.stages import stage
-from curate.layouts.faces.boxes import GivenFaces
+from curate.layouts.faces.boxes import GivenFaces, is_too_small
 from curate.obfuscators import masks
 
 _BATCH_PIXELS = 32 << 20  # rendered at a time
@@ -255,6 +255,8 @@ def place_faces(
         stored = _to_pixels(box, size, orientation) if given.relative else box
         if clip(stored, *size).is_empty:
             return WithheldError("faces", f"box {box.xyxy} lies outside the image")
+        if is_too_small(stored):  # as boxes in another unit are
+            return WithheldError("faces", f"box {box.xyxy} is smaller than 2 pixels")
         shown = given.frames[index] if given.frames else range(len(faces))
         if any(frame >= len(faces) for frame in shown):
             return WithheldError("faces", f"box {box.xyxy} is in a frame that is not there")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,7 +122,7 @@ OBJECT = (
         ({"a.xml": '<!DOCTYPE a [<!ENTITY b "c">]>' + VOC.format("")}, "document type"),
         ({"a.xml": "<annotation></annotation>"}, "names no file"),
         ({"images.txt": "a.jpg\n", "labels/a.txt": "0 .5 .5\n"}, "line 1, is not"),
-        ({"images.txt": "a.jpg\n", "labels/a.jpg.txt": "0 .5 .5 nan .1\n"}, "not a box"),
+        ({"images.txt": "a.jpg\n", "labels/a.jpg.txt": "0 .5 .5 nan .1\n"}, "outside 0 to 1"),
         ({"images.txt": "a.jpg\n", "labels/a.txt": "0 .5 .5 0 .1\n"}, "empty"),
         ({"images.txt": "a.jpg\n", "labels/a.txt": "0 .5 .5 .9 .5 .9 .9\n"}, "line 1, is not"),
         ({"images.txt": "a.jpg\n", "labels/b.txt": "0 .5 .5 .1 .1\n"}, "no label file"),
@@ -174,6 +177,144 @@ def test_a_coco_file_loses_no_face_in_silence(
     path.write_text(json.dumps({**whole, **changes}))
     with pytest.raises(DataError, match=message):
         list(iter_given_faces(path))
+
+
+def coco_of(bbox: object, category: str = "face", **image: object) -> str:
+    return json.dumps(
+        {
+            "images": [{"id": 1, "file_name": "a.jpg", **image}],
+            "categories": [{"id": 1, "name": category}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": bbox}],
+        }
+    )
+
+
+def write_faces(text: str | bytes | dict[str, str], path: Path) -> Path:
+    if isinstance(text, dict):
+        for name, content in text.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_text(content)
+    else:
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def table_of(faces: object, **columns: object) -> bytes:
+    target = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([{"id": "a.jpg", "faces": faces, **columns}]), target)
+    return target.getvalue()
+
+
+FRACTIONS = VOC.format(OBJECT.format("face", 0.2).replace("5", "0.6").replace(">1<", ">0.1<"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        coco_of([0.28, 0.14, 0.36, 0.4]),
+        coco_of([0.5, 0.5, 0.5, 0.5]),
+        json.dumps([{"file": "a.jpg", "faces": [{"xyxy": [0.2, 0.1, 0.6, 0.5]}]}]),
+        json.dumps([{"url": "a.jpg", "bboxes": [{"x0": 0.2, "y0": 0.1, "x1": 0.6, "y1": 0.5}]}]),
+        "a.jpg\n1\n0.2 0.1 0.4 0.4 0 0 0 0 0 0\n",
+        {"a.xml": FRACTIONS},
+        table_of([{"xyxy": [0.2, 0.1, 0.6, 0.5]}]),
+    ],
+)
+def test_fractions_are_not_read_as_pixels(
+    text: str | bytes | dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"looks like fractions .*multiply by the width and height"):
+        list(iter_given_faces(write_faces(text, tmp_path / "faces")))
+
+
+@pytest.mark.parametrize("line", ["181 148 141 174", "1.5 .5 .1 .1", "-5 -5 .1 .1", ".5 .5 2 .1"])
+def test_pixels_are_not_read_as_fractions(line: str, tmp_path: Path) -> None:
+    files = {"images.txt": "a.jpg\n", "labels/a.txt": f"0 {line}\n"}
+    with pytest.raises(DataError, match="divide pixels by its width and height"):
+        list(iter_given_faces(write_faces(files, tmp_path / "faces")))
+
+
+@pytest.mark.parametrize(("width", "height"), [(90, 80), (90.0, 80.0), ("90", "80"), ("90.0", 80)])
+def test_a_stated_size_is_used_however_it_is_written(
+    width: object, height: object, tmp_path: Path
+) -> None:
+    text = coco_of([1, 2, 30, 40], width=width, height=height)
+    first, *_ = iter_given_faces(write_faces(text, tmp_path / "faces.json"))
+    assert first.size == (90, 80)
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [("x", 80), (None, 80), (0, 80), (9.5, 80), (-9, 80), ([9], 80), (True, 80)],
+)
+def test_a_size_that_cannot_be_compared_is_refused(
+    width: object, height: object, tmp_path: Path
+) -> None:
+    text = coco_of([1, 2, 30, 40], width=width, height=height)
+    with pytest.raises(DataError, match=r"images\[0\] has the width .* whole numbers of pixels"):
+        list(iter_given_faces(write_faces(text, tmp_path / "faces.json")))
+
+
+@pytest.mark.parametrize(
+    ("category", "is_read"),
+    [
+        *[(name, True) for name in ("face", "Faces", "human face", "HumanFace", "FACE_1")],
+        *[(name, False) for name in ("road surface", "interface", "preface", "typeface", "dog")],
+        *[(name, False) for name in ("face mask", "face_shield", "FaceMask", "")],
+    ],
+)
+def test_a_category_of_faces_is_recognized_by_whole_words(
+    category: str, is_read: bool, tmp_path: Path
+) -> None:
+    coco = write_faces(coco_of([1, 2, 30, 40], category), tmp_path / "faces.json")
+    voc = {"a.xml": VOC.format(OBJECT.format(category, 1))}
+    for path in (coco, write_faces(voc, tmp_path / "voc")):
+        if is_read:
+            assert sum(len(each.boxes) for each in iter_given_faces(path)) == 1
+        else:
+            with pytest.raises(
+                DataError, match=r"no category of that name|a face-box file has only"
+            ):
+                list(iter_given_faces(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "entry"),
+    [
+        *[
+            (coco_of(value), "annotations[0].bbox is not a box: expected four numbers, x, y, width")
+            for value in ([1, 2, 3], ["1", "2", "3", "4"], {"x": 1}, [1, 2, None, 4], 5, [[1]] * 4)
+        ],
+        (coco_of(None), "annotations[0] has no 'bbox'"),
+        (coco_of([1, 2, 30, float("nan")]), "annotations[0].bbox is not a box"),
+        ('{"images": [5], "annotations": []}', "images[0] is 5; expected an object"),
+        ('{"images": [], "annotations": [null]}', "annotations[0] is None; expected an object"),
+        (
+            '{"images": [], "annotations": [], "categories": [{"id": [], "name": "face"}]}',
+            "categories[0] has the id",
+        ),
+        ('[{"file": "a", "faces": [5]}]', "[0].faces[0] has no xyxy"),
+        ('[{"file": "a", "faces": [{"xyxy": 5}]}]', "[0].faces[0] is not a box"),
+        ('[{"url": "a", "bboxes": [5]}]', "[0].bboxes[0] is not a box"),
+        ('[{"url": "a", "bboxes": [{"x0": 1}]}]', "[0].bboxes[0] is not a box"),
+        ("a.jpg\n99999999999999999999\n1 1 1 1 0 0 0 0 0 0\n", "line 2: 9999"),
+        (table_of([{"xyxy": [1.0, 2.0, 3.0]}]), "faces of 'a.jpg'[0] is not a box: expected four"),
+        (table_of([{"xyxy": [1.0, 2.0, 30.0, 40.0]}, None]), "an entry that is null"),
+        (
+            table_of([], transforms=[{"name": "review", "parameters": "{bad"}]),
+            "the parameters of its review are not JSON with a state",
+        ),
+    ],
+)
+def test_a_malformed_entry_is_named_without_words_of_python(
+    text: str | bytes, entry: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError) as caught:
+        list(iter_given_faces(write_faces(text, tmp_path / "faces")))
+    assert entry in str(caught.value)
+    assert len(str(caught.value)) < 400
+    for words in ("object is not", "unpack", "operand", "could not convert", "islice", "Expecting"):
+        assert words not in str(caught.value)
 
 
 @pytest.mark.parametrize("faces", ["", {}, None, 5])

@@ -75,6 +75,29 @@ def test_a_given_face_outside_its_image_withholds_it(small: Path, tmp_path: Path
     assert "outside" in str(entries(tmp_path / "out")["0.png"].reason)
 
 
+@pytest.mark.parametrize(
+    "form",
+    ["coco", "table", "yolo"],
+)
+def test_a_given_face_too_small_for_one_withholds_its_image(
+    form: str, small: Path, tmp_path: Path
+) -> None:
+    faces = tmp_path / "faces"
+    if form == "coco":
+        images = [{"id": 5, "file_name": "0.png"}]
+        boxes = [{"id": 1, "image_id": 5, "bbox": [10.2, 20, 0.6, 1.4]}]
+        faces.write_text(json.dumps({"images": images, "annotations": boxes}))
+    elif form == "table":
+        row = {"id": "0.png", "faces": [{"xyxy": [10.0, 20.0, 11.0, 21.0]}]}
+        pq.write_table(pa.Table.from_pylist([row]), faces)
+    else:
+        (faces / "labels").mkdir(parents=True)
+        (faces / "images.txt").write_text("0.png\n")
+        (faces / "labels/0.txt").write_text("0 .5 .5 .001 .001\n")  # divided twice
+    curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces, allow_missing=True))
+    assert "smaller than 2 pixels" in str(entries(tmp_path / "out")["0.png"].reason)
+
+
 def test_given_faces_that_could_mean_two_images_are_refused(small: Path, tmp_path: Path) -> None:
     (small / "a").mkdir()
     shutil.copy(small / "0.png", small / "a" / "0.png")
@@ -145,7 +168,10 @@ def test_a_recipe_that_names_other_faces_is_refused(small: Path, tmp_path: Path)
         ("{}", "no key 'images'"),
         ("[5]", "no url and bboxes"),
         ('{"images": [{"id": 1}], "annotations": []}', "file_name"),
-        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "dog"}]}', "only dog"),
+        (
+            '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "dog"}]}',
+            "only 'dog'",
+        ),
         ('[{"url": "a", "bboxes": [{"x0": 5, "y0": 0, "x1": 1, "y1": 1}]}]', "reversed"),
         ('[{"url": "a", "bboxes": [{"x0": 5}]}]', "y0"),
         ('{"images": [], "annotations": [{"image_id": 3, "bbox": [1, 2, 3, 4]}]}', "absent"),

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError
-from curate.layouts.annotations import iter_items, load_kinds
+from curate.layouts.annotations import iter_items, load_kinds, shorten
 from curate.layouts.faces.boxes import (
     NAME,
     FoundFaces,
     GivenFaces,
+    is_face_class,
     make_box,
+    names_faces,
+    parse_numbers,
     parse_size,
     starts_with,
 )
@@ -32,23 +35,25 @@ def recognize(path: Path) -> bool:
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
     """Iterate over the images, then over their annotations; ids are indexed on disk.
 
-    Of a file with ``categories`` only those whose name contains ``face`` are used.
+    Of a file with ``categories`` only those whose name contains the word ``face`` or ``faces``
+    are used.
     """
     _check_keys(path)
     categories = _load_categories(path)
-    faces = {key: name for key, name in categories.items() if _names_faces(name)}
+    faces = {key: name for key, name in categories.items() if names_faces(name)}
     with open_index(schema=_SCHEMA, what="index of image ids") as names:
         for number, image in enumerate(_items(path, "images.item")):
-            name = str(image["file_name"])
+            name, key = _find(image, f"{path}: images[{number}]", "file_name", "id")
+            name = str(name)
             try:
-                names.execute("INSERT INTO images VALUES (?, ?)", (repr(image["id"]), name))
+                names.execute("INSERT INTO images VALUES (?, ?)", (repr(key), name))
             except sqlite3.IntegrityError:
                 raise DataError(f"{path}: images[{number}] has a duplicate id") from None
             except UnicodeEncodeError:
                 raise DataError(
                     f"{path}: images[{number}] has a name that is not valid text"
                 ) from None
-            yield GivenFaces(name, (), size=parse_size(image))
+            yield GivenFaces(name, (), size=parse_size(image, f"{path}: images[{number}]"))
         for number, annotation in enumerate(_items(path, "annotations.item")):
             where = f"{path}: annotations[{number}]"
             if _is_face(annotation, categories, where):
@@ -99,24 +104,38 @@ def _check_keys(path: Path) -> None:
 
 def _load_categories(path: Path) -> dict[Any, str]:
     """Return category names by id; empty if the file has no categories."""
-    categories = {item["id"]: str(item["name"]) for item in _items(path, "categories.item")}
-    if categories and not any(map(_names_faces, categories.values())):
-        others = ", ".join(list(categories.values())[:3])
-        raise DataError(f"{path} has no category of that name: {NAME!r}, only {others}")
+    categories = {}
+    for number, item in enumerate(_items(path, "categories.item")):
+        where = f"{path}: categories[{number}]"
+        key, name = _find(item, where, "id", "name")
+        if not isinstance(key, int | str):
+            raise DataError(f"{where} has the id {shorten(key)}; expected a number")
+        categories[key] = str(name)
+    if categories and not any(map(is_face_class, categories.values())):
+        others = ", ".join(map(shorten, list(categories.values())[:3]))
+        raise DataError(
+            f"{path} has no category of that name: {NAME!r}, only {others}; give a file of faces, "
+            f"or rename the category of the faces to {NAME!r}"
+        )
     return categories
 
 
-def _names_faces(category: str) -> bool:
-    return NAME in category.lower()
+def _find(item: Any, where: str, *keys: str) -> tuple[Any, ...]:
+    """Return the values of keys that an entry must have."""
+    if not isinstance(item, dict):
+        raise DataError(f"{where} is {shorten(item)}; expected an object with {', '.join(keys)}")
+    if missing := [key for key in keys if item.get(key) is None]:
+        raise DataError(f"{where} has no {missing[0]!r}; add it, or remove the entry")
+    return tuple(item[key] for key in keys)
 
 
 def _is_face(annotation: Any, categories: Mapping[Any, str], where: str) -> bool:
     if not categories:
         return True
-    key = annotation["category_id"]
-    if key not in categories or isinstance(key, bool):
-        raise DataError(f"{where} has the category {key!r}, which the file does not have")
-    return _names_faces(categories[key])
+    (key,) = _find(annotation, where, "category_id")
+    if not isinstance(key, int | str) or isinstance(key, bool) or key not in categories:
+        raise DataError(f"{where} has the category {shorten(key)}, which the file does not have")
+    return names_faces(categories[key])
 
 
 def _items(path: Path, prefix: str) -> Iterator[Any]:
@@ -125,17 +144,19 @@ def _items(path: Path, prefix: str) -> Iterator[Any]:
 
 
 def _parse(annotation: Any, names: sqlite3.Connection, where: str) -> GivenFaces:
-    key = repr(annotation["image_id"])
+    image, bbox = _find(annotation, where, "image_id", "bbox")
+    key = repr(image)
     row = names.execute("SELECT name FROM images WHERE id = ?", (key,)).fetchone()
     if row is None:
-        raise DataError(f"{where} belongs to image {key}, which is absent")
-    x, y, width, height = annotation["bbox"]
-    return GivenFaces(row[0], (make_box((x, y, x + width, y + height), where),))
+        raise DataError(f"{where} belongs to image {shorten(image)}, which is absent")
+    x, y, width, height = parse_numbers(bbox, "x, y, width, height", f"{where}.bbox")
+    return GivenFaces(row[0], (make_box((x, y, x + width, y + height), f"{where}.bbox"),))
 
 
 def _find_fields(annotation: Any, faces: Mapping[Any, str]) -> dict[str, Any]:
     """Return the other fields of an annotation, and its category if there are several."""
-    fields = dict(annotation.get("attributes") or {})
+    attributes = annotation.get("attributes")
+    fields = dict(attributes) if isinstance(attributes, dict) else {}
     fields |= {key: annotation[key] for key in ("iscrowd", "ignore") if key in annotation}
     if "score" in annotation:
         fields["confidence"] = annotation["score"]

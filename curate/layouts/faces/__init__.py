@@ -12,7 +12,7 @@ from typing import Any
 
 from curate.core.errors import DataError
 from curate.core.registry import Plugin, Registry
-from curate.layouts.faces.boxes import GivenFaces, one_line
+from curate.layouts.faces.boxes import GivenFaces
 
 FORMS = Registry(
     "face-box format",
@@ -51,7 +51,11 @@ def iter_given_faces(path: Path) -> Iterator[GivenFaces]:
                 f"the face-box file {path} cannot be read: {error.strerror or error}"
             ) from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{path}: unexpected key or value: {one_line(error)}") from None
+            missing = f" (no key {error})" if isinstance(error, KeyError) else ""
+            raise DataError(
+                f"{path} has an entry that does not fit its format, "
+                f"{dict(FORMS.describe())[name]}{missing}"
+            ) from None
     forms = "; ".join(f"{name}: {summary}" for name, summary in FORMS.describe())
     raise DataError(f"{path} is not a supported face-box file ({forms})")
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError
 from curate.core.geometry import Box
+from curate.layouts.annotations import shorten
 
 MAX_ITEM = 4 << 20
 """Maximum length of the faces of one image in a JSON file, bytes; room for 40,000."""
 
 NAME = "face"
 """Class name of a face in formats with class names."""
+
+_WORD = re.compile(r"[A-Za-z][a-z]*|[^\W\d_]+")
+_FACES = frozenset({NAME, "faces"})
+_COVERS = frozenset({"mask", "masks", "shield", "shields", "covering", "coverings"})
+_MIN_SIZE = 2.0  # pixels
+_MAX_DIGITS = 32
+_MAX_LENGTH = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,28 +76,110 @@ class FoundFaces:
     boxes: tuple[Box, ...]
 
 
-def make_box(xyxy: Sequence[Any], where: str) -> Box:
-    """Create a box from four numbers.
+def parse_numbers(values: Any, names: str, where: str) -> tuple[float, ...]:
+    """Return the four numbers of a box.
+
+    Args:
+        values: value in the file; a list of four numbers if it is valid.
+        names: what the numbers are, in messages.
+        where: name of the entry in messages.
 
     Raises:
-        DataError: if it is not a box, or empty.
+        DataError: if it is anything but four finite numbers.
     """
+    is_list = isinstance(values, list | tuple)
+    if not is_list or len(values) != 4 or not all(map(_is_number, values)):
+        shown = " ".join(ascii(values).split())
+        shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+        raise DataError(f"{where} is not a box: expected four numbers, {names}, not {shown}")
+    return tuple(float(value) for value in values)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 1 << 53  # not for NaN and infinities
+
+
+def make_box(xyxy: Any, where: str, relative: bool = False) -> Box:
+    """Create a box from four numbers.
+
+    Args:
+        xyxy: the numbers.
+        where: name of the entry in messages.
+        relative: whether they are fractions of the image rather than pixels.
+
+    Raises:
+        DataError: if it is not a box, or empty, or its values cannot be in that unit.
+    """
+    x0, y0, x1, y1 = parse_numbers(xyxy, "x0, y0, x1, y1", where)
     try:
-        x0, y0, x1, y1 = (float(value) for value in xyxy)
         box = Box(x0, y0, x1, y1)
-    except (DataError, TypeError, ValueError) as error:
-        raise DataError(f"{where} is not a box: {one_line(error)}") from None
+    except DataError as error:
+        raise DataError(f"{where} is not a box: {error}") from None
     if box.is_empty:
         raise DataError(f"{where} is empty: {box.xyxy}")
+    if not relative and max(box.x1, box.y1) < _MIN_SIZE:
+        corners = ", ".join(f"{value:.4g}" for value in box.xyxy)
+        raise DataError(
+            f"{where} is ({corners}), which looks like fractions of the image; this format is in "
+            "pixels: multiply by the width and height of each image"
+        )
     return box
 
 
-def parse_size(line: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return ``width`` and ``height`` of a row, if both are positive integers."""
-    width, height = line.get("width"), line.get("height")
-    if type(width) is not int or type(height) is not int or min(width, height) < 1:
+def is_too_small(box: Box) -> bool:
+    """Return whether a box in pixels is too small for a face, as boxes in another unit are."""
+    return max(box.width, box.height) < _MIN_SIZE
+
+
+def names_faces(category: str) -> bool:
+    """Return whether a class name contains the word face or faces."""
+    return not _FACES.isdisjoint(_words(category))
+
+
+def is_face_class(category: str) -> bool:
+    """Return whether a class is of faces: not of masks and shields for the face."""
+    return names_faces(category) and _COVERS.isdisjoint(_words(category))
+
+
+def _words(name: str) -> set[str]:
+    """Words of a name, in lower case; ``HumanFace`` and ``FACE_1`` have several."""
+    return {word.lower() for word in (*_WORD.findall(name), *re.findall(r"[^\W\d_]+", name))}
+
+
+def parse_size(line: Mapping[str, Any], where: str) -> tuple[int, int] | None:
+    """Return ``width`` and ``height`` of an entry, or None if it has neither.
+
+    Args:
+        line: the entry; numbers may be written as ``9.0`` or ``"9"``.
+        where: name of the entry in messages.
+
+    Raises:
+        DataError: if they are not whole numbers from 1.
+    """
+    values = [line.get(key) for key in ("width", "height")]
+    if all(value is None for value in values):
         return None
+    width, height = (_parse_length(value) for value in values)
+    if not (width and height):
+        raise DataError(
+            f"{where} has the width {shorten(values[0])} and height {shorten(values[1])}; give "
+            "both as whole numbers of pixels, or neither"
+        )
     return width, height
+
+
+def _parse_length(value: Any) -> int:
+    """A number of pixels, or 0 if it is not valid."""
+    if isinstance(value, str) and len(value) <= _MAX_DIGITS:
+        try:
+            value = float(value)
+        except ValueError:
+            return 0
+    if not _is_number(value) or value != int(value) or not 1 <= value <= _MAX_LENGTH:
+        return 0
+    return int(value)
 
 
 def one_line(error: BaseException) -> str:

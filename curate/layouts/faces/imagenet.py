@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from curate.core.errors import DataError
+from curate.core.geometry import Box
 from curate.layouts.annotations import iter_items
 from curate.layouts.faces.boxes import MAX_ITEM, FoundFaces, GivenFaces, make_box, starts_with
 
@@ -33,8 +35,15 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
                 raise DataError(
                     f"{where} has no url and bboxes, as in the ImageNet face annotations"
                 )
-            corners = [[box[key] for key in _CORNERS] for box in item["bboxes"]]
-            yield GivenFaces(str(item["url"]), tuple(make_box(xyxy, where) for xyxy in corners))
+            boxes = enumerate(item["bboxes"])
+            faces = tuple(_parse_box(box, f"{where}.bboxes[{n}]") for n, box in boxes)
+            yield GivenFaces(str(item["url"]), faces)
+
+
+def _parse_box(box: Any, where: str) -> Box:
+    if not isinstance(box, dict) or not box.keys() >= set(_CORNERS):
+        raise DataError(f"{where} is not a box: expected an object with {', '.join(_CORNERS)}")
+    return make_box([box[key] for key in _CORNERS], where)
 
 
 def save_faces(images: Iterable[FoundFaces], path: Path) -> None:

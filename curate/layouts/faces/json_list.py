@@ -31,16 +31,19 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
             where = f"{path}: [{number}]"
             if not _is_line(item):
                 raise DataError(f"{where} has no file and list of faces")
-            faces = [_mark(face) for face in item["faces"]]
+            faces = [_mark(face, f"{where}.faces[{n}]") for n, face in enumerate(item["faces"])]
             boxes = tuple(_parse_box(face, f"{where}.faces[{n}]") for n, face in enumerate(faces))
-            yield GivenFaces(str(item["file"]), boxes, fields=tuple(faces), size=parse_size(item))
+            size = parse_size(item, where)
+            yield GivenFaces(str(item["file"]), boxes, fields=tuple(faces), size=size)
 
 
 def _parse_box(face: Any, where: str) -> Box:
     return Box(0, 0, 0, 0) if _is_zero(face) else make_box(face["xyxy"], where)
 
 
-def _mark(face: Any) -> Any:
+def _mark(face: Any, where: str) -> Any:
+    if not isinstance(face, dict) or "xyxy" not in face:
+        raise DataError(f"{where} has no xyxy; expected an object with xyxy, four numbers")
     return {**face, "invalid": True} if _is_zero(face) else face
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from curate.core.documents import parse_json
 from curate.core.errors import DataError
 from curate.layouts.faces.boxes import GivenFaces, make_box, one_line, parse_size, starts_with
 
@@ -48,7 +48,7 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
         for row in iter_table_rows(path, wanted):
             if _is_examined(row):
                 yield _parse(row, path)
-    except (pa.ArrowException, OSError, KeyError, TypeError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{path} cannot be read as a table of face boxes: {one_line(error)}"
         ) from None
@@ -85,29 +85,40 @@ def _is_examined(row: dict[str, Any]) -> bool:
 
 
 def _parse(row: dict[str, Any], path: Path) -> GivenFaces:
-    where = f"{path}: faces of {row['id']!r}"
+    where = f"{path}: faces of {row['id']!a}"
     faces = row["faces"]
-    boxes = tuple(make_box(face["xyxy"], where) for face in faces)
+    if not all(isinstance(face, dict) for face in faces):
+        raise DataError(f"{where} have an entry that is null; remove it")
+    boxes = tuple(make_box(face["xyxy"], f"{where}[{n}]") for n, face in enumerate(faces))
     frames = tuple(_frames(face["frames"], where) for face in faces if face.get("frames"))
     return GivenFaces(
         str(row["id"]),
         boxes,
         frames=frames if len(frames) == len(boxes) else (),
         fields=tuple(faces),
-        size=parse_size(row),
+        size=parse_size(row, where),
         source_sha256=row.get("source_sha256"),
-        review=_find_state(row),
+        review=_find_state(row, where),
     )
 
 
-def _find_state(row: dict[str, Any]) -> str | None:
+def _find_state(row: dict[str, Any], where: str) -> str | None:
     """Whether people looked: from an exported review, or as a manifest recorded it."""
     state = row.get("review")
     steps = row.get("transforms")
     for step in steps if isinstance(steps, list) else ():
         if isinstance(step, dict) and step.get("name") == "review":
-            state = json.loads(step["parameters"]).get("state")
+            state = _parse_state(step.get("parameters"), where)
     return state if state in REVIEW_STATES else None
+
+
+def _parse_state(parameters: Any, where: str) -> Any:
+    try:
+        return parse_json(str(parameters).encode(), where)["state"]
+    except (ValueError, KeyError, TypeError):
+        raise DataError(
+            f"{where}: the parameters of its review are not JSON with a state"
+        ) from None
 
 
 def _frames(frames: Any, where: str) -> tuple[int, ...]:

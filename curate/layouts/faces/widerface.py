@@ -13,10 +13,11 @@ from pathlib import Path
 
 from curate.core.errors import DataError
 from curate.core.geometry import Box
-from curate.layouts.faces.boxes import GivenFaces
+from curate.layouts.faces.boxes import GivenFaces, make_box
 
 _FIELDS = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")
 _ENDINGS = (".jpg", ".jpeg", ".png")
+_MAX_DIGITS = 9
 _START = 4096  # bytes that hold two lines
 
 
@@ -48,6 +49,8 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
                 raise DataError(
                     f"{path}, line {number + 1}: expected the number of faces of {name!r}"
                 )
+            if len(text) > _MAX_DIGITS:
+                raise DataError(f"{path}, line {number + 1}: {text[:40]} faces are too many")
             rows = list(itertools.islice(lines, max(int(text), 1)))
             if len(rows) < int(text):
                 raise DataError(f"{path} ends among the faces of {name!r}")
@@ -66,4 +69,6 @@ def _parse_face(line: str, where: str) -> tuple[Box, dict[str, str]]:
         raise DataError(
             f"{where}: expected ten numbers that give a box, not {line[:80]!r}"
         ) from None
-    return box, fields | {"invalid": "1"} if box.is_empty else fields
+    if box.is_empty:
+        return box, fields | {"invalid": "1"}
+    return make_box(box.xyxy, where), fields

@@ -17,7 +17,15 @@ from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.layouts.access.tree import iter_files
 from curate.layouts.encodings import has_document_type, iter_utf8
-from curate.layouts.faces.boxes import NAME, FoundFaces, GivenFaces, make_box, one_line
+from curate.layouts.faces.boxes import (
+    NAME,
+    FoundFaces,
+    GivenFaces,
+    is_face_class,
+    make_box,
+    one_line,
+    parse_size,
+)
 
 _LARGEST = 4 << 20
 _FIELDS = ("pose", "truncated", "occluded", "difficult")
@@ -83,16 +91,15 @@ def _parse(file: Path, name: str) -> GivenFaces:
         raise DataError(f"{file} names no file")
     folder = name.rpartition("/")[0]
     name = f"{folder}/{image}" if folder and "/" not in image else image
-    return GivenFaces(name, boxes, fields=fields, size=_parse_stated_size(root))
+    return GivenFaces(name, boxes, fields=fields, size=_parse_stated_size(root, str(file)))
 
 
-def _parse_stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """Return width and height, if the file states both; some tools write 0."""
-    texts = [root.findtext(f"size/{key}") or "" for key in ("width", "height")]
-    if not all(text.strip().isdecimal() for text in texts):
+def _parse_stated_size(root: ElementTree.Element, where: str) -> tuple[int, int] | None:
+    """Return width and height, if the file states them; some tools write 0."""
+    texts = {key: (root.findtext(f"size/{key}") or "").strip() for key in ("width", "height")}
+    if all(text in ("", "0") for text in texts.values()):
         return None
-    width, height = (int(text) for text in texts)
-    return (width, height) if width and height else None
+    return parse_size(texts, where)
 
 
 def _parse_fields(item: ElementTree.Element) -> dict[str, str]:
@@ -101,7 +108,7 @@ def _parse_fields(item: ElementTree.Element) -> dict[str, str]:
 
 def _parse_box(item: ElementTree.Element, where: str) -> Box:
     kind = item.findtext("name") or "nothing"
-    if NAME not in kind.lower():
+    if not is_face_class(kind):
         raise DataError(
             f"{where} has an object of class {kind!r}; a face-box file has only {NAME!r}"
         )

@@ -15,6 +15,8 @@ from curate.core.geometry import Box, scale, to_upright
 from curate.layouts.faces.boxes import FoundFaces, GivenFaces, make_box
 
 _IMAGES = "images.txt"
+_MAX_LINE = 1000
+_TOLERANCE = 0.01  # of rounding
 
 
 def recognize(path: Path) -> bool:
@@ -72,10 +74,19 @@ def _iter_boxes(labels: Path) -> Iterator[Box]:
         where = f"{labels}, line {number},"
         fields = line.split()
         try:
-            if len(fields) not in (5, 6):  # with a confidence; a polygon has more
+            if (
+                len(fields) not in (5, 6) or len(line) > _MAX_LINE
+            ):  # with a confidence; a polygon has more
                 raise ValueError
             x, y, width, height = (float(value) for value in fields[1:5])
         except ValueError:
-            raise DataError(f"{where} is not: class x y width height") from None
+            raise DataError(
+                f"{where} is not a box: expected class x y width height, separated by spaces"
+            ) from None
+        if any(not -_TOLERANCE <= value <= 1 + _TOLERANCE for value in (x, y, width, height)):
+            raise DataError(
+                f"{where} has a value outside 0 to 1: {' '.join(fields[1:5])[:80]}; the values of "
+                "YOLO are fractions of the image: divide pixels by its width and height"
+            )
         xyxy = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-        yield make_box(xyxy, where)
+        yield make_box(xyxy, where, relative=True)
