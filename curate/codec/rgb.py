@@ -14,6 +14,10 @@ from curate.core.protocols import Frame, Pixels
 
 _LONGEST = 65_535  # pixels of a side that JPEG can hold
 _BRIGHT = 99.9  # the percentile of a dim 16-bit image that becomes white
+_NARROW = 1 / 4  # share of the full range below which contrast is stretched
+_OUTLIERS = (0.001, 0.01, 0.05)  # shares of the darkest and brightest pixels that are ignored
+_SAMPLES = 1 << 13  # pixels of which the range is measured
+_SMOOTH = 60  # mean difference of neighbors, in levels, below which bytes are no noise
 
 
 def upright_rgb(picture: Picture, frame: int = 0) -> Pixels:
@@ -35,8 +39,10 @@ def appearances(picture: Picture, frame: int = 0) -> list[Pixels]:
 
     These are the colors as stored (``upright_rgb``, first); if the alpha channel varies,
     the alpha channel itself and the composites on white and on black; for CMYK the
-    black plate and the other plates; the frame of an animation before compositing; and all of
-    them through the color profile, if it changes the contrast.
+    black plate and the other plates; for LAB its three channels; for 16 bits per sample the low
+    bytes, if they are no noise; the frame of an animation before compositing; all of these
+    through the color profile, if it changes the contrast; and those of little contrast with a
+    stretched range.
 
     Args:
         picture: a decoded image.
@@ -47,28 +53,78 @@ def appearances(picture: Picture, frame: int = 0) -> list[Pixels]:
     """
     shown = [upright_rgb(picture, frame)]
     profile = picture.metadata.icc
-    pixels = _to_eight_bits(picture.frames[frame])
+    whole = picture.frames[frame]
+    pixels = _to_eight_bits(whole)
     stored = _renderings(pixels, picture.mode)
+    if whole.dtype == np.uint16:
+        stored += _of_deep(whole)
     layer = picture.layer(frame) if picture.layer is not None else None
     if layer is not None:
         stored += [layer[..., :3], *_renderings(layer, "RGBA")]
     if picture.mode == "CMYK" and profile is not None:
         stored.append(render(pixels, profile))
-    turned = [
+    found = shown + [
         np.ascontiguousarray(_turn(_to_rgb(rendering), picture.orientation)) for rendering in stored
     ]
     if picture.mode != "CMYK" and profile is not None and changes_contrast(profile):
-        turned += [render(image, profile) for image in (*shown, *turned)]
-    for image in turned:
+        found += [render(image, profile) for image in found]
+    found += [wider for image in found for wider in _stretched(image)]
+    for image in found[1:]:
         if not any(np.array_equal(image, other) for other in shown):
             shown.append(image)
     return shown
+
+
+def _of_deep(pixels: Frame) -> list[Pixels]:
+    """Renderings of 16-bit samples that 8 bits do not show."""
+    has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
+    colors = pixels[..., :-1] if has_alpha else pixels
+    low = (colors & 255).astype(np.uint8)
+    change = np.abs(np.diff(low[::4].astype(np.int16), axis=1))
+    smooth = np.ptp(low) > 0 and change.size > 0 and float(change.mean()) < _SMOOTH
+    wider = _stretched(colors) + (_stretched(pixels[..., -1]) if has_alpha else [])
+    return [low] * bool(smooth) + wider
+
+
+def _stretched(pixels: Frame) -> list[Pixels]:
+    """Renderings in which the range of the pixels, if it is narrow, fills 0..255.
+
+    The range is that of all pixels, and those without the darkest and brightest ones as far as
+    they are much narrower. All channels are stretched alike.
+    """
+    channels = pixels.reshape(*pixels.shape[:2], -1)
+    top = int(np.iinfo(pixels.dtype).max)
+    step = max(1, int((channels[..., 0].size / _SAMPLES) ** 0.5))
+    sample = channels[::step, ::step].reshape(-1, channels.shape[2])
+    counts = [np.bincount(values, minlength=top + 1) for values in sample.T]
+    below = np.cumsum(counts, axis=1)
+    ranges = [
+        (
+            (below > share * len(sample)).argmax(axis=1),
+            (below >= (1 - share) * len(sample)).argmax(axis=1),
+        )
+        for share in _OUTLIERS
+    ]
+    if (ranges[0][1] - ranges[0][0]).max() <= top * _NARROW:
+        ranges.insert(0, (channels.min(axis=(0, 1)), channels.max(axis=(0, 1))))
+    found: list[Pixels] = []
+    widest = top * _NARROW
+    for darkest, brightest in ranges:
+        width = int(np.max(brightest.astype(np.int64) - darkest))
+        if 0 < width <= widest:
+            shifted = channels.astype(np.float32) - darkest.astype(np.float32)
+            scaled = np.clip(shifted * np.float32(255 / width) + np.float32(0.5), 0, 255)
+            found.append(scaled.astype(np.uint8).reshape(pixels.shape))
+            widest = width / 2
+    return found
 
 
 def _renderings(pixels: Pixels, mode: str) -> list[Pixels]:
     """Further renderings of stored pixels, H×W or H×W×3."""
     if mode == "CMYK":
         return [255 - pixels[..., 3], 255 - pixels[..., :3]]
+    if mode == "LAB":
+        return [channel for channel in np.moveaxis(pixels, 2, 0) if np.ptp(channel)]
     if pixels.ndim == 2 or pixels.shape[2] not in (2, 4) or not np.ptp(pixels[..., -1]):
         return []
     alpha = pixels[..., -1]

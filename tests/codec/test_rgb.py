@@ -157,7 +157,7 @@ def test_plates_of_cmyk_appear() -> None:
 
 
 def test_an_opaque_picture_has_one_appearance() -> None:
-    for kind in ("png-rgb", "jpeg-420", "png-gray", "gif-animated", "webp-animated", "tiff-lab"):
+    for kind in ("png-rgb", "jpeg-420", "png-gray", "gif-animated", "webp-animated", "png-16-rgb"):
         assert len(codec.appearances(codec.load(samples.SAMPLES[kind]()))) == 1
     opaque = np.dstack([samples.photo(), np.full((70, 90), 255, np.uint8)])
     assert len(codec.appearances(codec.load(samples.encoded(Image.fromarray(opaque), "PNG")))) == 1
@@ -170,3 +170,82 @@ def test_all_appearances_are_upright(orientation: int) -> None:
     data = samples.encoded(Image.fromarray(samples.photo(30, 20, 4)), "PNG", exif=exif.tobytes())
     shapes = {image.shape for image in codec.appearances(codec.load(data))}
     assert shapes == {(20, 30, 3) if orientation < 5 else (30, 20, 3)}
+
+
+def corrcoef(image: samples.Array, pattern: samples.Array) -> float:
+    return float(np.corrcoef(image[..., 1].ravel(), pattern.ravel())[0, 1])
+
+
+def has_contrast(picture: codec.Picture, pattern: samples.Array) -> bool:
+    """Whether some appearance shows the pattern with at least half of its contrast."""
+    return any(
+        image[..., 1].std() > pattern.std() / 2 and corrcoef(image, pattern) > 0.9
+        for image in codec.appearances(picture)
+    )
+
+
+@pytest.mark.parametrize("levels", [6, 8, 16, 32, 60])
+@pytest.mark.parametrize("first", [0, 120, 195])
+@pytest.mark.parametrize("hot", [0, 2, 25])
+def test_a_narrow_range_is_stretched(first: int, levels: int, hot: int) -> None:
+    """Some pixels of black and white do not hide that the others differ little."""
+    pattern = drawn(60)
+    faint = (first + pattern.astype(int) * (levels - 1) // 255).astype(np.uint8)
+    odd = np.random.default_rng(1).choice(faint.size, 2 * hot, replace=False)
+    faint.flat[odd[:hot]], faint.flat[odd[hot:]] = 0, 255
+    picture = codec.load(samples.encoded(Image.fromarray(faint), "PNG"))
+    np.testing.assert_array_equal(codec.appearances(picture)[0][..., 0], faint)
+    assert any(image[..., 1].std() > pattern.std() / 2 for image in codec.appearances(picture))
+    assert hot > 2 or has_contrast(picture, pattern)
+
+
+def test_a_small_faint_picture_in_a_uniform_image_is_stretched() -> None:
+    faint = np.full((600, 800, 3), 250, np.uint8)
+    faint[300:324, 400:424] = 240 + drawn()[..., None] // 25
+    picture = codec.load(samples.encoded(Image.fromarray(faint), "PNG"))
+    shown = [image[300:324, 400:424] for image in codec.appearances(picture)]
+    assert any(image[..., 1].std() > drawn().std() / 2 for image in shown)
+
+
+def test_a_faint_alpha_channel_is_stretched() -> None:
+    pixels = np.full((24, 24, 4), 255, np.uint8)
+    pixels[..., 3] = 250 + drawn() // 52
+    assert has_contrast(codec.load(samples.encoded(Image.fromarray(pixels), "PNG")), drawn())
+
+
+def deep_png(gray: samples.Array, channels: int) -> codec.Picture:
+    frame = gray if channels == 1 else np.repeat(gray[..., None], channels, axis=2)
+    if channels in (2, 4):
+        frame[..., -1] = 65535
+    return codec.load(samples.png(frame.astype(np.uint16)))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_deep_samples_of_a_narrow_range_are_stretched(channels: int) -> None:
+    pattern = drawn(60).astype(np.uint16)
+    dim = pattern * 16
+    dim.flat[:: len(dim.ravel()) // 8] = 65535
+    assert has_contrast(deep_png(dim, channels), drawn(60))
+    assert has_contrast(deep_png(0x8000 + pattern, channels), drawn(60))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_picture_in_the_low_bytes_of_deep_samples_appears(channels: int) -> None:
+    other = samples.photo(24, 24, 0, seed=5).astype(np.uint16)
+    picture = deep_png(other * 256 + drawn(), channels)
+    assert any(np.array_equal(image[..., 1], drawn()) for image in codec.appearances(picture))
+
+
+def test_noise_in_low_bytes_is_no_appearance() -> None:
+    assert len(codec.appearances(codec.load(samples.SAMPLES["png-16-rgb"]()))) == 1
+
+
+@pytest.mark.parametrize("channel", range(3))
+@pytest.mark.parametrize("rest", [0, 128])
+def test_each_channel_of_lab_appears(channel: int, rest: int) -> None:
+    pixels = np.full((24, 24, 3), rest, np.uint8)
+    pixels[..., channel] = drawn()
+    stored = pixels ^ np.array([0, 128, 128], np.uint8)
+    lab = Image.frombytes("LAB", (24, 24), stored.tobytes())
+    picture = codec.load(samples.encoded(lab, "TIFF"))
+    assert has_contrast(picture, drawn()) or has_contrast(picture, drawn() ^ 128)

@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms
 
 from curate.core.protocols import Pixels
 
@@ -60,6 +59,8 @@ def render(pixels: Pixels, profile: bytes) -> Pixels:
         pixels: H×W×3 or, for a profile of CMYK, H×W×4 uint8, of ink as in ``Picture``.
         profile: as returned by ``rebuild_profile``.
     """
+    from PIL import Image, ImageCms
+
     mode = mode_of(profile)
     image = Image.fromarray(pixels)
     if mode == "CMYK":
@@ -72,6 +73,8 @@ def render(pixels: Pixels, profile: bytes) -> Pixels:
 @lru_cache(maxsize=16)
 def _transform(profile: bytes) -> Any:
     """The transform to sRGB; None if there is none."""
+    from PIL import ImageCms
+
     try:
         return ImageCms.buildTransform(
             ImageCms.ImageCmsProfile(io.BytesIO(profile)),
