@@ -263,4 +263,4 @@ def labels_command(vocabulary: str, **options: Any) -> None:
         options["layout"],
         options["seed"],
     )
-    write_report(report, options, inputs=(vocabulary, options["source"]))
+    write_report(report, options, inputs=inputs)

@@ -184,7 +184,7 @@ def _run(
         summary = dataclasses.replace(summary, seconds=round(time.time() - ctx.obj, 3))
     if options["html"] is not None:
         originals = source if options["show_originals"] else None
-        save_sheet(summary.out, options["html"], SheetOptions(source=originals))
+        save_sheet(summary.out, options["html"], SheetOptions(originals, inputs=(source, str(out))))
     names = count_names(Path(summary.out)) if options["flag_captions"] else None
     if options["as_json"]:
         counted = {} if names is None else {"names": dataclasses.asdict(names)}

@@ -16,7 +16,7 @@ from curate.cli.options import HTML, JSON, OUTPUT, QUIET, add_options
 from curate.core.errors import UsageError
 from curate.core.records import escape_unprintable
 from curate.layouts.access.address import is_address
-from curate.report.text import typeset, wrap
+from curate.report.text import name_source, typeset, wrap
 
 if TYPE_CHECKING:
     from curate.pipeline.output import ShardsSummary
@@ -66,9 +66,9 @@ def write_report(
         report: the result of the command.
         options: values by parameter name.
         json: the parameter that names the JSON file.
-        inputs: what the command read; the page shows their names, not their folders.
+        inputs: what the command read; the page names them as `name_source` does.
     """
-    names = (Path(str(each)).name or str(each) for each in inputs if each is not None)
+    names = (name_source(each) for each in inputs if each is not None)
     report.save(json=options[json], html=options["html"], source=", ".join(names))
     if options["as_json"]:
         click.echo(_escape_json(report.to_json()), nl=False)

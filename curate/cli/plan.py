@@ -73,4 +73,5 @@ def command(source: str, **options: Any) -> None:
         allow_missing=options["allow_missing"],
     )
     chosen = PlanOptions(options["sample"], options["images"], options["price"])
-    write_report(plan(source, chosen, recipe, session, quiet=options["quiet"]), options)
+    estimate = plan(source, chosen, recipe, session, quiet=options["quiet"])
+    write_report(estimate, options, inputs=(source,))

@@ -193,14 +193,16 @@ class Duplicates(Report):
             _section("Groups", "Every group of near-duplicates.", ("images", "count"),
                      [(", ".join(group[:3]), f"{len(group):,}") for group in values["groups"]]),
         )  # fmt: skip
+        unverified = ""
+        if self.unverified:
+            unverified = f"; {self.unverified:,} pairs were near and did not show the same picture"
         return Page(
             title="Near-duplicates",
             lead=tuple(self.to_text().splitlines()),
             sections=sections,
             verdict=self._verdict(len(values["groups"]), len(values["unblurred"])),
             about=f"curate-dataset {curate.__version__}; hashes of 256 bits, up to "
-            f"{self.threshold} of which differ; {self.unverified:,} pairs were near and did not "
-            "show the same picture",
+            f"{self.threshold} of which differ{unverified}",
         )
 
 

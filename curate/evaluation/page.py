@@ -10,7 +10,7 @@ from curate.evaluation.matching import Rules
 from curate.evaluation.measure import Measures
 from curate.evaluation.scores import MIN_FACES, Gap, Grouping, GroupScore
 from curate.evaluation.sweep import SWEEP_FROM, GroupSweep, Sweep
-from curate.report.svg import format_value
+from curate.report.numbers import COEFFICIENT, PERCENT, POINTS
 from curate.report.values import (
     Bar,
     BarChart,
@@ -22,7 +22,7 @@ from curate.report.values import (
     Picture,
     Section,
     Table,
-    in_points,
+    find_domain,
 )
 
 _MAX_LINES = 8
@@ -80,10 +80,10 @@ def make_page(
 
 def _verdict(measures: Measures) -> str:
     hidden = _format_estimate(measures.overall, "hidden")
-    parts = [f"Hidden: {hidden} % of {measures.overall.faces:,} labeled faces"]
+    parts = [f"Hidden: {hidden} of {measures.overall.faces:,} labeled faces"]
     for iou, precision in list(measures.precision.items())[:1]:
         text = _format_share(precision.share, precision.shown)
-        parts.append(f"precision at IoU {iou:g}: {text} % of {precision.share.total:,} detections")
+        parts.append(f"precision at IoU {iou:g}: {text} of {precision.share.total:,} detections")
     return f"{'; '.join(parts)}."
 
 
@@ -92,13 +92,21 @@ def _lead(measures: Measures, facts: Mapping[str, Any]) -> Iterator[str]:
     rules, withheld = measures.rules, images["withheld"]
     yield (
         f"{measures.overall.faces:,} labeled faces in {images['evaluated']:,} images, and "
-        f"{measures.detections:,} detections. Ignored, with any detection on them: "
-        f"{measures.ignored:,} faces that the labels mark as ignored and "
-        f"{measures.too_small:,} lower than {rules.min_height:g} px. Unmatched detections lower "
-        "than that are ignored, too. Labeled images that are "
-        f"not in the dataset: {images['not_in_source']:,}; images without labels: "
-        f"{images['not_labeled']:,}."
+        f"{measures.detections:,} detections."
     )
+    ignored = [
+        f"{measures.ignored:,} faces that the labels mark as ignored" if measures.ignored else "",
+        f"{measures.too_small:,} faces lower than {rules.min_height:g} px"
+        if measures.too_small
+        else "",
+    ]
+    if any(ignored):
+        yield f"Ignored, with any detection on them: {' and '.join(filter(None, ignored))}."
+    yield f"Unmatched detections lower than {rules.min_height:g} px are ignored."
+    if images["not_in_source"]:
+        yield f"Labeled images that are not in the dataset: {images['not_in_source']:,}."
+    if images["not_labeled"]:
+        yield f"Images without labels: {images['not_labeled']:,}."
     if withheld["images"]:
         reasons = ", ".join(f"{count:,} {name}" for name, count in withheld["reasons"].items())
         yield (
@@ -123,9 +131,13 @@ def _overall(measures: Measures) -> Iterator[Block]:
     for iou, precision in measures.precision.items():
         text = _format_share(precision.share, precision.shown)
         rows.append((f"Precision, IoU {iou:g}", text, f"{precision.share.total:,} detections"))
-    yield Table("All faces that count", ("", "per cent (95 %)", "of"), rows)
+    yield Table("All faces that count", ("", "share (95 %)", "of"), rows)
     areas = [
-        (f"IoU {iou:g}", f"{area.value:.3f}{_format_ends(area.interval)}", f"{area.coco:.3f}")
+        (
+            f"IoU {iou:g}",
+            COEFFICIENT.estimate(area.value, area.interval),
+            COEFFICIENT.value(area.coco),
+        )
         for iou, area in measures.average_precision.items()
     ]
     if areas:
@@ -141,9 +153,9 @@ def _overall(measures: Measures) -> Iterator[Block]:
         errors = [
             (
                 f"IoU {iou:g}",
-                f"{each.ece:.3f}{_format_ends(each.interval)}",
-                f"{each.debiased:.3f}",
-                f"{each.calibrated:.3f}",
+                COEFFICIENT.estimate(each.ece, each.interval),
+                COEFFICIENT.value(each.debiased),
+                COEFFICIENT.value(each.calibrated),
             )
             for iou, each in measures.calibration.items()
         ]
@@ -154,8 +166,8 @@ def _overall(measures: Measures) -> Iterator[Block]:
     if free.with_box.total:
         yield (
             f"On {free.with_box.total:,} images without any face there are {free.boxes:,} boxes: "
-            f"{free.per_image:.3f} per image{_format_ends(free.interval)}. At least one box: on "
-            f"{free.with_box.hits:,} of the images, per cent {_format_share(free.with_box)}."
+            f"{COEFFICIENT.estimate(free.per_image, free.interval)} per image. At least one box: "
+            f"on {free.with_box.hits:,} of the images, {_format_share(free.with_box)}."
         )
     else:
         yield "Every labeled image has faces, so false boxes per image are not measured."
@@ -183,12 +195,12 @@ def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
         return
     gaps = [gap for gap in grouping.gaps if gap.measure in ("hidden", rules.measures[0])]
     bars = tuple(
-        in_points(Bar(_format_pair(gap), gap.difference, gap.shown.low, gap.shown.high))
+        Bar(_format_pair(gap), gap.difference, gap.shown.low, gap.shown.high)
         for gap in gaps
         if gap.measure == "hidden"
     )
     title = f"Gaps in faces hidden, by {grouping.name}, percentage points"
-    yield BarChart(title, bars, _domain(bars), percent=False)
+    yield BarChart(title, bars, find_domain(bars, both_sides=True), POINTS)
     rows = [(_format_pair(gap), _name(gap.measure), _format_gap(gap)) for gap in gaps]
     yield Table("Gaps, percentage points", ("", "share", "gap (95 %)"), rows)
     if grouping.comparisons > 1:
@@ -226,8 +238,8 @@ def _curve_table(sweep: Sweep) -> Table:
         for threshold in (0.1, 0.25, 0.5, 0.75, 0.9):
             taken = int((curve.confidence >= threshold).sum())
             if taken:
-                recall = format_value(float(curve.recall[taken - 1]))
-                precision = format_value(float(curve.precision[taken - 1]))
+                recall = PERCENT.value(float(curve.recall[taken - 1]))
+                precision = PERCENT.value(float(curve.precision[taken - 1]))
                 rows.append((f"IoU {iou:g}, from {threshold:g}", recall, precision))
     return Table("Points of the curves, by confidence", ("", "recall", "precision"), rows)
 
@@ -244,13 +256,13 @@ def _group_sweep(group: GroupSweep, rules: Rules) -> Iterator[Block]:
             each.group,
             _format_threshold(each.threshold),
             " to ".join(_format_threshold(end) for end in each.interval),
-            f"{100 * each.unreached:.0f} %",
-            format_value(each.precision),
+            PERCENT.value(each.unreached),
+            PERCENT.value(each.precision),
         )
         for each in group.group_thresholds
     ]
     yield Table(
-        f"By {group.name}: threshold with a recall of {format_value(group.target)}, that of "
+        f"By {group.name}: threshold with a recall of {PERCENT.value(group.target)}, that of "
         f"{group.best!r} at the operating point",
         ("", "threshold", "95 %", "none", "precision at it"),
         rows,
@@ -308,28 +320,12 @@ def _format_estimate(group: GroupScore, measure: str) -> str:
 def _format_share(share: Share, interval: Interval | None = None) -> str:
     if not share.total:
         return "–"
-    low, high = interval or share.interval
-    return f"{100 * share.value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    return PERCENT.estimate(share.value, interval or share.interval)
 
 
 def _format_gap(gap: Gap) -> str:
-    low, high = gap.shown
-    text = f"{100 * gap.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-    return text.replace("-", "−")
+    return POINTS.estimate(gap.difference, gap.shown)
 
 
 def _format_pair(gap: Gap) -> str:
     return f"{gap.group} − {gap.against}" if gap.against is not None else f"{gap.group} − the rest"
-
-
-def _format_ends(interval: Interval | None) -> str:
-    return f" ({interval.low:.3f} to {interval.high:.3f})" if interval else ""
-
-
-def _domain(bars: Sequence[Bar]) -> tuple[float, float]:
-    """Range of an axis around 0 that contains every interval, in steps of 5 points."""
-    largest = max(
-        (abs(end) for bar in bars for end in (bar.low or 0.0, bar.high or 0.0)), default=0
-    )
-    end = min(max(-(-largest // 5) * 5, 5.0), 100.0)
-    return -end, end

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from curate.core.intervals import Interval
 from curate.report import numbers
-from curate.report.values import Bar, BarChart, in_points
+from curate.report.numbers import NO_VALUE as NO_VALUE
+from curate.report.numbers import NumberFormat
+from curate.report.values import Bar, BarChart, find_domain
 
 _DIGITS = 8
-NO_VALUE = "–"
-
+PERCENT = NumberFormat(2, 100, " %")
+POINTS = NumberFormat(2, 100, sign=True)
 
 round_value = partial(numbers.round_value, digits=_DIGITS)
 round_interval = partial(numbers.round_interval, digits=_DIGITS)
@@ -21,27 +22,52 @@ round_interval = partial(numbers.round_interval, digits=_DIGITS)
 
 def format_percent(value: float) -> str:
     """Format a share, 0..1, in percent."""
-    return f"{100 * value:.2f} %"
+    return PERCENT.value(value)
 
 
 def format_points(value: float) -> str:
     """Format a difference of shares in percentage points, with its sign."""
-    return f"{100 * value:+.2f}".replace("-", "−")
+    return POINTS.value(value)
 
 
 def format_ends(interval: Interval | None) -> str:
     """Format the interval of a difference, with a leading space; empty for None."""
     if interval is None:
         return ""
-    return f" ({format_points(interval.low)} to {format_points(interval.high)})"
+    return f" ({POINTS.ends(interval.low, interval.high)})"
 
 
 def draw_differences(title: str, bars: Sequence[Bar]) -> BarChart:
     """Return a bar chart of differences of shares, in points, with 0 in the middle of its axis."""
-    shown = tuple(map(in_points, bars))
-    ends = [abs(end) for bar in shown for end in (bar.low or 0.0, bar.high or 0.0)]
-    limit = float(min(max(math.ceil(max(ends, default=0.0)), 1), 100))
-    return BarChart(f"{title}, percentage points", shown, (-limit, limit), percent=False)
+    domain = find_domain(bars, both_sides=True)
+    return BarChart(f"{title}, percentage points", tuple(bars), domain, POINTS)
+
+
+def describe_kinds(kinds: Sequence[str]) -> str:
+    """Say how many classes changed, and in which way, in one sentence.
+
+    Args:
+        kinds: of every class: ``loss``, ``gain``, ``swap`` or ``none``.
+    """
+    found = [
+        f"{kinds.count(kind):,} {verb}"
+        for kind, verb in (("loss", "lost"), ("gain", "gained"), ("swap", "swapped labels"))
+        if kind in kinds
+    ]
+    same = kinds.count("none")
+    if not found:
+        return f"None of the {same:,} classes changed significantly."
+    if same:
+        found.append(f"{same:,} did not change significantly")
+    text = " and ".join(filter(None, (", ".join(found[:-1]), found[-1])))
+    return f"Of {len(kinds):,} classes {text}."
+
+
+def caption_classes(shown: int, classes: int) -> str:
+    """Return the caption of a table of classes in the order of their q."""
+    if shown == classes:
+        return "All classes, the most significant change first"
+    return f"The {shown:,} of {classes:,} classes with the most significant change"
 
 
 def describe_run(run: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -10,10 +10,11 @@ import curate
 from curate.core.records import join_lines
 from curate.recipe import Recipe
 from curate.report.document import Report, describe_tool
-from curate.report.numbers import format_bytes, format_duration
-from curate.report.values import Bar, BarChart, Page, Section, Table
+from curate.report.numbers import NumberFormat, format_bytes, format_duration
+from curate.report.values import Bar, BarChart, Page, Section, Table, find_domain
 
 _ENGINE_START_S = {"local": 0.0, "ray": 8.0}
+_MILLISECONDS = NumberFormat(2, 1000, " ms")
 _PARALLEL = 0.9  # of linear scaling, once a machine's cores are all busy
 
 
@@ -199,8 +200,9 @@ class Estimate(Report):
             f"{format_bytes(self.storage['peak'])} meanwhile.",
             f"Network {format_bytes(network['read'])} read, {format_bytes(network['written'])} "
             f"written, {format_bytes(network['per_second'])}/s.",
-            f"Measured on {self.costs.sampled} images: {1000 * self.costs.core:.1f} ms of a core, "
-            f"{1000 * self.costs.reading:.1f} ms to read each; {self.costs.withheld} withheld.",
+            f"Measured on {self.costs.sampled} images: {_MILLISECONDS.value(self.costs.core)} of a "
+            f"core, {_MILLISECONDS.value(self.costs.reading)} to read each; "
+            f"{self.costs.withheld} withheld.",
             "Assumptions:",
             *(f"- {line}" for line in self.assumptions),
         ]
@@ -210,13 +212,8 @@ class Estimate(Report):
         """The estimate as a page."""
         text = self.to_text().splitlines()
         stages = [*self.costs.stages.items(), ("read", self.costs.reading)]
-        top = max(1000 * max(value for _, value in stages), 1e-6)
-        chart = BarChart(
-            "Milliseconds per image by stage",
-            tuple(Bar(name, 1000 * value) for name, value in stages),
-            (0.0, top),
-            percent=False,
-        )
+        bars = tuple(Bar(name, value) for name, value in stages)
+        chart = BarChart("Time per image by stage", bars, find_domain(bars), _MILLISECONDS)
         phases = [(name, format_duration(each)) for name, each in self.seconds().items()]
         low, high = map(format_duration, self.interval)
         verdict = (

@@ -18,6 +18,7 @@ from curate.detectors.profiles import Rule
 from curate.pipeline.tools import check_recipe, codec_options, open_detector
 from curate.recipe import Recipe
 from curate.report.page import render_page
+from curate.report.text import name_source
 from curate.report.values import Gallery, Page, Picture, Section, Table
 from curate.storage.atomic import save_text
 
@@ -68,7 +69,10 @@ def explain(image: Path, out: Path, recipe: Recipe | None = None) -> int:
         raise UsageError("--explain describes the detector 'fusion'; leave --detector out")
     decision = detector.decide(pixels)
     save_text(
-        out, render_page(describe(image.name, pixels, decision, detector.passes.rule, recipe))
+        out,
+        render_page(
+            describe(image.name, pixels, decision, detector.passes.rule, recipe), name_source(image)
+        ),
     )
     return len(decision.faces)
 
@@ -88,8 +92,7 @@ def describe(name: str, pixels: Pixels, decision: Decision, rule: Rule, recipe: 
     height, width = pixels.shape[:2]
     verdict = f"{faces} faces from {count} candidates."
     about = (
-        f"{name}, {width} × {height} pixels; curate-dataset {curate.__version__}, "
-        f"profile {recipe.profile}"
+        f"{width} × {height} pixels; curate-dataset {curate.__version__}, profile {recipe.profile}"
     )
     lead = (
         _STAGES[decision.stage].format(count=count)

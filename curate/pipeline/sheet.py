@@ -21,6 +21,7 @@ from curate.pipeline.output_images import open_outputs
 from curate.pipeline.tools import codec_options
 from curate.recipe import Recipe, draw_order
 from curate.report.page import render_page
+from curate.report.text import name_source
 from curate.report.values import Block, Gallery, Page, Picture, Section, Table
 from curate.storage.atomic import save_text
 
@@ -42,10 +43,12 @@ class SheetOptions:
     Args:
         source: path or URI of the dataset, to show originals, or None.
         sample: number of images with faces.
+        inputs: the dataset and OUT as given, shown at the top; OUT alone if empty.
     """
 
     source: str | None = None
     sample: int = SAMPLE
+    inputs: tuple[str, ...] = ()
 
 
 def save_sheet(out: str | Path, path: Path, options: SheetOptions | None = None) -> None:
@@ -60,8 +63,10 @@ def save_sheet(out: str | Path, path: Path, options: SheetOptions | None = None)
         ManifestError: if the manifest cannot be read.
         OSError: if the page cannot be written.
     """
-    page = make_sheet(Path(out), options or SheetOptions())
-    save_text(path, render_page(page, Path(out).resolve().name))
+    options = options or SheetOptions()
+    page = make_sheet(Path(out), options)
+    names = map(name_source, options.inputs or (str(out),))
+    save_text(path, render_page(page, ", ".join(names)))
 
 
 def make_sheet(out: Path, options: SheetOptions) -> Page:
@@ -92,10 +97,10 @@ def make_sheet(out: Path, options: SheetOptions) -> Page:
 
 
 def _verdict(counts: Any) -> str:
-    text = (
-        f"{counts['faces']:,} faces were hidden in {counts['images_with_faces']:,} images; "
-        f"{counts['written']:,} images were written."
-    )
+    hidden = "No faces were found"
+    if counts["faces"]:
+        hidden = f"{counts['faces']:,} faces were hidden in {counts['images_with_faces']:,} images"
+    text = f"{hidden}; {counts['written']:,} images were written."
     if counts["withheld"]:
         text += f" {counts['withheld']:,} images were withheld: not processed to the end."
     return text

@@ -1,15 +1,65 @@
-"""Values of reports: rounded for JSON, and durations and bytes for people."""
+"""Values of reports: rounded for JSON, and numbers, durations and bytes for people."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
 
 from curate.core.intervals import Interval
+
+NO_VALUE = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFormat:
+    """The form of a value and its interval, the same in charts, tables and sentences.
+
+    >>> PERCENT.estimate(0.5, Interval(0.4, 0.6))
+    '50.0 % (40.0 to 60.0)'
+
+    Args:
+        digits: decimals.
+        scale: factor; 100 for shares shown in percent or percentage points.
+        unit: text after the value.
+        sign: whether positive values have a plus sign.
+    """
+
+    digits: int
+    scale: float = 1
+    unit: str = ""
+    sign: bool = False
+
+    def value(self, value: float | None) -> str:
+        """Format a value with its unit; a dash for None and NaN."""
+        if value is None or math.isnan(value):
+            return NO_VALUE
+        return f"{self._number(value)}{self.unit}"
+
+    def ends(self, low: float, high: float) -> str:
+        """Format the ends of an interval, without a unit."""
+        return f"{self._number(low)} to {self._number(high)}"
+
+    def estimate(self, value: float | None, interval: Sequence[float] | None) -> str:
+        """Format a value with its interval in parentheses, if it has one."""
+        text = self.value(value)
+        if text == NO_VALUE or interval is None:
+            return text
+        low, high = interval
+        return f"{text} ({self.ends(low, high)})"
+
+    def _number(self, value: float) -> str:
+        rounded = round(self.scale * value, self.digits) + 0.0  # no minus sign before 0
+        return f"{rounded:{'+' if self.sign else ''},.{self.digits}f}".replace("-", "−")
+
+
+PERCENT = NumberFormat(1, 100, " %")
+POINTS = NumberFormat(1, 100, sign=True)
+RATIO = NumberFormat(2)
+COEFFICIENT = NumberFormat(3)
 
 
 def round_value(value: float | None, digits: int = 6) -> float | None:

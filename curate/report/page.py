@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -13,6 +14,8 @@ from markupsafe import Markup, escape
 from curate.report.svg import NARROW, draw_bars, draw_lines
 from curate.report.text import name_classes, typeset
 from curate.report.values import BarChart, Gallery, LineChart, Page, Section, Table
+
+_PERCENT = re.compile(r"(?<=\d) %")
 
 
 def render_page(page: Page, source: str = "") -> str:
@@ -28,7 +31,9 @@ def render_page(page: Page, source: str = "") -> str:
     )
     template = environment.from_string(text)
     values = {"page": page, "source": source, "blocks": _iter_blocks}
-    return template.render(values, base64=_to_base64, prose=_mark_commands) + "\n"
+    return (
+        template.render(values, base64=_to_base64, prose=_mark_commands, named=name_classes) + "\n"
+    )
 
 
 def _typeset(value: Any) -> Any:
@@ -38,9 +43,10 @@ def _typeset(value: Any) -> Any:
 
 def _mark_commands(text: str) -> Markup:
     """A paragraph, in which a command between backticks is set as one."""
-    parts = [escape(_typeset(part)) for part in text.split("`")]
+    text = _PERCENT.sub("\u00a0%", _typeset(text))  # not at the start of a line
+    parts = [escape(part) for part in text.split("`")]
     if len(parts) % 2 == 0:  # a backtick of its own, as in the name of a file
-        return escape(_typeset(text))
+        return escape(text)
     return Markup().join(
         Markup("<code>{}</code>").format(part) if number % 2 else part
         for number, part in enumerate(parts)

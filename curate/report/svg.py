@@ -6,11 +6,13 @@ with color-vision deficiencies; lines differ in their dashes, too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from curate.report.numbers import NumberFormat
 from curate.report.text import name_classes, typeset
 from curate.report.values import Bar, BarChart, Line, LineChart
 
@@ -18,7 +20,7 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 2", "1 4", "6 6")
 
 _AXIS, _PLOT = 34, 320
-_ANCHORS = ("start", "middle", "middle", "middle", "end")
+_STEPS = 5  # of an axis, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ def draw_bars(chart: BarChart, size: Size = WIDE) -> Markup:
     height = size.row * len(chart.bars) + _AXIS
     left, right = size.left or 4, size.right or 4
     across = size.width - left - right
-    low, high = chart.domain
+    ticks, tick_form = _find_ticks(chart)
+    low, high = ticks[0], ticks[-1]
 
     def x(value: float) -> float:
         return left + across * (min(max(value, low), high) - low) / (high - low)
@@ -61,14 +64,14 @@ def draw_bars(chart: BarChart, size: Size = WIDE) -> Markup:
         + _text(
             x(tick),
             height - 14,
-            format_value(tick, chart.percent),
-            "middle" if size.left else _ANCHORS[step],
+            tick_form.value(tick),
+            "middle" if size.left else {low: "start", high: "end"}.get(tick, "middle"),
         )
-        for step, tick in enumerate(low + (high - low) * step / 4 for step in range(5))
+        for tick in ticks
     ]
     for number, bar in enumerate(chart.bars):
         middle = size.row * (number + 1) - 13
-        value = format_bar(bar, chart.percent)
+        value = format_bar(bar, chart.form)
         label = name_classes(typeset(bar.label))
         if size.left:
             parts.append(_text(left - 8, middle + 4, _cut(label, 40), "end"))
@@ -101,8 +104,8 @@ def draw_lines(chart: LineChart, size: Size = WIDE) -> Markup:
                 left, left + across, y, y
             )
         )
-        parts.append(_text(left - 6, y + 4, format_value(share, percent=False), "end"))
-        parts.append(_text(x, _PLOT + 26, format_value(share, percent=False), "middle"))
+        parts.append(_text(left - 6, y + 4, f"{share:g}", "end"))
+        parts.append(_text(x, _PLOT + 26, f"{share:g}", "middle"))
     parts.append(_text(left + across / 2, _PLOT + 46, chart.x, "middle"))
     parts.append(_text(4, _PLOT / 2, chart.y, "middle", turn=True))
     for number, line in enumerate(chart.lines):
@@ -116,24 +119,28 @@ def draw_lines(chart: LineChart, size: Size = WIDE) -> Markup:
     return _frame(chart.title, size, _PLOT + 54 + below, parts)
 
 
-def format_value(value: float | None, percent: bool = True, digits: int = 1) -> str:
-    """Format a number: in percent or with two digits, without trailing zeros; a dash for None."""
-    if value is None:
-        return "–"
-    if not percent:
-        return f"{value:.2f}".rstrip("0").rstrip(".").replace("-", "−")
-    text = f"{100 * value:.{digits}f}".removesuffix(".0")
-    return f"{text.replace('-', '−')} %"
-
-
-def format_bar(bar: Bar, percent: bool = True) -> str:
+def format_bar(bar: Bar, form: NumberFormat) -> str:
     """Format a bar's value and interval."""
-    if bar.value is None or bar.low is None or bar.high is None:
-        return format_value(bar.value, percent)
-    scale = 100 if percent else 1
-    digits = 1 if percent else 2
-    low, high = (f"{scale * end:.{digits}f}".replace("-", "−") for end in (bar.low, bar.high))
-    return f"{format_value(bar.value, percent)} ({low} to {high})"
+    if bar.low is None or bar.high is None:
+        return form.value(bar.value)
+    return form.estimate(bar.value, (bar.low, bar.high))
+
+
+def _find_ticks(chart: BarChart) -> tuple[list[float], NumberFormat]:
+    """Ticks at multiples of 1, 2 or 5 times a power of 10 that enclose the domain."""
+    scale = chart.form.scale
+    low, high = (scale * end for end in chart.domain)
+    if high <= low:
+        high = low + 1
+    exponent = math.floor(math.log10((high - low) / _STEPS))
+    while True:
+        for factor in (1, 2, 5):
+            step = factor * 10.0**exponent
+            first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+            if last - first <= _STEPS:
+                ticks = [step * number / scale for number in range(first, last + 1)]
+                return ticks, replace(chart.form, digits=max(0, -exponent), sign=False)
+        exponent += 1
 
 
 def _polyline(line: Line, number: int, left: float, across: float) -> Markup:

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 
 _NOUNS = {
@@ -31,7 +32,9 @@ _ONE = re.compile(
     rf"((?: (?:with|without|in|of)(?: (?!and\b)[a-z][a-z-]*){{1,5}}?)? (?:{'|'.join(_VERBS)})\b)?"
 )
 _MINUS = re.compile(r"(?<![^\s(\[])-(?=\d)")
-_WNID = re.compile(r"(?<![\w./-])n\d{8}(?![\w./-])")
+# Not part of a path, or of a file's name, but at the end of a sentence.
+_WNID = re.compile(r"(?<![\w./-])n\d{8}(?![\w/-]|\.\w)")
+_URI = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 _COLUMNS = re.compile(r"\S {2,}\S")
 
 
@@ -68,6 +71,22 @@ def imagenet_classes() -> Mapping[str, str]:
     lines = (files("curate.report") / "imagenet_classes.tsv").read_text(encoding="utf-8")
     pairs = (line.partition("\t") for line in lines.splitlines())
     return MappingProxyType({wnid: name for wnid, _, name in pairs})
+
+
+def name_source(given: str | Path) -> str:
+    """Return an input as reports name it: as given, but without the folders of this machine.
+
+    >>> name_source("data/photos/"), name_source("/home/ann/photos"), name_source("s3://b/photos")
+    ('data/photos', 'photos', 's3://b/photos')
+    """
+    text = str(given)
+    if _URI.match(text):
+        scheme, mark, rest = text.partition("://")
+        return f"{scheme}{mark}{rest.partition('?')[0].rpartition('@')[2]}" if mark else text
+    path = Path(given)
+    if path.is_absolute() or not path.name or path.name == "..":
+        path = Path(path.resolve().name)
+    return path.as_posix()
 
 
 def wrap(text: str, width: int) -> str:

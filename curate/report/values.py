@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from curate.report.numbers import PERCENT, NumberFormat
+
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -32,22 +34,30 @@ class BarChart:
     Args:
         title: its title, also for screen readers.
         bars: from top to bottom.
-        domain: the range of the axis; values outside are clipped.
-        percent: whether values are shown in percent.
+        domain: the range of the axis, which is extended to round ticks; values outside are
+            clipped.
+        form: the form of the values.
     """
 
     title: str
     bars: tuple[Bar, ...]
     domain: tuple[float, float] = (0.0, 1.0)
-    percent: bool = True
+    form: NumberFormat = PERCENT
 
 
-def in_points(bar: Bar) -> Bar:
-    """A bar of a difference of shares, 0..1, in percentage points."""
-    value, low, high, target = (
-        None if each is None else 100 * each for each in (bar.value, bar.low, bar.high, bar.target)
-    )
-    return Bar(bar.label, value, low, high, target)
+def find_domain(bars: Sequence[Bar], *, both_sides: bool = False) -> tuple[float, float]:
+    """Return the range of an axis with 0 and every value, interval and target of bars.
+
+    Args:
+        bars: the bars.
+        both_sides: whether 0 is in the middle, as for differences.
+    """
+    ends = [each for bar in bars for each in (bar.value, bar.low, bar.high, bar.target)]
+    known = [0.0, *(each for each in ends if each is not None)]
+    if both_sides:
+        limit = max(map(abs, known))
+        return -limit, limit
+    return min(known), max(known)
 
 
 @dataclass(frozen=True, slots=True)

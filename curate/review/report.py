@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from curate.report.svg import format_value
 from curate.report.values import Bar, BarChart, Block, Page, Section, Table
 
 VERSION = 1
 
-CAVEATS = (
+CAVEAT = (
     "A bound on what reviewers can see: a face that no person recognizes at this size and "
-    "quality is not counted.",
-    "Hidden checks show faces that a detector or a person found. Faces that were missed are "
-    "harder, so that the measured sensitivity is optimistic.",
+    "quality is not counted."
 )
 """What a reader must know before quoting the bound."""
+
+CHECKS_CAVEAT = (
+    "Hidden checks show faces that a detector or a person found. Faces that were missed are "
+    "harder, so that the measured sensitivity is optimistic."
+)
+"""What a reader must know as well if reviewers were measured by hidden checks."""
 
 
 def make_page(report: Mapping[str, Any]) -> Page:
@@ -52,16 +55,22 @@ def describe_result(report: Mapping[str, Any]) -> str:
             f"rejected, {report['boxes']['changed']:,} changed. No sample was drawn, so "
             "nothing is stated about what is still missed."
         )
+    if not sample["looked"]:
+        return (
+            f"None of the {sample['planned']:,} sampled images has been looked at, so that no "
+            "bound is stated yet."
+        )
+    found = f"{sample['found']:,}" if sample["found"] else "none"
     text = (
         f"{sample['looked']:,} of {sample['planned']:,} sampled images were looked at, and "
-        f"{sample['found']:,} showed a visible face"
+        f"{found} showed a visible face"
     )
     if not sample["valid_now"]:
         return f"{text}. The sample is not complete, so that no bound is stated yet."
     if sample["upper_now"] >= 1:
         return f"{text}: {_explain_no_bound(sample)}."
     return (
-        f"{text}: with {format_value(sample['confidence'])} confidence, at most "
+        f"{text}: with {100 * sample['confidence']:g} % confidence, at most "
         f"{_percent(sample['upper_now'])} of the {sample['population']:,} images show a face."
     )
 
@@ -117,7 +126,7 @@ def describe_sample(bound: Mapping[str, Any]) -> str:
 def _sample(sample: Mapping[str, Any]) -> Section:
     blocks: list[Block] = [
         f"Target: at most {_percent(sample['at_most'])} of the images, "
-        f"{format_value(sample['confidence'])} confidence, one-sided. "
+        f"{100 * sample['confidence']:g} % confidence, one-sided. "
         + ("The target is met." if sample["accepted"] else "The target is not met."),
         f"Method: {sample['method']}.",
     ]
@@ -146,20 +155,25 @@ def _sample(sample: Mapping[str, Any]) -> Section:
             ],
         )
     )  # fmt: skip
-    blocks += CAVEATS
+    blocks.append(CAVEAT)
+    if any(each["checks"] for each in sample["reviewers"]):
+        blocks.append(CHECKS_CAVEAT)
     return Section("Bound on what is missed", tuple(blocks))
 
 
 def _images(report: Mapping[str, Any]) -> Section:
     images, boxes = report["images"], report["boxes"]
+    kinds = (
+        ("listed images looked at", images["reviewed"]),
+        ("images of the sample looked at", images["sampled"]),
+        ("hidden checks answered", images["checks"]),
+    )
+    rows = [("listed for review", f"{images['queue']:,}")]
+    rows += [(name, f"{count:,}") for name, count in kinds if count]
     return Section(
         "What was reviewed",
         (
-            Table(
-                "Images",
-                ("state", "images"),
-                [(name.replace("_", " "), f"{count:,}") for name, count in images.items()],
-            ),
+            Table("Images", ("", "images"), rows),
             Table(
                 "Boxes of reviewed images",
                 ("what became of them", "boxes"),

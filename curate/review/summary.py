@@ -15,6 +15,7 @@ import curate
 from curate.manifest import store
 from curate.manifest.review import attach_review
 from curate.report.page import render_page
+from curate.report.text import name_source
 from curate.review import folder, sampling
 from curate.review.decisions import Decision
 from curate.review.folder import Inputs
@@ -117,7 +118,7 @@ def _name_source(path: Path) -> str:
     """The names of what was reviewed, without their folders, for the top of the page."""
     inputs = folder.load_inputs(path)
     given = (inputs.source, inputs.run or inputs.faces)
-    return ", ".join(Path(each).name or each for each in given if each is not None)
+    return ", ".join(name_source(each) for each in given if each is not None)
 
 
 def _count_queue(path: Path) -> int:

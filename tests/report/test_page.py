@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from curate.report.numbers import COEFFICIENT, PERCENT, POINTS, RATIO, NumberFormat
 from curate.report.page import render_page
 from curate.report.svg import (
     COLORS,
@@ -16,7 +20,6 @@ from curate.report.svg import (
     draw_bars,
     draw_lines,
     format_bar,
-    format_value,
 )
 from curate.report.values import (
     Bar,
@@ -28,7 +31,7 @@ from curate.report.values import (
     Picture,
     Section,
     Table,
-    in_points,
+    find_domain,
 )
 
 EVIL = "<script>alert('x')</script>\"'&{{ 7 * 7 }}"
@@ -150,44 +153,91 @@ def test_lines_differ_in_color_and_dashes() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (0.5, "50 %"), (0.1234, "12.3 %"), (-0.02, "−2 %"), (1.0, "100 %")],
-)
+    [(None, "–"), (math.nan, "–"), (0.5, "50.0 %"), (0.1234, "12.3 %"), (-0.02, "−2.0 %"),
+     (-0.0001, "0.0 %"), (1.0, "100.0 %")],
+)  # fmt: skip
 def test_values_are_formatted_as_text(value: float | None, text: str) -> None:
-    assert format_value(value) == text
+    assert PERCENT.value(value) == text
 
 
-def test_bars_are_formatted_as_text() -> None:
-    assert format_bar(Bar("", 0.5, -0.1, 0.61)) == "50 % (−10.0 to 61.0)"
-    assert format_bar(Bar("", 0.5)) == "50 %"
-    assert format_bar(Bar("", None, 0.0, 1.0)) == "–"
-    assert format_bar(Bar("", 1.5, 1.0, 2.0), percent=False) == "1.5 (1.00 to 2.00)"
+@pytest.mark.parametrize(
+    ("bar", "form", "text"),
+    [
+        (Bar("", 0.5, -0.1, 0.61), PERCENT, "50.0 % (−10.0 to 61.0)"),
+        (Bar("", 0.5), PERCENT, "50.0 %"),
+        (Bar("", None, 0.0, 1.0), PERCENT, "–"),
+        (Bar("", 1.5, 1.0, 2.0), RATIO, "1.50 (1.00 to 2.00)"),
+        (Bar("", -0.016, -0.066, 0.036), POINTS, "−1.6 (−6.6 to +3.6)"),
+        (Bar("", 1.0), COEFFICIENT, "1.000"),
+        (Bar("", 1234.5), NumberFormat(1, unit=" ms"), "1,234.5 ms"),
+    ],
+)
+def test_bars_have_the_text_of_the_cells_of_tables(bar: Bar, form: NumberFormat, text: str) -> None:
+    interval = None if bar.low is None or bar.high is None else (bar.low, bar.high)
+    assert format_bar(bar, form) == form.estimate(bar.value, interval) == text
+    assert text in str(draw_bars(BarChart("Values", (bar,), (-2000.0, 2000.0), form)))
 
 
-def test_differences_are_shown_in_points() -> None:
-    bar = in_points(Bar("a", -0.016, -0.066, 0.036, target=0.0))
-    assert format_bar(bar, percent=False) == "−1.6 (−6.60 to 3.60)"
-    assert (bar.label, bar.target) == ("a", 0.0)
-    assert in_points(Bar("a", None)) == Bar("a", None)
+def test_an_axis_has_zero_and_all_values_and_can_be_symmetric() -> None:
+    bars = (Bar("a", 0.1, -0.05, 0.2), Bar("b", 0.1, target=0.4), Bar("c", None))
+    assert find_domain(bars) == (-0.05, 0.4)
+    assert find_domain(bars, both_sides=True) == (-0.4, 0.4)
+    assert find_domain(()) == (0.0, 0.0)
+
+
+def ticks(chart: BarChart, size: Size = WIDE) -> list[str]:
+    tree = parse(str(draw_bars(chart, size)))
+    count = len(tree.findall("svg:line", SVG))
+    return [each.text or "" for each in tree.findall("svg:text", SVG)[:count]]
+
+
+@pytest.mark.parametrize(
+    ("domain", "form", "expected"),
+    [
+        ((0.0, 1.0), PERCENT, ["0 %", "20 %", "40 %", "60 %", "80 %", "100 %"]),
+        ((0.0, 0.02477), NumberFormat(2, 1000, " ms"),
+         ["0 ms", "5 ms", "10 ms", "15 ms", "20 ms", "25 ms"]),
+        ((-1.0, 1.0), COEFFICIENT, ["−1.0", "−0.5", "0.0", "0.5", "1.0"]),
+        ((-0.2299, 0.3713), POINTS, ["−40", "−20", "0", "20", "40"]),
+        ((0.0, 0.0), RATIO, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
+    ],
+)  # fmt: skip
+def test_ticks_are_round(
+    domain: tuple[float, float], form: NumberFormat, expected: list[str]
+) -> None:
+    for size in (WIDE, NARROW):
+        assert ticks(BarChart("Values", (), domain, form), size) == expected
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+def test_ticks_are_multiples_of_1_2_or_5_and_enclose_the_domain(low: float, width: float) -> None:
+    shown = ticks(BarChart("Values", (), (low, low + width), NumberFormat(2)))
+    values = [float(text.replace("−", "-").replace(",", "")) for text in shown]
+    assert 2 <= len(values) <= 6
+    step = values[1] - values[0]
+    assert float(f"{step:.3e}".partition("e")[0]) in (1.0, 2.0, 5.0)
+    assert values[0] - step * 1e-3 <= low
+    assert low + width <= values[-1] + step * 1e-3
 
 
 def test_a_page_starts_with_source_version_and_verdict() -> None:
     text = render_page(replace(PAGE, verdict="1 faces are hidden."), "photos")
     top = text.partition("<h2>")[0]
-    assert "photos; The foot." in top
+    assert "Source: photos; The foot." in top
     assert "1 face is hidden." in top
     assert top.index("The foot.") < top.index("1 face is hidden.") < top.index("The lead.")
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW])
-@pytest.mark.parametrize("percent", [True, False])
-def test_nothing_of_a_chart_is_outside_of_it(size: Size, percent: bool) -> None:
+@pytest.mark.parametrize("form", [PERCENT, POINTS, COEFFICIENT])
+def test_nothing_of_a_chart_is_outside_of_it(size: Size, form: NumberFormat) -> None:
     bars = (
         Bar("n01440764", 0.5, 0.2, 0.7, 0.4),
         Bar("a long name of a group " * 4, 1.0, 1.0, 1.0, 1.0),
         Bar("low", -1.0, -2.0, -0.5, None),
     )
     for svg in (
-        draw_bars(BarChart("Shares", bars, (-1.0, 1.0), percent), size),
+        draw_bars(BarChart("Shares", bars, (-1.0, 1.0), form), size),
         draw_lines(LINES, size),
     ):
         root = parse(svg)
@@ -236,6 +286,26 @@ def test_captions_are_outside_of_what_scrolls_and_long_cells_wrap() -> None:
     assert text.index("<figcaption>A caption</figcaption>") < text.index('<div class="scroll"')
     assert "<td>1.0 (0.5 to 1.5)</td>" in text
     assert '<td class="long">a long reason' in text
+
+
+def test_tables_show_that_they_scroll_and_break_no_words() -> None:
+    rows = (("n01440764", "1"), ("Female|young", "2"))
+    table = Table("A caption", ("", "smallest of all"), rows)
+    text = render_page(replace(PAGE, sections=(Section("One", (table,)),)))
+    [scroll] = re.findall(r"\.scroll \{([^}]*)\}", text)
+    assert "overflow-x: auto" in scroll
+    assert scroll.count("linear-gradient") == 4
+    assert scroll.count(") local ") == scroll.count(") scroll ") == 2
+    for rule in re.findall(r"[^{}]*\bt[hd][^{}]*\{([^}]*)\}", text):
+        assert "anywhere" not in rule
+    assert '<th scope="col" class="long">smallest of all</th>' in text
+    assert '<th scope="row" class="long">n01440764 tench</th>' not in text  # 15 letters
+    assert '<th scope="row">n01440764 tench</th>' in text
+
+
+def test_percent_signs_stay_with_their_numbers() -> None:
+    text = render_page(replace(PAGE, lead=("A share of 50 % and 5 %.",)))
+    assert "<p>A share of 50\u00a0% and 5\u00a0%.</p>" in text
 
 
 def test_pairs_stay_side_by_side() -> None:

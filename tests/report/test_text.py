@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.report.text import name_classes, typeset, wrap
+from curate.report.text import name_classes, name_source, typeset, wrap
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,11 @@ def test_lines_of_tables_are_not_broken() -> None:
     ("text", "expected"),
     [
         ("n01440764", "n01440764 tench"),
-        ("n01440764: gender f, n02102040.", "n01440764 tench: gender f, n02102040."),
+        (
+            "n01440764: gender f, n02102040.",
+            "n01440764 tench: gender f, n02102040 English springer.",
+        ),
+        ("class n01440764. n01440764.tar", "class n01440764 tench. n01440764.tar"),
         ("(n03888257)", "(n03888257 parachute)"),
         ("n99999999, xn01440764, n014407640", "n99999999, xn01440764, n014407640"),
         ("val/n01440764/a.jpg, n01440764/b.jpg", "val/n01440764/a.jpg, n01440764/b.jpg"),
@@ -63,3 +69,31 @@ def test_lines_of_tables_are_not_broken() -> None:
 )
 def test_class_names_are_beside_wordnet_ids_but_not_in_paths(text: str, expected: str) -> None:
     assert name_classes(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("photos", "photos"),
+        ("out/data/", "out/data"),
+        ("./out/data", "out/data"),
+        ("../photos", "../photos"),
+        ("/home/ann/photos", "photos"),
+        ("hf:ann/photos", "hf:ann/photos"),
+        ("s3://bucket/photos", "s3://bucket/photos"),
+        ("https://ann:secret@host/photos?token=secret", "https://host/photos"),
+    ],
+)
+def test_inputs_are_named_as_given_without_folders_of_the_machine(
+    given: str, expected: str
+) -> None:
+    assert name_source(given) == expected
+
+
+@pytest.mark.parametrize("given", [".", "./", ".."])
+def test_the_current_folder_has_its_name(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path / "photos")
+    assert name_source(given) == (tmp_path if given == ".." else tmp_path / "photos").name

@@ -39,6 +39,11 @@ class Uncovered:
     count: int
 
 
+def format_pattern(pattern: Mapping[str, str]) -> str:
+    """Return a pattern for people, such as ``gender Female, age old``."""
+    return ", ".join(f"{name} {value}" for name, value in pattern.items()) or "all records"
+
+
 def find_uncovered(cells: Cells, threshold: int = THRESHOLD) -> list[Uncovered]:
     """The maximal uncovered patterns, most general first.
 

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from curate.balance.audit.association import FALSE_DISCOVERIES, Association
 from curate.balance.audit.base_rates import MIN_REFERENCE, LabelRates
+from curate.balance.audit.coverage import format_pattern
 from curate.balance.audit.measure import Grouping, Statistics
 from curate.balance.audit.representation import GroupShare, format_group
-from curate.core.intervals import Interval
-from curate.report.values import Bar, BarChart, Block, Page, Section, Table
+from curate.balance.groups import MISSING
+from curate.report.numbers import COEFFICIENT, PERCENT, POINTS, RATIO
+from curate.report.values import Bar, BarChart, Block, Page, Section, Table, find_domain
 
 _MAX_BARS = 40
 _MAX_ROWS = 200
+_MAX_NAMED = 4  # equal groups that the verdict names
 _MANY_LABELS = 50  # above which labels are also counted by group
 
 _INTERVALS = (
@@ -53,35 +56,68 @@ def make_page(audit: Statistics, statements: Sequence[str], tool: Mapping[str, s
 
 
 def _verdict(audit: Statistics) -> str:
-    """The largest and the smallest group of each attribute, and how many pairs are flagged."""
-    parts = []
-    for grouping in audit.groupings:
-        known = [each for each in grouping.shares if each.share is not None and each.share.total]
-        if len(grouping.columns) > 1 or len(known) < 2:
-            continue
-        ordered = sorted(known, key=lambda each: each.share.value if each.share else 0.0)
-        ends = [
-            f"{format_group(each.group)} {100 * each.share.value:.1f} %"
-            for each in (ordered[-1], ordered[0])
-            if each.share is not None
-        ]
-        parts.append(f"{grouping.columns[0]}: most {ends[0]}, least {ends[1]}")
+    """The ends of each attribute, groups with few records, and how many pairs are flagged."""
+    parts = [_compare_ends(grouping) for grouping in audit.groupings if len(grouping.columns) == 1]
+    parts.append(_count_small(audit))
     if audit.associations:
         flagged = sum(each.flagged for each in audit.associations)
+        many = f"{flagged:,}" if flagged else "none"
         parts.append(
-            f"{flagged:,} of {len(audit.associations):,} associations with labels are flagged"
+            f"{many} of {len(audit.associations):,} associations with labels "
+            f"{'is' if flagged < 2 else 'are'} flagged"
         )
-    return f"{'; '.join(parts)}." if parts else ""
+    return "; ".join(filter(None, parts)) + "." if any(parts) else ""
+
+
+def _compare_ends(grouping: Grouping) -> str:
+    """The largest and the smallest groups; several where they have equally many records."""
+    known = [each for each in grouping.shares if each.share is not None and each.share.total]
+    if len(known) < 2:
+        return ""
+    counts = [each.share.hits for each in known if each.share is not None]
+    ends = [
+        _name_equal([each for each in known if each.share and each.share.hits == end])
+        for end in (max(counts), min(counts))
+    ]
+    name = grouping.columns[0]
+    return (
+        f"{name}: {ends[0]}" if ends[0] == ends[1] else f"{name}: most {ends[0]}, least {ends[1]}"
+    )
+
+
+def _name_equal(groups: Sequence[GroupShare]) -> str:
+    share = PERCENT.value(groups[0].share.value if groups[0].share else None)
+    if len(groups) == 1:
+        return f"{format_group(groups[0].group)} {share}"
+    if len(groups) > _MAX_NAMED:
+        return f"{len(groups):,} groups with {share} each"
+    names = [format_group(each.group) for each in groups]
+    return f"{', '.join(names[:-1])} and {names[-1]} {share} each"
+
+
+def _count_small(audit: Statistics) -> str:
+    """How many of the groups shown have fewer records than coverage requires."""
+    groups = [
+        each.share.hits
+        for grouping in audit.groupings
+        for each in grouping.shares
+        if each.share is not None and MISSING not in each.group
+    ]
+    few = sum(count < audit.rules.threshold for count in groups)
+    if audit.uncovered is None or not few:
+        return ""
+    which = "every group has" if few == len(groups) else f"{few:,} of {len(groups):,} groups have"
+    return f"{which} fewer than {audit.rules.threshold:,} records"
 
 
 def _grouping(grouping: Grouping) -> Iterator[Block]:
     shown = sorted(grouping.shares, key=lambda each: -(each.share.hits if each.share else -1))
     bars = tuple(_bar(each) for each in shown[:_MAX_BARS])
     name = " and ".join(grouping.columns)
-    yield BarChart(f"Share by {name}; dashed: target", bars, (0.0, _end(bars)))
+    yield BarChart(f"Share by {name}; dashed: target", bars, find_domain(bars))
     target = "a reference population" if grouping.has_reference else "uniform shares"
     rows = [_row(each) for each in shown[:_MAX_ROWS]]
-    head = ("", "count", "% (95 % interval)", "ratio to target")
+    head = ("", "count", "share (95 %)", "ratio to target")
     yield Table(f"Groups by {name}, compared with {target}", head, rows)
     if len(shown) > _MAX_ROWS:
         yield f"The {len(shown) - _MAX_ROWS:,} smallest groups are in the JSON report."
@@ -122,12 +158,12 @@ def _associations(audit: Statistics) -> Iterator[Block]:
     bars = tuple(
         Bar(_pair(each), each.npmi, *(each.interval or (None, None))) for each in strongest
     )
-    yield BarChart("nPMI of the strongest flagged pairs", bars, (-1.0, 1.0), percent=False)
+    yield BarChart("nPMI of the strongest flagged pairs", bars, (-1.0, 1.0), COEFFICIENT)
     rows = [
         (
             _pair(each),
             f"{each.count:,}",
-            _number(each.npmi, each.interval),
+            COEFFICIENT.estimate(each.npmi, each.interval),
             "–" if each.q is None else _probability(each.q),
         )
         for each in strongest
@@ -149,15 +185,15 @@ def _rates(rates: Sequence[LabelRates], audit: Statistics) -> Iterator[Block]:
         (
             f"{each.label}: {each.attribute} {rate.group}",
             f"{rate.share.hits:,} of {rate.share.total:,}",
-            _percent(rate.share.value, rate.share.interval),
-            "–" if rate.interval is None else _difference(rate.difference, rate.interval),
-            "–" if rate.ratio is None else f"{rate.ratio:.2f}" + (" ✗" if rate.below else ""),
+            PERCENT.estimate(rate.share.value, rate.share.interval),
+            "–" if rate.interval is None else POINTS.estimate(rate.difference or 0, rate.interval),
+            RATIO.value(rate.ratio) + (" ✗" if rate.below else ""),
             "–" if rate.q is None else _probability(rate.q),
         )
         for each, rate in found[:_MAX_ROWS]
         if rate.share is not None
     ]
-    head = ("", "records", "% (95 %)", "minus the reference, points (95 %)", "ratio to it", "q")
+    head = ("", "records", "rate (95 %)", "minus the reference, points (95 %)", "ratio to it", "q")
     caption = "Base rates, strongest evidence first; ✗ is below four fifths of the reference"
     yield Table(caption, head, rows)
     stated = [f"{name} {group}" for name, group in audit.rules.references.items()]
@@ -194,25 +230,20 @@ def _adjusted(audit: Statistics) -> Iterator[Block]:
     rows = [
         (
             f"{each.label}: {each.attribute} {each.group}, by {each.stratum}",
-            _difference(each.crude, each.crude_interval),
-            _difference(each.adjusted, each.adjusted_interval),
+            POINTS.estimate(each.crude, each.crude_interval),
+            POINTS.estimate(each.adjusted, each.adjusted_interval),
             "–" if each.heterogeneity_p is None else _probability(each.heterogeneity_p),
             each.kind,
         )
         for each in ordered[:_MAX_ROWS]
     ]
-    head = ("", "crude, points (95 %)", "adjusted (95 %)", "heterogeneity p", "")
+    head = ("", "crude, points (95 %)", "adjusted (95 %)", "heterogeneity p", "once adjusted")
     yield Table("Rate of a group minus that of its reference", head, rows)
     yield (
         "Adjusted: Mantel-Haenszel over the strata (stratified Newcombe and Sato intervals). "
         "Heterogeneity: Breslow-Day test with Tarone's correction; if it is small, look at the "
         "strata separately."
     )
-
-
-def _difference(value: float | None, interval: Interval) -> str:
-    low, high = 100 * interval.low, 100 * interval.high
-    return f"{100 * (value or 0.0):+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−")
 
 
 def _reversals(audit: Statistics) -> Iterator[Block]:
@@ -234,17 +265,13 @@ def _uncovered(audit: Statistics) -> Iterator[Block]:
     if not found:
         yield f"Every combination has at least {audit.rules.threshold:,} records."
         return
-    rows = [
-        (", ".join(f"{name} {value}" for name, value in each.pattern.items()) or "everything",
-         f"{each.count:,}")
-        for each in found[:_MAX_ROWS]
-    ]  # fmt: skip
-    yield Table(
-        f"Maximal uncovered patterns: fewer than {audit.rules.threshold:,} records, while every "
-        "more general pattern has enough",
-        ("", "records"),
-        rows,
+    yield (
+        f"These groups have fewer than {audit.rules.threshold:,} records. Only the most general "
+        "ones are listed: combinations within a listed group have no more records than it."
     )
+    rows = [(format_pattern(each.pattern), f"{each.count:,}") for each in found[:_MAX_ROWS]]
+    caption = f"Groups with fewer than {audit.rules.threshold:,} records"
+    yield Table(caption, ("", "records"), rows)
     if len(found) > _MAX_ROWS:
         yield f"{len(found) - _MAX_ROWS:,} more are in the JSON report."
 
@@ -263,32 +290,17 @@ def _row(each: GroupShare) -> tuple[str, ...]:
         return format_group(each.group), "hidden", "–", "–"
     if not each.share.total:
         return format_group(each.group), "0", "–", "–"
-    ratio = "–" if each.ratio is None else f"{each.ratio:.2f}"
-    share = _percent(each.share.value, each.interval)
+    ratio = RATIO.value(each.ratio)
+    share = PERCENT.estimate(each.share.value, each.interval)
     return format_group(each.group), f"{each.share.hits:,}", share, ratio
-
-
-def _end(bars: Sequence[Bar]) -> float:
-    """End of an axis that contains every interval, with round ticks."""
-    most = max((max(bar.high or 0.0, bar.target or 0.0) for bar in bars), default=0.0)
-    return next((end for end in (0.04, 0.1, 0.2, 0.4, 0.6, 0.8) if most <= end), 1.0)
 
 
 def _pair(each: Association) -> str:
     return f"{each.label} – {each.group}"
 
 
-def _percent(value: float, interval: Interval) -> str:
-    return f"{100 * value:.1f} ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
-
-
-def _number(value: float, interval: Interval | None) -> str:
-    ends = f" ({interval.low:.3f} to {interval.high:.3f})" if interval else ""
-    return f"{value:.3f}{ends}".replace("-", "−")
-
-
 def _points(value: float) -> str:
-    return f"{100 * value:+.1f} points".replace("-", "−")
+    return f"{POINTS.value(value)} points"
 
 
 def _probability(value: float) -> str:

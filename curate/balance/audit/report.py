@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from curate.balance.audit.adjusted import Adjusted, Reversal
 from curate.balance.audit.association import Association
 from curate.balance.audit.base_rates import BaseRate, LabelRates
+from curate.balance.audit.coverage import format_pattern
 from curate.balance.audit.measure import Grouping, Rules, Statistics
 from curate.balance.audit.page import make_page
 from curate.balance.audit.representation import (
@@ -108,10 +109,19 @@ def format_audit(report: Mapping[str, Any]) -> str:
         if len(ordered) > _MAX_SHOWN:
             lines.append(f"  … and {len(ordered) - _MAX_SHOWN:,} more")
     if report["coverage"]:
-        threshold = report["rules"]["threshold"]
-        count = len(report["uncovered"])
-        lines.append(f"{count:,} maximal uncovered patterns (fewer than {threshold} records).")
+        lines += _format_coverage(report["uncovered"], report["rules"]["threshold"])
     return "\n".join(escape_unprintable(line) for line in (*lines, *report["statements"]))
+
+
+def _format_coverage(uncovered: Sequence[Mapping[str, Any]], threshold: int) -> Iterator[str]:
+    if not uncovered:
+        yield f"Every combination of the attributes has at least {threshold:,} records."
+        return
+    yield f"Groups with fewer than {threshold:,} records, without the groups within them:"
+    for each in uncovered[:_MAX_SHOWN]:
+        yield f"  {format_pattern(each['pattern'])[:60]:<61}{each['count']:>10,}"
+    if len(uncovered) > _MAX_SHOWN:
+        yield f"  … and {len(uncovered) - _MAX_SHOWN:,} more"
 
 
 def _format_line(name: str, group: Mapping[str, Any]) -> str:

@@ -30,10 +30,11 @@ def describe(audit: Statistics, facts: Mapping[str, Any]) -> Iterator[str]:
             yield from _missing(grouping)
     if audit.census.plan.label is not None and not audit.census.noise:
         flagged = sum(each.flagged for each in audit.associations)
+        many = "None" if not flagged else f"{flagged:,}"
         yield (
-            f"{flagged:,} of {len(audit.associations):,} associations of a label and a group are "
-            "flagged at a false discovery rate of 5 %. A flag indicates an association, not its "
-            "size or cause."
+            f"{many} of {len(audit.associations):,} associations of a label and a group "
+            f"{'is' if flagged < 2 else 'are'} flagged at a false discovery rate of "
+            "5 %. A flag indicates an association, not its size or cause."
         )
     yield from _describe_adjusted(audit)
     yield from _alone(audit)

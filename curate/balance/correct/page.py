@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from curate.report.values import Bar, BarChart, Block, Page, Section, Table
+from curate.report.numbers import COEFFICIENT, PERCENT, NumberFormat
+from curate.report.values import Bar, BarChart, Block, Page, Section, Table, find_domain
 
 _MAX_ROWS = 200
 _MAX_BARS = 30
+_CHANGE = NumberFormat(3, sign=True)
 
 _FIGURES = (
     ("total_variation", "Total variation distance from the target"),
@@ -30,7 +32,8 @@ def make_page(report: Mapping[str, Any]) -> Page:
         sections.append(Section(title, tuple(_comparison(name, found, report))))
     if report.get("confounding"):
         blocks = tuple(_confounding(report["confounding"]))
-        sections.append(Section("Associations between attributes and labels", blocks))
+        if blocks:
+            sections.append(Section("Associations between attributes and labels", blocks))
     if report["labels"]:
         sections.append(Section("Labels", tuple(_labels(report["labels"]))))
     tool = report["tool"]
@@ -61,8 +64,8 @@ def _confounding(found: Mapping[str, Any]) -> Iterator[Block]:
     rows = [
         (
             " and ".join(each["columns"]),
-            f"{each['before']:.3f}",
-            f"{each['after']:.3f}" + (" ▲" if each["grows"] else ""),
+            COEFFICIENT.value(each["before"]),
+            COEFFICIENT.value(each["after"]) + (" ▲" if each["grows"] else ""),
         )
         for each in found["associations"]
     ]
@@ -70,8 +73,11 @@ def _confounding(found: Mapping[str, Any]) -> Iterator[Block]:
         yield Table("Cramér's V, 0 to 1; ▲ grows", ("", "before", "after"), rows)
     for name, text in (("attributes", "the attributes"), ("with_labels", "attributes and label")):
         each = found["emptied"][name]
-        if each is not None:
-            yield f"{each['emptied']:,} of {each['cells']:,} intersections of {text} become empty."
+        if each is not None and each["emptied"]:
+            become = "becomes" if each["emptied"] == 1 else "become"
+            yield (
+                f"{each['emptied']:,} of {each['cells']:,} intersections of {text} {become} empty."
+            )
     rates = sorted(found["base_rates"].items(), key=lambda item: -_change(item[1]))[:_MAX_ROWS]
     if rates:
         table = [(name, _percent(r["before"]), _percent(r["after"])) for name, r in rates]
@@ -101,7 +107,7 @@ def _done(report: Mapping[str, Any]) -> Iterator[Block]:
 
 def _comparison(name: str, found: Mapping[str, Any], report: Mapping[str, Any]) -> Iterator[Block]:
     rows = [
-        (text, f"{found['before'][key]:.3f}", f"{found['after'][key]:.3f}")
+        (text, COEFFICIENT.value(found["before"][key]), COEFFICIENT.value(found["after"][key]))
         for key, text in _FIGURES
         if found["before"][key] is not None and found["after"][key] is not None
     ]
@@ -111,10 +117,10 @@ def _comparison(name: str, found: Mapping[str, Any], report: Mapping[str, Any]) 
         directional = bias["directional"]
         yield (
             f"Bias amplification relative to the original dataset (negative: less bias): "
-            f"{bias['majority']:+.3f} (majority groups, Zhao et al. 2017)"
-            + (f", {directional:+.3f} (directional, Wang and Russakovsky 2021)."
+            f"{_CHANGE.value(bias['majority'])} (majority groups, Zhao et al. 2017)"
+            + (f", {_CHANGE.value(directional)} (directional, Wang and Russakovsky 2021)."
                if directional is not None else ".")
-        ).replace("-", "−")  # fmt: skip
+        )  # fmt: skip
     yield from _shares(name, found, report["audit"])
     yield from _by_label(found["labels"])
     table = [
@@ -136,17 +142,16 @@ def _shares(name: str, found: Mapping[str, Any], audits: Mapping[str, Any]) -> I
         grouping = (audits[when]["attributes"] | audits[when]["intersections"])[name]
         groups = list(grouping["groups"].items())[:_MAX_BARS]
         charts[when] = tuple(_bar(group, values, found) for group, values in groups)
-    most = max((bar.high or 0.0 for bars in charts.values() for bar in bars), default=0.0)
-    end = next((end for end in (0.04, 0.1, 0.2, 0.4, 0.6, 0.8) if most <= end), 1.0)
+    domain = find_domain([bar for bars in charts.values() for bar in bars])
     for when, bars in charts.items():
-        yield BarChart(f"Share of each group {when}; dashed: target", bars, (0.0, end))
+        yield BarChart(f"Share of each group {when}; dashed: target", bars, domain)
 
 
 def _by_label(labels: Mapping[str, Any]) -> Iterator[Block]:
     if not labels:
         return
     rows = [
-        (name, f"{values['before']:.3f}", f"{values['after']:.3f}")
+        (name, COEFFICIENT.value(values["before"]), COEFFICIENT.value(values["after"]))
         for name, values in list(labels.items())[:_MAX_BARS]
     ]
     caption = "Total variation distance from the target, by label"
@@ -174,4 +179,4 @@ def _bar(group: str, values: Mapping[str, Any], found: Mapping[str, Any]) -> Bar
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
+    return PERCENT.value(share)

@@ -156,8 +156,8 @@ def describe(findings: Findings) -> Iterator[str]:
         )
         if missing:
             yield (
-                f"{missing:,} records have a missing value of an attribute; its targets do not "
-                "apply to them, and without other targets they are left unchanged."
+                f"{missing:,} records have a missing value of an attribute; without other "
+                "targets, records with a missing value are left unchanged."
             )
     if options.strategy == "reweigh":
         total = int(strata.counts.sum())

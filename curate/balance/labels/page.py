@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from curate.balance.labels.measure import LabelDecisions
 from curate.balance.labels.rules import SAFETY, Decision
 from curate.core.intervals import Interval, Share
+from curate.report.numbers import COEFFICIENT, NO_VALUE, PERCENT, RATIO
 from curate.report.values import Bar, BarChart, Block, Page, Section, Table
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _agreement(audit: LabelDecisions) -> Iterator[Block]:
         Bar(_NAMES[name].partition(" (")[0], found.alpha, *(found.interval or (None, None)))
         for name, found in audit.agreement.items()
     )
-    yield BarChart("Krippendorff's α (95 %)", bars, (-1.0, 1.0), percent=False)
+    yield BarChart("Krippendorff's α (95 %)", bars, (-1.0, 1.0), COEFFICIENT)
     rows = [
         (_NAMES[name], f"{found.labels:,}", f"{found.judgements:,}",
          _alpha(found.alpha, found.interval))
@@ -85,10 +86,10 @@ def _images(images: Images) -> Iterator[Block]:
         (f"split {name}", images.removed[name], count) for name, count in images.total.items()
     ]
     rows = [
-        (name, f"{gone:,}", f"{count:,}", f"{100 * gone / count:.1f}")
+        (name, f"{gone:,}", f"{count:,}", PERCENT.value(gone / count))
         for name, gone, count in (("all", removed, total), *splits)
     ]
-    yield Table("Images affected by removal", ("", "removed", "images", "%"), rows)
+    yield Table("Images affected by removal", ("", "removed", "images", "share"), rows)
     if images.unlabeled:
         yield f"{images.unlabeled:,} images have no label."
     if images.unknown:
@@ -114,7 +115,7 @@ def _head(result: LabelAudit) -> tuple[str, ...]:
     return (
         "",
         "decision",
-        *((*SAFETY, "unsafe, % (95 %)") if "safety" in questions else ()),
+        *((*SAFETY, "unsafe (95 %)") if "safety" in questions else ()),
         *(("ratings 1 to 5", "mean", "median") if "imageability" in questions else ()),
         *(("images",) if result.images is not None else ()),
     )
@@ -139,18 +140,12 @@ def _row(result: LabelAudit, label: str) -> tuple[str, ...]:
 
 
 def _percent(share: Share) -> str:
-    if not share.total:
-        return "–"
-    low, high = (100 * end for end in share.interval)
-    return f"{100 * share.value:.0f} ({low:.0f} to {high:.0f})"
+    return PERCENT.estimate(share.value, share.interval) if share.total else NO_VALUE
 
 
 def _middle(value: Fraction | None) -> str:
-    return "–" if value is None else f"{float(value):.2f}"
+    return RATIO.value(None if value is None else float(value))
 
 
 def _alpha(alpha: float | None, interval: Interval | None) -> str:
-    if alpha is None:
-        return "undefined"
-    ends = f" ({interval.low:.3f} to {interval.high:.3f})" if interval else ""
-    return f"{alpha:.3f}{ends}".replace("-", "−")
+    return "undefined" if alpha is None else COEFFICIENT.estimate(alpha, interval)

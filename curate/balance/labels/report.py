@@ -134,7 +134,10 @@ def describe(
     yield from _tables(judgements)
     if lost is not None:
         share = 100 * lost[0] / max(lost[1], 1)
-        yield f"Removal would take {lost[0]:,} of {lost[1]:,} images ({share:.1f} %)."
+        if lost[0]:
+            yield f"Removal would take {lost[0]:,} of {lost[1]:,} images ({share:.1f} %)."
+        else:
+            yield f"Removal would take none of {lost[1]:,} images."
     yield (
         "The decisions reflect these annotators' judgments of words, not of images. To appeal, add "
         "a table with further or revised judgments after the others, and run again."

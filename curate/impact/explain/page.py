@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from curate.core.intervals import Interval
 from curate.impact.explain.measure import MIN_IMAGES, Estimate, Explanation, FaceShare
 from curate.impact.explain.report import CAUTIONS, describe_selection
 from curate.impact.formatting import NO_VALUE
-from curate.report.values import Bar, BarChart, Block, Gallery, Page, Section, Table
+from curate.report.numbers import PERCENT, POINTS, RATIO, NumberFormat
+from curate.report.values import Bar, BarChart, Block, Gallery, Page, Section, Table, find_domain
 
 if TYPE_CHECKING:
     from curate.impact.explain.report import ExplainReport
@@ -87,8 +87,8 @@ def _verdict(explanation: Explanation, titles: Mapping[str, str]) -> str:
         return "No image was explained."
     name, found = next(iter(explanation.overall.items()))
     return (
-        f"{titles[name]}: {_percent(found.original.share)} % of the attribution lies on faces in "
-        f"original images and {_percent(found.obfuscated.share)} % in obfuscated ones; "
+        f"{titles[name]}: {_format(found.original.share)} of the attribution lies on faces in "
+        f"original images and {_format(found.obfuscated.share)} in obfuscated ones; "
         f"{found.n:,} images."
     )
 
@@ -109,11 +109,10 @@ def _shares(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Blo
             ("original elsewhere", found.original.elsewhere),
         )
     ]
-    limit = max((bar.high or bar.value or 0.0 for bar in bars), default=1.0)
     title = "Share of attribution on faces, divided by their share of the image; dashed: chance"
-    yield BarChart(title, tuple(bars), (0.0, float(max(2, math.ceil(limit)))), percent=False)
+    yield BarChart(title, tuple(bars), find_domain(bars), RATIO)
     yield Table(
-        "Share of attribution on faces, per cent",
+        "Share of attribution on faces; differences in percentage points",
         ("", "images", "area", "original (95 %)", "obfuscated (95 %)", "difference (95 %)"),
         [_share_row(titles[name], found) for name, found in explanation.overall.items()],
     )
@@ -153,14 +152,14 @@ def _classes(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Bl
         yield f"The {len(shown)} classes with the most images of {len(explanation.by_class):,}."
     for name, title in titles.items():
         yield Table(
-            f"{title}: share of attribution on faces, per cent",
+            f"{title}: share of attribution on faces; differences in percentage points",
             ("", "images", "area", "original", "obfuscated", "difference", "ratio before"),
             [_class_row(label, found[name]) for label, found in shown],
         )
 
 
 def _class_row(label: str, found: FaceShare) -> Sequence[str]:
-    return (*_share_row(label, found), _number(found.original.ratio))
+    return (*_share_row(label, found), _ratio(found.original.ratio))
 
 
 def _agreement(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[Block]:
@@ -172,8 +171,8 @@ def _agreement(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[
                 (
                     f"{titles[a]} and {titles[b]}",
                     f"{found.n:,}",
-                    _number(found.original),
-                    _number(found.obfuscated) if found.obfuscated else NO_VALUE,
+                    _ratio(found.original),
+                    _ratio(found.obfuscated) if found.obfuscated else NO_VALUE,
                 )
                 for (a, b), found in explanation.agreement.items()
             ],
@@ -183,7 +182,7 @@ def _agreement(explanation: Explanation, titles: Mapping[str, str]) -> Iterator[
             "Rank correlation with the map of a model whose last layer is shuffled",
             ("", "images", "original (95 %)"),
             [
-                (titles[name], f"{found.n:,}", _number(found.original))
+                (titles[name], f"{found.n:,}", _ratio(found.original))
                 for name, found in explanation.randomized.items()
             ],
         )
@@ -220,20 +219,20 @@ def _share_row(label: str, found: FaceShare) -> Sequence[str]:
     return (
         label,
         f"{found.n:,}",
-        NO_VALUE if math.isnan(found.area) else f"{100 * found.area:.1f}",
-        _percent(found.original.share),
-        _percent(found.obfuscated.share),
-        _percent(found.difference, sign="+"),
+        PERCENT.value(found.area),
+        _format(found.original.share),
+        _format(found.obfuscated.share),
+        _format(found.difference, POINTS),
     )
 
 
 def _ratio_row(label: str, found: FaceShare) -> Sequence[str]:
     return (
         label,
-        _number(found.original.ratio),
-        _number(found.obfuscated.ratio),
-        _number(found.original.elsewhere),
-        _number(found.obfuscated.elsewhere),
+        _ratio(found.original.ratio),
+        _ratio(found.obfuscated.ratio),
+        _ratio(found.original.elsewhere),
+        _ratio(found.obfuscated.elsewhere),
     )
 
 
@@ -244,19 +243,9 @@ def _bar(label: str, estimate: Estimate) -> Bar:
     return Bar(label, estimate.value, ends and ends.low, ends and ends.high, target=1.0)
 
 
-def _percent(estimate: Estimate, sign: str = "") -> str:
-    return _format(estimate, 100, f"{sign}.1f")
+def _ratio(estimate: Estimate) -> str:
+    return _format(estimate, RATIO)
 
 
-def _number(estimate: Estimate) -> str:
-    return _format(estimate, 1, ".2f")
-
-
-def _format(estimate: Estimate, scale: float, form: str) -> str:
-    if math.isnan(estimate.value):
-        return NO_VALUE
-    text = f"{scale * estimate.value:{form}}"
-    ends: Interval | None = estimate.interval
-    if ends is not None:
-        text += f" ({scale * ends.low:{form}} to {scale * ends.high:{form}})"
-    return text.replace("-", "−")
+def _format(estimate: Estimate, form: NumberFormat = PERCENT) -> str:
+    return form.estimate(estimate.value, estimate.interval)

@@ -133,16 +133,17 @@ def describe_selection(facts: Mapping[str, Any]) -> str:
         )
     else:
         text = f"{counts['explained']:,} listed images are explained."
-    left_out = [
-        f"{counts['without_faces']:,} without a hidden face",
-        f"{counts['withheld']:,} withheld",
-    ]
+    left_out = []
+    if counts["without_faces"]:
+        left_out.append(f"{counts['without_faces']:,} without a hidden face")
+    if counts["withheld"]:
+        left_out.append(f"{counts['withheld']:,} withheld")
     if counts["listed_left_out"]:
         left_out.append(f"among them {counts['listed_left_out']:,} that were listed")
     if counts["face_outside_input"]:
         many = counts["face_outside_input"]
         left_out.append(f"{many:,} whose faces cover no pixel of the model's input")
-    return f"{text} Left out: {', '.join(left_out)}."
+    return f"{text} Left out: {', '.join(left_out)}." if left_out else text
 
 
 def _list_lines(report: ExplainReport) -> Iterator[str]:

@@ -288,10 +288,14 @@ def lay_out_controls(controls: Controls) -> Iterator[Block]:
         yield (
             f"In {placement.images:,} images {placement.regions:,} regions were placed at random. "
             f"They hide {format_percent(placement.share)} of these images on average, the faces’ "
-            f"regions {format_percent(placement.faces_share)}. For lack of space "
-            f"{placement.overlapping:,} of them in {placement.crowded:,} images overlap a hidden "
-            "face."
+            f"regions {format_percent(placement.faces_share)}."
         )
+        if placement.overlapping:
+            overlap = "overlaps" if placement.overlapping == 1 else "overlap"
+            yield (
+                f"For lack of space {placement.overlapping:,} of them in {placement.crowded:,} "
+                f"images {overlap} a hidden face."
+            )
     if controls.routes:
         routes = ", ".join(f"{count:,} {route}" for route, count in sorted(controls.routes.items()))
         yield f"How the images of “reencoded” were written: {routes}."

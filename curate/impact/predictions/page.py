@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,9 @@ from curate.core.calibration import BINS, Calibration
 from curate.impact.class_changes import MIN_ABSORBING, RATE, ClassChange
 from curate.impact.formatting import (
     NO_VALUE,
+    PERCENT,
+    caption_classes,
+    describe_kinds,
     draw_differences,
     format_ends,
     format_percent,
@@ -90,11 +92,15 @@ def _lead(report: ImpactReport) -> Iterator[str]:
     impact, unpaired = report.impact, report.facts["unpaired"]
     models = len(impact.experiment.models)
     by = f" by each of {models} models" if models > 1 else ""
-    yield (
-        f"{len(impact.experiment):,} images were classified{by}, original and obfuscated. "
-        f"{unpaired['original'] + unpaired['obfuscated']:,} images without a pair are left out, "
-        f"and {unpaired['withheld']:,} that were withheld from the obfuscated dataset."
-    )
+    yield f"{len(impact.experiment):,} images were classified{by}, original and obfuscated."
+    alone = unpaired["original"] + unpaired["obfuscated"]
+    if alone:
+        yield f"{alone:,} images without a pair are left out."
+    if unpaired["withheld"]:
+        yield (
+            f"{unpaired['withheld']:,} images that were withheld from the obfuscated dataset are "
+            "left out."
+        )
     yield _INTERVALS
 
 
@@ -126,15 +132,11 @@ def _accuracy(impact: Impact) -> Iterator[Block]:
 def _classes(impact: Impact) -> Iterator[Block]:
     names = impact.experiment.classes
     kinds = [each.kind for each in impact.classes]
-    yield (
-        f"Of {len(kinds):,} classes with images {kinds.count('loss'):,} lost, "
-        f"{kinds.count('gain'):,} gained, {kinds.count('swap'):,} swapped labels and "
-        f"{kinds.count('none'):,} did not change significantly."
-    )
+    yield describe_kinds(kinds)
     yield _KINDS
     shown = sorted(impact.classes, key=lambda each: (each.q, -abs(each.top1.difference)))
     yield Table(
-        f"The {min(len(shown), _MAX_CLASSES)} classes with the most significant change",
+        caption_classes(len(shown[:_MAX_CLASSES]), len(shown)),
         (*_HEAD, "average precision", "q", "kind", "mostly with"),
         [_class_row(each, names) for each in shown[:_MAX_CLASSES]],
     )
@@ -215,8 +217,7 @@ def _trust(impact: Impact) -> Iterator[Block]:
             [
                 (
                     name,
-                    f"{format_percent(each.ece)} ({100 * each.interval.low:.2f} to "
-                    f"{100 * each.interval.high:.2f})",
+                    PERCENT.estimate(each.ece, each.interval),
                     format_percent(each.debiased),
                     format_percent(each.calibrated),
                 )
@@ -283,10 +284,7 @@ def _sets(reliability: Sequence[Reliability]) -> Iterator[Block]:
 
 
 def _proportion(proportion: Proportion) -> str:
-    if math.isnan(proportion.value):
-        return NO_VALUE
-    low, high = proportion.interval
-    return f"{100 * proportion.value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    return PERCENT.estimate(proportion.value, proportion.interval)
 
 
 def _reliability(name: str, calibration: Calibration) -> Line:

@@ -11,6 +11,9 @@ from curate.impact.class_changes import RATE
 from curate.impact.experiment import OBFUSCATED, ORIGINAL
 from curate.impact.formatting import (
     NO_VALUE,
+    PERCENT,
+    caption_classes,
+    describe_kinds,
     draw_differences,
     format_ends,
     format_percent,
@@ -92,9 +95,13 @@ def _lead(report: TrainReport) -> Iterator[str]:
     yield (
         f"{many} per dataset: trained on {images['train']:,} original images, or on the same "
         f"images obfuscated, and tested on {images['test']:,} others, both original and "
-        "obfuscated. "
-        f"{images['withheld']:,} images were withheld from the obfuscated dataset and are left out."
+        "obfuscated."
     )
+    if images["withheld"]:
+        yield (
+            f"{images['withheld']:,} images were withheld from the obfuscated dataset and are left "
+            "out."
+        )
     yield _INTERVALS
 
 
@@ -177,18 +184,14 @@ def _classes(transfer: Transfer) -> Iterator[Block]:
         ("diagonal", Cell(OBFUSCATED, OBFUSCATED)),
     ):
         kinds = [each.gaps[name].kind for each in transfer.classes]
-        yield (
-            f"{name.capitalize()} gap: of {len(kinds):,} classes {kinds.count('loss'):,} lost, "
-            f"{kinds.count('gain'):,} gained, {kinds.count('swap'):,} swapped labels and "
-            f"{kinds.count('none'):,} did not change significantly."
-        )
+        yield f"{name.capitalize()} gap: {describe_kinds(kinds)}"
         shown = sorted(
             transfer.classes,
             key=lambda each: (each.gaps[name].q, -abs(each.gaps[name].top1.value)),
         )[:_MAX_CLASSES]
         reference = Cell(ORIGINAL, ORIGINAL)
         yield Table(
-            f"The {len(shown)} classes with the most significant change in the {name} gap",
+            f"{name.capitalize()} gap: {caption_classes(len(shown), len(kinds))}",
             ("class", "trained", "tested", format_cell(reference), format_cell(cell), "gap (95 %)",
              "q", "average precision", "kind"),
             [
@@ -340,8 +343,7 @@ def format_share(estimate: Estimate) -> str:
     """Format an accuracy with its interval, in percent."""
     if not estimate.n:
         return NO_VALUE
-    low, high = estimate.interval
-    return f"{format_percent(estimate.value)} ({100 * low:.1f} to {100 * high:.1f})"
+    return PERCENT.estimate(estimate.value, estimate.interval)
 
 
 def format_gap(estimate: Estimate) -> tuple[str, str]:

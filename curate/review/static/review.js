@@ -261,7 +261,7 @@ function renderList() {
     item.id = `box-${index}`;
     item.setAttribute("role", "option");
     item.setAttribute("aria-selected", String(box === stage.selected));
-    name.textContent = `${index + 1} ${box.state === "kept" ? "face" : box.state}`;
+    name.textContent = `face ${index + 1}${box.state === "kept" ? "" : `, ${box.state}`}`;
     const size = `${Math.round(box.xyxy[2] - box.xyxy[0])}×${Math.round(box.xyxy[3] - box.xyxy[1])} px`;
     more.textContent = box.score === null || box.score === undefined ? size : `${Math.round(100 * box.score)} % · ${size}`;
     item.append(name, more);
