@@ -11,6 +11,7 @@ from curate.evaluation.measure import Measures
 from curate.evaluation.scores import MIN_FACES, Gap, Grouping, GroupScore
 from curate.evaluation.sweep import SWEEP_FROM, GroupSweep, Sweep
 from curate.report.numbers import COEFFICIENT, PERCENT, POINTS
+from curate.report.text import name_attributes
 from curate.report.values import (
     Bar,
     BarChart,
@@ -60,7 +61,9 @@ def make_page(
         Section("Overall", tuple(_overall(measures))),
         Section("By height", tuple(_heights(measures))),
         *(
-            Section(f"By {grouping.name}", tuple(_grouping(grouping, measures.rules)))
+            Section(
+                f"By {name_attributes(grouping.name)}", tuple(_grouping(grouping, measures.rules))
+            )
             for grouping in measures.groupings
         ),
         *([Section("Other thresholds", tuple(_sweep(measures)))] if measures.sweep else ()),
@@ -180,8 +183,8 @@ def _heights(measures: Measures) -> Iterator[Block]:
 
 
 def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
-    yield _chart(f"Faces hidden, by {grouping.name}", grouping.groups, "hidden")
-    yield _table(f"Groups by {grouping.name}", grouping.groups, rules)
+    yield _chart(f"Faces hidden, by {name_attributes(grouping.name)}", grouping.groups, "hidden")
+    yield _table(f"Groups by {name_attributes(grouping.name)}", grouping.groups, rules)
     left_out = [group.name for group in grouping.groups if not group.compared]
     note = f"{grouping.unlabeled:,} faces have no value. " if grouping.unlabeled else ""
     if left_out:
@@ -199,7 +202,7 @@ def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
         for gap in gaps
         if gap.measure == "hidden"
     )
-    title = f"Gaps in faces hidden, by {grouping.name}, percentage points"
+    title = f"Gaps in faces hidden, by {name_attributes(grouping.name)}, percentage points"
     yield BarChart(title, bars, find_domain(bars, both_sides=True), POINTS)
     rows = [(_format_pair(gap), _name(gap.measure), _format_gap(gap)) for gap in gaps]
     yield Table("Gaps, percentage points", ("", "share", "gap (95 %)"), rows)
@@ -249,7 +252,7 @@ def _group_sweep(group: GroupSweep, rules: Rules) -> Iterator[Block]:
         Line(name, tuple(zip(group.thresholds, recall, strict=True)))
         for name, recall in list(group.recall.items())[:_MAX_LINES]
     )
-    title = f"Recall at IoU {rules.ious[0]:g} by threshold, by {group.name}"
+    title = f"Recall at IoU {rules.ious[0]:g} by threshold, by {name_attributes(group.name)}"
     yield LineChart(title, "minimum confidence", "recall", lines)
     rows = [
         (
@@ -262,8 +265,8 @@ def _group_sweep(group: GroupSweep, rules: Rules) -> Iterator[Block]:
         for each in group.group_thresholds
     ]
     yield Table(
-        f"By {group.name}: threshold with a recall of {PERCENT.value(group.target)}, that of "
-        f"{group.best!r} at the operating point",
+        f"By {name_attributes(group.name)}: threshold with a recall of "
+        f"{PERCENT.value(group.target)}, that of {group.best!r} at the operating point",
         ("", "threshold", "95 %", "none", "precision at it"),
         rows,
     )

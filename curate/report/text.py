@@ -73,6 +73,11 @@ def imagenet_classes() -> Mapping[str, str]:
     return MappingProxyType({wnid: name for wnid, _, name in pairs})
 
 
+def name_attributes(crossed: str) -> str:
+    """Return attributes that are crossed, such as ``gender,age``, for people."""
+    return crossed.replace(",", " and ")
+
+
 def name_source(given: str | Path) -> str:
     """Return an input as reports name it: as given, but without the folders of this machine.
 

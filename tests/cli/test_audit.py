@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from curate.balance.audit.report import format_audit
 from tests.conftest import InProcess, run_process
+from tests.report.checks import check_page
 
 
 @pytest.fixture
@@ -44,6 +46,7 @@ def test_an_audit_can_go_to_files(table: Path, tmp_path: Path, run: InProcess) -
     text = page.read_text()
     assert "<svg" in text
     assert "http-equiv" in text
+    check_page(text, table.name)
     assert 'src="http' not in text
     assert not list(tmp_path.glob("*.partial"))
 
@@ -126,6 +129,7 @@ def test_a_reference_group_is_parsed_and_shown(table: Path, tmp_path: Path, run:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rules"]["references"] == {"gender": "M"}
     assert "gender M" in page.read_text()
+    check_page(page.read_text(), table.name)
     for wrong in ("gender", "=M", "gender="):
         done = run(table, *options, "--reference", wrong)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
@@ -150,3 +154,46 @@ def test_a_file_in_place_of_a_dataset_is_refused_with_the_remedy(
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert remedy in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("counts", "verdict"),
+    [
+        ({"a": 15, "b": 15}, "g: a and b 50.0 % each; every group has fewer than 30 records"),
+        ({"a": 60, "b": 20, "c": 20}, "g: most a 60.0 %, least b and c 20.0 % each; 2 of 3 groups"),
+        ({"a": 40, "b": 60}, "g: most b 60.0 %, least a 40.0 %."),
+        (dict.fromkeys("abcde", 40), "g: 5 groups with 20.0 % each."),
+    ],
+)
+def test_the_verdict_names_ties_and_groups_with_few_records(
+    counts: dict[str, int], verdict: str, tmp_path: Path, run: InProcess
+) -> None:
+    rows = [f"{group}{n}.jpg,{group}" for group, count in counts.items() for n in range(count)]
+    table, page = tmp_path / "t.csv", tmp_path / "p.html"
+    table.write_text("\n".join(["id,g", *rows]) + "\n")
+    done = run(table, "--by", "g", "--html", page)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text().replace("\u00a0", " ")
+    assert verdict in text
+    check_page(text, "t.csv")
+    small = {group: count for group, count in counts.items() if count < 30}
+    assert ("Groups with fewer than 30 records" in text) == bool(small)
+    assert ("fewer than 30 records, without the groups within them:" in done.stderr) == bool(small)
+    for group, count in small.items():
+        assert re.search(rf"^  g {group} +{count}$", done.stderr, re.MULTILINE)
+
+
+def test_adjusted_differences_have_a_heading_for_every_column(
+    table: Path, tmp_path: Path, run: InProcess
+) -> None:
+    page = tmp_path / "p.html"
+    first, *rows = table.read_text().split()
+    wide = tmp_path / "wide.csv"
+    lines = [f"{row},{'xy'[n // 7 % 2]}" for n, row in enumerate(rows)]
+    wide.write_text("\n".join([f"{first},tone", *lines]) + "\n")
+    done = run(wide, "--by", "gender,tone", "--label", "job", "--html", page, "-q")
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert "Rate of a group minus that of its reference" in text
+    assert ">once adjusted</th>" in text
+    check_page(text, "wide.csv")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import InProcess, run_process
+from tests.report.checks import check_page
 
 ROWS = "".join(f"kind,{name},safe\nrude,{name},offensive\n" for name in "abc")
 
@@ -52,6 +53,7 @@ def test_a_report_can_go_to_files(words: Path, table: Path, tmp_path: Path, run:
         "undecided": "remove",
     }  # fmt: skip
     assert "<script" not in page.read_text()
+    check_page(page.read_text(), words.name, table.name)
     assert not list(tmp_path.glob("*.partial"))
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from curate.manifest import corrections
 from tests.conftest import InProcess, run_process
+from tests.report.checks import check_page
 
 
 @pytest.fixture
@@ -42,6 +43,7 @@ def test_a_correction_says_what_it_did_and_cost(
     assert "400 records: " in done.stderr
     assert "bias amplification" in done.stderr
     assert page.read_text().startswith("<!doctype html>")
+    check_page(page.read_text(), table.name)
     said = json.loads(report.read_text())
     assert said["comparisons"]["gender"]["after"]["worst_total_variation"] <= 0.011
     again = run(table, "--by", "gender", "--within", "job", "--strategy", "subset", "-o", out)

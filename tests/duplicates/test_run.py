@@ -30,6 +30,7 @@ from curate.pipeline.session import Session, Step
 from curate.recipe import Recipe
 from curate.review.collect import load_contradicted
 from tests.conftest import ROOT
+from tests.report.checks import check_page
 
 SCHEMA = ROOT / "manifests" / "duplicates-1.schema.json"
 skimage_data = pytest.importorskip("skimage.data")
@@ -109,6 +110,7 @@ def test_a_face_in_one_copy_only_is_told(dataset: Path, faces: Path, tmp_path: P
     found.save(json=tmp_path / "d.json", html=tmp_path / "d.html")
     assert load_contradicted(tmp_path / "d.json") == {A[0], A[2]}
     assert "Near-duplicates" in (tmp_path / "d.html").read_text()
+    check_page((tmp_path / "d.html").read_text())
 
 
 def test_an_unblurred_twin_in_an_output_is_a_leak(

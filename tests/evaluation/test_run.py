@@ -16,6 +16,7 @@ from curate.core.errors import DataError, UsageError
 from curate.evaluation.report import Evaluation
 from curate.evaluation.run import evaluate, picture_misses
 from tests.conftest import ROOT
+from tests.report.checks import check_page
 
 BOX = [10.0, 10.0, 40.0, 40.0]
 FAR = [60.0, 60.0, 90.0, 90.0]
@@ -101,6 +102,7 @@ def test_the_report_is_complete_without_a_sweep_and_without_detections(
     assert report["overall"]["hidden"]["value"] is None
     assert report["faces"] == {"counted": 0, "ignored": 0, "too_small": 1}
     assert "Detector evaluation" in result.to_html()
+    check_page(result.to_html("photos"), "photos")
 
 
 def test_a_table_of_groups_joins_the_labels(

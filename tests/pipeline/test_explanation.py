@@ -17,6 +17,7 @@ from curate.pipeline.explanation import describe, explain
 from curate.recipe import Recipe
 from curate.report.values import Table
 from tests.detectors.pictures import astronaut, packaged
+from tests.report.checks import check_page
 
 
 @pytest.fixture
@@ -46,6 +47,7 @@ def test_the_page_has_the_picture_and_a_row_for_the_face(portrait: Path, tmp_pat
     assert explain(portrait, out) == 1
     page = out.read_text()
     assert "1 face from" in page
+    check_page(page, portrait.name)
     assert re.search(r"<td>face</td>", page)
     assert page.count("data:image/jpeg;base64,") == 1
     assert not re.search(r'(src|href)="?https?:', page)

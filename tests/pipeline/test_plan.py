@@ -15,6 +15,7 @@ from curate.pipeline.estimate import Estimate
 from curate.pipeline.plan import PlanOptions
 from curate.report.numbers import format_bytes, format_duration
 from tests.conftest import ROOT
+from tests.report.checks import check_page
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,9 @@ def test_the_command_writes_its_report(photos: Path, tmp_path: Path) -> None:
     found = json.loads((tmp_path / "plan.json").read_text())
     jsonschema.validate(found, schema)
     assert found["shards"] == -(-(10**9) // 256)
-    assert "Assumptions" in (tmp_path / "plan.html").read_text()
+    page = (tmp_path / "plan.html").read_text()
+    assert "Assumptions" in page
+    check_page(page, photos.name)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 from curate.manifest.show import load_manifest
 from curate.pipeline.sheet import SheetOptions, make_sheet, save_sheet
 from curate.report.page import render_page
+from tests.report.checks import check_page
 
 
 def test_the_page_shows_obfuscated_images_only_unless_originals_are_requested(
@@ -21,6 +22,9 @@ def test_the_page_shows_obfuscated_images_only_unless_originals_are_requested(
     shown = (tmp_path / "shown.html").read_text()
     assert shown.count("data:image/jpeg") == 2 * faces
     assert "contains visible faces; do not share it" in shown
+    check_page(page, finished.name)
+    save_sheet(finished, tmp_path / "named.html", SheetOptions(inputs=(str(photos), "b/out")))
+    check_page((tmp_path / "named.html").read_text(), photos.name, "b/out")
 
 
 def test_the_page_has_a_verdict_and_every_withheld_image_with_its_reason(finished: Path) -> None:

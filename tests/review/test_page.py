@@ -207,6 +207,8 @@ def test_a_box_is_drawn_with_the_mouse_and_added_by_keyboard(
     page.wait(lambda: page.states() == ["kept", "added"])
     page.keys("a", ENTER)
     assert page.states() == ["kept", "added", "added"]
+    names = page.run("return [...document.querySelectorAll('#list b')].map((e) => e.textContent)")
+    assert names == ["face 1", "face 2, added", "face 3, added"]
     page.keys("x", " ")
     page.wait(lambda: page.text("saved") == "Saved")
     saved = boxes(tmp_path / "faces.review")

@@ -20,6 +20,7 @@ from curate.review.report import format_bound, make_page
 from curate.review.sampling import Target
 from tests.conftest import ROOT
 from tests.publishing.outs import write_answers
+from tests.report.checks import check_page
 from tests.review.conftest import Serve, Served
 
 SCHEMA = json.loads((ROOT / "manifests" / "review-1.schema.json").read_text())
@@ -49,7 +50,10 @@ def test_a_sample_states_its_bound_in_every_form(serve: Serve, tmp_path: Path) -
     assert report["bound"]["accepted"]
     assert report["bound"]["upper_now"] == served.state.bound["upper_now"]
     page = (tmp_path / "r.html").read_text()
-    assert report["statement"] in page
+    assert report["statement"] in page.replace("\u00a0", " ")
+    check_page(page)
+    assert "images of the sample looked at" in page
+    assert "Hidden checks" not in page
     assert "of the 6 images show a face" in report["statement"]
 
 
@@ -122,8 +126,12 @@ def test_a_reviewer_who_was_shown_no_check_leaves_the_bound_open(
             served.decide(number, [face])
     shown = served.ask("GET", "/api/status")[1]["bound"]
     served.stop()  # type: ignore[attr-defined]
-    report = curate.report_review(tmp_path / "faces.sample")
+    report = curate.report_review(tmp_path / "faces.sample", html=tmp_path / "r.html")
     jsonschema.validate(report, SCHEMA)
+    page = (tmp_path / "r.html").read_text()
+    check_page(page)
+    assert "Hidden checks" in page
+    assert "hidden checks answered" in page
     for bound in (shown, report["bound"]):
         checks = {each["reviewer"]: each["checks"] for each in bound["reviewers"]}
         assert checks == {"ada": 2, "bob": 0}

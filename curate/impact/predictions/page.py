@@ -22,6 +22,7 @@ from curate.impact.predictions.conformal import ANSWERED, COVERAGE, Proportion, 
 from curate.impact.predictions.control_arms import lay_out_controls
 from curate.impact.predictions.groups import Grouping
 from curate.impact.predictions.measure import FaceImpact, Impact, Stratum
+from curate.report.text import name_attributes
 from curate.report.values import Bar, BarChart, Block, Line, LineChart, Page, Section, Table
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def make_page(report: ImpactReport) -> Page:
     if impact.faces is not None:
         sections.append(Section("By hidden share and number of faces", tuple(_faces(impact.faces))))
     sections += [
-        Section(f"By {grouping.name}", tuple(_grouping(grouping))) for grouping in impact.groupings
+        Section(f"By {name_attributes(grouping.name)}", tuple(_grouping(grouping)))
+        for grouping in impact.groupings
     ]
     sections.append(Section("Calibration and selective accuracy", tuple(_trust(impact))))
     tool = report.facts["tool"]
@@ -176,8 +178,8 @@ def _faces(faces: FaceImpact) -> Iterator[Block]:
 
 def _grouping(grouping: Grouping) -> Iterator[Block]:
     rows = [(group.name, group.top1) for group in grouping.groups]
-    yield _chart(f"Change of top-1 accuracy by {grouping.name}", rows)
-    yield _table(f"Groups by {grouping.name}", rows)
+    yield _chart(f"Change of top-1 accuracy by {name_attributes(grouping.name)}", rows)
+    yield _table(f"Groups by {name_attributes(grouping.name)}", rows)
     if grouping.unlabeled:
         yield f"{grouping.unlabeled:,} images have no value."
     relative = [(each.name, each.relative) for each in grouping.groups if each.relative]

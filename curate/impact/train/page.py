@@ -23,6 +23,7 @@ from curate.impact.train.cells import DATASETS, Cell, ClassGap
 from curate.impact.train.measure import GroupCells, Subset, TopK, Transfer
 from curate.impact.train.report import format_cell, format_trained
 from curate.impact.variance_components import Estimate
+from curate.report.text import name_attributes
 from curate.report.values import Bar, BarChart, Block, Line, LineChart, Page, Section, Table
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def make_page(report: TrainReport) -> Page:
             Section("With and without faces", tuple(lay_out_subsets(transfer, subsets)))
         )
     sections += [
-        Section(f"By {grouping.name}", tuple(lay_out_groups(transfer, grouping)))
+        Section(f"By {name_attributes(grouping.name)}", tuple(lay_out_groups(transfer, grouping)))
         for grouping in transfer.groupings
     ]
     sections.append(Section("Training", tuple(_training(report))))

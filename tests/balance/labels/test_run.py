@@ -15,6 +15,7 @@ from curate.balance.labels.run import audit_labels, load_label_decisions
 from curate.balance.labels.vocabulary import load_vocabulary
 from curate.core.errors import DataError, SchemaVersionError, UsageError
 from tests.conftest import ROOT
+from tests.report.checks import check_page
 
 SCHEMA = json.loads((ROOT / "manifests/labels-1.schema.json").read_text())
 WORDS = ("kind", "rude", "touchy", "vague", "new")
@@ -334,6 +335,7 @@ def test_the_page_says_what_the_report_says(
 ) -> None:
     audit_labels(words, [first], photos).save(html=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
+    check_page(page)
     assert "Krippendorff" in page
     assert "remove: offensive" in page
     assert "undecided: no safety and imageability" in page

@@ -33,6 +33,7 @@ from tests.impact.evaluate.trials import IMAGES, Colors, Trial, evaluate
 from tests.impact.predictions.files import measure
 from tests.layouts.shards import write_tar
 from tests.layouts.tables.samples import IMAGE, table, write_parquet
+from tests.report.checks import check_page
 
 WITH_FACES = IMAGES * 6 // 9
 MODEL = "python:tests.impact.evaluate.trials:{}"
@@ -120,6 +121,7 @@ def test_the_report_fits_its_schema_and_the_page_shows_it(trial: Trial) -> None:
     assert len(report["arms"]["steps"]) == 6
     assert "hidden regions are faces" in report["arms"]["statement"][3]
     page = answer.to_html()
+    check_page(page)
     for text in ("Control arms", "The model", "placed at random", "counts", "random-region"):
         assert text in page
     assert str(trial.obfuscated) not in page + json.dumps(report)

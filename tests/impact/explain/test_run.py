@@ -22,6 +22,7 @@ from curate.manifest.store import iter_entries
 from tests.conftest import ROOT
 from tests.impact.explain.attribution.networks import Gated
 from tests.impact.explain.explained import ELSEWHERE, Colors, make_dataset, obfuscate
+from tests.report.checks import check_page
 
 FEW = MethodOptions(lime_samples=100, shap_samples=80)
 QUICK = ("gradcam", "lrp")
@@ -186,6 +187,7 @@ def test_faces_outside_the_input_are_counted(data: tuple[str, Path]) -> None:
     assert report["counts"]["explained"] == 0
     assert report["overall"][0]["n"] == 0
     page = answer.to_html()
+    check_page(page)
     assert "8 whose faces cover no pixel of the model's input" in html.unescape(page)
     assert "No image was explained" in page
 

@@ -21,6 +21,7 @@ from curate.impact.tables import load_groups, load_weights
 from curate.manifest.store import iter_entries
 from tests.conftest import ROOT
 from tests.impact.predictions.files import draw, measure, save
+from tests.report.checks import check_page
 
 DEMO = ROOT / "manifests/demo"
 ENTRIES = list(iter_entries(DEMO / "records"))
@@ -185,11 +186,13 @@ def test_the_page_shows_everything_and_escapes_names(
     table = tmp_path / "groups.csv"
     table.write_text("\n".join(["id,tone", *(f"{name},{n % 2}" for n, name in enumerate(IDS))]))
     page = measure((pair,), classes=str(names), groups=table).to_html()
+    check_page(page)
     assert "&lt;b&gt;ant" in page
     assert "<b>ant" not in page
     for text in ("By tone", "Reliability", "McNemar", "smallest drop", "no --manifest"):
         assert text in page
     page = measure((demo_pair(tmp_path),), manifest=DEMO).to_html()
+    check_page(page)
     assert "By number of hidden faces" in page
 
 

@@ -24,6 +24,7 @@ from curate.pipeline.session import Step
 from tests.conftest import ROOT
 from tests.impact.predictions.files import measure
 from tests.impact.train.datasets import HOW, blur_dataset, make_dataset
+from tests.report.checks import check_page
 
 FACE, GONE = "val/red/03.png", ("train/red/02.png", "val/blue/05.png")
 REFERENCE, DEPLOYED = Cell(ORIGINAL, ORIGINAL), Cell(OBFUSCATED, ORIGINAL)
@@ -151,6 +152,7 @@ def test_withheld_images_are_left_out(tmp_path: Path, original: Path, blurred: P
     assert report["by_presence"]["without_faces"]["n"] == 28
     assert report["notes"][0].startswith("Intervals hold for other images only")
     page = answer.to_html()
+    check_page(page)
     assert "With and without faces" in page
     assert "2 images were withheld" in page
 
@@ -180,6 +182,7 @@ def test_weights_and_groups_show_what_a_correction_does_for_each_group(
     assert set(report["weighted"]) == {"cells", "gaps", "corrections"}
     assert found.to_dict()["cells"] == report["cells"]
     page = answer.to_html()
+    check_page(page)
     for heading in ("With weights", "By side", "Effect of the weights"):
         assert heading in page
 
