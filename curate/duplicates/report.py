@@ -198,7 +198,7 @@ class Duplicates(Report):
             unverified = f"; {self.unverified:,} pairs were near and did not show the same picture"
         return Page(
             title="Near-duplicates",
-            lead=tuple(self.to_text().splitlines()),
+            lead=tuple(line for line in self.to_text().splitlines() if not line.endswith(": 0")),
             sections=sections,
             verdict=self._verdict(len(values["groups"]), len(values["unblurred"])),
             about=f"curate-dataset {curate.__version__}; hashes of 256 bits, up to "

@@ -113,8 +113,8 @@ def _lead(measures: Measures, facts: Mapping[str, Any]) -> Iterator[str]:
     if withheld["images"]:
         reasons = ", ".join(f"{count:,} {name}" for name, count in withheld["reasons"].items())
         yield (
-            f"{withheld['images']:,} labeled images with {withheld['faces']:,} faces are excluded "
-            f"from all measures, because they were withheld ({reasons}). They do not count as "
+            f"{withheld['images']:,} labeled images with {withheld['faces']:,} faces were withheld "
+            f"({reasons}). Withheld images are excluded from all measures and do not count as "
             "images without faces."
         )
     yield (

@@ -94,6 +94,11 @@ def pick(value: object, *names: str, digits: int = 6) -> dict[str, Any]:
     return {name: to_plain(getattr(value, name), digits) for name in names}
 
 
+def format_probability(value: float) -> str:
+    """A p- or q-value for people."""
+    return "below 0.0001" if value < 0.0001 else f"{value:.2g}"
+
+
 def format_duration(seconds: float) -> str:
     """A duration for people."""
     if seconds < 0.01:

@@ -30,10 +30,9 @@ def render_page(page: Page, source: str = "") -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, finalize=_typeset
     )
     template = environment.from_string(text)
-    values = {"page": page, "source": source, "blocks": _iter_blocks}
-    return (
-        template.render(values, base64=_to_base64, prose=_mark_commands, named=name_classes) + "\n"
-    )
+    values = {"page": page, "source": source, "blocks": _iter_blocks, "base64": _to_base64}
+    forms = {"prose": _mark_commands, "heading": _keep_percent, "named": name_classes}
+    return template.render(values, **forms) + "\n"
 
 
 def _typeset(value: Any) -> Any:
@@ -41,9 +40,14 @@ def _typeset(value: Any) -> Any:
     return name_classes(typeset(value)) if type(value) is str else value
 
 
+def _keep_percent(text: str) -> str:
+    """A text whose percent signs do not start a line."""
+    return _PERCENT.sub("\u00a0%", text)
+
+
 def _mark_commands(text: str) -> Markup:
     """A paragraph, in which a command between backticks is set as one."""
-    text = _PERCENT.sub("\u00a0%", _typeset(text))  # not at the start of a line
+    text = _keep_percent(_typeset(text))
     parts = [escape(part) for part in text.split("`")]
     if len(parts) % 2 == 0:  # a backtick of its own, as in the name of a file
         return escape(text)

@@ -10,7 +10,7 @@ import curate
 from curate.report.text import imagenet_classes
 
 _WNID = re.compile(r"(?<![\w./-])(n\d{8})(?![\w/-]|\.\w)(.*)", re.DOTALL)
-_HYPHEN = re.compile(r"(?<![^\s(\[])-\d")
+_HYPHEN = re.compile(r"(?<![^\s(\[])-\d|\d[eE]-\d")
 _ZERO = re.compile(r"\b0 (?:of|images (?:are|were|that)|groups? (?:are|is)|faces that)\b")
 _CUT = re.compile("…")
 
@@ -47,7 +47,7 @@ class _Page(HTMLParser):
             return
         self.texts.append((self._open[-1], data.replace("\u00a0", " ")))
         if self._open[-1] in ("th", "td"):
-            self.tables[-1][-1][-1] += data
+            self.tables[-1][-1][-1] += data.replace("\u00a0", " ")
 
     def of(self, element: str) -> list[str]:
         return [text for name, text in self.texts if name == element]

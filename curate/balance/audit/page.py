@@ -10,7 +10,7 @@ from curate.balance.audit.coverage import format_pattern
 from curate.balance.audit.measure import Grouping, Statistics
 from curate.balance.audit.representation import GroupShare, format_group
 from curate.balance.groups import MISSING
-from curate.report.numbers import COEFFICIENT, PERCENT, POINTS, RATIO
+from curate.report.numbers import COEFFICIENT, PERCENT, POINTS, RATIO, format_probability
 from curate.report.values import Bar, BarChart, Block, Page, Section, Table, find_domain
 
 _MAX_BARS = 40
@@ -135,7 +135,7 @@ def _describe(grouping: Grouping) -> str:
     if found.kl is not None:
         parts.append(f"KL divergence {found.kl:.3f} bits")
     if found.fit is not None and found.fit.p is not None and found.fit.v is not None:
-        parts.append(f"χ² {found.fit.chi2:,.1f}, p {_probability(found.fit.p)}, "
+        parts.append(f"χ² {found.fit.chi2:,.1f}, p {format_probability(found.fit.p)}, "
                      f"Cramér's V {found.fit.v:.3f}")  # fmt: skip
     if grouping.independence is not None and grouping.independence.v is not None:
         parts.append(f"Cramér's V between the attributes {grouping.independence.v:.3f}")
@@ -164,7 +164,7 @@ def _associations(audit: Statistics) -> Iterator[Block]:
             _pair(each),
             f"{each.count:,}",
             COEFFICIENT.estimate(each.npmi, each.interval),
-            "–" if each.q is None else _probability(each.q),
+            "–" if each.q is None else format_probability(each.q),
         )
         for each in strongest
     ]  # fmt: skip
@@ -188,7 +188,7 @@ def _rates(rates: Sequence[LabelRates], audit: Statistics) -> Iterator[Block]:
             PERCENT.estimate(rate.share.value, rate.share.interval),
             "–" if rate.interval is None else POINTS.estimate(rate.difference or 0, rate.interval),
             RATIO.value(rate.ratio) + (" ✗" if rate.below else ""),
-            "–" if rate.q is None else _probability(rate.q),
+            "–" if rate.q is None else format_probability(rate.q),
         )
         for each, rate in found[:_MAX_ROWS]
         if rate.share is not None
@@ -232,7 +232,7 @@ def _adjusted(audit: Statistics) -> Iterator[Block]:
             f"{each.label}: {each.attribute} {each.group}, by {each.stratum}",
             POINTS.estimate(each.crude, each.crude_interval),
             POINTS.estimate(each.adjusted, each.adjusted_interval),
-            "–" if each.heterogeneity_p is None else _probability(each.heterogeneity_p),
+            "–" if each.heterogeneity_p is None else format_probability(each.heterogeneity_p),
             each.kind,
         )
         for each in ordered[:_MAX_ROWS]
@@ -301,7 +301,3 @@ def _pair(each: Association) -> str:
 
 def _points(value: float) -> str:
     return f"{POINTS.value(value)} points"
-
-
-def _probability(value: float) -> str:
-    return "below 0.0001" if value < 0.0001 else f"{value:.2g}"

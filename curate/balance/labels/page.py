@@ -87,7 +87,7 @@ def _images(images: Images) -> Iterator[Block]:
     ]
     rows = [
         (name, f"{gone:,}", f"{count:,}", PERCENT.value(gone / count))
-        for name, gone, count in (("all", removed, total), *splits)
+        for name, gone, count in (("all", removed, total), *(splits if len(splits) > 1 else ()))
     ]
     yield Table("Images affected by removal", ("", "removed", "images", "share"), rows)
     if images.unlabeled:

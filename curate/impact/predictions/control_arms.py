@@ -27,6 +27,7 @@ from curate.impact.formatting import (
     round_value,
 )
 from curate.impact.paired import Bootstrap, Change, McNemar, compare, make_bootstrap, mcnemar
+from curate.report.numbers import format_probability
 from curate.report.values import Bar, BarChart, Block, Table
 
 REENCODED, RANDOM_REGION = "reencoded", "random-region"
@@ -315,7 +316,7 @@ def _row(step: Step) -> tuple[str, ...]:
         _format(step.top1),
         NO_VALUE if step.top5 is None else _format(step.top5),
         NO_VALUE if step.present is None or not step.present.n else _format(step.present),
-        f"{step.test.p:.2g}",
+        format_probability(step.test.p),
     )
 
 

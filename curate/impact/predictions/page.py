@@ -22,6 +22,7 @@ from curate.impact.predictions.conformal import ANSWERED, COVERAGE, Proportion, 
 from curate.impact.predictions.control_arms import lay_out_controls
 from curate.impact.predictions.groups import Grouping
 from curate.impact.predictions.measure import FaceImpact, Impact, Stratum
+from curate.report.numbers import format_probability
 from curate.report.text import name_attributes
 from curate.report.values import Bar, BarChart, Block, Line, LineChart, Page, Section, Table
 
@@ -117,10 +118,14 @@ def _accuracy(impact: Impact) -> Iterator[Block]:
         f"{format_percent(after)} on obfuscated images, {format_points(after - before)} points."
     )
     test = impact.test
-    yield (
-        f"{test.b:,} images were lost and {test.c:,} gained; McNemar's exact test gives "
-        f"p = {test.p:.2g}."
-    )
+    if test.b or test.c:
+        lost, gained = (f"{count:,}" if count else "no" for count in (test.b, test.c))
+        yield (
+            f"Obfuscation lost {lost} images and gained {gained} images; McNemar's exact test "
+            f"gives p {format_probability(test.p)}."
+        )
+    else:
+        yield "No image was lost or gained."
     power = impact.power.detectable
     if power is None:
         yield "The sample is too small to detect any drop."
@@ -149,7 +154,7 @@ def _class_row(each: ClassChange, names: Sequence[str]) -> Sequence[str]:
     return (
         *_row(names[each.index], each.top1),
         format_points(each.ap_difference),
-        f"{each.q:.2g}",
+        format_probability(each.q),
         each.kind,
         NO_VALUE if confusion is None or each.kind == "none" else names[confusion.index],
     )
@@ -191,7 +196,7 @@ def _grouping(grouping: Grouping) -> Iterator[Block]:
                 (
                     name,
                     format_points(each.value) + format_ends(each.interval),
-                    f"{each.p:.2g}",
+                    format_probability(each.p),
                 )
                 for name, each in relative
             ],

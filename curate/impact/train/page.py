@@ -23,6 +23,7 @@ from curate.impact.train.cells import DATASETS, Cell, ClassGap
 from curate.impact.train.measure import GroupCells, Subset, TopK, Transfer
 from curate.impact.train.report import format_cell, format_trained
 from curate.impact.variance_components import Estimate
+from curate.report.numbers import format_probability
 from curate.report.text import name_attributes
 from curate.report.values import Bar, BarChart, Block, Line, LineChart, Page, Section, Table
 
@@ -185,14 +186,14 @@ def _classes(transfer: Transfer) -> Iterator[Block]:
         ("diagonal", Cell(OBFUSCATED, OBFUSCATED)),
     ):
         kinds = [each.gaps[name].kind for each in transfer.classes]
-        yield f"{name.capitalize()} gap: {describe_kinds(kinds)}"
+        yield f"{name.capitalize()} gap: {_lower(describe_kinds(kinds))}"
         shown = sorted(
             transfer.classes,
             key=lambda each: (each.gaps[name].q, -abs(each.gaps[name].top1.value)),
         )[:_MAX_CLASSES]
         reference = Cell(ORIGINAL, ORIGINAL)
         yield Table(
-            f"{name.capitalize()} gap: {caption_classes(len(shown), len(kinds))}",
+            f"{name.capitalize()} gap: {_lower(caption_classes(len(shown), len(kinds)))}",
             ("class", "trained", "tested", format_cell(reference), format_cell(cell), "gap (95 %)",
              "q", "average precision", "kind"),
             [
@@ -209,10 +210,14 @@ def _classes(transfer: Transfer) -> Iterator[Block]:
         )  # fmt: skip
 
 
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
 def _gap_row(gap: ClassGap) -> Sequence[str]:
     return (
         format_gap(gap.top1)[0],
-        f"{gap.q:.2g}",
+        format_probability(gap.q),
         format_points(gap.ap_difference),
         gap.kind,
     )
@@ -351,4 +356,6 @@ def format_gap(estimate: Estimate) -> tuple[str, str]:
     """Format a difference with its interval in points, and its p-value."""
     if not estimate.n:
         return NO_VALUE, NO_VALUE
-    return format_points(estimate.value) + format_ends(estimate.interval), f"{estimate.p:.2g}"
+    return format_points(estimate.value) + format_ends(estimate.interval), format_probability(
+        estimate.p
+    )
