@@ -145,6 +145,9 @@ class Obfuscator(Protocol):
 DOCUMENT = "document"
 """Format of README, LICENSE and CITATION files."""
 
+LABEL_MAP = "label_map"
+"""Format of images whose pixels are class or segment ids."""
+
 
 @dataclass(frozen=True, slots=True)
 class SidecarFile:
@@ -167,8 +170,8 @@ class SidecarFile:
 
     @property
     def is_needed(self) -> bool:
-        """Whether the file is an annotation of the layout, not a document."""
-        return self.format not in ("", DOCUMENT)
+        """Whether the file is an annotation of the layout, not a document or a label map."""
+        return self.format not in ("", DOCUMENT, LABEL_MAP)
 
 
 class Source(Protocol):

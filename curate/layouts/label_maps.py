@@ -1,7 +1,9 @@
 """Label maps: PNG files whose pixels are class or segment ids.
 
-A label map is copied without detecting faces in it, so it must be proven to be one: a file
-in a folder of label maps may be a photo. A file without proof is an image like any other.
+A label map is copied without change, so it must be proven to be one: a file in a folder of
+label maps may be a photo. A file without proof is an image like any other. The proof is of the
+annotations and the shape of regions; a posterized photo can pass it, so `curate.pipeline` runs a
+detector on `render_label_map` before a map is copied.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy.typing as npt
 from curate import codec
 from curate.codec.png.chunks import Header, deflate, parse_chunks, write_png
 from curate.core.errors import DataError, WithheldError
-from curate.core.protocols import SidecarFile
+from curate.core.protocols import LABEL_MAP, SidecarFile
 from curate.layouts.access.folder import FileInfo, Folder
 from curate.layouts.files import FileLayout
 from curate.layouts.sidecars.values import Limits
@@ -27,7 +29,6 @@ VOID = 255
 _CLASSES = 21
 _MAX_CHANGES = 0.1
 _MAX_SINGLE = 0.1
-_MAP = "label_map"
 MAX_SEGMENTS = 1024
 """Photos have more colors than this; scenes have fewer segments."""
 
@@ -57,14 +58,14 @@ class LabelMapLayout(FileLayout):
     def _to_sidecar(self, info: FileInfo) -> SidecarFile:
         sidecar = super()._to_sidecar(info)
         if not sidecar.copied and super()._is_image(info):  # not an image, so a label map
-            return SidecarFile(sidecar.path, info.path, True, format=_MAP)
+            return SidecarFile(sidecar.path, info.path, True, format=LABEL_MAP)
         return sidecar
 
     def rewrite_sidecar(
         self, file: SidecarFile, opened: BinaryIO, target: BinaryIO, limits: Limits
     ) -> None:
         """Write a sidecar file again; a label map is proven again and copied."""
-        if file.format != _MAP:
+        if file.format != LABEL_MAP:
             super().rewrite_sidecar(file, opened, target, limits)
             return
         data = opened.read()
@@ -140,7 +141,7 @@ def _has_flat_regions(pixels: npt.NDArray[np.uint8]) -> bool:
     Args:
         pixels: H×W×3 uint8.
     """
-    packed = pixels.astype(np.uint32) @ np.array([1, 1 << 8, 1 << 16], np.uint32)
+    packed = _pack(pixels)
     changes = single = pairs = 0
     for rows in (packed, packed.T):
         edges = rows[:, 1:] != rows[:, :-1]
@@ -149,6 +150,32 @@ def _has_flat_regions(pixels: npt.NDArray[np.uint8]) -> bool:
         single += int(np.count_nonzero(edges[:, 1:] & edges[:, :-1]))
     allowed = _MAX_CHANGES * pairs + 2 * sum(packed.shape)  # small maps have long contours
     return changes <= allowed and single <= _MAX_SINGLE * changes
+
+
+def render_label_map(data: bytes) -> list[npt.NDArray[np.uint8]]:
+    """Render a label map in which a face could be seen: its own colors, and labels as gray levels.
+
+    Args:
+        data: content of the file.
+
+    Returns:
+        H×W×3 arrays: the colors; and the rank of each label, in the order of the VOC color map
+        or of the values R + 256 G + 256² B, spread over 0 to 255.
+
+    Raises:
+        WithheldError: if it cannot be decoded.
+        ValueError: if it is not a label map.
+    """
+    pixels = _load_rgb(data, "P")
+    values = load_voc_map(data) if pixels is not None and _has_voc_palette(data) else None
+    pixels = _load_rgb(data, "RGB") if pixels is None else pixels
+    if pixels is None:
+        raise ValueError("not a label map")
+    numbers = _pack(pixels) if values is None else values
+    labels, ranks = np.unique(numbers, return_inverse=True)
+    levels = (np.arange(len(labels)) * 255 // max(len(labels) - 1, 1)).astype(np.uint8)
+    gray = levels[ranks.reshape(pixels.shape[:2])]
+    return [np.ascontiguousarray(pixels), np.repeat(gray[..., None], 3, axis=2)]
 
 
 def load_voc_map(data: bytes) -> npt.NDArray[np.uint8]:
@@ -195,6 +222,13 @@ def _load_rgb(data: bytes, mode: str) -> npt.NDArray[np.uint8] | None:
     if picture.mode != mode or len(picture.frames) != 1 or frame.dtype != np.uint8:
         return None
     return frame if frame.ndim == 3 and frame.shape[2] == 3 else None
+
+
+def _pack(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
+    """Return R + 256 G + 256² B of H×W×3 pixels, H×W."""
+    packed: npt.NDArray[np.uint32]
+    packed = pixels.astype(np.uint32) @ np.array([1, 1 << 8, 1 << 16], np.uint32)
+    return packed
 
 
 def _numbers(pixels: npt.NDArray[np.uint8], unique: bool = True) -> list[int]:

@@ -26,6 +26,7 @@ from curate.pipeline.given_faces import (
     save_face_index,
 )
 from curate.pipeline.hub_source import check_hub_origin, open_or_download
+from curate.pipeline.label_maps import search_label_maps
 from curate.pipeline.object_output import open_output
 from curate.pipeline.output import (
     ShardsSummary,
@@ -171,7 +172,7 @@ def _blur_to_objects(source: str | Path, uri: str, recipe: Recipe, session: Sess
         if plan is None:
             facts = remote.load_run(out)
             return replace(summarize(out, facts, 0.0, 0, already_done=True), out=uri)
-        sidecars = rewrite_sidecars(run.workspace, run.source, run.recipe)
+        sidecars = _rewrite_sidecars(run)
         run.tell_notes()
         done = run_shards(run, plan, _make_job(run)).now
         _assemble(run, plan, sidecars)
@@ -258,7 +259,7 @@ def _execute(run: Run[Recipe]) -> Summary:
         return summary
     plan = begin(run, hold_notes=True)
     if not assembly.is_assembled(workspace):
-        sidecars = rewrite_sidecars(workspace, run.source, run.recipe)
+        sidecars = _rewrite_sidecars(run)
         run.tell_notes()
         _index_faces(run, plan)
         done = run_shards(run, plan, _make_job(run)).now
@@ -271,6 +272,12 @@ def _execute(run: Run[Recipe]) -> Summary:
     run.check_unchanged()
     assembly.move_to_output(workspace, run.session.sign)
     return summarize(workspace.out, facts, time.time() - began, done)
+
+
+def _rewrite_sidecars(run: Run[Recipe]) -> Sidecars:
+    """Write the files beside the images; faces are searched in label maps first."""
+    maps = search_label_maps(run)
+    return rewrite_sidecars(run.workspace, run.source, run.recipe, maps.check)
 
 
 def _sign_finished(out: Path, session: Session) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Protocol, cast
 
 from curate.core.errors import DataError, SourceChangedError, WithheldError
-from curate.core.protocols import SidecarFile, SidecarSource, Source, iter_sidecars
+from curate.core.protocols import LABEL_MAP, SidecarFile, SidecarSource, Source, iter_sidecars
 from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
 from curate.layouts.editing.changes import REMOVED, SAME, Editor, EditResult, Outcome
 from curate.layouts.encodings import as_utf8
@@ -40,6 +40,8 @@ _CAPTIONS = frozenset({".txt", ".caption", ".json", ".xml", ".csv", ".npy", ".np
 _TABLES = frozenset({".jsonl", ".csv", ".tsv", ".parquet"})
 _ANNOTATIONS = frozenset({".json", ".xml", ".yaml", ".yml", ".txt", ".names", ".mat"})
 _SHOWN = 5
+
+MapCheck = Callable[[str], None]
 _HEAD = 1 << 12
 
 
@@ -114,8 +116,16 @@ def make_limits(choices: Choices, names: ImageNames) -> Limits:
     return Limits(drop_keys, choices.include, names.has_name)
 
 
-def rewrite_sidecars(workspace: Workspace, source: Source, recipe: Recipe) -> Sidecars:
+def rewrite_sidecars(
+    workspace: Workspace, source: Source, recipe: Recipe, check_map: MapCheck
+) -> Sidecars:
     """Write the files beside the images to the work folder.
+
+    Args:
+        workspace: the work folder.
+        source: the dataset.
+        recipe: what of the files is kept.
+        check_map: raises `DataError` for the digest of a label map that must not be copied.
 
     Raises:
         DataError: if annotation files cannot be parsed; names the first ones.
@@ -127,7 +137,7 @@ def rewrite_sidecars(workspace: Workspace, source: Source, recipe: Recipe) -> Si
     names = ImageNames(source)
     limits = make_limits(recipe, names)
     with listing.open("w", encoding="utf-8") as file:
-        for line in SidecarWriter(source, folder, limits, names).write_all():
+        for line in SidecarWriter(source, folder, limits, names, check_map=check_map).write_all():
             file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
     return Sidecars(folder, listing, limits.content)
 
@@ -143,6 +153,7 @@ class SidecarWriter:
         limits: limits on the values, which count what the files contain.
         names: names of the images.
         editor: edits of the annotations, or None.
+        check_map: raises `DataError` for the digest of a label map that must not be copied.
     """
 
     def __init__(
@@ -152,12 +163,14 @@ class SidecarWriter:
         limits: Limits,
         names: ImageNames,
         editor: Editor | None = None,
+        check_map: MapCheck = lambda _: None,
     ) -> None:
         self._source = source
         self._folder = folder
         self._limits = limits
         self._names = names
         self._editor = editor
+        self._check_map = check_map
 
     def write_all(self) -> Iterator[dict[str, Any]]:
         """Write all files; yields a line for each, sorted by path.
@@ -274,6 +287,8 @@ class SidecarWriter:
         limits.open(other.uri)
         with as_utf8(original.open("rb"), other.uri) as file, target.open("w+b") as written:
             source.rewrite_sidecar(other, file, written, limits)
+        if other.format == LABEL_MAP:
+            self._check_map(store.digest_file(target))
 
     def _reason_of(self, other: SidecarFile) -> str:
         suffix, names = other.path.suffix.lower(), self._names

@@ -1,0 +1,199 @@
+"""Faces in label maps, which are copied without change: photos with few gray levels."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import skimage.data
+
+import curate
+from curate import Recipe, Session
+from curate.core.errors import DataError
+from curate.layouts import open_source
+from curate.layouts.label_maps import render_label_map, voc_palette
+from curate.pipeline import label_maps
+from curate.pipeline.label_maps import FACE_FOUND
+from curate.pipeline.verify import iter_problems
+from tests.layouts.examples.example import indexed_png, rgb_png, write
+
+FAST = Recipe(profile="fast")
+CLASSES = [f"class {number}" for number in range(20)]
+Pixels = np.ndarray[Any, Any]
+COCO = "annotations/panoptic_val2017/{}.png"
+
+
+def posterize(levels: int, blur: int = 9) -> Pixels:
+    """A face in a few levels without details, 1 to ``levels``."""
+    gray = cv2.cvtColor(skimage.data.astronaut()[:300, 80:380], cv2.COLOR_RGB2GRAY)
+    gray = cv2.resize(gray, (60, 60), interpolation=cv2.INTER_AREA)
+    large = cv2.resize(gray, (480, 480), interpolation=cv2.INTER_CUBIC)
+    values = (large.astype(int) * levels // 256).astype(np.uint8)
+    _, ranks = np.unique(cv2.medianBlur(values, blur), return_inverse=True)
+    return ranks.reshape(values.shape).astype(np.uint8) + 1
+
+
+def draw_shapes() -> Pixels:
+    """Labels of three shapes."""
+    values = np.zeros((480, 480), np.uint8)
+    cv2.circle(values, (150, 200), 90, 1, -1)
+    cv2.rectangle(values, (260, 60), (420, 300), 2, -1)
+    cv2.ellipse(values, (240, 400), (200, 50), 10, 0, 360, 3, -1)
+    return values
+
+
+def write_coco(root: Path, maps: dict[str, Pixels], step: int) -> None:
+    images, annotations = [], []
+    for number, (name, values) in enumerate(maps.items(), start=1):
+        write(root, f"val2017/{name}.png", rgb_png(np.full((480, 480, 3), 90, np.uint8)))
+        labels = values.astype(int) * step
+        pixels = np.stack([labels & 255, labels >> 8 & 255, labels >> 16], axis=2)
+        write(root, COCO.format(name), rgb_png(pixels.astype(np.uint8)))
+        ids, counts = np.unique(labels[labels > 0], return_counts=True)
+        segments = [
+            {"id": int(i), "category_id": 1, "iscrowd": 0, "bbox": [0, 0, 9, 9], "area": int(count)}
+            for i, count in zip(ids, counts, strict=True)
+        ]
+        size = {"width": 480, "height": 480}
+        images.append({"id": number, "file_name": f"{name}.png", **size})
+        line = {"image_id": number, "file_name": f"{name}.png", "segments_info": segments}
+        annotations.append(line)
+    categories = [{"id": 1, "name": "thing", "isthing": 1}]
+    value = {"images": images, "annotations": annotations, "categories": categories}
+    write(root, "annotations/panoptic_val2017.json", json.dumps(value))
+
+
+def write_voc(root: Path, maps: dict[str, Pixels]) -> None:
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>480</xmax><ymax>480</ymax></bndbox>"
+    objects = "".join(f"<object><name>{name}</name>{box}</object>" for name in CLASSES)
+    size = "<size><width>480</width><height>480</height><depth>3</depth></size>"
+    for name, values in maps.items():
+        write(root, f"JPEGImages/{name}.png", rgb_png(np.full((480, 480, 3), 90, np.uint8)))
+        text = f"<annotation><filename>{name}.png</filename>{size}{objects}</annotation>"
+        write(root, f"Annotations/{name}.xml", text)
+        for folder in ("SegmentationClass", "SegmentationObject"):
+            write(root, f"{folder}/{name}.png", indexed_png(values, voc_palette()))
+    write(root, "ImageSets/Main/train.txt", "".join(f"{name}\n" for name in maps))
+
+
+def lines_of(out: Path) -> dict[str, Any]:
+    text = (out / "manifest/others.jsonl").read_text().splitlines()
+    return {line["path"]: line for line in map(json.loads, text)}
+
+
+def check_left_out(source: Path, out: Path, faces: list[str], shapes: list[str]) -> None:
+    lines = lines_of(out)
+    for path in faces:
+        assert lines[path] == {"path": path, "carried": False, "reason": FACE_FOUND}
+        assert not (out / "data" / path).exists()
+    for path in shapes:
+        assert (out / "data" / path).read_bytes() == (source / path).read_bytes()
+    assert list(iter_problems(out, source, 1)) == []
+
+
+@pytest.mark.parametrize("levels", [9, 12])
+@pytest.mark.parametrize("step", [0x010101 * 12, 1, 0x001203])
+def test_a_posterized_face_in_a_panoptic_map_is_left_out(
+    levels: int, step: int, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    write_coco(source, {"a": posterize(levels), "b": draw_shapes()}, step)
+    proven = {str(other.path) for other in open_source(str(source)).sidecars()}
+    assert {COCO.format("a"), COCO.format("b")} <= proven
+    curate.blur(source, out, FAST, Session(workers=1))
+    check_left_out(source, out, [COCO.format("a")], [COCO.format("b")])
+
+
+@pytest.fixture
+def voc_source(tmp_path: Path) -> Path:
+    write_voc(tmp_path / "voc", {"a": posterize(12), "b": draw_shapes()})
+    return tmp_path / "voc"
+
+
+FACES = ["SegmentationClass/a.png", "SegmentationObject/a.png"]
+SHAPES = ["SegmentationClass/b.png", "SegmentationObject/b.png"]
+
+
+def test_a_posterized_face_in_a_segmentation_is_left_out_by_every_kind_of_run(
+    voc_source: Path, tmp_path: Path
+) -> None:
+    assert {*FACES, *SHAPES} <= {str(o.path) for o in open_source(str(voc_source)).sidecars()}
+    whole = tmp_path / "whole"
+    curate.blur(voc_source, whole, FAST, Session(workers=1))
+    check_left_out(voc_source, whole, FACES, SHAPES)
+
+    shards = tmp_path / "shards"
+    curate.blur_shards(voc_source, shards, "1/1", FAST, Session(workers=1))
+    curate.blur(voc_source, shards, FAST, Session(workers=1, finish=True))
+    check_left_out(voc_source, shards, FACES, SHAPES)
+
+    replayed = tmp_path / "replayed"
+    assert curate.replay(voc_source, whole, replayed).records_identical
+    assert lines_of(replayed) == lines_of(whole)
+
+    given, table = tmp_path / "given", tmp_path / "faces.parquet"
+    faces = [{"xyxy": [5.0, 5.0, 90.0, 90.0]}]
+    rows: list[dict[str, Any]] = [{"id": f"JPEGImages/{name}.png", "faces": faces} for name in "ab"]
+    pq.write_table(pa.Table.from_pylist(rows), table)
+    curate.blur(voc_source, given, FAST, Session(workers=1, faces=table))
+    check_left_out(voc_source, given, FACES, SHAPES)
+    rows[0]["faces"] = [{"xyxy": [50.0, 50.0, 90.0, 90.0]}]
+    pq.write_table(pa.Table.from_pylist(rows), table)
+    curate.blur(voc_source, given, FAST, Session(workers=1, faces=table, update=True))
+    check_left_out(voc_source, given, FACES, SHAPES)
+
+
+def test_an_interrupted_search_goes_on_and_does_not_trust_changed_files(
+    voc_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[str] = []
+    search = label_maps._search
+
+    def note(source: Any, record: Any, detector: Any) -> tuple[str, str]:
+        searched.append(record.id)
+        return search(source, record, detector)
+
+    monkeypatch.setattr(label_maps, "_search", note)
+    monkeypatch.setattr(label_maps, "_SHARD_SIZE", 2)
+    opened = open_source(str(voc_source))
+    job = label_maps.MapJob(str(voc_source), "voc", False, tmp_path)
+    work = job.open()
+    first, second = label_maps.iter_shards(label_maps._iter_maps(opened), 2)
+    work(first, lambda *_: None)
+    assert searched == [record.id for record in first.records]
+    assert label_maps._load(opened, first, tmp_path) is not None
+    assert label_maps._load(opened, second, tmp_path) is None
+    path = voc_source / first.records[0].uri
+    os.utime(path, ns=(1, 1))
+    assert label_maps._load(open_source(str(voc_source)), first, tmp_path) is None
+
+
+def test_a_map_that_was_not_searched_is_not_copied() -> None:
+    found = label_maps.SearchedMaps()
+    found.add("1" * 64, "")
+    found.add("2" * 64, FACE_FOUND)
+    found.check("1" * 64)
+    for sha256, reason in (("2" * 64, "a face was found"), ("3" * 64, "has changed")):
+        with pytest.raises(DataError, match=reason):
+            found.check(sha256)
+
+
+def test_labels_are_ranked_as_gray_levels() -> None:
+    values = np.tile(np.array([0, 7, 3, 15], np.uint8), (40, 12))
+    colors, gray = render_label_map(indexed_png(values, voc_palette()))
+    assert np.array_equal(colors, voc_palette()[values])
+    assert gray[0, :4, 0].tolist() == [0, 170, 85, 255]
+    pixels = np.zeros((40, 48, 3), np.uint8)
+    pixels[:, 9:, 1] = 4  # green counts more than red
+    pixels[:, 20:, 0] = 200
+    pixels[:, 20:, 1] = 0
+    colors, gray = render_label_map(rgb_png(pixels))
+    assert np.array_equal(colors, pixels)
+    assert (gray[0, 0, 0], gray[0, 10, 0], gray[0, 30, 0]) == (0, 255, 127)
