@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 
 from curate.core.entries import Scalar
 from curate.core.errors import UsageError, suggest
+from curate.core.records import as_names
 
 VERSION = 3
 """1: before the detector ``fusion``; 2: before its network of 8-bit integers."""
@@ -103,8 +104,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in _NAMES:
-            if isinstance(getattr(self, name), str):
-                object.__setattr__(self, name, (getattr(self, name),))
+            value = getattr(self, name)
+            if isinstance(value, (str, list)):
+                object.__setattr__(self, name, as_names(value))
         for name, fits in _TYPES.items():
             if not fits(getattr(self, name)):
                 raise UsageError(f"recipe key {name!r} cannot be {getattr(self, name)!r}")

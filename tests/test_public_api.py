@@ -76,9 +76,9 @@ def test_every_result_has_a_short_line_and_its_text_for_a_notebook() -> None:
     [
         (curate.AuditOptions, "targets"),
         (curate.BalanceInputs, "targets"),
-        (partial(curate.BalanceOptions, strategy="subset"), "splits"),
-        (partial(curate.BalanceOptions, strategy="subset"), "include"),
-        (partial(curate.BalanceOptions, strategy="subset"), "drop_keys"),
+        (partial(curate.BalanceOptions, strategy="subset", by="gender"), "splits"),
+        (partial(curate.BalanceOptions, strategy="subset", by="gender"), "include"),
+        (partial(curate.BalanceOptions, strategy="subset", by="gender"), "drop_keys"),
         (curate.CardOptions, "reports"),
         (curate.EvaluateOptions, "by"),
         (curate.EvaluationOptions, "by"),

@@ -7,11 +7,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.core.errors import DataError
 from curate.core.records import escape_unprintable
-from curate.layouts.groups import strip_suffix
+from curate.layouts.groups import describe_duplicate, strip_suffix
 from curate.storage.index import open_index
 
 Row = Mapping[str, Any]
@@ -81,12 +82,13 @@ class Annotations:
             "CREATE TABLE claims (given TEXT, record TEXT, PRIMARY KEY (given, record));"
         )
 
-    def add_lines(self, rows: Iterable[tuple[str, Row]], once: bool) -> int:
+    def add_lines(self, rows: Iterable[tuple[str, Row]], once: bool, table: Path) -> int:
         """Add the rows of a table; returns the number of distinct ids.
 
         Args:
             rows: ids with values.
             once: ids must be unique.
+            table: the file, for messages.
 
         Raises:
             DataError: if one is duplicated.
@@ -95,9 +97,7 @@ class Annotations:
         self._database.execute("CREATE INDEX lines_by_id ON lines (id)")
         twice = "SELECT id FROM lines GROUP BY id HAVING count(*) > 1 ORDER BY min(number) LIMIT 1"
         if once and (row := self._database.execute(twice).fetchone()):
-            raise DataError(
-                f"the id {row[0]!r} is duplicated; if each row is a person, use --per person"
-            )
+            raise DataError(f"{table}: {describe_duplicate(row[0], per_person=True)}")
         return self._database.execute("INSERT INTO ids SELECT DISTINCT id FROM lines").rowcount
 
     def add_records(self, records: Iterable[tuple[str, Row]]) -> None:

@@ -105,7 +105,7 @@ def _iter_table(given: Input, annotations: Annotations, facts: dict[str, Any]) -
             yield id_of(row, str(column), table, number), {}
 
     if column is not None:
-        facts["ids"] = annotations.add_lines(ids(), once=not given.per_person)
+        facts["ids"] = annotations.add_lines(ids(), once=not given.per_person, table=_table(given))
     wanted = [*given.columns, *([column] if column else [])]
     for number, row in enumerate(iter_table(table, wanted), start=1):
         seen.add(row)
@@ -164,7 +164,7 @@ def _add_table(given: Input, table: Path, annotations: Annotations, seen: _Seen)
             found.update(values)
             yield id_of(row, column, table, number), values
 
-    annotations.add_lines(lines(), once=not (given.per_person or holds_annotations(table)))
+    annotations.add_lines(lines(), not (given.per_person or holds_annotations(table)), table)
     return found
 
 

@@ -84,7 +84,10 @@ class SplitSuggestion(Printable):
     def to_text(self) -> str:
         """The result, for the terminal."""
         parts = ", ".join(f"{name} {count:,}" for name, count in self.images.items())
-        return f"{self.out}: {parts}; groups of near-duplicates kept together: {self.together:,}"
+        return (
+            f"Wrote {self.out}, a table with the columns id, split and group.\n"
+            f"{parts}; groups of near-duplicates kept together: {self.together:,}"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """The table: ``id``, ``split`` and ``group``."""
@@ -112,6 +115,10 @@ def suggest_splits(
         DataError: if SOURCE or a table cannot be used.
     """
     options = options or SplitOptions()
+    if str(out).endswith("/") or Path(out).suffix.lower() != ".csv" or Path(out).is_dir():
+        raise UsageError(
+            f"a split is one table and no folder; give a file that ends in .csv instead of {out}"
+        )
     folder = Path(source) / DATA if (Path(source) / MANIFEST).is_dir() else source
     units = _load_units(options.duplicates)
     opened = open_source(str(folder), options.layout)

@@ -77,7 +77,15 @@ Examples:
 """
 
 _OPTIONS = (
-    click.option("--output", "-o", "out", type=PATH, metavar="OUT", help="Output folder."),
+    click.option(
+        "--output",
+        "-o",
+        "out",
+        type=PATH,
+        metavar="OUT",
+        help="Output folder with data/ and manifest/; for reweigh only manifest/, with "
+        "weights.parquet. For split: the CSV table to write.",
+    ),
     click.option(
         "--strategy", required=True, type=click.Choice(_STRATEGIES), help="See Strategies below."
     ),

@@ -51,7 +51,8 @@ def group() -> None:
 
     Exit codes: 0 done; 1 the command failed or found a problem; 2 wrong usage;
     3 done, but images were withheld (left out of the output, with the reason
-    in the manifest); 130 interrupted, run again to continue.
+    in the manifest); 130 interrupted: the message says whether the same
+    command continues.
     """
 
 
@@ -73,7 +74,7 @@ def main() -> None:
         _print(f"curate: {error}")
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _print("curate: interrupted; run the same command again to continue")
+        _print(f"curate: interrupted; {_after_interrupt(sys.argv[1:])}")
         code = 130
     except BrokenPipeError:
         _discard(sys.stdout)
@@ -93,6 +94,22 @@ def main() -> None:
         code = 1
     # Without its standalone mode, click returns the code that a command exited with.
     sys.exit(code if isinstance(code, int) else 0)
+
+
+_RESUMED = (
+    *("blur", "detect", "balance", "replay", "push", "pull", "review redo"),
+    *("impact evaluate", "impact train"),
+)
+_ONCE = ("--dry-run", "--explain", "split")
+
+
+def _after_interrupt(arguments: list[str]) -> str:
+    """What the same command does after Ctrl-C: continue, or start over."""
+    words = [word for word in arguments if not word.startswith("-")]
+    names = (" ".join(words[:count]) for count in (1, 2))
+    if any(name in _RESUMED for name in names) and not set(_ONCE) & set(arguments):
+        return "run the same command again to continue"
+    return "run the command again; it starts from the beginning"
 
 
 def _check_encoding() -> None:

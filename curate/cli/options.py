@@ -165,20 +165,20 @@ SHARDS = click.option(
     "--shards",
     metavar="I/N",
     help="Do every N-th shard, from the I-th, and stop: one of N processes on this or other "
-    "machines that share OUT. Finish with --finish.",
+    "machines that share the output. Finish with --finish.",
 )
 FINISH = click.option(
     "--finish",
     is_flag=True,
-    help="Only check and assemble OUT, whose shards other processes have committed.",
+    help="Only check and assemble the output, whose shards other processes have committed.",
 )
 LEASE_TIMEOUT = click.option(
     "--lease-timeout",
     type=float,
     metavar="SECONDS",
     default=60.0,
-    help="Take over the work of another process on OUT that has shown no sign of life for so "
-    "long. [default: 60]",
+    help="Take over the work of another process on the same output that has shown no sign of "
+    "life for so long. [default: 60]",
 )
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Print no progress and no summary.")
 SIGN = click.option(
@@ -310,8 +310,8 @@ DROP_KEYS = click.option(
     "--drop-keys",
     metavar="KEYS",
     help="Keys to drop from annotations, and kinds of keys: exif, gps, embeddings, landmarks, "
-    "urls, hashes, names, text; none to keep all; key:NAME for a key named like a kind. "
-    "[default: embeddings,exif]",
+    "urls, hashes, names, text; none to keep all; key:NAME for a key named like a kind. The "
+    "list replaces the default; the summary counts the values by key. [default: embeddings,exif]",
 )
 
 _OBFUSCATION: Sequence[Decorator] = (

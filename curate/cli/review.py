@@ -217,21 +217,23 @@ def export(folder: Path | None, output: Path, as_json: bool) -> None:
     "--output", "-o", type=PATH, metavar="FILE", help="Write the report as JSON to this file."
 )
 @HTML
+@JSON
 @click.option(
     "--attach", type=PATH, metavar="OUT",
     help="Put the report into the manifest of OUT, without reviewers' names.",
 )  # fmt: skip
 def report(
-    folder: Path | None, output: Path | None, html: Path | None, attach: Path | None
+    folder: Path | None,
+    output: Path | None,
+    html: Path | None,
+    attach: Path | None,
+    as_json: bool,
 ) -> None:
-    """State what the review in FOLDER has found, and the bound of its sample.
-
-    The report is JSON, on stdout without --output.
-    """
+    """State what the review in FOLDER has found, and the bound of its sample."""
     from curate.review.summary import report_review
 
     report = report_review(folder, output, html, attach)
-    if output is None:
+    if as_json:
         echo_json(report)
     print_summary(report["statement"])
 

@@ -29,6 +29,17 @@ TABLES = frozenset({*_SEPARATORS, *_JSON_LINES, ".parquet"})
 """Suffixes of tables."""
 
 
+def describe_duplicate(name: str, per_person: bool = False) -> str:
+    """Describe an id that several rows have, and what to do.
+
+    Args:
+        name: the id.
+        per_person: whether the command counts persons with ``--per person``.
+    """
+    persons = ", or --per person if each row is a person" if per_person else ""
+    return f"the id {name!r} is duplicated; keep one row per image{persons}"
+
+
 def load_groups(path: Path) -> dict[str, Groups]:
     """Load a table of sensitive features into memory, by image id.
 
@@ -47,7 +58,7 @@ def load_groups(path: Path) -> dict[str, Groups]:
     for number, row in enumerate(iter_rows(path), start=1):
         name = id_of(row, column, path, number)
         if name in groups:
-            raise DataError(f"{path}: the id {name!r} is duplicated")
+            raise DataError(f"{path}: {describe_duplicate(name)}")
         values = {key: format_value(value) for key, value in row.items() if key != column}
         groups[name] = {key: value for key, value in values.items() if value is not None}
     return groups

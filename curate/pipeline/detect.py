@@ -83,7 +83,11 @@ class DetectionSummary(Printable):
         lines += [
             f"{self.images:,} images: {self.faces:,} faces in {self.images_with_faces:,} of them, "
             f"{self.withheld:,} withheld.",
-            *(f"Exported as {form}: {path}" for form, path in self.exports.items()),
+            *(
+                f"Exported as {form}: {path}; keep {Path(path).name}{DIGESTS} beside it, which has "
+                "the digests and the withheld images"
+                for form, path in self.exports.items()
+            ),
             f"Next: review the boxes, then curate blur SOURCE OUT --faces {self.out}",
         ]
         return join_lines(lines)
@@ -229,7 +233,8 @@ def detect_shards(
     recipe, session = _configure(recipe, session, {**options, "shards": shards})
     opened, work = _open(source, out, session)
     if work.out.exists():
-        return summarize_shards(work.out, session, None)
+        counts = (load_faces_info(work.out) or {}).get("counts", {})
+        return summarize_shards(work.out, session, None, counts.get("withheld", 0))
     with (
         show_progress(session, quiet) as session,
         hold(lambda: opened, work, recipe, session) as run,
@@ -288,7 +293,7 @@ def _check_table(run: Run[Recipe]) -> None:
     if info.get("recipe_sha256") != run.recipe.digest:
         if "recipe" not in info:
             raise UsageError(f"{out} exists and is not a table of curate detect; choose another")
-        raise UsageError(describe_recipe_clash(out, info["recipe"], run.recipe))
+        raise UsageError(describe_recipe_clash(out, info["recipe"], run.recipe, "table"))
     for entry, record in zip_longest(iter_faces(out), run.source.records()):
         size = run.source.size(record) if record is not None else None
         known = entry.source_bytes if entry is not None else None

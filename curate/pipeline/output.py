@@ -13,7 +13,7 @@ from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, SourceChangedError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord, escape_unprintable, join_lines
-from curate.layouts.sidecars.content import Content
+from curate.layouts.sidecars.content import Content, describe_drop_keys
 from curate.manifest import store
 from curate.manifest.others import iter_others
 from curate.manifest.store import DATA
@@ -115,7 +115,8 @@ class ShardsSummary(Printable):
         processes: number of processes.
         shards: shards of this process; all are committed.
         images: images in them.
-        withheld: images in them that could not be processed to the end.
+        withheld: images in them that could not be processed to the end; those of the whole
+            output if it was finished before.
         images_now: images that this process has processed itself.
         already_done: the output was finished before; nothing was done.
     """
@@ -132,7 +133,8 @@ class ShardsSummary(Printable):
     def to_text(self) -> str:
         """The summary for the terminal, at most 80 columns but for long paths."""
         if self.already_done:
-            return f"{self.out} was finished before; nothing was done."
+            withheld = f" {self.withheld:,} images are withheld in it." if self.withheld else ""
+            return f"{self.out} was finished before; nothing was done.{withheld}"
         return (
             f"Shards {self.index}/{self.processes}: {self.images:,} images in {self.shards:,} "
             f"shards, {self.withheld:,} withheld.\n"
@@ -146,13 +148,16 @@ class ShardsSummary(Printable):
         )
 
 
-def summarize_shards(out: str | Path, session: Session, done: Done | None) -> ShardsSummary:
+def summarize_shards(
+    out: str | Path, session: Session, done: Done | None, withheld: int = 0
+) -> ShardsSummary:
     """Summarize what one of several processes has done.
 
     Args:
         out: the output.
         session: its session, which has the shards.
         done: what it did, or None if the output was finished before.
+        withheld: images that an output that was finished before has withheld.
     """
     index, processes = session.shards or (1, 1)
     counts = done.counts if done is not None else {}
@@ -162,7 +167,7 @@ def summarize_shards(out: str | Path, session: Session, done: Done | None) -> Sh
         processes=processes,
         shards=done.shards if done is not None else 0,
         images=counts.get("images", 0),
-        withheld=counts.get("withheld", 0),
+        withheld=counts.get("withheld", withheld),
         images_now=done.now if done is not None else 0,
         already_done=done is None,
     )
@@ -182,13 +187,15 @@ def summarize(
     """
     listed = iter_others(out / store.MANIFEST)
     left_out, hints = find_left_out((each.path, each.reason) for each in listed)
+    content = run.get("content", {"found": {}, "dropped": {}})
+    drop_keys = run["recipe"].get("drop_keys")
     return Summary(
         out=str(out),
         **run["counts"],
         others={name: run["others"].get(name, 0) for name in _OTHERS},
         left_out=left_out,
-        hints=hints,
-        content=run.get("content", {"found": {}, "dropped": {}}),
+        hints=(*hints, *describe_drop_keys(drop_keys, content)),
+        content=content,
         seconds=round(seconds, 3),
         images_now=images_now,
         already_done=already_done,

@@ -6,10 +6,11 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from curate.core.errors import UsageError, suggest
+from curate.core.errors import MissingExtraError, UsageError, suggest
 from curate.detectors import resolve_device
 from curate.detectors.device import gpu_memory
 from curate.engine.leases import TIMEOUT_S
@@ -169,6 +170,8 @@ def _check_engine(engine: object) -> None:
     name, colon, address = engine.partition(":") if isinstance(engine, str) else ("", "", "")
     if not (engine == "local" or (name == "ray" and bool(address) == bool(colon))):
         raise UsageError(f"engine cannot be {engine!r}; give local, ray or ray:ADDRESS")
+    if name == "ray" and find_spec("ray") is None:  # before anything is read or printed
+        raise MissingExtraError("--engine ray", "ray", "ray")
 
 
 def _is_seconds(value: object) -> bool:

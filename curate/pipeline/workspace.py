@@ -258,8 +258,10 @@ def describe_changes(before: dict[str, str], now: dict[str, str]) -> str:
     )
 
 
-def describe_recipe_clash(out: Path | str, before: dict[str, Any], now: Options) -> str:
-    """Describe how a recipe differs from the recipe of an existing OUT in one line."""
+def describe_recipe_clash(
+    out: Path | str, before: dict[str, Any], now: Options, what: str = "OUT"
+) -> str:
+    """Describe how a recipe differs from the recipe of an existing output in one line."""
     wanted = now.to_dict()
     keys = [key for key in wanted if wanted[key] != before.get(key)]
     changes = ", ".join(f"{key} {before.get(key)!r} → {wanted[key]!r}" for key in keys)
@@ -268,7 +270,7 @@ def describe_recipe_clash(out: Path | str, before: dict[str, Any], now: Options)
     ).hexdigest()
     return (
         f"{out} was begun with another recipe ({changes}; {digest[:12]} → {now.digest[:12]}); "
-        "use the same options, or choose another OUT"
+        f"use the same options, or choose another {what}"
     )
 
 

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from curate.balance.join import Match, open_join
 from curate.core.errors import DataError
 
 
+TABLE = Path("people.csv")
+
+
 def join(ids: list[str], records: list[str]) -> tuple[Match, dict[str, list[str]]]:
     """How ids fit records, and which ids each record is given."""
     with open_join() as annotations:
-        annotations.add_lines(((name, {"id": name}) for name in ids), once=False)
+        annotations.add_lines(((name, {"id": name}) for name in ids), once=False, table=TABLE)
         annotations.add_records((name, {}) for name in records)
         fit = annotations.match()
         rows = {each.name: [row["id"] for row in each.rows] for each in annotations.iter_rows()}
@@ -46,7 +51,7 @@ def test_the_longest_end_wins() -> None:
 def test_several_rows_of_an_id_come_in_their_order() -> None:
     with open_join() as annotations:
         people = [("1.jpg", {"age": 3}), ("2.jpg", {"age": 9}), ("1.jpg", {"age": 1})]
-        assert annotations.add_lines(people, once=False) == 2
+        assert annotations.add_lines(people, once=False, table=TABLE) == 2
         annotations.add_records([("1.jpg", {"split": "val"})])
         fit = annotations.match()
         [found] = annotations.iter_rows()
@@ -56,7 +61,7 @@ def test_several_rows_of_an_id_come_in_their_order() -> None:
 
 def test_an_id_that_comes_twice_is_an_error_where_records_count() -> None:
     with open_join() as annotations, pytest.raises(DataError, match=r"'1.jpg' is duplicated"):
-        annotations.add_lines([("1.jpg", {}), ("1.jpg", {})], once=True)
+        annotations.add_lines([("1.jpg", {}), ("1.jpg", {})], once=True, table=TABLE)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from curate.cli import main
 from curate.cli.main import group
 from curate.core.errors import DataError
 from tests.conftest import CURATE, InProcess, run_process
@@ -273,3 +274,35 @@ def test_an_annotation_that_cannot_be_read_is_told_once(
     named = [line for line in told if path in line and not line.startswith("SOURCE is")]
     assert named == [str(done.exception)]
     assert str(done.exception).count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "continues"),
+    [
+        (["blur", "photos", "out"], True),
+        (["detect", "photos", "-o", "faces.parquet"], True),
+        (["impact", "train", "photos", "out"], True),
+        (["review", "redo", "faces.review", "photos", "out"], True),
+        (["blur", "photos", "out", "--dry-run"], False),
+        (["balance", "photos", "--strategy", "split", "-o", "split.csv"], False),
+        (["plan", "photos"], False),
+        (["duplicates", "photos"], False),
+        (["audit", "photos"], False),
+        (["impact", "explain", "photos", "out"], False),
+    ],
+)
+def test_an_interrupt_tells_what_the_same_command_does(
+    arguments: list[str],
+    continues: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main.group, "main", stop)
+    monkeypatch.setattr("sys.argv", ["curate", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 130
+    assert ("again to continue" in capsys.readouterr().err) is continues

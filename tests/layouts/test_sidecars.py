@@ -25,7 +25,7 @@ from curate.layouts import open_source
 from curate.layouts.coco.geometry import format_counts
 from curate.layouts.coco.rewrite import rewrite_coco
 from curate.layouts.sidecars import REWRITERS
-from curate.layouts.sidecars.content import Content
+from curate.layouts.sidecars.content import DROPPED_KINDS, Content, describe_drop_keys
 from curate.layouts.sidecars.table import rewrite_table
 from curate.layouts.sidecars.values import MAX_TEXT, Limits
 from curate.layouts.voc.rewrite import rewrite_xml
@@ -549,3 +549,17 @@ def test_the_report_of_many_files_is_short() -> None:
 def test_the_shared_annotations_are_kept(shared_data: Path) -> None:
     data = (shared_data / "coco/instances.json").read_bytes()
     assert rewritten(rewrite_coco, data) == data
+
+
+def test_what_given_drop_keys_did_is_described() -> None:
+    content = {"found": {}, "dropped": {"a.json": {"licence": 3}, "b.json": {"licence": 1}}}
+    lines = list(describe_drop_keys(("licence", "license", "exif"), content))
+    assert lines[0] == "--drop-keys dropped 'licence' (4 values)"
+    assert lines[1] == "--drop-keys: the annotations have no key 'license'"
+    assert lines[2].startswith("--drop-keys replaces the default: embeddings are kept")
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize("words", [None, (), DROPPED_KINDS, ("exif", "embeddings")])
+def test_the_default_drop_keys_are_not_described(words: tuple[str, ...] | None) -> None:
+    assert not list(describe_drop_keys(words, {"found": {}, "dropped": {}}))

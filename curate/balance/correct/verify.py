@@ -20,6 +20,7 @@ from curate.engine.shards import Shard
 from curate.layouts import open_source
 from curate.layouts.access.tree import iter_output
 from curate.layouts.editing.changes import REMOVED
+from curate.layouts.sidecars.content import describe_drop_keys
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import corrections, files, store
 from curate.manifest.checks import describe_differences
@@ -352,6 +353,7 @@ def describe_files(out: Path) -> list[str]:
     left_out, hints = find_left_out(_iter_left_out(out / files.MANIFEST))
     counts["left_out"] = sum(1 for _ in _iter_left_out(out / files.MANIFEST))
     content = facts.get("content", {"found": {}, "dropped": {}})
+    hints = (*hints, *describe_drop_keys(facts["recipe"].get("drop_keys"), content))
     return list(describe_others(counts, left_out, hints, content, corrections.FACTS))
 
 

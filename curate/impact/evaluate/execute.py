@@ -63,12 +63,21 @@ class Opened:
 
 
 class Prediction:
-    """Predicts every shard of every arm that is not stored yet, on the session's engine."""
+    """Predicts every shard of every arm that is not stored yet, on the session's engine.
+
+    Args:
+        opened: datasets and model.
+        store: the predictions.
+        fit: the paired images.
+        session: engine, callbacks and stop event.
+        is_kept: whether the store outlives an interruption.
+    """
 
     def __init__(
-        self, opened: Opened, store: PredictionStore, fit: Survey, session: Session
+        self, opened: Opened, store: PredictionStore, fit: Survey, session: Session, is_kept: bool
     ) -> None:
         self._opened, self._store, self._session = opened, store, session
+        self._is_kept = is_kept
         self._arms = (ORIGINAL, OBFUSCATED, *opened.arms)
         faces = None if opened.datasets.run is None else 0
         stored = self._count_stored(fit.pairs)
@@ -89,7 +98,11 @@ class Prediction:
         if self._state.images < self._state.total:
             raise PausedError(
                 f"stopped after {self._state.images:,} of {self._state.total:,} images; "
-                "run the same command again to resume"
+                + (
+                    "run the same command again to resume"
+                    if self._is_kept
+                    else "nothing was kept: with --predictions FOLDER an interrupted run resumes"
+                )
             )
         session.watch(self._state)
 

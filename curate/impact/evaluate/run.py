@@ -129,7 +129,7 @@ def _evaluate(
     fit = survey(opened.datasets, opened.labels, options.allow_missing)
     with _open_store(options) as store:
         store.begin(_describe_subject(opened, fit))
-        execute.Prediction(opened, store, fit, session).run()
+        execute.Prediction(opened, store, fit, session, options.folder is not None).run()
         report = _measure(options, opened, store, fit)
     if options.folder is not None and not options.keep:
         shutil.rmtree(options.folder)

@@ -9,12 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from curate.core.errors import CurateError, DataError, SetupError, SourceChangedError, WithheldError
+from curate.core.errors import (
+    CurateError,
+    DataError,
+    SetupError,
+    SourceChangedError,
+    WithheldError,
+    suggest,
+)
 from curate.layouts.access.tree import is_text_path, is_tool_path, iter_files
 
+_MAX_BESIDE = 1000  # names compared with that of a missing folder
 _follows: ContextVar[bool] = ContextVar("follow_links", default=False)
 
 
@@ -111,7 +120,7 @@ class LocalFolder:
         self.follow_links = _follows.get() if follow_links is None else follow_links
         self.uri = str(self.root)
         if not self.root.is_dir():
-            raise DataError(f"{name} {str(root)!r} is not a folder{_advise(root)}")
+            raise DataError(describe_no_folder(root, name))
 
     def files(self) -> Iterator[FileInfo]:
         """Iterate over all files, streaming, sorted by the bytes of their paths."""
@@ -153,6 +162,18 @@ class LocalFolder:
 
 ARCHIVE_SUFFIXES = frozenset({".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"})
 """Suffixes of archives that must be unpacked."""
+
+
+def describe_no_folder(path: Path, name: str) -> str:
+    """Describe a path that is not a folder: missing, with similar names beside it, or a file."""
+    if not os.path.lexists(path):
+        try:
+            with os.scandir(path.parent) as entries:
+                beside = [entry.name for entry in islice(entries, _MAX_BESIDE)]
+        except OSError:
+            beside = []
+        return f"{name} {str(path)!r} does not exist{suggest(path.name, beside)}"
+    return f"{name} {str(path)!r} is not a folder{_advise(path)}"
 
 
 def _advise(path: Path) -> str:

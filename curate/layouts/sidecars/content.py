@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
@@ -79,6 +79,32 @@ def parse_drop_keys(words: Sequence[str]) -> list[str]:
                 f"name write {_KEY}{word}"
             )
     return [word.removeprefix(_KEY) for word in words]
+
+
+def describe_drop_keys(words: Sequence[str] | None, content: Mapping[str, Any]) -> Iterator[str]:
+    """Describe what given ``--drop-keys`` did, in a line each; nothing for the default.
+
+    Args:
+        words: kinds and keys, as in a recipe; None for the default.
+        content: a report that `Content.to_dict` has returned.
+    """
+    if not words or set(words) == set(DROPPED_KINDS):
+        return
+    dropped: Counter[str] = Counter()
+    for keys in content["dropped"].values():
+        dropped.update(keys)
+    keys = [word for word in words if word not in KINDS]
+    found = [f"{key!r} ({dropped[key]:,} values)" for key in keys if dropped[key]]
+    unknown = [repr(key) for key in keys if not dropped[key]]
+    if found:
+        yield f"--drop-keys dropped {', '.join(found)}"
+    if unknown:
+        yield f"--drop-keys: the annotations have no key {' and no key '.join(unknown)}"
+    if kept := [kind for kind in DROPPED_KINDS if kind not in words]:
+        yield (
+            f"--drop-keys replaces the default: {' and '.join(kept)} are kept; add them to the "
+            "list to drop them too"
+        )
 
 
 def kind_of_key(key: str) -> str | None:
