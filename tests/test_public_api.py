@@ -104,3 +104,11 @@ def test_functions_take_one_name(tmp_path: Path) -> None:
     )
     by_text = curate.BalanceOptions(strategy="subset", by="gender,age")
     assert by_text.by == (("gender", "age"),)
+
+
+def test_every_function_whose_name_is_no_command_is_in_the_table_of_commands() -> None:
+    from curate.cli.main import COMMANDS
+
+    text = (ROOT / "curate/README.md").read_text(encoding="utf-8")
+    missing = {name for name in FUNCTIONS if f"`{name}" not in text} - set(COMMANDS)
+    assert missing == {"make_detector", "obfuscate"}  # for arrays, without a command

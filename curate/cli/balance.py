@@ -62,7 +62,7 @@ Weights in PyTorch:
   table = pandas.read_parquet("OUT/manifest/weights.parquet").set_index("id")
   weights = table.weight[ids_of_my_dataset].tolist()
   sampler = torch.utils.data.WeightedRandomSampler(weights, len(weights))
-  loader = torch.utils.data.DataLoader(my_dataset, batch_size=64, sampler=sampler)
+  loader = torch.utils.data.DataLoader(my_dataset, 64, sampler=sampler)
 
 \b
 Examples:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import click
 
@@ -21,15 +21,35 @@ class Formatter(click.HelpFormatter):
         super().write_text(text)
         written = "".join(self.buffer[start:])
         del self.buffer[start:]
-        self.write("\n".join(_fold(line, min(self.width + 2, 80)) for line in written.split("\n")))
+        lines = _join(written.split("\n"))
+        self.write("\n".join(_fold(line, min(self.width + 2, 80)) for line in lines))
+
+
+_ROW = re.compile(r"( *)(\S+(?: \S+)* {2,}|\S+: )?")
+
+
+def _join(lines: Iterable[str]) -> list[str]:
+    """Join commands of several lines, and rows of a table with the rest of their last column."""
+    joined: list[str] = []
+    for line in lines:
+        before = joined[-1] if joined else ""
+        lead, column = _ROW.match(before).groups("")  # type: ignore[union-attr]
+        indent = len(line) - len(line.lstrip())
+        if before.endswith(" \\"):
+            joined[-1] = f"{before[:-2]} {line.strip()}"
+        elif column.endswith("  ") and line.strip() and indent == len(lead) + len(column):
+            joined[-1] = f"{before} {line.strip()}"
+        else:
+            joined.append(line)
+    return joined
 
 
 def _fold(line: str, width: int) -> str:
     """Fold a line at spaces: below its second column, or as a command of several lines."""
     if len(line) <= width:
         return line
-    lead, column = re.match(r"( *)(\S+ {2,}|\S+: )?", line).groups("")  # type: ignore[union-attr]
-    is_command = line.lstrip().startswith("curate ")
+    lead, column = _ROW.match(line).groups("")  # type: ignore[union-attr]
+    is_command = line.lstrip().startswith("curate ") and "  " not in column
     if is_command:  # an option and its value stay in one line
         line = re.sub(r"(?<= )(--?[\w-]+) (?=[^-\s#])", "\\1\0", line)
     rows = textwrap.wrap(

@@ -14,7 +14,8 @@ import click
 
 import curate
 from curate.cli.group import CommandGroup, Formatter
-from curate.core.errors import CurateError, suggest
+from curate.cli.output import print_summary
+from curate.core.errors import CurateError, ProblemsError, suggest
 from curate.core.records import escape_unprintable
 from curate.report.text import typeset
 
@@ -62,6 +63,8 @@ def main() -> None:
     ``CURATE_TRACEBACK=1`` in the environment shows where an internal error occurred.
     """
     _check_encoding()
+    for name, value in _SILENT.items():
+        os.environ.setdefault(name, value)
     try:
         code = group.main(prog_name="curate", standalone_mode=False, obj=time.time())
     except click.exceptions.NoArgsIsHelpError as error:
@@ -69,6 +72,11 @@ def main() -> None:
         code = error.exit_code
     except click.ClickException as error:
         _print(f"curate: {_describe(error)}")
+        code = error.exit_code
+    except ProblemsError as error:
+        _print(f"curate: {error.what}:")
+        for problem in error.problems:
+            print_summary(f"  {' '.join(problem.split())}")
         code = error.exit_code
     except CurateError as error:
         _print(f"curate: {error}")
@@ -95,6 +103,12 @@ def main() -> None:
     # Without its standalone mode, click returns the code that a command exited with.
     sys.exit(code if isinstance(code, int) else 0)
 
+
+_SILENT = {
+    **dict.fromkeys(("HF_DATASETS_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_PROGRESS_BARS"), "1"),
+    **dict.fromkeys(("DATASETS_VERBOSITY", "HF_HUB_VERBOSITY", "TRANSFORMERS_VERBOSITY"), "error"),
+}
+"""Environment in which the libraries of the Hub print no bars and no lines of their own."""
 
 _RESUMED = (
     *("blur", "detect", "balance", "replay", "push", "pull", "review redo"),

@@ -7,7 +7,8 @@
     ├── DataError                   unusable data (exit code 1)
     │   ├── ManifestError           a damaged or non-matching manifest
     │   │   └── SchemaVersionError  a manifest of a newer release
-    │   └── SourceChangedError      SOURCE changed since the interrupted run
+    │   ├── SourceChangedError      SOURCE changed since the interrupted run
+    │   └── ProblemsError           several faults of one input, a line each
     ├── SetupError                  an incomplete environment (exit code 1)
     │   ├── MissingExtraError       missing optional package; names the pip command
     │   ├── WeightsError            model weights absent or altered
@@ -54,6 +55,22 @@ class SourceChangedError(DataError):
 
 class SetupError(CurateError):
     """The environment lacks something that is required."""
+
+
+class ProblemsError(DataError):
+    """An input has several faults.
+
+    Args:
+        what: the input and what to do.
+        problems: the faults, one line each.
+    """
+
+    def __init__(self, what: str, problems: Iterable[str]) -> None:
+        self.what, self.problems = what, tuple(problems)
+        super().__init__(f"{what}: {'; '.join(self.problems)}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.what, self.problems))
 
 
 class MissingExtraError(SetupError):

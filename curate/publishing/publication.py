@@ -280,6 +280,7 @@ def infer_features(
         split: [str(dataset.out / pattern) for pattern in found]
         for split, found in patterns.items()
     }
+    datasets.disable_progress_bars()
     try:
         loaded = datasets.load_dataset(builder, data_files=files, streaming=True)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError):

@@ -7,7 +7,6 @@ import pytest
 from curate.balance.join import Match, open_join
 from curate.core.errors import DataError
 
-
 TABLE = Path("people.csv")
 
 

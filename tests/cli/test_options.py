@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -149,6 +150,24 @@ def test_help_fits_a_terminal_of_80_columns(name: str) -> None:
     command = COMMANDS[name]
     text = command.get_help(click.Context(command, info_name=name, terminal_width=80))
     assert [line for line in text.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_wrapped_once(name: str) -> None:
+    """No word alone in a line before its continuation, and a backslash only inside a command."""
+    command = COMMANDS[name]
+    text = command.get_help(click.Context(command, info_name=name, terminal_width=80))
+    lines = text.splitlines()
+    for line, following in pairwise(lines):
+        indents = [len(each) - len(each.lstrip()) for each in (line, following)]
+        is_alone = len(line.split()) == 1 and not line.endswith((":", "]", "."))
+        assert not (is_alone and indents[0] == indents[1] and following.strip()), line
+        if line.endswith("\\"):
+            assert following.strip().startswith("-") or indents[1] > indents[0]
+            start = next(
+                each for each in reversed(lines[: lines.index(line) + 1]) if "curate" in each
+            )
+            assert "  " not in start.strip(), "a row of a table is no command"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

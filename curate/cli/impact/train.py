@@ -24,7 +24,6 @@ crops, and each is tested on both:
   unadapted   trained on original, tested on obfuscated images
 all relative to trained and tested on original images.
 
-\b
 ORIGINAL's train split is trained on and its val or test split tested on; for a
 dataset with one split --holdout sets images aside. --weights multiplies each
 image's loss by its weight (no sampler: networks with and without weights then

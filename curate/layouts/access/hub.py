@@ -8,11 +8,14 @@ import os
 import re
 import shlex
 import shutil
+import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +26,8 @@ PREFIX = "hf:"
 _ROWS = 100  # per row group, as recommended for the dataset viewer of the Hub
 _SHARD_BYTES = 1 << 28
 _ORIGIN = "origin.json"
+_RESOLVE_S = 10.0
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
 _SHARD = re.compile(r"(.+)-(\d{5})\.parquet")
 _NAMED = re.compile(r"(.+-\d{5})-of-\d{5}\.parquet")
 
@@ -67,6 +72,36 @@ def describe_copying(uri: str) -> str:
     return f"download a copy with: python -c {shlex.quote(code)}; then pass copy"
 
 
+def check_connection() -> None:
+    """Refuse to begin where the host of the Hub has no address, as without a network.
+
+    The libraries of the Hub would try again for minutes.
+
+    Raises:
+        SetupError: if its name cannot be resolved within 10 seconds.
+    """
+    is_proxied = any(os.environ.get(name) for name in _PROXIES)
+    if is_proxied or os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
+        return
+    host = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co").hostname or ""
+    found = threading.Event()
+
+    def resolve() -> None:
+        with suppress(OSError, UnicodeError):
+            socket.getaddrinfo(host, None)
+            found.set()
+
+    thread = threading.Thread(target=resolve, daemon=True)
+    thread.start()
+    thread.join(_RESOLVE_S)
+    if not found.is_set():
+        raise SetupError(
+            f"there is no connection to the Hugging Face Hub: {host!r} cannot be resolved; check "
+            "the network, or pass the path of a local copy (with HF_HUB_OFFLINE=1 a dataset that "
+            "was loaded before is taken from the cache)"
+        )
+
+
 def materialize(name: str, revision: str | None, target: Path) -> None:
     """Download a dataset as ``data/SPLIT-NNNNN-of-NNNNN.parquet``, the layout of the Hub.
 
@@ -93,6 +128,8 @@ def materialize(name: str, revision: str | None, target: Path) -> None:
         return
     partial = target.with_name(f"{target.name}.partial")
     with _explain(name):
+        if not _is_local(name):
+            check_connection()
         builder = _load_builder(name, revision)
         _take_back_names(partial / "data")
         _begin(partial, {"name": name, "revision": revision, "origin": str(builder.base_path)})
@@ -128,12 +165,18 @@ def _load_note(target: Path) -> dict[str, Any] | None:
 
 def _load_builder(name: str, revision: str | None) -> Any:
     import datasets
+    import huggingface_hub
 
     datasets.disable_progress_bars()
-    is_local = name.startswith((".", "/"))
-    parts = [name] if is_local else name.split("/", 2)
+    datasets.logging.set_verbosity_error()
+    huggingface_hub.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    parts = [name] if _is_local(name) else name.split("/", 2)
     config = parts[2] if len(parts) == 3 else None
     return datasets.load_dataset_builder("/".join(parts[:2]), config, revision=revision)
+
+
+def _is_local(name: str) -> bool:
+    return name.startswith((".", "/"))
 
 
 def _home_of(builder: Any) -> str:

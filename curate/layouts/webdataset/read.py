@@ -71,7 +71,7 @@ class WebDataset(ContainerLayout):
             paths = (f"{folder_path}{name}" for name in tars[:_MAX_EXAMINED])
             found = next((path for path in paths if may_hold_images(folder, path)), None)
             if found is not None:
-                return found
+                return f"{found}, and {len(tars) - 1:,} more beside it" if len(tars) > 1 else found
         return None
 
     def is_container(self, info: FileInfo) -> bool:

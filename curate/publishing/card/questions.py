@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from curate.core.documents import parse_toml
-from curate.core.errors import DataError
+from curate.core.errors import DataError, ProblemsError
 
 _LONGEST = 20_000
 
@@ -154,8 +154,7 @@ def parse_answers(text: str, name: str) -> Answers:
             if not values[key]
         ]
     if problems:
-        more = f" (and {len(problems) - 8} more)" if len(problems) > 8 else ""
-        raise DataError(f"{name}: {'; '.join(problems[:8])}{more}")
+        raise ProblemsError(f"{name} has {len(problems):,} problems", problems)
     changelog = tuple(_parse_version(item) for item in found.get("changelog", []))
     return Answers(values, found.get("governance", {}), changelog)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from curate.core.errors import DataError, MissingExtraError, SetupError, UsageError
+from curate.layouts.access.hub import check_connection
 from curate.publishing.hub.batches import Batch, LocalFile, RemoteFile
 from curate.publishing.hub.content import load_verified
 from curate.publishing.hub.retry import MissingRepositoryError, retry
@@ -53,6 +54,7 @@ class Remote:
 
     Raises:
         MissingExtraError: if ``huggingface_hub`` is not installed.
+        SetupError: if there is no connection.
     """
 
     def __init__(self, repo_id: str, notify: Callable[[str], None] = lambda _: None) -> None:
@@ -63,6 +65,7 @@ class Remote:
         except ImportError:
             raise MissingExtraError("the Hub", "huggingface_hub", "publish") from None
         self.repo_id = repo_id
+        check_connection()
         if (token := huggingface_hub.get_token()) is not None and not _TOKEN.fullmatch(token):
             raise SetupError(
                 "the Hugging Face token holds characters that no token has; set HF_TOKEN again, "

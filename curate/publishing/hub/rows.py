@@ -43,6 +43,7 @@ def _open_rows(dataset: Dataset) -> dict[str, Any]:
         )
     files = {s: [str(dataset.out / one) for one in found] for s, found in patterns.items()}
     builder = BUILDERS.get(dataset.layout, "imagefolder")
+    datasets.disable_progress_bars()
     return dict(datasets.load_dataset(builder, data_files=files, streaming=True))
 
 

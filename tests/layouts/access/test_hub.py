@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -176,3 +179,32 @@ def test_a_folder_without_data_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be loaded") as raised:
         materialize(str(tmp_path / "empty"), None, tmp_path / "out")
     assert "\n" not in str(raised.value)
+
+
+def no_address(*_: Any, **__: Any) -> Any:
+    raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+
+def test_without_a_network_nothing_is_tried_for_minutes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in hub_source._PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr("socket.getaddrinfo", no_address)
+    with pytest.raises(SetupError, match=r"'hub\.example' cannot be resolved.*HF_HUB_OFFLINE"):
+        materialize("owner/photos", None, tmp_path / "copy")
+    asked = threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: asked.wait(60))  # a silent name server
+    monkeypatch.setattr(hub_source, "_RESOLVE_S", 0.1)
+    with pytest.raises(SetupError, match="no connection"):
+        hub_source.check_connection()
+    asked.set()
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "HTTPS_PROXY"])
+def test_a_cache_or_a_proxy_needs_no_address(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.getaddrinfo", no_address)
+    monkeypatch.setenv(name, "1")
+    hub_source.check_connection()
