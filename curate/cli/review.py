@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 
 from curate.cli.group import DefaultGroup
 from curate.cli.options import GROUPS, HTML, JSON, LAYOUT, PATH, SOURCE, WORKERS
-from curate.cli.output import echo, echo_json, print_summary
+from curate.cli.output import echo_json, print_summary
 from curate.core.errors import UsageError
 from curate.review.priority import ORDERS
 from curate.review.sampling import STRATA
@@ -136,10 +137,11 @@ def start(source: str | None, **options: Any) -> None:
     from curate.pipeline.progress import make_notifier
     from curate.review.run import start_review
 
+    show = partial(print_summary, err=False)
     state = start_review(
         source,
         build_options(options),
-        notify=make_notifier(quiet=False) if options["as_json"] else echo,
+        notify=make_notifier(quiet=False) if options["as_json"] else show,
         browser=not options["no_browser"],
     )
     if options["as_json"]:

@@ -6,7 +6,7 @@ import math
 import random
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,8 @@ from curate.manifest.store import save_part
 from curate.pipeline.assembly import move_files
 from curate.pipeline.estimate import Costs, Estimate
 from curate.pipeline.preview import draw_sample, open_sample_tools
-from curate.pipeline.progress import make_notifier
-from curate.pipeline.session import Session, configure, count_workers, ignore
+from curate.pipeline.progress import make_notifier, show_steps
+from curate.pipeline.session import Session, Step, configure, count_workers, ignore
 from curate.pipeline.shard import process_images
 from curate.pipeline.tools import prepare_recipe
 from curate.recipe import Recipe
@@ -78,7 +78,7 @@ def plan(
         options: what the plan is made for, or None for the defaults.
         recipe: what the run would do, or None for the defaults.
         session: how it would run, or None for the defaults.
-        quiet: show no messages.
+        quiet: show no progress and no messages.
         changes: fields of `Recipe` and of `Session`; they override both.
 
     Raises:
@@ -98,7 +98,8 @@ def plan(
         )  # fmt: skip
         found = sum(splits.values())
         listing = min(_time_listing(opened) for _ in range(1 if found > _MANY else 3))
-        costs = _measure(opened, sample, listing, recipe, session)
+        with show_steps(quiet) as watch:
+            costs = _measure(opened, sample, listing, recipe, session, watch)
     except OSError as error:
         raise describe_os_error(error, source, "read") from error
     images = options.images or found
@@ -126,8 +127,9 @@ def _time_listing(source: Source) -> float:
 
 
 def _measure(
-    source: Source, sample: Sequence[ImageRecord], listing: float, recipe: Recipe, session: Session
-) -> Costs:
+    source: Source, sample: Sequence[ImageRecord], listing: float, recipe: Recipe, session: Session,
+    watch: Callable[[Step], None],
+) -> Costs:  # fmt: skip
     """Process a sample in this process, one image at a time."""
     began = time.perf_counter()
     reading = bytes_in = bytes_out = 0.0
@@ -135,7 +137,8 @@ def _measure(
     with open_sample_tools(recipe, session, source) as tools:
         start = time.perf_counter() - began
         take_times()
-        for record in sample:
+        for number, record in enumerate(sample):
+            watch(Step("measuring", "images", number, len(sample)))
             with _timed() as read:
                 _try_to_read(source, record)
             clock = time.perf_counter if recipe.device == "cuda" else time.process_time

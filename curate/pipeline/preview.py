@@ -29,7 +29,7 @@ from curate.pipeline.given_faces import (
 )
 from curate.pipeline.image import Tools
 from curate.pipeline.progress import show_progress
-from curate.pipeline.session import Session, configure, count_workers
+from curate.pipeline.session import Session, Snapshot, configure, count_workers
 from curate.pipeline.shard import process_images
 from curate.pipeline.tools import open_tools, prepare_recipe
 from curate.pipeline.workspace import check_paths
@@ -153,7 +153,8 @@ def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessi
     with open_sample_tools(recipe, session, folder) as tools:
         began = time.perf_counter()
         load = began - started  # listing and loading, which worker processes do again
-        for record in sample:
+        for number, record in enumerate(sample):
+            session.watch(Snapshot(len(sample), number, 0, tally.faces, tally.withheld))
             [(entry, _)] = process_images([record], Shard(0, (record,)), folder, tools)
             tally.add(entry)
             withheld += [_describe(entry)] if entry.reason else []

@@ -54,8 +54,8 @@ def test_near_duplicates_stay_together_and_fractions_hold_in_every_class(
 
 def test_a_seed_decides_and_the_order_of_files_does_not(dataset: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        suggest_splits(dataset, tmp_path / name, SplitOptions(seed=seed))
-    a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
+        suggest_splits(dataset, tmp_path / f"{name}.csv", SplitOptions(seed=seed))
+    a, b, c = ((tmp_path / f"{name}.csv").read_bytes() for name in "abc")
     assert a == b
     assert a != c
 
@@ -98,9 +98,19 @@ def test_the_command_writes_the_table(dataset: Path, duplicates: Path, tmp_path:
     assert done.exit_code == 0, done.output  # type: ignore[attr-defined]
     assert json.loads(done.stdout)["together"] == 11  # type: ignore[attr-defined]
     (tmp_path / "bad.json").write_text("{}")
-    wrong = run("--strategy", "split", "--duplicates", tmp_path / "bad.json", "-o", tmp_path / "t")
+    wrong = run(
+        "--strategy", "split", "--duplicates", tmp_path / "bad.json", "-o", tmp_path / "t.csv"
+    )
     assert isinstance(wrong.exception, DataError)  # type: ignore[attr-defined]
-    wrong = run("--strategy", "split", "--fractions", "x", "-o", tmp_path / "t")
+    wrong = run("--strategy", "split", "--fractions", "x", "-o", tmp_path / "t.csv")
     assert "cannot be read" in str(wrong.exception)  # type: ignore[attr-defined]
-    wrong = run("--strategy", "subset", "--fractions", "a=1", "-o", tmp_path / "t")
+    wrong = run("--strategy", "subset", "--fractions", "a=1", "-o", tmp_path / "t.csv")
     assert "for --strategy split" in str(wrong.exception)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["split", "split/", "split.parquet", "folder.csv"])
+def test_a_split_is_a_csv_table_and_no_folder(name: str, dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(UsageError, match=r"no folder; give a file that ends in \.csv"):
+        suggest_splits(dataset, f"{tmp_path}/{name}")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []

@@ -306,3 +306,32 @@ def test_an_interrupt_tells_what_the_same_command_does(
         main.main()
     assert ended.value.code == 130
     assert ("again to continue" in capsys.readouterr().err) is continues
+
+
+def test_ray_without_its_package_is_refused_before_anything_is_printed(
+    monkeypatch: pytest.MonkeyPatch, photos: Path, tmp_path: Path, in_process: InProcess
+) -> None:
+    monkeypatch.setattr("curate.pipeline.session.find_spec", lambda _: None)
+    for arguments in (("blur", photos, tmp_path / "out"), ("plan", photos)):
+        done = in_process(*arguments, "--engine", "ray")
+        assert done.returncode == 1
+        assert "pip install 'curate-dataset[ray]'" in one_line(done.stderr)
+
+
+@pytest.mark.parametrize("name", ["blur", "audit", "duplicates", "plan"])
+def test_a_folder_that_is_missing_does_not_exist(
+    name: str, tmp_path: Path, in_process: InProcess
+) -> None:
+    (tmp_path / "photos").mkdir()
+    more = {"blur": [tmp_path / "out"], "audit": ["--by", "gender"]}.get(name, [])
+    done = in_process(name, tmp_path / "photoz", *more)
+    assert done.returncode == 1
+    assert "photoz' does not exist; did you mean 'photos'?" in one_line(done.stderr)
+
+
+def test_a_finished_output_has_one_exit_code_in_every_way_of_running(
+    photos: Path, out: Path, in_process: InProcess
+) -> None:
+    for more in ((), ("--shards", "1/3"), ("--finish",)):
+        done = in_process("blur", photos, out, "--profile", "fast", *more)
+        assert done.returncode == 3, more

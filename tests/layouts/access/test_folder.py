@@ -179,9 +179,9 @@ def test_a_link_without_content_names_the_command(
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("a.jpg", "; pass the folder that contains the file"),
-        ("a.zip", "; unpack the archive and pass the folder"),
-        ("nothing", ""),
+        ("a.jpg", "is not a folder; pass the folder that contains the file"),
+        ("a.zip", "is not a folder; unpack the archive and pass the folder"),
+        ("nothing", "does not exist"),
     ],
 )
 def test_a_file_in_place_of_a_folder_is_refused_with_advice(
@@ -189,5 +189,5 @@ def test_a_file_in_place_of_a_folder_is_refused_with_advice(
 ) -> None:
     if name != "nothing":
         (tmp_path / name).touch()
-    with pytest.raises(DataError, match=f"is not a folder{advice}$"):
+    with pytest.raises(DataError, match=f"{advice}$"):
         LocalFolder(tmp_path / name)
