@@ -252,6 +252,9 @@ def test_the_commands_print_what_they_did(serve: Serve, dataset: Path, tmp_path:
     review = str(tmp_path / "faces.review")
     done = call(cli, ["review", "report", review])
     assert done.exit_code == 0, done.output
+    assert done.stdout == ""
+    assert "review" in done.stderr
+    done = call(cli, ["review", "report", review, "--json"])
     assert json.loads(done.stdout)["images"]["reviewed"] == 6
     done = call(cli, ["review", "export", review, "-o", str(tmp_path / "x.parquet"), "--json"])
     assert json.loads(done.stdout)["by_person"] == 6
