@@ -11,7 +11,6 @@ from typing import Any, Protocol, Self
 
 from curate.core.entries import Scalar
 from curate.core.errors import UsageError, suggest
-from curate.core.records import as_names
 
 VERSION = 3
 """1: before the detector ``fusion``; 2: before its network of 8-bit integers."""
@@ -103,10 +102,6 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in _NAMES:
-            value = getattr(self, name)
-            if isinstance(value, (str, list)):
-                object.__setattr__(self, name, as_names(value))
         for name, fits in _TYPES.items():
             if not fits(getattr(self, name)):
                 raise UsageError(f"recipe key {name!r} cannot be {getattr(self, name)!r}")

@@ -12,6 +12,7 @@ import pytest
 
 import curate
 from curate.core.errors import UsageError
+from curate.pipeline.session import configure
 from tests.conftest import ROOT
 
 
@@ -87,8 +88,6 @@ def test_every_result_has_a_short_line_and_its_text_for_a_notebook() -> None:
         (curate.PushOptions, "withdraw"),
         (partial(curate.SplitOptions, groups=Path("people.csv")), "by"),
         (partial(curate.TrainOptions, groups=Path("people.csv")), "by"),
-        (curate.Recipe, "include"),
-        (curate.Recipe, "drop_keys"),
     ],
 )
 def test_one_name_is_not_a_list_of_letters(options: Any, field: str) -> None:
@@ -102,6 +101,8 @@ def test_functions_take_one_name(tmp_path: Path) -> None:
     assert curate.audit(table, by="gender", quiet=True).to_dict() == (
         curate.audit(table, by=["gender"], quiet=True).to_dict()
     )
+    recipe, _ = configure(None, None, {"include": "*.txt", "drop_keys": ["gps"]})
+    assert (recipe.include, recipe.drop_keys) == (("*.txt",), ("gps",))
     by_text = curate.BalanceOptions(strategy="subset", by="gender,age")
     assert by_text.by == (("gender", "age"),)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import MissingExtraError, UsageError, suggest
+from curate.core.records import as_names
 from curate.detectors import resolve_device
 from curate.detectors.device import gpu_memory
 from curate.engine.leases import TIMEOUT_S
@@ -187,7 +188,7 @@ def configure(
         recipe: what to do, or None for the defaults.
         session: how to run, or None for the defaults.
         options: values by the name of a field of `Recipe` or of `Session`; the device can
-            also be ``auto``.
+            also be ``auto``, and one name stand for a tuple of it.
 
     Raises:
         UsageError: if a name is not such a field, or a value is not valid.
@@ -200,6 +201,8 @@ def configure(
             hint = suggest(name, sorted(of_recipe | of_session))
             raise UsageError(f"unknown option {name!r}{hint}")
     chosen = {name: value for name, value in options.items() if name in of_recipe}
+    for name in {"keep_metadata", "include", "drop_keys"} & set(chosen):
+        chosen[name] = as_names(chosen[name])
     if chosen.get("device") == "auto":
         chosen["device"] = resolve_device("auto")
     if chosen:

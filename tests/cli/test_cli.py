@@ -101,7 +101,7 @@ def test_a_recipe_file_is_overridden_by_the_command_line(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["blur", "nowhere", "out"], 1, "not a folder"),
+        (["blur", "nowhere", "out"], 1, "does not exist"),
         (["blur", "photos"], 2, "missing argument"),
         (["blur", "photos", "nothing://b/out"], 2, "OUT 'nothing://b/out' has an unknown"),
         (["blur", "s3://me:pass@bucket/photos", "out"], 2, "s3:// URI of SOURCE contains a user"),

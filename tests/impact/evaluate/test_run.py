@@ -433,8 +433,8 @@ def test_unpaired_images_are_refused_unless_allowed(trial: Trial, tmp_path: Path
         ({"classes": "4"}, "returns scores for 3 classes, but --classes 4 names 4"),
         ({"classes": "3"}, "the label 'blue' of 'val/blue/000.jpg' is not one of the model's 3"),
         ({"classes": "no-such-file"}, "cannot read the list of classes no-such-file"),
-        ({"original": "no-such-folder"}, "ORIGINAL 'no-such-folder' is not a folder"),
-        ({"obfuscated": Path("no-such-folder")}, "OBFUSCATED 'no-such-folder' is not a folder"),
+        ({"original": "no-such-folder"}, "ORIGINAL 'no-such-folder' does not exist"),
+        ({"obfuscated": Path("no-such-folder")}, "OBFUSCATED 'no-such-folder' does not exist"),
         ({"labels": Path("no-such.csv")}, "no-such.csv cannot be read"),
     ],
 )

@@ -166,6 +166,7 @@ def test_an_existing_download_is_kept(tmp_path: Path) -> None:
 def test_an_unreachable_hub_is_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     with pytest.raises(SetupError, match="cannot reach the Hugging Face Hub") as raised:
