@@ -177,7 +177,8 @@ def test_folded_examples_are_still_commands(name: str) -> None:
     folded = re.sub(r" \\\n\s+", " ", text)
     examples = [line.split("#")[0].strip() for line in (command.epilog or "").splitlines()]
     for example in examples:
-        if example.startswith("curate ") and not example.endswith("\\"):
+        is_row = "  " in example  # of a table of commands
+        if example.startswith("curate ") and not example.endswith("\\") and not is_row:
             assert example in folded
 
 

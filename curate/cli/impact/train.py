@@ -15,14 +15,14 @@ from curate.core.errors import UsageError
 
 _HYPERPARAMETERS = ("epochs", "size", "batch", "lr")
 
-_EPILOG = """\b
-Networks are trained from scratch. For each seed one is trained on original and
+_EPILOG = """Networks are trained from scratch. For each seed one is trained on original and
 one on obfuscated images, with the same initial weights, order of images and
-crops, and each is tested on both:
+crops. Each is tested on both, relative to trained and tested on original images:
+
+\b
   deployment  trained on obfuscated, tested on original images
   diagonal    trained and tested on obfuscated images
   unadapted   trained on original, tested on obfuscated images
-all relative to trained and tested on original images.
 
 ORIGINAL's train split is trained on and its val or test split tested on; for a
 dataset with one split --holdout sets images aside. --weights multiplies each
