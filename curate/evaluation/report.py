@@ -70,8 +70,7 @@ class Evaluation(Report):
             f"{images['evaluated']:,} labeled images, {images['withheld']['images']:,} withheld; "
             f"{images['not_in_source']:,} not in SOURCE.",
             "Images of SOURCE without labels are detected too, but not counted.",
-            "hidden: share of faces that blur would hide; recall_30: share found, at IoU 0.3; "
-            "[95 % interval]",
+            "hidden: % of faces that blur would hide; recall_30: % found at IoU 0.3.",
             *_format_scores("", (measures.overall,)),
             *_format_scores("height, pixels", measures.heights),
         ]
@@ -84,8 +83,7 @@ class Evaluation(Report):
             )
         if len({each.share.total for each in measures.precision.values()}) > 1:
             lines.append(
-                "Detections that match only ignored faces do not count; which match depends on "
-                "the IoU."
+                "Detections of ignored faces do not count; which these are depends on the IoU."
             )
         for iou, area in measures.average_precision.items():
             low, high = area.interval
