@@ -144,7 +144,7 @@ class Estimate(Report):
         lines = [
             f"The images are like the {costs.sampled} that were measured, drawn at random.",
             "Every worker has a core like this machine's, and nothing else runs on it; "
-            f"together they reach {_PARALLEL:.0%} of linear scaling.",
+            f"together they reach {100 * _PARALLEL:g} % of linear scaling.",
             "SOURCE is read as fast as here; OUT is written without waiting for the storage.",
             "Listing SOURCE and assembling OUT are done by one process, at the speed of this "
             "machine's disk; a network file system is slower.",
@@ -194,15 +194,16 @@ class Estimate(Report):
             f"{self.images:,} images in {self.shards:,} shards, {self.workers:,} workers "
             f"({self.engine}).",
             f"Time {format_duration(sum(seconds.values()))} ({low} to {high}): {phases}.",
-            f"{self.core_hours:,.1f} core-hours"
+            (f"{self.core_hours:,.1f}" if self.core_hours >= 0.05 else "Under 0.1")
+            + " core-hours"
             + ("." if self.price is None else f", cost {self.core_hours * self.price:,.2f}."),
             f"Storage {format_bytes(self.storage['out'])}, at most "
             f"{format_bytes(self.storage['peak'])} meanwhile.",
             f"Network {format_bytes(network['read'])} read, {format_bytes(network['written'])} "
             f"written, {format_bytes(network['per_second'])}/s.",
             f"Measured on {self.costs.sampled} images: {_MILLISECONDS.value(self.costs.core)} of a "
-            f"core, {_MILLISECONDS.value(self.costs.reading)} to read each; "
-            f"{self.costs.withheld} withheld.",
+            f"core, {_MILLISECONDS.value(self.costs.reading)} to read each"
+            + (f"; {self.costs.withheld} withheld." if self.costs.withheld else "."),
             "Assumptions:",
             *(f"- {line}" for line in self.assumptions),
         ]
