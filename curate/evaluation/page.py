@@ -166,7 +166,12 @@ def _overall(measures: Measures) -> Iterator[Block]:
         yield Table("Calibration of confidences", head, errors)
         yield _CALIBRATION
     free = measures.face_free
-    if free.with_box.total:
+    if free.with_box.total and not free.boxes:
+        yield (
+            f"On {free.with_box.total:,} images without any face there is no box; share of such "
+            f"images with one: {_format_share(free.with_box)}."
+        )
+    elif free.with_box.total:
         yield (
             f"On {free.with_box.total:,} images without any face there are {free.boxes:,} boxes: "
             f"{COEFFICIENT.estimate(free.per_image, free.interval)} per image. At least one box: "
