@@ -2,12 +2,19 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from curate import codec
+from curate.codec.jpeg.codec import _with_source_headers
+from curate.codec.jpeg.coefficients import (
+    quantization_tables,
+    read_coefficients,
+    write_coefficients,
+)
 from curate.codec.jpeg.segments import parse_jpeg
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
@@ -431,3 +438,73 @@ def test_repeated_scans_withhold(kind: str) -> None:
             with pytest.raises(WithheldError, match="corrupt"):
                 codec.load(data)
             assert codec.find_leaks(data)
+
+
+def raised(data: bytes, levels: int, rows: slice, *planes: int) -> bytes:
+    """A JPEG whose blocks, in some rows of blocks, are brighter by ``levels``."""
+    stream = parse_jpeg(data)
+    tables = quantization_tables(stream)
+    coefficients = read_coefficients(data, stream.frame)
+    for plane in planes:
+        shifted = coefficients[plane][rows, :, 0] + round(8 * levels / tables[plane][0])
+        coefficients[plane][rows, :, 0] = np.clip(shifted, -1000, 1000)
+    written = parse_jpeg(write_coefficients(coefficients, stream.frame))
+    return replace(stream, coded=_with_source_headers(stream, written)).to_bytes()
+
+
+@pytest.mark.parametrize("levels", [330, -330])
+@pytest.mark.parametrize("rows", [slice(None), slice(2, 5)])
+@pytest.mark.parametrize("kind", ["jpeg-gray", "jpeg-420", "jpeg-444", "jpeg-rgb"])
+def test_a_photo_behind_clipped_pixels_does_not_survive(
+    kind: str, rows: slice, levels: int
+) -> None:
+    planes = (0, 1, 2) if kind == "jpeg-rgb" else (0,)
+    data = raised(samples.SAMPLES[kind](), levels, rows, *planes)
+    picture = codec.load(data)
+    assert any("coefficients" in leak for leak in codec.find_leaks(data))
+    for written in (
+        codec.save(picture, None, []),
+        codec.save(picture, *samples.changed(picture)),
+    ):
+        assert written.route is Route.REENCODED
+        assert "coefficients" in (written.note or "")
+        assert codec.find_leaks(written.data) == []
+        lowered = parse_jpeg(raised(written.data, -levels, rows, *planes))
+        shown = codec.load(lowered.to_bytes()).frames[0]
+        source = codec.load(samples.SAMPLES[kind]()).frames[0]
+        assert np.abs(shown[20:32, 48:80].astype(int) - source[20:32, 48:80]).mean() > 15
+
+
+def test_a_photo_behind_one_clipped_channel_does_not_survive() -> None:
+    red = np.full((64, 64, 3), (200, 120, 120), np.uint8)
+    red[..., 0] = 160 + samples.photo(64, 64, 0) // 3
+    data = samples.encoded(Image.fromarray(red), "JPEG", quality=95, subsampling=0)
+    # brighter red by 100 levels, in Y and Cr; the others are as they were
+    bright = raised(raised(data, 30, slice(None), 0), 50, slice(None), 2)
+    bright = raised(bright, -17, slice(None), 1)
+    picture = codec.load(bright)
+    assert picture.frames[0][..., 0].min() > 250
+    assert codec.save(picture, None, []).route is Route.REENCODED
+
+
+@pytest.mark.parametrize("color", [0, 255, (255, 0, 0), (0, 255, 255)])
+@pytest.mark.parametrize("quality", [5, 30, 75, 95, 100])
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_photos_with_clipped_areas_are_copied(
+    color: object, quality: int, subsampling: int
+) -> None:
+    pixels = samples.photo(120, 90)
+    pixels[20:60, 30:80] = color
+    options = {"quality": quality, "subsampling": subsampling}
+    data = samples.encoded(Image.fromarray(pixels), "JPEG", **options)
+    assert codec.save(codec.load(data), None, []).route is Route.COPIED
+    assert codec.find_leaks(data) == [] or quality == 100
+
+
+def test_cmyk_with_clipped_areas_is_reencoded() -> None:
+    pixels = samples.photo(64, 48, 4)
+    pixels[8:40, 8:40] = 0
+    picture = codec.load(samples.encoded(Image.fromarray(pixels, "CMYK"), "JPEG", quality=95))
+    written = codec.save(picture, None, [])
+    assert written.route is Route.REENCODED
+    assert np.abs(codec.load(written.data).frames[0].astype(int) - pixels).mean() < 6

@@ -20,6 +20,7 @@ from curate.codec.jpeg.application import (
     metadata_segments,
     segment_leaks,
 )
+from curate.codec.jpeg.clipping import exceeds_range, has_clipped_blocks
 from curate.codec.jpeg.coefficients import (
     are_codable,
     quantization_tables,
@@ -46,6 +47,7 @@ from curate.core.protocols import Frame, Pixels
 _RGB_QUALITY = 95
 _MAX_SIDE = 65535
 _EDGES = "blocks of the edges re-encoded: they held pixels beyond the image"
+_CLIPPED = "its coefficients may hold more than its black or white pixels show"
 _MODES = {"L": "L", "YCbCr": "RGB", "RGB": "RGB", "CMYK": "CMYK", "YCCK": "CMYK"}
 _DECODED = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
@@ -97,13 +99,16 @@ class JpegCodec:
         """Encode a JPEG: copied, spliced, or re-encoded if splicing is impossible."""
         stream: JpegStream = picture.stored
         header = metadata_segments(picture.metadata)
+        image = picture.frames[0] if frames is None else frames[0]
         kept: JpegStream | None = stream
         if frames is not None:
-            kept = _spliced(picture, frames[0], touched[0]) if can_splice(stream) else None
+            kept = _spliced(picture, image, touched[0]) if can_splice(stream) else None
+        why = _splice_obstacle(stream)
+        if kept is not None and _is_clipped(kept, picture.frames[0]):
+            kept, why = None, _CLIPPED
         if kept is not None and not (can_splice(stream) and has_hidden_samples(kept)):
             route = Route.COPIED if frames is None else Route.SPLICED
             return Encoded(kept.to_bytes(header), route, picture.note)
-        image = picture.frames[0] if frames is None else frames[0]
         if kept is not None:
             boxes = [*(touched[0] if frames is not None else ()), *border(stream.frame)]
             kept = _spliced(picture, image, boxes)
@@ -111,7 +116,7 @@ class JpegCodec:
             note = f"{_EDGES}; {picture.note}" if picture.note else _EDGES
             return Encoded(kept.to_bytes(header), Route.REENCODED, note)
         reencoded = parse_jpeg(_reencoded(picture, image))
-        why = f"re-encoded whole: {_splice_obstacle(stream)}"
+        why = f"re-encoded whole: {why}"
         note = f"{why}; {picture.note}" if picture.note else why
         return Encoded(reencoded.to_bytes(header), Route.REENCODED, note)
 
@@ -126,6 +131,8 @@ class JpegCodec:
             leaks += icc_leaks(profile)
         if can_splice(stream) and has_hidden_samples(stream):
             leaks.append("its last blocks hold pixels beyond the edges of the image")
+        if can_splice(stream) and exceeds_range(stream):
+            leaks.append("its coefficients hold more than its pixels show")
         header = metadata_segments(Metadata(exif=application_data(stream, EXIF), icc=profile))
         if not leaks and stream.to_bytes(header) != data:
             leaks.append("there are bytes between the segments, or segments that are not needed")
@@ -180,6 +187,11 @@ def _spliced(picture: Picture, image: Frame, touched: Sequence[Box]) -> JpegStre
     for rows, columns in reach(stream.frame, touched):
         changed[rows, columns] = False
     return None if changed.any() else spliced
+
+
+def _is_clipped(stream: JpegStream, pixels: Frame) -> bool:
+    """Whether the coefficients hold, or where they are not read may hold, more than the pixels."""
+    return has_clipped_blocks(pixels) and (not can_splice(stream) or exceeds_range(stream))
 
 
 def _with_source_headers(stream: JpegStream, written: JpegStream) -> tuple[Segment, ...]:
