@@ -178,3 +178,70 @@ def test_damage_is_withheld(size: int) -> None:
     head, rest = data[:16], data[20:]
     with pytest.raises(WithheldError):
         codec.load(head + size.to_bytes(4, "little") + rest)
+
+
+def with_size(data: bytes, width: int, height: int) -> bytes:
+    """A lossy WebP whose header states another size; its macroblocks are unchanged."""
+    at = data.index(b"\x9d\x01\x2a") + 3
+    data = data[:at] + struct.pack("<HH", width, height) + data[at + 4 :]
+    if data[12:16] == b"VP8X":
+        sizes = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+        data = data[:24] + sizes + data[30:]
+    return data
+
+
+def beyond(data: bytes, width: int, height: int) -> samples.Array:
+    """All pixels of the macroblocks of a lossy WebP."""
+    at = data.index(b"VP8 ")
+    still = b"WEBP" + data[at : at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")]
+    still += b"\0" * (len(still) % 2)
+    still = b"RIFF" + struct.pack("<I", len(still)) + still
+    return np.array(Image.open(io.BytesIO(with_size(still, width, height))).convert("RGB"))
+
+
+@pytest.mark.parametrize(("width", "height"), [(83, 64), (96, 50), (81, 49), (95, 63)])
+def test_pixels_beyond_a_smaller_size_do_not_survive(width: int, height: int) -> None:
+    noise = np.zeros((64, 96, 3), np.uint8)
+    noise[height:] = noise[:, width:] = 255
+    source = samples.encoded(Image.fromarray(noise), "WEBP", quality=95)
+    data = with_size(source, width, height)
+    picture = codec.load(data)
+    assert any("beyond the edges" in leak for leak in codec.find_leaks(data))
+    for written in (
+        codec.save(picture, None, []),
+        codec.save(picture, *samples.changed(picture)),
+    ):
+        assert written.route is Route.REENCODED
+        assert codec.find_leaks(written.data) == []
+        assert beyond(source, 96, 64)[height:].max(initial=255) == 255
+        assert beyond(written.data, 96, 64)[:, :4].max() < 60
+
+
+def test_hidden_pixels_of_an_animation_do_not_survive() -> None:
+    pixels = np.zeros((64, 96, 3), np.uint8)
+    pixels[:, 83:] = 255
+    source = samples.encoded(Image.fromarray(pixels), "WEBP", quality=95)
+    image = bitstream(with_size(source, 83, 64))
+
+    def chunk(kind: bytes, payload: bytes) -> bytes:
+        return struct.pack("<4sI", kind, len(payload)) + payload + b"\0" * (len(payload) % 2)
+
+    size = (82).to_bytes(3, "little") + (63).to_bytes(3, "little")
+    body = b"WEBP" + chunk(b"VP8X", struct.pack("<I", 2) + size) + chunk(b"ANIM", b"\0" * 6)
+    frame = b"\0" * 6 + size + b"\x20\0\0\0" + image + b"\0" * (len(image) % 2)
+    body += chunk(b"ANMF", frame) * 2
+    data = b"RIFF" + struct.pack("<I", len(body)) + body
+    picture = codec.load(data)
+    assert codec.find_leaks(data)
+    written = codec.save(picture, None, [])
+    assert written.route is Route.REENCODED
+    assert codec.find_leaks(written.data) == []
+
+
+@pytest.mark.parametrize("quality", [30, 50, 75, 90, 100])
+@pytest.mark.parametrize(("width", "height"), [(83, 64), (90, 70), (1, 1), (17, 15)])
+def test_edges_that_encoders_fill_are_copied(width: int, height: int, quality: int) -> None:
+    for channels in (3, 4):
+        image = Image.fromarray(samples.photo(width, height, channels))
+        data = samples.encoded(image, "WEBP", quality=quality)
+        assert codec.save(codec.load(data), None, []).route is Route.COPIED

@@ -26,6 +26,7 @@ from curate.codec.webp.bitstream import (
     uint24,
     write_still,
 )
+from curate.codec.webp.padding import has_hidden_pixels
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
@@ -96,10 +97,11 @@ class WebpCodec:
         """Encode a WebP: bitstreams copied, or all frames encoded again if one changed."""
         stored: _Stored = picture.stored
         size = (picture.width, picture.height)
-        if frames is None:
+        hidden = any(map(has_hidden_pixels, stored.images))
+        if frames is None and not hidden:
             exact = replace(stored, images=tuple(trim_bitstream(i) for i in stored.images))
             return Encoded(_write(exact, size, picture.metadata), Route.COPIED, picture.note)
-        pixels = tuple(frames)
+        pixels = picture.frames if frames is None else tuple(frames)
         lossless = all(chunks[-1][0] == b"VP8L" for chunks in stored.images)
         images = tuple(_encode(frame, lossless) for frame in pixels)
         whole = b"\0" * 6 + uint24(size[0] - 1) + uint24(size[1] - 1)
@@ -108,7 +110,9 @@ class WebpCodec:
         data = _write(renewed, size, picture.metadata)
         if lossless:
             return Encoded(data, Route.LOSSLESS, picture.note)
-        return Encoded(data, Route.REENCODED, f"re-encoded whole at quality {_QUALITY}")
+        note = f"re-encoded whole at quality {_QUALITY}"
+        note += ": it held pixels beyond the edges" if hidden else ""
+        return Encoded(data, Route.REENCODED, f"{note}; {picture.note}" if picture.note else note)
 
     def find_leaks(self, data: bytes, options: CodecOptions) -> list[str]:
         """List what a WebP output contains besides pixels and allow-listed metadata."""
@@ -126,6 +130,8 @@ class WebpCodec:
         stored = replace(stored, images=tuple(trim_bitstream(i) for i in stored.images))
         if _write(stored, _canvas(chunks, stored), Metadata(exif=exif, icc=icc)) != data:
             leaks.append("there are chunks or bytes that the image does not need")
+        if any(map(has_hidden_pixels, stored.images)):
+            leaks.append("its last macroblocks hold pixels beyond the edges of the image")
         return leaks
 
 
