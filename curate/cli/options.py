@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,28 @@ from curate.recipe import FACES_MATCHES, PROFILES
 
 
 class _LocalPath(click.Path):
-    """A path on a local disk; an empty one, as from an unset shell variable, is refused."""
+    """A path on a local disk.
+
+    An empty one, as from an unset shell variable, is refused, and so are devices and pipes: they
+    may have no end, and an output would replace them.
+    """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
             self.fail("the path is empty", param, ctx)
         if isinstance(value, str) and is_address(value):
             self.fail("only SOURCE can be a URI; give a local path", param, ctx)
+        if _is_special(Path(value)):
+            self.fail(f"{value} is a device or pipe; give a file or folder", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 class _OutputPath(_LocalPath):

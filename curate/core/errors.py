@@ -21,6 +21,7 @@ A message states in one line what is wrong and what to do next.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -123,6 +124,30 @@ class PausedError(CurateError):
     """A run was interrupted; the same command resumes it."""
 
     exit_code = 130
+
+
+_OF_PYTHON = re.compile(
+    r"unpack|could not convert|invalid literal|object is not|not subscriptable|operand|islice|"
+    r"has no attribute|unhashable|argument|indices must|out of range|not supported between|"
+    r"codec can't|Enum|is not a valid [A-Z]"
+)
+
+
+def describe_malformed(error: Exception) -> str:
+    """Describe why a file could not be parsed, in one line without the words of Python.
+
+    Args:
+        error: what was raised while the entries of the file were read.
+    """
+    if isinstance(error, KeyError):
+        return f"it has no key {ascii(error.args[0] if error.args else '')[:80]}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = " ".join(str(error).split())[:200]
+    is_of_python = isinstance(error, TypeError | AttributeError | IndexError | OverflowError)
+    if not text or is_of_python or _OF_PYTHON.search(text):
+        return "a value has another type or form than expected"
+    return text
 
 
 def _rebuild(

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.core.documents import parse_json
-from curate.core.errors import DataError, ManifestError, SchemaVersionError
+from curate.core.errors import DataError, ManifestError, SchemaVersionError, describe_malformed
 from curate.manifest import store
 from curate.storage.parquet import iter_table_rows, load_schema
 from curate.storage.regular import open_regular, read_regular
@@ -130,8 +130,9 @@ def iter_part(path: Path) -> Iterator[Row]:
     except DataError as error:
         raise ManifestError(str(error)) from None
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-        text = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ManifestError(f"{path} cannot be read as part of a manifest: {text}") from None
+        raise ManifestError(
+            f"{path} cannot be read as part of a manifest: {describe_malformed(error)}"
+        ) from None
 
 
 def _parse(row: dict[str, Any]) -> Row:
@@ -178,8 +179,7 @@ def iter_weights(path: Path) -> Iterator[tuple[str, float]]:
     except DataError as error:
         raise ManifestError(str(error)) from None
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        text = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ManifestError(f"{path} cannot be read: {text}") from None
+        raise ManifestError(f"{path} cannot be read: {describe_malformed(error)}") from None
 
 
 def load_facts(manifest: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.core.errors import DataError, ManifestError
+from curate.core.errors import DataError, ManifestError, describe_malformed
 from curate.core.faces import Face
 from curate.core.geometry import Box
 from curate.storage.parquet import iter_table_rows, open_parquet
@@ -111,7 +111,7 @@ def iter_faces(path: Path) -> Iterator[FacesEntry]:
         for row in iter_table_rows(path, FACES.names):
             yield _from_row(row)
     except (pa.ArrowException, DataError, OSError, KeyError, ValueError, TypeError) as error:
-        line = " ".join(str(error).split())[:200]
+        line = describe_malformed(error)
         raise ManifestError(f"{path} cannot be read as a table of faces: {line}") from None
 
 
@@ -126,7 +126,7 @@ def load_faces_info(path: Path) -> dict[str, Any] | None:
             metadata = table.metadata.metadata or {}
         info = json.loads(metadata[INFO]) if INFO in metadata else None
     except (pa.ArrowException, OSError, ValueError) as error:
-        line = " ".join(str(error).split())[:200]
+        line = describe_malformed(error)
         raise ManifestError(f"{path} cannot be read as a table of faces: {line}") from None
     if info is not None and not isinstance(info, dict):
         raise ManifestError(f"{path} has metadata that is not a JSON object")

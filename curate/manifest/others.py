@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from curate.core.errors import ManifestError
+from curate.core.errors import ManifestError, describe_malformed
 from curate.storage.regular import iter_short_lines, open_regular
 
 OTHERS = "others.jsonl"
@@ -76,7 +76,9 @@ def iter_others(manifest: Path) -> Iterator[Other]:
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, RecursionError) as error:
-        raise ManifestError(f"{path}, line {number}, cannot be read: {error}") from None
+        raise ManifestError(
+            f"{path}, line {number}, cannot be read: {describe_malformed(error)}"
+        ) from None
 
 
 def describe_notes(manifest: Path) -> str | None:

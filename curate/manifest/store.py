@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from curate.core.documents import parse_json
 from curate.core.entries import ManifestEntry, Outcome
-from curate.core.errors import DataError, ManifestError, SchemaVersionError
+from curate.core.errors import DataError, ManifestError, SchemaVersionError, describe_malformed
 from curate.core.records import escape_unprintable
 from curate.manifest.others import OTHERS as OTHERS
 from curate.manifest.run import check_shape
@@ -145,8 +145,7 @@ def iter_part(path: Path) -> Iterator[ManifestEntry]:
         *(pa.ArrowException, OSError, DataError),
         *(KeyError, ValueError, TypeError, RecursionError),
     ) as error:
-        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        line = escape_unprintable(text.splitlines()[0]) if text else type(error).__name__
+        line = escape_unprintable(describe_malformed(error))
         raise ManifestError(f"{path} cannot be read as part of a manifest: {line}") from None
 
 
@@ -236,8 +235,8 @@ class Tally:
 
 
 def digest_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal, read in blocks."""
-    with path.open("rb") as file:
+    """SHA-256 of a file, in hexadecimal; raises OSError for anything but a file or link to one."""
+    with open_regular(path, follow_links=True) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

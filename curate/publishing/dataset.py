@@ -12,7 +12,7 @@ from typing import Any
 
 from curate.balance.correct.verify import is_correction
 from curate.core.entries import Outcome
-from curate.core.errors import DataError, ManifestError
+from curate.core.errors import DataError, ManifestError, describe_malformed
 from curate.core.protocols import Source, iter_containers
 from curate.layouts import open_source
 from curate.layouts.sidecars.content import Content
@@ -146,7 +146,7 @@ class Dataset:
                             is_container=name in containers,
                         )
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ManifestError(f"{path} cannot be read: {error}") from None
+            raise ManifestError(f"{path} cannot be read: {describe_malformed(error)}") from None
 
     def open(self) -> Source:
         """The output's ``data/`` as a dataset of its layout."""

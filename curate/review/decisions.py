@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, describe_malformed
 from curate.core.faces import Face
 from curate.core.geometry import Box, clip, covered, grow, iou, to_stored
 
@@ -131,7 +131,7 @@ class Decision:
                 found=None if values["found"] is None else bool(values["found"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise DataError(f"a decision cannot be read: {type(error).__name__} {error}") from None
+            raise DataError(f"a decision cannot be read: {describe_malformed(error)}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from curate.core.errors import DataError, UsageError
+from curate.core.errors import DataError, UsageError, describe_malformed
 from curate.review import bounds
 from curate.review.bounds import Looked
 
@@ -150,7 +150,9 @@ class Plan:
             plan.check()
             return plan
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise DataError(f"the sample's plan cannot be read: {error}") from None
+            raise DataError(
+                f"the sample's plan cannot be read: {describe_malformed(error)}"
+            ) from None
 
 
 def hash_of(seed: int, record_id: str) -> bytes:

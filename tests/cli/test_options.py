@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -217,3 +218,38 @@ def test_keys_to_drop_are_checked_in_a_recipe_file(tmp_path: Path) -> None:
     file.write_text('drop_keys = ["gps", "exfi"]\n')
     with pytest.raises(UsageError, match="did you mean 'exif'"):
         build_recipe({"recipe_file": file})
+
+
+def iter_local_paths() -> Iterator[tuple[str, str]]:
+    """Every command with each of its parameters that is a local path."""
+    for name, command in COMMANDS.items():
+        for param in command.params:
+            if isinstance(param.type, click.Path):
+                yield name, str(param.name)
+
+
+@pytest.mark.parametrize(("name", "param"), list(iter_local_paths()))
+def test_no_command_takes_a_device_or_pipe(name: str, param: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    command = COMMANDS[name]
+    [found] = [each for each in command.params if each.name == param]
+    context = click.Context(command)
+    for path in ("/dev/zero", "/dev/null", str(tmp_path / "pipe")):
+        with pytest.raises(click.BadParameter, match="is a device or pipe; give a file or folder"):
+            found.type.convert(path, found, context)
+    for fine in (tmp_path, tmp_path / "absent", Path(__file__)):
+        assert Path(found.type.convert(str(fine), found, context)) == fine
+
+
+@pytest.mark.parametrize("option", ["--faces", "--folder"])
+def test_a_review_of_a_device_ends_in_one_line(option: str, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "curate", "review", str(tmp_path), option, "/dev/zero"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"curate: invalid value for '{option}'")
+    assert result.stderr.count("\n") == 1

@@ -11,7 +11,7 @@ from curate.balance.audit.measure import Rules
 from curate.balance.audit.report import VERSION
 from curate.balance.census import Census, census_from_dict
 from curate.core.documents import MAX_JSON, parse_json
-from curate.core.errors import DataError, SchemaVersionError
+from curate.core.errors import DataError, SchemaVersionError, describe_malformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def load_audit(path: Path) -> SiteAudit:
     try:
         return _parse(report)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        line = " ".join(str(error).split())[:120]
+        line = describe_malformed(error)
         raise DataError(
             f"{path} is not a report of curate audit that can be merged ({line})"
         ) from None

@@ -19,7 +19,7 @@ from curate.balance.correct.report import Findings, to_dict
 from curate.balance.correct.source import Origin
 from curate.balance.correct.verify import OTHERS_FATES, digest_rows
 from curate.core.affine import Affine
-from curate.core.errors import DataError, ManifestError
+from curate.core.errors import DataError, ManifestError, describe_malformed
 from curate.core.protocols import iter_containers
 from curate.core.records import printable
 from curate.layouts.access.address import is_address
@@ -73,7 +73,9 @@ def parse_map(name: str, text: str) -> GeneratedImage:
             name, affine, **{key: int(number) for key, number in value["of"].items()}
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise ManifestError(f"{name!a} has an invalid affine map: {error}") from None
+        raise ManifestError(
+            f"{name!a} has an invalid affine map: {describe_malformed(error)}"
+        ) from None
 
 
 class DecidedEdits:

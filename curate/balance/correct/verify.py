@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curate import codec
-from curate.core.errors import ManifestError
+from curate.core.errors import ManifestError, describe_malformed
 from curate.engine.local import Finished, Report
 from curate.engine.shards import Shard
 from curate.layouts import open_source
@@ -229,7 +229,7 @@ def iter_others(manifest: Path) -> Iterator[dict[str, Any]]:
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{path} cannot be read: {error}") from None
+        raise ManifestError(f"{path} cannot be read: {describe_malformed(error)}") from None
 
 
 def _check_row(row: Row, read: Callable[[str], bytes] | None) -> Iterator[Problem]:

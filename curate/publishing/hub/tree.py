@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, describe_malformed
 from curate.manifest.files import stays_inside
 from curate.publishing.hub.batches import PUBLICATION, REMOTE_ONLY
 from curate.publishing.hub.remote import Remote
@@ -132,7 +132,9 @@ def load_listing(path: Path) -> Iterator[Listed]:
                 number += 1
                 yield _parse_line(line)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{FILES}, line {number}, cannot be read: {error}") from None
+        raise DataError(
+            f"{FILES}, line {number}, cannot be read: {describe_malformed(error)}"
+        ) from None
 
 
 def _parse_line(line: bytes) -> Listed:
