@@ -128,7 +128,7 @@ class ContainerLayout(FolderLayout):
         is_annotation = path.suffix.lower() in ANNOTATION_SUFFIXES and path.name[0] != "."
         format_name = ""
         if info.regular and _DESCRIPTION.match(path.name):
-            format_name = "json"
+            format_name = "info"
         elif info.regular and path.suffix.lower() == ".parquet" and path.name[0] != ".":
             format_name = "parquet"
         elif is_document(info):

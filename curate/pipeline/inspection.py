@@ -15,6 +15,7 @@ from curate.layouts.encodings import as_utf8
 from curate.layouts.files import FileLayout
 from curate.layouts.sidecars import EXCESS, NullTarget
 from curate.layouts.sidecars.values import Limits
+from curate.manifest import store
 from curate.manifest.files import DATA
 from curate.manifest.others import iter_others
 from curate.pipeline.sidecars import Choices, ImageNames, SidecarFailures, make_limits
@@ -32,10 +33,18 @@ def inspect_output(
         limits: limits on the values, which count what the files contain.
     """
     source = open_source(f"{out}/{DATA}", layout, "OUT")
+    if limits.match_path is None:
+        limits.match_path = ImageNames(source, _iter_ids(manifest)).match_path
     listed = iter_others(manifest)
     paths = (other.path for other in listed if other.carried and not other.included)
     yield from inspect_sidecars(source, paths, limits)
     yield from inspect_containers(source, limits)
+
+
+def _iter_ids(manifest: Path) -> Iterator[str]:
+    """Iterate over the ids of a manifest: annotations name images that were withheld."""
+    if (manifest / store.RECORDS_FOLDER).is_dir():
+        yield from (entry.id for entry in store.iter_entries(manifest / store.RECORDS_FOLDER))
 
 
 def inspect_sidecars(
@@ -101,7 +110,7 @@ def inspect_containers(source: Source, limits: Limits) -> Iterator[tuple[str, st
     if not isinstance(source, ContainerSource):
         return
     for container in source.containers():
-        own = Limits(tuple(limits.drop_keys), limits.include)
+        own = limits.copy()
         for detail in source.inspect(container, own):
             yield container, detail
         limits.content.merge(own.content.to_dict())

@@ -8,6 +8,7 @@ that the layout needs and that cannot be written ends the run at once.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Protocol, cast
+from urllib.parse import unquote
 
 from curate.core.errors import DataError, SourceChangedError, WithheldError
 from curate.core.protocols import LABEL_MAP, SidecarFile, SidecarSource, Source, iter_sidecars
@@ -43,6 +45,8 @@ _SHOWN = 5
 
 MapCheck = Callable[[str], None]
 _HEAD = 1 << 12
+_MAX_PATH = 4096
+_SEPARATORS = re.compile(r"[/\\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +85,34 @@ class ImageNames:
     def _names(self) -> NameIndex:
         names = NameIndex()
         ids = (record.id for record in self._source.records())
+        last = PurePosixPath()
         for path in map(PurePosixPath, chain(ids, self._added)):
             names.add("name", path.name)
             names.add("name", path.stem)
             names.add("stem", str(path.with_suffix("")))
+            for folder in path.parent.parts if path.parent != last else ():
+                names.add("folder", folder)
+            last = path.parent
         return names
 
     def has_name(self, name: str) -> bool:
         """Return whether an image has a file name, with or without its suffix."""
         return self._names.get("name", name) is not None
+
+    def match_path(self, text: str) -> int:
+        """Return how many characters at the end of a text are the path or name of an image.
+
+        The name may lack its suffix, or be quoted as in a URL.
+        """
+        *folders, name = _SEPARATORS.split(text[-_MAX_PATH:])
+        if not name or not (self.has_name(name) or self.has_name(unquote(name))):
+            return 0
+        size = len(name)
+        for folder in reversed(folders):
+            if folder not in ("", ".") and self._names.get("folder", folder) is None:
+                break
+            size += 1 + len(folder)
+        return size
 
     def has_stem(self, path: PurePosixPath) -> bool:
         """Return whether an image has the path of a file up to the suffix."""
@@ -113,7 +136,7 @@ class Choices(Protocol):
 def make_limits(choices: Choices, names: ImageNames) -> Limits:
     """Return the limits of a recipe, or of the options of a correction."""
     drop_keys = DROPPED_KINDS if choices.drop_keys is None else choices.drop_keys
-    return Limits(drop_keys, choices.include, names.has_name)
+    return Limits(drop_keys, choices.include, names.has_name, names.match_path)
 
 
 def rewrite_sidecars(
@@ -282,8 +305,8 @@ class SidecarWriter:
                 raise WithheldError("pointer", reason)
         if is_tried:
             with as_utf8(original.open("rb"), other.uri) as file:
-                trial = Limits(tuple(limits.drop_keys), limits.include, limits.is_image)
-                source.rewrite_sidecar(other, file, cast(BinaryIO, NullTarget()), trial)
+                trial = cast(BinaryIO, NullTarget())
+                source.rewrite_sidecar(other, file, trial, limits.copy())
         limits.open(other.uri)
         with as_utf8(original.open("rb"), other.uri) as file, target.open("w+b") as written:
             source.rewrite_sidecar(other, file, written, limits)

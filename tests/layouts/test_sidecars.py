@@ -191,7 +191,12 @@ HONEST: dict[str, dict[str, Any]] = {
     "a Chinese caption": {"caption": "中文标签" * 500},
     "a long link": {"url": "https://example.org/a?u=" + "ab%20cD1" * 100},
     "a path of digests": {"file_name": f"ab/{'0f' * 32}/{'9a' * 32}.jpg"},
-    "a digest": {"sha256": "9j" + "ab" * 31, "score": 1e-9, "flag": None},
+    "a digest": {
+        "sha256": "0f" * 32,
+        "base64": "9j" + "aB" * 20 + "=",
+        "score": 1e-9,
+        "flag": None,
+    },
     "a conversation": {"turns": [{"from": "human", "value": "What is on it?"}] * 20},
 }
 

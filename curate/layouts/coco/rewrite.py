@@ -8,10 +8,12 @@ from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
 from curate.layouts.coco.parse import iter_pieces
+from curate.layouts.sidecars.keys import shorten_key
 from curate.layouts.sidecars.text import JsonStyle, find_style, parse_json
 from curate.layouts.sidecars.values import Limits
 
 _LISTS = frozenset({"images", "annotations", "categories", "licenses"})
+_NAMES = frozenset({"categories", "licenses"})
 _MAX_ITEM = 1 << 24  # bytes
 _MAX_REST = 1 << 24  # bytes outside lists
 _HEAD = 1 << 14
@@ -89,6 +91,11 @@ class _Writer:
         self._close()
         while waiting:
             key = waiting.pop(0)
+            if not self._limits.accepts_shared_key(key):
+                self._limits.drop(shorten_key(key))
+                if key == until:
+                    return
+                continue
             if key == until:
                 self._key(key)
                 self._target.write(b"[")
@@ -107,7 +114,7 @@ class _Writer:
 
     def write_item(self, key: str, value: Any) -> None:
         """Write an item of the open list."""
-        value = self._limit_item(key, value)
+        value = self._limit_item(key, value) if self._open is not None else None
         if value is None:
             return
         self._target.write(b"" if self._is_first_item else self._comma())
@@ -122,7 +129,7 @@ class _Writer:
 
     def _limit_item(self, key: str, value: Any) -> Any:
         if isinstance(value, dict) and (key in _LISTS or _has_id(value)):
-            return self._limits.record(value)
+            return self._limits.record(value, key in _NAMES)
         if isinstance(value, list):
             self._limits.drop(key)
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from curate.layouts.sidecars.shapes import Size, are_boxes
@@ -21,10 +22,15 @@ class Budget:
     Args:
         numbers: numbers outside known shapes.
         shapes: numbers in known shapes other than boxes, and truth values.
-        letters: characters of keys and of texts that are not prose; equal ones count once.
+        letters: characters of texts that are not prose; equal ones count once.
         prose: characters of prose.
+        symbols: characters of prose that are neither letters nor digits.
         links: characters of URLs.
+        keys: characters of keys, by `cost_of_key`; equal ones count once.
+        names: characters of lists of class names, which only documents have.
         boxes: boxes in lists.
+        listed: what a number in a list counts as.
+        own: path and names of the image, which are kept whatever they look like.
         allowed: boxes that have allowed further values.
         size: size of the image, if the record contains it.
         seen: keys and texts that were counted.
@@ -35,24 +41,35 @@ class Budget:
     shapes: int = 8192
     letters: int = 1024
     prose: int = 32_768
+    symbols: int = 2048
     links: int = 3072
+    keys: int = 4096
+    names: int = 0
     boxes: int = 4000
+    listed: int = 1
+    own: tuple[str, ...] = ()
     allowed: int = 0
     size: Size | None = None
     seen: dict[str, None] = field(default_factory=dict)
     singles: list[list[Any]] = field(default_factory=list)
 
     @classmethod
-    def scaled(cls, scale: int) -> Budget:
-        """Return the budget of a list of class names, larger by a factor."""
+    def of_document(cls) -> Budget:
+        """Return the budget of a document about a dataset, such as ``dataset_info.json``.
+
+        It may have four times the texts, links and keys of a record, and lists of class names,
+        but not more numbers in lists.
+        """
         plain = cls()
         return cls(
-            numbers=plain.numbers * scale,
-            shapes=plain.shapes * scale,
-            letters=2 * plain.letters * scale if scale > 1 else plain.letters,
-            prose=plain.prose * scale,
-            links=plain.links * scale,
-            boxes=plain.boxes * scale,
+            numbers=4 * plain.numbers,
+            listed=4,
+            letters=4 * plain.letters,
+            prose=4 * plain.prose,
+            symbols=4 * plain.symbols,
+            links=4 * plain.links,
+            keys=4 * plain.keys,
+            names=1 << 20,
         )
 
     def allow(self, boxes: int) -> None:
@@ -68,30 +85,18 @@ class Budget:
         self.letters += 64 * first + 8 * rest
         self.shapes += 4096 * first + 1024 * rest
 
-    def spend(
-        self,
-        numbers: int = 0,
-        shapes: int = 0,
-        letters: int = 0,
-        prose: int = 0,
-        links: int = 0,
-        boxes: int = 0,
-    ) -> None:
+    def spend(self, **parts: int) -> None:
         """Subtract what a value contains; raises `OverLimitError` if too little is left."""
-        self.numbers -= numbers
-        self.shapes -= shapes
-        self.letters -= letters
-        self.prose -= prose
-        self.links -= links
-        self.boxes -= boxes
-        left = self.numbers, self.shapes, self.letters, self.prose, self.links, self.boxes
-        if min(left) < 0:
-            raise OverLimitError
+        for name, count in parts.items():
+            if getattr(self, name) < count:
+                raise OverLimitError
+        for name, count in parts.items():
+            setattr(self, name, getattr(self, name) - count)
 
-    def spend_once(self, text: str, letters: int = 0, prose: int = 0, links: int = 0) -> None:
+    def spend_once(self, text: str, **parts: int) -> None:
         """Subtract a key or a text, unless it was subtracted before."""
         if text not in self.seen:
-            self.spend(letters=letters, prose=prose, links=links)
+            self.spend(**parts)
             self.seen[text] = None
 
     def spend_box(self, box: list[Any]) -> None:
@@ -103,13 +108,20 @@ class Budget:
 
     def save(self) -> tuple[int, ...]:
         """Return a copy for `restore`."""
-        left = self.numbers, self.shapes, self.letters, self.prose, self.links, self.boxes
-        return *left, self.allowed, len(self.singles), len(self.seen)
+        return *_values_of(self), len(self.singles), len(self.seen)
 
     def restore(self, saved: tuple[int, ...]) -> None:
         """Undo what was subtracted since `save`, for a value that is dropped."""
-        *left, self.allowed, boxes, count = saved
+        *values, boxes, count = saved
+        for name, value in zip(_COUNTERS, values, strict=True):
+            setattr(self, name, value)
         del self.singles[boxes:]
-        self.numbers, self.shapes, self.letters, self.prose, self.links, self.boxes = left
         while len(self.seen) > count:
             self.seen.popitem()
+
+
+_COUNTERS = (
+    *("numbers", "shapes", "letters", "prose", "symbols", "links", "keys", "names", "boxes"),
+    "allowed",
+)
+_values_of = attrgetter(*_COUNTERS)

@@ -36,7 +36,8 @@ MAX_KEY = 128
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+\d*|[A-Z]+\d*|\d+")
 _EXIF_TAG = re.compile(r"GPS[A-Z]\w+|(?:EXIF|Exif|Image|Thumbnail|MakerNote|Interop)[ :]\w.*")
-URL = re.compile(r"(?:https?|ftp|s3|gs)://[^\s\"'<>]+")
+URL = re.compile(r"(?:https?|ftp|s3|gs|hf)://[^\s\"'<>]+")
+EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _DIGEST = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})", re.IGNORECASE)
 
 
@@ -112,13 +113,18 @@ def kind_of_key(key: str) -> str | None:
     return next(iter(kinds_of_key(key)), None)
 
 
-def kind_of_text(value: str) -> str | None:
-    """Return what a text is whatever its key, or None."""
-    if URL.match(value):
-        return "urls"
-    if _DIGEST.fullmatch(value):
-        return "hashes"
-    return "text" if len(value) > 40 and value.count(" ") > 5 else None
+def kinds_of_text(value: str) -> tuple[str, ...]:
+    """Return what a text is or contains whatever its key: links, addresses, a digest, words."""
+    kinds = []
+    if "://" in value and URL.search(value):
+        kinds.append("urls")
+    if "@" in value and EMAIL.search(value):
+        kinds.append("names")
+    if len(value) in (32, 40, 64) and _DIGEST.fullmatch(value):
+        kinds.append("hashes")
+    if len(value) > 40 and value.count(" ") > 5:
+        kinds.append("text")
+    return tuple(kinds)
 
 
 _MAX_FILES = 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,7 +18,17 @@ _FEW_BOXES = 16  # so few numbers cannot hold a picture
 MAX_COVERAGE = 16  # how often boxes cover their extent; 12×12 pixels read as boxes: more
 _MAX_OUTSIDE = 0.25  # of the width or height of an image
 _MAX_COORDINATE = 1e7
+EMBEDDING = 64
+"""Floats from which a list without another shape is an embedding."""
 _MAX_EMBEDDING = 16_384
+_FLOAT = re.compile(r"-?\d*\.\d{1,24}(?:[eE]-?\d{1,3})?|-?\d(?:\.\d{1,24})?[eE]-?\d{1,3}")
+_LAST_NUMBER = re.compile(r"\d+\D*$")
+_FEW_POINTS = 450  # numbers of a pose that may be any, as of 133 keypoints
+_FEW_LANDMARKS = 300
+_MAX_CORRELATION = 0.75
+_CROSSED = 4  # corners from which an outline can cross itself
+_PLAIN_LENGTH = 1.2  # of the open outline in extents; longer ones are examined
+_WINDOW = 128
 _RUNS = 16  # per square root of the area; a dithered photo has a hundred and more
 
 Size = tuple[float, float]
@@ -129,20 +140,30 @@ def is_known_shape(key: str, numbers: Sequence[float]) -> bool:
     if not all(abs(number) < _MAX_COORDINATE for number in numbers):
         return False
     is_pose = count % 3 == 0 and 3 <= count <= 1500 and all(0 <= v <= 2 for v in numbers[2::3])
+    is_pose = is_pose and (count <= _FEW_POINTS or _are_points(numbers[::3], numbers[1::3]))
     if is_pose and (kind_of_key(key) == "landmarks" or max(numbers) > 2):
         return True
     if count <= 1000 and set(numbers) <= {0, 1}:
         return True
     if kind_of_key(key) == "landmarks" and count % 2 == 0:
-        return count <= (1500 if any(type(item) is float for item in numbers) else 300)
+        if count <= _FEW_LANDMARKS:
+            return True
+        is_fine = sum(number % 1 != 0 for number in numbers) * 2 > count
+        return is_fine and count <= 1500 and _are_points(numbers[::2], numbers[1::2])
     return is_outline(numbers, "segmentation" in key.lower())
+
+
+def _are_points(xs: Sequence[float], ys: Sequence[float]) -> bool:
+    """Return whether x and y vary on their own; neighboring pixels are nearly equal."""
+    x, y = (np.array(each, np.float64) - np.mean(each) for each in (xs, ys))
+    return bool(abs((x * y).sum()) <= _MAX_CORRELATION * np.sqrt((x * x).sum() * (y * y).sum()))
 
 
 def is_outline(numbers: Sequence[float], is_polygon: bool = False) -> bool:
     """Return whether numbers are the corners of a polygon, x and y in turn.
 
-    The corners of a polygon follow its outline, so that its length is a small multiple of
-    the extent; pixels read as corners jump to and fro.
+    The corners of a polygon follow its outline, so that its length is a small multiple of the
+    extent, and hardly cross it; pixels read as corners jump to and fro.
 
     Args:
         numbers: x0, y0, x1, y1 and so on.
@@ -154,7 +175,33 @@ def is_outline(numbers: Sequence[float], is_polygon: bool = False) -> bool:
     extent = max(xs) - min(xs) + max(ys) - min(ys)
     length = sum(abs(b - a) for axis in (xs, ys) for a, b in pairwise(axis))
     limit = min(4 + len(xs) / 16, 24) if is_polygon else min(2 + len(xs) / 32, 12)
-    return length <= limit * extent
+    if length > limit * extent:
+        return False
+    is_plain = len(xs) < _CROSSED or length <= _PLAIN_LENGTH * extent
+    return is_plain or not _crosses_itself(np.array([xs, ys], np.float64).T)
+
+
+def _crosses_itself(corners: Any) -> bool:
+    """Return whether an outline has more than one crossing for 20 corners.
+
+    Args:
+        corners: shape (N, 2); only parts of 128 corners are compared with themselves.
+    """
+    crossings = 0
+    for first in range(0, len(corners), _WINDOW):
+        start = corners[first : first + _WINDOW]
+        end = np.roll(corners, -1, axis=0)[first : first + _WINDOW]
+        one = _sides(start[:, None], end[:, None], start) * _sides(
+            start[:, None], end[:, None], end
+        )
+        crossings += int(((one < 0) & (one.T < 0)).sum()) // 2
+    return crossings * 20 > len(corners)
+
+
+def _sides(start: Any, end: Any, points: Any) -> Any:
+    """Return on which side of each line each point is, by sign; shape (N, N)."""
+    step, offset = end - start, points - start
+    return step[..., 0] * offset[..., 1] - step[..., 1] * offset[..., 0]
 
 
 def count_runs(value: Mapping[Any, Any]) -> int:
@@ -208,3 +255,12 @@ def is_embedding(key: str, value: Sequence[Any]) -> bool:
 def is_plausible_embedding(value: Sequence[float]) -> bool:
     """Return whether numbers can be an embedding: of both signs, unlike intensities."""
     return len(value) <= _MAX_EMBEDDING and min(value) < 0 < max(value)
+
+
+def find_spread_embedding(value: Mapping[Any, Any]) -> set[Any]:
+    """Return the keys that differ only in their last number and have 64 or more floats."""
+    groups: dict[str, list[Any]] = {}
+    for key, item in value.items():
+        if type(item) is float or (isinstance(item, str) and _FLOAT.fullmatch(item)):
+            groups.setdefault(_LAST_NUMBER.sub("", str(key)), []).append(key)
+    return {key for keys in groups.values() if len(keys) >= EMBEDDING for key in keys}

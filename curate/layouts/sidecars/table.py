@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,8 +16,8 @@ import numpy as np
 from curate.core.errors import DataError
 from curate.layouts.sidecars.budget import Budget
 from curate.layouts.sidecars.content import kind_of_key
-from curate.layouts.sidecars.shapes import is_box_key
-from curate.layouts.sidecars.values import MAX_TEXT, Limits, is_text
+from curate.layouts.sidecars.shapes import find_spread_embedding, is_box_key
+from curate.layouts.sidecars.values import Limits
 
 ROWS = 512
 """Rows limited together."""
@@ -22,8 +25,8 @@ ROWS = 512
 _REWRITTEN = 1 << 14  # rows of a row group
 _MAX_BYTES = 256 << 10  # of a text, which is in memory once for each of `ROWS`
 _MAX_COLUMNS = 200  # of numbers; an image of 16 × 16 pixels spread over columns has 256
-_MAX_NAME = 128
-_SCALE = 64  # of the limits for the metadata, which name classes
+_MAX_PATH = 1024  # characters of the path of an image
+_MAX_NAME = 255  # bytes of each of its names, as of file systems
 _METADATA = (b"huggingface", b"pandas")
 
 
@@ -54,7 +57,21 @@ def check_table(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> 
         rows = check_chunks(table.metadata, frozenset(table.schema_arrow.names), name)
         check_texts(file, table.schema_arrow.names, name, _MAX_BYTES)
         for batch in table.iter_batches(min(rows, ROWS), use_threads=False):
+            before = limits.content.count_dropped()
             limit_columns(batch, limits)
+            if limits.content.count_dropped() > before:
+                raise DataError(_find_excess(batch, limits))
+
+
+def _find_excess(batch: Any, limits: Limits) -> str:
+    """Return a line with the first row of a batch over the limits."""
+    for row in range(len(batch)):
+        own = limits.copy()
+        limit_columns(batch.slice(row, 1), own)
+        if dropped := own.content.to_dict()["dropped"]:
+            name = batch.column(0)[row].as_py()
+            return f"{', '.join(dropped[''])} of {ascii(name)[:200]} is over the limits"
+    return "its columns are over the limits"
 
 
 @contextmanager
@@ -103,13 +120,14 @@ def limit_schema(schema: Any, limits: Limits, images: Collection[str] = ()) -> A
         images: image columns, which are kept as they are.
 
     Raises:
-        DataError: if a column name is too long.
+        DataError: if a column name is over the limits.
     """
     import pyarrow as pa
 
+    limits.begin()
     for name in schema.names:
-        if len(name) > _MAX_NAME or not is_text(name):
-            raise DataError(f"the column {name[:80]!a} has a name that is too long; rename it")
+        if not limits.accepts_key(name):
+            raise DataError(f"the column {name[:80]!a} has a name over the limits; rename it")
     fields = [
         field if field.name in images else pa.field(field.name, field.type, True)
         for field in schema
@@ -119,7 +137,7 @@ def limit_schema(schema: Any, limits: Limits, images: Collection[str] = ()) -> A
         if key in _METADATA and _is_small_json(value, limits):
             metadata[key] = value
         elif key != b"ARROW:schema":
-            limits.drop(f"metadata {key[:_MAX_NAME].decode('ascii', 'replace')}")
+            limits.drop(f"metadata {key[:128].decode('ascii', 'replace')}")
     return pa.schema(fields, metadata or None)
 
 
@@ -131,7 +149,7 @@ def _is_small_json(data: bytes, limits: Limits) -> bool:
     except (ValueError, RecursionError):
         return False
     quiet = Limits(())
-    return len(plain) >= len(data) and quiet.record({"": value}, _SCALE) == {"": value}
+    return len(plain) >= len(data) and quiet.document_record({"": value}) == {"": value}
 
 
 def limit_columns(batch: Any, limits: Limits, images: Collection[str] = ()) -> list[Any]:
@@ -144,10 +162,14 @@ def limit_columns(batch: Any, limits: Limits, images: Collection[str] = ()) -> l
     """
     numbers = 0
     columns = []
-    budgets = _start_rows(batch, limits)
+    budgets = _start_rows(batch, limits, images)
+    spread = _find_spread(batch, limits)
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if name in images:
             columns.append(_limit_paths(name, column, limits))
+            continue
+        if name in spread:
+            columns.append(_drop_all(name, column, limits))
             continue
         if _is_number(column.type) and not _has_flags(column):
             numbers += 1
@@ -158,17 +180,40 @@ def limit_columns(batch: Any, limits: Limits, images: Collection[str] = ()) -> l
     return columns
 
 
-def _start_rows(batch: Any, limits: Limits) -> list[Budget]:
+def _find_spread(batch: Any, limits: Limits) -> set[Any]:
+    """Return the columns of an embedding that is spread over columns of floats."""
+    import pyarrow as pa
+
+    if "embeddings" not in limits.drop_keys:
+        return set()
+    floats = (field.name for field in batch.schema if pa.types.is_floating(field.type))
+    return find_spread_embedding(dict.fromkeys(floats, 0.5))
+
+
+def _start_rows(batch: Any, limits: Limits, images: Collection[str]) -> list[Budget]:
     """Return the budget of each row, with what its boxes allow."""
+    budgets = [Budget() for _ in range(len(batch))]
+    for name in images:
+        for budget, path in zip(budgets, _paths_of(batch.column(name)), strict=True):
+            if path and is_path(path):
+                budget.own += (path, *_names_of(path))
     names = [name for name in batch.schema.names if name in ("width", "height") or is_box_key(name)]
     if not any(map(is_box_key, names)):
-        return [Budget() for _ in range(len(batch))]
-    budgets = []
-    for row in batch.select(names).to_pylist():
-        limits.begin()
+        return budgets
+    for row, limits.budget in zip(batch.select(names).to_pylist(), budgets, strict=True):
         limits.allow_boxes(row)
-        budgets.append(limits.budget)
     return budgets
+
+
+def _paths_of(column: Any) -> list[str | None]:
+    import pyarrow.compute as pc
+
+    return list(pc.struct_field(column, "path").to_pylist())
+
+
+def _names_of(path: str) -> tuple[str, str]:
+    name = PurePosixPath(path.replace("\\", "/"))
+    return name.name, name.stem
 
 
 def _limit_paths(name: str, column: Any, limits: Limits) -> Any:
@@ -177,7 +222,7 @@ def _limit_paths(name: str, column: Any, limits: Limits) -> Any:
     import pyarrow.compute as pc
 
     paths = pc.struct_field(column, "path")
-    fits = [path is None or (len(path) <= MAX_TEXT and is_text(path)) for path in paths.to_pylist()]
+    fits = [path is None or is_path(path) for path in _paths_of(column)]
     if all(fits):
         return column
     limits.drop(f"{name}.path", len(fits) - sum(fits))
@@ -186,6 +231,12 @@ def _limit_paths(name: str, column: Any, limits: Limits) -> Any:
         for index, field in enumerate(column.type)
     ]
     return pa.StructArray.from_arrays(arrays, fields=list(column.type), mask=column.is_null())
+
+
+def is_path(text: str, longest: int = _MAX_PATH) -> bool:
+    """Return whether a text can be the path of a file: of names that file systems have."""
+    names = re.split(r"[/\\]", text)
+    return len(text) <= longest and all(len(os.fsencode(name)) <= _MAX_NAME for name in names)
 
 
 def _limit_column(name: str, column: Any, limits: Limits, budgets: list[Budget]) -> Any:

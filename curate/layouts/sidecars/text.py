@@ -6,18 +6,18 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
 from curate.layouts.annotations import iter_lines, iter_stored_lines
-from curate.layouts.sidecars.values import MAX_PROSE, Limits, is_text, measure_text
+from curate.layouts.sidecars.prose import MAX_PROSE, find_document_fault
+from curate.layouts.sidecars.values import Limits
 
 MAX_DOCUMENT = 1 << 20
 _MAX_JSON = 1 << 24  # bytes of an object that is held in memory
-_NAMES = 64  # factor of the limits for lists of class names
 
 _COLON = re.compile(r'"\s*:( ?)')
 _COMMA = re.compile(r'["\]}\d],( ?)["\[{\d-]')
@@ -80,7 +80,18 @@ def parse_json(data: bytes | str, name: str) -> Any:
 
 
 def rewrite_json(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
-    """Rewrite a small JSON object, such as ``dataset_info.json``."""
+    """Rewrite a JSON object that describes an image, such as of a sample."""
+    _rewrite_object(file, target, name, limits.record)
+
+
+def rewrite_info(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
+    """Rewrite a JSON object that describes a dataset, such as ``dataset_info.json``."""
+    _rewrite_object(file, target, name, limits.document_record)
+
+
+def _rewrite_object(
+    file: BinaryIO, target: BinaryIO, name: str, limit: Callable[[dict[Any, Any]], Any]
+) -> None:
     data = file.read(_MAX_JSON + 1)
     if len(data) > _MAX_JSON:
         raise DataError(f"{name} is longer than {_MAX_JSON >> 20} MB")
@@ -88,7 +99,7 @@ def rewrite_json(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) ->
     if not isinstance(value, dict):
         raise DataError(f"{name} is not a JSON object")
     style = find_style(data[:4096])
-    target.write(style.format(limits.record(value, _NAMES), ascii_only=data.isascii()))
+    target.write(style.format(limit(value), ascii_only=data.isascii()))
     target.write(b"\n" if data.endswith(b"\n") else b"")
 
 
@@ -132,9 +143,12 @@ def rewrite_csv(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> 
     try:
         header = next(table, None)
         for row in [] if header is None else [header]:
+            limits.begin()
             for key in row:
-                if not is_text(key) or len(key) > 128:
-                    raise DataError(f"{name} has a column name that is too long")
+                if not limits.accepts_key(key):
+                    raise DataError(
+                        f"{name} has a column name over the limits; rename {key[:40]!a}"
+                    )
             target.write(_format_row(row, delimiter, ends[0]))
         for row in table:
             row = fit_row(row, len(header or ()), f"{name}, line {table.line_num}")
@@ -206,8 +220,8 @@ def rewrite_document(file: BinaryIO, target: BinaryIO, name: str, limits: Limits
     text = _decode(file.read(MAX_DOCUMENT + 1), name)
     if len(text.encode()) > MAX_DOCUMENT:
         raise DataError(f"{name} is larger than 1 MB")
-    if not is_document(text):
-        raise DataError(f"{name} contains encoded data")
+    if fault := find_document_fault(text):
+        raise DataError(f"{name} {fault}")
     limits.document(text)
     target.write(text.encode())
 
@@ -217,18 +231,6 @@ def _decode(data: bytes, name: str) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         raise DataError(f"{name} is not UTF-8 text") from None
-
-
-def is_document(text: str) -> bool:
-    """Return whether a text is one that people read, not encoded data.
-
-    Words that mix cases, letters and digits, or are longer than 40 characters, are at most a
-    tenth and 512 characters, digits at most a third and 1,024.
-    """
-    if re.search("[\x00-\x08\x0e-\x1f\x7f]", text):
-        return False
-    total, digits, irregular = measure_text(text)
-    return irregular <= total // 10 + 512 and digits <= total // 3 + 1024
 
 
 _HEADER = 2  # lines of a list that name no image, such as the number of images and attributes

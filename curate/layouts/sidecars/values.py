@@ -13,24 +13,38 @@ import decimal
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Self
 
 from curate.layouts.sidecars.budget import Budget, OverLimitError
 from curate.layouts.sidecars.content import (
     DROPPED_KINDS,
-    MAX_KEY,
+    EMAIL,
     URL,
     Content,
     kind_of_key,
-    kind_of_text,
     kinds_of_key,
+    kinds_of_text,
+    words_of,
+)
+from curate.layouts.sidecars.keys import MAX_KEYS, FileKeys, is_key, shorten_key
+from curate.layouts.sidecars.prose import (
+    MAX_CODES,
+    MAX_TEXT,
+    are_class_names,
+    has_encoded_run,
+    is_prose,
+    is_text,
+    measure_codes,
+    measure_text,
 )
 from curate.layouts.sidecars.shapes import (
+    EMBEDDING,
     Size,
     are_boxes,
     are_numbers,
     count_boxes,
     count_runs,
+    find_spread_embedding,
     is_box_key,
     is_embedding,
     is_known_shape,
@@ -39,20 +53,22 @@ from curate.layouts.sidecars.shapes import (
     shape_of_lists,
 )
 
-MAX_TEXT = 512
-"""Characters of a text that is not prose."""
-MAX_PROSE = 16_384
-"""Characters of a text of words."""
-MAX_URL = 2048
-
 _MAX_DEPTH = 32
-_EMBEDDING = 64
-_ENCODED = 96  # characters without a space, most of them in irregular words
-
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_HEXADECIMAL = re.compile(r"[0-9a-f]{1,128}", re.IGNORECASE)
-_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}$")
-_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
+_NUMBER = re.compile(r"-?\d{1,9}")
+_SYMBOLS = 64  # characters of a text from which its symbols count
+_CLASSES = frozenset(
+    [
+        "names",
+        "classes",
+        "categories",
+        "classnames",
+        "synsets",
+        "wnids",
+        "labels",
+        "id2label",
+        "label2id",
+    ]
+)
 _PLAIN = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal)
 
 
@@ -63,6 +79,8 @@ class Limits:
         drop_keys: kinds of `KINDS`, and keys, to drop.
         include: patterns of the paths of files that are copied unread.
         is_image: returns whether a file name is that of an image of the dataset.
+        match_path: returns how many characters at the end of a text are the path, the name or
+            the stem of an image of the dataset, whose names are kept whatever they look like.
     """
 
     def __init__(
@@ -70,19 +88,30 @@ class Limits:
         drop_keys: Sequence[str] = DROPPED_KINDS,
         include: Sequence[str] = (),
         is_image: Callable[[str], bool] = lambda name: True,
+        match_path: Callable[[str], int] | None = None,
     ) -> None:
         self.drop_keys = frozenset(drop_keys)
         self.include = tuple(include)
         self.is_image = is_image
+        self.match_path = match_path
         self.content = Content()
         self._file = ""
         self.budget = Budget()
         self._shared: dict[str, Budget] = {}
+        self._are_names = False
+        self._codes = 0
+        self._keys = FileKeys()
+
+    def copy(self) -> Self:
+        """Return the same limits with an empty report."""
+        return type(self)(tuple(self.drop_keys), self.include, self.is_image, self.match_path)
 
     def open(self, file: str) -> None:
         """Set the file to which the following records belong."""
         self._file = file
         self._shared.clear()
+        self._codes = 0
+        self._keys = FileKeys()
         self.content.open(file)
 
     def drop(self, key: str, count: int = 1) -> None:
@@ -98,17 +127,27 @@ class Limits:
         """Return whether a key, or a kind of it, is to be dropped."""
         return key in self.drop_keys or not self.drop_keys.isdisjoint(kinds_of_key(key))
 
-    def begin(self, scale: int = 1) -> None:
-        """Start a record.
+    def begin(self) -> None:
+        """Start a record."""
+        self.budget = Budget()
+
+    def record(self, value: Mapping[Any, Any], are_names: bool = False) -> dict[Any, Any]:
+        """Return a record (an image, an object, a row) without the values over the limits.
 
         Args:
-            scale: factor of the limits, for lists of class names.
+            value: the record.
+            are_names: whether its texts are names, as of a class or a license.
         """
-        self.budget = Budget.scaled(scale)
+        self.begin()
+        self._are_names = are_names
+        try:
+            return self._fields(value)
+        finally:
+            self._are_names = False
 
-    def record(self, value: Mapping[Any, Any], scale: int = 1) -> dict[Any, Any]:
-        """Return a record (an image, an object, a row) without the values over the limits."""
-        self.begin(scale)
+    def document_record(self, value: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Return the values of a document about a dataset within its limits."""
+        self.budget = Budget.of_document()
         return self._fields(value)
 
     def shared(self, key: str, value: Any) -> Any:
@@ -120,21 +159,58 @@ class Limits:
         """Return a value of the record that was started, or None if it is over the limits."""
         return self._field(key, value, 0)[1]
 
+    def accepts_shared_key(self, key: str) -> bool:
+        """Return whether a key of the file itself is within the limits of one record."""
+        self.budget = self._shared.setdefault("", Budget())
+        return self.accepts_key(key)
+
+    def accepts_key(self, key: Any) -> bool:
+        """Return whether a key of the record that was started is within its limits."""
+        try:
+            self._spend_key(key)
+        except OverLimitError:
+            return False
+        return True
+
     def document(self, text: str) -> None:
         """Report the links and addresses in a text for people."""
-        for kind, pattern in (("urls", URL), ("names", _EMAIL)):
+        for kind, pattern in (("urls", URL), ("names", EMAIL)):
             count = sum(1 for _ in pattern.finditer(text))
             if count:
                 self.content.add(self._file, kind, "(text)", count)
 
     def _fields(self, value: Mapping[Any, Any]) -> dict[Any, Any]:
         boxes = self.allow_boxes(value)
+        spread = self._find_spread(value)
         kept = {}
-        for name, item in value.items():
+        for number, (name, item) in enumerate(value.items()):
+            if name in spread or number >= MAX_KEYS or not self.accepts_key(name):
+                self.drop(shorten_key(name))
+                continue
             present, item = self._field(name, item, boxes)
             if present:
                 kept[name] = item
         return kept
+
+    def _find_spread(self, value: Mapping[Any, Any]) -> set[Any]:
+        """Return the keys of an embedding that is spread over 64 or more keys with numbers."""
+        if len(value) < EMBEDDING or "embeddings" not in self.drop_keys:
+            return set()
+        return find_spread_embedding(value)
+
+    def _spend_key(self, key: Any) -> None:
+        """Count a key; raises `OverLimitError` if it is over the limits."""
+        name = key if isinstance(key, str) else str(key)
+        try:
+            self._keys.spend(name, self.budget)
+        except OverLimitError:
+            rest = self.rest_of(name)
+            if rest is None:
+                raise
+            self._keys.spend(rest, self.budget)
+
+    def _is_key(self, name: str) -> bool:
+        return is_key(name) or self.rest_of(name) is not None
 
     def _field(self, key: Any, value: Any, parallel: int) -> tuple[bool, Any]:
         """Return whether a field of a record is kept, and its value."""
@@ -143,7 +219,7 @@ class Limits:
             return True, self._limit(key, value, parallel, 0)
         except OverLimitError:
             self.budget.restore(before)
-            self.drop(str(key)[:MAX_KEY])
+            self.drop(shorten_key(key))
             return False, None
 
     def _limit(self, key: Any, value: Any, parallel: int, depth: int) -> Any:
@@ -167,7 +243,11 @@ class Limits:
             return value
         if depth > _MAX_DEPTH:
             raise OverLimitError
+        if self.budget.names and self._spend_names(name, value):
+            return value
         if isinstance(value, Mapping):
+            if self._is_dropped(name, value):
+                raise OverLimitError
             return self._limit_mapping(value, depth)
         if isinstance(value, list):
             return self._limit_list(name, value, kind, parallel, depth)
@@ -176,33 +256,81 @@ class Limits:
         self.budget.spend(numbers=1)
         return value
 
+    def _spend_names(self, key: str, value: Any) -> bool:
+        """Count a list or a numbered mapping of class names; returns whether it is one."""
+        if not words_of(key) & _CLASSES or not isinstance(value, Mapping | list):
+            return False
+        names: Any = value
+        if isinstance(value, Mapping):
+            numbers = [_is_number(each) for each in value]
+            values = value.values()
+            names = values if all(numbers) else value if all(map(_is_number, values)) else ()
+        if not names or not are_class_names(names):
+            return False
+        self.budget.spend(names=sum(map(len, names)))
+        return True
+
     def _limit_text(self, key: str, value: str, kind: str | None) -> str:
-        found = kind_of_text(value)
-        if found in self.drop_keys or not is_text(value):
+        kinds = kinds_of_text(value)
+        if not self.drop_keys.isdisjoint(kinds):
             raise OverLimitError
-        if found == "urls" and URL.fullmatch(value):
-            self.budget.spend_once(value, links=len(value))
-        elif is_prose(value):
-            self.budget.spend_once(value, prose=len(value))
-        else:
-            self.budget.spend_once(value, letters=len(value))
+        try:
+            self._spend_text(value)
+        except OverLimitError:
+            rest = self.rest_of(value)
+            if rest is None:
+                raise
+            self._spend_text(rest)
         if value:
-            self.note(kind if kind and found in (None, "text") else found, key)
+            for each in kinds if kind is None else {*kinds, kind} - {"text"} | {kind}:
+                self.note(each, key)
         return value
+
+    def _spend_text(self, value: str) -> None:
+        if not is_text(value):
+            raise OverLimitError
+        if self._are_names and "://" not in value:
+            self._codes += measure_codes(value)
+            if self._codes > MAX_CODES or has_encoded_run(value):
+                raise OverLimitError
+        words = URL.sub(" ", value).strip() if "://" in value else value
+        links = len(value) - len(words)
+        if not words:
+            self.budget.spend_once(value, links=links)
+        elif is_prose(value):
+            symbols = measure_text(words).symbols if len(words) > _SYMBOLS else 0
+            self.budget.spend_once(value, prose=len(words), links=links, symbols=symbols)
+        else:
+            letters = len(words) if words.isascii() else max(len(words), len(words.encode()) // 2)
+            self.budget.spend_once(value, letters=letters, links=links)
+
+    def _are_paths(self, texts: Sequence[str]) -> bool:
+        return all(self.rest_of(text) == "" for text in texts)
+
+    def rest_of(self, value: str) -> str | None:
+        """Return a text without the path of an image at its end, or None if it has none."""
+        for name in self.budget.own:
+            if value.endswith(name) and value[-len(name) - 1 : -len(name)] in ("", "/", "\\"):
+                return value[: -len(name)]
+        size = self.match_path(value) if self.match_path is not None else 0
+        return value[:-size] if size else None
 
     def _limit_mapping(self, value: Mapping[Any, Any], depth: int) -> Any:
         if runs := count_runs(value):
             self.budget.spend(shapes=runs)
             return value
         count = self.allow_boxes(value)
+        if len(value) > MAX_KEYS:
+            raise OverLimitError
         kept = {}
         for name, item in value.items():
-            if isinstance(name, str):
-                if len(name) > MAX_KEY or _CONTROL.search(name):
-                    raise OverLimitError
-                self.budget.spend_once(name, letters=_cost_of_key(name))
+            if self._is_key(str(name)):
+                self._spend_key(name)
+            else:
+                self.drop(shorten_key(name))
+                continue
             if self._is_dropped(name, item):
-                self.drop(str(name))
+                self.drop(shorten_key(name))
                 continue
             kept[name] = self._limit(name, item, count, depth + 1)
         return kept
@@ -212,9 +340,13 @@ class Limits:
         if value is not None and value != "" and self.drops(name):
             return True
         if isinstance(value, str):
-            return kind_of_text(value) in self.drop_keys
-        is_list = isinstance(value, list) and len(value) >= _EMBEDDING
-        return is_list and "embeddings" in self.drop_keys and is_embedding(name, value)
+            return not self.drop_keys.isdisjoint(kinds_of_text(value))
+        if "embeddings" not in self.drop_keys or not isinstance(value, list | Mapping):
+            return False
+        if isinstance(value, Mapping):
+            spread = find_spread_embedding(value) if len(value) >= EMBEDDING else ()
+            return len(spread) * 10 >= len(value) * 9 > 0
+        return len(value) >= EMBEDDING and is_embedding(name, value)
 
     def _limit_list(
         self, key: str, value: list[Any], kind: str | None, parallel: int, depth: int
@@ -225,7 +357,7 @@ class Limits:
             if len(value) == 4 and is_box_key(key) and are_boxes([value], self.budget.size):
                 self.budget.spend_box(value)
                 return value
-            if len(value) >= _EMBEDDING and len(value) != parallel and is_embedding(key, value):
+            if len(value) >= EMBEDDING and len(value) != parallel and is_embedding(key, value):
                 kind = "embeddings"
                 if kind in self.drop_keys or not is_plausible_embedding(value):
                     raise OverLimitError
@@ -234,13 +366,14 @@ class Limits:
             elif len(value) == parallel and _are_codes(value):
                 self.budget.spend(numbers=-(-len(value) // 4))
             else:
-                self.budget.spend(numbers=len(value))
+                self.budget.spend(numbers=len(value) * self.budget.listed)
             self.note(kind, key)
             return value
         if all(isinstance(item, str) for item in value):
             plain = [item for item in dict.fromkeys(value) if not URL.fullmatch(item)]
             total = sum(map(len, plain))
-            if max(MAX_TEXT, self.budget.letters) < total and not is_prose(" ".join(plain)):
+            is_long = max(MAX_TEXT, self.budget.letters) < total
+            if is_long and not is_prose(" ".join(plain)) and not self._are_paths(plain):
                 raise OverLimitError  # its pieces may be words, one by one
             return [self._limit_text(key, item, kind) for item in value]
         if shape := shape_of_lists(key, value, self.budget.size):
@@ -249,7 +382,9 @@ class Limits:
             if shape == "boxes":
                 self.budget.spend(boxes=len(value))
             else:
-                self.budget.spend(**{"shapes" if shape == "known" else "numbers": count})
+                is_known = shape == "known"
+                count *= 1 if is_known else self.budget.listed
+                self.budget.spend(**{"shapes" if is_known else "numbers": count})
             return value
         if is_matrix(value):
             raise OverLimitError
@@ -278,17 +413,6 @@ class Limits:
             self.content.add(self._file, kind, key, count)
 
 
-def is_text(value: str) -> bool:
-    """Return whether a text is within the limits: short, a URL, or prose."""
-    if len(value) > MAX_PROSE or _CONTROL.search(value):
-        return False
-    if len(value) <= MAX_TEXT:
-        return not any(map(_is_encoded, value.split())) if len(value) > _ENCODED else True
-    if len(value) <= MAX_URL and URL.fullmatch(value):
-        return True
-    return is_prose(value)
-
-
 def _find_size(value: Mapping[Any, Any]) -> Size | None:
     """Return the width and height that a record states, for lists of boxes in it, or None."""
     sides: list[Any] = [value.get("width"), value.get("height")]
@@ -297,50 +421,11 @@ def _find_size(value: Mapping[Any, Any]) -> Size | None:
     return sides[0], sides[1]
 
 
-def _cost_of_key(key: str) -> int:
-    """Return the characters that a key counts as: few for a name of words and numbers."""
-    is_plain = len(key) <= 24 and measure_text(key)[2] == 0
-    return 1 + len(key) // 8 if is_plain else len(key)
+def _is_number(value: Any) -> bool:
+    is_digits = isinstance(value, str) and _NUMBER.fullmatch(value) is not None
+    return (type(value) is int and abs(value) < 10**9) or is_digits
 
 
 def _are_codes(value: Sequence[float]) -> bool:
     """Return whether numbers are small, as of categories and attributes of boxes."""
     return all(type(item) is int and 0 <= item < 16 for item in value)
-
-
-_PART = re.compile(r"[^\W_]+")
-
-
-def _is_encoded(token: str) -> bool:
-    """Return whether a text without spaces is longer than names are, and without words."""
-    if len(token) <= _ENCODED or URL.fullmatch(token) or _HEXADECIMAL.fullmatch(token):
-        return False
-    if suffix := _SUFFIX.search(token):  # a path, of which each name may be a digest
-        return any(map(_is_encoded, token[: suffix.start()].split("/")))
-    total, _, irregular = measure_text(token)
-    return irregular * 2 > total
-
-
-def is_prose(value: str) -> bool:
-    """Return whether a text consists of words.
-
-    Words have letters of one case, or one capital, and at most 40 of them; digits are less than
-    a quarter. Encoded data (base64, hexadecimal, quoted-printable, lists of pixels) is not prose.
-    """
-    total, digits, irregular = measure_text(value)
-    return irregular * 6 <= total and digits * 4 <= total and (total > 0 or not value.strip())
-
-
-def measure_text(value: str) -> tuple[int, int, int]:
-    """Return the numbers of letters and digits in a text, of digits, and of irregular words."""
-    total = digits = irregular = 0
-    for part in _PART.findall(URL.sub(" ", value)):
-        size = len(part)
-        total += size
-        if part.isdigit():
-            digits += size
-        elif (size > 40 and part.isascii()) or not part.isalpha():
-            irregular += size
-        elif not (part.islower() or part.isupper() or part[1:].islower()):
-            irregular += 0 if not part.isascii() and part.upper() == part.lower() else size
-    return total, digits, irregular

@@ -46,7 +46,9 @@ def find_config(folder: Folder) -> str | None:
     for parent, names in iter_listed_folders(folder):
         for name in sorted(names):
             path = f"{parent}{name}"
-            if name.endswith((".yaml", ".yml")) and _is_config(read_head(folder, path)):
+            if not name.endswith((".yaml", ".yml")):
+                continue
+            if _is_config(read_head(folder, path)) or _has_keys(folder, path):
                 return path
     return None
 
@@ -102,6 +104,16 @@ def _is_config(head: bytes) -> bool:
     return any(line.startswith(_KEYS) for line in lines) and any(
         line.startswith((b"train:", b"val:", b"test:")) for line in lines
     )
+
+
+def _has_keys(folder: Folder, path: str) -> bool:
+    """Return whether a YAML file has the keys wherever they are: in braces, or after a list."""
+    try:
+        with open_annotation(folder, path) as file:
+            value = load_mapping(file.read(MAX_YAML + 1), path)
+    except DataError:
+        return False
+    return bool({"names", "nc"} & set(value)) and bool({"train", "val", "test"} & set(value))
 
 
 def load_mapping(data: bytes, path: str) -> Mapping[str, Any]:

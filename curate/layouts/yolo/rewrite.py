@@ -9,8 +9,9 @@ from typing import BinaryIO
 from curate.core.documents import MAX_YAML
 from curate.core.errors import DataError
 from curate.layouts.annotations import iter_lines
+from curate.layouts.sidecars.prose import MAX_NAME
 from curate.layouts.sidecars.shapes import MAX_COVERAGE, is_outline
-from curate.layouts.sidecars.values import Limits, is_text
+from curate.layouts.sidecars.values import Limits
 from curate.layouts.yolo.config import load_mapping
 
 _MAX_LINES = 10_000
@@ -18,7 +19,6 @@ _MAX_READ = 1_000_000  # lines of the labels of an image
 _MAX_TOKEN = 24
 _FEW_LINES = 64  # whose boxes may cover the image any number of times
 _CLASS = re.compile(r"\d{1,9}(?:\.0*)?|[^\W\d][\w-]{0,31}")
-_SCALE = 64  # of the limits, for class names
 
 
 def rewrite_labels(
@@ -45,8 +45,7 @@ def rewrite_labels(
         if words and (number >= _MAX_LINES or not _is_label(words, keypoints)):
             limits.drop("lines")
             continue
-        if len(words) in (5, 6):
-            covered += abs(float(words[3]) * float(words[4]))
+        covered += _measure_cover(words)
         if number >= _FEW_LINES and covered > MAX_COVERAGE:
             limits.drop("lines")
             continue
@@ -63,6 +62,15 @@ def check_count(number: int, name: str) -> None:
         raise DataError(
             f"{name} has more than {_MAX_READ:,} lines, which are too many for an image"
         )
+
+
+def _measure_cover(words: list[str]) -> float:
+    """Return the area of a box, or of the extent of a polygon; 0 for poses and empty lines."""
+    values = [float(word) for word in words[1:]]
+    if len(values) in (4, 5):
+        return abs(values[2] * values[3])
+    xs, ys = values[::2], values[1::2]
+    return (max(xs) - min(xs)) * (max(ys) - min(ys)) if xs and ys else 0.0
 
 
 def _is_label(words: list[str], keypoints: int | None) -> bool:
@@ -89,7 +97,7 @@ def rewrite_config(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) 
 
     value = load_mapping(file.read(MAX_YAML + 1), name)
     text = yaml.safe_dump(
-        limits.record(value, _SCALE),
+        limits.document_record(value),
         sort_keys=False,
         allow_unicode=True,
         default_flow_style=None,
@@ -99,13 +107,13 @@ def rewrite_config(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) 
 
 
 def rewrite_names(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
-    """Write a list of class names again: lines of up to 64 characters.
+    """Write a list of class names again: lines of words or short codes.
 
     Raises:
         DataError: if it is anything else.
     """
     lines = [line.strip() for _, line in iter_lines(file, name)]
-    is_short = all(len(line) <= 64 and is_text(line) for line in lines)
-    if not is_short or limits.record({"classes": lines}, _SCALE).get("classes") != lines:
+    kept = limits.document_record({"classes": lines}).get("classes")
+    if kept != lines or any(len(line) > MAX_NAME for line in lines):
         raise DataError(f"{name} is not a list of class names")
     target.write("".join(f"{line}\n" for line in lines).encode())

@@ -1,0 +1,84 @@
+"""Limits on the keys of annotations, by mapping, record and file."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from curate.layouts.sidecars.budget import Budget, OverLimitError
+from curate.layouts.sidecars.content import MAX_KEY
+from curate.layouts.sidecars.prose import is_encoded_part, is_prose, is_text, measure_text
+
+MAX_KEYS = 1024
+"""Keys of a mapping."""
+MAX_FILE_KEYS = 10_000
+"""Distinct keys of a file, other than numbers."""
+MAX_FILE_LETTERS = 4096
+"""Characters of the distinct keys of a file that are not words."""
+
+_WORDS = 24
+_IRREGULAR = 4  # what a character of a key that is not words counts as
+_NUMBER = re.compile(r"-?\d{1,9}")
+_NUMBERS = re.compile(r"\d+")
+_PART = re.compile(r"[^\W_]{5,}")
+
+
+class FileKeys:
+    """Distinct keys of a file, which are limited together."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, None] = {}
+        self._letters = 0
+
+    def spend(self, key: str, budget: Budget) -> None:
+        """Count a key in its record and its file.
+
+        Raises:
+            OverLimitError: if it is too long or looks encoded, or too little is left.
+        """
+        if key in budget.seen:
+            return
+        cost = cost_of_key(key)
+        is_new = key not in self._seen and not _NUMBER.fullmatch(key)
+        letters = len(key) if is_new and cost > len(key) else 0
+        if letters + self._letters > MAX_FILE_LETTERS:
+            raise OverLimitError
+        if is_new and len(self._seen) >= MAX_FILE_KEYS:
+            raise OverLimitError
+        budget.spend_once(key, keys=cost)
+        if is_new:
+            self._seen[key] = None
+            self._letters += letters
+
+
+@lru_cache(1 << 12)
+def cost_of_key(key: str) -> int:
+    """Return what a key counts as: few characters if it is words and numbers.
+
+    Raises:
+        OverLimitError: if it is too long or looks encoded.
+    """
+    if len(key) > MAX_KEY or not is_text(key) or "\n" in key:
+        raise OverLimitError
+    if len(key) <= _WORDS and measure_text(key).irregular == 0:
+        return 1 + len(key) // 8
+    is_plain = not any(map(is_encoded_part, _PART.findall(key)))
+    if is_plain and is_prose(_NUMBERS.sub("", key)):
+        return 2 + len(key) // 8
+    return _IRREGULAR * len(key)
+
+
+def shorten_key(key: Any) -> str:
+    """Return a key for the report: one that is over the limits is not named whole."""
+    text = str(key)
+    return text if is_key(text) else f"{ascii(text[:16])[1:-1]}…"
+
+
+def is_key(key: str) -> bool:
+    """Return whether a key is neither too long nor looks encoded."""
+    try:
+        cost_of_key(key)
+    except OverLimitError:
+        return False
+    return True
