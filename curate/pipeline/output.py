@@ -13,6 +13,8 @@ from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, SourceChangedError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord, escape_unprintable, join_lines
+from curate.layouts.files import is_document_name
+from curate.layouts.sidecars.content import Content
 from curate.layouts.sidecars.content import Content, describe_drop_keys
 from curate.manifest import store
 from curate.manifest.others import iter_others
@@ -219,11 +221,14 @@ def find_left_out(
     """
     names: list[str] = []
     often: dict[tuple[str, str], tuple[int, str]] = {}
+    documents: list[str] = []
     for path, reason in files:
         if reason is None:
             continue
         if len(names) < _NAMED:
             names.append(path)
+        if is_document_name(path) and " contains " in reason and len(documents) < _NAMED:
+            documents.append(f"{reason}: --include '{path}' copies it unread")
         if reason in WANTED:
             key = (reason, PurePosixPath(path).suffix)
             count, first = often.get(key, (0, path))
@@ -232,7 +237,7 @@ def find_left_out(
         f"{count:,} × {reason}, such as {first}: --include '*{suffix}' copies such files unread"
         for (reason, suffix), (count, first) in sorted(often.items())
     )
-    return tuple(names), tuple(hints)
+    return tuple(names), (*documents, *hints)
 
 
 def describe_others(

@@ -45,7 +45,7 @@ def rewrite_labels(
         if words and (number >= _MAX_LINES or not _is_label(words, keypoints)):
             limits.drop("lines")
             continue
-        covered += _measure_cover(words)
+        covered += _measure_cover(words, keypoints is not None)
         if number >= _FEW_LINES and covered > MAX_COVERAGE:
             limits.drop("lines")
             continue
@@ -64,10 +64,10 @@ def check_count(number: int, name: str) -> None:
         )
 
 
-def _measure_cover(words: list[str]) -> float:
-    """Return the area of a box, or of the extent of a polygon; 0 for poses and empty lines."""
+def _measure_cover(words: list[str], is_pose: bool) -> float:
+    """Return the area of a box, or of the extent of a polygon; 0 for empty lines."""
     values = [float(word) for word in words[1:]]
-    if len(values) in (4, 5):
+    if len(values) in (4, 5) or (is_pose and values):
         return abs(values[2] * values[3])
     xs, ys = values[::2], values[1::2]
     return (max(xs) - min(xs)) * (max(ys) - min(ys)) if xs and ys else 0.0
