@@ -443,3 +443,19 @@ def test_an_embedding_in_columns_is_dropped() -> None:
     data = f"file_name,{header}\na,{','.join(map(str, VECTOR))}\n".encode()
     fresh = rewritten(REWRITERS["csv"], data, "a", Limits())
     assert fresh.decode().splitlines()[1] == "a" + "," * 128
+
+
+@pytest.mark.parametrize("style", [True, False, None])
+@pytest.mark.parametrize("size", [3, 40_000])
+def test_a_configuration_is_recognized_in_any_style(
+    style: bool | None, size: int, tmp_path: Path
+) -> None:
+    for name in ("images/train/a.png", "labels/train/a.txt"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("0 .5 .5 .2 .2\n")
+    value = {"anchors": list(range(size)), "train": "images/train", "names": ["dog"]}
+    (tmp_path / "data.yaml").write_text(
+        yaml.safe_dump(value, default_flow_style=style, sort_keys=False, width=1 << 20)
+    )
+    (tmp_path / "other.yaml").write_text("a: 1\n")
+    assert open_source(str(tmp_path)).layout == "yolo"

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
 from curate.layouts.coco.parse import iter_pieces
-from curate.layouts.sidecars.keys import shorten_key
+from curate.layouts.sidecars.keys import name_of_key
 from curate.layouts.sidecars.text import JsonStyle, find_style, parse_json
 from curate.layouts.sidecars.values import Limits
 
@@ -92,7 +92,7 @@ class _Writer:
         while waiting:
             key = waiting.pop(0)
             if not self._limits.accepts_shared_key(key):
-                self._limits.drop(shorten_key(key))
+                self._limits.drop(name_of_key(key))
                 if key == until:
                     return
                 continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any
 
 from curate.layouts.sidecars.budget import Budget, OverLimitError
 from curate.layouts.sidecars.content import MAX_KEY
@@ -69,10 +68,10 @@ def cost_of_key(key: str) -> int:
     return _IRREGULAR * len(key)
 
 
-def shorten_key(key: Any) -> str:
-    """Return a key for the report: one that is over the limits is not named whole."""
+def name_of_key(key: object) -> str:
+    """Return what a report calls a key; those over the limits may hold data, and are not named."""
     text = str(key)
-    return text if is_key(text) else f"{ascii(text[:16])[1:-1]}…"
+    return text if is_key(text) else "(keys over the limits)"
 
 
 def is_key(key: str) -> bool:

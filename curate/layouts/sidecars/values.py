@@ -26,7 +26,7 @@ from curate.layouts.sidecars.content import (
     kinds_of_text,
     words_of,
 )
-from curate.layouts.sidecars.keys import MAX_KEYS, FileKeys, is_key, shorten_key
+from curate.layouts.sidecars.keys import MAX_KEYS, FileKeys, is_key, name_of_key
 from curate.layouts.sidecars.prose import (
     MAX_CODES,
     MAX_TEXT,
@@ -185,7 +185,7 @@ class Limits:
         kept = {}
         for number, (name, item) in enumerate(value.items()):
             if name in spread or number >= MAX_KEYS or not self.accepts_key(name):
-                self.drop(shorten_key(name))
+                self.drop(name_of_key(name))
                 continue
             present, item = self._field(name, item, boxes)
             if present:
@@ -219,7 +219,7 @@ class Limits:
             return True, self._limit(key, value, parallel, 0)
         except OverLimitError:
             self.budget.restore(before)
-            self.drop(shorten_key(key))
+            self.drop(name_of_key(key))
             return False, None
 
     def _limit(self, key: Any, value: Any, parallel: int, depth: int) -> Any:
@@ -327,10 +327,10 @@ class Limits:
             if self._is_key(str(name)):
                 self._spend_key(name)
             else:
-                self.drop(shorten_key(name))
+                self.drop(name_of_key(name))
                 continue
             if self._is_dropped(name, item):
-                self.drop(shorten_key(name))
+                self.drop(name_of_key(name))
                 continue
             kept[name] = self._limit(name, item, count, depth + 1)
         return kept
