@@ -14,7 +14,6 @@ from curate.core.errors import DataError, SourceChangedError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord, escape_unprintable, join_lines
 from curate.layouts.files import is_document_name
-from curate.layouts.sidecars.content import Content
 from curate.layouts.sidecars.content import Content, describe_drop_keys
 from curate.manifest import store
 from curate.manifest.others import iter_others
