@@ -157,7 +157,7 @@ class _Bars:
 
 
 class _Lines:
-    """A line when a step begins, and one a minute."""
+    """A line when a step of known length begins, and one a minute."""
 
     def __init__(self) -> None:
         self._began = self._last = time.monotonic()
@@ -167,9 +167,12 @@ class _Lines:
         moment = time.monotonic()
         if now.what == self._what and moment - self._last < _SECONDS_PER_LINE:
             return
-        if now.what != self._what:
+        is_new = now.what != self._what
+        if is_new:
             self._began = moment
         self._what, self._last = now.what, moment
+        if is_new and now.total is None:  # it may be over at once
+            return
         of = "" if now.total is None else f" of {now.total:,}"
         parts = [f"{now.done:,}{of} {now.unit}"]
         rate = (now.done - resumed) / max(moment - self._began, 1e-9)

@@ -15,20 +15,21 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_log_file_gets_a_line_for_each_step_and_now_and_then(
+def test_a_log_file_gets_a_line_for_each_step_of_known_length_and_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    moments = iter([0.0, 0.5, 1.0, 61.0, 62.0])
+    moments = iter([0.0, 0.5, 1.0, 61.0, 62.0, 63.0, 122.0])
     monkeypatch.setattr(steps.time, "monotonic", lambda: next(moments))
     with show_steps(quiet=False) as watch:
         for done in (1, 2000, 3000):
             watch(Step("comparing", "images", done, 5000))
-        watch(Step("counting", "images", 7, None))
+        for done in (7, 8, 9):
+            watch(Step("counting", "images", done, None))
     printed = capsys.readouterr()
     lines = [
         "comparing: 1 of 5,000 images",
         "comparing: 3,000 of 5,000 images",
-        "counting: 7 images",
+        "counting: 9 images",
     ]
     assert (printed.out, printed.err.splitlines()) == ("", lines)
 
