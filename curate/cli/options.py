@@ -301,7 +301,8 @@ _DETECTION: Sequence[Decorator] = (
         "--max-pixels",
         type=int,
         metavar="N",
-        help="Withhold images with more pixels. [default: 200000000]",
+        help="Withhold images with more pixels, or several frames of half as many. "
+        "[default: 200000000]",
     ),
     SHARD_SIZE,
     seed_option(None),

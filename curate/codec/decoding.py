@@ -8,7 +8,7 @@ import re
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
@@ -85,7 +85,7 @@ def check_size(
         width: in pixels.
         height: in pixels.
         frames: number of frames.
-        max_pixels: maximum number of pixels of all frames.
+        max_pixels: maximum number of pixels of one image, twice that of several frames.
         stored: size of the file in bytes, to compare with the pixels; None to skip this.
 
     Raises:
@@ -96,11 +96,36 @@ def check_size(
         raise WithheldError("corrupt", f"an image of {width}×{height} pixels, {frames} frames")
     if frames > MAX_FRAMES:
         raise WithheldError("bomb", f"{frames:,} frames; the limit is {MAX_FRAMES:,}")
-    if width * height * frames > max_pixels:
-        count = f", {frames} frames" if frames > 1 else ""
-        raise WithheldError("bomb", f"{width}×{height} pixels{count}; the limit is {max_pixels}")
+    check_pixels(width * height * frames, frames, max_pixels)
     if stored is not None:
         check_expansion(width * height * frames, frames, stored)
+
+
+def check_pixels(pixels: int, frames: int, max_pixels: int) -> None:
+    """Check the number of pixels: of several frames, which are in memory at once, half as many.
+
+    Raises:
+        WithheldError: ``bomb``.
+    """
+    limit = max_pixels if frames == 1 else max_pixels // 2
+    if pixels > limit:
+        of = "" if frames == 1 else f" in {frames} frames"
+        how = "--max-pixels" if frames == 1 else "half of --max-pixels"
+        raise WithheldError("bomb", f"{pixels:,} pixels{of}; the limit is {limit:,} ({how})")
+
+
+def opaque_as_rgb(frames: Iterable[Frame]) -> list[Frame]:
+    """Return RGBA frames as RGB if all are opaque; takes one at a time, to bound memory."""
+    found: list[Frame] = []
+    for frame in frames:
+        if frame.shape[2] == 4 and frame[..., 3].min() == 255:
+            frame = np.ascontiguousarray(frame[..., :3])
+        found.append(frame)
+    if any(frame.shape[2] == 4 for frame in found):
+        for number, frame in enumerate(found):
+            if frame.shape[2] == 3:
+                found[number] = np.dstack([frame, np.full(frame.shape[:2], 255, np.uint8)])
+    return found
 
 
 def check_expansion(pixels: int, frames: int, stored: int) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from curate.codec.decoding import check_size, merge_equal_colors, open_image, to_frame
+from curate.codec.decoding import (
+    check_size,
+    merge_equal_colors,
+    opaque_as_rgb,
+    open_image,
+    to_frame,
+)
 from curate.codec.gif.blocks import GifImage, GifStream, blank_unused, parse_gif, scan_codes
 from curate.codec.metadata.allow_list import Metadata
 from curate.codec.picture import EQUAL_COLORS, UNUSED_COLORS, CodecOptions, Encoded, Picture
@@ -116,15 +122,17 @@ def _decode(stream: GifStream) -> tuple[Frame, ...]:
             raise WithheldError("frames", "the GIF's frames cannot all be read")
         if image.size != (stream.width, stream.height):
             raise WithheldError("corrupt", "the GIF has another size than it states")
-        frames = []
-        for index in range(len(stream.images)):
-            image.seek(index)
-            frames.append(to_frame(image, "RGBA"))
-    if all(frame[..., 3].min() == 255 for frame in frames):
-        return tuple(np.ascontiguousarray(frame[..., :3]) for frame in frames)
+        frames = opaque_as_rgb(_iter_frames(image, len(stream.images)))
     for frame in frames:
-        frame[frame[..., 3] == 0] = 0  # transparent pixels have no color
+        if frame.shape[2] == 4:
+            frame[frame[..., 3] == 0] = 0  # transparent pixels have no color
     return tuple(frames)
+
+
+def _iter_frames(image: Image.Image, count: int) -> Iterator[Frame]:
+    for index in range(count):
+        image.seek(index)
+        yield to_frame(image, "RGBA")
 
 
 def _layer(stream: GifStream) -> Callable[[int], Frame | None] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curate.codec.decoding import Indexed, check_expansion, check_size
+from curate.codec.decoding import Indexed, check_expansion, check_pixels, check_size
 from curate.codec.metadata.allow_list import icc_leaks, rebuild_exif, select_metadata
 from curate.codec.metadata.exif import Entry, Exif, orientation_of, parse_exif
 from curate.codec.picture import CodecOptions, Encoded, Picture
@@ -56,7 +56,7 @@ class TiffCodec:
         for width, height in sizes:
             check_size(width, height, 1, options.max_pixels)
         total = sum(width * height for width, height in sizes)
-        check_size(total, 1, 1, options.max_pixels)
+        check_pixels(total, len(pages), options.max_pixels)
         check_size(1, 1, len(pages), options.max_pixels)
         check_expansion(total, len(pages), len(data))
         decoded = [decode_page(page, options.max_pixels) for page in pages]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
-from curate.codec.decoding import check_size, open_image, to_frame
+from curate.codec.decoding import check_size, opaque_as_rgb, open_image, to_frame
 from curate.codec.metadata.allow_list import Metadata, exif_leaks, icc_leaks, select_metadata
 from curate.codec.picture import CodecOptions, Encoded, Picture
 from curate.codec.webp.bitstream import (
@@ -140,13 +140,13 @@ def _decode(data: bytes, count: int, size: tuple[int, int]) -> tuple[Frame, ...]
     with open_image(data, "WEBP") as image:
         if getattr(image, "n_frames", 1) != count or image.size != size:
             raise WithheldError("corrupt", "the WebP holds other frames than it announces")
-        frames = []
-        for index in range(count):
-            image.seek(index)
-            frames.append(to_frame(image, image.mode if image.mode == "RGBA" else "RGB"))
-    if all(frame.shape[2] == 4 and frame[..., 3].min() == 255 for frame in frames):
-        return tuple(np.ascontiguousarray(frame[..., :3]) for frame in frames)
-    return tuple(frames)
+        return tuple(opaque_as_rgb(_iter_frames(image, count)))
+
+
+def _iter_frames(image: Image.Image, count: int) -> Iterator[Frame]:
+    for index in range(count):
+        image.seek(index)
+        yield to_frame(image, image.mode if image.mode == "RGBA" else "RGB")
 
 
 def _stored(chunks: list[Chunk]) -> _Stored:
