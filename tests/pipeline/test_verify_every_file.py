@@ -68,7 +68,16 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("layout", "command"),
-    [("imagefolder", "blur"), ("imagefolder", "balance"), ("webdataset", "blur")],
+    [
+        ("imagefolder", "blur"),
+        ("imagefolder", "balance"),
+        ("webdataset", "blur"),
+        *(
+            pytest.param(layout, command, marks=pytest.mark.exhaustive)
+            for layout in ("coco", "hf_folder", "parquet", "voc", "yolo")
+            for command in ("blur", "balance")
+        ),
+    ],
 )
 def test_every_change_of_every_file_is_named(layout: str, command: str, tmp_path: Path) -> None:
     make_outputs(tmp_path, layout)
