@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
-from curate.core.protocols import SidecarFile, Source
+from curate.core.protocols import SidecarFile, SidecarSource, Source
 from curate.core.registry import Plugin, Registry
 from curate.layouts.editing.changes import (
     Editor,
@@ -21,6 +21,7 @@ from curate.layouts.editing.changes import (
     include_none,
     name_copy,
 )
+from curate.layouts.editing.sidecars import Mentions, NotingEditor
 from curate.layouts.sidecars.values import Limits
 
 __all__ = [
@@ -74,7 +75,8 @@ def open_editor(
         edits: edits to apply.
         includes: returns whether the user named a file to be copied unread, by its path.
     """
-    return cast(Editor, EDITORS.resolve(source.layout)(source, edits, includes))
+    editor = cast(Editor, EDITORS.resolve(source.layout)(source, edits, includes))
+    return NotingEditor(editor, Mentions(cast(SidecarSource, source), edits))
 
 
 def rebuild_edited(

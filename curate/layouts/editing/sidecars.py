@@ -6,15 +6,16 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 from typing import BinaryIO, Generic, TypeVar
 
 from curate.core.errors import DataError
-from curate.core.protocols import SidecarFile, SidecarSource
+from curate.core.protocols import LABEL_MAP, SidecarFile, SidecarSource
 from curate.layouts.editing.changes import (
     DROPPED,
     SAME,
+    Editor,
     EditResult,
     Edits,
     NewFile,
@@ -22,17 +23,21 @@ from curate.layouts.editing.changes import (
     include_none,
 )
 from curate.layouts.editing.rows import FORMATS, RowEditor
-from curate.layouts.files import IMAGE_SUFFIXES, FileLayout
+from curate.layouts.files import FileLayout
 from curate.storage.index import NameIndex
 
 _BLOCK = 1 << 20
 _MAX_NAME = 512  # bytes
 _MAX_CAPTION = 1 << 20  # bytes of a file that belongs to one image
 _MAX_INCLUDED = 1 << 26  # of one that is copied unread
-_ENDINGS = b"|".join(re.escape(suffix[1:].encode()) for suffix in sorted(IMAGE_SUFFIXES))
-_NAME = re.compile(
-    rb"""[^\s,;:|<>"'/\\]{1,255}\.(?:""" + _ENDINGS + rb""")(?![\w.])""", re.IGNORECASE
+_MIN_STEM = 4
+# Words, and cells and quoted texts, which may have spaces.
+_TOKENS = (
+    re.compile(rb"""[^\s,;:|<>"'/\\()\[\]{}]{1,255}"""),
+    re.compile(rb"""[^\r\n\t,;|<>"/\\]{1,255}"""),
 )
+_LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
+_PUNCTUATION = b" .!?:'`*_"
 _COMPRESSED = (".parquet",)
 _COMPANIONS: Mapping[str, str] = {
     ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".tsv": "tsv", ".txt": "caption",
@@ -54,7 +59,10 @@ def format_of_companion(path: PurePosixPath, has_stem: bool) -> str:
 
 
 class Mentions:
-    """Search for names of removed images in files that are copied unchanged.
+    """Search for names of removed images in the files of an output.
+
+    A name is that of the file, with its suffix or, if no kept image has it too, without; without
+    a suffix it has at least four characters, one of them a letter.
 
     Args:
         source: the dataset.
@@ -65,31 +73,54 @@ class Mentions:
         self._source = source
         self._edits = edits
 
-    def note(self, other: SidecarFile) -> str | None:
-        """Return a note on a file that is copied unchanged, or None."""
-        if not self._any:
-            return None
-        if other.path.suffix.lower() in _COMPRESSED:
-            return "it is copied unchanged and may name images that were removed"
-        with self._source.open_sidecar(other) as file:
-            name = self.find(file)
-        if name is None:
-            return None
-        return f"it is copied unchanged and may name removed images, such as {name!a}"
+    def note(self, other: SidecarFile, edited: BinaryIO | None) -> str | None:
+        """Return a note on a file that still names removed images, or None.
 
-    def find(self, file: BinaryIO) -> str | None:
-        """Return the name of a removed image in a file, or None."""
-        if not self._any:
+        Args:
+            other: the file.
+            edited: its edited content, or None if it is copied unchanged.
+        """
+        if not self._any or other.format == LABEL_MAP:
             return None
-        names = _iter_names(file)
-        return next((name for name in names if self._removed.get("removed", name)), None)
+        how = "it is copied unchanged and" if edited is None else "it"
+        if other.path.suffix.lower() in _COMPRESSED:
+            return f"{how} may name images that were removed"
+        if edited is not None:
+            edited.seek(0)
+            return self._describe(edited, how)
+        with self._source.open_sidecar(other) as file:
+            return self._describe(file, how)
+
+    def _describe(self, file: BinaryIO, how: str) -> str | None:
+        found = NameIndex()
+        count, first = 0, ""
+        for name in _iter_names(file):
+            if self._is_removed(name) and found.add("found", posixpath.splitext(name)[0]):
+                count, first = count + 1, first or name
+        found.close()
+        if not count:
+            return None
+        return f"{how} may name {count:,} removed image{'s' * (count > 1)}, such as {first!a}"
+
+    @cached_property
+    def _is_removed(self) -> Callable[[str], bool]:
+        return lru_cache(1 << 16)(lambda name: self._removed.get("removed", name) is not None)
 
     @cached_property
     def _removed(self) -> NameIndex:
         names = NameIndex()
-        for record in self._source.records():
-            if not self._edits.is_kept(record.id):
-                names.add("removed", posixpath.basename(record.id), "removed")
+        for is_kept in (True, False):
+            for record in self._source.records():
+                if self._edits.is_kept(record.id) != is_kept:
+                    continue
+                name = posixpath.basename(record.id)
+                stem = posixpath.splitext(name)[0]
+                if is_kept:
+                    names.add("kept", stem)
+                else:
+                    names.add("removed", name)
+                if not is_kept and len(stem) >= _MIN_STEM and names.get("kept", stem) is None:
+                    names.add("removed", stem)
         return names
 
     @cached_property
@@ -98,20 +129,50 @@ class Mentions:
 
 
 def _iter_names(file: BinaryIO) -> Iterator[str]:
-    """Iterate over the words of a text that end in the suffix of an image."""
+    """Iterate over the words, cells and quoted texts with a letter of a text."""
     rest = b""
     while block := file.read(_BLOCK):
         data = rest + block
-        for found in _NAME.finditer(data):
-            yield found[0].decode(errors="replace")
+        for tokens in _TOKENS:
+            for found in tokens.finditer(data):
+                if _LETTER.search(found[0]):
+                    word = found[0].strip()
+                    yield word.decode(errors="replace")
+                    if (bare := word.strip(_PUNCTUATION)) != word:
+                        yield bare.decode(errors="replace")
         rest = data[-_MAX_NAME:]  # a name at the end of a block is found again
 
 
 _Source = TypeVar("_Source", bound=SidecarSource)
 
 
+class NotingEditor:
+    """Editor that notes which files still name removed images after another editor's edits.
+
+    Args:
+        editor: the editor of the layout.
+        mentions: the search for names.
+    """
+
+    def __init__(self, editor: Editor, mentions: Mentions) -> None:
+        self._editor = editor
+        self._mentions = mentions
+
+    def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:
+        """Edit the file, and search what is written of it."""
+        result = self._editor.edit(other, target)
+        if result.outcome is Outcome.DROPPED or result.note is not None:
+            return result
+        edited = target if result.outcome is Outcome.EDITED else None
+        return replace(result, note=self._mentions.note(other, edited))
+
+    def iter_new(self) -> Iterator[NewFile]:
+        """Iterate over the files of generated images."""
+        return self._editor.iter_new()
+
+
 class CopyingEditor(Generic[_Source]):
-    """Editor that copies all files unchanged and notes which may name removed images.
+    """Editor that copies all files unchanged.
 
     Args:
         source: the dataset.
@@ -125,11 +186,10 @@ class CopyingEditor(Generic[_Source]):
         self._source = source
         self._edits = edits
         self._includes = includes
-        self._mentions = Mentions(source, edits)
 
     def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:
         """Copy the file."""
-        return EditResult(Outcome.SAME, self._mentions.note(other))
+        return SAME
 
     def iter_new(self) -> Iterator[NewFile]:
         """Return no files: none belongs to a single image."""
@@ -184,14 +244,10 @@ class StemEditor(CopyingEditor[_Files]):
             return super().edit(other, target)
         with self._source.open_sidecar(other) as file:
             result = self._rows.edit(file, other, target)
-        target.seek(0)
-        if result is not None and result.outcome is Outcome.EDITED:
-            name = self._mentions.find(target)
-            note = None if name is None else f"it may name removed images, such as {name!a}"
-            return replace(result, note=result.note or note)
-        target.truncate()
-        result = result or SAME
-        return replace(result, note=result.note or super().edit(other, target).note)
+        if result is None or result.outcome is not Outcome.EDITED:
+            target.seek(0)
+            target.truncate()
+        return result or SAME
 
     def iter_new(self) -> Iterator[NewFile]:
         """Iterate over copies of the files for generated images.

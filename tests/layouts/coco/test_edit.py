@@ -336,7 +336,7 @@ def test_a_table_that_names_images_loses_their_rows(root: Path) -> None:
     assert done.results["labels.csv"] is Outcome.EDITED
     assert (root.parent / "out/labels.csv").read_text() == "name,label\nimages/a.jpg,1\n"
     assert done.notes == {
-        "other.json": "it is copied unchanged and may name removed images, such as 'b.jpg'"
+        "other.json": "it is copied unchanged and may name 1 removed image, such as 'b.jpg'"
     }
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,55 @@ def test_a_file_that_names_a_removed_image_is_noted(tmp_path: Path, text: str) -
     write(tmp_path, "x/a.jpg", b"")
     write(tmp_path, "b.jpg", b"")
     write(tmp_path, "labels.txt", text)
-    line = "it is copied unchanged and may name removed images, such as 'a.jpg'"
+    line = "it is copied unchanged and may name 1 removed image, such as 'a.jpg'"
     assert notes(tmp_path, "x/a.jpg") == {"labels.txt": line}
     assert notes(tmp_path, "b.jpg") == {"labels.txt": None}
     assert notes(tmp_path) == {"labels.txt": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "count"),
+    [
+        ("People: jane-doe, john_roe.", "jane-doe", 2),
+        ("**jane-doe**", "jane-doe", 1),
+        ('{"by_name": {"jane-doe": 1}}', "jane-doe", 1),
+        ('{"by_name": {"mary ann": 1}, "b": "mary ann.png"}', "mary ann", 1),
+        ("a,mary ann,3\n", "mary ann", 1),
+        ("photos of mary ann\n", None, 0),  # inside a sentence names with spaces are not found
+        ("jane-doe-smith and kept-one", None, 0),
+        ("1234 5678", None, 0),  # numbers name nothing
+    ],
+)
+@pytest.mark.parametrize("name", ["README.md", "notes.json"])
+def test_names_without_a_suffix_are_found_and_counted(
+    text: str, first: str | None, count: int, name: str, tmp_path: Path
+) -> None:
+    removed = ("jane-doe.png", "john_roe.png", "mary ann.png", "1234.png", "x/kept-one.png")
+    for path in (*removed, "kept-one.png"):
+        write(tmp_path, path, b"")
+    write(tmp_path, name, text)
+    line = f"may name {count} removed image{'s' * (count > 1)}, such as {first!r}"
+    found = notes(tmp_path, *removed)[name]
+    assert found is None if first is None else line in str(found)
+    assert notes(tmp_path)[name] is None
+
+
+def test_an_edited_file_that_still_names_removed_images_is_noted(tmp_path: Path) -> None:
+    for name in ("jane-doe", "john_roe", "kept"):
+        write(tmp_path, f"{name}.png", b"")
+    rows = [
+        {"file_name": "jane-doe.png", "similar": "kept.png"},
+        {"file_name": "kept.png", "similar": "jane-doe.png", "caption": "with john_roe"},
+    ]
+    write(tmp_path, "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    source = open_source(str(tmp_path), "hf_folder")
+    removed = frozenset({"jane-doe.png", "john_roe.png"})
+    [other] = source.sidecars()
+    edited = io.BytesIO()
+    result = open_editor(source, Plan(removed=removed)).edit(other, edited)
+    assert result.outcome is Outcome.EDITED
+    assert result.note == "it may name 2 removed images, such as 'jane-doe.png'"
+    assert edited.getvalue().count(b"\n") == 1
 
 
 def test_a_name_at_a_block_boundary_is_found(
