@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 
 from curate import codec
+from curate.codec.metadata.icc import rebuild_profile
 from curate.codec.png.chunks import parse_chunks
 from curate.core.errors import WithheldError
 from tests.codec import samples
+from tests.codec import test_icc as icc
 from tests.codec.test_canary import unpacked
 
 CANARY = bytes.fromhex("5ca1ab1e0ddba11f00d5deadbea7c0de")
@@ -165,3 +167,44 @@ def test_no_canary_survives_that_is_not_in_the_pixels(name: str) -> None:
             assert CANARY[:8] not in unpacked(written), number
             assert CANARY[8:] not in unpacked(written), number
     assert loaded
+
+
+def profiles() -> dict[str, bytes]:
+    return {
+        "RGB": icc.with_tags(),
+        "RGB of tables": icc.with_tags(**icc.three(icc.curve(icc.GAMMA))),
+        "L": icc.with_tags(b"GRAY", kTRC=icc.curve(icc.GAMMA)),
+        "CMYK": icc.press(5),
+        "CMYK of bytes": icc.press(5, wide=False),
+    }
+
+
+@pytest.mark.parametrize("name", profiles())
+def test_no_canary_survives_in_a_color_profile(name: str) -> None:
+    """At every fourth offset, between what is there and over it, with the size corrected."""
+    whole = profiles()[name]
+    kept = 0
+    for at in range(0, len(whole) + 1, 4 if len(whole) < 4000 else 52):
+        for behind in (at, at + len(CANARY)):
+            data = whole[:at] + CANARY + whole[behind:]
+            data = struct.pack(">I", len(data)) + data[4:] if at >= 4 else data
+            rebuilt = rebuild_profile(data)
+            if rebuilt is not None:
+                kept += 1
+                assert all(CANARY[n : n + 6] not in rebuilt for n in range(len(CANARY) - 5)), at
+                assert rebuild_profile(rebuilt) == rebuilt
+    assert kept
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_no_canary_survives_in_an_embedded_profile(kind: str) -> None:
+    whole = profiles()["RGB"]
+    image = Image.fromarray(samples.photo(40, 30))
+    for at in range(4, len(whole), 40):
+        data = whole[:at] + CANARY + whole[at + len(CANARY) :]
+        data = struct.pack(">I", len(data)) + data[4:]
+        picture = codec.load(samples.encoded(image, kind, icc_profile=data))
+        written = codec.save(picture, None, []).data
+        assert codec.find_leaks(written) == []
+        assert CANARY[:8] not in unpacked(written)
+        assert CANARY[8:] not in unpacked(written)

@@ -28,7 +28,12 @@ _MAX_BEND = 1.0
 """Mean second derivative of such a table along an axis, both in 0..1; of models of a press at most
 0.5, and 10 where the table holds a photo."""
 
-_SHARED = frozenset(b"wtpt bkpt chad lumi cicp".split())
+_MAX_STEP = 0.3
+"""The largest second difference in such a table, as a share of the range."""
+_MAX_NUMBER = 8.0
+"""Of matrices, white points, primaries and parameters of curves."""
+
+_SHARED = frozenset(b"wtpt bkpt chad cicp".split())
 _TAGS = {
     b"RGB ": frozenset(b"rXYZ gXYZ bXYZ rTRC gTRC bTRC".split()),
     b"GRAY": frozenset({b"kTRC"}),
@@ -61,6 +66,8 @@ def rebuild_profile(profile: bytes) -> bytes | None:
     if struct.unpack_from(">I", profile, 0)[0] != len(profile):
         return None
     if profile[12:16] not in _CLASSES or profile[8] not in (2, 4):
+        return None
+    if profile[20:24] not in (b"XYZ ", b"Lab "):
         return None
     tags = _color_tags(profile)
     if not _TAGS.get(profile[16:20], {b""}) <= tags.keys():
@@ -99,13 +106,19 @@ def _rebuild_tag(name: bytes, data: bytes) -> bytes | None:
         return _rebuild_curve(data)
     if name == b"A2B0":
         return _rebuild_table(data)
-    if name == b"chad":
-        needed = 8 + 9 * 4 if kind == b"sf32" else size + 1
-    elif name == b"cicp":
-        needed = 12 if kind == b"cicp" and size >= 12 and data[9] in _TRANSFERS else size + 1
-    else:
-        needed = 20 if kind == b"XYZ " else size + 1
-    return kind + b"\0\0\0\0" + data[8:needed] if needed <= size else None
+    if name == b"cicp":
+        sound = kind == b"cicp" and size >= 12 and data[9] in _TRANSFERS and max(data[8:12]) < 32
+        return b"cicp\0\0\0\0" + data[8:12] if sound else None
+    wanted, count = (b"sf32", 9) if name == b"chad" else (b"XYZ ", 3)
+    if kind != wanted or size < 8 + 4 * count or not _are_small(data[8 : 8 + 4 * count]):
+        return None
+    return kind + b"\0\0\0\0" + data[8 : 8 + 4 * count]
+
+
+def _are_small(data: bytes) -> bool:
+    """Whether s15Fixed16 numbers have the size that color data have."""
+    numbers = struct.unpack(f">{len(data) // 4}i", data)
+    return all(abs(number) <= _MAX_NUMBER * 65536 for number in numbers)
 
 
 def _rebuild_curve(data: bytes) -> bytes | None:
@@ -116,7 +129,7 @@ def _rebuild_curve(data: bytes) -> bytes | None:
     if kind == b"para":
         function = int(struct.unpack_from(">H", data, 8)[0])
         count = dict(enumerate((1, 3, 4, 5, 7))).get(function, size)
-        if 12 + 4 * count > size:
+        if 12 + 4 * count > size or not _are_small(data[12 : 12 + 4 * count]):
             return None
         numbers = struct.unpack_from(f">{count}i", data, 12)
         values = _parametric(function, [number / 65536 for number in numbers])
@@ -193,8 +206,11 @@ def _is_smooth(table: Curve) -> bool:
     if len(table) < 3:
         return True
     limit = _MAX_BEND / (len(table) - 1) ** 2
-    bends = (np.abs(np.diff(table, 2, axis=axis)).mean(axis=(0, 1, 2, 3)) for axis in range(4))
-    return all(float(bend.max()) <= limit for bend in bends)
+    for axis in range(4):
+        bends = np.abs(np.diff(table, 2, axis=axis))
+        if bends.max() > _MAX_STEP or bends.mean(axis=(0, 1, 2, 3)).max() > limit:
+            return False
+    return True
 
 
 def _unicode_text(text: bytes) -> bytes:
