@@ -62,7 +62,9 @@ def inspect_sidecars(
     Yields:
         Path and reason of each file that is not what `SidecarWriter` writes.
     """
-    names = ImageNames(source) if has_companions else None
+    names = ImageNames(source)
+    if limits.match_path is None:
+        limits.match_path = names.match_path
     others = iter_sidecars(source)
     other = next(others, None)
     for path in paths:
@@ -73,7 +75,7 @@ def inspect_sidecars(
                 yield path, "it is an image"
             continue  # missing, which is another problem
         known = other
-        if names is not None and not other.format and isinstance(source, FileLayout):
+        if has_companions and not other.format and isinstance(source, FileLayout):
             format_name = format_of_companion(other.path, names.has_stem(other.path))
             known = replace(other, format=format_name)
         if not known.format:

@@ -257,6 +257,31 @@ def test_lack_of_memory_ends_the_check(out: Path, monkeypatch: pytest.MonkeyPatc
 NAMES = ["a.png", "é.png", "\ue000.png", "\ufffd.png", "😀.png", "😀/a.png"]
 
 
+def test_images_of_any_name_keep_it_in_annotations_and_pass(tmp_path: Path) -> None:
+    run = "9j_4AAQSkZJRgABAQAAAQABAAD_2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSw"
+    deep = "/".join(["d" * 60] * 12)
+    names = [
+        f"{run}{run}.png",
+        f"https%3A%2F%2Fcdn.example%2F{run}_n.jpg%3Fstp%3Ddst.png",
+        f"{deep}/a.png",
+        "a\x1bb.png",
+        f"withheld-{run}{run}.png",
+    ]
+    source = tmp_path / "source"
+    for name in names:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), "teal").save(source / name, "PNG")
+    (source / names[-1]).write_bytes((source / names[-1]).read_bytes()[:60])
+    rows = [{"file_name": name, "url": f"https://example.org/{name}"} for name in names]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (source / "metadata.jsonl").write_text(text)
+    summary = curate.blur(source, tmp_path / "out", RECIPE)
+    assert (summary.written, summary.withheld) == (4, 1)
+    assert summary.content["dropped"] == {}
+    assert (tmp_path / "out/data/metadata.jsonl").read_text() == text
+    assert problems(tmp_path / "out", source) == []
+
+
 def test_names_in_any_script_are_in_order(tmp_path: Path) -> None:
     for name in NAMES:
         path = tmp_path / "photos" / name

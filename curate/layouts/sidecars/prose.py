@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import Any
 
-from curate.layouts.sidecars.content import URL
+from curate.layouts.sidecars.content import URL, words_of
 
 MAX_TEXT = 512
 """Characters of a text that is not prose."""
@@ -33,6 +34,20 @@ _COLORS = 64
 _ELEMENTS = 16
 _ALPHABET = 320  # letters of a text that are no ideographs; encodings to Unicode have thousands
 
+_CLASSES = frozenset(
+    [
+        "names",
+        "classes",
+        "categories",
+        "classnames",
+        "synsets",
+        "wnids",
+        "labels",
+        "id2label",
+        "label2id",
+    ]
+)
+_NUMBER = re.compile(r"-?\d{1,9}")
 _PART = re.compile(r"[^\W_]+")
 _HEXADECIMAL = re.compile(r"[0-9a-f]{1,128}", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}$")
@@ -74,6 +89,7 @@ class Measure:
     numbers: int = 0
 
 
+@lru_cache(256)
 def measure_text(value: str) -> Measure:
     """Return what a text consists of."""
     found = Measure()
@@ -184,7 +200,7 @@ def _is_encoded(token: str) -> bool:
     return found.irregular * 2 > found.total
 
 
-@lru_cache(1 << 12)
+@lru_cache(256)
 def is_prose(value: str) -> bool:
     """Return whether a text consists of words.
 
@@ -245,6 +261,23 @@ def are_class_names(items: Iterable[object]) -> bool:
     found = measure_text(text)
     is_plain = found.symbols <= 64 + found.total // 3 and found.drawn <= 128 + found.total // 32
     return codes <= MAX_CODES and is_plain and has_alphabet(text) and _rare_share(text)
+
+
+def find_class_names(key: str, value: Any) -> list[str] | None:
+    """Return the class names of a list or a numbered mapping under a key for them, or None."""
+    if not words_of(key) & _CLASSES or not isinstance(value, Mapping | list):
+        return None
+    names: Any = value
+    if isinstance(value, Mapping):
+        values = value.values()
+        is_numbered = all(map(_is_number, value))
+        names = values if is_numbered else value if all(map(_is_number, values)) else ()
+    return list(names) if are_class_names(names) else None
+
+
+def _is_number(value: Any) -> bool:
+    is_digits = isinstance(value, str) and _NUMBER.fullmatch(value) is not None
+    return (type(value) is int and abs(value) < 10**9) or is_digits
 
 
 def measure_codes(name: str) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import re
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Self
@@ -24,13 +23,12 @@ from curate.layouts.sidecars.content import (
     kind_of_key,
     kinds_of_key,
     kinds_of_text,
-    words_of,
 )
 from curate.layouts.sidecars.keys import MAX_KEYS, FileKeys, is_key, name_of_key
 from curate.layouts.sidecars.prose import (
     MAX_CODES,
     MAX_TEXT,
-    are_class_names,
+    find_class_names,
     has_encoded_run,
     is_prose,
     is_text,
@@ -54,21 +52,7 @@ from curate.layouts.sidecars.shapes import (
 )
 
 _MAX_DEPTH = 32
-_NUMBER = re.compile(r"-?\d{1,9}")
 _SYMBOLS = 64  # characters of a text from which its symbols count
-_CLASSES = frozenset(
-    [
-        "names",
-        "classes",
-        "categories",
-        "classnames",
-        "synsets",
-        "wnids",
-        "labels",
-        "id2label",
-        "label2id",
-    ]
-)
 _PLAIN = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal)
 
 
@@ -181,7 +165,8 @@ class Limits:
 
     def _fields(self, value: Mapping[Any, Any]) -> dict[Any, Any]:
         boxes = self.allow_boxes(value)
-        spread = self._find_spread(value)
+        is_long = len(value) >= EMBEDDING and "embeddings" in self.drop_keys
+        spread = find_spread_embedding(value) if is_long else ()
         kept = {}
         for number, (name, item) in enumerate(value.items()):
             if name in spread or number >= MAX_KEYS or not self.accepts_key(name):
@@ -191,12 +176,6 @@ class Limits:
             if present:
                 kept[name] = item
         return kept
-
-    def _find_spread(self, value: Mapping[Any, Any]) -> set[Any]:
-        """Return the keys of an embedding that is spread over 64 or more keys with numbers."""
-        if len(value) < EMBEDDING or "embeddings" not in self.drop_keys:
-            return set()
-        return find_spread_embedding(value)
 
     def _spend_key(self, key: Any) -> None:
         """Count a key; raises `OverLimitError` if it is over the limits."""
@@ -258,14 +237,8 @@ class Limits:
 
     def _spend_names(self, key: str, value: Any) -> bool:
         """Count a list or a numbered mapping of class names; returns whether it is one."""
-        if not words_of(key) & _CLASSES or not isinstance(value, Mapping | list):
-            return False
-        names: Any = value
-        if isinstance(value, Mapping):
-            numbers = [_is_number(each) for each in value]
-            values = value.values()
-            names = values if all(numbers) else value if all(map(_is_number, values)) else ()
-        if not names or not are_class_names(names):
+        names = find_class_names(key, value)
+        if not names:
             return False
         self.budget.spend(names=sum(map(len, names)))
         return True
@@ -419,11 +392,6 @@ def _find_size(value: Mapping[Any, Any]) -> Size | None:
     if not are_numbers(sides) or not all(0 < side < 1e7 for side in sides):
         return None
     return sides[0], sides[1]
-
-
-def _is_number(value: Any) -> bool:
-    is_digits = isinstance(value, str) and _NUMBER.fullmatch(value) is not None
-    return (type(value) is int and abs(value) < 10**9) or is_digits
 
 
 def _are_codes(value: Sequence[float]) -> bool:
