@@ -104,6 +104,9 @@ class WebpCodec:
         pixels = picture.frames if frames is None else tuple(frames)
         lossless = all(chunks[-1][0] == b"VP8L" for chunks in stored.images)
         images = tuple(_encode(frame, lossless) for frame in pixels)
+        if any(map(has_hidden_pixels, images)):  # noise: the encoder does not repeat the edge
+            lossless = True
+            images = tuple(_encode(frame, lossless) for frame in pixels)
         whole = b"\0" * 6 + uint24(size[0] - 1) + uint24(size[1] - 1)
         controls = tuple(whole + control[12:15] + b"\x02" for control in stored.controls)
         renewed = _Stored(images, controls, stored.loop)
