@@ -74,17 +74,24 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
     show_default=True,
     help="Minimum count shown of a split or a class.",
 )
-def publish(out: Path, public: Path, min_cell: int) -> None:
+@click.option(
+    "--class-names",
+    is_flag=True,
+    help="Show counts by class with the names of classes, which may be people. ImageNet's always "
+    "are.",
+)
+def publish(out: Path, public: Path, min_cell: int, class_names: bool) -> None:
     """Write the public tier of OUT's manifest to the new folder PUBLIC.
 
-    It has no names, paths or digests of images. Ids are keyed; the key stays in
+    It has no names, paths or digests of images, and no names of classes
+    unless you ask for them. Ids are keyed; the key stays in
     OUT/manifest/key.txt. With the original photos at hand, boxes and sizes can
     still link a record to a photo: see manifests/public-1.md.
     """
     from curate.manifest.publish import publish_manifest
     from curate.manifest.store import KEY, find_manifest
 
-    facts = publish_manifest(out, public, min_cell)
+    facts = publish_manifest(out, public, min_cell, class_names=class_names)
     echo(
         f"{public}: {facts['counts']['images']:,} records without names or digests of images.",
         f"Do not share {find_manifest(out) / KEY}.",

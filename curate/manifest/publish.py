@@ -38,6 +38,7 @@ GRID = 16
 """Boxes are rounded outwards to multiples of this, pixels: the blocks of JPEG masks."""
 MIN_CELL = 10
 """Minimum count that is shown of a split or a class."""
+_WNID = re.compile(r"n\d{8}")
 _MAX_KEY = 128  # bytes
 
 _ITEM = "element"
@@ -56,7 +57,11 @@ SCHEMA = pa.schema(
 
 
 def publish_manifest(
-    manifest: str | Path, target: str | Path, min_cell: int = MIN_CELL
+    manifest: str | Path,
+    target: str | Path,
+    min_cell: int = MIN_CELL,
+    *,
+    class_names: bool = False,
 ) -> dict[str, Any]:
     """Write the public tier of a sealed manifest to a new folder, atomically.
 
@@ -67,6 +72,8 @@ def publish_manifest(
         manifest: an output, or the folder of its manifest; a key is added if it has none.
         target: the folder to create.
         min_cell: minimum count that is shown of a split or a class.
+        class_names: whether counts by class are shown with the names of all classes, which may
+            be people; those of ImageNet (WordNet ids) always are.
 
     Returns:
         The content of the public ``run.json``.
@@ -86,10 +93,28 @@ def publish_manifest(
     _clear(partial)
     partial.mkdir(parents=True)
     splits, categories = _save_records(manifest, key, partial / RECORDS)
-    public = _describe(run, partial / RECORDS, (splits, categories), min_cell)
+    by_class = describe_classes(categories, min_cell, class_names)
+    public = _describe(run, partial / RECORDS, splits, by_class, min_cell)
     store.save_json(public, partial / store.RUN)
     partial.rename(target)
     return public
+
+
+def describe_classes(
+    counts: Counter[str], min_cell: int, class_names: bool
+) -> dict[str, int | None] | None:
+    """Return the counts of images by class; None if the classes may be people.
+
+    Folders of a dataset of identities are named by people, so names are shown only if they are
+    known classes or the user says so.
+
+    Args:
+        counts: images by class; ``-`` is none.
+        min_cell: minimum count that is shown.
+        class_names: whether any names may be shown.
+    """
+    is_known = all(name == "-" or _WNID.fullmatch(name) for name in counts)
+    return suppress(counts, min_cell) if class_names or is_known else None
 
 
 def load_key(manifest: Path) -> bytes:
@@ -192,7 +217,11 @@ _PRIVATE = ("faces_sha256", "weights_sha256", "include")
 
 
 def _describe(
-    run: Mapping[str, Any], records: Path, counts: tuple[Counter[str], Counter[str]], min_cell: int
+    run: Mapping[str, Any],
+    records: Path,
+    splits: Counter[str],
+    by_class: dict[str, int | None] | None,
+    min_cell: int,
 ) -> dict[str, Any]:
     recipe = {key: value for key, value in run["recipe"].items() if key not in _PRIVATE}
     totals = {key: run["counts"][key] for key in ("images", "written", "withheld", "faces")}
@@ -207,8 +236,8 @@ def _describe(
         "layout": run["source"]["layout"],
         "counts": totals,
         "min_cell": min_cell,
-        "images_by_split": suppress(counts[0], min_cell),
-        "images_by_category": suppress(counts[1], min_cell),
+        "images_by_split": suppress(splits, min_cell),
+        "images_by_category": by_class,
         "grid": GRID,
         "records_sha256": store.digest_file(records),
     }

@@ -19,7 +19,7 @@ from curate.layouts.sidecars.content import Content
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import corrections, store
 from curate.manifest.files import DATA, MANIFEST, stays_inside
-from curate.manifest.publish import MIN_CELL, RECORDS, publish_manifest, suppress
+from curate.manifest.publish import MIN_CELL, RECORDS, describe_classes, publish_manifest, suppress
 from curate.pipeline.inspection import inspect_containers, inspect_sidecars
 from curate.pipeline.output_images import open_outputs
 from curate.storage.regular import iter_short_lines, open_regular
@@ -261,7 +261,7 @@ def _describe_correction(dataset: Dataset) -> dict[str, Any]:
         "counts": {key: counts[key] for key in ("images", "written", "withheld")},
         "min_cell": MIN_CELL,
         "images_by_split": suppress(splits, MIN_CELL),
-        "images_by_category": suppress(categories, MIN_CELL),
+        "images_by_category": describe_classes(categories, MIN_CELL, class_names=False),
     }
 
 

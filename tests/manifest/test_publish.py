@@ -5,12 +5,14 @@ import hmac
 import json
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import curate
 from curate.core.errors import ManifestError, UsageError
@@ -19,6 +21,7 @@ from curate.manifest import store
 from curate.manifest.publish import (
     GRID,
     SCHEMA,
+    describe_classes,
     keyed_id,
     load_key,
     publish_manifest,
@@ -159,3 +162,40 @@ def test_no_small_count_can_be_computed_by_subtraction(counts: dict[str, int], l
         rest = sum(counts[name] for name in hidden)
         assert len(hidden) == len(counts) or (len(hidden) > 1 and rest >= least)
     assert all(shown[name] in (None, count) for name, count in counts.items())
+
+
+@pytest.mark.parametrize(
+    ("names", "are_shown"),
+    [
+        (("jane-doe", "john-roe"), False),
+        (("n01440764", "jane-doe"), False),
+        (("n01440764", "n02102040", "-"), True),
+        (("-",), True),
+        (("xn01440764",), False),
+        (("n01440764 jane",), False),
+    ],
+)
+def test_names_of_classes_that_may_be_people_are_left_out(
+    names: tuple[str, ...], are_shown: bool
+) -> None:
+    counts = Counter(dict.fromkeys(names, 12))
+    assert describe_classes(counts, 10, class_names=True) == dict.fromkeys(names, 12)
+    expected = dict.fromkeys(names, 12) if are_shown else None
+    assert describe_classes(counts, 10, class_names=False) == expected
+
+
+def test_the_public_tier_of_a_dataset_of_people_names_none(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    for name in ("jane-doe", "john-roe"):
+        (source / "train" / name).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (40, 30), (9 * number, 90, 9)).save(
+                source / f"train/{name}/{number}.png"
+            )
+    curate.blur(source, out, curate.Recipe(profile="fast"), curate.Session(workers=1))
+    run = publish_manifest(out, tmp_path / "public")
+    assert run["images_by_category"] is None
+    for file in (tmp_path / "public").iterdir():
+        assert not re.search(rb"jane|john", file.read_bytes())
+    named = publish_manifest(out, tmp_path / "named", 2, class_names=True)
+    assert named["images_by_category"] == {"jane-doe": 2, "john-roe": 2}
