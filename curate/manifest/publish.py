@@ -212,8 +212,8 @@ def _to_row(entry: ManifestEntry, key: bytes) -> dict[str, Any]:
     }
 
 
-_PRIVATE = ("faces_sha256", "weights_sha256", "include")
-"""Keys of a recipe that are digests or names of the user's files; not published."""
+_PRIVATE = ("drop_keys", "faces_sha256", "include", "weights_sha256")
+"""Keys of a recipe that are digests or names of the user's files and annotations; not published."""
 
 
 def _describe(

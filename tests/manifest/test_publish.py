@@ -192,7 +192,8 @@ def test_the_public_tier_of_a_dataset_of_people_names_none(tmp_path: Path) -> No
             Image.new("RGB", (40, 30), (9 * number, 90, 9)).save(
                 source / f"train/{name}/{number}.png"
             )
-    curate.blur(source, out, curate.Recipe(profile="fast"), curate.Session(workers=1))
+    recipe = curate.Recipe(profile="fast", drop_keys=("key:jane", "exif"), include=("john*",))
+    curate.blur(source, out, recipe, curate.Session(workers=1))
     run = publish_manifest(out, tmp_path / "public")
     assert run["images_by_category"] is None
     for file in (tmp_path / "public").iterdir():
