@@ -227,6 +227,13 @@ def test_fractions_are_not_read_as_pixels(
         list(iter_given_faces(write_faces(text, tmp_path / "faces")))
 
 
+def test_a_box_outside_its_image_is_not_taken_for_fractions(tmp_path: Path) -> None:
+    """Whether it is outside is known only with the image, which is withheld then."""
+    text = coco_of([-500, -500, 100, 100])
+    *_, face = iter_given_faces(write_faces(text, tmp_path / "faces.json"))
+    assert face.boxes == (Box(-500, -500, -400, -400),)
+
+
 @pytest.mark.parametrize("line", ["181 148 141 174", "1.5 .5 .1 .1", "-5 -5 .1 .1", ".5 .5 2 .1"])
 def test_pixels_are_not_read_as_fractions(line: str, tmp_path: Path) -> None:
     files = {"images.txt": "a.jpg\n", "labels/a.txt": f"0 {line}\n"}

@@ -119,7 +119,7 @@ def make_box(xyxy: Any, where: str, relative: bool = False) -> Box:
         raise DataError(f"{where} is not a box: {error}") from None
     if box.is_empty:
         raise DataError(f"{where} is empty: {box.xyxy}")
-    if not relative and max(box.x1, box.y1) < _MIN_SIZE:
+    if not relative and all(abs(value) < _MIN_SIZE for value in box.xyxy):
         corners = ", ".join(f"{value:.4g}" for value in box.xyxy)
         raise DataError(
             f"{where} is ({corners}), which looks like fractions of the image; this format is in "
