@@ -28,12 +28,13 @@ NAMES = st.text(
 def images(draw: st.DrawFn) -> list[FoundFaces]:
     found = []
     for folder, name in sorted(draw(st.sets(st.tuples(NAMES, NAMES), max_size=4))):
-        width, height = draw(st.integers(1, 5000)), draw(st.integers(1, 5000))
+        width, height = draw(st.integers(4, 5000)), draw(st.integers(4, 5000))
         boxes = []
         for _ in range(draw(st.integers(0, 3))):
             x0, x1 = sorted(draw(st.lists(st.floats(0, width), min_size=2, max_size=2)))
             y0, y1 = sorted(draw(st.lists(st.floats(0, height), min_size=2, max_size=2)))
-            if x1 - x0 > 0.01 and y1 - y0 > 0.01:
+            # A box within the first two pixels is refused: it looks like fractions.
+            if x1 - x0 > 0.01 and y1 - y0 > 0.01 and max(x1, y1) > 2.1:
                 boxes.append(Box(x0, y0, x1, y1))
         orientation = draw(st.integers(1, 8))
         path = f"{folder}/{name}.jpg"
