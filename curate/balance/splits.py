@@ -22,6 +22,7 @@ from curate.manifest.files import DATA, MANIFEST
 from curate.report.document import Printable
 from curate.storage.atomic import open_atomic
 from curate.storage.index import open_index
+from curate.storage.regular import open_regular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +153,7 @@ def _load_units(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow_links=True) as file:
             groups = parse_json(file.read(MAX_JSON + 1), path)["groups"]
         return {str(name): str(group[0]) for group in groups for name in group}
     except OSError as error:

@@ -10,6 +10,7 @@ from curate.core.documents import parse_toml
 from curate.core.errors import UsageError
 from curate.detectors import resolve_device
 from curate.recipe import Recipe
+from curate.storage.regular import open_regular
 
 
 def build_recipe(options: Mapping[str, Any]) -> tuple[Recipe, Path | None]:
@@ -90,7 +91,7 @@ _MAX_RECIPE = 1 << 20  # bytes
 
 def _load_toml(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow_links=True) as file:
             data = file.read(_MAX_RECIPE + 1)
         if len(data) > _MAX_RECIPE:
             raise UsageError(f"--recipe {path} is larger than {_MAX_RECIPE >> 20} MB")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.core.errors import WeightsError
+from curate.storage.regular import open_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def file_sha256(path: Path, remedy: str) -> str:
         WeightsError: if the file cannot be read.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path, follow_links=True) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(f"cannot read the weights {path.name}: {error}; {remedy}") from error

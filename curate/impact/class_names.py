@@ -99,7 +99,9 @@ def load_classes(given: str) -> Classes:
     if given.isdecimal() and 0 < int(given) <= 1_000_000:
         return number_classes(int(given))
     try:
-        with Path(given).open("rb") as file:
+        if (path := Path(given)).exists() and not path.is_file():  # a pipe or a device
+            raise DataError(f"the list of classes {given} is not a regular file")
+        with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
         if len(data) > _MAX_BYTES:
             raise DataError(f"the list of classes {given} is larger than {_MAX_BYTES >> 20} MB")

@@ -28,6 +28,7 @@ from curate.storage.parquet import (
     open_parquet,
     text_paths,
 )
+from curate.storage.regular import open_regular
 
 ROWS = 1024
 """Images per batch."""
@@ -193,7 +194,7 @@ def _files(path: Path) -> list[Path]:
 def _iter_columns(path: Path, names: Sequence[str] | None) -> Iterator[dict[str, Any]]:
     """Batches of the named columns, or of all that are needed."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow_links=True) as file:
             start = file.read(4)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None

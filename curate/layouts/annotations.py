@@ -165,6 +165,7 @@ def _is_text(value: str) -> bool:
 _WORD = re.compile(rb"-?(?:NaN|Infinity)")
 _MAX_WORD = 9
 _MAX_DEPTH = 64  # annotations nest less than ten deep; parser memory grows with the depth
+_DIGITS = b"0123456789.eE+-"
 _DEPTHS = np.zeros(256, np.int8)
 _DEPTHS[list(b"[{")] = 1
 _DEPTHS[list(b"]}")] = -1
@@ -245,9 +246,9 @@ def is_shallow(head: bytes) -> bool:
 
 
 class _DepthLimitedFile:
-    """File that raises `DataError` where its JSON is nested too deeply.
+    """File that raises `DataError` where its JSON is nested too deeply or has too long a text.
 
-    ``NaN``, ``Infinity`` and ``-Infinity``, which Python's JSON has, are read as null.
+    The time that a parser takes grows with the square of the length of a text or number.
 
     ``NaN`` and infinities, which Python writes and the loaders of the field read, become null.
 
@@ -264,6 +265,7 @@ class _DepthLimitedFile:
         self._length = 0
         self._depth = 0
         self._in_string = False
+        self._text = 0  # bytes of whole blocks inside one text or number
         self._escaped = b""
 
     def read(self, size: int = -1) -> bytes:
@@ -300,6 +302,13 @@ class _DepthLimitedFile:
         steps = np.where(quotes % 2 == 0, _DEPTHS[symbols], 0)
         depths = self._depth + np.cumsum(steps, dtype=np.int64)
         if depths.size:
+            is_inside = quotes[0] == quotes[-1] and (self._in_string or not text.strip(_DIGITS))
+            self._text = self._text + len(data) if is_inside else 0
+            if self._text > _MAX_LINE:
+                raise DataError(
+                    f"{self._name} has a text longer than {_MAX_LINE >> 20} MB, which is too long "
+                    "for an annotation"
+                )
             self._in_string, self._depth = bool(quotes[-1] % 2), int(depths[-1])
             if depths.max() > _MAX_DEPTH:
                 raise DataError(f"{self._name} is nested deeper than {_MAX_DEPTH} levels")

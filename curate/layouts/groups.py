@@ -16,6 +16,7 @@ from curate.layouts.encodings import marked_encoding
 from curate.layouts.faces.boxes import one_line
 from curate.layouts.faces.truth import format_value
 from curate.layouts.files import is_image_name
+from curate.storage.regular import open_regular
 
 Groups = Mapping[str, str]
 """Values by column name; columns without a value are omitted."""
@@ -132,7 +133,7 @@ def load_columns(path: Path) -> tuple[str, ...]:
     from curate.storage.parquet import load_schema
 
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow_links=True) as file:
             if file.read(4) == b"PAR1":
                 return tuple(
                     field.name for field in load_schema(path) if not mentions_images(field.type)
@@ -178,7 +179,7 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapp
     """
     ending = path.suffix.lower()
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow_links=True) as file:
             is_parquet = file.read(4) == b"PAR1"
         if is_parquet:
             yield from _iter_parquet(path, columns)
@@ -211,7 +212,7 @@ def _iter_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Mapping
 
 def _open_text(path: Path) -> TextIO:
     """Open a text file in the encoding that its byte order mark declares, else as UTF-8."""
-    with path.open("rb") as file:
+    with open_regular(path, follow_links=True) as file:
         encoding = marked_encoding(file.read(4)) or "utf-8"
     return path.open(encoding=encoding, newline="")
 

@@ -248,8 +248,15 @@ def digest_regular(path: Path) -> str:
 
 def digest_folder(folder: Path) -> str:
     """SHA-256 over the paths and digests of all files below a folder, in the order of the paths."""
-    total = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    total, found, waiting = hashlib.sha256(), list[Path](), [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif entry.is_file():
+                    found.append(Path(entry.path))
+    for path in sorted(found):
         name = path.relative_to(folder).as_posix()
         total.update(f"{digest_file(path)}  {name!r}\n".encode())
     return total.hexdigest()

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from curate.core.errors import DataError, SetupError, WithheldError
 from curate.core.geometry import Box
@@ -17,6 +17,7 @@ from curate.manifest import store
 from curate.obfuscators.masks import MAX_REGIONS
 from curate.storage.atomic import open_atomic
 from curate.storage.index import connect_index, open_index
+from curate.storage.regular import iter_short_lines, open_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +171,13 @@ def load_given(path: Path) -> Iterator[GivenFaces]:
 
 def _load_export(path: Path, sidecar: Path) -> Iterator[GivenFaces]:
     schema = "CREATE TABLE digests (id TEXT PRIMARY KEY, sha256 TEXT, withheld TEXT)"
-    with open_index(schema=schema, what="index of digests") as index, sidecar.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                entry = json.loads(line)
-                digest, reason = entry["sha256"], entry.get("withheld")
-                row = (str(entry["id"]), digest and str(digest), reason and str(reason))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                raise DataError(f"{sidecar}, line {number}, is not an id with a sha256") from None
-            index.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", row)
+    with (
+        open_index(schema=schema, what="index of digests") as index,
+        open_regular(sidecar, follow_links=True) as file,
+    ):
+        index.executemany(
+            "INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", _iter_digests(file, sidecar)
+        )
         for given in iter_given_faces(path):
             query = "SELECT sha256 FROM digests WHERE id = ?"
             found = index.execute(query, (given.id,)).fetchone()
@@ -190,6 +189,19 @@ def _load_export(path: Path, sidecar: Path) -> Iterator[GivenFaces]:
         rest = "SELECT id, sha256, withheld FROM digests WHERE withheld IS NOT NULL ORDER BY id"
         for name, digest, reason in index.execute(rest):
             yield GivenFaces(name, (), source_sha256=digest, withheld=reason)
+
+
+def _iter_digests(file: BinaryIO, sidecar: Path) -> Iterator[tuple[str, str | None, str | None]]:
+    """Iterate over id, digest and reason of the lines of a file of digests."""
+    number = 1
+    try:
+        for line in iter_short_lines(file):
+            entry = json.loads(line)
+            digest, reason = entry["sha256"], entry.get("withheld")
+            yield str(entry["id"]), digest and str(digest), reason and str(reason)
+            number += 1
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise DataError(f"{sidecar}, line {number}, is not an id with a sha256") from None
 
 
 def _has_lost_labels(path: Path, name: str) -> bool:

@@ -30,6 +30,7 @@ from curate.review import priority, sampling
 from curate.review.folder import Inputs
 from curate.review.items import Item
 from curate.review.priority import Prospect
+from curate.storage.regular import open_regular
 
 _FILTER = re.compile(r"([\w.-]+)\s*(<=|>=|!=|=|<|>)\s*(.*)")
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -365,7 +366,7 @@ def load_contradicted(path: Path) -> frozenset[str]:
         DataError: if it is not such a file.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow_links=True) as file:
             value = parse_json(file.read(MAX_JSON + 1), path)
         return frozenset(str(name) for each in value["contradictions"] for name in each["without"])
     except OSError as error:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.core.errors import DataError
+from curate.storage.regular import open_regular
 from curate.storage.thrift import check_footer, check_pages
 
 _MAX_CHUNK = 128 << 20
@@ -46,7 +47,10 @@ def open_parquet(
         pyarrow.ArrowException: if it cannot be read.
     """
     if isinstance(source, Path):
-        with source.open("rb") as file, open_parquet(file, texts, **options) as table:
+        with (
+            open_regular(source, follow_links=True) as file,
+            open_parquet(file, texts, **options) as table,
+        ):
             yield table
         return
     table = load_parquet(source, texts, **options)

@@ -42,6 +42,8 @@ def load_audit(path: Path) -> SiteAudit:
         DataError: if it cannot be read or is not an audit.
         SchemaVersionError: if it was written by a newer release.
     """
+    if path.exists() and not path.is_file():  # a pipe or a device
+        raise DataError(f"the audit {path} is not a regular file")
     try:
         with path.open("rb") as file:
             report = parse_json(file.read(MAX_JSON + 1), path)

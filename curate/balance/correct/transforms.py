@@ -121,6 +121,8 @@ def load_transforms(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: if the file is not valid.
     """
+    if path.exists() and not path.is_file():  # a pipe or a device
+        raise UsageError(f"the augmentation {path} is not a regular file")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_YAML + 1)

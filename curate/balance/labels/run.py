@@ -22,6 +22,7 @@ from curate.core.records import as_names
 from curate.layouts import open_source
 from curate.report.document import Report, describe_tool
 from curate.report.values import Page
+from curate.storage.regular import open_regular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -273,7 +274,7 @@ def load_label_decisions(path: Path) -> Mapping[str, str]:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow_links=True) as file:
             report = parse_json(file.read(MAX_JSON + 1), path)
     except OSError as error:
         raise DataError(f"the label audit {path} cannot be read: {error.strerror}") from None

@@ -16,6 +16,7 @@ from curate.layouts.access.address import is_address
 from curate.layouts.faces.truth import format_value
 from curate.layouts.groups import TABLES, holds_images, iter_rows, list_names, load_columns
 from curate.manifest.store import digest_file
+from curate.storage.regular import iter_short_lines, open_regular
 
 MAX_LABELS = 200_000
 """Maximum number of labels of a vocabulary."""
@@ -108,17 +109,19 @@ def _check_size(found: Mapping[str, Any], source: object) -> None:
 
 def _iter_lines(path: Path) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield f"{path}, line {number},", line, {}
+        with open_regular(path, follow_links=True) as file:
+            for number, line in enumerate(iter_short_lines(file), start=1):
+                if text := line.decode("utf-8-sig" if number == 1 else "utf-8").strip():
+                    yield f"{path}, line {number},", text, {}
     except UnicodeDecodeError:
         raise DataError(f"{path} is not valid UTF-8 text; expected one label per line") from None
+    except ValueError as error:
+        raise DataError(f"{path} has a line that is not a label: {error}") from None
 
 
 def _iter_json(path: Path) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow_links=True) as file:
             items = parse_json(file.read(MAX_JSON + 1), path)
     except (ValueError, RecursionError):
         raise DataError(f"{path} is not valid JSON; is it truncated?") from None

@@ -25,6 +25,7 @@ from curate.impact.prediction_files import iter_batches
 from curate.impact.prediction_store import STATE, Logits
 from curate.manifest.store import join_by_id, load_json
 from curate.pipeline.session import Step
+from curate.storage.regular import open_regular
 
 BATCH = 16
 
@@ -169,7 +170,7 @@ _MAX_LIST = 64 << 20  # bytes of a list of ids
 
 def _select_listed(images: ImagePairs, path: Path) -> Selected:
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow_links=True) as file:
             data = file.read(_MAX_LIST + 1)
         lines = data.decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.core.errors import UsageError, WeightsError
+from curate.storage.regular import open_regular
 
 _SETTING = re.compile(r",(?=[A-Za-z_]+=)")
 
@@ -80,7 +81,7 @@ def digest_weights(path: Path) -> str:
         WeightsError: if it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow_links=True) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(

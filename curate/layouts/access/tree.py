@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import IO
 from curate.core.errors import DataError
 
 _RUN = 200_000  # names sorted in memory at a time
+_MAX_DEPTH = 100  # folders inside each other
+_MAX_LINKS = 100  # to one folder
 
 
 @dataclass(slots=True)
@@ -49,8 +52,10 @@ def iter_files(
 
     Raises:
         DataError: if a symbolic link points outside the folder, is broken or forms a
-            loop, or if a folder cannot be listed.
+            loop, if a folder cannot be listed or is inside more than 100 others, or if more than
+            100 links lead to it, since folders of links can have any number of paths.
     """
+    links: Counter[tuple[int, int]] = Counter()
     top = os.path.realpath(os.fsencode(root))
     # An explicit stack: Python's recursion limit is about a thousand.
     stack = [_open_folder(top, "", _look(top, "", name), name)]
@@ -63,13 +68,28 @@ def iter_files(
         entry = entry.removesuffix(b"/")
         path, shown = folder.path + b"/" + entry, folder.shown + spell_name(entry)
         status = _look(path, shown, name)
-        if stat.S_ISLNK(status.st_mode):
+        is_link = stat.S_ISLNK(status.st_mode)
+        if is_link:
             status = _follow(path, shown, top, name, follow_links)
         if not stat.S_ISDIR(status.st_mode):
             yield shown, status
             continue
-        if any((status.st_dev, status.st_ino) == above.identity for above in stack):
+        identity = (status.st_dev, status.st_ino)
+        if any(identity == above.identity for above in stack):
             raise DataError(f"{shown!r} in {name} is a symbolic link that forms a loop; remove it")
+        if len(stack) > _MAX_DEPTH:
+            shortened = f"{shown[:40]}…"
+            raise DataError(
+                f"{shortened!r} in {name} has folders inside each other deeper than {_MAX_DEPTH} "
+                "levels; move them up"
+            )
+        if is_link:
+            links[identity] += 1
+        if links[identity] > _MAX_LINKS:
+            raise DataError(
+                f"{shown!r} in {name} is a symbolic link to a folder to which more than "
+                f"{_MAX_LINKS} lead; remove it"
+            )
         stack.append(_open_folder(path, f"{shown}/", status, name))
 
 
@@ -83,11 +103,25 @@ def iter_output(root: Path) -> Iterator[str]:
         DataError: if a folder cannot be listed.
     """
     top = os.fsencode(root)
-    empty = (folder for folder, *inside in os.walk(top) if not any(inside) and folder != top)
-    names = (folder[len(top) + 1 :].split(b"/") for folder in empty)
+    names = (folder[len(top) + 1 :].split(b"/") for folder in _iter_empty(top))
     folders = sorted("".join(f"{spell_name(name)}/" for name in path) for path in names)
     files = (path for path, _ in iter_files(root, _OUTPUT))
     yield from heapq.merge(folders, files, key=str.encode)
+
+
+def _iter_empty(top: bytes) -> Iterator[bytes]:
+    """Iterate over the empty folders below a folder; `os.walk` would recurse."""
+    waiting = [top]
+    while waiting:
+        parent = waiting.pop()
+        try:
+            with os.scandir(parent) as found:
+                entries = [entry.is_dir(follow_symlinks=False) and entry.path for entry in found]
+        except OSError:
+            continue  # as `iter_files` reports
+        if not entries and parent != top:
+            yield parent
+        waiting.extend(path for path in entries if path)
 
 
 TOOL_FOLDERS = frozenset(

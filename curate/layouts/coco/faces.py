@@ -23,6 +23,7 @@ from curate.layouts.faces.boxes import (
     starts_with,
 )
 from curate.storage.index import open_index
+from curate.storage.regular import open_regular
 
 _SCHEMA = "CREATE TABLE images (id TEXT PRIMARY KEY, name TEXT)"
 
@@ -92,7 +93,7 @@ def save_faces(images: Iterable[FoundFaces], path: Path) -> None:
 
 
 def _check_keys(path: Path) -> None:
-    with path.open("rb") as file:
+    with open_regular(path, follow_links=True) as file:
         kinds = load_kinds(file, str(path))
     for key in ("images", "annotations"):
         if key not in kinds:
@@ -139,7 +140,7 @@ def _is_face(annotation: Any, categories: Mapping[Any, str], where: str) -> bool
 
 
 def _items(path: Path, prefix: str) -> Iterator[Any]:
-    with path.open("rb") as file:
+    with open_regular(path, follow_links=True) as file:
         yield from iter_items(file, prefix, str(path))
 
 

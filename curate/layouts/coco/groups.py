@@ -11,6 +11,7 @@ from curate.core.errors import DataError
 from curate.layouts.annotations import iter_items
 from curate.layouts.encodings import as_utf8
 from curate.storage.index import open_index
+from curate.storage.regular import open_regular
 
 ID, NAME, CATEGORY = "id", "file_name", "category"
 """Columns: id of an annotation, name of its image, name of its category."""
@@ -32,7 +33,9 @@ def iter_annotation_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     """
     row = None
     try:
-        for _, row in iter_annotations(lambda: as_utf8(path.open("rb"), str(path)), str(path)):
+        for _, row in iter_annotations(
+            lambda: as_utf8(open_regular(path, follow_links=True), str(path)), str(path)
+        ):
             yield row
     except OSError as error:
         raise DataError(f"the table {path} cannot be read: {error.strerror}") from None

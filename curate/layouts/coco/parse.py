@@ -191,7 +191,7 @@ class _Cutter:
     def __init__(self, keys: frozenset[str] | None, name: str) -> None:
         self._keys = keys
         self._name = name
-        self._buffer = b""
+        self._buffer = bytearray()
         self._base = 0  # offset of the first byte of the buffer
         self._yielded = 0  # offset up to which pieces were yielded
         self._key_start = 0
@@ -212,7 +212,7 @@ class _Cutter:
             yield from self._text(end if self._key is not None else self._key_start)
         if end - self._yielded > _MAX_ITEM:
             raise DataError(f"{self._name} has an item of more than {_MAX_ITEM >> 20} MB")
-        self._buffer = self._buffer[self._yielded - self._base :]
+        del self._buffer[: self._yielded - self._base]
         self._base = self._yielded
 
     def finish(self) -> Iterator[Piece]:
@@ -280,4 +280,4 @@ class _Cutter:
             self._yielded = end
 
     def _slice(self, start: int, end: int) -> bytes:
-        return self._buffer[start - self._base : end - self._base]
+        return bytes(memoryview(self._buffer)[start - self._base : end - self._base])

@@ -11,6 +11,7 @@ from typing import Any
 from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.layouts.annotations import shorten
+from curate.storage.regular import open_regular
 
 MAX_ITEM = 4 << 20
 """Maximum length of the faces of one image in a JSON file, bytes; room for 40,000."""
@@ -192,6 +193,6 @@ def starts_with(path: Path, *beginnings: bytes) -> bool:
     """Return whether a file starts with one of some bytes, ignoring white space."""
     if not path.is_file():
         return False
-    with path.open("rb") as file:
+    with open_regular(path, follow_links=True) as file:
         head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
     return head.startswith(beginnings)

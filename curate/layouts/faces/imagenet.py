@@ -15,6 +15,7 @@ from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.layouts.annotations import iter_items
 from curate.layouts.faces.boxes import MAX_ITEM, FoundFaces, GivenFaces, make_box, starts_with
+from curate.storage.regular import open_regular
 
 _CORNERS = ("x0", "y0", "x1", "y1")
 
@@ -26,7 +27,7 @@ def recognize(path: Path) -> bool:
 
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
     """Iterate over the images of the list, streaming."""
-    with path.open("rb") as file:
+    with open_regular(path, follow_links=True) as file:
         for number, item in enumerate(iter_items(file, "item", str(path), MAX_ITEM)):
             where = f"{path}: [{number}]"
             if not (

@@ -14,19 +14,20 @@ from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.layouts.annotations import iter_items
 from curate.layouts.faces.boxes import MAX_ITEM, GivenFaces, make_box, parse_size, starts_with
+from curate.storage.regular import open_regular
 
 
 def recognize(path: Path) -> bool:
     """Return whether a file is a JSON list whose first item has a file and faces."""
     if not starts_with(path, b"["):
         return False
-    with path.open("rb") as file:
+    with open_regular(path, follow_links=True) as file:
         return _is_line(next(iter_items(file, "item", str(path), MAX_ITEM), None))
 
 
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
     """Iterate over the images of the list, streaming."""
-    with path.open("rb") as file:
+    with open_regular(path, follow_links=True) as file:
         for number, item in enumerate(iter_items(file, "item", str(path), MAX_ITEM)):
             where = f"{path}: [{number}]"
             if not _is_line(item):

@@ -14,6 +14,7 @@ from pathlib import Path
 from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.layouts.faces.boxes import GivenFaces, make_box
+from curate.storage.regular import open_regular
 
 _FIELDS = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")
 _ENDINGS = (".jpg", ".jpeg", ".png")
@@ -25,7 +26,7 @@ def recognize(path: Path) -> bool:
     """Return whether a file is a text that starts with the path of an image and a number."""
     if not path.is_file():
         return False
-    with path.open("rb") as file:
+    with open_regular(path, follow_links=True) as file:
         lines = file.read(_START).decode("utf-8", "replace").splitlines()
     return len(lines) > 1 and lines[0].lower().endswith(_ENDINGS) and lines[1].strip().isdecimal()
 

@@ -26,6 +26,7 @@ from curate.layouts.faces.boxes import (
     one_line,
     parse_size,
 )
+from curate.storage.regular import open_regular
 
 _LARGEST = 4 << 20
 _FIELDS = ("pose", "truncated", "occluded", "difficult")
@@ -73,7 +74,7 @@ def _format(box: Box) -> str:
 
 
 def _parse(file: Path, name: str) -> GivenFaces:
-    with file.open("rb") as opened:
+    with open_regular(file, follow_links=True) as opened:
         data = opened.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise DataError(f"{file} is larger than {_LARGEST >> 20} MB, which is too long for VOC")

@@ -138,6 +138,8 @@ def _add_own(evidence: Evidence, out: Path, facts: Mapping[str, Any]) -> None:
 
 
 def _load(path: Path) -> Any:
+    if path.exists() and not path.is_file():  # a pipe or a device
+        raise DataError(f"{path} is not a regular file")
     try:
         with path.open("rb") as file:
             return parse_json(file.read(MAX_JSON + 1), path)
