@@ -54,9 +54,25 @@ def nested(root: Path, name: str, depth: int) -> Iterator[None]:
         os.chdir(before)
 
 
-def test_folders_may_be_nested_deeper_than_python_recurses(tmp_path: Path) -> None:
-    with nested(tmp_path, "d", 1500):
-        assert paths(tmp_path) == ["d/" * 1500 + "x.png"]
+def test_folders_inside_each_other_are_read_to_a_limit(tmp_path: Path) -> None:
+    with nested(tmp_path, "d", 100):
+        assert paths(tmp_path) == ["d/" * 100 + "x.png"]
+
+
+@pytest.mark.parametrize("depth", [101, 1500])
+def test_folders_nested_too_deeply_are_one_clear_line(depth: int, tmp_path: Path) -> None:
+    with nested(tmp_path, "d", depth), pytest.raises(DataError, match="deeper than 100 levels"):
+        paths(tmp_path)
+
+
+def test_a_folder_may_have_some_links_to_it(tmp_path: Path) -> None:
+    touch(tmp_path, "a/x.png")
+    for number in range(100):
+        (tmp_path / f"b{number:03}").symlink_to(tmp_path / "a")
+    assert len(paths(tmp_path)) == 101
+    (tmp_path / "c").symlink_to(tmp_path / "a")
+    with pytest.raises(DataError, match="'c' in SOURCE is a symbolic link to a folder"):
+        paths(tmp_path)
 
 
 def test_a_path_that_is_too_long_is_one_clear_line(tmp_path: Path) -> None:
