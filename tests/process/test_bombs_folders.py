@@ -104,7 +104,7 @@ def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
 
 def test_long_texts_of_annotations_are_not_parsed(tmp_path: Path) -> None:
     """Time grew with the square of the length."""
-    texts = {"text": '"' + "a" * 30_000_000 + '"', "number": "9" * 30_000_000}
+    texts = {"text": '"' + "a" * 20_000_000 + '"', "number": "9" * 30_000_000}
     for name, text in texts.items():
         save_image(tmp_path / name / "a.jpg")
         item = f'{{"id": 1, "file_name": "a.jpg", "x": {text}}}'
