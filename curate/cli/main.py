@@ -75,8 +75,10 @@ def main() -> None:
         code = error.exit_code
     except ProblemsError as error:
         _print(f"curate: {error.what}:")
-        for problem in error.problems:
-            print_summary(f"  {' '.join(problem.split())}")
+        for problem in error.problems[:_MAX_PROBLEMS]:
+            print_summary(f"  {_shorten(' '.join(problem.split()))}")
+        if len(error.problems) > _MAX_PROBLEMS:
+            print_summary(f"  … and {len(error.problems) - _MAX_PROBLEMS:,} more")
         code = error.exit_code
     except CurateError as error:
         _print(f"curate: {error}")
@@ -104,6 +106,9 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+_MAX_LINE = 900
+"""Maximum length of a message, characters."""
+_MAX_PROBLEMS = 100
 _SILENT = {
     **dict.fromkeys(("HF_DATASETS_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_PROGRESS_BARS"), "1"),
     **dict.fromkeys(("DATASETS_VERBOSITY", "HF_HUB_VERBOSITY", "TRANSFORMERS_VERBOSITY"), "error"),
@@ -163,9 +168,14 @@ def _describe(error: click.ClickException) -> str:
 def _print(line: str) -> None:
     """Print a line on stderr, unless that is closed."""
     try:
-        click.echo(escape_unprintable(typeset(line)), err=True)
+        click.echo(_shorten(escape_unprintable(typeset(_shorten(line)))), err=True)
     except (OSError, AttributeError):
         _discard(sys.stderr)
+
+
+def _shorten(line: str) -> str:
+    """Cut the middle of a message, which can quote a file; the remedy is at its end."""
+    return line if len(line) <= _MAX_LINE else f"{line[:700]}…{line[-200:]}"
 
 
 def _discard(stream: TextIO | None) -> None:

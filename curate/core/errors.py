@@ -129,7 +129,7 @@ class PausedError(CurateError):
 _OF_PYTHON = re.compile(
     r"unpack|could not convert|invalid literal|object is not|not subscriptable|operand|islice|"
     r"has no attribute|unhashable|argument|indices must|out of range|not supported between|"
-    r"codec can't|Enum|is not a valid [A-Z]"
+    r"codec can't|Enum|is not a valid [A-Z]|set_int_max_str_digits"
 )
 
 

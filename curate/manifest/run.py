@@ -12,6 +12,9 @@ from typing import Any
 
 from curate.core.errors import ManifestError
 
+_MAX_TEXT = 65_536  # characters
+_MAX_MESSAGE = 300
+
 
 @dataclass(frozen=True, slots=True)
 class _Value:
@@ -42,18 +45,29 @@ def _is_sha256(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
-_TEXT = _Value("a string", lambda value: isinstance(value, str))
-_TEXT_OR_NULL = _Value("a string or null", lambda value: value is None or isinstance(value, str))
-_COUNT = _Value("a count", lambda value: _is_int(value) and value >= 0)
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _MAX_TEXT
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, float) or _is_text(value) or _is_small_int(value)
+
+
+def _is_small_int(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) < 1 << 63
+
+
+_MOST = f"of at most {_MAX_TEXT:,} characters"
+_TEXT = _Value(f"a string {_MOST}", _is_text)
+_TEXT_OR_NULL = _Value(f"a string or null, {_MOST}", lambda value: value is None or _is_text(value))
+_COUNT = _Value("a count", lambda value: _is_int(value) and 0 <= value < 1 << 63)
 _SHARE = _Value(
     "a number, 0 or more",
-    lambda value: (_is_int(value) or isinstance(value, float)) and value >= 0,
+    lambda value: (_is_int(value) or isinstance(value, float)) and 0 <= value < 1 << 63,
 )
 _OURS = _Value("'curate-dataset'", lambda value: value == "curate-dataset")
 _SHA256 = _Value("a SHA-256 in hexadecimal", _is_sha256)
-_SCALAR = _Value(
-    "a plain value", lambda value: value is None or isinstance(value, (str, int, float))
-)
+_SCALAR = _Value("a plain value", _is_scalar)
 _OBJECT = _Value("an object", lambda value: isinstance(value, dict))
 
 SHAPE: Mapping[str, Any] = {
@@ -113,7 +127,7 @@ def check_shape(run: Any) -> None:
         ManifestError: at the first key that is missing, unknown or of another type.
     """
     for fault in _faults(run, SHAPE, ""):
-        raise ManifestError(f"run.json: {fault}")
+        raise ManifestError(f"run.json: {fault}"[:_MAX_MESSAGE])
 
 
 def _faults(value: Any, shape: _Shape, path: str) -> Iterator[str]:

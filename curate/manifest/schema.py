@@ -99,8 +99,15 @@ def to_row(entry: ManifestEntry) -> dict[str, Any]:
 
 
 def from_row(row: Mapping[str, Any]) -> ManifestEntry:
-    """Convert a row of the records table to an entry."""
+    """Convert a row of the records table to an entry.
+
+    Raises:
+        ValueError: if it has too many faces or transforms, or a value that is not valid.
+    """
     faces = row["faces"] or []
+    for name, most in _MAX_ITEMS.items():
+        if len(row[name] or ()) > most:
+            raise ValueError(f"a row has {len(row[name]):,} {name}; at most {most:,} are read")
     plain = {name: row[name] for name in RECORDS.names if name not in _CONVERTED}
     return ManifestEntry(
         **plain,
@@ -124,4 +131,6 @@ def from_row(row: Mapping[str, Any]) -> ManifestEntry:
     )
 
 
+_MAX_ITEMS = {"faces": 65_536, "transforms": 1000}
+"""Maximum lengths of the lists of an image, whose faces are those of all frames."""
 _CONVERTED = {"outcome", "route", "faces", "transforms"}

@@ -68,7 +68,8 @@ LOG = "log.jsonl"
 CHECKSUMS = "SHA256SUMS"
 """Digests of the files that no other digest covers; see `curate.manifest.checksums`."""
 SIGNATURE = "SHA256SUMS.sig"
-_MAX_RUN = 16 << 20  # bytes of run.json
+_MAX_RUN = 4 << 20  # bytes of run.json
+_MAX_RUN_VALUES = 100_000
 KEY = "key.txt"
 """The key of the public tier's ids; generated when it is first published."""
 
@@ -311,7 +312,7 @@ def load_run(manifest: Path) -> dict[str, Any]:
     """
     path = manifest / RUN
     try:
-        run = parse_json(read_regular(path, max_bytes=_MAX_RUN), path.name)
+        run = parse_json(read_regular(path, max_bytes=_MAX_RUN), path.name, _MAX_RUN_VALUES)
         json.dumps(run, ensure_ascii=False, allow_nan=False).encode()
     except FileNotFoundError:
         raise ManifestError(f"{path} is missing; is this the OUT of a finished run?") from None

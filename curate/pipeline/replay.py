@@ -23,9 +23,9 @@ from curate.pipeline.object_output import fetched
 from curate.pipeline.output_images import open_outputs
 from curate.pipeline.progress import show_progress
 from curate.pipeline.session import Session
-from curate.pipeline.tools import codec_options
+from curate.pipeline.tools import codec_options, load_recipe
 from curate.pipeline.workspace import describe_changes
-from curate.recipe import Recipe, draw_order
+from curate.recipe import draw_order
 from curate.report.document import Printable
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def replay(
             return replay(source, copy, out, session, sample, quiet=quiet, **options)
     recorded = store.find_manifest(Path(manifest)).resolve()
     facts = store.load_run(recorded)
-    recipe = Recipe.from_dict(facts["recipe"])
+    recipe = load_recipe(facts)
     opened = open_source(str(source), facts["source"]["layout"])
     if sample is not None:
         opened = _Sample(opened, sample, recipe.seed)
@@ -241,7 +241,7 @@ class _Comparer:
 
     def __init__(self, source: Source, again: Path, run: Mapping[str, Any]) -> None:
         self._source = source
-        self._options = codec_options(Recipe.from_dict(run["recipe"]))
+        self._options = codec_options(load_recipe(run))
         layout, in_containers = run["source"]["layout"], run["others"]["rebuilt"] > 0
         self._read = open_outputs(again, layout, in_containers)
 

@@ -18,8 +18,8 @@ from curate.core.records import escape_unprintable
 from curate.layouts import open_source
 from curate.manifest.show import Manifest, load_manifest
 from curate.pipeline.output_images import open_outputs
-from curate.pipeline.tools import codec_options
-from curate.recipe import Recipe, draw_order
+from curate.pipeline.tools import codec_options, load_recipe
+from curate.recipe import draw_order
 from curate.report.page import render_page
 from curate.report.text import name_source
 from curate.report.values import Block, Gallery, Page, Picture, Section, Table
@@ -129,7 +129,7 @@ def _iter_pictures(
     layout, in_containers = run["source"]["layout"], run["others"]["rebuilt"] > 0
     read = open_outputs(out, layout, in_containers)
     original = open_source(source, layout) if source is not None else None
-    options = codec_options(Recipe.from_dict(run["recipe"]))
+    options = codec_options(load_recipe(run))
     for entry in entries:
         caption = escape_unprintable(entry.id)
         if original is not None:

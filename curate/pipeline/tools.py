@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from curate import detectors, obfuscators
 from curate.codec import CodecOptions
-from curate.core.errors import DataError, UsageError
+from curate.core.errors import DataError, ManifestError, UsageError
 from curate.core.protocols import Detector, Obfuscator
+from curate.core.records import escape_unprintable
 from curate.detectors import DetectorOptions
 from curate.manifest.store import digest_bytes, digest_file, digest_folder, digest_parts
 from curate.obfuscators import masks
@@ -16,6 +19,25 @@ from curate.pipeline.given_faces import FaceIndex, find_digests, find_records
 from curate.pipeline.image import Tools
 from curate.pipeline.session import Session
 from curate.recipe import Recipe
+
+
+def load_recipe(run: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a manifest.
+
+    Args:
+        run: the content of its ``run.json``.
+
+    Raises:
+        ManifestError: if it is not valid.
+    """
+    try:
+        recipe = Recipe.from_dict(run["recipe"])
+        open_obfuscator(recipe)
+        codec_options(recipe)
+    except (UsageError, DataError, TypeError, ValueError, OverflowError) as error:
+        why = escape_unprintable(str(error))
+        raise ManifestError(f"run.json: recipe cannot be read: {why}") from None
+    return recipe
 
 
 def open_detector(recipe: Recipe, weights: Path | None) -> Detector:

@@ -15,15 +15,11 @@ from curate import codec
 from curate.codec import CodecOptions
 from curate.core.entries import ManifestEntry
 from curate.core.errors import (
-    DataError,
-    ManifestError,
     SetupError,
     SourceChangedError,
-    UsageError,
     WithheldError,
 )
 from curate.core.protocols import Source
-from curate.core.records import escape_unprintable
 from curate.engine.local import Finished, Report
 from curate.engine.shards import Shard
 from curate.layouts import open_source
@@ -39,7 +35,7 @@ from curate.pipeline.environment import run_job
 from curate.pipeline.inspection import inspect_output
 from curate.pipeline.output_images import open_outputs
 from curate.pipeline.session import Session, Step, count_workers
-from curate.pipeline.tools import codec_options, margin_of, open_obfuscator
+from curate.pipeline.tools import codec_options, load_recipe, margin_of, open_obfuscator
 from curate.recipe import Recipe
 
 _BLOCK = 1 << 20  # bytes in memory of a file that is only digested
@@ -127,7 +123,7 @@ def iter_run_problems(check: RunCheck) -> Iterator[Problem]:
         ManifestError: if the manifest cannot be read.
     """
     out, run = check.out, check.run
-    recipe = _load_recipe(run)
+    recipe = load_recipe(run)
     yield from _check_recipe(run, recipe)
     yield from files.check_layout(out, run["records"]["parts"])
     # First in worker processes: a forged part can end the process that reads it.
@@ -231,17 +227,6 @@ def _digester(check: RunCheck) -> checks.Digest:
         return digest.hexdigest(), size
 
     return remote
-
-
-def _load_recipe(run: Mapping[str, Any]) -> Recipe:
-    try:
-        recipe = Recipe.from_dict(run["recipe"])
-        open_obfuscator(recipe)
-        codec_options(recipe)
-    except (UsageError, DataError, TypeError, ValueError, OverflowError) as error:
-        why = escape_unprintable(str(error))
-        raise ManifestError(f"run.json: recipe cannot be read: {why}") from None
-    return recipe
 
 
 def _check_recipe(run: Mapping[str, Any], recipe: Recipe) -> Iterator[Problem]:

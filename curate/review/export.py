@@ -34,7 +34,7 @@ from curate.manifest.files import MANIFEST
 from curate.pipeline.blur import blur
 from curate.pipeline.output import Summary
 from curate.pipeline.session import Session
-from curate.recipe import Recipe
+from curate.pipeline.tools import load_recipe
 from curate.report.document import Printable
 from curate.review import collect, folder
 from curate.review.decisions import Decision, final_faces
@@ -169,7 +169,7 @@ def redo_reviewed(
     export_review(path, faces)
     run = store.load_run(Path(inputs.run) / MANIFEST)
     recipe = replace(
-        Recipe.from_dict(run["recipe"]), faces_sha256=None, faces_match="exact", detector=None,
+        load_recipe(run), faces_sha256=None, faces_match="exact", detector=None,
         weights_sha256=None,
     )  # fmt: skip
     session = replace(

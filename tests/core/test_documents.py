@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from curate.balance.audit.merge import load_audit
 from curate.balance.correct.transforms import load_transforms
 from curate.balance.labels.vocabulary import load_vocabulary
-from curate.core.documents import MAX_JSON, MAX_YAML, parse_json, parse_yaml
+from curate.core.documents import MAX_JSON, MAX_YAML, parse_json, parse_toml, parse_yaml
 from curate.core.errors import CurateError, DataError
 from curate.publishing.card.header import split_card
 
@@ -105,6 +106,18 @@ def test_plain_json_is_parsed() -> None:
     assert parse_json(b"[" * 100 + b"]" * 100, "t") != []
 
 
-def test_a_document_without_end_is_read_up_to_the_limit() -> None:
+def test_a_document_without_end_is_read_up_to_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "a.json").touch()
+    os.truncate(tmp_path / "a.json", 1 << 40)
     with pytest.raises(DataError, match="larger than 64 MB"):
-        load_audit(Path("/dev/zero"))
+        load_audit(tmp_path / "a.json")
+
+
+def test_numbers_of_many_digits_are_not_converted() -> None:
+    assert parse_json(json.dumps(["9" * 200, 10**99]).encode(), "t") == ["9" * 200, 10**99]
+    for text in ("9" * 101, "-" + "9" * 900_000):
+        with pytest.raises(ValueError, match=r"a number has [0-9,]+ digits"):
+            parse_json(f'[1, {{"a": {text}}}]'.encode(), "t")
+    for text in ("9" * 900_000, "0x" + "f" * 900_000):  # in linear time
+        with pytest.raises(ValueError, match="a number has more than 100 digits"):
+            parse_toml(f"a = {text}")

@@ -23,9 +23,8 @@ from curate.impact.prediction_store import Row
 from curate.impact.predictions.control_arms import OBFUSCATED, ORIGINAL
 from curate.layouts import open_source
 from curate.manifest.store import digest_bytes
-from curate.pipeline.tools import codec_options, open_obfuscator
+from curate.pipeline.tools import codec_options, load_recipe, open_obfuscator
 from curate.pipeline.withhold import to_withheld
-from curate.recipe import Recipe
 
 Rows = dict[str, list[Row]]
 """By arm, in the order of the pairs."""
@@ -121,7 +120,7 @@ def open_predictor(datasets: PairedDatasets, classifier: Classifier, batch: int)
     """Return what predicts the images of two datasets."""
     obfuscation = None
     if datasets.run is not None:
-        recipe = Recipe.from_dict(datasets.run["recipe"])
+        recipe = load_recipe(datasets.run)
         obfuscation = Obfuscation(open_obfuscator(recipe), codec_options(recipe), recipe.digest)
     options = obfuscation.options if obfuscation else CodecOptions()
     return Predictor(datasets.open_reader(), classifier, batch, options, obfuscation)

@@ -33,7 +33,7 @@ from curate.manifest.files import MANIFEST
 from curate.manifest.store import RUN
 from curate.pipeline.progress import show_progress
 from curate.pipeline.session import Session, count_workers
-from curate.pipeline.tools import open_obfuscator
+from curate.pipeline.tools import load_recipe, open_obfuscator
 from curate.recipe import Recipe, format_json
 from curate.storage.errors import describe_os_error
 from curate.storage.lock import FolderLock
@@ -181,7 +181,7 @@ def _choose_arms(options: EvaluateOptions, datasets: PairedDatasets) -> tuple[st
 
 
 def _tell_version(run: Mapping[str, Any], session: Session) -> None:
-    obfuscator, recorded = open_obfuscator(Recipe.from_dict(run["recipe"])), run["obfuscator"]
+    obfuscator, recorded = open_obfuscator(load_recipe(run)), run["obfuscator"]
     if obfuscator.version != recorded["version"]:
         session.notify(
             f"The manifest was written with version {recorded['version']} of {recorded['name']}; "

@@ -16,8 +16,7 @@ from curate.core.geometry import Box, clip, to_upright
 from curate.core.protocols import Pixels
 from curate.core.records import escape_unprintable
 from curate.impact.pairs import PairedDatasets, PairReader
-from curate.pipeline.tools import codec_options
-from curate.recipe import Recipe
+from curate.pipeline.tools import codec_options, load_recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +115,7 @@ def open_images(datasets: PairedDatasets) -> ImagePairs:
         raise DataError(
             f"{datasets.out} has no manifest; OBFUSCATED must be the OUT of curate blur"
         )
-    options = codec_options(Recipe.from_dict(datasets.run["recipe"]))
+    options = codec_options(load_recipe(datasets.run))
     return ImagePairs(datasets, datasets.open_reader(), options)
 
 

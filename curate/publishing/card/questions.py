@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 
 from curate.core.documents import parse_toml
 from curate.core.errors import DataError, ProblemsError
 
 _LONGEST = 20_000
+_MAX_PROBLEMS = 50
+"""Maximum number of problems of a kind that are searched, as each takes time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +134,10 @@ def parse_answers(text: str, name: str) -> Answers:
         found = parse_toml(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name} is not valid TOML: {error}") from None
-    problems = [*_iter_unknown(found), *_iter_free_faults(found)]
+    problems = [
+        *islice(_iter_unknown(found), _MAX_PROBLEMS),
+        *islice(_iter_free_faults(found), _MAX_PROBLEMS),
+    ]
     values: dict[str, Any] = {}
     for question in QUESTIONS:
         head, _, inner = question.key.partition(".")
