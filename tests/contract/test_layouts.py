@@ -38,7 +38,7 @@ from curate.pipeline.verify import iter_problems
 from curate.pipeline.workspace import Workspace
 from tests.conftest import InProcess
 from tests.layouts import examples as layouts
-from tests.layouts.examples.example import Example, write
+from tests.layouts.examples.example import Example, accept_maps, write
 
 EXAMPLES: dict[str, Example] = {
     example.layout: example
@@ -326,7 +326,7 @@ def test_malformed_annotations_are_written_or_an_error_with_a_way_out(
         workspace = Workspace(tmp_path / f"out{number}")
         workspace.prepare()
         recipe = Recipe(**{key: tuple(value) for key, value in options.items()})
-        done = rewrite_sidecars(workspace, open_source(str(source), layout), recipe)
+        done = rewrite_sidecars(workspace, open_source(str(source), layout), recipe, accept_maps)
         return {line["path"] for line in done.lines() if line["carried"]}
 
     files = {path for path in EXAMPLES[layout].written if (source / path).is_file()}

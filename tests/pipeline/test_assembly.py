@@ -16,6 +16,7 @@ from curate.pipeline import assembly as gathering
 from curate.pipeline.sidecars import ANNOTATIONS, CAPTION, TABLE, rewrite_sidecars
 from curate.pipeline.workspace import Workspace
 from curate.recipe import Recipe
+from tests.layouts.examples.example import accept_maps
 
 PICTURE = '"iVBORw0KGgo' + "A" * 4000 + '"'
 ROW = {"file_name": "deep/image.png", "text": "a dog"}
@@ -49,7 +50,7 @@ def write_others(
 ) -> dict[str, int]:
     opened = HfFolder(LocalFolder(source)) if isinstance(source, Path) else source
     recipe = recipe or Recipe()
-    sidecars = rewrite_sidecars(workspace, opened, recipe)
+    sidecars = rewrite_sidecars(workspace, opened, recipe, accept_maps)
     counts = gathering.write_other_files(workspace, opened, sidecars, recipe)
     assert counts.pop("rebuilt") == 0
     return counts

@@ -15,7 +15,7 @@ from curate.layouts import open_source
 from curate.pipeline.sidecars import ANNOTATIONS, CAPTION, TABLE, Sidecars, rewrite_sidecars
 from curate.pipeline.workspace import Workspace
 from curate.recipe import Recipe
-from tests.layouts.examples.example import jpeg, write
+from tests.layouts.examples.example import accept_maps, jpeg, write
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 YAML = "train: images/train\nval: images/val\nnames: [a, b]\n"
@@ -34,7 +34,7 @@ def rewrite(root: Path, out: Path, include: tuple[str, ...] = ()) -> tuple[Sourc
     source = open_source(str(root))
     workspace = Workspace(out)
     workspace.prepare()
-    return source, rewrite_sidecars(workspace, source, Recipe(include=include))
+    return source, rewrite_sidecars(workspace, source, Recipe(include=include), accept_maps)
 
 
 def dataset(root: Path, files: dict[str, str | bytes]) -> Path:
