@@ -173,7 +173,7 @@ def no_answer(out: Path) -> None:
     ("damage", "message"),
     [
         (unverified, r"run\.json is missing; is this the OUT of a finished run\?"),
-        (edited_record, r"nothing was sent: manifest/run\.json: manifest: counts is"),
+        (edited_record, r"nothing was sent: manifest/run\.json: manifest: counts\.faces is"),
         (foreign_part, r"nothing was sent: manifest: part-00000\.parquet has further metadata"),
         (original_put_back, r"nothing was sent: data/train/cat/00001\.bmp: changed"),
         (image_added, r"nothing was sent: data/train/cat/cut\.jpg: extra"),
@@ -190,8 +190,11 @@ def no_answer(out: Path) -> None:
         ),
         (card_absent, r"nothing was sent: README\.md"),
         (croissant_changed, r"nothing was sent: croissant\.json"),
-        (unknown_key, r"card\.toml: card: unknown table \[datasett\] \(did you mean dataset\?\)"),
-        (no_answer, r"card\.toml: card: dataset\.title has no answer"),
+        (
+            unknown_key,
+            r"card\.toml has 1 problem: unknown table \[datasett\] \(did you mean dataset\?\)",
+        ),
+        (no_answer, r"card\.toml has 1 problem: dataset\.title has no answer"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -83,8 +83,11 @@ def test_a_name_that_is_not_utf_8_is_neither_read_nor_copied(tmp_path: Path) -> 
 
 
 def test_a_source_that_is_not_a_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not a folder"):
+    with pytest.raises(DataError, match="does not exist"):
         ImageFolder(LocalFolder(tmp_path / "nothing"))
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="not a folder"):
+        ImageFolder(LocalFolder(tmp_path / "file"))
 
 
 @given(st.lists(st.text("ab./-", min_size=1, max_size=6), max_size=4))

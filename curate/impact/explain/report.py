@@ -127,12 +127,16 @@ def describe_selection(facts: Mapping[str, Any]) -> str:
             else "none is explained. Use --sample to explain others."
         )
     elif choice["way"] == "sample":
+        images = f"{counts['with_faces']:,} images with faces, drawn at random,"
         text = (
-            f"{counts['explained']:,} of {counts['with_faces']:,} images with faces, drawn at "
-            "random, are explained."
+            f"{counts['explained']:,} of {images} are explained."
+            if counts["explained"]
+            else f"None of the {images} is explained."
         )
-    else:
+    elif counts["explained"]:
         text = f"{counts['explained']:,} listed images are explained."
+    else:
+        text = "None of the listed images is explained."
     left_out = []
     if counts["without_faces"]:
         left_out.append(f"{counts['without_faces']:,} without a hidden face")

@@ -160,7 +160,8 @@ def parse_answers(text: str, name: str) -> Answers:
             if not values[key]
         ]
     if problems:
-        raise ProblemsError(f"{name} has {len(problems):,} problems", problems)
+        noun = "problem" if len(problems) == 1 else "problems"
+        raise ProblemsError(f"{name} has {len(problems):,} {noun}", problems)
     changelog = tuple(_parse_version(item) for item in found.get("changelog", []))
     return Answers(values, found.get("governance", {}), changelog)
 

@@ -75,7 +75,7 @@ EXAMPLE = Example(
         ),
         "an image that is missing": (
             remove("train/a.jpg"),
-            "1 images in the metadata.*'train/a.jpg'",
+            "1 images named in the metadata.*'train/a.jpg'",
         ),
     },
 )
