@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from curate.codec.metadata.rendering import changes_contrast, render
 from curate.codec.picture import Picture
@@ -17,6 +19,7 @@ _BRIGHT = 99.9  # the percentile of a dim 16-bit image that becomes white
 _NARROW = 1 / 4  # share of the full range below which contrast is stretched
 _OUTLIERS = (0.001, 0.01, 0.05)  # shares of the darkest and brightest pixels that are ignored
 _SAMPLES = 1 << 13  # pixels of which the range is measured
+_BAND = 1 << 20  # samples that are scaled at a time
 _SMOOTH = 60  # mean difference of neighbors, in levels, below which bytes are no noise
 
 
@@ -112,11 +115,20 @@ def _stretched(pixels: Frame) -> list[Pixels]:
     for darkest, brightest in ranges:
         width = int(np.max(brightest.astype(np.int64) - darkest))
         if 0 < width <= widest:
-            shifted = channels.astype(np.float32) - darkest.astype(np.float32)
-            scaled = np.clip(shifted * np.float32(255 / width) + np.float32(0.5), 0, 255)
-            found.append(scaled.astype(np.uint8).reshape(pixels.shape))
+            found.append(_scaled(channels, darkest, 255 / width).reshape(pixels.shape))
             widest = width / 2
     return found
+
+
+def _scaled(pixels: Frame, darkest: npt.NDArray[Any], factor: float) -> Pixels:
+    """Multiples of samples above the darkest, of each channel, as bytes."""
+    scaled = np.empty(pixels.shape, np.uint8)
+    rows = max(1, _BAND // pixels[0].size)  # floats of a whole frame take gigabytes
+    for top in range(0, len(pixels), rows):
+        band = pixels[top : top + rows].astype(np.float32) - darkest.astype(np.float32)
+        band = np.clip(band * np.float32(factor) + np.float32(0.5), 0, 255)
+        scaled[top : top + rows] = band.astype(np.uint8)
+    return scaled
 
 
 def _renderings(pixels: Pixels, mode: str) -> list[Pixels]:
@@ -143,8 +155,7 @@ def _to_eight_bits(pixels: Frame) -> Pixels:
     white = float(np.percentile(pixels, _BRIGHT))
     if not 0 < white < 0x8000:
         white = 0xFFFF
-    scaled = pixels.astype(np.float32) * np.float32(255 / white) + np.float32(0.5)
-    return np.asarray(np.minimum(scaled, 255), np.uint8)
+    return _scaled(pixels, np.zeros(1), 255 / white)
 
 
 def _to_rgb(pixels: Pixels) -> Pixels:

@@ -21,6 +21,7 @@ from curate.core.errors import DataError
 from curate.core.protocols import ContainerSource, Model, Source
 from curate.engine.shards import shard_name
 from curate.layouts.sidecars.content import Content
+from curate.layouts.sidecars.values import Limits
 from curate.manifest import store
 from curate.manifest.checksums import save_checksums
 from curate.manifest.schema import VERSION
@@ -243,13 +244,15 @@ def rebuild(
     """
     if not isinstance(source, ContainerSource):
         return
+    names = ImageNames(source)
     for number, container in enumerate(source.containers()):
         target = workspace.final / DATA / container
         notes = workspace.rebuilt / f"{number:05d}.jsonl"
         if not target.exists():
             if remote is not None:
                 remote.fetch_members(workspace, container)
-            _rebuild_one(workspace, source, container, notes, recipe)
+            limits = make_limits(recipe, names)
+            _rebuild_one(workspace, source, container, notes, limits)
         shutil.rmtree(workspace.members / container, ignore_errors=True)
         size = target.stat().st_size
         yield {
@@ -267,7 +270,7 @@ def rebuild(
 
 
 def _rebuild_one(
-    workspace: Workspace, source: ContainerSource, container: str, notes: Path, recipe: Recipe
+    workspace: Workspace, source: ContainerSource, container: str, notes: Path, limits: Limits
 ) -> None:
     members = workspace.members
 
@@ -281,7 +284,6 @@ def _rebuild_one(
     partial = workspace.staging / "container.partial"
     for folder in (target.parent, notes.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    limits = make_limits(recipe, ImageNames(source))
     with partial.open("w+b") as file, notes.open("w", encoding="utf-8") as list_:
         for left in source.rebuild(container, outputs, file, limits):
             line = {"path": str(left.path), "carried": False, "reason": left.reason}

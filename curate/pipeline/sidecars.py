@@ -160,7 +160,7 @@ def rewrite_sidecars(
     names = ImageNames(source)
     limits = make_limits(recipe, names)
     with listing.open("w", encoding="utf-8") as file:
-        for line in SidecarWriter(source, folder, limits, names, check_map=check_map).write_all():
+        for line in SidecarWriter(source, folder, limits, names, check_map).write_all():
             file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
     return Sidecars(folder, listing, limits.content)
 
@@ -175,8 +175,8 @@ class SidecarWriter:
         folder: folder for the written files.
         limits: limits on the values, which count what the files contain.
         names: names of the images.
-        editor: edits of the annotations, or None.
         check_map: raises `DataError` for the digest of a label map that must not be copied.
+        editor: edits of the annotations, or None.
     """
 
     def __init__(
@@ -185,8 +185,8 @@ class SidecarWriter:
         folder: Path,
         limits: Limits,
         names: ImageNames,
+        check_map: MapCheck,
         editor: Editor | None = None,
-        check_map: MapCheck = lambda _: None,
     ) -> None:
         self._source = source
         self._folder = folder

@@ -60,8 +60,18 @@ def open_parquet(
         table.close()
 
 
-def load_parquet(file: BinaryIO, texts: Sequence[str] = (), **options: Any) -> pq.ParquetFile:
-    """Open a Parquet file as `open_parquet` does; the caller closes it."""
+def load_parquet(
+    file: BinaryIO, texts: Sequence[str] = (), has_checked_pages: bool = False, **options: Any
+) -> pq.ParquetFile:
+    """Open a Parquet file as `open_parquet` does; the caller closes it.
+
+    Args:
+        file: open file, which stays open.
+        texts: as of `open_parquet`.
+        has_checked_pages: whether the pages were checked before, or none is read. To check them
+            reads all their headers, up to a million.
+        options: passed to `pyarrow.parquet.ParquetFile`.
+    """
     size = check_footer(file)
     table = pq.ParquetFile(
         file,
@@ -74,13 +84,18 @@ def load_parquet(file: BinaryIO, texts: Sequence[str] = (), **options: Any) -> p
         raise pa.ArrowInvalid(
             f"it has {table.metadata.num_columns:,} columns; at most {_MAX_COLUMNS:,} are read"
         )
-    check_pages(file, table.metadata)
+    if not has_checked_pages:
+        check_pages(file, table.metadata)
     return table
 
 
 def load_schema(source: Path | BinaryIO) -> Any:
-    """Return the Arrow schema of a Parquet file, raising as `open_parquet` does."""
-    with open_parquet(source) as table:
+    """Return the Arrow schema of a Parquet file whose footer is bounded; reads no pages.
+
+    Raises:
+        pyarrow.ArrowException: if it cannot be read.
+    """
+    with open_parquet(source, has_checked_pages=True) as table:
         return table.schema_arrow
 
 
@@ -108,7 +123,7 @@ def iter_table_rows(
         ]
         rows = check_chunks(table.metadata, frozenset(wanted), name)
         texts = text_paths(table.metadata, frozenset(wanted))
-    with open_parquet(path, texts) as table:
+    with open_parquet(path, texts, has_checked_pages=True) as table:
         for batch in iter_group_batches(table, rows, wanted):
             for label, column in zip(batch.schema.names, batch.columns, strict=True):
                 check_dense(column, label, name, _MAX_TEXT)
@@ -273,7 +288,7 @@ def check_texts(file: BinaryIO, names: Sequence[str], name: str, max_bytes: int)
     """Refuse long texts, which a dictionary repeats for every row, and lists of many texts.
 
     Args:
-        file: the open file; its position is kept.
+        file: the open file, whose pages `load_parquet` checked; its position is kept.
         names: columns to check.
         name: name of the file in messages.
         max_bytes: maximum length of a text.
@@ -282,9 +297,10 @@ def check_texts(file: BinaryIO, names: Sequence[str], name: str, max_bytes: int)
         DataError: naming the column.
     """
     position = file.tell()
-    table = load_parquet(file)
+    table = load_parquet(file, has_checked_pages=True)
     rows = check_chunks(table.metadata, frozenset(names), name)
-    table = load_parquet(file, text_paths(table.metadata, frozenset(names)))
+    texts = text_paths(table.metadata, frozenset(names))
+    table = load_parquet(file, texts, has_checked_pages=True)
     leaves = [table.metadata.schema.column(number) for number in range(table.metadata.num_columns)]
     for path in (leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"):
         if path.partition(".")[0] not in names:

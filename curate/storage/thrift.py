@@ -187,6 +187,8 @@ class _Walker:
         return integers
 
     def _value(self, kind: int, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            raise pa.ArrowInvalid("its footer, or the header of a page, is nested too deeply")
         if self.at >= len(self._data):
             raise IndexError
         if kind in _INTEGERS:

@@ -121,3 +121,17 @@ def test_numbers_of_many_digits_are_not_converted() -> None:
     for text in ("9" * 900_000, "0x" + "f" * 900_000):  # in linear time
         with pytest.raises(ValueError, match="a number has more than 100 digits"):
             parse_toml(f"a = {text}")
+
+
+@pytest.mark.parametrize("key", ["a", "'a b'", '"a"', "abc_d-e"])
+def test_keys_of_many_parts_are_refused(key: str) -> None:
+    assert parse_toml(".".join([key] * 90) + " = 1")
+    for text in (".".join([key] * 101), " . ".join([key] * 101)):
+        for line in (f"{text} = 1", f"[{text}]", f"a = {{{text} = 1}}"):
+            with pytest.raises(ValueError, match="100 parts"):
+                parse_toml(line)
+
+
+def test_a_word_is_searched_for_parts_once() -> None:
+    """At each letter again, this would take half an hour."""
+    assert parse_toml(f"a = '''{'x' * (1 << 20)}'''") == {"a": "x" * (1 << 20)}

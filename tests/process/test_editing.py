@@ -118,7 +118,7 @@ class Plan:
         return [GeneratedImage("a_aug1.jpg", flip, 48, 40)] if name == "a.jpg" else []
 source = open_source(sys.argv[1], "coco")
 editor = open_editor(source, Plan())
-with open(sys.argv[2], "wb") as target:
+with open(sys.argv[2], "w+b") as target:
     print(*[editor.edit(other, target).outcome for other in source.sidecars()])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

@@ -10,6 +10,7 @@ import pytest
 from curate.core.errors import DataError
 from curate.storage import parquet
 from curate.storage.parquet import iter_table_rows
+from curate.storage.thrift import walk
 
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "text": "x", "count": 1, "list": ["p", "q"], "bytes": b"1", "flag": True},
@@ -74,3 +75,35 @@ def test_a_long_text_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["a", "A" * ((1 << 20) + 1)]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="1,048,577 bytes; at most 1,048,576"):
         list(iter_table_rows(tmp_path / "a.parquet"))
+
+
+def nested_lists(depth: int) -> bytes:
+    """A structure in the compact protocol with a list of lists of lists."""
+    return b"\x19" + b"\x19" * depth + b"\x15\x00" + b"\x00"
+
+
+def test_lists_in_lists_are_refused(tmp_path: Path) -> None:
+    walk(nested_lists(10))
+    for depth in (30, 150_000):
+        with pytest.raises(pa.ArrowInvalid, match="nested too deeply"):
+            walk(nested_lists(depth))
+    footer = nested_lists(150_000)
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    with pytest.raises(pa.ArrowInvalid, match="nested too deeply"):
+        parquet.load_schema(path)
+
+
+def test_pages_are_checked_once_and_not_for_the_schema(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[int] = []
+    monkeypatch.setattr(parquet, "check_pages", lambda file, footer: checked.append(1))
+    assert parquet.load_schema(path).names == list(ROWS[0])
+    assert not checked
+    list(iter_table_rows(path))
+    assert len(checked) == 1
+    with path.open("rb") as file:
+        parquet.load_parquet(file)
+        parquet.check_texts(file, ("id", "list"), "a.parquet", 100)
+    assert len(checked) == 2

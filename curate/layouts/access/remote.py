@@ -22,7 +22,7 @@ from curate.core.errors import (
     WithheldError,
 )
 from curate.layouts.access.address import parse_address
-from curate.layouts.access.folder import FileInfo, check_image_size
+from curate.layouts.access.folder import MAX_IMAGE, FileInfo, check_image_size
 from curate.layouts.access.tree import TOOL_FOLDERS, is_tool_path
 
 _DIGESTS = ("ETag", "etag", "md5Hash", "content_md5", "blob_id")
@@ -125,9 +125,20 @@ class RemoteFolder:
         if self._last is not None and self._last.path == path:
             check_image_size(self._last.size)
         with self._translated_errors(path, "read"):
-            data = retry(lambda: bytes(self._storage.cat_file(self._full(path))))
+            data = retry(lambda: self._read_start(self._full(path), MAX_IMAGE + 1))
         check_image_size(len(data))
         return data
+
+    def _read_start(self, full: str, size: int) -> bytes:
+        """Return at most ``size`` bytes from the start of a file."""
+        try:
+            return bytes(self._storage.cat_file(full, start=0, end=size))
+        except (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise
+        except Exception:
+            if self._storage.info(full).get("size") == 0:
+                return b""  # object storages have no range of an empty file
+            raise
 
     def fetch(self, path: str, start: int, end: int) -> bytes:
         """Return a range of bytes of a file, which must exist; raises like `read`."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, lru_cache
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import BinaryIO, Generic, TypeVar
 
@@ -92,14 +93,14 @@ class Mentions:
             return self._describe(file, how)
 
     def _describe(self, file: BinaryIO, how: str) -> str | None:
-        found = NameIndex()
-        count, first = 0, ""
-        for name in _iter_names(file):
-            if self._is_removed(name) and found.add("found", posixpath.splitext(name)[0]):
-                count, first = count + 1, first or name
-        found.close()
-        if not count:
+        names = filter(self._is_removed, _iter_names(file))
+        first = next(names, "")
+        if not first:
             return None
+        found, count = NameIndex(), 0
+        for name in chain((first,), names):
+            count += found.add("found", posixpath.splitext(name)[0])
+        found.close()
         return f"{how} may name {count:,} removed image{'s' * (count > 1)}, such as {first!a}"
 
     @cached_property

@@ -89,9 +89,12 @@ class Measure:
     numbers: int = 0
 
 
-@lru_cache(256)
 def measure_text(value: str) -> Measure:
     """Return what a text consists of."""
+    return _remember_measure(value) if len(value) <= MAX_PROSE else _measure(value)
+
+
+def _measure(value: str) -> Measure:
     found = Measure()
     if "://" in value:
         sizes = [len(match[0]) for match in URL.finditer(value)]
@@ -200,7 +203,6 @@ def _is_encoded(token: str) -> bool:
     return found.irregular * 2 > found.total
 
 
-@lru_cache(256)
 def is_prose(value: str) -> bool:
     """Return whether a text consists of words.
 
@@ -208,6 +210,11 @@ def is_prose(value: str) -> bool:
     a quarter, symbols than a third and 64. Encoded data (base64, hexadecimal, quoted-printable,
     lists of pixels) and art made of characters are not prose.
     """
+    # Joined texts have megabytes, of which a cache would keep hundreds.
+    return _remember_prose(value) if len(value) <= MAX_PROSE else _is_prose(value)
+
+
+def _is_prose(value: str) -> bool:
     found = measure_text(value)
     total = found.total
     if total == 0:
@@ -222,6 +229,10 @@ def is_prose(value: str) -> bool:
         and not is_drawing(value)
         and has_alphabet(value)
     )
+
+
+_remember_measure = lru_cache(256)(_measure)
+_remember_prose = lru_cache(256)(_is_prose)
 
 
 def is_drawing(value: str) -> bool:

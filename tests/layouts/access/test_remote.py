@@ -19,6 +19,7 @@ from curate.core.errors import (
     WithheldError,
 )
 from curate.layouts import open_folder
+from curate.layouts.access import folder as access_folder
 from curate.layouts.access import remote
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.access.remote import RemoteFolder
@@ -251,3 +252,34 @@ def test_a_file_is_read_in_ranges(memory: Any, monkeypatch: pytest.MonkeyPatch) 
         file.seek(990)
         assert file.read(100) == data[990:]
         assert file.read(1) == b""
+
+
+def test_no_more_than_the_limit_of_a_file_is_requested(
+    memory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fill(memory)
+    cat_file, sizes = memory.cat_file, []
+
+    def count(*args: Any, **options: Any) -> bytes:
+        data: bytes = cat_file(*args, **options)
+        sizes.append(len(data))
+        return data
+
+    monkeypatch.setattr(memory, "cat_file", count)
+    monkeypatch.setattr(remote, "MAX_IMAGE", 100)
+    monkeypatch.setattr(access_folder, "MAX_IMAGE", 100)
+    memory.pipe_file("/set/b", bytes(100))
+    assert folder.read("b") == bytes(100)
+    memory.pipe_file("/set/b", bytes(5000))
+    with pytest.raises(WithheldError, match="bomb"):
+        folder.read("b")
+    assert sizes == [100, 101]
+
+
+def test_an_empty_file_of_a_storage_without_empty_ranges_is_read(
+    memory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fill(memory)
+    memory.pipe_file("/set/b", b"")
+    fail(monkeypatch, "cat_file", OSError(errno.EINVAL, "The requested range is not satisfiable"))
+    assert folder.read("b") == b""
