@@ -501,6 +501,29 @@ FOUND = {
 }
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["EXIF DateTimeOriginal", "Image Make", "Image Model", "LensModel", "lens_serial_number",
+     "BodySerialNumber", "SerialNumber", "CameraOwnerName", "MakerNote", "xmp", "GPSInfo"],
+)  # fmt: skip
+def test_tags_of_exif_are_dropped_under_the_names_that_readers_write(key: str) -> None:
+    assert Limits().record({"id": 1, key: "x"}) == {"id": 1}
+
+
+ATTRIBUTES = {
+    "camera": "front", "camera_id": 3, "camera_matrix": [[1.0, 0.0, 0.5]] * 3, "lens_type": "wide",
+    "contact_lens": False, "serial": 7, "serial_no": "A-7", "rotation_vector": [0.1, 0.2, 0.3],
+    "gravity_vec": [0.0, 9.8, 0.1], "vector_id": 3, "feature_vector_norm": 1.5, "embed_id": 7,
+    "vector_art": True, "iptc_code": 5, "Image quality": 4, "Image Type": "photo", "maker": "x",
+}  # fmt: skip
+
+
+def test_ordinary_attributes_are_no_copies_of_exif_and_no_embeddings() -> None:
+    limits = Limits()
+    assert limits.record(ATTRIBUTES) == ATTRIBUTES
+    assert limits.content.count_dropped() == 0
+
+
 def test_exif_copies_and_embeddings_are_dropped_and_the_rest_is_reported() -> None:
     limits = Limits()
     limits.open("a.jsonl")

@@ -12,9 +12,9 @@ from typing import Any
 from curate.core.errors import UsageError, suggest
 
 _WORDS = {
-    "exif": "exif xmp iptc maker makernote serial camera lens",
+    "exif": "exif xmp makernote",
     "gps": "gps latitude longitude lat lon lng geo geotag geolocation",
-    "embeddings": "embed embeds embedding embeddings vector vectors vec",
+    "embeddings": "embedding embeddings",
     "landmarks": "landmark landmarks keypoint keypoints kpt kpts joints",
     "urls": "url urls uri uris link links href",
     "hashes": "sha sha1 sha256 sha512 md5 hash phash dhash digest checksum",
@@ -35,7 +35,17 @@ MAX_KEY = 128
 """Characters of a key."""
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+\d*|[A-Z]+\d*|\d+")
-_EXIF_TAG = re.compile(r"GPS[A-Z]\w+|(?:EXIF|Exif|Image|Thumbnail|MakerNote|Interop)[ :]\w.*")
+_EXIF_TAG = re.compile(
+    r"GPS[A-Z]\w+|(?:EXIF|Exif|MakerNote|Interop)[ :]\w.*"
+    r"|(?:Image|Thumbnail)[ :](?:Make|Model|Artist|Copyright|Software|HostComputer|ImageDescription"
+    r"|DateTime\w*|Orientation|[XY]Resolution|ResolutionUnit|YCbCrPositioning|ExifOffset|GPSInfo"
+    r"|Compression|JPEGInterchangeFormat\w*|XP\w+)"
+    r"|(?:[Bb]ody|[Cc]amera|[Ll]ens|[Ii]nternal)_?[Ss]erial_?[Nn]umber|SerialNumber"
+    r"|(?:Camera)?OwnerName|camera_owner_name|Lens(?:Make|Model|Info|Specification)"
+    r"|ImageUniqueID|UserComment|MakerNotes?"
+)
+"""Keys of EXIF tags, as EXIF readers write them; words such as camera and lens alone are
+ordinary attributes of an image."""
 URL = re.compile(r"(?:https?|ftp|s3|gs|hf)://[^\s\"'<>]+")
 EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _DIGEST = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})", re.IGNORECASE)
