@@ -77,8 +77,7 @@ def iter_differences(out: Path, card: Card) -> Iterator[Difference]:
     any_mismatch = False
     for found in find_mismatches(body, card.documents):
         any_mismatch = True
-        reason = f"{found.pointer} is {found.found}, and the card says {found.shown}"
-        yield Difference(CARD, reason)
+        yield Difference(CARD, found.describe())
     if (
         not any_mismatch
         and render.without_kept(body).strip() != render.without_kept(card.body).strip()

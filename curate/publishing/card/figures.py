@@ -38,11 +38,18 @@ class Mismatch:
         pointer: where it comes from.
         shown: its text in the card.
         found: the text that the evidence gives now, or why there is none.
+        is_missing: whether there is none.
     """
 
     pointer: str
     shown: str
     found: str
+    is_missing: bool = False
+
+    def describe(self) -> str:
+        """Both texts in one line."""
+        now = self.found if self.is_missing else f"{self.pointer} is {self.found}"
+        return f"{now}, and the card says {self.shown}"
 
 
 def format_figure(documents: Documents, pointer: str, form: str) -> str:
@@ -63,12 +70,19 @@ def find_mismatches(text: str, documents: Documents) -> Iterator[Mismatch]:
         documents: the evidence as it is now.
     """
     for found in _FIGURE.finditer(text):
+        pointer, shown = found["pointer"], found["text"]
         try:
-            now = format_value(resolve(documents, found["pointer"]), found["form"])
+            value = resolve(documents, pointer)
         except DataError as error:
-            now = str(error)
-        if now != found["text"]:
-            yield Mismatch(found["pointer"], found["text"], now)
+            yield Mismatch(pointer, shown, str(error), is_missing=True)
+            continue
+        try:
+            now = format_value(value, found["form"])
+        except DataError as error:
+            yield Mismatch(pointer, shown, f"{pointer}: {error}", is_missing=True)
+            continue
+        if now != shown:
+            yield Mismatch(pointer, shown, now)
 
 
 def resolve(documents: Documents, pointer: str) -> Any:

@@ -57,8 +57,8 @@ class GateError(DataError):
         self.remedy = "repair OUT, or make it again"
         if first.file in (CARD, CROISSANT, CITATION, NAME, QUESTIONS):
             self.remedy = (
-                f"edit {QUESTIONS} or the sections between the keep comments, and run "
-                f"`curate card {out}` again"
+                f"run `curate card {out}`; if that does not help, edit {QUESTIONS} or the sections "
+                "between the keep comments, and run it again"
             )
         super().__init__(f"nothing was sent: {first.file}: {first.reason}{others}; {self.remedy}")
         self.refusals = tuple(refusals)

@@ -156,9 +156,7 @@ def _check_card(
     documents = {PUBLIC_RUN: run, PUBLICATION: publication}
     for found in find_mismatches(body, documents):
         if found.pointer.partition("#")[0] in documents:
-            yield Problem(
-                "card", CARD, f"{found.pointer} is {found.found}, and the card says {found.shown}"
-            )
+            yield Problem("card", CARD, found.describe())
     yield from _check_croissant(tree, sizes)
     yield from check_features(tree, header, sizes)
 

@@ -50,11 +50,25 @@ def test_a_changed_figure_and_changed_evidence_are_found() -> None:
         Mismatch("a.json#/n", "1,234", "5")
     ]
     assert list(find_mismatches(text, {})) == [
-        Mismatch("a.json#/n", "1,234", "a.json is not there")
+        Mismatch("a.json#/n", "1,234", "a.json is not there", is_missing=True)
     ]
     assert next(find_mismatches(text, {"a.json": {"n": "many"}})).found == (
-        "a value is not of the form 'count'"
+        "a.json#/n: a value is not of the form 'count'"
     )
+
+
+def test_a_mismatch_is_one_clause() -> None:
+    text = format_figure(DOCUMENTS, "a.json#/n", "count")
+    described = [
+        next(find_mismatches(text, documents)).describe()
+        for documents in ({"a.json": {"n": 5}}, {"a.json": {}}, {}, {"a.json": {"n": "many"}})
+    ]
+    assert described == [
+        "a.json#/n is 5, and the card says 1,234",
+        "a.json has nothing at /n, and the card says 1,234",
+        "a.json is not there, and the card says 1,234",
+        "a.json#/n: a value is not of the form 'count', and the card says 1,234",
+    ]
 
 
 @pytest.mark.parametrize("pointer", ["b.json#/n", "a.json#/x", "a.json#/list/7", "a.json#/n/n"])
