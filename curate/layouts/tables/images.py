@@ -44,7 +44,7 @@ def is_image_struct(kind: Any) -> bool:
     return (
         set(types) == {"bytes", "path"}
         and types["bytes"] in (pa.binary(), pa.large_binary())
-        and types["path"] in (pa.string(), pa.large_string())
+        and types["path"] in (pa.string(), pa.large_string(), pa.null())  # null: no row has one
     )
 
 

@@ -261,3 +261,19 @@ def test_a_record_is_read_in_another_process_than_its_own(root: Path) -> None:
     source = open_source(str(root))
     again = open_source(source.uri, source.layout)
     assert [again.read(record) for record in source.records()] == list(read_all(source).values())
+
+
+def test_images_of_which_none_has_a_path_are_images(tmp_path: Path) -> None:
+    pictures = [picture(10), picture(20)]
+    columns = {
+        "left": [{"bytes": data, "path": "a.jpg"} for data in pictures],
+        "right": [{"bytes": data, "path": None} for data in pictures],
+    }
+    write_parquet(tmp_path / "two" / NAME, pa.table(columns))
+    write_parquet(tmp_path / "one" / NAME, pa.table({"image": columns["right"]}))
+    both, alone = open_parquet(tmp_path / "two"), open_parquet(tmp_path / "one")
+    assert len(read_all(both)) == 4
+    assert list(read_all(alone).values()) == pictures
+    rebuild(both, read_all(both), tmp_path / "out")
+    found = pq.read_table(tmp_path / "out" / NAME)
+    assert [row["bytes"] for row in found["right"].to_pylist()] == pictures
