@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from curate import codec
+from curate.codec.jpeg.clipping import may_exceed_range
 from curate.codec.jpeg.codec import _with_source_headers
 from curate.codec.jpeg.coefficients import (
     quantization_tables,
@@ -475,6 +476,28 @@ def test_a_photo_behind_clipped_pixels_does_not_survive(
         assert np.abs(shown[20:32, 48:80].astype(int) - source[20:32, 48:80]).mean() > 15
 
 
+@pytest.mark.parametrize(("side", "blocks"), [(16, 4), (16, 1), (13, 1), (64, 1), (64, 64)])
+@pytest.mark.parametrize("contrast", [0, 20, 45])
+@pytest.mark.parametrize("mean", [275, 300, -25])
+def test_few_and_textured_blocks_beyond_the_range_do_not_survive(
+    side: int, blocks: int, contrast: int, mean: int
+) -> None:
+    plain = np.full((side, side), 128, np.uint8)
+    data = samples.encoded(Image.fromarray(plain), "JPEG", quality=95)
+    stream = parse_jpeg(data)
+    table = quantization_tables(stream)[0]
+    (plane,) = read_coefficients(data, stream.frame)
+    flat = plane.reshape(-1, 64)
+    flat[-blocks:, 0] = round(8 * (mean - 128) / table[0])
+    flat[-blocks:, 1] = round(8 * contrast / table[1])
+    written = parse_jpeg(write_coefficients([plane], stream.frame))
+    data = replace(stream, coded=_with_source_headers(stream, written)).to_bytes()
+    assert any("coefficients" in leak for leak in codec.find_leaks(data))
+    kept = codec.save(codec.load(data), None, [])
+    assert kept.route is Route.REENCODED
+    assert codec.find_leaks(kept.data) == []
+
+
 def test_a_photo_behind_one_clipped_channel_does_not_survive() -> None:
     red = np.full((64, 64, 3), (200, 120, 120), np.uint8)
     red[..., 0] = 160 + samples.photo(64, 64, 0) // 3
@@ -501,9 +524,11 @@ def test_photos_with_clipped_areas_are_copied(
     assert codec.find_leaks(data) == [] or quality == 100
 
 
-def test_cmyk_with_clipped_areas_is_reencoded() -> None:
-    pixels = samples.photo(64, 48, 4)
-    pixels[8:40, 8:40] = 0
+@pytest.mark.parametrize("rows", [slice(8, 40), slice(8, 16), slice(40, 45)])
+def test_cmyk_with_clipped_areas_is_reencoded(rows: slice) -> None:
+    pixels = 20 + samples.photo(61, 45, 4) // 2
+    assert not may_exceed_range(pixels)
+    pixels[rows, 8:16] = 0
     picture = codec.load(samples.encoded(Image.fromarray(pixels, "CMYK"), "JPEG", quality=95))
     written = codec.save(picture, None, [])
     assert written.route is Route.REENCODED

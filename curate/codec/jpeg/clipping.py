@@ -15,8 +15,8 @@ from curate.codec.jpeg.segments import JpegStream
 from curate.core.protocols import Frame
 
 _BLOCK = 8
-_NEAR = 4  # levels from the end of the range
-_MIN_BLOCKS = 4
+_MAX_ENDS = 24
+"""Samples of a block at an end of the range, from which its mean may be beyond it."""
 _MAX_EXCESS = 4.0
 """Levels by which the mean of a block may exceed the range, besides rounding; 0.2 in 598 photos."""
 _MAX_RGB_EXCESS = 32.0
@@ -26,20 +26,18 @@ _TO_RGB = np.array([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]])
 Floats = npt.NDArray[np.float64]
 
 
-def has_clipped_blocks(pixels: Frame) -> bool:
-    """Return whether blocks are almost black, almost white, or clipped in some channel.
+def may_exceed_range(pixels: Frame) -> bool:
+    """Return whether three eighths of a block, or a part at an edge, are 0 or 255 in a channel.
 
-    Fast; all images of which ``exceeds_range`` holds have such blocks.
+    For JPEGs whose coefficients are not read.
     """
-    import cv2
-
-    rows, columns = (max(1, size // _BLOCK) for size in pixels.shape[:2])
-    part = pixels[: _BLOCK * rows, : _BLOCK * columns]
-    means = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
-    if np.count_nonzero((means == 255) | (means == 0)) >= _MIN_BLOCKS:
-        return True
-    near = (means + np.uint8(_NEAR)) < 2 * _NEAR
-    return int(np.count_nonzero(near if near.ndim == 2 else near.all(axis=2))) >= _MIN_BLOCKS
+    ends = (pixels == 0) | (pixels == 255)
+    ends = ends.reshape(*ends.shape[:2], -1)
+    pad = [(0, -size % _BLOCK) for size in ends.shape[:2]]
+    ends = np.pad(ends, (*pad, (0, 0)), mode="edge")
+    rows, columns = (size // _BLOCK for size in ends.shape[:2])
+    counts = np.count_nonzero(ends.reshape(rows, _BLOCK, columns, _BLOCK, -1), axis=(1, 3))
+    return bool(counts.max() >= _MAX_ENDS)
 
 
 def exceeds_range(stream: JpegStream) -> bool:

@@ -20,7 +20,7 @@ from curate.codec.jpeg.application import (
     metadata_segments,
     segment_leaks,
 )
-from curate.codec.jpeg.clipping import exceeds_range, has_clipped_blocks
+from curate.codec.jpeg.clipping import exceeds_range, may_exceed_range
 from curate.codec.jpeg.coefficients import (
     are_codable,
     quantization_tables,
@@ -191,7 +191,7 @@ def _spliced(picture: Picture, image: Frame, touched: Sequence[Box]) -> JpegStre
 
 def _is_clipped(stream: JpegStream, pixels: Frame) -> bool:
     """Whether the coefficients hold, or where they are not read may hold, more than the pixels."""
-    return has_clipped_blocks(pixels) and (not can_splice(stream) or exceeds_range(stream))
+    return exceeds_range(stream) if can_splice(stream) else may_exceed_range(pixels)
 
 
 def _with_source_headers(stream: JpegStream, written: JpegStream) -> tuple[Segment, ...]:
