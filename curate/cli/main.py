@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import time
+from itertools import pairwise
 from typing import TextIO
 
 import click
@@ -119,14 +120,23 @@ _RESUMED = (
     *("blur", "detect", "balance", "replay", "push", "pull", "review redo"),
     *("impact evaluate", "impact train"),
 )
-_ONCE = ("--dry-run", "--explain", "split")
+_ONCE = {"--dry-run", "--explain", "--strategy=split"}
+_KEPT = {"--output", "--predictions"}
+"""Options of which ``impact evaluate`` has one, or keeps nothing."""
 
 
 def _after_interrupt(arguments: list[str]) -> str:
     """What the same command does after Ctrl-C: continue, or start over."""
     words = [word for word in arguments if not word.startswith("-")]
-    names = (" ".join(words[:count]) for count in (1, 2))
-    if any(name in _RESUMED for name in names) and not set(_ONCE) & set(arguments):
+    names = {" ".join(words[:count]) for count in (1, 2)}
+    options = set[str]()
+    for word, value in pairwise([*arguments, ""]):
+        if word.startswith("--"):
+            options |= {word, word.partition("=")[0], f"{word}={value}"}
+        elif word.startswith("-o"):
+            options.add("--output")
+    is_kept = "impact evaluate" not in names or not options.isdisjoint(_KEPT)
+    if names & {*_RESUMED} and options.isdisjoint(_ONCE) and is_kept:
         return "run the same command again to continue"
     return "run the command again; it starts from the beginning"
 

@@ -126,11 +126,13 @@ class PausedError(CurateError):
     exit_code = 130
 
 
-_OF_PYTHON = re.compile(
-    r"unpack|could not convert|invalid literal|object is not|not subscriptable|operand|islice|"
-    r"has no attribute|unhashable|argument|indices must|out of range|not supported between|"
-    r"codec can't|Enum|is not a valid [A-Z]|set_int_max_str_digits"
+_BUILT_IN = (TypeError, AttributeError, IndexError, OverflowError, UnicodeError)
+_VALUE_ERROR = re.compile(
+    r"(?:not enough|too many) values to unpack|could not convert string|invalid literal for|"
+    r"Exceeds the limit \(\d+ digits\) for integer|"
+    r"operands could not be broadcast|.* for islice\(\) must be|'.*' is not a valid [A-Z]\w+$"
 )
+"""How the messages of Python and NumPy begin that are raised as `ValueError`, as ours may be."""
 
 
 def describe_malformed(error: Exception) -> str:
@@ -144,8 +146,10 @@ def describe_malformed(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = " ".join(str(error).split())[:200]
-    is_of_python = isinstance(error, TypeError | AttributeError | IndexError | OverflowError)
-    if not text or is_of_python or _OF_PYTHON.search(text):
+    is_of_python = isinstance(error, _BUILT_IN) or (
+        type(error) is ValueError and _VALUE_ERROR.match(text) is not None
+    )
+    if not text or is_of_python:
         return "a value has another type or form than expected"
     return text
 

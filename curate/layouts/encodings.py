@@ -119,10 +119,12 @@ def iter_utf8(file: BinaryIO, name: str) -> Iterator[bytes]:
     """
     encoding = xml_encoding(file.read(_BLOCK))
     file.seek(0)
-    size = marks = 0
+    size, marks, last = 0, 0, b""
     for piece in _iter_decoded(file, encoding, name):
         size += len(piece)
-        marks += piece.count(b"<") + piece.count(b"=")
+        # An "=" in a text counts as well: the file is not parsed yet. An end tag does not.
+        marks += piece.count(b"<") + piece.count(b"=") - (last + piece).count(b"</")
+        last = piece[-1:]
         if size > _MAX_XML:
             raise DataError(f"{name} is larger than {_MAX_XML >> 20} MB")
         if marks > _MAX_MARKS:

@@ -48,7 +48,7 @@ ROOT_FILES = frozenset(
 """Files that are allowed beside ``data/`` and ``manifest/``, for publishing."""
 PICTURE = "before_after.jpg"
 """The only picture among them; the check of the card compares it with the example."""
-_FOLDERS = frozenset({DATA, MANIFEST, ".git"})
+_FOLDERS = frozenset({DATA, MANIFEST})
 
 
 def stays_inside(path: str) -> bool:
@@ -79,13 +79,20 @@ def check_layout(out: Path, parts: int) -> Iterator[Problem]:
     with os.scandir(out) as found:
         for entry in sorted(found, key=lambda entry: os.fsencode(entry.name)):
             is_folder = entry.is_dir(follow_symlinks=False)
-            if not (is_folder if entry.name in _FOLDERS else _is_regular(entry, ROOT_FILES)):
+            is_known = is_folder if entry.name in _FOLDERS else _is_regular(entry, ROOT_FILES)
+            if not is_known and not is_git(entry):
                 yield Problem("extra", entry.name, "is not part of this run")
     files = frozenset({store.RUN, store.OTHERS, store.LOG, store.KEY, REVIEW, *CHECKSUM_FILES})
     yield from _check_folder(out, PurePosixPath(MANIFEST), files)
     yield from check_records(out, parts)
     yield from _check_log(out)
     yield from _check_key(out)
+
+
+def is_git(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of OUT is that of a Git repository; a file in worktrees and submodules."""
+    is_link = entry.is_symlink()
+    return entry.name == ".git" and not is_link and (entry.is_dir() or entry.is_file())
 
 
 def _is_regular(entry: os.DirEntry[str], names: frozenset[str]) -> bool:

@@ -69,6 +69,8 @@ class EarlierOutput:
             return None
         if faces is None:
             return (entry, None) if entry.reason == str(not_looked_at()) else None
+        if faces.source_sha256 not in (None, entry.source_sha256):
+            return None
         if faces.withheld is not None:
             return (
                 (entry, None) if entry.reason == str(listed_as_withheld(faces.withheld)) else None
@@ -91,8 +93,6 @@ def _load_first_id(path: Path) -> str:
 def _has_same_faces(entry: ManifestEntry, data: bytes, given: GivenFaces) -> bool:
     """Whether a written image has exactly the given faces and review state."""
     if entry.outcome is not Outcome.WRITTEN or entry.width is None or entry.height is None:
-        return False
-    if given.source_sha256 not in (None, entry.source_sha256):
         return False
     states = [step.parameters.get("state") for step in entry.transforms if step.name == "review"]
     if states != ([] if given.review is None else [given.review]):

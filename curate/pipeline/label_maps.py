@@ -114,14 +114,15 @@ def search_label_maps(run: Run[Recipe]) -> SearchedMaps:
         waiting,
         run.session,
         run.workspace.state,
-        count_workers(run.recipe, run.session),
+        count_workers(Recipe(), run.session),  # on the processor, as the detector of the job
         marks=folder / "marks",
         is_committed=lambda number: _result_path(folder, number).is_file(),
     ):
         if isinstance(event, Finished):
             done += 1
             if done % 10 == 0:
-                run.session.notify(f"Searched {done * _SHARD_SIZE:,} label maps.")
+                searched = min(done * _SHARD_SIZE, count)
+                run.session.notify(f"Searched {searched:,} label maps.")
     for shard in iter_shards(_iter_maps(run.source), _SHARD_SIZE):
         results = _load(run.source, shard, folder)
         if results is None:

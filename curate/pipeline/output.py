@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -227,16 +229,22 @@ def find_left_out(
         if len(names) < _NAMED:
             names.append(path)
         if is_document_name(path) and " contains " in reason and len(documents) < _NAMED:
-            documents.append(f"{reason}: --include '{path}' copies it unread")
+            documents.append(f"{reason}: --include {_quote_pattern(path)} copies it unread")
         if reason in WANTED:
             key = (reason, PurePosixPath(path).suffix)
             count, first = often.get(key, (0, path))
             often[key] = (count + 1, first)
     hints = (
-        f"{count:,} × {reason}, such as {first}: --include '*{suffix}' copies such files unread"
+        f"{count:,} × {reason}, such as {first}: --include {_quote_pattern(suffix, '*')} copies "
+        "such files unread"
         for (reason, suffix), (count, first) in sorted(often.items())
     )
     return tuple(names), (*documents, *hints)
+
+
+def _quote_pattern(path: str, start: str = "") -> str:
+    """Pattern of a path for ``--include``, quoted for the shell."""
+    return shlex.quote(start + glob.escape(path))
 
 
 def describe_others(

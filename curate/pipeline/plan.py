@@ -137,8 +137,7 @@ def _measure(
     with open_sample_tools(recipe, session, source) as tools:
         start = time.perf_counter() - began
         take_times()
-        for number, record in enumerate(sample):
-            watch(Step("measuring", "images", number, len(sample)))
+        for number, record in enumerate(sample, start=1):
             with _timed() as read:
                 _try_to_read(source, record)
             clock = time.perf_counter if recipe.device == "cuda" else time.process_time
@@ -149,6 +148,7 @@ def _measure(
             reading += read[0]
             bytes_in += entry.source_bytes or 0
             bytes_out += len(data or b"")
+            watch(Step("measuring", "images", number, len(sample)))
         stages = take_times()
     count = len(sample)
     with tempfile.TemporaryDirectory() as folder:

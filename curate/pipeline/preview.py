@@ -153,11 +153,11 @@ def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessi
     with open_sample_tools(recipe, session, folder) as tools:
         began = time.perf_counter()
         load = began - started  # listing and loading, which worker processes do again
-        for number, record in enumerate(sample):
-            session.watch(Snapshot(len(sample), number, 0, tally.faces, tally.withheld))
+        for number, record in enumerate(sample, start=1):
             [(entry, _)] = process_images([record], Shard(0, (record,)), folder, tools)
             tally.add(entry)
             withheld += [_describe(entry)] if entry.reason else []
+            session.watch(Snapshot(len(sample), number, 0, tally.faces, tally.withheld))
     per_image = (time.perf_counter() - began) / max(len(sample), 1)
     images = sum(splits.values())
     if images == 0:

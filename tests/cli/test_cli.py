@@ -289,6 +289,15 @@ def test_an_annotation_that_cannot_be_read_is_told_once(
         (["duplicates", "photos"], False),
         (["audit", "photos"], False),
         (["impact", "explain", "photos", "out"], False),
+        (["blur", "split", "out"], True),
+        (["balance", "split", "--strategy", "subset", "-o", "out"], True),
+        (["balance", "photos", "--strategy=split", "-o", "split.csv"], False),
+        (["detect", "--explain=photos/one.jpg", "-o", "why.html"], False),
+        (["detect", "--explain", "photos/one.jpg", "-o", "why.html"], False),
+        (["impact", "evaluate", "photos", "out"], False),
+        (["impact", "evaluate", "photos", "out", "-o", "impact.json"], True),
+        (["impact", "evaluate", "photos", "out", "--output=impact.json"], True),
+        (["impact", "evaluate", "photos", "out", "--predictions", "kept"], True),
     ],
 )
 def test_an_interrupt_tells_what_the_same_command_does(

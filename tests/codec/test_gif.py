@@ -127,7 +127,7 @@ def test_lzw_codes_of_written_gifs_are_exact(size: tuple[int, int]) -> None:
 def test_an_image_outside_the_canvas_is_withheld() -> None:
     data = bytearray(samples.encoded(samples.palette_image(), "GIF"))
     data[6:8] = (20).to_bytes(2, "little")
-    with pytest.raises(WithheldError):
+    with pytest.raises(WithheldError, match=r"is larger than its canvas of 20×\d+$"):
         codec.load(bytes(data))
 
 

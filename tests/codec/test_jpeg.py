@@ -533,3 +533,20 @@ def test_cmyk_with_clipped_areas_is_reencoded(rows: slice) -> None:
     written = codec.save(picture, None, [])
     assert written.route is Route.REENCODED
     assert np.abs(codec.load(written.data).frames[0].astype(int) - pixels).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "at", "value"),
+    [("jpeg-420", 1, 9), ("jpeg-progressive", -3, 9), ("jpeg-progressive", -2, 64)],
+)
+def test_scans_that_are_not_valid_withhold(kind: str, at: int, value: int) -> None:
+    stream = parse_jpeg(samples.SAMPLES[kind]())
+    number = next(number for number, s in enumerate(stream.coded) if s.marker == 0xDA)
+    scan = stream.coded[number]
+    payload = bytearray(scan.payload)
+    payload[at] = value
+    coded = [*stream.coded]
+    coded[number] = replace(scan, payload=bytes(payload))
+    data = b"\xff\xd8" + b"".join(s.to_bytes() for s in coded) + b"\xff\xd9"
+    with pytest.raises(WithheldError, match="corrupt: the scans of the JPEG are not valid"):
+        codec.load(data)

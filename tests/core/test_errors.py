@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from enum import Enum
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import pytest
 
-from curate.core.errors import describe_malformed
+from curate.core.errors import DataError, ManifestError, describe_malformed
 
 OTHER = "a value has another type or form than expected"
+
+
+class Kind(Enum):
+    A = "a"
 
 
 def unpack(values: Any) -> Any:
@@ -38,6 +45,9 @@ def get(values: Any) -> Any:
         (lambda: find(None, 3), OTHER),
         (lambda: sum([None, 1]), OTHER),
         (lambda: float("x"), OTHER),
+        (lambda: np.ones(2) + np.ones(3), OTHER),
+        (lambda: next(islice([1], -1)), OTHER),
+        (lambda: Kind("z"), OTHER),
         (lambda: int("x"), OTHER),
         (lambda: find({}, []), OTHER),
         (lambda: get(None), OTHER),
@@ -56,3 +66,17 @@ def test_a_malformed_value_is_described_without_words_of_python(
     line = describe_malformed(caught.value)
     assert line.startswith(text)
     assert line.isprintable()
+
+
+@pytest.mark.parametrize("kind", [DataError, ManifestError, ValueError])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "line 3 has an argument too many",
+        "the box of face 2 is out of range",
+        "an operand of the recipe is missing",
+        "'x' is not a valid name",
+    ],
+)
+def test_our_own_messages_are_kept(kind: type[Exception], text: str) -> None:
+    assert describe_malformed(kind(text)) == text

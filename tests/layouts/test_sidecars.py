@@ -591,3 +591,23 @@ def test_what_given_drop_keys_did_is_described() -> None:
 @pytest.mark.parametrize("words", [None, (), DROPPED_KINDS, ("exif", "embeddings")])
 def test_the_default_drop_keys_are_not_described(words: tuple[str, ...] | None) -> None:
     assert not list(describe_drop_keys(words, {"found": {}, "dropped": {}}))
+
+
+def test_the_content_of_many_keys_does_not_depend_on_the_order() -> None:
+    entries = [(f"{n % 3}.json", "text", f"key{n // 3:04d}") for n in range(9000)]
+    grouped = [(f"a/{n % 100}.json", "text", f"key{n // 100:04d}") for n in range(250_000)]
+    for given in (entries, grouped):
+        reports = []
+        shuffled = random.Random(0).sample(given, len(given))  # noqa: S311
+        for order in (given, given[::-1], shuffled):
+            content = Content()
+            for file, kind, key in order:
+                content.add(file, kind, key)
+                content.add_dropped(file, key)
+            assert content.count_dropped() == len(given)
+            reports.append(content.to_dict())
+        assert reports[0] == reports[1] == reports[2]
+        [(file, kinds)] = reports[0]["found"].items()
+        assert list(kinds["text"]) == [f"key{n:04d}" for n in range(1000)]
+        assert set(kinds["text"].values()) == {1 if given is entries else 100}
+        assert reports[0]["dropped"][file] == kinds["text"]

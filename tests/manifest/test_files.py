@@ -32,6 +32,13 @@ def test_the_files_of_a_run_have_no_problem(out: Path) -> None:
         (out / name).write_text("x")
     (out / ".git").mkdir()
     assert found(out) == set()
+    (out / ".git").rmdir()
+    (out / ".git").write_text("gitdir: ../.git/worktrees/out")
+    assert found(out) == set()
+    (out / ".git").unlink()
+    (out / ".git").symlink_to(out / "data")
+    assert found(out) == {("extra", ".git")}
+    (out / ".git").unlink()
     (out / "manifest/log.jsonl").unlink()
     assert found(out) == set()
 

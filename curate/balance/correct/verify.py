@@ -32,6 +32,7 @@ from curate.pipeline.inspection import inspect_containers, inspect_sidecars
 from curate.pipeline.output import describe_others, find_left_out
 from curate.pipeline.output_images import open_outputs
 from curate.pipeline.session import Session, Step, count_cores
+from curate.pipeline.sidecars import ImageNames
 from curate.recipe import Recipe, format_json
 from curate.storage.index import NameIndex
 from curate.storage.regular import open_regular
@@ -125,8 +126,8 @@ def _check_layout(out: Path, parts: int, has_images: bool) -> Iterator[Problem]:
     with os.scandir(out) as found:
         for entry in sorted(found, key=lambda entry: entry.name):
             is_known = entry.name in files.ROOT_FILES and entry.is_file(follow_symlinks=False)
-            is_folder = entry.name in {*wanted, ".git"} and entry.is_dir(follow_symlinks=False)
-            if not is_folder and not is_known:
+            is_folder = entry.name in wanted and entry.is_dir(follow_symlinks=False)
+            if not is_folder and not is_known and not files.is_git(entry):
                 yield Problem("extra", entry.name, "does not belong to this output")
     with os.scandir(out / files.MANIFEST) as found:
         for entry in found:
@@ -300,8 +301,11 @@ def _check_content(out: Path, facts: Mapping[str, Any]) -> Iterator[Problem]:
     limits = Limits(_texts(recipe, "drop_keys", Recipe().drop_keys), _texts(recipe, "include"))
     for path, detail in inspect_correction(out, facts["source"]["layout"], limits):
         yield Problem("leak", f"{files.DATA}/{path}", detail)
-    content = facts.get("content")
-    if not isinstance(content, Mapping) or limits.content.to_dict()["found"] != content["found"]:
+    if "content" not in facts:  # in manifests of earlier releases
+        return
+    content = facts["content"]
+    found = content.get("found") if isinstance(content, Mapping) else None
+    if limits.content.to_dict()["found"] != found:
         detail = "content is not what the annotations contain"
         yield Problem("manifest", f"manifest/{corrections.FACTS}", detail)
 
@@ -320,6 +324,9 @@ def inspect_correction(out: Path, layout: str, limits: Limits) -> Iterator[tuple
         limits: limits on the values, which count what the files contain.
     """
     source = open_source(str(out / files.DATA), layout, "OUT")
+    # Annotations that were kept may name images that were removed.
+    rows = corrections.iter_rows(out / files.MANIFEST / store.RECORDS_FOLDER)
+    limits.match_path = ImageNames(source, (row.id for row in rows)).match_path
     yield from inspect_sidecars(source, _iter_written(out / files.MANIFEST), limits, True)
     yield from inspect_containers(source, limits)
 

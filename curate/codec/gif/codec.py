@@ -43,7 +43,13 @@ class GifCodec:
         size = (stream.width, stream.height)
         check_size(*size, len(stream.images), options.max_pixels, len(data))
         for image in stream.images:
-            check_size(image.width, image.height, 1, stream.width * stream.height)
+            if image.width * image.height > stream.width * stream.height:
+                raise WithheldError(
+                    "bomb",
+                    f"a GIF image of {image.width}×{image.height} pixels is larger than its canvas "
+                    f"of {stream.width}×{stream.height}",
+                )
+            check_size(image.width, image.height, 1, options.max_pixels)
             if image.x + image.width > stream.width or image.y + image.height > stream.height:
                 raise WithheldError("corrupt", "a GIF image lies outside the screen")
         scanned = [scan_codes(image) for image in stream.images]

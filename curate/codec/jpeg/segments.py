@@ -268,7 +268,7 @@ def _check_scans(coded: Sequence[Segment], frame: FrameHeader) -> None:
     """
     ids = {component.id for component in frame.components}
     lowest: dict[tuple[int, int], int] = {}  # bit position, by component and coefficient
-    sound = len(ids) == len(frame.components)
+    valid, once = len(ids) == len(frame.components), True
     for segment in (each for each in coded if each.marker == SOS):
         count = segment.payload[0]
         scanned = segment.payload[1 : 1 + 2 * count : 2]
@@ -276,12 +276,15 @@ def _check_scans(coded: Sequence[Segment], frame: FrameHeader) -> None:
         high, low = approximation >> 4, approximation & 15
         if not frame.progressive:
             start, stop, high, low = 0, 63, 0, 0
-        sound = sound and len(set(scanned)) == count and ids.issuperset(scanned)
-        sound = sound and start <= stop <= 63 and (not high or low == high - 1)
+        once = once and len(set(scanned)) == count
+        valid = valid and ids.issuperset(scanned)
+        valid = valid and start <= stop <= 63 and (not high or low == high - 1)
         for key in ((id_, number) for id_ in scanned for number in range(start, stop + 1)):
-            sound = sound and lowest.get(key) == (high or None)
+            once = once and lowest.get(key) == (high or None)
             lowest[key] = low
-    if not sound:
+    if not valid:
+        raise WithheldError("corrupt", "the scans of the JPEG are not valid")
+    if not once:
         raise WithheldError("corrupt", "a JPEG component is scanned more than once")
 
 

@@ -82,11 +82,12 @@ class RowEditor:
                 named = self._find_all(values, folder)
                 format_name = FORMATS[other.path.suffix.lower()] if named else format_name
                 kept = all(map(self._edits.is_kept, named.values()))
-                for value in self._iter_ambiguous(values, named) if kept else ():
-                    kept = kept and not self._is_gone(value)
-                    doubtful += kept
-                    first = first or (f"{value[0]!a} in row {number:,}" if kept else "")
-                    break
+                ambiguous = list(self._iter_ambiguous(values, named)) if kept else []
+                if any(map(self._is_gone, ambiguous)):
+                    kept = False
+                elif ambiguous:
+                    doubtful += 1
+                    first = first or f"{ambiguous[0][0]!a} in row {number:,}"
                 if kept:
                     target.write(stored)
                 changed |= not kept

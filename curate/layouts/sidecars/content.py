@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -145,12 +146,14 @@ class Content:
     """Counts of values by file, kind and key, and of dropped values by file and key.
 
     Up to 64 files are listed one by one; of more files, those of a folder with one suffix are
-    counted together, so that the report of a million label files remains short.
+    counted together, so that the report of a million label files remains short. The report has
+    the first 1,000 entries in the order of files, kinds and keys.
     """
 
     def __init__(self) -> None:
-        self._found: Counter[tuple[str, str, str]] = Counter()
-        self._dropped: Counter[tuple[str, str]] = Counter()
+        self._found: dict[str, Counter[tuple[str, str]]] = {}
+        self._dropped: dict[str, Counter[tuple[str, str]]] = {}
+        self._count_dropped = 0
         self._files: dict[str, None] = {}
         self._level = 0
 
@@ -160,19 +163,16 @@ class Content:
 
     def add(self, file: str, kind: str, key: str, count: int = 1) -> None:
         """Count values that were kept."""
-        entry = (self._group(file), kind, key)
-        if entry in self._found or len(self._found) < _MAX_KEYS:
-            self._found[entry] += count
+        _add(self._found, self._group(file), (kind, key), count)
 
     def add_dropped(self, file: str, key: str, count: int = 1) -> None:
         """Count values that were dropped."""
-        entry = (self._group(file), key)
-        if entry in self._dropped or len(self._dropped) < _MAX_KEYS:
-            self._dropped[entry] += count
+        self._count_dropped += count
+        _add(self._dropped, self._group(file), ("", key), count)
 
     def count_dropped(self) -> int:
         """Return the number of dropped values."""
-        return self._dropped.total()
+        return self._count_dropped
 
     def merge(self, other: Mapping[str, Any]) -> None:
         """Add a report that `to_dict` has returned."""
@@ -187,17 +187,17 @@ class Content:
     def kinds(self) -> dict[str, dict[str, int]]:
         """Return the counts of values that were kept, by kind and key over all files."""
         kinds: dict[str, Counter[str]] = {}
-        for (_, kind, key), count in self._found.items():
+        for _, kind, key, count in _iter_smallest(self._found):
             kinds.setdefault(kind, Counter())[key] += count
         return {kind: dict(sorted(keys.items())) for kind, keys in sorted(kinds.items())}
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values: ``found`` by file, kind and key; ``dropped`` by file and key."""
         found: dict[str, dict[str, dict[str, int]]] = {}
-        for (file, kind, key), count in sorted(self._found.items()):
+        for file, kind, key, count in _iter_smallest(self._found):
             found.setdefault(file, {}).setdefault(kind, {})[key] = count
         dropped: dict[str, dict[str, int]] = {}
-        for (file, key), count in sorted(self._dropped.items()):
+        for file, _, key, count in _iter_smallest(self._dropped):
             dropped.setdefault(file, {})[key] = count
         return {"found": found, "dropped": dropped}
 
@@ -214,13 +214,36 @@ class Content:
 
     def _regroup(self) -> None:
         level = self._level
-        found, dropped = self._found, self._dropped
-        self._found, self._dropped = Counter(), Counter()
-        for (file, kind, key), count in found.items():
-            self._found[_shorten(file, level), kind, key] += count
-        for (file, key), count in dropped.items():
-            self._dropped[_shorten(file, level), key] += count
+        for counts in (self._found, self._dropped):
+            before = dict(counts)
+            counts.clear()
+            for file, keys in before.items():
+                for key, count in keys.items():
+                    _add(counts, _shorten(file, level), key, count)
         self._files = dict.fromkeys(_shorten(file, level) for file in self._files)
+
+
+def _add(
+    counts: dict[str, Counter[tuple[str, str]]], file: str, key: tuple[str, str], count: int
+) -> None:
+    """Count values of a file, of which the smallest keys are kept in whatever order they come.
+
+    A key that is among the smallest at the end is so at any time before: its count is exact.
+    """
+    keys = counts.setdefault(file, Counter())
+    keys[key] += count
+    if len(keys) > 2 * _MAX_KEYS:
+        counts[file] = Counter(dict(sorted(keys.items())[:_MAX_KEYS]))
+
+
+def _iter_smallest(
+    counts: Mapping[str, Counter[tuple[str, str]]],
+) -> Iterator[tuple[str, str, str, int]]:
+    """Iterate over the smallest files, kinds and keys, with their counts."""
+    rows = (
+        (file, *key, keys[key]) for file, keys in sorted(counts.items()) for key in sorted(keys)
+    )
+    return islice(rows, _MAX_KEYS)
 
 
 def _shorten(file: str, level: int) -> str:

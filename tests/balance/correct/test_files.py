@@ -207,6 +207,35 @@ def test_verify_compares_the_content_report(tmp_path: Path) -> None:
     assert any("content is not what the annotations contain" in line for line in sound(out))
 
 
+def test_manifests_of_earlier_releases_have_no_content_report(tmp_path: Path) -> None:
+    correct(folder(tmp_path / "source"), out := tmp_path / "out")
+    path = out / "manifest/balance.json"
+    facts = json.loads(path.read_text())
+    del facts["content"]
+    path.write_text(json.dumps(facts))
+    assert not any("content" in line for line in sound(out))
+    path.write_text(json.dumps({**facts, "content": {}}))
+    assert any("content" in line for line in sound(out))
+
+
+def test_annotations_may_name_removed_images(tmp_path: Path) -> None:
+    source, irregular = tmp_path / "source", "xQ7zK2vB9wJ4pT8r" * 12
+    folder(source)
+    for suffix in ("jpg", "txt", "npy", "json"):
+        (source / f"c.{suffix}").rename(source / f"{irregular}.{suffix}")
+    for name in "abdef":
+        write(source, f"{name}.json", json.dumps({"caption": f"{irregular}.jpg"}))
+    table, out = tmp_path / "groups.tsv", tmp_path / "out"
+    names = ["a", "b", irregular, *"def"]
+    table.write_text("id\tgroup\n" + "".join(f"{n}.jpg\t{'xy'[n == 'b']}\n" for n in names))
+    options = BalanceOptions(strategy="subset", by=("group",), tolerance=0.0)
+    inputs = BalanceInputs(groups=table, visible_faces=True)
+    rebalance(str(source), out, options, inputs, ONE, quiet=True)
+    assert irregular not in kept(out)
+    assert irregular in (out / "data/b.json").read_text()
+    assert sound(out) == []
+
+
 CAPTIONS = "image| number| comment\n" + "".join(f"{n}.jpg| 0| A dog , and a cat .\n" for n in NAMES)
 LISTED = {
     "flickr.txt": ("".join(f"{n}.jpg#{k}\tA dog .\n" for n in NAMES for k in (0, 1)), 4),

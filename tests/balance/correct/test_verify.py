@@ -39,6 +39,17 @@ def test_verify_sees_what_was_changed(
     assert said in {problem.kind for problem in verify(out, None, 1).problems}
 
 
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_git_repository_is_no_part_of_the_output(
+    is_file: bool, people: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    asked = options("reweigh", label=None, within=False)
+    rebalance(None, out, asked, BalanceInputs(groups=people), ONE)
+    (out / ".git").write_text("gitdir: ../.git") if is_file else (out / ".git").mkdir()
+    assert sound(out) == []
+
+
 def test_verify_sees_a_manifest_that_was_rewritten(
     blurred: Path, people: Path, tmp_path: Path
 ) -> None:

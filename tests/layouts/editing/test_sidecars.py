@@ -271,3 +271,17 @@ def test_a_row_of_several_images_is_removed_with_the_last_and_noted_before(
     assert note is None
     assert "30" not in text
     assert "40" in text
+
+
+@pytest.mark.parametrize("row", ["1.jpg,2.jpg", "2.jpg,1.jpg"])
+def test_a_row_of_which_any_value_names_removed_images_only_is_removed(
+    row: str, tmp_path: Path
+) -> None:
+    for path in ("cat/1.jpg", "dog/1.jpg", "cat/2.jpg", "dog/2.jpg"):
+        write(tmp_path, path, b"")
+    write(tmp_path, "pairs.csv", f"first,second\n{row}\n")
+    source, target = open_source(str(tmp_path), "imagefolder"), io.BytesIO()
+    [file] = source.sidecars()  # type: ignore[attr-defined]
+    plan = Plan(removed=frozenset({"cat/1.jpg", "cat/2.jpg", "dog/2.jpg"}))
+    result = open_editor(source, plan).edit(file, target)
+    assert (target.getvalue(), result.note) == (b"first,second\n", None)
