@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -197,3 +198,22 @@ def test_labels_are_ranked_as_gray_levels() -> None:
     colors, gray = render_label_map(rgb_png(pixels))
     assert np.array_equal(colors, pixels)
     assert (gray[0, 0, 0], gray[0, 10, 0], gray[0, 30, 0]) == (0, 255, 127)
+
+
+def test_the_number_of_searched_maps_is_told_and_workers_are_those_of_the_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_maps, "_SHARD_SIZE", 2)
+    monkeypatch.setattr("curate.pipeline.session.count_cores", lambda: 1)
+    monkeypatch.setattr("curate.pipeline.session.gpu_memory", lambda: pytest.fail("of the GPU"))
+    source, told = tmp_path / "source", list[str]()
+    write_coco(source, {f"{n:02d}": draw_shapes() for n in range(19)}, 1)
+    workspace = SimpleNamespace(root=tmp_path / "work", state=tmp_path / "work/state")
+    workspace.root.mkdir()
+    session = Session(notify=told.append)
+    recipe = SimpleNamespace(device="cuda")
+    run = SimpleNamespace(
+        source=open_source(str(source)), recipe=recipe, session=session, workspace=workspace
+    )
+    label_maps.search_label_maps(run)  # type: ignore[arg-type]
+    assert told == ["Searching 19 label maps for faces.", "Searched 19 label maps."]

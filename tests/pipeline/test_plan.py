@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import jsonschema
@@ -9,10 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 import curate
+from curate import Recipe, Session
 from curate.cli.main import group
 from curate.core.errors import UsageError
+from curate.layouts import open_source
 from curate.pipeline.estimate import Estimate
-from curate.pipeline.plan import PlanOptions
+from curate.pipeline.plan import PlanOptions, _measure
+from curate.pipeline.session import Snapshot, Step
 from curate.report.numbers import format_bytes, format_duration
 from tests.conftest import ROOT
 from tests.report.checks import check_page
@@ -31,6 +35,18 @@ def test_a_sample_is_measured(estimate: Estimate, photos: Path) -> None:
     assert sum(costs.stages.values()) == pytest.approx(costs.core, rel=0.6)
     sizes = [path.stat().st_size for path in photos.rglob("*.jpg")]
     assert costs.bytes_in <= max(sizes) + 2_000_000
+
+
+def test_progress_reaches_the_number_of_images(photos: Path) -> None:
+    recipe, session = Recipe(profile="fast"), Session(workers=1)
+    source, steps = open_source(str(photos)), list[Step]()
+    sample = list(islice(source.records(), 3))
+    _measure(source, sample, 0.0, recipe, session, steps.append)
+    assert [(step.done, step.total) for step in steps] == [(1, 3), (2, 3), (3, 3)]
+    seen: list[Snapshot] = []
+    curate.preview(photos, photos.parent / "absent", recipe, Session(workers=1, watch=seen.append))
+    assert [each.images for each in seen] == list(range(1, len(seen) + 1))
+    assert seen[-1].images == seen[-1].total
 
 
 def test_time_falls_with_workers_and_grows_with_images(estimate: Estimate) -> None:

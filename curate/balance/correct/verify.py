@@ -301,11 +301,8 @@ def _check_content(out: Path, facts: Mapping[str, Any]) -> Iterator[Problem]:
     limits = Limits(_texts(recipe, "drop_keys", Recipe().drop_keys), _texts(recipe, "include"))
     for path, detail in inspect_correction(out, facts["source"]["layout"], limits):
         yield Problem("leak", f"{files.DATA}/{path}", detail)
-    if "content" not in facts:  # in manifests of earlier releases
-        return
-    content = facts["content"]
-    found = content.get("found") if isinstance(content, Mapping) else None
-    if limits.content.to_dict()["found"] != found:
+    content = facts.get("content")  # absent in manifests of earlier releases
+    if content is not None and limits.content.to_dict()["found"] != content["found"]:
         detail = "content is not what the annotations contain"
         yield Problem("manifest", f"manifest/{corrections.FACTS}", detail)
 

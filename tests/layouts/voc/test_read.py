@@ -9,7 +9,9 @@ import pytest
 
 import curate
 from curate import Recipe, Session
+from curate.core.errors import DataError
 from curate.layouts import open_source
+from curate.layouts.encodings import iter_utf8
 from curate.layouts.sidecars.values import Limits
 from curate.layouts.voc.rewrite import rewrite_xml
 from curate.pipeline.verify import iter_problems
@@ -94,3 +96,18 @@ def test_a_windows_path_is_one_note(tmp_path: Path) -> None:
         write(tmp_path, f"Annotations/{name}.xml", xml)
     [note] = open_source(str(tmp_path)).check()
     assert note.startswith("2 problems in XML files; the first: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("<x></x>", 400_000), ("<x/>", 400_000), ("<x a='1'/>", 200_000), ("<x>=</x>", 200_000)],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_the_number_of_elements_and_attributes_is_limited(
+    text: str, count: int, encoding: str
+) -> None:
+    file = io.BytesIO((text * count).encode(encoding))
+    assert b"".join(iter_utf8(file, "a.xml")).decode().count(text) == count
+    file = io.BytesIO((text * count + "<y/>").encode(encoding))
+    with pytest.raises(DataError, match="more than 400,000 elements and attributes"):
+        list(iter_utf8(file, "a.xml"))
