@@ -19,7 +19,9 @@ import curate
 from curate import Recipe, Session, codec
 from curate.core.errors import DataError, PausedError, UsageError
 from curate.layouts import open_source
+from curate.manifest.store import iter_entries
 from curate.pipeline import assembly
+from curate.pipeline.given_faces import DIGESTS
 from curate.pipeline.session import Snapshot
 from curate.pipeline.verify import iter_problems
 from curate.storage.atomic import sync_folder
@@ -148,6 +150,25 @@ def test_only_changed_images_are_redone_and_the_result_is_that_of_a_new_run(
     unknown = {name for name in names(source) if boxes.get(name) and name[-4:] in (".gif", "webp")}
     check_update(source, tmp_path / "out", faces, decoded, redone | unknown)
     assert not list(iter_problems(tmp_path / "out", source))
+
+
+@pytest.mark.parametrize("given", [None, "0" * 64])
+def test_faces_of_another_file_of_a_withheld_image_are_told_as_by_a_new_run(
+    given: str | None, source: Path, tmp_path: Path
+) -> None:
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
+    boxes = {name: found for name, found in make_boxes(source).items() if name != "a/1.jpg"}
+    faces = save_table(tmp_path / "first.parquet", boxes)
+    digests = faces.with_name(faces.name + DIGESTS)
+    line = {"id": "a/1.jpg", "sha256": None, "withheld": "truncated: it ends early"}
+    digests.write_text(json.dumps(line) + "\n")
+    blur(source, out, faces)
+    digests.write_text(json.dumps({**line, "sha256": given}) + "\n")
+    blur(source, out, faces, update=True)
+    blur(source, fresh, faces)
+    assert content(out) == content(fresh)
+    reasons = {entry.id: entry.reason for entry in iter_entries(out / "manifest/records")}
+    assert ("other-file" in str(reasons["a/1.jpg"])) is (given is not None)
 
 
 @pytest.fixture
