@@ -16,6 +16,7 @@ from curate.core.errors import CurateError, UsageError
 from curate.manifest import corrections
 from curate.pipeline.session import Session, Snapshot, Step
 from tests.balance.correct.conftest import ONE, files, options, rows_of, run, sound, tally
+from tests.pipeline.test_progress import Terminal
 
 
 def test_a_subset_meets_its_target_and_copies_the_rest_as_it_is(
@@ -51,11 +52,7 @@ def test_the_number_of_workers_changes_no_byte(blurred: Path, people: Path, tmp_
 
 
 def test_progress_shows_what_is_read_removed_and_added(
-    blurred: Path,
-    people: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    blurred: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("curate.pipeline.progress._ITEMS_PER_STEP", 10)
     for strategy in ("subset", "oversample"):
@@ -63,8 +60,9 @@ def test_progress_shows_what_is_read_removed_and_added(
         session = Session(workers=1, watch=seen.append)
         inputs = BalanceInputs(groups=people)
         out = tmp_path / strategy
+        monkeypatch.setattr("sys.stderr", terminal := Terminal())
         done = rebalance(str(blurred), out, options(strategy), inputs, session)
-        assert "reading: 10 records" in capsys.readouterr().err
+        assert "reading: 10 records" in terminal.getvalue()
         assert {each.faces for each in seen} == {None}
         counts = done.report["counts"]
         assert (seen[-1].removed, seen[-1].added) == (counts["removed"], counts["made"])
@@ -74,8 +72,9 @@ def test_progress_shows_what_is_read_removed_and_added(
         found = iter_problems(out, ONE, corrections.load_facts(out / "manifest"), steps.append)
         assert list(found) == []
         assert (steps[-1].unit, steps[-1].done) == ("shards", steps[-1].total)
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
     rebalance(str(blurred), tmp_path / "q", options("subset"), inputs, ONE, quiet=True)
-    assert capsys.readouterr().err == ""
+    assert terminal.getvalue() == ""
 
 
 def test_another_seed_chooses_others(blurred: Path, people: Path, tmp_path: Path) -> None:
