@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import threading
 from collections.abc import Callable
@@ -18,7 +20,10 @@ import curate
 from curate import Recipe, Session
 from curate.core.entries import Outcome, Route
 from curate.core.errors import DataError, PausedError, SourceChangedError, UsageError
+from curate.layouts.sidecars.values import Limits
 from curate.manifest.store import iter_entries
+from curate.pipeline.output import find_left_out
+from curate.pipeline.sidecars import CAPTION
 from curate.pipeline.verify import iter_problems
 from tests.pipeline.conftest import FAST, entries
 
@@ -341,3 +346,15 @@ def test_options_are_keyword_arguments_and_progress_is_quiet_on_request(
     assert repr(summary).startswith(f"<Summary of {str(tmp_path / 'a')!r}: ")
     assert len(summary.to_frame()) == summary.images
     assert max(map(len, summary.to_text().replace(str(tmp_path), "").splitlines())) <= 80
+
+
+@pytest.mark.parametrize("folder", ["docs", "a [1]", "it's", "x*?", "a b"])
+def test_the_pattern_that_a_hint_names_matches_the_file(folder: str) -> None:
+    path, other = f"{folder}/README.md", f"{folder}/notes.[v1]"
+    listed = [(path, "it contains a link"), (other, CAPTION)]
+    _, hints = find_left_out([*listed, ("data/kept.json", None)])
+    assert len(hints) == 2
+    for hint, name in zip(hints, (path, other), strict=True):
+        [pattern] = shlex.split(re.search(r"--include (.+) cop", hint)[1])  # type: ignore[index]
+        assert Limits((), [pattern]).includes(name)
+        assert not Limits((), [pattern]).includes("other/notes.txt")
