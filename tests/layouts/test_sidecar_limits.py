@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import random
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from curate.core.errors import DataError
 from curate.layouts import open_source
 from curate.layouts.coco.rewrite import rewrite_coco
 from curate.layouts.sidecars import REWRITERS, find_excess
+from curate.layouts.sidecars.prose import is_prose
 from curate.layouts.sidecars.table import rewrite_table
 from curate.layouts.sidecars.values import Limits
 from curate.layouts.voc.rewrite import rewrite_xml
@@ -459,3 +461,14 @@ def test_a_configuration_is_recognized_in_any_style(
     )
     (tmp_path / "other.yaml").write_text("a: 1\n")
     assert open_source(str(tmp_path)).layout == "yolo"
+
+
+def test_long_texts_are_not_remembered() -> None:
+    for text in ("a word " * 9, "a word " * 9_000):
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(20):
+            assert is_prose(f"{number} {text}" * 3)
+        kept = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+        assert kept < 60_000

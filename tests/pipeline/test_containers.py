@@ -12,8 +12,11 @@ import pytest
 import curate
 from curate import Recipe, Session
 from curate.core.errors import SourceChangedError
+from curate.core.protocols import Source
 from curate.layouts import open_source
+from curate.pipeline import assembly
 from curate.pipeline.session import Snapshot
+from curate.pipeline.sidecars import ImageNames
 from curate.pipeline.verify import iter_problems
 from tests.layouts.shards import read_tar, write_tar
 from tests.layouts.tables.samples import IMAGE, write_arrow, write_parquet
@@ -58,7 +61,16 @@ def test_a_dataset_comes_out_in_its_layout(photos: Path, tmp_path: Path, build: 
     assert sum(1 for _ in opened.records()) == summary.written
 
 
-def test_a_pattern_names_the_shards(photos: Path, tmp_path: Path) -> None:
+def test_a_pattern_names_the_shards(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed: list[ImageNames] = []
+
+    def index(source: Source) -> ImageNames:
+        indexed.append(ImageNames(source))
+        return indexed[-1]
+
+    monkeypatch.setattr(assembly, "ImageNames", index)
     found = sorted(photos.rglob("*.png"))
     for number, photo in enumerate(found):
         write_tar(tmp_path / f"in/a-{number:02d}.tar", [("1.png", photo.read_bytes())])
@@ -70,6 +82,7 @@ def test_a_pattern_names_the_shards(photos: Path, tmp_path: Path) -> None:
         "a-02.tar",
     ]
     assert list(iter_problems(tmp_path / "out", pattern, workers=1)) == []
+    assert len(indexed) == 1  # each lists the whole dataset
 
 
 def test_a_hidden_picture_in_a_rebuilt_file_is_found(photos: Path, tmp_path: Path) -> None:

@@ -135,9 +135,9 @@ def _iter_names(file: BinaryIO) -> Iterator[str]:
     while block := file.read(_BLOCK):
         data = rest + block
         for tokens in _TOKENS:
-            for found in tokens.finditer(data):
-                if _LETTER.search(found[0]):
-                    word = found[0].strip()
+            for found in dict.fromkeys(tokens.findall(data)):  # keys repeat in every record
+                if _LETTER.search(found):
+                    word = found.strip()
                     yield word.decode(errors="replace")
                     if (bare := word.strip(_PUNCTUATION)) != word:
                         yield bare.decode(errors="replace")
