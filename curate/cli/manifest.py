@@ -77,8 +77,8 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
 @click.option(
     "--class-names",
     is_flag=True,
-    help="Show counts by class with the names of classes, which may be people. ImageNet's always "
-    "are.",
+    help="Show counts by class with the names of classes, which may be people. Classes named by "
+    "WordNet ids are always shown.",
 )
 def publish(out: Path, public: Path, min_cell: int, class_names: bool) -> None:
     """Write the public tier of OUT's manifest to the new folder PUBLIC.

@@ -52,9 +52,9 @@ CHIN = 0.15
 """Share of its height by which a box is extended downwards: CenterFace's boxes end above the
 chin of a masked face, by 10 % of the labeled height in the median and 23 % at most."""
 BATCH = 64
-"""Inputs of one size that are run together on a CUDA device, at most …"""
+"""Inputs of one size that are run together on a CUDA device, at most."""
 BATCH_PIXELS = 4 << 20
-"""… with so many pixels, which bounds the memory of the device: 4 tiles of 960 × 960."""
+"""Pixels of the inputs of one run there, at most: 4 tiles of 960 × 960; bounds its memory."""
 
 
 class CenterFace(NetworkDetector):

@@ -176,7 +176,7 @@ def _blur_to_objects(source: str | Path, uri: str, recipe: Recipe, session: Sess
             facts = remote.load_run(out)
             return replace(summarize(out, facts, 0.0, 0, already_done=True), out=uri)
         sidecars = _rewrite_sidecars(run)
-        run.tell_notes()
+        run.notify_notes()
         done = run_shards(run, plan, _make_job(run)).now
         _assemble(run, plan, sidecars)
         run.workspace.note(event="finished", time=clock(), images=done)
@@ -263,12 +263,12 @@ def _execute(run: Run[Recipe]) -> Summary:
     plan = begin(run, hold_notes=True)
     if not assembly.is_assembled(workspace):
         sidecars = _rewrite_sidecars(run)
-        run.tell_notes()
+        run.notify_notes()
         _index_faces(run, plan)
         done = run_shards(run, plan, _make_job(run)).now
         _assemble(run, plan, sidecars)
         workspace.note(event="finished", time=clock(), images=done)
-    run.tell_notes()
+    run.notify_notes()
     if run.session.update:
         report_changes(run)
     facts = store.load_run(workspace.final / store.MANIFEST)

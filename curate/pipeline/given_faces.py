@@ -132,8 +132,7 @@ def find_digests(path: Path) -> Path | None:
 def load_faces(path: Path) -> Iterator[GivenFaces]:
     """Iterate over the faces of a file of any format, or of the manifest of an output.
 
-    Images that the output withheld have no entry, and neither have images of an export of
-    `detect` whose label files were lost; see `load_given`.
+    Images of an export of `detect` whose label files were lost have no entry; see `load_given`.
 
     Args:
         path: a file or folder of faces, an output of `blur`, or the folder of its manifest.

@@ -51,7 +51,7 @@ class Run(Generic[R]):
         session: how to run.
         leases: what this process has taken of the work on this output.
         remote: the output on an object storage, of which the work folder is a temporary copy.
-        notes: what the check of the dataset has found and the user was not told yet.
+        notes: what the check of the dataset has found and the user has not seen yet.
     """
 
     source: Source
@@ -62,7 +62,7 @@ class Run(Generic[R]):
     remote: ObjectOutput | None = None
     notes: list[str] = field(default_factory=list)
 
-    def tell_notes(self) -> None:
+    def notify_notes(self) -> None:
         """Tell the user what the check of the dataset has found."""
         for line in self.notes:
             self.session.notify(escape_unprintable(line))
@@ -159,7 +159,7 @@ def begin(
                 session.notify(escape_unprintable(line))
             run.notes.extend(notes)
             if not hold_notes:
-                run.tell_notes()
+                run.notify_notes()
         else:
             workspace.settle(run.recipe, joined)
             plan = joined

@@ -311,7 +311,7 @@ def _open_check(
         return _open_correction(out, source, session, watch)
     run = load_facts(out)
     counts = run["counts"]
-    against = ", and for equal pixels in SOURCE" if source else ""
+    against = ", and compared with the pixels of SOURCE" if source else ""
     checked = (
         f"{counts['written']:,} images checked for changes and leaks{against}, "
         f"{counts['withheld']:,} withheld, recipe {run['recipe_sha256'][:12]}"

@@ -163,7 +163,7 @@ def is_outline(numbers: Sequence[float], is_polygon: bool = False) -> bool:
     """Return whether numbers are the corners of a polygon, x and y in turn.
 
     The corners of a polygon follow its outline, so that its length is a small multiple of the
-    extent, and hardly cross it; pixels read as corners jump to and fro.
+    extent, and hardly cross it; lines between pixels read as corners cross often.
 
     Args:
         numbers: x0, y0, x1, y1 and so on.

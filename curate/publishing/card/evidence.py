@@ -197,7 +197,10 @@ def _find_fault(kind: str, value: Mapping[str, Any], facts: Mapping[str, Any]) -
     if isinstance(manifest, dict):
         own_records = facts["records"]["sha256"]
         if manifest.get("records_sha256") not in (None, own_records):
-            return "was made from another OUT, or before OUT was made again; make the report again"
+            return (
+                "was made from another OUT, or from an earlier state of this one; make the report "
+                "again"
+            )
     recipe, own = value.get("recipe"), facts.get("recipe", {})
     if kind == "evaluate" and isinstance(recipe, dict) and "profile" in own:
         differing = [key for key in _DETECTION if recipe.get(key) != own.get(key)]
