@@ -134,7 +134,7 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
         annotations.add_own(_iter_own(given, wanted, facts, seen))
         if given.table is not None and isinstance(given.source, AliasedSource):
             annotations.add_aliases(_needed(given.source.aliases()))
-    seen.check(given.table)
+    seen.check(given.table, is_joined=not alone)
     match = annotations.match()
     facts |= {
         **asdict(match),
@@ -274,7 +274,7 @@ class _Seen:
             self._absent -= row.keys()
             self._others |= dict.fromkeys(row)
 
-    def check(self, table: Path | None) -> None:
+    def check(self, table: Path | None, is_joined: bool = False) -> None:
         if self._absent:
             name = sorted(self._absent)[0]
             where = f"{table} has" if table else "there is"
@@ -282,6 +282,8 @@ class _Seen:
             hint = suggest(name, self._others)
             if not hint and table is None:
                 hint = "; name the table that has it with --groups"
+            if table and is_joined:
+                raise UsageError(f"neither {table} nor the dataset has {name!r}{have}{hint}")
             raise UsageError(f"{where} no column {name!r}{have}{hint}")
 
 

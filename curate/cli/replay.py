@@ -47,7 +47,7 @@ def command(
     any is different.
     """
     from curate.cli.interrupt import stop_on_interrupt
-    from curate.pipeline.replay import replay
+    from curate.pipeline.replay import DIFFERENT, PIXELS, replay
     from curate.pipeline.session import Session
 
     session = Session(workers=workers)
@@ -58,6 +58,9 @@ def command(
     else:
         for difference in found.differences[:_SHOWN]:
             echo(escape_unprintable(f"{difference.kind}: {difference.id}: {difference.detail}"))
+        more = found.counts[PIXELS] + found.counts[DIFFERENT] - len(found.differences[:_SHOWN])
+        if more:
+            echo(f"… and {more:,} more")
         if not quiet:
             print_summary(found.to_text())
     ctx.exit(0 if found.ok else 1)

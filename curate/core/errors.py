@@ -170,6 +170,6 @@ def suggest(given: str, known: Iterable[str]) -> str:
     >>> suggest("gendr", ["age", "gender"])
     "; did you mean 'gender'?"
     """
-    names = {name.lower(): name for name in known}
-    close = get_close_matches(given.lower(), names, 1)
+    names = {name.lower().lstrip("-"): name for name in known}
+    close = get_close_matches(given.lower().lstrip("-"), names, 1)
     return f"; did you mean {names[close[0]]!r}?" if close else ""

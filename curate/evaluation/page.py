@@ -112,10 +112,11 @@ def _lead(measures: Measures, facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"Images without labels: {images['not_labeled']:,}."
     if withheld["images"]:
         reasons = ", ".join(f"{count:,} {name}" for name, count in withheld["reasons"].items())
+        were = "was" if withheld["images"] == 1 else "were"
         yield (
-            f"{withheld['images']:,} labeled images with {withheld['faces']:,} faces were withheld "
-            f"({reasons}). Withheld images are excluded from all measures and do not count as "
-            "images without faces."
+            f"{withheld['images']:,} labeled images with {withheld['faces']:,} faces {were} "
+            f"withheld ({reasons}). Withheld images are excluded from all measures and do not "
+            "count as images without faces."
         )
     yield (
         f"A face is hidden if at least {100 * rules.hidden_share:g} % of its labeled box is "

@@ -88,6 +88,8 @@ class Summary(Printable):
             lines.append(f"  withheld {count:,}: {code}")
         if self.withheld:
             lines.append(f"  each with its reason: curate manifest show {self.out} --withheld")
+            if self.others["carried"]:
+                lines.append("  annotation files that were copied may still list withheld images")
         lines += describe_others(self.others, self.left_out, self.hints, self.content, store.RUN)
         if self.images_now:
             rate = self.images_now / max(self.seconds, 1e-9)
@@ -320,7 +322,7 @@ def load_summary(out: Path, source: Source | None, recipe: Recipe) -> Summary:
     manifest = out / store.MANIFEST
     run = store.load_run(manifest)
     if run["recipe_sha256"] != recipe.digest:
-        raise UsageError(describe_recipe_clash(out, run["recipe"], recipe))
+        raise UsageError(describe_recipe_clash(out, run["recipe"], recipe, updates=True))
     entries = store.iter_entries(manifest / store.RECORDS_FOLDER)
     for entry in entries if source is None else _iter_unchanged(entries, source, out):
         if entry.output_path is not None and not has_output(out, entry):

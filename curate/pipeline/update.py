@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source
 from curate.layouts.access.address import is_address
@@ -13,6 +14,7 @@ from curate.pipeline import assembly
 from curate.pipeline.run import Run
 from curate.pipeline.session import Session
 from curate.pipeline.workspace import (
+    OF_FACES,
     describe_changes,
     describe_recipe_clash,
     libraries,
@@ -20,12 +22,10 @@ from curate.pipeline.workspace import (
 )
 from curate.recipe import Recipe
 
-_OF_FACES = (
-    "detector", "detector_family", "weights_sha256", "profile", "confidence", "max_side", "device",
-    "faces_sha256", "faces_match",
-)  # fmt: skip
-"""Keys of a recipe that say how faces were found; given faces replace all of that."""
 _OWN = (store.DATA, store.MANIFEST)
+_CARD = "README.md"
+_ANSWERS = "card.toml"
+"""What the user wrote for the dataset card; it stays valid."""
 
 
 def check_options(out: str | Path, session: Session) -> None:
@@ -74,7 +74,7 @@ def prepare_update(run: Run[Recipe]) -> bool:
 def _check_earlier(out: Path, source: Source, recipe: Recipe) -> None:
     manifest, wanted = out / store.MANIFEST, recipe.to_dict()
     run = store.load_run(manifest)
-    recorded = {**run["recipe"], **{key: wanted[key] for key in _OF_FACES}}
+    recorded = {**run["recipe"], **{key: wanted[key] for key in OF_FACES}}
     if recorded != wanted:
         raise UsageError(describe_recipe_clash(out, recorded, recipe))
     if run["source"]["layout"] != source.layout:
@@ -101,20 +101,34 @@ def report_changes(run: Run[Recipe]) -> None:
     before = workspace.out / store.MANIFEST
     if not (before / store.RUN).is_file():
         return
-    total = changed = gone = 0
+    total = changed = recorded_anew = gone = 0
     old = store.iter_entries(before / store.RECORDS_FOLDER)
     new = store.iter_entries(workspace.final / store.MANIFEST / store.RECORDS_FOLDER)
     for earlier, now in store.join_by_id(old, new):
         total += now is not None
         gone += now is None
-        changed += now is not None and now != earlier
+        if now is not None and now != earlier:
+            is_same = earlier is not None and _result(now) == _result(earlier)
+            recorded_anew += is_same
+            changed += not is_same
     run.session.notify(
         f"Images that differ from the output before: {changed:,} of {total:,}"
+        + (f"; the same but for their records: {recorded_anew:,}" if recorded_anew else "")
         + (f"; no longer in SOURCE: {gone:,}." if gone else ".")
     )
     siblings = sorted(
-        {path.name for path in workspace.out.iterdir()} - {*_OWN, workspace.root.name}
+        {path.name for path in workspace.out.iterdir()} - {*_OWN, _ANSWERS, workspace.root.name}
     )
     stale = [*siblings, *([f"{store.MANIFEST}/{REVIEW}"] if (before / REVIEW).is_file() else [])]
     if stale:
-        run.session.notify(f"Make again what is of the output before: {', '.join(stale)}.")
+        card = (
+            f"; run `curate card {workspace.out}` before `curate verify`"
+            if _CARD in siblings
+            else ""
+        )
+        run.session.notify(f"Make again what is of the output before: {', '.join(stale)}{card}.")
+
+
+def _result(entry: ManifestEntry) -> tuple[object, ...]:
+    """What becomes of an image: its output file, or why it has none."""
+    return entry.output_path, entry.output_sha256, entry.reason

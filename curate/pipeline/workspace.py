@@ -23,6 +23,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ from curate.manifest.store import MANIFEST, RECORDS_FOLDER, part_name, part_numb
 from curate.recipe import Options
 
 WORK = ".curate"
+OF_FACES = (
+    "detector", "detector_family", "weights_sha256", "profile", "confidence", "max_side", "device",
+    "faces_sha256", "faces_match",
+)  # fmt: skip
+"""Keys of a recipe that say how faces were found; given faces replace all of that."""
 _LIBRARIES = (
     "numpy", "opencv-python", "opencv-python-headless", "pillow", "jpeglib", "pyarrow", "torch",
     "onnxruntime",
@@ -259,19 +265,27 @@ def describe_changes(before: dict[str, str], now: dict[str, str]) -> str:
 
 
 def describe_recipe_clash(
-    out: Path | str, before: dict[str, Any], now: Options, what: str = "OUT"
+    out: Path | str, before: dict[str, Any], now: Options, what: str = "OUT", updates: bool = False
 ) -> str:
     """Describe how a recipe differs from the recipe of an existing output in one line."""
     wanted = now.to_dict()
     keys = [key for key in wanted if wanted[key] != before.get(key)]
-    changes = ", ".join(f"{key} {before.get(key)!r} → {wanted[key]!r}" for key in keys)
+    changes = ", ".join(f"{key} {_show(before.get(key))} → {_show(wanted[key])}" for key in keys)
+    of_faces = updates and wanted.get("faces_sha256") and {*keys} <= {*OF_FACES}
+    remedy = "add --update to apply these faces to it" if of_faces else "use the same options"
     digest = hashlib.sha256(
         json.dumps(before, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     ).hexdigest()
     return (
         f"{out} was begun with another recipe ({changes}; {digest[:12]} → {now.digest[:12]}); "
-        f"use the same options, or choose another {what}"
+        f"{remedy}, or choose another {what}"
     )
+
+
+def _show(value: Any) -> str:
+    """A value of a recipe; the first digits of a digest."""
+    text = repr(value)
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", text)
 
 
 def save_plan(source: Source, path: Path) -> Plan:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curate.report.values import Bar, BarChart, Block, Page, Section, Table
 
 VERSION = 1
+_SMALL = 10
+"""Below as many images, a bound is written as their number."""
 
 CAVEAT = (
     "A bound on what reviewers can see: a face that no person recognizes at this size and "
@@ -83,10 +86,15 @@ def format_bound(bound: Mapping[str, Any]) -> str:
         return f"{text}no bound is stated before the whole sample is looked at."
     if bound["upper_now"] >= 1:
         return f"{text}{_explain_no_bound(bound)}."
-    return (
-        f"{text}at most {100 * bound['upper_now']:.3g} % of the {bound['population']:,} images "
-        f"show one ({100 * bound['confidence']:g} % confidence)."
-    )
+    at_most = _count_or_share(bound["upper_now"], bound["population"])
+    return f"{text}{at_most} show one ({100 * bound['confidence']:g} % confidence)."
+
+
+def _count_or_share(upper: float, population: int) -> str:
+    """An upper bound on images: a share, or their number where that is small."""
+    if upper * population < _SMALL:
+        return f"at most {math.floor(upper * population + 1e-9):,} of the {population:,} images"
+    return f"at most {100 * upper:.3g} % of the {population:,} images"
 
 
 def _explain_no_bound(bound: Mapping[str, Any]) -> str:
@@ -117,9 +125,10 @@ def describe_sample(bound: Mapping[str, Any]) -> str:
     )
     if upper >= 1:
         return f"{text}; a bound can be stated once every reviewer has found faces in checks."
+    at_most = _count_or_share(upper, bound["population"])
     return (
-        f"{text}; if no more faces are found, at most {100 * upper:.3g} % of the "
-        f"images show one ({100 * bound['confidence']:g} % confidence)."
+        f"{text}; if no more faces are found, {at_most} show one "
+        f"({100 * bound['confidence']:g} % confidence)."
     )
 
 

@@ -104,10 +104,14 @@ class ReviewState(Printable):
             f"{self.rejected:,} rejected, {self.changed:,} changed."
         ]
         if self.not_shown:
-            images = "image" if self.not_shown == 1 else "images"
-            what = "and keep the boxes that they had"
+            is_one = self.not_shown == 1
+            images = "image" if is_one else "images"
+            what = f"and {'keeps the boxes that it' if is_one else 'keep the boxes that they'} had"
             if self.bound is not None:
-                what = "so no bound can be stated: make them readable, or draw another sample"
+                what = (
+                    f"so no bound can be stated: make {'it' if is_one else 'them'} readable, or "
+                    "draw another sample"
+                )
             lines.append(f"{self.not_shown:,} {images} could not be shown, {what}.")
         if self.bound is not None:
             lines.append(format_bound(self.bound))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -328,7 +329,17 @@ def test_another_recipe_is_refused_and_the_output_left_as_it_was(
     with pytest.raises(UsageError, match="another recipe") as refusal:
         blur(source, tmp_path / "out", second, update=True, recipe=recipe)
     assert "faces_sha256" not in str(refusal.value)
+    assert "use the same options" in str(refusal.value)
     assert content(tmp_path / "out") == before
+
+
+@pytest.mark.usefixtures("first")
+def test_other_faces_alone_are_refused_with_short_digests_and_the_way_to_apply_them(
+    source: Path, second: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="add --update to apply these faces") as refusal:
+        blur(source, tmp_path / "out", second)
+    assert not re.search("[0-9a-f]{13}", str(refusal.value))
 
 
 def test_options_of_detection_are_no_other_recipe(
@@ -383,9 +394,14 @@ def test_the_key_of_published_ids_is_kept_and_changes_and_stale_files_are_told(
     (tmp_path / "out/manifest/key.txt").write_text("00" * 32 + "\n")
     (tmp_path / "out/manifest/review.json").write_text("{}")
     (tmp_path / "out/README.md").write_text("# Card\n")
+    (tmp_path / "out/card.toml").write_text("# answers\n")
     told: list[str] = []
     blur(source, tmp_path / "out", second, update=True, notify=told.append)
     assert (tmp_path / "out/manifest/key.txt").read_text() == "00" * 32 + "\n"
     assert f"Images that differ from the output before: 1 of {len(names(source))}." in told
-    assert "Make again what is of the output before: README.md, manifest/review.json." in told
+    assert (
+        "Make again what is of the output before: README.md, manifest/review.json; run "
+        f"`curate card {tmp_path / 'out'}` before `curate verify`."
+    ) in told
+    assert (tmp_path / "out/card.toml").read_text() == "# answers\n"
     assert (tmp_path / "out/README.md").is_file()

@@ -125,6 +125,8 @@ def test_the_result_of_a_sample_is_one_line_for_a_terminal() -> None:
              "confidence": 0.95, "valid_now": False}  # fmt: skip
     assert "no bound is stated before" in format_bound(bound)
     assert "at most 50 % of the 90 images" in format_bound({**bound, "valid_now": True})
+    whole = {**bound, "valid_now": True, "upper_now": 0.0}
+    assert "at most 0 of the 90 images show one" in format_bound(whole)
     reviewers = [{"checks": 4, "sensitivity_lower": 0.0}, {"checks": 2, "sensitivity_lower": 0.3}]
     open_ended = {**bound, "valid_now": True, "upper_now": 1.0, "reviewers": reviewers}
     assert "no bound can be stated" in format_bound(open_ended)

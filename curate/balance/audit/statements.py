@@ -61,8 +61,8 @@ def _misfits(given: Mapping[str, Any]) -> Iterator[str]:
         if given.get(kind):
             examples = ", ".join(given[f"{kind}_examples"])
             yield (
-                f"{given[kind]:,} ids of the table {what}, such as {examples}; their rows are "
-                "ignored."
+                f"Ids of the table that {what}, so that their rows are ignored: {given[kind]:,}, "
+                f"such as {examples}."
             )
 
 

@@ -341,7 +341,7 @@ def format_report(report: Mapping[str, Any]) -> list[str]:
     for kind, what in (("unmatched", "match no record"), ("ambiguous", "are ambiguous")):
         if given.get(kind):
             examples = ", ".join(given[f"{kind}_examples"])
-            lines.append(f"{given[kind]:,} ids of the table {what}, such as {examples}.")
+            lines.append(f"Ids of the table that {what}: {given[kind]:,}, such as {examples}.")
     if report["weights"] is not None:
         weights = report["weights"]
         lines.append(

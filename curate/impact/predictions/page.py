@@ -98,11 +98,11 @@ def _lead(report: ImpactReport) -> Iterator[str]:
     yield f"{len(impact.experiment):,} images were classified{by}, original and obfuscated."
     alone = unpaired["original"] + unpaired["obfuscated"]
     if alone:
-        yield f"{alone:,} images without a pair are left out."
+        yield f"Images left out because they have no pair: {alone:,}."
     if unpaired["withheld"]:
         yield (
-            f"{unpaired['withheld']:,} images that were withheld from the obfuscated dataset are "
-            "left out."
+            "Images left out because they were withheld from the obfuscated dataset: "
+            f"{unpaired['withheld']:,}."
         )
     yield _INTERVALS
 

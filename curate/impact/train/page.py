@@ -101,8 +101,8 @@ def _lead(report: TrainReport) -> Iterator[str]:
     )
     if images["withheld"]:
         yield (
-            f"{images['withheld']:,} images were withheld from the obfuscated dataset and are left "
-            "out."
+            "Images left out because they were withheld from the obfuscated dataset: "
+            f"{images['withheld']:,}."
         )
     yield _INTERVALS
 

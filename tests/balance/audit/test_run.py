@@ -114,7 +114,10 @@ def test_a_dataset_is_joined_by_the_ends_of_paths(tmp_path: Path) -> None:
     assert report["input"]["unmatched"] == 1
     assert report["input"]["unmatched_examples"] == ["images/9.png"]
     assert any("have no tone" in each for each in report["statements"])
-    assert any("1 ids of the table match no record" in each for each in report["statements"])
+    assert any(
+        "Ids of the table that match no record, so that their rows are ignored: 1," in each
+        for each in report["statements"]
+    )
 
 
 def test_people_in_one_photo_count_as_asked(tmp_path: Path) -> None:

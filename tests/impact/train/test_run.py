@@ -154,7 +154,7 @@ def test_withheld_images_are_left_out(tmp_path: Path, original: Path, blurred: P
     page = answer.to_html()
     check_page(page)
     assert "With and without faces" in page
-    assert "2 images were withheld" in page
+    assert "withheld from the obfuscated dataset: 2." in page
 
 
 @pytest.mark.slow
