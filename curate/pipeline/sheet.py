@@ -102,7 +102,7 @@ def _verdict(counts: Any) -> str:
         hidden = f"{counts['faces']:,} faces were hidden in {counts['images_with_faces']:,} images"
     text = f"{hidden}; {counts['written']:,} images were written."
     if counts["withheld"]:
-        text += f" Withheld, not processed to the end: {counts['withheld']:,} images."
+        text += f" {counts['withheld']:,} images were withheld: not processed to the end."
     return text
 
 
