@@ -278,7 +278,7 @@ def test_a_node_that_differs_or_does_not_see_a_folder_is_one_line(
         "SetupError on node .*: another build of curate-dataset than the run",
         r"SetupError on node .*: other versions of packages .*curate-dataset 0\.0\.1",
         "SetupError on node .*: .*elsewhere.json cannot be read .*OUT must be on storage",
-        "DataError on node .*: SOURCE '.*elsewhere' is not a folder",
+        "DataError on node .*: SOURCE '.*elsewhere' does not exist",
     ]
     assert len(lines) == len(wanted), done.stdout
     for line, pattern in zip(lines, wanted, strict=True):
