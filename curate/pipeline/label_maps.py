@@ -100,7 +100,7 @@ def search_label_maps(run: Run[Recipe]) -> SearchedMaps:
     count = sum(1 for _ in _iter_maps(run.source))
     if not count:
         return found
-    run.session.notify(f"Searching {count:,} label map{'s' * (count > 1)} for faces.")
+    run.session.notify(f"Searching {count:,} label maps for faces.")
     folder.mkdir(parents=True, exist_ok=True)
     job = MapJob(run.source.uri, run.source.layout, run.source.follow_links, folder)
     waiting = (

@@ -76,8 +76,10 @@ def detect_images(
         faces = _detect({r.record.id: r.picture for r in reads if r.picture is not None}, tools)
         for read in reads:
             found = faces.get(read.record.id)
-            if read.trouble is not None or found is None:
+            if read.trouble is not None or read.picture is None:
                 yield read
+            elif found is None:
+                yield replace(read, trouble=WithheldError("detector", "it gave no result"))
             elif isinstance(found, WithheldError):
                 yield replace(read, trouble=found)
             else:

@@ -111,3 +111,11 @@ def test_a_deleted_image_ends_the_run(source: ImageFolder) -> None:
                 records, Shard(0, records), source, tools(Detector(ValueError(), most=3))
             )
         )
+
+
+def test_an_image_of_which_the_detector_says_nothing_is_withheld(
+    source: ImageFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.pipeline.shard.detect", lambda pictures, tools: {})
+    found = outcomes(source, tools(Detector(RuntimeError(), most=9)))
+    assert found == ["detector: it gave no result"] * 3
