@@ -206,7 +206,7 @@ def test_a_table_alone_gets_a_list(people: Path, tmp_path: Path) -> None:
         ({"by": ()}, "no attributes given"),
         ({"by": (("gender", "gender"),)}, "names an attribute twice"),
         ({"by": (("category",),)}, "both the label and an attribute"),
-        ({"by": (("eyes",),)}, "no column 'eyes'"),
+        ({"by": (("eyes",),)}, "nor the dataset has 'eyes'"),
         ({"splits": ("dev",)}, "no record is in split 'dev'"),
         ({"min_per_label": 30}, "fewer than the 30"),
         ({"strategy": "augment-positive"}, "requires --label and --positive"),
