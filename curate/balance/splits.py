@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError, UsageError
 from curate.core.records import printable, set_names
 from curate.layouts import open_source
@@ -22,7 +21,7 @@ from curate.manifest.files import DATA, MANIFEST
 from curate.report.document import Printable
 from curate.storage.atomic import open_atomic
 from curate.storage.index import open_index
-from curate.storage.regular import open_regular
+from curate.storage.regular import load_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,8 +152,7 @@ def _load_units(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        with open_regular(path, follow_links=True) as file:
-            groups = parse_json(file.read(MAX_JSON + 1), path)["groups"]
+        groups = load_json(path)["groups"]
         return {str(name): str(group[0]) for group in groups for name in group}
     except OSError as error:
         raise DataError(f"--duplicates {path} cannot be read: {error.strerror}") from None

@@ -16,6 +16,7 @@ from curate.core.documents import parse_json
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Classifier, Source
 from curate.report.text import imagenet_classes
+from curate.storage.regular import open_regular
 
 IMAGENET = "imagenet"
 """The model and the class names used for datasets whose categories are WordNet ids."""
@@ -99,9 +100,7 @@ def load_classes(given: str) -> Classes:
     if given.isdecimal() and 0 < int(given) <= 1_000_000:
         return number_classes(int(given))
     try:
-        if (path := Path(given)).exists() and not path.is_file():  # a pipe or a device
-            raise DataError(f"the list of classes {given} is not a regular file")
-        with path.open("rb") as file:
+        with open_regular(Path(given), follow_links=True) as file:
             data = file.read(_MAX_BYTES + 1)
         if len(data) > _MAX_BYTES:
             raise DataError(f"the list of classes {given} is larger than {_MAX_BYTES >> 20} MB")

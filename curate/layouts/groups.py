@@ -16,7 +16,7 @@ from curate.layouts.encodings import marked_encoding
 from curate.layouts.faces.boxes import one_line
 from curate.layouts.faces.truth import format_value
 from curate.layouts.files import is_image_name
-from curate.storage.regular import open_regular
+from curate.storage.regular import open_regular, open_text
 
 Groups = Mapping[str, str]
 """Values by column name; columns without a value are omitted."""
@@ -214,7 +214,7 @@ def _open_text(path: Path) -> TextIO:
     """Open a text file in the encoding that its byte order mark declares, else as UTF-8."""
     with open_regular(path, follow_links=True) as file:
         encoding = marked_encoding(file.read(4)) or "utf-8"
-    return path.open(encoding=encoding, newline="")
+    return open_text(path, encoding, newline="")
 
 
 def _iter_separated(path: Path, separator: str) -> Iterator[Mapping[str, Any]]:

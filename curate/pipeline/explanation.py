@@ -15,12 +15,14 @@ from curate.core.protocols import Pixels
 from curate.detectors.candidates import Floats, overlap
 from curate.detectors.fusion import NMS_IOU, Decision, Fusion
 from curate.detectors.profiles import Rule
+from curate.layouts.access.folder import MAX_IMAGE
 from curate.pipeline.tools import check_recipe, codec_options, open_detector
 from curate.recipe import Recipe
 from curate.report.page import render_page
 from curate.report.text import name_source
 from curate.report.values import Gallery, Page, Picture, Section, Table
 from curate.storage.atomic import save_text
+from curate.storage.regular import read_regular
 
 MAX_ROWS = 60
 """Candidates in the table, by descending probability."""
@@ -60,7 +62,7 @@ def explain(image: Path, out: Path, recipe: Recipe | None = None) -> int:
             "leave --detector out"
         )
     try:
-        data = image.read_bytes()
+        data = read_regular(image, follow_links=True, max_bytes=MAX_IMAGE)
     except OSError as error:
         raise DataError(f"{image} cannot be read: {error.strerror}") from error
     pixels = codec.upright_rgb(codec.load(data, codec_options(recipe)), 0)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from curate.core.documents import MAX_JSON, parse_json
 from curate.core.entries import Outcome
 from curate.core.errors import DataError, UsageError
 from curate.core.faces import Face
@@ -30,7 +29,7 @@ from curate.review import priority, sampling
 from curate.review.folder import Inputs
 from curate.review.items import Item
 from curate.review.priority import Prospect
-from curate.storage.regular import open_regular
+from curate.storage.regular import load_json
 
 _FILTER = re.compile(r"([\w.-]+)\s*(<=|>=|!=|=|<|>)\s*(.*)")
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -366,8 +365,7 @@ def load_contradicted(path: Path) -> frozenset[str]:
         DataError: if it is not such a file.
     """
     try:
-        with open_regular(path, follow_links=True) as file:
-            value = parse_json(file.read(MAX_JSON + 1), path)
+        value = load_json(path)
         return frozenset(str(name) for each in value["contradictions"] for name in each["without"])
     except OSError as error:
         raise DataError(f"--duplicates {path} cannot be read: {error.strerror}") from None

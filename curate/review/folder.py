@@ -23,14 +23,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError, LockedError, UsageError
 from curate.layouts.access.address import is_address
 from curate.manifest.store import save_json
 from curate.review import journal
 from curate.review.sampling import Plan
 from curate.storage.lock import FolderLock
-from curate.storage.regular import open_regular
+from curate.storage.regular import load_json
 
 QUEUE = "queue.sqlite"
 _INPUTS, _SAMPLE, _SERVER = "inputs.json", "sample.json", "server.json"
@@ -144,7 +143,7 @@ def load_inputs(folder: Path) -> Inputs:
         DataError: if that is not known.
     """
     try:
-        value = _load(folder / _INPUTS)
+        value = load_json(folder / _INPUTS)
         if not all(text is None or isinstance(text, str) for text in value.values()):
             raise ValueError("a path is not a text")
         return Inputs(**value)
@@ -189,7 +188,7 @@ def load_plan(folder: Path) -> Plan | None:
         DataError: if it is damaged.
     """
     try:
-        return Plan.from_dict(_load(folder / _SAMPLE))
+        return Plan.from_dict(load_json(folder / _SAMPLE))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError):
@@ -199,7 +198,7 @@ def load_plan(folder: Path) -> Plan | None:
 def load_server(folder: Path) -> tuple[int, str]:
     """Port and token of the last server; 0 and a new token where there was none."""
     try:
-        value = _load(folder / _SERVER)
+        value = load_json(folder / _SERVER)
         port, token = value["port"], value["token"]
         if type(port) is int and 0 < port < 65536 and isinstance(token, str) and len(token) > 20:
             return port, token
@@ -215,15 +214,3 @@ def save_server(folder: Path, port: int, token: str) -> None:
     os.fchmod(descriptor, 0o600)  # of a file that was there already, too
     with os.fdopen(descriptor, "w") as file:
         json.dump({"port": port, "token": token}, file)
-
-
-def _load(path: Path) -> Any:
-    """The JSON of a file of the review.
-
-    Raises:
-        OSError: if it cannot be read.
-        ValueError: if it is not valid JSON.
-        DataError: if it is too large.
-    """
-    with open_regular(path, follow_links=True) as file:
-        return parse_json(file.read(MAX_JSON + 1), path)

@@ -8,12 +8,14 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TextIO
+
+from curate.core.documents import MAX_JSON, parse_json
 
 MAX_BYTES = 64 << 20
 """Maximum size of a file that is read whole."""
 _MAX_LINE = 1 << 20
-_NOT_REGULAR = "not a regular file"
+_NOT_REGULAR = "it is not a regular file"
 
 
 def open_regular(path: Path, follow_links: bool = False) -> io.BufferedReader:
@@ -40,6 +42,18 @@ def open_regular(path: Path, follow_links: bool = False) -> io.BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
+def open_text(
+    path: Path, encoding: str = "utf-8", errors: str = "strict", newline: str | None = None
+) -> TextIO:
+    """Open a regular file as text; symbolic links are followed.
+
+    Raises:
+        OSError: if it cannot be opened or is anything but a regular file.
+    """
+    file = open_regular(path, follow_links=True)
+    return io.TextIOWrapper(file, encoding=encoding, errors=errors, newline=newline)
+
+
 def read_regular(path: Path, follow_links: bool = False, max_bytes: int = MAX_BYTES) -> bytes:
     """Read a regular file.
 
@@ -51,6 +65,18 @@ def read_regular(path: Path, follow_links: bool = False, max_bytes: int = MAX_BY
     if len(data) > max_bytes:
         raise OSError(errno.EFBIG, f"larger than {max_bytes >> 20} MB, which is too large")
     return data
+
+
+def load_json(path: Path) -> Any:
+    """Load a JSON document of at most 64 MB; symbolic links are followed.
+
+    Raises:
+        OSError: if it cannot be read or is anything but a regular file.
+        ValueError: if it is not valid JSON.
+        DataError: if it is too large.
+    """
+    with open_regular(path, follow_links=True) as file:
+        return parse_json(file.read(MAX_JSON + 1), path)
 
 
 def iter_short_lines(file: BinaryIO) -> Iterator[bytes]:

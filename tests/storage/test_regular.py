@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.storage.regular import read_regular
+from curate.storage.regular import load_json, open_text, read_regular
 
 
 def make_fifo(path: Path) -> None:
@@ -31,8 +31,18 @@ def test_non_regular_files_raise_without_blocking(
     monkeypatch.chdir(tmp_path)  # a socket's path is short
     path = Path("odd")
     make(path)
-    with pytest.raises(OSError, match="not a regular file"):
-        read_regular(path)
+    readers = [read_regular] if make is make_link else [read_regular, load_json, open_text]
+    for read in readers:
+        with pytest.raises(OSError, match="not a regular file"):
+            read(path)
+
+
+def test_documents_are_bounded(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("\ufeff[1]")
+    assert load_json(tmp_path / "a.json") == [1]
+    (tmp_path / "a.json").write_text("[" * 200)
+    with pytest.raises(ValueError, match="nested"):
+        load_json(tmp_path / "a.json")
 
 
 def test_a_link_to_a_file_is_followed_where_asked(tmp_path: Path) -> None:

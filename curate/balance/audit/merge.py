@@ -10,8 +10,8 @@ from typing import Any
 from curate.balance.audit.measure import Rules
 from curate.balance.audit.report import VERSION
 from curate.balance.census import Census, census_from_dict
-from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError, SchemaVersionError, describe_malformed
+from curate.storage.regular import load_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,8 @@ def load_audit(path: Path) -> SiteAudit:
         DataError: if it cannot be read or is not an audit.
         SchemaVersionError: if it was written by a newer release.
     """
-    if path.exists() and not path.is_file():  # a pipe or a device
-        raise DataError(f"the audit {path} is not a regular file")
     try:
-        with path.open("rb") as file:
-            report = parse_json(file.read(MAX_JSON + 1), path)
+        report = load_json(path)
     except OSError as error:
         raise DataError(f"the audit {path} cannot be read: {error.strerror}") from None
     except ValueError:

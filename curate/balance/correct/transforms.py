@@ -19,6 +19,7 @@ from typing import Any
 
 from curate.core.documents import MAX_YAML, parse_yaml
 from curate.core.errors import DataError, UsageError
+from curate.storage.regular import open_regular
 
 _PHOTOMETRIC: tuple[Mapping[str, Any], ...] = (
     {
@@ -121,10 +122,8 @@ def load_transforms(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: if the file is not valid.
     """
-    if path.exists() and not path.is_file():  # a pipe or a device
-        raise UsageError(f"the augmentation {path} is not a regular file")
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow_links=True) as file:
             data = file.read(MAX_YAML + 1)
     except OSError as error:
         raise UsageError(f"the augmentation {path} cannot be read: {error.strerror}") from None

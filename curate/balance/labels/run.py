@@ -15,14 +15,13 @@ from curate.balance.labels.report import VERSION, describe, format_labels, label
 from curate.balance.labels.rules import SAFETY, Decision, LabelRules
 from curate.balance.labels.vocabulary import Vocabulary, load_vocabulary
 from curate.balance.records import iter_categories
-from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError, SchemaVersionError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import as_names
 from curate.layouts import open_source
 from curate.report.document import Report, describe_tool
 from curate.report.values import Page
-from curate.storage.regular import open_regular
+from curate.storage.regular import load_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -274,8 +273,7 @@ def load_label_decisions(path: Path) -> Mapping[str, str]:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        with open_regular(path, follow_links=True) as file:
-            report = parse_json(file.read(MAX_JSON + 1), path)
+        report = load_json(path)
     except OSError as error:
         raise DataError(f"the label audit {path} cannot be read: {error.strerror}") from None
     except ValueError:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from curate.balance.records import iter_categories
-from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError
 from curate.core.protocols import Source
 from curate.layouts import open_source
@@ -16,7 +15,7 @@ from curate.layouts.access.address import is_address
 from curate.layouts.faces.truth import format_value
 from curate.layouts.groups import TABLES, holds_images, iter_rows, list_names, load_columns
 from curate.manifest.store import digest_file
-from curate.storage.regular import iter_short_lines, open_regular
+from curate.storage.regular import iter_short_lines, load_json, open_regular
 
 MAX_LABELS = 200_000
 """Maximum number of labels of a vocabulary."""
@@ -121,8 +120,7 @@ def _iter_lines(path: Path) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
 
 def _iter_json(path: Path) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
     try:
-        with open_regular(path, follow_links=True) as file:
-            items = parse_json(file.read(MAX_JSON + 1), path)
+        items = load_json(path)
     except (ValueError, RecursionError):
         raise DataError(f"{path} is not valid JSON; is it truncated?") from None
     if not isinstance(items, list):

@@ -22,6 +22,7 @@ from curate.core.errors import (
     suggest,
 )
 from curate.layouts.access.tree import is_text_path, is_tool_path, iter_files
+from curate.storage.regular import open_regular
 
 _MAX_BESIDE = 1000  # names compared with that of a missing folder
 _follows: ContextVar[bool] = ContextVar("follow_links", default=False)
@@ -195,7 +196,7 @@ MAX_IMAGE = 256 << 20
 _OF_THE_FILE = frozenset(
     {
         *(errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
-        *(errno.ENXIO, errno.ENODEV, errno.EOVERFLOW, errno.EFBIG),
+        *(errno.ENXIO, errno.ENODEV, errno.EOVERFLOW, errno.EFBIG, errno.EINVAL),
     }
 )
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
@@ -215,13 +216,9 @@ def open_file(path: Path, name: str) -> BinaryIO:
             network.
     """
     try:
-        file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - the caller closes it
+        return open_regular(path, follow_links=True)
     except OSError as error:
         raise _explain(error, name) from None
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return file
-    file.close()
-    raise WithheldError("unreadable", "it is not a regular file")
 
 
 def read_file(path: Path, name: str) -> bytes:
@@ -246,11 +243,6 @@ def check_image_size(size: int) -> None:
         raise WithheldError(
             "bomb", f"its file has {size >> 20:,} MB; the limit is {MAX_IMAGE >> 20} MB"
         )
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without blocking: a named pipe may have no writer."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _explain(error: OSError, name: str) -> CurateError:

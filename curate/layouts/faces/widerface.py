@@ -14,7 +14,7 @@ from pathlib import Path
 from curate.core.errors import DataError
 from curate.core.geometry import Box
 from curate.layouts.faces.boxes import GivenFaces, make_box
-from curate.storage.regular import open_regular
+from curate.storage.regular import open_regular, open_text
 
 _FIELDS = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")
 _ENDINGS = (".jpg", ".jpeg", ".png")
@@ -36,7 +36,7 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
 
     A few faces of the training set have no width or height; they are marked as invalid.
     """
-    with path.open(encoding="utf-8", errors="surrogateescape") as file:
+    with open_text(path, errors="surrogateescape") as file:
         lines = enumerate((line.strip() for line in file), start=1)
         for number, name in lines:
             if not name:

@@ -13,6 +13,7 @@ from pathlib import Path
 from curate.core.errors import DataError
 from curate.core.geometry import Box, scale, to_upright
 from curate.layouts.faces.boxes import FoundFaces, GivenFaces, make_box
+from curate.storage.regular import open_text
 
 _IMAGES = "images.txt"
 _MAX_LINE = 1000
@@ -27,7 +28,7 @@ def recognize(path: Path) -> bool:
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
     """Iterate over the images in the list, in its order, with their labels."""
     listed = labeled = 0
-    with (path / _IMAGES).open(encoding="utf-8", errors="surrogateescape") as images:
+    with open_text(path / _IMAGES, errors="surrogateescape") as images:
         for line in images:
             if name := line.rstrip("\r\n"):
                 files = [file for file in _label_files(path, name) if file.is_file()]
@@ -69,7 +70,8 @@ def _label_files(path: Path, name: str) -> list[Path]:
 
 
 def _iter_boxes(labels: Path) -> Iterator[Box]:
-    text = labels.read_text(encoding="utf-8", errors="replace")
+    with open_text(labels, errors="replace") as file:
+        text = file.read()
     for number, line in enumerate(text.splitlines(), start=1):
         where = f"{labels}, line {number},"
         fields = line.split()

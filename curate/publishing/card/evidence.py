@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate.core.documents import MAX_JSON, parse_json
 from curate.core.errors import DataError, UsageError
 from curate.publishing.card.header import find_faults
+from curate.storage.regular import load_json
 
 _DETECTION = ("detector", "profile", "confidence", "max_side", "weights_sha256")
 """Keys of a recipe that decide what a detector finds."""
@@ -24,17 +24,6 @@ SIGNS: Mapping[str, tuple[str, ...]] = {
     "attack": ("attacks",),
 }
 """Keys by which a report of each command is known."""
-
-COMMANDS: Mapping[str, str] = {
-    "evaluate": "curate evaluate SOURCE --faces LABELS -o evaluate.json",
-    "audit": "curate audit OUT/data --groups TABLE --by ATTRIBUTE -o audit.json",
-    "balance": "curate balance OUT/data --groups TABLE --by ATTRIBUTE -o BALANCED",
-    "impact": "curate impact evaluate SOURCE OUT -o impact.json",
-    "train": "curate impact train SOURCE OUT -o train.json",
-    "review": "curate review SOURCE --run OUT --sample",
-    "attack": "curate card OUT --report attack.json",
-}
-"""The command that measures what a report would show; attacks are measured by other programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +127,8 @@ def _add_own(evidence: Evidence, out: Path, facts: Mapping[str, Any]) -> None:
 
 
 def _load(path: Path) -> Any:
-    if path.exists() and not path.is_file():  # a pipe or a device
-        raise DataError(f"{path} is not a regular file")
     try:
-        with path.open("rb") as file:
-            return parse_json(file.read(MAX_JSON + 1), path)
+        return load_json(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError:

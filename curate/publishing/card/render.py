@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import jinja2.sandbox
 import yaml
 
 from curate.core.errors import DataError, UsageError
-from curate.publishing.card.evidence import COMMANDS, Evidence
 from curate.publishing.card.figures import (
     MIN_CELL,
     Documents,
@@ -26,9 +25,22 @@ from curate.publishing.card.figures import (
 from curate.publishing.card.governance import DELAYED, NOTE, Row, as_of
 from curate.publishing.card.questions import Answers
 
+if TYPE_CHECKING:
+    from curate.publishing.card.evidence import Evidence
+
 _KEPT = re.compile(
     r"<!-- keep: (?P<name>[a-z0-9-]+) -->\n(?P<text>.*?)<!-- /keep: (?P=name) -->", re.DOTALL
 )
+COMMANDS: Mapping[str, str] = {
+    "evaluate": "curate evaluate SOURCE --faces LABELS -o evaluate.json",
+    "audit": "curate audit OUT/data --groups TABLE --by ATTRIBUTE -o audit.json",
+    "balance": "curate balance OUT/data --groups TABLE --by ATTRIBUTE -o BALANCED",
+    "impact": "curate impact evaluate SOURCE OUT -o impact.json",
+    "train": "curate impact train SOURCE OUT -o train.json",
+    "review": "curate review SOURCE --run OUT --sample",
+    "attack": "curate card OUT --report attack.json",
+}
+"""The command that measures what a report would show; attacks are measured by other programs."""
 _MOST_GROUPS = 60
 _AUDITS = (
     ("before", "Before correction"),

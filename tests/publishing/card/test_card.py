@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 import curate
 from curate.cli.main import group
 from curate.core.errors import CurateError, DataError, MissingExtraError, UsageError
-from curate.publishing.card.evidence import COMMANDS, SIGNS
+from curate.publishing.card.evidence import SIGNS
 from curate.publishing.card.figures import find_mismatches
 from curate.publishing.card.governance import make_rows
+from curate.publishing.card.render import COMMANDS
 from curate.publishing.croissant.build import NEURIPS_2026
 from tests.publishing.outs import ANSWERS, answer, make_out, write_answers
 
