@@ -29,6 +29,7 @@ from curate.layouts.sidecars.content import DROPPED_KINDS, Content, describe_dro
 from curate.layouts.sidecars.table import rewrite_table
 from curate.layouts.sidecars.values import MAX_TEXT, Limits
 from curate.layouts.voc.rewrite import rewrite_xml
+from curate.layouts.yolo import rewrite as yolo_rewrite
 
 Rewriter = Callable[..., None]
 
@@ -197,6 +198,43 @@ HONEST: dict[str, dict[str, Any]] = {
         "score": 1e-9,
         "flag": None,
     },
+    "boxes of persons, visible parts and heads": {
+        "gtboxes": [
+            {
+                "tag": "person",
+                "fbox": [12 * (n % 40), 13 * (n // 40), 40, 50],
+                "vbox": [12 * (n % 40), 13 * (n // 40), 36, 42],
+                "hbox": [12 * (n % 40) + 9, 13 * (n // 40), 12, 14],
+                "head_attr": {"ignore": 0, "occ": n % 2, "unsure": 0},
+                "extra": {"box_id": n, "occ": n % 2},
+            }
+            for n in range(500)
+        ]
+    },
+    "boxes of four keys": {
+        "objects": [
+            {"x": 9 * n % 400, "y": 7 * n % 300, "w": 40, "h": 30, "object_id": 1_058_508 + n}
+            for n in range(60)
+        ]
+    },
+    "one crop of all masks": {
+        "annotations": [
+            {
+                "bbox": [9 * (n % 30), 14 * (n // 30), 9, 13],
+                "crop_box": [0, 0, 320, 330],
+                "point_coords": [[9.5 * (n % 30), 14.5 * (n // 30)]],
+                "predicted_iou": 0.98,
+                "segmentation": {"size": [330, 320], "counts": [105_500 + n, 100 - n]},
+            }
+            for n in range(96)
+        ]
+    },
+    "corners as x and y": {
+        "shapes": [
+            {"name": "polygon", "all_points_x": OUTLINE[::2], "all_points_y": OUTLINE[1::2]},
+            {"polygon": {"x": OUTLINE[::2], "y": OUTLINE[1::2]}},
+        ]
+    },
     "a conversation": {"turns": [{"from": "human", "value": "What is on it?"}] * 20},
 }
 
@@ -299,6 +337,10 @@ def test_xml_in_another_encoding_becomes_utf8() -> None:
 LISTED = {"a.jpg", "a"}
 
 
+def rewrite_labels(file: Any, target: Any, name: str, limits: Limits) -> None:
+    yolo_rewrite.rewrite_labels(file, target, name, limits, None)
+
+
 def yolo(folder: Path, **files: str) -> Iterator[tuple[str, bytes, int]]:
     """What is left of the files of a YOLO dataset, and how many values were dropped."""
     content = {"images/train/a.jpg": "", "data.yaml": "train: images/train\nnc: 1\nnames: [dog]\n"}
@@ -334,6 +376,20 @@ def test_lines_of_labels(line: str, kept: bool, tmp_path: Path) -> None:
     label = "labels/train/a.txt"
     found = {name: (data, count) for name, data, count in yolo(tmp_path, **{label: f"{line}\n"})}
     assert found[label] == (f"{line}\n".encode() if kept else b"", int(not kept))
+
+
+@pytest.mark.parametrize("scale", [1, 10, 255])
+def test_lines_of_four_pixels_are_no_boxes(scale: int) -> None:
+    rows = np.reshape(PIXELS, (-1, 4)) / 255 / scale
+    lines = "".join(f"0 {' '.join(f'{value:.5f}' for value in row)}\n" for row in rows)
+    fresh = rewritten(rewrite_labels, lines.encode(), "a.txt")
+    assert len(fresh.splitlines()) < 100
+
+
+def test_labels_of_a_crowd_are_kept() -> None:
+    boxes = [(n % 25 / 25, n // 25 / 20, 0.03 + n % 7 / 100, 0.09 + n % 5 / 50) for n in range(500)]
+    lines = "".join(f"0 {' '.join(f'{value:.4f}' for value in box)}\n" for box in boxes)
+    assert rewritten(rewrite_labels, lines.encode(), "a.txt").decode() == lines
 
 
 def test_lists_name_images_only(tmp_path: Path) -> None:
@@ -390,7 +446,43 @@ def test_pixels_spread_over_columns_become_null() -> None:
     table = pa.table({f"p{n}": [value, value] for n, value in enumerate(PIXELS[:784])})
     pq.write_table(table, file := io.BytesIO())
     row = pq.read_table(io.BytesIO(rewritten(rewrite_table, file.getvalue()))).to_pylist()[0]
-    assert sum(value is not None for value in row.values()) == 200
+    assert not any(value is not None for value in row.values())
+
+
+MATRICES = {
+    "as pandas numbers columns": (48, "{}"),
+    "as spreadsheets number columns": (16, "pixel_{}"),
+    "with an index": (32, "{}"),
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_a_table_of_pixels_is_no_table_of_annotations(name: str) -> None:
+    width, form = MATRICES[name]
+    rows = np.reshape(PIXELS, (-1, width))
+    columns = {form.format(n): rows[:, n] for n in range(width)}
+    if name == "with an index":
+        columns = {"index": np.arange(len(rows)), **columns}
+    pq.write_table(pa.table(columns), file := io.BytesIO())
+    fresh = pq.read_table(io.BytesIO(rewritten(rewrite_table, file.getvalue())))
+    assert set(fresh.to_pandas().count()) == {0}
+    lines = [",".join(columns), *(",".join(map(str, row)) for row in rows)]
+    for kind, text in (("csv", lines), ("tsv", [line.replace(",", "\t") for line in lines])):
+        with pytest.raises(DataError, match="is a matrix of numbers"):
+            rewritten(REWRITERS[kind], "\n".join(text).encode(), f"a.{kind}")
+
+
+def test_numbered_columns_of_named_rows_are_kept() -> None:
+    names = [f"{n:05d}.jpg" for n in range(40)]
+    features = {f"f{n}": [math.sin(n * row) for row in range(40)] for n in range(50)}
+    points = {
+        f"{axis}_{n}": [1.5 * n + row for row in range(40)] for axis in "xy" for n in range(68)
+    }
+    for columns in (features, points):
+        table = pa.table({"image": names, **columns})
+        pq.write_table(table, file := io.BytesIO())
+        fresh = rewritten(rewrite_table, file.getvalue(), "a.parquet", Limits())
+        assert pq.read_table(io.BytesIO(fresh)).equals(table)
 
 
 REMOVED = "jane.doe@example.org"

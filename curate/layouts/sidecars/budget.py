@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-from curate.layouts.sidecars.shapes import Size, are_boxes
+from curate.layouts.sidecars.shapes import FEW_BOXES, Size, are_boxes
 
 _EXAMINED = 32  # boxes of objects after which all are examined together
 
@@ -34,7 +34,7 @@ class Budget:
         allowed: boxes that have allowed further values.
         size: size of the image, if the record contains it.
         seen: keys and texts that were counted.
-        singles: boxes that objects have, one each.
+        singles: boxes that objects have, one each, with their keys.
     """
 
     numbers: int = 200
@@ -51,7 +51,7 @@ class Budget:
     allowed: int = 0
     size: Size | None = None
     seen: dict[str, None] = field(default_factory=dict)
-    singles: list[list[Any]] = field(default_factory=list)
+    singles: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
 
     @classmethod
     def of_document(cls) -> Budget:
@@ -99,12 +99,24 @@ class Budget:
             self.spend(**parts)
             self.seen[text] = None
 
-    def spend_box(self, box: list[Any]) -> None:
-        """Subtract the box of an object; all together must be plausible as those of an image."""
+    def spend_box(self, key: str, box: list[Any]) -> None:
+        """Subtract the box of an object.
+
+        All boxes under one key must be plausible together as those of an image. Repeated ones,
+        such as crops, count as truth values do instead.
+        """
         self.spend(boxes=1)
-        self.singles.append(box)
-        if len(self.singles) % _EXAMINED == 0 and not are_boxes(self.singles, self.size):
-            raise OverLimitError
+        self.singles.append((key, tuple(box)))
+        if len(self.singles) % _EXAMINED:
+            return
+        grouped: dict[str, list[tuple[Any, ...]]] = {}
+        for each, one in self.singles:
+            grouped.setdefault(each, []).append(one)
+        for boxes in grouped.values():
+            if len(boxes) > FEW_BOXES >= len(set(boxes)):
+                self.spend(shapes=10 * _EXAMINED)
+            elif not are_boxes(list(map(list, boxes)), self.size):
+                raise OverLimitError
 
     def save(self) -> tuple[int, ...]:
         """Return a copy for `restore`."""

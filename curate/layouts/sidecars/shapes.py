@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -12,9 +13,15 @@ import numpy as np
 
 from curate.layouts.sidecars.content import kind_of_key, words_of
 
-_BOX = frozenset({"bbox", "bboxes", "box", "boxes", "xyxy", "xywh"})
+_BOX = re.compile(r"[a-z]{0,5}box(?:es)?\d*|xyxy|xywh")
+_SIDES = (
+    *(("x", "y", "w", "h"), ("x", "y", "width", "height"), ("left", "top", "width", "height")),
+    *(("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax")),
+    ("left", "top", "right", "bottom"),
+)
+_AXES = (("x", "y"), ("xs", "ys"), ("all_points_x", "all_points_y"))
 _MAX_BOXES = 2000
-_FEW_BOXES = 16  # so few numbers cannot hold a picture
+FEW_BOXES = 16  # so few numbers cannot hold a picture
 MAX_COVERAGE = 16  # how often boxes cover their extent; 12×12 pixels read as boxes: more
 _MAX_OUTSIDE = 0.25  # of the width or height of an image
 _MAX_COORDINATE = 1e7
@@ -23,6 +30,10 @@ EMBEDDING = 64
 _MAX_EMBEDDING = 16_384
 _FLOAT = re.compile(r"-?\d*\.\d{1,24}(?:[eE]-?\d{1,3})?|-?\d(?:\.\d{1,24})?[eE]-?\d{1,3}")
 _LAST_NUMBER = re.compile(r"\d+\D*$")
+_MATRIX_COLUMNS = 12
+MATRIX_ROWS = 16
+"""Rows from which a table of numbered columns is a matrix."""
+_INDEX = re.compile(r"(?:index|row|y|Unnamed: ?\d+|__index_level_\d+__)?", re.IGNORECASE)
 _FEW_POINTS = 450  # numbers of a pose that may be any, as of 133 keypoints
 _FEW_LANDMARKS = 300
 _MAX_CORRELATION = 0.75
@@ -35,9 +46,10 @@ Size = tuple[float, float]
 """Width and height of an image."""
 
 
+@lru_cache(1 << 14)
 def is_box_key(key: str) -> bool:
-    """Return whether a key is one under which boxes are."""
-    return bool(words_of(key) & _BOX)
+    """Return whether a key is one under which boxes are, such as bbox or CrowdHuman's fbox."""
+    return any(map(_BOX.fullmatch, words_of(key)))
 
 
 def count_boxes(value: Mapping[Any, Any], size: Size | None = None) -> int:
@@ -49,10 +61,39 @@ def count_boxes(value: Mapping[Any, Any], size: Size | None = None) -> int:
     """
     count = 0
     for key, item in value.items():
-        if isinstance(item, list) and isinstance(key, str) and words_of(key) & _BOX and item:
+        if isinstance(item, list) and isinstance(key, str) and item and is_box_key(key):
             nested = isinstance(item[0], list)
             count = max(count, len(item) if nested and are_boxes(item, size) else len(item) == 4)
     return count
+
+
+def find_box(value: Mapping[Any, Any]) -> list[Any] | None:
+    """Return the box that an object states in four keys, such as x, y, w and h, or None."""
+    plain = {key.lower().replace("_", ""): item for key, item in value.items() if type(key) is str}
+    for names in _SIDES:
+        box = [plain.get(name) for name in names]
+        if are_numbers(box):
+            return box
+    return None
+
+
+def find_axes(value: Mapping[Any, Any]) -> tuple[str, ...]:
+    """Return the keys under which an object has x and y of the corners of a polygon, if any."""
+    for names in _AXES:
+        x, y = (value.get(name) for name in names)
+        if isinstance(x, list) and isinstance(y, list) and len(x) == len(y):
+            corners = [number for pair in zip(x, y, strict=True) for number in pair]
+            if are_numbers(corners) and is_outline(corners, is_polygon=True):
+                return names
+    return ()
+
+
+def find_size(value: Mapping[Any, Any]) -> Size | None:
+    """Return the width and height that a record states, for lists of boxes in it, or None."""
+    sides: list[Any] = [value.get("width"), value.get("height")]
+    if not are_numbers(sides) or not all(0 < side < 1e7 for side in sides):
+        return None
+    return sides[0], sides[1]
 
 
 def are_boxes(value: Sequence[Any], size: Size | None = None) -> bool:
@@ -72,7 +113,7 @@ def are_boxes(value: Sequence[Any], size: Size | None = None) -> bool:
         return False
     if not all(abs(number) < _MAX_COORDINATE for item in value for number in item):
         return False
-    if len(value) <= _FEW_BOXES:
+    if len(value) <= FEW_BOXES:
         return True
     a, b, c, d = np.array(value, np.float64).T
     corners = ((a, b, c, d), (a, b, a + c, b + d), (a - c / 2, b - d / 2, a + c / 2, b + d / 2))
@@ -111,7 +152,7 @@ def shape_of_lists(key: str, value: list[Any], size: Size | None = None) -> str:
     if not all(isinstance(item, list) and item and are_numbers(item) for item in value):
         return ""
     width = len(value[0]) if len({len(item) for item in value}) == 1 else 0
-    if width == 4 and words_of(key) & _BOX and are_boxes(value, size):
+    if width == 4 and is_box_key(key) and are_boxes(value, size):
         return "boxes"
     if width in (2, 3) and is_known_shape(key, [number for item in value for number in item]):
         return "known"
@@ -258,9 +299,46 @@ def is_plausible_embedding(value: Sequence[float]) -> bool:
 
 
 def find_spread_embedding(value: Mapping[Any, Any]) -> set[Any]:
-    """Return the keys that differ only in their last number and have 64 or more floats."""
+    """Return the keys that differ only in their last number and have 64 or more floats.
+
+    As many x as y are the landmarks of a face, as OpenFace writes them.
+    """
+    floats = (
+        key
+        for key, item in value.items()
+        if type(item) is float or (isinstance(item, str) and _FLOAT.fullmatch(item))
+    )
+    groups = group_numbered(floats)
+    return {
+        key
+        for prefix, keys in groups.items()
+        if len(keys) >= EMBEDDING and not _have_partner(prefix, groups)
+        for key in keys
+    }
+
+
+def group_numbered(keys: Iterable[Any]) -> dict[str, list[Any]]:
+    """Return keys by what is before their last number."""
     groups: dict[str, list[Any]] = {}
-    for key, item in value.items():
-        if type(item) is float or (isinstance(item, str) and _FLOAT.fullmatch(item)):
-            groups.setdefault(_LAST_NUMBER.sub("", str(key)), []).append(key)
-    return {key for keys in groups.values() if len(keys) >= EMBEDDING for key in keys}
+    for key in keys:
+        groups.setdefault(_LAST_NUMBER.sub("", str(key)), []).append(key)
+    return groups
+
+
+def _have_partner(prefix: str, groups: Mapping[str, list[Any]]) -> bool:
+    """Return whether there are as many numbered y as x, or x as y."""
+    plain = prefix.rstrip("_ .-")
+    if plain[-1:] not in ("x", "y", "X", "Y") or plain[-2:-1].isalpha():
+        return False
+    other = plain[:-1] + {"x": "y", "y": "x", "X": "Y", "Y": "X"}[plain[-1]]
+    return len(groups.get(other + prefix[len(plain) :], ())) == len(groups[prefix])
+
+
+def is_matrix_header(names: Sequence[str]) -> bool:
+    """Return whether all columns but an index are numbered: of a matrix, such as of pixels.
+
+    The rows of a table of annotations say what they are of.
+    """
+    columns = [name for name in names if not _INDEX.fullmatch(name)]
+    is_numbered = len(group_numbered(columns)) == 1 and all(map(_LAST_NUMBER.search, columns))
+    return is_numbered and len(columns) >= _MATRIX_COLUMNS

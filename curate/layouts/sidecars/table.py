@@ -16,7 +16,14 @@ import numpy as np
 from curate.core.errors import DataError
 from curate.layouts.sidecars.budget import Budget
 from curate.layouts.sidecars.content import kind_of_key
-from curate.layouts.sidecars.shapes import find_spread_embedding, is_box_key
+from curate.layouts.sidecars.shapes import (
+    EMBEDDING,
+    MATRIX_ROWS,
+    find_spread_embedding,
+    group_numbered,
+    is_box_key,
+    is_matrix_header,
+)
 from curate.layouts.sidecars.values import Limits
 
 ROWS = 512
@@ -100,11 +107,13 @@ def _rewrite(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> Non
     schema = limit_schema(table.schema_arrow, limits)
     codec = table.metadata.row_group(0).column(0).compression if groups and len(schema) else "NONE"
     codec = "NONE" if codec == "UNCOMPRESSED" else codec
+    is_matrix = table.metadata.num_rows >= MATRIX_ROWS and is_matrix_header(schema.names)
+    matrix = {field.name for field in schema if is_matrix and _is_number(field.type)}
     with pq.ParquetWriter(target, schema, compression=codec) as writer:
         for number in range(groups):
             batches = table.iter_batches(rows, row_groups=[number], use_threads=False)
             limited = (
-                pa.RecordBatch.from_arrays(limit_columns(batch, limits), schema=schema)
+                pa.RecordBatch.from_arrays(limit_columns(batch, limits, (), matrix), schema=schema)
                 for batch in batches
             )
             while some := list(islice(limited, -(-_REWRITTEN // rows))):
@@ -152,18 +161,21 @@ def _is_small_json(data: bytes, limits: Limits) -> bool:
     return len(plain) >= len(data) and quiet.document_record({"": value}) == {"": value}
 
 
-def limit_columns(batch: Any, limits: Limits, images: Collection[str] = ()) -> list[Any]:
+def limit_columns(
+    batch: Any, limits: Limits, images: Collection[str] = (), dropped: Collection[str] = ()
+) -> list[Any]:
     """Return the columns of a record batch with values over the limits replaced by null.
 
     Args:
         batch: rows of a table.
         limits: limits on the values.
         images: image columns, of which only the paths are limited.
+        dropped: columns that become null.
     """
     numbers = 0
     columns = []
     budgets = _start_rows(batch, limits, images)
-    spread = _find_spread(batch, limits)
+    spread = {*dropped, *_find_spread(batch, limits)}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if name in images:
             columns.append(_limit_paths(name, column, limits))
@@ -181,13 +193,19 @@ def limit_columns(batch: Any, limits: Limits, images: Collection[str] = ()) -> l
 
 
 def _find_spread(batch: Any, limits: Limits) -> set[Any]:
-    """Return the columns of an embedding that is spread over columns of floats."""
+    """Return the columns of an embedding that is spread over columns, or of a picture."""
     import pyarrow as pa
 
-    if "embeddings" not in limits.drop_keys:
-        return set()
-    floats = (field.name for field in batch.schema if pa.types.is_floating(field.type))
-    return find_spread_embedding(dict.fromkeys(floats, 0.5))
+    numbers = [field.name for field in batch.schema if _is_number(field.type)]
+    found = set()
+    if len(numbers) > _MAX_COLUMNS:
+        groups = (keys for keys in group_numbered(numbers).values() if len(keys) >= EMBEDDING)
+        flags = {name for name in numbers if _has_flags(batch.column(name))}
+        found = {key for keys in groups for key in keys} - flags
+    if "embeddings" in limits.drop_keys:
+        floats = (field.name for field in batch.schema if pa.types.is_floating(field.type))
+        found |= find_spread_embedding(dict.fromkeys(floats, 0.5))
+    return found
 
 
 def _start_rows(batch: Any, limits: Limits, images: Collection[str]) -> list[Budget]:

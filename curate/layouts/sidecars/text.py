@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from curate.core.errors import DataError
 from curate.layouts.annotations import iter_lines, iter_stored_lines
 from curate.layouts.sidecars.prose import MAX_PROSE, find_document_fault
+from curate.layouts.sidecars.shapes import MATRIX_ROWS, is_matrix_header
 from curate.layouts.sidecars.values import Limits
 
 MAX_DOCUMENT = 1 << 20
@@ -142,6 +143,7 @@ def rewrite_csv(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> 
     table = csv.reader(lines(), strict=True, delimiter=delimiter)
     try:
         header = next(table, None)
+        is_matrix = is_matrix_header(header or ())
         for row in [] if header is None else [header]:
             limits.begin()
             for key in row:
@@ -150,7 +152,11 @@ def rewrite_csv(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> 
                         f"{name} has a column name over the limits; rename {key[:40]!a}"
                     )
             target.write(_format_row(row, delimiter, ends[0]))
-        for row in table:
+        for number, row in enumerate(table, 1):
+            if is_matrix and number >= MATRIX_ROWS:
+                raise DataError(
+                    f"{name} is a matrix of numbers; no column says what its rows are of"
+                )
             row = fit_row(row, len(header or ()), f"{name}, line {table.line_num}")
             values = limits.record(
                 {key: _parse_cell(cell) for key, cell in zip(header or (), row, strict=bool(row))}

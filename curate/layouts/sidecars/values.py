@@ -37,11 +37,13 @@ from curate.layouts.sidecars.prose import (
 )
 from curate.layouts.sidecars.shapes import (
     EMBEDDING,
-    Size,
     are_boxes,
     are_numbers,
     count_boxes,
     count_runs,
+    find_axes,
+    find_box,
+    find_size,
     find_spread_embedding,
     is_box_key,
     is_embedding,
@@ -295,7 +297,7 @@ class Limits:
         count = self.allow_boxes(value)
         if len(value) > MAX_KEYS:
             raise OverLimitError
-        kept = {}
+        axes, kept = find_axes(value), {}
         for name, item in value.items():
             if self._is_key(str(name)):
                 self._spend_key(name)
@@ -304,6 +306,10 @@ class Limits:
                 continue
             if self._is_dropped(name, item):
                 self.drop(name_of_key(name))
+                continue
+            if name in axes:
+                self.budget.spend(shapes=len(item))
+                kept[name] = item
                 continue
             kept[name] = self._limit(name, item, count, depth + 1)
         return kept
@@ -328,7 +334,7 @@ class Limits:
             return value
         if are_numbers(value):
             if len(value) == 4 and is_box_key(key) and are_boxes([value], self.budget.size):
-                self.budget.spend_box(value)
+                self.budget.spend_box(key, value)
                 return value
             if len(value) >= EMBEDDING and len(value) != parallel and is_embedding(key, value):
                 kind = "embeddings"
@@ -375,23 +381,18 @@ class Limits:
         The outermost object with a width and a height states the size of the image.
         """
         if self.budget.size is None and not self.budget.allowed:
-            self.budget.size = _find_size(value)
+            self.budget.size = find_size(value)
         count = count_boxes(value, self.budget.size)
-        self.budget.allow(count)
+        box = None if count else find_box(value)
+        self.budget.allow(count or int(box is not None))
+        if box is not None:
+            self.budget.spend_box("", box)
         return count
 
     def note(self, kind: str | None, key: str, count: int = 1) -> None:
         """Count values that are kept."""
         if kind is not None and count:
             self.content.add(self._file, kind, key, count)
-
-
-def _find_size(value: Mapping[Any, Any]) -> Size | None:
-    """Return the width and height that a record states, for lists of boxes in it, or None."""
-    sides: list[Any] = [value.get("width"), value.get("height")]
-    if not are_numbers(sides) or not all(0 < side < 1e7 for side in sides):
-        return None
-    return sides[0], sides[1]
 
 
 def _are_codes(value: Sequence[float]) -> bool:

@@ -26,10 +26,10 @@ def rewrite_labels(
 ) -> None:
     """Write the lines of a label file that are boxes, polygons or poses.
 
-    Boxes cover the image a limited number of times, as those of a crowd are small.
+    Boxes cover their extent a limited number of times, as those of a crowd are small.
 
     Args:
-        file: the label file.
+        file: the label file, seekable.
         target: file to write to.
         name: name in messages.
         limits: limits, which count the lines that are left out.
@@ -39,17 +39,33 @@ def rewrite_labels(
         DataError: if a line is not UTF-8 text.
     """
     covered = 0.0
+    most = MAX_COVERAGE * _measure_extent(file, name, keypoints)
     for number, (_, line) in enumerate(iter_lines(file, name)):
-        check_count(number, name)
         words = line.split()
-        if words and (number >= _MAX_LINES or not _is_label(words, keypoints)):
+        if words and not _is_label(number, words, keypoints):
             limits.drop("lines")
             continue
-        covered += _measure_cover(words, keypoints is not None)
-        if number >= _FEW_LINES and covered > MAX_COVERAGE:
+        if words:
+            x0, y0, x1, y1 = _find_box(words, keypoints is not None)
+            covered += (x1 - x0) * (y1 - y0)
+        if number >= _FEW_LINES and covered > most:
             limits.drop("lines")
             continue
         target.write(f"{' '.join(words)}\n".encode())
+
+
+def _measure_extent(file: BinaryIO, name: str, keypoints: int | None) -> float:
+    """Return the area of the extent of all boxes, at most of the image; rewinds the file."""
+    left, top, right, bottom = math.inf, math.inf, -math.inf, -math.inf
+    for number, (_, line) in enumerate(iter_lines(file, name)):
+        check_count(number, name)
+        words = line.split()
+        if words and _is_label(number, words, keypoints):
+            x0, y0, x1, y1 = _find_box(words, keypoints is not None)
+            left, top = min(left, x0), min(top, y0)
+            right, bottom = max(right, x1), max(bottom, y1)
+    file.seek(0)
+    return min(1.0, (right - left) * (bottom - top)) if right >= left else 0.0
 
 
 def check_count(number: int, name: str) -> None:
@@ -64,17 +80,22 @@ def check_count(number: int, name: str) -> None:
         )
 
 
-def _measure_cover(words: list[str], is_pose: bool) -> float:
-    """Return the area of a box, or of the extent of a polygon; 0 for empty lines."""
+def _find_box(words: list[str], is_pose: bool) -> tuple[float, ...]:
+    """Return the corners of a box, or of the extent of a polygon."""
     values = [float(word) for word in words[1:]]
-    if len(values) in (4, 5) or (is_pose and values):
-        return abs(values[2] * values[3])
+    if len(values) in (4, 5) or is_pose:
+        x, y, width, height = values[0], values[1], abs(values[2]) / 2, abs(values[3]) / 2
+        return x - width, y - height, x + width, y + height
     xs, ys = values[::2], values[1::2]
-    return (max(xs) - min(xs)) * (max(ys) - min(ys)) if xs and ys else 0.0
+    return min(xs), min(ys), max(xs), max(ys)
 
 
-def _is_label(words: list[str], keypoints: int | None) -> bool:
-    if not _CLASS.fullmatch(words[0]) or any(len(word) > _MAX_TOKEN for word in words):
+def _is_label(number: int, words: list[str], keypoints: int | None) -> bool:
+    if (
+        number >= _MAX_LINES
+        or not _CLASS.fullmatch(words[0])
+        or any(len(word) > _MAX_TOKEN for word in words)
+    ):
         return False
     try:
         values = [float(word) for word in words[1:]]
