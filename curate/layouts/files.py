@@ -54,7 +54,8 @@ SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "t
 """Common split names, in lower case."""
 
 
-_SIGNATURE_BYTES = 32
+SIGNATURE_BYTES = 32
+"""Bytes by which an image is recognized."""
 _DOCUMENT = re.compile(
     r"(?:README|LICEN[CS]E|CITATION|COPYING|NOTICE)(?:\.(?:md|txt|rst|cff|bib))?$", re.IGNORECASE
 )
@@ -209,9 +210,14 @@ def not_recognized(folder: Folder, lacking: str, layout: str) -> DataError:
 def _starts_as_image(folder: Folder, path: str) -> bool:
     try:
         with folder.open(path) as file:
-            head = file.read(_SIGNATURE_BYTES)
+            head = file.read(SIGNATURE_BYTES)
     except WithheldError:
         return False
+    return is_image_head(head)
+
+
+def is_image_head(head: bytes) -> bool:
+    """Return whether the first `SIGNATURE_BYTES` of a file are those of an image."""
     kind = codec.sniff(head)
     # The two letters of BMP start texts as well; four of its bytes are reserved.
     return kind is not None and (kind != "BMP" or head[6:10] == bytes(4))

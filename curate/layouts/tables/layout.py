@@ -21,6 +21,7 @@ from curate.layouts.tables.images import (
     replace_images,
     writable_schema,
 )
+from curate.layouts.tables.plain import LEFT_OUT, NO_IMAGES, describe_plain, find_plain_images
 from curate.layouts.tables.rows import Rows, Slice, Table, translate_errors
 
 _GROUP_BYTES = 1 << 25  # bytes of a row group held in memory
@@ -59,9 +60,16 @@ class TableLayout(ContainerLayout):
             DataError: if one is invalid, or there is no table with images.
         """
         yield from super().check(strict)
-        for container in self.containers():
-            with self._open(container):
-                pass
+        has_images, plain = False, None
+        for number, container in enumerate(self.containers()):
+            with self._open(container) as rows:
+                has_images = has_images or bool(rows.columns.names)
+                if number == 0 and (column := find_plain_images(rows.table, rows.columns.names)):
+                    plain = describe_plain(column, container)
+        if plain is not None and not has_images:
+            raise DataError(plain + NO_IMAGES)
+        if plain is not None:
+            yield plain + LEFT_OUT
 
     def inspect(self, container: str, limits: Limits | None = None) -> Iterator[str]:
         """Check all columns except image bytes against the limits."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from itertools import accumulate
 from typing import Any, BinaryIO
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.core.errors import CurateError, DataError
 from curate.layouts.access.folder import FileInfo, Folder
 from curate.layouts.archives import may_hold_image_rows
-from curate.layouts.containers import iter_listed_folders
+from curate.layouts.containers import find_loose_image, iter_listed_folders
 from curate.layouts.sidecars.table import ROWS
 from curate.layouts.tables.images import ImageColumns, mentions_images
 from curate.layouts.tables.layout import TableLayout
+from curate.layouts.tables.plain import LEFT_OUT, NO_IMAGES, describe_plain, find_plain_images
 from curate.layouts.tables.rows import Slice, Table, open_or_close, rows_at_a_time, translate_errors
 from curate.storage.parquet import load_parquet, load_schema
 
@@ -42,7 +45,21 @@ class Parquet(TableLayout):
                 (path for path in paths[:_MAX_EXAMINED] if may_hold_image_rows(folder, path)), None
             ):
                 return found
-        return None
+        plain = _find_plain(folder) if find_loose_image(folder) is None else None
+        return plain[0] if plain is not None else None
+
+    def check(self, strict: bool = False) -> Iterator[str]:
+        """Read the schemas of all tables, and report those with images in another form.
+
+        Raises:
+            DataError: as for other tables, or if all tables with images are of that kind.
+        """
+        plain = _find_plain(self.folder, self._known)
+        if plain is not None and not self._containers:
+            raise DataError(describe_plain(plain[1], plain[0]) + NO_IMAGES)
+        yield from super().check(strict)
+        if plain is not None:
+            yield describe_plain(plain[1], plain[0]) + LEFT_OUT
 
     def is_container(self, info: FileInfo) -> bool:
         """Return whether a file is a Parquet file with an image column; reads its schema."""
@@ -86,7 +103,7 @@ class ParquetTable:
 
     def iter_slices(self, columns: Sequence[str], start: int = 0) -> Iterator[Slice]:
         """Iterate over rows in order, from the start of the row group of ``start``."""
-        images = any(mentions_images(self.schema.field(name).type) for name in columns)
+        images = any(_may_be_large(self.schema.field(name).type) for name in columns)
         for number in range(self.group_of(start), len(self._ends)):
             group = self._metadata.row_group(number)
             size = rows_at_a_time(_bytes_of(group), group.num_rows) if images else ROWS
@@ -136,6 +153,21 @@ class ParquetTable:
         return [schema.column(number).path for number in range(len(schema))]
 
 
+def _find_plain(folder: Folder, known: Collection[str] = ()) -> tuple[str, str] | None:
+    """Return a Parquet file, and its column of images in another form, or None."""
+    for folder_path, names in iter_listed_folders(folder):
+        paths = [f"{folder_path}{name}" for name in sorted(names) if _is_parquet(name)]
+        for path in [path for path in paths if path not in known][:_MAX_EXAMINED]:
+            try:
+                with closing(open_or_close(ParquetTable, folder.open(path))) as table:
+                    column = find_plain_images(table)
+            except (CurateError, pa.ArrowException, ValueError, OSError):
+                continue  # errors are reported when the dataset is opened
+            if column is not None:
+                return path, column
+    return None
+
+
 _EXPANDING = 8  # times the compressed size; JPEG files are hardly compressed
 
 
@@ -152,6 +184,10 @@ def _bytes_of(group: Any) -> int:
         if repeats and chunk.physical_type == "BYTE_ARRAY":
             size += chunk.total_uncompressed_size * group.num_rows
     return size
+
+
+def _may_be_large(kind: Any) -> bool:
+    return mentions_images(kind) or "binary" in str(kind)
 
 
 def _is_parquet(path: str) -> bool:

@@ -158,6 +158,13 @@ def test_a_column_of_bytes_becomes_null(tmp_path: Path) -> None:
     assert list(source.inspect(NAME)) != []
 
 
+def test_a_dataset_of_plain_bytes_is_refused(tmp_path: Path) -> None:
+    content = pa.table({"image": [images(1)[0]["bytes"]], "label": [1]})
+    write_arrow(tmp_path, content)
+    with pytest.raises(DataError, match=r"^the column 'image' of 'data-.*' holds images"):
+        list(open_arrow(tmp_path).check())
+
+
 def test_datasets_saves_and_loads_the_same(tmp_path: Path) -> None:
     import datasets
 

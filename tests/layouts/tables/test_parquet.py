@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.layouts.shards import picture, read_all, rebuild
 from tests.layouts.tables.samples import IMAGE, images, table, write_parquet
 
 NAME = "data/train-00000-of-00001.parquet"
-BASE64 = "iVBORw0KGgo" + "A" * 900
+BASE64 = "aVBORw0KGgo" + "A" * 900
 
 
 def open_parquet(root: Path) -> Parquet:
@@ -195,6 +196,60 @@ def test_a_value_over_the_limits_becomes_null(tmp_path: Path, name: str, column:
     assert row[name] == ({"bytes": b"x", "path": None} if name == "image" else None)
     assert BASE64.encode() not in (tmp_path / "out/a.parquet").read_bytes()
     assert list(rebuilt.inspect("a.parquet")) == []
+
+
+PLAIN = {
+    "bytes": pa.array([None, picture(1)]),
+    "large bytes": pa.array([picture(1)], pa.large_binary()),
+    "bytes of one size": pa.array([picture(1)], pa.binary(len(picture(1)))),
+    "a dictionary of bytes": pa.array([picture(1)]).dictionary_encode(),
+    "a list of bytes": pa.array([list(picture(1))], pa.list_(pa.uint8())),
+    "a list of images": pa.array([[picture(1), picture(2)]]),
+    "base64": pa.array([base64.b64encode(picture(1)).decode()]),
+    "a data URL": pa.array(["data:image/png;base64," + base64.b64encode(picture(1)).decode()]),
+    "a struct of three": pa.array([{"bytes": picture(1), "path": "a.png", "width": 8}]),
+    "rows of pixels": pa.array([[[n % 256] * 32 for n in range(32)]]),
+    "rows of colors": pa.array([[[[n % 256, 0, 0]] * 32 for n in range(32)]]),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("path", ["a.parquet", "data/train-00000-of-00001.parquet"])
+def test_a_table_with_images_in_another_form_only_is_refused(
+    tmp_path: Path, name: str, path: str
+) -> None:
+    label = pa.array(["dog"] * len(PLAIN[name]))
+    write_parquet(tmp_path / path, pa.table({"label": label, "jpg": PLAIN[name]}))
+    source = open_source(str(tmp_path))
+    assert source.layout == "parquet"
+    with pytest.raises(DataError, match=f"^the column 'jpg' of '{path}' holds images") as raised:
+        list(source.check())
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_images_in_another_form_beside_images_are_named(tmp_path: Path, name: str) -> None:
+    mask = PLAIN[name][len(PLAIN[name]) - 1 :]
+    write_parquet(tmp_path / "in/a.parquet", table(1, mask=mask))
+    write_parquet(tmp_path / "in/thumbnails.parquet", pa.table({"key": ["a"], "jpg": mask}))
+    source = open_parquet(tmp_path / "in")
+    inner, beside = sorted(source.check())
+    assert inner.startswith("the column 'jpg' of 'thumbnails.parquet' holds")
+    assert beside.startswith("the column 'mask' of 'a.parquet' holds")
+    rebuild(source, {"a.parquet/00000000": b"x"}, tmp_path / "out")
+    assert pq.read_table(tmp_path / "out/a.parquet")["mask"].to_pylist() == [None]
+
+
+def test_annotations_are_no_images_in_another_form(tmp_path: Path) -> None:
+    columns = {
+        "boxes": pa.array([[[1.0, 2.0, 3.0, 4.0]] * 40]),
+        "digest": pa.array([b"\x01" * 32]),
+        "caption": pa.array(["BM of a dog"]),
+        "points": pa.array([[[1, 2, 2]] * 133]),
+        "name": pa.array(["dog"]).dictionary_encode(),
+    }
+    write_parquet(tmp_path / "a.parquet", table(1, **columns))
+    assert list(open_parquet(tmp_path).check()) == []
 
 
 def test_table_metadata_are_limited(tmp_path: Path) -> None:
