@@ -57,8 +57,11 @@ SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "t
 SIGNATURE_BYTES = 32
 """Bytes by which an image is recognized."""
 _DOCUMENT = re.compile(
-    r"(?:README|LICEN[CS]E|CITATION|COPYING|NOTICE)(?:\.(?:md|txt|rst|cff|bib))?$", re.IGNORECASE
+    r"(?:README|LICEN[CS]ES?|CITATIONS?|COPYING|NOTICE)"
+    r"(?:[. _-](?!plate)(?!.*\d{3})[\w. ()+-]{1,64})?",  # a language, a version, a suffix
+    re.IGNORECASE,
 )
+_DATA_SUFFIXES = (ANNOTATION_SUFFIXES - {".txt"}) | {".yaml", ".yml", ".html", ".svg"}
 
 
 class FolderLayout:
@@ -229,8 +232,12 @@ def is_document(info: FileInfo) -> bool:
 
 
 def is_document_name(path: str) -> bool:
-    """Return whether a file name is that of a README, LICENSE or CITATION file."""
-    return _DOCUMENT.match(PurePosixPath(path).name) is not None
+    """Return whether a file name is that of a README, LICENSE or CITATION file.
+
+    It may have a language, a version and any suffix of a text, such as ``README.zh-CN.md``.
+    """
+    name = PurePosixPath(path)
+    return name.suffix.lower() not in _DATA_SUFFIXES and bool(_DOCUMENT.fullmatch(name.name))
 
 
 def is_image_name(path: str) -> bool:

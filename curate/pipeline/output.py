@@ -212,6 +212,13 @@ def summarize(
 _OTHERS = ("carried", "included", "rebuilt", "left_out")
 _NAMED = 10
 _SHOWN_KEYS = 6
+_MAX_GROUPS = 1000
+_FINAL = (
+    *("an image outside", "its name ", "it cannot be read", "it is a link", "it is a file with"),
+    *("it is an image", "it is longer", "it is neither a file", "the images of its sample"),
+    *("not an annotation", "a face was found", "no faces were searched"),
+)
+"""Starts of the reasons of files that ``--include`` does not copy, or that are no annotations."""
 
 
 def find_left_out(
@@ -223,7 +230,7 @@ def find_left_out(
         files: path of each file, and the reason why it was left out, or None.
     """
     names: list[str] = []
-    often: dict[tuple[str, str], tuple[int, str]] = {}
+    groups: dict[tuple[str, str], tuple[int, str]] = {}
     documents: list[str] = []
     for path, reason in files:
         if reason is None:
@@ -232,16 +239,25 @@ def find_left_out(
             names.append(path)
         if is_document_name(path) and " contains " in reason and len(documents) < _NAMED:
             documents.append(f"{reason}: --include {_quote_pattern(path)} copies it unread")
-        if reason in WANTED:
-            key = (reason, PurePosixPath(path).suffix)
-            count, first = often.get(key, (0, path))
-            often[key] = (count + 1, first)
+            continue
+        key = (reason.replace(f"{path} ", "it "), PurePosixPath(path).suffix)
+        if key in groups or len(groups) < _MAX_GROUPS:
+            count, first = groups.get(key, (0, path))
+            groups[key] = (count + 1, first)
+    often = sorted(groups.items(), key=lambda item: (item[0][0] not in WANTED, item[0]))
     hints = (
-        f"{count:,} × {reason}, such as {first}: --include {_quote_pattern(suffix, '*')} copies "
-        "such files unread"
-        for (reason, suffix), (count, first) in sorted(often.items())
+        f"{count:,} × {reason}, such as {first}" + _describe_remedy(reason, suffix, first)
+        for (reason, suffix), (count, first) in often[:_NAMED]
     )
     return tuple(names), (*documents, *hints)
+
+
+def _describe_remedy(reason: str, suffix: str, path: str) -> str:
+    """How files of a reason can be copied; empty if they cannot, or nobody wants to."""
+    if reason.startswith(_FINAL):
+        return ""
+    pattern = _quote_pattern(suffix, "*") if suffix else _quote_pattern(path)
+    return f": --include {pattern} copies such files unread"
 
 
 def _quote_pattern(path: str, start: str = "") -> str:

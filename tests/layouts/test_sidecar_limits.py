@@ -338,6 +338,18 @@ def test_a_document_holds_no_picture(name: str) -> None:
         rewritten(REWRITERS["document"], text.encode(), "README.md")
 
 
+def test_a_document_lists_digests_of_files() -> None:
+    names = [f"train-{n:05d}.tar" for n in range(64)]
+    digests = [PICTURE[32 * n : 32 * n + 32].hex() for n in range(64)]
+    for form in ("{digest}  {name}", "| {name} | `{digest}` |", "{name}: {digest}"):
+        lines = [form.format(digest=d, name=n) for d, n in zip(digests, names, strict=True)]
+        text = f"# Photos\n\n{chr(10).join(lines)}\n"
+        assert rewritten(REWRITERS["document"], text.encode()).decode() == text
+    for lines in (digests, [f"{n} {d}" for n, d in enumerate(digests)]):
+        with pytest.raises(DataError, match="contains encoded data"):
+            rewritten(REWRITERS["document"], "\n".join(lines).encode())
+
+
 def test_the_documents_of_the_project_are_kept() -> None:
     root = Path(__file__).parents[2]
     paths = [*root.glob("*.md"), *root.glob("curate/**/README.md"), *root.glob("manifests/*.md")]

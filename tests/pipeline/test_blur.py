@@ -21,6 +21,7 @@ from curate import Recipe, Session
 from curate.core.entries import Outcome, Route
 from curate.core.errors import DataError, PausedError, SourceChangedError, UsageError
 from curate.layouts.sidecars.values import Limits
+from curate.layouts.webdataset.rewrite import NOT_TEXT
 from curate.manifest.store import iter_entries
 from curate.pipeline.output import find_left_out
 from curate.pipeline.sidecars import CAPTION
@@ -358,3 +359,23 @@ def test_the_pattern_that_a_hint_names_matches_the_file(folder: str) -> None:
         [pattern] = shlex.split(re.search(r"--include (.+) cop", hint)[1])  # type: ignore[index]
         assert Limits((), [pattern]).includes(name)
         assert not Limits((), [pattern]).includes("other/notes.txt")
+
+
+def test_members_that_were_left_out_have_a_reason_and_the_option() -> None:
+    names, hints = find_left_out(
+        [
+            ("a.tar/1.npy", NOT_TEXT),
+            ("a.tar/2.npy", NOT_TEXT),
+            ("a.tar/3.json", "it is not valid JSON; the file may be truncated"),
+            ("a.tar/4", "it is a link"),
+            ("a.tar/5.txt", "the images of its sample are withheld"),
+        ]
+    )
+    assert names == ("a.tar/1.npy", "a.tar/2.npy", "a.tar/3.json", "a.tar/4", "a.tar/5.txt")
+    assert hints == (
+        "1 × it is a link, such as a.tar/4",
+        f"2 × {NOT_TEXT}, such as a.tar/1.npy: --include '*.npy' copies such files unread",
+        "1 × it is not valid JSON; the file may be truncated, such as a.tar/3.json: --include "
+        "'*.json' copies such files unread",
+        "1 × the images of its sample are withheld, such as a.tar/5.txt",
+    )

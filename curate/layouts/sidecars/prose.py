@@ -306,6 +306,9 @@ def _rare_share(text: str) -> bool:
 
 
 _DOCUMENT_RUNS = 1024
+_DOCUMENT_DIGESTS = 64
+_DIGEST = re.compile(r"\b(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\b")
+_NAME = re.compile(r"[^\W\d_]{3}")
 _DOCUMENT_URL_RUNS = 4096
 
 
@@ -317,7 +320,7 @@ def find_document_fault(text: str) -> str | None:
         return "contains a data: URL"
     if is_drawing(text):
         return "contains a drawing (SVG elements or colors)"
-    found = measure_text(text)
+    found = measure_text(_without_digests(text))
     if found.longest_link > MAX_URL:
         return f"contains a link longer than {MAX_URL:,} characters"
     in_links = sum(
@@ -336,3 +339,22 @@ def find_document_fault(text: str) -> str | None:
     if is_art or not has_alphabet(text):
         return "contains a drawing made of characters"
     return None
+
+
+def _without_digests(text: str) -> str:
+    """Return a text without the first 64 digests that each stand in a line with a name."""
+    count = 0
+
+    def is_named(found: re.Match[str]) -> bool:
+        start, end = text.rfind("\n", 0, found.start()) + 1, text.find("\n", found.end())
+        line = text[start : found.start()] + " " + text[found.end() : end if end >= 0 else None]
+        return _NAME.search(line) is not None and not _DIGEST.search(line)
+
+    def replace(found: re.Match[str]) -> str:
+        nonlocal count
+        if count == _DOCUMENT_DIGESTS or not is_named(found):
+            return found[0]
+        count += 1
+        return " "
+
+    return _DIGEST.sub(replace, text)

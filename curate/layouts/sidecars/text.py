@@ -81,24 +81,41 @@ def parse_json(data: bytes | str, name: str) -> Any:
 
 
 def rewrite_json(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
-    """Rewrite a JSON object that describes an image, such as of a sample."""
-    _rewrite_object(file, target, name, limits.record)
+    """Rewrite a JSON value that describes an image, such as of a sample.
+
+    Raises:
+        DataError: if it is not valid JSON, or neither an object nor within the limits.
+    """
+
+    def limit(value: Any) -> Any:
+        if isinstance(value, dict):
+            return limits.record(value)
+        kept = limits.record({"json": value})
+        if not kept:
+            raise DataError(f"{name} is over the limits of annotations")
+        return kept["json"]
+
+    _rewrite_object(file, target, name, limit)
 
 
 def rewrite_info(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
     """Rewrite a JSON object that describes a dataset, such as ``dataset_info.json``."""
-    _rewrite_object(file, target, name, limits.document_record)
+
+    def limit(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise DataError(f"{name} is not a JSON object")
+        return limits.document_record(value)
+
+    _rewrite_object(file, target, name, limit)
 
 
 def _rewrite_object(
-    file: BinaryIO, target: BinaryIO, name: str, limit: Callable[[dict[Any, Any]], Any]
+    file: BinaryIO, target: BinaryIO, name: str, limit: Callable[[Any], Any]
 ) -> None:
     data = file.read(_MAX_JSON + 1)
     if len(data) > _MAX_JSON:
         raise DataError(f"{name} is longer than {_MAX_JSON >> 20} MB")
     value = parse_json(data, name)
-    if not isinstance(value, dict):
-        raise DataError(f"{name} is not a JSON object")
     style = find_style(data[:4096])
     target.write(style.format(limit(value), ascii_only=data.isascii()))
     target.write(b"\n" if data.endswith(b"\n") else b"")

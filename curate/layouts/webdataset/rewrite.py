@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
@@ -11,28 +11,17 @@ from typing import BinaryIO
 from curate.core.errors import DataError
 from curate.layouts.access.tree import is_text_path
 from curate.layouts.files import find_image, is_document_name
-from curate.layouts.sidecars import Rewriter
+from curate.layouts.sidecars import REWRITERS, Rewriter, rewrite_caption
+from curate.layouts.sidecars.prose import MAX_PROSE
 from curate.layouts.sidecars.text import rewrite_document, rewrite_json, rewrite_text
 from curate.layouts.sidecars.values import Limits
 from curate.layouts.webdataset.tar import Kind, Member, format_header, is_image, is_plain, padding
 
-_TEXTS = frozenset(
-    {
-        "txt",
-        "text",
-        "caption",
-        "cls",
-        "cls2",
-        "class",
-        "label",
-        "id",
-        "index",
-        "score",
-        "key",
-        "url",
-    }
-)
-"""Endings of members that are a short text or prose."""
+NOT_TEXT = "it is neither JSON nor a short text"
+"""Reason of members that are left out for what they are."""
+
+_MAX_OTHER = 4 * MAX_PROSE
+"""Bytes of a member of another ending that may be a text."""
 
 MAX_TEXT = 16 << 20
 """Bytes of a text member."""
@@ -93,8 +82,9 @@ class MemberWriter:
         if not is_text_path(member.path):
             return "its name is not valid UTF-8"
         is_included = self.limits.includes(path)
-        if not is_included and self._rewriter_of(member) is None:
-            return "not an annotation of a sample"
+        is_large = _is_other(member) and member.size > _MAX_OTHER
+        if not is_included and (is_large or _ending_of(member) in _DRAWINGS):
+            return NOT_TEXT
         if member.size > MAX_TEXT:
             return f"it is longer than {MAX_TEXT >> 20} MB"
         self.file.seek(member.offset)
@@ -121,24 +111,43 @@ class MemberWriter:
             self._write(own, data)
             return None
         out = io.BytesIO()
-        rewrite = self._rewriter_of(member) or rewrite_text
         try:
-            rewrite(io.BytesIO(data), out, path, self.limits)
+            _rewriter_of(member)(io.BytesIO(data), out, path, self.limits)
         except DataError as error:
-            return str(error).removeprefix(f"{path} ")
+            return NOT_TEXT if _is_other(member) else str(error).replace(path, "it", 1)
         self._write(own, out.getvalue())
         return None
 
-    def _rewriter_of(self, member: Member) -> Rewriter | None:
-        ending = PurePosixPath(member.path).suffix[1:].lower()
-        if ending == "json":
-            return rewrite_json
-        if ending in _TEXTS:
-            return rewrite_text
-        return rewrite_document if is_document_name(member.path) else None
-
     def _write(self, member: Member, data: bytes) -> None:
         write_member(replace(member, size=len(data)), [data], self.target)
+
+
+_REWRITERS: Mapping[str, Rewriter] = {
+    **dict.fromkeys(("json", "jsn"), rewrite_json),
+    **dict.fromkeys(("txt", "text"), rewrite_caption),
+    "xml": REWRITERS["xml"],
+}
+_WORDS = frozenset({"caption", "class", "cls", "cls2", "index", "label", "target", "transcript"})
+"""Endings of members that are a short text or prose."""
+
+_DRAWINGS = frozenset({"eps", "htm", "html", "ps", "svg", "xbm", "xpm"})
+"""Endings of members that are a text, and that programs show as a picture."""
+
+
+def _ending_of(member: Member) -> str:
+    return PurePosixPath(member.path).suffix[1:].lower()
+
+
+def _is_other(member: Member) -> bool:
+    """Return whether the ending of a member does not say that it is an annotation."""
+    ending = _ending_of(member)
+    return ending not in _REWRITERS and ending not in _WORDS and not is_document_name(member.path)
+
+
+def _rewriter_of(member: Member) -> Rewriter:
+    if is_document_name(member.path):
+        return rewrite_document
+    return _REWRITERS.get(_ending_of(member), rewrite_text)
 
 
 def write_member(member: Member, blocks: Iterable[bytes], target: BinaryIO) -> None:

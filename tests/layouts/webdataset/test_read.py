@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import json
 import os
 import tarfile
 from pathlib import Path
@@ -112,11 +113,14 @@ def test_a_sample_keeps_its_written_images(source: WebDataset, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
-        ("1.npy", b"\x93NUMPY\x01\x00", "not an annotation"),
-        ("1.thumb", picture(9), "not an annotation"),
-        ("1.svg", b"<svg/>", "not an annotation"),
-        ("1.json", b'{"a": 1', "not valid JSON"),
-        ("1.json", b"[1, 2]", "not a JSON object"),
+        ("1.npy", b"\x93NUMPY\x01\x00", "it is neither JSON nor a short text"),
+        ("1.thumb", picture(9), "it is neither JSON nor a short text"),
+        ("1.pixels", b"128 130 127 " * 2000, "it is neither JSON nor a short text"),
+        ("1.large", b"dog " * 100_000, "it is neither JSON nor a short text"),
+        ("1.svg", b"<svg/>", "it is neither JSON nor a short text"),
+        ("1.json", b'{"a": 1', "it is not valid JSON"),
+        ("1.json", json.dumps(list(range(999))).encode(), "it is over the limits"),
+        ("1.json", json.dumps(["A9" * 99] * 9).encode(), "it is over the limits"),
         ("1.txt", base64.b64encode(bytes(range(256)) * 9), "neither a short text nor prose"),
         ("1.cls", b"\xff\xd8", "not UTF-8"),
         (os.fsdecode(b"caf\xe9.txt"), b"a", "UTF-8"),
@@ -139,6 +143,30 @@ def test_a_long_text_is_copied_whole(tmp_path: Path) -> None:
     source = WebDataset(LocalFolder(tmp_path / "in"))
     rebuild(source, read_all(source), tmp_path / "out")
     assert read_tar(tmp_path / "out/a.tar")[1] == ("1.txt", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("1.json", b'["A dog.", "A brown dog on grass."]'),
+        ("1.json", b'[{"bbox": [1, 2, 3, 4], "label": "dog"}]'),
+        ("1.json", b'"dog"'),
+        ("1.target", b"3\n"),
+        ("1.cls", b"n01440764"),
+        ("1.transcript", b"A dog on grass."),
+        ("1.prompt", b"a photo of a dog"),
+        ("1.txt", b"0 0.5 0.5 0.25 0.25\n" * 40),
+        ("1.xml", b"<annotation><filename>1.jpg</filename></annotation>\n"),
+        ("README.zh-CN.md", "一个数据集\n".encode()),
+    ],
+)
+def test_annotations_of_samples_are_kept(tmp_path: Path, name: str, data: bytes) -> None:
+    members = [("1.jpg", picture(1)), (name, data)]
+    write_tar(tmp_path / "in/a.tar", members)
+    source = WebDataset(LocalFolder(tmp_path / "in"))
+    _, left = rebuild(source, read_all(source), tmp_path / "out")
+    assert left == []
+    assert read_tar(tmp_path / "out/a.tar") == members
 
 
 def test_links_and_devices_are_left_out_and_folders_kept(tmp_path: Path) -> None:
