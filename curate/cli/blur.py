@@ -193,4 +193,4 @@ def _run(
         print_summary(summary.to_text())
         if names is not None:
             print_summary(names.to_text())
-    ctx.exit(3 if summary.withheld else 0)
+    ctx.exit(3 if summary.is_incomplete else 0)

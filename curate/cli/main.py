@@ -52,8 +52,8 @@ def group() -> None:
     """Obfuscate the faces of an image dataset, balance its groups, record both.
 
     Exit codes: 0 done; 1 the command failed or found a problem; 2 wrong usage;
-    3 done, but images were withheld (left out of the output, with the reason
-    in the manifest); 130 interrupted: the message says whether the same
+    3 done, but images or label maps were withheld (left out of the output, with
+    the reason in the manifest); 130 interrupted: the message says whether the same
     command continues.
     """
 

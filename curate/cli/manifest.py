@@ -22,7 +22,9 @@ def command() -> None:
 
 @command.command(short_help="show what a run did, and what it withheld")
 @click.argument("path", type=PATH)
-@click.option("--withheld", is_flag=True, help="List the withheld images with their reasons.")
+@click.option(
+    "--withheld", is_flag=True, help="List the withheld images and label maps with their reasons."
+)
 @JSON
 def show(path: Path, withheld: bool, as_json: bool) -> None:
     """Show what a run did.
@@ -115,14 +117,18 @@ def checksum(out: Path, sign: Path | None) -> None:
 
 
 def _iter_withheld(path: Path) -> Iterator[tuple[str, str]]:
-    """Ids and reasons of withheld images, of an output or of a table of faces."""
+    """Ids and reasons of what was withheld, of an output or of a table of faces."""
     from curate.manifest.faces import iter_faces
+    from curate.manifest.others import iter_others
     from curate.manifest.show import load_manifest
 
-    entries = iter_faces(path) if path.is_file() else load_manifest(path).withheld()
-    for entry in entries:
+    manifest = None if path.is_file() else load_manifest(path)
+    for entry in iter_faces(path) if manifest is None else manifest.withheld():
         if entry.reason is not None:
             yield entry.id, entry.reason
+    for other in () if manifest is None else iter_others(manifest.path):
+        if other.withheld and other.reason is not None:
+            yield other.path, other.reason
 
 
 def _print(facts: Any, as_json: bool, text: str) -> None:

@@ -13,7 +13,7 @@ from curate.manifest import store
 from curate.manifest.files import DATA, MANIFEST, PICTURE, ROOT_FILES, Problem, stays_inside
 from curate.manifest.others import OUTCOMES, Other, iter_others
 
-_COUNTED = (*OUTCOMES, "included")
+_COUNTED = (*OUTCOMES, "included", "withheld")
 
 Read = Callable[[str], bytes]
 """Reads an output image by its path in the manifest; raises OSError."""
@@ -46,6 +46,7 @@ def check_run(manifest: Path, run: Mapping[str, Any], recipe_sha256: str) -> Ite
     for other in iter_others(manifest):
         outcomes[other.outcome] += 1
         outcomes["included"] += other.included
+        outcomes["withheld"] += other.withheld
     values = {
         "recipe_sha256": (run["recipe_sha256"], recipe_sha256),
         "counts": (run["counts"], tally.to_dict()),

@@ -27,6 +27,7 @@ class Other:
         bytes: its size.
         reason: why it was left out.
         included: whether it was copied unread, as the user asked.
+        withheld: whether it is a label map that was left out because it may show a face.
     """
 
     path: str
@@ -36,16 +37,18 @@ class Other:
     bytes: int | None = None
     reason: str | None = None
     included: bool = False
+    withheld: bool = False
 
     def __post_init__(self) -> None:
         values = (self.sha256, self.bytes, self.reason)
         wanted = (str, int, type(None)) if self.is_there else (type(None), type(None), str)
-        if type(self.path) is not str or {
-            *map(type, (self.carried, self.rebuilt, self.included))
-        } != {bool}:
-            raise TypeError("path is not a string, or carried, rebuilt or included not a boolean")
+        flags = (self.carried, self.rebuilt, self.included, self.withheld)
+        if type(self.path) is not str or {*map(type, flags)} != {bool}:
+            raise TypeError("path is not a string, or another value not a boolean")
         if (self.carried and self.rebuilt) or (self.included and not self.carried):
             raise TypeError("carried and rebuilt, or included and not carried, cannot both be true")
+        if self.withheld and self.is_there:
+            raise TypeError("a file in the output is not withheld")
         if tuple(map(type, values)) != wanted:
             raise TypeError("a file in the output has sha256 and bytes, any other has a reason")
         self.path.encode()  # a lone surrogate, which JSON can contain, is not a valid name

@@ -105,6 +105,7 @@ SHAPE: Mapping[str, Any] = {
     "others": {
         "carried": _COUNT,
         "included": _COUNT,
+        "withheld": _COUNT,
         "rebuilt": _COUNT,
         "left_out": _COUNT,
         "sha256": _SHA256,
@@ -116,8 +117,8 @@ SHAPE: Mapping[str, Any] = {
     "records": {"parts": _COUNT, "sha256": _SHA256},
 }
 
-OPTIONAL = frozenset({"content", "others.included"})
-"""Keys that manifests of earlier releases lack."""
+OPTIONAL = frozenset({"content", "others.included", "others.withheld"})
+"""Keys that manifests of earlier releases lack; and a count that is written unless it is 0."""
 
 
 def check_shape(run: Any) -> None:

@@ -324,21 +324,22 @@ def write_other_files(
         remote: the output, if it is not on this disk.
 
     Returns:
-        Counts of files ``carried``, ``included`` among them, ``rebuilt`` and ``left_out``.
+        Counts of files ``carried``, ``included`` among them, ``rebuilt`` and ``left_out``; and, if
+        there are any, of label maps ``withheld`` among these.
     """
-    included = 0
+    marks = Counter[str]()
 
     def produce(copies: Path) -> Iterator[dict[str, Any]]:
-        nonlocal included
         move_files(sidecars.folder, copies)
         rebuilt = rebuild(workspace, source, recipe, sidecars.content, remote)
         for line in heapq.merge(sidecars.lines(), rebuilt, key=path_of):
-            included += line.get("included", False)
+            marks.update(mark for mark in ("included", "withheld") if line.get(mark))
             yield line
 
     counts = list_others(workspace, produce)
     kinds = {outcome: counts[outcome] for outcome in ("carried", "left_out", "rebuilt")}
-    return {**kinds, "included": included}
+    withheld = {"withheld": marks["withheld"]} if marks["withheld"] else {}
+    return {**kinds, "included": marks["included"], **withheld}
 
 
 def list_others(

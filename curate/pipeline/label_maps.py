@@ -1,10 +1,10 @@
 """Search for faces in label maps, which are copied without change.
 
 That the pixels of a file are labels does not prove that they show no face: a photo with few gray
-levels has flat regions as well. So a detector searches every label map before it is copied, in
-worker processes, and a map in which it finds a face is left out. The detector is the default one
-on the processor whatever detector the run has, so that runs with given faces, updates and replays
-decide alike.
+levels has flat regions as well. So a map with regions that are too small for labels is left out,
+and a detector searches every other one before it is copied, in worker processes; one in which it
+finds a face is left out, too. The detector is the default one on the processor whatever detector
+the run has, so that runs with given faces, updates and replays decide alike.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from curate.detectors import DetectorOptions, make_detector
 from curate.engine.local import Finished, Report
 from curate.engine.shards import Shard, iter_shards
 from curate.layouts import open_source
-from curate.layouts.label_maps import render_label_map
+from curate.layouts.label_maps import find_drawing, render_label_map
 from curate.manifest.store import digest_bytes, load_json
 from curate.pipeline.environment import run_job
 from curate.pipeline.run import Run
@@ -34,23 +34,26 @@ from curate.storage.index import NameIndex
 
 _SHARD_SIZE = 128
 _CLEAR = ""
-FACE_FOUND = "a face was found in this label map; it is left out"
+_LEFT_OUT = "this label map is left out"
+FACE_FOUND = f"a face was found; {_LEFT_OUT}"
 _UNKNOWN = "this label map has changed since faces were searched in it; run again"
 
 
 class SearchedMaps:
-    """What was found in label maps, by the digest of their bytes."""
+    """What was found in label maps, by path and by the digest of their bytes."""
 
     def __init__(self) -> None:
         self._found = NameIndex()
 
-    def add(self, sha256: str, reason: str) -> None:
+    def add(self, path: str, sha256: str, reason: str) -> None:
         """Add a label map, with the reason to leave it out; empty if there is none."""
-        self._found.add("map", sha256, reason)
+        self._found.add(sha256 or "unread", path, reason)
 
-    def check(self, sha256: str) -> None:
+    def check(self, path: str, sha256: str) -> None:
         """Raise `DataError` unless a label map was searched and no face was found."""
-        reason = self._found.get("map", sha256)
+        reason = self._found.get("unread", path)
+        if reason is None:
+            reason = self._found.get(sha256, path)
         if reason != _CLEAR:
             raise DataError(_UNKNOWN if reason is None else reason)
 
@@ -129,8 +132,8 @@ def search_label_maps(run: Run[Recipe]) -> SearchedMaps:
             raise PausedError(
                 "paused while label maps are searched; run the same command again to continue"
             )
-        for _, _, sha256, reason in results:
-            found.add(sha256, reason)
+        for path, _, sha256, reason in results:
+            found.add(path, sha256, reason)
     return found
 
 
@@ -146,6 +149,8 @@ def _search(source: Source, record: ImageRecord, detector: Detector) -> tuple[st
     try:
         data = source.read(record)
         sha256 = digest_bytes(data)
+        if drawing := find_drawing(data):
+            return sha256, f"{drawing}; {_LEFT_OUT}"
         views = render_label_map(data)
         results = detector.detect_batch(views)
         if len(results) != len(views):

@@ -45,7 +45,8 @@ class Summary(Printable):
         routes: written images by the way their other pixels were kept: ``copied``,
             ``spliced``, ``lossless`` or ``reencoded``.
         reasons: withheld images by the code of the reason.
-        others: other files by outcome; ``included`` are among ``carried``.
+        others: other files by outcome; ``included`` are among ``carried``, and ``withheld``, label
+            maps that may show a face, among ``left_out``.
         left_out: the first files that were left out, by name.
         hints: what can be done about files that were left out, one line each.
         content: what annotations contain that can identify people (``found``, by file, kind and
@@ -75,6 +76,11 @@ class Summary(Printable):
     recipe_sha256: str
     records_sha256: str
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether images or label maps were withheld."""
+        return bool(self.withheld or self.others["withheld"])
+
     def to_text(self) -> str:
         """The summary for the terminal, at most 80 columns but for long paths."""
         lines = []
@@ -86,9 +92,11 @@ class Summary(Printable):
         ]
         for code, count in self.reasons.items():
             lines.append(f"  withheld {count:,}: {code}")
-        if self.withheld:
+        if maps := self.others["withheld"]:
+            lines.append(f"  withheld {maps:,}: label maps that may show a face")
+        if self.is_incomplete:
             lines.append(f"  each with its reason: curate manifest show {self.out} --withheld")
-            if self.others["carried"]:
+            if self.withheld and self.others["carried"]:
                 lines.append("  annotation files that were copied may still list withheld images")
         lines += describe_others(self.others, self.left_out, self.hints, self.content, store.RUN)
         if self.images_now:
@@ -209,7 +217,7 @@ def summarize(
     )
 
 
-_OTHERS = ("carried", "included", "rebuilt", "left_out")
+_OTHERS = ("carried", "included", "rebuilt", "left_out", "withheld")
 _NAMED = 10
 _SHOWN_KEYS = 6
 _MAX_GROUPS = 1000

@@ -92,17 +92,19 @@ def make_sheet(out: Path, options: SheetOptions) -> Page:
         tuple(_notes(run)),
         tuple(sections),
         f"{run['tool']['name']} {run['tool']['version']}; recipe {run['recipe_sha256'][:12]}",
-        verdict=_verdict(counts),
+        verdict=_verdict(counts, run["others"].get("withheld", 0)),
     )
 
 
-def _verdict(counts: Any) -> str:
+def _verdict(counts: Any, maps: int) -> str:
     hidden = "No faces were found"
     if counts["faces"]:
         hidden = f"{counts['faces']:,} faces were hidden in {counts['images_with_faces']:,} images"
     text = f"{hidden}; {counts['written']:,} images were written."
     if counts["withheld"]:
         text += f" {counts['withheld']:,} images were withheld: not processed to the end."
+    if maps:
+        text += f" {maps:,} label maps were withheld: they may show a face."
     return text
 
 

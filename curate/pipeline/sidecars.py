@@ -43,7 +43,7 @@ _TABLES = frozenset({".jsonl", ".csv", ".tsv", ".parquet"})
 _ANNOTATIONS = frozenset({".json", ".xml", ".yaml", ".yml", ".txt", ".names", ".mat"})
 _SHOWN = 5
 
-MapCheck = Callable[[str], None]
+MapCheck = Callable[[str, str], None]
 _HEAD = 1 << 12
 _MAX_PATH = 4096
 _SEPARATORS = re.compile(r"[/\\]")
@@ -148,7 +148,8 @@ def rewrite_sidecars(
         workspace: the work folder.
         source: the dataset.
         recipe: what of the files is kept.
-        check_map: raises `DataError` for the digest of a label map that must not be copied.
+        check_map: raises `DataError` for a label map that must not be copied; called with its path
+            and digest.
 
     Raises:
         DataError: if annotation files cannot be parsed; names the first ones.
@@ -175,7 +176,8 @@ class SidecarWriter:
         folder: folder for the written files.
         limits: limits on the values, which count what the files contain.
         names: names of the images.
-        check_map: raises `DataError` for the digest of a label map that must not be copied.
+        check_map: raises `DataError` for a label map that must not be copied; called with its path
+            and digest.
         editor: edits of the annotations, or None.
     """
 
@@ -290,7 +292,8 @@ class SidecarWriter:
             target.unlink(missing_ok=True)
             detail = error.detail if isinstance(error, WithheldError) else str(error)
             unread = "it cannot be read: " if isinstance(error, WithheldError) else ""
-            return {"path": line["path"], "carried": False, "reason": f"{unread}{detail}"}
+            reason = {"path": line["path"], "carried": False, "reason": f"{unread}{detail}"}
+            return reason | ({"withheld": True} if other.format == LABEL_MAP else {})
         finally:
             original.unlink(missing_ok=True)
         included = {"included": True} if is_included else {}
@@ -311,7 +314,7 @@ class SidecarWriter:
         with as_utf8(original.open("rb"), other.uri) as file, target.open("w+b") as written:
             source.rewrite_sidecar(other, file, written, limits)
         if other.format == LABEL_MAP:
-            self._check_map(store.digest_file(target))
+            self._check_map(other.uri, store.digest_file(target))
 
     def _reason_of(self, other: SidecarFile) -> str:
         suffix, names = other.path.suffix.lower(), self._names

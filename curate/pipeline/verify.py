@@ -316,6 +316,8 @@ def _open_check(
         f"{counts['written']:,} images checked for changes and leaks{against}, "
         f"{counts['withheld']:,} withheld, recipe {run['recipe_sha256'][:12]}"
     )
+    if counts["withheld"] and run["others"]["carried"]:
+        checked += "; annotations that were copied may still list withheld images"
 
     def find() -> Iterator[Problem]:
         opened = None

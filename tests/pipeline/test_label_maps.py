@@ -14,12 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import skimage.data
+from click.testing import CliRunner
 
 import curate
 from curate import Recipe, Session
+from curate.cli.main import group
 from curate.core.errors import DataError
 from curate.layouts import open_source
-from curate.layouts.label_maps import render_label_map, voc_palette
+from curate.layouts.label_maps import find_drawing, render_label_map, voc_palette
 from curate.pipeline import label_maps
 from curate.pipeline.label_maps import FACE_FOUND
 from curate.pipeline.verify import iter_problems
@@ -89,17 +91,21 @@ def lines_of(out: Path) -> dict[str, Any]:
     return {line["path"]: line for line in map(json.loads, text)}
 
 
-def check_left_out(source: Path, out: Path, faces: list[str], shapes: list[str]) -> None:
+def check_left_out(
+    source: Path, out: Path, faces: list[str], shapes: list[str], reason_part: str | None = None
+) -> None:
     lines = lines_of(out)
     for path in faces:
-        assert lines[path] == {"path": path, "carried": False, "reason": FACE_FOUND}
+        reason = lines[path].pop("reason")
+        assert lines[path] == {"path": path, "carried": False, "withheld": True}
+        assert reason == FACE_FOUND if reason_part is None else reason_part in reason
         assert not (out / "data" / path).exists()
     for path in shapes:
         assert (out / "data" / path).read_bytes() == (source / path).read_bytes()
     assert list(iter_problems(out, source, 1)) == []
 
 
-@pytest.mark.parametrize("levels", [9, 12])
+@pytest.mark.parametrize("levels", [4, 12])
 @pytest.mark.parametrize("step", [0x010101 * 12, 1, 0x001203])
 def test_a_posterized_face_in_a_panoptic_map_is_left_out(
     levels: int, step: int, tmp_path: Path
@@ -109,12 +115,13 @@ def test_a_posterized_face_in_a_panoptic_map_is_left_out(
     proven = {str(other.path) for other in open_source(str(source)).sidecars()}
     assert {COCO.format("a"), COCO.format("b")} <= proven
     curate.blur(source, out, FAST, Session(workers=1))
-    check_left_out(source, out, [COCO.format("a")], [COCO.format("b")])
+    reason = "its regions are too small" if levels > 4 else None
+    check_left_out(source, out, [COCO.format("a")], [COCO.format("b")], reason)
 
 
 @pytest.fixture
 def voc_source(tmp_path: Path) -> Path:
-    write_voc(tmp_path / "voc", {"a": posterize(12), "b": draw_shapes()})
+    write_voc(tmp_path / "voc", {"a": posterize(4), "b": draw_shapes()})
     return tmp_path / "voc"
 
 
@@ -178,24 +185,102 @@ def test_an_interrupted_search_goes_on_and_does_not_trust_changed_files(
 
 def test_a_map_that_was_not_searched_is_not_copied() -> None:
     found = label_maps.SearchedMaps()
-    found.add("1" * 64, "")
-    found.add("2" * 64, FACE_FOUND)
-    found.check("1" * 64)
-    for sha256, reason in (("2" * 64, "a face was found"), ("3" * 64, "has changed")):
+    found.add("a", "1" * 64, "")
+    found.add("b", "2" * 64, FACE_FOUND)
+    found.add("c", "", "worker: the process died twice")
+    found.check("a", "1" * 64)
+    cases = {("a", "3"): "changed", ("b", "2"): "face", ("c", "1"): "died", ("d", "1"): "changed"}
+    for (path, digit), reason in cases.items():
         with pytest.raises(DataError, match=reason):
-            found.check(sha256)
+            found.check(path, digit * 64)
+
+
+def paste(levels: int, size: int, x: int = 20, y: int = 300) -> Pixels:
+    """A map of shapes with a face of some levels, of some pixels, whose labels have no order."""
+    gray = cv2.cvtColor(skimage.data.astronaut()[20:180, 140:300], cv2.COLOR_RGB2GRAY)
+    gray = cv2.resize(gray, (size, size), interpolation=cv2.INTER_AREA)
+    inner = np.quantile(gray, np.linspace(0, 1, levels + 1)[1:-1])
+    face = cv2.medianBlur(np.digitize(gray, inner).astype(np.uint8), 3)
+    labels = np.random.default_rng(levels).permutation(levels) + 4
+    values = draw_shapes()
+    values[y : y + size, x : x + size] = labels[face]
+    return values
+
+
+@pytest.mark.parametrize("levels", [6, 8, 16])
+@pytest.mark.parametrize("size", [24, 48, 96, 160])
+def test_a_small_face_in_a_region_is_a_drawing_whatever_the_order_of_its_labels(
+    levels: int, size: int
+) -> None:
+    data = indexed_png(paste(levels, size), voc_palette())
+    assert find_drawing(data) is not None
+
+
+def test_a_face_of_few_levels_at_any_edge_is_a_drawing() -> None:
+    for x, y in ((0, 0), (480 - 32, 0), (0, 480 - 32), (480 - 32, 480 - 32)):
+        assert find_drawing(indexed_png(paste(8, 32, x, y), voc_palette())) is not None
+
+
+def test_shapes_and_crowds_are_no_drawings() -> None:
+    crowd = np.zeros((480, 640), np.uint8)
+    random = np.random.default_rng(3)
+    for number in range(1, 250):
+        center = (int(random.integers(640)), int(random.integers(480)))
+        axes = (int(random.integers(3, 12)), int(random.integers(4, 20)))
+        cv2.ellipse(crowd, center, axes, int(random.integers(180)), 0, 360, number, -1)
+    shelf = np.zeros((100, 640), np.uint8)
+    for number, left in enumerate(range(10, 630, 5), start=1):
+        shelf[30 + number % 7 : 70, left : left + 5] = number
+    outlined = draw_shapes()
+    outlined[cv2.morphologyEx(outlined, cv2.MORPH_GRADIENT, np.ones((5, 5))) > 0] = 255
+    for values in (draw_shapes(), crowd, shelf, outlined, np.zeros((5, 5), np.uint8)):
+        assert find_drawing(indexed_png(values, voc_palette())) is None
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_gray_levels_are_found_again_whatever_the_order_of_labels(seed: int) -> None:
+    levels = posterize(9) - 1
+    count = int(levels.max()) + 1
+    labels = np.random.default_rng(seed).permutation(count)
+    view = render_label_map(indexed_png(labels[levels], voc_palette()))[2][..., 0].astype(int)
+    expected = (levels.astype(int) * 255) // (count - 1)
+    correlation = np.corrcoef(view.ravel(), expected.ravel())[0, 1]
+    assert abs(correlation) > 0.8
+
+
+def test_withheld_maps_are_told_by_every_command_that_tells_withheld_images(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    write_voc(source, {"a": paste(6, 32), "b": draw_shapes()})
+    for name in ("SegmentationObject/a.png", "SegmentationObject/b.png"):
+        (source / name).unlink()
+    faces = tmp_path / "faces.parquet"
+    rows = [{"id": f"JPEGImages/{name}.png", "faces": []} for name in "ab"]
+    pq.write_table(pa.Table.from_pylist(rows), faces)
+    args = ["blur", str(source), str(out), "--faces", str(faces), "--workers", "1"]
+    for _ in range(2):  # the second time, it was finished before
+        done = CliRunner().invoke(group, args)
+        assert done.exit_code == 3, done.output
+        assert "withheld 1: label maps that may show a face" in done.output
+    shown = CliRunner().invoke(group, ["manifest", "show", str(out), "--withheld"])
+    assert shown.output.startswith("SegmentationClass/a.png: its regions are too small")
+    assert shown.output.count("\n") == 1
+    assert curate.load_manifest(out).run["others"]["withheld"] == 1
+    assert list(iter_problems(out, source, 1)) == []
+    lines = (out / "manifest/others.jsonl").read_text()
+    (out / "manifest/others.jsonl").write_text(lines.replace(', "withheld": true', ""))
+    assert any("others.withheld" in each.detail for each in iter_problems(out, None, 1))
 
 
 def test_labels_are_ranked_as_gray_levels() -> None:
     values = np.tile(np.array([0, 7, 3, 15], np.uint8), (40, 12))
-    colors, gray = render_label_map(indexed_png(values, voc_palette()))
+    colors, gray, _ = render_label_map(indexed_png(values, voc_palette()))
     assert np.array_equal(colors, voc_palette()[values])
     assert gray[0, :4, 0].tolist() == [0, 170, 85, 255]
     pixels = np.zeros((40, 48, 3), np.uint8)
     pixels[:, 9:, 1] = 4  # green counts more than red
     pixels[:, 20:, 0] = 200
     pixels[:, 20:, 1] = 0
-    colors, gray = render_label_map(rgb_png(pixels))
+    colors, gray, _ = render_label_map(rgb_png(pixels))
     assert np.array_equal(colors, pixels)
     assert (gray[0, 0, 0], gray[0, 10, 0], gray[0, 30, 0]) == (0, 255, 127)
 
