@@ -79,7 +79,7 @@ class Summary(Printable):
     @property
     def is_incomplete(self) -> bool:
         """Whether images or label maps were withheld."""
-        return bool(self.withheld or self.others["withheld"])
+        return bool(self.withheld or self.others.get("withheld"))
 
     def to_text(self) -> str:
         """The summary for the terminal, at most 80 columns but for long paths."""
@@ -92,7 +92,7 @@ class Summary(Printable):
         ]
         for code, count in self.reasons.items():
             lines.append(f"  withheld {count:,}: {code}")
-        if maps := self.others["withheld"]:
+        if maps := self.others.get("withheld"):
             lines.append(f"  withheld {maps:,}: label maps that may show a face")
         if self.is_incomplete:
             lines.append(f"  each with its reason: curate manifest show {self.out} --withheld")
