@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from curate.core.documents import parse_yaml
 from curate.core.errors import DataError, SourceChangedError, WithheldError
 from curate.layouts.access.folder import Folder
 from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
@@ -316,3 +317,15 @@ class _DepthLimitedFile:
             if quotes[word.start()] % 2 == 0:
                 data = data[: word.start() - lead] + b"null" + data[word.end() - lead :]
         return data
+
+
+def load_mapping(data: bytes, path: str) -> Mapping[str, Any]:
+    """Parse a configuration in YAML.
+
+    Raises:
+        DataError: if it is not valid YAML, see `parse_yaml`, or not a mapping.
+    """
+    value = parse_yaml(data, path)
+    if not isinstance(value, Mapping):
+        raise DataError(f"{path} is not a mapping")
+    return value

@@ -15,7 +15,7 @@ from curate.core.records import ImageRecord
 from curate.layouts.access.address import is_address
 from curate.layouts.access.folder import FileInfo, Folder
 from curate.layouts.access.tree import POINTER_BYTES, describe_pointer, is_text_path
-from curate.layouts.sidecars import REWRITERS
+from curate.layouts.rewriters import REWRITERS
 from curate.layouts.sidecars.text import MAX_DOCUMENT
 from curate.layouts.sidecars.values import Limits
 from curate.storage.index import NameIndex

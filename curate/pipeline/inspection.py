@@ -13,7 +13,7 @@ from curate.layouts import open_source
 from curate.layouts.editing.sidecars import format_of_companion
 from curate.layouts.encodings import as_utf8
 from curate.layouts.files import FileLayout
-from curate.layouts.sidecars import EXCESS, NullTarget
+from curate.layouts.rewriters import EXCESS, NullTarget
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import store
 from curate.manifest.files import DATA

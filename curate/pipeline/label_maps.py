@@ -33,6 +33,7 @@ from curate.storage.atomic import save_bytes
 from curate.storage.index import NameIndex
 
 _SHARD_SIZE = 128
+_LISTING = "paths.jsonl"
 _CLEAR = ""
 _LEFT_OUT = "this label map is left out"
 FACE_FOUND = f"a face was found; {_LEFT_OUT}"
@@ -100,17 +101,13 @@ def search_label_maps(run: Run[Recipe]) -> SearchedMaps:
         PausedError: if the session stopped the search.
     """
     folder, found = run.workspace.root / "label_maps", SearchedMaps()
-    count = sum(1 for _ in _iter_maps(run.source))
+    folder.mkdir(parents=True, exist_ok=True)
+    count = _list_maps(run.source, folder)
     if not count:
         return found
     run.session.notify(f"Searching {count:,} label maps for faces.")
-    folder.mkdir(parents=True, exist_ok=True)
     job = MapJob(run.source.uri, run.source.layout, run.source.follow_links, folder)
-    waiting = (
-        shard
-        for shard in iter_shards(_iter_maps(run.source), _SHARD_SIZE)
-        if _load(run.source, shard, folder) is None
-    )
+    waiting = (shard for shard in _iter_shards(folder) if _load(run.source, shard, folder) is None)
     done = 0
     for event in run_job(
         job,
@@ -126,7 +123,7 @@ def search_label_maps(run: Run[Recipe]) -> SearchedMaps:
             if done % 10 == 0:
                 searched = min(done * _SHARD_SIZE, count)
                 run.session.notify(f"Searched {searched:,} label maps.")
-    for shard in iter_shards(_iter_maps(run.source), _SHARD_SIZE):
+    for shard in _iter_shards(folder):
         results = _load(run.source, shard, folder)
         if results is None:
             raise PausedError(
@@ -137,10 +134,21 @@ def search_label_maps(run: Run[Recipe]) -> SearchedMaps:
     return found
 
 
-def _iter_maps(source: Source) -> Iterator[ImageRecord]:
-    for other in iter_sidecars(source):
-        if other.format == LABEL_MAP:
-            yield ImageRecord(id=other.uri, uri=other.uri)
+def _list_maps(source: Source, folder: Path) -> int:
+    """Write the paths of all label maps to a file, since each is proven to be one; count them."""
+    count = 0
+    with (folder / _LISTING).open("w", encoding="utf-8") as file:
+        for other in iter_sidecars(source):
+            if other.format == LABEL_MAP:
+                file.write(f"{json.dumps(other.uri)}\n")
+                count += 1
+    return count
+
+
+def _iter_shards(folder: Path) -> Iterator[Shard]:
+    with (folder / _LISTING).open(encoding="utf-8") as file:
+        records = (ImageRecord(id=path, uri=path) for path in map(json.loads, file))
+        yield from iter_shards(records, _SHARD_SIZE)
 
 
 def _search(source: Source, record: ImageRecord, detector: Detector) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
 from curate.layouts.editing.changes import REMOVED, SAME, Editor, EditResult, Outcome
 from curate.layouts.encodings import as_utf8
 from curate.layouts.files import find_image
-from curate.layouts.sidecars import NullTarget
+from curate.layouts.rewriters import NullTarget
 from curate.layouts.sidecars.content import DROPPED_KINDS, Content
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import store

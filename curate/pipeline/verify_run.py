@@ -25,7 +25,7 @@ from curate.engine.shards import Shard
 from curate.layouts import open_source
 from curate.layouts.access.remote import RemoteFolder
 from curate.layouts.access.tree import iter_output
-from curate.layouts.sidecars import find_excess
+from curate.layouts.rewriters import find_excess
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import checks, files, store
 from curate.manifest.files import Problem

@@ -21,7 +21,7 @@ from PIL import Image
 from curate.core.errors import DataError
 from curate.layouts import open_source
 from curate.layouts.coco.rewrite import rewrite_coco
-from curate.layouts.sidecars import REWRITERS, find_excess
+from curate.layouts.rewriters import REWRITERS, find_excess
 from curate.layouts.sidecars.prose import is_prose
 from curate.layouts.sidecars.table import rewrite_table
 from curate.layouts.sidecars.values import Limits

@@ -11,7 +11,7 @@ import quopri
 import random
 import textwrap
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ from curate.core.errors import DataError
 from curate.layouts import open_source
 from curate.layouts.coco.geometry import format_counts
 from curate.layouts.coco.rewrite import rewrite_coco
-from curate.layouts.sidecars import REWRITERS
+from curate.layouts.editing.sidecars import format_of_companion
+from curate.layouts.rewriters import REWRITERS
 from curate.layouts.sidecars.content import DROPPED_KINDS, Content, describe_drop_keys
 from curate.layouts.sidecars.table import rewrite_table
 from curate.layouts.sidecars.values import MAX_TEXT, Limits
@@ -413,6 +414,31 @@ def test_rows_of_metadata() -> None:
     table = f'file_name,text,boxes\na.jpg,"one, two",""\nb.jpg,{BASE64},"[[1, 2, 3, 4]]"\n'
     fresh = rewritten(REWRITERS["csv"], table.encode())
     assert fresh == b'file_name,text,boxes\na.jpg,"one, two",\nb.jpg,,"[[1, 2, 3, 4]]"\n'
+
+
+PLACED_LINES = [f"{x},{y},{value}" for x, y, value in PLACED]
+BOX_LINES = [f"dog,{9 * n},{5 * n},{9 * n + 40},{5 * n + 30},0.9{n}" for n in range(200)]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
+def test_rows_of_a_file_of_one_image_share_the_limits_of_a_record(suffix: str) -> None:
+    tables = {
+        "pixels": ["x,y,value", *PLACED_LINES],
+        "boxes": ["class,xmin,ymin,xmax,ymax,score", *BOX_LINES],
+    }
+    sizes = {}
+    for name, lines in tables.items():
+        data = "".join(f"{line}\n" for line in lines).replace(",", "\t" if suffix == "tsv" else ",")
+        if suffix == "jsonl":
+            rows = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines]
+            plain = [{k: v if v == "dog" else float(v) for k, v in row.items()} for row in rows[1:]]
+            data = "".join(f"{json.dumps(row)}\n" for row in plain)
+        kind = format_of_companion(PurePosixPath(f"a.{suffix}"), has_stem=True)
+        fresh = rewritten(REWRITERS[kind], data.encode(), f"a.{suffix}")
+        sizes[name] = sum(character.isdigit() for character in fresh.decode())
+        if name == "boxes":
+            assert fresh.decode() == data
+    assert sizes["pixels"] < 800 < sizes["boxes"]
 
 
 @pytest.mark.parametrize("name", ["base64", "a list of lines", "pixels", "rows of pixels"])

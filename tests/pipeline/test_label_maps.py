@@ -173,7 +173,8 @@ def test_an_interrupted_search_goes_on_and_does_not_trust_changed_files(
     opened = open_source(str(voc_source))
     job = label_maps.MapJob(str(voc_source), "voc", False, tmp_path)
     work = job.open()
-    first, second = label_maps.iter_shards(label_maps._iter_maps(opened), 2)
+    label_maps._list_maps(opened, tmp_path)
+    first, second = label_maps._iter_shards(tmp_path)
     work(first, lambda *_: None)
     assert searched == [record.id for record in first.records]
     assert label_maps._load(opened, first, tmp_path) is not None

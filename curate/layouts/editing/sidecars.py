@@ -41,8 +41,8 @@ _LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
 _PUNCTUATION = b" .!?:'`*_"
 _COMPRESSED = (".parquet",)
 _COMPANIONS: Mapping[str, str] = {
-    ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".tsv": "tsv", ".txt": "caption",
-    ".xml": "xml",
+    ".csv": "image_csv", ".json": "json", ".jsonl": "image_jsonl", ".tsv": "image_csv",
+    ".txt": "caption", ".xml": "xml",
 }  # fmt: skip
 
 

@@ -138,6 +138,11 @@ def are_numbers(value: Sequence[Any]) -> bool:
     return all(type(item) is int or type(item) is float for item in value)
 
 
+def are_codes(value: Sequence[float]) -> bool:
+    """Return whether numbers are small, as of categories and attributes of boxes."""
+    return all(type(item) is int and 0 <= item < 16 for item in value)
+
+
 def shape_of_lists(key: str, value: list[Any], size: Size | None = None) -> str:
     """Return what lists of lists of numbers are; empty if they are not lists of numbers.
 

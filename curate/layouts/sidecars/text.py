@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -22,7 +22,10 @@ _MAX_JSON = 1 << 24  # bytes of an object that is held in memory
 
 _COLON = re.compile(r'"\s*:( ?)')
 _COMMA = re.compile(r'["\]}\d],( ?)["\[{\d-]')
+_CELL_NUMBER = re.compile(r"(?=.{1,24}$)[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d{1,2})?", re.ASCII)
 _INDENT = re.compile(r"\s*[{\[]\r?\n( *)\S")
+
+_LimitRow = Callable[[dict[Any, Any]], dict[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,15 @@ def _rewrite_object(
 
 def rewrite_json_lines(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
     """Rewrite the objects of a JSON Lines file, one by one."""
+    _rewrite_lines(file, target, name, limits.record)
+
+
+def rewrite_image_lines(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
+    """Rewrite the objects of a JSON Lines file that belongs to one image."""
+    _rewrite_lines(file, target, name, limits.shared_row)
+
+
+def _rewrite_lines(file: BinaryIO, target: BinaryIO, name: str, limit: _LimitRow) -> None:
     style = None
     for where, line, stored in iter_stored_lines(file, name):
         if not line.strip():
@@ -131,7 +143,7 @@ def rewrite_json_lines(file: BinaryIO, target: BinaryIO, name: str, limits: Limi
         if not isinstance(row, dict):
             raise DataError(f"{where} is not a JSON object")
         style = style or JsonStyle(*_spaces(find_style(stored[:4096])))
-        target.write(style.format(limits.record(row), ascii_only=stored.isascii()))
+        target.write(style.format(limit(row), ascii_only=stored.isascii()))
         target.write(_line_end(line))
 
 
@@ -145,6 +157,21 @@ def _line_end(line: str) -> bytes:
 
 def rewrite_csv(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
     """Rewrite the rows of a CSV or TSV file; a dropped value leaves an empty cell."""
+    _rewrite_table(file, target, name, limits, limits.record)
+
+
+def rewrite_image_csv(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
+    """Rewrite the rows of a CSV or TSV file that belongs to one image."""
+
+    def limit(row: Mapping[str, Any]) -> dict[str, Any]:
+        return limits.shared_row({key: _parse_number(cell) for key, cell in row.items()})
+
+    _rewrite_table(file, target, name, limits, limit)
+
+
+def _rewrite_table(
+    file: BinaryIO, target: BinaryIO, name: str, limits: Limits, limit: _LimitRow
+) -> None:
     delimiter = "\t" if name.lower().endswith(".tsv") else ","
     ends: list[bytes] = []
     if delimiter == ",":
@@ -175,9 +202,8 @@ def rewrite_csv(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> 
                     f"{name} is a matrix of numbers; no column says what its rows are of"
                 )
             row = fit_row(row, len(header or ()), f"{name}, line {table.line_num}")
-            values = limits.record(
-                {key: _parse_cell(cell) for key, cell in zip(header or (), row, strict=bool(row))}
-            )
+            cells = dict(zip(header or (), row, strict=bool(row)))
+            values = limit({key: _parse_cell(cell) for key, cell in cells.items()})
             kept = [
                 cell if key in values and _is_same(values[key], cell) else ""
                 for key, cell in zip(header or (), row, strict=bool(row))
@@ -219,8 +245,15 @@ def _parse_cell(cell: str) -> Any:
     return cell
 
 
+def _parse_number(value: Any) -> Any:
+    """Return the number that a cell contains, if it is one of up to 24 characters."""
+    is_number = isinstance(value, str) and _CELL_NUMBER.fullmatch(value) is not None
+    return float(value) if is_number else value
+
+
 def _is_same(value: Any, cell: str) -> bool:
-    return bool(value == _parse_cell(cell))
+    plain = _parse_cell(cell)
+    return bool(value == (_parse_number(plain) if type(value) is float else plain))
 
 
 def _format_row(row: list[str], delimiter: str, end: bytes) -> bytes:

@@ -38,6 +38,7 @@ from curate.layouts.sidecars.prose import (
 from curate.layouts.sidecars.shapes import (
     EMBEDDING,
     are_boxes,
+    are_codes,
     are_numbers,
     count_boxes,
     count_runs,
@@ -106,8 +107,8 @@ class Limits:
 
     def includes(self, path: str) -> bool:
         """Return whether a file is copied unread, by its path or its name."""
-        name = path.rpartition("/")[2]
-        return any(fnmatchcase(path, each) or fnmatchcase(name, each) for each in self.include)
+        names = (path, path.rpartition("/")[2])
+        return any(fnmatchcase(name, each) for each in self.include for name in names)
 
     def drops(self, key: str) -> bool:
         """Return whether a key, or a kind of it, is to be dropped."""
@@ -140,6 +141,10 @@ class Limits:
         """Return an item of a list whose items share the limits of one record, or None."""
         self.budget = self._shared.setdefault(key, Budget())
         return self._field(key, value, 0)[1]
+
+    def shared_row(self, row: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Return a row of a file of one image, whose rows share the limits of one record."""
+        return self.shared("rows", row) or {}
 
     def value(self, key: str, value: Any) -> Any:
         """Return a value of the record that was started, or None if it is over the limits."""
@@ -342,7 +347,7 @@ class Limits:
                     raise OverLimitError
             elif is_known_shape(key, value):
                 self.budget.spend(shapes=len(value))
-            elif len(value) == parallel and _are_codes(value):
+            elif len(value) == parallel and are_codes(value):
                 self.budget.spend(numbers=-(-len(value) // 4))
             else:
                 self.budget.spend(numbers=len(value) * self.budget.listed)
@@ -393,8 +398,3 @@ class Limits:
         """Count values that are kept."""
         if kind is not None and count:
             self.content.add(self._file, kind, key, count)
-
-
-def _are_codes(value: Sequence[float]) -> bool:
-    """Return whether numbers are small, as of categories and attributes of boxes."""
-    return all(type(item) is int and 0 <= item < 16 for item in value)

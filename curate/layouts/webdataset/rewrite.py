@@ -11,7 +11,7 @@ from typing import BinaryIO
 from curate.core.errors import DataError
 from curate.layouts.access.tree import is_text_path
 from curate.layouts.files import find_image, is_document_name
-from curate.layouts.sidecars import REWRITERS, Rewriter, rewrite_caption
+from curate.layouts.rewriters import REWRITERS, Rewriter, rewrite_caption
 from curate.layouts.sidecars.prose import MAX_PROSE
 from curate.layouts.sidecars.text import rewrite_document, rewrite_json, rewrite_text
 from curate.layouts.sidecars.values import Limits

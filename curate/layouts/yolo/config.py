@@ -7,11 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from curate.core.documents import MAX_YAML, parse_yaml
+from curate.core.documents import MAX_YAML
 from curate.core.errors import DataError
 from curate.layouts.access.folder import Folder
 from curate.layouts.access.tree import describe_pointer
-from curate.layouts.annotations import Problems, open_annotation, read_head, resolve, shorten
+from curate.layouts.annotations import (
+    Problems,
+    load_mapping,
+    open_annotation,
+    read_head,
+    resolve,
+    shorten,
+)
 from curate.layouts.containers import iter_listed_folders
 
 _SPLITS = ("train", "val", "test", "minival")
@@ -114,18 +121,6 @@ def _has_keys(folder: Folder, path: str) -> bool:
     except DataError:
         return False
     return bool({"names", "nc"} & set(value)) and bool({"train", "val", "test"} & set(value))
-
-
-def load_mapping(data: bytes, path: str) -> Mapping[str, Any]:
-    """Parse a configuration.
-
-    Raises:
-        DataError: if it is not valid YAML, see `parse_yaml`, or not a mapping.
-    """
-    value = parse_yaml(data, path)
-    if not isinstance(value, Mapping):
-        raise DataError(f"{path} is not a mapping")
-    return value
 
 
 def _count_classes(value: Mapping[str, Any], path: str) -> int | None:

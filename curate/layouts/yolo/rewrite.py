@@ -8,11 +8,10 @@ from typing import BinaryIO
 
 from curate.core.documents import MAX_YAML
 from curate.core.errors import DataError
-from curate.layouts.annotations import iter_lines
+from curate.layouts.annotations import iter_lines, load_mapping
 from curate.layouts.sidecars.prose import MAX_NAME
 from curate.layouts.sidecars.shapes import MAX_COVERAGE, is_outline
 from curate.layouts.sidecars.values import Limits
-from curate.layouts.yolo.config import load_mapping
 
 _MAX_LINES = 10_000
 _MAX_READ = 1_000_000  # lines of the labels of an image
