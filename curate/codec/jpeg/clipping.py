@@ -6,11 +6,12 @@ that were encoded have means inside the range.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from curate.codec.decoding import decoder_messages
-from curate.codec.jpeg.coefficients import quantization_tables, read_coefficients
+from curate.codec.jpeg.coefficients import Coefficients, block_shapes, quantization_tables
 from curate.codec.jpeg.segments import JpegStream
 from curate.core.protocols import Frame
 
@@ -40,16 +41,20 @@ def may_exceed_range(pixels: Frame) -> bool:
     return bool(counts.max() >= _MAX_ENDS)
 
 
-def exceeds_range(stream: JpegStream) -> bool:
+def exceeds_range(stream: JpegStream, planes: Sequence[Coefficients]) -> bool:
     """Return whether the mean of a block is outside 0..255, in its component or in RGB.
 
     Args:
         stream: a JPEG whose blocks can be rewritten.
+        planes: its coefficients; blocks beyond the edges are ignored.
     """
     components, tables = stream.frame.components, quantization_tables(stream)
-    with decoder_messages():
-        planes = read_coefficients(stream.to_bytes(), stream.frame)
-    means = [plane[..., 0] * (t[0] / 8) + 128 for plane, t in zip(planes, tables, strict=True)]
+    means = [
+        plane[:rows, :columns, 0] * (table[0] / 8) + 128
+        for plane, table, (rows, columns) in zip(
+            planes, tables, block_shapes(stream.frame), strict=True
+        )
+    ]
     steps = [float(table[0]) / 8 for table in tables]
     if any(_excess(mean) > _MAX_EXCESS + step for mean, step in zip(means, steps, strict=True)):
         return True

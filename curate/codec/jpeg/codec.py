@@ -27,7 +27,7 @@ from curate.codec.jpeg.coefficients import (
     read_coefficients,
     write_coefficients,
 )
-from curate.codec.jpeg.padding import border, has_hidden_samples
+from curate.codec.jpeg.padding import border, has_hidden_samples, read_units
 from curate.codec.jpeg.segments import (
     DHT,
     DQT,
@@ -104,9 +104,10 @@ class JpegCodec:
         if frames is not None:
             kept = _spliced(picture, image, touched[0]) if can_splice(stream) else None
         why = _splice_obstacle(stream)
-        if kept is not None and _is_clipped(kept, picture.frames[0]):
+        is_clipped, is_hidden = _find_excess(kept, picture.frames[0])
+        if is_clipped:
             kept, why = None, _CLIPPED
-        if kept is not None and not (can_splice(stream) and has_hidden_samples(kept)):
+        if kept is not None and not is_hidden:
             route = Route.COPIED if frames is None else Route.SPLICED
             return Encoded(kept.to_bytes(header), route, picture.note)
         if kept is not None:
@@ -129,9 +130,10 @@ class JpegCodec:
         profile = icc_profile(stream)
         if profile is not None:
             leaks += icc_leaks(profile)
-        if can_splice(stream) and has_hidden_samples(stream):
+        is_clipped, is_hidden = _find_excess(stream, None)
+        if is_hidden:
             leaks.append("its last blocks hold pixels beyond the edges of the image")
-        if can_splice(stream) and exceeds_range(stream):
+        if is_clipped:
             leaks.append("its coefficients hold more than its pixels show")
         header = metadata_segments(Metadata(exif=application_data(stream, EXIF), icc=profile))
         if not leaks and stream.to_bytes(header) != data:
@@ -189,9 +191,17 @@ def _spliced(picture: Picture, image: Frame, touched: Sequence[Box]) -> JpegStre
     return None if changed.any() else spliced
 
 
-def _is_clipped(stream: JpegStream, pixels: Frame) -> bool:
-    """Whether the coefficients hold, or where they are not read may hold, more than the pixels."""
-    return exceeds_range(stream) if can_splice(stream) else may_exceed_range(pixels)
+def _find_excess(stream: JpegStream | None, pixels: Frame | None) -> tuple[bool, bool]:
+    """Whether coefficients hold more than the pixels, and whether samples hide behind the edges.
+
+    Where coefficients are not read, the first is whether they may, by the pixels, if given.
+    """
+    if stream is None:
+        return False, False
+    if not can_splice(stream):
+        return pixels is not None and may_exceed_range(pixels), False
+    planes = read_units(stream)
+    return exceeds_range(stream, planes), has_hidden_samples(stream, planes)
 
 
 def _with_source_headers(stream: JpegStream, written: JpegStream) -> tuple[Segment, ...]:

@@ -7,6 +7,7 @@ the larger image in up to 15 columns and rows, which no viewer shows.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -27,19 +28,31 @@ _MAX_DIFFERENCE = 32.0
 """Mean difference from the edge in a block, in levels; on 277 photos at most 18."""
 
 
-def has_hidden_samples(stream: JpegStream) -> bool:
+def read_units(stream: JpegStream) -> list[Coefficients]:
+    """Read the coefficients of a JPEG whose blocks can be rewritten.
+
+    Blocks of the last MCUs beyond the edges are included, where the file has them in one scan.
+    """
+    frame = stream.frame
+    across, down = max(c.h for c in frame.components), max(c.v for c in frame.components)
+    whole = stream
+    if frame.width % (8 * across) or frame.height % (8 * down):
+        whole = _with_whole_units(stream, 8 * across, 8 * down)
+    with decoder_messages():
+        return read_coefficients(whole.to_bytes(), whole.frame)
+
+
+def has_hidden_samples(stream: JpegStream, planes: Sequence[Coefficients]) -> bool:
     """Return whether samples beyond the edges are something else than the edge, repeated.
 
     Args:
         stream: a JPEG whose blocks can be rewritten.
+        planes: its coefficients, from `read_units`.
     """
     frame, tables = stream.frame, quantization_tables(stream)
     across, down = max(c.h for c in frame.components), max(c.v for c in frame.components)
     if frame.width % (8 * across) == 0 and frame.height % (8 * down) == 0:
         return False
-    whole = _with_whole_units(stream, 8 * across, 8 * down)
-    with decoder_messages():
-        planes = read_coefficients(whole.to_bytes(), whole.frame)
     for plane, component, table in zip(planes, frame.components, tables, strict=True):
         width = -(-frame.width * component.h // across)
         height = -(-frame.height * component.v // down)
