@@ -7,6 +7,7 @@ checks a file that was written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
@@ -65,7 +66,26 @@ FORMATS = Registry(
 
 _DEFAULTS = CodecOptions()
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF"}
+_BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIC"),
+    **dict.fromkeys((b"mif1", b"mif2", b"msf1"), "HEIF"),
+    b"crx ": "CR3",
+}
+_PNM = re.compile(rb"P[1-6]\s(?:\s|#[^\n]*\n)*\d+\s+\d+\s|P7\nWIDTH |P[Ff]\n\d+ \d+\n")
+_UNSUPPORTED = {
+    b"\0\0\1\0": "ICO",
+    **dict.fromkeys((b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"), "JPEG 2000"),
+    **dict.fromkeys((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"), "JPEG XL"),
+    b"II\xbc": "JPEG XR",
+    b"8BPS\0": "Photoshop",
+    b"v/1\x01": "OpenEXR",
+    b"#?RADIANCE": "Radiance HDR",
+    b"qoif": "QOI",
+    b"DDS |\0": "DDS",
+    **dict.fromkeys((b"IIRO", b"IIU\0", b"FUJIFILMCCD-RAW"), "camera raw"),
+}
+"""First bytes of formats that are withheld."""
 
 
 def load(data: bytes, options: CodecOptions = _DEFAULTS) -> Picture:
@@ -172,11 +192,9 @@ def sniff(data: bytes) -> str | None:
         return "BMP"
     if data[4:8] == b"ftyp":
         return _BRANDS.get(data[8:12])
-    if data[:4] == b"\0\0\1\0":
-        return "ICO"
-    if data[:12] == b"\0\0\0\x0cjP  \r\n\x87\n" or data[:4] == b"\xff\x4f\xff\x51":
-        return "JPEG2000"
-    return None
+    if _PNM.match(data):
+        return "PNM"
+    return next((name for start, name in _UNSUPPORTED.items() if data.startswith(start)), None)
 
 
 def _codec_of(data: bytes) -> Codec:
@@ -186,7 +204,7 @@ def _codec_of(data: bytes) -> Codec:
     if name is None:
         raise WithheldError("unreadable", "not an image in a format known here")
     if name not in FORMATS:
-        raise WithheldError("unsupported", f"{name} files cannot be written without loss")
+        raise WithheldError("unsupported", f"{name} files are not supported; convert them to PNG")
     return _codec(name)
 
 

@@ -17,6 +17,7 @@ from curate.core.geometry import Box
 from curate.core.protocols import Frame
 
 _MAX_HEADER = 124
+_EMBEDDED = (4, 5)  # compression
 _GRAYS = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 
 
@@ -89,6 +90,8 @@ def _size(data: bytes) -> tuple[int, int]:
         width, height = struct.unpack_from("<HH", data, 18)
     elif 40 <= header <= _MAX_HEADER:
         width, height = struct.unpack_from("<ii", data, 18)
+        if int.from_bytes(data[30:34], "little") in _EMBEDDED:
+            raise WithheldError("unsupported", "BMP that holds a JPEG or PNG")
     else:
         raise WithheldError("unsupported", f"BMP with a header of {header} bytes")
     return int(width), abs(int(height))

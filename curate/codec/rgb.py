@@ -42,10 +42,10 @@ def appearances(picture: Picture, frame: int = 0) -> list[Pixels]:
 
     These are the colors as stored (``upright_rgb``, first); if the alpha channel varies,
     the alpha channel itself and the composites on white and on black; for CMYK the
-    black plate and the other plates; for LAB its three channels; for 16 bits per sample the low
-    bytes, if they are no noise; the frame of an animation before compositing; all of these
-    through the color profile, if it changes the contrast; and those of little contrast with a
-    stretched range.
+    black plate and the other plates, of JPEG also the negative; for LAB its three channels; for
+    16 bits per sample the low bytes, if they are no noise; the frame of an animation before
+    compositing; all of these through the color profile, if it changes the contrast; and those of
+    little contrast with a stretched range.
 
     Args:
         picture: a decoded image.
@@ -64,6 +64,8 @@ def appearances(picture: Picture, frame: int = 0) -> list[Pixels]:
     layer = picture.layer(frame) if picture.layer is not None else None
     if layer is not None:
         stored += [layer[..., :3], *_renderings(layer, "RGBA")]
+    if picture.mode == "CMYK" and picture.format == "JPEG":
+        stored.append(_cmyk_to_rgb(255 - pixels))  # some viewers do not invert as Adobe does
     if picture.mode == "CMYK" and profile is not None:
         stored.append(render(pixels, profile))
     found = shown + [

@@ -61,6 +61,17 @@ def test_rebuilding_is_idempotent(name: str) -> None:
     assert rebuild_exif(parse_exif(rebuilt), frozenset({name})) == rebuilt
 
 
+@pytest.mark.parametrize(("across", "down", "is_kept"), [(72, 72, True), (72, 144, False)])
+def test_resolutions_that_would_stretch_an_image_are_dropped(
+    across: int, down: int, is_kept: bool
+) -> None:
+    values = {0x011A: across, 0x011B: down}
+    main = {tag: Entry(5, 1, struct.pack("<II", value, 1)) for tag, value in values.items()}
+    main |= {0x0128: Entry(3, 1, struct.pack("<H", 2))}
+    rebuilt = rebuild_exif(Exif("<", main, {}, {}), frozenset({"resolution"}))
+    assert (rebuilt is not None) == is_kept
+
+
 def test_nothing_to_keep_gives_no_exif_block() -> None:
     exif = Image.Exif()
     exif[0x010F] = "Maker"

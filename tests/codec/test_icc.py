@@ -334,14 +334,34 @@ def test_pages_with_different_profiles_withhold() -> None:
         (b"gAMA", (5_000_000).to_bytes(4, "big")),
         (b"gAMA", (1).to_bytes(4, "big")),
         (b"cHRM", b"\xff\xd8\xff\xe0" * 8),
+        # Red is as white as white: only the red channel is shown, as gray.
+        (b"cHRM", struct.pack(">8I", *(31270, 32900) * 2, 30000, 60000, 15000, 6000)),
         (b"sRGB", b"\xff"),
         (b"cICP", bytes([1, 16, 0, 1])),
+        (b"cICP", bytes([10, 13, 0, 1])),
+        (b"cICP", bytes([1, 13, 1, 1])),
     ],
 )
 def test_unusual_color_chunks_are_dropped(kind: bytes, payload: bytes) -> None:
     data = samples.png(samples.photo(), ((kind, payload),))
     assert codec.find_leaks(data)
-    written = codec.save(codec.load(data), None, []).data
-    assert kind not in written
+    written = codec.save(codec.load(data), None, [])
+    assert kind not in written.data
+    assert "color chunks" in str(written.note)
     usual = samples.png(samples.photo(), ((b"gAMA", (45455).to_bytes(4, "big")),))
-    assert b"gAMA" in codec.save(codec.load(usual), None, []).data
+    kept = codec.save(codec.load(usual), None, [])
+    assert b"gAMA" in kept.data
+    assert kept.note is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),  # sRGB
+        (31270, 32900, 70800, 29200, 17000, 79700, 13100, 4600),  # BT.2020
+        (34567, 35850, 73470, 26530, 15960, 84040, 3660, 10),  # ProPhoto
+    ],
+)
+def test_primaries_of_displays_are_kept(values: tuple[int, ...]) -> None:
+    data = samples.png(samples.photo(), ((b"cHRM", struct.pack(">8I", *values)),))
+    assert b"cHRM" in codec.save(codec.load(data), None, []).data

@@ -112,6 +112,17 @@ def test_supported_sampling_is_spliced(kind: str) -> None:
     assert codec.save(picture, *samples.changed(picture)).route is Route.SPLICED
 
 
+def test_of_color_markers_that_disagree_only_the_first_is_written() -> None:
+    adobe = (0xEE, b"Adobe\0\x64\0\0\0\0\0")  # by which the components are R, G and B
+    source = with_segments(samples.jpeg(), adobe)
+    picture = codec.load(source)
+    assert np.array_equal(picture.frames[0], codec.load(samples.jpeg()).frames[0])
+    written = codec.save(picture, None, []).data
+    assert b"JFIF" in written
+    assert b"Adobe" not in written
+    assert codec.find_leaks(source)
+
+
 def test_component_ids_and_color_markers_are_kept() -> None:
     source = samples.rgb_jpeg()
     picture = codec.load(source)

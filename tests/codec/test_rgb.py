@@ -147,6 +147,14 @@ def test_appearances_of_tiny_images_have_their_size(channels: int, shape: tuple[
     assert {image.shape for image in codec.appearances(picture)} == {(*shape, 3)}
 
 
+def test_a_negative_of_cmyk_in_a_jpeg_appears() -> None:
+    picture = codec.load(samples.cmyk_jpeg())
+    inverted = 255 - picture.frames[0].astype(int)
+    expected = (255 - inverted[..., :3]) * (255 - inverted[..., 3:]) / 255
+    views = codec.appearances(picture)
+    assert any(np.abs(view - expected).max() < 1 for view in views)
+
+
 def test_plates_of_cmyk_appear() -> None:
     for plate in (0, 3):
         pixels = np.full((24, 24, 4), 255, np.uint8)

@@ -248,6 +248,13 @@ def test_too_many_frames_withhold_the_file(kind: str) -> None:
         (b"\0\0\0\x20ftypavif" + b"\0" * 40, "unsupported"),
         (b"\0\0\0\x18ftypheic" + b"\0" * 40, "unsupported"),
         (b"\0\0\1\0\1\0" + b"\0" * 40, "unsupported"),
+        (b"\0\0\0\x18ftypmsf1" + b"\0" * 40, "unsupported"),
+        (b"\xff\x0a" + b"\0" * 40, "unsupported"),  # JPEG XL
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0" * 40, "unsupported"),
+        (b"P6\n# text\n2 2\n255\n" + b"\0" * 12, "unsupported"),
+        (b"P7\nWIDTH 2\nHEIGHT 2\n" + b"\0" * 12, "unsupported"),
+        (b"P6 is a road, and P2 another", "unreadable"),
+        (b"DDS data in a text", "unreadable"),
         (b"\xff\xd8\xff", "truncated"),
     ],
 )

@@ -41,6 +41,10 @@ def gif() -> bytes:
 FILES: dict[str, Callable[[], bytes]] = {
     "jpeg": lambda: samples.jpeg(40, 30),
     "jpeg progressive": lambda: samples.jpeg(40, 30, progressive=1),
+    "jpeg with restarts": lambda: samples.jpeg(40, 30, restart=1),
+    "gray jpeg": lambda: samples.gray_jpeg(40, 30),
+    "cmyk jpeg": samples.cmyk_jpeg,
+    "deep png": lambda: samples.png(samples.deep(3, 40, 30)),
     "png": lambda: samples.png(samples.photo(40, 30)),
     "apng": lambda: samples.animated("PNG"),
     "palette": lambda: samples.encoded(samples.palette_image(30, 20), "PNG"),

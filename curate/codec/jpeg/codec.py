@@ -165,7 +165,8 @@ def _decode(jpeg: bytes, mode: str) -> Frame:
     except ValueError as error:
         cause = str(error).strip()
         code = "truncated" if "remature end" in cause else "corrupt"
-        code = "unsupported" if "subsampling level" in cause else code
+        if "subsampling level" in cause:
+            code, cause = "unsupported", "JPEG with sampling factors of no usual kind"
         raise WithheldError(code, cause or "the JPEG cannot be decoded") from error
     if mode == "L":
         return np.ascontiguousarray(pixels[..., 0])

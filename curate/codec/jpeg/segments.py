@@ -117,7 +117,9 @@ class JpegStream:
         """
         header = [_JFIF] if self.jfif else []
         header += metadata
-        if self.adobe_transform is not None:
+        # Of two markers that disagree, decoders follow different ones: only JFIF is written.
+        disagree = self.jfif and self.color_space == "YCbCr" and self.adobe_transform == 0
+        if self.adobe_transform is not None and not disagree:
             header.append(_adobe(self.adobe_transform))
         return b"".join((SOI, *(s.to_bytes() for s in (*header, *self.coded)), EOI))
 
@@ -243,7 +245,7 @@ def _check(segment: Segment, frames: list[FrameHeader]) -> None:
     """Check that a segment belongs to one image and that its payload has its exact size."""
     marker, payload = segment.marker, segment.payload
     if marker in _OTHER_FRAMES:
-        raise WithheldError("unsupported", f"JPEG coding process 0x{marker:02X}")
+        raise WithheldError("unsupported", f"lossless or hierarchical JPEG (0x{marker:02X})")
     if marker == DQT:
         sound = _fills(payload, lambda at: 65 + 64 * (payload[at] >> 4))
     elif marker == DHT:

@@ -24,6 +24,7 @@ _ASCII, _UNDEFINED = 2, 7  # TIFF field types
 _BYTE, _INTEGER, _RATIONAL = frozenset({1}), frozenset({3, 4}), frozenset({5, 10})
 _TEXT_BYTES = 256
 _LONG_TEXT_BYTES = 1024
+_RESOLUTION = frozenset({0x011A, 0x011B, 0x0128})
 _LONG_TEXTS = frozenset({0x010E, 0x8298})  # description, copyright
 _ASCII_PREFIX = b"ASCII\0\0\0"
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])\b")
@@ -101,7 +102,7 @@ KEEPABLE: Mapping[str, KeptTags] = MappingProxyType(
             ),
         ),
         "gps": KeptTags(gps=frozenset(range(0x20))),
-        "resolution": KeptTags(main=frozenset({0x011A, 0x011B, 0x0128})),
+        "resolution": KeptTags(main=_RESOLUTION),
     }
 )
 """Groups of EXIF tags that ``keep_metadata`` accepts. Thumbnails, maker notes, serial
@@ -144,6 +145,8 @@ def rebuild_exif(exif: Exif, keep: frozenset[str]) -> bytes | None:
     groups = [KEEPABLE[name] for name in sorted(keep)]
     orientation = orientation_of(exif)
     main = _selected(exif.main, frozenset().union(*(group.main for group in groups)), _NUMBERS)
+    if main.get(0x011A) != main.get(0x011B):  # a viewer could show the image stretched
+        main = {tag: entry for tag, entry in main.items() if tag not in _RESOLUTION}
     photo = _selected(exif.photo, frozenset().union(*(group.photo for group in groups)), _NUMBERS)
     gps = _selected(exif.gps, frozenset().union(*(group.gps for group in groups)), _GPS_NUMBERS)
     if orientation != 1:

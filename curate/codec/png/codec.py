@@ -36,10 +36,15 @@ from curate.core.protocols import Frame, Pixels
 
 _COLOR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
 _GAMMAS = range(30_000, 100_001)
-_MAX_CHROMATICITY = 100_000
+_CHROMATICITIES = (  # white, red, green and blue, x and y; 100,000 is 1
+    *(range(25_000, 40_001), range(25_000, 40_001), range(55_000, 80_001), range(20_000, 40_001)),
+    *(range(10_000, 40_001), range(50_000, 90_001), range(20_001), range(15_001)),
+)
+_PRIMARIES = (1, 4, 5, 6, 7, 9, 11, 12, 22)  # of cICP: those of displays
 _TRANSFERS = (1, 6, 13, 14, 15)  # of cICP (ITU-T H.273): none of high dynamic range
 _MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 _PROFILE_NAME = b"icc\0\0"
+_DROPPED_COLORS = "left out color chunks that are damaged or not of an ordinary display"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,7 @@ class PngCodec:
             frames=frames,
             metadata=metadata,
             stored=stored,
+            note=_DROPPED_COLORS if len(color) < len(_COLOR_CHUNKS.keys() & found.keys()) else None,
         )
 
     def save(
@@ -237,10 +243,15 @@ def _is_usual(kind: bytes, payload: bytes) -> bool:
     if len(payload) != _COLOR_CHUNKS[kind]:
         return False
     if kind == b"cHRM":
-        return bool(max(struct.unpack(">8I", payload)) <= _MAX_CHROMATICITY)
+        values = struct.unpack(">8I", payload)
+        return all(value in usual for value, usual in zip(values, _CHROMATICITIES, strict=True))
     if kind == b"gAMA":
         return int.from_bytes(payload, "big") in _GAMMAS
-    return payload[0] < 4 if kind == b"sRGB" else payload[1] in _TRANSFERS
+    if kind == b"sRGB":
+        return payload[0] < 4
+    primaries, transfer, matrix, full_range = payload
+    is_rgb = matrix == 0 and full_range < 2
+    return is_rgb and primaries in _PRIMARIES and transfer in _TRANSFERS
 
 
 def _mode(header: Header) -> str:
