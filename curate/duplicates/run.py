@@ -32,9 +32,9 @@ from curate.duplicates.read import ReadImage, ReadJob, iter_reads
 from curate.duplicates.report import Duplicates, Group, Member
 from curate.duplicates.search import UnionFind
 from curate.layouts import open_source
-from curate.layouts.faces import iter_given_faces
 from curate.manifest import store
 from curate.manifest.files import DATA, MANIFEST, Problem
+from curate.pipeline.given_faces import load_faces
 from curate.pipeline.progress import show_steps
 from curate.pipeline.session import Session, Step
 from curate.storage.index import open_index
@@ -238,7 +238,7 @@ class Search:
                 if entry.outcome is Outcome.WRITTEN
             )
         elif self.options.faces is not None:
-            given = iter_given_faces(self.options.faces)
+            given = load_faces(self.options.faces)
             rows = ((os.fsencode(each.id), len(each.boxes)) for each in given)
         self.table.executemany(
             "INSERT INTO faces VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET "

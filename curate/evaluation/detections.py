@@ -9,7 +9,7 @@ from typing import Any
 
 from curate.core.errors import DataError
 from curate.core.faces import Detection
-from curate.layouts.faces import iter_given_faces, table
+from curate.pipeline.given_faces import load_given
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,11 @@ def load_detections(path: Path) -> Detections:
     """
     found: dict[str, tuple[Detection, ...]] = {}
     sizes: dict[str, tuple[int, int]] = {}
-    for given in iter_given_faces(path):
+    withheld: dict[str, str] = {}
+    for given in load_given(path):
+        if given.withheld is not None:
+            withheld[given.id] = given.withheld
+            continue
         if given.relative and given.boxes:
             raise DataError(f"{path} has boxes as shares of an image; convert them to pixels")
         where = f"{path}: faces of {given.id!r}"
@@ -49,7 +53,6 @@ def load_detections(path: Path) -> Detections:
         found[given.id] = found.get(given.id, ()) + detections
         if given.size:
             sizes[given.id] = given.size
-    withheld = dict(table.iter_withheld(path)) if table.recognize(path) else {}
     return Detections(found, sizes, withheld)
 
 

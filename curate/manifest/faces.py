@@ -104,12 +104,15 @@ def join_faces(parts: Iterable[Path], info: Mapping[str, Any], path: Path) -> No
 def iter_faces(path: Path) -> Iterator[FacesEntry]:
     """Iterate over the entries of a table or of a part of one.
 
+    A row with neither faces nor a reason states nothing of its image, and is no entry.
+
     Raises:
         ManifestError: if it is not such a table.
     """
     try:
         for row in iter_table_rows(path, FACES.names):
-            yield _from_row(row)
+            if row["faces"] is not None or row["reason"] is not None:
+                yield _from_row(row)
     except (pa.ArrowException, DataError, OSError, KeyError, ValueError, TypeError) as error:
         line = describe_malformed(error)
         raise ManifestError(f"{path} cannot be read as a table of faces: {line}") from None

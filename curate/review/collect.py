@@ -19,11 +19,16 @@ from curate.core.faces import Face
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.layouts import open_source
-from curate.layouts.faces import iter_given_faces, table
 from curate.layouts.faces.boxes import GivenFaces
 from curate.manifest import store
 from curate.manifest.files import DATA, MANIFEST
-from curate.pipeline.given_faces import FaceIndex, check_matches, match_faces, save_face_index
+from curate.pipeline.given_faces import (
+    FaceIndex,
+    check_matches,
+    load_given,
+    match_faces,
+    save_face_index,
+)
 from curate.pipeline.session import Step
 from curate.review import priority, sampling
 from curate.review.folder import Inputs
@@ -122,11 +127,7 @@ def collected(inputs: Inputs, source: Source, work: Path) -> Iterator[Callable[[
             matches = match_faces(work, (record.id for record in source.records()))
             check_matches(matches, faces, allow_missing=True)
             index = FaceIndex(work)
-            withheld = dict(table.iter_withheld(faces)) if table.recognize(faces) else {}
-            yield lambda: (
-                _propose(record, index.find(record.id), withheld.get(record.id))
-                for record in source.records()
-            )
+            yield lambda: (_propose(record, index.find(record.id)) for record in source.records())
         finally:
             work.unlink(missing_ok=True)
 
@@ -146,17 +147,17 @@ def show_counts(
 
 
 def _iter_checked(faces: Path) -> Iterator[GivenFaces]:
-    for given in iter_given_faces(faces):
+    for given in load_given(faces):
         if given.relative and given.boxes:
             raise DataError(f"{faces} has boxes as shares of an image; convert them to pixels")
         yield given
 
 
-def _propose(record: ImageRecord, given: GivenFaces | None, withheld: str | None) -> Item:
-    if withheld is not None:
-        return Item(record=record, note=withheld)
+def _propose(record: ImageRecord, given: GivenFaces | None) -> Item:
     if given is None:
         return Item(record=record)
+    if given.withheld is not None:
+        return Item(record=record, note=given.withheld)
     fields = given.fields or ({},) * len(given.boxes)
     frames = given.frames or ((),) * len(given.boxes)
     faces = tuple(
@@ -169,7 +170,13 @@ def _propose(record: ImageRecord, given: GivenFaces | None, withheld: str | None
         )
         for box, values, named in zip(given.boxes, fields, frames, strict=True)
     )
-    return Item(record=record, faces=faces, sha256=given.source_sha256, size=given.size)
+    return Item(
+        record=record,
+        faces=faces,
+        examined=True,
+        sha256=given.source_sha256,
+        size=given.size,
+    )
 
 
 def _iter_outputs(out: Path, source: Source) -> Iterator[Item]:
@@ -180,7 +187,13 @@ def _iter_outputs(out: Path, source: Source) -> Iterator[Item]:
         if record is None:
             raise DataError(f"{out} has no {entry.output_path!r}; run curate verify on it")
         size = (entry.width, entry.height) if entry.width and entry.height else None
-        yield Item(record=record, faces=entry.faces, sha256=entry.output_sha256, size=size)
+        yield Item(
+            record=record,
+            faces=entry.faces,
+            examined=True,
+            sha256=entry.output_sha256,
+            size=size,
+        )
 
 
 def queued(

@@ -62,6 +62,8 @@ class Exported(Printable):
         sampled: images that a person has looked at as part of a sample.
         not_looked_at: images that have the detector's boxes.
         withheld: images that could not be shown.
+        unexamined: images without an entry in the reviewed file and without a decision, which
+            have no row.
         faces: faces in all.
         by_person: faces that a person decided.
         outdated: decisions about other bytes than those that the boxes are for.
@@ -73,6 +75,7 @@ class Exported(Printable):
     sampled: int
     not_looked_at: int
     withheld: int
+    unexamined: int
     faces: int
     by_person: int
     outdated: int
@@ -84,6 +87,11 @@ class Exported(Printable):
             f"{self.not_looked_at:,} not looked at, {self.withheld:,} withheld.",
             f"{self.faces:,} faces, {self.by_person:,} of them decided by a person.",
         ]
+        if self.unexamined:
+            lines.append(
+                f"{self.unexamined:,} images were examined by neither a detector nor a person and "
+                "have no row: curate blur refuses them, or withholds them with --allow-missing."
+            )
         if self.outdated:
             lines.append(f"{self.outdated:,} decisions are about other bytes and were left out.")
         lines.append(f"Next: curate blur SOURCE OUT --faces {self.out}")
@@ -95,7 +103,8 @@ def export_review(place: str | Path | None, out: str | Path) -> Exported:
 
     Every face records whether a person or a detector decided it, and every image has a state:
     ``reviewed``, ``sampled`` or ``not looked at``. Images that were not reviewed keep the
-    proposed boxes. The digests of the reviewed bytes go along, so that an image that has
+    proposed boxes; those for which nothing was proposed, not even that they have no faces, get
+    no row. The digests of the reviewed bytes go along, so that an image that has
     changed since is withheld.
 
     Args:
@@ -128,6 +137,7 @@ def export_review(place: str | Path | None, out: str | Path) -> Exported:
         sampled=tally["sampled"],
         not_looked_at=tally["not looked at"],
         withheld=tally["withheld"],
+        unexamined=tally["unexamined"],
         faces=tally["faces"],
         by_person=tally["by_person"],
         outdated=tally["outdated"],
@@ -235,11 +245,13 @@ def _iter_rows(
 
     Images that have decisions and no proposed row come last.
     """
-    for entry, digest in _iter_proposed(inputs, path):
-        yield _decide(entry, digest, _take(decisions, os.fsencode(entry.id)), tally)
+    for entry, digest, examined in _iter_proposed(inputs, path):
+        taken = _take(decisions, os.fsencode(entry.id))
+        yield from _decide(entry, digest, examined, taken, tally)
     rest = "SELECT DISTINCT id FROM decisions ORDER BY id"
     for (key,) in decisions.execute(rest).fetchall():
-        yield _decide(_make_entry(os.fsdecode(key)), None, _take(decisions, key), tally)
+        entry = _make_entry(os.fsdecode(key))
+        yield from _decide(entry, None, False, _take(decisions, key), tally)
 
 
 def _take(decisions: sqlite3.Connection, key: bytes) -> list[Decision]:
@@ -252,19 +264,23 @@ def _take(decisions: sqlite3.Connection, key: bytes) -> list[Decision]:
     return [Decision.from_dict(json.loads(text)) for (text,) in rows]
 
 
-def _iter_proposed(inputs: Inputs, path: Path) -> Iterator[tuple[FacesEntry, str | None]]:
-    """Every image with its proposed faces, and the digest that decisions must be about."""
+def _iter_proposed(inputs: Inputs, path: Path) -> Iterator[tuple[FacesEntry, str | None, bool]]:
+    """Every image with its proposed faces, and the digest that decisions must be about.
+
+    The last value is whether the faces are known: without an entry in a file of faces an image
+    has no proposed faces because nobody has searched for them.
+    """
     if inputs.run is not None:
         for entry in store.iter_entries(Path(inputs.run) / MANIFEST / store.RECORDS_FOLDER):
-            yield _from_manifest(entry), entry.output_sha256
+            yield _from_manifest(entry), entry.output_sha256, True
     elif inputs.faces is not None and _is_whole_table(Path(inputs.faces)):
         for found in iter_faces(Path(inputs.faces)):
-            yield found, found.source_sha256
+            yield found, found.source_sha256, True
     else:
         source = collect.open_reviewed(inputs)
         with collect.collected(inputs, source, path / "proposed.sqlite") as list_items:
             for item in list_items():
-                yield _from_item(item), item.sha256
+                yield _from_item(item), item.sha256, item.examined
 
 
 def _is_whole_table(faces: Path) -> bool:
@@ -309,16 +325,28 @@ def _make_entry(record_id: str, **known: Any) -> FacesEntry:
 
 
 def _decide(
-    entry: FacesEntry, digest: str | None, decisions: list[Decision], tally: Counter[str]
-) -> tuple[FacesEntry, str]:
-    """An image after review; decisions about other bytes do not count."""
+    entry: FacesEntry,
+    digest: str | None,
+    examined: bool,
+    decisions: list[Decision],
+    tally: Counter[str],
+) -> Iterator[tuple[FacesEntry, str]]:
+    """An image after review; decisions about other bytes do not count.
+
+    Nothing for an image that was not examined and about which no person has decided: a row
+    without faces would state that it has none.
+    """
     current = [each for each in decisions if digest is None or each.sha256 == digest]
     tally["outdated"] += len(decisions) - len(current)
     faces, state = final_faces(current, entry.faces)
+    if entry.reason is None and not examined and state == STATES[-1]:
+        tally["unexamined"] += 1
+        return
     tally["images"] += 1
     if entry.reason is not None:
         tally["withheld"] += 1
-        return entry, STATES[-1]
+        yield entry, STATES[-1]
+        return
     tally[state] += 1
     tally["faces"] += len(faces)
     tally["images_with_faces"] += bool(faces)
@@ -326,7 +354,7 @@ def _decide(
     if current and digest is None:  # the boxes were for no particular bytes
         width, height = current[-1].size
         entry = replace(entry, source_sha256=current[-1].sha256, width=width, height=height)
-    return replace(entry, faces=_sort(faces)), state
+    yield replace(entry, faces=_sort(faces)), state
 
 
 def _sort(faces: Iterable[Face]) -> tuple[Face, ...]:

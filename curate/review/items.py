@@ -24,7 +24,7 @@ from curate.review.decisions import Decision
 _SCHEMA = """
 CREATE TABLE unordered (
     id TEXT UNIQUE, record TEXT, sha256 TEXT, width INTEGER, height INTEGER, faces TEXT,
-    rank REAL, confident INTEGER, role TEXT, removed INTEGER, note TEXT);
+    rank REAL, confident INTEGER, role TEXT, removed INTEGER, note TEXT, examined INTEGER);
 CREATE TABLE answers (
     number INTEGER, reviewer TEXT, etag INTEGER, decision TEXT, PRIMARY KEY (number, reviewer));
 CREATE TABLE open (
@@ -35,7 +35,7 @@ _ORDERED = """
 CREATE TABLE items (
     number INTEGER PRIMARY KEY, id TEXT UNIQUE, record TEXT, sha256 TEXT, width INTEGER,
     height INTEGER, faces TEXT, rank REAL, confident INTEGER, role TEXT, removed INTEGER,
-    note TEXT);
+    note TEXT, examined INTEGER);
 INSERT INTO items SELECT row_number() OVER (ORDER BY rank DESC, id), * FROM unordered
     ORDER BY rank DESC, id {limit};
 DROP TABLE unordered;
@@ -53,6 +53,7 @@ class Item:
         number: its place in the queue, from 1; 0 before it is there.
         record: which image of the dataset.
         faces: the proposed faces, in stored pixels.
+        examined: whether a detector or a file of faces states that these are its faces.
         sha256: digest of the bytes in which they were found, if that is known.
         size: width and height as stored, pixels, if that is known.
         role: ``queue``, ``sample`` or ``check``.
@@ -65,6 +66,7 @@ class Item:
     record: ImageRecord
     number: int = 0
     faces: tuple[Face, ...] = ()
+    examined: bool = False
     sha256: str | None = None
     size: tuple[int, int] | None = None
     role: str = "queue"
@@ -116,7 +118,7 @@ class Items:
             self._table.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
             self._table.executescript(_SCHEMA)
             self._table.execute("BEGIN")
-            marks = ", ".join("?" * 11)
+            marks = ", ".join("?" * 12)
             self._table.executemany(
                 f"INSERT INTO unordered VALUES ({marks})",  # noqa: S608 - marks only
                 map(_to_row, items),
@@ -281,12 +283,13 @@ def _to_row(item: Item) -> tuple[Any, ...]:
         json.dumps(record.id),
         json.dumps([record.uri, record.split, record.category]),
         item.sha256, width, height, json.dumps(faces), item.rank, item.confident,
-        item.role, item.removed, item.note,
+        item.role, item.removed, item.note, item.examined,
     )  # fmt: skip
 
 
 def _from_row(row: Sequence[Any]) -> Item:
-    number, name, record, sha256, width, height, faces, rank, confident, role, removed, note = row
+    number, name, record, sha256, width, height, faces, rank, confident, role, *rest = row
+    removed, note, examined = rest
     uri, split, category = json.loads(record)
     return Item(
         number=number,
@@ -302,4 +305,5 @@ def _from_row(row: Sequence[Any]) -> Item:
         rank=rank,
         confident=bool(confident),
         note=note,
+        examined=bool(examined),
     )

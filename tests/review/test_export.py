@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -196,3 +197,78 @@ def test_the_table_reads_back_with_its_states(serve: Serve, tmp_path: Path) -> N
     assert states["0.png"] == "reviewed"
     assert states["5.png"] == "not looked at"
     assert json.loads((tmp_path / "faces.review" / "inputs.json").read_text())["run"] is None
+
+
+def export(served: object, review: Path, out: Path) -> dict[str, dict[str, object]]:
+    served.stop()  # type: ignore[attr-defined]
+    curate.export_review(review, out)
+    return rows(out)
+
+
+def test_without_boxes_only_decided_images_are_exported(
+    serve: Serve, dataset: Path, tmp_path: Path
+) -> None:
+    served = serve(faces=None, folder=tmp_path / "none.review", **ORDERED)
+    served.decide(1, [ADDED])
+    served.decide(2, [])
+    served.stop()  # type: ignore[attr-defined]
+    done = curate.export_review(tmp_path / "none.review", tmp_path / "reviewed.parquet")
+    assert (done.images, done.unexamined) == (2, 4)
+    assert "4 images were examined by neither" in done.to_text()
+    table = rows(tmp_path / "reviewed.parquet")
+    assert {name: len(row["faces"]) for name, row in table.items()} == {"0.png": 1, "1.png": 0}
+
+    with pytest.raises(DataError, match="no entry for 4 images"):
+        curate.blur(dataset, tmp_path / "refused", session=Session(
+            workers=1, faces=tmp_path / "reviewed.parquet"))  # fmt: skip
+    manifest = blur(dataset, tmp_path / "out", tmp_path / "reviewed.parquet")
+    outcomes = [manifest[f"{n}.png"].outcome for n in range(6)]
+    assert outcomes == ["written", "written", *["withheld"] * 4]
+
+
+def test_images_missing_in_the_reviewed_file_are_not_exported(
+    serve: Serve, dataset: Path, tmp_path: Path
+) -> None:
+    size = {"width": 120, "height": 80}
+    labels = {
+        "images": [{"id": n, "file_name": f"{n}.png", **size} for n in range(2)],
+        "annotations": [{"id": 0, "image_id": 0, "category_id": 1, "bbox": [30, 20, 30, 30]}],
+        "categories": [{"id": 1, "name": "face"}],
+    }
+    (tmp_path / "some.json").write_text(json.dumps(labels))
+    served = serve(faces=tmp_path / "some.json", **ORDERED)
+    served.decide(6, [ADDED])
+    table = export(served, tmp_path / "some.review", tmp_path / "reviewed.parquet")
+    assert {name: row["review"] for name, row in table.items()} == {
+        "0.png": "not looked at", "1.png": "not looked at", "5.png": "reviewed",
+    }  # fmt: skip
+
+
+def test_rows_that_state_nothing_are_not_exported_as_images_without_faces(
+    serve: Serve, dataset: Path, tmp_path: Path
+) -> None:
+    found = tmp_path / "found.parquet"
+    curate.detect(dataset, found, Recipe(detector="centerface"), Session(workers=1))
+    table = pq.read_table(found)
+    lines = table.to_pylist()
+    for line in lines[2:4]:
+        line["faces"] = None
+    pq.write_table(pa.Table.from_pylist(lines, schema=table.schema), found)
+    served = serve(faces=found, **ORDERED)
+    served.decide(3, [ADDED])
+    after = export(served, tmp_path / "found.review", tmp_path / "reviewed.parquet")
+    assert set(after) == {f"{n}.png" for n in (0, 1, 2, 4, 5)}
+    assert len(after["2.png"]["faces"]) == 1  # type: ignore[arg-type]
+
+
+def test_withheld_images_of_an_export_stay_withheld(
+    serve: Serve, dataset: Path, tmp_path: Path
+) -> None:
+    (dataset / "broken.png").write_bytes(b"nothing")
+    found = tmp_path / "found.parquet"
+    curate.detect(dataset, found, Recipe(detector="centerface"), Session(workers=1), ("coco",))
+    served = serve(faces=tmp_path / "found.coco.json", folder=tmp_path / "coco.review", **ORDERED)
+    after = export(served, tmp_path / "coco.review", tmp_path / "reviewed.parquet")
+    assert len(after) == 7
+    assert after["broken.png"]["faces"] is None
+    assert str(after["broken.png"]["reason"]).startswith("unreadable")

@@ -54,15 +54,6 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
         ) from None
 
 
-def iter_withheld(path: Path) -> Iterator[tuple[str, str]]:
-    """Iterate over the ids of images that were not examined, with the reason."""
-    from curate.storage.parquet import iter_table_rows
-
-    for row in iter_table_rows(path, ("id", "faces", "outcome", "reason")):
-        if not _is_examined(row):
-            yield str(row["id"]), str(row.get("reason") or "not looked at")
-
-
 def iter_listed_as_withheld(path: Path) -> Iterator[GivenFaces]:
     """Iterate over the images that the table itself withholds, with the reason that it states.
 
