@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, one_line
 
 MAX_JSON = 64 << 20
 """Maximum size of a JSON document, bytes."""
@@ -107,7 +107,7 @@ def parse_yaml(data: bytes | str, name: str) -> Any:
         _check_events(yaml.parse(data, Loader=yaml.SafeLoader), name)
         return yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        line = " ".join(str(error).split())[:160]
+        line = one_line(error)
         raise DataError(f"{name} is not valid YAML ({line})") from None
 
 

@@ -135,6 +135,17 @@ _VALUE_ERROR = re.compile(
 """How the messages of Python and NumPy begin that are raised as `ValueError`, as ours may be."""
 
 
+def one_line(error: BaseException) -> str:
+    """Return the message of an error of another library in one line, or its type if it is empty."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def name_error(error: BaseException) -> str:
+    """Return the type and the message of an error in one line."""
+    line, name = one_line(error), type(error).__name__
+    return name if line == name else f"{name}: {line}"
+
+
 def describe_malformed(error: Exception) -> str:
     """Describe why a file could not be parsed, in one line without the words of Python.
 

@@ -6,7 +6,7 @@ all keep the contract of `curate.core.protocols.Detector`.
 
 from __future__ import annotations
 
-from curate.core.errors import SetupError
+from curate.core.errors import SetupError, one_line
 from curate.core.protocols import Detector
 from curate.core.registry import Plugin, Registry
 from curate.detectors.options import DetectorOptions
@@ -114,7 +114,7 @@ def make_detector(options: DetectorOptions) -> Detector:
     except RuntimeError as error:
         if not is_gpu_failure(error):
             raise
-        line = " ".join(str(error).split())[:200]
+        line = one_line(error)
         raise SetupError(
             f"the GPU cannot load the detector ({line}); free its memory, or use fewer --workers "
             "or --device cpu"

@@ -17,9 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, describe_malformed
 from curate.core.records import escape_unprintable
-from curate.layouts.faces.boxes import one_line
 from curate.storage.parquet import (
     check_chunks,
     check_dense,
@@ -215,11 +214,9 @@ def _described(path: Path) -> Iterator[None]:
     )
     try:
         yield
-    except malformed as error:
-        raise DataError(f"cannot read {path} as predictions: {one_line(error)}") from None
-    except OSError as error:
-        why = error.strerror or one_line(error)
-        raise DataError(f"cannot read {path} as predictions: {why}") from None
+    except (*malformed, OSError) as error:
+        line = describe_malformed(error)
+        raise DataError(f"cannot read {path} as predictions: {line}") from None
 
 
 # Parquet

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
-from curate.core.errors import DataError, UsageError, suggest
+from curate.core.errors import DataError, UsageError, describe_malformed, suggest
 from curate.layouts.access.folder import ARCHIVE_SUFFIXES
 from curate.layouts.coco import groups as coco_groups
 from curate.layouts.encodings import marked_encoding
-from curate.layouts.faces.boxes import one_line
 from curate.layouts.faces.truth import format_value
 from curate.layouts.files import is_image_name
 from curate.storage.regular import open_regular, open_text
@@ -139,11 +138,9 @@ def load_columns(path: Path) -> tuple[str, ...]:
                     field.name for field in load_schema(path) if not mentions_images(field.type)
                 )
     except pa.ArrowException as error:
-        raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
+        raise DataError(f"{path} cannot be read as a table: {describe_malformed(error)}") from None
     except OSError as error:
-        raise DataError(
-            f"the table {path} cannot be read: {error.strerror or one_line(error)}"
-        ) from None
+        raise DataError(f"the table {path} cannot be read: {describe_malformed(error)}") from None
     first = next(iter_rows(path), None)
     if first is None:
         raise DataError(f"{path} is empty; expected a first line with names, and records")
@@ -190,13 +187,11 @@ def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapp
         else:
             raise DataError(f"{path} is not a supported table; use .csv, .tsv, .jsonl or Parquet")
     except OSError as error:
-        raise DataError(
-            f"the table {path} cannot be read: {error.strerror or one_line(error)}"
-        ) from None
+        raise DataError(f"the table {path} cannot be read: {describe_malformed(error)}") from None
     except UnicodeError:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8") from None
     except csv.Error as error:
-        raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
+        raise DataError(f"{path} cannot be read as a table: {describe_malformed(error)}") from None
 
 
 def _iter_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Mapping[str, Any]]:
@@ -207,7 +202,7 @@ def _iter_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Mapping
     try:
         yield from iter_table_rows(path, columns)
     except pa.ArrowException as error:
-        raise DataError(f"{path} cannot be read as a table: {one_line(error)}") from None
+        raise DataError(f"{path} cannot be read as a table: {describe_malformed(error)}") from None
 
 
 def _open_text(path: Path) -> TextIO:
@@ -263,7 +258,7 @@ def _iter_json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise DataError(
-                    f"{path}, line {number}, is not valid JSON: {one_line(error)}"
+                    f"{path}, line {number}, is not valid JSON: {describe_malformed(error)}"
                 ) from None
             if not isinstance(row, dict):
                 raise DataError(f"{path}, line {number}: expected an object with an id")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 
-from curate.core.errors import CurateError, DataError, SetupError, WithheldError
+from curate.core.errors import CurateError, DataError, SetupError, WithheldError, name_error
 from curate.detectors.device import is_gpu_failure
 
 _AGAIN = "run the same command again to go on"
@@ -35,7 +35,7 @@ def to_withheld(
         return WithheldError(error.code, error.detail)
     if fatal := find_run_error(error, image):
         raise fatal from error
-    return WithheldError(code, f"{detail} ({describe(error)})")
+    return WithheldError(code, f"{detail} ({name_error(error)})")
 
 
 def find_run_error(error: Exception, image: str) -> CurateError | None:
@@ -50,7 +50,7 @@ def find_run_error(error: Exception, image: str) -> CurateError | None:
     """
     if isinstance(error, CurateError):
         return error if isinstance(error, SetupError | DataError) else None
-    line = describe(error)
+    line = name_error(error)
     if is_gpu_failure(error):
         return SetupError(
             f"the GPU failed at {image!r} ({line}); free its memory or repair it and {_AGAIN}, "
@@ -67,9 +67,3 @@ def find_run_error(error: Exception, image: str) -> CurateError | None:
     if isinstance(error, ImportError) or (isinstance(error, OSError) and error.errno is not None):
         return SetupError(f"{image!r} could not be processed ({line}); repair that and {_AGAIN}")
     return None
-
-
-def describe(error: Exception) -> str:
-    """Return the type and text of an error in one line of bounded length."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

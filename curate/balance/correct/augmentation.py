@@ -19,7 +19,7 @@ import numpy as np
 
 from curate.balance.correct.transforms import PRESETS, check_transforms, load_transforms
 from curate.core.affine import Affine, from_corners
-from curate.core.errors import DataError, UsageError
+from curate.core.errors import DataError, UsageError, one_line
 from curate.core.protocols import Pixels
 
 __all__ = ["PRESETS", "Augmentation", "Augmented", "make_augmentation"]
@@ -98,7 +98,7 @@ class Augmentation:
             with _silent():
                 found = self._traced(image=image.copy(), keypoints=corners, corner=[0, 1, 2, 3])
         except Exception as error:  # the library raises anything
-            line = " ".join(str(error).split())[:200] or type(error).__name__
+            line = one_line(error)
             raise DataError(
                 f"the augmentation fails on an image of {width}×{height} pixels: {line}"
             ) from None
@@ -211,7 +211,7 @@ def _build(transform: Mapping[str, Any]) -> Any:
             warnings.filterwarnings("error", message=r"Argument\(s\) .* not valid")
             return library.from_dict({"transform": dict(transform)})
     except Exception as error:  # the library raises anything
-        line = " ".join(str(error).split())[:200] or type(error).__name__
+        line = one_line(error)
         raise UsageError(f"albumentations rejects the augmentation: {line}") from None
 
 

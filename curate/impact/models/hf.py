@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.core.errors import SetupError, UsageError, WeightsError
+from curate.core.errors import SetupError, UsageError, WeightsError, one_line
 from curate.core.protocols import Classifier, Pixels
 from curate.impact.models.request import Request, is_path
 from curate.impact.models.torch_module import Loaded, TorchClassifier, digest_state
@@ -80,7 +80,7 @@ def import_transformers() -> Any:
     try:
         import transformers
     except (ImportError, RuntimeError) as error:
-        raise SetupError(f"cannot import transformers: {_line(error)}") from None
+        raise SetupError(f"cannot import transformers: {one_line(error)}") from None
     library: Any = transformers  # has no types
     library.utils.logging.set_verbosity_error()
     library.utils.logging.disable_progress_bar()
@@ -135,7 +135,7 @@ def _explain(what: str, error: Exception) -> str:
             "has no image classifier of that name; give the folder of a model, or try again with "
             "a network"
         )
-    return f"the model {what!r} cannot be loaded: {_line(error)}"
+    return f"the model {what!r} cannot be loaded: {one_line(error)}"
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
@@ -156,7 +156,3 @@ def _without_ends(image: Pixels) -> Pixels:
 def _is_pathholder(name: str) -> bool:
     """Whether a class has only the default name of transformers."""
     return name.startswith("LABEL_")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

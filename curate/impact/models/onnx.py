@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from curate.core.errors import DataError, SetupError, UsageError, WeightsError
+from curate.core.errors import DataError, SetupError, UsageError, WeightsError, one_line
 from curate.core.protocols import Classifier, Pixels
 from curate.impact.models.preprocess import Preprocess, parse_preprocess
 from curate.impact.models.request import Request, digest_weights
@@ -142,7 +142,7 @@ def build(request: Request) -> Classifier:
     try:
         session = onnxruntime.InferenceSession(path, options, providers=[provider])
     except Exception as error:  # its errors have no other common base
-        line = " ".join(str(error).split())[:200]
+        line = one_line(error)
         raise WeightsError(f"cannot read {path} as ONNX: {line}") from None
     return OnnxClassifier(request, preprocess, session, digests)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from curate.core.errors import SetupError, UsageError
+from curate.core.errors import SetupError, UsageError, name_error
 from curate.core.protocols import Classifier
 from curate.impact.models.preprocess import parse_preprocess
 from curate.impact.models.request import Request
@@ -62,7 +62,7 @@ def _find(what: str) -> Callable[[], Any]:
     try:
         function = getattr(importlib.import_module(name), attribute)
     except Exception as error:  # a user's module can fail in any way
-        raise UsageError(f"python:{what} cannot be imported: {_line(error)}") from None
+        raise UsageError(f"python:{what} cannot be imported: {name_error(error)}") from None
     finally:
         sys.path.remove(here)
     if not callable(function):
@@ -74,9 +74,4 @@ def _call(function: Callable[[], Any], request: Request) -> Any:
     try:
         return function()
     except Exception as error:
-        raise SetupError(f"{request.public_spec} failed: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())[:200]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        raise SetupError(f"{request.public_spec} failed: {name_error(error)}") from error

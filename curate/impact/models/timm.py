@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from curate.core.errors import SetupError, UsageError, WeightsError
+from curate.core.errors import SetupError, UsageError, WeightsError, one_line
 from curate.core.protocols import Classifier
 from curate.impact.class_names import imagenet_ids
 from curate.impact.models.preprocess import Preprocess
@@ -34,7 +34,7 @@ def build(request: Request) -> Classifier:
     try:
         module = timm.create_model(request.what, pretrained=True)
     except Exception as error:  # any error of the network or the Hub
-        line = " ".join(str(error).split())[:200]
+        line = one_line(error)
         raise WeightsError(
             f"cannot load the weights of {request.what!r} ({line}); without a network, download "
             "them elsewhere and copy the cache"
@@ -55,7 +55,7 @@ def _import_timm() -> ModuleType:
     try:
         import timm
     except (ImportError, RuntimeError) as error:  # torchvision of another build raises the latter
-        line = " ".join(str(error).split())[:200]
+        line = one_line(error)
         raise SetupError(
             f"timm cannot be imported ({line}); it needs a torchvision of the same build as "
             "torch: see https://pytorch.org/get-started/locally/"

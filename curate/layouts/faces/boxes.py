@@ -183,12 +183,6 @@ def _parse_length(value: Any) -> int:
     return int(value)
 
 
-def one_line(error: BaseException) -> str:
-    """Format the message of an exception in one line of bounded length."""
-    text = " ".join(str(error).split())
-    return text[:200] or type(error).__name__
-
-
 def starts_with(path: Path, *beginnings: bytes) -> bool:
     """Return whether a file starts with one of some bytes, ignoring white space."""
     if not path.is_file():

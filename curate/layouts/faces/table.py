@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.documents import parse_json
-from curate.core.errors import DataError
-from curate.layouts.faces.boxes import GivenFaces, make_box, one_line, parse_size, starts_with
+from curate.core.errors import DataError, describe_malformed
+from curate.layouts.faces.boxes import GivenFaces, make_box, parse_size, starts_with
 
 REVIEW_STATES = ("reviewed", "sampled", "not looked at")
 """What the column ``review`` can say about an image."""
@@ -50,7 +50,7 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
                 yield _parse(row, path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"{path} cannot be read as a table of face boxes: {one_line(error)}"
+            f"{path} cannot be read as a table of face boxes: {describe_malformed(error)}"
         ) from None
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, one_line
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.access.tree import describe_pointer
@@ -270,7 +270,7 @@ def iter_batches(folder: Folder, path: str) -> Iterator[tuple[Any, Any, list[Row
                 yield schema, batch, [Row(where, row, b"") for where, row in values]
                 number += batch.num_rows
         except (pa.ArrowException, OSError) as error:
-            line = " ".join(str(error).split())[:200]
+            line = one_line(error)
             raise DataError(f"{path} is not a readable Parquet file ({line})") from None
 
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, one_line
 from curate.layouts.sidecars.budget import Budget
 from curate.layouts.sidecars.content import kind_of_key
 from curate.layouts.sidecars.shapes import (
@@ -90,7 +90,7 @@ def _clear_errors(name: str) -> Iterator[None]:
     except (pa.ArrowException, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # an error of the file system; invalid files have no errno
-        line = " ".join(str(error).split())[:200]
+        line = one_line(error)
         raise DataError(f"{name} is not a readable Parquet file ({line})") from None
 
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
 
-from curate.core.errors import DataError, SetupError
+from curate.core.errors import DataError, SetupError, one_line
 from curate.core.records import ImageRecord
 from curate.layouts.containers import format_uri
 from curate.layouts.tables.images import (
@@ -236,7 +236,7 @@ def translate_errors(container: str, kind: str) -> Iterator[None]:
     except (pa.ArrowException, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # an error of the file system; invalid files have no errno
-        line = " ".join(str(error).split())[:200]
+        line = one_line(error)
         raise DataError(
             f"{container!r} is not a valid {kind} file ({line}); "
             "recreate it or remove it from SOURCE"

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from curate.core.affine import Affine
-from curate.core.errors import DataError
+from curate.core.errors import DataError, one_line
 from curate.core.geometry import Box
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
@@ -191,7 +191,7 @@ def _parse(data: bytes, where: str) -> ElementTree.Element:
             parser.feed(piece.decode())
         root: ElementTree.Element = parser.close()
     except (ElementTree.ParseError, UnicodeError, LookupError) as error:
-        line = " ".join(str(error).split())[:160]
+        line = one_line(error)
         raise DataError(
             f"{where} is not well-formed XML; the file may be truncated ({line})"
         ) from None

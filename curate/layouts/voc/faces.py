@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, describe_malformed
 from curate.core.geometry import Box
 from curate.layouts.access.tree import iter_files
 from curate.layouts.encodings import has_document_type, iter_utf8
@@ -23,7 +23,6 @@ from curate.layouts.faces.boxes import (
     GivenFaces,
     is_face_class,
     make_box,
-    one_line,
     parse_size,
 )
 from curate.storage.regular import open_regular
@@ -87,7 +86,7 @@ def _parse(file: Path, name: str) -> GivenFaces:
         boxes = tuple(_parse_box(item, str(file)) for item in root.iter("object"))
         fields = tuple(_parse_fields(item) for item in root.iter("object"))
     except (ElementTree.ParseError, UnicodeError, LookupError) as error:
-        raise DataError(f"{file} is not well-formed XML: {one_line(error)}") from None
+        raise DataError(f"{file} is not well-formed XML: {describe_malformed(error)}") from None
     if not image:
         raise DataError(f"{file} names no file")
     folder = name.rpartition("/")[0]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, BinaryIO, cast
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, one_line
 from curate.layouts.access.tree import is_text_path, spell_name
 from curate.layouts.archives import BoundedInfo
 from curate.layouts.files import is_image_name
@@ -76,7 +76,7 @@ def iter_members(file: BinaryIO, tar: str) -> Iterator[Member]:
     try:
         yield from _iter_members(file, tar)
     except _MALFORMED as error:
-        line = " ".join(str(error).split())[:200]
+        line = one_line(error)
         raise DataError(
             f"{tar!r} is not a valid tar file ({line}); recreate it or remove it from SOURCE"
         ) from None

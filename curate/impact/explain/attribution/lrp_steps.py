@@ -22,7 +22,7 @@ from torch import fx, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from curate.core.errors import UsageError
+from curate.core.errors import UsageError, one_line
 
 Operation = Callable[..., Any]
 
@@ -63,7 +63,7 @@ def to_steps(network: nn.Module, example: torch.Tensor) -> list[Step]:
     except UsageError:
         raise
     except Exception as error:  # tracing runs arbitrary code with proxy values
-        line = " ".join(str(error).split())[:160]
+        line = one_line(error)
         raise UsageError(
             f"not supported for this architecture: the network cannot be traced ({line})"
         ) from None
