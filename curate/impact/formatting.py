@@ -16,8 +16,9 @@ _DIGITS = 8
 PERCENT = NumberFormat(2, 100, " %")
 POINTS = NumberFormat(2, 100, sign=True)
 
+pick = partial(numbers.pick, digits=_DIGITS)
+to_plain = partial(numbers.to_plain, digits=_DIGITS)
 round_value = partial(numbers.round_value, digits=_DIGITS)
-round_interval = partial(numbers.round_interval, digits=_DIGITS)
 
 
 def format_percent(value: float) -> str:

@@ -90,8 +90,18 @@ def to_plain(value: Any, digits: int = 6) -> Any:
 
 
 def pick(value: object, *names: str, digits: int = 6) -> dict[str, Any]:
-    """Return some attributes of a value for JSON, by name; see `to_plain`."""
-    return {name: to_plain(getattr(value, name), digits) for name in names}
+    """Return some attributes of a value for JSON, by name; see `to_plain`.
+
+    Args:
+        value: the value.
+        names: attributes; ``KEY=NAME`` where their key in JSON is another.
+        digits: decimals of numbers.
+
+    >>> pick(Interval(0.25, 1), "low", "upper=high")
+    {'low': 0.25, 'upper': 1}
+    """
+    pairs = (name.rpartition("=") for name in names)
+    return {key or name: to_plain(getattr(value, name), digits) for key, _, name in pairs}
 
 
 def format_probability(value: float) -> str:

@@ -13,11 +13,9 @@ from curate.impact.explain.measure import (
     Explained,
     Explanation,
     FaceShare,
-    Prediction,
-    Shares,
     Side,
 )
-from curate.impact.formatting import round_interval, round_value
+from curate.impact.formatting import pick
 from curate.report.document import Report
 from curate.report.values import Page
 
@@ -97,16 +95,8 @@ class ExplainReport(Report):
             for label, methods in self.explanation.by_class.items()
             for name, found in methods.items()
         ]
-        columns = [
-            "category",
-            "method",
-            "n",
-            "area",
-            "original",
-            "obfuscated",
-            "difference",
-            "ratio",
-        ]
+        columns = ["category", "method", "n", "area", "original", "obfuscated"]
+        columns += ["difference", "ratio"]
         return pd.DataFrame(rows, columns=columns).set_index(["category", "method"])
 
     def __repr__(self) -> str:
@@ -176,6 +166,9 @@ def _percent(estimate: Estimate) -> str:
     return text
 
 
+_SHARES = ("original", "obfuscated", "elsewhere_original", "elsewhere_obfuscated")
+
+
 def _list_explanation(explanation: Explanation) -> dict[str, Any]:
     return {
         "overall": _list_methods(explanation.overall),
@@ -202,10 +195,7 @@ def _list_methods(found: Any) -> list[dict[str, Any]]:
 
 def _list_face_share(found: FaceShare) -> dict[str, Any]:
     return {
-        "n": found.n,
-        "left_out": found.left_out,
-        "placed": found.placed,
-        "area": round_value(found.area),
+        **pick(found, "n", "left_out", "placed", "area"),
         "original": _list_side(found.original),
         "obfuscated": _list_side(found.obfuscated),
         "difference": _list_estimate(found.difference),
@@ -230,29 +220,12 @@ def _list_agreement(found: Agreement) -> dict[str, Any]:
 
 def _list_image(each: Explained) -> dict[str, Any]:
     return {
-        "id": each.id,
-        "category": each.category,
-        "faces": each.faces,
-        "area": round_value(each.area),
-        "change": round_value(each.change),
-        "original": _list_prediction(each.original),
-        "obfuscated": _list_prediction(each.obfuscated),
-        "shares": {name: _list_shares(found.shares) for name, found in each.measured.items()},
-    }
-
-
-def _list_prediction(prediction: Prediction) -> dict[str, Any]:
-    return {"category": prediction.name, "confidence": round_value(prediction.confidence)}
-
-
-def _list_shares(shares: Shares) -> dict[str, Any]:
-    return {
-        "original": round_value(shares.original),
-        "obfuscated": round_value(shares.obfuscated),
-        "elsewhere_original": round_value(shares.elsewhere_original),
-        "elsewhere_obfuscated": round_value(shares.elsewhere_obfuscated),
+        **pick(each, "id", "category", "faces", "area", "change"),
+        "original": pick(each.original, "category=name", "confidence"),
+        "obfuscated": pick(each.obfuscated, "category=name", "confidence"),
+        "shares": {name: pick(found.shares, *_SHARES) for name, found in each.measured.items()},
     }
 
 
 def _list_estimate(found: Estimate) -> dict[str, Any]:
-    return {"value": round_value(found.value), "ci95": round_interval(found.interval)}
+    return pick(found, "value", "ci95=interval")

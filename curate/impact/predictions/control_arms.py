@@ -8,7 +8,7 @@ differences, so that the steps between arms add up to the total.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -23,8 +23,8 @@ from curate.impact.formatting import (
     format_ends,
     format_percent,
     format_points,
-    round_interval,
-    round_value,
+    pick,
+    to_plain,
 )
 from curate.impact.paired import Bootstrap, Change, McNemar, compare, make_bootstrap, mcnemar
 from curate.report.numbers import format_probability
@@ -220,12 +220,8 @@ def _compare_some(hits: Hits, rows: Bools | None, bootstrap: Bootstrap, name: st
 
 def list_controls(controls: Controls) -> dict[str, Any]:
     """Return the control arms for JSON; differences are ``to`` minus ``from``, fractions."""
-    placement = controls.placement
     return {
-        "accuracy": [
-            {"arm": each.arm, "top1": round_value(each.top1), "top5": round_value(each.top5)}
-            for each in controls.accuracies
-        ],
+        "accuracy": [pick(each, "arm", "top1", "top5") for each in controls.accuracies],
         "steps": [
             {
                 "from": step.before,
@@ -234,32 +230,18 @@ def list_controls(controls: Controls) -> dict[str, Any]:
                 "top1": _list_difference(step.top1),
                 "top5": _list_difference(step.top5) if step.top5 else None,
                 "with_faces": _list_difference(step.present) if step.present else None,
-                "mcnemar": {"b": step.test.b, "c": step.test.c, "p": step.test.p},
+                "mcnemar": asdict(step.test),
             }
             for step in controls.steps
         ],
         "routes": dict(sorted(controls.routes.items())),
-        "placement": None
-        if placement is None
-        else {
-            "images": placement.images,
-            "regions": placement.regions,
-            "overlapping": placement.overlapping,
-            "crowded": placement.crowded,
-            "faces_share": round_value(placement.faces_share),
-            "share": round_value(placement.share),
-        },
+        "placement": to_plain(controls.placement),
         "statement": list(describe_controls(controls)),
     }
 
 
 def _list_difference(change: Change) -> dict[str, Any]:
-    return {
-        "n": change.n,
-        "difference": round_value(change.difference),
-        "ci95": round_interval(change.interval),
-        "bootstrap": round_interval(change.bootstrap),
-    }
+    return pick(change, "n", "difference", "ci95=interval", "bootstrap")
 
 
 def lay_out_controls(controls: Controls) -> Iterator[Block]:

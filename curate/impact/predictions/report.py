@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from curate.core.calibration import BINS, Calibration
 from curate.core.records import join_lines
 from curate.impact.class_changes import ClassChange
-from curate.impact.formatting import round_interval, round_value
-from curate.impact.metrics import RiskCoverage
+from curate.impact.formatting import pick, round_value
 from curate.impact.paired import ALPHA, POWER, Change
-from curate.impact.predictions.conformal import ANSWERED, COVERAGE, Proportion, Reliability
+from curate.impact.predictions.conformal import ANSWERED, COVERAGE, Reliability
 from curate.impact.predictions.control_arms import Controls, describe_controls, list_controls
 from curate.impact.predictions.groups import Gap, Grouping
-from curate.impact.predictions.measure import FaceImpact, Impact, Slope, Stratum
+from curate.impact.predictions.measure import FaceImpact, Impact, Stratum
 from curate.impact.variance_components import Estimate
 from curate.report.document import Report
 from curate.report.values import Page
@@ -147,18 +146,17 @@ def list_impact(impact: Impact) -> dict[str, Any]:
             "obfuscated": round_value(after),
             "difference": round_value(after - before),
         },
-        "mcnemar": {"b": impact.test.b, "c": impact.test.c, "p": impact.test.p},
+        "mcnemar": asdict(impact.test),
         "per_class": [_list_class(each, experiment.classes) for each in impact.classes],
         "by_blurred_share": [_list_stratum(each) for each in faces.by_share] if faces else [],
-        "blurred_share_slope": _list_slope(faces.slope) if faces and faces.slope else None,
+        "blurred_share_slope": pick(faces.slope, "value", "ci95=interval", "rough")
+        if faces and faces.slope
+        else None,
         "by_faces": [_list_stratum(each) for each in faces.by_count] if faces else [],
         "by_presence": _list_presence(faces) if faces else None,
         "by_group": {grouping.name: _list_grouping(grouping) for grouping in impact.groupings},
         "calibration": _list_calibrations(impact.calibration) if impact.calibration else None,
-        "selective": {
-            "original": _list_risk(impact.selective[0]),
-            "obfuscated": _list_risk(impact.selective[1]),
-        },
+        "selective": _list_pair(impact.selective, "area", "coverage", "risk"),
         "reliability": {
             "coverage": COVERAGE,
             "answered": ANSWERED,
@@ -167,8 +165,7 @@ def list_impact(impact: Impact) -> dict[str, Any]:
         if impact.reliability
         else None,
         "power": {
-            "detectable_drop": round_value(impact.power.detectable),
-            "discordant": round_value(impact.power.discordant),
+            **pick(impact.power, "detectable_drop=detectable", "discordant"),
             "alpha": ALPHA,
             "power": POWER,
         },
@@ -176,14 +173,8 @@ def list_impact(impact: Impact) -> dict[str, Any]:
 
 
 def _list_change(change: Change) -> dict[str, Any]:
-    return {
-        "n": change.n,
-        "original": round_value(change.original),
-        "obfuscated": round_value(change.obfuscated),
-        "difference": round_value(change.difference),
-        "ci95": round_interval(change.interval),
-        "bootstrap": round_interval(change.bootstrap),
-    }
+    sides = ("original", "obfuscated", "difference")
+    return pick(change, "n", *sides, "ci95=interval", "bootstrap")
 
 
 def _list_class(each: ClassChange, names: Sequence[str]) -> dict[str, Any]:
@@ -193,8 +184,7 @@ def _list_class(each: ClassChange, names: Sequence[str]) -> dict[str, Any]:
         **_list_change(each.top1),
         "p": each.p,
         "q": each.q,
-        "ap_original": round_value(each.original),
-        "ap_obfuscated": round_value(each.obfuscated),
+        **pick(each, "ap_original=original", "ap_obfuscated=obfuscated"),
         "ap_difference": round_value(each.ap_difference),
         "kind": each.kind,
         "confusion": None
@@ -205,14 +195,6 @@ def _list_class(each: ClassChange, names: Sequence[str]) -> dict[str, Any]:
 
 def _list_stratum(stratum: Stratum) -> dict[str, Any]:
     return {"low": stratum.low, "high": stratum.high, **_list_change(stratum.top1)}
-
-
-def _list_slope(slope: Slope) -> dict[str, Any]:
-    return {
-        "value": round_value(slope.value),
-        "ci95": round_interval(slope.interval),
-        "rough": slope.rough,
-    }
 
 
 def _list_presence(faces: FaceImpact) -> dict[str, Any]:
@@ -249,58 +231,21 @@ def _list_gap(gap: Gap) -> dict[str, Any]:
 
 
 def _list_estimate(estimate: Estimate) -> dict[str, Any]:
-    return {
-        "value": round_value(estimate.value),
-        "ci95": round_interval(estimate.interval),
-        "p": estimate.p,
-    }
+    return {**pick(estimate, "value", "ci95=interval"), "p": estimate.p}  # which is not rounded
 
 
 def _list_calibrations(pair: tuple[Calibration, Calibration]) -> dict[str, Any]:
-    before, after = (_list_calibration(each) for each in pair)
-    return {"bins": BINS, "original": before, "obfuscated": after}
-
-
-def _list_calibration(calibration: Calibration) -> dict[str, Any]:
-    return {
-        "ece": round_value(calibration.ece),
-        "ci95": round_interval(calibration.interval),
-        "debiased": round_value(calibration.debiased),
-        "calibrated": round_value(calibration.calibrated),
-        "reliability": [
-            {
-                "low": round_value(each.low),
-                "high": round_value(each.high),
-                "n": each.n,
-                "confidence": round_value(each.confidence),
-                "accuracy": round_value(each.accuracy),
-            }
-            for each in calibration.bins
-        ],
-    }
+    names = ("ece", "ci95=interval", "debiased", "calibrated", "reliability=bins")
+    return {"bins": BINS, **_list_pair(pair, *names)}
 
 
 def _list_reliability(each: Reliability) -> dict[str, Any]:
-    return {
-        "subset": each.name,
-        "n": each.n,
-        "coverage": _list_proportions(each.coverage),
-        "own_coverage": _list_proportions(each.own_coverage),
-        "answered": _list_proportions(each.answered),
-        "risk": _list_proportions(each.risk),
-    }
+    pairs = ("coverage", "own_coverage", "answered", "risk")
+    found = {name: _list_pair(getattr(each, name), "value", "ci95=interval") for name in pairs}
+    return {"subset": each.name, "n": each.n, **found}
 
 
-def _list_proportions(pair: tuple[Proportion, Proportion]) -> dict[str, Any]:
-    before, after = (
-        {"value": round_value(each.value), "ci95": round_interval(each.interval)} for each in pair
-    )
-    return {"original": before, "obfuscated": after}
-
-
-def _list_risk(curve: RiskCoverage) -> dict[str, Any]:
-    return {
-        "area": round_value(curve.area),
-        "coverage": [round_value(value) for value in curve.coverage],
-        "risk": [round_value(value) for value in curve.risk],
-    }
+def _list_pair(pair: tuple[object, object], *names: str) -> dict[str, Any]:
+    """Attributes of a value on the original and on the obfuscated images."""
+    before, after = pair
+    return {"original": pick(before, *names), "obfuscated": pick(after, *names)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from curate.core.records import join_lines
-from curate.impact.formatting import round_interval, round_value
+from curate.impact.formatting import pick, round_value
 from curate.impact.group_gaps import Growth
 from curate.impact.train.cells import DATASETS, Cell, ClassCells, ClassGap
 from curate.impact.train.measure import GroupCells, GroupGap, Subset, TopK, Transfer
@@ -235,9 +235,5 @@ def _list_estimates(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
 
 
 def _list_estimate(estimate: Estimate) -> dict[str, Any]:
-    return {
-        "value": round_value(estimate.value),
-        "ci95": round_interval(estimate.interval),
-        "p": None if math.isnan(estimate.p) else estimate.p,
-        "per_seed": [round_value(value) for value in estimate.per_seed],
-    }
+    p = None if math.isnan(estimate.p) else estimate.p  # not rounded
+    return {**pick(estimate, "value", "ci95=interval"), "p": p, **pick(estimate, "per_seed")}
