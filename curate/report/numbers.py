@@ -93,7 +93,7 @@ def pick(value: object, *names: str, digits: int = 6) -> dict[str, Any]:
     """Return some attributes of a value for JSON, by name; see `to_plain`.
 
     Args:
-        value: the value.
+        value: the value; None has the value None of each.
         names: attributes; ``KEY=NAME`` where their key in JSON is another.
         digits: decimals of numbers.
 
@@ -101,7 +101,10 @@ def pick(value: object, *names: str, digits: int = 6) -> dict[str, Any]:
     {'low': 0.25, 'upper': 1}
     """
     pairs = (name.rpartition("=") for name in names)
-    return {key or name: to_plain(getattr(value, name), digits) for key, _, name in pairs}
+    return {
+        key or name: None if value is None else to_plain(getattr(value, name), digits)
+        for key, _, name in pairs
+    }
 
 
 def format_probability(value: float) -> str:

@@ -24,7 +24,7 @@ from curate.balance.census import Census, census_to_dict
 from curate.core.intervals import Share
 from curate.core.records import escape_unprintable
 from curate.report.document import Report
-from curate.report.numbers import round_interval, round_value
+from curate.report.numbers import pick
 from curate.report.values import Page
 
 if TYPE_CHECKING:
@@ -192,23 +192,16 @@ def _grouping(grouping: Grouping) -> dict[str, Any]:
 
 
 def _group(group: GroupShare) -> dict[str, Any]:
-    return {
-        **_share(group.share),
-        "target": round_value(group.target),
-        "ratio_to_target": round_value(group.ratio),
-    }
+    return {**_share(group.share), **pick(group, "target", "ratio_to_target=ratio")}
 
 
 def _divergence(divergence: Divergence | None) -> dict[str, Any]:
     fit = divergence.fit if divergence else None
     return {
-        "entropy": round_value(divergence.entropy) if divergence else None,
-        "effective_groups": round_value(divergence.effective) if divergence else None,
-        "total_variation": round_value(divergence.total_variation) if divergence else None,
-        "kl": round_value(divergence.kl) if divergence else None,
-        "chi2": round_value(fit.chi2) if fit else None,
+        **pick(divergence, "entropy", "effective_groups=effective", "total_variation", "kl"),
+        **pick(fit, "chi2"),
         "chi2_p": _probability(fit.p) if fit else None,
-        "cramers_v": round_value(fit.v) if fit else None,
+        **pick(fit, "cramers_v=v"),
     }
 
 
@@ -216,10 +209,9 @@ def _fit(fit: ChiSquare | None) -> dict[str, Any] | None:
     if fit is None:
         return None
     return {
-        "chi2": round_value(fit.chi2),
-        "freedom": fit.dof,
+        **pick(fit, "chi2", "freedom=dof"),
         "p": _probability(fit.p),
-        "cramers_v": round_value(fit.v),
+        **pick(fit, "cramers_v=v"),
     }
 
 
@@ -233,14 +225,8 @@ def _labels(census: Census) -> dict[str, Any]:
 
 def _association(found: Association) -> dict[str, Any]:
     return {
-        "label": found.label,
-        "attribute": found.attribute,
-        "group": found.group,
-        "count": found.count,
-        "pmi": round_value(found.pmi),
-        "pmi_ci95": round_interval(found.pmi_interval),
-        "npmi": round_value(found.npmi),
-        "ci95": round_interval(found.interval),
+        **pick(found, "label", "attribute", "group", "count", "pmi", "pmi_ci95=pmi_interval"),
+        **pick(found, "npmi", "ci95=interval"),
         "p": _probability(found.p),
         "q": _probability(found.q),
         "flagged": found.flagged,
@@ -257,56 +243,31 @@ def _rates(rates: Iterable[LabelRates]) -> dict[str, Any]:
 
 def _base_rate(rate: BaseRate) -> dict[str, Any]:
     share = rate.share
-    known = share is not None and share.total > 0
     return {
-        "count": share.hits if share else None,
-        "of": share.total if share else None,
-        "rate": round_value(share.value) if share and known else None,
-        "ci95": round_interval(share.interval) if share and known else None,
-        "difference": round_value(rate.difference),
-        "difference_ci95": round_interval(rate.interval),
-        "ratio": round_value(rate.ratio),
-        "below_four_fifths": rate.below,
+        **pick(share, "count=hits", "of=total"),
+        **pick(share if share and share.total else None, "rate=value", "ci95=interval"),
+        **pick(rate, "difference", "difference_ci95=interval", "ratio", "below_four_fifths=below"),
         "p": _probability(rate.p),
         "q": _probability(rate.q),
     }
 
 
 def _reversal(found: Reversal) -> dict[str, Any]:
-    return {
-        "label": found.label,
-        "attribute": found.attribute,
-        "groups": list(found.groups),
-        "within": found.within,
-        "difference": round_value(found.difference),
-        "ci95": round_interval(found.interval),
-        "adjusted": round_value(found.adjusted),
-        "adjusted_ci95": round_interval(found.adjusted_interval),
-        "parts": {name: round_value(value) for name, value in found.parts.items()},
-    }
+    names = ("label", "attribute", "groups", "within", "difference", "ci95=interval")
+    return pick(found, *names, "adjusted", "adjusted_ci95=adjusted_interval", "parts")
 
 
 def _adjusted(found: Adjusted) -> dict[str, Any]:
+    names = ("label", "attribute", "group", "stratum", "crude", "crude_ci95=crude_interval")
     return {
-        "label": found.label,
-        "attribute": found.attribute,
-        "group": found.group,
-        "stratum": found.stratum,
-        "crude": round_value(found.crude),
-        "crude_ci95": round_interval(found.crude_interval),
-        "adjusted": round_value(found.adjusted),
-        "adjusted_ci95": round_interval(found.adjusted_interval),
+        **pick(found, *names, "adjusted", "adjusted_ci95=adjusted_interval"),
         "heterogeneity_p": _probability(found.heterogeneity_p),
         "kind": found.kind,
     }
 
 
 def _share(share: Share | None) -> dict[str, Any]:
-    return {
-        "count": share.hits if share else None,
-        "share": round_value(share.value) if share else None,
-        "ci95": round_interval(share.interval) if share else None,
-    }
+    return pick(share, "count=hits", "share=value", "ci95=interval")
 
 
 def _probability(value: float | None) -> float | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from curate.balance.audit import report as audit_report
 from curate.balance.audit.representation import format_group
 from curate.balance.audit.statements import describe as describe_audit
-from curate.balance.correct.comparison import Amplification, Comparison, Distances, total_variation
+from curate.balance.correct.comparison import Comparison, Distances, total_variation
 from curate.balance.correct.confounding import GROWTH, find_remedy
 from curate.balance.correct.options import ADDING, BalanceOptions
 from curate.balance.correct.page import make_page
@@ -20,7 +20,7 @@ from curate.balance.groups import MISSING
 from curate.core.intervals import Floats
 from curate.core.records import escape_unprintable, join_lines
 from curate.report.document import Report, describe_tool
-from curate.report.numbers import round_value
+from curate.report.numbers import pick, round_value, to_plain
 from curate.report.values import Page
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ def _comparison(found: Comparison) -> dict[str, Any]:
     return {
         "before": _distances(found.before),
         "after": _distances(found.after),
-        "amplification": _amplification(found.amplification),
+        "amplification": to_plain(found.amplification),
         "labels": _by_label(found),
         "groups": {
             format_group(group): {
@@ -286,19 +286,8 @@ def _mass(row: Floats, position: int) -> dict[str, Any]:
 
 
 def _distances(found: Distances) -> dict[str, Any]:
-    return {
-        "total_variation": round_value(found.total_variation),
-        "worst_label": found.worst_label,
-        "worst_total_variation": round_value(found.worst),
-        "cramers_v": round_value(found.association),
-        "rate_gap": round_value(found.rate_gap),
-    }
-
-
-def _amplification(found: Amplification | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    return {"majority": round_value(found.majority), "directional": round_value(found.directional)}
+    names = ("total_variation", "worst_label", "worst_total_variation=worst")
+    return pick(found, *names, "cramers_v=association", "rate_gap")
 
 
 def _audits(findings: Findings) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from curate.balance.labels.measure import RELIABLE, TENTATIVE, Agreement, LabelD
 from curate.balance.labels.rules import RATINGS, SAFETY, Decision, LabelRules, Tally, imageable
 from curate.core.intervals import Share
 from curate.core.records import escape_unprintable
-from curate.report.numbers import round_interval, round_value
+from curate.report.numbers import pick, round_value
 
 if TYPE_CHECKING:
     from curate.balance.labels.judgments import Judgments
@@ -84,21 +84,12 @@ def _imageability(tally: Tally, rules: LabelRules) -> dict[str, Any]:
 
 def _share(share: Share) -> dict[str, Any] | None:
     """A share with its Wilson interval; None of 0 units."""
-    if not share.total:
-        return None
-    return {
-        "share": round_value(share.value),
-        "ci95": round_interval(share.interval),
-    }
+    return pick(share, "share=value", "ci95=interval") if share.total else None
 
 
 def _agreement(found: Agreement) -> dict[str, Any]:
     return {
-        "level": found.level,
-        "labels": found.labels,
-        "judgements": found.judgements,
-        "alpha": round_value(found.alpha),
-        "ci95": round_interval(found.interval),
+        **pick(found, "level", "labels", "judgements", "alpha", "ci95=interval"),
         "unknown": found.unknown or None,
     }
 
