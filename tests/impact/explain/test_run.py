@@ -253,7 +253,7 @@ def test_invalid_selections_are_refused(data: tuple[str, Path], tmp_path: Path) 
         listed.write_text(text)
         with pytest.raises(DataError, match=said):
             explain_impact(*data, Colors(), ExplainOptions(selection=Selection(ids=listed)))
-    with pytest.raises(DataError, match=r"cannot read .*: not a regular file"):
+    with pytest.raises(DataError, match=r"cannot read .*: it is not a regular file"):
         explain_impact(*data, Colors(), ExplainOptions(selection=Selection(ids=tmp_path)))
 
 
