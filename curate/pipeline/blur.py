@@ -28,6 +28,7 @@ from curate.pipeline.given_faces import (
 from curate.pipeline.hub_source import check_hub_origin, open_or_download
 from curate.pipeline.label_maps import search_label_maps
 from curate.pipeline.object_output import open_output
+from curate.pipeline.other_files import write_other_files
 from curate.pipeline.output import (
     ShardsSummary,
     Summary,
@@ -310,7 +311,7 @@ def _assemble(run: Run[Recipe], plan: Plan, sidecars: Sidecars) -> None:
     assembly.gather(run.workspace, -(-plan.images // size), loose, run.check_unchanged)
     if run.session.finish:
         assembly.check_records(run.workspace, plan, size, loose and run.remote is None)
-    others = assembly.write_other_files(run.workspace, run.source, sidecars, run.recipe, run.remote)
+    others = write_other_files(run.workspace, run.source, sidecars, run.recipe, run.remote)
     if not loose:  # the images and what is around them were read from the same files
         check_containers(run.source, plan)
     run.check_unchanged()

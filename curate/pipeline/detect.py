@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.core.errors import SourceChangedError, UsageError
-from curate.core.faces import Face
 from curate.core.protocols import Source
 from curate.core.records import as_names, join_lines
-from curate.core.stages import take_times
-from curate.engine.local import Report
-from curate.engine.shards import Shard, Stage, shard_name
+from curate.engine.shards import shard_name
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.layouts.faces import SUFFIXES, save_faces
 from curate.layouts.faces.boxes import FoundFaces
 from curate.manifest.faces import (
-    FacesEntry,
     iter_faces,
     join_faces,
     load_faces_info,
-    save_faces_part,
 )
-from curate.manifest.store import save_json
 from curate.pipeline.assembly import load_models
+from curate.pipeline.detect_job import DetectJob, count_faces
 from curate.pipeline.given_faces import DIGESTS, save_digests
 from curate.pipeline.output import ShardsSummary, summarize_shards
 from curate.pipeline.progress import show_progress
@@ -36,14 +31,8 @@ from curate.pipeline.run import Run, begin, hold, run_shards
 from curate.pipeline.session import Session, configure
 from curate.pipeline.shard import (
     PART,
-    TALLY,
-    DetectedImage,
-    ShardResult,
-    detect_images,
-    iter_batches,
-    note_models,
 )
-from curate.pipeline.tools import open_tools, prepare_recipe
+from curate.pipeline.tools import prepare_recipe
 from curate.pipeline.workspace import Workspace, check_local, describe_recipe_clash, libraries
 from curate.recipe import Recipe
 from curate.report.document import Printable, describe_tool
@@ -103,47 +92,6 @@ class DetectionSummary(Printable):
             f"<DetectionSummary of {self.out!r}: {self.faces:,} faces in {self.images:,} images, "
             f"{self.withheld:,} withheld>"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class DetectJob:
-    """Everything a worker process needs to find faces; small, and picklable.
-
-    Args:
-        uri: path or URI of the dataset.
-        layout: its layout.
-        work: the work folder.
-        recipe: what to do.
-        weights: a weights file of the user, or None.
-        follow_links: whether symbolic links that point outside the dataset are followed.
-    """
-
-    uri: str
-    layout: str
-    work: Path
-    recipe: Recipe
-    weights: Path | None = None
-    follow_links: bool = False
-
-    def open(self) -> Callable[[Shard, Report], ShardResult]:
-        """Load the models and return the shard function."""
-        tools = open_tools(self.recipe, None, self.weights)
-        source = open_source(self.uri, self.layout, follow_links=self.follow_links)
-        note_models(tools.detector, self.work)
-
-        def work(shard: Shard, report: Report) -> ShardResult:
-            entries: list[FacesEntry] = []
-            with Stage(self.work / "staging", self.work / "shards", shard.name) as stage:
-                for start, records in iter_batches(shard, self.recipe.device):
-                    report(start, (len(entries), sum(len(entry.faces) for entry in entries)))
-                    entries += map(_to_entry, detect_images(records, shard, source, tools))
-                tally = _count(entries)
-                save_faces_part(entries, stage.path(PART))
-                save_json(tally, stage.path(TALLY))
-                stage.commit()
-            return ShardResult(tally, take_times())
-
-        return work
 
 
 def detect(
@@ -358,44 +306,11 @@ def _check_target(target: Path, source: str, exports: Sequence[str]) -> None:
             raise UsageError(f"unknown format {form!r}; choose one of: {', '.join(SUFFIXES)}")
 
 
-def _to_entry(image: DetectedImage) -> FacesEntry:
-    record, picture = image.record, image.picture
-    frames: dict[Face, list[int]] = {}
-    for index, faces in enumerate(image.faces):
-        for face in dict.fromkeys(faces):
-            frames.setdefault(face, []).append(index)
-    return FacesEntry(
-        id=record.id,
-        split=record.split,
-        category=record.category,
-        source_sha256=image.sha256,
-        source_bytes=image.size,
-        width=picture.width if picture else None,
-        height=picture.height if picture else None,
-        orientation=picture.orientation if picture else None,
-        reason=str(image.trouble) if image.trouble else None,
-        faces=tuple(_in_frames(face, found) for face, found in frames.items()),
-    )
-
-
-def _in_frames(face: Face, frames: Sequence[int]) -> Face:
-    return Face(face.box, face.confidence, face.detectors, face.decided_by, tuple(frames))
-
-
-def _count(entries: Sequence[FacesEntry]) -> dict[str, Any]:
-    return {
-        "images": len(entries),
-        "withheld": sum(entry.reason is not None for entry in entries),
-        "images_with_faces": sum(bool(entry.faces) for entry in entries),
-        "faces": sum(len(entry.faces) for entry in entries),
-    }
-
-
 def _describe_run(run: Run[Recipe], parts: Sequence[Path]) -> dict[str, Any]:
     """What the table records of the run; nothing about the host or the time."""
     counts = dict.fromkeys(("images", "withheld", "images_with_faces", "faces"), 0)
     for part in parts:
-        for name, count in _count(list(iter_faces(part))).items():
+        for name, count in count_faces(list(iter_faces(part))).items():
             counts[name] += count
     return {
         "tool": describe_tool(),

@@ -12,21 +12,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from curate.core.errors import DataError, LockedError, PausedError, SetupError
+from curate.core.errors import DataError, LockedError, PausedError
 from curate.core.protocols import Source
 from curate.core.records import escape_unprintable
 from curate.core.stages import format_times
 from curate.engine.leases import Leases
 from curate.engine.local import Finished, Job, Progress
 from curate.engine.ray_cluster import import_ray
-from curate.engine.shards import Shard, shard_name
+from curate.engine.shards import shard_name
 from curate.layouts import LAYOUTS, describe
 from curate.manifest import store
 from curate.pipeline import assembly
 from curate.pipeline.environment import run_job
 from curate.pipeline.object_output import ObjectOutput
 from curate.pipeline.session import Done, Session, Snapshot, count_workers
-from curate.pipeline.shard import TALLY
+from curate.pipeline.shard_queue import ShardQueue
 from curate.pipeline.workspace import Plan, Workspace, load_plan, save_plan
 from curate.recipe import Options
 from curate.storage.errors import describe_os_error
@@ -36,8 +36,6 @@ R = TypeVar("R", bound=Options)
 
 _FINISHER = "finish"  # the lease of the process that will assemble the output
 _SETUP = "setup"  # the lease of the process that lists SOURCE or prepares the work folder
-_VISIBLE_S = 60.0  # a shard committed on another machine is visible within this time
-_RECHECK_S = 1.0  # between two looks at shards that other processes hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,112 +187,6 @@ def _list_source(run: Run[R]) -> Plan:
     return replace(plan, path=workspace.plan)
 
 
-class ShardQueue:
-    """The shards that this process is to do, each claimed before it is handed out.
-
-    Args:
-        run: the run.
-        plan: the list of the dataset.
-    """
-
-    def __init__(self, run: Run[Any], plan: Plan) -> None:
-        self._workspace, self._leases, self._plan = run.workspace, run.leases, plan
-        self._remote = run.remote
-        self._index, self._step = run.session.shards or (1, 1)
-        self._size = run.recipe.shard_size_for(plan.images)
-        self._counted = bytearray(-(-plan.images // self._size))
-        self.counts: Counter[str] = Counter()
-        numbers = range(self._index - 1, len(self._counted), self._step)
-        self.shards = len(numbers)
-        self.images = sum(plan.size_of(number, self._size) for number in numbers[-1:])
-        self.images += max(self.shards - 1, 0) * self._size
-        for number in sorted(self._workspace.list_committed()):
-            if number < len(self._counted) and self._is_ours(number):
-                self._count(number)
-
-    def __iter__(self) -> Iterator[Shard | None]:
-        """Yield shards that are not committed; None while other processes hold the rest."""
-        held = []
-        for number, position in self._plan.positions(self._size):
-            if self._is_ours(number) and not self._is_done(number):
-                shard = self._claim(number, position)
-                if shard is None:
-                    held.append((number, position))
-                else:
-                    yield shard
-        checked = time.monotonic()
-        while held:
-            if time.monotonic() - checked < _RECHECK_S:
-                yield None
-                continue
-            waiting, held, checked = held, [], time.monotonic()
-            for number, position in waiting:
-                if self._is_done(number):
-                    continue
-                shard = self._claim(number, position)
-                if shard is None:
-                    held.append((number, position))
-                else:
-                    yield shard
-
-    def finish(self, number: int) -> int:
-        """Count a shard that was done for this process, and give its lease back.
-
-        It is done when it is on the storage, whatever a worker has answered.
-
-        Returns:
-            Number of its images.
-        """
-        deadline = time.monotonic() + _VISIBLE_S
-        while not self._is_done(number):
-            if time.monotonic() > deadline:
-                raise SetupError(
-                    f"shard {shard_name(number)} was done, but is not in {self._workspace.out}; "
-                    "OUT must be on storage that every worker mounts at the same path"
-                )
-            time.sleep(0.1)
-        if self._remote is not None:
-            self._remote.commit(self._workspace, number)
-        self._leases.release(shard_name(number))
-        return self._plan.size_of(number, self._size)
-
-    def list_missing(self) -> list[int]:
-        """Numbers of the shards that are not committed."""
-        return [number for number, counted in enumerate(self._counted) if not counted]
-
-    def _is_ours(self, number: int) -> bool:
-        return number % self._step == self._index - 1
-
-    def _is_done(self, number: int) -> bool:
-        if not self._counted[number] and self._workspace.is_committed(number):
-            self._count(number)
-        return bool(self._counted[number])
-
-    def _count(self, number: int) -> None:
-        self._counted[number] = 1
-        self.counts.update(self._load_tally(number))
-
-    def _load_tally(self, number: int) -> dict[str, int]:
-        """Counts of a committed shard; after its files were gathered, only of its images."""
-        path = self._workspace.shards / shard_name(number) / TALLY
-        try:
-            return _counts(store.load_json(path))
-        except FileNotFoundError:
-            return {"images": self._plan.size_of(number, self._size)}
-
-    def _claim(self, number: int, position: int) -> Shard | None:
-        """Claim a shard and load its records, or return None if another process holds it."""
-        name = shard_name(number)
-        if not self._leases.claim(name):
-            return None
-        if self._remote is not None:
-            self._remote.fetch_shard(self._workspace, number)
-        if self._workspace.is_committed(number):  # its holder was done between two looks
-            self._leases.release(name)
-            return None
-        return self._plan.shard(number, position, self._size)
-
-
 def run_shards(run: Run[R], plan: Plan, job: Job, *, corrects: bool = False) -> Done:
     """Run every shard that is not committed and not in work elsewhere, and wait for the others.
 
@@ -369,11 +261,6 @@ def _describe(source: Source) -> Iterator[str]:
     """Describe the recognized layout of a dataset; nothing for a table of groups."""
     if source.layout in LAYOUTS:
         yield describe(source)
-
-
-def _counts(tally: dict[str, Any]) -> dict[str, int]:
-    names = ("images", "faces", "withheld", "removed", "added")
-    return {name: tally[name] for name in names if name in tally}
 
 
 def _snapshot(

@@ -143,7 +143,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from curate import Recipe, Session
 from curate.engine.leases import Leases
-from curate.pipeline.run import ShardQueue
+from curate.pipeline.shard_queue import ShardQueue
 from curate.pipeline.workspace import Workspace, load_plan
 began = time.perf_counter()
 workspace = Workspace(Path(sys.argv[1]))

@@ -17,7 +17,7 @@ from curate.balance.correct.source import SourceSpec
 from curate.impact.evaluate.predict import PredictJob
 from curate.layouts import open_source
 from curate.layouts.access.folder import follow_links
-from curate.pipeline.detect import DetectJob
+from curate.pipeline.detect_job import DetectJob
 from curate.pipeline.shard import ShardJob
 from curate.pipeline.verify_run import CheckJob
 

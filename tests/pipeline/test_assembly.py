@@ -13,6 +13,7 @@ from curate.core.protocols import SidecarFile
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.hf_folder.read import HfFolder
 from curate.pipeline import assembly as gathering
+from curate.pipeline.other_files import write_other_files
 from curate.pipeline.sidecars import ANNOTATIONS, CAPTION, TABLE, rewrite_sidecars
 from curate.pipeline.workspace import Workspace
 from curate.recipe import Recipe
@@ -51,7 +52,7 @@ def write_others(
     opened = HfFolder(LocalFolder(source)) if isinstance(source, Path) else source
     recipe = recipe or Recipe()
     sidecars = rewrite_sidecars(workspace, opened, recipe, accept_maps)
-    counts = gathering.write_other_files(workspace, opened, sidecars, recipe)
+    counts = write_other_files(workspace, opened, sidecars, recipe)
     assert counts.pop("rebuilt") == 0
     return counts
 

@@ -14,7 +14,7 @@ from curate import Recipe, Session
 from curate.core.errors import SourceChangedError
 from curate.core.protocols import Source
 from curate.layouts import open_source
-from curate.pipeline import assembly
+from curate.pipeline import other_files
 from curate.pipeline.session import Snapshot
 from curate.pipeline.sidecars import ImageNames
 from curate.pipeline.verify import iter_problems
@@ -70,7 +70,7 @@ def test_a_pattern_names_the_shards(
         indexed.append(ImageNames(source))
         return indexed[-1]
 
-    monkeypatch.setattr(assembly, "ImageNames", index)
+    monkeypatch.setattr(other_files, "ImageNames", index)
     found = sorted(photos.rglob("*.png"))
     for number, photo in enumerate(found):
         write_tar(tmp_path / f"in/a-{number:02d}.tar", [("1.png", photo.read_bytes())])

@@ -21,7 +21,7 @@ from curate import Recipe, Session, codec
 from curate.core.errors import DataError, PausedError, UsageError
 from curate.layouts import open_source
 from curate.manifest.store import iter_entries
-from curate.pipeline import assembly
+from curate.pipeline import assembly, other_files
 from curate.pipeline.given_faces import DIGESTS
 from curate.pipeline.session import Snapshot
 from curate.pipeline.verify import iter_problems
@@ -265,7 +265,8 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> None:
 
         return call
 
-    monkeypatch.setattr(assembly, "sync_folder", count(sync_folder))
+    for module in (assembly, other_files):
+        monkeypatch.setattr(module, "sync_folder", count(sync_folder))
     monkeypatch.setattr(assembly, "remove_work", count(assembly.remove_work))
 
 

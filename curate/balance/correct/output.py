@@ -26,7 +26,8 @@ from curate.layouts.access.address import is_address
 from curate.layouts.editing import GeneratedImage, open_editor, rebuild_edited
 from curate.layouts.sidecars.content import Content
 from curate.manifest import corrections, store
-from curate.pipeline.assembly import gather, list_others, path_of
+from curate.pipeline.assembly import gather
+from curate.pipeline.other_files import list_others, path_of
 from curate.pipeline.run import Run
 from curate.pipeline.shard import DATA
 from curate.pipeline.sidecars import ImageNames, SidecarWriter, make_limits

@@ -26,9 +26,9 @@ from curate.manifest import corrections, files, store
 from curate.manifest.checks import describe_differences
 from curate.manifest.corrections import Row
 from curate.manifest.files import Problem
-from curate.pipeline.assembly import outcome_of
 from curate.pipeline.environment import run_job
 from curate.pipeline.inspection import inspect_containers, inspect_sidecars
+from curate.pipeline.other_files import outcome_of
 from curate.pipeline.output import describe_others, find_left_out
 from curate.pipeline.output_images import open_outputs
 from curate.pipeline.session import Session, Step, count_cores
