@@ -26,7 +26,12 @@ class _Folder:
     path: bytes
     shown: str
     names: Iterator[bytes]
-    identity: tuple[int, int]
+    status: os.stat_result
+    is_empty: bool = True
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        return self.status.st_dev, self.status.st_ino
 
 
 _OUTPUT = "OUT"  # name of folders that curate has written, which have no links
@@ -55,6 +60,24 @@ def iter_files(
             loop, if a folder cannot be listed or is inside more than 100 others, or if more than
             100 links lead to it, since folders of links can have any number of paths.
     """
+    walk = _walk(root, name, follow_links)
+    return ((path, status) for path, status in walk if not stat.S_ISDIR(status.st_mode))
+
+
+def iter_output(root: Path) -> Iterator[str]:
+    """Iterate over the paths of all files of an output, and of empty folders with ``/``, sorted.
+
+    Args:
+        root: an output's ``data/``, without links.
+
+    Raises:
+        DataError: if a folder cannot be listed.
+    """
+    return (path for path, _ in _walk(root, _OUTPUT, False))
+
+
+def _walk(root: Path, name: str, follow_links: bool) -> Iterator[tuple[str, os.stat_result]]:
+    """Iterate over files, and empty folders with ``/``; see `iter_files`."""
     links: Counter[tuple[int, int]] = Counter()
     top = os.path.realpath(os.fsencode(root))
     # An explicit stack: Python's recursion limit is about a thousand.
@@ -64,7 +87,10 @@ def iter_files(
         entry = next(folder.names, None)
         if entry is None:
             stack.pop()
+            if folder.is_empty and stack:
+                yield folder.shown, folder.status
             continue
+        folder.is_empty = False
         entry = entry.removesuffix(b"/")
         path, shown = folder.path + b"/" + entry, folder.shown + spell_name(entry)
         status = _look(path, shown, name)
@@ -91,37 +117,6 @@ def iter_files(
                 f"{_MAX_LINKS} lead; remove it"
             )
         stack.append(_open_folder(path, f"{shown}/", status, name))
-
-
-def iter_output(root: Path) -> Iterator[str]:
-    """Iterate over the paths of all files of an output, and of empty folders with ``/``, sorted.
-
-    Args:
-        root: an output's ``data/``, without links.
-
-    Raises:
-        DataError: if a folder cannot be listed.
-    """
-    top = os.fsencode(root)
-    names = (folder[len(top) + 1 :].split(b"/") for folder in _iter_empty(top))
-    folders = sorted("".join(f"{spell_name(name)}/" for name in path) for path in names)
-    files = (path for path, _ in iter_files(root, _OUTPUT))
-    yield from heapq.merge(folders, files, key=str.encode)
-
-
-def _iter_empty(top: bytes) -> Iterator[bytes]:
-    """Iterate over the empty folders below a folder; `os.walk` would recurse."""
-    waiting = [top]
-    while waiting:
-        parent = waiting.pop()
-        try:
-            with os.scandir(parent) as found:
-                entries = [entry.is_dir(follow_symlinks=False) and entry.path for entry in found]
-        except OSError:
-            continue  # as `iter_files` reports
-        if not entries and parent != top:
-            yield parent
-        waiting.extend(path for path in entries if path)
 
 
 TOOL_FOLDERS = frozenset(
@@ -166,7 +161,7 @@ def is_text_path(path: str) -> bool:
 
 
 def _open_folder(path: bytes, shown: str, status: os.stat_result, name: str) -> _Folder:
-    return _Folder(path, shown, _sorted_names(path, shown, name), (status.st_dev, status.st_ino))
+    return _Folder(path, shown, _sorted_names(path, shown, name), status)
 
 
 def _look(path: bytes, shown: str, name: str) -> os.stat_result:
