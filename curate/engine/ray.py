@@ -37,14 +37,14 @@ from curate.engine.ray_cluster import (
 from curate.engine.shards import Shard
 
 _POLL_S = 0.2
-_START_S = 300.0  # an actor loads its models, after Ray has found room for it
+_START_S = 300.0  # an actor loads its models, after Ray has found resources for it
 _MAX_STARTS = 3
-_CPUS = 0.9  # of a core per actor, so that Ray's own tasks always find room
+_CPUS = 0.9  # of a core per actor, so that Ray's own tasks can always run
 
 
 @dataclass(slots=True)
 class _Slot:
-    """A place for an actor, and what the actor does now."""
+    """An actor, and what it does now."""
 
     actor: Any = None
     opening: Any = None
@@ -184,7 +184,7 @@ class RayPool:
         waited = time.monotonic() - slot.since
         if slot.opening is not None and waited > _START_S:
             others = any(s.opening is None and s.actor is not None for s in self._slots)
-            if others:  # there may be no room for it since a node was lost
+            if others:  # there may be no resources for it since a node was lost
                 slot.since = time.monotonic()
             else:
                 self._fail_to_start(ray, slot, f"none started within {_START_S:.0f} s")

@@ -193,8 +193,8 @@ def refuse_cache(folder: Folder, search: bool) -> None:
 
 def _iter_cached(root: Path) -> Iterator[Path]:
     """Iterate over folders named like repositories in a cache."""
-    for place in _CACHE_ROOTS:
-        with suppress(OSError), os.scandir(root / place) as found:
+    for folder in _CACHE_ROOTS:
+        with suppress(OSError), os.scandir(root / folder) as found:
             yield from (Path(each.path) for each in found if _CACHED.fullmatch(each.name))
 
 

@@ -1,4 +1,4 @@
-"""A finished OUT as publishing sees it: the one place here that reads manifests and layouts."""
+"""A finished OUT for publishing: the one module here that reads manifests and layouts."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 import curate
 from curate.cli.main import group
 from curate.core.errors import DataError, UsageError
-from curate.publishing.hub.pull import parse_place
+from curate.publishing.hub.pull import parse_repo
 from tests.hub.conftest import hub as _hub
 from tests.hub.server import Fault, Hub
 from tests.publishing.outs import CANARY, make_out
@@ -200,11 +200,11 @@ def test_what_push_did_not_make_cannot_be_pulled(hub: Hub, tmp_path: Path) -> No
 
 
 def test_places_are_parsed() -> None:
-    assert parse_place("hf:a/b@v1") == ("a/b", "v1")
-    assert parse_place("a/b") == ("a/b", None)
+    assert parse_repo("hf:a/b@v1") == ("a/b", "v1")
+    assert parse_repo("a/b") == ("a/b", None)
     for wrong in ("a/b@", "a", "hf:"):
         with pytest.raises(UsageError):
-            parse_place(wrong)
+            parse_repo(wrong)
 
 
 @pytest.mark.parametrize("place", ["folder", "memory://bucket/scenes"])

@@ -151,8 +151,8 @@ def write_card(out: str | Path, options: CardOptions | None = None) -> CardRepor
     if is_address(str(out)):
         with fetched(out) as copy:
             report = write_card(copy, options)
-        places = tuple(path.relative_to(copy) for path in report.written)
-        return replace(report, written=places)
+        written = tuple(path.relative_to(copy) for path in report.written)
+        return replace(report, written=written)
     options, out = options or CardOptions(), Path(out)
     if options.profile is not None and options.profile not in PROFILES:
         raise UsageError(f"profile {options.profile!r} is unknown; choose {' or '.join(PROFILES)}")

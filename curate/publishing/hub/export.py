@@ -15,47 +15,47 @@ from curate.publishing.hub.content import load_verified
 _DRAFT = ".partial"
 
 
-def export_tree(files: Sequence[LocalFile], place: str, notify: Callable[[str], None]) -> None:
+def export_tree(files: Sequence[LocalFile], uri: str, notify: Callable[[str], None]) -> None:
     """Write every file, the card last; files that are there already are compared and kept.
 
     Args:
         files: the whitelist.
-        place: a folder or an address.
+        uri: a folder or an fsspec URL.
         notify: called with a line for the user.
 
     Raises:
-        UsageError: if the place holds files of something else.
+        UsageError: if it has files of something else.
         SetupError: if it cannot be written.
     """
     import fsspec
 
     ordered = sorted(files, key=lambda file: (file.path in CARD_FILES, file.path))
     try:
-        system, root = fsspec.core.url_to_fs(place)
+        system, root = fsspec.core.url_to_fs(uri)
     except (ImportError, ValueError) as error:
-        raise UsageError(f"--to {place!r} cannot be used: {error}") from None
+        raise UsageError(f"--to {uri!r} cannot be used: {error}") from None
     try:
-        _refuse_strangers(system, root, {file.path for file in files}, place)
+        _refuse_others(system, root, {file.path for file in files}, uri)
         for file in ordered:
             target = f"{root.rstrip('/')}/{file.path}"
             if not _is_there(system, target, file):
                 _write(system, target, file)
     except OSError as error:
-        raise SetupError(f"--to {place!r} cannot be written: {error}") from None
-    notify(f"wrote {len(ordered):,} files to {place}")
+        raise SetupError(f"--to {uri!r} cannot be written: {error}") from None
+    notify(f"wrote {len(ordered):,} files to {uri}")
 
 
-def _refuse_strangers(system: Any, root: str, known: set[str], place: str) -> None:
+def _refuse_others(system: Any, root: str, known: set[str], uri: str) -> None:
     if not system.exists(root):
         return
     if system.isfile(root):
-        raise UsageError(f"--to {place!r} is a file; name a new folder")
+        raise UsageError(f"--to {uri!r} is a file; name a new folder")
     base = root.rstrip("/")
     for found in system.find(base):
         inner = found[len(system._strip_protocol(base)) :].lstrip("/")
         if inner.removesuffix(_DRAFT) not in known:
             raise UsageError(
-                f"--to {place!r} holds {inner!r}, which is not a file of this dataset; "
+                f"--to {uri!r} holds {inner!r}, which is not a file of this dataset; "
                 "name a new folder"
             )
 

@@ -150,9 +150,9 @@ def _iter_incomplete(dataset: Dataset, source: str | None) -> Iterator[Refusal]:
             yield from _iter_count_faults("SOURCE", planned, found)
 
 
-def _count_records(place: str, dataset: Dataset) -> Counter[tuple[str, str]]:
+def _count_records(uri: str, dataset: Dataset) -> Counter[tuple[str, str]]:
     counts = Counter[tuple[str, str]]()
-    for record in open_source(place, dataset.layout).records():
+    for record in open_source(uri, dataset.layout).records():
         counts[record.split or "-", record.category or "-"] += 1
     return counts
 

@@ -55,20 +55,20 @@ class PullReport(Printable):
         )
 
 
-def parse_place(place: str) -> tuple[str, str | None]:
+def parse_repo(text: str) -> tuple[str, str | None]:
     """``owner/name[@revision]``, with or without ``hf:``.
 
     Raises:
         UsageError: if it is not of that form.
     """
-    name, at, revision = place.removeprefix(PREFIX).partition("@")
+    name, at, revision = text.removeprefix(PREFIX).partition("@")
     if at and not revision:
-        raise UsageError(f"{place!r} has no revision after '@'; name one, or drop it")
+        raise UsageError(f"{text!r} has no revision after '@'; name one, or drop it")
     return check_repo_id(name), revision or None
 
 
 def pull(
-    place: str,
+    repo_id: str,
     out: str | Path,
     notify: Callable[[str], None] = lambda _: None,
     *,
@@ -80,24 +80,24 @@ def pull(
     interrupted download is finished by the same call.
 
     Args:
-        place: ``owner/name`` or ``owner/name@revision``.
+        repo_id: ``owner/name`` or ``owner/name@revision``.
         out: a new folder.
         notify: called with a line for the user.
         quiet: show no progress.
 
     Raises:
-        UsageError: if the place is not of that form, or OUT exists.
+        UsageError: if repo_id is not of that form, or OUT exists.
         DataError: if there is no such dataset, or a file is not what the manifest lists.
         SetupError: if the Hub cannot be reached.
 
     >>> import curate
     >>> curate.pull("my-lab/street-scenes", "copy")  # doctest: +SKIP
     """
-    repo_id, revision = parse_place(place)
+    name, revision = parse_repo(repo_id)
     target = Path(out)
     if target.exists() or target.is_symlink():
         raise UsageError(f"OUT {str(out)!r} exists; choose a new folder")
-    remote = Remote(repo_id, notify)
+    remote = Remote(name, notify)
     commit = remote.head(revision)
     partial = target.with_name(f".{target.name}.curate-pull")
     if partial.is_symlink():
@@ -122,7 +122,7 @@ def pull(
         _remove_others(partial, {*sizes})
         for problem in iter_problems(LocalTree(partial), full=True, watch=watch):
             raise DataError(
-                f"{place} is not what its manifest says: {problem.path}: {problem.detail}; what "
+                f"{repo_id} differs from its manifest: {problem.path}: {problem.detail}; what "
                 f"was downloaded is in {partial}"
             )
     partial.rename(target)
@@ -142,7 +142,7 @@ def _iter_wanted(tree: RemoteTree, sizes: Mapping[str, int]) -> Iterator[Listed]
     for listed in load_listing(fetch_listing(tree)):
         if sizes.get(listed.path) != listed.bytes:
             raise DataError(
-                f"{tree.name} is not what its manifest says: {listed.path} is missing or has "
+                f"{tree.name} differs from its manifest: {listed.path} is missing or has "
                 "another size"
             )
         yield listed
@@ -157,7 +157,7 @@ def _has(path: Path, listed: Listed) -> bool:
 
 
 def _copy(tree: RemoteTree, listed: Listed, target: Path) -> None:
-    """Download one file, and move it to its place if its bytes are those in the manifest."""
+    """Download one file, and move it to its path if its bytes are those in the manifest."""
     source = tree.fetch(listed.path)
     if store.digest_file(source) != listed.sha256:
         raise DataError(
@@ -176,7 +176,7 @@ def _remove_others(folder: Path, known: set[str]) -> None:
 
 
 def verify_published(
-    place: str,
+    uri: str,
     full: bool,
     notify: Callable[[str], None],
     watch: Callable[[Step], None] = lambda _: None,
@@ -184,7 +184,7 @@ def verify_published(
     """Check a published dataset on the Hub, or one that was pulled.
 
     Args:
-        place: ``hf:owner/name[@revision]``, or a folder.
+        uri: ``hf:owner/name[@revision]``, or a folder.
         full: whether every file is downloaded, rather than a sample.
         notify: called with a line for the user.
         watch: called with the progress.
@@ -192,12 +192,12 @@ def verify_published(
     Raises:
         DataError: if it has no public manifest.
     """
-    if not place.startswith(PREFIX):
-        if not all((Path(place) / name).is_file() for name in (FILES, PUBLICATION)):
-            raise DataError(f"{place} holds no published dataset")
-        yield from iter_problems(LocalTree(Path(place)), full=True, watch=watch)
+    if not uri.startswith(PREFIX):
+        if not all((Path(uri) / name).is_file() for name in (FILES, PUBLICATION)):
+            raise DataError(f"{uri} holds no published dataset")
+        yield from iter_problems(LocalTree(Path(uri)), full=True, watch=watch)
         return
-    repo_id, revision = parse_place(place)
+    repo_id, revision = parse_repo(uri)
     remote = Remote(repo_id, notify)
     with tempfile.TemporaryDirectory() as folder:
         tree = RemoteTree(remote, remote.head(revision), Path(folder))

@@ -145,19 +145,19 @@ def _check_request(out: Path, repo_id: str | None, options: PushOptions) -> None
         raise UsageError(f"--to {options.to!r} lies inside OUT; choose another folder")
 
 
-def _export(out: Path, place: str, options: PushOptions, folder: Path) -> PushReport:
+def _export(out: Path, uri: str, options: PushOptions, folder: Path) -> PushReport:
     """Write the same tree through the same gate to a folder or an fsspec URL."""
     _withdraw(out, options)
     prepared = prepare(out, options, folder)
-    export_tree(prepared.files, place, options.notify)
-    return _report(prepared, place)
+    export_tree(prepared.files, uri, options.notify)
+    return _report(prepared, uri)
 
 
 def _state_folder(out: Path, options: PushOptions) -> Path:
     resolved = out.resolve()
     folder = options.state or resolved.with_name(f"{resolved.name}.push")
     if folder.resolve().is_relative_to(resolved):
-        raise UsageError(f"the state folder {folder} lies inside OUT; choose another place")
+        raise UsageError(f"the state folder {folder} lies inside OUT; choose another folder")
     return folder
 
 

@@ -194,7 +194,7 @@ def _differs(file: Carried) -> DataError:
 
 
 def finish(draft: Path, path: Path) -> None:
-    """Move a shard to its place, and note that it is whole."""
+    """Move a shard to its path, and note that it is whole."""
     draft.replace(path)
     save_text(_digest_of(path), store.digest_file(path))
 
