@@ -221,7 +221,7 @@ def _given(
 
 def not_looked_at() -> WithheldError:
     """The reason to withhold an image of which the file of faces has no entry."""
-    return WithheldError("not-looked-at", "the file of faces says nothing of this image")
+    return WithheldError("not-looked-at", "the face-box file has no entry for this image")
 
 
 def listed_as_withheld(reason: str) -> WithheldError:

@@ -93,7 +93,7 @@ class Verification:
             return f"{self.out} is what its manifest says: {self.checked}."
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.counts.items())
         total = sum(self.counts.values())
-        return f"{self.out} differs from its manifest: {total:,} problems ({kinds})."
+        return f"{self.out} is not what its manifest says: {total:,} problems ({kinds})."
 
     def to_frame(self) -> pd.DataFrame:
         """The problems as a table with the columns kind, path and detail."""

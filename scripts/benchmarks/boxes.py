@@ -48,7 +48,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a tool says of one photo.
+    """The answer of a tool for one photo.
 
     Args:
         claims: its boxes.
@@ -61,7 +61,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class LabeledPhoto:
-    """What people say of one photo.
+    """The labels of one photo.
 
     Args:
         file: path within the data set.

@@ -1,4 +1,4 @@
-"""What the house may expect of every kind of model."""
+"""The contract of every kind of model."""
 
 from __future__ import annotations
 

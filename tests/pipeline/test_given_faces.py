@@ -60,7 +60,7 @@ def test_given_faces_replace_detection(
     assert face.box == Box(10, 20, 40, 60)
     assert face.decided_by == "file"
     assert found["small/1.png"].outcome is Outcome.WRITTEN
-    # An image that the file says nothing of has not been looked at.
+    # An image without an entry in the file has not been looked at.
     assert found["small/2.png"].outcome is Outcome.WITHHELD
     assert str(found["small/2.png"].reason).startswith("not-looked-at")
 

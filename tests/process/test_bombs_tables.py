@@ -116,7 +116,7 @@ def both(count: int, sizes: tuple[int, int] = (50, 50), offset: int = 4) -> list
 
 
 def lying_page() -> bytes:
-    """A page that expands to a gigabyte, of which the footer says nothing."""
+    """A page that expands to a gigabyte, which the footer does not list."""
     squeezer = zlib.compressobj(9, zlib.DEFLATED, 31)
     size = 1 << 30
     data = squeezer.compress(struct.pack("<I", size))

@@ -178,7 +178,7 @@ def _pieces(data: bytes, page: Page) -> tuple[bytes, ...]:
     if not offsets or len(offsets) != len(sizes):
         if len(offsets) == 1 and not sizes and page.value(COMPRESSION, 1) == 1:
             return (data[offsets[0] :],)  # an old writer's single strip
-        raise WithheldError("corrupt", "a TIFF page does not say where its image data are")
+        raise WithheldError("corrupt", "a TIFF page has no offsets of its image data")
     if sum(sizes) > len(data):
         raise WithheldError("corrupt", "a TIFF page's image data overlap")
     if any(at + size > len(data) for at, size in zip(offsets, sizes, strict=True)):

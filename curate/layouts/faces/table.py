@@ -11,7 +11,7 @@ from curate.core.errors import DataError, describe_malformed
 from curate.layouts.faces.boxes import GivenFaces, make_box, parse_size, starts_with
 
 REVIEW_STATES = ("reviewed", "sampled", "not looked at")
-"""What the column ``review`` can say about an image."""
+"""Values of the column ``review``."""
 
 
 def recognize(path: Path) -> bool:

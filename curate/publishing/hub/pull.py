@@ -122,7 +122,7 @@ def pull(
         _remove_others(partial, {*sizes})
         for problem in iter_problems(LocalTree(partial), full=True, watch=watch):
             raise DataError(
-                f"{repo_id} differs from its manifest: {problem.path}: {problem.detail}; what "
+                f"{repo_id} is not what its manifest says: {problem.path}: {problem.detail}; what "
                 f"was downloaded is in {partial}"
             )
     partial.rename(target)
@@ -142,7 +142,7 @@ def _iter_wanted(tree: RemoteTree, sizes: Mapping[str, int]) -> Iterator[Listed]
     for listed in load_listing(fetch_listing(tree)):
         if sizes.get(listed.path) != listed.bytes:
             raise DataError(
-                f"{tree.name} differs from its manifest: {listed.path} is missing or has "
+                f"{tree.name} is not what its manifest says: {listed.path} is missing or has "
                 "another size"
             )
         yield listed

@@ -104,7 +104,7 @@ def _explain(error: Exception, doing: str, repo_id: str) -> Exception:
             f"{repo_id} is gated; ask for access at its page, then log in with `hf auth login`"
         )
     if "RevisionNotFoundError" in names:
-        return DataError(f"{repo_id} has no such revision; check what stands after '@'")
+        return DataError(f"{repo_id} has no such revision; check the name after '@'")
     if "RepositoryNotFoundError" in names:
         return MissingRepositoryError(
             f"there is no dataset {repo_id!r}, or your token may not see it; check the name, "

@@ -64,7 +64,7 @@ def test_an_image_that_is_not_what_its_manifest_says_ends_the_run(
 
 @pytest.mark.parametrize("name", ["train/nurse/zz.jpg", "captions.json", "readme.txt"])
 @pytest.mark.parametrize("twice", [False, True])
-def test_nothing_goes_out_that_no_manifest_speaks_of(
+def test_what_no_manifest_lists_is_not_written(
     blurred: Path, people: Path, tmp_path: Path, name: str, twice: bool
 ) -> None:
     copy = tmp_path / "copy"
