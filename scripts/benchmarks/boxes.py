@@ -34,7 +34,7 @@ LEAST_HEIGHT = 16.0
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Detection:
     """A tool's box, before it is grown.
 
     Args:
@@ -51,11 +51,11 @@ class Answer:
     """The answer of a tool for one photo.
 
     Args:
-        claims: its boxes.
+        detections: its boxes.
         hidden: the regions that it hides.
     """
 
-    claims: tuple[Claim, ...] = ()
+    detections: tuple[Detection, ...] = ()
     hidden: tuple[Box, ...] = ()
 
 
@@ -79,7 +79,7 @@ class LabeledPhoto:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedFace:
+class MatchedFace:
     """A labeled face: its height in pixels, whether it is matched, and its hidden share."""
 
     height: float
@@ -88,7 +88,7 @@ class JudgedFace:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedBox:
+class MatchedBox:
     """A tool's box that counts: its height in pixels, and whether it is matched."""
 
     height: float
@@ -96,11 +96,11 @@ class JudgedBox:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class MatchedPhoto:
     """One photo."""
 
-    faces: tuple[JudgedFace, ...] = ()
-    boxes: tuple[JudgedBox, ...] = ()
+    faces: tuple[MatchedFace, ...] = ()
+    boxes: tuple[MatchedBox, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +112,15 @@ class Scores:
     precision: ClusteredShare
 
 
-def judge(photo: LabeledPhoto, answer: Answer) -> Judgement:
+def match_photo(photo: LabeledPhoto, answer: Answer) -> MatchedPhoto:
     """Compare a tool's answer with the labels of one photo."""
-    claims = sorted(answer.claims, key=lambda claim: (-claim.confidence, claim.box))
-    matches = match([claim.box for claim in claims], photo.faces)
+    detections = sorted(
+        answer.detections, key=lambda detection: (-detection.confidence, detection.box)
+    )
+    matches = match([detection.box for detection in detections], photo.faces)
     taken = set(matches)
     faces = [
-        JudgedFace(
+        MatchedFace(
             face.height,
             number in taken,
             share_inside(clip(face, photo.width, photo.height), answer.hidden),
@@ -126,11 +128,11 @@ def judge(photo: LabeledPhoto, answer: Answer) -> Judgement:
         for number, face in enumerate(photo.faces)
     ]
     boxes = [
-        JudgedBox(claim.box.height, matched is not None)
-        for claim, matched in zip(claims, matches, strict=True)
-        if matched is not None or not _meets(claim.box, photo.invalid)
+        MatchedBox(detection.box.height, matched is not None)
+        for detection, matched in zip(detections, matches, strict=True)
+        if matched is not None or not _meets(detection.box, photo.invalid)
     ]
-    return Judgement(tuple(faces), tuple(boxes))
+    return MatchedPhoto(tuple(faces), tuple(boxes))
 
 
 def match(boxes: Sequence[Box], faces: Sequence[Box]) -> list[int | None]:
@@ -148,16 +150,19 @@ def match(boxes: Sequence[Box], faces: Sequence[Box]) -> list[int | None]:
 
 
 def summarize(
-    judged: Sequence[Judgement], low: float = LEAST_HEIGHT, high: float = math.inf
+    matched_photos: Sequence[MatchedPhoto], low: float = LEAST_HEIGHT, high: float = math.inf
 ) -> Scores:
     """The shares of faces and boxes whose height is at least ``low`` and below ``high``, pixels.
 
     Without bounds: faces at least 16 px high, and every box.
     """
     everything = low == LEAST_HEIGHT and high == math.inf
-    faces = [[face for face in photo.faces if low <= face.height < high] for photo in judged]
+    faces = [
+        [face for face in photo.faces if low <= face.height < high] for photo in matched_photos
+    ]
     boxes = [
-        [box for box in photo.boxes if everything or low <= box.height < high] for photo in judged
+        [box for box in photo.boxes if everything or low <= box.height < high]
+        for photo in matched_photos
     ]
     return Scores(
         hidden=_share([[face.hidden >= HIDDEN_SHARE for face in photo] for photo in faces]),

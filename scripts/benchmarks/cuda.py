@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks import photos
-from benchmarks.boxes import Answer, judge, summarize
+from benchmarks.boxes import Answer, match_photo, summarize
 from benchmarks.environments import ROOT, Environment
 from benchmarks.plan import Plan
 from benchmarks.processes import BenchError, Usage, measure
@@ -178,7 +178,7 @@ def _compare(plan: Plan, work: Path, report: Report) -> None:
         for device, other in (("cpu", "cuda"), ("cuda", "cpu")):
             scores = summarize(
                 [
-                    judge(
+                    match_photo(
                         photo, answers[device][photos.flat_name(plan.data / photo.file, plan.data)]
                     )
                     for photo in labels
@@ -204,10 +204,11 @@ def _partners(some: dict[str, Answer], others: dict[str, Answer]) -> tuple[int, 
     """How many boxes there are, and how many overlap a box of the other answers."""
     boxes = partners = 0
     for name, answer in some.items():
-        theirs = [claim.box for claim in others[name].claims]
-        boxes += len(answer.claims)
+        theirs = [detection.box for detection in others[name].detections]
+        boxes += len(answer.detections)
         partners += sum(
-            any(iou(claim.box, box) >= _SAME for box in theirs) for claim in answer.claims
+            any(iou(detection.box, box) >= _SAME for box in theirs)
+            for detection in answer.detections
         )
     return boxes, partners
 

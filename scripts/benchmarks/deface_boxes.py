@@ -35,7 +35,7 @@ def main(folder: Path, backend: str, out: Path) -> None:
             if x1 > x0 and y1 > y0:
                 hidden.append([x0, y0, x1, y1])
         answers[path.relative_to(folder).as_posix()] = {
-            "claims": [[float(value) for value in detection[:5]] for detection in found],
+            "detections": [[float(value) for value in detection[:5]] for detection in found],
             "hidden": hidden,
         }
     out.write_text(json.dumps(answers), encoding="utf-8")

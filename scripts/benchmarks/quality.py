@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 from benchmarks import photos
 from benchmarks.boxes import (
     Answer,
-    Judgement,
     LabeledPhoto,
+    MatchedPhoto,
     Scores,
     Share,
-    judge,
+    match_photo,
     summarize,
 )
 from benchmarks.plan import Plan
@@ -51,16 +51,16 @@ def coverage(plan: Plan) -> Report:
     by_size: list[tuple[str, ...]] = []
     for tool, answers in _ask(plan, files, report):
         for name, labeled in labels.items():
-            judged = _judge(labeled, answers, plan)
+            matched_photos = _match_photos(labeled, answers, plan)
             held = [photo for photo in labeled if photos.is_held_out(photo.file)]
             for which, scores in (
-                ("all", summarize(judged)),
-                ("held out", summarize(_judge(held, answers, plan))),
+                ("all", summarize(matched_photos)),
+                ("held out", summarize(_match_photos(held, answers, plan))),
             ):
                 overall.append((name, which, *_cells(tool, scores)))
                 report.figures.append(_figures(tool, name, which, scores))
             for low, high in SIZES:
-                scores, size = summarize(judged, low, high), f"{low:.0f}–{high:.0f}"
+                scores, size = summarize(matched_photos, low, high), f"{low:.0f}–{high:.0f}"
                 size = size.replace("–inf", " and more")
                 by_size.append((name, size, *_cells(tool, scores)))
                 report.figures.append(_figures(tool, name, size, scores))
@@ -80,7 +80,7 @@ def animals(plan: Plan) -> Report:
     for tool, answers in _ask(plan, files, report):
         for which in ("all", "held out"):
             chosen = [p for p in files if which == "all" or photos.is_held_out(p.name)]
-            boxed = [p.name for p in chosen if answers[photos.flat_name(p, plan.data)].claims]
+            boxed = [p.name for p in chosen if answers[photos.flat_name(p, plan.data)].detections]
             share = Share(len(boxed), len(chosen))
             rows.append((tool.name, which, f"{share.hits} of {share.total}", format_share(share)))
             report.figures.append(
@@ -107,11 +107,11 @@ def _ask(plan: Plan, files: Sequence[Path], report: Report) -> list[tuple[Tool, 
     return asked
 
 
-def _judge(
+def _match_photos(
     labeled: Sequence[LabeledPhoto], answers: dict[str, Answer], plan: Plan
-) -> list[Judgement]:
+) -> list[MatchedPhoto]:
     return [
-        judge(photo, answers[photos.flat_name(plan.data / photo.file, plan.data)])
+        match_photo(photo, answers[photos.flat_name(plan.data / photo.file, plan.data)])
         for photo in labeled
     ]
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from benchmarks import deface_boxes, environments
-from benchmarks.boxes import Answer, Claim
+from benchmarks.boxes import Answer, Detection
 from benchmarks.environments import Environment
 from benchmarks.processes import BenchError, Usage, measure
 from curate.core.entries import Outcome
@@ -83,7 +83,7 @@ class Curate:
         _expect(_count(source), len(written), self.name)
         return {
             entry.id: Answer(
-                tuple(Claim(face.box, face.confidence or 0.0) for face in entry.faces),
+                tuple(Detection(face.box, face.confidence or 0.0) for face in entry.faces),
                 entry.hidden,
             )
             for entry in written
@@ -139,7 +139,7 @@ class Deface:
             answers = json.loads(path.read_text(encoding="utf-8"))
         return {
             file: Answer(
-                tuple(Claim(Box(*values[:4]), values[4]) for values in answer["claims"]),
+                tuple(Detection(Box(*values[:4]), values[4]) for values in answer["detections"]),
                 tuple(Box(*values) for values in answer["hidden"]),
             )
             for file, answer in answers.items()

@@ -14,7 +14,7 @@ RULES = Rules()
 FACE = Box(10, 10, 30, 30)
 
 
-def claim(box: Box, confidence: float = 0.9) -> Detection:
+def detection(box: Box, confidence: float = 0.9) -> Detection:
     return Detection(box, confidence, "test")
 
 
@@ -29,16 +29,16 @@ def simulate(
     random = np.random.default_rng(seed)
     names, images = list(recall), []
     for number in range(photos):
-        faces, claims = [], []
-        for place in range(random.integers(1, 5)):
+        faces, detections = [], []
+        for position in range(random.integers(1, 5)):
             name = names[random.integers(len(names))]
-            box = shift(FACE, 100 * place, 0)
+            box = shift(FACE, 100 * position, 0)
             faces.append(TruthFace(box, {"tone": name}))
             found = random.random() < recall[name]
             confidence = random.uniform(least, 1) if found else random.uniform(0, least)
-            claims.append(claim(box, confidence))
-        images.append((TruthImage(f"{number}.jpg", tuple(faces)), claims))
-    return [match_image(truth, claims, RULES) for truth, claims in images]
+            detections.append(detection(box, confidence))
+        images.append((TruthImage(f"{number}.jpg", tuple(faces)), detections))
+    return [match_image(truth, detections, RULES) for truth, detections in images]
 
 
 def cut(images: list[MatchedImage], threshold: float) -> list[MatchedImage]:
@@ -48,8 +48,8 @@ def cut(images: list[MatchedImage], threshold: float) -> list[MatchedImage]:
         truth = TruthImage(
             image.id, tuple(TruthFace(face.box, face.attributes) for face in image.faces)
         )
-        claims = [
-            claim(face.box, face.found[0]) for face in image.faces if face.found[0] >= threshold
+        detections = [
+            detection(face.box, face.found[0]) for face in image.faces if face.found[0] >= threshold
         ]
-        again.append(match_image(truth, claims, RULES))
+        again.append(match_image(truth, detections, RULES))
     return again

@@ -34,15 +34,17 @@ def draw_scenes(random: np.random.Generator) -> list[Scene]:
     for number in range(60):
         faces = [TruthFace(draw_box(random)) for _ in range(12)]
         faces.append(TruthFace(draw_box(random, 40, 80), ignore=True, crowd=True))
-        claims = []
+        detections = []
         for face in faces:
             for _ in range(random.integers(0, 3)):
                 corners = np.array(face.box.xyxy) + random.normal(0, 3, 4)
                 if corners[2] > corners[0] + 1 and corners[3] > corners[1] + 1:
                     box = Box(*map(float, corners))
-                    claims.append(Detection(box, float(random.random()), "test"))
-        claims += [Detection(draw_box(random), float(random.random()), "test") for _ in range(4)]
-        scenes.append((TruthImage(str(number), tuple(faces)), claims))
+                    detections.append(Detection(box, float(random.random()), "test"))
+        detections += [
+            Detection(draw_box(random), float(random.random()), "test") for _ in range(4)
+        ]
+        scenes.append((TruthImage(str(number), tuple(faces)), detections))
     return scenes
 
 
@@ -72,8 +74,8 @@ def evaluate_by_coco(scenes: list[Scene], iou: float) -> tuple[float, Any]:
     found = truth.loadRes(
         [
             {"image_id": n, "category_id": 1, "bbox": bbox(each.box), "score": each.confidence}
-            for n, (_, claims) in enumerate(scenes)
-            for each in claims
+            for n, (_, detections) in enumerate(scenes)
+            for each in detections
         ]
     )
     evaluator = cocoeval.COCOeval(truth, found, "bbox")
@@ -92,7 +94,7 @@ def test_recall_and_precision_equal_those_of_coco(iou: float, seed: int) -> None
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         recall, precision = evaluate_by_coco(scenes, iou)
-    found = measure([match_image(truth, claims, RULES) for truth, claims in scenes], RULES)
+    found = measure([match_image(truth, detections, RULES) for truth, detections in scenes], RULES)
     name = RULES.measures[RULES.ious.index(iou)]
     assert found.overall.measures[name].share.value == pytest.approx(recall)
     curve = found.curves[iou]

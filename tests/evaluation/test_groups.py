@@ -6,7 +6,7 @@ from curate.core.faces import TruthFace, TruthImage
 from curate.core.geometry import Box, shift
 from curate.evaluation.matching import MatchedImage, match_image, tabulate
 from curate.evaluation.scores import Grouping, compare, score_heights
-from tests.evaluation.scenes import FACE, RULES, claim, cut, simulate
+from tests.evaluation.scenes import FACE, RULES, cut, detection, simulate
 
 
 def grouping(images: list[MatchedImage]) -> Grouping:
@@ -47,7 +47,7 @@ def test_gaps_of_equal_groups_have_the_nominal_error_rate() -> None:
 
 def faces(count: int, tone: str, found: bool) -> list[MatchedImage]:
     truth = TruthImage("a", (TruthFace(FACE, {"tone": tone}),))
-    return [match_image(truth, [claim(FACE)] if found else [], RULES) for _ in range(count)]
+    return [match_image(truth, [detection(FACE)] if found else [], RULES) for _ in range(count)]
 
 
 def test_groups_too_small_or_without_a_name_are_shown_and_not_compared() -> None:

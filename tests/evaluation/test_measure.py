@@ -12,7 +12,7 @@ from curate.evaluation.matching import Rules, match_image
 from curate.evaluation.measure import measure
 from curate.evaluation.report import to_dict
 from curate.evaluation.scores import count_false_boxes
-from tests.evaluation.scenes import FACE, RULES, claim, cut, simulate
+from tests.evaluation.scenes import FACE, RULES, cut, detection, simulate
 
 
 def test_measures_of_a_case_computed_by_hand() -> None:
@@ -21,10 +21,10 @@ def test_measures_of_a_case_computed_by_hand() -> None:
     images = [
         match_image(
             TruthImage("a", (TruthFace(FACE), TruthFace(shift(FACE, 90, 0)))),
-            [claim(FACE, 0.9), claim(away, 0.8)],
+            [detection(FACE, 0.9), detection(away, 0.8)],
             RULES,
         ),
-        match_image(TruthImage("b"), [claim(FACE, 0.3), claim(away, 0.2)], RULES),
+        match_image(TruthImage("b"), [detection(FACE, 0.3), detection(away, 0.2)], RULES),
         match_image(TruthImage("c"), [], RULES),
     ]
     found = measure(images, RULES)
@@ -39,7 +39,7 @@ def test_measures_of_a_case_computed_by_hand() -> None:
 
 
 def test_measures_without_any_face_are_null() -> None:
-    found = measure([match_image(TruthImage("a"), [claim(FACE)], RULES)], RULES, swept=[])
+    found = measure([match_image(TruthImage("a"), [detection(FACE)], RULES)], RULES, swept=[])
     plain = to_dict(found)
     assert plain["overall"]["hidden"]["value"] is None
     assert plain["average_precision"] == {}
@@ -67,7 +67,7 @@ def test_attributes_can_be_crossed() -> None:
     values = [{"tone": "I", "age": "old"}] * 12 + [{"tone": "VI", "age": "Unknown"}] * 11
     values += [{"tone": "VI", "age": "young"}] * 10 + [{"tone": "VI"}] * 3
     images = [
-        match_image(TruthImage(f"{n}", (TruthFace(FACE, each),)), [claim(FACE)], RULES)
+        match_image(TruthImage(f"{n}", (TruthFace(FACE, each),)), [detection(FACE)], RULES)
         for n, each in enumerate(values)
     ]
     found = measure(images, RULES, by=["tone, age", "tone,age"], swept=images)
@@ -86,9 +86,9 @@ def test_attributes_can_be_crossed() -> None:
 
 def test_calibration_needs_probabilities() -> None:
     truth = TruthImage("a", (TruthFace(FACE),))
-    sure = measure([match_image(truth, [claim(FACE, 0.75)], RULES)], RULES)
+    sure = measure([match_image(truth, [detection(FACE, 0.75)], RULES)], RULES)
     assert sure.calibration[0.5].ece == 0.25
-    assert measure([match_image(truth, [claim(FACE, 7.5)], RULES)], RULES).calibration == {}
+    assert measure([match_image(truth, [detection(FACE, 7.5)], RULES)], RULES).calibration == {}
 
 
 def test_the_measures_are_repeatable() -> None:

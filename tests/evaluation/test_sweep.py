@@ -41,10 +41,12 @@ def test_a_long_curve_is_thinned_with_both_ends() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.4, 0.5, 0.9]), st.booleans()), max_size=30))
 def test_average_precision_is_the_area_below_the_best_precision_at_each_recall(
-    claims: list[tuple[float, bool]],
+    detections: list[tuple[float, bool]],
 ) -> None:
-    faces = max(sum(right for _, right in claims), 1)
-    curve = draw_curve([score for score, _ in claims], [right for _, right in claims], faces)
+    faces = max(sum(right for _, right in detections), 1)
+    curve = draw_curve(
+        [score for score, _ in detections], [right for _, right in detections], faces
+    )
     # The definition, at each number of faces found.
     area = 0.0
     for found in range(1, faces + 1):
