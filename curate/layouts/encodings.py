@@ -6,7 +6,8 @@ import codecs
 import re
 import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
+from xml.parsers.expat import ExpatError
 
 from curate.core.errors import DataError
 
@@ -130,3 +131,30 @@ def iter_utf8(file: BinaryIO, name: str) -> Iterator[bytes]:
         if marks > _MAX_MARKS:
             raise DataError(f"{name} has more than {_MAX_MARKS:,} elements and attributes")
         yield piece
+
+
+def feed_xml(parser: Any, file: BinaryIO, name: str) -> None:
+    """Parse a file with a parser of `xml.parsers.expat`, without entities.
+
+    Args:
+        parser: the parser, with its handlers.
+        file: XML file of any declared encoding.
+        name: name in messages.
+
+    Raises:
+        DataError: if it is malformed, or has a document type declaration.
+    """
+
+    def refuse(*_: object) -> None:
+        # Entities can exhaust memory, or read other files.
+        raise DataError(f"{name} has a document type or entities; remove them")
+
+    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
+    try:
+        for piece in iter_utf8(file, name):
+            parser.Parse(piece)
+        parser.Parse(b"", True)
+    except ExpatError as error:
+        raise DataError(
+            f"{name} is not well-formed XML; the file may be truncated ({error})"
+        ) from None

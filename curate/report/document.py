@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import curate
+from curate.core.errors import DataError, SchemaVersionError
 from curate.report.page import render_page
 from curate.report.text import typeset
 from curate.report.values import Page
 from curate.storage.atomic import save_text
+from curate.storage.regular import load_json
 
 
 class Printable(ABC):
@@ -68,6 +70,36 @@ class Report(Printable):
             save_text(Path(html), self.to_html(source))
         if json is not None:
             save_text(Path(json), self.to_json())
+
+
+def load_report(path: Path, name: str, command: str, version: int) -> dict[str, Any]:
+    """Load the JSON of a report.
+
+    Args:
+        path: the file.
+        name: what it is, in messages.
+        command: the command that writes it, in messages.
+        version: the newest version that this release reads.
+
+    Raises:
+        DataError: if it cannot be read or is not a JSON object.
+        SchemaVersionError: if it was written by a newer release.
+    """
+    try:
+        report = load_json(path)
+    except OSError as error:
+        raise DataError(f"the {name} {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise DataError(f"{path} is not valid JSON; give a report of {command}") from None
+    if not isinstance(report, dict):
+        raise DataError(f"{path} is not a report of {command}")
+    found = report.get("version")
+    if type(found) is int and found > version:
+        raise SchemaVersionError(
+            f"{path} has version {found}, this release reads up to {version}; upgrade "
+            "curate-dataset"
+        )
+    return report
 
 
 def describe_tool() -> dict[str, str]:

@@ -10,8 +10,8 @@ from typing import Any
 from curate.balance.audit.measure import Rules
 from curate.balance.audit.report import VERSION
 from curate.balance.census import Census, census_from_dict
-from curate.core.errors import DataError, SchemaVersionError, describe_malformed
-from curate.storage.regular import load_json
+from curate.core.errors import DataError, describe_malformed
+from curate.report.document import load_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,7 @@ def load_audit(path: Path) -> SiteAudit:
         DataError: if it cannot be read or is not an audit.
         SchemaVersionError: if it was written by a newer release.
     """
-    try:
-        report = load_json(path)
-    except OSError as error:
-        raise DataError(f"the audit {path} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise DataError(f"{path} is not valid JSON; give a report of curate audit") from None
-    version = report.get("version") if isinstance(report, dict) else None
-    if isinstance(version, int) and version > VERSION:
-        raise SchemaVersionError(
-            f"{path} has version {version}, this release reads up to {VERSION}; upgrade "
-            "curate-dataset"
-        )
+    report = load_report(path, "audit", "curate audit", VERSION)
     try:
         return _parse(report)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:

@@ -15,13 +15,12 @@ from curate.balance.labels.report import VERSION, describe, format_labels, label
 from curate.balance.labels.rules import SAFETY, Decision, LabelRules
 from curate.balance.labels.vocabulary import Vocabulary, load_vocabulary
 from curate.balance.records import iter_categories
-from curate.core.errors import DataError, SchemaVersionError, UsageError
+from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import as_names
 from curate.layouts import open_source
-from curate.report.document import Report, describe_tool
+from curate.report.document import Report, describe_tool, load_report
 from curate.report.values import Page
-from curate.storage.regular import load_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -272,19 +271,8 @@ def load_label_decisions(path: Path) -> Mapping[str, str]:
 
 
 def _load(path: Path) -> Mapping[str, Any]:
-    try:
-        report = load_json(path)
-    except OSError as error:
-        raise DataError(f"the label audit {path} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise DataError(f"{path} is not valid JSON; give a report of curate audit labels") from None
-    version = report.get("version") if isinstance(report, dict) else None
-    if type(version) is int and version > VERSION:
-        raise SchemaVersionError(
-            f"{path} has version {version}, this release reads up to {VERSION}; upgrade "
-            "curate-dataset"
-        )
-    if version != VERSION or not isinstance(report, dict) or "decisions" not in report:
+    report = load_report(path, "label audit", "curate audit labels", VERSION)
+    if report.get("version") != VERSION or "decisions" not in report:
         raise DataError(f"{path} is not a label audit; give a JSON report of curate audit labels")
     return report
 

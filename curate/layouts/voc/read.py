@@ -24,7 +24,7 @@ from curate.layouts.annotations import (
 )
 from curate.layouts.archives import note_archives
 from curate.layouts.containers import iter_listed_folders
-from curate.layouts.encodings import iter_utf8
+from curate.layouts.encodings import feed_xml
 from curate.layouts.files import not_recognized, split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_voc_map, load_voc_map
 from curate.layouts.sidecars.text import rewrite_list
@@ -100,10 +100,6 @@ def parse_xml(
     parser = expat.ParserCreate("utf-8")
     stack: list[str] = []
 
-    def refuse(*_: object) -> None:
-        # Entities can exhaust memory, or read other files.
-        raise DataError(f"{name} has a document type or entities; remove them")
-
     def start(tag: str, _: object) -> None:
         stack.append(tag)
         if len(stack) > _MAX_DEPTH or stack[0] != "annotation":
@@ -114,17 +110,9 @@ def parse_xml(
         end(tuple(stack))
         stack.pop()
 
-    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
     parser.StartElementHandler, parser.EndElementHandler = start, leave
     parser.CharacterDataHandler = lambda data: text(tuple(stack), data)
-    try:
-        for piece in iter_utf8(file, name):
-            parser.Parse(piece)
-        parser.Parse(b"", True)
-    except expat.ExpatError as error:
-        raise DataError(
-            f"{name} is not well-formed XML; the file may be truncated ({error})"
-        ) from None
+    feed_xml(parser, file, name)
 
 
 IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets"

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from curate.core.errors import DataError
 from curate.layouts.annotations import shorten
-from curate.layouts.encodings import iter_utf8
+from curate.layouts.encodings import feed_xml
 from curate.layouts.sidecars.values import Limits
 
 _MAX_DEPTH = 64
@@ -76,9 +76,6 @@ def parse_tree(file: BinaryIO, name: str) -> _Element:
     parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
 
-    def refuse(*_: object) -> None:
-        raise DataError(f"{name} has a document type or entities; remove them")
-
     def start(tag: str, attributes: dict[str, str]) -> None:
         if len(stack) > _MAX_DEPTH or (len(stack) == 1 and tag != "annotation"):
             raise DataError(f"{name}: <{shorten(tag)[1:-1]}> found where VOC has <annotation>")
@@ -86,18 +83,10 @@ def parse_tree(file: BinaryIO, name: str) -> _Element:
         stack[-1].content.append(element)
         stack.append(element)
 
-    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda _: stack.pop()
     parser.CharacterDataHandler = lambda text: stack[-1].content.append(text)
-    try:
-        for piece in iter_utf8(file, name):
-            parser.Parse(piece)
-        parser.Parse(b"", True)
-    except expat.ExpatError as error:
-        raise DataError(
-            f"{name} is not well-formed XML; the file may be truncated ({error})"
-        ) from None
+    feed_xml(parser, file, name)
     return stack[0].elements()[0]
 
 
