@@ -13,10 +13,8 @@ import click
 from curate.cli.interrupt import stop_on_interrupt
 from curate.cli.options import (
     BINS,
-    DROP_KEYS,
     GROUPS,
     HTML,
-    INCLUDE,
     JSON,
     LAYOUT,
     PATH,
@@ -37,6 +35,7 @@ from curate.cli.output import (
     print_summary,
     write_report,
 )
+from curate.cli.recipe import DROP_KEYS, INCLUDE
 from curate.core.errors import UsageError
 
 if TYPE_CHECKING:

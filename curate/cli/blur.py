@@ -21,14 +21,12 @@ from curate.cli.options import (
     SHOW_ORIGINALS,
     SIGN,
     SOURCE,
-    detection_options,
-    obfuscation_options,
     read_sharing,
     run_options,
     share_options,
 )
 from curate.cli.output import check_outputs, echo_json, print_shards, print_summary
-from curate.cli.recipe import build_recipe
+from curate.cli.recipe import build_recipe, detection_options, obfuscation_options
 from curate.core.errors import UsageError
 
 if TYPE_CHECKING:

@@ -12,13 +12,12 @@ from curate.cli.options import (
     DETECTORS_LIST,
     PATH,
     SOURCE,
-    detection_options,
     read_sharing,
     run_options,
     share_options,
 )
 from curate.cli.output import echo_json, print_shards, print_summary
-from curate.cli.recipe import build_recipe
+from curate.cli.recipe import build_recipe, detection_options
 from curate.core.errors import UsageError
 from curate.layouts.faces import SUFFIXES
 

@@ -7,17 +7,9 @@ from typing import Any
 
 import click
 
-from curate.cli.options import (
-    BY,
-    GROUPS,
-    LAYOUT,
-    PATH,
-    SOURCE,
-    WORKERS,
-    detection_options,
-)
+from curate.cli.options import BY, GROUPS, LAYOUT, PATH, SOURCE, WORKERS
 from curate.cli.output import check_outputs, report_options, write_report
-from curate.cli.recipe import build_recipe
+from curate.cli.recipe import build_recipe, detection_options
 from curate.core.errors import UsageError
 
 _EPILOG = """\b

@@ -10,12 +10,10 @@ from typing import Any
 import click
 
 from curate.detectors import DETECTORS
-from curate.detectors.options import FAMILIES
 from curate.layouts import LAYOUTS
 from curate.layouts.access.address import is_address
 from curate.layouts.access.folder import follow_links
 from curate.obfuscators import OBFUSCATORS
-from curate.recipe import FACES_MATCHES, PROFILES
 
 
 class _LocalPath(click.Path):
@@ -258,128 +256,6 @@ def layout_option(default: str | None = "auto") -> Decorator:
 
 
 SEED, DEVICE, LAYOUT = seed_option(), device_option(), layout_option()
-
-_DETECTION: Sequence[Decorator] = (
-    click.option(
-        "--detector",
-        metavar="NAME",
-        help="Detector; yunet:FILE, onnx:FILE and torchscript:FILE load a network that you "
-        "provide. [default: the profile's]",
-    ),
-    click.option(
-        "--detector-family",
-        type=click.Choice(FAMILIES),
-        help="Output format of the network of onnx:FILE. [default: none]",
-    ),
-    click.option(
-        "--skip-self-test",
-        is_flag=True,
-        help="Do not try a provided network on a packaged picture of one face first.",
-    ),
-    click.option(
-        "--profile",
-        type=click.Choice(PROFILES),
-        help="Trade-off between speed and recall. Balanced and fast skip the full pass on most "
-        "photos, and lose 0 % (0.0-2.5) and 4.1 % (1.9-8.6) of those with a face; thorough skips "
-        "nothing. [default: balanced]",
-    ),
-    click.option(
-        "--confidence",
-        type=float,
-        metavar="X",
-        help="Minimum confidence of a detection, 0 to 1. [default: the detector's]",
-    ),
-    click.option(
-        "--max-side",
-        type=int,
-        metavar="PIXELS",
-        help="Maximum length of an image's longer side at the network's input. "
-        "[default: the profile's]",
-    ),
-    device_option(None),
-    click.option(
-        "--max-pixels",
-        type=int,
-        metavar="N",
-        help="Withhold images with more pixels, or several frames of half as many. "
-        "[default: 200000000]",
-    ),
-    SHARD_SIZE,
-    seed_option(None),
-    click.option(
-        "--recipe",
-        "recipe_file",
-        type=PATH,
-        metavar="FILE.toml",
-        help="TOML file of options by their long names; options on the command line override it.",
-    ),
-)
-
-INCLUDE = click.option(
-    "--include",
-    multiple=True,
-    metavar="PATTERN",
-    help="Copy files beside the images whose path or name matches, as they are and unread, "
-    "such as '*.txt'; can be repeated.",
-)
-DROP_KEYS = click.option(
-    "--drop-keys",
-    metavar="KEYS",
-    help="Keys to drop from annotations, and kinds of keys: exif, gps, embeddings, landmarks, "
-    "urls, hashes, names, text; none to keep all; key:NAME for a key named like a kind. The "
-    "list replaces the default; the summary counts the values by key. [default: embeddings,exif]",
-)
-
-_OBFUSCATION: Sequence[Decorator] = (
-    click.option("--method", metavar="NAME", help="Obfuscation method. [default: diffuse]"),
-    click.option(
-        "--method-option",
-        "method_options",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Parameter of the method; can be repeated. mosaic: cells, smooth; gaussian: sigma; "
-        "fill: color; all but imagenet: feather.",
-    ),
-    click.option(
-        "--margin",
-        type=float,
-        metavar="SHARE",
-        help="Growth of a face box on each side, as a share of its longer side. "
-        "[default: 0.15; 0.1 for imagenet]",
-    ),
-    click.option(
-        "--faces",
-        type=PATH,
-        metavar="FILE",
-        help="Face boxes to use instead of running a detector: Parquet, COCO, VOC, YOLO or "
-        "ImageNet's JSON, or the OUT of an earlier run.",
-    ),
-    click.option(
-        "--faces-match",
-        type=click.Choice(FACES_MATCHES),
-        help="How ids in the --faces file match images: the whole path, or its end if unique. "
-        "[default: exact]",
-    ),
-    ALLOW_MISSING,
-    click.option(
-        "--keep-metadata",
-        metavar="GROUPS",
-        help="Metadata to keep, separated by commas: camera, copyright, datetime, description, "
-        "exposure, gps, resolution. [default: none]",
-    ),
-    INCLUDE,
-    DROP_KEYS,
-)
-
-
-def detection_options(command: Any) -> Any:
-    """Add the options of detection, and ``--recipe``."""
-    return add_options(_DETECTION, command)
-
-
-def obfuscation_options(command: Any) -> Any:
-    """Add the options of given faces and of obfuscation."""
-    return add_options(_OBFUSCATION, command)
 
 
 def run_options(command: Any) -> Any:

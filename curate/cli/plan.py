@@ -6,16 +6,9 @@ from typing import Any
 
 import click
 
-from curate.cli.options import (
-    ENGINE,
-    LAYOUT,
-    SOURCE,
-    WORKERS,
-    detection_options,
-    obfuscation_options,
-)
+from curate.cli.options import ENGINE, LAYOUT, SOURCE, WORKERS
 from curate.cli.output import check_outputs, report_options, write_report
-from curate.cli.recipe import build_recipe
+from curate.cli.recipe import build_recipe, detection_options, obfuscation_options
 
 _EPILOG = """\b
 Examples:
