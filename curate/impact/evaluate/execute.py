@@ -20,9 +20,10 @@ from curate.impact.evaluate.predict import (
     make_work,
     open_predictor,
 )
-from curate.impact.pairs import Labels, Pair, PairedDatasets, Survey
+from curate.impact.pairs import Pair, PairedDatasets
 from curate.impact.prediction_store import PredictionStore
 from curate.impact.predictions.control_arms import OBFUSCATED, ORIGINAL
+from curate.impact.survey import Labels, Survey
 from curate.manifest.store import RUN
 from curate.pipeline.environment import run_job
 from curate.pipeline.session import Session, Snapshot

@@ -23,11 +23,12 @@ from curate.impact.evaluate import execute
 from curate.impact.evaluate.control_arms import count_placement, count_routes
 from curate.impact.evaluate.execute import Opened
 from curate.impact.models import open_model
-from curate.impact.pairs import Labels, PairedDatasets, Survey, open_datasets, survey
+from curate.impact.pairs import PairedDatasets, open_datasets
 from curate.impact.prediction_store import LOCK, PredictionStore
 from curate.impact.predictions.control_arms import CONTROLS, OBFUSCATED, ORIGINAL
 from curate.impact.predictions.report import ImpactReport
 from curate.impact.predictions.run import NO_MANIFEST, PredictionOptions, measure_files
+from curate.impact.survey import Labels, Survey, survey
 from curate.impact.tables import check_groups
 from curate.manifest.files import MANIFEST
 from curate.manifest.store import RUN

@@ -19,14 +19,8 @@ from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.impact.experiment import Ints
 from curate.impact.pair_index import PairIndex, open_pair_index
-from curate.impact.pairs import (
-    Pair,
-    PairedDatasets,
-    Unpaired,
-    describe_mismatch,
-    format_stamps,
-    open_datasets,
-)
+from curate.impact.pairs import Pair, PairedDatasets, describe_mismatch, open_datasets
+from curate.impact.survey import Unpaired, format_stamps
 from curate.impact.tables import load_labels
 from curate.impact.train.options import TrainOptions
 from curate.impact.train.splits import Images, Split, check_classes, split_images
