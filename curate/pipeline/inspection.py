@@ -1,11 +1,11 @@
-"""Checks of annotations: whether they can be written again, and whether they were."""
+"""Checks of annotations and of texts of manifests: whether they can be written again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from curate.core.errors import DataError, SourceChangedError, WithheldError
 from curate.core.protocols import ContainerSource, SidecarFile, SidecarSource, Source, iter_sidecars
@@ -13,12 +13,16 @@ from curate.layouts import open_source
 from curate.layouts.editing.sidecars import format_of_companion
 from curate.layouts.encodings import as_utf8
 from curate.layouts.files import FileLayout
-from curate.layouts.rewriters import EXCESS, NullTarget
+from curate.layouts.rewriters import EXCESS, REWRITERS, NullTarget
+from curate.layouts.sidecars.budget import Budget, OverLimitError
+from curate.layouts.sidecars.table import check_table, is_path
+from curate.layouts.sidecars.text import rewrite_document, rewrite_info
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import store
 from curate.manifest.files import DATA
 from curate.manifest.others import iter_others
 from curate.pipeline.sidecars import Choices, ImageNames, SidecarFailures, make_limits
+from curate.storage.regular import open_regular
 
 
 def inspect_output(
@@ -131,3 +135,57 @@ def check_sidecars(source: Source, choices: Choices) -> None:
         if other.is_needed and not limits.includes(other.uri):
             failures.add(other, _find_fault(source, other, limits, decoded=True))
     failures.report()
+
+
+_PATHS = frozenset(
+    ("id", "uri", "path", "output_path", "source_path", "source_uri", "category", "split", "image")
+)
+_MESSAGES = frozenset({"reason", "detail", "note", "notes"})
+_MAX_PATH = 4096  # characters of a path, which names a file of the dataset
+_MAX_MESSAGE = 1024
+
+
+class ManifestLimits(Limits):
+    """Limits on the texts of a manifest, whose paths and ids may be names of any file."""
+
+    def _limit_text(self, key: str, value: str, kind: str | None) -> str:
+        if key in _PATHS and is_path(value, _MAX_PATH):
+            return value
+        if key in _MESSAGES and is_path(value, _MAX_MESSAGE):
+            return value
+        return super()._limit_text(key, value, kind)
+
+    def _spend_key(self, key: Any) -> None:
+        try:
+            super()._spend_key(key)
+        except OverLimitError:
+            if not is_path(str(key), _MAX_PATH):
+                raise
+
+    def _is_key(self, name: str) -> bool:
+        return super()._is_key(name) or is_path(name, _MAX_PATH)
+
+    def document_record(self, value: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Return the values of ``run.json``, which counts the keys of all annotations."""
+        self.budget = Budget.of_document()
+        for name in ("numbers", "letters", "keys"):
+            setattr(self.budget, name, 1 << 18)
+        return self._fields(value)
+
+
+def find_excess(path: Path) -> str | None:
+    """Return why a text or table that curate wrote contains values over the limits, or None."""
+    suffix = path.suffix[1:].lower()
+    limits = ManifestLimits(())
+    readers = {"json": rewrite_info, "parquet": check_table}
+    rewrite = readers.get(suffix) or REWRITERS.get(suffix, rewrite_document)
+    target = cast(BinaryIO, NullTarget())
+    try:
+        with open_regular(path) as file:
+            rewrite(file, target, path.name, limits)
+    except DataError as error:
+        is_over = suffix == "parquet" and str(error).endswith("over the limits")
+        return f"{EXCESS}: {error}" if is_over else f"it cannot be parsed: {error}"
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    return EXCESS if limits.content.count_dropped() else None

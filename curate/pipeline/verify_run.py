@@ -25,14 +25,13 @@ from curate.engine.shards import Shard
 from curate.layouts import open_source
 from curate.layouts.access.remote import RemoteFolder
 from curate.layouts.access.tree import iter_output
-from curate.layouts.rewriters import find_excess
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import checks, files, store
 from curate.manifest.files import Problem
 from curate.manifest.review import check_review
 from curate.pipeline.compare import Comparison, compare
 from curate.pipeline.environment import run_job
-from curate.pipeline.inspection import inspect_output
+from curate.pipeline.inspection import find_excess, inspect_output
 from curate.pipeline.output_images import open_outputs
 from curate.pipeline.session import Session, Step, count_workers
 from curate.pipeline.tools import codec_options, load_recipe, margin_of, open_obfuscator

@@ -21,12 +21,13 @@ from PIL import Image
 from curate.core.errors import DataError
 from curate.layouts import open_source
 from curate.layouts.coco.rewrite import rewrite_coco
-from curate.layouts.rewriters import REWRITERS, find_excess
+from curate.layouts.rewriters import REWRITERS
 from curate.layouts.sidecars.prose import is_prose
 from curate.layouts.sidecars.table import rewrite_table
 from curate.layouts.sidecars.values import Limits
 from curate.layouts.voc.rewrite import rewrite_xml
 from curate.layouts.yolo.rewrite import rewrite_config, rewrite_labels, rewrite_names
+from curate.pipeline.inspection import find_excess
 from curate.pipeline.sidecars import ImageNames
 
 NOISE = random.Random(2)  # noqa: S311 - the same every time
