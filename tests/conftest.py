@@ -107,3 +107,13 @@ def as_someone_else() -> None:
     """Skip where permissions do not bind."""
     if os.geteuid() == 0:
         pytest.skip("root may write anywhere")
+
+
+@pytest.fixture(scope="session")
+def publishable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an OUT to publish and what it was made from; copied, never changed."""
+    from tests.publishing.outs import make_out
+
+    folder = tmp_path_factory.mktemp("publishable")
+    make_out(folder)
+    return folder

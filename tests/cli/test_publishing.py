@@ -15,22 +15,15 @@ from curate.core.errors import DataError, UsageError
 from curate.publishing.hub.pull import parse_repo
 from tests.hub.conftest import hub as _hub
 from tests.hub.server import Fault, Hub
-from tests.publishing.outs import CANARY, make_out
+from tests.publishing.outs import CANARY
 
 hub = _hub
 REPO = "somebody/street-scenes"
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("finished")
-    make_out(folder)
-    return folder
-
-
 @pytest.fixture
-def out(finished: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(finished, tmp_path / "place") / "out"
+def out(publishable: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(publishable, tmp_path / "place") / "out"
 
 
 def run(*arguments: object, answer: str = "") -> Result:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import io
-import pkgutil
 from pathlib import Path
 
 import pytest
@@ -14,19 +12,10 @@ from curate.core.protocols import iter_containers
 from curate.layouts import LAYOUTS, open_source
 from curate.layouts.containers import ContainerLayout
 from curate.layouts.editing import EDITORS, REBUILDERS, Outcome, name_copy, open_editor
-from tests.layouts import examples as layouts
 from tests.layouts.editing.outputs import Plan, edit, mirror, plan_for
-from tests.layouts.examples.example import Example
+from tests.layouts.examples.example import load_examples
 
-EXAMPLES: dict[str, Example] = {
-    example.layout: example
-    for module in pkgutil.iter_modules(layouts.__path__)
-    if (
-        example := getattr(
-            importlib.import_module(f"tests.layouts.examples.{module.name}"), "EXAMPLE", None
-        )
-    )
-}
+EXAMPLES = load_examples()
 IMAGES = [(layout, record_id) for layout, found in EXAMPLES.items() for record_id in found.splits]
 REFUSED = {"train/a.jpg": "'boxes'", "train/deep/b.png": "'boxes'", "test/c.jpg": "'boxes'"}
 REFUSED |= {"train2017/a.jpg": "do not distinguish left and right"}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import json
-import pkgutil
 import re
 import subprocess
 import sys
@@ -37,18 +35,9 @@ from curate.pipeline.sidecars import rewrite_sidecars
 from curate.pipeline.verify import iter_problems
 from curate.pipeline.workspace import Workspace
 from tests.conftest import InProcess
-from tests.layouts import examples as layouts
-from tests.layouts.examples.example import Example, accept_maps, write
+from tests.layouts.examples.example import Example, accept_maps, load_examples, write
 
-EXAMPLES: dict[str, Example] = {
-    example.layout: example
-    for module in pkgutil.iter_modules(layouts.__path__)
-    if (
-        example := getattr(
-            importlib.import_module(f"tests.layouts.examples.{module.name}"), "EXAMPLE", None
-        )
-    )
-}
+EXAMPLES = load_examples()
 BROKEN = [(layout, name) for layout, example in EXAMPLES.items() for name in example.broken]
 MALFORMED = [(layout, name) for layout, item in EXAMPLES.items() for name in item.malformed]
 ODD = [(layout, name) for layout, example in EXAMPLES.items() for name in example.odd]

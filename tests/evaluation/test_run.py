@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +14,7 @@ from PIL import Image
 from curate.core.errors import DataError, UsageError
 from curate.evaluation.report import Evaluation
 from curate.evaluation.run import evaluate, picture_misses
-from tests.conftest import ROOT
+from tests.report import checks
 from tests.report.checks import check_page
 
 BOX = [10.0, 10.0, 40.0, 40.0]
@@ -62,13 +61,8 @@ def detections(tmp_path: Path) -> Path:
     return path
 
 
-def check_schema(result: Evaluation) -> dict[str, Any]:
-    report = json.loads(json.dumps(result.to_dict(), allow_nan=False))
-    schema = json.loads((ROOT / "manifests/evaluate-1.schema.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(report, schema)
-    assert isinstance(report, dict)
-    return report
+def check_schema(report: Evaluation) -> dict[str, Any]:
+    return checks.check_schema(report, "evaluate-1")
 
 
 def test_the_report_has_inputs_and_measures(source: Path, truth: Path, detections: Path) -> None:

@@ -18,22 +18,14 @@ from curate.publishing.hub.push import PushReport
 from curate.publishing.hub.retry import MovedError
 from curate.publishing.hub.upload import PROGRESS_MARK
 from tests.hub.server import Fault, Hub
-from tests.publishing.outs import CANARY, make_out, sealed_secrets, write_answers
+from tests.publishing.outs import CANARY, sealed_secrets, write_answers
 
 REPO = "somebody/street-scenes"
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an OUT and what it was made from; copied, never changed."""
-    folder = tmp_path_factory.mktemp("finished")
-    make_out(folder)
-    return folder
-
-
 @pytest.fixture
-def place(finished: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(finished, tmp_path / "place")
+def place(publishable: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(publishable, tmp_path / "place")
 
 
 @pytest.fixture

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import jsonschema
 
 import curate
+from curate.report.document import Report
 from curate.report.text import imagenet_classes
+
+MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 
 _WNID = re.compile(r"(?<![\w./-])(n\d{8})(?![\w/-]|\.\w)(.*)", re.DOTALL)
 _HYPHEN = re.compile(r"(?<![^\s(\[])-\d|\d[eE]-\d")
@@ -81,3 +89,12 @@ def check_page(text: str, *sources: str) -> None:
         found = None if _CUT.search(each) else _WNID.search(each)
         if found is not None and found[1] in imagenet_classes():
             assert found[2].startswith(f" {imagenet_classes()[found[1]]}"), each
+
+
+def check_schema(report: Report, name: str) -> dict[str, Any]:
+    """Check the JSON of a report against its schema in ``manifests/``, and return it."""
+    values: dict[str, Any] = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    schema = json.loads((MANIFESTS / f"{name}.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(values, schema)
+    return values

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
 from torch import nn
@@ -22,6 +21,7 @@ from curate.manifest.store import iter_entries
 from tests.conftest import ROOT
 from tests.impact.explain.attribution.networks import Gated
 from tests.impact.explain.explained import ELSEWHERE, Colors, make_dataset, obfuscate
+from tests.report import checks
 from tests.report.checks import check_page
 
 FEW = MethodOptions(lime_samples=100, shap_samples=80)
@@ -36,13 +36,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return str(folder / "photos"), folder / "out"
 
 
-def check_schema(answer: ExplainReport) -> dict[str, Any]:
-    report = json.loads(json.dumps(answer.to_dict(), allow_nan=False))
-    schema = json.loads((ROOT / "manifests/explain-1.schema.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(report, schema)
-    assert isinstance(report, dict)
-    return report
+def check_schema(report: ExplainReport) -> dict[str, Any]:
+    return checks.check_schema(report, "explain-1")
 
 
 def by_method(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +21,7 @@ from curate.manifest.store import iter_entries
 from tests.conftest import ROOT
 from tests.impact.predictions.files import draw, measure, save
 from tests.pipeline.test_progress import Terminal
+from tests.report import checks
 from tests.report.checks import check_page
 
 DEMO = ROOT / "manifests/demo"
@@ -32,13 +32,8 @@ WORSE = LOGITS.copy()
 WORSE[::3, :] += np.random.default_rng(1).normal(0, 2, WORSE[::3].shape).astype(np.float32)
 
 
-def check_schema(answer: ImpactReport) -> dict[str, Any]:
-    report = json.loads(json.dumps(answer.to_dict(), allow_nan=False))
-    schema = json.loads((ROOT / "manifests/impact-1.schema.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(report, schema)
-    assert isinstance(report, dict)
-    return report
+def check_schema(report: ImpactReport) -> dict[str, Any]:
+    return checks.check_schema(report, "impact-1")
 
 
 @pytest.fixture

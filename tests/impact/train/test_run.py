@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,9 +19,9 @@ from curate.impact.train.options import TrainOptions, TrainSession
 from curate.impact.train.report import TrainReport
 from curate.impact.train.run import train_impact
 from curate.pipeline.session import Step
-from tests.conftest import ROOT
 from tests.impact.predictions.files import measure
 from tests.impact.train.datasets import HOW, blur_dataset, make_dataset
+from tests.report import checks
 from tests.report.checks import check_page
 
 FACE, GONE = "val/red/03.png", ("train/red/02.png", "val/blue/05.png")
@@ -67,13 +65,8 @@ def run(tmp_path: Path, request: Request, **more: Any) -> TrainReport:
     return answer
 
 
-def check_schema(answer: TrainReport) -> dict[str, Any]:
-    report = json.loads(json.dumps(answer.to_dict(), allow_nan=False))
-    schema = json.loads((ROOT / "manifests/train-1.schema.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(report, schema)
-    assert isinstance(report, dict)
-    return report
+def check_schema(report: TrainReport) -> dict[str, Any]:
+    return checks.check_schema(report, "train-1")
 
 
 def write_table(path: Path, **columns: Sequence[Any]) -> Path:

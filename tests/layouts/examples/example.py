@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,3 +132,11 @@ def add(name: str, content: bytes | str) -> Damage:
 
 def accept_maps(_: str) -> None:
     """Accept every label map: the search for faces in them has tests of its own."""
+
+
+def load_examples() -> dict[str, Example]:
+    """The example of each layout, by its name."""
+    names = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    modules = [importlib.import_module(f"tests.layouts.examples.{name}") for name in names]
+    found = [module.EXAMPLE for module in modules if hasattr(module, "EXAMPLE")]
+    return {example.layout: example for example in found}

@@ -26,16 +26,9 @@ from curate.publishing.croissant.build import NEURIPS_2026
 from tests.publishing.outs import ANSWERS, answer, make_out, write_answers
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("finished")
-    make_out(folder)
-    return folder
-
-
 @pytest.fixture
-def out(finished: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(finished, tmp_path / "place") / "out"
+def out(publishable: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(publishable, tmp_path / "place") / "out"
 
 
 def card(out: Path, **options: Any) -> str:

@@ -12,7 +12,7 @@ import pytest
 import curate
 from curate.publishing.croissant.build import CONFORMS_TO
 from curate.publishing.croissant.validate import validate
-from tests.publishing.outs import make_out, write_answers
+from tests.publishing.outs import write_answers
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -21,16 +21,9 @@ with warnings.catch_warnings():
 pytestmark = pytest.mark.filterwarnings("ignore")  # its dependencies are deprecated
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("finished")
-    make_out(folder)
-    return folder
-
-
 @pytest.fixture
-def out(finished: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(finished, tmp_path / "place") / "out"
+def out(publishable: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(publishable, tmp_path / "place") / "out"
 
 
 def read(folder: Path, record_set: str) -> list[dict[str, Any]]:
