@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from curate.core.errors import DataError
 from curate.manifest.store import digest_file
 from curate.publishing.hub.batches import LocalFile
+from curate.storage.regular import open_regular
 
 IN_MEMORY = 32 << 20
 """Files up to this size are read once, hashed and sent from memory."""
@@ -19,14 +21,21 @@ def load_verified(file: LocalFile) -> bytes | str:
     Raises:
         DataError: if it differs from the whitelist.
     """
-    if file.source.is_symlink() or not file.source.is_file():
-        raise DataError(f"{file.path} is not a regular file; nothing of this batch was sent")
-    if file.bytes <= IN_MEMORY:
-        with file.source.open("rb") as stream:
-            data = stream.read(file.bytes + 1)
-        _check(file, len(data), hashlib.sha256(data).hexdigest())
-        return data
-    _check(file, file.source.stat().st_size, digest_file(file.source))
+    try:
+        with open_regular(file.source) as stream:
+            if file.bytes <= IN_MEMORY:
+                data = stream.read(file.bytes + 1)
+                _check(file, len(data), hashlib.sha256(data).hexdigest())
+                return data
+            _check(
+                file,
+                os.fstat(stream.fileno()).st_size,
+                hashlib.file_digest(stream, "sha256").hexdigest(),
+            )
+    except OSError as error:
+        raise DataError(
+            f"{file.path} cannot be read ({error.strerror}); nothing of this batch was sent"
+        ) from None
     return str(file.source)
 
 
