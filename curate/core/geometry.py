@@ -75,6 +75,11 @@ def iou(a: Box, b: Box) -> float:
     return shared / union if union > 0 else 0.0
 
 
+def enclosing(a: Box, b: Box) -> Box:
+    """Return the smallest box that contains both boxes."""
+    return Box(min(a.x0, b.x0), min(a.y0, b.y0), max(a.x1, b.x1), max(a.y1, b.y1))
+
+
 def covered(box: Box, by: Box) -> float:
     """Return the share of ``box`` that lies inside ``by``, 0..1; 0 for an empty box."""
     return intersection(box, by) / box.area if box.area > 0 else 0.0

@@ -15,7 +15,7 @@ from curate.codec import CodecOptions, Picture
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.faces import Detection, Face, Region
-from curate.core.geometry import Box, clip, iou, scale, to_stored
+from curate.core.geometry import Box, clip, enclosing, iou, scale, to_stored
 from curate.core.protocols import Detector, Obfuscator
 from curate.core.stages import stage
 from curate.layouts.faces.boxes import GivenFaces, is_too_small
@@ -90,34 +90,45 @@ def detect(
         return {name: _given(name, picture, tools.given) for name, picture in pictures.items()}
     if tools.detector is None:
         raise ValueError("neither a detector nor given faces")
-    faces: dict[str, list[list[Face]] | WithheldError] = {name: [] for name in pictures}
-    for frames in _frame_batches(pictures):
-        shown = [codec.appearances(pictures[name], index) for name, index in frames]
+    found: dict[tuple[str, int], list[Detection]] = {}
+    for views in _view_batches(pictures):
+        shown = [codec.appearances(turned, index) for _, turned, index in views]
         with stage("detect"):
             results = tools.detector.detect_batch([image for images in shown for image in images])
         if len(results) != sum(map(len, shown)):
             raise WithheldError("detector", "it did not answer for every image")
         each = iter(results)
-        for (name, index), images in zip(frames, shown, strict=True):
-            per_frame = faces[name]
-            assert isinstance(per_frame, list)  # noqa: S101 - narrows the type
-            found = _unite_appearances(list(islice(each, len(images))))
-            per_frame.append([_decide(detection, pictures[name], index) for detection in found])
-    return faces
+        for (name, turned, index), images in zip(views, shown, strict=True):
+            united = _unite_appearances(list(islice(each, len(images))))
+            new = [_to_stored(detection, turned, index) for detection in united]
+            found[name, index] = _unite_orientations(found.get((name, index), []), new)
+    return {
+        name: [[_decide(each) for each in found[name, n]] for n in range(len(picture.frames))]
+        for name, picture in pictures.items()
+    }
 
 
-def _frame_batches(pictures: Mapping[str, Picture]) -> Iterator[list[tuple[str, int]]]:
-    """All frames by name and index, in batches whose renderings fit in memory."""
-    batch: list[tuple[str, int]] = []
+def _view_batches(pictures: Mapping[str, Picture]) -> Iterator[list[tuple[str, Picture, int]]]:
+    """All frames in each orientation that a viewer may show, in batches that fit in memory.
+
+    Many programs ignore the orientation of EXIF, and many photos have one that is left over
+    from before they were turned. A detector finds few faces that are not upright, so both the
+    image as EXIF turns it and the image as stored are searched.
+    """
+    batch: list[tuple[str, Picture, int]] = []
     pixels = 0
     for name, picture in pictures.items():
+        turned = [
+            replace(picture, orientation=each) for each in dict.fromkeys((picture.orientation, 1))
+        ]
         for index, frame in enumerate(picture.frames):
             size = frame.shape[0] * frame.shape[1]
-            if batch and pixels + size > _BATCH_PIXELS:
-                yield batch
-                batch, pixels = [], 0
-            batch.append((name, index))
-            pixels += size
+            for view in turned:
+                if batch and pixels + size > _BATCH_PIXELS:
+                    yield batch
+                    batch, pixels = [], 0
+                batch.append((name, view, index))
+                pixels += size
     if batch:
         yield batch
 
@@ -128,6 +139,25 @@ def _unite_appearances(found: Sequence[Sequence[Detection]]) -> list[Detection]:
     for detections in found:
         new = [d for d in detections if all(iou(d.box, other.box) < _SAME_FACE for other in united)]
         united += new
+    return united
+
+
+def _unite_orientations(
+    found: Sequence[Detection], further: Sequence[Detection]
+) -> list[Detection]:
+    """Detections in two orientations of one frame, in stored pixels.
+
+    A face that is found in both is hidden as far as either box reaches, because boxes of faces
+    that are not upright are imprecise.
+    """
+    united = list(found)
+    for detection in further:
+        best = max(range(len(found)), key=lambda n: iou(found[n].box, detection.box), default=-1)
+        if best < 0 or iou(found[best].box, detection.box) < _SAME_FACE:
+            united.append(detection)
+            continue
+        kept = max(united[best], detection, key=lambda each: each.confidence)
+        united[best] = replace(kept, box=enclosing(united[best].box, detection.box))
     return united
 
 
@@ -199,10 +229,14 @@ def share_hidden(boxes: Sequence[Box], width: int, height: int) -> float:
     return float(np.count_nonzero(mask)) / mask.size
 
 
-def _decide(detection: Detection, picture: Picture, index: int) -> Face:
+def _to_stored(detection: Detection, picture: Picture, index: int) -> Detection:
     height, width = picture.frames[index].shape[:2]
+    return replace(detection, box=to_stored(detection.box, picture.orientation, width, height))
+
+
+def _decide(detection: Detection) -> Face:
     return Face(
-        box=to_stored(detection.box, picture.orientation, width, height),
+        box=detection.box,
         confidence=detection.confidence,
         detectors=tuple(sorted(detection.detector.split("+"))),
         decided_by="detector",

@@ -81,3 +81,42 @@ def test_a_face_in_several_appearances_is_one_face() -> None:
     assert len(codec.appearances(picture)) > 2
     faces = detect({"a": picture}, tools())["a"]
     assert faces == [[Face(Box(30, 10, 50, 20), 0.9, ("brightest",), "detector")]]
+
+
+class Upright(Brightest):
+    """Finds the bright box only in images in which it is higher than wide."""
+
+    def _find(self, image: Pixels) -> list[Detection]:
+        found = super()._find(image)
+        return [each for each in found if each.box.height > each.box.width]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_images_are_searched_as_stored_whatever_exif_says(kind: str, orientation: int) -> None:
+    pixels = np.full((48, 64, 3), 60, np.uint8)
+    pixels[8:40, 16:32] = 250
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 95} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
+    picture = codec.load(samples.encoded(Image.fromarray(pixels), kind, exif=exif, **options))
+    assert picture.orientation == orientation
+    search = Tools(Upright(), None, make("fill", {"color": "7"}), 0.0, CodecOptions())
+    faces = detect({"a": picture}, search)["a"]
+    assert isinstance(faces, list)
+    [face] = faces[0]
+    assert (face.box.height, face.box.width) == pytest.approx((32, 16), abs=8)
+
+
+def test_boxes_of_a_face_in_two_orientations_are_joined() -> None:
+    class Shifted(Brightest):
+        def _find(self, image: Pixels) -> list[Detection]:
+            return [Detection(Box(10, 10, 30, 30), 0.5 + image.shape[0] / 1000, "shifted")]
+
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    image = Image.fromarray(np.full((42, 44, 3), 60, np.uint8))
+    picture = codec.load(samples.encoded(image, "PNG", exif=exif))
+    search = Tools(Shifted(), None, make("fill", {"color": "7"}), 0.0, CodecOptions())
+    [[face]] = detect({"a": picture}, search)["a"]
+    assert face.box == Box(10, 10, 34, 32)
