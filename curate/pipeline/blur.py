@@ -37,9 +37,10 @@ from curate.pipeline.output import (
     summarize_shards,
 )
 from curate.pipeline.progress import show_progress
-from curate.pipeline.run import Run, begin, clock, hold, run_shards
+from curate.pipeline.run import Run, begin, clock, hold
 from curate.pipeline.session import Session, configure
 from curate.pipeline.shard import ShardJob
+from curate.pipeline.shard_queue import run_shards
 from curate.pipeline.sidecars import Sidecars, rewrite_sidecars
 from curate.pipeline.tools import prepare_recipe
 from curate.pipeline.update import check_options, prepare_update, report_changes

@@ -5,28 +5,21 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from curate.core.errors import DataError, LockedError, PausedError
+from curate.core.errors import DataError, LockedError
 from curate.core.protocols import Source
 from curate.core.records import escape_unprintable
-from curate.core.stages import format_times
 from curate.engine.leases import Leases
-from curate.engine.local import Finished, Job, Progress
-from curate.engine.ray_cluster import import_ray
-from curate.engine.shards import shard_name
 from curate.layouts import LAYOUTS, describe
 from curate.manifest import store
 from curate.pipeline import assembly
-from curate.pipeline.environment import run_job
 from curate.pipeline.object_output import ObjectOutput
-from curate.pipeline.session import Done, Session, Snapshot, count_workers
-from curate.pipeline.shard_queue import ShardQueue
+from curate.pipeline.session import Session, count_workers
 from curate.pipeline.workspace import Plan, Workspace, load_plan, save_plan
 from curate.recipe import Options
 from curate.storage.errors import describe_os_error
@@ -187,95 +180,10 @@ def _list_source(run: Run[R]) -> Plan:
     return replace(plan, path=workspace.plan)
 
 
-def run_shards(run: Run[R], plan: Plan, job: Job, *, corrects: bool = False) -> Done:
-    """Run every shard that is not committed and not in work elsewhere, and wait for the others.
-
-    Args:
-        run: the run.
-        plan: the list of the dataset.
-        job: what is done with a shard.
-        corrects: whether images are removed and added, which the progress shows instead of faces.
-
-    Raises:
-        PausedError: if the session stopped the run.
-        DataError: if the session only finishes a run, and shards are missing.
-    """
-    session = run.session
-    queue = ShardQueue(run, plan)
-    resumed = queue.counts["images"]
-    if session.finish:
-        _check_complete(run, queue)
-    session.watch(_snapshot(queue, resumed, {}, corrects))
-    in_work: dict[int, tuple[int, int]] = {}
-    times: Counter[str] = Counter()
-    done = 0
-    for event in _start_pool(run, job, queue):
-        if isinstance(event, Progress):
-            in_work[event.shard] = event.note
-        elif isinstance(event, Finished):
-            in_work.pop(event.shard, None)
-            done += queue.finish(event.shard)
-            times.update(event.result.times if event.result is not None else {})
-        session.watch(_snapshot(queue, resumed, in_work, corrects))
-    if session.profile_time:
-        session.notify(format_times(times, done))
-    if queue.counts["images"] < queue.images:
-        raise PausedError(
-            f"paused after {queue.counts['images']} of {queue.images} images; "
-            "run the same command again to continue"
-        )
-    return Done(queue.shards, dict(queue.counts), done)
-
-
-def _start_pool(run: Run[Any], job: Job, queue: ShardQueue) -> Iterator[Progress | Finished]:
-    """Run the job on the session's engine, which is not started for nothing."""
-    session, workspace = run.session, run.workspace
-    if session.engine != "local":
-        import_ray()
-        if queue.counts["images"] == queue.images:
-            return
-    yield from run_job(
-        job,
-        queue,
-        session,
-        workspace.state,
-        count_workers(run.recipe, session),
-        gpus=float(run.recipe.device == "cuda"),
-        marks=workspace.marks,
-        is_committed=workspace.is_committed,
-    )
-
-
-def _check_complete(run: Run[Any], queue: ShardQueue) -> None:
-    missing = queue.list_missing()
-    if missing:
-        first = ", ".join(map(shard_name, missing[:5])) + (", …" if len(missing) > 5 else "")
-        at_work = "; other processes are still at work" if run.leases.others() else ""
-        raise DataError(
-            f"{len(missing)} of {queue.shards} shards are not committed ({first}){at_work}; run "
-            "their --shards again, or the same command without --finish"
-        )
-
-
 def _describe(source: Source) -> Iterator[str]:
     """Describe the recognized layout of a dataset; nothing for a table of groups."""
     if source.layout in LAYOUTS:
         yield describe(source)
-
-
-def _snapshot(
-    queue: ShardQueue, resumed: int, in_work: dict[int, tuple[int, int]], corrects: bool
-) -> Snapshot:
-    counts = queue.counts
-    return Snapshot(
-        total=queue.images,
-        images=counts["images"] + sum(images for images, _ in in_work.values()),
-        resumed=resumed,
-        faces=None if corrects else counts["faces"] + sum(faces for _, faces in in_work.values()),
-        withheld=counts["withheld"],
-        removed=counts["removed"] if corrects else None,
-        added=counts["added"] if corrects else None,
-    )
 
 
 def clock() -> str:

@@ -1,20 +1,26 @@
-"""The shards that one process does, claimed one by one among several processes."""
+"""The shards of a run: claimed one by one among several processes, and done by workers."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
-from curate.core.errors import SetupError
+from curate.core.errors import DataError, PausedError, SetupError
+from curate.core.stages import format_times
+from curate.engine.local import Finished, Job, Progress
+from curate.engine.ray_cluster import import_ray
 from curate.engine.shards import Shard, shard_name
 from curate.manifest import store
+from curate.pipeline.environment import run_job
+from curate.pipeline.run import Run
+from curate.pipeline.session import Done, Snapshot, count_workers
 from curate.pipeline.shard import TALLY
 from curate.pipeline.workspace import Plan
+from curate.recipe import Options
 
-if TYPE_CHECKING:
-    from curate.pipeline.run import Run
+R = TypeVar("R", bound=Options)
 
 _VISIBLE_S = 60.0  # a shard committed on another machine is visible within this time
 _RECHECK_S = 1.0  # between two looks at shards that other processes hold
@@ -129,3 +135,88 @@ class ShardQueue:
 def _counts(tally: dict[str, Any]) -> dict[str, int]:
     names = ("images", "faces", "withheld", "removed", "added")
     return {name: tally[name] for name in names if name in tally}
+
+
+def run_shards(run: Run[R], plan: Plan, job: Job, *, corrects: bool = False) -> Done:
+    """Run every shard that is not committed and not in work elsewhere, and wait for the others.
+
+    Args:
+        run: the run.
+        plan: the list of the dataset.
+        job: what is done with a shard.
+        corrects: whether images are removed and added, which the progress shows instead of faces.
+
+    Raises:
+        PausedError: if the session stopped the run.
+        DataError: if the session only finishes a run, and shards are missing.
+    """
+    session = run.session
+    queue = ShardQueue(run, plan)
+    resumed = queue.counts["images"]
+    if session.finish:
+        _check_complete(run, queue)
+    session.watch(_snapshot(queue, resumed, {}, corrects))
+    in_work: dict[int, tuple[int, int]] = {}
+    times: Counter[str] = Counter()
+    done = 0
+    for event in _start_pool(run, job, queue):
+        if isinstance(event, Progress):
+            in_work[event.shard] = event.note
+        elif isinstance(event, Finished):
+            in_work.pop(event.shard, None)
+            done += queue.finish(event.shard)
+            times.update(event.result.times if event.result is not None else {})
+        session.watch(_snapshot(queue, resumed, in_work, corrects))
+    if session.profile_time:
+        session.notify(format_times(times, done))
+    if queue.counts["images"] < queue.images:
+        raise PausedError(
+            f"paused after {queue.counts['images']} of {queue.images} images; "
+            "run the same command again to continue"
+        )
+    return Done(queue.shards, dict(queue.counts), done)
+
+
+def _start_pool(run: Run[Any], job: Job, queue: ShardQueue) -> Iterator[Progress | Finished]:
+    """Run the job on the session's engine, which is not started for nothing."""
+    session, workspace = run.session, run.workspace
+    if session.engine != "local":
+        import_ray()
+        if queue.counts["images"] == queue.images:
+            return
+    yield from run_job(
+        job,
+        queue,
+        session,
+        workspace.state,
+        count_workers(run.recipe, session),
+        gpus=float(run.recipe.device == "cuda"),
+        marks=workspace.marks,
+        is_committed=workspace.is_committed,
+    )
+
+
+def _check_complete(run: Run[Any], queue: ShardQueue) -> None:
+    missing = queue.list_missing()
+    if missing:
+        first = ", ".join(map(shard_name, missing[:5])) + (", …" if len(missing) > 5 else "")
+        at_work = "; other processes are still at work" if run.leases.others() else ""
+        raise DataError(
+            f"{len(missing)} of {queue.shards} shards are not committed ({first}){at_work}; run "
+            "their --shards again, or the same command without --finish"
+        )
+
+
+def _snapshot(
+    queue: ShardQueue, resumed: int, in_work: dict[int, tuple[int, int]], corrects: bool
+) -> Snapshot:
+    counts = queue.counts
+    return Snapshot(
+        total=queue.images,
+        images=counts["images"] + sum(images for images, _ in in_work.values()),
+        resumed=resumed,
+        faces=None if corrects else counts["faces"] + sum(faces for _, faces in in_work.values()),
+        withheld=counts["withheld"],
+        removed=counts["removed"] if corrects else None,
+        added=counts["added"] if corrects else None,
+    )
