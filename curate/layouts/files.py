@@ -61,7 +61,10 @@ _DOCUMENT = re.compile(
     r"(?:[. _-](?!plate)(?!.*\d{3})[\w. ()+-]{1,64})?",  # a language, a version, a suffix
     re.IGNORECASE,
 )
-_DATA_SUFFIXES = (ANNOTATION_SUFFIXES - {".txt"}) | {".yaml", ".yml", ".html", ".svg"}
+_OTHER_SUFFIXES = (ANNOTATION_SUFFIXES - {".txt"}) | {
+    *(".yaml", ".yml", ".html", ".svg", ".pdf", ".docx", ".zip", ".gz", ".tar"),
+}
+"""Suffixes of files that are no documents whatever their name."""
 
 
 class FolderLayout:
@@ -237,7 +240,7 @@ def is_document_name(path: str) -> bool:
     It may have a language, a version and any suffix of a text, such as ``README.zh-CN.md``.
     """
     name = PurePosixPath(path)
-    return name.suffix.lower() not in _DATA_SUFFIXES and bool(_DOCUMENT.fullmatch(name.name))
+    return name.suffix.lower() not in _OTHER_SUFFIXES and bool(_DOCUMENT.fullmatch(name.name))
 
 
 def is_image_name(path: str) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
 from curate.layouts.coco.parse import iter_pieces
-from curate.layouts.sidecars.keys import name_of_key
+from curate.layouts.sidecars.keys import KEYS
 from curate.layouts.sidecars.text import JsonStyle, find_style, parse_json
 from curate.layouts.sidecars.values import Limits
 
@@ -67,9 +69,21 @@ def _read_rest(file: BinaryIO, name: str) -> dict[str, Any]:
         if size > _MAX_REST:
             raise DataError(f"{name} has more than 16 MB outside its lists")
         text.append(piece.data)
-    rest = parse_json(b"".join(text), name)
+    data = b"".join(text)
+    rest = parse_json(data, name)
     if not isinstance(rest, dict):
         raise DataError(f"{name} is not a JSON object")
+    pairs: list[tuple[str, Any]] = []
+
+    def note(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        pairs[:] = found  # of the outermost object in the end
+        return dict(found)
+
+    json.loads(data, object_pairs_hook=note)
+    lists = [key for key, value in pairs if value == []]
+    for key, count in Counter(lists).items():
+        if count > 1:
+            raise DataError(f"{name}: the key {key[:80]!a} occurs twice")
     return rest
 
 
@@ -92,7 +106,7 @@ class _Writer:
         while waiting:
             key = waiting.pop(0)
             if not self._limits.accepts_shared_key(key):
-                self._limits.drop(name_of_key(key))
+                self._limits.drop(KEYS)
                 if key == until:
                     return
                 continue

@@ -68,10 +68,14 @@ def cost_of_key(key: str) -> int:
     return _IRREGULAR * len(key)
 
 
+KEYS = "(keys over the limits)"
+"""What a report calls keys that are over the limits: they may hold data, and are not named."""
+
+
 def name_of_key(key: object) -> str:
-    """Return what a report calls a key; those over the limits may hold data, and are not named."""
+    """Return what a report calls a key whose value was dropped."""
     text = str(key)
-    return text if is_key(text) else "(keys over the limits)"
+    return text if is_key(text) else KEYS
 
 
 def is_key(key: str) -> bool:

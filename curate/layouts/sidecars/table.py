@@ -134,13 +134,15 @@ def limit_schema(schema: Any, limits: Limits, images: Collection[str] = ()) -> A
     import pyarrow as pa
 
     limits.begin()
-    for name in schema.names:
-        if not limits.accepts_key(name):
-            raise DataError(f"the column {name[:80]!a} has a name over the limits; rename it")
-    fields = [
-        field if field.name in images else pa.field(field.name, field.type, True)
-        for field in schema
-    ]
+    fields = []
+    for field in schema:
+        fault = next((name for name in _iter_names(field) if not limits.accepts_key(name)), None)
+        if fault is not None:
+            raise DataError(f"the column {fault[:80]!a} has a name over the limits; rename it")
+        is_image = field.name in images
+        fields.append(
+            pa.field(field.name, _plain_type(field.type), field.nullable if is_image else True)
+        )
     metadata = {}
     for key, value in (schema.metadata or {}).items():
         if key in _METADATA and _is_small_json(value, limits):
@@ -148,6 +150,32 @@ def limit_schema(schema: Any, limits: Limits, images: Collection[str] = ()) -> A
         elif key != b"ARROW:schema":
             limits.drop(f"metadata {key[:128].decode('ascii', 'replace')}")
     return pa.schema(fields, metadata or None)
+
+
+def _iter_names(field: Any) -> Iterator[str]:
+    """Iterate over the names of a column: its own, of fields inside it, and of its time zone."""
+    yield field.name
+    yield from filter(None, (getattr(field.type, "tz", None),))
+    for number in range(field.type.num_fields):
+        yield from _iter_names(field.type.field(number))
+
+
+def _plain_type(kind: Any) -> Any:
+    """Return a type without the metadata of fields inside it."""
+    import pyarrow as pa
+
+    def plain(field: Any) -> Any:
+        return pa.field(field.name, _plain_type(field.type), field.nullable)
+
+    if pa.types.is_struct(kind):
+        return pa.struct([plain(field) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(plain(kind.key_field), plain(kind.item_field), kind.keys_sorted)
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(plain(kind.value_field), kind.list_size)
+    if pa.types.is_large_list(kind):
+        return pa.large_list(plain(kind.value_field))
+    return pa.list_(plain(kind.value_field)) if pa.types.is_list(kind) else kind
 
 
 def _is_small_json(data: bytes, limits: Limits) -> bool:
@@ -284,9 +312,19 @@ def _limit_column(name: str, column: Any, limits: Limits, budgets: list[Budget])
         same = limited == plain or (limited is not None and _has_nan(plain))
         changed |= not same
         kept.append(value if same else list(limited.items()) if is_map and limited else limited)
-    if changed or "dictionary" in str(kind):
+    if changed or "dictionary" in str(kind) or _hides_values(column):
         return pa.array(kept, type=kind)
     return column.take(pa.array(np.arange(len(column))))
+
+
+def _hides_values(column: Any) -> bool:
+    """Return whether values may be stored below missing structs or lists of one size."""
+    kind = column.type
+    if "struct" not in str(kind) and "fixed_size_list" not in str(kind):
+        return False
+    is_list = hasattr(column, "values")  # not of its slice alone
+    inner = [column.values] if is_list else map(column.field, range(kind.num_fields))
+    return column.null_count > 0 or any(map(_hides_values, inner))
 
 
 def _has_nan(value: Any) -> bool:

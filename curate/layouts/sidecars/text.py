@@ -330,8 +330,9 @@ def rewrite_list(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) ->
         text = line.strip()
         image, numbers = _split_line(text)
         is_image = len(image) <= _MAX_NAME and limits.is_image(image.rpartition("/")[2])
-        if text and not (is_image and _LIST_NUMBERS.fullmatch(numbers)):
-            limits.drop("lines")
+        is_image = is_image and _LIST_NUMBERS.fullmatch(numbers) is not None
+        if text and not (is_image and limits.record({"lines": image})):
+            limits.drop("lines", not is_image)
             continue
         target.write(f"{text}\n".encode())
 

@@ -24,7 +24,7 @@ from curate.layouts.sidecars.content import (
     kinds_of_key,
     kinds_of_text,
 )
-from curate.layouts.sidecars.keys import MAX_KEYS, FileKeys, is_key, name_of_key
+from curate.layouts.sidecars.keys import KEYS, MAX_KEYS, FileKeys, is_key, name_of_key
 from curate.layouts.sidecars.prose import (
     MAX_CODES,
     MAX_TEXT,
@@ -125,8 +125,7 @@ class Limits:
             value: the record.
             are_names: whether its texts are names, as of a class or a license.
         """
-        self.begin()
-        self._are_names = are_names
+        self.budget, self._are_names = Budget(), are_names
         try:
             return self._fields(value)
         finally:
@@ -176,8 +175,9 @@ class Limits:
         spread = find_spread_embedding(value) if is_long else ()
         kept = {}
         for number, (name, item) in enumerate(value.items()):
-            if name in spread or number >= MAX_KEYS or not self.accepts_key(name):
-                self.drop(name_of_key(name))
+            is_known = number < MAX_KEYS and self.accepts_key(name)
+            if name in spread or not is_known:
+                self.drop(name_of_key(name) if is_known else KEYS)
                 continue
             present, item = self._field(name, item, boxes)
             if present:
@@ -307,7 +307,7 @@ class Limits:
             if self._is_key(str(name)):
                 self._spend_key(name)
             else:
-                self.drop(name_of_key(name))
+                self.drop(KEYS)
                 continue
             if self._is_dropped(name, item):
                 self.drop(name_of_key(name))

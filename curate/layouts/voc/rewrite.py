@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape, quoteattr
 from curate.core.errors import DataError
 from curate.layouts.annotations import shorten
 from curate.layouts.encodings import feed_xml
+from curate.layouts.sidecars.keys import KEYS
 from curate.layouts.sidecars.values import Limits
 
 _MAX_DEPTH = 64
@@ -57,11 +58,11 @@ def rewrite_xml(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> 
     limits.begin()
     kept = [item for item in root.content if not _is_object(item)]
     dropped = {id(item) for item in _iter_dropped(kept, limits)}
-    if not all(limits.value(key, value) == value for key, value in root.attributes.items()):
-        root.attributes.clear()
+    _limit_attributes(root, limits)
     for item in root.content:
         if isinstance(item, _Element) and _is_object(item):
             limits.begin()
+            _limit_attributes(item, limits)
             inner = {id(each) for each in _iter_dropped(item.content, limits)}
             item.content = _without(item.content, inner)
     root.content = _without(root.content, dropped)
@@ -104,8 +105,17 @@ def _iter_dropped(content: list[_Element | str], limits: Limits) -> Iterator[_El
     for item in sorted(elements, key=lambda each: each.tag not in _OWN):
         value = _to_value(item)
         key = "bbox" if item.tag == "bndbox" else item.tag
-        if limits.value(key, value) != value:
+        if not _accepts_tags(item, limits):
+            limits.drop(KEYS)
             yield item
+        elif limits.value(key, value) != value:
+            yield item
+
+
+def _accepts_tags(element: _Element, limits: Limits) -> bool:
+    """Return whether the tags of an element are within the limits of keys."""
+    inner = element.elements()
+    return limits.accepts_key(element.tag) and all(_accepts_tags(each, limits) for each in inner)
 
 
 def _to_value(element: _Element) -> Any:
@@ -123,6 +133,16 @@ def _to_value(element: _Element) -> Any:
 
 def _parse(text: str) -> float | str:
     return float(text) if _NUMBER.fullmatch(text) else text.strip()
+
+
+def _limit_attributes(element: _Element, limits: Limits) -> None:
+    """Remove the attributes of an element that are over the limits, with their keys."""
+    for key, value in list(element.attributes.items()):
+        if not limits.accepts_key(key):
+            limits.drop(KEYS)
+        elif limits.value(key, value) == value:
+            continue
+        del element.attributes[key]
 
 
 def _without(content: list[_Element | str], dropped: set[int]) -> list[_Element | str]:

@@ -17,7 +17,7 @@ _MAX_LINES = 10_000
 _MAX_READ = 1_000_000  # lines of the labels of an image
 _MAX_TOKEN = 24
 _FEW_LINES = 64  # whose boxes may cover the image any number of times
-_CLASS = re.compile(r"\d{1,9}(?:\.0*)?|[^\W\d][\w-]{0,31}")
+_CLASS = re.compile(r"\d{1,6}(?:\.0{0,16})?|[^\W\d][\w-]{0,31}")
 
 
 def rewrite_labels(
@@ -37,11 +37,12 @@ def rewrite_labels(
     Raises:
         DataError: if a line is not UTF-8 text.
     """
+    limits.begin()
     covered = 0.0
     most = MAX_COVERAGE * _measure_extent(file, name, keypoints)
     for number, (_, line) in enumerate(iter_lines(file, name)):
         words = line.split()
-        if words and not _is_label(number, words, keypoints):
+        if words and not (_is_label(number, words, keypoints) and limits.accepts_key(words[0])):
             limits.drop("lines")
             continue
         if words:
