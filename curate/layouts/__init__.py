@@ -16,8 +16,9 @@ from curate.layouts.access.address import is_address, is_hub_uri
 from curate.layouts.access.folder import Folder, LocalFolder
 from curate.layouts.access.remote import RemoteFolder
 from curate.layouts.access.selection import select_files, select_remote_files
-from curate.layouts.archives import refuse_archives_only, refuse_cache
+from curate.layouts.archives import refuse_cache
 from curate.layouts.containers import find_loose_image
+from curate.layouts.contents import refuse_without_images
 
 LAYOUTS = Registry(
     "layout",
@@ -148,7 +149,7 @@ def recognize(folder: Folder) -> tuple[str, str]:
         ways = " or ".join(f"--format {layout} ({why})" for layout, why in seen)
         raise DataError(f"{folder.name} matches several layouts; use {ways}")
     if not seen:
-        refuse_archives_only(folder)
+        refuse_without_images(folder)
     return seen[0] if seen else (FALLBACK, LAYOUTS.resolve(FALLBACK).recognize(folder))
 
 

@@ -1,4 +1,4 @@
-"""Archives beside the images of a dataset: tar and zip files that may contain more of them."""
+"""Tar and zip files: bounded reading of their first members; caches of the Hub."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from curate.core.errors import CurateError, DataError
 from curate.layouts.access.folder import Folder, LocalFolder
-from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
-from curate.layouts.containers import find_loose_image, iter_listed_folders
 from curate.layouts.files import is_image_name
 
 _ARCHIVE = re.compile(r"\.(?:zip|tar|tar\.(?:gz|bz2|xz|zst|lz4)|tgz|tbz2|txz)$", re.IGNORECASE)
+_COMPRESSION = re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18")
 _MAX_MEMBERS = 256
-_MAX_WALKED = 10_000  # files
-_MAX_READ = 1 << 20  # bytes of a compressed archive, or of the list of a zip file
+MAX_READ = 1 << 20
+"""Bytes that are read of a compressed archive, or of the list of a zip file."""
 _MAX_UNPACKED = 16 << 20  # bytes of a compressed archive once decompressed
 _MAX_MEMORY = 64 << 20  # bytes that a decompressor may take
 _MAX_HEADER = 256 << 10
@@ -87,79 +87,43 @@ def is_archive(path: str) -> bool:
     return _ARCHIVE.search(name) is not None and not name.startswith(".")
 
 
-def may_hold_images(folder: Folder, path: str) -> bool:
-    """Return whether an image is among the first 256 members of an archive.
+class Held(StrEnum):
+    """What the first members of an archive are, by their names."""
 
-    Archives that cannot be read, or not without decompressing much, may hold images.
+    IMAGES = "images"
+    ARCHIVES = "archives"
+    OTHERS = "others"
+    MORE = "more"
+    UNREADABLE = "unreadable"
+
+
+def examine_archive(file: BinaryIO, path: str) -> Held:
+    """Return what the first 256 members of an archive are.
+
+    Images come before archives; ``MORE`` if there are neither, but more members. Archives that
+    cannot be read, or not without decompressing much, are unreadable.
+
+    Args:
+        file: the archive.
+        path: its path.
     """
     try:
-        with folder.open(path) as file:
-            names = _iter_zip(file) if path.lower().endswith(".zip") else _iter_tar(file, path)
-            first = list(itertools.islice(names, _MAX_MEMBERS))
+        names = _iter_zip(file) if _is_zip(file) else _iter_tar(file, path)
+        first = list(itertools.islice(names, _MAX_MEMBERS + 1))
     except (CurateError, *_DAMAGE):
-        return True
-    return any(map(is_image_name, first))
+        return Held.UNREADABLE
+    if any(map(is_image_name, first)):
+        return Held.IMAGES
+    if any(map(is_archive, first)):
+        return Held.ARCHIVES
+    return Held.MORE if len(first) > _MAX_MEMBERS else Held.OTHERS
 
 
-def may_hold_image_rows(folder: Folder, path: str) -> bool:
-    """Return whether a Parquet file has image columns, or points to content that is absent."""
-    import pyarrow as pa
-
-    from curate.layouts.tables.images import mentions_images
-    from curate.storage.parquet import load_schema
-
-    info = folder.info(path)
-    try:
-        with folder.open(path) as file:
-            head = file.read(POINTER_BYTES)
-            if info is not None and info.size <= POINTER_BYTES and describe_pointer(head):
-                return True
-            return any(mentions_images(field.type) for field in load_schema(file))
-    except (CurateError, pa.ArrowException, ValueError, OSError):
-        return False  # errors are reported when the dataset is opened
-
-
-def note_archives(folder: Folder) -> Iterator[str]:
-    """Report archives and tables that may contain images, which other layouts do not read."""
-    found = (info.path for info in folder.files() if info.regular and _may_hold(folder, info.path))
-    for example in itertools.islice(found, 1):
-        many = 1 + sum(1 for _ in found)
-        yield (
-            f"{many:,} files that may contain images (archives or tables) left out, such as "
-            f"{example!r}; if they belong to the dataset, unpack them, or use --format webdataset "
-            "or parquet."
-        )
-
-
-def _may_hold(folder: Folder, path: str) -> bool:
-    if is_archive(path):
-        return may_hold_images(folder, path)
-    return path.lower().endswith(".parquet") and may_hold_image_rows(folder, path)
-
-
-def refuse_archives_only(folder: Folder) -> None:
-    """Refuse a folder without images of its own whose images are in archives or in DVC.
-
-    Raises:
-        DataError: if it is one; names the remedy.
-    """
-    if find_loose_image(folder) is not None:
-        return
-    listed = [
-        f"{path}{name}" for path, names in iter_listed_folders(folder) for name in sorted(names)
-    ]
-    archive = next((path for path in listed if is_archive(path)), None)
-    if archive is not None and may_hold_images(folder, archive):
-        raise DataError(
-            f"{folder.name} has no images outside archives such as {archive!r}; unpack them and "
-            "run again"
-        )
-    pointer = next((path for path in listed if path.endswith(".dvc")), None)
-    if pointer is not None:
-        raise DataError(
-            f"{folder.name} has no images, but {pointer!r}, which points to them; run `dvc pull`"
-        )
-    _refuse_deep(folder)
+def _is_zip(file: BinaryIO) -> bool:
+    file.seek(0)
+    is_zip = file.read(4).startswith(b"PK")
+    file.seek(0)
+    return is_zip
 
 
 _CACHED = re.compile(r"(?:datasets|models|spaces)--.+")
@@ -198,28 +162,16 @@ def _iter_cached(root: Path) -> Iterator[Path]:
             yield from (Path(each.path) for each in found if _CACHED.fullmatch(each.name))
 
 
-def _refuse_deep(folder: Folder) -> None:
-    """Refuse a folder whose first container is deeper than folders are listed to recognize it."""
-    for info in itertools.islice(folder.files(), _MAX_WALKED):
-        if is_image_name(info.path):
-            return
-        if info.regular and _may_hold(folder, info.path):
-            path = info.path.lower()
-            ways = {".parquet": "use --format parquet", ".tar": "use --format webdataset"}
-            way = ways.get(path[path.rfind(".") :], "unpack it and run again")
-            raise DataError(
-                f"{folder.name} has no images, but {info.path!r}, which may contain some; {way}"
-            )
-
-
 def _iter_tar(file: BinaryIO, path: str) -> Iterator[str]:
-    stream = file if path.lower().endswith(".tar") else io.BytesIO(_unpack(file.read(_MAX_READ)))
+    is_plain = path.lower().endswith(".tar") or not _COMPRESSION.match(file.read(6))
+    file.seek(0)
+    stream = file if is_plain else io.BytesIO(unpack(file.read(MAX_READ)))
     with tarfile.open(fileobj=stream, mode="r:", tarinfo=BoundedInfo) as opened:
         for member in opened:
             yield member.name
 
 
-def _unpack(data: bytes) -> bytes:
+def unpack(data: bytes) -> bytes:
     """Decompress the start of an archive.
 
     Raises:
@@ -237,14 +189,14 @@ def _unpack(data: bytes) -> bytes:
 def _iter_zip(file: BinaryIO) -> Iterator[str]:
     """Iterate over the names in the central directory of a zip file."""
     size = file.seek(0, io.SEEK_END)
-    start = file.seek(max(0, size - _MAX_READ // 8))
+    start = file.seek(max(0, size - MAX_READ // 8))
     tail = file.read()
     found = tail.rfind(b"PK\5\6")
     if found < 0 or len(tail) < found + _END.size:
         raise ValueError(f"no central directory after byte {start}")
     _, length, offset = _END.unpack_from(tail, found)
     file.seek(offset)
-    directory, position = file.read(min(length, _MAX_READ)), 0
+    directory, position = file.read(min(length, MAX_READ)), 0
     while position + _ENTRY.size <= len(directory):
         signature, name, extra, comment = _ENTRY.unpack_from(directory, position)
         if signature != b"PK\1\2":

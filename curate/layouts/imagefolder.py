@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
-from curate.layouts.archives import note_archives
+from curate.layouts.contents import note_contained
 from curate.layouts.files import SPLITS, FileLayout
 
 
@@ -38,7 +38,7 @@ class ImageFolder(FileLayout):
 
     def check(self, strict: bool = False) -> Iterator[str]:
         """Report archives with images, which are not read in this layout."""
-        yield from note_archives(self.folder)
+        yield from note_contained(self.folder)
 
     def _is_split(self, folders: Sequence[str], depth: int) -> bool:
         """Return whether a folder is a split: by its name and, below the root, its siblings.

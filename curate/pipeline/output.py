@@ -224,7 +224,13 @@ _MAX_GROUPS = 1000
 _FINAL = (
     *("an image outside", "its name ", "it cannot be read", "it is a link", "it is a file with"),
     *("it is an image", "it is longer", "it is neither a file", "the images of its sample"),
-    *("not an annotation", "a face was found", "no faces were searched"),
+    *(
+        "it contains images",
+        "it may contain images",
+        "not an annotation",
+        "a face was found",
+        "no faces were searched",
+    ),
 )
 """Starts of the reasons of files that ``--include`` does not copy, or that are no annotations."""
 

@@ -21,9 +21,9 @@ from urllib.parse import unquote
 from curate.core.errors import DataError, SourceChangedError, WithheldError
 from curate.core.protocols import LABEL_MAP, SidecarFile, SidecarSource, Source, iter_sidecars
 from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
+from curate.layouts.contents import find_contained, find_unread, is_opened
 from curate.layouts.editing.changes import REMOVED, SAME, Editor, EditResult, Outcome
 from curate.layouts.encodings import as_utf8
-from curate.layouts.files import find_image
 from curate.layouts.rewriters import NullTarget
 from curate.layouts.sidecars.content import DROPPED_KINDS, Content
 from curate.layouts.sidecars.values import Limits
@@ -44,7 +44,6 @@ _ANNOTATIONS = frozenset({".json", ".xml", ".yaml", ".yml", ".txt", ".names", ".
 _SHOWN = 5
 
 MapCheck = Callable[[str, str], None]
-_HEAD = 1 << 12
 _MAX_PATH = 4096
 _SEPARATORS = re.compile(r"[/\\]")
 
@@ -320,11 +319,24 @@ class SidecarWriter:
         suffix, names = other.path.suffix.lower(), self._names
         if "UTF-8" in other.reason:
             return other.reason
+        if reason := self._find_contained(other):
+            return reason
         if suffix in _CAPTIONS and (names.has_stem(other.path) or names.has_name(other.path.stem)):
             return CAPTION
         if suffix in _TABLES:
             return TABLE
         return ANNOTATIONS if suffix in _ANNOTATIONS else other.reason
+
+    def _find_contained(self, other: SidecarFile) -> str | None:
+        """Return why a file is not offered to be copied unread: it contains images."""
+        if not is_opened(other.uri, self._source.uri):
+            return None
+        try:
+            with cast(SidecarSource, self._source).open_sidecar(other) as file:
+                found = find_contained(other.uri, file)
+        except WithheldError:
+            return None
+        return None if found is None else found.reason
 
 
 class SidecarFailures:
@@ -358,5 +370,5 @@ class SidecarFailures:
 
 def _check_unread(other: SidecarFile, copy: Path) -> None:
     with copy.open("rb") as file:
-        if reason := find_image(str(other.path), file.read(_HEAD)):
+        if reason := find_unread(str(other.path), file):
             raise DataError(reason)

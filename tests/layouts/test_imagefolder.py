@@ -143,16 +143,21 @@ def test_archives_beside_images_are_noted(tmp_path: Path) -> None:
     write_zip(tmp_path / "labels.zip", "x/1.txt")
     (tmp_path / "train.tar.gz").write_bytes(gzip.compress(b"not a tar"))
     [note] = ImageFolder(LocalFolder(tmp_path)).check()
-    assert note.startswith("2 files that may contain images (archives or tables) left out")
-    assert "'more.zip'" in note
+    assert note.startswith("2 files that may contain images left out, such as 'more.zip'")
 
 
 @pytest.mark.parametrize(
     ("names", "remedy"),
     [
-        (["photos.zip"], "'photos.zip'; unpack"),
-        (["a/b/photos.zip", "a/notes.txt"], "'a/b/photos.zip'; unpack"),
-        (["a/b/c/d/e/photos.zip"], "'a/b/c/d/e/photos.zip', which may contain some; unpack it"),
+        (["photos.zip"], "'photos.zip', an archive that contains some; unpack"),
+        (
+            ["a/b/photos.zip", "a/notes.txt"],
+            "'a/b/photos.zip', an archive that contains some; unpack",
+        ),
+        (
+            ["a/b/c/d/e/photos.zip"],
+            "'a/b/c/d/e/photos.zip', an archive that contains some; unpack it",
+        ),
         (["images.dvc", "notes.txt"], "'images.dvc', which points to them; run `dvc pull`"),
     ],
 )

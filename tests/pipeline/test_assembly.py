@@ -14,6 +14,7 @@ from curate.layouts.access.folder import LocalFolder
 from curate.layouts.hf_folder.read import HfFolder
 from curate.pipeline import assembly as gathering
 from curate.pipeline.other_files import write_other_files
+from curate.pipeline.output import find_left_out
 from curate.pipeline.sidecars import ANNOTATIONS, CAPTION, TABLE, rewrite_sidecars
 from curate.pipeline.workspace import Workspace
 from curate.recipe import Recipe
@@ -33,7 +34,7 @@ def source(tmp_path: Path) -> Path:
     (folder / "deep/image.png").touch()
     (folder / "deep/image.txt").write_text("a caption\n")
     (folder / "labels.csv").write_text("a,b\n")
-    (folder / "labelme.json").write_text(PICTURE)
+    (folder / "labelme.json").write_text('{"shapes": []}')
     (folder / "clip.mp4").write_text("")
     return folder
 
@@ -108,6 +109,18 @@ def test_included_files_are_copied_unread(
     assert not (workspace.final / "data/hidden.csv").exists()
     for name in names:
         assert (workspace.final / "data" / name).read_bytes() == (source / name).read_bytes()
+
+
+@pytest.mark.parametrize("patterns", [(), ("*.json",), ("*",)])
+def test_files_that_contain_images_are_left_out_with_the_reason(
+    patterns: tuple[str, ...], source: Path, workspace: Workspace
+) -> None:
+    (source / "labelme.json").write_text(f'{{"imageData": {PICTURE}}}')
+    write_others(workspace, source, Recipe(include=patterns))
+    line = listed(workspace)["labelme.json"]
+    assert line["reason"].startswith("it contains images, as a text with encoded ones")
+    assert "labelme.json" not in written(workspace)
+    assert find_left_out([("labelme.json", line["reason"])])[1][0].endswith("labelme.json")
 
 
 def test_the_checked_copy_is_the_one_in_the_output(source: Path, workspace: Workspace) -> None:

@@ -17,11 +17,11 @@ from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import Problems, open_annotation, read_head, resolve, shorten
-from curate.layouts.archives import note_archives
 from curate.layouts.coco.groups import NAME, Opener, iter_annotations, iter_image_ids, name_of
 from curate.layouts.coco.parse import Item, is_coco, iter_annotated
 from curate.layouts.coco.rewrite import rewrite_coco
 from curate.layouts.containers import iter_listed_folders
+from curate.layouts.contents import note_contained
 from curate.layouts.files import not_recognized, split_in, split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_panoptic_map
 from curate.layouts.sidecars.values import Limits
@@ -63,7 +63,7 @@ class Coco(LabelMapLayout):
         """
         if next(self._jsons(), None) is None:
             raise not_recognized(self.folder, "JSON files with images and annotations", "coco")
-        yield from note_archives(self.folder)
+        yield from note_contained(self.folder)
         yield from self._survey.problems.report(strict)
         yield from self._survey.notes
         names = self._survey.names

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from curate.core.errors import CurateError, DataError
 from curate.layouts.access.folder import FileInfo, Folder
-from curate.layouts.archives import may_hold_image_rows
+from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
 from curate.layouts.containers import find_loose_image, iter_listed_folders
 from curate.layouts.sidecars.table import ROWS
 from curate.layouts.tables.images import ImageColumns, mentions_images
@@ -153,14 +153,38 @@ class ParquetTable:
         return [schema.column(number).path for number in range(len(schema))]
 
 
+def may_hold_image_rows(folder: Folder, path: str) -> bool:
+    """Return whether a Parquet file has image columns, or points to content that is absent."""
+    info = folder.info(path)
+    try:
+        with folder.open(path) as file:
+            head = file.read(POINTER_BYTES)
+            if info is not None and info.size <= POINTER_BYTES and describe_pointer(head):
+                return True
+            return any(mentions_images(field.type) for field in load_schema(file))
+    except (CurateError, pa.ArrowException, ValueError, OSError):
+        return False  # errors are reported when the dataset is opened
+
+
+def find_plain_column(file: BinaryIO) -> str | None:
+    """Return the first column of a Parquet file with images in another form, or None.
+
+    The file is closed.
+
+    Raises:
+        pyarrow.ArrowException: if it cannot be read.
+    """
+    with closing(open_or_close(ParquetTable, file)) as table:
+        return find_plain_images(table)
+
+
 def _find_plain(folder: Folder, known: Collection[str] = ()) -> tuple[str, str] | None:
     """Return a Parquet file, and its column of images in another form, or None."""
     for folder_path, names in iter_listed_folders(folder):
         paths = [f"{folder_path}{name}" for name in sorted(names) if _is_parquet(name)]
         for path in [path for path in paths if path not in known][:_MAX_EXAMINED]:
             try:
-                with closing(open_or_close(ParquetTable, folder.open(path))) as table:
-                    column = find_plain_images(table)
+                column = find_plain_column(folder.open(path))
             except (CurateError, pa.ArrowException, ValueError, OSError):
                 continue  # errors are reported when the dataset is opened
             if column is not None:

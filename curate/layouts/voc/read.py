@@ -22,8 +22,8 @@ from curate.layouts.annotations import (
     resolve,
     shorten,
 )
-from curate.layouts.archives import note_archives
 from curate.layouts.containers import iter_listed_folders
+from curate.layouts.contents import note_contained
 from curate.layouts.encodings import feed_xml
 from curate.layouts.files import not_recognized, split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_voc_map, load_voc_map
@@ -167,7 +167,7 @@ class Voc(LabelMapLayout):
         """
         if not self._years:
             raise not_recognized(self.folder, f"{ANNOTATIONS} beside {IMAGES}", "voc")
-        yield from note_archives(self.folder)
+        yield from note_contained(self.folder)
         names, foreign, problems = self._splits, 0, Problems()
         for info in self.folder.files():
             kind, stem = self.kind_of(info.path)

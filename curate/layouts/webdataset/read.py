@@ -13,10 +13,11 @@ from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import FileInfo, Folder, check_image_size
-from curate.layouts.archives import may_hold_images
+from curate.layouts.archives import Held, examine_archive
 from curate.layouts.containers import (
     ContainerLayout,
     LastOpened,
+    find_loose_image,
     format_uri,
     iter_listed_folders,
     parse_uri,
@@ -67,21 +68,41 @@ class WebDataset(ContainerLayout):
     def recognize(cls, folder: Folder) -> str | None:
         """Look for tar files that may contain images."""
         for folder_path, names in iter_listed_folders(folder):
-            tars = sorted(name for name in names if _is_tar(name) or _COMPRESSED.search(name))
+            tars = sorted(name for name in names if _is_tar(name))
+            if not tars and find_loose_image(folder) is None:  # refused with the remedy
+                tars = sorted(name for name in names if _COMPRESSED.search(name))
             paths = (f"{folder_path}{name}" for name in tars[:_MAX_EXAMINED])
-            found = next((path for path in paths if may_hold_images(folder, path)), None)
+            seen = (Held.IMAGES, Held.UNREADABLE)  # errors are reported when it is opened
+            found = next((path for path in paths if _examine(folder, path) in seen), None)
             if found is not None:
                 return f"{found}, and {len(tars) - 1:,} more beside it" if len(tars) > 1 else found
         return None
 
     def is_container(self, info: FileInfo) -> bool:
-        """Return whether a file is a tar file; raises `DataError` for compressed ones."""
-        if info.regular and _COMPRESSED.search(info.path):
+        """Return whether a file is a tar file; raises `DataError` for compressed ones of images."""
+        if not info.regular:
+            return False
+        is_compressed = _COMPRESSED.search(info.path) is not None
+        if is_compressed and _examine(self.folder, info.path) is not Held.OTHERS:
             raise DataError(
                 f"{info.path!r} in {self.folder.name} is compressed, so its members cannot be "
                 "read one by one; decompress it to a plain .tar"
             )
-        return info.regular and _is_tar(info.path)
+        return _is_tar(info.path)
+
+    def check(self, strict: bool = False) -> Iterator[str]:
+        """Report images outside the tar files.
+
+        Raises:
+            DataError: if there are no tar files, or one consists of archives.
+        """
+        yield from super().check(strict)
+        for tar in self.containers():
+            if _examine(self.folder, tar) is Held.ARCHIVES:
+                raise DataError(
+                    f"{tar!r} in {self.folder.name} contains archives, whose images are not read; "
+                    "extract it, and remove it from the dataset"
+                )
 
     def records(self) -> Iterator[ImageRecord]:
         """Iterate over all images, sorted by id; holds the names of one tar file at a time."""
@@ -165,6 +186,14 @@ class WebDataset(ContainerLayout):
             with self.open_container(tar) as file:
                 self._listed = (tar, _index_images(iter_members(file, tar), tar))
         return self._listed[1]
+
+
+def _examine(folder: Folder, path: str) -> Held:
+    try:
+        with folder.open(path) as file:
+            return examine_archive(file, path)
+    except WithheldError:
+        return Held.UNREADABLE
 
 
 def _is_tar(path: str) -> bool:

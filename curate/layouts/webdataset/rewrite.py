@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 from curate.core.errors import DataError
 from curate.layouts.access.tree import is_text_path
-from curate.layouts.files import find_image, is_document_name
+from curate.layouts.contents import find_unread
+from curate.layouts.files import is_document_name
 from curate.layouts.rewriters import REWRITERS, Rewriter, rewrite_caption
 from curate.layouts.sidecars.prose import MAX_PROSE
 from curate.layouts.sidecars.text import rewrite_document, rewrite_json, rewrite_text
@@ -103,7 +104,7 @@ class MemberWriter:
         """
         path = f"{self.tar}/{member.path}"
         is_included = self.limits.includes(path)
-        if is_included and (reason := find_image(path, data)):
+        if is_included and (reason := find_unread(path, io.BytesIO(data))):
             return reason
         self.limits.open(f"{self.tar}/*{PurePosixPath(path).suffix}")
         if is_included:

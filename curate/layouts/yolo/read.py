@@ -14,8 +14,8 @@ from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import Problems, iter_lines, open_annotation, resolve, shorten
-from curate.layouts.archives import note_archives
 from curate.layouts.containers import iter_listed_folders
+from curate.layouts.contents import note_contained
 from curate.layouts.files import ANNOTATION_SUFFIXES, FileLayout, not_recognized, split_of_folders
 from curate.layouts.sidecars.text import rewrite_list
 from curate.layouts.sidecars.values import Limits
@@ -174,7 +174,7 @@ class Yolo(FileLayout):
         Raises:
             DataError: if there are no labels, or ``strict`` and one is malformed.
         """
-        yield from note_archives(self.folder)
+        yield from note_contained(self.folder)
         yield from self.config.notes
         names, problems = self._lists, Problems()
         yield from self._problems.report(strict)
