@@ -60,7 +60,8 @@ class FaceIndex:
         """Return the faces of one image, or None if the file has no entry for it.
 
         Raises:
-            WithheldError: if it has more faces than an image can have.
+            WithheldError: if it has more faces than an image can have, or its entries contradict
+                each other, so that some of the boxes are of another image.
             SetupError: if the index cannot be read.
         """
         try:
@@ -89,10 +90,15 @@ class FaceIndex:
         digests = {digest for *_, digest, _, _ in rows if digest is not None}
         states = {row[2] for row in rows}
         withheld = next((row[3] for row in rows if row[3] is not None), None)
-        sizes = {(width, height) for *_, width, height in rows if width is not None}
+        sizes = sorted({(width, height) for *_, width, height in rows if width is not None})
+        if len(sizes) > 1:
+            shown = " and ".join(f"{width}×{height}" for width, height in sizes[:2])
+            raise WithheldError("faces", f"the file says that it is {shown}")
+        if len({row[0] for row in rows}) > 1:
+            raise WithheldError("faces", "the file has boxes in pixels and as shares of the image")
         # Entries for different files match none.
         digest = digests.pop() if len(digests) == 1 else ("contradictory" if digests else None)
-        size = min(sizes, default=None)
+        size = sizes[0] if sizes else None
         relative = bool(rows[0][0])
         review = states.pop() if len(states) == 1 else None
         return GivenFaces(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.entries import Outcome
-from curate.core.errors import DataError, UsageError
+from curate.core.errors import DataError, UsageError, WithheldError
 from curate.core.faces import Face
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord
@@ -127,7 +127,7 @@ def collected(inputs: Inputs, source: Source, work: Path) -> Iterator[Callable[[
             matches = match_faces(work, (record.id for record in source.records()))
             check_matches(matches, faces, allow_missing=True)
             index = FaceIndex(work)
-            yield lambda: (_propose(record, index.find(record.id)) for record in source.records())
+            yield lambda: (_find_proposed(record, index) for record in source.records())
         finally:
             work.unlink(missing_ok=True)
 
@@ -151,6 +151,13 @@ def _iter_checked(faces: Path) -> Iterator[GivenFaces]:
         if given.relative and given.boxes:
             raise DataError(f"{faces} has boxes as shares of an image; convert them to pixels")
         yield given
+
+
+def _find_proposed(record: ImageRecord, index: FaceIndex) -> Item:
+    try:
+        return _propose(record, index.find(record.id))
+    except WithheldError as error:
+        return Item(record=record, note=str(error))
 
 
 def _propose(record: ImageRecord, given: GivenFaces | None) -> Item:

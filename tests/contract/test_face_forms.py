@@ -149,6 +149,47 @@ def test_labels_of_yolos_own_naming_are_found(tmp_path: Path) -> None:
     assert b == GivenFaces("train/b.jpg", (), relative=True)
 
 
+BOX_OF = {"photo.jpg": "0 0.5 0.5 0.5 0.25\n", "photo.jpg.png": "0 0.25 0.25 0.5 0.5\n"}
+
+
+def write_labels(path: Path, names: list[str], labels: dict[str, str]) -> None:
+    (path / "labels").mkdir(parents=True)
+    (path / "images.txt").write_text("".join(f"{name}\n" for name in names))
+    for name, text in labels.items():
+        (path / "labels" / f"{name}.txt").write_text(text)
+
+
+def test_a_label_file_belongs_to_one_image(tmp_path: Path) -> None:
+    write_labels(tmp_path, ["photo.jpg.png", "photo.jpg"], BOX_OF)
+    assert {each.id: each.boxes for each in iter_given_faces(tmp_path)} == {
+        "photo.jpg": (Box(0.25, 0.375, 0.75, 0.625),),
+        "photo.jpg.png": (Box(0, 0, 0.5, 0.5),),
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["photo.jpg", "photo.jpg.png"], ["photo.jpg"]),
+        (["photo.jpg.png", "photo.jpg"], ["photo.jpg", "photo"]),
+        (["a.jpg", "a.png"], ["a"]),
+        (["a.jpg", "a.png", "a.gif"], ["a", "a.png"]),
+        (["a.jpg", "a.png"], ["a", "a.png", "a.jpg"]),
+    ],
+)
+def test_a_label_file_that_could_be_of_two_images_is_refused(
+    names: list[str], labels: list[str], tmp_path: Path
+) -> None:
+    write_labels(tmp_path, names, dict.fromkeys(labels, BOX_OF["photo.jpg"]))
+    with pytest.raises(DataError, match="could be the labels of"):
+        list(iter_given_faces(tmp_path))
+
+
+def test_images_with_one_stem_may_have_labels_by_both_conventions(tmp_path: Path) -> None:
+    write_labels(tmp_path, ["a.jpg", "a.png"], {"a": BOX_OF["photo.jpg"], "a.png": ""})
+    assert [len(each.boxes) for each in iter_given_faces(tmp_path)] == [1, 0]
+
+
 CATEGORIES = [{"id": 1, "name": "face"}, {"id": 2, "name": "dog"}]
 FACE_OF_0 = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
 
@@ -162,6 +203,13 @@ FACE_OF_0 = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
         ({"annotations": None}, "'annotations' is not a list"),
         ({"annotations": {"1": FACE_OF_0}}, "'annotations' is not a list"),
         ({"categories": {"1": "face"}}, "'categories' is not a list"),
+        ({"categories": [*CATEGORIES, {"id": 1, "name": "person"}]}, "has the id 1 of another"),
+        ({"categories": [*CATEGORIES, {"id": 1, "name": "face"}]}, "has the id 1 of another"),
+        ({"categories": [*CATEGORIES, {"id": 0}]}, "has no 'name'"),
+        ({"categories": [{"id": True, "name": "face"}]}, "has the id True"),
+        ({"annotations": [{**FACE_OF_0, "image_id": "1"}]}, "image '1', which is absent"),
+        ({"annotations": [{"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4]}]}, "no 'category_id'"),
+        ({"images": [{"id": 1, "file_name": "a.jpg"}] * 2}, "duplicate id"),
     ],
 )
 def test_a_coco_file_loses_no_face_in_silence(

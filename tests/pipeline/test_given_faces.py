@@ -302,3 +302,40 @@ def test_an_update_keeps_an_image_that_is_withheld_again(small: Path, tmp_path: 
     pq.write_table(rows.replace_schema_metadata(None), other)
     curate.blur(small, tmp_path / "out", Recipe(), Session(faces=other, update=True))
     assert entries(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("form", ["coco", "table", "list"])
+def test_entries_that_state_different_sizes_withhold_the_image(
+    form: str, small: Path, tmp_path: Path
+) -> None:
+    """One of them is for another file of this name, and so are some of the boxes."""
+    with Image.open(small / "0.png") as image:
+        right = dict(zip(("width", "height"), image.size, strict=True))
+    wrong = {"width": 2 * right["width"], "height": 2 * right["height"]}
+    faces, box = tmp_path / "faces", [10, 20, 40, 60]
+    if form == "coco":
+        images = [{"id": n, "file_name": "0.png", **s} for n, s in enumerate((right, wrong))]
+        boxes = [{"id": 1, "image_id": 1, "bbox": box}]
+        faces.write_text(json.dumps({"images": images, "annotations": boxes}))
+    elif form == "table":
+        rows = [{"id": "0.png", "faces": [{"xyxy": box}], **size} for size in (right, wrong)]
+        pq.write_table(pa.Table.from_pylist(rows), faces)
+    else:
+        lines = [{"file": "0.png", "faces": [{"xyxy": box}], **size} for size in (right, wrong)]
+        faces.write_text(json.dumps(lines))
+    curate.blur(small, tmp_path / "out", Recipe(), Session(faces=faces, allow_missing=True))
+    reason = str(entries(tmp_path / "out")["0.png"].reason)
+    assert reason.startswith(f"faces: the file says that it is {right['width']}×")
+    assert f"and {wrong['width']}×" in reason
+
+
+def test_a_lost_label_of_an_export_is_not_that_of_another_image(
+    small: Path, tmp_path: Path
+) -> None:
+    shutil.copy(small / "1.png", small / "0.png.png")
+    table = tmp_path / "faces.parquet"
+    curate.detect(small, table, Recipe(profile="fast"), Session(workers=1), "yolo")
+    (tmp_path / "faces.yolo/labels/0.png.png.txt").unlink()
+    session = Session(faces=tmp_path / "faces.yolo", allow_missing=True)
+    with pytest.raises(DataError, match=r"could be the labels of '0\.png' or of '0\.png\.png'"):
+        curate.blur(small, tmp_path / "out", Recipe(), session)

@@ -109,8 +109,13 @@ def _load_categories(path: Path) -> dict[Any, str]:
     for number, item in enumerate(_items(path, "categories.item")):
         where = f"{path}: categories[{number}]"
         key, name = _find(item, where, "id", "name")
-        if not isinstance(key, int | str):
+        if not isinstance(key, int | str) or isinstance(key, bool):
             raise DataError(f"{where} has the id {shorten(key)}; expected a number")
+        if key in categories:
+            raise DataError(
+                f"{where} has the id {shorten(key)} of another category, so that their "
+                "annotations cannot be told apart; give every category an id of its own"
+            )
         categories[key] = str(name)
     if categories and not any(map(is_face_class, categories.values())):
         others = ", ".join(map(shorten, list(categories.values())[:3]))

@@ -2,20 +2,25 @@
 
 Each line of ``images.txt`` is the id of an examined image; the labels of ``a/b.jpg`` are
 ``labels/a/b.jpg.txt`` or ``labels/a/b.txt``, missing or empty if there is no face:
-``class x y width height``, center and size of the box relative to the upright image.
+``class x y width height``, center and size of the box relative to the upright image. A file that
+could be the labels of two images is refused.
 """
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from curate.core.errors import DataError
 from curate.core.geometry import Box, scale, to_upright
 from curate.layouts.faces.boxes import FoundFaces, GivenFaces, make_box
+from curate.storage.index import open_index
 from curate.storage.regular import open_text
 
 _IMAGES = "images.txt"
+_SCHEMA = "CREATE TABLE names (name BLOB PRIMARY KEY, stem BLOB) WITHOUT ROWID"
 _MAX_LINE = 1000
 _TOLERANCE = 0.01  # of rounding
 
@@ -28,13 +33,15 @@ def recognize(path: Path) -> bool:
 def iter_faces(path: Path) -> Iterator[GivenFaces]:
     """Iterate over the images in the list, in its order, with their labels."""
     listed = labeled = 0
-    with open_text(path / _IMAGES, errors="surrogateescape") as images:
-        for line in images:
-            if name := line.rstrip("\r\n"):
-                files = [file for file in _label_files(path, name) if file.is_file()]
-                listed, labeled = listed + 1, labeled + bool(files)
-                boxes = tuple(box for file in files for box in _iter_boxes(file))
-                yield GivenFaces(name, boxes, relative=True)
+    with open_index(schema=_SCHEMA, what="index of listed images") as names:
+        rows = ((os.fsencode(name), os.fsencode(_stem(name))) for name in _iter_listed(path))
+        names.executemany("INSERT OR IGNORE INTO names VALUES (?, ?)", rows)
+        names.execute("CREATE INDEX by_stem ON names (stem)")
+        for name in _iter_listed(path):
+            files = _find_labels(path, name, names)
+            listed, labeled = listed + 1, labeled + bool(files)
+            boxes = tuple(box for file in files for box in _iter_boxes(file))
+            yield GivenFaces(name, boxes, relative=True)
     if listed and not labeled:
         raise DataError(f"{path / 'labels'} has no label file for any image of {_IMAGES}")
 
@@ -64,9 +71,67 @@ def _iter_lines(image: FoundFaces) -> Iterator[str]:
         yield f"0 {x:.9f} {y:.9f} {relative.width:.9f} {relative.height:.9f}\n"
 
 
-def _label_files(path: Path, name: str) -> list[Path]:
-    stem = name.rpartition(".")[0]
-    return [path / "labels" / f"{given}.txt" for given in (name, stem) if given]
+def _iter_listed(path: Path) -> Iterator[str]:
+    with open_text(path / _IMAGES, errors="surrogateescape") as images:
+        yield from filter(None, (line.rstrip("\r\n") for line in images))
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _find_labels(path: Path, name: str, names: sqlite3.Connection) -> list[Path]:
+    """Return the label files of an image, none of which can be those of another image.
+
+    A file named by the whole name of one image and by the stem of others is of the first if the
+    others have files with their whole names; one named by the stem of several images is of the
+    only one that has no such file.
+
+    Raises:
+        DataError: if a file could be the labels of two images.
+    """
+    found = []
+    stem = _stem(name)
+    own, shared = _label_file(path, name), _label_file(path, stem)
+    has_own = own.is_file()
+    if has_own:
+        for other in _find_without_own(path, name, names):
+            raise _ambiguous(own, name, other)
+        found.append(own)
+    if not stem or not shared.is_file():
+        return found
+    key = os.fsencode(stem)
+    if names.execute("SELECT 1 FROM names WHERE name = ?", (key,)).fetchone():
+        if not has_own:
+            raise _ambiguous(shared, stem, name)
+        return found
+    others = [each for each in _find_without_own(path, stem, names) if each != name]
+    is_alone = names.execute("SELECT count(*) FROM names WHERE stem = ?", (key,)).fetchone()[0] == 1
+    if (others and not has_own) or len(others) > 1:
+        raise _ambiguous(shared, name, others[0])
+    if has_own and not others and not is_alone:
+        raise _ambiguous(shared, name, "another image")
+    return found if has_own and others else [*found, shared]
+
+
+def _label_file(path: Path, name: str) -> Path:
+    return path / "labels" / f"{name}.txt"
+
+
+def _find_without_own(path: Path, stem: str, names: sqlite3.Connection) -> list[str]:
+    """Return images with a stem, none of which has a label file of its whole name."""
+    rows = names.execute(
+        "SELECT name FROM names WHERE stem = ? ORDER BY name", (os.fsencode(stem),)
+    )
+    listed = (os.fsdecode(name) for (name,) in rows.fetchall())
+    return [name for name in listed if not _label_file(path, name).is_file()]
+
+
+def _ambiguous(file: Path, name: str, other: str) -> DataError:
+    return DataError(
+        f"{file} could be the labels of {name!a} or of {other!a}; name the label files of images "
+        "with the same stem by their whole names, such as a.jpg.txt, one for each of them"
+    )
 
 
 def _iter_boxes(labels: Path) -> Iterator[Box]:
