@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import posixpath
+import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
-from curate.layouts.access.folder import Folder
+from curate.layouts.access.folder import FileInfo, Folder
 from curate.layouts.annotations import Problems, iter_lines, open_annotation, resolve, shorten
 from curate.layouts.containers import iter_listed_folders
 from curate.layouts.contents import note_contained
@@ -22,12 +25,14 @@ from curate.layouts.sidecars.values import Limits
 from curate.layouts.yolo.config import Config, find_config, load_config
 from curate.layouts.yolo.rewrite import (
     check_count,
+    has_labels,
     rewrite_config,
     rewrite_labels,
     rewrite_names,
 )
 from curate.storage.index import NameIndex
 
+_MAX_EXAMINED = 32  # texts that are read to recognize labels
 _TOLERANCE = 1e-6  # rounding of a box at the border, written with six digits
 
 
@@ -104,7 +109,7 @@ class Yolo(FileLayout):
         if config is not None:
             return config
         for parent, names in iter_listed_folders(folder):
-            if {"images/", "labels/"} <= names and _has_labels(folder, f"{parent}labels"):
+            if {"images/", "labels/"} <= names and _are_labels(folder, f"{parent}labels"):
                 return f"{parent}labels beside {parent}images"
         is_darknet = all(folder.info(name) is not None for name in _DARKNET)
         return " and ".join(_DARKNET) if is_darknet else None
@@ -177,22 +182,45 @@ class Yolo(FileLayout):
         yield from note_contained(self.folder)
         yield from self.config.notes
         names, problems = self._lists, Problems()
+        unlike, first = 0, ""
         yield from self._problems.report(strict)
         for info in self.folder.files():
             if self._is_image(info):
                 names.add("there", info.path)
                 names.add("image", label_of(info.path))
             elif info.regular and self._is_label_path(info.path):
+                if not self._has_labels(info.path):
+                    unlike, first = unlike + 1, first or info.path
+                    if not self._is_cut_off(info.path):
+                        continue
                 names.add("label", info.path)
                 self._check_label(info.path, problems)
         if self._config_path is None and names.only_in("label", "")[0] == 0:
             raise not_recognized(self.folder, "data.yaml and no labels beside images", "yolo")
         yield from problems.report(strict)
+        if unlike:
+            yield f"{unlike:,} text files without labels left out, such as {first!r}."
         yield from names.iter_unmatched(
             ("image", "label", "images have no label"),
             ("label", "image", "labels have no image"),
             ("split", "there", "images of the lists are missing"),
         )
+
+    def _to_sidecar(self, info: FileInfo) -> SidecarFile:
+        """Texts among the labels of which no line is one are not annotations of the layout."""
+        file = super()._to_sidecar(info)
+        if file.format == "labels" and not self._has_labels(info.path):
+            return replace(file, format="")
+        return file
+
+    def _has_labels(self, path: str) -> bool:
+        return _has_labels(self.folder, path, self.config.keypoints)
+
+    def _is_cut_off(self, path: str) -> bool:
+        """Return whether a text without labels consists of numbers, so that it should have some."""
+        with open_annotation(self.folder, path) as file:
+            words = " ".join(line for _, line in islice(iter_lines(file, path), _MAX_EXAMINED))
+        return not re.search(r"[^\W\d]{2}", re.sub(r"\b(?:nan|inf)\b", "", words, flags=re.I))
 
     def parse(self, path: str) -> ImageRecord:
         """Return the record of an image; its split is given by the lists, else its folders."""
@@ -206,7 +234,7 @@ class Yolo(FileLayout):
         for info in self.folder.files():
             label = label_of(info.path)
             found = self.folder.info(label) if self._is_image(info) else None
-            if found is not None and found.regular:
+            if found is not None and found.regular and self._has_labels(label):
                 for number in self._iter_classes(label):
                     yield info.path, {_CATEGORY: self.config.names.get(number, str(number))}
 
@@ -271,15 +299,25 @@ def label_of(path: str) -> str:
     return str(PurePosixPath(swapped).with_suffix(".txt"))
 
 
-def _has_labels(folder: Folder, parent: str) -> bool:
-    """Return whether a folder or its first subfolder contains a text file."""
+def _are_labels(folder: Folder, parent: str) -> bool:
+    """Return whether a folder or its first subfolder has texts, and one of the first is labels."""
     names = sorted(folder.list_names(parent))
-    if any(name.endswith(".txt") for name in names):
+    texts = [posixpath.join(parent, name) for name in names if name.endswith(".txt")]
+    inner = next((name[:-1] for name in names if name.endswith("/")), None)
+    if inner is not None:
+        place = posixpath.join(parent, inner)
+        inside = sorted(folder.list_names(place))
+        texts += [posixpath.join(place, name) for name in inside if name.endswith(".txt")]
+    return any(_has_labels(folder, path, None) for path in texts[:_MAX_EXAMINED])
+
+
+def _has_labels(folder: Folder, path: str, keypoints: int | None) -> bool:
+    """Return whether a text has labels or is empty; also if it cannot be read, to be reported."""
+    try:
+        with open_annotation(folder, path) as file:
+            return has_labels(file, path, keypoints)
+    except DataError:
         return True
-    inner = next((name for name in names if name.endswith("/")), None)
-    return inner is not None and any(
-        name.endswith(".txt") for name in folder.list_names(posixpath.join(parent, inner[:-1]))
-    )
 
 
 def _usual_lists(folder: Folder) -> list[tuple[str, str]]:

@@ -108,6 +108,21 @@ def _is_label(number: int, words: list[str], keypoints: int | None) -> bool:
     return len(values) % 2 == 0 and is_outline(values, is_polygon=True)
 
 
+def has_labels(file: BinaryIO, name: str, keypoints: int | None) -> bool:
+    """Return whether a text has a line that is a label, or no line at all.
+
+    Raises:
+        DataError: if a line is not UTF-8 text.
+    """
+    is_empty = True
+    for number, (_, line) in enumerate(iter_lines(file, name)):
+        if words := line.split():
+            if number >= _MAX_LINES or _is_label(number, words, keypoints):
+                return True
+            is_empty = False
+    return is_empty
+
+
 def rewrite_config(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
     """Write ``data.yaml`` again from its values; comments are not written.
 

@@ -107,3 +107,44 @@ def test_real_photos(shared_data: Path, tmp_path: Path) -> None:
     source = open_source(str(tmp_path))
     assert list(source.check()) == []
     assert sum(record.split == "train" for record in source.records()) == 12
+
+
+CAPTION = "a man on a horse\n"
+DOTA = "imagesource:GoogleEarth\ngsd:0.14\n937.0 913.0 921.0 912.0 923.0 874.0 940.0 875.0 ship 0\n"
+LIST = "banded/banded_0002.jpg banded\n"
+
+
+@pytest.mark.parametrize("text", [CAPTION, DOTA, LIST])
+@pytest.mark.parametrize("place", ["labels/a.txt", "labels/train/a.txt", "labels/list.txt"])
+def test_texts_that_are_no_labels_do_not_make_it_yolo(
+    text: str, place: str, tmp_path: Path
+) -> None:
+    write(tmp_path, place.replace("labels", "images").replace(".txt", ".jpg"), jpeg(1))
+    write(tmp_path, place, text)
+    assert open_source(str(tmp_path)).layout == "imagefolder"
+
+
+@pytest.mark.parametrize("text", ["", "\n", "0 .5 .5 .1 .1\n", "car .5 .5 .1 .1\n"])
+def test_one_text_with_labels_is_enough(text: str, tmp_path: Path) -> None:
+    write(tmp_path, "images/b.jpg", jpeg(1))
+    write(tmp_path, "labels/a.txt", CAPTION)
+    write(tmp_path, "labels/b.txt", text)
+    assert open_source(str(tmp_path)).layout == "yolo"
+
+
+@pytest.mark.parametrize("text", [CAPTION, DOTA, LIST])
+@pytest.mark.parametrize("name", ["labels/b.txt", "labels/other.txt"])
+def test_a_text_without_labels_is_left_out_and_counted(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    for stem in "ab":
+        write(tmp_path, f"images/{stem}.jpg", jpeg(1))
+    write(tmp_path, "labels/a.txt", "0 .5 .5 .1 .1\n")
+    write(tmp_path, name, text)
+    source = open_source(str(tmp_path))
+    note = f"1 text files without labels left out, such as '{name}'."
+    assert note in list(source.check(strict=True))
+    files = {file.uri: file.format for file in source.sidecars()}
+    assert files == {"labels/a.txt": "labels", name: ""}
+    rows = [row for _, row in source.annotations(("category",))]
+    assert rows == [{"category": "0"}]
