@@ -109,9 +109,7 @@ def write_checksums(out: str | Path, key: str | Path | None = None) -> WrittenCh
     out = Path(out)
     manifest = out / MANIFEST
     if not any((manifest / name).is_file() for name in (store.RUN, corrections.FACTS)):
-        raise ManifestError(
-            f"{manifest / store.RUN} is missing; is this the OUT of a finished run?"
-        )
+        raise ManifestError(store.describe_missing(manifest))
     key = None if key is None else Path(key).expanduser()
     if key is not None:
         check_key(key)

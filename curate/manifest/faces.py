@@ -14,9 +14,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.core.documents import parse_json
 from curate.core.errors import DataError, ManifestError, describe_malformed
 from curate.core.faces import Face
 from curate.core.geometry import Box
+from curate.manifest.run import SHAPE, check_shape
 from curate.storage.parquet import iter_table_rows, open_parquet
 
 VERSION = 1
@@ -127,13 +129,51 @@ def load_faces_info(path: Path) -> dict[str, Any] | None:
     try:
         with open_parquet(path) as table:
             metadata = table.metadata.metadata or {}
-        info = json.loads(metadata[INFO]) if INFO in metadata else None
+        info = parse_json(metadata[INFO], path) if INFO in metadata else None
     except (pa.ArrowException, OSError, ValueError) as error:
         line = describe_malformed(error)
         raise ManifestError(f"{path} cannot be read as a table of faces: {line}") from None
     if info is not None and not isinstance(info, dict):
         raise ManifestError(f"{path} has metadata that is not a JSON object")
     return info
+
+
+_OF_DETECTION = (
+    *("detector", "detector_family", "weights_sha256", "profile", "confidence", "max_side"),
+    "device",
+)
+_OF_REVIEW = ("id", "task", "blind", "reviewers", "journal_sha256", "states")
+_MAX_LISTED = 1_000
+
+
+def select_provenance(info: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Select how faces were found and reviewed from what a file of them records.
+
+    Args:
+        info: metadata of a table of faces, or the content of a ``run.json``.
+        name: the file, for messages.
+
+    Returns:
+        The keys ``detectors`` and ``given_faces`` of the ``run.json`` of a run that uses them.
+
+    Raises:
+        ManifestError: if what is recorded is malformed.
+    """
+    try:
+        earlier = info.get("given_faces") or {"reviews": []}
+        recipe = earlier.get("recipe", info.get("recipe", {}))
+        reviews = [*earlier["reviews"], *([info["review"]] if info.get("review") else [])]
+        given = {
+            "recipe": {key: recipe[key] for key in _OF_DETECTION if key in recipe},
+            "reviews": [{key: each[key] for key in _OF_REVIEW} for each in reviews],
+        }
+        found = {"detectors": list(info.get("detectors", ())), "given_faces": given}
+    except (KeyError, TypeError, AttributeError):
+        raise ManifestError(f"{name}: what it records of its detector is malformed") from None
+    if len(found["detectors"]) + len(reviews) > _MAX_LISTED:
+        raise ManifestError(f"{name}: it records over {_MAX_LISTED:,} models and reviews")
+    check_shape(found, {key: SHAPE[key] for key in found}, name)
+    return found
 
 
 def to_row(entry: FacesEntry) -> dict[str, Any]:

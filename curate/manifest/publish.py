@@ -83,11 +83,11 @@ def publish_manifest(
         UsageError: if the target exists or is inside the sealed output.
     """
     manifest, target = store.find_manifest(Path(manifest)), Path(target)
+    run = store.load_run(manifest)
     if target.exists():
         raise UsageError(f"{target} exists; give a new folder")
     if target.resolve().is_relative_to(manifest.resolve().parent):
         raise UsageError(f"{target} is inside the sealed output; choose another folder")
-    run = store.load_run(manifest)
     key = load_key(manifest)
     partial = target.with_name(f".{target.name}.partial")
     _clear(partial)
@@ -215,6 +215,8 @@ def _to_row(entry: ManifestEntry, key: bytes) -> dict[str, Any]:
 _PRIVATE = ("drop_keys", "faces_sha256", "include", "weights_sha256")
 """Keys of a recipe that are digests or names of the user's files and annotations; not published."""
 
+_OF_REVIEW = ("task", "blind", "reviewers", "states")
+
 
 def _describe(
     run: Mapping[str, Any],
@@ -230,7 +232,7 @@ def _describe(
         "tool": run["tool"],
         "recipe": recipe,
         "faces_given": run["recipe"].get("faces_sha256") is not None,
-        "detectors": run["detectors"] if run["recipe"].get("weights_sha256") is None else [],
+        **_describe_detection(run),
         "obfuscator": run["obfuscator"],
         "libraries": run["libraries"],
         "layout": run["source"]["layout"],
@@ -241,6 +243,18 @@ def _describe(
         "grid": GRID,
         "records_sha256": store.digest_file(records),
     }
+
+
+def _describe_detection(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Models and reviews without digests of the user's weights and of decisions."""
+    is_own = any(model["package"] == "file" for model in run["detectors"])
+    found: dict[str, Any] = {"detectors": [] if is_own else run["detectors"]}
+    given = run.get("given_faces")
+    if given is not None:
+        recipe = {key: value for key, value in given["recipe"].items() if key not in _PRIVATE}
+        reviews = [{key: each[key] for key in _OF_REVIEW} for each in given["reviews"]]
+        found["given_faces"] = {"recipe": recipe, "reviews": reviews}
+    return found
 
 
 def _clear(folder: Path) -> None:

@@ -68,6 +68,7 @@ _SHARE = _Value(
 _OURS = _Value("'curate-dataset'", lambda value: value == "curate-dataset")
 _SHA256 = _Value("a SHA-256 in hexadecimal", _is_sha256)
 _SCALAR = _Value("a plain value", _is_scalar)
+_FLAG = _Value("true or false", lambda value: isinstance(value, bool))
 _OBJECT = _Value("an object", lambda value: isinstance(value, dict))
 
 SHAPE: Mapping[str, Any] = {
@@ -84,6 +85,19 @@ SHAPE: Mapping[str, Any] = {
             "backend": _TEXT,
         }
     ),
+    "given_faces": {
+        "recipe": _AnyKeys(_SCALAR),
+        "reviews": _ListOf(
+            {
+                "id": _TEXT,
+                "task": _TEXT,
+                "blind": _FLAG,
+                "reviewers": _COUNT,
+                "journal_sha256": _SHA256,
+                "states": {"reviewed": _COUNT, "sampled": _COUNT, "not looked at": _COUNT},
+            }
+        ),
+    },
     "obfuscator": {
         "name": _TEXT,
         "version": _TEXT,
@@ -117,18 +131,23 @@ SHAPE: Mapping[str, Any] = {
     "records": {"parts": _COUNT, "sha256": _SHA256},
 }
 
-OPTIONAL = frozenset({"content", "others.included", "others.withheld"})
-"""Keys that manifests of earlier releases lack; and a count that is written unless it is 0."""
+OPTIONAL = frozenset({"content", "given_faces", "others.included", "others.withheld"})
+"""Keys of given faces, those that earlier releases lack, and a count that is written unless 0."""
 
 
-def check_shape(run: Any) -> None:
+def check_shape(run: Any, shape: Mapping[str, Any] = SHAPE, name: str = "run.json") -> None:
     """Refuse a ``run.json`` with missing, unknown or wrongly typed keys.
+
+    Args:
+        run: its content.
+        shape: the shape of a part of it, if only that is checked.
+        name: what is checked, for the message.
 
     Raises:
         ManifestError: at the first key that is missing, unknown or of another type.
     """
-    for fault in _faults(run, SHAPE, ""):
-        raise ManifestError(f"run.json: {fault}"[:_MAX_MESSAGE])
+    for fault in _faults(run, shape, ""):
+        raise ManifestError(f"{name}: {fault}"[:_MAX_MESSAGE])
 
 
 def _faults(value: Any, shape: _Shape, path: str) -> Iterator[str]:

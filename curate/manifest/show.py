@@ -103,7 +103,7 @@ def format_faces_info(info: Mapping[str, Any], name: str) -> str:
     lines = [
         f"{name}: faces found by {_tool(info)}",
         *_iter_recipe(info),
-        *_iter_models(info["detectors"]),
+        *_iter_faces(info),
         "",
         *_iter_table({key.replace("_", " "): f"{value:,}" for key, value in counts.items()}),
     ]
@@ -120,7 +120,7 @@ def _iter_facts(run: Mapping[str, Any]) -> Iterator[str]:
     yield from _iter_recipe(run)
     yield f"Method     {method['name']} {method['version']}, margin {method['margin']:g}"
     yield from _wrap_fact("Keeps", method["keeps"])
-    yield from _iter_models(run["detectors"])
+    yield from _iter_faces(run)
     yield ""
     numbers = {key: counts[key] for key in ("images", "written", "withheld", "faces")}
     numbers["with faces"] = counts["images_with_faces"]
@@ -140,7 +140,7 @@ def _iter_facts(run: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _iter_recipe(facts: Mapping[str, Any]) -> Iterator[str]:
-    recipe = facts["recipe"]
+    recipe = facts.get("recipe", {})
     chosen = {key: value for key, value in recipe.items() if value not in (None, [], {})}
     yield from _wrap_fact(
         "Recipe", "; ".join(f"{key} {format_value(value)}" for key, value in chosen.items())
@@ -159,9 +159,20 @@ def _wrap_fact(name: str, text: str) -> list[str]:
     )
 
 
-def _iter_models(detectors: list[Mapping[str, Any]]) -> Iterator[str]:
-    if not detectors:
-        yield "Faces      given, not detected"
+def _iter_faces(facts: Mapping[str, Any]) -> Iterator[str]:
+    """How faces were found: given by a file or not, models, and reviews by people."""
+    detectors, given = facts.get("detectors", ()), facts.get("given_faces")
+    reviews = [*(given or {}).get("reviews", ()), *filter(None, [facts.get("review")])]
+    if facts.get("recipe", {}).get("faces_sha256") is not None:
+        recorded = "found by the models below" if detectors else "which records no detector"
+        yield from _wrap_fact("Faces", f"given by a file, {recorded}")
+    elif not detectors:
+        yield "Faces      given; no detector is recorded"
+    for review in reviews:
+        states = ", ".join(f"{count:,} {name}" for name, count in review["states"].items())
+        yield from _wrap_fact(
+            "Review", f"of {review['task']}, reviewers: {review['reviewers']:,}; images: {states}"
+        )
     for model in detectors:
         digests = ", ".join(
             f"{name} {digest[:12]}" for name, digest in model["weights_sha256"].items()

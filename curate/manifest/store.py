@@ -70,6 +70,8 @@ CHECKSUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.sig"
 _MAX_RUN = 4 << 20  # bytes of run.json
 _MAX_RUN_VALUES = 100_000
+_BALANCE = "balance.json"
+_WORK = ".curate"
 KEY = "key.txt"
 """The key of the public tier's ids; generated when it is first published."""
 
@@ -314,14 +316,55 @@ def load_run(manifest: Path) -> dict[str, Any]:
     try:
         run = parse_json(read_regular(path, max_bytes=_MAX_RUN), path.name, _MAX_RUN_VALUES)
         json.dumps(run, ensure_ascii=False, allow_nan=False).encode()
-    except FileNotFoundError:
-        raise ManifestError(f"{path} is missing; is this the OUT of a finished run?") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise ManifestError(describe_missing(manifest)) from None
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError, DataError) as error:  # not JSON, not finite, not Unicode
         raise ManifestError(f"{path} cannot be read: {error}") from None
     if not isinstance(run, dict):
         raise ManifestError(f"{path} is not a JSON object")
+    if "schema_version" not in run and "public_version" in run:
+        raise ManifestError(describe_missing(manifest))
     check_version(run.get("schema_version"), RUN)
     check_shape(run)
     return run
+
+
+def describe_missing(manifest: Path) -> str:
+    """Describe a path that was given as an output but has no ``run.json`` of a run.
+
+    Args:
+        manifest: the folder in which the file was expected.
+    """
+    given = manifest.parent if manifest.name == MANIFEST else manifest
+    inside = given / MANIFEST
+    if not given.exists():
+        return f"{given} does not exist; give the OUT of `curate blur`"
+    if not given.is_dir():
+        return f"{given} is a file; give a folder, the OUT of `curate blur`"
+    if (inside / _BALANCE).is_file():
+        return f"{given} is the OUT of `curate balance`; give that of `curate blur`"
+    if _is_public(given) or _is_public(inside):
+        return (
+            f"{given} has the public tier of a manifest, which names no files, so that nothing can "
+            "be checked or repeated with it; give the OUT that it was published from"
+        )
+    if given.name in (DATA, MANIFEST) and (given.parent / MANIFEST / RUN).is_file():
+        return f"{given} is a part of an output; give {given.parent}"
+    if (inside / RECORDS_FOLDER).is_dir():
+        return f"{inside / RUN} is missing; restore it, or run `curate blur` again"
+    if (given / _WORK).is_dir():
+        return f"{given} is not finished; run the command that writes it again first"
+    return (
+        f"{given} is not an output: {MANIFEST}/{RUN} is missing; give the OUT of `curate blur`, "
+        "not its SOURCE"
+    )
+
+
+def _is_public(folder: Path) -> bool:
+    try:
+        value = load_json(folder / RUN)
+    except (OSError, ManifestError):
+        return False
+    return isinstance(value, dict) and "public_version" in value

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def describe_run(
     workspace: Workspace,
     source: Source,
     recipe: Recipe,
-    models: Sequence[Model],
+    found: Mapping[str, Any],
     others: dict[str, int],
     content: Content,
     origin: str | None,
@@ -46,7 +45,7 @@ def describe_run(
         workspace: the work folder.
         source: the dataset.
         recipe: what was done.
-        models: the models that detected.
+        found: ``detectors``, and of given faces ``given_faces``: how the faces were found.
         others: counts of other files by outcome.
         content: what the annotations contain.
         origin: URI of a dataset that is not on this disk, or None.
@@ -62,7 +61,7 @@ def describe_run(
         "tool": {"name": "curate-dataset", "version": libraries()["curate-dataset"]},
         "recipe": recipe.to_dict(),
         "recipe_sha256": recipe.digest,
-        "detectors": [asdict(model) for model in models],
+        **found,
         "obfuscator": {
             "name": obfuscator.name,
             "version": obfuscator.version,

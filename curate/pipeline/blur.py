@@ -6,12 +6,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from curate.core.errors import UsageError
-from curate.core.protocols import Model, Source, iter_containers
+from curate.core.protocols import Source, iter_containers
 from curate.layouts.access.address import is_address, is_hub_uri
 from curate.layouts.access.hub import describe_origin
 from curate.manifest import store
@@ -42,7 +42,7 @@ from curate.pipeline.session import Session, configure
 from curate.pipeline.shard import ShardJob
 from curate.pipeline.shard_queue import run_shards
 from curate.pipeline.sidecars import Sidecars, rewrite_sidecars
-from curate.pipeline.tools import prepare_recipe
+from curate.pipeline.tools import load_provenance, prepare_recipe
 from curate.pipeline.update import check_options, prepare_update, report_changes
 from curate.pipeline.workspace import (
     Plan,
@@ -320,7 +320,7 @@ def _assemble(run: Run[Recipe], plan: Plan, sidecars: Sidecars) -> None:
         run.workspace,
         run.source,
         run.recipe,
-        _models(run),
+        _describe_detection(run),
         others,
         sidecars.content,
         _find_origin(run),
@@ -334,12 +334,14 @@ def _find_origin(run: Run[Recipe]) -> str | None:
     return uri if is_address(uri) else describe_origin(run.workspace.source)
 
 
-def _models(run: Run[Recipe]) -> tuple[Model, ...]:
+def _describe_detection(run: Run[Recipe]) -> dict[str, Any]:
+    """How the faces were found: the keys ``detectors`` and ``given_faces`` of ``run.json``."""
     if run.session.faces is not None:
-        return ()
+        return load_provenance(run.session.faces)
     if run.session.replayed is not None:
-        return tuple(Model(**model) for model in store.load_run(run.session.replayed)["detectors"])
-    return assembly.load_models(run.workspace)
+        recorded = store.load_run(run.session.replayed)
+        return {key: recorded[key] for key in ("detectors", "given_faces") if key in recorded}
+    return {"detectors": [asdict(model) for model in assembly.load_models(run.workspace)]}
 
 
 def _index_faces(run: Run[Recipe], plan: Plan) -> None:

@@ -284,7 +284,7 @@ def _export(run: Run[Recipe], form: str) -> str:
     save_faces(_iter_detected(out), partial, form)
     images = ((e.id, e.source_sha256, e.reason) for e in iter_faces(out))
     listed = (image for image in images if image[1] or image[2])
-    save_digests(listed, target.with_name(target.name + DIGESTS))
+    save_digests(listed, load_faces_info(out) or {}, target.with_name(target.name + DIGESTS))
     partial.replace(target)
     return str(target)
 

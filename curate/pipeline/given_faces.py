@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +14,7 @@ from curate.core.geometry import Box
 from curate.layouts.faces import iter_given_faces, table
 from curate.layouts.faces.boxes import GivenFaces
 from curate.manifest import store
+from curate.manifest.faces import INFO
 from curate.obfuscators.masks import MAX_REGIONS
 from curate.storage.atomic import open_atomic
 from curate.storage.index import connect_index, open_index
@@ -110,7 +111,9 @@ DIGESTS = ".digests.jsonl"
 """Ending of the file beside an export with the digests of the images, a line each."""
 
 
-def save_digests(images: Iterable[tuple[str, str | None, str | None]], path: Path) -> None:
+def save_digests(
+    images: Iterable[tuple[str, str | None, str | None]], info: Mapping[str, Any], path: Path
+) -> None:
     """Write ids and digests of images, and which were withheld, as the sidecar of an export.
 
     Formats such as COCO, VOC and YOLO have no place for a digest, and none for an image in
@@ -119,9 +122,11 @@ def save_digests(images: Iterable[tuple[str, str | None, str | None]], path: Pat
 
     Args:
         images: ids with the SHA-256 of the image files, and the reason if they were withheld.
+        info: how the faces were found; the first line has it.
         path: the file to write, atomically.
     """
     with open_atomic(path) as file:
+        file.write(json.dumps({INFO.decode(): info}, ensure_ascii=True).encode() + b"\n")
         for name, digest, reason in images:
             line = {"id": name, "sha256": digest}
             if reason is not None:
@@ -202,8 +207,9 @@ def _iter_digests(file: BinaryIO, sidecar: Path) -> Iterator[tuple[str, str | No
     try:
         for line in iter_short_lines(file):
             entry = json.loads(line)
-            digest, reason = entry["sha256"], entry.get("withheld")
-            yield str(entry["id"]), digest and str(digest), reason and str(reason)
+            if number > 1 or INFO.decode() not in entry:
+                digest, reason = entry["sha256"], entry.get("withheld")
+                yield str(entry["id"]), digest and str(digest), reason and str(reason)
             number += 1
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DataError(f"{sidecar}, line {number}, is not an id with a sha256") from None

@@ -113,8 +113,15 @@ def _notes(run: Any) -> Iterator[str]:
         "Faces that the detector missed are not hidden. Review a sample of the images "
         "without faces, too, or measure the detector with curate evaluate."
     )
-    if not run["detectors"]:
-        yield "Faces were given by a file; no detector ran."
+    if run["recipe"].get("faces_sha256") is not None:
+        yield "Faces were given by a file; no detector ran." + (
+            " The models are those that the file records." if run["detectors"] else ""
+        )
+    for review in run.get("given_faces", {}).get("reviews", ()):
+        yield (
+            f"People reviewed the given faces: {review['states'].get('reviewed', 0):,} images "
+            f"were reviewed, {review['states'].get('sampled', 0):,} sampled."
+        )
 
 
 def _draw_sample(manifest: Manifest, size: int) -> list[ManifestEntry]:

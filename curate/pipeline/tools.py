@@ -9,16 +9,27 @@ from typing import Any
 
 from curate import detectors, obfuscators
 from curate.codec import CodecOptions
-from curate.core.errors import DataError, ManifestError, UsageError
+from curate.core.documents import parse_json
+from curate.core.errors import DataError, ManifestError, UsageError, describe_malformed
 from curate.core.protocols import Detector, Obfuscator
 from curate.core.records import escape_unprintable
 from curate.detectors import DetectorOptions
-from curate.manifest.store import digest_bytes, digest_file, digest_folder, digest_parts
+from curate.layouts.faces import table
+from curate.manifest.faces import INFO, load_faces_info, select_provenance
+from curate.manifest.store import (
+    digest_bytes,
+    digest_file,
+    digest_folder,
+    digest_parts,
+    find_manifest,
+    load_run,
+)
 from curate.obfuscators import masks
 from curate.pipeline.given_faces import FaceIndex, find_digests, find_records
 from curate.pipeline.image import Tools
 from curate.pipeline.session import Session
 from curate.recipe import Recipe
+from curate.storage.regular import iter_short_lines, open_regular
 
 
 def load_recipe(run: Mapping[str, Any]) -> Recipe:
@@ -125,6 +136,39 @@ def _digest_path(path: Path) -> str:
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is neither a file nor a folder; write it to one first")
     return digest_file(path)
+
+
+def load_provenance(path: Path) -> dict[str, Any]:
+    """Load how the faces of a file were found and reviewed, for ``run.json``.
+
+    Args:
+        path: as for `load_faces`.
+
+    Returns:
+        The keys ``detectors`` and ``given_faces`` of a ``run.json``; both are empty if the file
+        records nothing, such as one from another program.
+
+    Raises:
+        DataError: if what is recorded is malformed.
+    """
+    info: Mapping[str, Any] | None = None
+    sidecar = find_digests(path)
+    if find_records(path) is not None:
+        info = load_run(find_manifest(path))
+    elif path.is_file() and table.recognize(path):
+        info = load_faces_info(path)
+    elif sidecar is not None:
+        info = _load_first_line(sidecar).get(INFO.decode())
+    return select_provenance(info or {}, str(path))
+
+
+def _load_first_line(path: Path) -> dict[str, Any]:
+    try:
+        with open_regular(path, follow_links=True) as file:
+            value = parse_json(next(iter_short_lines(file), b"{}"), path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {describe_malformed(error)}") from None
+    return value if isinstance(value, dict) else {}
 
 
 def check_recipe(recipe: Recipe) -> None:

@@ -370,7 +370,7 @@ def load_facts(out: Path) -> dict[str, Any]:
     """
     try:
         if out.exists() and not out.is_dir():
-            raise DataError(f"OUT {out} is not a folder")
+            raise DataError(store.describe_missing(out / store.MANIFEST))
         facts = f"{store.MANIFEST}/{corrections.FACTS}"
         if not (out / store.MANIFEST / store.RUN).exists() and facts in load_checksums(out):
             raise ManifestError(f"{out / facts} is missing or not a file; restore it")

@@ -211,7 +211,7 @@ def open_dataset(out: Path) -> Dataset:
         facts = store.load_run(out / MANIFEST)
         layout, corrected = facts["source"]["layout"], False
     if not (out / DATA).is_dir():
-        raise ManifestError(f"{out / DATA} is missing; is this the OUT of a finished run?")
+        raise ManifestError(f"{out / DATA} is missing; restore it, or run `curate blur` again")
     source = open_source(str(out / DATA), layout, "OUT")
     return Dataset(
         out=out,

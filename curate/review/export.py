@@ -28,13 +28,14 @@ from curate.manifest.faces import (
     FacesEntry,
     iter_faces,
     load_faces_info,
+    select_provenance,
     to_row,
 )
 from curate.manifest.files import MANIFEST
 from curate.pipeline.blur import blur
 from curate.pipeline.output import Summary
 from curate.pipeline.session import Session
-from curate.pipeline.tools import load_recipe
+from curate.pipeline.tools import load_provenance, load_recipe
 from curate.report.document import Printable
 from curate.review import collect, folder
 from curate.review.decisions import Decision, final_faces
@@ -123,7 +124,9 @@ def export_review(place: str | Path | None, out: str | Path) -> Exported:
     partial = target.with_name(f".{target.name}.partial")
     try:
         with last_decisions(path) as decisions:
-            account = {**_load_account(inputs), "review": _describe(path, header)}
+            account = _load_account(inputs)
+            given = select_provenance(account, str(inputs.faces or inputs.run))["given_faces"]
+            account |= {"given_faces": given, "review": _describe(path, header)}
             _write(_iter_rows(inputs, decisions, path, tally), account, tally, partial)
         sync_file(partial)
         partial.replace(target)
@@ -218,9 +221,12 @@ def _load_account(inputs: Inputs) -> dict[str, Any]:
     account: dict[str, Any] = {}
     if inputs.run is not None:
         run = store.load_run(Path(inputs.run) / MANIFEST)
-        account = {key: run[key] for key in ("recipe", "recipe_sha256", "detectors", "libraries")}
+        kept = ("recipe", "recipe_sha256", "detectors", "given_faces", "libraries")
+        account = {key: run[key] for key in kept if key in run}
     elif inputs.faces is not None and table.recognize(Path(inputs.faces)):
         account = load_faces_info(Path(inputs.faces)) or {}
+    elif inputs.faces is not None:
+        account = load_provenance(Path(inputs.faces))
     account["tool"] = {"name": "curate-dataset", "version": curate.__version__}
     return account
 

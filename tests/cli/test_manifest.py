@@ -8,7 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from curate.cli.main import group
-from curate.core.errors import ManifestError, SchemaVersionError
+from curate.core.errors import DataError, ManifestError, SchemaVersionError
+from curate.manifest.show import load_manifest
+from curate.pipeline.verify import verify
 from tests.conftest import ROOT
 
 DEMO = str(ROOT / "manifests/demo")
@@ -32,6 +34,35 @@ def test_a_run_with_control_characters_cannot_write_to_the_terminal(tmp_path: Pa
     facts["obfuscator"]["keeps"] = "\x1b[31mred"
     (tmp_path / "m/run.json").write_text(json.dumps(facts))
     assert "\x1b" not in run("show", tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("public", "public has the public tier of a manifest.*give the OUT that it was published"),
+        ("out/manifest", "out/manifest is a part of an output; give .*out"),
+        ("out/data", "out/data is a part of an output; give .*out"),
+        ("photos", "photos is not an output: .*give the OUT of `curate blur`, not its SOURCE"),
+        ("nowhere", "nowhere does not exist; give the OUT"),
+        ("file", "file is a file; give a folder"),
+        ("begun", "begun is not finished; run the command"),
+        ("damaged", r"damaged/manifest/run\.json is missing; restore it"),
+        ("balanced", "balanced is the OUT of `curate balance`; give that of `curate blur`"),
+    ],
+)
+def test_a_path_that_is_no_output_is_described(folder: str, message: str, tmp_path: Path) -> None:
+    shutil.copytree(DEMO, tmp_path / "out/manifest")
+    run("publish", tmp_path / "out", tmp_path / "public")
+    for name in ("out/data", "photos", "begun/.curate", "damaged/manifest/records"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "balanced/manifest").mkdir(parents=True)
+    (tmp_path / "balanced/manifest/balance.json").write_text("{}")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=message):
+        if folder == "balanced":
+            load_manifest(tmp_path / folder)
+        else:
+            verify(tmp_path / folder)
 
 
 def test_a_comparison_as_text_and_as_json(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ def compare_keys(shape: Mapping[str, Any], schema: dict[str, Any], where: str) -
 def test_validation_and_the_schema_have_the_same_keys() -> None:
     compare_keys(SHAPE, SCHEMA, "run")
     compare_keys(SHAPE["detectors"].items, SCHEMA["properties"]["detectors"]["items"], "detectors")
+    review = SCHEMA["properties"]["given_faces"]["properties"]["reviews"]["items"]
+    compare_keys(SHAPE["given_faces"]["reviews"].items, review, "review")
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:

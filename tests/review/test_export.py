@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from curate.core.errors import DataError, UsageError
 from curate.layouts.faces import iter_given_faces
 from curate.manifest import store
 from curate.manifest.faces import load_faces_info
+from curate.manifest.show import load_manifest
 from curate.pipeline.session import Session
 from curate.recipe import Recipe
 from curate.review.collect import Queueing
@@ -104,6 +106,52 @@ def test_a_table_of_detect_keeps_its_rows_and_its_account(
     # The exported table can be reviewed in turn.
     again = serve(faces=tmp_path / "reviewed.parquet", sample=Target(at_most=0.5))
     assert again.ask("GET", "/api/status")[1]["images"] >= 2
+
+
+def test_the_detector_and_the_review_of_given_faces_stay_in_every_manifest(
+    serve: Serve, dataset: Path, tmp_path: Path
+) -> None:
+    found, reviewed = tmp_path / "found.parquet", tmp_path / "reviewed.parquet"
+    recipe = Recipe(detector="centerface")
+    curate.detect(dataset, found, recipe, Session(workers=1), "coco", quiet=True)
+    models = load_faces_info(found)["detectors"]  # type: ignore[index]
+
+    def run(name: str, faces: Path) -> dict[str, Any]:
+        blur(dataset, tmp_path / name, faces)
+        facts = store.load_run(tmp_path / name / "manifest")
+        assert facts["detectors"] == models != []
+        assert facts["given_faces"]["recipe"]["detector"] == "centerface"
+        return facts["given_faces"]["reviews"]
+
+    for name, faces in (("table", found), ("export", tmp_path / "found.coco.json")):
+        assert run(name, faces) == []
+    served = serve(faces=found)
+    served.decide(1, [ADDED])
+    served.stop()  # type: ignore[attr-defined]
+    curate.export_review(tmp_path / "found.review", reviewed)
+    [review] = run("out", reviewed)
+    assert review["states"] == {"reviewed": 1, "sampled": 0, "not looked at": 5}
+    assert run("again", tmp_path / "out") == [review]
+    session = Session(workers=1, faces=reviewed, allow_missing=True, update=True)
+    curate.blur(dataset, tmp_path / "table", Recipe(method="fill", margin=0.1), session, quiet=True)
+    curate.replay(dataset, tmp_path / "out", tmp_path / "replayed", Session(workers=1), quiet=True)
+    for name in ("table", "replayed"):
+        facts = store.load_run(tmp_path / name / "manifest")
+        assert (facts["detectors"], facts["given_faces"]["reviews"]) == (models, [review])
+
+    served = serve(None, run=tmp_path / "out", folder=tmp_path / "second")
+    served.decide(1)
+    served.stop()  # type: ignore[attr-defined]
+    curate.export_review(tmp_path / "second", tmp_path / "twice.parquet")
+    assert run("third", tmp_path / "twice.parquet")[0] == review
+
+    public = curate.publish_manifest(tmp_path / "out", tmp_path / "public")
+    assert public["detectors"] == models
+    assert "journal_sha256" not in str(public["given_faces"])
+    text = load_manifest(tmp_path / "out").to_text()
+    assert "given by a file" in text
+    assert "1 reviewed" in text
+    assert models[0]["name"] in text
 
 
 def test_exporting_twice_gives_the_same_bytes(serve: Serve, tmp_path: Path) -> None:

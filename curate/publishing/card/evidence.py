@@ -189,6 +189,13 @@ def _find_fault(kind: str, value: Mapping[str, Any], facts: Mapping[str, Any]) -
             )
     recipe, own = value.get("recipe"), facts.get("recipe", {})
     if kind == "evaluate" and isinstance(recipe, dict) and "profile" in own:
+        if own.get("faces_sha256") is not None:  # the detector is that of the file of faces
+            own = facts.get("given_faces", {}).get("recipe", {})
+        if not own:
+            return (
+                "is of a detector, and OUT does not record which one found its faces; measure "
+                "those with curate evaluate --detections"
+            )
         differing = [key for key in _DETECTION if recipe.get(key) != own.get(key)]
         if differing:
             return f"is of another detector than OUT ({', '.join(differing)} differ)"

@@ -145,6 +145,8 @@ def make_context(
         "kept_names": used,
         "correction": run.get("kind") == "correction",
         "faces_given": run.get("faces_given", False),
+        "reviews": len(run.get("given_faces", {}).get("reviews", ())),
+        "profile": _find_profile(run),
         "thresholds": [
             (_THRESHOLDS[name], f"manifest/publication.json#/thresholds/{name}")
             for name in publication.get("thresholds", {})
@@ -170,6 +172,13 @@ def make_context(
         "governance_as_of": as_of(),
         "governance_dates": DELAYED,
     }
+
+
+def _find_profile(run: Mapping[str, Any]) -> str | None:
+    """Pointer to the profile of the detector that found the faces; None if it is not recorded."""
+    given = "given_faces/" if run.get("faces_given") else ""
+    recipe = run.get("given_faces", {}).get("recipe", {}) if given else run.get("recipe", {})
+    return f"manifest/run.json#/{given}recipe/profile" if "profile" in recipe else None
 
 
 def asdict_row(row: Row) -> dict[str, str]:

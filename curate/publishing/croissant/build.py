@@ -146,7 +146,7 @@ def _rai(answers: Answers, documents: Mapping[str, Any]) -> dict[str, Any]:
     run = documents["manifest/run.json"]
     method = run.get("obfuscator", {})
     protocol = [
-        "Faces were detected and hidden by curate; "
+        f"{_describe_finding(run)} and hidden by curate; "
         f"method {method['name']}, margin {method['margin']:g}, keeps {method['keeps']}."
         if method
         else f"Representation was corrected by curate balance, {run['recipe']['strategy']}."
@@ -170,6 +170,14 @@ def _rai(answers: Answers, documents: Mapping[str, Any]) -> dict[str, Any]:
     ]
     found["rai:dataCollectionMissingData"] = "; ".join(missing)
     return found
+
+
+def _describe_finding(run: Mapping[str, Any]) -> str:
+    """How the faces were found: the start of a sentence."""
+    if not run.get("faces_given"):
+        return "Faces were detected"
+    reviewed = " after review by people" if run.get("given_faces", {}).get("reviews") else ""
+    return f"Faces were given by a file{reviewed},"
 
 
 def _provenance(answers: Answers, documents: Mapping[str, Any]) -> dict[str, Any]:
