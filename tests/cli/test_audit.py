@@ -85,7 +85,7 @@ def test_names_in_the_data_cannot_write_to_the_page_or_the_terminal(
         (b"id,a\n1,x\n", ["--by", "a", "--epsilon", "0"], 2, "--epsilon must be a number above 0"),
         (b"id,a\n1,x\n", ["--by", "a", "--min-cell", "5"], 1, "fewer than --min-cell 5"),
         (b"id,a\n1,x\n", ["--by", "a", "--target", "none.csv"], 1, "none.csv cannot be read"),
-        (b"id,a\n1,x\n", ["--by", "a", "--manifest", "none"], 1, "run.json is missing"),
+        (b"id,a\n1,x\n", ["--by", "a", "--manifest", "none"], 1, "none does not exist"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -58,11 +59,9 @@ def test_a_path_that_is_no_output_is_described(folder: str, message: str, tmp_pa
     (tmp_path / "balanced/manifest").mkdir(parents=True)
     (tmp_path / "balanced/manifest/balance.json").write_text("{}")
     (tmp_path / "file").write_text("")
+    read: Any = load_manifest if folder == "balanced" else verify
     with pytest.raises(DataError, match=message):
-        if folder == "balanced":
-            load_manifest(tmp_path / folder)
-        else:
-            verify(tmp_path / folder)
+        read(tmp_path / folder)
 
 
 def test_a_comparison_as_text_and_as_json(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def no_answer(out: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (unverified, r"run\.json is missing; give the OUT"),
+        (unverified, r"run\.json is missing; restore it"),
         (edited_record, r"nothing was sent: manifest/run\.json: manifest: counts\.faces is"),
         (foreign_part, r"nothing was sent: manifest: part-00000\.parquet has further metadata"),
         (original_put_back, r"nothing was sent: data/train/cat/00001\.bmp: changed"),

@@ -138,7 +138,7 @@ def test_a_run_that_cannot_be_read_is_one_clear_line(
 
 
 def test_an_output_without_a_manifest_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="finished run"):
+    with pytest.raises(ManifestError, match="is not an output"):
         store.load_run(tmp_path)
 
 
