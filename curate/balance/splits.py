@@ -21,7 +21,8 @@ from curate.manifest.files import DATA, MANIFEST
 from curate.report.document import Printable
 from curate.storage.atomic import open_atomic
 from curate.storage.index import open_index
-from curate.storage.regular import load_json
+from curate.storage.regular import load_json, open_regular
+from curate.storage.target import check_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,6 +120,7 @@ def suggest_splits(
         raise UsageError(
             f"a split is one table and no folder; give a file that ends in .csv instead of {out}"
         )
+    _check_target(Path(out))
     folder = Path(source) / DATA if (Path(source) / MANIFEST).is_dir() else source
     units = _load_units(options.duplicates)
     opened = open_source(str(folder), options.layout)
@@ -139,6 +141,23 @@ def suggest_splits(
             table.execute("INSERT INTO units VALUES (?, NULL, ?, ?)", (unit, size, key))
         strata = _assign(table, options.fractions)
         return _write(table, Path(out), strata)
+
+
+_HEADER = ("id", "split", "group")
+
+
+def _check_target(out: Path) -> None:
+    """Refuse a table that cannot be written, and a file that is not such a table."""
+    check_output(out, "csv")
+    try:
+        with open_regular(out, follow_links=True) as file:
+            first = file.readline(80).strip()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}") from None
+    if first not in (b"", ",".join(_HEADER).encode()):
+        raise UsageError(f"{out} exists and is not a split; name another file, or remove it")
 
 
 def _name_stratum(category: str | None, labels: Mapping[str, str], by: tuple[str, ...]) -> str:
@@ -201,7 +220,7 @@ def _write(table: Any, out: Path, strata: Mapping[str, Mapping[str, int]]) -> Sp
     with open_atomic(out) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         writer = csv.writer(text)
-        writer.writerow(("id", "split", "group"))
+        writer.writerow(_HEADER)
         writer.writerows(rows())
         text.detach()
     together = table.execute("SELECT count(*) FROM units WHERE size > 1").fetchone()[0]

@@ -15,7 +15,7 @@ from curate.balance.labels.rules import (
 )
 from curate.cli.group import DefaultGroup
 from curate.cli.options import BINS, GROUPS, LAYOUT, PATH, PER, SEED, SEPARATOR, SOURCE
-from curate.cli.output import check_outputs, report_options, write_report
+from curate.cli.output import check_outputs, report_files, report_options, write_report
 from curate.core.errors import UsageError
 
 
@@ -116,7 +116,7 @@ def audit_command(source: str | None, **options: Any) -> None:
     from curate.balance.groups import parse_bins
 
     inputs = [source, options["groups"], options["manifest"], *options["targets"]]
-    check_outputs(inputs, (options["output"], options["html"]))
+    check_outputs(inputs, report_files(options), "audit")
     bins = [parse_bins(text) for text in options["bins"]]
     if len(dict(bins)) < len(bins):
         raise UsageError("--bins is given twice for the same column")
@@ -156,7 +156,7 @@ def merge_command(audits: tuple[Path, ...], **options: Any) -> None:
     """
     from curate.balance.audit.run import merge_audits
 
-    check_outputs(audits, (options["output"], options["html"]))
+    check_outputs(audits, report_files(options), "audit")
     write_report(merge_audits(audits), options, inputs=audits)
 
 
@@ -246,7 +246,7 @@ def labels_command(vocabulary: str, **options: Any) -> None:
     from curate.balance.labels.run import audit_labels
 
     inputs = [vocabulary, options["source"], *options["judgments"]]
-    check_outputs(inputs, (options["output"], options["html"]))
+    check_outputs(inputs, report_files(options), "audit labels")
     rules = LabelRules(
         offensive_share=options["offensive_share"],
         unsafe_share=options["unsafe_share"],

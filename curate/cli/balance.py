@@ -243,7 +243,7 @@ def command(ctx: click.Context, /, source: str | None, **options: Any) -> None:
     if options["out"] is None and not options["dry_run"]:
         raise UsageError("no output folder; give --output OUT or --dry-run")
     inputs = [source, options["groups"], options["labels"], options["out"]]
-    check_outputs(inputs, (options["report"], options["html"]))
+    check_outputs(inputs, {"json": options["report"], "html": options["html"]}, "balance")
     chosen, given = read_options(options)
     session = Session(layout=options["layout"], workers=options["workers"], **read_sharing(options))
     if session.shards is not None:

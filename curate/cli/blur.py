@@ -111,7 +111,7 @@ def command(ctx: click.Context, /, source: str, out: Path | str, **options: Any)
         )
     if options["update"] and options["dry_run"]:
         raise UsageError("--dry-run writes nothing; drop --update")
-    check_outputs((source, out), (options["html"],))
+    check_outputs((source, out), {"html": options["html"]}, "blur")
     recipe, weights = build_recipe(options)
     session = Session(
         layout=options["layout"],

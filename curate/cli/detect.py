@@ -16,7 +16,7 @@ from curate.cli.options import (
     run_options,
     share_options,
 )
-from curate.cli.output import echo_json, print_shards, print_summary
+from curate.cli.output import check_outputs, echo_json, print_shards, print_summary
 from curate.cli.recipe import build_recipe, detection_options
 from curate.core.errors import UsageError
 from curate.layouts.faces import SUFFIXES
@@ -81,6 +81,7 @@ def command(
     if image is not None:
         from curate.pipeline.explanation import explain
 
+        check_outputs((image,), {"html": output}, "detect --explain")
         faces = explain(image, output, recipe)
         if not options["quiet"]:
             print_summary(f"{faces} faces; {output} shows them, so do not publish it.")

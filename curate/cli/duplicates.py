@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from curate.cli.options import ENGINE, LAYOUT, PATH, SOURCE, WORKERS
-from curate.cli.output import check_outputs, report_options, write_report
+from curate.cli.output import check_outputs, report_files, report_options, write_report
 from curate.duplicates.hashing import THRESHOLD
 
 _EPILOG = """\b
@@ -45,7 +45,7 @@ def command(ctx: click.Context, /, source: str, out: Path | None, **options: Any
     """
     from curate.duplicates.run import SearchOptions, find_duplicates
 
-    check_outputs([source, out, options["faces"]], [options["output"], options["html"]])
+    check_outputs([source, out, options["faces"]], report_files(options), "duplicates")
     search = SearchOptions(
         faces=options["faces"],
         layout=options["layout"],

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from curate.cli.options import BY, GROUPS, LAYOUT, PATH, SOURCE, WORKERS
-from curate.cli.output import check_outputs, report_options, write_report
+from curate.cli.output import check_outputs, report_files, report_options, write_report
 from curate.cli.recipe import build_recipe, detection_options
 from curate.core.errors import UsageError
 
@@ -79,7 +79,7 @@ def command(ctx: click.Context, /, source: str, **options: Any) -> None:
     if options["show_misses"] and options["html"] is None:
         raise UsageError("--show-misses needs --html FILE")
     inputs = (source, options["faces"], options["groups"], options["detections"])
-    check_outputs(inputs, (options["output"], options["html"]))
+    check_outputs(inputs, report_files(options), "evaluate")
     recipe, weights = build_recipe(options)
     chosen = EvaluationOptions(
         groups=options["groups"],

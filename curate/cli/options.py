@@ -28,8 +28,9 @@ class _LocalPath(click.Path):
             self.fail("the path is empty", param, ctx)
         if isinstance(value, str) and is_address(value):
             self.fail("only SOURCE can be a URI; give a local path", param, ctx)
-        if _is_special(Path(value)):
-            self.fail(f"{value} is a device or pipe; give a file or folder", param, ctx)
+        if value == "-" or _is_special(Path(value)):
+            what = "is a device or pipe; give a file or folder (--json prints results on stdout)"
+            self.fail(f"{value} {what}", param, ctx)
         return super().convert(value, param, ctx)
 
 

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from curate.cli.options import HTML, JSON, OUTPUT, QUIET, add_options
-from curate.core.errors import UsageError
+from curate.core.documents import parse_json
+from curate.core.errors import CurateError, UsageError
 from curate.core.records import escape_unprintable
 from curate.layouts.access.address import is_address
 from curate.report.text import name_source, typeset, wrap
+from curate.storage.regular import open_regular, read_regular
+from curate.storage.target import check_output
 
 if TYPE_CHECKING:
     from curate.pipeline.output import ShardsSummary
@@ -28,28 +31,81 @@ def report_options(command: Any) -> Any:
     return add_options((OUTPUT, HTML, JSON, QUIET), command)
 
 
-def check_outputs(inputs: Iterable[Path | str | None], outputs: Iterable[Path | None]) -> None:
-    """Refuse files that cannot be written, or that would overwrite an input, before any work.
+RESULTS: Mapping[str, tuple[str, frozenset[str]]] = {
+    "audit": ("Representation audit", frozenset({"census", "coverage"})),
+    "audit labels": ("Label audit", frozenset({"decisions", "agreement"})),
+    "balance": ("Correction of group representation", frozenset({"comparisons", "gap"})),
+    "blur": ("Face obfuscation", frozenset()),
+    "detect --explain": ("Faces in ", frozenset()),
+    "duplicates": ("Near-duplicates", frozenset({"unblurred", "across_splits"})),
+    "evaluate": ("Detector evaluation", frozenset({"face_free", "overall"})),
+    "impact": ("Effect of obfuscation on accuracy", frozenset({"mcnemar", "top1"})),
+    "impact explain": ("Attribution on faces", frozenset({"methods", "randomised"})),
+    "impact train": ("Effect of training on obfuscated images", frozenset({"cells", "gaps"})),
+    "plan": ("Plan of a run", frozenset({"core_hours", "assumptions"})),
+    "review report": ("Review", frozenset({"statement", "bound"})),
+}
+"""How the results of a command are known: start of the page's title, keys of the JSON."""
+
+
+def check_outputs(
+    inputs: Iterable[Path | str | None], outputs: Mapping[str, Path | None], command: str
+) -> None:
+    """Refuse files that cannot be written, or that would overwrite another file, before any work.
+
+    A result of the same command is replaced, and so is an empty file.
 
     Args:
         inputs: files and folders that the command reads; URIs are ignored.
-        outputs: files that it is to write.
+        outputs: files that it is to write, by format: ``json`` or ``html``.
+        command: the command, a key of `RESULTS`.
 
     Raises:
         UsageError: if an output is a folder, is in no existing folder, is or is inside an input,
-            or is given twice.
+            is given twice, has the suffix of another format, or is a file of another kind.
     """
     read = [Path(each) for each in inputs if each is not None and not is_address(str(each))]
     seen: set[Path] = set()
-    for path in (each for each in outputs if each is not None):
-        if path.is_dir() or not path.parent.is_dir():
-            raise UsageError(f"cannot write {path}: give a file in an existing folder")
+    for form, path in outputs.items():
+        if path is None:
+            continue
         for given in read:
             if path.resolve().is_relative_to(given.resolve()):
                 raise UsageError(f"cannot write {path}: it is, or is inside, the input {given}")
+        check_output(path, form)
         if path.resolve() in seen:
             raise UsageError(f"cannot write {path} twice: give each report a file of its own")
         seen.add(path.resolve())
+        if path.exists() and not _is_result(path, form, command):
+            raise UsageError(
+                f"{path} exists and is not a result of curate {command}; name another file, or "
+                "remove it"
+            )
+
+
+def report_files(options: Mapping[str, Any]) -> dict[str, Path | None]:
+    """The files that the options of `report_options` name, by format."""
+    return {"json": options["output"], "html": options["html"]}
+
+
+def _is_result(path: Path, form: str, command: str) -> bool:
+    """Whether a file can be replaced by a result of a command."""
+    title, keys = RESULTS[command]
+    try:
+        if path.stat().st_size == 0:
+            return True
+        if form == "html":
+            with open_regular(path, follow_links=True) as file:
+                start = file.read(_PAGE_HEAD).decode(errors="replace")
+            return _OURS in start and f"<title>{title}" in start
+        value = parse_json(read_regular(path, follow_links=True), path)
+    except (OSError, ValueError, CurateError):
+        return False
+    return isinstance(value, dict) and keys <= value.keys()
+
+
+_PAGE_HEAD = 4096  # bytes
+_OURS = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def write_report(

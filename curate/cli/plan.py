@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from curate.cli.options import ENGINE, LAYOUT, SOURCE, WORKERS
-from curate.cli.output import check_outputs, report_options, write_report
+from curate.cli.output import check_outputs, report_files, report_options, write_report
 from curate.cli.recipe import build_recipe, detection_options, obfuscation_options
 
 _EPILOG = """\b
@@ -54,7 +54,7 @@ def command(source: str, **options: Any) -> None:
     from curate.pipeline.plan import PlanOptions, plan
     from curate.pipeline.session import Session
 
-    check_outputs((source,), (options["output"], options["html"]))
+    check_outputs((source,), report_files(options), "plan")
     recipe, weights = build_recipe(options)
     session = Session(
         layout=options["layout"],

@@ -11,7 +11,7 @@ import click
 
 from curate.cli.group import DefaultGroup
 from curate.cli.options import GROUPS, HTML, JSON, LAYOUT, PATH, SOURCE, WORKERS
-from curate.cli.output import echo_json, print_summary
+from curate.cli.output import check_outputs, echo_json, print_summary
 from curate.core.errors import UsageError
 from curate.review.priority import ORDERS
 from curate.review.sampling import STRATA
@@ -234,6 +234,7 @@ def report(
     """State what the review in FOLDER has found, and the bound of its sample."""
     from curate.review.summary import report_review
 
+    check_outputs((), {"json": output, "html": html}, "review report")
     report = report_review(folder, output, html, attach)
     if as_json:
         echo_json(report)

@@ -38,6 +38,7 @@ from curate.pipeline.workspace import Workspace, check_local, describe_recipe_cl
 from curate.recipe import Recipe
 from curate.report.document import Printable, describe_tool
 from curate.storage.atomic import sync_file, sync_folder
+from curate.storage.target import check_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -298,13 +299,15 @@ def _iter_detected(table: Path) -> Iterator[FoundFaces]:
 
 
 def _check_target(target: Path, source: str, exports: Sequence[str]) -> None:
-    if target.is_dir():
-        raise UsageError(f"{target} is a folder; give the file to write, such as faces.parquet")
+    check_output(target, "parquet", f" (--export writes {', '.join(SUFFIXES)} beside it)")
     if not is_address(source) and target.is_relative_to(source):
         raise UsageError(f"{target} is inside SOURCE; choose another path")
     for form in exports:
         if form not in SUFFIXES:
             raise UsageError(f"unknown format {form!r}; choose one of: {', '.join(SUFFIXES)}")
+        export = target.with_name(target.stem + SUFFIXES[form])
+        if export.exists() and not target.exists():
+            raise UsageError(f"{export} exists, and is not of {target}; remove it or rename it")
 
 
 def _describe_run(run: Run[Recipe], parts: Sequence[Path]) -> dict[str, Any]:

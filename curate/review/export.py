@@ -44,6 +44,7 @@ from curate.review.items import Item
 from curate.review.journal import NAME, iter_events, last_decisions, load_header
 from curate.storage.atomic import sync_file, sync_folder
 from curate.storage.parquet import load_schema
+from curate.storage.target import check_output
 
 STATES = ("reviewed", "sampled", "not looked at")
 """What an image's state can be, in the column ``review``."""
@@ -192,10 +193,7 @@ def redo_reviewed(
 
 
 def _check(target: Path, path: Path, header: Mapping[str, Any], inputs: Inputs) -> None:
-    if target.is_dir():
-        raise UsageError(f"{target} is a folder; name the file to write, such as reviewed.parquet")
-    if not target.parent.is_dir():
-        raise UsageError(f"there is no folder {target.parent}; make it first")
+    check_output(target, "parquet")
     if inputs.faces is not None and target.exists() and target.samefile(inputs.faces):
         raise UsageError(
             f"{target} is the table that is reviewed; name another file, such as reviewed.parquet"

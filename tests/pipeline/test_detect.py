@@ -116,6 +116,11 @@ def test_unusable_paths_and_formats_are_refused(photos: Path, tmp_path: Path) ->
     inside = shutil.copytree(photos, tmp_path / "photos") / "faces.parquet"
     with pytest.raises(UsageError, match="inside SOURCE"):
         curate.detect(inside.parent, inside, FAST)
+    with pytest.raises(UsageError, match=r"would be a Parquet table.*--export writes coco"):
+        curate.detect(photos, tmp_path / "faces.csv", FAST)
+    (tmp_path / "new.coco.json").write_text("precious")
+    with pytest.raises(UsageError, match=r"new\.coco\.json exists, and is not of"):
+        curate.detect(photos, tmp_path / "new.parquet", FAST, exports="coco")
     with pytest.raises(UsageError, match="unknown format 'pdf'"):
         curate.detect(photos, tmp_path / "f", FAST, exports=["pdf"])
     with pytest.raises(UsageError, match="takes none"):

@@ -21,7 +21,7 @@ from curate.cli.options import (
     WORKERS,
     read_sharing,
 )
-from curate.cli.output import check_outputs, report_options, write_report
+from curate.cli.output import check_outputs, report_files, report_options, write_report
 from curate.core.errors import UsageError
 from curate.impact.models import MODELS
 from curate.impact.predictions.control_arms import CONTROLS
@@ -121,7 +121,7 @@ def _parse_arms(text: str | None) -> tuple[str, ...] | None:
 
 def _check_outputs(original: str, obfuscated: Path, options: dict[str, Any]) -> None:
     tables = [options[name] for name in ("labels", "groups", "classes")]
-    check_outputs([original, obfuscated, *tables], (options["output"], options["html"]))
+    check_outputs([original, obfuscated, *tables], report_files(options), "impact")
     folder = options["predictions"]
     if folder is not None:
         if folder.is_file() or not folder.parent.is_dir():

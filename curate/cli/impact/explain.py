@@ -9,7 +9,7 @@ import click
 
 from curate.cli.impact import CLASSES
 from curate.cli.options import DEVICE, LAYOUT, PATH, SEED, SOURCE
-from curate.cli.output import check_outputs, report_options, write_report
+from curate.cli.output import check_outputs, report_files, report_options, write_report
 from curate.core.errors import UsageError
 from curate.impact.explain.attribution import METHODS
 
@@ -125,7 +125,7 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     if options["show_originals"] and options["html"] is None:
         raise UsageError("--show-originals adds images to the page; name it with --html FILE")
     inputs = [original, obfuscated, options["ids"], options["classes"], options["predictions"]]
-    check_outputs(inputs, (options["output"], options["html"]))
+    check_outputs(inputs, report_files(options), "impact explain")
     chosen = _make_options(options)
     model = open_model(options["model"], resolve_device(options["device"]))
     report = explain_impact(original, obfuscated, model, chosen, quiet=options["quiet"])

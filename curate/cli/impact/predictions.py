@@ -9,7 +9,7 @@ import click
 
 from curate.cli.impact import CLASSES, group_options
 from curate.cli.options import PATH, SEED
-from curate.cli.output import check_outputs, report_options, write_report
+from curate.cli.output import check_outputs, report_files, report_options, write_report
 
 _EPILOG = """\b
 Prediction files are Parquet with the columns
@@ -67,6 +67,6 @@ def command(original: Path, obfuscated: Path, **options: Any) -> None:
     names = ("classes", "manifest", "groups", "by", "allow_missing", "seed")
     chosen = PredictionOptions(**{name: options[name] for name in names})
     inputs = [*before, *after, *(options[name] for name in ("manifest", "groups", "classes"))]
-    check_outputs(inputs, (options["output"], options["html"]))
+    check_outputs(inputs, report_files(options), "impact")
     report = measure_impact(before, after, chosen, quiet=options["quiet"])
     write_report(report, options, inputs=(original, obfuscated))

@@ -10,7 +10,7 @@ import click
 from curate.cli.impact import BATCH, group_options
 from curate.cli.interrupt import stop_on_interrupt
 from curate.cli.options import DEVICE, LABELS, LAYOUT, PATH, SEED, SOURCE, WORKERS
-from curate.cli.output import check_outputs, report_options, write_report
+from curate.cli.output import check_outputs, report_files, report_options, write_report
 from curate.core.errors import UsageError
 
 _HYPERPARAMETERS = ("epochs", "size", "batch", "lr")
@@ -133,7 +133,7 @@ def _make_options(options: dict[str, Any]) -> Any:
 
 def _check_outputs(original: str, obfuscated: Path, work: Path, options: dict[str, Any]) -> None:
     tables = [options[name] for name in ("labels", "weights", "groups")]
-    check_outputs([original, obfuscated, *tables], (options["output"], options["html"]))
+    check_outputs([original, obfuscated, *tables], report_files(options), "impact train")
     if not work.is_dir():
         raise UsageError(f"--work {work} is not a folder; create it first")
     predictions = options["predictions"]
