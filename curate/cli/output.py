@@ -101,7 +101,7 @@ def _is_result(path: Path, form: str, command: str) -> bool:
         value = parse_json(read_regular(path, follow_links=True), path)
     except (OSError, ValueError, CurateError):
         return False
-    return isinstance(value, dict) and keys <= value.keys()
+    return isinstance(value, dict) and bool(keys) and keys <= value.keys()
 
 
 _PAGE_HEAD = 4096  # bytes

@@ -193,13 +193,13 @@ def redo_reviewed(
 
 
 def _check(target: Path, path: Path, header: Mapping[str, Any], inputs: Inputs) -> None:
-    check_output(target, "parquet")
     if inputs.faces is not None and target.exists() and target.samefile(inputs.faces):
         raise UsageError(
             f"{target} is the table that is reviewed; name another file, such as reviewed.parquet"
         )
     if target.exists() and not _is_ours(target):
-        raise UsageError(f"{target} is there already and is not of a review; name another file")
+        raise UsageError(f"{target} exists and is not of a review; name another file, or remove it")
+    check_output(target, "parquet")
     for key, value in collect.digest_inputs(inputs).items():
         if header.get(key) != value:
             what = inputs.faces or inputs.run

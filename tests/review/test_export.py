@@ -226,7 +226,7 @@ def test_what_cannot_be_exported_is_one_line(serve: Serve, tmp_path: Path) -> No
     (tmp_path / "mine.txt").write_text("x")
     with pytest.raises(UsageError, match="not of a review"):
         curate.export_review(review, tmp_path / "mine.txt")
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(UsageError, match="existing folder"):
         curate.export_review(review, tmp_path / "none" / "x.parquet")
     with pytest.raises(UsageError, match="not a review of outputs"):
         curate.redo_reviewed(review, tmp_path, tmp_path / "out")
