@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -69,7 +70,9 @@ def command(
     if check:
         print_summary(f"The card of {out} is what its evidence says.")
     elif init:
-        print_summary(f"Wrote {report.written[0]}. Answer it, then: curate card {out}")
+        print_summary(
+            f"Wrote {report.written[0]}. Answer it, then: curate card {shlex.quote(str(out))}"
+        )
     else:
         names = ", ".join(path.name for path in report.written)
         print_summary(f"Wrote {names} in {out}.")

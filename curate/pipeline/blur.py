@@ -271,12 +271,12 @@ def _execute(run: Run[Recipe]) -> Summary:
         _assemble(run, plan, sidecars)
         workspace.note(event="finished", time=clock(), images=done)
     run.notify_notes()
-    if run.session.update:
-        report_changes(run)
+    outdated = report_changes(run) if run.session.update else ()
     facts = store.load_run(workspace.final / store.MANIFEST)
     run.check_unchanged()
     assembly.move_to_output(workspace, run.session.sign)
-    return summarize(workspace.out, facts, time.time() - began, done)
+    summary = summarize(workspace.out, facts, time.time() - began, done)
+    return replace(summary, outdated=outdated)
 
 
 def _rewrite_sidecars(run: Run[Recipe]) -> Sidecars:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -79,7 +80,7 @@ class DetectionSummary(Printable):
                 "the digests and the withheld images"
                 for form, path in self.exports.items()
             ),
-            f"Next: review the boxes, then curate blur SOURCE OUT --faces {self.out}",
+            f"Next: review the boxes, then curate blur SOURCE OUT --faces {shlex.quote(self.out)}",
         ]
         return join_lines(lines)
 

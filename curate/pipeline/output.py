@@ -56,6 +56,7 @@ class Summary(Printable):
         already_done: the output was finished before; nothing was done.
         recipe_sha256: digest of the recipe.
         records_sha256: digest of the manifest's records.
+        outdated: files in OUT, such as a dataset card, that are of the output before an update.
     """
 
     out: str
@@ -75,6 +76,7 @@ class Summary(Printable):
     already_done: bool
     recipe_sha256: str
     records_sha256: str
+    outdated: tuple[str, ...] = ()
 
     @property
     def is_incomplete(self) -> bool:
@@ -95,14 +97,24 @@ class Summary(Printable):
         if maps := self.others.get("withheld"):
             lines.append(f"  withheld {maps:,}: label maps that may show a face")
         if self.is_incomplete:
-            lines.append(f"  each with its reason: curate manifest show {self.out} --withheld")
+            shown = f"curate manifest show {shlex.quote(self.out)} --withheld"
+            lines.append(f"  each with its reason: {shown}")
             if self.withheld and self.others["carried"]:
                 lines.append("  annotation files that were copied may still list withheld images")
         lines += describe_others(self.others, self.left_out, self.hints, self.content, store.RUN)
         if self.images_now:
             rate = self.images_now / max(self.seconds, 1e-9)
             lines.append(f"{self.seconds:,.1f} s, {rate:,.1f} images/s.")
-        lines.append(f"Next: curate verify {self.out}")
+        out = shlex.quote(self.out)
+        steps = [f"curate verify {out}"]
+        if self.outdated:
+            names = ", ".join(self.outdated)
+            lines.append(f"Of the output before the update, to be made again: {names}.")
+            if CARD in self.outdated:
+                steps.insert(0, f"curate card {out}")
+            if f"{store.MANIFEST}/{store.SIGNATURE}" in self.outdated:
+                steps.insert(-1, f"curate manifest checksum {out} --sign KEY")
+        lines.append(f"Next: {', then '.join(steps)}")
         return join_lines(lines)
 
     def to_frame(self) -> pd.DataFrame:
@@ -217,6 +229,8 @@ def summarize(
     )
 
 
+CARD = "README.md"
+"""The dataset card, beside the folders of the output."""
 _OTHERS = ("carried", "included", "rebuilt", "left_out", "withheld")
 _NAMED = 10
 _SHOWN_KEYS = 6

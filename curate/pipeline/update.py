@@ -23,7 +23,6 @@ from curate.pipeline.workspace import (
 from curate.recipe import Recipe
 
 _OWN = (store.DATA, store.MANIFEST)
-_CARD = "README.md"
 _ANSWERS = "card.toml"
 """What the user wrote for the dataset card; it stays valid."""
 
@@ -95,12 +94,16 @@ def _check_earlier(out: Path, source: Source, recipe: Recipe) -> None:
         )
 
 
-def report_changes(run: Run[Recipe]) -> None:
-    """Report how the assembled output differs from the one that it replaces."""
+def report_changes(run: Run[Recipe]) -> tuple[str, ...]:
+    """Report how the assembled output differs from the one that it replaces.
+
+    Returns:
+        Files in OUT that are of the output before, such as a dataset card.
+    """
     workspace = run.workspace
     before = workspace.out / store.MANIFEST
     if not (before / store.RUN).is_file():
-        return
+        return ()
     total = changed = recorded_anew = gone = 0
     old = store.iter_entries(before / store.RECORDS_FOLDER)
     new = store.iter_entries(workspace.final / store.MANIFEST / store.RECORDS_FOLDER)
@@ -116,17 +119,17 @@ def report_changes(run: Run[Recipe]) -> None:
         + (f"; the same but for their records: {recorded_anew:,}" if recorded_anew else "")
         + (f"; no longer in SOURCE: {gone:,}." if gone else ".")
     )
-    siblings = sorted(
-        {path.name for path in workspace.out.iterdir()} - {*_OWN, _ANSWERS, workspace.root.name}
-    )
-    stale = [*siblings, *([f"{store.MANIFEST}/{REVIEW}"] if (before / REVIEW).is_file() else [])]
-    if stale:
-        card = (
-            f"; run `curate card {workspace.out}` before `curate verify`"
-            if _CARD in siblings
-            else ""
-        )
-        run.session.notify(f"Make again what is of the output before: {', '.join(stale)}{card}.")
+    return _find_outdated(run)
+
+
+def _find_outdated(run: Run[Recipe]) -> tuple[str, ...]:
+    """Files that are of the output before the update, until they are made again."""
+    workspace, manifest = run.workspace, run.workspace.out / store.MANIFEST
+    kept = {*_OWN, _ANSWERS, workspace.root.name}
+    siblings = sorted({path.name for path in workspace.out.iterdir()} - kept)
+    unsigned = () if run.session.sign is not None else (store.SIGNATURE,)
+    inside = (name for name in (REVIEW, *unsigned) if (manifest / name).is_file())
+    return (*siblings, *(f"{store.MANIFEST}/{name}" for name in inside))
 
 
 def _result(entry: ManifestEntry) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -96,7 +97,7 @@ class Exported(Printable):
             )
         if self.outdated:
             lines.append(f"{self.outdated:,} decisions are about other bytes and were left out.")
-        lines.append(f"Next: curate blur SOURCE OUT --faces {self.out}")
+        lines.append(f"Next: curate blur SOURCE OUT --faces {shlex.quote(self.out)}")
         return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shlex
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping
@@ -115,9 +116,13 @@ class ReviewState(Printable):
             lines.append(f"{self.not_shown:,} {images} could not be shown, {what}.")
         if self.bound is not None:
             lines.append(format_bound(self.bound))
-            lines.append(f"Next: curate review report {self.folder} --html review.html")
+            lines.append(
+                f"Next: curate review report {shlex.quote(str(self.folder))} --html review.html"
+            )
         else:
-            lines.append(f"Next: curate review export {self.folder} -o reviewed.parquet")
+            lines.append(
+                f"Next: curate review export {shlex.quote(str(self.folder))} -o reviewed.parquet"
+            )
         return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -397,12 +398,16 @@ def test_the_key_of_published_ids_is_kept_and_changes_and_stale_files_are_told(
     (tmp_path / "out/README.md").write_text("# Card\n")
     (tmp_path / "out/card.toml").write_text("# answers\n")
     told: list[str] = []
-    blur(source, tmp_path / "out", second, update=True, notify=told.append)
+    (tmp_path / "out/manifest/SHA256SUMS.sig").write_text("signature")
+    done = blur(source, tmp_path / "out", second, update=True, notify=told.append)
     assert (tmp_path / "out/manifest/key.txt").read_text() == "00" * 32 + "\n"
     assert f"Images that differ from the output before: 1 of {len(names(source))}." in told
-    assert (
-        "Make again what is of the output before: README.md, manifest/review.json; run "
-        f"`curate card {tmp_path / 'out'}` before `curate verify`."
-    ) in told
+    out = shlex.quote(str(tmp_path / "out"))
+    assert done.to_text().splitlines()[-2:] == [
+        "Of the output before the update, to be made again: README.md, manifest/review.json, "
+        "manifest/SHA256SUMS.sig.",
+        f"Next: curate card {out}, then curate manifest checksum {out} --sign KEY, then "
+        f"curate verify {out}",
+    ]
     assert (tmp_path / "out/card.toml").read_text() == "# answers\n"
     assert (tmp_path / "out/README.md").is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ def iter_differences(out: Path, card: Card) -> Iterator[Difference]:
     """How the card that is there differs from what its evidence makes now."""
     header, body = load_card(out)
     if not body:
-        yield Difference(CARD, f"is missing; run `curate card {out}`")
+        yield Difference(CARD, f"is missing; run `curate card {shlex.quote(str(out))}`")
         return
     any_mismatch = False
     for found in find_mismatches(body, card.documents):
@@ -92,9 +93,11 @@ def iter_differences(out: Path, card: Card) -> Iterator[Difference]:
     for name, expected in ((CROISSANT, format_json(card.croissant)), (CITATION, card.citation)):
         path = out / name
         if not path.is_file():
-            yield Difference(name, f"is missing; run `curate card {out}`")
+            yield Difference(name, f"is missing; run `curate card {shlex.quote(str(out))}`")
         elif not _has_content(path, expected.encode()):
-            yield Difference(name, f"is not what its evidence makes; run `curate card {out}`")
+            yield Difference(
+                name, f"is not what its evidence makes; run `curate card {shlex.quote(str(out))}`"
+            )
     if _has_other_picture(out, card):
         yield Difference(picture.NAME, "is not the example picture")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -192,7 +193,8 @@ def load_answers(out: Path) -> Answers:
         return parse_answers(load_text(path), QUESTIONS)
     except FileNotFoundError:
         raise DataError(
-            f"{path} is missing; run `curate card {out} --init`, answer its questions, run again"
+            f"{path} is missing; run `curate card {shlex.quote(str(out))} --init`, answer its "
+            "questions, run again"
         ) from None
 
 

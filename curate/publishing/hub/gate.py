@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,8 @@ class GateError(DataError):
         self.remedy = "repair OUT, or make it again"
         if first.file in (CARD, CROISSANT, CITATION, NAME, QUESTIONS):
             self.remedy = (
-                f"run `curate card {out}`; if that does not help, edit {QUESTIONS} or the sections "
+                f"run `curate card {shlex.quote(str(out))}`; if that does not help, edit "
+                f"{QUESTIONS} or the sections "
                 "between the keep comments, and run it again"
             )
         super().__init__(f"nothing was sent: {first.file}: {first.reason}{others}; {self.remedy}")
