@@ -18,7 +18,6 @@ from curate.cli.group import CommandGroup, Formatter
 from curate.cli.output import print_summary
 from curate.core.errors import CurateError, ProblemsError, suggest
 from curate.core.records import escape_unprintable
-from curate.report.text import typeset
 
 click.Context.formatter_class = Formatter
 
@@ -176,9 +175,9 @@ def _describe(error: click.ClickException) -> str:
 
 
 def _print(line: str) -> None:
-    """Print a line on stderr, unless that is closed."""
+    """Print a message on stderr, unless that is closed: one line, which a terminal wraps."""
     try:
-        click.echo(_shorten(escape_unprintable(typeset(_shorten(line)))), err=True)
+        print_summary(_shorten(escape_unprintable(_shorten(line))))
     except (OSError, AttributeError):
         _discard(sys.stderr)
 

@@ -31,6 +31,7 @@ def render_page(page: Page, source: str = "") -> str:
     )
     template = environment.from_string(text)
     values = {"page": page, "source": source, "blocks": _iter_blocks, "base64": _to_base64}
+    values["is_wide"] = _is_wide
     forms = {"prose": _mark_commands, "heading": _keep_percent, "named": name_classes}
     return template.render(values, **forms) + "\n"
 
@@ -69,6 +70,20 @@ def _iter_blocks(section: Section) -> Iterator[tuple[str, Any]]:
             yield "gallery", block
         else:
             yield "text", block
+
+
+_PHONE = 46  # characters that fit a phone of 390 px
+_HEAD = 13  # longer names of columns are wrapped
+
+
+def _is_wide(table: Table) -> bool:
+    """Whether a table of three columns or more is wider than a phone."""
+    columns = zip(table.head, *table.rows, strict=False)
+    widths = [
+        max(min(len(head), _HEAD), *(len(cell) for cell in cells), 0) + 2
+        for head, *cells in columns
+    ]
+    return len(widths) > 2 and sum(widths) > _PHONE
 
 
 def _to_base64(data: bytes) -> str:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 VERSION = 1
 
 _MAX_SHOWN = 12
+_NAME = 31  # columns
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -100,10 +101,10 @@ def format_audit(report: Mapping[str, Any]) -> str:
     Args:
         report: what `Audit.to_dict` returns.
     """
-    lines = []
+    lines: list[str] = []
     for name, grouping in (report["attributes"] | report["intersections"]).items():
-        lines.append(f"{name}:")
         groups = grouping["groups"].items()
+        lines += _format_header(name, any(group["share"] is not None for _, group in groups))
         ordered = sorted(groups, key=lambda item: -(item[1]["count"] or 0))
         lines += [_format_line(*item) for item in ordered[:_MAX_SHOWN]]
         if len(ordered) > _MAX_SHOWN:
@@ -124,6 +125,14 @@ def _format_coverage(uncovered: Sequence[Mapping[str, Any]], threshold: int) -> 
         yield f"  … and {len(uncovered) - _MAX_SHOWN:,} more"
 
 
+def _format_header(name: str, has_shares: bool) -> Iterator[str]:
+    if len(name) > _NAME:
+        yield name
+        name = ""
+    columns = f"{'share (95 % CI)':>21}{'of target':>16}" if has_shares else ""
+    yield f"{name:<33}{'count':>10}{columns}"
+
+
 def _format_line(name: str, group: Mapping[str, Any]) -> str:
     if group["count"] is None:
         return f"  {name[:30]:<31}{'hidden':>10}"
@@ -132,7 +141,7 @@ def _format_line(name: str, group: Mapping[str, Any]) -> str:
     low, high = group["ci95"]
     ratio = group["ratio_to_target"]
     share = f"{100 * group['share']:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
-    against = "" if ratio is None else f"{ratio:.2f} of target"
+    against = "" if ratio is None else f"{ratio:.2f}"
     return f"  {name[:30]:<31}{group['count']:>10,}{share:>21}{against:>16}"
 
 
