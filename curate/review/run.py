@@ -7,7 +7,7 @@ import shlex
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -395,7 +395,6 @@ def _name_user() -> str:
 
 
 def _open_browser(address: str) -> bool:
-    try:
+    with suppress(webbrowser.Error, OSError):
         return webbrowser.open(address)
-    except (webbrowser.Error, OSError):
-        return False
+    return False

@@ -132,7 +132,7 @@ def test_a_recipe_file_is_overridden_by_the_command_line(
         (["blur", "photos", "out", "--workers", "0"], 2, "--workers"),
         (["blur", "", "out"], 2, "path is empty"),
         (["blur", "photos", ""], 2, "path is empty"),
-        (["verify", "nowhere"], 1, "is missing"),
+        (["verify", "nowhere"], 1, "does not exist"),
         (["smudge"], 2, "no such command 'smudge'"),
         (["blurr"], 2, "no such command 'blurr'; did you mean 'blur'? See curate --help"),
         (["impact", "evalute"], 2, "did you mean 'evaluate'? See curate impact --help"),

@@ -12,6 +12,7 @@ import pytest
 
 import curate
 from curate import Recipe
+from curate.cli.main import main
 from curate.cli.output import echo, echo_json, print_summary, write_report
 from curate.core.records import join_lines
 from curate.manifest.checksums import Coverage, WrittenChecksums
@@ -85,3 +86,20 @@ def test_summaries_have_a_line_for_each_statement() -> None:
     assert is_harmless(Names(1, 1, (HOSTILE,)).to_text(), 1)
     written = WrittenChecksums(Coverage(1, None, (HOSTILE,), Signature()), (HOSTILE, HOSTILE))
     assert is_harmless(written.to_text(), 4)
+
+
+def test_a_terminal_wraps_errors_and_a_pipe_has_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["curate", "verify", "nowhere/" + "long/" * 12 + "folder"])
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = {}
+    for is_terminal in (False, True):
+        monkeypatch.setattr("sys.stderr.isatty", lambda answer=is_terminal: answer, raising=False)
+        with pytest.raises(SystemExit):
+            main()
+        lines[is_terminal] = capsys.readouterr().err.splitlines()
+    assert len(lines[False]) == 1
+    assert len(lines[True]) > 1
+    assert max(map(len, lines[True])) <= 80
+    assert " ".join(lines[True]) == lines[False][0]

@@ -284,8 +284,8 @@ def test_captions_are_outside_of_what_scrolls_and_long_cells_wrap() -> None:
     table = Table("A caption", ("", "x", "y"), (("row", "1.0 (0.5 to 1.5)", "a long reason " * 4),))
     text = render_page(replace(PAGE, sections=(Section("One", (table,)),)))
     assert text.index("<figcaption>A caption</figcaption>") < text.index('<div class="scroll"')
-    assert "<td>1.0 (0.5 to 1.5)</td>" in text
-    assert '<td class="long">a long reason' in text
+    assert '<td data-column="x">1.0 (0.5 to 1.5)</td>' in text
+    assert '<td class="long" data-column="y">a long reason' in text
 
 
 def test_tables_show_that_they_scroll_and_break_no_words() -> None:
@@ -324,3 +324,13 @@ def test_long_labels_keep_both_ends(size: Size) -> None:
     shown = [text for text in texts if text.startswith("n02979186")]
     assert len(set(shown)) == 2
     assert all("…" in text for text in shown)
+
+
+def test_a_row_of_a_table_wider_than_a_phone_becomes_a_block() -> None:
+    cells = ("a", "66.7 % (39.1 to 86.2)", "12.3 % (1.1 to 20.0)")
+    wide = Table("wide", ("", "share (95 %)", "other share"), (cells,))
+    narrow = Table("narrow", ("", "count", "share"), (("a", "1", "66.7 %"),))
+    text = render_page(replace(PAGE, sections=(Section("One", (wide, narrow)),)))
+    assert '<table class="stack" aria-label="wide">' in text
+    assert '<table aria-label="narrow">' in text
+    assert '<td data-column="share (95 %)">66.7 % (39.1 to 86.2)</td>' in text
