@@ -223,13 +223,13 @@ def _described(path: Path) -> Iterator[None]:
 
 
 def _iter_parquet(path: Path, names: Sequence[str] | None) -> Iterator[dict[str, Any]]:
-    with _described(path), open_parquet(path) as table:
+    with _described(path), open_parquet(path, has_checked_pages=True) as table:
         columns = choose_columns(table.schema_arrow.names, path)
         wanted = list(names or columns)
         limits = (_MAX_CHUNK, _MAX_ITEMS)
         rows = min(ROWS, check_chunks(table.metadata, frozenset(wanted), str(path), *limits))
         texts = text_paths(table.metadata, frozenset(wanted))
-    with _described(path), open_parquet(path, texts) as table:
+    with _described(path), open_parquet(path, texts, columns=wanted) as table:
         rows = min(rows, max(1, _BATCH_ITEMS // _count_classes(table.metadata)))
         for batch in iter_group_batches(table, rows, wanted):
             if batch.num_rows:

@@ -16,7 +16,7 @@ from curate.layouts.access.address import is_address, is_hub_uri
 from curate.layouts.access.folder import Folder, LocalFolder
 from curate.layouts.access.remote import RemoteFolder
 from curate.layouts.access.selection import select_files, select_remote_files
-from curate.layouts.archives import refuse_cache
+from curate.layouts.archives import describe_no_images, refuse_cache
 from curate.layouts.containers import find_loose_image
 from curate.layouts.contents import refuse_without_images
 
@@ -151,6 +151,11 @@ def recognize(folder: Folder) -> tuple[str, str]:
     if not seen:
         refuse_without_images(folder)
     return seen[0] if seen else (FALLBACK, LAYOUTS.resolve(FALLBACK).recognize(folder))
+
+
+def explain_no_images(source: Source) -> str:
+    """Describe in one line that a dataset has no images, and what may be the reason."""
+    return describe_no_images(open_folder(source.uri, follow_links=source.follow_links))
 
 
 def describe(source: Source) -> str:

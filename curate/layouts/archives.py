@@ -24,6 +24,7 @@ from curate.layouts.files import is_image_name
 _ARCHIVE = re.compile(r"\.(?:zip|tar|tar\.(?:gz|bz2|xz|zst|lz4)|tgz|tbz2|txz)$", re.IGNORECASE)
 _COMPRESSION = re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18")
 _MAX_MEMBERS = 256
+_MAX_TABLES = 8  # of which the schema is read
 MAX_READ = 1 << 20
 """Bytes that are read of a compressed archive, or of the list of a zip file."""
 _MAX_UNPACKED = 16 << 20  # bytes of a compressed archive once decompressed
@@ -124,6 +125,21 @@ def _is_zip(file: BinaryIO) -> bool:
     is_zip = file.read(4).startswith(b"PK")
     file.seek(0)
     return is_zip
+
+
+def describe_no_images(folder: Folder) -> str:
+    """Describe in one line that a folder has no images, and a table that may be the reason."""
+    from curate.layouts.tables.rows import translate_errors
+    from curate.storage.parquet import load_schema
+
+    paths = (info.path for info in folder.files() if info.path.lower().endswith(".parquet"))
+    for path in itertools.islice(paths, _MAX_TABLES):
+        try:
+            with translate_errors(path, "Parquet"), folder.open(path) as file:
+                load_schema(file)
+        except CurateError as error:
+            return f"{folder.name} has no images that can be read: {error}"
+    return f"{folder.name} has no images"
 
 
 _CACHED = re.compile(r"(?:datasets|models|spaces)--.+")

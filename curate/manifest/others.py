@@ -70,12 +70,12 @@ def iter_others(manifest: Path) -> Iterator[Other]:
     Raises:
         ManifestError: if the file is absent, or a line is not valid.
     """
-    path, number = manifest / OTHERS, 0
+    path, number = manifest / OTHERS, 1
     try:
         with open_regular(path) as file:
             for line in iter_short_lines(file):
-                number += 1
                 yield _parse(line.decode())
+                number += 1
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, RecursionError) as error:

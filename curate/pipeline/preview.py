@@ -17,7 +17,7 @@ from curate.core.errors import DataError
 from curate.core.protocols import Source, iter_sidecars
 from curate.core.records import ImageRecord, escape_unprintable, join_lines
 from curate.engine.shards import Shard
-from curate.layouts import describe, open_source
+from curate.layouts import describe, explain_no_images, open_source
 from curate.layouts.sidecars.values import Limits
 from curate.manifest.store import Tally
 from curate.pipeline.given_faces import (
@@ -161,7 +161,7 @@ def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessi
     per_image = (time.perf_counter() - began) / max(len(sample), 1)
     images = sum(splits.values())
     if images == 0:
-        raise DataError("SOURCE has no images")
+        raise DataError(explain_no_images(folder))
     workers = count_workers(recipe, session)
     return Preview(
         images=images,

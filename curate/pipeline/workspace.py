@@ -37,6 +37,7 @@ from curate.core.errors import DataError, SourceChangedError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.engine.shards import Shard, shard_name
+from curate.layouts import explain_no_images
 from curate.layouts.access.address import is_address, is_hub_uri
 from curate.manifest.store import MANIFEST, RECORDS_FOLDER, part_name, part_number, save_json
 from curate.recipe import Options
@@ -304,7 +305,7 @@ def save_plan(source: Source, path: Path) -> Plan:
             file.write(line + "\n")
             images += 1
     if images == 0:
-        raise DataError("SOURCE has no images")
+        raise DataError(explain_no_images(source))
     return Plan(path, images, digest.hexdigest())
 
 

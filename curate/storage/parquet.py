@@ -19,6 +19,8 @@ _MAX_CHUNK = 128 << 20
 """Maximum size of a column in a row group once decompressed, bytes."""
 _MAX_ITEMS = 8 << 20
 """Maximum number of items of lists of a column in a row group."""
+_MAX_ALL_ITEMS = 16 << 20
+"""The same of all columns, which one row may have; Arrow takes 16 bytes for each."""
 _MAX_TEXT = 1 << 20
 """Maximum length of a text, bytes."""
 _MAX_COLUMNS = 10_000
@@ -27,7 +29,8 @@ _ROWS = 4096
 _DECODED = 1024
 """Minimum number of values that Arrow decodes at a time."""
 _MAX_CELLS = 1 << 20
-"""Maximum number of values that are in memory as Python objects."""
+"""Maximum number of values that are in memory as Python objects, of 100 bytes each."""
+_CELLS = _MAX_CELLS // 4  # of the rows that are read at a time, on average
 _NESTED_TEXT = 64 << 20
 
 
@@ -61,13 +64,18 @@ def open_parquet(
 
 
 def load_parquet(
-    file: BinaryIO, texts: Sequence[str] = (), has_checked_pages: bool = False, **options: Any
+    file: BinaryIO,
+    texts: Sequence[str] = (),
+    has_checked_pages: bool = False,
+    columns: Sequence[str] | None = None,
+    **options: Any,
 ) -> pq.ParquetFile:
     """Open a Parquet file as `open_parquet` does; the caller closes it.
 
     Args:
         file: open file, which stays open.
         texts: as of `open_parquet`.
+        columns: columns that are read; None for all.
         has_checked_pages: whether the pages were checked before, or none is read. To check them
             reads all their headers, up to a million.
         options: passed to `pyarrow.parquet.ParquetFile`.
@@ -85,7 +93,7 @@ def load_parquet(
             f"it has {table.metadata.num_columns:,} columns; at most {_MAX_COLUMNS:,} are read"
         )
     if not has_checked_pages:
-        check_pages(file, table.metadata)
+        check_pages(file, table.metadata, None if columns is None else frozenset(columns))
     return table
 
 
@@ -114,7 +122,7 @@ def iter_table_rows(
         pyarrow.ArrowException: if the file cannot be read.
     """
     name = name or str(path)
-    with open_parquet(path) as table:
+    with open_parquet(path, has_checked_pages=True) as table:
         schema = table.schema_arrow
         wanted = [
             field.name
@@ -123,7 +131,7 @@ def iter_table_rows(
         ]
         rows = check_chunks(table.metadata, frozenset(wanted), name)
         texts = text_paths(table.metadata, frozenset(wanted))
-    with open_parquet(path, texts, has_checked_pages=True) as table:
+    with open_parquet(path, texts, columns=wanted) as table:
         for batch in iter_group_batches(table, rows, wanted):
             for label, column in zip(batch.schema.names, batch.columns, strict=True):
                 check_dense(column, label, name, _MAX_TEXT)
@@ -163,18 +171,19 @@ def check_chunks(
         name: name of the file in messages.
         max_chunk: maximum size of a column in a row group once decompressed, bytes; None for
             128 MB.
-        max_items: maximum number of items of lists of a column in a row group; None for 8 million.
+        max_items: maximum number of items of lists of a column in a row group; None for 8 million,
+            and 16 million of all columns.
 
     Raises:
         DataError: naming the column.
     """
     max_chunk = _MAX_CHUNK if max_chunk is None else max_chunk
     max_items = _MAX_ITEMS if max_items is None else max_items
-    nested = leaves = 1
+    nested = leaves = cells = 1
     leaves += sum(path.partition(".")[0] in wanted for path in _paths(footer))
-    for group in range(footer.num_row_groups):
-        for number in range(footer.num_columns):
-            chunk = footer.row_group(group).column(number)
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        items = 0
+        for chunk in map(group.column, range(footer.num_columns)):
             path = chunk.path_in_schema
             if path.partition(".")[0] not in wanted:
                 continue
@@ -185,10 +194,18 @@ def check_chunks(
                     f"{max_chunk >> 20} MB are read; write smaller row groups"
                 )
             if "." in path:
+                items += chunk.num_values
                 if chunk.num_values > max_items:
                     raise DataError(
                         f"{name}: column {path!a} has {chunk.num_values:,} items in one row group, "
-                        f"and at most {max_items:,} are read; write smaller row groups"
+                        f"and at most {max_items:,} are read; write smaller row groups, or remove "
+                        "the column"
+                    )
+                if items > max(max_items, _MAX_ALL_ITEMS):
+                    raise DataError(
+                        f"{name}: its columns have more than {_MAX_ALL_ITEMS:,} items of lists in "
+                        "one row group, which are too many; write smaller row groups, or remove "
+                        f"columns such as {path!a}"
                     )
                 if chunk.physical_type == "BYTE_ARRAY":
                     nested = max(nested, chunk.total_uncompressed_size)
@@ -199,8 +216,9 @@ def check_chunks(
                     f"{name}: column {path!a} has the encoding DELTA_BYTE_ARRAY, which can expand "
                     "to any size; write it with another"
                 )
+        cells = max(cells, items // max(group.num_rows, 1))
     rows = max(16, min(_ROWS, _NESTED_TEXT // nested))
-    return max(1, min(rows, _MAX_CELLS // leaves))
+    return max(1, min(rows, _MAX_CELLS // leaves, _CELLS // cells))
 
 
 def _paths(footer: Any) -> list[str]:
@@ -242,12 +260,8 @@ def check_dense(column: Any, label: str, name: str, max_bytes: int) -> None:
     Raises:
         DataError: naming the column.
     """
+    check_cells(column, label, name)
     for leaf in _iter_leaves(column):
-        if leaf is not column and len(leaf) > _MAX_CELLS:
-            raise DataError(
-                f"{name}: the lists of the column {label!r} have {len(leaf):,} items in "
-                f"{len(column):,} rows, and at most {_MAX_CELLS:,} are read"
-            )
         shared = pa.types.is_dictionary(leaf.type)
         if not is_text(leaf.type.value_type if shared else leaf.type):
             continue
@@ -267,21 +281,67 @@ def check_dense(column: Any, label: str, name: str, max_bytes: int) -> None:
             )
 
 
+def check_cells(column: Any, label: str, name: str) -> None:
+    """Refuse a column of a batch whose lists have too many items to be read as Python objects.
+
+    Args:
+        column: of a batch.
+        label: its name.
+        name: name of the file in messages.
+
+    Raises:
+        DataError: naming the column.
+    """
+    cells = count_cells(column)
+    if cells > _MAX_CELLS and cells > len(column):
+        raise DataError(
+            f"{name}: the lists of the column {label!r} have {cells:,} items in "
+            f"{len(column):,} rows, and at most {_MAX_CELLS:,} are read; shorten them, or remove "
+            "the column"
+        )
+
+
+def iter_values(column: Any, oversized: Any) -> Iterator[Any]:
+    """Iterate over the values of a column, of which a million items are in memory at a time.
+
+    Args:
+        column: of a batch.
+        oversized: what stands for a value with more items.
+    """
+    if count_cells(column) <= _MAX_CELLS:
+        yield from column.to_pylist()
+    elif len(column) == 1:
+        yield oversized
+    else:
+        half = len(column) // 2
+        yield from iter_values(column.slice(0, half), oversized)
+        yield from iter_values(column.slice(half), oversized)
+
+
+def count_cells(column: Any) -> int:
+    """Return the number of values of an array, of its lists, and of the lists in them."""
+    return len(column) + sum(map(count_cells, _inner_arrays(column)))
+
+
 def _iter_leaves(column: Any) -> Iterator[Any]:
     """Iterate over the arrays without inner arrays inside an array."""
+    inner = _inner_arrays(column)
+    if not inner:
+        yield column
+    for each in inner:
+        yield from _iter_leaves(each)
+
+
+def _inner_arrays(column: Any) -> list[Any]:
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
-        yield from _iter_leaves(column.storage)
-    elif pa.types.is_struct(kind):
-        for inner in column.flatten():
-            yield from _iter_leaves(inner)
-    elif pa.types.is_map(kind):
-        yield from _iter_leaves(column.keys)
-        yield from _iter_leaves(column.items)
-    elif pa.types.is_nested(kind):
-        yield from _iter_leaves(column.flatten())
-    else:
-        yield column
+        return [column.storage]
+    if pa.types.is_struct(kind):
+        return list(column.flatten())
+    if pa.types.is_map(kind):
+        first, end = column.offsets[0].as_py(), column.offsets[-1].as_py()
+        return [each.slice(first, end - first) for each in (column.keys, column.items)]
+    return [column.flatten()] if pa.types.is_nested(kind) else []
 
 
 def check_texts(file: BinaryIO, names: Sequence[str], name: str, max_bytes: int) -> None:

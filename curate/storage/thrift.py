@@ -80,14 +80,15 @@ def _check_structs(data: bytes) -> None:
         raise pa.ArrowInvalid(problem)
 
 
-def check_pages(file: BinaryIO, footer: Any) -> None:
+def check_pages(file: BinaryIO, footer: Any, columns: frozenset[str] | None = None) -> None:
     """Check that pages decompress to no more than the footer states.
 
-    Readers choose by the footer how many rows they read at a time.
+    Readers choose by the footer how many rows they read at a time, and hold a page of each column.
 
     Args:
         file: the open file; its position is kept.
         footer: metadata of the file.
+        columns: columns that are read; None for all.
 
     Raises:
         pyarrow.ArrowInvalid: if they do, or if the rows are too many for the file.
@@ -99,10 +100,19 @@ def check_pages(file: BinaryIO, footer: Any) -> None:
         raise pa.ArrowInvalid(f"it has {rows:,} rows in {size:,} bytes, which are too many")
     pages = 0
     for group in map(footer.row_group, range(footer.num_row_groups)):
+        held = 0
         for chunk in map(group.column, range(group.num_columns)):
+            if columns is not None and chunk.path_in_schema.partition(".")[0] not in columns:
+                continue
             # Pages of a column without values are not read.
             if chunk.compression not in _BOUNDED and chunk.num_values > 0:
-                pages += _check_chunk(file, chunk, size, _MAX_PAGES - pages)
+                count, largest = _check_chunk(file, chunk, size, _MAX_PAGES - pages)
+                pages, held = pages + count, held + largest
+        if held > _MAX_PAGE:
+            raise pa.ArrowInvalid(
+                f"pages of its columns expand to {held >> 20:,} MB together; at most "
+                f"{_MAX_PAGE >> 20} MB are read; write smaller pages, or remove columns"
+            )
     file.seek(position)
 
 
@@ -110,26 +120,26 @@ def _sizes(footer: Any) -> list[int]:
     return [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
 
 
-def _check_chunk(file: BinaryIO, chunk: Any, size: int, max_pages: int) -> int:
-    """Check the pages of a column in a row group; returns their number."""
+def _check_chunk(file: BinaryIO, chunk: Any, size: int, max_pages: int) -> tuple[int, int]:
+    """Check the pages of a column in a row group; returns their number and the largest size."""
     start = chunk.data_page_offset
     if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
         start = chunk.dictionary_page_offset
     end = min(start + chunk.total_compressed_size, size)
-    total = pages = 0
+    total = pages = largest = 0
     while 0 <= start < end:
         if pages == max_pages:
             raise pa.ArrowInvalid(f"it has more than {_MAX_PAGES:,} pages")
         header, stored, expanded = _parse_page(file, start)
-        total += expanded
+        total, largest = total + expanded, max(largest, expanded)
         if expanded > _MAX_PAGE or total > 2 * chunk.total_uncompressed_size + _SLACK:
             raise pa.ArrowInvalid(
                 f"a page of the column {chunk.path_in_schema!a} expands to {expanded >> 20:,} MB, "
-                "more than its footer states or can be read"
+                f"more than its footer states or the {_MAX_PAGE >> 20} MB that are read"
             )
         start += header + stored
         pages += 1
-    return pages
+    return pages, largest
 
 
 def _parse_page(file: BinaryIO, offset: int) -> tuple[int, int, int]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.process.test_bombs import read_all, save_image
+from tests.process.test_bombs_images import JPEG
 
 READ = """
 import sys
@@ -218,3 +219,68 @@ def test_tables_of_every_kind_are_read_in_bounded_memory(tmp_path: Path) -> None
     assert found.keys() == TABLES.keys()
     for name, lines in found.items():
         assert lines - {"read"}, name
+
+
+INSPECT = """
+import sys
+from pathlib import Path
+from curate.core.errors import CurateError
+from curate.layouts import explain_no_images, open_source
+
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    try:
+        source = open_source(str(path))
+        notes = list(source.check())
+        if not sum(1 for _ in source.records()):
+            print(path.name, explain_no_images(source), sep="\\t")
+            continue
+        for container in source.containers():
+            notes += source.inspect(container)
+        print(path.name, "; ".join(["read", *notes]), sep="\\t")
+    except CurateError as error:
+        print(path.name, str(error), sep="\\t")
+"""
+
+
+def list_of(values: pa.Array) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
+
+
+PAIRS = pa.struct({"a": pa.int8(), "b": pa.int8()})
+EMPTY = pa.ListArray.from_arrays(pa.array(np.zeros(8_000_001, np.int32)), pa.array([], pa.int8()))
+COLUMNS: dict[str, Callable[[], Mapping[str, pa.Array]]] = {
+    "items": lambda: {"x": list_of(pa.array(np.zeros(30_000_000, np.int8)))},
+    "nulls": lambda: {"x": list_of(pa.nulls(20_000_000))},
+    "empty": lambda: {"x": list_of(EMPTY)},
+    "structs": lambda: {"x": list_of(pa.nulls(2_000_000, PAIRS))},
+    "many": lambda: {str(number): list_of(pa.nulls(4_000_000, pa.int8())) for number in range(9)},
+    "columns": lambda: {f"c{number}": pa.nulls(1) for number in range(12_000)},
+    "names": lambda: {f"c{number}": pa.nulls(1) for number in range(5000)},
+    "texts": lambda: {"x": list_of(column("a" * 50_000, 1_000_000))},
+}
+
+
+def test_image_tables_are_read_in_bounded_memory(tmp_path: Path) -> None:
+    images = pa.array([{"bytes": JPEG, "path": "a.jpg"}])
+    for name, make in COLUMNS.items():
+        table = pa.table({"image": images, **make()})
+        for kind in ("parquet", "arrow"):
+            (tmp_path / f"{name}_{kind}").mkdir()
+        pq.write_table(table, tmp_path / f"{name}_parquet/a.parquet", compression="zstd",
+                       store_schema=False)  # fmt: skip
+        folder = tmp_path / f"{name}_arrow"
+        with pa.ipc.new_stream(folder / "a.arrow", table.schema) as writer:
+            writer.write_table(table)
+        (folder / "state.json").write_text('{"_data_files": [{"filename": "a.arrow"}]}')
+        (folder / "dataset_info.json").write_text("{}")
+    found = {name: next(iter(lines)) for name, lines in read_all(INSPECT, tmp_path).items()}
+    assert found.keys() == {f"{name}_{kind}" for name in COLUMNS for kind in ("parquet", "arrow")}
+    dropped = "read; its columns contain values over the limits of annotations"
+    assert {name for name, line in found.items() if line == dropped} == {
+        *("items_arrow", "nulls_arrow", "empty_arrow", "structs_arrow", "many_arrow"),
+        *("empty_parquet", "structs_parquet"),
+    }, found
+    assert "30,000,000 items in one row group" in found["items_parquet"]
+    assert "more than 16,777,216 items" in found["many_parquet"]
+    assert "12,002 columns; at most 10,000" in found["columns_parquet"]
+    assert "the names of its 5,001 columns are over" in found["names_arrow"]

@@ -98,7 +98,7 @@ def test_pages_are_checked_once_and_not_for_the_schema(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[int] = []
-    monkeypatch.setattr(parquet, "check_pages", lambda file, footer: checked.append(1))
+    monkeypatch.setattr(parquet, "check_pages", lambda file, footer, columns: checked.append(1))
     assert parquet.load_schema(path).names == list(ROWS[0])
     assert not checked
     list(iter_table_rows(path))

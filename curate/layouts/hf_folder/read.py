@@ -253,7 +253,7 @@ def iter_batches(folder: Folder, path: str) -> Iterator[tuple[Any, Any, list[Row
     """
     import pyarrow as pa
 
-    from curate.storage.parquet import check_chunks, check_texts, load_parquet
+    from curate.storage.parquet import check_cells, check_chunks, check_texts, load_parquet
 
     number = 0
     with open_annotation(folder, path) as file:
@@ -265,6 +265,8 @@ def iter_batches(folder: Folder, path: str) -> Iterator[tuple[Any, Any, list[Row
             if not table.metadata.num_rows:
                 yield schema, pa.RecordBatch.from_pylist([], schema=schema), []
             for batch in table.iter_batches(min(_BATCH, size), use_threads=False):
+                for column, label in zip(batch.columns, schema.names, strict=True):
+                    check_cells(column, label, path)
                 locations = (f"{path}, row {number + index + 1}" for index in range(batch.num_rows))
                 values = zip(locations, batch.to_pylist(), strict=True)
                 yield schema, batch, [Row(where, row, b"") for where, row in values]

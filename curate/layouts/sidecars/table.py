@@ -35,6 +35,7 @@ _MAX_COLUMNS = 200  # of numbers; an image of 16 × 16 pixels spread over column
 _MAX_PATH = 1024  # characters of the path of an image
 _MAX_NAME = 255  # bytes of each of its names, as of file systems
 _METADATA = (b"huggingface", b"pandas")
+_OVERSIZED = object()  # a value with more items than are read
 
 
 def rewrite_table(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
@@ -134,9 +135,14 @@ def limit_schema(schema: Any, limits: Limits, images: Collection[str] = ()) -> A
     import pyarrow as pa
 
     limits.begin()
-    fields = []
+    fields: list[Any] = []
     for field in schema:
         fault = next((name for name in _iter_names(field) if not limits.accepts_key(name)), None)
+        if fault is not None and fields and limits.copy().accepts_key(fault):
+            raise DataError(
+                f"the names of its {len(schema):,} columns are over the limits together, from "
+                f"{fault[:80]!a} on; remove columns, or write shorter names"
+            )
         if fault is not None:
             raise DataError(f"the column {fault[:80]!a} has a name over the limits; rename it")
         is_image = field.name in images
@@ -288,6 +294,8 @@ def is_path(text: str, longest: int = _MAX_PATH) -> bool:
 def _limit_column(name: str, column: Any, limits: Limits, budgets: list[Budget]) -> Any:
     import pyarrow as pa
 
+    from curate.storage.parquet import iter_values
+
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
         return pa.ExtensionArray.from_storage(
@@ -305,8 +313,14 @@ def _limit_column(name: str, column: Any, limits: Limits, budgets: list[Budget])
             limits.note(found, name, len(column) - column.null_count)
         return column.take(pa.array(np.arange(len(column))))
     is_map = pa.types.is_map(kind)
-    values, kept, changed = column.to_pylist(), [], False
-    for value, limits.budget in zip(values, budgets, strict=True):
+    kept: list[Any] = []
+    changed = False
+    for value, limits.budget in zip(iter_values(column, _OVERSIZED), budgets, strict=True):
+        if value is _OVERSIZED:
+            limits.drop(name)
+            kept.append(None)
+            changed = True
+            continue
         plain = dict(value) if is_map and value is not None else value
         limited = limits.value(name, plain) if plain is not None else None
         same = limited == plain or (limited is not None and _has_nan(plain))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -19,6 +20,12 @@ from curate.layouts.tables.images import ImageColumns
 from curate.layouts.tables.layout import TableLayout
 from curate.layouts.tables.rows import Slice, Table, open_or_close, rows_at_a_time
 
+_SHARED = frozenset(
+    {
+        *("dictionary", "run_end_encoded", "list_view", "large_list_view", "string_view"),
+        "binary_view",
+    }
+)
 _STATE = "state.json"
 _SPLITS = "dataset_dict.json"
 
@@ -102,8 +109,11 @@ class ArrowTable:
         self._file = file
         self.schema = self._open().schema
         for field in self.schema:
-            if pa.types.is_dictionary(field.type):
-                raise pa.ArrowInvalid(f"the column {field.name!r} is dictionary-encoded")
+            if found := _find_shared(field.type):
+                raise pa.ArrowInvalid(
+                    f"the column {field.name!r} has the type {found}, of which a value may be "
+                    "stored once for all rows; cast it to a plain type"
+                )
 
     def full_columns(self) -> frozenset[str]:
         """Return no columns: a stream has no statistics."""
@@ -158,6 +168,15 @@ class ArrowTable:
             # Offsets in a corrupt stream could point anywhere in memory.
             batch.validate(full=True)
             yield batch
+
+
+def _find_shared(kind: Any) -> str | None:
+    """Return a type, or a type in it, whose values may share their bytes, by its name."""
+    name = re.split(r"[<\[(]", str(kind), maxsplit=1)[0]
+    if name in _SHARED:
+        return name
+    inner = (kind.field(index).type for index in range(kind.num_fields))
+    return next(filter(None, map(_find_shared, inner)), None)
 
 
 def _is_compressed(metadata: bytes) -> bool:

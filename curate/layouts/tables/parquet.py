@@ -20,9 +20,10 @@ from curate.layouts.tables.images import ImageColumns, mentions_images
 from curate.layouts.tables.layout import TableLayout
 from curate.layouts.tables.plain import LEFT_OUT, NO_IMAGES, describe_plain, find_plain_images
 from curate.layouts.tables.rows import Slice, Table, open_or_close, rows_at_a_time, translate_errors
-from curate.storage.parquet import load_parquet, load_schema
+from curate.storage.parquet import check_chunks, check_texts, load_parquet, load_schema, text_paths
 
 _BUFFER = 1 << 20
+_MAX_PLAIN = 256 << 20  # bytes of a column other than images in a row group
 _MAX_EXAMINED = 8  # files per folder, when recognizing the layout
 
 
@@ -70,7 +71,9 @@ class Parquet(TableLayout):
 
     def open_table(self, container: str) -> Table:
         """Open a Parquet file."""
-        return open_or_close(ParquetTable, self.open_container(container))
+        return open_or_close(
+            lambda file: ParquetTable(file, container), self.open_container(container)
+        )
 
 
 class ParquetTable:
@@ -78,13 +81,28 @@ class ParquetTable:
 
     Args:
         file: open file; closed with the table.
+        name: name of the file in messages.
+
+    Raises:
+        DataError: if a column other than images is too large to be read.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, name: str) -> None:
         self._file = file
+        self._name = name
         self._parquet = load_parquet(file, buffer_size=_BUFFER)
         self._metadata = self._parquet.metadata
         self.schema = self._parquet.schema_arrow
+        self._plain = frozenset(
+            field.name for field in self.schema if not mentions_images(field.type)
+        )
+        # Texts of any length are read, one row at a time.
+        self._rows = check_chunks(self._metadata, self._plain, name, max_chunk=_MAX_PLAIN)
+        self._unchecked = [
+            path
+            for path in text_paths(self._metadata, self._plain)
+            if "." in path  # lists, each item of which may repeat a long text
+        ]
         self._ends = list(accumulate(group.num_rows for group in self._groups()))
 
     def full_columns(self) -> frozenset[str]:
@@ -103,10 +121,12 @@ class ParquetTable:
 
     def iter_slices(self, columns: Sequence[str], start: int = 0) -> Iterator[Slice]:
         """Iterate over rows in order, from the start of the row group of ``start``."""
+        self._check_texts(columns)
         images = any(_may_be_large(self.schema.field(name).type) for name in columns)
         for number in range(self.group_of(start), len(self._ends)):
             group = self._metadata.row_group(number)
             size = rows_at_a_time(_bytes_of(group), group.num_rows) if images else ROWS
+            size = min(size, self._rows)
             first = self._ends[number] - group.num_rows
             batches = self._parquet.iter_batches(
                 batch_size=size, row_groups=[number], columns=list(columns), use_threads=False
@@ -118,9 +138,11 @@ class ParquetTable:
 
     def iter_texts(self, columns: ImageColumns) -> Iterator[Any]:
         """Iterate over record batches of all columns except image bytes, which are not read."""
+        self._check_texts(self.schema.names)
         skipped = {f"{name}.bytes" for name in columns.names}
         paths = [path for path in self._paths() if path not in skipped]
-        yield from self._parquet.iter_batches(batch_size=ROWS, columns=paths, use_threads=False)
+        rows = min(ROWS, self._rows)
+        yield from self._parquet.iter_batches(batch_size=rows, columns=paths, use_threads=False)
 
     def open_writer(self, target: BinaryIO, schema: Any) -> AbstractContextManager[Any]:
         """Open a writer of another Parquet file with the same compression."""
@@ -140,6 +162,15 @@ class ParquetTable:
         """Close the file."""
         self._parquet.close()
         self._file.close()
+
+    def _check_texts(self, columns: Sequence[str]) -> None:
+        """Check texts in lists of columns that are read for the first time."""
+        names = [path.partition(".")[0] for path in self._unchecked]
+        if wanted := [name for name in dict.fromkeys(names) if name in columns]:
+            check_texts(self._file, wanted, self._name, _MAX_PLAIN)
+            self._unchecked = [
+                path for path in self._unchecked if path.partition(".")[0] not in wanted
+            ]
 
     def _groups(self) -> Iterator[Any]:
         yield from map(self._metadata.row_group, range(self._metadata.num_row_groups))

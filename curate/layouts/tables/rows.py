@@ -19,6 +19,7 @@ from curate.layouts.tables.images import (
     load_classes,
     parse_columns,
 )
+from curate.storage.parquet import check_cells
 
 _MAX_ROWS = 10**8
 _SLICE_BYTES = 1 << 23
@@ -114,6 +115,8 @@ class Rows:
             return
         classes = load_classes(self.table.schema)
         for piece in self.table.iter_slices(wanted):
+            for name, column in zip(wanted, piece.batch.columns, strict=True):
+                check_cells(column, name, self.container)
             for index, row in enumerate(piece.batch.to_pylist()):
                 values = {name: _name_class(row[name], classes.get(name)) for name in wanted}
                 for number in range(len(images)):

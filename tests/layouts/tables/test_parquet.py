@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.core.errors import DataError, WithheldError
-from curate.layouts import open_source, recognize
+from curate.layouts import explain_no_images, open_source, recognize
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.tables import layout as table_layout
 from curate.layouts.tables.parquet import Parquet
@@ -332,3 +332,14 @@ def test_images_of_which_none_has_a_path_are_images(tmp_path: Path) -> None:
     rebuild(both, read_all(both), tmp_path / "out")
     found = pq.read_table(tmp_path / "out" / NAME)
     assert [row["bytes"] for row in found["right"].to_pylist()] == pictures
+
+
+@pytest.mark.parametrize("columns", [0, 10_001])
+def test_a_folder_of_nothing_but_an_unreadable_table_names_it(tmp_path: Path, columns: int) -> None:
+    pq.write_table(pa.table({str(n): [] for n in range(columns)}), tmp_path / "a.parquet")
+    if not columns:
+        (tmp_path / "a.parquet").write_bytes(b"PAR1" + bytes(9) + b"PAR1")
+    line = explain_no_images(open_source(str(tmp_path)))
+    assert line.startswith(
+        "SOURCE has no images that can be read: 'a.parquet' is not a valid Parqu"
+    )
