@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.entries import ManifestEntry, Outcome, Route
+from curate.core.errors import ManifestError
 from curate.core.geometry import Box, clip, covered
 from curate.manifest import store
 from curate.manifest.files import DATA, MANIFEST, PICTURE, ROOT_FILES, Problem, stays_inside
 from curate.manifest.others import OUTCOMES, Other, iter_others
 
+_MAX_FURTHER = 10_000  # lines of others.jsonl that run.json does not count
 _COUNTED = (*OUTCOMES, "included", "withheld")
 
 Read = Callable[[str], bytes]
@@ -43,7 +45,13 @@ def check_run(manifest: Path, run: Mapping[str, Any], recipe_sha256: str) -> Ite
     tally = store.Tally()
     yield from _check_order(records, tally)
     outcomes: Counter[str] = Counter()
-    for other in iter_others(manifest):
+    recorded = sum(run["others"].get(name, 0) for name in OUTCOMES)
+    for number, other in enumerate(iter_others(manifest)):
+        if number > recorded + _MAX_FURTHER:
+            raise ManifestError(
+                f"{manifest / store.OTHERS} has more than {_MAX_FURTHER:,} lines over the "
+                f"{recorded:,} files that {store.RUN} counts; restore it, or run again"
+            )
         outcomes[other.outcome] += 1
         outcomes["included"] += other.included
         outcomes["withheld"] += other.withheld

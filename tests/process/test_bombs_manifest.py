@@ -88,3 +88,39 @@ def test_run_json_is_bounded(tmp_path: Path) -> None:
     formatted = {name: [each.format(name) for each in commands[name]] for name in commands}
     for name, end in run_all(tmp_path, formatted).items():
         assert all(line.startswith("1 curate: ") for line in end.split("\n")), (name, end)
+
+
+OTHER = '{"path": "a.db", "carried": false, "reason": "it is not text"}\n'
+BINARY = b"\0\xff\xfe" * 1000
+ALIASES = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+FILES: dict[str, tuple[Change, tuple[str, ...]]] = {
+    **{
+        f"{kind}_{name.replace('/', '_')}": (content(name, data), commands)
+        for kind, data in {"deep": "[" * 5_000_000, "binary": BINARY}.items()
+        for name, commands in {
+            "manifest/others.jsonl": ("verify {0} --workers 1",),
+            "manifest/log.jsonl": ("verify {0} --workers 1",),
+            "manifest/SHA256SUMS": ("verify {0} --workers 1", "manifest checksum {0}"),
+            "manifest/records/part-00000.parquet": (
+                *("verify {0} --workers 1", "manifest show {0}", "manifest diff {0} out"),
+                *("manifest publish {0} {0}-public", "audit in --manifest {0} --by outcome"),
+            ),
+            "card.toml": ("card {0}",),
+            "README.md": ("card {0} --check",),
+        }.items()
+    },
+    "lines": (content("manifest/others.jsonl", OTHER * 30_000), ("verify {0} --workers 1",)),
+    "aliases": (content("README.md", f"---\n{ALIASES}---\n"), ("card {0} --check",)),
+    "toml": (content("card.toml", "a = " + "[" * 500_000), ("card {0}",)),
+}
+
+
+def test_other_files_of_an_output_are_bounded(tmp_path: Path) -> None:
+    make_outs(tmp_path, {name: change for name, (change, _) in FILES.items()})
+    commands = {name: [each.format(name) for each in texts] for name, (_, texts) in FILES.items()}
+    ends = run_all(tmp_path, commands)
+    logs = {name: ends.pop(name) for name in commands if "log" in name}  # among other problems
+    assert all(end.startswith("1 ") for end in logs.values()), logs
+    for name, end in ends.items():
+        assert all(line.startswith("1 curate: ") for line in end.split("\n")), (name, end)
+    assert "more than 10,000 lines over the 0 files that run.json counts" in ends["lines"]

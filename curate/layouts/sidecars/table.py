@@ -252,8 +252,11 @@ def _start_rows(batch: Any, limits: Limits, images: Collection[str]) -> list[Bud
     names = [name for name in batch.schema.names if name in ("width", "height") or is_box_key(name)]
     if not any(map(is_box_key, names)):
         return budgets
-    for row, limits.budget in zip(batch.select(names).to_pylist(), budgets, strict=True):
-        limits.allow_boxes(row)
+    from curate.storage.parquet import iter_values
+
+    boxes = zip(*(iter_values(batch.column(name), None) for name in names), strict=True)
+    for row, limits.budget in zip(boxes, budgets, strict=True):
+        limits.allow_boxes(dict(zip(names, row, strict=True)))
     return budgets
 
 

@@ -24,6 +24,7 @@ from curate.layouts.sidecars.values import Limits
 from curate.layouts.tables.images import replace_images
 from curate.layouts.tables.layout import TableLayout
 from curate.layouts.tables.rows import Rows, Slice
+from curate.storage.parquet import iter_values
 
 _Row = dict[str, Any]
 
@@ -126,8 +127,8 @@ class _RowEditor:
 
 
 def _to_values(piece: Slice, index: int) -> _Row:
-    [row] = piece.batch.slice(index, 1).to_pylist()
-    return dict(row)
+    row = piece.batch.slice(index, 1)
+    return {name: next(iter_values(row.column(name), None)) for name in row.schema.names}
 
 
 def _name(path: str | None, generated: GeneratedImage, data: bytes, container: str) -> str | None:

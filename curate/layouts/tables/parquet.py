@@ -71,9 +71,11 @@ class Parquet(TableLayout):
 
     def open_table(self, container: str) -> Table:
         """Open a Parquet file."""
-        return open_or_close(
-            lambda file: ParquetTable(file, container), self.open_container(container)
-        )
+        return _open_table(self.open_container(container), container)
+
+
+def _open_table(file: BinaryIO, name: str) -> Table:
+    return open_or_close(lambda opened: ParquetTable(opened, name), file)
 
 
 class ParquetTable:
@@ -93,9 +95,7 @@ class ParquetTable:
         self._parquet = load_parquet(file, buffer_size=_BUFFER)
         self._metadata = self._parquet.metadata
         self.schema = self._parquet.schema_arrow
-        self._plain = frozenset(
-            field.name for field in self.schema if not mentions_images(field.type)
-        )
+        self._plain = frozenset(field.name for field in self.schema if not _is_large(field.type))
         # Texts of any length are read, one row at a time.
         self._rows = check_chunks(self._metadata, self._plain, name, max_chunk=_MAX_PLAIN)
         self._unchecked = [
@@ -122,7 +122,7 @@ class ParquetTable:
     def iter_slices(self, columns: Sequence[str], start: int = 0) -> Iterator[Slice]:
         """Iterate over rows in order, from the start of the row group of ``start``."""
         self._check_texts(columns)
-        images = any(_may_be_large(self.schema.field(name).type) for name in columns)
+        images = any(_is_large(self.schema.field(name).type) for name in columns)
         for number in range(self.group_of(start), len(self._ends)):
             group = self._metadata.row_group(number)
             size = rows_at_a_time(_bytes_of(group), group.num_rows) if images else ROWS
@@ -205,7 +205,7 @@ def find_plain_column(file: BinaryIO) -> str | None:
     Raises:
         pyarrow.ArrowException: if it cannot be read.
     """
-    with closing(open_or_close(ParquetTable, file)) as table:
+    with closing(_open_table(file, "a table")) as table:
         return find_plain_images(table)
 
 
@@ -241,8 +241,9 @@ def _bytes_of(group: Any) -> int:
     return size
 
 
-def _may_be_large(kind: Any) -> bool:
-    return mentions_images(kind) or "binary" in str(kind)
+def _is_large(kind: Any) -> bool:
+    """Return whether values of a type may be images, which are read a few rows at a time."""
+    return mentions_images(kind) or str(kind).endswith("binary")
 
 
 def _is_parquet(path: str) -> bool:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from curate.layouts.files import SIGNATURE_BYTES, is_image_head
 from curate.layouts.sidecars.shapes import are_numbers
 from curate.layouts.tables.rows import Table
+from curate.storage.parquet import iter_values
 
 _EXAMINED = 4  # values of a column, and items of a list
 _MAX_DEPTH = 4
@@ -43,8 +44,8 @@ def find_plain_images(table: Table, known: Collection[str] = ()) -> str | None:
         if field.name in known or is_single:
             continue
         piece = next(table.iter_slices([field.name]), None)
-        values = [] if piece is None else piece.batch.column(0).drop_null()[:_EXAMINED].to_pylist()
-        if any(map(_has_image, values)):
+        first = [] if piece is None else piece.batch.column(0).drop_null()[:_EXAMINED]
+        if any(map(_has_image, iter_values(first, None) if len(first) else ())):
             return str(field.name)
     return None
 

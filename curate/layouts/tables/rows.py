@@ -19,7 +19,7 @@ from curate.layouts.tables.images import (
     load_classes,
     parse_columns,
 )
-from curate.storage.parquet import check_cells
+from curate.storage.parquet import check_cells, iter_values
 
 _MAX_ROWS = 10**8
 _SLICE_BYTES = 1 << 23
@@ -98,7 +98,7 @@ class Rows:
         label = [columns.label] if columns.label else []
         for piece in self.table.iter_slices([*lacking, *label]):
             present = {name: find_images(piece.batch.column(name)) for name in lacking}
-            labels = piece.batch.column(label[0]).to_pylist() if label else None
+            labels = list(iter_values(piece.batch.column(label[0]), None)) if label else None
             for index in range(piece.batch.num_rows):
                 category = columns.category(labels[index]) if labels else None
                 for number, name in enumerate(columns.names):
