@@ -11,6 +11,11 @@ from curate.core.geometry import Box
 
 Scalar = str | int | float | bool | None
 
+SURPLUS = "there are more of its group than the target"
+SHORTAGE = "there are fewer of its group than the target"
+REMOVED = "removed"
+"""Reasons why a correction removes or copies a record, other than its labels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transform:

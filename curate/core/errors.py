@@ -103,6 +103,16 @@ class LockedError(SetupError):
     """Another process holds the lock of an output folder."""
 
 
+WITHHELD_CODES = frozenset(
+    {
+        "bomb", "corrupt", "detector", "detector_failed", "empty", "external", "faces", "frames",
+        "internal", "name", "not-looked-at", "other-file", "pointer", "sparse", "truncated",
+        "unreadable", "unsupported", "withdrawn", "worker",
+    }
+)  # fmt: skip
+"""Codes of the reasons why curate withholds images; a file of faces may state others."""
+
+
 class WithheldError(CurateError):
     """An image is kept out of the output (withheld).
 

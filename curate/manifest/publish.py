@@ -24,8 +24,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.core.entries import ManifestEntry
-from curate.core.errors import ManifestError, UsageError
+from curate.core.entries import REMOVED, SHORTAGE, SURPLUS, ManifestEntry
+from curate.core.errors import WITHHELD_CODES, ManifestError, UsageError
 from curate.core.geometry import Box, clip
 from curate.manifest import store
 from curate.manifest.checksums import update_checksums
@@ -38,6 +38,8 @@ GRID = 16
 """Boxes are rounded outwards to multiples of this, pixels: the blocks of JPEG masks."""
 MIN_CELL = 10
 """Minimum count that is shown of a split or a class."""
+OTHER = "other"
+"""Public reason for every reason that is not one of curate's own."""
 _WNID = re.compile(r"n\d{8}")
 _MAX_KEY = 128  # bytes
 
@@ -158,6 +160,18 @@ def round_to_grid(box: Box, width: int, height: int) -> list[int]:
     return [int(value) for value in clip(Box(*low, *high), width, height).xyxy]
 
 
+def public_reason(reason: str) -> str:
+    """Return the code of a reason, or ``other`` if it is not one of curate's own.
+
+    Reasons come from files of faces and from labels of the dataset, too, and may name people.
+    """
+    code = reason.partition(":")[0]
+    is_known = (
+        code in WITHHELD_CODES or code in (REMOVED, SHORTAGE, SURPLUS) or _WNID.fullmatch(code)
+    )
+    return code if is_known else OTHER
+
+
 def suppress(counts: Mapping[str, int], min_cell: int) -> dict[str, int | None]:
     """Suppress small counts of a known total (primary and complementary cell suppression).
 
@@ -206,14 +220,15 @@ def _to_row(entry: ManifestEntry, key: bytes) -> dict[str, Any]:
         "width": entry.width,
         "height": entry.height,
         "outcome": entry.outcome.value,
-        "reason": (entry.reason or "").partition(":")[0] or None,
+        "reason": public_reason(entry.reason) if entry.reason else None,
         "route": entry.route.value if entry.route else None,
         "hidden_xyxy": sorted(boxes),
     }
 
 
-_PRIVATE = ("drop_keys", "faces_sha256", "include", "weights_sha256")
-"""Keys of a recipe that are digests or names of the user's files and annotations; not published."""
+PRIVATE = ("drop_keys", "faces_sha256", "files", "include", "positive", "weights_sha256")
+"""Keys of a recipe that are digests or names of the user's files, annotations and labels; not
+published."""
 
 _OF_REVIEW = ("task", "blind", "reviewers", "states")
 
@@ -225,7 +240,7 @@ def _describe(
     by_class: dict[str, int | None] | None,
     min_cell: int,
 ) -> dict[str, Any]:
-    recipe = {key: value for key, value in run["recipe"].items() if key not in _PRIVATE}
+    recipe = {key: value for key, value in run["recipe"].items() if key not in PRIVATE}
     totals = {key: run["counts"][key] for key in ("images", "written", "withheld", "faces")}
     return {
         "public_version": VERSION,
@@ -251,7 +266,7 @@ def _describe_detection(run: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"detectors": [] if is_own else run["detectors"]}
     given = run.get("given_faces")
     if given is not None:
-        recipe = {key: value for key, value in given["recipe"].items() if key not in _PRIVATE}
+        recipe = {key: value for key, value in given["recipe"].items() if key not in PRIVATE}
         reviews = [{key: each[key] for key in _OF_REVIEW} for each in given["reviews"]]
         found["given_faces"] = {"recipe": recipe, "reviews": reviews}
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.balance.correct.verify import is_correction
-from curate.core.entries import Outcome
+from curate.core.entries import REMOVED, Outcome
 from curate.core.errors import DataError, ManifestError, describe_malformed
 from curate.core.protocols import Source, iter_containers
 from curate.layouts import open_source
@@ -19,7 +19,16 @@ from curate.layouts.sidecars.content import Content
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import corrections, store
 from curate.manifest.files import DATA, MANIFEST, stays_inside
-from curate.manifest.publish import MIN_CELL, RECORDS, describe_classes, publish_manifest, suppress
+from curate.manifest.publish import (
+    MIN_CELL,
+    OTHER,
+    PRIVATE,
+    RECORDS,
+    describe_classes,
+    public_reason,
+    publish_manifest,
+    suppress,
+)
 from curate.pipeline.inspection import inspect_containers, inspect_sidecars
 from curate.pipeline.output_images import open_outputs
 from curate.storage.regular import iter_short_lines, open_regular
@@ -182,7 +191,7 @@ def _item_of_row(row: corrections.Row) -> Item:
         split=row.split,
         category=row.labels[0] if row.labels else None,
         is_written=written,
-        reason=None if written else row.reason or "removed",
+        reason=None if written else row.reason or REMOVED,
         path=row.output_path,
         sha256=row.output_sha256,
         bytes=row.output_bytes or 0,
@@ -250,7 +259,7 @@ def _describe_correction(dataset: Dataset) -> dict[str, Any]:
         counts["written" if item.is_written else "withheld"] += 1
         splits[item.split or "-"] += 1
         categories[item.category or "-"] += 1
-    recipe = {key: value for key, value in dataset.facts["recipe"].items() if key != "files"}
+    recipe = {key: value for key, value in dataset.facts["recipe"].items() if key not in PRIVATE}
     return {
         "public_version": PUBLIC_VERSION,
         "kind": "correction",
@@ -278,7 +287,7 @@ def count_withheld(dataset: Dataset) -> dict[str, int]:
     counts = Counter[str]()
     for item in dataset.items():
         if not item.is_written:
-            counts[(item.reason or "unknown").partition(":")[0]] += 1
+            counts[public_reason(item.reason or OTHER)] += 1
     return dict(sorted(counts.items()))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import hashlib
 import hmac
 import json
@@ -8,6 +9,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -15,7 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import curate
-from curate.core.errors import ManifestError, UsageError
+from curate.core.entries import SURPLUS
+from curate.core.errors import WITHHELD_CODES, ManifestError, UsageError
 from curate.core.geometry import Box
 from curate.manifest import store
 from curate.manifest.publish import (
@@ -24,6 +27,7 @@ from curate.manifest.publish import (
     describe_classes,
     keyed_id,
     load_key,
+    public_reason,
     publish_manifest,
     round_to_grid,
     suppress,
@@ -200,3 +204,57 @@ def test_the_public_tier_of_a_dataset_of_people_names_none(tmp_path: Path) -> No
         assert not re.search(rb"jane|john", file.read_bytes())
     named = publish_manifest(out, tmp_path / "named", 2, class_names=True)
     assert named["images_by_category"] == {"jane-doe": 2, "john-roe": 2}
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("truncated: it ends", "truncated"),
+        ("withdrawn: on request", "withdrawn"),
+        ("not-looked-at: anna-schmidt", "not-looked-at"),
+        ("anna-schmidt: asked for removal", "other"),
+        ("Anna Schmidt asked for removal", "other"),
+        ("truncated Anna", "other"),
+        (SURPLUS, SURPLUS),
+        ("n10084635: offensive", "n10084635"),
+        ("Anna_Schmidt: offensive", "other"),
+    ],
+)
+def test_a_public_reason_is_one_of_ours(reason: str, shown: str) -> None:
+    assert public_reason(reason) == shown
+
+
+def test_reasons_of_a_file_of_faces_are_not_published(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "a.png").rename(tmp_path / "source/a.png")
+    (tmp_path / "source/b.png").write_bytes((tmp_path / "source/a.png").read_bytes())
+    rows = [
+        {"id": "a.png", "faces": None, "reason": "anna-schmidt: asked for removal"},
+        {"id": "b.png", "faces": [], "reason": None},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "faces.parquet")
+    session = curate.Session(workers=1, faces=tmp_path / "faces.parquet")
+    curate.blur(tmp_path / "source", tmp_path / "out", session=session, quiet=True)
+    publish_manifest(tmp_path / "out", tmp_path / "public")
+    table = pq.read_table(tmp_path / "public/records.parquet")
+    assert sorted(table["reason"].to_pylist(), key=str) == [None, "other"]
+    assert b"anna" not in b"".join(p.read_bytes() for p in (tmp_path / "public").iterdir())
+
+
+def test_every_code_of_a_reason_is_known() -> None:
+    calls = (
+        call
+        for path in (ROOT / "curate").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.args
+    )
+    codes = {
+        each.value
+        for call in calls
+        if call.func.id in ("WithheldError", "to_withheld")  # type: ignore[attr-defined]
+        for each in [call.args[0 if call.func.id == "WithheldError" else -2 :][0]]  # type: ignore[attr-defined]
+        if isinstance(each, ast.Constant)
+    }
+    assert len(codes) > 10
+    assert codes <= WITHHELD_CODES

@@ -11,6 +11,7 @@ from curate.balance.correct import proportional
 from curate.balance.correct.goal import Allocation, Goal
 from curate.balance.correct.integer_program import Search, Solution, solve
 from curate.balance.correct.strata import Strata, Stratum, collect_strata
+from curate.core.entries import SHORTAGE, SURPLUS
 
 
 def subset(strata: Strata, goal: Goal, seed: int = 0, label: str | None = None) -> Allocation:
@@ -36,7 +37,7 @@ def subset(strata: Strata, goal: Goal, seed: int = 0, label: str | None = None) 
         kept=kept,
         added=np.zeros_like(strata.counts),
         weights=np.ones(len(strata)),
-        why=_reasons(strata.counts > kept, "there are more of its group than the target"),
+        why=_reasons(strata.counts > kept, SURPLUS),
         gap=found.gap,
         notes=_notes(found),
     )
@@ -65,7 +66,7 @@ def oversample(strata: Strata, goal: Goal, seed: int = 0, label: str | None = No
         kept=strata.counts,
         added=total - strata.counts,
         weights=np.ones(len(strata)),
-        why=_reasons(total > strata.counts, "there are fewer of its group than the target"),
+        why=_reasons(total > strata.counts, SHORTAGE),
         gap=found.gap,
         notes=_notes(found),
     )
