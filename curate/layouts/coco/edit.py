@@ -1,4 +1,7 @@
-"""Editing of COCO JSON files: images and annotations are removed and added."""
+"""Editing of COCO JSON files: images and annotations are removed and added.
+
+Items of other lists of the document, such as captions, are removed with an image that they name.
+"""
 
 from __future__ import annotations
 
@@ -77,9 +80,14 @@ class _Pass:
     def run(self, file: BinaryIO) -> bool:
         """Write the JSON file; returns whether it changed."""
         changed = False
-        for piece in iter_pieces(file, _EDITED, self._path):
+        for piece in iter_pieces(file, None, self._path):
             if not piece.key:
                 self._list.write_between(piece.data)
+                continue
+            if piece.key not in _EDITED:
+                kept = not self._names_removed(piece)
+                self._list.write_item(piece.data, kept)
+                changed |= not kept
                 continue
             item, where = parse_item(piece, self._path)
             field = "id" if piece.key == "images" else "image_id"
@@ -91,6 +99,19 @@ class _Pass:
                     self._list.write_new(new, piece.data)
             changed |= not image.kept or bool(image.generated)
         return changed
+
+    def _names_removed(self, piece: Piece) -> bool:
+        """Return whether an item of another list is about a removed image."""
+        if not piece.data.lstrip().startswith(b"{"):
+            return False
+        item, _ = parse_item(piece, self._path)
+        several = item.get("image_ids")
+        ids = [item.get("image_id"), *(several if isinstance(several, list) else [])]
+        keys = [json.dumps(each) for each in ids if isinstance(each, int | float | str)]
+        if any(not self._find(key).kept for key in keys):
+            return True
+        image = self._index.named(self._path, item.get("file_name"))
+        return image is not None and not self._edits.is_kept(image)
 
     def _find(self, key: str) -> _Image:
         """Return the image with an id; annotations of one image are mostly consecutive."""
@@ -213,6 +234,10 @@ class CocoIndex:
         image, size = json.loads(found)
         return image, tuple(size) if size else None
 
+    def named(self, path: str, written: Any) -> str | None:
+        """Return the path of the image that a JSON file lists with a file name, or None."""
+        return self._names.get(f"name {path}", written) if isinstance(written, str) else None
+
     def keypoints_of(self, path: str, category: Any) -> list[str] | None:
         """Return the keypoint names of a category, or None."""
         found = self._names.get(f"keypoints {path}", json.dumps(category))
@@ -266,6 +291,9 @@ class CocoIndex:
 
     def _take_image(self, item: Item, path: str, images: Finder, where: str) -> None:
         image = images.find(item.get("file_name"), f"{where}.file_name")
+        if image:
+            self._names.add(f"name {path}", item["file_name"], image)
+            self._names.add(f"name {path}", image, image)
         size = [item.get("width"), item.get("height")]
         stated = size if all(type(side) is int for side in size) else None
         key = id_key(item.get("id"), f"{where}.id")

@@ -393,3 +393,41 @@ def test_any_map_agrees_with_a_drawn_mask(
     as_mask = move(annotation(bbox=[x, y, wide, high], segmentation=runs(mask)), affine)
     assert as_mask is not None
     np.testing.assert_allclose(as_mask["bbox"], found["bbox"], atol=3)  # thin tips hold no pixel
+
+
+@pytest.mark.parametrize(
+    ("item", "stays"),
+    [
+        ({"image_id": 4, "caption": "street"}, False),
+        ({"image_id": 1, "caption": "street"}, True),
+        ({"image_ids": [1, 4], "relation": "same"}, False),
+        ({"image_ids": [1], "relation": "same"}, True),
+        ({"file_name": "b.jpg", "subject": "x"}, False),
+        ({"file_name": "images/b.jpg"}, False),
+        ({"file_name": "a.jpg", "image_id": 1}, True),
+        ({"image_id": "4"}, True),  # another id than 4
+        ({"image_id": 77}, True),
+        ({"image_id": None, "file_name": 4, "image_ids": 4}, True),
+    ],
+)
+def test_items_of_other_lists_go_with_their_image(
+    item: dict[str, Any], stays: bool, root: Path
+) -> None:
+    first, last = {"image_id": 1, "text": "first"}, {"image_id": 1, "text": "last"}
+    extra = {"relations": [first, item, last], "order": [3, 1], "empty": [], "pairs": [[4, 1]]}
+    build(root, annotation(), annotation(id=9, image_id=4), **extra)
+    found, _ = run(root, {}, ("images/b.jpg",))
+    assert found["relations"] == ([first, item, last] if stays else [first, last])
+    assert {key: found[key] for key in ("order", "empty", "pairs")} == {
+        key: extra[key] for key in ("order", "empty", "pairs")
+    }
+
+
+def test_a_file_in_which_only_another_list_names_a_removed_image_is_edited(root: Path) -> None:
+    build(root, annotation())
+    captions = {"images": [], "annotations": [], "captions": [{"file_name": "images/b.jpg"}]}
+    images = [{"id": 4, "file_name": "b.jpg"}]
+    write(root, "captions.json", json.dumps(captions | {"images": images}))
+    run(root, {}, ("images/b.jpg",))
+    found = json.loads((root.parent / "out/captions.json").read_text())
+    assert found == {"images": [], "annotations": [], "captions": []}
