@@ -240,6 +240,7 @@ _FINAL = (
     *("it is an image", "it is longer", "it is neither a file", "the images of its sample"),
     *(
         "it contains images",
+        "it has records of several lines",
         "it may contain images",
         "not an annotation",
         "a face was found",

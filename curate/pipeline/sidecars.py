@@ -234,6 +234,8 @@ class SidecarWriter:
             result = self._edit(other, edited)
             if result.outcome is Outcome.DROPPED:
                 return line | {"reason": REMOVED}
+            if result.outcome is Outcome.REFUSED:
+                return line | {"reason": result.note}
             if not (is_included or other.format or result.format):
                 return line | {"reason": self._reason_of(other)}
             is_edited = result.outcome is Outcome.EDITED

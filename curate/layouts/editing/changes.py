@@ -94,6 +94,7 @@ class Outcome(StrEnum):
     SAME = "same"  # unchanged: copy it
     EDITED = "edited"  # the target contains the edited file
     DROPPED = "dropped"  # belongs to a removed image
+    REFUSED = "refused"  # names removed images, but cannot be edited; the note is the reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,18 @@ from curate.layouts.editing.changes import (
     SAME,
     EditResult,
     Edits,
+    Outcome,
     rename,
     rename_stem,
 )
+from curate.layouts.files import is_image_name
 from curate.layouts.groups import ID_COLUMNS, strip_suffix
 from curate.layouts.sidecars.text import find_delimiter
 from curate.storage.index import NameIndex
 
-FORMATS: Mapping[str, str] = {".csv": "csv", ".jsonl": "jsonl", ".tsv": "tsv", ".txt": "lines"}
+FORMATS: Mapping[str, str] = {
+    ".csv": "csv", ".jsonl": "jsonl", ".token": "lines", ".tsv": "tsv", ".txt": "lines",
+}  # fmt: skip
 """Formats of files of which a row, or a line, can name an image, by suffix."""
 
 _COORDINATE = (
@@ -35,8 +39,25 @@ _COORDINATE = (
 )
 _COLUMN = re.compile(rf"(?:^|[,;\t\"' ]){_COORDINATE}(?=$|[,;\t\"'\s])", re.IGNORECASE)
 _KEY = re.compile(rf'"{_COORDINATE}"\s*:', re.IGNORECASE)
+_TEXTS = frozenset(suffix for suffix, name in FORMATS.items() if name == "lines")
+_PAIR = re.compile(rb"\s*\d+[ \t]+\S+\s*$")
+_MAX_LINE = 1 << 12  # bytes of a line by which its form is told
 _NUMBER = re.compile(r"(?<![\w./-])-?\d+(?:\.\d+)?(?![\w/-])")
 _MAX_LINES = 10_000  # lines of one row of a CSV file
+_HEADER = 2  # lines of a text that need not name an image
+_MAX_SHAPES = 1000
+_MAX_WORDS = 64
+_IDS = frozenset(name.replace("_", "") for name in ID_COLUMNS) | {
+    *("idcode", "imagefile", "imagefilename", "imagename", "imagepath", "img", "imgfile"),
+    *("imgid", "imgname", "imgpath", "photo", "photoid", "photoname"),
+}
+"""Names of columns of ids, in lower case and without separators."""
+NOT_BY_LINE = (
+    "it has records of several lines, not one line per image, so that those of removed images "
+    "cannot be removed"
+)
+"""Reason of a text that is left out."""
+_PAIRS = "other files may still name the removed images by the numbers that its lines start with"
 
 Value = tuple[str, bool]
 """A value, and whether it is an id, which may lack the suffix of the file name."""
@@ -67,7 +88,9 @@ class RowEditor:
     def edit(self, file: BinaryIO, other: SidecarFile, target: BinaryIO) -> EditResult | None:
         """Write the edited file; None if it is not a table or a list.
 
-        The result has a format if a row names an image. A row that names several images, such as
+        The result has a format if a row names an image. A text with lines that name images and
+        lines of another form, such as boxes below a name, is not edited: it is refused if it
+        names removed images, and is otherwise unchanged. A row that names several images, such as
         by a stem that is in several folders, is removed with the last of them; the result's note
         counts those of which only some were removed.
 
@@ -75,7 +98,8 @@ class RowEditor:
             DataError: if a row of a generated image may contain coordinates, which changed.
         """
         folder, changed, header = posixpath.dirname(other.uri), False, ""
-        format_name, doubtful, first = "", 0, ""
+        format_name, doubtful, first, is_lost, pairs = "", 0, "", False, 0
+        lines = _LineShapes()
         try:
             for number, (stored, values) in enumerate(_iter_rows(file, other), start=1):
                 header = header or stored.decode("utf-8-sig")
@@ -88,6 +112,10 @@ class RowEditor:
                 elif ambiguous:
                     doubtful += 1
                     first = first or f"{ambiguous[0][0]!a} in row {number:,}"
+                is_lost |= not kept
+                if format_name == "lines" or other.path.suffix.lower() in _TEXTS:
+                    lines.add(number, stored, is_naming=bool(named))
+                    pairs += not kept and _PAIR.match(stored) is not None
                 if kept:
                     target.write(stored)
                 changed |= not kept
@@ -96,7 +124,9 @@ class RowEditor:
                     changed = True
         except (UnicodeDecodeError, csv.Error):
             return None
-        note = None
+        if lines.are_mixed:
+            return EditResult(Outcome.REFUSED, NOT_BY_LINE) if is_lost else SAME
+        note = _PAIRS if pairs else None
         if doubtful:
             note = f"{doubtful:,} rows name several images, some of them removed, such as {first}"
         return replace(EDITED if changed else SAME, format=format_name, note=note)
@@ -149,7 +179,7 @@ class RowEditor:
     def _find(self, value: str, folder: str, kind: str) -> str | None:
         if not value.strip():
             return None
-        path = posixpath.normpath(value.replace("\\", "/"))
+        path = posixpath.normpath(value.strip().replace("\\", "/")).lstrip("/")
         for name in (path, posixpath.join(folder, path)):
             if (found := self._names.get(kind, name)) is not None:
                 return found
@@ -161,6 +191,37 @@ class RowEditor:
         return found if f"/{known}".endswith(f"/{path}") or path.endswith(f"/{known}") else None
 
 
+class _LineShapes:
+    """Forms of the lines of a text: the number of words, and what the first one is."""
+
+    def __init__(self) -> None:
+        self._naming: set[tuple[int, str]] = set()
+        self._others: set[tuple[int, str]] = set()
+
+    def add(self, number: int, stored: bytes, is_naming: bool) -> None:
+        """Add a line, by its number from 1."""
+        words = stored[:_MAX_LINE].decode("utf-8", "replace").split()
+        if not words or len(self._naming) + len(self._others) >= _MAX_SHAPES:
+            return
+        kind = "number" if _NUMBER.fullmatch(words[0]) else "path" if "/" in words[0] else "word"
+        shape = (min(len(words), _MAX_WORDS), kind)
+        if is_naming:
+            self._naming.add(shape)
+            return
+        is_missing = any(is_image_name(word.partition("#")[0]) for word in words)  # an image
+        if number > _HEADER and not words[0].startswith("#") and not is_missing:
+            self._others.add(shape)
+
+    @property
+    def are_mixed(self) -> bool:
+        """Whether some lines name images, and others differ from all of these in their form."""
+        return bool(self._naming) and bool(self._others - self._naming)
+
+
+def _is_id(name: str) -> bool:
+    return re.sub(r"[ _-]", "", name).lower() in _IDS
+
+
 def _base_of(value: str) -> str:
     return posixpath.basename(value.strip().replace("\\", "/"))
 
@@ -169,7 +230,7 @@ def _has_coordinates(other: SidecarFile, header: str, row: str) -> bool:
     suffix = other.path.suffix.lower()
     if suffix == ".jsonl":
         return _KEY.search(row) is not None
-    if suffix == ".txt":
+    if suffix in _TEXTS:
         return len(_NUMBER.findall(row)) >= 4
     return _COLUMN.search(header) is not None
 
@@ -187,7 +248,8 @@ def _iter_rows(file: BinaryIO, other: SidecarFile) -> Iterator[tuple[bytes, list
         else:
             words = text.split()
             words += [word.partition("#")[0] for word in words if "#" in word]  # a.jpg#0: a caption
-            yield stored, [(text.strip(), False), *((word, False) for word in words)]
+            # A path without a suffix, as in lists of classes and stems; a number is none.
+            yield stored, [(word, "/" in word) for word in (text.strip(), *words)]
 
 
 def _iter_lines(file: BinaryIO, other: SidecarFile) -> Iterator[tuple[str, bytes]]:
@@ -218,7 +280,7 @@ def _iter_separated(
     ids: frozenset[int] | None = None
     for values in csv.reader(itertools.chain([first], texts), delimiter=separator):
         if ids is None:  # the header
-            ids = frozenset(n for n, name in enumerate(values) if name in ID_COLUMNS)
+            ids = frozenset(n for n, name in enumerate(values) if _is_id(name))
         yield b"".join(held), [(value, number in ids) for number, value in enumerate(values)]
         held.clear()
 
@@ -232,7 +294,7 @@ def _strings(text: str) -> Iterator[Value]:
     while waiting:
         key, value = waiting.pop()
         if isinstance(value, str):
-            yield value, key in ID_COLUMNS
+            yield value, _is_id(key)
         elif isinstance(value, dict):
             waiting += value.items()
         elif isinstance(value, list):

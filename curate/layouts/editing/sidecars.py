@@ -38,6 +38,7 @@ _TOKENS = (
     re.compile(rb"""[^\r\n\t,;|<>"/\\]{1,255}"""),
 )
 _LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
+_STEM_NUMBER = re.compile(rb"0\d{3,}|\d{6,}")
 _PUNCTUATION = b" .!?:'`*_"
 _COMPRESSED = (".parquet",)
 _COMPANIONS: Mapping[str, str] = {
@@ -63,7 +64,7 @@ class Mentions:
     """Search for names of removed images in the files of an output.
 
     A name is that of the file, with its suffix or, if no kept image has it too, without; without
-    a suffix it has at least four characters, one of them a letter.
+    a suffix it has at least four characters, and a letter, a zero in front or six digits.
 
     Args:
         source: the dataset.
@@ -136,9 +137,11 @@ def _iter_names(file: BinaryIO) -> Iterator[str]:
         data = rest + block
         for tokens in _TOKENS:
             for found in dict.fromkeys(tokens.findall(data)):  # keys repeat in every record
-                if _LETTER.search(found):
-                    word = found.strip()
+                word = found.strip()
+                if _LETTER.search(word) or _STEM_NUMBER.fullmatch(word):
                     yield word.decode(errors="replace")
+                    if b"#" in word:  # a.jpg#0: a caption
+                        yield word.partition(b"#")[0].decode(errors="replace")
                     if (bare := word.strip(_PUNCTUATION)) != word:
                         yield bare.decode(errors="replace")
         rest = data[-_MAX_NAME:]  # a name at the end of a block is found again
@@ -162,7 +165,8 @@ class NotingEditor:
     def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:
         """Edit the file, and search what is written of it."""
         result = self._editor.edit(other, target)
-        if result.outcome is Outcome.DROPPED or result.note is not None:
+        is_out = result.outcome in (Outcome.DROPPED, Outcome.REFUSED)
+        if is_out or result.note is not None:
             return result
         edited = target if result.outcome is Outcome.EDITED else None
         return replace(result, note=self._mentions.note(other, edited))
@@ -205,7 +209,9 @@ class StemEditor(CopyingEditor[_Files]):
 
     They are removed with their image and copied for images generated from it. Tables and lists
     that name images lose and get rows, see `RowEditor`; other files are copied. A file with the
-    stem of several images is removed with the last of them, and not copied.
+    stem of several images is removed with the last of them, and not copied. A file in a folder
+    without images belongs to the only image whose path differs by one folder in place of one or
+    two, such as ``labels/a.txt`` and ``annotations/xmls/a.xml`` to ``images/a.jpg``.
 
     Args:
         source: the dataset.
@@ -226,7 +232,25 @@ class StemEditor(CopyingEditor[_Files]):
                 names.add("several", stem)
             if self._edits.is_kept(record.id):
                 names.add("kept", stem)
+            names.add("folder", posixpath.dirname(record.id))
+            for mirrored in _mirror(stem, 1):
+                if not names.add("mirrored", mirrored, stem):
+                    names.add("several mirrored", mirrored)
         return names
+
+    def _stem_of(self, path: str) -> str | None:
+        """Return the path without suffix of the image to which a file belongs, or None."""
+        stem = posixpath.splitext(path)[0]
+        if self._images.get("image", stem) is not None:
+            return stem
+        if self._images.get("folder", posixpath.dirname(path)) is not None:
+            return None
+        mirrored = chain(_mirror(stem, 1), _mirror(stem, 2))
+        found = {self._images.get("mirrored", each): each for each in mirrored}
+        found.pop(None, None)
+        [(image, key), *more] = [*found.items()] or [(None, "")]
+        is_unique = not more and self._images.get("several mirrored", key) is None
+        return image if is_unique else None
 
     @cached_property
     def _rows(self) -> RowEditor:
@@ -236,11 +260,13 @@ class StemEditor(CopyingEditor[_Files]):
         """Drop the file if it belongs to a removed image, edit its rows, or copy it."""
         if other.format:
             return super().edit(other, target)
-        stem = posixpath.splitext(other.uri)[0]
-        if self._images.get("image", stem) is not None:
+        stem = self._stem_of(other.uri)
+        if stem is not None:
             if self._images.get("kept", stem) is None:
                 return DROPPED
-            return EditResult(Outcome.SAME, None, format_of_companion(other.path, True))
+            is_beside = stem == posixpath.splitext(other.uri)[0]
+            known = format_of_companion(other.path, True) if is_beside else ""
+            return EditResult(Outcome.SAME, None, known)
         if not format_of_companion(other.path, False):
             return super().edit(other, target)
         with self._source.open_sidecar(other) as file:
@@ -258,7 +284,9 @@ class StemEditor(CopyingEditor[_Files]):
                 coordinates.
         """
         for file in self._source.sidecars():
-            format_name = format_of_companion(file.path, True) if file.copied else ""
+            is_beside = self._images.get("image", posixpath.splitext(file.uri)[0]) is not None
+            known = file.copied and is_beside
+            format_name = format_of_companion(file.path, True) if known else ""
             if file.format or not (format_name or self._includes(file.uri)):
                 continue
             image = self._image_of(file)
@@ -266,15 +294,23 @@ class StemEditor(CopyingEditor[_Files]):
                 with self._source.open_sidecar(file) as opened:
                     data = opened.read(_MAX_INCLUDED + 1)
                 _check_caption(data, file, is_moved=not generated.is_copy)
-                path = posixpath.splitext(generated.id)[0] + file.path.suffix
+                name = posixpath.splitext(posixpath.basename(generated.id))[0] + file.path.suffix
+                path = posixpath.join(posixpath.dirname(file.uri), name)
                 yield NewFile(path, data, file.uri, format_name)
 
     def _image_of(self, file: SidecarFile) -> str | None:
         """Return the only image with the stem of a file, or None."""
-        stem = posixpath.splitext(file.uri)[0]
-        if self._images.get("several", stem) is not None:
+        stem = self._stem_of(file.uri)
+        if stem is None or self._images.get("several", stem) is not None:
             return None
         return self._images.get("image", stem)
+
+
+def _mirror(stem: str, size: int) -> Iterator[str]:
+    """Iterate over a path with adjacent folders, one or more, replaced by an asterisk."""
+    *folders, name = stem.split("/")
+    for start in range(len(folders) - size + 1):
+        yield "/".join([*folders[:start], "*", *folders[start + size :], name])
 
 
 def _check_caption(data: bytes, file: SidecarFile, is_moved: bool) -> None:

@@ -9,7 +9,7 @@ import pytest
 from curate.core.errors import DataError
 from curate.core.protocols import SidecarFile
 from curate.layouts import open_source
-from curate.layouts.editing import Outcome, open_editor
+from curate.layouts.editing import EditResult, Outcome, open_editor
 from curate.layouts.editing import sidecars as mentions
 from tests.layouts.editing.outputs import Plan, edit, mirror, plan_for
 from tests.layouts.examples.example import jpeg, png, write
@@ -285,3 +285,137 @@ def test_a_row_of_which_any_value_names_removed_images_only_is_removed(
     plan = Plan(removed=frozenset({"cat/1.jpg", "cat/2.jpg", "dog/2.jpg"}))
     result = open_editor(source, plan).edit(file, target)
     assert (target.getvalue(), result.note) == (b"first,second\n", None)
+
+
+BLOCKS = {
+    "wider": "0--Parade/a.jpg\n2\n1 2 3 4 0 0\n5 6 7 8 0 0\nb.jpg\n1\n1 2 3 4 0 0\n",
+    "retinaface": "# 0--Parade/a.jpg\n449 330 122 149 488.9 373.6\n# b.jpg\n1 2 3 4 5 6\n",
+    "counts": "a.jpg\n1\n0.5 0.5 1 1\nb.jpg\n0\n",
+    "fddb": "0--Parade/a\n1\n67.3 44.5 -1.4 105.2  1\nx/missing\n1\n67.3 44.5 -1.4 105.2  1\n",
+}
+LISTS = {
+    "captions": ("a.jpg#0\tA man\na.jpg#1\tA man on a horse\nb.jpg#0\tA dog\n", "b.jpg#0\tA dog\n"),
+    "attributes": ("2\nMale Young\na.jpg -1 1\nb.jpg 1 1\n", "2\nMale Young\nb.jpg 1 1\n"),
+    "missing": ("a.jpg 1\nnone.jpg 2\nx/none.png\n# c\nb.jpg 3\n", None),
+    "stems": ("0--Parade/a\nx/missing\n", "x/missing\n"),
+    "leading": ("/0--Parade/a.jpg 1\n/b.jpg 2\n", "/b.jpg 2\n"),
+}
+
+
+def faces(root: Path, name: str, text: str) -> Path:
+    write(root, "train/0--Parade/a.jpg", jpeg(1))
+    write(root, "train/b.jpg", jpeg(2))
+    write(root, f"list/{name}", text)
+    return root
+
+
+def edit_one(root: Path, name: str, plan: Plan) -> tuple[EditResult, str]:
+    source, target = open_source(str(root), "imagefolder"), io.BytesIO()
+    [file] = [other for other in source.sidecars() if str(other.path) == name]
+    return open_editor(source, plan).edit(file, target), target.getvalue().decode()
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_text_whose_records_span_lines_is_refused_if_it_names_a_removed_image(
+    name: str, tmp_path: Path
+) -> None:
+    root = faces(tmp_path, "gt.txt", BLOCKS[name])
+    removed = Plan(removed=frozenset({"train/0--Parade/a.jpg"}))
+    result, _ = edit_one(root, "list/gt.txt", removed)
+    assert result.outcome is Outcome.REFUSED
+    assert "not one line per image" in str(result.note)
+    result, _ = edit_one(root, "list/gt.txt", Plan())
+    assert (result.outcome, result.format) == (Outcome.SAME, "")
+
+
+@pytest.mark.parametrize("suffix", ["txt", "token"])
+@pytest.mark.parametrize("name", LISTS)
+def test_a_text_with_a_line_per_image_loses_those_of_removed_ones(
+    name: str, suffix: str, tmp_path: Path
+) -> None:
+    before, after = LISTS[name]
+    root = faces(tmp_path, f"x.{suffix}", before)
+    plan = Plan(removed=frozenset({"train/0--Parade/a.jpg"}))
+    result, text = edit_one(root, f"list/x.{suffix}", plan)
+    assert result.outcome is Outcome.EDITED
+    assert text == (before.replace("a.jpg 1\n", "") if after is None else after)
+
+
+@pytest.mark.parametrize(
+    "header", ["ImageID", "ImageId", "id_code", "image_name", "Image Name", "image-id", "photo_id"]
+)
+def test_tables_are_keyed_by_stems_under_many_names(header: str, tmp_path: Path) -> None:
+    root = faces(tmp_path, "x.csv", f"{header},age\na,30\nb,40\n")
+    plan = Plan(removed=frozenset({"train/0--Parade/a.jpg"}))
+    result, text = edit_one(root, "list/x.csv", plan)
+    assert result.outcome is Outcome.EDITED
+    assert text == f"{header},age\nb,40\n"
+
+
+def test_lines_that_start_with_numbers_are_noted(tmp_path: Path) -> None:
+    root = faces(tmp_path, "images.txt", "1 0--Parade/a.jpg\n2 b.jpg\n")
+    plan = Plan(removed=frozenset({"train/0--Parade/a.jpg"}))
+    result, text = edit_one(root, "list/images.txt", plan)
+    assert text == "2 b.jpg\n"
+    assert "other files may still name the removed images by the numbers" in str(result.note)
+
+
+@pytest.mark.parametrize(
+    ("stem", "text"),
+    [
+        ("1005649", "apple_pie: 1005649\n"),
+        ("000123", "[000123, 000124]"),
+        ("1000", "x 1000.jpg#0 a man"),
+    ],
+)
+def test_numbers_and_captions_that_name_removed_images_are_noted(
+    stem: str, text: str, tmp_path: Path
+) -> None:
+    write(tmp_path, f"x/{stem}.jpg", jpeg(1))
+    write(tmp_path, "b.jpg", jpeg(2))
+    write(tmp_path, "meta.json", text)
+    assert "may name 1 removed image" in str(notes(tmp_path, f"x/{stem}.jpg")["meta.json"])
+    assert notes(tmp_path, "b.jpg")["meta.json"] is None
+
+
+@pytest.mark.parametrize(
+    ("image", "file"),
+    [
+        ("training/image_2/000001.png", "training/label_2/000001.txt"),
+        ("images/a.jpg", "annotations/a.xml"),
+        ("pets/images/a.jpg", "pets/annotations/xmls/a.xml"),
+        ("Images/n1-dog/n1_7.jpg", "Annotation/n1-dog/n1_7"),
+        ("images/train/a.jpg", "labelTxt/train/a.txt"),
+    ],
+)
+def test_files_in_a_mirrored_folder_go_with_their_image(
+    image: str, file: str, tmp_path: Path
+) -> None:
+    write(tmp_path, image, png(1))
+    write(tmp_path, f"testing/{image}", png(2))
+    write(tmp_path, file, "a dog")
+    assert edit_one(tmp_path, file, Plan())[0].outcome is Outcome.SAME
+    plan = Plan(removed=frozenset({image}))
+    assert edit_one(tmp_path, file, plan)[0].outcome is Outcome.DROPPED
+    plan, _ = plan_for(tmp_path, {image: [None]}, "imagefolder")
+    source = open_source(str(tmp_path), "imagefolder")
+    [new] = open_editor(source, plan, includes=lambda path: True).iter_new()
+    made = plan.made[image][0].id
+    assert Path(new.path) == Path(file).with_name(Path(made).stem + Path(file).suffix)
+    assert new.format == ""
+
+
+@pytest.mark.parametrize(
+    ("images", "file"),
+    [
+        (["image_2/1.png", "image_3/1.png"], "label_2/1.txt"),  # of two
+        (["cat/1.jpg", "dog/2.jpg"], "dog/1.txt"),  # beside other images
+        (["a/b/c/1.jpg"], "x/y/z/1.txt"),
+    ],
+)
+def test_other_files_do_not(images: list[str], file: str, tmp_path: Path) -> None:
+    for image in images:
+        write(tmp_path, image, png(1))
+    write(tmp_path, file, "a dog")
+    plan = Plan(removed=frozenset(images[:1]))
+    assert edit_one(tmp_path, file, plan)[0].outcome is Outcome.SAME
