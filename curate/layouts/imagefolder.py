@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -9,14 +10,25 @@ from pathlib import PurePosixPath
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.contents import note_contained
-from curate.layouts.files import SPLITS, FileLayout
+from curate.layouts.files import SPLITS, FileLayout, split_in
+from curate.storage.index import NameIndex
+
+_GENERIC = frozenset({"image", "images", "img", "imgs", "jpegimages"})
+"""Names of folders that are no classes, in lower case."""
+_KINDS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+_SPLIT_WORD = re.compile(
+    r"(?:^|(?<=[_.\-]))(?:train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?)(?=$|[\d_.\-])",
+    re.IGNORECASE,
+)
+_FILLING = re.compile(r"images?|imgs?|jpegimages|[\W\d_]+", re.IGNORECASE)
 
 
 class ImageFolder(FileLayout):
     """Folder of images described by their paths only.
 
-    The split of an image is the outermost folder with a common split name; its category is
-    the name of its parent folder, if that is below the split.
+    The split of an image is given by the outermost folder with the name of a split, or with such
+    a word in its name; its category is the name of the innermost folder below the split, other
+    than ``images`` and the like.
     """
 
     layout = "imagefolder"
@@ -28,37 +40,92 @@ class ImageFolder(FileLayout):
 
     def parse(self, path: str) -> ImageRecord:
         """Parse split and category from the path of an image."""
-        folders = PurePosixPath(path).parts[:-1]
-        depth = next((n for n in range(len(folders)) if self._is_split(folders, n)), None)
-        split = None if depth is None else folders[depth]
-        classes = folders if depth is None else folders[depth + 1 :]
+        split, classes = self._divide(path)
         return ImageRecord(
             id=path, uri=path, split=split, category=classes[-1] if classes else None
         )
 
     def check(self, strict: bool = False) -> Iterator[str]:
-        """Report archives with images, which are not read in this layout."""
+        """Report files that contain images, which are not read, and classes of the same name."""
         yield from note_contained(self.folder)
+        yield from self._note_merged()
 
-    def _is_split(self, folders: Sequence[str], depth: int) -> bool:
-        """Return whether a folder is a split: by its name and, below the root, its siblings.
+    def _divide(self, path: str) -> tuple[str | None, list[str]]:
+        """Return the split of an image, and the folders below it that may be classes."""
+        folders = PurePosixPath(path).parts[:-1]
+        for depth in range(len(folders)):
+            if (split := self._split_of(folders, depth)) is not None:
+                return split, _drop_generic(folders[depth + 1 :])
+        return None, _drop_generic(folders)
+
+    def _split_of(self, folders: Sequence[str], depth: int) -> str | None:
+        """Return the split that a folder is, by its name and its siblings; None if it is none.
 
         Classes may have names of splits, so a folder below the root is a split only if there
-        is another split next to it, or nothing else.
+        is another split next to it, or nothing else. A folder with the word of a split in its name
+        is one if another split with an otherwise equal name is next to it, or nothing else.
         """
-        if folders[depth].lower() not in SPLITS:
-            return False
-        if depth == 0:
-            return True
-        parent = "/".join(folders[:depth])
+        name = folders[depth]
+        if depth == 0 and name.lower() in SPLITS:
+            return name
+        if (word := split_in(name)) is None:
+            return None
+        split = name if name.lower() in SPLITS else word
+        siblings = self._siblings("/".join(folders[:depth]))
+        others = sum(each.lower() in SPLITS for each in siblings if each != name)
+        if siblings == {name} or (split == name and others):
+            return split
+        own = _template(name)
+        kinds = {_kind(found) for each in siblings
+                 if (found := split_in(each)) and _template(each) == own}  # fmt: skip
+        return split if len(kinds) > 1 else None
+
+    def _siblings(self, parent: str) -> frozenset[str]:
         if parent not in self._parents:
-            names = [
-                name[:-1].lower() for name in self.folder.list_names(parent) if name[-1] == "/"
-            ]
-            splits = sum(name in SPLITS for name in names)
-            self._parents[parent] = splits > 1 or splits == len(names) == 1
+            names = self.folder.list_names(parent)
+            folders = [name[:-1] for name in names if name[-1] == "/"]
+            is_many = len(folders) > _MAX_SIBLINGS  # only those that matter are held
+            self._parents[parent] = frozenset(
+                name for name in folders if not is_many or split_in(name)
+            ) | ({""} if is_many else set())
         return self._parents[parent]
 
+    def _note_merged(self) -> Iterator[str]:
+        """Report classes that are the last folders of several paths, and are counted as one."""
+        names, count, first = NameIndex(), 0, ""
+        last = PurePosixPath()
+        for record in self.records():
+            path = PurePosixPath(record.id).parent
+            if path == last or record.category is None:
+                continue
+            last, folders = path, "/".join(self._divide(record.id)[1])
+            known = folders if names.add("class", record.category, folders) else None
+            known = known or names.get("class", record.category)
+            if known != folders and names.add("merged", record.category):
+                count += 1
+                first = first or f"{record.category!r} ({known!r} and {folders!r})"
+        if count:
+            yield (
+                f"{count:,} classes are the last folders of several paths, and are counted as one "
+                f"class each, such as {first}; rename them to tell them apart."
+            )
+
     @cached_property
-    def _parents(self) -> dict[str, bool]:
+    def _parents(self) -> dict[str, frozenset[str]]:
         return {}
+
+
+_MAX_SIBLINGS = 1000
+
+
+def _drop_generic(folders: Sequence[str]) -> list[str]:
+    return [name for name in folders if name.lower() not in _GENERIC]
+
+
+def _kind(split: str) -> str:
+    return _KINDS.get(split, split)
+
+
+def _template(name: str) -> str:
+    """Return a name without words of splits, and without separators and words such as images."""
+    return _FILLING.sub("", _SPLIT_WORD.sub("", name)).lower()

@@ -104,6 +104,41 @@ def test_parsing_never_fails(parts: list[str]) -> None:
         (["x/y/train/cat/a.jpg"], [("train", "cat")]),
         (["vehicles/bus/a.jpg", "vehicles/train/b.jpg"], [(None, "bus"), (None, "train")]),
         (["val/train/a.jpg", "val/bus/b.jpg"], [("val", "bus"), ("val", "train")]),
+        (
+            ["cars_test/a.jpg", "cars_train/b.jpg", "devkit/c.txt"],
+            [("test", None), ("train", None)],
+        ),
+        (["WIDER_test/images/a/a.jpg", "WIDER_val/images/a/b.jpg"], [("test", "a"), ("val", "a")]),
+        (["ds/test_images/a.jpg", "ds/train_images/b.jpg"], [("test", None), ("train", None)]),
+        (["x/test/a.jpg", "x/train_images/b.jpg"], [("test", None), ("train", None)]),
+        (
+            ["V2019-DET-test-dev/images/a.jpg", "V2019-DET-train/images/b.jpg"],
+            [("test", None), ("train", None)],
+        ),
+        (
+            ["bounding_box_test/a.jpg", "bounding_box_train/b.jpg", "query/c.jpg"],
+            [("test", None), ("train", None), (None, "query")],
+        ),
+        (
+            ["data_large/a/a.jpg", "test_large/b.jpg", "val_large/c.jpg"],
+            [(None, "a"), ("test", None), ("val", None)],
+        ),
+        (
+            ["G/Final_Test/Images/a.jpg", "G/Final_Training/Images/01/b.jpg"],
+            [("test", None), ("training", "01")],
+        ),
+        (["WIDER_test/images/a.jpg"], [("test", None)]),
+        (["beaker/a.jpg", "test_tube/b.jpg"], [(None, "beaker"), (None, "test_tube")]),
+        (["test_strip/a.jpg", "test_tube/b.jpg"], [(None, "test_strip"), (None, "test_tube")]),
+        (
+            ["test_tube/a.jpg", "train_station/b.jpg"],
+            [(None, "test_tube"), (None, "train_station")],
+        ),
+        (["train/n1/images/a.JPEG", "val/images/b.JPEG"], [("train", "n1"), ("val", None)]),
+        (
+            ["a/JPEGImages/a.jpg", "b/img/b.jpg", "images/c.jpg"],
+            [(None, "a"), (None, "b"), (None, None)],
+        ),
     ],
 )
 def test_a_split_is_found_at_any_depth(
@@ -318,3 +353,21 @@ def test_folders_with_such_names_are_no_cache(tmp_path: Path) -> None:
     (tmp_path / "models--a/blobs").mkdir(parents=True)
     touch(tmp_path, "blobs/a.jpg", "snapshots/x/b.jpg", "models--a/blobs/c.jpg")
     assert len(list(open_source(str(tmp_path)).records())) == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "note"),
+    [
+        (["a/church/outdoor/1.jpg", "c/flat/outdoor/1.jpg"], "'a/church/outdoor' and 'c/flat/outd"),
+        (["train/x/big/1.jpg", "val/y/big/1.jpg"], "'x/big' and 'y/big'"),
+        (["train/x/big/1.jpg", "val/x/big/1.jpg"], None),
+        (["train/cat/1.jpg", "val/cat/images/1.jpg"], None),
+    ],
+)
+def test_classes_of_one_name_are_reported(
+    names: list[str], note: str | None, tmp_path: Path
+) -> None:
+    touch(tmp_path, *names)
+    notes = list(ImageFolder(LocalFolder(tmp_path)).check())
+    assert len(notes) == (note is not None)
+    assert note is None or note in notes[0]

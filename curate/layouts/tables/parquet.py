@@ -6,6 +6,7 @@ import bisect
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from itertools import accumulate
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from curate.core.errors import CurateError, DataError
 from curate.layouts.access.folder import FileInfo, Folder
 from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
 from curate.layouts.containers import find_loose_image, iter_listed_folders
+from curate.layouts.files import split_in, split_of_folders
 from curate.layouts.sidecars.table import ROWS
 from curate.layouts.tables.images import ImageColumns, mentions_images
 from curate.layouts.tables.layout import TableLayout
@@ -68,6 +70,10 @@ class Parquet(TableLayout):
             return False
         with translate_errors(info.path, self.kind), self.open_container(info.path) as file:
             return any(mentions_images(field.type) for field in load_schema(file))
+
+    def split_of(self, container: str) -> str | None:
+        """Return the split in the name of a file, else in its folders, which may be of a config."""
+        return split_in(PurePosixPath(container).name) or split_of_folders(container)
 
     def open_table(self, container: str) -> Table:
         """Open a Parquet file."""

@@ -147,6 +147,22 @@ def test_a_column_that_may_not_be_null_may_be_withheld(tmp_path: Path) -> None:
     assert after == [{"bytes": b"x", "path": "0.png"}, None]
 
 
+@pytest.mark.parametrize(
+    ("path", "split"),
+    [
+        ("data/train-00000-of-00001.parquet", "train"),
+        ("test/train-00000-of-00001.parquet", "train"),  # a configuration
+        ("test/validation.parquet", "validation"),
+        ("test/0000.parquet", "test"),
+        ("plain_text/0000.parquet", None),
+    ],
+)
+def test_the_split_is_that_of_the_file_else_of_its_folders(
+    path: str, split: str | None, tmp_path: Path
+) -> None:
+    assert Parquet(LocalFolder(tmp_path)).split_of(path) == split
+
+
 def test_tables_without_images_are_annotations(root: Path) -> None:
     write_parquet(root / "labels.parquet", pa.table({"a": [1]}))
     source = open_parquet(root)
