@@ -99,8 +99,8 @@ def resolve_device(wanted: str) -> str:
     return choose_device(wanted)
 
 
-def make_detector(options: DetectorOptions) -> Detector:
-    """The detector that the options ask for, loaded and ready.
+def make_detector(options: DetectorOptions | None = None) -> Detector:
+    """The detector that the options ask for (None: the defaults), loaded and ready.
 
     Raises:
         UsageError: if there is no such detector, or its options contradict each other.
@@ -108,6 +108,7 @@ def make_detector(options: DetectorOptions) -> Detector:
     """
     from curate.detectors.device import is_gpu_failure
 
+    options = options or DetectorOptions()
     build = DETECTORS.resolve(options.detector)
     try:
         detector: Detector = build(options)

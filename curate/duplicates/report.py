@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 _SHOWN = 50
+_NAMED = 5
+"""Groups that the terminal names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,9 @@ class Duplicates(Report):
         pairs: verified pairs.
         unverified: pairs whose hashes are near and whose pictures are not.
         groups: groups of two or more, and outputs that leak.
+        knows_faces: whether OUT or a file gave the faces of SOURCE; without, which copies have
+            a face was not checked.
+        has_outputs: whether outputs were compared with SOURCE.
     """
 
     layout: str
@@ -100,6 +105,8 @@ class Duplicates(Report):
     pairs: int
     unverified: int
     groups: tuple[Group, ...]
+    knows_faces: bool = True
+    has_outputs: bool = True
 
     @property
     def copies(self) -> int:
@@ -129,7 +136,9 @@ class Duplicates(Report):
                 {"with": list(group.with_faces), "without": list(group.without_faces)}
                 for group in groups
                 if group.is_contradicted
-            ],
+            ]
+            if self.knows_faces
+            else None,
             "unblurred": [
                 {
                     "output": name,
@@ -137,21 +146,41 @@ class Duplicates(Report):
                 }
                 for group in self.groups
                 for name in group.leaks
-            ],
+            ]
+            if self.has_outputs
+            else None,
         }
 
     def to_text(self) -> str:
-        """The main figures."""
+        """The main figures, and the first groups."""
+        lines, groups = list(self._figures()), self.to_dict()["groups"]
+        for group in groups[:_NAMED]:
+            more = f" … and {len(group) - 3:,} more" if len(group) > 3 else ""
+            lines.append(f"  {', '.join(group[:3])}{more}")
+        if len(groups) > _NAMED:
+            lines.append(f"  … and {len(groups) - _NAMED:,} more groups; -o and --html list them")
+        return "\n".join(lines)
+
+    def _figures(self) -> Iterator[str]:
         values = self.to_dict()
-        return "\n".join(
-            (
-                f"Images: {self.images:,}",
-                f"Near-duplicates: {self.copies:,}, groups: {len(values['groups']):,}",
-                f"Groups across splits: {len(values['across_splits']):,}",
-                f"Groups with a face in one copy and none in another: "
-                f"{len(values['contradictions']):,}",
-                f"Unblurred outputs whose near-duplicate has a face: {len(values['unblurred']):,}",
-            )
+        yield f"Images: {self.images:,}"
+        yield f"Near-duplicates: {self.copies:,}, groups: {len(values['groups']):,}"
+        yield f"Groups across splits: {len(values['across_splits']):,}"
+        for text, found, needs in (
+            ("Groups with a face in one copy and none in another", "contradictions",
+             "OUT or --faces"),
+            ("Unblurred outputs whose near-duplicate has a face", "unblurred", "OUT"),
+        ):  # fmt: skip
+            if values[found] is None:
+                yield f"{text}: not checked, requires {needs}"
+            else:
+                yield f"{text}: {len(values[found]):,}"
+
+    def __repr__(self) -> str:
+        groups = sum(len(group.images) > 1 for group in self.groups)
+        return (
+            f"<Duplicates: {self.copies:,} near-duplicates in {groups:,} groups, of "
+            f"{self.images:,} images>"
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -182,10 +211,12 @@ class Duplicates(Report):
             _section("Unblurred outputs", "Each shows a picture whose copy has a face.",
                      ("output", "copy with a face"),
                      [(each["output"], each["near_duplicates"][0])
-                      for each in values["unblurred"]]),
+                      for each in values["unblurred"] or ()], self.has_outputs),
             _section("A face in one copy only", "Review the copies in which none was found.",
                      ("without a face", "with a face"),
-                     [(each["without"][0], each["with"][0]) for each in values["contradictions"]]),
+                     [(each["without"][0], each["with"][0])
+                      for each in values["contradictions"] or ()],
+                     self.knows_faces),
             _section("Across splits", "A picture in training and test data inflates results.",
                      ("splits", "images"),
                      [(", ".join(each["splits"]), ", ".join(each["images"][:3]))
@@ -198,15 +229,23 @@ class Duplicates(Report):
             unverified = f"; {self.unverified:,} pairs were near and did not show the same picture"
         return Page(
             title="Near-duplicates",
-            lead=tuple(line for line in self.to_text().splitlines() if not line.endswith(": 0")),
+            lead=tuple(line for line in self._figures() if not line.endswith(": 0")),
             sections=sections,
-            verdict=self._verdict(len(values["groups"]), len(values["unblurred"])),
+            verdict=self._verdict(len(values["groups"]), len(values["unblurred"] or ())),
             about=f"curate-dataset {curate.__version__}; hashes of 256 bits, up to "
             f"{self.threshold} of which differ{unverified}",
         )
 
 
-def _section(title: str, note: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Section:
+def _section(
+    title: str,
+    note: str,
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    checked: bool = True,
+) -> Section:
+    if not checked:
+        return Section(title, ("Not checked.",))
     if not rows:
         return Section(title, ("None.",))
     blocks: list[Block] = [note, Table(title, head, rows[:_SHOWN])]

@@ -224,12 +224,15 @@ class Search:
     ) -> None:
         self.table, self.gray, self.layout, self.options = table, gray, layout, options
         self.unreadable = self.plain = self.unverified = self.pairs = 0
+        self.knows_faces = self.has_outputs = False
         self._hashes = bytearray()  # hash and mirrored hash of each image with detail
         self._count = 0
 
     def read_faces(self, out: Path | None) -> None:
         """Take over which images have faces, from OUT's manifest or from a file."""
         rows: Iterable[tuple[bytes, int]] = ()
+        self.has_outputs = out is not None
+        self.knows_faces = self.has_outputs or self.options.faces is not None
         if out is not None:
             entries = store.iter_entries(out / MANIFEST / store.RECORDS_FOLDER)
             rows = (
@@ -356,6 +359,8 @@ class Search:
             pairs=self.pairs,
             unverified=self.unverified,
             groups=tuple(sorted(kept, key=lambda group: [each.id for each in group.images])),
+            knows_faces=self.knows_faces,
+            has_outputs=self.has_outputs,
         )
 
     def _describe(self, numbers: Iterable[int]) -> Group:

@@ -90,21 +90,48 @@ def _verdict(measures: Measures) -> str:
     return f"{'; '.join(parts)}."
 
 
+def describe_ignored(measures: Measures) -> str:
+    """Which labeled faces are not counted, and why; empty if all are."""
+    marked, small = measures.ignored, measures.too_small
+    parts = (
+        f"{marked:,} labeled {'face' if marked == 1 else 'faces'} marked as ignored, or whose box "
+        "has no area"
+        if marked
+        else "",
+        f"{small:,} labeled {'face' if small == 1 else 'faces'} lower than "
+        f"{measures.rules.min_height:g} px"
+        if small
+        else "",
+    )
+    return " and ".join(filter(None, parts))
+
+
+def describe_detector(facts: Mapping[str, Any]) -> str:
+    """The detector that was measured, with its profile and threshold."""
+    recipe = facts["recipe"]
+    if not recipe:
+        return "unknown, since the file of the detections does not state it"
+    options = [f"profile {recipe.get('profile')}"]
+    if recipe.get("detector") is not None:
+        options.insert(0, str(recipe["detector"]))
+    if recipe.get("confidence") is not None:
+        options.append(f"minimum confidence {recipe['confidence']:g}")
+    models = ", ".join(
+        f"{each['name']} of {each['package']} {each['version']}" for each in facts["detectors"]
+    )
+    return f"{', '.join(options)}; {models}"
+
+
 def _lead(measures: Measures, facts: Mapping[str, Any]) -> Iterator[str]:
     images = facts["images"]
     rules, withheld = measures.rules, images["withheld"]
+    yield f"Detector: {describe_detector(facts)}."
     yield (
         f"{measures.overall.faces:,} labeled faces in {images['evaluated']:,} images, and "
         f"{measures.detections:,} detections."
     )
-    ignored = [
-        f"{measures.ignored:,} faces that the labels mark as ignored" if measures.ignored else "",
-        f"{measures.too_small:,} faces lower than {rules.min_height:g} px"
-        if measures.too_small
-        else "",
-    ]
-    if any(ignored):
-        yield f"Ignored, with any detection on them: {' and '.join(filter(None, ignored))}."
+    if text := describe_ignored(measures):
+        yield f"Ignored, with any detection on them: {text}."
     yield f"Unmatched detections lower than {rules.min_height:g} px are ignored."
     if images["not_in_source"]:
         yield f"Labeled images that are not in the dataset: {images['not_in_source']:,}."

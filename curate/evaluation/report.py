@@ -65,10 +65,15 @@ class Evaluation(Report):
 
     def to_text(self) -> str:
         """The main measures, for the terminal."""
+        from curate.evaluation.page import describe_detector, describe_ignored
+
         images, measures = self.facts["images"], self.measures
+        ignored = describe_ignored(measures)
         lines = [
             f"{images['evaluated']:,} labeled images, {images['withheld']['images']:,} withheld; "
             f"{images['not_in_source']:,} not in SOURCE.",
+            f"Detector: {describe_detector(self.facts)}.",
+            *([f"Not counted: {ignored}."] if ignored else []),
             "Images of SOURCE without labels are detected too, but not counted.",
             "hidden: % of faces that blur would hide; recall_30: % found at IoU 0.3.",
             *_format_scores("", (measures.overall,)),

@@ -151,6 +151,8 @@ def replay(
         with fetched(manifest, with_data=False) as copy:
             return replay(source, copy, out, session, sample, quiet=quiet, **options)
     recorded = store.find_manifest(Path(manifest)).resolve()
+    if not is_address(str(out)) and Path(out).resolve() in (recorded, recorded.parent):
+        raise UsageError(f"OUT {str(out)!r} is the recorded output; choose a new folder")
     facts = store.load_run(recorded)
     recipe = load_recipe(facts)
     opened = open_source(str(source), facts["source"]["layout"])

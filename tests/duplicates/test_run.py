@@ -97,7 +97,19 @@ def test_groups_and_splits(dataset: Path) -> None:
     assert found["groups"] == sorted([A, C, PLAIN])
     assert [each["images"] for each in found["across_splits"]] == [A]
     assert (found["images"], found["unreadable"], found["plain"]) == (10, 1, 3)
-    assert found["contradictions"] == found["unblurred"] == []
+    assert found["contradictions"] is found["unblurred"] is None
+
+
+def test_what_was_not_given_is_said_to_be_not_checked(dataset: Path, faces: Path) -> None:
+    found = curate.find_duplicates(dataset)
+    assert "one copy and none in another: not checked, requires OUT or --faces" in found.to_text()
+    assert "near-duplicate has a face: not checked, requires OUT" in found.to_text()
+    assert "Not checked." in found.to_html()
+    assert A[0] in found.to_text()
+    assert repr(found).startswith("<Duplicates: ")
+    given = curate.find_duplicates(dataset, options=curate.SearchOptions(faces=faces))
+    assert "one copy and none in another: 1" in given.to_text()
+    assert given.to_dict()["unblurred"] is None
 
 
 @pytest.mark.worker_processes

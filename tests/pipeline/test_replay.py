@@ -57,6 +57,12 @@ def test_a_sample_is_repeatable_and_has_no_other_files(
         curate.replay(photos, recorded, tmp_path / "c", sample=0)
 
 
+def test_the_recorded_output_is_not_compared_with_itself(photos: Path, recorded: Path) -> None:
+    for out in (recorded, recorded.parent, recorded.parent / "manifest/.."):
+        with pytest.raises(UsageError, match="is the recorded output; choose a new folder"):
+            curate.replay(photos, recorded, out)
+
+
 def rewrite(recorded: Path, target: Path, change: Callable[[ManifestEntry], ManifestEntry]) -> Path:
     shutil.copytree(recorded, target)
     for part in store.iter_parts(recorded / "records"):
