@@ -12,6 +12,9 @@ VERSION = 1
 _SMALL = 10
 """Below as many images, a bound is written as their number."""
 
+_HASTY = 1.0
+"""Seconds an image below which a reviewer is named: nobody searches a photo in less."""
+
 CAVEAT = (
     "A bound on what reviewers can see: a face that no person recognizes at this size and "
     "quality is not counted."
@@ -74,8 +77,22 @@ def describe_result(report: Mapping[str, Any]) -> str:
         return f"{text}: {_explain_no_bound(sample)}."
     return (
         f"{text}: with {100 * sample['confidence']:g} % confidence, at most "
-        f"{_percent(sample['upper_now'])} of the {sample['population']:,} images show a face."
+        f"{_percent(sample['upper_now'])} of the {sample['population']:,} images show a face"
+        f"{describe_assumption(report)}."
     )
+
+
+def describe_assumption(report: Mapping[str, Any]) -> str:
+    """What a bound rests on that was not measured, as the end of a sentence."""
+    reviewers = report["bound"]["reviewers"]
+    texts = []
+    if not any(each["checks"] for each in reviewers):
+        texts.append("if the reviewers see every face, which no hidden check measured")
+    hasty = sum(0 < each["seconds_per_image"] < _HASTY for each in report["reviewers"])
+    if hasty:
+        who = "1 reviewer" if hasty == 1 else f"{hasty:,} reviewers"
+        texts.append(f"{who} took less than {_HASTY:g} s an image")
+    return "".join(f"; {text}" if text[0].isdigit() else f", {text}" for text in texts)
 
 
 def format_bound(bound: Mapping[str, Any]) -> str:
