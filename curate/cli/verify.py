@@ -67,10 +67,10 @@ def command(
 
     OUT is the output of `blur` or `balance`, a dataset that `push` published
     (hf:REPO_ID[@REVISION]), or the folder that `pull` wrote. Leaks are metadata outside the
-    allow-list, thumbnails, trailing bytes and further frames. Every problem is
-    a line on stdout, with --json a line of JSON. Exits 1 if there is any. The
-    summary says which files digests cover, who signed them, and what the
-    annotations contain that can identify people.
+    allow-list, thumbnails, trailing bytes and further frames. Every problem is a line on
+    stdout, with --json a line of JSON, followed by one of the result. Exits 1 if there is
+    any. The summary says which files digests cover, who signed them, and what annotations
+    and names of images contain that can identify people.
     """
     from curate.pipeline.output import describe_content
     from curate.pipeline.progress import above_bars
@@ -93,6 +93,9 @@ def command(
     except KeyboardInterrupt:
         echo("curate: interrupted; nothing was changed", err=True)
         ctx.exit(130)
+    if as_json:
+        result = {"ok": checked.ok, "checked": checked.checked, "counts": dict(checked.counts)}
+        echo(json.dumps(result, ensure_ascii=True))
     if shown > _SHOWN and not as_json:
         echo(f"… and {shown - _SHOWN:,} more; --json lists all")
     if not quiet:

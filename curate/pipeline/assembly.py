@@ -47,7 +47,7 @@ def describe_run(
         recipe: what was done.
         found: ``detectors``, and of given faces ``given_faces``: how the faces were found.
         others: counts of other files by outcome.
-        content: what the annotations contain.
+        content: what the annotations contain; the paths of images are added.
         origin: URI of a dataset that is not on this disk, or None.
     """
     manifest = workspace.final / store.MANIFEST
@@ -56,6 +56,8 @@ def describe_run(
     tally = store.Tally()
     for entry in store.iter_entries(records):
         tally.add(entry)
+        if entry.output_path is not None:
+            content.add_path(entry.output_path)
     return {
         "schema_version": VERSION,
         "tool": {"name": "curate-dataset", "version": libraries()["curate-dataset"]},

@@ -16,7 +16,8 @@ from curate.core.errors import DataError, SourceChangedError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord, escape_unprintable, join_lines
 from curate.layouts.files import is_document_name
-from curate.layouts.sidecars.content import Content, describe_drop_keys
+from curate.layouts.sidecars.content import IMAGE_NAMES, Content, describe_drop_keys
+from curate.layouts.sidecars.values import matches_pattern
 from curate.manifest import store
 from curate.manifest.others import iter_others
 from curate.manifest.store import DATA
@@ -219,7 +220,11 @@ def summarize(
         **run["counts"],
         others={name: run["others"].get(name, 0) for name in _OTHERS},
         left_out=left_out,
-        hints=(*hints, *describe_drop_keys(drop_keys, content)),
+        hints=(
+            *hints,
+            *_describe_include(run["recipe"].get("include", ()), out, content),
+            *describe_drop_keys(drop_keys, content),
+        ),
         content=content,
         seconds=round(seconds, 3),
         images_now=images_now,
@@ -227,6 +232,20 @@ def summarize(
         recipe_sha256=run["recipe_sha256"],
         records_sha256=run["records"]["sha256"],
     )
+
+
+def _describe_include(
+    patterns: Sequence[str], out: Path, content: Mapping[str, Any]
+) -> Iterator[str]:
+    """Patterns of ``--include`` that no file matches, nor possibly a member of a tar file."""
+    if not patterns or "unread" in {kind for kinds in content["found"].values() for kind in kinds}:
+        return
+    unused = set(patterns)
+    for other in iter_others(out / store.MANIFEST):
+        unused -= {each for each in unused if matches_pattern(other.path, each)}
+    if unused:
+        texts = ", ".join(map(repr, sorted(unused)))
+        yield f"--include matches no file: {texts}; patterns are paths or names, such as '*.txt'"
 
 
 CARD = "README.md"
@@ -327,12 +346,15 @@ def describe_others(
 
 
 def describe_content(content: Mapping[str, Any], facts: str = store.RUN) -> Iterator[str]:
-    """What annotations contain that can identify people, by kind and key over all files."""
+    """What annotations and image names contain that can identify people, by kind and key."""
     report = Content()
     report.merge(content)
     kinds = report.kinds()
     if kinds:
-        yield f"The annotations contain (by file in manifest/{facts}):"
+        what = "names of images" if set(content["found"]) == {IMAGE_NAMES} else "annotations"
+        if IMAGE_NAMES in content["found"] and len(content["found"]) > 1:
+            what = "annotations and names of images"
+        yield f"The {what} contain (by file in manifest/{facts}):"
     for kind, keys in kinds.items():
         yield f"  {kind}: {_list_keys(Counter(keys))}"
     dropped: Counter[str] = Counter()

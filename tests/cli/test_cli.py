@@ -65,7 +65,9 @@ def test_verify_names_what_differs(
     assert done.returncode == 1
     assert "missing: data/val/coffee/coffee.jpg" in done.stdout
     as_json = in_process("verify", copy, "--json")
-    assert json.loads(as_json.stdout)["kind"] == "missing"
+    problem, result = map(json.loads, as_json.stdout.splitlines())
+    assert problem["kind"] == "missing"
+    assert (result["ok"], result["counts"]) == (False, {"missing": 1})
 
 
 def test_a_dry_run_writes_nothing_and_estimates(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -261,7 +262,7 @@ def test_the_content_report_is_in_the_summary_the_manifest_and_verify(
     (out / "manifest/run.json").write_text(json.dumps(run))
     curate.write_checksums(out)
     [problem] = iter_problems(out, None, 1)
-    assert problem.detail == "content is not what the annotations contain"
+    assert problem.detail == "content is not what annotations and names of images contain"
     dropped = curate.blur(small, tmp_path / "o", replace(FAST, drop_keys=("gps", "author")))
     assert json.loads((tmp_path / "o/data/metadata.jsonl").read_text()) == {
         "file_name": "0.png",
@@ -270,6 +271,31 @@ def test_the_content_report_is_in_the_summary_the_manifest_and_verify(
     assert dropped.content["dropped"] == {
         "metadata.jsonl": {"GPSLatitude": 1, "author": 1, "lat": 1}
     }
+
+
+def test_a_pattern_of_include_that_matches_nothing_is_named(small: Path, tmp_path: Path) -> None:
+    (small / "a.csv").write_text("a,b\n")
+    recipe = replace(FAST, include=("*.csv", "*.tx", "notes.md"))
+    summary = curate.blur(small, tmp_path / "out", recipe)
+    assert summary.others["included"] == 1
+    assert "--include matches no file: '*.tx', 'notes.md'" in summary.to_text()
+
+
+def test_digests_and_addresses_in_names_of_images_are_in_the_content_report(
+    small: Path, tmp_path: Path
+) -> None:
+    digest = hashlib.sha256(b"source").hexdigest()
+    for name in (f"{digest}.png", f"a_png.rf.{digest[:32]}.png", "eve@example.org/0.png"):
+        (small / name).parent.mkdir(exist_ok=True)
+        shutil.copy(small / "0.png", small / name)
+    out = tmp_path / "out"
+    summary = curate.blur(small, out, FAST)
+    found = {"names of images": {"hashes": {"path": 2}, "names": {"path": 1}}}
+    assert summary.content["found"] == found
+    assert "The names of images contain" in summary.to_text()
+    assert "hashes: path (2)" in summary.to_text()
+    assert list(iter_problems(out, small, 1)) == []
+    assert curate.blur(small, out, FAST).content["found"] == found, "also of a finished run"
 
 
 def test_names_that_are_not_valid_text_are_withheld_with_distinct_ids(

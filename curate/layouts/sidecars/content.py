@@ -20,7 +20,9 @@ _WORDS = {
     "urls": "url urls uri uris link links href",
     "hashes": "sha sha1 sha256 sha512 md5 hash phash dhash digest checksum",
     "names": "person persons people author authors photographer user username owner identity "
-    "celebrity contact email mail artist creator uploader nickname firstname lastname surname",
+    "celebrity contact email mail artist creator creators contributor contributors uploader "
+    "nickname firstname lastname surname workspace annotator annotators labeler labelers reviewer "
+    "reviewers credit credits byline",
     "text": "caption captions text texts title description comment comments note notes sentence "
     "sentences question answer raw",
 }
@@ -138,6 +140,27 @@ def kinds_of_text(value: str) -> tuple[str, ...]:
     return tuple(kinds)
 
 
+IMAGE_NAMES = "names of images"
+"""What the paths of images are counted under, in place of a file."""
+
+_NAME_DIGEST = re.compile(
+    r"(?<![0-9a-z])(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{32})(?![0-9a-z])", re.IGNORECASE
+)
+
+
+def kinds_of_path(path: str) -> tuple[str, ...]:
+    """Return what the path of an image contains: a digest, or an e-mail address.
+
+    Many datasets name images by the MD5, SHA-1 or SHA-256 of their source.
+    """
+    kinds = []
+    if _NAME_DIGEST.search(path):
+        kinds.append("hashes")
+    if "@" in path and EMAIL.search(path):
+        kinds.append("names")
+    return tuple(kinds)
+
+
 _MAX_FILES = 64
 _MAX_KEYS = 1000
 
@@ -165,6 +188,11 @@ class Content:
         """Count values that were kept."""
         _add(self._found, self._group(file), (kind, key), count)
 
+    def add_path(self, path: str) -> None:
+        """Count what the path of an image contains."""
+        for kind in kinds_of_path(path):
+            _add(self._found, IMAGE_NAMES, (kind, "path"), 1)
+
     def add_dropped(self, file: str, key: str, count: int = 1) -> None:
         """Count values that were dropped."""
         self._count_dropped += count
@@ -177,9 +205,10 @@ class Content:
     def merge(self, other: Mapping[str, Any]) -> None:
         """Add a report that `to_dict` has returned."""
         for file, kinds in other["found"].items():
+            group = IMAGE_NAMES if file == IMAGE_NAMES else self._group(file)
             for kind, keys in kinds.items():
                 for key, count in keys.items():
-                    self.add(file, kind, key, count)
+                    _add(self._found, group, (kind, key), count)
         for file, keys in other["dropped"].items():
             for key, count in keys.items():
                 self.add_dropped(file, key, count)
@@ -218,6 +247,9 @@ class Content:
             before = dict(counts)
             counts.clear()
             for file, keys in before.items():
+                if file == IMAGE_NAMES:
+                    counts[file] = keys
+                    continue
                 for key, count in keys.items():
                     _add(counts, _shorten(file, level), key, count)
         self._files = dict.fromkeys(_shorten(file, level) for file in self._files)

@@ -59,6 +59,11 @@ _SYMBOLS = 64  # characters of a text from which its symbols count
 _PLAIN = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal)
 
 
+def matches_pattern(path: str, pattern: str) -> bool:
+    """Return whether a pattern of ``--include`` matches the path of a file, or its name."""
+    return fnmatchcase(path, pattern) or fnmatchcase(path.rpartition("/")[2], pattern)
+
+
 class Limits:
     """Limits on values, with the keys to drop and a report of what was kept and dropped.
 
@@ -107,8 +112,7 @@ class Limits:
 
     def includes(self, path: str) -> bool:
         """Return whether a file is copied unread, by its path or its name."""
-        names = (path, path.rpartition("/")[2])
-        return any(fnmatchcase(name, each) for each in self.include for name in names)
+        return any(matches_pattern(path, each) for each in self.include)
 
     def drops(self, key: str) -> bool:
         """Return whether a key, or a kind of it, is to be dropped."""
