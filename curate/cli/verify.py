@@ -72,8 +72,8 @@ def command(
     any. The summary says which files digests cover, who signed them, and what annotations
     and names of images contain that can identify people.
     """
-    from curate.pipeline.output import describe_content
     from curate.pipeline.progress import above_bars
+    from curate.pipeline.sidecar_summary import describe_content
     from curate.pipeline.verify import verify  # after the options: slow to import
 
     shown = 0

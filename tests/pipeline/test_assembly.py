@@ -14,7 +14,7 @@ from curate.layouts.access.folder import LocalFolder
 from curate.layouts.hf_folder.read import HfFolder
 from curate.pipeline import assembly as gathering
 from curate.pipeline.other_files import write_other_files
-from curate.pipeline.output import find_left_out
+from curate.pipeline.sidecar_summary import find_left_out
 from curate.pipeline.sidecars import ANNOTATIONS, CAPTION, TABLE, rewrite_sidecars
 from curate.pipeline.workspace import Workspace
 from curate.recipe import Recipe

@@ -24,7 +24,7 @@ from curate.core.errors import DataError, PausedError, SourceChangedError, Usage
 from curate.layouts.sidecars.values import Limits
 from curate.layouts.webdataset.rewrite import NOT_TEXT
 from curate.manifest.store import iter_entries
-from curate.pipeline.output import find_left_out
+from curate.pipeline.sidecar_summary import find_left_out
 from curate.pipeline.sidecars import CAPTION
 from curate.pipeline.verify import iter_problems
 from tests.pipeline.conftest import FAST, entries

@@ -29,9 +29,9 @@ from curate.manifest.files import Problem
 from curate.pipeline.environment import run_job
 from curate.pipeline.inspection import inspect_containers, inspect_sidecars
 from curate.pipeline.other_files import outcome_of
-from curate.pipeline.output import describe_others, find_left_out
 from curate.pipeline.output_images import open_outputs
 from curate.pipeline.session import Session, Step, count_cores
+from curate.pipeline.sidecar_summary import describe_others, find_left_out
 from curate.pipeline.sidecars import ImageNames
 from curate.recipe import Recipe, format_json
 from curate.storage.index import NameIndex

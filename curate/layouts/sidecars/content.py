@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import islice
 from pathlib import PurePosixPath
@@ -119,6 +120,11 @@ def describe_drop_keys(words: Sequence[str] | None, content: Mapping[str, Any]) 
             f"--drop-keys replaces the default: {' and '.join(kept)} are kept; add them to the "
             "list to drop them too"
         )
+
+
+def matches_pattern(path: str, pattern: str) -> bool:
+    """Return whether a pattern of ``--include`` matches the path of a file, or its name."""
+    return fnmatchcase(path, pattern) or fnmatchcase(path.rpartition("/")[2], pattern)
 
 
 def kind_of_key(key: str) -> str | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime
 import decimal
 from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, Self
 
 from curate.layouts.sidecars.budget import Budget, OverLimitError
@@ -23,6 +22,7 @@ from curate.layouts.sidecars.content import (
     kind_of_key,
     kinds_of_key,
     kinds_of_text,
+    matches_pattern,
 )
 from curate.layouts.sidecars.keys import KEYS, MAX_KEYS, FileKeys, is_key, name_of_key
 from curate.layouts.sidecars.prose import (
@@ -57,11 +57,6 @@ from curate.layouts.sidecars.shapes import (
 _MAX_DEPTH = 32
 _SYMBOLS = 64  # characters of a text from which its symbols count
 _PLAIN = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal)
-
-
-def matches_pattern(path: str, pattern: str) -> bool:
-    """Return whether a pattern of ``--include`` matches the path of a file, or its name."""
-    return fnmatchcase(path, pattern) or fnmatchcase(path.rpartition("/")[2], pattern)
 
 
 class Limits:
