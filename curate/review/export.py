@@ -92,8 +92,8 @@ class Exported(Printable):
         ]
         if self.unexamined:
             lines.append(
-                f"{self.unexamined:,} images were examined by neither a detector nor a person and "
-                "have no row: curate blur refuses them, or withholds them with --allow-missing."
+                f"{self.unexamined:,} images were left out, examined by neither a detector nor a "
+                "person: complete the review, or give --allow-missing to curate blur."
             )
         if self.outdated:
             lines.append(f"{self.outdated:,} decisions are about other bytes and were left out.")

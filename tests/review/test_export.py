@@ -262,7 +262,7 @@ def test_without_boxes_only_decided_images_are_exported(
     served.stop()  # type: ignore[attr-defined]
     done = curate.export_review(tmp_path / "none.review", tmp_path / "reviewed.parquet")
     assert (done.images, done.unexamined) == (2, 4)
-    assert "4 images were examined by neither" in done.to_text()
+    assert "4 images were left out" in done.to_text()
     table = rows(tmp_path / "reviewed.parquet")
     assert {name: len(row["faces"]) for name, row in table.items()} == {"0.png": 1, "1.png": 0}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ from curate.layouts.editing.geometry import (
 )
 from curate.layouts.sidecars.values import Limits
 from curate.layouts.tables.images import replace_images
-from curate.layouts.tables.layout import TableLayout
+from curate.layouts.tables.layout import TableLayout, rebuild_slice
 from curate.layouts.tables.rows import Rows, Slice
 from curate.storage.parquet import iter_values
 
@@ -46,6 +46,48 @@ def rebuild_table(
     editor = _RowEditor(edits, image_bytes, on_written)
     source.rewrite(container, editor.edit, target, limits)
     yield from ()
+
+
+def rebuild_without(
+    source: TableLayout,
+    container: str,
+    outputs: Callable[[str], bytes | None],
+    withdrawn: Collection[str],
+    target: BinaryIO,
+    limits: Limits,
+) -> None:
+    """Rewrite a table like `TableLayout.rebuild`, and empty the rows of withdrawn images.
+
+    Rows stay where they are, because ids of images are numbers of rows. A row whose images are
+    all withdrawn has null in every column that may have it.
+
+    Args:
+        source: the dataset.
+        container: path of the table.
+        outputs: bytes of an image by id, or None if it is not in the output.
+        withdrawn: ids of images.
+        target: file to write to.
+        limits: limits on the values of the other columns.
+    """
+
+    def emptied(piece: Slice, rows: Rows, schema: Any) -> Any:
+        batch = rebuild_slice(piece, rows, schema, outputs)
+        columns = [rows.ids_in(name, piece) for name in rows.columns.names]
+        order: list[int | None] = []
+        for index, present in enumerate(zip(*columns, strict=True)):
+            ids = {rows.id_of(piece.first + index, number) for number in range(len(present))}
+            is_empty = not ids.isdisjoint(withdrawn) and not {*present} - {None, *withdrawn}
+            order.append(None if is_empty else index)
+        if None not in order:
+            return batch
+        taken = pa.array(order, pa.int64())
+        arrays = [
+            column.take(taken) if each.nullable else column
+            for each, column in zip(schema, batch.columns, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    source.rewrite(container, emptied, target, limits)
 
 
 class _RowEditor:

@@ -142,7 +142,7 @@ class TableLayout(ContainerLayout):
         """
 
         def replaced(piece: Slice, rows: Rows, schema: Any) -> Any:
-            return _rebuild_slice(piece, rows, schema, outputs)
+            return rebuild_slice(piece, rows, schema, outputs)
 
         self.rewrite(container, replaced, target, limits)
         yield from ()
@@ -189,7 +189,8 @@ class TableLayout(ContainerLayout):
             raise
 
 
-def _rebuild_slice(piece: Slice, rows: Rows, schema: Any, outputs: Outputs) -> Any:
+def rebuild_slice(piece: Slice, rows: Rows, schema: Any, outputs: Outputs) -> Any:
+    """Return the rows of a slice with the outputs of their images; null where there is none."""
     columns = []
     for name, column in zip(piece.batch.schema.names, piece.batch.columns, strict=True):
         if name in rows.columns.names:

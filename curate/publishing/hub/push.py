@@ -205,8 +205,8 @@ def _withdraw(out: Path, options: PushOptions) -> None:
     mentions = withdraw(datasets.open_dataset(out), options.withdraw)
     if mentions:
         options.notify(
-            f"annotation files still name a withdrawn image: {', '.join(mentions)}; edit the "
-            "original and run curate blur again if that matters"
+            f"annotation files may still name a withdrawn image ({'; '.join(mentions)}); if one "
+            "does, edit the original and run curate blur again"
         )
     options.notify(
         "earlier revisions of a repository still hold what was withdrawn; to erase them, squash "

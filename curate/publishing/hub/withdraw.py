@@ -3,41 +3,85 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
-from dataclasses import replace
+import shutil
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from curate.core.entries import ManifestEntry, Outcome
-from curate.core.errors import UsageError
-from curate.core.protocols import ContainerSource, Source
+from curate.core.errors import DataError, UsageError, WithheldError
+from curate.core.protocols import ContainerSource, SidecarFile, SidecarSource, Source
+from curate.layouts.editing import GeneratedImage, open_editor
+from curate.layouts.editing import Outcome as Edit
+from curate.layouts.editing.changes import REMOVED
 from curate.layouts.sidecars.values import Limits
+from curate.layouts.tables.edit import rebuild_without
+from curate.layouts.tables.layout import TableLayout
 from curate.manifest import store
 from curate.manifest.checksums import save_checksums
 from curate.manifest.files import MANIFEST
+from curate.manifest.others import iter_others
 from curate.pipeline.inspection import inspect_output
 from curate.publishing.dataset import Dataset
-from curate.storage.atomic import open_atomic, save_text
+from curate.storage.atomic import open_atomic, save_text, sync_file, sync_folder
 
 REASON = "withdrawn: on request"
+_WORK = ".withdraw"
 _MENTIONS = 20
 
 
-def withdraw(dataset: Dataset, ids: Collection[str]) -> list[str]:
-    """Remove images, and record that they were withdrawn.
+@dataclass(frozen=True, slots=True)
+class _Without:
+    """Edits that remove images.
 
-    The manifest's parts are rewritten first, each at once; a run that is interrupted is finished
-    by the same command.
+    Args:
+        removed: their ids.
+    """
+
+    removed: frozenset[str]
+
+    def is_kept(self, record_id: str) -> bool:
+        """Whether an image is kept."""
+        return record_id not in self.removed
+
+    def generated_from(self, record_id: str) -> Sequence[GeneratedImage]:
+        """No image is generated."""
+        return ()
+
+
+@dataclass(slots=True)
+class _Edited:
+    """What became of the annotation files.
+
+    Args:
+        changes: digest and size of the files in OUT that change, by path.
+        dropped: files that belong to a withdrawn image.
+        notes: files that may still name one, with the reason.
+    """
+
+    changes: dict[str, tuple[str, int]] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def withdraw(dataset: Dataset, ids: Collection[str]) -> list[str]:
+    """Remove images and their annotations, and record that they were withdrawn.
+
+    Annotations are edited aside first, so that nothing has changed if one cannot be edited. Then
+    the manifest lists the new files, these replace the old ones, and the images are removed; a
+    run that is interrupted is finished by the same command.
 
     Args:
         dataset: the OUT of ``curate blur``.
         ids: records, by id.
 
     Returns:
-        Annotation files that still mention one of the images.
+        Annotation files that may still name one of the images, each with a note.
 
     Raises:
         UsageError: if an id is not a record, or OUT is of a correction.
+        DataError: if annotations cannot be edited.
     """
     if dataset.is_correction:
         raise UsageError(
@@ -48,21 +92,95 @@ def withdraw(dataset: Dataset, ids: Collection[str]) -> list[str]:
     unknown = wanted - {item.id for item in dataset.items() if item.id in wanted}
     if unknown:
         raise UsageError(f"--withdraw {sorted(unknown)[0]!r} is not a record of {dataset.out}")
-    manifest = dataset.out / MANIFEST
-    _rewrite_parts(manifest, wanted)
-    if dataset.in_containers:
-        _rebuild(dataset, wanted)
-    else:
-        for item in dataset.items():
-            if item.id in wanted:
-                (dataset.data / _path_of(dataset, item.id)).unlink(missing_ok=True)
+    manifest, work = dataset.out / MANIFEST, dataset.out / _WORK
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        edited = _edit_sidecars(dataset, frozenset(wanted), work)
+        _rewrite_parts(manifest, wanted)
+        if dataset.in_containers:
+            edited.changes |= _rebuild(dataset, wanted)
+        _note_files(manifest / store.OTHERS, edited)
+        _replace_files(dataset, edited, work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    if not dataset.in_containers:
+        for record_id in sorted(wanted):
+            (dataset.data / record_id).unlink(missing_ok=True)
+            _remove_empty(dataset.data / record_id, dataset.data)
     _rewrite_run(manifest)
-    return _find_mentions(dataset, wanted)
+    return edited.notes
 
 
-def _path_of(dataset: Dataset, record_id: str) -> str:
-    found = dataset.open().find(record_id)
-    return record_id if found is None else found.id
+def _edit_sidecars(dataset: Dataset, wanted: frozenset[str], work: Path) -> _Edited:
+    """Edit the annotation files beside the images, without changing OUT.
+
+    Raises:
+        DataError: if one cannot be edited.
+    """
+    source, edited = dataset.open(), _Edited()
+    others = iter_others(dataset.out / MANIFEST)
+    # An interrupted run may have listed a file as removed that is still there.
+    known = {other.path for other in others if other.carried or other.reason == REMOVED}
+    if not known or not isinstance(source, SidecarSource):
+        return edited
+    limits = Limits((), dataset.facts["recipe"].get("include", ()))
+    editor = open_editor(source, _Without(wanted), limits.includes)
+    for other in source.sidecars():
+        if other.uri not in known:
+            continue
+        target = work / other.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with target.open("w+b") as file:
+                result = editor.edit(other, file)
+        except WithheldError as error:
+            raise _not_editable(other, error.detail) from None
+        except DataError as error:
+            raise _not_editable(other, str(error)) from None
+        if result.outcome is Edit.EDITED:
+            edited.changes[other.uri] = (store.digest_file(target), target.stat().st_size)
+        elif result.outcome is Edit.DROPPED:
+            edited.dropped.append(other.uri)
+        if result.note and len(edited.notes) < _MENTIONS:
+            edited.notes.append(f"{other.uri}: {result.note}")
+    return edited
+
+
+def _not_editable(other: SidecarFile, why: str) -> DataError:
+    return DataError(
+        f"--withdraw cannot edit {other.uri!r}: {why}; remove the images from SOURCE and its "
+        "annotations, and run curate blur again"
+    )
+
+
+def _replace_files(dataset: Dataset, edited: _Edited, work: Path) -> None:
+    """Put edited files in their places, after those of withdrawn images are gone.
+
+    Which files belong to an image may be stated in a file that is edited.
+    """
+    for path in edited.dropped:
+        (dataset.data / path).unlink(missing_ok=True)
+    for path in edited.changes:
+        if (work / path).is_file():
+            sync_file(work / path)
+            (work / path).replace(dataset.data / path)
+            sync_folder((dataset.data / path).parent)
+    for other in iter_others(dataset.out / MANIFEST):
+        if other.reason == REMOVED:
+            _remove_empty(dataset.data / other.path, dataset.data)
+
+
+def _remove_empty(path: Path, top: Path) -> None:
+    """Remove the folders of a removed file that hold nothing else, which may name a person."""
+    for folder in path.parents:
+        if folder == top or not folder.is_relative_to(top):
+            return
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return
 
 
 def _rewrite_parts(manifest: Path, wanted: Collection[str]) -> None:
@@ -92,11 +210,11 @@ def _withhold(entry: ManifestEntry) -> ManifestEntry:
     )
 
 
-def _rebuild(dataset: Dataset, wanted: Collection[str]) -> None:
-    """Write the containers of withdrawn images anew, and note their digests."""
+def _rebuild(dataset: Dataset, wanted: Collection[str]) -> dict[str, tuple[str, int]]:
+    """Write the containers of withdrawn images anew; returns their digests and sizes."""
     source = dataset.open()
     if not isinstance(source, ContainerSource):
-        return
+        return {}
     kept = {item.id for item in dataset.items() if item.is_written}
     present = {record.id for record in source.records()}
     changes: dict[str, tuple[str, int]] = {}
@@ -104,13 +222,18 @@ def _rebuild(dataset: Dataset, wanted: Collection[str]) -> None:
         if not any(name.startswith(f"{container}/") for name in wanted):
             continue
         path = dataset.data / container
-        if any(name.startswith(f"{container}/") and name not in kept for name in present):
+        is_there = any(name.startswith(f"{container}/") and name not in kept for name in present)
+        if is_there or isinstance(source, TableLayout):
             with open_atomic(path) as file:
                 limits = Limits((), dataset.facts["recipe"].get("include", ()))
-                for _ in source.rebuild(container, _output_of(source, kept), file, limits):
-                    pass
+                output = _output_of(source, kept)
+                if isinstance(source, TableLayout):
+                    rebuild_without(source, container, output, wanted, file, limits)
+                else:
+                    for _ in source.rebuild(container, output, file, limits):
+                        pass
         changes[container] = (store.digest_file(path), path.stat().st_size)
-    _note_containers(dataset.out / MANIFEST / store.OTHERS, changes)
+    return changes
 
 
 def _output_of(source: Source, kept: Collection[str]) -> Callable[[str], bytes | None]:
@@ -121,12 +244,14 @@ def _output_of(source: Source, kept: Collection[str]) -> Callable[[str], bytes |
     return output
 
 
-def _note_containers(path: Path, changes: dict[str, tuple[str, int]]) -> None:
-    lines = []
+def _note_files(path: Path, edited: _Edited) -> None:
+    dropped, lines = set(edited.dropped), []
     for line in path.read_text(encoding="utf-8").splitlines():
         value = json.loads(line)
-        if value["path"] in changes:
-            value["sha256"], value["bytes"] = changes[value["path"]]
+        if value["path"] in edited.changes:
+            value["sha256"], value["bytes"] = edited.changes[value["path"]]
+        elif value["path"] in dropped:
+            value = {"path": value["path"], "carried": False, "reason": REMOVED}
         lines.append(json.dumps(value, sort_keys=True, ensure_ascii=False))
     save_text(path, "".join(f"{line}\n" for line in lines))
 
@@ -139,6 +264,7 @@ def _rewrite_run(manifest: Path) -> None:
         tally.add(entry)
     run["counts"] = tally.to_dict()
     run["records"]["sha256"] = store.digest_parts(records)
+    run["others"] |= _count_others(manifest)
     run["others"]["sha256"] = store.digest_file(manifest / store.OTHERS)
     if "content" in run:
         limits = Limits((), run["recipe"].get("include", ()))
@@ -149,18 +275,11 @@ def _rewrite_run(manifest: Path) -> None:
     save_checksums(manifest.parent)
 
 
-def _find_mentions(dataset: Dataset, wanted: Collection[str]) -> list[str]:
-    """Annotation files that contain the file name of a withdrawn image."""
-    names = {Path(record_id).name.encode() for record_id in wanted}
-    found: list[str] = []
-    for carried in dataset.carried():
-        if carried.is_container or len(found) == _MENTIONS:
-            continue
-        with (dataset.data / carried.path).open("rb") as file:
-            tail = b""
-            while block := file.read(1 << 20):
-                if any(name in tail + block for name in names):
-                    found.append(carried.path)
-                    break
-                tail = block[-4096:]
-    return found
+def _count_others(manifest: Path) -> dict[str, int]:
+    """Counts of ``others.jsonl`` that change if a file is dropped."""
+    others = list(iter_others(manifest))
+    return {
+        "carried": sum(other.carried for other in others),
+        "left_out": sum(not other.is_there for other in others),
+        "included": sum(other.included for other in others),
+    }
