@@ -69,7 +69,10 @@ def _describe_remedy(reason: str, suffix: str, path: str) -> str:
     """How files of a reason can be copied; empty if they cannot, or nobody wants to."""
     if reason.startswith(_FINAL):
         return ""
+    top = path.rpartition("/")[0].partition("/")[0]
     pattern = _quote_pattern(suffix, "*") if suffix else _quote_pattern(path)
+    if not suffix and top:  # a folder of annotations without suffixes
+        pattern = shlex.quote(f"{glob.escape(top)}/*")
     return f": --include {pattern} copies such files unread"
 
 

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 from curate.core.errors import DataError, SourceChangedError, WithheldError
 from curate.core.protocols import LABEL_MAP, SidecarFile, SidecarSource, Source, iter_sidecars
+from curate.layouts.access.address import is_address
 from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
 from curate.layouts.contents import find_contained, find_unread, is_opened
 from curate.layouts.editing.changes import REMOVED, SAME, Editor, EditResult, Outcome
@@ -40,10 +41,14 @@ WANTED = frozenset({CAPTION, TABLE, ANNOTATIONS})
 
 _CAPTIONS = frozenset({".txt", ".caption", ".json", ".xml", ".csv", ".npy", ".npz"})
 _TABLES = frozenset({".jsonl", ".csv", ".tsv", ".parquet"})
-_ANNOTATIONS = frozenset({".json", ".xml", ".yaml", ".yml", ".txt", ".names", ".mat"})
+_ANNOTATIONS = frozenset(
+    {".json", ".geojson", ".ndjson", ".odgt", ".xml", ".yaml", ".yml", ".txt", ".names", ".mat"}
+)
 _SHOWN = 5
 
 MapCheck = Callable[[str, str], None]
+_HEAD = 4096
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a]")
 _MAX_PATH = 4096
 _SEPARATORS = re.compile(r"[/\\]")
 
@@ -327,7 +332,19 @@ class SidecarWriter:
             return CAPTION
         if suffix in _TABLES:
             return TABLE
-        return ANNOTATIONS if suffix in _ANNOTATIONS else other.reason
+        is_annotation = suffix in _ANNOTATIONS or (not suffix and self._is_text(other))
+        return ANNOTATIONS if is_annotation else other.reason
+
+    def _is_text(self, other: SidecarFile) -> bool:
+        """Return whether a file without a suffix is a text, such as XML of Stanford Dogs."""
+        if other.path.name.startswith(".") or is_address(self._source.uri):
+            return False
+        try:
+            with cast(SidecarSource, self._source).open_sidecar(other) as file:
+                head = file.read(_HEAD)
+        except WithheldError:
+            return False
+        return bool(head.strip()) and not _CONTROL.search(head)
 
     def _find_contained(self, other: SidecarFile) -> str | None:
         """Return why a file is not offered to be copied unread: it contains images."""

@@ -194,6 +194,9 @@ def test_a_pointer_in_place_of_an_annotation_ends_the_run(
         ("labels/bdd100k_labels_images_train.json", ANNOTATIONS),
         ("annotations.xml", ANNOTATIONS),
         ("project-1.json", ANNOTATIONS),
+        ("area.geojson", ANNOTATIONS),
+        ("annotation_train.odgt", ANNOTATIONS),
+        ("Annotation/n1-dog/n1_7", ANNOTATIONS),
         ("clip.mp4", "not an annotation of imagefolder"),
     ],
 )

@@ -16,6 +16,7 @@ from curate.core.protocols import SidecarFile
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import open_annotation, read_head
 from curate.layouts.coco.geometry import move_annotation
+from curate.layouts.coco.groups import name_of
 from curate.layouts.coco.parse import Piece, is_coco, iter_pieces
 from curate.layouts.coco.read import Coco, Finder, id_key, image_folders, is_json_name, map_folders
 from curate.layouts.editing.changes import (
@@ -137,10 +138,11 @@ class _Pass:
         old = json.loads(image.key)
         new_id = self._index.new_image_id(self._path, old, generated, number)
         if piece.key == "images":
+            name_key = "coco_url" if item.get("file_name") is None else "file_name"
             new = {
                 **item,
                 "id": new_id,
-                "file_name": rename(item["file_name"], image.path, generated.id),
+                name_key: rename(item[name_key], image.path, generated.id),
             }
             sizes = {} if generated.is_copy else _sizes(generated)
             return new | {key: value for key, value in sizes.items() if key in item}
@@ -269,7 +271,7 @@ class CocoIndex:
         return wanted
 
     def _read(self, path: str) -> None:
-        images = Finder(self._folder, image_folders(self._folder, path))
+        images = Finder(self._folder, image_folders(self._folder, path), path)
         greatest, has_maps = 0, False
         with open_annotation(self._folder, path) as file:
             for piece in iter_pieces(file, LISTS, path):
@@ -290,9 +292,10 @@ class CocoIndex:
         self._names.add("file", path)
 
     def _take_image(self, item: Item, path: str, images: Finder, where: str) -> None:
-        image = images.find(item.get("file_name"), f"{where}.file_name")
+        name = name_of(item)
+        image = images.find(name, f"{where}.file_name")
         if image:
-            self._names.add(f"name {path}", item["file_name"], image)
+            self._names.add(f"name {path}", name, image)
             self._names.add(f"name {path}", image, image)
         size = [item.get("width"), item.get("height")]
         stated = size if all(type(side) is int for side in size) else None

@@ -75,7 +75,7 @@ def is_coco(head: bytes) -> bool:
     for prefix, event, value in events:
         if event == "map_key" and prefix in ("", "images.item", "annotations.item"):
             seen.add(f"{prefix}.{value}" if prefix else value)
-    if "images.item.file_name" in seen:
+    if {"images.item.file_name", "images.item.coco_url"} & seen:
         return True
     return "annotations.item.image_id" in seen or {"images", "annotations"} <= seen
 

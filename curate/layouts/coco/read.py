@@ -86,7 +86,7 @@ class Coco(LabelMapLayout):
         """
         seen = NameIndex()
         for path, opener in self._jsons():
-            finder = Finder(self.folder, image_folders(self.folder, path))
+            finder = Finder(self.folder, image_folders(self.folder, path), path)
             for number, row in iter_annotations(opener, path):
                 image = finder.find(row[NAME], f"{path}: {NAME}")
                 values = {name: value for name, value in row.items() if name != NAME}
@@ -102,7 +102,7 @@ class Coco(LabelMapLayout):
     def aliases(self) -> Iterator[tuple[str, str]]:
         """Iterate over the image ids in the JSON files."""
         for path, opener in self._jsons():
-            finder = Finder(self.folder, image_folders(self.folder, path))
+            finder = Finder(self.folder, image_folders(self.folder, path), path)
             for number, name in iter_image_ids(opener, path):
                 image = finder.find(name, f"{path}: {NAME}")
                 if image is not None:
@@ -220,7 +220,7 @@ class _Reader:
         self._ids = NameIndex()
         self._counts: Counter[str] = Counter()
         self._absent = ""
-        self._images = Finder(folder, image_folders(folder, path))
+        self._images = Finder(folder, image_folders(folder, path), path)
         self._maps = Finder(folder, map_folders(path))
 
     def take(self, item: Item) -> None:
@@ -238,8 +238,6 @@ class _Reader:
             line = f"{where}.id is {shorten(values['id'])}, which is duplicated"
             self._problems.add(self._path, line)
         name = name_of(values)
-        if name is not None and values.get("file_name") is None:
-            self._problems.add(self._path, f"{where} has no file_name, only coco_url")
         path = self._images.find(name, f"{where}.file_name")
         if path is None:
             self._counts["absent"] += 1
@@ -291,11 +289,13 @@ class Finder:
     Args:
         folder: files of the dataset.
         folders: folders to which the names may be relative, the likeliest first.
+        path: path of the JSON file, whose name may end in a split.
     """
 
-    def __init__(self, folder: Folder, folders: Sequence[str]) -> None:
+    def __init__(self, folder: Folder, folders: Sequence[str], path: str = "") -> None:
         self._folder = folder
         self._folders = list(folders)
+        self._word = _last_word(path)
 
     def find(self, name: Any, where: str) -> str | None:
         """Return the path of a file, or None if it does not exist.
@@ -311,7 +311,28 @@ class Finder:
                 if info is not None and info.regular:
                     self._folders.insert(0, self._folders.pop(number))
                     return path
+        return self._find_end(name.replace("\\", "/"))
+
+    def _find_end(self, name: str) -> str | None:
+        """Return the file whose path ends like a name, in two parts or more, or None.
+
+        Of several the one in the folder of the split of the JSON file is taken.
+        """
+        _, *parts = name.split("/")
+        while len(parts) > 1:
+            end = "/".join(parts)
+            paths = (posixpath.normpath(posixpath.join(parent, end)) for parent in self._folders)
+            found = {path for path in paths if self._is_file(path)}
+            likely = [path for path in found if self._word in path.split("/")[: -len(parts)]]
+            found = set(likely) if len(found) > 1 and self._word else found
+            if found:
+                return found.pop() if len(found) == 1 else None
+            parts = parts[1:]
         return None
+
+    def _is_file(self, path: str) -> bool:
+        info = self._folder.info(path)
+        return info is not None and info.regular
 
 
 def id_key(value: Any, where: str) -> str:
@@ -327,13 +348,17 @@ def id_key(value: Any, where: str) -> str:
 
 def image_folders(folder: Folder, path: str) -> list[str]:
     """Return the folders to which names in a JSON file may be relative, likeliest first."""
-    own, stem = posixpath.dirname(path), PurePosixPath(path).stem
-    word = stem.rpartition("_")[2]  # val2017 of instances_val2017
+    own, word = posixpath.dirname(path), _last_word(path)
     tops = dict.fromkeys([posixpath.dirname(own), own, ""])
     inner = ("", "images", word, f"images/{word}", "train", "val", "test", "data")
     usual = [posixpath.join(top, name) for name in inner for top in tops]
     others = sorted(name[:-1] for name in folder.list_names() if name[-1:] == "/")
     return list(dict.fromkeys([*usual, *others[:_MAX_OTHERS]]))
+
+
+def _last_word(path: str) -> str:
+    """Return the end of the name of a JSON file: ``val2017`` of ``instances_val2017.json``."""
+    return PurePosixPath(path).stem.rpartition("_")[2]
 
 
 def map_folders(path: str) -> list[str]:

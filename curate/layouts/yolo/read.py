@@ -89,6 +89,9 @@ _LABELS = "lines of labels"
 _SPLITS = ("train", "val", "valid", "test")
 _DARKNET = ("obj.data", "obj.names")
 """Files in place of ``data.yaml`` in datasets of Darknet, which CVAT exports."""
+_TOPS = ("", "data/")
+"""Folders of these files; AlexeyAB's version has them in ``data``."""
+_LIST = re.compile(r"(train|val|valid|test)(?:-dev)?(?:\d{4})?\.txt")
 _NAMES = frozenset({"classes.txt", *_DARKNET})
 _NOT_LABELS = frozenset({"classes.txt", "README.txt"})
 
@@ -111,8 +114,8 @@ class Yolo(FileLayout):
         for parent, names in iter_listed_folders(folder):
             if {"images/", "labels/"} <= names and _are_labels(folder, f"{parent}labels"):
                 return f"{parent}labels beside {parent}images"
-        is_darknet = all(folder.info(name) is not None for name in _DARKNET)
-        return " and ".join(_DARKNET) if is_darknet else None
+        top = _find_darknet(folder)
+        return None if top is None else " and ".join(f"{top}{name}" for name in _DARKNET)
 
     @cached_property
     def _problems(self) -> Problems:
@@ -150,7 +153,8 @@ class Yolo(FileLayout):
             return "config"
         if path in self.list_paths():
             return "list"
-        if name.name in _NAMES and ("/" not in path or "labels" in name.parts):
+        top = path.removesuffix(name.name)
+        if name.name in _NAMES and (top in _TOPS or "labels" in name.parts):
             return "names"
         return "labels" if self._is_label_path(path) else ""
 
@@ -321,5 +325,16 @@ def _has_labels(folder: Folder, path: str, keypoints: int | None) -> bool:
 
 
 def _usual_lists(folder: Folder) -> list[tuple[str, str]]:
-    lists = ((split, f"{split}.txt") for split in _SPLITS)
-    return [(split, path) for split, path in lists if folder.info(path) is not None]
+    """Return the split and path of texts such as ``train2017.txt``, in the root or Darknet's."""
+    top = _find_darknet(folder) or ""
+    found = ((_LIST.fullmatch(name), name) for name in sorted(folder.list_names(top.rstrip("/"))))
+    lists = [(match[1], f"{top}{name}") for match, name in found if match is not None]
+    return sorted(lists, key=lambda each: _SPLITS.index(each[0]))
+
+
+def _find_darknet(folder: Folder) -> str | None:
+    """Return the folder of the files of Darknet, the root or ``data/``; None if there is none."""
+    tops = (
+        top for top in _TOPS if all(folder.info(f"{top}{name}") is not None for name in _DARKNET)
+    )
+    return next(tops, None)

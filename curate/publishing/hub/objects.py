@@ -97,7 +97,7 @@ class CocoObjects:
         return {repr(item.get("id")): str(item.get("name")) for item in found}
 
     def _read(self, path: str, numbers: Mapping[str, int]) -> None:
-        places = Finder(self._folder, image_folders(self._folder, path))
+        places = Finder(self._folder, image_folders(self._folder, path), path)
         categories = self._categories(path)
         with closing(sqlite3.connect("")) as images:
             images.execute("CREATE TABLE images (id TEXT PRIMARY KEY, path TEXT)")

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from curate.core.errors import DataError
 from curate.layouts import open_folder, open_source, recognize
+from curate.layouts.access.folder import LocalFolder
 from curate.layouts.coco.parse import is_coco
+from curate.layouts.coco.read import Finder, image_folders
+from tests.layouts.editing.outputs import edit, plan_for
 from tests.layouts.examples.example import jpeg, write
 
 
@@ -81,12 +83,43 @@ def test_images_without_a_file_name_are_found_by_their_coco_url(tmp_path: Path) 
     write(tmp_path, "lvis_v1_train.json", json.dumps(lvis))
     source = open_source(str(tmp_path))
     assert source.layout == "coco"
-    [problem, unlisted] = source.check()
-    assert problem.startswith("1 problems in lvis_v1_train.json; the first: ")
-    assert "images[0] has no file_name, only coco_url" in problem
+    [unlisted] = source.check(strict=True)
     assert "1 images are not listed" in unlisted
-    with pytest.raises(DataError, match="has no file_name, only coco_url; fix it"):
-        list(source.check(strict=True))
+    out = tmp_path / "out"
+    plan, files = plan_for(tmp_path, {"train2017/000000000009.jpg": [None]})
+    plan.removed = frozenset({"train2017/000000000009.jpg"})
+    edit(tmp_path, out, plan, files)
+    edited = json.loads((out / "lvis_v1_train.json").read_text())
+    [image] = edited["images"]
+    assert image["coco_url"] == f"{url}/train2017/000000000009_aug1.jpg"
+    assert [each["image_id"] for each in edited["annotations"]] == [image["id"]]
+
+
+def test_a_json_file_of_images_with_a_coco_url_only_is_coco(tmp_path: Path) -> None:
+    write(tmp_path, "test2017/1.jpg", jpeg(1))
+    images = [{"id": 1, "coco_url": "http://x/test2017/1.jpg"}]
+    write(tmp_path, "info_test.json", json.dumps({"images": images, "categories": []}))
+    source = open_source(str(tmp_path))
+    assert (source.layout, list(source.check(strict=True))) == ("coco", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "found"),
+    [
+        ("images/v1/patch0/a.jpg", ["train/patch0/a.jpg"], "train/patch0/a.jpg"),
+        ("images/v1/p/a.jpg", ["train/p/a.jpg", "val/p/a.jpg"], "train/p/a.jpg"),
+        ("x/images\\p\\a.jpg", ["data/p/a.jpg"], "data/p/a.jpg"),
+        ("images/v1/p/a.jpg", ["one/p/a.jpg", "two/p/a.jpg"], None),  # of two
+        ("images/v1/p/a.jpg", ["one/a.jpg"], None),  # in another folder
+    ],
+)
+def test_a_name_is_found_by_the_end_of_its_path(
+    name: str, files: list[str], found: str | None, tmp_path: Path
+) -> None:
+    for file in files:
+        write(tmp_path, file, jpeg(1))
+    folder, path = LocalFolder(tmp_path), "objects_train.json"
+    assert Finder(folder, image_folders(folder, path), path).find(name, "x") == found
 
 
 def test_duplicate_ids_are_counted(tmp_path: Path) -> None:

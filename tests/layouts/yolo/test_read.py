@@ -148,3 +148,39 @@ def test_a_text_without_labels_is_left_out_and_counted(
     assert files == {"labels/a.txt": "labels", name: ""}
     rows = [row for _, row in source.annotations(("category",))]
     assert rows == [{"category": "0"}]
+
+
+def test_the_folders_of_darknet_are_read(tmp_path: Path) -> None:
+    for name in "ab":
+        write(tmp_path, f"data/obj/{name}.jpg", jpeg(1))
+        write(tmp_path, f"data/obj/{name}.txt", "0 .5 .5 .1 .1\n")
+    write(tmp_path, "data/obj.names", "face\n")
+    write(tmp_path, "data/obj.data", "classes = 1\ntrain = data/train.txt\nvalid = data/test.txt\n")
+    write(tmp_path, "data/train.txt", "data/obj/a.jpg\n")
+    write(tmp_path, "data/test.txt", "data/obj/b.jpg\n")
+    source = open_source(str(tmp_path))
+    assert source.layout == "yolo"
+    assert list(source.check(strict=True)) == []
+    assert [record.split for record in source.records()] == ["train", "test"]
+    formats = {file.uri: file.format for file in source.sidecars()}
+    assert formats == {
+        "data/obj.data": "names",
+        "data/obj.names": "names",
+        "data/obj/a.txt": "labels",
+        "data/obj/b.txt": "labels",
+        "data/test.txt": "list",
+        "data/train.txt": "list",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("train2017.txt", "train"), ("val2017.txt", "val"), ("test-dev2017.txt", "test")],
+)
+def test_lists_may_have_a_year(name: str, split: str, tmp_path: Path) -> None:
+    write(tmp_path, "images/x/a.jpg", jpeg(1))
+    write(tmp_path, "labels/x/a.txt", "0 .5 .5 .1 .1\n")
+    write(tmp_path, name, "./images/x/a.jpg\n")
+    source = open_source(str(tmp_path))
+    assert [record.split for record in source.records()] == [split]
+    assert list(source.check(strict=True)) == []
