@@ -314,7 +314,7 @@ def note_contained(folder: Folder) -> Iterator[str]:
                 f"{info.path!r}, {found.what}; if its images belong to the dataset, {found.remedy}"
             )
     if count:
-        yield (f"{count:,} files that may contain images left out, such as {example}.")
+        yield f"Files that may contain images left out: {count:,}, such as {example}."
 
 
 def refuse_without_images(folder: Folder) -> None:

@@ -106,8 +106,8 @@ class ImageFolder(FileLayout):
                 first = first or f"{record.category!r} ({known!r} and {folders!r})"
         if count:
             yield (
-                f"{count:,} classes are the last folders of several paths, and are counted as one "
-                f"class each, such as {first}; rename them to tell them apart."
+                "Classes that are the last folders of several paths, each counted as one: "
+                f"{count:,}, such as {first}; rename the folders to tell them apart."
             )
 
     @cached_property

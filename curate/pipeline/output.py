@@ -98,6 +98,9 @@ class Summary(Printable):
             lines.append(f"  each with its reason: {shown}")
             if self.withheld and self.others["carried"]:
                 lines.append("  annotation files that were copied may still list withheld images")
+                lines.append(
+                    "  remove their rows for loaders that require each listed file to exist"
+                )
         lines += describe_others(self.others, self.left_out, self.hints, self.content, store.RUN)
         if self.images_now:
             rate = self.images_now / max(self.seconds, 1e-9)

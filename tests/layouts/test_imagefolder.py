@@ -178,7 +178,7 @@ def test_archives_beside_images_are_noted(tmp_path: Path) -> None:
     write_zip(tmp_path / "labels.zip", "x/1.txt")
     (tmp_path / "train.tar.gz").write_bytes(gzip.compress(b"not a tar"))
     [note] = ImageFolder(LocalFolder(tmp_path)).check()
-    assert note.startswith("2 files that may contain images left out, such as 'more.zip'")
+    assert note.startswith("Files that may contain images left out: 2, such as 'more.zip'")
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ class Yolo(FileLayout):
             raise not_recognized(self.folder, "data.yaml and no labels beside images", "yolo")
         yield from problems.report(strict)
         if unlike:
-            yield f"{unlike:,} text files without labels left out, such as {first!r}."
+            yield f"Text files without labels left out: {unlike:,}, such as {first!r}."
         yield from names.iter_unmatched(
             ("image", "label", "images have no label"),
             ("label", "image", "labels have no image"),

@@ -296,7 +296,7 @@ def test_the_downloaded_tar_beside_an_unpacked_dataset_is_noted(tmp_path: Path) 
     (tmp_path / "VOC2012/Annotations/1.xml").write_bytes(b"<annotation/>")
     assert recognize(LocalFolder(tmp_path))[0] == "voc"
     notes = list(open_source(str(tmp_path)).check())
-    assert notes[0].startswith("1 files that may contain images left out")
+    assert notes[0].startswith("Files that may contain images left out: 1")
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_text_without_labels_is_left_out_and_counted(
     write(tmp_path, "labels/a.txt", "0 .5 .5 .1 .1\n")
     write(tmp_path, name, text)
     source = open_source(str(tmp_path))
-    note = f"1 text files without labels left out, such as '{name}'."
+    note = f"Text files without labels left out: 1, such as '{name}'."
     assert note in list(source.check(strict=True))
     files = {file.uri: file.format for file in source.sidecars()}
     assert files == {"labels/a.txt": "labels", name: ""}
