@@ -375,8 +375,12 @@ def yolo(folder: Path, **files: str) -> Iterator[tuple[str, bytes, int]]:
 )
 def test_lines_of_labels(line: str, kept: bool, tmp_path: Path) -> None:
     label = "labels/train/a.txt"
-    found = {name: (data, count) for name, data, count in yolo(tmp_path, **{label: f"{line}\n"})}
-    assert found[label] == (f"{line}\n".encode() if kept else b"", int(not kept))
+    other = "0 .5 .5 .1 .1\n"
+    text = f"{line}\n{other}"
+    found = {name: (data, count) for name, data, count in yolo(tmp_path, **{label: text})}
+    assert found[label] == ((text if kept else other).encode(), int(not kept))
+    alone = {name: data for name, data, _ in yolo(tmp_path, **{label: f"{line}\n"})}
+    assert alone.get(label) == (f"{line}\n".encode() if kept else None)  # never an empty file
 
 
 @pytest.mark.parametrize("scale", [1, 10, 255])

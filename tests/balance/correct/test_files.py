@@ -24,6 +24,7 @@ from tests.layouts.examples.example import jpeg, write
 ONE = Session(workers=1)
 NAMES = "abcdef"
 EMBEDDING = np.random.default_rng(3).normal(size=128).tolist()
+ARRAY = b"\x93NUMPY\x01\0\x46\0{'descr': '<f4', 'fortran_order': False, 'shape': (512,), }"
 
 
 def folder(root: Path) -> Path:
@@ -31,7 +32,7 @@ def folder(root: Path) -> Path:
     for number, name in enumerate(NAMES):
         write(root, f"{name}.jpg", jpeg(number))
         write(root, f"{name}.txt", f"a dog called {name}\n")
-        write(root, f"{name}.npy", b"\x93NUMPY" + name.encode())
+        write(root, f"{name}.npy", ARRAY + name.encode())
         value = {"caption": "A dog.", "exif": {"GPSLatitude": 48.1}, "embedding": EMBEDDING}
         write(root, f"{name}.json", json.dumps(value))
     write(root, "LICENSE", "MIT\n")
