@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -165,12 +165,11 @@ class ManifestLimits(Limits):
     def _is_key(self, name: str) -> bool:
         return super()._is_key(name) or is_path(name, _MAX_PATH)
 
-    def document_record(self, value: Mapping[Any, Any]) -> dict[Any, Any]:
-        """Return the values of ``run.json``, which counts the keys of all annotations."""
-        self.budget = Budget.of_document()
-        for name in ("numbers", "letters", "keys"):
-            setattr(self.budget, name, 1 << 18)
-        return self._fields(value)
+    def document_budget(self) -> Budget:
+        """Return the budget of ``run.json``, which counts the keys of all annotations."""
+        budget = super().document_budget()
+        budget.data = budget.prose = budget.keys = 1 << 22
+        return budget
 
 
 def find_excess(path: Path) -> str | None:

@@ -25,7 +25,8 @@ def rewrite_coco(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) ->
     """Rewrite a COCO JSON file, item by item.
 
     Its top-level lists are written in their order; the items of unknown lists must have an
-    ``id`` or the id of something else, otherwise the list is limited as one value.
+    ``id`` or the id of something else, otherwise they and all values outside lists share the
+    limits of one record.
 
     Args:
         file: the JSON file, seekable.
@@ -119,10 +120,10 @@ class _Writer:
                 self._key(key)
                 self._target.write(b"[]")
                 continue
-            kept = self._limits.record({key: rest[key]})
-            if key in kept:
+            kept = self._limits.shared(key, rest[key])
+            if kept is not None or rest[key] is None:
                 self._key(key)
-                self._target.write(self._style.format(kept[key], 1, self._ascii))
+                self._target.write(self._style.format(kept, 1, self._ascii))
         if until is not None:
             raise DataError(f"the key {until[:80]!a} occurs twice")
 

@@ -125,6 +125,29 @@ def _measure(value: str) -> Measure:
     return found
 
 
+def measure_runs(value: str) -> int:
+    """Return about how many bits the runs of a text that are not words contain.
+
+    A digit or a hexadecimal digit has four, other letters and digits of a mixed run have six,
+    symbols four, symbols of other scripts and rare ideographs sixteen.
+    """
+    bits = 0
+    for part in _PART.findall(value):
+        found = Measure()
+        _measure_part(part, found)
+        if part.isdigit():
+            bits += max(8, 4 * len(part))
+        elif found.irregular and not (part.isalpha() and not is_encoded_part(part)):
+            bits += (4 if _HEXADECIMAL.fullmatch(part) else 6) * len(part)
+    for token in value.split():
+        symbols = sum(not _is_letter(character) for character in token)
+        bits += 4 * min(symbols, 4 if len(set(token)) <= 2 else symbols)
+        if not token.isascii():
+            wide = (c for c in token if not c.isascii() and not _is_letter(c))
+            bits += 16 * sum(map(_is_rare, token)) + 12 * sum(1 for _ in wide)
+    return bits
+
+
 def _measure_part(part: str, found: Measure) -> None:
     size = len(part)
     if (size > _WORD and part.isascii()) or not part.isalpha():

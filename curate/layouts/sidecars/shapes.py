@@ -36,7 +36,10 @@ MATRIX_ROWS = 16
 _INDEX = re.compile(r"(?:index|row|y|Unnamed: ?\d+|__index_level_\d+__)?", re.IGNORECASE)
 _FEW_POINTS = 450  # numbers of a pose that may be any, as of 133 keypoints
 _FEW_LANDMARKS = 300
+_MOST_POINTS = 1500
+_LONG_OUTLINE = 64  # numbers that are hardly ever an outline by accident
 _MAX_CORRELATION = 0.75
+_MAX_ALIKE = 0.6  # least correlation of the numbers of boxes that are pixels
 _CROSSED = 4  # corners from which an outline can cross itself
 _PLAIN_LENGTH = 1.2  # of the open outline in extents; longer ones are examined
 _WINDOW = 128
@@ -67,25 +70,28 @@ def count_boxes(value: Mapping[Any, Any], size: Size | None = None) -> int:
     return count
 
 
-def find_box(value: Mapping[Any, Any]) -> list[Any] | None:
-    """Return the box that an object states in four keys, such as x, y, w and h, or None."""
-    plain = {key.lower().replace("_", ""): item for key, item in value.items() if type(key) is str}
+def find_sides(value: Mapping[Any, Any]) -> tuple[Any, ...]:
+    """Return the four keys, such as x, y, w and h, in which an object states its box, if any."""
+    plain = {key.lower().replace("_", ""): key for key in value if type(key) is str}
     for names in _SIDES:
-        box = [plain.get(name) for name in names]
-        if are_numbers(box):
-            return box
-    return None
+        keys = tuple(plain[name] for name in names if name in plain)
+        if len(keys) == len(names) and are_numbers([value[key] for key in keys]):
+            return keys
+    return ()
 
 
-def find_axes(value: Mapping[Any, Any]) -> tuple[str, ...]:
-    """Return the keys under which an object has x and y of the corners of a polygon, if any."""
+def find_axes(value: Mapping[Any, Any]) -> tuple[tuple[str, ...], str]:
+    """Return the keys under which an object has x and y of the corners of a polygon, if any.
+
+    The second value is what the corners are, as of `find_shape`.
+    """
     for names in _AXES:
         x, y = (value.get(name) for name in names)
         if isinstance(x, list) and isinstance(y, list) and len(x) == len(y):
             corners = [number for pair in zip(x, y, strict=True) for number in pair]
-            if are_numbers(corners) and is_outline(corners, is_polygon=True):
-                return names
-    return ()
+            if are_numbers(corners) and (shape := _shape_of_outline(corners, is_polygon=True)):
+                return names, shape
+    return (), ""
 
 
 def find_size(value: Mapping[Any, Any]) -> Size | None:
@@ -130,17 +136,20 @@ def _can_be_corners(x0: Any, y0: Any, x1: Any, y1: Any, size: Size | None) -> bo
         low, high = -_MAX_OUTSIDE * longest, (1 + _MAX_OUTSIDE) * longest
         if min(left, top) < low or max(right, bottom) > high:
             return False
+    if _are_alike(x0 + x1, y0 + y1, width, height):
+        return False
     return bool((width * height).sum() <= MAX_COVERAGE * (right - left) * (bottom - top))
+
+
+def _are_alike(*values: Any) -> bool:
+    """Return whether four numbers of each box vary together, as neighboring pixels do."""
+    spread = np.std(values, axis=1)
+    return bool(spread.min() > 0 and np.corrcoef(values).min() > _MAX_ALIKE)
 
 
 def are_numbers(value: Sequence[Any]) -> bool:
     """Return whether all items are integers or floats."""
     return all(type(item) is int or type(item) is float for item in value)
-
-
-def are_codes(value: Sequence[float]) -> bool:
-    """Return whether numbers are small, as of categories and attributes of boxes."""
-    return all(type(item) is int and 0 <= item < 16 for item in value)
 
 
 def shape_of_lists(key: str, value: list[Any], size: Size | None = None) -> str:
@@ -152,19 +161,21 @@ def shape_of_lists(key: str, value: list[Any], size: Size | None = None) -> str:
         size: size of the image, if it is known.
 
     Returns:
-        ``boxes``, ``known`` for another known shape, ``other`` for none.
+        ``boxes``, ``shapes`` or ``points`` as of `find_shape`, or ``other``.
     """
     if not all(isinstance(item, list) and item and are_numbers(item) for item in value):
         return ""
     width = len(value[0]) if len({len(item) for item in value}) == 1 else 0
     if width == 4 and is_box_key(key) and are_boxes(value, size):
         return "boxes"
-    if width in (2, 3) and is_known_shape(key, [number for item in value for number in item]):
-        return "known"
-    if is_matrix(value):
+    if width in (2, 3):
+        shape = find_shape(key, [number for item in value for number in item])
+        if shape:
+            return shape
+    if is_matrix(value) or width in (1, 2, 3, 4):
         return "other"
-    is_outlined = (is_known_shape(key, item) for item in value)
-    return "known" if width not in (1, 2, 3, 4) and all(is_outlined) else "other"
+    shapes = {find_shape(key, item) for item in value}
+    return "other" if "" in shapes else "points" if "points" in shapes else "shapes"
 
 
 def is_matrix(value: Sequence[Any]) -> bool:
@@ -175,31 +186,57 @@ def is_matrix(value: Sequence[Any]) -> bool:
     return len(lengths) == 1 and min(lengths) >= 12
 
 
-def is_known_shape(key: str, numbers: Sequence[float]) -> bool:
-    """Return whether a flat list of numbers is a polygon, a pose, flags or landmarks.
+def find_shape(key: str, numbers: Sequence[float]) -> str:
+    """Return whether a flat list of numbers is a polygon, a pose or landmarks.
 
     Args:
         key: key under which they are.
         numbers: integers or floats.
+
+    Returns:
+        ``shapes``, ``points`` for a pose or landmarks that could be other numbers, or empty.
     """
     count = len(numbers)
     if not all(abs(number) < _MAX_COORDINATE for number in numbers):
-        return False
-    is_pose = count % 3 == 0 and 3 <= count <= 1500 and all(0 <= v <= 2 for v in numbers[2::3])
-    is_pose = is_pose and (count <= _FEW_POINTS or _are_points(numbers[::3], numbers[1::3]))
-    if is_pose and (kind_of_key(key) == "landmarks" or max(numbers) > 2):
-        return True
-    if count <= 1000 and set(numbers) <= {0, 1}:
-        return True
-    if kind_of_key(key) == "landmarks" and count % 2 == 0:
+        return ""
+    is_named = kind_of_key(key) == "landmarks"
+    is_pose = count % 3 == 0 and 3 <= count <= _MOST_POINTS
+    is_pose = is_pose and all(0 <= visibility <= 2 for visibility in numbers[2::3])
+    if is_pose and (is_named or max(numbers) > 2):
+        shape = _shape_of_points(numbers[::3], numbers[1::3])
+        if shape or count <= _FEW_POINTS:
+            return shape or "points"
+    if is_named and count % 2 == 0 and count <= _MOST_POINTS:
+        if _shape_of_points(numbers[::2], numbers[1::2]) == "shapes":
+            return "shapes"
         if count <= _FEW_LANDMARKS:
-            return True
-        is_fine = sum(number % 1 != 0 for number in numbers) * 2 > count
-        return is_fine and count <= 1500 and _are_points(numbers[::2], numbers[1::2])
-    return is_outline(numbers, "segmentation" in key.lower())
+            return "points"
+    return _shape_of_outline(numbers, "segmentation" in key.lower())
 
 
-def _are_points(xs: Sequence[float], ys: Sequence[float]) -> bool:
+def _shape_of_outline(numbers: Sequence[float], is_polygon: bool) -> str:
+    """Return ``shapes`` for a polygon, ``points`` for one that rows of pixels often are."""
+    if not is_outline(numbers, is_polygon):
+        return ""
+    return "shapes" if len(numbers) >= _LONG_OUTLINE or _is_filled(numbers) else "points"
+
+
+def _is_filled(numbers: Sequence[float]) -> bool:
+    """Return whether a polygon has a quarter of the area of its extent, and is not diagonal."""
+    x, y = np.array(numbers[::2], np.float64), np.array(numbers[1::2], np.float64)
+    area = abs((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2
+    return bool(area * 4 >= np.ptp(x) * np.ptp(y)) and _are_points(x, y)
+
+
+def _shape_of_points(xs: Sequence[float], ys: Sequence[float]) -> str:
+    """Return ``shapes`` for points that no pixels are, ``points`` for those that may be."""
+    if not _are_points(xs, ys):
+        return ""
+    fine = sum(number % 1 != 0 for number in (*xs, *ys))
+    return "shapes" if fine > len(xs) else "points"
+
+
+def _are_points(xs: Any, ys: Any) -> bool:
     """Return whether x and y vary on their own; neighboring pixels are nearly equal."""
     x, y = (np.array(each, np.float64) - np.mean(each) for each in (xs, ys))
     return bool(abs((x * y).sum()) <= _MAX_CORRELATION * np.sqrt((x * x).sum() * (y * y).sum()))
@@ -219,6 +256,8 @@ def is_outline(numbers: Sequence[float], is_polygon: bool = False) -> bool:
         return False
     xs, ys = numbers[::2], numbers[1::2]
     extent = max(xs) - min(xs) + max(ys) - min(ys)
+    if extent == 0:
+        return False  # of which only the number of corners says anything
     length = sum(abs(b - a) for axis in (xs, ys) for a, b in pairwise(axis))
     limit = min(4 + len(xs) / 16, 24) if is_polygon else min(2 + len(xs) / 32, 12)
     if length > limit * extent:
@@ -292,10 +331,10 @@ def _iter_runs(text: str) -> Iterator[int]:
 
 def is_embedding(key: str, value: Sequence[Any]) -> bool:
     """Return whether a list of 64 numbers or more is an embedding: floats without a shape."""
-    if not are_numbers(value):
+    if not are_numbers(value) or set(value) <= {0, 1}:
         return False
     floats = sum(type(item) is float for item in value)
-    return floats * 10 >= len(value) * 9 and not is_known_shape(key, value)
+    return floats * 10 >= len(value) * 9 and not find_shape(key, value)
 
 
 def is_plausible_embedding(value: Sequence[float]) -> bool:

@@ -14,13 +14,21 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from curate.core.errors import DataError, one_line
-from curate.layouts.sidecars.budget import Budget
-from curate.layouts.sidecars.content import kind_of_key
+from curate.layouts.sidecars.budget import (
+    Budget,
+)
+from curate.layouts.sidecars.columns import (
+    drop_all,
+    drop_rows,
+    find_numbered,
+    is_bytes,
+    is_number,
+    is_string,
+    limit_plain,
+)
 from curate.layouts.sidecars.shapes import (
-    EMBEDDING,
     MATRIX_ROWS,
     find_spread_embedding,
-    group_numbered,
     is_box_key,
     is_matrix_header,
 )
@@ -31,7 +39,6 @@ ROWS = 512
 
 _REWRITTEN = 1 << 14  # rows of a row group
 _MAX_BYTES = 256 << 10  # of a text, which is in memory once for each of `ROWS`
-_MAX_COLUMNS = 200  # of numbers; an image of 16 × 16 pixels spread over columns has 256
 _MAX_PATH = 1024  # characters of the path of an image
 _MAX_NAME = 255  # bytes of each of its names, as of file systems
 _METADATA = (b"huggingface", b"pandas")
@@ -109,7 +116,7 @@ def _rewrite(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> Non
     codec = table.metadata.row_group(0).column(0).compression if groups and len(schema) else "NONE"
     codec = "NONE" if codec == "UNCOMPRESSED" else codec
     is_matrix = table.metadata.num_rows >= MATRIX_ROWS and is_matrix_header(schema.names)
-    matrix = {field.name for field in schema if is_matrix and _is_number(field.type)}
+    matrix = {field.name for field in schema if is_matrix and is_number(field.type)}
     with pq.ParquetWriter(target, schema, compression=codec) as writer:
         for number in range(groups):
             batches = table.iter_batches(rows, row_groups=[number], use_threads=False)
@@ -206,40 +213,43 @@ def limit_columns(
         images: image columns, of which only the paths are limited.
         dropped: columns that become null.
     """
-    numbers = 0
+    import pyarrow as pa
+
+    def limit(batch: Any) -> Any:
+        columns = _limit_once(batch, limits, images, dropped)
+        return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+    return list(limits.settle(limit, batch).columns)
+
+
+def _limit_once(
+    batch: Any, limits: Limits, images: Collection[str], dropped: Collection[str]
+) -> list[Any]:
     columns = []
     budgets = _start_rows(batch, limits, images)
     spread = {*dropped, *_find_spread(batch, limits)}
+    crowded = find_numbered(batch)
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if name in images:
             columns.append(_limit_paths(name, column, limits))
             continue
         if name in spread:
-            columns.append(_drop_all(name, column, limits))
+            columns.append(drop_all(name, column, limits))
             continue
-        if _is_number(column.type) and not _has_flags(column):
-            numbers += 1
-            if numbers > _MAX_COLUMNS:
-                columns.append(_drop_all(name, column, limits))
-                continue
+        if name in crowded:
+            column = drop_rows(name, column, crowded[name], limits)
         columns.append(_limit_column(name, column, limits, budgets))
     return columns
 
 
 def _find_spread(batch: Any, limits: Limits) -> set[Any]:
-    """Return the columns of an embedding that is spread over columns, or of a picture."""
+    """Return the columns of an embedding that is spread over columns."""
     import pyarrow as pa
 
-    numbers = [field.name for field in batch.schema if _is_number(field.type)]
-    found = set()
-    if len(numbers) > _MAX_COLUMNS:
-        groups = (keys for keys in group_numbered(numbers).values() if len(keys) >= EMBEDDING)
-        flags = {name for name in numbers if _has_flags(batch.column(name))}
-        found = {key for keys in groups for key in keys} - flags
-    if "embeddings" in limits.drop_keys:
-        floats = (field.name for field in batch.schema if pa.types.is_floating(field.type))
-        found |= find_spread_embedding(dict.fromkeys(floats, 0.5))
-    return found
+    if not limits.drops_embeddings:
+        return set()
+    floats = (field.name for field in batch.schema if pa.types.is_floating(field.type))
+    return find_spread_embedding(dict.fromkeys(floats, 0.5))
 
 
 def _start_rows(batch: Any, limits: Limits, images: Collection[str]) -> list[Budget]:
@@ -308,13 +318,10 @@ def _limit_column(name: str, column: Any, limits: Limits, budgets: list[Budget])
         fresh = _limit_column(name, column.dictionary_decode(), limits, budgets).dictionary_encode()
         indices = fresh.indices.cast(kind.index_type)
         return pa.DictionaryArray.from_arrays(indices, fresh.dictionary, ordered=kind.ordered)
-    found = kind_of_key(name)
-    if limits.drops(name) or _is_bytes(kind):
-        return _drop_all(name, column, limits)
-    if not (pa.types.is_nested(kind) or _is_string(kind)):
-        if found is not None:
-            limits.note(found, name, len(column) - column.null_count)
-        return column.take(pa.array(np.arange(len(column))))
+    if limits.drops(name) or is_bytes(kind):
+        return drop_all(name, column, limits)
+    if not (pa.types.is_nested(kind) or is_string(kind)):
+        return limit_plain(name, column, limits, budgets)
     is_map = pa.types.is_map(kind)
     kept: list[Any] = []
     changed = False
@@ -346,35 +353,3 @@ def _hides_values(column: Any) -> bool:
 
 def _has_nan(value: Any) -> bool:
     return isinstance(value, list | dict) and "nan" in str(value)
-
-
-def _drop_all(name: str, column: Any, limits: Limits) -> Any:
-    import pyarrow as pa
-
-    count = len(column) - column.null_count
-    if count:
-        limits.drop(name, count)
-    return pa.nulls(len(column), column.type)
-
-
-def _is_bytes(kind: Any) -> bool:
-    return "binary" in str(kind) and "string" not in str(kind)
-
-
-def _is_string(kind: Any) -> bool:
-    return "string" in str(kind)
-
-
-def _is_number(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
-
-
-def _has_flags(column: Any) -> bool:
-    """Return whether all numbers are 0 or 1, as of attributes."""
-    import pyarrow.compute as pc
-
-    extent = pc.min_max(column).as_py()
-    low, high = extent["min"], extent["max"]
-    return low is None or (low in (0, 1) and high in (0, 1) and len(pc.unique(column)) <= 3)

@@ -164,7 +164,8 @@ def rewrite_image_csv(file: BinaryIO, target: BinaryIO, name: str, limits: Limit
     """Rewrite the rows of a CSV or TSV file that belongs to one image."""
 
     def limit(row: Mapping[str, Any]) -> dict[str, Any]:
-        return limits.shared_row({key: _parse_number(cell) for key, cell in row.items()})
+        cells = {key: _parse_number(cell) for key, cell in row.items() if cell != ""}
+        return limits.shared_row(cells)
 
     _rewrite_table(file, target, name, limits, limit)
 
