@@ -41,6 +41,9 @@ def load_targets(paths: Sequence[Path], attributes: Columns) -> Targets:
     return targets
 
 
+_MAX_SHOWN = 80  # characters
+
+
 def _load(path: Path) -> tuple[Columns, dict[Group, float]]:
     amounts: dict[Group, float] = {}
     columns: Columns | None = None
@@ -52,7 +55,7 @@ def _load(path: Path) -> tuple[Columns, dict[Group, float]]:
             columns = tuple(name for name in row if name not in _AMOUNTS)
         group = tuple(format_value(row.get(name)) or MISSING for name in columns)
         if group in amounts:
-            raise DataError(f"{path} has a duplicate row for {'|'.join(group)!r}")
+            raise DataError(f"{path} has a duplicate row for {'|'.join(group)[:_MAX_SHOWN]!r}")
         amounts[group] = _parse_amount(row[amount], f"{path}, record {number}")
     total = math.fsum(amounts.values())
     if columns is None or not total > 0:
@@ -68,5 +71,5 @@ def _parse_amount(value: object, where: str) -> float:
     except ValueError:
         amount = math.nan
     if not (math.isfinite(amount) and amount >= 0):
-        raise DataError(f"{where}: {value!r} is not a share or count")
+        raise DataError(f"{where}: {str(value)[:_MAX_SHOWN]!r} is not a share or count")
     return amount

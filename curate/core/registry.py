@@ -87,8 +87,9 @@ class Registry:
         plugin = self._plugins.get(name)
         if plugin is None:
             known = ", ".join(self._plugins)
-            hint = suggest(name, self._plugins)
-            raise UsageError(f"unknown {self.kind} {name!r}; choose one of: {known}{hint}")
+            hint = suggest(name[:100], self._plugins)
+            shown = f"{name[:100]!r}{'…' if len(name) > 100 else ''}"
+            raise UsageError(f"unknown {self.kind} {shown}; choose one of: {known}{hint}")
         for package in plugin.requires:
             if importlib.util.find_spec(package) is None:
                 raise MissingExtraError(f"the {self.kind} {name!r}", package, plugin.extra or name)

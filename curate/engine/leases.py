@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import LockedError
+from curate.storage.regular import open_text
 
 TIMEOUT_S = 60.0
 _MAX_OWNER_BYTES = 4096
@@ -142,7 +143,7 @@ class Leases:
         if newest < 0:
             return -1, None
         try:
-            with (self._folder / f"{name}.{newest}" / "owner").open(encoding="ascii") as file:
+            with open_text(self._folder / f"{name}.{newest}" / "owner", "ascii") as file:
                 return newest, file.read(_MAX_OWNER_BYTES)
         except (OSError, ValueError):
             return newest, None
@@ -197,9 +198,9 @@ class Leases:
             return None
         try:
             # Opening the file makes a network file system fetch its attributes.
-            with (self._owners / token).open(encoding="ascii") as file:
+            with open_text(self._owners / token, "ascii") as file:
                 note = json.loads(file.read(_MAX_OWNER_BYTES))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return note if isinstance(note, dict) else None
 

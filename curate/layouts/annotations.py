@@ -186,11 +186,9 @@ def iter_items(file: BinaryIO, prefix: str, name: str, longest: int = _MAX_LINE)
     """
     import ijson
 
-    limited = _DepthLimitedFile(file, name, longest)
+    limited = _DepthLimitedFile(file, name, longest, prefix.count(".") + 1)
     with _json_errors(name):
-        for item in ijson.items(limited, prefix, use_float=True):
-            yield item
-            limited.begin_value()
+        yield from ijson.items(limited, prefix, use_float=True)
 
 
 def load_kinds(file: BinaryIO, name: str) -> dict[str, str]:
@@ -256,32 +254,25 @@ class _DepthLimitedFile:
     Args:
         file: file to read.
         name: name in messages.
-        longest: maximum number of bytes between calls of `begin_value`, or None.
+        longest: maximum length of a value, bytes, or None.
+        level: how deep the brackets are nested that surround those values.
     """
 
-    def __init__(self, file: BinaryIO, name: str, longest: int | None = None) -> None:
+    def __init__(
+        self, file: BinaryIO, name: str, longest: int | None = None, level: int = 0
+    ) -> None:
         self._file = file
         self._name = name
         self._longest = longest
-        self._length = 0
+        self._level = level
+        self._length = 0  # bytes of the current value
         self._depth = 0
         self._in_string = False
         self._text = 0  # bytes of whole blocks inside one text or number
         self._escaped = b""
 
     def read(self, size: int = -1) -> bytes:
-        data = self._follow(self._read_words(size))
-        self._length += len(data)
-        if self._longest is not None and self._length > self._longest + _BLOCK:
-            raise DataError(
-                f"{self._name} has a value longer than {self._longest >> 20} MB, which is too long "
-                "for an annotation"
-            )
-        return data
-
-    def begin_value(self) -> None:
-        """Count the length of the next value from here."""
-        self._length = 0
+        return self._follow(self._read_words(size))
 
     def _read_words(self, size: int) -> bytes:
         """Read without ending inside a word such as ``NaN``."""
@@ -311,12 +302,25 @@ class _DepthLimitedFile:
                     "for an annotation"
                 )
             self._in_string, self._depth = bool(quotes[-1] % 2), int(depths[-1])
+            if self._longest is not None:
+                self._measure_value(depths, self._longest)
             if depths.max() > _MAX_DEPTH:
                 raise DataError(f"{self._name} is nested deeper than {_MAX_DEPTH} levels")
         for word in reversed(list(_WORD.finditer(text))):
             if quotes[word.start()] % 2 == 0:
                 data = data[: word.start() - lead] + b"null" + data[word.end() - lead :]
         return data
+
+    def _measure_value(self, depths: Any, longest: int) -> None:
+        """Count the bytes since the last one between values."""
+        between = np.flatnonzero(depths <= self._level)
+        length = self._length + (int(between[0]) if between.size else depths.size)
+        self._length = int(depths.size - 1 - between[-1]) if between.size else length
+        if length > longest + _BLOCK:
+            raise DataError(
+                f"{self._name} has a value longer than {longest >> 20} MB, which is too long for "
+                "an annotation"
+            )
 
 
 def load_mapping(data: bytes, path: str) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from curate.core.documents import parse_json
 from curate.core.errors import DataError, ManifestError, SchemaVersionError, describe_malformed
 from curate.manifest import store
+from curate.manifest.run import MAX_TEXT
 from curate.storage.parquet import iter_table_rows, load_schema
 from curate.storage.regular import open_regular, read_regular
 
@@ -131,7 +132,8 @@ def iter_part(path: Path) -> Iterator[Row]:
         raise ManifestError(str(error)) from None
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise ManifestError(
-            f"{path} cannot be read as part of a manifest: {describe_malformed(error)}"
+            f"{path} cannot be read as part of a manifest: {describe_malformed(error)}; "
+            f"{store.REMEDY}"
         ) from None
 
 
@@ -179,7 +181,9 @@ def iter_weights(path: Path) -> Iterator[tuple[str, float]]:
     except DataError as error:
         raise ManifestError(str(error)) from None
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise ManifestError(f"{path} cannot be read: {describe_malformed(error)}") from None
+        raise ManifestError(
+            f"{path} cannot be read: {describe_malformed(error)}; {store.REMEDY}"
+        ) from None
 
 
 def load_facts(manifest: Path) -> dict[str, Any]:
@@ -195,9 +199,9 @@ def load_facts(manifest: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ManifestError(f"{path} is missing; is this the OUT of curate balance?") from None
     except OSError as error:
-        raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
+        raise ManifestError(f"{path} cannot be read: {error.strerror}; {store.REMEDY}") from None
     except (ValueError, RecursionError, DataError) as error:
-        raise ManifestError(f"{path} cannot be read: {error}") from None
+        raise ManifestError(f"{path} cannot be read: {error}; {store.REMEDY}") from None
     version = facts.get("schema_version") if isinstance(facts, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ManifestError(f"{path} has no schema version")
@@ -244,3 +248,5 @@ def _check(facts: dict[str, Any], path: Path) -> None:
             value = inner.get(key) if isinstance(inner, dict) else None
             if not isinstance(inner, dict) or key not in inner or not isinstance(value, kind):
                 raise ManifestError(f"{path}: {name}.{key} is missing or of another type")
+            if isinstance(value, str) and len(value) > MAX_TEXT:
+                raise ManifestError(f"{path}: {name}.{key} has more than {MAX_TEXT:,} characters")

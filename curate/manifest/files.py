@@ -108,7 +108,9 @@ def _check_folder(out: Path, folder: PurePosixPath, names: frozenset[str]) -> It
             if entry.name == store.RECORDS_FOLDER and is_folder:
                 continue
             if not _is_regular(entry, names):
-                yield Problem("extra", str(folder / entry.name), "is not part of a manifest")
+                yield Problem(
+                    "extra", str(folder / entry.name), "is not part of a manifest; move it away"
+                )
 
 
 def check_records(out: Path, parts: int) -> Iterator[Problem]:
@@ -126,7 +128,12 @@ def check_records(out: Path, parts: int) -> Iterator[Problem]:
             number = store.part_number(entry.name)
             known = number is not None and number < parts
             if not (known and entry.is_file(follow_symlinks=False)):
-                yield Problem("extra", str(folder / entry.name), "is not part of a manifest")
+                yield Problem(
+                    "extra", str(folder / entry.name), "is not part of a manifest; move it away"
+                )
+
+
+_MAX_LOG = 100_000  # lines; a run adds a few
 
 
 def _check_log(out: Path) -> Iterator[Problem]:
@@ -136,6 +143,9 @@ def _check_log(out: Path) -> Iterator[Problem]:
     try:
         with open_regular(out / path) as file:
             for number, line in enumerate(iter_short_lines(file), start=1):
+                if number > _MAX_LOG:
+                    yield Problem("manifest", str(path), f"has more than {_MAX_LOG:,} lines")
+                    return
                 if not isinstance(json.loads(line.decode()), dict):
                     yield Problem("manifest", str(path), f"line {number} is not a JSON object")
                     return

@@ -12,7 +12,8 @@ from typing import Any
 
 from curate.core.errors import ManifestError
 
-_MAX_TEXT = 65_536  # characters
+MAX_TEXT = 65_536
+"""Maximum length of a text in ``run.json`` and ``balance.json``, characters."""
 _MAX_MESSAGE = 300
 
 
@@ -46,7 +47,7 @@ def _is_sha256(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= _MAX_TEXT
+    return isinstance(value, str) and len(value) <= MAX_TEXT
 
 
 def _is_scalar(value: Any) -> bool:
@@ -57,7 +58,7 @@ def _is_small_int(value: Any) -> bool:
     return isinstance(value, int) and abs(value) < 1 << 63
 
 
-_MOST = f"of at most {_MAX_TEXT:,} characters"
+_MOST = f"of at most {MAX_TEXT:,} characters"
 _TEXT = _Value(f"a string {_MOST}", _is_text)
 _TEXT_OR_NULL = _Value(f"a string or null, {_MOST}", lambda value: value is None or _is_text(value))
 _COUNT = _Value("a count", lambda value: _is_int(value) and 0 <= value < 1 << 63)

@@ -70,6 +70,8 @@ CHECKSUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.sig"
 _MAX_RUN = 4 << 20  # bytes of run.json
 _MAX_RUN_VALUES = 100_000
+REMEDY = "restore it from a backup, or run the command that wrote it again"
+"""What to do about a file of a manifest that cannot be read."""
 _BALANCE = "balance.json"
 _WORK = ".curate"
 KEY = "key.txt"
@@ -149,7 +151,9 @@ def iter_part(path: Path) -> Iterator[ManifestEntry]:
         *(KeyError, ValueError, TypeError, RecursionError),
     ) as error:
         line = escape_unprintable(describe_malformed(error))
-        raise ManifestError(f"{path} cannot be read as part of a manifest: {line}") from None
+        raise ManifestError(
+            f"{path} cannot be read as part of a manifest: {line}; {REMEDY}"
+        ) from None
 
 
 def _check_part(table: pq.ParquetFile, name: str) -> None:
@@ -319,9 +323,9 @@ def load_run(manifest: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise ManifestError(describe_missing(manifest)) from None
     except OSError as error:
-        raise ManifestError(f"{path} cannot be read: {error.strerror}") from None
+        raise ManifestError(f"{path} cannot be read: {error.strerror}; {REMEDY}") from None
     except (ValueError, RecursionError, DataError) as error:  # not JSON, not finite, not Unicode
-        raise ManifestError(f"{path} cannot be read: {error}") from None
+        raise ManifestError(f"{path} cannot be read: {error}; {REMEDY}") from None
     if not isinstance(run, dict):
         raise ManifestError(f"{path} is not a JSON object")
     if "schema_version" not in run and "public_version" in run:

@@ -7,7 +7,6 @@ move by rename, and the manifest appears in OUT last, so an OUT with a manifest 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -28,6 +27,7 @@ from curate.pipeline.tools import margin_of, open_obfuscator
 from curate.pipeline.workspace import Plan, Workspace, libraries
 from curate.recipe import Recipe
 from curate.storage.atomic import sync_folder, sync_tree
+from curate.storage.regular import load_json
 
 
 def describe_run(
@@ -147,8 +147,8 @@ def load_models(workspace: Workspace) -> tuple[Model, ...]:
     """Load the models that the run's processes noted before their first shard."""
     path = workspace.models
     try:
-        return tuple(Model(**model) for model in json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, FileNotFoundError):
+        return tuple(Model(**model) for model in load_json(path))
+    except (ValueError, TypeError, OSError, DataError):
         raise DataError(f"{path} is damaged; remove the OUT and run again") from None
 
 

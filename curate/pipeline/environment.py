@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from curate.core.errors import SetupError
+from curate.core.errors import DataError, SetupError
 from curate.engine.local import Finished, Job, LocalPool, Progress, Report
 from curate.engine.ray import RayPool
 from curate.engine.ray_cluster import RayOptions
@@ -20,6 +19,7 @@ from curate.engine.shards import Shard, shard_name
 from curate.pipeline.session import Session
 from curate.pipeline.workspace import describe_changes, libraries
 from curate.storage.atomic import save_bytes
+from curate.storage.regular import load_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,8 @@ def run_job(
 def load_mark(marks: Path, number: int) -> int:
     """Index of the record at which a process that did one at a time has stopped, or -1."""
     try:
-        return int(json.loads((marks / shard_name(number)).read_bytes()))
-    except (OSError, ValueError, TypeError):
+        return int(load_json(marks / shard_name(number)))
+    except (OSError, ValueError, TypeError, DataError):
         return -1
 
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from curate.codec.decoding import MAX_FRAMES
 from curate.core.errors import DataError, SetupError, WithheldError
 from curate.core.geometry import Box
+from curate.layouts.annotations import shorten
 from curate.layouts.faces import iter_given_faces, table
 from curate.layouts.faces.boxes import GivenFaces
 from curate.manifest import store
@@ -66,13 +68,15 @@ class FaceIndex:
             SetupError: if the index cannot be read.
         """
         try:
-            count = self._table.execute(
-                "SELECT sum(count) FROM faces JOIN given ON given.id = faces.given "
+            counts = self._table.execute(
+                "SELECT sum(count), count(*) FROM faces JOIN given ON given.id = faces.given "
                 "WHERE faces.id = ?",
                 (record_id,),
-            ).fetchone()[0]
-            if count is not None and count > MAX_REGIONS:
-                raise WithheldError("faces", f"{count:,} faces; at most {MAX_REGIONS:,} per image")
+            ).fetchone()
+            for count, what in zip(counts, ("faces", "entries"), strict=True):
+                if (count or 0) > MAX_REGIONS:
+                    limit = f"at most {MAX_REGIONS:,} per image"
+                    raise WithheldError("faces", f"{count:,} {what}; {limit}")
             rows = self._table.execute(
                 "SELECT relative, boxes, review, withheld, sha256, width, height FROM faces "
                 "JOIN given ON given.id = faces.given WHERE faces.id = ?",
@@ -239,33 +243,47 @@ def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
             "withheld TEXT, sha256 TEXT, width INTEGER, height INTEGER, count INTEGER)"
         )
         for given in faces:
-            _check_text(given.id)
-            boxes = json.dumps(list(_iter_faces(given)))
+            _check_id(given.id)
+            count = len(given.boxes)
+            boxes = json.dumps(list(_iter_faces(given)) if count <= MAX_REGIONS else [])
             size = given.size or (None, None)
             row = (given.id, given.relative, boxes, given.review, given.withheld)
-            more = (given.source_sha256, *size, len(given.boxes))
-            table.execute("INSERT INTO given VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, *more))
+            table.execute(_INSERT, (*row, given.source_sha256, *size, count))
         table.execute("CREATE INDEX by_id ON given (id)")
 
 
 def _iter_faces(given: GivenFaces) -> Iterator[tuple[Any, ...]]:
     """Yield each face's box, frames, and further fields that the file has."""
     for index, box in enumerate(given.boxes):
-        frames = given.frames[index] if given.frames else None
+        # With one more than any image has, it is withheld.
+        frames = sorted({*given.frames[index]})[: MAX_FRAMES + 1] if given.frames else None
         stored_fields = given.fields[index] if given.fields else {}
         decision = {
             key: stored_fields[key]
             for key in _DECIDED
             if isinstance(stored_fields.get(key), _PLAIN)
         }
+        if max(map(len, map(str, decision.values())), default=0) > _MAX_FIELD:
+            raise DataError(
+                f"the file of faces has {' or '.join(decision)} of more than {_MAX_FIELD:,} "
+                f"characters for {shorten(given.id)}; shorten or remove them"
+            )
         yield box.xyxy, frames, decision
 
 
 _DECIDED = ("confidence", "detectors", "decided_by")
 _PLAIN = (str, int, float, list)
+_MAX_FIELD = 1000  # characters of one of them, which a table can repeat for every face
+_MAX_ID = 4096  # characters
+# 300 characters of a reason are used, and digests of 65 match none.
+_INSERT = "INSERT INTO given VALUES (?, ?, ?, ?, substr(?, 1, 300), substr(?, 1, 65), ?, ?, ?)"
 
 
-def _check_text(name: str) -> None:
+def _check_id(name: str) -> None:
+    if len(name) > _MAX_ID:
+        raise DataError(
+            f"the file of faces has an id of {len(name):,} characters; at most {_MAX_ID:,} are read"
+        )
     try:
         name.encode()
     except UnicodeEncodeError:

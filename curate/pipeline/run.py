@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
@@ -98,6 +99,7 @@ def hold(
 
     try:
         workspace.root.mkdir(parents=True, exist_ok=True)
+        _check_kinds(workspace.root)
         with Leases(workspace.leases, session.lease_timeout) as leases:
             alone = leases.hold(_FINISHER, refuse) if session.shards is None else nullcontext()
             try:
@@ -109,6 +111,16 @@ def hold(
                 _clean_up(workspace, created, leases)
     except OSError as error:
         raise describe_os_error(error, workspace.out, "written") from error
+
+
+def _check_kinds(root: Path) -> None:
+    """Refuse a work folder with pipes, devices or links, which no run puts there."""
+    with os.scandir(root) as found:
+        for entry in found:
+            if not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
+                raise DataError(
+                    f"{entry.path} is neither a file nor a folder; remove it, or choose another OUT"
+                )
 
 
 def _hold_setup(leases: Leases, session: Session) -> Any:

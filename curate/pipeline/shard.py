@@ -242,9 +242,11 @@ def note_models(detector: Detector | None, work: Path) -> None:
         return
     mine = format_json([asdict(model) for model in detector.models()])
     path = work / MODELS
-    if create_bytes(path, mine.encode()) or path.read_bytes() == mine.encode():
+    if create_bytes(path, mine.encode()):
         return
     theirs = load_json(path)
+    if format_json(theirs) == mine:
+        return
     raise SetupError(
         f"the models of {socket.gethostname()} differ from those of the run in {work.parent}: "
         f"{_describe_models(json.loads(mine))}, not {_describe_models(theirs)}; install the same "
@@ -254,10 +256,16 @@ def note_models(detector: Detector | None, work: Path) -> None:
 
 def _describe_models(models: Any) -> str:
     texts = []
-    for model in models if isinstance(models, list) else []:
-        digests = ", ".join(digest[:12] for digest in model["weights_sha256"].values())
-        texts.append(f"{model['name']} {model['version']} ({digests or model['backend']})")
-    return "; ".join(texts) or "none"
+    try:
+        for model in models:
+            digests = ", ".join(digest[:12] for digest in model["weights_sha256"].values())
+            texts.append(f"{model['name']} {model['version']} ({digests or model['backend']})")
+    except (TypeError, KeyError, AttributeError):
+        return "of a damaged list"
+    return "; ".join(texts)[:_MAX_SHOWN] or "none"
+
+
+_MAX_SHOWN = 500  # characters
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,8 @@ class ShardQueue:
             return _counts(store.load_json(path))
         except FileNotFoundError:
             return {"images": self._plan.size_of(number, self._size)}
+        except (TypeError, DataError, OSError):
+            raise DataError(f"{path} is damaged; remove OUT and run again") from None
 
     def _claim(self, number: int, position: int) -> Shard | None:
         """Claim a shard and load its records, or return None if another process holds it."""
@@ -134,7 +136,7 @@ class ShardQueue:
 
 def _counts(tally: dict[str, Any]) -> dict[str, int]:
     names = ("images", "faces", "withheld", "removed", "added")
-    return {name: tally[name] for name in names if name in tally}
+    return {name: tally[name] + 0 for name in names if name in tally}  # TypeError if no number
 
 
 def run_shards(run: Run[R], plan: Plan, job: Job, *, corrects: bool = False) -> Done:

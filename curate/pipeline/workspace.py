@@ -41,6 +41,7 @@ from curate.layouts import explain_no_images
 from curate.layouts.access.address import is_address, is_hub_uri
 from curate.manifest.store import MANIFEST, RECORDS_FOLDER, part_name, part_number, save_json
 from curate.recipe import Options
+from curate.storage.regular import load_json
 
 WORK = ".curate"
 OF_FACES = (
@@ -48,6 +49,7 @@ OF_FACES = (
     "faces_sha256", "faces_match",
 )  # fmt: skip
 """Keys of a recipe that say how faces were found; given faces replace all of that."""
+_MAX_SHOWN = 500  # characters of values of an earlier run in a message
 _LIBRARIES = (
     "numpy", "opencv-python", "opencv-python-headless", "pillow", "jpeglib", "pyarrow", "torch",
     "onnxruntime",
@@ -187,8 +189,8 @@ class Workspace:
     def matches(self, recipe: Options, plan: Plan) -> bool:
         """Whether the noted state is that of a run with this recipe and plan."""
         try:
-            return bool(json.loads(self.state.read_text(encoding="utf-8")) == _state(recipe, plan))
-        except (FileNotFoundError, ValueError):
+            return bool(load_json(self.state) == _state(recipe, plan))
+        except (OSError, ValueError, DataError):
             return False
 
     def settle(self, recipe: Options, plan: Plan) -> bool:
@@ -204,11 +206,11 @@ class Workspace:
         """
         now = _state(recipe, plan)
         try:
-            before = json.loads(self.state.read_text(encoding="utf-8"))
+            before = load_json(self.state)
         except FileNotFoundError:
             save_json(now, self.state)
             return False
-        except ValueError:
+        except (OSError, ValueError, DataError):
             before = None
         if not _is_state(before):
             raise DataError(f"{self.state} is damaged; remove {self.name} and run again")
@@ -258,11 +260,12 @@ def _is_state(value: Any) -> bool:
 
 def describe_changes(before: dict[str, str], now: dict[str, str]) -> str:
     """Describe the differences between versions of libraries in one line."""
-    return ", ".join(
+    text = ", ".join(
         f"{name} {before.get(name, 'absent')} → {now.get(name, 'absent')}"
         for name in sorted({*before, *now})
         if before.get(name) != now.get(name)
     )
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def describe_recipe_clash(
@@ -285,8 +288,8 @@ def describe_recipe_clash(
 
 def _show(value: Any) -> str:
     """A value of a recipe; the first digits of a digest."""
-    text = repr(value)
-    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", text)
+    text = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", repr(value))
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def save_plan(source: Source, path: Path) -> Plan:

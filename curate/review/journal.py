@@ -39,6 +39,8 @@ class Journal:
     def __init__(self, folder: Path, header: Mapping[str, Any]) -> None:
         self.path = folder / NAME
         self.note: str | None = None
+        if self.path.exists() and not self.path.is_file():
+            raise DataError(f"{self.path} is not a regular file; choose another --folder")
         try:
             new = not self.path.exists() or self.path.stat().st_size == 0
             if not new:

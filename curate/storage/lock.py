@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 from curate.core.errors import LockedError, SetupError
+from curate.storage.regular import read_regular
 
+_MAX_NOTE = 4096  # bytes
 _TIMEOUT_S = 3.0  # processes of a killed run release the lock within this time
 
 
@@ -85,7 +87,7 @@ class FolderLock:
 
     def _holder(self) -> str:
         try:
-            note = json.loads(self._path.read_bytes())
+            note = json.loads(read_regular(self._path, max_bytes=_MAX_NOTE))
             return f"process {note['pid']} on {note['host']}"
-        except (ValueError, KeyError, TypeError, OSError):
+        except (ValueError, KeyError, TypeError, OSError, RecursionError):
             return "unknown process"

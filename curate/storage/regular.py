@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from curate.core.documents import MAX_JSON, parse_json
+from curate.core.errors import DataError
 
 MAX_BYTES = 64 << 20
 """Maximum size of a file that is read whole."""
@@ -77,6 +78,25 @@ def load_json(path: Path) -> Any:
     """
     with open_regular(path, follow_links=True) as file:
         return parse_json(file.read(MAX_JSON + 1), path)
+
+
+def iter_text_lines(path: Path, errors: str = "strict") -> Iterator[str]:
+    """Iterate over the lines of a text file in UTF-8, of at most 1 MB each, without line ends.
+
+    Args:
+        path: the file; symbolic links are followed.
+        errors: how bytes that are not UTF-8 are decoded.
+
+    Raises:
+        OSError: if it cannot be opened or is anything but a regular file.
+        DataError: if a line is longer.
+    """
+    with open_regular(path, follow_links=True) as file:
+        try:
+            for line in iter_short_lines(file):
+                yield line.decode("utf-8", errors).rstrip("\r\n")
+        except ValueError as error:
+            raise DataError(f"{path} has a line that cannot be read: {error}") from None
 
 
 def iter_short_lines(file: BinaryIO) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from curate.core.errors import DataError
-from curate.layouts.annotations import iter_lines, resolve, shorten
+from curate.layouts.annotations import iter_items, iter_lines, resolve, shorten
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,13 @@ def test_a_line_without_end_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -
 def test_a_long_value_is_cut() -> None:
     assert len(shorten("x" * 1000)) == 80
     assert shorten("\x1b[2J") == r"'\x1b[2J'"
+
+
+def test_only_a_value_is_limited_and_not_what_is_around_it() -> None:
+    items = b",".join([b'{"a": [1, 2]}'] * 20_000)
+    file = b'{"x": [' + items + b'], "y": [{"b": 1}], "z": [' + items + b"]}"
+    assert list(iter_items(io.BytesIO(file), "y.item", "f", 1000)) == [{"b": 1}]
+    assert len(list(iter_items(io.BytesIO(b"[" + items + b"]"), "item", "f", 1000))) == 20_000
+    long = b'{"y": [{"b": 1}, {"b": [' + b"1," * 100_000 + b"1]}]}"
+    with pytest.raises(DataError, match="f has a value longer than"):
+        list(iter_items(io.BytesIO(long), "y.item", "f", 1000))

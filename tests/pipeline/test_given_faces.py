@@ -339,3 +339,28 @@ def test_a_lost_label_of_an_export_is_not_that_of_another_image(
     session = Session(faces=tmp_path / "faces.yolo", allow_missing=True)
     with pytest.raises(DataError, match=r"could be the labels of '0\.png' or of '0\.png\.png'"):
         curate.blur(small, tmp_path / "out", Recipe(), session)
+
+
+def test_fields_that_a_table_can_repeat_for_every_face_are_short(
+    small: Path, tmp_path: Path
+) -> None:
+    face = {"xyxy": [10.0, 20.0, 40.0, 60.0]}
+    changes = {
+        "of more than 1,000 characters": [{"faces": [face | {"decided_by": "a" * 2000}]}],
+        "an id of 5,000 characters": [{"id": "a" * 5000}],
+    }
+    for message, rows in changes.items():
+        pq.write_table(pa.Table.from_pylist([{"id": "0.png", "faces": [face]} | rows[0]]),
+                       tmp_path / "faces.parquet")  # fmt: skip
+        with pytest.raises(DataError, match=message):
+            curate.blur(small, tmp_path / "out", session=Session(faces=tmp_path / "faces.parquet"))
+
+
+def test_an_image_of_too_many_entries_is_withheld(small: Path, tmp_path: Path) -> None:
+    rows = [{"id": "0.png", "faces": []}] * 5000 + [{"id": "1.png", "faces": []}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "faces.parquet")
+    session = Session(faces=tmp_path / "faces.parquet", allow_missing=True)
+    curate.blur(small, tmp_path / "out", session=session)
+    found = entries(tmp_path / "out")
+    assert str(found["0.png"].reason) == "faces: 5,000 entries; at most 4,096 per image"
+    assert found["1.png"].outcome is Outcome.WRITTEN

@@ -30,7 +30,8 @@ def read_faces(path):
 
 
 for path in sorted(Path(sys.argv[1]).iterdir()):
-    forms = {".json": (read_faces,), ".parquet": (load_columns, load_groups, read_faces)}
+    forms = {".json": (read_faces,), ".txt": (read_faces,)}
+    forms[".parquet"] = (load_columns, load_groups, read_faces)
     for read in forms.get(path.suffix, (load_columns, load_groups)):
         try:
             read(path)
@@ -121,6 +122,10 @@ TABLES: dict[str, Callable[[Path], object]] = {
     "items.parquet": lambda path: save_table(path, id=["a"], faces=[[{"xyxy": [0.0] * 9_000_000}]]),
     "deep.json": lambda path: path.write_text("[" * 65_536),
     "objects.json": lambda path: path.write_text('[{"file": "a", "x": ' + '{"a":' * 65_536),
+    "faces.txt": lambda path: path.write_text(
+        "a.jpg\n900000\n" + "1 1 9 9 0 0 0 0 0 0\n" * 900_000
+    ),
+    "line.txt": lambda path: path.write_text("a.jpg\n1\n" + "1" * 200_000_000),
     "faces.json": lambda path: path.write_text(
         '[{"file": "a.jpg", "faces": [' + '{"xyxy": [0, 0, 1, 1]},' * 250_000 + "0]}]"
     ),

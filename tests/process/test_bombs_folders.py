@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.process.test_bombs import read_all, save_image
 
@@ -114,3 +117,70 @@ def test_long_texts_of_annotations_are_not_parsed(tmp_path: Path) -> None:
     ends = run_all(tmp_path, commands)
     for end in ends.values():
         assert "a text longer than 16 MB" in end
+
+
+WORK: dict[str, tuple[str, str]] = {
+    "deep": ("state.json", "[" * 5_000_000),
+    "long": ("state.json", json.dumps({"recipe": {}, "recipe_sha256": "A" * 1_000_000,
+                                       "libraries": {}, "plan_sha256": ""})),
+    "digits": ("models.json", "9" * 1_000_000),
+    "owner": ("leases/setup.0/owner", "A" * 1_000_000),
+    "state_pipe": ("state.json", ""),
+    "plan_pipe": ("plan.jsonl", ""),
+    "faces_pipe": ("faces.sqlite", ""),
+    "log_pipe": ("log.jsonl", ""),
+}  # fmt: skip
+
+
+def test_work_folders_are_not_trusted(tmp_path: Path) -> None:
+    save_image(tmp_path / "in/a.jpg")
+    (tmp_path / "faces.json").write_text('[{"file": "a.jpg", "faces": []}]')
+    for name, (path, text) in WORK.items():
+        file = tmp_path / name / ".curate" / path
+        file.parent.mkdir(parents=True)
+        file.write_text(text) if text else os.mkfifo(file)
+    (tmp_path / "review").mkdir()
+    os.mkfifo(tmp_path / "review/journal.jsonl")
+    options = "--faces faces.json --method mosaic --workers 1"
+    commands = {name: [f"blur in {name} {options}"] for name in WORK}
+    commands["review"] = ["review in --faces faces.json --folder review --no-browser"]
+    ends = run_all(tmp_path, commands)
+    read = {name for name, end in ends.items() if end.startswith("0 ")}
+    assert read == {"digits", "owner"}  # of runs that note them anew
+    for name, end in ends.items():
+        assert name in read or end[:10] in ("1 curate: ", "2 curate: "), (name, end)
+
+
+def transform(name: str, **values: Any) -> dict[str, Any]:
+    return {"__class_fullname__": name, "p": 1.0, **values}
+
+
+def nested(depth: int) -> dict[str, Any]:
+    inner = transform("HorizontalFlip")
+    for _ in range(depth):
+        inner = transform("Compose", transforms=[inner])
+    return inner
+
+
+AUGMENTATIONS: dict[str, Callable[[], object]] = {
+    "nested": lambda: nested(40),
+    "many": lambda: transform("Compose", transforms=[transform("HorizontalFlip")] * 5000),
+    "large": lambda: transform("PadIfNeeded", min_height=100_000, min_width=100_000),
+    "kernel": lambda: transform("MedianBlur", blur_limit=[99_999, 99_999]),
+    "scale": lambda: transform("Affine", scale=[300, 300], fit_output=True),
+    "count": lambda: transform("RandomGravel", number_of_patches=10**8),
+    "nan": lambda: transform("Affine", scale=[float("nan"), 1.0]),
+}
+
+
+def test_augmentations_are_bounded(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        save_image(tmp_path / f"in/{name}.jpg")
+    (tmp_path / "g.csv").write_text("id,g\na.jpg,m\nb.jpg,f\nc.jpg,m\n")
+    options = "--visible-faces --by g --groups g.csv --strategy augment"
+    commands = {}
+    for name, make in AUGMENTATIONS.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({"transform": make()}))
+        commands[name] = [f"balance in {options} --augmentation {name}.json -o out-{name}"]
+    for name, end in run_all(tmp_path, commands).items():
+        assert end.startswith("2 curate: the augmentation "), (name, end)

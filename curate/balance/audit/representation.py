@@ -95,7 +95,7 @@ def check_target(target: Mapping[Group, float], table: Table) -> None:
             if value not in values:
                 have = ", ".join(sorted(values - {MISSING})[:12])
                 raise DataError(
-                    f"the target has {column} {value!r}, which no record has; values: {have}"
+                    f"the target has {column} {value[:80]!r}, which no record has; values: {have}"
                 )
     for group, counted in iter_groups(table):
         if counted and MISSING not in group and group not in target:

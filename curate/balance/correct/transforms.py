@@ -11,13 +11,12 @@ time without labels; black borders would let a model recognize augmented images.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from curate.core.documents import MAX_YAML, parse_yaml
+from curate.core.documents import MAX_YAML, parse_json, parse_yaml
 from curate.core.errors import DataError, UsageError
 from curate.storage.regular import open_regular
 
@@ -90,6 +89,12 @@ _AFFINE = frozenset(
 )
 """Affine transforms that report keypoints exactly."""
 
+_MAX_TRANSFORMS = 200
+_MAX_DEPTH = 8  # of transforms in each other
+_MAX_PARAMETER = 1000
+_MAX_PARAMETERS = dict.fromkeys(("height", "width", "min_height", "min_width", "px"), 8192)
+_MAX_PARAMETERS |= {"scale": 10, "scale_limit": 10}
+
 _RESIZING = frozenset(
     {
         *("LongestMaxSize", "RandomResizedCrop", "RandomScale", "RandomSizedCrop", "Resize"),
@@ -149,7 +154,12 @@ def check_transforms(transform: Mapping[str, Any]) -> None:
     Raises:
         UsageError: if it is not; names the transform.
     """
-    for node in _iter_nodes(transform):
+    for count, node in enumerate(_iter_nodes(transform), start=1):
+        if count > _MAX_TRANSFORMS:
+            raise UsageError(
+                f"the augmentation has more than {_MAX_TRANSFORMS} transforms, which are too many"
+            )
+        _check_numbers(node)
         name = node.get("__class_fullname__")
         if name in _RESIZING or (name == "CropAndPad" and node.get("keep_size", True)):
             raise UsageError(
@@ -168,7 +178,31 @@ def check_transforms(transform: Mapping[str, Any]) -> None:
             )
 
 
-def _iter_nodes(node: Any) -> Iterator[Mapping[str, Any]]:
+def _check_numbers(node: Mapping[str, Any]) -> None:
+    """Refuse parameters with which an image would take any amount of memory or time."""
+    for key, value in node.items():
+        if key in ("transforms", "seed"):
+            continue
+        limit = _MAX_PARAMETERS.get(key, _MAX_PARAMETER)
+        for number in _iter_numbers(value):
+            if not abs(number) <= limit:  # also for NaN
+                raise UsageError(
+                    f"the augmentation has a transform whose {key[:40]!a} is over {limit:,}; use a "
+                    "smaller value"
+                )
+
+
+def _iter_numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, list | tuple | Mapping):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _iter_numbers(item)
+
+
+def _iter_nodes(node: Any, depth: int = 1) -> Iterator[Mapping[str, Any]]:
+    if depth > _MAX_DEPTH:
+        raise UsageError(f"the augmentation is nested deeper than {_MAX_DEPTH} levels")
     if not isinstance(node, Mapping):
         raise UsageError("the augmentation is not valid: a transform is not a mapping")
     yield node
@@ -176,14 +210,14 @@ def _iter_nodes(node: Any) -> Iterator[Mapping[str, Any]]:
     if not isinstance(inner, list | tuple):
         raise UsageError("the augmentation is not valid: transforms is not a list")
     for item in inner:
-        yield from _iter_nodes(item)
+        yield from _iter_nodes(item, depth + 1)
 
 
 def _parse(data: bytes, path: Path) -> Any:
     try:
         if path.suffix.lower() in (".yaml", ".yml"):
             return parse_yaml(data, path.name)
-        return json.loads(data)
+        return parse_json(data, path.name)
     except DataError as error:
         raise UsageError(f"{path} is not a valid augmentation: {error}") from None
     except (ValueError, RecursionError):

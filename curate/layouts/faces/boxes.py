@@ -16,6 +16,9 @@ from curate.storage.regular import open_regular
 MAX_ITEM = 4 << 20
 """Maximum length of the faces of one image in a JSON file, bytes; room for 40,000."""
 
+MAX_FACES = 40_000
+"""Maximum number of faces of one image in a text file."""
+
 NAME = "face"
 """Class name of a face in formats with class names."""
 

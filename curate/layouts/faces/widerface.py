@@ -13,8 +13,9 @@ from pathlib import Path
 
 from curate.core.errors import DataError
 from curate.core.geometry import Box
-from curate.layouts.faces.boxes import GivenFaces, make_box
-from curate.storage.regular import open_regular, open_text
+from curate.layouts.annotations import shorten
+from curate.layouts.faces.boxes import MAX_FACES, GivenFaces, make_box
+from curate.storage.regular import iter_text_lines, open_regular
 
 _FIELDS = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")
 _ENDINGS = (".jpg", ".jpeg", ".png")
@@ -36,32 +37,35 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
 
     A few faces of the training set have no width or height; they are marked as invalid.
     """
-    with open_text(path, errors="surrogateescape") as file:
-        lines = enumerate((line.strip() for line in file), start=1)
-        for number, name in lines:
-            if not name:
-                continue
-            if not name.lower().endswith(_ENDINGS):
-                raise DataError(
-                    f"{path}, line {number}: expected the path of an image, not {name!r}"
-                )
-            _, text = next(lines, (0, ""))
-            if not text.isdecimal():
-                raise DataError(
-                    f"{path}, line {number + 1}: expected the number of faces of {name!r}"
-                )
-            if len(text) > _MAX_DIGITS:
-                raise DataError(f"{path}, line {number + 1}: {text[:40]} faces are too many")
-            rows = list(itertools.islice(lines, max(int(text), 1)))
-            if len(rows) < int(text):
-                raise DataError(f"{path} ends among the faces of {name!r}")
-            faces = [_parse_face(line, f"{path}, line {at}") for at, line in rows[: int(text)]]
-            boxes, fields = tuple(box for box, _ in faces), tuple(each for _, each in faces)
-            yield GivenFaces(name, boxes, fields=fields)
+    stripped = (line.strip() for line in iter_text_lines(path, "surrogateescape"))
+    lines = enumerate(stripped, start=1)
+    for number, name in lines:
+        if not name:
+            continue
+        if not name.lower().endswith(_ENDINGS):
+            raise DataError(
+                f"{path}, line {number}: expected the path of an image, not {shorten(name)}"
+            )
+        _, text = next(lines, (0, ""))
+        if not text.isdecimal():
+            raise DataError(
+                f"{path}, line {number + 1}: expected the number of faces of {shorten(name)}"
+            )
+        if len(text) > _MAX_DIGITS or int(text) > MAX_FACES:
+            raise DataError(
+                f"{path}, line {number + 1}: {text[:40]} faces are too many; at most "
+                f"{MAX_FACES:,} are read per image"
+            )
+        rows = list(itertools.islice(lines, max(int(text), 1)))
+        if len(rows) < int(text):
+            raise DataError(f"{path} ends among the faces of {shorten(name)}")
+        faces = [_parse_face(line, f"{path}, line {at}") for at, line in rows[: int(text)]]
+        boxes, fields = tuple(box for box, _ in faces), tuple(each for _, each in faces)
+        yield GivenFaces(name, boxes, fields=fields)
 
 
 def _parse_face(line: str, where: str) -> tuple[Box, dict[str, str]]:
-    values = line.split()
+    values = line[:_START].split()
     try:
         x, y, width, height = (float(value) for value in values[:4])
         fields = dict(zip(_FIELDS, values[4:], strict=True))

@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape
 from curate.core.errors import DataError, describe_malformed
 from curate.core.geometry import Box
 from curate.layouts.access.tree import iter_files
+from curate.layouts.annotations import shorten
 from curate.layouts.encodings import has_document_type, iter_utf8
 from curate.layouts.faces.boxes import (
     NAME,
@@ -110,7 +111,7 @@ def _parse_box(item: ElementTree.Element, where: str) -> Box:
     kind = item.findtext("name") or "nothing"
     if not is_face_class(kind):
         raise DataError(
-            f"{where} has an object of class {kind!r}; a face-box file has only {NAME!r}"
+            f"{where} has an object of class {shorten(kind)}; a face-box file has only {NAME!r}"
         )
     keys = ("xmin", "ymin", "xmax", "ymax")
     try:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from curate.core.errors import DataError
 from curate.core.geometry import Box, scale, to_upright
-from curate.layouts.faces.boxes import FoundFaces, GivenFaces, make_box
+from curate.layouts.faces.boxes import MAX_FACES, FoundFaces, GivenFaces, make_box
 from curate.storage.index import open_index
-from curate.storage.regular import open_text
+from curate.storage.regular import iter_text_lines
 
 _IMAGES = "images.txt"
 _SCHEMA = "CREATE TABLE names (name BLOB PRIMARY KEY, stem BLOB) WITHOUT ROWID"
@@ -72,8 +72,7 @@ def _iter_lines(image: FoundFaces) -> Iterator[str]:
 
 
 def _iter_listed(path: Path) -> Iterator[str]:
-    with open_text(path / _IMAGES, errors="surrogateescape") as images:
-        yield from filter(None, (line.rstrip("\r\n") for line in images))
+    yield from filter(None, iter_text_lines(path / _IMAGES, "surrogateescape"))
 
 
 def _stem(name: str) -> str:
@@ -135,11 +134,11 @@ def _ambiguous(file: Path, name: str, other: str) -> DataError:
 
 
 def _iter_boxes(labels: Path) -> Iterator[Box]:
-    with open_text(labels, errors="replace") as file:
-        text = file.read()
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(iter_text_lines(labels, "replace"), start=1):
         where = f"{labels}, line {number},"
-        fields = line.split()
+        if number > MAX_FACES:
+            raise DataError(f"{labels} has more than {MAX_FACES:,} lines, which are too many")
+        fields = line.split(maxsplit=6)
         try:
             if (
                 len(fields) not in (5, 6) or len(line) > _MAX_LINE

@@ -48,7 +48,7 @@ def load_text(path: Path) -> str:
         with open_regular(path) as file:
             data = file.read(_MAX_TEXT + 1)
         if len(data) > _MAX_TEXT:
-            raise DataError(f"{path} is larger than {_MAX_TEXT >> 20} MiB")
+            raise DataError(f"{path} is larger than {_MAX_TEXT >> 20} MB; shorten it")
         return data.decode("utf-8")
     except FileNotFoundError:
         raise

@@ -126,7 +126,7 @@ def _is_map(path: str) -> bool:
 
 def _find_leaks(path: Path) -> list[str]:
     if path.stat().st_size > _MAX_IMAGE:
-        return [f"cannot be checked: it is larger than {_MAX_IMAGE >> 20} MiB"]
+        return [f"cannot be checked: it is larger than {_MAX_IMAGE >> 20} MB"]
     try:
         return codec.find_leaks(path.read_bytes(), CodecOptions())
     except WithheldError as error:

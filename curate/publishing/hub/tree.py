@@ -159,7 +159,10 @@ def fetch_bounded(tree: Tree, path: str, limit: int) -> Path:
             f"{tree.name} has no {path}; was it published by `curate push`, and completely?"
         )
     if size > limit:
-        raise DataError(f"{tree.name}: {path} is larger than {limit >> 20} MiB")
+        raise DataError(
+            f"{tree.name}: {path} is larger than {limit >> 20} MB; was it published by "
+            "`curate push`?"
+        )
     return tree.fetch(path)
 
 
