@@ -11,6 +11,7 @@ import ast
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,9 @@ def weights_of_file(path: Path) -> Weights:
     return Weights("file", "", {path.name: path}, {path.name: digest})
 
 
+_MAX_WEIGHTS = 4 << 30  # bytes
+
+
 def file_sha256(path: Path, remedy: str) -> str:
     """Hexadecimal SHA-256 of a file.
 
@@ -126,6 +130,10 @@ def file_sha256(path: Path, remedy: str) -> str:
     """
     try:
         with open_regular(path, follow_links=True) as stream:
+            if os.fstat(stream.fileno()).st_size > _MAX_WEIGHTS:
+                raise WeightsError(
+                    f"{path.name} has over {_MAX_WEIGHTS >> 30} GB, which is too large; {remedy}"
+                )
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(f"cannot read the weights {path.name}: {error}; {remedy}") from error

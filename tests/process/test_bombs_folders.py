@@ -94,13 +94,23 @@ def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
     save_image(tmp_path / "in/a.jpg")
     for ending in ("csv", "json", "parquet"):
         os.mkfifo(tmp_path / f"pipe.{ending}")
+    for ending in ("onnx", "pt"):
+        (tmp_path / f"large.{ending}").touch()
+        os.truncate(tmp_path / f"large.{ending}", 20 << 30)
     commands = {
+        "large": [
+            "blur in out --detector yunet:large.onnx",
+            "blur in out --detector torchscript:large.pt",
+            "impact evaluate in in --model onnx:large.onnx -o r.json",
+            "impact evaluate in in --model torchscript:large.pt -o r.json",
+        ],
         "device": [command.format("/dev/zero") for command in INPUTS],
         "pipe": [command.format("pipe.csv") for command in INPUTS],
         "json": [command.format("pipe.json") for command in INPUTS[:4]],
         "parquet": [command.format("pipe.parquet") for command in INPUTS[:4]],
     }
     ends = run_all(tmp_path, commands)
+    assert ends["large"].count(" GB, which is too large") == 4
     for end in ends.values():
         assert all(line[:10] in ("1 curate: ", "2 curate: ") for line in end.split("\n")), end
 

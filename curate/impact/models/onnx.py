@@ -147,9 +147,12 @@ def build(request: Request) -> Classifier:
     return OnnxClassifier(request, preprocess, session, digests)
 
 
+_MAX_GRAPH = 2 << 30  # bytes, the limit of the format; further weights are in files beside it
+
+
 def _digests(path: Path) -> dict[str, str]:
     """Digests of the file and of the files beside it with its weights, which it names."""
-    digests = {path.name: digest_weights(path)}
+    digests = {path.name: digest_weights(path, _MAX_GRAPH)}
     graph = path.read_bytes()
     for other in sorted(path.parent.iterdir()):
         if other != path and other.is_file() and other.name.encode() in graph:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -74,14 +75,19 @@ def is_path(what: str) -> bool:
     return what.startswith((".", "/", "~")) or Path(what).exists()
 
 
-def digest_weights(path: Path) -> str:
+def digest_weights(path: Path, max_bytes: int = 16 << 30) -> str:
     """Return the SHA-256 of a file, hexadecimal.
 
     Raises:
-        WeightsError: if it cannot be read.
+        WeightsError: if it cannot be read, or is larger.
     """
     try:
         with open_regular(path, follow_links=True) as file:
+            if os.fstat(file.fileno()).st_size > max_bytes:
+                raise WeightsError(
+                    f"the model {path} is larger than {max_bytes >> 30} GB, which is too large; "
+                    "give another file"
+                )
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(
