@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 import curate
 from curate.core.errors import DataError, UsageError
 from curate.publishing.hub.pull import verify_published
+from tests.publishing.card.test_card import AUDIT
 from tests.publishing.outs import make_out
 
 
@@ -49,6 +53,83 @@ def test_a_folder_and_a_url_hold_the_same_tree_which_verifies(
         assert len(data) == size
         assert memory.cat(f"/bucket/tree/{path}") == data
     assert len(memory.find("/bucket/tree")) == len(report.files)
+
+
+def save_reports(out: Path) -> None:
+    """Reports beside OUT, with groups that a card does not show and names of people and images."""
+    out.with_name("audit.json").write_text(
+        json.dumps({**AUDIT, "source": MARK, "reviewers": [MARK]})
+    )
+    bound = {
+        "looked": 100, "population": 700, "found": 0, "confidence": 0.95, "stated_upper": 0.03,
+    }  # fmt: skip
+    out.with_name("review.json").write_text(
+        json.dumps({"version": 1, "review": MARK, "statement": MARK, "images": {MARK: 1},
+                    "bound": {**bound, "reviewers": [{"reviewer": MARK}]}})
+    )  # fmt: skip
+    text = (out / "card.toml").read_text()
+    (out / "card.toml").write_text(f"# {MARK}\n{text}")
+    curate.write_card(out)
+
+
+MARK = "name-of-a-person"
+
+
+def test_what_a_card_cites_is_published_and_nothing_else_of_it(out: Path, tmp_path: Path) -> None:
+    save_reports(out)
+    tree = tmp_path / "tree"
+    export(out, tree)
+    assert list(verify_published(str(tree), True, lambda _: None)) == []
+    assert json.loads((tree / "review.json").read_text())["bound"]["looked"] == 100
+    groups = json.loads((tree / "audit.json").read_text())["attributes"]["gender"]["groups"]
+    assert groups == {"f|x": {"count": 300, "share": 0.6, "ci95": [0.55, 0.64]}}
+    answers = tomllib.loads((tree / "card.toml").read_text())
+    assert answers["use"] == {"intended": "Training classifiers."}
+    assert "maintainer" not in answers
+    for path in tree.rglob("*"):
+        assert path.is_dir() or MARK.encode() not in path.read_bytes(), path
+    assert "\ncurate verify .\n" in (tree / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "problem"),
+    [
+        ("audit.json", "", None, "missing: audit.json: README.md cites it, and it is not there"),
+        ("card.toml", "", None, "missing: card.toml: README.md cites it, and it is not there"),
+        ("audit.json", '"count": 300', '"count": 301', "and the card says 300"),
+        ("audit.json", "{", "", "is not valid JSON"),
+        ("card.toml", "intended", "other", "a governance row cites what is not there"),
+        ("card.toml", "[use]", "[use", "is not valid TOML"),
+        ("README.md", "`card.toml#/use/intended`", "`plan.toml#/use`", "missing: plan.toml"),
+        ("README.md", "`card.toml#/use/intended`", "`card.toml#/%ff`", "is not a pointer"),
+    ],
+)
+def test_verify_names_evidence_that_is_absent_or_differs(
+    out: Path, tmp_path: Path, name: str, old: str, new: str | None, problem: str
+) -> None:
+    save_reports(out)
+    tree = tmp_path / "tree"
+    export(out, tree)
+    if new is None:
+        (tree / name).unlink()
+    else:
+        (tree / name).write_text((tree / name).read_text().replace(old, new, 1))
+    relist(tree)
+    found = verify_published(str(tree), True, lambda _: None)
+    assert problem in "\n".join(f"{one.kind}: {one.path}: {one.detail}" for one in found)
+
+
+def relist(tree: Path) -> None:
+    """Make the listing that of the files as they are now."""
+    listing = tree / "manifest/files.jsonl"
+    lines = []
+    for line in map(json.loads, listing.read_text().splitlines()):
+        path = tree / line["path"]
+        if path.is_file():
+            data = path.read_bytes()
+            line |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            lines.append(json.dumps(line))
+    listing.write_text("\n".join(lines) + "\n")
 
 
 def test_an_export_goes_on_after_it_was_killed(out: Path, tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ def test_the_published_tree_is_the_whitelist(hub: Hub, out: Path) -> None:
     }  # fmt: skip
     for path in images:
         assert tree[path] == (out / path).read_bytes()
-    assert tree["README.md"] == (out / "README.md").read_bytes()
+    card = (out / "README.md").read_text().replace("hf:OWNER/NAME", f"hf:{REPO}")
+    assert tree["README.md"].decode() == card
     repo = hub.repos[REPO]
     assert repo.private
     assert repo.tags == {report.tag: report.revision}
@@ -175,18 +176,21 @@ def no_answer(out: Path) -> None:
         (extra_beside, r"nothing was sent: faces\.json: extra"),
         (picture_in_the_card, r"nothing was sent: README\.md"),
         (picture_in_a_kept_section, r"README\.md"),
-        (another_picture, r"nothing was sent: before_after\.jpg: card: is not the example picture"),
+        (another_picture, r"nothing was sent: before_after\.jpg: is not the example picture"),
         (
             figure_changed,
-            r"README\.md: card: manifest/run\.json#/counts/written is 7, and the card",
+            r"README\.md: manifest/run\.json#/counts/written is 7, and the card",
         ),
         (card_absent, r"nothing was sent: README\.md"),
         (croissant_changed, r"nothing was sent: croissant\.json"),
         (
             unknown_key,
-            r"card\.toml has 1 problem: unknown table \[datasett\] \(did you mean dataset\?\)",
+            r"nothing was sent: card\.toml: unknown table \[datasett\] \(did you mean dataset\?\)",
         ),
-        (no_answer, r"card\.toml has 1 problem: dataset\.title has no answer"),
+        (
+            no_answer,
+            r"card\.toml: dataset\.title has no answer; edit .*card\.toml, then run",
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

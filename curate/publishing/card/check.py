@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.core.errors import DataError
+from curate.core.errors import DataError, ProblemsError
 from curate.publishing.card import picture, render
 from curate.publishing.card.figures import find_mismatches
 from curate.publishing.card.header import format_header, split_card
@@ -54,6 +54,16 @@ def load_text(path: Path) -> str:
         raise
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
+
+
+def describe_faults(out: Path, error: DataError) -> list[str]:
+    """What keeps a card from being made, a line for each fault, without the name of card.toml."""
+    if isinstance(error, ProblemsError):
+        return list(error.problems)
+    text = str(error)
+    for name in (str(out / QUESTIONS), QUESTIONS):
+        text = text.removeprefix(f"{name}: ").removeprefix(f"{name} ")
+    return [text]
 
 
 def load_card(out: Path) -> tuple[dict[str, Any], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ SIGNS: Mapping[str, tuple[str, ...]] = {
     "attack": ("attacks",),
 }
 """Keys by which a report of each command is known."""
+_NAME = re.compile(r"[^#<>|`\n]+\.json")
+"""Names of reports that a card can cite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,11 @@ def load_evidence(
     """
     evidence = Evidence()
     for path in given:
+        if not _NAME.fullmatch(path.name) or path.name == "croissant.json":
+            raise UsageError(
+                f"--report {path}: a card cites a report by its name, which must end in .json "
+                "without any of # < > | ` and not be croissant.json; rename it"
+            )
         value = _load(path)
         kind = _kind_of(value)
         if kind is None:
@@ -75,7 +83,7 @@ def _search(evidence: Evidence, out: Path, facts: Mapping[str, Any], given: set[
     """Add the reports in the folder of OUT, except of kinds that the user named."""
     named = set(evidence.names)
     for path in sorted(out.resolve().parent.glob("*.json")):
-        if path.resolve() in given or not path.is_file():
+        if path.resolve() in given or not _NAME.fullmatch(path.name) or not path.is_file():
             continue
         try:
             value = _load(path)

@@ -85,6 +85,21 @@ def find_mismatches(text: str, documents: Documents) -> Iterator[Mismatch]:
             yield Mismatch(pointer, shown, now)
 
 
+def iter_pointers(text: str) -> Iterator[str]:
+    """Pointers of the figures of a card; of a share, both."""
+    for found in _FIGURE.finditer(text):
+        yield from found["pointer"].split(" over ")
+
+
+def split_pointer(pointer: str) -> tuple[str, list[str]]:
+    """The file of a pointer, and the keys that lead to the value."""
+    name, _, path = pointer.partition("#")
+    parts = (
+        unquote_to_bytes(part).decode("utf-8", "surrogatepass") for part in path.split("/")[1:]
+    )
+    return name, [part.replace("~1", "/").replace("~0", "~") for part in parts]
+
+
 def resolve(documents: Documents, pointer: str) -> Any:
     """The value that a pointer names.
 
@@ -97,17 +112,18 @@ def resolve(documents: Documents, pointer: str) -> Any:
         if not _is_number(a) or not _is_number(b):
             raise DataError(f"{pointer} is not of two numbers")
         return None if b == 0 else a / b
-    name, _, path = pointer.partition("#")
+    try:
+        name, keys = split_pointer(pointer)
+    except UnicodeDecodeError:
+        raise DataError(f"{pointer} is not a pointer") from None
     if name not in documents:
         raise DataError(f"{name} is not there")
     value = documents[name]
-    for part in path.split("/")[1:]:
-        key = unquote_to_bytes(part).decode("utf-8", "surrogatepass")
-        key = key.replace("~1", "/").replace("~0", "~")
+    for key in keys:
         try:
             value = value[int(key)] if isinstance(value, list) else value[key]
         except (KeyError, IndexError, ValueError, TypeError):
-            raise DataError(f"{name} has nothing at {path}") from None
+            raise DataError(f"{name} has nothing at {pointer.partition('#')[2]}") from None
     return value
 
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from curate.core.errors import DataError
-from curate.publishing.card.figures import Documents, resolve
+from curate.publishing.card.figures import Documents, plain, resolve
 
 NOTE = (
     "This table lists where evidence is. It is not legal advice, and no row says that a law is "
@@ -34,7 +34,8 @@ class Row:
         applies_from: a date.
         requirement: what it asks.
         status: ``evidence``, ``none`` or ``not applicable``.
-        evidence: a pointer, a text of ``card.toml``, or why it does not apply; empty for none.
+        evidence: Markdown: a pointer, a text of ``card.toml``, or why it does not apply; empty for
+            none.
     """
 
     id: str
@@ -81,8 +82,8 @@ def make_rows(
     made = []
     for row in rows:
         status, evidence = _find(row["pointer"], documents, names, answers.get(row["id"], {}))
-        plain = {key: row[key] for key in ("id", "law", "article", "applies_from", "requirement")}
-        made.append(Row(**plain, status=status, evidence=evidence))
+        fields = {key: row[key] for key in ("id", "law", "article", "applies_from", "requirement")}
+        made.append(Row(**fields, status=status, evidence=evidence))
     return made
 
 
@@ -94,9 +95,9 @@ def _find(
 ) -> tuple[str, str]:
     """Status and evidence of a row: what a person answered, else the first pointer with a value."""
     if "not_applicable" in answer:
-        return "not applicable", answer["not_applicable"]
+        return "not applicable", plain(answer["not_applicable"])
     if "evidence" in answer:
-        return "evidence", answer["evidence"]
+        return "evidence", plain(answer["evidence"])
     for pointer in [pointers] if isinstance(pointers, str) else pointers or ():
         kind, _, path = pointer.partition("#")
         if kind.startswith("@"):

@@ -28,7 +28,7 @@ class Question:
         key: table and name, such as ``dataset.title``.
         ask: what is asked, for a person; one line or several.
         example: a value in TOML, shown as a comment.
-        kind: ``text``, ``texts``, ``date``, ``flag`` or ``choice``.
+        kind: ``text``, ``texts``, ``number``, ``date``, ``flag`` or ``choice``.
         required: whether a card cannot be written without it.
         default: the value where there is no answer.
         choices: the allowed values of a ``choice``.
@@ -68,11 +68,13 @@ class Answers:
         values: by key; defaults where there is no answer, None where there is no default.
         governance: by row's id: ``evidence`` or ``not_applicable``, each a text.
         changelog: versions, the newest first: ``version``, ``date`` and ``changes``.
+        given: the keys that have an answer.
     """
 
     values: Mapping[str, Any]
     governance: Mapping[str, Mapping[str, str]]
     changelog: tuple[Mapping[str, Any], ...]
+    given: tuple[str, ...] = ()
 
     def __getitem__(self, key: str) -> Any:
         return self.values[key]
@@ -139,6 +141,7 @@ def parse_answers(text: str, name: str) -> Answers:
         *islice(_iter_free_faults(found), _MAX_PROBLEMS),
     ]
     values: dict[str, Any] = {}
+    given: list[str] = []
     for question in QUESTIONS:
         head, _, inner = question.key.partition(".")
         table = found.get(head, {})
@@ -148,11 +151,13 @@ def parse_answers(text: str, name: str) -> Answers:
             if question.required:
                 problems.append(f"{question.key} has no answer")
             continue
+        value = _as_text(value) if question.form or question.kind == "date" else value
         fault = _find_fault(question, value)
         if fault:
             problems.append(f"{question.key} {fault}")
         else:
-            values[question.key] = value.isoformat() if isinstance(value, date) else value
+            values[question.key] = value
+            given.append(question.key)
     if not problems and values["dataset.license"] == "other":
         problems += [
             f"{key} has no answer, and dataset.license is 'other'"
@@ -163,7 +168,7 @@ def parse_answers(text: str, name: str) -> Answers:
         noun = "problem" if len(problems) == 1 else "problems"
         raise ProblemsError(f"{name} has {len(problems):,} {noun}", problems)
     changelog = tuple(_parse_version(item) for item in found.get("changelog", []))
-    return Answers(values, found.get("governance", {}), changelog)
+    return Answers(values, found.get("governance", {}), changelog, tuple(given))
 
 
 def _parse_version(item: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -233,12 +238,33 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(_is_text(item) and item for item in value)
 
 
+def _as_text(value: Any) -> Any:
+    """Dates and whole numbers as texts, also in a list; anything else as it is.
+
+    TOML has types of its own for ``2026-03-01`` and ``14``, which people write with and without
+    quotes.
+    """
+    if isinstance(value, list):
+        return [_as_text(item) for item in value]
+    if type(value) is date:
+        return value.isoformat()
+    return str(value) if type(value) is int else value
+
+
+def _is_date(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
+
+
 _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "text": (_is_text, "is not a text"),
-    "texts": (_is_texts, "is not a list of texts"),
-    "date": (lambda value: type(value) is date, "is not a date such as 2026-03-01"),
-    "flag": (lambda value: isinstance(value, bool), "is neither true nor false"),
-    "choice": (_is_text, "is not a text"),
+    "text": (_is_text, "is not a text, such as {}"),
+    "texts": (_is_texts, "is not a list of texts, such as {}"),
+    "number": (_is_text, "is not a whole number, such as {}"),
+    "date": (_is_date, "is not a date, such as {}"),
+    "flag": (lambda value: isinstance(value, bool), "is neither true nor false, without quotes"),
+    "choice": (_is_text, "is not a text, such as {}"),
 }
 
 
@@ -246,7 +272,7 @@ def _find_fault(question: Question, value: Any) -> str | None:
     """What is wrong with an answer, or None."""
     holds, fault = _KINDS[question.kind]
     if not holds(value):
-        return fault
+        return fault.format(question.example)
     if question.choices and value not in question.choices:
         return f"is {value!r}; want one of {', '.join(question.choices)}"
     if question.form:

@@ -26,6 +26,7 @@ from curate.publishing.card.check import (
     QUESTIONS,
     Difference,
     check_profile,
+    describe_faults,
     format_json,
     iter_differences,
     load_card,
@@ -199,11 +200,11 @@ def load_answers(out: Path) -> Answers:
 
 
 def _nest(answers: Answers) -> dict[str, Any]:
-    """Answers as tables, defaults included, for pointers into ``card.toml``."""
+    """The answers that ``card.toml`` has, as tables, for pointers into it; no defaults."""
     tables: dict[str, Any] = {}
-    for key, value in answers.values.items():
+    for key in answers.given:
         head, _, name = key.partition(".")
-        tables.setdefault(head, {})[name] = value
+        tables.setdefault(head, {})[name] = answers[key]
     return tables
 
 
@@ -333,7 +334,8 @@ def iter_card_problems(out: Path) -> Iterator[Problem]:
         if written.get("configs") != usual.header["configs"]:
             cards += [_other_form(dataset, form) for form in FORMS if form != usual.form.name]
     except DataError as error:
-        yield Problem("card", QUESTIONS, str(error).removeprefix(f"{QUESTIONS}: "))
+        for fault in describe_faults(out, error):
+            yield Problem("card", QUESTIONS, fault)
         return
     found: list[Difference] = []
     for card in cards:

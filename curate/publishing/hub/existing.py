@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
-from curate.publishing.card.check import CARD, CITATION, CROISSANT, QUESTIONS
+from curate.publishing.card.check import CARD, CITATION, QUESTIONS
 from curate.publishing.card.header import split_card
 from curate.publishing.hub.batches import PUBLICATION
 from curate.publishing.hub.prepare import Prepared, PushOptions
@@ -54,8 +54,7 @@ class Found:
 
 
 def _iter_changes(found: Found, prepared: Prepared) -> Iterator[str]:
-    now = {file.path: file.sha256 for file in prepared.files if not _is_made(file.path)}
-    before = {path: one.sha256 for path, one in found.listing.items()}
+    before, now = _list_content(found, prepared)
     added, removed = len(now.keys() - before.keys()), len(before.keys() - now.keys())
     changed = sum(before[path] != now[path] for path in now.keys() & before.keys())
     yield f"files: {added:,} added, {removed:,} removed, {changed:,} changed"
@@ -69,7 +68,9 @@ def _iter_changes(found: Found, prepared: Prepared) -> Iterator[str]:
 
 
 def _is_made(path: str) -> bool:
-    return path.startswith("manifest/") or path in (CARD, CROISSANT, CITATION)
+    """Whether a file is the manifest, the card or evidence that it cites."""
+    is_evidence = "/" not in path and path.endswith(".json")
+    return is_evidence or path.startswith("manifest/") or path in (CARD, CITATION, QUESTIONS)
 
 
 def look_at(remote: Remote, state: State, prepared: Prepared, options: PushOptions) -> Found:
@@ -149,6 +150,12 @@ def needs_bump(prepared: Prepared, found: Found) -> bool:
 
 
 def _differs(found: Found, prepared: Prepared) -> bool:
-    before = {path: one.sha256 for path, one in found.listing.items()}
-    now = {file.path: file.sha256 for file in prepared.files if not _is_made(file.path)}
+    before, now = _list_content(found, prepared)
     return before != now
+
+
+def _list_content(found: Found, prepared: Prepared) -> tuple[dict[str, str], dict[str, str]]:
+    """Digests of the files of both by path, without those that a card makes."""
+    before = {path: one.sha256 for path, one in found.listing.items() if not _is_made(path)}
+    now = {file.path: file.sha256 for file in prepared.files if not _is_made(file.path)}
+    return before, now

@@ -17,6 +17,7 @@ from curate.publishing.card.check import (
     CITATION,
     CROISSANT,
     QUESTIONS,
+    describe_faults,
     iter_differences,
 )
 from curate.publishing.card.picture import NAME
@@ -56,9 +57,12 @@ class GateError(DataError):
         count = len(refusals) + more
         others = f" (and {count - 1:,} more)" if count > 1 else ""
         self.remedy = "repair OUT, or make it again"
-        if first.file in (CARD, CROISSANT, CITATION, NAME, QUESTIONS):
+        command = f"`curate card {shlex.quote(str(out))}`"
+        if first.file == QUESTIONS:
+            self.remedy = f"edit {shlex.quote(str(out / QUESTIONS))}, then run {command}"
+        elif first.file in (CARD, CROISSANT, CITATION, NAME):
             self.remedy = (
-                f"run `curate card {shlex.quote(str(out))}`; if that does not help, edit "
+                f"run {command}; if that does not help, edit "
                 f"{QUESTIONS} or the sections "
                 "between the keep comments, and run it again"
             )
@@ -99,7 +103,8 @@ def check_dataset(
             if differences and form is not None:
                 differences = list(iter_differences(out, make_card(None)))
         except DataError as error:
-            yield Problem("card", QUESTIONS, str(error).removeprefix(f"{QUESTIONS}: "))
+            for fault in describe_faults(out, error):
+                yield Problem("card", QUESTIONS, fault)
             return
         for one in differences:
             yield Problem("card", one.file, one.reason)
@@ -130,7 +135,8 @@ def _iter_refusals(
     failed = False
     for problem in iter_problems(dataset.out, compared, workers, check_card):
         failed = True
-        yield Refusal(problem.path, f"{problem.kind}: {problem.detail}")
+        kind = "" if problem.kind == "card" else f"{problem.kind}: "
+        yield Refusal(problem.path, f"{kind}{problem.detail}")
     if not failed:
         yield from _iter_incomplete(dataset, source)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from curate.core.records import set_names
 from curate.publishing import dataset as datasets
 from curate.publishing.card import picture
 from curate.publishing.card.check import CARD, CITATION, CROISSANT, format_json
+from curate.publishing.card.citations import extract, format_evidence
 from curate.publishing.card.run import Card, CardOptions, make_card, with_files
 from curate.publishing.croissant.build import PublishedFile
 from curate.publishing.dataset import Dataset
@@ -24,6 +26,7 @@ from curate.publishing.hub.upload import Progress
 
 WORK = ".curate-push"
 """Subfolder of the state folder with files that are written anew; nothing else is ever removed."""
+_VERIFY = re.compile(r"(?m)^curate verify hf:[\w.-]+/[\w.-]+$")
 _MOST_OBJECTS = 1_000
 """Files that ``croissant.json`` lists one by one; of more, only patterns are given."""
 
@@ -93,8 +96,14 @@ class Prepared:
         return f"curate-{self.digest[:16]}"
 
 
-def prepare(out: Path, options: PushOptions, folder: Path) -> Prepared:
+def prepare(out: Path, options: PushOptions, folder: Path, repo_id: str | None = None) -> Prepared:
     """Pass the gate, and build the whitelist.
+
+    Args:
+        out: the OUT.
+        options: how to push.
+        folder: the state folder.
+        repo_id: the repository, which the card names; None for a folder or URL.
 
     Raises:
         GateError: if anything is wrong; nothing has been sent.
@@ -112,7 +121,13 @@ def prepare(out: Path, options: PushOptions, folder: Path) -> Prepared:
         options.notify(note)
     if options.source is None and not dataset.is_correction:
         options.notify("OUT is compared with its manifest only; add --source SOURCE to do both")
-    return _build(dataset, card, folder, options)
+    return _build(dataset, _name_place(card, repo_id), folder, options)
+
+
+def _name_place(card: Card, repo_id: str | None) -> Card:
+    """A card whose command that verifies has the place to which it is published."""
+    place = "." if repo_id is None else f"hf:{repo_id}"
+    return replace(card, body=_VERIFY.sub(f"curate verify {place}", card.body, count=1))
 
 
 def _build(dataset: Dataset, card: Card, folder: Path, options: PushOptions) -> Prepared:
@@ -135,6 +150,13 @@ def _build(dataset: Dataset, card: Card, folder: Path, options: PushOptions) -> 
     license_file = dataset.out / "LICENSE"
     if license_file.is_file():
         files.append(describe_file("LICENSE", license_file))
+    names = {file.path for file in files}
+    for name, value in extract(card.documents, card.body).items():
+        if name in (PUBLIC_RUN, PUBLICATION):
+            continue
+        if name in names:
+            raise DataError(f"{name} of the dataset has the name of a report; rename the report")
+        files.append(_save(made, name, format_evidence(name, value)))
     if limit := exceeds_limits([file.path for file in files]):
         raise UsageError(f"{limit}; use --as parquet")
     files.sort(key=lambda file: file.path)

@@ -15,16 +15,19 @@ from curate.core.errors import DataError, WithheldError
 from curate.manifest import store
 from curate.manifest.files import Problem
 from curate.pipeline.session import Step
-from curate.publishing.card.figures import find_mismatches
+from curate.publishing.card.citations import find_cited, iter_rows, parse_evidence
+from curate.publishing.card.figures import find_mismatches, resolve
 from curate.publishing.card.header import check_header, split_card
 from curate.publishing.croissant.validate import validate
 from curate.publishing.dataset import digest_public_tier
 from curate.publishing.hub.batches import CARD, CARD_FILES, PUBLICATION, REMOTE_ONLY
 from curate.publishing.hub.tree import (
     MANIFEST_FILES,
+    MAX_TEXT,
     PUBLIC_RECORDS,
     PUBLIC_RUN,
     Tree,
+    fetch_bounded,
     fetch_listing,
     load_document,
     load_listing,
@@ -34,6 +37,8 @@ from curate.publishing.hub.tree import (
 SAMPLE = 50
 _MAX_IMAGE = 256 << 20
 _MAX_PATTERNS = 1_000
+_MAX_EVIDENCE = 20
+"""Files of evidence of a card; a card has at most one of each kind of report."""
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp")
 
 
@@ -154,11 +159,36 @@ def _check_card(
         yield Problem("card", CARD, str(error))
         return
     documents = {PUBLIC_RUN: run, PUBLICATION: publication}
-    for found in find_mismatches(body, documents):
-        if found.pointer.partition("#")[0] in documents:
-            yield Problem("card", CARD, found.describe())
+    yield from _check_evidence(tree, body, documents, sizes)
     yield from _check_croissant(tree, sizes)
     yield from check_features(tree, header, sizes)
+
+
+def _check_evidence(
+    tree: Tree, body: str, documents: dict[str, Any], sizes: Mapping[str, int]
+) -> Iterator[Problem]:
+    """Whether every figure and governance row of a card leads to a value, which is that shown."""
+    absent: set[str] = set()
+    for name in find_cited(body).keys() - documents.keys():
+        if name not in sizes or len(documents) > _MAX_EVIDENCE:
+            absent.add(name)
+            yield Problem("missing", name, f"{CARD} cites it, and it is not there")
+            continue
+        try:
+            path = fetch_bounded(tree, name, MAX_TEXT)
+            documents[name] = parse_evidence(name, path.read_bytes())
+        except DataError as error:
+            absent.add(name)
+            yield Problem("card", name, str(error).removeprefix(f"{name} "))
+    for found in find_mismatches(body, documents):
+        if not any(f"{name}#" in found.pointer for name in absent):
+            yield Problem("card", CARD, found.describe())
+    for pointer in iter_rows(body):
+        try:
+            if pointer.partition("#")[0] not in absent:
+                resolve(documents, pointer)
+        except DataError as error:
+            yield Problem("card", CARD, f"a governance row cites what is not there: {error}")
 
 
 def _check_croissant(tree: Tree, sizes: Mapping[str, int]) -> Iterator[Problem]:

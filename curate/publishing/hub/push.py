@@ -119,7 +119,7 @@ def push(
     folder = _state_folder(out, options)
     with FolderLock(folder / "lock"):
         if options.dry_run:
-            prepared = prepare(out, options, folder)
+            prepared = prepare(out, options, folder, repo_id)
             return _report(prepared, options.to or f"hf:{repo_id}", dry_run=True)
         if options.to is not None:
             return _export(out, options.to, options, folder)
@@ -166,14 +166,14 @@ def _push(out: Path, repo_id: str, options: PushOptions, folder: Path) -> PushRe
     remote = Remote(repo_id, options.notify)
     remote.check_token()
     _withdraw(out, options)
-    prepared = prepare(out, options, folder)
+    prepared = prepare(out, options, folder, repo_id)
     if options.gated and not prepared.card.answers["access.terms"]:
         raise UsageError(f"--gated needs access.terms in {out / QUESTIONS}")
     state = load_state(folder, repo_id)
     exists = remote.exists()
     found = look_at(remote, state, prepared, options) if exists else Found()
     if found.version is not None and needs_bump(prepared, found):
-        prepared = _bump(out, prepared, found, options, folder)
+        prepared = _bump(out, repo_id, prepared, found, options, folder)
     if not exists:
         remote.create(private=True)
         state.head = state.parent = state.title = None
@@ -216,7 +216,7 @@ def _withdraw(out: Path, options: PushOptions) -> None:
 
 
 def _bump(
-    out: Path, prepared: Prepared, found: Found, options: PushOptions, folder: Path
+    out: Path, repo_id: str, prepared: Prepared, found: Found, options: PushOptions, folder: Path
 ) -> Prepared:
     """Raise the version in ``card.toml``, add it to the list of versions, and prepare again."""
     first, second, third = str(found.version).split(".")
@@ -242,7 +242,7 @@ def _bump(
     options.notify(f"the repository has version {found.version}; this one is {version}")
     write_card(out, CardOptions(template=options.template, reports=options.reports,
                                 form=options.form))  # fmt: skip
-    return prepare(out, replace(options, notify=lambda _: None), folder)
+    return prepare(out, replace(options, notify=lambda _: None), folder, repo_id)
 
 
 def _format_version(version: str, date: str, changes: str) -> str:

@@ -470,6 +470,13 @@ def test_init_asks_and_never_overwrites(out: Path) -> None:
         curate.write_card(out, curate.CardOptions(init=True))
 
 
+@pytest.mark.parametrize("name", ["audit", "croissant.json", "a#b.json", "a`b.json"])
+def test_a_report_of_a_name_that_cannot_be_cited_is_refused(out: Path, name: str) -> None:
+    path = save(out, name, AUDIT)
+    with pytest.raises(UsageError, match=r"must end in \.json without any of"):
+        card(out, reports=[path])
+
+
 def test_the_profile_of_neurips_needs_every_field(out: Path) -> None:
     with pytest.raises(DataError, match=r"rai:dataLimitations, rai:dataBiases, rai:personalSens"):
         card(out, profile="neurips2026")
@@ -490,7 +497,9 @@ def test_the_profile_of_the_eu_needs_evidence_for_every_row(out: Path) -> None:
     save(out, "audit.json", AUDIT)
     run = json.loads((out / "manifest/run.json").read_text())
     save(out, "impact.json", impact(run["records"]["sha256"]))
-    write_answers(out, limitations='"a"', biases='"b"', plan='"c"', annotators='"d"')
+    write_answers(
+        out, limitations='"a"', biases='"b"', plan='"c"', annotators='"d"', out_of_scope='"e"'
+    )
     text = (
         (out / "card.toml")
         .read_text()
@@ -519,6 +528,20 @@ def test_a_correction_has_its_own_evidence() -> None:
     assert rows["gdpr-25"].evidence == "`manifest/run.json#/source/obfuscated`"
     assert rows["ai-act-10-2-f"].evidence == "`manifest/after.json#/attributes`"
     assert rows["ai-act-10-2-d"].status == "none"
+
+
+def test_a_row_cites_only_answers_that_card_toml_has(out: Path) -> None:
+    assert "card.toml#/use/out_of_scope" not in card(out)
+    assert "Out of scope: Identifying people" in card(out)
+    write_answers(out, out_of_scope='"Anything but tests."')
+    assert "| evidence | `card.toml#/use/out_of_scope` |" in card(out)
+
+
+def test_an_answer_of_the_governance_table_is_text(out: Path) -> None:
+    text = (out / "card.toml").read_text()
+    row = '[governance]\ngdpr-35 = { evidence = "`x.json#/a` | b" }\n'
+    (out / "card.toml").write_text(text.replace("[governance]\n", row))
+    assert "| evidence | \\`x.json#/a\\` \\| b |" in card(out)
 
 
 def test_an_unknown_governance_row_is_named() -> None:

@@ -45,9 +45,14 @@ def test_every_example_is_a_right_answer() -> None:
     ("values", "message"),
     [
         ({"version": '"1.0"'}, r"dataset\.version is '1\.0'; want for example \"1\.0\.0\""),
-        ({"date": '"soon"'}, r"dataset\.date is not a date such as 2026-03-01"),
+        ({"date": '"soon"'}, r"dataset\.date is not a date, such as 2026-03-01"),
+        ({"date": '"2026-02-30"'}, r"dataset\.date is not a date, such as 2026-03-01"),
+        ({"date": "2026-03-01T10:00:00"}, r"dataset\.date is not a date"),
+        ({"title": "3"}, r"dataset\.title is not a text, such as \"Street scenes\""),
+        ({"days": "14.5"}, r"removal\.days is not a whole number, such as 14"),
+        ({"days": '"soon"'}, r"removal\.days is 'soon'; want for example 14"),
         ({"email": '"somebody"'}, r"maintainer\.email is 'somebody'"),
-        ({"authors": '"A"'}, r"citation\.authors is not a list of texts"),
+        ({"authors": '"A"'}, r"authors is not a list of texts, such as \[\"Researcher, A\.\"\]"),
         ({"synthetic": '"no"'}, r"use\.synthetic is neither true nor false"),
         ({"license": '"other"'}, r"dataset\.license_name has no answer, and dataset\.license is"),
         ({"kind": '"robot"'}, r"maintainer\.kind is 'robot'; want one of person, organization"),
@@ -57,6 +62,24 @@ def test_a_wrong_answer_is_named_with_its_remedy(values: dict[str, str], message
     text = answer(format_template(), **{**ANSWERS, **values})
     with pytest.raises(DataError, match=message):
         parse_answers(text, "card.toml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("dataset.date", "2026-11-27", "2026-11-27"),
+        ("dataset.date", '"2026-11-27"', "2026-11-27"),
+        ("removal.days", "14", "14"),
+        ("removal.days", '"14"', "14"),
+        ("dataset.collected", "[2025, 2026-03-01]", ["2025", "2026-03-01"]),
+        ("dataset.collected", '["2025-03"]', ["2025-03"]),
+    ],
+)
+def test_dates_and_numbers_are_written_with_or_without_quotes(
+    key: str, value: str, expected: object
+) -> None:
+    values = {**ANSWERS, key.partition(".")[2]: value}
+    assert parse_answers(answer(format_template(), **values), "card.toml")[key] == expected
 
 
 @pytest.mark.parametrize(
