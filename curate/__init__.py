@@ -1,7 +1,22 @@
 """Obfuscate the faces of an image dataset, balance its groups, record both.
 
 Every command of ``curate`` is a function here, with the same defaults (but the device is
-``cpu`` unless given, such as ``device="auto"``):
+``cpu`` unless given, such as ``device="auto"``). By task:
+
+==================  ==============================================================================
+faces               blur, detect, preview, plan, replay; of one process of several: blur_shards,
+                    detect_shards; of arrays: make_detector, obfuscate
+copies              find_duplicates, propagate_boxes
+people              start_review, export_review, report_review, redo_reviewed
+detectors           evaluate
+groups              audit, audit_labels, merge_audits, rebalance, rebalance_shards, suggest_splits
+accuracy            measure_impact, evaluate_impact, train_impact, explain_impact
+manifests           verify, iter_problems, load_manifest, diff_manifests, publish_manifest,
+                    write_checksums
+publishing          write_card, push, pull
+==================  ==============================================================================
+
+``help(curate.blur)`` explains one.
 
 >>> import curate
 >>> curate.blur("photos", "out")                                # doctest: +SKIP

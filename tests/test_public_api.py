@@ -4,13 +4,19 @@ import doctest
 import importlib
 import inspect
 import pydoc
+import re
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
+import pandas
 import pytest
+from click.testing import CliRunner
 
 import curate
+from curate.cli.group import DefaultGroup
 from curate.core.errors import UsageError
 from curate.pipeline.session import configure
 from tests.conftest import ROOT
@@ -113,3 +119,53 @@ def test_every_function_whose_name_is_no_command_is_in_the_table_of_commands() -
     text = (ROOT / "curate/README.md").read_text(encoding="utf-8")
     missing = {name for name in FUNCTIONS if f"`{name}" not in text} - set(COMMANDS)
     assert missing == {"make_detector", "obfuscate"}  # for arrays, without a command
+
+
+def test_help_starts_with_every_function_by_task() -> None:
+    assert curate.__doc__ is not None
+    listed = set(re.findall(r"\w+", curate.__doc__.partition("``help")[0]))
+    assert listed >= set(FUNCTIONS)
+
+
+def _commands(group: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if not isinstance(group, click.Group):
+        yield words
+        return
+    if isinstance(group, DefaultGroup):
+        yield words
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield from _commands(command, (*words, name))
+
+
+def test_every_command_names_its_function_and_no_function_is_without_a_command() -> None:
+    from curate.cli.main import group
+
+    named = set[str]()
+    for words in _commands(group):
+        shown = CliRunner().invoke(group, [*words, "--help"]).output
+        assert "In Python: curate." in shown, words
+        named.update(re.findall(r"curate\.(\w+)", shown.partition("In Python:")[2][:120]))
+    assert set(FUNCTIONS) - named == {"make_detector", "obfuscate", "propagate_boxes"}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda table: curate.audit(None, by="gender", groups=table, quiet=True),
+        lambda table: curate.audit(table, by="gender", quiet=True),
+        lambda table: curate.BalanceInputs(groups=table),
+        lambda table: curate.EvaluateOptions(groups=table),
+        lambda table: curate.EvaluationOptions(groups=table),
+        lambda table: curate.PredictionOptions(groups=table),
+        lambda table: curate.ReviewOptions(groups=table),
+        lambda table: curate.SplitOptions(groups=table),
+        lambda table: curate.TrainOptions(groups=table),
+    ],
+)
+def test_a_table_in_memory_is_refused_with_the_remedy(call: Callable[[Any], Any]) -> None:
+    table = pandas.DataFrame({"id": ["a.jpg"], "gender": ["f"]})
+    with pytest.raises(UsageError, match=r"is a DataFrame, not a path; write it .*\.to_csv\("):
+        call(table)

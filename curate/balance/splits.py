@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.core.errors import DataError, UsageError
-from curate.core.records import printable, set_names
+from curate.core.records import printable, set_names, set_paths
 from curate.layouts import open_source
 from curate.layouts.groups import load_groups, match_groups
 from curate.manifest.files import DATA, MANIFEST
@@ -58,6 +58,7 @@ class SplitOptions:
 
     def __post_init__(self) -> None:
         set_names(self, "by")
+        set_paths(self, "groups")
         if len(self.fractions) < 2 or any(not 0 < each < 1 for each in self.fractions.values()):
             raise UsageError("--fractions names two or more splits, as in train=0.8,test=0.2")
         if abs(sum(self.fractions.values()) - 1) > 1e-6:

@@ -111,6 +111,8 @@ def audit_command(source: str | None, **options: Any) -> None:
     --groups also takes COCO JSON with attributes in its annotations.
     `curate audit merge` merges the reports of several sites; `curate audit labels`
     decides which labels are safe to keep.
+
+    In Python: curate.audit.
     """
     from curate.balance.audit.run import AuditOptions, audit
     from curate.balance.groups import parse_bins
@@ -153,6 +155,8 @@ def merge_command(audits: tuple[Path, ...], **options: Any) -> None:
 
     The result equals an audit of all records together, unless a site suppressed
     counts; those stay suppressed. A record must not be counted at two sites.
+
+    In Python: curate.merge_audits.
     """
     from curate.balance.audit.run import merge_audits
 
@@ -241,6 +245,8 @@ def labels_command(vocabulary: str, **options: Any) -> None:
     used. Each label is kept, removed (offensive, sensitive, not imageable) or
     undecided, with the judgments and the inter-annotator agreement (Krippendorff's
     alpha). Nothing is removed here. curate contains no word list.
+
+    In Python: curate.audit_labels.
     """
     from curate.balance.labels.rules import LabelRules
     from curate.balance.labels.run import audit_labels

@@ -228,6 +228,8 @@ def command(ctx: click.Context, /, source: str | None, **options: Any) -> None:
     what was removed and added, and bias amplification. Run the same command again to
     continue after an interruption. --groups also takes COCO JSON with attributes in its
     annotations.
+
+    In Python: curate.rebalance, curate.rebalance_shards, curate.suggest_splits.
     """
     from curate.balance.correct.run import rebalance, rebalance_shards
     from curate.pipeline.session import Session

@@ -95,6 +95,8 @@ def command(ctx: click.Context, /, source: str, out: Path | str, **options: Any)
     `curate verify` checks it. SOURCE is only read. Run the same command again
     to continue after an interruption. Images that cannot be processed to the
     end are withheld and listed in the manifest, never passed through.
+
+    In Python: curate.blur, curate.blur_shards, curate.preview.
     """
     from curate.pipeline.session import Session
 

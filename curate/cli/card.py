@@ -53,6 +53,8 @@ def command(
     OUT is that of `curate blur` or `curate balance`. Every figure points to its
     evidence; what was not measured says so. Text between the keep comments, and
     YAML that others added, survive.
+
+    In Python: curate.write_card.
     """
     import curate
 

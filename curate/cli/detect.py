@@ -70,6 +70,8 @@ def command(
     `curate blur --faces` accepts the table, corrected by people or not, so that
     detection and obfuscation can run at different times on different machines.
     Images in which no detector ran to completion are listed with the reason.
+
+    In Python: curate.detect, curate.detect_shards.
     """
     from curate.cli.interrupt import stop_on_interrupt
     from curate.pipeline.detect import detect, detect_shards

@@ -42,6 +42,8 @@ def command(ctx: click.Context, /, source: str, out: Path | None, **options: Any
     Re-encoded, rescaled, brighter or darker, mirrored and slightly cropped copies are found.
     With OUT, an output without a hidden face whose copy in SOURCE has one is a leak: exit
     code 1.
+
+    In Python: curate.find_duplicates.
     """
     from curate.duplicates.run import SearchOptions, find_duplicates
 

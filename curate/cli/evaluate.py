@@ -71,6 +71,8 @@ def command(ctx: click.Context, /, source: str, **options: Any) -> None:
     hidden, and false boxes on images without faces: by height, by every
     attribute of the labels and by group, with the gaps between groups. Withheld
     images are reported separately.
+
+    In Python: curate.evaluate.
     """
     from curate.cli.interrupt import stop_on_interrupt
     from curate.evaluation.run import EvaluationOptions, evaluate

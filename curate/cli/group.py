@@ -96,7 +96,11 @@ class CommandGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command of the arguments; a misspelled name is an error with a suggestion."""
         if args[0] not in self._summaries:
-            ctx.fail(f"no such command {args[0]!r}{suggest(args[0], self._summaries)}")
+            options = {name for param in self.get_params(ctx) for name in param.opts}
+            hint = suggest(args[0], self._summaries)
+            if f"--{args[0]}" in options:  # such as `curate version`
+                hint = f"; did you mean '{ctx.command_path} --{args[0]}'?"
+            ctx.fail(f"no such command {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -18,6 +18,7 @@ from curate.cli.group import CommandGroup, Formatter
 from curate.cli.output import print_summary
 from curate.core.errors import CurateError, ProblemsError, suggest
 from curate.core.records import escape_unprintable
+from curate.storage.errors import find_wrong_encoding, name_target
 
 click.Context.formatter_class = Formatter
 
@@ -50,10 +51,11 @@ COMMANDS = {
 def group() -> None:
     """Obfuscate the faces of an image dataset, balance its groups, record both.
 
-    Exit codes: 0 done; 1 the command failed or found a problem; 2 wrong usage;
-    3 done, but images or label maps were withheld (left out of the output, with
-    the reason in the manifest); 130 interrupted: the message says whether the same
-    command continues.
+    Exit codes: 0 done; 1 the command failed or found a problem, or an input is
+    missing or cannot be used; 2 wrong usage: an option, or an output that would be
+    in the place of something else; 3 done, but images or label maps were withheld
+    (left out of the output, with the reason in the manifest); 130 interrupted: the
+    message says whether the same command continues.
     """
 
 
@@ -63,6 +65,11 @@ def main() -> None:
     ``CURATE_TRACEBACK=1`` in the environment shows where an internal error occurred.
     """
     _check_encoding()
+    if not _HELP.isdisjoint(sys.argv[1:]) or len(sys.argv) == 1:
+        pass  # which reads no files
+    elif reason := find_wrong_encoding():
+        _print(f"curate: {reason}")
+        sys.exit(1)
     for name, value in _SILENT.items():
         os.environ.setdefault(name, value)
     try:
@@ -90,7 +97,8 @@ def main() -> None:
         _discard(sys.stdout)
         code = 1
     except OSError as error:
-        _print(f"curate: {error.filename or 'the result cannot be written'}: {error.strerror}")
+        name = name_target(str(error.filename or "the result cannot be written"))
+        _print(f"curate: {name}: {error.strerror}")
         _discard(sys.stdout)
         code = 1
     except Exception as error:
@@ -106,6 +114,7 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+_HELP = {"-h", "--help", "--version"}
 _MAX_LINE = 900
 """Maximum length of a message, characters."""
 _MAX_PROBLEMS = 100
@@ -142,7 +151,7 @@ def _after_interrupt(arguments: list[str]) -> str:
 
 def _check_encoding() -> None:
     """Say once if the locale is not UTF-8; characters that it lacks are printed as escapes."""
-    encodings = {sys.getfilesystemencoding(), *(each.encoding for each in _streams())}
+    encodings = {each.encoding for each in _streams()}
     others = {name for name in encodings if codecs.lookup(name).name != "utf-8"}
     if not others:
         return
@@ -150,7 +159,7 @@ def _check_encoding() -> None:
         stream.reconfigure(errors="backslashreplace")
     _print(
         f"curate: the encoding of this terminal or locale is {min(others)}, not UTF-8; some "
-        "characters are printed as escapes, and file names may be changed (set LC_ALL=C.UTF-8)"
+        "characters are printed as escapes (set PYTHONUTF8=1)"
     )
 
 

@@ -30,13 +30,19 @@ def show(path: Path, withheld: bool, as_json: bool) -> None:
     """Show what a run did.
 
     PATH is an OUT, the folder of its manifest, or a table of curate detect.
+
+    In Python: curate.load_manifest.
     """
     from curate.manifest.faces import load_faces_info
     from curate.manifest.show import format_faces_info, load_manifest
 
     if withheld:
+        any_withheld = False
         for name, reason in _iter_withheld(path):
+            any_withheld = True
             echo(json.dumps({"id": name, "reason": reason}) if as_json else f"{name}: {reason}")
+        if not any_withheld and not as_json:
+            print_summary(f"Nothing is withheld in {path}.")
     elif path.is_file():
         info = load_faces_info(path)
         if info is None:
@@ -55,6 +61,8 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
     """Compare two runs: recipes, outcomes, faces added and lost, by class.
 
     FIRST and SECOND are OUTs or the folders of their manifests.
+
+    In Python: curate.diff_manifests.
     """
     from curate.manifest.diff import diff_manifests
 
@@ -89,6 +97,8 @@ def publish(out: Path, public: Path, min_cell: int, class_names: bool) -> None:
     unless you ask for them. Ids are keyed; the key stays in
     OUT/manifest/key.txt. With the original photos at hand, boxes and sizes can
     still link a record to a photo: see manifests/public-1.md.
+
+    In Python: curate.publish_manifest.
     """
     from curate.manifest.publish import publish_manifest
     from curate.manifest.store import KEY, find_manifest
@@ -110,6 +120,8 @@ def checksum(out: Path, sign: Path | None) -> None:
     After a change of your own, such as an edited README.md, `curate verify`
     reports that file until this is run. What has changed since the last
     time is listed. Without --sign, a signature is removed.
+
+    In Python: curate.write_checksums.
     """
     from curate.manifest.checksums import write_checksums
 

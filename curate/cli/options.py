@@ -24,14 +24,30 @@ class _LocalPath(click.Path):
     """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "":
-            self.fail("the path is empty", param, ctx)
+        _check_text(self, value, param, ctx)
         if isinstance(value, str) and is_address(value):
             self.fail("only SOURCE can be a URI; give a local path", param, ctx)
         if value == "-" or _is_special(Path(value)):
             what = "is a device or pipe; give a file or folder (--json prints results on stdout)"
             self.fail(f"{value} {what}", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def _check_text(
+    kind: click.types.ParamType[Any],
+    value: Any,
+    param: click.Parameter | None,
+    ctx: click.Context | None,
+) -> None:
+    """Refuse an empty path, as from an unset variable, and ``~`` that the shell did not expand."""
+    if value == "":
+        kind.fail("the path is empty", param, ctx)
+    if isinstance(value, str) and value.split("/")[0] == "~" and not Path("~").exists():
+        kind.fail(
+            f"the shell did not expand '~' of {value}; write it outside quotes, or $HOME instead",
+            param,
+            ctx,
+        )
 
 
 def _is_special(path: Path) -> bool:
@@ -57,8 +73,7 @@ class _SourcePath(click.types.StringParamType):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value == "":
-            self.fail("the path is empty", param, ctx)
+        _check_text(self, value, param, ctx)
         return str(value)
 
 

@@ -50,6 +50,8 @@ def command(source: str, **options: Any) -> None:
     A random sample is processed on this machine and nothing is written. Time,
     core-hours, cost, storage and network follow from it, with the assumptions
     listed.
+
+    In Python: curate.plan.
     """
     from curate.pipeline.plan import PlanOptions, plan
     from curate.pipeline.session import Session

@@ -21,6 +21,8 @@ def command(repo_id: str, out: Path, quiet: bool) -> None:
 
     OUT appears when every file is there and is what the public manifest lists.
     Run the same command again to go on after an interruption.
+
+    In Python: curate.pull.
     """
     import curate
     from curate.pipeline.progress import make_notifier

@@ -73,6 +73,8 @@ def command(ctx: click.Context, /, out: Path, repo_id: str | None, **options: An
     the card compared with its evidence. The upload is built from the manifest,
     never from what lies in a folder. Run the same command again to go on after
     an interruption.
+
+    In Python: curate.push.
     """
     import curate
     from curate.pipeline.progress import make_notifier

@@ -45,6 +45,8 @@ def command(
     The recorded recipe and faces are used; no detector runs. Every image is
     byte-identical, pixel-identical, withheld again or different. Exits 1 if
     any is different.
+
+    In Python: curate.replay.
     """
     from curate.cli.interrupt import stop_on_interrupt
     from curate.pipeline.replay import DIFFERENT, PIXELS, replay

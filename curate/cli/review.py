@@ -133,6 +133,8 @@ def start(source: str | None, **options: Any) -> None:
     Every decision is on the disk before the page says saved; run the same command again to
     go on. --sample draws images of what would be published and states an upper bound on the
     share that shows a face.
+
+    In Python: curate.start_review.
     """
     from curate.pipeline.progress import make_notifier
     from curate.review.run import start_review
@@ -203,6 +205,8 @@ def export(folder: Path | None, output: Path, as_json: bool) -> None:
 
     Every box says who decided it, a person or the detector, and every image whether it was
     reviewed, sampled or not looked at.
+
+    In Python: curate.export_review.
     """
     from curate.review.export import export_review
 
@@ -231,7 +235,10 @@ def report(
     attach: Path | None,
     as_json: bool,
 ) -> None:
-    """State what the review in FOLDER has found, and the bound of its sample."""
+    """State what the review in FOLDER has found, and the bound of its sample.
+
+    In Python: curate.report_review.
+    """
     from curate.review.summary import report_review
 
     check_outputs((), {"json": output, "html": html}, "review report")
@@ -252,6 +259,8 @@ def redo(ctx: click.Context, /, folder: Path, source: str, out: Path, workers: i
 
     FOLDER is a review of outputs (--run). The recipe is the reviewed run's, and images in
     which nothing was found give the same bytes as before.
+
+    In Python: curate.redo_reviewed.
     """
     from curate.cli.interrupt import stop_on_interrupt
     from curate.pipeline.progress import show_progress

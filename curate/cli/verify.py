@@ -71,6 +71,8 @@ def command(
     stdout, with --json a line of JSON, followed by one of the result. Exits 1 if there is
     any. The summary says which files digests cover, who signed them, and what annotations
     and names of images contain that can identify people.
+
+    In Python: curate.verify, curate.iter_problems.
     """
     from curate.pipeline.progress import above_bars
     from curate.pipeline.sidecar_summary import describe_content

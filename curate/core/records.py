@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
-from typing import TypeVar
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
+
+from curate.core.errors import UsageError
 
 T = TypeVar("T")
 
@@ -44,6 +47,35 @@ def set_names(options: object, *fields: str) -> None:
     for name in fields:
         if (value := getattr(options, name)) is not None:
             object.__setattr__(options, name, as_names(value))
+
+
+def set_paths(options: object, *fields: str) -> None:
+    """Make fields of a frozen dataclass paths; None stays None.
+
+    Raises:
+        UsageError: if a value is no path, such as a table in memory.
+    """
+    for name in fields:
+        object.__setattr__(options, name, as_path(getattr(options, name), name))
+
+
+def as_path(value: Any, name: str) -> Path | None:
+    """A path that a caller gave as a text or path; None stays None.
+
+    Args:
+        value: what was given.
+        name: the argument.
+
+    Raises:
+        UsageError: if it is no path, such as a table in memory.
+    """
+    if value is None or isinstance(value, str | os.PathLike):
+        return None if value is None else Path(value)
+    remedy = "give the path of a file"
+    if hasattr(value, "columns"):
+        remedy = f"write it to a file, as with {name}.to_csv('{name}.csv', index=False), and give"
+        remedy += " its path"
+    raise UsageError(f"{name} is a {type(value).__name__}, not a path; {remedy}")
 
 
 def printable(text: str) -> str:

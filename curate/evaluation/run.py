@@ -22,7 +22,7 @@ from curate.core.errors import DataError, PausedError, UsageError, WithheldError
 from curate.core.faces import TruthImage
 from curate.core.geometry import grow, to_upright
 from curate.core.protocols import Source
-from curate.core.records import set_names
+from curate.core.records import set_names, set_paths
 from curate.evaluation.detections import Detections, load_detections
 from curate.evaluation.matching import MatchedImage, Rules, match_image, tabulate
 from curate.evaluation.measure import choose_attributes, measure
@@ -65,9 +65,7 @@ class EvaluationOptions:
     show_misses: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("groups", "detections"):
-            if isinstance(getattr(self, name), str):
-                object.__setattr__(self, name, Path(getattr(self, name)))
+        set_paths(self, "groups", "detections")
         set_names(self, "by")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import curate
 from curate.core.errors import DataError, SchemaVersionError
-from curate.report.page import render_page
+from curate.report.page import render_fragment, render_page
 from curate.report.text import typeset
 from curate.report.values import Page
 from curate.storage.atomic import save_text
@@ -46,6 +46,9 @@ class Report(Printable):
     @abstractmethod
     def to_page(self) -> Page:
         """The contents of the HTML page."""
+
+    def _repr_html_(self) -> str:
+        return render_fragment(self.to_page())
 
     def to_json(self) -> str:
         """The report as JSON text, without NaN or infinity."""

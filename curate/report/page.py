@@ -36,6 +36,40 @@ def render_page(page: Page, source: str = "") -> str:
     return template.render(values, **forms) + "\n"
 
 
+_MAX_ROWS = 60  # of a table in a notebook
+_CELL = "text-align:left;white-space:normal;max-width:30em;overflow-wrap:anywhere"
+
+
+def render_fragment(page: Page) -> str:
+    """The title, result and tables of a page as HTML for a notebook, which has a style of its own.
+
+    Args:
+        page: its contents; charts and pictures are left out.
+    """
+    texts = [text for text in (page.verdict, *page.lead) if text]
+    parts = [Markup("<p><strong>{}</strong></p>").format(_typeset(page.title))]
+    parts += [Markup("<p>{}</p>").format(_mark_commands(text)) for text in texts]
+    for section in page.sections:
+        for block in section.blocks:
+            if isinstance(block, Table) and block.rows:
+                parts.append(_draw_table(block))
+    return Markup("\n").join(parts)
+
+
+def _draw_table(table: Table) -> Markup:
+    cell = Markup('<{0} style="{1}">{2}</{0}>')
+    rows = [("th", table.head), *(("td", row) for row in table.rows[:_MAX_ROWS])]
+    lines = Markup("\n").join(
+        Markup("<tr>{}</tr>").format(
+            Markup().join(cell.format(tag, _CELL, _typeset(str(text))) for text in row)
+        )
+        for tag, row in rows
+    )
+    left = len(table.rows) - _MAX_ROWS
+    more = Markup("<p>… and {:,} more rows</p>").format(left) if left > 0 else ""
+    return Markup("<p>{}</p>\n<table>\n{}\n</table>{}").format(_typeset(table.caption), lines, more)
+
+
 def _typeset(value: Any) -> Any:
     """Typeset plain texts, with class names; markup, such as charts, is left as it is."""
     return name_classes(typeset(value)) if type(value) is str else value

@@ -70,6 +70,7 @@ class Exported(Printable):
         faces: faces in all.
         by_person: faces that a person decided.
         outdated: decisions about other bytes than those that the boxes are for.
+        outputs: the review, if it is one of outputs; else None.
     """
 
     out: str
@@ -82,6 +83,7 @@ class Exported(Printable):
     faces: int
     by_person: int
     outdated: int
+    outputs: str | None = None
 
     def to_text(self) -> str:
         """What was exported, for a person."""
@@ -97,7 +99,11 @@ class Exported(Printable):
             )
         if self.outdated:
             lines.append(f"{self.outdated:,} decisions are about other bytes and were left out.")
-        lines.append(f"Next: curate blur SOURCE OUT --faces {shlex.quote(self.out)}")
+        if self.outputs is None:
+            lines.append(f"Next: curate blur SOURCE OUT --faces {shlex.quote(self.out)}")
+        else:
+            redo = f"curate review redo {shlex.quote(self.outputs)} SOURCE NEW"
+            lines.append(f"Next: {redo}, which makes the outputs again with these faces")
         return "\n".join(lines)
 
 
@@ -146,6 +152,7 @@ def export_review(place: str | Path | None, out: str | Path) -> Exported:
         faces=tally["faces"],
         by_person=tally["by_person"],
         outdated=tally["outdated"],
+        outputs=None if inputs.run is None else str(path),
     )
 
 

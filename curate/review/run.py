@@ -16,7 +16,7 @@ from curate import codec
 from curate.codec import CodecOptions, Picture
 from curate.core.errors import DataError, MissingExtraError, SetupError, UsageError
 from curate.core.geometry import clip, grow, round_out
-from curate.core.records import ImageRecord, escape_unprintable
+from curate.core.records import ImageRecord, escape_unprintable, set_paths
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address, is_hub_uri
 from curate.layouts.groups import load_groups, match_groups
@@ -68,6 +68,7 @@ class ReviewOptions:
     port: int | None = None
 
     def __post_init__(self) -> None:
+        set_paths(self, "groups")
         if self.faces is not None and self.run is not None:
             raise UsageError("--faces and --run exclude each other; a run has its own boxes")
         if self.port is not None and not 0 <= self.port < 65536:

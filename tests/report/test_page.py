@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.report.numbers import COEFFICIENT, PERCENT, POINTS, RATIO, NumberFormat
-from curate.report.page import render_page
+from curate.report.page import render_fragment, render_page
 from curate.report.svg import (
     COLORS,
     NARROW,
@@ -334,3 +334,14 @@ def test_a_row_of_a_table_wider_than_a_phone_becomes_a_block() -> None:
     assert '<table class="stack" aria-label="wide">' in text
     assert '<table aria-label="narrow">' in text
     assert '<td data-column="share (95 %)">66.7 % (39.1 to 86.2)</td>' in text
+
+
+def test_a_notebook_shows_the_tables_of_a_page_and_few_rows_of_long_ones() -> None:
+    long = Table("Long", ("name", EVIL), [(f"row {n}", EVIL) for n in range(100)])
+    page = Page("A title", ("About `curate`.",), (Section("One", (EVIL, BARS, long)),), "", EVIL)
+    text = render_fragment(page)
+    assert text.count("<tr>") == 61
+    assert "… and 40 more rows" in text
+    assert "<strong>A title</strong>" in text
+    assert "<script" not in text
+    assert "<pre>" not in text

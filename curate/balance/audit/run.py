@@ -19,7 +19,7 @@ from curate.balance.groups import Bins, Reading, Unit, parse_groupings, read_uni
 from curate.balance.records import OUTCOMES, Input, Record, open_input
 from curate.balance.targets import load_targets
 from curate.core.errors import DataError, UsageError
-from curate.core.records import escape_unprintable, set_names
+from curate.core.records import as_path, escape_unprintable, set_names
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.layouts.groups import TABLES, holds_images
@@ -113,10 +113,11 @@ def audit(
         SetupError: if an optional package is missing.
     """
     options = options or AuditOptions()
-    table = None if groups is None else Path(groups)
+    table = as_path(groups, "groups")
+    as_path(source, "source")
     if source is not None and table is None and _is_table(str(source)):
         source, table = None, Path(str(source))
-    folder = None if manifest is None else Path(manifest)
+    folder = as_path(manifest, "manifest")
     plan = _plan(parse_groupings(by), label, folder is not None, options)
     question = _Request(plan, table, folder, options)
     with show_steps(quiet) as watch:

@@ -11,7 +11,7 @@ from typing import Any
 from curate.balance.contingency import Columns
 from curate.balance.groups import Bins, parse_groupings
 from curate.core.errors import UsageError
-from curate.core.records import set_names
+from curate.core.records import set_names, set_paths
 from curate.recipe import Recipe, format_json, shard_size_of
 
 STRATEGIES: Mapping[str, str] = {
@@ -218,6 +218,7 @@ class BalanceInputs:
 
     def __post_init__(self) -> None:
         set_names(self, "targets")
+        set_paths(self, "groups")
 
 
 def _require(valid: bool, message: str) -> None:

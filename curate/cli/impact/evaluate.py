@@ -89,6 +89,8 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     same method, away from the faces). They separate the effect of hiding
     faces from that of encoding and of hiding any region. Run the same command
     again to resume after an interruption.
+
+    In Python: curate.evaluate_impact.
     """
     from curate.impact.evaluate.run import EvaluateOptions, evaluate_impact
     from curate.pipeline.session import Session

@@ -117,6 +117,8 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     their share inside the regions of faces before and after, compared with
     the regions' area and with equal regions elsewhere, by class; and the
     agreement of the methods. The page has a contact sheet.
+
+    In Python: curate.explain_impact.
     """
     from curate.detectors import resolve_device
     from curate.impact.explain.run import explain_impact

@@ -59,6 +59,8 @@ def command(original: Path, obfuscated: Path, **options: Any) -> None:
     exact test; average precision; every class, with label swaps told apart
     from losses; by hidden share, number of faces and group; calibration,
     selective accuracy and the smallest detectable drop.
+
+    In Python: curate.measure_impact.
     """
     from curate.impact.predictions.run import PredictionOptions, measure_impact
 

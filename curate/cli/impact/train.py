@@ -101,6 +101,8 @@ def command(original: str, obfuscated: Path, **options: Any) -> None:
     them, with intervals over seeds and images; by class, by faces and by
     group; and learning curves. Run the same command again to resume after an
     interruption.
+
+    In Python: curate.train_impact.
     """
     from curate.impact.train.options import TrainSession
     from curate.impact.train.run import train_impact

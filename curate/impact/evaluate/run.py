@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from curate.core.errors import LockedError, UsageError
-from curate.core.records import set_names
+from curate.core.records import set_names, set_paths
 from curate.detectors import resolve_device
 from curate.impact.class_names import (
     choose_model,
@@ -82,6 +82,7 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         set_names(self, "arms", "by")
+        set_paths(self, "groups")
         if self.batch is not None and not 1 <= self.batch <= 65_536:
             raise UsageError(f"--batch cannot be {self.batch}; give 1 to 65536")
         if self.seed < 0:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
-from curate.core.records import set_names
+from curate.core.records import set_names, set_paths
 from curate.impact.class_names import Classes, load_classes
 from curate.impact.experiment import Arm, Experiment, Faces, Model
 from curate.impact.formatting import describe_run
@@ -54,6 +54,7 @@ class PredictionOptions:
 
     def __post_init__(self) -> None:
         set_names(self, "by")
+        set_paths(self, "groups")
         if self.seed < 0:
             raise UsageError("--seed must be 0 or more")
 

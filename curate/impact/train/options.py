@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.errors import UsageError
-from curate.core.records import set_names
+from curate.core.records import set_names, set_paths
 from curate.pipeline.session import Step, ignore
 
 SEEDS = 3
@@ -147,6 +147,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         set_names(self, "by")
+        set_paths(self, "groups")
         if self.by and self.groups is None:
             raise UsageError("--by needs the table of groups; name it with --groups")
         if self.holdout is not None and not 0 < self.holdout < 1:
