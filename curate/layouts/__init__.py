@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from curate.core.errors import DataError, UsageError
+from curate.core.errors import DataError, SetupError, UsageError
 from curate.core.protocols import Source
 from curate.core.registry import Plugin, Registry
 from curate.layouts.access.address import is_address, is_hub_uri
@@ -19,6 +19,7 @@ from curate.layouts.access.selection import select_files, select_remote_files
 from curate.layouts.archives import describe_no_images, refuse_cache
 from curate.layouts.containers import find_loose_image
 from curate.layouts.contents import refuse_without_images
+from curate.storage.errors import find_wrong_encoding
 
 LAYOUTS = Registry(
     "layout",
@@ -96,7 +97,10 @@ def open_source(
     Raises:
         UsageError: if the layout is unknown.
         DataError: if the dataset does not exist, or matches several layouts.
+        SetupError: if names of files are not read as UTF-8.
     """
+    if reason := find_wrong_encoding():
+        raise SetupError(reason)
     folder = open_folder(uri, name, follow_links)
     refuse_cache(folder, search=layout == "auto")
     if layout == "auto":

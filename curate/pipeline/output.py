@@ -143,6 +143,7 @@ class ShardsSummary(Printable):
         withheld: images in them that could not be processed to the end; those of the whole
             output if it was finished before.
         images_now: images that this process has processed itself.
+        total_shards: shards of all processes; 0 if the output was finished before.
         already_done: the output was finished before; nothing was done.
     """
 
@@ -153,6 +154,7 @@ class ShardsSummary(Printable):
     images: int
     withheld: int
     images_now: int
+    total_shards: int = 0
     already_done: bool = False
 
     def to_text(self) -> str:
@@ -160,6 +162,16 @@ class ShardsSummary(Printable):
         if self.already_done:
             withheld = f" {self.withheld:,} images are withheld in it." if self.withheld else ""
             return f"{self.out} was finished before; nothing was done.{withheld}"
+        if not self.shards:
+            parts = (
+                "only 1 shard" if self.total_shards == 1 else f"only {self.total_shards:,} shards"
+            )
+            return (
+                f"Shards {self.index}/{self.processes}: there is nothing to do; the dataset has "
+                f"{parts}.\n"
+                "Next, when every process is done: the same command with --finish instead of "
+                "--shards"
+            )
         return (
             f"Shards {self.index}/{self.processes}: {self.images:,} images in {self.shards:,} "
             f"shards, {self.withheld:,} withheld.\n"
@@ -194,6 +206,7 @@ def summarize_shards(
         images=counts.get("images", 0),
         withheld=counts.get("withheld", withheld),
         images_now=done.now if done is not None else 0,
+        total_shards=done.total if done is not None else 0,
         already_done=done is None,
     )
 

@@ -66,11 +66,13 @@ class Done:
         shards: shards of this process.
         counts: images, faces and withheld images in them, also of shards that others committed.
         now: images that this process has processed.
+        total: shards of all processes.
     """
 
     shards: int
     counts: dict[str, int]
     now: int
+    total: int
 
 
 def ignore(_: object) -> None:

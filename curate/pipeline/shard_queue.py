@@ -42,7 +42,7 @@ class ShardQueue:
         self._counted = bytearray(-(-plan.images // self._size))
         self.counts: Counter[str] = Counter()
         numbers = range(self._index - 1, len(self._counted), self._step)
-        self.shards = len(numbers)
+        self.shards, self.total = len(numbers), len(self._counted)
         self.images = sum(plan.size_of(number, self._size) for number in numbers[-1:])
         self.images += max(self.shards - 1, 0) * self._size
         for number in sorted(self._workspace.list_committed()):
@@ -176,7 +176,7 @@ def run_shards(run: Run[R], plan: Plan, job: Job, *, corrects: bool = False) -> 
             f"paused after {queue.counts['images']} of {queue.images} images; "
             "run the same command again to continue"
         )
-    return Done(queue.shards, dict(queue.counts), done)
+    return Done(queue.shards, dict(queue.counts), done, queue.total)
 
 
 def _start_pool(run: Run[Any], job: Job, queue: ShardQueue) -> Iterator[Progress | Finished]:

@@ -7,6 +7,7 @@ import sqlite3
 
 from curate.core.errors import CurateError, DataError, SetupError, WithheldError, name_error
 from curate.detectors.device import is_gpu_failure
+from curate.storage.errors import find_full
 
 _AGAIN = "run the same command again to go on"
 _MEMORY = re.compile(
@@ -63,6 +64,8 @@ def find_run_error(error: Exception, image: str) -> CurateError | None:
         )
     if isinstance(error, sqlite3.Error):
         return SetupError(f"the index of given faces cannot be read ({line}); {_AGAIN}")
+    if reason := find_full(error):
+        return SetupError(f"the output cannot be written: {reason} and {_AGAIN}")
     # A codec's OSError about a damaged image has no number.
     if isinstance(error, ImportError) or (isinstance(error, OSError) and error.errno is not None):
         return SetupError(f"{image!r} could not be processed ({line}); repair that and {_AGAIN}")

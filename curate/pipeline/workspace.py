@@ -274,7 +274,7 @@ def describe_recipe_clash(
     """Describe how a recipe differs from the recipe of an existing output in one line."""
     wanted = now.to_dict()
     keys = [key for key in wanted if wanted[key] != before.get(key)]
-    changes = ", ".join(f"{key} {_show(before.get(key))} → {_show(wanted[key])}" for key in keys)
+    changes = ", ".join(_describe_change(key, before.get(key), wanted[key]) for key in keys)
     of_faces = updates and wanted.get("faces_sha256") and {*keys} <= {*OF_FACES}
     remedy = "add --update to apply these faces to it" if of_faces else "use the same options"
     digest = hashlib.sha256(
@@ -284,6 +284,18 @@ def describe_recipe_clash(
         f"{out} was begun with another recipe ({changes}; {digest[:12]} → {now.digest[:12]}); "
         f"{remedy}, or choose another {what}"
     )
+
+
+def _describe_change(key: str, before: Any, now: Any) -> str:
+    """A change of an option; of a file, whether it was given and is another."""
+    option = key.removesuffix("_sha256")
+    if option == key:
+        return f"{key} {_show(before)} → {_show(now)}"
+    return f"--{option} {_show_file(before)} → {_show_file(now)}"
+
+
+def _show_file(digest: Any) -> str:
+    return "not given" if digest is None else f"a file with SHA-256 {str(digest)[:12]}…"
 
 
 def _show(value: Any) -> str:

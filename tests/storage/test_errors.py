@@ -16,6 +16,13 @@ from curate.storage.errors import describe_os_error
         (errno.ENOSPC, "out/a", "there is no space left for out; free some"),
         (errno.EACCES, "out/a", "out/a cannot be read: Permission denied"),
         (errno.EACCES, None, "out cannot be read: Permission denied"),
+        (
+            errno.EFBIG,
+            "out/.a.partial",
+            "out/a cannot be written: it exceeds the limit on the size",
+        ),
+        (errno.EROFS, "out/.p.partial", "out/p cannot be read: Read-only file system"),
+        (errno.EROFS, "out/a.json.partial", "out/a.json cannot be read: Read-only file system"),
         (errno.EIO, "out/a\n\x1b", r"out/a\n\x1b: Input/output error"),
     ],
 )

@@ -115,7 +115,8 @@ def describe_drop_keys(words: Sequence[str] | None, content: Mapping[str, Any]) 
         yield f"--drop-keys dropped {', '.join(found)}"
     if unknown:
         yield f"--drop-keys: the annotations have no key {' and no key '.join(unknown)}"
-    if kept := [kind for kind in DROPPED_KINDS if kind not in words]:
+    present = {kind for kinds in content["found"].values() for kind in kinds}
+    if kept := [kind for kind in DROPPED_KINDS if kind not in words and kind in present]:
         yield (
             f"--drop-keys replaces the default: {' and '.join(kept)} are kept; add them to the "
             "list to drop them too"
