@@ -229,6 +229,42 @@ def test_a_locale_without_utf_8_is_told_in_one_line(
     assert len(lines) == (encoding != "utf-8")
 
 
+@pytest.mark.parametrize(
+    "arguments", [["blur", "photos", "out"], ["audit", "photos", "--by", "a"], ["verify", "out"]]
+)
+def test_a_file_system_without_utf_8_ends_every_command_with_the_remedy(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("LC_ALL", "C"), ("PYTHONUTF8", "0"), ("PYTHONCOERCECLOCALE", "0")):
+        monkeypatch.setenv(name, value)
+    done = run_process(*arguments)
+    assert done.returncode == 1
+    assert "set PYTHONUTF8=1 and run the same command again" in done.stderr
+    assert "internal error" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["blur", "~/photos", "out"],
+        ["blur", "photos", "~/out"],
+        ["audit", "photos", "--by", "a", "--groups", "~/people.csv"],
+        ["pull", "owner/name", "~/copy"],
+    ],
+)
+def test_a_home_folder_that_the_shell_did_not_expand_is_named(
+    arguments: list[str], in_process: InProcess
+) -> None:
+    done = in_process(*arguments)
+    assert done.returncode == 2
+    assert "the shell did not expand '~' of ~/" in done.stderr
+
+
+def test_an_option_given_as_a_command_is_suggested(in_process: InProcess) -> None:
+    for name in ("version", "help"):
+        assert f"did you mean 'curate --{name}'?" in in_process(name).stderr
+
+
 def test_the_time_of_a_job_includes_that_to_start(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,13 @@ def test_versions_that_this_release_does_not_read_are_refused(
     assert not (tmp_path / "p").exists()
 
 
+def test_that_nothing_is_withheld_is_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.cli.manifest._iter_withheld", lambda _: iter(()))
+    done = CliRunner().invoke(group, ["manifest", "show", str(DEMO), "--withheld"])
+    assert done.stderr == f"Nothing is withheld in {DEMO}.\n"
+    assert done.stdout == ""
+
+
 def test_withheld_images_are_listed_with_their_reasons() -> None:
     [line] = run("show", DEMO, "--withheld").splitlines()
     assert line.startswith("train/people/cut_off.jpg: truncated: ")

@@ -18,9 +18,10 @@ from curate.core.records import join_lines
 from curate.manifest.checksums import Coverage, WrittenChecksums
 from curate.manifest.signature import Signature
 from curate.manifest.store import Tally
-from curate.pipeline.output import Summary, describe_content
+from curate.pipeline.output import ShardsSummary, Summary, describe_content
 from curate.pipeline.person_names import Names
 from curate.pipeline.preview import Preview
+from curate.pipeline.workspace import describe_recipe_clash
 
 HOSTILE = "a\x1b[31m\nExit: 0\r\x9b2J\u202egpj.\u2028x\x07\udcff\U000e0041.jpg"
 
@@ -86,6 +87,19 @@ def test_summaries_have_a_line_for_each_statement() -> None:
     assert is_harmless(Names(1, 1, (HOSTILE,)).to_text(), 1)
     written = WrittenChecksums(Coverage(1, None, (HOSTILE,), Signature()), (HOSTILE, HOSTILE))
     assert is_harmless(written.to_text(), 4)
+
+
+def test_a_process_without_shards_says_how_many_there_are() -> None:
+    text = ShardsSummary("out", 15, 16, 0, 0, 0, 0, total_shards=5).to_text()
+    assert text.startswith("Shards 15/16: there is nothing to do; the dataset has only 5 shards.")
+    assert "--finish" in text
+
+
+def test_a_recipe_that_differs_in_a_file_names_the_option() -> None:
+    now = Recipe(faces_sha256="8" * 64)
+    text = describe_recipe_clash("out", Recipe().to_dict(), now, updates=True)
+    assert "(--faces not given → a file with SHA-256 888888888888…; " in text
+    assert "faces_sha256" not in text
 
 
 def test_a_terminal_wraps_errors_and_a_pipe_has_one_line(

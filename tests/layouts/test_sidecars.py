@@ -703,12 +703,14 @@ def test_the_shared_annotations_are_kept(shared_data: Path) -> None:
 
 
 def test_what_given_drop_keys_did_is_described() -> None:
-    content = {"found": {}, "dropped": {"a.json": {"licence": 3}, "b.json": {"licence": 1}}}
+    dropped = {"a.json": {"licence": 3}, "b.json": {"licence": 1}}
+    content = {"found": {"a.json": {"embeddings": {"vector": 2}}}, "dropped": dropped}
     lines = list(describe_drop_keys(("licence", "license", "exif"), content))
     assert lines[0] == "--drop-keys dropped 'licence' (4 values)"
     assert lines[1] == "--drop-keys: the annotations have no key 'license'"
     assert lines[2].startswith("--drop-keys replaces the default: embeddings are kept")
     assert len(lines) == 3
+    assert not list(describe_drop_keys(("urls",), {"found": {}, "dropped": {}}))
 
 
 @pytest.mark.parametrize("words", [None, (), DROPPED_KINDS, ("exif", "embeddings")])

@@ -22,7 +22,8 @@ from curate.pipeline.withhold import find_run_error
         (sqlite3.DatabaseError("database disk image is malformed"), "given faces"),
         (ImportError("libjpeg.so.8: cannot open shared object file"), "libjpeg"),
         (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
-        (OSError(errno.ENOSPC, "No space left on device"), "No space left"),
+        (OSError(errno.ENOSPC, "No space left on device"), "there is no space left"),
+        (OSError(errno.EFBIG, "File too large", "a.jpg"), "raise the limit"),
     ],
 )
 def test_errors_of_the_environment_end_the_run_and_name_the_remedy(

@@ -187,6 +187,9 @@ def test_outputs_are_reviewed_and_made_again(serve: Serve, dataset: Path, tmp_pa
     served.decide(1, [{"state": "kept", "origin": 0}, ADDED])
     served.decide(2)
     served.stop()  # type: ignore[attr-defined]
+    exported = curate.export_review(tmp_path / "out.review", tmp_path / "reviewed.parquet")
+    redo = f"Next: curate review redo {tmp_path}/out.review SOURCE NEW"
+    assert redo in exported.to_text()
     curate.redo_reviewed(tmp_path / "out.review", dataset, tmp_path / "again", Session(workers=1))
     second = entries(tmp_path / "again")
     assert [f.box.xyxy for f in second["0.png"].faces] == [(30, 20, 60, 50), (70, 10, 90, 30)]

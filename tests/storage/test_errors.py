@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from curate.core.errors import SetupError
-from curate.storage.errors import describe_os_error
+from curate.storage.errors import describe_os_error, find_wrong_encoding
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,11 @@ def test_os_errors_become_one_line(number: int, name: str | None, line: str) -> 
     assert isinstance(described, SetupError)
     assert str(described).startswith(line)
     assert str(described).isprintable()
+
+
+def test_names_of_files_are_read_as_utf_8_or_the_remedy_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert find_wrong_encoding() is None
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+    assert "set PYTHONUTF8=1" in str(find_wrong_encoding())
